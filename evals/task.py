@@ -41,6 +41,7 @@ from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
 from harness.records.figures import AtK, GraderReads, ProgramUse, RubricSummary
+from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.run.attempts import Attempt, Sample
@@ -134,6 +135,13 @@ class EvalTask(Task):
                 yield self.attempt(
                     Sample(question, messages, tools=tools), condition, number, **members
                 )
+
+    def target(self, rollout: Rollout) -> str:
+        """Return the right answer as it is extracted, or the rubric: `+5 Names the antidote.`."""
+        if isinstance(self.test, HealthBench):
+            items = self.test.rows[rollout.sample].items
+            return "\n".join(f"{item.points:+g} {item.criterion}" for item in items)
+        return self.test.key(rollout.sample, rollout.presentation)
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Score one attempt; replies to evals are not subject to the checks."""

@@ -14,6 +14,7 @@ from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
 from harmony.extras import install_command
 from harness.errors import ConfigurationError, RunLogError, os_errors
+from harness.tasks.suite import restored_tasks
 
 
 def export(
@@ -59,7 +60,8 @@ def export(
     with os_errors(RunLogError, f"{folder} cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         if output_format == "inspect":
-            paths = write_inspect_logs(loaded, folder, gated=gated)
+            tasks = restored_tasks(loaded.folder, loaded.info)
+            paths = write_inspect_logs(loaded, tasks, folder, gated=gated)
         else:
             paths = [folder / f"{table}.{output_format}" for table in COLUMNS]
             for table, path in zip(COLUMNS, paths, strict=True):

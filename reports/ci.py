@@ -2,7 +2,8 @@
 
 `junit.xml` has the verdict, all checks, all samples and all eval scores as tests. It has a failure
 or an error if and only if the run did not pass. What a passing run tolerates, such as a sample that
-failed once, is in the output of a passed test. Annotations are workflow commands on stdout
+failed once, is in the output of a passed test. The duration of a sample or score is the time that
+the provider took for its attempts. Annotations are workflow commands on stdout
 (docs.github.com, "Workflow commands for GitHub Actions"). Outputs go to the file that
 `GITHUB_OUTPUT` names.
 """
@@ -38,25 +39,41 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
     decision, reasons = analysis.verdict.decision, analysis.verdict.reasons
     passed = decision in ("pass", None)
     problems: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)
     tasks = {result.task for result in analysis.tool_calling}
     for score in scores:
+        place = score.task, labels.condition(score.task, score.condition)
+        seconds[place] += _seconds(score)
         if score.task in tasks:
-            place = score.task, labels.condition(score.task, score.condition)
             problems[place][score.sample] += _problem(score)
+            seconds[*place, score.sample] += _seconds(score)
     suites = {
         "verdict": [_test("verdict", "verdict", _RESULTS[decision], reasons, report.verdict)],
         "checks": [_check(ShownRule(result), tolerant=passed) for result in analysis.checks],
     }
     for result in analysis.tool_calling:
         name = labels.condition(result.task, result.condition)
-        suites[name] = [
-            _sample(result, name, sample, lines, tolerant=passed)
+        tests = {
+            sample: _sample(result, name, sample, lines, tolerant=passed)
             for sample, lines in problems[result.task, name].items()
-        ]
-    suites["scores"] = [
-        _score(result, labels.result(result), tolerant=passed) for result in analysis.evals
-    ]
+        }
+        for sample, test in tests.items():
+            test.time = round(seconds[result.task, name, sample], 3)
+        suites[name] = list(tests.values())
+    suites["scores"] = []
+    for result in analysis.evals:
+        test = _score(result, labels.result(result), tolerant=passed)
+        test.time = round(seconds[result.task, labels.condition(result.task, result.condition)], 3)
+        suites["scores"].append(test)
     return _file(suites)
+
+
+def _seconds(score: Score) -> float:
+    """Return the time of all exchanges of an attempt; the last one may be incomplete."""
+    times = [exchange.total for exchange in score.timing]
+    if score.seconds is not None and score.seconds not in times[-1:]:
+        times.append(score.seconds)
+    return sum(times)
 
 
 def _problem(score: Score) -> list[str]:

@@ -14,8 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-import pandas as pd
-
 from harness.compare.dataframes import Run, rows_of
 from harness.compare.transcripts import Message, transcript
 from harness.errors import RunLogError, os_errors
@@ -25,6 +23,7 @@ from harness.records.runs import TaskInfo
 from harness.records.scores import Score
 from harness.run.run_folder import read_scores
 from harness.run.run_log import read_rollouts
+from harness.tasks.task import Task
 
 _LOG_VERSION = 2
 _SCORER = "gpt-oss-verify"
@@ -33,13 +32,18 @@ _ROLES = {"developer": "system", "function": "tool"}
 _Json = dict[str, Any]
 
 
-def write_inspect_logs(run: Run, out: Path, *, gated: bool = False) -> list[Path]:
+def write_inspect_logs(
+    run: Run, tasks: Sequence[Task], out: Path, *, gated: bool = False
+) -> list[Path]:
     """Write a log for every task and condition of a run into a folder, and return the files.
 
-    The texts of gated data are only included with `gated`. Raises RunLogError.
+    `tasks` are those of the run; they know the target of each sample, a call or an answer. Requests
+    of probes have no target. The texts of gated data are only included with `gated`; the letter of
+    the right choice is not such a text. Raises RunLogError.
     """
     scores = {score.record: score for score in read_scores(run.folder) if score.finished}
     withheld = {task.name for task in run.info.tasks if task.dataset and task.dataset.gated}
+    targets = {task.name: task.target for task in tasks}
     with os_errors(RunLogError, f"{out} cannot be written"), ExitStack() as files:
         logs = {
             (task.name, condition): files.enter_context(_Log(run, task, condition, out))
@@ -52,7 +56,8 @@ def write_inspect_logs(run: Run, out: Path, *, gated: bool = False) -> list[Path
             log = logs.get((rollout.task, own)) or logs.get((rollout.task, every_mode))
             if score is not None and log is not None:
                 hidden = rollout.task in withheld and not gated
-                log.add(_sample(rollout, score, withheld=hidden))
+                target = targets[rollout.task](rollout) if rollout.task in targets else ""
+                log.add(_sample(rollout, score, target, withheld=hidden))
     return [log.path for log in logs.values()]
 
 
@@ -102,6 +107,8 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
         "seed": sampling.seed,
         "reasoning_effort": condition.effort,
     }
+    metrics = {"mean": {"name": "mean", "value": float(made["value"].mean())}}
+    score = {"name": _SCORER, "scorer": _SCORER, "metrics": metrics}
     return {
         "version": _LOG_VERSION,
         "status": "success" if len(made) == len(rows) else "cancelled",
@@ -124,7 +131,11 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
             "scorers": [{"name": _SCORER}],
         },
         "plan": {"name": "plan", "steps": []},
-        "results": _results(rows, made),
+        "results": {
+            "total_samples": len(rows),
+            "completed_samples": len(made),
+            "scores": [score] if made["value"].notna().any() else [],
+        },
         "stats": {
             "started_at": info.started_at,
             "completed_at": info.finished_at or "",
@@ -133,17 +144,7 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
     }
 
 
-def _results(rows: pd.DataFrame, made: pd.DataFrame) -> _Json:
-    found: _Json = {"total_samples": len(rows), "completed_samples": len(made), "scores": []}
-    scored = made["value"].dropna()
-    if len(scored):
-        mean = float(scored.mean())
-        metrics = {"mean": {"name": "mean", "value": mean}}
-        found["scores"] = [{"name": _SCORER, "scorer": _SCORER, "metrics": metrics}]
-    return found
-
-
-def _sample(rollout: Rollout, score: Score, *, withheld: bool) -> _Json:
+def _sample(rollout: Rollout, score: Score, target: str, *, withheld: bool) -> _Json:
     messages = transcript(rollout).messages
     if withheld:
         messages = tuple({"role": each["role"], "content": _WITHHELD} for each in messages)
@@ -155,7 +156,7 @@ def _sample(rollout: Rollout, score: Score, *, withheld: bool) -> _Json:
         "id": rollout.sample,
         "epoch": rollout.attempt,
         "input": converted[:first],
-        "target": score.expected or "",
+        "target": target,
         "messages": converted,
         "output": _output(rollout, score, converted) | {"usage": usage},
         "scores": _scores(score),

@@ -46,6 +46,10 @@ class Task(ABC):
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Score one rollout, without grades; None if it is not planned."""
 
+    def target(self, rollout: Rollout) -> str:
+        """Return the right call or answer of an attempt, as text for logs; "" without one."""
+        return ""
+
     def with_grade(self, score: Score) -> Score:
         """Return a score of this task with the grade that was read for it, if there is one."""
         return score

@@ -35,7 +35,7 @@ from harness.checks.rollout_score import measured_score, sums
 from harness.checks.rules import excerpt
 from harness.records.analysis import PassedTries, TaskResult
 from harness.records.conditions import MODES, Condition, Mode
-from harness.records.rollouts import Exchange
+from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Finding, Outcome, Score
 from harness.run.attempts import Attempt, Sample
@@ -100,6 +100,10 @@ class ToolCalling(Task):
                 mode = condition.mode or MODES[(place + number) % len(MODES)]
                 used = condition.model_copy(update={"mode": mode})
                 yield self.attempt(sample, used, number)
+
+    def target(self, rollout: Rollout) -> str:
+        """Return the expected call: `get_weather({"city": "Lisbon"})`."""
+        return _expected_call(self._cases[rollout.sample])
 
     def score(self, parsed: ParsedRollout) -> Score | None:
         """Score one attempt; an error finding makes it invalid, unless it is tolerated later."""
@@ -238,9 +242,13 @@ def _unfinished(parsed: ParsedRollout) -> ScoreFields | None:
     return None
 
 
+def _expected_call(case: Case) -> str:
+    return f"{case.tool_name}({json.dumps(case.expected_arguments, ensure_ascii=False)})"
+
+
 def _judged_call(parsed: ParsedRollout, case: Case, tool: Tool, strict: bool) -> ScoreFields:
     calls = [call for _, reply in parsed.replies for call in reply.calls]
-    expected = f"{tool.name}({json.dumps(case.expected_arguments, ensure_ascii=False)})"
+    expected = _expected_call(case)
     if not calls:
         return _failure(
             "no_tool_call",

@@ -96,6 +96,20 @@ def test_what_a_passing_run_tolerates_is_in_the_output():
     assert "no_tool_call" in root.find(".//testcase[@name='b']/system-out").text
 
 
+def test_samples_and_scores_have_the_time_of_their_attempts():
+    """Two complete exchanges of 2 s each; the last one of a `cut` attempt broke off after 1.5 s."""
+    low = condition(effort="low")
+    whole = [score("a", number, seconds=2.0) for number in (1, 2)]
+    cut = [score("b", 1, "timeout", seconds=1.5)]
+    answers = [score("q1", 1, "wrong", task="gpqa", condition=low, seconds=2.0)]
+    found = analysis([tool_calling([*whole, *cut]), eval_result(answers, "pass")])
+    root = junit_of(found, [*whole, *cut, *answers])
+    times = {test.get("name"): test.get("time") for test in root.iter("testcase")}
+    assert (times["a"], times["b"], times["gpqa"]) == ("8.0", "5.5", "4.0")
+    assert {suite.get("name"): suite.get("time") for suite in root}["scores"] == "4.0"
+    assert float(root.get("time")) == 17.5
+
+
 def test_attempts_that_were_not_made_do_not_pass():
     scores = [*passing_scores()[:5], score("c", 2, "not_run")]
     found = analysis([tool_calling(scores)], decision="inconclusive")

@@ -2,6 +2,11 @@
 
 import importlib.util
 import json
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,6 +19,7 @@ from harness.compare.dataframes import COLUMNS
 from harness.compare.inspect_log import write_inspect_logs
 from harness.records.runs import RunInfo
 
+RUNS = Path(__file__).parents[2] / "characterization" / "runs"
 HAS_INSPECT = importlib.util.find_spec("inspect_ai") is not None
 
 
@@ -62,7 +68,7 @@ def test_parquet_without_pyarrow_says_what_to_install(folder, monkeypatch, capsy
 
 def logs_of(folder, out, **options):
     out.mkdir()
-    paths = write_inspect_logs(harness.load(folder), out, **options)
+    paths = write_inspect_logs(harness.load(folder), (), out, **options)
     return {path.name.partition("_")[2]: path for path in paths}
 
 
@@ -107,6 +113,58 @@ def test_texts_of_gated_data_are_left_out(folder, tmp_path):
     assert "What is the weather in Lisbon?" not in hidden
     assert "It is 42." not in hidden
     assert "let me see" not in hidden
+
+
+def exported(folder, out):
+    """The logs that the command writes, by task and condition."""
+    assert run(["export", str(folder), "--format", "inspect", "--out", str(out)]) == 0
+    logs = {path.name.partition("_")[2]: json.loads(path.read_text()) for path in out.iterdir()}
+    return {name.removesuffix(".json"): log for name, log in logs.items()}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Judged runs of tool calls, of AIME, and of HealthBench."""
+    place = tmp_path_factory.mktemp("stored")
+    names = ("smoke_pass", "evals", "healthbench")
+    for name in names:
+        with tarfile.open(RUNS / f"{name}.tar.xz") as archive:
+            archive.extractall(place, filter="data")
+        run(["recheck", str(place / name)])
+    return [place / name for name in names]
+
+
+def test_every_sample_has_its_target(stored, tmp_path, capsys):
+    logs = {}
+    for folder in stored:
+        logs |= exported(folder, tmp_path / folder.name)
+    targets = {name: {s["target"] for s in log["samples"]} for name, log in logs.items()}
+    calls = [found for name, found in targets.items() if name.startswith("tool_calling")]
+    assert len(calls) == 4
+    assert all(re.fullmatch(r"\w+\(\{.*\}\)", target) for found in calls for target in found)
+    (aime,) = (found for name, found in targets.items() if name.startswith("aime25"))
+    assert len(aime) > 1
+    assert all(target.isdigit() for target in aime)
+    (health,) = (found for name, found in targets.items() if name.startswith("healthbench"))
+    assert all(re.match(r"[+-]\d+ \w", target) for target in health)
+
+
+@pytest.mark.skipif(not HAS_INSPECT, reason="inspect_ai is not installed")
+def test_inspect_lists_reads_and_dumps_the_logs(stored, tmp_path):
+    from inspect_ai.log import list_eval_logs, read_eval_log
+
+    for folder in stored:
+        logs = exported(folder, tmp_path / folder.name)
+        listed = list_eval_logs(str(tmp_path / folder.name))
+        assert len(listed) == len(logs)
+        for info in listed:
+            log = read_eval_log(info)
+            assert log.status == "success"
+            assert log.results.total_samples == len(log.samples) > 0
+            assert all(sample.target for sample in log.samples)
+            command = [sys.executable, "-m", "inspect_ai", "log", "dump", info.name]
+            dumped = subprocess.run(command, check=True, capture_output=True, text=True)
+            assert json.loads(dumped.stdout)["eval"]["task"] == log.eval.task
 
 
 @pytest.mark.skipif(not HAS_INSPECT, reason="inspect_ai is not installed")

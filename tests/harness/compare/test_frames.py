@@ -181,7 +181,7 @@ def test_conversations_have_calls_and_results_over_both_apis(tmp_path, monkeypat
         assert called[0]["tool_calls"][0]["function"]["name"] == "query_table"
         assert messages[-1]["content"] == "All done."
     (tmp_path / "logs").mkdir()
-    for path in write_inspect_logs(run, tmp_path / "logs"):
+    for path in write_inspect_logs(run, (), tmp_path / "logs"):
         (sample,) = json.loads(path.read_text())["samples"]
         roles = [message["role"] for message in sample["messages"]]
         assert roles == ["user", "assistant", "tool", "assistant"]
