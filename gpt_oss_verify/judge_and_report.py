@@ -48,6 +48,7 @@ def judge_and_report(
     analysis, scores = judge.judged(info, thresholds)
     run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
+    run_folder.write_internal_errors(folder, analysis.verdict.internal_errors)
     return _write_reports(folder, analysis, judge.tasks, show_questions=show_questions)
 
 

@@ -1,5 +1,6 @@
 """All checks by id. A new module of checks is one entry in `MODULES`."""
 
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -60,9 +61,16 @@ CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in CROS
 
 
 def examine(
-    parsed: ParsedRollout, *, except_for: Collection[str] = ()
+    parsed: ParsedRollout,
+    *,
+    except_for: Collection[str] = (),
+    broken: dict[str, str] | None = None,
 ) -> tuple[frozenset[str], tuple[Finding, ...]]:
-    """Return the ids of the applicable checks, except those in `except_for`, and their findings."""
+    """Return the ids of the applicable checks, except those in `except_for`, and their findings.
+
+    The traceback of a check that raises is added to `broken` by its id; without `broken`, it
+    raises.
+    """
     applicable: set[str] = set()
     findings: list[Finding] = []
     selections: dict[Callable[[ParsedRollout], object], list[Any]] = {}
@@ -70,14 +78,19 @@ def examine(
         rule, over, where = check.about.id, check.over, check.where
         if rule in except_for:
             continue
-        parts = selections.get(over)
-        if parts is None:  # Many checks judge the same parts.
-            parts = selections[over] = list(over(parsed))
-        for part in parts:
-            if where is None or where(part):
-                applicable.add(rule)
-                if problems := list(check.judge(part)):
-                    findings += (
-                        finding_of(check.about, parsed.rollout.id, each) for each in problems
-                    )
+        try:
+            parts = selections.get(over)
+            if parts is None:  # Many checks judge the same parts.
+                parts = selections[over] = list(over(parsed))
+            for part in parts:
+                if where is None or where(part):
+                    applicable.add(rule)
+                    if problems := list(check.judge(part)):
+                        findings += (
+                            finding_of(check.about, parsed.rollout.id, each) for each in problems
+                        )
+        except Exception:
+            if broken is None:
+                raise
+            broken[rule] = traceback.format_exc()
     return frozenset(applicable), tuple(findings)

@@ -8,6 +8,7 @@ but then prompt and reply together always have the same number of tokens.
 """
 
 import re
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
@@ -291,9 +292,23 @@ CROSS_CHECKS = (
 )
 
 
-def compare_rollouts(examined: Sequence[Score]) -> Iterator[tuple[frozenset[str], list[Finding]]]:
-    """For each rollout, the ids of the applicable cross-checks, and their findings."""
-    found = [(each, each.findings(examined)) for each in CROSS_CHECKS]
-    for one in examined:
-        applicable = frozenset(check.id for check, _ in found if check.applies(one))
-        yield applicable, [findings[one.record] for _, findings in found if one.record in findings]
+def compare_rollouts(
+    examined: Sequence[Score], broken: dict[str, str] | None = None
+) -> Iterator[tuple[frozenset[str], list[Finding]]]:
+    """For each rollout, the ids of the applicable cross-checks, and their findings.
+
+    `broken` is as for `harness.checks.examine`.
+    """
+    found = []
+    for check in CROSS_CHECKS:
+        try:
+            applies = list(map(check.applies, examined))
+            found.append((check.id, applies, check.findings(examined)))
+        except Exception:
+            if broken is None:
+                raise
+            broken[check.id] = traceback.format_exc()
+    for at, score in enumerate(examined):
+        applicable = frozenset(check_id for check_id, applies, _ in found if applies[at])
+        every = (findings.get(score.record) for _, _, findings in found)
+        yield applicable, [finding for finding in every if finding is not None]

@@ -7,7 +7,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks import examine
 from harness.checks.traits import basic_traits, traits
 from harness.records.figures import Latency, TokenCounts
-from harness.records.scores import Score, Timing, Usage
+from harness.records.scores import Finding, Score, Timing, Usage
 from harness.records.traits import MadeCall
 from harness.statistics.estimators import percentiles
 
@@ -29,7 +29,10 @@ def measured_score(
     """
     rollout = parsed.rollout
     counted = checks and "usage.output.unseen" not in except_for
-    applicable, findings = examine(parsed, except_for=except_for) if checks else (frozenset(), ())
+    applicable, findings = frozenset[str](), tuple[Finding, ...]()
+    broken: dict[str, str] = {}
+    if checks:
+        applicable, findings = examine(parsed, except_for=except_for, broken=broken)
     return Score(
         record=rollout.id,
         task=rollout.task,
@@ -43,6 +46,7 @@ def measured_score(
         retries=sum(len(exchange.retries) for exchange in rollout.exchanges),
         applicable=applicable,
         findings=findings,
+        broken=tuple(broken.items()),
         traits=traits(parsed, call, counted=counted) if checks else basic_traits(parsed),
         **judged,
     )

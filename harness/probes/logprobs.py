@@ -120,8 +120,10 @@ def _of_answer_only(responses: ProbeResponses) -> Trials:
     Clients that align them with the content find other tokens first.
     """
     for exchange, reply in _with_entries(responses):
-        text = _decodable(_text(_entries(exchange, reply)))
-        more = text.partition(_decodable(reply.text))[0]
+        text, answer = _decodable(_text(_entries(exchange, reply))), _decodable(reply.text)
+        if not answer:
+            continue  # it has replacement characters only
+        more = text.partition(answer)[0]
         message = "The logprobs begin with those of the CoT."
         other = Problem(exchange, message, repr(reply.text), repr(text), _path(exchange))
         if reply.reasoning.strip():  # A reply without CoT has no logprobs of one.

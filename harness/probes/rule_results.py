@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from traceback import format_exc
 
 from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
@@ -113,15 +114,17 @@ class _Tally:
     judged: Mapping[str, Counter[_Place]]  # attempts that a check applied to
     failed: Mapping[str, Counter[_Place]]  # those with a finding
     findings: Mapping[str, list[Finding]]
+    broken: dict[str, str]  # tracebacks of those that raised
 
 
 def _tally(examined: Iterable[Score]) -> _Tally:
     """Count the results of all checks in one pass, by the few sets of applicable checks."""
     alike: Counter[tuple[frozenset[str], _Place]] = Counter()
-    tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list))
+    tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list), {})
     for each in examined:
         place = each.task, each.sample, each.condition.name
         alike[each.applicable, place] += 1
+        tally.broken.update(each.broken)
         found = [finding for finding in each.findings if finding.id in each.applicable]
         for finding in found:
             tally.findings[finding.id].append(finding)
@@ -139,6 +142,8 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
         return _skipped(about, (f"{api} · {mode}" for api, mode in planned))
     judged, failed = tally.judged[about.id], tally.failed[about.id]
     findings = tally.findings[about.id]
+    if about.id in tally.broken:
+        return _broken(about, tally.broken[about.id])
     if not judged:
         nothing = Reason(code="nothing_to_judge")
         return RuleResult(check=about, status="not_verifiable", reasons=(nothing,))
@@ -156,7 +161,24 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     return counted.model_copy(update={"reasons": tuple(reasons)})
 
 
+def _broken(about: Description, traceback: str) -> RuleResult:
+    """Return the result of a rule that raised; its findings elsewhere are not used either."""
+    error = traceback.strip().rpartition("\n")[2]
+    reasons = (Reason(code="internal_error", values={"error": error}),)
+    return RuleResult(check=about, status="not_verifiable", reasons=reasons, traceback=traceback)
+
+
 def _probe_result(
+    probe: Probe, responses_over: Callable[[Api], ProbeResponses], options: ProbeOptions
+) -> RuleResult:
+    """Return the result of a probe, also if it raises."""
+    try:
+        return _judged_probe(probe, responses_over, options)
+    except Exception:  # noqa: BLE001 (an error of one rule must not cost the verdict)
+        return _broken(probe.about, format_exc())
+
+
+def _judged_probe(
     probe: Probe, responses_over: Callable[[Api], ProbeResponses], options: ProbeOptions
 ) -> RuleResult:
     about = probe.about

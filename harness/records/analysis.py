@@ -142,6 +142,7 @@ class RuleResult(Record):
         default=(), description="of a probe: the APIs and requests with a finding"
     )
     examples: tuple[Finding, ...] = ()
+    traceback: str | None = Field(default=None, description="of a rule that raised")
 
     @property
     def reason(self) -> str | None:
@@ -253,7 +254,8 @@ class Verdict(Record):
 
     `decision` is None for a complete run without anything to compare it with: sample questions
     without a measured baseline, or a shard. `warnings` do not affect the decision, but should
-    be known. `guide` is None without tool calling, or if it is incomplete.
+    be known. `guide` is None without tool calling, or if it is incomplete. `internal_errors` has
+    the tracebacks of the rules that raised, and of the attempts that could not be scored, by id.
     """
 
     decision: Decision | None
@@ -261,6 +263,7 @@ class Verdict(Record):
     thresholds: Thresholds
     warnings: tuple[str, ...] = ()
     guide: GuideRule | None = None
+    internal_errors: Mapping[str, str] = {}
 
 
 class Analysis(Record):

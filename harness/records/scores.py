@@ -103,8 +103,8 @@ class Timing:
 class Score:
     """A line of `scores.jsonl`: the score of one planned attempt.
 
-    A dataclass rather than a model, because a run has tens of thousands. `applicable` and `traits`
-    are not stored.
+    A dataclass rather than a model, because a run has tens of thousands. `applicable`, `traits` and
+    `broken` are not stored.
 
     Attributes:
         record: Id of the rollout.
@@ -126,6 +126,7 @@ class Score:
         requests: Requests without the `retries`.
         applicable: Ids of the rules that had something to judge.
         traits: What comparisons with other rollouts need.
+        broken: Rules that raised when they judged the rollout, with tracebacks.
     """
 
     record: str
@@ -153,6 +154,7 @@ class Score:
     applicable: frozenset[str] = frozenset()
     findings: tuple[Finding, ...] = ()
     traits: Traits = field(default_factory=Traits)
+    broken: tuple[tuple[str, str], ...] = ()
 
     @property
     def finished(self) -> bool:

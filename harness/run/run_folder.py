@@ -1,7 +1,7 @@
 """The other files of a run folder: those of its tasks, the scores, the analysis, the reports."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +21,10 @@ REPORT_FILE = "report.md"
 PAGE_FILE = "report.html"
 JUNIT_FILE = "junit.xml"
 PROVIDER_LOG = "provider.log"
+ERRORS_FILE = "internal-errors.txt"
 SCORES_FILE = "scores.jsonl"
 
-COMPARED = {"applicable", "traits"}
+COMPARED = {"applicable", "traits", "broken"}
 _SCORE = TypeAdapter(Score)
 _UNFIT_FOR_A_NAME = re.compile(r"[^\w.@+-]+")
 
@@ -88,10 +89,18 @@ def read_analysis(folder: Path) -> Analysis:
 
 
 def write_scores(folder: Path, scores: Iterable[Score]) -> None:
-    """Write `scores.jsonl` without the fields that only compare rollouts. Raises RunLogError."""
+    """Write `scores.jsonl` without the fields that only judging needs. Raises RunLogError."""
     with replacing(folder / SCORES_FILE) as file:
         for score in scores:
             file.write(_SCORE.dump_json(score, exclude=COMPARED) + b"\n")
+
+
+def write_internal_errors(folder: Path, errors: Mapping[str, str]) -> None:
+    """Write the tracebacks by name, or remove those of an earlier judgement. Raises RunLogError."""
+    if errors:
+        write_text(folder / ERRORS_FILE, "\n".join(f"{name}\n{errors[name]}" for name in errors))
+    else:
+        (folder / ERRORS_FILE).unlink(missing_ok=True)
 
 
 def read_scores(folder: Path) -> Iterator[Score]:

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from harness.probes.clients import client_results
@@ -34,6 +34,8 @@ class Scored:
     """Rollouts by task, those of unknown tasks or samples included."""
     probes: Sequence[RuleResult]
     exchanges: ExchangeCounts
+    unscored: Mapping[str, str]
+    """The tracebacks of rollouts that could not be scored, by id."""
 
 
 class Judged(NamedTuple):
@@ -90,6 +92,7 @@ def analyze(
             + sum(scored.read.get(task.name, 0) for task in info.of_kind("traffic"))
             + sum(result.finished for result in results if not result.is_eval),
             recorded=_recorded(info, scores),
+            unscored=scored.unscored,
         ),
     )
     return Judged(analysis, scores)
@@ -122,12 +125,16 @@ def _recorded(info: RunInfo, scores: Sequence[Score]) -> gate.Coverage | None:
 
 
 def _tolerated(
-    strict: Iterable[Score], tasks: Sequence[Task], thresholds: Thresholds, level: float
+    strict: Sequence[Score], tasks: Sequence[Task], thresholds: Thresholds, level: float
 ) -> tuple[Score, ...]:
     """Return the scores with tolerances applied; `thresholds` may lower errors to warnings."""
     kinds = {task.name: task.info.kind for task in tasks}
+    broken = {rule for score in strict for rule, _ in score.broken}
     by_kind: dict[TaskKind, list[Score]] = defaultdict(list)
     for score in strict:
+        if broken:  # what such a rule found elsewhere invalidates no reply
+            kept = tuple(finding for finding in score.findings if finding.id not in broken)
+            score = replace(score, findings=kept)
         by_kind[kinds[score.task]].append(score)
     soft = requirements.may_warn(thresholds)
     return (

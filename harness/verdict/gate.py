@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
+from harness.errors import EXIT_CRASH, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision
 from harness.records.runs import RunInfo, RunSettings, Thresholds
+from harness.run.run_folder import ERRORS_FILE
 from harness.statistics import two_rates
 from harness.text import first_few, percentage
 from harness.verdict import guide, relations, requirements, success_rate
@@ -68,14 +69,24 @@ def decide(
     complete: bool,
     made: int,
     recorded: Coverage | None = None,
+    unscored: Mapping[str, str] = {},
 ) -> Verdict:
     """Return the verdict on a run.
 
     `made` counts the attempts that were made, without those of evals; `recorded` the replies of
-    imported traffic.
+    imported traffic. `unscored` has the tracebacks of attempts that could not be scored, by id.
+    An internal error leaves a FAIL as it is, and rules out a PASS.
     """
+    raised = {rule.check.id: rule.traceback for rule in rules.all if rule.traceback is not None}
+    internal = {**raised, **unscored}
+    unclear = tuple(_not_judged(list(raised), len(unscored)))
     if info.settings.findings_only:
-        return Verdict(decision=None, reasons=(FINDINGS_ONLY,), thresholds=thresholds)
+        return Verdict(
+            decision=None,
+            reasons=(FINDINGS_ONLY, *unclear),
+            thresholds=thresholds,
+            internal_errors=internal,
+        )
     parts: list[PartVerdict] = []
     unverified = (
         *too_little_judged(_coverage(rules.all, recorded)),
@@ -101,20 +112,44 @@ def decide(
         )
     if evals:
         parts.append(decide_evals(evals, info, complete=complete))
+    decision = _worst([part.decision for part in parts])
+    if internal and decision != "fail":
+        decision = "inconclusive"
+    reasons = [reason for part in _ranked(parts) for reason in part.reasons]
+    if decision != "fail":
+        reasons = [*unclear, *reasons]
     return Verdict(
-        decision=_worst([part.decision for part in parts]),
-        reasons=tuple(dict.fromkeys(reason for part in _ranked(parts) for reason in part.reasons)),
+        decision=decision,
+        reasons=tuple(dict.fromkeys(reasons)),
         thresholds=thresholds,
         warnings=(
+            *(unclear if decision == "fail" else ()),
             *(warning for part in parts for warning in part.warnings),
             *relations.lacking(rules.all),
         ),
         guide=_guide(calling, thresholds),
+        internal_errors=internal,
     )
 
 
+def _not_judged(raised: Sequence[str], unscored: int) -> Iterator[str]:
+    """Yield what was not judged because of internal errors, in a sentence."""
+    what = [first_few(raised, SHOWN_RULES)] if raised else []
+    what += [f"{unscored} attempts"] if unscored else []
+    if what:
+        yield (
+            f"An error in this tool kept it from judging {' and '.join(what)}; please report it "
+            f"with {ERRORS_FILE} in the run folder."
+        )
+
+
 def exit_code(verdict: Verdict) -> int:
-    """Return the exit code for a verdict; without a decision, that of a pass."""
+    """Return the exit code for a verdict; without a decision, that of a pass.
+
+    After an internal error, it is that of an internal error unless the run fails.
+    """
+    if verdict.internal_errors and verdict.decision != "fail":
+        return EXIT_CRASH
     codes: dict[Decision | None, int] = {
         "pass": EXIT_PASS,
         None: EXIT_PASS,

@@ -1,6 +1,7 @@
 """The judge of a run: scores each attempt once, when it has ended or when its log is read."""
 
 import threading
+import traceback
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -69,6 +70,7 @@ class Judge:
         self._ids: set[str] = set()
         self._read: Counter[str] = Counter()
         self._scores: list[Score] = []
+        self._unscored: dict[str, str] = {}
         self._groups: dict[str, dict[str, list[ParsedRollout]]] = defaultdict(dict)
         self._complete: dict[str, Sequence[RuleResult]] = {}
         self._exchanges = ExchangeCounter()
@@ -98,10 +100,16 @@ class Judge:
         """Score one rollout."""
         self._read[rollout.task] += 1
         self._exchanges.add(rollout)
-        if (task := self._by_name.get(rollout.task)) is not None:
-            parsed = parse_rollout(rollout)
-            if (score := task.score(parsed)) is not None:
-                self._keep(task, self._sharing(score), parsed)
+        if (task := self._by_name.get(rollout.task)) is None:
+            return
+        parsed = parse_rollout(rollout)
+        try:
+            score = task.score(parsed)
+        except Exception:  # noqa: BLE001 (one attempt must not cost the verdict)
+            self._unscored[rollout.id] = traceback.format_exc()
+            return
+        if score is not None:
+            self._keep(task, self._sharing(score), parsed)
 
     def _keep(self, task: Task, score: Score, parsed: ParsedRollout) -> None:
         self._scores.append(score)
@@ -211,7 +219,9 @@ class Judge:
     def _scored(self, groups: Mapping[str, Sequence[RuleResult]]) -> Scored:
         """Return what `analyze` needs, with the results of the probes of these groups."""
         results = (result for task in self.tasks for result in groups.get(task.name, ()))
-        return Scored(self._scores, self._read, tuple(results), self._exchanges.counts())
+        return Scored(
+            self._scores, self._read, tuple(results), self._exchanges.counts(), self._unscored
+        )
 
     def _sharing(self, score: Score) -> Score:
         """Return the score with one object for equal values of all scores.

@@ -56,7 +56,8 @@ def strata_of(score: Score) -> Iterator[Stratum]:
 
 
 def _compared(scores: Sequence[Score]) -> Iterator[Score]:
-    found = compare_rollouts([score for score in scores if score.finished])
+    broken: dict[str, str] = {}
+    found = compare_rollouts([score for score in scores if score.finished], broken)
     joined: dict[frozenset[str], frozenset[str]] = {}
     for score in scores:
         if score.finished:
@@ -66,7 +67,9 @@ def _compared(scores: Sequence[Score]) -> Iterator[Score]:
                 score,
                 applicable=joined.setdefault(every, every),
                 findings=(*score.findings, *findings),
+                broken=(*score.broken, *broken.items()),
             )
+            broken = {}  # one score is enough
         yield score
 
 

@@ -57,12 +57,12 @@ def judged(
             attempt=attempt.number,
             task=group.name,
         )
-        rollouts[name].append(parse_rollout(_with_own_request(recorded, attempt)))
+        rollouts[name].append(parse_rollout(with_own_request(recorded, attempt)))
     results = probe_results(group.probes, rollouts, replace(options, golden=golden))
     return {each.check.id: each for each in results}
 
 
-def _with_own_request(recorded: Any, attempt: Attempt) -> Any:
+def with_own_request(recorded: Any, attempt: Attempt) -> Any:
     """The rollout with the attempt's request instead of that of the shipped cases."""
     body = DIALECTS[attempt.condition.api].first_request(
         attempt.sample.turns,
