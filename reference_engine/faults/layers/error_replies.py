@@ -7,7 +7,7 @@ import orjson
 
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, Reply, messages_key
-from reference_engine.server.api_error import invalid
+from reference_engine.server.api_error import ApiError, invalid
 
 _NUMBERS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens")
 
@@ -80,7 +80,7 @@ def optional_members_required(body: Json, request: ClientRequest) -> None:
 def other_tools_crash(body: Json, _: ClientRequest) -> None:
     for tool in body.get("tools") or ():
         if tool["type"] != "function":
-            raise KeyError(tool["type"])
+            raise ApiError(500, f"KeyError: {tool['type']!r}")
 
 
 @hooks.REQUEST_MESSAGE
