@@ -90,10 +90,10 @@ class Vllm(Dialect):
     def served(listed: bytes, model: str | None) -> Served:
         """Return the model with its `max_model_len`."""
         known = _VllmModels.model_validate_json(listed).data
-        for each in known:
-            if model in {None, each.id}:
-                return Served(each.id, each.max_model_len)
-        names = ", ".join(each.id for each in known) or "no model"
+        for offered in known:
+            if model in {None, offered.id}:
+                return Served(offered.id, offered.max_model_len)
+        names = ", ".join(offered.id for offered in known) or "no model"
         raise ValueError(f"it serves {names}" + (f", not {model}" if model else ""))
 
     @staticmethod
@@ -131,14 +131,14 @@ class Vllm(Dialect):
 
     def _tokens(self, choice: _VllmChoice) -> list[Token]:
         if self._top is None:
-            return [Token(each) for each in choice.token_ids]
+            return [Token(token) for token in choice.token_ids]
         if choice.logprobs is None:
             if choice.token_ids:
                 raise ValueError("log probabilities are missing")
             return []
         found = choice.logprobs
         rows = zip(choice.token_ids, found.token_logprobs, found.top_logprobs, strict=True)
-        return [Token(each, value, self._best(others)) for each, value, others in rows]
+        return [Token(token, value, self._best(others)) for token, value, others in rows]
 
     def _best(self, others: Mapping[str, float]) -> tuple[tuple[int, float], ...]:
         """Return the most probable tokens. vLLM adds the sampled one if it is not among them."""
@@ -223,16 +223,16 @@ class LlamaCpp(Dialect):
             return []
         before, self._predicted = self._predicted, found.tokens_predicted
         if before is not None and found.tokens_predicted > before + 1 and found.content:
-            return [Token(each) for each in encode(found.content)]
+            return [Token(token) for token in encode(found.content)]
         if self._top is None:
-            return [Token(each) for each in found.tokens]
+            return [Token(token) for token in found.tokens]
         if len(found.completion_probabilities) != len(found.tokens):
             raise ValueError("log probabilities are missing")
         rows = zip(found.tokens, found.completion_probabilities, strict=True)
-        return [Token(each, drawn.logprob, self._best(drawn)) for each, drawn in rows]
+        return [Token(token, drawn.logprob, self._best(drawn)) for token, drawn in rows]
 
     def _best(self, drawn: _LlamaDrawn) -> tuple[tuple[int, float], ...]:
-        return tuple((each.id, each.logprob) for each in drawn.top_logprobs[: self._top])
+        return tuple((other.id, other.logprob) for other in drawn.top_logprobs[: self._top])
 
 
 class _OllamaEvent(BaseModel):
@@ -269,7 +269,7 @@ class Ollama(Dialect):
     @staticmethod
     def served(listed: bytes, model: str | None) -> Served:
         """Return the named model (default tag: `latest`), or the only gpt-oss model."""
-        names = [each.name for each in _OllamaTags.model_validate_json(listed).models]
+        names = [tag.name for tag in _OllamaTags.model_validate_json(listed).models]
         if model is None:
             found = [name for name in names if "gpt-oss" in name]
         else:
@@ -319,11 +319,11 @@ class Ollama(Dialect):
         if found.done and found.done_reason != "length" and not self._parser.done:
             message = self._parser.open
             tokens.append(CALL if message and message.kind == "call" else RETURN)
-        return [Token(each) for each in tokens]
+        return [Token(token) for token in tokens]
 
 
 def _may_be_special(text: str) -> bool:
-    """Tell whether a text may be the start of a special token; the longest has 24 characters."""
+    """Return whether a text may be the start of a special token; the longest has 24 characters."""
     return len(text) <= 24 and "|>" not in text and (text.startswith("<|") or text == "<")
 
 

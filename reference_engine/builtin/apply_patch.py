@@ -24,7 +24,7 @@ _PLAIN = str.maketrans(
     | dict.fromkeys("‘’‚‛", "'")
     | dict.fromkeys("“”„‟", '"')
     | dict.fromkeys("\xa0\u202f\u205f\u3000", " ")
-    | {chr(each): " " for each in range(0x2002, 0x200B)}
+    | {chr(code): " " for code in range(0x2002, 0x200B)}
 )
 _SEARCHES: Sequence[Callable[[str], str]] = (
     str,
@@ -190,7 +190,7 @@ def updated(text: str, change: Update) -> str:
         at = start + len(old)
     result: list[str] = []
     done = 0
-    for start, count, new in sorted(replaced, key=lambda each: each[0]):
+    for start, count, new in sorted(replaced, key=lambda change: change[0]):
         result += [*lines[done:start], *new]
         done = start + count
     return "".join(line + ending for line in (*result, *lines[done:]))

@@ -141,12 +141,12 @@ class Browser:
         lines = [
             *_RESULTS_HEAD,
             *(
-                f"  * 【{at}†{each.page.title}†{domain(each.page.url)}】 {each.summary}"
-                for at, each in enumerate(found)
+                f"  * 【{at}†{result.page.title}†{domain(result.page.url)}】 {result.summary}"
+                for at, result in enumerate(found)
             ),
         ]
         self._found[len(self._shown)] = found
-        links = tuple(Link(each.page.url) for each in found)
+        links = tuple(Link(result.page.url) for result in found)
         return self._display(Page("", query, tuple(lines), links), 0, len(lines))
 
     def _find(self, pattern: str, arguments: Mapping[str, Any]) -> str:

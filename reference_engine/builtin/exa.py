@@ -52,11 +52,11 @@ class Exa:
         results = self._client.search(query, num_results=most, contents={"highlights": True})
         found = [
             Found(
-                Page(each.url, _line(each.title) or domain(each.url), ()),
-                _line(" … ".join(each.highlights or ()))[:_LONGEST_SUMMARY],
+                Page(result.url, _line(result.title) or domain(result.url), ()),
+                _line(" … ".join(result.highlights or ()))[:_LONGEST_SUMMARY],
             )
-            for each in results.results
-            if is_public(each.url)
+            for result in results.results
+            if is_public(result.url)
         ]
         return tuple(found[:most])
 
@@ -79,7 +79,7 @@ def exa() -> Exa:
 
 
 def is_public(url: str) -> bool:
-    """Tell whether the URL is a web address, and its host a public name or address."""
+    """Return whether the URL is a web address, and its host a public name or address."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".")

@@ -179,7 +179,7 @@ def _shared() -> Iterator[str]:
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    given = [each.encode() if each else None for each in (source, target, kind)]
+    given = [text.encode() if text else None for text in (source, target, kind)]
     _checked(_libc.mount(*given, ctypes.c_ulong(flags), options.encode() or None), target)
 
 

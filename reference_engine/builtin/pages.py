@@ -170,7 +170,7 @@ def read_html(url: str, text: str) -> Page:
     reader.close()
     title = " ".join("".join(reader.title).split()) or domain(url)
     body = "\n".join(" ".join(line.split()) for line in "".join(reader.text).split("\n"))
-    links = tuple(Link(each) for each in reader.links)
+    links = tuple(Link(address) for address in reader.links)
     return _page(url, title, re.sub(r"^\* ", "  * ", body, flags=re.MULTILINE), links)
 
 

@@ -89,7 +89,7 @@ class ServerTools:
     most_calls: int = 20  # the maximum number of calls in one response
 
     def has(self, tool: Builtin) -> bool:
-        """Tell whether the server has this tool."""
+        """Return whether the server has this tool."""
         return (self.pages if tool == "browser" else self.python) is not None
 
     def toolbox(self, offered: Sequence[Builtin]) -> Toolbox:

@@ -154,7 +154,7 @@ def _each_schema(change: Callable[[Schema], Schema]) -> GenerationChange:
             return value
         schema = dict(value)
         if isinstance(properties := schema.get("properties"), Mapping):
-            schema["properties"] = {name: edit(each) for name, each in properties.items()}
+            schema["properties"] = {name: edit(inner) for name, inner in properties.items()}
         if isinstance(items := schema.get("items"), Mapping):
             schema["items"] = edit(items)
         return change(schema)

@@ -71,7 +71,10 @@ class ChatReply(Reply):
     def closing(self) -> list[Json]:
         """Return the last chunk of each choice, and the one with the usage on request."""
         pairs = zip(self._choices, self._generations, strict=True)
-        last = [self._chunk(choice.entry({}, finish_reason=each.finish)) for choice, each in pairs]
+        last = [
+            self._chunk(choice.entry({}, finish_reason=generation.finish))
+            for choice, generation in pairs
+        ]
         return [*last, self._chunk(usage=self._usage())] if self._with_usage else last
 
     def finished(self) -> Json:

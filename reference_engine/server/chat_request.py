@@ -150,7 +150,7 @@ def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
 
 
 def _calls_next(messages: Sequence[Message]) -> list[bool]:
-    """Tell for each message whether the assistant makes a call before another role's message."""
+    """Return, by message, whether the assistant makes a call before another role's message."""
     after = []
     calls = False
     for message in reversed(messages):

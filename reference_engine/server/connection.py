@@ -43,8 +43,8 @@ async def until_disconnect(
             raise stopping()
         raise ClientDisconnect
     finally:
-        for each in (task, gone, stopped):
-            each.cancel()
+        for future in (task, gone, stopped):
+            future.cancel()
         await asyncio.gather(task, gone, stopped, return_exceptions=True)
 
 

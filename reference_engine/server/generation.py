@@ -203,10 +203,10 @@ def usage_of(
     read: str, written: str, prompts: Sequence[Generation], answers: Sequence[Generation]
 ) -> dict[str, Any]:
     """Return the token counts; `read` and `written` are an API's names of the two kinds."""
-    prompt_tokens = sum(len(each.prompt) for each in prompts)
-    answer_tokens = sum(len(each.completion) for each in answers)
-    cached = sum(each.cached_tokens for each in prompts)
-    reasoning = sum(each.reasoning_tokens for each in answers)
+    prompt_tokens = sum(len(generation.prompt) for generation in prompts)
+    answer_tokens = sum(len(generation.completion) for generation in answers)
+    cached = sum(generation.cached_tokens for generation in prompts)
+    reasoning = sum(generation.reasoning_tokens for generation in answers)
     return {
         f"{read}_tokens": prompt_tokens,
         f"{read}_tokens_details": {"cached_tokens": cached},

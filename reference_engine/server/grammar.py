@@ -152,7 +152,7 @@ class _Vocabulary:
         whole = text.decode()
         pieces = [whole[at : at + _PIECE] for at in range(0, len(whole), _PIECE)]
         encode = harmony_encoding().encode
-        return [token for each in pieces for token in encode(each, disallowed_special=())]
+        return [token for piece in pieces for token in encode(piece, disallowed_special=())]
 
 
 @cache

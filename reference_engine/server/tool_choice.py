@@ -44,7 +44,7 @@ class ToolPolicy:
     used_up: bool = False  # whether the model has made the maximum number of these calls
 
     def allows(self, message: Started) -> bool:
-        """Tell whether the model may write this message."""
+        """Return whether the model may write this message."""
         if message.kind == "call" and message.name.partition(".")[0] in self.builtin:
             return not self.used_up
         match self.mode:
@@ -110,22 +110,24 @@ class Choice:
         """Return the tools that the model sees, and the policy. Raises ApiError."""
         self._check(tools)
         seen = tuple(
-            each.tool for each in tools if self.allowed is None or each.tool.name in self.allowed
+            offered.tool
+            for offered in tools
+            if self.allowed is None or offered.tool.name in self.allowed
         )
         names = (self.chosen,) if self.chosen else tuple(tool.name for tool in seen)
         if self.mode == "required":
             return seen, ToolPolicy("required", names)
         if self.mode == "none":
             return seen, ToolPolicy("forbidden")
-        withheld = tuple(each.tool.name for each in tools if each.tool not in seen)
+        withheld = tuple(offered.tool.name for offered in tools if offered.tool not in seen)
         return seen, ToolPolicy(withheld=withheld) if seen else ToolPolicy("forbidden")
 
     def _check(self, tools: Sequence[OfferedTool]) -> None:
         names: set[str] = set()
-        for each in tools:
-            if each.tool.name in names:
-                raise invalid(each.place, f"There are two tools named '{each.tool.name}'.")
-            names.add(each.tool.name)
+        for offered in tools:
+            if offered.tool.name in names:
+                raise invalid(offered.place, f"There are two tools named '{offered.tool.name}'.")
+            names.add(offered.tool.name)
         if self.mode == "required" and not names:
             raise invalid("tool_choice", "'tool_choice' requires a call but 'tools' is empty.")
         for name in (self.chosen, *(self.allowed or ())):

@@ -76,8 +76,8 @@ async def pieces_sometimes_exchanged(events: SseStream, _: ClientRequest) -> Sse
     exchanged = False
     async for event in events:
         if held is not None:
-            for each in (event, held) if event.answer_text else (held, event):
-                yield each
+            for sent in (event, held) if event.answer_text else (held, event):
+                yield sent
             held = None
         elif event.answer_text and not exchanged:
             held, exchanged = event, True

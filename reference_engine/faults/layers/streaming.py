@@ -98,7 +98,7 @@ async def stream_in_one_burst(events: SseStream, _: ClientRequest) -> SseStream:
 @hooks.STREAM.when(hooks.of_responses)
 async def stream_simulated(events: SseStream, _: ClientRequest) -> SseStream:
     waiting: SseEvent | None = None
-    for event in [each async for each in events]:
+    for event in [event async for event in events]:
         data = {k: v for k, v in (event.data or {}).items() if k != "sequence_number"}
         bare = replace(event, data=data)
         if waiting is not None and waiting.type == bare.type:
@@ -159,8 +159,8 @@ async def empty_arguments_never_done(events: SseStream, _: ClientRequest) -> Sse
             continue
         done = event.type == f"{_ARGUMENTS}.done" and event.data
         if not done or done["arguments"].strip() != "{}":
-            for each in (*held, event):
-                yield each
+            for sent in (*held, event):
+                yield sent
         held.clear()
 
 

@@ -105,7 +105,9 @@ def union_types_lost(schema: hooks.Schema) -> hooks.Schema:
 @hooks.SCHEMA
 def parameters_in_snake_case(schema: hooks.Schema) -> hooks.Schema:
     if isinstance(names := schema.get("properties"), dict):
-        renamed = {_WORD_START.sub("_", name).lower(): each for name, each in names.items()}
+        renamed = {
+            _WORD_START.sub("_", name).lower(): parameter for name, parameter in names.items()
+        }
         schema = schema | {"properties": renamed}
     return schema
 

@@ -298,7 +298,7 @@ def _reasoning(
 
 
 def _calls_next(items: Sequence[Item]) -> list[bool]:
-    """Tell for each item whether the next item except reasoning is a call."""
+    """Return, by item, whether the next item except reasoning is a call."""
     after = []
     calls = False
     for item in reversed(items):
@@ -351,5 +351,5 @@ def _builtin(
         return found[0]
     if isinstance(item, WebSearchItem) or item.outputs is None:
         return ()
-    output = "".join(each.logs for each in item.outputs)
+    output = "".join(part.logs for part in item.outputs)
     return BuiltinCall("python", item.code), BuiltinResult("python", output)

@@ -199,7 +199,7 @@ def builtin_of(
                 "unsupported_tool",
             )
         builtin[tool.builtin] = None
-    if "python" in builtin and any(each.tool.name == "python" for each in offered(tools)):
+    if "python" in builtin and any(function.tool.name == "python" for function in offered(tools)):
         message = "A function named 'python' cannot be offered together with code_interpreter."
         raise invalid("tools", message)
     if choice == "required" and builtin:
