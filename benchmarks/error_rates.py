@@ -3,7 +3,7 @@
     python benchmarks/error_rates.py [--runs N] [--seed N]
 
 The runs resemble AIME (30 questions x 16 tries) and GPQA (198 x 8), with questions of unequal
-difficulty. The output has the share of bounds that miss the true value (5 % is allowed), and the
+difficulty. The output has the share of bounds that miss the true value (5% is allowed), and the
 shares of runs that pass and fail without a drop, at the margin and beyond it, together with the
 prediction of the formula: for a single look and for a look after every round. It takes about two
 minutes on one core.
@@ -171,7 +171,7 @@ def misses(
 
 
 def coverage(design: Design, runs: int, rng: np.random.Generator, graded: bool = False) -> float:
-    """Share of 95 % intervals that contain the true mean, with new questions in every run.
+    """Share of 95% intervals that contain the true mean, with new questions in every run.
 
     Graded scores are the probabilities themselves, with one try per question.
     """
@@ -203,8 +203,8 @@ def report(design: Design, runs: int, rng: np.random.Generator) -> None:
     print(f"\n{design.name}: {design.questions} x {design.tries}, mean {design.mean:.1%},")
     print(f"  {design.between:.0%} of the variance between questions, margin {design.margin:.0%}")
     low, high = misses(design.chances(), design.tries, runs, rng)
-    print(f"  bounds that miss the true value: lower {low:.1%}, upper {high:.1%} (5 % allowed)")
-    print(f"  coverage of 95 % intervals: {coverage(design, runs, rng):.1%}")
+    print(f"  bounds that miss the true value: lower {low:.1%}, upper {high:.1%} (5% allowed)")
+    print(f"  coverage of 95% intervals: {coverage(design, runs, rng):.1%}")
     few = max(100, runs // 4)
     for drop in (0.0, design.margin, 2 * design.margin):
         passes, fails = predicted(design, drop)

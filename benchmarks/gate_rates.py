@@ -4,7 +4,7 @@
 
 A run has 36 cases, two APIs, and k tries of each case over each API, which alternate between
 streaming and non-streaming. The success rates of the cases are equal, or they differ (beta
-distributed, 30 % of the variance between cases) and are the same in all runs, or they differ and
+distributed, 30% of the variance between cases) and are the same in all runs, or they differ and
 are drawn for every run, so that the mean over the cases of a run deviates from the stated rate.
 Single cases are compared with a reference run of the same provider with 5 tries. It takes about
 four minutes on one core.

@@ -33,7 +33,7 @@ Lengths by effort are not published. Reports of gpt-oss-20b on AIME at high effo
 
 CALL_TOKENS = 150
 """Output tokens of a reply to a tool-call case or a probe, CoT included. Assumed: of the recorded
-tool calls of real servers, 87 % have fewer than 192."""
+tool calls of real servers, 87% have fewer than 192."""
 
 GRADE_TOKENS = 150
 """Output tokens of a grade: a JSON object with a short explanation. Assumed."""

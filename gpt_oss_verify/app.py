@@ -163,7 +163,7 @@ def _description(path: str) -> str:
 
 app = _command_line()
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""Few objects are in reference cycles, so fewer collections save 5 % of the time of a run."""
+"""Few objects are in reference cycles, so fewer collections save 5% of the time of a run."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -39,7 +39,7 @@ clients cope with. **Info** does not affect the verdict.
 The *tolerated* share is the share of attempts in which the model itself causes the problem; without
 one, only a server can cause it. Findings of a check with a tolerated share are info until the
 affected attempts of the whole run, or of one API, mode or replica, significantly exceed the share.
-Together, these exact binomial tests fail at most 1 % of healthy servers
+Together, these exact binomial tests fail at most 1% of healthy servers
 ([accuracy.md](accuracy.md#rare-defects)).
 
 In a run, every check and probe has one of these results: passed, failed, warned, declared (the
@@ -195,7 +195,7 @@ def _relations(rules: Sequence[Rule]) -> Iterator[str]:
 def _columns(rule: Rule) -> Iterator[str]:
     about = rule.about
     yield f"[`{about.id}`]({about.source})"
-    tolerance = f", {rule.tolerated * 100:g} % tolerated" if rule.tolerated else ""
+    tolerance = f", {rule.tolerated * 100:g}% tolerated" if rule.tolerated else ""
     yield f"{about.severity}{tolerance}"
     suite = "" if about.kind == "check" else f"; probe, suite {rule.suite}"
     yield f"{rule.scope}{suite}"

@@ -27,8 +27,8 @@ def plain(text: str, kept: str = "\n\t") -> str:
 
 
 def percentage(share: float, digits: int = 1) -> str:
-    """A share in percent, with the sign: `97.8 %`."""
-    return f"{share:.{digits}%}".replace("%", " %")
+    """A share in percent, with the sign: `97.8%`."""
+    return f"{share:.{digits}%}"
 
 
 def strict_json(text: str) -> object:

@@ -89,8 +89,8 @@ def _guide(analysis: Analysis) -> Iterator[str]:
     rule, thresholds = analysis.verdict.guide, analysis.verdict.thresholds
     if rule is not None:
         yield (
-            f"OpenAI's guide requires pass@{rule.k} above {thresholds.min_pass_at_k * 100:g} % and "
-            f"pass^{rule.k} above {thresholds.min_pass_hat_k * 100:g} % under every condition: "
+            f"OpenAI's guide requires pass@{rule.k} above {thresholds.min_pass_at_k * 100:g}% and "
+            f"pass^{rule.k} above {thresholds.min_pass_hat_k * 100:g}% under every condition: "
             f"{rule.decision}. With this number of tries, the rule fails "
             f"{percentage(rule.false_alarm)} of providers whose tries succeed "
             f"{percentage(rule.rate)} of the time."
@@ -162,7 +162,7 @@ def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> It
         prompt = failed.prompt or texts.get((result.task, failed.sample))
         graded = result.rubric is not None
         yield Failure(
-            head=f"scores {percent(failed.mean)} %"
+            head=f"scores {percent(failed.mean)}%"
             if graded
             else f"{failed.passed} of {failed.tries} passed",
             sample=failed.sample,
@@ -246,17 +246,17 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
     allowed = f"{thresholds.max_invalid or 'none'} allowed in a condition"
     yield Tile("Invalid responses", f"{invalid:,}", f"of {planned:,} planned attempts; {allowed}")
     if not thresholds.by_guide and worst.success is not None:
-        note = f"worst condition; required: more than {thresholds.lower_rate * 100:g} %"
-        yield Tile("Success rate", f"{percent(worst.success.value)} %", note)
+        note = f"worst condition; required: more than {thresholds.lower_rate * 100:g}%"
+        yield Tile("Success rate", f"{percent(worst.success.value)}%", note)
     for prefix, rate, least in (
         ("pass@", worst.pass_at, thresholds.min_pass_at_k),
         ("pass^", worst.pass_hat, thresholds.min_pass_hat_k),
     ):
         if rate is not None:
-            note = f"worst condition, interval {interval(rate)} %"
+            note = f"worst condition, interval {interval(rate)}%"
             if thresholds.by_guide:
-                note += f"; required: more than {least * 100:g} %"
-            yield Tile(f"{prefix}{worst.k}", f"{percent(rate.value)} %", note)
+                note += f"; required: more than {least * 100:g}%"
+            yield Tile(f"{prefix}{worst.k}", f"{percent(rate.value)}%", note)
     if worst.first_token is not None:
         p50, p90 = worst.first_token.p50, worst.first_token.p90
         note = f"median of the slowest condition; 90th percentile {p90:.2f} s"
@@ -280,13 +280,13 @@ def _eval_tiles(analysis: Analysis, labels: Labels) -> Iterator[Tile]:
     for result in analysis.evals:
         if result.score is not None:
             score = result.score.estimate
-            note = f"interval {interval(score)} %"
+            note = f"interval {interval(score)}%"
             compared = result.baseline.comparison if result.baseline else None
             if compared is not None:
                 note += (
-                    f"; baseline {percent(compared.baseline)} %, margin {compared.margin * 100:g}"
+                    f"; baseline {percent(compared.baseline)}%, margin {compared.margin * 100:g}"
                 )
-            yield Tile(labels.result(result), f"{percent(score.value)} %", note)
+            yield Tile(labels.result(result), f"{percent(score.value)}%", note)
 
 
 def _facts(run: RunInfo, thresholds: Thresholds) -> Iterator[Fact]:

@@ -115,7 +115,7 @@ def _sample(
 def _score(result: TaskResult, name: str, *, tolerant: bool) -> TestCase:
     verdict = result.baseline
     reason = "" if verdict is None else verdict.reason
-    score = "no score" if result.score is None else f"score {estimate(result.score.estimate)} %"
+    score = "no score" if result.score is None else f"score {estimate(result.score.estimate)}%"
     outcome = _RESULTS[None if verdict is None or tolerant else verdict.decision]
     return _test(f"scores.{result.task}", name, outcome, [score, reason], reason)
 

@@ -258,7 +258,7 @@ def result(found: Difference) -> str:
     """Return the result of a test, as a sentence without a subject."""
     paired = "" if found.pairs is None else f", {counted(found.pairs, 'sample')} paired"
     points = [f"{part * 100:+.1f}" for part in (found.value, found.low, found.high)]
-    size = "{} points (95 % interval {} to {}{})".format(*points, paired)
+    size = "{} points (95% interval {} to {}{})".format(*points, paired)
     if found.seen != "none":
         return f"{found.seen}: {size}"
     chance = ", which may be chance among so many tests" if found.p < ALPHA else ""
@@ -275,9 +275,9 @@ def how_tested(comparison: Comparison) -> str:
     return (
         f"Tested together: {counted(comparison.tested, 'difference')} from {comparison.against}. "
         "Better or worse is reported only if chance alone would report any of them in "
-        "fewer than 5 of 100 comparisons (Holm's correction). Each interval is a 95 % interval of "
+        "fewer than 5 of 100 comparisons (Holm's correction). Each interval is a 95% interval of "
         "that difference alone. The same samples are paired. A detectable difference is found with "
-        "a probability of about 80 %. Times are shown and not tested."
+        "a probability of about 80%. Times are shown and not tested."
     )
 
 

@@ -121,7 +121,7 @@ def _baseline(name: str, baseline: BaselineInfo) -> Iterator[str]:
         more = [figure.hardware, figure.note, figure.tries and f"{figure.tries} tries"]
         note = "; ".join(markup.plain(str(each)) for each in more if each)
         where = markup.plain(figure.where)
-        yield f"- {percent(figure.value)} %: {where}{f' ({note})' if note else ''}"
+        yield f"- {percent(figure.value)}%: {where}{f' ({note})' if note else ''}"
     yield ""
 
 

@@ -117,13 +117,13 @@ class ShownRule:
     def frequency(self) -> str:
         """Return how often, or "" if that depends on the condition, is always, or is unknown.
 
-        For example `50.0 % of the time (95 % interval 8–92)`.
+        For example `50.0% of the time (95% interval 8–92)`.
         """
         rate = self.result.rate
         by_condition = "" not in self.result.shares
         if by_condition or rate is None or rate.value == 1 or rate.high - rate.low == 1:
             return ""
-        return text.estimate(rate).replace("(", "% of the time (95 % interval ")
+        return text.estimate(rate).replace(" (", "% of the time (95% interval ")
 
     @property
     def occurrence(self) -> str:

@@ -13,13 +13,13 @@ from reports.text import NOTHING, counted, estimate, percent, spread
 
 TOOL_CALLING_NOTE = (
     "All planned attempts are in the denominator. pass@k: at least one of k tries passes. "
-    "pass^k: all k tries pass. Brackets: 95 % interval with samples as clusters. Times and "
+    "pass^k: all k tries pass. Brackets: 95% interval with samples as clusters. Times and "
     "speeds: median / 90th percentile. An attempt is invalid if a reply cannot be read or has "
     "an error."
 )
 EVALS_NOTE = (
     "All planned attempts are in the denominator; an attempt without an answer scores 0. "
-    "Brackets: 95 % interval for other questions of the kind, with questions as clusters. "
+    "Brackets: 95% interval for other questions of the kind, with questions as clusters. "
     "±: standard error of sampling the same questions again. pass@k: at least one of k tries is "
     "correct. pass^k: all k tries are correct. maj@k: the most frequent answer of k tries is "
     "correct. Tokens and seconds: median / 90th percentile of the attempts."

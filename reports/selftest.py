@@ -32,7 +32,7 @@ def summary(matrix: Matrix) -> str:
     found = matrix.innocent
     rate = (
         f"errors in {found.accused} of {found.runs} runs: at most "
-        f"{percentage(found.rate_at_most, 2)} of runs, 95 % confidence"
+        f"{percentage(found.rate_at_most, 2)} of runs, 95% confidence"
     )
     parts = [f"{seen['false alarm']} false alarms on {healthy} healthy servers ({rate})"]
     if visible:

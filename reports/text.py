@@ -27,12 +27,12 @@ def percent(value: float | None) -> str:
 
 
 def estimate(value: Estimate) -> str:
-    """Return a rate and its 95 % interval in percent, `97.8 (94–100)`."""
+    """Return a rate and its 95% interval in percent, `97.8 (94–100)`."""
     return f"{value.value * 100:.1f} ({interval(value)})"
 
 
 def interval(value: Estimate) -> str:
-    """Return a 95 % interval in percent, `94–100`; bounds are rounded outwards."""
+    """Return a 95% interval in percent, `94–100`; bounds are rounded outwards."""
     return f"{math.floor(value.low * 100)}–{math.ceil(value.high * 100)}"
 
 

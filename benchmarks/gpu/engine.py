@@ -146,7 +146,7 @@ def _decode(
     demand = decode_step(model.config, batch, PROMPT + DECODED // 2)
     share = demand.seconds(limit.bandwidth, limit.operations) / taken
     rate = rates[batch] = batch / taken
-    wanted = {1: (share >= 0.5, "50 % of the limit")}
+    wanted = {1: (share >= 0.5, "50% of the limit")}
     if 1 in rates:
         wanted[64] = (rate >= 10 * rates[1], "10 × batch 1")
     passed, note = wanted.get(batch, (None, ""))
@@ -167,7 +167,7 @@ def _prefill(model: Transformer, limit: Limits, setup: Setup) -> Iterator[Result
     share = prefill(model.config, length).seconds(limit.bandwidth, limit.operations) / taken
     passed = share >= 0.4 if setup.on_gpu else None
     yield Result(
-        f"prefill, {length} tokens", length / taken, "tokens/s", share, passed, "40 % of the limit"
+        f"prefill, {length} tokens", length / taken, "tokens/s", share, passed, "40% of the limit"
     )
 
 

@@ -96,7 +96,7 @@ def compared(alone: Streams, served: Streams, amount: Amount) -> Iterator[Result
         note = f"{found.count} tokens, prompts of {amount.prompt}"
         yield Result(where, found.rate, "tokens/s", note=note)
         yield Result(f"{where}: time to first token", 1000 * found.first, "ms", note="median")
-        for share, label in ((0.5, "median"), (0.99, "99 %")):
+        for share, label in ((0.5, "median"), (0.99, "99%")):
             gap = 1000 * found.between(share)
             yield Result(f"{where}: time between tokens", gap, "ms", note=label)
     ratio = served.rate / alone.rate

@@ -154,7 +154,7 @@ def _sentence(comparison: BaselineComparison, reference: Reference, scores: Eval
         drop = (comparison.margin + comparison.allowance + comparison.detectable) * 100
         return (
             f"{passed}; a provider {drop:.1f} points worse would have failed with a probability of"
-            " at least 80 %."
+            " at least 80%."
         )
     if comparison.decision == "fail":
         return f"worse than its baseline by more than {margin}: {measured}."

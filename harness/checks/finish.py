@@ -255,7 +255,7 @@ def _lost_tokens(answer: Answer) -> int:
 def _headers(exchange: ParsedExchange) -> Iterator[int]:
     """Yield the numbers of tokens of messages that the model may have begun without writing a text.
 
-    Parsers drop a call whose header the model misspelled: 4 % of the small model's replies with a
+    Parsers drop a call whose header the model misspelled: 4% of the small model's replies with a
     tool name of 64 letters.
     """
     yield _EMPTY_MESSAGES * ANSWER_HEADER

@@ -24,7 +24,7 @@ from harness.checks.subjects import (
 
 family = Family("cot", RAW_COT)
 
-# CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93 % after tool results of
+# CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93% after tool results of
 # agents. After short results, 17 of 48 conversations with six servers had none, judged by tokens.
 _ABSENT = 0.01
 _ABSENT_AFTER_RESULT = 0.15

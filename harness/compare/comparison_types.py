@@ -56,7 +56,7 @@ class Entry(Record):
 class Measured(Record):
     """The value of one row in one column.
 
-    `value` has the unit of the row, with its 95 % interval where there is one; `hits` of `total`
+    `value` has the unit of the row, with its 95% interval where there is one; `hits` of `total`
     are the counts behind a share. A check has a `status`, `reason` and `examples`.
     """
 

@@ -154,8 +154,8 @@ def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
 def shown(figures: Distance | Tolerance) -> str:
     """Return the figures as text."""
     return (
-        f"|Δ logprob| median {figures.median:.3f}, 95 % {figures.p95:.3f}, "
-        f"99 % {figures.p99:.3f} nats"
+        f"|Δ logprob| median {figures.median:.3f}, 95% {figures.p95:.3f}, "
+        f"99% {figures.p99:.3f} nats"
     )
 
 

@@ -42,7 +42,7 @@ _LISBON_RESULT = ToolResult("call_1", '{"temperature": 21}')
 _OSLO_RESULT = ToolResult("call_2", '{"temperature": 9}')
 _SECOND_REASONING = Reasoning(f"The user wants {WEATHER.name}. With location: Oslo.")
 _ANSWER = Message("assistant", "It is 21 degrees in Lisbon.")
-_ABSENT = 0.01  # share of replies to a user without CoT: 0 of 380 recorded ones, so at most 0.8 %
+_ABSENT = 0.01  # share of replies to a user without CoT: 0 of 380 recorded ones, so at most 0.8%
 _FORGOTTEN = 0.2
 
 

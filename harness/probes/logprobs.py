@@ -33,7 +33,7 @@ from harness.statistics.draws import Draw, sharpness
 _ALTERNATIVES = 3
 _TOLERANCE = 1e-3
 _SUM_TOLERANCE = 0.01
-"""Logprobs in bfloat16 have 8 bits: a probability near 1/4 is off by up to 0.4 % of it."""
+"""Logprobs in bfloat16 have 8 bits: a probability near 1/4 is off by up to 0.4% of it."""
 # The model is uncertain about the answers: if all logprobs were 0, a mix-up would not show.
 _QUESTIONS = {
     "a name": "Think of a name and a number. What are the name and the number?",

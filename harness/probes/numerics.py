@@ -143,7 +143,7 @@ def _defect(responses: ProbeResponses) -> Trials:
         "The logprobs differ from the reference's like those of an engine with a known defect "
         f"({found.pattern.defect}): {found.pattern.text}"
     )
-    expected = "0 % of the changes that the defect causes"
+    expected = "0% of the changes that the defect causes"
     got = f"{percentage(found.share, 0)} of them (± {percentage(found.error, 0)})"
     yield Problem(compared[0].exchange, message, expected, got)
 
@@ -326,6 +326,6 @@ def _exceeding_alone(
         f"healthy engines: {found.values} logprobs at {found.tokens} positions, without the "
         "position that differs most."
     )
-    expected = f"95 % of |Δ logprob| within {allowed.request_p95:.3f} nats"
-    got = f"95 % of |Δ logprob| within {found.p95:.3f} nats"
+    expected = f"95% of |Δ logprob| within {allowed.request_p95:.3f} nats"
+    got = f"95% of |Δ logprob| within {found.p95:.3f} nats"
     return Problem(exchange, message, expected, got)

@@ -64,7 +64,7 @@ class ExchangeCounts(Record):
 class MeanScore(Record):
     """A mean score with both of its uncertainties.
 
-    `estimate` is the mean over samples with a 95 % interval for other samples of the kind, and
+    `estimate` is the mean over samples with a 95% interval for other samples of the kind, and
     `clustered_error` its standard error (Miller 2024, arXiv 2411.00640, section 2.2: the deviation
     between sample means over the root of their number; None for a single sample). `run_error` is
     the standard error of sampling the same questions again.
@@ -112,7 +112,7 @@ class RubricFigure(Record):
     """A mean over graded attempts, clipped to [0, 1], as published.
 
     `low` and `high` are what it would be if every ungraded item were not met, or met. `interval` is
-    the 95 % interval for other questions of the kind, attempts clustered by question, not clipped
+    the 95% interval for other questions of the kind, attempts clustered by question, not clipped
     below 0. `bootstrap_std` is the error that OpenAI's script prints: the standard deviation of the
     clipped mean over 1,000 resamples of the attempts.
     """
@@ -163,10 +163,10 @@ class RubricSummary(Record):
 class BaselineComparison(Record):
     """A score compared with its baseline, on the scale of the score, where 0.01 is a point.
 
-    `difference` is score minus baseline with one-sided 95 % bounds (together a 90 % interval).
+    `difference` is score minus baseline with one-sided 95% bounds (together a 90% interval).
     `allowance` is how far each bound is widened because run and baseline had different prompts.
     `detectable` is the smallest drop beyond margin and allowance that such a run detects with a
-    probability of at least 80 %; None if it detects none. `further_tries` is how many more tries of
+    probability of at least 80%; None if it detects none. `further_tries` is how many more tries of
     every question would settle an inconclusive comparison if the difference stays the same; None
     where it is settled, or where no number suffices.
     """

@@ -169,7 +169,7 @@ class Score:
 
 
 class Estimate(Record):
-    """A mean with its 95 % confidence interval."""
+    """A mean with its 95% confidence interval."""
 
     value: float
     low: float

@@ -60,7 +60,7 @@ class Row(Record):
 
 
 class HealthyRuns(Record):
-    """Runs against servers without a defect; `rate_at_most` bounds the false alarms (95 %)."""
+    """Runs against servers without a defect; `rate_at_most` bounds the false alarms (95%)."""
 
     runs: int
     accused: int

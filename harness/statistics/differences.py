@@ -37,10 +37,10 @@ class Pair:
 class Difference(Record):
     """A run minus the reference, paired if the row is about cases or questions.
 
-    `low` and `high` are the 95 % interval of this difference alone. `p` is its two-sided p-value
+    `low` and `high` are the 95% interval of this difference alone. `p` is its two-sided p-value
     and `adjusted` the p-value after Holm's correction for all differences of the comparison;
-    `seen` is "better" or "worse" only if `adjusted` is below 5 %. `detectable` is the smallest
-    true worsening that these runs detect with a probability of 80 % after correction; None if they
+    `seen` is "better" or "worse" only if `adjusted` is below 5%. `detectable` is the smallest
+    true worsening that these runs detect with a probability of 80% after correction; None if they
     cannot detect any. `pairs` counts the shared cases or questions; None for unpaired rates.
     """
 
@@ -101,7 +101,7 @@ def differences(pairs: Sequence[Pair]) -> list[Difference]:
     """Test several differences together.
 
     The p-values are corrected by Holm's method (1979): if no run differs from its reference, the
-    probability that any difference is reported as better or worse is at most 5 %.
+    probability that any difference is reported as better or worse is at most 5%.
     """
     values = [p_value(pair.run, pair.reference) for pair in pairs]
     return [
@@ -144,7 +144,7 @@ def holm(values: Sequence[float]) -> list[float]:
 def detectable_worsening(
     pair: Pair, tail: float, *, reference_tail: float | None = None, margin: float = 0.0
 ) -> float | None:
-    """Return the smallest true worsening that a pair like this detects with at least 80 % power.
+    """Return the smallest true worsening that a pair like this detects with at least 80% power.
 
     The estimate of such a run is assumed to be better than its true value by as much as occurs in
     one of five runs, and its interval must still exclude `margin`, which is tolerated. The noise
@@ -176,7 +176,7 @@ def fisher_exact(run: Counts, reference: Counts) -> float:
 
 
 def significant_cases(tables: Sequence[tuple[Counts, Counts]]) -> list[bool]:
-    """Return whether the shares of each case differ, with a false discovery rate of at most 5 %.
+    """Return whether the shares of each case differ, with a false discovery rate of at most 5%.
 
     Benjamini and Hochberg (1995), applied to the cases that can be significant given the total
     number of hits (Tarone 1990). A case that always passes in both runs, for example, cannot.

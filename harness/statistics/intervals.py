@@ -38,7 +38,7 @@ def exact_bounds(hits: float, trials: float, tail: float) -> tuple[float, float]
 
 
 def clustered_rate(counts: Sequence[tuple[float, int]]) -> Estimate:
-    """Return the share of hits among trials in clusters of any size, with a 95 % interval.
+    """Return the share of hits among trials in clusters of any size, with a 95% interval.
 
     Korn and Graubard (1998), as used by the US National Center for Health Statistics for
     proportions from clustered samples: Clopper and Pearson's interval with `effective_trials`. A
@@ -80,7 +80,7 @@ def _share(counts: Sequence[tuple[float, int]]) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:
-    """Return the mean of one value per case, each in [0, 1], with a 95 % interval.
+    """Return the mean of one value per case, each in [0, 1], with a 95% interval.
 
     The interval is for other cases of the kind; its bounds are those of `lower_mean`. Tests
     simulate their coverage. Raises ValueError without values, or if one is not in [0, 1].
@@ -140,7 +140,7 @@ def at_k(counts: Sequence[tuple[int, int]], k: int) -> AtK:
 
 
 def median_interval(values: Sequence[float]) -> Estimate:
-    """Return the median with a 95 % interval, for any distribution; all three are measured values.
+    """Return the median with a 95% interval, for any distribution; all three are measured values.
 
     The number of values below the true median is binomial with probability 1/2, so the bounds are
     order statistics (David and Nagaraja, Order Statistics, 2003, section 7.1). They are at most

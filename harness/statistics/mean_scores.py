@@ -23,9 +23,9 @@ from harness.statistics.intervals import ALPHA, critical_value, exact_bounds, me
 UNSEEN = 2.0
 """Deviating tries that are added to the observed ones when the variance is estimated.
 
-Without it, a bound on 30 questions of which one or two vary is wrong in up to 10 % of simulated
-runs (`benchmarks/error_rates.py`) instead of 5 %; with it, in at most 6 %. It widens the interval
-of 30 questions with 16 tries by 4 to 8 %.
+Without it, a bound on 30 questions of which one or two vary is wrong in up to 10% of simulated
+runs (`benchmarks/error_rates.py`) instead of 5%; with it, in at most 6%. It widens the interval
+of 30 questions with 16 tries by 4 to 8%.
 """
 
 

@@ -2,10 +2,10 @@
 
 The non-inferiority test passes if the lower bound of the difference is above -margin, fails if the
 upper bound is below -margin, and is inconclusive otherwise. Each bound is wrong with a probability
-of 5 %: at a true drop of exactly the margin, one run in twenty passes and one in twenty fails. A
+of 5%: at a true drop of exactly the margin, one run in twenty passes and one in twenty fails. A
 provider without a drop fails far less often.
 
-A normal run detects a drop beyond the margin with 80 % power if that drop is at least
+A normal run detects a drop beyond the margin with 80% power if that drop is at least
 
     (1.645 + 0.842) standard errors of the difference.
 
@@ -68,7 +68,7 @@ def compare(
 
 
 def detectable_beyond(run: Mean, baseline: Mean, margin: float, tail: float) -> float | None:
-    """Return the smallest drop beyond the margin that a run detects with 80 % power, or None."""
+    """Return the smallest drop beyond the margin that a run detects with 80% power, or None."""
     pair = Pair(run, baseline, cases=None)
     found = detectable_worsening(pair, tail, reference_tail=TAIL, margin=margin)
     return None if found is None else found - margin
@@ -80,7 +80,7 @@ def run_error(mean: float, questions: int, tries: int) -> float:
 
 
 def detectable_drop(error: float) -> float:
-    """Return the smallest drop detected with 80 % power, given the error of the difference."""
+    """Return the smallest drop detected with 80% power, given the error of the difference."""
     return (critical_value(TAIL) + critical_value(1 - POWER)) * error
 
 
@@ -92,7 +92,7 @@ def power_to_detect(drop: float, error: float, tail: float = TAIL) -> float:
 
 
 def tries_needed(gap: float, error: float, tries: float, fixed_error: float) -> int | None:
-    """Return the tries per question that settle the comparison with 80 % power.
+    """Return the tries per question that settle the comparison with 80% power.
 
     `gap` is the distance of the present difference from the margin, of either sign; `error` is the
     run's own standard error after `tries` per question, and `fixed_error` the baseline's, which
@@ -105,7 +105,7 @@ def tries_needed(gap: float, error: float, tries: float, fixed_error: float) -> 
 
 
 def always_valid_tail(rounds: int, planned: int) -> float:
-    """Return the error probability of each bound at this look, for 5 % over all looks together.
+    """Return the error probability of each bound at this look, for 5% over all looks together.
 
     The bounds form a confidence sequence: Robbins' normal mixture (1970) with an estimated variance
     (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, arXiv 2103.06476). After t rounds, their
@@ -117,7 +117,7 @@ def always_valid_tail(rounds: int, planned: int) -> float:
     al., arXiv 1810.08240). There the distance is 2.76 instead of 1.645. A round is one try of every
     question: rounds are independent and have the same mean, as the sequence requires. Betting on
     single tries (Waudby-Smith and Ramdas, arXiv 2010.09686) needs no normality, but took 1.3 to 1.9
-    times as many rounds in simulations, with an error rate below 1 %.
+    times as many rounds in simulations, with an error rate below 1%.
 
     `planned` is chosen before the first look. Raises ValueError before `FIRST_LOOK`.
     """

@@ -45,7 +45,7 @@ def pass_level() -> float:
 
 
 def above(passed: int, tries: int, lower: float) -> bool:
-    """Return whether so few failures are improbable at the lower rate (exact binomial test, 5 %).
+    """Return whether so few failures are improbable at the lower rate (exact binomial test, 5%).
 
     Every mode whose tries alternate with those of another needs this: the evidence is that of both
     modes together, and the rate of one alone must not be the lower rate.
@@ -93,7 +93,7 @@ def turning_point(reference: float, lower: float) -> float:
 
 
 def shown_rate(passed: int, tries: int) -> float:
-    """Return the rate that these tries have shown: the exact lower bound (95 %)."""
+    """Return the rate that these tries have shown: the exact lower bound (95%)."""
     from harness.statistics.intervals import exact_bounds
 
     return exact_bounds(passed, tries, PASS_ERROR)[0]

@@ -346,7 +346,7 @@ def too_little_judged(parts: Iterable[Coverage]) -> Iterator[str]:
 def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
     """Why a recording is too short for a PASS, in one sentence.
 
-    A server at the lower rate may pass in at most 5 % of recordings, as in tool calling.
+    A server at the lower rate may pass in at most 5% of recordings, as in tool calling.
     """
     judged = recorded.planned - sum(recorded.not_judged.values())
     fewest = two_rates.fewest_above(lower)
@@ -354,7 +354,7 @@ def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
         yield (
             f"{judged} of the recorded replies were judged. The smallest recording that can pass "
             f"has {fewest}: then, a server that spoils {percentage(1 - lower)} of its replies "
-            "passes in at most 5 % of recordings."
+            "passes in at most 5% of recordings."
         )
 
 

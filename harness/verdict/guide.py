@@ -1,4 +1,4 @@
-"""The rule of OpenAI's guide: pass@k and pass^k above 90 % under every condition. No I/O."""
+"""The rule of OpenAI's guide: pass@k and pass^k above 90% under every condition. No I/O."""
 
 from collections.abc import Iterator, Sequence
 
@@ -70,4 +70,4 @@ def pass_reason(results: Sequence[TaskResult], thresholds: Thresholds) -> str:
 
 def percent(thresholds: Thresholds, setting: str) -> str:
     """A threshold in percent."""
-    return f"{getattr(thresholds, setting) * 100:g} %"
+    return f"{getattr(thresholds, setting) * 100:g}%"

@@ -17,7 +17,7 @@ from harness.text import percentage
 
 DEFAULT_REFERENCE = 0.98
 """The success rate at which a run may be expected to reach the bar of OpenAI's guide: pass^5 is
-above 90 % if every try succeeds with 0.9 ** (1 / 5), or 97.9 %."""
+above 90% if every try succeeds with 0.9 ** (1 / 5), or 97.9%."""
 SHIPPED = "reference_cases.json"
 _WANTED = "the reference is a rate between 0 and 1, or the folder of a run"
 

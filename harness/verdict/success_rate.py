@@ -39,7 +39,7 @@ class PassCounts:
 
     @property
     def text(self) -> str:
-        """`174 of 180 (96.7 %)`."""
+        """`174 of 180 (96.7%)`."""
         return f"{self.passed} of {self.tries} ({percentage(self.passed / self.tries)})"
 
 
@@ -277,4 +277,4 @@ def most_frequent_failure(results: Sequence[TaskResult]) -> str:
 
 
 def _rate(rate: float) -> str:
-    return f"{rate * 100:.3g} %"
+    return f"{rate * 100:.3g}%"

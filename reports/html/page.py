@@ -72,9 +72,8 @@ _UNBROKEN = re.compile(r"(?<![^\s`(])(--?[a-z][a-z-]{0,30}|gpt-oss-verify)(?![\w
 
 
 def codes(text: str) -> Markup:
-    """Return the text with the parts in backticks as code, and no line break before `%`."""
-    shown = re.sub("(?<=[0-9]) %", "\N{NO-BREAK SPACE}%", str(unbroken(text)))
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", shown))  # noqa: S704
+    """Return the text with the parts in backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(unbroken(text))))  # noqa: S704
 
 
 def unbroken(text: str) -> Markup:

@@ -1,7 +1,7 @@
 """The same records yield the same verdicts and figures, regardless of the structure of the code.
 
 Numbers are compared with a tolerance of 1e-6. Bootstrap deviations depend on the random number
-generator, so their tolerance is 5 % of the value.
+generator, so their tolerance is 5% of the value.
 """
 
 from collections.abc import Iterator

@@ -102,8 +102,7 @@ def test_a_failure_is_annotated_and_fails_the_job(mock, tmp_path):
     runner = verified(tmp_path, mock)
     assert runner.outputs["verify"]["verdict"] == "fail"
     assert (
-        "::error title=gpt-oss-verify%3A FAIL::chat · non-streaming: pass@1 is 0.0 %25"
-        in runner.log
+        "::error title=gpt-oss-verify%3A FAIL::chat · non-streaming: pass@1 is 0.0%25" in runner.log
     )
     assert 0 < len(COMMAND_LINE.findall(runner.log)) <= 10
     assert runner.run("finish") == 1

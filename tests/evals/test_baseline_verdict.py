@@ -89,7 +89,7 @@ def test_an_equal_provider_passes_and_a_worse_one_fails_against_a_measured_basel
 
 def test_the_reason_states_whose_reading_of_the_answers_was_compared():
     read = recorded("gpqa", 0.725).model_copy(update={"reading": "openai"})
-    assert "72.5 %, as OpenAI's script reads the answers, against" in judged(read).reason
+    assert "72.5%, as OpenAI's script reads the answers, against" in judged(read).reason
 
 
 def test_the_model_card_alone_would_not_pass_a_healthy_server():

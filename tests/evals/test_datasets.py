@@ -157,7 +157,7 @@ def test_the_error_without_the_library_names_the_extra_to_install(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigurationError, match=r"gpt-oss-verify\[evals\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install .*\[evals\]"):
         load_rows(AIME, "hub", AimeRow)
 
 

@@ -243,7 +243,7 @@ def measured(mock, chance, tmp_path, *more):
 
 @pytest.mark.slow
 def test_an_equal_provider_passes_and_a_worse_one_fails(mock, tmp_path, capsys):
-    """41 questions, 5 tries: two equal scores near 90 % differ by 3 points (one standard error)."""
+    """41 questions, 5 tries: two equal scores near 90% differ by 3 points (one standard error)."""
     size = ("--eval", "gpqa", "-k", "5")
     baseline = measured(mock, 0.9, tmp_path, *size, "--seed", "0")
     assert run(at(mock, *size, *baseline, "--margin", "10", "--seed", "1")) == 0

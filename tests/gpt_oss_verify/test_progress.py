@@ -79,7 +79,7 @@ def test_plain_lines_when_not_a_terminal(progress):
     assert shown(LineDisplay, progress).splitlines() == [
         "starting the provider …",
         "sampling 4 attempts, 1 of them already done",
-        "4/4 · 66.7 % passed so far · 0 errors · 117 tokens",
+        "4/4 · 66.7% passed so far · 0 errors · 117 tokens",
     ]
 
 
@@ -89,7 +89,7 @@ def test_probes_are_not_counted_as_passed(tmp_path):
     judge.add(rollout(correct(CASE), sample=CASE.id))
     judge.add(rollout([Reply(text="Hello.")], sample="base", task="prompt"))
     assert so_far(judge.counts) == (
-        "100.0 % of cases passed so far · 1 probe reply, judged at the end · 0 errors · 69 tokens"
+        "100.0% of cases passed so far · 1 probe reply, judged at the end · 0 errors · 69 tokens"
     )
     judge.add(rollout([], sample="base", task="prompt", end="unreadable", attempt=2))
     text = so_far(judge.counts)
@@ -114,7 +114,7 @@ def test_a_live_line_on_a_terminal(terminal):
     text = shown(LiveDisplay, terminal)
     assert "4/4" in text
     assert "starting the provider …" in text
-    assert "66.7 % passed so far · 0 errors · 117 tokens" in text
+    assert "66.7% passed so far · 0 errors · 117 tokens" in text
 
 
 def test_debug_prints_requests_and_responses(tmp_path):

@@ -18,8 +18,8 @@ def test_an_annotation_is_one_line_and_one_command(title, message):
 
 
 def test_characters_with_a_meaning_in_commands_are_escaped():
-    assert annotation("warning", "a:b,c%", "1\n2 % :,") == (
-        "::warning title=a%3Ab%2Cc%25::1%0A2 %25 :,"
+    assert annotation("warning", "a:b,c%", "1\n2% :,") == (
+        "::warning title=a%3Ab%2Cc%25::1%0A2%25 :,"
     )
 
 

@@ -81,7 +81,7 @@ def test_a_score_is_plotted_with_the_range_of_its_baseline():
     text = page()
     assert "gpqa: <code>low</code> is worse" in text
     drawings = re.findall(r'<svg [^>]*aria-label="gpqa: (low[^"]*)"', text)
-    assert drawings == ["low effort 33.3 %; high effort 66.7 %"]
+    assert drawings == ["low effort 33.3%; high effort 66.7%"]
     assert text.count('class="reference"') == 2
     band = re.search(r'<rect x="\S+" y="(\S+)" width="60" height="(\S+)" class="reference"', text)
     top, height = map(float, band.groups())
@@ -95,13 +95,13 @@ def test_every_try_is_a_cell_with_the_worst_question_first():
     assert text.count('<button class="cell ') == 12
     order = re.findall(r"<bdi>(q\d)</bdi>", text)
     assert order[0] == "q3"
-    assert "baseline 65.0 %, margin 4" in text
+    assert "baseline 65.0%, margin 4" in text
     assert "Baseline of gpqa, low effort" in text
 
 
 def test_curves_include_maj_at_k():
     drawings = re.findall(r'aria-label="gpqa, high effort: (pass@2[^"]*)"', page())
-    assert drawings == ["pass@2 66.7 %; maj@2 66.7 %; pass^2 33.3 %"]
+    assert drawings == ["pass@2 66.7%; maj@2 66.7%; pass^2 33.3%"]
 
 
 def test_grades_are_shown_in_tenths():

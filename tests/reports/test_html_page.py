@@ -50,7 +50,7 @@ def test_the_first_screen_shows_the_verdict_its_reasons_and_next_steps():
     parts = [
         "✕ FAIL",
         "Why",
-        "pass^2 is 33.3 %",
+        "pass^2 is 33.3%",
         "What to do next",
         "Repeat and reduce",
         "Findings ✕",

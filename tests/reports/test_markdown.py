@@ -87,7 +87,7 @@ Model `gpt-oss-mock`, `http://127.0.0.1:1/v1`, 2026-01-02T03:04:05+00:00. 3 case
 | request, s | 2.00 / 2.00 |
 | tokens/s | – |
 
-All planned attempts are in the denominator. pass@k: at least one of k tries passes. pass^k: all k tries pass. Brackets: 95 % interval with samples as clusters. Times and speeds: median / 90th percentile. An attempt is invalid if a reply cannot be read or has an error.
+All planned attempts are in the denominator. pass@k: at least one of k tries passes. pass^k: all k tries pass. Brackets: 95% interval with samples as clusters. Times and speeds: median / 90th percentile. An attempt is invalid if a reply cannot be read or has an error.
 
 ## Checks and probes
 
@@ -139,7 +139,7 @@ def test_a_failure_shows_errors_first_and_failed_samples():
 
 Prompt and completion tokens add up to the total. Billing relies on these figures. ([source](https://platform.openai.com/docs/api-reference/chat/object))
 
-Seen in chat · non-streaming; 16.7 % of the time (95 % interval 0–94).
+Seen in chat · non-streaming; 16.7% of the time (95% interval 0–94).
 
 - `c/chat/non-streaming/1`, request 1, `$.usage`: The total is not the sum of prompt and completion tokens.
   - expected `70`
@@ -241,7 +241,7 @@ def test_evals_have_scores_baseline_and_evidence():
     text = markdown(analysis([evals(), graded], decision="fail", reasons=["worse"]))
     assert text.startswith("# FAIL: gpt-oss on ")
     assert "| score % | 50.0" in text
-    assert "- 60.0 %: one, table 1 (8 tries)" in text
+    assert "- 60.0%: one, table 1 (8 tries)" in text
     assert "| axis accuracy |" in text
     assert "  - answer `B`" in text
     assert "  - choices `A=3 B=1 C=2 D=4; B is correct`" in text

@@ -188,7 +188,7 @@ def _failures(samples: dict[str, list[Score]], tries: int) -> Iterable[FailedSam
 def eval_result(
     scores: Sequence[Score], decision: str | None = "fail", **changes: Any
 ) -> TaskResult:
-    """The result of an eval under the condition of its scores, compared with a baseline of 72 %."""
+    """The result of an eval under the condition of its scores, compared with a baseline of 72%."""
     first = scores[0]
     value = sum(each.value or 0.0 for each in scores) / len(scores)
     tries = max(each.attempt for each in scores)
@@ -400,7 +400,7 @@ def failing(text: str = "I cannot do that.") -> Analysis:
         _unseen(),
     ]
     reasons = ["chat · non-streaming: 1 invalid of 6 attempts, none allowed.",
-               "pass^2 is 33.3 %, required: more than 90 %."]  # fmt: skip
+               "pass^2 is 33.3%, required: more than 90%."]  # fmt: skip
     return analysis([tool_calling(scores)], checks, "fail", reasons)
 
 

@@ -1,4 +1,4 @@
-"""Rates from 0 to 100 % with their intervals: by tries, by reasoning effort, and over time."""
+"""Rates from 0 to 100% with their intervals: by tries, by reasoning effort, and over time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -61,7 +61,7 @@ class Scale:
 
 
 def rates_grid(y: Scale, left: float, right: float) -> list[Markup]:
-    """Return the grid lines and labels from 0 % to 100 %."""
+    """Return the grid lines and labels from 0% to 100%."""
     return [
         part
         for share in (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -100,7 +100,7 @@ def test_a_server_that_answers_only_small_requests_is_judged(capsys):
     assert code == 1
     (reason, *_) = json.loads(capsys.readouterr().out)["verdict"]["reasons"]
     assert reason.startswith("The server left attempts without a reply: responses 24 of 24; chat")
-    assert "at most 10.0 % is acceptable" in reason
+    assert "at most 10.0% is acceptable" in reason
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_the_false_alarm_rate_has_an_exact_bound() -> None:
     accused = rows.row(HEALTHY, [made(harmony__markers="error"), made()], {})
     shown = report.markdown(_matrix(accused))
     assert "| healthy | none | vllm#1 | false alarm (1 of 2 runs) |" in shown
-    assert "errors in 1 of 2 runs: at most 97.47 % of runs" in shown
+    assert "errors in 1 of 2 runs: at most 97.47% of runs" in shown
 
 
 def test_repetitions_of_a_variation_cover_every_probe() -> None:

@@ -17,7 +17,7 @@ def test_equal_models_differ_at_the_nominal_rate():
     values = [
         p_value(sampled(generator, weights, 20), sampled(generator, weights, 6)) for _ in range(40)
     ]
-    assert sum(value <= 0.05 for value in values) <= 6  # 2 are expected; P(more than 6) < 0.4 %.
+    assert sum(value <= 0.05 for value in values) <= 6  # 2 are expected; P(more than 6) < 0.4%.
     assert min(values) > 0.001
 
 

@@ -135,7 +135,7 @@ def test_a_check_with_few_enough_findings_passes_with_a_reason():
     some = [thoughtless, quiet, quiet, quiet, quiet]
     rare = results(analysis_of(some, CHAT))["chat.reasoning.missing"]
     assert (rare.status, rare.failures, rare.findings) == ("passed", 1, 1)
-    assert "up to 1.0 %" in rare.reason
+    assert "up to 1.0%" in rare.reason
     always = results(analysis_of([thoughtless] * 3, CHAT))["chat.reasoning.missing"]
     assert always.status == "failed"
 

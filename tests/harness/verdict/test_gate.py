@@ -77,8 +77,8 @@ def decide(groups, thresholds, **more):
     [
         ([group()], "pass", 0, "0 invalid responses"),
         ([group(failed=[1] * 7)], "pass", 0, "0 invalid responses"),
-        ([group(failed=[1] * 8)], "inconclusive", 4, "172 of 180 (95.6 %)"),
-        ([group(failed=[1] * 13)], "fail", 1, "167 of 180 (92.8 %)"),
+        ([group(failed=[1] * 8)], "inconclusive", 4, "172 of 180 (95.6%)"),
+        ([group(failed=[1] * 13)], "fail", 1, "167 of 180 (92.8%)"),
         ([group(), group(mode="non-streaming", invalid=1)], "fail", 1, "1 invalid of 180"),
         ([group(finished=36)], "inconclusive", 4, "144 of 180 planned attempts were not made"),
         ([group(finished=36, invalid=2)], "fail", 1, "2 invalid"),
@@ -236,9 +236,9 @@ def test_the_smallest_recording_that_can_pass_bounds_the_error():
 @pytest.mark.parametrize(
     ("groups", "decision", "reason"),
     [
-        ([group(at=0.91, hat=0.901)], "pass", "pass^5 90.1 %"),
-        ([group(hat=0.9)], "fail", "pass^5 is 90.0 %"),
-        ([group(at=0.85)], "fail", "pass@5 is 85.0 %"),
+        ([group(at=0.91, hat=0.901)], "pass", "pass^5 90.1%"),
+        ([group(hat=0.9)], "fail", "pass^5 is 90.0%"),
+        ([group(at=0.85)], "fail", "pass@5 is 85.0%"),
     ],
 )
 def test_the_rule_of_openais_guide_is_applied(groups, decision, reason):
@@ -269,7 +269,7 @@ def test_an_unreachable_threshold_fails_before_the_end():
     lost = group(finished=36).model_copy(update={"best_pass_hat": 0.9})
     verdict = decide([lost], guide(), stopped="Stopped by the budget.")
     assert verdict.decision == "fail"
-    assert "pass^5 can reach at most 90.0 %, required: above 90 %" in verdict.reasons[0]
+    assert "pass^5 can reach at most 90.0%, required: above 90%" in verdict.reasons[0]
     assert verdict.reasons[-1] == "Stopped by the budget."
     hopeful = lost.model_copy(update={"best_pass_hat": 0.91})
     assert decide([hopeful], guide()).decision == "inconclusive"
@@ -283,8 +283,8 @@ def test_requirements_apply_in_addition_to_the_rates():
 
 def test_a_reason_names_the_source_of_its_threshold():
     gate = Thresholds(min_pass_at_k=0.955, origins={"min_pass_at_k": "gate.yaml"})
-    assert "required: above 95.5 % (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
-    assert "(required: above 95.5 % (gate.yaml))" in decide([group()], gate).reasons[1]
+    assert "required: above 95.5% (gate.yaml)" in decide([group(at=0.95)], gate).reasons[0]
+    assert "(required: above 95.5% (gate.yaml))" in decide([group()], gate).reasons[1]
 
 
 def test_the_verdict_states_what_missing_logprobs_leave_unverified():
@@ -336,8 +336,8 @@ def alternating(*, failed=(0, 0), cases=36, tries=5):
     [
         ((0, 0), "pass", "0 invalid responses"),
         ((4, 3), "pass", "0 invalid responses"),
-        ((5, 0), "inconclusive", "85 of 90 (94.4 %) for chat · streaming"),
-        ((0, 5), "inconclusive", "85 of 90 (94.4 %) for chat · non-streaming"),
+        ((5, 0), "inconclusive", "85 of 90 (94.4%) for chat · streaming"),
+        ((0, 5), "inconclusive", "85 of 90 (94.4%) for chat · non-streaming"),
         ((14, 0), "fail", "chat · streaming 76 of 90"),
         ((14, 14), "fail", "chat 152 of 180"),
     ],

@@ -210,7 +210,7 @@ def test_the_worst_finding_without_a_cause_is_named():
         ("chat.choices:0.2 responses.schema:0.2", None),
         ("calls.in_text:0.5:s", "(streaming)"),
         ("chat.finish.tool_calls:0.5:s", "(chat, streaming)"),
-        ("calls.in_text:0.1:t", "(in 10 % of replies: the same request is right in most tries)"),
+        ("calls.in_text:0.1:t", "(in 10% of replies: the same request is right in most tries)"),
     ],
 )
 def test_a_cause_names_what_deviates(findings, places):

@@ -28,7 +28,7 @@ def test_active_experts_match_random_draws():
 
 @pytest.mark.parametrize("config", [GPT_OSS_20B, GPT_OSS_120B])
 def test_a_large_batch_reads_the_checkpoint_without_the_embedding(config):
-    """The demand ignores norms, biases and sinks, which are less than 0.5 % of the bytes."""
+    """The demand ignores norms, biases and sinks, which are less than 0.5% of the bytes."""
     stored = sum(target.nbytes for target in plan(SyntheticWeights(config, 0), "hf"))
     embedding = 2 * config.vocab_size * config.hidden_size
     assert prefill(config, 100_000).moved == pytest.approx(stored - embedding, rel=5e-3)
