@@ -11,6 +11,7 @@ these:
 - All texts are changed alike: one rule explains the calls of several cases and parameters, no text
   is an exception, and the CoT has the original texts. A single changed text proves nothing, because
   models capitalize cities and shorten titles.
+- All absent optional parameters have the same empty value, in several cases and without exception.
 """
 
 import re
@@ -30,6 +31,8 @@ from harness.records.traits import MadeCall
 _FEWEST_CASES_ALIKE, _FEWEST_PARAMETERS = 3, 2
 
 _Arguments = dict[str, object]
+_ABSENT = object()
+_EMPTY_VALUES: Sequence[object] = (None, "", [], {})
 
 
 class _Made(NamedTuple):
@@ -65,6 +68,11 @@ def _changed_alike(made: Sequence[_Made]) -> Iterator[_Made]:
     cut = [each for each in longer if each.got == _mapped(each.expected, lambda t: t[:longest])]
     if len({each.score.sample for each in cut if _ends_within_word(each, longest)}) > 1:
         yield from _explained(longer, cut)
+    optional = [each for each in made if each.call.absent]
+    for value in _EMPTY_VALUES:
+        filled = (dict.fromkeys(each.call.absent, value) | each.expected for each in optional)
+        pairs = zip(optional, filled, strict=True)
+        yield from _explained(optional, [each for each, other in pairs if each.got == other])
     several = [each for each in made if len(set(_texts(each.expected).values())) > 1]
     yield from _explained(several, [each for each in several if _has_exchanged(each)])
 
@@ -75,8 +83,8 @@ def _explained(affected: Sequence[_Made], changed: Sequence[_Made]) -> Sequence[
     others = {
         name
         for each in changed
-        for name, value in each.expected.items()
-        if each.got.get(name) != value
+        for name in each.expected.keys() | each.got.keys()
+        if name not in each.got or each.got[name] != each.expected.get(name, _ABSENT)
     }
     enough = len(cases) >= _FEWEST_CASES_ALIKE and len(others) >= _FEWEST_PARAMETERS
     intact = any(each.got == each.expected for each in affected)
@@ -169,7 +177,7 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
         condition = each.score.condition
         by_condition[condition].append(each)
         by_case[each.score.sample, condition].append(each)
-    counts = {condition: _extra_tokens(group) for condition, group in by_condition.items()}
+    counts = {condition: _extra_tokens(group, made) for condition, group in by_condition.items()}
     proven = [each for each in made if _has_other_tokens(each.call, *counts[each.score.condition])]
     if len({each.score.sample for each in proven}) < _FEWEST_PROVEN:
         proven = []
@@ -181,12 +189,13 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
         [each for group in by_condition.values() for each in select(group)]
         for select in (_renamed, _changed_alike)
     )
+    alike = [each for each in alike if not _is_own(each.call, *counts[each.score.condition])]
     reasons: Sequence[tuple[Iterable[_Made], str]] = (
         (proven, "the reported tokens fit the expected arguments, not these"),
         (chain(*always) if enough else (), "every attempt at the case differs from the prompt"),
         (_unlike_cot(made), "the CoT and other attempts have the expected values"),
         (renamed, "all parameter names have another style"),
-        (alike, "all texts of this kind are changed in the same way"),
+        (alike, "all calls of this kind are changed in the same way"),
     )
     found: dict[str, tuple[MadeCall, str]] = {}
     for changed, reason in reasons:
@@ -197,13 +206,23 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
         yield message, evidence(record, "$", call.expected, call.got, call.exchange)
 
 
-def _extra_tokens(group: Sequence[_Made]) -> tuple[set[int | None], set[int | None]]:
+def _extra_tokens(group: Sequence[_Made], made: Sequence[_Made]) -> tuple[set[int], set[int]]:
     """The usual numbers of extra tokens of calls with the expected arguments, and all that occur.
 
-    Both sets are empty if there are too few such calls.
+    If a group has too few such calls, those of all that were `made` count, provided that the same
+    number is the most frequent one in both. Both sets are empty if there are too few.
     """
-    counted = Counter(each.call.extra_tokens for each in group if each.call.same)
-    counted.pop(None, None)
+    counted, pooled = (
+        Counter(
+            each.call.extra_tokens
+            for each in some
+            if each.call.same and each.call.extra_tokens is not None
+        )
+        for some in (group, made)
+    )
+    if 0 < counted.total() < _FEWEST_CALLS:
+        first, other = (counts.most_common(1)[0][0] for counts in (counted, pooled))
+        counted = pooled if first == other else counted
     if counted.total() < _FEWEST_CALLS:
         return set(), set()
     usual, seen = (
@@ -255,19 +274,22 @@ def _plain(name: str) -> str:
     return _SEPARATOR.sub("", name).lower()
 
 
-def _has_other_tokens(call: MadeCall, usual: set[int | None], seen: set[int | None]) -> bool:
+def _has_other_tokens(call: MadeCall, usual: set[int], seen: set[int]) -> bool:
     """Whether a call has the tokens of the expected call, and not those of the returned one."""
     if call.same or call.extra_tokens is None or call.extra_tokens in seen:
         return False
     return bool(usual & set(call.expected_extra_tokens))
 
 
-def _always_other(same: Sequence[_Made], usual: set[int | None], seen: set[int | None]) -> bool:
+def _is_own(call: MadeCall, usual: set[int], seen: set[int]) -> bool:
+    """Whether a call has the tokens of the returned call, and not those of the expected one."""
+    return call.extra_tokens in usual and not seen & set(call.expected_extra_tokens)
+
+
+def _always_other(same: Sequence[_Made], usual: set[int], seen: set[int]) -> bool:
     """Whether all calls differ from the prompt, and no tokens show that the model wrote them so."""
     calls = [each.call for each in same]
-    own = any(
-        each.extra_tokens in usual and not seen & set(each.expected_extra_tokens) for each in calls
-    )
+    own = any(_is_own(call, usual, seen) for call in calls)
     other = all(each.values_differ and each.in_prompt for each in calls)
     return len(calls) >= _FEWEST_ATTEMPTS and other and not own
 

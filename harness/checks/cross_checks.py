@@ -12,7 +12,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from harness.checks import changed_calls, foreign, lost_tokens, prompt_texts
+from harness.checks import changed_calls, continued, foreign, lost_tokens, prompt_texts
 from harness.checks.check import Difference, cross_check, evidence
 from harness.checks.rules import VoidIf, WarnsInRecordings
 from harness.records.conditions import APIS, Api, Condition
@@ -288,6 +288,7 @@ CROSS_CHECKS = (
         lambda each: bool(each.traits.edges or each.traits.answers),
         _added,
     ),
+    continued.CROSS_CHECK,
     *lost_tokens.CROSS_CHECKS,
 )
 

@@ -41,7 +41,7 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     for each in examined:
         contents[each.traits.content].append(each)
         answers[each.traits.answer].append(each)
-    unrelated = _unrelated()
+    unrelated = unrelated_requests()
     for sample, group in samples.items():
         texts = Counter(each.traits.content for each in group)
         for each in group:
@@ -140,7 +140,7 @@ def _foreign_words(
             yield from ((word, sample) for sample in twins)
 
 
-def _unrelated() -> Callable[[Score, Score], bool]:
+def unrelated_requests() -> Callable[[Score, Score], bool]:
     """A function that returns whether the requests of two rollouts have few words in common."""
     words = cache(lambda conversation: frozenset(_WORD.findall(conversation)))
 

@@ -11,14 +11,16 @@ import orjson
 
 from harness.api.fields import json_object
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.checks.continued import SHORTEST_SHARED
 from harness.checks.foreign import CODE_WORD
 from harness.checks.json_text import strings
 from harness.checks.ledger import accounted, token_count
 from harness.checks.prompt_texts import user_texts
-from harness.records.traits import Cut, Edges, MadeCall, Traits
+from harness.records.traits import Cut, Edges, LastAnswer, MadeCall, Traits
 
 _LONGEST_CONVERSATION = 20_000
 _LONGEST_EDGE = 40
+_LONGEST_ANSWER = 4_000
 _FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
 _SHORTEST_VALUE = 4
 _SHORTEST_CONTENT, _SHORTEST_ANSWER = 200, 16
@@ -78,6 +80,7 @@ def traits(
         cuts=tuple(_cuts(parsed)),
         edges=tuple(_edges(parsed)),
         answers=frozenset(_answers(parsed)),
+        last=_last_answer(parsed, sent),
         call=made_call,
         conversation="" if first is None else _conversation(first),
         user=user_texts(parsed),
@@ -170,6 +173,18 @@ def _answers(parsed: ParsedRollout) -> Iterator[tuple[str, bool]]:
         words = reply.text.split()
         if reply.finish == "stop" and len(words) >= _FEWEST_WORDS:
             yield _digest(" ".join(sorted(words)), 0), words[-1].endswith((".", "!", "?"))
+
+
+def _last_answer(parsed: ParsedRollout, sent: str) -> LastAnswer | None:
+    for exchange, reply in parsed.replies[-1:]:
+        text, request = reply.text.strip(), exchange.request
+        whole = reply.finish == "stop" and not (reply.calls or request.wants_json)
+        live = request.answers_user and not exchange.imported
+        if text and len(text) < _LONGEST_ANSWER and whole and live:
+            end = text[-SHORTEST_SHARED:]
+            own = not (_WORD.search(end) and _is_from(end, sent))
+            return LastAnswer(text, request.body.get("temperature") == 0, own)
+    return None
 
 
 def _cuts(parsed: ParsedRollout) -> Iterator[Cut]:

@@ -72,6 +72,15 @@ class Edges:
 
 
 @dataclass(frozen=True, slots=True)
+class LastAnswer:
+    """The complete text that ended a conversation."""
+
+    text: str
+    greedy: bool  # whether the request sets temperature 0
+    own_end: bool  # whether most words at its end are not from the requests
+
+
+@dataclass(frozen=True, slots=True)
 class MadeCall:
     """A call of the expected tool, compared with the expected call."""
 
@@ -90,6 +99,8 @@ class MadeCall:
     new_word: bool = False
     """Whether a word in its texts replaces an expected one, and is neither in the prompt nor in the
     CoT."""
+    absent: tuple[str, ...] = ()
+    """Parameters of the function that the expected call lacks, because they are optional."""
     in_prompt: bool = False
     """Whether the prompt has all values that the call lacks, and none that it has instead."""
 
@@ -120,6 +131,9 @@ class Traits:
     answers: frozenset[tuple[str, bool]] = frozenset()
     """Of each complete answer: a hash of its words in alphabetical order, and whether it ends like
     a sentence."""
+    last: LastAnswer | None = None
+    """None if it is long, after tool results, which answers to unrelated requests may repeat, and
+    in recorded traffic."""
     call: MadeCall | None = None  # the call of a tool-call case
     conversation: str = ""  # the conversation of the first request as JSON, in lower case
     user: UserTexts | None = None  # the user's part of it; None if its tokens cannot be counted

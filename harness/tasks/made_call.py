@@ -27,6 +27,8 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     if made is None or reply is None or got is None:
         return None
     expected = dict(case.expected_arguments)
+    function = made.exchange.request.functions.get(case.tool_name)
+    properties = None if function is None else function.parameters.get("properties")
     call = MadeCall(
         made.exchange.index,
         json.dumps(expected, ensure_ascii=False),
@@ -34,6 +36,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
         same=json.dumps(expected, sort_keys=True) == json.dumps(got, sort_keys=True),
         values_differ=False,
         extra_tokens=extra_tokens(reply),
+        absent=tuple(name for name in properties or () if name not in expected),
     )
     if call.same:
         return call

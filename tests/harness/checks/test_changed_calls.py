@@ -174,3 +174,63 @@ def test_swapped_texts_are_found() -> None:
     assert found([moved[0], moved[2]]) == set()
     kept = scores(made({"from": "x", "to": "y"}, {"from": "x", "to": "y"}), sample="d")
     assert found(moved + kept) == set()
+
+
+def filled(*values: object, absent: tuple[str, ...] = ("unit", "day"), tokens: int | None = None):
+    """Calls with these values of the absent optional parameters; `...` leaves them out."""
+    return [
+        replace(
+            RIGHT,
+            got=json.dumps(
+                {"city": "Oslo"} | ({} if value is ... else dict.fromkeys(absent, value))
+            ),
+            same=value is ...,
+            absent=absent,
+            extra_tokens=tokens,
+        )
+        for value in values
+    ]
+
+
+def cases(*made: list[MadeCall]) -> list[Score]:
+    return [each for at, calls in enumerate(made) for each in scores(*calls, sample="abcdef"[at])]
+
+
+@pytest.mark.parametrize("empty", [None, "", [], {}])
+def test_absent_parameters_with_one_empty_value_in_all_calls_are_found(empty: object) -> None:
+    every = cases(filled(empty, empty), filled(empty), filled(empty), [RIGHT])
+    assert found(every) == {"a1", "a2", "b1", "c1"}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        [filled(None), filled(None), filled(None, ...)],  # The model writes some itself.
+        [filled(None), filled(None)],
+        [filled(None), filled(""), filled(None)],
+        [filled(None, absent=("unit",))] * 3,  # One parameter may be misunderstood.
+        [filled("today"), filled("today"), filled("today")],
+        [filled(...), filled(...), filled(...)],
+    ],
+)
+def test_empty_values_that_a_model_may_write_are_not_found(made: list[list[MadeCall]]) -> None:
+    assert found(cases(*made)) == set()
+
+
+def test_empty_values_whose_tokens_the_model_wrote_are_not_found() -> None:
+    """A grammar of the server may require all parameters."""
+    own = [replace(each, expected_extra_tokens=(9,)) for each in filled(None, tokens=4)]
+    assert found(cases(own, own, own, [RIGHT] * 20)) == set()
+
+
+def test_calls_of_all_conditions_show_the_usual_tokens() -> None:
+    lost = replace(SHORT, extra_tokens=6, expected_extra_tokens=(4, 3))
+    affected = scores(*[RIGHT] * 5, lost, sample="b") + scores(*[RIGHT] * 5, lost, sample="c")
+
+    def over_responses(extra: int) -> list[Score]:
+        condition = Condition(model="m", api="responses", mode="streaming")
+        same = scores(*[replace(RIGHT, extra_tokens=extra)] * 13, sample="d")
+        return [replace(each, condition=condition, record=f"r{each.record}") for each in same]
+
+    assert found(affected + over_responses(4)) == {"b6", "c6"}
+    assert found(affected + over_responses(7)) == set()

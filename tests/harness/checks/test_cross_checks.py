@@ -370,3 +370,64 @@ def test_identical_requests_to_two_hosts_may_have_other_prompt_tokens() -> None:
 
     assert differs("a.example", "a.example")
     assert not differs("a.example", "b.example")
+
+
+PROMPTS = {
+    "moon": "Which planet has the most moons, according to astronomers?",
+    "bread": "List all ingredients that bakers need for dough of rye bread.",
+    "verb": "Conjugate 'rennen' in German, past tense.",
+    "prime": "Decide whether 91 has divisors other than one and itself.",
+}
+ANSWERS = {"moon": "Saturn.", "bread": "Rye flour, water and salt.", "verb": "Ich rannte.",
+           "prime": "No: 7 times 13."}  # fmt: skip
+TURN = " Could you also tell us which trains leave for Prague tonight?"
+
+
+def answered(added, attempts: int = 1) -> list[Score]:
+    """Greedy answers to unrelated requests; `added` gives what follows one, by request and try."""
+    scores = []
+    for name, prompt in PROMPTS.items():
+        for attempt in range(1, attempts + 1):
+            text = ANSWERS[name] + added(name, attempt)
+            recorded = rollout([Reply(text=text)], sample=name, attempt=attempt)
+            messages = [{"role": "user", "content": prompt}]
+            body = {"model": MODEL, "messages": messages, "temperature": 0}
+            (exchange,) = recorded.exchanges
+            request = exchange.request.model_copy(update={"body": body})
+            asked = exchange.model_copy(update={"request": request})
+            parsed = parse_rollout(recorded.model_copy(update={"exchanges": (asked,)}))
+            scores.append(measured_score(parsed, ANSWERED))
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("added", "attempts", "continued"),
+    [
+        (lambda *_: "", 3, 0),
+        (lambda *_: TURN, 1, 4),
+        (lambda *_: TURN.strip(), 1, 4),
+        (lambda name, _: TURN if name != "verb" else "", 1, 3),
+        (lambda name, _: TURN if name in ("verb", "moon") else "", 1, 0),
+        (lambda *_: " Yes, of course.", 1, 0),
+        (lambda *_: " Let me know if you would like any further details!", 1, 0),
+        (lambda *_: "\n\nI hope this helps. Have a wonderful day ahead, my friend!", 1, 0),
+        (lambda name, attempt: f" And {name[::-1]} today?" if attempt == 2 else "", 3, 4),
+        (lambda name, attempt: " And today?" if (name, attempt) == ("verb", 2) else "", 3, 0),
+        (lambda _, attempt: " Let me know!" if attempt == 2 else "", 3, 0),
+        (lambda _, attempt: " so" if attempt == 2 else "", 3, 0),
+    ],
+)
+def test_answers_that_go_on_with_a_foreign_text_are_reported(
+    added, attempts: int, continued: int
+) -> None:
+    records = [record for rule, record in found(answered(added, attempts)) if rule.startswith("t")]
+    assert len(records) == continued
+
+
+def test_answers_may_end_with_words_of_their_requests() -> None:
+    wanted = "Your order number is always listed below the barcode."
+    scores = [
+        scored([Reply(text=f"{ANSWERS[name]} {wanted}")], name, 1, f"{text} End with: {wanted}")
+        for name, text in PROMPTS.items()
+    ]
+    assert found(scores) == set()
