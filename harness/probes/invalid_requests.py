@@ -5,11 +5,12 @@ invalid requests; that is a warning if clients cope with it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from harness.api.fields import NAMES
 from harness.api.items import Message, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.rules import ERRORS, Problem
@@ -32,6 +33,7 @@ _OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)
 _FEW_TOKENS = 16
 # Where servers put the message of an error: OpenAI, FastAPI, and others.
 _MESSAGES = ("error", "errors", "message", "Message", "detail", "msg")
+_FIELDS = {"message": str, "type": str, "param": str | None, "code": str | None}
 _CALL_ID = "call_nobody_made"
 _HI = {"role": "user", "content": "Hi there!"}
 _CONFUSED = "If the server answers, the client's mistake goes unnoticed."
@@ -122,7 +124,7 @@ IMAGE = InvalidRequest(
     "If the server drops it, the model describes an image that it has not seen.",
 )
 """Valid for other models. Only a reply is a problem, not the status of the rejection."""
-_OTHER_TOOL = "other tool"
+_OTHER_TOOL, _VALID = "other tool", "right key"
 _OTHER_CALL = (
     Message("user", "How high is the tide at Brest?"),
     ToolCall("call_1", "get_tide", '{"harbour": "Brest"}'),
@@ -141,7 +143,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             for each in (*INVALID_REQUESTS, IMAGE)
         ),
         invalid(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
-        few("right key", hello),
+        few(_VALID, hello),
         invalid("wrong key", hello, key="wrong"),
         invalid("no key", hello, key="none"),
     )
@@ -206,16 +208,24 @@ def _fields(responses: ProbeResponses) -> Trials:
     said = (each for each in _rejections(responses) if _has_message(_json_body(each)))
     for exchange in required(said, "no_message"):
         error = (exchange.body or {}).get("error")
-        fields = error if isinstance(error, dict) else {}
-        wrong = not all(isinstance(fields.get(name), str) for name in ("message", "type")) or any(
-            name not in fields or not isinstance(fields[name], str | None)
-            for name in ("param", "code")
-        )
-        wrong = wrong or "server_error" in fields["type"]
-        message = "The error object lacks a field or has a wrong one."
+        wrong = list(_wrong_fields(error if isinstance(error, dict) else {}))
+        if not isinstance(error, dict):
+            wrong = ["the object `error` is missing"]
+        message = f"The error object of a rejection has not OpenAI's form: {', '.join(wrong)}."
         expected = "error with message and type: string; param and code: string or null"
         problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
         yield problem if wrong else None
+
+
+def _wrong_fields(error: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with each field of an error object."""
+    for name, kinds in _FIELDS.items():
+        if name not in error:
+            yield f"`{name}` is missing"
+        elif not isinstance(error[name], kinds):
+            yield f"`{name}` is {NAMES[type(error[name])]}"
+    if "server_error" in str(error.get("type")):
+        yield "`type` is that of a failure of the server"
 
 
 def _rejections(responses: ProbeResponses) -> Sequence[ParsedExchange]:
@@ -253,9 +263,23 @@ def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
         message = (
             f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
         )
+        if invalid.why == _LOST:
+            message += _fate(last, responses)
         got = last.reply.text or last.reply.generated if last.reply else ""
         got = got if got.strip() else "a reply"
         yield None if last.reply is None else Problem(last, message, "a 4xx status", got)
+
+
+def _fate(answered: ParsedExchange, responses: ProbeResponses) -> str:
+    """What the prompt tokens of a reply say of the invalid part: a sentence, or nothing."""
+    plain = [one.exchanges[-1].reply for one in responses.rollouts.get(_VALID, ())]
+    counts = [reply.input_tokens for reply in (answered.reply, *plain) if reply is not None]
+    if len(counts) < 2 or None in counts:
+        return ""
+    more = (counts[0] or 0) - min(filter(None, counts[1:]), default=0)
+    if more > 0:
+        return f" Its prompt has {more} tokens more than without the invalid part, so it was read."
+    return " Its prompt has no more tokens than without the invalid part, so it was dropped."
 
 
 for _each in (*INVALID_REQUESTS, IMAGE):
@@ -267,13 +291,13 @@ for _each in (*INVALID_REQUESTS, IMAGE):
     )(partial(_is_rejected, _each))
 
 
-@GROUP.probe("errors.key", ("right key", "wrong key", "no key"), severity="warning")
+@GROUP.probe("errors.key", (_VALID, "wrong key", "no key"), severity="warning")
 def _key(responses: ProbeResponses) -> Trials:
     """A request with a wrong API key, or without one, is rejected with status 401 or 403.
 
     Otherwise anyone who knows the address can use the service, and a mistyped key goes unnoticed.
     """
-    with_key, without = (_headers(responses.all(name)[0]) for name in ("right key", "no key"))
+    with_key, without = (_headers(responses.all(name)[0]) for name in (_VALID, "no key"))
     if with_key == without:
         raise NotVerifiableError("no_api_key")
     for name in ("wrong key", "no key"):

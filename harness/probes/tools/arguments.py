@@ -238,21 +238,22 @@ def _encoding(responses: ProbeResponses) -> Trials:
     The model writes them in one way, so one mode encodes the arguments again. Clients send them
     back, and the model then reads other tokens than it wrote.
     """
-    escaped: dict[Mode, list[Call]] = {mode: [] for mode in MODES}
-    written: dict[Mode, list[Call]] = {mode: [] for mode in MODES}
-    for _, call in named_calls(responses, *_BEYOND_ASCII):
+    escaped: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}
+    written: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}
+    for name, call in named_calls(responses, *_BEYOND_ASCII):
         mode: Mode = "streaming" if call.exchange.events else "non-streaming"
         if _ESCAPE.search(call.call.arguments):
-            escaped[mode].append(call)
+            escaped[mode].append((name, call))
         elif not call.call.arguments.isascii():
-            written[mode].append(call)
+            written[mode].append((name, call))
     required(written["streaming"] + written["non-streaming"], "only_ascii")
     for mode, other in (MODES, MODES[::-1]):
         apart = not escaped[other] and not written[mode]
         if apart and min(len(escaped[mode]), len(written[other])) >= _FEWEST_RECODED:
             message = f"Only {mode} replies escape letters beyond ASCII in arguments."
-            for call in escaped[mode]:
-                expected = written[other][0].call.arguments
+            same = {name: call.call.arguments for name, call in written[other]}
+            for name, call in escaped[mode]:
+                expected = same.get(name, "letters beyond ASCII")
                 yield Problem(call.exchange, message, expected, call.call.arguments)
             return
     yield None

@@ -85,6 +85,31 @@ def test_other_forms_of_error_bodies_are_warnings(body: Any) -> None:
     assert "errors.body.fields" in of_status(found, "warned")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"code": 400}, "`code` is an integer"),
+        ({"param": ["max_tokens"]}, "`param` is a list"),
+        ({"type": "internal_server_error"}, "`type` is that of a failure of the server"),
+        ({"type": None, "code": 1.5}, "`type` is null, `code` is a number"),
+    ],
+)
+def test_a_finding_names_the_wrong_fields(change: dict[str, Any], said: str) -> None:
+    body = {"error": {**error("No.")["error"], "param": None, **change}}
+    (example, *_) = results(json_response(body, 400))["errors.body.fields"].examples
+    assert example.message.endswith(f"OpenAI's form: {said}.")
+
+
+@pytest.mark.parametrize(
+    ("more", "fate"), [(0, "so it was dropped."), (9, "has 9 tokens more than without")]
+)
+def test_prompt_tokens_show_what_became_of_an_invalid_part(more: int, fate: str) -> None:
+    found = results(Reply(text="Hello.", prompt=50 + more))
+    for rule, shown in (("bad_tool", True), ("unmatched_result", True), ("wrong_type", False)):
+        (example, *_) = found[f"errors.{rule}"].examples
+        assert (fate in example.message) == shown
+
+
 def test_a_rejection_as_plain_text_is_one_finding() -> None:
     found = results(json_response("No.", 422))
     assert of_status(found, "failed") == {"errors.body"}

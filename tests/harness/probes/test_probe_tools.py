@@ -549,5 +549,7 @@ def test_arguments_that_one_mode_escapes_are_found(escaped: tuple[bool, bool], s
         text = json.dumps({name: value.intact}, ensure_ascii=recoded)
         return Reply(call=(value.tool.name, text))
 
-    found = statuses(judged(arguments.GROUP, provider, ["chat"]))
-    assert found["tools.arguments.encoding"] == status
+    found = judged(arguments.GROUP, provider, ["chat"])["tools.arguments.encoding"]
+    assert found.status == status
+    for example in found.examples:
+        assert json.loads(example.evidence.expected) == json.loads(example.evidence.got)
