@@ -143,7 +143,8 @@ def _terminal(exchange: ParsedExchange) -> Iterator[Problem]:
 def _other_ends(exchange: ParsedExchange) -> bool:
     """Whether a stream does not end as completed: servers that ignore the end always say so."""
     ends = [(event, each) for event, each in _responses(exchange) if event.type in TERMINAL]
-    return any({TERMINAL[event.type], each.get("status")} != {"completed"} for event, each in ends)
+    whole = ("completed", "completed")
+    return any((TERMINAL[event.type], each.get("status")) != whole for event, each in ends)
 
 
 @family.check("responses.stream.status", streams, _other_ends)
