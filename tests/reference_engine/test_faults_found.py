@@ -42,16 +42,32 @@ class ProbeRequest:
 # In addition to numerics: faults that show only with a model that does not stop or disobeys, with a
 # clock, in a second turn, or in many replies whose usage counts are pooled.
 UNSEEN_HERE = {
-    *"""
-    word-lost empty-arguments-never-done only-first-stop call-not-a-stop return-not-a-stop
-    first-token-wrong builtin-advertised stream-in-one-burst call-ids-repeated
-    reasoning-missing-after-result required-choice-ignored required-choice-ignored-in-streams
-    none-choice-ignored none-choice-ignored-in-streams format-ignored format-ignored-in-streams
-    format-ignored-beside-tools grammar-on-analysis tools-ignored-beside-format
-    equal-results-dropped one-entry-lists-unwrapped text-stalls-after-non-ascii
-    property-named-items-crashes thinking-with-calls-crashes reasoning-items-refused
-    chat-reasoning-refused
-    """.split(),
+    "word-lost",
+    "empty-arguments-never-done",
+    "only-first-stop",
+    "call-not-a-stop",
+    "return-not-a-stop",
+    "first-token-wrong",
+    "builtin-advertised",
+    "stream-in-one-burst",
+    "call-ids-repeated",
+    "reasoning-missing-after-result",
+    "required-choice-ignored",
+    "required-choice-ignored-in-streams",
+    "none-choice-ignored",
+    "none-choice-ignored-in-streams",
+    "format-ignored",
+    "format-ignored-in-streams",
+    "format-ignored-beside-tools",
+    "grammar-on-analysis",
+    "tools-ignored-beside-format",
+    "equal-results-dropped",
+    "one-entry-lists-unwrapped",
+    "text-stalls-after-non-ascii",
+    "property-named-items-crashes",
+    "thinking-with-calls-crashes",
+    "reasoning-items-refused",
+    "chat-reasoning-refused",
     *(name for name, fault in CATALOGUE.items() if fault.rate < 1),
 }
 FORMAT = {"type": "json_schema", "name": "place", "schema": SCHEMA}
