@@ -99,7 +99,7 @@ class LineDisplay(Observer):
         self._end_stage()
         self._planned, self._done = planned, finished
         self._stage = ("", 0.0)
-        already = f", {finished} of them already done" if finished else ""
+        already = f", {finished} of which are done" if finished else ""
         verb = "sampling" if what == "attempts" else "grading"
         self._print(f"{verb} {counted(planned, what.removesuffix('s'))}{already}")
 

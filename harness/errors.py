@@ -5,7 +5,7 @@
     ├── RunLogError                    2   the run folder cannot be read or written
     ├── ProviderUnavailableError       3   the provider cannot be sampled
     │   ├── ProviderUnreachableError   3   nothing answers at its address
-    │   │   └── StoppedAnsweringError  3   it answered before, and does not any more
+    │   │   └── StoppedAnsweringError  3   it answered at first and then stopped
     │   ├── ProviderUnauthorizedError  3   the key is missing, wrong or without permission
     │   ├── ModelNotFoundError         3   the provider has no such model
     │   └── LaunchError                3   the launch command did not become ready

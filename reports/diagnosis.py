@@ -84,7 +84,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     if failed:
         example = failed[0].result.check.id
         yield Step(
-            "Repeat and reduce the request behind a finding:",
+            "Reproduce a finding with the smallest request:",
             f"gpt-oss-verify reproduce {folder} {example}",
         )
     if not analysis.complete:

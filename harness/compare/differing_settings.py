@@ -27,7 +27,7 @@ def settings_of(info: RunInfo) -> SettingsByScope:
         "skip": settings.skip,
         "apis": settings.apis,
         "modes": settings.modes,
-        "first cases": settings.first_cases,
+        "number of cases": settings.first_cases,
         "examples": settings.examples,
         "strict": settings.strict,
         "seed": settings.seed,

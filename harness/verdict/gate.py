@@ -314,7 +314,7 @@ def _too_silent(results: Sequence[TaskResult]) -> Iterator[str]:
             found.append(f"{result.name} {silent} of {result.finished}")
     if found:
         yield (
-            f"The server left attempts without a reply: {'; '.join(found)}; at most "
+            f"Attempts got no reply: {'; '.join(found)}; at most "
             f"{percentage(LARGEST_SILENT_SHARE)} is acceptable."
         )
 
@@ -338,7 +338,7 @@ def too_little_judged(parts: Iterable[Coverage]) -> Iterator[str]:
             reasons = Counter(part.not_judged).most_common()
             counted = [f"{count} × {reason.rstrip('.')}" for reason, count in reasons]
             yield (
-                f"{missing} of {part.planned} {part.kind} could not be judged, and a PASS needs "
+                f"{missing} of {part.planned} {part.kind} could not be judged; a PASS requires "
                 f"more than half of them: {first_few(counted, _NAMED)}."
             )
 

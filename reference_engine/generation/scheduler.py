@@ -63,7 +63,7 @@ class Tally:
                 "Generated tokens that were recomputed after a preemption.",
                 self.repeated_tokens,
             ),
-            "preemptions": ("Number of times a request gave up its pages.", self.preemptions),
+            "preemptions": ("Number of requests that were preempted.", self.preemptions),
         }
 
 

@@ -273,7 +273,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("budget", r"Stopped by the budget, (?:max_requests|max_cost|deadline) (?P<limit>[$\w.]+)"),
     ("ended_by_failure", r"The run ended as soon as it had failed"),
     ("too_many_invalid", rf".+: {_NUMBER} invalid of"),
-    ("too_silent", r"The server left attempts without a reply: (?P<shares>.*\d+ of \d+); at most"),
+    ("too_silent", r"Attempts got no reply: (?P<shares>.*\d+ of \d+); at most"),
     ("too_little_judged", r"(?P<missing>\d+) of (?P<planned>\d+) .+ could not be judged"),
     ("recording_too_short", r"(?P<judged>\d+) of the recorded replies were judged"),
     ("rules_failed", r"(?P<count>\d+) (?P<kind>checks|probes) failed"),

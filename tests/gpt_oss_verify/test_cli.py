@@ -339,7 +339,7 @@ def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
     assert run(["--resume", str(folder), "--strict"]) == 2
     assert "leave out --strict" in capsys.readouterr().err
     assert run(["--resume", str(folder)]) == 0
-    assert "sampling 16 attempts, 13 of them already done" in capsys.readouterr().err
+    assert "sampling 16 attempts, 13 of which are done" in capsys.readouterr().err
     assert sorted(json.loads(line)["id"] for line in rollouts(folder)) == whole
     asked = [request for request in mock.posts if "tools" in request.body]
     assert len(asked) == 6

@@ -78,7 +78,7 @@ def shown(kind, progress):
 def test_plain_lines_when_not_a_terminal(progress):
     assert shown(LineDisplay, progress).splitlines() == [
         "starting the provider …",
-        "sampling 4 attempts, 1 of them already done",
+        "sampling 4 attempts, 1 of which are done",
         "4/4 · 66.7% passed so far · 0 errors · 117 tokens",
     ]
 

@@ -26,7 +26,7 @@ def lines(found):
 
 def test_a_failed_probe_is_repeated_and_then_run_alone():
     assert lines(failing_probes("cot.used", "cot.kept")) == [
-        "Repeat and reduce the request behind a finding: "
+        "Reproduce a finding with the smallest request: "
         "gpt-oss-verify reproduce 'runs/a b' cot.kept",
         "After a fix, run only the failed probes: "
         "gpt-oss-verify -p mine --suite standard --only cot.kept,cot.used",

@@ -87,7 +87,7 @@ chat non-streaming        6       1 66.7 100.0 33.3     –    2.00    200
 
 Checks  1 failed, 1 passed, 1 not verifiable, 1 skipped
 Report  runs/mock/report.html
-Next    Repeat and reduce the request behind a finding: gpt-oss-verify reproduce runs/mock usage.sum
+Next    Reproduce a finding with the smallest request: gpt-oss-verify reproduce runs/mock usage.sum
 Then    After a fix, run it again: gpt-oss-verify --provider mock
 """)
 
