@@ -17,7 +17,7 @@ Downloads on macOS: about 0.2 GB. The tests need 0.2 GB more. Installed packages
 endef
 export SIZES
 
-.PHONY: help verify evals selftest golden test pytest lint format bench gpu real docs wheel lock pins clean
+.PHONY: snapshots help verify evals selftest golden test pytest lint format bench gpu real docs wheel lock pins clean
 
 help:
 	@echo "make verify   verify the bundled reference engine end to end"
@@ -32,6 +32,7 @@ help:
 	@echo "make real     verify real servers on the small checkpoint (installs them; takes hours)"
 	@echo "make docs     build the documentation site in build/docs"
 	@echo "make wheel    build the wheel in dist"
+	@echo "make snapshots  record the rules, reports and figures that tests compare with"
 	@echo "make lock     resolve constraints.txt again; LOCK=--upgrade takes the newest versions"
 	@echo "make pins     check that constraints.txt resolves on the package index for every platform"
 	@echo "make clean    remove the virtual environment and caches"
@@ -104,6 +105,11 @@ lock: $(BIN)/python
 
 pins: $(VENV)/.test
 	.ci/pins $(BIN)/uv
+
+snapshots: $(VENV)/.test
+	$(BIN)/python tests/harness/test_rules.py
+	$(BIN)/python tests/characterization/record.py
+	-$(BIN)/pytest --inline-snapshot=create,fix tests/reports tests/reference_engine/generation/test_engine.py
 
 clean:
 	rm -rf $(VENV) .real .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
