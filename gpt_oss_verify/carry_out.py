@@ -124,6 +124,9 @@ def grade(
     return judge_and_print(run, judge=judge, as_json=as_json)
 
 
+_TOKENS_PER_SECOND = 100  # of one reply of gpt-oss; assumed, because nothing has been sent yet
+
+
 def print_plan(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
     """Print what a plan will cost: on stdout for `--dry-run`, otherwise on stderr."""
     expected = expect(plan.tasks, plan.info, plan.provider, plan.grader)
@@ -131,7 +134,7 @@ def print_plan(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
         print_raw(expected.model_dump_json(indent=2))
         return
     put = show if dry_run else say
-    for line in plan_lines(expected):
+    for line in plan_lines(expected, plan.info.settings.concurrency):
         put(line)
     parts = [expected.sampling, *([expected.grading] if expected.grading else [])]
     costs = [part.dollars for part in parts if part.dollars is not None]
@@ -148,17 +151,17 @@ def on_ray() -> Sampler:
     return lambda plan, folder, observer, _: sample_in_shards(plan, folder, executor, observer)
 
 
-def plan_lines(expected: Expectation) -> Iterator[str]:
+def plan_lines(expected: Expectation, concurrency: int) -> Iterator[str]:
     """Requests, tokens, cost and time of sampling and grading, and what can be decided."""
-    yield from _lines("sampling", expected.sampling)
+    yield from _lines("sampling", expected.sampling, concurrency)
     for part in expected.parts if len(expected.parts) > 1 else ():
         yield f"  of which {part.name}: {counted(part.requests, 'request')}, " + _tokens(part)
     if expected.grading is not None:
-        yield from _lines("grading", expected.grading)
+        yield from _lines("grading", expected.grading, concurrency)
     yield from map(visible, expected.forecasts)
 
 
-def _lines(what: str, cost: Cost) -> Iterator[str]:
+def _lines(what: str, cost: Cost, concurrency: int) -> Iterator[str]:
     yield f"{what} from {visible(cost.provider)}: {counted(cost.requests, 'request')}"
     tokens = f"  tokens: about {_tokens(cost)} (assumed"
     if cost.most_output_tokens is not None:
@@ -169,7 +172,11 @@ def _lines(what: str, cost: Cost) -> Iterator[str]:
     else:
         yield f"  cost: about ${cost.dollars:,.2f}"
     if cost.minutes is None:
-        yield "  time: unknown until the first responses; no rpm or tpm limit is set"
+        minutes = cost.output_tokens / (_TOKENS_PER_SECOND * concurrency) / 60
+        yield (
+            f"  time: about {max(1, round(minutes)):,} min if each of {concurrency} requests in "
+            f"flight gets {_TOKENS_PER_SECOND} tokens per second; the run estimates it again"
+        )
     else:
         yield f"  time: at least {cost.minutes:,.0f} minutes with the configured limits"
 

@@ -26,6 +26,7 @@ from reports.text import counted
 SECONDS_BETWEEN_LINES = 10.0
 LONG_WAIT = 15.0  # seconds after which the line names what it waits for
 _TICK = 1.0
+_FEWEST_MADE = 20  # attempts that an estimate of the time left rests on
 _ERRORS: tuple[Outcome, ...] = ("provider_error", "timeout", "invalid_response")
 _SHOWN: tuple[Outcome, ...] = ("truncated", "no_answer", "refused")
 
@@ -67,6 +68,8 @@ class LineDisplay(Observer):
         self._under_way: dict[str, tuple[str, float]] = {}
         self._planned = 0
         self._done = 0
+        self._began = (0.0, 0)  # when the attempts began, and how many were done before
+        self._took = (0.0, 0)  # seconds of all finished attempts, and their number
         self._pace = ""
         self._printed_at = 0.0
 
@@ -98,6 +101,7 @@ class LineDisplay(Observer):
         """Print the number of planned attempts."""
         self._end_stage()
         self._planned, self._done = planned, finished
+        self._began = (time.monotonic(), finished)
         self._stage = ("", 0.0)
         already = f", {finished} of which are done" if finished else ""
         verb = "sampling" if what == "attempts" else "grading"
@@ -117,6 +121,15 @@ class LineDisplay(Observer):
         if waiting and time.monotonic() - self._printed_at >= LONG_WAIT:
             self._print(waiting)
 
+    def _time_left(self) -> str:
+        """Return how long the other attempts will take, from those that have finished."""
+        began, before = self._began
+        made, left = self._done - before, self._planned - self._done
+        if made < _FEWEST_MADE or not left:
+            return ""
+        seconds = (time.monotonic() - began) / made * left
+        return f" · about {seconds / 60:.0f} min left" if seconds >= 90 else " · about 1 min left"
+
     def _waiting(self) -> str:
         """Return what has been under way for longest, if that is long: `waiting for …, 154 s`."""
         now, (stage, began) = time.monotonic(), self._stage
@@ -124,7 +137,9 @@ class LineDisplay(Observer):
         if stage and now - began >= LONG_WAIT:
             return f"{stage} … {now - began:.0f} s"
         if oldest is not None and now - oldest[1] >= LONG_WAIT:
-            return f"waiting for {oldest[0]}, {now - oldest[1]:.0f} s"
+            seconds, attempts = self._took
+            usual = f" (mean of the others: {seconds / attempts:.0f} s)" if attempts else ""
+            return f"waiting for {oldest[0]}, {now - oldest[1]:.0f} s{usual}"
         return ""
 
     def finished(self, rollout: Rollout) -> None:
@@ -135,7 +150,10 @@ class LineDisplay(Observer):
 
     def _count(self, rollout: Rollout) -> bool:
         """Count one more rollout; False for a grader's reply without a grade, which is repeated."""
-        self._under_way.pop(rollout.id, None)
+        if rollout.id in self._under_way:
+            _, began = self._under_way.pop(rollout.id)
+            seconds, attempts = self._took
+            self._took = seconds + time.monotonic() - began, attempts + 1
         if rollout.task != GRADING:
             self._judge.grown()
             return True
@@ -152,7 +170,7 @@ class LineDisplay(Observer):
     def _line(self) -> str:
         waiting = self._waiting()
         named = f" · {waiting}" if waiting else ""
-        return f"{self._done}/{self._planned} · {self._counted()}{named}"
+        return f"{self._done}/{self._planned}{self._time_left()} · {self._counted()}{named}"
 
     def _counted(self) -> str:
         if self._grades:

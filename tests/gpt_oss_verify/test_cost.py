@@ -10,10 +10,10 @@ def test_a_plan_states_what_is_unknown():
         dollars=None, minutes=None,
     )  # fmt: skip
     known = cost.model_copy(update={"dollars": 12.5, "minutes": 90, "most_output_tokens": 7})
-    lines = list(plan_lines(Expectation(parts=(), sampling=cost, grading=known)))
+    lines = list(plan_lines(Expectation(parts=(), sampling=cost, grading=known), 8))
     assert lines[0] == "sampling from p: 1,200 requests"
     assert "cost: unknown" in lines[2]
-    assert "time: unknown" in lines[3]
+    assert "time: about 1 min if each of 8 requests in flight gets 100 tokens" in lines[3]
     assert "at most 7" in lines[5]
     assert lines[6:] == [
         "  cost: about $12.50",

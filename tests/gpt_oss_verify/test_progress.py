@@ -1,6 +1,7 @@
 """The progress that is shown during a run."""
 
 import io
+import re
 import time
 
 import pytest
@@ -156,6 +157,16 @@ def test_what_the_run_waits_for_is_named(progress, monkeypatch):
     lines = progress.text.splitlines()
     assert lines[1] == "contacting the provider … 0 s"
     assert lines[-1] == f"0/4 · nothing finished yet · waiting for tool_calling/{CASE.id}, 0 s"
+
+
+def test_the_time_left_is_estimated_from_the_first_replies(progress, monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress._FEWEST_MADE", 1)
+    monkeypatch.setattr("gpt_oss_verify.progress.SECONDS_BETWEEN_LINES", 0.0)
+    with progress.display() as screen:
+        screen.begin(1001, 0)
+        time.sleep(0.2)
+        progress.finish(screen, correct(CASE))
+        assert re.search(r"1/1001 · about [3-9] min left · ", progress.text)
 
 
 def test_the_live_line_names_what_the_run_waits_for(terminal, monkeypatch):
