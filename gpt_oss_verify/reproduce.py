@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
@@ -15,22 +14,19 @@ from gpt_oss_verify.options import ProviderOptions, Run
 from gpt_oss_verify.screen import print_raw, say
 from harness.api import DIALECTS
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError
-from harness.probes.probe import Probe
 from harness.providers.entries import Provider
 from harness.records.rollouts import Exchange
 from harness.records.runs import RunInfo
 from harness.reproduction import (
     KEY_VARIABLE,
     Body,
-    Repeats,
+    Outcome,
     Subject,
     choose,
     curl,
-    gather,
+    experiment,
     issue,
     python,
-    resend,
-    shrink,
     size,
 )
 from harness.run import run_folder
@@ -41,13 +37,10 @@ from harness.text import plain
 from harness.transport import open_transport
 
 DEFAULT_TIMES = 5
-MOST_REQUESTS = 60
-"""Requests that shrinking may send."""
+TIME_LIMIT = 50
+"""Seconds after which the best request so far is printed."""
 MOST_COMPARED = 3
 """Requests of a probe that are shown next to the one with the evidence."""
-
-_Outcome = tuple[Repeats | None, Body | None]
-"""How often the finding was reproduced, and a reduced request, if one was found."""
 
 
 def reproduce(
@@ -71,57 +64,61 @@ def reproduce(
         form: Print only a curl command, a Python program, or an issue in Markdown.
     """
     info = read_run_info(run)
-    subject = gather(*choose(run_folder.read_analysis(run), finding, record), read_rollouts(run))
+    options, analysis = restored_options(run, info), run_folder.read_analysis(run)
+    subject = choose(analysis, read_rollouts(run), options, finding, record)
     entry = same_provider(info.provider, provider, times) if times else _entry(info, provider)
-    repeats = body = None
+    outcome = Outcome()
     if times and entry is not None:
-        repeats, body = asyncio.run(_experiment(run, info, subject, entry, times, as_recorded))
-    _print(subject, (repeats, body), form, _key(entry, subject.exchange))
-    return EXIT_FAIL if repeats is not None and repeats.seen else EXIT_PASS
+        try:
+            asyncio.run(_experiment(subject, entry, outcome, times, as_recorded))
+        except KeyboardInterrupt:
+            say("Interrupted. This is the best request so far:")
+        except ProviderUnavailableError as error:
+            say(f"Nothing was sent: {error}")
+    _print(subject, outcome, form, _key(entry, subject.exchange))
+    return EXIT_FAIL if outcome.seen else EXIT_PASS
 
 
 async def _experiment(
-    run: Path, info: RunInfo, subject: Subject, entry: Provider, times: int, as_recorded: bool
-) -> _Outcome:
-    """Send the requests again. An unreachable provider is reported on stderr."""
+    subject: Subject, entry: Provider, outcome: Outcome, times: int, as_recorded: bool
+) -> None:
+    """Send the requests again, until `TIME_LIMIT`. Raises ProviderUnavailableError."""
     used = entry.model_copy(update={"model": subject.rollout.condition.model})
-    options = replace(restored_options(run, info), apis=(subject.rollout.api,))
-    try:
-        with TemporaryDirectory() as folder:
-            async with (
-                launched(used, Path(folder) / "provider.log") as ready,
-                open_transport(ready) as transport,
-            ):
-                repeats = await resend(subject, transport, times, options)
-                if repeats.failed == repeats.sent:
-                    say(f"{entry.name} did not answer at {ready.base_url}.")
-                    return None, None
-                smallest = None
-                if repeats.seen and subject.single and subject.body is not None and not as_recorded:
-                    seen = f"{repeats.seen} of {repeats.sent} tries"
-                    say(f"Reproduced in {seen}; reducing the request.")
-                    smallest = await shrink(
-                        subject, subject.body, transport, times=times, most=MOST_REQUESTS, say=say
+    with TemporaryDirectory() as folder:
+        async with (
+            launched(used, Path(folder) / "provider.log") as ready,
+            open_transport(ready) as transport,
+        ):
+            try:
+                async with asyncio.timeout(TIME_LIMIT):
+                    await experiment(
+                        subject,
+                        transport,
+                        outcome,
+                        times=times,
+                        reduce=not as_recorded,
+                        say=say,
                     )
-                return repeats, smallest
-    except ProviderUnavailableError as error:
-        say(f"Nothing was sent: {error}")
-        return None, None
+            except TimeoutError:
+                say(f"Stopped after {TIME_LIMIT} s. This is the best request so far:")
+            if outcome.unanswered == outcome.sent:
+                say(f"{entry.name} did not answer at {ready.base_url}.")
 
 
-def _print(subject: Subject, outcome: _Outcome, form: str | None, key: str | None) -> None:
-    repeats, smaller = outcome
+def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None) -> None:
     requests = [(subject.rollout.sample, each, _sent(each)) for each in subject.requests]
-    if smaller is not None:
-        requests[-1] = (subject.rollout.sample, subject.exchange, smaller)
-    compared = [(each.sample, each.exchanges[-1]) for each in subject.others[:MOST_COMPARED]]
-    requests += [(name, exchange, _sent(exchange)) for name, exchange in compared]
+    if outcome.smallest is not None:
+        requests[-1] = (subject.rollout.sample, subject.exchange, outcome.smallest)
+    compared = {other.sample: other for other in reversed(subject.others)}
+    compared.pop(subject.rollout.sample, None)
+    for name, other in list(compared.items())[:MOST_COMPARED]:
+        requests.append((name, other.exchanges[-1], _sent(other.exchanges[-1])))
+    several = len(requests) > len(subject.requests)
     curls = [
-        f"# {name}\n" * bool(compared) + curl(exchange, body, key)
-        for name, exchange, body in requests
+        f"# {name}\n" * several + curl(exchange, body, key) for name, exchange, body in requests
     ]
     if form == "issue":
-        print_raw(issue(subject, curls, repeats))
+        print_raw(issue(subject, curls, outcome))
     elif form == "curl":
         print_raw("\n\n".join(curls))
     elif form == "python":
@@ -135,21 +132,20 @@ def _print(subject: Subject, outcome: _Outcome, form: str | None, key: str | Non
         print_raw(_overview(subject, outcome, curls))
 
 
-def _overview(subject: Subject, outcome: _Outcome, curls: list[str]) -> str:
+def _overview(subject: Subject, outcome: Outcome, curls: list[str]) -> str:
     finding, result = subject.finding, subject.result
-    repeats, smaller = outcome
     lines = [
         f"{result.check.id} ({finding.severity}): {finding.message}",
         f"expected  {finding.evidence.expected}",
         f"got       {finding.evidence.got}",
         f"in the run: {result.share} affected",
     ]
-    if repeats is not None:
-        lines.append(f"sent again: reproduced in {repeats.seen} of {repeats.sent}")
-    if smaller is not None and subject.body is not None:
-        before, after = size(subject.body), size(smaller)
+    if outcome.sent > outcome.unanswered:
+        lines.append(f"sent again: reproduced in {outcome.seen} of {outcome.sent}")
+    if outcome.smallest is not None and subject.body is not None:
+        before, after = size(subject.body), size(outcome.smallest)
         lines.append(f"reduced request: {after:,} of {before:,} characters")
-    if isinstance(subject.rule, Probe) and len(curls) > 1:
+    if len(curls) > len(subject.requests):
         lines.append("The probe compares several requests, named below; the first has the finding.")
     return "\n\n".join([plain("\n".join(lines)), *curls])
 

@@ -12,32 +12,39 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from operator import attrgetter
 from typing import Any, TypeVar
 
 from harness.api import DIALECTS
 from harness.api.fields import objects
-from harness.api.parsed_rollout import ParsedRollout, parse_rollout
+from harness.api.parsed_rollout import parse_rollout
 from harness.checks import SINGLE_CHECKS, examine
 from harness.checks.rules import Rule
 from harness.errors import ConfigurationError
-from harness.probes.probe import Probe, ProbeOptions
+from harness.probes.probe import (
+    NotVerifiableError,
+    Probe,
+    ProbeOptions,
+    ProbeRequest,
+    ProbeResponses,
+)
 from harness.probes.rule_results import RULES
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Finding
-from harness.run.tool_loop import run_attempt
-from harness.tasks.probing import ProbeTask
 from harness.text import suggestion
 from harness.transport.interface import Transport
 from harness.transport.redact import REDACTED
 
 CONTINUES = "previous_response_id"
+Body = Mapping[str, Any]
+Variants = Iterator[tuple[str, Body]]
+"""Variants of a request that each lack one part, with the name of that part."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,8 @@ class Subject:
     result: RuleResult  # of its rule in the run
     finding: Finding
     rollout: Rollout  # with the evidence
-    others: tuple[Rollout, ...] = ()  # one rollout of each other request that a probe compares
+    others: tuple[Rollout, ...]  # those that a probe judges together with it
+    options: ProbeOptions
 
     @property
     def rule(self) -> Rule:
@@ -71,81 +79,124 @@ class Subject:
         return (self.exchange,)
 
     @property
-    def body(self) -> Mapping[str, Any] | None:
+    def body(self) -> Body | None:
         """The body of the only request to send; None if there are several, or if it has no body."""
         return self.exchange.request.body if len(self.requests) == 1 else None
 
-    @property
-    def single(self) -> bool:
-        """Whether one rollout shows the finding: a check of single rollouts found it."""
-        return self.result.check.id in SINGLE_CHECKS
+    def shows(self, exchanges: Sequence[Exchange]) -> bool:
+        """Whether the rule finds a problem in new exchanges for `requests`.
+
+        A probe compares them with the recorded replies to its other requests.
+        """
+        rule, rollout = self.rule, self.rollout
+        before = self.finding.evidence.exchange + 1 - len(exchanges)
+        kept = rollout.exchanges[:before] if isinstance(rule, Probe) else ()
+        changes = {"exchanges": (*kept, *exchanges), "end": "answered"}
+        again = parse_rollout(rollout.model_copy(update=changes))
+        if not isinstance(rule, Probe):
+            return any(finding.id == rule.id for finding in examine(again)[1])
+        rollouts = {rollout.sample: [again]}
+        for other in self.others:
+            rollouts.setdefault(other.sample, []).append(parse_rollout(other))
+        requests, golden = rule.group.requests(rollout.api), rule.group.golden_of(self.options)
+        context = self.options.max_context
+        responses = ProbeResponses.of(requests, rollouts, rollout.api, golden, context)
+        try:
+            problems = [problem for problem in rule.judge(responses) if problem is not None]
+        except NotVerifiableError:
+            return False
+        return any(problem.exchange.recorded is exchanges[-1] for problem in problems)
+
+    def smaller(self, body: Body) -> Variants:
+        """Yield variants of a request that are still an experiment of the rule.
+
+        A probe judges what its own request asks for. It can lose the tools that neither the finding
+        nor the reply names, unless it is compared with other requests.
+        """
+        if not isinstance(self.rule, Probe):
+            yield from smaller(body)
+            return
+        request = _request(self.rule, self.rollout)
+        if not request.valid or not replace(self, others=()).shows(self.requests):
+            return
+        said = (self.finding, *(each.response for each in self.requests if each.response))
+        rest = json.dumps({**body, "tools": []}) + "".join(x.model_dump_json() for x in said)
+        tools = objects(body.get("tools"))
+        named = [tool for tool in tools if str(tool.get("function", tool).get("name")) in rest]
+        if 0 < len(named) < len(tools):
+            yield "the other tools", {**body, "tools": named}
+
+
+def _request(probe: Probe, rollout: Rollout) -> ProbeRequest:
+    """Return the request of a probe that a rollout sent."""
+    return next(r for r in probe.group.requests(rollout.api) if r.id == rollout.sample)
 
 
 def choose(
-    analysis: Analysis, rule_id: str, record: str | None = None
-) -> tuple[RuleResult, Finding]:
-    """The first finding of a rule in a run, or that in a record. Raises ConfigurationError."""
-    for result in analysis.checks:
-        for example in result.examples if result.check.id == rule_id else ():
-            if record in (None, example.evidence.record):
-                return result, example
-    where = "" if record is None else f" with an example in {record}"
-    known = [result.check.id for result in analysis.checks if result.examples]
-    hint = suggestion(rule_id, known) if known else "it has no findings."
-    raise ConfigurationError(f"There is no finding {rule_id!r}{where} in this run; {hint}")
+    analysis: Analysis,
+    rollouts: Iterable[Rollout],
+    options: ProbeOptions,
+    rule_id: str,
+    record: str | None = None,
+) -> Subject:
+    """Return the first finding of a rule in a run, or that in a record, with its evidence.
 
-
-def gather(result: RuleResult, finding: Finding, rollouts: Iterable[Rollout]) -> Subject:
-    """Return the rollout of a finding, and those compared with it. Raises ConfigurationError."""
-    rule = RULES[result.check.id]
-    uses = rule.uses if isinstance(rule, Probe) else ()
-    found: Rollout | None = None
-    compared: dict[str, Rollout] = {}
-    for rollout in rollouts:
-        if rollout.id == finding.evidence.record:
-            found = rollout
-        elif isinstance(rule, Probe) and rollout.task == rule.group.name and rollout.sample in uses:
-            compared.setdefault(f"{rollout.api}/{rollout.sample}", rollout)
-    if found is None or len(found.exchanges) <= finding.evidence.exchange:
+    Raises ConfigurationError if there is none, or the rule compares the replies of a whole run.
+    """
+    examples = ((result, e) for result in analysis.checks for e in result.examples)
+    named = (pair for pair in examples if pair[0].check.id == rule_id)
+    result, finding = next(
+        (p for p in named if record in (None, p[1].evidence.record)), (None, None)
+    )
+    if result is None or finding is None:
+        where = "" if record is None else f" with an example in {record}"
+        known = [result.check.id for result in analysis.checks if result.examples]
+        hint = suggestion(rule_id, known) if known else "it has no findings."
+        raise ConfigurationError(f"There is no finding {rule_id!r}{where} in this run; {hint}")
+    rule = RULES[rule_id]
+    if not isinstance(rule, Probe) and rule_id not in SINGLE_CHECKS:
         raise ConfigurationError(
-            f"the run lacks the record {finding.evidence.record} of the finding; "
+            f"{rule_id} compares the replies of a whole run; repeat the run to see it again"
+        )
+    task, uses = (rule.group.name, rule.uses) if isinstance(rule, Probe) else ("", ())
+    evidence = finding.evidence
+    kept = [r for r in rollouts if r.id == evidence.record or (r.task == task and r.sample in uses)]
+    found = next((rollout for rollout in kept if rollout.id == evidence.record), None)
+    if found is None or len(found.exchanges) <= evidence.exchange:
+        raise ConfigurationError(
+            f"the run lacks the record {evidence.record} of the finding; "
             "judge it again with: gpt-oss-verify recheck RUN"
         )
-    same = [compared.get(f"{found.api}/{name}") for name in uses if name != found.sample]
-    return Subject(result, finding, found, tuple(each for each in same if each is not None))
+    others = (other for other in kept if other is not found and other.api == found.api)
+    return Subject(result, finding, found, tuple(others), options)
 
 
-Body = Mapping[str, Any]
-T = TypeVar("T")
-
-REQUIRED = frozenset({"model", "messages", "input", "stream", "prompt", "skip_special_tokens"})
+LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
+"""Without its limit of output tokens, a request may take minutes."""
+REQUIRED = LIMITS | {"model", "messages", "input", "stream", "prompt", "skip_special_tokens"}
 SHORTEST_TEXT = 80  # characters up to which a text is not shortened
 
 
-def smaller(body: Body) -> Iterator[Body]:
+def smaller(body: Body) -> Variants:
     """Variants of a request that each lack one part, largest removals first."""
-    yield from _without_tools(body)
+    tools = body.get("tools")
+    if isinstance(tools, list) and tools:
+        unoffered = ("tools", "tool_choice")
+        yield "tools", {name: value for name, value in body.items() if name not in unoffered}
+        yield from (("some tools", {**body, "tools": kept}) for kept in _fewer(tools))
     for option in body:
         if option not in REQUIRED and option != "tools":
-            yield {name: value for name, value in body.items() if name != option}
+            rest = {name: value for name, value in body.items() if name != option}
+            yield f"`{option}`", rest
     for name in ("messages", "input"):
         if isinstance(items := body.get(name), list):
-            for kept in (*_fewer_turns(items), *_shorter(items)):
-                yield {**body, name: kept}
+            yield from (("some turns", {**body, name: kept}) for kept in _fewer_turns(items))
+            yield from (("half of a text", {**body, name: kept}) for kept in _shorter(items))
 
 
 def size(body: Body) -> int:
     """Return the number of characters of all texts and names in a request."""
     return len(repr(dict(body)))
-
-
-def _without_tools(body: Body) -> Iterator[Body]:
-    tools = body.get("tools")
-    if not isinstance(tools, list) or not tools:
-        return
-    yield {name: value for name, value in body.items() if name not in ("tools", "tool_choice")}
-    for kept in _fewer(tools):
-        yield {**body, "tools": kept}
 
 
 def _fewer_turns(items: Sequence[Any]) -> Iterator[list[Any]]:
@@ -159,27 +210,21 @@ def _fewer_turns(items: Sequence[Any]) -> Iterator[list[Any]]:
 def _turns(items: Sequence[Any]) -> Iterator[list[Any]]:
     """Groups of items that belong together: a message, or calls with their CoT and results."""
     turn: list[Any] = []
+    before = "message"
     for item in items:
-        kind = _kind(item)
-        begins = kind == "message" or (kind == "reply" and turn and _kind(turn[-1]) == "result")
-        if begins and turn:
+        known = item if isinstance(item, dict) else {}
+        kind = known.get("type"), known.get("role"), bool(known.get("tool_calls"))
+        now = "message"
+        if "tool" in kind or "function_call_output" in kind:
+            now = "result"
+        elif "reasoning" in kind or "function_call" in kind or kind[-1]:
+            now = "reply"
+        if turn and (now == "message" or (now, before) == ("reply", "result")):
             yield turn
             turn = []
-        turn.append(item)
+        turn, before = [*turn, item], now
     if turn:
         yield turn
-
-
-def _kind(item: object) -> str:
-    """`result`, `reply` (CoT or a call, which results may follow), or `message`."""
-    if not isinstance(item, dict):
-        return "message"
-    kind, role = item.get("type"), item.get("role")
-    if role == "tool" or kind == "function_call_output":
-        return "result"
-    return (
-        "reply" if kind in ("reasoning", "function_call") or item.get("tool_calls") else "message"
-    )
 
 
 def _fewer(items: Sequence[T]) -> Iterator[list[T]]:
@@ -204,115 +249,100 @@ def _shorter(items: Sequence[Any]) -> Iterator[list[Any]]:
                 yield [*items[:place], half, *items[place + 1 :]]
 
 
+@dataclass
+class Outcome:
+    """How often a finding was reproduced, and the smallest request that still showed it."""
+
+    seen: int = 0
+    sent: int = 0
+    unanswered: int = 0
+    smallest: Body | None = None
+
+
 Progress = Callable[[str], None]
+MOST_REQUESTS = 60
+WAIT = 10  # seconds after which a step says what it waits for
 
 
-@dataclass(frozen=True)
-class Repeats:
-    """How often a finding was reproduced: `seen` of `sent` repetitions; `failed` had no reply."""
+async def experiment(
+    subject: Subject,
+    transport: Transport,
+    outcome: Outcome,
+    *,
+    times: int,
+    reduce: bool,
+    say: Progress,
+) -> None:
+    """Repeat the requests of a finding, then reduce the request if it shows the finding again.
 
-    seen: int
-    sent: int
-    failed: int = 0
-
-    def __add__(self, other: Repeats) -> Repeats:
-        return Repeats(self.seen + other.seen, self.sent + other.sent, self.failed + other.failed)
-
-
-async def resend(
-    subject: Subject, transport: Transport, times: int, options: ProbeOptions
-) -> Repeats:
-    """Repeat the requests of a finding. Raises ConfigurationError if its rule compares replies."""
-    if isinstance(subject.rule, Probe):
-        return await _repeat_probe(subject.rule, transport, times, options)
-    if not subject.single:
-        raise ConfigurationError(
-            f"{subject.rule.id} compares the replies of a whole run; repeat the run to see it again"
-        )
-    return await _repeat(
-        subject, transport, [each.request.body for each in subject.requests], times
-    )
-
-
-async def shrink(
-    subject: Subject, body: Body, transport: Transport, *, times: int, most: int, say: Progress
-) -> Body:
-    """Return the smallest request that still showed the finding of a check.
-
-    Parts of `body` are removed as long as the finding still shows. A variant is sent up to `times`
-    times before it is rejected, and at most `most` requests are sent in total.
+    A variant is sent `times` times, all at once. `outcome` has the results so far, if this is
+    cancelled.
     """
-    sent, rejected = 0, False
-    while not rejected:
-        rejected = True
-        for candidate in smaller(body):
-            if sent + times > most:
-                return body
-            sent += times
-            if (await _repeat(subject, transport, [candidate], times)).seen:
-                body, rejected = candidate, False
-                say(f"{sent} requests: still reproduced with {_outline(body)}")
+    say(f"Sending the request of {subject.rollout.id}, {times} at once.")
+    await _repeat(subject, transport, outcome, subject.body, times, say)
+    said = f"Reproduced in {outcome.seen} of {outcome.sent} tries"
+    if not reduce or not outcome.seen or subject.body is None:
+        say(f"{said}.")
+        return
+    say(f"{said}; reducing the request.")
+    body, total, reduced = subject.body, times, True
+    while reduced:
+        reduced = False
+        for part, candidate in subject.smaller(body):
+            if (total := total + times) > MOST_REQUESTS:
+                return
+            tried = Outcome()
+            await _repeat(subject, transport, tried, candidate, times, say)
+            shown = "still reproduced" if tried.seen else "not reproduced"
+            say(f"{total} requests: without {part}, {shown} ({size(candidate):,} characters)")
+            if tried.seen:
+                body = outcome.smallest = candidate
+                reduced = True
                 break
-    return body
 
 
 async def _repeat(
-    subject: Subject, transport: Transport, bodies: Sequence[Body | None], times: int
-) -> Repeats:
-    """Send a conversation several times concurrently."""
-    made = await asyncio.gather(*(_once(subject, transport, bodies) for _ in range(times)))
-    return sum(made, Repeats(0, 0))
+    subject: Subject,
+    transport: Transport,
+    outcome: Outcome,
+    body: Body | None,
+    times: int,
+    say: Progress,
+) -> None:
+    """Send a conversation several times at once, and count the results as they arrive."""
+    bodies = [body] if body is not None else [each.request.body for each in subject.requests]
+    waiting = {asyncio.ensure_future(_once(subject, transport, bodies)) for _ in range(times)}
+    try:
+        while waiting:
+            done, waiting = await asyncio.wait(
+                waiting, timeout=WAIT, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                say(f"waiting for {len(waiting)} of {times} replies")
+            for exchanges in (task.result() for task in done):
+                outcome.sent += 1
+                outcome.seen += subject.shows(exchanges)
+                outcome.unanswered += exchanges[-1].response is None
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
-async def _once(subject: Subject, transport: Transport, bodies: Sequence[Body | None]) -> Repeats:
-    """Send one conversation, and judge its last reply."""
-    recorded, path = subject.rollout, DIALECTS[subject.rollout.api].path
-    exchange: Exchange | None = None
+async def _once(
+    subject: Subject, transport: Transport, bodies: Sequence[Body | None]
+) -> list[Exchange]:
+    """Send one conversation."""
+    path, rule = DIALECTS[subject.rollout.api].path, subject.rule
+    key = _request(rule, subject.rollout).key if isinstance(rule, Probe) else "right"
+    made: list[Exchange] = []
     for body, before in zip(bodies, subject.requests, strict=False):
         sent: Body | str | None = body if body is not None else before.request.text
-        if isinstance(sent, Mapping) and CONTINUES in sent:
-            sent = {**sent, CONTINUES: _reply_id(recorded, exchange)}
-        exchange = await transport.send(path, sent)
-    exchanges = () if exchange is None else (exchange,)
-    again = recorded.model_copy(update={"exchanges": exchanges, "end": "answered"})
-    _, findings = examine(parse_rollout(again))
-    seen = any(finding.id == subject.rule.id for finding in findings)
-    arrived = exchange is not None and exchange.response is not None
-    return Repeats(int(seen), 1, int(not arrived))
-
-
-def _reply_id(recorded: Rollout, exchange: Exchange | None) -> object:
-    """Return the id of the response that the next request continues."""
-    if exchange is None:
-        return None
-    last = parse_rollout(recorded.model_copy(update={"exchanges": (exchange,)})).exchanges[-1]
-    return None if last.reply is None else last.reply.raw.get("id")
-
-
-async def _repeat_probe(
-    probe: Probe, transport: Transport, times: int, options: ProbeOptions
-) -> Repeats:
-    repeats = Repeats(0, 0)
-    for _ in range(times):
-        task = ProbeTask(probe.group, [probe], options)
-        arrived = True
-        replies: dict[str, list[ParsedRollout]] = defaultdict(list)
-        for attempt in task.all_attempts():
-            made = await run_attempt(attempt, transport, DIALECTS[attempt.condition.api])
-            arrived = arrived and all(each.response is not None for each in made.exchanges)
-            replies[made.sample].append(parse_rollout(made))
-        results = task.probe_results(replies)
-        seen = any(result.findings for result in results if result.check.id == probe.id)
-        repeats += Repeats(int(seen), 1, int(not arrived))
-    return repeats
-
-
-def _outline(body: Body) -> str:
-    """Return the parts of a request in a few words."""
-    items = body.get("messages", body.get("input"))
-    turns = len(items) if isinstance(items, list) else 1
-    tools = len(body.get("tools") or ())
-    return f"messages: {turns}, tools: {tools}"
+        if isinstance(sent, Mapping) and CONTINUES in sent and made:
+            again = subject.rollout.model_copy(update={"exchanges": tuple(made)})
+            reply = parse_rollout(again).exchanges[-1].reply
+            sent = {**sent, CONTINUES: None if reply is None else reply.raw.get("id")}
+        made.append(await transport.send(path, sent, key=key))
+    return made
 
 
 KEY_VARIABLE = "API_KEY"
@@ -366,7 +396,7 @@ def _call(api: Api, body: Body, *, first: bool) -> Iterator[str]:
         yield "print(reply.model_dump_json(indent=2))"
 
 
-def issue(subject: Subject, commands: list[str], repeats: Repeats | None) -> str:
+def issue(subject: Subject, commands: list[str], outcome: Outcome) -> str:
     """A finding as an issue in Markdown: what was sent, expected and received."""
     finding, about = subject.finding, subject.rule.about
     lines = [
@@ -377,7 +407,7 @@ def issue(subject: Subject, commands: list[str], repeats: Repeats | None) -> str
         f"- Expected: {finding.evidence.expected}",
         f"- Received: {finding.evidence.got}",
         f"- Seen in a run: {subject.result.share} replies"
-        + (f", and in {repeats.seen} of {repeats.sent} repetitions" if repeats else ""),
+        + (f", and in {outcome.seen} of {outcome.sent} repetitions" if outcome.sent else ""),
         f"- Specification: {about.source}",
     ]
     if about.why:

@@ -5,6 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 from background import in_background
 from healthy import polluted_name, provider_of
-from mock_provider import MockProvider
-from replies import MODEL
+from mock_provider import MockProvider, Received, write_reply
+from replies import MODEL, Reply
 
 from gpt_oss_verify.app import run
-from harness.reproduction import python, smaller
+from harness import reproduction
+from harness.reproduction import Subject, python, smaller
 from harness.transport import RetryPolicy
 
 POLLUTED = "calls.name.polluted"
@@ -164,23 +166,98 @@ def test_a_wrong_name_is_reported_in_one_sentence(
     assert "Traceback" not in err + out
 
 
-def test_a_probe_is_repeated_with_all_its_requests(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def of_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProvider]:
+    """A server with one answer and one number of prompt tokens for every request, and its run."""
     monkeypatch.chdir(tmp_path)
-    # The healthy mock reports the same prompt tokens for every request.
-    with in_background(MockProvider(always=provider_of(), models=[MODEL])) as running:
-        address = ["--base-url", running.base_url, "--model", MODEL, "--api", "chat"]
-        run([*address, "--only", "prompt.tool"])
-        before = len(running.posts)
-        capsys.readouterr()
-        code = run(["reproduce", the_run(), "prompt.tool", "--times", "1"])
-        out = capsys.readouterr().out
-    assert code == 1
-    assert "sent again: reproduced in 1 of 1" in out
-    assert len(running.posts) - before >= 2
+
+    async def greet(request: Received, writer: asyncio.StreamWriter) -> None:
+        write_reply(request, writer, Reply(text="Hello."))
+
+    with in_background(MockProvider(always=greet, models=[MODEL])) as running:
+        address = ["--base-url", running.base_url, "--model", MODEL]
+        only = "prompt.tool,prompt.call,errors.negative_limit,errors.unknown_role,errors.bad_tool"
+        run([*address, "--only", f"{only},tools.choice"])
+        yield running
+
+
+def test_ten_findings_of_probes_are_reproduced_from_the_request_with_the_evidence(
+    of_probes: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis = json.loads((Path(the_run()) / "analysis.json").read_text("utf-8"))
+    probes = [each for each in analysis["checks"] if each["check"]["kind"] == "probe"]
+    found = [each for each in probes if each["status"] in ("failed", "warned")]
+    families = {each["check"]["family"] for each in found}
+    assert families == {"prompt", "errors", "tools"}
+    rollouts = (Path(the_run()) / "rollouts.jsonl").read_text("utf-8").splitlines()
+    recorded = {each["id"]: each for each in map(json.loads, rollouts)}
+    chosen = found[::-2]
+    assert len(chosen) >= 10
+    for each in chosen[:10]:
+        before, evidence = len(of_probes.posts), each["examples"][0]["evidence"]
+        began = time.monotonic()
+        code = run(["reproduce", the_run(), each["check"]["id"], "--times", "1"])
+        assert (code, time.monotonic() - began < 60) == (1, True)
+        assert "sent again: reproduced in 1 of 1" in capsys.readouterr().out
+        exchange = recorded[evidence["record"]]["exchanges"][evidence["exchange"]]
+        assert of_probes.posts[before].body == exchange["request"]["body"]
+
+
+def test_a_probe_is_compared_with_the_recorded_replies_to_its_other_requests(
+    of_probes: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = len(of_probes.posts)
+    assert run(["reproduce", the_run(), "prompt.tool", "--times", "2"]) == 1
+    out = capsys.readouterr().out
+    assert len(of_probes.posts) - before == 2
     assert "# tool\ncurl -sS" in out
     assert "# base\ncurl -sS" in out
+
+
+def test_only_tools_that_the_finding_does_not_need_are_left_out_of_a_probe(
+    of_probes: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["reproduce", the_run(), "tools.choice.named", "--times", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert "without the other tools, still reproduced" in err
+    body = json.loads(shlex.split(out[out.index("curl -sS") :])[-1])
+    assert len(body["tools"]) == 1
+    assert "tool_choice" in body
+
+
+@pytest.mark.parametrize(
+    ("stops", "said"),
+    [(KeyboardInterrupt, "Interrupted"), (TimeoutError, "Stopped after")],
+)
+def test_a_stopped_reduction_prints_the_best_request_so_far(
+    broken: MockProvider,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    stops: type[BaseException],
+    said: str,
+) -> None:
+    steps = iter(range(100))
+    shows = Subject.shows
+
+    def stopping(subject: Subject, exchanges: Any) -> bool:
+        if next(steps) == 4:
+            raise stops
+        return shows(subject, exchanges)
+
+    monkeypatch.setattr(Subject, "shows", stopping)
+    code, out, err = reproduced(capsys, POLLUTED, "--times", "1")
+    assert code == 1
+    assert said in err
+    assert "reduced request" in out
+
+
+def test_a_step_says_what_it_waits_for(
+    broken: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduction, "WAIT", 0.1)
+    broken.delay = 0.3
+    _, _, err = reproduced(capsys, POLLUTED, "--times", "2", "--as-recorded")
+    assert "waiting for 2 of 2 replies" in err
 
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -194,9 +271,11 @@ CONVERSATION: list[dict[str, Any]] = [
 
 
 def test_smaller_conversations_keep_calls_and_results_together() -> None:
-    found = list(smaller({"model": "m", "messages": CONVERSATION, "temperature": 1}))
-    assert {"model": "m", "messages": CONVERSATION} in found
+    whole = {"model": "m", "messages": CONVERSATION, "temperature": 1, "max_tokens": 9}
+    found = [body for _, body in smaller(whole)]
+    assert {"model": "m", "messages": CONVERSATION, "max_tokens": 9} in found
     for body in found:
+        assert body["max_tokens"] == 9  # without it, a reply may take minutes
         messages = body["messages"]
         called = {call["id"] for each in messages for call in each.get("tool_calls", ())}
         answered = {each["tool_call_id"] for each in messages if each["role"] == "tool"}

@@ -1,19 +1,21 @@
 """Unusual but valid function definitions: accepted, echoed unchanged, and still callable."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from harness.api import DIALECTS
 from harness.api.items import Message, Reply, Tool
 from harness.checks.json_text import parsed_object
 from harness.checks.rules import FUNCTION_CALLING, RESPONSES, Problem
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import failure, first_replies, required
+from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies, required
 from harness.probes.tools.offers import STATUS, TOOLS, WEATHER
+from harness.records.conditions import Api
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _LANGUAGE = (Message("user", 'Which language is this: "Der Zug kommt gleich"'),)
@@ -54,14 +56,23 @@ def _many() -> tuple[Tool, ...]:
     return (*others, *shipped, WEATHER)
 
 
-_REQUESTS = (
-    *(
-        ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
-        for name, definition in DEFINITIONS.items()
-    ),
-    ProbeRequest("many tools", _WEATHER, _many()),
-)
-GROUP = ProbeGroup("tools.schemas", lambda _api: _REQUESTS, FUNCTION_CALLING, suite="full")
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    properties = WEATHER.parameters["properties"]
+    closed = {**WEATHER.parameters, "required": list(properties), "additionalProperties": False}
+    strict = DIALECTS[api].offered((replace(WEATHER, parameters=closed),))
+    for tool in strict["tools"]:
+        tool.get("function", tool)["strict"] = True
+    return (
+        *(
+            ProbeRequest(name, _WEATHER, (definition.tool, STATUS))
+            for name, definition in DEFINITIONS.items()
+        ),
+        ProbeRequest("many tools", _WEATHER, _many()),
+        ProbeRequest("strict", _WEATHER, options=strict, provokes=MAY_BE_REFUSED),
+    )
+
+
+GROUP = ProbeGroup("tools.schemas", _requests, FUNCTION_CALLING, suite="full")
 
 
 def _accepted(name: str, feature: str, responses: ProbeResponses) -> Trials:
@@ -86,14 +97,17 @@ GROUP.probe(
 
 
 @GROUP.probe(
-    "tools.schema.callable", (*DEFINITIONS, "many tools"), severity="warning", tolerated=0.2
+    "tools.schema.callable",
+    (*DEFINITIONS, "many tools", "strict"),
+    severity="warning",
+    tolerated=0.2,
 )
 def _callable(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls functions with unusual schemas with a JSON object.
 
     If the model never does, the server renders the schemas incorrectly.
     """
-    rollouts = responses.all(*DEFINITIONS, "many tools")
+    rollouts = responses.all(*DEFINITIONS, "many tools", "strict")
     replies = (each for each in first_replies(rollouts) if each[1].calls or each[1].text)
     for exchange, reply in required(replies, "no_schema_reply"):
         called = [call for call in reply.calls if call.name == WEATHER.name]
