@@ -8,6 +8,7 @@ from pathlib import Path
 from evals.task import EvalTask
 from gpt_oss_verify.screen import print_raw, say, stdout
 from harness.compare.history import since_previous
+from harness.compare.key_figures import result_summary
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
 from harness.run import run_folder
@@ -92,6 +93,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
         "diagnosis": whole["diagnosis"],
         "exit_code": exit_code(analysis.verdict),
         "complete": whole["complete"],
+        "summary": result_summary(analysis).model_dump(mode="json"),
         "results": [
             {name: value for name, value in result.items() if name != "failures"}
             for result in whole["results"]

@@ -1,10 +1,9 @@
 """Builds the report of a run from its analysis. No I/O."""
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.compare.worst_condition import worst_figures
+from harness.compare.key_figures import result_summary, worst_figures
 from harness.records.analysis import Analysis, FailedSample, TaskResult
 from harness.records.families import short_title
 from harness.records.runs import Limits, ProviderInfo, RunInfo, TaskInfo, Thresholds
@@ -78,7 +77,7 @@ def build_report(
         ),
         families=_families(analysis),
         sections=tuple(_sections(analysis, labels, texts or {})),
-        command=shlex.join(run.command),
+        summary=result_summary(analysis),
         facts=tuple(_facts(run, analysis.verdict.thresholds)),
         texts=texts or {},
     )

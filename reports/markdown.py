@@ -126,7 +126,8 @@ def _baseline(name: str, baseline: BaselineInfo) -> Iterator[str]:
 
 
 def _repeat(report: Report) -> Iterator[str]:
-    yield from ("## Repeat this run", "", "```sh", visible(report.command), "```", "")
+    yield from ("## Repeat this run", "", "```sh", visible(report.summary.command), "```", "")
+    yield from (f"The result in one line: {markup.code(report.summary.line)}", "")
     yield from (f"- {markup.plain(name)}: {markup.code(value)}" for name, value in report.facts)
     run = report.analysis.run_id
     yield f"- records: {markup.code(f'{run}/rollouts.jsonl')}, every exchange as it was on the wire"

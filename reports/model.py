@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.compare.comparison_types import ResultSummary
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import APIS
 from harness.records.families import family_rank
@@ -204,7 +205,7 @@ class Report:
     tiles: tuple[Tile, ...]
     families: tuple[Family, ...]
     sections: tuple[Section, ...]
-    command: str  # the command that repeats the run
+    summary: ResultSummary  # what can be published about the run, with the command that repeats it
     facts: tuple[tuple[str, str], ...]  # settings, data, versions and times, by name
     texts: Mapping[tuple[str, str], str]
     """The prompt or question of samples by task and sample; may be empty."""

@@ -117,7 +117,8 @@ def _causes(report: Report, console: Console) -> Iterator[Text]:
     for number, cause in enumerate(found.causes[:_MOST_CAUSES], 1):
         head = Text.assemble(f"{number} ", (visible(cause.description), "bold"))
         yield from _wrapped(head, console, 2, most=2 if number == 1 else 1)
-        yield from _wrapped(Text(f"fix: {visible(cause.remedy)}"), console, 4, most=2)
+        remedy = Text(f"fix: {visible(cause.remedy)}")
+        yield from _wrapped(remedy, console, 4, most=2 if number < _MOST_CAUSES else 1)
         for other in cause.alternatives:
             yield from _wrapped(Text(f"or: {visible(other)}"), console, 4, most=1)
     for note in [*diagnosis.unknown(report), *(each.text for each in found.components)][:1]:
@@ -139,12 +140,14 @@ def _findings(rules: Sequence[ShownRule], console: Console) -> Iterator[Text]:
 
 
 def _end(report: Report) -> Iterator[Text]:
-    """Yield the number of rules with each status, the report's path, and the next command."""
-    counts = count_statuses(report.rules)
-    if counts:
-        shown = (f"{counts[each]} {STATUSES[each][1]}" for each in STATUSES if counts[each])
-        yield Text(f"Checks  {', '.join(shown)}")
+    """Yield the number of rules with each status, the result, and the next command."""
+    for kind, label in (("check", "Checks"), ("probe", "Probes")):
+        counts = count_statuses(rule for rule in report.rules if rule.result.check.kind == kind)
+        if counts:
+            shown = (f"{counts[each]} {STATUSES[each][1]}" for each in STATUSES if counts[each])
+            yield Text(f"{label}  {', '.join(shown)}")
     yield from _clients(report)
+    yield Text(f"Result  {visible(report.summary.line)}")
     yield Text(f"Report  {visible(report.folder)}/report.html")
     steps = diagnosis.next_steps(report, report.folder)
     for label, step in zip(("Next", "Then"), steps, strict=False):

@@ -117,7 +117,7 @@ def read_run(folder: Path) -> Column:
     )
 
 
-def group_name(task: TaskInfo, condition: Condition) -> str:
+def group_name(task: TaskInfo, condition: Condition, *, with_model: bool = True) -> str:
     """Return a task and condition as rows name them; providers name the same model differently."""
     parts = varying(task.conditions)
     model = known_model(condition.model) or condition.model
@@ -127,7 +127,7 @@ def group_name(task: TaskInfo, condition: Condition) -> str:
         return ", ".join([condition.name, *(named[part] for part in parts if part in named)])
     python = ["with Python"] if task.sampling.python else []
     several = [condition.name] if "api" in parts or "mode" in parts else []
-    return ", ".join([task.name, model, effort, *python, *several])
+    return ", ".join([task.name, *([model] if with_model else []), effort, *python, *several])
 
 
 def _tries(run: Run, task: TaskInfo, condition: Condition) -> pd.DataFrame:

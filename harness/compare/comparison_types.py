@@ -14,7 +14,7 @@ from harness.statistics.differences import Difference
 
 COMPARISON_VERSION = 4
 HISTORY_VERSION = 2
-SITE_VERSION = 1
+SITE_VERSION = 2
 
 EntryKind = Literal["run", "baseline", "published"]
 Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
@@ -212,26 +212,56 @@ class History(Record):
     unread: tuple[str, ...] = ()
 
 
+class Share(Record):
+    """How many of `total` passed; `rate` has a 95% interval with cases as clusters."""
+
+    passed: int
+    total: int
+    rate: Estimate | None = None
+
+
+class EvalFigure(Record):
+    """The score of an eval under one condition, and the baseline that it was compared with."""
+
+    name: str
+    score: Estimate
+    baseline: float | None
+    decision: Decision | None
+
+
+class ResultSummary(Record):
+    """What can be published about a run; `line` has all of it as one line of text.
+
+    Of the checks and probes that judged anything, and of the attempts at tool calls that were made,
+    it counts those that passed. `command` repeats the run.
+    """
+
+    line: str
+    provider: str
+    model: str
+    decision: Decision | None
+    checks: Share
+    probes: Share
+    tool_calls: Share | None
+    evals: tuple[EvalFigure, ...]
+    tool_version: str
+    date: str
+    command: str
+
+
 class SiteRun(Record):
     """One published run, in the folder `run` of the site.
 
-    `success` is the success rate of tool calls under the condition where it is lowest.
     `first_token` (seconds) and `tokens_per_second` are medians under the slowest condition.
     `families` counts the checks of each family by status.
     """
 
     run: str
-    provider: str
-    model: str
     started_at: str
-    tool_version: str
-    decision: Decision | None
+    summary: ResultSummary
     reasons: tuple[str, ...]
     causes: tuple[str, ...] = ()
-    failed_checks: tuple[str, ...] = ()
     families: Mapping[str, Mapping[RuleStatus, int]] = {}
-    success: Estimate | None = None
-    scores: Mapping[str, Estimate] = {}
     first_token: float | None = None
     tokens_per_second: float | None = None
     price: Prices | None = None

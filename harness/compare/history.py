@@ -21,13 +21,12 @@ from harness.compare.comparison_types import (
     SiteRun,
 )
 from harness.compare.differing_settings import changes, settings_of
-from harness.compare.worst_condition import worst_figures
+from harness.compare.key_figures import result_summary, worst_figures
 from harness.errors import HarnessError, RunLogError
 from harness.providers.entries import Prices
-from harness.records.analysis import Analysis, RuleStatus, TaskResult
+from harness.records.analysis import Analysis, RuleStatus
 from harness.records.figures import Decision
 from harness.records.runs import RunInfo
-from harness.records.scores import Estimate
 from harness.run.run_folder import read_analysis
 from harness.run.run_log import RUN_FILE, read_run_info
 
@@ -95,6 +94,7 @@ def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
 def point(place: str, analysis: Analysis) -> HistoryPoint:
     """Return one run of a history, without what changed since the run before."""
     info, evals, worst = analysis.run, analysis.evals, worst_figures(analysis)
+    tasks = {task.name: task for task in info.tasks}
     medians = [
         *(each.latency.total.p50 for each in analysis.tool_calling if each.latency.total),
         *(each.latency.last.p50 for each in evals if each.latency.last),
@@ -117,17 +117,12 @@ def point(place: str, analysis: Analysis) -> HistoryPoint:
         ),
         tokens=sum(each.tokens.input + each.tokens.output for each in analysis.results),
         latency=max(medians, default=None),
-        scores=_scores(info, evals),
+        scores={
+            group_name(tasks[result.task], result.condition): result.score.estimate
+            for result in evals
+            if result.score is not None
+        },
     )
-
-
-def _scores(info: RunInfo, results: Sequence[TaskResult]) -> dict[str, Estimate]:
-    tasks = {task.name: task for task in info.tasks}
-    return {
-        group_name(tasks[each.task], each.condition): each.score.estimate
-        for each in results
-        if each.score is not None
-    }
 
 
 def since_previous(folder: Path) -> tuple[tuple[str, str], Comparison] | None:
@@ -195,31 +190,25 @@ def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_ver
     runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
     latest: dict[tuple[str, str], SiteRun] = {}
     for run in runs:
-        latest.setdefault((run.provider, run.model), run)
+        latest.setdefault((run.summary.provider, run.summary.model), run)
     ranked = sorted(
-        latest.values(), key=lambda run: (_ORDER.index(run.decision), run.provider, run.model)
+        latest.items(), key=lambda item: (_ORDER.index(item[1].summary.decision), item[0])
     )
-    return Site(tool_version=tool_version, latest=tuple(run.run for run in ranked), runs=runs)
+    return Site(tool_version=tool_version, latest=tuple(run.run for _, run in ranked), runs=runs)
 
 
 def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
-    about, worst = point(analysis.run_id, analysis), worst_figures(analysis)
+    worst = worst_figures(analysis)
     families: dict[str, Counter[RuleStatus]] = defaultdict(Counter)
     for result in analysis.checks:
         families[result.check.family][result.status] += 1
     return SiteRun(
         run=analysis.run_id,
-        provider=analysis.run.provider.name,
-        model=about.model,
-        started_at=about.started_at,
-        tool_version=about.tool_version,
-        decision=about.decision,
+        started_at=analysis.run.started_at,
+        summary=result_summary(analysis),
         reasons=analysis.verdict.reasons,
         causes=tuple(cause.description for cause in analysis.causes),
-        failed_checks=tuple(each.check.id for each in analysis.checks if each.status == "failed"),
         families=families,
-        success=worst.success,
-        scores=about.scores,
         first_token=worst.first_token and worst.first_token.p50,
         tokens_per_second=worst.tokens_per_second and worst.tokens_per_second.p50,
         price=price,

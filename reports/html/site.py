@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
-from harness.compare.comparison_types import History, ProviderHistory, Site, SiteRun
+from harness.compare.comparison_types import History, ProviderHistory, ResultSummary, Site, SiteRun
 from harness.records.analysis import RuleStatus
 from harness.records.families import short_title
 from harness.records.figures import Decision
+from harness.text import percentage
 from reports import history as text
 from reports.html.charts.rates import Moment, over_time
 from reports.html.charts.svg import Figure, tag
@@ -50,32 +51,31 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
         label="Methodology",
         title="How providers are verified",
     )
-    badges = {f"{run.run}/{BADGE}": badge(run.decision, run.started_at[:10]) for run in site.runs}
+    badges = {f"{run.run}/{BADGE}": badge(run.summary) for run in site.runs}
     data = site.model_dump_json(indent=2) + "\n"
     return {INDEX: index, METHODS: methods, DATA: data, **badges}
 
 
 def _scores(runs: Sequence[SiteRun]) -> list[str]:
-    return list(dict.fromkeys(name for run in runs for name in run.scores))
+    return list(dict.fromkeys(one.name for run in runs for one in run.summary.evals))
 
 
 def _heads(runs: Sequence[SiteRun]) -> list[str]:
     """Return the columns after provider and verdict."""
     scores = [f"{name}, %" for name in _scores(runs)]
-    return ["tool calls, %", *scores, "failed checks", "first token, s", "tokens/s", "$/M tokens"]
+    rules = ["checks passed", "probes passed"]
+    return [*rules, "tool calls, %", *scores, "first token, s", "tokens/s", "$/M tokens"]
 
 
 def _cells(run: SiteRun, runs: Sequence[SiteRun]) -> Iterator[Cell]:
-    for rate in (run.success, *(run.scores.get(name) for name in _scores(runs))):
+    found = run.summary
+    for passed in (found.checks, found.probes):
+        tone: Tone = "bad" if passed.passed < passed.total else ""
+        yield Cell(f"{passed.passed} of {passed.total}", tone) if passed.total else Cell(NOTHING)
+    scores = {one.name: one.score for one in found.evals}
+    calls = None if found.tool_calls is None else found.tool_calls.rate
+    for rate in (calls, *(scores.get(name) for name in _scores(runs))):
         yield Cell(NOTHING if rate is None else estimate(rate))
-    judged = sum(
-        count
-        for counts in run.families.values()
-        for status, count in counts.items()
-        if status in _TONES
-    )
-    failed = len(run.failed_checks)
-    yield Cell(f"{failed} of {judged}", "bad" if failed else "") if judged else Cell(NOTHING)
     yield Cell(NOTHING if run.first_token is None else f"{run.first_token:.2f}")
     yield Cell(NOTHING if run.tokens_per_second is None else f"{run.tokens_per_second:.0f}")
     price = run.price
@@ -89,7 +89,7 @@ def _families(runs: Sequence[SiteRun]) -> Table:
         Row(short_title(name), tuple(_counts(run.families.get(name, {})) for run in runs))
         for name in names
     )
-    heads = tuple((run.provider, run.model) for run in runs)
+    heads = tuple((run.summary.provider, run.summary.model) for run in runs)
     return Table(heads, tuple(rows))
 
 
@@ -126,23 +126,28 @@ _CHARACTER = 6.6  # width of a character in pixels; `textLength` fits the text t
 _PADDING = 6.0
 
 
-def badge(decision: Decision | None, date: str) -> str:
-    """Return a badge such as `gpt-oss | PASS 2026-11-21` as SVG."""
-    verdict = f"{VERDICTS[decision]} {date}"
-    left, right = (len(each) * _CHARACTER + 2 * _PADDING for each in (_LABEL, verdict))
+def badge(found: ResultSummary) -> str:
+    """Return a badge such as `gpt-oss | PASS · tool calls 98.1% · 2026-11-21` as SVG.
+
+    Its title, which browsers show and screen readers read, is the whole line of the summary.
+    """
+    rate = None if found.tool_calls is None else found.tool_calls.rate
+    calls = [] if rate is None else [f"tool calls {percentage(rate.value)}"]
+    verdict = " · ".join([VERDICTS[found.decision], *calls, found.date])
+    left, right = (len(part) * _CHARACTER + 2 * _PADDING for part in (_LABEL, verdict))
     return str(
         tag(
             "svg",
-            tag("title", f"{_LABEL}: {verdict}"),
+            tag("title", found.line),
             tag("rect", width=left, height=20, fill="#2b2f33"),
-            tag("rect", x=left, width=right, height=20, fill=_COLOURS[decision]),
+            tag("rect", x=left, width=right, height=20, fill=_COLOURS[found.decision]),
             _text(_LABEL, _PADDING),
             _text(verdict, left + _PADDING),
             xmlns="http://www.w3.org/2000/svg",
             width=f"{left + right:.1f}",
             height=20,
             role="img",
-            aria_label=f"{_LABEL}: {verdict}",
+            aria_label=found.line,
         )
     )
 

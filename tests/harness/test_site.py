@@ -9,9 +9,11 @@ from compared_runs import judged_run, never_in
 from healthy import SUITE
 from jsonschema import Draft202012Validator
 from recorded_runs import problem_rollouts, write_finished_run
+from reporting import analysis, condition, eval_result, score
 
 from gpt_oss_verify.app import run
 from harness.compare.history import history, site_of
+from harness.compare.key_figures import result_summary
 from harness.providers.entries import Prices
 from harness.records.runs import Thresholds
 from harness.run.run_folder import read_analysis
@@ -40,8 +42,11 @@ def test_the_table_has_the_latest_run_of_each_provider_passing_runs_first(analys
     site = site_of(analyses, {"alpha": Prices(input=0.1, output=0.5)}, "1.0")
     assert site.latest == ("a-2", "b-1")
     runs = {each.run: each for each in site.runs}
-    assert (runs["b-1"].decision, runs["b-1"].success.value) == ("fail", 0.0)
-    assert (runs["a-2"].success.value, runs["a-2"].price.output) == (1.0, 0.5)
+    summaries = {name: each.summary for name, each in runs.items()}
+    assert summaries["b-1"].decision == "fail"
+    calls = summaries["b-1"].tool_calls
+    assert (calls.passed, calls.total, calls.rate.value) == (24, 32, 0.75)
+    assert (summaries["a-2"].tool_calls.rate.value, runs["a-2"].price.output) == (1.0, 0.5)
     assert runs["b-1"].price is None
 
 
@@ -59,15 +64,35 @@ def test_the_order_of_the_arguments_changes_nothing(analyses):
     assert files_of(analyses) == files_of(analyses[::-1])
 
 
+def test_a_summary_is_one_line_and_one_value(analyses):
+    found = result_summary(analyses[1])
+    assert found.line == (
+        "gpt-oss-mock on alpha: PASS; passed 2 of 2 checks, 32 of 32 tool calls (100.0%, 89–100); "
+        "gpt-oss-verify 0.1.0, 2026-11-02: gpt-oss-verify --provider alpha"
+    )
+    assert (found.checks.passed, found.checks.total, found.probes.total) == (2, 2, 0)
+    assert type(found).model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_summary_has_the_scores_with_their_baselines():
+    low = condition(effort="low")
+    answers = [score(each, 1, "correct", task="gpqa", condition=low) for each in ("q1", "q2")]
+    found = result_summary(analysis([eval_result(answers, "pass")]))
+    assert "; gpqa, low effort 100.0%, " in found.line
+    (one,) = found.evals
+    assert f"(baseline {one.baseline:.1%}" in found.line
+    assert (one.decision, found.tool_calls) == ("pass", None)
+
+
 @pytest.mark.parametrize("decision", ["pass", "fail", "inconclusive", None])
-def test_a_badge_is_readable_svg_with_a_date(decision):
-    drawn = badge(decision, "2026-11-20")
+def test_a_badge_is_readable_svg_with_the_figures_of_the_summary(decision, analyses):
+    found = result_summary(analyses[0]).model_copy(update={"decision": decision})
+    drawn = badge(found)
     root = ElementTree.fromstring(drawn)
-    title = root.find("{*}title").text
-    assert title == root.get("aria-label")
-    assert re.fullmatch(r"gpt-oss: [A-Z]+ 2026-11-20", title)
+    assert root.find("{*}title").text == root.get("aria-label") == found.line
     label, shown = root.findall("{*}text")
-    assert f"{label.text}: {shown.text}" == title
+    assert label.text == "gpt-oss"
+    assert re.fullmatch(r"[A-Z]+ · tool calls 75.0% · 2026-11-01", shown.text)
     assert float(shown.get("x")) + float(shown.get("textLength")) < float(root.get("width"))
     colour = root.findall("{*}rect")[1].get("fill")
     assert contrast_with_white(colour) >= 4.5

@@ -73,9 +73,9 @@ Model `gpt-oss-mock`, `http://127.0.0.1:1/v1`, 2026-01-02T03:04:05+00:00. 3 case
 | --- | ---: |
 | attempts | 6 of 6 |
 | invalid | 0 |
-| pass@1 % | 100.0 (90–100) |
-| pass@2 % | 100.0 (90–100) |
-| pass^2 % | 100.0 (90–100) |
+| pass@1% | 100.0 (90–100) |
+| pass@2% | 100.0 (90–100) |
+| pass^2% | 100.0 (90–100) |
 | success | 6 |
 | exact arguments | 6 |
 | requests | 12 |
@@ -106,6 +106,8 @@ Skipped: `stream.end`. It does not apply to the APIs and modes of this run: chat
 ```sh
 gpt-oss-verify --provider mock
 ```
+
+The result in one line: `gpt-oss-mock on mock: PASS; passed 2 of 2 checks, 6 of 6 tool calls (100.0%, 54–100); gpt-oss-verify 0.1.0, 2026-01-02: gpt-oss-verify --provider mock`
 
 - provider: `mock`
 - address: `http://127.0.0.1:1/v1`

@@ -1,5 +1,6 @@
 """The report on a terminal: its content, its width, and its escaping."""
 
+# ruff: noqa: E501 (one line has the whole result)
 import io
 
 import pytest
@@ -61,10 +62,11 @@ mock · gpt-oss-mock · http://127.0.0.1:1/v1
 PASS  All figures meet the thresholds.
 
                                      pass  pass  pass first
-times: median in s attempts invalid  @1 %  @2 %  ^2 % token request tokens
+times: median in s attempts invalid  @1%  @2%  ^2% token request tokens
 chat non-streaming        6       0 100.0 100.0 100.0     –    2.00    200
 
 Checks  2 passed, 1 not verifiable, 1 skipped
+Result  gpt-oss-mock on mock: PASS; passed 2 of 2 checks, 6 of 6 tool calls (100.0%, 54–100); gpt-oss-verify 0.1.0, 2026-01-02: gpt-oss-verify --provider mock
 Report  runs/mock/report.html
 Next    Try --strict, or a higher --tries for narrower intervals.
 """)
@@ -82,10 +84,11 @@ error usage.sum · 1 of 6 attempts, chat · non-streaming
     The total is not the sum of prompt and completion tokens.
 
                                     pass  pass pass first
-times: median in s attempts invalid @1 %  @2 % ^2 % token request tokens
+times: median in s attempts invalid @1%  @2% ^2% token request tokens
 chat non-streaming        6       1 66.7 100.0 33.3     –    2.00    200
 
 Checks  1 failed, 1 passed, 1 not verifiable, 1 skipped
+Result  gpt-oss-mock on mock: FAIL; passed 1 of 2 checks, 4 of 6 tool calls (66.7%, 8–100); gpt-oss-verify 0.1.0, 2026-01-02: gpt-oss-verify --provider mock
 Report  runs/mock/report.html
 Next    Reproduce a finding with the smallest request: gpt-oss-verify reproduce runs/mock usage.sum
 Then    After a fix, run it again: gpt-oss-verify --provider mock
@@ -130,7 +133,7 @@ def test_the_largest_summary_fits_one_screen():
     causes = Diagnosis(causes=(cause,) * 3, unexplained=(), components=(component,))
     found = found.model_copy(update={"checks": rules, "diagnosis": causes})
     text = printed(found, 80, regressions=["Since r1: worse. " * 30])
-    long = [line for line in text.splitlines() if not line.startswith(("Next", "Then"))]
+    long = [line for line in text.splitlines() if not line.startswith(("Result", "Next", "Then"))]
     assert max(map(len, long)) <= 80
     assert sum(-(-len(line) // 80) or 1 for line in text.splitlines()) <= MOST_LINES
     assert text.count("error usage.e") >= 1
@@ -176,7 +179,11 @@ def test_the_previous_run_is_mentioned():
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_tables_of_evals_fit_the_terminal(width):
     text = printed(analysis(evals("aime25", "gpqa"), decision="fail"), width)
-    shown = [line for line in text.splitlines() if not line.startswith(("Report", "Next", "Note"))]
+    shown = [
+        line
+        for line in text.splitlines()
+        if not line.startswith(("Result", "Report", "Next", "Note"))
+    ]
     assert max(map(len, shown)) <= width
 
 

@@ -268,6 +268,10 @@ def _result(task: str, condition: Condition, scores: list[Score]) -> TaskResult:
         finished=len(made),
         outcomes=Counter(score.outcome for score in scores),
         invalid=sum(score.invalid for score in made),
+        cases={
+            sample: (round(sum(values)), sum(score.sample == sample for score in made))
+            for sample, values in by_sample.items()
+        },
         at_k=tuple(at_k(counts, k) for k in range(1, tries + 1)),
         score=(
             None

@@ -1,0 +1,125 @@
+"""The key figures of a run, which its reports, histories, sites and badges share. No I/O."""
+
+import math
+import shlex
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.compare.columns import group_name
+from harness.compare.comparison_types import EvalFigure, ResultSummary, Share
+from harness.records.analysis import Analysis
+from harness.records.scores import Estimate, Percentiles
+from harness.statistics.intervals import clustered_rate
+from harness.text import percentage
+
+
+@dataclass(frozen=True)
+class WorstFigures:
+    """Tool calling under the condition (API and mode) where each figure is worst."""
+
+    k: int | None  # the number of tries at each case
+    success: Estimate | None  # pass@1
+    pass_at: Estimate | None  # pass@k
+    pass_hat: Estimate | None  # pass^k
+    first_token: Percentiles | None
+    tokens_per_second: Percentiles | None
+
+
+def worst_figures(analysis: Analysis) -> WorstFigures:
+    """Return the lowest rates and speed, and the highest median time to the first token."""
+    rates = [result.at_k for result in analysis.tool_calling if result.at_k]
+    times = [result.latency for result in analysis.tool_calling]
+    first = [time.first_token for time in times if time.first_token is not None]
+    speeds = [time.tokens_per_second for time in times if time.tokens_per_second is not None]
+    return WorstFigures(
+        k=min((result.tries for result in analysis.tool_calling), default=None),
+        success=_lowest([at[0].pass_at for at in rates]),
+        pass_at=_lowest([at[-1].pass_at for at in rates]),
+        pass_hat=_lowest([at[-1].pass_hat for at in rates]),
+        first_token=max(first, key=lambda time: time.p50, default=None),
+        tokens_per_second=min(speeds, key=lambda speed: speed.p50, default=None),
+    )
+
+
+def _lowest(rates: Sequence[Estimate]) -> Estimate | None:
+    return min(rates, key=lambda rate: rate.value, default=None)
+
+
+def result_summary(analysis: Analysis) -> ResultSummary:
+    """Return what can be published about a run, as one line and as values."""
+    run, found = analysis.run, analysis.verdict.decision
+    shares = {kind: _rules(analysis, kind) for kind in ("check", "probe")}
+    calls, evals = _tool_calls(analysis), _evals(analysis)
+    command, date = shlex.join(run.command), run.started_at[:10]
+    passed = [f"{_counted(share)} {kind}s" for kind, share in shares.items() if share.total]
+    if calls is not None:
+        passed.append(f"{_counted(calls)} tool calls ({_percent(calls.rate)})")
+    scores = (
+        f"{one.name} {_percent(one.score)}"
+        + ("" if one.baseline is None else f" (baseline {percentage(one.baseline)})")
+        for one in evals
+    )
+    verdict = f"{run.model} on {run.provider.name}: {(found or 'scored').upper()}"
+    counts = [f"passed {', '.join(passed)}"] if passed else []
+    line = "; ".join([verdict, *counts, *scores, f"gpt-oss-verify {run.tool_version}, {date}"])
+    return ResultSummary(
+        line=f"{line}: {command}",
+        provider=run.provider.name,
+        model=run.model,
+        decision=found,
+        checks=shares["check"],
+        probes=shares["probe"],
+        tool_calls=calls,
+        evals=evals,
+        tool_version=run.tool_version,
+        date=date,
+        command=command,
+    )
+
+
+def _rules(analysis: Analysis, kind: str) -> Share:
+    statuses = [result.status for result in analysis.checks if result.check.kind == kind]
+    judged = [status for status in statuses if status not in ("not_verifiable", "skipped")]
+    return Share(passed=judged.count("passed"), total=len(judged))
+
+
+def _tool_calls(analysis: Analysis) -> Share | None:
+    """Return the attempts that passed and were made, with cases as clusters; None without any."""
+    cases: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for result in analysis.tool_calling:
+        for case, counts in result.cases.items():
+            cases[case].append(counts)
+    sums = [tuple(map(sum, zip(*counts, strict=True))) for counts in cases.values()]
+    clusters = [(passed, made) for passed, made in sums if made]
+    if not clusters:
+        return None
+    passed, made = map(sum, zip(*clusters, strict=True))
+    return Share(passed=passed, total=made, rate=clustered_rate(clusters))
+
+
+def _evals(analysis: Analysis) -> tuple[EvalFigure, ...]:
+    tasks = {task.name: task for task in analysis.run.tasks}
+    verdicts = [(result, result.baseline) for result in analysis.evals]
+    return tuple(
+        EvalFigure(
+            name=group_name(tasks[result.task], result.condition, with_model=False),
+            score=result.score.estimate,
+            baseline=verdict.comparison.baseline if verdict and verdict.comparison else None,
+            decision=verdict.decision if verdict else None,
+        )
+        for result, verdict in verdicts
+        if result.score is not None
+    )
+
+
+def _counted(share: Share) -> str:
+    return f"{share.passed:,} of {share.total:,}"
+
+
+def _percent(rate: Estimate | None) -> str:
+    """Return a share with its 95% interval, rounded outwards: `98.1%, 96–99`."""
+    if rate is None:
+        return ""
+    low, high = math.floor(rate.low * 100), math.ceil(rate.high * 100)
+    return f"{percentage(rate.value)}, {low}–{high}"
