@@ -73,9 +73,9 @@ Model `gpt-oss-mock`, `http://127.0.0.1:1/v1`, 2026-01-02T03:04:05+00:00. 3 case
 | --- | ---: |
 | attempts | 6 of 6 |
 | invalid | 0 |
-| pass@1% | 100.0 (90–100) |
-| pass@2% | 100.0 (90–100) |
-| pass^2% | 100.0 (90–100) |
+| pass@1 % | 100.0 (90–100) |
+| pass@2 % | 100.0 (90–100) |
+| pass^2 % | 100.0 (90–100) |
 | success | 6 |
 | exact arguments | 6 |
 | requests | 12 |

@@ -62,7 +62,7 @@ mock · gpt-oss-mock · http://127.0.0.1:1/v1
 PASS  All figures meet the thresholds.
 
                                      pass  pass  pass first
-times: median in s attempts invalid  @1%  @2%  ^2% token request tokens
+times: median in s attempts invalid  @1 %  @2 %  ^2 % token request tokens
 chat non-streaming        6       0 100.0 100.0 100.0     –    2.00    200
 
 Checks  2 passed, 1 not verifiable, 1 skipped
@@ -84,7 +84,7 @@ error usage.sum · 1 of 6 attempts, chat · non-streaming
     The total is not the sum of prompt and completion tokens.
 
                                     pass  pass pass first
-times: median in s attempts invalid @1%  @2% ^2% token request tokens
+times: median in s attempts invalid @1 %  @2 % ^2 % token request tokens
 chat non-streaming        6       1 66.7 100.0 33.3     –    2.00    200
 
 Checks  1 failed, 1 passed, 1 not verifiable, 1 skipped
