@@ -47,8 +47,8 @@ _FREE = (
     Message("user", "What is the code word?"),
 )
 _EITHER = (
-    Message("developer", "The code word is orchid596."),
-    Message("user", "What is the code word? Answer in a short sentence; JSON is fine, too."),
+    Message("developer", "The code word is orchid596. Answer in a sentence or in JSON."),
+    Message("user", "What is the code word?"),
 )
 """Providers reject a JSON format without a schema if no message mentions JSON."""
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
