@@ -38,6 +38,7 @@ class _Layout:
     """The chunks of the vocabulary, and the terms of a row, which are in chunks too."""
 
     terms: Tensor  # (chunks,): where the terms of a chunk are
+    uses: Tensor  # (2, chunks of terms): the first and the last chunk with these terms
     kinds: Tensor  # (chunks,): the kind of its tokens
     tokens: Tensor  # (chunks, CHUNK); 0 in unused places
     places: Tensor  # (vocabulary,): the place of each token among all chunks
@@ -52,8 +53,13 @@ class _Layout:
         starts = [
             start // CHUNK + np.arange(n) for n, (_, start, _) in zip(sizes, runs, strict=True)
         ]
+        terms = np.concatenate(starts)
+        uses = np.zeros((2, 1 + terms.max()), dtype=np.int64)
+        uses[0, terms[::-1]] = np.arange(len(terms))[::-1]
+        uses[1, terms] = np.arange(len(terms))
         return cls(
-            torch.from_numpy(np.concatenate(starts)),
+            torch.from_numpy(terms),
+            torch.from_numpy(uses),
             torch.from_numpy(np.repeat([kind for kind, _, _ in runs], sizes)),
             torch.from_numpy(tokens.clip(0).reshape(-1, CHUNK)),
             torch.from_numpy(places),
@@ -157,12 +163,15 @@ class CodedLogits:
         """See `Logits`."""
         largest = self.terms.amax(-1)
         logits = largest[:, self.layout.terms] + self.flags[:, self.layout.kinds]
-        reach = largest + self.flags.amax(-1, keepdim=True)
-        near = reach > logits.amax(-1, keepdim=True) - _REACH * divisors[:, None]
-        row, _ = near.nonzero(as_tuple=True)
-        powers = self.terms[near].sub_(largest[near][:, None]).div_(divisors[row, None]).exp_()
-        sums = torch.zeros_like(largest).masked_scatter_(near, powers.sum(-1))
-        return logits, sums[:, self.layout.terms]
+        first, last = self.layout.uses
+        best = torch.maximum(logits[:, first], logits[:, last])
+        near = best > logits.amax(-1, keepdim=True) - _REACH * divisors[:, None]
+        (places,) = near.flatten().nonzero(as_tuple=True)
+        powers = self.terms.flatten(0, 1).index_select(0, places)
+        powers -= largest.flatten()[places, None]
+        powers /= divisors[places // near.shape[1], None]
+        sums = torch.zeros(near.numel()).index_copy_(0, places, powers.exp_().sum(-1))
+        return logits, sums.view(near.shape)[:, self.layout.terms]
 
     def chunk(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """See `Logits`."""
