@@ -71,6 +71,10 @@ class Table:
 NO_TABLE = Table((), ())
 
 
+_LARGE = 0.5  # the share of attempts from which a defect is large
+_SMALL = 1_000  # more than the rank of any family
+
+
 @dataclass(frozen=True, slots=True)
 class ShownRule:
     """A check or a probe as reports show it, with its result and its findings."""
@@ -133,10 +137,23 @@ class ShownRule:
 
     @property
     def rank(self) -> tuple[int, int, float, str]:
-        """Return the sort key of rules: by status, then what breaks clients first, then share."""
+        """Return the sort key of rules: by status, then the largest defects first.
+
+        These affect at least half of the attempts under some condition, in the order of what breaks
+        clients first.
+        """
         about, result = self.result.check, self.result
         most = max((one / every for one, every in result.shares.values() if every), default=0.0)
-        return list(STATUSES).index(self.status), family_rank(about.family), -most, about.id
+        place = family_rank(about.family) + (0 if most >= _LARGE else _SMALL)
+        return list(STATUSES).index(self.status), place, -most, about.id
+
+    @property
+    def messages(self) -> list[str]:
+        """The messages of the findings, each with its count if a few explain all findings."""
+        counts = self.result.messages
+        if len(counts) < 2 or sum(counts.values()) < self.result.failures:
+            return [example.message for example in self.result.examples[:1]]
+        return [f"{count} × {message}" for message, count in counts.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
 MOST_LINES = 40
 _MOST_CAUSES, _MOST_FINDINGS, _MOST_ROWS = 3, 5, 8
 _MOST_CLIENTS = 2
+_MOST_MESSAGES = 3  # of one rule
 _MOST_REASONS = 4  # lines of the reasons of the verdict
 
 
@@ -42,8 +43,7 @@ def print_report(report: Report, console: Console) -> None:
     used = [*before, *after]
     lines = sum(_height(line, console) for line in used)
     lines += sum(len(table.rows) + 3 for table in tables)
-    room = min(_MOST_FINDINGS, max(1, (MOST_LINES - lines - 2) // 2))
-    for line in (*before, *_findings(report.findings[:room], console)):
+    for line in (*before, *_findings(report.findings, console, MOST_LINES - lines)):
         console.print(line, soft_wrap=True)
     for table in tables:
         print_table(table, console)
@@ -91,10 +91,11 @@ def _verdict(report: Report, console: Console) -> Iterator[Text]:
     """Yield the verdict with its reasons, a note, and what changed since the previous run."""
     verdict = report.analysis.verdict
     indent = len(report.verdict) + 2
+    lines_each = max(1, _MOST_REASONS // max(1, len(verdict.reasons)))
     lines = [
         line
         for reason in verdict.reasons
-        for line in _wrapped(Text(visible(reason)), console, indent, most=_MOST_REASONS)
+        for line in _wrapped(Text(visible(reason)), console, indent, most=lines_each)
     ][:_MOST_REASONS]
     label = Text(report.verdict, style=STYLES[verdict.decision])
     yield label + lines[0][len(label) :] if lines else label
@@ -126,17 +127,33 @@ def _causes(report: Report, console: Console) -> Iterator[Text]:
     yield Text()
 
 
-def _findings(rules: Sequence[ShownRule], console: Console) -> Iterator[Text]:
-    """Yield the most important findings in two lines each: the rule and where, and an example."""
-    for rule in rules:
+def _findings(rules: Sequence[ShownRule], console: Console, room: int) -> Iterator[Text]:
+    """Yield the most important findings in at most `room` lines, but at least one of them.
+
+    Each has a line for the rule and where it was found, and one for its message, or for each of
+    several messages with its count. The last line counts the errors and warnings that do not fit.
+    """
+    if not rules:
+        return
+    shown = 0
+    for rule in rules[:_MOST_FINDINGS]:
         mark, style = _MARKS[rule.status]
-        where = f" · {visible(rule.share_where)}"
-        line = Text.assemble(f"{mark} ", (rule.result.check.id, style), where)
-        yield from _wrapped(line, console, 0, most=1)
-        for example in rule.result.examples[:1]:
-            yield from _wrapped(Text(visible(example.message)), console, 4, most=1)
-    if rules:
-        yield Text()
+        head = Text.assemble(
+            f"{mark} ", (rule.result.check.id, style), f" · {visible(rule.share_where)}"
+        )
+        lines = _wrapped(head, console, 0, most=1)
+        for said in rule.messages[:_MOST_MESSAGES]:
+            lines += _wrapped(Text(visible(said)), console, 4, most=1)
+        if shown and len(lines) > room - 2:
+            break
+        yield from lines
+        shown, room = shown + 1, room - len(lines)
+    left = count_statuses(rules[shown:])
+    kinds: tuple[tuple[Status, str], ...] = (("failed", "more error"), ("warned", "more warning"))
+    more = [counted(left[status], name) for status, name in kinds if left[status]]
+    if more:
+        yield Text(f"and {', '.join(more)} in the report", style="dim")
+    yield Text()
 
 
 def _end(report: Report) -> Iterator[Text]:

@@ -74,8 +74,14 @@ def probe_results(
 def judged_result(about: Description, findings: Sequence[Finding], counts: Counts) -> RuleResult:
     """Return the result of a rule that judged something; raise ValueError without trials."""
     worst_first = sorted(findings, key=_breaks_clients)
-    examples: dict[str, Finding] = {}
+    attempts: dict[str, set[str]] = defaultdict(set)
+    by_message: dict[str, Finding] = {}
     for finding in worst_first:
+        attempts[finding.message].add(finding.evidence.record)
+        by_message.setdefault(finding.message, finding)
+    messages = Counter({message: len(records) for message, records in attempts.items()})
+    examples: dict[str, Finding] = {}
+    for finding in (*by_message.values(), *worst_first):
         examples.setdefault(finding.evidence.record, finding)
     clusters, conditions = _summed(counts, 0), _summed(counts, 1)
     repeated = [(failed, tries) for failed, tries in counts.values() if failed and tries > 1]
@@ -88,6 +94,7 @@ def judged_result(about: Description, findings: Sequence[Finding], counts: Count
         findings=len(findings),
         counts={str(name): conditions[name] for name in sorted(conditions, key=str)},
         repeated=(sum(failed for failed, _ in repeated), sum(tries for _, tries in repeated)),
+        messages=dict(messages.most_common(EXAMPLES)),
         examples=tuple(examples.values())[:EXAMPLES],
     )
 

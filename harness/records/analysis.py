@@ -141,6 +141,9 @@ class RuleResult(Record):
     failing: tuple[str, ...] = Field(
         default=(), description="of a probe: the APIs and requests with a finding"
     )
+    messages: Mapping[str, int] = Field(
+        default={}, description="attempts by message of a finding; the most frequent messages"
+    )
     examples: tuple[Finding, ...] = ()
     traceback: str | None = Field(default=None, description="of a rule that raised")
 

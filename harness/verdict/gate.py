@@ -105,6 +105,7 @@ def decide(
                 made=made,
                 stopped=_stopped(info),
                 beyond_cases=rules.beyond_cases,
+                shares={each.check.id: each.share for each in rules.all},
                 invalid_by=tuple(_in_cases(rules)),
                 broken=tuple(requirements.broken(rules.all, thresholds)),
                 unverified=unverified,
@@ -167,6 +168,7 @@ def decide_calls_and_probes(
     made: int,
     stopped: str | None = None,
     beyond_cases: Sequence[RuleResult] = (),
+    shares: Mapping[str, str] = {},
     invalid_by: Sequence[str] = (),
     broken: Sequence[str] = (),
     unverified: Sequence[str] = (),
@@ -177,11 +179,11 @@ def decide_calls_and_probes(
     success rate is too low even if all missing attempts pass. Otherwise, a run is inconclusive if
     attempts are missing or nothing was judged.
 
-    `stopped` is a sentence, `invalid_by` names the checks that failed in attempts, `broken` and
-    `unverified` are requirements on single rules that the run violates or cannot judge.
+    `stopped` is a sentence, `shares` has how often each rule failed in the whole run, `invalid_by`
+    names the checks that failed in attempts, `broken` and `unverified` are requirements on single
+    rules that the run violates or cannot judge.
     """
-    of_replies = " in replies to probe requests" if results else ""  # else of traffic
-    failures = _failures(beyond_cases, of_replies)
+    failures = _failures(beyond_cases, shares)
     silent = list(_too_silent(results))
     problems = [*_invalid(results, thresholds, invalid_by), *silent, *failures, *broken]
     ended = [stopped] if stopped else []
@@ -406,16 +408,16 @@ def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
         yield f"{sum(map(_judged, rules))} checks applied, none failed."
 
 
-def _failures(results: Sequence[RuleResult], of_replies: str) -> Iterator[str]:
-    """One sentence on the failed probes, and one on the failed checks of these replies."""
-    for kind, where in (("probe", ""), ("check", of_replies)):
+def _failures(results: Sequence[RuleResult], shares: Mapping[str, str]) -> Iterator[str]:
+    """One sentence on the failed probes, and one on the failed checks, with the shares of all."""
+    for kind in ("probe", "check"):
         failed = [one for one in results if one.status == "failed" and one.check.kind == kind]
         if len(failed) == 1:
             (one,) = failed
-            yield f"{one.check.id} failed {one.share} times{where}."
+            yield f"{one.check.id} failed {shares.get(one.check.id, one.share)} times."
         elif failed:
-            names = [f"{one.check.id} ({one.share})" for one in failed]
-            yield f"{len(names)} {kind}s failed{where}: {first_few(names, SHOWN_RULES)}."
+            names = [f"{one.check.id} ({shares.get(one.check.id, one.share)})" for one in failed]
+            yield f"{len(names)} {kind}s failed: {first_few(names, SHOWN_RULES)}."
 
 
 def _missing_evals(settings: RunSettings) -> Iterator[str]:

@@ -110,7 +110,52 @@ def test_at_most_five_findings_are_shown():
     )
     shown = printed(found.model_copy(update={"checks": several, "diagnosis": None}))
     assert shown.count("error usage.e") == 5
+    assert "and 1 more error, 1 more warning in the report" in shown
     assert "6 failed, 1 warned" in shown
+
+
+def with_rules(*rules):
+    return analysis([tool_calling(failing_scores())], decision="fail").model_copy(
+        update={"checks": rules, "diagnosis": None}
+    )
+
+
+@pytest.mark.parametrize(
+    ("messages", "shown"),
+    [
+        ({"Lost.": 5, "Moved.": 2}, ["5 × Lost.", "2 × Moved."]),
+        ({"Lost.": 6}, ["The total is not"]),
+        ({"Request 1.": 1, "Request 2.": 1, "Request 3.": 1}, ["The total is not"]),
+    ],
+)
+def test_each_message_of_a_rule_has_its_count(messages, shown):
+    rule = failed_rule("usage.a", "failed", finding("a/chat/non-streaming/1"))
+    text = printed(with_rules(rule.model_copy(update={"messages": messages, "failures": 6})))
+    assert all(each in text for each in shown)
+    assert ("\n    5 × " in text) == (len(shown) > 1)
+
+
+def test_the_largest_defects_come_first():
+    few = failed_rule("errors.few", "failed", finding("a/chat/non-streaming/1"))
+    few = few.model_copy(update={"check": few.check.model_copy(update={"family": "errors"})})
+    many = few.model_copy(
+        update={
+            "check": few.check.model_copy(update={"id": "state.many", "family": "state"}),
+            "counts": {"chat": (6, 6)},
+            "failures": 6,
+            "applicable": 6,
+        }
+    )
+    few = few.model_copy(update={"counts": {"chat": (1, 6)}, "failures": 1, "applicable": 6})
+    text = printed(with_rules(few, many))
+    assert text.index("state.many") < text.index("errors.few")
+
+
+def test_two_long_reasons_of_a_verdict_both_fit():
+    reasons = ["Tool calls are lost. " * 30, "Probes failed. " * 30]
+    found = analysis([tool_calling(failing_scores())], decision="fail", reasons=reasons)
+    assert "Tool calls are lost" in (text := printed(found, 80))
+    assert "Probes failed" in text
 
 
 def test_the_largest_summary_fits_one_screen():

@@ -177,7 +177,7 @@ def test_every_kind_of_reason_has_one_sentence():
     reasons = decide(groups, Thresholds(), beyond_cases=failed).reasons
     assert len(reasons) == 3
     assert "3 invalid of 180; chat · non-streaming: 2 invalid of 180 attempts" in reasons[0]
-    assert reasons[1].startswith("3 checks failed in replies to probe requests: usage")
+    assert reasons[1].startswith("3 checks failed: usage")
     assert "Most failures: no tool call (180)" in reasons[2]
 
 
@@ -191,8 +191,9 @@ def test_invalid_responses_of_all_conditions_are_one_count_with_failed_checks():
 def test_a_check_that_failed_outside_the_attempts_fails_the_run():
     about = CHECKS["usage.sum"].about
     failed = RuleResult(check=about, status="failed", applicable=4, failures=3)
-    verdict = decide([group()], Thresholds(), beyond_cases=[failed])
-    reason = "usage.sum failed 3 of 4 times in replies to probe requests."
+    everywhere = {"usage.sum": "5 of 90"}
+    verdict = decide([group()], Thresholds(), beyond_cases=[failed], shares=everywhere)
+    reason = "usage.sum failed 5 of 90 times."
     assert (verdict.decision, verdict.reasons) == ("fail", (reason,))
     assert decide([group(finished=36)], Thresholds(), beyond_cases=[failed]).decision == "fail"
 
