@@ -9,6 +9,7 @@ from harness.checks import (
     calls,
     finish,
     leaks,
+    logprobs,
     options,
     planned_arguments,
     reasoning,
@@ -42,6 +43,7 @@ MODULES = (
     requests,
     leaks,
     texts,
+    logprobs,
 )
 
 SINGLE_CHECKS: Mapping[str, Check] = {

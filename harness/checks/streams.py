@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from harness.api import chat_grammar as grammar
+from harness.api.fields import json_object
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
+from harness.api.sse import DONE
 from harness.api.stream_events import Violation
 from harness.checks.check import Family
 from harness.checks.rules import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
@@ -78,11 +80,14 @@ def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
 def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
     """The data of every event is a JSON object, or the final [DONE] of Chat Completions.
 
-    Clients parse each event as JSON and abort on invalid data.
+    Clients parse each event as JSON and abort on invalid data. A blank line ends an event.
     """
     for event in exchange.events:
         if event.data is None and not (event.is_done or event.is_error):
             message = "The data of an event is not a JSON object."
+            lines = event.text.split("\n")
+            if len(lines) > 1 and all(json_object(line) for line in lines if line.strip() != DONE):
+                message = "No blank line separates the events, so clients read them as one."
             yield Problem(exchange, message, "a JSON object", event.text, event=event.number)
 
 

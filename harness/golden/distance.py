@@ -18,6 +18,7 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
+from harness.checks.logprobs import entry_bytes
 from harness.golden.content import RETURNED, Distance, HealthyRun, Token, Tolerance
 
 _MARGIN = 2.0
@@ -167,13 +168,6 @@ def raw_entries(exchange: ParsedExchange, reply: Reply) -> list[Mapping[str, Any
 def entries_of(exchange: ParsedExchange, reply: Reply) -> list[ReportedToken]:
     """Return the logprob entries by token bytes, with only numeric values."""
     return [_entry(each) for each in raw_entries(exchange, reply)]
-
-
-def entry_bytes(entry: Mapping[str, Any]) -> bytes:
-    """Return the bytes of one token: the given ones, or those of its text."""
-    raw = entry.get("bytes")
-    given = isinstance(raw, list) and all(type(byte) is int and 0 <= byte < 256 for byte in raw)
-    return bytes(raw or ()) if given else str(entry.get("token")).encode()
 
 
 def _entry(entry: Mapping[str, Any]) -> ReportedToken:

@@ -24,9 +24,9 @@ from harness.api import DIALECTS
 from harness.api.fields import objects, objects_at
 from harness.api.harmony import completion_of
 from harness.api.items import UnreadableReplyError
+from harness.checks.logprobs import entry_bytes
 from harness.errors import ConfigurationError
 from harness.golden.content import Token
-from harness.golden.distance import entry_bytes
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.run.client import request

@@ -326,7 +326,8 @@ def _of_text(text: str, media_type: str) -> _Body:
     if "event-stream" not in media_type and not start.startswith(_STREAM_FIELDS):
         return _Body(text=text)
     normal = text.replace("\r\n", "\n").replace("\r", "\n")
-    if "\n\n" not in normal.strip() and normal.count("\ndata:"):
+    # A recording with the media type has the bytes of the stream, any other may be lines of a log.
+    if not media_type and "\n\n" not in normal.strip() and normal.count("\ndata:"):
         return _Body(parts=_parts(_blocks(normal.split("\n"))), lost=_FRAMING)
     return _Body(parts=_parts(block for block in normal.split("\n\n") if block.strip("\n")))
 

@@ -10,12 +10,13 @@ from replies import Reply
 
 from harness.api import DIALECTS
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
+from harness.checks.rollout_score import measured_score
 from harness.golden.content import Golden
 from harness.golden.files import shipped
 from harness.probes.probe import ProbeGroup, ProbeOptions, ProbeRequest
-from harness.probes.rule_results import probe_results
+from harness.probes.rule_results import check_results, probe_results
 from harness.records.analysis import RuleResult
-from harness.records.conditions import Api
+from harness.records.conditions import MODES, Api
 from harness.records.rollouts import Exchange, Response
 from harness.records.runs import CONTEXT
 from harness.run.attempts import Attempt
@@ -40,8 +41,30 @@ def judged(
     max_context: int = CONTEXT,
 ) -> dict[str, RuleResult]:
     """The result of every probe of a group with this provider, by id."""
-    planning = golden or shipped()
-    options = ProbeOptions("gpt-oss-mock", tuple(apis), golden=planning, max_context=max_context)
+    options = ProbeOptions(
+        "gpt-oss-mock", tuple(apis), golden=golden or shipped(), max_context=max_context
+    )
+    rollouts = made(group, provider, options)
+    results = probe_results(group.probes, rollouts, replace(options, golden=golden))
+    return {each.check.id: each for each in results}
+
+
+def checked(
+    group: ProbeGroup, provider: Provider, apis: Sequence[Api] = ("responses", "chat")
+) -> dict[str, RuleResult]:
+    """The result of every check of the replies to the requests of a group, by id."""
+    rollouts = made(group, provider, ProbeOptions("gpt-oss-mock", tuple(apis), golden=shipped()))
+    scores = [
+        measured_score(each, {"outcome": "answered"}) for same in rollouts.values() for each in same
+    ]
+    planned = [(api, mode) for api in apis for mode in MODES]
+    return {each.check.id: each for each in check_results(scores, planned)}
+
+
+def made(
+    group: ProbeGroup, provider: Provider, options: ProbeOptions
+) -> dict[str, list[ParsedRollout]]:
+    """The rollouts of a group with this provider, by request."""
     task = ProbeTask(group, group.probes, options)
     rollouts: dict[str, list[ParsedRollout]] = defaultdict(list)
     for attempt in task.all_attempts():
@@ -58,8 +81,7 @@ def judged(
             task=group.name,
         )
         rollouts[name].append(parse_rollout(with_own_request(recorded, attempt)))
-    results = probe_results(group.probes, rollouts, replace(options, golden=golden))
-    return {each.check.id: each for each in results}
+    return rollouts
 
 
 def with_own_request(recorded: Any, attempt: Attempt) -> Any:

@@ -1,9 +1,9 @@
 """Findings whose evidence excludes the model, and kinds of replies that are counted separately."""
 
 import pytest
-from healthy import json_response, rollout
+from healthy import json_response, rollout, stream_response
 from mutations import asked, put
-from replies import Reply, chat_whole, counts, responses_whole
+from replies import Reply, chat_blocks, chat_chunks, chat_whole, counts, responses_whole
 
 from harness import checks
 from harness.api.parsed_rollout import parse_rollout
@@ -181,3 +181,39 @@ def test_texts_that_the_author_of_a_recording_shortened_are_not_accounted(ending
         ids = {each.id for each in checks.examine(parse_rollout(recorded))[1]}
         assert ("usage.output.unseen" in ids) == accounted
         assert "chat.reasoning.missing" not in ids
+
+
+# --- Streams and logprobs
+
+
+@pytest.mark.parametrize(
+    ("separator", "message"),
+    [("\n\n", None), ("\n", "No blank line separates the events, so clients read them as one.")],
+)
+def test_events_without_blank_lines_between_them_are_one_event(separator, message):
+    blocks = separator.join(chat_blocks(chat_chunks(CALL))).split("\n\n")
+    recorded = rollout([stream_response(blocks)], streaming=True)
+    ids = {each.id: each.message for each in checks.examine(parse_rollout(recorded))[1]}
+    assert ids.get("stream.json") == message
+    assert ("reply.unreadable" in ids) == (message is not None)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "imported", "broken"),
+    [
+        (["It", " is"], False, {"logprobs.tokens"}),
+        (["It", " is"], True, set()),  # Its author shortened the list.
+        (["is", " sunny."], True, {"logprobs.tokens"}),
+        (["It", " is", " sunny."], True, set()),
+        (["They", " ask.", "It", " is", " sunny."], True, {"logprobs.cot"}),
+    ],
+)
+def test_logprobs_of_recordings_are_judged(tokens, imported, broken):
+    body = chat_whole(Reply(text="It is sunny.", reasoning="They ask."))
+    listed = [{"token": t, "bytes": list(t.encode()), "logprob": -0.5} for t in tokens]
+    body["choices"][0]["logprobs"] = {"content": listed}
+    recorded = rollout([json_response(body)])
+    if imported:
+        recorded = recorded.model_copy(update={"recording": Recording(source="pasted.txt")})
+    found = checks.examine(parse_rollout(recorded))[1]
+    assert {each.id for each in found if each.id.startswith("logprobs.")} == broken

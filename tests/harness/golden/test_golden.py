@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
 from harmony.vocabulary import bytes_of, harmony_encoding
 from harness.api.items import Reply, ToolCall
+from harness.checks.logprobs import entry_bytes
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import create, files, trusted_engines
 from harness.golden.content import Token
 from harness.golden.create import DEFECTS, HEALTHY
-from harness.golden.distance import Compared, ReportedToken, compare, distance, entry_bytes
+from harness.golden.distance import Compared, ReportedToken, compare, distance
 from harness.golden.divergence import divergence
 from harness.golden.trusted_engines import Answer, EngineOptions, Head
 from harness.probes import golden_prompts

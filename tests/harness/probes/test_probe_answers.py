@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from healthy import json_response, stream_response
-from probing import judged, refusal, statuses
+from probing import checked, judged, refusal, statuses
 from replies import (
     Reply,
     chat_blocks,
@@ -118,7 +118,15 @@ def sure_of_both(entries: list[Any]) -> None:
 def test_defective_logprobs_are_reported(
     change: Callable[[list[Any]], object], found: set[str]
 ) -> None:
-    results = statuses(judged(logprobs.GROUP, with_logprobs(change)))
+    provider = with_logprobs(change)
+    results = statuses(
+        judged(logprobs.GROUP, provider)
+        | {
+            name: result
+            for name, result in checked(logprobs.GROUP, provider).items()
+            if name.startswith("logprobs.")
+        }
+    )
     assert {name for name, each in results.items() if each in ("failed", "warned")} == found
 
 
@@ -142,14 +150,14 @@ def test_logprobs_that_begin_with_the_cot_are_noted() -> None:
     whole = with_logprobs(
         lambda entries: entries.insert(0, entry("The user wants something; let me see."))
     )
-    noted = judged(logprobs.GROUP, whole, ["chat"])["logprobs.cot"]
+    noted = checked(logprobs.GROUP, whole, ["chat"])["logprobs.cot"]
     assert (noted.status, noted.failures) == ("passed", 4)
     assert (
-        judged(logprobs.GROUP, with_logprobs(lambda _: None), ["chat"])["logprobs.cot"].failures
+        checked(logprobs.GROUP, with_logprobs(lambda _: None), ["chat"])["logprobs.cot"].failures
         == 0
     )
     thoughtless = with_logprobs(lambda _: None, reasoning="")
-    assert judged(logprobs.GROUP, thoughtless, ["chat"])["logprobs.cot"].applicable == 0
+    assert checked(logprobs.GROUP, thoughtless, ["chat"])["logprobs.cot"].applicable == 0
 
 
 def test_parts_of_a_character_are_joined_by_bytes() -> None:
@@ -163,7 +171,7 @@ def test_parts_of_a_character_are_joined_by_bytes() -> None:
         told = with_logprobs(halve)(request, attempt)
         return told.model_copy(update={"body": told.body.replace("".join(TOKENS), "é")})
 
-    assert judged(logprobs.GROUP, provider)["logprobs.tokens"].status == "passed"
+    assert checked(logprobs.GROUP, provider)["logprobs.tokens"].status == "passed"
 
 
 # --- Tokens drawn with their probabilities
