@@ -14,6 +14,7 @@ from itertools import chain, starmap
 import yaml
 from pydantic import TypeAdapter
 
+from harmony.render import text_tokens
 from harness.api.items import Message, Reasoning, ToolResult
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.cross_checks import PROMPT_TOKENS_VARY
@@ -28,7 +29,14 @@ from harness.probes.probe import (
     Trials,
 )
 from harness.probes.refusals import MAY_BE_REFUSED
-from harness.probes.rendering import Prompt, added_text, bare_lengths, differences, explanation
+from harness.probes.rendering import (
+    Prompt,
+    added_text,
+    bare_lengths,
+    differences,
+    explanation,
+    instructs,
+)
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.scores import Severity
 
@@ -64,6 +72,7 @@ def _long_prompts() -> Iterator[tuple[str, Prompt]]:
 
 PROMPTS |= _long_prompts()
 _FEW_TOKENS = 16
+_FEWEST_ADDED = 8  # tokens of a text that a provider adds to every prompt
 _HARMLESS = range(-1, 3)
 """Tokens by which a system message may be longer: Ollama's has one more than harmony's. One that
 lacks two has other text: `commentary` in the list of channels is two tokens."""
@@ -142,6 +151,10 @@ def _bare(responses: ProbeResponses) -> Trials:
     exchange, count = responses.prompt_tokens("base")
     right = bare_lengths(PROMPTS["base"])
     message = "The length of a minimal prompt differs from harmony's."
+    if _adds_text(responses):
+        message = f"The provider adds {count - max(right)} tokens to a minimal prompt."
+        if _joins_instructions(responses):
+            message = f"{message[:-1]}, and joins the client's instructions to them."
     expected = " or ".join(f"{each} tokens" for each in sorted(right))
     other = Problem(exchange, message, expected, f"{count} tokens", "$.usage")
     yield None if any(count - each in _HARMLESS for each in right) else other
@@ -178,6 +191,8 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     if deviation <= pair.slack * max(right):
         yield None
         return
+    if _is_joined(first, second, got) and _joins_instructions(responses):
+        raise NotVerifiableError("joined_instructions", rule="prompt.bare")
     likely = explanation(PROMPTS[pair.longer], PROMPTS[pair.shorter], got)
     yield Problem(
         longer,
@@ -187,6 +202,32 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
         f"{abs(got)} {word} ({more} and {less})" + (f", {likely}" if likely else ""),
         "$.usage",
     )
+
+
+def _adds_text(responses: ProbeResponses) -> bool:
+    """Whether the provider adds text to every prompt, such as its own instructions."""
+    _, count = responses.prompt_tokens("base")
+    return count - max(bare_lengths(PROMPTS["base"])) >= _FEWEST_ADDED
+
+
+def _joins_instructions(responses: ProbeResponses) -> bool:
+    """Whether the provider joins a system message to text that it adds to every prompt."""
+    if not responses.rollouts.get("system"):
+        return False
+    got = responses.prompt_tokens("system")[1] - responses.prompt_tokens("base")[1]
+    healthy = got in differences(PROMPTS["system"], PROMPTS["base"])
+    return _is_joined("system", "base", got) and not healthy and _adds_text(responses)
+
+
+def _is_joined(longer: str, shorter: str, got: int) -> bool:
+    """Whether a difference is that of instructions without a message and a heading of their own."""
+    turns, others = PROMPTS[longer].turns, PROMPTS[shorter].turns
+    texts = ["".join(turn.text) for turn in turns if isinstance(turn, Message) and instructs(turn)]
+    same = tuple(turn for turn in turns if not instructs(turn)) == others
+    if not texts or not same or PROMPTS[longer].tools != PROMPTS[shorter].tools:
+        return False
+    joined = (between.join(["", *texts]) for between in ("", "\n", "\n\n"))
+    return any(abs(got - len(text_tokens(text))) <= 1 for text in joined)
 
 
 def _is_ollama(exchange: ParsedExchange) -> bool:

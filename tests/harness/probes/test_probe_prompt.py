@@ -573,3 +573,39 @@ def test_a_finding_shows_both_counts() -> None:
     assert example.evidence.record == "thought/chat/non-streaming/1"
     assert example.evidence.expected.startswith("27 more: '<|channel|>analysis<|message|>The user")
     assert example.evidence.got.endswith(", as if CoT is missing")
+
+
+_OWN = "You are Tidal, an assistant of the harbour office. Answer briefly and politely."
+
+
+def _with_own_instructions(separator: str, joined: bool = True) -> Count:
+    """A provider that puts its own instructions before those of the client."""
+
+    def tokens(prompt: Prompt) -> int:
+        own = Message("system", _OWN)
+        texts = [str(turn.text) for turn in prompt.turns if instructs(turn) and joined]
+        others = tuple(turn for turn in prompt.turns if not (joined and instructs(turn)))
+        first = Message("system", separator.join([_OWN, *texts])) if joined else own
+        return healthy(replace(prompt, turns=(first, *others))) - _SYSTEM_MESSAGE
+
+    return tokens
+
+
+@pytest.mark.parametrize("separator", ["\n\n", "\n"])
+def test_instructions_joined_to_those_of_the_provider_are_one_finding(separator: str) -> None:
+    results = judged(_with_own_instructions(separator))
+    found = {name for name, each in results.items() if each.status in ("failed", "warned")}
+    assert found == {"prompt.bare"}
+    (example,) = results["prompt.bare"].examples
+    assert example.message.endswith("tokens to a minimal prompt, and joins the client's "
+                                    "instructions to them.")  # fmt: skip
+    assert results["prompt.system"].status == "not_verifiable"
+
+
+def test_lost_instructions_beside_those_of_the_provider_are_still_found() -> None:
+    def without_client(prompt: Prompt) -> int:
+        turns = tuple(turn for turn in prompt.turns if not instructs(turn))
+        return _with_own_instructions("\n\n")(replace(prompt, turns=turns))
+
+    found = judged(without_client)
+    assert found["prompt.system"].status == found["prompt.developer"].status == "failed"
