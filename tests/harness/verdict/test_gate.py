@@ -11,7 +11,7 @@ from harness.api.parsed_rollout import parse_rollout
 from harness.checks import CHECKS
 from harness.errors import ConfigurationError
 from harness.probes import PROBES
-from harness.probes.logprobs import GROUP
+from harness.probes.logprobs import DRAWN_GROUP, GROUP
 from harness.probes.probe import ProbeOptions
 from harness.probes.rule_results import probe_results
 from harness.records.analysis import PassedTries, RuleResult, TaskResult, Verdict
@@ -291,20 +291,20 @@ def test_a_reason_names_the_source_of_its_threshold():
 def test_the_verdict_states_what_missing_logprobs_leave_unverified():
     """The probes see replies that omit the requested logprobs without an error."""
     options = ProbeOptions("m", ("chat",))
-    requests = GROUP.requests("chat")
-    rollouts = {
-        each.id: [parse_rollout(rollout([Reply(text="Alma, 7.")], sample=each.id))]
-        for each in requests
-    }
-    results = probe_results(GROUP.probes, rollouts, options)
+    results = ()
+    for group in (GROUP, DRAWN_GROUP):
+        rollouts = {
+            each.id: [parse_rollout(rollout([Reply(text="Alma, 7.")], sample=each.id))]
+            for each in group.requests("chat")
+        }
+        results += probe_results(group.probes, rollouts, options)
     assert {each.check.id: each.status for each in results}["logprobs.given"] == "warned"
     info = planned(tries=1, only=("logprobs",)).info
     verdict = gate.decide(
         info, [], Thresholds(), gate.RuleResults(results, results), complete=True, made=4
     )
     (warning,) = verdict.warnings
-    assert "so 3 probes could not verify anything: " in warning
-    assert "logprobs.values, logprobs.tokens" in warning
+    assert "so 1 probes could not verify anything: sampling.probabilities" in warning
 
 
 # --- Modes that alternate
