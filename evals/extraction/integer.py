@@ -4,9 +4,10 @@ It may be written as `\dfrac{140}{2}`, `1,234`, `70^\circ`, `70 ways` or `m+n=70
 """
 
 import re
+from collections.abc import Sequence
 
 from evals.extraction.plain_text import undress
-from evals.extraction.statements import stated_answer
+from evals.extraction.statements import doubted, stated_answer
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])|°|\\?%|[€£¥])")
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*(\d+)\s*[)}]?\s*\)?\s*$")
@@ -18,31 +19,42 @@ _NUMBER = re.compile(
     r"(?:\.0{1,40}(?!\d)|\s?/\s?(?P<divisor>\d{1,40}))?"
 )
 _UNIT = re.compile(
-    r"(?!.*[⁰¹⁴-⁹ⁿ]|^[²³]|.*\b(?:and|to|is|was|seems|looks|works|should|has|does|plus|minus|times)\b)"
-    r"(?:(?:[^\W\d_]{2,20}|[mgsLK])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,4}",
-    re.IGNORECASE,
+    r"(?i)(?!.*[⁰¹⁴-⁹ⁿ]|^[²³]|.*\b(?:and|to|is|was|seems|looks|works|should|has|does|plus|minus|times)\b)"
+    r"(?:(?:[^\W\d_]{2,20}|[mgsLK])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,4}"
 )
 """Words, or symbols such as cm and cm^2. A single letter that is no common unit is a variable."""
 _CLAUSE = re.compile(
-    r"[.;](?=\s|$)|!(?=\s+[A-Z]|$)|。|,(?=\s)|\s[(—–]"
-    r"|\s(?:because|since|as|for|where|weil|denn|car|porque|perché)\b",
-    re.IGNORECASE,
+    r"(?i)[.;](?=\s|$)|!(?=\s+[A-Z]|$)|。|,(?=\s)|\s[(–]|—"
+    r"|\s(?:because|since|as|for|where|porque)\b"
 )
 _OR_ELSE = re.compile(r",\s*(?:and\s+)?(?:\d|[a-z]\s*=)|\s\([^()]*\)\s*[/,]\s*\(?\d", re.IGNORECASE)
 """A second value after the first clause: "70, 71" or "70 (for n = 2) / 71"."""
 _LIST = re.compile(r",(?!\d{3}(?!\d))")
 _SEVERAL = re.compile(r"=.*(?:\band\b|[,;]\s).*=|\)\s*/")
-_PROSE = re.compile(r"[^\W\d_]{3,}.*=")
+_PROSE = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{3,}.*=")
 _SUM = re.compile(r"[-+*/·].*=")
-_CONCLUDED = re.compile(
-    r"(?:.*\b(?:total|sum|remainder|requested|required|desired|so|thus|hence|therefore|consequently"
-    r"|giving|altogether|we report|somit|also|daher|donc|luego|portanto|quindi|итак|значит)\b"
-    r"|.*(?:所以|因此|故|∴)|(?:\w+ )?(?:number|area|value|result|product|answer)\b)"
-    r".*(?:\b(?:is|are|equals|get|obtain|report|total(?: of)?|ist|est|es|é|è)\b"
-    r"|(?<!\d)(?<!\d\s):|[=为是])\s*([^:=]*)\.?",
-    re.IGNORECASE,
+_COMMITS = re.compile(
+    r"(?i)\b(?:total|sum|remainder|requested|required|desired|so|thus|hence|therefore|consequently"
+    r"|giv(?:es|ing)|get|obtain|makes|yields|conclude|altogether|report|follows|number|area|value"
+    r"|result|product|count|answer|luego|por (?:lo )?tanto)\b"
+    r"|所以|因此|故|∴|[-+*/·×].*="
 )
-"""A sentence that ends with what was computed."""
+"""What a sentence has that states a result: a conclusion, a computation, or what was asked."""
+_VALUE = re.compile(
+    r"(?i)(?:.*(?:\b(?:is|are|equals|get|obtain|report|gives|giving|makes|yields|total|(?:total|value|sum)"
+    r" of|es)\b|(?<!\d)(?<!\d\s):|[=为是∴]))?"
+    r"(?:\s+(?:therefore|thus|hence|exactly|only))*\s*([^:=]*)"
+)
+"""A clause that ends with a value."""
+_WORDS = re.compile(
+    r"(?!\b(?:have|that|now|then|the|finally|total)\b)(?<![\\A-Za-z])[^\W\d_]{3,}|\d[a-z]\b"
+)
+"""Words, or a coefficient, on the left side of an equation that therefore states something else."""
+_ITEMS = re.compile(r"\b(?:get|obtain|gives?|giving|makes|yields)\s+\d+\s+[a-z]", re.IGNORECASE)
+"""A count of something that need not be what was asked."""
+_FILLERS = re.compile(r"(?:(?:exactly|just|simply|precisely|indeed)\s+)+", re.IGNORECASE)
+_IN_WORDS = re.compile(r"(?:[^\W\d_]+:?\s+)+(\d[\d,]*)(?:\s+[^\W\d_]{2,}){0,4}\.?")
+"""A number in a box among words; a letter beside it could be a variable."""
 _LONGEST = 200
 
 
@@ -68,10 +80,13 @@ class _Integers:
 
     def boxed(self, content: str) -> str | None:
         *others, last = _LIST.split(content)
+        if (words := _IN_WORDS.fullmatch(content.strip())) and not doubted(content):
+            return _text(read_integer(words[1]))
         return None if others and not _SUM.search(last) else _text(read_integer(last))
 
     def stated(self, text: str) -> str | None:
         stated = text[:_LONGEST].strip(" \"'“”{}[]<>*✓✔✅")
+        stated = _FILLERS.sub("", stated, count=1) if _FILLERS.match(stated) else stated
         end = _CLAUSE.search(stated)
         if end and _OR_ELSE.match(stated, end.start()):
             return None
@@ -84,11 +99,20 @@ class _Integers:
             return None
         return _text(read_integer(bare))
 
-    def concluded(self, sentence: str) -> str | None:
-        concluded = _CONCLUDED.fullmatch(sentence)
-        if not concluded or _SEVERAL.search(sentence):
+    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
+        claim = claims[-1].strip(" .")
+        value = _VALUE.fullmatch(claim)
+        if (
+            not value
+            or not _COMMITS.search(sentence)
+            or _SEVERAL.search(claim)
+            or _ITEMS.search(claim)
+        ):
             return None
-        return _text(read_integer(concluded[1]))
+        left, equals, _ = claim[: value.start(1)].rpartition("=")
+        if equals and _WORDS.search(_COMMITS.split(f"{left}=")[-1]):
+            return None
+        return _text(read_integer(value[1]))
 
     def without_choices(self, sentence: str) -> str:
         return sentence

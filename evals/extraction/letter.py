@@ -12,35 +12,51 @@ from dataclasses import dataclass
 from evals.extraction.plain_text import undress
 from evals.extraction.statements import stated_answer
 
-_NOUN = r"(?:(?:the\s+)?(?:option|choice|letter|answer:?|вариант|选项|選択肢)\s*)?"
+_NOUN = (
+    r"(?:it(?: i|['’])s\s+)?(?:(?:the\s+)?(?:option|choice|letter|answer:?|opción|选项|選択肢)\s*)?"
+)
 _OPEN, _CLOSE = r"[\s\"'“‘<(\[{*_]*", r"[\s\"'”’>)\]}*_.!。]*"
-_ONLY = re.compile(rf"{_OPEN}{_NOUN}{_OPEN}([A-D])(?:选项|選項|項|项)?{_CLOSE}", re.IGNORECASE)
+_ONLY = re.compile(rf"(?i){_OPEN}{_NOUN}{_OPEN}([A-D])(?:选项|選項|項|项|です|だ)?{_CLOSE}")
 _FIRST = re.compile(
     rf"{_OPEN}(?i:{_NOUN}){_OPEN}([A-D])[)\]}}*_]*[.:)]?(?![\w+^=/'’-])\s*[:.,–—-]*\s*(?P<rest>.*)"
 )
 _OTHER = re.compile(
-    r"[)\]}*_]*\s*(?:\b(?:and|or|und|oder|et|ou|y|o|e|и|или)\b|[和或/,&→])\W*(?:option )?\(?[A-D]\b"
+    r"[)\]}*_]*\s*(?:\b(?:and|or|y|o)\b|[和或/,&→])\W*(?:option )?\(?[A-D]\b"
     r"(?! (?:is|has|was|does)\b)"
 )
 """A second letter after the first."""
-_REASON = re.compile(r"(?:because|since|as|due|weil|da|car|porque|perché|потому)\b", re.IGNORECASE)
-_LETTER = r"\(?(?-i:([A-D]))\)?"
-_HENCE = r"(?:.*[,;:] |(?:hence|thus|therefore|so),? )?"
-_CONCLUDED = re.compile(
-    r"(?:(?:.*\b(?:hence|thus|therefore|so|i\.e\.|namely|which is|that is|corresponds? to"
-    r"|match(?:es)?|consistent with|described by|leaves|only)\b.*?)?\W*(?:answer )?"
-    rf"(?:option|choice)\s+{_LETTER}"
-    rf"|(?:hence|thus|therefore|so|⇒|→)[\s,]*\(?{_LETTER}"
-    r"|.*\b(?:i|we)(?:['’]ll| will| would|['’]d| therefore)? (?:choose|select|pick|answer|say"
-    rf"|go (?:with|for))\s+(?:option |choice )?{_LETTER}"
-    rf"|{_HENCE}(?:it['’]s|it is|it (?:must|has to) be) (?:option )?{_LETTER}"
-    rf"|{_HENCE}(?:only )?(?:option |choice |answer )?{_LETTER} (?:is|must be|is therefore)"
-    r" (?:the )?(?:only )?(?:correct|right|best|true)(?: (?:one|answer|choice|option))?"
-    r"(?: here)?)\W*",
-    re.IGNORECASE,
+_REASON = re.compile(r"(?:because|since|as|due|porque)\b", re.IGNORECASE)
+_L = r"\(?(?-i:[A-D])\)?"
+_HENCE = (
+    r"(?:hence|thus|therefore|consequently|so|i\.e\.|namely|por lo tanto|所以|因此|故|=>|[∴→⇒])"
 )
-"""A sentence that chooses an option, or that calls one correct."""
-_MENTION = re.compile(r"(?<![\w^+=/'’-])[A-D](?![\w^+=/'’-])")
+_OPTION = r"(?:option|choice|answer|opción|选项)"
+_CORRECT = r"(?:the )?(?:only )?(?:correct|right|best|true|answer|consistent|one)\b"
+_CHOOSES = re.compile(
+    rf"(?i)\W*(?:{_HENCE}\W*)*(?:{_OPTION}\s+)?{_L}(?:\s+it is)?\W*$"
+    rf"|.*\b(?:{_HENCE}|which|that|it|result|match\w*|corresponds? to|described by|agrees with)\b.*"
+    rf"\b{_OPTION}\s+{_L}"
+    rf"|.*\b(?:choose|select|pick|go(?:ing)? with|go for|say|answer|elijo|it['’]s|leav(?:es|ing)"
+    rf"|left with)\s+(?:(?:la )?{_OPTION}\s+)?{_L}\W*$|.*[选選答]\s*(?:{_OPTION}\s*)?{_L}"
+    rf"|(?:.*\W)?{_L} (?:is|must be|has to be|remains|fits|matches|agrees)(?: therefore| thus)?"
+    rf"(?: {_CORRECT}|.*\bmeasure|\W*$)|.*\bonly (?:{_OPTION} )?{_L} (?:remains|satisfies|agrees"
+    rf"|matches|fits|works)\b|.*\bmakes {_L} {_CORRECT}"
+    rf"|.*\b(?:correct|choice|pick|selection|match|{_OPTION})\b.*\b(?:is|be)"
+    rf" (?:{_OPTION} )?{_L}(?:\W*$| (?=\d))"
+)
+"""A clause that chooses an option by its letter."""
+_CONCLUDES = re.compile(rf"(?i)\b{_HENCE}\b|{_CORRECT}|\bmatch")
+_MENTION = re.compile(
+    r"(?<![A-Za-zÀ-ɏ0-9_^+=/'’-])(?!A (?!and|or|is|has|must|fits|agrees|matches|remains)[a-z])"
+    r"[A-D](?![A-Za-zÀ-ɏ0-9_^+=/'’-])"
+)
+_ASIDE = re.compile(r"\s\([^()]*(?:option|choice)\s+\(?[A-D]\b[^()]*\)")
+"""A remark on an option in parentheses."""
+_LAST = re.compile(
+    r"(?P<text>.*?)[\s,;:–—→⇒-]+\(?(?:(?:option|choice|answer)\s+)?\(?(?P<letter>[A-D])\)*\W*"
+)
+"""The text of a choice before its letter."""
+_MARKED = re.compile(r"^[^\w\n]*\(?([A-D])\b[^\n✓✔✅☑✗✘❌]*([✓✔✅☑✗✘❌])", re.MULTILINE)
 _SHORT = 3
 """Choices with texts of this length occur in sentences by chance."""
 _SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
@@ -50,7 +66,14 @@ _LONGEST = 1000
 
 def letter_answer(text: str, choices: Sequence[str]) -> str | None:
     """Return the letter that a text gives as its answer; `choices` are the texts of A to D."""
-    return stated_answer(text, _Choices(tuple(map(undress, choices))))
+    return stated_answer(text, _Choices(tuple(map(undress, choices)))) or _only_marked(text)
+
+
+def _only_marked(text: str) -> str | None:
+    """Return the only option with a check mark in a list of options where others have crosses."""
+    marks = dict(_MARKED.findall(text))
+    checked = [letter for letter, mark in marks.items() if mark in "✓✔✅☑"]
+    return checked[0] if len(checked) == 1 < len(marks) else None
 
 
 @dataclass(frozen=True)
@@ -80,18 +103,23 @@ class _Choices:
         first = _FIRST.fullmatch(line)
         if first and self._by_text(first["rest"]) == first[1]:
             return first[1]
+        last = _LAST.fullmatch(line)
+        if last and self._by_text(last["text"]) == last["letter"]:
+            return last["letter"]
         return self._by_text(line)
 
-    def concluded(self, sentence: str) -> str | None:
-        named = set(_MENTION.findall(sentence)) | {
-            letter
-            for letter, text in zip("ABCD", self.texts, strict=True)
-            if len(text) > _SHORT and text in sentence
+    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
+        bare = [_ASIDE.sub("", claim) for claim in claims]
+        texts = zip("ABCD", self.texts, strict=True)
+        quoted = {
+            letter for letter, text in texts if len(text) > _SHORT and any(text in c for c in bare)
         }
-        concluded = _CONCLUDED.fullmatch(re.sub(r"\s\([^()]{2,}\)", "", sentence))
-        return named.pop() if concluded and len(named) == 1 else None
+        named = quoted.union(*map(_MENTION.findall, bare))
+        chosen = any(map(_CHOOSES.match, bare)) or (quoted and _CONCLUDES.search(sentence))
+        return named.pop() if chosen and len(named) == 1 else None
 
     def without_choices(self, sentence: str) -> str:
+        sentence = _ASIDE.sub("", sentence)
         for text in self.texts:
             sentence = sentence.replace(text, "") if len(text) > _SHORT else sentence
         return sentence

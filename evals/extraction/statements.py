@@ -6,10 +6,11 @@ such a place. The rules prefer a missed answer to a wrong credit:
 
 1. A sentence that denies, supposes or asks something states nothing.
 2. If the writer takes something back, everything before it is ignored.
-3. All remaining places must agree; a last line counts only if nothing else does.
+3. All remaining places must agree; a box without an answer before them is an intermediate result.
+4. Without such a place, the last sentence counts if it commits: what it denies is left out, and a
+   condition, a question, a comparison or a doubt voids it.
 
-The phrases are mostly English. A pattern has words of German, French, Spanish, Portuguese, Italian,
-Russian, Chinese, Japanese and Korean where these fit into it unchanged.
+The phrases are English, with the plain forms of Chinese, Japanese and Spanish.
 """
 
 import re
@@ -19,81 +20,77 @@ from typing import Protocol
 
 from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
 
-_WORD = (
-    r"(?:answers?|ans|response|Antwort|Endergebnis|Ergebnis|Lösung|réponse|résultat|respuesta"
-    r"|resultado|resposta|risposta|risultato|ответ|результат|答案|答え|回答|解答|正解|答|정답|답)"
-)
+_WORD = r"(?:answers?|ans|response|respuesta|resultado|答案|答え|回答|解答|正解|答)"
 _GOOD = (
-    r"(?:final|correct|right|best|proper|selected|chosen|required|requested|desired|asked|sought"
-    r"|endgültige|richtige|korrekte|gesuchte|finale?|bonne|cherchée?|correct[aeo]|corret[ao]"
-    r"|buscad[ao]|pedid[ao]|procurad[ao]|corretta|giusta|cercat[ao]|правильный|окончательный"
-    r"|искомое|正确的?|最终的?|最終的な|최종)"
+    r"(?:final|correct[ao]?|right|best|proper|selected|chosen|required|requested|desired|asked|sought"
+    r"|buscad[ao]|pedid[ao]|正确的?|最终的?|最終的な)"
 )
 _THING = (
-    r"(?:option|choice|letter|result|sum|total|number|value|remainder|area|probability|Zahl|Summe"
-    r"|nombre|somme|opción|número|suma|opção|soma|opzione|numero|somma|вариант|число|选项)"
+    r"(?:option|choice|letter|result|sum|total|number|value|remainder|area|probability|opción"
+    r"|número|suma|选项)"
 )
 _ANSWER = (
     rf"(?:(?:{_GOOD}\s*)*{_WORD}(?:\s*(?:option|choice|letter|key))?(?:\s+{_GOOD})?"
-    rf"|{_GOOD}\s+{_THING}|{_THING}\s+{_GOOD})(?![A-Za-zÀ-ɏа-я])"
+    rf"|{_GOOD}\s*{_THING}|{_THING}\s+{_GOOD})(?![A-Za-zÀ-ɏ])"
 )
 _LABEL_ONLY = r"(?:final|total|results?|solution|conclusion|choice|option|selection|correct)"
 
 _LABEL = re.compile(
-    r"(?:^|(?<=[.;!?。)⟧]\s)|(?<=[{,]\s\")|(?<=[{,]\"))[^\w⟦]*"
+    r"(?i)(?:^|(?<=[.;!?。)⟧]\s)|(?<=[{,]\s\")|(?<=[{,]\"))[^\w⟦]*"
     r"(?:(?:\d+[.)]|the|my|our|so|hence|thus|therefore|final_?)\s*)*"
     rf"(?:{_ANSWER}|{_LABEL_ONLY})(?:\s*\([^()]{{0,40}}\))?"
-    r"[\s\"'*_]*(?:[:=→⇒–—]|-(?!\w)|=>)+",
-    re.IGNORECASE,
+    r"[\s\"'*_]*(?:[:=→⇒–—]|-(?!\w)|=>)+"
 )
 """A label at the start of a line or sentence, or of a member of a JSON object."""
+_BARE_LABEL = re.compile(rf"^\W*(?:the |my )?{_ANSWER}[\s*_.]+(?=[\W\d]*\d|\W*[A-D]\b)", re.I)
+"""A label without a colon, which begins a line with nothing but an answer."""
 _HEADING = re.compile(rf"\W*(?:\d+[.)]\s+)?(?:the|my)?\s*{_ANSWER}[\s:.*_]*", re.IGNORECASE)
 _SENTENCE = re.compile(
-    rf"(?<![A-Za-zÀ-ɏа-я-]){_ANSWER}(?:\s+(?:to|of)\b[^.:;?!,]{{0,60}}?)?[\s,]*"
-    r"(?:(?:is|ist|lautet|beträgt|est|es|é|è|это|равен|равно|would be|must be)(?![^\W_])"
-    r"|应该?是|应为|[是为選选はが은는]|—|–|:)"
-    r"(?:[\s,]+(?:therefore|thus|hence|then|clearly|indeed|simply|probably|(?:most )?likely|also"
-    r"|somit|daher|donc|por (?:lo )?tanto|portanto|quindi|dunque)\b)*[\s,]*:?\s*(?:l[ae]\s+)?",
-    re.IGNORECASE,
+    rf"(?i)(?<![A-Za-zÀ-ɏ-]){_ANSWER}(?:\s+(?:to|of)\b[^.:;?!,]{{0,60}}?)?[\s,]*"
+    r"(?:(?:is|es|(?:would|must|should|has to|turns out to) be)(?![^\W_])"
+    r"|应该?是|应为|[是为選选はが]|—|–|:)"
+    r"(?:[\s,]+(?:therefore|thus|hence|then|clearly|indeed|simply|exactly|(?:most )?likely|also"
+    r"|por (?:lo )?tanto)\b)*[\s,]*:?\s*(?:la\s+)?"
 )
 """The beginning of a sentence such as "the answer is"."""
 _UNDECIDED = re.compile(
-    r"\W*(?:un(?:clear|known|decided|defined|determined)|cannot|none|neither|n/?a)\b", re.IGNORECASE
+    r"(?i)\W*(?:un(?:clear|known|decided|determined)|cannot|none|neither|n/?a|null)\b"
 )
 """What follows a label if there is no answer."""
-_REMARK = re.compile(
-    r"\W*(?:note|remark|check|verification|confidence|i hope|let me know)\b", re.IGNORECASE
-)
+_REMARK = re.compile(r"(?i)\W*(?:note|remark|check|verification|confidence|i hope|let me know)\b")
 
 _END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?;][\"'”’)]*(?=\s|$)|[。！？]")
 """The end of a sentence."""
 _HENCE = re.compile(r"\b(?:so|hence|thus|therefore|consequently|giving)\b", re.IGNORECASE)
-_REASON = re.compile(r"\b(?:because|since|as|due to|weil|denn|car|puisque|porque|pois|perché)\b")
+_REASON = re.compile(r"\b(?:because|since|due to|porque)\b|, as\b")
 _NOT_OTHERS = re.compile(
-    r",?\s\(?(?:not|rather than|instead of)\s+(?:option\s+)?\(?(?:\d+|[A-D])\b[^.;()]*\)?(?=\W*$)"
+    r",?\s\(?(?:not|rather than|instead of)\s+(?:option\s+)?\(?(?:\d+|[A-D])\b"
+    r"(?:(?! but )[^.;()])*\)?(?=\W*$)"
 )
 """Another answer that is denied, as in "8 (not 7)"."""
-_SUPPOSES = re.compile(
-    r"\b(?:if|suppos\w+|assum\w+|unless|were|had|wenn|falls|si|se|если)\b|如果|若|もし|만약",
-    re.IGNORECASE,
+_SUPPOSES = re.compile(r"(?i)\b(?:if|suppos\w+|assum\w+|unless|were|had|si)\b|如果|若|もし")
+_DENIES = re.compile(
+    r"(?i)\b(?:not?|cannot|never|neither|nor|none|without|incorrect|wrong|false|invalid|fails?|failed"
+    r"|impossible|mistak\w+|except|too|aside|ruled|excluded?|eliminat\w+|ni)\b|n['’]t\b"
+    r"|[不没未非错誤]|ない|ません|なく"
 )
-_DOUBT = re.compile(
-    r"\?|\b(?:not|cannot|never|neither|nor|none|no|without|so far|only (?:if|when|for|in)"
-    r"|doubt\w*|unlikely|incorrect|wrong|false"
-    r"|invalid|fails?|failed|impossible|mistak\w+|except|too|(?<!un)less|more|least"
-    r"|most(?! likely)|about|approximately|around|roughly|between|almost|nearly|under|over"
-    r"|whether|might|could|may|maybe|perhaps|possibly|possible|either|otherwise|would have"
-    r"|tempting|at first|initial\w*|originally|naive\w*|guess|thought|say|said|case|example"
-    r"|alternatively|think\w*|believe\w*|often|common|potential|known|simplified|similar"
-    r"|partial\w*|intermediate|missing|general|first|second|should|must end|or|but|although"
-    r"|though|part|step|candidate|nicht|kein\w*|falsch|vielleicht|oder|pas|non|ni|faux|fausse"
-    r"|peut-être|ou|quizás|tal vez|talvez|não|nem|forse|не|ни|неверн\w*|возможно|или)\b|n['’]t\b"
-    r"|不|没|未|非|错|可能|或|ない|ません|なく|誤|아니|않|틀|[≤≥<>≠≈]",
-    re.IGNORECASE,
+_HEDGES = re.compile(
+    r"(?i)\?|^\W*(?:now|next|then|first)\b|\b(?:so far|only (?:if|when|for|in)|doubt\w*|unlikely"
+    r"|(?:remains?|needs?|still has) to|(?<!un)less|more|least|most(?! likely)|about|approximately"
+    r"|around|roughly|between|almost|nearly|under|over|below|above|whether|might|could|may|maybe"
+    r"|perhaps|possibly|possible(?! answer)|either|otherwise|tempting|at first|initial\w*|guess"
+    r"|would (?!be\b|say|choose|pick|go with|answer)|originally|naive\w*|thought|sa(?:id|ys)|thinks"
+    r"|believes|(?<!\bi )(?<!\bwe )(?<!['’]d )(?<!would )(?:say|think|believe)|case|\d cases"
+    r"|example|alternatively|often|common|potential|known|simplified|similar|partial\w*|intermediate"
+    r"|missing|general|first|second|must end|or|although|though|part|step|candidate|quizás|tal vez"
+    r")\b|可能|或|[≤≥<>≠≈]"
 )
-"""Words of a sentence that denies or asks something, or states something else than the answer."""
+"""Words of a sentence that asks something, or states something else than the answer."""
+_LETTERS = re.compile(r"\b([A-D]), (?=(?:and )?[A-D]\b)")
+_OF_OTHERS = re.compile(r"\b(?:others?|rest)\b|(?<!\w)[A-D](?!\w)")
+_CLAUSE = re.compile(r"[,;:]\s+|\s[—–-]\s|\s*[→⇒]\s*|\s+but\s+")
 _TAKES_BACK = re.compile(
-    r"\b(?:wait|hold on|scratch that|oops|hmm+|correction|edit|update)\b(?=\s*[,.:!?…—–-]|$)"
+    r"(?i)\b(?:wait|hold on|scratch that|oops|hmm+|correction|edit|update)\b(?=\s*[,.:!?…—–-]|$)"
     r"|\bon (?:second thought|(?:further |closer )?reflection|closer inspection)\b"
     r"|\bi (?:made|have made|see|found) (?:a|an|my|the) [\w ]{0,20}?(?:mistake|error|slip)"
     r"|\bi (?:misread|miscounted|confused|swapped|forgot|overlooked"
@@ -106,12 +103,10 @@ _TAKES_BACK = re.compile(
     r"|\b(?:now|next|then),? (?:we|i) (?:still )?(?:need|must|have to)\b|\bit remains to\b"
     r"|\bsomething (?:is|went|must have gone) (?:off|wrong)|\b(?:actually|however|alternatively"
     r"|corrected|also (?:correct|right|acceptable|possible|valid))\b"
-    r"|\bno, |(?:^|[.!?…]\s+)(?:no|nein|non|não|нет)\b(?=[,.!—–])"
+    r"|\bno, |(?:^|[.!?…]\s+)no\b(?=[,.!—–])"
     r"|(?:that|this|it)(?:['’]s| is| was| seems)(?: \w+)? (?:wrong|incorrect|impossible|a mistake"
     r"|not )|\b(?:that|this|it) (?:contradicts|exceeds|misses|ignores|fails|overcounts|double)"
-    r"|(?:^|[.!?]\s+)\W*(?:or|but|aber|mais|pero|mas|ma|но)\b"
-    r"|不对|不對|等等|いや|いいえ|아뇨",
-    re.IGNORECASE,
+    r"|(?:^|[.!?]\s+)\W*(?:or|but|pero)\b|不对|不對|等等|いや|いいえ"
 )
 """The writer takes back the preceding text, or does not finish it."""
 
@@ -131,8 +126,8 @@ class AnswerReader(Protocol):
         """Return the answer of a line that contains nothing else."""
         ...
 
-    def concluded(self, sentence: str) -> str | None:
-        """Return the answer of a last sentence that chooses it in other words."""
+    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
+        """Return what a last sentence chooses; `claims` are its clauses that deny nothing."""
         ...
 
     def without_choices(self, sentence: str) -> str:
@@ -145,6 +140,7 @@ class _Statement:
     line: int
     at: int
     answer: str | None
+    box: bool = False
 
 
 _BOXED = re.compile(rf"{BOX_OPEN}([^{BOX_OPEN}{BOX_CLOSE}]*){BOX_CLOSE}")
@@ -160,7 +156,11 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     if not found and lines:
         return _conclusion(lines[_last(lines)], reader)
     kept = _not_taken_back(sorted(found, key=lambda each: (each.line, each.at)), lines)
-    answers = {each.answer for each in kept}
+    answers = {
+        each.answer
+        for place, each in enumerate(kept)
+        if each.answer or not each.box or place == len(kept) - 1
+    }
     return answers.pop() if len(answers) == 1 else None
 
 
@@ -179,21 +179,28 @@ def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Stateme
     for number, line in enumerate(lines):
         for box in _BOXED.finditer(line):
             if _asserts(line, box.start(), box.end(), reader):
-                yield _Statement(number, box.start(), reader.boxed(box[1]))
-        if _HEADING.fullmatch(line) and number + 1 < len(lines):
-            below = lines[number + 1]
-            answer = reader.whole(below.translate(_BRACKETS)) or reader.stated(below)
-            if answer and _asserts(below, 0, 0, reader):
-                yield _Statement(number + 1, 0, answer)
+                yield _Statement(number, box.start(), reader.boxed(box[1]), box=True)
+        if not _HEADING.fullmatch(line) or number + 1 == len(lines):
+            for at, answer in _labelled(line, reader):
+                yield _Statement(number, at, answer)
             continue
-        for stating in (_LABEL, _SENTENCE):
-            for match in stating.finditer(line):
-                said = line[match.end() :].translate(_BRACKETS)
-                answer = reader.stated(said)
-                if _UNDECIDED.match(said):
-                    yield _Statement(number, match.start(), None)
-                elif answer and _asserts(line, match.start(), match.end(), reader):
-                    yield _Statement(number, match.start(), answer)
+        below = lines[number + 1]
+        answer = reader.whole(below.translate(_BRACKETS)) or reader.stated(below)
+        if answer and _asserts(below, 0, 0, reader):
+            yield _Statement(number + 1, 0, answer)
+
+
+def _labelled(line: str, reader: AnswerReader) -> Iterator[tuple[int, str | None]]:
+    """Yield the place of each label of a line, and the answer after it; None if it is undecided."""
+    kinds = ((_LABEL, reader.stated), (_SENTENCE, reader.stated), (_BARE_LABEL, reader.whole))
+    for label, read in kinds:
+        for match in label.finditer(line):
+            said = _NOT_OTHERS.sub("", line[match.end() :].translate(_BRACKETS))
+            answer = read(said)
+            if _UNDECIDED.match(said):
+                yield match.start(), None
+            elif answer and _asserts(line, match.start(), match.end(), reader):
+                yield match.start(), answer
 
 
 def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statement]:
@@ -213,9 +220,16 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statem
 def _conclusion(line: str, reader: AnswerReader) -> str | None:
     """Return the answer of the last sentence of a text without any statement."""
     start = max((stop.end() for stop in _END.finditer(line, 0, len(line) - 1)), default=0)
-    sentence = line[start:].strip()
-    taken_back = _TAKES_BACK.search(sentence) or _SUPPOSES.search(line)
-    return None if taken_back or _doubted(sentence, reader) else reader.concluded(sentence)
+    sentence = _REASON.split(_NOT_OTHERS.sub("", line[start:]))[0].strip(" –—-,;:.")
+    bare = reader.without_choices(sentence)
+    labels = [match.end() for each in (_LABEL, _SENTENCE) for match in each.finditer(sentence)]
+    unread = any(not _DENIES.search(sentence[end:]) for end in labels)
+    if unread or _TAKES_BACK.search(sentence) or _SUPPOSES.search(line) or _HEDGES.search(bare):
+        return None
+    clauses = _CLAUSE.split(_LETTERS.sub(r"\1 and ", sentence))
+    claims = [clause for clause in clauses if not _DENIES.search(reader.without_choices(clause))]
+    denied = claims[-1:] != clauses[-1:] and not _OF_OTHERS.search(clauses[-1])
+    return None if denied or not claims else reader.concluded(sentence, claims)
 
 
 def _last(lines: Sequence[str]) -> int:
@@ -235,5 +249,9 @@ def _asserts(line: str, start: int, end: int, reader: AnswerReader) -> bool:
 
 
 def _doubted(sentence: str, reader: AnswerReader) -> bool:
-    said = _NOT_OTHERS.sub("", reader.without_choices(sentence))
-    return any(pattern.search(said) for pattern in (_DOUBT, _SUPPOSES))
+    return doubted(_NOT_OTHERS.sub("", reader.without_choices(sentence)))
+
+
+def doubted(said: str) -> bool:
+    """Return whether a text denies, supposes or asks something."""
+    return any(pattern.search(said) for pattern in (_DENIES, _HEDGES, _SUPPOSES))
