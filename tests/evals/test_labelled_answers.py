@@ -48,7 +48,7 @@ def test_no_wrong_answer_is_credited(name):
 def test_answers_in_common_forms_are_read(name):
     answers = [each for each in labelled(name) if each[1] != "-"]
     agreed = [label for text, label, choices in answers if read(text, choices) == label]
-    assert len(agreed) >= 0.9 * len(answers)
+    assert len(agreed) >= 0.85 * len(answers)
 
 
 @pytest.mark.parametrize("name", ["integer.txt", "letter.txt"])
