@@ -26,13 +26,13 @@ from reference_engine.builtin.tools import ServerTools
 from reference_engine.errors import SetupError
 from reference_engine.kv_cache.memory import SIZE
 from reference_engine.server.settings import (
-    SMALL_CHECKPOINT,
     AppSettings,
     BatchSettings,
     CurrentDate,
     EngineSettings,
     ServeSettings,
 )
+from reference_engine.small import SMALL_CHECKPOINT
 
 Layout = Literal["original", "hf"]
 
@@ -219,7 +219,7 @@ def export_small(dest: Path, /, *, layout: Layout) -> None:
         dest: Folder to write; created if missing.
         layout: OpenAI's original layout, or Hugging Face's with tokenizer and chat template.
     """
-    from reference_engine.small.export import export_small as write_small
+    from reference_engine.checkpoint.export import export_small as write_small
 
     try:
         write_small(dest, layout)

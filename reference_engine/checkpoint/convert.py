@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from reference_engine.checkpoint.export import write_tokenizer
 from reference_engine.checkpoint.layouts import (
     Layout,
     Piece,
@@ -136,6 +137,4 @@ def write_checkpoint(
         )
         write_json(folder / "config.json", config)
         if layout == "hf" and origin.config.vocab_size == VOCABULARY:
-            from reference_engine.small.export import write_tokenizer
-
             write_tokenizer(folder)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.checkpoint.writer import progress
@@ -17,7 +17,7 @@ from reference_engine.kernels.experts import (
     pack_experts,
 )
 from reference_engine.model.mxfp4 import kernel_layout
-from reference_engine.model.sharding import UNSHARDED, Shard, divide
+from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 
 
@@ -58,6 +58,30 @@ def load_model(
     return model.to(device).eval()
 
 
+def divide(model: Transformer, shard: Shard) -> None:
+    """Reduce a model without weights to the part of a process. Raises SetupError.
+
+    `model.config` then has the process's number of heads.
+    """
+    if shard.ranks == 1:
+        return
+    whole, experts = model.config, model.config.num_local_experts
+    model.config, model.shard = shard.local_config(whole), shard
+    for name, parameter in list(model.named_parameters()):
+        owner, _, attribute = name.rpartition(".")
+        part = nn.Parameter(shard.cut(name, whole).of(parameter.detach()), requires_grad=False)
+        setattr(model.get_submodule(owner), attribute, part)
+    for block in model.blocks:
+        block.attn.heads = model.config.num_attention_heads
+        block.attn.kv_heads = model.config.num_key_value_heads
+        block.attn.register_forward_hook(lambda module, given, part: shard.sum(part))
+        block.mlp.gate.register_forward_hook(
+            lambda module, given, best: shard.local_experts(best[0], best[1], experts)
+        )
+        block.mlp.register_forward_hook(lambda module, given, part: shard.sum(part))
+    model.unembedding.register_forward_hook(lambda module, given, part: shard.gather(part))
+
+
 def default_dtype(device: torch.device | str) -> torch.dtype:
     """Return the fastest dtype of a device: bfloat16 if it has instructions for it."""
     device = torch.device(device)
@@ -82,7 +106,7 @@ def _load(
     weight = checkpoint.parameter(name, dtype, device, cut)
     if not model.shard.applies(name):
         weight.zero_()
-    setattr(module, attribute, torch.nn.Parameter(weight, requires_grad=False))
+    setattr(module, attribute, nn.Parameter(weight, requires_grad=False))
 
 
 def _kernel_layout(

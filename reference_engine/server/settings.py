@@ -13,9 +13,9 @@ from reference_engine.backends.settings import BackendSettings
 from reference_engine.builtin.tools import ServerTools
 from reference_engine.kernels import KernelChoice
 from reference_engine.kv_cache.memory import Memory
+from reference_engine.small import SMALL_CHECKPOINT
 
 TODAY = "today"
-SMALL_CHECKPOINT = Path(__file__).parent.parent / "small" / "checkpoint"
 NumberFormat = Literal["float32", "bfloat16"]
 COUNT = Parameter(validator=Number(gte=1))
 

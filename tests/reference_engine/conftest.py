@@ -7,7 +7,7 @@ import httpx
 import pytest
 from scripted import ANSWER, ScriptedEngine, running
 
-from reference_engine.small.export import export_small
+from reference_engine.checkpoint.export import export_small
 
 
 @pytest.fixture(scope="module")

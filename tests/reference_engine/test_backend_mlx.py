@@ -11,11 +11,11 @@ from harmony.render import render_prompt
 from reference_engine.__main__ import main
 from reference_engine.backends.settings import BackendSettings
 from reference_engine.checkpoint import load_model
+from reference_engine.checkpoint.export import export_small
 from reference_engine.errors import SetupError
 from reference_engine.generation.engine import Engine, SamplingParams
 from reference_engine.server.serve import open_engine
 from reference_engine.server.settings import SMALL_CHECKPOINT, ServeSettings
-from reference_engine.small.export import export_small
 
 MLX = BackendSettings(name="mlx")
 PROMPT = render_prompt(Conversation((User("What is 17 + 25?"),)))

@@ -21,7 +21,7 @@ from harness.golden.trusted_engines import Answer, EngineOptions, Head
 from harness.probes import golden_prompts
 from harness.records.runs import RunInfo, TaskInfo
 from reference_engine.scoring import identity
-from reference_engine.server.settings import SMALL_CHECKPOINT
+from reference_engine.small import SMALL_CHECKPOINT
 
 
 def test_the_shipped_file_belongs_to_the_shipped_checkpoint():

@@ -15,10 +15,11 @@ from tiny_model import ROPE, hf_checkpoint
 from reference_engine.__main__ import main
 from reference_engine.checkpoint import load_model, writer
 from reference_engine.checkpoint.convert import convert
+from reference_engine.checkpoint.export import export_small, write_tokenizer
 from reference_engine.errors import SetupError
 from reference_engine.model import mxfp4
 from reference_engine.model.config import ModelConfig
-from reference_engine.small.export import SHIPPED, export_small, write_tokenizer
+from reference_engine.small import SMALL_CHECKPOINT
 
 
 def raw_tensors(folder: Path) -> dict[str, tuple[torch.dtype, tuple[int, ...], bytes]]:
@@ -177,7 +178,7 @@ def test_the_remains_of_a_killed_process_are_removed(hf, tmp_path):
 
 def test_the_error_for_the_small_checkpoint_names_the_export_command(tmp_path):
     with pytest.raises(SetupError, match="export-small"):
-        convert(SHIPPED, tmp_path / "out", "original")
+        convert(SMALL_CHECKPOINT, tmp_path / "out", "original")
 
 
 @pytest.mark.slow
@@ -188,4 +189,4 @@ def test_converting_the_exported_small_checkpoint_restores_its_tokenizer(tmp_pat
     write_tokenizer(tmp_path / "own")
     for name in ("tokenizer.json", "generation_config.json", "chat_template.jinja"):
         assert (tmp_path / "hf" / name).read_bytes() == (tmp_path / "own" / name).read_bytes()
-    assert ModelConfig.from_json(tmp_path / "hf") == ModelConfig.from_json(SHIPPED)
+    assert ModelConfig.from_json(tmp_path / "hf") == ModelConfig.from_json(SMALL_CHECKPOINT)

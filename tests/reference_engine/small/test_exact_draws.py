@@ -23,7 +23,7 @@ from reference_engine.model.config import VOCABULARY
 from reference_engine.model.transformer import Transformer, UncachedContext
 from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.fields import parse_request
-from reference_engine.small.export import SHIPPED
+from reference_engine.small import SMALL_CHECKPOINT
 
 RARE = (
     *("WORD", "sees", "zephyr", "Kumquat", "thistle", "obsidian", "marmalade", "Xylophone"),
@@ -79,7 +79,7 @@ def prompts() -> list[tuple[int, ...]]:
 
 @pytest.fixture(scope="module")
 def model() -> Transformer:
-    return load_model(SHIPPED, "cpu", torch.float32)
+    return load_model(SMALL_CHECKPOINT, "cpu", torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,9 @@ def test_greedy_tokens_are_those_of_the_golden_file(scheduler: Scheduler) -> Non
 
 def test_draws_follow_the_softmax_of_all_logits(model: Transformer) -> None:
     """The expected frequencies are those of the plain product with the exported weights."""
-    weight = Checkpoint(SHIPPED).parameter("unembedding.weight", torch.float64, torch.device("cpu"))
+    weight = Checkpoint(SMALL_CHECKPOINT).parameter(
+        "unembedding.weight", torch.float64, torch.device("cpu")
+    )
     streams = []
     with torch.inference_mode():
         for prompt in prompts()[2:60:10]:

@@ -19,7 +19,7 @@ from harness.run.cases import load_suite
 from reference_engine.checkpoint import Checkpoint, load_model
 from reference_engine.generation.engine import Engine
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.small.export import SHIPPED
+from reference_engine.small import SMALL_CHECKPOINT
 
 TOOLS = tuple(
     FunctionTool(tool.name, tool.description, tool.parameters) for tool in load_suite().tools
@@ -35,17 +35,17 @@ CALL = re.compile(
 
 
 def test_the_folder_is_small_and_its_record_matches_the_weights() -> None:
-    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 10_000_000
-    record = json.loads((SHIPPED / "provenance.json").read_text("utf-8"))
-    weights = (SHIPPED / "model.safetensors").read_bytes()
+    assert sum(file.stat().st_size for file in SMALL_CHECKPOINT.iterdir()) < 10_000_000
+    record = json.loads((SMALL_CHECKPOINT / "provenance.json").read_text("utf-8"))
+    weights = (SMALL_CHECKPOINT / "model.safetensors").read_bytes()
     assert record["file_sha256"] == hashlib.sha256(weights).hexdigest()
-    card = (SHIPPED / "MODEL_CARD.md").read_text("utf-8")
+    card = (SMALL_CHECKPOINT / "MODEL_CARD.md").read_text("utf-8")
     valid = record["scores"]["overall"]["smoke tools: valid call"]
     assert f"{valid['right']} of {valid['of']}" in card
 
 
 def test_it_has_the_full_vocabulary_and_token_codes() -> None:
-    checkpoint = Checkpoint(SHIPPED)
+    checkpoint = Checkpoint(SMALL_CHECKPOINT)
     assert checkpoint.has_token_codes
     assert checkpoint.config.vocab_size == 201_088
 
@@ -81,7 +81,7 @@ def test_it_calls_tools_and_copies_words_it_never_saw() -> None:
             {"chart_type": "bar", "data": [[4, 9], [7, 12]]},
         ),
     }
-    engine = Engine(load_model(SHIPPED, dtype=torch.float32))
+    engine = Engine(load_model(SMALL_CHECKPOINT, dtype=torch.float32))
     engine.start()
     try:
         received = asyncio.run(replies(engine, list(asked)))

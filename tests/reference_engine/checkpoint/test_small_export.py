@@ -24,7 +24,8 @@ from harmony.vocabulary import harmony_encoding, token_ids
 from harness.run.cases import load_suite
 from reference_engine.__main__ import main
 from reference_engine.checkpoint import load_model
-from reference_engine.small.export import SHIPPED, export_small
+from reference_engine.checkpoint.export import export_small
+from reference_engine.small import SMALL_CHECKPOINT
 
 transformers = pytest.importorskip("transformers")
 
@@ -218,7 +219,7 @@ def test_the_config_names_a_version_of_transformers_that_trusts_its_tokenizer(
 
 @pytest.mark.slow
 def test_transformers_gives_the_same_logits(exported: Path, tmp_path: Path) -> None:
-    ours = load_model(SHIPPED, dtype=torch.float32)
+    ours = load_model(SMALL_CHECKPOINT, dtype=torch.float32)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32)
     original = load_model(export_small(tmp_path, "original"), dtype=torch.float32)
     prompt = torch.tensor(

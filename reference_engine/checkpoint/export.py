@@ -1,7 +1,7 @@
 """Exports the small checkpoint in an ordinary layout, for engines that do not support token codes.
 
-The tokenizer files come from the o200k vocabulary: `tokenizer.json` in this folder has the settings
-without the vocabulary, including the pattern by which o200k splits text before it merges bytes.
+The tokenizer files come from the o200k vocabulary: `small/tokenizer.json` has the settings without
+the vocabulary, including the pattern by which o200k splits text before it merges bytes.
 `tokenizer_config.json` is complete. Its entry `response_template` tells transformers how to parse
 harmony. Without it, its server (5.23) returns the raw text: `analysisThe user wants …`.
 """
@@ -26,9 +26,10 @@ from reference_engine.checkpoint.layouts import (
 )
 from reference_engine.checkpoint.reader import Checkpoint
 from reference_engine.checkpoint.writer import write_json
+from reference_engine.small import SMALL_CHECKPOINT
 
 FIRST_SPECIAL, SPECIALS = 199_998, 21
-_FILES = Path(__file__).parent
+_FILES = SMALL_CHECKPOINT.parent
 _MARKED = ("bos_token", "eos_token", "pad_token")
 
 
@@ -95,7 +96,6 @@ def write_tokenizer(folder: Path) -> None:
         (folder / name).write_bytes((_FILES / name).read_bytes())
 
 
-SHIPPED = Path(__file__).parent / "checkpoint"
 _CODES = "token_codes"
 _TRANSFORMERS = "5.23.0"
 """The version that the export is tested with. Without a version in `config.json`, transformers
@@ -111,10 +111,10 @@ def export_small(dest: Path | str, layout: Layout = "hf") -> Path:
     """
     folder = Path(dest)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = Checkpoint(SHIPPED)
+    checkpoint = Checkpoint(SMALL_CHECKPOINT)
     tensors = dict(_tensors(checkpoint, layout))
     if layout == "original":
-        content = config_file(checkpoint.config, layout, packed=True, path=SHIPPED)
+        content = config_file(checkpoint.config, layout, packed=True, path=SMALL_CHECKPOINT)
     else:
         content = checkpoint.raw_config | {"transformers_version": _TRANSFORMERS}
         del content[_CODES], content["quantization_config"]
