@@ -40,8 +40,9 @@ class ProbeRequest:
 
 
 # In addition to numerics: faults that show only with a model that does not stop or disobeys, with a
-# clock, in a second turn, or in many replies whose usage counts are pooled.
+# clock, in a second turn, with logprobs, or in many replies whose usage counts are pooled.
 UNSEEN_HERE = {
+    "logprobs-shifted",
     "word-lost",
     "empty-arguments-never-done",
     "only-first-stop",
