@@ -137,8 +137,10 @@ class _Walker:
         text = final if isinstance(final, str) else repr(final)
         at = shared_beginning(deltas, text)
         start = max(0, at - _CONTEXT)
-        shown = (repr(each[start : at + _CONTEXT]) for each in (deltas, text))
-        got = "after {} characters the deltas have {}, the final text {}".format(start, *shown)
+        ours, theirs = (repr(each[start : at + _CONTEXT]) for each in (deltas, text))
+        got = (
+            f"they differ after {at} characters: …{ours} in the deltas, …{theirs} in the final text"
+        )
         self._report(rule, event, message, "the same text in both", got)
 
     def _begin(self, event: StreamEvent, response: object) -> None:

@@ -99,7 +99,9 @@ def _answers(responses: ProbeResponses) -> Trials:
             _has_exchanged_pieces(exchange, reply, TEXTS[name])
             or _is_permuted(TEXTS[name], reply.text)
         ):
-            message = "Pieces of the text are in another order; other replies are correct."
+            twice = _has_doubled_piece(exchange, reply, TEXTS[name])
+            what = "A piece of the text is there twice" if twice else "Pieces are in another order"
+            message = f"{what}; other replies are correct."
             yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
 
 
@@ -111,14 +113,29 @@ def _is_permuted(text: str, answer: str) -> bool:
 
 def _has_exchanged_pieces(exchange: ParsedExchange, reply: Reply, text: str) -> bool:
     """Whether an answer has this text if two adjacent pieces of its stream change places."""
-    pieces = [piece for event in exchange.events for piece in texts_of(event)]
-    while pieces and "".join(pieces) != reply.text:
-        del pieces[0]  # a piece of the CoT
+    pieces = _pieces(exchange, reply)
     pairs = range(len(pieces) - 1)
     return any(
         text in "".join((*pieces[:at], pieces[at + 1], pieces[at], *pieces[at + 2 :]))
         for at in pairs
     )
+
+
+def _has_doubled_piece(exchange: ParsedExchange, reply: Reply, text: str) -> bool:
+    """Whether an answer has this text without the second of two equal pieces of its stream."""
+    pieces = _pieces(exchange, reply)
+    return any(
+        pieces[at] == pieces[at - 1] and text in "".join((*pieces[:at], *pieces[at + 1 :]))
+        for at in range(1, len(pieces))
+    )
+
+
+def _pieces(exchange: ParsedExchange, reply: Reply) -> list[str]:
+    """Return the pieces of a streamed answer, without those of its CoT."""
+    pieces = [piece for event in exchange.events for piece in texts_of(event)]
+    while pieces and "".join(pieces) != reply.text:
+        del pieces[0]
+    return pieces
 
 
 @GROUP.probe("echo.received", TEXTS, severity="warning")

@@ -120,8 +120,8 @@ def _at_limit(exchanges: Iterable[ParsedExchange]) -> Trials:
 def _limited(exchange: ParsedExchange) -> Trials:
     """Judge one reply; nothing if it ended on its own before the limit."""
     reply = exchange.reply
-    if exchange.unreadable and exchange.body is None and not exchange.events:
-        raise NotVerifiableError("not_json")
+    if exchange.unreadable:
+        raise NotVerifiableError("unreadable")
     if reply is None:
         message = "A request with a low token limit got no reply."
         yield Problem(exchange, message, "a reply that reports its truncation", outcome(exchange))

@@ -92,6 +92,8 @@ _COLDEST, _HOTTEST = 0.8, 1.3
 """Temperatures between which nothing is reported. In simulated peaked distributions, a min_p of
 0.05 (the default of llama.cpp) looks like 0.85, and noise of 0.2 nats in the logprobs like 1.05; a
 temperature of 0.7 looks like 0.75 at most, and a top_p of 0.5 like 0.6."""
+_MEANINGLESS = 2.0
+"""The temperature above which texts are noise: then logprobs are wrong, not the sampling."""
 _VARIANCE = 250.0
 """The least variance of a pass. With it, a temperature of 0.7 shifts the excess by
 (1 / 0.7 - 1) √250 = 6.8 standard deviations, and its likelihood ratio is about exp(23)."""
@@ -148,10 +150,11 @@ def _probabilities(responses: ProbeResponses) -> Trials:
     if unusual and found.chance <= _FALSE_ALARM:
         kind = "probable" if found.excess > 0 else "improbable"
         message = f"At temperature 1, {kind} tokens are drawn more often than their logprobs state."
-        got = (
-            f"{len(draws)} tokens as at a temperature of about {found.temperature:.2g}; this "
-            f"happens at temperature 1 with a probability of at most {found.chance:.1g}"
-        )
+        got = f"{len(draws)} tokens as at a temperature of about {found.temperature:.2g}"
+        if found.temperature > _MEANINGLESS:
+            message = "The logprobs are not those of the drawn tokens, whose text is no noise."
+            got = f"{len(draws)} tokens that fit no temperature"
+        got += f"; this happens at temperature 1 with a probability of at most {found.chance:.1g}"
         yield Problem(replies[0][0], message, "tokens as at a temperature of 1", got)
     elif found.variance < _VARIANCE:
         raise NotVerifiableError("too_certain")

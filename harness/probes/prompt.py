@@ -5,11 +5,13 @@ must equal that of a healthy harmony rendering. Absolute counts are not judged, 
 what a provider adds to every prompt.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
-from itertools import chain, starmap
+from itertools import chain, combinations, starmap
+from statistics import median
 
 import yaml
 from pydantic import TypeAdapter
@@ -18,7 +20,7 @@ from harmony.render import text_tokens
 from harness.api.items import Message, Reasoning, ToolResult
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.cross_checks import PROMPT_TOKENS_VARY
-from harness.checks.rules import HARMONY, Problem
+from harness.checks.rules import CHAT, HARMONY, Problem, VoidIf
 from harness.probes.client_forms import form_requests
 from harness.probes.long.requests import document
 from harness.probes.probe import (
@@ -33,8 +35,9 @@ from harness.probes.rendering import (
     Prompt,
     added_text,
     bare_lengths,
+    count,
     differences,
-    explanation,
+    explanations,
     instructs,
 )
 from harness.records.conditions import BOTH_APIS, Api
@@ -73,6 +76,12 @@ def _long_prompts() -> Iterator[tuple[str, Prompt]]:
 PROMPTS |= _long_prompts()
 _FEW_TOKENS = 16
 _FEWEST_ADDED = 8  # tokens of a text that a provider adds to every prompt
+_FEWEST_LENGTHS = 10
+_SAME_SCALE, _FEW_OFF, _OFF, _FITTING = 0.03, 4, 0.05, 0.9
+"""The largest deviation of the scale from 1; by how many tokens, or by which share, a prompt may be
+off the line; and the least share of prompts that are on it. A tokenizer that splits words otherwise
+changes some texts more than others, and a lost part of prompts only those that have it."""
+_MOST_NAMED = 3  # mistakes that explain a difference
 _HARMLESS = range(-1, 3)
 """Tokens by which a system message may be longer: Ollama's has one more than harmony's. One that
 lacks two has other text: `commentary` in the list of channels is two tokens."""
@@ -115,7 +124,12 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     return (*sent.values(), *form_requests(api, sent))
 
 
-GROUP = ProbeGroup("prompt", _requests, HARMONY, relations=(PROMPT_TOKENS_VARY,))
+GROUP = ProbeGroup(
+    "prompt",
+    _requests,
+    HARMONY,
+    relations=(PROMPT_TOKENS_VARY, VoidIf("prompt.scale", "$.usage", "prompts_scaled")),
+)
 
 
 @dataclass(frozen=True)
@@ -160,6 +174,34 @@ def _bare(responses: ProbeResponses) -> Trials:
     yield None if any(count - each in _HARMLESS for each in right) else other
 
 
+@GROUP.probe("prompt.scale", PROMPTS, source=CHAT)
+def _scale(responses: ProbeResponses) -> Trials:
+    """A longer prompt has one more reported token for each of its tokens.
+
+    A count in another unit, or with a factor, is wrong in every prompt: so are the costs and the
+    context length that clients compute. No other rule can then judge prompts by their tokens.
+    """
+    counted: list[tuple[int, int]] = []
+    for name, prompt in PROMPTS.items():
+        with suppress(NotVerifiableError):
+            got = responses.prompt_tokens(name)[1]
+            counted.append((count(prompt), got))
+    exchange, _ = responses.prompt_tokens("base")
+    pairs = [(a, b) for a, b in combinations(counted, 2) if a[0] != b[0]]
+    if len(dict(counted)) < _FEWEST_LENGTHS:
+        raise NotVerifiableError("few_prompts")
+    slope = median((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs)  # Theil and Sen's
+    more = median(got - slope * due for due, got in counted)
+    off = [abs(got - more - slope * due) / max(_FEW_OFF, _OFF * got) for due, got in counted]
+    fitting = sum(each <= 1 for each in off)
+    if abs(slope - 1) <= _SAME_SCALE or fitting < _FITTING * len(counted):
+        yield None
+        return
+    message = "The prompt tokens of all requests are wrong in the same proportion."
+    got_text = f"{slope:.2f} tokens, in {fitting} of {len(counted)} requests"
+    yield Problem(exchange, message, "1 token for each token of the prompt", got_text, "$.usage")
+
+
 @GROUP.probe("prompt.tool.order", ("system and tool", "tool", "system", "base"), severity="warning")
 def _order(responses: ProbeResponses) -> Trials:
     """Instructions precede tools in the developer message.
@@ -193,13 +235,13 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
         return
     if _is_joined(first, second, got) and _joins_instructions(responses):
         raise NotVerifiableError("joined_instructions", rule="prompt.bare")
-    likely = explanation(PROMPTS[pair.longer], PROMPTS[pair.shorter], got)
+    likely = _likely(pair, got, responses)
     yield Problem(
         longer,
         f"Request {pair.longer!r} should have {expected} prompt tokens than request "
         f"{pair.shorter!r}, but it has {abs(got)} {word}.",
         f"{expected}: {added_text(PROMPTS[first], PROMPTS[second])!r}",
-        f"{abs(got)} {word} ({more} and {less})" + (f", {likely}" if likely else ""),
+        f"{abs(got)} {word} ({more} and {less})" + (f", as if {likely}" if likely else ""),
         "$.usage",
     )
 
@@ -228,6 +270,28 @@ def _is_joined(longer: str, shorter: str, got: int) -> bool:
         return False
     joined = (between.join(["", *texts]) for between in ("", "\n", "\n\n"))
     return any(abs(got - len(text_tokens(text))) <= 1 for text in joined)
+
+
+def _likely(pair: _Pair, got: int, responses: ProbeResponses) -> str:
+    """Return the mistakes that explain the difference of this pair and of another one.
+
+    One number alone fits several mistakes by chance, unless it is 0: nothing was added.
+    """
+    named = _explained(pair.longer, pair.shorter, got)
+    others = set(named if got == 0 else ())
+    for other in PAIRS if named and got else ():
+        if other.longer != pair.longer and responses.api in other.apis:
+            with suppress(NotVerifiableError):
+                more, less = (
+                    responses.prompt_tokens(name)[1] for name in (other.longer, other.shorter)
+                )
+                others.update(_explained(other.longer, other.shorter, more - less))
+    return ", or ".join([name for name in named if name in others][:_MOST_NAMED])
+
+
+@cache
+def _explained(longer: str, shorter: str, got: int) -> Sequence[str]:
+    return explanations(PROMPTS[longer], PROMPTS[shorter], got)
 
 
 def _is_ollama(exchange: ParsedExchange) -> bool:

@@ -64,17 +64,15 @@ def served_replies(
 def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
     """Return the problem of a rollout without a final readable reply; None if it has one.
 
-    `feature` is what was requested, as the object of a sentence. Raises NotVerifiableError if a
-    stream, or a body that is not a JSON object, came instead of a non-streaming reply:
-    `reply.unreadable` reports this, and it is not caused by the feature.
+    `feature` is what was requested, as the object of a sentence. Raises NotVerifiableError if the
+    response has a 2xx status and is unreadable: `reply.unreadable` reports this, and it is not
+    caused by the feature.
     """
     last = rollout.exchanges[-1]
     if last.reply is not None:
         return None
-    if last.good_status and last.events and rollout.mode == "non-streaming":
-        raise NotVerifiableError("streams_instead", feature=feature)
-    if last.unreadable and last.body is None and not last.events:
-        raise NotVerifiableError("not_json_with", feature=feature)
+    if last.good_status and last.unreadable:
+        raise NotVerifiableError("unreadable_with", feature=feature, got=last.unreadable)
     return Problem(last, f"The provider fails on {feature}.", "a reply", outcome(last))
 
 

@@ -10,7 +10,7 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import product
@@ -204,7 +204,6 @@ def instructs(turn: ConversationItem) -> bool:
     return isinstance(turn, Message) and turn.role in ("system", "developer")
 
 
-_MOST_NAMED = 3
 _QUOTES = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"', "„": '"', "‘": "'", "’": "'"})
 
 TEXT_MISTAKES: Mapping[str, Callable[[str], str]] = {
@@ -233,14 +232,13 @@ TEXT_MISTAKES: Mapping[str, Callable[[str], str]] = {
 """Changes of every text that the client sends."""
 
 
-def explanation(longer: Prompt, shorter: Prompt, got: int) -> str | None:
-    """Return the mistakes that would give this difference, in a phrase. Raises VocabularyError."""
+def explanations(longer: Prompt, shorter: Prompt, got: int) -> list[str]:
+    """Return the mistakes that would give this difference. Raises VocabularyError."""
     if count(longer, _LIBRARY) - count(shorter, _LIBRARY) == got:  # The whole prompt is rendered.
         has_cot = any(isinstance(turn, Reasoning) for turn in longer.turns)
-        return "as if earlier CoT is kept" if has_cot else None
+        return ["earlier CoT is kept"] if has_cot else []
     named = [name for name, counted in _mistakes() if counted(longer) - counted(shorter) == got]
-    named = [*named, *_lost_channels(longer, shorter, got)][:_MOST_NAMED]
-    return f"as if {', or '.join(named)}" if named else None
+    return [*named, *_lost_channels(longer, shorter, got)]
 
 
 def _lost_channels(longer: Prompt, shorter: Prompt, got: int) -> Iterator[str]:
@@ -284,6 +282,8 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
 
     for name, unwanted in _LOST.items():
         yield f"{name} missing", counted(_without(unwanted))
+    yield "the last message is there twice", counted(_doubled(lambda prompt: prompt.turns[-1:]))
+    yield "instructions are there twice", counted(_doubled(lambda p: filter(instructs, p.turns)))
     yield "only the first part of a text is read", counted(_first_parts)
     yield "every part of a text is a message", counted(_split_parts)
     yield "instructions are system messages", _with_system_messages
@@ -323,6 +323,12 @@ def _without(unwanted: _Unwanted) -> Callable[[Prompt], Prompt]:
         return replace(prompt, turns=tuple(each[0] for each in around if not unwanted(*each)))
 
     return change
+
+
+def _doubled(
+    chosen: Callable[[Prompt], Iterable[ConversationItem]],
+) -> Callable[[Prompt], Prompt]:
+    return lambda prompt: replace(prompt, turns=(*prompt.turns, *chosen(prompt)))
 
 
 def _first_parts(prompt: Prompt) -> Prompt:

@@ -194,6 +194,7 @@ def _judged_probe(
         return _skipped(about, options.apis)
     problems: list[tuple[Api, Finding]] = []
     failing: set[str] = set()
+    modes: set[Mode] = set()
     counts: dict[Api, tuple[int, int]] = {}
     reasons: list[Reason] = []
     proven: dict[str, list[Api]] = defaultdict(list)
@@ -218,6 +219,7 @@ def _judged_probe(
                 rollout = _rollout(responses, problem)
                 problems.append((api, finding_of(about, rollout.id, problem)))
                 failing.add(f"{api} {rollout.sample}")
+                modes.add(rollout.condition.mode or "non-streaming")
     if not counts:
         distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
         return RuleResult(check=about, status="not_verifiable", reasons=distinct)
@@ -229,8 +231,12 @@ def _judged_probe(
         for api, finding in problems
     ]
     judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})
-    reasons = [] if findings else list(_proven(proven))
-    return judged.model_copy(update={"failing": tuple(sorted(failing)), "reasons": tuple(reasons)})
+    changes = {
+        "failing": tuple(sorted(failing)),
+        "modes": tuple(sorted(modes)),
+        "reasons": () if findings else tuple(_proven(proven)),
+    }
+    return judged.model_copy(update=changes)
 
 
 def _proven(proven: Mapping[str, Sequence[Api]]) -> Iterator[Reason]:

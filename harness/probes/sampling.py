@@ -247,7 +247,7 @@ def _seed(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe(
     "sampling.seed.zero",
-    (*_SEEDED, *_ZERO),
+    (*_HOT, *_SEEDED, *_ZERO),
     apis=("chat",),
     needs="seed",
     suite="full",
@@ -257,13 +257,17 @@ def _zero(responses: ProbeResponses) -> Trials:
     """The seed 0 reproduces replies like any other seed.
 
     Code that tests whether a seed is set may take 0 for none. The replies with another seed show
-    how often the same seed gives another reply.
+    how often the same seed gives another reply, and those without a seed whether seeds matter.
     """
     served(responses, _ZERO[0], "the seed 0")
-    seeded, zero = ([_texts(responses, name) for name in each] for each in (_SEEDED, _ZERO))
+    hot, seeded, zero = (
+        [_texts(responses, name) for name in names] for names in (_HOT, _SEEDED, _ZERO)
+    )
     if _exceeds_noise(seeded):
         raise NotVerifiableError("seeds_vary")
     (odd, replies), (usual, others) = _odd(zero), _odd(seeded)
+    if fisher_exact(_odd(hot), (usual, others)) > _LUCK:
+        raise NotVerifiableError("hardly_varies")
     if fisher_exact((odd, replies), (usual, others)) > _LUCK or odd * others <= usual * replies:
         yield None
         return

@@ -133,6 +133,9 @@ class RuleResult(Record):
     counts: Mapping[str, tuple[int, int]] = Field(
         default={}, description="failures and applicable ones by condition (probe: by API)"
     )
+    modes: tuple[Mode, ...] = Field(
+        default=(), description="modes of the replies with findings, of a probe"
+    )
     repeated: tuple[int, int] = Field(
         default=(0, 0),
         description="failures and tries of the samples with a finding and several tries under one "

@@ -32,10 +32,11 @@ _STRUCTURE = frozenset({"schema", "stream", "finish", "errors"})
 """Families of checks that show directly how replies are built."""
 _CONTENT, _BEHAVIOUR = 0.7, 0.4
 """Weights of other checks and of probes; checks of `_STRUCTURE` have 1."""
+_HARDLY = 0.1  # of the share of streams with a finding: other replies with it are background
 _FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
 _FEWEST_REPEATED = 3
 _REFUSED = re.compile(r"status [45]\d\d")
-_MOST_HEAVIER = 2.0
+_MOST_HEAVIER = 3.0
 """How much heavier than the direct evidence of a layer a finding may be that it explains: a defect
 in few replies does not explain one in all, nor a warning an error."""
 
@@ -45,7 +46,9 @@ class Direct(Record):
 
     rule: str
     share: float = Field(default=0.0, description="least share of replies with the finding")
+    most: float = Field(default=1.0, description="largest share of replies with the finding")
     streaming: bool | None = Field(default=None, description="whether only streams have it")
+    passed: tuple[str, ...] = Field(default=(), description="these rules passed")
     whole: bool | None = Field(
         default=None, description="whether checks have findings in non-streaming replies"
     )
@@ -61,16 +64,20 @@ class Direct(Record):
     def _from_pattern(cls, value: object) -> object:
         return {"rule": value} if isinstance(value, str) else value
 
-    def shown_by(self, result: RuleResult, found: Sequence[RuleResult]) -> bool:
+    def shown_by(
+        self, result: RuleResult, found: Sequence[RuleResult], passed: Collection[str]
+    ) -> bool:
         """Return whether a finding, among all of the run, shows the layer."""
         others = [each.check.id for each in found]
         return (
             _matches(result.check.id, [self.rule])
-            and result.failures >= self.share * result.applicable
-            and self.streaming in (None, _only_streams(result, found))
+            and self.share * result.applicable <= result.failures
+            and result.failures <= self.most * result.applicable
+            and self.streaming in (None, _only_streams(result))
             and (self.whole in (None, _in_whole_replies(found)))
             and (not self.repeated or _in_few_tries(result))
             and (self.refusals in (None, _is_refused(result)))
+            and set(self.passed) <= set(passed)
             and (not self.beside or any(_matches(each, self.beside) for each in others))
             and not any(_matches(each, self.without) for each in others)
         )
@@ -217,16 +224,17 @@ def _shown(
     layer: Layer, results: Sequence[RuleResult], found: Sequence[RuleResult]
 ) -> Collection[str]:
     """Return the failed rules that show a layer."""
-    direct = [e for e in found if any(each.shown_by(e, found) for each in layer.direct)]
+    passed = [each.check.id for each in results if each.applicable and each.status == "passed"]
+    direct = [e for e in found if any(each.shown_by(e, found, passed) for each in layer.direct)]
     patterns = [each.rule for each in layer.direct]
     probes = [
         each
         for each in results
         if each.applicable and each.check.kind == "probe" and _matches(each.check.id, patterns)
     ]
-    passed = sum(each.status == "passed" for each in probes)
     steady = any(e.check.kind == "check" or 2 * e.failures >= e.applicable for e in direct)
-    return {e.check.id for e in direct} if steady or 2 * passed <= len(probes) else set()
+    few = 2 * sum(each.status == "passed" for each in probes) <= len(probes)
+    return {e.check.id for e in direct} if steady or few else set()
 
 
 def _weight(result: RuleResult) -> float:
@@ -234,10 +242,15 @@ def _weight(result: RuleResult) -> float:
     weight = 1.0 if result.status == "failed" else _WARNING
     if result.check.kind == "probe":
         weight *= _BEHAVIOUR
-    elif result.check.family not in _STRUCTURE:
+    elif result.check.family not in _STRUCTURE or _by_counts(result):
         weight *= _CONTENT
     affected = sum(every for failures, every in result.counts.values() if failures)
     return weight * result.failures / ((affected or result.applicable) + _FEW)
+
+
+def _by_counts(result: RuleResult) -> bool:
+    """Return whether the evidence is only in token counts, which may be wrong themselves."""
+    return all(example.evidence.path == "$.usage" for example in result.examples)
 
 
 def _in_few_tries(result: RuleResult) -> bool:
@@ -252,15 +265,27 @@ def _is_refused(result: RuleResult) -> bool:
     return len(texts) == 1 and all(map(_REFUSED.match, texts))
 
 
-def _only_streams(result: RuleResult, found: Sequence[RuleResult]) -> bool:
-    """Return whether only streams have a finding."""
-    return _affected([result], 1, found) == ["streaming"]
+def _only_streams(result: RuleResult) -> bool:
+    """Return whether streams have a finding, and other replies hardly ever; not by chance."""
+    failed, judged = Counter[str](), Counter[str]()
+    for name, (failures, every) in result.counts.items():
+        failed[name.rpartition(" ")[2]] += failures
+        judged[name.rpartition(" ")[2]] += every
+    if result.check.kind == "probe" and len(result.check.modes) > 1:
+        return result.modes == ("streaming",) and 0.5**result.failures <= _CHANCE
+    whole, streams = failed["non-streaming"], failed["streaming"]
+    rare = whole * judged["streaming"] <= _HARDLY * streams * judged["non-streaming"]
+    share = judged["streaming"] / max(1, judged.total())
+    return bool(streams) and rare and share < 1 and share**streams <= _CHANCE
 
 
 def _in_whole_replies(found: Sequence[RuleResult]) -> bool:
     """Return whether a check has a finding in replies that are not streams."""
-    counts = [count for each in found for count in each.counts.items()]
-    return any(failures and name.endswith("non-streaming") for name, (failures, _) in counts)
+    return any(
+        any(failures and name.endswith("non-streaming") for name, (failures, _) in e.counts.items())
+        and not _only_streams(e)
+        for e in found
+    )
 
 
 def _affected(results: Sequence[RuleResult], part: int, run: Sequence[RuleResult]) -> list[str]:

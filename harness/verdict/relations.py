@@ -82,7 +82,7 @@ def _voided(
 ) -> RuleResult:
     paths = {example.evidence.path for example in result.examples}
     for relation in rule.related(VoidIf):
-        if result.status in _FOUND and paths == {relation.path}:
+        if result.status in _FOUND and paths == {relation.path} and relation.rule != rule.id:
             other = others.get(relation.rule)
             shown = other is not None and other.status in _FOUND
             if shown if relation.when is None else relation.when(scores):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import astuple, replace
+from functools import partial
 from itertools import product, starmap
 
 import openai_harmony as oh
@@ -32,6 +33,8 @@ from harness.probes.rendering import (
 from harness.probes.rule_results import probe_results
 from harness.records.analysis import RuleResult
 from harness.records.conditions import Api
+from harness.records.runs import Thresholds
+from harness.verdict.relations import related
 
 Count = Callable[[Prompt], int | None]
 _SYSTEM_MESSAGE = 1_000
@@ -248,8 +251,6 @@ def test_a_preamble_next_to_cot_is_judged_separately() -> None:
     results = judged(without_preamble)
     failed = {name: each for name, each in results.items() if each.status == "failed"}
     assert list(failed) == ["prompt.cot.kept.beside_text"]
-    (example,) = failed["prompt.cot.kept.beside_text"].examples
-    assert "as if text between CoT and a tool call is missing" in example.evidence.got
 
 
 def test_words_that_are_split_at_combining_marks_are_named() -> None:
@@ -295,13 +296,42 @@ def test_a_developer_message_of_its_own_beside_tools_is_detected() -> None:
     assert failed == {"prompt.tool.with_developer"}
 
 
-def test_parts_that_become_messages_are_named() -> None:
+def test_a_mistake_that_fits_one_prompt_is_not_named() -> None:
     def split(prompt: Prompt) -> int:
         """gpt_oss.responses_api 0.0.9."""
         return healthy(prompt) + 4 * (prompt is PROMPTS["parts"])
 
     (example,) = judged(split)["prompt.parts"].examples
-    assert "as if every part of a text is a message" in example.evidence.got
+    assert "as if" not in example.evidence.got
+
+
+def test_instructions_that_are_there_twice_are_named() -> None:
+    def doubled(prompt: Prompt) -> int:
+        return healthy(replace(prompt, turns=(*filter(instructs, prompt.turns), *prompt.turns)))
+
+    for name in ("prompt.system", "prompt.exact.system"):
+        (example,) = judged(doubled)[name].examples
+        assert "as if instructions are there twice" in example.evidence.got
+
+
+@pytest.mark.parametrize("scale", [0.75, 1.3, 4.2])
+def test_prompts_that_are_counted_in_proportion_are_one_finding(scale: float) -> None:
+    results = judged(lambda prompt: round(healthy(prompt) * scale))
+    assert results["prompt.scale"].status == "failed"
+    assert f"{scale:.2f} tokens" in results["prompt.scale"].examples[0].evidence.got
+    left = related(results.values(), [], Thresholds())
+    assert [each.check.id for each in left if each.status in ("failed", "warned")] == [
+        "prompt.scale"
+    ]
+
+
+@pytest.mark.parametrize("how", RENDERINGS[::37])
+def test_healthy_renderings_count_in_tokens(how: Rendering) -> None:
+    assert judged(partial(healthy, how=how))["prompt.scale"].status == "passed"
+
+
+def test_prompts_that_are_cut_do_not_change_the_scale() -> None:
+    assert judged(lambda prompt: min(healthy(prompt), 1500))["prompt.scale"].status == "passed"
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,10 @@ OTHERS = (
      "chat.schema:0.9 reply.unreadable:0.4 sampling.n tools.choice.none tools.loop.goes_on",
      "reply format"),
     ("reasoning items follow their calls", "responses.item.order:0.5:w", "reply format"),
-    ("a warning beside an unexplained error", "numerics.greedy:1 chat.stream.role:1:w", None),
+    ("the text is changed, and its logprobs are the reference's", "numerics.greedy",
+     "conversion of the reply"),
+    ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w", "usage"),
+    ("a warning beside an unexplained error", "options.precedence chat.stream.role:1:w", None),
     ("whole replies lose text, so the modes differ",
      "parity.text usage.output.lost:0.5", "conversion of the reply"),
     ("only the modes differ", "parity.text", "streaming"),
@@ -143,6 +146,7 @@ def result(
         applicable=sum(every for _, every in counts.values()),
         failures=failed,
         counts=counts,
+        modes=modes if about.kind == "probe" else (),
         repeated=(failed, failed * (3 if repeated else 1)),
         examples=(finding, finding) if share else (),
     )
@@ -197,9 +201,9 @@ def test_independent_defects_are_separate_causes_errors_first():
 
 
 def test_the_worst_finding_without_a_cause_is_named():
-    found = diagnose(run("numerics.greedy structured.asked:0.6"))
+    found = diagnose(run("options.precedence structured.asked:0.6"))
     assert [each.layer for each in found.causes] == ["structured output"]
-    assert found.worst_unexplained == "numerics.greedy"
+    assert found.worst_unexplained == "options.precedence"
     assert diagnose(run("structured.asked")).worst_unexplained is None
 
 
