@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from harness.records.figures import ExchangeCounts
 from harness.records.runs import Thresholds
 from harness.statistics.two_rates import (
     above,
@@ -32,8 +33,10 @@ from harness.statistics.two_rates import (
     spread_failures,
 )
 from harness.text import percentage
+from harness.verdict.gate import server_errors
 from harness.verdict.reference_rate import DEFAULT_REFERENCE
 
+REQUESTS, BURST = (720, 1_700), 5  # requests of the suites tools and standard
 CASES, APIS, MODES, BETWEEN = 36, 2, 2, 0.3
 LOWER = Thresholds().lower_rate
 TESTS = APIS + APIS * MODES + 1
@@ -213,6 +216,29 @@ def guide_table() -> Iterator[str]:
         yield f"| {percentage(rate)} | {cells} |"
 
 
+def server_error_table(runs: int, rng: np.random.Generator) -> Iterator[str]:
+    """Runs that fail because too many requests succeeded only after a failure of the server.
+
+    In a burst, five requests in a row fail; a request fails with the stated probability.
+    """
+    yield "| share of requests | " + " | ".join(f"{n:,} requests" for n in REQUESTS) + " |"
+    yield "| ---: |" + " ---: |" * len(REQUESTS)
+    for share in (0.005, 0.01, 0.02, 0.03, 0.05, 0.1):
+        for burst in (1, BURST):
+            rates = [
+                np.mean(
+                    [
+                        any(server_errors(counts, Thresholds()))
+                        for failed in rng.binomial(served // burst, share, runs) * burst
+                        for counts in [ExchangeCounts(served=served, after_failures=int(failed))]
+                    ]
+                )
+                for served in REQUESTS
+            ]
+            name = percentage(share) + (f", in bursts of {burst}" if burst > 1 else "")
+            yield f"| {name} | " + " | ".join(percentage(float(rate)) for rate in rates) + " |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Simulated error rates of the gate.")
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs per figure")
@@ -223,6 +249,7 @@ def main() -> None:
         ("passes / fails", error_table(options.runs, rng)),
         ("special runs", special_table(options.runs, rng)),
         ("the guide's rule fails", guide_table()),
+        ("failures before a success", server_error_table(options.runs, rng)),
     ):
         print(f"\n{title}\n")
         for row in rows:

@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +36,7 @@ from harness.providers.entries import (
 )
 from harness.providers.yaml_files import entry_text, with_entry
 from harness.records.conditions import BOTH_APIS, Api
-from harness.run.preflight import listed_models, preflight, supported_apis
+from harness.run.preflight import ModelList, listed_models, preflight, supported_apis
 from harness.run.run_log import replacing
 
 MODELS_SHOWN = 8
@@ -120,7 +120,7 @@ def _with_model_and_apis(
     models = None if offline else _listed_models(asked)
     asked = changed(asked, model=model or _model(models))
     if apis is None:
-        found = () if models is None else _supported_apis(asked, models)
+        found = () if models is None else _supported_apis(asked, models.ids or [])
         apis = found or BOTH_APIS
         if _interactive():
             apis = parse_apis(_ask("APIs", parse_apis, default=",".join(apis)))
@@ -132,10 +132,10 @@ def _with_model_and_apis(
     return changed(entry, model=asked.model, apis=apis)
 
 
-def _listed_models(provider: Provider) -> list[str] | None:
+def _listed_models(provider: Provider) -> ModelList | None:
     """Return the models that the provider lists; None, with a message, if it does not answer."""
     try:
-        return asyncio.run(listed_models(provider)) or []
+        return asyncio.run(listed_models(provider))
     except (ConfigurationError, ProviderUnavailableError) as error:
         say(f"{error}. The entry is written without contacting the provider.")
         return None
@@ -192,18 +192,21 @@ def _ask_address(
     return address, name, key or None
 
 
-def _model(listed: Sequence[str] | None) -> str:
+def _model(models: ModelList | None) -> str:
     """Return the only listed model, or the one that the user names; None: nothing was asked."""
+    listed = (models and models.ids) or []
     if _interactive():
-        likely = [each for each in listed or [] if "gpt-oss" in each.lower()] or list(listed or [])
+        likely = [name for name in listed if "gpt-oss" in name.lower()] or listed
         if likely:
             say(f"The provider lists {', '.join(likely)}.")
         return _ask("Model", default=likely[0] if likely else None)
-    if listed is None:
+    if models is None:
         raise ConfigurationError("Give --model.")
     if len(listed) == 1:
         return listed[0]
     shown = f"lists {', '.join(listed[:MODELS_SHOWN])}" if listed else "does not list its models"
+    if models.status not in {None, 200, 404}:
+        shown = f"answers /models with status {models.status}"
     raise ConfigurationError(f"Give --model; the provider {shown}.")
 
 

@@ -17,7 +17,7 @@ from harness.checks.check import Difference, cross_check, evidence
 from harness.checks.rules import VoidIf, WarnsInRecordings
 from harness.records.conditions import APIS, Api, Condition
 from harness.records.scores import Finding, Score
-from harness.records.traits import Cut, Edges
+from harness.records.traits import Cut, Edges, Sent
 from harness.text import shared_beginning
 
 _CONTINUES = re.compile(r"[a-z.,;:!?]")
@@ -124,6 +124,28 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
             message = f"The reply was truncated below the limit of its request; {where}."
             expected, got = f"up to {cut.limit} tokens", f"{cut.output}, after {cut.input}"
             yield message, evidence(each.record, "$.usage", expected, got, cut.exchange)
+
+
+def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
+    """A request that is served is always served, whatever it requests.
+
+    What a provider lacks, it lacks always. If it refuses some of several equal requests, the text
+    that the model generated, or one of several replicas, is the reason. A refusal that violates
+    `request.refused` is reported there.
+    """
+    tries: dict[str, list[tuple[Score, Sent]]] = defaultdict(list)
+    for each in examined:
+        for sent in each.traits.sent:
+            tries[sent.request].append((each, sent))
+    for group in tries.values():
+        served = sum(not sent.refusal for _, sent in group)
+        for each, sent in group if served else ():
+            known = any(finding.id == "request.refused" for finding in each.findings)
+            if sent.refusal and not known:
+                times = f"{served} of {len(group)} times"
+                message = f"The provider refused a request that it served {times}."
+                expected = "a reply, as to the same request before or after"
+                yield message, evidence(each.record, "$", expected, sent.refusal, sent.exchange)
 
 
 _FEW_DIGITS = 7
@@ -257,6 +279,13 @@ PROMPT_TOKENS_VARY = VoidIf(
 
 
 CROSS_CHECKS = (
+    cross_check(
+        "request.refused.partly",
+        "errors",
+        lambda each: bool(each.traits.sent),
+        _partly_refused,
+        "error",
+    ),
     cross_check(
         "reply.id.shared",
         "schema",

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from harness.api.fields import objects
 from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange
+from harness.api.statuses import GATEWAY, meaning
 from harness.checks.check import Family
 from harness.checks.rules import GUIDE, Problem
 from harness.checks.subjects import delivered, exchanges
@@ -19,7 +20,6 @@ from harness.records.conditions import APIS, EFFORTS
 
 family = Family("errors", GUIDE)
 
-_INTERNAL_ERROR = 500
 # Error messages of the harmony parser and of servers built on it, whatever the status.
 _PARSER_ERROR = re.compile(
     r"unexpected tokens? .{0,40}(?:message header|start token)|HarmonyError|harmony pars"
@@ -30,7 +30,6 @@ _STACK_TRACE = re.compile(
     r"Traceback \(most recent call last\)|File \\?\"[^\"\n]{1,200}\", line \d+"
     r"|goroutine \d+ \[|at [\w.$<>]+\([\w.]+:\d+\)|panicked at "
 )
-_REJECTED = frozenset({400, 404, 405, 415, 422, 501})
 _TOO_LONG = re.compile(
     r"context[_ ](?:length|window|size|limit)|maximum (?:context|prompt|input)"
     r"|too many (?:input )?tokens"
@@ -53,7 +52,7 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     contain tool results or CoT.
     """
     response = exchange.recorded.response
-    if response is not None and response.status in _REJECTED:
+    if response is not None and meaning(response) == "refusal":
         body = response.body or ""
         if _TOO_LONG.search(body) and _is_long(exchange.request):
             return
@@ -72,10 +71,10 @@ def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
     The usual cause is a harmony parser that fails on some generated text.
     """
     response = exchange.recorded.response
-    if response is None or response.status < _INTERNAL_ERROR:
+    if response is None or meaning(response) != "server_error":
         return
     body = response.body or ""
-    if response.status == _INTERNAL_ERROR or _PARSER_ERROR.search(body):
+    if response.status not in GATEWAY or _PARSER_ERROR.search(body):
         got = f"status {response.status}: {body}"
         yield Problem(exchange, "The server failed on a valid request.", "a reply", got)
 
@@ -97,16 +96,18 @@ def _internals(exchange: ParsedExchange) -> Iterator[Problem]:
 
 @family.check("request.server_error", delivered, severity="warning")
 def _server_error(exchange: ParsedExchange) -> Iterator[Problem]:
-    """Requests succeed without a retry after status 500.
+    """Requests succeed without a retry after a 5xx status or a cut connection.
 
     Clients that do not retry lose the reply. The cause may be a transient failure, or a harmony
-    parser that fails on some generated text.
+    parser that fails on some generated text. The gate limits the share of such requests
+    (`max_server_errors`); an overload (429, 503) does not count.
     """
-    failed = sum(retry.status == _INTERNAL_ERROR for retry in exchange.recorded.retries)
+    failed = [retry for retry in exchange.recorded.retries if retry.server_failed]
     if failed:
-        message = "The request succeeded only after status 500 and a retry."
-        got = f"{failed} times status 500 before the reply"
-        yield Problem(exchange, message, "no status 500", got)
+        what = "a cut connection" if failed[0].status is None else f"status {failed[0].status}"
+        message = f"The request succeeded only after {what} and a retry."
+        got = f"{len(failed)} failures of the server before the reply"
+        yield Problem(exchange, message, "a reply to the first request", got)
 
 
 def _has_foreign_cot(exchange: ParsedExchange) -> bool:

@@ -108,11 +108,11 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream is sent to its end.
 
     A connection may break occasionally; more often the server failed during generation. No other
-    check judges what arrived before.
+    check judges what arrived before. A stream that the client left at a time limit is a timeout.
     """
     response, failure = exchange.recorded.response, exchange.recorded.failure
-    cut = failure is not None and failure.kind == "cut"
-    if response is not None and (cut or not response.complete):
+    left = failure is not None and failure.kind == "timeout"
+    if response is not None and not (response.complete or left):
         message = "The stream broke off before its end."
         last = exchange.events[-1].text if exchange.events else "no event"
         yield Problem(exchange, message, "the rest of the stream", last)

@@ -11,12 +11,13 @@ import orjson
 
 from harness.api.fields import json_object
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.statuses import meaning
 from harness.checks.continued import SHORTEST_SHARED
 from harness.checks.foreign import CODE_WORD
 from harness.checks.json_text import strings
 from harness.checks.ledger import accounted, token_count
 from harness.checks.prompt_texts import user_texts
-from harness.records.traits import Cut, Edges, LastAnswer, MadeCall, Traits
+from harness.records.traits import Cut, Edges, LastAnswer, MadeCall, Sent, Traits
 
 _LONGEST_CONVERSATION = 20_000
 _LONGEST_EDGE = 40
@@ -76,6 +77,7 @@ def traits(
     answer = replies[0].text if unique and len(replies) == 1 else ""
     return replace(
         basic_traits(parsed),
+        sent=() if parsed.rollout.recording else tuple(_requests(parsed)),
         ledgers=tuple(each.ledger for each in accounted(parsed)) if counted else (),
         cuts=tuple(_cuts(parsed)),
         edges=tuple(_edges(parsed)),
@@ -92,6 +94,16 @@ def traits(
         replicas=tuple(dict.fromkeys(_replicas(parsed))),
         models=frozenset(_models(parsed)),
     )
+
+
+def _requests(parsed: ParsedRollout) -> Iterator[Sent]:
+    for index, exchange in enumerate(parsed.exchanges):
+        request, response = exchange.recorded.request, exchange.recorded.response
+        said = meaning(response) if response is not None else "server_error"
+        if said in (None, "refusal") and response is not None and request.body is not None:
+            body = orjson.dumps([request.url, request.body], option=orjson.OPT_SORT_KEYS)
+            refusal = f"status {response.status}: {response.body or ''}" if said else ""
+            yield Sent(index, blake2b(body, digest_size=12).hexdigest(), refusal)
 
 
 def _is_from(answer: str, sent: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from harness.api.fields import objects
 from harness.api.items import Reply, Settings
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.statuses import TIMEOUTS, overloaded
 from harness.checks.rules import OnceWith, Problem, Relation, Rule, description
 from harness.golden.content import Golden
 from harness.records.conditions import BOTH_APIS, Api, Mode
@@ -30,12 +31,10 @@ Of the recorded replies of gpt-oss to short requests, a few are longer; `MORE_TO
 """
 PUZZLE_TOKENS = 2048  # output tokens of the reply to a puzzle, whose CoT is long
 MORE_TOKENS = 4096  # output tokens of the repetition of a reply that `REPLY_TOKENS` cut
-_NOT_ADMITTED = frozenset({402, 408, 425, 429, 529})
-"""Statuses that say nothing about the request: no credit left, too slow, too many requests."""
 _TOO_MANY = frozenset({"429", "rate_limit_exceeded", "rate_limit_error", "too_many_requests"})
 """The code or type of the same error in a response with another status: gateways report the rate
 limit of an upstream provider in a 200, and OpenAI's API in `response.failed`."""
-_GATEWAY_TIMEOUTS = frozenset({504, 522, 524})
+_UNAVAILABLE = 503  # may be the server's answer to just this request, such as a long prompt
 _CUT = "cut"
 EQUAL_REFUSALS = OnceWith("request.refused", fewest=4)
 NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
@@ -89,11 +88,11 @@ class ProbeRequest(Sample):
             return self._reason("not_sent")
         last = rollout.exchanges[-1]
         failure = last.recorded.failure
-        if last.status in _NOT_ADMITTED:
+        if overloaded(last.recorded) and last.status != _UNAVAILABLE:
             return self._reason("not_admitted", status=last.status or 0)
         if last.reply is None and _is_rate_limited(last):
             return self._reason("rate_limited", status=last.status or 0)
-        if last.status in _GATEWAY_TIMEOUTS or (failure and failure.kind == "timeout"):
+        if last.status in TIMEOUTS or (failure and failure.kind == "timeout"):
             return self._reason("timed_out")
         if failure and failure.kind == "connect":
             return self._reason("not_reached")

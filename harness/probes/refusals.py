@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.statuses import meaning
 from harness.checks.rules import Problem
 from harness.probes.probe import NotVerifiableError, ProbeResponses, TrialResult
 
@@ -14,7 +15,6 @@ T = TypeVar("T")
 MAY_BE_REFUSED = frozenset({"request.refused"})
 """What a request provokes that a provider may refuse: its refusal violates no check."""
 _REFUSED = range(400, 500)
-_NOT_IMPLEMENTED = 501
 
 
 def required(found: Iterable[T], code: str, **values: str | float) -> Sequence[T]:
@@ -31,8 +31,9 @@ def refused(rollout: ParsedRollout) -> bool:
 
 
 def declined(rollout: ParsedRollout) -> bool:
-    """Whether the provider refused an optional feature: with a 4xx status, or with 501."""
-    return refused(rollout) or rollout.exchanges[-1].status == _NOT_IMPLEMENTED
+    """Whether the provider refused an optional feature (see `harness.api.statuses`)."""
+    response = rollout.exchanges[-1].recorded.response
+    return response is not None and meaning(response) == "refusal"
 
 
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:

@@ -137,7 +137,8 @@ class Launch(Entry):
 class Provider(Entry):
     """One provider.
 
-    `timeout` is in seconds and covers a complete request; `rpm` and `tpm` are per minute.
+    `timeout` is in seconds and covers a complete request, `idle_timeout` the time between two parts
+    of a response; `rpm` and `tpm` are per minute.
     `max_tokens` limits the output of each reply unless `--max-tokens` does.
     `limitations` lists features that the provider is known not to support: reports mention them,
     but these are not failures. A header value may contain `${NAME}` for an environment variable.
@@ -151,6 +152,7 @@ class Provider(Entry):
     extra_body: Annotated[dict[str, Any], AfterValidator(_json)] = Field(default_factory=dict)
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     timeout: float = Field(default=600, gt=0)
+    idle_timeout: float = Field(default=300, gt=0)
     max_tokens: int | None = Field(default=None, ge=1)
     concurrency: int = Field(default=8, ge=1)
     rpm: int | None = Field(default=None, ge=1)

@@ -51,6 +51,7 @@ class GateEntry(Entry):
     """
 
     max_invalid: int | None = Field(default=None, ge=0)
+    max_server_errors: float | None = Field(default=None, ge=0, lt=1)
     rule: GateRule | None = None
     reference: Annotated[float, Field(gt=0, lt=1)] | str | None = None
     lower_rate: float | None = Field(default=None, ge=0.001, lt=1)

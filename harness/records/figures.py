@@ -53,6 +53,8 @@ class ExchangeCounts(Record):
 
     rollouts: int = Field(default=0, description="records in the log")
     total: int = 0
+    served: int = Field(default=0, description="those with a complete 2xx response")
+    after_failures: int = Field(default=0, description="served after a 5xx status or a cut")
     seconds: float = Field(default=0.0, description="from the first start to the last end")
     errors: Mapping[str, int] = Field(default={}, description="failures, most frequent first")
     retries: Mapping[str, int] = Field(default={}, description="causes, most frequent first")

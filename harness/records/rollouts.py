@@ -65,12 +65,24 @@ class TransportFailure(Record):
     message: str
 
 
+_OVERLOAD = frozenset({429, 503, 529})  # of retries that were recorded without `overloaded`
+
+
 class Retry(Record):
-    """A request that failed temporarily, and the wait before the next one."""
+    """A request that failed temporarily, and the wait in seconds before the next one."""
 
     status: int | None = None
     failure: TransportFailure | None = None
+    overloaded: bool = False
     waited: float
+
+    @property
+    def server_failed(self) -> bool:
+        """Whether the server failed: 5xx without an overload, or a cut before the response."""
+        if self.failure is not None:
+            return self.failure.kind == "cut"
+        busy = self.overloaded or self.status in _OVERLOAD
+        return self.status is not None and self.status >= 500 and not busy
 
 
 class Exchange(Record):

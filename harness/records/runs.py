@@ -55,16 +55,18 @@ GateRule = Literal["success_rate", "guide"]
 class Thresholds(Record):
     """The gate: what a run must reach; docs/gate.md explains it.
 
-    `reference` and `lower_rate` are the success rates of the rule `success_rate`. Without a stated
-    `reference`, it follows from `reference_cases`: the passes and tries of each case in a reference
-    run. `min_pass_at_k` and `min_pass_hat_k` belong to the rule `guide`; they must be exceeded, not
-    just met; 1.0 means every time. `may_warn` and `must_pass` name checks and probes by id, by a
-    prefix of an id, or by family (see `harness.verdict.requirements`). `suite` is the
+    `max_server_errors` is the largest share of requests that may succeed only after the server
+    failed. `reference` and `lower_rate` are the success rates of the rule `success_rate`. Without a
+    stated `reference`, it follows from `reference_cases`: the passes and tries of each case in a
+    reference run. `min_pass_at_k` and `min_pass_hat_k` belong to the rule `guide`; they must be
+    exceeded, not just met; 1.0 means every time. `may_warn` and `must_pass` name checks and probes
+    by id, by a prefix of an id, or by family (see `harness.verdict.requirements`). `suite` is the
     smallest suite that is accepted. `origins` has the source of each setting that is not the
     default.
     """
 
     max_invalid: int = 0
+    max_server_errors: float = 0.02
     rule: GateRule | None = Field(
         default=None, description="guide if one of its settings is stated, otherwise success_rate"
     )

@@ -106,6 +106,15 @@ class MadeCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that was served or refused."""
+
+    exchange: int  # index of the exchange in its rollout
+    request: str  # a hash of path and body
+    refusal: str  # the status and body of the refusal; empty if it was served
+
+
+@dataclass(frozen=True, slots=True)
 class UserTexts:
     """The tokens of the user's texts in a request, and a hash of everything else."""
 
@@ -125,6 +134,7 @@ class Traits:
     """Prompt tokens of the first request. None with built-in tools, where the reported count is the
     sum over several prompts."""
     host: str = ""  # the host of the first request
+    sent: tuple[Sent, ...] = ()  # its requests; empty in recorded traffic
     ledgers: tuple[Ledger, ...] = ()
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     edges: tuple[Edges, ...] = ()  # where its first texts begin and end

@@ -18,10 +18,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from harness.api.statuses import GATEWAY, overloaded
 from harness.errors import StoppedAnsweringError
 from harness.records.rollouts import Exchange, Key
 from harness.transport.interface import Payload, Transport
-from harness.transport.pacing import OVERLOAD_STATUSES, overloaded
 from harness.transport.retry import trouble_of
 
 FEWEST_TRIES = 3
@@ -29,7 +29,6 @@ SILENCE = 15.0
 OVERLOAD = 90.0
 CONFIRMING_TRIES = 3
 PAUSE = 1.0  # seconds between these tries
-GATEWAY_STATUSES = frozenset({502, 504, 520, 521, 522, 524})
 
 SmallestRequest = Callable[[], Awaitable[Exchange]]
 """Sends the smallest request once, with a short timeout."""
@@ -44,7 +43,7 @@ def unanswered(exchange: Exchange) -> bool:
 def without_reply(exchange: Exchange) -> bool:
     """Return whether an exchange says nothing about the model; a 500 may come from a parser."""
     response = exchange.response
-    silent = response is None or response.status in OVERLOAD_STATUSES | GATEWAY_STATUSES
+    silent = response is None or overloaded(exchange) or response.status in GATEWAY
     return silent and unanswered(exchange)
 
 

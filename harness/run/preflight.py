@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.api import DIALECTS
 from harness.api.chat import REASONING_FIELDS
@@ -39,7 +39,7 @@ async def preflight(provider: Provider, apis: Sequence[Api], say: Say = lambda _
     sentence about each retry. Returns the number of requests, without retries. Raises
     ConfigurationError if an environment variable is not set, and ProviderUnavailableError.
     """
-    models = await listed_models(provider, say)
+    models = (await listed_models(provider, say)).ids
     for api in apis:
         require_usable(provider, api, await smallest_request(provider, api, say), models)
     return 1 + len(apis)
@@ -67,36 +67,44 @@ async def supported_apis(
     return tuple(apis), refusals
 
 
-async def listed_models(provider: Provider, say: Say = lambda _: None) -> list[str] | None:
-    """Return the ids of the provider's models, None without a list; raises as `request`."""
+class ModelList(NamedTuple):
+    """The ids of a provider's models, None without a list, and the status of the response."""
+
+    ids: list[str] | None = None
+    status: int | None = None
+
+
+async def listed_models(provider: Provider, say: Say = lambda _: None) -> ModelList:
+    """Return the provider's models; raises as `request`."""
     try:
-        answer = await request(_impatient(provider, LONGEST_LIST), "/models", say=say)
+        answer = await request(_within(provider, LONGEST_LIST), "/models", say=say)
     except NotConnectedError:
         raise
     except ProviderUnreachableError:
-        return None
+        return ModelList()
     if answer.status != 200:
-        return None
+        return ModelList(status=answer.status)
     try:
-        return [str(model["id"]) for model in (json_object(answer.text) or {})["data"]]
+        models = (json_object(answer.text) or {})["data"]
+        return ModelList([str(model["id"]) for model in models], answer.status)
     except (KeyError, TypeError):
-        return None
+        return ModelList(status=answer.status)
 
 
 async def smallest_request(provider: Provider, api: Api, say: Say = lambda _: None) -> Answer:
     """Return the answer to the shortest real request; raises the errors of `request`."""
-    return await _answer(_impatient(provider, LONGEST_WAIT), api, "Hi", FEWEST_TOKENS, say)
+    return await _answer(_within(provider, LONGEST_WAIT), api, "Hi", FEWEST_TOKENS, say)
 
 
 async def smallest_exchange(provider: Provider, api: Api) -> Exchange:
     """Return the exchange of the shortest real request, sent once."""
-    async with open_transport(_impatient(provider, LONGEST_WAIT), retries=NO_RETRIES) as transport:
+    async with open_transport(_within(provider, LONGEST_WAIT), retries=NO_RETRIES) as transport:
         return await transport.send(
             DIALECTS[api].path, _body(provider, api, "Hi", FEWEST_TOKENS, provider.extra_body)
         )
 
 
-def _impatient(provider: Provider, longest: float) -> Provider:
+def _within(provider: Provider, longest: float) -> Provider:
     return provider.model_copy(update={"timeout": min(provider.timeout, longest)})
 
 

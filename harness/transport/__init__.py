@@ -37,7 +37,9 @@ async def open_transport(
     keys = access(provider)
     allow_open_files(provider.concurrency + SPARE_FILES)
     async with open_client(provider.base_url) as client:
-        transport: Transport = HttpTransport(client, provider, keys, limits)
+        transport: Transport = HttpTransport(
+            client, provider, keys, limits or ResponseLimits(idle=provider.idle_timeout)
+        )
         if watch is not None:
             transport = watch(transport)
         if provider.rpm or provider.tpm:

@@ -162,7 +162,9 @@ class _Body(httpx2.AsyncByteStream):
         if transport is None or transport.is_closing():
             content.set_exception(ValueError(MALFORMED))
         elif self._now() - self._arrived >= self._idle:
-            content.set_exception(aiohttp.SocketTimeoutError(f"no data for {self._idle:g} s"))
+            content.set_exception(
+                aiohttp.SocketTimeoutError(f"no data for {self._idle:g} s; the client gave up")
+            )
         else:
             self._look_later()
 

@@ -30,7 +30,7 @@ class HttpTransport:
         client: httpx2.AsyncClient,
         provider: Provider,
         access: Access,
-        limits: ResponseLimits | None = None,
+        limits: ResponseLimits,
     ) -> None:
         """Send to `provider` with the headers in `access`."""
         self._client = client
@@ -38,7 +38,7 @@ class HttpTransport:
         proxy = PROXY.fullmatch(proxy_for(provider.base_url) or "")
         self._through = f" through the proxy {proxy[1]}" if proxy else ""
         self._timeout = provider.timeout
-        self._limits = limits or ResponseLimits()
+        self._limits = limits
         self._timeouts = {"connect": self._limits.connect, "read": self._limits.idle}
         self._redactor = Redactor(access.secrets | secrets_in(access.headers))
         self._headers = {

@@ -11,19 +11,13 @@ from typing import TypeAlias
 import orjson
 from anyio import CapacityLimiter
 
+from harness.api.statuses import overloaded
 from harness.providers.entries import CHARACTERS_PER_TOKEN
 from harness.records.rollouts import Exchange, Key
 from harness.transport.interface import Payload, Transport
 
 LimitChanged: TypeAlias = Callable[[int, int], None]
 """Called with the number of requests now allowed in flight and the configured maximum."""
-
-OVERLOAD_STATUSES = frozenset({429, 503, 529})
-
-
-def overloaded(exchange: Exchange) -> bool:
-    """Return whether the provider reports that it is overloaded."""
-    return exchange.response is not None and exchange.response.status in OVERLOAD_STATUSES
 
 
 class AdaptiveTransport:

@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
+from harness.api.statuses import meaning
 from harness.records.rollouts import Exchange, Key, Retry
 from harness.transport.interface import Payload, Transport
-from harness.transport.pacing import OVERLOAD_STATUSES, overloaded
 
 Trouble = Literal["overloaded", "passing", "unconnected", "broken"]
 Retrying = Callable[[Exchange, int], None]
 """Called before a retry with the failed exchange and the number of the retry."""
-TRANSIENT_STATUSES = OVERLOAD_STATUSES | {408, 409, 425, 500, 502, 504, 507, 520, 521, 522, 524}
+_CONFLICT = 409
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class RetryingTransport:
                 Retry(
                     status=response.status if response else None,
                     failure=exchange.failure,
+                    overloaded=trouble == "overloaded",
                     waited=round(waited, 3),
                 )
             )
@@ -114,12 +115,13 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
 
     "broken" is a response that ended early after a good status, or timed out.
     """
-    if overloaded(exchange):
-        return "overloaded"
     kind = None if exchange.failure is None else exchange.failure.kind
     if exchange.response is None:
         return _WITHOUT_RESPONSE.get(kind)
-    if exchange.response.status in TRANSIENT_STATUSES:
+    said = meaning(exchange.response)
+    if said == "overload":
+        return "overloaded"
+    if said == "server_error" or exchange.response.status == _CONFLICT:
         return "passing"
     return "broken" if kind in {"cut", "timeout"} else None
 

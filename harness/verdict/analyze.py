@@ -93,6 +93,7 @@ def analyze(
             + sum(result.finished for result in results if not result.is_eval),
             recorded=_recorded(info, scores),
             unscored=scored.unscored,
+            exchanges=scored.exchanges,
         ),
     )
     return Judged(analysis, scores)

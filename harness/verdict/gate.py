@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from harness.errors import EXIT_CRASH, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
-from harness.records.figures import BaselineVerdict, Decision
+from harness.records.figures import BaselineVerdict, Decision, ExchangeCounts
 from harness.records.runs import RunInfo, RunSettings, Thresholds
 from harness.run.run_folder import ERRORS_FILE
 from harness.statistics import two_rates
@@ -39,7 +39,8 @@ Up to this share, these attempts are only left out of the success rate. A networ
 now and then; the share is that of failed tool calls that is not acceptable either (`lower_rate`).
 """
 SILENCE_ERROR = 0.01
-"""Probability that a server fails that leaves just this share unanswered (exact binomial test)."""
+"""Probability that a server fails whose share is just acceptable (exact binomial test): of attempts
+without a reply, or of requests that succeeded only after a failure (`max_server_errors`)."""
 _NAMED = 2  # conditions that a sentence names individually even if all are affected
 
 
@@ -70,12 +71,13 @@ def decide(
     made: int,
     recorded: Coverage | None = None,
     unscored: Mapping[str, str] = {},
+    exchanges: ExchangeCounts | None = None,
 ) -> Verdict:
     """Return the verdict on a run.
 
     `made` counts the attempts that were made, without those of evals; `recorded` the replies of
-    imported traffic. `unscored` has the tracebacks of attempts that could not be scored, by id.
-    An internal error leaves a FAIL as it is, and rules out a PASS.
+    imported traffic; `exchanges` all requests. `unscored` has the tracebacks of attempts that could
+    not be scored, by id. An internal error leaves a FAIL as it is, and rules out a PASS.
     """
     raised = {rule.check.id: rule.traceback for rule in rules.all if rule.traceback is not None}
     internal = {**raised, **unscored}
@@ -107,7 +109,10 @@ def decide(
                 beyond_cases=rules.beyond_cases,
                 shares={each.check.id: each.share for each in rules.all},
                 invalid_by=tuple(_in_cases(rules)),
-                broken=tuple(requirements.broken(rules.all, thresholds)),
+                broken=(
+                    *requirements.broken(rules.all, thresholds),
+                    *server_errors(exchanges or ExchangeCounts(), thresholds),
+                ),
                 unverified=unverified,
             )
         )
@@ -303,6 +308,25 @@ def _invalid(
             counted = [f"All {len(results)} conditions: {invalid} invalid of {planned}"]
         failed = f" Failed checks: {first_few(by, SHOWN_RULES)}." if by else ""
         yield f"{'; '.join(counted)} attempts, {allowed}.{failed}"
+
+
+def server_errors(exchanges: ExchangeCounts, thresholds: Thresholds) -> Iterator[str]:
+    """Yield a sentence if too many requests succeeded only after the server had failed.
+
+    Retries hide these failures from the other rules, but not from clients, which retry less or not
+    at all.
+    """
+    failed, served, most = (
+        exchanges.after_failures,
+        exchanges.served,
+        thresholds.max_server_errors,
+    )
+    if failed and two_rates.chance_of_failures(failed, served, 1 - most) <= SILENCE_ERROR:
+        yield (
+            f"{failed} of {served} requests ({percentage(failed / served)}) succeeded only after "
+            "the server had answered with a 5xx status or closed the connection; at most "
+            f"{percentage(most)} is acceptable{thresholds.where('max_server_errors')}."
+        )
 
 
 def _too_silent(results: Sequence[TaskResult]) -> Iterator[str]:

@@ -287,7 +287,7 @@ class ExchangeCounter:
     """Counts the exchanges of rollouts, and keeps when they ended."""
 
     def __init__(self) -> None:
-        self._rollouts = 0
+        self._rollouts = self._served = self._after_failures = 0
         self._first = float("inf")
         self._errors, self._retries = Counter[str](), Counter[str]()
         self._ended, self._failed, self._retried = (array("d") for _ in range(3))
@@ -308,6 +308,9 @@ class ExchangeCounter:
                 status = None if response is None else response.status
                 self._errors[_cause(status, failure)] += 1
                 self._failed.append(ended)
+            else:
+                self._served += 1
+                self._after_failures += any(retry.server_failed for retry in each.retries)
             self._retries.update(_cause(retry.status, retry.failure) for retry in each.retries)
             self._retried.extend([ended] * len(each.retries))
 
@@ -317,6 +320,8 @@ class ExchangeCounter:
         return ExchangeCounts(
             rollouts=self._rollouts,
             total=len(self._ended),
+            served=self._served,
+            after_failures=self._after_failures,
             seconds=seconds,
             errors=dict(self._errors.most_common()),
             retries=dict(self._retries.most_common()),

@@ -274,6 +274,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("ended_by_failure", r"The run ended as soon as it had failed"),
     ("too_many_invalid", rf".+: {_NUMBER} invalid of"),
     ("too_silent", r"Attempts got no reply: (?P<shares>.*\d+ of \d+); at most"),
+    ("hidden_failures", r"(?P<failed>\d+) of (?P<served>\d+) requests .* succeeded only after"),
     ("too_little_judged", r"(?P<missing>\d+) of (?P<planned>\d+) .+ could not be judged"),
     ("recording_too_short", r"(?P<judged>\d+) of the recorded replies were judged"),
     ("rules_failed", r"(?P<count>\d+) (?P<kind>checks|probes) failed"),

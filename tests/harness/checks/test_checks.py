@@ -211,7 +211,7 @@ def test_a_rejected_request_is_reported(api):
     (finding,) = found([CALL, refused], api=api)
     assert (finding.id, finding.evidence.exchange) == ("request.refused", 1)
     assert "no CoT, please" in finding.evidence.got
-    for status in (401, 429, 503):
+    for status in (429, 503):
         assert found([json_response({}, status=status)], api=api) == ()
     assert ids(found([json_response({}, status=500)], api=api)) == {"request.failed"}
 

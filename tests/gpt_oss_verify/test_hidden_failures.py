@@ -1,0 +1,119 @@
+"""What retries and statuses hide, against servers over real sockets: verdicts and sentences."""
+
+import json
+import random
+from collections import Counter
+
+import mock_provider as mock
+import pytest
+from background import in_background
+from healthy import provider_of
+from mock_provider import MockProvider, hang_up, status
+from replies import MODEL
+
+from gpt_oss_verify.app import run
+from harness.transport import RetryPolicy
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+GOOD = provider_of()
+TOOLS = ("--suite", "tools", "-n", "36", "-k", "5", "--json")
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.002)
+
+
+def analysis_of(tmp_path, handler, *plan):
+    """The exit code of a run, its analysis, and the number of POSTs."""
+    with in_background(MockProvider(always=handler)) as server:
+        code = run(["--base-url", server.base_url, "--model", MODEL, *plan])
+    (folder,) = (tmp_path / "runs").iterdir()
+    return code, json.loads((folder / "analysis.json").read_text()), len(server.posts)
+
+
+def every(count, failing, healthy=GOOD):
+    """Answer each request number `count` with `failing`, and all others well."""
+    made = 0
+
+    async def handle(request, writer):
+        nonlocal made
+        made += 1
+        await (healthy if made % count else failing)(request, writer)
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("failing", "count", "code"),
+    [
+        (status(500), 50, 0),
+        (status(500), 20, 1),
+        (status(500), 10, 1),
+        (hang_up, 10, 1),
+        (status(503, Retry_After="0"), 10, 0),
+        (status(413, "Request too large: tokens per minute (TPM): limit 8000"), 10, 0),
+        (status(425), 10, 0),
+        (status(529), 10, 0),
+    ],
+)
+def test_failures_before_a_success_fail_the_run_and_overloads_do_not(
+    failing, count, code, tmp_path
+):
+    got, analysis, posts = analysis_of(tmp_path, every(count, failing), *TOOLS)
+    reasons = " ".join(analysis["verdict"]["reasons"])
+    assert got == code, reasons
+    said = "succeeded only after the server had answered with a 5xx status or closed the connection"
+    assert (said in reasons) == (code == 1)
+    assert ("at most 2.0% is acceptable" in reasons) == (code == 1)
+    assert posts > 700
+    assert all(result["invalid"] == 0 for result in analysis["results"])
+
+
+def test_the_gate_sets_the_limit(tmp_path):
+    (tmp_path / "gate.yaml").write_text("max_server_errors: 0.2\n", encoding="utf-8")
+    assert analysis_of(tmp_path, every(10, status(500)), *TOOLS, "--gate", "gate.yaml")[0] == 0
+
+
+def refusing(share):
+    """Refuse a share of the requests with a format, and answer the others in that format."""
+    drawn = random.Random(5)
+    refusal = status(400, "Tool choice is none, but model called a tool")
+
+    async def handle(request, writer):
+        formatted = "response_format" in request.body or "text" in request.body
+        await (refusal if formatted and drawn.random() < share else GOOD)(request, writer)
+
+    return handle
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.0, False), (0.2, True), (0.6, True), (1.0, False)])
+def test_a_request_that_is_both_served_and_refused_is_an_error(share, found, tmp_path):
+    plan = ("--only", "structured", "--json")
+    _, analysis, _ = analysis_of(tmp_path, refusing(share), *plan)
+    (rule,) = (
+        rule for rule in analysis["checks"] if rule["check"]["id"] == "request.refused.partly"
+    )
+    assert (rule["status"] == "failed") == found
+    if found:
+        shown = rule["examples"][0]
+        assert "refused a request that it served" in shown["message"]
+        assert "model called a tool" in shown["evidence"]["got"]
+
+
+def test_a_silent_stream_is_a_timeout_that_the_client_ended(tmp_path):
+    silent = mock.stream([b'data: {"a": 1}\n\n', b"data: [DONE]\n\n"], pause=60)
+    entry = "providers: {slow: {base_url: '%s', model: '%s', apis: [chat], idle_timeout: 0.2}}\n"
+    with in_background(MockProvider(always=every(12, silent))) as server:
+        (tmp_path / "providers.yaml").write_text(entry % (server.base_url, MODEL))
+        run(["-p", "slow", "--suite", "tools", "-n", "6", "-k", "4", "-s", "--json"])
+    (folder,) = (tmp_path / "runs").iterdir()
+    analysis = json.loads((folder / "analysis.json").read_text())
+    outcomes = sum((Counter(each["outcomes"]) for each in analysis["results"]), Counter())
+    assert outcomes["timeout"] > 0
+    assert outcomes["invalid_response"] == 0
+    records = (folder / "rollouts.jsonl").read_text()
+    assert "no data for 0.2 s; the client gave up" in records
+    assert not any(
+        each["check"]["id"] == "stream.cut" and each["failures"] for each in analysis["checks"]
+    )

@@ -1,0 +1,55 @@
+"""Every status outside 2xx of a valid request is an overload, a refusal or a server error."""
+
+import pytest
+from healthy import exchange, json_response, rollout
+
+from harness.api.parsed_rollout import parse_rollout
+from harness.api.statuses import meaning
+from harness.checks import examine
+from harness.run.outage import without_reply
+from harness.transport.retry import trouble_of
+
+LIMITS = (
+    {"error": {"message": "Rate limit reached for gpt-oss-120b", "code": "x"}},
+    {"error": {"message": "slow down", "type": "too_many_requests"}},
+    {"error": {"message": "Requested 9000", "code": "rate_limit_exceeded"}},
+    {"error": "You exceeded your current quota"},
+    {"detail": "Request too large: tokens per minute (TPM): Limit 8000"},
+    {"message": "RESOURCE_EXHAUSTED"},
+    "upstream connect error: overloaded",
+)
+REFUSALS = (
+    {"error": {"message": "max_tokens is too large: the context has 8192 tokens"}},
+    {"error": {"message": "response_format is not supported", "code": "unsupported_value"}},
+    {"detail": [{"msg": "field required", "input": "Explain rate limits and quotas to me."}]},
+)
+
+
+@pytest.mark.parametrize("status", range(300, 600))
+def test_somebody_is_responsible_for_every_status(status):
+    failed = exchange("chat", False, json_response({"error": {"message": "no"}}, status=status))
+    said = meaning(failed.response)
+    found = {finding.id for finding in examine(parse_rollout(rollout([failed])))[1]}
+    if said == "overload":
+        assert not found
+        assert trouble_of(failed) == "overloaded"
+        assert without_reply(failed)
+    elif said == "refusal":
+        assert found == {"request.refused"}
+        assert not without_reply(failed)
+    else:
+        assert said == "server_error"
+        assert status >= 500
+        assert trouble_of(failed) == "passing"
+        assert (found == {"request.failed"}) != without_reply(failed)
+
+
+@pytest.mark.parametrize("body", LIMITS)
+@pytest.mark.parametrize("status", [400, 403, 413, 498, 500])
+def test_a_body_that_names_a_limit_is_an_overload_whatever_its_status(status, body):
+    assert meaning(json_response(body, status=status)) == "overload"
+
+
+@pytest.mark.parametrize("body", REFUSALS)
+def test_a_refusal_is_not_an_overload(body):
+    assert meaning(json_response(body, status=400)) == "refusal"
