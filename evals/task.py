@@ -260,11 +260,14 @@ class EvalTask(Task):
         """Return the mean score, its comparison with the baseline, and other figures."""
         made = [score for score in planned if score.finished]
         own = self.eval_scores(condition, made)
-        counted = self._counted(own)
-        total = sum(map(len, counted))
-        tries = max(map(len, counted))
+        rounds = own.rounds if self._settings.until_decided else 0
+        counted = self._counted(own, rounds)
+        samples, tries = len(self.question_ids), rounds or self.info.tries
+        if self._sharded:  # nobody knows which attempts of a condition are in the shard
+            samples, tries = len(counted), max(map(len, counted))
+        planned_here = sum(map(len, counted)) if self._sharded else samples * tries
         outcomes = Counter[Outcome](score.outcome for score in made)
-        if missing := max(0, total - len(made)):
+        if missing := max(0, planned_here - len(made)):
             outcomes["not_run"] = missing
         openai = [score.openai_value for score in made if score.openai_value is not None]
         rubric = self._rubric(planned)
@@ -275,15 +278,15 @@ class EvalTask(Task):
         return TaskResult(
             task=self.name,
             condition=condition,
-            samples=len(counted),
+            samples=samples,
             tries=tries,
-            planned=total,
+            planned=planned_here,
             outcomes=dict(outcomes.most_common()),
-            at_k=() if rubric else tuple(curve(made, self.question_ids, counted, tries)),
+            at_k=() if rubric else tuple(curve(made, self.question_ids, counted, samples, tries)),
             score=mean_score(counted),
             grader_reads=grader_reads(made),
             programs=program_use(made),
-            openai_score=sum(openai) / max(total, len(openai)) if openai else None,
+            openai_score=sum(openai) / len(made) if openai else None,
             failures=failed_samples(
                 made, lambda score: {name: getattr(score, name) for name in _SHOWN_OF_FAILURES}
             ),
@@ -308,12 +311,10 @@ class EvalTask(Task):
             for question, tries in found.items()
         }
 
-    def _counted(self, own: EvalScores) -> Scores:
-        """Return the attempts over which the score is averaged."""
-        if self._sharded:
-            return [found for found in own.scores.values() if found] or [(0.0,)]
-        rounds = own.rounds if self._settings.until_decided else 0
-        return list(own.filled(0.0, rounds or self.info.tries).scores.values())
+    def _counted(self, own: EvalScores, rounds: int) -> Scores:
+        """Return the attempts over which the score is averaged: complete rounds, or all made."""
+        used = own.filled(0.0, rounds) if rounds else own
+        return [found for found in used.scores.values() if found] or [(0.0,)]
 
     def _rubric(self, planned: Sequence[Score]) -> RubricSummary | None:
         if not isinstance(self.test, HealthBench):
@@ -367,10 +368,10 @@ def vote(score: Score) -> str | None:
 
 
 def curve(
-    made: Sequence[Score], asked: Sequence[str], counted: Scores, tries: int
+    made: Sequence[Score], asked: Sequence[str], counted: Scores, samples: int, tries: int
 ) -> Iterator[AtK]:
     """Yield pass@k, pass^k and maj@k of the questions `asked`; nothing if tries are missing."""
-    if min(map(len, counted)) < tries:
+    if min(map(len, counted)) < tries or len(counted) < samples:
         return
     votes: dict[str, list[str | None]] = {question: [] for question in asked}
     for score in made:

@@ -184,7 +184,12 @@ def run(arguments: Sequence[str]) -> int:
     except HarnessError as error:
         if "--json" in arguments:
             run = None if error.run is None else str(error.run)
-            failed = {"error": str(error), "exit_code": error.exit_code, "run": run}
+            failed = {
+                **error.verdict,
+                "error": str(error),
+                "exit_code": error.exit_code,
+                "run": run,
+            }
             print_raw(json.dumps(failed, ensure_ascii=False, indent=2))
         return _print_error(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from evals.cost import Cost, Expectation, Part, expect
 from gpt_oss_verify.choice import budget_for, same_grader
 from gpt_oss_verify.options import DEFAULT_OUT, BudgetOptions, RunOptions
 from gpt_oss_verify.progress import display
-from gpt_oss_verify.screen import print_raw, say, show
+from gpt_oss_verify.screen import print_raw, say, show, stdout
 from harness import session
 from harness.errors import (
     ConfigurationError,
@@ -23,6 +23,7 @@ from harness.run.sampling import Observer
 from harness.tasks.plan import Plan
 from harness.tasks.suite import restored_tasks
 from harness.verdict.judge import Judge
+from reports.terminal import print_report
 from reports.text import counted, visible
 
 Sampler = Callable[[Plan, Path, Observer, Judge], None]
@@ -36,7 +37,9 @@ def carry_out(
     Raises the errors of `sample_with_progress`.
     """
     folder = run.resume or run_folder.create(run.out or DEFAULT_OUT, plan.provider.name)
-    judge = sample_with_progress(plan, folder, debug=run.debug, sample=sample or sample_here)
+    judge = sample_with_progress(
+        plan, folder, debug=run.debug, sample=sample or sample_here, as_json=run.as_json
+    )
     from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
     return judge_and_print(folder, judge=judge, as_json=run.as_json, show_questions=show_questions)
@@ -48,11 +51,17 @@ def sample_here(plan: Plan, folder: Path, observer: Observer, judge: Judge) -> N
 
 
 def sample_with_progress(
-    plan: Plan, folder: Path, *, debug: bool = False, sample: Sampler = sample_here
+    plan: Plan,
+    folder: Path,
+    *,
+    debug: bool = False,
+    sample: Sampler = sample_here,
+    as_json: bool = False,
 ) -> Judge:
     """Sample with progress on stderr, and return the judge, which has scored all attempts.
 
-    If sampling ends early, the finished attempts are judged.
+    If sampling ends early, the finished attempts are judged, and if the user stops it, the verdict
+    so far is printed.
 
     Raises ConfigurationError if a task cannot be sampled on this machine,
     ProviderUnavailableError if the provider or the grader cannot be used, and StoppedError when the
@@ -65,24 +74,27 @@ def sample_with_progress(
     except (ProviderUnavailableError, ConfigurationError) as error:
         if not plan.info.resumed and run_folder.discard_unused(folder):
             raise
-        _judge(judge)
+        from gpt_oss_verify.judge_and_report import judge_and_report
+
+        judge_and_report(folder, judge=judge)
         say(f"The finished attempts are judged in {folder}/report.md")
         if isinstance(error, StoppedAnsweringError):
             error = StoppedAnsweringError(f"{error}; continue with --resume {folder}")
         error.run = folder
         raise error from None
     except StoppedError as stop:
-        _judge(judge)
+        from gpt_oss_verify.judge_and_report import judge_and_report, say_first_finding, summary
+
+        made = judge_and_report(folder, judge=judge)
         stop = StoppedError(f"{stop} {folder}")
         stop.run = folder
+        say_first_finding(made, judge)
+        if as_json:
+            stop.verdict = summary(made.analysis, folder)
+        else:
+            print_report(made, stdout())
         raise stop from None
     return judge
-
-
-def _judge(judge: Judge) -> None:
-    from gpt_oss_verify.judge_and_report import judge_and_report
-
-    judge_and_report(judge.folder, judge=judge)
 
 
 def grade(

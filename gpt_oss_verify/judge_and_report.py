@@ -64,17 +64,22 @@ def judge_and_print(
 ) -> int:
     """Judge and report a run, print the report, and return the exit code.
 
-    A failed run that was just sampled has its first finding printed before, if it was not. Raises
-    the errors of `judge_and_report`.
+    Raises the errors of `judge_and_report`.
     """
     made = judge_and_report(folder, thresholds, changes, show_questions=show_questions, judge=judge)
-    if judge is not None and (found := judge.first_finding(made.analysis)):
-        say(found)
+    if judge is not None:
+        say_first_finding(made, judge)
     if as_json:
         print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
     else:
         print_report(made, stdout())
     return exit_code(made.analysis.verdict)
+
+
+def say_first_finding(made: Report, judge: Judge) -> None:
+    """Print the first finding of a failed run, unless it was printed while the run went on."""
+    if (found := judge.first_finding(made.analysis)) is not None:
+        say(found)
 
 
 def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:

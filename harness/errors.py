@@ -15,7 +15,7 @@ Each message tells the user in one sentence what is wrong, where, and how to fix
 provider during sampling are not raised: they are recorded and judged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class HarnessError(Exception):
     exit_code = EXIT_USAGE
     run: Path | None = None
     """The run folder with the attempts that finished before the error, if it was judged."""
+    verdict: Mapping[str, object] = {}
+    """Its verdict so far and its figures as JSON values, if they are to be printed."""
 
 
 class ConfigurationError(HarnessError):

@@ -163,7 +163,7 @@ def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> It
         yield Failure(
             head=f"scores {percent(failed.mean)}%"
             if graded
-            else f"{failed.passed} of {failed.tries} passed",
+            else f"{failed.passed} of {failed.tries} passed{_beside(result, failed)}",
             sample=failed.sample,
             where=labels.result(result),
             outcomes=", ".join(
@@ -174,6 +174,11 @@ def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> It
             message=failed.detail,
             pairs=tuple(_pairs(failed, prompt)),
         )
+
+
+def _beside(result: TaskResult, failed: FailedSample) -> str:
+    """Return the number of planned tries if it is larger."""
+    return f", {result.tries} planned" if failed.tries < result.tries else ""
 
 
 def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]]:
@@ -240,12 +245,15 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
     if not results:
         return
     thresholds, worst = analysis.verdict.thresholds, worst_figures(analysis)
-    planned = sum(result.planned for result in results)
     invalid = sum(result.invalid for result in results)
     allowed = f"{thresholds.max_invalid or 'none'} allowed in a condition"
-    yield Tile("Invalid responses", f"{invalid:,}", f"of {planned:,} planned attempts; {allowed}")
+    made = sum(result.finished for result in results)
+    planned = sum(result.planned for result in results)
+    beside = f", {planned:,} planned" if made < planned else ""
+    yield Tile("Invalid responses", f"{invalid:,}", f"of {made:,} attempts{beside}; {allowed}")
     if not thresholds.by_guide and worst.success is not None:
-        note = f"worst condition; required: more than {thresholds.lower_rate * 100:g}%"
+        required = f"required: more than {thresholds.lower_rate * 100:g}%"
+        note = f"of the attempts made{beside}; worst condition; {required}"
         yield Tile("Success rate", f"{percent(worst.success.value)}%", note)
     for prefix, rate, least in (
         ("pass@", worst.pass_at, thresholds.min_pass_at_k),

@@ -78,7 +78,7 @@ def _seconds(score: Score) -> float:
 
 def _problem(score: Score) -> list[str]:
     """Return one text for an attempt that failed."""
-    if score.outcome == "success":
+    if score.outcome in ("success", "not_run"):
         return []
     text = f"{score.record}: {score.outcome}: {score.detail}"
     if score.expected is not None:
@@ -105,9 +105,13 @@ def _check(rule: ShownRule, *, tolerant: bool) -> TestCase:
 def _sample(
     result: TaskResult, name: str, sample: str, problems: Sequence[str], *, tolerant: bool
 ) -> TestCase:
-    passed = result.tries - len(problems)
-    head = f"{passed} of {counted(result.tries, 'try', 'tries')} passed"
+    passed, made = result.cases[sample]
+    head = f"{passed} of {counted(made, 'try', 'tries')} passed"
+    if made < result.tries:
+        head += f", {result.tries} planned"
     outcome: Result = "failure" if problems and not tolerant else "passed"
+    if made < result.tries and not problems:
+        outcome = "skipped"
     place = f"{result.task}.{name.replace(' · ', '.')}"
     return _test(place, sample, outcome, [f"{head}.", *problems], head)
 

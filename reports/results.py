@@ -12,13 +12,13 @@ from reports.model import CLIENT_STATUSES, DECISION_TONES, Cell, Row, Table, Ton
 from reports.text import NOTHING, counted, estimate, percent, spread
 
 TOOL_CALLING_NOTE = (
-    "All planned attempts are in the denominator. pass@k: at least one of k tries passes. "
+    "Rates are of the attempts that were made. pass@k: at least one of k tries passes. "
     "pass^k: all k tries pass. Brackets: 95% interval with samples as clusters. Times and "
     "speeds: median / 90th percentile. An attempt is invalid if a reply cannot be read or has "
     "an error."
 )
 EVALS_NOTE = (
-    "All planned attempts are in the denominator; an attempt without an answer scores 0. "
+    "Scores are means over the attempts that were made; one without an answer scores 0. "
     "Brackets: 95% interval for other questions of the kind, with questions as clusters. "
     "±: standard error of sampling the same questions again. pass@k: at least one of k tries is "
     "correct. pass^k: all k tries are correct. maj@k: the most frequent answer of k tries is "
@@ -275,7 +275,8 @@ def _eval_outcome(result: TaskResult, outcome: Outcome) -> Cell:
     count = result.outcomes.get(outcome, 0)
     if count:
         tone: Tone = "" if outcome in _EXPECTED else "poor"
-        return Cell(f"{count:,} ({percentage(count / result.planned, 0)})", tone)
+        share = "" if outcome == "not_run" else f" ({percentage(count / result.finished, 0)})"
+        return Cell(f"{count:,}{share}", tone)
     impossible = _ONLY_MARKED if result.rubric else _ONLY_GRADED
     return Cell(NOTHING if outcome in impossible else "0")
 

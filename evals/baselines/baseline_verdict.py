@@ -44,11 +44,13 @@ def judge_scores(
     if not scores.missing:
         return _judge(scores, baseline, margin, TAIL)
     planned = scores.planned * len(scores.scores)
-    missing = f"{scores.missing} of {planned} planned attempts are missing"
+    made = [value for tries in scores.scores.values() for value in tries]
+    score = f", with a score of {percentage(sum(made) / len(made))}" if made else ""
+    found = f"{len(made)} of {planned} planned attempts were made{score}"
     best = _judge(scores.filled(1.0, scores.planned), baseline, margin, TAIL)
     if best.decision != "fail":
-        return _undecided(scores, f"{missing}.")
-    reason = f"{best.reason} This assumes that every missing attempt is correct: {missing}."
+        return _undecided(scores, f"{found}.")
+    reason = f"{best.reason} This assumes that every missing attempt is correct: {found}."
     return best.model_copy(update={"reason": reason})
 
 

@@ -18,7 +18,7 @@ from harness.text import percentage
 class WorstFigures:
     """Tool calling under the condition (API and mode) where each figure is worst."""
 
-    k: int | None  # the number of tries at each case
+    k: int | None  # the number of tries that all attempted cases have
     success: Estimate | None  # pass@1
     pass_at: Estimate | None  # pass@k
     pass_hat: Estimate | None  # pass^k
@@ -29,14 +29,16 @@ class WorstFigures:
 def worst_figures(analysis: Analysis) -> WorstFigures:
     """Return the lowest rates and speed, and the highest median time to the first token."""
     rates = [result.at_k for result in analysis.tool_calling if result.at_k]
+    k = min((at[-1].k for at in rates), default=None)
+    last = [at for found in rates for at in found if at.k == k]
     times = [result.latency for result in analysis.tool_calling]
     first = [time.first_token for time in times if time.first_token is not None]
     speeds = [time.tokens_per_second for time in times if time.tokens_per_second is not None]
     return WorstFigures(
-        k=min((result.tries for result in analysis.tool_calling), default=None),
+        k=k,
         success=_lowest([at[0].pass_at for at in rates]),
-        pass_at=_lowest([at[-1].pass_at for at in rates]),
-        pass_hat=_lowest([at[-1].pass_hat for at in rates]),
+        pass_at=_lowest([at.pass_at for at in last]),
+        pass_hat=_lowest([at.pass_hat for at in last]),
         first_token=max(first, key=lambda time: time.p50, default=None),
         tokens_per_second=min(speeds, key=lambda speed: speed.p50, default=None),
     )

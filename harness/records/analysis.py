@@ -33,7 +33,7 @@ class FailedSample(Record):
     sample: str
     mean: float = Field(description="mean value of the finished attempts")
     passed: int = Field(description="finished attempts with the value 1")
-    tries: int = Field(description="planned attempts in tool calling, finished ones in evals")
+    tries: int = Field(description="attempts that were made")
     outcomes: Mapping[Outcome, int]
     record: str = Field(description="id of the failed attempt")
     outcome: Outcome
@@ -57,7 +57,7 @@ class PassedTries(NamedTuple):
 class TaskResult(Record):
     """The figures of one task under one condition.
 
-    The denominator of every rate is `planned`. `invalid`, `exact` and `cases` are for tool calling;
+    The denominator of rates is `finished`. `invalid`, `exact` and `cases` are for tool calling;
     `score`, `openai_score`, `dataset` and `baseline` for evals; `rubric` and `grader` for graded
     evals. `best_pass_at` and `best_pass_hat` are the highest values that the last pass@k and
     pass^k could reach if every attempt that is missing or got no reply passed.

@@ -35,6 +35,7 @@ from harness.checks.rollout_score import measured_score, sums
 from harness.checks.rules import excerpt
 from harness.records.analysis import PassedTries, TaskResult
 from harness.records.conditions import MODES, Condition, Mode
+from harness.records.figures import AtK
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Finding, Outcome, Score
@@ -43,7 +44,7 @@ from harness.run.cases import Case, Suite
 from harness.run.outage import without_reply
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.statistics.estimators import reported_ks
-from harness.statistics.intervals import at_k
+from harness.statistics.intervals import at_k, clustered_rate
 from harness.tasks.made_call import made_call
 from harness.tasks.task import ScoreFields, Task, failed_samples
 from harness.text import strict_json
@@ -125,7 +126,6 @@ class ToolCalling(Task):
         successes = Counter(score.sample for score in made if score.value == 1)
         done = Counter(score.sample for score in made)
         silent = Counter(score.sample for score in made if score.no_reply)
-        passed = [successes[case.id] for case in self.suite.cases]
         failed = {case.id: done[case.id] - successes[case.id] for case in self.suite.cases}
         best = [tries - failed[case.id] + silent[case.id] for case in self.suite.cases]
         return TaskResult(
@@ -137,7 +137,7 @@ class ToolCalling(Task):
             outcomes=dict(Counter[Outcome](score.outcome for score in planned).most_common()),
             invalid=sum(score.invalid for score in made),
             exact=sum(score.value == 1 and score.exact is True for score in made),
-            at_k=tuple(at_k([(tries, n) for n in passed], k) for k in reported_ks(tries)),
+            at_k=tuple(_rates([(done[case], successes[case]) for case in done], tries)),
             cases={case.id: (successes[case.id], done[case.id]) for case in self.suite.cases},
             no_reply=dict(silent),
             modes=_modes(planned) if condition.mode is None else {},
@@ -157,6 +157,23 @@ class ToolCalling(Task):
             "tool": case.tool_name,
             "prompt": case.prompt,
         }
+
+
+def _rates(counts: Sequence[tuple[int, int]], tries: int) -> Iterator[AtK]:
+    """Yield pass@k and pass^k of the tries and successes that each attempted case has so far.
+
+    With fewer than the planned `tries`, pass@1 is the share of the attempts that were made, and k
+    goes up to the number of tries that all attempted cases have.
+    """
+    least = min((made for made, _ in counts), default=0)
+    if not least:
+        return
+    if any(made < tries for made, _ in counts):
+        share = clustered_rate([(passed, made) for made, passed in counts])
+        yield AtK(k=1, pass_at=share, pass_hat=share)
+        yield from (at_k(counts, k) for k in reported_ks(least) if k > 1)
+    else:
+        yield from (at_k(counts, k) for k in reported_ks(tries))
 
 
 def _modes(planned: Sequence[Score]) -> Mapping[Mode, Mapping[str, PassedTries]]:

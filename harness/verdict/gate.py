@@ -200,6 +200,8 @@ def decide_calls_and_probes(
         return PartVerdict("inconclusive", (*ended, *_why_nothing_was_judged(probes), *unverified))
     cut_off = f"{planned - made} of {planned} planned attempts were not made."
     missing = [cut_off, *ended] if made < planned else []
+    if any(result.finished < result.planned for result in results):
+        missing.insert(1, success_rate.so_far(results))
     rates = _rates(results, thresholds, complete=not missing) if results else None
     warnings = (*_silence(results, silent), *(rates.warnings if rates else ()))
     if problems or (rates and rates.decision == "fail"):
@@ -301,13 +303,20 @@ def _invalid(
     affected = [result for result in results if result.invalid > thresholds.max_invalid]
     if affected:
         allowed = f"{thresholds.max_invalid or 'none'} allowed{thresholds.where('max_invalid')}"
-        counted = [f"{each.name}: {each.invalid} invalid of {each.planned}" for each in affected]
+        groups = [(each.name, [each]) for each in affected]
         if len(affected) == len(results) > _NAMED:
-            invalid = sum(each.invalid for each in results)
-            planned = sum(each.planned for each in results)
-            counted = [f"All {len(results)} conditions: {invalid} invalid of {planned}"]
+            groups = [(f"All {len(results)} conditions", list(results))]
+        counted = [f"{name}: {_of_attempts(those)}" for name, those in groups]
         failed = f" Failed checks: {first_few(by, SHOWN_RULES)}." if by else ""
-        yield f"{'; '.join(counted)} attempts, {allowed}.{failed}"
+        yield f"{'; '.join(counted)}, {allowed}.{failed}"
+
+
+def _of_attempts(results: Sequence[TaskResult]) -> str:
+    """Return `3 invalid of 16 attempts (24 planned)`."""
+    names = ("invalid", "finished", "planned")
+    invalid, made, planned = (sum(getattr(one, name) for one in results) for name in names)
+    beside = f" ({planned} planned)" if made < planned else ""
+    return f"{invalid} invalid of {made} attempts{beside}"
 
 
 def server_errors(exchanges: ExchangeCounts, thresholds: Thresholds) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from harness.records.analysis import TaskResult
@@ -30,17 +30,28 @@ class PartVerdict:
 
 @dataclass(frozen=True)
 class PassCounts:
-    """Passes and tries under one condition, or under all together; share of passes by case."""
+    """Passes and attempts under one condition, or under all together.
+
+    `means` are the shares of passes by case if all attempts that were not made pass.
+    """
 
     name: str
     passed: int
-    tries: int
+    made: int
+    planned: int
     means: tuple[float, ...] = ()
 
     @property
+    def best(self) -> int:
+        """Passes if all attempts that were not made pass."""
+        return self.passed + self.planned - self.made
+
+    @property
     def text(self) -> str:
-        """`174 of 180 (96.7%)`."""
-        return f"{self.passed} of {self.tries} ({percentage(self.passed / self.tries)})"
+        """`174 of 180 (96.7%)`, or `2 of 8 (25.0%; 24 planned)`."""
+        share = percentage(self.passed / self.made) if self.made else "no rate"
+        planned = f"; {self.planned} planned" if self.made < self.planned else ""
+        return f"{self.passed} of {self.made} ({share}{planned})"
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class WeakCase:
 
 
 def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict:
-    """Decide by the tries of all conditions; missing tries pass. Raises ConfigurationError.
+    """Decide by the best ending: missing tries pass. Raises ConfigurationError.
 
     Tries without a reply are left out, except where a single case may be broken: they are no
     evidence about tool calling, but a server must not fail to answer one and the same case.
@@ -82,12 +93,12 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
     if under:
         return PartVerdict("inconclusive", (_few_cases_reason(under, target),), warnings)
     undecided = [one for one in conditions if _evidence(one, target) < two_rates.pass_level()]
-    undecided += [one for one in modes if not two_rates.above(one.passed, one.tries, target.lower)]
+    undecided += [one for one in modes if not two_rates.above(one.best, one.planned, target.lower)]
     if undecided:
         return PartVerdict(
             "inconclusive", (_undecided_reason(undecided, target, results, len(tested)),), warnings
         )
-    worst = min(conditions, key=lambda counts: counts.passed / counts.tries)
+    worst = min(conditions, key=_best_rate)
     return PartVerdict(
         "pass", (_pass_reason(worst, target, thresholds, len(conditions)),), warnings
     )
@@ -111,33 +122,50 @@ def forecast(
         )
 
 
+def so_far(results: Sequence[TaskResult]) -> str:
+    """Return what passed of the attempts that were made, over all conditions, in a sentence."""
+    counts = list(map(_counts, results))
+    every = _pooled(counts) if len(counts) > 1 else counts[0]
+    return f"Of the tool calls so far, {every.text} passed."
+
+
 def _counts(result: TaskResult) -> PassCounts:
-    passed, tries = [], []
-    for case, (succeeded, finished) in result.cases.items():
-        passed.append(succeeded + result.tries - finished)
-        tries.append(result.tries - result.no_reply.get(case, 0))
-    means = tuple(good / made if made else 1.0 for good, made in zip(passed, tries, strict=True))
-    return PassCounts(result.name, sum(passed), sum(tries), means)
+    passed = sum(succeeded for succeeded, _ in result.cases.values())
+    made = result.finished - sum(result.no_reply.values())
+    planned = result.planned - sum(result.no_reply.values())
+    best = [
+        (succeeded + result.tries - finished, result.tries - result.no_reply.get(case, 0))
+        for case, (succeeded, finished) in result.cases.items()
+    ]
+    means = tuple(good / tries if tries else 1.0 for good, tries in best)
+    return PassCounts(result.name, passed, made, planned, means)
 
 
 def _modes(result: TaskResult) -> Iterator[PassCounts]:
-    """Yield the tries in each mode, if the modes alternate; missing tries pass."""
+    """Yield the tries in each mode, if the modes alternate."""
     for mode, cases in result.modes.items():
-        passed = [one.passed + one.planned - one.finished for one in cases.values()]
-        tries = [one.planned for one in cases.values()]
-        means = tuple(good / made for good, made in zip(passed, tries, strict=True))
-        if tries:  # With one case and one try, one of the modes has none.
-            yield PassCounts(f"{result.name} · {mode}", sum(passed), sum(tries), means)
+        if cases:  # With one case and one try, one of the modes has none.
+            passed, made, planned = map(sum, zip(*cases.values(), strict=True))
+            best = [
+                (one.passed + one.planned - one.finished, one.planned) for one in cases.values()
+            ]
+            means = tuple(good / tries for good, tries in best)
+            yield PassCounts(f"{result.name} · {mode}", passed, made, planned, means)
 
 
 def _pooled(conditions: Sequence[PassCounts]) -> PassCounts:
     means = tuple(fmean(rates) for rates in zip(*(one.means for one in conditions), strict=True))
-    passed, tries = sum(one.passed for one in conditions), sum(one.tries for one in conditions)
-    return PassCounts(EVERYWHERE, passed, tries, means)
+    sums = ((one.passed, one.made, one.planned) for one in conditions)
+    passed, made, planned = map(sum, zip(*sums, strict=True))
+    return PassCounts(EVERYWHERE, passed, made, planned, means)
+
+
+def _best_rate(counts: PassCounts) -> float:
+    return counts.best / counts.planned
 
 
 def _evidence(counts: PassCounts, target: Target) -> float:
-    return two_rates.evidence(counts.passed, counts.tries, target.reference, target.lower)
+    return two_rates.evidence(counts.best, counts.planned, target.reference, target.lower)
 
 
 def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[WeakCase]:
@@ -147,24 +175,23 @@ def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterat
     level = two_rates.case_level(groups * len(results[0].cases))
     for case in results[0].cases:
         tried = [_case_counts(result, case) for result in results]
-        pooled = PassCounts("", sum(c.passed for c in tried), sum(c.tries for c in tried))
+        pooled = replace(_pooled(tried), name="")
         known = thresholds.reference_cases.get(case)
         for counts in (pooled, *tried):
-            failed = counts.tries - counts.passed
-            if two_rates.chance_of_failures(failed, counts.tries, target.lower) > level:
+            failed = counts.made - counts.passed
+            if two_rates.chance_of_failures(failed, counts.planned, target.lower) > level:
                 continue
             place = f" for {counts.name}" if counts.name else ""
-            text = f"{case} ({counts.passed} of {counts.tries} passed{place})"
+            text = f"{case} ({counts.passed} of {counts.made} passed{place})"
             worse = known is not None and (
-                two_rates.chance_of_worse(counts.passed, counts.tries, *known) <= level
+                two_rates.chance_of_worse(counts.best, counts.planned, *known) <= level
             )
             yield WeakCase(text, known, worse)
             break
 
 
 def _case_counts(result: TaskResult, case: str) -> PassCounts:
-    passed, finished = result.cases[case]
-    return PassCounts(result.name, passed + result.tries - finished, result.tries)
+    return PassCounts(result.name, *result.cases[case], result.tries)
 
 
 def _too_low_reason(
@@ -174,9 +201,12 @@ def _too_low_reason(
     everywhere = len(results) > 1 and names >= {EVERYWHERE, *(result.name for result in results)}
     shown = low[-1:] if everywhere else _most_specific(low, results)
     places = "; ".join(f"{counts.name} {counts.text}" for counts in shown)
+    missing = any(counts.made < counts.planned for counts in shown)
+    ending = ", even if all missing attempts pass" if missing else ""
+    under_each = "too low under each condition, " if everywhere else ""
     return (
         f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
-        f" ({target.source}): {'too low under each condition, ' if everywhere else ''}{places}."
+        f" ({target.source}){ending}: {under_each}{places}."
         f" Most failures: {most_frequent_failure(results)}."
     )
 
@@ -193,7 +223,7 @@ def _most_specific(low: Sequence[PassCounts], results: Sequence[TaskResult]) -> 
 
 
 def _few_cases_reason(under: Sequence[PassCounts], target: Target) -> str:
-    worst = min(under, key=lambda counts: counts.passed / counts.tries)
+    worst = min(under, key=_best_rate)
     return (
         f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
         f" ({target.source}): {worst.name} {worst.text}. But few cases cause the failures, and"
@@ -226,10 +256,10 @@ def _undecided_reason(
     counts: Sequence[PassCounts], target: Target, results: Sequence[TaskResult], tests: int
 ) -> str:
     rates = target.reference, target.lower
-    worst = min(counts, key=lambda one: one.passed / one.tries)
+    worst = min(counts, key=_best_rate)
     made = results[0].tries
     further = [
-        two_rates.further_tries(one.passed, one.tries, *rates, tests) * made / one.tries
+        two_rates.further_tries(one.best, one.planned, *rates, tests) * made / one.planned
         for one in counts
     ]
     tries = made + math.ceil(max(further))
@@ -251,14 +281,14 @@ def _undecided_reason(
 
 def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:
     """Whether failures at this rate do not fail the run, even if they occur in all cases."""
-    even = [counts.passed / counts.tries] * len(counts.means)
+    even = [_best_rate(counts)] * len(counts.means)
     low = _evidence(counts, target) < 0
     return low and not two_rates.spread_failures(even, target.reference, tests)
 
 
 def _pass_reason(worst: PassCounts, target: Target, thresholds: Thresholds, conditions: int) -> str:
     place = " under every condition; in the worst" if conditions > 1 else ""
-    shown = two_rates.shown_rate(worst.passed, worst.tries)
+    shown = two_rates.shown_rate(worst.best, worst.planned)
     required = f"{_rate(target.lower)}{thresholds.where('lower_rate')}"
     return (
         f"Tool calls succeed more than {required} of the time{place}, {worst.name},"

@@ -270,6 +270,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("nothing_judged", r"Nothing was judged"),
     ("findings_only", r"Imported traffic gets a verdict only on request"),
     ("attempts_missing", rf"(?P<missing>{_NUMBER}) of (?P<planned>{_NUMBER}) planned attempts"),
+    ("so_far", r"Of the tool calls so far, (?P<passed>\d+) of (?P<made>\d+)"),
     ("budget", r"Stopped by the budget, (?:max_requests|max_cost|deadline) (?P<limit>[$\w.]+)"),
     ("ended_by_failure", r"The run ended as soon as it had failed"),
     ("too_many_invalid", rf".+: {_NUMBER} invalid of"),

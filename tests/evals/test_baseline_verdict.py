@@ -65,7 +65,7 @@ def judged(scores, baseline="range", **options):
 def test_an_unfinished_eval_fails_only_if_missing_attempts_cannot_change_it(tries, decision):
     verdict = judged(cut(recorded("aime25", 0.3), tries))
     assert verdict.decision == decision
-    assert f"{30 * (16 - tries)} of 480 planned attempts are missing." in verdict.reason
+    assert f"{30 * tries} of 480 planned attempts were made, with a score of" in verdict.reason
 
 
 @pytest.mark.parametrize(("name", "healthy"), [("aime25", 0.8615), ("gpqa", 0.725)])
@@ -101,7 +101,7 @@ def test_the_model_card_alone_would_not_pass_a_healthy_server():
 def test_a_run_with_missing_attempts_is_undecided():
     verdict = judged(recorded("aime25", 0.83, tries=4))
     assert verdict.decision == "inconclusive"
-    assert "planned attempts are missing" in verdict.reason
+    assert "planned attempts were made, with a score of 8" in verdict.reason
 
 
 def test_an_inconclusive_verdict_states_what_would_decide_it():

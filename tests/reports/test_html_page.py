@@ -70,7 +70,7 @@ def test_an_unfinished_run_says_how_to_finish_it():
 def test_a_passing_run_is_shown_as_passed():
     text = text_of(page_of(passing(), passing_scores()))
     assert "✓ PASS" in text
-    assert "of 6 planned attempts; none allowed" in text
+    assert "of 6 attempts; none allowed" in text
     assert "6 requests, no errors, no retries." in text
 
 

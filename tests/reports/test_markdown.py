@@ -87,7 +87,7 @@ Model `gpt-oss-mock`, `http://127.0.0.1:1/v1`, 2026-01-02T03:04:05+00:00. 3 case
 | request, s | 2.00 / 2.00 |
 | tokens/s | – |
 
-All planned attempts are in the denominator. pass@k: at least one of k tries passes. pass^k: all k tries pass. Brackets: 95% interval with samples as clusters. Times and speeds: median / 90th percentile. An attempt is invalid if a reply cannot be read or has an error.
+Rates are of the attempts that were made. pass@k: at least one of k tries passes. pass^k: all k tries pass. Brackets: 95% interval with samples as clusters. Times and speeds: median / 90th percentile. An attempt is invalid if a reply cannot be read or has an error.
 
 ## Checks and probes
 

@@ -1,4 +1,4 @@
-"""Records as no server should send them: responses of recorded rollouts with random damage."""
+"""Records as nobody should send them: recorded rollouts with random damage."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _TEXTS: tuple[Callable[[str], str], ...] = (
 
 
 def mutated(rollout: Rollout, random: Random) -> Rollout:
-    """The rollout with damage in one to three places of its responses."""
+    """The rollout with damage in one to three places."""
     exchanges = list(rollout.exchanges)
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         if exchanges:
@@ -47,7 +47,12 @@ def _exchange(exchange: Exchange, random: Random) -> Exchange:
         failure = TransportFailure(kind=kind, message="It failed.")
         kept = random.choice((None, response))
         return exchange.model_copy(update={"failure": failure, "response": kept})
-    if luck < 0.06:
+    if luck < 0.05 and exchange.request.body is not None:
+        body = _changed(exchange.request.body, random)
+        body = body if isinstance(body, dict) else {}
+        request = exchange.request.model_copy(update={"body": body})
+        return exchange.model_copy(update={"request": request})
+    if luck < 0.1:
         changes: dict[str, Any] = random.choice(
             (
                 {"status": random.choice((100, 204, 302, 400, 429, 500, 599))},

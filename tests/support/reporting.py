@@ -148,7 +148,7 @@ def tool_calling(
         "invalid": sum(each.invalid for each in every),
         "exact": passed,
         "cases": {
-            sample: (sum(each.value == 1 for each in tried), len(tried))
+            sample: (sum(each.value == 1 for each in tried), sum(each.finished for each in tried))
             for sample, tried in samples.items()
         },
         "at_k": tuple(at_k),

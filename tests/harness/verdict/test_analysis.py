@@ -50,13 +50,19 @@ def test_at_k_equal_to_the_tries_the_rates_are_counts_of_any_and_all():
     assert group.at_k[-1].pass_hat.value == pytest.approx(1 / 3)
 
 
-def test_attempts_that_were_not_made_stay_in_the_denominator():
+def test_attempts_that_were_not_made_are_counted_beside_those_that_were():
     analysis = analysis_of(attempts([4, 4, 4], skip=1), CHAT)
     (group,) = analysis.results
     assert (group.planned, group.finished) == (12, 9)
     assert group.outcomes == {"success": 9, "not_run": 3}
-    assert group.at_k[0].pass_at.value == pytest.approx(0.75)
-    assert group.at_k[-1].pass_hat.value == 0
+    assert [(at.k, at.pass_at.value, at.pass_hat.value) for at in group.at_k] == [
+        (1, 1.0, 1.0),
+        (2, 1.0, 1.0),
+        (3, 1.0, 1.0),
+    ]
+    assert "Of the tool calls so far, 9 of 9 (100.0 %; 12 planned) passed." in (
+        analysis.verdict.reasons
+    )
     assert not analysis.complete
     assert analysis.verdict.decision == "inconclusive"
 

@@ -176,7 +176,9 @@ def test_every_kind_of_reason_has_one_sentence():
     ]
     reasons = decide(groups, Thresholds(), beyond_cases=failed).reasons
     assert len(reasons) == 3
-    assert "3 invalid of 180; chat · non-streaming: 2 invalid of 180 attempts" in reasons[0]
+    assert (
+        "3 invalid of 180 attempts; chat · non-streaming: 2 invalid of 180 attempts" in reasons[0]
+    )
     assert reasons[1].startswith("3 checks failed: usage")
     assert "Most failures: no tool call (180)" in reasons[2]
 
