@@ -270,7 +270,7 @@ class EvalTask(Task):
         if missing := max(0, planned_here - len(made)):
             outcomes["not_run"] = missing
         openai = [score.openai_value for score in made if score.openai_value is not None]
-        rubric = self._rubric(planned)
+        rubric = self._rubric(made)
         baseline = choose_baseline(self._settings.baseline)
         every_round = self._settings.until_decided
         compared = self.eval_scores(condition, made, baseline.reading)
@@ -316,7 +316,7 @@ class EvalTask(Task):
         used = own.filled(0.0, rounds) if rounds else own
         return [found for found in used.scores.values() if found] or [(0.0,)]
 
-    def _rubric(self, planned: Sequence[Score]) -> RubricSummary | None:
+    def _rubric(self, made: Sequence[Score]) -> RubricSummary | None:
         if not isinstance(self.test, HealthBench):
             return None
         rows = self.test.rows
@@ -325,7 +325,7 @@ class EvalTask(Task):
                 rows[score.sample],
                 self._verdicts.get(score.record, {}) if score.outcome in _ANSWERED else None,
             )
-            for score in planned
+            for score in made
         ]
         return summarise(found) if found else None
 

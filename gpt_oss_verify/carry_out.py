@@ -23,7 +23,6 @@ from harness.run.sampling import Observer
 from harness.tasks.plan import Plan
 from harness.tasks.suite import restored_tasks
 from harness.verdict.judge import Judge
-from reports.terminal import print_report
 from reports.text import counted, visible
 
 Sampler = Callable[[Plan, Path, Observer, Judge], None]
@@ -84,6 +83,7 @@ def sample_with_progress(
         raise error from None
     except StoppedError as stop:
         from gpt_oss_verify.judge_and_report import judge_and_report, say_first_finding, summary
+        from reports.terminal import print_report
 
         made = judge_and_report(folder, judge=judge)
         stop = StoppedError(f"{stop} {folder}")

@@ -442,15 +442,17 @@ def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_pat
     where = ["--base-url", mock.base_url, "--model", MODEL, "--suite", "tools"]
     command = [sys.executable, "-c", script, *where, "-n", "6", "-k", "2", "--concurrency", "2",
                "--rule", "guide"]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(600):
         if len(mock.posts) > 12:
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     folder = only_run(tmp_path)
+    assert "INCONCLUSIVE" in out
+    assert f"Report  runs/{folder.name}/report.html" in out
     assert f"--resume runs/{folder.name}" in err
     assert "Traceback" not in err
     done = len(rollouts(folder))

@@ -60,7 +60,7 @@ def test_attempts_that_were_not_made_are_counted_beside_those_that_were():
         (2, 1.0, 1.0),
         (3, 1.0, 1.0),
     ]
-    assert "Of the tool calls so far, 9 of 9 (100.0 %; 12 planned) passed." in (
+    assert "Of the tool calls so far, 9 of 9 (100.0%; 12 planned) passed." in (
         analysis.verdict.reasons
     )
     assert not analysis.complete
