@@ -101,7 +101,7 @@ def test_until_fail_ends_only_with_the_first_failure_and_is_not_resumed(mock, tm
     few = ("--apis", "chat", "--no-streaming", "-k", "3", "--concurrency", "4")
     assert run([*where, *few]) == 1
     out = " ".join(capsys.readouterr().out.split())
-    assert "16 invalid of 108 attempts" in out
+    assert "16 invalid of 16 attempts (108 planned)" in out
     assert "The run ended as soon as it had failed (--until-fail)." in out
     assert "--resume" not in out
     assert "pass@1 %" not in out
