@@ -201,7 +201,7 @@ def decide_calls_and_probes(
     cut_off = f"{planned - made} of {planned} planned attempts were not made."
     missing = [cut_off, *ended] if made < planned else []
     if any(result.finished < result.planned for result in results):
-        missing.insert(1, success_rate.so_far(results))
+        missing.append(success_rate.so_far(results))
     rates = _rates(results, thresholds, complete=not missing) if results else None
     warnings = (*_silence(results, silent), *(rates.warnings if rates else ()))
     if problems or (rates and rates.decision == "fail"):

@@ -48,7 +48,8 @@ def _exchange(exchange: Exchange, random: Random) -> Exchange:
         kept = random.choice((None, response))
         return exchange.model_copy(update={"failure": failure, "response": kept})
     if luck < 0.05 and exchange.request.body is not None:
-        body = _changed(exchange.request.body, random)
+        text = json.dumps(_changed(exchange.request.body, random), ensure_ascii=False)
+        body = json.loads(text.encode(errors="replace"))
         body = body if isinstance(body, dict) else {}
         request = exchange.request.model_copy(update={"body": body})
         return exchange.model_copy(update={"request": request})

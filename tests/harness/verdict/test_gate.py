@@ -273,7 +273,7 @@ def test_an_unreachable_threshold_fails_before_the_end():
     verdict = decide([lost], guide(), stopped="Stopped by the budget.")
     assert verdict.decision == "fail"
     assert "pass^5 can reach at most 90.0%, required: above 90%" in verdict.reasons[0]
-    assert verdict.reasons[-1] == "Stopped by the budget."
+    assert "Stopped by the budget." in verdict.reasons
     hopeful = lost.model_copy(update={"best_pass_hat": 0.91})
     assert decide([hopeful], guide()).decision == "inconclusive"
 
