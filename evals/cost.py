@@ -157,7 +157,8 @@ def _sampling(task: Task) -> _Amount:
     characters = sum(len(message.text) for messages in prompts for message in messages)
     total = _Amount()
     for condition in task.info.conditions:
-        assumed = OUTPUT_TOKENS[task.name.split("_")[0]][condition.effort or "medium"]
+        usual = OUTPUT_TOKENS.get(task.name.split("_")[0], OUTPUT_TOKENS["gpqa"])
+        assumed = usual[condition.effort or "medium"]
         made = min(assumed, task.info.sampling.max_tokens or assumed)
         attempts = len(prompts) * task.info.tries
         turns = REQUESTS_WITH_PYTHON if task.info.sampling.max_turns > 1 else 1

@@ -228,7 +228,7 @@ def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) 
     if source == "hub" and not complete:
         raise ConfigurationError(
             f"{name} has {len(rows)} rows at revision {revision}, not {dataset.rows}: "
-            "clear the cache of the Hugging Face libraries, or pass a local copy with --data-file."
+            "clear the cache of the Hugging Face libraries, or pass a local copy with --data."
         )
     info = DatasetInfo(
         eval=dataset.name,
@@ -240,6 +240,22 @@ def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) 
         gated=dataset.gated and source != "samples",
     )
     return Loaded(rows, info)
+
+
+def load_own_rows(name: str, source: str, model: type[RowT]) -> Loaded[RowT]:
+    """Load and validate the rows of a user's own eval. Raises ConfigurationError."""
+    rows = validate_rows(_own_rows(source), model)
+    if not rows:
+        raise ConfigurationError(f"{source} has no rows.")
+    digest = rows_sha256(row.content() for row in rows)
+    return Loaded(rows, DatasetInfo(eval=name, source=source, rows=len(rows), sha256=digest))
+
+
+def _own_rows(source: str) -> tuple[RawRow, ...]:
+    if not source.startswith(HUB_PREFIX):
+        return read_file(Path(source))
+    name, _, revision = source.removeprefix(HUB_PREFIX).partition("@")
+    return _named_rows(name, revision or None)
 
 
 def _read(
@@ -255,8 +271,8 @@ def _read(
         with resources.as_file(shipped) as path:
             return read_file(path, dataset.sample), f"samples/{dataset.sample}", None
     if isinstance(source, str) and source.startswith(HUB_PREFIX):
-        name, _, revision = source.removeprefix(HUB_PREFIX).partition("@")
-        return _named_rows(name, revision or None), HUB_PREFIX + name, revision or None
+        name, _, revision = source.partition("@")
+        return _own_rows(source), name, revision or None
     path = Path(source)
     paths = [path / file for file in dataset.files] if path.is_dir() else [path]
     rows = tuple(row for each in paths for row in read_file(each))
@@ -335,7 +351,7 @@ def _library(name: str) -> ModuleType:
     except ImportError:
         raise ConfigurationError(
             f"{name} requires the Hugging Face datasets library, which is not installed. Use "
-            f"--data-file or --samples, or install it with: {install_command('evals')}"
+            f"--data or --samples, or install it with: {install_command('evals')}"
         ) from None
     library: ModuleType = datasets
     library.disable_progress_bars()
@@ -347,12 +363,12 @@ def _unavailable(dataset: PublishedDataset, reason: str) -> ConfigurationError:
     if dataset.gated:
         remedy = (
             f"accept its terms at {dataset.address} and set HF_TOKEN, or pass a local copy with "
-            "--data-file"
+            "--data"
         )
     else:
         remedy = (
             f"check the connection to huggingface.co, or download {' and '.join(dataset.files)} "
-            f"from {dataset.address} and pass the folder with --data-dir"
+            f"from {dataset.address} and pass the folder with --data"
         )
     return ConfigurationError(f"{dataset.name} could not be loaded ({_short(reason)}): {remedy}.")
 

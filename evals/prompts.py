@@ -75,7 +75,8 @@ def wording(prompts: PromptsInfo, name: str) -> str | None:
 
     None without templates.
     """
-    used = (GRADER, GRADER_SYSTEM) if name.startswith("healthbench") else (name,)
+    grading = name.startswith("healthbench")
+    used = (GRADER, GRADER_SYSTEM) if grading else (name,) if name in _SCRIPTS else tuple(_SCRIPTS)
     texts = [prompts.templates[each] for each in used if each in prompts.templates]
     return _sha256("\0".join(texts)) if texts else None
 

@@ -9,6 +9,7 @@ from evals.datasets import BY_NAME, DataRow, DataSource, Loaded, load_rows
 from evals.gpqa import Gpqa, GpqaRow
 from evals.healthbench.conversations import NAMES as HEALTHBENCH
 from evals.healthbench.conversations import HealthBench, HealthBenchRow
+from evals.own import Own, OwnRow, load_own, own_name
 from harness.errors import ConfigurationError
 from harness.records.runs import PromptsInfo
 from harness.text import suggestion
@@ -20,13 +21,24 @@ ROWS: Mapping[str, type[DataRow]] = {
     **dict.fromkeys(HEALTHBENCH, HealthBenchRow),
 }
 
+
+def row_type(name: str) -> type[DataRow]:
+    """Return the type of the rows of an eval that has rows."""
+    return ROWS.get(name, OwnRow)
+
+
 AnyEval: TypeAlias = AnswerEval | HealthBench
 
 
 def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
-    """Return the rows of an eval in `NAMES`; `basic` has none. Raises ConfigurationError."""
+    """Return the rows of an eval in `NAMES`, or of the user's own in a file or on the hub.
+
+    `basic` has none. Raises ConfigurationError.
+    """
     if name == Basic.name:
         return Loaded((), Basic().info)
+    if own_name(name) is not None:
+        return load_own(name)
     if name not in ROWS:
         raise ConfigurationError(f"There is no eval {name!r}; {suggestion(name, NAMES)}")
     return load_rows(BY_NAME[name], place, ROWS[name])
@@ -44,4 +56,6 @@ def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) 
             return Gpqa(data, seed, prompts)
         case "basic":
             return Basic()
-    return HealthBench(data, name=data.info.eval, prompts=prompts)
+        case name if name in HEALTHBENCH:
+            return HealthBench(data, name=name, prompts=prompts)
+    return Own(data, seed, prompts)

@@ -4,9 +4,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from evals.answer_eval import Basic
 from evals.baselines.eval_scores import EvalScores
 from evals.datasets import Loaded, questions_file, read_file, rows_sha256, validate_rows
-from evals.registry import ROWS
+from evals.registry import row_type
 from evals.task import EvalTask
 from harness.errors import RunLogError
 from harness.providers.entries import Provider
@@ -22,10 +23,10 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
 
     Raises ConfigurationError or RunLogError.
     """
-    if info.eval not in ROWS:
+    if info.eval == Basic.name:
         return Loaded((), info)
     path = folder / questions_file(info.eval)
-    rows = validate_rows(read_file(path), ROWS[info.eval])
+    rows = validate_rows(read_file(path), row_type(info.eval))
     if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
         raise RunLogError(f"{path} was changed after the run; restore it.")
     return Loaded(rows, info)

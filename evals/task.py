@@ -33,7 +33,7 @@ from evals.healthbench.grading import (
 from evals.healthbench.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
-from evals.registry import ROWS, AnyEval, make_eval
+from evals.registry import AnyEval, make_eval
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rollout_score import measured_score, sums
@@ -120,7 +120,7 @@ class EvalTask(Task):
 
     def write_files(self, folder: Path) -> None:
         """Write the rows, so that the run can be judged again. Raises RunLogError."""
-        if self.name in ROWS:
+        if self._data.rows:
             rows = (row.model_dump_json(by_alias=True) for row in self._data.rows)
             write_text(folder / questions_file(self.name), "".join(f"{row}\n" for row in rows))
 

@@ -156,11 +156,7 @@ class DataOptions:
     samples: bool = False
     """Use the sample questions that ship with the tool; needs no internet."""
     data: str | None = None
-    """Rows with the published columns: hf:NAME[@REVISION], a file, or a folder."""
-    data_file: Path | None = None
-    """A local copy (JSONL or CSV) of the dataset, if only one eval runs."""
-    data_dir: Path | None = None
-    """A folder with local copies under their published names."""
+    """Another copy of the questions: a file, a folder with the published files, or hf:NAME."""
     prompts: str | None = None
     """ours (default), gpt-oss (the installed package), a wheel of gpt-oss, or a FILE."""
     with_tools: Literal["python"] | None = None
@@ -171,15 +167,13 @@ class DataOptions:
 
         Raises ConfigurationError if the options conflict.
         """
-        named = (self.data, self.data_file, self.data_dir)
-        given = [each for each in named if each]
-        if len(given) + self.samples > 1:
+        if self.data is not None and self.samples:
+            raise ConfigurationError("Give only one of --samples and --data.")
+        if self.data is not None and len(evals) > 1 and not Path(self.data).is_dir():
             raise ConfigurationError(
-                "Give only one of --samples, --data, --data-file and --data-dir."
+                f"--data {self.data} is for one eval; name a folder for several."
             )
-        if self.data_file is not None and len(evals) > 1:
-            raise ConfigurationError("--data-file is for one eval; use --data-dir for several.")
-        return "samples" if self.samples else (given or ["hub"])[0]
+        return "samples" if self.samples else self.data or "hub"
 
 
 @Parameter(name="*", group=EVALS)

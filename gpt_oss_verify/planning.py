@@ -10,6 +10,7 @@ from typing import Any
 from evals.baselines.choice import choose_baseline
 from evals.datasets import Loaded
 from evals.healthbench.conversations import NAMES as HEALTHBENCH
+from evals.own import own_name
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, load_data
@@ -86,6 +87,8 @@ class Options:
     shard: Shard | None = None
     executor: str | None = None
     """What distributes the run over machines."""
+    dry_run: bool = False
+    """Whether nothing will be sent."""
 
 
 def new_plan(options: Options) -> Plan:
@@ -106,7 +109,9 @@ def new_plan(options: Options) -> Plan:
     if set(evals) & set(HEALTHBENCH):
         grader = provider
         if options.decision.grader is not None or not options.data.samples:
-            grader = chosen_grader(options.decision.grader, options.provider.providers_file)
+            grader = chosen_grader(
+                options.decision.grader, options.provider.providers_file, send=not options.dry_run
+            )
     budget = budget_of(gate, provider, *filter(None, [grader]))
     _check(options, budget)
     suite = None
@@ -134,7 +139,7 @@ def new_plan(options: Options) -> Plan:
             ),
             effort=sampling.reasoning_effort,
         )
-    tasks += _eval_tasks(options, provider, models, settings, grader)
+    tasks += _eval_tasks(options, provider, models, settings, evals, grader)
     info = new_info(described, tasks, settings, typed_command(), options.shard)
     return Plan(provider, tuple(tasks), info, budget, grader)
 
@@ -172,7 +177,7 @@ def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
     """Return the evals to run: the requested ones, or those that the gate requires."""
     if options.evals_alone:
         requested = options.evals or ",".join(gate.evals) or DEFAULT_EVALS
-        return parse_list("--eval", requested, NAMES)
+        return tuple(map(_known_eval, parse_list("--eval", requested)))
     if options.evals == "quick":
         return tuple(QUICK_TRIES)
     if options.evals is not None:
@@ -184,6 +189,16 @@ def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
                 f"({', '.join(QUICK_TRIES)}); run it with `gpt-oss-verify eval` and its own gate."
             )
     return tuple(QUICK_TRIES) if gate.evals else ()
+
+
+def _known_eval(spec: str) -> str:
+    """Return the name of an eval, or the place of the user's own questions."""
+    name = own_name(spec)
+    if name is None:
+        return parse_list("--eval", spec, NAMES)[0]
+    if name in NAMES:
+        raise ConfigurationError(f"{spec} has the name of the eval {name}; rename the file.")
+    return spec
 
 
 def _settings(
@@ -209,7 +224,7 @@ def _settings(
         only=names(*cases.only),
         skip=names(*cases.skip),
         max_context=cases.max_context or CONTEXT,
-        evals=evals,
+        evals=tuple(own_name(each) or each for each in evals),
         apis=apis,
         modes=modes,
         first_cases=cases.first,
@@ -235,9 +250,10 @@ def _eval_tasks(
     provider: Provider,
     models: Sequence[str],
     settings: RunSettings,
+    evals: Sequence[str],
     grader: Provider | None,
 ) -> Iterator[EvalTask]:
-    if not settings.evals:
+    if not evals:
         return
     sampling = options.sampling
     if not options.evals_alone:  # The other options apply to tool calling.
@@ -258,7 +274,7 @@ def _eval_tasks(
     if options.data.with_tools is not None:
         tool = planned_tool(settings.apis[0], provider.limitations)
         own = own.model_copy(update={"python": tool, "max_turns": MOST_REQUESTS})
-    for name in settings.evals:
+    for name in evals:
         data = _load(name, options)
         tries = sampling.tries if options.evals_alone else QUICK_TRIES.get(name)
         yield EvalTask(

@@ -120,7 +120,7 @@ def test_the_error_for_gated_data_says_what_to_do(tmp_path, monkeypatch):
     message = str(refused.value)
     assert "accept its terms at https://huggingface.co/datasets/Idavidrein/gpqa" in message
     assert "HF_TOKEN" in message
-    assert "--data-file" in message
+    assert "--data" in message
 
 
 def test_the_error_without_network_and_cache_says_what_to_do(hub, monkeypatch):
@@ -130,7 +130,7 @@ def test_the_error_without_network_and_cache_says_what_to_do(hub, monkeypatch):
     message = str(refused.value)
     assert "cannot be reached" in message
     assert "aime2025-I.jsonl and aime2025-II.jsonl" in message
-    assert "--data-dir" in message
+    assert "with --data" in message
     assert hub == []
 
 

@@ -331,7 +331,7 @@ def test_merged_runs_have_all_tries(mock, tmp_path, capsys):
         (["--budget-samples", "9"], "need --until-decided; add it"),
         (["--examples", "500"], "--examples must be between 1 and"),
         (["-k", "0"], "Must be >= 1"),
-        (["--data-file", "x.csv"], "Give only one of --samples, --data, --data-file"),
+        (["--data", "x.csv"], "Give only one of --samples and --data"),
         (["--grader", "nobody", "--eval", "healthbench"], "There is no provider 'nobody'"),
         (["--baseline", "nobody"], "There is no baseline 'nobody'"),
         (["--baseline", "none.json"], "There is no file"),

@@ -64,7 +64,7 @@ def test_a_published_run_contains_no_gated_texts(
     with (tmp_path / "gpqa.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     with in_background(MockProvider(always=talkative, models=[MODEL])) as mock:
-        options = ["--eval", "gpqa", "--data-file", str(tmp_path / "gpqa.csv"), "-k", "2"]
+        options = ["--eval", "gpqa", "--data", str(tmp_path / "gpqa.csv"), "-k", "2"]
         whom = ["--base-url", mock.base_url, "--model", MODEL, "--api", *how]
         run(["eval", *whom, *options, "--max-tokens", "500", "--json"])
     first = json.loads(capsys.readouterr().out)
