@@ -12,8 +12,8 @@ from evals.answer_eval import AnswerEval
 from evals.baselines.baseline_verdict import (
     default_margin,
     forecast,
-    hold_back_ungraded,
     judge_scores,
+    with_grades,
 )
 from evals.baselines.choice import choose_baseline
 from evals.baselines.eval_scores import EvalScores, Reading
@@ -293,7 +293,7 @@ class EvalTask(Task):
             dataset=self._data.info,
             rubric=rubric,
             grader=own.grader,
-            baseline=verdict if rubric is None else hold_back_ungraded(verdict, own, rubric),
+            baseline=verdict if rubric is None else with_grades(verdict, own, rubric),
             **sums(made),
         )
 

@@ -109,7 +109,9 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
 def _after_no_decision(analysis: Analysis, folder: str) -> Step:
     """Return how a complete run can get a verdict."""
     missing = "The reasons state what is missing"
-    if analysis.evals and not analysis.run.settings.until_decided:
+    compared = [result.baseline and result.baseline.comparison for result in analysis.evals]
+    settles = any(comparison and comparison.further_tries for comparison in compared)
+    if settles and not analysis.run.settings.until_decided:
         return Step(f"{missing}; --until-decided samples until it is enough.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):
         return Step(f"{missing}.")

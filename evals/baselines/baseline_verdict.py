@@ -73,7 +73,7 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
     if compare(endless, theirs, margin, tail).decision != "pass":
         return (
             f"{scores.name}: CANNOT BE DECIDED for a provider as good as its baseline, {against}:"
-            f" the baseline itself is too uncertain for a margin of {points}; {MAKE_ONE}."
+            f" the baseline itself is too uncertain for a margin of {points}; {_remedy(reference)}."
         )
     chance = power_to_detect(margin, math.hypot(noise, theirs.error), tail)
     return (
@@ -82,13 +82,18 @@ def forecast(scores: EvalScores, baseline: Baseline, margin: float, every_round:
     )
 
 
-def hold_back_ungraded(
+def with_grades(
     verdict: BaselineVerdict, scores: EvalScores, rubric: RubricSummary
 ) -> BaselineVerdict:
-    """Return the verdict, or inconclusive if ungraded items leave the score too uncertain."""
+    """Return the verdict with the grader and the number of items that it left without a grade.
+
+    It is inconclusive if ungraded items leave the score too uncertain.
+    """
     overall = rubric.overall
     if verdict.decision is None or overall.high - overall.low <= MOST_UNGRADED:
-        return verdict
+        without = f"{rubric.ungraded_items:,} of {rubric.items:,} rubric items without a grade"
+        graded = f"{verdict.reason.rstrip('.')}; graded by {scores.grader or 'nobody'}, {without}."
+        return verdict.model_copy(update={"reason": graded})
     reason = (
         f"{scores.name}: undecided: {rubric.ungraded_items} of {rubric.items} rubric items have no "
         f"grade, so the score is between {percentage(overall.low)} and {percentage(overall.high)}; "
@@ -160,19 +165,28 @@ def _sentence(comparison: BaselineComparison, reference: Reference, scores: Eval
         )
     if comparison.decision == "fail":
         return f"worse than its baseline by more than {margin}: {measured}."
-    return f"undecided whether it is within {margin}: {measured}; {_what_next(comparison)}"
+    return (
+        f"undecided whether it is within {margin}: {measured}; {_what_next(comparison, reference)}"
+    )
 
 
-def _what_next(comparison: BaselineComparison) -> str:
+def _what_next(comparison: BaselineComparison, reference: Reference) -> str:
     if comparison.further_tries is None and comparison.allowance:
         return "more tries cannot settle it because the prompts differ from the baseline's."
     if comparison.further_tries is None:
-        return f"more tries cannot settle it because this baseline is too uncertain: {MAKE_ONE}."
+        remedy = _remedy(reference)
+        return f"more tries cannot settle it because this baseline is too uncertain: {remedy}."
     times = "try" if comparison.further_tries == 1 else "tries"
     return (
         f"about {comparison.further_tries} more {times} of every question would settle it if the"
         " difference stays the same."
     )
+
+
+def _remedy(reference: Reference) -> str:
+    """Return what to do about a baseline that is too uncertain."""
+    measured = any(figure.kind == "measured" for figure in reference.info.figures)
+    return "measure it again with more tries" if measured else MAKE_ONE
 
 
 def _baseline(info: BaselineInfo) -> str:

@@ -10,7 +10,7 @@ from healthy import rollout as recorded
 from replies import Reply, chat_whole, responses_whole
 from sample_evals import CONDITION, eval_task
 
-from evals.baselines.baseline_verdict import hold_back_ungraded
+from evals.baselines.baseline_verdict import with_grades
 from evals.task import curve_ks, vote
 from harness.api.parsed_rollout import parse_rollout
 from harness.errors import ConfigurationError
@@ -373,8 +373,11 @@ def test_ungraded_items_make_the_verdict_inconclusive():
     def held(met):
         task._verdicts = {attempt.id: met}
         (found,) = task.results([answered])
-        return hold_back_ungraded(verdict, task.eval_scores(CONDITION, [answered]), found.rubric)
+        return with_grades(verdict, task.eval_scores(CONDITION, [answered]), found.rubric)
 
-    assert held({item.id: True for item in items}) == verdict
+    graded = held({item.id: True for item in items})
+    assert graded.decision == "pass"
+    assert "graded by" in graded.reason
+    assert f"0 of {len(items)} rubric items without a grade" in graded.reason
     assert held({}).decision == "inconclusive"
     assert f"{len(items)} of {len(items)} rubric items have no grade" in held({}).reason

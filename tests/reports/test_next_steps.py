@@ -86,10 +86,19 @@ def test_until_decided_is_not_recommended_for_a_run_that_used_it(until_decided):
     settings = RunSettings(
         apis=("chat",), modes=("non-streaming",), concurrency=8, until_decided=until_decided
     )
-    found = analysis(
-        [eval_result([score("a", 1, "wrong", task="aime25")])],
-        decision="inconclusive",
-        run={"settings": settings},
-    )
+    found = analysis([with_more_tries(3)], decision="inconclusive", run={"settings": settings})
     (only,) = lines(found)
     assert ("--until-decided" in only) is not until_decided
+
+
+def test_until_decided_is_not_recommended_where_more_tries_cannot_settle_it():
+    (only,) = lines(analysis([with_more_tries(None)], decision="inconclusive"))
+    assert only == "The reasons state what is missing."
+
+
+def with_more_tries(number):
+    """An eval that this many more tries of each question would settle."""
+    result = eval_result([score("a", 1, "wrong", task="aime25")], decision="inconclusive")
+    comparison = result.baseline.comparison.model_copy(update={"further_tries": number})
+    verdict = result.baseline.model_copy(update={"comparison": comparison})
+    return result.model_copy(update={"baseline": verdict})
