@@ -4,6 +4,7 @@ A block is 16 bytes with two values per byte, low nibble first. A scale byte s m
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -115,6 +116,7 @@ def decode_kernel_layout(words: Tensor, scales: Tensor, dtype: torch.dtype) -> T
     return decode((low | (high << 4)).flatten(-2), scales.mT, dtype)
 
 
+@cache
 def _tables(device: torch.device) -> Tensor:
     """Return the bits of a word, (4, 256), that each byte sets as one of its pairs."""
     byte = torch.arange(256)

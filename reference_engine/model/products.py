@@ -59,19 +59,24 @@ def product_into(out: Tensor, x: Tensor, weight: Tensor) -> None:
         out[: len(x)] = product(x, weight)
 
 
-def wide_product(x: Tensor, weight: Tensor) -> Tensor:
+def wide_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Map (..., inputs) to (..., outputs) in float32, with a weight (outputs, inputs).
 
     Only CUDA has a product of this kind for bfloat16. Elsewhere, a part of the weight at a time is
     converted to float32, which is exact and needs little memory.
     """
     if weight.dtype == torch.bfloat16 and weight.device.type in {"cuda", "meta"}:
-        made = torch.mm(x.flatten(0, -2), weight.mT, out_dtype=torch.float32)
+        rows = x.flatten(0, -2)
+        if bias is None:
+            made = torch.mm(rows, weight.mT, out_dtype=torch.float32)
+        else:
+            made = torch.addmm(bias, rows, weight.mT, out_dtype=torch.float32)
         return made.view(*x.shape[:-1], len(weight))
     if weight.dtype == torch.float32:
-        return product(x, weight)
+        return product(x, weight, bias)
     parts = torch.split(weight, CONVERTED_ROWS)
-    return torch.cat([product(x.float(), part.float()) for part in parts], dim=-1)
+    made = torch.cat([product(x.float(), part.float()) for part in parts], dim=-1)
+    return made if bias is None else made + bias
 
 
 def any_height(weight: Tensor) -> bool:

@@ -206,12 +206,15 @@ class Router(nn.Module):
         self.bias = nn.Parameter(torch.empty(config.num_local_experts))
 
     def scores(self, tokens: Tensor) -> Tensor:
-        """Map tokens (..., H) to the scores of all experts (..., E)."""
-        return product(tokens, self.weight, self.bias)
+        """Map tokens (..., H) to the scores of all experts (..., E) in float32.
+
+        In bfloat16, experts of different scores would often tie.
+        """
+        return wide_product(tokens, self.weight, self.bias)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best experts of tokens (..., H), and the softmax of their scores."""
-        best = self.scores(tokens).float().topk(self.top, dim=-1)
+        best = self.scores(tokens).topk(self.top, dim=-1)
         return best.indices, best.values.softmax(-1)
 
 

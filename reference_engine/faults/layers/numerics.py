@@ -217,7 +217,7 @@ class StagedExperts(MixtureOfExperts):
     def forward(self, x: Tensor) -> Tensor:
         """Return what the experts add to the residual stream x, (B, T, H)."""
         tokens = self.norm(x)
-        share = self.shares(self.gate.scores(tokens).float(), self.gate.top)
+        share = self.shares(self.gate.scores(tokens), self.gate.top)
         bias_share = share if self.bias_weighted else (share > 0).float()
         out = product(bias_share, self.mlp2_bias.float().mT)
         for expert in range(len(self.mlp1_bias)):
