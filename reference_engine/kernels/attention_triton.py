@@ -102,7 +102,7 @@ _LEAST_ROWS, _FEW_ROWS, _MOST_ROWS = 16, 32, 128
 
 CONFIGURATIONS = {
     # Products in float32 are unrolled. Larger blocks take long to compile and spill registers.
-    "float32": configurations({"BLOCK_KEYS": 32, "num_warps": 4, "num_stages": 3}),
+    "float32": configurations({"BLOCK_KEYS": 32, "num_warps": 8, "num_stages": 3}),
     "few rows": configurations(
         {"BLOCK_KEYS": 64, "num_warps": 2, "num_stages": 3},
         {"BLOCK_KEYS": 64, "num_warps": 4, "num_stages": 3},
