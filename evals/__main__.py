@@ -1,14 +1,13 @@
-"""`python -m evals`: accepts the flags of `gpt_oss.evals` and runs `gpt-oss-verify eval`.
+"""`python -m evals`: accepts the flags of `gpt_oss.evals` and becomes `gpt-oss-verify eval`.
 
 The flags and their defaults are those of `gpt_oss/evals/__main__.py` in openai/gpt-oss. They never
 override a provider's entry or the settings of a resumed run.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
-
-from gpt_oss_verify.app import run
 
 EXAMPLES_IN_DEBUG = 5
 PLACE: Mapping[str, str] = {
@@ -26,8 +25,14 @@ LONG = {"-p": "--provider", "-k": "--tries"}
 API_OF = {"responses": "responses", "chat_completions": "chat"}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run an eval; returns the exit code."""
+def main() -> None:
+    """Replace this process by the command line, which no package below it imports."""
+    command = [sys.executable, "-m", "gpt_oss_verify", *translated(sys.argv[1:])]
+    os.execv(sys.executable, command)  # noqa: S606 (the program is this Python)
+
+
+def translated(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `gpt-oss-verify` for those of `gpt_oss.evals`."""
     known, others = _parser().parse_known_args(arguments)
     names = {LONG.get(name, name) for name in (word.partition("=")[0] for word in others)}
     defaults: dict[str, str] = {}
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = [
         word for name, value in wanted.items() if name not in names for word in (name, value)
     ]
-    return run(["eval", *options, *(["--debug"] if debug else []), *others])
+    return ["eval", *options, *(["--debug"] if debug else []), *others]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,4 +80,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

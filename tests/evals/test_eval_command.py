@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +17,7 @@ from background import in_background
 from mock_provider import MockProvider, status
 from quiz import MODEL, quiz
 
-from evals.__main__ import main as gpt_oss_evals
+from evals.__main__ import translated
 from evals.ray_cluster import SampledShard, sample_in_shards, sample_shard
 from evals.registry import load_data
 from gpt_oss_verify.app import run
@@ -127,11 +128,21 @@ def test_requests_follow_openais_guide(mock):
     assert "tools" not in body
 
 
-def test_the_flags_of_gpt_oss_evals_mean_the_same(mock, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["evals/__main__.py", "--eval", "basic"])
+def test_python_m_evals_becomes_the_command(mock, tmp_path):
+    place = ["--base-url", mock.base_url, "--model", MODEL]
+    command = [sys.executable, "-m", "evals", *place, "--eval", "basic", "--samples"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder,) = runs(tmp_path)
+    typed = json.loads((folder / "run.json").read_text())["command"]
+    assert typed[:4] == ["python", "-m", "gpt_oss_verify", "eval"]
+    assert mock.posts[-1].path == "/v1/responses"
+
+
+def test_the_flags_of_gpt_oss_evals_mean_the_same(mock, tmp_path):
     arguments = ["--base-url", mock.base_url, "--model", MODEL, "--eval", "basic", "--samples"]
     more = ["--sampler", "chat_completions", "--reasoning-effort", "high", "--n-threads", "3"]
-    assert gpt_oss_evals([*arguments, *more, "--temperature", "0.6"]) == 0
+    assert run(translated([*arguments, *more, "--temperature", "0.6"])) == 0
     (folder,) = runs(tmp_path)
     settings, task = settings_and_task(folder)
     (condition,) = task["conditions"]
@@ -144,12 +155,12 @@ def test_defaults_of_gpt_oss_evals_do_not_override_an_entry_or_a_resumed_run(moc
     (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mine": entry}}))
     plan = ["--eval", "basic", "--reasoning-effort", "low", "--samples"]
     more = ["-p", "mine", "--api", "chat", "--debug", "--examples", "1", "-k", "2"]
-    assert gpt_oss_evals([*plan, *more]) == 0
+    assert run(translated([*plan, *more])) == 0
     (folder,) = runs(tmp_path)
     settings, task = settings_and_task(folder)
     assert [each["model"] for each in task["conditions"]] == [MODEL]
     assert (settings["concurrency"], task["tries"]) == (2, 2)
-    assert gpt_oss_evals(["--resume", str(folder)]) == 0
+    assert run(translated(["--resume", str(folder)])) == 0
 
 
 # --- Resuming and judging again

@@ -633,7 +633,6 @@ def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys)
     [
         ("/bin/gpt-oss-verify", ("gpt-oss-verify", "-k", "1")),
         ("/site/gpt_oss_verify/__main__.py", ("python", "-m", "gpt_oss_verify", "-k", "1")),
-        ("/site/evals/__main__.py", ("python", "-m", "evals", "-k", "1")),
     ],
 )
 def test_a_run_records_the_command_that_was_typed(monkeypatch, program, typed):
