@@ -14,7 +14,7 @@ from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.statuses import GATEWAY, meaning
 from harness.checks.check import Family
-from harness.checks.rules import GUIDE, Problem
+from harness.checks.rules import CHAT, GUIDE, Problem
 from harness.checks.subjects import delivered, exchanges
 from harness.records.conditions import APIS, EFFORTS
 
@@ -38,6 +38,7 @@ _TOO_LONG = re.compile(
 )
 # Characters of a request, and its output tokens, that every provider has room for.
 _SHORT, _FEW = 4_000, 2_048
+_REFUSED = frozenset({400, 422})  # statuses after which only another field helps
 _OPTIONAL = ("logprobs", "top_logprobs", "previous_response_id")
 _NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_file"})
 
@@ -108,6 +109,26 @@ def _server_error(exchange: ParsedExchange) -> Iterator[Problem]:
         message = f"The request succeeded only after {what} and a retry."
         got = f"{len(failed)} failures of the server before the reply"
         yield Problem(exchange, message, "a reply to the first request", got)
+
+
+@family.check(
+    "request.limit_name",
+    delivered,
+    lambda exchange: exchange.request.limit is not None,
+    severity="warning",
+    source=CHAT,
+    apis=("chat",),
+)
+def _limit_name(exchange: ParsedExchange) -> Iterator[Problem]:
+    """max_tokens limits a Chat reply.
+
+    OpenAI replaced it by max_completion_tokens, but most clients still send it. If a provider
+    refuses it and names the other, all requests are sent with the other.
+    """
+    for retry in exchange.recorded.retries:
+        if retry.status in _REFUSED and not retry.overloaded:
+            message = "The provider refused max_tokens, and then served max_completion_tokens."
+            yield Problem(exchange, message, "a reply", f"status {retry.status}")
 
 
 def _has_foreign_cot(exchange: ParsedExchange) -> bool:

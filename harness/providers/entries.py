@@ -68,12 +68,6 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _environment_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        raise ValueError("must be the name of an environment variable, never a key")
-    return value
-
-
 def _headers(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if not _HEADER_NAME.fullmatch(name):
@@ -148,7 +142,11 @@ class Provider(Entry):
     base_url: Url
     model: str = Field(min_length=1)
     apis: Annotated[tuple[Api, ...], AfterValidator(_no_repeats)]
-    api_key_env: Annotated[str, AfterValidator(_environment_name)] | None = None
+    api_key_env: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="the name of an environment variable, never a key",
+    )
     extra_body: Annotated[dict[str, Any], AfterValidator(_json)] = Field(default_factory=dict)
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     timeout: float = Field(default=600, gt=0)

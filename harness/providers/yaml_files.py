@@ -50,6 +50,8 @@ def first_problem(error: ValidationError, model: type[Entry], place: Sequence[st
     elif first["type"] == "extra_forbidden":
         known = [name for name in _inner(model, keys[:-1]).model_fields if name != "name"]
         message = f"unknown key {key}; {suggestion(keys[-1], known)}"
+    elif first["type"] == "string_pattern_mismatch":
+        message = f"{key} must be {_inner(model, keys[:-1]).model_fields[keys[-1]].description}"
     else:
         text = first["msg"].removeprefix("Value error, ")
         message = f"{key}: {text[0].lower()}{text[1:]}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Any, Literal
 
 from harness.api.statuses import meaning
 from harness.records.rollouts import Exchange, Key, Retry
@@ -68,7 +68,11 @@ NO_RETRIES = RetryPolicy(retries=0, retries_when_overloaded=0)
 
 
 class RetryingTransport:
-    """Repeats requests that failed temporarily; the last exchange lists the others in `retries`."""
+    """Repeats requests that failed temporarily; the last exchange lists the others in `retries`.
+
+    A provider that refuses `max_tokens` and names `max_completion_tokens`, as OpenAI's reasoning
+    models do, gets the same request with this field, and so do all requests after its first reply.
+    """
 
     def __init__(
         self, inner: Transport, policy: RetryPolicy, retrying: Retrying | None = None
@@ -76,13 +80,21 @@ class RetryingTransport:
         self._inner = inner
         self._policy = policy
         self._retrying = retrying or (lambda exchange, number: None)
+        self._renames = False
 
     async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
         """See `Transport`."""
         retries: list[Retry] = []
         troubles: Counter[Trouble] = Counter()
+        renamed = _renamed(body) if self._renames else None
         while True:
-            exchange = await self._inner.send(path, body, key=key)
+            exchange = await self._inner.send(path, renamed or body, key=key)
+            if renamed is None and _names_other_limit(exchange):
+                renamed = _renamed(body)
+                retries.append(
+                    Retry(status=exchange.response and exchange.response.status, waited=0)
+                )
+                continue
             trouble = trouble_of(exchange)
             if trouble is None or troubles[trouble] >= self._policy.allowed(trouble):
                 break
@@ -100,7 +112,27 @@ class RetryingTransport:
             )
             self._retrying(exchange, len(retries))
             await asyncio.sleep(waited)
+        if renamed and exchange.response is not None and exchange.response.good_status:
+            self._renames = True
         return exchange.model_copy(update={"retries": tuple(retries)}) if retries else exchange
+
+
+_LIMIT, _OTHER_LIMIT = "max_tokens", "max_completion_tokens"
+
+
+def _renamed(body: Payload) -> dict[str, Any] | None:
+    """Return a body with the newer name of its token limit; None if it has no limit, or both."""
+    if not isinstance(body, Mapping) or _LIMIT not in body or _OTHER_LIMIT in body:
+        return None
+    return {_OTHER_LIMIT if name == _LIMIT else name: value for name, value in body.items()}
+
+
+def _names_other_limit(exchange: Exchange) -> bool:
+    """Return whether a response refuses the older name of the token limit, and names the newer."""
+    response, body = exchange.response, exchange.request.body or {}
+    refused = response is not None and meaning(response) == "refusal"
+    named = response is not None and _OTHER_LIMIT in (response.body or "")
+    return refused and named and _renamed(body) is not None
 
 
 _WITHOUT_RESPONSE: Mapping[str | None, Trouble] = {

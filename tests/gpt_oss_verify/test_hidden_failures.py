@@ -1,5 +1,6 @@
 """What retries and statuses hide, against servers over real sockets: verdicts and sentences."""
 
+import contextlib
 import json
 import random
 from collections import Counter
@@ -117,3 +118,27 @@ def test_a_silent_stream_is_a_timeout_that_the_client_ended(tmp_path):
     assert not any(
         each["check"]["id"] == "stream.cut" and each["failures"] for each in analysis["checks"]
     )
+
+
+async def without_max_tokens(request, writer):
+    """Refuse the older name of the limit, as OpenAI's reasoning models do."""
+    message = (
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+        "'max_completion_tokens' instead."
+    )
+    refused = request.is_chat and "max_tokens" in request.body
+    await (status(400, message) if refused else GOOD)(request, writer)
+
+
+def test_a_provider_with_the_newer_token_limit_gets_one_warning_and_is_judged(tmp_path):
+    plan = ("--only", "structured", "--apis", "chat", "--json")
+    found = []
+    for handler in (GOOD, without_max_tokens):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        with contextlib.chdir(folder):
+            _, analysis, _ = analysis_of(folder, handler, *plan)
+        found.append({rule["check"]["id"]: rule["status"] for rule in analysis["checks"]})
+    healthy, newer = found
+    assert healthy["request.limit_name"] == "passed"
+    assert newer == healthy | {"request.limit_name": "warned"}
