@@ -168,6 +168,8 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    if sys.flags.optimize > 1:  # the texts of the rules are their docstrings
+        sys.exit(_print_error("python -OO removes the texts of the rules; use python or -O.", 2))
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 

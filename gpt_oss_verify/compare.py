@@ -91,7 +91,12 @@ def compare(
     options = [
         planning.Options(
             ProviderOptions(provider=name, providers_file=providers_file, apis=apis),
-            *(sampling, gate, budget, evals, concurrency, cases),
+            sampling,
+            gate,
+            budget,
+            evals,
+            concurrency,
+            cases,
         )
         for name in provider
     ]

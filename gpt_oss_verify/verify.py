@@ -102,7 +102,12 @@ def evaluate(
         return carry_out(plan, run, show_questions=show_questions)
     plan = new_plan(
         Options(
-            *(provider, sampling, gate_options, budget, evals, run.concurrency),
+            provider,
+            sampling,
+            gate_options,
+            budget,
+            evals,
+            run.concurrency,
             evals_alone=True,
             data=data,
             baseline=baseline,

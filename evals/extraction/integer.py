@@ -6,7 +6,7 @@ It may be written as `\dfrac{140}{2}`, `1,234`, `70^\circ`, `70 ways` or `m+n=70
 import re
 from collections.abc import Sequence
 
-from evals.extraction.plain_text import undress
+from evals.extraction.plain_text import without_markup
 from evals.extraction.statements import doubted, stated_answer
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])|°|\\?%|[€£¥])")
@@ -68,7 +68,7 @@ def read_integer(tex: str) -> int | None:
 
     Of an equation, the right side is read (`m+n=70`), or the left one (`70=m+n`).
     """
-    bare = undress(tex)
+    bare = without_markup(tex)
     if _SEVERAL.search(bare):
         return None
     sides = [_side(side) for side in reversed(_EQUALS.split(bare))]

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.extraction.plain_text import undress
+from evals.extraction.plain_text import without_markup
 from evals.extraction.statements import stated_answer
 
 _NOUN = (
@@ -66,7 +66,7 @@ _LONGEST = 1000
 
 def letter_answer(text: str, choices: Sequence[str]) -> str | None:
     """Return the letter that a text gives as its answer; `choices` are the texts of A to D."""
-    return stated_answer(text, _Choices(tuple(map(undress, choices)))) or _only_marked(text)
+    return stated_answer(text, _Choices(tuple(map(without_markup, choices)))) or _only_marked(text)
 
 
 def _only_marked(text: str) -> str | None:
@@ -134,7 +134,7 @@ class _Choices:
 
 def _folded(text: str) -> str:
     """Return the text of a choice in the form in which texts are compared."""
-    bare = unicodedata.normalize("NFKC", undress(text)).translate(_SPELLING).casefold()
+    bare = unicodedata.normalize("NFKC", without_markup(text)).translate(_SPELLING).casefold()
     bare = re.sub(r"^(?:the |an? )+", "", " ".join(bare.split()).strip(" .*_:!()\"'"))
     bare = _FRACTION.sub(r"\1/\2", bare).replace("√", "sqrt")
     return re.sub(r"[\s{}\\]", "", bare)

@@ -68,7 +68,7 @@ def plain_lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def undress(tex: str) -> str:
+def without_markup(tex: str) -> str:
     r"""Return TeX without markup that only changes its appearance.
 
     `\text{70}`, `$70$`, `{70}` and `**70**` all become 70, `1\,234` becomes `1 234` and
@@ -102,7 +102,7 @@ def _plain(line: str) -> str:
         row = _ANSWER_ROW.fullmatch(line.strip())
         line = f"Answer: {row[1]}" if row else ""
     bare = _ENVIRONMENT.sub(" ", line[-_LONGEST_LINE:])
-    return undress(_EMPHASIS.sub("", _LINE_MARKS.sub("", bare)))
+    return without_markup(_EMPHASIS.sub("", _LINE_MARKS.sub("", bare)))
 
 
 def _with_boxes(text: str) -> str:

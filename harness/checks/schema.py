@@ -16,14 +16,12 @@ family = Family("schema", RESPONSES)
 
 # The fields that the Open Responses specification (2026-04-24) requires of every response object.
 _REQUIRED_OF_RESPONSES = frozenset(
-    {
-        *("id", "object", "created_at", "completed_at", "status", "incomplete_details", "model"),
-        *("previous_response_id", "instructions", "output", "error", "tools", "tool_choice"),
-        *("truncation", "parallel_tool_calls", "text", "top_p", "presence_penalty"),
-        *("frequency_penalty", "top_logprobs", "temperature", "reasoning", "usage"),
-        *("max_output_tokens", "max_tool_calls", "store", "background", "service_tier", "metadata"),
-        *("safety_identifier", "prompt_cache_key"),
-    }
+    """
+    id object created_at completed_at status incomplete_details model previous_response_id
+    instructions output error tools tool_choice truncation parallel_tool_calls text top_p
+    presence_penalty frequency_penalty top_logprobs temperature reasoning usage max_output_tokens
+    max_tool_calls store background service_tier metadata safety_identifier prompt_cache_key
+    """.split()
 )
 _REQUIRED_OF_CHOICES = ("index", "finish_reason")
 _REQUIRED_OF_MESSAGES = ("role", "content")

@@ -25,15 +25,15 @@ _DRAWN_AT_ONCE = 16
 LONG_CONTEXT = 65_536  # tokens of the context in which the long prompts are answered
 _HIDDEN_ALTERNATIVES = 5  # stored alternatives of tokens whose logprobs most APIs do not return
 _LETTERS = {part: letter for letter, part in PARTS.items()}
-DEFECTS = (
-    *("sinks-dropped", "sinks-of-other-heads"),
-    *("window-one-too-long", "window-one-too-short"),
-    *("window-on-odd-layers", "window-nowhere", "window-everywhere"),
-    *("yarn-rounded", "yarn-absent", "concentration-missing"),
-    *("router-bias-missing", "softmax-before-top-k", "expert-bias-unweighted"),
-    *("swiglu-without-clamp", "norm-eps-wrong", "unembedding-fp8"),
-    *("history-ends-with-return", "calls-end-with-end", "result-order-reversed"),
-    *("user-named-human", "knowledge-cutoff-altered", "tools-before-instructions"),
+DEFECTS = tuple(
+    """
+    sinks-dropped sinks-of-other-heads window-one-too-long window-one-too-short
+    window-on-odd-layers window-nowhere window-everywhere yarn-rounded yarn-absent
+    concentration-missing router-bias-missing softmax-before-top-k expert-bias-unweighted
+    swiglu-without-clamp norm-eps-wrong unembedding-fp8 history-ends-with-return
+    calls-end-with-end result-order-reversed user-named-human knowledge-cutoff-altered
+    tools-before-instructions
+    """.split()
 )
 """Faults of the reference engine that leave a pattern: faults of the computation, and of prompts
 that keep their length."""

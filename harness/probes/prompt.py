@@ -87,12 +87,10 @@ _HARMLESS = range(-1, 3)
 lacks two has other text: `commentary` in the list of channels is two tokens."""
 _WITH_INSTRUCTIONS = frozenset(_CORPUS["instructions"])
 """Requests whose first message is sent as `instructions`."""
-_RARE = frozenset(
-    {
-        *("result in parts", "longer result", "empty result", "long description", "late system"),
-        "two questions",
-    }
-)
+_RARE = frozenset({
+    "result in parts", "longer result", "empty result", "long description", "late system",
+    "two questions",
+})  # fmt: skip
 """Requests that a provider may reject."""
 
 

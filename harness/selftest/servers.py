@@ -30,10 +30,7 @@ _HEADER = "X-Fault"
 CONTEXT, LONG_CONTEXT = 2048, 8192
 """Tokens. The second is for long probes and exceeds the 4,096 positions on which the model was
 first trained. A larger context would prolong runs with defects whose replies never end."""
-_COMMAND = (
-    *("{python}", "-m", "reference_engine", "serve", "--port", "{port}"),
-    *("--max-batch", "64", "--threads", "1"),
-)
+_COMMAND = "{python} -m reference_engine serve --port {port} --max-batch 64 --threads 1".split()
 _TIMEOUT = 600.0  # seconds; long, because the machine may be busy
 
 

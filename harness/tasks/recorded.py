@@ -34,22 +34,19 @@ _MASKED = re.compile(r"[<>\[\]*]|redacted|x{6}", re.IGNORECASE)  # an id that th
 READ: Mapping[Lost, frozenset[str]] = {
     "framing": frozenset({"stream.json", "chat.stream.done", "responses.stream.event_name"}),
     "fields": frozenset(
-        {
-            *("chat.schema", "chat.schema.minor", "chat.schema.required"),
-            *("responses.schema", "responses.schema.minor", "responses.schema.required"),
-            "responses.options",
-            *("reply.id", "reply.id.repeated", "reply.created"),
-            *("chat.stream.id", "chat.stream.constant", "chat.stream.role"),
-        }
+        """
+        chat.schema chat.schema.minor chat.schema.required responses.schema responses.schema.minor
+        responses.schema.required responses.options reply.id reply.id.repeated reply.created
+        chat.stream.id chat.stream.constant chat.stream.role
+        """.split()
     ),
     "extras": frozenset(
-        {
-            *("chat.reasoning.missing", "reasoning.missing.after_result", "reasoning.forced"),
-            *("responses.reasoning.missing", "responses.reasoning.content"),
-            *("reasoning.rare", "reasoning.absent", "reasoning.missing.truncated"),
-            *("reasoning.in_answer.untagged", "usage.output.unseen", "calls.lost"),
-            *("reply.lost", "reply.lost.truncated"),
-        }
+        """
+        chat.reasoning.missing reasoning.missing.after_result reasoning.forced
+        responses.reasoning.missing responses.reasoning.content reasoning.rare reasoning.absent
+        reasoning.missing.truncated reasoning.in_answer.untagged usage.output.unseen calls.lost
+        reply.lost reply.lost.truncated
+        """.split()
     ),
     "headers": frozenset({"stream.content_type", "reply.content_type"}),
     "date": frozenset({"reply.created"}),

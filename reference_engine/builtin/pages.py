@@ -18,10 +18,11 @@ _LONGEST_SUMMARY = 200
 _KINDS = {".html": True, ".htm": True, ".txt": False, ".md": False}
 _WORD = re.compile(r"\w+")
 _BRACKETS = str.maketrans("【】†", "〖〗‡")
-_BREAKS = frozenset({
-    *("p", "div", "br", "ul", "ol", "table", "tr", "section", "article", "header", "footer"),
-    *("pre", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "li"),
-})  # fmt: skip
+_BREAKS = frozenset(
+    """
+    p div br ul ol table tr section article header footer pre blockquote h1 h2 h3 h4 h5 h6 li
+    """.split()
+)
 _HIDDEN = frozenset({"script", "style", "template", "noscript"})
 
 
