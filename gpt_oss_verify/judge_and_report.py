@@ -148,11 +148,13 @@ def _write_reports(
 
 
 def _texts(tasks: Sequence[Task], *, show_questions: bool) -> Texts:
-    """Prompts of cases, and on request the questions of evals."""
+    """Prompts of cases and questions of evals; those of gated data only on request."""
     texts: dict[tuple[str, str], str] = {}
     for task in tasks:
+        gated = task.info.dataset is not None and task.info.dataset.gated
         if isinstance(task, ToolCalling):
             texts |= {(task.name, case.id): case.prompt for case in task.suite.cases}
-        elif isinstance(task, EvalTask) and show_questions:
-            texts |= {(task.name, each.id): each.text for each in task.test.questions}
+        elif isinstance(task, EvalTask) and (show_questions or not gated):
+            questions = task.test.questions
+            texts |= {(task.name, question.id): question.text for question in questions}
     return texts

@@ -49,7 +49,7 @@ RunPath = Annotated[Path, Parameter(converter=_run_place)]
 Run = Annotated[RunPath, Parameter(help="The run's folder, or its name in `runs`.")]
 ShowQuestions = Annotated[
     bool,
-    Parameter(help="Include the text of eval questions; the authors of GPQA ask you not to."),
+    Parameter(help="Include the questions of GPQA, which its authors ask you not to publish."),
 ]
 _SHARE = Parameter(validator=Number(gte=0, lte=1))
 _NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))

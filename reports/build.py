@@ -259,7 +259,7 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
         ("pass@", worst.pass_at, thresholds.min_pass_at_k),
         ("pass^", worst.pass_hat, thresholds.min_pass_hat_k),
     ):
-        if rate is not None:
+        if rate is not None and (worst.k != 1 or thresholds.by_guide):
             note = f"worst condition, interval {interval(rate)}%"
             if thresholds.by_guide:
                 note += f"; required: more than {least * 100:g}%"

@@ -10,6 +10,7 @@ from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import APIS
 from harness.records.families import family_rank
 from harness.records.figures import BaselineInfo, Decision
+from harness.statistics.intervals import ALPHA, exact_bounds
 from reports import text
 
 Tone = Literal["", "good", "poor", "bad"]
@@ -40,6 +41,9 @@ CLIENT_STATUSES: Mapping[str, tuple[str, Tone]] = {
 """The label and the tone of whether a client works."""
 REPORTED: tuple[Status, ...] = ("failed", "warned", "declared", "noted")
 """The statuses of rules that have findings."""
+
+
+_VAGUE = 0.5  # width of an interval from which on a frequency says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +124,16 @@ class ShownRule:
 
     @property
     def frequency(self) -> str:
-        """Return how often, or "" if that depends on the condition, is always, or is unknown.
+        """Return how often: `50.0% of the time (95% interval 38–62)`; "" if it is not random.
 
-        For example `50.0% of the time (95% interval 8–92)`.
+        It depends on the condition, always happens, or depends on the request: if some requests
+        always fail and others never do, the interval is much wider than that of independent tries.
         """
-        rate = self.result.rate
-        by_condition = "" not in self.result.shares
-        if by_condition or rate is None or rate.value == 1 or rate.high - rate.low == 1:
+        rate, tries = self.result.rate, self.result.applicable
+        if "" not in self.result.shares or rate is None or rate.value == 1:
+            return ""
+        low, high = exact_bounds(rate.value * tries, tries, ALPHA / 2)
+        if rate.high - rate.low > min(_VAGUE, 1.5 * (high - low)):
             return ""
         return text.estimate(rate).replace(" (", "% of the time (95% interval ")
 

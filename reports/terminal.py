@@ -119,7 +119,7 @@ def _causes(report: Report, console: Console) -> Iterator[Text]:
         head = Text.assemble(f"{number} ", (visible(cause.description), "bold"))
         yield from _wrapped(head, console, 2, most=2 if number == 1 else 1)
         remedy = Text(f"fix: {visible(cause.remedy)}")
-        yield from _wrapped(remedy, console, 4, most=2 if number < _MOST_CAUSES else 1)
+        yield from _wrapped(remedy, console, 4, most=2 if number == 1 else 1)
         for other in cause.alternatives:
             yield from _wrapped(Text(f"or: {visible(other)}"), console, 4, most=1)
     for note in [*diagnosis.unknown(report), *(each.text for each in found.components)][:1]:
@@ -138,9 +138,8 @@ def _findings(rules: Sequence[ShownRule], console: Console, room: int) -> Iterat
     shown = 0
     for rule in rules[:_MOST_FINDINGS]:
         mark, style = _MARKS[rule.status]
-        head = Text.assemble(
-            f"{mark} ", (rule.result.check.id, style), f" · {visible(rule.share_where)}"
-        )
+        where = f" · {rule.label} in {visible(rule.share_where)}"
+        head = Text.assemble(f"{mark} ", (rule.result.check.id, style), where)
         lines = _wrapped(head, console, 0, most=1)
         for said in rule.messages[:_MOST_MESSAGES]:
             lines += _wrapped(Text(visible(said)), console, 4, most=1)

@@ -46,7 +46,9 @@ class Attempts:
         }
         self._conditions: dict[Condition, Condition] = {}
         self._evals = {task.name for task in analysis.run.of_kind("eval")}
-        names = {(each.task, each.condition): labels.result(each) for each in analysis.results}
+        names = {
+            (result.task, result.condition): labels.result(result) for result in analysis.results
+        }
         probes = {task.name for task in analysis.run.of_kind("probes", "traffic")}
         for score in scores:
             slim = self._reduced(score)
@@ -55,7 +57,9 @@ class Attempts:
                     self.probes.append(slim)
             elif score.finished:
                 self.by_task[score.task].append(slim)
-                self._measure(score, names.get((score.task, score.condition), score.task))
+                place = score.task, score.condition
+                every_mode = score.task, score.condition.alternating
+                self._measure(score, names.get(place) or names.get(every_mode, score.task))
 
     @property
     def every(self) -> list[Score]:

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness.records.analysis import Analysis
+from harness.records.analysis import Analysis, TaskResult
 from harness.records.figures import ExchangeCounts
 from harness.records.scores import Estimate, Score
+from harness.text import percentage
 from reports import diagnosis
 from reports.html.attempts import (
     LOOKS,
@@ -23,9 +24,10 @@ from reports.html.page import render_page
 from reports.html.transcripts import Read, choose, read_transcripts, score_details
 from reports.labels import Labels
 from reports.model import STATUSES, Report
-from reports.text import trimmed
+from reports.text import counted, interval, trimmed
 
 _LONGEST_HINT = 500
+_MOST_WHY = 5  # failed rules that the verdict begins with
 
 
 def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
@@ -34,14 +36,18 @@ def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
     labels = Labels(analysis)
     attempts = Attempts(scores, analysis, labels)
     every = attempts.every
-    hidden = {task.name for task in analysis.run.of_kind("eval")} - {t for t, _ in report.texts}
+    gated = {task.name for task in analysis.run.tasks if task.dataset and task.dataset.gated}
+    hidden = sorted(gated - {task for task, _ in report.texts})
     order = choose(_named(analysis), every)
     by_record = {score.record: score for score in every}
     transcripts = read_transcripts(read, order, by_record, hidden)
     shown = [by_record[record] for record in order if record in by_record]
-    missing = f"there was room for {len(transcripts):,} of {analysis.exchanges.rollouts:,}"
+    missing = (
+        f"the page has {len(transcripts):,} of {analysis.exchanges.rollouts:,}: evidence, failures "
+        "and a sample of the other attempts at cases and questions"
+    )
     if hidden:
-        missing += "; transcripts of evals are left out unless --show-questions is given"
+        missing += f"; those of {', '.join(hidden)} are left out unless --show-questions is given"
     return render_page(
         "report.html",
         {
@@ -61,10 +67,12 @@ def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
         looks=LOOKS,
         letter=letter,
         maps=list(_maps(analysis, attempts, report.texts, labels)),
+        failed=[rule for rule in report.findings if rule.status == "failed"][:_MOST_WHY],
         failures=[failure for section in report.sections for failure in section.failures],
-        hidden=bool(hidden),
+        hidden=hidden,
         efforts=list(_score_figures(analysis, labels)),
         rates=list(_rate_figures(analysis, labels)),
+        plain_rates=list(_plain_rates(analysis, labels)),
         speeds=[
             Figure(measure, drawing, unit)
             for measure, unit in MEASURES.items()
@@ -108,13 +116,34 @@ def _maps(
     yield from (drawn[task.name] for task in analysis.run.tasks if task.name in drawn)
 
 
+_FEWEST = 3  # samples from which on a curve is drawn
+
+
+def _is_curve(result: TaskResult) -> bool:
+    """Return whether rates over k say more than a sentence."""
+    rates = {rate.value for at in result.at_k for rate in (at.pass_at, at.pass_hat)}
+    return len(result.at_k) > 1 and result.samples >= _FEWEST and len(rates) > 1
+
+
+def _plain_rates(analysis: Analysis, labels: Labels) -> Iterator[str]:
+    """Yield the pass rate of each result without a curve: `chat: 4 of 4 attempts passed (…)`."""
+    for result in analysis.results:
+        if result.at_k and result.finished and not _is_curve(result):
+            passed = sum(result.outcomes.get(kind, 0) for kind in ("success", "correct"))
+            rate = result.at_k[0].pass_at
+            of_planned = f", {result.planned:,} planned" * (result.finished < result.planned)
+            yield (
+                f"{labels.result(result)}: {passed:,} of {counted(result.finished, 'attempt')} "
+                f"passed{of_planned} ({percentage(rate.value)}, 95% interval {interval(rate)})."
+            )
+
+
 def _rate_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
     """Yield charts of pass@k and pass^k over k, and of maj@k for evals."""
     thresholds = analysis.verdict.thresholds
     required = (thresholds.min_pass_at_k, thresholds.min_pass_hat_k) if thresholds.by_guide else ()
     for result in analysis.results:
-        single = result.is_eval and len(result.at_k) < 2
-        if not result.at_k or not result.finished or single:
+        if not result.finished or not _is_curve(result):
             continue
         drawn = [
             Curve("pass@k", "first", [(at.k, at.pass_at) for at in result.at_k]),

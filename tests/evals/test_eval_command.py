@@ -216,10 +216,15 @@ def test_recheck_needs_no_network(mock, tmp_path, capsys):
     assert mock.received == []
 
 
-def test_questions_are_in_the_report_only_on_request(mock, tmp_path):
+def test_gated_questions_are_in_the_report_only_on_request(mock, tmp_path):
     run(at(mock, "--eval", "gpqa", "-k", "1"))
     (folder,) = runs(tmp_path)
     texts = [row["Question"] for row in lines(folder / "questions-gpqa.jsonl")]
+    assert any(text in (folder / "report.md").read_text() for text in texts)
+    info = json.loads((folder / "run.json").read_text())
+    info["tasks"][0]["dataset"]["gated"] = True
+    (folder / "run.json").write_text(json.dumps(info))
+    assert run(["recheck", str(folder)]) == 0
     files = ["report.html", "report.md", "junit.xml", "analysis.json"]
     written = "".join((folder / name).read_text() for name in files)
     assert not any(text in written for text in texts)

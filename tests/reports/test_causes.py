@@ -49,7 +49,7 @@ def printed(made):
 
 
 def page(made):
-    return render_html(made, [], lambda _: []).partition('<ul class="tiles"')[0]
+    return render_html(made, [], lambda _: []).partition('<section id="findings"')[0]
 
 
 @pytest.mark.parametrize("render", [render_markdown, page])

@@ -70,11 +70,15 @@ def test_questions_are_shown_only_if_requested():
 
 
 def test_transcripts_of_other_tasks_are_shown():
-    scores = failing_scores()
-    shown = data_of(page(results=[tool_calling(scores)], scores=scores))
+    low = EFFORTS[0]
+    answers = [score(each, 1, "correct", task="aime25", condition=low) for each in ("q1", "q2")]
+    scores = [*failing_scores(), *answers]
+    results = [tool_calling(failing_scores()), eval_result(answers)]
+    shown = data_of(page(results=results, scores=scores))
     assert sorted(shown["transcripts"]) == sorted(each.record for each in scores)
+    assert "those of gpqa are left out" in shown["without"]
     assert "--show-questions" in shown["without"]
-    assert len(shown["scores"]) == 18
+    assert len(shown["scores"]) == 20
 
 
 def test_a_score_is_plotted_with_the_range_of_its_baseline():

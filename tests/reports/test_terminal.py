@@ -80,7 +80,7 @@ mock · gpt-oss-mock · http://127.0.0.1:1/v1
 FAIL  chat · non-streaming: 1 invalid of 6 attempts, none allowed.
       pass^2 is 33.3%, required: more than 90%.
 
-error usage.sum · 1 of 6 attempts, chat · non-streaming
+error usage.sum · failed in 1 of 6 attempts, chat · non-streaming
     The total is not the sum of prompt and completion tokens.
 
                                     pass  pass pass first

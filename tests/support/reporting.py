@@ -222,6 +222,7 @@ def eval_result(
 
 def dataset(name: str, **changes: Any) -> DatasetInfo:
     given = {"source": "Idavidrein/gpqa", "revision": "abc", "rows": 3, "sha256": "a" * 64}
+    given |= {"gated": name == "gpqa"}
     return DatasetInfo(eval=name, **(given | changes))
 
 
