@@ -84,8 +84,8 @@ def evaluate(
     """Score a provider on AIME 2025, GPQA Diamond or HealthBench.
 
     Args:
-        evals: aime25, gpqa, healthbench[_hard|_consensus], basic, or your own questions: a FILE
-            (JSONL or CSV) or hf:NAME; several separated by commas. Default: aime25,gpqa.
+        evals: aime25, gpqa, healthbench[_hard|_consensus], basic, or your own FILE or hf:NAME.
+            Several are separated by commas. Default: aime25,gpqa.
         gate: File with margins by eval, evals that must run, and a budget.
         shard: i/n: sample only the i-th of n parts; join them with `merge`.
         executor: ray: sample the shards of the run as tasks of a Ray cluster, and merge them here.
