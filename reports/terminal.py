@@ -122,8 +122,9 @@ def _causes(report: Report, console: Console) -> Iterator[Text]:
         yield from _wrapped(remedy, console, 4, most=2 if number == 1 else 1)
         for other in cause.alternatives:
             yield from _wrapped(Text(f"or: {visible(other)}"), console, 4, most=1)
-    for note in [*diagnosis.unknown(report), *(each.text for each in found.components)][:1]:
-        yield from _wrapped(Text(visible(note)), console, 2, most=2)
+    unknown = list(diagnosis.unknown(report))
+    for note in [*unknown, *(each.text for each in found.components)][:1]:
+        yield from _wrapped(Text(visible(note)), console, 2, most=2 if unknown else 1)
     yield Text()
 
 
@@ -141,8 +142,10 @@ def _findings(rules: Sequence[ShownRule], console: Console, room: int) -> Iterat
         where = f" · {rule.label} in {visible(rule.share_where)}"
         head = Text.assemble(f"{mark} ", (rule.result.check.id, style), where)
         lines = _wrapped(head, console, 0, most=1)
+        got = [f"Got: {e.evidence.got}" for e in rule.result.examples if len(rule.messages) == 1]
         for said in rule.messages[:_MOST_MESSAGES]:
-            lines += _wrapped(Text(visible(said)), console, 4, most=1)
+            quoting = " ".join([said, *got[:1]])
+            lines += _wrapped(Text(visible(quoting)), console, 4, most=1)
         if shown and len(lines) > room - 2:
             break
         yield from lines

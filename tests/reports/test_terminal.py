@@ -81,7 +81,7 @@ FAIL  chat · non-streaming: 1 invalid of 6 attempts, none allowed.
       pass^2 is 33.3%, required: more than 90%.
 
 error usage.sum · failed in 1 of 6 attempts, chat · non-streaming
-    The total is not the sum of prompt and completion tokens.
+    The total is not the sum of prompt and completion tokens. Got: 1
 
                                     pass  pass pass first
 times: median in s attempts invalid @1 %  @2 % ^2 % token request tokens
