@@ -20,8 +20,9 @@ from harness.api.items import (
     text_parts,
 )
 from harness.api.sse import StreamEvent
+from harness.api.statuses import meaning
 from harness.records.conditions import Api
-from harness.records.rollouts import Response
+from harness.records.rollouts import Exchange, Response
 
 FINISHES: Mapping[str, Finish] = {
     "stop": "stop",
@@ -273,3 +274,21 @@ class _ChoiceBuilder:
             names.append(name)
         arguments = optional_member(function, "arguments", str, path) or ""
         self._arguments.setdefault(index, []).append(arguments)
+
+
+_LIMIT, _OTHER_LIMIT = "max_tokens", "max_completion_tokens"
+
+
+def with_newer_limit(body: object) -> dict[str, Any] | None:
+    """Return a body with the newer name of its token limit; None if it has no limit, or both."""
+    if not isinstance(body, Mapping) or _LIMIT not in body or _OTHER_LIMIT in body:
+        return None
+    return {_OTHER_LIMIT if name == _LIMIT else name: value for name, value in body.items()}
+
+
+def names_newer_limit(exchange: Exchange) -> bool:
+    """Return whether a response refuses the older name of the token limit, and names the newer."""
+    response, body = exchange.response, exchange.request.body or {}
+    refused = response is not None and meaning(response) == "refusal"
+    named = response is not None and _OTHER_LIMIT in (response.body or "")
+    return refused and named and with_newer_limit(body) is not None

@@ -10,6 +10,7 @@ from harness.records.rollouts import StreamPart
 DONE = "[DONE]"
 _USUAL = re.compile("(?:event: ?(.*)\n)?data: ?(.*)")
 _BYTE_ORDER_MARK = "\ufeff"
+_BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
 
 
 class StreamEvent(NamedTuple):
@@ -69,3 +70,31 @@ def _parsed(number: int, at: float, name: str, text: str) -> StreamEvent:
         problem = problem or f"is an error: {error_message(data)}"
     is_error = "error" in (name, kind) or bool(reported_error(data, text))
     return StreamEvent(number, at, name, text, data, problem, kind, is_error)
+
+
+def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:
+    """Yield the blocks of an event stream as text, without the blank lines between them.
+
+    Each comes with its extent: the number of bytes after which the block is known to be complete.
+    Bytes after the last blank line are also a block. Invalid UTF-8 becomes U+FFFD.
+    """
+    start = 0
+    for end, extent in _blank_lines(stream):
+        block = stream[start:end].decode(errors="replace").lstrip("\r\n")
+        if block:
+            yield block, extent
+        start = extent
+    rest = stream[start:].decode(errors="replace").strip("\r\n")
+    if rest:
+        yield rest, len(stream)
+
+
+def _blank_lines(stream: bytearray) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each blank line."""
+    if b"\r" in stream:
+        yield from (match.span() for match in _BLANK_LINE.finditer(stream))
+        return
+    start = stream.find(b"\n\n")
+    while start >= 0:
+        yield start, start + 2
+        start = stream.find(b"\n\n", start + 2)

@@ -9,18 +9,22 @@ Every such status is one of the three, so that no reply is lost without a reason
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from harness.api.fields import json_object, objects
 from harness.records.rollouts import Exchange, Response
 
 Meaning = Literal["overload", "refusal", "server_error"]
+Trouble = Literal["overloaded", "passing", "unconnected", "broken"]
+"""Why a request may succeed when it is repeated."""
 OVERLOAD = frozenset({402, 408, 425, 429, 503, 529})
 GATEWAY = frozenset({502, 504, 520, 521, 522, 524})
 """Server errors of a gateway that got no reply from the server behind it."""
 TIMEOUTS = frozenset({504, 522, 524})
-_SERVER_ERROR, _NOT_IMPLEMENTED = 500, 501
+_CONFLICT, _SERVER_ERROR, _NOT_IMPLEMENTED = 409, 500, 501
 _LIMIT = re.compile(
     r"rate[ _-]?limit|\bquota|too[ _]many[ _](?:concurrent[ _])?requests|over(?:ed)? capacity"
     r"|(?:requests|tokens) per (?:second|minute|hour|day)|\b[rt]p[smd]\b|overloaded|throttl"
@@ -59,3 +63,44 @@ def _error_texts(response: Response) -> Iterator[str]:
     for value in (content.get("error"), *found):
         if isinstance(value, str):
             yield value[:_LONGEST]
+
+
+_WITHOUT_RESPONSE: Mapping[str | None, Trouble] = {
+    "connect": "unconnected",
+    "cut": "passing",
+    "timeout": "broken",
+}
+
+
+def trouble_of(exchange: Exchange) -> Trouble | None:
+    """Return why an exchange failed, if the same request may succeed later; otherwise None.
+
+    "broken" is a response that ended early after a good status, or timed out.
+    """
+    kind = None if exchange.failure is None else exchange.failure.kind
+    if exchange.response is None:
+        return _WITHOUT_RESPONSE.get(kind)
+    said = meaning(exchange.response)
+    if said == "overload":
+        return "overloaded"
+    if said == "server_error" or exchange.response.status == _CONFLICT:
+        return "passing"
+    return "broken" if kind in {"cut", "timeout"} else None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the wait in seconds that a response requests; the header has seconds or a date."""
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        seconds = (date - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds)

@@ -18,11 +18,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from harness.api.statuses import GATEWAY, overloaded
+from harness.api.statuses import GATEWAY, overloaded, trouble_of
 from harness.errors import StoppedAnsweringError
 from harness.records.rollouts import Exchange, Key
 from harness.transport.interface import Payload, Transport
-from harness.transport.retry import trouble_of
 
 FEWEST_TRIES = 3
 SILENCE = 15.0

@@ -5,6 +5,7 @@ may exceed the bucket; aiolimiter and other limiters reject that instead of carr
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -72,6 +73,7 @@ class AdaptiveTransport:
 
 BURST_SECONDS = 5
 USAGE_WITHIN_LAST_PARTS = 4
+_TOTAL = re.compile(r'"total_tokens": ?(\d+)')  # not in a text, where its quotes are escaped
 
 
 class Bucket:
@@ -120,18 +122,7 @@ def tokens_used(exchange: Exchange) -> int:
     """Return the tokens that the provider reports, or an estimate from the request's length."""
     response = exchange.response
     if response is not None:
-        texts = [part.raw.rpartition("data:")[2] for part in response.parts]
-        for text in [*texts[-USAGE_WITHIN_LAST_PARTS:], response.body or ""]:
-            reported = _reported(text) if '"total_tokens"' in text else None
-            if reported is not None:
-                return reported
+        last = [part.raw for part in response.parts[-USAGE_WITHIN_LAST_PARTS:]]
+        if reported := _TOTAL.findall("\n".join([*last, response.body or ""])):
+            return int(reported[-1])
     return len(orjson.dumps(exchange.request.body)) // CHARACTERS_PER_TOKEN
-
-
-def _reported(text: str) -> int | None:
-    try:
-        content = orjson.loads(text)
-        usage = content.get("usage") or content["response"]["usage"]
-        return int(usage["total_tokens"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None

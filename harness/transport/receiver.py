@@ -1,20 +1,19 @@
-"""Collect the bytes of one response with their arrival times, and split streams into events."""
+"""Collect the bytes of one response with their arrival times."""
 
 from __future__ import annotations
 
-import re
 import time
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from harness.api.sse import blocks
 from harness.records.rollouts import Response, StreamPart
 from harness.transport.redact import Redactor
 
 MEBIBYTE = 2**20
 EVENT_STREAM = "text/event-stream"
 STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b":")
-BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n")
 
 
 @dataclass(frozen=True)
@@ -119,31 +118,3 @@ class Receiver:
             at = round(self.times[arrival] - self.sent, 6)
             parts.append(StreamPart(at, redactor.text(block)))
         return parts
-
-
-def blocks(stream: bytearray) -> Iterator[tuple[str, int]]:
-    """Yield the blocks of an event stream as text, without the blank lines between them.
-
-    Each comes with its extent: the number of bytes after which the block is known to be complete.
-    Bytes after the last blank line are also a block. Invalid UTF-8 becomes U+FFFD.
-    """
-    start = 0
-    for end, extent in _blank_lines(stream):
-        block = stream[start:end].decode(errors="replace").lstrip("\r\n")
-        if block:
-            yield block, extent
-        start = extent
-    rest = stream[start:].decode(errors="replace").strip("\r\n")
-    if rest:
-        yield rest, len(stream)
-
-
-def _blank_lines(stream: bytearray) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each blank line."""
-    if b"\r" in stream:
-        yield from (match.span() for match in BLANK_LINE.finditer(stream))
-        return
-    start = stream.find(b"\n\n")
-    while start >= 0:
-        yield start, start + 2
-        start = stream.find(b"\n\n", start + 2)

@@ -7,20 +7,16 @@ by cause.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal
 
-from harness.api.statuses import meaning
+from harness.api.chat import names_newer_limit, with_newer_limit
+from harness.api.statuses import Trouble, retry_after, trouble_of
 from harness.records.rollouts import Exchange, Key, Retry
 from harness.transport.interface import Payload, Transport
 
-Trouble = Literal["overloaded", "passing", "unconnected", "broken"]
 Retrying = Callable[[Exchange, int], None]
 """Called before a retry with the failed exchange and the number of the retry."""
-_CONFLICT = 409
 
 
 @dataclass(frozen=True)
@@ -86,11 +82,11 @@ class RetryingTransport:
         """See `Transport`."""
         retries: list[Retry] = []
         troubles: Counter[Trouble] = Counter()
-        renamed = _renamed(body) if self._renames else None
+        renamed = with_newer_limit(body) if self._renames else None
         while True:
             exchange = await self._inner.send(path, renamed or body, key=key)
-            if renamed is None and _names_other_limit(exchange):
-                renamed = _renamed(body)
+            if renamed is None and names_newer_limit(exchange):
+                renamed = with_newer_limit(body)
                 retries.append(
                     Retry(status=exchange.response and exchange.response.status, waited=0)
                 )
@@ -115,62 +111,3 @@ class RetryingTransport:
         if renamed and exchange.response is not None and exchange.response.good_status:
             self._renames = True
         return exchange.model_copy(update={"retries": tuple(retries)}) if retries else exchange
-
-
-_LIMIT, _OTHER_LIMIT = "max_tokens", "max_completion_tokens"
-
-
-def _renamed(body: Payload) -> dict[str, Any] | None:
-    """Return a body with the newer name of its token limit; None if it has no limit, or both."""
-    if not isinstance(body, Mapping) or _LIMIT not in body or _OTHER_LIMIT in body:
-        return None
-    return {_OTHER_LIMIT if name == _LIMIT else name: value for name, value in body.items()}
-
-
-def _names_other_limit(exchange: Exchange) -> bool:
-    """Return whether a response refuses the older name of the token limit, and names the newer."""
-    response, body = exchange.response, exchange.request.body or {}
-    refused = response is not None and meaning(response) == "refusal"
-    named = response is not None and _OTHER_LIMIT in (response.body or "")
-    return refused and named and _renamed(body) is not None
-
-
-_WITHOUT_RESPONSE: Mapping[str | None, Trouble] = {
-    "connect": "unconnected",
-    "cut": "passing",
-    "timeout": "broken",
-}
-
-
-def trouble_of(exchange: Exchange) -> Trouble | None:
-    """Return why an exchange failed, if the same request may succeed later; otherwise None.
-
-    "broken" is a response that ended early after a good status, or timed out.
-    """
-    kind = None if exchange.failure is None else exchange.failure.kind
-    if exchange.response is None:
-        return _WITHOUT_RESPONSE.get(kind)
-    said = meaning(exchange.response)
-    if said == "overload":
-        return "overloaded"
-    if said == "server_error" or exchange.response.status == _CONFLICT:
-        return "passing"
-    return "broken" if kind in {"cut", "timeout"} else None
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the wait in seconds that a response requests; the header has seconds or a date."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)
-        seconds = (date - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds)

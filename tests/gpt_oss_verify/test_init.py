@@ -19,6 +19,7 @@ from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
 from harness.providers.entries import load_providers, looks_like_key, own_providers
 from harness.providers.yaml_files import with_entry
+from harness.transport import RetryPolicy
 
 KEY = "sk-proj-Abc123Def456Ghi789"
 PRINTABLE = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"])
@@ -247,6 +248,15 @@ def test_without_exactly_one_listed_model_a_name_is_required(
     said = capsys.readouterr().err
     assert "Give --model" in said
     assert why in said
+
+
+def test_the_status_of_models_is_named(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
+    mock.get = status(500)
+    assert run(at(mock)) == 2
+    assert "the provider answers /models with status 500" in capsys.readouterr().err
 
 
 def test_an_entry_is_written_even_if_its_key_is_unset_or_rejected(

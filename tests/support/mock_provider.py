@@ -42,6 +42,7 @@ class MockProvider:
 
     script: list[Handler] = field(default_factory=list)
     always: Handler | None = None
+    get: Handler | None = None
     models: list[str] | None = field(default_factory=lambda: [MODEL])
     api_key: str | None = None
     delay: float = 0
@@ -97,6 +98,8 @@ class MockProvider:
         if self.api_key and request.headers.get("authorization") != f"Bearer {self.api_key}":
             shown = request.headers.get("authorization", "none")
             write_json(writer, error(f"Incorrect API key provided: {shown}"), status=401)
+        elif request.method == "GET" and self.get is not None:
+            await self.get(request, writer)
         elif request.method == "GET":
             await asyncio.sleep(self.models_delay)
             if self.models is None:

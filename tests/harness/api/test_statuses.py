@@ -4,10 +4,9 @@ import pytest
 from healthy import exchange, json_response, rollout
 
 from harness.api.parsed_rollout import parse_rollout
-from harness.api.statuses import meaning
+from harness.api.statuses import meaning, trouble_of
 from harness.checks import examine
 from harness.run.outage import without_reply
-from harness.transport.retry import trouble_of
 
 LIMITS = (
     {"error": {"message": "Rate limit reached for gpt-oss-120b", "code": "x"}},

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.api.sse import blocks
+from harness.api.statuses import retry_after
 from harness.records.rollouts import Exchange, Request, Response, StreamPart
 from harness.transport.pacing import Bucket, tokens_used
-from harness.transport.receiver import Receiver, ResponseLimits, blocks
+from harness.transport.receiver import Receiver, ResponseLimits
 from harness.transport.redact import Redactor
-from harness.transport.retry import RetryPolicy, retry_after
+from harness.transport.retry import RetryPolicy
 
 BLOCKS = [b"data: 1", b"event: a\ndata: 2", b": ping", b"data: \r"]
 
@@ -142,7 +144,7 @@ def exchange(**response: Any) -> Exchange:
         (exchange(), 100),
         (exchange(body='{"usage": {"total_tokens": 7}}'), 7),
         (exchange(body='{"usage": {"total_tokens": '), 100),
-        (exchange(body='{"total_tokens": 3}'), 100),
+        (exchange(body='{"text": "{\\"total_tokens\\": 3}"}'), 100),
         (
             exchange(
                 parts=(
