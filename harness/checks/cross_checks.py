@@ -38,9 +38,9 @@ def _added(examined: Sequence[Score]) -> Iterator[Difference]:
     """
     yield from _permuted(examined)
     groups: dict[tuple[Api, str], list[tuple[Score, Edges]]] = defaultdict(list)
-    for each in examined:
-        for edge in each.traits.edges:
-            groups[each.condition.api, edge.place].append((each, edge))
+    for score in examined:
+        for edge in score.traits.edges:
+            groups[score.condition.api, edge.place].append((score, edge))
     for (_, place), group in groups.items():
         different = {edge for _, edge in group}
         recorded = {score.task for score, _ in group} == {_RECORDED}
@@ -62,11 +62,11 @@ def _added(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 def _permuted(examined: Sequence[Score]) -> Iterator[Difference]:
-    closed = {words for each in examined for words, ends in each.traits.answers if ends}
-    for each in examined:
-        if any(words in closed and not ends for words, ends in each.traits.answers):
+    closed = {words for score in examined for words, ends in score.traits.answers if ends}
+    for score in examined:
+        if any(words in closed and not ends for words, ends in score.traits.answers):
             message = "The answer has the words of another answer in another order."
-            yield message, evidence(each.record, "$", "a full stop at the end", "within the text")
+            yield message, evidence(score.record, "$", "a full stop at the end", "within the text")
 
 
 def _same_edge(different: Collection[Edges]) -> tuple[str, str] | None:
@@ -107,14 +107,14 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
     the request needlessly.
     """
     groups: dict[Api, list[tuple[Score, Cut]]] = defaultdict(list)
-    for each in examined:
-        groups[each.condition.api] += [(each, cut) for cut in each.traits.cuts]
+    for score in examined:
+        groups[score.condition.api] += [(score, cut) for cut in score.traits.cuts]
     for group in groups.values():
         prompts = [cut.input for _, cut in group]
         longest = max((cut.input + cut.output for _, cut in group), default=0)
         same = len({cut.output for _, cut in group}) == 1
         same = same and max(prompts) - min(prompts) >= _OTHER_PROMPTS
-        for each, cut in group:
+        for score, cut in group:
             if same:
                 where = "all truncated replies have this length, whatever their prompt"
             elif longest - cut.input - cut.output > _CONTEXT:
@@ -123,7 +123,7 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
                 continue
             message = f"The reply was truncated below the limit of its request; {where}."
             expected, got = f"up to {cut.limit} tokens", f"{cut.output}, after {cut.input}"
-            yield message, evidence(each.record, "$.usage", expected, got, cut.exchange)
+            yield message, evidence(score.record, "$.usage", expected, got, cut.exchange)
 
 
 def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -134,18 +134,18 @@ def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
     `request.refused` is reported there.
     """
     tries: dict[str, list[tuple[Score, Sent]]] = defaultdict(list)
-    for each in examined:
-        for sent in each.traits.sent:
-            tries[sent.request].append((each, sent))
+    for score in examined:
+        for sent in score.traits.sent:
+            tries[sent.request].append((score, sent))
     for group in tries.values():
         served = sum(not sent.refusal for _, sent in group)
-        for each, sent in group if served else ():
-            known = any(finding.id == "request.refused" for finding in each.findings)
+        for score, sent in group if served else ():
+            known = any(finding.id == "request.refused" for finding in score.findings)
             if sent.refusal and not known:
                 times = f"{served} of {len(group)} times"
                 message = f"The provider refused a request that it served {times}."
                 expected = "a reply, as to the same request before or after"
-                yield message, evidence(each.record, "$", expected, sent.refusal, sent.exchange)
+                yield message, evidence(score.record, "$", expected, sent.refusal, sent.exchange)
 
 
 _FEW_DIGITS = 7
@@ -177,7 +177,7 @@ def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     conversation still differ, or `calls.id.repeated` reports them.
     """
     for api in APIS:
-        group = [each for each in examined if each.condition.api == api]
+        group = [score for score in examined if score.condition.api == api]
         yield from _collisions(group, _call_ids, "$")
 
 
@@ -191,27 +191,27 @@ def _call_ids(score: Score) -> Iterable[str]:
 
 def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
     """Return the scores of the APIs whose ids come, or do not come, from a small range."""
-    groups = [[each for each in examined if each.condition.api == api] for api in APIS]
-    return [each for group in groups if _from_small_range(group) == small for each in group]
+    groups = [[score for score in examined if score.condition.api == api] for api in APIS]
+    return [score for group in groups if _from_small_range(group) == small for score in group]
 
 
 def _collisions(
     examined: Sequence[Score], ids: Callable[[Score], Iterable[str]], path: str
 ) -> Iterator[Difference]:
     first: dict[str, str] = {}
-    for each in examined:
-        for found in sorted(ids(each)):
-            other = first.setdefault(found, each.record)
-            if other != each.record:
+    for score in examined:
+        for found in sorted(ids(score)):
+            other = first.setdefault(found, score.record)
+            if other != score.record:
                 message = f"The reply has the same id as a reply in {other}."
                 if ids is _call_ids:
                     message = f"The call has the same id as a call in {other}."
-                yield message, evidence(each.record, path, "a unique id", found)
+                yield message, evidence(score.record, path, "a unique id", found)
 
 
 def _from_small_range(examined: Sequence[Score]) -> bool:
     """Whether ids differ only in a few digits at the end, as those of a counter or a clock do."""
-    ids = {reply_id for each in examined for reply_id in each.traits.reply_ids}
+    ids = {reply_id for score in examined for reply_id in score.traits.reply_ids}
     if len(ids) < 2:
         return False
     start = shared_beginning(min(ids), max(ids))
@@ -226,18 +226,18 @@ def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
     means that another model, or another version, wrote them.
     """
     groups: dict[Condition, list[Score]] = defaultdict(list)
-    for each in examined:
-        groups[each.condition].append(each)
+    for score in examined:
+        groups[score.condition].append(score)
     for group in groups.values():
-        times = Counter(name for each in group for name in each.traits.models)
+        times = Counter(name for score in group for name in score.traits.models)
         usual = max(times, key=lambda name: times[name])
-        for each in group:
-            if (others := each.traits.models - {usual}) and 2 * times[usual] > len(group):
+        for score in group:
+            if (others := score.traits.models - {usual}) and 2 * times[usual] > len(group):
                 message = (
                     "The reply names a different model from most replies under this condition."
                 )
                 got = ", ".join(sorted(others))
-                yield message, evidence(each.record, "$.model", usual, got)
+                yield message, evidence(score.record, "$.model", usual, got)
 
 
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
@@ -248,25 +248,25 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
     differ, no prompt can be judged by its tokens.
     """
     groups: dict[tuple[str, str, Api, str], list[Score]] = defaultdict(list)
-    for each in examined:
-        groups[each.task, each.sample, each.condition.api, each.traits.host].append(each)
+    for score in examined:
+        groups[score.task, score.sample, score.condition.api, score.traits.host].append(score)
     for group in groups.values():
-        usual = Counter(each.traits.first_input for each in group).most_common(1)[0][0]
-        for each in group:
-            if each.traits.first_input != usual:
+        usual = Counter(score.traits.first_input for score in group).most_common(1)[0][0]
+        for score in group:
+            if score.traits.first_input != usual:
                 message = (
                     "The number of prompt tokens differs from other attempts at the same request."
                 )
-                got = str(each.traits.first_input)
-                yield message, evidence(each.record, "$.usage", str(usual), got)
+                got = str(score.traits.first_input)
+                yield message, evidence(score.record, "$.usage", str(usual), got)
 
 
 def _counts_vary(examined: Iterable[Score]) -> bool:
     """Whether identical requests under one condition report different prompt tokens, repeatedly."""
     counts: dict[tuple[str, str, str], set[int]] = defaultdict(set)
-    for each in examined:
-        if each.traits.first_input:
-            counts[each.task, each.sample, each.condition.name].add(each.traits.first_input)
+    for score in examined:
+        if score.traits.first_input:
+            counts[score.task, score.sample, score.condition.name].add(score.traits.first_input)
     return sum(len(found) > 1 for found in counts.values()) >= _FEWEST_VARYING
 
 
@@ -282,39 +282,41 @@ CROSS_CHECKS = (
     cross_check(
         "request.refused.partly",
         "errors",
-        lambda each: bool(each.traits.sent),
+        lambda score: bool(score.traits.sent),
         _partly_refused,
         "error",
     ),
     cross_check(
         "reply.id.shared",
         "schema",
-        lambda each: bool(each.traits.reply_ids),
+        lambda score: bool(score.traits.reply_ids),
         _shared_ids,
         "error",
         relations=(WarnsInRecordings("recorded_twice"),),
     ),
-    cross_check("reply.id.range", "schema", lambda each: bool(each.traits.reply_ids), _small_range),
     cross_check(
-        "calls.id.shared", "tools", lambda each: bool(each.traits.call_ids), _shared_call_ids
+        "reply.id.range", "schema", lambda score: bool(score.traits.reply_ids), _small_range
     ),
     cross_check(
-        "reply.model.differs", "schema", lambda each: bool(each.traits.models), _other_models
+        "calls.id.shared", "tools", lambda score: bool(score.traits.call_ids), _shared_call_ids
+    ),
+    cross_check(
+        "reply.model.differs", "schema", lambda score: bool(score.traits.models), _other_models
     ),
     foreign.CROSS_CHECK,
     cross_check(
         "usage.input.differs",
         "usage",
-        lambda each: each.traits.first_input is not None,
+        lambda score: score.traits.first_input is not None,
         _input_tokens,
     ),
     prompt_texts.CROSS_CHECK,
     changed_calls.CROSS_CHECK,
-    cross_check("finish.early", "finish", lambda each: bool(each.traits.cuts), _early, "error"),
+    cross_check("finish.early", "finish", lambda score: bool(score.traits.cuts), _early, "error"),
     cross_check(
         "text.added",
         "leaks",
-        lambda each: bool(each.traits.edges or each.traits.answers),
+        lambda score: bool(score.traits.edges or score.traits.answers),
         _added,
     ),
     continued.CROSS_CHECK,

@@ -33,36 +33,36 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     not.
     """
     samples: dict[_Sample, list[Score]] = defaultdict(list)
-    for each in examined:
-        samples[each.task, each.sample].append(each)
+    for score in examined:
+        samples[score.task, score.sample].append(score)
     conversations = {sample: group[0].traits.conversation for sample, group in samples.items()}
     made = _callers(examined)
     contents, answers = defaultdict(list), defaultdict(list)
-    for each in examined:
-        contents[each.traits.content].append(each)
-        answers[each.traits.answer].append(each)
+    for score in examined:
+        contents[score.traits.content].append(score)
+        answers[score.traits.answer].append(score)
     unrelated = unrelated_requests()
     for sample, group in samples.items():
-        texts = Counter(each.traits.content for each in group)
-        for each in group:
-            calls = [call for call in each.traits.calls if made[call][sample] == 1]
+        texts = Counter(score.traits.content for score in group)
+        for score in group:
+            calls = [call for call in score.traits.calls if made[call][sample] == 1]
             unusual = {call: made[call] for call in calls if len(group) >= _FEWEST_ATTEMPTS}
-            words = _foreign_words(each, unusual, conversations)
+            words = _foreign_words(score, unusual, conversations)
             word, other = next((found for found in words if found[1] != sample), ("", ()))
             if other:
                 message = f"The reply contains {word!r}, a word of the request {'/'.join(other)}."
                 expected = "no content of another request"
-                yield message, evidence(each.record, "$", expected, word)
+                yield message, evidence(score.record, "$", expected, word)
                 continue
-            content = each.traits.content
+            content = score.traits.content
             if not content or texts[content] > 1:
                 continue
-            twin = next((other for other in contents[content] if unrelated(each, other)), None)
-            if twin is not None and not _is_stock(each, twin, answers, unrelated):
+            twin = next((other for other in contents[content] if unrelated(score, other)), None)
+            if twin is not None and not _is_stock(score, twin, answers, unrelated):
                 message = (
                     f"The reply has the text of the reply to an unrelated request, {twin.record}."
                 )
-                yield message, evidence(each.record, "$", "a reply to its own request", "the same")
+                yield message, evidence(score.record, "$", "a reply to its own request", "the same")
     yield from _borrowed(examined, unrelated)
 
 
@@ -92,46 +92,48 @@ def _borrowed(
     its CoT in several messages.
     """
     for group in by_condition(examined):
-        single = [each for each in group if len(each.traits.ledgers) == 1]
-        exact = [(each, each.traits.ledgers[0]) for each in single if each.traits.ledgers[0].exact]
+        single = [score for score in group if len(score.traits.ledgers) == 1]
+        exact = [
+            (score, score.traits.ledgers[0]) for score in single if score.traits.ledgers[0].exact
+        ]
         usual = usual_difference(counted.difference for _, counted in exact)
         answers: dict[str, list[Score]] = defaultdict(list)
-        for each, _ in exact:
-            answers[each.traits.answer].append(each)
+        for score, _ in exact:
+            answers[score.traits.answer].append(score)
         odd = [
-            (each, counted)
-            for each, counted in exact
+            (score, counted)
+            for score, counted in exact
             if abs(counted.difference - usual) >= max(_FEWEST_OFF, counted.spelling)
             and not may_be_headers(counted.difference - usual)
         ]
-        for each, counted in odd if len(odd) <= _MOST_OFF * len(exact) else ():
-            same = answers[each.traits.answer] if each.traits.answer and counted.cot else ()
-            twin = next((other for other in same if unrelated(each, other)), None)
+        for score, counted in odd if len(odd) <= _MOST_OFF * len(exact) else ():
+            same = answers[score.traits.answer] if score.traits.answer and counted.cot else ()
+            twin = next((other for other in same if unrelated(score, other)), None)
             if twin is not None:
                 message = (
                     f"The answer is that of {twin.record}, but its number of tokens does not fit."
                 )
                 expected = f"{counted.explained + usual} tokens for this text"
-                yield message, evidence(each.record, "$.usage", expected, str(counted.reported))
+                yield message, evidence(score.record, "$.usage", expected, str(counted.reported))
 
 
 def _callers(examined: Sequence[Score]) -> Mapping[str, Counter[_Sample]]:
     """How often each call is made, by sample."""
     made: dict[str, Counter[_Sample]] = defaultdict(Counter)
-    for each in examined:
-        for call in each.traits.calls:
-            made[call][each.task, each.sample] += 1
+    for score in examined:
+        for call in score.traits.calls:
+            made[call][score.task, score.sample] += 1
     return made
 
 
 def _foreign_words(
-    each: Score, unusual: Mapping[str, Counter[_Sample]], conversations: Mapping[_Sample, str]
+    score: Score, unusual: Mapping[str, Counter[_Sample]], conversations: Mapping[_Sample, str]
 ) -> Iterator[tuple[str, _Sample]]:
     """Words that cannot come from the reply's own request, with the samples that contain them.
 
     They are code words, and words in `unusual` calls, which map to the samples that make them.
     """
-    for word in sorted(each.traits.invented):
+    for word in sorted(score.traits.invented):
         holders = [sample for sample, text in conversations.items() if word in text]
         if CODE_WORD.fullmatch(word):
             yield from ((word, sample) for sample in holders)
@@ -152,5 +154,5 @@ def unrelated_requests() -> Callable[[Score, Score], bool]:
 
 
 CROSS_CHECK = cross_check(
-    "reply.foreign", "load", lambda each: bool(each.traits.conversation), _foreign, "error"
+    "reply.foreign", "load", lambda score: bool(score.traits.conversation), _foreign, "error"
 )

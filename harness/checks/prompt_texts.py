@@ -77,9 +77,9 @@ def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
     server adds to every prompt. Nothing is judged if identical requests have different counts.
     """
     by_request: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
-    for each in examined:
-        by_request[each.task, each.sample, each.condition.api].append(each)
-    if any(len({each.traits.first_input for each in same}) > 1 for same in by_request.values()):
+    for score in examined:
+        by_request[score.task, score.sample, score.condition.api].append(score)
+    if any(len({score.traits.first_input for score in same}) > 1 for same in by_request.values()):
         return
     groups: dict[tuple[Api, str], list[tuple[Score, int, int]]] = defaultdict(list)
     for first, *_ in by_request.values():
@@ -93,13 +93,13 @@ def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
         agreeing = {tokens for _, tokens, rest in group if rest == usual}
         if len(agreeing) < _FEWEST_AGREEING or 2 * others.count(usual) <= len(group):
             continue
-        for each, tokens, rest in group:
+        for score, tokens, rest in group:
             if rest != usual:
                 message = "The number of prompt tokens does not fit the user's text."
                 expected = f"{tokens + usual}, as in {others.count(usual)} other requests"
-                yield message, evidence(each.record, "$.usage", expected, str(tokens + rest))
+                yield message, evidence(score.record, "$.usage", expected, str(tokens + rest))
 
 
 CROSS_CHECK = cross_check(
-    "usage.input.text", "usage", lambda each: each.traits.user is not None, _user_texts
+    "usage.input.text", "usage", lambda score: score.traits.user is not None, _user_texts
 )
