@@ -31,6 +31,8 @@ from harness.run.run_log import read_rollouts, read_run_info
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.verdict.analyze import Judged
+
 _Path = str | PathLike[str]
 
 _KEYS = dict.fromkeys(
@@ -175,7 +177,7 @@ class Frames:
 
 
 class Run(Frames):
-    """A run that was scored, in `folder`."""
+    """A run in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         """Use `load`."""
@@ -188,8 +190,15 @@ class Run(Frames):
 
     @cached_property
     def analysis(self) -> Analysis:
-        """`analysis.json`."""
-        return read_analysis(self.folder)
+        """`analysis.json`; a run without one is judged now, and nothing is written."""
+        found = self._judged_now
+        return read_analysis(self.folder) if found is None else found.analysis
+
+    @cached_property
+    def _judged_now(self) -> Judged | None:
+        from harness.verdict.judge import judge  # imports all rules
+
+        return None if (self.folder / ANALYSIS_FILE).exists() else judge(self.folder)
 
     def transcript(self, record: str) -> Transcript:
         """Return the conversation and the rollout of the attempt with this `record`.
@@ -209,7 +218,8 @@ class Run(Frames):
 
     def _every_score(self) -> list[Score]:
         """Return the scores of all attempts. Raises RunLogError unless they fit the analysis."""
-        scores = list(read_scores(self.folder))
+        now = self._judged_now
+        scores = list(read_scores(self.folder) if now is None else now.scores)
         judged = {(found.task, found.condition): found.finished for found in self.analysis.results}
         made = ((score.task, score.condition) for score in scores if score.finished)
         found = Counter(
@@ -251,7 +261,7 @@ class Runs(Frames):
 def load(path: _Path) -> Run:
     """Load a run folder; its tables are DataFrames, see `Frames`.
 
-    Raises RunLogError also if it is not scored.
+    A run that was never judged is judged when a table or its analysis is read. Raises RunLogError.
     """
     run = Run(Path(path))
     if not run.info.tasks:

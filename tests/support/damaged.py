@@ -6,6 +6,8 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+import orjson
+
 from harness.records.rollouts import Exchange, Response, Rollout, StreamPart, TransportFailure
 
 _VALUES: tuple[Any, ...] = (
@@ -37,7 +39,8 @@ def mutated(rollout: Rollout, random: Random) -> Rollout:
     changes: dict[str, Any] = {"exchanges": tuple(exchanges)}
     if random.random() < 0.05:
         changes["end"] = random.choice(("answered", "max_turns", "failed", "unreadable"))
-    return rollout.model_copy(update=changes)
+    line = rollout.model_copy(update=changes).model_dump_json()
+    return Rollout.model_validate(orjson.loads(line))  # as it is read from the log
 
 
 def _exchange(exchange: Exchange, random: Random) -> Exchange:

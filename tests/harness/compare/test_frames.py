@@ -11,8 +11,9 @@ import pytest
 import reporting
 from background import in_background
 from compared_runs import QUESTIONS, SMALL, TINY, always, judged_run, never_in
-from healthy import correct, provider_of
+from healthy import SUITE, correct, provider_of
 from mock_provider import MockProvider
+from recorded_runs import problem_rollouts, write_finished_run
 from replies import MODEL
 
 import harness
@@ -132,6 +133,17 @@ def test_several_runs_have_a_column_that_names_them(folder, tmp_path):
 def test_a_folder_that_is_not_a_run_is_rejected(tmp_path):
     with pytest.raises(RunLogError, match="not a run folder"):
         harness.load(tmp_path)
+
+
+def test_a_run_that_was_never_judged_is_judged_in_memory(tmp_path):
+    folder = tmp_path / "run"
+    write_finished_run(folder, problem_rollouts(tries=1), tries=1)
+    here = harness.load(folder)
+    assert len(here.attempts) == 4 * len(SUITE.cases)
+    assert not (folder / "analysis.json").exists()
+    assert main(["recheck", str(folder)]) in (1, 4)
+    assert harness.load(folder).attempts.equals(here.attempts)
+    assert harness.load(folder).analysis.verdict == here.analysis.verdict
 
 
 def test_scores_that_do_not_fit_the_analysis_are_rejected(folder, tmp_path):
