@@ -63,7 +63,7 @@ _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 class EvalTask(Task):
     """One eval of a run, with the ids of the questions to sample."""
 
-    patient = True
+    long_replies = True
 
     def __init__(
         self,

@@ -25,11 +25,11 @@ from harness.tasks.attempt_order import decisive_first, planned_attempts, portio
 from harness.tasks.plan import Plan, ended, learned, started
 from harness.transport import RetryPolicy, open_transport
 
-PATIENT = RetryPolicy(retries_when_broken=4)
+REPEATS_BROKEN = RetryPolicy(retries_when_broken=4)
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
 T = TypeVar("T")
 LONG_REPLY = 1800.0
-"""Seconds that a request of a patient task may take unless a timeout is set: replies are long."""
+"""Seconds that a request of a task with long replies may take unless a timeout is set."""
 Judge = Callable[[], Analysis]
 """Judges what a run has sampled so far. Raises RunLogError."""
 
@@ -75,10 +75,10 @@ async def _before_deadline(plan: Plan, main: Coroutine[Any, Any, T]) -> T | None
         return None
 
 
-def as_sampled(provider: Provider, concurrency: int, *, patient: bool) -> Provider:
-    """Return the provider as a stage samples it; patient tasks wait longer if no timeout is set."""
+def as_sampled(provider: Provider, concurrency: int, *, long_replies: bool) -> Provider:
+    """Return the provider as a stage samples it; long replies get more time by default."""
     changes: dict[str, object] = {"concurrency": concurrency}
-    if patient and "timeout" not in provider.model_fields_set:
+    if long_replies and "timeout" not in provider.model_fields_set:
         changes["timeout"] = LONG_REPLY
     return provider.model_copy(update=changes)
 
@@ -129,10 +129,12 @@ class Session:
         for stage in stages(plan.tasks):
             burst = max(stage.burst or 0, plan.info.settings.concurrency)
             planned: Iterable[Attempt] = planned_attempts(plan.tasks, plan.info.shard, stage)
-            if not stage.patient:  # an eval may have too many attempts to sort, and needs no order
+            if not stage.long_replies:  # an eval needs no order, and may have too many attempts
                 planned = decisive_first(planned, plan.tasks)
             for attempts in portions(list(planned)) if judge else [planned]:
-                await self._attempt(provider, log, attempts, burst, outage, patient=stage.patient)
+                await self._attempt(
+                    provider, log, attempts, burst, outage, long_replies=stage.long_replies
+                )
                 if plan.budget.stopped is not None:
                     return True
                 if judge is not None and judge().verdict.decision == "fail":
@@ -187,11 +189,11 @@ class Session:
         concurrency: int,
         outage: Outage,
         *,
-        patient: bool = True,
+        long_replies: bool = True,
     ) -> None:
         async with open_transport(
-            as_sampled(provider, concurrency, patient=patient),
-            retries=self.plan.retries or (PATIENT if patient else None),
+            as_sampled(provider, concurrency, long_replies=long_replies),
+            retries=self.plan.retries or (REPEATS_BROKEN if long_replies else None),
             limit_changed=self.observer.limit_changed,
             watch=outage.watch,
         ) as transport:

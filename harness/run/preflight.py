@@ -143,7 +143,7 @@ async def cot_field(provider: Provider) -> str:
     reply = json_object(answer.text) or {}
     choices = objects(reply.get("choices"))
     messages = objects([choice.get("message") for choice in choices])
-    used = [each for each in REASONING_FIELDS if any(message.get(each) for message in messages)]
+    used = [name for name in REASONING_FIELDS if any(message.get(name) for message in messages)]
     return used[0] if used else REASONING_FIELDS[0]
 
 

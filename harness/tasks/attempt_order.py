@@ -28,24 +28,24 @@ The order is greedy: only faults of the catalogue that no earlier group can show
 class Stage:
     """Tasks that are sampled together: `burst` attempts in flight, or the run's concurrency.
 
-    `patient` is as in `Task`.
+    `long_replies` is as in `Task`.
     """
 
     tasks: tuple[Task, ...]
     burst: int | None = None
-    patient: bool = False
+    long_replies: bool = False
 
 
 def stages(tasks: Iterable[Task]) -> Iterator[Stage]:
-    """Yield tasks without a burst first, patient ones last among them; then one stage per burst."""
+    """Yield tasks without a burst first, long replies last among them; then one stage per burst."""
     tasks = tuple(tasks)
-    for patient in (False, True):
-        steady = tuple(each for each in tasks if each.burst is None and each.patient is patient)
+    for long_replies in (False, True):
+        steady = tuple(t for t in tasks if t.burst is None and t.long_replies is long_replies)
         if steady:
-            yield Stage(steady, patient=patient)
+            yield Stage(steady, long_replies=long_replies)
     for task in tasks:
         if task.burst is not None:
-            yield Stage((task,), task.burst, task.patient)
+            yield Stage((task,), task.burst, task.long_replies)
 
 
 def planned_attempts(

@@ -29,9 +29,9 @@ class Task(ABC):
     burst: int | None = None
     """Concurrent attempts, if the task needs its own number; such tasks are sampled last."""
     extra_body: Mapping[str, Any] = {}  # further members of every request body
-    patient: bool = False
+    long_replies: bool = False
     """Whether replies are long, and a broken one is requested again several times, because it says
-    nothing about what the task measures; evals are patient."""
+    nothing about what the task measures, as in evals."""
 
     @property
     def name(self) -> str:

@@ -26,10 +26,10 @@ from harness.transport.connections import open_client
 
 LARGEST_REQUEST = 256 * 1024 * 1024  # bytes of a request body; a larger one gets status 413
 # Headers of a single connection (RFC 9110, section 7.6.1), and those that each side sets itself.
-_OF_THE_CONNECTION = frozenset({
-    *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"),
-    *("te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"),
-})  # fmt: skip
+_OF_THE_CONNECTION = frozenset(
+    "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    "transfer-encoding upgrade host content-length".split()
+)
 _RECORDED = ("/chat/completions", "/responses")
 
 
@@ -184,7 +184,7 @@ def _has_last_event(content: bytes) -> bool:
     """Return whether a body is a stream up to its last event; only its end can follow."""
     *_, last, rest = ["", *content.decode("utf-8", "replace").replace("\r\n", "\n").split("\n\n")]
     events = stream_events([StreamPart(0.0, last)])
-    return not rest and any(each.is_done or each.type in FINAL_EVENTS for each in events)
+    return not rest and any(event.is_done or event.type in FINAL_EVENTS for event in events)
 
 
 def _forwarded(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -36,7 +36,7 @@ class Redactor:
         longest_first = sorted(spelled, key=len, reverse=True)
         pattern = "|".join("".join(map(_spellings, secret)) for secret in longest_first)
         self._marks = tuple(max(_WORDS.findall(secret), key=len) for secret in spelled)
-        self._short = tuple(each for each in self._secrets if len(each) < SHORTEST_SECRET)
+        self._short = tuple(secret for secret in self._secrets if len(secret) < SHORTEST_SECRET)
         self._pattern = re.compile(pattern)
         self._in_any_case = re.compile(pattern, re.IGNORECASE)
 
