@@ -30,8 +30,10 @@ _CHANCE = 0.05  # probability below which the conditions of the replies with a f
 _WARNING = 0.1  # weight of a warning; an error has 1
 _STRUCTURE = frozenset({"schema", "stream", "finish", "errors"})
 """Families of checks that show directly how replies are built."""
-_CONTENT, _BEHAVIOUR = 0.7, 0.4
-"""Weights of other checks and of probes; checks of `_STRUCTURE` have 1."""
+_CONTENT, _BEHAVIOUR, _FAILED_REQUEST = 0.7, 0.4, 0.1
+"""Weights of other checks, of probes, and of probes whose requests fail, which may fail for any
+reason; checks of `_STRUCTURE` have 1."""
+_NEARLY = 0.7  # of the largest weight: findings with it are as heavy
 _HARDLY = 0.1  # of the share of streams with a finding: other replies with it are background
 _FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
 _FEWEST_REPEATED = 3
@@ -168,6 +170,11 @@ class _Candidate:
         return round(2 * sum(map(_weight, self.direct)) + others, 6)
 
     @property
+    def heaviest(self) -> float:
+        """Return the weight of the heaviest finding that it explains."""
+        return max(map(_weight, (*self.direct, *self.others)))
+
+    @property
     def rules(self) -> list[str]:
         return [each.check.id for each in (*self.direct, *self.others)]
 
@@ -194,8 +201,8 @@ def _candidates(
 def _cause(
     worst: RuleResult, candidates: Iterable[_Candidate], run: Sequence[RuleResult]
 ) -> Cause | None:
-    """Return the layer that explains the worst finding, and most weight of the others."""
-    possible = [each for each in candidates if worst.check.id in each.rules]
+    """Return the layer that explains the most weight, the worst finding or one nearly as heavy."""
+    possible = [each for each in candidates if each.heaviest >= _NEARLY * _weight(worst)]
     possible = [each for each in possible if not layers()[each.name].last] or possible
     if not possible:
         return None
@@ -204,6 +211,7 @@ def _cause(
         return candidate.strength, worst in candidate.direct
 
     best = max(possible, key=rank)
+    worst = worst if worst.check.id in best.rules else best.direct[0]
     about = layers()[best.name]
     return Cause(
         layer=best.name,
@@ -238,10 +246,16 @@ def _shown(
 
 
 def _weight(result: RuleResult) -> float:
-    """Return how much a finding shows: its severity, its directness and its share of replies."""
+    """Return how much a finding shows: its severity, its directness and its share of replies.
+
+    A text of another request is evidence in a single reply.
+    """
     weight = 1.0 if result.status == "failed" else _WARNING
     if result.check.kind == "probe":
-        weight *= _BEHAVIOUR
+        texts = [example.evidence.got for example in result.examples]
+        weight *= _FAILED_REQUEST if all(map(_REFUSED.match, texts)) else _BEHAVIOUR
+    elif result.check.family == "load":
+        return weight * _CONTENT
     elif result.check.family not in _STRUCTURE or _by_counts(result):
         weight *= _CONTENT
     affected = sum(every for failures, every in result.counts.values() if failures)
