@@ -14,13 +14,16 @@ SHORTEST_SHARED = 32
 """Characters of an ending that answers to unrelated requests do not share by chance."""
 _FEWEST_SHARING = 3  # samples whose answers end alike, or go on
 _SHORTEST_ADDED = 8  # characters; a server with rounding errors may end an answer a word later
+_FEWEST_WORDS = 5  # of letters, in a shared ending
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _SENTENCE = re.compile(r"[^.!?\n]*[.!?\n]*$")
-# How gpt-oss and other models end answers to all kinds of requests.
+# How gpt-oss and other models end answers to all kinds of requests, and code.
 _CLOSING = re.compile(
     r"let me know|feel free|hesitate|hope (?:this|that|it) helps|(?:happy|glad|here) to|enjoy|how "
     r"can i|anything else|questions|if you (?:need|want|like|have|would)|if you.d|would you like"
     r"|do you (?:want|need)|(?:need|want) (?:any|more|further|help|me)|more (?:details|information)"
-    r"|good luck|have a |reach out|consult",
+    r"|good luck|have a |reach out|consult|access to|real.time|sorry|unable|can.t |cannot|assist|```"
+    r"|knowledge|up.to.date|__main__",
     re.IGNORECASE,
 )
 
@@ -59,6 +62,7 @@ def _shared_endings(said: Sequence[tuple[Score, LastAnswer]]) -> Iterator[tuple[
         sentence = _SENTENCE.search(group[0][1].text)
         closing = _CLOSING.search(f"{sentence and sentence[0]} {ending[::-1]}")
         several = len({last.text for _, last in group}) >= _FEWEST_SHARING
+        several = several and len(_WORD.findall(ending[::-1])) >= _FEWEST_WORDS
         if several and len(apart) >= _FEWEST_SHARING and not closing:
             yield from ((one.record, ending[::-1].strip()) for one, _ in group)
 

@@ -30,6 +30,8 @@ _SIZE = re.compile(r"(?<![0-9a-z])(20|120)b(?![0-9a-z])", re.IGNORECASE)
 _FAMILY = re.compile(r"(?i:llama|qwen|mistral|mixtral|deepseek|gemma|claude|gemini|gpt-4|gpt-5)")
 # Seconds that clock skew and queueing cannot explain: from the client's clock, from the server's.
 _SECONDS_OFF, _SECONDS_OFF_DATE = 86_400, 3_000
+# What parsers take for the name of a tool: content types and channels of harmony headers.
+_OF_HEADERS = re.compile(r"(?:<\|\w+\|>)?(?:json|code|text|final|analysis|commentary|assistant)")
 _OF_TRAINED_TOOLS = ("web_search_call", "code_interpreter_call")
 _FUNCTIONS = "functions"  # harmony's namespace of the offered functions
 
@@ -76,8 +78,8 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
     """A response contains only reasoning, messages and calls of the offered tools.
 
     Clients cannot answer a call of a tool that they did not declare. Such items come from
-    incorrectly parsed harmony headers. Only calls of the tools that gpt-oss was trained with may be
-    the model's own.
+    incorrectly parsed harmony headers. A few may be calls that the model invents; not an item that
+    is named like a part of a header, nor any but a trained tool's where the answer must be JSON.
     """
     reply = found.exchange.reply
     if reply is not None and Answer(found.exchange, reply).misplaced:
@@ -90,8 +92,9 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
         expected = "reasoning, message or function_call"
         names = (tool, str(found.item.get("name")), str(found.item.get("server_label")))
         trained = kind in _OF_TRAINED_TOOLS or any(map(BUILT_IN.fullmatch, names))
-        path = f"{found.path}.type"
-        yield Problem(found.exchange, message, expected, kind, path, proven=not trained)
+        answered = found.exchange.request.wants_json or any(map(_OF_HEADERS.fullmatch, names))
+        proven, path = answered and not trained, f"{found.path}.type"
+        yield Problem(found.exchange, message, expected, kind, path, proven=proven)
 
 
 @family.check(

@@ -91,19 +91,22 @@ def test_a_malformed_header_may_be_the_model_s(text, by_server):
 
 
 @pytest.mark.parametrize(
-    ("item", "by_server"),
+    ("item", "wants_json", "by_server"),
     [
-        ({"type": "mcp_call", "name": "json", "server_label": "json"}, True),
-        ({"type": "image_generation_call"}, True),
-        ({"type": "mcp_call", "name": "python", "server_label": "python"}, False),
-        ({"type": "web_search_call"}, False),
+        ({"type": "mcp_call", "name": "json", "server_label": "json"}, False, True),
+        ({"type": "mcp_call", "name": "<|constrain|>json", "server_label": ""}, False, True),
+        ({"type": "mcp_call", "name": "run", "server_label": "web"}, False, False),
+        ({"type": "mcp_call", "name": "answer", "server_label": "x"}, True, True),
+        ({"type": "mcp_call", "name": "python", "server_label": "python"}, True, False),
+        ({"type": "web_search_call"}, False, False),
     ],
 )
-def test_an_item_of_no_tool_of_the_model_is_the_server_s(item, by_server):
+def test_an_item_that_no_model_causes_is_the_server_s(item, wants_json, by_server):
     def change(body):
         body["output"].insert(1, {"id": "x_1", "status": "completed", "arguments": "", **item})
 
-    undeclared = found(Reply(text="Four."), change, api="responses")
+    asked_for = {"text": {"format": {"type": "json_object"}}} if wants_json else {}
+    undeclared = found(Reply(text='{"n": 4}'), change, asked_for, api="responses")
     assert undeclared["responses.item_type.undeclared"].proven == by_server
 
 
