@@ -22,8 +22,8 @@ _CLOSING = re.compile(
     r"let me know|feel free|hesitate|hope (?:this|that|it) helps|(?:happy|glad|here) to|enjoy|how "
     r"can i|anything else|questions|if you (?:need|want|like|have|would)|if you.d|would you like"
     r"|do you (?:want|need)|(?:need|want) (?:any|more|further|help|me)|more (?:details|information)"
-    r"|good luck|have a |reach out|consult|access to|real.time|sorry|unable|can.t |cannot|assist|```"
-    r"|knowledge|up.to.date|__main__",
+    r"|good luck|have a |reach out|consult|access to|real.time|sorry|unable|can.t |cannot|assist"
+    r"|knowledge|up.to.date|__main__|```",
     re.IGNORECASE,
 )
 

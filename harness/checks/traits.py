@@ -191,7 +191,7 @@ def _last_answer(parsed: ParsedRollout, sent: str) -> LastAnswer | None:
     for exchange, reply in parsed.replies[-1:]:
         text, request = reply.text.strip(), exchange.request
         whole = reply.finish == "stop" and not (reply.calls or request.wants_json)
-        live = request.answers_user and not exchange.imported
+        live = request.answers_user and not (request.stops or exchange.imported)
         if text and len(text) < _LONGEST_ANSWER and whole and live:
             end = text[-SHORTEST_SHARED:]
             own = not (_WORD.search(end) and _is_from(end, sent))
