@@ -48,8 +48,9 @@ def export(
         )
         show(str(path))
         return 0
-    from harness.compare.dataframes import COLUMNS, load  # imports pandas, which --help must not
+    from harness.compare.dataframes import COLUMNS  # imports pandas, which --help must not
     from harness.compare.inspect_log import write_inspect_logs
+    from harness.compare.loading import load
 
     if output_format == "parquet" and find_spec("pyarrow") is None:
         raise ConfigurationError(

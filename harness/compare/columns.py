@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.compare.comparison_types import Entry
-from harness.compare.dataframes import Run, load, rows_of
+from harness.compare.dataframes import Run, rows_of
 from harness.compare.differing_settings import SettingsByScope, settings_of
 from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition, known_model, varying
@@ -74,7 +74,7 @@ def read_run(folder: Path) -> Column:
 
     Raises RunLogError if it is damaged, unscored, or of another version.
     """
-    run = load(folder)
+    run = Run(folder)
     info, analysis = run.info, run.analysis
     unfinished = (
         f"The run is not finished; the comparison uses the attempts made so far. Finish it with: "

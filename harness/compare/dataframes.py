@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +30,6 @@ from harness.run.run_log import read_rollouts, read_run_info
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.verdict.analyze import Judged
-
-_Path = str | PathLike[str]
 
 _KEYS = dict.fromkeys(
     ("record", "task", "kind", "sample", "model", "effort", "api", "mode"), "str"
@@ -179,9 +175,12 @@ class Frames:
 class Run(Frames):
     """A run in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use `load`."""
+    def __init__(
+        self, folder: Path, judged: tuple[Analysis, Sequence[Score]] | None = None
+    ) -> None:
+        """Use `harness.load`; `judged` replaces the analysis and the scores in the folder."""
         self.folder = folder
+        self._judged = judged
 
     @cached_property
     def info(self) -> RunInfo:
@@ -190,15 +189,8 @@ class Run(Frames):
 
     @cached_property
     def analysis(self) -> Analysis:
-        """`analysis.json`; a run without one is judged now, and nothing is written."""
-        found = self._judged_now
-        return read_analysis(self.folder) if found is None else found.analysis
-
-    @cached_property
-    def _judged_now(self) -> Judged | None:
-        from harness.verdict.judge import judge  # imports all rules
-
-        return None if (self.folder / ANALYSIS_FILE).exists() else judge(self.folder)
+        """`analysis.json`, or what it would be."""
+        return read_analysis(self.folder) if self._judged is None else self._judged[0]
 
     def transcript(self, record: str) -> Transcript:
         """Return the conversation and the rollout of the attempt with this `record`.
@@ -218,8 +210,7 @@ class Run(Frames):
 
     def _every_score(self) -> list[Score]:
         """Return the scores of all attempts. Raises RunLogError unless they fit the analysis."""
-        now = self._judged_now
-        scores = list(read_scores(self.folder) if now is None else now.scores)
+        scores = list(read_scores(self.folder) if self._judged is None else self._judged[1])
         judged = {(found.task, found.condition): found.finished for found in self.analysis.results}
         made = ((score.task, score.condition) for score in scores if score.finished)
         found = Counter(
@@ -243,7 +234,7 @@ class Runs(Frames):
     """Several runs by label; the first column of every table, `run`, has the label."""
 
     def __init__(self, runs: Mapping[str, Run]) -> None:
-        """Use `load_many`."""
+        """Use `harness.load_many`."""
         self.runs = dict(runs)
 
     @cached_property
@@ -256,31 +247,6 @@ class Runs(Frames):
             return frame.reset_index("run").reset_index(drop=True)
 
         return {table: joined(table) for table in COLUMNS}
-
-
-def load(path: _Path) -> Run:
-    """Load a run folder; its tables are DataFrames, see `Frames`.
-
-    A run that was never judged is judged when a table or its analysis is read. Raises RunLogError.
-    """
-    run = Run(Path(path))
-    if not run.info.tasks:
-        raise RunLogError(f"{path} has no tasks.")
-    return run
-
-
-def load_many(paths: Sequence[_Path] | Mapping[str, _Path]) -> Runs:
-    """Load several runs to compare them; labels are the keys of a mapping, or the folder names.
-
-    Raises RunLogError as `load`, and ValueError if two runs have the same name.
-    """
-    if isinstance(paths, Mapping):
-        return Runs({label: load(path) for label, path in paths.items()})
-    runs = [load(path) for path in paths]
-    labelled = {run.folder.resolve().name: run for run in runs}
-    if len(labelled) < len(runs):
-        raise ValueError("two runs have the same folder name; pass a mapping from label to path")
-    return Runs(labelled)
 
 
 def rows_of(frame: pd.DataFrame, task: str, condition: Condition) -> pd.DataFrame:

@@ -254,6 +254,7 @@ def with_version(path, version):
     ("break_it", "message"),
     [
         (lambda folder: (folder / "run.json").unlink(), "is not a run folder"),
+        (lambda folder: (folder / "analysis.json").unlink(), "recheck"),
         (lambda folder: (folder / "scores.jsonl").unlink(), "scores.jsonl"),
         (lambda folder: (folder / "analysis.json").write_text("{}"), "another version"),
         (lambda folder: with_version(folder / "analysis.json", 4), "another version"),
