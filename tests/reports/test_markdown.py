@@ -118,6 +118,7 @@ The result in one line: `gpt-oss-mock on mock: PASS; passed 2 of 2 checks, 6 of 
 - modes: `non-streaming`
 - concurrency: `8`
 - max invalid: `0`
+- max server errors: `0.02`
 - lower rate: `0.9`
 - min pass at k: `0.9`
 - min pass hat k: `0.9`
