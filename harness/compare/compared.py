@@ -204,18 +204,7 @@ def _measures(columns: Sequence[Column], against: int, matches: Sequence[Match])
             )
     keys = list(dict.fromkeys(k for column in columns if not column.published for k in column.keys))
     for key in keys:
-        curves = [column.results[key].at_k for column in columns if key in column.results]
-        most = min((curve[-1].k for curve in curves if curve), default=1)
-        found = [
-            _pair(column, columns[against], key, matches[n]) for n, column in enumerate(columns)
-        ]
-        pairs = [
-            pair if isinstance(pair, Pair) and n != against else None
-            for n, pair in enumerate(found)
-        ]
-        for index, column in enumerate(columns):
-            if key in column.keys and (any(pairs) or not column.published):
-                yield from _main(column, index, key, most, pairs[index])
+        yield from _main_rows(columns, against, matches, key)
     for key in keys:
         groups = [_of(column.tries, key) for column in columns]
         kinds = {outcome for tries in groups for outcome in tries["outcome"].dropna()}
@@ -225,6 +214,23 @@ def _measures(columns: Sequence[Column], against: int, matches: Sequence[Match])
         for index, column in enumerate(columns):
             yield from _times(_of(column.times, key), index, key)
     yield from _checks(columns, against)
+
+
+def _main_rows(
+    columns: Sequence[Column], against: int, matches: Sequence[Match], key: Key
+) -> Iterator[Cell]:
+    """Yield pass rates, for 1 and the most tries that all columns have, or the score of an eval."""
+    results = [column.results[key] for column in columns if key in column.results]
+    ks = [{at.k for at in result.at_k} for result in results if result.at_k]
+    most = max(set.intersection(*ks), default=1) if ks else 1
+    pairs: dict[int, Pair] = {}
+    for index, (column, match) in enumerate(zip(columns, matches, strict=True)):
+        pair = _pair(column, columns[against], key, match)
+        if index != against and isinstance(pair, Pair):
+            pairs[index] = pair
+    for index, column in enumerate(columns):
+        if key in column.keys and (pairs or not column.published):
+            yield from _main(column, index, key, most, pairs.get(index))
 
 
 def _main(column: Column, index: int, key: Key, most: int, pair: Pair | None) -> Iterator[Cell]:

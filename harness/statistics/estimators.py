@@ -38,16 +38,6 @@ def is_binary(scores: Scores) -> bool:
     return all(score in {0.0, 1.0} for tries in scores for score in tries)
 
 
-def complete_rounds(scores: Scores) -> list[Sequence[float]]:
-    """Return the tries of the rounds that are complete for every question.
-
-    Later tries are left out because they are a biased selection: short answers finish first, and
-    the length of an answer is correlated with its correctness.
-    """
-    rounds = min((len(tries) for tries in scores), default=0)
-    return [tries[:rounds] for tries in scores]
-
-
 def reported_ks(tries: int) -> list[int]:
     """Return the k of pass@k and pass^k to report: all up to 5, then powers of two, and `tries`."""
     powers = (2**power for power in range(3, tries.bit_length()))

@@ -92,7 +92,7 @@ def test_a_check_with_findings_links_to_their_evidence(opened):
     page = opened()
     page.locator("details.check > summary").click()
     page.get_by_text("Token counts").click()
-    page.get_by_role("link", name="usage.sum").click()
+    page.locator("#checks").get_by_role("link", name="usage.sum").click()
     expect(page.locator("#findings .why")).to_be_visible()
 
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics.estimators import complete_rounds
 from harness.statistics.intervals import at_k, clustered_rate
 from harness.statistics.mean_scores import Mean, clustered_error, mean_score, rate_mean, run_mean
 
@@ -105,12 +104,6 @@ def test_pass_at_and_pass_hat_over_questions():
 def test_a_mean_needs_questions_with_tries(scores):
     with pytest.raises(ValueError, match="at least one question"):
         run_mean(scores)
-
-
-def test_complete_rounds_have_a_try_of_every_question():
-    assert complete_rounds([[1.0, 0.0, 1.0], [0.0, 1.0]]) == [[1.0, 0.0], [0.0, 1.0]]
-    assert complete_rounds([[1.0], []]) == [[], []]
-    assert complete_rounds([]) == []
 
 
 @pytest.mark.parametrize(
