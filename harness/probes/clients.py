@@ -78,9 +78,11 @@ for _form in FORMS:
 def client_results(rules: Iterable[RuleResult]) -> tuple[ClientResult, ...]:
     """Return what each client can expect of the server over each API that it uses.
 
-    `rules` are the results of all checks and probes.
+    `rules` are the results of all checks and probes; without any of this family, nothing is known.
     """
     results = {each.check.id: each for each in rules}
+    if not any(form.rule in results for form in FORMS):
+        return ()
     found = (
         _client_result(name, api, results)
         for name in CLIENTS

@@ -1,14 +1,17 @@
 """Where a reply ends: at the token limit, or at a stop string."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.finish import finish_reason
+from harness.checks.json_text import parsed_object
 from harness.checks.ledger import FRAMING
 from harness.checks.rules import CHAT, RESPONSES, STOP_IN_COT, Problem
+from harness.checks.texts import GARBLED
 from harness.probes.probe import (
     MORE_TOKENS,
     NotVerifiableError,
@@ -19,11 +22,13 @@ from harness.probes.probe import (
     Trials,
 )
 from harness.probes.refusals import MAY_BE_REFUSED, outcome, required, served
+from harness.probes.structured import answer_format
 from harness.probes.tools.offers import NOTE
 from harness.records.conditions import MODES, Api
 
 LIMIT = 40  # output tokens; ends within a long answer, or within the arguments of a long call
 LEAST = 1024  # output tokens that a reply without a limit may have at least
+_DEFAULTS = (128, 256, 512, 1024)  # limits that servers were seen to set for such a reply
 STOP, _BEGINNING_OF_STOP = "code word", "code"
 _UNUSED_STOP = "\nObservation:"
 _TRIES, _FEWEST_REPEATED = 3, 2
@@ -49,6 +54,23 @@ _QUESTION = (
     Message("user", "What is the code word?"),
 )
 _OTHER_LIMIT = "max_completion_tokens"
+_ZEROS = 360
+"""Entries of a list that a schema requires. The answer has more than `LEAST` tokens, also that of a
+model that ends other answers early."""
+_LIST = (Message("user", f"Give a JSON object whose zeros is a list of {_ZEROS} zeros."),)
+_OF_ZEROS = {
+    "type": "object",
+    "properties": {
+        "zeros": {
+            "type": "array",
+            "items": {"type": "integer", "enum": [0]},
+            "minItems": _ZEROS,
+            "maxItems": _ZEROS,
+        }
+    },
+    "required": ["zeros"],
+    "additionalProperties": False,
+}
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
@@ -60,6 +82,14 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         cut("cut", _LONG),
         cut("cut tool", _TOOL_LONG, (NOTE,)),
         cut("unlimited", _QUESTION, effort="high", max_tokens=None),
+        cut(
+            "unlimited list",
+            _LIST,
+            max_tokens=None,
+            options=answer_format(api, _OF_ZEROS),
+            context=2 * LEAST,
+            provokes=refusable | GARBLED | {"text.runaway", "answer.json"},
+        ),
         *(
             cut(
                 name,
@@ -160,22 +190,27 @@ def _truncated(exchange: ParsedExchange) -> str:
     return 'status incomplete, incomplete_details {"reason": "max_output_tokens"}'
 
 
-@GROUP.probe("limits.default", ("unlimited",))
+@GROUP.probe("limits.default", ("unlimited", "unlimited list"))
 def _default(responses: ProbeResponses) -> Trials:
     """A reply to a request without a token limit is not truncated early.
 
-    A low default limit ends the replies of a reasoning model before the answer begins.
+    A low default limit ends the replies of a reasoning model before the answer begins. A schema
+    makes one of the replies long; a provider without schemas may refuse it.
     """
-    for exchange, reply in responses.replies("unlimited"):
+    replies = list(responses.replies("unlimited"))
+    with suppress(NotVerifiableError):
+        replies += responses.replies("unlimited list")
+    for exchange, reply in replies:
         count = reply.output_tokens
-        if reply.finish != "length":
+        within = reply.text.startswith("{") and parsed_object(reply.text.strip()) is None
+        if reply.finish != "length" and not (within and count in _DEFAULTS):
             yield None
         elif count is None:
             raise NotVerifiableError("no_output_tokens")
         else:
-            message, expected = "A reply without a token limit was truncated.", f"at least {LEAST}"
+            message, expected = "A reply without a token limit was truncated.", f"more than {LEAST}"
             early = Problem(exchange, message, f"{expected} tokens", f"{count}", "$.usage")
-            yield early if count < LEAST else None
+            yield early if count <= LEAST else None
 
 
 @GROUP.probe("limits.long", _LONG_ANSWERS)
@@ -213,7 +248,14 @@ def _stop(responses: ProbeResponses) -> Trials:
     beginning before they recognize the string.
     """
     _require_stop(responses.reply("whole")[1].text, "answer")
-    yield from _repeated(map(_stopped, served(responses, "stopped", "stop strings")))
+    yield from _at_stop(served(responses, "stopped", "stop strings"))
+
+
+def _at_stop(rollouts: Iterable[ParsedRollout]) -> Trials:
+    """Judge the replies; one without an answer proves nothing."""
+    last = ((rollout, rollout.exchanges[-1].reply) for rollout in rollouts)
+    judged = (rollout for rollout, reply in last if reply is None or reply.text)
+    yield from _repeated(map(_stopped, required(judged, "no_answer")))
 
 
 def _stopped(rollout: ParsedRollout) -> Problem | None:
@@ -250,8 +292,7 @@ def _any_stop(responses: ProbeResponses) -> Trials:
     Agents set the beginnings of several sections as stop strings. The API allows four.
     """
     _require_stop(responses.reply("whole")[1].text, "answer")
-    rollouts = served(responses, "stopped by another", "several stop strings")
-    yield from _repeated(map(_stopped, rollouts))
+    yield from _at_stop(served(responses, "stopped by another", "several stop strings"))
 
 
 @GROUP.probe(

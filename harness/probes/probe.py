@@ -143,6 +143,8 @@ class ProbeResponses:
     golden: Golden | None = None
     max_context: int = CONTEXT
     cut: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
+    other_apis: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
+    """All rollouts of the requests over other APIs, as evidence of what the model can do."""
 
     @classmethod
     def of(
@@ -171,7 +173,11 @@ class ProbeResponses:
             if not usable[request.id]:
                 not_sent = Reason(code="not_sent", values={"request": request.id})
                 unusable[request.id] = next(filter(None, reasons), not_sent)
-        return cls(api, usable, unusable, golden, max_context, cut)
+        others = {
+            name: [each.final for each in sent if each.rollout.api != api]
+            for name, sent in rollouts.items()
+        }
+        return cls(api, usable, unusable, golden, max_context, cut, others)
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
         """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""

@@ -29,7 +29,7 @@ from harness.text import percentage
 
 _TRIES = 6
 _COLD_TRIES = 3
-"""At temperature 0: four odd replies of nine are more than noise."""
+"""At temperature 0 or with a seed: four odd replies of nine are more than noise."""
 _OPEN_TOKENS = 64
 _CHOICES = 3
 _STREAMS = 2  # streams of several choices; a model may omit the CoT of one choice
@@ -89,7 +89,7 @@ _REQUESTS = (
         for number, name in enumerate(names, start=1)
     ),
     *map(partial(_at_zero, tries=_COLD_TRIES), _COLD, _QUESTIONS),
-    *map(_with_seed, _SEEDED, _QUESTIONS),
+    *map(partial(_with_seed, tries=_COLD_TRIES), _SEEDED, _QUESTIONS),
     *map(_with_zero, _ZERO, _QUESTIONS),
     _at_one(
         "choices",
@@ -231,7 +231,6 @@ def _cold(responses: ProbeResponses) -> Trials:
     (*_HOT, *_SEEDED),
     apis=("chat",),
     needs="seed",
-    suite="full",
     severity="warning",
 )
 def _seed(responses: ProbeResponses) -> Trials:

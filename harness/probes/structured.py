@@ -31,7 +31,7 @@ from harness.probes.probe import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import required, served_replies
+from harness.probes.refusals import first_replies, required, served_replies
 from harness.probes.tools.offers import ORDER
 from harness.records.conditions import Api
 from harness.statistics.rates import at_least
@@ -56,7 +56,7 @@ _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
-_FEWEST_FENCED = _FEWEST_EMPTY = 2
+_FEWEST_FENCED = _FEWEST_EMPTY = _FEWEST_BROKEN = 2
 _FEATURE = "a JSON schema for the answer"
 _WITH_TOOLS = f"{_FEATURE} together with tools"
 
@@ -119,8 +119,27 @@ def _followed(responses: ProbeResponses) -> Trials:
     elif all(results) and not any(_contains_fit(*each) for each in found):
         if any(_fit_elsewhere(*each) for each in found):
             raise NotVerifiableError("json_elsewhere")
-        raise NotVerifiableError("never_conforms")
+        if not _is_proven(responses, [reply for _, reply in found]):
+            raise NotVerifiableError("never_conforms")
     yield from results
+
+
+def _is_proven(responses: ProbeResponses, replies: Sequence[Reply]) -> bool:
+    """Whether the server, and not the model, is why no reply conforms to its schema.
+
+    All answers begin as JSON, end normally and do not parse; all answers are one text, also those
+    to another question; or the model conforms over another API.
+    """
+    broken = [_is_broken(reply) for reply in replies]
+    with suppress(NotVerifiableError):
+        free = [reply.text for _, reply in served_replies(responses, ["free"], _FEATURE)]
+        texts = {text.strip() for text in (*free, *(reply.text for reply in replies))}
+        if len(texts) == 1 and texts != {""}:
+            return True
+    elsewhere = first_replies(responses.other_apis.get("named", ()))
+    return (all(broken) and len(broken) >= _FEWEST_BROKEN) or any(
+        _unfit(*each) is None for each in elsewhere
+    )
 
 
 @GROUP.probe("structured.place", ("named", "free"))
@@ -129,15 +148,22 @@ def _place(responses: ProbeResponses) -> Trials:
 
     Clients read the text. Parsers that mistake the format for a recipient return another item.
     """
+    usable = [name for name in ("named", "free") if responses.rollouts.get(name)]
     found = (
         (exchange, reply, _elsewhere(exchange, reply))
-        for exchange, reply in served_replies(responses, ["named", "free"], _FEATURE)
+        for exchange, reply in served_replies(responses, usable or ["named"], _FEATURE)
     )
     placed = ((e, r, other) for e, r, other in found if r.text or other is not None)
     for exchange, reply, other in required(placed, "no_answer"):
         message = "The answer is in another part of the reply instead of its text."
         moved = Problem(exchange, message, "the text of a message", other or "")
         yield None if reply.text else moved
+
+
+def _is_broken(reply: Reply) -> bool:
+    """Whether an answer begins as JSON, ends normally and does not parse."""
+    text = reply.text.strip()
+    return text.startswith("{") and reply.finish == "stop" and parsed_value(text) is None
 
 
 def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from harness.api.items import Message, Reply, Tool, ToolCall, ToolResult
-from harness.api.parsed_rollout import ParsedRollout
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.rules import GUIDE, HARMONY, RAW_COT, Problem
 from harness.checks.subjects import calls
 from harness.probes.probe import (
@@ -115,30 +115,35 @@ _LOOK_UP = Tool(
     '{"code_word": "none"}',
 )
 _CITIES = ("Lisbon", "Oslo")
-_CODE_WORDS = (
+_PAIRS = (
     ("zulu4182", "orchid596"),
     ("orchid596", "kestrel73"),
     ("kestrel73", "falcon2290"),
     ("falcon2290", "zulu4182"),
 )
-"""Of the city that the user asks about, and of the other."""
+"""Code words of the two cities. Each pair is sent in both orders."""
+_ORDERS = tuple(
+    (number, words)
+    for number, (one, other) in enumerate(_PAIRS)
+    for words in ((one, other), (other, one))
+)
 
 
-def _asked(number: int, named: str, other: str) -> ProbeRequest:
+def _asked(number: int, words: tuple[str, str]) -> ProbeRequest:
     """A request about the first call in every other conversation, and else about the second."""
     cities = _CITIES if number % 2 == 0 else _CITIES[::-1]
-    words = dict(zip(cities, (named, other), strict=True))
+    told = dict(zip(cities, words, strict=True))
     prompt = (
         f"What is the code word of {cities[0]}? Look up that of {cities[1]}, too, but do not tell "
         "me."
     )
     return ProbeRequest(
-        named,
+        " not ".join(words),
         (
             Message("user", prompt),
             *(ToolCall(f"call_{city}", _LOOK_UP.name, f'{{"city": "{city}"}}') for city in _CITIES),
             *(
-                ToolResult(f"call_{city}", json.dumps({"code_word": words[city]}))
+                ToolResult(f"call_{city}", json.dumps({"code_word": told[city]}))
                 for city in _CITIES
             ),
         ),
@@ -147,34 +152,36 @@ def _asked(number: int, named: str, other: str) -> ProbeRequest:
     )
 
 
-_REQUESTS = tuple(_asked(number, *words) for number, words in enumerate(_CODE_WORDS))
+_REQUESTS = tuple(_asked(*each) for each in _ORDERS)
 GROUP = ProbeGroup("tools.results", lambda _api: _REQUESTS, HARMONY)
 
 
-@GROUP.probe("tools.results.order", [named for named, _ in _CODE_WORDS], tolerated=0.1)
+@GROUP.probe("tools.results.order", [each.id for each in _REQUESTS])
 def _order(responses: ProbeResponses) -> Trials:
     """The results of two calls of one function reach the model in the order of the calls.
 
-    Nothing else in the prompt assigns results to calls. A model that names the right result once
-    sees their order, and one that names the first, or the last, whatever the user asks, shows
-    nothing.
+    Nothing else in the prompt assigns results to calls. A model sees their order if it names the
+    other word when two results change places, whichever city the user asks about. If it is right
+    for some and wrong for others, it shows nothing.
     """
-    found = [
-        (number % 2, exchange, named, word)
-        for number, (named, other) in enumerate(_CODE_WORDS)
-        for exchange, reply in responses.replies(named)
-        if (word := _named(reply, (named, other))) is not None
-    ]
-    required(found, "no_result_named")
-    right = [word == named for _, _, named, word in found]
-    if any(right):
-        yield from (None for each in right if each)
-        return
-    if len({asked for asked, *_ in found}) < len(_CITIES):
+    told: list[tuple[ParsedExchange, str, str]] = []
+    asked: set[int] = set()
+    for number in range(len(_PAIRS)):
+        found = []
+        for words in (words for at, words in _ORDERS if at == number):
+            exchange, reply = responses.reply(" not ".join(words))
+            found.append((exchange, words[0], _named(reply, words) or ""))
+        if len({word for _, _, word in found} - {""}) == len(found):
+            told += found
+            asked.add(number % len(_CITIES))
+    wrong = [each for each in told if each[1] != each[2]]
+    if len(asked) < len(_CITIES):
         raise NotVerifiableError("one_result_named")
-    for _, exchange, named, word in found:
+    if wrong and len(wrong) < len(_ORDERS):
+        raise NotVerifiableError("results_mixed_up")
+    for exchange, named, word in told:
         message = "The model takes the result of one call for that of the other."
-        yield Problem(exchange, message, named, word)
+        yield Problem(exchange, message, named, word) if wrong else None
 
 
 def _named(reply: Reply, words: tuple[str, str]) -> str | None:

@@ -234,7 +234,7 @@ def test_one_rare_token_is_no_evidence_of_a_temperature() -> None:
 
 
 GOOD, FREE = Reply(text='{"harbour": "Brest"}'), Reply(text='{"verdict_text": "orchid596"}')
-PROSE = Reply(text="It is orchid596.")
+PROSE, SPOKEN = Reply(text="It is orchid596."), Reply(text="The word is orchid596.")
 
 
 def structures(
@@ -319,8 +319,10 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
     ("provider", "found"),
     [
         (structures(GOOD, FREE), {}),
-        (structures(PROSE, PROSE), {"structured.followed": "not_verifiable"}),
-        (structures(FENCED, FENCED), {"structured.followed": "not_verifiable"}),
+        (structures(PROSE, SPOKEN), {"structured.followed": "not_verifiable"}),
+        (structures(FENCED, PROSE), {"structured.followed": "not_verifiable"}),
+        (structures(PROSE, PROSE), {"structured.followed": "failed"}),
+        (structures(Reply(text=UNFINISHED), PROSE), {"structured.followed": "failed"}),
         (
             structures(replace(FENCED, wrote=UNFINISHED), PROSE),
             {"structured.followed": "failed"},
@@ -414,6 +416,27 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 def test_defective_structured_answers_are_reported(provider: Any, found: dict[str, str]) -> None:
     results = statuses(judged(structured.GROUP, provider, ["chat"]))
     assert {name: status for name, status in results.items() if status != "passed"} == found
+
+
+def test_a_model_that_conforms_over_another_api_is_not_the_cause() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if attempt.condition.api == "chat":
+            return structures(PROSE, SPOKEN)(request, attempt)
+        return GOOD if request.id == "named" else FREE
+
+    result = judged(structured.GROUP, provider)["structured.followed"]
+    assert (result.status, result.counts) == ("failed", {"chat": (5, 5), "responses": (0, 5)})
+
+
+def test_answers_in_another_place_are_judged_even_if_other_replies_are_cut() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id == "free":
+            body = chat_whole(PROSE)
+            body["choices"][0]["finish_reason"] = "length"
+            return json_response(body)
+        return structures(AS_CALL, PROSE)(request, attempt)
+
+    assert judged(structured.GROUP, provider, ["chat"])["structured.place"].status == "failed"
 
 
 def test_a_format_with_any_effect_is_not_called_ignored() -> None:

@@ -169,6 +169,27 @@ def test_a_low_default_limit_is_detected(tokens: int, expected: set[str]) -> Non
 
 
 @pytest.mark.parametrize(
+    ("finish", "tokens", "status"),
+    [
+        ("length", 128, "failed"),
+        ("length", 1_024, "failed"),
+        ("length", 1_900, "passed"),
+        ("stop", 512, "failed"),
+        ("stop", 700, "passed"),
+    ],
+)
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_default_limit_above_the_length_of_other_replies_shows_in_a_long_list(
+    api: Api, finish: str, tokens: int, status: str
+) -> None:
+    begun = '{"zeros": [0, 0'
+    said = healthy_except("unlimited list", lambda a: ended(a, finish, tokens, text=begun))
+    assert judged(GROUP, said, [api])["limits.default"].status == status
+    refused = judged(GROUP, healthy_except("unlimited list", refusal()), [api])
+    assert refused["limits.default"].status == "passed"
+
+
+@pytest.mark.parametrize(
     ("tokens", "finish", "status"),
     [
         (lambda prompt: 512, "length", "failed"),
@@ -220,6 +241,15 @@ def test_a_stop_string_that_ends_the_cot_is_a_warning() -> None:
 def test_only_a_stop_string_ends_a_reply_within_its_cot(reasoning: str, status: str) -> None:
     found = judged(GROUP, healthy_except("stopped", Reply(text="", reasoning=reasoning)))
     assert found["limits.stop.cot"].status == status
+
+
+def test_replies_without_an_answer_prove_nothing_about_stop_strings() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
+        stopped = request.id.startswith("stopped")
+        return Reply(text="", reasoning=COT) if stopped else healthy(request, attempt)
+
+    found = judged(GROUP, provider)
+    assert found["limits.stop"].status == found["limits.stop.several"].status == "not_verifiable"
 
 
 def test_stop_strings_that_are_not_verifiable() -> None:

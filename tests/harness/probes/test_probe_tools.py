@@ -488,13 +488,20 @@ def _telling(which: Callable[[int], int]) -> Provider:
     return says
 
 
+def _guessing(request: ProbeRequest, attempt: Attempt) -> Reply:
+    """A weak model on a server that swaps the results: wrong, but for one lucky answer."""
+    lucky = request.id == "zulu4182 not orchid596"
+    return _telling(lambda asked: asked if lucky else 1 - asked)(request, attempt)
+
+
 @pytest.mark.parametrize(
     ("provider", "status"),
     [
         (_telling(lambda asked: asked), "passed"),
         (_telling(lambda asked: 1 - asked), "failed"),
-        (_telling(lambda asked: 0), "passed"),
-        (_telling(lambda asked: 1), "passed"),
+        (_telling(lambda asked: 0), "not_verifiable"),
+        (_telling(lambda asked: 1), "not_verifiable"),
+        (_guessing, "not_verifiable"),
         (lambda *_: Reply(text="I cannot tell."), "not_verifiable"),
         (lambda *_: refusal(), "not_verifiable"),
     ],
