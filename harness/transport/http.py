@@ -14,7 +14,7 @@ from harness.providers.entries import Access, Provider
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.transport.connections import PROXY, proxy_for
 from harness.transport.interface import Payload
-from harness.transport.receiver import EVENT_STREAM, Receiver, ResponseLimits
+from harness.transport.receiver import EVENT_STREAM, Receiver, ResponseLimits, TooLargeError
 from harness.transport.redact import REDACTED, Redactor, secrets_in
 
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
@@ -107,9 +107,8 @@ class HttpTransport:
                     async with aclosing(chunks):
                         async for chunk in chunks:
                             receiver.feed(chunk)
-                            if receiver.too_large:
-                                message = f"the response {receiver.excess()}"
-                                return TransportFailure(kind="too_large", message=message)
+        except TooLargeError as error:
+            return TransportFailure(kind="too_large", message=str(error))
         except TimeoutError:
             message = f"the response was not complete within {self._timeout:g} s"
             return TransportFailure(kind="timeout", message=message)

@@ -33,6 +33,10 @@ class ResponseLimits:
     kept_bytes: int = 64 * 1024
 
 
+class TooLargeError(Exception):
+    """A response exceeds its limits, in a sentence."""
+
+
 @dataclass(slots=True)
 class Receiver:
     """Collects the bytes of one response and their arrival times.
@@ -47,16 +51,10 @@ class Receiver:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     streaming: bool = False
-    too_large: bool = False
     lines: int = 0
     received: bytearray = field(default_factory=bytearray)
     times: array[float] = field(default_factory=lambda: array("d"))
     extents: array[int] = field(default_factory=lambda: array("q"))
-
-    @property
-    def limit(self) -> int:
-        """The size limit of the body in bytes."""
-        return self.limits.stream_bytes if self.streaming else self.limits.body_bytes
 
     def elapsed(self) -> float:
         """Seconds since the request was sent, rounded to microseconds."""
@@ -72,7 +70,7 @@ class Receiver:
         self.streaming = media_type.strip().lower() == EVENT_STREAM
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body, which arrive now."""
+        """Take the next bytes of the body, which arrive now. Raises TooLargeError."""
         self.times.append(time.perf_counter())
         first = not self.received
         if first and self.wants_stream and chunk.lstrip().startswith(STREAM_BEGINNINGS):
@@ -81,15 +79,14 @@ class Receiver:
         self.extents.append(len(self.received))
         if self.streaming:
             self.lines += chunk.count(b"\n") + chunk.count(b"\r")
-        if len(self.received) > self.limit or self.lines > self.limits.stream_lines:
-            self.too_large = True
-            del self.received[self.limits.kept_bytes :]
-
-    def excess(self) -> str:
-        """Return the limit that a response exceeds, as the end of a sentence."""
-        if self.lines > self.limits.stream_lines:
-            return f"has more than {self.limits.stream_lines:,} lines"
-        return f"is larger than {self.limit / MEBIBYTE:g} MiB"
+        limits = self.limits
+        most = limits.stream_bytes if self.streaming else limits.body_bytes
+        many_lines = self.lines > limits.stream_lines
+        if many_lines or len(self.received) > most:
+            del self.received[limits.kept_bytes :]
+            lines, size = f"has more than {limits.stream_lines:,} lines", most / MEBIBYTE
+            excess = lines if many_lines else f"is larger than {size:g} MiB"
+            raise TooLargeError(f"the response {excess}")
 
     def response(self, redactor: Redactor, *, complete: bool) -> Response | None:
         """Return the response as far as it was received, or None."""
