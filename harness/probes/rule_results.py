@@ -227,7 +227,7 @@ def _judged_probe(
     groups: dict[str, list[tuple[int, int]]] = {api: [each] for api, each in counts.items()}
     exceeded = excessive({_EVERY: [(failures, made)], **groups}, probe.tolerated)
     findings = [
-        tolerated(finding) if exceeded.isdisjoint((_EVERY, api)) else finding
+        finding if finding.proven or exceeded & {_EVERY, api} else tolerated(finding)
         for api, finding in problems
     ]
     judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})

@@ -121,6 +121,7 @@ def _followed(responses: ProbeResponses) -> Trials:
             raise NotVerifiableError("json_elsewhere")
         if not _is_proven(responses, [reply for _, reply in found]):
             raise NotVerifiableError("never_conforms")
+        results = [result and replace(result, proven=True) for result in results]
     yield from results
 
 
