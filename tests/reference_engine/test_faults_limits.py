@@ -28,6 +28,7 @@ SAMPLING = {
     "default-temperature-lowered": Row(respond(), lambda s: s.json["temperature"] == 0.7),
     "temperature-lowered": Row(chat(HI, temperature=1), lambda s: s.params[-1].temperature == 0.7),
     "temperature-fixed": Row(chat(HI, temperature=0), lambda s: s.params[-1].temperature == 0.7),
+    "always-greedy": Row(chat(HI), lambda s: s.params[-1].temperature == 0),
     "seed-ignored": Row(chat(HI, seed=3), lambda s: s.params[-1].seed is None),
     "seed-zero-ignored": Row(chat(HI, seed=0), lambda s: s.params[-1].seed is None),
     "n-ignored": Row(chat(HI, n=2), lambda s: len(s.json["choices"]) == 1),

@@ -95,6 +95,10 @@ PARSING = {
     "text-stalls-after-non-ascii": Row(
         chat(HI, said=BEYOND), lambda s: s.message["content"] == "A café"
     ),
+    "characters-broken": Row(
+        chat(HI, said=BEYOND),
+        lambda s: "\ufffd" in s.message["content"] and "tea." in s.message["content"],
+    ),
     "decimal-commas": Row(
         chat(HI, said=COT + "<|channel|>final<|message|>3.5 of 1. Done.<|return|>"),
         lambda s: s.message["content"] == "3,5 of 1. Done.",
@@ -151,6 +155,11 @@ STRUCTURED = {
 REWRITTEN = {
     "functions-deleted-in-arguments": ('{"city": "functions.Rome"}', ARGUMENTS),
     "end-of-arguments-lost": (ARGUMENTS, '{"city": "Rome'),
+    "markup-deleted-in-arguments": ('{"city": "<b>Rome"}', ARGUMENTS),
+    "arguments-escaped-as-html": ('{"city": "R&B"}', '{"city": "R&amp;B"}'),
+    "typography-replaced-in-arguments": ('{"city": "–Rome"}', '{"city": "-Rome"}'),
+    "numbers-as-strings-in-arguments": ('{"city": 0.5}', '{"city": "0.5"}'),
+    "spaces-reduced-in-arguments": ('{"city": "R  ome"}', '{"city": "R ome"}'),
     "one-entry-lists-unwrapped": ('{"city": ["Rome"]}', ARGUMENTS),
     "lists-cut-in-arguments": ('{"city": [[1, 2], [3, 4]]}', '{"city": [[1, 2]]}'),
 }

@@ -81,6 +81,7 @@ RESPONSES = {
         responding, lambda s: s.types.count("response.output_item.added") == 1
     ),
     "completed-missing": Row(responding, lambda s: "response.completed" not in s.types),
+    "created-missing": Row(responding, lambda s: s.types[0] == "response.in_progress"),
     "call-events-as-reasoning": Row(
         calling_by_responses,
         lambda s: (
@@ -102,6 +103,9 @@ RESPONSES = {
             != of_type(s, "response.output_item.done")[0]["item"]["id"]
         ),
     ),
+    "sequence-numbers-repeat": Row(
+        responding, lambda s: [event["sequence_number"] for event in s.events][:4] == [0, 0, 1, 1]
+    ),
     "stream-simulated": Row(
         responding,
         lambda s: (
@@ -109,6 +113,7 @@ RESPONSES = {
             and not any("sequence_number" in event for event in s.events)
         ),
     ),
+    "event-name-differs": Row(responding, lambda s: "event: message\n" in s.text),
     "final-response-empty": Row(responding, lambda s: s.events[-1]["response"]["output"] == []),
 }
 BY_RESPONSES_TOO = {

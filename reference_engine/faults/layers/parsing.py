@@ -75,6 +75,15 @@ class _EndBlindParser(HarmonyParser):
         return super().feed(token)
 
 
+class _TokenwiseParser(HarmonyParser):
+    """Decodes each token separately, which breaks characters that span several tokens."""
+
+    def feed(self, token: int) -> list[Event]:
+        if self.open and token < FIRST_SPECIAL:
+            return [Delta(self.open.kind, self._bytes[token].decode("utf-8", "replace"))]
+        return super().feed(token)
+
+
 class _SharedParser(HarmonyParser):
     """Uses one parser for the whole process. Each new request replaces it."""
 
@@ -150,6 +159,7 @@ def _drop_format(body: Json, _: ClientRequest) -> None:
 hooks.PARSER.faults(
     raw_markers_in_content=lambda _, __: _Unparsed(show_special=True),
     stripped_markers_in_content=lambda _, __: _Unparsed(show_special=False),
+    characters_broken=lambda _, __: _TokenwiseParser(),
     end_marker_unknown=lambda _, __: _EndBlindParser(),
     parser_shared=lambda parser, _: _SharedParser(parser),
 )

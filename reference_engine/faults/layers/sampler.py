@@ -47,6 +47,7 @@ hooks.SAMPLING.faults(
     # The small model is too certain to show a lower temperature.
     temperature_lowered=lambda params: replace(params, temperature=0.7 * params.temperature),
     temperature_fixed=lambda params: replace(params, temperature=0.7),
+    always_greedy=lambda params: replace(params, temperature=0.0),
     seed_ignored=lambda params: replace(params, seed=None),
     seed_zero_ignored=lambda params: replace(params, seed=params.seed or None),
     call_not_a_stop=lambda params: _unstopped(params, parse.CALL),

@@ -27,6 +27,10 @@ hooks.SSE_FILTER.faults(
         not (event.type == "response.output_item.added" and event.item.get("type") == "message")
     ),
     completed_missing=lambda event: event.type != "response.completed",
+    created_missing=lambda event: event.type != "response.created",
+)
+hooks.SSE_EVENT.faults(
+    event_name_differs=lambda event: [replace(event, name="message") if event.name else event]
 )
 hooks.PAYLOAD.faults(item_ids_missing=lambda data, _: data.pop("item_id", None))
 
@@ -169,6 +173,12 @@ def item_id_changes(event: SseEvent) -> list[SseEvent]:
     if event.type != "response.output_item.done":
         return [event]
     return [event.updated(item=event.item | {"id": f"{event.item['id']}0"})]
+
+
+@hooks.SSE_EVENT
+def sequence_numbers_repeat(event: SseEvent) -> list[SseEvent]:
+    number = (event.data or {}).get("sequence_number")
+    return [event if number is None else event.updated(sequence_number=number // 2)]
 
 
 @hooks.SSE_EVENT

@@ -1,5 +1,6 @@
 """Faults in tools: functions in the prompt, `tool_choice`, and the calls of a response."""
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from reference_engine.server.api_error import ApiError
 from reference_engine.server.tool_choice import ToolPolicy
 
 _AUTO = ToolPolicy()
+_ASCII = str.maketrans({"–": "-", "—": "-", "’": "'", "“": "'", "”": "'", "…": "..."})
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LISTS = re.compile(r"\[(\[[^\[\]]*\])(?:\s*,\s*\[[^\[\]]*\])+\s*\]")
 _ONE_ENTRY = re.compile(r'\[\s*("[^"\[\]]*"|[-\d.]+)\s*\]')
@@ -84,6 +86,11 @@ CALLED_NAME.faults(
 hooks.whole_text("call").faults(
     functions_deleted_in_arguments=lambda text: text.replace("functions.", ""),
     end_of_arguments_lost=lambda text: text[:-2],
+    markup_deleted_in_arguments=lambda text: re.sub(r"<[^>]*>", "", text),
+    arguments_escaped_as_html=lambda text: html.escape(text, quote=False),
+    typography_replaced_in_arguments=lambda text: text.translate(_ASCII),
+    numbers_as_strings_in_arguments=lambda text: re.sub(r": ?([\d.]+)(?=[,}])", r': "\1"', text),
+    spaces_reduced_in_arguments=lambda text: re.sub(" +", " ", text),
     one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
     lists_cut_in_arguments=lambda text: _LISTS.sub(r"[\1]", text),
 )
