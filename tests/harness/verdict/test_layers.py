@@ -103,6 +103,9 @@ OTHERS = (
     ("reasoning items follow their calls", "responses.item.order:0.5:w", "reply format"),
     ("the text is changed, and its logprobs are the reference's", "numerics.greedy",
      "conversion of the reply"),
+    ("the CoT is part of the content, which has the stop strings of requests",
+     "chat.reasoning.missing reasoning.missing.truncated reasoning.in_answer.untagged:1:w "
+     "stop.kept:0.8 limits.stop logprobs.tokens:0.6", "output parser"),
     ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w", "usage"),
     ("a warning beside an unexplained error", "options.precedence chat.stream.role:1:w", None),
     ("whole replies lose text, so the modes differ",
