@@ -218,6 +218,17 @@ def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -
     assert results["sampling.probabilities"].status == status
 
 
+@pytest.mark.parametrize(
+    ("temperature", "message"), [(1.5, "improbable tokens are drawn"), (1e6, "are not those of")]
+)
+def test_logprobs_that_fit_no_temperature_are_wrong_themselves(
+    temperature: float, message: str
+) -> None:
+    (found,) = judged(logprobs.DRAWN_GROUP, sampled(temperature), ["chat"]).values()
+    assert message in found.examples[0].message
+    assert "inf" not in found.examples[0].evidence.got
+
+
 def test_one_rare_token_is_no_evidence_of_a_temperature() -> None:
     def certain(entries: list[Any]) -> None:
         odds = [0.975, 0.01, 0.008, 0.004, 0.003]

@@ -78,6 +78,18 @@ def test_stream_pieces_in_the_wrong_order_are_detected() -> None:
     assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.returned"] == "failed"
 
 
+def test_a_piece_that_is_there_twice_is_not_called_another_order() -> None:
+    def reply(request: ProbeRequest, attempt: Attempt) -> Reply:
+        text = echo.TEXTS[request.id]
+        wrong = attempt.number == 1 and attempt.condition.mode == "streaming"
+        first, second, third = pieces(text)
+        doubled = f"{first}{second}{second}{third}"
+        return Reply(text=doubled if wrong and request.id == "words" else text, wrote=text)
+
+    result = judged(echo.GROUP, reply, apis=["chat"])["echo.returned"]
+    assert all("another order" not in example.message for example in result.examples)
+
+
 @pytest.mark.parametrize(
     ("said", "status"),
     [
