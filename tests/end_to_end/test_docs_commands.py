@@ -119,10 +119,6 @@ class Workspace:
         scored = self.create_run(
             "eval", "-p", "groq", "--eval", "aime25", "--samples", "--tries", "1"
         )
-        (questions,) = re.findall(
-            r"```json\n(.*?)```", (ROOT / "docs" / "evals.md").read_text("utf-8"), re.DOTALL
-        )
-        Path("questions.jsonl").write_text(questions, encoding="utf-8")
         baseline = "baseline-reference.json"
         assert run(["export", scored, "--format", "baseline", "--out", baseline]) == 0
         self.stands_for: Mapping[str, str] = {
