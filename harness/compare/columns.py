@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.compare.comparison_types import Entry
+from harness.compare.comparison_types import Entry, Unit
 from harness.compare.dataframes import Run, rows_of
 from harness.compare.differing_settings import SettingsByScope, settings_of
 from harness.records.analysis import RuleResult, TaskResult
@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 KEY = ["task", "group"]
 TRIES = (*KEY, "sample", "content", "sample_data", "value", "openai_value", "outcome", "invalid")
 """The columns of `Column.tries`."""
-TIMES = ("request", "first token", "tokens per second", "reasoning tokens")
-"""The columns of `Column.times` after `KEY`."""
+MEASURED_TIMES: Mapping[str, Unit] = {
+    "first token": "seconds",
+    "request": "seconds",
+    "tokens per second": "tokens/s",
+    "reasoning tokens": "tokens",
+}
+"""The columns of `Column.times` after `KEY`, with their units."""
 
 Key = tuple[str, str]  # a task, and the name of one of its conditions in comparisons
 
@@ -56,7 +61,7 @@ class Column:
 
     entry: Entry
     tries: pd.DataFrame = field(default_factory=lambda: _joined([], TRIES))
-    times: pd.DataFrame = field(default_factory=lambda: _joined([], (*KEY, *TIMES)))
+    times: pd.DataFrame = field(default_factory=lambda: _joined([], (*KEY, *MEASURED_TIMES)))
     results: Mapping[Key, TaskResult] = field(default_factory=dict)
     published: Mapping[Key, Published] = field(default_factory=dict)
     settings: SettingsByScope = field(default_factory=dict)
@@ -107,7 +112,7 @@ def read_run(folder: Path) -> Column:
     return Column(
         entry,
         tries=_joined([_tries(run, *group) for group in groups], TRIES),
-        times=_joined([_times(run, *group) for group in groups], (*KEY, *TIMES)),
+        times=_joined([_times(run, *group) for group in groups], (*KEY, *MEASURED_TIMES)),
         results={
             (result.task, group_name(tasks[result.task], result.condition)): result
             for result in analysis.results

@@ -6,11 +6,11 @@ The path is: runs → columns of DataFrames (`columns.py`) → rows → tests �
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from harness.compare.columns import KEY, Column, Key
+from harness.compare.columns import KEY, MEASURED_TIMES, Column, Key
 from harness.compare.comparison_types import (
     ChangedCase,
     Changes,
@@ -56,12 +56,6 @@ JUDGED = frozenset({"passed", "warned", "failed", "declared"})
 """Statuses of a check that had something to judge."""
 MEASURE = "measure a baseline with `gpt-oss-verify export RUN --format baseline`"
 SAMPLE_QUESTIONS = f"these are sample questions, for which nothing is published; {MEASURE}."
-_TIMES: Mapping[str, Unit] = {
-    "first token": "seconds",
-    "request": "seconds",
-    "tokens per second": "tokens/s",
-    "reasoning tokens": "tokens",
-}
 _NO_PROBLEM = frozenset({"success", "correct", "wrong", "graded"})
 _FIRST = "Share of attempts that succeed."
 _NOT_TESTED = "Median. It is not tested, because it depends on place and time."
@@ -114,19 +108,17 @@ def labelled(columns: Sequence[Column]) -> list[Column]:
     entries = [column.entry for column in columns]
     labels = [entry.provider for entry in entries]
     times = [(entry.started_at or "").replace("T", " ")[:16] for entry in entries]
-    for extras in ([e.model for e in entries], times, [e.place or "" for e in entries]):
-        kinds = set(zip(labels, extras, strict=True))
-        count = Counter(label for label, _ in kinds)
+    places = [entry.place or f"#{number}" for number, entry in enumerate(entries, 1)]
+    for extras in ([entry.model for entry in entries], times, places):
+        kinds = Counter(label for label, _ in set(zip(labels, extras, strict=True)))
         labels = [
-            f"{label} {extra}".rstrip() if count[label] > 1 else label
+            f"{label} {extra}".rstrip() if kinds[label] > 1 else label
             for label, extra in zip(labels, extras, strict=True)
         ]
-    unique = []
-    for at, (column, label) in enumerate(zip(columns, labels, strict=True)):
-        before = labels[:at].count(label)
-        name = f"{label} #{before + 1}" if before else label
-        unique.append(replace(column, entry=column.entry.model_copy(update={"label": name})))
-    return unique
+    return [
+        replace(column, entry=column.entry.model_copy(update={"label": label}))
+        for column, label in zip(columns, labels, strict=True)
+    ]
 
 
 # Samples of two columns.
@@ -274,7 +266,7 @@ def _outcomes(tries: pd.DataFrame, index: int, key: Key, kinds: Iterable[str]) -
 
 
 def _times(times: pd.DataFrame, index: int, key: Key) -> Iterator[Cell]:
-    for name, unit in _TIMES.items():
+    for name, unit in MEASURED_TIMES.items():
         values = list(times[name].dropna())
         if values:
             measure = Measure(TIMES, name, unit, key[1], _NOT_TESTED)
