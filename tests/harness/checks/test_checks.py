@@ -804,6 +804,7 @@ def test_every_check_is_violated_by_a_test():
         "chat.schema.minor",
         "chat.stream.finish.repeated",
         "request.internals",
+        "request.limit_name",
         "request.refused",
         "request.server_error",
         "reply.content_type",
