@@ -100,11 +100,7 @@ TEXTS: Mapping[str, Text] = {
         "call ", "functions.", "open",
         source="https://github.com/cubist38/mlx-openai-server/pull/50",
     ),
-    "quotes": Text(
-        LANGUAGE,
-        'Identify the language of the text between the marks: <<Elle a dit "oui">>',
-        "Elle a dit ", '"', "oui",
-    ),
+    "quotes": Text(NOTE, 'Save this note: salt "and" pepper', "salt ", '"', "and"),
     "line break": Text(
         MARKDOWN, "Convert this Markdown list to HTML:\n- salt\n- pepper",
         "- salt", "\n", "- pepper",
@@ -117,11 +113,11 @@ TEXTS: Mapping[str, Text] = {
     "other script": Text(
         LANGUAGE, 'Identify the language of this text: "Καλημέρα"', "", "Καλημέρα",
     ),
-    "ideographs": Text(LANGUAGE, 'Which language is "ありがとう"?', "", "ありがとう"),
+    "ideographs": Text(NOTE, "Save this note: 潮 ありがとう", "潮 ", "ありがとう"),
     "emoji": Text(NOTE, "Save this note: žluté 潮 🌊", "潮 ", "🌊"),
     "markup": Text(NOTE, "Save this note: dock <b>nine</b>", "dock ", "<b>nine</b>"),
     "ampersand": Text(NOTE, "Save this note: salt & pepper", "salt ", "&", " pepper"),
-    "typography": Text(NOTE, "Save this note: tide – it’s “low” …", "tide ", "– it’s “low” …"),
+    "typography": Text(NOTE, "Save this note: dock – it’s “nine” …", "dock ", "– it’s “nine” …"),
     "capitals": Text(NOTE, "Save this note: ALMA at The QUAY", "", "ALMA at The QUAY"),
     "spaces": Text(NOTE, "Save this note: dock    nine", "dock", "    ", "nine"),
     "json": Text(
@@ -327,9 +323,9 @@ def _kind(value: object) -> str | None:
 VALUES: Mapping[str, Typed] = {
     "number": Typed("set_volume", "Set the volume.", {"type": "number", "description": "Volume"},
                     0.5, "Set the volume to 0.5."),
-    "boolean": Typed("set_repeat", "Switch repetition on or off.",
-                     {"type": "boolean", "description": "Whether to repeat"},
-                     False, "Call set_repeat with repeat false."),
+    "boolean": Typed("set_shuffle", "Switch shuffling on or off.",
+                     {"type": "boolean", "description": "Whether to shuffle"},
+                     False, "Set shuffle to false."),
     "null": Typed("set_label", "Set the label, or remove it with null.",
                   {"type": ["string", "null"], "description": "New label"},
                   None, "Remove the label: call set_label with label null."),

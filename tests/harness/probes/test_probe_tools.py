@@ -254,9 +254,7 @@ def test_texts_damaged_by_servers_fail(name: str) -> None:
         assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == "failed", harm
 
 
-@pytest.mark.parametrize(
-    ("name", "harm"), [("quotes", 'Elle a dit \\"oui'), ("markup", "dock nine")]
-)
+@pytest.mark.parametrize(("name", "harm"), [("quotes", 'salt \\"and'), ("markup", "dock nine")])
 def test_texts_that_the_model_damages_are_not_verifiable(name: str, harm: str) -> None:
     assert harm in arguments.TEXTS[name].damaged()
     found = judged(arguments.GROUP, lambda request, _: _writing(harm, request))
@@ -343,10 +341,10 @@ def test_kept_types_pass() -> None:
         ("number", '{"volume": "0.5"}'),
         ("number", '{"volume": 0}'),
         ("number", '{"volume": -0.5}'),
-        ("boolean", '{"repeat": "false"}'),
+        ("boolean", '{"shuffle": "false"}'),
         ("boolean", '{"Advantages": "no"}'),
         ("boolean", "{}"),
-        ("boolean", '{"repeat": true}'),
+        ("boolean", '{"shuffle": true}'),
         ("null", '{"label": "null"}'),
         ("null", "{}"),
         ("empty string", "{}"),
@@ -362,7 +360,7 @@ def test_changed_types_fail(name: str, arguments: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("boolean", '{"repeat": 0}'),
+        ("boolean", '{"shuffle": 0}'),
         ("boolean", '{"Advantages": false}'),
         ("empty string", '{"label": null}'),
     ],
