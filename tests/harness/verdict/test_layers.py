@@ -106,6 +106,11 @@ OTHERS = (
     ("the CoT is part of the content, which has the stop strings of requests",
      "chat.reasoning.missing reasoning.missing.truncated reasoning.in_answer.untagged:1:w "
      "stop.kept:0.8 limits.stop logprobs.tokens:0.6", "output parser"),
+    ("streams lack their last event, so clients cannot read them",
+     "reply.unreadable:1:s responses.stream.terminal",
+     "event builder"),
+    ("the answer is another text than that of its tokens",
+     "logprobs.tokens:0.5 stop.kept:0.4 limits.stop:0.5", "conversion of the reply"),
     ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w", "usage"),
     ("a warning beside an unexplained error", "options.precedence chat.stream.role:1:w", None),
     ("whole replies lose text, so the modes differ",
