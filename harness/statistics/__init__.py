@@ -22,5 +22,6 @@ repeats inside them (Miller 2024, arXiv 2411.00640). Two kinds of uncertainty re
 scipy and numpy are imported inside functions: they take 0.4 s of CPU time and 41 MB
 (`scipy.special`) or 0.85 s and 87 MB (`scipy.stats`), and a process that samples needs neither.
 statsmodels is not used: it adds six packages, 75 MB on disk and 63 MB of memory for Holm's
-correction (five lines), and its Mantel-Haenszel test is asymptotic.
+correction (five lines) and Clopper and Pearson's bounds, both with the same values. Its Newcombe
+interval uses Wilson's bounds without clusters, and its Mantel-Haenszel test is asymptotic.
 """

@@ -60,6 +60,14 @@ def test_the_first_screen_shows_the_verdict_its_reasons_and_next_steps():
     assert places == sorted(places)
 
 
+def test_key_figures_and_failures_in_words_come_before_the_findings():
+    page = page_of(failing(), failing_scores())
+    first = page.partition('<section id="findings"')[0]
+    assert 'aria-label="Key figures"' in first
+    why = text_of(first[first.index("<h2>Why") :])
+    assert why.index("The total is not the sum") < why.index("usage.sum failed in 1 of 6 attempts")
+
+
 def test_an_unfinished_run_says_how_to_finish_it():
     found = analysis([tool_calling(passing_scores()[:5])], decision="inconclusive", complete=False)
     text = text_of(page_of(found, passing_scores()[:5]))
