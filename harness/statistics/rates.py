@@ -22,7 +22,7 @@ LEVEL_OF_A_LOOK = LEVEL / LOOKS
 
 
 def excessive(
-    groups: Mapping[_Group, Sequence[tuple[int, int]]], rate: float, level: float = LEVEL
+    groups: Mapping[_Group, Sequence[tuple[float, int]]], rate: float, level: float = LEVEL
 ) -> frozenset[_Group]:
     """Return the groups in which the model cannot have caused all hits.
 
@@ -33,7 +33,7 @@ def excessive(
     )
 
 
-def excess(counts: Sequence[tuple[int, int]], rate: float) -> float:
+def excess(counts: Sequence[tuple[float, int]], rate: float) -> float:
     """Return the probability of at least this many hits if at most the share `rate` is hit.
 
     `counts` has the hits and trials of each cluster, such as the attempts at one sample.

@@ -13,7 +13,6 @@ from harness.records.diagnosis import ComponentFault, Diagnosis
 from harness.records.figures import ExchangeCounts
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
-from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import Task, not_run
 from harness.tasks.tool_calling import ToolCalling
@@ -61,8 +60,7 @@ def analyze(
     planned = scored.scores
     if not info.settings.until_decided:
         planned = (*planned, *_not_made(scored.scores, tasks, info))
-    level = LEVEL_OF_A_LOOK if info.settings.until_fail else LEVEL
-    scores = _tolerated(planned, tasks, thresholds, level)
+    scores = _tolerated(planned, tasks, thresholds, growing=info.settings.until_fail)
     results = tuple(_results(tasks, scores, rates=not info.failed_early))
     rules = _rule_results(tasks, scores, info, thresholds, scored.probes)
     probe_attempts = sum(task.planned for task in info.of_kind("probes"))
@@ -102,7 +100,7 @@ def analyze(
 def rules_so_far(scored: Scored, tasks: Sequence[Task], info: RunInfo) -> Sequence[RuleResult]:
     """Return the results of the rules for the attempts that are made, at one of many looks."""
     thresholds = info.settings.thresholds
-    scores = _tolerated(scored.scores, tasks, thresholds, LEVEL_OF_A_LOOK)
+    scores = _tolerated(scored.scores, tasks, thresholds, growing=True)
     return _rule_results(tasks, scores, info, thresholds, scored.probes).all
 
 
@@ -126,7 +124,7 @@ def _recorded(info: RunInfo, scores: Sequence[Score]) -> gate.Coverage | None:
 
 
 def _tolerated(
-    strict: Sequence[Score], tasks: Sequence[Task], thresholds: Thresholds, level: float
+    strict: Sequence[Score], tasks: Sequence[Task], thresholds: Thresholds, *, growing: bool
 ) -> tuple[Score, ...]:
     """Return the scores with tolerances applied; `thresholds` may lower errors to warnings."""
     kinds = {task.name: task.info.kind for task in tasks}
@@ -139,7 +137,7 @@ def _tolerated(
         by_kind[kinds[score.task]].append(score)
     soft = requirements.may_warn(thresholds)
     return (
-        *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, level),
+        *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, growing=growing),
         *apply_tolerances(by_kind["traffic"], soft | warning_in_recordings()),
         *by_kind["eval"],
     )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from harness.checks import CHECKS, compare_rollouts
 from harness.checks.rules import as_error, as_warning, tolerated
 from harness.records.scores import Finding, Score
-from harness.statistics.rates import LEVEL, excessive
+from harness.statistics.rates import LEVEL_OF_A_LOOK, excessive
 from harness.tasks.tool_calling import invalidated
 
 Stratum = tuple[str, str]  # a property of rollouts and its value: `("API", "chat")`
@@ -22,13 +22,15 @@ _FEWEST, _MOST_REPLICAS = 10, 8
 
 
 def apply_tolerances(
-    scores: Sequence[Score], may_warn: Collection[str] = (), level: float = LEVEL
+    scores: Sequence[Score], may_warn: Collection[str] = (), *, growing: bool = False
 ) -> list[Score]:
     """Compare the rollouts, and lower findings that the model may have caused.
 
     Findings of a check with a tolerated share remain as they are in strata in which the share of
-    affected rollouts exceeds it: the exact binomial test of `harness.statistics.rates` has a
-    p-value of at most `level`. Elsewhere they become informational, unless their evidence excludes
+    affected rollouts exceeds it, by the exact binomial test of `harness.statistics.rates`. A
+    `growing` run is looked at many times, first with few conversations: each look has a smaller
+    level, and each conversation counts once, because a model may fail at every try of one.
+    Elsewhere they become informational, unless their evidence excludes
     the model (`proven`). Warnings become errors in strata in which their share exceeds
     `Rule.error_above`. Errors of checks in `may_warn` become warnings. What remains an error makes
     the response of a tool-call attempt invalid.
@@ -36,9 +38,9 @@ def apply_tolerances(
     compared = list(_compared(scores))
     strata = _strata(compared)
     found = {finding.id for score in compared for finding in score.findings}
-    exceeded = {each: _excessive(each, CHECKS[each].tolerated, strata, level) for each in found}
+    exceeded = {each: _excessive(each, CHECKS[each].tolerated, strata, growing) for each in found}
     serious = {
-        each: _excessive(each, above, strata, level)
+        each: _excessive(each, above, strata, growing)
         for each in found
         if (above := CHECKS[each].error_above) is not None
     }
@@ -89,16 +91,21 @@ def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
 
 
 def _excessive(
-    check_id: str, rate: float, strata: Mapping[Stratum, Sequence[Score]], level: float
+    check_id: str, rate: float, strata: Mapping[Stratum, Sequence[Score]], growing: bool
 ) -> frozenset[Stratum]:
     """Return the strata in which the findings of a check exceed a rate, such as the model's."""
     if not rate:
         return frozenset((EVERY,))
     counts = {stratum: _counts(check_id, members) for stratum, members in strata.items()}
-    return excessive(counts, rate, level)
+    if not growing:
+        return excessive(counts, rate)
+    once = {
+        stratum: [(hits / tries, 1) for hits, tries in found] for stratum, found in counts.items()
+    }
+    return excessive(once, rate, LEVEL_OF_A_LOOK)
 
 
-def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[int, int]]:
+def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[float, int]]:
     """Return affected and judged rollouts by conversation, which several samples may share."""
     counted: dict[str, list[bool]] = defaultdict(list)
     for score in scores:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from analyses import planned
-from healthy import SUITE, correct, rollout
+from healthy import SUITE, correct, json_response, rollout
 from recorded_runs import problem_rollouts, write_finished_run
-from replies import MODEL, Reply
+from replies import MODEL, Reply, chat_whole
 
 from harness.checks import CHECKS
 from harness.probes.probe import ProbeOptions
@@ -148,3 +148,25 @@ def test_a_failed_run_without_a_finding_says_why(folder: Path) -> None:
     failed = judged.analysis.model_copy(update={"verdict": verdict})
     assert judging.first_finding(failed) == "first finding: Too few calls."
     assert judging.first_finding(failed) is None
+
+
+@pytest.mark.parametrize("cases", [1, 36], ids=["one case", "all cases"])
+def test_what_a_model_does_at_each_try_of_one_case_is_no_first_finding(
+    cases: int, tmp_path: Path
+) -> None:
+    run = planned(suite=SUITE, tries=36, **CHAT)
+    body = chat_whole(Reply(text="No."))
+    del body["choices"][0]["message"]["reasoning"]
+    rollouts = [
+        rollout([json_response(body)], sample=SUITE.cases[number % cases].id, attempt=number + 1)
+        for number in range(36)
+    ]
+    asked = [with_prompt(each) for each in rollouts]
+    said = told(tmp_path, run.tasks, asked, run.info)
+    assert any("chat.reasoning.missing" in text for text in said) == (cases > 1)
+
+
+def with_prompt(one: Rollout) -> Rollout:
+    """The rollout with a prompt of its own case."""
+    text = one.model_dump_json().replace("What is the weather in Lisbon?", one.sample)
+    return Rollout.model_validate_json(text)
