@@ -183,7 +183,10 @@ def _relations(rules: Sequence[Rule]) -> Iterator[str]:
     """Yield the declarations of rules about their results, each with the rules that make it."""
     made: dict[str, list[Rule]] = defaultdict(list)
     for rule in rules:
-        for text in [*map(str, rule.relations), *([f"needs {rule.needs}"] if rule.needs else [])]:
+        for text in [
+            *(each.words.format(**vars(each)) for each in rule.relations),
+            *([f"needs {rule.needs}"] if rule.needs else []),
+        ]:
             made[text].append(rule)
     if made:
         yield from ("", _RELATIONS, "", "| declaration | rules |", "| --- | --- |")

@@ -6,7 +6,7 @@ documents its rule: the first sentence is the summary, the rest explains why the
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import APIS, BOTH_APIS, MODES
@@ -62,10 +62,7 @@ class VoidIf:
     path: str
     code: str
     when: Callable[[Iterable[Score]], bool] | None = None
-
-    def __str__(self) -> str:
-        """Return the relation in words, as in the list of rules."""
-        return f"void if {self.rule} is found and the evidence is only at {self.path}"
+    words: ClassVar[str] = "void if {rule} is found and the evidence is only at {path}"
 
 
 @dataclass(frozen=True)
@@ -74,10 +71,7 @@ class ExcusedIf:
 
     rule: str
     code: str
-
-    def __str__(self) -> str:
-        """Return the relation in words, as in the list of rules."""
-        return f"excused if {self.rule} passed"
+    words: ClassVar[str] = "excused if {rule} passed"
 
 
 @dataclass(frozen=True)
@@ -90,10 +84,7 @@ class OnceWith:
 
     rule: str
     fewest: int
-
-    def __str__(self) -> str:
-        """Return the relation in words, as in the list of rules."""
-        return f"counts once with {self.rule} if {self.fewest} rules are refused with one text"
+    words: ClassVar[str] = "counts once with {rule} if {fewest} rules are refused with one text"
 
 
 @dataclass(frozen=True)
@@ -101,10 +92,7 @@ class WarnsInRecordings:
     """A finding is only a warning in recorded traffic."""
 
     code: str
-
-    def __str__(self) -> str:
-        """Return the relation in words, as in the list of rules."""
-        return "only a warning in recordings"
+    words: ClassVar[str] = "only a warning in recordings"
 
 
 @dataclass(frozen=True)
@@ -117,10 +105,7 @@ class ShowsLack:
 
     lacks: Lacks
     code: str
-
-    def __str__(self) -> str:
-        """Return the relation in words, as in the list of rules."""
-        return f"stands for all rules that lack {self.lacks}"
+    words: ClassVar[str] = "stands for all rules that lack {lacks}"
 
 
 Relation = VoidIf | ExcusedIf | OnceWith | WarnsInRecordings | ShowsLack
