@@ -189,7 +189,7 @@ class EvalTask(Task):
 
     def _grading_tasks(self, folder: Path) -> Iterator[GradingTask]:
         """Return tasks for all rubric items of answers, or for answers that no rule reads."""
-        rollouts = (each for each in read_rollouts(folder) if each.task == self.name)
+        rollouts = (rollout for rollout in read_rollouts(folder) if rollout.task == self.name)
         if isinstance(self.test, HealthBench):
             return grading_tasks(self.test, run_answers(rollouts, self.test.rows))
         return unread_tasks(self.test, rollouts, self._settings.prompts)
@@ -377,7 +377,7 @@ def curve(
     for score in made:
         votes[score.sample].append(vote(score))
     padded = [found + [None] * (tries - len(found)) for found in votes.values()]
-    counts = [(len(each), round(sum(each))) for each in counted]
+    counts = [(len(values), round(sum(values))) for values in counted]
     for k in curve_ks(tries):
-        won = sum(maj_at_k(each, _RIGHT, k) for each in padded)
+        won = sum(maj_at_k(answers, _RIGHT, k) for answers in padded)
         yield at_k(counts, k).model_copy(update={"majority": won / len(padded)})

@@ -131,7 +131,7 @@ def _write_reports(
     if since is not None:
         before, found = since
         at = f"Since {before[0]} ({moment(before[1])}):"
-        first, *others = (each for one in found.changes for each in change_sentences(one))
+        first, *others = (sentence for one in found.changes for sentence in change_sentences(one))
         changes = (f"{at} {first}", *others)
     made = build_report(
         analysis,

@@ -224,7 +224,7 @@ def _settings(
         only=names(*cases.only),
         skip=names(*cases.skip),
         max_context=cases.max_context or CONTEXT,
-        evals=tuple(own_name(each) or each for each in evals),
+        evals=tuple(own_name(name) or name for name in evals),
         apis=apis,
         modes=modes,
         first_cases=cases.first,
@@ -337,5 +337,5 @@ def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:
         return info
     planned = calling.planned // calling.tries * tries
     more = calling.model_copy(update={"tries": tries, "planned": planned})
-    tasks = tuple(more if each is calling else each for each in info.tasks)
+    tasks = tuple(more if task is calling else task for task in info.tasks)
     return info.model_copy(update={"tasks": tasks, "ended": None, "finished_at": None})

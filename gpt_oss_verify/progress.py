@@ -133,7 +133,7 @@ class LineDisplay(Observer):
     def _waiting(self) -> str:
         """Return what has been under way for longest, if that is long: `waiting for …, 154 s`."""
         now, (stage, began) = time.monotonic(), self._stage
-        oldest = min(list(self._under_way.values()), key=lambda each: each[1], default=None)
+        oldest = min(list(self._under_way.values()), key=lambda begun: begun[1], default=None)
         if stage and now - began >= LONG_WAIT:
             return f"{stage} … {now - began:.0f} s"
         if oldest is not None and now - oldest[1] >= LONG_WAIT:

@@ -158,7 +158,7 @@ class Session:
                 made += len(attempts)
                 if settings.budget_samples is not None and made > settings.budget_samples:
                     return "budget"
-                done = sum(each.id in log.finished for each in attempts)
+                done = sum(attempt.id in log.finished for attempt in attempts)
                 self.observer.begin(len(attempts), done)
                 await self._attempt(provider, log, attempts, settings.concurrency, outage)
                 await self.grade()
@@ -168,9 +168,9 @@ class Session:
                     continue
                 results = judge().results
                 undecided = {
-                    (each.task, each.condition)
-                    for each in results
-                    if each.baseline is not None and each.baseline.decision == "inconclusive"
+                    (result.task, result.condition)
+                    for result in results
+                    if result.baseline is not None and result.baseline.decision == "inconclusive"
                 }
                 decided = f"{len(results) - len(undecided)} of {len(results)} results decided"
                 self.observer.stage(f"round {number}: {decided}")
@@ -210,7 +210,7 @@ class Session:
 
     def _outage(self, provider: Provider) -> Outage:
         """Watch for an outage; the first condition of the run has the model and API to test."""
-        conditions = [each for info in self.plan.info.tasks for each in info.conditions]
+        conditions = [condition for info in self.plan.info.tasks for condition in info.conditions]
         if not conditions:
             return Outage(partial(smallest_exchange, provider, provider.apis[0]))
         used = provider.model_copy(update={"model": conditions[0].model})
@@ -223,7 +223,7 @@ class Session:
         starting = "starting" if plan.provider.launch else "contacting"
         self.observer.stage(f"{starting} the provider")
         apis: dict[str, dict[Api, None]] = {}
-        for condition in (each for info in plan.info.tasks for each in info.conditions):
+        for condition in (used for info in plan.info.tasks for used in info.conditions):
             apis.setdefault(condition.model, {})[condition.api] = None
         async with launched(plan.provider, self.folder / run_folder.PROVIDER_LOG) as provider:
             for model, used in apis.items():

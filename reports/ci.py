@@ -37,6 +37,8 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
     analysis = report.analysis
     labels = Labels(analysis)
     decision, reasons = analysis.verdict.decision, analysis.verdict.reasons
+    if decision is None and analysis.verdict.internal_errors:
+        decision = "inconclusive"
     passed = decision in ("pass", None)
     problems: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)

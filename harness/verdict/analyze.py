@@ -192,13 +192,13 @@ def _rule_results(
 
 def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:
     """Return the APIs and modes that the run samples, apart from evals."""
-    cases = [each for task in info.of_kind("tool_calling") for each in task.conditions]
+    cases = [condition for task in info.of_kind("tool_calling") for condition in task.conditions]
     conditions = [*cases, *(score.condition for score in probed)]
     return list(
         dict.fromkeys(
-            (each.api, mode)
-            for each in conditions
-            for mode in (MODES if each.mode is None else (each.mode,))
+            (condition.api, mode)
+            for condition in conditions
+            for mode in (MODES if condition.mode is None else (condition.mode,))
         )
     )
 

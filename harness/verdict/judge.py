@@ -295,24 +295,24 @@ class ExchangeCounter:
     def add(self, rollout: Rollout) -> None:
         """Count the exchanges of one rollout whose time is known."""
         self._rollouts += 1
-        for each in rollout.exchanges:
+        for exchange in rollout.exchanges:
             try:
-                began = datetime.fromisoformat(each.started_at).timestamp()
+                began = datetime.fromisoformat(exchange.started_at).timestamp()
             except ValueError:
                 continue
-            ended = began + each.elapsed
+            ended = began + exchange.elapsed
             self._first = min(began, self._first)
             self._ended.append(ended)
-            response, failure = each.response, each.failure
+            response, failure = exchange.response, exchange.failure
             if failure is not None or response is None or not response.good_status:
                 status = None if response is None else response.status
                 self._errors[_cause(status, failure)] += 1
                 self._failed.append(ended)
             else:
                 self._served += 1
-                self._after_failures += any(retry.server_failed for retry in each.retries)
-            self._retries.update(_cause(retry.status, retry.failure) for retry in each.retries)
-            self._retried.extend([ended] * len(each.retries))
+                self._after_failures += any(retry.server_failed for retry in exchange.retries)
+            self._retries.update(_cause(retry.status, retry.failure) for retry in exchange.retries)
+            self._retried.extend([ended] * len(exchange.retries))
 
     def counts(self) -> ExchangeCounts:
         """Return the numbers of exchanges, errors and retries, in total and over time."""

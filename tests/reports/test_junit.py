@@ -48,6 +48,13 @@ def test_the_file_has_failures_exactly_if_the_run_did_not_pass(decision):
     assert int(root.get("failures")) + int(root.get("errors")) == len(red)
 
 
+def test_an_internal_error_is_an_error_also_without_a_verdict():
+    found = analysis([tool_calling(passing_scores())], decision=None)
+    verdict = found.verdict.model_copy(update={"internal_errors": {"usage.sum": "Traceback"}})
+    root = junit_of(found.model_copy(update={"verdict": verdict}), passing_scores())
+    assert (exit_code(verdict), root.get("errors")) == (70, "1")
+
+
 def test_a_run_without_attempts_has_a_failure():
     root = junit_of(analysis(decision="inconclusive"), [])
     assert root.get("errors") == "1"
