@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class Column:
     settings: SettingsByScope = field(default_factory=dict)
     checks: Mapping[str, RuleResult] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def keys(self) -> list[Key]:
         """The tasks and conditions of this column, in its order."""
         pairs = zip(self.tries["task"], self.tries["group"], strict=True)
