@@ -93,7 +93,7 @@ def client_results(rules: Iterable[RuleResult]) -> tuple[ClientResult, ...]:
 
 
 def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> ClientResult | None:
-    """Return the result of a client; None if the run has no rule about what it sends."""
+    """Return the result of a client; None if the run judged nothing that it sends."""
     breaking: list[str] = []
     on_request: list[str] = []
     verified: list[str] = []
@@ -102,7 +102,7 @@ def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> Cl
         for sent in form.parts:
             default = sent.clients(api).get(name)
             rules = [results[each] for each in form.judged_by(sent) if each in results]
-            if default is None or not rules:
+            if default is None:
                 continue
             if any(_breaks(rule, sent, api) for rule in rules):
                 (breaking if default else on_request).append(sent.name or form.name)
@@ -110,7 +110,7 @@ def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> Cl
                 evident = any(group.startswith(api) for rule in rules for group in rule.counts)
                 (verified if evident else unverified).append(sent.name or form.name)
     planned = len(breaking) + len(verified) + len(unverified)
-    if not planned:
+    if not (breaking or verified):
         return None
     works = len(verified) > _LEAST_JUDGED * planned
     return ClientResult(

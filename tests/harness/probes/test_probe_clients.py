@@ -78,12 +78,12 @@ def by_client(results: dict[str, RuleResult], api: Api) -> dict[str, ClientResul
     return {each.client: each for each in client_results(results.values()) if each.api == api}
 
 
-def test_a_healthy_server_passes_and_every_client_works() -> None:
+def test_a_healthy_server_passes_and_breaks_no_client() -> None:
+    """A client of which rules of other families judge most forms is not verifiable here."""
     results = judged(GROUP, healthy)
     assert {each.status for each in results.values()} == {"passed"}
-    assert {each.status for api in BOTH_APIS for each in by_client(results, api).values()} == {
-        "works"
-    }
+    statuses = {each.status for api in BOTH_APIS for each in by_client(results, api).values()}
+    assert statuses == {"works", "not_verifiable"}
 
 
 @pytest.mark.parametrize(("form", "variant", "api"), VARIANTS)
