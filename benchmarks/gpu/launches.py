@@ -19,13 +19,13 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from triton.runtime import Autotuner, KernelInterface
 
-from reference_engine.checkpoint.loading import divide
 from reference_engine.generation.graphs import Decoder, record_calls
 from reference_engine.generation.ragged import RaggedBatch
 from reference_engine.kernels import attention_triton
 from reference_engine.kernels.experts import PackedMixtureOfExperts, pack_experts
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.config import ModelConfig
+from reference_engine.model.division import divide
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 

@@ -16,6 +16,7 @@ from reference_engine.kernels.experts import (
     combine_few_experts,
     pack_experts,
 )
+from reference_engine.model.division import divide
 from reference_engine.model.mxfp4 import kernel_layout
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
@@ -56,30 +57,6 @@ def load_model(
             _load(model, name, checkpoint, dtype, device)
             advance(size)
     return model.to(device).eval()
-
-
-def divide(model: Transformer, shard: Shard) -> None:
-    """Reduce a model without weights to the part of a process. Raises SetupError.
-
-    `model.config` then has the process's number of heads.
-    """
-    if shard.ranks == 1:
-        return
-    whole, experts = model.config, model.config.num_local_experts
-    model.config, model.shard = shard.local_config(whole), shard
-    for name, parameter in list(model.named_parameters()):
-        owner, _, attribute = name.rpartition(".")
-        part = nn.Parameter(shard.cut(name, whole).of(parameter.detach()), requires_grad=False)
-        setattr(model.get_submodule(owner), attribute, part)
-    for block in model.blocks:
-        block.attn.heads = model.config.num_attention_heads
-        block.attn.kv_heads = model.config.num_key_value_heads
-        block.attn.register_forward_hook(lambda module, given, part: shard.sum(part))
-        block.mlp.gate.register_forward_hook(
-            lambda module, given, best: shard.local_experts(best[0], best[1], experts)
-        )
-        block.mlp.register_forward_hook(lambda module, given, part: shard.sum(part))
-    model.unembedding.register_forward_hook(lambda module, given, part: shard.gather(part))
 
 
 def default_dtype(device: torch.device | str) -> torch.dtype:

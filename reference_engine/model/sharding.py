@@ -6,7 +6,7 @@ processes. The outputs of attention and of the experts are summed over processes
 all-reduce after each. The logits are gathered, so that all processes have all of them. A single
 process makes no exchanges.
 
-`checkpoint.loading.divide` adds the exchanges to the modules of a complete model, so the model's
+`division.divide` adds the exchanges to the modules of a complete model, so the model's
 own code has none.
 """
 
