@@ -241,7 +241,7 @@ def _asserts(line: str, start: int, end: int, reader: AnswerReader) -> bool:
     """Return whether the sentence around a statement asserts it."""
     begin = max((stop.end() for stop in _END.finditer(line, 0, start)), default=0)
     stop = _END.search(line, end)
-    before = line[begin:start]
+    before = "" if line[:start].endswith('"') else line[begin:start]  # a member of a JSON object
     if not _SUPPOSES.search(before):
         before = _HENCE.split(before)[-1]
     after = _REASON.split(line[end : stop.end() if stop else len(line)])[0]
