@@ -6,6 +6,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL
 
+from reference_engine.faults.http import SseEvent
+from reference_engine.faults.layers import variations
+
 SYSTEM = {"role": "system", "content": "Be brief."}
 calling = chat(HI, said=CALL, tools=[CHAT_TOOL])
 forced = chat(HI, said=CALL, tools=[CHAT_TOOL], tool_choice="required")
@@ -144,6 +147,28 @@ async def test_streams(name):
         "usage-in-last-chunk",
         "arguments-when-done",
     }
+
+
+async def test_every_choice_keeps_its_finish_reason_where_chunks_of_choices_alternate():
+    def chunk(index, text=None, finish=None):
+        delta = {} if text is None else {"content": text}
+        return SseEvent({"choices": [{"index": index, "delta": delta, "finish_reason": finish}]})
+
+    async def sent():
+        for event in (chunk(0, "a"), chunk(1, "b"), chunk(2, finish="stop"), chunk(0, "c")):
+            yield event
+        for event in (chunk(1, finish="length"), chunk(0, finish="stop"), SseEvent()):
+            yield event
+
+    varied = [event async for event in variations.finish_with_last_text(sent(), None)]
+    finishes = {
+        event.choice["index"]: event.choice["finish_reason"]
+        for event in varied
+        if event.choice.get("finish_reason")
+    }
+    assert finishes == {0: "stop", 1: "length", 2: "stop"}
+    assert "".join(event.delta.get("content", "") for event in varied) == "abc"
+    assert varied[-1].data is None
 
 
 @pytest.mark.parametrize("name", INPUTS)

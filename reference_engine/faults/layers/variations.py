@@ -190,16 +190,24 @@ def empty_delta(event: SseEvent) -> list[SseEvent]:
 
 @hooks.STREAM
 async def finish_with_last_text(events: SseStream, _: ClientRequest) -> SseStream:
-    held: SseEvent | None = None
+    held: dict[int | None, SseEvent] = {}  # the last chunk of each choice
     async for event in events:
-        finish = event.choice.get("finish_reason")
-        if finish and held and held.data:
-            held.data["choices"][0]["finish_reason"] = finish
-        if held:
-            yield held
-        held = None if finish else event
-    if held:
-        yield held
+        choice = event.choice.get("index")
+        finish, before = event.choice.get("finish_reason"), held.pop(choice, None)
+        if before and finish:
+            yield before.with_choice(finish_reason=finish)
+            continue
+        for last in [before] if choice is not None else [*held.values()]:
+            if last:
+                yield last
+        if choice is None:
+            held.clear()
+        if choice is None or finish:
+            yield event
+        else:
+            held[choice] = event
+    for last in held.values():
+        yield last
 
 
 @hooks.STREAM
