@@ -217,6 +217,13 @@ class Loaded(Generic[RowT]):
     rows: tuple[RowT, ...]
     info: DatasetInfo
 
+    def by_id(self, ids: Sequence[str]) -> dict[str, RowT]:
+        """Return the rows by these ids, in order. Raises ConfigurationError if two are equal."""
+        if len(set(ids)) < len(ids):
+            twice = next(name for name in ids if ids.count(name) > 1)
+            raise ConfigurationError(f"{self.info.source} contains the question {twice} twice.")
+        return dict(zip(ids, self.rows, strict=True))
+
 
 def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) -> Loaded[RowT]:
     """Load and validate rows; an incomplete set becomes a sample. Raises ConfigurationError."""

@@ -15,7 +15,6 @@ from evals.datasets import DataRow, Loaded, text_id
 from evals.extraction import openai_script
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message
-from harness.errors import ConfigurationError
 from harness.records.runs import PromptsInfo
 
 
@@ -78,10 +77,7 @@ class Gpqa(AnswerEval):
         self._template = (prompts or our_prompts()).templates[self.name]
         self.info = data.info
         ids = [row.record_id or text_id(row.question) for row in data.rows]
-        if len(set(ids)) < len(ids):
-            twice = next(name for name in ids if ids.count(name) > 1)
-            raise ConfigurationError(f"{data.info.source} contains the question {twice} twice.")
-        self._rows = dict(zip(ids, data.rows, strict=True))
+        self._rows = data.by_id(ids)
         self._places = {name: place for place, name in enumerate(ids)}
         self._orders = ChoiceOrders(seed, len(ids))
         self.questions = tuple(Question(name, row.question) for name, row in self._rows.items())

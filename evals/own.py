@@ -22,7 +22,6 @@ from evals.extraction import openai_script
 from evals.gpqa import ChoiceOrders, GpqaRow
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message
-from harness.errors import ConfigurationError
 from harness.records.runs import PromptsInfo
 from harness.text import strict_json
 
@@ -107,10 +106,7 @@ class Own(AnswerEval):
         self._templates = (prompts or our_prompts()).templates
         self.name, self.info = data.info.eval, data.info
         ids = [row.id or text_id(row.prompt or row.question) for row in data.rows]
-        if len(set(ids)) < len(ids):
-            twice = next(name for name in ids if ids.count(name) > 1)
-            raise ConfigurationError(f"{data.info.source} contains the question {twice} twice.")
-        self._rows = dict(zip(ids, data.rows, strict=True))
+        self._rows = data.by_id(ids)
         self._places = {name: place for place, name in enumerate(ids)}
         self._orders = ChoiceOrders(seed, len(ids))
         self.questions = tuple(Question(name, row.question) for name, row in self._rows.items())
