@@ -41,7 +41,7 @@ def _continued(examined: Sequence[Score]) -> Iterator[Difference]:
         message = "The answer ends with a text that also ends answers to unrelated requests."
         yield message, evidence(record, "$", "the end of this answer", ending)
     for record, added in _extended(said):
-        message = "The answer is that of another attempt with temperature 0, and goes on."
+        message = "The answer repeats that of another attempt at temperature 0, and has more text."
         yield message, evidence(record, "$", "the end of the other answer", added)
 
 
