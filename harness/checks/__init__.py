@@ -58,7 +58,7 @@ _BY_SCOPE: Mapping[tuple[Api, Mode], Sequence[Check]] = {
     for api in APIS
     for mode in MODES
 }
-CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{each.id: each for each in CROSS_CHECKS}}
+CHECKS: Mapping[str, Rule] = {**SINGLE_CHECKS, **{check.id: check for check in CROSS_CHECKS}}
 """All checks, including those that compare rollouts."""
 
 
@@ -87,10 +87,10 @@ def examine(
             for part in parts:
                 if where is None or where(part):
                     applicable.add(rule)
-                    if problems := list(check.judge(part)):
-                        findings += (
-                            finding_of(check.about, parsed.rollout.id, each) for each in problems
-                        )
+                    findings += [
+                        finding_of(check.about, parsed.rollout.id, problem)
+                        for problem in check.judge(part)
+                    ]
         except Exception:
             if broken is None:
                 raise

@@ -5,7 +5,7 @@ these:
 
 - The reported tokens fit the expected call and not the returned one. The calls of the run with the
   expected arguments show how many further tokens the model writes.
-- Numbers, booleans and lists differ from the prompt in every attempt at several cases.
+- Numbers, booleans and lists differ from the prompt in every call at several cases.
 - Numbers and words differ from the CoT, and other attempts at the case agree with the CoT.
 - All parameters have names in another style.
 - All texts are changed alike: one rule explains the calls of several cases and parameters, no text
@@ -39,55 +39,56 @@ class _Made(NamedTuple):
     """The call of an attempt, with its expected and its returned arguments."""
 
     score: Score
-    call: MadeCall
+    traits: MadeCall
     expected: _Arguments
     got: _Arguments
 
 
 def _made(examined: Sequence[Score]) -> Iterator[_Made]:
-    for each in examined:
-        if (call := each.traits.call) is not None:
-            expected, got = (parsed_object(text) or {} for text in (call.expected, call.got))
-            yield _Made(each, call, expected, got)
+    for score in examined:
+        if (traits := score.traits.call) is not None:
+            expected, got = (parsed_object(text) or {} for text in (traits.expected, traits.got))
+            yield _Made(score, traits, expected, got)
 
 
 def _changed_alike(made: Sequence[_Made]) -> Iterator[_Made]:
     """Yield the calls of one condition whose texts were all changed in the same way."""
     for change in _CHANGES:
-        affected = [each for each in made if _mapped(each.expected, change) != each.expected]
-        as_changed = (each for each in affected if each.got == _mapped(each.expected, change))
-        yield from _explained(affected, [each for each in as_changed if each.call.in_cot])
+        affected = [call for call in made if _mapped(call.expected, change) != call.expected]
+        as_changed = (call for call in affected if call.got == _mapped(call.expected, change))
+        yield from _explained(affected, [call for call in as_changed if call.traits.in_cot])
     for order in _ORDERS:
-        listed = [(each, _ordered(each.expected, order)) for each in made]
-        affected = [each for each, other in listed if other != each.expected]
+        listed = [(call, _ordered(call.expected, order)) for call in made]
+        affected = [call for call, other in listed if other != call.expected]
         yield from _explained(
-            affected, [each for each, other in listed if each.got == other != each.expected]
+            affected,
+            [call for call, other in listed if call.got == other != call.expected],
         )
-    longest = max((len(text) for each in made for text in strings(each.got)), default=0)
-    longer = [each for each in made if any(len(t) > longest for t in strings(each.expected))]
-    cut = [each for each in longer if each.got == _mapped(each.expected, lambda t: t[:longest])]
-    if len({each.score.sample for each in cut if _ends_within_word(each, longest)}) > 1:
+    longest = max((len(text) for call in made for text in strings(call.got)), default=0)
+    longer = [call for call in made if any(len(t) > longest for t in strings(call.expected))]
+    cut = [call for call in longer if call.got == _mapped(call.expected, lambda t: t[:longest])]
+    if len({call.score.sample for call in cut if _ends_within_word(call, longest)}) > 1:
         yield from _explained(longer, cut)
-    optional = [each for each in made if each.call.absent]
+    optional = [call for call in made if call.traits.absent]
     for value in _EMPTY_VALUES:
-        filled = (dict.fromkeys(each.call.absent, value) | each.expected for each in optional)
+        filled = (dict.fromkeys(call.traits.absent, value) | call.expected for call in optional)
         pairs = zip(optional, filled, strict=True)
-        yield from _explained(optional, [each for each, other in pairs if each.got == other])
-    several = [each for each in made if len(set(_texts(each.expected).values())) > 1]
-    yield from _explained(several, [each for each in several if _has_exchanged(each)])
+        yield from _explained(optional, [call for call, other in pairs if call.got == other])
+    several = [call for call in made if len(set(_texts(call.expected).values())) > 1]
+    yield from _explained(several, [call for call in several if _has_exchanged(call)])
 
 
 def _explained(affected: Sequence[_Made], changed: Sequence[_Made]) -> Sequence[_Made]:
     """The changed calls, if there are enough and no affected call has its expected arguments."""
-    cases = {each.score.sample for each in changed}
+    cases = {call.score.sample for call in changed}
     others = {
         name
-        for each in changed
-        for name in each.expected.keys() | each.got.keys()
-        if name not in each.got or each.got[name] != each.expected.get(name, _ABSENT)
+        for call in changed
+        for name in call.expected.keys() | call.got.keys()
+        if name not in call.got or call.got[name] != call.expected.get(name, _ABSENT)
     }
     enough = len(cases) >= _FEWEST_CASES_ALIKE and len(others) >= _FEWEST_PARAMETERS
-    intact = any(each.got == each.expected for each in affected)
+    intact = any(call.got == call.expected for call in affected)
     return changed if enough and not intact else ()
 
 
@@ -111,9 +112,9 @@ def _texts(arguments: _Arguments) -> dict[str, str]:
 def _mapped(value: object, change: Callable[[str], str]) -> object:
     """Return the value with a change of all texts in it."""
     if isinstance(value, dict):
-        return {name: _mapped(each, change) for name, each in value.items()}
+        return {name: _mapped(entry, change) for name, entry in value.items()}
     if isinstance(value, list):
-        return [_mapped(each, change) for each in value]
+        return [_mapped(entry, change) for entry in value]
     return change(value) if isinstance(value, str) else value
 
 
@@ -131,7 +132,7 @@ def _capitalized(text: str) -> str:
 
 def _without_marks(text: str) -> str:
     parts = unicodedata.normalize("NFKD", text)
-    return "".join(each for each in parts if not unicodedata.combining(each))
+    return "".join(char for char in parts if not unicodedata.combining(char))
 
 
 # What servers do to texts, by accident or to clean them.
@@ -173,37 +174,39 @@ def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
     made = list(_made(examined))
     by_condition: dict[Condition, list[_Made]] = defaultdict(list)
     by_case: dict[tuple[str, Condition], list[_Made]] = defaultdict(list)
-    for each in made:
-        condition = each.score.condition
-        by_condition[condition].append(each)
-        by_case[each.score.sample, condition].append(each)
+    for call in made:
+        condition = call.score.condition
+        by_condition[condition].append(call)
+        by_case[call.score.sample, condition].append(call)
     counts = {condition: _extra_tokens(group, made) for condition, group in by_condition.items()}
-    proven = [each for each in made if _has_other_tokens(each.call, *counts[each.score.condition])]
-    if len({each.score.sample for each in proven}) < _FEWEST_PROVEN:
+    proven = [
+        call for call in made if _has_other_tokens(call.traits, *counts[call.score.condition])
+    ]
+    if len({call.score.sample for call in proven}) < _FEWEST_PROVEN:
         proven = []
     always = [
         same for (_, condition), same in by_case.items() if _always_other(same, *counts[condition])
     ]
     enough = len({same[0].score.sample for same in always}) >= _FEWEST_CASES
     renamed, alike = (
-        [each for group in by_condition.values() for each in select(group)]
+        [call for group in by_condition.values() for call in select(group)]
         for select in (_renamed, _changed_alike)
     )
-    alike = [each for each in alike if not _is_own(each.call, *counts[each.score.condition])]
+    alike = [call for call in alike if not _is_own(call.traits, *counts[call.score.condition])]
     reasons: Sequence[tuple[Iterable[_Made], str]] = (
         (proven, "the reported tokens fit the expected arguments, not these"),
-        (chain(*always) if enough else (), "every attempt at the case differs from the prompt"),
+        (chain(*always) if enough else (), "every call at the case differs from the prompt"),
         (_unlike_cot(made), "the CoT and other attempts have the expected values"),
         (renamed, "all parameter names have another style"),
         (alike, "all calls of this kind are changed in the same way"),
     )
     found: dict[str, tuple[MadeCall, str]] = {}
     for changed, reason in reasons:
-        for each in changed:
-            found.setdefault(each.score.record, (each.call, reason))
-    for record, (call, reason) in found.items():
+        for call in changed:
+            found.setdefault(call.score.record, (call.traits, reason))
+    for record, (traits, reason) in found.items():
         message = f"The server changed the arguments that the model wrote: {reason}."
-        yield message, evidence(record, "$", call.expected, call.got, call.exchange)
+        yield message, evidence(record, "$", traits.expected, traits.got, traits.exchange)
 
 
 def _extra_tokens(group: Sequence[_Made], made: Sequence[_Made]) -> tuple[set[int], set[int]]:
@@ -214,9 +217,9 @@ def _extra_tokens(group: Sequence[_Made], made: Sequence[_Made]) -> tuple[set[in
     """
     counted, pooled = (
         Counter(
-            each.call.extra_tokens
-            for each in some
-            if each.call.same and each.call.extra_tokens is not None
+            call.traits.extra_tokens
+            for call in some
+            if call.traits.same and call.traits.extra_tokens is not None
         )
         for some in (group, made)
     )
@@ -237,14 +240,14 @@ def _unlike_cot(made: Sequence[_Made]) -> list[_Made]:
 
     Different words count only if they are more frequent than a model's mistakes.
     """
-    intact = {each.score.sample for each in made if each.call.same}
-    frequent = sum(_has_words_from_nowhere(each.call) for each in made) > _MISTAKES * len(made)
+    intact = {call.score.sample for call in made if call.traits.same}
+    frequent = sum(_has_words_from_nowhere(call.traits) for call in made) > _MISTAKES * len(made)
     unlike = [
-        each for each in made
-        if each.score.sample in intact and each.call.in_cot
-        if each.call.values_differ or (frequent and _has_words_from_nowhere(each.call))
+        call for call in made
+        if call.score.sample in intact and call.traits.in_cot
+        if call.traits.values_differ or (frequent and _has_words_from_nowhere(call.traits))
     ]  # fmt: skip
-    return unlike if len({each.score.sample for each in unlike}) >= _FEWEST_CASES else []
+    return unlike if len({call.score.sample for call in unlike}) >= _FEWEST_CASES else []
 
 
 def _has_words_from_nowhere(call: MadeCall) -> bool:
@@ -259,14 +262,14 @@ def _has_words_from_nowhere(call: MadeCall) -> bool:
 def _renamed(group: Sequence[_Made]) -> list[_Made]:
     """The calls with renamed parameters, if no call has an unchanged name of several words."""
     names: dict[str, set[str]] = {}
-    for each in group:
-        plain = {_plain(name) for name in each.got.keys() - each.expected.keys()}
-        words = {name for name in each.expected if _SEPARATOR.search(name)}
-        if words & each.got.keys():
+    for call in group:
+        plain = {_plain(name) for name in call.got.keys() - call.expected.keys()}
+        words = {name for name in call.expected if _SEPARATOR.search(name)}
+        if words & call.got.keys():
             return []
-        names[each.score.record] = {name for name in words if _plain(name) in plain}
+        names[call.score.record] = {name for name in words if _plain(name) in plain}
     enough = len(set().union(*names.values())) >= _FEWEST_RENAMED
-    return [each for each in group if enough and names[each.score.record]]
+    return [call for call in group if enough and names[call.score.record]]
 
 
 def _plain(name: str) -> str:
@@ -288,12 +291,16 @@ def _is_own(call: MadeCall, usual: set[int], seen: set[int]) -> bool:
 
 def _always_other(same: Sequence[_Made], usual: set[int], seen: set[int]) -> bool:
     """Whether all calls differ from the prompt, and no tokens show that the model wrote them so."""
-    calls = [each.call for each in same]
+    calls = [call.traits for call in same]
     own = any(_is_own(call, usual, seen) for call in calls)
-    other = all(each.values_differ and each.in_prompt for each in calls)
+    other = all(call.values_differ and call.in_prompt for call in calls)
     return len(calls) >= _FEWEST_ATTEMPTS and other and not own
 
 
 CROSS_CHECK = cross_check(
-    "calls.arguments.changed", "tools", lambda each: each.traits.call is not None, _changed, "error"
+    "calls.arguments.changed",
+    "tools",
+    lambda score: score.traits.call is not None,
+    _changed,
+    "error",
 )

@@ -36,7 +36,7 @@ def _continued(examined: Sequence[Score]) -> Iterator[Difference]:
     requests with temperature 0 are those of other attempts with more text. Closing words such as
     offers of help are not reported, because models write them.
     """
-    said = [(each, each.traits.last) for each in examined if each.traits.last is not None]
+    said = [(score, score.traits.last) for score in examined if score.traits.last is not None]
     for record, ending in _shared_endings(said):
         message = "The answer ends with a text that also ends answers to unrelated requests."
         yield message, evidence(record, "$", "the end of this answer", ending)
@@ -87,5 +87,5 @@ def _extended(said: Sequence[tuple[Score, LastAnswer]]) -> Iterator[tuple[str, s
 
 
 CROSS_CHECK = cross_check(
-    "text.continued", "leaks", lambda each: each.traits.last is not None, _continued, "error"
+    "text.continued", "leaks", lambda score: score.traits.last is not None, _continued, "error"
 )

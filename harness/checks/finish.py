@@ -228,11 +228,11 @@ def _shows_all(exchange: ParsedExchange, reply: Reply) -> bool:
     """
     request, others = exchange.request, objects(reply.raw.get("output"))
     shown = request.choices == 1 and not request.built_in and not hides_cot(exchange)
-    known = all(each.get("type") in ("reasoning", "message") for each in others)
+    known = all(item.get("type") in ("reasoning", "message") for item in others)
     return (
         shown
         and known
-        and not any(each.get("summary") or each.get("encrypted_content") for each in others)
+        and not any(item.get("summary") or item.get("encrypted_content") for item in others)
     )
 
 
@@ -266,4 +266,4 @@ def _headers(exchange: ParsedExchange) -> Iterator[int]:
 
 def finish_reason(raw: Mapping[str, Any]) -> str:
     """Return the finish reason of the first choice of a Chat reply, quoted."""
-    return repr(next((each.get("finish_reason") for each in objects(raw.get("choices"))), None))
+    return repr(next((choice.get("finish_reason") for choice in objects(raw.get("choices"))), None))

@@ -51,15 +51,15 @@ def is_doubled(text: str) -> bool:
 def leaves(value: object) -> Iterator[object]:
     """Yield the texts, numbers, booleans and nulls in a JSON value, in order."""
     if isinstance(value, Mapping | list | tuple):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from leaves(each)
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from leaves(inner)
     else:
         yield value
 
 
 def strings(value: object) -> Iterator[str]:
     """Return the texts in a JSON value, in order."""
-    return (each for each in leaves(value) if isinstance(each, str))
+    return (leaf for leaf in leaves(value) if isinstance(leaf, str))
 
 
 def ends_early(text: str) -> bool:

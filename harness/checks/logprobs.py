@@ -29,8 +29,10 @@ class _Listed(NamedTuple):
 
 def logprob_entries(exchange: ParsedExchange, reply: Reply) -> Sequence[Mapping[str, Any]]:
     """The entry of each token of the answer; Responses streams may have them in deltas only."""
-    events = (each for each in exchange.known_events if each.type == "response.output_text.delta")
-    streamed = (objects((each.data or {}).get("logprobs")) for each in events)
+    events = (
+        event for event in exchange.known_events if event.type == "response.output_text.delta"
+    )
+    streamed = (objects((event.data or {}).get("logprobs")) for event in events)
     whole = DIALECTS[exchange.api].logprobs(reply.raw)
     return whole or [entry for entries in streamed for entry in entries]
 
@@ -111,7 +113,7 @@ def _wrong_entry(entry: Mapping[str, Any], most: int | None) -> tuple[str, str, 
     The request asks for `most` alternatives, or does not say how many.
     """
     top = objects(entry.get("top_logprobs"))
-    values = [_logprob(each) for each in (entry, *top)]
+    values = [_logprob(token) for token in (entry, *top)]
     numbers = [value for value in values if value is not None]
     if len(numbers) < len(values):
         return "A logprob is not a number, or is above 0.", "numbers up to 0", f"{entry}"
@@ -123,10 +125,10 @@ def _wrong_entry(entry: Mapping[str, Any], most: int | None) -> tuple[str, str, 
     if ranked and chosen > ranked[0] + _TOLERANCE * max(1, abs(chosen)):
         message = "The alternatives do not include the most probable token."
         return message, f"at least {chosen}", f"{ranked[0]}"
-    for each in (entry, *top):
-        if (wrote := _decoded(each)) not in (None, each.get("token")):
+    for token in (entry, *top):
+        if (wrote := _decoded(token)) not in (None, token.get("token")):
             message = "The text of a token differs from its bytes."
-            return message, repr(wrote), repr(each.get("token"))
+            return message, repr(wrote), repr(token.get("token"))
     if math.fsum(map(math.exp, ranked)) > 1 + _SUM_TOLERANCE:
         return "The probabilities of the alternatives exceed 1 in total.", "at most 1", f"{ranked}"
     written, slack = entry_bytes(entry), _TOLERANCE * max(1, abs(chosen))
@@ -140,7 +142,7 @@ def _wrong_entry(entry: Mapping[str, Any], most: int | None) -> tuple[str, str, 
         return message, f"{same[0]}", f"{chosen}"
     if ranked and not same and chosen > ranked[-1] + slack and _decoded(entry):
         message = "A token outside the alternatives is more probable than the last of them."
-        return message, repr(entry.get("token")), f"{[each.get('token') for each in top]}"
+        return message, repr(entry.get("token")), f"{[other.get('token') for other in top]}"
     return None
 
 

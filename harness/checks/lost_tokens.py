@@ -45,10 +45,10 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
     other mode, show this. If the longest replies end at one length, without an end token, the
     server has a hidden limit.
     """
-    spelled = {each: _spells_as_tokenizer(examined, streamed=not each) for each in (True, False)}
+    spelled = {mode: _spells_as_tokenizer(examined, streamed=not mode) for mode in (True, False)}
     groups = [(group, [*_with_cot(group)]) for group in by_condition(examined)]
     groups = [(group, counted) for group, counted in groups if counted]
-    no_end = all(any(_lacks_end_token(each) for _, each in counted) for _, counted in groups)
+    no_end = all(any(_lacks_end_token(ledger) for _, ledger in counted) for _, counted in groups)
     for group, counted in groups:
         usual = _framing(group, examined) or usual_difference(
             ledger.difference for _, ledger in counted
@@ -81,11 +81,11 @@ def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
 
 def _exact(scores: Iterable[Score]) -> list[_Counted]:
     """Return the replies whose tokens can be counted exactly."""
-    return [(score, each) for score in scores for each in score.traits.ledgers if each.exact]
+    return [(score, ledger) for score in scores for ledger in score.traits.ledgers if ledger.exact]
 
 
 def _with_cot(scores: Iterable[Score]) -> Iterator[_Counted]:
-    return ((score, each) for score, each in _exact(scores) if each.cot)
+    return ((score, ledger) for score, ledger in _exact(scores) if ledger.cot)
 
 
 def _is_odd(ledger: Ledger, usual: int, spelled: Mapping[bool, bool]) -> bool:
@@ -223,9 +223,9 @@ def usual_difference(differences: Iterable[int]) -> int:
     This is the most frequent difference, or a frequent one of at least a header: then the larger
     differences are those of texts that the model spells with other tokens.
     """
-    found = Counter(each for each in differences if -COT_HEADER - ANSWER_HEADER <= each <= 0)
-    often = [each for each, count in found.items() if count >= _OFTEN * found.total()]
-    headers = [each for each in often if each <= -_LEAST_HEADER]
+    found = Counter(less for less in differences if -COT_HEADER - ANSWER_HEADER <= less <= 0)
+    often = [less for less, count in found.items() if count >= _OFTEN * found.total()]
+    headers = [less for less in often if less <= -_LEAST_HEADER]
     return min(headers, default=max(often, key=found.__getitem__, default=0))
 
 
@@ -257,16 +257,16 @@ def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:
         for _, ledger in _exact(examined)
         if ledger.cot and ledger.streamed == streamed and ledger.reported >= _FEWEST_TOKENS
     ]
-    known = [each for each in more if each is not None]
-    odd = sum(each > 0 for each in known)
+    known = [tokens for tokens in more if tokens is not None]
+    odd = sum(tokens > 0 for tokens in known)
     return len(known) >= _FEWEST_WHOLE and odd <= _ODD_SHARE * len(known)
 
 
 CROSS_CHECKS = (
     cross_check(
-        "usage.output.lost", "usage", lambda each: bool(each.traits.ledgers), _lost_text, "error"
+        "usage.output.lost", "usage", lambda score: bool(score.traits.ledgers), _lost_text, "error"
     ),
     cross_check(
-        "reasoning.lost", "cot", lambda each: bool(each.traits.ledgers), _lost_reasoning, "error"
+        "reasoning.lost", "cot", lambda score: bool(score.traits.ledgers), _lost_reasoning, "error"
     ),
 )

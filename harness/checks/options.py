@@ -101,8 +101,8 @@ def _repeated(answer: Answer) -> Iterator[Problem]:
     if doubled is not None:
         message = f"The call of {doubled.name} has its arguments twice."
         yield Problem(answer.exchange, message, "the arguments once", doubled.arguments)
-    made = [(each.name, each.arguments) for each in answer.reply.calls]
-    twice = next((each for at, each in enumerate(made) if each in made[:at]), None)
+    made = [(call.name, call.arguments) for call in answer.reply.calls]
+    twice = next((call for at, call in enumerate(made) if call in made[:at]), None)
     if twice is not None:
         message = f"The reply calls {twice[0]} twice with the same arguments."
         yield Problem(answer.exchange, message, "the call once", twice[1])

@@ -39,7 +39,7 @@ def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
             made = parsed_object(call.arguments)
             if not made:
                 continue
-            same = [each for each in stated if each.keys() == made.keys()]
+            same = [plan for plan in stated if plan.keys() == made.keys()]
             tool = exchange.request.functions.get(call.name)
             properties = tool.parameters.get("properties") if tool else None
             schemas = properties if isinstance(properties, dict) else {}
@@ -47,7 +47,7 @@ def planned_calls(parsed: ParsedRollout) -> Iterator[Planned]:
             planned = same[-1] if same else made
             if not same and tool and misfit(made, tool.parameters):
                 planned = made if misfit(plain, tool.parameters) else plain
-            if not all(isinstance(each, str) for each in (*plain.values(), *planned.values())):
+            if not all(isinstance(value, str) for value in (*plain.values(), *planned.values())):
                 yield Planned(exchange, call.name, made, planned, bool(same))
 
 
@@ -88,9 +88,9 @@ def _fitting(value: object, schema: object) -> object:
 def _unquoted(value: object) -> object:
     """The value, where texts that are JSON numbers, booleans, lists or objects are parsed."""
     if isinstance(value, dict):
-        return {name: _unquoted(each) for name, each in value.items()}
+        return {name: _unquoted(entry) for name, entry in value.items()}
     if isinstance(value, list):
-        return [_unquoted(each) for each in value]
+        return [_unquoted(entry) for entry in value]
     inner = parsed_value(value) if isinstance(value, str) else value
     return inner if isinstance(inner, int | float | list | dict) else value
 

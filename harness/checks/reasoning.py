@@ -66,7 +66,7 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
             yield Problem(exchange, message, cot, copy, f"{_PATH}.reasoning_content")
             return
     messages = _messages(exchange)
-    if not any(each.get("reasoning") for each in messages):
+    if not any(message.get("reasoning") for message in messages):
         fields = {name for message in messages for name, value in message.items() if value}
         found = ", ".join(sorted(name for name in fields if "reason" in name)) or "another field"
         message = "The message returns the CoT in a field other than `reasoning`."
@@ -75,7 +75,7 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
 
 def _has_reasoning(exchange: ParsedExchange) -> bool:
     messages = _messages(exchange)
-    return any(each.get(name) is not None for each in messages for name in REASONING_FIELDS)
+    return any(message.get(name) is not None for message in messages for name in REASONING_FIELDS)
 
 
 @family.check("chat.reasoning.type", readable, _has_reasoning)
@@ -210,7 +210,7 @@ def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:
     gpt-oss often answers a tool result without CoT; then the reported tokens are those of the
     answer. Without token counts, a share is tolerated.
     """
-    lost = any(has_lost_cot(each.exchange) or not each.reply.output_tokens for each in later)
+    lost = any(has_lost_cot(answer.exchange) or not answer.reply.output_tokens for answer in later)
     if lost and not any(answer.reply.reasoning for answer in later):
         message = "The tool call had CoT, but no reply after its result contains reasoning."
         yield Problem(later[0].exchange, message, "reasoning", "no reasoning")

@@ -86,7 +86,7 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
         return  # `responses.answer.item` reports it.
     kind = str(found.item.get("type"))
     tool = kind.removesuffix("_call")
-    declared = any(tool in each or each in kind for each in found.exchange.request.built_in)
+    declared = any(tool in name or name in kind for name in found.exchange.request.built_in)
     if kind not in ("reasoning", "message", "function_call") and not declared:
         message = f"The response contains a {kind} item, but the request declared no such tool."
         expected = "reasoning, message or function_call"
@@ -236,7 +236,7 @@ def _reports_unset(answer: Answer) -> bool:
     """Whether a response reports an option that its request did not set."""
     sent, got = answer.exchange.request.body, answer.reply.raw
     names = (*_SAMPLED, "max_output_tokens")
-    return any(sent.get(each) is None and got.get(each) is not None for each in names)
+    return any(sent.get(option) is None and got.get(option) is not None for option in names)
 
 
 @family.check("responses.defaults", answers, _reports_unset, severity="warning", source=RESPONSES)
@@ -252,7 +252,7 @@ def _defaults(answer: Answer) -> Iterator[Problem]:
     limit = got.get("max_output_tokens")
     if isinstance(limit, int):
         whole = limit + (answer.reply.input_tokens or 0)
-        healthy = limit >= CONTEXT or any(whole % each == 0 for each in _ROUND)
+        healthy = limit >= CONTEXT or any(whole % unit == 0 for unit in _ROUND)
         defaults.append(("max_output_tokens", limit, "no limit", healthy))
     for name, value, expected, healthy in defaults:
         if sent.get(name) is None and isinstance(value, int | float) and not healthy:
@@ -280,7 +280,7 @@ def _model(answer: Answer) -> Iterator[Problem]:
     names = [(event, (event.data or {}).get("model")) for event in answer.exchange.events]
     if all(not name or name == named for _, name in names):
         return
-    models = list(dict.fromkeys(str(name) for each, name in names if name and carries_text(each)))
+    models = list(dict.fromkeys(str(name) for event, name in names if name and carries_text(event)))
     if len(models) > 1:
         message = "The name of the model changes within the stream."
         yield Problem(answer.exchange, message, models[0], str(models), "$.model")

@@ -142,9 +142,9 @@ def _terminal(exchange: ParsedExchange) -> Iterator[Problem]:
 
 def _other_ends(exchange: ParsedExchange) -> bool:
     """Whether a stream does not end as completed: servers that ignore the end always say so."""
-    ends = [(event, each) for event, each in _responses(exchange) if event.type in TERMINAL]
+    ends = [(event, response) for event, response in _responses(exchange) if event.type in TERMINAL]
     whole = ("completed", "completed")
-    return any((TERMINAL[event.type], each.get("status")) != whole for event, each in ends)
+    return any((TERMINAL[event.type], response.get("status")) != whole for event, response in ends)
 
 
 @family.check("responses.stream.status", streams, _other_ends)

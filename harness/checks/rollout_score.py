@@ -55,11 +55,11 @@ def measured_score(
 def usage(parsed: ParsedRollout) -> Usage:
     """Return the token counts of a rollout."""
     reported = [reply.usage for _, reply in parsed.replies]
-    known = [each for each in reported if each is not None]
+    known = [usage for usage in reported if usage is not None]
     return Usage(
-        input=_sum(each.input_tokens for each in known),
-        output=_sum(each.output_tokens for each in known),
-        reasoning=_sum(each.reasoning_tokens for each in known),
+        input=_sum(usage.input_tokens for usage in known),
+        output=_sum(usage.output_tokens for usage in known),
+        reasoning=_sum(usage.reasoning_tokens for usage in known),
         unreported=len(reported) - len(known),
     )
 
@@ -95,23 +95,23 @@ def sums(finished: Sequence[Score]) -> dict[str, Any]:
 
 def _token_counts(scores: Sequence[Score]) -> TokenCounts:
     counts = [score.usage for score in scores]
-    both = [each for each in counts if each.output is not None and each.reasoning is not None]
+    both = [usage for usage in counts if usage.output is not None and usage.reasoning is not None]
     return TokenCounts(
-        input=sum(each.input or 0 for each in counts),
-        output=sum(each.output or 0 for each in counts),
-        reasoning=sum(each.reasoning or 0 for each in counts),
-        unreported=sum(each.unreported for each in counts),
-        reasoning_each=percentiles([each.reasoning or 0 for each in both]),
-        answer_each=percentiles([(each.output or 0) - (each.reasoning or 0) for each in both]),
+        input=sum(usage.input or 0 for usage in counts),
+        output=sum(usage.output or 0 for usage in counts),
+        reasoning=sum(usage.reasoning or 0 for usage in counts),
+        unreported=sum(usage.unreported for usage in counts),
+        reasoning_each=percentiles([usage.reasoning or 0 for usage in both]),
+        answer_each=percentiles([(usage.output or 0) - (usage.reasoning or 0) for usage in both]),
     )
 
 
 def _latency(scores: Sequence[Score]) -> Latency:
-    times = [each for score in scores for each in score.timing]
-    first = [each.first_token for each in times if each.first_token is not None]
-    rates = [each.tokens_per_second for each in times if each.tokens_per_second is not None]
+    times = [timing for score in scores for timing in score.timing]
+    first = [timing.first_token for timing in times if timing.first_token is not None]
+    rates = [timing.tokens_per_second for timing in times if timing.tokens_per_second is not None]
     return Latency(
-        total=percentiles([each.total for each in times]),
+        total=percentiles([timing.total for timing in times]),
         first_token=percentiles(first),
         tokens_per_second=percentiles(rates),
         last=percentiles([score.seconds for score in scores if score.seconds is not None]),

@@ -40,7 +40,7 @@ def grammar_checks(
 
 
 def _first_violation(rule_id: str, exchange: ParsedExchange) -> Violation | None:
-    return next((each for each in exchange.violations if each.rule == rule_id), None)
+    return next((violation for violation in exchange.violations if violation.rule == rule_id), None)
 
 
 def _can_violate(

@@ -63,7 +63,7 @@ class Answer(NamedTuple):
             part for item in objects(raw.get("output")) for part in objects(item.get("content"))
         ]
         found = [
-            str(each["refusal"]) for each in objects([*messages, *parts]) if each.get("refusal")
+            str(part["refusal"]) for part in objects([*messages, *parts]) if part.get("refusal")
         ]
         return found or ["content_filter"] * (self.reply.finish == "content_filter")
 
@@ -134,17 +134,19 @@ def conversations(parsed: ParsedRollout) -> Iterator[ParsedRollout]:
 
 def exchanges(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     """Exchanges with a response of any status."""
-    return (each for each in parsed.exchanges if each.status is not None)
+    return (exchange for exchange in parsed.exchanges if exchange.status is not None)
 
 
 def good_statuses(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     """Exchanges with a 2xx response, complete or not."""
-    return (each for each in parsed.exchanges if each.good_status)
+    return (exchange for exchange in parsed.exchanges if exchange.good_status)
 
 
 def readable(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     """Exchanges with events or a JSON body to validate."""
-    return (each for each in parsed.exchanges if each.events or each.body is not None)
+    return (
+        exchange for exchange in parsed.exchanges if exchange.events or exchange.body is not None
+    )
 
 
 def delivered(parsed: ParsedRollout) -> Iterable[ParsedExchange]:
@@ -154,12 +156,12 @@ def delivered(parsed: ParsedRollout) -> Iterable[ParsedExchange]:
 
 def streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     """Delivered exchanges that consist of events, without simulated streams."""
-    return (each for each in parsed.delivered if each.events and not each.simulated)
+    return (exchange for exchange in parsed.delivered if exchange.events and not exchange.simulated)
 
 
 def responses_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     """Delivered exchanges that consist of events, simulated or not."""
-    return (each for each in parsed.delivered if each.events)
+    return (exchange for exchange in parsed.delivered if exchange.events)
 
 
 def answers(parsed: ParsedRollout) -> Iterator[Answer]:
@@ -218,7 +220,7 @@ def timed_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
 
 def forced(parsed: ParsedRollout) -> Iterator[Answer]:
     """Replies to requests that force a tool call."""
-    return (each for each in answers(parsed) if each.exchange.request.forces_call)
+    return (answer for answer in answers(parsed) if answer.exchange.request.forces_call)
 
 
 def opening(parsed: ParsedRollout) -> Iterator[Answer]:

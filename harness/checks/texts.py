@@ -196,4 +196,4 @@ def _readable(run: str, codec: str) -> bool:
         decoded = run.encode(codec).decode("utf-8")
     except UnicodeError:
         return False
-    return all(each.isalpha() or each in _COMMON_PUNCTUATION for each in decoded)
+    return all(char.isalpha() or char in _COMMON_PUNCTUATION for char in decoded)

@@ -43,7 +43,7 @@ def basic_traits(parsed: ParsedRollout) -> Traits:
     """The traits that cost nothing: ids of replies, tokens of the first prompt, and its host."""
     ids = (reply.raw.get("id") for _, reply in parsed.replies)
     return Traits(
-        reply_ids=tuple(each for each in ids if isinstance(each, str) and each),
+        reply_ids=tuple(reply_id for reply_id in ids if isinstance(reply_id, str) and reply_id),
         first_input=_first_input(parsed),
         host=urlsplit(parsed.exchanges[0].recorded.request.url).netloc if parsed.exchanges else "",
     )
@@ -78,7 +78,7 @@ def traits(
     return replace(
         basic_traits(parsed),
         sent=() if parsed.rollout.recording else tuple(_requests(parsed)),
-        ledgers=tuple(each.ledger for each in accounted(parsed)) if counted else (),
+        ledgers=tuple(found.ledger for found in accounted(parsed)) if counted else (),
         cuts=tuple(_cuts(parsed)),
         edges=tuple(_edges(parsed)),
         answers=frozenset(_answers(parsed)),

@@ -294,7 +294,7 @@ class Analysis(Record):
     @property
     def tool_calling(self) -> tuple[TaskResult, ...]:
         """The results of tool calling."""
-        return tuple(each for each in self.results if not each.is_eval)
+        return tuple(result for result in self.results if not result.is_eval)
 
     @property
     def causes(self) -> tuple[Cause, ...]:
@@ -304,7 +304,7 @@ class Analysis(Record):
     @property
     def evals(self) -> tuple[TaskResult, ...]:
         """The results of evals."""
-        return tuple(each for each in self.results if each.is_eval)
+        return tuple(result for result in self.results if result.is_eval)
 
 
 def _extent(count: tuple[int, int]) -> str:

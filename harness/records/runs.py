@@ -254,7 +254,9 @@ class RunInfo(Record, extra="ignore"):
     @property
     def model(self) -> str:
         """The tested models."""
-        models = dict.fromkeys(each.model for task in self.tasks for each in task.conditions)
+        models = dict.fromkeys(
+            condition.model for task in self.tasks for condition in task.conditions
+        )
         return ", ".join(models) or self.provider.model
 
     @property

@@ -53,7 +53,7 @@ class Sharpness:
 def sharpness(draws: Iterable[Draw]) -> Sharpness:
     """Return the sharpness of several draws; each has at least one logprob."""
     excess = variance = 0.0
-    ratios = dict.fromkeys((1 / each - 1 for each in _TEMPERATURES), 0.0)
+    ratios = dict.fromkeys((1 / temperature - 1 for temperature in _TEMPERATURES), 0.0)
     for draw in draws:
         odds = [math.exp(value) for value in draw.logprobs]
         rest = max(0.0, 1 - math.fsum(odds))

@@ -134,8 +134,8 @@ def at_k(counts: Sequence[tuple[int, int]], k: int) -> AtK:
     """
     return AtK(
         k=k,
-        pass_at=mean_interval([pass_at_k(*each, k) for each in counts]),
-        pass_hat=mean_interval([pass_hat_k(*each, k) for each in counts]),
+        pass_at=mean_interval([pass_at_k(*tried, k) for tried in counts]),
+        pass_hat=mean_interval([pass_hat_k(*tried, k) for tried in counts]),
     )
 
 

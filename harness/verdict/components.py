@@ -63,19 +63,19 @@ def faulty_components(
     `reference` is the success rate of tool calls that a provider should reach, `lower` the one that
     is not acceptable.
     """
-    tried = {each.api: each for each in _tried(calling)}
-    raw = tried.pop(_RAW, None)
-    others = [each for each in tried.values() if each.total]
+    by_api = {tried.api: tried for tried in _tried(calling)}
+    raw = by_api.pop(_RAW, None)
+    others = [other for other in by_api.values() if other.total]
     found: list[ComponentFault] = []
     if raw is not None and raw.total:
         level = fail_level(len(others) + 1)
         low = [
-            each
-            for each in (raw, *others)
-            if evidence(each.passes, each.total, reference, lower) <= level
+            tried
+            for tried in (raw, *others)
+            if evidence(tried.passes, tried.total, reference, lower) <= level
         ]
-        if worse := [each for each in low if each.below(raw)]:
-            names = " and ".join(each.api for each in worse)
+        if worse := [tried for tried in low if tried.below(raw)]:
+            names = " and ".join(tried.api for tried in worse)
             compared = ", and ".join(f"{e.passes} of {e.total} over {e.api}" for e in worse)
             text = (
                 f"The API conversion of {names} is at fault: for the same cases, {raw}, where the "
@@ -84,15 +84,15 @@ def faulty_components(
             found.append(ComponentFault(component="API conversion", text=text))
         means = [raw.passed[case] / tries for case, tries in raw.tries.items() if tries]
         spread = spread_failures(means, reference, len(others) + 1)
-        if raw in low and len(low) > 1 and spread and not any(raw.below(each) for each in others):
+        if raw in low and len(low) > 1 and spread and not any(raw.below(other) for other in others):
             return (*found, _engine("; ".join(map(str, low))))
     numbers = [
-        each.check.id
-        for each in rules
-        if each.status == "failed"
-        and each.check.family in ("numerics", "long")
-        and _RAW in each.groups
-        and (len(each.groups) > 1 or set(apis) == {_RAW})
+        rule.check.id
+        for rule in rules
+        if rule.status == "failed"
+        and rule.check.family in ("numerics", "long")
+        and _RAW in rule.groups
+        and (len(rule.groups) > 1 or set(apis) == {_RAW})
     ]
     if numbers:
         found.append(_engine(f"{', '.join(numbers)} failed over harmony"))

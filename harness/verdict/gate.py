@@ -107,7 +107,7 @@ def decide(
                 made=made,
                 stopped=_stopped(info),
                 beyond_cases=rules.beyond_cases,
-                shares={each.check.id: each.share for each in rules.all},
+                shares={rule.check.id: rule.share for rule in rules.all},
                 invalid_by=tuple(_in_cases(rules)),
                 broken=(
                     *requirements.broken(rules.all, thresholds),
@@ -194,7 +194,7 @@ def decide_calls_and_probes(
     ended = [stopped] if stopped else []
     probes = [result for result in beyond_cases if result.check.kind == "probe"]
     rules = probes or beyond_cases
-    decisive = probes or [each for each in beyond_cases if each.check.id == _EVERY_REPLY]
+    decisive = probes or [result for result in beyond_cases if result.check.id == _EVERY_REPLY]
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
         return PartVerdict("inconclusive", (*ended, *_why_nothing_was_judged(probes), *unverified))
@@ -233,13 +233,13 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
         return PartVerdict(None, (NO_BASELINE,))
     stopped = _stopped(info)
     cut_off = (stopped,) if stopped else () if complete else (UNFINISHED,)
-    verdicts = [each.baseline for each in evals if each.baseline is not None]
+    verdicts = [result.baseline for result in evals if result.baseline is not None]
     return PartVerdict(
         decision,
         (
             *cut_off,
             *missing,
-            *(each.reason for each in _ranked(verdicts)),
+            *(verdict.reason for verdict in _ranked(verdicts)),
             *_margins(info.settings),
         ),
     )
@@ -303,7 +303,7 @@ def _invalid(
     affected = [result for result in results if result.invalid > thresholds.max_invalid]
     if affected:
         allowed = f"{thresholds.max_invalid or 'none'} allowed{thresholds.where('max_invalid')}"
-        groups = [(each.name, [each]) for each in affected]
+        groups = [(result.name, [result]) for result in affected]
         if len(affected) == len(results) > _NAMED:
             groups = [(f"All {len(results)} conditions", list(results))]
         counted = [f"{name}: {_of_attempts(those)}" for name, those in groups]
@@ -408,11 +408,11 @@ def _coverage(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterato
         and ("request" not in result.lacks or "reply" in result.lacks)
     ]
     if probes:
-        silent = [each for each in probes if each.status == "not_verifiable"]
-        yield Coverage("probes", len(probes), Counter(each.reason or "" for each in silent))
-    for family in dict.fromkeys(each.check.family for each in probes):
-        own = [each for each in probes if each.check.family == family]
-        lacking = Counter(each.reason or "" for each in own if "reply" in each.lacks)
+        silent = [probe for probe in probes if probe.status == "not_verifiable"]
+        yield Coverage("probes", len(probes), Counter(probe.reason or "" for probe in silent))
+    for family in dict.fromkeys(probe.check.family for probe in probes):
+        own = [probe for probe in probes if probe.check.family == family]
+        lacking = Counter(probe.reason or "" for probe in own if "reply" in probe.lacks)
         yield Coverage(f"{family} probes", len(own), lacking)
     if recorded is not None:
         yield recorded
@@ -424,7 +424,7 @@ def _judged(result: RuleResult) -> bool:
 
 def _why_nothing_was_judged(probes: Sequence[RuleResult]) -> Iterator[str]:
     """Why nothing was judged."""
-    reasons = dict.fromkeys(each.reason for each in probes if each.status == "not_verifiable")
+    reasons = dict.fromkeys(probe.reason for probe in probes if probe.status == "not_verifiable")
     if any(reasons):
         yield f"Nothing was judged: {' '.join(reason for reason in reasons if reason)}"
     else:
@@ -469,12 +469,12 @@ def _margins(settings: RunSettings) -> Iterator[str]:
 
 
 def _decision_on_evals(evals: Sequence[TaskResult], *, complete: bool) -> Decision | None:
-    decisions = [None if each.baseline is None else each.baseline.decision for each in evals]
+    decisions = [None if result.baseline is None else result.baseline.decision for result in evals]
     if "fail" in decisions:
         return "fail"
     if not complete or "inconclusive" in decisions:
         return "inconclusive"
-    undecided = [each for each, one in zip(evals, decisions, strict=True) if one is None]
-    if any(each.dataset is not None and not each.dataset.sample for each in undecided):
+    undecided = [result for result, one in zip(evals, decisions, strict=True) if one is None]
+    if any(result.dataset is not None and not result.dataset.sample for result in undecided):
         return "inconclusive"
     return "pass" if len(undecided) < len(evals) else None

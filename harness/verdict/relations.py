@@ -63,7 +63,7 @@ def lacking(results: Sequence[RuleResult]) -> Iterator[str]:
     """Yield a sentence for each rule that fails in every reply, and leaves others unverifiable."""
     for result in results:
         for relation in RULES[result.check.id].related(ShowsLack):
-            silent = [each.check.id for each in results if relation.lacks in each.lacks]
+            silent = [other.check.id for other in results if relation.lacks in other.lacks]
             if silent and result.failures == result.applicable > 0:
                 listed = first_few(silent, _SHOWN_RULES)
                 values = {"rule": result.check.id, "count": len(silent), "listed": listed}
@@ -124,7 +124,7 @@ def _once(results: Sequence[RuleResult], rules: Mapping[str, Rule]) -> tuple[Rul
             "are refused for what they have in common."
         )
         reporting = [result for result in results if result.check.id == relation.rule]
-        said = [each for each in reporting if any(e.evidence.got == text for e in each.examples)]
+        said = [one for one in reporting if any(e.evidence.got == text for e in one.examples)]
         first = next(iter(said), alike[0])
         examples = tuple(e.model_copy(update={"message": common}) for e in first.examples)
         values = {"rule": first.check.id, "refusal": text}

@@ -81,7 +81,7 @@ def unverified(
     for name in thresholds.must_pass:
         named = [result for result in results if result.check.is_named(name)]
         if not any(result.applicable for result in named):
-            reasons = (each.reason for each in named if each.reason)
+            reasons = (result.reason for result in named if result.reason)
             reason = next(reasons, "The run did not include it.")
             where = thresholds.where("must_pass")
             yield f"{name} must pass{where}, but was not judged: {reason}"

@@ -72,7 +72,7 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
     """
     target = target_of(thresholds)
     conditions = [_counts(result) for result in results]
-    modes = [each for result in results for each in _modes(result)]
+    modes = [counts for result in results for counts in _modes(result)]
     pooled = [_pooled(conditions)] if len(conditions) > 1 else []
     tested = [*conditions, *modes, *pooled]
     weak = list(_weak_cases(results, thresholds))
@@ -302,7 +302,7 @@ def most_frequent_failure(results: Sequence[TaskResult]) -> str:
     for result in results:
         failures.update(result.outcomes)
     failures.subtract({kind: failures[kind] for kind in ("success", "not_run")})
-    kind, count = max(failures.items(), key=lambda each: each[1], default=("none", 0))
+    kind, count = max(failures.items(), key=lambda item: item[1], default=("none", 0))
     return f"{kind.replace('_', ' ')} ({count})" if count else "none"
 
 

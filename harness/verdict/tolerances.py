@@ -38,11 +38,11 @@ def apply_tolerances(
     compared = list(_compared(scores))
     strata = _strata(compared)
     found = {finding.id for score in compared for finding in score.findings}
-    exceeded = {each: _excessive(each, CHECKS[each].tolerated, strata, growing) for each in found}
+    exceeded = {rule: _excessive(rule, CHECKS[rule].tolerated, strata, growing) for rule in found}
     serious = {
-        each: _excessive(each, above, strata, growing)
-        for each in found
-        if (above := CHECKS[each].error_above) is not None
+        rule: _excessive(rule, above, strata, growing)
+        for rule in found
+        if (above := CHECKS[rule].error_above) is not None
     }
     return [_judged(score, exceeded, serious, may_warn) for score in compared]
 
