@@ -1,6 +1,6 @@
 """Every hook at which a fault can act, in the order in which a request reaches them."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from reference_engine.faults.http import (
 )
 from reference_engine.faults.prompts import Message, edit_messages
 from reference_engine.generation.forward import Forward, Row
-from reference_engine.generation.sampling import UNLIMITED, SamplingParams, Token
+from reference_engine.generation.sampling import UNLIMITED, SamplingParams
 from reference_engine.model.transformer import Transformer
 from reference_engine.server.generation import GenerationRequest
 
@@ -209,11 +209,8 @@ INPUT = Hook[Callable[[list[int]], list[int]]]("input")
 SAMPLING = Hook[Callable[[SamplingParams], SamplingParams]]("sampling")
 """The sampling parameters that the engine receives."""
 
-LOGITS = Hook[Callable[[Tensor, Sequence[int], int], Tensor]]("logits")
-"""The logits of the next token (vocabulary,), all tokens before it, and the number generated."""
-
-TOKENS = Hook[Callable[[AsyncGenerator[Token]], AsyncGenerator[Token]]]("tokens")
-"""The tokens that the model generates."""
+LOGITS = Hook[Callable[[Tensor, Sequence[int]], Tensor]]("logits")
+"""The logits of the next token (vocabulary,), and all tokens before it."""
 
 PARSER = Hook[ParserChange]("parser")  # the parser of the model's tokens
 

@@ -210,7 +210,7 @@ class FaultyGeneration(Generation):
 
 
 class FaultyEngine:
-    """An engine with the hooks INPUT, SAMPLING, LOGITS and TOKENS around another engine."""
+    """An engine with the hooks INPUT, SAMPLING and LOGITS around another engine."""
 
     def __init__(self, engine: TokenSource) -> None:
         self._engine = engine
@@ -222,14 +222,14 @@ class FaultyEngine:
         params = changed(hooks.SAMPLING, params)
         if adjusters := active_changes(hooks.LOGITS):
             params = AdjustedParams(**vars(params), adjusters=tuple(adjusters), tokens=list(read))
-        return changed(hooks.TOKENS, self._engine.generate(read, params))
+        return self._engine.generate(read, params)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdjustedParams(SamplingParams):
     """Sampling with adjusted logits. `tokens` are the prompt and the tokens sampled so far."""
 
-    adjusters: Sequence[Callable[[Tensor, Sequence[int], int], Tensor]]
+    adjusters: Sequence[Callable[[Tensor, Sequence[int]], Tensor]]
     tokens: list[int] = field(compare=False)
 
 
@@ -242,7 +242,7 @@ def adjusted_sample(logits: Logits, draws: Sequence[Draw]) -> list[Token | None]
         if isinstance(params := draw.params, AdjustedParams):
             values = logits.of([row])
             for adjust in params.adjusters:
-                values = adjust(values[0], params.tokens, draw.step)[None]
+                values = adjust(values[0], params.tokens)[None]
             [token] = sample(AllLogits(values), [draw])
             tokens[row] = token
             if token is not None:

@@ -27,9 +27,6 @@ def _kinds(seen: Result) -> list[str]:
 
 ROWS: dict[str, list[tuple[object, Callable[[Result], bool]]]] = {
     "builtin-undeclared": [(LOOP, lambda seen: "# Tools" not in seen.prompts[0])],
-    "builtin-result-from-user": [
-        (LOOP, lambda seen: "<|start|>user<|message|>ran print(6 * 7)" in seen.prompt)
-    ],
     "builtin-reasoning-dropped": [(LOOP, lambda seen: "I think." not in seen.prompt)],
     "citations-unmapped": [
         (LOOP, lambda seen: not seen.output[-1]["content"][0]["annotations"]),

@@ -48,7 +48,6 @@ UNSEEN_HERE = {
     "only-first-stop",
     "call-not-a-stop",
     "return-not-a-stop",
-    "first-token-wrong",
     "builtin-advertised",
     "stream-in-one-burst",
     "call-ids-repeated",
@@ -64,10 +63,8 @@ UNSEEN_HERE = {
     "tools-ignored-beside-format",
     "equal-results-dropped",
     "one-entry-lists-unwrapped",
-    "text-stalls-after-non-ascii",
     "property-named-items-crashes",
     "thinking-with-calls-crashes",
-    "reasoning-items-refused",
     "chat-reasoning-refused",
     *(name for name, fault in CATALOGUE.items() if fault.rate < 1),
 }

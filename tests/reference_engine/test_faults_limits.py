@@ -32,7 +32,6 @@ SAMPLING = {
     "seed-ignored": Row(chat(HI, seed=3), lambda s: s.params[-1].seed is None),
     "seed-zero-ignored": Row(chat(HI, seed=0), lambda s: s.params[-1].seed is None),
     "n-ignored": Row(chat(HI, n=2), lambda s: len(s.json["choices"]) == 1),
-    "out-of-vocabulary-token": Row(chat(HI), lambda s: s.message["content"] == "Hello."),
     "call-not-a-stop": Row(
         chat(HI, said=CALL + INVENTED, tools=[CHAT_TOOL]),
         lambda s: (
@@ -64,10 +63,6 @@ def _prompt_tokens(seen) -> int:
 
 LIMITS = {
     "truncation-as-completed": Row(chat(HI, **SHORT), lambda s: s.finish == "stop"),
-    "truncated-output-lost": Row(
-        respond(said=LONG_COT, max_output_tokens=16),
-        lambda s: s.output == [] and s.json["status"] == "completed",
-    ),
     "truncated-text-lost": Row(
         chat(HI, **SHORT),
         lambda s: s.finish == "length" and s.message["content"] is s.message["reasoning"] is None,
@@ -76,7 +71,6 @@ LIMITS = {
         chat(HI, **SHORT),
         lambda s: s.finish == "length" and s.message["content"] and not s.message["reasoning"],
     ),
-    "truncation-crashes": Row(chat(HI, **SHORT), lambda s: s.status == 400),
     "incomplete-details-missing": Row(
         respond(said=LONG_COT, max_output_tokens=16),
         lambda s: s.json["status"] == "incomplete" and s.json["incomplete_details"] is None,
@@ -96,9 +90,6 @@ LIMITS = {
     "prompt-cut-at-the-front": Row(
         chat({"role": "user", "content": "one two " * 2020}), lambda s: _prompt_tokens(s) == 4000
     ),
-    "prompt-cut-at-the-end": Row(
-        chat({"role": "user", "content": "one two " * 2020}), lambda s: _prompt_tokens(s) == 4003
-    ),
     "overflow-cut-silently": Row(
         chat({"role": "user", "content": "one two " * 4000}), lambda s: s.status == 200
     ),
@@ -106,26 +97,13 @@ LIMITS = {
         chat(HI, stop=["never", "lo"]), lambda s: s.message["content"] == "Hello there."
     ),
     "stop-ignored-in-streams": Row(chat(HI, stop="lo", stream=True), lambda s: "there" in s.text),
-    "stop-beginning-streamed": Row(
-        chat(HI, stop=[" there"], stream=True), lambda s: s.said() == "Hello ther"
-    ),
     "stop-acts-on-reasoning": Row(
         chat(HI, stop="ink"),
         lambda s: s.message["reasoning"] == "I th" and s.message["content"] == "",
     ),
-    "stop-string-kept": Row(
-        chat(HI, stop="lo t"),
-        lambda s: s.message["content"] == "Hello t" and s.message["reasoning"] == "I think.",
-    ),
-    "max-completion-tokens-ignored": Row(
-        chat(HI, max_completion_tokens=5), lambda s: s.finish == "stop"
-    ),
 }
 USAGE = {
     "usage-missing": lambda u: u is None,
-    "prompt-tokens-zero": lambda u: (
-        u["prompt_tokens"] == 0 and u["total_tokens"] == u["completion_tokens"]
-    ),
     "usage-zero": lambda u: u["completion_tokens"] == u["total_tokens"] == 0,
     "usage-sum-wrong": lambda u: u["total_tokens"] != u["prompt_tokens"] + u["completion_tokens"],
     "reasoning-tokens-zero": lambda u: u["completion_tokens_details"]["reasoning_tokens"] == 0,
@@ -137,7 +115,6 @@ USAGE = {
     ),
 }
 USAGE_OF_CHOICES = {
-    "usage-of-one-choice": lambda u, one: u["completion_tokens"] == one["completion_tokens"],
     "prompt-counted-per-choice": lambda u, one: u["prompt_tokens"] == 2 * one["prompt_tokens"],
 }
 STREAMED_USAGE = {
@@ -147,9 +124,6 @@ STREAMED_USAGE = {
 WRONG = chat(HI, temperature="hot")
 ERRORS = {
     "errors-with-status-200": Row(WRONG, lambda s: s.status == 200 and "error" in s.json),
-    "errors-as-html": Row(
-        WRONG, lambda s: s.headers["content-type"] == "text/html" and "<h1>400" in s.text
-    ),
     "error-as-detail": Row(WRONG, lambda s: s.status == 400 and "detail" in s.json),
     "unknown-model-accepted": Row(
         chat(HI, model="gpt-9"), lambda s: s.status == 200 and s.json["model"] == "gpt-9"

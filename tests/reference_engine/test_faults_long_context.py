@@ -25,7 +25,7 @@ SECOND_USE = {"positions-restarted-by-cache-hit"}
 
 @pytest.fixture(autouse=True)
 def short_thresholds(monkeypatch):
-    for name, value in {"_POSITIONS": 256, "_CHUNK": 128, "_DAMAGED": 2, "_CACHED": 192}.items():
+    for name, value in {"_POSITIONS": 256, "_DAMAGED": 2, "_CACHED": 192}.items():
         monkeypatch.setattr(long_context, name, value)
     monkeypatch.setattr(long_context, "_HEADS", type(long_context._HEADS)())
 
@@ -77,10 +77,6 @@ def prompt(text="one " * 400, effort="low", tool=None):
     return render_prompt(Conversation((User(text),), tools=tools, effort=effort))
 
 
-def test_the_end_of_a_prompt_is_read():
-    assert change("prompt-cut-unreported")(prompt()) == prompt()[-256:]
-
-
 def test_a_faulty_cache_ignores_other_tools():
     cached = change("prefix-cache-ignores-tools")
     first = prompt(tool="first")
@@ -100,5 +96,5 @@ def test_a_faulty_cache_ignores_another_effort():
 
 
 def test_every_fault_has_a_row():
-    inputs = {"prompt-cut-unreported", "prefix-cache-ignores-tools", "prefix-cache-ignores-effort"}
+    inputs = {"prefix-cache-ignores-tools", "prefix-cache-ignores-effort"}
     assert {*ENGINE} | inputs == names_of("long context")

@@ -61,12 +61,10 @@ PARTS = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
 
 USER_TEXTS = {
     "non-ascii-escaped": ("Käse", "K\\xe4se"),
-    "indentation-removed": ("one\n  two", "one\ntwo"),
     "text-escaped-as-html": ("a < b", "a &lt; b"),
     "addresses-masked": ("To ann@example.org", "To [REDACTED]"),
     "characters-composed": ("Cafe\u0301", "Caf\u00e9"),
     "user-text-trimmed": (" one ", "one"),
-    "quotes-of-user-replaced": ('Say "a"', "Say 'a'"),
 }
 """What the user writes, and what the prompt contains."""
 RENDERING = {
@@ -88,15 +86,9 @@ RENDERING = {
     "instructions-heading-missing": Row(
         chat(SYSTEM, HI), lambda s: "<|start|>developer<|message|>Be brief.<|end|>" in s.prompt
     ),
-    "instructions-in-identity": Row(
-        chat(SYSTEM, HI), lambda s: s.prompt.startswith("<|start|>system<|message|>Be brief.\n")
-    ),
     "tools-before-instructions": Row(
         chat(SYSTEM, HI, tools=[CHAT_TOOL]),
         lambda s: s.prompt.index("# Tools") < s.prompt.index("# Instructions"),
-    ),
-    "empty-developer-message": Row(
-        chat(HI), lambda s: "<|start|>developer<|message|># Instructions\n\n<|end|>" in s.prompt
     ),
     "functions-note-without-tools": Row(chat(HI), lambda s: NOTE in s.prompt),
     "functions-note-missing": Row(
@@ -203,12 +195,10 @@ HISTORY = {
     "reasoning-dropped-by-library": Row(
         chat(HI, *DONE, *LOOP[1:]), lambda s: "Old thought." in s.prompt and "Why not." in s.prompt
     ),
-    "reasoning-items-refused": Row(respond(ITEMS), lambda s: s.status == 400),
     "chat-reasoning-refused": Row(chat(*LOOP), lambda s: s.status == 400),
     "thinking-with-calls-crashes": Row(
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]), lambda s: s.status == 500
     ),
-    "empty-messages-stripped": Row(chat(*LOOP), lambda s: "sunny" not in s.prompt),
     "reasoning-dropped-beside-preamble": Row(
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]),
         lambda s: "A plan." in s.prompt and "Why not." not in s.prompt,
@@ -219,7 +209,6 @@ HISTORY = {
     "empty-results-filled": Row(
         chat(*LOOP[:2], result("c1", "")), lambda s: "<|message|>(no output)<" in s.prompt
     ),
-    "result-parts-refused": Row(chat(*LOOP[:2], result("c1", PARTS)), lambda s: s.status == 400),
     "preamble-not-replayed": Row(
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]), lambda s: "A plan." not in s.prompt
     ),
@@ -285,9 +274,6 @@ HISTORY = {
     ),
     "unstored-response-kept": Row(
         after(respond(store=False), "More"), lambda s: "Hello there." in s.prompt
-    ),
-    "streamed-response-not-stored": Row(
-        after(respond(stream=True), "More"), lambda s: s.status == 400
     ),
 }
 TOOLS = {

@@ -11,14 +11,7 @@ _PYTHON = {"type": "code_interpreter", "container": {"type": "auto"}}
 _PROGRAM = "code_interpreter_call"
 
 
-def _is_result(header: str) -> bool:
-    return header.startswith(("python", "browser."))
-
-
 hooks.CONVERSATION.faults(builtin_undeclared=lambda conversation: replace(conversation, builtin=()))
-hooks.HEADER.faults(
-    builtin_result_from_user=lambda header: "user" if _is_result(header) else header,
-)
 hooks.SSE_FILTER.faults(
     citations_unmapped=lambda event: "annotation" not in event.type,
     program_hidden=lambda event: _PROGRAM not in f"{event.type} {event.item.get('type')}",

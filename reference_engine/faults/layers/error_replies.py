@@ -20,28 +20,16 @@ ERROR = hooks.REPLY.when(lambda reply, _: reply.status >= 400)
 """Each error reply."""
 
 
-def _message(reply: Reply) -> str:
-    return str((reply.json.get("error") or {}).get("message", ""))
-
-
-def _with_body(reply: Reply, body: Json) -> Reply:
-    return replace(reply, body=orjson.dumps(body))
-
-
-ERROR.faults(
-    errors_with_status_200=lambda reply, _: replace(reply, status=200),
-    error_as_detail=lambda reply, _: _with_body(
-        reply, {"detail": [{"loc": ["body"], "msg": _message(reply), "type": "value_error"}]}
-    ),
-)
+ERROR.faults(errors_with_status_200=lambda reply, _: replace(reply, status=200))
 hooks.REQUEST.faults(unknown_model_accepted=lambda body, request: body.update(model=request.served))
 hooks.RESPONSE.faults(unknown_model_accepted=hooks.echo("model"))
 
 
 @ERROR
-def errors_as_html(reply: Reply, _: ClientRequest) -> Reply:
-    page = f"<html><body><h1>{reply.status} Error</h1></body></html>".encode()
-    return Reply(reply.status, reply.headers | {"content-type": "text/html"}, page)
+def error_as_detail(reply: Reply, _: ClientRequest) -> Reply:
+    message = str((reply.json.get("error") or {}).get("message", ""))
+    detail = [{"loc": ["body"], "msg": message, "type": "value_error"}]
+    return replace(reply, body=orjson.dumps({"detail": detail}))
 
 
 @hooks.REQUEST

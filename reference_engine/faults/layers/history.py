@@ -73,7 +73,6 @@ hooks.REQUEST.when(lambda body, _: "previous_response_id" in body).faults(
 hooks.RESPONSE.faults(
     previous_response_ignored=hooks.echo("previous_response_id"),
     continued_instructions_ignored=hooks.echo("instructions"),
-    streamed_response_not_stored=hooks.echo("store", default=True),
     unstored_response_kept=hooks.echo("store", default=True),
 )
 
@@ -139,13 +138,6 @@ def reasoning_items_not_replayed(body: Json, _: ClientRequest) -> None:
         items[:] = [item for item in items if item.get("type") != "reasoning"]
 
 
-@hooks.REQUEST
-def reasoning_items_refused(body: Json, _: ClientRequest) -> None:
-    for at, item in enumerate(messages_of(body)):
-        if item.get("type") == "reasoning":
-            raise invalid(f"input[{at}]", "Unexpected item type in input: reasoning.")
-
-
 @hooks.REQUEST.when(hooks.of_chat)
 def chat_reasoning_refused(body: Json, _: ClientRequest) -> None:
     for at, message in enumerate(messages_of(body)):
@@ -158,14 +150,6 @@ def chat_reasoning_refused(body: Json, _: ClientRequest) -> None:
 def thinking_with_calls_crashes(message: Json, _: ClientRequest) -> None:
     if all(message.get(key) for key in ("content", "reasoning", "tool_calls")):
         raise ApiError(500, "Cannot pass both content and thinking in an assistant message.")
-
-
-@hooks.REQUEST
-def empty_messages_stripped(body: Json, _: ClientRequest) -> None:
-    messages = body.get("messages") or []
-    kept = [m for m in messages if m.get("content") or "tool_calls" not in m]
-    called = {call["id"] for m in kept for call in m.get("tool_calls", ())}
-    messages[:] = [m for m in kept if m.get("tool_call_id") is None or m["tool_call_id"] in called]
 
 
 @hooks.REQUEST_MESSAGE
@@ -181,23 +165,12 @@ def content_parts_lost(message: Json, _: ClientRequest) -> None:
         del content[1:]
 
 
-def _result_parts(message: Json) -> str:
-    """Return the field of a tool result that holds an array of parts; empty in other messages."""
-    key = "output" if message.get("type") == "function_call_output" else "content"
-    result = key == "output" or message.get("role") == "tool"
-    return key if result and isinstance(message.get(key), list) else ""
-
-
 @hooks.REQUEST_MESSAGE
 def result_parts_lost(message: Json, _: ClientRequest) -> None:
-    if key := _result_parts(message):
+    key = "output" if message.get("type") == "function_call_output" else "content"
+    result = key == "output" or message.get("role") == "tool"
+    if result and isinstance(message.get(key), list):
         message[key] = ""
-
-
-@hooks.REQUEST_MESSAGE
-def result_parts_refused(message: Json, _: ClientRequest) -> None:
-    if key := _result_parts(message):
-        raise invalid(key, "Input should be a valid string.")
 
 
 @hooks.REQUEST
@@ -242,12 +215,6 @@ hooks.REQUEST.faults(
     stored_answers_lost=lambda body, _: _continues.set("previous_response_id" in body),
     stored_reasoning_lost=lambda body, _: _continues.set("previous_response_id" in body),
 )
-
-
-@hooks.REQUEST.when(hooks.of_responses)
-def streamed_response_not_stored(body: Json, request: ClientRequest) -> None:
-    if request.streaming:
-        body["store"] = False
 
 
 @hooks.REQUEST_MESSAGE

@@ -11,8 +11,6 @@ from reference_engine.faults.http import (
     ClientRequest,
     Json,
     Reply,
-    SseEvent,
-    SseStream,
     messages_key,
 )
 from reference_engine.faults.layers.parsing import dropped
@@ -68,18 +66,3 @@ def ids_sometimes_shared(response: Json, _: ClientRequest) -> None:
 def other_model_sometimes(response: Json, _: ClientRequest) -> None:
     if "model" in response:
         response["model"] = "gpt-oss-mini"
-
-
-@hooks.STREAM.when(hooks.of_chat)
-async def pieces_sometimes_exchanged(events: SseStream, _: ClientRequest) -> SseStream:
-    held: SseEvent | None = None
-    exchanged = False
-    async for event in events:
-        if held is not None:
-            for sent in (event, held) if event.answer_text else (held, event):
-                yield sent
-            held = None
-        elif event.answer_text and not exchanged:
-            held, exchanged = event, True
-        else:
-            yield event

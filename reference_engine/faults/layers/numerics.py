@@ -24,10 +24,6 @@ from reference_engine.model.transformer import (
     swiglu,
 )
 
-Attend = Callable[[Context, int, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""`Context.attend` as a function of the healthy context and the arguments."""
-
-TensorChange = Callable[[Tensor], Tensor]
 Part = TypeVar("Part")
 
 _SLIDING, _FULL = "sliding_attention", "full_attention"
@@ -46,28 +42,8 @@ def _each(select: Callable[[Transformer], Iterable[Part]]) -> Hook[Callable[[Par
     return Hook("model", adapt)
 
 
-def _each_weight(select: Callable[[Transformer], Iterable[Tensor]]) -> Hook[TensorChange]:
-    """Return a hook for replacing the content of the selected weights."""
-    return Hook("model", lambda change: _each(select).adapt(lambda x: x.copy_(change(x))))
-
-
 ATTENTION = _each(lambda model: [block.attn for block in model.blocks])
 EXPERTS = _each(lambda model: [block.mlp for block in model.blocks])
-GATE_UP = _each_weight(
-    lambda model: (
-        weight for block in model.blocks for weight in (block.mlp.mlp1_weight, block.mlp.mlp1_bias)
-    )
-)
-"""Weight (experts, 2 I, H) and bias (experts, 2 I) of the experts' first projection."""
-QUANTIZED = _each_weight(
-    lambda model: (
-        expert
-        for block in model.blocks
-        for weight in (block.mlp.mlp1_weight, block.mlp.mlp2_weight.mT)
-        for expert in weight
-    )
-)
-"""The weight of each expert that checkpoints store in MXFP4; its last dimension is packed."""
 
 
 def _config(change: Callable[[ModelConfig], ModelConfig]) -> hooks.ModelChange:
@@ -77,61 +53,7 @@ def _config(change: Callable[[ModelConfig], ModelConfig]) -> hooks.ModelChange:
     return damage
 
 
-def _yarn(change: Callable[[ModelConfig], ModelConfig]) -> hooks.ModelChange:
-    def damage(model: Transformer) -> None:
-        frequencies, model.rotary.concentration = rotary_frequencies(change(model.config))
-        model.rotary.frequencies.copy_(frequencies)
-
-    return damage
-
-
-class _ChangedContext:
-    """A context with another `attend`."""
-
-    def __init__(self, context: Context, attend: Attend) -> None:
-        self._context = context
-        self._attend = attend
-
-    @property
-    def positions(self) -> Tensor:
-        return self._context.positions
-
-    def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
-    ) -> Tensor:
-        return self._attend(self._context, layer, query, key, value, sinks)
-
-
-class _ChangedAttention(Attention):
-    attend: Attend
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
-        """Return what attention adds to the residual stream x, (B, T, H)."""
-        return super().forward(x, cos, sin, _ChangedContext(context, self.attend))
-
-
-def _each_attend(attend: Attend) -> hooks.ModelChange:
-    def damage(attention: Attention) -> None:
-        attention.__class__ = _ChangedAttention
-        cast("_ChangedAttention", attention).attend = attend
-
-    found: hooks.ModelChange = ATTENTION.adapt(damage)
-    return found
-
-
-def _rounded_cache(rounding: TensorChange) -> hooks.ModelChange:
-    return _each_attend(
-        lambda context, layer, query, key, value, sinks: context.attend(
-            layer, query, rounding(key), rounding(value), sinks
-        )
-    )
-
-
-ATTEND = Hook("model", _each_attend)  # the computation of attention with the KV cache
-CACHE_ROUNDING = Hook("model", _rounded_cache)  # keys and values before the KV cache stores them
 CONFIG = Hook("model", _config)  # the model's configuration, which contexts read
-YARN = Hook("model", _yarn)
-"""The configuration from which the rotary frequencies and the concentration are computed."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +79,13 @@ ATTENTION.faults(
     sinks_dropped=lambda attention: attention.sinks.fill_(-math.inf),
     sinks_of_other_heads=lambda attention: attention.sinks.copy_(attention.sinks.roll(1)),
 )
-YARN.faults(
-    yarn_absent=lambda config: replace(config, rope_factor=1.0),
-)
+
+
+@hooks.MODEL
+def yarn_absent(model: Transformer) -> None:
+    plain = replace(model.config, rope_factor=1.0)
+    frequencies, model.rotary.concentration = rotary_frequencies(plain)
+    model.rotary.frequencies.copy_(frequencies)
 
 
 @hooks.MODEL
@@ -184,14 +110,33 @@ def concentration_missing(model: Transformer) -> None:
     model.rotary.concentration = 1.0
 
 
-def _as_int4(x: Tensor) -> Tensor:
-    scale = x.abs().amax(-1, keepdim=True).clamp(min=1e-9) / 7
-    return (x / scale).round() * scale
+class _Fp8Cache:
+    """A context whose KV cache stores 8-bit floats."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @property
+    def positions(self) -> Tensor:
+        return self._context.positions
+
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor
+    ) -> Tensor:
+        key, value = (x.to(torch.float8_e4m3fn).to(x.dtype) for x in (key, value))
+        return self._context.attend(layer, query, key, value, sinks)
 
 
-CACHE_ROUNDING.faults(
-    kv_cache_fp8=lambda x: x.to(torch.float8_e4m3fn).to(x.dtype), kv_cache_int4=_as_int4
-)
+class _Fp8Attention(Attention):
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
+        """Return what attention adds to the residual stream x, (B, T, H)."""
+        return super().forward(x, cos, sin, _Fp8Cache(context))
+
+
+@ATTENTION
+def kv_cache_fp8(attention: Attention) -> None:
+    attention.__class__ = _Fp8Attention
+
 
 _last_prompt: list[int] = []
 
@@ -244,14 +189,9 @@ def _chosen_shares(scores: Tensor, top: int) -> Tensor:
     return torch.zeros_like(scores).scatter(-1, chosen.indices, chosen.values.softmax(-1))
 
 
-def _gated(alpha: float, offset: float) -> Activation:
-    """Return SwiGLU with other constants."""
-
-    def activation(x: Tensor, limit: float) -> Tensor:
-        gate, linear = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
-        return gate * torch.sigmoid(alpha * gate) * (linear + offset)
-
-    return activation
+def _without_plus_one(x: Tensor, limit: float) -> Tensor:
+    gate, linear = x[..., ::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
+    return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * linear
 
 
 def _shares_of_all(scores: Tensor, top: int) -> Tensor:
@@ -267,25 +207,27 @@ def _zero(*parameters: Tensor | None) -> None:
 
 
 EXPERTS.faults(
-    swiglu_without_plus_one=lambda e: setattr(staged(e), "activation", _gated(SWIGLU_ALPHA, 0.0)),
-    swiglu_without_alpha=lambda e: setattr(staged(e), "activation", _gated(1.0, 1.0)),
+    swiglu_without_plus_one=lambda e: setattr(staged(e), "activation", _without_plus_one),
     swiglu_without_clamp=lambda e: setattr(e, "limit", math.inf),
     softmax_before_top_k=lambda e: setattr(staged(e), "shares", _shares_of_all),
     router_bias_missing=lambda e: _zero(e.gate.bias),
     expert_bias_missing=lambda e: _zero(e.mlp2_bias),
-    expert_bias_doubled=lambda e: e.mlp2_bias.mul_(2),
     expert_bias_unweighted=lambda e: setattr(staged(e), "bias_weighted", False),
 )
-GATE_UP.faults(
-    gate_and_up_in_halves=lambda x: torch.stack(x.chunk(2, dim=1), dim=2).flatten(1, 2),
-    gate_and_up_swapped=lambda x: torch.stack((x[:, 1::2], x[:, ::2]), dim=2).flatten(1, 2),
-)
-QUANTIZED.faults(
-    fp4_nibbles_swapped=lambda x: torch.stack((x[:, 1::2], x[:, ::2]), -1).flatten(-2),
-)
-ATTENTION.faults(
-    shard_lost=lambda attention: _zero(attention.out.weight.chunk(2, dim=1)[1]),
-)
+ATTENTION.faults(shard_lost=lambda attention: _zero(attention.out.weight.chunk(2, dim=1)[1]))
+
+
+@EXPERTS
+def gate_and_up_in_halves(experts: MixtureOfExperts) -> None:
+    for x in (experts.mlp1_weight, experts.mlp1_bias):  # (experts, 2 I, H) and (experts, 2 I)
+        x.copy_(torch.stack(x.chunk(2, dim=1), dim=2).flatten(1, 2))
+
+
+@EXPERTS
+def fp4_nibbles_swapped(experts: MixtureOfExperts) -> None:
+    # The last dimension of each expert's weight is packed.
+    for x in (*experts.mlp1_weight, *experts.mlp2_weight.mT):
+        x.copy_(torch.stack((x[:, 1::2], x[:, ::2]), -1).flatten(-2))
 
 
 @EXPERTS
@@ -306,13 +248,6 @@ def norm_eps_wrong(model: Transformer) -> None:
 def layer_missing(model: Transformer) -> None:
     *_, last = model.blocks
     _zero(last.attn.out.weight, last.attn.out.bias, last.mlp.mlp2_weight, last.mlp.mlp2_bias)
-
-
-@ATTENTION
-def weights_int4(attention: Attention) -> None:
-    for linear in (attention.qkv, attention.out):
-        scale = linear.weight.abs().amax(-1, keepdim=True) / 7
-        linear.weight.copy_((linear.weight / scale).round() * scale)
 
 
 @hooks.MODEL

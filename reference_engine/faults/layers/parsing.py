@@ -1,8 +1,9 @@
 """Faults in parsing the model's harmony output, including answers that must follow a schema."""
 
 import html
+import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -24,7 +25,6 @@ from reference_engine.server.api_error import ApiError
 
 _LOST_TOKEN = 4
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
-_START_ERROR = "Unexpected token 12606 while expecting start token 200006"
 _FORMATS = frozenset({"response_format", "text"})
 """The members of a request with the format of the answer."""
 _EMPTY_OBJECT = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -64,15 +64,6 @@ class _Unparsed(HarmonyParser):
         if token < FIRST_SPECIAL:
             return self._text.decode(self._bytes[token])
         return harmony_encoding().decode([token]) if self._show_special else ""
-
-
-class _EndBlindParser(HarmonyParser):
-    """Recognizes no special token inside a message except the stop tokens."""
-
-    def feed(self, token: int) -> list[Event]:
-        if self.open and token >= FIRST_SPECIAL and token not in STOP_TOKENS:
-            return [Delta(self.open.kind, harmony_encoding().decode([token]))]
-        return super().feed(token)
 
 
 class _TokenwiseParser(HarmonyParser):
@@ -125,21 +116,6 @@ def _repeated(kind: Kind) -> hooks.EventChange:
     return change
 
 
-def _without(kind: Kind, lost: Callable[[int], bool]) -> hooks.EventChange:
-    """Return a change that drops the deltas of a message whose number, from 1, is `lost`."""
-    count = 0
-
-    def change(event: Event) -> Iterable[Event]:
-        nonlocal count
-        if isinstance(event, Started):
-            count = 0
-        count += isinstance(event, Delta)
-        drop = isinstance(event, Delta) and event.kind == kind and lost(count)
-        return [] if drop else [event]
-
-    return change
-
-
 def _failure(status: int, message: str) -> hooks.EventChange:
     """Return a change that fails at the first header after the chain of thought."""
 
@@ -160,7 +136,6 @@ hooks.PARSER.faults(
     raw_markers_in_content=lambda _, __: _Unparsed(show_special=True),
     stripped_markers_in_content=lambda _, __: _Unparsed(show_special=False),
     characters_broken=lambda _, __: _TokenwiseParser(),
-    end_marker_unknown=lambda _, __: _EndBlindParser(),
     parser_shared=lambda parser, _: _SharedParser(parser),
 )
 hooks.PARSED.faults(
@@ -173,7 +148,6 @@ hooks.PARSED.faults(
     preamble_lost=dropped("preamble"),  # The small checkpoint writes no preambles.
     header_crash=_failure(500, _HEADER_ERROR),
     header_crash_blames_client=_failure(400, _HEADER_ERROR),
-    start_token_crash=_failure(503, _START_ERROR),
     text_escaped_for_html=lambda event: [
         replace(event, text=html.escape(event.text)) if isinstance(event, Delta) else event
     ],
@@ -182,11 +156,9 @@ AFTER_RESULT.faults(reasoning_missing_after_result=dropped("reasoning"))
 hooks.NEW_EDITOR.faults(
     answer_repeated=lambda: _repeated("answer"),
     call_doubled=lambda: _repeated("call"),
-    word_lost=lambda: _without("reasoning", lambda number: number == _LOST_TOKEN),
 )
 hooks.whole_text("answer").faults(
-    markdown_of_answers_removed=lambda text: re.sub(r"\n{2,}", "\n", re.sub(r"[*`]", "", text)),
-    decimal_commas=lambda text: re.sub(r"(?<=\d)\.(?=\d)", ",", text),
+    markdown_of_answers_removed=lambda text: re.sub(r"\n{2,}", "\n", re.sub(r"[*`]", "", text))
 )
 hooks.CONVERSATION.faults(format_ignored=lambda c: replace(c, answer_format=None))
 hooks.REQUEST.when(hooks.of_streams).faults(format_ignored_in_streams=_drop_format)
@@ -201,16 +173,6 @@ STRUCTURED_LATER.faults(grammar_on_later_replies=lambda _: [])
 
 
 @hooks.PARSED
-def cot_in_tags(event: Event) -> Iterable[Event]:
-    match event:
-        case Started("reasoning"):
-            return [Started("answer"), Delta("answer", "<reasoning>")]
-        case Ended("reasoning", complete):
-            return [Delta("answer", "</reasoning>"), Ended("answer", complete)]
-    return recast("reasoning", "answer")(event)
-
-
-@hooks.PARSED
 def reasoning_with_notice(event: Event) -> list[Event]:
     match event:
         case Ended("reasoning"):
@@ -218,27 +180,15 @@ def reasoning_with_notice(event: Event) -> list[Event]:
     return [event]
 
 
-@hooks.PARSED
-def call_header_in_content(event: Event) -> Iterable[Event]:
-    match event:
-        case Started("call", name):
-            return [Started("answer"), Delta("answer", f"commentary to=functions.{name} json")]
-    return recast("call", "answer")(event)
-
-
 @hooks.NEW_EDITOR
-def text_stalls_after_non_ascii() -> hooks.EventChange:
-    stalled = False
+def word_lost() -> hooks.EventChange:
+    numbers = itertools.count(1)
 
     def change(event: Event) -> Iterable[Event]:
-        nonlocal stalled
-        if isinstance(event, Started):
-            stalled = False
-        if not isinstance(event, Delta):
-            yield event
-        elif not stalled:
-            yield event
-            stalled = not event.text.isascii()
+        match event:
+            case Delta("reasoning") if next(numbers) == _LOST_TOKEN:
+                return []
+        return [event]
 
     return change
 

@@ -11,7 +11,7 @@ from harmony.conversation import Answer, Conversation, ConversationItem, Develop
 from harmony.vocabulary import encode, harmony_encoding
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, messages_of
-from reference_engine.faults.prompts import Message, edit_messages
+from reference_engine.faults.prompts import Message
 
 _INSTRUCTIONS = "# Instructions\n\n"
 _NOTE = "\nCalls to these tools must go to the commentary channel: 'functions'."
@@ -77,7 +77,6 @@ hooks.item_text(User).faults(
     addresses_masked=lambda text: _ADDRESS.sub("[REDACTED]", text),
     characters_composed=lambda text: _WITHOUT_WIDTH.sub("", unicodedata.normalize("NFC", text)),
     user_text_trimmed=str.strip,
-    quotes_of_user_replaced=lambda text: text.replace('"', "'"),
 )
 hooks.item_text(Developer).faults(
     long_instructions_cut=lambda text: text[:8_000],
@@ -85,7 +84,6 @@ hooks.item_text(Developer).faults(
 )
 hooks.item_text(Result).faults(results_trimmed=str.strip)
 hooks.item_text(User, Developer, Answer, Result).faults(
-    indentation_removed=lambda text: re.sub(r"(?m)^[ \t]+", "", text),
     text_escaped_as_html=html.escape,
 )
 
@@ -121,41 +119,10 @@ def system_as_system_message(message: Message) -> list[Message]:
     return [replace(message, header="system", content=text)]
 
 
-@hooks.PROMPT
-def instructions_in_identity(tokens: list[int], conversation: Conversation) -> list[int]:
-    leading = [item.text for item in conversation.items if isinstance(item, Developer)]
-    if not leading:
-        return tokens
-    text = leading[0]
-
-    def edit(message: Message) -> list[Message]:
-        content = message.content or ""
-        if message.role == "system":
-            return [replace(message, content=re.sub("^.*", lambda _: text, content))]
-        if message.role == "developer":
-            return [replace(message, content=content.replace(text, "", 1))]
-        return [message]
-
-    return edit_messages(tokens, edit)
-
-
 @hooks.DEVELOPER_TEXT
 def tools_before_instructions(text: str) -> str:
     instructions, found, tools = text.partition("\n\n# Tools\n\n")
     return f"# Tools\n\n{tools}\n\n{instructions}" if found else text
-
-
-@hooks.PROMPT
-def empty_developer_message(tokens: list[int], _: Conversation) -> list[int]:
-    empty = Message("developer", _INSTRUCTIONS, "<|end|>")
-    roles: list[str] = []
-
-    def edit(message: Message) -> list[Message]:
-        roles.append(message.role)
-        return [message, empty] if message.role == "system" else [message]
-
-    changed = edit_messages(tokens, edit)
-    return tokens if "developer" in roles else changed
 
 
 @hooks.PROMPT

@@ -1,7 +1,7 @@
 """Faults in sampling, stop tokens and log probabilities."""
 
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,13 +10,9 @@ from torch import Tensor
 from harmony import parse
 from reference_engine.faults import hooks
 from reference_engine.faults.http import ClientRequest, Json, choices, output_items
-from reference_engine.generation.sampling import SamplingParams, Token
+from reference_engine.generation.sampling import SamplingParams
 
 _PENALTY = 1.1
-_TOP_K = 40
-_MIN_P = 0.05
-_UNUSED_TOKEN = 201087
-_BROKEN_EVERY = 4
 _LONGEST_RUNAWAY = 320
 
 
@@ -61,14 +57,6 @@ hooks.REQUEST.faults(
     default_temperature_lowered=lambda body, _: body.setdefault("temperature", 0.7)
 )
 hooks.REQUEST.when(lambda body, _: "n" in body).faults(n_ignored=lambda body, _: body.update(n=1))
-hooks.LOGITS.faults(
-    hidden_min_p=lambda logits, _, __: logits.masked_fill(
-        logits < logits.max() + math.log(_MIN_P), -math.inf
-    ),
-    first_token_wrong=lambda logits, _, step: (
-        logits if step else logits.masked_fill(logits == logits.max(), -math.inf)
-    ),
-)
 
 
 def _unstopped(params: SamplingParams, token: int) -> SamplingParams:
@@ -77,7 +65,7 @@ def _unstopped(params: SamplingParams, token: int) -> SamplingParams:
 
 
 @hooks.LOGITS
-def repetition_penalty(logits: Tensor, tokens: Sequence[int], _: int) -> Tensor:
+def repetition_penalty(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     seen = torch.tensor(sorted(set(tokens)), device=logits.device)
     scores = logits[seen]
     logits = logits.clone()
@@ -86,26 +74,10 @@ def repetition_penalty(logits: Tensor, tokens: Sequence[int], _: int) -> Tensor:
 
 
 @hooks.LOGITS
-def hidden_top_k(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
-    least = logits.topk(min(_TOP_K, len(logits))).values[-1]
-    return logits.masked_fill(logits < least, -math.inf)
-
-
-@hooks.LOGITS
-def constrain_token_masked(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
+def constrain_token_masked(logits: Tensor, _: Sequence[int]) -> Tensor:
     logits = logits.clone()
     logits[parse.CONSTRAIN] = -math.inf
     return logits
-
-
-@hooks.TOKENS
-async def out_of_vocabulary_token(tokens: AsyncGenerator[Token]) -> AsyncGenerator[Token]:
-    count = 0
-    async for token in tokens:
-        text = token.id < parse.FIRST_SPECIAL
-        count += text
-        broken = text and count % _BROKEN_EVERY == 0
-        yield replace(token, id=_UNUSED_TOKEN) if broken else token
 
 
 def _edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> None:

@@ -1,6 +1,5 @@
 """Faults in streams: first those of Chat or both APIs, then those of Responses alone."""
 
-import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,7 +14,6 @@ from reference_engine.faults.http import (
 )
 
 _ARGUMENTS = "response.function_call_arguments"
-_STREAMED_TEXTS = {"response.output_text.delta", f"{_ARGUMENTS}.delta"}
 _TERMINAL = {"response.completed", "response.incomplete"}
 
 hooks.SSE_FILTER.faults(
@@ -41,21 +39,6 @@ async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream
         if event.choice.get("finish_reason") or event.type in _TERMINAL:
             return
         yield event
-
-
-@hooks.SSE_EVENT
-def fragment_repeated(event: SseEvent) -> list[SseEvent]:
-    arguments = any(not call.get("id") for call in event.delta.get("tool_calls") or ())
-    repeated = event.delta.get("content") or arguments or event.type in _STREAMED_TEXTS
-    return [event, event] if repeated else [event]
-
-
-@hooks.SSE_EVENT
-def call_streamed_as_reasoning(event: SseEvent) -> list[SseEvent]:
-    calls = event.delta.get("tool_calls")
-    if not calls:
-        return [event]
-    return [event.with_choice(delta={"reasoning": call["function"]["arguments"]}) for call in calls]
 
 
 @hooks.STREAM
@@ -125,15 +108,6 @@ def stream_as_plain_text(reply: Reply, _: ClientRequest) -> Reply:
 def event_json_broken(event: SseEvent) -> list[SseEvent]:
     broken = event.encode().replace(b",", b",\n\n", 1)
     return [replace(event, raw=broken) if event.answer_text else event]
-
-
-@hooks.STREAM
-async def error_inside_stream(events: SseStream, _: ClientRequest) -> SseStream:
-    async for event in events:
-        yield event
-        break
-    error = {"error": {"message": "Error rendering prompt with jinja template."}}
-    yield SseEvent(raw=b"event: error\ndata: " + json.dumps(error).encode() + b"\n\n")
 
 
 @hooks.STREAM

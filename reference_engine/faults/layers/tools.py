@@ -126,26 +126,11 @@ def forced_choice_crashes(body: Json, _: ClientRequest) -> None:
 
 
 @hooks.REQUEST
-def undescribed_function_crashes(body: Json, _: ClientRequest) -> None:
-    for tool in body.get("tools") or ():
-        if "description" not in tool.get("function", tool):
-            raise ApiError(500, "1 validation error for ToolDescription: description")
-
-
-@hooks.REQUEST
 def property_named_items_crashes(body: Json, _: ClientRequest) -> None:
     for tool in body.get("tools") or ():
         parameters = tool.get("function", tool).get("parameters") or {}
         if "items" in parameters.get("properties", {}):
             raise ApiError(500, "Error rendering prompt with jinja template: items.")
-
-
-@hooks.PARSED
-def call_refused_by_server(event: Event) -> list[Event]:
-    if isinstance(event, Ended) and event.kind == "call":
-        message = "Failed to parse tool call arguments as JSON"
-        raise ApiError(400, message, code="tool_use_failed")
-    return [event]
 
 
 @hooks.PARSED.when(lambda _, request: not request.conversation.tools)

@@ -26,7 +26,6 @@ def _set_reasoning(usage: Json, tokens: int) -> None:
 
 hooks.SSE_FILTER.faults(usage_chunk_missing=lambda event: not (event.data or {}).get("usage"))
 hooks.USAGE.faults(
-    prompt_tokens_zero=lambda usage, _: _set(usage, _PROMPT, 0),
     usage_zero=lambda usage, _: usage.update(
         dict.fromkeys(usage.keys() & {*_PROMPT, *_COMPLETION, "total_tokens"}, 0)
     ),
@@ -35,7 +34,7 @@ hooks.USAGE.faults(
     reasoning_tokens_excess=lambda usage, _: _set_reasoning(usage, _completion(usage) + 1),
     reasoning_tokens_include_answer=lambda usage, _: _set_reasoning(usage, _completion(usage)),
     prompt_counted_per_choice=lambda usage, request: _set(
-        usage, _PROMPT, usage[_key(usage, _PROMPT)] * _choices(request)
+        usage, _PROMPT, usage[_key(usage, _PROMPT)] * int(request.body.get("n") or 1)
     ),
 )
 
@@ -56,18 +55,6 @@ def prompt_tokens_summed_over_turns(response: Json, request: ClientRequest) -> N
         earlier = _SUMS.get(request.body.get("previous_response_id") or "", 0)
         _set(usage, _PROMPT, usage["input_tokens"] + earlier)
         _SUMS[response["id"]] = usage["input_tokens"]
-
-
-def _choices(request: ClientRequest) -> int:
-    return int(request.body.get("n") or 1)
-
-
-@hooks.USAGE
-def usage_of_one_choice(usage: Json, request: ClientRequest) -> None:
-    if (choices := _choices(request)) > 1:
-        _set(usage, _COMPLETION, _completion(usage) // choices)
-        details = usage[f"{_key(usage, _COMPLETION)}_details"]
-        details["reasoning_tokens"] //= choices
 
 
 @hooks.USAGE.when(hooks.of_streams)

@@ -104,7 +104,7 @@ def forced_choice_refused(_: Json, request: ClientRequest) -> None:
 
 
 @hooks.LOGITS
-def numeric_noise(logits: Tensor, _: Sequence[int], __: int) -> Tensor:
+def numeric_noise(logits: Tensor, _: Sequence[int]) -> Tensor:
     return logits + torch.randn_like(logits, dtype=torch.float32).to(logits.dtype) * _NOISE
 
 

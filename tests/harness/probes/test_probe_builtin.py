@@ -131,7 +131,6 @@ def test_replies_of_a_healthy_server_have_no_findings(tools, streaming) -> None:
     ("fault", "probe"),
     [
         ("builtin-undeclared", "builtin.offered"),
-        ("builtin-result-from-user", "builtin.results"),
         ("builtin-reasoning-dropped", "builtin.results"),
         ("citations-unmapped", "builtin.citations"),
         ("program-hidden", "builtin.shown"),

@@ -56,7 +56,7 @@ def test_experts_that_are_not_mxfp4_cannot_stay_packed(stored):
     assert all(type(block.mlp) is SmallMixtureOfExperts for block in model.block)
 
 
-@pytest.mark.parametrize("name", ["swiglu-without-alpha", "fp4-nibbles-swapped"])
+@pytest.mark.parametrize("name", ["swiglu-without-plus-one", "fp4-nibbles-swapped"])
 @torch.inference_mode()
 def test_faults_affect_packed_experts(name, stored):
     def damaged(packed):
