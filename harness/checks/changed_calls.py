@@ -166,7 +166,8 @@ _FEWEST_RENAMED = 2
 _SEPARATOR = re.compile(r"(?<=[^\W_])[-_](?=[^\W_])")
 
 
-def _changed(examined: Sequence[Score]) -> Iterator[Difference]:
+@cross_check("calls.arguments.changed", "tools", lambda score: score.traits.call)
+def changed_calls(examined: Sequence[Score]) -> Iterator[Difference]:
     """Calls reach the client with the arguments that the model wrote.
 
     Changed arguments that still match the schema make a tool do what the model did not intend.
@@ -295,12 +296,3 @@ def _always_other(same: Sequence[_Made], usual: set[int], seen: set[int]) -> boo
     own = any(_is_own(call, usual, seen) for call in calls)
     other = all(call.values_differ and call.in_prompt for call in calls)
     return len(calls) >= _FEWEST_ATTEMPTS and other and not own
-
-
-CROSS_CHECK = cross_check(
-    "calls.arguments.changed",
-    "tools",
-    lambda score: score.traits.call is not None,
-    _changed,
-    "error",
-)

@@ -108,27 +108,29 @@ def _modes(rule_id: str) -> Iterable[Mode]:
 
 
 Difference = tuple[str, Evidence]  # the message and the evidence of a problem in a rollout
+Compare = Callable[[Sequence[Score]], Iterable[Difference]]
 
 
 @dataclass(frozen=True)
 class CrossCheck(Rule):
     """A check that compares rollouts; `applies` selects those that it can compare."""
 
-    applies: Callable[[Score], bool]
-    compare: Callable[[Sequence[Score]], Iterable[Difference]]
+    applies: Callable[[Score], object]
+    compare: Compare
 
     def findings(self, examined: Iterable[Score]) -> dict[str, Finding]:
         """Return the finding for each affected rollout, by record."""
-        severity: Severity = self.about.severity
+        compared = [
+            score
+            for score in examined
+            if score.condition.api in self.about.apis and self.applies(score)
+        ]
         return {
             evidence.record: Finding(
-                id=self.id, severity=severity, message=message, evidence=evidence
+                id=self.id, severity=self.about.severity, message=message, evidence=evidence
             )
-            for message, evidence in self.compare(list(filter(self._includes, examined)))
+            for message, evidence in self.compare(compared)
         }
-
-    def _includes(self, score: Score) -> bool:
-        return score.condition.api in self.about.apis and self.applies(score)
 
 
 def evidence(record: str, path: str, expected: str, got: str, exchange: int = 0) -> Evidence:
@@ -139,28 +141,35 @@ def evidence(record: str, path: str, expected: str, got: str, exchange: int = 0)
 def cross_check(
     rule_id: str,
     family: str,
-    applies: Callable[[Score], bool],
-    compare: Callable[[Sequence[Score]], Iterable[Difference]],
-    severity: Severity = "warning",
+    applies: Callable[[Score], object],
+    *,
+    severity: Severity = "error",
     relations: tuple[Relation, ...] = (),
-) -> CrossCheck:
-    """A cross-check that tolerates nothing; the docstring of `compare` documents it."""
-    about = description(
-        compare.__doc__,
-        id=rule_id,
-        kind="check",
-        family=family,
-        severity=severity,
-        source=CHAT,
-        apis=BOTH_APIS,
-        modes=MODES,
-    )
-    return CrossCheck(
-        about=about,
-        tolerated=0.0,
-        needs=None,
-        suite="tools",
-        relations=relations,
-        applies=applies,
-        compare=compare,
-    )
+) -> Callable[[Compare], CrossCheck]:
+    """Make the decorated function a cross-check that tolerates nothing; its docstring documents it.
+
+    The function yields at most one problem of each rollout that `applies` selects.
+    """
+
+    def make(compare: Compare) -> CrossCheck:
+        about = description(
+            compare.__doc__,
+            id=rule_id,
+            kind="check",
+            family=family,
+            severity=severity,
+            source=CHAT,
+            apis=BOTH_APIS,
+            modes=MODES,
+        )
+        return CrossCheck(
+            about=about,
+            tolerated=0.0,
+            needs=None,
+            suite="tools",
+            relations=relations,
+            applies=applies,
+            compare=compare,
+        )
+
+    return make

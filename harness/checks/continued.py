@@ -28,7 +28,8 @@ _CLOSING = re.compile(
 )
 
 
-def _continued(examined: Sequence[Score]) -> Iterator[Difference]:
+@cross_check("text.continued", "leaks", lambda score: score.traits.last)
+def continued(examined: Sequence[Score]) -> Iterator[Difference]:
     """No answer goes on with a text that does not belong to it, such as the user's next turn.
 
     Users read it, and later prompts contain it. The evidence is one of these: answers to several
@@ -84,8 +85,3 @@ def _extended(said: Sequence[tuple[Score, LastAnswer]]) -> Iterator[tuple[str, s
     if len(found) >= _FEWEST_SHARING:
         for extended in found.values():
             yield from extended
-
-
-CROSS_CHECK = cross_check(
-    "text.continued", "leaks", lambda score: score.traits.last is not None, _continued, "error"
-)

@@ -10,10 +10,15 @@ but then prompt and reply together always have the same number of tokens.
 import re
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Literal
 
-from harness.checks import changed_calls, continued, foreign, lost_tokens, prompt_texts
-from harness.checks.check import Difference, cross_check, evidence
+from harness.checks.changed_calls import changed_calls
+from harness.checks.check import CrossCheck, Difference, cross_check, evidence
+from harness.checks.continued import continued
+from harness.checks.foreign import foreign
+from harness.checks.lost_tokens import lost_reasoning, lost_text
+from harness.checks.prompt_texts import counted_texts
 from harness.checks.rules import VoidIf, WarnsInRecordings
 from harness.records.conditions import APIS, Api, Condition
 from harness.records.scores import Finding, Score
@@ -29,6 +34,12 @@ _RECORDED = "traffic"
 """The task of imported traffic: requests of one client, whose replies may share words."""
 
 
+@cross_check(
+    "text.added",
+    "leaks",
+    lambda score: score.traits.edges or score.traits.answers,
+    severity="warning",
+)
 def _added(examined: Sequence[Score]) -> Iterator[Difference]:
     """CoT and answers begin and end like sentences, and not all with the same text.
 
@@ -99,6 +110,7 @@ _CONTEXT = 64  # tokens by which servers may deviate when they count what fills 
 _OTHER_PROMPTS = 16  # tokens; a full context cuts replies to closer prompts at nearly one length
 
 
+@cross_check("finish.early", "finish", lambda score: score.traits.cuts)
 def _early(examined: Sequence[Score]) -> Iterator[Difference]:
     """A reply is truncated only at the token limit of its request, or where the context is full.
 
@@ -126,6 +138,7 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
             yield message, evidence(score.record, "$.usage", expected, got, cut.exchange)
 
 
+@cross_check("request.refused.partly", "errors", lambda score: score.traits.sent)
 def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
     """A request that is served is always served, whatever it requests.
 
@@ -152,24 +165,32 @@ _FEW_DIGITS = 7
 _FEWEST_VARYING = 2
 
 
+@cross_check(
+    "reply.id.shared",
+    "schema",
+    lambda score: score.traits.reply_ids,
+    relations=(WarnsInRecordings("recorded_twice"),),
+)
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """No two requests of a run get replies with the same id.
 
     Otherwise a reply was delivered to the wrong request, or came from a cache. Logs, support
     tickets and stored responses cannot tell these replies apart.
     """
-    yield from _collisions(_by_range(examined, small=False), _reply_ids, "$.id")
+    yield from _collisions(_by_range(examined, small=False), "reply")
 
 
+@cross_check("reply.id.range", "schema", lambda score: score.traits.reply_ids, severity="warning")
 def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
     """Reply ids come from a range that is large enough to make them unique.
 
     Ids of a few random digits, of a counter or of a clock collide by chance. Logs and support
     tickets cannot tell these replies apart.
     """
-    yield from _collisions(_by_range(examined, small=True), _reply_ids, "$.id")
+    yield from _collisions(_by_range(examined, small=True), "reply")
 
 
+@cross_check("calls.id.shared", "tools", lambda score: score.traits.call_ids, severity="warning")
 def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """No two conversations of a run have tool calls with the same id.
 
@@ -178,15 +199,7 @@ def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """
     for api in APIS:
         group = [score for score in examined if score.condition.api == api]
-        yield from _collisions(group, _call_ids, "$")
-
-
-def _reply_ids(score: Score) -> Iterable[str]:
-    return score.traits.reply_ids
-
-
-def _call_ids(score: Score) -> Iterable[str]:
-    return score.traits.call_ids
+        yield from _collisions(group, "call")
 
 
 def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
@@ -195,17 +208,14 @@ def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
     return [score for group in groups if _from_small_range(group) == small for score in group]
 
 
-def _collisions(
-    examined: Sequence[Score], ids: Callable[[Score], Iterable[str]], path: str
-) -> Iterator[Difference]:
+def _collisions(examined: Sequence[Score], what: Literal["reply", "call"]) -> Iterator[Difference]:
     first: dict[str, str] = {}
+    path = "$.id" if what == "reply" else "$"
     for score in examined:
-        for found in sorted(ids(score)):
+        for found in sorted(score.traits.reply_ids if what == "reply" else score.traits.call_ids):
             other = first.setdefault(found, score.record)
             if other != score.record:
-                message = f"The reply has the same id as a reply in {other}."
-                if ids is _call_ids:
-                    message = f"The call has the same id as a call in {other}."
+                message = f"The {what} has the same id as a {what} in {other}."
                 yield message, evidence(score.record, path, "a unique id", found)
 
 
@@ -219,6 +229,7 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
     return all(len(end) <= _FEW_DIGITS and (end or "0").isdigit() for end in ends)
 
 
+@cross_check("reply.model.differs", "schema", lambda score: score.traits.models, severity="warning")
 def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
     """Under one condition, all replies name the same model.
 
@@ -240,6 +251,12 @@ def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
                 yield message, evidence(score.record, "$.model", usual, got)
 
 
+@cross_check(
+    "usage.input.differs",
+    "usage",
+    lambda score: score.traits.first_input is not None,
+    severity="warning",
+)
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
     """Identical requests to one host report the same number of prompt tokens, streaming or not.
 
@@ -278,49 +295,21 @@ PROMPT_TOKENS_VARY = VoidIf(
 )
 
 
-CROSS_CHECKS = (
-    cross_check(
-        "request.refused.partly",
-        "errors",
-        lambda score: bool(score.traits.sent),
-        _partly_refused,
-        "error",
-    ),
-    cross_check(
-        "reply.id.shared",
-        "schema",
-        lambda score: bool(score.traits.reply_ids),
-        _shared_ids,
-        "error",
-        relations=(WarnsInRecordings("recorded_twice"),),
-    ),
-    cross_check(
-        "reply.id.range", "schema", lambda score: bool(score.traits.reply_ids), _small_range
-    ),
-    cross_check(
-        "calls.id.shared", "tools", lambda score: bool(score.traits.call_ids), _shared_call_ids
-    ),
-    cross_check(
-        "reply.model.differs", "schema", lambda score: bool(score.traits.models), _other_models
-    ),
-    foreign.CROSS_CHECK,
-    cross_check(
-        "usage.input.differs",
-        "usage",
-        lambda score: score.traits.first_input is not None,
-        _input_tokens,
-    ),
-    prompt_texts.CROSS_CHECK,
-    changed_calls.CROSS_CHECK,
-    cross_check("finish.early", "finish", lambda score: bool(score.traits.cuts), _early, "error"),
-    cross_check(
-        "text.added",
-        "leaks",
-        lambda score: bool(score.traits.edges or score.traits.answers),
-        _added,
-    ),
-    continued.CROSS_CHECK,
-    *lost_tokens.CROSS_CHECKS,
+CROSS_CHECKS: Sequence[CrossCheck] = (
+    _partly_refused,
+    _shared_ids,
+    _small_range,
+    _shared_call_ids,
+    _other_models,
+    foreign,
+    _input_tokens,
+    counted_texts,
+    changed_calls,
+    _early,
+    _added,
+    continued,
+    lost_text,
+    lost_reasoning,
 )
 
 

@@ -23,7 +23,8 @@ share of replies with such a difference: a larger one has another cause."""
 _COMMON_WORDS = 0.3  # requests with a smaller share of common words are unrelated
 
 
-def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
+@cross_check("reply.foreign", "load", lambda score: score.traits.conversation)
+def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply contains content that belongs to another request.
 
     Otherwise users see each other's data. The evidence is one of these: an invented word of another
@@ -151,8 +152,3 @@ def unrelated_requests() -> Callable[[Score, Score], bool]:
         return len(of_one & of_other) < _COMMON_WORDS * len(of_one | of_other)
 
     return unrelated
-
-
-CROSS_CHECK = cross_check(
-    "reply.foreign", "load", lambda score: bool(score.traits.conversation), _foreign, "error"
-)

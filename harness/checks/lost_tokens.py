@@ -36,7 +36,8 @@ _FEWEST_SAMPLES = 2  # samples whose longest replies have equally many tokens
 _Counted = tuple[Score, Ledger]
 
 
-def _lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
+@cross_check("usage.output.lost", "usage", lambda score: score.traits.ledgers)
+def lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
     """With rare exceptions, the reported output tokens of a reply are those of its text.
 
     If replies often have too few words for their tokens, the server loses words; if they often have
@@ -186,7 +187,8 @@ def _exceeds(odd: Sequence[_Counted], counted: Sequence[_Counted], share: float)
     return len(found) >= _FEWEST_ODD and clustered_rate(counts).low > share
 
 
-def _lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
+@cross_check("reasoning.lost", "cot", lambda score: score.traits.ledgers)
+def lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
     """If a provider returns or counts CoT, a reply without CoT has no tokens beyond its content.
 
     Otherwise the model wrote a CoT, and the server dropped it. The evidence is the CoT of other
@@ -260,13 +262,3 @@ def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:
     known = [tokens for tokens in more if tokens is not None]
     odd = sum(tokens > 0 for tokens in known)
     return len(known) >= _FEWEST_WHOLE and odd <= _ODD_SHARE * len(known)
-
-
-CROSS_CHECKS = (
-    cross_check(
-        "usage.output.lost", "usage", lambda score: bool(score.traits.ledgers), _lost_text, "error"
-    ),
-    cross_check(
-        "reasoning.lost", "cot", lambda score: bool(score.traits.ledgers), _lost_reasoning, "error"
-    ),
-)

@@ -70,7 +70,8 @@ def _text(turn: Mapping[str, Any]) -> str | None:
     return content if isinstance(content, str) and not _SPECIAL.search(content) else None
 
 
-def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
+@cross_check("usage.input.text", "usage", lambda score: score.traits.user, severity="warning")
+def counted_texts(examined: Sequence[Score]) -> Iterator[Difference]:
     """Requests that differ only in the user's text differ by the prompt tokens of that text.
 
     Otherwise the model does not read the text that the user wrote. The other requests show what the
@@ -98,8 +99,3 @@ def _user_texts(examined: Sequence[Score]) -> Iterator[Difference]:
                 message = "The number of prompt tokens does not fit the user's text."
                 expected = f"{tokens + usual}, as in {others.count(usual)} other requests"
                 yield message, evidence(score.record, "$.usage", expected, str(tokens + rest))
-
-
-CROSS_CHECK = cross_check(
-    "usage.input.text", "usage", lambda score: score.traits.user is not None, _user_texts
-)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.checks.changed_calls import CROSS_CHECK
+from harness.checks.changed_calls import changed_calls
 from harness.records.conditions import Condition
 from harness.records.scores import Score
 from harness.records.traits import MadeCall, Traits
@@ -28,7 +28,7 @@ def scores(*calls: MadeCall, sample: str = "a") -> list[Score]:
 
 
 def found(examined: list[Score]) -> set[str]:
-    return set(CROSS_CHECK.findings(examined))
+    return set(changed_calls.findings(examined))
 
 
 def test_calls_with_the_tokens_of_the_expected_call_are_found() -> None:
