@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from evals.answer_eval import Basic
+from evals.answer_eval import BASIC
 from evals.baselines.eval_scores import EvalScores
 from evals.datasets import Loaded, questions_file, read_file, rows_sha256, validate_rows
 from evals.registry import row_type
@@ -23,7 +23,7 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
 
     Raises ConfigurationError or RunLogError.
     """
-    if info.eval == Basic.name:
+    if info.eval == BASIC:
         return Loaded((), info)
     path = folder / questions_file(info.eval)
     rows = validate_rows(read_file(path), row_type(info.eval))

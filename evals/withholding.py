@@ -11,9 +11,11 @@ from typing import Any
 
 import orjson
 
+from evals.answer_eval import AnswerEval
 from evals.datasets import Loaded, questions_file, rows_sha256
-from evals.gpqa import Gpqa, GpqaRow, note, withheld
+from evals.extraction.noted import note, withheld
 from evals.outcomes import refusal_phrase
+from evals.questions import GpqaRow, items
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
 from harness.api.items import Reply, UnreadableReplyError
@@ -44,13 +46,13 @@ def gated_texts(folder: Path) -> Withholding:
             f"{folder} has grades that quote gated questions; a run with `grade --unread` on gated "
             "data cannot be published."
         )
-    tests: dict[str, Gpqa] = {}
+    tests: dict[str, AnswerEval] = {}
     files, digests = {}, {}
     for task in restored_evals(folder, info):
         data = task.info.dataset
         if data is None or not data.gated or data.withheld:
             continue
-        if not isinstance(task.test, Gpqa):
+        if data.eval != "gpqa" or not isinstance(task.test, AnswerEval):
             raise ConfigurationError(
                 f"The questions of {data.eval} are gated, and the tool cannot withhold them."
             )
@@ -83,15 +85,15 @@ def _described(task: TaskInfo, digests: Mapping[str, str]) -> TaskInfo:
 
 
 def _withheld_rows(data: Loaded[GpqaRow]) -> Iterator[GpqaRow]:
-    for row, question in zip(data.rows, Gpqa(data).questions, strict=True):
+    for row, question in zip(data.rows, items(data), strict=True):
         choices = {
             name: f"{number} {withheld(getattr(row, name))}"
             for number, name in enumerate(_CHOICES, start=1)
         }
-        yield GpqaRow(record_id=question.id, question=withheld(row.question), **choices)
+        yield GpqaRow(record_id=question, question=withheld(row.question), **choices)
 
 
-def _without_texts(record: Rollout, test: Gpqa) -> Rollout:
+def _without_texts(record: Rollout, test: AnswerEval) -> Rollout:
     exchanges = [_silent(exchange, record.api) for exchange in record.exchanges]
     if exchanges and record.end != "failed":
         try:

@@ -10,9 +10,9 @@ from typing import Any
 from evals.baselines.choice import choose_baseline
 from evals.datasets import Loaded
 from evals.healthbench.conversations import NAMES as HEALTHBENCH
-from evals.own import own_name
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
+from evals.questions import own_name
 from evals.registry import NAMES, load_data
 from evals.task import EvalTask
 from gpt_oss_verify.choice import (

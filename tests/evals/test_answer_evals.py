@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_evals import load_eval
 
-from evals.aime import Aime, AimeRow
-from evals.answer_eval import Mark
+from evals.answer_eval import ChoiceOrders, Mark
 from evals.datasets import Loaded, text_id
-from evals.gpqa import ChoiceOrders, Gpqa, GpqaRow
+from evals.questions import AimeRow, GpqaRow
+from evals.registry import make_eval
 from harness.api.items import Message
 from harness.errors import ConfigurationError
 from harness.records.runs import DatasetInfo
@@ -29,7 +29,7 @@ def info(rows, **changes):
 
 def aime(count=30, **changes):
     rows = tuple(AimeRow(question=f"q{n}", answer=n) for n in range(count))
-    return Aime(Loaded(rows, info(count, **changes)))
+    return make_eval(Loaded(rows, info(count, **changes)), 0)
 
 
 def gpqa_row(question="Which?", **changes):
@@ -44,7 +44,7 @@ def gpqa_row(question="Which?", **changes):
 
 
 def gpqa(*rows, seed=0):
-    return Gpqa(Loaded(rows, info(len(rows))), seed)
+    return make_eval(Loaded(rows, info(len(rows))), seed)
 
 
 def prompt(put):
@@ -123,10 +123,10 @@ def test_a_gpqa_prompt_lists_the_choices_in_order_and_requests_an_answer_line():
         seen = set()
         for number in range(1, GPQA.tries + 1):
             put = GPQA.prompt(question.id, number)
-            row = GPQA._rows[question.id]
-            lines = prompt(put).removeprefix(f"{row.question}\n\n").split("\n")
+            item = GPQA._items[question.id]
+            lines = prompt(put).removeprefix(f"{item.text}\n\n").split("\n")
             assert lines[:4] == [
-                f"({letter}) {row.choices[index]}"
+                f"({letter}) {item.choices[index]}"
                 for letter, index in zip("ABCD", put.order, strict=True)
             ]
             assert 'line of the form "Answer: $LETTER"' in lines[-1]

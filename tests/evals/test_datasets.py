@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_evals import load_eval
 
-from evals.aime import AimeRow
 from evals.datasets import (
     BY_NAME,
     DATASETS,
@@ -26,8 +25,8 @@ from evals.datasets import (
     rows_sha256,
     select,
 )
-from evals.gpqa import GpqaRow
 from evals.healthbench.conversations import HealthBenchRow
+from evals.questions import AimeRow, GpqaRow
 from evals.registry import NAMES
 from harness.errors import ConfigurationError
 

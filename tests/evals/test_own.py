@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from evals.own import own_name
+from evals.questions import own_name
 from evals.registry import load_data, make_eval
 from evals.restoring import read_questions
 from gpt_oss_verify.app import run
