@@ -62,7 +62,7 @@ def test_csv_and_the_columns_of_gpqa(tmp_path):
     assert make_eval(load_data(str(table)), seed=0).key(second.id, 1) == "7"
     assert (first.text, second.text) == ("Gas?", "Sum?")
     (row,) = load_data(str(gpqa)).rows
-    assert (row.choices[row.right], len(row.choices)) == ("helium", 4)
+    assert (row.item().answer, len(row.choices)) == ("helium", 4)
 
 
 @pytest.mark.parametrize(

@@ -14,34 +14,28 @@ from typing import Any
 
 from mock_provider import Handler, Received, error, write_head, write_json, write_text
 from replies import Reply, whole
-from sample_evals import load_eval
+
+from evals.registry import load_data
 
 MODEL = "gpt-oss-mock"
 
 
 @cache
-def _aime() -> Mapping[str, int]:
-    test = load_eval("aime25")
-    rows = test._rows.values()
-    return {row.question: row.answer for row in rows}
-
-
-@cache
-def _gpqa() -> Mapping[str, str]:
-    test = load_eval("gpqa")
-    rows = test._rows.values()
-    return {row.question: row.correct for row in rows}
+def _keys(name: str) -> Mapping[str, str]:
+    """The right answers by the texts of the questions."""
+    return {row.item().text: row.item().answer for row in load_data(name, "samples").rows}
 
 
 def answer(prompt: str, seed: int, chance: float) -> str:
     """The recorded answer, which is right with probability `chance`."""
     question = prompt.split("\n\n")[0]
     right = draw(f"{question}/{seed}") < chance
-    if question in _aime():
-        return rf"So it is \boxed{{{_aime()[question] + (0 if right else 1)}}}."
-    if question in _gpqa():
+    if question in _keys("aime25"):
+        key = int(_keys("aime25")[question])
+        return rf"So it is \boxed{{{key + (0 if right else 1)}}}."
+    if question in _keys("gpqa"):
         lines = [line for line in prompt.splitlines() if line[:1] == "(" and line[2:4] == ") "]
-        letter = next(line[1] for line in lines if line[4:] == _gpqa()[question])
+        letter = next(line[1] for line in lines if line[4:] == _keys("gpqa")[question])
         return f"Answer: {letter if right else chr((ord(letter) - ord('A') + 1) % 4 + ord('A'))}"
     return "Please see a doctor."
 
