@@ -8,6 +8,7 @@ from harness.api.fields import member, objects, objects_at, optional_member, rea
 from harness.api.items import (
     Body,
     Finish,
+    History,
     Items,
     Message,
     Reasoning,
@@ -43,7 +44,7 @@ class ChatDialect(Dialect):
     streaming: ClassVar = {"stream": True, "stream_options": {"include_usage": True}}
 
     def next_request(
-        self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
+        self, body: Mapping[str, Any], reply: Reply, items: Items, *, history: History = "sent"
     ) -> Body:
         """The body after `reply`, with its calls, its CoT in the fields it used, and `items`.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from harness.api.fields import quoted, read_object
-from harness.api.items import Body, Items, Reply, Settings, Tool, UnreadableReplyError
+from harness.api.items import Body, History, Items, Reply, Settings, Tool, UnreadableReplyError
 from harness.api.sse import StreamEvent, stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
@@ -45,9 +45,9 @@ class Dialect:
         return body | dict(settings.extra_body)
 
     def next_request(
-        self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
+        self, body: Mapping[str, Any], reply: Reply, items: Items, *, history: History = "sent"
     ) -> Body:
-        """Return the body after `reply` and `items`; a `stored` reply is named by its id."""
+        """Return the body after `reply` and `items`."""
         raise NotImplementedError
 
     def offered(self, tools: Sequence[Tool]) -> Body:

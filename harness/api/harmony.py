@@ -25,6 +25,7 @@ from harness.api.fields import member, objects, objects_at, optional_member, rea
 from harness.api.items import (
     Body,
     Finish,
+    History,
     Items,
     Message,
     Reasoning,
@@ -58,7 +59,7 @@ class HarmonyDialect(Dialect):
     streaming: ClassVar = {"stream": True, "stream_options": {"include_usage": True}}
 
     def next_request(
-        self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
+        self, body: Mapping[str, Any], reply: Reply, items: Items, *, history: History = "sent"
     ) -> Body:
         """Return the body after `reply`, whose tokens are sent back as the model wrote them."""
         path, choice = _first_choice(reply.raw)

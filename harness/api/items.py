@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "developer", "user", "assistant"]
 Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]
+History = Literal["sent", "response", "items"]
+"""How a request refers to the earlier conversation: it contains all of it, or names the earlier
+response (Responses), or names the reasoning and messages of earlier responses (Responses)."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class Settings:
     """The parts of a request other than its conversation.
 
     `seed` and `cot_field`, the member of a message that sends CoT back, apply only to Chat
-    Completions. `stored` applies only to Responses and requests that the provider stores replies.
+    Completions. With a `history` that is not sent, the provider must store its replies.
     """
 
     model: str
@@ -136,6 +139,6 @@ class Settings:
     top_p: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
-    stored: bool = False
+    history: History = "sent"
     cot_field: str = "reasoning"
     extra_body: Mapping[str, Any] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from harness.api.items import (
     Body,
     ConversationItem,
     Finish,
+    History,
     Items,
     Message,
     Reasoning,
@@ -43,7 +44,7 @@ INCOMPLETE: Mapping[str, Finish] = {
 
 
 class ResponsesDialect(Dialect):
-    """POST /responses. Unless `stored` is set, each request contains the whole conversation."""
+    """POST /responses."""
 
     api: Api = "responses"
     path = "/responses"
@@ -51,13 +52,15 @@ class ResponsesDialect(Dialect):
     streaming: ClassVar = {"stream": True}
 
     def next_request(
-        self, body: Mapping[str, Any], reply: Reply, items: Items, *, stored: bool = False
+        self, body: Mapping[str, Any], reply: Reply, items: Items, *, history: History = "sent"
     ) -> Body:
-        """The body after `reply`; a `stored` reply is referenced by its id instead of sent back."""
-        added = _items(items)
-        if stored:
+        """Return the body after `reply` and `items`."""
+        added, output = _items(items), reply.raw["output"]
+        if history == "response":
             return {**body, "previous_response_id": reply.raw.get("id"), "input": added}
-        return {**body, "input": [*body["input"], *reply.raw["output"], *added]}
+        if history == "items":
+            output = map(_reference, output)
+        return {**body, "input": [*body["input"], *output, *added]}
 
     def turns(self, body: Mapping[str, Any]) -> list[Any]:
         """Return the items of `input`, after the instructions."""
@@ -80,7 +83,12 @@ class ResponsesDialect(Dialect):
         self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
     ) -> Body:
         sent = {} if instructions is None else {"instructions": instructions}
-        return {"input": _items(items), "store": settings.stored, **sent, **self.offered(tools)}
+        return {
+            "input": _items(items),
+            "store": settings.history != "sent",
+            **sent,
+            **self.offered(tools),
+        }
 
     def _tool(self, tool: Tool) -> Body:
         return {
@@ -164,6 +172,13 @@ def _item(item: ConversationItem, reasoning_id: str) -> Body:
         case ToolResult():
             output = {"type": "function_call_output", "call_id": item.call_id}
             return output | {"output": text_parts(item.text, "input_text")}
+
+
+def _reference(item: Mapping[str, Any]) -> Body:
+    """Return an item as the Vercel AI SDK sends it back: calls are sent, other items are named."""
+    if item.get("type") == "function_call":
+        return {key: item.get(key) for key in ("type", "call_id", "name", "arguments")}
+    return {"type": "item_reference", "id": item.get("id")}
 
 
 def _texts(item: Mapping[str, Any], kind: str, path: str) -> list[str]:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from harness.api import DIALECTS
-from harness.api.items import Settings
+from harness.api.items import History, Settings
 from harness.checks.rules import CHAT
 from harness.probes.probe import REPLY_TOKENS, ProbeRequest
 from harness.probes.refusals import MAY_BE_REFUSED
@@ -86,11 +86,13 @@ class Variant(_Sent):
     severity: Severity | None = None
     refusal: Severity | None = None
     turns: int = 1
+    history: History = "sent"
 
     @property
     def request(self) -> str:
         """The id of its request; that of the plain request if nothing is changed."""
-        return f"form {self.name}" if self.set or self.drop else self.base
+        plain = not (self.set or self.drop) and self.turns == 1
+        return self.base if plain else f"form {self.name}"
 
     @cached_property
     def severe(self) -> Severity:
@@ -107,7 +109,7 @@ class Variant(_Sent):
             instructions=plain.instructions,
             tools=plain.tools,
             streaming=False,
-            settings=Settings(""),
+            settings=Settings("", history=self.history),
         )
         changed = deepcopy(body)
         for path in self.drop:
@@ -127,7 +129,8 @@ class Variant(_Sent):
         )
         if self.turns == 1:
             return request
-        return replace(request, max_turns=self.turns, max_tokens=REPLY_TOKENS, whole=True)
+        whole = replace(request, max_tokens=REPLY_TOKENS, whole=True)
+        return replace(whole, max_turns=self.turns, history=self.history)
 
 
 def _place(body: dict[str, Any], path: str, api: Api) -> tuple[Any, Any]:

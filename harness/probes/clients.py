@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rules import Problem
 from harness.probes.client_forms import CLIENTS, FORMS, Form, SharedRules, Variant
 from harness.probes.probe import NotVerifiableError, ProbeResponses, Trials, prompt_tokens
-from harness.probes.prompt import GROUP
+from harness.probes.prompt import GROUP, PROMPTS
 from harness.probes.refusals import declined, failure
+from harness.probes.rendering import after_calls, differences
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api
 
@@ -48,6 +50,8 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     if problem is not None:
         refused = declined(rollout) and variant.refusal is not None
         return replace(problem, severity=variant.refusal if refused else variant.severe)
+    if variant.turns > 1:
+        return _lost_cot(variant, rollout)
     if twin is None:
         return None
     exchange, reply = rollout.replies[0]
@@ -57,6 +61,27 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     more, word = abs(got - right), "fewer" if got < right else "more"
     message = f"The form {variant.name!r} has {more} {word} prompt tokens than its plain form."
     found = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")
+    return replace(found, severity=variant.severe)
+
+
+def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
+    """Return the problem of a conversation whose second prompt lacks the CoT of its first reply.
+
+    Raises NotVerifiableError.
+    """
+    if len(rollout.replies) < variant.turns:
+        raise NotVerifiableError("no_call")
+    (_, first), (exchange, second) = rollout.replies
+    got = prompt_tokens(second) - prompt_tokens(first)
+    before = PROMPTS[variant.base]
+    right = differences(after_calls(before, first), before)
+    if got in right or not first.reasoning:
+        return None
+    if got not in differences(after_calls(before, replace(first, reasoning="")), before):
+        raise NotVerifiableError("tokens_fit_no_prompt")
+    message = f"The prompt of the form {variant.name!r} lacks the CoT before the call."
+    expected = f"{min(right)} more prompt tokens"
+    found = Problem(exchange, message, expected, f"{got} more", "$.usage")
     return replace(found, severity=variant.severe)
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from harness.api.fields import objects
-from harness.api.items import Reply, Settings
+from harness.api.items import History, Reply, Settings
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import TIMEOUTS, overloaded
 from harness.checks.rules import OnceWith, Problem, Relation, Rule, description
@@ -55,7 +55,7 @@ class ProbeRequest(Sample):
 
     `max_tokens` is part of the experiment, unless it is `REPLY_TOKENS` or `PUZZLE_TOKENS`: these
     only end endless replies, and the token limit of the run replaces them. `options` are additional
-    members of the request body. `stored` is as in `Settings`, `key` as in `Attempt`.
+    members of the request body. `history` is as in `Settings`, `key` as in `Attempt`.
     """
 
     effort: str | None = None
@@ -68,7 +68,7 @@ class ProbeRequest(Sample):
     """The request of the same group whose try of the same number ends before this begins."""
     context: int = 0  # tokens of prompt and reply that must fit the context; 0 if they always do
     max_turns: int = 1
-    stored: bool = False
+    history: History = "sent"
     key: Key = "right"
     whole: bool = True
     """Whether only a whole reply can be judged. One that the token limit cut is not judged; unless
@@ -110,7 +110,7 @@ class ProbeRequest(Sample):
             temperature=self.temperature,
             max_tokens=(shared.max_tokens if loose else None) or self.max_tokens,
             seed=None,
-            stored=self.stored,
+            history=self.history,
             extra_body={**shared.extra_body, **self.options},
         )
 

@@ -24,7 +24,15 @@ from harmony.parse import END, START
 from harmony.render import developer_content, message_of, message_tokens, text_tokens
 from harmony.vocabulary import encode, harmony_encoding
 from harness.api.harmony import functions_of, items_of
-from harness.api.items import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
+from harness.api.items import (
+    ConversationItem,
+    Message,
+    Reasoning,
+    Reply,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from harness.text import shared_beginning
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
@@ -75,6 +83,15 @@ class Prompt:
     def beginnings(self) -> dict[object, Sequence[int]]:
         """The tokens of its beginning, by how it was rendered: rendering tools is slow."""
         return {}
+
+
+def after_calls(before: Prompt, reply: Reply) -> Prompt:
+    """Return the conversation after a reply with calls, and the results of its tools."""
+    outputs = {tool.name: tool.output for tool in before.tools}
+    thought = (Reasoning(reply.reasoning),) if reply.reasoning else ()
+    preamble = (Message("assistant", reply.text),) if reply.text else ()
+    results = (ToolResult(call.id, outputs.get(call.name, "")) for call in reply.calls)
+    return replace(before, turns=(*before.turns, *thought, *preamble, *reply.calls, *results))
 
 
 def differences(

@@ -9,10 +9,11 @@ Where the first request has `store: false`, the second one must not know it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
-from harness.api.items import Message, Reasoning, Reply, ToolResult
+from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rules import Problem
 from harness.probes.probe import (
@@ -25,7 +26,7 @@ from harness.probes.probe import (
     prompt_tokens,
 )
 from harness.probes.refusals import MAY_BE_REFUSED, declined, outcome, refused, required
-from harness.probes.rendering import Prompt, differences
+from harness.probes.rendering import Prompt, after_calls, differences
 from harness.probes.tools.offers import MARKDOWN, WEATHER
 from harness.records.conditions import MODES
 
@@ -56,7 +57,7 @@ _FEWEST = 2  # continued responses that must show the same defect
 
 _stored = partial(
     ProbeRequest,
-    stored=True,
+    history="response",
     tries=_TRIES,
     max_turns=2,
     provokes=MAY_BE_REFUSED,
@@ -369,11 +370,7 @@ def _cot(responses: ProbeResponses) -> Trials:
 
 
 def _with_cot(before: Prompt, reply: Reply) -> _PromptList:
-    results = (ToolResult(call.id, WEATHER.output) for call in reply.calls)
-    preamble = (Message("assistant", reply.text),) if reply.text else ()
-    calls = (*preamble, *reply.calls, *results)
-    turns = (*before.turns, Reasoning(reply.reasoning), *calls)
-    yield "", Prompt(turns, before.tools)
+    yield "", after_calls(before, reply)
     if reply.reasoning:
         message = "The prompt that continues a stored tool call lacks the CoT before the call."
-        yield message, Prompt((*before.turns, *calls), before.tools)
+        yield message, after_calls(before, replace(reply, reasoning=""))

@@ -61,7 +61,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
         if not turns:
             end = "answered"
             break
-        body = dialect.next_request(body, reply, turns, stored=settings.stored)
+        body = dialect.next_request(body, reply, turns, history=settings.history)
         if sample.later_instructions is not None:
             body["instructions"] = sample.later_instructions
         if sample.later_tools is not None:

@@ -7,13 +7,15 @@ import pytest
 from docs_pages import ROOT
 from healthy import json_response
 from probing import judged, refusal
-from replies import Reply, chat_whole, responses_whole
+from replies import Reply, chat_whole, responses_items, responses_whole
 
-from harness.api.items import Settings
+from harness.api import DIALECTS, items
+from harness.api.items import Settings, ToolCall
 from harness.probes import PROBES, prompt
 from harness.probes.client_forms import CLIENTS, FORMS, Form, Variant, form_requests
 from harness.probes.clients import client_results
 from harness.probes.probe import ProbeRequest
+from harness.probes.rendering import Prompt, after_calls, count
 from harness.probes.rule_results import RULES
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api
@@ -29,7 +31,8 @@ VARIANTS = [
     for variant in form.variants
     for api in variant.apis
 ]
-Provider = Callable[[ProbeRequest, Attempt], Response]
+Provider = Callable[[ProbeRequest, Attempt], Response | list[Reply]]
+CONVERSATIONS = [each for form in FORMS for each in form.variants if each.turns > 1]
 
 
 def twins() -> dict[tuple[str, Api], str]:
@@ -55,19 +58,34 @@ def answer(api: Api, tokens: int | None) -> Response:
     return json_response(whole)
 
 
-def healthy(request: ProbeRequest, attempt: Attempt) -> Response:
+def conversation(request: ProbeRequest, *, kept: bool = True, called: bool = True) -> list[Reply]:
+    """A call and the answer to its result; the second prompt has the CoT if it is `kept`."""
+    answer = Reply(text="2.4 m")
+    if not called:
+        return [answer]
+    call = ToolCall("call_1", "get_tide", '{"harbour": "Brest"}')
+    first = Reply(call=(call.name, call.arguments))
+    said = items.Reply(first.reasoning if kept else "", "", (call,), "tool_calls", None, {})
+    before = Prompt(request.turns, request.tools)
+    more = count(after_calls(before, said)) - count(before)
+    return [first, replace(answer, prompt=first.prompt + more)]
+
+
+def healthy(request: ProbeRequest, attempt: Attempt) -> Response | list[Reply]:
     """A server whose forms have as many prompt tokens as their twins."""
     api, names = attempt.condition.api, twins()
+    if attempt.max_turns > 1:
+        return conversation(request)
     name = request.id
     while (name, api) in names and names[name, api] != name:
         name = names[name, api]
     return answer(api, 100 + sum(map(ord, name)))
 
 
-def with_other(variant: Variant, api: Api, other: Response) -> Provider:
+def with_other(variant: Variant, api: Api, other: Response | list[Reply]) -> Provider:
     """A healthy server that answers one variant in another way."""
 
-    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response | list[Reply]:
         changed = request.id == variant.request and attempt.condition.api == api
         return other if changed else healthy(request, attempt)
 
@@ -120,6 +138,33 @@ def test_a_failure_is_worse_than_a_clear_refusal() -> None:
     refusing = judged(GROUP, with_other(variant, "responses", refusal(422)))
     assert failing["clients.tool_types"].status == "failed"
     assert refusing["clients.tool_types"].status == "warned"
+
+
+@pytest.mark.parametrize("variant", CONVERSATIONS, ids=lambda each: each.name)
+def test_the_cot_of_a_call_reaches_the_next_prompt(
+    variant: Variant,
+) -> None:
+    rule = next(form.rule for form in FORMS if variant in form.variants)
+    (request,) = (each for each in GROUP.requests("responses") if each.id == variant.request)
+    for replies, status in (
+        (conversation(request, kept=False), "failed"),
+        (conversation(request, called=False), "not_verifiable"),
+    ):
+        assert judged(GROUP, with_other(variant, "responses", replies))[rule].status == status
+
+
+def test_references_name_all_items_but_calls() -> None:
+    (form,) = (each for each in FORMS if each.name == "item_references")
+    output = responses_items(Reply(text="Wait.", call=("get_tide", "{}")))
+    reply = items.Reply("", "", (), "tool_calls", None, {"output": output})
+    body = {"input": [{"role": "user", "content": "Hi there!"}]}
+    sent = DIALECTS["responses"].next_request(body, reply, (), history=form.variants[0].history)
+    thought, call, text = output
+    assert sent["input"][1:] == [
+        {"type": "item_reference", "id": thought["id"]},
+        {key: call[key] for key in ("type", "call_id", "name", "arguments")},
+        {"type": "item_reference", "id": text["id"]},
+    ]
 
 
 def test_without_usage_forms_with_a_twin_are_not_verifiable() -> None:

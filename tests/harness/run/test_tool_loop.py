@@ -188,7 +188,7 @@ async def test_a_second_user_message_follows_an_answer(api: Api) -> None:
 async def test_stored_responses_are_continued_by_id() -> None:
     sample = Sample("s1", ASK, (TOOL,), then=("And tomorrow?",))
     async with MockProvider() as provider:
-        done = await run(provider, api="responses", sample=sample, max_turns=3, stored=True)
+        done = await run(provider, api="responses", sample=sample, max_turns=3, history="response")
     assert len(done.exchanges) == 3
     first, second, third = (request.body for request in provider.posts)
     assert first["store"] is True
