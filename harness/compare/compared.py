@@ -5,8 +5,8 @@ The path is: runs → columns of DataFrames (`columns.py`) → rows → tests �
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -22,7 +22,7 @@ from harness.compare.comparison_types import (
     Row,
     Unit,
 )
-from harness.compare.differing_settings import RUN, changes
+from harness.compare.differing_settings import changes
 from harness.records.analysis import RuleResult, separation
 from harness.records.scores import Estimate
 from harness.statistics.differences import (
@@ -66,37 +66,37 @@ Match: TypeAlias = "pd.DataFrame"
 `here` and `there` have the values of the tries that were made; `same` is true if both samples ask
 the same.
 """
+Pairs: TypeAlias = Mapping[Key, Pair | str]
+"""The means of a column and the reference by task and condition, or why they are not compared."""
 
 
-class Measure(NamedTuple):
-    """What a row shows; the fields are those of `Row`."""
+class Line(NamedTuple):
+    """A row before its differences are tested; `pairs` has what is tested in each column."""
 
     section: str
     name: str
-    unit: Unit
+    cells: Sequence[Measured | None]
+    pairs: Sequence[Pair | None] = ()
+    unit: Unit = "share"
     group: str | None = None
     about: str = ""
-
-
-class Cell(NamedTuple):
-    """A measure of one column, and what is tested: the column and the reference."""
-
-    measure: Measure
-    column: int
-    measured: Measured
-    pair: Pair | None = None
 
 
 def compare(columns: Sequence[Column], against: int, tool_version: str) -> Comparison:
     """Compare every column with the one at the index `against`. Their labels are unique."""
     base = columns[against]
+    keys = list(dict.fromkeys(key for column in columns for key in column.keys))
     matches = [_match(column, base) for column in columns]
-    rows = _rows(_measures(columns, against, matches), len(columns), against)
+    pairs: list[Pairs] = [
+        {} if column is base else {key: _pair(column, base, key, match) for key in keys}
+        for column, match in zip(columns, matches, strict=True)
+    ]
+    rows = list(_tested(list(_lines(columns, against, pairs)), against))
     others = [index for index in range(len(columns)) if index != against]
     return Comparison(
         tool_version=tool_version,
         against=base.entry.label,
-        entries=tuple(map(_entry, columns, [base] * len(columns), matches)),
+        entries=tuple(map(_entry, columns, [base] * len(columns), matches, pairs)),
         rows=tuple(rows),
         tested=sum(found is not None for row in rows for found in row.differences),
         changes=tuple(_changes(columns, at, against, matches[at], rows) for at in others),
@@ -149,15 +149,13 @@ def _of(frame: pd.DataFrame, key: Key) -> pd.DataFrame:
 
 def _pair(column: Column, base: Column, key: Key, match: Match) -> Pair | str:
     """Return the two means over the samples that both columns have, or why not."""
+    if base.published and not column.published:
+        return _published_pair(column, base, key)
+    if column.published and not base.published:
+        found = _published_pair(base, column, key)
+        return found if isinstance(found, str) else Pair(found.reference, found.run, found.cases)
     if key not in column.keys or key not in base.keys:
         return "only one of the two has it."
-    if key in base.published:
-        return _published_pair(column, base, key)
-    if key in column.published:
-        turned = _published_pair(base, column, key)
-        return (
-            turned if isinstance(turned, str) else Pair(turned.reference, turned.run, turned.cases)
-        )
     shared = _shared(_of(match, key))
     if shared.empty:
         return "no sample was answered in both."
@@ -165,14 +163,14 @@ def _pair(column: Column, base: Column, key: Key, match: Match) -> Pair | str:
 
 
 def _published_pair(run: Column, baseline: Column, key: Key) -> Pair | str:
-    found = baseline.published[key]
-    if key in run.published:
-        return "it has no samples."
     tries = _of(run.tries, key)
     if tries["sample_data"].any():
         return SAMPLE_QUESTIONS
+    if key not in baseline.published:
+        return f"{baseline.entry.label} has no figure for it; {MEASURE}."
     if missing := int(tries["value"].isna().sum()):
         return f"{missing} tries are missing."
+    found = baseline.published[key]
     values = tries["openai_value"].fillna(tries["value"]).groupby(tries["sample"]).agg(list)
     if len(values) != found.questions:
         return (
@@ -182,150 +180,144 @@ def _published_pair(run: Column, baseline: Column, key: Key) -> Pair | str:
     return Pair(run_mean(list(values)), found.mean, len(values))
 
 
-# Measures of each column.
+# Rows.
 
 
-def _measures(columns: Sequence[Column], against: int, matches: Sequence[Match]) -> Iterator[Cell]:
-    """Yield all cells of a comparison, row by row, in the order of reports."""
-    for index, column in enumerate(columns):
-        if column.entry.decision is not None:
-            yield Cell(
-                Measure(VERDICTS, "verdict", "decision"),
-                index,
-                Measured(decision=column.entry.decision),
-            )
+def _lines(columns: Sequence[Column], against: int, pairs: Sequence[Pairs]) -> Iterator[Line]:
+    """Yield all rows of a comparison, in the order of reports."""
+    decisions = [column.entry.decision for column in columns]
+    verdicts = [one and Measured(decision=one) for one in decisions]
+    if any(verdicts):
+        yield Line(VERDICTS, "verdict", verdicts, unit="decision")
     keys = list(dict.fromkeys(k for column in columns if not column.published for k in column.keys))
     for key in keys:
-        yield from _main_rows(columns, against, matches, key)
+        found = [pair.get(key) for pair in pairs]
+        tested = [pair if isinstance(pair, Pair) else None for pair in found]
+        yield from _rates(columns, key, tested)
+        yield from _scores(columns, key, tested)
     for key in keys:
-        groups = [_of(column.tries, key) for column in columns]
-        kinds = {outcome for tries in groups for outcome in tries["outcome"].dropna()}
-        for index, tries in enumerate(groups):
-            yield from _outcomes(tries, index, key, ["invalid", *sorted(kinds - _NO_PROBLEM)])
+        yield from _outcomes([_of(column.tries, key) for column in columns], key)
     for key in keys:
-        for index, column in enumerate(columns):
-            yield from _times(_of(column.times, key), index, key)
+        yield from _times([_of(column.times, key) for column in columns], key)
     yield from _checks(columns, against)
 
 
-def _main_rows(
-    columns: Sequence[Column], against: int, matches: Sequence[Match], key: Key
-) -> Iterator[Cell]:
-    """Yield pass rates, for 1 and the most tries that all columns have, or the score of an eval."""
-    results = [column.results[key] for column in columns if key in column.results]
-    ks = [{at.k for at in result.at_k} for result in results if result.at_k]
-    most = max(set.intersection(*ks), default=1) if ks else 1
-    pairs: dict[int, Pair] = {}
-    for index, (column, match) in enumerate(zip(columns, matches, strict=True)):
-        pair = _pair(column, columns[against], key, match)
-        if index != against and isinstance(pair, Pair):
-            pairs[index] = pair
-    for index, column in enumerate(columns):
-        if key in column.keys and (pairs or not column.published):
-            yield from _main(column, index, key, most, pairs.get(index))
+def _rates(columns: Sequence[Column], key: Key, pairs: Sequence[Pair | None]) -> Iterator[Line]:
+    """Yield pass@1, which is tested, and the rates of the most tries that all columns have."""
+    results = [column.results.get(key) for column in columns]
+    rates = [{} if r is None or r.is_eval else {at.k: at for at in r.at_k} for r in results]
+    ks = [set(by_k) for by_k in rates if by_k]
+    for k in sorted({1, max(set.intersection(*ks), default=1)}) if ks else ():
+        about = f"At least one of {k} tries succeeds." if k > 1 else _FIRST
+        cells = [_estimated(by_k[k].pass_at) if k in by_k else None for by_k in rates]
+        yield Line(RATES, f"pass@{k}", cells, pairs if k == 1 else (), "share", key[1], about)
+        if k > 1:
+            cells = [_estimated(by_k[k].pass_hat) if k in by_k else None for by_k in rates]
+            about = f"All of {k} tries succeed."
+            yield Line(RATES, f"pass^{k}", cells, (), "share", key[1], about)
 
 
-def _main(column: Column, index: int, key: Key, most: int, pair: Pair | None) -> Iterator[Cell]:
-    """Yield pass@1, which is tested, and the rates of `most` tries; or the score of an eval."""
-    result = column.results.get(key)
-    if result is not None and not result.is_eval:
-        rates = {at.k: at for at in result.at_k if at.k in (1, most)}
-        for k, at in rates.items():
-            several = f"At least one of {k} tries succeeds." if k > 1 else _FIRST
-            rate = Measure(RATES, f"pass@{k}", "share", key[1], several)
-            yield Cell(rate, index, _estimated(at.pass_at), pair if k == 1 else None)
-            if k > 1:
-                every = Measure(RATES, f"pass^{k}", "share", key[1], f"All of {k} tries succeed.")
-                yield Cell(every, index, _estimated(at.pass_hat))
-        return
-    measure = Measure(SCORES, key[1], "share", about="Mean score over all questions.")
+def _scores(columns: Sequence[Column], key: Key, pairs: Sequence[Pair | None]) -> Iterator[Line]:
+    """Yield the score of an eval; published scores only if a run is compared with them."""
+    tested = any(pairs)
+    cells = [_score(column, key) if tested or not column.published else None for column in columns]
+    if any(cells):
+        yield Line(SCORES, key[1], cells, pairs, about="Mean score over all questions.")
+
+
+def _score(column: Column, key: Key) -> Measured | None:
     if key in column.published:
         mean = column.published[key].mean
         low, high = mean.bounds(ALPHA / 2)
-        yield Cell(measure, index, Measured(value=mean.value, low=low, high=high), pair)
-        return
-    score = None if result is None else result.score
-    tries = _of(column.tries, key).dropna(subset="value")
-    if score is None and len(tries):
-        score = mean_score(list(tries.groupby("sample", sort=False)["value"].agg(list)))
-    if score is not None:
-        yield Cell(measure, index, _estimated(score.estimate, total=score.tries), pair)
+        return Measured(value=mean.value, low=low, high=high)
+    if key in column.results:
+        score = column.results[key].score
+    else:
+        tries = _of(column.tries, key).dropna(subset="value")
+        values = list(tries.groupby("sample", sort=False)["value"].agg(list))
+        score = mean_score(values) if values else None
+    return None if score is None else _estimated(score.estimate, total=score.tries)
 
 
-def _outcomes(tries: pd.DataFrame, index: int, key: Key, kinds: Iterable[str]) -> Iterator[Cell]:
+def _outcomes(groups: Sequence[pd.DataFrame], key: Key) -> Iterator[Line]:
     """Yield the share of tries with each kind of problem: an outcome, or an invalid reply."""
-    if tries["outcome"].isna().all():
-        return
-    for name in kinds:
-        hit = tries["invalid"] if name == "invalid" else tries["outcome"] == name
-        counts = hit.groupby(tries["sample"]).agg(["sum", "count"])
-        hits, planned = map(int, counts.sum())
-        rate = clustered_rate(list(counts.itertuples(index=False, name=None)))
-        measure = Measure(OUTCOMES, name.replace("_", " "), "share", key[1])
-        yield Cell(measure, index, _estimated(rate, hits, planned))
+    kinds = {outcome for tries in groups for outcome in tries["outcome"].dropna()}
+    for name in ("invalid", *sorted(kinds - _NO_PROBLEM)):
+        cells = [_share(tries, name) if tries["outcome"].any() else None for tries in groups]
+        if any(cell and cell.hits for cell in cells):
+            yield Line(OUTCOMES, name.replace("_", " "), cells, group=key[1])
 
 
-def _times(times: pd.DataFrame, index: int, key: Key) -> Iterator[Cell]:
+def _share(tries: pd.DataFrame, outcome: str) -> Measured:
+    hit = tries["invalid"] if outcome == "invalid" else tries["outcome"] == outcome
+    counts = hit.groupby(tries["sample"]).agg(["sum", "count"])
+    rate = clustered_rate(list(counts.itertuples(index=False, name=None)))
+    return _estimated(rate, *map(int, counts.sum()))
+
+
+def _times(groups: Sequence[pd.DataFrame], key: Key) -> Iterator[Line]:
     for name, unit in MEASURED_TIMES.items():
-        values = list(times[name].dropna())
-        if values:
-            measure = Measure(TIMES, name, unit, key[1], _NOT_TESTED)
-            yield Cell(measure, index, _estimated(median_interval(values), total=len(values)))
+        every = [list(times[name].dropna()) for times in groups]
+        cells = [_estimated(median_interval(v), total=len(v)) if v else None for v in every]
+        if any(cells):
+            yield Line(TIMES, name, cells, (), unit, key[1], _NOT_TESTED)
 
 
-def _checks(columns: Sequence[Column], against: int) -> Iterator[Cell]:
+def _checks(columns: Sequence[Column], against: int) -> Iterator[Line]:
     """Yield the results of checks; a row for each part of a check that a report separates."""
     every = {id_: result.check for column in columns for id_, result in column.checks.items()}
     families = list(dict.fromkeys(check.family for check in every.values()))
     for check in sorted(every.values(), key=lambda check: families.index(check.family)):
-        found = {n: c.checks[check.id] for n, c in enumerate(columns) if check.id in c.checks}
-        parts = separation(list(found.values()))
-        shares = {index: result.shares_by(parts) for index, result in found.items()}
-        for part in dict.fromkeys(name for share in shares.values() for name in share):
+        results = [column.checks.get(check.id) for column in columns]
+        parts = separation([result for result in results if result])
+        shares = [result.shares_by(parts) if result else {} for result in results]
+        for part in dict.fromkeys(name for share in shares for name in share):
+            found = [
+                (result, share.get(part)) for result, share in zip(results, shares, strict=True)
+            ]
+            rates = [_failures(*one) for one in found]
+            base = rates[against]
+            pairs = [
+                Pair(rate, base, cases=None, higher_is_better=False)
+                if n != against and rate and base and rate.value + base.value
+                else None
+                for n, rate in enumerate(rates)
+            ]
+            cells = [
+                _checked(result, part, share.get(part), rate)
+                if result and (part in share or not share)
+                else None
+                for result, share, rate in zip(results, shares, rates, strict=True)
+            ]
             section, group = f"{CHECKS}{check.family}", part or None
-            measure = Measure(section, check.id, "status", group, check.summary)
-            rates = {n: _failures(result, shares[n].get(part)) for n, result in found.items()}
-            base = rates.get(against)
-            for index, result in found.items():
-                pair = None
-                if index != against and (rate := rates[index]) and base and rate.value + base.value:
-                    pair = Pair(rate, base, cases=None, higher_is_better=False)
-                if not shares[index] or part in shares[index]:
-                    shown = _checked(result, shares[index].get(part), part, rates[index])
-                    yield Cell(measure, index, shown, pair)
+            yield Line(section, check.id, cells, pairs, "status", group, check.summary)
 
 
 def _checked(
-    result: RuleResult, share: tuple[int, int] | None, part: str, rate: Mean | None
+    result: RuleResult, part: str, share: tuple[int, int] | None, rate: Mean | None
 ) -> Measured:
     """Return the result of a check, or of the part of it under one API or mode."""
-    if not part or share is None or rate is None:
-        counts = {"hits": share[0], "total": share[1]} if share else {}
-        return Measured(
-            **({} if result.rate is None else result.rate.model_dump()),
-            **counts,
-            status=result.status,
-            reason=result.reason,
-            examples=result.examples[:1],
-        )
-    low, high = rate.bounds(ALPHA / 2)
-    words = set(part.split(" · "))
-    examples = (e for e in result.examples if words <= set(e.evidence.record.split("/")))
+    hits, total = share or (None, None)
+    shown, status, examples = result.rate, result.status, result.examples
+    if part and rate:
+        low, high = rate.bounds(ALPHA / 2)
+        shown = Estimate(value=rate.value, low=low, high=high)
+        status = result.status if hits else "passed"
+        words = set(part.split(" · "))
+        examples = tuple(e for e in examples if words <= set(e.evidence.record.split("/")))
     return Measured(
-        value=rate.value,
-        low=low,
-        high=high,
-        hits=share[0],
-        total=share[1],
-        status=result.status if share[0] else "passed",
+        **(shown.model_dump() if shown else {}),
+        hits=hits,
+        total=total,
+        status=status,
         reason=result.reason,
-        examples=tuple(examples)[:1],
+        examples=examples[:1],
     )
 
 
-def _failures(result: RuleResult, share: tuple[int, int] | None) -> Mean | None:
+def _failures(result: RuleResult | None, share: tuple[int, int] | None) -> Mean | None:
     """Return a failure rate with its noise; the clusters of a part are those of the whole check."""
-    if result.rate is None or share is None:
+    if result is None or result.rate is None or share is None:
         return None
     whole = rate_mean(result.rate, result.applicable)
     return share_mean(share[0] / share[1], share[1] * (whole.trials or 0) / result.applicable)
@@ -338,38 +330,23 @@ def _estimated(rate: Estimate, hits: int | None = None, total: int | None = None
 # Tests and changes.
 
 
-def _rows(cells: Iterable[Cell], columns: int, against: int) -> list[Row]:
-    """Return the rows of all cells, with all differences tested together."""
-    found: dict[Measure, dict[int, Cell]] = defaultdict(dict)
-    for cell in cells:
-        found[cell.measure][cell.column] = cell
-    pairs = [cell.pair for row in found.values() for cell in row.values() if cell.pair]
-    tests = iter(differences(pairs))
-    rows = []
-    for measure, by_column in found.items():
-        tested = {index: next(tests) for index, cell in by_column.items() if cell.pair}
-        shown = {index: cell.measured for index, cell in by_column.items()}
-        if measure.section == OUTCOMES and not any(cell.hits for cell in shown.values()):
-            continue
-        base = shown.get(against)
-        differs = any(one.seen != "none" for one in tested.values()) or any(
-            base is not None and _state_differs(cell, base) for cell in shown.values()
+def _tested(lines: Sequence[Line], against: int) -> Iterator[Row]:
+    """Yield the rows with their differences, which are tested together."""
+    tests = iter(differences([pair for line in lines for pair in line.pairs if pair]))
+    for line in lines:
+        found = tuple(next(tests) if pair else None for pair in line.pairs)
+        base = line.cells[against]
+        differs = any(one.seen != "none" for one in found if one) or any(
+            base and cell and _state_differs(cell, base) for cell in line.cells
         )
-        rows.append(
-            Row(
-                **measure._asdict(),
-                cells=tuple(map(shown.get, range(columns))),
-                differences=tuple(map(tested.get, range(columns))),
-                differs=differs,
-            )
-        )
-    return rows
+        fields = {**line._asdict(), "differences": found or (None,) * len(line.cells)}
+        del fields["pairs"]
+        yield Row(**fields, differs=differs)
 
 
 def _state_differs(cell: Measured, base: Measured) -> bool:
-    if cell.decision != base.decision:
-        return True
-    return cell.status in JUDGED and base.status in JUDGED and cell.status != base.status
+    judged = {cell.status, base.status} <= JUDGED
+    return cell.decision != base.decision or (judged and cell.status != base.status)
 
 
 def _changes(
@@ -403,13 +380,12 @@ def _changes(
 
 def _check_changes(now: Column, before: Column) -> Iterator[CheckChange]:
     """Yield the checks that only one of two columns fails and both judge."""
-    for id_, here in now.checks.items():
-        there = before.checks.get(id_)
-        if there is None or not {here.status, there.status} <= JUDGED:
-            continue
-        if (here.status == "failed") != (there.status == "failed"):
+    both = [(here, before.checks[id_]) for id_, here in now.checks.items() if id_ in before.checks]
+    for here, there in both:
+        statuses = {here.status, there.status}
+        if "failed" in statuses and len(statuses) == 2 and statuses <= JUDGED:
             yield CheckChange(
-                id=id_,
+                id=here.check.id,
                 before=there.status,
                 after=here.status,
                 here=here.shares,
@@ -439,45 +415,56 @@ def _beyond_chance(here: RuleResult, there: RuleResult) -> bool:
 
 def _changed_cases(match: Match) -> tuple[ChangedCase, ...]:
     """Return the cases that differ beyond chance, lowest p-value first, without graded scores."""
-    binary = [
-        sample
-        for sample in _shared(match).itertuples()
-        if {*sample.here, *sample.there} <= {0.0, 1.0}
+    shared = _shared(match).itertuples()
+    binary = [case for case in shared if {*case.here, *case.there} <= {0.0, 1.0}]
+    tables = [
+        ((round(sum(case.here)), len(case.here)), (round(sum(case.there)), len(case.there)))
+        for case in binary
     ]
-    tables = [(_counts(one.here), _counts(one.there)) for one in binary]
     found = [
         ChangedCase(
-            sample=one.sample, group=one.group, here=here, there=there, p=fisher_exact(here, there)
+            sample=case.sample,
+            group=case.group,
+            here=here,
+            there=there,
+            p=fisher_exact(here, there),
         )
-        for one, (here, there), sure in zip(binary, tables, significant_cases(tables), strict=True)
-        if sure
+        for case, (here, there), differs in zip(
+            binary, tables, significant_cases(tables), strict=True
+        )
+        if differs
     ]
     return tuple(sorted(found, key=lambda case: (case.p, case.group, case.sample)))
-
-
-def _counts(tries: Sequence[float]) -> tuple[int, int]:
-    return round(sum(tries)), len(tries)
 
 
 # What limits a comparison.
 
 
-def _entry(column: Column, base: Column, match: Match) -> Entry:
+def _entry(column: Column, base: Column, match: Match, pairs: Pairs) -> Entry:
     if column is base:
         return column.entry
-    here, there = column.settings, base.settings
-    if RUN not in here or RUN not in there:
-        here, there = ({k: v for k, v in side.items() if k != RUN} for side in (here, there))
-    notes = (*column.entry.notes, *dict.fromkeys(_limits(column, base, match)))
-    return column.entry.model_copy(update={"differs": changes(here, there), "notes": notes})
+    notes = (*column.entry.notes, *dict.fromkeys(_limits(column, base, match, pairs)))
+    differs = changes(column.settings, base.settings)
+    return column.entry.model_copy(update={"differs": differs, "notes": notes})
 
 
-def _limits(column: Column, base: Column, match: Match) -> Iterator[str]:
+def _published_limits(column: Column, base: Column, pairs: Pairs) -> Iterator[str]:
+    """Yield the scores of a run that published figures cannot be compared with."""
+    run, published = (base, column) if column.published else (column, base)
+    evals = [key for key in run.keys if key not in run.results or run.results[key].is_eval]
+    if not evals:
+        label = published.entry.label
+        yield f"{run.entry.label} has no scores that could be compared with {label}."
+    for key in evals:
+        if isinstance(reason := pairs[key], str):
+            yield f"{key[1]} is not compared: {reason}"
+
+
+def _limits(column: Column, base: Column, match: Match, pairs: Pairs) -> Iterator[str]:
     """Yield what cannot be compared, in sentences."""
-    for run, other in ((column, base), (base, column)):
-        if other.published and not run.published:
-            yield from _published_limits(run, other)
-            return
+    if bool(column.published) != bool(base.published):
+        yield from _published_limits(column, base, pairs)
+        return
     label = base.entry.label
     both = [key for key in column.keys if key in base.keys]
     if not both and not (column.checks and base.checks):
@@ -490,7 +477,6 @@ def _limits(column: Column, base: Column, match: Match) -> Iterator[str]:
         samples = _of(match, key)
         shared = int(samples["same"].sum())
         ours, theirs = (int(samples[side].notna().sum()) for side in ("here", "there"))
-        found = _pair(column, base, key, match)
         if not shared:
             yield f"{key[0]} is not compared: the cases or data differ from those of {label}."
         elif shared < max(ours, theirs):
@@ -498,21 +484,5 @@ def _limits(column: Column, base: Column, match: Match) -> Iterator[str]:
                 f"{key[0]}: only samples with the same content are paired, {shared} of the "
                 f"{ours} here and {theirs} in {label}."
             )
-        elif isinstance(found, str):
-            yield f"{key[1]} is not compared: {found}"
-
-
-def _published_limits(run: Column, published: Column) -> Iterator[str]:
-    """Yield the scores of a run that published figures cannot be compared with."""
-    label = published.entry.label
-    evals = [key for key in run.keys if key not in run.results or run.results[key].is_eval]
-    if not evals:
-        yield f"{run.entry.label} has no scores that could be compared with {label}."
-    for key in evals:
-        reason: Pair | str = f"{label} has no figure for it; {MEASURE}."
-        if _of(run.tries, key)["sample_data"].any():
-            reason = SAMPLE_QUESTIONS
-        elif key in published.published:
-            reason = _published_pair(run, published, key)
-        if isinstance(reason, str):
+        elif isinstance(reason := pairs[key], str):
             yield f"{key[1]} is not compared: {reason}"
