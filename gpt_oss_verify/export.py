@@ -13,6 +13,8 @@ from evals.restoring import run_scores
 from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
 from harmony.extras import install_command
+from harness.compare.dataframes import COLUMNS, load
+from harness.compare.inspect_log import write_inspect_logs
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.tasks.suite import restored_tasks
 
@@ -48,10 +50,6 @@ def export(
         )
         show(str(path))
         return 0
-    from harness.compare.dataframes import COLUMNS  # imports pandas, which --help must not
-    from harness.compare.inspect_log import write_inspect_logs
-    from harness.compare.loading import load
-
     if output_format == "parquet" and find_spec("pyarrow") is None:
         raise ConfigurationError(
             f"--format parquet needs pyarrow; install it with: {install_command('evals')}"

@@ -26,15 +26,15 @@ Data files are in `data`.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.compare.loading import load as load
-    from harness.compare.loading import load_many as load_many
+    from harness.compare.dataframes import load as load
+    from harness.compare.dataframes import load_many as load_many
 
 
 def __getattr__(name: str) -> object:
-    """`load` and `load_many`, imported on use: pandas takes 0.4 s."""
+    """`load` and `load_many`, imported on use: they import most of the harness."""
     if name in ("load", "load_many"):
-        from harness.compare import loading
+        from harness.compare import dataframes
 
-        found: object = getattr(loading, name)
+        found: object = getattr(dataframes, name)
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

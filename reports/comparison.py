@@ -9,8 +9,11 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from harness.compare.compared import CHECKS, JUDGED, RATES, TIMES
 from harness.compare.comparison_types import (
+    CHECKS,
+    JUDGED,
+    RATES,
+    TIMES,
     ChangedCase,
     Changes,
     CheckChange,

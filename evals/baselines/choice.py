@@ -13,7 +13,7 @@ from evals.baselines.published import (
 )
 from harness.compare.columns import TRIES, Column, Key, Published
 from harness.compare.comparison_types import Entry
-from harness.compare.differing_settings import as_text, sampling_settings
+from harness.compare.differing_settings import sampling_settings
 from harness.errors import ConfigurationError
 from harness.records.conditions import known_model
 
@@ -78,9 +78,7 @@ def _measured(path: Path) -> Column:
         started_at=measured.created_at,
         tool_version=measured.tool_version,
     )
-    settings = {
-        scores.eval: as_text(_settings(scores, measured.results)) for scores in measured.results
-    }
+    settings = {scores.eval: _settings(scores, measured.results) for scores in measured.results}
     return Column(entry, pd.DataFrame(tries, columns=list(TRIES)), settings=settings)
 
 

@@ -12,8 +12,8 @@ from harness.compare.comparison_types import Entry, Unit
 from harness.compare.dataframes import Run, rows_of
 from harness.compare.differing_settings import SettingsByScope, settings_of
 from harness.records.analysis import RuleResult, TaskResult
-from harness.records.conditions import Condition, known_model, varying
-from harness.records.runs import TaskInfo
+from harness.records.conditions import Condition
+from harness.records.runs import TaskInfo, group_name
 from harness.run.cases import load_suite, planned_cases
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE
 from harness.statistics.mean_scores import Mean
@@ -121,19 +121,6 @@ def read_run(folder: Path) -> Column:
         settings=settings_of(info),
         checks={result.check.id: result for result in analysis.checks},
     )
-
-
-def group_name(task: TaskInfo, condition: Condition, *, with_model: bool = True) -> str:
-    """Return a task and condition as rows name them; providers name the same model differently."""
-    parts = varying(task.conditions)
-    model = known_model(condition.model) or condition.model
-    effort = f"{condition.effort or 'default'} effort"
-    if task.kind == "tool_calling":
-        named = {"model": model, "effort": effort}
-        return ", ".join([condition.name, *(named[part] for part in parts if part in named)])
-    python = ["with Python"] if task.sampling.python else []
-    several = [condition.name] if "api" in parts or "mode" in parts else []
-    return ", ".join([task.name, *([model] if with_model else []), effort, *python, *several])
 
 
 def _tries(run: Run, task: TaskInfo, condition: Condition) -> pd.DataFrame:

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from harness.compare.columns import KEY, MEASURED_TIMES, Column, Key
 from harness.compare.comparison_types import (
+    CHECKS,
+    JUDGED,
+    OUTCOMES,
+    RATES,
+    SCORES,
+    TIMES,
+    VERDICTS,
     ChangedCase,
     Changes,
     CheckChange,
@@ -46,14 +53,6 @@ from harness.statistics.mean_scores import (
 if TYPE_CHECKING:
     import pandas as pd
 
-VERDICTS = "Verdict"
-RATES = "Pass rates"
-SCORES = "Scores"
-OUTCOMES = "Outcomes"
-TIMES = "Times"
-CHECKS = "Checks: "
-JUDGED = frozenset({"passed", "warned", "failed", "declared"})
-"""Statuses of a check that had something to judge."""
 MEASURE = "measure a baseline with `gpt-oss-verify export RUN --format baseline`"
 SAMPLE_QUESTIONS = f"these are sample questions, for which nothing is published; {MEASURE}."
 _NO_PROBLEM = frozenset({"success", "correct", "wrong", "graded"})

@@ -16,6 +16,15 @@ COMPARISON_VERSION = 4
 HISTORY_VERSION = 2
 SITE_VERSION = 2
 
+VERDICTS = "Verdict"
+RATES = "Pass rates"
+SCORES = "Scores"
+OUTCOMES = "Outcomes"
+TIMES = "Times"
+CHECKS = "Checks: "
+JUDGED = frozenset({"passed", "warned", "failed", "declared"})
+"""Statuses of a check that had something to judge."""
+
 EntryKind = Literal["run", "baseline", "published"]
 Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
 

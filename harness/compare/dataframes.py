@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ from harness.records.runs import RunInfo
 from harness.records.scores import Finding, Score
 from harness.run.run_folder import ANALYSIS_FILE, SCORES_FILE, read_analysis, read_scores
 from harness.run.run_log import read_rollouts, read_run_info
+from harness.verdict.judge import judge
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
+Place = str | PathLike[str]
 _KEYS = dict.fromkeys(
     ("record", "task", "kind", "sample", "model", "effort", "api", "mode"), "str"
 ) | {"attempt": "int64"}
@@ -247,6 +249,33 @@ class Runs(Frames):
             return frame.reset_index("run").reset_index(drop=True)
 
         return {table: joined(table) for table in COLUMNS}
+
+
+def load(path: Place) -> Run:
+    """Load a run folder; its tables are DataFrames, see `Frames`.
+
+    A run that was never judged is judged now, and nothing is written. Raises RunLogError, and
+    ConfigurationError if it cannot be judged.
+    """
+    folder = Path(path)
+    run = Run(folder)
+    if not run.info.tasks:
+        raise RunLogError(f"{path} has no tasks.")
+    return run if (folder / ANALYSIS_FILE).exists() else Run(folder, judge(folder))
+
+
+def load_many(paths: Sequence[Place] | Mapping[str, Place]) -> Runs:
+    """Load several runs to compare them; labels are the keys of a mapping, or the folder names.
+
+    Raises the errors of `load`, and ValueError if two runs have the same name.
+    """
+    if isinstance(paths, Mapping):
+        return Runs({label: load(path) for label, path in paths.items()})
+    runs = [load(path) for path in paths]
+    labelled = {run.folder.resolve().name: run for run in runs}
+    if len(labelled) < len(runs):
+        raise ValueError("two runs have the same folder name; pass a mapping from label to path")
+    return Runs(labelled)
 
 
 def rows_of(frame: pd.DataFrame, task: str, condition: Condition) -> pd.DataFrame:

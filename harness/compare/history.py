@@ -9,7 +9,7 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
-from harness.compare.columns import group_name, read_run
+from harness.compare.columns import read_run
 from harness.compare.compared import compare, labelled
 from harness.compare.comparison_types import (
     Comparison,
@@ -26,7 +26,7 @@ from harness.errors import HarnessError, RunLogError
 from harness.providers.entries import Prices
 from harness.records.analysis import Analysis, RuleStatus
 from harness.records.figures import Decision
-from harness.records.runs import RunInfo
+from harness.records.runs import RunInfo, group_name
 from harness.run.run_folder import read_analysis
 from harness.run.run_log import RUN_FILE, read_run_info
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,7 +30,8 @@ from harness.tasks.task import Task
 _LOG_VERSION = 2
 _SCORER = "gpt-oss-verify"
 _WITHHELD = "(not exported: the text of gated data)"
-_ROLES = {"developer": "system", "function": "tool"}
+_SETTINGS = {"temperature", "top_p", "max_tokens", "seed"}
+_ROLES = {"system": "system", "developer": "system", "tool": "tool", "function": "tool"}
 _Json = dict[str, Any]
 
 
@@ -44,44 +47,28 @@ def write_inspect_logs(
     scores = {score.record: score for score in read_scores(run.folder) if score.finished}
     withheld = {task.name for task in run.info.tasks if task.dataset and task.dataset.gated}
     targets = {task.name: task.target for task in tasks}
-    with os_errors(RunLogError, f"{out} cannot be written"), ExitStack() as files:
-        logs = {
-            (task.name, condition): files.enter_context(_Log(run, task, condition, out))
-            for task in run.info.tasks
-            for condition in task.conditions
-        }
+    with os_errors(RunLogError, f"{out} cannot be written"), ExitStack() as stack:
+        logs: dict[tuple[str, Condition], IO[str]] = {}
+        for task in run.info.tasks:
+            for condition in task.conditions:
+                path = out / f"{_file_name(run, task, condition)}.json"
+                log = stack.enter_context(path.open("w", encoding="utf-8"))
+                log.write(_dumped(_header(run, task, condition))[:-1] + ',"samples":[\n')
+                logs[task.name, condition] = log
+        separators = dict.fromkeys(logs.values(), "")
         for rollout in read_rollouts(run.folder):
             score = scores.get(rollout.id)
             own, every_mode = rollout.condition, rollout.condition.alternating
-            log = logs.get((rollout.task, own)) or logs.get((rollout.task, every_mode))
-            if score is not None and log is not None:
+            file = logs.get((rollout.task, own)) or logs.get((rollout.task, every_mode))
+            if score is not None and file is not None:
                 hidden = rollout.task in withheld and not gated
                 target = targets[rollout.task](rollout) if rollout.task in targets else ""
-                log.add(_sample(rollout, score, target, withheld=hidden))
-    return [log.path for log in logs.values()]
-
-
-class _Log:
-    """One log file, to which samples are added. Use as a context manager."""
-
-    def __init__(self, run: Run, task: TaskInfo, condition: Condition, out: Path) -> None:
-        self.path = out / f"{_file_name(run, task, condition)}.json"
-        self._header = _header(run, task, condition)
-        self._file: IO[str]
-        self._empty = True
-
-    def add(self, sample: _Json) -> None:
-        self._file.write(("" if self._empty else ",\n") + _dumped(sample))
-        self._empty = False
-
-    def __enter__(self) -> _Log:
-        self._file = self.path.open("w", encoding="utf-8")
-        self._file.write(_dumped(self._header)[:-1] + ',"samples":[\n')
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.write("\n]}\n")
-        self._file.close()
+                sample = _sample(rollout, score, target, withheld=hidden)
+                file.write(separators[file] + _dumped(sample))
+                separators[file] = ",\n"
+        for file in logs.values():
+            file.write("\n]}\n")
+    return [Path(file.name) for file in logs.values()]
 
 
 def _dumped(value: _Json) -> str:
@@ -100,13 +87,8 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
     rows = rows_of(run.attempts, task.name, condition)
     made = rows[rows["finished"]]
     counts = rows_of(run.usage, task.name, condition)[["input", "output", "reasoning"]].sum()
-    settings = {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
-        "seed": sampling.seed,
-        "reasoning_effort": condition.effort,
-    }
+    settings = sampling.model_dump(include=_SETTINGS, exclude_none=True)
+    effort = {"reasoning_effort": condition.effort} if condition.effort else {}
     metrics = {"mean": {"name": "mean", "value": float(made["value"].mean())}}
     score = {"name": _SCORER, "scorer": _SCORER, "metrics": metrics}
     return {
@@ -124,7 +106,7 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
             },
             "model": f"{info.provider.name}/{condition.model}",
             "model_base_url": info.provider.base_url,
-            "model_generate_config": {k: v for k, v in settings.items() if v is not None},
+            "model_generate_config": settings | effort,
             "config": {"epochs": task.tries},
             "packages": {"gpt-oss-verify": info.tool_version},
             "metadata": {"api": condition.api, "mode": condition.mode},
@@ -147,9 +129,9 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
 def _sample(rollout: Rollout, score: Score, target: str, *, withheld: bool) -> _Json:
     messages = transcript(rollout).messages
     if withheld:
-        messages = tuple({"role": each["role"], "content": _WITHHELD} for each in messages)
-    converted = _messages(messages)
-    first = next((n for n, each in enumerate(converted) if each["role"] == "assistant"), 0)
+        messages = tuple({"role": message["role"], "content": _WITHHELD} for message in messages)
+    converted = list(_messages(messages))
+    first = next((n for n, one in enumerate(converted) if one["role"] == "assistant"), 0)
     counts = score.usage
     usage = _usage(counts.input or 0, counts.output or 0, counts.reasoning or 0)
     return {
@@ -159,13 +141,13 @@ def _sample(rollout: Rollout, score: Score, target: str, *, withheld: bool) -> _
         "target": target,
         "messages": converted,
         "output": _output(rollout, score, converted) | {"usage": usage},
-        "scores": _scores(score),
+        "scores": {} if score.value is None else {_SCORER: _value(score)},
         "metadata": {
             "record": rollout.id,
             "outcome": score.outcome,
             "findings": [
-                {"id": each.id, "severity": each.severity, "message": each.message}
-                for each in score.findings
+                finding.model_dump(include={"id", "severity", "message"})
+                for finding in score.findings
             ],
         },
         "model_usage": {rollout.condition.model: usage},
@@ -174,16 +156,13 @@ def _sample(rollout: Rollout, score: Score, target: str, *, withheld: bool) -> _
     }
 
 
-def _scores(score: Score) -> _Json:
-    if score.value is None:
-        return {}
-    found = {
+def _value(score: Score) -> _Json:
+    return {
         "value": score.value,
         "answer": score.answer or score.got,
         "explanation": score.detail or score.outcome,
         "metadata": {"outcome": score.outcome, "openai_value": score.openai_value},
     }
-    return {_SCORER: found}
 
 
 def _output(rollout: Rollout, score: Score, messages: Sequence[_Json]) -> _Json:
@@ -200,55 +179,46 @@ def _output(rollout: Rollout, score: Score, messages: Sequence[_Json]) -> _Json:
     }
 
 
-def _messages(messages: Sequence[Message]) -> list[_Json]:
-    """Return messages in Inspect's format; the parts of one assistant turn become one message."""
-    joined: list[Message] = []
-    for message in messages:
-        before = joined[-1] if joined else None
-        if before and message["role"] == before["role"] == "assistant":
-            calls = [*before.get("tool_calls", ()), *message.get("tool_calls", ())]
-            texts = [str(each["reasoning"]) for each in (before, message) if each.get("reasoning")]
-            content = before["content"] + message["content"]
-            joined[-1] = {**before, "content": content, "tool_calls": calls}
-            joined[-1]["reasoning"] = "\n".join(texts)
+def _messages(messages: Iterable[Message]) -> Iterator[_Json]:
+    """Yield messages in Inspect's format; the parts of one assistant turn become one message."""
+    for role, parts in groupby(messages, key=itemgetter("role")):
+        if role == "assistant":
+            yield _assistant(list(parts))
         else:
-            joined.append(message)
-    return [_message(each) for each in joined]
+            yield from map(_message, parts)
 
 
 def _message(message: Message) -> _Json:
-    role = _ROLES.get(message["role"], message["role"])
-    text = message["content"] or message.get("error", "")
-    if role == "tool":
-        return {"role": role, "content": text, "tool_call_id": message.get("tool_call_id")}
-    if role != "assistant":
-        return {"role": role if role in ("system", "user") else "user", "content": text}
-    thought = message.get("reasoning")
-    content = [{"type": "reasoning", "reasoning": thought}, {"type": "text", "text": text}]
-    calls = list(_calls(message.get("tool_calls") or ()))
-    found: _Json = {"role": role, "content": content if thought else text}
-    return found | ({"tool_calls": calls} if calls else {})
+    role = _ROLES.get(message["role"], "user")
+    call = {"tool_call_id": message.get("tool_call_id")} if role == "tool" else {}
+    return {"role": role, "content": message["content"], **call}
 
 
-def _calls(calls: Sequence[_Json]) -> Iterator[_Json]:
-    for call in calls:
-        function = call.get("function") or {}
-        arguments, problem = _arguments(function.get("arguments"))
-        yield {
-            "id": str(call.get("id")),
-            "function": str(function.get("name")),
-            "arguments": arguments,
-            "parse_error": problem,
-            "type": "function",
-        }
+def _assistant(parts: Sequence[Message]) -> _Json:
+    text = "".join(part["content"] or part.get("error", "") for part in parts)
+    thoughts = [str(part["reasoning"]) for part in parts if part.get("reasoning")]
+    thought = {"type": "reasoning", "reasoning": "\n".join(thoughts)}
+    content = [thought, {"type": "text", "text": text}] if thoughts else text
+    calls = [_call(call) for part in parts for call in part.get("tool_calls", ())]
+    return {"role": "assistant", "content": content, **({"tool_calls": calls} if calls else {})}
 
 
-def _arguments(text: object) -> tuple[_Json, str | None]:
+def _call(call: _Json) -> _Json:
+    function = call.get("function") or {}
+    text, arguments, problem = str(function.get("arguments")), {}, None
     try:
-        value = json.loads(str(text))
+        arguments = json.loads(text)
     except ValueError as error:
-        return {}, f"{error}: {text}"
-    return (value, None) if isinstance(value, dict) else ({}, f"not a JSON object: {text}")
+        problem = f"{error}: {text}"
+    if not isinstance(arguments, dict):
+        arguments, problem = {}, f"not a JSON object: {text}"
+    return {
+        "id": str(call.get("id")),
+        "function": str(function.get("name")),
+        "arguments": arguments,
+        "parse_error": problem,
+        "type": "function",
+    }
 
 
 def _usage(input_tokens: int, output_tokens: int, reasoning_tokens: int) -> _Json:

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.compare.columns import group_name
 from harness.compare.comparison_types import EvalFigure, ResultSummary, Share
 from harness.records.analysis import Analysis
+from harness.records.runs import group_name
 from harness.records.scores import Estimate, Percentiles
 from harness.statistics.intervals import clustered_rate
 from harness.text import percentage

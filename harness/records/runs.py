@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from harness.records.conditions import Api, Condition, Mode
+from harness.records.conditions import Api, Condition, Mode, known_model, varying
 from harness.records.record import Record
 
 SCHEMA_VERSION = 3
@@ -276,3 +276,16 @@ class RunInfo(Record, extra="ignore"):
     def of_kind(self, *kinds: TaskKind) -> tuple[TaskInfo, ...]:
         """Return the tasks of these kinds."""
         return tuple(task for task in self.tasks if task.kind in kinds)
+
+
+def group_name(task: TaskInfo, condition: Condition, *, with_model: bool = True) -> str:
+    """Return a task and condition as rows name them; providers name the same model differently."""
+    parts = varying(task.conditions)
+    model = known_model(condition.model) or condition.model
+    effort = f"{condition.effort or 'default'} effort"
+    if task.kind == "tool_calling":
+        named = {"model": model, "effort": effort}
+        return ", ".join([condition.name, *(named[part] for part in parts if part in named)])
+    python = ["with Python"] if task.sampling.python else []
+    several = [condition.name] if "api" in parts or "mode" in parts else []
+    return ", ".join([task.name, *([model] if with_model else []), effort, *python, *several])
