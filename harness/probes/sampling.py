@@ -21,7 +21,7 @@ from harness.probes.probe import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import outcome, required, served
+from harness.probes.refusals import failure, required, served
 from harness.records.conditions import EFFORTS
 from harness.statistics.differences import fisher_exact
 from harness.statistics.rates import at_least
@@ -285,13 +285,16 @@ def _n(responses: ProbeResponses) -> Trials:
     """
     for rollout in served(responses, "choices", "several choices"):
         last = rollout.exchanges[-1]
-        choices = objects({} if last.reply is None else last.reply.raw.get("choices"))
+        if last.reply is None:
+            yield failure(rollout, "several choices")
+            continue
+        choices = objects(last.reply.raw.get("choices"))
         count = sum(isinstance(choice.get("message"), dict) for choice in choices)
-        got = outcome(last) if last.reply is None else f"{count} choices with a message"
+        got = f"{count} choices with a message"
         message = "The reply does not have the requested number of choices."
         wrong = Problem(last, message, f"{_CHOICES} choices", got, "$.choices")
         yield None if count == _CHOICES else wrong
-        if last.reply is not None and count == _CHOICES:
+        if count == _CHOICES:
             replies = (last.reply, *last.reply.others)
             have = [bool(reply.reasoning) for reply in replies]
             message = "Some choices have CoT, and others lack the CoT that their tokens include."
@@ -322,8 +325,11 @@ def _n_streamed(responses: ProbeResponses) -> Trials:
     trials: list[Problem | None] = []
     for rollout in served(responses, "choices streamed", "several choices"):
         last = rollout.exchanges[-1]
-        replies = () if last.reply is None else (last.reply, *last.reply.others)
-        got = f"{len(replies)} choices" if replies else outcome(last)
+        if last.reply is None:
+            yield failure(rollout, "several choices")
+            continue
+        replies = (last.reply, *last.reply.others)
+        got = f"{len(replies)} choices"
         message = "The stream does not have the requested number of choices."
         wrong = Problem(last, message, f"{_CHOICES} choices", got, "$.choices")
         yield None if len(replies) == _CHOICES else wrong

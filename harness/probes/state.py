@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.rules import Problem
+from harness.checks.rules import Problem, VoidIf
 from harness.probes.probe import (
     NotVerifiableError,
     ProbeGroup,
@@ -90,7 +90,13 @@ _REQUESTS = (
         valid=False,
     ),
 )
-GROUP = ProbeGroup("state", lambda _api: _REQUESTS, _STATE, apis=("responses",))
+GROUP = ProbeGroup(
+    "state",
+    lambda _api: _REQUESTS,
+    _STATE,
+    apis=("responses",),
+    relations=(VoidIf("prompt.scale", "$.usage.input_tokens", "prompts_scaled"),),
+)
 
 
 def _continues(name: str, responses: ProbeResponses) -> Trials:

@@ -110,6 +110,13 @@ def test_noise_at_seed_zero_is_not_a_finding() -> None:
     assert refused == {"sampling.seed.zero"}
 
 
+def test_unreadable_choices_are_no_evidence() -> None:
+    empty = Response(status=200, headers={"content-type": "application/json"}, body="")
+    provider = healthy_except("choices", empty)
+    assert found(provider, "failed", "warned") == set()
+    assert "sampling.n" in found(provider, "not_verifiable")
+
+
 def greedy(request: ProbeRequest, attempt: Attempt) -> Any:
     """A provider that gives one reply to every question."""
     if request.id[:3] in ("hot", "fre"):

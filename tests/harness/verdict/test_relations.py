@@ -76,6 +76,19 @@ def test_a_declaration_changes_the_result_beside_another_rule(
     assert outcome(relation, other, **changes) == expected
 
 
+def test_prompt_tokens_in_another_unit_do_not_judge_stored_responses() -> None:
+    tokens = finding("r", "state.previous_response.tools", path="$.usage.input_tokens")
+    about = [RULES[name].about for name in ("prompt.scale", "state.previous_response.tools")]
+    results = [
+        rule("prompt.scale", "failed").model_copy(update={"check": about[0]}),
+        rule("x.rule", "failed", examples=(tokens,)).model_copy(update={"check": about[1]}),
+    ]
+    assert [each.status for each in related(results, [], Thresholds())] == [
+        "failed",
+        "not_verifiable",
+    ]
+
+
 def test_a_void_finding_excuses_no_other() -> None:
     results = [
         rule("a.rule", "failed", examples=(finding("r", "a.rule", path="$.usage"),)),
