@@ -1,10 +1,11 @@
 """Notice that a server has stopped answering, and end the run instead of counting its failures.
 
 A try at a request is unanswered if no response came (no connection, a connection that was closed
-before the response began, a timeout) or if its status says that the server cannot answer now (429,
-500, 502, 503 and similar). The run ends if all of these are true:
+before the response began, a timeout), if its status says that the server cannot answer now (429,
+500, 502, 503 and similar), or if the server refuses access (401, 403, 407 or a redirect), as when a
+key expires. The run ends if all of these are true:
 
-- the last `FEWEST_TRIES` tries or more were unanswered, and none was answered since;
+- `FEWEST_TRIES` tries or more were unanswered, and none that was sent since was answered;
 - nothing was answered for `SILENCE` seconds, or for `OVERLOAD` seconds if the server reports an
   overload, because rate limits count by the minute;
 - no request is in flight that was sent before these tries, because it may still be answered;
@@ -28,6 +29,7 @@ SILENCE = 15.0
 OVERLOAD = 90.0
 CONFIRMING_TRIES = 3
 PAUSE = 1.0  # seconds between these tries
+_NO_ACCESS, _REDIRECTS = frozenset({401, 403, 407}), range(300, 400)
 
 SmallestRequest = Callable[[], Awaitable[Exchange]]
 """Sends the smallest request once, with a short timeout."""
@@ -36,7 +38,12 @@ SmallestRequest = Callable[[], Awaitable[Exchange]]
 def unanswered(exchange: Exchange) -> bool:
     """Return whether no response came, or one that says that the server cannot answer now."""
     begun = exchange.response is not None and exchange.response.good_status
-    return trouble_of(exchange) is not None and not begun
+    return _refuses_access(exchange) or (trouble_of(exchange) is not None and not begun)
+
+
+def _refuses_access(exchange: Exchange) -> bool:
+    status = exchange.response.status if exchange.response else 0
+    return status in _NO_ACCESS or status in _REDIRECTS
 
 
 def without_reply(exchange: Exchange) -> bool:
@@ -85,14 +92,15 @@ class Outage:
 
     def end(self, number: int, exchange: Exchange | None) -> None:
         """Note how a try ended; None if it was cancelled."""
-        del self._in_flight[number]
+        sent = self._in_flight.pop(number)
         if exchange is None:
             return
         if not unanswered(exchange):
             self._answered += 1
             self._answered_at = _now()
             self._clock_time = datetime.now().astimezone()
-            self._forget()
+            if sent >= self._since:
+                self._forget()
             return
         if not self._failed:
             self._since = _now()
@@ -143,6 +151,8 @@ class Outage:
             return f"the server answered no request: {reason}"
         requests = "1 request" if self._answered == 1 else f"{self._answered:,} requests"
         at = f"{self._clock_time:%H:%M}"
+        if self._last is not None and _refuses_access(self._last):
+            return f"the server refused access from {at} on, after {requests}: {reason}"
         return f"the server stopped answering at {at} after {requests}: {reason}"
 
     def _forget(self) -> None:

@@ -118,7 +118,8 @@ class _Writer:
         if suspected and unanswered(done.exchanges[-1]):
             self._held.append(done)
             return
-        self._write_held()
+        if not suspected:
+            self._write_held()
         self._write(done)
 
     async def finish(self) -> None:
