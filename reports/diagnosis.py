@@ -1,6 +1,5 @@
 """The likely causes of a run's findings, and the next steps for the user. No I/O."""
 
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,10 +57,6 @@ _MOST_QUOTED = 120  # characters of a server's text
 _MOST_IDS = 5  # failed rules that a command lists; it names the families of more
 
 
-_ENOUGH_TRIES = re.compile(r"`--resume RUN (-k \d+)` would settle it")
-"""The number of tries in the reason of `harness.verdict.success_rate`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do: a sentence, and the command for it if there is one."""
@@ -115,10 +110,10 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Step:
         return Step(f"{missing}; --until-decided samples until it is enough.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):
         return Step(f"{missing}.")
-    tries = next(filter(None, map(_ENOUGH_TRIES.search, analysis.verdict.reasons)), None)
-    if tries is None:
+    if (tries := analysis.verdict.enough_tries) is None:
         return Step(f"{missing}.")
-    return Step("Add tries, without repeating any:", f"gpt-oss-verify --resume {folder} {tries[1]}")
+    command = f"gpt-oss-verify --resume {folder} -k {tries}"
+    return Step("Add tries, without repeating any:", command)
 
 
 def _after_a_pass(analysis: Analysis) -> Step:

@@ -260,8 +260,10 @@ class Verdict(Record):
 
     `decision` is None for a complete run without anything to compare it with: sample questions
     without a measured baseline, or a shard. `warnings` do not affect the decision, but should
-    be known. `guide` is None without tool calling, or if it is incomplete. `internal_errors` has
-    the tracebacks of the rules that raised, and of the attempts that could not be scored, by id.
+    be known. `guide` is None without tool calling, or if it is incomplete. `enough_tries` at each
+    case would decide an inconclusive run at the same success rate, if any number would.
+    `internal_errors` has the tracebacks of the rules that raised, and of the attempts that could
+    not be scored, by id.
     """
 
     decision: Decision | None
@@ -269,6 +271,7 @@ class Verdict(Record):
     thresholds: Thresholds
     warnings: tuple[str, ...] = ()
     guide: GuideRule | None = None
+    enough_tries: int | None = None
     internal_errors: Mapping[str, str] = {}
 
 

@@ -6,6 +6,7 @@ fails, and passes if no part is inconclusive.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from harness.errors import EXIT_CRASH, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
@@ -134,6 +135,7 @@ def decide(
             *relations.lacking(rules.all),
         ),
         guide=_guide(calling, thresholds),
+        enough_tries=next(filter(None, (part.enough_tries for part in parts)), None),
         internal_errors=internal,
     )
 
@@ -208,8 +210,9 @@ def decide_calls_and_probes(
         low = rates.reasons if rates and rates.decision == "fail" else ()
         return PartVerdict("fail", (*problems, *low, *missing), warnings)
     if missing or unverified or (rates and rates.decision != "pass"):
-        open_ = rates.reasons if rates and rates.decision != "pass" and not missing else ()
-        return PartVerdict("inconclusive", (*missing, *open_, *unverified), warnings)
+        if missing or rates is None or rates.decision == "pass":
+            return PartVerdict("inconclusive", (*missing, *unverified), warnings)
+        return replace(rates, reasons=(*rates.reasons, *unverified), warnings=warnings)
     invalid = sum(result.invalid for result in results)
     reasons = (f"{invalid} invalid responses.", *rates.reasons) if rates else ()
     return PartVerdict("pass", (*reasons, *_rules_passed(rules)), warnings)

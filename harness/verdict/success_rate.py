@@ -21,11 +21,15 @@ EVERYWHERE = "all conditions together"
 
 @dataclass(frozen=True)
 class PartVerdict:
-    """The decision on a part of a run, its reasons and warnings; most important first."""
+    """The decision on a part of a run, its reasons and warnings; most important first.
+
+    `enough_tries` is as in `Verdict`.
+    """
 
     decision: Decision | None
     reasons: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    enough_tries: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,7 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
     undecided = [one for one in conditions if _evidence(one, target) < two_rates.pass_level()]
     undecided += [one for one in modes if not two_rates.above(one.best, one.planned, target.lower)]
     if undecided:
-        return PartVerdict(
-            "inconclusive", (_undecided_reason(undecided, target, results, len(tested)),), warnings
-        )
+        return replace(_undecided(undecided, target, results, len(tested)), warnings=warnings)
     worst = min(conditions, key=_best_rate)
     return PartVerdict(
         "pass", (_pass_reason(worst, target, thresholds, len(conditions)),), warnings
@@ -252,9 +254,9 @@ def _count(cases: int) -> str:
     return f"{cases} case{' fails' if cases == 1 else 's fail'}"
 
 
-def _undecided_reason(
+def _undecided(
     counts: Sequence[PassCounts], target: Target, results: Sequence[TaskResult], tests: int
-) -> str:
+) -> PartVerdict:
     rates = target.reference, target.lower
     worst = min(counts, key=_best_rate)
     made = results[0].tries
@@ -268,15 +270,19 @@ def _undecided_reason(
         f" {_rate(target.reference)} ({target.source}), or only {_rate(target.lower)} of the time:"
         f" {worst.text} for {worst.name}"
     )
+    enough = None
     if any(_cannot_fail(one, target, tests) for one in counts):
-        return (
-            f"{found}. However often so few cases fail, they may be too hard for the model: add"
-            " cases, or compare with a run of a trusted server (--reference RUN)."
+        advice = (
+            "However often so few cases fail, they may be too hard for the model: add cases, or"
+            " compare with a run of a trusted server (--reference RUN)."
         )
-    if tries > MOST_TRIES:
-        turning = two_rates.turning_point(*rates)
-        return f"{found}. Near {percentage(turning)}, more tries hardly help; examine the failures."
-    return f"{found}. At the same rate, `--resume RUN -k {tries}` would settle it."
+    elif tries > MOST_TRIES:
+        turning = percentage(two_rates.turning_point(*rates))
+        advice = f"Near {turning}, more tries hardly help; examine the failures."
+    else:
+        enough = tries
+        advice = f"At the same rate, `--resume RUN -k {tries}` would settle it."
+    return PartVerdict("inconclusive", (f"{found}. {advice}",), enough_tries=enough)
 
 
 def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:

@@ -96,8 +96,9 @@ def test_verdicts(groups, decision, code, reason):
 
 @pytest.mark.parametrize(("cases", "tries", "settled"), [(2, 1, 18), (1, 1, 36), (36, 1, None)])
 def test_few_tries_are_inconclusive_and_state_how_many_would_decide(cases, tries, settled):
-    verdict = decide([group(cases=cases, tries=tries)] * 2, Thresholds())
+    verdict = part([group(cases=cases, tries=tries)] * 2, Thresholds())
     assert verdict.decision == ("pass" if settled is None else "inconclusive")
+    assert verdict.enough_tries == settled
     if settled is not None:
         command = f"`--resume RUN -k {settled}`"
         assert verdict.reasons[0].endswith(f"At the same rate, {command} would settle it.")
