@@ -54,7 +54,7 @@ class Subject:
     result: RuleResult  # of its rule in the run
     finding: Finding
     rollout: Rollout  # with the evidence
-    others: tuple[Rollout, ...]  # those that a probe judges together with it
+    others: tuple[Rollout, ...]  # those without which a probe does not find it
     options: ProbeOptions
 
     @property
@@ -116,11 +116,11 @@ class Subject:
         if not isinstance(self.rule, Probe):
             yield from smaller(body)
             return
-        request = _request(self.rule, self.rollout)
-        if not request.valid or not replace(self, others=()).shows(self.requests):
+        if self.others or not _request(self.rule, self.rollout).valid:
             return
-        said = (self.finding, *(each.response for each in self.requests if each.response))
-        rest = json.dumps({**body, "tools": []}) + "".join(x.model_dump_json() for x in said)
+        replies = (reply for _, reply in parse_rollout(self.rollout).replies)
+        said = (self.finding.model_dump_json(), *(reply.generated for reply in replies))
+        rest = json.dumps({**body, "tools": []}) + "".join(said)
         tools = objects(body.get("tools"))
         named = [tool for tool in tools if str(tool.get("function", tool).get("name")) in rest]
         if 0 < len(named) < len(tools):
@@ -168,7 +168,8 @@ def choose(
             "judge it again with: gpt-oss-verify recheck RUN"
         )
     others = (other for other in kept if other is not found and other.api == found.api)
-    return Subject(result, finding, found, tuple(others), options)
+    alone = Subject(result, finding, found, (), options)
+    return alone if alone.shows(alone.requests) else replace(alone, others=tuple(others))
 
 
 LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
@@ -299,6 +300,8 @@ async def experiment(
                 body = outcome.smallest = candidate
                 reduced = True
                 break
+    if total == times:
+        say("No part of it can be left out.")
 
 
 async def _repeat(

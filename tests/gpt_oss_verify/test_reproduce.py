@@ -208,10 +208,18 @@ def test_a_probe_is_compared_with_the_recorded_replies_to_its_other_requests(
 ) -> None:
     before = len(of_probes.posts)
     assert run(["reproduce", the_run(), "prompt.tool", "--times", "2"]) == 1
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
     assert len(of_probes.posts) - before == 2
+    assert "No part of it can be left out." in err
     assert "# tool\ncurl -sS" in out
     assert "# base\ncurl -sS" in out
+
+
+def test_requests_that_a_finding_does_not_need_are_not_printed(
+    of_probes: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["reproduce", the_run(), "errors.negative_limit", "--times", "0"]) == 0
+    assert capsys.readouterr().out.count("curl -sS") == 1
 
 
 def test_only_tools_that_the_finding_does_not_need_are_left_out_of_a_probe(
@@ -223,6 +231,21 @@ def test_only_tools_that_the_finding_does_not_need_are_left_out_of_a_probe(
     body = json.loads(shlex.split(out[out.index("curl -sS") :])[-1])
     assert len(body["tools"]) == 1
     assert "tool_choice" in body
+
+
+def test_tools_that_a_reply_repeats_are_not_needed(
+    of_probes: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(the_run()) / "rollouts.jsonl"
+    rollouts = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for exchange in (each for rollout in rollouts for each in rollout["exchanges"]):
+        if exchange["response"]["body"] is not None:
+            body = json.loads(exchange["response"]["body"])
+            body["tools"] = (exchange["request"]["body"] or {}).get("tools", [])
+            exchange["response"]["body"] = json.dumps(body)
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in rollouts), "utf-8")
+    assert run(["reproduce", the_run(), "tools.choice.named", "--times", "1"]) == 1
+    assert "without the other tools, still reproduced" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
