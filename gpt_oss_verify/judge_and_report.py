@@ -7,8 +7,8 @@ from pathlib import Path
 
 from evals.task import EvalTask
 from gpt_oss_verify.screen import print_raw, say, stdout
-from harness.compare.history import since_previous
 from harness.compare.key_figures import result_summary
+from harness.compare.previous_run import since_previous
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
 from harness.run import run_folder

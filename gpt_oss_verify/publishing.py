@@ -10,7 +10,8 @@ from evals.withholding import gated_texts
 from gpt_oss_verify.judge_and_report import gate_of, judge_and_report
 from gpt_oss_verify.options import ProvidersFile, RunPath
 from gpt_oss_verify.screen import say, show
-from harness.compare.history import history, run_folders, site_of
+from harness.compare.history import history
+from harness.compare.site import site_of
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.providers.entries import load_providers
 from harness.records.analysis import Analysis
@@ -58,7 +59,7 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
 def _expanded(runs: Sequence[Path]) -> Iterator[Path]:
     """Yield runs; any other folder is replaced with the runs in it."""
     for run in runs:
-        inner = [] if (run / RUN_FILE).exists() else run_folders(run)
+        inner = [] if (run / RUN_FILE).exists() else run_folder.run_folders(run)
         yield from inner or (run,)
 
 

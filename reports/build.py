@@ -65,7 +65,7 @@ def build_report(
         folder=folder,
         warnings=(
             *analysis.verdict.warnings,
-            *dict.fromkeys(each for v in verdicts for each in v.warnings),
+            *dict.fromkeys(warning for v in verdicts for warning in v.warnings),
         ),
         regressions=tuple(regressions),
         address=address(run.provider),
@@ -139,7 +139,9 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
 
 
 def _eval_notes(named: Mapping[str, TaskResult]) -> Iterator[str]:
-    samples = [each.dataset for each in named.values() if each.dataset and each.dataset.sample]
+    samples = [
+        result.dataset for result in named.values() if result.dataset and result.dataset.sample
+    ]
     if any(dataset.shipped for dataset in samples):
         yield SAMPLE_DATA
     if not all(dataset.shipped for dataset in samples):
@@ -157,7 +159,7 @@ def _eval_notes(named: Mapping[str, TaskResult]) -> Iterator[str]:
 
 def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> Iterator[Failure]:
     failures = [(result, failed) for result in results for failed in result.failures]
-    for result, failed in sorted(failures, key=lambda each: each[1].mean):
+    for result, failed in sorted(failures, key=lambda pair: pair[1].mean):
         prompt = failed.prompt or texts.get((result.task, failed.sample))
         graded = result.rubric is not None
         yield Failure(
@@ -167,7 +169,7 @@ def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> It
             sample=failed.sample,
             where=labels.result(result),
             outcomes=", ".join(
-                f"{outcome_name(each)} {count}" for each, count in failed.outcomes.items()
+                f"{outcome_name(outcome)} {count}" for outcome, count in failed.outcomes.items()
             ),
             record=failed.record,
             outcome=outcome_name(failed.outcome),

@@ -197,7 +197,7 @@ def _annotations(analysis: Analysis) -> Iterator[str]:
         level: Level = "error" if verdict.decision == "fail" else "warning"
         title = f"gpt-oss-verify: {VERDICTS[verdict.decision]}"
         yield annotation(level, title, " ".join(verdict.reasons))
-    for rule in sorted(map(ShownRule, analysis.checks), key=lambda each: each.rank):
+    for rule in sorted(map(ShownRule, analysis.checks), key=lambda rule: rule.rank):
         if rule.status in ("failed", "warned"):
             level = "error" if rule.status == "failed" else "warning"
             example = next((found.message for found in rule.result.examples), "")

@@ -22,9 +22,9 @@ from harness.compare.comparison_types import (
     EntryKind,
     Measured,
     Row,
-    SettingChange,
     Unit,
 )
+from harness.compare.differing_settings import SettingChange
 from harness.records.analysis import RuleStatus, share_text
 from harness.records.families import short_title
 from harness.records.scores import Estimate

@@ -39,7 +39,7 @@ def notes(report: Report) -> Iterator[str]:
     if causes:
         yield f"{HYPOTHESES} {EXAMPLES}" if any(e.examples for e in causes) else HYPOTHESES
     if report.analysis.diagnosis is not None:
-        yield from (each.text for each in report.analysis.diagnosis.components)
+        yield from (component.text for component in report.analysis.diagnosis.components)
 
 
 def by_cause(report: Report) -> Iterator[tuple[str, Sequence[ShownRule]]]:
@@ -135,7 +135,7 @@ def _after_a_fix(analysis: Analysis, failed: Sequence[ShownRule]) -> Iterator[St
     chooses = any(word.partition("=")[0] == "--only" for word in command)
     if kinds == {"probe"} and not chooses:
         about = [rule.result.check for rule in failed]
-        chosen = [each.id if len(about) <= _MOST_IDS else each.family for each in about]
+        chosen = [check.id if len(about) <= _MOST_IDS else check.family for check in about]
         command += ["--only", ",".join(dict.fromkeys(chosen))]
         yield Step("After a fix, run only the failed probes:", shlex.join(command))
     else:

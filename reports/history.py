@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from harness.compare.comparison_types import History, HistoryPoint, ProviderHistory
+from harness.compare.history import History, HistoryPoint, ProviderHistory
 from harness.records.scores import Estimate
 from reports.comparison import changes
 from reports.model import DECISION_TONES, Cell, Row, Table
@@ -96,7 +96,7 @@ def series(line: ProviderHistory) -> dict[str, list[Estimate | None]]:
 def sparkline(values: Sequence[Estimate | None]) -> str:
     """Return shares as bars of eighths; a dot for a missing value."""
     return "".join(
-        "·" if each is None else _BARS[min(7, max(0, int(each.value * 8)))] for each in values
+        "·" if value is None else _BARS[min(7, max(0, int(value.value * 8)))] for value in values
     )
 
 

@@ -13,7 +13,9 @@ class Labels:
         tasks = analysis.run.tasks
         self._kinds: dict[str, TaskKind] = {task.name: task.kind for task in tasks}
         self._parts: dict[TaskKind | None, tuple[str, ...]] = {
-            kind: varying([each for t in tasks if t.kind == kind for each in t.conditions])
+            kind: varying(
+                [condition for t in tasks if t.kind == kind for condition in t.conditions]
+            )
             for kind in self._kinds.values()
         }
         samples = [task.dataset for task in tasks if task.dataset is not None]

@@ -76,7 +76,7 @@ def _rules(report: Report) -> Iterator[str]:
             if rule.status == status and (rule.result.reason or status != "passed"):
                 reasons.setdefault(rule.result.reason or "", []).append(rule.result.check.id)
         for reason, ids in reasons.items():
-            listed = ", ".join(markup.code(each) for each in sorted(ids))
+            listed = ", ".join(markup.code(id_) for id_ in sorted(ids))
             yield f"{STATUSES[status][1].capitalize()}: {listed}. {markup.plain(reason)}"
             yield ""
 
@@ -119,7 +119,7 @@ def _baseline(name: str, baseline: BaselineInfo) -> Iterator[str]:
     yield from (f"{markup.plain(baseline.name)}: {markup.plain(baseline.explanation)}", "")
     for figure in baseline.figures:
         more = [figure.hardware, figure.note, figure.tries and f"{figure.tries} tries"]
-        note = "; ".join(markup.plain(str(each)) for each in more if each)
+        note = "; ".join(markup.plain(str(part)) for part in more if part)
         where = markup.plain(figure.where)
         yield f"- {percent(figure.value)}%: {where}{f' ({note})' if note else ''}"
     yield ""

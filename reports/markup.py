@@ -30,8 +30,8 @@ def table(found: Table) -> Iterator[str]:
     """Yield a table with its note, line by line."""
     yield row(["", *(plain(", ".join(head)) for head in found.heads)])
     yield row(["---", *("---:" for _ in found.heads)])
-    for each in found.rows:
-        yield row([plain(each.label), *(plain(cell.text) for cell in each.cells)])
+    for line in found.rows:
+        yield row([plain(line.label), *(plain(cell.text) for cell in line.cells)])
     yield ""
     if found.note:
         yield from (plain(found.note), "")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.compare.comparison_types import ResultSummary
+from harness.compare.key_figures import ResultSummary
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import APIS
 from harness.records.families import family_rank

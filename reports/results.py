@@ -208,7 +208,7 @@ def _row(label: str, results: Results, cell: Callable[[TaskResult], str]) -> Row
 
 def _unless_empty(label: str, results: Results, cell: Callable[[TaskResult], str]) -> Iterator[Row]:
     row = _row(label, results, cell)
-    if any(each.text != NOTHING for each in row.cells):
+    if any(cell.text != NOTHING for cell in row.cells):
         yield row
 
 

@@ -18,11 +18,11 @@ MODELS: dict[str, str] = {
     "analysis": "harness.records.analysis:Analysis",
     "compare": "harness.compare.comparison_types:Comparison",
     "gate": "harness.providers.gate_entry:GateEntry",
-    "history": "harness.compare.comparison_types:History",
+    "history": "harness.compare.history:History",
     "rollout": "harness.records.rollouts:Rollout",
     "run": "harness.records.runs:RunInfo",
     "score": "harness.records.scores:Score",
-    "site": "harness.compare.comparison_types:Site",
+    "site": "harness.compare.site:Site",
 }
 """The type of each schema, see docs/reading-a-report.md."""
 

@@ -99,8 +99,8 @@ def _origin(matrix: Matrix) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    shown = [each for each in row.detections if each.expected] or row.detections[:2]
-    found = ", ".join(f"{each.id} ({each.severity})" for each in shown)
+    shown = [detection for detection in row.detections if detection.expected] or row.detections[:2]
+    found = ", ".join(f"{detection.id} ({detection.severity})" for detection in shown)
     if more := len(row.detections) - len(shown):
         found += f" and {more} more"
     cost = (f"{row.requests:,}", f"{row.tokens:,}") if row.requests else ("", "")

@@ -123,7 +123,7 @@ def _causes(report: Report, console: Console) -> Iterator[Text]:
         for other in cause.alternatives:
             yield from _wrapped(Text(f"or: {visible(other)}"), console, 4, most=1)
     unknown = list(diagnosis.unknown(report))
-    for note in [*unknown, *(each.text for each in found.components)][:1]:
+    for note in [*unknown, *(component.text for component in found.components)][:1]:
         yield from _wrapped(Text(visible(note)), console, 2, most=2 if unknown else 1)
     yield Text()
 
@@ -163,7 +163,9 @@ def _end(report: Report) -> Iterator[Text]:
     for kind, label in (("check", "Checks"), ("probe", "Probes")):
         counts = count_statuses(rule for rule in report.rules if rule.result.check.kind == kind)
         if counts:
-            shown = (f"{counts[each]} {STATUSES[each][1]}" for each in STATUSES if counts[each])
+            shown = (
+                f"{counts[status]} {STATUSES[status][1]}" for status in STATUSES if counts[status]
+            )
             yield Text(f"{label}  {', '.join(shown)}")
     yield from _clients(report)
     yield Text(f"Result  {visible(report.summary.line)}")

@@ -86,7 +86,7 @@ def setting(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(setting, value))
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {setting(each)}" for name, each in value.items())
+        return ", ".join(f"{name}: {setting(member)}" for name, member in value.items())
     return str(value)
 
 

@@ -1,20 +1,18 @@
-"""The types of comparisons, histories and sites; `--json` prints them."""
+"""The types of comparisons; `--json` prints them."""
 
 from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from harness.providers.entries import Prices
+from harness.compare.differing_settings import SettingChange
 from harness.records.analysis import RuleStatus
 from harness.records.figures import Decision
 from harness.records.record import Record
-from harness.records.scores import Estimate, Finding
+from harness.records.scores import Finding
 from harness.statistics.differences import Difference
 
 COMPARISON_VERSION = 4
-HISTORY_VERSION = 2
-SITE_VERSION = 2
 
 VERDICTS = "Verdict"
 RATES = "Pass rates"
@@ -27,14 +25,6 @@ JUDGED = frozenset({"passed", "warned", "failed", "declared"})
 
 EntryKind = Literal["run", "baseline", "published"]
 Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
-
-
-class SettingChange(Record):
-    """A setting, version or hash in which a run (`here`) differs from another one (`there`)."""
-
-    what: str
-    here: str
-    there: str
 
 
 class Entry(Record):
@@ -176,110 +166,4 @@ class Comparison(Record):
     @property
     def worse(self) -> bool:
         """Return whether a column got worse than the reference by more than chance."""
-        return any(each.worse for each in self.changes)
-
-
-class HistoryPoint(Record):
-    """One run of a history.
-
-    `pass_at` and `pass_hat` are the lowest of all conditions, for `k` tries; `latency` is the
-    highest median time of a request in seconds. `changed` has the settings that differ from the
-    previous run and can change a result; `gap_days` is set after an unusually long pause.
-    """
-
-    run: str
-    place: str
-    started_at: str
-    model: str
-    decision: Decision | None
-    complete: bool
-    tool_version: str
-    k: int | None = None
-    pass_at: Estimate | None = None
-    pass_hat: Estimate | None = None
-    failed_checks: int | None = None
-    tokens: int = 0
-    latency: float | None = None
-    scores: Mapping[str, Estimate] = {}
-    changed: tuple[SettingChange, ...] = ()
-    gap_days: float | None = None
-
-
-class ProviderHistory(Record):
-    """All runs of one provider, oldest first."""
-
-    provider: str
-    points: tuple[HistoryPoint, ...]
-
-
-class History(Record):
-    """All runs of a folder over time; `unread` explains in a sentence each run left out."""
-
-    version: int = HISTORY_VERSION
-    folder: str
-    lines: tuple[ProviderHistory, ...]
-    unread: tuple[str, ...] = ()
-
-
-class Share(Record):
-    """How many of `total` passed; `rate` has a 95% interval with cases as clusters."""
-
-    passed: int
-    total: int
-    rate: Estimate | None = None
-
-
-class EvalFigure(Record):
-    """The score of an eval under one condition, and the baseline that it was compared with."""
-
-    name: str
-    score: Estimate
-    baseline: float | None
-    decision: Decision | None
-
-
-class ResultSummary(Record):
-    """What can be published about a run; `line` has all of it as one line of text.
-
-    Of the checks and probes that judged anything, and of the attempts at tool calls that were made,
-    it counts those that passed. `command` repeats the run.
-    """
-
-    line: str
-    provider: str
-    model: str
-    decision: Decision | None
-    checks: Share
-    probes: Share
-    tool_calls: Share | None
-    evals: tuple[EvalFigure, ...]
-    tool_version: str
-    date: str
-    command: str
-
-
-class SiteRun(Record):
-    """One published run, in the folder `run` of the site.
-
-    `first_token` (seconds) and `tokens_per_second` are medians under the slowest condition.
-    `families` counts the checks of each family by status.
-    """
-
-    run: str
-    started_at: str
-    summary: ResultSummary
-    reasons: tuple[str, ...]
-    causes: tuple[str, ...] = ()
-    families: Mapping[str, Mapping[RuleStatus, int]] = {}
-    first_token: float | None = None
-    tokens_per_second: float | None = None
-    price: Prices | None = None
-
-
-class Site(Record):
-    """The contents of `index.json` of a site: latest run of each provider and model, then all."""
-
-    version: int = SITE_VERSION
-    tool_version: str
-    latest: tuple[str, ...]
-    runs: tuple[SiteRun, ...]
+        return any(change.worse for change in self.changes)

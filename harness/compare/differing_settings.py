@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from harness.compare.comparison_types import SettingChange
+from harness.records.record import Record
 from harness.records.runs import RunInfo, Sampling, TaskInfo
 
 RUN = ""  # the scope of settings that apply to all tasks
@@ -13,6 +13,14 @@ _MOVING = frozenset({
 """Settings that can change the result of the same sample."""
 
 SettingsByScope = Mapping[str, Mapping[str, object]]  # the scope is `RUN` or a task, then the name
+
+
+class SettingChange(Record):
+    """A setting, version or hash in which a run (`here`) differs from another one (`there`)."""
+
+    what: str
+    here: str
+    there: str
 
 
 def settings_of(info: RunInfo) -> SettingsByScope:

@@ -1,39 +1,68 @@
-"""All runs in a folder over time, the previous run of each, and the table of a site."""
+"""All runs in a folder over time."""
 
 import statistics
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
-from importlib.metadata import version
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
-from harness.compare.columns import read_run
-from harness.compare.compared import compare, labelled
-from harness.compare.comparison_types import (
-    Comparison,
-    History,
-    HistoryPoint,
-    ProviderHistory,
-    SettingChange,
-    Site,
-    SiteRun,
-)
-from harness.compare.differing_settings import changes, settings_of
-from harness.compare.key_figures import result_summary, worst_figures
-from harness.errors import HarnessError, RunLogError
-from harness.providers.entries import Prices
-from harness.records.analysis import Analysis, RuleStatus
+from harness.compare.differing_settings import SettingChange, changes, settings_of
+from harness.compare.key_figures import worst_figures
+from harness.errors import RunLogError
+from harness.records.analysis import Analysis
 from harness.records.figures import Decision
+from harness.records.record import Record
 from harness.records.runs import RunInfo, group_name
-from harness.run.run_folder import read_analysis
-from harness.run.run_log import RUN_FILE, read_run_info
+from harness.records.scores import Estimate
+from harness.run.run_folder import read_analysis, run_folders
+from harness.run.run_log import read_run_info
 
 UNUSUAL = 3.0
 """A pause is a gap if it is this many times as long as the median pause, and longer than a day."""
 _DAY = 86_400.0
 _Judged = tuple[str, Analysis]
+
+
+class HistoryPoint(Record):
+    """One run of a history.
+
+    `pass_at` and `pass_hat` are the lowest of all conditions, for `k` tries; `latency` is the
+    highest median time of a request in seconds. `changed` has the settings that differ from the
+    previous run and can change a result; `gap_days` is set after an unusually long pause.
+    """
+
+    run: str
+    place: str
+    started_at: str
+    model: str
+    decision: Decision | None
+    complete: bool
+    tool_version: str
+    k: int | None = None
+    pass_at: Estimate | None = None
+    pass_hat: Estimate | None = None
+    failed_checks: int | None = None
+    tokens: int = 0
+    latency: float | None = None
+    scores: Mapping[str, Estimate] = {}
+    changed: tuple[SettingChange, ...] = ()
+    gap_days: float | None = None
+
+
+class ProviderHistory(Record):
+    """All runs of one provider, oldest first."""
+
+    provider: str
+    points: tuple[HistoryPoint, ...]
+
+
+class History(Record):
+    """All runs of a folder over time; `unread` explains in a sentence each run left out."""
+
+    version: int = 2
+    folder: str
+    lines: tuple[ProviderHistory, ...]
+    unread: tuple[str, ...] = ()
 
 
 def history_of(parent: Path, provider: str | None) -> History:
@@ -50,14 +79,16 @@ def history_of(parent: Path, provider: str | None) -> History:
 
 def history(folder: str, analyses: Sequence[_Judged], unread: Sequence[str] = ()) -> History:
     """Return all runs by provider, oldest first; `unread` has a sentence for each run left out."""
-    by_provider: dict[str, list[_Judged]] = defaultdict(list)
-    for place, analysis in sorted(analyses, key=lambda each: each[1].run.started_at):
-        by_provider[analysis.run.provider.name].append((place, analysis))
+    ordered = sorted(analyses, key=lambda judged: judged[1].run.started_at)
+    by_provider = groupby(sorted(ordered, key=_provider), key=_provider)
     lines = (
-        ProviderHistory(provider=name, points=_points(by_provider[name]))
-        for name in sorted(by_provider)
+        ProviderHistory(provider=name, points=_points(list(runs))) for name, runs in by_provider
     )
     return History(folder=folder, lines=tuple(lines), unread=tuple(unread))
+
+
+def _provider(judged: _Judged) -> str:
+    return judged[1].run.provider.name
 
 
 def gaps(times: Sequence[str]) -> list[float | None]:
@@ -74,9 +105,7 @@ def _points(runs: Sequence[_Judged]) -> tuple[HistoryPoint, ...]:
     infos = [analysis.run for _, analysis in runs]
     late = gaps([info.started_at for info in infos])
     return tuple(
-        point(place, analysis).model_copy(
-            update={"changed": _changed(infos[: index + 1]), "gap_days": late[index]}
-        )
+        _point(place, analysis, _changed(infos[: index + 1]), late[index])
         for index, (place, analysis) in enumerate(runs)
     )
 
@@ -91,14 +120,13 @@ def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
     return ()
 
 
-def point(place: str, analysis: Analysis) -> HistoryPoint:
-    """Return one run of a history, without what changed since the run before."""
-    info, evals, worst = analysis.run, analysis.evals, worst_figures(analysis)
+def _point(
+    place: str, analysis: Analysis, changed: tuple[SettingChange, ...], gap: float | None
+) -> HistoryPoint:
+    info, worst = analysis.run, worst_figures(analysis)
     tasks = {task.name: task for task in info.tasks}
-    medians = [
-        *(each.latency.total.p50 for each in analysis.tool_calling if each.latency.total),
-        *(each.latency.last.p50 for each in evals if each.latency.last),
-    ]
+    times = [one.latency.last if one.is_eval else one.latency.total for one in analysis.results]
+    failed = sum(result.status == "failed" for result in analysis.checks)
     return HistoryPoint(
         run=analysis.run_id,
         place=place,
@@ -110,106 +138,14 @@ def point(place: str, analysis: Analysis) -> HistoryPoint:
         k=worst.k,
         pass_at=worst.pass_at,
         pass_hat=worst.pass_hat,
-        failed_checks=(
-            sum(result.status == "failed" for result in analysis.checks)
-            if analysis.checks
-            else None
-        ),
-        tokens=sum(each.tokens.input + each.tokens.output for each in analysis.results),
-        latency=max(medians, default=None),
+        failed_checks=failed if analysis.checks else None,
+        tokens=sum(one.tokens.input + one.tokens.output for one in analysis.results),
+        latency=max((time.p50 for time in times if time), default=None),
         scores={
             group_name(tasks[result.task], result.condition): result.score.estimate
-            for result in evals
+            for result in analysis.evals
             if result.score is not None
         },
-    )
-
-
-def since_previous(folder: Path) -> tuple[tuple[str, str], Comparison] | None:
-    """Return name and time of the previous run, and the comparison with it; None without one."""
-    try:
-        before = previous_run(folder)
-        if before is None:
-            return None
-        columns = labelled([read_run(before), read_run(folder)])
-        name = before.name, read_run_info(before).started_at
-        return name, compare(columns, 0, version("gpt-oss-verify"))
-    except HarnessError:
-        return None
-
-
-def previous_run(folder: Path) -> Path | None:
-    """Return the latest earlier finished run in the same parent folder that is comparable, if any.
-
-    A comparable run has the same provider, address, model, APIs and suite, a task in common, and
-    the same settings as far as they can change a result of that task. Its number of tries and
-    samples may differ. Recorded traffic has none, because recordings have different requests.
-    """
-    info = read_run_info(folder)
-    if info.of_kind("traffic"):
-        return None
-    here = folder.resolve()
-    earlier: list[tuple[str, Path]] = []
-    for path in run_folders(here.parent):
-        with suppress(RunLogError):
-            other = read_run_info(path)
-            if path.name != here.name and _precedes(other, info):
-                earlier.append((other.started_at, path))
-    return max(earlier, default=(None, None))[1]
-
-
-def run_folders(parent: Path) -> list[Path]:
-    """Return the run folders directly in `parent`, by name."""
-    return sorted(path.parent for path in parent.glob(f"*/{RUN_FILE}"))
-
-
-def _precedes(other: RunInfo, info: RunInfo) -> bool:
-    return (
-        _subject(other) == _subject(info)
-        and other.finished_at is not None
-        and other.started_at < info.started_at
-        and not {task.name for task in other.tasks}.isdisjoint(task.name for task in info.tasks)
-        and not changes(settings_of(other), settings_of(info), moving=True)
-    )
-
-
-def _subject(info: RunInfo) -> tuple[object, ...]:
-    """Return what a run tests, and with which requests."""
-    provider, settings = info.provider, info.settings
-    address = provider.launch_command or provider.base_url
-    chosen = settings.suite, settings.only, settings.skip
-    return provider.name, address, info.model, frozenset(settings.apis), chosen
-
-
-_ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
-
-
-def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_version: str) -> Site:
-    """Return the runs of a site, the newest first; `prices` are those of providers by name."""
-    newest = sorted(analyses, key=lambda each: (each.run.started_at, each.run_id), reverse=True)
-    runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
-    latest: dict[tuple[str, str], SiteRun] = {}
-    for run in runs:
-        latest.setdefault((run.summary.provider, run.summary.model), run)
-    ranked = sorted(
-        latest.items(), key=lambda item: (_ORDER.index(item[1].summary.decision), item[0])
-    )
-    return Site(tool_version=tool_version, latest=tuple(run.run for _, run in ranked), runs=runs)
-
-
-def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
-    worst = worst_figures(analysis)
-    families: dict[str, Counter[RuleStatus]] = defaultdict(Counter)
-    for result in analysis.checks:
-        families[result.check.family][result.status] += 1
-    return SiteRun(
-        run=analysis.run_id,
-        started_at=analysis.run.started_at,
-        summary=result_summary(analysis),
-        reasons=analysis.verdict.reasons,
-        causes=tuple(cause.description for cause in analysis.causes),
-        families=families,
-        first_token=worst.first_token and worst.first_token.p50,
-        tokens_per_second=worst.tokens_per_second and worst.tokens_per_second.p50,
-        price=price,
+        changed=changed,
+        gap_days=gap,
     )

@@ -6,12 +6,50 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.compare.comparison_types import EvalFigure, ResultSummary, Share
 from harness.records.analysis import Analysis
+from harness.records.figures import Decision
+from harness.records.record import Record
 from harness.records.runs import group_name
 from harness.records.scores import Estimate, Percentiles
 from harness.statistics.intervals import clustered_rate
 from harness.text import percentage
+
+
+class Share(Record):
+    """How many of `total` passed; `rate` has a 95% interval with cases as clusters."""
+
+    passed: int
+    total: int
+    rate: Estimate | None = None
+
+
+class EvalFigure(Record):
+    """The score of an eval under one condition, and the baseline that it was compared with."""
+
+    name: str
+    score: Estimate
+    baseline: float | None
+    decision: Decision | None
+
+
+class ResultSummary(Record):
+    """What can be published about a run; `line` has all of it as one line of text.
+
+    Of the checks and probes that judged anything, and of the attempts at tool calls that were made,
+    it counts those that passed. `command` repeats the run.
+    """
+
+    line: str
+    provider: str
+    model: str
+    decision: Decision | None
+    checks: Share
+    probes: Share
+    tool_calls: Share | None
+    evals: tuple[EvalFigure, ...]
+    tool_version: str
+    date: str
+    command: str
 
 
 @dataclass(frozen=True)

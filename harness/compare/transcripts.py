@@ -72,7 +72,7 @@ def received(reply: Reply | str) -> Message:
     if reply.reasoning:
         message["reasoning"] = reply.reasoning
     if reply.calls:
-        message["tool_calls"] = [_call(each.id, each.name, each.arguments) for each in reply.calls]
+        message["tool_calls"] = [_call(call.id, call.name, call.arguments) for call in reply.calls]
     return message
 
 

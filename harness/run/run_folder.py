@@ -49,6 +49,11 @@ def create(parent: Path, name: str) -> Path:
     raise RunLogError(f"{parent} has too many runs named {stem}; name another folder with --out.")
 
 
+def run_folders(parent: Path) -> list[Path]:
+    """Return the run folders directly in `parent`, by name."""
+    return sorted(path.parent for path in parent.glob(f"*/{RUN_FILE}"))
+
+
 def discard_unused(folder: Path) -> bool:
     """Delete the folder of a run without samples, except provider output; return whether it did."""
     log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG

@@ -208,8 +208,8 @@ def _row(
         summary=f"{_mean(places.values()):.2f}" if graded else f"{good}/{len(places)}",
         outcomes=" ".join(sorted({score.outcome for score in places.values()})),
         blocks=tuple(
-            tuple(places.get((each, number)) for number in range(1, width + 1))
-            for each in conditions
+            tuple(places.get((condition, number)) for number in range(1, width + 1))
+            for condition in conditions
         ),
     )
 

@@ -40,7 +40,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         comparison=comparison,
         text=text,
         verdicts=VERDICTS,
-        changes=[(each.label, text.change_sentences(each)) for each in comparison.changes],
+        changes=[(change.label, text.change_sentences(change)) for change in comparison.changes],
         label="Comparison",
         title=_title(comparison),
         links=links,
@@ -63,9 +63,9 @@ def _title(comparison: Comparison) -> str:
 def _figures(comparison: Comparison) -> Iterator[Figure]:
     for row in text.tested_rows(comparison):
         found = [
-            (entry.label, each)
-            for entry, each in zip(comparison.entries, row.differences, strict=True)
-            if each is not None
+            (entry.label, difference)
+            for entry, difference in zip(comparison.entries, row.differences, strict=True)
+            if difference is not None
         ]
         name = row.name if row.group is None else f"{row.group}, {row.name}"
         yield Figure(name, forest(name, found), f"difference from {comparison.against} in points")

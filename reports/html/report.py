@@ -100,7 +100,7 @@ def _maps(
     tasks = sorted(attempts.by_task.items(), key=lambda item: len(item[1]))
     for number, (task, scores) in enumerate(tasks):
         results = [result for result in analysis.results if result.task == task]
-        planned = {labels.condition(task, each.condition): each.tries for each in results}
+        planned = {labels.condition(task, result.condition): result.tries for result in results}
         grouped: dict[str, list[Score]] = {name: [] for name in planned}
         for score in scores:
             grouped.setdefault(labels.condition(task, score.condition), []).append(score)

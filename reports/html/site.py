@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
-from harness.compare.comparison_types import History, ProviderHistory, ResultSummary, Site, SiteRun
+from harness.compare.history import History, ProviderHistory
+from harness.compare.key_figures import ResultSummary
+from harness.compare.site import Site, SiteRun
 from harness.records.analysis import RuleStatus
 from harness.records.families import short_title
 from harness.records.figures import Decision

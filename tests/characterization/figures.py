@@ -29,8 +29,9 @@ from gpt_oss_verify.judge_and_report import judge_and_report, with_settings
 from harness.api import DIALECTS
 from harness.compare.columns import Column, read_run
 from harness.compare.compared import compare, labelled
-from harness.compare.comparison_types import ChangedCase, Comparison, HistoryPoint, Measured, Row
-from harness.compare.history import history_of, previous_run
+from harness.compare.comparison_types import ChangedCase, Comparison, Measured, Row
+from harness.compare.history import HistoryPoint, history_of
+from harness.compare.previous_run import previous_run
 from harness.golden.files import fitting
 from harness.probes.probe import ProbeOptions
 from harness.probes.suites import choose

@@ -12,8 +12,9 @@ from recorded_runs import problem_rollouts, write_finished_run
 from reporting import analysis, condition, eval_result, score
 
 from gpt_oss_verify.app import run
-from harness.compare.history import history, site_of
+from harness.compare.history import history
 from harness.compare.key_figures import result_summary
+from harness.compare.site import site_of
 from harness.providers.entries import Prices
 from harness.records.runs import Thresholds
 from harness.run.run_folder import read_analysis

@@ -11,7 +11,8 @@ from playwright.sync_api import expect
 
 from harness.compare.columns import read_run
 from harness.compare.compared import compare, labelled
-from harness.compare.history import history_of, site_of
+from harness.compare.history import history_of
+from harness.compare.site import site_of
 from harness.run.run_folder import PAGE_FILE, read_analysis, read_scores
 from harness.run.run_log import read_chosen
 from reports.build import build_report

@@ -199,9 +199,9 @@ def score_chart(name: str, scores: Sequence[EffortScore]) -> Markup:
     y = Scale(0, 1, _HEIGHT - _BOTTOM, _TOP)
     parts = rates_grid(y, _LEFT, WIDTH - _RIGHT)
     step = (WIDTH - _LEFT - _RIGHT) / len(scores)
-    for index, each in enumerate(scores):
-        parts += _score(each, _LEFT + step * (index + 0.5), y)
-    summary = "; ".join(f"{each.effort} effort {percentage(each.score.value)}" for each in scores)
+    for index, one in enumerate(scores):
+        parts += _score(one, _LEFT + step * (index + 0.5), y)
+    summary = "; ".join(f"{one.effort} effort {percentage(one.score.value)}" for one in scores)
     return chart(_HEIGHT, f"{name}: {summary}", *parts)
 
 

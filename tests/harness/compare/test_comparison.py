@@ -12,7 +12,8 @@ from compared_runs import QUESTIONS, SMALL, TINY, judged_run, never_in
 from harness.compare.columns import TRIES, Column, Published, read_run
 from harness.compare.compared import compare, labelled
 from harness.compare.comparison_types import Entry
-from harness.compare.history import gaps, history_of, previous_run, since_previous
+from harness.compare.history import gaps, history_of
+from harness.compare.previous_run import previous_run, since_previous
 from harness.errors import HarnessError
 from harness.records.analysis import RuleResult
 from harness.run.cases import Suite

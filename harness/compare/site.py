@@ -1,0 +1,71 @@
+"""The table of a site: the runs that it publishes."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from harness.compare.key_figures import ResultSummary, result_summary, worst_figures
+from harness.providers.entries import Prices
+from harness.records.analysis import Analysis, RuleStatus
+from harness.records.figures import Decision
+from harness.records.record import Record
+
+
+class SiteRun(Record):
+    """One published run, in the folder `run` of the site.
+
+    `first_token` (seconds) and `tokens_per_second` are medians under the slowest condition.
+    `families` counts the checks of each family by status.
+    """
+
+    run: str
+    started_at: str
+    summary: ResultSummary
+    reasons: tuple[str, ...]
+    causes: tuple[str, ...] = ()
+    families: Mapping[str, Mapping[RuleStatus, int]] = {}
+    first_token: float | None = None
+    tokens_per_second: float | None = None
+    price: Prices | None = None
+
+
+class Site(Record):
+    """The contents of `index.json` of a site: latest run of each provider and model, then all."""
+
+    version: int = 2
+    tool_version: str
+    latest: tuple[str, ...]
+    runs: tuple[SiteRun, ...]
+
+
+_ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
+
+
+def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_version: str) -> Site:
+    """Return the runs of a site, the newest first; `prices` are those of providers by name."""
+    newest = sorted(analyses, key=lambda each: (each.run.started_at, each.run_id), reverse=True)
+    runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
+    latest: dict[tuple[str, str], SiteRun] = {}
+    for run in runs:
+        latest.setdefault((run.summary.provider, run.summary.model), run)
+    ranked = sorted(
+        latest.items(), key=lambda item: (_ORDER.index(item[1].summary.decision), item[0])
+    )
+    return Site(tool_version=tool_version, latest=tuple(run.run for _, run in ranked), runs=runs)
+
+
+def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
+    worst = worst_figures(analysis)
+    families: dict[str, Counter[RuleStatus]] = defaultdict(Counter)
+    for result in analysis.checks:
+        families[result.check.family][result.status] += 1
+    return SiteRun(
+        run=analysis.run_id,
+        started_at=analysis.run.started_at,
+        summary=result_summary(analysis),
+        reasons=analysis.verdict.reasons,
+        causes=tuple(cause.description for cause in analysis.causes),
+        families=families,
+        first_token=worst.first_token and worst.first_token.p50,
+        tokens_per_second=worst.tokens_per_second and worst.tokens_per_second.p50,
+        price=price,
+    )
