@@ -22,7 +22,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from harness.checks.check import Difference, cross_check, evidence
-from harness.checks.json_text import parsed_object, strings
+from harness.checks.json_text import mapped, parsed_object, strings
 from harness.records.conditions import Condition
 from harness.records.scores import Score
 from harness.records.traits import MadeCall
@@ -54,42 +54,45 @@ def _made(examined: Sequence[Score]) -> Iterator[_Made]:
 def _changed_alike(made: Sequence[_Made]) -> Iterator[_Made]:
     """Yield the calls of one condition whose texts were all changed in the same way."""
     for change in _CHANGES:
-        affected = [call for call in made if _mapped(call.expected, change) != call.expected]
-        as_changed = (call for call in affected if call.got == _mapped(call.expected, change))
-        yield from _explained(affected, [call for call in as_changed if call.traits.in_cot])
+        changed = [mapped(call.expected, change) for call in made]
+        yield from _explained(made, changed, in_cot=True)
     for order in _ORDERS:
-        listed = [(call, _ordered(call.expected, order)) for call in made]
-        affected = [call for call, other in listed if other != call.expected]
-        yield from _explained(
-            affected,
-            [call for call, other in listed if call.got == other != call.expected],
-        )
+        yield from _explained(made, [_ordered(call.expected, order) for call in made])
     longest = max((len(text) for call in made for text in strings(call.got)), default=0)
-    longer = [call for call in made if any(len(t) > longest for t in strings(call.expected))]
-    cut = [call for call in longer if call.got == _mapped(call.expected, lambda t: t[:longest])]
+    cut = _explained(made, [mapped(call.expected, lambda t: t[:longest]) for call in made])
     if len({call.score.sample for call in cut if _ends_within_word(call, longest)}) > 1:
-        yield from _explained(longer, cut)
-    optional = [call for call in made if call.traits.absent]
+        yield from cut
     for value in _EMPTY_VALUES:
-        filled = (dict.fromkeys(call.traits.absent, value) | call.expected for call in optional)
-        pairs = zip(optional, filled, strict=True)
-        yield from _explained(optional, [call for call, other in pairs if call.got == other])
+        filled = [dict.fromkeys(call.traits.absent, value) | call.expected for call in made]
+        yield from _explained(made, filled)
     several = [call for call in made if len(set(_texts(call.expected).values())) > 1]
-    yield from _explained(several, [call for call in several if _has_exchanged(call)])
+    yield from _explained(several, [call.got if _has_exchanged(call) else None for call in several])
 
 
-def _explained(affected: Sequence[_Made], changed: Sequence[_Made]) -> Sequence[_Made]:
-    """The changed calls, if there are enough and no affected call has its expected arguments."""
-    cases = {call.score.sample for call in changed}
+def _explained(
+    made: Sequence[_Made], changed: Sequence[object], *, in_cot: bool = False
+) -> Sequence[_Made]:
+    """The calls with the changed arguments, if they are enough and no other call is unchanged.
+
+    `changed` has what a change makes of the expected arguments of each call. With `in_cot`, a call
+    counts only if its CoT has the original values.
+    """
+    affected = [
+        (call, other) for call, other in zip(made, changed, strict=True) if other != call.expected
+    ]
+    found = [
+        call for call, other in affected if call.got == other and (call.traits.in_cot or not in_cot)
+    ]
+    cases = {call.score.sample for call in found}
     others = {
         name
-        for call in changed
+        for call in found
         for name in call.expected.keys() | call.got.keys()
         if name not in call.got or call.got[name] != call.expected.get(name, _ABSENT)
     }
     enough = len(cases) >= _FEWEST_CASES_ALIKE and len(others) >= _FEWEST_PARAMETERS
-    intact = any(call.got == call.expected for call in affected)
-    return changed if enough and not intact else ()
+    intact = any(call.got == call.expected for call, _ in affected)
+    return found if enough and not intact else ()
 
 
 def _ends_within_word(made: _Made, length: int) -> bool:
@@ -107,15 +110,6 @@ def _has_exchanged(made: _Made) -> bool:
 
 def _texts(arguments: _Arguments) -> dict[str, str]:
     return {name: value for name, value in arguments.items() if isinstance(value, str)}
-
-
-def _mapped(value: object, change: Callable[[str], str]) -> object:
-    """Return the value with a change of all texts in it."""
-    if isinstance(value, dict):
-        return {name: _mapped(entry, change) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_mapped(entry, change) for entry in value]
-    return change(value) if isinstance(value, str) else value
 
 
 def _ordered(arguments: _Arguments, order: Callable[[list[object]], list[object]]) -> _Arguments:

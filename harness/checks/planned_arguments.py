@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.check import Family
-from harness.checks.json_text import misfit, objects_in, parsed_object, parsed_value
+from harness.checks.json_text import mapped, misfit, objects_in, parsed_object, parsed_value
 from harness.checks.rules import FUNCTION_CALLING, Problem
 from harness.checks.subjects import every_choice
 
@@ -80,24 +80,20 @@ family.check(
 
 def _fitting(value: object, schema: object) -> object:
     """Return the value without quotes, as a list of one entry if the schema requires a list."""
-    plain = _unquoted(value)
+    plain = mapped(value, _unquoted)
     listed = isinstance(schema, dict) and schema.get("type") == "array"
     return [plain] if listed and plain and not isinstance(plain, list) else plain
 
 
-def _unquoted(value: object) -> object:
-    """The value, where texts that are JSON numbers, booleans, lists or objects are parsed."""
-    if isinstance(value, dict):
-        return {name: _unquoted(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_unquoted(entry) for entry in value]
-    inner = parsed_value(value) if isinstance(value, str) else value
-    return inner if isinstance(inner, int | float | list | dict) else value
+def _unquoted(text: str) -> object:
+    """A text that is a JSON number, boolean, list or object as this value."""
+    inner = parsed_value(text)
+    return inner if isinstance(inner, int | float | list | dict) else text
 
 
 def _is_retyped(planned: object, made: object) -> bool:
     if isinstance(planned, list) and isinstance(made, list):
-        return planned != made and planned == _unquoted(made)
+        return planned != made and planned == mapped(made, _unquoted)
     if planned == [made]:
         return True
     if isinstance(planned, str) or not isinstance(made, str):
