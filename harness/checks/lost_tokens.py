@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from harness.checks.check import Difference, cross_check, evidence
 from harness.checks.ledger import (
@@ -33,7 +34,14 @@ _FEWEST_TOKENS = 32
 _FEWEST_WHOLE = 5  # replies of one mode that show how the model spells texts of the other
 _FEWEST_SAMPLES = 2  # samples whose longest replies have equally many tokens
 
-_Counted = tuple[Score, Ledger]
+
+class _Counted(NamedTuple):
+    """A reply whose tokens can be counted exactly."""
+
+    score: Score
+    ledger: Ledger
+    off: int
+    """Its difference of reported and explained tokens, minus that of most replies."""
 
 
 @cross_check("usage.output.lost", "usage", lambda score: score.traits.ledgers)
@@ -47,129 +55,119 @@ def lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
     server has a hidden limit.
     """
     spelled = {mode: _spells_as_tokenizer(examined, streamed=not mode) for mode in (True, False)}
-    groups = [(group, [*_with_cot(group)]) for group in by_condition(examined)]
-    groups = [(group, counted) for group, counted in groups if counted]
-    no_end = all(any(_lacks_end_token(ledger) for _, ledger in counted) for _, counted in groups)
-    for group, counted in groups:
-        usual = _framing(group, examined) or usual_difference(
-            ledger.difference for _, ledger in counted
-        )
+    groups = [found for group in by_condition(examined) if (found := _counted(group, examined))]
+    no_end = all(any(map(_lacks_end_token, counted)) for counted in groups)
+    for counted in groups:
         odd = [
-            (score, ledger)
-            for score, ledger in counted
-            if _is_odd(ledger, usual, spelled) and not (no_end and _lacks_end_token(ledger))
+            one
+            for one in counted
+            if _is_odd(one, spelled) and not (no_end and _lacks_end_token(one))
         ]
-        proven = [(score, ledger) for score, ledger in odd if _is_proven(ledger, usual)]
+        proven = list(filter(_is_proven, odd))
         if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
-            odd = _longer(counted, usual)
+            odd = _longer(counted)
         message = (
             f"{len(odd)} of {len(counted)} replies report a number of output tokens that does not "
             "fit their text; on healthy servers, nearly none do."
         )
-        if not odd and (odd := _moved(counted, usual)):
+        if not odd and (odd := _moved(counted)):
             message = (
                 "The output tokens fit the text of the reply, but the reasoning tokens do not."
             )
-        if not odd and (odd := _cut_alike(counted, usual)):
+        if not odd and (odd := _cut_alike(counted)):
             message = (
                 "The longest replies all have the same number of tokens and no end token, but are "
                 "reported as complete."
             )
-        for score, ledger in odd:
-            expected = f"{ledger.explained + usual} tokens for this text"
+        for score, ledger, off in odd:
+            expected = f"{ledger.reported - off} tokens for this text"
             yield message, evidence(score.record, "$.usage", expected, str(ledger.reported))
 
 
-def _exact(scores: Iterable[Score]) -> list[_Counted]:
-    """Return the replies whose tokens can be counted exactly."""
-    return [(score, ledger) for score in scores for ledger in score.traits.ledgers if ledger.exact]
+def _exact(scores: Iterable[Score]) -> list[Ledger]:
+    """Return the ledgers of the replies whose tokens can be counted exactly."""
+    return [ledger for score in scores for ledger in score.traits.ledgers if ledger.exact]
 
 
-def _with_cot(scores: Iterable[Score]) -> Iterator[_Counted]:
-    return ((score, ledger) for score, ledger in _exact(scores) if ledger.cot)
+def _counted(group: Sequence[Score], examined: Sequence[Score]) -> list[_Counted]:
+    """Return the replies of one API and mode that have CoT."""
+    exact = [(score, ledger) for score in group for ledger in _exact([score]) if ledger.cot]
+    if not exact:
+        return []
+    differences = [ledger.difference for _, ledger in exact]
+    usual = _framing(group, examined) or usual_difference(differences)
+    return [_Counted(score, ledger, ledger.difference - usual) for score, ledger in exact]
 
 
-def _is_odd(ledger: Ledger, usual: int, spelled: Mapping[bool, bool]) -> bool:
+def _is_odd(one: _Counted, spelled: Mapping[bool, bool]) -> bool:
     """Whether a reply has fewer or more tokens than its text.
 
     More tokens count only if the pieces of a stream do not have them either, or if the model is
     known to spell texts as the tokenizer does (`spelled`, by whether the reply is streamed), and
     only if they cannot be those of further messages.
     """
-    difference = ledger.difference - usual
-    if difference <= 0:
-        return difference < 0
-    if ledger.reported < _FEWEST_TOKENS:
-        return False
-    in_pieces = ledger.pieces
-    witnessed = spelled[ledger.streamed] if in_pieces is None else difference > in_pieces
-    return witnessed and not may_be_headers(difference)
+    ledger, off = one.ledger, one.off
+    if off <= 0:
+        return off < 0
+    witnessed = spelled[ledger.streamed] if ledger.pieces is None else off > ledger.pieces
+    return ledger.reported >= _FEWEST_TOKENS and witnessed and not may_be_headers(off)
 
 
-def _is_proven(ledger: Ledger, usual: int) -> bool:
+def _is_proven(one: _Counted) -> bool:
     """Whether a reply lacks several tokens, or the pieces of a stream lack some."""
-    in_pieces = ledger.pieces is not None and ledger.difference > usual
-    return in_pieces or ledger.difference < usual - 1
+    return one.off < -1 or (one.ledger.pieces is not None and one.off > 0)
 
 
-def _lacks_end_token(ledger: Ledger) -> bool:
+def _lacks_end_token(one: _Counted) -> bool:
     """Whether the reported tokens may exclude the end token, or include only the texts.
 
     Some of several servers behind one address may count like this, in each API and mode.
     """
-    return ledger.reported in {ledger.explained - 1, ledger.texts}
+    return one.ledger.reported in {one.ledger.explained - 1, one.ledger.texts}
 
 
-def _longer(counted: Sequence[_Counted], usual: int) -> list[_Counted]:
+def _longer(counted: Sequence[_Counted]) -> list[_Counted]:
     """The replies with more tokens than their texts, if odd spellings cannot explain so many.
 
     Replies with the most frequent difference must not be all of them: these may come from one of
     several servers, which counts additional tokens of the format.
     """
     longer = [
-        (score, ledger)
-        for score, ledger in counted
-        if ledger.difference > max(usual, 0)
-        and ledger.reported >= _FEWEST_TOKENS
-        and not may_be_headers(ledger.difference - usual)
+        one
+        for one in counted
+        if min(one.off, one.ledger.difference) > 0
+        and one.ledger.reported >= _FEWEST_TOKENS
+        and not may_be_headers(one.off)
     ]
-    common = Counter(ledger.difference for _, ledger in longer).most_common(1)
-    rest = [one for one in longer if one[1].difference != common[0][0]]
+    common = Counter(one.off for one in longer).most_common(1)
+    rest = [one for one in longer if one.off != common[0][0]]
     many = _exceeds(longer, counted, _SPELLED_ODDLY) and _exceeds(rest, counted, _ODD_SHARE)
     return longer if many else []
 
 
-def _moved(counted: Sequence[_Counted], usual: int) -> list[_Counted]:
+def _moved(counted: Sequence[_Counted]) -> list[_Counted]:
     """The replies with text on the wrong side of the CoT's end: only the reasoning tokens differ.
 
     A server that merely counts reasoning tokens differently does so in nearly all replies.
     """
-    whole = [
-        (score, ledger, ledger.thinking - ledger.cot)
-        for score, ledger in counted
-        if ledger.difference == usual and ledger.thinking
-    ]
+    whole = [one for one in counted if one.off == 0 and one.ledger.thinking]
+    more = [(one.ledger.thinking or 0) - one.ledger.cot for one in whole]
     if not whole:
         return []
-    common, times = Counter(more for _, _, more in whole).most_common(1)[0]
-    moved = [(score, ledger) for score, ledger, more in whole if (more - common) % COT_HEADER]
+    common, times = Counter(more).most_common(1)[0]
+    moved = [one for one, tokens in zip(whole, more, strict=True) if (tokens - common) % COT_HEADER]
     usually = times >= _FRAMED * len(whole)
-    judged = [(score, ledger) for score, ledger, _ in whole]
-    return moved if usually and _exceeds(moved, judged, _WITNESSED_SHARE) else []
+    return moved if usually and _exceeds(moved, whole, _WITNESSED_SHARE) else []
 
 
-def _cut_alike(counted: Sequence[_Counted], usual: int) -> list[_Counted]:
+def _cut_alike(counted: Sequence[_Counted]) -> list[_Counted]:
     """Return the longest replies that lack tokens, if they are replies to several samples.
 
     A reply that the model ended has an end token, and rarely the length of another reply.
     """
-    longest = max(ledger.reported for _, ledger in counted)
-    ended = [
-        (score, ledger)
-        for score, ledger in counted
-        if ledger.difference < usual and ledger.reported == longest
-    ]
-    samples = {(score.task, score.sample) for score, _ in ended}
+    longest = max(one.ledger.reported for one in counted)
+    ended = [one for one in counted if one.off < 0 and one.ledger.reported == longest]
+    samples = {(one.score.task, one.score.sample) for one in ended}
     return ended if longest >= _FEWEST_TOKENS and len(samples) >= _FEWEST_SAMPLES else []
 
 
@@ -180,7 +178,9 @@ def _exceeds(odd: Sequence[_Counted], counted: Sequence[_Counted], share: float)
     the options.
     """
     found, every = (
-        Counter(score.traits.conversation or (score.task, score.sample) for score, _ in replies)
+        Counter(
+            one.score.traits.conversation or (one.score.task, one.score.sample) for one in replies
+        )
         for replies in (odd, counted)
     )
     counts = [(found[conversation], number) for conversation, number in every.items()]
@@ -239,9 +239,9 @@ def _framing(group: Sequence[Score], examined: Sequence[Score]) -> int:
     has few. If the run has few too, and the server does not just lose one token of each reply,
     replies whose CoT has the reported reasoning tokens, with or without its header, are used.
     """
-    exact, of_run = _exact(group), [ledger for _, ledger in _exact(examined) if ledger.closed]
-    extra, times = Counter(ledger.difference for _, ledger in exact).most_common(1)[0]
-    plain = [ledger for _, ledger in exact if ledger.closed and not ledger.cot]
+    exact, of_run = _exact(group), [ledger for ledger in _exact(examined) if ledger.closed]
+    extra, times = Counter(ledger.difference for ledger in exact).most_common(1)[0]
+    plain = [ledger for ledger in exact if ledger.closed and not ledger.cot]
     if len(plain) < _FEWEST_ODD:
         plain = [ledger for ledger in of_run if not ledger.cot]
     if len(plain) < _FEWEST_ODD and extra > 1:
@@ -256,7 +256,7 @@ def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:
     """Whether enough replies of a mode show that the model spells texts as the tokenizer does."""
     more = [
         ledger.pieces if streamed else ledger.difference
-        for _, ledger in _exact(examined)
+        for ledger in _exact(examined)
         if ledger.cot and ledger.streamed == streamed and ledger.reported >= _FEWEST_TOKENS
     ]
     known = [tokens for tokens in more if tokens is not None]
