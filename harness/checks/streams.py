@@ -1,6 +1,7 @@
 """Streams of both APIs, and the grammar of Chat Completions streams."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from harness.api import chat_grammar as grammar
 from harness.api.fields import json_object
@@ -35,33 +36,23 @@ def grammar_checks(
     only a stream with a call can violate a rule about calls.
     """
     for rule_id, (severity, text) in texts.items():
-        where = _can_violate(rule_id, only[rule_id]) if rule_id in only else None
-        to.check(rule_id, streams, where, severity=severity, text=text)(_judge(rule_id))
+        where = partial(_can_violate, rule_id, only[rule_id]) if rule_id in only else None
+        to.check(rule_id, streams, where, severity=severity, text=text)(partial(_judge, rule_id))
 
 
 def _first_violation(rule_id: str, exchange: ParsedExchange) -> Violation | None:
-    return next((violation for violation in exchange.violations if violation.rule == rule_id), None)
+    return next((found for found in exchange.violations if found.rule == rule_id), None)
 
 
-def _can_violate(
-    rule_id: str, only: Callable[[Reply], object]
-) -> Callable[[ParsedExchange], object]:
-    def can_violate(exchange: ParsedExchange) -> object:
-        reply = exchange.reply
-        return _first_violation(rule_id, exchange) or (reply is not None and only(reply))
-
-    return can_violate
+def _can_violate(rule_id: str, only: Callable[[Reply], object], exchange: ParsedExchange) -> object:
+    reply = exchange.reply
+    return _first_violation(rule_id, exchange) or (reply is not None and only(reply))
 
 
-def _judge(rule_id: str) -> Callable[[ParsedExchange], Iterator[Problem]]:
-    def judge(exchange: ParsedExchange) -> Iterator[Problem]:
-        first = _first_violation(rule_id, exchange)
-        if first is not None:
-            yield Problem(
-                exchange, first.message, first.expected, first.got, first.path, first.event
-            )
-
-    return judge
+def _judge(rule_id: str, exchange: ParsedExchange) -> Iterator[Problem]:
+    first = _first_violation(rule_id, exchange)
+    if first is not None:
+        yield Problem(exchange, first.message, first.expected, first.got, first.path, first.event)
 
 
 @family.check("stream.content_type", delivered, source=SERVER_SENT_EVENTS)
