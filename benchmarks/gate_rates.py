@@ -20,10 +20,10 @@ from scipy.special import betaincinv
 
 from harness.records.figures import ExchangeCounts
 from harness.records.runs import Thresholds
+from harness.statistics.rates import at_least
 from harness.statistics.two_rates import (
     above,
     case_level,
-    chance_of_failures,
     chance_of_worse,
     evidence,
     fail_level,
@@ -120,7 +120,7 @@ def broken_cases(passed: Counts, known: Counts, tries: int) -> Counts:
     for counts, most in ((by_api, tries), (by_api.sum(axis=1, keepdims=True), tries * APIS)):
         table = np.zeros((most + 1, KNOWN_TRIES + 1), dtype=bool)
         for n in range(most + 1):
-            if chance_of_failures(most - n, most, LOWER) <= LEVEL:
+            if at_least(most - n, most, 1 - LOWER) <= LEVEL:
                 chances = [chance_of_worse(n, most, k, KNOWN_TRIES) for k in range(KNOWN_TRIES + 1)]
                 table[n] = np.array(chances) <= LEVEL
         found |= table[counts, known].any(axis=(1, 2))

@@ -55,23 +55,18 @@ def compare(
     if decision == "inconclusive":
         gap = max(0.0, abs(run.value - baseline.value + margin) - allowance)
         needed = tries_needed(gap, run.error, run.tries, baseline.error)
+    pair, tolerated = Pair(run, baseline, cases=None), margin + allowance
+    found = detectable_worsening(pair, run_tail, reference_tail=TAIL, margin=tolerated)
     return BaselineComparison(
         decision=decision,
         score=run.value,
         baseline=baseline.value,
         difference=between,
         margin=margin,
-        detectable=detectable_beyond(run, baseline, margin + allowance, run_tail),
+        detectable=None if found is None else found - tolerated,
         allowance=allowance,
         further_tries=None if needed is None else max(1, needed - math.floor(run.tries)),
     )
-
-
-def detectable_beyond(run: Mean, baseline: Mean, margin: float, tail: float) -> float | None:
-    """Return the smallest drop beyond the margin that a run detects with 80% power, or None."""
-    pair = Pair(run, baseline, cases=None)
-    found = detectable_worsening(pair, tail, reference_tail=TAIL, margin=margin)
-    return None if found is None else found - margin
 
 
 def run_error(mean: float, questions: int, tries: int) -> float:

@@ -104,11 +104,6 @@ def case_level(tests: int) -> float:
     return FAIL_ERROR / 2 / tests
 
 
-def chance_of_failures(failed: int, tries: int, rate: float) -> float:
-    """Return the binomial probability of at least this many failures at this rate of success."""
-    return at_least(failed, tries, 1 - rate)
-
-
 def chance_of_worse(passed: int, tries: int, known_passed: int, known_tries: int) -> float:
     """Return the probability of at most this many passes if both rates are equal, given all passes.
 

@@ -19,6 +19,7 @@ from harness.tasks.tool_calling import ToolCalling
 from harness.verdict import gate, requirements
 from harness.verdict.causes import diagnose
 from harness.verdict.components import faulty_components
+from harness.verdict.coverage import Coverage
 from harness.verdict.reference_rate import target_of
 from harness.verdict.relations import related, warning_in_recordings
 from harness.verdict.tolerances import apply_tolerances
@@ -113,14 +114,14 @@ def _not_made(scores: Iterable[Score], tasks: Sequence[Task], info: RunInfo) -> 
             yield not_run(attempt, None if attempt.task in probes else 0.0)
 
 
-def _recorded(info: RunInfo, scores: Sequence[Score]) -> gate.Coverage | None:
+def _recorded(info: RunInfo, scores: Sequence[Score]) -> Coverage | None:
     """The replies of imported traffic; of a conversation, only the last one may not be judged."""
     names = {task.name for task in info.of_kind("traffic")}
     made = [score for score in scores if score.task in names]
     if not made:
         return None
     failed = Counter(score.detail for score in made if score.outcome == "provider_error")
-    return gate.Coverage("recorded replies", sum(score.requests for score in made), failed)
+    return Coverage("recorded replies", sum(score.requests for score in made), failed)
 
 
 def _tolerated(

@@ -4,8 +4,7 @@ Tool calling and probes are judged together, evals by their baselines. The run f
 fails, and passes if no part is inconclusive.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
@@ -14,17 +13,16 @@ from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
 from harness.records.figures import BaselineVerdict, Decision, ExchangeCounts
 from harness.records.runs import RunInfo, RunSettings, Thresholds
 from harness.run.run_folder import ERRORS_FILE
-from harness.statistics import two_rates
+from harness.statistics.rates import at_least
 from harness.text import first_few, percentage
-from harness.verdict import guide, relations, requirements, success_rate
+from harness.verdict import coverage, guide, relations, requirements, success_rate
+from harness.verdict.coverage import Coverage
 from harness.verdict.reference_rate import target_of
 from harness.verdict.success_rate import PartVerdict
 
 UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
 ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
 FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
-LEAST_JUDGED = 0.5
-"""A run passes only if more than this share of what it set out to judge was judged."""
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
 NO_BASELINE = (
     "Nothing is published about these questions. Measure a baseline with "
@@ -52,14 +50,6 @@ class RuleResults(NamedTuple):
     beyond_cases: tuple[RuleResult, ...]
     """Those of probes, and of checks on the replies to their requests and on traffic. Errors in
     tool-call attempts count as invalid responses instead."""
-
-
-class Coverage(NamedTuple):
-    """How many things of one kind a run set out to judge, and why some were not judged."""
-
-    kind: str
-    planned: int
-    not_judged: Mapping[str, int]  # how many, by reason
 
 
 def decide(
@@ -92,8 +82,8 @@ def decide(
         )
     parts: list[PartVerdict] = []
     unverified = (
-        *too_little_judged(_coverage(rules.all, recorded)),
-        *(too_few_replies(recorded, target_of(thresholds).lower) if recorded else ()),
+        *coverage.too_little_judged(rules.all, recorded),
+        *(coverage.too_few_replies(recorded, target_of(thresholds).lower) if recorded else ()),
         *requirements.unverified(rules.all, info, thresholds),
     )
     evals = [result for result in results if result.is_eval]
@@ -104,12 +94,10 @@ def decide(
             decide_calls_and_probes(
                 calling,
                 thresholds,
+                rules,
                 planned=planned,
                 made=made,
                 stopped=_stopped(info),
-                beyond_cases=rules.beyond_cases,
-                shares={rule.check.id: rule.share for rule in rules.all},
-                invalid_by=tuple(_in_cases(rules)),
                 broken=(
                     *requirements.broken(rules.all, thresholds),
                     *server_errors(exchanges or ExchangeCounts(), thresholds),
@@ -170,13 +158,11 @@ def exit_code(verdict: Verdict) -> int:
 def decide_calls_and_probes(
     results: Sequence[TaskResult],
     thresholds: Thresholds,
+    rules: RuleResults,
     *,
     planned: int,
     made: int,
     stopped: str | None = None,
-    beyond_cases: Sequence[RuleResult] = (),
-    shares: Mapping[str, str] = {},
-    invalid_by: Sequence[str] = (),
     broken: Sequence[str] = (),
     unverified: Sequence[str] = (),
 ) -> PartVerdict:
@@ -186,16 +172,14 @@ def decide_calls_and_probes(
     success rate is too low even if all missing attempts pass. Otherwise, a run is inconclusive if
     attempts are missing or nothing was judged.
 
-    `stopped` is a sentence, `shares` has how often each rule failed in the whole run, `invalid_by`
-    names the checks that failed in attempts, `broken` and `unverified` are requirements on single
-    rules that the run violates or cannot judge.
+    `stopped` is a sentence, `broken` and `unverified` are requirements on single rules that the run
+    violates or cannot judge.
     """
-    failures = _failures(beyond_cases, shares)
     silent = list(_too_silent(results))
-    problems = [*_invalid(results, thresholds, invalid_by), *silent, *failures, *broken]
+    problems = [*_invalid(results, thresholds, rules), *silent, *_failures(rules), *broken]
     ended = [stopped] if stopped else []
+    beyond_cases = rules.beyond_cases
     probes = [result for result in beyond_cases if result.check.kind == "probe"]
-    rules = probes or beyond_cases
     decisive = probes or [result for result in beyond_cases if result.check.id == _EVERY_REPLY]
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
@@ -215,7 +199,7 @@ def decide_calls_and_probes(
         return replace(rates, reasons=(*rates.reasons, *unverified), warnings=warnings)
     invalid = sum(result.invalid for result in results)
     reasons = (f"{invalid} invalid responses.", *rates.reasons) if rates else ()
-    return PartVerdict("pass", (*reasons, *_rules_passed(rules)), warnings)
+    return PartVerdict("pass", (*reasons, *_rules_passed(probes or beyond_cases)), warnings)
 
 
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:
@@ -300,7 +284,7 @@ def _in_cases(rules: RuleResults) -> Iterator[str]:
 
 
 def _invalid(
-    results: Sequence[TaskResult], thresholds: Thresholds, by: Sequence[str]
+    results: Sequence[TaskResult], thresholds: Thresholds, rules: RuleResults
 ) -> Iterator[str]:
     """The conditions with too many invalid responses, and the checks that failed, in a sentence."""
     affected = [result for result in results if result.invalid > thresholds.max_invalid]
@@ -310,6 +294,7 @@ def _invalid(
         if len(affected) == len(results) > _NAMED:
             groups = [(f"All {len(results)} conditions", list(results))]
         counted = [f"{name}: {_of_attempts(those)}" for name, those in groups]
+        by = list(_in_cases(rules))
         failed = f" Failed checks: {first_few(by, SHOWN_RULES)}." if by else ""
         yield f"{'; '.join(counted)}, {allowed}.{failed}"
 
@@ -328,12 +313,9 @@ def server_errors(exchanges: ExchangeCounts, thresholds: Thresholds) -> Iterator
     Retries hide these failures from the other rules, but not from clients, which retry less or not
     at all.
     """
-    failed, served, most = (
-        exchanges.after_failures,
-        exchanges.served,
-        thresholds.max_server_errors,
-    )
-    if failed and two_rates.chance_of_failures(failed, served, 1 - most) <= SILENCE_ERROR:
+    failed, served = exchanges.after_failures, exchanges.served
+    most = thresholds.max_server_errors
+    if failed and at_least(failed, served, most) <= SILENCE_ERROR:
         yield (
             f"{failed} of {served} requests ({percentage(failed / served)}) succeeded only after "
             "the server had answered with a 5xx status or closed the connection; at most "
@@ -347,8 +329,7 @@ def _too_silent(results: Sequence[TaskResult]) -> Iterator[str]:
     found = []
     for result in results:
         silent = sum(result.no_reply.values())
-        chance = two_rates.chance_of_failures(silent, result.finished, 1 - LARGEST_SILENT_SHARE)
-        if silent and chance <= level:
+        if silent and at_least(silent, result.finished, LARGEST_SILENT_SHARE) <= level:
             found.append(f"{result.name} {silent} of {result.finished}")
     if found:
         yield (
@@ -366,59 +347,6 @@ def _silence(results: Sequence[TaskResult], too_silent: Sequence[str]) -> Iterat
             f"{silent} of {made} attempts got no reply. They do not count, because they are no "
             "evidence about tool calling."
         )
-
-
-def too_little_judged(parts: Iterable[Coverage]) -> Iterator[str]:
-    """One sentence for each part of a run of which too little was judged for a PASS."""
-    for part in parts:
-        missing = sum(part.not_judged.values())
-        if part.planned - missing <= LEAST_JUDGED * part.planned:
-            reasons = Counter(part.not_judged).most_common()
-            counted = [f"{count} × {reason.rstrip('.')}" for reason, count in reasons]
-            yield (
-                f"{missing} of {part.planned} {part.kind} could not be judged; a PASS requires "
-                f"more than half of them: {first_few(counted, _NAMED)}."
-            )
-
-
-def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
-    """Why a recording is too short for a PASS, in one sentence.
-
-    A server at the lower rate may pass in at most 5% of recordings, as in tool calling.
-    """
-    judged = recorded.planned - sum(recorded.not_judged.values())
-    fewest = two_rates.fewest_above(lower)
-    if judged < fewest:
-        yield (
-            f"{judged} of the recorded replies were judged. The smallest recording that can pass "
-            f"has {fewest}: then, a server that spoils {percentage(1 - lower)} of its replies "
-            "passes in at most 5% of recordings."
-        )
-
-
-def _coverage(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterator[Coverage]:
-    """Yield the probes of a run, those of each family that lack replies, and the recorded replies.
-
-    A probe that is skipped, declared missing by the provider's entry, or newer than the run is not
-    planned. In one family, only missing replies count, because the provider need not offer every
-    feature.
-    """
-    probes = [
-        result
-        for result in rules
-        if result.check.kind == "probe"
-        and result.status not in ("skipped", "declared")
-        and ("request" not in result.lacks or "reply" in result.lacks)
-    ]
-    if probes:
-        silent = [probe for probe in probes if probe.status == "not_verifiable"]
-        yield Coverage("probes", len(probes), Counter(probe.reason or "" for probe in silent))
-    for family in dict.fromkeys(probe.check.family for probe in probes):
-        own = [probe for probe in probes if probe.check.family == family]
-        lacking = Counter(probe.reason or "" for probe in own if "reply" in probe.lacks)
-        yield Coverage(f"{family} probes", len(own), lacking)
-    if recorded is not None:
-        yield recorded
 
 
 def _judged(result: RuleResult) -> bool:
@@ -444,15 +372,19 @@ def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
         yield f"{sum(map(_judged, rules))} checks applied, none failed."
 
 
-def _failures(results: Sequence[RuleResult], shares: Mapping[str, str]) -> Iterator[str]:
+def _failures(rules: RuleResults) -> Iterator[str]:
     """One sentence on the failed probes, and one on the failed checks, with the shares of all."""
+    shares = {rule.check.id: rule.share for rule in rules.all}
     for kind in ("probe", "check"):
-        failed = [one for one in results if one.status == "failed" and one.check.kind == kind]
+        failed = [
+            rule.check.id
+            for rule in rules.beyond_cases
+            if rule.status == "failed" and rule.check.kind == kind
+        ]
         if len(failed) == 1:
-            (one,) = failed
-            yield f"{one.check.id} failed {shares.get(one.check.id, one.share)} times."
+            yield f"{failed[0]} failed {shares[failed[0]]} times."
         elif failed:
-            names = [f"{one.check.id} ({shares.get(one.check.id, one.share)})" for one in failed]
+            names = [f"{name} ({shares[name]})" for name in failed]
             yield f"{len(names)} {kind}s failed: {first_few(names, SHOWN_RULES)}."
 
 

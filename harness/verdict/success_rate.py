@@ -11,6 +11,7 @@ from harness.records.conditions import MODES
 from harness.records.figures import Decision
 from harness.records.runs import Thresholds
 from harness.statistics import two_rates
+from harness.statistics.rates import at_least
 from harness.text import first_few, percentage
 from harness.verdict.reference_rate import Target, target_of
 
@@ -176,12 +177,12 @@ def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterat
     groups = len(results) + (len(results) > 1)
     level = two_rates.case_level(groups * len(results[0].cases))
     for case in results[0].cases:
-        tried = [_case_counts(result, case) for result in results]
+        tried = [PassCounts(one.name, *one.cases[case], one.tries) for one in results]
         pooled = replace(_pooled(tried), name="")
         known = thresholds.reference_cases.get(case)
         for counts in (pooled, *tried):
             failed = counts.made - counts.passed
-            if two_rates.chance_of_failures(failed, counts.planned, target.lower) > level:
+            if at_least(failed, counts.planned, 1 - target.lower) > level:
                 continue
             place = f" for {counts.name}" if counts.name else ""
             text = f"{case} ({counts.passed} of {counts.made} passed{place})"
@@ -190,10 +191,6 @@ def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterat
             )
             yield WeakCase(text, known, worse)
             break
-
-
-def _case_counts(result: TaskResult, case: str) -> PassCounts:
-    return PassCounts(result.name, *result.cases[case], result.tries)
 
 
 def _too_low_reason(

@@ -6,20 +6,21 @@ from math import comb
 import pytest
 from scipy.stats import binom
 
-from harness.statistics.two_rates import chance_of_failures, exceeds, guide_false_alarm
+from harness.statistics.rates import at_least
+from harness.statistics.two_rates import exceeds, guide_false_alarm
 
 
 @pytest.mark.parametrize(("failed", "tries", "rate"), [(0, 5, 0.9), (1, 5, 0.98), (5, 5, 0.9)])
 def test_failures_of_a_case_are_binomial(failed: int, tries: int, rate: float) -> None:
     terms = range(failed, tries + 1)
     tail = sum(comb(tries, k) * (1 - rate) ** k * rate ** (tries - k) for k in terms)
-    assert chance_of_failures(failed, tries, rate) == pytest.approx(tail)
+    assert at_least(failed, tries, 1 - rate) == pytest.approx(tail)
 
 
 def test_thousands_of_tries_at_a_case_are_counted() -> None:
     expected = binom.sf(39, 1_400, 0.02)
-    assert chance_of_failures(40, 1_400, 0.98) == pytest.approx(expected)
-    assert chance_of_failures(1_401, 1_400, 0.98) == 0.0
+    assert at_least(40, 1_400, 0.02) == pytest.approx(expected)
+    assert at_least(1_401, 1_400, 0.02) == 0.0
 
 
 @pytest.mark.parametrize(("min_at", "min_hat"), [(0.5, 0.5), (0.9, 0.2), (0.2, 0.9)])

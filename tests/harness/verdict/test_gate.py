@@ -22,13 +22,8 @@ from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
 from harness.statistics.two_rates import exceeds
 from harness.verdict import gate
-from harness.verdict.gate import (
-    Coverage,
-    decide_calls_and_probes,
-    exit_code,
-    too_few_replies,
-    too_little_judged,
-)
+from harness.verdict.coverage import Coverage, too_few_replies, too_little_judged
+from harness.verdict.gate import decide_calls_and_probes, exit_code
 from harness.verdict.reference_rate import default_thresholds, target_of, with_reference
 from harness.verdict.success_rate import forecast
 
@@ -60,11 +55,15 @@ def group(
     )
 
 
-def part(groups, thresholds, *, stopped=None, **more):
+def part(groups, thresholds, *, beyond_cases=(), everywhere=None, **more):
     planned, made = sum(each.planned for each in groups), sum(each.finished for each in groups)
-    return decide_calls_and_probes(
-        groups, thresholds, planned=planned, made=made, stopped=stopped, **more
-    )
+    rules = gate.RuleResults(everywhere or beyond_cases, beyond_cases)
+    return decide_calls_and_probes(groups, thresholds, rules, planned=planned, made=made, **more)
+
+
+def failed_rule(name, failures, applicable):
+    about = CHECKS[name].about
+    return RuleResult(check=about, status="failed", applicable=applicable, failures=failures)
 
 
 def decide(groups, thresholds, **more):
@@ -171,10 +170,8 @@ def test_the_reference_rate_is_stated_or_measured_or_the_default():
 
 def test_every_kind_of_reason_has_one_sentence():
     groups = [group(invalid=3, failed=[5] * 36), group(invalid=2, mode="non-streaming")]
-    failed = [
-        RuleResult(check=CHECKS[name].about, status="failed", applicable=4, failures=3)
-        for name in ("usage.sum", "usage.missing", "finish.limit")
-    ]
+    names = ("usage.sum", "usage.missing", "finish.limit")
+    failed = [failed_rule(name, 3, 4) for name in names]
     reasons = decide(groups, Thresholds(), beyond_cases=failed).reasons
     assert len(reasons) == 3
     assert (
@@ -186,16 +183,15 @@ def test_every_kind_of_reason_has_one_sentence():
 
 def test_invalid_responses_of_all_conditions_are_one_count_with_failed_checks():
     groups = [group(invalid=180, mode=mode) for mode in ("streaming", "non-streaming")] * 2
-    reasons = decide(groups, Thresholds(), invalid_by=("usage.sum",)).reasons
+    failed = failed_rule("usage.sum", 720, 720)
+    reasons = decide(groups, Thresholds(), everywhere=[failed]).reasons
     text = "All 4 conditions: 720 invalid of 720 attempts, none allowed. Failed checks: usage.sum."
     assert reasons[0] == text
 
 
 def test_a_check_that_failed_outside_the_attempts_fails_the_run():
-    about = CHECKS["usage.sum"].about
-    failed = RuleResult(check=about, status="failed", applicable=4, failures=3)
-    everywhere = {"usage.sum": "5 of 90"}
-    verdict = decide([group()], Thresholds(), beyond_cases=[failed], shares=everywhere)
+    failed, everywhere = failed_rule("usage.sum", 3, 4), failed_rule("usage.sum", 5, 90)
+    verdict = decide([group()], Thresholds(), beyond_cases=[failed], everywhere=[everywhere])
     reason = "usage.sum failed 5 of 90 times."
     assert (verdict.decision, verdict.reasons) == ("fail", (reason,))
     assert decide([group(finished=36)], Thresholds(), beyond_cases=[failed]).decision == "fail"
@@ -224,7 +220,7 @@ def test_probes_that_judged_nothing_are_not_a_pass():
     ],
 )
 def test_a_pass_needs_a_judgement_of_more_than_half(planned, not_judged, reason):
-    found = list(too_little_judged([Coverage("replies", planned, not_judged)]))
+    found = list(too_little_judged([], Coverage("replies", planned, not_judged)))
     assert len(found) == (reason is not None)
     if reason is not None:
         assert re.search(reason, found[0])

@@ -1,0 +1,76 @@
+"""How much of what a run set out to judge was judged; a PASS needs enough of it. No I/O."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from harness.records.analysis import RuleResult
+from harness.statistics.two_rates import fewest_above
+from harness.text import first_few, percentage
+
+LEAST_JUDGED = 0.5
+"""A run passes only if more than this share of what it set out to judge was judged."""
+_NAMED = 2  # reasons that a sentence names
+
+
+class Coverage(NamedTuple):
+    """How many things of one kind a run set out to judge, and why some were not judged."""
+
+    kind: str
+    planned: int
+    not_judged: Mapping[str, int]  # how many, by reason
+
+
+def too_little_judged(
+    rules: Sequence[RuleResult], recorded: Coverage | None = None
+) -> Iterator[str]:
+    """One sentence for each part of a run of which too little was judged for a PASS."""
+    for part in _parts(rules, recorded):
+        missing = sum(part.not_judged.values())
+        if part.planned - missing <= LEAST_JUDGED * part.planned:
+            reasons = Counter(part.not_judged).most_common()
+            counted = [f"{count} × {reason.rstrip('.')}" for reason, count in reasons]
+            yield (
+                f"{missing} of {part.planned} {part.kind} could not be judged; a PASS requires "
+                f"more than half of them: {first_few(counted, _NAMED)}."
+            )
+
+
+def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
+    """Why a recording is too short for a PASS, in one sentence.
+
+    A server at the lower rate may pass in at most 5% of recordings, as in tool calling.
+    """
+    judged = recorded.planned - sum(recorded.not_judged.values())
+    fewest = fewest_above(lower)
+    if judged < fewest:
+        yield (
+            f"{judged} of the recorded replies were judged. The smallest recording that can pass "
+            f"has {fewest}: then, a server that spoils {percentage(1 - lower)} of its replies "
+            "passes in at most 5% of recordings."
+        )
+
+
+def _parts(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterator[Coverage]:
+    """Yield the probes of a run, those of each family that lack replies, and the recorded replies.
+
+    A probe that is skipped, declared missing by the provider's entry, or newer than the run is not
+    planned. In one family, only missing replies count, because the provider need not offer every
+    feature.
+    """
+    probes = [
+        result
+        for result in rules
+        if result.check.kind == "probe"
+        and result.status not in ("skipped", "declared")
+        and ("request" not in result.lacks or "reply" in result.lacks)
+    ]
+    if probes:
+        silent = [probe for probe in probes if probe.status == "not_verifiable"]
+        yield Coverage("probes", len(probes), Counter(probe.reason or "" for probe in silent))
+    for family in dict.fromkeys(probe.check.family for probe in probes):
+        own = [probe for probe in probes if probe.check.family == family]
+        lacking = Counter(probe.reason or "" for probe in own if "reply" in probe.lacks)
+        yield Coverage(f"{family} probes", len(own), lacking)
+    if recorded is not None:
+        yield recorded
