@@ -114,6 +114,13 @@ def objects(value: object) -> list[Mapping[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
+def nested(value: object, *keys: str) -> object:
+    """Return the member at this path of keys; None if it is missing, or something on the way is."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
 def error_message(error: object) -> str:
     """Return the message of an OpenAI-style error object, or an excerpt of any other value."""
     message = error.get("message") if isinstance(error, Mapping) else error
@@ -128,8 +135,7 @@ def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usa
     usage = value.get("usage")
     if not isinstance(usage, dict):
         return None
-    details = usage.get(f"{completion}_tokens_details")
-    reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    reasoning = nested(usage, f"{completion}_tokens_details", "reasoning_tokens")
     if reasoning is None:
         reasoning = usage.get("reasoning_tokens")
     return Usage(

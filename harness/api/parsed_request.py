@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from harness.api import DIALECTS
-from harness.api.fields import objects
+from harness.api.fields import nested, objects
 from harness.api.items import Tool
 from harness.records.conditions import Api
 
@@ -74,6 +74,11 @@ class ParsedRequest:
         return next((n for n in limits if type(n) is int and n >= 0), None)
 
     @property
+    def effort(self) -> object:
+        """The reasoning effort, in the form of either API."""
+        return self.body.get("reasoning_effort", nested(self.body, "reasoning", "effort"))
+
+    @property
     def choices(self) -> int:
         """The number of requested choices (`n`)."""
         count = self.body.get("n")
@@ -102,9 +107,8 @@ class ParsedRequest:
 
     @property
     def _format(self) -> Mapping[str, Any]:
-        text = self.body.get("text")
-        nested = text.get("format") if isinstance(text, dict) else None
-        found = self.body.get("response_format") if self.api == "chat" else nested
+        path = ("response_format",) if self.api == "chat" else ("text", "format")
+        found = nested(self.body, *path)
         return found if isinstance(found, dict) else {}
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:

@@ -296,7 +296,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     """
     exchange, reply = answer
     request = exchange.request
-    counted = ledger(exchange)
+    counted = answer.ledger
     if counted is not None and counted.difference <= 0:
         return  # The model itself wrote no call.
     whole = parsed_object(reply.reasoning.strip())

@@ -68,6 +68,8 @@ class Family:
             relations: See `Rule`.
             text: Summary and reason, if the function has no docstring.
         """
+        implied = [api for api in BOTH_APIS if rule_id.startswith(f"{api}.")]
+        streams = rule_id.startswith("stream.") or ".stream." in rule_id
 
         def add(judge: Callable[[S], Iterable[Problem]]) -> Callable[[S], Iterable[Problem]]:
             about = description(
@@ -77,8 +79,8 @@ class Family:
                 family=self.name,
                 severity=severity,
                 source=source or self.source,
-                apis=apis or _apis(rule_id),
-                modes=modes or _modes(rule_id),
+                apis=apis or implied or BOTH_APIS,
+                modes=modes or (("streaming",) if streams else MODES),
             )
             self.checks.append(
                 Check(
@@ -86,7 +88,6 @@ class Family:
                     tolerated=tolerated,
                     error_above=error_above,
                     needs=needs,
-                    suite="tools",
                     relations=tuple(relations),
                     over=over,
                     where=where,
@@ -96,15 +97,6 @@ class Family:
             return judge
 
         return add
-
-
-def _apis(rule_id: str) -> Iterable[Api]:
-    return [api for api in BOTH_APIS if rule_id.startswith(f"{api}.")] or BOTH_APIS
-
-
-def _modes(rule_id: str) -> Iterable[Mode]:
-    streaming = rule_id.startswith("stream.") or ".stream." in rule_id
-    return ("streaming",) if streaming else MODES
 
 
 Difference = tuple[str, Evidence]  # the message and the evidence of a problem in a rollout
@@ -164,9 +156,6 @@ def cross_check(
         )
         return CrossCheck(
             about=about,
-            tolerated=0.0,
-            needs=None,
-            suite="tools",
             relations=relations,
             applies=applies,
             compare=compare,

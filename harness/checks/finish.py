@@ -5,22 +5,20 @@ from contextlib import suppress
 from typing import Any
 
 from harmony.render import RenderError
-from harness.api.fields import objects
+from harness.api.fields import nested, objects
 from harness.api.items import Reply
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.check import Family
 from harness.checks.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     call_header,
     hides_cot,
-    ledger,
     token_count,
 )
 from harness.checks.rules import CHAT, GUIDE, HARMONY, RESPONSES, Problem
 from harness.checks.subjects import (
     Answer,
-    CountedReply,
     Item,
     answers,
     counted,
@@ -95,7 +93,7 @@ def _empty(answer: Answer) -> Iterator[Problem]:
     exchange, reply = answer
     if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(answer):
         message = "The reply ended normally without an answer or a tool call."
-        kinds = {str(item.get("type")): None for item in objects(reply.raw.get("output"))}
+        kinds = dict.fromkeys(str(item.get("type")) for item in answer.output)
         found = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
         got = f"only {found}" if found else "no content"
         yield Problem(exchange, message, "an answer or a tool call", got)
@@ -116,7 +114,7 @@ def _refused(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "reply.lost",
     answers,
-    lambda answer: _has_counted_cot(answer) or _returns_nothing(answer),
+    lambda answer: (answer.ledger and answer.ledger.cot) or _returns_nothing(answer),
     source=HARMONY,
 )
 def _lost(answer: Answer) -> Iterator[Problem]:
@@ -135,29 +133,29 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, f"the text of {lost} more tokens", got, "$.usage")
 
 
-def _truncated(parsed: ParsedRollout) -> Iterator[CountedReply]:
-    """Replies that a token limit cut after the header of a message, and that hide no CoT."""
-    for found in counted(parsed):
-        if found.reply.finish == "length" and _shows_all(found.exchange, found.reply):
-            yield found
-
-
-@family.check("reply.lost.truncated", _truncated, severity="warning", source=GUIDE, tolerated=0.02)
-def _cut_to_nothing(found: CountedReply) -> Iterator[Problem]:
+@family.check(
+    "reply.lost.truncated",
+    counted,
+    lambda answer: answer.reply.finish == "length" and _shows_all(answer),
+    severity="warning",
+    source=GUIDE,
+    tolerated=0.02,
+)
+def _cut_to_nothing(answer: Answer) -> Iterator[Problem]:
     """A reply that was truncated at the token limit contains the text before the limit.
 
     Users pay for this text, and the CoT shows them that the limit is too low. A limit that falls
     inside the header of a message or call is not reported. The check reply.lost reports replies
     with more tokens than a header can have.
     """
-    exchange, reply, usage = found
-    if _lost_tokens(Answer(exchange, reply)):
+    exchange, reply = answer
+    if _lost_tokens(answer):
         return
     calls = (call_header(name) for name in exchange.request.functions)
     least = COT_HEADER + max(ANSWER_HEADER, *calls, 0)
-    if _is_empty(reply) and not reply.reasoning and (usage.output_tokens or 0) > least:
+    if _is_empty(reply) and not reply.reasoning and (reply.output_tokens or 0) > least:
         message = "The reply was truncated at the token limit, and contains no text."
-        got = f"no text, {usage.output_tokens} tokens"
+        got = f"no text, {reply.output_tokens} tokens"
         yield Problem(exchange, message, "the CoT or the answer up to the limit", got)
 
 
@@ -171,7 +169,7 @@ def _status(answer: Answer) -> Iterator[Problem]:
     status = reply.raw.get("status")
     if status == "incomplete":
         details = reply.raw.get("incomplete_details")
-        if not isinstance(details, dict) or not details.get("reason"):
+        if not nested(details, "reason"):
             message = "The response is incomplete, but incomplete_details has no reason."
             path = "$.incomplete_details"
             yield Problem(exchange, message, '{"reason": …}', repr(details), path)
@@ -197,17 +195,12 @@ def _calls_client(answer: Answer) -> bool:
 
     Calls that the provider runs have no `call_id`.
     """
-    items = objects(answer.reply.raw.get("output"))
-    return bool(answer.exchange.request.built_in) and any(item.get("call_id") for item in items)
+    declared = bool(answer.exchange.request.built_in)
+    return declared and any(item.get("call_id") for item in answer.output)
 
 
 def _is_empty(reply: Reply) -> bool:
     return not reply.calls and not reply.text.strip()
-
-
-def _has_counted_cot(answer: Answer) -> bool:
-    counted = ledger(answer.exchange)
-    return counted is not None and counted.cot > 0
 
 
 def _returns_nothing(answer: Answer) -> bool:
@@ -218,21 +211,20 @@ def _returns_nothing(answer: Answer) -> bool:
     exchange, reply = answer
     ended = reply.finish in ("stop", "tool_calls", "length") and not exchange.request.stops
     empty = _is_empty(reply) and not reply.reasoning and not answer.refusals
-    return bool(ended and empty and reply.output_tokens) and _shows_all(exchange, reply)
+    return bool(ended and empty and reply.output_tokens) and _shows_all(answer)
 
 
-def _shows_all(exchange: ParsedExchange, reply: Reply) -> bool:
+def _shows_all(answer: Answer) -> bool:
     """Whether a reply shows all that the model wrote.
 
     A summary contains CoT: responses.reasoning.content reports it. Encrypted CoT is not shown.
     """
-    request, others = exchange.request, objects(reply.raw.get("output"))
-    shown = request.choices == 1 and not request.built_in and not hides_cot(exchange)
-    known = all(item.get("type") in ("reasoning", "message") for item in others)
-    return (
-        shown
-        and known
-        and not any(item.get("summary") or item.get("encrypted_content") for item in others)
+    request = answer.exchange.request
+    shown = request.choices == 1 and not request.built_in and not hides_cot(answer.exchange)
+    return shown and all(
+        item.get("type") in ("reasoning", "message")
+        and not (item.get("summary") or item.get("encrypted_content"))
+        for item in answer.output
     )
 
 
@@ -245,7 +237,7 @@ def _lost_tokens(answer: Answer) -> int:
         tokens = reply.output_tokens or 0
         least = _MOST_OF_HEADERS if exchange.truncated else max(_headers(exchange))
         return tokens if tokens > least else 0
-    counted = ledger(exchange)
+    counted = answer.ledger
     if counted is None or not counted.cot:
         return 0
     explained = max(*_headers(exchange), counted.spelling)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.check import Family
 from harness.checks.json_text import parsed_object
-from harness.checks.ledger import ledger_of, wrote_all
+from harness.checks.ledger import wrote_all
 from harness.checks.rules import HARMONY, RAW_COT, Problem
 from harness.checks.subjects import Answer, every_choice
 
@@ -15,7 +15,6 @@ family = Family("leaks", RAW_COT)
 _SPECIAL_TOKEN = re.compile(
     r"<\|(?:start|end|message|channel|constrain|return|call|startoftext|endoftext|reserved_\d+)\|>"
 )
-# A header whose special tokens a detokenizer or parser dropped.
 # A header with its special tokens, as the model is trained to write it; also an end token.
 _WELL_FORMED = re.compile(
     r"<\|(?:end|return|call)\|>|(?:<\|start\|>assistant(?: ?to=\S+)?)?"
@@ -27,6 +26,7 @@ _CUT_HEADER = re.compile(
     r"(?:<\|end\|>)?(?:<\|(?:start|channel|constrain)\|>[^\n<]{0,80})+$|<\|end\|>$"
     r"|assistant(?:analysis|commentary|final)(?: ?to=\S*)?(?:json|code)?$"
 )
+# A header whose special tokens a detokenizer or parser dropped.
 _MERGED_HEADER = r"assistant(?:analysis|commentary|final|(?:code|json)(?=\s*\{))"
 # The last alternative is a header inside JSON, where a JSON grammar began too early.
 _HEADER = re.compile(
@@ -84,14 +84,11 @@ def _search(
         if found:
             context = text[max(0, found.start() - 40) : found.end() + 40]
             message = f"The {place} contains {what}."
-            own = place in ("answer", "reasoning") and _is_malformed(text)
+            # Only the model writes a header in a form that it was not trained to write.
+            malformed = _SPECIAL_TOKEN.search(_WELL_FORMED.sub("", text)) is not None
+            own = place in ("answer", "reasoning") and malformed
             expected = f"{place} without format markup"
             yield Problem(exchange, message, expected, context, proven=not own)
-
-
-def _is_malformed(text: str) -> bool:
-    """Whether a text has a header that the model cannot have been trained to write."""
-    return _SPECIAL_TOKEN.search(_WELL_FORMED.sub("", text)) is not None
 
 
 @family.check("harmony.markers", every_choice, source=HARMONY, tolerated=0.01)
@@ -138,7 +135,7 @@ def _header(answer: Answer) -> Iterator[Problem]:
     found = list(_search(answer, _HEADER, ("answer", "tool name"), what))
     if not found and not reply.reasoning:
         found = list(_search(answer, _ANSWER_HEADER, ("answer",), what))
-    counted = ledger_of(*answer) if found else None
+    counted = answer.ledger if found else None
     own = counted is not None and counted.exact and counted.difference in _WRITTEN
     unparsed = not reply.reasoning and _COT_HEADER.match(reply.text)
     if unparsed or not own:
@@ -239,7 +236,7 @@ def _fits_tokens(answer: Answer) -> bool:
 
 def _wrote_both(answer: Answer) -> bool:
     """Whether the reported tokens suffice for the CoT and the answer, so the model wrote both."""
-    found = ledger_of(*answer)
+    found = answer.ledger
     if found is None:
         return False
     return found.reported >= found.texts and (found.thinking or found.cot) >= found.cot

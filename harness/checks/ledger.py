@@ -20,7 +20,7 @@ from typing import NamedTuple
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import RenderError, message_tokens, text_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
-from harness.api.fields import objects
+from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
 from harness.api.stream_events import texts_of
@@ -71,35 +71,33 @@ class _Entry(NamedTuple):
 
 @once
 def ledger(exchange: ParsedExchange) -> Ledger | None:
-    """The ledger of the reply (see `ledger_of`), cached because several checks read it."""
-    return None if exchange.reply is None else ledger_of(exchange, exchange.reply)
+    """The ledger of the reply (see `ledger_of`), cached because several checks read it.
+
+    None for requests with stop strings, because the text lacks the string that ended the reply.
+    """
+    reply = exchange.reply
+    return None if reply is None or exchange.request.stops else ledger_of(exchange, reply)
 
 
-def ledger_of(
-    exchange: ParsedExchange, reply: Reply, *, stopped: bool = False, spelled: bool = False
-) -> Ledger | None:
+def ledger_of(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> Ledger | None:
     """Return the ledger of a reply; None if its tokens cannot be counted.
 
     That is the case if the provider reports no count, if a limit cut the reply or may have cut it,
-    if the request has several choices, stop strings, tools that the provider runs or an option that
-    hides the CoT, if a text contains special tokens, if the author of a recording shortened a text,
-    if a response has items of other types, or if there is no vocabulary. With `stopped`, only
-    replies to requests with stop strings are counted. With `spelled`, special tokens in a text
-    count as text that the model spelled.
+    if the request has several choices, tools that the provider runs or an option that hides the
+    CoT, if a text contains special tokens, if the author of a recording shortened a text, if a
+    response has items of other types, or if there is no vocabulary. With `spelled`, special tokens
+    in a text count as text that the model spelled.
     """
     request, items = exchange.request, objects(reply.raw.get("output"))
     if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
         return None
     if request.choices > 1 or request.built_in or hides_cot(exchange):
         return None
-    if bool(request.stops) != stopped or any(i.get("type") not in _COUNTED_ITEMS for i in items):
+    if any(item.get("type") not in _COUNTED_ITEMS for item in items):
         return None
     if not spelled and any(map(_SPECIAL.search, _texts(reply))):
         return None
-    if _is_shortened(exchange, reply):
-        return None
-    entries = _entries(reply)
-    if entries is None:
+    if _is_shortened(exchange, reply) or (entries := _entries(reply)) is None:
         return None
     answer = sum(entry.least for entry in entries if isinstance(entry.message, Answer | Preamble))
     calls = sum(entry.least for entry in entries if isinstance(entry.message, Call))
@@ -114,7 +112,8 @@ def ledger_of(
         calls=calls,
         markup=sum(entry.header for entry in entries) - IN_PROMPT,
         spellings=sum(entry.most - entry.least for entry in entries),
-        exact=not stopped and all(entry.text and entry.most == entry.least for entry in entries),
+        exact=not request.stops
+        and all(entry.text and entry.most == entry.least for entry in entries),
         pieces=None if in_pieces is None else max(0, in_pieces - cot - answer - calls),
         streamed=bool(exchange.events),
         closed=reply.text.rstrip().endswith((".", "!", "?")),
@@ -126,10 +125,11 @@ def ledger_of(
 def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accounted]:
     """Yield the replies of a rollout whose tokens can be counted.
 
-    With `stopped`, those to requests with stop strings. Their texts lack the stop string.
+    With `stopped`, also those to requests with stop strings. Their texts lack the stop string.
     """
     for exchange, reply in parsed.replies:
-        found = ledger_of(exchange, reply, stopped=True) if stopped else ledger(exchange)
+        with_stop = stopped and exchange.request.stops
+        found = ledger_of(exchange, reply) if with_stop else ledger(exchange)
         if found is not None:
             yield Accounted(exchange, reply, found)
 
@@ -155,8 +155,7 @@ def extra_tokens(reply: Reply) -> int | None:
 def hides_cot(exchange: ParsedExchange) -> bool:
     """Whether the request disables CoT in the reply, or moves it to another place."""
     body = exchange.request.body
-    options = body.get("reasoning")
-    excluded = isinstance(options, dict) and options.get("exclude")
+    excluded = nested(body, "reasoning", "exclude")
     elsewhere = body.get("reasoning_format") not in (None, "parsed")
     return bool(excluded or elsewhere or body.get("include_reasoning") is False)
 

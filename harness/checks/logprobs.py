@@ -80,13 +80,13 @@ def _tokens(found: _Listed) -> Iterator[Problem]:
         yield Problem(exchange, message, repr(reply.text), repr(text), logprob_path(exchange))
 
 
-def _shows_cot(found: _Listed) -> bool:
-    """Whether a reply has CoT, without which it has no logprobs of one."""
-    return bool(found.reply.reasoning.strip() and _decodable(found.reply.text))
-
-
 @family.check(
-    "logprobs.cot", _listed, _shows_cot, severity="info", apis=("chat",), needs="logprobs"
+    "logprobs.cot",
+    _listed,
+    lambda found: found.reply.reasoning.strip() and _decodable(found.reply.text),
+    severity="info",
+    apis=("chat",),
+    needs="logprobs",
 )
 def _of_answer_only(found: _Listed) -> Iterator[Problem]:
     """The logprobs of a Chat reply are those of its answer, not also of its CoT.

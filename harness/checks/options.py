@@ -14,7 +14,7 @@ from harness.checks.json_text import (
 )
 from harness.checks.ledger import ledger_of
 from harness.checks.rules import CHAT, GUIDE, STOP_IN_COT, STRUCTURED, TOOL_CHOICE, Problem
-from harness.checks.subjects import Answer, CountedReply, answers, counted, ended, every_choice
+from harness.checks.subjects import Answer, answers, counted, ended, every_choice
 
 family = Family("parameters", CHAT)
 
@@ -160,7 +160,7 @@ def _model_ended(answer: Answer) -> bool:
         reasons = (choice.get(name, "") for choice in answer.choices[:1] for name in _STOP_REASONS)
         if any(not isinstance(reason, str) for reason in reasons):
             return True
-    found = ledger_of(*answer, stopped=True)
+    found = ledger_of(*answer)
     closed = answer.reply.reasoning.rstrip().endswith((".", "!", "?"))
     return found is not None and closed and found.difference <= 0
 
@@ -251,14 +251,14 @@ for _id in ("chat.answer.item", "responses.answer.item"):
     )(_misplaced_answer)
 
 
-@family.check("finish.limit", counted, lambda found: found.exchange.at_limit, tolerated=0.02)
-def _limit(found: CountedReply) -> Iterator[Problem]:
+@family.check("finish.limit", counted, lambda answer: answer.exchange.at_limit, tolerated=0.02)
+def _limit(answer: Answer) -> Iterator[Problem]:
     """A reply that was truncated at the token limit reports the truncation.
 
     Otherwise clients take a truncated answer for a complete one. The model ends few of the replies
     of this length itself, and none of the calls whose JSON is unfinished.
     """
-    exchange, reply, _ = found
+    exchange, reply = answer
     if reply.finish in ("stop", "tool_calls"):
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.api.chat import REASONING_FIELDS
-from harness.api.fields import objects
+from harness.api.fields import nested, objects
 from harness.api.parsed_rollout import ParsedExchange, once
 from harness.checks.check import Family
 from harness.checks.ledger import has_lost_cot
@@ -31,6 +31,18 @@ _ABSENT_AFTER_RESULT = 0.15
 _UNWRITTEN = 0.05
 _UNWRITTEN_AT_LIMIT = 0.1  # the token counts of a truncated reply do not show whether it had CoT
 _PATH = "$.choices[0].message"
+
+
+@once
+def _messages(exchange: ParsedExchange) -> Sequence[Mapping[str, Any]]:
+    """Every message and delta of a Chat reply; several checks read them."""
+    return [
+        choice[key]
+        for body in bodies(exchange)
+        for choice in objects(body.get("choices"))
+        for key in ("message", "delta")
+        if isinstance(choice.get(key), dict)
+    ]
 
 
 def _thought(answer: Answer) -> bool:
@@ -73,12 +85,15 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "reasoning", found, _PATH)
 
 
-def _has_reasoning(exchange: ParsedExchange) -> bool:
-    messages = _messages(exchange)
-    return any(message.get(name) is not None for message in messages for name in REASONING_FIELDS)
-
-
-@family.check("chat.reasoning.type", readable, _has_reasoning)
+@family.check(
+    "chat.reasoning.type",
+    readable,
+    lambda exchange: any(
+        message.get(name) is not None
+        for message in _messages(exchange)
+        for name in REASONING_FIELDS
+    ),
+)
 def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """`reasoning` and `reasoning_content` are strings.
 
@@ -99,8 +114,8 @@ def _responses_missing(answer: Answer) -> Iterator[Problem]:
 
     Clients must send it back between tool calls; without it, gpt-oss forgets its plan.
     """
-    exchange, reply = answer
-    kinds = [str(item.get("type")) for item in objects(reply.raw.get("output"))]
+    exchange = answer.exchange
+    kinds = [str(item.get("type")) for item in answer.output]
     if "reasoning" not in kinds and has_lost_cot(exchange):
         message, got = "The response contains no reasoning item.", ", ".join(kinds) or "no items"
         yield Problem(exchange, message, "a reasoning item", got, "$.output")
@@ -108,29 +123,30 @@ def _responses_missing(answer: Answer) -> Iterator[Problem]:
 
 def _may_think(answer: Answer) -> bool:
     """Whether the model nearly always writes a CoT: at low effort, it may answer at once."""
-    body = answer.exchange.request.body
-    nested = body.get("reasoning")
-    effort = nested.get("effort") if isinstance(nested, dict) else body.get("reasoning_effort")
-    return effort != "low"
+    return answer.exchange.request.effort != "low"
 
 
 @family.check("reasoning.rare", opening, _may_think, tolerated=_UNWRITTEN)
-def _rare(answer: Answer) -> Iterator[Problem]:
+def _unwritten(answer: Answer) -> Iterator[Problem]:
     """Nearly all replies to the user contain CoT, unless the request asks for low effort.
 
     The model itself occasionally answers without CoT. A server that hides CoT may also omit its
     tokens from the count.
     """
-    yield from _unwritten(answer)
+    if not answer.reply.reasoning and not has_lost_cot(answer.exchange):
+        message = "The reply contains no reasoning, and reports no tokens for it."
+        yield Problem(answer.exchange, message, "reasoning", "no reasoning")
 
 
-@family.check("reasoning.absent", opening, _may_think, severity="warning", tolerated=_ABSENT)
-def _absent(answer: Answer) -> Iterator[Problem]:
-    """At most one reply to the user in 100 lacks CoT.
-
-    None of 380 recorded replies lacked it. Some requests may go to a server that hides the CoT.
-    """
-    yield from _unwritten(answer)
+family.check(
+    "reasoning.absent",
+    opening,
+    _may_think,
+    severity="warning",
+    tolerated=_ABSENT,
+    text="At most one reply to the user in 100 lacks CoT. None of 380 recorded replies lacked it. "
+    "Some requests may go to a server that hides the CoT.",
+)(_unwritten)
 
 
 @family.check("reasoning.missing.truncated", truncated_opening, tolerated=_UNWRITTEN_AT_LIMIT)
@@ -142,12 +158,6 @@ def _truncated(answer: Answer) -> Iterator[Problem]:
     if not answer.reply.reasoning:
         message = "The reply was truncated at the token limit, and has no CoT before its text."
         yield Problem(answer.exchange, message, "reasoning", f"only {answer.reply.text!r}")
-
-
-def _unwritten(answer: Answer) -> Iterator[Problem]:
-    if not answer.reply.reasoning and not has_lost_cot(answer.exchange):
-        message = "The reply contains no reasoning, and reports no tokens for it."
-        yield Problem(answer.exchange, message, "reasoning", "no reasoning")
 
 
 @family.check("responses.reasoning.content", reasoning_items)
@@ -216,19 +226,6 @@ def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:
         yield Problem(later[0].exchange, message, "reasoning", "no reasoning")
 
 
-@once
-def _messages(exchange: ParsedExchange) -> Sequence[Mapping[str, Any]]:
-    """Every message and delta of a Chat reply; several checks read them."""
-    return [
-        choice[key]
-        for body in bodies(exchange)
-        for choice in objects(body.get("choices"))
-        for key in ("message", "delta")
-        if isinstance(choice.get(key), dict)
-    ]
-
-
 def _field(choice: Mapping[str, Any], name: str) -> str:
-    message = choice.get("message")
-    text = message.get(name) if isinstance(message, dict) else None
+    text = nested(choice, "message", name)
     return text.strip() if isinstance(text, str) else ""

@@ -1,14 +1,14 @@
 """Metadata of every reply: id, model, creation time, items, choices."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from harness.api.fields import objects
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.fields import nested
+from harness.api.parsed_rollout import ParsedRollout
 from harness.api.stream_events import carries_text
 from harness.checks.check import Family
 from harness.checks.rules import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
@@ -58,16 +58,12 @@ def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
         yield Problem(exchange, message, "a new id", reply_id, "$.id")
 
 
-def _items(answer: Answer) -> list[Mapping[str, Any]]:
-    return objects(answer.reply.raw.get("output"))
-
-
 @family.check(
-    "responses.item_id.repeated", answers, lambda answer: len(_items(answer)) > 1, source=RESPONSES
+    "responses.item_id.repeated", answers, lambda answer: len(answer.output) > 1, source=RESPONSES
 )
 def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
     """The items of a response have distinct ids. Streaming clients collect text by item id."""
-    numbered = enumerate(_items(answer))
+    numbered = enumerate(answer.output)
     for index, item_id in repeats((index, item.get("id")) for index, item in numbered):
         message = "Two items of the response have the same id."
         yield Problem(answer.exchange, message, "a new id", item_id, f"$.output[{index}].id")
@@ -117,7 +113,7 @@ def _call_item(found: Item) -> Iterator[Problem]:
 @family.check(
     "responses.item.repeated",
     answers,
-    lambda answer: not answer.exchange.request.built_in and len(_items(answer)) > 1,
+    lambda answer: not answer.exchange.request.built_in and len(answer.output) > 1,
     severity="warning",
     source=RESPONSES,
     tolerated=0.02,
@@ -128,7 +124,7 @@ def _repeated_item(answer: Answer) -> Iterator[Problem]:
     Clients show it twice and send it back twice. Responses with tools that the provider runs are
     not judged, because the model may repeat itself between calls.
     """
-    numbered = enumerate(_items(answer))
+    numbered = enumerate(answer.output)
     contents = ((n, repr(item["content"])) for n, item in numbered if item.get("content"))
     for index, content in repeats(contents):
         message, path = "Two items of the response have the same content.", f"$.output[{index}]"
@@ -137,7 +133,7 @@ def _repeated_item(answer: Answer) -> Iterator[Problem]:
 
 def _leads_somewhere(answer: Answer) -> bool:
     """Whether a complete response has a reasoning item, and a message or call."""
-    kinds = {item.get("type") for item in _items(answer)}
+    kinds = {item.get("type") for item in answer.output}
     both = "reasoning" in kinds and not kinds.isdisjoint(("message", "function_call"))
     return both and answer.reply.finish != "length"
 
@@ -148,7 +144,7 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
 
     Clients send the items back to the model in this order.
     """
-    kinds = [item.get("type") for item in _items(answer)]
+    kinds = [item.get("type") for item in answer.output]
     if kinds[-1] == "reasoning":
         message = "The response ends with a reasoning item."
         expected = "a message or call at the end"
@@ -172,41 +168,29 @@ def _phase(answer: Answer) -> Iterator[Problem]:
     last = _last_item(answer)
     if last.get("type") == "message" and last.get("phase") == "commentary":
         message = "The response ends with a message whose phase is commentary."
-        expected, path = "final_answer, or no phase", f"$.output[{len(_items(answer)) - 1}].phase"
+        expected, path = "final_answer, or no phase", f"$.output[{len(answer.output) - 1}].phase"
         yield Problem(answer.exchange, message, expected, "commentary", path)
 
 
 def _last_item(answer: Answer) -> Mapping[str, Any]:
-    return next(reversed(_items(answer)), {})
+    return next(reversed(answer.output), {})
 
 
-def _choice(body: Mapping[str, Any]) -> object:
-    """Return the value of `tool_choice`, or the function that it names."""
-    choice = body.get("tool_choice")
-    return choice.get("name") if isinstance(choice, dict) else choice
+_REPORTED = (
+    "tool_choice",
+    "reasoning.effort",
+    "text.format.type",
+    "store",
+    "parallel_tool_calls",
+    "previous_response_id",
+    "instructions",
+)
 
 
-def _effort(body: Mapping[str, Any]) -> object:
-    reasoning = body.get("reasoning")
-    return reasoning.get("effort") if isinstance(reasoning, dict) else None
-
-
-def _format(body: Mapping[str, Any]) -> object:
-    text = body.get("text")
-    answer_format = text.get("format") if isinstance(text, dict) else None
-    return answer_format.get("type") if isinstance(answer_format, dict) else None
-
-
-_REPORTED: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
-    "tool_choice": _choice,
-    "reasoning.effort": _effort,
-    "text.format.type": _format,
-    "store": lambda body: body.get("store"),
-    "parallel_tool_calls": lambda body: body.get("parallel_tool_calls"),
-    "previous_response_id": lambda body: body.get("previous_response_id"),
-    "instructions": lambda body: body.get("instructions"),
-}
-"""How to read each option from a request or a response; None if it is absent."""
+def _option(body: Mapping[str, Any], name: str) -> object:
+    """Return an option of a request or a response; of `tool_choice`, the function that it names."""
+    value = nested(body, *name.split("."))
+    return value.get("name") if isinstance(value, dict) else value
 
 
 @family.check("responses.options", answers, severity="info", source=RESPONSES)
@@ -218,8 +202,8 @@ def _options(answer: Answer) -> Iterator[Problem]:
     Users then find wrong settings in their logs.
     """
     sent, got = answer.exchange.request.body, answer.reply.raw
-    for name, read in _REPORTED.items():
-        wanted, reported = read(sent), read(got)
+    for name in _REPORTED:
+        wanted, reported = _option(sent, name), _option(got, name)
         differs = wanted is not None and isinstance(reported, type(wanted)) and wanted != reported
         lost = name == "previous_response_id" and wanted and name in got and not reported
         added = name == "instructions" and reported and not wanted
@@ -286,14 +270,13 @@ def _model(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, models[0], str(models), "$.model")
 
 
-def _created_at(answer: Answer) -> object:
-    return answer.reply.raw.get("created" if answer.exchange.api == "chat" else "created_at")
+_CREATED = {"chat": "created", "responses": "created_at"}
 
 
 @family.check(
     "reply.created",
     answers,
-    lambda answer: isinstance(_created_at(answer), int | float),
+    lambda answer: isinstance(answer.reply.raw.get(_CREATED[answer.exchange.api]), int | float),
     severity="warning",
 )
 def _created(answer: Answer) -> Iterator[Problem]:
@@ -302,10 +285,10 @@ def _created(answer: Answer) -> Iterator[Problem]:
     Few clients read it; milliseconds, constants and local times corrupt logs.
     """
     exchange = answer.exchange
-    key = "created" if exchange.api == "chat" else "created_at"
+    key = _CREATED[exchange.api]
     created = answer.reply.raw[key]
     sent = datetime.fromisoformat(exchange.recorded.started_at).timestamp()
-    date = _date(exchange)
+    date = _unix_time(exchange.header("date"))
     if abs(created - sent) > _SECONDS_OFF:
         message = f"`{key}` is more than a day away from the time of the request."
         yield Problem(exchange, message, f"about {sent:.0f}", str(created), f"$.{key}")
@@ -314,15 +297,9 @@ def _created(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, f"about {date:.0f}", str(created), f"$.{key}")
 
 
-def _date(exchange: ParsedExchange) -> float | None:
-    """Return the header Date of a response as Unix time."""
-    date = exchange.header("date")
-    return _unix_time(date) if date else None
-
-
 @lru_cache(maxsize=256)
 def _unix_time(date: str) -> float | None:
-    """Return the time of a header Date; replies that arrive within one second share it."""
+    """Return the time of a header Date, if it has one; replies within one second share it."""
     try:
         return parsedate_to_datetime(date).timestamp()
     except ValueError:

@@ -157,9 +157,7 @@ def _beyond_text(request: ParsedRequest) -> bool:
 
 def _may_be_missing(request: ParsedRequest) -> Iterator[str]:
     """The options of a request that a provider may lack: servers of gpt-oss differ in them."""
-    reasoning = request.body.get("reasoning")
-    nested = reasoning.get("effort") if isinstance(reasoning, dict) else None
-    if request.body.get("reasoning_effort", nested) not in (None, *EFFORTS):
+    if request.effort not in (None, *EFFORTS):
         yield "effort"
     if request.forces_call:
         yield "tool_choice"

@@ -5,7 +5,7 @@ documents its rule: the first sentence is the summary, the rest explains why the
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from harness.api.parsed_rollout import ParsedExchange
@@ -112,20 +112,20 @@ Relation = VoidIf | ExcusedIf | OnceWith | WarnsInRecordings | ShowsLack
 R = TypeVar("R", VoidIf, ExcusedIf, OnceWith, WarnsInRecordings, ShowsLack)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rule:
     """A check or probe."""
 
     about: Description  # what the rule requires and where it applies, as written into results
-    tolerated: float
+    tolerated: float = 0.0
     """The share of rollouts (or of trials of a probe) in which the model causes the problem at
     most; 0 if only a server can. Problems are info unless their number exceeds it
     significantly; see `harness.statistics.rates`."""
-    error_above: float | None = field(default=None, kw_only=True)
+    error_above: float | None = None
     """The share of rollouts that no usable model exceeds; a warning above it is an error."""
-    needs: Capability | None  # a capability that a provider's entry may declare missing
-    suite: SuiteName  # the smallest suite that includes the rule
-    relations: tuple[Relation, ...] = field(default=(), kw_only=True)
+    needs: Capability | None = None  # a capability that a provider's entry may declare missing
+    suite: SuiteName = "tools"  # the smallest suite that includes the rule
+    relations: tuple[Relation, ...] = ()
     """How its findings depend on those of other rules; `harness.verdict.relations` applies it."""
 
     def related(self, kind: type[R]) -> Iterator[R]:

@@ -9,7 +9,8 @@ from harness.api.fields import objects
 from harness.api.items import Reply, ToolCall, Usage
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
 from harness.checks.json_text import parsed_object
-from harness.checks.ledger import hides_cot
+from harness.checks.ledger import hides_cot, ledger
+from harness.records.traits import Ledger
 
 T = TypeVar("T")
 
@@ -25,6 +26,21 @@ class Answer(NamedTuple):
 
     exchange: ParsedExchange
     reply: Reply
+
+    @property
+    def usage(self) -> Usage:
+        """The reported token counts."""
+        return self.reply.usage or Usage(None, None, None, None)
+
+    @property
+    def output(self) -> list[Mapping[str, Any]]:
+        """The output items of a Responses reply."""
+        return objects(self.reply.raw.get("output"))
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger of the reply; None if its tokens cannot be counted."""
+        return ledger(self.exchange)
 
     @property
     def texts(self) -> Iterator[tuple[str, str]]:
@@ -51,20 +67,15 @@ class Answer(NamedTuple):
             return (
                 {"type": f"call of {call.name}", "content": call.arguments} if is_answer else None
             )
-        items = objects(self.reply.raw.get("output"))
-        return next((item for item in items if _holds_json(item)), None)
+        return next((item for item in self.output if _holds_json(item)), None)
 
     @property
     def refusals(self) -> list[str]:
         """What a filter returned instead of the model's answer."""
-        raw = self.reply.raw
-        messages = [choice.get("message") for choice in objects(raw.get("choices"))]
-        parts = [
-            part for item in objects(raw.get("output")) for part in objects(item.get("content"))
-        ]
-        found = [
-            str(part["refusal"]) for part in objects([*messages, *parts]) if part.get("refusal")
-        ]
+        choices = objects(self.reply.raw.get("choices"))
+        messages = objects([choice.get("message") for choice in choices])
+        parts = [part for item in self.output for part in objects(item.get("content"))]
+        found = [str(part["refusal"]) for part in (*messages, *parts) if part.get("refusal")]
         return found or ["content_filter"] * (self.reply.finish == "content_filter")
 
     @property
@@ -77,14 +88,6 @@ def _holds_json(item: Mapping[str, Any]) -> bool:
     texts = [item.get(key) for key in ("arguments", "input", "output", "code")]
     other = item.get("type") not in ("reasoning", "message", "function_call")
     return other and any(parsed_object(text) for text in texts if isinstance(text, str))
-
-
-class CountedReply(NamedTuple):
-    """A readable reply that reports its token counts."""
-
-    exchange: ParsedExchange
-    reply: Reply
-    usage: Usage
 
 
 class Call(NamedTuple):
@@ -181,12 +184,11 @@ def ended(parsed: ParsedRollout) -> Iterator[Answer]:
     return (answer for answer in every_choice(parsed) if answer.reply.finish == "stop")
 
 
-def counted(parsed: ParsedRollout) -> Iterator[CountedReply]:
+def counted(parsed: ParsedRollout) -> Iterator[Answer]:
     """Replies that report input and output tokens."""
-    for exchange, reply in parsed.replies:
-        usage = reply.usage
-        if usage and usage.input_tokens is not None and usage.output_tokens is not None:
-            yield CountedReply(exchange, reply, usage)
+    for answer in answers(parsed):
+        if None not in (answer.usage.input_tokens, answer.usage.output_tokens):
+            yield answer
 
 
 def calls(parsed: ParsedRollout) -> Iterator[Call]:
@@ -212,8 +214,8 @@ def reasoning_items(parsed: ParsedRollout) -> Iterator[Item]:
 
 def timed_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     """Streams long enough for their timing to matter."""
-    for exchange, _, usage in counted(parsed):
-        long = (usage.output_tokens or 0) >= FEWEST_TOKENS
+    for exchange, reply in counted(parsed):
+        long = (reply.output_tokens or 0) >= FEWEST_TOKENS
         if exchange.events and long and not exchange.simulated:
             yield exchange
 

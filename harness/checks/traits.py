@@ -56,7 +56,7 @@ def traits(
 
     `made_call` is the call of a tool-call case.
     """
-    sent = "\n".join(_sent(exchange) for exchange in parsed.exchanges)
+    sent = "\n".join(_lower_json(exchange.request.body) for exchange in parsed.exchanges)
     replies = [reply for _, reply in parsed.replies]
     calls = {
         f"{call.name} {_canonical(call.arguments)}" for reply in replies for call in reply.calls
@@ -112,15 +112,15 @@ def _is_from(answer: str, sent: str) -> bool:
     return 2 * sum(word in sent for word in words) >= len(words)
 
 
-def _sent(exchange: ParsedExchange) -> str:
-    return orjson.dumps(exchange.request.body).decode(errors="replace").lower()
-
-
 def _conversation(exchange: ParsedExchange) -> str:
     """Return the conversation of a request, without its tools and options."""
     body = exchange.request.body
     turns = [body.get(name) for name in ("instructions", "messages", "input")]
-    return orjson.dumps(turns).decode(errors="replace").lower()[:_LONGEST_CONVERSATION]
+    return _lower_json(turns)[:_LONGEST_CONVERSATION]
+
+
+def _lower_json(value: object) -> str:
+    return orjson.dumps(value).decode(errors="replace").lower()
 
 
 def _canonical(arguments: str) -> str:

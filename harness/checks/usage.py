@@ -1,14 +1,14 @@
 """Token counts: present, possible, and consistent."""
 
 from collections.abc import Iterator
-from itertools import chain
+from functools import partial
 
-from harness.api.fields import NAMES
+from harness.api.fields import NAMES, nested
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.check import Family
 from harness.checks.ledger import COT_HEADER, FRAMING, Accounted, accounted, ledger
 from harness.checks.rules import CHAT, Problem
-from harness.checks.subjects import Answer, CountedReply, answers, counted
+from harness.checks.subjects import Answer, answers, counted
 from harness.records.traits import Ledger
 
 family = Family("usage", CHAT)
@@ -18,7 +18,6 @@ _COUNTS = {
     "chat": ("prompt_tokens", "completion_tokens"),
     "responses": ("input_tokens", "output_tokens"),
 }
-_INPUT_DETAILS = {"chat": "prompt_tokens_details", "responses": "input_tokens_details"}
 _OUTPUT_DETAILS = {"chat": "completion_tokens_details", "responses": "output_tokens_details"}
 # Differences that another spelling of the same text cannot explain: a few tokens in a short text,
 # one token of 20 in a longer text, and more if the model also wrote empty messages.
@@ -29,10 +28,8 @@ _CHANGED_COT = 8  # tokens by which a count differs that another one explains ex
 def _promised(answer: Answer) -> bool:
     """Whether the reply must have token counts: Chat streams have them on request only."""
     exchange = answer.exchange
-    if exchange.api == "responses" or not exchange.events:
-        return True
-    options = exchange.request.body.get("stream_options")
-    return isinstance(options, dict) and options.get("include_usage") is True
+    asked = nested(exchange.request.body, "stream_options", "include_usage") is True
+    return asked or exchange.api == "responses" or not exchange.events
 
 
 @family.check("usage.missing", answers, _promised, severity="warning")
@@ -58,7 +55,7 @@ def _missing(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check("usage.sum", counted, lambda found: found.usage.total_tokens is not None)
-def _sum(found: CountedReply) -> Iterator[Problem]:
+def _sum(found: Answer) -> Iterator[Problem]:
     """The total is the sum of input and output tokens, and each token of the reply counts once.
 
     Providers bill by these counts, and users plan budgets with them.
@@ -102,15 +99,14 @@ def _miscount(exchange: ParsedExchange) -> Problem | None:
     return None
 
 
-def _has_content(found: CountedReply) -> bool:
+def _has_content(answer: Answer) -> bool:
     """Whether a reply has content of the model; a filter may have refused before the model ran."""
-    reply = found.reply
-    content = reply.reasoning or reply.text or reply.calls
-    return bool(content) and not Answer(found.exchange, reply).refusals
+    reply = answer.reply
+    return bool(reply.reasoning or reply.text or reply.calls) and not answer.refusals
 
 
 @family.check("usage.zero", counted, _has_content)
-def _zero(found: CountedReply) -> Iterator[Problem]:
+def _zero(found: Answer) -> Iterator[Problem]:
     """A reply with content reports input and output tokens above 0.
 
     Providers bill by these counts, and users plan budgets with them.
@@ -123,29 +119,32 @@ def _zero(found: CountedReply) -> Iterator[Problem]:
 
 
 @family.check(
-    "usage.reasoning.excess", counted, lambda found: found.usage.reasoning_tokens is not None
+    "usage.reasoning.excess", counted, lambda answer: answer.usage.reasoning_tokens is not None
 )
-def _reasoning_excess(found: CountedReply) -> Iterator[Problem]:
+def _reasoning_excess(answer: Answer) -> Iterator[Problem]:
     """Reasoning tokens are included in the output tokens.
 
     Providers bill by these counts, and users plan budgets with them.
     """
-    reasoning, output = found.usage.reasoning_tokens, found.usage.output_tokens or 0
-    if reasoning is not None and not 0 <= reasoning <= output:
-        message = "The number of reasoning tokens is negative or exceeds the output tokens."
-        yield Problem(found.exchange, message, f"0 to {output}", str(reasoning), _PATH)
+    usage = answer.usage
+    return _excess(answer, "reasoning", usage.reasoning_tokens, "output", usage.output_tokens)
 
 
-@family.check("usage.cached.excess", counted, lambda found: _cached(found) is not None)
-def _cached_excess(found: CountedReply) -> Iterator[Problem]:
+@family.check("usage.cached.excess", counted, lambda answer: _cached(answer) is not None)
+def _cached_excess(answer: Answer) -> Iterator[Problem]:
     """Cached tokens are included in the input tokens.
 
     Providers bill by these counts, and users plan budgets with them.
     """
-    cached, total = _cached(found), found.usage.input_tokens
-    if cached is not None and total is not None and not 0 <= cached <= total:
-        message = "The number of cached tokens is negative or exceeds the input tokens."
-        yield Problem(found.exchange, message, f"0 to {total}", str(cached), _PATH)
+    return _excess(answer, "cached", _cached(answer), "input", answer.usage.input_tokens)
+
+
+def _excess(
+    answer: Answer, what: str, part: int | None, whole: str, total: int | None
+) -> Iterator[Problem]:
+    if part is not None and not 0 <= part <= (total or 0):
+        message = f"The number of {what} tokens is negative or exceeds the {whole} tokens."
+        yield Problem(answer.exchange, message, f"0 to {total}", str(part), _PATH)
 
 
 @family.check(
@@ -154,21 +153,19 @@ def _cached_excess(found: CountedReply) -> Iterator[Problem]:
     lambda found: found.reply.reasoning or found.usage.reasoning_tokens,
     severity="warning",
 )
-def _reasoning_missing(found: CountedReply) -> Iterator[Problem]:
+def _reasoning_missing(found: Answer) -> Iterator[Problem]:
     """A reply with reasoning reports reasoning tokens, in the details of the output tokens.
 
     Some servers never count them; clients cope.
     """
-    usage, counted_at = found.reply.raw.get("usage"), _OUTPUT_DETAILS.get(found.exchange.api)
-    reported = found.usage.reasoning_tokens
+    counted_at, reported = _OUTPUT_DETAILS[found.exchange.api], found.usage.reasoning_tokens
     if found.reply.reasoning and not reported:
         message = "The reply has reasoning, but reports no reasoning tokens."
         yield Problem(found.exchange, message, "more than 0", str(reported), _PATH)
-    elif reported and isinstance(usage, dict) and counted_at and not usage.get(counted_at):
+    elif reported and not nested(found.reply.raw, "usage", counted_at):
         message = "The reasoning tokens are outside the details, where few clients read them."
-        yield Problem(
-            found.exchange, message, f"in {counted_at}", "next to the other counts", _PATH
-        )
+        got = "next to the other counts"
+        yield Problem(found.exchange, message, f"in {counted_at}", got, _PATH)
 
 
 @family.check(
@@ -209,7 +206,7 @@ def _seen(found: Accounted) -> bool:
 
 @family.check(
     "usage.output.unseen",
-    lambda parsed: chain(accounted(parsed), accounted(parsed, stopped=True)),
+    partial(accounted, stopped=True),
     _seen,
 )
 def _unseen(found: Accounted) -> Iterator[Problem]:
@@ -262,7 +259,7 @@ def _uncounted(found: Accounted) -> Iterator[Problem]:
 
 
 @family.check("usage.limit", counted, lambda found: found.exchange.request.limit is not None)
-def _limit(found: CountedReply) -> Iterator[Problem]:
+def _limit(found: Answer) -> Iterator[Problem]:
     """A reply has no more output tokens than the request allows.
 
     The limit bounds cost and latency. Servers may count a few tokens of the format in addition.
@@ -274,8 +271,7 @@ def _limit(found: CountedReply) -> Iterator[Problem]:
         yield Problem(found.exchange, message, most, str(tokens), _PATH)
 
 
-def _cached(found: CountedReply) -> int | None:
-    usage = found.reply.raw.get("usage")
-    details = usage.get(_INPUT_DETAILS[found.exchange.api]) if isinstance(usage, dict) else None
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+def _cached(answer: Answer) -> int | None:
+    name = "prompt" if answer.exchange.api == "chat" else "input"
+    cached = nested(answer.reply.raw, "usage", f"{name}_tokens_details", "cached_tokens")
     return cached if isinstance(cached, int) else None
