@@ -313,7 +313,9 @@ async def _repeat(
     say: Progress,
 ) -> None:
     """Send a conversation several times at once, and count the results as they arrive."""
-    bodies = [body] if body is not None else [each.request.body for each in subject.requests]
+    bodies = (
+        [body] if body is not None else [exchange.request.body for exchange in subject.requests]
+    )
     waiting = {asyncio.ensure_future(_once(subject, transport, bodies)) for _ in range(times)}
     try:
         while waiting:
@@ -448,5 +450,5 @@ def _response(exchange: Exchange) -> Iterator[str]:
     if response is None:
         return
     yield f"HTTP {response.status}"
-    text = response.body or "\n\n".join(part.raw for part in response.parts)
+    text = response.text
     yield text if len(text) <= LONGEST_REPLY else f"{text[:LONGEST_REPLY]}…"

@@ -23,9 +23,9 @@ from harness.run.sampling import Observer, run_attempts, run_until_stopped
 from harness.statistics.noninferiority import FIRST_LOOK
 from harness.tasks.attempt_order import decisive_first, planned_attempts, portions, stages
 from harness.tasks.plan import Plan, ended, learned, started
-from harness.transport import RetryPolicy, open_transport
+from harness.transport import RETRIES, RetryPolicy, open_transport
 
-REPEATS_BROKEN = RetryPolicy(retries_when_broken=4)
+REPEATS_BROKEN = RetryPolicy({**RETRIES, "broken": 4})
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
 T = TypeVar("T")
 LONG_REPLY = 1800.0

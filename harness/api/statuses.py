@@ -10,8 +10,6 @@ Every such status is one of the three, so that no reply is lost without a reason
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from harness.api.fields import json_object, objects
@@ -53,10 +51,9 @@ def overloaded(exchange: Exchange) -> bool:
 
 def _error_texts(response: Response) -> Iterator[str]:
     """Yield the code, type and message of an error; the beginning of a body that is not JSON."""
-    text = response.body or "\n".join(part.raw for part in response.parts)
-    content = json_object(text)
+    content = json_object(response.text)
     if content is None:
-        yield text[:_LONGEST]
+        yield response.text[:_LONGEST]
         return
     errors = objects([content, content.get("error")])
     found = [error.get(name) for error in errors for name in ("code", "type", "message", "detail")]
@@ -86,21 +83,3 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
     if said == "server_error" or exchange.response.status == _CONFLICT:
         return "passing"
     return "broken" if kind in {"cut", "timeout"} else None
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the wait in seconds that a response requests; the header has seconds or a date."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)
-        seconds = (date - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds)

@@ -54,6 +54,11 @@ class Response(Record):
         """Whether the status is 2xx."""
         return 200 <= self.status < 300
 
+    @property
+    def text(self) -> str:
+        """The body, or the blocks of a stream with the blank lines between them."""
+        return self.body or "\n\n".join(part.raw for part in self.parts)
+
 
 FailureKind = Literal["connect", "timeout", "cut", "too_large", "protocol"]
 

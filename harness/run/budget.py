@@ -201,8 +201,7 @@ class Metered:
         if given is None:
             given = len(orjson.dumps(exchange.request.body)) // CHARACTERS_PER_TOKEN
         if made is None:
-            parts = (len(part.raw) for part in exchange.response.parts)
-            made = (len(exchange.response.body or "") + sum(parts)) // CHARACTERS_PER_TOKEN
+            made = len(exchange.response.text) // CHARACTERS_PER_TOKEN
         return prices.dollars(given, made)
 
 

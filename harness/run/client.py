@@ -1,40 +1,24 @@
 """Requests that are not recorded: those of preflight and `init`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, access
-from harness.records.rollouts import Exchange
+from harness.records.rollouts import Exchange, Response
 from harness.transport import RetryPolicy, open_transport
 from harness.transport.redact import Redactor
 
 TRIES = 4
 POLICY = RetryPolicy(
-    retries=TRIES - 1,
-    retries_when_unconnected=0,
-    retries_when_overloaded=TRIES - 1,
-    first_wait=0.6,
-    longest_retry_after=3,
+    {"overloaded": TRIES - 1, "passing": TRIES - 1}, first_wait=0.6, longest_retry_after=3
 )
+
+Say = Callable[[str], None]  # tells the user something
 
 
 class NotConnectedError(ProviderUnreachableError):
     """No connection to the provider could be opened."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A response without secrets; `elapsed` is in seconds."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-    elapsed: float
-
-
-Say = Callable[[str], None]  # tells the user something
 
 
 async def request(
@@ -42,12 +26,12 @@ async def request(
     path: str,
     body: Mapping[str, Any] | None = None,
     say: Say = lambda _: None,
-) -> Answer:
+) -> Response:
     """POST `body` to `path` below the base URL, or GET without a body.
 
     A request that a failing or overloaded server rejects is sent up to `TRIES` times; `say`
     receives a sentence about each retry. Connections are not retried, so that a wrong base URL is
-    reported at once.
+    reported at once. The response may be incomplete, which a run records as a finding.
 
     Raises ConfigurationError if an environment variable of the provider is not set, and
     ProviderUnreachableError if there was no response.
@@ -58,18 +42,13 @@ async def request(
         say(f"{path} returned {what}; starting try {number + 1} of {TRIES}")
 
     async with open_transport(provider, retries=POLICY, retrying=retrying) as transport:
-        return _answer(provider, await transport.send(path, body))
-
-
-def _answer(provider: Provider, exchange: Exchange) -> Answer:
-    """Return the response, complete or not: a run records an incomplete one as a finding."""
-    response, failure = exchange.response, exchange.failure
-    if response is None:
-        connected = failure is None or failure.kind != "connect"
-        url = Redactor(access(provider).secrets).text(exchange.request.url)
-        raise (ProviderUnreachableError if connected else NotConnectedError)(
-            f"provider {provider.name} does not answer at {url}: "
-            f"{failure and failure.message}; check that it is running and its base_url"
-        )
-    text = response.body or "\n\n".join(part.raw for part in response.parts)
-    return Answer(response.status, response.headers, text, exchange.elapsed)
+        exchange = await transport.send(path, body)
+    if exchange.response is not None:
+        return exchange.response
+    failure = exchange.failure
+    connected = failure is None or failure.kind != "connect"
+    url = Redactor(access(provider).secrets).text(exchange.request.url)
+    raise (ProviderUnreachableError if connected else NotConnectedError)(
+        f"provider {provider.name} does not answer at {url}: "
+        f"{failure and failure.message}; check that it is running and its base_url"
+    )

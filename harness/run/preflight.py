@@ -1,7 +1,7 @@
 """A few cheap requests before a run, which reject a provider that cannot be sampled."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from harness.api import DIALECTS
@@ -17,8 +17,8 @@ from harness.errors import (
 )
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
-from harness.records.rollouts import Exchange
-from harness.run.client import TRIES, Answer, NotConnectedError, Say, request
+from harness.records.rollouts import Exchange, Response
+from harness.run.client import TRIES, NotConnectedError, Say, request
 from harness.transport import NO_RETRIES, open_transport
 
 FEWEST_TOKENS = 16
@@ -91,39 +91,31 @@ async def listed_models(provider: Provider, say: Say = lambda _: None) -> ModelL
         return ModelList(status=answer.status)
 
 
-async def smallest_request(provider: Provider, api: Api, say: Say = lambda _: None) -> Answer:
+async def smallest_request(provider: Provider, api: Api, say: Say = lambda _: None) -> Response:
     """Return the answer to the shortest real request; raises the errors of `request`."""
-    return await _answer(_within(provider, LONGEST_WAIT), api, "Hi", FEWEST_TOKENS, say)
+    within = _within(provider, LONGEST_WAIT)
+    return await request(within, DIALECTS[api].path, _body(provider, api), say)
 
 
 async def smallest_exchange(provider: Provider, api: Api) -> Exchange:
     """Return the exchange of the shortest real request, sent once."""
     async with open_transport(_within(provider, LONGEST_WAIT), retries=NO_RETRIES) as transport:
-        return await transport.send(
-            DIALECTS[api].path, _body(provider, api, "Hi", FEWEST_TOKENS, provider.extra_body)
-        )
+        return await transport.send(DIALECTS[api].path, _body(provider, api))
 
 
 def _within(provider: Provider, longest: float) -> Provider:
     return provider.model_copy(update={"timeout": min(provider.timeout, longest)})
 
 
-async def _answer(
+def _body(
     provider: Provider,
     api: Api,
-    text: str,
-    most: int | None = None,
-    say: Say = lambda _: None,
+    text: str = "Hi",
+    most: int | None = FEWEST_TOKENS,
     **members: object,
-) -> Answer:
-    """Return the answer to a prompt, with further members in the body of the request."""
-    body = _body(provider, api, text, most, {**provider.extra_body, **members})
-    return await request(provider, DIALECTS[api].path, body, say)
-
-
-def _body(
-    provider: Provider, api: Api, text: str, most: int | None, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """Return the body of a request with further members."""
+    extra = {**provider.extra_body, **members}
     return DIALECTS[api].first_request(
         [Message("user", text)],
         instructions=None,
@@ -154,8 +146,8 @@ async def most_alternatives(provider: Provider, api: Api) -> tuple[int | None, i
     maximum if an error has another cause, which the run records. Raises the errors of `request`.
     """
     for number, count in enumerate(ALTERNATIVES, 1):
-        options = DIALECTS[api].logprob_options(count)
-        answer = await _answer(provider, api, "Hi", FEWEST_TOKENS, **options)
+        body = _body(provider, api, **DIALECTS[api].logprob_options(count))
+        answer = await request(provider, DIALECTS[api].path, body)
         if answer.status not in REJECTED:
             return (count if answer.status < 300 else ALTERNATIVES[0]), number
     return None, len(ALTERNATIVES)
@@ -170,8 +162,9 @@ async def runs_python(provider: Provider) -> tuple[bool, int]:
     Raises the errors of `request`.
     """
     text = "Use Python to compute 482719 * 917353, and answer with the product."
+    body = _body(provider, "responses", text, None, tools=[CODE_INTERPRETER])
     for number in range(1, TRIES_WITH_PYTHON + 1):
-        answer = await _answer(provider, "responses", text, tools=[CODE_INTERPRETER])
+        answer = await request(provider, DIALECTS["responses"].path, body)
         if answer.status >= 300:
             return False, number
         items = objects((json_object(answer.text) or {}).get("output"))
@@ -180,7 +173,9 @@ async def runs_python(provider: Provider) -> tuple[bool, int]:
     return False, TRIES_WITH_PYTHON
 
 
-def require_usable(provider: Provider, api: Api, answer: Answer, models: list[str] | None) -> None:
+def require_usable(
+    provider: Provider, api: Api, answer: Response, models: list[str] | None
+) -> None:
     """Raise ProviderUnavailableError after an answer that shows that no request can succeed."""
     status, name = answer.status, provider.name
     url = provider.base_url + DIALECTS[api].path
@@ -223,7 +218,7 @@ def require_usable(provider: Provider, api: Api, answer: Answer, models: list[st
         )
 
 
-def _is_about_model(answer: Answer, model: str) -> bool:
+def _is_about_model(answer: Response, model: str) -> bool:
     """Return whether an error says that the model does not exist."""
     text = answer.text.lower()
     if answer.status not in {400, 404, 422}:
@@ -242,7 +237,7 @@ def _available(provider: Provider, models: list[str] | None) -> str:
     return f"it has {', '.join(shown)}" + (f" and {rest} more" if rest else "")
 
 
-def _explanation(answer: Answer) -> str:
+def _explanation(answer: Response) -> str:
     content = json_object(answer.text)
     if content is None:
         return quoted(answer.text) if answer.text else "no explanation"

@@ -8,11 +8,10 @@ from harness.transport.connections import allow_open_files, open_client
 from harness.transport.http import HttpTransport
 from harness.transport.interface import Transport
 from harness.transport.pacing import AdaptiveTransport, LimitChanged, RateLimitedTransport
-from harness.transport.receiver import ResponseLimits
-from harness.transport.retry import NO_RETRIES, Retrying, RetryingTransport, RetryPolicy
+from harness.transport.retry import NO_RETRIES, RETRIES, Retrying, RetryingTransport, RetryPolicy
 
 SPARE_FILES = 100
-__all__ = ["NO_RETRIES", "ResponseLimits", "RetryPolicy", "Transport", "open_transport"]
+__all__ = ["NO_RETRIES", "RETRIES", "RetryPolicy", "Transport", "open_transport"]
 
 
 @asynccontextmanager
@@ -20,7 +19,6 @@ async def open_transport(
     provider: Provider,
     *,
     retries: RetryPolicy | None = None,
-    limits: ResponseLimits | None = None,
     limit_changed: LimitChanged | None = None,
     retrying: Retrying | None = None,
     watch: Callable[[Transport], Transport] | None = None,
@@ -37,9 +35,7 @@ async def open_transport(
     keys = access(provider)
     allow_open_files(provider.concurrency + SPARE_FILES)
     async with open_client(provider.base_url) as client:
-        transport: Transport = HttpTransport(
-            client, provider, keys, limits or ResponseLimits(idle=provider.idle_timeout)
-        )
+        transport: Transport = HttpTransport(client, provider, keys)
         if watch is not None:
             transport = watch(transport)
         if provider.rpm or provider.tpm:

@@ -7,7 +7,6 @@ framing is malformed.
 """
 
 import asyncio
-import math
 import os
 import re
 import resource
@@ -28,8 +27,8 @@ from harness.errors import ConfigurationError
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 PROXY = re.compile(r"https?://(?:.*@)?([^@/]+)(?:/.*)?", re.IGNORECASE)  # the group: host and port
+SECONDS_TO_CONNECT = 10.0
 BYTES_AT_ONCE = 16 * 1024
-LONGEST_BETWEEN_LOOKS = 1.0  # seconds
 MALFORMED = "its framing is malformed"
 _AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -61,28 +60,24 @@ def allow_open_files(count: int) -> None:
 
 
 def open_client(url: str) -> httpx2.AsyncClient:
-    """Return a client for one server, to be used as a context manager.
-
-    Only requests have time limits. Raises as `proxy_for`.
-    """
-    return httpx2.AsyncClient(
-        transport=AiohttpTransport(proxy_for(url)), timeout=httpx2.Timeout(None), trust_env=False
-    )
+    """Return a client for one server, to be used as a context manager. Raises as `proxy_for`."""
+    return httpx2.AsyncClient(transport=AiohttpTransport(proxy_for(url)), trust_env=False)
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
     """Sends each request once, with its own headers only, over as many connections as needed.
 
-    Of a request's time limits, "connect" and "read" are observed; "read" starts with the first byte
-    of a body. Idle connections are closed earlier than servers usually do, so that no request is
-    sent over a closed connection. Raises httpx's errors: ConnectError, ConnectTimeout, ProxyError
-    (no connection), UnsupportedProtocol (invalid URL), ReadError (the connection was closed before
-    the response was complete), ReadTimeout and RemoteProtocolError (not well-formed HTTP).
+    A request's time limits are ignored. Idle connections are closed earlier than servers usually
+    do, so that no request is sent over a closed connection. Raises httpx's errors: ConnectError,
+    ConnectTimeout, ProxyError (no connection), UnsupportedProtocol (invalid URL), ReadError (the
+    connection was closed before the response was complete) and RemoteProtocolError (not well-formed
+    HTTP).
     """
 
     def __init__(self, proxy: str | None = None) -> None:
         """Connect directly, or through `proxy`."""
         self._proxy = proxy
+        self._read: dict[asyncio.Future[None], aiohttp.StreamReader] = {}
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -91,12 +86,12 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             skip_auto_headers=_AUTOMATIC_HEADERS,
             auto_decompress=False,
             proxy=self._proxy,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=SECONDS_TO_CONNECT),
         )
         return self
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """See `httpx2.AsyncBaseTransport`; the request must have its content in memory."""
-        limits = request.extensions["timeout"]
         with _errors_of_httpx():
             response = await self._session.request(
                 request.method,
@@ -107,14 +102,31 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 ),
                 data=BytesIO(request.content) if request.content else None,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits["connect"]),
             )
+        self._end_with_connection(response)
         return httpx2.Response(
             response.status,
             headers=response.raw_headers,
-            stream=_Body(response, limits["read"]),
+            stream=_Body(response),
             extensions={"reason_phrase": (response.reason or "").encode("utf-8", "replace")},
         )
+
+    def _end_with_connection(self, response: aiohttp.ClientResponse) -> None:
+        """End the wait for a body when its connection closes.
+
+        aiohttp closes a connection whose framing it cannot parse, but does not notify the reader.
+        """
+        protocol = response.connection and response.connection.protocol
+        if protocol is not None and protocol.closed is not None:
+            if protocol.closed not in self._read:
+                protocol.closed.add_done_callback(self._end)
+            self._read[protocol.closed] = response.content
+
+    def _end(self, closed: asyncio.Future[None]) -> None:
+        closed.exception()  # asyncio reports an exception that nobody takes
+        body = self._read.pop(closed)
+        if not body.is_eof() and body.exception() is None:
+            body.set_exception(ValueError(MALFORMED))
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -124,49 +136,17 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 class _Body(httpx2.AsyncByteStream):
     """The bytes of a body as they arrive."""
 
-    def __init__(self, response: aiohttp.ClientResponse, idle: float | None) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self._idle = idle or math.inf
-        self._arrived = math.inf
-        self._now = asyncio.get_running_loop().time
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._look_later()
-        try:
-            with _errors_of_httpx():
-                async for chunk in self._response.content.iter_chunked(BYTES_AT_ONCE):
-                    self._arrived = self._now()
-                    yield chunk
-        except RuntimeError as error:  # aiohttp's, if the connection is closed already
-            raise httpx2.RemoteProtocolError(MALFORMED) from error
-        finally:
-            self._timer.cancel()
+        with _errors_of_httpx():
+            async for chunk in self._response.content.iter_chunked(BYTES_AT_ONCE):
+                yield chunk
 
     async def aclose(self) -> None:
         """Release the connection; close it if the body is not complete."""
         self._response.close()
-
-    def _look_later(self) -> None:
-        seconds = min(LONGEST_BETWEEN_LOOKS, self._idle / 4)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        """End the wait for bytes if they do not come.
-
-        aiohttp closes a connection whose framing it cannot parse, but does not notify the reader.
-        """
-        connection, content = self._response.connection, self._response.content
-        transport = connection and connection.transport
-        if content.is_eof() or content.exception() is not None:
-            return
-        if transport is None or transport.is_closing():
-            content.set_exception(ValueError(MALFORMED))
-        elif self._now() - self._arrived >= self._idle:
-            content.set_exception(
-                aiohttp.SocketTimeoutError(f"no data for {self._idle:g} s; the client gave up")
-            )
-        else:
-            self._look_later()
 
 
 @contextmanager
@@ -175,8 +155,6 @@ def _errors_of_httpx() -> Iterator[None]:
         yield
     except aiohttp.ConnectionTimeoutError as error:
         raise httpx2.ConnectTimeout("the time limit has passed") from error
-    except aiohttp.SocketTimeoutError as error:
-        raise httpx2.ReadTimeout(str(error)) from error
     except aiohttp.ClientHttpProxyError as error:
         raise httpx2.ProxyError(f"{error.status} {error.message}") from error
     except aiohttp.ClientConnectorError as error:
@@ -187,6 +165,8 @@ def _errors_of_httpx() -> Iterator[None]:
         raise httpx2.ReadError(_text(error)) from error
     except (aiohttp.ClientError, ValueError) as error:
         raise httpx2.RemoteProtocolError(_text(error)) from error
+    except RuntimeError as error:  # the connection was closed before the body was read
+        raise httpx2.RemoteProtocolError(MALFORMED) from error
 
 
 def _text(error: Exception) -> str:

@@ -14,7 +14,7 @@ from harness.providers.entries import Access, Provider
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.transport.connections import PROXY, proxy_for
 from harness.transport.interface import Payload
-from harness.transport.receiver import EVENT_STREAM, Receiver, ResponseLimits, TooLargeError
+from harness.transport.receiver import EVENT_STREAM, Receiver, TooLargeError
 from harness.transport.redact import REDACTED, Redactor, secrets_in
 
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
@@ -25,21 +25,14 @@ USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 class HttpTransport:
     """Sends each request once."""
 
-    def __init__(
-        self,
-        client: httpx2.AsyncClient,
-        provider: Provider,
-        access: Access,
-        limits: ResponseLimits,
-    ) -> None:
+    def __init__(self, client: httpx2.AsyncClient, provider: Provider, access: Access) -> None:
         """Send to `provider` with the headers in `access`."""
         self._client = client
         self._base_url = provider.base_url
         proxy = PROXY.fullmatch(proxy_for(provider.base_url) or "")
         self._through = f" through the proxy {proxy[1]}" if proxy else ""
         self._timeout = provider.timeout
-        self._limits = limits
-        self._timeouts = {"connect": self._limits.connect, "read": self._limits.idle}
+        self._idle_timeout = provider.idle_timeout
         self._redactor = Redactor(access.secrets | secrets_in(access.headers))
         self._headers = {
             "Accept": f"application/json, {EVENT_STREAM}",
@@ -63,7 +56,7 @@ class HttpTransport:
         )
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         streaming = isinstance(body, Mapping) and bool(body.get("stream"))
-        receiver = Receiver(self._limits, wants_stream=streaming)
+        receiver = Receiver(wants_stream=streaming)
         failure = await self._receive(receiver, request.method, request.url, headers, data)
         elapsed = receiver.elapsed()
         # In a thread: a stream of 10,000 events takes 50 ms, in which no arrival would be recorded.
@@ -90,14 +83,14 @@ class HttpTransport:
         self, receiver: Receiver, method: str, url: str, headers: dict[str, str], data: bytes
     ) -> TransportFailure | None:
         """Send the request, pass the response to `receiver`, and return the failure, if any."""
+        now = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout), asyncio.timeout(None) as idle:
                 request = httpx2.Request(
                     method,
                     parsed_url(url),
                     headers=[(name.encode(), value.encode()) for name, value in headers.items()],
                     content=data,
-                    extensions={"timeout": self._timeouts},
                 )
                 response = await self._client.send(request, stream=True)
                 async with aclosing(response):
@@ -107,37 +100,31 @@ class HttpTransport:
                     async with aclosing(chunks):
                         async for chunk in chunks:
                             receiver.feed(chunk)
+                            idle.reschedule(now() + self._idle_timeout)
         except TooLargeError as error:
             return TransportFailure(kind="too_large", message=str(error))
         except TimeoutError:
-            message = f"the response was not complete within {self._timeout:g} s"
+            late = f"the response was not complete within {self._timeout:g} s"
+            stopped = f"the response stopped in the middle: no data for {self._idle_timeout:g} s"
+            message = f"{stopped}; the client gave up" if idle.expired() else late
             return TransportFailure(kind="timeout", message=message)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             return self._failure(error)
         return None
 
     def _failure(self, error: httpx2.HTTPError | httpx2.InvalidURL) -> TransportFailure:
-        kind, sentence = next(
-            (kind, sentence) for kinds, kind, sentence in _FAILURES if isinstance(error, kinds)
-        )
+        kind, sentence = _FAILURES.get(type(error), ("connect", "could not connect"))
         through = self._through if kind == "connect" else ""
         detail = "the URL is not valid" if isinstance(error, httpx2.InvalidURL) else str(error)
         detail = self._redactor.text(detail.encode("utf-8", "replace").decode())
         return TransportFailure(kind=kind, message=f"{sentence}{through}: {detail}")
 
 
-_FAILURES: tuple[tuple[tuple[type[Exception], ...], FailureKind, str], ...] = (
-    (
-        (httpx2.ReadError,),
-        "cut",
-        "the connection was closed before the response was complete",
-    ),
-    (
-        (httpx2.RemoteProtocolError, httpx2.DecodingError),
-        "protocol",
-        "the response is not well-formed HTTP",
-    ),
-    ((httpx2.ReadTimeout,), "timeout", "the response stopped in the middle"),
-    ((httpx2.HTTPError, httpx2.InvalidURL), "connect", "could not connect"),
-)
-"""The errors of `AiohttpTransport` and of httpx itself; the first that fits applies."""
+_CUT = "the connection was closed before the response was complete"
+_MALFORMED = "the response is not well-formed HTTP"
+_FAILURES: Mapping[type[Exception], tuple[FailureKind, str]] = {
+    httpx2.ReadError: ("cut", _CUT),
+    httpx2.RemoteProtocolError: ("protocol", _MALFORMED),
+    httpx2.DecodingError: ("protocol", _MALFORMED),
+}
+"""The errors of `AiohttpTransport` and of httpx itself after a connection was opened."""

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from harness.api.sse import blocks
 from harness.records.rollouts import Response, StreamPart
 from harness.transport.redact import Redactor
 
-MEBIBYTE = 2**20
+BODY_BYTES = 32 * 2**20
+STREAM_BYTES = 256 * 2**20
+STREAM_LINES = 2_000_000
+"""Limits of one response. Even a short event of a stream takes hundreds of bytes of memory, so its
+number of lines is limited; the longest reply of gpt-oss has fewer."""
+KEPT_BYTES = 64 * 1024  # of a body that exceeds its limit
 EVENT_STREAM = "text/event-stream"
-STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b":")
-
-
-@dataclass(frozen=True)
-class ResponseLimits:
-    """Time and size limits of one response.
-
-    `idle` is the longest time in seconds between two bytes. Of a body that exceeds its limit, the
-    first `kept_bytes` are recorded. Even a short event of a stream takes hundreds of bytes of
-    memory, so `stream_lines` limits the number of lines; the longest reply of gpt-oss has fewer.
-    """
-
-    connect: float = 10
-    idle: float = 300
-    body_bytes: int = 32 * MEBIBYTE
-    stream_bytes: int = 256 * MEBIBYTE
-    stream_lines: int = 2_000_000
-    kept_bytes: int = 64 * 1024
+BEGINNINGS = (b"data:", b"event:", b"id:", b":")  # of a stream
 
 
 class TooLargeError(Exception):
@@ -45,7 +33,6 @@ class Receiver:
     possible while others arrive.
     """
 
-    limits: ResponseLimits
     wants_stream: bool
     sent: float = field(default_factory=time.perf_counter)
     status: int | None = None
@@ -72,19 +59,17 @@ class Receiver:
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body, which arrive now. Raises TooLargeError."""
         self.times.append(time.perf_counter())
-        first = not self.received
-        if first and self.wants_stream and chunk.lstrip().startswith(STREAM_BEGINNINGS):
+        if self.wants_stream and not self.received and chunk.lstrip().startswith(BEGINNINGS):
             self.streaming = True
         self.received += chunk
         self.extents.append(len(self.received))
         if self.streaming:
             self.lines += chunk.count(b"\n") + chunk.count(b"\r")
-        limits = self.limits
-        most = limits.stream_bytes if self.streaming else limits.body_bytes
-        many_lines = self.lines > limits.stream_lines
+        most = STREAM_BYTES if self.streaming else BODY_BYTES
+        many_lines = self.lines > STREAM_LINES
         if many_lines or len(self.received) > most:
-            del self.received[limits.kept_bytes :]
-            lines, size = f"has more than {limits.stream_lines:,} lines", most / MEBIBYTE
+            del self.received[KEPT_BYTES:]
+            lines, size = f"has more than {STREAM_LINES:,} lines", most / 2**20
             excess = lines if many_lines else f"is larger than {size:g} MiB"
             raise TooLargeError(f"the response {excess}")
 
@@ -92,26 +77,20 @@ class Receiver:
         """Return the response as far as it was received, or None."""
         if self.status is None:
             return None
-        body, parts = None, []
-        if self.streaming:
-            parts = self._parts(redactor)
-        else:
-            body = redactor.text(self.received.decode(errors="replace"))
+        text = None if self.streaming else redactor.text(self.received.decode(errors="replace"))
         return Response(
             status=self.status,
             headers=redactor.headers(self.headers),
-            body=body,
-            parts=tuple(parts),
+            body=text,
+            parts=tuple(self._parts(redactor)) if self.streaming else (),
             complete=complete,
         )
 
-    def _parts(self, redactor: Redactor) -> list[StreamPart]:
-        """Return the blocks of a stream, each with the arrival time of its last byte."""
-        parts: list[StreamPart] = []
+    def _parts(self, redactor: Redactor) -> Iterator[StreamPart]:
+        """Yield the blocks of a stream, each with the arrival time of its last byte."""
         arrival, last = 0, len(self.times) - 1
         for block, extent in blocks(self.received):
             while arrival < last and self.extents[arrival] < extent:
                 arrival += 1
             at = round(self.times[arrival] - self.sent, 6)
-            parts.append(StreamPart(at, redactor.text(block)))
-        return parts
+            yield StreamPart(at, redactor.text(block))

@@ -8,18 +8,19 @@ from typing import Any
 import orjson
 
 REDACTED = "[redacted]"
-SECRET_NAMES = re.compile(
+SHORTEST_SECRET = 8
+_SECRET_NAMES = re.compile(
     r"auth|(?<!port)key|secret|password|cookie|^x-.*token$|^x-portkey-config$", re.IGNORECASE
 )
+_names_secret = lru_cache(maxsize=1024)(_SECRET_NAMES.search)
 """Names of headers that hold a secret. The others of the gateway Portkey route the request."""
-SHORTEST_SECRET = 8
 _WORDS = re.compile(r"[A-Za-z0-9]*")
 _ESCAPE = "\\u00"  # escape of an ASCII character in JSON
 
 
 def secrets_in(headers: Mapping[str, str]) -> frozenset[str]:
     """Return the values of headers such as `X-Api-Key`, without a scheme such as `Bearer`."""
-    held = (value.split() for name, value in headers.items() if SECRET_NAMES.search(name))
+    held = (value.split() for name, value in headers.items() if _names_secret(name))
     return frozenset(words[-1] for words in held if words)
 
 
@@ -70,11 +71,6 @@ class Redactor:
         text = encoded.decode()
         clean = self.text(text)
         return dict(body) if clean is text else orjson.loads(clean)
-
-
-@lru_cache(maxsize=1024)
-def _names_secret(name: str) -> bool:
-    return SECRET_NAMES.search(name) is not None
 
 
 def _spellings(character: str) -> str:

@@ -7,50 +7,39 @@ by cause.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from harness.api.chat import names_newer_limit, with_newer_limit
-from harness.api.statuses import Trouble, retry_after, trouble_of
+from harness.api.statuses import Trouble, trouble_of
 from harness.records.rollouts import Exchange, Key, Retry
 from harness.transport.interface import Payload, Transport
 
 Retrying = Callable[[Exchange, int], None]
 """Called before a retry with the failed exchange and the number of the retry."""
+RETRIES: Mapping[Trouble, int] = {"overloaded": 15, "passing": 5, "unconnected": 5, "broken": 0}
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """The number of retries and the waits between them, in seconds.
+    """The number of retries by cause, and the waits between them, in seconds.
 
     An overloaded provider gets more retries than a failing one, because the adaptive limit needs
-    time to settle.
+    time to settle. A response that ends early or times out is a finding about the provider, so by
+    default it is not repeated.
 
     The wait doubles from `first_wait` up to `longest_wait` and is shortened at random by up to
     half, so that many clients spread out. Retry-After is obeyed up to `longest_retry_after`; a
     value of zero, which may come from a wrong clock, is ignored.
-
-    A response that ends early or times out is a finding about the provider, so by default it is
-    not repeated (`retries_when_broken`).
     """
 
-    retries: int = 5
-    retries_when_unconnected: int | None = None  # None: as many as `retries`
+    retries: Mapping[Trouble, int] = field(default_factory=lambda: RETRIES)
     first_wait: float = 0.5
     longest_wait: float = 20
     longest_retry_after: float = 60
-    retries_when_overloaded: int = 15
-    retries_when_broken: int = 0
-
-    def allowed(self, trouble: Trouble) -> int:
-        """Return the number of retries for this cause."""
-        counts = {
-            "overloaded": self.retries_when_overloaded,
-            "unconnected": self.retries_when_unconnected,
-            "broken": self.retries_when_broken,
-        }
-        count = counts.get(trouble)
-        return self.retries if count is None else count
 
     def wait(self, attempt: int, retry_after: float | None) -> float:
         """Seconds to wait after failed attempt number `attempt`, counted from 0."""
@@ -60,7 +49,19 @@ class RetryPolicy:
         return longest * random.uniform(0.5, 1)  # noqa: S311 (not a secret)
 
 
-NO_RETRIES = RetryPolicy(retries=0, retries_when_overloaded=0)
+NO_RETRIES = RetryPolicy({})
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the wait in seconds that a response requests; the header has seconds or a date."""
+    value = headers.get("retry-after", "")
+    with suppress(ValueError):
+        return max(0.0, float(value))
+    with suppress(ValueError, OverflowError):
+        date = parsedate_to_datetime(value)
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    return None
 
 
 class RetryingTransport:
@@ -85,22 +86,20 @@ class RetryingTransport:
         renamed = with_newer_limit(body) if self._renames else None
         while True:
             exchange = await self._inner.send(path, renamed or body, key=key)
+            response = exchange.response
+            status, headers = (response.status, response.headers) if response else (None, {})
             if renamed is None and names_newer_limit(exchange):
                 renamed = with_newer_limit(body)
-                retries.append(
-                    Retry(status=exchange.response and exchange.response.status, waited=0)
-                )
+                retries.append(Retry(status=status, waited=0))
                 continue
             trouble = trouble_of(exchange)
-            if trouble is None or troubles[trouble] >= self._policy.allowed(trouble):
+            if trouble is None or troubles[trouble] >= self._policy.retries.get(trouble, 0):
                 break
-            response = exchange.response
-            headers = response.headers if response else {}
             waited = self._policy.wait(troubles[trouble], retry_after(headers))
             troubles[trouble] += 1
             retries.append(
                 Retry(
-                    status=response.status if response else None,
+                    status=status,
                     failure=exchange.failure,
                     overloaded=trouble == "overloaded",
                     waited=round(waited, 3),
@@ -108,6 +107,6 @@ class RetryingTransport:
             )
             self._retrying(exchange, len(retries))
             await asyncio.sleep(waited)
-        if renamed and exchange.response is not None and exchange.response.good_status:
+        if renamed and response is not None and response.good_status:
             self._renames = True
         return exchange.model_copy(update={"retries": tuple(retries)}) if retries else exchange

@@ -11,7 +11,7 @@ from replies import MODEL
 from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.run import launch
-from harness.run.client import Answer, NotConnectedError, request
+from harness.run.client import NotConnectedError, request
 from harness.run.launch import is_ready
 
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
@@ -30,9 +30,7 @@ async def test_the_answer_is_returned_and_headers_are_sent(monkeypatch: pytest.M
         answer = await request(
             provider(server.base_url, headers=headers), "/chat/completions", body
         )
-    assert isinstance(answer, Answer)
     assert (answer.status, answer.text) == (200, '{"echo": "[redacted]"}')
-    assert 0 < answer.elapsed < 20
     (received,) = server.received
     assert received.body == {"model": MODEL, "temperature": None}
     assert received.headers["user-agent"].startswith("gpt-oss-verify/")

@@ -55,7 +55,9 @@ async def run(
 ) -> None:
     provider = changed(adhoc_provider(base_url, "m", ["chat"], api_key_env), timeout=seconds)
     with RunLog(folder) as log:
-        async with open_transport(provider, retries=RetryPolicy(2, 0.01)) as transport:
+        async with open_transport(
+            provider, retries=RetryPolicy({"overloaded": 15, "passing": 2}, 0.01)
+        ) as transport:
             await run_attempts(
                 attempts(samples),
                 transport=transport,

@@ -32,7 +32,9 @@ async def run(
     **settings: Any,
 ) -> Rollout:
     described = changed(adhoc_provider(provider.base_url, "m", [api]), timeout=5)
-    async with open_transport(described, retries=RetryPolicy(1, 0.01)) as transport:
+    async with open_transport(
+        described, retries=RetryPolicy({"overloaded": 15, "passing": 1}, 0.01)
+    ) as transport:
         how = Settings("m", **settings)
         mode = "streaming" if streaming else "non-streaming"
         condition = Condition(model="m", api=api, mode=mode)

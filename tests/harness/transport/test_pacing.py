@@ -137,7 +137,7 @@ async def test_no_request_is_lost_at_a_provider_with_little_capacity() -> None:
 
     async with MockProvider(always=refuses_the_sixth) as provider:
         described = changed(adhoc_provider(provider.base_url, "m", ["chat"]), concurrency=64)
-        policy = RetryPolicy(retries=0, first_wait=0.05, longest_wait=0.4)
+        policy = RetryPolicy({"overloaded": 15}, first_wait=0.05, longest_wait=0.4)
         async with open_transport(described, retries=policy) as transport:
 
             async def work() -> list[Exchange]:

@@ -16,18 +16,17 @@ from replies import data
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key
-from harness.transport import NO_RETRIES, ResponseLimits, RetryPolicy, open_transport
+from harness.transport import NO_RETRIES, RetryPolicy, open_transport, receiver
 from harness.transport.redact import Redactor
 
 KEY = "sk-very/secret+key=123"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 STREAM = {**BODY, "stream": True}
 QUICK = RetryPolicy(
-    retries=3,
+    {"overloaded": 4, "passing": 3, "unconnected": 3},
     first_wait=0.01,
     longest_wait=0.02,
     longest_retry_after=0.5,
-    retries_when_overloaded=4,
 )
 
 
@@ -36,7 +35,6 @@ async def send(
     body: dict[str, object] | None = STREAM,
     *,
     retries: RetryPolicy = NO_RETRIES,
-    limits: ResponseLimits | None = None,
     seconds: float = 20,
     **entry: object,
 ) -> Exchange:
@@ -50,7 +48,7 @@ async def send(
             **entry,
         }
     )
-    async with open_transport(described, retries=retries, limits=limits) as transport:
+    async with open_transport(described, retries=retries) as transport:
         return await transport.send("/chat/completions", body)
 
 
@@ -155,7 +153,7 @@ async def test_total_time_is_limited(handler: mock.Handler) -> None:
 async def test_the_time_between_blocks_is_limited() -> None:
     script = [mock.stream([b"data: 1\n\n", b"data: 2\n\n"], pause=60)]
     async with MockProvider(script=script) as provider:
-        exchange = await send(provider, limits=ResponseLimits(idle=0.2))
+        exchange = await send(provider, idle_timeout=0.2)
     assert exchange.failure.kind == "timeout"
     assert "middle" in exchange.failure.message
     assert len(exchange.response.parts) == 1
@@ -164,22 +162,27 @@ async def test_the_time_between_blocks_is_limited() -> None:
 @pytest.mark.parametrize("ending", [b"", b"\n\n"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
 async def test_an_oversized_response_is_not_read_to_its_end(
-    content_type: str, ending: bytes
+    content_type: str, ending: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = ResponseLimits(body_bytes=2**20, stream_bytes=2**20, kept_bytes=1000)
+    for limit in ("BODY_BYTES", "STREAM_BYTES"):
+        monkeypatch.setattr(receiver, limit, 2**20)
+    monkeypatch.setattr(receiver, "KEPT_BYTES", 1000)
     script = [mock.endless(b"x" * (500 if ending else 65_536) + ending, content_type)]
     async with MockProvider(script=script) as provider:
-        exchange = await send(provider, limits=limits)
+        exchange = await send(provider)
     assert exchange.failure.kind == "too_large"
     assert "1 MiB" in exchange.failure.message
     assert len(exchange.model_dump_json()) < 5000
 
 
-async def test_a_stream_of_endless_tiny_events_is_not_read_to_its_end() -> None:
-    limits = ResponseLimits(stream_lines=2000, kept_bytes=1000)
+async def test_a_stream_of_endless_tiny_events_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receiver, "STREAM_LINES", 2000)
+    monkeypatch.setattr(receiver, "KEPT_BYTES", 1000)
     script = [mock.endless(b":\n\n", "text/event-stream")]
     async with MockProvider(script=script) as provider:
-        exchange = await send(provider, limits=limits)
+        exchange = await send(provider)
     assert exchange.failure.kind == "too_large"
     assert exchange.failure.message == "the response has more than 2,000 lines"
     assert 300 < len(exchange.response.parts) < 400
@@ -316,7 +319,7 @@ async def test_permanent_errors_are_not_retried(code: int) -> None:
 async def test_incomplete_responses_are_retried_only_on_request() -> None:
     short = mock.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
     for patience, sent in ((0, 1), (2, 3)):
-        policy = RetryPolicy(retries=0, first_wait=0.01, retries_when_broken=patience)
+        policy = RetryPolicy({"broken": patience}, first_wait=0.01)
         async with MockProvider(script=[short, mock.hang]) as provider:
             exchange = await send(provider, BODY, retries=policy, seconds=0.3)
         assert len(provider.posts) == sent

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.api.sse import blocks
-from harness.api.statuses import retry_after
 from harness.records.rollouts import Exchange, Request, Response, StreamPart
 from harness.transport.pacing import Bucket, tokens_used
-from harness.transport.receiver import Receiver, ResponseLimits
+from harness.transport.receiver import Receiver
 from harness.transport.redact import Redactor
-from harness.transport.retry import RetryPolicy
+from harness.transport.retry import RetryPolicy, retry_after
 
 BLOCKS = [b"data: 1", b"event: a\ndata: 2", b": ping", b"data: \r"]
 
@@ -43,7 +42,7 @@ def test_blocks_are_split_at_blank_lines(stream: bytes, found: list[tuple[str, i
 def test_events_have_the_time_at_which_the_last_of_their_bytes_came(
     events: list[bytes], blank: bytes, data: st.DataObject
 ) -> None:
-    receiver = Receiver(ResponseLimits(), wants_stream=True, sent=100.0, status=200, streaming=True)
+    receiver = Receiver(wants_stream=True, sent=100.0, status=200, streaming=True)
     stream = b"".join(event + blank for event in events)
     came = 0
     while came < len(stream):

@@ -11,7 +11,7 @@ from mock_provider import MockProvider, Received
 
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange
-from harness.transport import NO_RETRIES, ResponseLimits, Transport, open_transport
+from harness.transport import NO_RETRIES, Transport, open_transport
 from harness.transport.connections import BYTES_AT_ONCE
 
 BODY = {"model": "m", "stream": True}
@@ -33,9 +33,9 @@ def run(request: pytest.FixtureRequest) -> Run:
 @asynccontextmanager
 async def transport_to(*handlers: mock.Handler, idle: float = 20) -> AsyncIterator[Transport]:
     async with MockProvider(script=list(handlers)) as provider:
-        described = changed(adhoc_provider(provider.base_url, "m", ["chat"]), timeout=20.0)
-        limits = ResponseLimits(idle=idle)
-        async with open_transport(described, retries=NO_RETRIES, limits=limits) as transport:
+        entry = adhoc_provider(provider.base_url, "m", ["chat"])
+        described = changed(entry, timeout=20.0, idle_timeout=idle)
+        async with open_transport(described, retries=NO_RETRIES) as transport:
             yield transport
 
 
