@@ -62,7 +62,7 @@ def repeated_piece(text: str) -> str | None:
         if piece.strip() and end.endswith(piece * times):
             return piece
     found = (sentence.strip() for sentence in _SENTENCE.findall(end))
-    counted = Counter(each for each in found if len(each.split()) >= _FEWEST_WORDS)
+    counted = Counter(sentence for sentence in found if len(sentence.split()) >= _FEWEST_WORDS)
     many = counted.total() >= _FEWEST_SENTENCES
     few = len(counted) <= _MOST_DIFFERENT * counted.total()
     return max(counted, key=counted.__getitem__) if many and few else None

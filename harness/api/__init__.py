@@ -9,5 +9,5 @@ from harness.api.responses import ResponsesDialect
 from harness.records.conditions import Api
 
 DIALECTS: Mapping[Api, Dialect] = {
-    each.api: each for each in (ResponsesDialect(), ChatDialect(), HarmonyDialect())
+    dialect.api: dialect for dialect in (ResponsesDialect(), ChatDialect(), HarmonyDialect())
 }

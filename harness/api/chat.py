@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness.api.dialect import Dialect, is_done, json_events
+from harness.api.dialect import Dialect, choices_of, json_events, require_end
 from harness.api.fields import member, objects, objects_at, optional_member, read_usage
 from harness.api.items import (
     Body,
@@ -17,7 +17,6 @@ from harness.api.items import (
     Tool,
     ToolCall,
     ToolResult,
-    UnreadableReplyError,
     text_parts,
 )
 from harness.api.sse import StreamEvent
@@ -50,7 +49,7 @@ class ChatDialect(Dialect):
 
         The CoT is in no other field: servers for which two fields are one reject both together.
         """
-        _, choice = _first_choice(objects_at(reply.raw, "choices", ""))
+        _, choice = _first(choices_of(reply.raw))
         message = choice["message"]
         assistant: dict[str, Any] = {"role": "assistant", "content": message.get("content")}
         for field in (*REASONING_FIELDS, "reasoning_details"):
@@ -102,29 +101,26 @@ class ChatDialect(Dialect):
         completion: dict[str, Any] = {}
         built = {0: _ChoiceBuilder()}
         for event, chunk in json_events(response, events):
-            completion.update({key: each for key, each in chunk.items() if each not in (None, "")})
+            completion |= {key: value for key, value in chunk.items() if value not in (None, "")}
             for path, choice in objects_at(chunk, "choices", f"stream part {event.number}: "):
                 index = choice.get("index") or 0
                 if type(index) is int:
                     if index not in built:
                         built[index] = _ChoiceBuilder()
                     built[index].add(choice, path)
-        if built[0].finish is None and not is_done(response):
-            raise UnreadableReplyError("the stream ended without finish_reason and without [DONE]")
-        choices = [each.build(index) for index, each in sorted(built.items())]
+        require_end(response, built[0].finish)
+        choices = [builder.build(index) for index, builder in sorted(built.items())]
         return {**completion, "object": "chat.completion", "choices": choices}
 
     def _reply(self, raw: Body) -> Reply:
-        choices = objects_at(raw, "choices", "")
-        if not choices:
-            raise UnreadableReplyError("choices is empty or missing")
-        first = _first_choice(choices)
-        others = (each for each in choices if each is not first)
-        return _choice_reply(
-            raw,
-            *first,
-            tuple(_choice_reply({**raw, "choices": [each[1]]}, *each) for each in others),
+        choices = choices_of(raw)
+        first = _first(choices)
+        others = (
+            _choice_reply({**raw, "choices": [choice]}, path, choice)
+            for path, choice in choices
+            if choice is not first[1]
         )
+        return _choice_reply(raw, *first, tuple(others))
 
 
 def _choice_reply(
@@ -179,9 +175,9 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _first_choice(choices: Sequence[tuple[str, Body]]) -> tuple[str, Body]:
+def _first(choices: Sequence[tuple[str, Body]]) -> tuple[str, Body]:
     """Return the choice with index 0 or without an index; others are read only for `n` above 1."""
-    return next((each for each in choices if not each[1].get("index")), choices[0])
+    return next((pair for pair in choices if not pair[1].get("index")), choices[0])
 
 
 def _reasoning(message: Mapping[str, Any], path: str) -> str:

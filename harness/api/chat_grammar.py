@@ -149,7 +149,7 @@ class _Walker:
     ) -> None:
         if not isinstance(data.get("usage"), dict):
             return
-        early = self._finish is None and any(not each.get("finish_reason") for each in choices)
+        early = self._finish is None and any(not choice.get("finish_reason") for choice in choices)
         if early or self._usage is not None:
             message = "Usage is sent before the end." if early else "Usage is sent more than once."
             expected = "one chunk with usage, after the finish_reason"

@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from harness.api.fields import quoted, read_object
+from harness.api.fields import objects_at, quoted, read_object
 from harness.api.items import Body, History, Items, Reply, Settings, Tool, UnreadableReplyError
 from harness.api.sse import StreamEvent, stream_events
 from harness.records.conditions import Api
@@ -133,9 +133,18 @@ def json_events(
         raise UnreadableReplyError(f"the stream has no events with data: {quoted(first)}")
 
 
-def is_done(response: Response) -> bool:
-    """Whether the stream ends with `[DONE]`."""
-    return any(event.is_done for event in stream_events(response.parts[-3:]))
+def require_end(response: Response, finish: str | None) -> None:
+    """Require a finish_reason in a stream, or `[DONE]` at its end. Raises UnreadableReplyError."""
+    if finish is None and not any(event.is_done for event in stream_events(response.parts[-3:])):
+        raise UnreadableReplyError("the stream ended without finish_reason and without [DONE]")
+
+
+def choices_of(raw: Mapping[str, Any]) -> list[tuple[str, Body]]:
+    """The choices of a reply, one at least, with their paths. Raises UnreadableReplyError."""
+    choices = objects_at(raw, "choices", "")
+    if not choices:
+        raise UnreadableReplyError("choices is empty or missing")
+    return choices
 
 
 def _good_response(exchange: Exchange) -> Response:

@@ -20,7 +20,7 @@ from harmony.parse import (
 )
 from harmony.render import RenderError, continued, render_prompt
 from harmony.vocabulary import VocabularyError, bytes_of, encode, harmony_encoding
-from harness.api.dialect import Dialect, is_done, json_events
+from harness.api.dialect import Dialect, choices_of, json_events, require_end
 from harness.api.fields import member, objects, objects_at, optional_member, read_usage
 from harness.api.items import (
     Body,
@@ -62,7 +62,7 @@ class HarmonyDialect(Dialect):
         self, body: Mapping[str, Any], reply: Reply, items: Items, *, history: History = "sent"
     ) -> Body:
         """Return the body after `reply`, whose tokens are sent back as the model wrote them."""
-        path, choice = _first_choice(reply.raw)
+        path, choice = choices_of(reply.raw)[0]
         answer = completion_of(choice, path)
         added = items_of(items, {call.id: call.name for call in reply.calls})
         return {**body, "prompt": continued(body["prompt"], answer, added)}
@@ -80,14 +80,14 @@ class HarmonyDialect(Dialect):
 
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return the entries of all tokens, CoT and markers included."""
-        found = _first_choice(raw)[1].get("logprobs")
+        found = choices_of(raw)[0][1].get("logprobs")
         if not isinstance(found, dict):
             return []
         if isinstance(found.get("content"), list):  # llama.cpp has the form of Chat Completions.
             return objects(found["content"])
         lists = [found.get(name) or [] for name in _JOINED[:3]]
         return [
-            _entry(name, value) | {"top_logprobs": [_entry(*each) for each in (top or {}).items()]}
+            _entry(name, value) | {"top_logprobs": [_entry(*pair) for pair in (top or {}).items()]}
             for name, value, top in zip(*lists, strict=False)
         ]
 
@@ -127,7 +127,7 @@ class HarmonyDialect(Dialect):
         logprobs: dict[str, list[Any]] = {}
         finish: str | None = None
         for event, chunk in json_events(response, events):
-            completion.update({key: value for key, value in chunk.items() if value is not None})
+            completion |= {key: value for key, value in chunk.items() if value is not None}
             for path, choice in objects_at(chunk, "choices", f"stream part {event.number}: "):
                 texts.append(optional_member(choice, "text", str, path) or "")
                 tokens += optional_member(choice, "token_ids", list, path) or ()
@@ -135,15 +135,14 @@ class HarmonyDialect(Dialect):
                     if name in _JOINED and isinstance(value, list):
                         logprobs.setdefault(name, []).extend(value)
                 finish = optional_member(choice, "finish_reason", str, path) or finish
-        if finish is None and not is_done(response):
-            raise UnreadableReplyError("the stream ended without finish_reason and without [DONE]")
+        require_end(response, finish)
         choice = {"index": 0, "text": "".join(texts), "finish_reason": finish}
         choice |= {"token_ids": tokens} if tokens else {}
         choice |= {"logprobs": logprobs} if logprobs else {}
         return {**completion, "choices": [choice]}
 
     def _reply(self, raw: Body) -> Reply:
-        path, choice = _first_choice(raw)
+        path, choice = choices_of(raw)[0]
         items = completion_of(choice, path).items
         texts = (harmony.Preamble, harmony.Answer)
         calls = [item for item in items if isinstance(item, harmony.Call)]
@@ -158,13 +157,6 @@ class HarmonyDialect(Dialect):
             usage=read_usage(raw, prompt="prompt", completion="completion"),
             raw=raw,
         )
-
-
-def _first_choice(raw: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    choices = objects_at(raw, "choices", "")
-    if not choices:
-        raise UnreadableReplyError("choices is empty or missing")
-    return choices[0]
 
 
 def completion_of(choice: Mapping[str, Any], path: str) -> Completion:
@@ -186,7 +178,7 @@ def completion_of(choice: Mapping[str, Any], path: str) -> Completion:
 def functions_of(tools: Sequence[Tool]) -> tuple[harmony.FunctionTool, ...]:
     """Tools as functions of a harmony prompt."""
     return tuple(
-        harmony.FunctionTool(each.name, each.description, each.parameters) for each in tools
+        harmony.FunctionTool(tool.name, tool.description, tool.parameters) for tool in tools
     )
 
 
@@ -201,12 +193,14 @@ def items_of(
     def text_of(item: Message | ToolResult) -> str:
         return item.text if isinstance(item.text, str) else separator.join(item.text)
 
-    known = {**names, **{each.id: each.name for each in items if isinstance(each, ToolCall)}}
+    known = {**names, **{item.id: item.name for item in items if isinstance(item, ToolCall)}}
     found: list[harmony.ConversationItem] = []
     for at, item in enumerate(items):
         match item:
             case Message(role="assistant"):
-                calls_next = any(isinstance(each, ToolCall) for each in items[at + 1 : at + 2])
+                calls_next = any(
+                    isinstance(following, ToolCall) for following in items[at + 1 : at + 2]
+                )
                 text = text_of(item)
                 found.append(harmony.Preamble(text) if calls_next else harmony.Answer(text))
             case Message(role="user"):

@@ -106,7 +106,7 @@ class ParsedExchange:
     @property
     def error_events(self) -> Sequence[StreamEvent]:
         """The events that report a failure."""
-        return [each for each in self.events if each.is_error or each.type == "response.failed"]
+        return [event for event in self.events if event.is_error or event.type == "response.failed"]
 
     @cached_property
     def text_times(self) -> Sequence[float]:
@@ -204,14 +204,15 @@ class ParsedRollout:
     @property
     def final(self) -> ParsedRollout:
         """The rollout without truncated replies that were requested again with a larger limit."""
-        last = len(self.exchanges) - 1
-        kept = (each for at, each in enumerate(self.exchanges) if at == last or not each.truncated)
-        return replace(self, exchanges=tuple(kept))
+        kept = [exchange for exchange in self.exchanges[:-1] if not exchange.truncated]
+        return replace(self, exchanges=(*kept, *self.exchanges[-1:]))
 
     @cached_property
     def replies(self) -> Sequence[tuple[ParsedExchange, Reply]]:
         """The exchanges with a readable reply, each with its reply."""
-        return [(each, each.reply) for each in self.exchanges if each.reply is not None]
+        return [
+            (exchange, exchange.reply) for exchange in self.exchanges if exchange.reply is not None
+        ]
 
 
 def parse_rollout(rollout: Rollout) -> ParsedRollout:

@@ -33,7 +33,12 @@ from harness.api.sse import StreamEvent
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
 
-FINAL_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+FINAL_EVENTS: Mapping[str, str] = {
+    "response.completed": "completed",
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+}
+"""The events that end a stream, and the status of their response."""
 CODE_INTERPRETER: Mapping[str, Any] = {"type": "code_interpreter", "container": {"type": "auto"}}
 """The built-in tool `python` in a request."""
 CODE_INTERPRETER_CALL = "code_interpreter_call"  # the type of its calls in `output`
@@ -75,7 +80,7 @@ class ResponsesDialect(Dialect):
 
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return the entries of the answer's tokens."""
-        messages = [each for each in objects(raw.get("output")) if each.get("type") == "message"]
+        messages = [item for item in objects(raw.get("output")) if item.get("type") == "message"]
         parts = [part for item in messages for part in objects(item.get("content"))]
         return [entry for part in parts for entry in objects(part.get("logprobs"))]
 

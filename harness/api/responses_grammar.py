@@ -9,15 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import StreamEvent
 from harness.api.stream_events import Violation
 from harness.text import shared_beginning
 
-TERMINAL = {
-    "response.completed": "completed",
-    "response.incomplete": "incomplete",
-    "response.failed": "failed",
-}
 ITEMS = "responses.stream.items"
 PARTS = "responses.stream.parts"
 REASONING_PARTS = "responses.stream.reasoning_parts"
@@ -137,14 +133,14 @@ class _Walker:
         text = final if isinstance(final, str) else repr(final)
         at = shared_beginning(deltas, text)
         start = max(0, at - _CONTEXT)
-        ours, theirs = (repr(each[start : at + _CONTEXT]) for each in (deltas, text))
+        ours, theirs = (repr(side[start : at + _CONTEXT]) for side in (deltas, text))
         got = (
             f"they differ after {at} characters: …{ours} in the deltas, …{theirs} in the final text"
         )
         self._report(rule, event, message, "the same text in both", got)
 
     def _begin(self, event: StreamEvent, response: object) -> None:
-        if isinstance(response, dict) and response.get("status") in TERMINAL.values():
+        if isinstance(response, dict) and response.get("status") in FINAL_EVENTS.values():
             message = f"The response already has its final status in {event.type}."
             self._report(ITEM_STATUS, event, message, "in_progress", repr(response["status"]))
 

@@ -80,7 +80,9 @@ def mismatches(
         model.model_validate_json(text, strict=True)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)
-        found += _readable(model, [each for each in errors if not _accepted(model, each)], data)
+        found += _readable(
+            model, [problem for problem in errors if not _accepted(model, problem)], data
+        )
     if not found:
         if len(_valid) >= _MOST_SHAPES:
             _valid.clear()
@@ -102,7 +104,7 @@ def shape_of(data: Mapping[str, Any]) -> tuple[object, object]:
         elif kind is dict:
             shape.append(dict if name in FREE_OBJECTS else shape_of(value))
         elif kind is list:
-            shape.append(frozenset([_element_shape(name, each) for each in value]))
+            shape.append(frozenset([_element_shape(name, element) for element in value]))
         else:
             shape.append(value if kind is bool else kind)
     return tuple(data), tuple(shape)
@@ -138,7 +140,7 @@ def _accepted(model: type[BaseModel], error: ErrorDetails) -> bool:
     if field == _FREE_TEXT and isinstance(error["input"], str):
         return True
     owners = _owners([model], outer)
-    names = [f"{each.__module__.rpartition('.')[2]}.{each.__name__}.{field}" for each in owners]
+    names = [f"{owner.__module__.rpartition('.')[2]}.{owner.__name__}.{field}" for owner in owners]
     if error["type"] == "missing" or error["input"] is None:
         return any(name in _history().newly_required for name in names)
     former = (_history().formerly_accepted.get(name, ()) for name in names)
@@ -148,9 +150,9 @@ def _accepted(model: type[BaseModel], error: ErrorDetails) -> bool:
 def _owners(models: Sequence[type[BaseModel]], steps: Sequence[str]) -> Sequence[type[BaseModel]]:
     """Return the models that the field names and names of union members in `steps` lead to."""
     for step in steps:
-        fields = [each.model_fields[step] for each in models if step in each.model_fields]
+        fields = [model.model_fields[step] for model in models if step in model.model_fields]
         inner = [found for field in fields for found in _models_in(field.annotation)]
-        models = inner or [each for each in models if each.__name__ == step] or models
+        models = inner or [model for model in models if model.__name__ == step] or models
     return models
 
 
@@ -275,7 +277,7 @@ def _without_worse_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDeta
     """The errors without those of union members that lack `type` and fit worse than another."""
     missing = [error["loc"] for error in errors if error["type"] == "missing"]
     untyped = [loc[:-1] for loc in missing if loc[-1] == "type" and _is_member(loc[:-1])]
-    counts = {member: sum(_below(each["loc"], [member]) for each in errors) for member in untyped}
+    counts = {member: sum(_below(error["loc"], [member]) for error in errors) for member in untyped}
     best: dict[_Location, _Location] = {}
     for member in sorted(counts, key=counts.__getitem__):
         best.setdefault(member[:-1], member)

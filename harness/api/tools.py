@@ -98,7 +98,7 @@ def _references(schema: object) -> Iterator[str]:
     """Every `$ref` and `$dynamicRef` in a schema."""
     if isinstance(schema, dict):
         references = (schema.get("$ref"), schema.get("$dynamicRef"))
-        yield from (each for each in references if isinstance(each, str))
+        yield from (reference for reference in references if isinstance(reference, str))
         schema = list(schema.values())
     for inner in schema if isinstance(schema, list) else ():
         yield from _references(inner)

@@ -6,7 +6,7 @@ from typing import Any
 from harness.api import responses_grammar as grammar
 from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedExchange
-from harness.api.responses_grammar import TERMINAL
+from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import StreamEvent
 from harness.checks.check import Family
 from harness.checks.rules import RESPONSES_STREAM, Problem
@@ -133,7 +133,7 @@ def _terminal(exchange: ParsedExchange) -> Iterator[Problem]:
     Clients wait for this event; it contains the final response.
     """
     events = exchange.known_events
-    ends = [event for event in events if event.type in TERMINAL]
+    ends = [event for event in events if event.type in FINAL_EVENTS]
     if events and not events[-1].is_error and (len(ends) != 1 or events[-1] is not ends[0]):
         message = "The stream does not end with exactly one terminal event."
         got = f"{[event.type for event in ends]}, last event: {events[-1].type}"
@@ -142,9 +142,13 @@ def _terminal(exchange: ParsedExchange) -> Iterator[Problem]:
 
 def _other_ends(exchange: ParsedExchange) -> bool:
     """Whether a stream does not end as completed: servers that ignore the end always say so."""
-    ends = [(event, response) for event, response in _responses(exchange) if event.type in TERMINAL]
+    ends = [
+        (event, response) for event, response in _responses(exchange) if event.type in FINAL_EVENTS
+    ]
     whole = ("completed", "completed")
-    return any((TERMINAL[event.type], response.get("status")) != whole for event, response in ends)
+    return any(
+        (FINAL_EVENTS[event.type], response.get("status")) != whole for event, response in ends
+    )
 
 
 @family.check("responses.stream.status", streams, _other_ends)
@@ -154,7 +158,7 @@ def _status(exchange: ParsedExchange) -> Iterator[Problem]:
     Clients use either of them to decide whether they can use the answer.
     """
     for event, response in _responses(exchange):
-        expected = TERMINAL.get(event.type)
+        expected = FINAL_EVENTS.get(event.type)
         if expected is not None and response.get("status") != expected:
             message = f"The response in {event.type} has a different status."
             got, path = repr(response.get("status")), "$.response.status"
@@ -201,7 +205,7 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
             index = data.get("output_index")
             streamed[index if isinstance(index, int) else len(streamed)] = data["item"]
     for event, response in _responses(exchange):
-        if event.type in TERMINAL:
+        if event.type in FINAL_EVENTS:
             output = response.get("output")
             final = output if isinstance(output, list) else []
             yield from _compare(exchange, event, streamed, final)

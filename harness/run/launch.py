@@ -21,7 +21,6 @@ SECONDS_TO_STOP = 10.0
 POLL_INTERVAL = 0.1
 READY_SECONDS = 5.0
 TAIL_LINES = 8
-TAIL_BYTES = 4096
 
 
 @asynccontextmanager
@@ -166,10 +165,7 @@ def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -
 
 def _tail(log: Path) -> str:
     """Return the last lines of a log, as the end of a message."""
-    with log.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - TAIL_BYTES))
-        lines = file.read().decode(errors="replace").strip().splitlines()[-TAIL_LINES:]
+    lines = log.read_text("utf-8", errors="replace").strip().splitlines()[-TAIL_LINES:]
     if not lines:
         return f"; it wrote nothing to {log}"
     return f"; the end of {log}:\n" + "\n".join(f"  {line}" for line in lines)

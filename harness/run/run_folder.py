@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,20 +77,8 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
 
 def read_analysis(folder: Path) -> Analysis:
     """Read `analysis.json`. Raises RunLogError."""
-    path = folder / ANALYSIS_FILE
-    try:
+    with _made_by_recheck(folder / ANALYSIS_FILE) as path:
         return Analysis.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise RunLogError(
-            f"{folder} has no {ANALYSIS_FILE}; create it with: gpt-oss-verify recheck {folder}"
-        ) from None
-    except OSError as error:
-        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValidationError:
-        raise RunLogError(
-            f"{path} was written by another version; create it again with: "
-            f"gpt-oss-verify recheck {folder}"
-        ) from None
 
 
 def write_scores(folder: Path, scores: Iterable[Score]) -> None:
@@ -110,21 +98,24 @@ def write_internal_errors(folder: Path, errors: Mapping[str, str]) -> None:
 
 def read_scores(folder: Path) -> Iterator[Score]:
     """Yield the scores of a run as they were when it was last judged. Raises RunLogError."""
-    path = folder / SCORES_FILE
+    with _made_by_recheck(folder / SCORES_FILE) as path, path.open("rb") as file:
+        for line in file:
+            yield _SCORE.validate_json(line)
+
+
+@contextmanager
+def _made_by_recheck(path: Path) -> Iterator[Path]:
+    """Explain why a file that `recheck` makes cannot be read."""
+    again = f"gpt-oss-verify recheck {path.parent}"
     try:
-        with path.open("rb") as file:
-            for line in file:
-                yield _SCORE.validate_json(line)
+        yield path
+    except FileNotFoundError:
+        raise RunLogError(f"{path.parent} has no {path.name}; create it with: {again}") from None
     except OSError as error:
-        raise RunLogError(
-            f"{path} cannot be read: {error.strerror}; create it with: "
-            f"gpt-oss-verify recheck {folder}"
-        ) from None
+        raise RunLogError(f"{path} cannot be read: {error.strerror}.") from None
     except ValidationError:
-        raise RunLogError(
-            f"{path} is damaged or was written by another version; create it again with: "
-            f"gpt-oss-verify recheck {folder}"
-        ) from None
+        problem = "is damaged or was written by another version"
+        raise RunLogError(f"{path} {problem}; create it again with: {again}") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -51,7 +51,7 @@ class Row(Record):
     def worst(self) -> Severity | None:
         """The worst severity of the detections; None without any."""
         found = {detection.severity for detection in self.detections}
-        return next((each for each in get_args(Severity) if each in found), None)
+        return next((severity for severity in get_args(Severity) if severity in found), None)
 
     @property
     def bad(self) -> bool:

@@ -29,10 +29,10 @@ Baseline = Mapping[str, Severity]  # by rule, the worst severity it reports on t
 def baseline(runs: Sequence[DefectRun]) -> Baseline:
     """Return the worst severity of each rule on the healthy engine."""
     worst: dict[str, Severity] = {}
-    for each in (result for run in runs for result in run.results):
-        found, known_worst = severity(each), worst.get(each.check.id)
+    for result in (result for run in runs for result in run.results):
+        found, known_worst = severity(result), worst.get(result.check.id)
         if found and (known_worst is None or _WEIGHT[found] > _WEIGHT[known_worst]):
-            worst[each.check.id] = found
+            worst[result.check.id] = found
     return worst
 
 
@@ -49,14 +49,14 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         "seconds": sum(run.seconds for run in runs),
     }
     if fault.allowed:
-        every = [each for run in runs for each in _detections(fault, run, {})]
-        errors = tuple(each for each in every if each.severity == "error")
-        note = ", ".join(f"{each.id}: {each.message}" for each in errors)
+        every = [detection for run in runs for detection in _detections(fault, run, {})]
+        errors = tuple(detection for detection in every if detection.severity == "error")
+        note = ", ".join(f"{detection.id}: {detection.message}" for detection in errors)
         status: RowStatus = "false alarm" if errors else "clean"
         counts = {"runs": len(runs), "accused": sum(map(has_error, runs))}
         return Row(fault=fault, status=status, detections=errors, note=note, **counts, **cost)
     found = _detections(fault, runs[-1], healthy)
-    if any(each.expected for each in found):
+    if any(detection.expected for detection in found):
         return Row(fault=fault, status="detected", detections=found, **cost)
     missed = f"None of {', '.join(fault.detectors)} found anything."
     return Row(fault=fault, status="missed", detections=found, note=missed, **cost)
@@ -87,7 +87,9 @@ def row_without_run(fault: Fault) -> Row | None:
 
 def needs_no_more_stages(fault: Fault, run: DefectRun, healthy: Baseline) -> bool:
     """Return whether the fault needs no further stage."""
-    return fault.allowed or any(each.expected for each in _detections(fault, run, healthy))
+    return fault.allowed or any(
+        detection.expected for detection in _detections(fault, run, healthy)
+    )
 
 
 def _detections(fault: Fault, run: DefectRun, healthy: Baseline) -> tuple[Detection, ...]:
@@ -108,4 +110,6 @@ def _detections(fault: Fault, run: DefectRun, healthy: Baseline) -> tuple[Detect
                 message=result.examples[0].message,
             )
         )
-    return tuple(sorted(found, key=lambda each: (not each.expected, -_WEIGHT[each.severity])))
+    return tuple(
+        sorted(found, key=lambda detection: (not detection.expected, -_WEIGHT[detection.severity]))
+    )

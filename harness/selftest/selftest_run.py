@@ -54,7 +54,7 @@ class SelfTestPlan:
         again = [(fault, number) for number in range(1, self.repeat) for fault in self.healthy]
         every = [*((fault, 0) for fault in once), *again]
         healthy = self.faults[0]
-        return [each for each in every if each[0] is healthy or each[0].name not in self.finished]
+        return [run for run in every if run[0] is healthy or run[0].name not in self.finished]
 
 
 async def selftest(plan: SelfTestPlan, report: Reporter) -> Matrix:

@@ -70,7 +70,7 @@ class Runner:
         lines = load_suite().cases_file.text.splitlines()
         ids = [f'"id": "{case}"' for case in FEW_CASES]
         path = out / "cases.jsonl"
-        few = [line for line in lines if any(each in line for each in ids)]
+        few = [line for line in lines if any(case in line for case in ids)]
         run_folder.write_text(path, "\n".join(few) + "\n")
         self._cases, self._folder = load_suite(path), out / "runs"
 
@@ -87,7 +87,9 @@ class Runner:
         info = ended(plan, "complete")
         analysis, scores = await asyncio.to_thread(judge, folder, info, plan.tasks)
         made = DefectRun(
-            results=tuple(each for each in analysis.checks if each.applicable or each.examples),
+            results=tuple(
+                result for result in analysis.checks if result.applicable or result.examples
+            ),
             requests=sum(score.requests for score in scores),
             tokens=sum((score.usage.input or 0) + (score.usage.output or 0) for score in scores),
             seconds=time.monotonic() - began,

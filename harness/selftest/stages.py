@@ -76,7 +76,7 @@ class Stage:
     @property
     def long(self) -> bool:
         """Whether it has probes with long prompts."""
-        return any(each.partition(".")[0] == "long" for each in self.only)
+        return any(name.partition(".")[0] == "long" for name in self.only)
 
 
 def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
@@ -89,14 +89,16 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
     if fault.allowed:
-        common = [probe for probe in PROBES if any(_has_prefix(probe, each) for each in _COMMON)]
+        common = [
+            probe for probe in PROBES if any(_has_prefix(probe, prefix) for prefix in _COMMON)
+        ]
         start = (crc32(fault.name.encode()) + repetition) % SLICES
         ids = [probe.id for probe in choose(suite).probes]
         some = [*([] if repetition else common), *ids[start::SLICES]]
         return (Stage(suite, (CASES, *dict.fromkeys(some))),)
     requests = [request for detector in known(fault) for request in _judged_requests(detector)]
     cases = (CASES,) if CASES in requests else ()
-    probes = [probe for probe in PROBES if any(_has_prefix(probe, each) for each in requests)]
+    probes = [probe for probe in PROBES if any(_has_prefix(probe, prefix) for prefix in requests)]
     tries = _TRIES if _COMPARES_CALLS in known(fault) else 1
     return (Stage(suite, (*cases, *probes), tries), Stage(suite, ()))
 
@@ -106,13 +108,13 @@ def _judged_requests(check_id: str) -> Sequence[str]:
     if check_id in PROBES:
         return (check_id,)
     return next(
-        (to for each, to in _JUDGED_REQUESTS.items() if _has_prefix(check_id, each)), (CASES,)
+        (to for prefix, to in _JUDGED_REQUESTS.items() if _has_prefix(check_id, prefix)), (CASES,)
     )
 
 
 def known(fault: Fault) -> tuple[str, ...]:
     """Return the ids of the checks and probes that its detectors name."""
-    return tuple(each for each in RULES if any(detects(one, each) for one in fault.detectors))
+    return tuple(rule for rule in RULES if any(detects(one, rule) for one in fault.detectors))
 
 
 def detects(detector: str, check_id: str) -> bool:

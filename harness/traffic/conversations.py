@@ -144,12 +144,12 @@ def _name(one: Imported, names: set[str]) -> str:
     """Return the file and place of a request as the name of a sample."""
     name = f"{_UNFIT_FOR_AN_ID.sub('-', Path(one.pair.file).stem)}:{one.pair.number}"
     unused = (name, *(f"{name}:{number}" for number in range(2, len(names) + 3)))
-    return next(each for each in unused if each not in names)
+    return next(name for name in unused if name not in names)
 
 
 def _rollout(exchanges: Sequence[Imported], sample: str, attempt: int) -> Rollout:
     first = exchanges[0]
-    lost = frozenset[str]().union(*(each.lost for each in exchanges))
+    lost = frozenset[str]().union(*(recorded.lost for recorded in exchanges))
     source = f"{first.pair.file}, request {first.pair.number}"
     return Rollout(
         id=f"{TASK}/{sample}/{attempt}",
@@ -158,7 +158,7 @@ def _rollout(exchanges: Sequence[Imported], sample: str, attempt: int) -> Rollou
         condition=_condition(first),
         attempt=attempt,
         end=_end(exchanges[-1]),
-        exchanges=tuple(each.exchange for each in exchanges),
+        exchanges=tuple(recorded.exchange for recorded in exchanges),
         recording=Recording.model_validate({"source": source, "lost": sorted(lost)}),
     )
 
@@ -197,21 +197,21 @@ def conversations(found: Sequence[Imported]) -> list[list[Imported]]:
     other, or if its `previous_response_id` is the id of the other's reply. If two continue the same
     one, the second starts a new conversation.
     """
-    replies = [_reply(each) for each in found]
+    replies = [_reply(recorded) for recorded in found]
     after: dict[object, list[int]] = {}
-    for number, (each, reply) in enumerate(zip(found, replies, strict=True)):
+    for number, (recorded, reply) in enumerate(zip(found, replies, strict=True)):
         if reply is not None:
-            turns = [*_sent(each), *_returned(each, reply)]
-            after.setdefault(_key(each, turns), []).append(number)
+            turns = [*_sent(recorded), *_returned(recorded, reply)]
+            after.setdefault(_key(recorded, turns), []).append(number)
             identity = reply.raw.get("id")
-            if each.api == "responses" and identity and isinstance(identity, str):
+            if recorded.api == "responses" and identity and isinstance(identity, str):
                 after.setdefault(identity, []).append(number)
     follower: dict[int, int] = {}
     continued = set()
-    for number, each in enumerate(found):
-        before = [one for one in _before(each, after) if one != number and one not in follower]
+    for number, recorded in enumerate(found):
+        before = [one for one in _before(recorded, after) if one != number and one not in follower]
         if before:
-            same_file = [one for one in before if found[one].pair.file == each.pair.file]
+            same_file = [one for one in before if found[one].pair.file == recorded.pair.file]
             follower[(same_file or before)[0]] = number
             continued.add(number)
     chains = [[start] for start in range(len(found)) if start not in continued]
@@ -221,42 +221,48 @@ def conversations(found: Sequence[Imported]) -> list[list[Imported]]:
     return [[found[number] for number in chain] for chain in chains]
 
 
-def _before(each: Imported, after: Mapping[object, list[int]]) -> list[int]:
+def _before(recorded: Imported, after: Mapping[object, list[int]]) -> list[int]:
     """Return the exchanges that this one continues: those with the longest common beginning."""
-    previous = each.body.get("previous_response_id")
+    previous = recorded.body.get("previous_response_id")
     if isinstance(previous, str) and previous in after:
         return after[previous]
-    turns = _sent(each)
+    turns = _sent(recorded)
     for length in range(len(turns) - 1, 0, -1):
-        key = _key(each, turns[:length])
+        key = _key(recorded, turns[:length])
         if key in after:
             return after[key]
     return []
 
 
-def _key(each: Imported, turns: Iterable[_Turn]) -> object:
+def _key(recorded: Imported, turns: Iterable[_Turn]) -> object:
     """Return the key of a conversation, which keeps its API, mode, model and host."""
-    body = each.body
-    return each.api, bool(body.get("stream")), str(body.get("model")), each.host, tuple(turns)
+    body = recorded.body
+    return (
+        recorded.api,
+        bool(body.get("stream")),
+        str(body.get("model")),
+        recorded.host,
+        tuple(turns),
+    )
 
 
-def _reply(each: Imported) -> Reply | None:
+def _reply(recorded: Imported) -> Reply | None:
     try:
-        return DIALECTS[each.api].read(each.exchange)
+        return DIALECTS[recorded.api].read(recorded.exchange)
     except UnreadableReplyError:
         return None
 
 
-def _sent(each: Imported) -> list[_Turn]:
+def _sent(recorded: Imported) -> list[_Turn]:
     """Return the turns of a request, without CoT, which clients need not send back."""
-    turns = objects(DIALECTS[each.api].turns({**each.body, "instructions": None}))
+    turns = objects(DIALECTS[recorded.api].turns({**recorded.body, "instructions": None}))
     return [_turn(turn) for turn in turns if turn.get("type") != "reasoning"]
 
 
-def _returned(each: Imported, reply: Reply) -> list[_Turn]:
+def _returned(recorded: Imported, reply: Reply) -> list[_Turn]:
     """Return the turns that a client appends for a reply."""
     calls = [_call(call.name, call.arguments) for call in reply.calls]
-    if each.api == "chat":
+    if recorded.api == "chat":
         return [("assistant", reply.text.strip(), *calls)]
     text: list[_Turn] = [("assistant", reply.text.strip())] if reply.text else []
     return [*text, *(("call", call) for call in calls)]
@@ -269,7 +275,9 @@ def _turn(turn: Mapping[str, Any]) -> _Turn:
     if turn.get("type") == "function_call_output":
         return ("result", str(turn.get("call_id")), _text(turn.get("output")))
     functions = [call.get("function") for call in objects(turn.get("tool_calls"))]
-    calls = [_call(each.get("name"), each.get("arguments")) for each in objects(functions)]
+    calls = [
+        _call(function.get("name"), function.get("arguments")) for function in objects(functions)
+    ]
     return (str(turn.get("role")), _text(turn.get("content")), *calls)
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import gzip
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,7 +58,8 @@ _HOLDER = frozenset({
 })  # fmt: skip
 _STREAM_FIELDS = ("data:", "event:", "id:", "retry:", ":")
 _MOST_BYTES = 256 * 1024 * 1024
-_GZIP, _ZLIB = b"\x1f\x8b", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # the header shows which
 
 
 class LeftOutError(Exception):
@@ -286,7 +286,7 @@ def _decoded(value: object) -> object:
     if isinstance(value, dict) and "kind" in value and len(value) == 2:
         return _decoded(next(held for name, held in value.items() if name != "kind"))
     if isinstance(value, list) and value:
-        pieces = [_bytes(each) for each in value]
+        pieces = [_bytes(piece) for piece in value]
         whole = [piece for piece in pieces if piece is not None]
         return _text(b"".join(whole)) if len(whole) == len(value) else value
     if isinstance(value, bytes):
@@ -361,11 +361,9 @@ def _blocks(entries: Sequence[object]) -> Iterator[str]:
 def _text(content: bytes) -> str:
     """Bytes as text, decompressed. Raises LeftOutError."""
     try:
-        if content.startswith(_GZIP):
-            content = gzip.decompress(content)
-        elif content.startswith(_ZLIB):
-            content = zlib.decompress(content)
-    except (OSError, EOFError, zlib.error):
+        if content.startswith(_COMPRESSED):
+            content = zlib.decompress(content, _GZIP_OR_ZLIB)
+    except zlib.error:
         raise LeftOutError("compressed body that cannot be unpacked") from None
     if len(content) > _MOST_BYTES:
         raise LeftOutError("body of more than 256 MB")
@@ -414,14 +412,14 @@ def _headers_of(value: object) -> dict[str, str]:
     if isinstance(value, Mapping):
         pairs = list(value.items())
     elif isinstance(value, list):
-        for each in value:
-            if isinstance(each, Mapping) and "name" in each:
-                pairs.append((each["name"], each.get("value")))
-            elif isinstance(each, list | tuple) and len(each) == 2:
-                pairs.append((each[0], each[1]))
+        for header in value:
+            if isinstance(header, Mapping) and "name" in header:
+                pairs.append((header["name"], header.get("value")))
+            elif isinstance(header, list | tuple) and len(header) == 2:
+                pairs.append((header[0], header[1]))
     for name, held in pairs:
         texts = held if isinstance(held, list) else [held]
-        joined = ", ".join(_header(each) for each in texts if each is not None)
+        joined = ", ".join(_header(text) for text in texts if text is not None)
         found[_header(name).lower()] = joined
     return found
 

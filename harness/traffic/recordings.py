@@ -96,10 +96,10 @@ def _files(paths: Sequence[Path], left_out: Counter[str]) -> Iterator[_File]:
             yield _file(path)
             continue
         read = 0
-        for each in sorted(path.rglob("*")):
-            if each.suffix in SUFFIXES:
+        for inner in sorted(path.rglob("*")):
+            if inner.suffix in SUFFIXES:
                 try:
-                    yield _file(each)
+                    yield _file(inner)
                     read += 1
                 except ConfigurationError:
                     left_out["file without recorded requests"] += 1
@@ -128,7 +128,7 @@ def _pairs(files: Sequence[_File], left_out: Counter[str]) -> Iterator[Pair]:
                 else:
                     several = "several requests" if requests else "no request"
                     left_out[f"reply of a batch to {several} of these files"] += 1
-    if unanswered := sum(len(each) for name, each in asked.items() if name not in answered):
+    if unanswered := sum(len(requests) for name, requests in asked.items() if name not in answered):
         left_out["request of a batch without a reply in these files"] += unanswered
 
 
@@ -138,7 +138,7 @@ def _file(path: Path) -> _File:
         raw = path.read_bytes()
     content = _parsed(raw, path)
     listed = content if isinstance(content, list) else [content]
-    found = [list(_entries(each)) for each in listed]
+    found = [list(_entries(item)) for item in listed]
     entries = [entry for within in found for entry in within]
     if not entries:
         raise ConfigurationError(
@@ -154,8 +154,8 @@ def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
     if entry is not None:
         yield entry
     elif isinstance(content, list | dict) and depth < _DEEPEST:
-        for each in content.values() if isinstance(content, dict) else content:
-            yield from _entries(each, depth + 1)
+        for item in content.values() if isinstance(content, dict) else content:
+            yield from _entries(item, depth + 1)
 
 
 def _entry(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -174,9 +174,9 @@ def _parameters(found: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
     sent = found[shape.request]
     body = dict(sent) if isinstance(sent, dict) else {shape.request: sent}
     others = [found.get(name) for name in shape.more]
-    for each in ({name: found.get(name) for name in ("model", "tools")}, *others):
-        if isinstance(each, dict):
-            body |= {name: value for name, value in each.items() if value is not None}
+    for members in ({name: found.get(name) for name in ("model", "tools")}, *others):
+        if isinstance(members, dict):
+            body |= {name: value for name, value in members.items() if value is not None}
     return {name: value for name, value in body.items() if not name.startswith("stream")}
 
 
