@@ -70,7 +70,8 @@ class SharedRules(_Sent):
     """The probes and checks of other families that judge a form."""
 
     ids: tuple[str, ...] = ()
-    name: str = ""  # it has that of its form
+    name: str = ""  # without one, it has that of its form
+    streaming: bool = False  # whether only findings in streams count
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class Form:
     why: str
     source: str = CHAT
     variants: tuple[Variant, ...] = ()
-    rules: SharedRules = field(default_factory=SharedRules)
+    rules: tuple[SharedRules, ...] = ()
 
     @property
     def severity(self) -> Severity:
@@ -167,7 +168,7 @@ class Form:
     @property
     def parts(self) -> tuple[Variant | SharedRules, ...]:
         """Its variants, and the rules of others."""
-        return (*self.variants, self.rules)
+        return (*self.variants, *self.rules)
 
     def judged_by(self, sent: Variant | SharedRules) -> tuple[str, ...]:
         """Return the ids of the rules that judge a part of it."""

@@ -153,6 +153,7 @@ def _breaks(rule: RuleResult, sent: Variant | SharedRules, api: Api) -> bool:
     if isinstance(sent, Variant):
         return f"{api} {sent.request}" in rule.failing
     if rule.status in ("failed", "warned"):
-        return api in rule.apis
+        condition = f"{api} · streaming" if sent.streaming else api
+        return any(group.startswith(condition) for group in rule.groups)
     # A refusal that another rule counts leaves this rule without a verdict of its own.
     return rule.status == "not_verifiable" and any(each.startswith(api) for each in rule.failing)

@@ -167,6 +167,30 @@ def test_references_name_all_items_but_calls() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("rule", "counts", "broken"),
+    [
+        ("prompt.developer", {"responses": (1, 1)}, {"Codex 0.169"}),
+        ("prompt.instructions", {"responses": (1, 1)}, {"openai-agents 0.24"}),
+        ("request.limit_name", {"chat · streaming": (5, 5)}, {"opencode 1.18"}),
+        ("limits.finish", {"chat": (1, 4)}, set()),
+        ("usage.missing", {"chat · non-streaming": (5, 5), "chat · streaming": (0, 5)}, set()),
+        ("usage.missing", {"chat · streaming": (5, 5)}, {"opencode 1.18"}),
+    ],
+)
+def test_a_rule_of_another_family_breaks_only_clients_that_send_what_it_judges(
+    rule: str, counts: dict[str, tuple[int, int]], broken: set[str]
+) -> None:
+    results = judged(GROUP, healthy)
+    passed = results["clients.call_content"]
+    about = passed.check.model_copy(update={"id": rule})
+    results[rule] = passed.model_copy(
+        update={"check": about, "status": "failed", "counts": counts, "failing": ()}
+    )
+    found = {each.client for each in client_results(results.values()) if each.status == "breaks"}
+    assert found & {"Codex 0.169", "openai-agents 0.24", "opencode 1.18"} == broken
+
+
 def test_without_usage_forms_with_a_twin_are_not_verifiable() -> None:
     results = judged(GROUP, lambda _, attempt: answer(attempt.condition.api, None))
     assert results["clients.call_content"].status == "not_verifiable"
@@ -186,13 +210,13 @@ def variants() -> list[Variant]:
 def test_the_table_names_known_clients_and_rules_once_and_is_short() -> None:
     assert len(FORMS) <= 40
     for api in BOTH_APIS:
-        sent = [each for form in FORMS for each in (*form.variants, form.rules)]
+        sent = [each for form in FORMS for each in form.parts]
         assert {name for each in sent for name in each.clients(api)} == {
             name for name, client in CLIENTS.items() if client.returns_cot(api) is not None
         }
         names = [each.request for each in variants() if api in each.apis]
         assert len(names) == len(set(names))
-    assert {name for form in FORMS for name in form.rules.ids} <= RULES.keys()
+    assert {name for form in FORMS for shared in form.rules for name in shared.ids} <= RULES.keys()
 
 
 def test_a_form_changes_only_what_its_row_says() -> None:
@@ -216,11 +240,12 @@ def test_a_form_changes_only_what_its_row_says() -> None:
 
 def form_row(form: Form) -> str:
     senders: dict[str, bool] = {}
-    for sent in (*form.variants, form.rules):
+    for sent in form.parts:
         for name, default in (each for api in BOTH_APIS for each in sent.clients(api).items()):
             senders[name] = default or senders.get(name, False)
     named = ", ".join(name if senders[name] else f"{name}\\*" for name in sorted(senders))
-    rules = ([form.rule] if form.variants else []) + list(form.rules.ids)
+    shared = [name for rules in form.rules for name in rules.ids]
+    rules = ([form.rule] if form.variants else []) + shared
     return f"| {', '.join(f'`{each}`' for each in rules)} | {form.summary} | {named or '–'} |"
 
 
