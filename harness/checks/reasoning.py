@@ -15,7 +15,6 @@ from harness.checks.subjects import (
     after_reasoned_calls,
     answers,
     bodies,
-    forced,
     opening,
     readable,
     reasoning_items,
@@ -197,7 +196,12 @@ def _responses_summary(found: Item) -> Iterator[Problem]:
         yield Problem(found.exchange, message, expected, str(copies[0]), path)
 
 
-@family.check("reasoning.forced", forced, severity="info")
+@family.check(
+    "reasoning.forced",
+    answers,
+    lambda answer: answer.exchange.request.forces_call,
+    severity="info",
+)
 def _forced(answer: Answer) -> Iterator[Problem]:
     """The model reasons before a forced tool call.
 

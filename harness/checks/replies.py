@@ -22,11 +22,11 @@ from harness.checks.subjects import (
     items,
     repeats,
 )
+from harness.records.conditions import known_model
 from harness.records.runs import CONTEXT
 
 family = Family("schema", CHAT)
 
-_SIZE = re.compile(r"(?<![0-9a-z])(20|120)b(?![0-9a-z])", re.IGNORECASE)
 _FAMILY = re.compile(r"(?i:llama|qwen|mistral|mixtral|deepseek|gemma|claude|gemini|gpt-4|gpt-5)")
 # Seconds that clock skew and queueing cannot explain: from the client's clock, from the server's.
 _SECONDS_OFF, _SECONDS_OFF_DATE = 86_400, 3_000
@@ -254,9 +254,9 @@ def _model(answer: Answer) -> Iterator[Problem]:
     requested = answer.exchange.request.body.get("model")
     named = answer.reply.raw.get("model")
     both = (requested, named)
-    sizes = [{*_SIZE.findall(name)} if isinstance(name, str) else {} for name in both]
+    sizes = [known_model(str(name)) for name in both]
     families = [{*_FAMILY.findall(str(name))} for name in both]
-    if not named or (all(sizes) and sizes[0] != sizes[1]) or families[1] - families[0]:
+    if not named or (None not in sizes and sizes[0] != sizes[1]) or families[1] - families[0]:
         message = "The reply names a model of another size or family."
         message = message if named else "The reply does not name its model."
         yield Problem(answer.exchange, message, str(requested), repr(named), "$.model")

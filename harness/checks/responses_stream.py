@@ -11,7 +11,7 @@ from harness.api.sse import StreamEvent
 from harness.checks.check import Family
 from harness.checks.rules import RESPONSES_STREAM, Problem
 from harness.checks.streams import grammar_checks
-from harness.checks.subjects import responses_streams, streams
+from harness.checks.subjects import delivered, streams
 
 family = Family("stream", RESPONSES_STREAM)
 
@@ -74,7 +74,7 @@ grammar_checks(
 )
 
 
-@family.check("responses.stream.simulated", responses_streams)
+@family.check("responses.stream.simulated", delivered, lambda exchange: exchange.events)
 def _simulated(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream is sent while the reply is generated, with sequence numbers.
 

@@ -162,11 +162,6 @@ def streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
     return (exchange for exchange in parsed.delivered if exchange.events and not exchange.simulated)
 
 
-def responses_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
-    """Delivered exchanges that consist of events, simulated or not."""
-    return (exchange for exchange in parsed.delivered if exchange.events)
-
-
 def answers(parsed: ParsedRollout) -> Iterator[Answer]:
     """Exchanges with a readable reply."""
     return (Answer(exchange, reply) for exchange, reply in parsed.replies)
@@ -218,11 +213,6 @@ def timed_streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
         long = (reply.output_tokens or 0) >= FEWEST_TOKENS
         if exchange.events and long and not exchange.simulated:
             yield exchange
-
-
-def forced(parsed: ParsedRollout) -> Iterator[Answer]:
-    """Replies to requests that force a tool call."""
-    return (answer for answer in answers(parsed) if answer.exchange.request.forces_call)
 
 
 def opening(parsed: ParsedRollout) -> Iterator[Answer]:
