@@ -61,5 +61,7 @@ def test_only_errors_and_warnings_with_findings_count() -> None:
         check("b", "warning", "warned"),
         check("c", "error", "passed"),
         check("d", "error", "not_verifiable"),
+        check("e", "error", "warned"),
     ]
-    assert bench.severities({"checks": checks}) == {"a": "error", "b": "warning"}
+    found = {"a": "error", "b": "warning", "e": "warning"}
+    assert bench.severities({"checks": checks}) == found
