@@ -1,7 +1,7 @@
 """Markdown that is escaped so that content cannot change its structure."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from reports.model import Table
 from reports.text import visible
@@ -14,16 +14,6 @@ _CUT = "\n\n(The rest does not fit here; report.html has all of it.)\n"
 def row(cells: Sequence[str]) -> str:
     """Return a row of a table."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def aligned(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield a table of trusted text with padded columns; the first column is left-aligned."""
-    every = [heads, *rows]
-    widths = [max(3, *map(len, column)) for column in zip(*every, strict=True)]
-    dashes = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    for first, *others in (heads, dashes, *every[1:]):
-        padded = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield row([first.ljust(widths[0]), *padded])
 
 
 def table(found: Table) -> Iterator[str]:

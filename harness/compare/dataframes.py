@@ -297,6 +297,8 @@ def _all_tables(
     A probe judges several attempts together; its findings have the keys of the attempt with the
     evidence.
     """
+    import pandas as pd
+
     rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in COLUMNS}
     of_probes: dict[str, list[Finding]] = defaultdict(list)
     for result in probes:
@@ -325,14 +327,7 @@ def _all_tables(
             at = finding.evidence
             place = (at.exchange, at.event, at.path, at.expected, at.got)
             rows["findings"].append((*keys, finding.id, finding.severity, finding.message, *place))
-    return {table: _frame(rows[table], types) for table, types in COLUMNS.items()}
-
-
-def _frame(rows: Sequence[tuple[Any, ...]], types: Mapping[str, str]) -> pd.DataFrame:
-    import pandas as pd
-
-    values = zip(*rows, strict=True) if rows else ([] for _ in types)
-    columns = zip(types.items(), values, strict=True)
-    return pd.DataFrame(
-        {name: pd.array(list(found), dtype=kind) for (name, kind), found in columns}
-    )
+    return {
+        table: pd.DataFrame(rows[table], columns=list(types)).astype(types)
+        for table, types in COLUMNS.items()
+    }
