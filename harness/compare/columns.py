@@ -74,6 +74,14 @@ class Column:
         pairs = zip(self.tries["task"], self.tries["group"], strict=True)
         return list(dict.fromkeys([*pairs, *self.published]))
 
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """One row per sample, with its `content` and the `values` of the tries that were made."""
+        groups = self.tries.groupby([*KEY, "sample"], sort=False, as_index=False)
+        return groups.agg(
+            values=("value", lambda tries: tuple(tries.dropna())), content=("content", "first")
+        )
+
 
 def read_run(folder: Path) -> Column:
     """Return a run as a column.

@@ -69,7 +69,7 @@ Pairs: TypeAlias = Mapping[Key, Pair | str]
 """The means of a column and the reference by task and condition, or why they are not compared."""
 
 
-class Line(NamedTuple):
+class UntestedRow(NamedTuple):
     """A row before its differences are tested; `pairs` has what is tested in each column."""
 
     section: str
@@ -90,7 +90,7 @@ def compare(columns: Sequence[Column], against: int, tool_version: str) -> Compa
         {} if column is base else {key: _pair(column, base, key, match) for key in keys}
         for column, match in zip(columns, matches, strict=True)
     ]
-    rows = list(_tested(list(_lines(columns, against, pairs)), against))
+    rows = list(_tested(list(_untested_rows(columns, against, pairs)), against))
     others = [index for index in range(len(columns)) if index != against]
     return Comparison(
         tool_version=tool_version,
@@ -123,15 +123,8 @@ def labelled(columns: Sequence[Column]) -> list[Column]:
 # Samples of two columns.
 
 
-def _samples(column: Column) -> pd.DataFrame:
-    groups = column.tries.groupby([*KEY, "sample"], sort=False, as_index=False)
-    return groups.agg(
-        values=("value", lambda tries: tuple(tries.dropna())), content=("content", "first")
-    )
-
-
 def _match(column: Column, base: Column) -> Match:
-    both = _samples(column).merge(_samples(base), how="outer", on=[*KEY, "sample"])
+    both = column.samples.merge(base.samples, how="outer", on=[*KEY, "sample"])
     names = {"values_x": "here", "values_y": "there"}
     return both.rename(columns=names).assign(same=both["content_x"] == both["content_y"])
 
@@ -182,12 +175,14 @@ def _published_pair(run: Column, baseline: Column, key: Key) -> Pair | str:
 # Rows.
 
 
-def _lines(columns: Sequence[Column], against: int, pairs: Sequence[Pairs]) -> Iterator[Line]:
+def _untested_rows(
+    columns: Sequence[Column], against: int, pairs: Sequence[Pairs]
+) -> Iterator[UntestedRow]:
     """Yield all rows of a comparison, in the order of reports."""
     decisions = [column.entry.decision for column in columns]
     verdicts = [one and Measured(decision=one) for one in decisions]
     if any(verdicts):
-        yield Line(VERDICTS, "verdict", verdicts, unit="decision")
+        yield UntestedRow(VERDICTS, "verdict", verdicts, unit="decision")
     keys = list(dict.fromkeys(k for column in columns if not column.published for k in column.keys))
     for key in keys:
         found = [pair.get(key) for pair in pairs]
@@ -201,7 +196,9 @@ def _lines(columns: Sequence[Column], against: int, pairs: Sequence[Pairs]) -> I
     yield from _checks(columns, against)
 
 
-def _rates(columns: Sequence[Column], key: Key, pairs: Sequence[Pair | None]) -> Iterator[Line]:
+def _rates(
+    columns: Sequence[Column], key: Key, pairs: Sequence[Pair | None]
+) -> Iterator[UntestedRow]:
     """Yield pass@1, which is tested, and the rates of the most tries that all columns have."""
     results = [column.results.get(key) for column in columns]
     rates = [{} if r is None or r.is_eval else {at.k: at for at in r.at_k} for r in results]
@@ -209,19 +206,23 @@ def _rates(columns: Sequence[Column], key: Key, pairs: Sequence[Pair | None]) ->
     for k in sorted({1, max(set.intersection(*ks), default=1)}) if ks else ():
         about = f"At least one of {k} tries succeeds." if k > 1 else _FIRST
         cells = [_estimated(by_k[k].pass_at) if k in by_k else None for by_k in rates]
-        yield Line(RATES, f"pass@{k}", cells, pairs if k == 1 else (), "share", key[1], about)
+        yield UntestedRow(
+            RATES, f"pass@{k}", cells, pairs if k == 1 else (), "share", key[1], about
+        )
         if k > 1:
             cells = [_estimated(by_k[k].pass_hat) if k in by_k else None for by_k in rates]
             about = f"All of {k} tries succeed."
-            yield Line(RATES, f"pass^{k}", cells, (), "share", key[1], about)
+            yield UntestedRow(RATES, f"pass^{k}", cells, (), "share", key[1], about)
 
 
-def _scores(columns: Sequence[Column], key: Key, pairs: Sequence[Pair | None]) -> Iterator[Line]:
+def _scores(
+    columns: Sequence[Column], key: Key, pairs: Sequence[Pair | None]
+) -> Iterator[UntestedRow]:
     """Yield the score of an eval; published scores only if a run is compared with them."""
     tested = any(pairs)
     cells = [_score(column, key) if tested or not column.published else None for column in columns]
     if any(cells):
-        yield Line(SCORES, key[1], cells, pairs, about="Mean score over all questions.")
+        yield UntestedRow(SCORES, key[1], cells, pairs, about="Mean score over all questions.")
 
 
 def _score(column: Column, key: Key) -> Measured | None:
@@ -238,13 +239,13 @@ def _score(column: Column, key: Key) -> Measured | None:
     return None if score is None else _estimated(score.estimate, total=score.tries)
 
 
-def _outcomes(groups: Sequence[pd.DataFrame], key: Key) -> Iterator[Line]:
+def _outcomes(groups: Sequence[pd.DataFrame], key: Key) -> Iterator[UntestedRow]:
     """Yield the share of tries with each kind of problem: an outcome, or an invalid reply."""
     kinds = {outcome for tries in groups for outcome in tries["outcome"].dropna()}
     for name in ("invalid", *sorted(kinds - _NO_PROBLEM)):
         cells = [_share(tries, name) if tries["outcome"].any() else None for tries in groups]
         if any(cell and cell.hits for cell in cells):
-            yield Line(OUTCOMES, name.replace("_", " "), cells, group=key[1])
+            yield UntestedRow(OUTCOMES, name.replace("_", " "), cells, group=key[1])
 
 
 def _share(tries: pd.DataFrame, outcome: str) -> Measured:
@@ -254,15 +255,15 @@ def _share(tries: pd.DataFrame, outcome: str) -> Measured:
     return _estimated(rate, *map(int, counts.sum()))
 
 
-def _times(groups: Sequence[pd.DataFrame], key: Key) -> Iterator[Line]:
+def _times(groups: Sequence[pd.DataFrame], key: Key) -> Iterator[UntestedRow]:
     for name, unit in MEASURED_TIMES.items():
         every = [list(times[name].dropna()) for times in groups]
         cells = [_estimated(median_interval(v), total=len(v)) if v else None for v in every]
         if any(cells):
-            yield Line(TIMES, name, cells, (), unit, key[1], _NOT_TESTED)
+            yield UntestedRow(TIMES, name, cells, (), unit, key[1], _NOT_TESTED)
 
 
-def _checks(columns: Sequence[Column], against: int) -> Iterator[Line]:
+def _checks(columns: Sequence[Column], against: int) -> Iterator[UntestedRow]:
     """Yield the results of checks; a row for each part of a check that a report separates."""
     every = {id_: result.check for column in columns for id_, result in column.checks.items()}
     families = list(dict.fromkeys(check.family for check in every.values()))
@@ -289,7 +290,7 @@ def _checks(columns: Sequence[Column], against: int) -> Iterator[Line]:
                 for result, share, rate in zip(results, shares, rates, strict=True)
             ]
             section, group = f"{CHECKS}{check.family}", part or None
-            yield Line(section, check.id, cells, pairs, "status", group, check.summary)
+            yield UntestedRow(section, check.id, cells, pairs, "status", group, check.summary)
 
 
 def _checked(
@@ -329,16 +330,16 @@ def _estimated(rate: Estimate, hits: int | None = None, total: int | None = None
 # Tests and changes.
 
 
-def _tested(lines: Sequence[Line], against: int) -> Iterator[Row]:
+def _tested(rows: Sequence[UntestedRow], against: int) -> Iterator[Row]:
     """Yield the rows with their differences, which are tested together."""
-    tests = iter(differences([pair for line in lines for pair in line.pairs if pair]))
-    for line in lines:
-        found = tuple(next(tests) if pair else None for pair in line.pairs)
-        base = line.cells[against]
+    tests = iter(differences([pair for row in rows for pair in row.pairs if pair]))
+    for row in rows:
+        found = tuple(next(tests) if pair else None for pair in row.pairs)
+        base = row.cells[against]
         differs = any(one.seen != "none" for one in found if one) or any(
-            base and cell and _state_differs(cell, base) for cell in line.cells
+            base and cell and _state_differs(cell, base) for cell in row.cells
         )
-        fields = {**line._asdict(), "differences": found or (None,) * len(line.cells)}
+        fields = {**row._asdict(), "differences": found or (None,) * len(row.cells)}
         del fields["pairs"]
         yield Row(**fields, differs=differs)
 
