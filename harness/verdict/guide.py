@@ -40,7 +40,7 @@ def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> It
         if not exceeds(rate, getattr(thresholds, setting)):
             yield (
                 f"{result.name}: {name}{result.tries} {verb} {percentage(rate)},"
-                f" required: above {percent(thresholds, setting)}{thresholds.where(setting)};"
+                f" {_required(thresholds, setting)};"
                 f" most failures: {most_frequent_failure([result])}."
             )
 
@@ -54,20 +54,15 @@ def _rates(result: TaskResult) -> tuple[float, float]:
 
 def pass_reason(results: Sequence[TaskResult], thresholds: Thresholds) -> str:
     """Why complete results pass."""
-    at_k = min(_rates(result)[0] for result in results)
-    hat_k = min(_rates(result)[1] for result in results)
+    at_k, hat_k = map(min, zip(*map(_rates, results), strict=True))
     k = results[0].tries
-    required = {
-        setting: f"required: above {percent(thresholds, setting)}{thresholds.where(setting)}"
-        for setting in ("min_pass_at_k", "min_pass_hat_k")
-    }
     where = "under the worst condition" if len(results) > 1 else "tool calling:"
     return (
-        f"By the guide's rule, {where} pass@{k} is {percentage(at_k)} ({required['min_pass_at_k']})"
-        f" and pass^{k} {percentage(hat_k)} ({required['min_pass_hat_k']})."
+        f"By the guide's rule, {where} pass@{k} is {percentage(at_k)}"
+        f" ({_required(thresholds, 'min_pass_at_k')}) and pass^{k} {percentage(hat_k)}"
+        f" ({_required(thresholds, 'min_pass_hat_k')})."
     )
 
 
-def percent(thresholds: Thresholds, setting: str) -> str:
-    """A threshold in percent."""
-    return f"{getattr(thresholds, setting) * 100:g}%"
+def _required(thresholds: Thresholds, setting: str) -> str:
+    return f"required: above {getattr(thresholds, setting) * 100:g}%{thresholds.where(setting)}"

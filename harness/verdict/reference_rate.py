@@ -30,6 +30,9 @@ class Target:
     lower: float
     source: str
 
+    def __str__(self) -> str:
+        return f"the reference, {self.reference * 100:.3g}% ({self.source})"
+
 
 def target_of(thresholds: Thresholds) -> Target:
     """Return the target of a gate. Raises ConfigurationError if the lower rate is not below it."""

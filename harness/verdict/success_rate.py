@@ -204,8 +204,7 @@ def _too_low_reason(
     ending = ", even if all missing attempts pass" if missing else ""
     under_each = "too low under each condition, " if everywhere else ""
     return (
-        f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
-        f" ({target.source}){ending}: {under_each}{places}."
+        f"Tool calls succeed less often than {target}{ending}: {under_each}{places}."
         f" Most failures: {most_frequent_failure(results)}."
     )
 
@@ -224,10 +223,9 @@ def _most_specific(low: Sequence[PassCounts], results: Sequence[TaskResult]) -> 
 def _few_cases_reason(under: Sequence[PassCounts], target: Target) -> str:
     worst = min(under, key=_best_rate)
     return (
-        f"Tool calls succeed less often than the reference, {_rate(target.reference)}"
-        f" ({target.source}): {worst.name} {worst.text}. But few cases cause the failures, and"
-        " these may be too hard for the model: compare with a run of a trusted server"
-        " (--reference RUN)."
+        f"Tool calls succeed less often than {target}: {worst.name} {worst.text}. But few cases"
+        " cause the failures, and these may be too hard for the model: compare with a run of a"
+        " trusted server (--reference RUN)."
     )
 
 
@@ -263,9 +261,8 @@ def _undecided(
     ]
     tries = made + math.ceil(max(further))
     found = (
-        f"These tries cannot tell whether tool calls succeed as often as the reference,"
-        f" {_rate(target.reference)} ({target.source}), or only {_rate(target.lower)} of the time:"
-        f" {worst.text} for {worst.name}"
+        f"These tries cannot tell whether tool calls succeed as often as {target}, or only"
+        f" {_rate(target.lower)} of the time: {worst.text} for {worst.name}"
     )
     enough = None
     if any(_cannot_fail(one, target, tests) for one in counts):
