@@ -63,6 +63,9 @@ PARSING = {
         chat(HI),
         lambda s: "I think." in s.message["content"] and "reasoning" not in s.message,
     ),
+    "cot-in-tags": Row(
+        chat(HI), lambda s: s.message["content"].startswith("<reasoning>I think.</reasoning>")
+    ),
     "reasoning-missing-after-result": Row(
         chat(HI, *RESULT), lambda s: "reasoning" not in s.message
     ),

@@ -28,6 +28,7 @@ def of_type(seen, kind: str) -> list[dict]:
 CHAT = {
     "done-missing": Row(asking, lambda s: "[DONE]" not in s.text and s.finishes),
     "stream-ends-silently": Row(asking, lambda s: s.said() == "Hello there." and not s.finishes),
+    "fragment-repeated": Row(calling, lambda s: arguments(s).startswith('{"{"citycity')),
     "calls-never-streamed": Row(
         calling, lambda s: not arguments(s) and s.finishes == ["tool_calls"]
     ),
@@ -111,6 +112,7 @@ RESPONSES = {
 }
 BY_RESPONSES_TOO = {
     "stream-ends-silently": lambda s: "response.completed" not in s.types,
+    "fragment-repeated": lambda s: len(of_type(s, "response.output_text.delta")) == 6,
     "first-text-lost": lambda s: len(of_type(s, "response.output_text.delta")) == 2,
     "event-json-broken": lambda s: any("data" not in b for b in s.text.split("\n\n")[:-1]),
 }

@@ -173,6 +173,16 @@ STRUCTURED_LATER.faults(grammar_on_later_replies=lambda _: [])
 
 
 @hooks.PARSED
+def cot_in_tags(event: Event) -> Iterable[Event]:
+    match event:
+        case Started("reasoning"):
+            return [Started("answer"), Delta("answer", "<reasoning>")]
+        case Ended("reasoning", complete):
+            return [Delta("answer", "</reasoning>"), Ended("answer", complete)]
+    return recast("reasoning", "answer")(event)
+
+
+@hooks.PARSED
 def reasoning_with_notice(event: Event) -> list[Event]:
     match event:
         case Ended("reasoning"):

@@ -14,6 +14,7 @@ from reference_engine.faults.http import (
 )
 
 _ARGUMENTS = "response.function_call_arguments"
+_STREAMED_TEXTS = {"response.output_text.delta", f"{_ARGUMENTS}.delta"}
 _TERMINAL = {"response.completed", "response.incomplete"}
 
 hooks.SSE_FILTER.faults(
@@ -39,6 +40,13 @@ async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream
         if event.choice.get("finish_reason") or event.type in _TERMINAL:
             return
         yield event
+
+
+@hooks.SSE_EVENT
+def fragment_repeated(event: SseEvent) -> list[SseEvent]:
+    arguments = any(not call.get("id") for call in event.delta.get("tool_calls") or ())
+    repeated = event.delta.get("content") or arguments or event.type in _STREAMED_TEXTS
+    return [event, event] if repeated else [event]
 
 
 @hooks.STREAM
