@@ -173,7 +173,7 @@ class Screen:
 
 def _safe(text: str) -> str:
     """Return the text without control characters, which could manipulate the terminal."""
-    return "".join(each for each in text if each.isprintable() or each in _ALLOWED)
+    return "".join(one for one in text if one.isprintable() or one in _ALLOWED)
 
 
 HELP = """\
@@ -215,7 +215,7 @@ class Chat:
         self._engine = engine
         self._screen = screen
         self._tools = tools
-        self._builtin = tuple(each for each in get_args(Builtin) if tools.has(each))
+        self._builtin = tuple(tool for tool in get_args(Builtin) if tools.has(tool))
 
     def command(self, line: str) -> bool:
         """Run a command (a line that starts with a slash); returns False to end the chat."""

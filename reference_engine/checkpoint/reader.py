@@ -132,8 +132,8 @@ class Checkpoint:
         names = [stored for stored, _ in source.tensors]
         if source.packed and self._has_pair(source):
             names = list(pair_names(source.packed[0], self.layout))
-        stored = [self._files[name] for name in names if name in self._files]
-        return sum(math.prod(each.shape) * _DTYPES[each.dtype].itemsize for each in stored)
+        tensors = [self._files[name] for name in names if name in self._files]
+        return sum(math.prod(x.shape) * _DTYPES[x.dtype].itemsize for x in tensors)
 
     def dtype(self, name: str) -> torch.dtype | None:
         """Return the dtype of a stored tensor, or None if it does not exist."""

@@ -50,7 +50,7 @@ def decode(
     numbers 0 to rows in int32, and `context_lengths` the lengths with the new token in int32.
     """
     config = model.config
-    cos, sin = (each.flatten(1) for each in model.rotary.angles(context_lengths[:, None] - 1))
+    cos, sin = (angles.flatten(1) for angles in model.rotary.angles(context_lengths[:, None] - 1))
     stream: Tensor = model.embedding(tokens).to(model.residual)
     added: Tensor | None = None  # The result of the previous half of a block, not yet added.
     for layer, block in enumerate(model.blocks):

@@ -237,5 +237,5 @@ def _first_stage(model: Transformer) -> ChunkSums:
 
 def _can_be_recorded(model: Transformer) -> bool:
     """Return whether launches depend only on shapes."""
-    experts = (block.mlp for block in model.blocks)
-    return all(isinstance(each, PackedMixtureOfExperts | SmallMixtureOfExperts) for each in experts)
+    fixed = PackedMixtureOfExperts | SmallMixtureOfExperts
+    return all(isinstance(block.mlp, fixed) for block in model.blocks)

@@ -160,7 +160,7 @@ class Follower(Link):
         leaders, ids = received
         if leaders != hash(tuple(digests())):
             raise SetupError(_DIFFERENT.format(rank=distributed.get_rank()))
-        return [None if each is None else Token(each) for each in ids]
+        return [None if token is None else Token(token) for token in ids]
 
     def run(
         self,

@@ -21,6 +21,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -199,7 +200,7 @@ class Scheduler:
 
     def sequence(self, order: int) -> Sequence:
         """Return the sequence that joined as number `order`, if it has not been removed."""
-        return next(each for each in (*self._running, *self._preempted) if each.order == order)
+        return next(s for s in (*self._running, *self._preempted) if s.order == order)
 
     def _drop(self, sequence: Sequence) -> None:
         sequence.removed = True
@@ -240,7 +241,7 @@ class Scheduler:
     def _launch(self, decoder: Decoder, rows: list[tuple[Sequence, Row]]) -> _Flight | None:
         if not rows:
             return None
-        draws = [each.draw() for each, _ in rows]
+        draws = [sequence.draw() for sequence, _ in rows]
         step = decoder.launch([row for _, row in rows], draws)
         places = {rows[at][0]: at for at in self._advance(rows)}
         for sequence in places:
@@ -279,7 +280,7 @@ class Scheduler:
     def _start(self, sequence: Sequence) -> None:
         sequence.table = self._cache.table(sequence.hashes)
         sequence.cached = 0
-        insort(self._running, sequence, key=lambda each: each.order)
+        insort(self._running, sequence, key=attrgetter("order"))
 
     def _resume(self) -> None:
         while self._preempted:
@@ -291,7 +292,7 @@ class Scheduler:
     def _preempt(self, sequence: Sequence) -> None:
         self.tally.preemptions += 1
         self._release(sequence)
-        insort(self._preempted, sequence, key=lambda each: each.order)
+        insort(self._preempted, sequence, key=attrgetter("order"))
 
     def _plan(self) -> _Plan:
         """Plan a step: the oldest sequences get pages first, all get prefill blocks in turn."""

@@ -44,7 +44,7 @@ class PackedMixtureOfExperts(MixtureOfExperts):
 
     def run_experts(self, tokens: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Run tokens (B, T, H) through their `chosen` experts (B, T, top) with `weights`."""
-        rows, chosen, weights = (each.flatten(0, 1) for each in (tokens, chosen, weights))
+        rows, chosen, weights = (x.flatten(0, 1) for x in (tokens, chosen, weights))
         return self._run(rows, chosen, weights, *self.linears, self.limit).view_as(tokens)
 
     @property

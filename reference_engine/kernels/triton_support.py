@@ -46,7 +46,7 @@ def tuned(
     def fitting(_, arguments, **constants: int):
         return groups[group_of({**arguments, **constants})]
 
-    every = [each for group in groups.values() for each in group]
+    every = [choice for group in groups.values() for choice in group]
     return triton.autotune(
         every[:1] if interpreting() else every,
         key=key,

@@ -106,7 +106,7 @@ def pairs_of(words: Tensor) -> list[Tensor]:
     """Return the four pairs of each word as bfloat16, times 2^-126, as the kernels do."""
     rotated = ((words >> 4) & 0x0FFFFFFF) | (words << 28)
     last = ((words << 2) & _signed(0x80C080C0)) | ((words >> 6) & 0x01000100)
-    return [each & _signed(0x81C081C0) for each in (words, words << 6, rotated, last)]
+    return [x & _signed(0x81C081C0) for x in (words, words << 6, rotated, last)]
 
 
 def decode_kernel_layout(words: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:

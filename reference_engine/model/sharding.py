@@ -72,8 +72,8 @@ class Shard:
 
     def part(self, count: int) -> range:
         """Return the local indices among `count` items; `count` is a multiple of `ranks`."""
-        each = count // self.ranks
-        return range(self.rank * each, (self.rank + 1) * each)
+        size = count // self.ranks
+        return range(self.rank * size, (self.rank + 1) * size)
 
     def cut(self, parameter: str, config: ModelConfig) -> Cut:
         """Return the local part of a parameter of the complete model with shape `config`."""

@@ -244,7 +244,7 @@ class MixtureOfExperts(nn.Module):
 
         The index after the last expert means "no expert".
         """
-        rows, chosen, weights = (each.flatten(0, 1) for each in (tokens, chosen, weights))
+        rows, chosen, weights = (x.flatten(0, 1) for x in (tokens, chosen, weights))
         out = torch.zeros_like(rows, dtype=torch.float32)
         for expert in torch.unique(chosen[chosen < len(self.mlp1_bias)]).tolist():
             row, place = torch.where(chosen == expert)

@@ -14,13 +14,13 @@ from starlette.types import Receive, Scope, Send
 
 from reference_engine.backends.token_source import TokenSource
 from reference_engine.server.api_error import ApiError, internal_error, json_response, stopping
-from reference_engine.server.fields import ModelRequest, parse_request
+from reference_engine.server.fields import AnswerRequest, parse_request
 from reference_engine.server.generation import Generation
 from reference_engine.server.settings import AppSettings
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-R = TypeVar("R", bound=ModelRequest)
+R = TypeVar("R", bound=AnswerRequest)
 
 # Size of a refused body that is read and discarded, so that the client can read the response.
 _DRAINED_BYTES = 256 * 2**20

@@ -291,19 +291,14 @@ class StreamOptions(RequestModel):
     continuous_usage_stats: Ignored = None
 
 
-class ModelRequest(RequestModel):
-    """The fields of all requests to the model."""
+class AnswerRequest(RequestModel):
+    """The fields of all requests for an answer. `seed` is an extension of Responses."""
 
     model: str
     prompt_cache_key: str | None = None
     prompt_cache_options: Ignored = None
     prompt_cache_retention: Ignored = None
     service_tier: ServiceTier = "auto"
-
-
-class AnswerRequest(ModelRequest):
-    """The fields of requests for an answer, in both APIs. `seed` is an extension of Responses."""
-
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0

@@ -87,7 +87,7 @@ class CodedUnembedding(Unembedding):
             tokens[pieces[kinds == kind, 0]] = np.flatnonzero(kinds == kind)
         bare, spaced = of_piece >= 0
         stored = _padded(kinds == _STORED)
-        single = [_padded(each) for each in (bare & spaced, bare & ~spaced, spaced & ~bare)]
+        single = [_padded(chosen) for chosen in (bare & spaced, bare & ~spaced, spaced & ~bare)]
         several = [_padded(kinds == kind) for kind in (_TWO, _MORE)]
 
         runs, start = [(_STORED, 0, stored)], len(stored)
@@ -181,9 +181,7 @@ class CodedLogits:
 
     def of(self, rows: Sequence[int] | None = None) -> Tensor:
         """See `Logits`."""
-        terms, flags = (
-            each if rows is None else each[list(rows)] for each in (self.terms, self.flags)
-        )
+        terms, flags = (x if rows is None else x[list(rows)] for x in (self.terms, self.flags))
         logits = terms[:, self.layout.terms] + flags[:, self.layout.kinds, None]
         return logits.flatten(1).index_select(1, self.layout.places)
 

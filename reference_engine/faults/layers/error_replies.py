@@ -56,7 +56,7 @@ def message_members_refused(message: Json, _: ClientRequest) -> None:
 @hooks.REQUEST
 def optional_members_required(body: Json, request: ClientRequest) -> None:
     key, needed = messages_key(body), "content" if request.api == "chat" else "type"
-    if not isinstance(body[key], list) or any(needed not in each for each in body[key]):
+    if not isinstance(body[key], list) or any(needed not in item for item in body[key]):
         raise invalid(key, "Field required.")
     for tool in body.get("tools") or ():
         function = tool.get("function", tool)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from harmony.conversation import User
-from harmony.parse import Delta, Ended, Event, HarmonyParser, Started
+from harmony.parse import Delta, Ended, Event, HarmonyParser
 from reference_engine.faults import hooks
 from reference_engine.faults.http import (
     ClientRequest,
@@ -14,6 +14,7 @@ from reference_engine.faults.http import (
     response_of,
 )
 from reference_engine.server.generation import GenerationRequest
+from reference_engine.server.visible_text import StopStrings
 
 _LONGEST_PROMPT, _KEPT_AT_START = 1024, 256
 _LONGEST_CONTEXT = 4000
@@ -81,25 +82,22 @@ def incomplete_details_missing(response: Json, _: ClientRequest) -> None:
 
 @hooks.PARSER
 def stop_acts_on_reasoning(parser: HarmonyParser, request: GenerationRequest) -> HarmonyParser:
-    text = ""
-    stopped = False
+    stops = StopStrings(request.stop)
 
     def change(event: Event) -> Iterable[Event]:
-        nonlocal text, stopped
-        if stopped:
-            return
         match event:
-            case Started():
-                text = ""
-            case Delta("reasoning", more):
-                before, text = len(text), text + more
-                ends = [at for string in request.stop if (at := text.find(string)) >= 0]
-                if ends:
-                    stopped = True
-                    if shown := text[before : min(ends)]:
-                        yield Delta("reasoning", shown)
+            case _ if stops.hit:
+                return
+            case Delta("reasoning", text):
+                if shown := stops.feed(text):
+                    yield Delta("reasoning", shown)
+                if stops.hit:
                     yield Ended("reasoning")
-                    return
-        yield event
+            case Ended("reasoning"):
+                if held := stops.flush():
+                    yield Delta("reasoning", held)
+                yield event
+            case _:
+                yield event
 
     return hooks.FilteredParser(parser, change)

@@ -36,10 +36,6 @@ CALLED_NAME = Hook[hooks.TextChange](
 """The name of each function that the model calls."""
 
 
-def _without(schema: hooks.Schema, key: str) -> hooks.Schema:
-    return {name: value for name, value in schema.items() if name != key}
-
-
 def _choose_freely(body: Json, _: ClientRequest) -> None:
     body["tool_choice"] = "auto"
 
@@ -52,11 +48,6 @@ hooks.CONVERSATION.faults(
 hooks.TOOL.faults(
     tool_description_dropped=lambda tool: replace(tool, description=""),
     long_description_cut=lambda tool: replace(tool, description=tool.description[:1_000]),
-)
-hooks.SCHEMA.faults(
-    number_defaults_dropped=lambda schema: (
-        schema if isinstance(schema.get("default"), str) else _without(schema, "default")
-    ),
 )
 hooks.GENERATION.faults(
     required_choice_ignored=lambda request: (
@@ -94,6 +85,12 @@ hooks.whole_text("call").faults(
     one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
     lists_cut_in_arguments=lambda text: _LISTS.sub(r"[\1]", text),
 )
+
+
+@hooks.SCHEMA
+def number_defaults_dropped(schema: hooks.Schema) -> hooks.Schema:
+    shown = isinstance(schema.get("default"), str)
+    return {key: value for key, value in schema.items() if shown or key != "default"}
 
 
 @hooks.SCHEMA

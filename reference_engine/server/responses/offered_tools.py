@@ -211,13 +211,12 @@ def builtin_of(
 _OPTION: dict[Builtin, str] = {"browser": "--browser", "python": "--python"}
 
 
-def choice_of(choice: str | NamedTool | AllowedTools) -> Choice:
+def choice_of(choice: ToolChoice) -> Choice:
     """Return the tool choice, independent of the API."""
     match choice:
         case NamedTool(name=name):
             return Choice("required", chosen=name)
         case AllowedTools(mode=mode, tools=listed):
             return Choice(mode, allowed=tuple(tool.name for tool in listed))
-        case "none" | "auto" | "required":
-            return Choice(choice)
-    raise AssertionError(choice)
+        case mode:
+            return Choice(mode)
