@@ -346,18 +346,15 @@ def _figures(comparison: Comparison) -> Table:
     for row in comparison.rows:
         if row.unit != "status" and (row.group is None or row.section in (RATES, TIMES)):
             blocks[row.group or row.section].append(_table_row(row, "  "))
-    families = {row.name: row.section for row in comparison.rows if row.unit == "status"}
-    counts: dict[str, list[Counter[RuleStatus | None]]] = defaultdict(
-        lambda: [Counter() for _ in comparison.entries]
-    )
-    for name, by_column in _statuses(comparison).items():
-        for count, status in zip(counts[families[name]], by_column, strict=True):
-            count[status] += 1
-    for section, by_family in counts.items():
-        cells = tuple(Cell(_family_count(count)) for count in by_family)
-        blocks["Checks, failed ✕ and warned !"].append(
-            model.Row(f"  {section.removeprefix(CHECKS)}", cells)
-        )
+    families: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in comparison.rows:
+        if row.unit == "status":
+            families[row.section.removeprefix(CHECKS)][row.name] = None
+    statuses = _statuses(comparison)
+    for family, names in families.items():
+        counts = map(Counter, zip(*(statuses[name] for name in names), strict=True))
+        cells = tuple(Cell(_family_count(count)) for count in counts)
+        blocks["Checks, failed ✕ and warned !"].append(model.Row(f"  {family}", cells))
     empty = (Cell(""),) * len(comparison.entries)
     rows = [row for head, block in blocks.items() for row in (model.Row(head, empty), *block)]
     return _table(comparison, rows)

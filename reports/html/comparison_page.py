@@ -1,7 +1,7 @@
 """The page of a comparison."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote
@@ -27,11 +27,16 @@ _ANCHORS = {
 def render_compare_html(comparison: Comparison, folder: Path) -> str:
     """Return the whole page. Links to the reports of the runs are relative to its folder."""
     links = [_link(entry, folder) for entry in comparison.entries]
-    opened: dict[str, Json] = {}
-    groups: dict[str, list[Json]] = {}
+    opened: list[Json] = []
+    groups: dict[str, list[tuple[Row, list[Json]]]] = {}
     # The verdict and the checks come first.
     for row in sorted(comparison.rows, key=lambda row: row.unit not in ("decision", "status")):
-        groups.setdefault(text.heading(row), []).append(_row(row, comparison, links, opened))
+        cells = []
+        for index, entry in enumerate(comparison.entries):
+            key = None if row.cells[index] is None else len(opened)
+            cells.append(_cell(row, index, entry, key))
+            opened += () if key is None else [_opened(row, index, comparison, links[index])]
+        groups.setdefault(text.heading(row), []).append((row, cells))
     return render_page(
         "compare.html",
         {"cells": opened},
@@ -71,27 +76,7 @@ def _figures(comparison: Comparison) -> Iterator[Figure]:
         yield Figure(name, forest(name, found), f"difference from {comparison.against} in points")
 
 
-def _row(
-    row: Row, comparison: Comparison, links: Sequence[str | None], opened: dict[str, Json]
-) -> Json:
-    """Return a row of the matrix; the details of its cells are added to `opened`."""
-    cells = []
-    for index, entry in enumerate(comparison.entries):
-        key = None
-        if row.cells[index] is not None:
-            key = str(len(opened))
-            opened[key] = _opened(row, index, comparison, links[index])
-        cells.append(_cell(row, index, entry, key))
-    return {
-        "label": text.label(row),
-        "about": row.about,
-        "search": f"{row.name} {row.group or ''} {row.section} {row.about}".lower(),
-        "notable": text.notable(row),
-        "cells": cells,
-    }
-
-
-def _cell(row: Row, index: int, entry: Entry, key: str | None) -> Json:
+def _cell(row: Row, index: int, entry: Entry, key: int | None) -> Json:
     """Return a cell: text, style, label for screen readers, and the key of its details."""
     found, direction = row.cells[index], text.seen(row, index)
     shown = text.value(row, found)
