@@ -3,7 +3,6 @@
 import shlex
 import sys
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,9 +14,8 @@ from harness.golden import files
 from harness.golden.content import Golden
 from harness.golden.create import create_all, record
 from harness.golden.distance import shown
-from harness.golden.tolerances import merge as merge_files
-from harness.golden.tolerances import with_long
-from harness.golden.trusted_engines import EngineOptions, Server
+from harness.golden.tolerances import merged, with_long
+from harness.golden.trusted_engines import ReferenceEngine, Server
 from harness.probes import golden_prompts
 from harness.providers.entries import adhoc_provider
 
@@ -90,12 +88,12 @@ def create(
     if server.url is not None:
         _write(out, _recorded(server, server.url, model, command))
         return 0
-    options = EngineOptions(
+    engine = ReferenceEngine(
         checkpoint=checkpoint,
         **(vars(computation) | {"dtype": computation.dtype or "float32"}),
     )
     short, long = golden_prompts.requests(), golden_prompts.long_requests()
-    _write(out, create_all(model, options, short, long, say, command))
+    _write(out, create_all(model, engine, short, long, say, command))
     return 0
 
 
@@ -108,14 +106,13 @@ def _recorded(options: ServerOptions, url: str, models: tuple[str, ...], command
     provider = adhoc_provider(url, models[0], ("harmony",), options.api_key_env)
     provider = provider.model_copy(update={"timeout": options.timeout})
     server = Server(provider, options.engine, options.numbers, not options.fp8)
-    made = partial(record, models, server, progress=say, command=command)
     short = golden_prompts.requests("harmony", models[0])
-    golden = made(requests=short, sha256=golden_prompts.fingerprint())
+    golden = record(models, server, short, say, command)
     if options.long:
         say("requesting the long prompts")
         long = golden_prompts.long_requests("harmony", models[0])
         try:
-            answers = made(requests=long, sha256=golden_prompts.long_fingerprint())
+            answers = record(models, server, long, say, command)
         except ConfigurationError as error:
             raise ConfigurationError(
                 f"{error} If the context of the server is too short, use --no-long."
@@ -139,12 +136,14 @@ def merge(first: Path, /, *others: Path, out: Path) -> int:
     """
     if not others:
         raise ConfigurationError(f"Name at least one golden file to merge with {first}.")
-    merged = merge_files(files.load(first), {str(path): files.load(path) for path in others})
-    for part in filter(None, (merged, merged.dated, merged.long)):
+    golden = files.load(first)
+    for path in others:
+        golden = merged(golden, files.load(path), str(path))
+    for part in filter(None, (golden, golden.dated, golden.long)):
         for run in part.healthy:
             show(f"{run.engine}, {run.numbers}: {shown(run.distance)}")
         show(f"tolerated: {shown(part.tolerance)}")
-    _write(out, merged)
+    _write(out, golden)
     return 0
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field
 
+from harmony.vocabulary import bytes_of
 from harness.records.record import Record
 
 MILLI = 1000  # logprobs are stored as integer thousandths of a nat
@@ -18,8 +19,8 @@ PARTS: Mapping[str, str] = {
     "a": "answer",
     "c": "call",
 }
-
-RETURNED = frozenset({"answer"})  # the parts whose logprobs most APIs return
+_LETTERS = {part: letter for letter, part in PARTS.items()}
+_HIDDEN_ALTERNATIVES = 5  # stored alternatives of tokens whose logprobs most APIs do not return
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,13 @@ class Token:
 
     id: int
     part: str
-    top: tuple[tuple[int, float], ...]
+    top: Sequence[tuple[int, float]]
     steady: bool = True
+
+    @property
+    def comparable(self) -> bool:
+        """Whether its logprobs are compared: they are steady, and most APIs return them."""
+        return self.steady and self.part == "answer"
 
 
 class Continuation(Record):
@@ -50,12 +56,36 @@ class Continuation(Record):
     top: tuple[tuple[int, ...], ...]
     unsteady: tuple[int, ...] = ()
 
+    @classmethod
+    def of(cls, prompt_tokens: int, tokens: Sequence[Token]) -> Continuation:
+        """Return an answer of an engine."""
+        return cls(
+            prompt_tokens=prompt_tokens,
+            ids=tuple(token.id for token in tokens),
+            parts="".join(_LETTERS[token.part] for token in tokens),
+            top=tuple(map(_flat, tokens)),
+        )
+
     def tokens(self) -> Iterator[Token]:
         """Yield the tokens one by one."""
         for at, (token, part, flat) in enumerate(zip(self.ids, self.parts, self.top, strict=True)):
             values = (value / MILLI for value in flat[1::2])
             top = tuple(zip(flat[::2], values, strict=True))
             yield Token(token, PARTS[part], top, at not in self.unsteady)
+
+    def text(self, part: str) -> str:
+        """Return the text of one part."""
+        data = b"".join(bytes_of(token.id) for token in self.tokens() if token.part == part)
+        return data.decode("utf-8", "replace")
+
+
+def _flat(token: Token) -> tuple[int, ...]:
+    kept = token.top if token.part == "answer" else token.top[:_HIDDEN_ALTERNATIVES]
+    return tuple(number for id_, value in kept for number in (id_, round(value * MILLI)))
+
+
+Answers = Mapping[str, Continuation]
+"""The answers of one engine, by the name of the request."""
 
 
 class Drawn(Record):

@@ -19,7 +19,7 @@ from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.logprobs import entry_bytes
-from harness.golden.content import RETURNED, Distance, HealthyRun, Token, Tolerance
+from harness.golden.content import Distance, HealthyRun, Token, Tolerance
 
 _MARGIN = 2.0
 """The factor by which a provider may differ more than the most different healthy run.
@@ -104,8 +104,7 @@ def compare(golden: Iterable[Token], entries: Iterable[ReportedToken]) -> Compar
     for at, (token, entry) in enumerate(zip(golden, entries, strict=False)):
         values = [(entry.top.get(bytes_of(each)), value) for each, value in token.top]
         changes = tuple(None if came is None else came - value for came, value in values)
-        counted = token.steady and token.part in RETURNED
-        if counted and any(change is not None for change in changes):
+        if token.comparable and any(change is not None for change in changes):
             best, highest = token.top[0]
             near = tuple(value >= highest - _NEAR for _, value in values)
             agrees = max(entry.top, key=lambda name: entry.top[name]) == bytes_of(best)
@@ -160,17 +159,13 @@ def shown(figures: Distance | Tolerance) -> str:
     )
 
 
-def raw_entries(exchange: ParsedExchange, reply: Reply) -> list[Mapping[str, Any]]:
-    """Return the logprob entry of each token of the answer, as the API returns it."""
-    return DIALECTS[exchange.api].logprobs(reply.raw)
-
-
 def entries_of(exchange: ParsedExchange, reply: Reply) -> list[ReportedToken]:
-    """Return the logprob entries by token bytes, with only numeric values."""
-    return [_entry(each) for each in raw_entries(exchange, reply)]
+    """Return the logprob entries of the tokens of the answer."""
+    return [reported(entry) for entry in DIALECTS[exchange.api].logprobs(reply.raw)]
 
 
-def _entry(entry: Mapping[str, Any]) -> ReportedToken:
+def reported(entry: Mapping[str, Any]) -> ReportedToken:
+    """Read the logprob entry of one token, without values that are not numbers."""
     listed = [entry, *objects(entry.get("top_logprobs"))]
     values = {
         entry_bytes(each): float(value)

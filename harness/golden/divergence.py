@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from harmony.vocabulary import bytes_of, token_bytes
+from harmony.parse import FIRST_SPECIAL
+from harmony.vocabulary import bytes_of
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.golden.content import Golden, Token
@@ -53,14 +54,12 @@ def divergence(golden: Sequence[Token], reply: Reply, *, ended: bool) -> Diverge
         return _other_channel(golden, expected, reply)
     if not reply.calls:
         return _walk(golden, expected, reply.text, ended=ended)
-    found = [
-        _walk(golden, expected, each, ended=ended)
-        for each in _serializations(reply.calls[0].arguments)
-    ]
-    return None if None in found else max((each for each in found if each), key=lambda one: one.at)
+    spellings = _spellings(reply.calls[0].arguments)
+    found = [_walk(golden, expected, text, ended=ended) for text in spellings]
+    return None if None in found else max(filter(None, found), key=lambda spelled: spelled.at)
 
 
-def _serializations(arguments: str) -> Iterator[str]:
+def _spellings(arguments: str) -> Iterator[str]:
     """Yield the arguments as received, and as a server may have serialized them after parsing."""
     yield arguments
     try:
@@ -82,58 +81,39 @@ def _walk(
     space = full[: len(full) - len(full.lstrip())]
     if not left.startswith(space):  # Some servers strip the leading space.
         left = space + left
-    merged: list[tuple[int, float]] = []
+    passed: list[tuple[Token, bytes]] = []
     for at in places:
         data = bytes_of(golden[at].id)
+        passed.append((golden[at], left))
         if not left.startswith(data):
-            passed = left.startswith(_UNDECODABLE) or (data.startswith(left) and not ended)
+            cut = left.startswith(_UNDECODABLE) or (data.startswith(left) and not ended)
             trimmed = not left and not rest.strip()
-            return None if passed or trimmed else _at(golden, at, left, merged)
-        merged += _merged(golden[at], left)
+            return None if cut or trimmed else _at(at, passed)
         left, rest = left[len(data) :], rest[len(data) :]
     after = places[-1] + 1 if places else 0
     if not left.strip() or after >= len(golden):
         return None
-    return _at(golden, after, left, merged)
+    return _at(after, [*passed, (golden[after], left)])
 
 
-def _merged(token: Token, left: bytes) -> Iterator[tuple[int, float]]:
-    """Yield longer tokens with which the text may continue: what remains after, and their gap.
+def _at(at: int, passed: Sequence[tuple[Token, bytes]]) -> Divergence:
+    """Return the divergence at the last of the golden tokens, each with the text from there on.
 
     A text does not show its tokens: `online` begins like the golden `on`, but is another token.
+    All tokens that reach beyond the last golden one therefore count. A healthy engine may prefer
+    any token to one that is not steady.
     """
-    data, best = bytes_of(token.id), token.top[0][1]
-    for each, value in token.top:
-        other = b"" if special(each) else bytes_of(each)
-        if len(other) > len(data) and left.startswith(other):
-            yield len(left) - len(other), best - value
-
-
-def _at(
-    golden: Sequence[Token], at: int, left: bytes, merged: Sequence[tuple[int, float]]
-) -> Divergence:
-    token = golden[at]
-    instead = [gap for remaining, gap in merged if remaining <= len(left)]
-    instead += [] if token.steady else [0.0]  # a healthy engine may prefer any token
-    expected = repr(bytes_of(token.id).decode("utf-8", "replace"))
+    last, left = passed[-1]
+    gaps = [last.top[0][1] - last.top[-1][1] if last.steady else 0.0]
+    for token, text in passed:
+        for id_, value in token.top:
+            data = b"" if id_ >= FIRST_SPECIAL else bytes_of(id_)
+            reaches = text.startswith(data) and len(text) - len(data) <= len(left)
+            if reaches and id_ != token.id and (data or not left):
+                gaps.append(token.top[0][1] - value)
+    expected = repr(bytes_of(last.id).decode("utf-8", "replace"))
     got = repr(left.decode("utf-8", "replace")[:_SHOWN]) if left else "the end"
-    return Divergence(at, min((_gap(token, left), *instead)), expected, got)
-
-
-def special(token: int) -> bool:
-    """Return whether a token is a special token of harmony."""
-    return token >= len(token_bytes())
-
-
-def _gap(token: Token, left: bytes) -> float:
-    """Return the gap between the best token and the best one with which the text may continue."""
-    best, least = token.top[0][1], token.top[-1][1]
-    fitting = (
-        value
-        for each, value in token.top
-        if (not left if special(each) else bytes_of(each) and left.startswith(bytes_of(each)))
-    )
-    return best - max(fitting, default=least)
+    return Divergence(at, min(gaps), expected, got)
 
 
 def _other_channel(golden: Sequence[Token], expected: Sequence[str], reply: Reply) -> Divergence:

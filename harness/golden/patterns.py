@@ -12,22 +12,20 @@ x - s, is no larger than the differences of healthy engines.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import median
 
 from harness.golden.content import MILLI, Continuation, Golden, Pattern
 from harness.golden.distance import Compared, ComparedToken
-from harness.golden.divergence import ComparedReply
+from harness.golden.divergence import ComparedReply, Divergence
 
 _MOST = 3.0  # changes count at most this many nats, so that a few tokens do not decide alone
 _SURE = 3.0
 """Standard errors by which the share must lie inside the limits of `Share.sure`. A healthy
 engine's share would have to be off by at least six."""
 _LEAST_TOKENS = 8
-
-Replies = Iterable[tuple[str, Compared]]  # compared tokens by the name of the request
 
 Sums = tuple[float, float]  # Σ x·s and Σ s²
 
@@ -47,25 +45,30 @@ class Share:
         return 0.5 + _SURE * self.error < self.share < 1.5 - _SURE * self.error
 
 
-def recognized(golden: Golden, replies: Replies) -> Share | None:
+def recognized(golden: Golden, replies: Sequence[ComparedReply]) -> Share | None:
     """Return the defect that the replies certainly show, if any."""
-    listed = list(replies)
-    shares = (share_of(pattern, listed) for pattern in golden.patterns)
+    shares = (share_of(pattern, replies) for pattern in golden.patterns)
     found = [share for share in shares if share is not None and share.sure]
     best = min(found, key=lambda share: share.rest, default=None)
     return best if best is not None and best.rest <= golden.tolerance.median else None
 
 
-def share_of(pattern: Pattern, replies: Replies) -> Share | None:
+def share_of(pattern: Pattern, replies: Sequence[ComparedReply]) -> Share | None:
     """Return the share of a pattern in replies; None if too few tokens are affected."""
     clusters: dict[str, list[Sums]] = defaultdict(list)
     rest: list[float] = []
-    for name, compared in replies:
-        for token in compared.tokens:
-            pairs = _pairs(token.changes, pattern.changes[name][token.at])
-            sums = _sums(pairs)
-            if sums[1]:
-                clusters[name].append(sums)
+    for reply in replies:
+        for token in reply.compared.tokens:
+            expected = pattern.changes[reply.name][token.at]
+            pairs = [
+                (came, due / MILLI)
+                for came, due in zip(token.changes, expected, strict=True)
+                if came is not None and due is not None
+            ]
+            limited = [(_limited(came), _limited(due)) for came, due in pairs]
+            squares = sum(due * due for _, due in limited)
+            if squares:
+                clusters[reply.name].append((sum(came * due for came, due in limited), squares))
                 rest += [abs(came - due) for came, due in pairs]
     tokens = [sums for cluster in clusters.values() for sums in cluster]
     if len(tokens) < _LEAST_TOKENS:
@@ -79,60 +82,12 @@ def share_of(pattern: Pattern, replies: Replies) -> Share | None:
     return Share(pattern, share, error, median(rest))
 
 
-def with_defect(reply: ComparedReply, pattern: Pattern) -> ComparedReply:
-    """Return the reply as it would be compared if its engine also had the defect."""
-    expected = pattern.changes[reply.name]
-    tokens = (
-        replace(each, changes=_added(each, expected[each.at])) for each in reply.compared.tokens
-    )
-    known = (each for each in tokens if any(change is not None for change in each.changes))
-    return replace(reply, compared=Compared(tuple(known)))
-
-
-def _added(token: ComparedToken, expected: Sequence[int | None]) -> tuple[float | None, ...]:
-    pairs = zip(token.changes, expected, strict=True)
-    return tuple(None if came is None or due is None else came + due / MILLI for came, due in pairs)
-
-
-def gap_with_defect(golden: Continuation, name: str, pattern: Pattern) -> float:
-    """Return by how many nats a defect's first divergent token is less probable than the golden.
-
-    0 if its answer does not diverge. The patterns do not show whether its CoT diverges.
-    """
-    for token, changes in zip(golden.tokens(), pattern.changes[name], strict=True):
-        moved = [
-            (value + due / MILLI, value)
-            for (_, value), due in zip(token.top, changes, strict=False)
-            if due is not None
-        ]
-        gap = token.top[0][1] - max(moved)[1] if moved else 0.0
-        if gap > 0:
-            return gap
-    return 0.0
-
-
-def _pairs(
-    changes: Sequence[float | None], expected: Sequence[int | None]
-) -> list[tuple[float, float]]:
-    """Return the provider's change x and the defect's change s of the alternatives of one token."""
-    return [
-        (came, due / MILLI)
-        for came, due in zip(changes, expected, strict=True)
-        if came is not None and due is not None
-    ]
-
-
-def _sums(pairs: Iterable[tuple[float, float]]) -> Sums:
-    limited = [(_limited(came), _limited(due)) for came, due in pairs]
-    return sum(came * due for came, due in limited), sum(due * due for _, due in limited)
+def _limited(change: float) -> float:
+    return max(-_MOST, min(_MOST, change))
 
 
 def _total(sums: Sequence[Sums]) -> Sums:
     return sum(product for product, _ in sums), sum(square for _, square in sums)
-
-
-def _limited(change: float) -> float:
-    return max(-_MOST, min(_MOST, change))
 
 
 def _standard_error(clusters: Sequence[Sums], share: float) -> float:
@@ -146,4 +101,38 @@ def _standard_error(clusters: Sequence[Sums], share: float) -> float:
     if count < 2:
         return 0.0
     _, total = _total(clusters)
-    return sqrt(count / (count - 1) * sum(each * each for each in residuals)) / total
+    return sqrt(count / (count - 1) * sum(residual * residual for residual in residuals)) / total
+
+
+def with_defect(reply: ComparedReply, golden: Golden, pattern: Pattern) -> ComparedReply:
+    """Return the reply as it would be compared if its engine also had the defect.
+
+    The patterns do not show whether the CoT diverges.
+    """
+    expected = pattern.changes[reply.name]
+    tokens = (_changed(token, expected[token.at]) for token in reply.compared.tokens)
+    known = (token for token in tokens if any(change is not None for change in token.changes))
+    found = _divergence(golden.continuations[reply.name], expected) or reply.divergence
+    return replace(reply, compared=Compared(tuple(known)), divergence=found)
+
+
+def _changed(token: ComparedToken, expected: Sequence[int | None]) -> ComparedToken:
+    pairs = zip(token.changes, expected, strict=True)
+    sums = (None if came is None or due is None else came + due / MILLI for came, due in pairs)
+    return replace(token, changes=tuple(sums))
+
+
+def _divergence(
+    golden: Continuation, expected: Sequence[Sequence[int | None]]
+) -> Divergence | None:
+    """Return where an engine with a defect first prefers another token, if anywhere."""
+    for at, (token, changes) in enumerate(zip(golden.tokens(), expected, strict=True)):
+        moved = [
+            (value + due / MILLI, value)
+            for (_, value), due in zip(token.top, changes, strict=False)
+            if due is not None
+        ]
+        gap = token.top[0][1] - max(moved)[1] if moved else 0.0
+        if gap > 0:
+            return Divergence(at, gap, "the golden token", "another token")
+    return None

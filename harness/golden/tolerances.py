@@ -1,13 +1,12 @@
 """Tolerances of golden files, learned from healthy engines and other golden files. No I/O."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.errors import ConfigurationError
-from harness.golden.content import Continuation, Golden, HealthyRun, Token
+from harness.golden.content import Answers, Continuation, Golden, HealthyRun
 from harness.golden.distance import (
     LEAST_ALONE,
     Compared,
@@ -16,31 +15,33 @@ from harness.golden.distance import (
     distance,
     tolerance,
 )
-from harness.golden.trusted_engines import Answer
+from harness.golden.trusted_engines import Head
 
 _UNSTEADY = 10
 """A golden token is unsteady if it changes by more than this many times the usual change."""
 
 
-def merge(first: Golden, others: Mapping[str, Golden]) -> Golden:
-    """Return the first file, with the engines of the others, by name, as healthy runs.
+def merged(golden: Golden, other: Golden, name: str) -> Golden:
+    """Return a golden file, with the engine of another one, called `name`, as a healthy run.
 
-    The golden answers remain those of the first file. Raises ConfigurationError if a file answers
-    other requests, renders other prompts or has other weights.
+    The golden answers remain. Raises ConfigurationError if the other file answers other requests,
+    renders other prompts or has other weights.
     """
-    golden = first
-    for name, other in others.items():
-        _require_same(first, other, name)
-        golden = _with_engine(golden, other)
-    known = {each.weights_sha256 for each in (first, *others.values())} - {""}
-    golden = golden.model_copy(update={"weights_sha256": next(iter(known), "")})
-    dated = {name: each.dated for name, each in others.items() if each.dated is not None}
-    if first.dated is not None and dated:
-        golden = golden.model_copy(update={"dated": merge(first.dated, dated)})
-    long = {name: each.long for name, each in others.items() if each.long is not None}
-    if first.long is not None and long:
-        golden = with_long(golden, merge(first.long, long))
-    return golden
+    _require_same(golden, other, name)
+    answers = marked(golden.continuations, [other.continuations])
+    head = Head(other.engine, other.dtype, exact=all(run.exact for run in other.healthy[:1]))
+    run = healthy_run(head, other.dtype, answers, other.continuations)
+    changes = {
+        "continuations": answers,
+        "weights_sha256": golden.weights_sha256 or other.weights_sha256,
+        **learned((*golden.healthy, run)),
+    }
+    if golden.dated and other.dated:
+        changes["dated"] = merged(golden.dated, other.dated, name)
+    tolerant = golden.model_copy(update=changes)
+    if golden.long and other.long:
+        return with_long(tolerant, merged(golden.long, other.long, name))
+    return tolerant
 
 
 def _require_same(first: Golden, other: Golden, name: str) -> None:
@@ -60,32 +61,6 @@ def _require_same(first: Golden, other: Golden, name: str) -> None:
             )
 
 
-def _with_engine(golden: Golden, other: Golden) -> Golden:
-    """Return the golden file that also tolerates the engine of another file."""
-    answers, others = (_answers(each.continuations) for each in (golden, other))
-    answers = marked(answers, [list(others.values())])
-    exact = all(run.exact for run in other.healthy[:1])
-    run = run_of(other.engine, other.dtype, answers, others.values(), exact=exact)
-    unsteady = {
-        name: tuple(at for at, token in enumerate(answer.tokens) if not token.steady)
-        for name, answer in answers.items()
-    }
-    continuations = {
-        name: each.model_copy(update={"unsteady": unsteady[name]})
-        for name, each in golden.continuations.items()
-    }
-    return golden.model_copy(
-        update={"continuations": continuations, **learned((*golden.healthy, run))}
-    )
-
-
-def _answers(continuations: Mapping[str, Continuation]) -> dict[str, Answer]:
-    return {
-        name: Answer(name, each.prompt_tokens, tuple(each.tokens()))
-        for name, each in continuations.items()
-    }
-
-
 def with_long(golden: Golden, long: Golden) -> Golden:
     """Return the golden file with the answers to long prompts.
 
@@ -97,75 +72,64 @@ def with_long(golden: Golden, long: Golden) -> Golden:
     return golden.model_copy(update={"long": long.model_copy(update={"tolerance": allowed})})
 
 
-def run_of(
-    name: str,
-    numbers: str,
-    golden: Mapping[str, Answer],
-    others: Iterable[Answer],
-    *,
-    exact: bool,
-) -> HealthyRun:
-    """Return the deviation of answers from the golden ones. Raises ConfigurationError."""
-    compared: list[Compared] = []
-    gaps: list[float] = []
-    for other in others:
-        tokens = golden[other.id].tokens
-        compared.append(_compared(tokens, other.tokens))
-        pairs = zip(tokens, other.tokens, strict=False)
-        gaps += [_gap(*pair) for pair in pairs if pair[0].id != pair[1].id][:1]
-    if not any(each.differences for each in compared):
-        raise ConfigurationError(f"No answer of {name} has tokens in common with the golden ones.")
-    judged = [one for one in compared if len(one.differences) >= LEAST_ALONE]
+def healthy_run(head: Head, numbers: str, golden: Answers, others: Answers) -> HealthyRun:
+    """Return the deviation of an engine's answers from the golden ones.
+
+    `numbers` describes the number formats. Raises ConfigurationError.
+    """
+    compared = [_compared(golden[name], other) for name, other in others.items()]
+    if not any(answer.differences for answer in compared):
+        raise ConfigurationError(
+            f"No answer of {head.engine} has tokens in common with the golden ones."
+        )
+    gaps = (_gap(golden[name], other) for name, other in others.items())
+    judged = [answer for answer in compared if len(answer.differences) >= LEAST_ALONE]
     return HealthyRun(
-        engine=name,
+        engine=head.engine,
         numbers=numbers,
-        exact=exact,
+        exact=head.exact,
         distance=distance(sum(compared, Compared()), gaps),
-        farthest=max((distance(one).p95 for one in judged), default=0.0),
+        farthest=max((distance(answer).p95 for answer in judged), default=0.0),
     )
 
 
-def _compared(golden: Sequence[Token], other: Sequence[Token]) -> Compared:
+def _compared(golden: Continuation, other: Continuation) -> Compared:
     entries = (
         ReportedToken(bytes_of(token.id), {bytes_of(one): value for one, value in token.top})
-        for token in other
+        for token in other.tokens()
     )
-    return compare(golden, entries)
+    return compare(golden.tokens(), entries)
 
 
-def _gap(golden: Token, other: Token) -> float:
-    if not golden.steady:
-        return 0.0
-    least = golden.top[-1][1]
-    return golden.top[0][1] - dict(golden.top).get(other.id, least)
+def _gap(golden: Continuation, other: Continuation) -> float:
+    """Return by how much the first different token is less probable than the golden one."""
+    for token, instead in zip(golden.tokens(), other.ids, strict=False):
+        if token.id != instead:
+            least = token.top[-1][1]
+            return token.top[0][1] - dict(token.top).get(instead, least) if token.steady else 0.0
+    return 0.0
 
 
-def marked(golden: Mapping[str, Answer], engines: Iterable[Sequence[Answer]]) -> dict[str, Answer]:
+def marked(golden: Answers, engines: Iterable[Answers]) -> dict[str, Continuation]:
     """Return the golden answers; tokens that a healthy engine changes most are marked unsteady.
 
     The median |Δ logprob| of such a token is more than `_UNSTEADY` times that of a usual token. A
     rounding error there leads to other experts, for example. Without this, a single token would
     widen the tolerances of all.
     """
-    places: dict[str, set[int]] = {name: set() for name in golden}
+    places = {name: set(answer.unsteady) for name, answer in golden.items()}
     for others in engines:
         changes = {
-            (other.id, token.at): median(abs(each) for each in token.changes if each is not None)
-            for other in others
-            for token in _compared(golden[other.id].tokens, other.tokens).tokens
+            (name, token.at): median(abs(each) for each in token.changes if each is not None)
+            for name, other in others.items()
+            for token in _compared(golden[name], other).tokens
         }
         most = _UNSTEADY * median(changes.values()) if changes else 0.0
         for (name, at), change in changes.items():
             if change > most > 0:
                 places[name].add(at)
     return {
-        name: replace(
-            answer,
-            tokens=tuple(
-                replace(token, steady=token.steady and at not in places[name])
-                for at, token in enumerate(answer.tokens)
-            ),
-        )
+        name: answer.model_copy(update={"unsteady": tuple(sorted(places[name]))})
         for name, answer in golden.items()
     }
 

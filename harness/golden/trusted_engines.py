@@ -8,45 +8,38 @@ continues tokens returns all of them (`/v1/completions` of vLLM, SGLang and othe
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
-from itertools import repeat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
-from pydantic import TypeAdapter
 
 from harmony.parse import FIRST_SPECIAL, parts_of
 from harmony.vocabulary import token_of
 from harness.api import DIALECTS
-from harness.api.fields import objects, objects_at
+from harness.api.fields import objects_at
 from harness.api.harmony import completion_of
 from harness.api.items import UnreadableReplyError
-from harness.checks.logprobs import entry_bytes
 from harness.errors import ConfigurationError
-from harness.golden.content import Token
+from harness.golden.content import Answers, Continuation, Token
+from harness.golden.distance import ReportedToken, reported
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.run.client import request
 
-Bodies = Mapping[str, Mapping[str, Any]]  # bodies of requests by name
-
 
 @dataclass(frozen=True)
 class Requests:
-    """The requests of a golden file: greedy ones with logprobs, and sampled ones."""
+    """The request bodies of a golden file by name: greedy ones with logprobs, and sampled ones.
 
-    greedy: Bodies
-    drawn: Bodies
-    api: Api = "chat"
+    `sha256` identifies the requests, whatever API they are sent over.
+    """
 
-    @property
-    def sha256(self) -> str:
-        """SHA-256 (hexadecimal) of all bodies, which identifies the requests of a golden file."""
-        bodies = [*self.greedy.values(), *self.drawn.values()]
-        return sha256(orjson.dumps(bodies, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    greedy: Mapping[str, Mapping[str, Any]]
+    drawn: Mapping[str, Mapping[str, Any]]
+    api: Api
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -61,62 +54,72 @@ class Question:
 
 
 @dataclass(frozen=True)
-class EngineOptions:
-    """Options of the engine; None means its default. `fault` is a defect to reproduce."""
+class Head:
+    """What answered: the engine's version, weights and number format, and what its faults do.
+
+    `exact` is whether it computes and stores all numbers in 16 bits or more. `weights_sha256` is
+    empty if a server answered.
+    """
+
+    engine: str
+    dtype: str
+    weights_sha256: str = ""
+    faults: Sequence[str] = ()
+    exact: bool = True
+    current_date: str | None = None
+
+
+class Engine(Protocol):
+    """What answers questions, with changed options."""
+
+    def answers(
+        self, questions: Sequence[Question], changes: Mapping[str, Any] = {}
+    ) -> tuple[Head, Answers]:
+        """Answer all questions. Raises ConfigurationError with the reason if that is impossible."""
+
+
+@dataclass(frozen=True)
+class ReferenceEngine:
+    """The reference engine, with its options; None means its default.
+
+    `fault` is a defect to reproduce, `residual` the number format of the residual stream,
+    `max_context` a number of tokens.
+    """
 
     checkpoint: Path | None = None
     dtype: str | None = None
-    residual: str | None = None  # number format of the residual stream
+    residual: str | None = None
     fault: str | None = None
     device: str | None = None
-    batch: int | None = None
+    max_batch: int | None = None
     threads: int | None = None
     current_date: str | None = None
-    max_context: int | None = None  # tokens
+    max_context: int | None = None
 
-    def arguments(self) -> list[str]:
-        """Return the command-line options."""
-        flags = {"batch": "--max-batch"}
-        given = {
-            flags.get(name, f"--{name.replace('_', '-')}"): value
-            for name, value in vars(self).items()
-        }
-        return [text for name, value in given.items() if value for text in (name, str(value))]
-
-
-@dataclass(frozen=True)
-class Head:
-    """What answered: the engine's version, weights and number format, and what its faults do."""
-
-    engine: str
-    weights_sha256: str
-    dtype: str
-    faults: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The tokens of one answer."""
-
-    id: str
-    prompt_tokens: int
-    tokens: tuple[Token, ...]
+    def answers(
+        self, questions: Sequence[Question], changes: Mapping[str, Any] = {}
+    ) -> tuple[Head, Answers]:
+        """Answer all questions in a subprocess. Raises ConfigurationError."""
+        used = replace(self, **changes)
+        options = {f"--{name.replace('_', '-')}": value for name, value in vars(used).items()}
+        given = [text for name, value in options.items() if value for text in (name, str(value))]
+        lines = b"\n".join(map(orjson.dumps, questions))
+        command = [sys.executable, "-m", "reference_engine", "score", *given]
+        done = subprocess.run(command, input=lines, capture_output=True, check=False)  # noqa: S603
+        if done.returncode:
+            *_, reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or [
+                "no reason"
+            ]
+            reason = reason.removeprefix("error: ")
+            raise ConfigurationError(f"The reference engine failed: {reason}")
+        head, *answers = map(orjson.loads, done.stdout.splitlines())
+        described = Head(**head, exact=used.fault is None, current_date=used.current_date)
+        return described, {answer["id"]: _scored(answer) for answer in answers}
 
 
-_HEAD = TypeAdapter(Head)
-_ANSWER = TypeAdapter(Answer)
-
-
-def score(questions: Iterable[Question], options: EngineOptions) -> tuple[Head, Sequence[Answer]]:
-    """Answer all questions with the engine. Raises ConfigurationError with the engine's error."""
-    command = [sys.executable, "-m", "reference_engine", "score", *options.arguments()]
-    lines = b"\n".join(orjson.dumps(question) for question in questions)
-    done = subprocess.run(command, input=lines, capture_output=True, check=False)  # noqa: S603
-    if done.returncode:
-        *_, reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason"]
-        raise ConfigurationError(f"The reference engine failed: {reason.removeprefix('error: ')}")
-    head, *answers = done.stdout.splitlines()
-    return _HEAD.validate_json(head), [_ANSWER.validate_json(line) for line in answers]
+def _scored(answer: Mapping[str, Any]) -> Continuation:
+    tokens = [Token(each["id"], each["part"], each["top"]) for each in answer["tokens"]]
+    return Continuation.of(answer["prompt_tokens"], tokens)
 
 
 _DIALECT = DIALECTS["harmony"]
@@ -127,77 +130,74 @@ _MOST_SHOWN = 200  # characters of an error
 class Server:
     """A server that is known to be healthy.
 
-    `engine` and `numbers` describe it in golden files. `exact` is whether it computes and stores
-    all numbers in 16 bits or more.
+    `engine` and `numbers` describe it in golden files, `exact` is as in `Head`. It answers
+    `at_once` questions at a time: its numbers depend on the batch.
     """
 
     provider: Provider
     engine: str
     numbers: str
     exact: bool
+    at_once: int = 1
 
-    def answers(self, questions: Sequence[Question], at_once: int) -> Sequence[Answer]:
-        """Answer all questions, `at_once` at a time.
+    def answers(
+        self, questions: Sequence[Question], changes: Mapping[str, Any] = {}
+    ) -> tuple[Head, Answers]:
+        """Answer all questions.
 
         Raises ConfigurationError if a reply is not usable, ProviderUnreachableError if none came.
         """
-        return asyncio.run(self._answers(questions, at_once))
+        answers = asyncio.run(replace(self, **changes)._answers(questions))
+        return Head(self.engine, self.numbers, exact=self.exact), answers
 
-    async def _answers(self, questions: Sequence[Question], at_once: int) -> Sequence[Answer]:
+    async def _answers(self, questions: Sequence[Question]) -> Answers:
         remaining = iter(questions)
-        found: dict[str, Answer] = {}
+        found: dict[str, Continuation] = {}
 
         async def work() -> None:
             for question in remaining:
-                found[question.id] = await self._one(question)
+                found[question.id] = await self._answer(question)
 
-        await asyncio.gather(*(work() for _ in range(at_once)))
-        return [found[question.id] for question in questions]
+        await asyncio.gather(*(work() for _ in range(self.at_once)))
+        return {question.id: found[question.id] for question in questions}
 
-    async def _one(self, question: Question) -> Answer:
+    async def _answer(self, question: Question) -> Continuation:
         received = await request(self.provider, _DIALECT.path, question.body)
         place = f"{self.provider.base_url}{_DIALECT.path} ({question.id})"
         if received.status != 200:
             reason = " ".join(received.text.split())[:_MOST_SHOWN]
             raise ConfigurationError(f"{place} answered with {received.status}: {reason}")
         try:
-            return _answer(question, orjson.loads(received.text))
+            tokens = _tokens(question, orjson.loads(received.text))
         except (ValueError, UnreadableReplyError) as error:
             raise ConfigurationError(f"The reply of {place} is not usable: {error}.") from None
+        return Continuation.of(len(question.body["prompt"]), tokens)
 
 
-def _answer(question: Question, raw: object) -> Answer:
+def _tokens(question: Question, raw: object) -> Sequence[Token]:
     """Return the tokens of a completion. Raises UnreadableReplyError."""
     if not isinstance(raw, dict) or not (choices := objects_at(raw, "choices", "")):
         raise UnreadableReplyError("it has no choices")
-    entries = _DIALECT.logprobs(raw)
     if "logprobs" not in question.body:
-        return _with_tops(question, completion_of(choices[0][1], choices[0][0]).tokens, repeat(()))
-    ids = [token_of(entry_bytes(entry)) for entry in entries]
-    known = [token for token in ids if token is not None]
+        place, choice = choices[0]
+        ids = completion_of(choice, place).tokens
+        return [Token(id_, part, ()) for id_, part in zip(ids, parts_of(ids), strict=True)]
+    entries = list(map(reported, _DIALECT.logprobs(raw)))
+    known = [token for entry in entries if (token := token_of(entry.name)) is not None]
     if not known:
         raise UnreadableReplyError("it has no logprobs")
-    if len(known) < len(ids) or max(known) < FIRST_SPECIAL:
+    if len(known) < len(entries) or max(known) < FIRST_SPECIAL:
         raise UnreadableReplyError("its logprobs do not name all tokens, special ones included")
-    return _with_tops(question, known, map(_top, entries))
+    return [
+        Token(id_, part, _top(entry))
+        for id_, part, entry in zip(known, parts_of(known), entries, strict=True)
+    ]
 
 
-def _with_tops(
-    question: Question, ids: Sequence[int], tops: Iterable[tuple[tuple[int, float], ...]]
-) -> Answer:
-    tokens = (Token(*each) for each in zip(ids, parts_of(ids), tops, strict=False))
-    return Answer(question.id, len(question.body["prompt"]), tuple(tokens))
-
-
-def _top(entry: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
+def _top(entry: ReportedToken) -> Sequence[tuple[int, float]]:
     """Return the alternatives of a token by their ids, the most probable first."""
-    listed = [entry, *objects(entry.get("top_logprobs"))]
-    values = {
-        token: float(value)
-        for each in listed
-        if isinstance(value := each.get("logprob"), int | float)
-        and (token := token_of(entry_bytes(each))) is not None
-    }
-    if not values:
+    named = ((token_of(name), value) for name, value in entry.top.items())
+    known = [(token, value) for token, value in named if token is not None]
+    if not known:
         raise UnreadableReplyError("a token has no logprob")
-    return tuple(sorted(values.items(), key=lambda item: -item[1]))
+    return sorted(known, key=lambda item: -item[1])

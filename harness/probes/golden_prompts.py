@@ -6,10 +6,13 @@ first trained on. Replies are short because two servers eventually diverge.
 Golden files answer exactly these requests: after a change here, create them again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 from typing import Any
+
+import orjson
 
 from harness.api import DIALECTS
 from harness.api.items import ConversationItem, Message, Reasoning, Settings, ToolCall, ToolResult
@@ -171,25 +174,33 @@ def body(api: Api, request: ProbeRequest, model: str = "") -> dict[str, Any]:
 
 def requests(api: Api = "chat", model: str = "") -> Requests:
     """All requests that a golden file answers."""
-    return Requests(
-        {each.id: body(api, each, model) for each in greedy(api)},
-        {each.id: body(api, each, model) for each in drawn()},
-        api,
-    )
+    return Requests(_bodies(greedy, api, model), _bodies(drawn, api, model), api, fingerprint())
 
 
 def long_requests(api: Api = "chat", model: str = "") -> Requests:
     """Return the requests with long prompts, whose answers a golden file may have."""
-    return Requests({each.id: body(api, each, model) for each in long(api)}, {}, api)
+    return Requests(_bodies(long, api, model), {}, api, long_fingerprint())
 
 
 @cache
 def fingerprint() -> str:
-    """SHA-256 of all requests except those with long prompts."""
-    return requests().sha256
+    """SHA-256 (hexadecimal) of the Chat bodies of all requests except those with long prompts."""
+    return _sha256(greedy, drawn)
 
 
 @cache
 def long_fingerprint() -> str:
-    """SHA-256 of the requests with long prompts."""
-    return long_requests().sha256
+    """SHA-256 of the Chat bodies of the requests with long prompts."""
+    return _sha256(long)
+
+
+_Prompts = Callable[[Api], Sequence[ProbeRequest]]
+
+
+def _sha256(*groups: _Prompts) -> str:
+    bodies = [body for group in groups for body in _bodies(group, "chat").values()]
+    return sha256(orjson.dumps(bodies, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _bodies(group: _Prompts, api: Api, model: str = "") -> Mapping[str, Mapping[str, Any]]:
+    return {request.id: body(api, request, model) for request in group(api)}

@@ -6,17 +6,18 @@ replies, but dozens of replies, and detects only large differences.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.rules import HARMONY, Problem
-from harness.golden.content import Distance, Golden, Pattern, Tolerance, drawn_text
+from harness.golden.content import Distance, Golden, Tolerance, drawn_text
 from harness.golden.distance import LEAST_ALONE, LEAST_VALUES, Compared, distance, shown
 from harness.golden.divergence import ComparedReply, compared_replies
-from harness.golden.patterns import gap_with_defect, recognized, with_defect
+from harness.golden.patterns import recognized, with_defect
 from harness.probes import golden_prompts
 from harness.probes.probe import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
-from harness.probes.refusals import first_replies
 from harness.records.conditions import APIS
+from harness.records.scores import Severity
 from harness.statistics.model_equality import p_value
 from harness.text import percentage
 
@@ -40,102 +41,103 @@ DRAWN_GROUP = ProbeGroup(
     golden=lambda golden: golden,
 )
 _HINT = "create one with `gpt-oss-verify golden create` and pass it with --golden"
-_USES = tuple(request.id for request in golden_prompts.greedy("chat"))
-_LONG_USES = tuple(request.id for request in golden_prompts.long("chat"))
 _SIGNIFICANCE = 0.001
 _LEAST_REPLIES = 24
 
 
-def _proven(
-    golden: Golden, fails: Callable[[Pattern], bool], method: str = "these logprobs"
-) -> str:
-    """Which known defects would have failed a probe that passed."""
-    if not golden.patterns:
-        return "The golden file has no patterns of defects, so it is unknown what this proves."
-    found = [pattern.defect for pattern in golden.patterns if fails(pattern)]
-    listed = f": {', '.join(found)}" if found else ""
-    return f"{len(found)} of {len(golden.patterns)} known defects would show in {method}{listed}."
+Comparison = Callable[[Golden, Sequence[ComparedReply]], Trials]
+"""Judges replies by the golden answers."""
 
 
-def _proven_by_distances(responses: ProbeResponses, allowed: Callable[[Golden], Tolerance]) -> str:
-    golden = _reference(responses)
-    compared = _compared(responses, golden, _USES)
-    return _proven(
-        golden,
-        lambda pattern: any(
-            _distances([with_defect(each, pattern) for each in compared], allowed(golden))
-        ),
-    )
+def _numeric(
+    group: ProbeGroup,
+    rule_id: str,
+    *,
+    logprobs: bool = True,
+    severity: Severity = "error",
+    text: str | None = None,
+) -> Callable[[Comparison], Comparison]:
+    """Register the decorated comparison as a probe, which needs `logprobs` or only texts."""
+    uses = [request.id for request in group.requests("chat")]
+    long = group is LONG_GROUP
+    fingerprint = golden_prompts.long_fingerprint if long else golden_prompts.fingerprint
+
+    def compared(responses: ProbeResponses) -> tuple[Golden, Sequence[ComparedReply]]:
+        golden = _reference(responses, fingerprint)
+        replies = _comparable(responses, golden, uses)
+        return golden, _with_logprobs(replies) if logprobs else replies
+
+    def proves(compare: Comparison, responses: ProbeResponses) -> str:
+        golden, replies = compared(responses)
+        if not golden.patterns:
+            return "The golden file has no patterns of defects, so it is unknown what this proves."
+        found = [
+            pattern.defect
+            for pattern in golden.patterns
+            if any(
+                compare(
+                    golden.model_copy(update={"patterns": (pattern,)}),
+                    [with_defect(reply, golden, pattern) for reply in replies],
+                )
+            )
+        ]
+        shown = "these logprobs" if logprobs else "the text of the answers"
+        listed = f": {', '.join(found)}" if found else ""
+        return (
+            f"{len(found)} of {len(golden.patterns)} known defects would show in {shown}{listed}."
+        )
+
+    def add(compare: Comparison) -> Comparison:
+        group.probe(
+            rule_id,
+            uses,
+            needs="logprobs" if logprobs else None,
+            severity=severity,
+            text=text or compare.__doc__,
+            proves=None if long else partial(proves, compare),
+        )(lambda responses: compare(*compared(responses)))
+        return compare
+
+    return add
 
 
-def _proven_by_pattern(responses: ProbeResponses) -> str:
-    golden = _reference(responses)
-    compared = _compared(responses, golden, _USES)
-
-    def named(pattern: Pattern) -> bool:
-        defective = [with_defect(each, pattern) for each in compared]
-        only = golden.model_copy(update={"patterns": (pattern,)})
-        return recognized(only, [(each.name, each.compared) for each in defective]) is not None
-
-    return _proven(golden, named)
-
-
-def _proven_by_text(responses: ProbeResponses) -> str:
-    golden = _reference(responses)
-    names = {each.name for each in _comparable(responses, golden, _USES)}
-
-    def diverges(pattern: Pattern) -> bool:
-        gaps = (gap_with_defect(golden.continuations[name], name, pattern) for name in names)
-        return any(gap > golden.tolerance.gap for gap in gaps)
-
-    return _proven(golden, diverges, "the text of the answers")
-
-
-@GROUP.probe(
-    "numerics.logprobs",
-    _USES,
-    needs="logprobs",
-    proves=lambda responses: _proven_by_distances(responses, lambda golden: golden.tolerance),
+@_numeric(
+    LONG_GROUP,
+    "long.numerics.logprobs",
+    text="After long prompts, logprobs agree with those of the reference engine on the same "
+    "weights. Wrong positions, windows and cache pages show here, whether the model uses them or "
+    "not.",
 )
-def _logprobs(responses: ProbeResponses) -> Trials:
+@_numeric(GROUP, "numerics.logprobs")
+def _logprobs(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     """Logprobs agree with those of the reference engine on the same weights.
 
     Wrong attention, experts or weights show here before any score drops. The tolerance, learned
     from healthy engines, covers number formats (bfloat16 throughout, a KV cache in 8 bits), kernels
     and batching.
     """
-    golden = _reference(responses)
-    yield from _distances(_compared(responses, golden, _USES), golden.tolerance)
+    return _distances(compared, golden.tolerance)
 
 
-@GROUP.probe(
-    "numerics.precision",
-    _USES,
-    needs="logprobs",
-    severity="warning",
-    proves=lambda responses: _proven_by_distances(responses, lambda golden: golden.exact_tolerance),
-)
-def _precision(responses: ProbeResponses) -> Trials:
+@_numeric(GROUP, "numerics.precision", severity="warning")
+def _precision(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     """Logprobs are as exact as those of engines that compute and store numbers in 16 bits.
 
     Larger differences come from a KV cache or weights in 8 bits, or from a small defect.
     """
-    golden = _reference(responses)
-    yield from _distances(_compared(responses, golden, _USES), golden.exact_tolerance)
+    return _distances(compared, golden.exact_tolerance)
 
 
-@GROUP.probe("numerics.defect", _USES, needs="logprobs", proves=_proven_by_pattern)
-def _defect(responses: ProbeResponses) -> Trials:
+@_numeric(GROUP, "numerics.defect")
+def _defect(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     """The differences of logprobs do not have the pattern of a known defect.
 
     Each defect of attention, positions, experts or the prompt changes the logprobs in its own way.
     Its pattern shows even where the changes are smaller than those of rounding.
     """
-    golden = _reference(responses)
     if not golden.patterns:
         raise NotVerifiableError("no_patterns", hint=_HINT)
-    compared = _compared(responses, golden, _USES)
-    found = recognized(golden, [(each.name, each.compared) for each in compared])
+    found = recognized(golden, compared)
     if found is None:
         yield None
         return
@@ -148,35 +150,32 @@ def _defect(responses: ProbeResponses) -> Trials:
     yield Problem(compared[0].exchange, message, expected, got)
 
 
-@GROUP.probe("numerics.greedy", _USES, proves=_proven_by_text)
-def _greedy(responses: ProbeResponses) -> Trials:
+@_numeric(
+    LONG_GROUP,
+    "long.numerics.greedy",
+    logprobs=False,
+    text="After long prompts, the reply at temperature 0 equals the reference's, except at "
+    "near-ties. This comparison needs no logprobs.",
+)
+@_numeric(GROUP, "numerics.greedy", logprobs=False)
+def _greedy(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
 
     A token that the reference clearly rejects means another model, other weights or a defect of
     the engine. This comparison needs no logprobs.
     """
-    golden = _reference(responses)
-    yield from _divergences(_comparable(responses, golden, _USES), golden.tolerance)
-
-
-@LONG_GROUP.probe("long.numerics.logprobs", _LONG_USES, needs="logprobs")
-def _long_logprobs(responses: ProbeResponses) -> Trials:
-    """After long prompts, logprobs agree with those of the reference engine on the same weights.
-
-    Wrong positions, windows and cache pages show here, whether the model uses them or not.
-    """
-    golden = _reference(responses, golden_prompts.long_fingerprint)
-    yield from _distances(_compared(responses, golden, _LONG_USES), golden.tolerance)
-
-
-@LONG_GROUP.probe("long.numerics.greedy", _LONG_USES)
-def _long_greedy(responses: ProbeResponses) -> Trials:
-    """After long prompts, the reply at temperature 0 equals the reference's, except at near-ties.
-
-    This comparison needs no logprobs.
-    """
-    golden = _reference(responses, golden_prompts.long_fingerprint)
-    yield from _divergences(_comparable(responses, golden, _LONG_USES), golden.tolerance)
+    for reply in compared:
+        found, most = reply.divergence, golden.tolerance.gap
+        if found is None or found.gap <= most:
+            yield None
+            continue
+        message = (
+            f"The greedy reply diverges after {found.at} tokens, where the reference prefers its "
+            "token by more than noise explains."
+        )
+        got = f"{found.got}, less probable by at least {found.gap:.1f} nats"
+        expected = f"{found.expected}, or a token at most {most:.1f} nats less probable"
+        yield Problem(reply.exchange, message, expected, got)
 
 
 _DRAWN_TEXT = (
@@ -197,10 +196,8 @@ def _distribution(responses: ProbeResponses) -> Trials:
     golden = _reference(responses)
     same = [
         (name, exchange, reply)
-        for name, drawn in golden.drawn.items()
-        for rollout in responses.rollouts.get(name, ())
-        for exchange, reply in rollout.replies
-        if reply.input_tokens == drawn.prompt_tokens
+        for name, exchange, reply in responses.readable(*golden.drawn)
+        if reply.input_tokens == golden.drawn[name].prompt_tokens
     ]
     if len(same) < _LEAST_REPLIES:
         raise NotVerifiableError("few_golden_prompts", count=len(same), least=_LEAST_REPLIES)
@@ -220,36 +217,30 @@ def _reference(
     responses: ProbeResponses, fingerprint: Callable[[], str] = golden_prompts.fingerprint
 ) -> Golden:
     """The golden answers to the requests of a group. Raises NotVerifiableError if none fit."""
-    if responses.golden is None:
+    golden = responses.golden
+    if golden is None:
         raise NotVerifiableError("no_golden", hint=_HINT)
-    if responses.golden.requests_sha256 != fingerprint():
+    if golden.requests_sha256 != fingerprint():
         raise NotVerifiableError("other_golden", hint=_HINT)
-    if responses.golden.lone:
-        raise NotVerifiableError(
-            "lone_golden", engine=responses.golden.engine, dtype=responses.golden.dtype
-        )
-    parts = [responses.golden, *([responses.golden.dated] if responses.golden.dated else [])]
+    if golden.lone:
+        raise NotVerifiableError("lone_golden", engine=golden.engine, dtype=golden.dtype)
+    parts = [golden, *([golden.dated] if golden.dated else [])]
     return max(parts, key=lambda part: _same_prompts(part, responses))
 
 
 def _same_prompts(golden: Golden, responses: ProbeResponses) -> int:
     """How many replies have prompts as long as the golden ones, with or without a date."""
-    due = {name: each.prompt_tokens for name, each in golden.continuations.items()}
-    due |= {name: each.prompt_tokens for name, each in golden.drawn.items()}
-    return sum(
-        reply.input_tokens == tokens
-        for name, tokens in due.items()
-        for _, reply in first_replies(responses.rollouts.get(name, ()))
-    )
+    due = {name: answer.prompt_tokens for name, answer in golden.continuations.items()}
+    due |= {name: answer.prompt_tokens for name, answer in golden.drawn.items()}
+    replies = responses.readable(*due)
+    return sum(reply.input_tokens == due[name] for name, _, reply in replies)
 
 
 def _comparable(
     responses: ProbeResponses, golden: Golden, uses: Sequence[str]
 ) -> Sequence[ComparedReply]:
     """The replies to prompts as long as the golden ones, compared. Raises NotVerifiableError."""
-    replies = [
-        (name, *pair) for name in uses for pair in first_replies(responses.rollouts.get(name, ()))
-    ]
+    replies = list(responses.readable(*uses))
     if not replies:
         responses.reply(uses[0])  # Raises, and says why.
     if not any(reply.reasoning for _, _, reply in replies):
@@ -263,32 +254,13 @@ def _comparable(
     return compared
 
 
-def _compared(
-    responses: ProbeResponses, golden: Golden, uses: Sequence[str]
-) -> Sequence[ComparedReply]:
-    """Return the replies with enough logprobs for a judgement. Raises NotVerifiableError."""
-    compared = [each for each in _comparable(responses, golden, uses) if each.compared.tokens]
-    values = sum(len(each.compared.differences) for each in compared)
+def _with_logprobs(replies: Sequence[ComparedReply]) -> Sequence[ComparedReply]:
+    """Return the replies with logprobs, if these suffice. Raises NotVerifiableError."""
+    compared = [reply for reply in replies if reply.compared.tokens]
+    values = sum(len(reply.compared.differences) for reply in compared)
     if values < LEAST_VALUES:
         raise NotVerifiableError("few_comparable", count=values, least=LEAST_VALUES)
     return compared
-
-
-def _divergences(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
-    """One trial per reply: whether it diverges where the reference is certain."""
-    for each in compared:
-        found = each.divergence
-        if found is None or found.gap <= allowed.gap:
-            yield None
-            continue
-        message = (
-            f"The greedy reply diverges after {found.at} tokens, where the reference prefers its "
-            "token by more than noise explains."
-        )
-        got = f"{found.got}, less probable by at least {found.gap:.1f} nats"
-        limit = f"{allowed.gap:.1f} nats"
-        expected = f"{found.expected}, or a token at most {limit} less probable"
-        yield Problem(each.exchange, message, expected, got)
 
 
 def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from harness.api.fields import objects
@@ -196,6 +197,13 @@ class ProbeResponses:
     def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
         """The usable rollouts of requests, with names. Raises NotVerifiableError if none are."""
         return ((each.rollout.sample, each) for each in self.all(*names))
+
+    def readable(self, *names: str) -> Iterator[tuple[str, ParsedExchange, Reply]]:
+        """Yield the first reply of each usable rollout that has one, after its request's name."""
+        for name in names:
+            for rollout in self.rollouts.get(name, ()):
+                for exchange, reply in islice(rollout.replies, 1):
+                    yield name, exchange, reply
 
     def last(self, *names: str, mode: Mode | None = None) -> Iterator[ParsedExchange]:
         """Return the last exchange of each of these rollouts. Raises NotVerifiableError."""

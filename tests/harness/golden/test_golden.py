@@ -12,12 +12,12 @@ from harmony.vocabulary import bytes_of, harmony_encoding
 from harness.api.items import Reply, ToolCall
 from harness.checks.logprobs import entry_bytes
 from harness.errors import ConfigurationError, RunLogError
-from harness.golden import create, files, trusted_engines
-from harness.golden.content import Token
+from harness.golden import create, files
+from harness.golden.content import Continuation, Token
 from harness.golden.create import DEFECTS, HEALTHY
 from harness.golden.distance import Compared, ReportedToken, compare, distance
 from harness.golden.divergence import divergence
-from harness.golden.trusted_engines import Answer, EngineOptions, Head
+from harness.golden.trusted_engines import Head, ReferenceEngine
 from harness.probes import golden_prompts
 from harness.records.runs import RunInfo, TaskInfo
 from reference_engine.scoring import identity
@@ -188,10 +188,18 @@ def test_a_constant_shift_is_the_distance(shift):
     assert found.agreement == 1
 
 
+def head_of(engine):
+    """What an engine says of itself."""
+    faults = (f"{engine.fault}!",)
+    exact, date = engine.fault is None, engine.current_date
+    return Head("engine 1", engine.dtype, "0f", faults, exact=exact, current_date=date)
+
+
 def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
     asked = []
 
-    def score(questions, options):
+    def answers(engine, questions, changes=()):
+        options = replace(engine, **dict(changes))
         asked.append(options)
         noise = 0.1 if options.dtype == "bfloat16" else 0.0
         noise *= 5 if options.fault == "kv-cache-fp8" else 1
@@ -201,11 +209,10 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
             Token(t.id, t.part, tuple((each, value - noise) for each, value in t.top))
             for t in golden
         )
-        head = Head("engine 1", "0f", options.dtype or "?", (f"{options.fault}!",))
-        return head, [Answer(q.id, 70, shifted) for q in questions]
+        return head_of(options), {q.id: Continuation.of(70, shifted) for q in questions}
 
-    monkeypatch.setattr(trusted_engines, "score", score)
-    options = EngineOptions(dtype="float32")
+    monkeypatch.setattr(ReferenceEngine, "answers", answers)
+    options = ReferenceEngine(dtype="float32")
     golden = create.create(
         ["m"], options, golden_prompts.requests(), lambda _: None, "golden create"
     )
@@ -226,18 +233,18 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
 
 @pytest.mark.parametrize("date", [None, "2026-11-23"])
 def test_a_complete_file_also_answers_dated_and_long_prompts(date, monkeypatch):
-    def score(questions, options):
+    def answers(engine, questions, changes=()):
+        options = replace(engine, **dict(changes))
         tokens_before = 70 + (11 if options.current_date else 0)
-        head = Head("engine 1", "0f", options.dtype or "?", ())
         answer = tuple(tokens(*ANSWER))
         noise = 0.1 if options.max_context is None and options.dtype == "bfloat16" else 0.0
         noisy = tuple(
             replace(t, top=tuple((each, value - noise) for each, value in t.top)) for t in answer
         )
-        return head, [Answer(q.id, tokens_before, noisy) for q in questions]
+        return head_of(options), {q.id: Continuation.of(tokens_before, noisy) for q in questions}
 
-    monkeypatch.setattr(trusted_engines, "score", score)
-    options = EngineOptions(dtype="float32", current_date=date)
+    monkeypatch.setattr(ReferenceEngine, "answers", answers)
+    options = ReferenceEngine(dtype="float32", current_date=date)
     requests = golden_prompts.requests(), golden_prompts.long_requests()
     golden = create.create_all(["m"], options, *requests, lambda _: None, "golden create")
     assert golden.long.continuations.keys() == requests[1].greedy.keys()
@@ -251,20 +258,21 @@ def test_a_complete_file_also_answers_dated_and_long_prompts(date, monkeypatch):
 
 
 def test_a_token_that_rounding_changes_is_not_evidence(monkeypatch):
-    def score(questions, options):
+    def answers(engine, questions, changes=()):
+        options = replace(engine, **dict(changes))
+
         def noisy(question, token):
             flips = question.id == "copy" and token.part == "answer"
             noise = (5.0 if flips else 0.1) if options.dtype == "bfloat16" else 0.0
             return replace(token, top=tuple((each, value - noise) for each, value in token.top))
 
-        head = Head("engine 1", "0f", options.dtype or "?", ())
-        return head, [
-            Answer(question.id, 70, tuple(noisy(question, token) for token in tokens(*ANSWER)))
+        return head_of(options), {
+            question.id: Continuation.of(70, [noisy(question, t) for t in tokens(*ANSWER)])
             for question in questions
-        ]
+        }
 
-    monkeypatch.setattr(trusted_engines, "score", score)
-    options = EngineOptions(dtype="float32")
+    monkeypatch.setattr(ReferenceEngine, "answers", answers)
+    options = ReferenceEngine(dtype="float32")
     golden = create.create(["m"], options, golden_prompts.requests(), lambda _: None, "")
     assert golden.tolerance.p99 == pytest.approx(0.2)
     due = list(golden.continuations["copy"].tokens())

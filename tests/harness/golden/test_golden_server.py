@@ -14,7 +14,7 @@ from harmony.vocabulary import bytes_of
 from harness.errors import ConfigurationError
 from harness.golden import files
 from harness.golden.create import record
-from harness.golden.tolerances import merge
+from harness.golden.tolerances import merged
 from harness.golden.trusted_engines import Server
 from harness.probes import golden_prompts
 from harness.providers.entries import adhoc_provider
@@ -67,9 +67,8 @@ async def recorded(exact=True, always=None, **options):
     async with MockProvider(always=always or answering(**options)) as provider:
         entry = adhoc_provider(provider.base_url, MODEL, ("harmony",))
         requests = golden_prompts.requests("harmony", MODEL)
-        sha256 = golden_prompts.fingerprint()
         server = Server(entry, "engine 1", "bfloat16", exact)
-        given = ((MODEL,), server, requests, sha256, lambda _: None, "command")
+        given = ((MODEL,), server, requests, lambda _: None, "command")
         return await asyncio.to_thread(record, *given)
 
 
@@ -104,24 +103,24 @@ async def test_an_unusable_server_is_rejected_with_the_reason(always, problem):
 
 async def test_a_merged_file_tolerates_every_engine():
     other = await recorded()
-    merged = merge(GOLDEN, {"other.json": other})
-    assert merged.continuations.keys() == GOLDEN.continuations.keys()
-    *before, last = merged.healthy
+    both = merged(GOLDEN, other, "other.json")
+    assert both.continuations.keys() == GOLDEN.continuations.keys()
+    *before, last = both.healthy
     assert tuple(before) == GOLDEN.healthy
     assert (last.engine, last.numbers, last.exact) == ("engine 1", "bfloat16", True)
     assert last.distance.p95 == pytest.approx(SHIFT, abs=0.01)
-    assert merged.patterns == GOLDEN.patterns
-    assert not merged.lone
-    turned = merge(other, {"shipped.json": GOLDEN})
+    assert both.patterns == GOLDEN.patterns
+    assert not both.lone
+    turned = merged(other, GOLDEN, "shipped.json")
     assert not turned.lone
     assert turned.weights_sha256 == GOLDEN.weights_sha256
     assert turned.tolerance.p95 == pytest.approx(2 * SHIFT, abs=0.02)
 
 
 async def test_an_engine_in_eight_bits_does_not_widen_the_exact_tolerance():
-    merged = merge(GOLDEN, {"other.json": await recorded(exact=False)})
-    assert merged.exact_tolerance == GOLDEN.exact_tolerance
-    assert merged.healthy[-1].exact is False
+    both = merged(GOLDEN, await recorded(exact=False), "other.json")
+    assert both.exact_tolerance == GOLDEN.exact_tolerance
+    assert both.healthy[-1].exact is False
 
 
 @pytest.mark.parametrize(
@@ -133,7 +132,7 @@ async def test_an_engine_in_eight_bits_does_not_widen_the_exact_tolerance():
 )
 def test_files_that_do_not_belong_together_are_not_merged(changes, problem):
     with pytest.raises(ConfigurationError, match=problem):
-        merge(GOLDEN, {"b.json": GOLDEN.model_copy(update=changes)})
+        merged(GOLDEN, GOLDEN.model_copy(update=changes), "b.json")
 
 
 def test_other_prompts_are_not_merged():
@@ -141,13 +140,13 @@ def test_other_prompts_are_not_merged():
     longer = GOLDEN.continuations[first].model_copy(update={"prompt_tokens": 7})
     other = GOLDEN.model_copy(update={"continuations": {**GOLDEN.continuations, first: longer}})
     with pytest.raises(ConfigurationError, match=f"b.json has 7 prompt tokens in {first!r}"):
-        merge(GOLDEN, {"b.json": other})
+        merged(GOLDEN, other, "b.json")
 
 
 def test_merging_takes_the_long_prompts_of_both():
-    merged = merge(GOLDEN, {"b.json": GOLDEN})
-    assert len(merged.long.healthy) == len(GOLDEN.long.healthy) + 1
-    assert merged.long.tolerance == GOLDEN.long.tolerance
+    both = merged(GOLDEN, GOLDEN, "b.json")
+    assert len(both.long.healthy) == len(GOLDEN.long.healthy) + 1
+    assert both.long.tolerance == GOLDEN.long.tolerance
 
 
 def test_the_command_merges_files(tmp_path, capsys):

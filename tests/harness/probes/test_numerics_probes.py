@@ -8,8 +8,8 @@ from healthy import json_response
 from probing import judged, statuses
 from replies import Reply, chat_whole
 
+from harmony.parse import FIRST_SPECIAL
 from harness.golden.content import Token
-from harness.golden.divergence import special
 from harness.probes import numerics
 from harness.records.rollouts import Response
 
@@ -171,7 +171,7 @@ class Other(Replay):
             gap = token.top[0][1] - token.top[1][1]
             if token.part == "answer" and self.least <= gap <= self.most:
                 other = token.top[1][0]
-                part = "marker" if special(other) else "answer"
+                part = "marker" if other >= FIRST_SPECIAL else "answer"
                 return [*tokens[:at], Token(other, part, token.top)]
         return tokens
 
