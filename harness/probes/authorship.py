@@ -8,6 +8,7 @@ same reply has the intended name, or the intended texts, and not the returned on
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -44,12 +45,9 @@ class ExtraTokens:
     @classmethod
     def of(cls, made: Iterable[tuple[FoundCall, bool]]) -> ExtraTokens:
         """The extra tokens of the intact calls in `made`; of all calls if too few are intact."""
-        calls = list(made)
-        intact = [each for each, is_intact in calls if is_intact]
-        enough = len(intact) >= _FEWEST_INTACT
-        replies = (
-            each.exchange.reply for each in (intact if enough else [each for each, _ in calls])
-        )
+        judged = list(made)
+        enough = sum(intact for _, intact in judged) >= _FEWEST_INTACT
+        replies = (call.exchange.reply for call, intact in judged if intact or not enough)
         found = Counter(extra_tokens(reply) for reply in replies if reply is not None)
         counts = {tokens: times for tokens, times in found.items() if tokens is not None}
         least = (_USUAL if enough else _USUAL_OF_ALL) * sum(counts.values())
@@ -70,17 +68,17 @@ def author(made: FoundCall, intended: Sequence[ToolCall], tokens: ExtraTokens) -
     if reply is None:
         return "unknown"
     found = extra_tokens(reply)
-    instead = [extra_tokens(with_call(reply, made.call, each)) for each in intended]
-    own = found in tokens.usual and not any(each in tokens.seen for each in instead)
+    instead = {extra_tokens(with_call(reply, made.call, call)) for call in intended}
+    own = found in tokens.usual and instead.isdisjoint(tokens.seen)
     if own and tokens.intact:
         return "model"
-    if all(_named_in_cot(reply, made.call, each) for each in intended):
+    if all(_named_in_cot(reply, made.call, call) for call in intended):
         return "server"
     if own:
         return "model"
-    if found not in tokens.seen and any(each in tokens.usual for each in instead):
+    if found not in tokens.seen and not instead.isdisjoint(tokens.usual):
         return "server"
-    in_cot = all(_texts_in_cot(reply, made.call, each) for each in intended)
+    in_cot = all(_texts_in_cot(reply, made.call, call) for call in intended)
     return "server" if in_cot and found not in tokens.usual else "unknown"
 
 
@@ -112,9 +110,18 @@ def _texts_in_cot(reply: Reply, made: ToolCall, intended: ToolCall) -> bool:
 def _texts(arguments: str) -> set[str]:
     """Return the texts of more than a few characters in the arguments of a call."""
     values = (parsed_object(arguments) or {}).values()
-    return {each for each in values if isinstance(each, str) and len(each) >= _SHORTEST_TEXT}
+    return {text for text in values if isinstance(text, str) and len(text) >= _SHORTEST_TEXT}
 
 
 def with_call(reply: Reply, made: ToolCall, intended: ToolCall) -> Reply:
     """Return the reply with one call replaced by another."""
-    return replace(reply, calls=tuple(intended if each == made else each for each in reply.calls))
+    return replace(reply, calls=tuple(intended if call == made else call for call in reply.calls))
+
+
+def with_arguments(call: ToolCall, arguments: object) -> list[ToolCall]:
+    """Return the call with other arguments, in the two spellings of JSON that models write."""
+    spellings = (
+        json.dumps(arguments, ensure_ascii=False, separators=separators)
+        for separators in (None, (",", ":"))
+    )
+    return [replace(call, arguments=spelling) for spelling in spellings]

@@ -4,10 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import resources
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter
 
 from harness.api import DIALECTS
@@ -15,12 +13,10 @@ from harness.api.items import History, Settings
 from harness.checks.rules import CHAT
 from harness.probes.probe import REPLY_TOKENS, ProbeRequest
 from harness.probes.refusals import MAY_BE_REFUSED
+from harness.probes.tables import table
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.scores import Severity
 
-# The parser in C takes 2 ms at every start, that in Python 25 ms.
-_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_TABLE = yaml.load((resources.files("harness") / "data" / "clients.yaml").read_bytes(), _Loader)  # noqa: S506
 _SEVERITIES: Sequence[Severity] = ("error", "warning", "info")
 _TOOL: Mapping[Api, str] = {"chat": "tools.0.function", "responses": "tools.0"}
 """The path of the definition of the first function."""
@@ -41,7 +37,7 @@ class Client:
         return self.chat if api == "chat" else self.responses
 
 
-CLIENTS = TypeAdapter(dict[str, Client]).validate_python(_TABLE["clients"])
+CLIENTS = TypeAdapter(dict[str, Client]).validate_python(table("clients")["clients"])
 
 
 @dataclass(frozen=True)
@@ -182,7 +178,7 @@ class Form:
         return next(named, variant.twin) or None
 
 
-FORMS = TypeAdapter(tuple[Form, ...]).validate_python(_TABLE["forms"])
+FORMS = TypeAdapter(tuple[Form, ...]).validate_python(table("clients")["forms"])
 
 
 def form_requests(api: Api, plain: Mapping[str, ProbeRequest]) -> Iterator[ProbeRequest]:

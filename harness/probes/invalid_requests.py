@@ -6,9 +6,11 @@ invalid requests; that is a warning if clients cope with it.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from harness.api.fields import NAMES
 from harness.api.items import Message, ToolCall, ToolResult
@@ -23,6 +25,7 @@ from harness.probes.probe import (
     prompt_tokens,
 )
 from harness.probes.refusals import outcome, refused, required
+from harness.probes.tables import table
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
 from harness.records.runs import CONTEXT
@@ -35,102 +38,39 @@ _FEW_TOKENS = 16
 _MESSAGES = ("error", "errors", "message", "Message", "detail", "msg")
 _FIELDS = {"message": str, "type": str, "param": str | None, "code": str | None}
 _CALL_ID = "call_nobody_made"
-_HI = {"role": "user", "content": "Hi there!"}
-_CONFUSED = "If the server answers, the client's mistake goes unnoticed."
-_LOST = "If the server answers, it has probably dropped this part of the request."
-_NAMED = "Users who mistype a name get replies from a model that they did not choose."
 
 
 @dataclass(frozen=True)
 class InvalidRequest:
-    """An invalid request: its body members by API, and the severity of accepting it."""
+    """An invalid request; `data/invalid_requests.yaml` explains the fields."""
 
     name: str
-    options: Mapping[Api, Mapping[str, Any]]
     what: str
-    why: str = _CONFUSED
+    why: str = ""
+    chat: Mapping[str, Any] = field(default_factory=dict)
+    responses: Mapping[str, Any] = field(default_factory=dict)
     severity: Severity = "warning"
     raw: str | None = None
+    partly: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why it must be rejected."""
+        lost = "it has probably dropped this part of the request"
+        mistake = lost if self.partly else "the client's mistake goes unnoticed"
+        return self.why or f"If the server answers, {mistake}."
 
 
-def _both(**options: object) -> dict[Api, dict[str, Any]]:
-    return {"chat": options, "responses": options}
-
-
-def _history(chat: Mapping[str, Any], responses: Mapping[str, Any]) -> dict[Api, dict[str, Any]]:
-    """A conversation with one invalid message after the first."""
-    return {"chat": {"messages": [_HI, chat]}, "responses": {"input": [_HI, responses]}}
-
-
-def _tool(**function: object) -> dict[Api, dict[str, Any]]:
-    chat = {"type": "function", "function": function}
-    return {"chat": {"tools": [chat]}, "responses": {"tools": [{"type": "function", **function}]}}
-
-
-INVALID_REQUESTS = (
-    InvalidRequest("malformed", _both(), "A body that is not JSON", severity="error",
-                   raw='{"model": "gpt-oss", "messages": [{"role": "user", "content": "Hi'),
-    InvalidRequest("no_object", _both(), "A body that is not a JSON object", severity="error",
-                   raw='["Hi"]'),
-    InvalidRequest("unknown_model", _both(model="no-such-model-gpt-oss-verify"),
-                   "A model that does not exist", _NAMED),
-    InvalidRequest("wrong_type", _both(temperature="hot"), "A temperature that is a string"),
-    InvalidRequest("no_messages", {"chat": {"messages": "Hi there!"}, "responses": {"input": 7}},
-                   "A conversation of the wrong type"),
-    InvalidRequest("empty", {"chat": {"messages": []}, "responses": {"input": []}},
-                   "A conversation without messages"),
-    InvalidRequest("negative_limit",
-                   {"chat": {"max_tokens": -5}, "responses": {"max_output_tokens": -5}},
-                   "A negative token limit"),
-    InvalidRequest("unknown_role", _history({"role": "narrator", "content": "It is late."},
-                                            {"role": "narrator", "content": "It is late."}),
-                   "A message with an undefined role", _LOST),
-    InvalidRequest("unmatched_result",
-                   _history({"role": "tool", "tool_call_id": _CALL_ID, "content": "21"},
-                            {"type": "function_call_output", "call_id": _CALL_ID, "output": "21"}),
-                   "A tool result without a matching tool call", _LOST),
-    InvalidRequest("bad_tool",
-                   _tool(name="get_tide", description="Tide.", parameters="a harbour"),
-                   "A tool whose parameters are not a JSON schema", _LOST),
-)  # fmt: skip
-
-
-def _asked_about(*parts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A conversation with one message of several parts."""
-    return [{"role": "user", "content": parts}]
-
-
-_SEEN = "What is in this image?"
-_PNG = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mP4z8CAFTEMLQkA"
-    "KP8/wc53yE8AAAAASUVORK5CYII="
+*INVALID_REQUESTS, IMAGE = TypeAdapter(tuple[InvalidRequest, ...]).validate_python(
+    table("invalid_requests")["requests"]
 )
-"""A red square of 8 by 8 pixels."""
-IMAGE = InvalidRequest(
-    "image",
-    {
-        "chat": {
-            "messages": _asked_about(
-                {"type": "text", "text": _SEEN}, {"type": "image_url", "image_url": {"url": _PNG}}
-            )
-        },
-        "responses": {
-            "input": _asked_about(
-                {"type": "input_text", "text": _SEEN}, {"type": "input_image", "image_url": _PNG}
-            )
-        },
-    },
-    "An image for a model without vision",
-    "If the server drops it, the model describes an image that it has not seen.",
-)
-"""Valid for other models. Only a reply is a problem, not the status of the rejection."""
 _OTHER_TOOL, _VALID = "other tool", "right key"
 _OTHER_CALL = (
     Message("user", "How high is the tide at Brest?"),
     ToolCall("call_1", "get_tide", '{"harbour": "Brest"}'),
     ToolResult("call_1", '{"height_m": 2.4}'),
 )
-_NAMES = tuple(invalid.name for invalid in INVALID_REQUESTS)
+_NAMES = tuple(request.name for request in INVALID_REQUESTS)
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
@@ -139,8 +79,13 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     invalid = partial(few, valid=False)
     return (
         *(
-            invalid(each.name, hello, options=each.options[api], raw=each.raw)
-            for each in (*INVALID_REQUESTS, IMAGE)
+            invalid(
+                request.name,
+                hello,
+                options=request.chat if api == "chat" else request.responses,
+                raw=request.raw,
+            )
+            for request in (*INVALID_REQUESTS, IMAGE)
         ),
         invalid(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
         few(_VALID, hello),
@@ -205,7 +150,8 @@ def _fields(responses: ProbeResponses) -> Trials:
     not be server_error, because clients retry requests that failed in the server. A body without
     any message is not judged, because `errors.body` reports it.
     """
-    said = (each for each in _rejections(responses) if _has_message(_json_body(each)))
+    rejections = _rejections(responses)
+    said = (exchange for exchange in rejections if _has_message(_json_body(exchange)))
     for exchange in required(said, "no_message"):
         error = (exchange.body or {}).get("error")
         wrong = list(_wrong_fields(error if isinstance(error, dict) else {}))
@@ -230,7 +176,8 @@ def _wrong_fields(error: Mapping[str, Any]) -> Iterator[str]:
 
 def _rejections(responses: ProbeResponses) -> Sequence[ParsedExchange]:
     """Return the exchanges in which an invalid request was rejected. Raises NotVerifiableError."""
-    rejected = (each.exchanges[-1] for each in responses.all(*_NAMES) if refused(each))
+    rollouts = responses.all(*_NAMES)
+    rejected = (rollout.exchanges[-1] for rollout in rollouts if refused(rollout))
     return required(rejected, "rejects_nothing")
 
 
@@ -249,7 +196,7 @@ def _has_message(value: object) -> bool:
     if not isinstance(value, dict):
         return False
     found = [value.get(name) for name in _MESSAGES]
-    return any(isinstance(each, str) and each for each in found) or any(map(_has_message, found))
+    return any(isinstance(text, str) and text for text in found) or any(map(_has_message, found))
 
 
 def _body_text(exchange: ParsedExchange) -> str:
@@ -263,7 +210,7 @@ def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
         message = (
             f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
         )
-        if invalid.why == _LOST:
+        if invalid.partly:
             message += _fate(last, responses)
         got = last.reply.text or last.reply.generated if last.reply else ""
         got = got if got.strip() else "a reply"
@@ -272,7 +219,7 @@ def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
 
 def _fate(answered: ParsedExchange, responses: ProbeResponses) -> str:
     """What the prompt tokens of a reply say of the invalid part: a sentence, or nothing."""
-    plain = [one.exchanges[-1].reply for one in responses.rollouts.get(_VALID, ())]
+    plain = (rollout.exchanges[-1].reply for rollout in responses.rollouts.get(_VALID, ()))
     counts = [reply.input_tokens for reply in (answered.reply, *plain) if reply is not None]
     if len(counts) < 2 or None in counts:
         return ""
@@ -282,13 +229,13 @@ def _fate(answered: ParsedExchange, responses: ProbeResponses) -> str:
     return " Its prompt has no more tokens than without the invalid part, so it was dropped."
 
 
-for _each in (*INVALID_REQUESTS, IMAGE):
+for _request in (*INVALID_REQUESTS, IMAGE):
     GROUP.probe(
-        f"errors.{_each.name}",
-        (_each.name,),
-        severity=_each.severity,
-        text=f"{_each.what} is rejected. {_each.why}",
-    )(partial(_is_rejected, _each))
+        f"errors.{_request.name}",
+        (_request.name,),
+        severity=_request.severity,
+        text=f"{_request.what} is rejected. {_request.reason}",
+    )(partial(_is_rejected, _request))
 
 
 @GROUP.probe("errors.key", (_VALID, "wrong key", "no key"), severity="warning")

@@ -9,11 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from importlib import resources
 from itertools import chain, combinations, starmap
 from statistics import median
 
-import yaml
 from pydantic import TypeAdapter
 
 from harmony.render import text_tokens
@@ -40,12 +38,11 @@ from harness.probes.rendering import (
     explanations,
     instructs,
 )
+from harness.probes.tables import table
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.scores import Severity
 
-# The parser in C takes 14 ms at every start, that in Python 110 ms.
-_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_CORPUS = yaml.load((resources.files("harness") / "data" / "prompts.yaml").read_bytes(), _Loader)  # noqa: S506
+_CORPUS = table("prompts")
 _LONG = "\n".join(f"Buoy {at} lies at mile {7 * at % 100}. {'=' * 474}" for at in range(1, 41))
 """20 kB in 759 tokens."""
 _MORE_TOKENS = 600

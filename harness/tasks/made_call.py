@@ -10,11 +10,10 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.json_text import leaves, parsed_object
 from harness.checks.ledger import extra_tokens
 from harness.checks.subjects import calls
-from harness.probes.authorship import with_call
+from harness.probes.authorship import with_arguments, with_call
 from harness.records.traits import MadeCall
 from harness.run.cases import Case
 
-_SPELLINGS = (None, (",", ":"))
 _WORD = re.compile(r"\w+")
 _SAME_START = 3
 
@@ -41,9 +40,8 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     if call.same:
         return call
     words = set(_words_instead(expected, got))
-    texts = (json.dumps(expected, ensure_ascii=False, separators=each) for each in _SPELLINGS)
-    intended = (replace(made.call, arguments=text) for text in texts)
-    instead = (extra_tokens(with_call(reply, made.call, each)) for each in intended)
+    intended = with_arguments(made.call, expected)
+    instead = (extra_tokens(with_call(reply, made.call, call)) for call in intended)
     return replace(
         call,
         values_differ=any(

@@ -11,19 +11,29 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
-from harness.api.items import Tool, ToolCall
+from pydantic import TypeAdapter
+
+from harness.api.items import Tool
 from harness.checks.json_text import parsed_object
 from harness.checks.rules import FUNCTION_CALLING, HARMONY, Problem
 from harness.checks.subjects import Call
-from harness.probes.authorship import Author, ExtraTokens, author, named_calls, proven
+from harness.probes.authorship import (
+    Author,
+    ExtraTokens,
+    author,
+    named_calls,
+    proven,
+    with_arguments,
+)
 from harness.probes.probe import ProbeGroup, ProbeResponses, TrialResult, Trials
 from harness.probes.refusals import required
-from harness.probes.tools.offers import LANGUAGE, MARKDOWN, NOTE, TOOLS, offered, schema
+from harness.probes.tables import table
+from harness.probes.tools.offers import BY_NAME, TOOLS, offered, schema
 from harness.records.conditions import MODES, Mode
 
 _UNDECODED, _OTHER_MARKS = "[?\ufffd]{1,4}", r"[^\w\s]{0,4}"
@@ -40,12 +50,13 @@ def _or_other_marks(sign: str) -> str:
 class Text:
     """A text that a call must contain; `special` is the part that servers damage."""
 
-    tool: Tool
+    tool: str
     prompt: str
-    before: str
     special: str
+    before: str = ""
     after: str = ""
     source: str = HARMONY
+    what: str = ""
 
     def damaged(self) -> tuple[str, ...]:
         """Return the text as damaged by typical server defects."""
@@ -76,16 +87,11 @@ class Text:
             return text.lstrip().startswith(self.after.strip())
         return False
 
-    def written(self, call: ToolCall) -> Sequence[ToolCall]:
-        """Return the call with the undamaged text, in the two spellings of its JSON."""
-        (name,) = self.tool.parameters["properties"]
-        return [
-            replace(
-                call,
-                arguments=json.dumps({name: self.intact}, ensure_ascii=False, separators=spelling),
-            )
-            for spelling in (None, (",", ":"))
-        ]
+    @property
+    def arguments(self) -> dict[str, str]:
+        """The arguments with the undamaged text."""
+        (name,) = BY_NAME[self.tool].parameters["properties"]
+        return {name: self.intact}
 
     @property
     def intact(self) -> str:
@@ -93,43 +99,12 @@ class Text:
         return f"{self.before}{self.special}{self.after}"
 
 
-TEXTS: Mapping[str, Text] = {
-    "prefix": Text(
-        LANGUAGE,
-        'Which language is this: "call functions.open now"',
-        "call ", "functions.", "open",
-        source="https://github.com/cubist38/mlx-openai-server/pull/50",
-    ),
-    "quotes": Text(NOTE, 'Save this note: salt "and" pepper', "salt ", '"', "and"),
-    "line break": Text(
-        MARKDOWN, "Convert this Markdown list to HTML:\n- salt\n- pepper",
-        "- salt", "\n", "- pepper",
-    ),
-    "empty line": Text(
-        MARKDOWN, "Turn this Markdown into HTML:\n# News\n\nAll is well.",
-        "# News", "\n\n", "All",
-    ),
-    "accents": Text(LANGUAGE, 'What language is "žluté lodě" written in?', "", "žluté", " lod"),
-    "other script": Text(
-        LANGUAGE, 'Identify the language of this text: "Καλημέρα"', "", "Καλημέρα",
-    ),
-    "ideographs": Text(NOTE, "Save this note: 潮 ありがとう", "潮 ", "ありがとう"),
-    "emoji": Text(NOTE, "Save this note: žluté 潮 🌊", "潮 ", "🌊"),
-    "markup": Text(NOTE, "Save this note: dock <b>nine</b>", "dock ", "<b>nine</b>"),
-    "ampersand": Text(NOTE, "Save this note: salt & pepper", "salt ", "&", " pepper"),
-    "typography": Text(NOTE, "Save this note: dock – it’s “nine” …", "dock ", "– it’s “nine” …"),
-    "capitals": Text(NOTE, "Save this note: ALMA at The QUAY", "", "ALMA at The QUAY"),
-    "spaces": Text(NOTE, "Save this note: dock    nine", "dock", "    ", "nine"),
-    "json": Text(
-        LANGUAGE, "Identify the language of the text between the marks: <<{\"a\": [1]}>>",
-        "", '{"a": [1]}',
-    ),
-}  # fmt: skip
+TEXTS = TypeAdapter(dict[str, Text]).validate_python(table("tool_probes")["texts"])
 
 _FEWEST_BEYOND_ASCII = 4  # texts that a weak model damages by chance in one mode only
 _TEXT_REQUESTS = tuple(
-    offered(name, value.prompt, TOOLS if value.tool in TOOLS else (value.tool,))
-    for name, value in TEXTS.items()
+    offered(name, text.prompt, TOOLS if (tool := BY_NAME[text.tool]) in TOOLS else (tool,))
+    for name, text in TEXTS.items()
 )
 GROUP = ProbeGroup("tools.arguments", lambda _api: _TEXT_REQUESTS, HARMONY, modes=MODES)
 
@@ -185,7 +160,7 @@ def _copies(
         elif damaged or value.is_lost_from(text) or _truncated(found, value):
             message = "The arguments of a tool call contain a changed copy of the requested text."
             got = text or found.call.arguments
-            who = author(found, value.written(found.call), tokens)
+            who = author(found, with_arguments(found.call, value.arguments), tokens)
             yield Problem(found.exchange, message, value.intact, got), who
 
 
@@ -201,23 +176,12 @@ def _text(found: Call) -> str:
     return "\n".join(value for value in values if isinstance(value, str))
 
 
-_CONTENT = {
-    "prefix": "the prefix 'functions.'",
-    "line break": "a line break",
-    "empty line": "an empty line",
-    "other script": "Greek letters",
-    "ampersand": "an ampersand",
-    "typography": "typographic marks",
-    "capitals": "capital letters",
-    "spaces": "runs of spaces",
-    "json": "JSON",
-}
 for _name, _value in TEXTS.items():
     GROUP.probe(
         f"tools.arguments.{_name.replace(' ', '_')}",
         (_name,),
         source=_value.source,
-        text=f"Tool-call arguments with {_CONTENT.get(_name, _name)} reach the client unchanged. "
+        text=f"Tool-call arguments with {_value.what or _name} reach the client unchanged. "
         "Otherwise the client runs the tool with arguments that the model did not generate.",
     )(partial(_judge_text, _name))
 
@@ -268,8 +232,9 @@ class Typed:
     name: str
     description: str
     parameter: Mapping[str, object]
-    value: float | bool | str | list[str] | None
+    value: int | float | bool | str | list[str] | None
     prompt: str
+    what: str = "null"
 
     @property
     def tool(self) -> Tool:
@@ -320,29 +285,7 @@ def _kind(value: object) -> str | None:
     return "number" if isinstance(value, int | float) else None
 
 
-VALUES: Mapping[str, Typed] = {
-    "number": Typed("set_volume", "Set the volume.", {"type": "number", "description": "Volume"},
-                    0.5, "Set the volume to 0.5."),
-    "boolean": Typed("set_shuffle", "Switch shuffling on or off.",
-                     {"type": "boolean", "description": "Whether to shuffle"},
-                     False, "Set shuffle to false."),
-    "null": Typed("set_label", "Set the label, or remove it with null.",
-                  {"type": ["string", "null"], "description": "New label"},
-                  None, "Remove the label: call set_label with label null."),
-    "empty string": Typed("set_label", "Set the label. It may be empty.",
-                          {"type": "string", "description": "New label"},
-                          "", 'Call set_label with an empty string as label: "".'),
-    "list": Typed("set_columns", "Set the columns to show.",
-                  {"type": "array", "items": {"type": "string"}, "description": "All columns"},
-                  ["id"], "Show only the column id."),
-    "large integer": Typed("set_serial", "Set the serial number.",
-                           {"type": "integer", "description": "Serial number"},
-                           9_007_199_254_740_993, "Set the serial number to 9007199254740993."),
-    "long id": Typed("set_id", "Set the id.", {"type": "string", "description": "Id"},
-                     "1234567890123456789", "Set the id to 1234567890123456789."),
-}  # fmt: skip
-
-
+VALUES = TypeAdapter(dict[str, Typed]).validate_python(table("tool_probes")["values"])
 RELIABLE = frozenset({"number"})
 """Values that models write as requested. Models also do not repeatedly write another number, the
 opposite boolean, or a text where the schema allows only a boolean. For all other values, tokens
@@ -374,9 +317,7 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
         if type(got) is type(typed.value) and got == typed.value:
             yield None, "unknown"
         elif (other := typed.is_other(got) or typed.is_misfit(got)) or typed.is_changed_to(got):
-            written = (json.dumps(right, separators=each) for each in (None, (",", ":")))
-            intended = [replace(found.call, arguments=each) for each in written]
-            who = author(found, intended, tokens)
+            who = author(found, with_arguments(found.call, right), tokens)
             if who == "unknown" and not (name in RELIABLE or other):
                 continue
             message = "An argument of a tool call does not have the requested value."
@@ -384,18 +325,10 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
             yield problem, who
 
 
-_KINDS = {
-    "number": "a number",
-    "boolean": "a boolean",
-    "empty string": "an empty string",
-    "list": "a list of one entry",
-    "large integer": "an integer above 2^53",
-    "long id": "an id of 19 digits",
-}
-for _name in VALUES:
+for _name, _typed in VALUES.items():
     TYPES_GROUP.probe(
         f"tools.arguments.{_name.replace(' ', '_')}",
         (_name,),
-        text=f"An argument that is {_KINDS.get(_name, _name)} keeps its JSON type and value. A "
-        "value of another type may conform to the schema and still do something else.",
+        text=f"An argument that is {_typed.what} keeps its JSON type and value. A value of another "
+        "type may conform to the schema and still do something else.",
     )(partial(_judge_value, _name))

@@ -1,31 +1,30 @@
 """Function names are accepted, and returned unchanged."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from harness.api.items import Tool
+from pydantic import TypeAdapter
+
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rules import FUNCTION_CALLING, HARMONY, Problem
 from harness.checks.subjects import Call
 from harness.probes.authorship import ExtraTokens, author, named_calls
 from harness.probes.probe import ProbeGroup, ProbeResponses, Trials
 from harness.probes.refusals import failure, outcome, required
-from harness.probes.tools.offers import LANGUAGE, STATUS, WEATHER, offered
+from harness.probes.tables import table
+from harness.probes.tools.offers import BY_NAME, offered
 
-NAMES: Mapping[str, tuple[Tool, str, str]] = {
-    "hyphens": (WEATHER, "get-weather", "What is the weather in Lisbon?"),
-    "digits": (STATUS, "service_status_2", "Is the service up right now?"),
-    "leading digit": (LANGUAGE, "2_identify_language",
-                      'Which language is this: "Der Zug kommt gleich"'),
-    "capitals": (WEATHER, "getWeather", "What is the weather in Oslo?"),
-    "mixed": (LANGUAGE, "Identify-Language_v2", 'Which language is this: "Der Zug kommt gleich"'),
-    "longest": (WEATHER, "get_weather_of_a_town_or_region_or_postal_code_anywhere_on_earth",
-                "What is the weather in Rome?"),
-    "like a header": (STATUS, "functions_status", "Is the service up right now?"),
-    "like a channel": (STATUS, "analysis", "Is the service up right now?"),
-}  # fmt: skip
-"""A tool, the name under which it is offered, and a prompt that needs it."""
+
+@dataclass(frozen=True)
+class Renamed:
+    """A tool, the name under which it is offered, and a prompt that needs it."""
+
+    tool: str
+    name: str
+    prompt: str
+
+
+NAMES = TypeAdapter(dict[str, Renamed]).validate_python(table("tool_probes")["names"])
 
 _LEAST_SHARED = 16
 _PUNCTUATION = re.compile(r"[\W_]+")
@@ -36,8 +35,8 @@ _UNKNOWN_CALL = re.compile(
 """What codex-relay and Groq say if the model calls a function that the request does not offer."""
 
 _REQUESTS = tuple(
-    offered(name, prompt, (replace(tool, name=renamed),))
-    for name, (tool, renamed, prompt) in NAMES.items()
+    offered(name, renamed.prompt, (replace(BY_NAME[renamed.tool], name=renamed.name),))
+    for name, renamed in NAMES.items()
 )
 GROUP = ProbeGroup("tools.names", lambda _api: _REQUESTS, FUNCTION_CALLING)
 
@@ -49,10 +48,10 @@ def _accepted(responses: ProbeResponses) -> Trials:
     The API guarantees it, and programs generate such names. A reply that the provider refused
     because the model called another function is not judged.
     """
-    named = responses.named(*NAMES)
-    judged = (each for each in named if not _calls_another(each[1], NAMES[each[0]][1]))
-    for name, rollout in required(judged, "not_called_by_name"):
-        yield failure(rollout, f"a request with a function named {NAMES[name][1]}")
+    named = ((rollout, NAMES[name].name) for name, rollout in responses.named(*NAMES))
+    judged = (pair for pair in named if not _calls_another(*pair))
+    for rollout, name in required(judged, "not_called_by_name"):
+        yield failure(rollout, f"a request with a function named {name}")
 
 
 def _calls_another(rollout: ParsedRollout, offered: str) -> bool:
@@ -72,8 +71,8 @@ def _unchanged(responses: ProbeResponses) -> Trials:
     A client cannot run a tool by a name that it does not know.
     """
     made = list(named_calls(responses, *NAMES))
-    tokens = ExtraTokens.of((call, call.call.name == NAMES[name][1]) for name, call in made)
-    found = (trial for name, call in made for trial in _judged(call, NAMES[name][1], tokens))
+    tokens = ExtraTokens.of((call, call.call.name == NAMES[name].name) for name, call in made)
+    found = (trial for name, call in made for trial in _judged(call, NAMES[name].name, tokens))
     yield from required(found, "not_called_by_name")
 
 

@@ -8,12 +8,6 @@ from harness.probes.probe import ProbeRequest
 from harness.run.cases import load_suite
 
 TOOLS = load_suite().tools
-_BY_NAME = {tool.name: tool for tool in TOOLS}
-
-WEATHER = _BY_NAME["get_weather"]
-LANGUAGE = _BY_NAME["identify_language"]
-STATUS = _BY_NAME["service_status"]
-MARKDOWN = _BY_NAME["markdown_to_html"]
 ORDER_PLACE = "Lisbon"
 
 
@@ -39,3 +33,8 @@ NOTE = Tool(
     schema({"note": {"type": "string", "description": "Text of the note"}}),
     '{"saved": true}',
 )
+BY_NAME = {tool.name: tool for tool in (*TOOLS, ORDER, NOTE)}
+WEATHER = BY_NAME["get_weather"]
+LANGUAGE = BY_NAME["identify_language"]
+STATUS = BY_NAME["service_status"]
+MARKDOWN = BY_NAME["markdown_to_html"]

@@ -18,7 +18,7 @@ from harness.probes.authorship import Author, proven
 from harness.probes.probe import ProbeGroup, ProbeRequest
 from harness.probes.tools import arguments, choice, names, preamble, results, schemas
 from harness.probes.tools.arguments import TYPES_GROUP, VALUES
-from harness.probes.tools.offers import LANGUAGE, ORDER, WEATHER
+from harness.probes.tools.offers import BY_NAME, LANGUAGE, ORDER, WEATHER
 from harness.probes.tools.schemas import DEFINITIONS
 from harness.records.rollouts import Response
 from harness.run.attempts import Attempt
@@ -141,7 +141,7 @@ def _named(request: ProbeRequest, _: Attempt) -> Reply:
 
 
 def test_the_longest_name_is_as_long_as_the_api_allows() -> None:
-    assert len(names.NAMES["longest"][1]) == 64
+    assert len(names.NAMES["longest"].name) == 64
 
 
 def test_unchanged_names_pass() -> None:
@@ -211,7 +211,7 @@ def test_a_refused_call_of_another_function_is_not_a_refused_name(said: str, sta
 
 def _writing(text: str, request: ProbeRequest) -> Reply:
     """A call that the model writes."""
-    tool = arguments.TEXTS[request.id].tool
+    tool = BY_NAME[arguments.TEXTS[request.id].tool]
     (key,) = tool.parameters["properties"]
     return calling(tool, json.dumps({key: text}, ensure_ascii=False))
 
