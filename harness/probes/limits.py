@@ -18,10 +18,9 @@ from harness.probes.probe import (
     ProbeGroup,
     ProbeRequest,
     ProbeResponses,
-    TrialResult,
     Trials,
 )
-from harness.probes.refusals import MAY_BE_REFUSED, outcome, required, served
+from harness.probes.refusals import MAY_BE_REFUSED, outcome, repeated, required, served
 from harness.probes.structured import answer_format
 from harness.probes.tools.offers import NOTE
 from harness.records.conditions import MODES, Api
@@ -31,9 +30,9 @@ LEAST = 1024  # output tokens that a reply without a limit may have at least
 _DEFAULTS = (128, 256, 512, 1024)  # limits that servers were seen to set for such a reply
 STOP, _BEGINNING_OF_STOP = "code word", "code"
 _UNUSED_STOP = "\nObservation:"
-_TRIES, _FEWEST_REPEATED = 3, 2
-"""Requests with a stop string, and how many of them must show a problem: servers differ in the
-parts of a reply that they match, and a model may spell the string in another way."""
+_TRIES, _TRIES_OF_SEVERAL = 3, 2
+"""Requests with a stop string. Two must show a problem: servers differ in the parts of a reply that
+they match, and a model may spell the string in another way."""
 
 _TEXT = (
     "From the quay to the light it is two miles; keep the church behind the white house. The boat "
@@ -109,7 +108,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             _QUESTION,
             temperature=0.0,
             options=several,
-            tries=_FEWEST_REPEATED,
+            tries=_TRIES_OF_SEVERAL,
             provokes=refusable,
         ),
     ]
@@ -238,9 +237,10 @@ def _early(exchange: ParsedExchange, reply: Reply, *, hidden: bool) -> Trials:
         yield None
 
 
-@GROUP.probe(
-    "limits.stop", ("whole", "stopped"), source=CHAT, apis=("chat",), modes=MODES, needs="stop"
-)
+_stop_probe = partial(GROUP.probe, source=CHAT, apis=("chat",), modes=MODES, needs="stop")
+
+
+@_stop_probe("limits.stop", ("whole", "stopped"))
 def _stop(responses: ProbeResponses) -> Trials:
     """A stop string ends the answer, and neither it nor its beginning is part of the answer.
 
@@ -255,7 +255,7 @@ def _at_stop(rollouts: Iterable[ParsedRollout]) -> Trials:
     """Judge the replies; one without an answer proves nothing."""
     last = ((rollout, rollout.exchanges[-1].reply) for rollout in rollouts)
     judged = (rollout for rollout, reply in last if reply is None or reply.text)
-    yield from _repeated(map(_stopped, required(judged, "no_answer")))
+    yield from repeated(map(_stopped, required(judged, "no_answer")))
 
 
 def _stopped(rollout: ParsedRollout) -> Problem | None:
@@ -271,21 +271,7 @@ def _stopped(rollout: ParsedRollout) -> Problem | None:
     return None
 
 
-def _repeated(trials: Iterable[TrialResult]) -> Trials:
-    """Return the trials; those with a problem only if there are enough."""
-    judged = list(trials)
-    problems = sum(each is not None for each in judged)
-    return (each for each in judged if each is None or problems >= _FEWEST_REPEATED)
-
-
-@GROUP.probe(
-    "limits.stop.several",
-    ("whole", "stopped by another"),
-    source=CHAT,
-    apis=("chat",),
-    modes=MODES,
-    needs="stop",
-)
+@_stop_probe("limits.stop.several", ("whole", "stopped by another"))
 def _any_stop(responses: ProbeResponses) -> Trials:
     """Each of several stop strings ends the answer.
 
@@ -295,13 +281,8 @@ def _any_stop(responses: ProbeResponses) -> Trials:
     yield from _at_stop(served(responses, "stopped by another", "several stop strings"))
 
 
-@GROUP.probe(
-    "limits.stop.cot",
-    ("whole", "stopped"),
-    source=STOP_IN_COT,
-    apis=("chat",),
-    severity="warning",
-    needs="stop",
+@_stop_probe(
+    "limits.stop.cot", ("whole", "stopped"), source=STOP_IN_COT, modes=None, severity="warning"
 )
 def _stop_in_cot(responses: ProbeResponses) -> Trials:
     """A stop string does not end the reply within its CoT.
@@ -314,7 +295,7 @@ def _stop_in_cot(responses: ProbeResponses) -> Trials:
     if not before.strip():
         raise NotVerifiableError("begins_with_stop")
     rollouts = served(responses, "stopped", "stop strings")
-    yield from _repeated(_ended_in_cot(rollout, before) for rollout in rollouts)
+    yield from repeated(_ended_in_cot(rollout, before) for rollout in rollouts)
 
 
 def _ended_in_cot(rollout: ParsedRollout, before: str) -> Problem | None:

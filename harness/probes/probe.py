@@ -161,32 +161,29 @@ class ProbeResponses:
         unusable: dict[str, Reason] = {}
         cut: dict[str, list[ParsedRollout]] = {}
         for request in requests:
-            sent = [each.final for each in rollouts.get(request.id, ()) if each.rollout.api == api]
-            reasons = [request.unusable(each) for each in sent]
-            usable[request.id] = [
-                each for each, reason in zip(sent, reasons, strict=True) if reason is None
-            ]
+            made = rollouts.get(request.id, ())
+            sent = [rollout.final for rollout in made if rollout.rollout.api == api]
+            judged = [(rollout, request.unusable(rollout)) for rollout in sent]
+            usable[request.id] = [rollout for rollout, reason in judged if reason is None]
             cut[request.id] = [
-                rollout
-                for rollout, reason in zip(sent, reasons, strict=True)
-                if reason is not None and reason.code == _CUT
+                rollout for rollout, reason in judged if reason is not None and reason.code == _CUT
             ]
             if not usable[request.id]:
                 not_sent = Reason(code="not_sent", values={"request": request.id})
-                unusable[request.id] = next(filter(None, reasons), not_sent)
+                unusable[request.id] = next((reason for _, reason in judged if reason), not_sent)
         others = {
-            name: [each.final for each in sent if each.rollout.api != api]
-            for name, sent in rollouts.items()
+            name: [rollout.final for rollout in made if rollout.rollout.api != api]
+            for name, made in rollouts.items()
         }
         return cls(api, usable, unusable, golden, max_context, cut, others)
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
         """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
         found = tuple(
-            each
+            rollout
             for name in names
-            for each in self.rollouts.get(name, ())
-            if mode in (None, each.mode)
+            for rollout in self.rollouts.get(name, ())
+            if mode in (None, rollout.mode)
         )
         if not found:
             values = {"request": names[0], "mode": str(mode)}
@@ -196,7 +193,7 @@ class ProbeResponses:
 
     def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
         """The usable rollouts of requests, with names. Raises NotVerifiableError if none are."""
-        return ((each.rollout.sample, each) for each in self.all(*names))
+        return ((rollout.rollout.sample, rollout) for rollout in self.all(*names))
 
     def readable(self, *names: str) -> Iterator[tuple[str, ParsedExchange, Reply]]:
         """Yield the first reply of each usable rollout that has one, after its request's name."""
@@ -215,15 +212,11 @@ class ProbeResponses:
         """The first reply of each rollout. Raises NotVerifiableError if a request has none."""
         self.all(*names, mode=mode)
         for name in names:
-            rollouts = [each for each in self.rollouts.get(name, ()) if mode in (None, each.mode)]
-            if not rollouts:
-                continue
-            found = [next(iter(rollout.replies), None) for rollout in rollouts]
-            readable = [each for each in found if each is not None]
-            if not readable:
-                got = _unreadable(rollouts[0])
-                raise NotVerifiableError("no_reply", request=name, got=got)
-            yield from readable
+            made = [one for one in self.rollouts.get(name, ()) if mode in (None, one.mode)]
+            found = [reply for rollout in made for reply in islice(rollout.replies, 1)]
+            if made and not found:
+                raise NotVerifiableError("no_reply", request=name, got=_unreadable(made[0]))
+            yield from found
 
     def reply(self, name: str) -> tuple[ParsedExchange, Reply]:
         """Return the first of `replies`. Raises NotVerifiableError."""

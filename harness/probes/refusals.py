@@ -25,6 +25,13 @@ def required(found: Iterable[T], code: str, **values: str | float) -> Sequence[T
     return items
 
 
+def repeated(trials: Iterable[TrialResult], fewest: int = 2) -> Sequence[TrialResult]:
+    """Return the trials; those with a problem only if there are enough of these."""
+    made = list(trials)
+    problems = sum(trial is not None for trial in made)
+    return [trial for trial in made if trial is None or problems >= fewest]
+
+
 def refused(rollout: ParsedRollout) -> bool:
     """Whether the last response has a 4xx status."""
     return rollout.exchanges[-1].status in _REFUSED

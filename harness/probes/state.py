@@ -14,7 +14,7 @@ from functools import partial
 from itertools import pairwise
 
 from harness.api.items import Message, Reasoning, Reply
-from harness.api.parsed_rollout import ParsedRollout
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.rules import Problem, VoidIf
 from harness.probes.probe import (
     NotVerifiableError,
@@ -25,7 +25,7 @@ from harness.probes.probe import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import MAY_BE_REFUSED, declined, outcome, refused, required
+from harness.probes.refusals import MAY_BE_REFUSED, declined, outcome, refused, repeated, required
 from harness.probes.rendering import Prompt, after_calls, differences
 from harness.probes.tools.offers import MARKDOWN, WEATHER
 from harness.records.conditions import MODES
@@ -53,7 +53,6 @@ _Prompts = Callable[[Prompt, Reply], _PromptList]
 """The prompts that the second request may have, right ones first, from the first prompt and its
 reply. Each has the message of its problem, which is empty for a right prompt."""
 _OTHERS = {"told": ("instructed", "offered")}
-_FEWEST = 2  # continued responses that must show the same defect
 
 _stored = partial(
     ProbeRequest,
@@ -97,6 +96,7 @@ GROUP = ProbeGroup(
     apis=("responses",),
     relations=(VoidIf("prompt.scale", "$.usage.input_tokens", "prompts_scaled"),),
 )
+_probe = partial(GROUP.probe, modes=MODES, needs="previous_response_id")
 
 
 def _continues(name: str, responses: ProbeResponses) -> Trials:
@@ -126,13 +126,7 @@ for _id, _name, _text in (
         "responses send it this way.",
     ),
 ):
-    GROUP.probe(
-        _id,
-        (_name, *_OTHERS.get(_name, ())),
-        modes=MODES,
-        needs="previous_response_id",
-        text=_text,
-    )(partial(_continues, _name))
+    _probe(_id, (_name, *_OTHERS.get(_name, ())), text=_text)(partial(_continues, _name))
 
 
 @GROUP.probe("state.previous_response.unknown", ("unknown",))
@@ -214,22 +208,26 @@ def _continues_from(first: Reply, second: Reply) -> bool:
     return knows or prompt_tokens(second) > prompt_tokens(first)
 
 
+def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply, Reply]]:
+    """Yield the exchange that continues each response, and the replies before and after it."""
+    for rollout in _continued(responses, name):
+        first, second = rollout.exchanges[:2]
+        if first.reply is not None and second.reply is not None:
+            yield second, first.reply, second.reply
+
+
 _CHANNEL = 2
 """Tokens of an answer's channel. A right prompt may lack it; `prompt.history` reports this."""
 
 
 def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -> Trials:
     """Judge the content of the prompts of continued responses by their additional tokens."""
-    request = next(each for each in _REQUESTS if each.id == name)
-    before = Prompt((*_instructing(request.instructions), *request.turns), request.tools)
+    before = _PROMPTS[name]
     found: list[TrialResult] = []
-    for rollout in _continued(responses, name):
-        first, second = rollout.exchanges[:2]
-        if first.reply is None or second.reply is None:
-            continue
-        more = prompt_tokens(second.reply) - prompt_tokens(first.reply)
+    for second, earlier, reply in _replies(responses, name):
+        more = prompt_tokens(reply) - prompt_tokens(earlier)
         sizes = [
-            (message, differences(after, before)) for message, after in prompts(before, first.reply)
+            (message, differences(after, before)) for message, after in prompts(before, earlier)
         ]
         right = set().union(*(fitting for message, fitting in sizes if not message))
         if more not in right and more + _CHANNEL in right:
@@ -240,29 +238,24 @@ def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -
             for message, fitting in sizes
             if more in fitting
         ][:1]
-    yield from _repeated(found, "tokens_fit_no_prompt")
+    yield from required(repeated(found), "tokens_fit_no_prompt")
 
 
-@GROUP.probe("state.previous_response.usage", ("told",), modes=MODES, needs="previous_response_id")
+@_probe("state.previous_response.usage", ("told",))
 def _usage(responses: ProbeResponses) -> Trials:
     """The prompt tokens of a response that continues another are those of its own prompt.
 
     Providers bill by these counts, and clients compute from them how full the context is. A sum
     over all turns counts the earlier messages again in each turn.
     """
-    (request,) = (each for each in _REQUESTS if each.id == "told")
+    told = _PROMPTS["told"]
     found: list[TrialResult] = []
-    for rollout in _continued(responses, "told"):
-        first, second = rollout.exchanges[:2]
-        if first.reply is None or second.reply is None:
-            continue
-        before, after = prompt_tokens(first.reply), prompt_tokens(second.reply)
-        prompts = _with_answer(Prompt(request.turns), first.reply)
-        right = [
-            differences(prompt, Prompt(request.turns)) for wrong, prompt in prompts if not wrong
-        ]
+    for second, earlier, reply in _replies(responses, "told"):
+        before, after = prompt_tokens(earlier), prompt_tokens(reply)
+        prompts = _with_answer(told, earlier)
+        right = [differences(prompt, told) for wrong, prompt in prompts if not wrong]
         more = frozenset[int]().union(*right)
-        summed = {before, before + (first.reply.output_tokens or 0)}
+        summed = {before, before + (earlier.output_tokens or 0)}
         if after - before in more:
             found.append(None)
         elif any(after - before - earlier in more for earlier in summed):
@@ -270,19 +263,17 @@ def _usage(responses: ProbeResponses) -> Trials:
             expected, path = f"{before + min(more)}", "$.usage.input_tokens"
             got = f"{after}, after {before} in the first request"
             found.append(Problem(second, message, expected, got, path))
-    yield from _repeated(found, "tokens_fit_nothing")
-
-
-def _repeated(found: Sequence[TrialResult], code: str) -> Sequence[TrialResult]:
-    """The trials; those with a problem only if there are enough. Raises NotVerifiableError."""
-    passed: list[TrialResult] = [each for each in found if each is None]
-    return required(found if len(found) - len(passed) >= _FEWEST else passed, code)
+    yield from required(repeated(found), "tokens_fit_nothing")
 
 
 def _instructing(*texts: str | None) -> Iterator[Message]:
     return (Message("developer", text) for text in texts if text is not None)
 
 
+_PROMPTS = {
+    request.id: Prompt((*_instructing(request.instructions), *request.turns), request.tools)
+    for request in _REQUESTS
+}
 _CONTINUATIONS = ((_NEW,), (_OLD,), (), (_OLD, _NEW))
 """The instructions that the prompt of a continued response may have, the right ones first."""
 
@@ -314,7 +305,7 @@ for _id, _wrong, _message, _text in (
         "Otherwise the model follows instructions that the client has replaced.",
     ),
 ):
-    GROUP.probe(_id, ("instructed",), modes=MODES, needs="previous_response_id", text=_text)(
+    _probe(_id, ("instructed",), text=_text)(
         partial(
             _by_prompt_tokens,
             name="instructed",
@@ -323,7 +314,7 @@ for _id, _wrong, _message, _text in (
     )
 
 
-@GROUP.probe("state.previous_response.answer", ("told",), modes=MODES, needs="previous_response_id")
+@_probe("state.previous_response.answer", ("told",))
 def _answer(responses: ProbeResponses) -> Trials:
     """If a message continues a stored response, the prompt contains the answer of that response.
 
@@ -341,9 +332,7 @@ def _with_answer(before: Prompt, reply: Reply) -> _PromptList:
         yield message, Prompt((*before.turns, *stale, question))
 
 
-@GROUP.probe(
-    "state.previous_response.tools", ("offered",), modes=MODES, needs="previous_response_id"
-)
+@_probe("state.previous_response.tools", ("offered",))
 def _tools(responses: ProbeResponses) -> Trials:
     """A request that continues a stored response has its own tools, and not the earlier ones.
 
@@ -366,7 +355,7 @@ def _with_tools(before: Prompt, reply: Reply) -> _PromptList:
             yield message, Prompt(turns, tools)
 
 
-@GROUP.probe("state.previous_response.cot", ("called",), modes=MODES, needs="previous_response_id")
+@_probe("state.previous_response.cot", ("called",))
 def _cot(responses: ProbeResponses) -> Trials:
     """If a tool result continues a stored response, the prompt contains the CoT before the call.
 

@@ -31,11 +31,6 @@ _SILENCE = 60.0
 by default."""
 
 
-def _replies(responses: ProbeResponses) -> Iterator[tuple[ParsedExchange, Reply]]:
-    """All replies of the group."""
-    return (pair for each in responses.rollouts.values() for one in each for pair in one.replies)
-
-
 def _tokens(reply: Reply) -> int:
     """Return the tokens of prompt and reply, as far as they are reported."""
     return (reply.input_tokens or 0) + (reply.output_tokens or 0)
@@ -43,7 +38,8 @@ def _tokens(reply: Reply) -> int:
 
 def _ended_early(responses: ProbeResponses, name: str, message: str, expected: str) -> Trials:
     """Judge whether a limit of the server cut a reply, rather than a full context."""
-    longest = max((_tokens(reply) for _, reply in _replies(responses)), default=0)
+    replies = responses.readable(*responses.rollouts)
+    longest = max((_tokens(reply) for _, _, reply in replies), default=0)
 
     def judged() -> Trials:
         for exchange, reply in responses.replies(name):
@@ -91,10 +87,8 @@ def _lines(responses: ProbeResponses) -> Trials:
     responses.all(*COPIED)
     found = [
         result
-        for name, text in COPIED.items()
-        for rollout in responses.rollouts.get(name, ())
-        for exchange, reply in rollout.replies
-        for result in _miscopied(exchange, reply, text.splitlines() * COPIES)
+        for name, exchange, reply in responses.readable(*COPIED)
+        for result in _miscopied(exchange, reply, COPIED[name].splitlines() * COPIES)
     ]
     yield from required(found, "does_not_copy", tokens=COPIED_TOKENS)
 

@@ -20,7 +20,8 @@ _SAME = 1e-4
 """Nats between numbers that come from the same computation; APIs round them at 1e-5 or finer."""
 _LEAST = 10  # values needed for a judgement
 _SHOWN = 80  # characters of a reply in a finding
-_USES = [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES]
+_KINDS = ("cold", "warm", "again")
+_USES = [f"{kind} {n}" for kind in _KINDS for n in PREFIXES]
 
 
 def _changes(one: list[ReportedToken], other: list[ReportedToken]) -> list[float]:
@@ -43,16 +44,18 @@ def _pairs(
 ) -> Iterator[tuple[Reply, ParsedExchange, Reply, list[float]]]:
     """The reply to each new prompt, each repetition of these kinds, and the changes of logprobs."""
     for number in PREFIXES:
-        cold = _one(responses, f"cold {number}")
-        for kind in kinds:
-            later = _one(responses, f"{kind} {number}")
-            if cold is not None and later is not None:
-                yield cold[1], *later, _changes(entries_of(*cold), entries_of(*later))
+        cold = _replies(responses, number, "cold")
+        for later in _replies(responses, number, *kinds):
+            for new in cold:
+                yield new[1], *later, _changes(entries_of(*new), entries_of(*later))
 
 
-def _one(responses: ProbeResponses, name: str) -> tuple[ParsedExchange, Reply] | None:
-    pairs = (pair for rollout in responses.rollouts.get(name, ()) for pair in rollout.replies)
-    return next(pairs, None)
+def _replies(
+    responses: ProbeResponses, number: int, *kinds: str
+) -> list[tuple[ParsedExchange, Reply]]:
+    """The replies to the requests of these kinds with one of the prompts; each is sent once."""
+    found = responses.readable(*(f"{kind} {number}" for kind in kinds))
+    return [(exchange, reply) for _, exchange, reply in found]
 
 
 @GROUP.probe("long.prefix.numbers", _USES, needs="logprobs")
@@ -80,23 +83,20 @@ def _other_replies(responses: ProbeResponses) -> Trials:
 
     A cached prefix with wrong positions, lost pages or values of another prompt changes replies.
     """
-    documents = [
-        [_one(responses, f"{kind} {n}") for kind in ("cold", "warm", "again")] for n in PREFIXES
-    ]
-    complete = [[pair for pair in each if pair] for each in documents if None not in each]
-    if len(complete) < len(PREFIXES):
+    documents = [_replies(responses, number, *_KINDS) for number in PREFIXES]
+    if not all(len(replies) == len(_KINDS) for replies in documents):
         raise NotVerifiableError("not_three_replies")
-    found = sum(_changed(*(reply for _, reply in each)) for each in complete)
-    if found < len(complete):
+    if not all(_changed(*(reply for _, reply in replies)) for replies in documents):
         yield None
         return
+    found = len(documents)
     yield Problem(
-        complete[0][1][0],
+        documents[0][1][0],
         f"Each of {found} long prompts gets one reply when it is new, and another one both times "
         "that it is sent again. If the cache changes nothing, this happens in at most one of "
         f"{4**found} runs.",
         "the same reply, or three different ones",
-        complete[0][1][1].generated[:_SHOWN],
+        documents[0][1][1].generated[:_SHOWN],
     )
 
 

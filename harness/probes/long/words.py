@@ -5,9 +5,10 @@ that is not found may be the model's own limit. It is evidence only in compariso
 prompts, whose words the same model found, and even then the model may be the cause.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
-from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.rules import Problem
 from harness.probes.long.requests import (
@@ -21,6 +22,7 @@ from harness.probes.long.requests import (
     steps,
 )
 from harness.probes.probe import NotVerifiableError, ProbeResponses, TrialResult, Trials
+from harness.probes.refusals import required
 from harness.statistics.two_rates import chance_of_worse
 
 _CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}
@@ -40,13 +42,9 @@ def _found(responses: ProbeResponses, names: Iterable[str]) -> Found:
     return {
         name: (exchange, hit)
         for name in names
-        for exchange, reply in _replies(responses, name)
+        for _, exchange, reply in responses.readable(name)
         if (hit := _WORDS[name] in reply.generated) or reply.finish != "length"
     }
-
-
-def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply]]:
-    return (pair for rollout in responses.rollouts.get(name, ()) for pair in rollout.replies)
 
 
 def _lost(
@@ -62,14 +60,15 @@ def _lost(
         raise NotVerifiableError("no_complete_reply", prompts=easier)
     if hits < _LEAST_FOUND * most:
         raise NotVerifiableError("few_words_found", hits=hits, most=most, prompts=easier, what=what)
-    pooled = [{k: v for each in longer[at:] for k, v in each.items()} for at in range(len(longer))]
-    judged = [each for each in pooled if each]
-    if not judged:
-        raise NotVerifiableError("no_longer_prompt")
-    for each in judged:
-        found, count = sum(hit for _, hit in each.values()), len(each)
+    pooled = [
+        dict(chain.from_iterable(group.items() for group in longer[at:]))
+        for at in range(len(longer))
+    ]
+    judged = required(filter(None, pooled), "no_longer_prompt")
+    for group in judged:
+        found, count = sum(hit for _, hit in group.values()), len(group)
         if chance_of_worse(found, count, hits, most) < _SIGNIFICANCE / len(judged):
-            exchange = next(exchange for exchange, hit in each.values() if not hit)
+            exchange = next(exchange for exchange, hit in group.values() if not hit)
             message = (
                 f"Code words are found in {found} of {count} {what}, and in {hits} of {most} of "
                 "the shortest: a limit of the model, or a defect of positions, window or cache. "
@@ -118,35 +117,27 @@ def _repeated(responses: ProbeResponses) -> Trials:
     cold = _found(responses, [f"cold {n}" for n in PREFIXES])
     again = _found(responses, [f"{kind} {n}" for kind in ("warm", "again") for n in PREFIXES])
     lost = _lost(cold, [again], "repeated prompts", "the new")
-    if lost is not None:
-        lost = Problem(
-            lost.exchange,
-            "Code words that the model found in new prompts are not found in the same prompts sent "
-            "again, which a prefix cache serves.",
-            f"{len(again)} of {len(again)}",
-            lost.got,
-        )
-    yield lost
+    message = (
+        "Code words that the model found in new prompts are not found in the same prompts sent "
+        "again, which a prefix cache serves."
+    )
+    every = f"{len(again)} of {len(again)}"
+    yield lost and replace(lost, message=message, expected=every)
 
 
-@GROUP.probe("long.foreign", [name for names in (*_CELLS.values(), _TOOLS) for name in names])
+_ALL = [name for names in (*_CELLS.values(), _TOOLS) for name in names]
+_FOREIGN = "The reply has a code word that only another request contained."
+
+
+@GROUP.probe("long.foreign", _ALL)
 def _foreign(responses: ProbeResponses) -> Trials:
     """A reply has no code word that only another request contained.
 
     The model cannot know it: another prompt, other tools, or their cached values reached the model.
     """
-    judged = False
-    for name in (name for names in (*_CELLS.values(), _TOOLS) for name in names):
-        others = {each: other for other, each in _WORDS.items() if each != _WORDS[name]}
-        for exchange, reply in _replies(responses, name):
-            judged, text = True, reply.generated
-            seen = next((each for each in others if each in text), None)
-            message = "The reply has a code word that only another request contained."
-            expected = f"{_WORDS[name]}, or none"
-            yield (
-                None
-                if seen is None
-                else Problem(exchange, message, expected, f"{seen}, of {others[seen]!r}")
-            )
-    if not judged:
-        raise NotVerifiableError("no_long_reply")
+    for name, exchange, reply in required(responses.readable(*_ALL), "no_long_reply"):
+        others = {word: other for other, word in _WORDS.items() if word != _WORDS[name]}
+        seen = next((word for word in others if word in reply.generated), None)
+        message, expected = _FOREIGN, f"{_WORDS[name]}, or none"
+        got = "" if seen is None else f"{seen}, of {others[seen]!r}"
+        yield Problem(exchange, message, expected, got) if seen else None
