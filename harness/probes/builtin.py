@@ -147,11 +147,8 @@ def _shown(responses: ProbeResponses) -> Trials:
 
     Users must be able to see what was executed for them, and clients send the items back.
     """
-    proven = (
-        (exchange, reply)
-        for exchange, reply in _served(responses, "hash")
-        if _VALUES["hash"].value in reply.text
-    )
+    served, value = _served(responses, "hash"), _VALUES["hash"].value
+    proven = (answer for answer in served if value in answer[1].text)
     for exchange, reply in required(proven, "no_program"):
         kinds = [str(item.get("type")) for item in _items(reply)]
         message = "The answer has a SHA-256, but no item shows the program that computed it."
@@ -166,20 +163,16 @@ def _results(responses: ProbeResponses) -> Trials:
     A model that answers with another value does not see the result, or does not recognize it as the
     result of its call.
     """
-    judged = [
-        (exchange, reply, value)
+    answered = [
+        (exchange, text, value.value)
         for name, value in _VALUES.items()
         for exchange, reply in _served(responses, name)
         if any(_computes(call, value) for call in _calls(reply))
-    ]
-    answered = [
-        (exchange, text, value)
-        for exchange, reply, value in judged
         if value.form.search(text := _SEPARATOR.sub("", reply.text))
     ]
     for exchange, text, value in required(answered, "no_computed_value"):
         message = "The answer does not have the value that the program computed."
-        yield None if value.value in text else Problem(exchange, message, value.value, text)
+        yield None if value in text else Problem(exchange, message, value, text)
 
 
 @GROUP.probe("builtin.answered", _UNLIMITED)
@@ -235,13 +228,13 @@ def _citations(responses: ProbeResponses) -> Trials:
     follow.
     """
     cited = [
-        (exchange, text, notes, _displays(reply))
+        (exchange, text, notes, reply)
         for exchange, reply in _with_calls(responses, "search")
         for text, notes in _texts(reply)
         if notes or _MARKER.search(text)
     ]
-    for exchange, text, notes, displays in required(cited, "no_citation"):
-        yield _misplaced(exchange, text, notes) or _unmapped(exchange, text, notes, displays)
+    for exchange, text, notes, reply in required(cited, "no_citation"):
+        yield _misplaced(exchange, text, notes) if notes else _unmapped(exchange, text, reply)
 
 
 _KINDS = frozenset({CODE_INTERPRETER_CALL, "web_search_call"})
@@ -266,7 +259,7 @@ def _with_calls(responses: ProbeResponses, *names: str) -> Sequence[tuple[Parsed
     missing = NotVerifiableError("no_built_in_call")
     for name in answered or names:
         try:
-            found += [each for each in _served(responses, name) if _calls(each[1])]
+            found += [answer for answer in _served(responses, name) if _calls(answer[1])]
         except NotVerifiableError as error:
             missing = error
     if not found:
@@ -278,7 +271,7 @@ def _computes(call: Mapping[str, Any], value: _Computed) -> bool:
     """Whether a shown program computed the value: by its outputs, or by its code without them."""
     code, outputs = str(call.get("code") or ""), call.get("outputs")
     if isinstance(outputs, list) and outputs:
-        return any(value.value in str(each.get("logs")) for each in objects(outputs))
+        return any(value.value in str(output.get("logs")) for output in objects(outputs))
     return call.get("status") == "completed" and all(part in code for part in value.code)
 
 
@@ -289,10 +282,6 @@ def _texts(reply: Reply) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
             notes = objects(part.get("annotations"))
             cited = [note for note in notes if note.get("type") == "url_citation"]
             yield str(part.get("text") or ""), cited
-
-
-def _displays(reply: Reply) -> int:
-    return sum(call.get("status") == "completed" for call in _calls(reply))
 
 
 def _misplaced(
@@ -309,12 +298,11 @@ def _misplaced(
     return None
 
 
-def _unmapped(
-    exchange: ParsedExchange, text: str, notes: Sequence[Mapping[str, Any]], displays: int
-) -> Problem | None:
+def _unmapped(exchange: ParsedExchange, text: str, reply: Reply) -> Problem | None:
     """A citation of a display that exists, in a text without any annotation."""
+    displays = sum(call.get("status") == "completed" for call in _calls(reply))
     markers = [found[0] for found in _MARKER.finditer(text) if int(found[1]) < displays]
-    if notes or not markers:
+    if not markers:
         return None
     message = "The citations of an answer are not mapped to annotations."
     return Problem(exchange, message, "url_citation", ", ".join(markers), "$.output")

@@ -83,9 +83,10 @@ def _returned(responses: ProbeResponses) -> Trials:
 
 def _answers(responses: ProbeResponses) -> Trials:
     found = list(_replies(responses))
-    extra = Counter(extra_tokens(reply) for name, _, reply in found if TEXTS[name] in reply.text)
+    right = [(name, reply) for name, _, reply in found if TEXTS[name] in reply.text]
+    extra = Counter(extra_tokens(reply) for _, reply in right)
     usual = {tokens for tokens, times in extra.items() if 2 * times > extra.total()}
-    intact = {name for name, _, reply in found if TEXTS[name] in reply.text}
+    intact = {name for name, _ in right}
     for name, exchange, reply in found:
         written = replace(reply, text=TEXTS[name])
         if TEXTS[name] in reply.text:
@@ -107,17 +108,16 @@ def _answers(responses: ProbeResponses) -> Trials:
 
 def _is_permuted(text: str, answer: str) -> bool:
     """Whether an answer has the words of a text in another order, which keeps their tokens."""
-    wanted, got = (_WORDS.findall(each) for each in (text, answer))
+    wanted, got = _WORDS.findall(text), _WORDS.findall(answer)
     return wanted != got and len(wanted) >= _FEWEST_WORDS and sorted(wanted) == sorted(got)
 
 
 def _has_exchanged_pieces(exchange: ParsedExchange, reply: Reply, text: str) -> bool:
     """Whether an answer has this text if two adjacent pieces of its stream change places."""
     pieces = _pieces(exchange, reply)
-    pairs = range(len(pieces) - 1)
     return any(
         text in "".join((*pieces[:at], pieces[at + 1], pieces[at], *pieces[at + 2 :]))
-        for at in pairs
+        for at in range(len(pieces) - 1)
     )
 
 
@@ -171,19 +171,19 @@ def _wrote_so(
 ) -> bool:
     """Whether the tokens show that the model got the original text and wrote the changed one."""
     others = {
-        each: (replies[0][1].input_tokens or 0) - len(text_tokens(_ASK + TEXTS[each]))
-        for each, replies in found.items()
+        text: (replies[0][1].input_tokens or 0) - len(text_tokens(_ASK + TEXTS[text]))
+        for text, replies in found.items()
     }
-    extra = Counter(
+    extra = {
         extra_tokens(reply)
-        for each in found
-        for _, reply in found[each]
-        if TEXTS[each] in reply.text
-    )
+        for text, replies in found.items()
+        for _, reply in replies
+        if TEXTS[text] in reply.text
+    }
     usual, agreeing = Counter(others.values()).most_common(1)[0]
     received = agreeing >= _FEWEST_AGREEING and others[name] == usual
     lengths = {len(text_tokens(_ASK + text)) for text in (TEXTS[name], changed)}
-    wrote = all(extra_tokens(reply) in extra.keys() - {None} for _, reply in found[name])
+    wrote = {extra_tokens(reply) for _, reply in found[name]} <= extra - {None}
     return received and wrote and len(lengths) > 1
 
 
@@ -195,7 +195,7 @@ def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) ->
     changed = []
     for name, replies in found.items():
         exact = sum(TEXTS[name] in reply.text for _, reply in replies)
-        others = [each for each in replies if _has_other_word(TEXTS[name], each[1].text)]
+        others = [answer for answer in replies if _has_other_word(TEXTS[name], answer[1].text)]
         if exact >= len(others) > 0 and exact + len(others) == len(replies):
             changed.append((name, *others[0]))
     for name, exchange, reply in changed if len(changed) >= _FEWEST_TEXTS else ():
@@ -205,7 +205,7 @@ def _other_words(found: Mapping[str, Sequence[tuple[ParsedExchange, Reply]]]) ->
 
 def _has_other_word(text: str, answer: str) -> bool:
     """Whether one or two words of the answer differ from the text, and nothing else."""
-    wanted, got = (_WORDS.split(each.strip()) for each in (text, answer))
+    wanted, got = _WORDS.split(text.strip()), _WORDS.split(answer.strip())
     pairs = [pair for pair in zip(wanted, got, strict=False) if pair[0] != pair[1]]
     few = len(wanted) == len(got) and 0 < len(pairs) <= _MOST_WORDS
     return few and all(word.isalnum() for pair in pairs for word in pair)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from statistics import median
 
-from harness.api.items import Message, Reply, Tool
+from harness.api.items import Message, Tool
 from harness.checks.rules import Problem
 from harness.probes.probe import (
     PUZZLE_TOKENS,
@@ -13,6 +13,7 @@ from harness.probes.probe import (
     ProbeResponses,
 )
 from harness.probes.structured import answer_format
+from harness.probes.tools.offers import closed
 from harness.records.conditions import EFFORTS, Api
 from harness.statistics.differences import share_larger
 from harness.text import percentage
@@ -30,12 +31,7 @@ _PUZZLE = (
     Message("user", "How many positive whole numbers below 1000 are not divisible by 2, 3 or 5?"),
 )
 _UNUSED = Tool("get_tide", "Height of the tide.", {"type": "object", "properties": {}}, "{}")
-_ANSWER = {
-    "type": "object",
-    "properties": {"answer": {"type": "integer"}},
-    "required": ["answer"],
-    "additionalProperties": False,
-}
+_ANSWER = closed({"answer": {"type": "integer"}})
 _puzzled = partial(ProbeRequest, turns=_PUZZLE, max_tokens=PUZZLE_TOKENS, tries=_TRIES, whole=False)
 
 
@@ -66,24 +62,22 @@ def unordered(responses: ProbeResponses, less: str, more: str, suffix: str = "")
 
     Raises NotVerifiableError if too few replies have CoT.
     """
-    found = {each: list(responses.replies(f"effort {each}{suffix}")) for each in (less, more)}
-    lengths = {effort: [_reasoning(r) for _, r in pairs] for effort, pairs in found.items()}
-    lengths[more] = [each for each in lengths[more] if each]
-    if len(lengths[more]) < _FEWEST_COTS:
+    # Lengths in characters, which every provider returns.
+    shorter, longer = (
+        [len(reply.reasoning) for _, reply in responses.replies(f"effort {effort}{suffix}")]
+        for effort in (less, more)
+    )
+    longer = [length for length in longer if length]
+    if len(longer) < _FEWEST_COTS:
         raise NotVerifiableError("few_cots")
-    share = share_larger(lengths[less], lengths[more])
-    low, high = (median(lengths[effort]) for effort in (less, more))
+    share = share_larger(shorter, longer)
+    low, high = median(shorter), median(longer)
     if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:
         return None
-    exchange, _ = found[more][0]
+    exchange, _ = responses.reply(f"effort {more}{suffix}")
     message = f"The model does not reason longer at {more} effort than at {less} effort{suffix}."
     pairs = (
         f"of the pairs of a reply at {more} and one at {less} effort, the first has the longer CoT"
     )
     got = f"in {percentage(share, 0)}; medians of {high:g} and {low:g} characters"
     return Problem(exchange, message, f"in at least {percentage(_LEAST_ORDER, 0)} {pairs}", got)
-
-
-def _reasoning(reply: Reply) -> int:
-    """Return the length of the CoT in characters, which every provider returns."""
-    return len(reply.reasoning)

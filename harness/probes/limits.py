@@ -1,6 +1,6 @@
 """Where a reply ends: at the token limit, or at a stop string."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -22,7 +22,7 @@ from harness.probes.probe import (
 )
 from harness.probes.refusals import MAY_BE_REFUSED, outcome, repeated, required, served
 from harness.probes.structured import answer_format
-from harness.probes.tools.offers import NOTE
+from harness.probes.tools.offers import NOTE, closed
 from harness.records.conditions import MODES, Api
 
 LIMIT = 40  # output tokens; ends within a long answer, or within the arguments of a long call
@@ -57,19 +57,16 @@ _ZEROS = 360
 """Entries of a list that a schema requires. The answer has more than `LEAST` tokens, also that of a
 model that ends other answers early."""
 _LIST = (Message("user", f"Give a JSON object whose zeros is a list of {_ZEROS} zeros."),)
-_OF_ZEROS = {
-    "type": "object",
-    "properties": {
+_OF_ZEROS = closed(
+    {
         "zeros": {
             "type": "array",
             "items": {"type": "integer", "enum": [0]},
             "minItems": _ZEROS,
             "maxItems": _ZEROS,
         }
-    },
-    "required": ["zeros"],
-    "additionalProperties": False,
-}
+    }
+)
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
@@ -142,7 +139,7 @@ def _finish_otherwise(responses: ProbeResponses) -> Trials:
 
 
 def _at_limit(exchanges: Iterable[ParsedExchange]) -> Trials:
-    judged = (result for exchange in exchanges for result in _limited(exchange))
+    judged = chain.from_iterable(map(_limited, exchanges))
     yield from required(judged, "shorter_than_limit")
 
 
@@ -163,7 +160,7 @@ def _limited(exchange: ParsedExchange) -> Trials:
         yield None
     elif count == LIMIT or not (reply.text or reply.calls):
         got = f"{_end(exchange, reply)}, {count} tokens"
-        yield Problem(exchange, _unreported(reply), _truncated(exchange), got)
+        yield Problem(exchange, _unreported(reply), _TRUNCATED[exchange.api], got)
 
 
 def _unreported(reply: Reply) -> str:
@@ -183,10 +180,10 @@ def _end(exchange: ParsedExchange, reply: Reply) -> str:
     return ", ".join(f"{name} {reply.raw.get(name)!r}" for name in names)
 
 
-def _truncated(exchange: ParsedExchange) -> str:
-    if exchange.api == "chat":
-        return "finish_reason length"
-    return 'status incomplete, incomplete_details {"reason": "max_output_tokens"}'
+_TRUNCATED: Mapping[Api, str] = {
+    "chat": "finish_reason length",
+    "responses": 'status incomplete, incomplete_details {"reason": "max_output_tokens"}',
+}
 
 
 @GROUP.probe("limits.default", ("unlimited", "unlimited list"))

@@ -47,7 +47,7 @@ _USES = tuple(word for words in WORDS.values() for word in words)
 def _cross_talk(responses: ProbeResponses) -> Trials:
     for word, rollout in _answered(responses):
         text = _text(rollout)
-        foreign = next((each for each in _USES if each != word and each in text), None)
+        foreign = next((other for other in _USES if other != word and other in text), None)
         message = "The reply contains a word that only another request contained."
         exchange = next(iter(rollout.replies))[0]
         yield Problem(exchange, message, f"only {word}", foreign) if foreign else None

@@ -112,7 +112,7 @@ def _precedence(responses: ProbeResponses) -> Trials:
     followed = {rule for rule, replies in alone.items() if any(map(_keeps_rule, replies))}
     judged = [order for order, rule in _PRECEDENCE.items() if rule in followed]
     replies = list(responses.replies(*required(judged, "ignores_instructions")))
-    clear = [each for each in replies if _keeps_rule(each) or "pumpkin" in each[1].text.lower()]
+    clear = [pair for pair in replies if _keeps_rule(pair) or "pumpkin" in pair[1].text.lower()]
     message = "The reply follows the user instead of the instructions."
     for exchange, reply in required(clear, "follows_neither"):
         kept = _keeps_rule((exchange, reply))

@@ -51,7 +51,9 @@ def _equally_frequent(
     different: ParsedExchange | None = None
     for name in PROMPTS:
         pair = _pair(responses, name)
-        stream, complete = ((sum(present(reply) for _, reply in each), len(each)) for each in pair)
+        stream, complete = (
+            (sum(present(reply) for _, reply in replies), len(replies)) for replies in pair
+        )
         tables.append((stream, complete))
         if stream[0] * complete[1] != complete[0] * stream[1]:
             different = different or pair[0][0][0]
@@ -92,7 +94,7 @@ def _content(responses: ProbeResponses) -> Trials:
         for part, text_of in _PARTS.items():
             stream, complete = _common(streaming, text_of), _common(non_streaming, text_of)
             swapped = next(
-                (each for each in streaming if _is_reordered(text_of(each[1]), complete)), None
+                (pair for pair in streaming if _is_reordered(text_of(pair[1]), complete)), None
             )
             if swapped is not None:
                 judged = True
@@ -148,15 +150,15 @@ def _reasoning_tokens(responses: ProbeResponses) -> Trials:
     streaming, non_streaming = (
         {
             bool(_usage(reply, "reasoning_tokens"))
-            for pair in pairs
-            for _, reply in pair[mode]
+            for replies in side
+            for _, reply in replies
             if _usage(reply, "output_tokens") is not None
         }
-        for mode in (0, 1)
+        for side in zip(*pairs, strict=True)
     )
     if not streaming or not non_streaming:
         raise NotVerifiableError("no_tokens_in_one_mode")
-    if {frozenset(streaming), frozenset(non_streaming)} == {frozenset([True]), frozenset([False])}:
+    if streaming.isdisjoint(non_streaming):
         got = "only in streams" if True in streaming else "only in non-streaming replies"
         message = "Reasoning tokens are reported in one mode only."
         yield Problem(pairs[0][0][0][0], message, "in both modes", got)
@@ -173,12 +175,12 @@ def _equal_counts(
     judged = False
     for name in PROMPTS:
         streaming, non_streaming = _pair(responses, name)
-        counts = [{count(reply) for _, reply in each} for each in (streaming, non_streaming)]
-        constant = all(len(each) == 1 and None not in each for each in counts)
+        got, *other = {count(reply) for _, reply in streaming}
+        expected, *others = {count(reply) for _, reply in non_streaming}
+        constant = not (other or others) and None not in (got, expected)
         if not constant or not comparable(streaming, non_streaming):
             continue
         judged = True
-        got, expected = (next(iter(each)) for each in counts)
         message = f"The stream reports a different number of {what} tokens than the same request "
         message += "without streaming."
         differs = Problem(streaming[0][0], message, str(expected), str(got))

@@ -1,7 +1,7 @@
 """Parameters that control sampling: effort, temperature, seed and the number of choices."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 
@@ -168,7 +168,7 @@ def _hot(responses: ProbeResponses) -> Trials:
     Evals and agents sample at 1.0. Greedy replies score differently and are not samples.
     """
     texts = [
-        [text for each in (hot, *fresh) for text in _texts(responses, each, least=1)]
+        [text for name in (hot, *fresh) for text in _texts(responses, name, least=1)]
         for hot, fresh in zip(_HOT, _FRESH, strict=True)
     ]
     exchange, _ = responses.reply(_HOT[0])
@@ -177,7 +177,7 @@ def _hot(responses: ProbeResponses) -> Trials:
     )
     got = f"{len(texts[0])} times {texts[0][0]!r}, and likewise for the other questions"
     same = Problem(exchange, message, "replies that differ", got)
-    yield same if all(len(set(each)) == 1 for each in texts) else None
+    yield same if all(len(set(replies)) == 1 for replies in texts) else None
 
 
 @GROUP.probe("sampling.cached", (*_HOT, *chain.from_iterable(_FRESH)))
@@ -187,31 +187,30 @@ def _cached(responses: ProbeResponses) -> Trials:
     Evals and agents that retry rely on new samples. The repeated requests are sent one after the
     other; others with different token limits show how often the model itself repeats a reply.
     """
-    repeated, fresh = (
-        [_repeats([reply for name in names for reply in _whole(responses, name)]) for names in each]
-        for each in ([[name] for name in _HOT], _FRESH)
-    )
-    same, usual = (tuple(map(sum, zip(*each, strict=True))) for each in (repeated, fresh))
-    if not same[1] or not usual[1]:
+    same, repeated = _copies(responses, [[name] for name in _HOT])
+    usual, fresh = _copies(responses, _FRESH)
+    if not repeated or not fresh:
         raise NotVerifiableError("too_short_to_compare")
-    more_often = same[0] * usual[1] > usual[0] * same[1]
-    if not more_often or fisher_exact((same[0], same[1]), (usual[0], usual[1])) > _CACHED:
+    more_often = same * fresh > usual * repeated
+    if not more_often or fisher_exact((same, repeated), (usual, fresh)) > _CACHED:
         yield None
         return
     exchange, _ = responses.reply(_HOT[0])
     message = "Replies to repeated requests at temperature 1 are copies of earlier replies."
-    expected = f"new samples: {usual[0]} of {usual[1]} replies to changed requests are copies"
-    yield Problem(exchange, message, expected, f"{same[0]} of {same[1]} are copies")
+    expected = f"new samples: {usual} of {fresh} replies to changed requests are copies"
+    yield Problem(exchange, message, expected, f"{same} of {repeated} are copies")
 
 
-def _whole(responses: ProbeResponses, name: str) -> list[str]:
-    texts = (reply.reasoning + reply.text for _, reply in responses.replies(name))
-    return [text[:_COMPARED] for text in texts if len(text) >= _BEGINNING]
-
-
-def _repeats(texts: Sequence[str]) -> tuple[int, int]:
-    """How many texts after the first equal an earlier one, and how many follow the first."""
-    return len(texts) - len(set(texts)), max(len(texts) - 1, 0)
+def _copies(responses: ProbeResponses, groups: Iterable[Sequence[str]]) -> tuple[int, int]:
+    """How many replies to each group of requests equal an earlier one, and how many are later."""
+    copies = later = 0
+    for names in groups:
+        replies = (reply for name in names for _, reply in responses.replies(name))
+        texts = [reply.reasoning + reply.text for reply in replies]
+        compared = [text[:_COMPARED] for text in texts if len(text) >= _BEGINNING]
+        copies += len(compared) - len(set(compared))
+        later += max(len(compared) - 1, 0)
+    return copies, later
 
 
 @GROUP.probe("sampling.temperature.zero", (*_HOT, *_COLD))
@@ -226,13 +225,11 @@ def _cold(responses: ProbeResponses) -> Trials:
     yield _as_varied(responses, exchange, message, _COLD)
 
 
-@GROUP.probe(
-    "sampling.seed",
-    (*_HOT, *_SEEDED),
-    apis=("chat",),
-    needs="seed",
-    severity="warning",
-)
+_of_seeds = partial(GROUP.probe, apis=("chat",), needs="seed", severity="warning")
+_of_choices = partial(GROUP.probe, apis=("chat",), needs="n")
+
+
+@_of_seeds("sampling.seed", (*_HOT, *_SEEDED))
 def _seed(responses: ProbeResponses) -> Trials:
     """The same seed usually produces the same reply.
 
@@ -244,14 +241,7 @@ def _seed(responses: ProbeResponses) -> Trials:
     yield _as_varied(responses, exchange, message, _SEEDED)
 
 
-@GROUP.probe(
-    "sampling.seed.zero",
-    (*_HOT, *_SEEDED, *_ZERO),
-    apis=("chat",),
-    needs="seed",
-    suite="full",
-    severity="warning",
-)
+@_of_seeds("sampling.seed.zero", (*_HOT, *_SEEDED, *_ZERO), suite="full")
 def _zero(responses: ProbeResponses) -> Trials:
     """The seed 0 reproduces replies like any other seed.
 
@@ -276,7 +266,7 @@ def _zero(responses: ProbeResponses) -> Trials:
     yield Problem(exchange, message, expected, f"{odd} of {replies}")
 
 
-@GROUP.probe("sampling.n", ("choices", _HOT[0], *_FRESH[0]), apis=("chat",), needs="n")
+@_of_choices("sampling.n", ("choices", _HOT[0], *_FRESH[0]))
 def _n(responses: ProbeResponses) -> Trials:
     """A request for several choices gets that many, each a separate sample with message and CoT.
 
@@ -309,13 +299,7 @@ def _n(responses: ProbeResponses) -> Trials:
             yield copies if same and _never_repeats(responses) else None
 
 
-@GROUP.probe(
-    "sampling.n.streaming",
-    ("choices streamed",),
-    apis=("chat",),
-    modes=("streaming",),
-    needs="n",
-)
+@_of_choices("sampling.n.streaming", ("choices streamed",), modes=("streaming",))
 def _n_streamed(responses: ProbeResponses) -> Trials:
     """A streaming request for several choices also gets that many, each with its own CoT.
 
@@ -341,9 +325,7 @@ def _n_streamed(responses: ProbeResponses) -> Trials:
         yield from trials
 
 
-@GROUP.probe(
-    "sampling.n.usage", ("choices", _HOT[0]), apis=("chat",), needs="n", severity="warning"
-)
+@_of_choices("sampling.n.usage", ("choices", _HOT[0]), severity="warning")
 def _n_counted(responses: ProbeResponses) -> Trials:
     """A reply with several choices reports the prompt tokens once, and the output tokens of all.
 
@@ -357,7 +339,7 @@ def _n_counted(responses: ProbeResponses) -> Trials:
         message = "The prompt tokens are counted for each choice instead of once."
         again = Problem(exchange, message, str(once), str(tokens), "$.usage.prompt_tokens")
         yield again if once and tokens == once * len(texts) else None
-        least = sum(len(text_tokens(each.reasoning + each.text)) for each in texts)
+        least = sum(len(text_tokens(choice.reasoning + choice.text)) for choice in texts)
         message = "The output tokens are fewer than those of all choices."
         expected = f"about {least} or more"
         got = str(reply.output_tokens)

@@ -5,7 +5,7 @@ schema, the prompt tokens are the same as without a schema.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -32,7 +32,7 @@ from harness.probes.probe import (
     prompt_tokens,
 )
 from harness.probes.refusals import first_replies, required, served_replies
-from harness.probes.tools.offers import ORDER
+from harness.probes.tools.offers import ORDER, closed
 from harness.records.conditions import Api
 from harness.statistics.rates import at_least
 
@@ -61,18 +61,6 @@ _FEATURE = "a JSON schema for the answer"
 _WITH_TOOLS = f"{_FEATURE} together with tools"
 
 
-def _schema(member: str) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {member: {"type": "string"}},
-        "required": [member],
-        "additionalProperties": False,
-    }
-
-
-_HARBOUR, _VERDICT = _schema("harbour"), _schema("verdict_text")
-
-
 def answer_format(api: Api, schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body members that request an answer with this JSON schema."""
     named = {"name": "reply", "strict": True, "schema": schema}
@@ -88,7 +76,10 @@ def _object(api: Api) -> dict[str, Any]:
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     provokes = GARBLED | {"request.refused", "answer.json"}
-    named, free = answer_format(api, _HARBOUR), answer_format(api, _VERDICT)
+    named, free = (
+        answer_format(api, closed({member: {"type": "string"}}))
+        for member in ("harbour", "verdict_text")
+    )
     return (
         ProbeRequest("named", _NAMED, tries=5, options=named, provokes=provokes),
         ProbeRequest("named later", _NAMED_LATER, tries=3, options=named, provokes=provokes),
@@ -112,12 +103,12 @@ def _followed(responses: ProbeResponses) -> Trials:
     Programs parse it. A provider that does not support it must reject the request.
     """
     found = list(served_replies(responses, ["named"], _FEATURE))
-    results = [_unfit(*each) for each in found]
+    results = [_unfit(*answer) for answer in found]
     fenced = _added_fences(responses, ("named", "free"), "without")
     if len(fenced) >= _FEWEST_FENCED:
         results = fenced
-    elif all(results) and not any(_contains_fit(*each) for each in found):
-        if any(_fit_elsewhere(*each) for each in found):
+    elif all(results) and not any(_contains_fit(*answer) for answer in found):
+        if any(_fit_elsewhere(*answer) for answer in found):
             raise NotVerifiableError("json_elsewhere")
         if not _is_proven(responses, [reply for _, reply in found]):
             raise NotVerifiableError("never_conforms")
@@ -138,9 +129,8 @@ def _is_proven(responses: ProbeResponses, replies: Sequence[Reply]) -> bool:
         if len(texts) == 1 and texts != {""}:
             return True
     elsewhere = first_replies(responses.other_apis.get("named", ()))
-    return (all(broken) and len(broken) >= _FEWEST_BROKEN) or any(
-        _unfit(*each) is None for each in elsewhere
-    )
+    conforms = any(_unfit(*answer) is None for answer in elsewhere)
+    return conforms or (all(broken) and len(broken) >= _FEWEST_BROKEN)
 
 
 @GROUP.probe("structured.place", ("named", "free"))
@@ -150,11 +140,9 @@ def _place(responses: ProbeResponses) -> Trials:
     Clients read the text. Parsers that mistake the format for a recipient return another item.
     """
     usable = [name for name in ("named", "free") if responses.rollouts.get(name)]
-    found = (
-        (exchange, reply, _elsewhere(exchange, reply))
-        for exchange, reply in served_replies(responses, usable or ["named"], _FEATURE)
-    )
-    placed = ((e, r, other) for e, r, other in found if r.text or other is not None)
+    answers = served_replies(responses, usable or ["named"], _FEATURE)
+    found = ((*answer, _elsewhere(*answer)) for answer in answers)
+    placed = (answer for answer in found if answer[1].text or answer[2] is not None)
     for exchange, reply, other in required(placed, "no_answer"):
         message = "The answer is in another part of the reply instead of its text."
         moved = Problem(exchange, message, "the text of a message", other or "")
@@ -217,9 +205,10 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
     if len(fenced) >= _FEWEST_FENCED:
         yield from fenced
         return
-    objects = [each for each in found if parsed_object(each[1].text.strip()) is not None]
-    exchange, reply = required(objects, "no_object_answer")[0]
-    empty = all(parsed_object(each.text.strip()) == {} for _, each in objects)
+    values = [(*answer, parsed_object(answer[1].text.strip())) for answer in found]
+    objects = [answer for answer in values if answer[2] is not None]
+    exchange, reply, _ = required(objects, "no_object_answer")[0]
+    empty = all(value == {} for *_, value in objects)
     message = "In JSON mode, every answer is an empty object."
     expected = "an object with members, such as the code word"
     several = len(objects) >= _FEWEST_EMPTY
@@ -237,8 +226,8 @@ def _ends(responses: ProbeResponses) -> Trials:
     A grammar that allows white space after the JSON lets the model write it up to the token limit.
     Users wait and pay for it, and the answer counts as truncated.
     """
-    cut = [each.exchanges[-1] for name in _ASKED for each in responses.cut.get(name, ())]
-    ended = [each for name in _ASKED for each in responses.rollouts.get(name, ()) if each.replies]
+    cut = [rollout.exchanges[-1] for name in _ASKED for rollout in responses.cut.get(name, ())]
+    ended = list(responses.readable(*_ASKED))
     plain = any(responses.cut.get(name) for name in _NOT_ASKED)
     total = len(cut) + len(ended)
     often = not plain and at_least(len(cut), total, _CUT) <= _LUCK
@@ -300,7 +289,7 @@ def _ignored(
     else in the prompt contains.
     """
     found = list(served_replies(responses, [name], feature))
-    if any(_fit_elsewhere(*each) or _names_member(*each) for each in found):
+    if any(_fit_elsewhere(*answer) or _names_member(*answer) for answer in found):
         return None
     shown, (_, not_shown) = prompt_tokens(found[0][1]), responses.prompt_tokens(without)
     are_json = all(parsed_object(reply.text.strip()) is not None for _, reply in found)
@@ -344,7 +333,7 @@ def _after_answers(responses: ProbeResponses) -> Trials:
     """
     first = [reply for _, reply in served_replies(responses, ["named"], _FEATURE)]
     later = list(served_replies(responses, ["named later"], _FEATURE))
-    for what, contains in (("text", _has_output), ("CoT in prose", _has_prose)):
+    for what, contains in _PARTS.items():
         lost = not any(contains(reply) for _, reply in later)
         if lost and all(map(contains, first)):
             exchange, reply = later[0]
@@ -358,12 +347,10 @@ def _after_answers(responses: ProbeResponses) -> Trials:
             yield None
 
 
-def _has_output(reply: Reply) -> bool:
-    return bool(reply.text or reply.calls)
-
-
-def _has_prose(reply: Reply) -> bool:
-    return _is_prose(reply.reasoning)
+_PARTS: Mapping[str, Callable[[Reply], bool]] = {
+    "text": lambda reply: bool(reply.text or reply.calls),
+    "CoT in prose": lambda reply: _is_prose(reply.reasoning),
+}
 
 
 def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
@@ -402,7 +389,7 @@ def _contains_fit(exchange: ParsedExchange, reply: Reply) -> bool:
     """Whether conforming JSON is within the answer: in prose, in a code block, or in a string."""
     schema, value = exchange.request.answer_schema or {}, parsed_value(reply.text.strip())
     text = value if isinstance(value, str) else reply.text
-    return any(misfit(each, schema) is None for each in objects_in(text))
+    return any(misfit(part, schema) is None for part in objects_in(text))
 
 
 def _is_prose(text: str) -> bool:

@@ -16,6 +16,11 @@ def schema(properties: Mapping[str, object]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+def closed(properties: Mapping[str, object]) -> dict[str, Any]:
+    """Return the same schema, which allows no other properties."""
+    return {**schema(properties), "additionalProperties": False}
+
+
 def offered(name: str, prompt: str, tools: tuple[Tool, ...] = TOOLS) -> ProbeRequest:
     """A request with one prompt of the user and tools on offer."""
     return ProbeRequest(name, (Message("user", prompt),), tools)

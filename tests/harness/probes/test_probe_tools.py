@@ -282,10 +282,10 @@ def test_a_problem_without_proof_must_be_repeated() -> None:
 def test_arguments_truncated_after_a_non_ascii_character_fail() -> None:
     def stalled(request: ProbeRequest, _: Attempt) -> Reply:
         value = arguments.TEXTS[request.id]
-        key = next(iter(value.tool.parameters["properties"]))
+        (key,) = value.arguments
         ends = [at for at, sign in enumerate(value.intact) if not sign.isascii()]
         text = value.intact[: ends[0] + 1] if ends else "?"
-        return replace(_changing(text, request), call=(value.tool.name, f'{{"{key}": "{text}'))
+        return replace(_changing(text, request), call=(value.tool, f'{{"{key}": "{text}'))
 
     found = statuses(judged(arguments.GROUP, stalled))
     assert {name for name, status in found.items() if status == "failed"} == {
@@ -549,10 +549,9 @@ def test_without_a_call_there_is_no_preamble() -> None:
 def test_arguments_that_one_mode_escapes_are_found(escaped: tuple[bool, bool], status: str) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         value = arguments.TEXTS[request.id]
-        (name,) = value.tool.parameters["properties"]
         recoded = escaped[not attempt.condition.streaming]
-        text = json.dumps({name: value.intact}, ensure_ascii=recoded)
-        return Reply(call=(value.tool.name, text))
+        text = json.dumps(value.arguments, ensure_ascii=recoded)
+        return Reply(call=(value.tool, text))
 
     found = judged(arguments.GROUP, provider, ["chat"])["tools.arguments.encoding"]
     assert found.status == status
