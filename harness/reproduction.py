@@ -24,13 +24,8 @@ from harness.api.parsed_rollout import parse_rollout
 from harness.checks import SINGLE_CHECKS, examine
 from harness.checks.rules import Rule
 from harness.errors import ConfigurationError
-from harness.probes.probe import (
-    NotVerifiableError,
-    Probe,
-    ProbeOptions,
-    ProbeRequest,
-    ProbeResponses,
-)
+from harness.probes.evidence import NotVerifiableError
+from harness.probes.probe import Probe, ProbeOptions, ProbeRequest, ProbeResponses
 from harness.probes.rule_results import RULES
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import Api

@@ -17,15 +17,9 @@ from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.checks.rules import Problem
-from harness.probes.probe import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    Trials,
-    prompt_tokens,
-)
-from harness.probes.refusals import MAY_BE_REFUSED, failure, refused, required, served_replies
+from harness.probes.evidence import NotVerifiableError, required
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
+from harness.probes.refusals import MAY_BE_REFUSED, failure, refused, served_replies
 from harness.records.conditions import MODES, Api
 
 _PYTHON_GUIDE = "https://platform.openai.com/docs/guides/tools-code-interpreter"

@@ -13,7 +13,8 @@ from functools import partial
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rules import Problem
 from harness.probes.client_forms import CLIENTS, FORMS, Form, SharedRules, Variant
-from harness.probes.probe import NotVerifiableError, ProbeResponses, Trials, prompt_tokens
+from harness.probes.evidence import NotVerifiableError
+from harness.probes.probe import ProbeResponses, Trials, prompt_tokens
 from harness.probes.prompt import GROUP, PROMPTS
 from harness.probes.refusals import declined, failure
 from harness.probes.rendering import after_calls, differences

@@ -15,15 +15,9 @@ from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.ledger import has_lost_cot
 from harness.checks.rules import RAW_COT, Problem
-from harness.probes.probe import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    Trials,
-    prompt_tokens,
-)
-from harness.probes.refusals import outcome, refused, required
+from harness.probes.evidence import NotVerifiableError, required
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
+from harness.probes.refusals import outcome, refused
 from harness.probes.rendering import Prompt, differences
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import MODES

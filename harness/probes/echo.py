@@ -24,8 +24,8 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.api.stream_events import texts_of
 from harness.checks.ledger import extra_tokens
 from harness.checks.rules import CHAT, Problem
+from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import required
 from harness.records.conditions import MODES
 
 _ASK = "Please repeat after me: "

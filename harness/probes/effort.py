@@ -6,12 +6,8 @@ from statistics import median
 
 from harness.api.items import Message, Tool
 from harness.checks.rules import Problem
-from harness.probes.probe import (
-    PUZZLE_TOKENS,
-    NotVerifiableError,
-    ProbeRequest,
-    ProbeResponses,
-)
+from harness.probes.evidence import NotVerifiableError
+from harness.probes.probe import PUZZLE_TOKENS, ProbeRequest, ProbeResponses
 from harness.probes.structured import answer_format
 from harness.probes.tools.offers import closed
 from harness.records.conditions import EFFORTS, Api

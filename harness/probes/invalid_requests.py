@@ -16,15 +16,9 @@ from harness.api.fields import NAMES
 from harness.api.items import Message, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.rules import ERRORS, Problem
-from harness.probes.probe import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    Trials,
-    prompt_tokens,
-)
-from harness.probes.refusals import outcome, refused, required
+from harness.probes.evidence import NotVerifiableError, required
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
+from harness.probes.refusals import outcome, refused
 from harness.probes.tables import table
 from harness.probes.tools.offers import WEATHER
 from harness.records.conditions import Api
@@ -37,7 +31,6 @@ _FEW_TOKENS = 16
 # Where servers put the message of an error: OpenAI, FastAPI, and others.
 _MESSAGES = ("error", "errors", "message", "Message", "detail", "msg")
 _FIELDS = {"message": str, "type": str, "param": str | None, "code": str | None}
-_CALL_ID = "call_nobody_made"
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,9 @@ from harness.checks.json_text import parsed_object
 from harness.checks.ledger import FRAMING
 from harness.checks.rules import CHAT, RESPONSES, STOP_IN_COT, Problem
 from harness.checks.texts import GARBLED
-from harness.probes.probe import (
-    MORE_TOKENS,
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    Trials,
-)
-from harness.probes.refusals import MAY_BE_REFUSED, outcome, repeated, required, served
+from harness.probes.evidence import NotVerifiableError, repeated, required
+from harness.probes.probe import MORE_TOKENS, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import MAY_BE_REFUSED, outcome, served
 from harness.probes.structured import answer_format
 from harness.probes.tools.offers import NOTE, closed
 from harness.records.conditions import MODES, Api

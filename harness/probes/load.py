@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rules import GUIDE, Problem
+from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import failure, required
+from harness.probes.refusals import failure
 from harness.probes.tools.offers import offered
 from harness.records.conditions import MODES, Api
 

@@ -17,14 +17,9 @@ from harness.checks.logprobs import logprob_entries, logprob_path
 from harness.checks.rules import CHAT, Problem, ShowsLack
 from harness.checks.texts import GARBLED
 from harness.golden.distance import ReportedToken, entries_of
-from harness.probes.probe import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    Trials,
-)
-from harness.probes.refusals import required, served_replies
+from harness.probes.evidence import NotVerifiableError, required
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import served_replies
 from harness.records.conditions import MODES, Api
 from harness.statistics.draws import Draw, sharpness
 

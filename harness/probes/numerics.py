@@ -15,7 +15,8 @@ from harness.golden.distance import LEAST_ALONE, LEAST_VALUES, Compared, distanc
 from harness.golden.divergence import ComparedReply, compared_replies
 from harness.golden.patterns import recognized, with_defect
 from harness.probes import golden_prompts
-from harness.probes.probe import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
+from harness.probes.evidence import NotVerifiableError
+from harness.probes.probe import ProbeGroup, ProbeResponses, Trials
 from harness.records.conditions import APIS
 from harness.records.scores import Severity
 from harness.statistics.model_equality import p_value

@@ -5,8 +5,9 @@ import orjson
 from harness.api.items import Message, Reply, Role
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.rules import HARMONY, RESPONSES, Problem
+from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import MAY_BE_REFUSED, required, served
+from harness.probes.refusals import MAY_BE_REFUSED, served
 from harness.probes.tools.offers import WEATHER
 
 _HI = (Message("user", "Hi there!"),)

@@ -9,7 +9,8 @@ from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.json_text import parsed_object
 from harness.checks.rules import CHAT, CHAT_STREAM, GUIDE, Problem
-from harness.probes.probe import NotVerifiableError, ProbeGroup, ProbeResponses, Trials
+from harness.probes.evidence import NotVerifiableError
+from harness.probes.probe import ProbeGroup, ProbeResponses, Trials
 from harness.probes.tools.offers import offered
 from harness.records.conditions import MODES
 from harness.statistics.differences import Counts, mantel_haenszel

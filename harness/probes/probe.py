@@ -18,6 +18,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import TIMEOUTS, overloaded
 from harness.checks.rules import OnceWith, Problem, Relation, Rule, description
 from harness.golden.content import Golden
+from harness.probes.evidence import NotVerifiableError
 from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.reasons import Reason
 from harness.records.rollouts import Key
@@ -39,15 +40,6 @@ _UNAVAILABLE = 503  # may be the server's answer to just this request, such as a
 _CUT = "cut"
 EQUAL_REFUSALS = OnceWith("request.refused", fewest=4)
 NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
-
-
-class NotVerifiableError(Exception):
-    """The responses do not allow a judgement; `reason` says why."""
-
-    def __init__(self, reason: Reason | str, **values: str | float) -> None:
-        """State a reason, or its code (a key of `harness/data/reasons.yaml`) with its values."""
-        self.reason = Reason(code=reason, values=values) if isinstance(reason, str) else reason
-        super().__init__(self.reason.text)
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,9 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.cross_checks import PROMPT_TOKENS_VARY
 from harness.checks.rules import CHAT, HARMONY, Problem, VoidIf
 from harness.probes.client_forms import form_requests
+from harness.probes.evidence import NotVerifiableError
 from harness.probes.long.requests import document
-from harness.probes.probe import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    Trials,
-)
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import MAY_BE_REFUSED
 from harness.probes.rendering import (
     Prompt,

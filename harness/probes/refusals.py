@@ -1,35 +1,18 @@
-"""Refusals that a provider may send, failures that it must not have, and missing evidence."""
+"""Refusals that a provider may send, and failures that it must not have."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TypeVar
 
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import meaning
 from harness.checks.rules import Problem
-from harness.probes.probe import NotVerifiableError, ProbeResponses, TrialResult
-
-T = TypeVar("T")
+from harness.probes.evidence import NotVerifiableError
+from harness.probes.probe import ProbeResponses, TrialResult
 
 MAY_BE_REFUSED = frozenset({"request.refused"})
 """What a request provokes that a provider may refuse: its refusal violates no check."""
 _REFUSED = range(400, 500)
-
-
-def required(found: Iterable[T], code: str, **values: str | float) -> Sequence[T]:
-    """All items. Raises NotVerifiableError with the reason of this code if there are none."""
-    items = list(found)
-    if not items:
-        raise NotVerifiableError(code, **values)
-    return items
-
-
-def repeated(trials: Iterable[TrialResult], fewest: int = 2) -> Sequence[TrialResult]:
-    """Return the trials; those with a problem only if there are enough of these."""
-    made = list(trials)
-    problems = sum(trial is not None for trial in made)
-    return [trial for trial in made if trial is None or problems >= fewest]
 
 
 def refused(rollout: ParsedRollout) -> bool:

@@ -13,12 +13,8 @@ from harness.checks import CHECKS
 from harness.checks.rules import Problem, Rule, WarnsInRecordings, finding_of, tolerated
 from harness.checks.schema import stops_sdk
 from harness.probes import PROBES
-from harness.probes.probe import (
-    NotVerifiableError,
-    Probe,
-    ProbeOptions,
-    ProbeResponses,
-)
+from harness.probes.evidence import NotVerifiableError
+from harness.probes.probe import Probe, ProbeOptions, ProbeResponses
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
 from harness.records.reasons import Reason

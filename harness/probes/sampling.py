@@ -13,15 +13,9 @@ from harness.checks.ledger import extra_tokens
 from harness.checks.rules import CHAT, GUIDE, Problem
 from harness.checks.texts import GARBLED
 from harness.probes.effort import SCHEMA, TOOL, effort_requests, requests_with, unordered
-from harness.probes.probe import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    Trials,
-    prompt_tokens,
-)
-from harness.probes.refusals import failure, required, served
+from harness.probes.evidence import NotVerifiableError, required
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
+from harness.probes.refusals import failure, served
 from harness.records.conditions import EFFORTS
 from harness.statistics.differences import fisher_exact
 from harness.statistics.rates import at_least

@@ -16,8 +16,8 @@ from itertools import pairwise
 from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.rules import Problem, VoidIf
+from harness.probes.evidence import NotVerifiableError, repeated, required
 from harness.probes.probe import (
-    NotVerifiableError,
     ProbeGroup,
     ProbeRequest,
     ProbeResponses,
@@ -25,7 +25,7 @@ from harness.probes.probe import (
     Trials,
     prompt_tokens,
 )
-from harness.probes.refusals import MAY_BE_REFUSED, declined, outcome, refused, repeated, required
+from harness.probes.refusals import MAY_BE_REFUSED, declined, outcome, refused
 from harness.probes.rendering import Prompt, after_calls, differences
 from harness.probes.tools.offers import MARKDOWN, WEATHER
 from harness.records.conditions import MODES

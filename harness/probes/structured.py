@@ -23,15 +23,9 @@ from harness.checks.json_text import (
 from harness.checks.ledger import extra_tokens
 from harness.checks.rules import STRUCTURED, Problem
 from harness.checks.texts import GARBLED
-from harness.probes.probe import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    Trials,
-    prompt_tokens,
-)
-from harness.probes.refusals import first_replies, required, served_replies
+from harness.probes.evidence import NotVerifiableError, required
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
+from harness.probes.refusals import first_replies, served_replies
 from harness.probes.tools.offers import ORDER, closed
 from harness.records.conditions import Api
 from harness.statistics.rates import at_least

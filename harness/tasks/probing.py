@@ -9,13 +9,7 @@ from harness.api.items import Reasoning, Settings
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rollout_score import measured_score
 from harness.golden.files import digest, serialized
-from harness.probes.probe import (
-    MORE_TOKENS,
-    Probe,
-    ProbeGroup,
-    ProbeOptions,
-    ProbeRequest,
-)
+from harness.probes.probe import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
 from harness.probes.rule_results import probe_results
 from harness.providers.entries import Provider
 from harness.records.analysis import RuleResult

@@ -7,6 +7,7 @@ from itertools import pairwise
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.rules import Problem
+from harness.probes.evidence import NotVerifiableError, required
 from harness.probes.long.requests import (
     COPIED,
     COPIED_TOKENS,
@@ -18,8 +19,7 @@ from harness.probes.long.requests import (
     UNLIMITED,
     cell,
 )
-from harness.probes.probe import NotVerifiableError, ProbeResponses, TrialResult, Trials
-from harness.probes.refusals import required
+from harness.probes.probe import ProbeResponses, TrialResult, Trials
 
 _LONG_PROMPT = cell(20_000, COUNTED)  # longer than a prompt and its copies: both fit if it does
 _LONG = 4096  # output tokens of a reply that shows that there is no lower limit

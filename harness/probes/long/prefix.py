@@ -7,9 +7,9 @@ from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.rules import Problem
 from harness.golden.distance import ReportedToken, entries_of
+from harness.probes.evidence import NotVerifiableError, required
 from harness.probes.long.requests import GROUP, PREFIXES
-from harness.probes.probe import NotVerifiableError, ProbeResponses, Trials
-from harness.probes.refusals import required
+from harness.probes.probe import ProbeResponses, Trials
 
 _INFORMATIVE = (-100.0, -0.01)
 """Only logprobs in between show changes: below is an API's floor, above the model is certain."""

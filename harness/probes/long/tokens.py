@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 
 from harness.checks.rules import ERRORS, Problem
+from harness.probes.evidence import required
 from harness.probes.long.requests import (
     COUNTED,
     FEW_TOKENS,
@@ -21,7 +22,7 @@ from harness.probes.long.requests import (
     steps,
 )
 from harness.probes.probe import ProbeResponses, TrialResult, Trials
-from harness.probes.refusals import failure, outcome, refused, required
+from harness.probes.refusals import failure, outcome, refused
 from harness.probes.rendering import Prompt, bare_lengths, differences
 from harness.records.conditions import Api
 

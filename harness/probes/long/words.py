@@ -11,6 +11,7 @@ from itertools import chain
 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.rules import Problem
+from harness.probes.evidence import NotVerifiableError, required
 from harness.probes.long.requests import (
     CONVERSATIONS,
     GRID,
@@ -21,8 +22,7 @@ from harness.probes.long.requests import (
     code_words,
     steps,
 )
-from harness.probes.probe import NotVerifiableError, ProbeResponses, TrialResult, Trials
-from harness.probes.refusals import required
+from harness.probes.probe import ProbeResponses, TrialResult, Trials
 from harness.statistics.two_rates import chance_of_worse
 
 _CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}

@@ -30,8 +30,8 @@ from harness.probes.authorship import (
     proven,
     with_arguments,
 )
+from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeResponses, TrialResult, Trials
-from harness.probes.refusals import required
 from harness.probes.tables import table
 from harness.probes.tools.offers import BY_NAME, TOOLS, offered, schema
 from harness.records.conditions import MODES, Mode

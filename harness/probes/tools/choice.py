@@ -6,8 +6,9 @@ from typing import Any
 
 from harness.api.items import Message
 from harness.checks.rules import FUNCTION_CALLING, GUIDE, TOOL_CHOICE, Problem
+from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies, required, served
+from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies, served
 from harness.probes.tools.offers import LANGUAGE, TOOLS, offered
 from harness.records.conditions import Api
 

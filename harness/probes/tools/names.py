@@ -9,8 +9,9 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rules import FUNCTION_CALLING, HARMONY, Problem
 from harness.checks.subjects import Call
 from harness.probes.authorship import ExtraTokens, author, named_calls
+from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeResponses, Trials
-from harness.probes.refusals import failure, outcome, required
+from harness.probes.refusals import failure, outcome
 from harness.probes.tables import table
 from harness.probes.tools.offers import BY_NAME, offered
 

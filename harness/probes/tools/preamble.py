@@ -3,8 +3,9 @@
 from harness.api.items import Message
 from harness.checks.ledger import extra_tokens
 from harness.checks.rules import HARMONY, Problem
+from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import first_replies, required
+from harness.probes.refusals import first_replies
 from harness.probes.tools.offers import WEATHER
 
 _TRIES = 4

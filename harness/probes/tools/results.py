@@ -12,14 +12,9 @@ from harness.api.items import Message, Reply, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.checks.rules import GUIDE, HARMONY, RAW_COT, Problem
 from harness.checks.subjects import calls
-from harness.probes.probe import (
-    NotVerifiableError,
-    ProbeGroup,
-    ProbeRequest,
-    ProbeResponses,
-    Trials,
-)
-from harness.probes.refusals import failure, required
+from harness.probes.evidence import NotVerifiableError, required
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.probes.refusals import failure
 from harness.probes.tools.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.records.conditions import MODES
 

@@ -12,14 +12,13 @@ from harness.api import DIALECTS
 from harness.api.items import Message, Reply, Tool
 from harness.checks.json_text import parsed_object
 from harness.checks.rules import FUNCTION_CALLING, RESPONSES, Problem
+from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies, required
+from harness.probes.refusals import MAY_BE_REFUSED, failure, first_replies
 from harness.probes.tools.offers import STATUS, TOOLS, WEATHER
 from harness.records.conditions import Api
 
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
-_LANGUAGE = (Message("user", 'Which language is this: "Der Zug kommt gleich"'),)
-_STATUS = (Message("user", "Is the service up right now?"),)
 _MANY = 40
 
 

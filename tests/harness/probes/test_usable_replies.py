@@ -9,7 +9,8 @@ from replies import Reply, chat_whole, data, responses_whole
 
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.probes import GROUPS
-from harness.probes.probe import NotVerifiableError, ProbeGroup, ProbeRequest, ProbeResponses
+from harness.probes.evidence import NotVerifiableError
+from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.reasons import Reason
 from harness.records.rollouts import Exchange, Response, TransportFailure
