@@ -79,18 +79,20 @@ class Compared:
     def differences(self) -> list[float]:
         """All |Δ logprob| values, in nats."""
         return [
-            abs(change) for each in self.tokens for change in each.changes if change is not None
+            abs(change) for token in self.tokens for change in token.changes if change is not None
         ]
 
     def without_farthest(self) -> Compared:
         """Return all tokens but the farthest one: rounding can change all logprobs of a token."""
         far = max(self.tokens, key=ComparedToken.farthest, default=None)
-        return Compared(tuple(each for each in self.tokens if each is not far))
+        return Compared(tuple(token for token in self.tokens if token is not far))
 
     @property
     def near(self) -> list[float]:
         """The |Δ logprob| values of the alternatives that noise can make the most probable."""
-        pairs = (pair for each in self.tokens for pair in zip(each.changes, each.near, strict=True))
+        pairs = (
+            pair for token in self.tokens for pair in zip(token.changes, token.near, strict=True)
+        )
         return [abs(change) for change, near in pairs if near and change is not None]
 
 
@@ -102,7 +104,7 @@ def compare(golden: Iterable[Token], entries: Iterable[ReportedToken]) -> Compar
     """
     compared: list[ComparedToken] = []
     for at, (token, entry) in enumerate(zip(golden, entries, strict=False)):
-        values = [(entry.top.get(bytes_of(each)), value) for each, value in token.top]
+        values = [(entry.top.get(bytes_of(id_)), value) for id_, value in token.top]
         changes = tuple(None if came is None else came - value for came, value in values)
         if token.comparable and any(change is not None for change in changes):
             best, highest = token.top[0]
@@ -127,7 +129,7 @@ def distance(compared: Compared, gaps: Iterable[float] = ()) -> Distance:
         p95=p95,
         p99=p99,
         near_p99=float(np.quantile(compared.near or [0.0], 0.99)),
-        agreement=sum(each.agrees for each in compared.tokens) / len(compared.tokens),
+        agreement=sum(token.agrees for token in compared.tokens) / len(compared.tokens),
         gap=max(gaps, default=0.0),
     )
 
@@ -141,13 +143,13 @@ def tolerance(healthy: Sequence[HealthyRun]) -> Tolerance:
     applies to a single reply.
     """
     worst = [run.distance for run in healthy]
-    p99 = _MARGIN * max(each.p99 for each in worst)
+    p99 = _MARGIN * max(figures.p99 for figures in worst)
     return Tolerance(
-        median=_MARGIN * max(each.median for each in worst),
-        p95=_MARGIN * max(each.p95 for each in worst),
+        median=_MARGIN * max(figures.median for figures in worst),
+        p95=_MARGIN * max(figures.p95 for figures in worst),
         p99=p99,
         request_p95=_MARGIN * max(run.farthest for run in healthy) or p99,
-        gap=_MARGIN * max(max(sqrt(2) * each.near_p99, each.gap) for each in worst),
+        gap=_MARGIN * max(max(sqrt(2) * figures.near_p99, figures.gap) for figures in worst),
     )
 
 
@@ -168,8 +170,8 @@ def reported(entry: Mapping[str, Any]) -> ReportedToken:
     """Read the logprob entry of one token, without values that are not numbers."""
     listed = [entry, *objects(entry.get("top_logprobs"))]
     values = {
-        entry_bytes(each): float(value)
-        for each in listed
-        if isinstance(value := each.get("logprob"), int | float)
+        entry_bytes(listing): float(value)
+        for listing in listed
+        if isinstance(value := listing.get("logprob"), int | float)
     }
     return ReportedToken(entry_bytes(entry), values)

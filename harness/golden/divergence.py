@@ -123,7 +123,7 @@ def _other_channel(golden: Sequence[Token], expected: Sequence[str], reply: Repl
     while header and golden[header - 1].part == "marker":
         header -= 1
     # The gap between the best and the second token of the header.
-    gap = min((each.top[0][1] - each.top[1][1] for each in golden[header:first]), default=inf)
+    gap = min((token.top[0][1] - token.top[1][1] for token in golden[header:first]), default=inf)
     kinds = {_CALL: "a call", _TEXT: "an answer"}
     return Divergence(header, gap, kinds[tuple(expected)], kinds[_CALL if reply.calls else _TEXT])
 
@@ -163,4 +163,4 @@ def _compared(tokens: list[Token], exchange: ParsedExchange, reply: Reply) -> Co
     if entries and entries[0].name == bytes_of(tokens[0].id):
         places = list(range(len(tokens)))
     found = compare([tokens[place] for place in places], entries)
-    return Compared(tuple(replace(each, at=places[each.at]) for each in found.tokens))
+    return Compared(tuple(replace(token, at=places[token.at]) for token in found.tokens))

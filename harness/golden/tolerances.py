@@ -120,7 +120,7 @@ def marked(golden: Answers, engines: Iterable[Answers]) -> dict[str, Continuatio
     places = {name: set(answer.unsteady) for name, answer in golden.items()}
     for others in engines:
         changes = {
-            (name, token.at): median(abs(each) for each in token.changes if each is not None)
+            (name, token.at): median(abs(change) for change in token.changes if change is not None)
             for name, other in others.items()
             for token in _compared(golden[name], other).tokens
         }
@@ -139,5 +139,5 @@ def learned(runs: Sequence[HealthyRun]) -> dict[str, Any]:
     return {
         "healthy": tuple(runs),
         "tolerance": tolerance(runs),
-        "exact_tolerance": tolerance([each for each in runs if each.exact] or runs),
+        "exact_tolerance": tolerance([run for run in runs if run.exact] or runs),
     }

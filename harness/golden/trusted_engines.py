@@ -118,7 +118,7 @@ class ReferenceEngine:
 
 
 def _scored(answer: Mapping[str, Any]) -> Continuation:
-    tokens = [Token(each["id"], each["part"], each["top"]) for each in answer["tokens"]]
+    tokens = [Token(token["id"], token["part"], token["top"]) for token in answer["tokens"]]
     return Continuation.of(answer["prompt_tokens"], tokens)
 
 

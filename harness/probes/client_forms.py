@@ -96,7 +96,7 @@ class Variant(_Sent):
         """The severity of a problem: error if a client in wide use sends it by default."""
         if self.severity is not None:
             return self.severity
-        senders = (each for api in self.apis for each in self.clients(api).items())
+        senders = (sender for api in self.apis for sender in self.clients(api).items())
         return "error" if any(default and CLIENTS[c].wide for c, default in senders) else "warning"
 
     def sent(self, api: Api, plain: ProbeRequest) -> ProbeRequest:
@@ -121,7 +121,9 @@ class Variant(_Sent):
         request = replace(
             plain,
             id=self.request,
-            options={key: each for key, each in changed.items() if each != body.get(key, ...)},
+            options={
+                key: member for key, member in changed.items() if member != body.get(key, ...)
+            },
             provokes=plain.provokes | MAY_BE_REFUSED | {"request.failed"},
         )
         if self.turns == 1:
@@ -154,7 +156,7 @@ class Form:
     @property
     def severity(self) -> Severity:
         """The severity of its most severe variant."""
-        return min((each.severe for each in self.variants), key=_SEVERITIES.index)
+        return min((variant.severe for variant in self.variants), key=_SEVERITIES.index)
 
     @property
     def rule(self) -> str:
@@ -174,7 +176,7 @@ class Form:
         """Return the request with the same prompt, if a variant has one."""
         if variant.twin is None:
             return variant.base
-        named = (each.request for each in self.variants if each.name == variant.twin)
+        named = (other.request for other in self.variants if other.name == variant.twin)
         return next(named, variant.twin) or None
 
 

@@ -45,7 +45,7 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     """Return the problem of a variant, if any. Raises NotVerifiableError."""
     twin, name = form.twin(variant), variant.request
     rollout, *_ = responses.all(name)
-    if name != variant.base and not any(each.replies for each in responses.all(variant.base)):
+    if name != variant.base and not any(one.replies for one in responses.all(variant.base)):
         raise NotVerifiableError("plain_request_fails", request=variant.base)
     problem = failure(rollout, f"the form {variant.name!r} of requests, which clients send")
     if problem is not None:
@@ -89,14 +89,14 @@ def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
 for _form in FORMS:
     if not _form.variants:
         continue
-    _twins = (_form.twin(each) for each in _form.variants)
+    _twins = (_form.twin(_variant) for _variant in _form.variants)
     _requests = {name for v in _form.variants for name in (v.request, v.base)} | {*_twins} - {None}
     GROUP.probe(
         _form.rule,
         sorted(filter(None, _requests)),
         severity=_form.severity,
         source=_form.source,
-        apis=[api for api in BOTH_APIS if any(api in each.apis for each in _form.variants)],
+        apis=[api for api in BOTH_APIS if any(api in _variant.apis for _variant in _form.variants)],
         text=f"{_form.summary} {_form.why}",
     )(partial(_judge, _form))
 
@@ -106,7 +106,7 @@ def client_results(rules: Iterable[RuleResult]) -> tuple[ClientResult, ...]:
 
     `rules` are the results of all checks and probes; without any of this family, nothing is known.
     """
-    results = {each.check.id: each for each in rules}
+    results = {rule.check.id: rule for rule in rules}
     if not any(form.rule in results for form in FORMS):
         return ()
     found = (
@@ -115,7 +115,7 @@ def client_results(rules: Iterable[RuleResult]) -> tuple[ClientResult, ...]:
         for api in BOTH_APIS
         if CLIENTS[name].returns_cot(api) is not None
     )
-    return tuple(each for each in found if each is not None)
+    return tuple(result for result in found if result is not None)
 
 
 def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> ClientResult | None:
@@ -127,7 +127,7 @@ def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> Cl
     for form in FORMS:
         for sent in form.parts:
             default = sent.clients(api).get(name)
-            rules = [results[each] for each in form.judged_by(sent) if each in results]
+            rules = [results[id_] for id_ in form.judged_by(sent) if id_ in results]
             if default is None:
                 continue
             if any(_breaks(rule, sent, api) for rule in rules):
@@ -157,4 +157,6 @@ def _breaks(rule: RuleResult, sent: Variant | SharedRules, api: Api) -> bool:
         condition = f"{api} · streaming" if sent.streaming else api
         return any(group.startswith(condition) for group in rule.groups)
     # A refusal that another rule counts leaves this rule without a verdict of its own.
-    return rule.status == "not_verifiable" and any(each.startswith(api) for each in rule.failing)
+    return rule.status == "not_verifiable" and any(
+        request.startswith(api) for request in rule.failing
+    )

@@ -90,7 +90,7 @@ def _returned(responses: ProbeResponses) -> Trials:
     Clients must send it back between tool calls. The model occasionally answers without CoT.
     """
     replies = responses.replies(*_TOLD, *_STALE)
-    thought = (each for each in replies if each[1].reasoning or has_lost_cot(each[0]))
+    thought = (answer for answer in replies if answer[1].reasoning or has_lost_cot(answer[0]))
     for exchange, reply in required(thought, "no_cot_tokens"):
         summarized = any(item.get("summary") for item in objects(reply.raw.get("output")))
         what, got = ("only a summary", "a summary") if summarized else ("no CoT", "none")
@@ -185,7 +185,7 @@ def _has_tokens_of_cot(responses: ProbeResponses, name: str, reply: Reply) -> bo
 
 @cache
 def _added_tokens(name: str) -> frozenset[int]:
-    prompts = {each.id: Prompt(each.turns, each.tools) for each in _REQUESTS}
+    prompts = {request.id: Prompt(request.turns, request.tools) for request in _REQUESTS}
     return differences(prompts[name], prompts[_OWN])
 
 

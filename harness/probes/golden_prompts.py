@@ -142,7 +142,7 @@ def _request(
 ) -> ProbeRequest:
     return ProbeRequest(
         name,
-        tuple(Message("user", each) if isinstance(each, str) else each for each in items),
+        tuple(Message("user", item) if isinstance(item, str) else item for item in items),
         tools=(WEATHER,) if tools else (),
         instructions=instructions,
         effort=effort,

@@ -61,7 +61,7 @@ def _given(responses: ProbeResponses) -> Trials:
     """
     for exchange, reply in _answers(responses):
         entries = logprob_entries(exchange, reply)
-        counts = [len(objects(each.get("top_logprobs"))) for each in entries]
+        counts = [len(objects(entry.get("top_logprobs"))) for entry in entries]
         if not entries:
             message, expected, got = "the reply has none", "one entry per token", "none"
         elif median(counts) >= _ALTERNATIVES:
@@ -139,7 +139,7 @@ def _probabilities(responses: ProbeResponses) -> Trials:
     evals differ from the published ones.
     """
     replies = list(served_replies(responses, _DRAWN_QUESTIONS, "logprobs"))
-    draws = [draw for each in replies for entry in entries_of(*each) for draw in _draw(entry)]
+    draws = [draw for reply in replies for entry in entries_of(*reply) for draw in _draw(entry)]
     found = sharpness(required(draws, "no_alternatives"))
     unusual = not _COLDEST <= found.temperature <= _HOTTEST
     if unusual and found.chance <= _FALSE_ALARM:

@@ -207,7 +207,7 @@ def _distribution(responses: ProbeResponses) -> Trials:
     texts: dict[str, list[str]] = {}
     for name, _, reply in same:
         texts.setdefault(name, []).append(drawn_text(reply.reasoning, reply.text))
-    found = p_value({name: each.texts for name, each in golden.drawn.items()}, texts)
+    found = p_value({name: draws.texts for name, draws in golden.drawn.items()}, texts)
     message = f"{len(same)} replies at temperature 1 are not distributed like the reference's."
     expected = f"a p-value above {_SIGNIFICANCE:g}"
     other = Problem(same[0][1], message, expected, f"p = {found:.2g}")
@@ -270,12 +270,12 @@ def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
     A single reply is judged without the token that differs most: in a short reply, one token whose
     logprobs all change through rounding would decide.
     """
-    together = sum((each.compared for each in compared), Compared())
+    together = sum((reply.compared for reply in compared), Compared())
     yield _exceeding(compared[0].exchange, distance(together), allowed)
-    for each in compared:
-        most = each.compared.without_farthest()
+    for reply in compared:
+        most = reply.compared.without_farthest()
         if len(most.differences) >= LEAST_ALONE:
-            yield _exceeding_alone(each.exchange, distance(most), allowed)
+            yield _exceeding_alone(reply.exchange, distance(most), allowed)
 
 
 def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> Problem | None:

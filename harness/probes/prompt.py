@@ -110,7 +110,7 @@ _REQUESTS = tuple(starmap(_request, PROMPTS.items()))
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     """Return the requests of this family, and those of `harness.probes.clients`."""
     lacking = _WITH_INSTRUCTIONS if api == "chat" else ()
-    sent = {each.id: each for each in _REQUESTS if each.id not in lacking}
+    sent = {request.id: request for request in _REQUESTS if request.id not in lacking}
     return (*sent.values(), *form_requests(api, sent))
 
 
@@ -159,9 +159,9 @@ def _bare(responses: ProbeResponses) -> Trials:
         message = f"The provider adds {count - max(right)} tokens to a minimal prompt."
         if _joins_instructions(responses):
             message = f"{message[:-1]}, and joins the client's instructions to them."
-    expected = " or ".join(f"{each} tokens" for each in sorted(right))
+    expected = " or ".join(f"{tokens} tokens" for tokens in sorted(right))
     other = Problem(exchange, message, expected, f"{count} tokens", "$.usage")
-    yield None if any(count - each in _HARMLESS for each in right) else other
+    yield None if any(count - tokens in _HARMLESS for tokens in right) else other
 
 
 @GROUP.probe("prompt.scale", PROMPTS, source=CHAT)
@@ -183,7 +183,7 @@ def _scale(responses: ProbeResponses) -> Trials:
     slope = median((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs)  # Theil and Sen's
     more = median(got - slope * due for due, got in counted)
     off = [abs(got - more - slope * due) / max(_FEW_OFF, _OFF * got) for due, got in counted]
-    fitting = sum(each <= 1 for each in off)
+    fitting = sum(share <= 1 for share in off)
     if abs(slope - 1) <= _SAME_SCALE or fitting < _FITTING * len(counted):
         yield None
         return
@@ -219,7 +219,7 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     right = _right(first, second, quoted_results=_is_ollama(longer))
     expected = f"{'about ' if pair.slack else ''}{_as_text(right)}"
     got, word = more - less, "more" if more >= less else "fewer"
-    deviation = min(abs(got - each) for each in right)
+    deviation = min(abs(got - tokens) for tokens in right)
     if deviation <= pair.slack * max(right):
         yield None
         return

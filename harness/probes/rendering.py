@@ -387,6 +387,6 @@ def _split_at_marks(prompt: Prompt) -> int:
     """The tokens from a tokenizer that takes combining marks for punctuation, as llama.cpp's."""
     rendered = tokens(prompt, _LIBRARY)
     text = harmony_encoding().decode(rendered)
-    marked = (f"\0{each}" if unicodedata.category(each)[0] == "M" else each for each in text)
+    marked = (f"\0{sign}" if unicodedata.category(sign)[0] == "M" else sign for sign in text)
     parts = "".join(marked).split("\0")
     return sum(len(encode(part)) for part in parts) if len(parts) > 1 else len(rendered)

@@ -124,11 +124,11 @@ def _tally(examined: Iterable[Score]) -> _Tally:
     """Count the results of all checks in one pass, by the few sets of applicable checks."""
     alike: Counter[tuple[frozenset[str], _Place]] = Counter()
     tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list), {})
-    for each in examined:
-        place = each.task, each.sample, each.condition.name
-        alike[each.applicable, place] += 1
-        tally.broken.update(each.broken)
-        found = [finding for finding in each.findings if finding.id in each.applicable]
+    for score in examined:
+        place = score.task, score.sample, score.condition.name
+        alike[score.applicable, place] += 1
+        tally.broken.update(score.broken)
+        found = [finding for finding in score.findings if finding.id in score.applicable]
         for finding in found:
             tally.findings[finding.id].append(finding)
         for check_id in {finding.id for finding in found}:
@@ -157,7 +157,7 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     counted = judged_result(about, findings, counts)
     reasons: list[Reason] = []
     if any(finding.severity == "info" != about.severity for finding in findings):
-        reasons = [Reason(code=each.code) for each in check.related(WarnsInRecordings)]
+        reasons = [Reason(code=relation.code) for relation in check.related(WarnsInRecordings)]
         if check.tolerated:
             share = percentage(check.tolerated)
             reasons = [Reason(code="tolerated", values={"share": share})]
@@ -220,13 +220,13 @@ def _judged_probe(
         distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
         return RuleResult(check=about, status="not_verifiable", reasons=distinct)
     failures, made = (sum(column) for column in zip(*counts.values(), strict=True))
-    groups: dict[str, list[tuple[int, int]]] = {api: [each] for api, each in counts.items()}
+    groups: dict[str, list[tuple[int, int]]] = {api: [count] for api, count in counts.items()}
     exceeded = excessive({_EVERY: [(failures, made)], **groups}, probe.tolerated)
     findings = [
         finding if finding.proven or exceeded & {_EVERY, api} else tolerated(finding)
         for api, finding in problems
     ]
-    judged = judged_result(about, findings, {(api, api): each for api, each in counts.items()})
+    judged = judged_result(about, findings, {(api, api): count for api, count in counts.items()})
     changes = {
         "failing": tuple(sorted(failing)),
         "modes": tuple(sorted(modes)),

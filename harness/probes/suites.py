@@ -41,7 +41,7 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
 
     Raises ConfigurationError if a name is unknown, or one in `skip` names checks.
     """
-    only, skip = ([CASES if name == _FORMER else name for name in each] for each in (only, skip))
+    only, skip = ([CASES if name == _FORMER else name for name in names] for names in (only, skip))
     for name in only:
         if name != CASES and not _named(name, PROBES) and not _named(name, CHECKS):
             raise ConfigurationError(_unknown(name, "probe, check", [*PROBES, *CHECKS]))

@@ -20,7 +20,7 @@ _SAME_START = 3
 
 def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
     """Return the first call of the expected tool; None without a call with JSON arguments."""
-    made = next((each for each in calls(parsed) if each.call.name == case.tool_name), None)
+    made = next((call for call in calls(parsed) if call.call.name == case.tool_name), None)
     reply = None if made is None else made.exchange.reply
     got = None if made is None else parsed_object(made.call.arguments)
     if made is None or reply is None or got is None:
@@ -49,7 +49,7 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
             for key, value in expected.items()
         ),
         in_cot=_is_in_cot(reply.reasoning, expected, got),
-        expected_extra_tokens=tuple(each for each in instead if each is not None),
+        expected_extra_tokens=tuple(tokens for tokens in instead if tokens is not None),
         new_word=bool(words)
         and not words <= set(_words(f"{made.exchange.prompt} {reply.reasoning}")),
         in_prompt=_is_in_prompt(case.prompt, expected, got),
@@ -57,19 +57,19 @@ def made_call(parsed: ParsedRollout, case: Case) -> MadeCall | None:
 
 
 def _is_in_cot(reasoning: str, expected: object, got: object) -> bool:
-    wanted, made = (Counter(map(_spelled, leaves(each))) for each in (expected, got))
+    wanted, made = (Counter(map(_spelled, leaves(value))) for value in (expected, got))
     lacking, instead = wanted - made, made - wanted
-    stated = {each for each in lacking | instead if _is_stated(each, reasoning)}
+    stated = {value for value in lacking | instead if _is_stated(value, reasoning)}
     return bool(lacking and instead) and stated == lacking.keys()
 
 
 def _is_in_prompt(prompt: str, expected: object, got: object) -> bool:
     """Return whether a prompt has all values that a call lacks, and none that it has instead."""
-    wanted, made = (Counter(map(json.dumps, leaves(each))) for each in (expected, got))
+    wanted, made = (Counter(map(json.dumps, leaves(value))) for value in (expected, got))
     lacking, instead = (
-        {_spelled(json.loads(each)) for each in some} for some in (wanted - made, made - wanted)
+        {_spelled(json.loads(value)) for value in some} for some in (wanted - made, made - wanted)
     )
-    stated = {each for each in lacking | instead if _is_stated(each, prompt)}
+    stated = {value for value in lacking | instead if _is_stated(value, prompt)}
     return bool(lacking) and stated == lacking
 
 
@@ -80,7 +80,7 @@ def _words_instead(expected: Mapping[str, object], got: Mapping[str, object]) ->
     """
     for key, text in expected.items():
         other = got.get(key)
-        wanted, made = (_words(str(each)) for each in (text, other))
+        wanted, made = (_words(str(side)) for side in (text, other))
         if isinstance(text, str) and isinstance(other, str) and len(wanted) == len(made):
             pairs = zip(wanted, made, strict=True)
             yield from (new for old, new in pairs if not _is_form_of(old, new))
@@ -105,12 +105,12 @@ def _spelled(value: object) -> str:
 def _values(value: object) -> Iterator[str]:
     """Yield the JSON values except strings, in order, as text; 2.0 becomes 2: models write both."""
     if isinstance(value, dict):
-        for each in value.values():
-            yield from _values(each)
+        for part in value.values():
+            yield from _values(part)
     elif isinstance(value, list):
         yield "["
-        for each in value:
-            yield from _values(each)
+        for part in value:
+            yield from _values(part)
         yield "]"
     elif isinstance(value, float) and value.is_integer():
         yield str(int(value))

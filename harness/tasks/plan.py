@@ -101,8 +101,8 @@ def learned(plan: Plan, **changes: object) -> RunInfo:
     """Return `run.json` with what the tasks learned about the provider, and with changes."""
     sampling = {task.name: task.info.sampling for task in plan.tasks}
     tasks = tuple(
-        each.model_copy(update={"sampling": sampling.get(each.name, each.sampling)})
-        for each in plan.info.tasks
+        task.model_copy(update={"sampling": sampling.get(task.name, task.sampling)})
+        for task in plan.info.tasks
     )
     return plan.info.model_copy(update={"tasks": tasks, **changes})
 

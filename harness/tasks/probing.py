@@ -41,8 +41,8 @@ class ProbeTask(Task):
         judged = {api for probe in probes for api in probe.about.apis}
         apis = [api for api in options.apis if api in judged][: 1 if group.expensive else None]
         for api in apis if group.golden_of(options) or not group.golden else ():
-            for each in group.requests(api):
-                if (request := each.within(options.max_context)) is None:
+            for planned in group.requests(api):
+                if (request := planned.within(options.max_context)) is None:
                     continue
                 self._requests[request.id, api] = request
                 used = [p for p in probes if request.id in p.uses and api in p.about.apis]
@@ -69,7 +69,7 @@ class ProbeTask(Task):
             if any(asked <= request.options.items() for request in self._requests_over(api)):
                 self._alternatives[api], requests = await most_alternatives(provider, api)
                 sent += requests
-        in_chat = (turn for each in self._requests_over("chat") for turn in each.turns)
+        in_chat = (turn for request in self._requests_over("chat") for turn in request.turns)
         if any(isinstance(turn, Reasoning) for turn in in_chat):
             self._settings = replace(self._settings, cot_field=await cot_field(provider))
             sent += 1

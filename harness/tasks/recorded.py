@@ -70,14 +70,15 @@ class ImportedTraffic(Task):
         if parsed.rollout.recording is None:
             return None
         outcome, lost = _outcome(parsed), parsed.rollout.recording.lost
-        unverifiable = NOT_IN_RECORDINGS.union(*(READ[each] for each in lost))
+        unverifiable = NOT_IN_RECORDINGS.union(*(READ[part] for part in lost))
         score = measured_score(parsed, outcome, except_for=unverifiable)
         found = score.traits
         masked = "fields" in lost or any(map(_MASKED.search, found.reply_ids))
         return replace(
             score,
             findings=tuple(
-                as_warning(each) if each.id == "stream.cut" else each for each in score.findings
+                as_warning(finding) if finding.id == "stream.cut" else finding
+                for finding in score.findings
             ),
             timing=(),
             seconds=None,
@@ -88,7 +89,7 @@ class ImportedTraffic(Task):
                 host=found.host,
                 ledgers=found.ledgers,
                 cuts=found.cuts,
-                edges=tuple(each for each in found.edges if each.place == "CoT"),
+                edges=tuple(edge for edge in found.edges if edge.place == "CoT"),
             ),
         )
 

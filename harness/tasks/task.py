@@ -169,4 +169,4 @@ def failed_samples(
                 **fields(worst),
             )
         )
-    return tuple(sorted(found, key=lambda each: (each.mean, each.sample))[:_SHOWN_FAILURES])
+    return tuple(sorted(found, key=lambda failed: (failed.mean, failed.sample))[:_SHOWN_FAILURES])

@@ -244,8 +244,10 @@ def _status(exchange: Exchange) -> str:
 def _unreadable_reply(parsed: ParsedRollout) -> ScoreFields | None:
     if parsed.rollout.end != "unreadable":
         return None
-    reason = next((each.unreadable for each in parsed.exchanges if each.unreadable), None)
-    failed = any(each.error_events for each in parsed.exchanges)
+    reason = next(
+        (exchange.unreadable for exchange in parsed.exchanges if exchange.unreadable), None
+    )
+    failed = any(exchange.error_events for exchange in parsed.exchanges)
     outcome: Outcome = "provider_error" if failed else "invalid_response"
     return _failure(outcome, reason or "The reply could not be read.")
 

@@ -157,10 +157,10 @@ def steps(count: int, conversation: int) -> str:
 def code_words() -> dict[str, str]:
     """Return the code word of each request that has one, by the name of the request."""
     cells = [(length, depth) for length, depths in GRID.items() for depth in depths]
-    words = {cell(*each): word(at) for at, each in enumerate(cells)}
+    words = {cell(*place): word(at) for at, place in enumerate(cells)}
     words |= {f"{kind} {n}": word(100 + n) for n in PREFIXES for kind in _REPEATS}
     words |= {f"tools {letter}": word(200 + at) for at, letter in enumerate("ABC")}
-    return words | {steps(n, each): word(300 + each) for n in STEPS for each in CONVERSATIONS}
+    return words | {steps(n, at): word(300 + at) for n in STEPS for at in CONVERSATIONS}
 
 
 _REPEATS = ("cold", "warm", "other effort", "again")
@@ -253,8 +253,8 @@ def _loops() -> Iterator[ProbeRequest]:
     words = code_words()
     tools = (_TURN_PAGE, *_OFFERED)
     for count in STEPS:
-        for each in CONVERSATIONS:
-            name = steps(count, each)
+        for number in CONVERSATIONS:
+            name = steps(count, number)
             question = replace(
                 _code_word_request(name, "", _TOOLS_TOKENS + count * _STEP_TOKENS), tools=tools
             )

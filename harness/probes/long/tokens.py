@@ -34,8 +34,10 @@ _NAMED = 0.5  # the smallest share of the context length that a rejection may na
 
 @cache
 def _prompts(api: Api, max_context: int) -> dict[str, Prompt]:
-    sent = (each.within(max_context) for each in GROUP.requests(api))
-    return {each.id: Prompt(each.turns, each.tools) for each in sent if each is not None}
+    sent = (request.within(max_context) for request in GROUP.requests(api))
+    return {
+        request.id: Prompt(request.turns, request.tools) for request in sent if request is not None
+    }
 
 
 @cache
@@ -52,7 +54,7 @@ def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
     right = _added(responses.api, responses.max_context, longer, shorter)
     if more - less in right:
         return None
-    nearest = min(right, key=lambda each: abs(each - (more - less)))
+    nearest = min(right, key=lambda tokens: abs(tokens - (more - less)))
     missing = nearest - (more - less)
     what = f"lacks {missing:,} tokens" if missing > 0 else f"has {-missing:,} tokens too many"
     return Problem(
@@ -66,7 +68,7 @@ def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
 
 def _answered(responses: ProbeResponses, names: tuple[str, ...]) -> Iterator[str]:
     """Return the requests with a reply. Raises NotVerifiableError if there is none."""
-    found = [name for name in names if any(each.replies for each in responses.rollouts[name])]
+    found = [name for name in names if any(one.replies for one in responses.rollouts[name])]
     if not found:
         responses.reply(next(filter(responses.rollouts.get, names), names[0]))
     return iter(found)
@@ -175,11 +177,11 @@ def _limit_named(responses: ProbeResponses) -> Trials:
 
     Clients shorten the conversation to this limit.
     """
-    rejected = (each.exchanges[-1] for each in responses.all("over") if refused(each))
+    rejected = (rollout.exchanges[-1] for rollout in responses.all("over") if refused(rollout))
     most = responses.max_context
     for last in required(rejected, "accepts_too_long"):
         numbers = map(int, _NUMBER.findall(re.sub(r"(?<=\d)[,_](?=\d{3})", "", outcome(last))))
-        named = any(_NAMED * most <= each <= most for each in numbers)
+        named = any(_NAMED * most <= number <= most for number in numbers)
         message = "The rejection of a prompt that is too long does not name the limit."
         expected = f"a number of tokens up to {most - FEW_TOKENS:,} or {most:,}"
         yield None if named else Problem(last, message, expected, outcome(last))

@@ -25,7 +25,7 @@ from harness.probes.long.requests import (
 from harness.probes.probe import ProbeResponses, TrialResult, Trials
 from harness.statistics.two_rates import chance_of_worse
 
-_CELLS = {length: tuple(cell(length, each) for each in GRID[length]) for length in GRID}
+_CELLS = {length: tuple(cell(length, depth) for depth in GRID[length]) for length in GRID}
 _WORDS = code_words()
 _SIGNIFICANCE = 0.01
 """For all comparisons of a probe together: each length with all longer ones is one comparison."""
@@ -92,7 +92,7 @@ def _needles(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe(
     "long.words.loop",
-    [steps(count, each) for count in (STEPS[0], STEPS[-1]) for each in CONVERSATIONS],
+    [steps(count, number) for count in (STEPS[0], STEPS[-1]) for number in CONVERSATIONS],
     severity="info",
 )
 def _canary(responses: ProbeResponses) -> Trials:
@@ -100,7 +100,9 @@ def _canary(responses: ProbeResponses) -> Trials:
 
     Agents keep their plan in the first CoT.
     """
-    easy, hard = ([steps(count, each) for each in CONVERSATIONS] for count in (STEPS[0], STEPS[-1]))
+    easy, hard = (
+        [steps(count, number) for number in CONVERSATIONS] for count in (STEPS[0], STEPS[-1])
+    )
     responses.all(*easy)
     few, many = _found(responses, easy), _found(responses, hard)
     yield _lost(few, [many], f"conversations of {STEPS[-1]} tool calls")

@@ -72,7 +72,9 @@ class Text:
             apart = unicodedata.normalize("NFKD", self.special)
             kept = ("".join(filter(str.isascii, text)) for text in (self.special, apart))
             instead |= set(kept) - {""}
-        return tuple(f"{self.before}{each}{self.after}" for each in instead if each != self.special)
+        return tuple(
+            f"{self.before}{special}{self.after}" for special in instead if special != self.special
+        )
 
     def has_other_marks(self, text: str) -> bool:
         """Whether a text is the undamaged one with other marks instead of those beyond ASCII."""
@@ -113,9 +115,9 @@ def _judge_text(name: str, responses: ProbeResponses) -> Trials:
     found = list(_copies(name, responses))
     if sum(who == "server" for _, who in found) == 1:
         sent = filter(responses.rollouts.get, TEXTS)
-        every = [who for each in sent for _, who in _copies(each, responses)]
+        every = [who for text in sent for _, who in _copies(text, responses)]
         if every.count("server") == 1:  # One reply can have the tokens of the text by chance.
-            found = [each for each in found if each[1] != "server"]
+            found = [copy for copy in found if copy[1] != "server"]
     if name in _damaged_in_one_mode(responses):
         found = [(result, "server") for result, _ in found]
     yield from required(proven(found), "not_copied")
@@ -126,17 +128,17 @@ def _damaged_in_one_mode(responses: ProbeResponses) -> set[str]:
 
     The tokens of a reply do not show this if its CoT has lost the same characters.
     """
-    beyond = [each for each in TEXTS if not TEXTS[each].intact.isascii()]
+    beyond = [text for text in TEXTS if not TEXTS[text].intact.isascii()]
     found = {
-        (each, mode): [result for result, _ in _copies(each, responses, mode)]
-        for each in beyond
-        if responses.rollouts.get(each)
+        (text, mode): [result for result, _ in _copies(text, responses, mode)]
+        for text in beyond
+        if responses.rollouts.get(text)
         for mode in MODES
     }
-    both = [each for each in beyond if all(found.get((each, mode)) for mode in MODES)]
+    both = [text for text in beyond if all(found.get((text, mode)) for mode in MODES)]
     states = {
-        tuple(any(found[each, mode]) if mixed else all(found[each, mode]) for mode in MODES)
-        for each in both
+        tuple(any(found[text, mode]) if mixed else all(found[text, mode]) for mode in MODES)
+        for text in both
         for mixed in (True, False)
     }
     one = states in ({(True, False)}, {(False, True)})
@@ -153,7 +155,7 @@ def _copies(
         if mode is not None and bool(found.exchange.events) != (mode == "streaming"):
             continue
         text = _text(found)
-        damaged = any(each in text for each in value.damaged()) or value.has_other_marks(text)
+        damaged = any(copy in text for copy in value.damaged()) or value.has_other_marks(text)
         damaged |= mode is not None and text.isascii() and not value.intact.isascii()
         if value.intact in text:
             yield None, "unknown"
@@ -255,7 +257,7 @@ class Typed:
         """Whether a value is what servers make of this one: text, a default, or nothing."""
         as_text = json.dumps(self.value)
         others = [as_text, f'"{as_text}"', str(self.value), None, "", 0, 1, _MISSING]
-        return any(type(got) is type(each) and got == each for each in others)
+        return any(type(got) is type(other) and got == other for other in others)
 
     def is_misfit(self, got: object) -> bool:
         """Whether a value is this one as a text or without its list, against the schema."""
@@ -300,7 +302,7 @@ TYPES_GROUP = ProbeGroup("tools.types", lambda _api: _VALUE_REQUESTS, FUNCTION_C
 def _judge_value(name: str, responses: ProbeResponses) -> Trials:
     found = list(_values(name, responses))
     if name not in RELIABLE and sum(who == "server" for _, who in found) < _FEWEST_CHANGED:
-        found = [each for each in found if each[1] != "server"]
+        found = [pair for pair in found if pair[1] != "server"]
     yield from required(proven(found), "not_written")
 
 

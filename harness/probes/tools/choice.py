@@ -155,7 +155,9 @@ def _followed(name: str, responses: ProbeResponses) -> Trials:
     choice = name.removesuffix(_STREAMED)
     expected, allowed = _RIGHT[choice]
     rollouts = served(responses, name, f"tool_choice {choice}")
-    yield from (found for each in rollouts if (found := failure(each, f"tool_choice {choice}")))
+    yield from (
+        found for rollout in rollouts if (found := failure(rollout, f"tool_choice {choice}"))
+    )
     for exchange, reply in first_replies(rollouts):
         called = [call.name for call in reply.calls]
         followed = bool(called) if allowed is None else set(called) == allowed

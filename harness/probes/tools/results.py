@@ -24,7 +24,7 @@ _TRIES = 2
 
 
 def _with_output(tool: Tool, output: str) -> tuple[Tool, ...]:
-    return tuple(replace(each, output=output) if each is tool else each for each in TOOLS)
+    return tuple(replace(other, output=output) if other is tool else other for other in TOOLS)
 
 
 _HOURS = [("sunny", "cloudy", "windy", "rainy")[hour % 4] for hour in range(120)]
@@ -86,15 +86,15 @@ def _dependent(responses: ProbeResponses) -> Trials:
     gpt-oss plans calls in its CoT. It cannot do so without CoT and tool results in the prompt.
     """
     found = (
-        (rollout.exchanges[-1], [each.call.arguments for each in second])
+        (rollout.exchanges[-1], [call.call.arguments for call in second])
         for rollout in responses.all("dependent")
-        if any(each.call.name == ORDER.name for each in calls(rollout))
-        if (second := [each for each in calls(rollout) if each.call.name == WEATHER.name])
+        if any(call.call.name == ORDER.name for call in calls(rollout))
+        if (second := [call for call in calls(rollout) if call.call.name == WEATHER.name])
     )
     for last, arguments in required(found, "not_both_calls"):
         message = "The second call does not use the result of the first call."
         wrong = Problem(last, message, f"a call with {ORDER_PLACE}", arguments[-1])
-        yield None if any(ORDER_PLACE in each for each in arguments) else wrong
+        yield None if any(ORDER_PLACE in text for text in arguments) else wrong
 
 
 def _with_results(responses: ProbeResponses, *names: str) -> Sequence[ParsedRollout]:
@@ -147,11 +147,11 @@ def _asked(number: int, words: tuple[str, str]) -> ProbeRequest:
     )
 
 
-_REQUESTS = tuple(_asked(*each) for each in _ORDERS)
+_REQUESTS = tuple(_asked(*order) for order in _ORDERS)
 GROUP = ProbeGroup("tools.results", lambda _api: _REQUESTS, HARMONY)
 
 
-@GROUP.probe("tools.results.order", [each.id for each in _REQUESTS])
+@GROUP.probe("tools.results.order", [request.id for request in _REQUESTS])
 def _order(responses: ProbeResponses) -> Trials:
     """The results of two calls of one function reach the model in the order of the calls.
 
@@ -169,7 +169,7 @@ def _order(responses: ProbeResponses) -> Trials:
         if len({word for _, _, word in found} - {""}) == len(found):
             told += found
             asked.add(number % len(_CITIES))
-    wrong = [each for each in told if each[1] != each[2]]
+    wrong = [answer for answer in told if answer[1] != answer[2]]
     if len(asked) < len(_CITIES):
         raise NotVerifiableError("one_result_named")
     if wrong and len(wrong) < len(_ORDERS):

@@ -107,7 +107,7 @@ def _callable(responses: ProbeResponses) -> Trials:
     If the model never does, the server renders the schemas incorrectly.
     """
     rollouts = responses.all(*DEFINITIONS, "many tools", "strict")
-    replies = (each for each in first_replies(rollouts) if each[1].calls or each[1].text)
+    replies = (answer for answer in first_replies(rollouts) if answer[1].calls or answer[1].text)
     for exchange, reply in required(replies, "no_schema_reply"):
         called = [call for call in reply.calls if call.name == WEATHER.name]
         if called and parsed_object(called[0].arguments) is not None:
