@@ -61,42 +61,24 @@ class ComparedToken:
     near: tuple[bool, ...]
     agrees: bool
 
-    def farthest(self) -> float:
-        """Return the largest |Δ logprob|."""
-        return max(abs(change) for change in self.changes if change is not None)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """The compared tokens of one or several replies."""
-
-    tokens: tuple[ComparedToken, ...] = ()
-
-    def __add__(self, other: Compared) -> Compared:
-        return Compared(self.tokens + other.tokens)
-
     @property
     def differences(self) -> list[float]:
-        """All |Δ logprob| values, in nats."""
-        return [
-            abs(change) for token in self.tokens for change in token.changes if change is not None
-        ]
-
-    def without_farthest(self) -> Compared:
-        """Return all tokens but the farthest one: rounding can change all logprobs of a token."""
-        far = max(self.tokens, key=ComparedToken.farthest, default=None)
-        return Compared(tuple(token for token in self.tokens if token is not far))
-
-    @property
-    def near(self) -> list[float]:
-        """The |Δ logprob| values of the alternatives that noise can make the most probable."""
-        pairs = (
-            pair for token in self.tokens for pair in zip(token.changes, token.near, strict=True)
-        )
-        return [abs(change) for change, near in pairs if near and change is not None]
+        """The |Δ logprob| values, in nats."""
+        return [abs(change) for change in self.changes if change is not None]
 
 
-def compare(golden: Iterable[Token], entries: Iterable[ReportedToken]) -> Compared:
+def differences(compared: Iterable[ComparedToken]) -> list[float]:
+    """All |Δ logprob| values of several tokens, in nats."""
+    return [value for token in compared for value in token.differences]
+
+
+def without_farthest(compared: Sequence[ComparedToken]) -> Sequence[ComparedToken]:
+    """Return all tokens but the farthest one: rounding can change all logprobs of a token."""
+    far = max(compared, key=lambda token: max(token.differences), default=None)
+    return [token for token in compared if token is not far]
+
+
+def compare(golden: Iterable[Token], entries: Iterable[ReportedToken]) -> Sequence[ComparedToken]:
     """Compare the tokens of one reply with the golden ones up to the first different token.
 
     Only steady tokens of the answer count, whether or not the server returns the logprobs of
@@ -113,23 +95,25 @@ def compare(golden: Iterable[Token], entries: Iterable[ReportedToken]) -> Compar
             compared.append(ComparedToken(at, changes, near, agrees))
         if entry.name != bytes_of(token.id):
             break
-    return Compared(tuple(compared))
+    return compared
 
 
-def distance(compared: Compared, gaps: Iterable[float] = ()) -> Distance:
+def distance(compared: Sequence[ComparedToken], gaps: Iterable[float] = ()) -> Distance:
     """Summarize a comparison with at least one difference."""
     import numpy as np  # only where distances are judged: it takes 0.1 s
 
-    differences = compared.differences
-    median, p95, p99 = np.quantile(differences, (0.5, 0.95, 0.99)).tolist()
+    values = differences(compared)
+    pairs = (pair for token in compared for pair in zip(token.changes, token.near, strict=True))
+    close = [abs(change) for change, near in pairs if near and change is not None]
+    median, p95, p99 = np.quantile(values, (0.5, 0.95, 0.99)).tolist()
     return Distance(
-        tokens=len(compared.tokens),
-        values=len(differences),
+        tokens=len(compared),
+        values=len(values),
         median=median,
         p95=p95,
         p99=p99,
-        near_p99=float(np.quantile(compared.near or [0.0], 0.99)),
-        agreement=sum(token.agrees for token in compared.tokens) / len(compared.tokens),
+        near_p99=float(np.quantile(close or [0.0], 0.99)),
+        agreement=sum(token.agrees for token in compared) / len(compared),
         gap=max(gaps, default=0.0),
     )
 

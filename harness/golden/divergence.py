@@ -14,7 +14,7 @@ from harmony.vocabulary import bytes_of
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.golden.content import Golden, Token
-from harness.golden.distance import Compared, compare, entries_of
+from harness.golden.distance import ComparedToken, compare, entries_of
 
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}".encode()
 _TEXT = ("answer", "preamble")
@@ -139,7 +139,7 @@ class ComparedReply:
     name: str
     exchange: ParsedExchange
     divergence: Divergence | None
-    compared: Compared
+    compared: Sequence[ComparedToken]
 
 
 def compared_replies(
@@ -152,15 +152,17 @@ def compared_replies(
             tokens = list(continuation.tokens())
             found = divergence(tokens, reply, ended=reply.finish != "length")
             early = found is not None and tokens[found.at].part in ("reasoning", "marker")
-            compared = Compared() if early else _compared(tokens, exchange, reply)
+            compared = () if early else _compared(tokens, exchange, reply)
             yield ComparedReply(name, exchange, found, compared)
 
 
-def _compared(tokens: list[Token], exchange: ParsedExchange, reply: Reply) -> Compared:
+def _compared(
+    tokens: Sequence[Token], exchange: ParsedExchange, reply: Reply
+) -> Sequence[ComparedToken]:
     """Compare tokens with logprobs; most servers return those of the answer, some of all tokens."""
     entries = entries_of(exchange, reply)
     places = [at for at, token in enumerate(tokens) if token.part == "answer"]
     if entries and entries[0].name == bytes_of(tokens[0].id):
         places = list(range(len(tokens)))
     found = compare([tokens[place] for place in places], entries)
-    return Compared(tuple(replace(token, at=places[token.at]) for token in found.tokens))
+    return [replace(token, at=places[token.at]) for token in found]

@@ -18,7 +18,7 @@ from math import sqrt
 from statistics import median
 
 from harness.golden.content import MILLI, Continuation, Golden, Pattern
-from harness.golden.distance import Compared, ComparedToken
+from harness.golden.distance import ComparedToken
 from harness.golden.divergence import ComparedReply, Divergence
 
 _MOST = 3.0  # changes count at most this many nats, so that a few tokens do not decide alone
@@ -58,7 +58,7 @@ def share_of(pattern: Pattern, replies: Sequence[ComparedReply]) -> Share | None
     clusters: dict[str, list[Sums]] = defaultdict(list)
     rest: list[float] = []
     for reply in replies:
-        for token in reply.compared.tokens:
+        for token in reply.compared:
             expected = pattern.changes[reply.name][token.at]
             pairs = [
                 (came, due / MILLI)
@@ -110,10 +110,10 @@ def with_defect(reply: ComparedReply, golden: Golden, pattern: Pattern) -> Compa
     The patterns do not show whether the CoT diverges.
     """
     expected = pattern.changes[reply.name]
-    tokens = (_changed(token, expected[token.at]) for token in reply.compared.tokens)
-    known = (token for token in tokens if any(change is not None for change in token.changes))
+    tokens = (_changed(token, expected[token.at]) for token in reply.compared)
+    known = [token for token in tokens if token.differences]
     found = _divergence(golden.continuations[reply.name], expected) or reply.divergence
-    return replace(reply, compared=Compared(tuple(known)), divergence=found)
+    return replace(reply, compared=known, divergence=found)
 
 
 def _changed(token: ComparedToken, expected: Sequence[int | None]) -> ComparedToken:

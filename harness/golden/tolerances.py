@@ -1,6 +1,7 @@
 """Tolerances of golden files, learned from healthy engines and other golden files. No I/O."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from statistics import median
 from typing import Any
 
@@ -9,9 +10,10 @@ from harness.errors import ConfigurationError
 from harness.golden.content import Answers, Continuation, Golden, HealthyRun
 from harness.golden.distance import (
     LEAST_ALONE,
-    Compared,
+    ComparedToken,
     ReportedToken,
     compare,
+    differences,
     distance,
     tolerance,
 )
@@ -78,22 +80,22 @@ def healthy_run(head: Head, numbers: str, golden: Answers, others: Answers) -> H
     `numbers` describes the number formats. Raises ConfigurationError.
     """
     compared = [_compared(golden[name], other) for name, other in others.items()]
-    if not any(answer.differences for answer in compared):
+    if not any(compared):
         raise ConfigurationError(
             f"No answer of {head.engine} has tokens in common with the golden ones."
         )
     gaps = (_gap(golden[name], other) for name, other in others.items())
-    judged = [answer for answer in compared if len(answer.differences) >= LEAST_ALONE]
+    judged = [answer for answer in compared if len(differences(answer)) >= LEAST_ALONE]
     return HealthyRun(
         engine=head.engine,
         numbers=numbers,
         exact=head.exact,
-        distance=distance(sum(compared, Compared()), gaps),
+        distance=distance(list(chain.from_iterable(compared)), gaps),
         farthest=max((distance(answer).p95 for answer in judged), default=0.0),
     )
 
 
-def _compared(golden: Continuation, other: Continuation) -> Compared:
+def _compared(golden: Continuation, other: Continuation) -> Sequence[ComparedToken]:
     entries = (
         ReportedToken(bytes_of(token.id), {bytes_of(one): value for one, value in token.top})
         for token in other.tokens()
@@ -120,9 +122,9 @@ def marked(golden: Answers, engines: Iterable[Answers]) -> dict[str, Continuatio
     places = {name: set(answer.unsteady) for name, answer in golden.items()}
     for others in engines:
         changes = {
-            (name, token.at): median(abs(change) for change in token.changes if change is not None)
+            (name, token.at): median(token.differences)
             for name, other in others.items()
-            for token in _compared(golden[name], other).tokens
+            for token in _compared(golden[name], other)
         }
         most = _UNSTEADY * median(changes.values()) if changes else 0.0
         for (name, at), change in changes.items():

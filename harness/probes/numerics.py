@@ -11,7 +11,14 @@ from functools import partial
 from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.rules import HARMONY, Problem
 from harness.golden.content import Distance, Golden, Tolerance, drawn_text
-from harness.golden.distance import LEAST_ALONE, LEAST_VALUES, Compared, distance, shown
+from harness.golden.distance import (
+    LEAST_ALONE,
+    LEAST_VALUES,
+    differences,
+    distance,
+    shown,
+    without_farthest,
+)
 from harness.golden.divergence import ComparedReply, compared_replies
 from harness.golden.patterns import recognized, with_defect
 from harness.probes import golden_prompts
@@ -257,8 +264,8 @@ def _comparable(
 
 def _with_logprobs(replies: Sequence[ComparedReply]) -> Sequence[ComparedReply]:
     """Return the replies with logprobs, if these suffice. Raises NotVerifiableError."""
-    compared = [reply for reply in replies if reply.compared.tokens]
-    values = sum(len(reply.compared.differences) for reply in compared)
+    compared = [reply for reply in replies if reply.compared]
+    values = sum(len(differences(reply.compared)) for reply in compared)
     if values < LEAST_VALUES:
         raise NotVerifiableError("few_comparable", count=values, least=LEAST_VALUES)
     return compared
@@ -270,11 +277,11 @@ def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
     A single reply is judged without the token that differs most: in a short reply, one token whose
     logprobs all change through rounding would decide.
     """
-    together = sum((reply.compared for reply in compared), Compared())
+    together = [token for reply in compared for token in reply.compared]
     yield _exceeding(compared[0].exchange, distance(together), allowed)
     for reply in compared:
-        most = reply.compared.without_farthest()
-        if len(most.differences) >= LEAST_ALONE:
+        most = without_farthest(reply.compared)
+        if len(differences(most)) >= LEAST_ALONE:
             yield _exceeding_alone(reply.exchange, distance(most), allowed)
 
 

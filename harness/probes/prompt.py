@@ -106,7 +106,6 @@ def _request(name: str, prompt: Prompt) -> ProbeRequest:
 _REQUESTS = tuple(starmap(_request, PROMPTS.items()))
 
 
-@cache
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     """Return the requests of this family, and those of `harness.probes.clients`."""
     lacking = _WITH_INSTRUCTIONS if api == "chat" else ()

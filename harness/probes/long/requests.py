@@ -8,7 +8,7 @@ of 131,072 tokens, all requests have about a million prompt tokens, which
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 
 from harness.api import DIALECTS
 from harness.api.items import ConversationItem, Message, Reasoning, Tool, ToolCall, ToolResult
@@ -76,11 +76,6 @@ def _similar(at: int) -> str | None:
     return f"The {_SIMILAR[at % len(_SIMILAR)]} is {value}."
 
 
-def filler(tokens: int) -> str:
-    """A text of exactly this many tokens after a word: one word, repeated."""
-    return " one" * tokens
-
-
 SHORTEST = 1_000
 GRID = {
     SHORTEST: (0.02, 0.2, 0.4, 0.6, 0.8, 0.98),
@@ -132,16 +127,12 @@ class FillingRequest(ProbeRequest):
     beyond: int = 0
 
     def within(self, max_context: int) -> ProbeRequest:
-        """Return the request for a provider with this context length."""
-        return replace(self, turns=(Message("user", limit_text(max_context, self.beyond)),))
+        """Return the request for a provider with this context length.
 
-
-def limit_text(max_context: int, beyond: int) -> str:
-    """A message whose prompt has `beyond` tokens more than a context of this length.
-
-    Harmony's shortest prompt, without a date, has 56 tokens around the text.
-    """
-    return f"Repeat{filler(max_context + beyond - 57)}"
+        Harmony's shortest prompt, without a date, has 56 tokens around the text.
+        """
+        text = f"Repeat{' one' * (max_context + self.beyond - 57)}"
+        return replace(self, turns=(Message("user", text),))
 
 
 def cell(length: int, depth: float) -> str:
@@ -154,20 +145,18 @@ def steps(count: int, conversation: int) -> str:
     return f"{count} steps {conversation}"
 
 
-def code_words() -> dict[str, str]:
-    """Return the code word of each request that has one, by the name of the request."""
-    cells = [(length, depth) for length, depths in GRID.items() for depth in depths]
-    words = {cell(*place): word(at) for at, place in enumerate(cells)}
-    words |= {f"{kind} {n}": word(100 + n) for n in PREFIXES for kind in _REPEATS}
-    words |= {f"tools {letter}": word(200 + at) for at, letter in enumerate("ABC")}
-    return words | {steps(n, at): word(300 + at) for n in STEPS for at in CONVERSATIONS}
-
-
+_CELLS = [(length, depth) for length, depths in GRID.items() for depth in depths]
 _REPEATS = ("cold", "warm", "other effort", "again")
 """The requests with one document, in their order; all but one are the same."""
+CODE_WORDS = (
+    {cell(*place): word(at) for at, place in enumerate(_CELLS)}
+    | {f"{kind} {n}": word(100 + n) for n in PREFIXES for kind in _REPEATS}
+    | {f"tools {letter}": word(200 + at) for at, letter in enumerate("ABC")}
+    | {steps(n, at): word(300 + at) for n in STEPS for at in CONVERSATIONS}
+)
+"""The code word of each request that has one, by the name of the request."""
 
 
-@cache
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     return (*_grid(), *_prefixes(api), *_tools_changed(), *_loops(), *_limits(), *_copies())
 
@@ -187,21 +176,19 @@ def _code_word_request(name: str, text: str, tokens: int) -> ProbeRequest:
 
 
 def _grid() -> Iterator[ProbeRequest]:
-    words = code_words()
     for length, depths in GRID.items():
         for at, depth in enumerate(depths):
             name = cell(length, depth)
             yield _code_word_request(
-                name, document(length, words[name], depth, first=97 * at), length
+                name, document(length, CODE_WORDS[name], depth, first=97 * at), length
             )
 
 
 def _prefixes(api: Api) -> Iterator[ProbeRequest]:
-    words = code_words()
     options = DIALECTS[api].logprob_options(_ALTERNATIVES)
     for number, boundary in PREFIXES.items():
         depth, first = behind(boundary) / _PREFIX_TOKENS, 10_000 * number
-        text = document(_PREFIX_TOKENS, words[f"cold {number}"], depth, first)
+        text = document(_PREFIX_TOKENS, CODE_WORDS[f"cold {number}"], depth, first)
         before = None
         for kind in _REPEATS:
             name = f"{kind} {number}"
@@ -218,7 +205,7 @@ def _tools_changed() -> Iterator[ProbeRequest]:
     """Yield the same document after tools that differ in a code word."""
     text, before = document(_PREFIX_TOKENS, first=50_000), None
     for name in ("tools A", "tools B", "tools C"):
-        described = code_word_sentence(code_words()[name]).strip()
+        described = code_word_sentence(CODE_WORDS[name]).strip()
         tool = Tool("get_tide", f"The tide at a harbour. {described}", _PARAMETERS, "{}")
         tokens = _PREFIX_TOKENS + _FRAME_TOKENS
         yield replace(_code_word_request(name, text, tokens), tools=(tool,), after=before)
@@ -250,7 +237,6 @@ def conversation(count: int, code_word: str) -> Sequence[ConversationItem]:
 
 
 def _loops() -> Iterator[ProbeRequest]:
-    words = code_words()
     tools = (_TURN_PAGE, *_OFFERED)
     for count in STEPS:
         for number in CONVERSATIONS:
@@ -258,8 +244,8 @@ def _loops() -> Iterator[ProbeRequest]:
             question = replace(
                 _code_word_request(name, "", _TOOLS_TOKENS + count * _STEP_TOKENS), tools=tools
             )
-            yield replace(question, turns=tuple(conversation(count, words[name])))
-    first = tuple(conversation(1, words[steps(1, 0)]))
+            yield replace(question, turns=tuple(conversation(count, CODE_WORDS[name])))
+    first = tuple(conversation(1, CODE_WORDS[steps(1, 0)]))
     few = partial(ProbeRequest, max_tokens=FEW_TOKENS, whole=False, provokes=_CAUSED_BY_MODEL)
     yield few("one tool", first, (_TURN_PAGE,))
     result = ToolResult("call_1", document(RESULT_TOKENS, first=60_000))

@@ -13,20 +13,19 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.rules import Problem
 from harness.probes.evidence import NotVerifiableError, required
 from harness.probes.long.requests import (
+    CODE_WORDS,
     CONVERSATIONS,
     GRID,
     GROUP,
     PREFIXES,
     STEPS,
     cell,
-    code_words,
     steps,
 )
 from harness.probes.probe import ProbeResponses, TrialResult, Trials
 from harness.statistics.two_rates import chance_of_worse
 
 _CELLS = {length: tuple(cell(length, depth) for depth in GRID[length]) for length in GRID}
-_WORDS = code_words()
 _SIGNIFICANCE = 0.01
 """For all comparisons of a probe together: each length with all longer ones is one comparison."""
 _LEAST_FOUND = 5 / 6
@@ -43,7 +42,7 @@ def _found(responses: ProbeResponses, names: Iterable[str]) -> Found:
         name: (exchange, hit)
         for name in names
         for _, exchange, reply in responses.readable(name)
-        if (hit := _WORDS[name] in reply.generated) or reply.finish != "length"
+        if (hit := CODE_WORDS[name] in reply.generated) or reply.finish != "length"
     }
 
 
@@ -138,8 +137,8 @@ def _foreign(responses: ProbeResponses) -> Trials:
     The model cannot know it: another prompt, other tools, or their cached values reached the model.
     """
     for name, exchange, reply in required(responses.readable(*_ALL), "no_long_reply"):
-        others = {word: other for other, word in _WORDS.items() if word != _WORDS[name]}
+        others = {word: other for other, word in CODE_WORDS.items() if word != CODE_WORDS[name]}
         seen = next((word for word in others if word in reply.generated), None)
-        message, expected = _FOREIGN, f"{_WORDS[name]}, or none"
+        message, expected = _FOREIGN, f"{CODE_WORDS[name]}, or none"
         got = "" if seen is None else f"{seen}, of {others[seen]!r}"
         yield Problem(exchange, message, expected, got) if seen else None

@@ -110,31 +110,27 @@ def _right_tool(responses: ProbeResponses) -> Trials:
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _HELLO = (Message("user", "Hello!"),)
 _TRIES = 2
+_STREAMED = " streamed"
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     named: dict[str, Any] = {"type": "function"}
     named |= {"function": {"name": LANGUAGE.name}} if api == "chat" else {"name": LANGUAGE.name}
-    options: dict[str, tuple[tuple[Message, ...], dict[str, Any]]] = {
-        "none": (_WEATHER, {"tool_choice": "none"}),
-        "none streamed": (_WEATHER, {"tool_choice": "none"}),
-        "required": (_HELLO, {"tool_choice": "required"}),
-        "required streamed": (_HELLO, {"tool_choice": "required"}),
-        "named": (_WEATHER, {"tool_choice": named}),
-        "named streamed": (_WEATHER, {"tool_choice": named}),
-        "parallel": (_WEATHER, {"parallel_tool_calls": True}),
-        "not parallel": (_WEATHER, {"parallel_tool_calls": False}),
-    }
-    return tuple(
-        ProbeRequest(
-            name,
-            turns,
-            TOOLS,
-            options=option,
-            tries=_TRIES if "tool_choice" in option else 1,
-            provokes=MAY_BE_REFUSED | {"calls.choice", "calls.parallel"},
-        )
-        for name, (turns, option) in options.items()
+    choices = (
+        ("none", _WEATHER, "none"),
+        ("required", _HELLO, "required"),
+        ("named", _WEATHER, named),
+    )
+    provokes = MAY_BE_REFUSED | {"calls.choice", "calls.parallel"}
+    request = partial(ProbeRequest, tools=TOOLS, provokes=provokes)
+    return (
+        *(
+            request(f"{name}{end}", turns, options={"tool_choice": choice}, tries=_TRIES)
+            for name, turns, choice in choices
+            for end in ("", _STREAMED)
+        ),
+        request("parallel", _WEATHER, options={"parallel_tool_calls": True}),
+        request("not parallel", _WEATHER, options={"parallel_tool_calls": False}),
     )
 
 
@@ -147,7 +143,6 @@ _RIGHT: Mapping[str, tuple[str, frozenset[str] | None]] = {
     "named": (f"a call of {LANGUAGE.name}", frozenset({LANGUAGE.name})),
 }
 """By choice, what a reply must have, and the names of its calls; None for any call."""
-_STREAMED = " streamed"
 
 
 def _followed(name: str, responses: ProbeResponses) -> Trials:

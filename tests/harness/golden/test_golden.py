@@ -15,7 +15,7 @@ from harness.errors import ConfigurationError, RunLogError
 from harness.golden import create, files
 from harness.golden.content import Continuation, Token
 from harness.golden.create import DEFECTS, HEALTHY
-from harness.golden.distance import Compared, ReportedToken, compare, distance
+from harness.golden.distance import ReportedToken, compare, distance
 from harness.golden.divergence import divergence
 from harness.golden.trusted_engines import Head, ReferenceEngine
 from harness.probes import golden_prompts
@@ -165,24 +165,24 @@ def test_tokens_are_compared_up_to_the_first_different_one():
     golden = tokens(("one two three four", "answer"))
     said = entries(tokens(("one two", "answer"), (" drei", "answer"), (" four", "answer")))
     found = compare(golden, said)
-    assert [each.agrees for each in found.tokens] == [True, True, False]
+    assert [each.agrees for each in found] == [True, True, False]
     said[1] = ReportedToken(b" zwei", said[1].top)
-    assert [each.at for each in compare(golden, said).tokens] == [0, 1]
-    assert len(compare(golden, entries(golden)).tokens) == 4
+    assert [each.at for each in compare(golden, said)] == [0, 1]
+    assert len(compare(golden, entries(golden))) == 4
 
 
 def test_only_tokens_of_the_answer_are_compared():
     golden = tokens(*ANSWER)
     compared = compare(golden, entries(golden, 0.5))
-    assert [golden[each.at].part for each in compared.tokens] == ["answer", "answer"]
-    rivals = [value for each in compared.tokens for value in each.changes]
+    assert [golden[each.at].part for each in compared] == ["answer", "answer"]
+    rivals = [value for each in compared for value in each.changes]
     assert rivals == pytest.approx([0.5] * 6)
 
 
 @given(st.floats(0.001, 5.0))
 def test_a_constant_shift_is_the_distance(shift):
     golden = tokens(("one two three four", "answer"))
-    found = distance(compare(golden, entries(golden, -shift)) + Compared())
+    found = distance(compare(golden, entries(golden, -shift)))
     assert found.median == pytest.approx(shift)
     assert found.p99 == pytest.approx(shift)
     assert found.agreement == 1
@@ -278,6 +278,6 @@ def test_a_token_that_rounding_changes_is_not_evidence(monkeypatch):
     due = list(golden.continuations["copy"].tokens())
     assert [token.steady for token in due[-3:]] == [False, False, True]
     assert all(token.steady for token in golden.continuations["list"].tokens())
-    assert compare(due, entries(due, 3.0)) == Compared()
+    assert compare(due, entries(due, 3.0)) == []
     found = divergence(due, reply(" blue sea"), ended=True)
     assert found.gap == 0

@@ -12,12 +12,12 @@ from replies import Reply, chat_blocks, chat_chunks, chat_whole
 from harmony.vocabulary import harmony_encoding
 from harness.probes import golden_prompts
 from harness.probes.long.requests import (
+    CODE_WORDS,
     COPIED,
     COPY,
     GROUP,
     PREFIXES,
     UNLIMITED,
-    code_words,
     document,
     word,
 )
@@ -30,7 +30,7 @@ from harness.tasks.probing import ProbeTask
 CONTEXT = 8192
 ADDED = 11
 """Tokens that the simulated provider adds to every prompt."""
-WORDS = code_words()
+WORDS = CODE_WORDS
 TOO_LONG = refusal()
 NAMED = json_response(
     {"error": {"message": "The limit is 8,192 tokens.", "type": "invalid_request_error"}}, 400
