@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -69,15 +69,6 @@ class Head:
     current_date: str | None = None
 
 
-class Engine(Protocol):
-    """What answers questions, with changed options."""
-
-    def answers(
-        self, questions: Sequence[Question], changes: Mapping[str, Any] = {}
-    ) -> tuple[Head, Answers]:
-        """Answer all questions. Raises ConfigurationError with the reason if that is impossible."""
-
-
 @dataclass(frozen=True)
 class ReferenceEngine:
     """The reference engine, with its options; None means its default.
@@ -99,7 +90,10 @@ class ReferenceEngine:
     def answers(
         self, questions: Sequence[Question], changes: Mapping[str, Any] = {}
     ) -> tuple[Head, Answers]:
-        """Answer all questions in a subprocess. Raises ConfigurationError."""
+        """Answer all questions in a subprocess, with changed options.
+
+        Raises ConfigurationError with the reason if that is impossible.
+        """
         used = replace(self, **changes)
         options = {f"--{name.replace('_', '-')}": value for name, value in vars(used).items()}
         given = [text for name, value in options.items() if value for text in (name, str(value))]
@@ -107,10 +101,8 @@ class ReferenceEngine:
         command = [sys.executable, "-m", "reference_engine", "score", *given]
         done = subprocess.run(command, input=lines, capture_output=True, check=False)  # noqa: S603
         if done.returncode:
-            *_, reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or [
-                "no reason"
-            ]
-            reason = reason.removeprefix("error: ")
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            reason = said[-1].removeprefix("error: ") if said else "no reason"
             raise ConfigurationError(f"The reference engine failed: {reason}")
         head, *answers = map(orjson.loads, done.stdout.splitlines())
         described = Head(**head, exact=used.fault is None, current_date=used.current_date)
@@ -172,6 +164,9 @@ class Server:
         except (ValueError, UnreadableReplyError) as error:
             raise ConfigurationError(f"The reply of {place} is not usable: {error}.") from None
         return Continuation.of(len(question.body["prompt"]), tokens)
+
+
+Engine = ReferenceEngine | Server
 
 
 def _tokens(question: Question, raw: object) -> Sequence[Token]:

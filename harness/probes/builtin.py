@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harmony.render import text_tokens
@@ -65,30 +66,26 @@ def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
     python = {"tools": [CODE_INTERPRETER], "include": ["code_interpreter_call.outputs"]}
     search = {"tools": [{"type": "web_search"}], "include": ["web_search_call.action.sources"]}
     hashed = f"hashlib.sha256({_HASHED.encode()!r}).hexdigest()[:12]"
-    texts = {
-        "hash": f"Use Python to compute {hashed} and answer with the value.",
-        "product": f"Use Python to compute {_FACTORS[0]} * {_FACTORS[1]} and answer with it.",
-        "limited": "Run Python in three separate calls: first print(17 ** 9), then print(19 ** 9), "
-        "then print(23 ** 9). Answer with the three values.",
-        "search": "Search the web for the population of Iceland. Answer in one sentence and cite.",
-    }
-    options = dict.fromkeys(_VALUES, python) | {
-        "limited": {**python, "max_tool_calls": _MOST_CALLS},
-        "search": search,
-    }
+    hashing = Message("user", f"Use Python to compute {hashed} and answer with the value.")
+    product = f"Use Python to compute {_FACTORS[0]} * {_FACTORS[1]} and answer with it."
+    limited = (
+        "Run Python in three separate calls: first print(17 ** 9), then print(19 ** 9), "
+        "then print(23 ** 9). Answer with the three values."
+    )
+    searched = "Search the web for the population of Iceland. Answer in one sentence and cite."
+    request = partial(ProbeRequest, tries=_TRIES, provokes=MAY_BE_REFUSED)
     return (
-        ProbeRequest("plain", (Message("user", texts["hash"]),)),
-        *(
-            ProbeRequest(
-                name,
-                (Message("user", text),),
-                options=options[name],
-                tries=1 if name == "limited" else _TRIES,
-                whole=name != "limited",
-                provokes=MAY_BE_REFUSED,
-            )
-            for name, text in texts.items()
+        ProbeRequest("plain", (hashing,)),
+        request("hash", (hashing,), options=python),
+        request("product", (Message("user", product),), options=python),
+        request(
+            "limited",
+            (Message("user", limited),),
+            options={**python, "max_tool_calls": _MOST_CALLS},
+            tries=1,
+            whole=False,
         ),
+        request("search", (Message("user", searched),), options=search),
     )
 
 

@@ -52,7 +52,6 @@ _HINT = "create one with `gpt-oss-verify golden create` and pass it with --golde
 _SIGNIFICANCE = 0.001
 _LEAST_REPLIES = 24
 
-
 Comparison = Callable[[Golden, Sequence[ComparedReply]], Trials]
 """Judges replies by the golden answers."""
 
@@ -89,10 +88,10 @@ def _numeric(
                 )
             )
         ]
-        shown = "these logprobs" if logprobs else "the text of the answers"
+        where = "these logprobs" if logprobs else "the text of the answers"
         listed = f": {', '.join(found)}" if found else ""
         return (
-            f"{len(found)} of {len(golden.patterns)} known defects would show in {shown}{listed}."
+            f"{len(found)} of {len(golden.patterns)} known defects would show in {where}{listed}."
         )
 
     def add(compare: Comparison) -> Comparison:
