@@ -72,16 +72,12 @@ _REQUESTS = tuple(
 GROUP = ProbeGroup("echo", lambda _api: _REQUESTS, CHAT, modes=MODES)
 
 
-@GROUP.probe("echo.returned", TEXTS)
+@GROUP.probe("echo.returned", TEXTS, unjudged="not_echoed")
 def _returned(responses: ProbeResponses) -> Trials:
     """The text of an answer reaches the client as the model wrote it.
 
     Any change alters code, quotations and data.
     """
-    yield from required(_answers(responses), "not_echoed")
-
-
-def _answers(responses: ProbeResponses) -> Trials:
     found = list(_replies(responses))
     right = [(name, reply) for name, _, reply in found if TEXTS[name] in reply.text]
     extra = Counter(extra_tokens(reply) for _, reply in right)

@@ -113,28 +113,29 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("limits", _requests, RESPONSES)
 
 
-@GROUP.probe("limits.finish", ("cut", "cut tool"), modes=MODES)
+@GROUP.probe("limits.finish", ("cut", "cut tool"), modes=MODES, unjudged="shorter_than_limit")
 def _finish(responses: ProbeResponses) -> Trials:
     """A longer reply ends at the token limit and reports the truncation.
 
     Otherwise clients take a truncated answer for a complete one, or pay for an endless one.
     """
-    return _at_limit(responses.last("cut", "cut tool"))
+    return chain.from_iterable(map(_limited, responses.last("cut", "cut tool")))
 
 
-@GROUP.probe("limits.finish.max_completion_tokens", ("cut otherwise",), source=CHAT, apis=("chat",))
+@GROUP.probe(
+    "limits.finish.max_completion_tokens",
+    ("cut otherwise",),
+    source=CHAT,
+    apis=("chat",),
+    unjudged="shorter_than_limit",
+)
 def _finish_otherwise(responses: ProbeResponses) -> Trials:
     """max_completion_tokens limits a Chat reply like max_tokens.
 
     OpenAI's SDKs and agents use this name today.
     """
     served(responses, "cut otherwise", _OTHER_LIMIT)
-    yield from _at_limit(responses.last("cut otherwise"))
-
-
-def _at_limit(exchanges: Iterable[ParsedExchange]) -> Trials:
-    judged = chain.from_iterable(map(_limited, exchanges))
-    yield from required(judged, "shorter_than_limit")
+    return chain.from_iterable(map(_limited, responses.last("cut otherwise")))
 
 
 def _limited(exchange: ParsedExchange) -> Trials:
@@ -203,7 +204,7 @@ def _default(responses: ProbeResponses) -> Trials:
             yield early if count <= LEAST else None
 
 
-@GROUP.probe("limits.long", _LONG_ANSWERS)
+@GROUP.probe("limits.long", _LONG_ANSWERS, unjudged="replies_too_short")
 def _long(responses: ProbeResponses) -> Trials:
     """A reply of more than 1,024 tokens is not truncated below the limit of its request.
 
@@ -214,18 +215,15 @@ def _long(responses: ProbeResponses) -> Trials:
     ends = {reply.output_tokens for exchange, reply in replies if exchange.truncated}
     prompts = {reply.input_tokens for exchange, reply in replies if exchange.truncated}
     hidden = len(ends) == 1 and len(prompts) > 1
-    judged = (_early(exchange, reply, hidden=hidden) for exchange, reply in replies)
-    yield from required(chain.from_iterable(judged), "replies_too_short")
-
-
-def _early(exchange: ParsedExchange, reply: Reply, *, hidden: bool) -> Trials:
-    """Judge a reply; `hidden`: all truncated replies have one length, but different prompts."""
-    count = reply.output_tokens or 0
-    if exchange.truncated and hidden and count < MORE_TOKENS:
-        message = "Replies are truncated below the limit of their request, all at the same length."
-        yield Problem(exchange, message, f"{MORE_TOKENS} tokens", f"{count}", "$.usage")
-    elif count >= LEAST:
-        yield None
+    for exchange, reply in replies:
+        count = reply.output_tokens or 0
+        if exchange.truncated and hidden and count < MORE_TOKENS:
+            message = (
+                "Replies are truncated below the limit of their request, all at the same length."
+            )
+            yield Problem(exchange, message, f"{MORE_TOKENS} tokens", f"{count}", "$.usage")
+        elif count >= LEAST:
+            yield None
 
 
 _stop_probe = partial(GROUP.probe, source=CHAT, apis=("chat",), modes=MODES, needs="stop")

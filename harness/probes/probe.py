@@ -237,6 +237,8 @@ class Probe(Rule):
     judge: Judge
     proves: Callable[[ProbeResponses], str] | None = None
     """What a pass with these responses proves, in a sentence."""
+    unjudged: str = "no_response"
+    """The code of the reason if the judge yields no trial."""
 
 
 @dataclass
@@ -286,12 +288,13 @@ class ProbeGroup:
         relations: Iterable[Relation] = (),
         text: str | None = None,
         proves: Callable[[ProbeResponses], str] | None = None,
+        unjudged: str = "no_response",
     ) -> Callable[[Judge], Judge]:
         """Register the decorated function, which judges the responses over one API, as a probe.
 
         `uses` names the requests that it judges. `text` is the summary and reason if the function
-        has no docstring. `proves` states what a pass proves. The other arguments are as in
-        `Family.check`.
+        has no docstring. `proves` states what a pass proves, `unjudged` is the code of the reason
+        if there are no trials. The other arguments are as in `Family.check`.
         """
 
         def add(judge: Judge) -> Judge:
@@ -316,6 +319,7 @@ class ProbeGroup:
                     uses=tuple(uses),
                     judge=judge,
                     proves=proves,
+                    unjudged=unjudged,
                 )
             )
             return judge

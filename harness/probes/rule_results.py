@@ -205,7 +205,7 @@ def _judged_probe(
             reasons.append(Reason(code="uncountable", values={"error": str(error)}))
             continue
         if not trials:
-            reasons.append(Reason(code="no_response"))
+            reasons.append(Reason(code=probe.unjudged))
         else:
             failed = [trial for trial in trials if trial is not None]
             counts[api] = len(failed), len(trials)

@@ -40,23 +40,19 @@ def _ended_early(responses: ProbeResponses, name: str, message: str, expected: s
     """Judge whether a limit of the server cut a reply, rather than a full context."""
     replies = responses.readable(*responses.rollouts)
     longest = max((_tokens(reply) for _, _, reply in replies), default=0)
-
-    def judged() -> Trials:
-        for exchange, reply in responses.replies(name):
-            count, limit = reply.output_tokens, exchange.request.limit
-            if count is None:
-                raise NotVerifiableError("no_output_tokens")
-            if exchange.truncated and (limit is None or count < limit):
-                if _tokens(reply) + SLACK < longest:
-                    got = f"{count:,} tokens; {longest:,} tokens of prompt and reply fit"
-                    yield Problem(exchange, message, expected, got, "$.usage")
-            elif count >= _LONG:
-                yield None
-
-    yield from required(judged(), "short_or_full")
+    for exchange, reply in responses.replies(name):
+        count, limit = reply.output_tokens, exchange.request.limit
+        if count is None:
+            raise NotVerifiableError("no_output_tokens")
+        if exchange.truncated and (limit is None or count < limit):
+            if _tokens(reply) + SLACK < longest:
+                got = f"{count:,} tokens; {longest:,} tokens of prompt and reply fit"
+                yield Problem(exchange, message, expected, got, "$.usage")
+        elif count >= _LONG:
+            yield None
 
 
-@GROUP.probe("long.output.limit", (COPY,), modes=("streaming",))
+@GROUP.probe("long.output.limit", (COPY,), modes=("streaming",), unjudged="short_or_full")
 def _limited(responses: ProbeResponses) -> Trials:
     """A long reply is not truncated below the limit of its request.
 
@@ -64,17 +60,22 @@ def _limited(responses: ProbeResponses) -> Trials:
     must reject requests with a higher one.
     """
     message = "A long reply was truncated below the limit of its request."
-    yield from _ended_early(responses, COPY, message, "the limit of the request")
+    return _ended_early(responses, COPY, message, "the limit of the request")
 
 
-@GROUP.probe("long.output.default", (UNLIMITED, _LONG_PROMPT), severity="warning")
+@GROUP.probe(
+    "long.output.default",
+    (UNLIMITED, _LONG_PROMPT),
+    severity="warning",
+    unjudged="short_or_full",
+)
 def _default(responses: ProbeResponses) -> Trials:
     """A long reply to a request without a token limit ends by itself or where the context is full.
 
     Many clients set no limit. A default of a few thousand tokens ends CoT before the answer begins.
     """
     message = "A long reply to a request without a token limit was truncated."
-    yield from _ended_early(responses, UNLIMITED, message, "a complete reply")
+    return _ended_early(responses, UNLIMITED, message, "a complete reply")
 
 
 @GROUP.probe("long.output.lines", (UNLIMITED,), severity="info")
@@ -115,7 +116,13 @@ def _miscopied(exchange: ParsedExchange, reply: Reply, lines: list[str]) -> Iter
     yield Problem(exchange, message, lines[first], f"another line {first + 1}")
 
 
-@GROUP.probe("long.output.gaps", (COPY,), severity="warning", modes=("streaming",))
+@GROUP.probe(
+    "long.output.gaps",
+    (COPY,),
+    severity="warning",
+    modes=("streaming",),
+    unjudged="reply_too_short",
+)
 def _gaps(responses: ProbeResponses) -> Trials:
     """A long stream has no gap after which clients and proxies close the connection.
 
@@ -124,16 +131,12 @@ def _gaps(responses: ProbeResponses) -> Trials:
     """
     message = "Nothing arrived for a long time while the reply was generated."
     expected = f"at most {_SILENCE:.0f} s between two events"
-
-    def judged() -> Trials:
-        for exchange in responses.last(COPY, mode="streaming"):
-            response, begun = exchange.recorded.response, next(iter(exchange.text_times), 0.0)
-            parts = response.parts if response else ()
-            times = [part.at for part in parts if part.at >= begun]
-            gap = max((later - at for at, later in pairwise(times)), default=0.0)
-            if gap > _SILENCE:
-                yield Problem(exchange, message, expected, f"{gap:.0f} s")
-            elif exchange.reply and (exchange.reply.output_tokens or 0) >= _LONG:
-                yield None
-
-    yield from required(judged(), "reply_too_short")
+    for exchange in responses.last(COPY, mode="streaming"):
+        response, begun = exchange.recorded.response, next(iter(exchange.text_times), 0.0)
+        parts = response.parts if response else ()
+        times = [part.at for part in parts if part.at >= begun]
+        gap = max((later - at for at, later in pairwise(times)), default=0.0)
+        if gap > _SILENCE:
+            yield Problem(exchange, message, expected, f"{gap:.0f} s")
+        elif exchange.reply and (exchange.reply.output_tokens or 0) >= _LONG:
+            yield None

@@ -120,7 +120,7 @@ def _judge_text(name: str, responses: ProbeResponses) -> Trials:
             found = [copy for copy in found if copy[1] != "server"]
     if name in _damaged_in_one_mode(responses):
         found = [(result, "server") for result, _ in found]
-    yield from required(proven(found), "not_copied")
+    return proven(found)
 
 
 def _damaged_in_one_mode(responses: ProbeResponses) -> set[str]:
@@ -183,6 +183,7 @@ for _name, _value in TEXTS.items():
         f"tools.arguments.{_name.replace(' ', '_')}",
         (_name,),
         source=_value.source,
+        unjudged="not_copied",
         text=f"Tool-call arguments with {_value.what or _name} reach the client unchanged. "
         "Otherwise the client runs the tool with arguments that the model did not generate.",
     )(partial(_judge_text, _name))
@@ -303,7 +304,7 @@ def _judge_value(name: str, responses: ProbeResponses) -> Trials:
     found = list(_values(name, responses))
     if name not in RELIABLE and sum(who == "server" for _, who in found) < _FEWEST_CHANGED:
         found = [pair for pair in found if pair[1] != "server"]
-    yield from required(proven(found), "not_written")
+    return proven(found)
 
 
 def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
@@ -331,6 +332,7 @@ for _name, _typed in VALUES.items():
     TYPES_GROUP.probe(
         f"tools.arguments.{_name.replace(' ', '_')}",
         (_name,),
+        unjudged="not_written",
         text=f"An argument that is {_typed.what} keeps its JSON type and value. A value of another "
         "type may conform to the schema and still do something else.",
     )(partial(_judge_value, _name))

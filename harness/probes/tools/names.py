@@ -7,7 +7,6 @@ from pydantic import TypeAdapter
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rules import FUNCTION_CALLING, HARMONY, Problem
-from harness.checks.subjects import Call
 from harness.probes.authorship import ExtraTokens, author, named_calls
 from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeResponses, Trials
@@ -65,7 +64,7 @@ def _calls_another(rollout: ParsedRollout, offered: str) -> bool:
     return _UNKNOWN_CALL.search(said) is not None and offered not in said
 
 
-@GROUP.probe("tools.names.kept", NAMES, source=HARMONY)
+@GROUP.probe("tools.names.kept", NAMES, source=HARMONY, unjudged="not_called_by_name")
 def _unchanged(responses: ProbeResponses) -> Trials:
     """Function names are returned unchanged, including hyphens and long names.
 
@@ -73,20 +72,15 @@ def _unchanged(responses: ProbeResponses) -> Trials:
     """
     made = list(named_calls(responses, *NAMES))
     tokens = ExtraTokens.of((call, call.call.name == NAMES[name].name) for name, call in made)
-    found = (trial for name, call in made for trial in _judged(call, NAMES[name].name, tokens))
-    yield from required(found, "not_called_by_name")
-
-
-def _judged(call: Call, offered: str, tokens: ExtraTokens) -> Trials:
-    """Judge one call. The model corrects odd names, so a change by the server must be proven."""
-    got = call.call.name
-    message = "The reply calls a function under a changed name."
-    if got == offered:
-        yield None
-    elif _changed(offered, got):
-        intended = [replace(call.call, name=offered)]
-        if author(call, intended, tokens) == "server":
-            yield Problem(call.exchange, message, offered, got)
+    for name, call in made:
+        offered, got = NAMES[name].name, call.call.name
+        if got == offered:
+            yield None
+        elif _changed(offered, got):  # The model corrects odd names, so this must be proven.
+            intended = [replace(call.call, name=offered)]
+            if author(call, intended, tokens) == "server":
+                message = "The reply calls a function under a changed name."
+                yield Problem(call.exchange, message, offered, got)
 
 
 def _changed(offered: str, name: str) -> bool:

@@ -3,7 +3,6 @@
 from harness.api.items import Message
 from harness.checks.ledger import extra_tokens
 from harness.checks.rules import HARMONY, Problem
-from harness.probes.evidence import required
 from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.probes.refusals import first_replies
 from harness.probes.tools.offers import WEATHER
@@ -23,16 +22,12 @@ _REQUESTS = (ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=_TR
 GROUP = ProbeGroup("tools.preamble", lambda _api: _REQUESTS, HARMONY)
 
 
-@GROUP.probe("tools.preamble", ("announced",))
+@GROUP.probe("tools.preamble", ("announced",), unjudged="no_preamble")
 def _preamble(responses: ProbeResponses) -> Trials:
     """Text for the user before a tool call is returned.
 
     Users should know what the agent is about to do, and they pay for the tokens.
     """
-    yield from required(_announcements(responses), "no_preamble")
-
-
-def _announcements(responses: ProbeResponses) -> Trials:
     for exchange, reply in first_replies(responses.all("announced")):
         if not reply.calls or not (reply.reasoning or reply.text):
             continue
