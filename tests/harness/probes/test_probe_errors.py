@@ -148,8 +148,8 @@ def test_a_key_is_checked(status: int) -> None:
 
 def test_every_invalid_request_has_a_body_for_each_api() -> None:
     for invalid in invalid_requests.INVALID_REQUESTS:
-        assert invalid.raw or invalid.options["chat"]
-        assert invalid.raw or invalid.options["responses"]
+        assert invalid.raw or invalid.chat
+        assert invalid.raw or invalid.responses
 
 
 @pytest.mark.parametrize(
