@@ -18,7 +18,7 @@ from reports.html.attempts import (
     letter,
 )
 from reports.html.charts.counts import distributions, timeline
-from reports.html.charts.rates import Curve, EffortScore, curves, score_chart
+from reports.html.charts.rates import Curve, curves, score_chart
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page
 from reports.html.transcripts import Read, choose, read_transcripts, score_details
@@ -162,22 +162,12 @@ def _point(value: float) -> Estimate:
 
 def _score_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
     """Yield the scores by effort compared with their baselines, one chart for each eval."""
-    grouped: dict[str, list[EffortScore]] = defaultdict(list)
+    grouped: dict[str, list[TaskResult]] = defaultdict(list)
     for result in analysis.evals:
-        if result.score is not None:
-            others = labels.parts(result.task, result.condition, but="effort")
-            baseline = result.baseline.baseline if result.baseline else None
-            compared = result.baseline.comparison if result.baseline else None
-            grouped[", ".join([labels.task(result.task), *others])].append(
-                EffortScore(
-                    result.condition.effort or "default",
-                    result.score.estimate,
-                    None if baseline is None else (baseline.low, baseline.high),
-                    None if compared is None else compared.baseline - compared.margin,
-                )
-            )
-    for title, scores in grouped.items():
-        yield Figure(title, score_chart(title, scores))
+        others = labels.parts(result.task, result.condition, but="effort")
+        grouped[", ".join([labels.task(result.task), *others])].append(result)
+    for title, results in grouped.items():
+        yield Figure(title, score_chart(title, results))
 
 
 def _timelines(found: ExchangeCounts) -> Iterator[Figure]:

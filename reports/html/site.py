@@ -1,7 +1,6 @@
 """The pages of a site: providers, their runs over time, and the methodology; and badges."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from urllib.parse import quote
 
 from harness.compare.history import History, ProviderHistory
@@ -12,7 +11,7 @@ from harness.records.families import short_title
 from harness.records.figures import Decision
 from harness.text import percentage
 from reports import history as text
-from reports.html.charts.rates import Moment, over_time
+from reports.html.charts.rates import over_time
 from reports.html.charts.svg import Figure, tag
 from reports.html.page import render_page
 from reports.model import STATUSES, Cell, Row, Table, Tone
@@ -103,17 +102,7 @@ def _counts(counts: Mapping[RuleStatus, int]) -> Cell:
 
 def _figures(line: ProviderHistory) -> Iterator[Figure]:
     for name, values in text.series(line).items():
-        moments = [
-            Moment(
-                seconds=datetime.fromisoformat(point.started_at).timestamp(),
-                value=value,
-                complete=point.complete,
-                changed="settings" if point.changed else "",
-                after_gap=point.gap_days is not None,
-            )
-            for point, value in zip(line.points, values, strict=True)
-        ]
-        yield Figure(name, over_time(name, moments))
+        yield Figure(name, over_time(name, line.points, values))
 
 
 _COLOURS: Mapping[Decision | None, str] = {

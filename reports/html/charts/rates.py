@@ -7,6 +7,9 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from harness.compare.history import HistoryPoint
+from harness.records.analysis import TaskResult
+from harness.records.figures import BaselineVerdict
 from harness.records.scores import Estimate
 from harness.text import percentage
 from reports.html.charts.svg import WIDTH, Scale, chart, line, path, rates_grid, tag, text
@@ -17,45 +20,34 @@ _DATES = 4
 _WORD = 56  # least distance between the names of two changes, in user units
 
 
-@dataclass(frozen=True)
-class Moment:
-    """One run: its time, the measured value, and what changed since the previous run.
-
-    `seconds` is since the epoch; `value` is None if the run does not have the measure. `changed`
-    names in one word what changed; it is empty if nothing did.
-    """
-
-    seconds: float
-    value: Estimate | None
-    complete: bool
-    changed: str
-    after_gap: bool
+Placed = tuple[float, HistoryPoint, Estimate | None]  # a run at its position on the x axis
 
 
-def over_time(name: str, moments: Sequence[Moment]) -> Markup:
-    """Draw one measure: shaded gaps, dashed lines at changes, hollow unfinished runs."""
-    times = [one.seconds for one in moments]
+def over_time(
+    name: str, points: Sequence[HistoryPoint], values: Sequence[Estimate | None]
+) -> Markup:
+    """Draw a measure of every run: shaded gaps, dashed lines at changes, hollow unfinished runs."""
+    times = [datetime.fromisoformat(point.started_at).timestamp() for point in points]
     margin = max(1.0, (times[-1] - times[0]) * 0.03)
     x = Scale(times[0] - margin, times[-1] + margin, _LEFT, WIDTH - _RIGHT)
     y = Scale(0, 1, _HEIGHT - _BOTTOM, _TOP)
+    placed = list(zip(map(x, times), points, values, strict=True))
     parts = [
-        *_gaps(moments, x),
+        *_gaps(placed),
         *rates_grid(y, _LEFT, WIDTH - _RIGHT),
         *_dates(times, x),
-        *_changes(moments, x),
+        *_changes(placed),
+        *_lines(placed, y),
+        *(part for run in placed for part in _point(*run, y)),
     ]
-    parts += _lines(moments, x, y)
-    for one in moments:
-        parts += _point(one, x, y)
-    return chart(_HEIGHT, f"{name}: {_summary(moments)}", *parts)
+    return chart(_HEIGHT, f"{name}: {_summary(values)}", *parts)
 
 
-def _gaps(moments: Sequence[Moment], x: Scale) -> Iterator[Markup]:
-    for before, after in pairwise(moments):
-        if after.after_gap:
-            start, end = x(before.seconds) + 4, x(after.seconds) - 4
-            width, height = max(1.0, end - start), _HEIGHT - _BOTTOM - _TOP
-            yield tag("rect", x=start, y=_TOP, width=width, height=height, class_="gap")
+def _gaps(placed: Sequence[Placed]) -> Iterator[Markup]:
+    for (before, *_), (after, point, _) in pairwise(placed):
+        if point.gap_days is not None:
+            width, height = max(1.0, after - before - 8), _HEIGHT - _BOTTOM - _TOP
+            yield tag("rect", x=before + 4, y=_TOP, width=width, height=height, class_="gap")
 
 
 def _dates(times: Sequence[float], x: Scale) -> Iterator[Markup]:
@@ -70,42 +62,39 @@ def _dates(times: Sequence[float], x: Scale) -> Iterator[Markup]:
         before = shown
 
 
-def _changes(moments: Sequence[Moment], x: Scale) -> Iterator[Markup]:
-    """Yield lines at changes; a name that would overlap the last one is left out."""
+def _changes(placed: Sequence[Placed]) -> Iterator[Markup]:
+    """Yield lines at changed settings; a name that would overlap the last one is left out."""
     free = 0.0
-    for before, after in pairwise(moments):
-        if after.changed:
-            at = x((before.seconds + after.seconds) / 2)
+    for (before, *_), (after, point, _) in pairwise(placed):
+        if point.changed:
+            at = (before + after) / 2
             yield line(at, _TOP, at, _HEIGHT - _BOTTOM, "changed-line")
             if at >= free:
-                yield text(at, _TOP - 5, after.changed, anchor="middle", kind="warning")
+                yield text(at, _TOP - 5, "settings", anchor="middle", kind="warning")
                 free = at + _WORD
 
 
-def _lines(moments: Sequence[Moment], x: Scale, y: Scale) -> Iterator[Markup]:
-    measured = [(one, one.value) for one in moments if one.value is not None]
-    for before, after in pairwise(measured):
-        ends = [(x(one.seconds), y(_clipped(value))) for one, value in (before, after)]
-        yield path(ends, "curve first away" if after[0].after_gap else "curve first")
+def _lines(placed: Sequence[Placed], y: Scale) -> Iterator[Markup]:
+    measured = [(at, point, value) for at, point, value in placed if value is not None]
+    for (start, _, before), (end, point, after) in pairwise(measured):
+        ends = [(start, y(_clipped(before))), (end, y(_clipped(after)))]
+        yield path(ends, "curve first" if point.gap_days is None else "curve first away")
 
 
-def _point(one: Moment, x: Scale, y: Scale) -> list[Markup]:
-    if one.value is None:
-        return []
-    at, value = x(one.seconds), one.value
-    look = "dot first" if one.complete else "dot unfinished"
-    return [
-        line(at, y(max(0.0, value.low)), at, y(min(1.0, value.high)), "interval thin"),
-        tag("circle", cx=at, cy=y(_clipped(value)), r=3.5, class_=look),
-    ]
+def _point(at: float, point: HistoryPoint, value: Estimate | None, y: Scale) -> Iterator[Markup]:
+    if value is not None:
+        look = "dot first" if point.complete else "dot unfinished"
+        low, high = y(max(0.0, value.low)), y(min(1.0, value.high))
+        yield line(at, low, at, high, "interval thin")
+        yield tag("circle", cx=at, cy=y(_clipped(value)), r=3.5, class_=look)
 
 
 def _clipped(value: Estimate) -> float:
     return min(1.0, max(0.0, value.value))
 
 
-def _summary(moments: Sequence[Moment]) -> str:
-    measured = [one.value.value for one in moments if one.value is not None]
+def _summary(values: Sequence[Estimate | None]) -> str:
+    measured = [value.value for value in values if value is not None]
     if not measured:
         return "nothing measured"
     return f"{len(measured)} points, from {percentage(measured[0])} to {percentage(measured[-1])}"
@@ -184,41 +173,38 @@ def _curve_names(drawn: Sequence[Curve], x: Scale, y: Scale) -> list[Markup]:
 _HALF = 30  # half the width of the band of a baseline, in user units
 
 
-@dataclass(frozen=True)
-class EffortScore:
-    """A score at one effort, the range of its baseline, and the baseline minus the margin."""
+def score_chart(name: str, results: Sequence[TaskResult]) -> Markup:
+    """Draw the scores of an eval by effort.
 
-    effort: str
-    score: Estimate
-    baseline: tuple[float, float] | None
-    lowest: float | None
-
-
-def score_chart(name: str, scores: Sequence[EffortScore]) -> Markup:
-    """Draw scores by effort; grey: figures of the baseline, dotted: baseline minus margin."""
+    The grey band has the figures of the baseline; the dotted line is the baseline minus margin.
+    """
     y = Scale(0, 1, _HEIGHT - _BOTTOM, _TOP)
     parts = rates_grid(y, _LEFT, WIDTH - _RIGHT)
-    step = (WIDTH - _LEFT - _RIGHT) / len(scores)
-    for index, one in enumerate(scores):
-        parts += _score(one, _LEFT + step * (index + 0.5), y)
-    summary = "; ".join(f"{one.effort} effort {percentage(one.score.value)}" for one in scores)
-    return chart(_HEIGHT, f"{name}: {summary}", *parts)
+    step = (WIDTH - _LEFT - _RIGHT) / len(results)
+    scores = []
+    for index, result in enumerate(results):
+        if result.score is not None:
+            effort, score = result.condition.effort or "default", result.score.estimate
+            scores.append(f"{effort} effort {percentage(score.value)}")
+            x = _LEFT + step * (index + 0.5)
+            parts += [*_reference(result.baseline, x, y), *_score(effort, score, x, y)]
+    return chart(_HEIGHT, f"{name}: {'; '.join(scores)}", *parts)
 
 
-def _score(one: EffortScore, x: float, y: Scale) -> list[Markup]:
-    score = one.score
-    parts = []
-    if one.baseline is not None:
-        low, high = one.baseline
-        top, bottom = y(min(1.0, high)) - 1, y(max(0.0, low)) + 1
+def _reference(verdict: BaselineVerdict | None, x: float, y: Scale) -> Iterator[Markup]:
+    if verdict is not None and (baseline := verdict.baseline) is not None:
+        top, bottom = y(min(1.0, baseline.high)) - 1, y(max(0.0, baseline.low)) + 1
         band = {"x": x - _HALF, "y": top, "width": 2 * _HALF, "height": bottom - top}
-        parts.append(tag("rect", **band, class_="reference"))
-    if one.lowest is not None:
-        parts.append(line(x - _HALF, y(one.lowest), x + _HALF, y(one.lowest), "required"))
-    parts += [
+        yield tag("rect", **band, class_="reference")
+    if verdict is not None and (compared := verdict.comparison) is not None:
+        lowest = y(compared.baseline - compared.margin)
+        yield line(x - _HALF, lowest, x + _HALF, lowest, "required")
+
+
+def _score(effort: str, score: Estimate, x: float, y: Scale) -> list[Markup]:
+    return [
         line(x, y(max(0.0, score.low)), x, y(min(1.0, score.high)), "interval"),
         tag("circle", cx=x, cy=y(max(0.0, score.value)), r=4, class_="dot first"),
         text(x + _HALF + 5, y(score.value) + 4, percentage(score.value), kind="name first"),
-        text(x, _HEIGHT - _BOTTOM + 18, one.effort, anchor="middle"),
+        text(x, _HEIGHT - _BOTTOM + 18, effort, anchor="middle"),
     ]
-    return parts
