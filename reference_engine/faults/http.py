@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import orjson
 
 Json = dict[str, Any]
 Api = Literal["chat", "responses"]
+
+BODY: ContextVar[Mapping[str, Any]] = ContextVar("body", default=MappingProxyType({}))
+"""The JSON of the request that is being served, for changes at hooks that do not receive it."""
 
 
 @dataclass(frozen=True)

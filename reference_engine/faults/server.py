@@ -22,6 +22,7 @@ from reference_engine.faults import hooks
 from reference_engine.faults.catalogue import FaultError, FaultPlan, read_plan
 from reference_engine.faults.fault import Fault, activated, active_changes, changed
 from reference_engine.faults.http import (
+    BODY,
     Api,
     ClientRequest,
     Json,
@@ -81,6 +82,7 @@ class FaultyHttp:
             except ClientDisconnect:
                 return
             request = ClientRequest(_APIS[scope["path"]], _object(body), self._served)
+            BODY.set(request.body)
             try:
                 body = _changed_body(body, request)
             except ApiError as error:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
 from dataclasses import replace
 from itertools import groupby
 
@@ -17,7 +16,7 @@ from harmony.conversation import (
 )
 from harmony.render import render_all
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json, messages_of
+from reference_engine.faults.http import BODY, ClientRequest, Json, messages_of
 from reference_engine.faults.prompts import Message
 from reference_engine.server.api_error import ApiError, invalid
 
@@ -27,10 +26,9 @@ _WHOLE_NUMBER = re.compile(r"(?<=[\[:, ])\d+(?=[,\]}])")
 
 _INSTRUCTIONS: dict[str, str | None] = {}  # those of each response, by its id
 _TOOLS: dict[str, list[Json]] = {}  # likewise the tools
-_continues = ContextVar("whether the request continues a stored response", default=False)
 hooks.ITEM_FILTER.faults(
-    stored_answers_lost=lambda item: not (_continues.get() and isinstance(item, Answer)),
-    stored_reasoning_lost=lambda item: not (_continues.get() and isinstance(item, Reasoning)),
+    stored_answers_lost=lambda item: not (_continues() and isinstance(item, Answer)),
+    stored_reasoning_lost=lambda item: not (_continues() and isinstance(item, Reasoning)),
     tool_loop_reasoning_dropped=lambda item: not isinstance(item, Reasoning),
     preamble_not_replayed=lambda item: not isinstance(item, Preamble),
 )
@@ -75,6 +73,10 @@ hooks.RESPONSE.faults(
     continued_instructions_ignored=hooks.echo("instructions"),
     unstored_response_kept=hooks.echo("store", default=True),
 )
+
+
+def _continues() -> bool:
+    return "previous_response_id" in BODY.get()
 
 
 def _ended(message: Message, header: str, end: str) -> list[Message]:
@@ -210,10 +212,6 @@ def _keep_tools(response: Json, request: ClientRequest) -> None:
 hooks.RESPONSE.faults(
     earlier_instructions_added=_keep_instructions,
     earlier_tools_kept=_keep_tools,
-)
-hooks.REQUEST.faults(
-    stored_answers_lost=lambda body, _: _continues.set("previous_response_id" in body),
-    stored_reasoning_lost=lambda body, _: _continues.set("previous_response_id" in body),
 )
 
 

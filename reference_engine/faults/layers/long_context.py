@@ -15,7 +15,6 @@ from torch import Tensor
 from harmony.parse import START
 from harmony.vocabulary import harmony_encoding
 from reference_engine.faults import hooks
-from reference_engine.faults.fault import Hook
 from reference_engine.generation.forward import Forward, Row
 from reference_engine.kv_cache.pages import BLOCK, NULL_PAGE
 from reference_engine.model.transformer import Rotary, Transformer
@@ -37,6 +36,8 @@ class _ChangedRotary(Rotary):
 
 
 def _positions(change: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
+    """Return a change of the positions (B, T) that rotate queries and keys."""
+
     def damage(model: Transformer) -> None:
         model.rotary.__class__ = _ChangedRotary
         cast("_ChangedRotary", model.rotary).change = change
@@ -44,9 +45,9 @@ def _positions(change: Callable[[Tensor], Tensor]) -> hooks.ModelChange:
     return damage
 
 
-POSITIONS = Hook("model", _positions)  # the positions (B, T) that rotate queries and keys
-
-POSITIONS.faults(positions_end_early=lambda positions: positions.clamp(max=_POSITIONS - 1))
+hooks.MODEL.faults(
+    positions_end_early=_positions(lambda positions: positions.clamp(max=_POSITIONS - 1))
+)
 hooks.INPUT.faults(
     prefix_cache_ignores_effort=lambda tokens: _cached_head(tokens, tokens.index(START, 1)),
 )

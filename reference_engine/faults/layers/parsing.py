@@ -31,14 +31,6 @@ _EMPTY_OBJECT = {"type": "object", "properties": {}, "additionalProperties": Fal
 
 STRUCTURED = hooks.PARSED.when(lambda _, request: request.conversation.answer_format is not None)
 """Each event of the parser, in responses that must follow a schema."""
-STRUCTURED_LATER = STRUCTURED.when(
-    lambda _, request: any(isinstance(item, Answer) for item in request.conversation.items)
-)
-"""Each event of the parser, in responses that must follow a schema after an earlier answer."""
-AFTER_RESULT = hooks.PARSED.when(
-    lambda _, request: any(isinstance(item, Result) for item in request.conversation.items[-1:])
-)
-"""Each event of the parser, in responses to a tool result."""
 
 
 class _Unparsed(HarmonyParser):
@@ -152,7 +144,9 @@ hooks.PARSED.faults(
         replace(event, text=html.escape(event.text)) if isinstance(event, Delta) else event
     ],
 )
-AFTER_RESULT.faults(reasoning_missing_after_result=dropped("reasoning"))
+hooks.PARSED.when(
+    lambda _, request: any(isinstance(item, Result) for item in request.conversation.items[-1:])
+).faults(reasoning_missing_after_result=dropped("reasoning"))
 hooks.NEW_EDITOR.faults(
     answer_repeated=lambda: _repeated("answer"),
     call_doubled=lambda: _repeated("call"),
@@ -169,7 +163,9 @@ hooks.REQUEST.when(lambda body, _: body.keys() & _FORMATS).faults(
     tools_ignored_beside_format=lambda body, _: body.pop("tools", None)
 )
 STRUCTURED.faults(json_in_reasoning=recast("answer", "reasoning"))
-STRUCTURED_LATER.faults(grammar_on_later_replies=lambda _: [])
+STRUCTURED.when(
+    lambda _, request: any(isinstance(item, Answer) for item in request.conversation.items)
+).faults(grammar_on_later_replies=lambda _: [])
 
 
 @hooks.PARSED

@@ -4,13 +4,12 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import replace
 
 from harmony.conversation import Answer, Conversation, ConversationItem, Developer, Result, User
 from harmony.vocabulary import encode, harmony_encoding
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json, messages_of
+from reference_engine.faults.http import BODY, ClientRequest, Json, messages_of
 from reference_engine.faults.prompts import Message
 
 _INSTRUCTIONS = "# Instructions\n\n"
@@ -20,7 +19,6 @@ _PYTHON = (
 )
 _ADDRESS = re.compile(r"[\w.]+@[\w.]+|\d{9,}")
 _WITHOUT_WIDTH = re.compile(r"[\u200b-\u200f\ufeff]")
-_streams = ContextVar("whether the reply is streamed", default=False)
 
 hooks.ITEM_FILTER.faults(system_dropped=lambda item: not isinstance(item, Developer))
 hooks.DEVELOPER_TEXT.faults(
@@ -39,14 +37,9 @@ hooks.CONVERSATION.faults(
         replace(conversation, effort="medium") if conversation.tools else conversation
     ),
     effort_ignored_in_streams=lambda conversation: (
-        replace(conversation, effort="medium") if _streams.get() else conversation
+        replace(conversation, effort="medium") if BODY.get().get("stream") else conversation
     ),
 )
-
-
-@hooks.REQUEST
-def effort_ignored_in_streams(_: Json, request: ClientRequest) -> None:
-    _streams.set(request.streaming)
 
 
 hooks.RESPONSE.faults(

@@ -30,8 +30,6 @@ def _of_call(change: hooks.TextChange) -> hooks.TextChange:
 
 CALL_HEADER = Hook[hooks.TextChange]("prompt", lambda change: hooks.HEADER.adapt(_of_call(change)))
 """The header of each earlier call in the prompt."""
-FORCED = hooks.PARSED.when(lambda _, request: request.policy.mode == "required")
-"""Each event of the parser, in responses to requests that require a call."""
 
 hooks.CONVERSATION.faults(date_line=lambda c: replace(c, current_date="2026-11-20"))
 hooks.DEVELOPER_TEXT.faults(
@@ -42,7 +40,9 @@ CALL_HEADER.faults(
     calls_with_plain_json=lambda header: header.replace(_CONSTRAIN, " json"),
 )
 hooks.PARSED.faults(preamble_as_reasoning=recast("preamble", "reasoning"))
-FORCED.faults(forced_call_without_reasoning=dropped("reasoning"))
+hooks.PARSED.when(lambda _, request: request.policy.mode == "required").faults(
+    forced_call_without_reasoning=dropped("reasoning")
+)
 hooks.SSE_EVENT.faults(
     keep_alive_comments=lambda event: [SseEvent(raw=b": keep-alive\n\n"), event],
     carriage_returns=lambda event: [SseEvent(raw=event.encode().replace(b"\n", b"\r\n"))],
