@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -127,8 +128,7 @@ class ChatChoice:
                         "function": {"name": name, "arguments": ""},
                     }
                     self._calls.append(call)
-                    index = len(self._calls) - 1
-                    shown = call | {"index": index, "function": {"name": name, "arguments": ""}}
+                    shown = deepcopy(call) | {"index": len(self._calls) - 1}
                     entries.append(self.entry({"tool_calls": [shown]}))
                 case Started(kind):
                     field = "reasoning" if kind == "reasoning" else "content"

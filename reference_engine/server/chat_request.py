@@ -41,18 +41,10 @@ from reference_engine.server.generation import GenerationRequest
 from reference_engine.server.tool_choice import Choice, ChoiceMode, OfferedTool
 
 
-class InstructionMessage(RequestModel):
-    """A message of role system or developer."""
+class TextMessage(RequestModel):
+    """A message of the user, or instructions."""
 
-    role: Literal["system", "developer"]
-    content: Text
-    name: Ignored = None
-
-
-class UserMessage(RequestModel):
-    """A message of role user."""
-
-    role: Literal["user"]
+    role: Literal["system", "developer", "user"]
     content: Text
     name: Ignored = None
 
@@ -110,9 +102,7 @@ class ToolMessage(RequestModel):
     name: Ignored = None
 
 
-Message = Annotated[
-    InstructionMessage | UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")
-]
+Message = Annotated[TextMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
 
 _ASSISTANT_SAYS = frozenset({"content", "refusal", "reasoning", "reasoning_content", "tool_calls"})
 
@@ -131,10 +121,9 @@ def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
             history.append(_result(message, at, unanswered))
             continue
         _require_answered(unanswered, at)
-        if isinstance(message, InstructionMessage):
-            history.append(Developer(message.content))
-        elif isinstance(message, UserMessage):
-            history.append(User(message.content))
+        if isinstance(message, TextMessage):
+            kind = User if message.role == "user" else Developer
+            history.append(kind(message.content))
         else:
             if not message.model_fields_set & _ASSISTANT_SAYS:
                 problem = f"messages[{at}] of the assistant has no content and no tool_calls."

@@ -43,12 +43,7 @@ class Namespace(RequestModel):
 
     def echoed(self) -> dict[str, Any]:
         """Return the namespace in the response."""
-        return {
-            "type": "namespace",
-            "name": self.name,
-            "description": self.description,
-            "tools": [tool.echoed() for tool in self.tools],
-        }
+        return self.model_dump(exclude={"tools"}) | {"tools": [t.echoed() for t in self.tools]}
 
 
 class _BuiltinTool(RequestModel):

@@ -18,7 +18,8 @@ from reference_engine.server.responses.steps import StepEvent
 class OutputItem:
     """An item, such as a function call: its fields so far, and its place in the output."""
 
-    streamed = "function_call_arguments"  # the type of the events of its text
+    streamed: str | None = "function_call_arguments"
+    """The type of the events of its text; None if its text is not streamed."""
     field = "arguments"  # the field with its text
 
     def __init__(self, index: int, kind: str, prefix: str, **fields: object) -> None:
@@ -34,15 +35,12 @@ class OutputItem:
     def delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
         """Return the events of a piece of text."""
         self._texts.append(text)
-        return self._delta(text, logprobs)
+        return [self._event(f"{self.streamed}.delta", delta=text)] if self.streamed else []
 
     def end(self, *, complete: bool) -> list[Json]:
         """Return the events when the model has written the item, or a limit truncates it."""
         self.fields["status"] = "completed" if complete else "incomplete"
         return [*self._written("".join(self._texts)), self._done()]
-
-    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
-        return [self._event(f"{self.streamed}.delta", delta=text)]
 
     def _written(self, text: str) -> list[Json]:
         self.fields[self.field] = text
@@ -62,24 +60,19 @@ class OutputItem:
 
 
 class _TextOutput(OutputItem):
-    """An item whose content is one part with text. `part` is the type of the part."""
-
-    part: str
+    """An item whose content is one part with text, which has the type of the events."""
 
     def begin(self) -> list[Json]:
         """Return the events of the item and of its part."""
         return [self._added(), self._event("content_part.added", part=self._part(""))]
 
     def _part(self, text: str) -> dict[str, Any]:
-        return {"type": self.part, "text": text}
-
-    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
-        return [self._event(f"{self.part}.delta", delta=text)]
+        return {"type": self.streamed, "text": text}
 
     def _written(self, text: str) -> list[Json]:
         part = self._part(text)
         self.fields["content"] = [part]
-        done = self._event(f"{self.part}.done", text=text)
+        done = self._event(f"{self.streamed}.done", text=text)
         return [done, self._event("content_part.done", part=part)]
 
     def _event(self, kind: str, **fields: object) -> Json:
@@ -89,7 +82,7 @@ class _TextOutput(OutputItem):
 class ReasoningOutput(_TextOutput):
     """A chain of thought, on request also encoded."""
 
-    part = "reasoning_text"
+    streamed = "reasoning_text"
 
     def __init__(self, index: int, *, encoded: bool) -> None:
         super().__init__(index, "reasoning", "rs", summary=[], content=[])
@@ -107,7 +100,7 @@ Annotate = Callable[[str], list[dict[str, Any]]]  # the annotations of a text
 class MessageOutput(_TextOutput):
     """A preamble or an answer."""
 
-    part = "output_text"
+    streamed = "output_text"
 
     def __init__(self, index: int, kind: Kind, annotate: Annotate) -> None:
         phase = "commentary" if kind == "preamble" else "final_answer"
@@ -115,13 +108,14 @@ class MessageOutput(_TextOutput):
         self._annotate = annotate
         self._logprobs: list[dict[str, Any]] = []
 
+    def delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
+        """Return the event of a piece of text with its logprobs."""
+        self._logprobs += logprobs
+        return [event | {"logprobs": logprobs} for event in super().delta(text, logprobs)]
+
     def _part(self, text: str) -> dict[str, Any]:
         logprobs = self._logprobs if text else []
         return super()._part(text) | {"annotations": self._annotate(text), "logprobs": logprobs}
-
-    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
-        self._logprobs += logprobs
-        return [self._event("output_text.delta", delta=text, logprobs=logprobs)]
 
     def _written(self, text: str) -> list[Json]:
         done, part_done = super()._written(text)
@@ -135,8 +129,7 @@ class MessageOutput(_TextOutput):
 class CustomCallOutput(OutputItem):
     """A call of a custom tool, which the client answers. Its input is known only at the end."""
 
-    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
-        return []
+    streamed = None
 
     def _written(self, text: str) -> list[Json]:
         self.fields["input"] = given = _custom_input(text)
@@ -190,6 +183,7 @@ class _ServedCallOutput(OutputItem):
 class WebSearchOutput(_ServedCallOutput):
     """A browser call; the item is added once its action is known."""
 
+    streamed = None
     stages = ("in_progress", "searching")
 
     def __init__(
@@ -201,9 +195,6 @@ class WebSearchOutput(_ServedCallOutput):
 
     def begin(self) -> list[Json]:
         """Return no events yet."""
-        return []
-
-    def _delta(self, text: str, logprobs: Sequence[Json]) -> list[Json]:
         return []
 
     def _written(self, text: str) -> list[Json]:
