@@ -17,7 +17,7 @@ from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import Task, not_run
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict import gate, requirements
-from harness.verdict.causes import diagnose
+from harness.verdict.causes import diagnose, inherited
 from harness.verdict.components import faulty_components
 from harness.verdict.coverage import Coverage
 from harness.verdict.reference_rate import target_of
@@ -79,7 +79,7 @@ def analyze(
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
         clients=client_results(rules.all),
-        diagnosis=_diagnosis(info, results, rules.all, thresholds),
+        diagnosis=_diagnosis(info, results, rules.all, thresholds, scores),
         exchanges=scored.exchanges,
         verdict=gate.decide(
             info,
@@ -161,6 +161,7 @@ def _diagnosis(
     results: Sequence[TaskResult],
     rules: Sequence[RuleResult],
     thresholds: Thresholds,
+    scores: Iterable[Score],
 ) -> Diagnosis | None:
     """The likely causes of the findings, and with raw completions the components at fault."""
     components: tuple[ComponentFault, ...] = ()
@@ -170,7 +171,7 @@ def _diagnosis(
         components = faulty_components(
             calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
         )
-    return diagnose(rules, components)
+    return diagnose(rules, components, inherited(rules, scores))
 
 
 def _rule_results(

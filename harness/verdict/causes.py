@@ -10,7 +10,7 @@ as such.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,9 +20,11 @@ from importlib import resources
 import yaml
 from pydantic import Field, TypeAdapter, model_validator
 
-from harness.records.analysis import RuleResult
+from harness.probes import PROBES
+from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Example
 from harness.records.record import Record
+from harness.records.scores import Score
 from harness.text import percentage
 
 MOST_CAUSES = 3  # causes that are named
@@ -30,11 +32,11 @@ _CHANCE = 0.05  # probability below which the conditions of the replies with a f
 _WARNING = 0.1  # weight of a warning; an error has 1
 _STRUCTURE = frozenset({"schema", "stream", "finish", "errors"})
 """Families of checks that show directly how replies are built."""
-_CONTENT, _BEHAVIOUR, _FAILED_REQUEST = 0.7, 0.4, 0.1
-"""Weights of other checks, of probes, and of probes whose requests fail, which may fail for any
-reason; checks of `_STRUCTURE` have 1."""
+_CONTENT, _BEHAVIOUR, _CAUSED_ELSEWHERE = 0.7, 0.4, 0.1
+"""Weights of other checks, of probes, and of probes whose requests fail for any reason or whose
+findings are `inherited`; checks of `_STRUCTURE` have 1."""
 _NEARLY = 0.7  # of the largest weight: findings with it are as heavy
-_HARDLY = 0.1  # of the share of streams with a finding: other replies with it are background
+_HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
 _FEWEST_REPEATED = 3
 _REFUSED = re.compile(r"status [45]\d\d")
@@ -73,8 +75,7 @@ class Direct(Record):
         others = [each.check.id for each in found]
         return (
             _matches(result.check.id, [self.rule])
-            and self.share * result.applicable <= result.failures
-            and result.failures <= self.most * result.applicable
+            and self.share <= _share(result) <= self.most
             and self.streaming in (None, _only_streams(result))
             and (self.whole in (None, _in_whole_replies(found)))
             and (not self.repeated or _in_few_tries(result))
@@ -117,24 +118,55 @@ def layers() -> Mapping[str, Layer]:
     return TypeAdapter(dict[str, Layer]).validate_python(yaml.safe_load(table.read_text("utf-8")))
 
 
+def inherited(results: Iterable[RuleResult], scores: Iterable[Score]) -> frozenset[str]:
+    """Return the failed probes that fail because of what they do not test.
+
+    In most of the replies that they accuse, a check has an error that it also has in the replies to
+    other groups of requests: a defect of what a probe tests would show only there.
+    """
+    checked: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for score in scores:
+        for finding in score.findings:
+            if finding.severity == "error":
+                place = score.task, f"{score.condition.api} {score.sample}"
+                checked[finding.id].add(place)
+    found: set[str] = set()
+    for result in results:
+        if result.check.id in PROBES and result.failing:
+            group = PROBES[result.check.id].group.name
+            accused = {(group, name) for name in result.failing}
+            for places in checked.values():
+                elsewhere = any(task != group for task, _ in places)
+                if elsewhere and 2 * len(places & accused) >= len(accused):
+                    found.add(result.check.id)
+    return frozenset(found)
+
+
 def diagnose(
-    results: Sequence[RuleResult], components: tuple[ComponentFault, ...] = ()
+    results: Sequence[RuleResult],
+    components: tuple[ComponentFault, ...] = (),
+    inherited: Collection[str] = (),
 ) -> Diagnosis | None:
     """Return the likely causes of the errors and warnings of a run.
 
     None if there are none of these, or only warnings without a cause. Only checks that judged
-    something are evidence. `components` are those known to be at fault.
+    something are evidence. `components` are those known to be at fault; `inherited` as above.
     """
-    found = [e for e in results if e.applicable and e.status in ("failed", "warned")]
-    found.sort(key=lambda each: (each.status != "failed", -_weight(each), each.check.id))
-    shown = {name: _shown(layer, results, found) for name, layer in layers().items()}
-    errors = any(each.status == "failed" for each in found)
+    found = [
+        _Found(each, each.check.id in inherited)
+        for each in results
+        if each.applicable and each.status in ("failed", "warned")
+    ]
+    found.sort(key=lambda each: (each.result.status != "failed", -each.weight, each.id))
+    failed = [each.result for each in found]
+    shown = {name: _shown(layer, results, failed) for name, layer in layers().items()}
+    errors = any(each.status == "failed" for each in failed)
     causes: list[Cause] = []
-    unknown: list[RuleResult] = []
+    unknown: list[_Found] = []
     left = found
     while left and len(causes) < MOST_CAUSES:
         worst = left[0]
-        if worst.status != "failed" and errors and not causes:
+        if worst.result.status != "failed" and errors and not causes:
             break  # A cause of warnings alone would hide that the errors have none.
         cause = _cause(worst, _candidates(left, shown), results)
         if cause is None:
@@ -142,16 +174,32 @@ def diagnose(
             left = left[1:]
         else:
             causes.append(cause)
-            left = [each for each in left if each.check.id not in cause.explains]
+            left = [each for each in left if each.id not in cause.explains]
     if not (causes or errors or components):
         return None
-    explained = {each for cause in causes for each in cause.explains}
+    explained = {rule for cause in causes for rule in cause.explains}
     return Diagnosis(
         causes=tuple(causes),
-        unexplained=tuple(e.check.id for e in found if e.check.id not in explained),
-        worst_unexplained=unknown[0].check.id if unknown and unknown[0] is found[0] else None,
+        unexplained=tuple(each.id for each in found if each.id not in explained),
+        worst_unexplained=unknown[0].id if unknown and unknown[0] is found[0] else None,
         components=components,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A finding, and whether it is `inherited`."""
+
+    result: RuleResult
+    inherited: bool
+
+    @property
+    def id(self) -> str:
+        return self.result.check.id
+
+    @property
+    def weight(self) -> float:
+        return _weight(self.result, inherited=self.inherited)
 
 
 @dataclass(frozen=True)
@@ -159,50 +207,55 @@ class _Candidate:
     """A layer with the findings that show it and those that it can also explain, heaviest first."""
 
     name: str
-    direct: Sequence[RuleResult]
-    others: Sequence[RuleResult]
+    direct: Sequence[_Found]
+    others: Sequence[_Found]
 
     @property
     def strength(self) -> float:
-        """Return the weight of its findings; direct ones count twice, the others not above them."""
-        most = _weight(self.direct[0])
-        others = sum(min(_weight(each), most) for each in self.others)
-        return round(2 * sum(map(_weight, self.direct)) + others, 6)
+        """Return the weight of its findings; direct ones count twice, unless inherited."""
+        own = (each.weight for each in self.direct if not each.inherited)
+        return round(sum(own) + sum(each.weight for each in (*self.direct, *self.others)), 6)
 
-    @property
-    def heaviest(self) -> float:
-        """Return the weight of the heaviest finding that it explains."""
-        return max(map(_weight, (*self.direct, *self.others)))
+    def heaviest(self, status: RuleStatus) -> float:
+        """Return the weight of the heaviest finding with a status that it explains; 0 if none."""
+        explained = (*self.direct, *self.others)
+        return max((each.weight for each in explained if each.result.status == status), default=0)
 
     @property
     def rules(self) -> list[str]:
-        return [each.check.id for each in (*self.direct, *self.others)]
+        return [each.id for each in (*self.direct, *self.others)]
 
 
 def _candidates(
-    left: Sequence[RuleResult], shown: Mapping[str, Collection[str]]
+    left: Sequence[_Found], shown: Mapping[str, Collection[str]]
 ) -> Iterator[_Candidate]:
-    """Yield the layers that findings show, with all of these findings that they explain."""
+    """Yield the layers that findings show, with all of these findings that they explain.
+
+    A finding that is nowhere beside direct evidence, in no API and mode, has another cause.
+    """
     for name, ids in shown.items():
-        direct = [each for each in left if each.check.id in ids]
+        direct = [each for each in left if each.id in ids]
         if direct:
-            most = _MOST_HEAVIER * max(map(_weight, direct))
-            direct.sort(key=_weight, reverse=True)
+            direct.sort(key=lambda each: each.weight, reverse=True)
+            most = _MOST_HEAVIER * direct[0].weight
+            places = _places([each.result for each in direct])
             others = [
                 each
                 for each in left
                 if each not in direct
-                and _matches(each.check.id, layers()[name].explains)
-                and _weight(each) <= most
+                and _matches(each.id, layers()[name].explains)
+                and (each.inherited or each.weight <= most)
+                and _places([each.result]) & places
             ]
             yield _Candidate(name, direct, others)
 
 
 def _cause(
-    worst: RuleResult, candidates: Iterable[_Candidate], run: Sequence[RuleResult]
+    worst: _Found, candidates: Iterable[_Candidate], run: Sequence[RuleResult]
 ) -> Cause | None:
     """Return the layer that explains the most weight, the worst finding or one nearly as heavy."""
-    possible = [each for each in candidates if each.heaviest >= _NEARLY * _weight(worst)]
+    nearly = _NEARLY * worst.weight
+    possible = [each for each in candidates if each.heaviest(worst.result.status) >= nearly]
     possible = [each for each in possible if not layers()[each.name].last] or possible
     if not possible:
         return None
@@ -211,19 +264,19 @@ def _cause(
         return candidate.strength, worst in candidate.direct
 
     best = max(possible, key=rank)
-    worst = worst if worst.check.id in best.rules else best.direct[0]
+    worst = worst if worst.id in best.rules else best.direct[0]
     about = layers()[best.name]
     return Cause(
         layer=best.name,
-        description=_placed(about.title, best.direct, run),
+        description=_placed(about.title, [each.result for each in best.direct], run),
         effect=about.effect,
-        remedy=about.remedy([worst.check.id, *best.rules[: len(best.direct)]]),
+        remedy=about.remedy([each.id for each in best.direct]),
         alternatives=tuple(
             layers()[each.name].title
             for each in possible
             if each is not best and rank(each) == rank(best)
         ),
-        examples=(about.examples[worst.check.id],) if worst.check.id in about.examples else (),
+        examples=(about.examples[worst.id],) if worst.id in about.examples else (),
         explains=tuple(best.rules),
     )
 
@@ -245,7 +298,7 @@ def _shown(
     return {e.check.id for e in direct} if steady or few else set()
 
 
-def _weight(result: RuleResult) -> float:
+def _weight(result: RuleResult, *, inherited: bool) -> float:
     """Return how much a finding shows: its severity, its directness and its share of replies.
 
     A text of another request is evidence in a single reply.
@@ -253,13 +306,21 @@ def _weight(result: RuleResult) -> float:
     weight = 1.0 if result.status == "failed" else _WARNING
     if result.check.kind == "probe":
         texts = [example.evidence.got for example in result.examples]
-        weight *= _FAILED_REQUEST if all(map(_REFUSED.match, texts)) else _BEHAVIOUR
+        if inherited or all(map(_REFUSED.match, texts)):
+            weight *= _CAUSED_ELSEWHERE
+        else:
+            weight *= _CONTENT if _by_counts(result) else _BEHAVIOUR
     elif result.check.family == "load":
         return weight * _CONTENT
     elif result.check.family not in _STRUCTURE or _by_counts(result):
         weight *= _CONTENT
-    affected = sum(every for failures, every in result.counts.values() if failures)
-    return weight * result.failures / ((affected or result.applicable) + _FEW)
+    return weight * _share(result, _FEW)
+
+
+def _share(result: RuleResult, added: int = 0) -> float:
+    """Return the share of replies with a finding, in the APIs and modes that have it."""
+    found = _frequent(result).values()
+    return sum(failures for failures, _ in found) / (sum(every for _, every in found) + added)
 
 
 def _by_counts(result: RuleResult) -> bool:
@@ -279,18 +340,34 @@ def _is_refused(result: RuleResult) -> bool:
     return len(texts) == 1 and all(map(_REFUSED.match, texts))
 
 
+def _frequent(result: RuleResult) -> Mapping[str, tuple[int, int]]:
+    """Return the counts of a finding without the conditions under which it hardly occurs."""
+    rates = {name: failures / every for name, (failures, every) in result.counts.items() if every}
+    least = _HARDLY * max(rates.values(), default=0)
+    return {name: result.counts[name] for name, rate in rates.items() if rate and rate >= least}
+
+
+def _places(results: Iterable[RuleResult]) -> frozenset[tuple[str, str]]:
+    """Return the APIs and modes with findings."""
+    found: set[tuple[str, str]] = set()
+    for result in results:
+        for name in _frequent(result):
+            api, _, mode = name.partition(" · ")
+            found |= {
+                (api, each) for each in ([mode] if mode else result.modes or result.check.modes)
+            }
+    return frozenset(found)
+
+
 def _only_streams(result: RuleResult) -> bool:
     """Return whether streams have a finding, and other replies hardly ever; not by chance."""
-    failed, judged = Counter[str](), Counter[str]()
-    for name, (failures, every) in result.counts.items():
-        failed[name.rpartition(" ")[2]] += failures
-        judged[name.rpartition(" ")[2]] += every
-    if result.check.kind == "probe" and len(result.check.modes) > 1:
-        return result.modes == ("streaming",) and 0.5**result.failures <= _CHANCE
-    whole, streams = failed["non-streaming"], failed["streaming"]
-    rare = whole * judged["streaming"] <= _HARDLY * streams * judged["non-streaming"]
-    share = judged["streaming"] / max(1, judged.total())
-    return bool(streams) and rare and share < 1 and share**streams <= _CHANCE
+    if any(mode != "streaming" for _, mode in _places([result])) or len(result.check.modes) < 2:
+        return False
+    if result.check.kind == "probe":
+        return 0.5**result.failures <= _CHANCE
+    failures, judged = (sum(counts) for counts in zip(*_frequent(result).values(), strict=True))
+    share: float = judged / sum(every for _, every in result.counts.values())
+    return share < 1 and share**failures <= _CHANCE
 
 
 def _in_whole_replies(found: Sequence[RuleResult]) -> bool:
@@ -306,19 +383,18 @@ def _affected(results: Sequence[RuleResult], part: int, run: Sequence[RuleResult
     """Return the APIs (part 0) or modes (part 1) with findings, if not all have them.
 
     Those of the run are all that any of its rules judged. None are returned if chance may have
-    chosen them.
+    chosen them, or, of modes, if the requests of a probe were only sent in one.
     """
-    failed, judged = Counter[str](), Counter[str]()
-    for result in results:
-        for name, (failures, every) in result.counts.items():
-            for value in name.split(" · ")[part : part + 1]:
-                failed[value] += failures
-                judged[value] += every
+    if part:
+        results = [e for e in results if e.check.kind == "check" or len(e.check.modes) > 1]
+    hit = {place[part] for place in _places(results)}
     made = {value for e in run for name in e.counts for value in name.split(" · ")[part : part + 1]}
-    hit = sorted(value for value in failed if failed[value])
+    judged, failures = Counter[str](), sum(result.failures for result in results)
+    for name, (_, every) in ((n, c) for result in results for n, c in result.counts.items()):
+        judged.update(dict.fromkeys(name.split(" · ")[part : part + 1], every))
     share = sum(judged[value] for value in hit) / max(1, judged.total())
-    by_chance = share < 1 and share ** failed.total() > _CHANCE
-    return [] if len(hit) == len(made) or by_chance else hit
+    by_chance = share < 1 and share**failures > _CHANCE
+    return [] if hit >= made or by_chance else sorted(hit)
 
 
 def _placed(title: str, direct: Sequence[RuleResult], run: Sequence[RuleResult]) -> str:

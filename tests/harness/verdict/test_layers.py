@@ -7,12 +7,13 @@ import pytest
 
 from harness.probes.rule_results import RULES
 from harness.records.analysis import RuleResult
-from harness.records.conditions import BOTH_APIS
+from harness.records.conditions import BOTH_APIS, Condition
 from harness.records.diagnosis import ComponentFault
-from harness.records.scores import Evidence, Finding
-from harness.verdict.causes import MOST_CAUSES, diagnose, layers
+from harness.records.scores import Evidence, Finding, Score
+from harness.verdict.causes import MOST_CAUSES, diagnose, inherited, layers
 
 LONGEST_REMEDY = 2 * (80 - len("    fix: "))  # two lines of a terminal
+CONDITION = Condition(model="m", api="chat", mode="non-streaming")
 EVERY_CALL = "calls.choice tools.choice.named tools.choice.required tools.trigger.recall"
 
 # What servers did, the rules that fail (with the share of replies, if not all), and the layer.
@@ -72,6 +73,9 @@ OTHERS = (
     ("finish reason stop beside calls", "chat.finish.tool_calls", "reply format"),
     ("logprobs are dropped", "chat.logprobs.missing", "sampling"),
     ("calls have no ids", "calls.id.missing chat.schema:0.3 responses.schema:0.3", "calls"),
+    ("calls have empty ids, so streams of them are unreadable",
+     "calls.id.missing chat.stream.tool_calls responses.stream.call reply.unreadable:0.4:s",
+     "calls"),
     ("a marker in the text, only in streams", "harmony.markers:0.1:s parity.content:0.1",
      "output parser"),
     ("the CoT contains the answer", "reasoning.holds_answer usage.reasoning.differs",
@@ -194,6 +198,46 @@ def test_few_findings_do_not_show_that_only_streams_have_them(failures, layer):
     counts = {"chat · streaming": (failures, 100), "chat · non-streaming": (0, 100)}
     causes = diagnose([found.model_copy(update={"counts": counts})]).causes
     assert [each.layer for each in causes] == ([layer] if layer else [])
+
+
+def test_what_hardly_occurs_elsewhere_is_a_defect_of_one_mode():
+    counts = {"chat · streaming": (40, 40), "chat · non-streaming": (3, 60),
+              "responses · streaming": (1, 40), "responses · non-streaming": (4, 60)}  # fmt: skip
+    found = result("calls.arguments.json").model_copy(
+        update={"counts": counts, "failures": 48, "applicable": 200}
+    )
+    (cause,) = diagnose([found]).causes
+    assert cause.description == "The server does not stream correctly (chat, streaming)."
+
+
+def test_a_cause_explains_only_what_occurs_in_the_same_api_and_mode():
+    results = run("responses.stream.status limits.finish")
+    chat = {"counts": {"chat": (2, 2)}, "failures": 2, "applicable": 2}
+    results = [
+        each.model_copy(update=chat) if each.check.id == "limits.finish" else each
+        for each in results
+    ]
+    first, second = diagnose(results).causes
+    assert [first.explains, second.explains] == [("responses.stream.status",), ("limits.finish",)]
+
+
+@pytest.mark.parametrize(("other", "layer"), [("limits", "conversion of the reply"),
+                                              ("structured", "structured output")])  # fmt: skip
+def test_a_probe_inherits_what_its_replies_share_with_others(other, layer):
+    results = run("structured.followed text.escaped:0.02")
+    failing = ("chat named", "chat nested")
+    results = [
+        each.model_copy(update={"failing": failing}) if "followed" in each.check.id else each
+        for each in results
+    ]
+    escaped = run("text.escaped")[list(RULES).index("text.escaped")].examples[:1]
+    scores = [
+        Score(record=name, task=task, sample=name, condition=CONDITION, attempt=1,
+              outcome="success", findings=escaped)
+        for name, task in (("named", "structured"), ("nested", "structured"), ("x", other))
+    ]  # fmt: skip
+    found = diagnose(results, (), inherited(results, scores))
+    assert found.causes[0].layer == layer
 
 
 def test_layers_that_explain_the_same_findings_equally_well_are_both_named():
