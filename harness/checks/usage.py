@@ -9,6 +9,7 @@ from harness.checks.check import Family
 from harness.checks.ledger import COT_HEADER, FRAMING, Accounted, accounted, ledger
 from harness.checks.rules import CHAT, Problem
 from harness.checks.subjects import Answer, answers, counted
+from harness.records.scores import Severity
 from harness.records.traits import Ledger
 
 family = Family("usage", CHAT)
@@ -156,12 +157,16 @@ def _excess(
 def _reasoning_missing(found: Answer) -> Iterator[Problem]:
     """A reply with reasoning reports reasoning tokens, in the details of the output tokens.
 
-    Some servers never count them; clients cope.
+    Some servers never count them; clients cope. Chat need not have the details, but a count of 0
+    is wrong.
     """
     counted_at, reported = _OUTPUT_DETAILS[found.exchange.api], found.usage.reasoning_tokens
     if found.reply.reasoning and not reported:
         message = "The reply has reasoning, but reports no reasoning tokens."
-        yield Problem(found.exchange, message, "more than 0", str(reported), _PATH)
+        optional = reported is None and found.exchange.api == "chat"
+        severity: Severity | None = "info" if optional else None
+        got = str(reported)
+        yield Problem(found.exchange, message, "more than 0", got, _PATH, severity=severity)
     elif reported and not nested(found.reply.raw, "usage", counted_at):
         message = "The reasoning tokens are outside the details, where few clients read them."
         got = "next to the other counts"

@@ -31,6 +31,7 @@ _FEW_TOKENS = 16
 # Where servers put the message of an error: OpenAI, FastAPI, and others.
 _MESSAGES = ("error", "errors", "message", "Message", "detail", "msg")
 _FIELDS = {"message": str, "type": str, "param": str | None, "code": str | None}
+_INTEGER_CODE = "`code` is an integer"
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,9 @@ def _fields(responses: ProbeResponses) -> Trials:
     """A rejection has OpenAI's form: `error` with message, type, and nullable param and code.
 
     SDKs read the message there, and programs distinguish errors by the other fields. The type must
-    not be server_error, because clients retry requests that failed in the server. A body without
-    any message is not judged, because `errors.body` reports it.
+    not be server_error, because clients retry requests that failed in the server. A code that is an
+    integer is only noted: several engines send the status, and SDKs pass it on. A body without any
+    message is not judged, because `errors.body` reports it.
     """
     rejections = _rejections(responses)
     said = (exchange for exchange in rejections if _has_message(_json_body(exchange)))
@@ -152,7 +154,9 @@ def _fields(responses: ProbeResponses) -> Trials:
             wrong = ["the object `error` is missing"]
         message = f"The error object of a rejection has not OpenAI's form: {', '.join(wrong)}."
         expected = "error with message and type: string; param and code: string or null"
-        problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
+        got = _body_text(exchange)
+        severity: Severity | None = "info" if wrong == [_INTEGER_CODE] else None
+        problem = Problem(exchange, message, expected, got, "$.error", severity=severity)
         yield problem if wrong else None
 
 

@@ -39,7 +39,8 @@ _NEARLY = 0.7  # of the largest weight: findings with it are as heavy
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
 _FEWEST_REPEATED = 3
-_REFUSED = re.compile(r"status [45]\d\d")
+_REFUSED, _FAILURE = re.compile(r"status [45]\d\d"), re.compile(r"status 5\d\d")
+_FEWEST_FAMILIES, _NOW_AND_THEN = 3, 0.5
 _MOST_HEAVIER = 3.0
 """How much heavier than the direct evidence of a layer a finding may be that it explains: a defect
 in few replies does not explain one in all, nor a warning an error."""
@@ -59,6 +60,9 @@ class Direct(Record):
     repeated: bool = Field(default=False, description="the same request is right in most tries")
     refusals: bool | None = Field(
         default=None, description="true: equal refusals in all examples; false: in none"
+    )
+    failures: bool = Field(
+        default=False, description="requests of several families fail now and then (5xx)"
     )
     beside: tuple[str, ...] = Field(default=(), description="one of these rules failed too")
     without: tuple[str, ...] = Field(default=(), description="none of these rules failed")
@@ -80,6 +84,7 @@ class Direct(Record):
             and (self.whole in (None, _in_whole_replies(found)))
             and (not self.repeated or _in_few_tries(result))
             and (self.refusals in (None, _is_refused(result)))
+            and (not self.failures or (_fails(result) and _fail_anywhere(found)))
             and set(self.passed) <= set(passed)
             and (not self.beside or any(_matches(each, self.beside) for each in others))
             and not any(_matches(each, self.without) for each in others)
@@ -359,6 +364,17 @@ def _places(results: Iterable[RuleResult]) -> frozenset[tuple[str, str]]:
     return frozenset(found)
 
 
+def _fails(result: RuleResult) -> bool:
+    """Return whether a finding is that requests fail with a 5xx status now and then."""
+    got = [example.evidence.got for example in result.examples]
+    return all(map(_FAILURE.match, got)) and _share(result) <= _NOW_AND_THEN
+
+
+def _fail_anywhere(found: Iterable[RuleResult]) -> bool:
+    """Return whether requests fail for no reason that they have in common."""
+    return len({each.check.family for each in found if _fails(each)}) >= _FEWEST_FAMILIES
+
+
 def _only_streams(result: RuleResult) -> bool:
     """Return whether streams have a finding, and other replies hardly ever; not by chance."""
     if any(mode != "streaming" for _, mode in _places([result])) or len(result.check.modes) < 2:
@@ -401,7 +417,7 @@ def _placed(title: str, direct: Sequence[RuleResult], run: Sequence[RuleResult])
     """Return the title of a layer, with the APIs and modes that deviate, and whether always."""
     places = [*_affected(direct, 0, run), *_affected(direct, 1, run)]
     if direct and _in_few_tries(direct[0]):
-        share = percentage(direct[0].failures / direct[0].applicable, 0)
+        share = percentage(_share(direct[0]), 0)
         places.append(f"in {share} of replies: the same request is right in most tries")
     return f"{title.rstrip('.')} ({', '.join(places)})." if places else title
 

@@ -252,6 +252,13 @@ def test_independent_defects_are_separate_causes_errors_first():
     assert len(causes) == MOST_CAUSES
 
 
+def test_requests_that_fail_without_a_common_feature_show_the_load():
+    rules = ("cot.accepted", "tools.loop.goes_on", "clients.results")
+    busy = [result(rule, 0.1, got="status 503: busy") for rule in rules]
+    assert [each.layer for each in diagnose(busy).causes] == ["load"]
+    assert "load" not in [each.layer for each in diagnose(busy[:2]).causes]
+
+
 def test_the_worst_finding_without_a_cause_is_named():
     found = diagnose(run("options.precedence structured.asked:0.6"))
     assert [each.layer for each in found.causes] == ["structured output"]
