@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from harness.api.dialect import Dialect, choices_of, json_events, require_end
-from harness.api.fields import member, objects, objects_at, optional_member, read_usage
+from harness.api.fields import member, nested, objects, objects_at, optional_member, read_usage
 from harness.api.items import (
     Body,
     Finish,
@@ -71,8 +71,7 @@ class ChatDialect(Dialect):
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return the entries of the answer's tokens; some servers list those of all tokens."""
         choices = objects(raw.get("choices"))
-        logprobs = choices[0].get("logprobs") if choices else None
-        return objects(logprobs.get("content")) if isinstance(logprobs, dict) else []
+        return objects(nested(choices[0], "logprobs", "content")) if choices else []
 
     def _conversation(
         self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
@@ -214,9 +213,7 @@ class _ChoiceBuilder:
         """Add the choice of one chunk. Raises UnreadableReplyError."""
         self.finish = optional_member(choice, "finish_reason", str, path) or self.finish
         self._add_delta(optional_member(choice, "delta", dict, path) or {}, f"{path}.delta")
-        logprobs = choice.get("logprobs")
-        content = logprobs.get("content") if isinstance(logprobs, dict) else None
-        self._logprobs += content if isinstance(content, list) else []
+        self._logprobs += objects(nested(choice, "logprobs", "content"))
 
     def build(self, index: int) -> dict[str, Any]:
         """Return the choice that a non-streaming response would have."""

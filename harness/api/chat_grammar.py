@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.api.chat import REASONING_FIELDS
-from harness.api.fields import objects
+from harness.api.fields import nested, objects
 from harness.api.sse import StreamEvent
 from harness.api.stream_events import TEXT_FIELDS, Violation
 
@@ -124,8 +124,8 @@ class _Walker:
                 self._report(rule, event, message, expected, got, f"{path}.delta.tool_calls")
 
     def _read_call(self, call: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-        index, call_id, function = repr(call.get("index")), call.get("id"), call.get("function")
-        name = function.get("name") if isinstance(function, dict) else None
+        index, call_id = repr(call.get("index")), call.get("id")
+        name = nested(call, "function", "name")
         if index not in self._calls:
             if not call_id or not name:
                 message = "The first delta of a tool call lacks the id or the name."

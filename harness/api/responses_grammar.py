@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.api.fields import nested
 from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import StreamEvent
 from harness.api.stream_events import Violation
@@ -101,7 +102,7 @@ class _Walker:
         stem, _, step = event.type.rpartition(".")
         data = event.data or {}
         if event.type in ("response.created", "response.in_progress"):
-            self._begin(event, data.get("response"))
+            self._begin(event, nested(data, "response", "status"))
         elif event.type == "response.output_item.added":
             self._open_item(event, data)
         elif event.type == "response.output_item.done":
@@ -139,10 +140,10 @@ class _Walker:
         )
         self._report(rule, event, message, "the same text in both", got)
 
-    def _begin(self, event: StreamEvent, response: object) -> None:
-        if isinstance(response, dict) and response.get("status") in FINAL_EVENTS.values():
+    def _begin(self, event: StreamEvent, status: object) -> None:
+        if status in FINAL_EVENTS.values():
             message = f"The response already has its final status in {event.type}."
-            self._report(ITEM_STATUS, event, message, "in_progress", repr(response["status"]))
+            self._report(ITEM_STATUS, event, message, "in_progress", repr(status))
 
     def _open_item(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
         index, item = repr(data.get("output_index")), data.get("item")
@@ -206,7 +207,9 @@ class _Walker:
         item = self._live(event, data, data.get("item_id"))
         if item is None:
             return
-        self._part_type(event, data.get("part"), item)
+        if item.kind in _REASONING and nested(data, "part", "type") == "output_text":
+            message, expected = "A part of the CoT has the type of an answer.", "reasoning_text"
+            self._report(REASONING_PARTS, event, message, expected, "output_text")
         place = (index_key, repr(data.get(index_key, 0)))  # The schema requires the index.
         part = item.parts.get(place)
         if step == "added":
@@ -222,17 +225,10 @@ class _Walker:
             self._report(PARTS, event, message, _PART_SEQUENCE)
         else:
             part.closed = True
-            final = data.get("part")
-            text = (_text_of(final) or "") if isinstance(final, dict) else ""
+            text = nested(data, "part", "text") or nested(data, "part", "refusal") or ""
             if part.texts and text != part.text:
                 message = "The final text of a content part differs from its deltas."
                 self._differ(ITEM_TEXT, event, message, part.text, text)
-
-    def _part_type(self, event: StreamEvent, part: object, item: _Item) -> None:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if item.kind in _REASONING and kind == "output_text":
-            message, expected = "A part of the CoT has the type of an answer.", "reasoning_text"
-            self._report(REASONING_PARTS, event, message, expected, kind)
 
     def _text(self, event: StreamEvent, data: Mapping[str, Any], kind: _Text, step: str) -> None:
         item = self._live(event, data, data.get("item_id"))
@@ -302,12 +298,8 @@ def _item_texts(item: Mapping[str, Any]) -> dict[tuple[str | None, str], str]:
         parts = item.get(key)
         for index, part in enumerate(parts if isinstance(parts, list) else ()):
             if isinstance(part, dict):
-                texts[index_key, repr(index)] = str(_text_of(part) or "")
+                texts[index_key, repr(index)] = str(part.get("text") or part.get("refusal") or "")
     return texts
-
-
-def _text_of(part: Mapping[str, Any]) -> object:
-    return part.get("text") or part.get("refusal")
 
 
 def _by_index(texts: Mapping[tuple[str | None, str], str]) -> str:

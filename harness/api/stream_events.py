@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.api.fields import objects
+from harness.api.fields import nested, objects
 from harness.api.sse import StreamEvent
 
 # The events of Responses streams with CoT and answer, in all dialects.
@@ -29,14 +29,13 @@ def texts_of(event: StreamEvent) -> list[str]:
     """The pieces of CoT and answer in an event, without arguments, summaries and repetitions."""
     if event.type:
         kind = event.type.removesuffix(".delta")
-        found: list[object] = [(event.data or {}).get("delta")] if kind in _TEXT_EVENTS else []
+        found: list[object] = [nested(event.data, "delta")] if kind in _TEXT_EVENTS else []
     else:
         found = []
-        for choice in objects((event.data or {}).get("choices")):
+        for choice in objects(nested(event.data, "choices")):
             delta = choice.get("delta")
-            fields = delta if isinstance(delta, dict) else {}
-            cot = fields.get("reasoning") or fields.get("reasoning_content")
-            found += [cot, fields.get("content")]
+            cot = nested(delta, "reasoning") or nested(delta, "reasoning_content")
+            found += [cot, nested(delta, "content")]
     return [text for text in found if isinstance(text, str) and text]
 
 
@@ -44,7 +43,7 @@ def carries_text(event: StreamEvent) -> bool:
     """Whether an event carries generated text, including tool-call arguments."""
     if event.type:
         return event.type.endswith(".delta")
-    for choice in objects((event.data or {}).get("choices")):
+    for choice in objects(nested(event.data, "choices")):
         delta = choice.get("delta", choice)  # A raw completion has its text in the choice.
         if isinstance(delta, dict) and any(map(delta.get, TEXT_FIELDS)):
             return True

@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from harness.api import DIALECTS
-from harness.api.fields import objects
+from harness.api.fields import nested, objects
 from harness.api.items import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.records.conditions import APIS, MODES, Condition
@@ -112,15 +113,12 @@ def _content(exchange: Exchange) -> object:
 def _rollouts(joined: Sequence[Sequence[Imported]]) -> list[Rollout]:
     """Conversations that begin with the same request are attempts at one sample."""
     samples: dict[object, str] = {}
-    attempts: defaultdict[str, int] = defaultdict(int)
-    names: set[str] = set()
+    attempts: Counter[str] = Counter()
     made = []
     for exchanges in joined:
-        first = exchanges[0]
-        key = _same_request(first)
+        key = _same_request(exchanges[0])
         if key not in samples:
-            samples[key] = _name(first, names)
-            names.add(samples[key])
+            samples[key] = _name(exchanges[0], samples.values())
         sample = samples[key]
         attempts[sample] += 1
         made.append(_rollout(exchanges, sample, attempts[sample]))
@@ -140,11 +138,12 @@ def _same_request(one: Imported) -> object:
     return one.api, one.host, when, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
-def _name(one: Imported, names: set[str]) -> str:
+def _name(one: Imported, taken: Collection[str]) -> str:
     """Return the file and place of a request as the name of a sample."""
     name = f"{_UNFIT_FOR_AN_ID.sub('-', Path(one.pair.file).stem)}:{one.pair.number}"
-    unused = (name, *(f"{name}:{number}" for number in range(2, len(names) + 3)))
-    return next(name for name in unused if name not in names)
+    if name not in taken:
+        return name
+    return next(free for n in count(2) if (free := f"{name}:{n}") not in taken)
 
 
 def _rollout(exchanges: Sequence[Imported], sample: str, attempt: int) -> Rollout:
@@ -164,9 +163,7 @@ def _rollout(exchanges: Sequence[Imported], sample: str, attempt: int) -> Rollou
 
 
 def _condition(one: Imported) -> Condition:
-    reasoning = one.body.get("reasoning")
-    effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
-    effort = one.body.get("reasoning_effort") or effort
+    effort = one.body.get("reasoning_effort") or nested(one.body, "reasoning", "effort")
     return Condition(
         model=str(one.body.get("model")),
         effort=effort if isinstance(effort, str) else None,

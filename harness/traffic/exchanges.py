@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from harness.api import DIALECTS
+from harness.api.fields import objects
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Exchange, Lost, Request, Response, StreamPart
 from harness.run.published_copy import Scrubber
@@ -112,7 +113,8 @@ def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
     if not any(name in models or _GPT_OSS.search(name) for name in names):
         raise LeftOutError(f"model {names[0] if names else None}")
     body.setdefault("model", names[0])
-    if any(_added_by_client(value) for value in (*replies, *inner)):
+    output = [item for value in (*replies, *inner) for item in objects(value.get("output"))]
+    if any(item.get("type") == _RESULT for item in output):  # Only a client can add it.
         raise LeftOutError("summary of a client: its output has results of tools")
     if response.parts and "stream" not in body:
         body["stream"] = True
@@ -220,13 +222,6 @@ def _api_of(replies: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) ->
         if kind or event:
             return _REPLIES.get(kind, "responses" if event.startswith("response.") else None)
     return "chat" if "messages" in request else "responses" if "input" in request else None
-
-
-def _added_by_client(reply: Mapping[str, Any]) -> bool:
-    """Return whether the output has results of tools, which only a client can add."""
-    output = reply.get("output")
-    items = output if isinstance(output, list) else ()
-    return any(isinstance(item, dict) and item.get("type") == _RESULT for item in items)
 
 
 def _name_of(path: str) -> str:
