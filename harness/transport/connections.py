@@ -14,7 +14,6 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -30,7 +29,6 @@ PROXY = re.compile(r"https?://(?:.*@)?([^@/]+)(?:/.*)?", re.IGNORECASE)  # the g
 SECONDS_TO_CONNECT = 10.0
 BYTES_AT_ONCE = 16 * 1024
 MALFORMED = "its framing is malformed"
-_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 def proxy_for(url: str) -> str | None:
@@ -75,20 +73,16 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, proxy: str | None = None) -> None:
-        """Connect directly, or through `proxy`."""
-        self._proxy = proxy
-        self._read: dict[asyncio.Future[None], aiohttp.StreamReader] = {}
-
-    async def __aenter__(self) -> Self:
+        """Connect directly, or through `proxy`, on the running event loop."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_AUTOMATIC_HEADERS,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             auto_decompress=False,
-            proxy=self._proxy,
+            proxy=proxy,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=SECONDS_TO_CONNECT),
         )
-        return self
+        self._read: dict[asyncio.Future[None], aiohttp.StreamReader] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """See `httpx2.AsyncBaseTransport`; the request must have its content in memory."""

@@ -32,7 +32,7 @@ class AdaptiveTransport:
     def __init__(self, inner: Transport, *, most: int, changed: LimitChanged | None = None) -> None:
         """Send through `inner`; the limit starts at its maximum, `most`."""
         self._inner = inner
-        self._changed = changed
+        self._changed = changed or (lambda limit, most: None)
         self._most = most
         self._limiter = CapacityLimiter(most)
         self._decreases = 0
@@ -48,27 +48,21 @@ class AdaptiveTransport:
         async with self._limiter:
             decreases = self._decreases
             exchange = await self._inner.send(path, body, key=key)
-            self._adapt(exchange, decreases)
+            response = exchange.response
+            if overloaded(exchange):
+                if decreases == self._decreases:
+                    self._decreases += 1
+                    self._set(max(1, self.limit // 2))
+            elif response is not None and response.good_status and self.limit < self._most:
+                self._successes += 1
+                if self._successes >= self.limit:
+                    self._set(self.limit + 1)
         return exchange
 
-    def _adapt(self, exchange: Exchange, decreases: int) -> None:
-        """Adapt to an exchange; `decreases` is their number when its request was sent."""
-        limit = self.limit
-        if overloaded(exchange):
-            if decreases == self._decreases:
-                self._decreases += 1
-                self._successes = 0
-                self._set(max(1, limit // 2))
-        elif limit < self._most and exchange.response and exchange.response.good_status:
-            self._successes += 1
-            if self._successes >= limit:
-                self._successes = 0
-                self._set(limit + 1)
-
     def _set(self, limit: int) -> None:
+        self._successes = 0
         self._limiter.total_tokens = limit
-        if self._changed is not None:
-            self._changed(limit, self._most)
+        self._changed(limit, self._most)
 
 
 BURST_SECONDS = 5
