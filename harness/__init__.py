@@ -17,7 +17,7 @@ Its packages; each imports only packages below it:
     api             requests out, replies and streams in: Chat Completions, Responses, raw harmony
     providers       providers.yaml and gate files
     statistics      estimators, intervals, tests of differences, non-inferiority
-    records         the types on disk, which all packages share
+    records         the types on disk, which all packages share, and the removal of keys
     text, errors
 
 Data files are in `data`.

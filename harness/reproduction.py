@@ -29,11 +29,11 @@ from harness.probes.probe import Probe, ProbeOptions, ProbeRequest, ProbeRespons
 from harness.probes.rule_results import RULES
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import Api
+from harness.records.redact import REDACTED
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Finding
 from harness.text import suggestion
 from harness.transport.interface import Transport
-from harness.transport.redact import REDACTED
 
 CONTINUES = "previous_response_id"
 Body = Mapping[str, Any]

@@ -22,6 +22,7 @@ from harness.errors import ConfigurationError, read_text
 from harness.providers.gate_entry import GateEntry, GateLayer, gate_entry
 from harness.providers.yaml_files import Entry, first_problem, parse_yaml
 from harness.records.conditions import Api
+from harness.records.redact import REDACTED
 from harness.records.runs import Capability, ProviderInfo
 from harness.text import suggestion
 
@@ -43,7 +44,6 @@ _KEY_SHAPES = (
     re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
 )
 _KEY_OPTION = re.compile(r"-{1,2}[\w-]*(?:key|token|secret|password)", re.IGNORECASE)
-_HIDDEN = "[redacted]"
 
 
 def looks_like_key(text: str) -> bool:
@@ -186,9 +186,9 @@ def _without_keys(command: Iterable[str]) -> Iterator[str]:
         option, equals, _ = word.partition("=")
         names_key = _KEY_OPTION.fullmatch(option) is not None
         if names_key and equals:
-            yield f"{option}={_HIDDEN}"
+            yield f"{option}={REDACTED}"
         else:
-            yield _HIDDEN if hide else word
+            yield REDACTED if hide else word
         hide = names_key and not equals
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, access
+from harness.records.redact import Redactor
 from harness.records.rollouts import Exchange, Response
 from harness.transport import RetryPolicy, open_transport
-from harness.transport.redact import Redactor
 
 TRIES = 4
 POLICY = RetryPolicy(

@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.providers.entries import key_variables, load_providers
+from harness.records.redact import Scrubber
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskInfo
 from harness.run.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE, write_text
@@ -22,22 +23,8 @@ from harness.run.run_log import (
     read_run_info,
     write_run_info,
 )
-from harness.transport.redact import REDACTED, Redactor
 
 _FILES = (CASES_FILE, TOOLS_FILE, GOLDEN_FILE, "questions-*.jsonl")
-_KEYS = re.compile(
-    r"(?:(?<![\w-])|(?<=\\[nrt]))"
-    r"(?:sk-[\w-]{20,}|gsk_\w{20,}|hf_\w{20,}|nvapi-[\w-]{20,}|AIza[\w-]{30,}|AKIA[0-9A-Z]{16}"
-    r"|gh[pousr]_\w{30,}|github_pat_\w{30,}|xox[abprs]-[\w-]{10,}"
-    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}|(?i:bearer) +[\w.~+/-]{16,}=*)",
-    re.ASCII,
-)
-"""Keys of well-known services, JSON Web Tokens, and bearer tokens."""
-
-_HEADERS = re.compile(
-    r'("(?:proxy-)?authorization"|"(?:x-)?api-key"|"(?:set-)?cookie"):"(?!\[redacted\]")[^"\\]*"',
-    re.IGNORECASE,
-)
 _SECRET_VARIABLE = re.compile(r"(?:API_KEY|TOKEN|SECRET|PASSWORD)$")
 _PATH = re.compile(r"(?<![\w:/.~-])(?:~?/)(?:[\w.+@%-]+/)+([\w.+@%-]*)")
 _SHORTEST_HOST = 4
@@ -90,19 +77,6 @@ def known_secrets() -> Iterator[str]:
     for name, value in os.environ.items():
         if value.strip() and (name in named or _SECRET_VARIABLE.search(name)):
             yield value.strip()
-
-
-class Scrubber:
-    """Removes keys from texts."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        """Remove these values and whatever looks like a key."""
-        self._redactor = Redactor(secrets)
-
-    def text(self, text: str) -> str:
-        """Return a text, possibly JSON, without keys."""
-        clean = _KEYS.sub(REDACTED, self._redactor.text(text))
-        return _HEADERS.sub(rf'\1:"{REDACTED}"', clean)
 
 
 def shortened(value: JsonValue, host: str | None = None) -> JsonValue:

@@ -16,10 +16,11 @@ from harness.api.fields import nested, objects
 from harness.api.items import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.records.conditions import APIS, MODES, Condition
+from harness.records.redact import Scrubber
 from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
 from harness.records.runs import ImportInfo, ProviderInfo, RunSettings
 from harness.run import run_folder
-from harness.run.published_copy import Scrubber, known_secrets
+from harness.run.published_copy import known_secrets
 from harness.run.run_log import RunLog, write_run_info
 from harness.tasks.plan import new_info, now
 from harness.tasks.recorded import NAME as TASK

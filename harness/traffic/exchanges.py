@@ -17,10 +17,9 @@ import orjson
 from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.records.conditions import BOTH_APIS, Api
+from harness.records.redact import Redactor, Scrubber, secrets_in
 from harness.records.rollouts import Exchange, Lost, Request, Response, StreamPart
-from harness.run.published_copy import Scrubber
 from harness.traffic.recordings import Pair
-from harness.transport.redact import Redactor, secrets_in
 
 _BODIES = ("body", "parsed_body", "postData", "payload", "json", "content", "text", "data")
 _STREAMS = ("chunks", "events", "lines", "parts", "sse")

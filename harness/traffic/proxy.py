@@ -19,8 +19,8 @@ from multidict import CIMultiDict
 from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import stream_events
 from harness.errors import ConfigurationError
+from harness.records.redact import Scrubber
 from harness.records.rollouts import StreamPart
-from harness.run.published_copy import Scrubber
 from harness.traffic.exchanges import without_keys
 from harness.transport.connections import open_client
 

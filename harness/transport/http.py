@@ -11,11 +11,11 @@ import httpx2
 import orjson
 
 from harness.providers.entries import Access, Provider
+from harness.records.redact import REDACTED, Redactor, secrets_in
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.transport.connections import PROXY, proxy_for
 from harness.transport.interface import Payload
 from harness.transport.receiver import EVENT_STREAM, Receiver, TooLargeError
-from harness.transport.redact import REDACTED, Redactor, secrets_in
 
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 parsed_url = lru_cache(maxsize=256)(httpx2.URL)  # parsing takes a tenth of a request's CPU time

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from harness.api.sse import blocks
+from harness.records.redact import Redactor
 from harness.records.rollouts import Response, StreamPart
-from harness.transport.redact import Redactor
 
 BODY_BYTES = 32 * 2**20
 STREAM_BYTES = 256 * 2**20

@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.run.published_copy import Scrubber, shortened
+from harness.records.redact import Scrubber
+from harness.run.published_copy import shortened
 
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123"
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.api.sse import blocks
+from harness.records.redact import Redactor
 from harness.records.rollouts import Exchange, Request, Response, StreamPart
 from harness.transport.pacing import Bucket, tokens_used
 from harness.transport.receiver import Receiver
-from harness.transport.redact import Redactor
 from harness.transport.retry import RetryPolicy, retry_after
 
 BLOCKS = [b"data: 1", b"event: a\ndata: 2", b": ping", b"data: \r"]

@@ -14,6 +14,19 @@ _SECRET_NAMES = re.compile(
 )
 _names_secret = lru_cache(maxsize=1024)(_SECRET_NAMES.search)
 """Names of headers that hold a secret. The others of the gateway Portkey route the request."""
+_KEYS = re.compile(
+    r"(?:(?<![\w-])|(?<=\\[nrt]))"
+    r"(?:sk-[\w-]{20,}|gsk_\w{20,}|hf_\w{20,}|nvapi-[\w-]{20,}|AIza[\w-]{30,}|AKIA[0-9A-Z]{16}"
+    r"|gh[pousr]_\w{30,}|github_pat_\w{30,}|xox[abprs]-[\w-]{10,}"
+    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}|(?i:bearer) +[\w.~+/-]{16,}=*)",
+    re.ASCII,
+)
+"""Keys of well-known services, JSON Web Tokens, and bearer tokens."""
+
+_HEADERS = re.compile(
+    r'("(?:proxy-)?authorization"|"(?:x-)?api-key"|"(?:set-)?cookie"):"(?!\[redacted\]")[^"\\]*"',
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"[A-Za-z0-9]*")
 _ESCAPE = "\\u00"  # escape of an ASCII character in JSON
 
@@ -71,6 +84,15 @@ class Redactor:
         text = encoded.decode()
         clean = self.text(text)
         return dict(body) if clean is text else orjson.loads(clean)
+
+
+class Scrubber(Redactor):
+    """Also removes whatever looks like a key, and the values of secret headers in JSON."""
+
+    def text(self, text: str) -> str:
+        """Return a text, possibly JSON, without keys."""
+        clean = _KEYS.sub(REDACTED, super().text(text))
+        return _HEADERS.sub(rf'\1:"{REDACTED}"', clean)
 
 
 def _spellings(character: str) -> str:
