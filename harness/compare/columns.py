@@ -111,12 +111,8 @@ def read_run(folder: Path) -> Column:
         complete=analysis.complete,
         notes=() if analysis.complete else (unfinished,),
     )
-    groups = [
-        (task, condition)
-        for task in info.tasks
-        if task.kind in ("tool_calling", "eval")
-        for condition in task.conditions
-    ]
+    tested = info.of_kind("tool_calling", "eval")
+    groups = [(task, condition) for task in tested for condition in task.conditions]
     tasks = {task.name: task for task in info.tasks}
     return Column(
         entry,

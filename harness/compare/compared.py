@@ -272,10 +272,10 @@ def _checks(columns: Sequence[Column], against: int) -> Iterator[UntestedRow]:
         parts = separation([result for result in results if result])
         shares = [result.shares_by(parts) if result else {} for result in results]
         for part in dict.fromkeys(name for share in shares for name in share):
-            found = [
-                (result, share.get(part)) for result, share in zip(results, shares, strict=True)
+            rates = [
+                _failures(result, share.get(part))
+                for result, share in zip(results, shares, strict=True)
             ]
-            rates = [_failures(*one) for one in found]
             base = rates[against]
             pairs = [
                 Pair(rate, base, cases=None, higher_is_better=False)
