@@ -141,23 +141,22 @@ def _knows(reply: Reply, name: str) -> bool:
     return name.rpartition(" ")[2] in reply.text.lower()
 
 
-def _require_able(responses: ProbeResponses) -> None:
-    """Raise NotVerifiableError if the model does not even repeat the user's code word."""
-    if not all(_knows(reply, name) for name in _TOLD for _, reply in responses.replies(name)):
-        raise NotVerifiableError("forgets_user")
-
-
 def _code_word_replies(
     responses: ProbeResponses, names: tuple[str, ...]
 ) -> list[tuple[str, ParsedExchange, Reply]]:
-    """Return the replies, each with the name of its request. Raises NotVerifiableError."""
+    """Return the replies, each with the name of its request.
+
+    Raises NotVerifiableError also if the model does not even repeat the user's code word.
+    """
     found = []
     for name in names:
         if all(refused(rollout) for rollout in responses.all(name)):
             raise NotVerifiableError("refuses_cot")
         found += [(name, *reply) for reply in responses.replies(name)]
     if not any(_knows(reply, name) for name, _, reply in found):
-        _require_able(responses)
+        told = ((name, reply) for name in _TOLD for _, reply in responses.replies(name))
+        if not all(_knows(reply, name) for name, reply in told):
+            raise NotVerifiableError("forgets_user")
     return found
 
 

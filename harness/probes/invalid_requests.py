@@ -256,13 +256,15 @@ def _headers(rollout: ParsedRollout) -> set[str]:
     return set(rollout.exchanges[0].recorded.request.headers)
 
 
-def _overflow_requests(_api: Api) -> tuple[ProbeRequest, ...]:
-    text = (Message("user", _OVERFLOWING_TEXT),)
-    return (ProbeRequest("overflow", text, max_tokens=_FEW_TOKENS, whole=False, valid=False),)
-
-
+_OVERFLOW = ProbeRequest(
+    "overflow",
+    (Message("user", _OVERFLOWING_TEXT),),
+    max_tokens=_FEW_TOKENS,
+    whole=False,
+    valid=False,
+)
 # Rejecting the request is cheap, but sending it is not, so only the full suite has it.
-OVERFLOW_GROUP = ProbeGroup("errors.overflow", _overflow_requests, ERRORS, suite="full")
+OVERFLOW_GROUP = ProbeGroup("errors.overflow", lambda _api: (_OVERFLOW,), ERRORS, suite="full")
 
 
 @OVERFLOW_GROUP.probe("errors.overflow", ("overflow",))

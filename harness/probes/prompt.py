@@ -16,7 +16,6 @@ from pydantic import TypeAdapter
 
 from harmony.render import text_tokens
 from harness.api.items import Message, Reasoning, ToolResult
-from harness.api.parsed_rollout import ParsedExchange
 from harness.checks.cross_checks import PROMPT_TOKENS_VARY
 from harness.checks.rules import CHAT, HARMONY, Problem, VoidIf
 from harness.probes.client_forms import form_requests
@@ -215,7 +214,9 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     longer, more = responses.prompt_tokens(pair.longer)
     _, less = responses.prompt_tokens(pair.shorter)
     first, second = pair.expected or (pair.longer, pair.shorter)
-    right = _right(first, second, quoted_results=_is_ollama(longer))
+    # Ollama is the only healthy server that quotes tool results.
+    fingerprint = None if longer.reply is None else longer.reply.raw.get("system_fingerprint")
+    right = _right(first, second, quoted_results=fingerprint == "fp_ollama")
     expected = f"{'about ' if pair.slack else ''}{_as_text(right)}"
     got, word = more - less, "more" if more >= less else "fewer"
     deviation = min(abs(got - tokens) for tokens in right)
@@ -281,12 +282,6 @@ def _likely(pair: _Pair, got: int, responses: ProbeResponses) -> str:
 @cache
 def _explained(longer: str, shorter: str, got: int) -> Sequence[str]:
     return explanations(PROMPTS[longer], PROMPTS[shorter], got)
-
-
-def _is_ollama(exchange: ParsedExchange) -> bool:
-    """Whether a reply is from Ollama, the only healthy server that quotes tool results."""
-    reply = exchange.reply
-    return reply is not None and reply.raw.get("system_fingerprint") == "fp_ollama"
 
 
 @cache

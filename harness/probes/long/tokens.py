@@ -5,7 +5,7 @@ because text that a provider adds to every prompt cancels out.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 
 from harness.checks.rules import ERRORS, Problem
@@ -66,17 +66,12 @@ def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
     )
 
 
-def _answered(responses: ProbeResponses, names: tuple[str, ...]) -> Iterator[str]:
-    """Return the requests with a reply. Raises NotVerifiableError if there is none."""
-    found = [name for name in names if any(one.replies for one in responses.rollouts[name])]
+def _all_grown(names: tuple[str, ...], shorter: str, responses: ProbeResponses) -> Trials:
+    """Judge the requests with a reply. Raises NotVerifiableError if there is none."""
+    found = dict.fromkeys(name for name, *_ in responses.readable(*names))
     if not found:
         responses.reply(next(filter(responses.rollouts.get, names), names[0]))
-    return iter(found)
-
-
-def _all_grown(names: tuple[str, ...], shorter: str, responses: ProbeResponses) -> Trials:
-    for name in _answered(responses, names):
-        yield _grown(responses, name, shorter)
+    return (_grown(responses, name, shorter) for name in found)
 
 
 _PAIRS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (

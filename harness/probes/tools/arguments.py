@@ -250,9 +250,10 @@ class Typed:
         """The name of the parameter."""
         return self.name.partition("_")[2]
 
-    def is_value_of(self, call: Call) -> bool:
-        """Whether a call has this value, and no other argument."""
-        return parsed_object(call.call.arguments) == {self.key: self.value}
+    @property
+    def arguments(self) -> dict[str, object]:
+        """The arguments with this value."""
+        return {self.key: self.value}
 
     def is_changed_to(self, got: object) -> bool:
         """Whether a value is what servers make of this one: text, a default, or nothing."""
@@ -310,7 +311,10 @@ def _judge_value(name: str, responses: ProbeResponses) -> Trials:
 def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
     typed = VALUES[name]
     made = named_calls(responses, *VALUES)
-    tokens = ExtraTokens.of((call, VALUES[each].is_value_of(call)) for each, call in made)
+    tokens = ExtraTokens.of(
+        (call, parsed_object(call.call.arguments) == VALUES[other].arguments)
+        for other, call in made
+    )
     for _, found in named_calls(responses, name):
         values = parsed_object(found.call.arguments)
         key, got = next(iter((values or {}).items()), (typed.key, _MISSING))
