@@ -25,7 +25,7 @@ from harness.checks import SINGLE_CHECKS, examine
 from harness.checks.rules import Rule
 from harness.errors import ConfigurationError
 from harness.probes.evidence import NotVerifiableError
-from harness.probes.probe import Probe, ProbeOptions, ProbeRequest, ProbeResponses
+from harness.probes.probe import Probe, ProbeOptions, ProbeRequest
 from harness.probes.rule_results import RULES
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import Api
@@ -93,9 +93,7 @@ class Subject:
         rollouts = {rollout.sample: [again]}
         for other in self.others:
             rollouts.setdefault(other.sample, []).append(parse_rollout(other))
-        requests, golden = rule.group.requests(rollout.api), rule.group.golden_of(self.options)
-        context = self.options.max_context
-        responses = ProbeResponses.of(requests, rollouts, rollout.api, golden, context)
+        responses = rule.group.responses(rollouts, rollout.api, self.options)
         try:
             problems = [problem for problem in rule.judge(responses) if problem is not None]
         except NotVerifiableError:

@@ -273,6 +273,13 @@ class ProbeGroup:
         whole = options.golden
         return self.golden(whole) if self.golden and whole else None
 
+    def responses(
+        self, rollouts: Mapping[str, Sequence[ParsedRollout]], api: Api, options: ProbeOptions
+    ) -> ProbeResponses:
+        """Return the usable responses to its requests over an API."""
+        requests, golden = self.requests(api), self.golden_of(options)
+        return ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
+
     def probe(
         self,
         rule_id: str,

@@ -60,9 +60,7 @@ def probe_results(
 
     @cache
     def responses(api: Api) -> ProbeResponses:
-        group = probes[0].group
-        requests, golden = group.requests(api), group.golden_of(options)
-        return ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
+        return probes[0].group.responses(rollouts, api, options)
 
     return tuple(_probe_result(probe, responses, options) for probe in probes)
 
