@@ -161,11 +161,10 @@ def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> It
     failures = [(result, failed) for result in results for failed in result.failures]
     for result, failed in sorted(failures, key=lambda pair: pair[1].mean):
         prompt = failed.prompt or texts.get((result.task, failed.sample))
-        graded = result.rubric is not None
+        planned = f", {result.tries} planned" if failed.tries < result.tries else ""
+        passed = f"{failed.passed} of {failed.tries} passed{planned}"
         yield Failure(
-            head=f"scores {percent(failed.mean)}%"
-            if graded
-            else f"{failed.passed} of {failed.tries} passed{_beside(result, failed)}",
+            head=passed if result.rubric is None else f"scores {percent(failed.mean)}%",
             sample=failed.sample,
             where=labels.result(result),
             outcomes=", ".join(
@@ -176,11 +175,6 @@ def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> It
             message=failed.detail,
             pairs=tuple(_pairs(failed, prompt)),
         )
-
-
-def _beside(result: TaskResult, failed: FailedSample) -> str:
-    """Return the number of planned tries if it is larger."""
-    return f", {result.tries} planned" if failed.tries < result.tries else ""
 
 
 def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]]:

@@ -41,7 +41,7 @@ def print_report(report: Report, console: Console) -> None:
     tables = [table for section in report.sections for table in _shortened(section.summary)]
     after = list(_end(report))
     used = [*before, *after]
-    lines = sum(_height(line, console) for line in used)
+    lines = sum(max(1, -(-line.cell_len // console.width)) for line in used)
     lines += sum(len(table.rows) + 3 for table in tables)
     for line in (*before, *_findings(report.findings, console, MOST_LINES - lines)):
         console.print(line, soft_wrap=True)
@@ -58,10 +58,6 @@ def _shortened(table: Table | None) -> Iterator[Table]:
     more = len(table.rows) - _MOST_ROWS
     note = f"{counted(more, 'more row')} in the report" if more > 0 else ""
     yield Table(table.heads, table.rows[:_MOST_ROWS], note, table.title)
-
-
-def _height(line: Text, console: Console) -> int:
-    return max(1, -(-line.cell_len // console.width))
 
 
 def _wrapped(text: Text, console: Console, indent: int, most: int) -> list[Text]:
