@@ -2,11 +2,11 @@
 
 Findings are weighed: errors before warnings, checks of the structure of replies before those of
 their content, and these before probes of behaviour, which follow from both; and each by the share
-of affected replies. The first cause explains the finding with the most weight, the next one the
-heaviest of those that are left. Among the layers that can explain a finding, the one with the most
-weight of findings is the cause; those that show the layer (`direct`) count twice. Of equal layers,
-the finding shows the cause directly, or both are named. A finding that no layer explains is named
-as such.
+of affected replies in the APIs and modes that have it. The first cause explains the finding with
+the most weight, the next one the heaviest of those that are left. Among the layers that can explain
+a finding, the one with the most weight of findings is the cause; those that show the layer
+(`direct`) count twice. Of equal layers, the finding shows the cause directly, or both are named. A
+finding that no layer explains is named as such.
 """
 
 import re
@@ -171,8 +171,8 @@ def diagnose(
     left = found
     while left and len(causes) < MOST_CAUSES:
         worst = left[0]
-        if worst.result.status != "failed" and errors and not causes:
-            break  # A cause of warnings alone would hide that the errors have none.
+        if worst.result.status != "failed" and errors:
+            break  # Beside errors, warnings that no error explains need no cause.
         cause = _cause(worst, _candidates(left, shown), results)
         if cause is None:
             unknown.append(worst)

@@ -247,9 +247,13 @@ def test_layers_that_explain_the_same_findings_equally_well_are_both_named():
 
 
 def test_independent_defects_are_separate_causes_errors_first():
-    causes = diagnose(run("usage.sum usage.zero:1:w builtin.shown errors.status:1:w")).causes
-    assert [each.layer for each in causes] == ["usage", "built-in tools", "errors"]
+    errors = "usage.sum usage.zero:1:w builtin.shown chat.finish.tool_calls long.accepted"
+    causes = diagnose(run(f"{errors} errors.status:1:w")).causes
+    layers_named = {each.layer for each in causes}
     assert len(causes) == MOST_CAUSES
+    assert layers_named < {"usage", "built-in tools", "reply format", "long context"}
+    causes = diagnose(run("usage.sum usage.zero:1:w errors.status:1:w")).causes
+    assert [each.layer for each in causes] == ["usage"]
 
 
 def test_requests_that_fail_without_a_common_feature_show_the_load():
