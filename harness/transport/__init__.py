@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from harness.providers.entries import Provider, access
+from harness.providers.entries import Provider
 from harness.transport.connections import allow_open_files, open_client
 from harness.transport.http import HttpTransport
 from harness.transport.interface import Transport
@@ -32,10 +32,9 @@ async def open_transport(
     Raises ConfigurationError if an environment variable of the provider is not set, or its proxy is
     not an HTTP proxy.
     """
-    keys = access(provider)
     allow_open_files(provider.concurrency + SPARE_FILES)
     async with open_client(provider.base_url) as client:
-        transport: Transport = HttpTransport(client, provider, keys)
+        transport: Transport = HttpTransport(client, provider)
         if watch is not None:
             transport = watch(transport)
         if provider.rpm or provider.tpm:

@@ -28,7 +28,6 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 PROXY = re.compile(r"https?://(?:.*@)?([^@/]+)(?:/.*)?", re.IGNORECASE)  # the group: host and port
 SECONDS_TO_CONNECT = 10.0
 BYTES_AT_ONCE = 16 * 1024
-MALFORMED = "its framing is malformed"
 
 
 def proxy_for(url: str) -> str | None:
@@ -120,7 +119,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         closed.exception()  # asyncio reports an exception that nobody takes
         body = self._read.pop(closed)
         if not body.is_eof() and body.exception() is None:
-            body.set_exception(ValueError(MALFORMED))
+            body.set_exception(ValueError("its framing is malformed"))
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -157,10 +156,8 @@ def _errors_of_httpx() -> Iterator[None]:
         raise httpx2.UnsupportedProtocol("the URL is not valid") from error
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
         raise httpx2.ReadError(_text(error)) from error
-    except (aiohttp.ClientError, ValueError) as error:
+    except (aiohttp.ClientError, ValueError, RuntimeError) as error:
         raise httpx2.RemoteProtocolError(_text(error)) from error
-    except RuntimeError as error:  # the connection was closed before the body was read
-        raise httpx2.RemoteProtocolError(MALFORMED) from error
 
 
 def _text(error: Exception) -> str:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import httpx2
 import orjson
 
-from harness.providers.entries import Access, Provider
+from harness.providers.entries import Provider, access
 from harness.records.redact import REDACTED, Redactor, secrets_in
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.transport.connections import PROXY, proxy_for
@@ -25,20 +25,21 @@ USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 class HttpTransport:
     """Sends each request once."""
 
-    def __init__(self, client: httpx2.AsyncClient, provider: Provider, access: Access) -> None:
-        """Send to `provider` with the headers in `access`."""
+    def __init__(self, client: httpx2.AsyncClient, provider: Provider) -> None:
+        """Send to `provider` with its key and headers. Raises as `access`."""
         self._client = client
         self._base_url = provider.base_url
         proxy = PROXY.fullmatch(proxy_for(provider.base_url) or "")
         self._through = f" through the proxy {proxy[1]}" if proxy else ""
         self._timeout = provider.timeout
         self._idle_timeout = provider.idle_timeout
-        self._redactor = Redactor(access.secrets | secrets_in(access.headers))
+        granted = access(provider)
+        self._redactor = Redactor(granted.secrets | secrets_in(granted.headers))
         self._headers = {
             "Accept": f"application/json, {EVENT_STREAM}",
             "Accept-Encoding": "identity",
             "User-Agent": USER_AGENT,
-            **access.headers,
+            **granted.headers,
         }
 
     async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:

@@ -7,7 +7,6 @@ may exceed the bucket; aiolimiter and other limiters reject that instead of carr
 import asyncio
 import re
 from collections.abc import Callable
-from typing import TypeAlias
 
 import orjson
 from anyio import CapacityLimiter
@@ -17,7 +16,7 @@ from harness.providers.entries import CHARACTERS_PER_TOKEN
 from harness.records.rollouts import Exchange, Key
 from harness.transport.interface import Payload, Transport
 
-LimitChanged: TypeAlias = Callable[[int, int], None]
+LimitChanged = Callable[[int, int], None]
 """Called with the number of requests now allowed in flight and the configured maximum."""
 
 
