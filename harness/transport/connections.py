@@ -81,7 +81,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             proxy=proxy,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=SECONDS_TO_CONNECT),
         )
-        self._read: dict[asyncio.Future[None], aiohttp.StreamReader] = {}
+        self._read: dict[asyncio.Future[None], aiohttp.StreamReader] = {}  # by connection
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """See `httpx2.AsyncBaseTransport`; the request must have its content in memory."""
@@ -116,7 +116,8 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             self._read[protocol.closed] = response.content
 
     def _end(self, closed: asyncio.Future[None]) -> None:
-        closed.exception()  # asyncio reports an exception that nobody takes
+        if not closed.cancelled():
+            closed.exception()  # asyncio reports an exception that nobody takes
         body = self._read.pop(closed)
         if not body.is_eof() and body.exception() is None:
             body.set_exception(ValueError("its framing is malformed"))

@@ -121,10 +121,9 @@ class HttpTransport:
         return TransportFailure(kind=kind, message=f"{sentence}{through}: {detail}")
 
 
-_CUT = "the connection was closed before the response was complete"
 _MALFORMED = "the response is not well-formed HTTP"
 _FAILURES: Mapping[type[Exception], tuple[FailureKind, str]] = {
-    httpx2.ReadError: ("cut", _CUT),
+    httpx2.ReadError: ("cut", "the connection was closed before the response was complete"),
     httpx2.RemoteProtocolError: ("protocol", _MALFORMED),
     httpx2.DecodingError: ("protocol", _MALFORMED),
 }
