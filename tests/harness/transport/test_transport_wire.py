@@ -1,6 +1,9 @@
 """The arrival times of streamed bytes, on both event loops."""
 
 import asyncio
+import gc
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
@@ -116,3 +119,24 @@ def test_a_body_that_ends_with_its_connection_is_complete(run: Run) -> None:
         assert raws(exchange) == [LONG] * 3
 
     run(check())
+
+
+def test_the_reset_of_an_idle_connection_is_not_reported(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def then_reset(received: Received, writer: asyncio.StreamWriter) -> None:
+        await mock.stream([LONG, LONG], pause=0.05)(received, writer)
+        await asyncio.sleep(0.05)
+        linger = struct.pack("ii", 1, 0)  # Closing then resets the connection.
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    async def check() -> None:
+        async with transport_to(then_reset, mock.stream([LONG])) as transport:
+            for _ in range(2):
+                assert (await send(transport)).failure is None
+                await asyncio.sleep(0.2)
+            gc.collect()
+
+    run(check())
+    assert not caplog.records
