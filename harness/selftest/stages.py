@@ -4,10 +4,11 @@ Most faults show in the first stage, which is short. The second stage distinguis
 detector from one that does not work.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
+from harness.checks.rules import Rule
 from harness.probes import PROBES
 from harness.probes.rule_results import RULES
 from harness.probes.suites import CASES, choose
@@ -89,41 +90,29 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
     if fault.allowed:
-        common = [
-            probe for probe in PROBES if any(_has_prefix(probe, prefix) for prefix in _COMMON)
-        ]
         start = (crc32(fault.name.encode()) + repetition) % SLICES
         ids = [probe.id for probe in choose(suite).probes]
-        some = [*([] if repetition else common), *ids[start::SLICES]]
+        some = [*([] if repetition else _named(PROBES, _COMMON)), *ids[start::SLICES]]
         return (Stage(suite, (CASES, *dict.fromkeys(some))),)
     requests = [request for detector in known(fault) for request in _judged_requests(detector)]
     cases = (CASES,) if CASES in requests else ()
-    probes = [probe for probe in PROBES if any(_has_prefix(probe, prefix) for prefix in requests)]
     tries = _TRIES if _COMPARES_CALLS in known(fault) else 1
-    return (Stage(suite, (*cases, *probes), tries), Stage(suite, ()))
+    return (Stage(suite, (*cases, *_named(PROBES, requests)), tries), Stage(suite, ()))
 
 
 def _judged_requests(check_id: str) -> Sequence[str]:
     """Return the requests that a rule judges: prefixes of ids of probes, or the cases."""
     if check_id in PROBES:
         return (check_id,)
-    return next(
-        (to for prefix, to in _JUDGED_REQUESTS.items() if _has_prefix(check_id, prefix)), (CASES,)
-    )
+    about = RULES[check_id].about
+    return next((to for name, to in _JUDGED_REQUESTS.items() if about.is_named(name)), (CASES,))
 
 
 def known(fault: Fault) -> tuple[str, ...]:
     """Return the ids of the checks and probes that its detectors name."""
-    return tuple(rule for rule in RULES if any(detects(one, rule) for one in fault.detectors))
+    return _named(RULES, fault.detectors)
 
 
-def detects(detector: str, check_id: str) -> bool:
-    """Return whether a detector of the catalogue names this check or probe."""
-    if _has_prefix(check_id, detector):
-        return True
-    probe = PROBES.get(check_id)
-    return probe is not None and probe.about.family == detector
-
-
-def _has_prefix(check_id: str, prefix: str) -> bool:
-    return check_id == prefix or check_id.startswith(f"{prefix}.")
+def _named(rules: Mapping[str, Rule], names: Collection[str]) -> tuple[str, ...]:
+    """Return the ids of the rules that one of these names selects."""
+    return tuple(id_ for id_, rule in rules.items() if any(map(rule.about.is_named, names)))

@@ -62,7 +62,8 @@ def row_of(run: DefectRun, healthy: Mapping[str, Severity] | None = None) -> Row
 def test_detectors_are_ids_prefixes_or_families() -> None:
     assert known(fault("a", "harmony.markers")) == ("harmony.markers",)
     assert set(known(fault("a", "parity.usage"))) > {"parity.usage.prompt"}
-    assert set(known(fault("a", "load"))) == {p for p in PROBES if p.startswith("load.")}
+    load = {probe for probe in PROBES if probe.startswith("load.")}
+    assert set(known(fault("a", "load"))) == load | {"reply.foreign"}
     assert known(fault("a", "harmony.remains")) == ("harmony.remains", "harmony.remains.reasoning")
 
 
