@@ -226,24 +226,17 @@ def _scan(path: Path) -> tuple[set[str], int]:
     """Return the ids in a log, and the length of its intact part. Raises RunLogError."""
     finished: set[str] = set()
     size = 0
-    for number, (line, last) in enumerate(_lines(path), 1):
-        try:
-            if not line.endswith(b"\n"):
-                break
-            finished.add(str(orjson.loads(line)["id"]))
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            if last:
-                break
-            raise RunLogError(f"{path}, line {number} is damaged; restore or remove it") from None
-        size += len(line)
-    return finished, size
-
-
-def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:
-    """Yield the lines of a file, and whether each is the last."""
     with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
-        line = file.readline()
-        while line:
-            following = file.readline()
-            yield line, not following
-            line = following
+        whole = os.fstat(file.fileno()).st_size
+        for number, line in enumerate(file, 1):
+            try:
+                if not line.endswith(b"\n"):
+                    break
+                finished.add(str(orjson.loads(line)["id"]))
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                if size + len(line) == whole:  # the last line
+                    break
+                problem = f"{path}, line {number} is damaged; restore or remove it"
+                raise RunLogError(problem) from None
+            size += len(line)
+    return finished, size
