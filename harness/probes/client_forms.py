@@ -84,6 +84,7 @@ class Variant(_Sent):
     refusal: Severity | None = None
     turns: int = 1
     history: History = "sent"
+    received: str | None = None
 
     @property
     def request(self) -> str:

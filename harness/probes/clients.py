@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from harness.api.fields import nested, objects
 from harness.api.parsed_rollout import ParsedRollout
 from harness.checks.rules import Problem
 from harness.probes.client_forms import CLIENTS, FORMS, Form, SharedRules, Variant
@@ -30,7 +31,7 @@ def _judge(form: Form, responses: ProbeResponses) -> Trials:
     judged = []
     missing: NotVerifiableError | None = None
     for variant in form.variants:
-        if responses.api not in variant.apis:
+        if responses.api not in variant.apis or not _may_be_sent(variant, responses):
             continue
         try:
             judged.append(_problem(form, variant, responses))
@@ -39,6 +40,16 @@ def _judge(form: Form, responses: ProbeResponses) -> Trials:
     if missing is not None and not any(judged):
         raise missing
     return iter(judged)
+
+
+def _may_be_sent(variant: Variant, responses: ProbeResponses) -> bool:
+    """Whether replies have the member of a message that the clients send back in a variant."""
+    if variant.received is None:
+        return True
+    rollouts = responses.rollouts.get(variant.base, ())
+    replies = (reply for rollout in rollouts for _, reply in rollout.replies)
+    choices = (choice for reply in replies for choice in objects(reply.raw.get("choices")))
+    return any(nested(choice, "message", variant.received) for choice in choices)
 
 
 def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem | None:

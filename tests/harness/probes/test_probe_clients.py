@@ -191,6 +191,26 @@ def test_a_rule_of_another_family_breaks_only_clients_that_send_what_it_judges(
     assert found & {"Codex 0.169", "openai-agents 0.24", "opencode 1.18"} == broken
 
 
+@pytest.mark.parametrize(
+    ("received", "judged_too"), [("reasoning", True), ("reasoning_content", False)]
+)
+def test_cot_is_sent_back_only_in_a_field_that_was_received(
+    received: str, judged_too: bool
+) -> None:
+    (variant,) = (each for each in variants() if each.name == "reasoning")
+    whole = chat_whole(Reply(text="Hello."))
+    message = whole["choices"][0]["message"]
+    message[received] = message.pop("reasoning")
+    others = with_other(variant, "chat", refusal())
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response | list[Reply]:
+        plain = (request.id, attempt.condition.api) == (variant.base, "chat")
+        return json_response(whole) if plain else others(request, attempt)
+
+    failing = judged(GROUP, provider)["clients.cot_field"].failing
+    assert (f"chat {variant.request}" in failing) == judged_too
+
+
 def test_without_usage_forms_with_a_twin_are_not_verifiable() -> None:
     results = judged(GROUP, lambda _, attempt: answer(attempt.condition.api, None))
     assert results["clients.call_content"].status == "not_verifiable"
