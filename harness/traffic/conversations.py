@@ -234,14 +234,8 @@ def _before(recorded: Imported, after: Mapping[object, list[int]]) -> list[int]:
 
 def _key(recorded: Imported, turns: Iterable[_Turn]) -> object:
     """Return the key of a conversation, which keeps its API, mode, model and host."""
-    body = recorded.body
-    return (
-        recorded.api,
-        bool(body.get("stream")),
-        str(body.get("model")),
-        recorded.host,
-        tuple(turns),
-    )
+    streaming, model = bool(recorded.body.get("stream")), str(recorded.body.get("model"))
+    return recorded.api, streaming, model, recorded.host, tuple(turns)
 
 
 def _reply(recorded: Imported) -> Reply | None:
