@@ -113,10 +113,10 @@ async def send(ask: ScriptedRequest, *faults: str, settings: AppSettings | None 
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://server/v1/") as client:
         previous = ""
-        for each in filter(None, (ask.before, ask)):
-            engine.script = each.said if callable(each.said) else _always(each.said)
-            body = json.dumps({"model": MODEL, **each.body}).replace(_PREVIOUS, previous)
-            reply = await client.post(each.path, content=body)
+        for request in filter(None, (ask.before, ask)):
+            engine.script = request.said if callable(request.said) else _always(request.said)
+            body = json.dumps({"model": MODEL, **request.body}).replace(_PREVIOUS, previous)
+            reply = await client.post(request.path, content=body)
             if found := _RESPONSE_ID.search(reply.text):
                 previous = found[0]
     return Result(reply.status_code, dict(reply.headers), reply.text, engine.prompts, engine.params)

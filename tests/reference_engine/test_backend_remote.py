@@ -51,12 +51,12 @@ def vllm(said: list[int], body: dict) -> list[bytes]:
             choice |= {"finish_reason": "stop", "stop_reason": said[-1]}
         if (top := body.get("logprobs")) is not None:
             choice["logprobs"] = {
-                "tokens": [f"token_id:{each}" for each in tokens],
+                "tokens": [f"token_id:{token}" for token in tokens],
                 "token_logprobs": [-2.5] * len(tokens),
                 "text_offset": [0] * len(tokens),
                 "top_logprobs": [
-                    {f"token_id:{each}": -2.5} | {f"token_id:{n}": -1.0 - n for n in range(top)}
-                    for each in tokens
+                    {f"token_id:{token}": -2.5} | {f"token_id:{n}": -1.0 - n for n in range(top)}
+                    for token in tokens
                 ],
             }
         pieces.append(sse({"id": "cmpl-1", "object": "text_completion", "choices": [choice]}))

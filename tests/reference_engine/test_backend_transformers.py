@@ -98,7 +98,7 @@ async def test_streams_and_whole_replies_agree_in_both_apis(engine):
     assert said.finish_reason == "stop"
     assert said.message.content
     assert said.logprobs.content
-    assert said.message.content == "".join(each.delta.content or "" for each in streamed)
+    assert said.message.content == "".join(chunk.delta.content or "" for chunk in streamed)
     assert reply.status == "completed"
     assert [item.type for item in reply.output] == ["reasoning", "message"]
 

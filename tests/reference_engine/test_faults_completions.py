@@ -90,8 +90,8 @@ def test_an_error_of_the_engine_reaches_every_request(served: Served):
     served.engine.full = True
     body, headers = BODY, {"X-Fault": "usage-zero"}
     assert [
-        httpx.post(f"{served.url}/chat/completions", json=body, headers=each).status_code
-        for each in ({}, headers)
+        httpx.post(f"{served.url}/chat/completions", json=body, headers=chosen).status_code
+        for chosen in ({}, headers)
     ] == [429, 429]
 
 

@@ -122,7 +122,7 @@ async def findings(fault: str, *asks: ProbeRequest) -> dict[str, str]:
             body = prompted(api, ask, stream=stream)
             reply = await client.post(PATHS[api], json=body)
             seen = parse_rollout(rollout(api, body, recorded(reply)))
-            found |= {each.id: each.severity for each in checks.examine(seen)[1]}
+            found |= {finding.id: finding.severity for finding in checks.examine(seen)[1]}
     return found
 
 
@@ -148,13 +148,13 @@ def found_by_checks() -> list[str]:
         for name, fault in CATALOGUE.items()
         if fault.layer != "numerics"
         and name not in UNSEEN_HERE
-        and any(each in SINGLE_CHECKS for each in fault.detectors)
+        and any(detector in SINGLE_CHECKS for detector in fault.detectors)
     ]
 
 
 @pytest.mark.parametrize("name", found_by_checks())
 async def test_a_fault_visible_in_single_replies_is_found(name):
-    expected = {each for each in CATALOGUE[name].detectors if each in SINGLE_CHECKS}
+    expected = {detector for detector in CATALOGUE[name].detectors if detector in SINGLE_CHECKS}
     found: dict[str, str] = {}
     for ask in ASKS:
         found |= await findings(name, ask)

@@ -194,7 +194,7 @@ async def test_usage_of_several_choices(name):
 async def test_prompt_tokens_summed_over_turns():
     row = Row(
         after(respond(), "More"),
-        lambda s: s.json["usage"]["input_tokens"] == sum(len(encode(each)) for each in s.prompts),
+        lambda s: s.json["usage"]["input_tokens"] == sum(len(encode(text)) for text in s.prompts),
     )
     await check("prompt-tokens-summed-over-turns", row)
 

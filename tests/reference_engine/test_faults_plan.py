@@ -116,7 +116,7 @@ def test_the_harness_passes_the_option_on(capsys):
 
 
 def test_the_catalogue_as_json_says_what_is_in_the_model() -> None:
-    listed = {each["name"]: each for each in json.loads(listing_json())}
+    listed = {fault["name"]: fault for fault in json.loads(listing_json())}
     assert listed.keys() == CATALOGUE.keys()
     assert listed["sinks-dropped"]["model"]
     assert not listed["done-missing"]["model"]

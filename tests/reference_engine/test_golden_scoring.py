@@ -23,7 +23,7 @@ def small(monkeypatch):
 
 
 def asked(settings, *questions):
-    head, *answers = answer_lines([json.dumps(each).encode() for each in questions], settings)
+    head, *answers = answer_lines([json.dumps(one).encode() for one in questions], settings)
     assert len(json.loads(head)["weights_sha256"]) == 64
     return [json.loads(line) for line in answers]
 

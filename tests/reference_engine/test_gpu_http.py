@@ -111,7 +111,7 @@ def test_the_stage_measures_both(monkeypatch, tmp_path):
 
     monkeypatch.chdir(BENCHMARKS.parent)
     assert main(["http-20b", "--out", str(tmp_path), "--minutes", "9"]) == 0
-    results = {each.name: each for each in read(tmp_path)["http-20b"].results}
+    results = {result.name: result for result in read(tmp_path)["http-20b"].results}
     for name in ("engine without HTTP, 3 streams", "HTTP, 3 streams"):
         assert results[name].note == "18 tokens, prompts of 8"
         assert results[name].value > 0

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_it_needs_only_pytorch_triton_and_numpy() -> None:
-    known = {_normal(each) for name in ("torch", "triton", "numpy") for each in _needed(name)}
+    known = {_normal(need) for name in ("torch", "triton", "numpy") for need in _needed(name)}
     modules = {
         module
         for module, names in packages_distributions().items()
@@ -54,7 +54,7 @@ def _normal(name: str) -> str:
 
 def _needed(name: str) -> list[str]:
     """A package and those that it requires."""
-    needs = [re.match(r"[\w.-]+", each) for each in requires(name) or () if "extra ==" not in each]
+    needs = [re.match(r"[\w.-]+", need) for need in requires(name) or () if "extra ==" not in need]
     found = [name]
     for match in needs:
         with contextlib.suppress(PackageNotFoundError):
@@ -103,7 +103,7 @@ def test_stages_run_once_and_a_failed_one_again(
     assert main(command) == 0, (tmp_path / "results.json").read_text()
     stages = json.loads((tmp_path / "results.json").read_text())
     assert list(stages) == ["device", "errors"]
-    assert all(each["passed"] for each in stages["errors"]["results"])
+    assert all(result["passed"] for result in stages["errors"]["results"])
     page = (tmp_path / "report.md").read_text()
     assert "Every requirement is met." in page
     assert "Not run: launches, steps" in page

@@ -48,11 +48,11 @@ def test_the_server_runs_the_tools_until_the_answer(engine, client):
     assert kinds == [kind for call in (*calls, "message") for kind in ("reasoning", call)]
     search, opened, ran = response.output[1:6:2]
     assert search.action.query == "depth of Orla"
-    assert [each.url for each in search.action.sources] == ["https://lakes.example/orla.html"]
+    assert [source.url for source in search.action.sources] == ["https://lakes.example/orla.html"]
     assert opened.action.url == "https://lakes.example/orla.html"
     assert ran.code == "print(6 * 7)"
-    assert [each.logs for each in ran.outputs] == ["ran print(6 * 7)\n"]
-    assert {each.status for each in (search, opened, ran)} == {"completed"}
+    assert [output.logs for output in ran.outputs] == ["ran print(6 * 7)\n"]
+    assert {item.status for item in (search, opened, ran)} == {"completed"}
 
 
 def test_each_step_continues_the_prompt_as_gpt_oss_wrote_it(engine, client):
@@ -73,8 +73,8 @@ def test_each_step_continues_the_prompt_as_gpt_oss_wrote_it(engine, client):
 
 def test_usage_counts_every_step(engine, client):
     usage = ask(client).usage
-    prompts = sum(len(encode(each)) for each in engine.prompts)
-    said = sum(len(encode(research(each, None))) for each in engine.prompts)
+    prompts = sum(len(encode(prompt)) for prompt in engine.prompts)
+    said = sum(len(encode(research(prompt, None))) for prompt in engine.prompts)
     assert (usage.input_tokens, usage.output_tokens) == (prompts, said)
     assert usage.output_tokens_details.reasoning_tokens == 4 * len(encode("I think."))
 

@@ -65,10 +65,10 @@ def test_a_stream_adds_up_to_the_complete_reply(engine, ask):
     assert usage.usage == whole.usage
     choices = [piece.choices[0] for piece in pieces]
     assert "".join(choice.text for choice in choices) == whole.choices[0].text
-    assert [one for each in choices for one in each.token_ids] == whole.choices[0].token_ids
-    joined = [value for each in choices for value in each.logprobs.token_logprobs]
+    assert [one for choice in choices for one in choice.token_ids] == whole.choices[0].token_ids
+    joined = [value for choice in choices for value in choice.logprobs.token_logprobs]
     assert joined == whole.choices[0].logprobs.token_logprobs
-    offsets = [value for each in choices for value in each.logprobs.text_offset]
+    offsets = [value for choice in choices for value in choice.logprobs.text_offset]
     assert offsets == whole.choices[0].logprobs.text_offset
     assert [choice.finish_reason for choice in choices] == [None] * (len(choices) - 1) + ["stop"]
 
@@ -107,7 +107,7 @@ def test_a_completion_ends_at_a_limit_stop_string_or_stop_token(engine, ask):
         ({"n": 2}, "n"),
         ({"extra": {"messages": []}}, "messages"),
     ],
-    ids=lambda each: str(each)[:30],
+    ids=lambda value: str(value)[:30],
 )
 def test_errors_of_wrong_requests_name_the_field(engine, ask, fields, named):
     with pytest.raises(openai.BadRequestError) as refused:

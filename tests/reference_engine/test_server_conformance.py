@@ -53,9 +53,9 @@ def test_every_reply_has_its_own_request_id(client):
     replies = [chat(client), respond(client), client.models.list()]
     with pytest.raises(openai.NotFoundError) as caught:
         client.models.retrieve("none")
-    ids = {each._request_id for each in replies} | {caught.value.request_id}
+    ids = {reply._request_id for reply in replies} | {caught.value.request_id}
     assert len(ids) == 4
-    assert all(each.startswith("req_") for each in ids)
+    assert all(id_.startswith("req_") for id_ in ids)
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ def tokens_of(sampled: list[str | int]) -> list[int]:
     encoding = harmony_encoding()
     return [
         token
-        for each in sampled
+        for piece in sampled
         for token in (
-            encoding.encode(each, allowed_special="all") if isinstance(each, str) else [each]
+            encoding.encode(piece, allowed_special="all") if isinstance(piece, str) else [piece]
         )
     ]
 
@@ -89,7 +89,7 @@ def test_cot_with_a_malformed_header_is_counted():
         Conversation((User("Hi"),)), SamplingParams(stop_token_ids=STOP_TOKENS), ToolPolicy()
     )
     generation, parts = run(order, tokens_of(sampled))
-    (text,) = [each.text for each in parts if isinstance(each, Delta) and each.kind == "reasoning"]
+    (text,) = [part.text for part in parts if isinstance(part, Delta) and part.kind == "reasoning"]
     assert generation.reasoning_tokens == len(harmony_encoding().encode(text))
 
 

@@ -78,9 +78,9 @@ def test_the_sdk_parses_answers(client):
     responses = [client.responses.parse(**asked)]
     with client.responses.stream(**asked) as stream:
         responses.append(stream.get_final_response())
-    found = [each.choices[0].message for each in replies]
-    assert [each.reasoning for each in found] == ["I think."] * 2
-    for parsed in [*(each.parsed for each in found), *(each.output_parsed for each in responses)]:
+    found = [reply.choices[0].message for reply in replies]
+    assert [message.reasoning for message in found] == ["I think."] * 2
+    for parsed in [*(m.parsed for m in found), *(r.output_parsed for r in responses)]:
         assert isinstance(parsed, Report)
 
 
@@ -116,7 +116,7 @@ async def test_json_object_format_produces_an_object():
     asked = chat(JSON_HI, response_format={"type": "json_object"}, n=2)
     reply = await answered(asked)
     documents = [json.loads(choice["message"]["content"]) for choice in reply["choices"]]
-    assert [type(each) for each in documents] == [dict, dict]
+    assert [type(document) for document in documents] == [dict, dict]
 
 
 async def answered(asked, text=PROSE):
@@ -270,4 +270,4 @@ def test_a_pattern_with_too_many_states_ends_the_answer():
     assert rule.take(*encode('"'))
     assert rule.allowed().any()
     assert not rule.take(*encode("a"))
-    assert [int(each) for each in rule.allowed().nonzero()] == encode("<|return|>")
+    assert [int(token) for token in rule.allowed().nonzero()] == encode("<|return|>")

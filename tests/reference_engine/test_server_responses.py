@@ -374,7 +374,7 @@ def test_the_store_is_bounded():
     settings = AppSettings(stored_responses=2)
     with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
         ids = [ask(client)["id"] for _ in range(3)]
-        assert [client.get(f"/responses/{each}").status_code for each in ids] == [404, 200, 200]
+        assert [client.get(f"/responses/{id_}").status_code for id_ in ids] == [404, 200, 200]
         body = {"model": MODEL, "input": "Hi", "previous_response_id": ids[0]}
         error = client.post("/responses", json=body).json()["error"]
         assert (error["param"], error["code"]) == (
@@ -387,7 +387,7 @@ def test_the_store_is_bounded_in_bytes():
     settings = AppSettings(stored_bytes=10_000)
     with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
         ids = [ask(client, "word " * 400)["id"] for _ in range(4)]
-        kept = [client.get(f"/responses/{each}").status_code == 200 for each in ids]
+        kept = [client.get(f"/responses/{id_}").status_code == 200 for id_ in ids]
         assert kept[-1]
         assert 1 <= sum(kept) < 4
 
@@ -396,7 +396,7 @@ def test_a_response_too_large_to_store_evicts_no_other():
     settings = AppSettings(stored_bytes=10_000)
     with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:
         small, large = ask(client), ask(client, "word " * 3000)
-        kept = [client.get(f"/responses/{each['id']}").status_code for each in (small, large)]
+        kept = [client.get(f"/responses/{made['id']}").status_code for made in (small, large)]
         assert kept == [200, 404]
 
 

@@ -76,7 +76,7 @@ async def test_the_sdk_parses_answers(url):
             (await chat_stream.get_final_completion()).choices[0].message.parsed,
             (await stream.get_final_response()).output_parsed,
         ]
-    assert [type(each) for each in found] == [Harbour] * 4
+    assert [type(harbour) for harbour in found] == [Harbour] * 4
     assert found[0].harbour == "Brest"
 
 

@@ -52,7 +52,7 @@ def verified(script, capsys, *options):
 def test_a_good_model_passes_without_findings(capsys):
     code, summary = verified(as_asked, capsys, "-n", "12", "-k", "2", "--rule", "guide", "--strict")
     assert code == 0
-    assert not {each["id"] for each in summary["checks"] if each["status"] in FOUND}
+    assert not {rule["id"] for rule in summary["checks"] if rule["status"] in FOUND}
     assert {tuple(result["outcomes"].items()) for result in summary["results"]} == {
         (("success", 24),)
     }
@@ -79,13 +79,13 @@ def test_an_odd_model_is_read_over_harmony(capsys):
     _, summary = verified(lambda *_: next(said), capsys, "--apis", "harmony", *options)
     (result,) = summary["results"]
     assert result["finished"] == len(ODD)
-    assert not {each["id"] for each in summary["checks"] if each["status"] in FOUND}
+    assert not {rule["id"] for rule in summary["checks"] if rule["status"] in FOUND}
 
 
 def test_defects_of_an_odd_model_are_not_attributed_to_the_server(capsys):
     # One of eight: an unfinished JSON object in 3 of 77 calls is more than a model writes. Which
     # reply is odd depends on the prompt and not on the order in which requests arrive.
-    replies = [each for odd in ODD for each in (odd, *[None] * 7)]
+    replies = [reply for odd in ODD for reply in (odd, *[None] * 7)]
     seen = Counter()
 
     def odd(prompt, params):
@@ -95,7 +95,7 @@ def test_defects_of_an_odd_model_are_not_attributed_to_the_server(capsys):
 
     code, summary = verified(odd, capsys, "-n", "8", "-k", "3")
     assert code == 1
-    found = {each["id"] for each in summary["checks"] if each["status"] in FOUND}
+    found = {rule["id"] for rule in summary["checks"] if rule["status"] in FOUND}
     assert found <= THE_MODELS_OWN
     outcomes = {kind for result in summary["results"] for kind in result["outcomes"]}
     assert "provider_error" not in outcomes

@@ -136,14 +136,14 @@ def test_only_displayed_lines_can_be_cited(browser):
     browser.call("open", {"id": "https://lakes.example/orla.html"})
     text = "日本 🏔️ It is 412 m deep【0†L7】【0†L7-L8】, 【1†L0】【0†L11】【0†L8-L7】【0†the maps】."
     cited = browser.citations(text)
-    assert [text[each.start : each.end] for each in cited] == ["【0†L7】", "【0†L7-L8】"]
-    assert {each.page.title for each in cited} == {"Lake Orla"}
+    assert [text[cite.start : cite.end] for cite in cited] == ["【0†L7】", "【0†L7-L8】"]
+    assert {cite.page.title for cite in cited} == {"Lake Orla"}
 
 
 def test_a_citation_of_a_search_result_refers_to_its_page(browser):
     shown = browser.call("search", {"query": "depth of Lake Orla"})
     cited = browser.citations("Heading【0†L1】, first【0†L3】, second【0†L4】.")
-    assert tuple(each.page.url for each in cited) == shown.sources[:2]
+    assert tuple(cite.page.url for cite in cited) == shown.sources[:2]
 
 
 def test_nothing_outside_the_folder_is_read(folder, tmp_path_factory):

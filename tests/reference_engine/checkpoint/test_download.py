@@ -27,7 +27,7 @@ def said(capsys, *arguments: str) -> str:
 
 
 def weights(requests: list[str]) -> list[str]:
-    return [each for each in requests if each.startswith("GET") and "safetensors" in each]
+    return [line for line in requests if line.startswith("GET") and "safetensors" in line]
 
 
 def test_only_necessary_files_are_downloaded_and_only_once(tmp_path, monkeypatch, capsys):

@@ -114,7 +114,7 @@ def advance(scheduler: Scheduler, tokens: Tokens) -> None:
 def finish(scheduler: Scheduler, tokens: Tokens) -> list[list[int | None]]:
     while scheduler.running or scheduler.preempted:
         advance(scheduler, tokens)
-    return [[token and token.id for token in each] for each in tokens.values()]
+    return [[token and token.id for token in drawn] for drawn in tokens.values()]
 
 
 def together(wishes: Wishes, scheduler: Scheduler) -> list[list[int | None]]:

@@ -122,7 +122,7 @@ async def test_seeds_give_different_tokens_and_no_seed_is_random():
         seeds = [1, 2, None, None]
         wishes = [SamplingParams(max_tokens=12, seed=seed) for seed in seeds]
         made = await asyncio.gather(*(collect(engine, [5], params) for params in wishes))
-    assert len({tuple(token.id for token in each) for each in made}) == 4
+    assert len({tuple(token.id for token in tokens) for tokens in made}) == 4
 
 
 async def test_the_smallest_numbers_are_zero_in_the_engine():
@@ -375,7 +375,7 @@ async def test_requests_with_one_prompt_share_its_prefill():
     prompt = tokens(300)
     wishes = [SamplingParams(max_tokens=12, seed=seed, top_logprobs=1) for seed in range(16)]
     async with running(model) as engine:
-        together = await asyncio.gather(*(collect(engine, prompt, each) for each in wishes))
+        together = await asyncio.gather(*(collect(engine, prompt, wish) for wish in wishes))
         assert read_and_reused(engine) == (300 + 15 * (300 - 256), 15 * 256)
     async with running(model) as engine:
         assert await collect(engine, prompt, wishes[7]) == together[7]

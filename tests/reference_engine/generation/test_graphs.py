@@ -70,7 +70,7 @@ class Run:
 
     def logprobs(self):
         found = [token and token.logprob for tokens in self.tokens.values() for token in tokens]
-        return [math.nan if each is None else each for each in found]
+        return [math.nan if x is None else x for x in found]
 
 
 def both(model, wishes, prompts, **settings):
@@ -97,7 +97,7 @@ def test_steps_replay_with_other_rows_and_across_a_change_of_width(model, rows):
     """Sequences of different lengths end at different steps; one outgrows its page table."""
     wishes = [SamplingParams(6 if row == 0 else 4 + row % 5, seed=row) for row in range(rows)]
     found = both(model, wishes, prompts_for(rows))
-    assert [len(tokens) for tokens in found.ids()] == [each.max_tokens for each in wishes]
+    assert [len(tokens) for tokens in found.ids()] == [wish.max_tokens for wish in wishes]
     assert 2 <= found.recordings <= 6
 
 
@@ -185,7 +185,7 @@ def test_non_finite_logits_fail_only_their_sequence(model):
     wishes = [SamplingParams(6, seed=row) for row in range(4)]
     prompts = prompts_for(5)[1:]
     tokens = both(model, wishes, prompts).ids()
-    seen = Counter(token for each in (*tokens, *prompts) for token in each)
+    seen = Counter(token for ids in (*tokens, *prompts) for token in ids)
     row, place = next(
         (row, place) for row in range(4) for place in range(1, 4) if seen[tokens[row][place]] == 1
     )

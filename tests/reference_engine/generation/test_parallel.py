@@ -280,7 +280,7 @@ def test_a_dying_process_stops_the_leader_with_a_message(checkpoints):
 def test_a_leader_that_cannot_serve_is_reported_by_all(checkpoints):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [port if each == "0" else each for each in SERVE]
+        command = [port if word == "0" else word for word in SERVE]
         results = ended(started([*command, "--checkpoint", str(checkpoints / "servable")]))
     assert [code for code, _ in results] == [2, 2]
     assert "Cannot listen at" in results[0][1]

@@ -41,14 +41,14 @@ def run(made: Scheduler, waiting: list[Sequence], leaving: dict[int, int] | None
     """Returns tokens by sequence while sequences join and leave, and checks the pages."""
     pool, waiting = made._cache.pool, list(waiting)
     leaves = {waiting[n]: steps for n, steps in (leaving or {}).items()}
-    tokens = {each: [] for each in waiting}
+    tokens = {given: [] for given in waiting}
     done: set[Sequence] = set()
     for step in range(5000):
         while waiting and made.fits(waiting[0]):
             made.add(waiting.pop(0))
-        for each in [each for each, when in leaves.items() if when == step and each not in waiting]:
-            made.remove(each)
-            done.add(each)
+        for gone in [gone for gone, when in leaves.items() if when == step and gone not in waiting]:
+            made.remove(gone)
+            done.add(gone)
         if not waiting and not made.running and not made.preempted:
             break
         for gained in made.step():
@@ -56,8 +56,8 @@ def run(made: Scheduler, waiting: list[Sequence], leaving: dict[int, int] | None
             done |= {gained.sequence} if gained.finished else set()
         held = {
             page
-            for each in made._running
-            for page in (*each.table.full, *each.table.sliding)
+            for running in made._running
+            for page in (*running.table.full, *running.table.sliding)
             if page != 0
         }
         assert len(held) == pool.used <= pool.size
@@ -91,7 +91,7 @@ def test_pages_never_run_out_and_other_sequences_change_nothing(
     leaving = {n: step for n, step in leaving.items() if n < len(asked)}
     made = run(
         scheduler(pages, chunk=chunk, headroom=headroom),
-        [sequence(*each) for each in asked],
+        [sequence(*ask) for ask in asked],
         leaving,
     )
     for n, (wish, tokens) in enumerate(zip(asked, made, strict=True)):
@@ -102,7 +102,7 @@ def test_pages_never_run_out_and_other_sequences_change_nothing(
 def test_the_newest_sequence_is_preempted_and_restarts():
     asked = [(60, 0, 120, 1), (60, 70, 120, 2), (60, 140, 120, 3)]
     made = scheduler(LEAST_PAGES + 3, headroom=0)
-    assert run(made, [sequence(*each) for each in asked]) == [alone(*each) for each in asked]
+    assert run(made, [sequence(*ask) for ask in asked]) == [alone(*ask) for ask in asked]
     assert made.tally.preemptions > 0
     assert made.tally.generated_tokens == 360
     assert made.tally.repeated_tokens > 0
@@ -135,7 +135,7 @@ def test_long_prompts_are_prefilled_in_chunks_while_others_decode(chunk):
     before, steps = made.tally.prompt_tokens, 0
     while long.in_prefill:
         read = made.tally.prompt_tokens
-        assert [each.sequence for each in made.step()][-1] is short
+        assert [gained.sequence for gained in made.step()][-1] is short
         assert 0 < made.tally.prompt_tokens - read <= max(chunk, BLOCK)
         steps += 1
     assert made.tally.prompt_tokens - before == 300

@@ -47,7 +47,7 @@ def batch(shape, page_size, new, lengths, dtype=torch.float32, seed=0):
 
 
 def exact(arguments, window, scale):
-    doubled = [each.double() if each.is_floating_point() else each for each in arguments]
+    doubled = [x.double() if x.is_floating_point() else x for x in arguments]
     return plain_attention(*doubled, window, scale)
 
 

@@ -72,7 +72,7 @@ def instructions_of_loop(made):
         if " BRA " in line and f"{line.split()[-1].rstrip(';')}:" in lines[:end]
     ]
     (start, end), *others = [
-        (start, end) for start, end in jumps if any("HGMMA" in each for each in lines[start:end])
+        (start, end) for start, end in jumps if any("HGMMA" in line for line in lines[start:end])
     ]
     assert not others
     return end - start

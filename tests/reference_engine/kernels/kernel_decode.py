@@ -63,7 +63,7 @@ def test_heads_are_rotated_and_written(dtype, heads, kv_heads, size):
     found = rotate_and_write(qkv, cos, sin, pages, tables, lengths)
 
     split = qkv.view(3, -1, size).split((heads, kv_heads, kv_heads), dim=1)
-    turned = [rotate(each[None], cos[None, :, None], sin[None, :, None])[0] for each in split[:2]]
+    turned = [rotate(x[None], cos[None, :, None], sin[None, :, None])[0] for x in split[:2]]
     keys, values = torch.zeros_like(pages.keys), torch.zeros_like(pages.values)
     keys[[2, 1, 5], [0, 3, 1]], values[[2, 1, 5], [0, 3, 1]] = turned[1], split[2]
     tolerance = TOLERANCES[dtype]

@@ -45,7 +45,7 @@ def problem(tokens, count, top, hidden, inner, dtype=torch.float32):
 def check(x, chosen, weights, gate_up, down, limit=7.0):
     found = packed_experts(x, chosen, weights, gate_up, down, limit)
     assert found.dtype == torch.float32
-    doubled = [replace(each, bias=each.bias.double()) for each in (gate_up, down)]
+    doubled = [replace(linear, bias=linear.bias.double()) for linear in (gate_up, down)]
     exact = experts.packed_experts(x.double(), chosen, weights.double(), *doubled, limit)
     assert (found - exact).abs().max() <= BOUNDS[x.dtype] * exact.abs().max()
     return found
@@ -118,7 +118,7 @@ def test_weights_are_unpacked_exactly(narrow, monkeypatch):
     blocks = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     scales = torch.randint(2, mxfp4.LARGEST_SCALE + 1, shape[:-1], generator=generator).byte()
     scales[0, :4, 0] = torch.tensor([2, 3, mxfp4.LARGEST_SCALE - 1, mxfp4.LARGEST_SCALE])
-    words, turned = (each[0].to(DEVICE) for each in mxfp4.kernel_layout(blocks, scales))
+    words, turned = (x[0].to(DEVICE) for x in mxfp4.kernel_layout(blocks, scales))
     found = torch.empty(outputs, inputs, device=DEVICE)
     unpack_kernel[(1,)](found, words, turned, outputs, inputs, narrow)
     assert torch.equal(found.cpu(), mxfp4.decode(blocks[0], scales[0]))

@@ -22,9 +22,9 @@ class Devices(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         tensors = [
-            each for each in tree_leaves((args, kwargs, result)) if isinstance(each, torch.Tensor)
+            leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)
         ]
-        self.found |= {each.device.type for each in tensors}
+        self.found |= {tensor.device.type for tensor in tensors}
         return result
 
 

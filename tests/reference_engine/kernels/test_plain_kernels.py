@@ -40,7 +40,7 @@ def test_packed_loading_takes_a_quarter_of_the_memory_and_changes_nothing(stored
     packed = load_model(stored[1], dtype=torch.bfloat16, packed=True)
     experts, plain = packed.block[0].mlp, expanded.block[0].mlp
     assert isinstance(experts, PackedMixtureOfExperts)
-    held = sum(each.nbytes for each in experts.buffers())
+    held = sum(buffer.nbytes for buffer in experts.buffers())
     whole = plain.mlp1_weight.nbytes + plain.mlp2_weight.nbytes
     assert held / whole == pytest.approx(4.25 / 16)
     expand_experts(packed)

@@ -114,7 +114,7 @@ def test_one_product_of_bfloat16_unpacks_a_weight_exactly():
     """This is the arithmetic of the kernels: a pair of the word times 2^(scale - 1)."""
     blocks, scales = every_code_and_scale()
     words, _ = mxfp4.kernel_layout(blocks, scales)
-    pairs = torch.stack([each.view(torch.bfloat16) for each in mxfp4.pairs_of(words)], -1)
+    pairs = torch.stack([half.view(torch.bfloat16) for half in mxfp4.pairs_of(words)], -1)
     powers = ((scales.int() + 126) << 7).to(torch.int16).view(torch.bfloat16)
     # (expert, out, thread, weight, pair of a half, half) to the order of the inputs.
     weights = (pairs.view(129, 256, 4, 2, 2, 2) * powers[..., None, None, None]).permute(

@@ -91,7 +91,7 @@ def generated(
     scheduler: Scheduler, asked: list[tuple[tuple[int, ...], SamplingParams]], batch: int = 64
 ) -> list[list[Token]]:
     """Return the tokens of each prompt, with at most `batch` of them at a time."""
-    waiting = [Sequence(*each) for each in asked]
+    waiting = [Sequence(*request) for request in asked]
     tokens: dict[Sequence, list[Token]] = {sequence: [] for sequence in waiting}
     while waiting or scheduler.running:
         while waiting and scheduler.running < batch and scheduler.fits(waiting[0]):
@@ -156,7 +156,7 @@ def test_draws_follow_the_softmax_of_all_logits(model: Transformer) -> None:
         for temperature in (0.7, 1, 2):
             params = SamplingParams(temperature=temperature)
             draws = ([Draw(params, row, step) for row in range(ROWS)] for step in range(DRAWS))
-            drawn = torch.tensor([[token.id for token in sample(logits, each)] for each in draws])
+            drawn = torch.tensor([[token.id for token in sample(logits, batch)] for batch in draws])
             statistic, freedom = 0.0, 0
             for row, probability in enumerate((exact / temperature).softmax(-1)):
                 likely = (probability * DRAWS >= 5).nonzero()[:, 0]

@@ -13,7 +13,7 @@ SEED = 20
 
 @pytest.fixture(scope="module")
 def tables() -> tuple[torch.Tensor, torch.Tensor]:
-    return tuple(codes.code_table(SEED, codes.WIDTH, of_inputs=each) for each in (True, False))
+    return tuple(codes.code_table(SEED, codes.WIDTH, of_inputs=inputs) for inputs in (True, False))
 
 
 def only(text: str) -> int:
