@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -14,7 +15,7 @@ from harness.checks.rules import CHAT, RESPONSES, STOP_IN_COT, Problem
 from harness.checks.texts import GARBLED
 from harness.probes.evidence import NotVerifiableError, repeated, required
 from harness.probes.probe import MORE_TOKENS, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.probes.refusals import MAY_BE_REFUSED, outcome, served
+from harness.probes.refusals import MAY_BE_REFUSED, declined, outcome, served
 from harness.probes.structured import answer_format
 from harness.probes.tools.offers import NOTE, closed
 from harness.records.conditions import MODES, Api
@@ -132,10 +133,16 @@ def _finish(responses: ProbeResponses) -> Trials:
 def _finish_otherwise(responses: ProbeResponses) -> Trials:
     """max_completion_tokens limits a Chat reply like max_tokens.
 
-    OpenAI's SDKs and agents use this name today.
+    OpenAI's SDKs and agents use this name today. To refuse it is a warning.
     """
-    served(responses, "cut otherwise", _OTHER_LIMIT)
-    return chain.from_iterable(map(_limited, responses.last("cut otherwise")))
+    for rollout in responses.all("cut otherwise"):
+        last = rollout.exchanges[-1]
+        if declined(rollout):
+            message = f"The provider refuses {_OTHER_LIMIT}."
+            refusal = Problem(last, message, "a reply", outcome(last), f"$.{_OTHER_LIMIT}")
+            yield replace(refusal, severity="warning")
+        else:
+            yield from _limited(last)
 
 
 def _limited(exchange: ParsedExchange) -> Trials:

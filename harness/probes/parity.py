@@ -26,12 +26,19 @@ PROMPTS = {
     "thanks": "Thank you, that was great.",
     "joke": "Tell me a joke about cats.",
 }
+_INSTRUCTED, _INSTRUCTIONS = "thanks", "Answer in one friendly sentence."
 _TRIES = 2
 _FEWEST_DIFFERENT = 2
 _SIGNIFICANCE = 0.01
 
 _REQUESTS = tuple(
-    replace(offered(name, prompt), temperature=0, tries=_TRIES) for name, prompt in PROMPTS.items()
+    replace(
+        offered(name, prompt),
+        instructions=_INSTRUCTIONS if name == _INSTRUCTED else None,
+        temperature=0,
+        tries=_TRIES,
+    )
+    for name, prompt in PROMPTS.items()
 )
 GROUP = ProbeGroup("parity", lambda _api: _REQUESTS, CHAT, modes=MODES)
 
@@ -123,7 +130,8 @@ def _content(responses: ProbeResponses) -> Trials:
 def _prompt_tokens(responses: ProbeResponses) -> Trials:
     """Streaming and non-streaming replies report the same prompt tokens.
 
-    The prompt is the same, and users pay by this count.
+    The prompt is the same, and users pay by this count. If it differs for few of the requests, the
+    prompt itself differs: a part of the request does not reach the model in one of the modes.
     """
     return _equal_counts(responses, "prompt", lambda reply: _usage(reply, "input_tokens"))
 

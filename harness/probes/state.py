@@ -28,7 +28,7 @@ from harness.probes.probe import (
 from harness.probes.refusals import MAY_BE_REFUSED, declined, outcome, refused
 from harness.probes.rendering import Prompt, after_calls, differences
 from harness.probes.tools.offers import MARKDOWN, WEATHER
-from harness.records.conditions import MODES
+from harness.records.conditions import MODES, Mode
 
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
@@ -209,11 +209,32 @@ def _continues_from(first: Reply, second: Reply) -> bool:
 
 
 def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply, Reply]]:
-    """Yield the exchange that continues each response, and the replies before and after it."""
-    for rollout in _continued(responses, name):
-        first, second = rollout.exchanges[:2]
-        if first.reply is not None and second.reply is not None:
-            yield second, first.reply, second.reply
+    """Yield the exchange that continues each response, and the replies before and after it.
+
+    Raises NotVerifiableError if no first prompt has the instructions of its request: a request that
+    continues a response is not what loses them.
+    """
+    read = [
+        (rollout.mode, second, first.reply, second.reply)
+        for rollout in _continued(responses, name)
+        for first, second in [rollout.exchanges[:2]]
+        if first.reply is not None and second.reply is not None
+    ]
+    kept = [one for one in read if not _lacks_instructions(responses, name, one[0], one[2])]
+    if read and not kept:
+        raise NotVerifiableError("instructions_not_rendered")
+    return ((second, earlier, reply) for _, second, earlier, reply in kept)
+
+
+def _lacks_instructions(responses: ProbeResponses, name: str, mode: Mode, first: Reply) -> bool:
+    """Whether a first prompt is as long as without the instructions of its request."""
+    bare = replace(_PROMPTS[name], turns=_PROMPTS[name].turns[-1:])
+    if bare == _PROMPTS[name]:
+        return False
+    plain = _PROMPTS["told"]
+    others = [one for one in responses.rollouts.get("told", ()) if one.mode == mode and one.replies]
+    more = {prompt_tokens(first) - prompt_tokens(one.replies[0][1]) for one in others}
+    return bool(more) and more <= differences(bare, plain) - differences(_PROMPTS[name], plain)
 
 
 _CHANNEL = 2

@@ -37,6 +37,7 @@ _CONTENT, _BEHAVIOUR, _CAUSED_ELSEWHERE = 0.7, 0.4, 0.1
 findings are `inherited`; checks of `_STRUCTURE` have 1."""
 _NEARLY = 0.7  # of the largest weight: findings with it are as heavy
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
+_MOSTLY = 0.5  # share of the tries of a probe that fail, in the APIs that it accuses
 _FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
 _FEWEST_REPEATED = 3
 _REFUSED, _FAILURE = re.compile(r"status [45]\d\d"), re.compile(r"status 5\d\d")
@@ -64,6 +65,7 @@ class Direct(Record):
     failures: bool = Field(
         default=False, description="requests of several families fail now and then (5xx)"
     )
+    single: bool = Field(default=False, description="one of the requests of a probe is enough")
     beside: tuple[str, ...] = Field(default=(), description="one of these rules failed too")
     without: tuple[str, ...] = Field(default=(), description="none of these rules failed")
 
@@ -289,18 +291,24 @@ def _cause(
 def _shown(
     layer: Layer, results: Sequence[RuleResult], found: Sequence[RuleResult]
 ) -> Collection[str]:
-    """Return the failed rules that show a layer."""
+    """Return the failed rules that show a layer.
+
+    Few tries of few probes are none, because the tries of a defect of this layer would all fail.
+    """
     passed = [each.check.id for each in results if each.applicable and each.status == "passed"]
-    direct = [e for e in found if any(each.shown_by(e, found, passed) for each in layer.direct)]
+    shown = [(e, each) for e in found for each in layer.direct if each.shown_by(e, found, passed)]
     patterns = [each.rule for each in layer.direct]
     probes = [
         each
         for each in results
         if each.applicable and each.check.kind == "probe" and _matches(each.check.id, patterns)
     ]
-    steady = any(e.check.kind == "check" or 2 * e.failures >= e.applicable for e in direct)
+    steady = any(
+        each.single or e.check.kind == "check" or _share(e) >= _MOSTLY or _is_refused(e)
+        for e, each in shown
+    )
     few = 2 * sum(each.status == "passed" for each in probes) <= len(probes)
-    return {e.check.id for e in direct} if steady or few else set()
+    return {e.check.id for e, _ in shown} if steady or few else set()
 
 
 def _weight(result: RuleResult, *, inherited: bool) -> float:

@@ -310,10 +310,12 @@ def continued(
     summed: bool = False,
     stale: str = "",
     without_channel: bool = False,
+    reads: bool = True,
 ) -> Any:
     """A provider that stores replies and counts the tokens of the prompt that it renders.
 
-    It may keep `stale` CoT before an answer, and render the answer without its channel.
+    It may keep `stale` CoT before an answer, and render the answer without its channel. It may not
+    read instructions at all.
     """
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
@@ -323,7 +325,7 @@ def continued(
         first = replace(CALL, call=call) if request.id == "called" else answered
         if request.id == "unkept":
             return [first, refusal(404)]
-        texts = [Message("developer", text) for text in (request.instructions,) if text]
+        texts = [Message("developer", text) for text in (request.instructions,) if text and reads]
         before = Prompt((*texts, *request.turns), request.tools)
         thought = (Reasoning(first.reasoning),) if keeps_cot and request.id == "called" else ()
         if request.id == "called":
@@ -336,7 +338,7 @@ def continued(
         used = {"new": [request.later_instructions], "old": [request.instructions], "none": []} | {
             "both": [request.instructions, request.later_instructions]
         }
-        later = [Message("developer", text) for text in used[instructions] if text]
+        later = [Message("developer", text) for text in used[instructions] if text and reads]
         replaced = request.tools if request.later_tools is None else request.later_tools
         offers = {"new": replaced, "old": request.tools, "none": ()} | {
             "both": (*request.tools, *replaced)
@@ -405,6 +407,13 @@ def test_other_instructions_in_a_continued_conversation_are_detected(
     found = state_results(continued(instructions=used))
     failed = [name for name, status in found.items() if status == "failed"]
     assert failed == [f"state.previous_response.{each}" for each in probes]
+
+
+def test_a_server_that_reads_no_instructions_does_not_lose_them_by_continuing_a_response() -> None:
+    found = state_results(continued(reads=False))
+    rules = {f"state.previous_response.{name}" for name in ("instructions", "instructions.earlier")}
+    assert "failed" not in found.values()
+    assert {rule for rule, status in found.items() if status == "not_verifiable"} == rules
 
 
 @pytest.mark.parametrize("words", range(1, 25))

@@ -152,11 +152,10 @@ def test_replies_shorter_than_the_limit_are_not_verifiable() -> None:
     assert results["limits.finish"].status == "not_verifiable"
 
 
-def test_max_completion_tokens_may_be_rejected_but_not_ignored() -> None:
+def test_to_refuse_max_completion_tokens_is_a_warning_and_to_ignore_it_an_error() -> None:
     name = "limits.finish.max_completion_tokens"
-    assert (
-        judged(GROUP, healthy_except("cut otherwise", refusal()))[name].status == "not_verifiable"
-    )
+    refused = judged(GROUP, healthy_except("cut otherwise", refusal()))[name]
+    assert (refused.status, refused.failures) == ("warned", 1)
     ignored = healthy_except(
         "cut otherwise", lambda attempt: ended(attempt, "stop", 300, text="One.")
     )

@@ -125,6 +125,19 @@ OTHERS = (
      "intermittent"),
     ("replies are lost and tool choice is not followed", "reply.lost:0.01 calls.choice", None),
     ("few repetitions fail", "prompt.call:0.25", None),
+    ("another effort gives another CoT and answer",
+     "sampling.effort sampling.effort.streaming numerics.greedy", "prompt format"),
+    ("streams lack the instructions", "parity.usage.prompt:0.2 usage.input.differs:0.01:w",
+     "prompt format"),
+    ("streams count other prompt tokens", "parity.usage.prompt", "usage"),
+    ("one choice is returned, whatever n is",
+     "chat.choices:0.01 sampling.n sampling.n.streaming", "sampling"),
+    ("only streams return one choice", "chat.choices:0.01:s sampling.n.streaming", "streaming"),
+    ("some replies name another model", "reply.model:0.1:wt reply.model.differs:0.1:wt",
+     "another model"),
+    ("a field with CoT is not read", "clients.cot_field:0.25:w", "earlier turns"),
+    ("metadata is lost", "options.metadata:1:w", "options"),
+    ("one of the options is not used", "options.repeated:0.17:w", "options"),
 )  # fmt: skip
 
 
@@ -208,6 +221,12 @@ def test_what_hardly_occurs_elsewhere_is_a_defect_of_one_mode():
     )
     (cause,) = diagnose([found]).causes
     assert cause.description == "The server does not stream correctly (chat, streaming)."
+
+
+def test_a_stored_response_that_is_not_found_now_and_then_is_lost_by_the_store():
+    got = "status 404: no such response"
+    (cause,) = diagnose([result("state.previous_response", 0.25, got=got)]).causes
+    assert cause.layer == "stored responses"
 
 
 def test_a_cause_explains_only_what_occurs_in_the_same_api_and_mode():
