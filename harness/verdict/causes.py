@@ -65,7 +65,7 @@ class Direct(Record):
     failures: bool = Field(
         default=False, description="requests of several families fail now and then (5xx)"
     )
-    single: bool = Field(default=False, description="one of the requests of a probe is enough")
+    single: bool = Field(default=False, description="one try of a probe is enough")
     beside: tuple[str, ...] = Field(default=(), description="one of these rules failed too")
     without: tuple[str, ...] = Field(default=(), description="none of these rules failed")
 
@@ -304,8 +304,7 @@ def _shown(
         if each.applicable and each.check.kind == "probe" and _matches(each.check.id, patterns)
     ]
     steady = any(
-        each.single or e.check.kind == "check" or _share(e) >= _MOSTLY or _is_refused(e)
-        for e, each in shown
+        each.single or e.check.kind == "check" or _share(e) >= _MOSTLY for e, each in shown
     )
     few = 2 * sum(each.status == "passed" for each in probes) <= len(probes)
     return {e.check.id for e, _ in shown} if steady or few else set()

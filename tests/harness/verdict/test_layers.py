@@ -223,6 +223,12 @@ def test_what_hardly_occurs_elsewhere_is_a_defect_of_one_mode():
     assert cause.description == "The server does not stream correctly (chat, streaming)."
 
 
+def test_one_form_that_few_servers_serve_is_no_refusal_of_valid_requests():
+    refused = result("clients.tool_types", 0.25, got="status 400: no web search", status="warned")
+    results = [refused if rule == refused.check.id else result(rule, 0) for rule in RULES]
+    assert diagnose(results) is None
+
+
 def test_a_stored_response_that_is_not_found_now_and_then_is_lost_by_the_store():
     got = "status 404: no such response"
     (cause,) = diagnose([result("state.previous_response", 0.25, got=got)]).causes
