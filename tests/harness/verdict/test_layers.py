@@ -136,6 +136,8 @@ OTHERS = (
     ("some replies name another model", "reply.model:0.1:wt reply.model.differs:0.1:wt",
      "another model"),
     ("a field with CoT is not read", "clients.cot_field:0.25:w", "earlier turns"),
+    ("equal requests are served and refused", "request.refused.partly:0.02",
+     "request validation"),
     ("metadata is lost", "options.metadata:1:w", "options"),
     ("one of the options is not used", "options.repeated:0.17:w", "options"),
 )  # fmt: skip
