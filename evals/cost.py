@@ -130,7 +130,7 @@ def expect(
                     task.samples,
                     task.tries,
                     info.settings.thresholds,
-                    alternating=any(each.mode is None for each in task.conditions),
+                    alternating=any(condition.mode is None for condition in task.conditions),
                 )
             ),
             *(line for task in evals for line in task.forecasts()),
@@ -144,9 +144,9 @@ def _parts(tasks: Sequence[Task], amounts: Mapping[str, _Amount]) -> Iterator[Pa
         grouped["probes" if task.info.kind == "probes" else task.name] += amounts[task.name]
     for name, amount in grouped.items():
         yield Part(name=name, **amount.rounded)
-    for each in tasks:
-        for probe in each.probes if isinstance(each, ProbeTask) and each.expensive else ():
-            used = (one for one in each.all_attempts() if one.sample.id in probe.uses)
+    for task in tasks:
+        for probe in task.probes if isinstance(task, ProbeTask) and task.expensive else ():
+            used = (one for one in task.all_attempts() if one.sample.id in probe.uses)
             yield Part(name=probe.id, **sum(map(_attempt, used), _Amount()).rounded)
 
 
@@ -183,10 +183,10 @@ def _grading(task: EvalTask) -> _Amount:
     if not isinstance(test, HealthBench):
         return _Amount()
     total = _Amount()
-    for each in grading_tasks(
+    for request in grading_tasks(
         test, (Answer(question, question, "") for question in task.question_ids)
     ):
-        characters = sum(len(message.text) for message in each.messages)
+        characters = sum(len(message.text) for message in request.messages)
         given = characters / CHARACTERS_PER_TOKEN + ANSWER_TOKENS
         total += _Amount(1, given, GRADE_TOKENS)
     return total * (task.info.tries * len(task.info.conditions))

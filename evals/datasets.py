@@ -282,7 +282,7 @@ def _read(
         return _own_rows(source), name, revision or None
     path = Path(source)
     paths = [path / file for file in dataset.files] if path.is_dir() else [path]
-    rows = tuple(row for each in paths for row in read_file(each))
+    rows = tuple(row for file in paths for row in read_file(file))
     return rows, str(path), _known_revision(dataset, paths)
 
 

@@ -141,7 +141,7 @@ def _require_shards(infos: Sequence[RunInfo]) -> None:
         raise ConfigurationError("Merge either complete runs or different shards of one run.")
     tries = [[task.tries for task in info.tasks] for info in infos]
     sizes = {part[1] for part in parts if part is not None}
-    if len(sizes) > 1 or any(each != tries[0] for each in tries):
+    if len(sizes) > 1 or any(number != tries[0] for number in tries):
         raise ConfigurationError(
             "These shards belong to runs with different numbers of shards or tries."
         )

@@ -77,7 +77,7 @@ def wording(prompts: PromptsInfo, name: str) -> str | None:
     """
     grading = name.startswith("healthbench")
     used = (GRADER, GRADER_SYSTEM) if grading else (name,) if name in _SCRIPTS else tuple(_SCRIPTS)
-    texts = [prompts.templates[each] for each in used if each in prompts.templates]
+    texts = [prompts.templates[part] for part in used if part in prompts.templates]
     return _sha256("\0".join(texts)) if texts else None
 
 
@@ -164,7 +164,7 @@ def _checked(source: str, templates: Mapping[str, object]) -> PromptsInfo:
             )
         wanted = PLACEHOLDERS[name]
         if sorted(set(_PLACEHOLDER.findall(text))) != sorted(wanted):
-            needed = ", ".join(f"<<{each}>>" for each in wanted) or "none"
+            needed = ", ".join(f"<<{placeholder}>>" for placeholder in wanted) or "none"
             raise ConfigurationError(
                 f"--prompts {source}: the placeholders of {name} must be {needed}."
             )

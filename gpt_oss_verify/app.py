@@ -157,7 +157,7 @@ def _description(path: str) -> str:
     source = ast.parse(
         resources.files("gpt_oss_verify").joinpath(f"{module}.py").read_text("utf-8")
     )
-    functions = {each.name: each for each in source.body if isinstance(each, ast.FunctionDef)}
+    functions = {node.name: node for node in source.body if isinstance(node, ast.FunctionDef)}
     return unwrapped_description(ast.get_docstring(functions.get(name, source)) or "")
 
 
@@ -214,7 +214,11 @@ def unwrapped_description(docstring: str) -> str:
 
 def prepared(arguments: Sequence[str]) -> App:
     """Return the command line that the arguments need, with what it has to import."""
-    words = (each for each in arguments if each == "--version" or not each.startswith("-"))
+    words = (
+        argument
+        for argument in arguments
+        if argument == "--version" or not argument.startswith("-")
+    )
     command, asks = next(words, None), any(flag in arguments for flag in _HELP_FLAGS)
     if command in list(app):
         if asks:
@@ -232,8 +236,8 @@ def prepared(arguments: Sequence[str]) -> App:
 def _reflow(command: App) -> None:
     """Unwrap the descriptions of a command and its subcommands."""
     command.help = unwrapped_description(command.help)
-    for each in command.resolved_commands().values():
-        _reflow(each)
+    for subcommand in command.resolved_commands().values():
+        _reflow(subcommand)
 
 
 def _sentence(error: CycloptsError) -> str:

@@ -125,9 +125,9 @@ def _requests(probe: Probe) -> Iterator[str]:
 def _shortened(value: object) -> object:
     """Return a JSON value with long texts shortened."""
     if isinstance(value, Mapping):
-        return {key: _shortened(each) for key, each in value.items()}
+        return {key: _shortened(member) for key, member in value.items()}
     if isinstance(value, list):
-        return [_shortened(each) for each in value]
+        return [_shortened(member) for member in value]
     if isinstance(value, str) and len(value) > _SHOWN_TEXT:
         return f"{value[:_SHOWN_TEXT]}… ({len(value):,} characters)"
     return value
@@ -173,9 +173,11 @@ def _suites() -> Iterator[str]:
     for suite in get_args(SuiteName):
         probes = choose(suite).probes
         options = ProbeOptions("", BOTH_APIS, golden=golden_files.shipped())
-        planned = [each for task in probe_tasks(probes, options) for each in task.all_attempts()]
-        tokens = sum((each.settings.max_tokens or 0) * each.max_turns for each in planned)
-        requests = sum(each.usual_requests for each in planned)
+        planned = [
+            attempt for task in probe_tasks(probes, options) for attempt in task.all_attempts()
+        ]
+        tokens = sum((attempt.settings.max_tokens or 0) * attempt.max_turns for attempt in planned)
+        requests = sum(attempt.usual_requests for attempt in planned)
         yield f"| {suite} | {len(probes)} | {requests} | {tokens:,} |"
 
 
@@ -184,7 +186,7 @@ def _relations(rules: Sequence[Rule]) -> Iterator[str]:
     made: dict[str, list[Rule]] = defaultdict(list)
     for rule in rules:
         for text in [
-            *(each.words.format(**vars(each)) for each in rule.relations),
+            *(relation.words.format(**vars(relation)) for relation in rule.relations),
             *([f"needs {rule.needs}"] if rule.needs else []),
         ]:
             made[text].append(rule)

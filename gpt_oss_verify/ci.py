@@ -36,7 +36,7 @@ def report(result: Path, log: Path, code: int) -> None:
         lines += ci.annotations(read_analysis(folder))
     for line in lines[: ci.MOST_ANNOTATIONS]:
         print_raw(line)
-    _append("GITHUB_STEP_SUMMARY", "".join(_read(each / "report.md") for each in folders))
+    _append("GITHUB_STEP_SUMMARY", "".join(_read(folder / "report.md") for folder in folders))
     verdicts = {0: "pass", 1: "fail", 4: "inconclusive"}
     outputs = {"verdict": verdicts.get(code, "error"), "exit-code": str(code)}
     if folders:

@@ -116,7 +116,7 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
     incomplete. If an option is wrong, no provider is run.
     """
     folders, code = [], EXIT_PASS
-    for plan in [planning.new_plan(each) for each in options]:
+    for plan in [planning.new_plan(chosen) for chosen in options]:
         name = plan.provider.name
         folder = run_folder.create(DEFAULT_OUT, name)
         say(f"{name}: {folder}")

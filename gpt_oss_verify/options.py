@@ -279,7 +279,7 @@ class RunOptions:
 def refuse(reason: str, *options: object, **others: object) -> None:
     """Raise ConfigurationError, naming the option, if one of the options is given."""
     flags = {"first": "-n", "apis": "--api", "providers_file": "--providers"}
-    values = {name: value for each in options for name, value in vars(each).items()}
+    values = {name: value for group in options for name, value in vars(group).items()}
     for name, value in (values | others).items():
         if value is not False and value not in (None, ()):
             flag = flags.get(name, f"--{name.replace('_', '-')}")

@@ -48,7 +48,7 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
         if any(name == other.run_id for other in analyses):
             raise ConfigurationError(f"{run} has the name of another run; rename one of the two.")
         analyses.append(_publish(run, out / name))
-    over_time = history(out.name, [(each.run_id, each) for each in analyses])
+    over_time = history(out.name, [(analysis.run_id, analysis) for analysis in analyses])
     made = render_site(site_of(analyses, prices, version("gpt-oss-verify")), over_time)
     for name, content in made.items():
         run_folder.write_text(out / name, content)

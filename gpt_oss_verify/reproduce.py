@@ -106,7 +106,7 @@ async def _experiment(
 
 
 def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None) -> None:
-    requests = [(subject.rollout.sample, each, _sent(each)) for each in subject.requests]
+    requests = [(subject.rollout.sample, request, _sent(request)) for request in subject.requests]
     if outcome.smallest is not None:
         requests[-1] = (subject.rollout.sample, subject.exchange, outcome.smallest)
     compared = {other.sample: other for other in reversed(subject.others)}

@@ -237,11 +237,11 @@ def developer_content(text: str, tools: Sequence[FunctionTool]) -> oh.DeveloperC
     if tools:
         described = [
             oh.ToolDescription.new(
-                each.name,
-                each.description,
-                None if each.parameters is None else dict(each.parameters),
+                tool.name,
+                tool.description,
+                None if tool.parameters is None else dict(tool.parameters),
             )
-            for each in tools
+            for tool in tools
         ]
         content = content.with_function_tools(described)
     return content

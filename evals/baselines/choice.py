@@ -83,7 +83,7 @@ def _measured(path: Path) -> Column:
 
 
 def _settings(scores: EvalScores, every: Sequence[EvalScores]) -> dict[str, object]:
-    efforts = tuple(each.effort for each in every if each.eval == scores.eval)
+    efforts = tuple(result.effort for result in every if result.eval == scores.eval)
     return {
         **sampling_settings(scores.planned, scores.sampling),
         "efforts": tuple(dict.fromkeys(efforts)),

@@ -46,7 +46,7 @@ class MeasuredRun:
 
     def reference(self, scores: EvalScores) -> Reference | str:
         """Return the scores of the same questions in the measured run."""
-        theirs = next((each for each in self.measured.results if _same(each, scores)), None)
+        theirs = next((result for result in self.measured.results if _same(result, scores)), None)
         if theirs is None:
             return f"{self.name} has no scores of {scores.name}."
         if theirs.dataset.sha256 != scores.dataset.sha256:
@@ -134,7 +134,7 @@ def _differences(scores: EvalScores, theirs: EvalScores, name: str) -> tuple[str
 def _same(theirs: EvalScores, ours: EvalScores) -> bool:
     """Return whether both have the same eval, model (by any name), effort and access to Python."""
     one, other = (
-        (each.eval, known_model(each.model) or each.model, each.effort, each.python)
-        for each in (theirs, ours)
+        (result.eval, known_model(result.model) or result.model, result.effort, result.python)
+        for result in (theirs, ours)
     )
     return one == other

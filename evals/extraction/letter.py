@@ -128,7 +128,7 @@ class _Choices:
         """Return the letter of the only choice with this text."""
         wanted = _folded(text)
         pairs = zip("ABCD", self.texts, strict=True)
-        equal = [letter for letter, each in pairs if _folded(each) == wanted]
+        equal = [letter for letter, choice in pairs if _folded(choice) == wanted]
         return equal[0] if wanted and len(equal) == 1 else None
 
 

@@ -155,11 +155,13 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     found = [*_statements(lines, reader), *_short_lines(lines, reader)]
     if not found and lines:
         return _conclusion(lines[_last(lines)], reader)
-    kept = _not_taken_back(sorted(found, key=lambda each: (each.line, each.at)), lines)
+    kept = _not_taken_back(
+        sorted(found, key=lambda statement: (statement.line, statement.at)), lines
+    )
     answers = {
-        each.answer
-        for place, each in enumerate(kept)
-        if each.answer or not each.box or place == len(kept) - 1
+        statement.answer
+        for place, statement in enumerate(kept)
+        if statement.answer or not statement.box or place == len(kept) - 1
     }
     return answers.pop() if len(answers) == 1 else None
 
@@ -172,7 +174,9 @@ def _not_taken_back(found: Sequence[_Statement], lines: Sequence[str]) -> Sequen
         for match in _TAKES_BACK.finditer(line)
         if found and (number, match.start()) > (found[0].line, found[0].at)
     ]
-    return [each for each in found if not gone or (each.line, each.at) > gone[-1]]
+    return [
+        statement for statement in found if not gone or (statement.line, statement.at) > gone[-1]
+    ]
 
 
 def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statement]:
@@ -222,7 +226,9 @@ def _conclusion(line: str, reader: AnswerReader) -> str | None:
     start = max((stop.end() for stop in _END.finditer(line, 0, len(line) - 1)), default=0)
     sentence = _REASON.split(_NOT_OTHERS.sub("", line[start:]))[0].strip(" –—-,;:.")
     bare = reader.without_choices(sentence)
-    labels = [match.end() for each in (_LABEL, _SENTENCE) for match in each.finditer(sentence)]
+    labels = [
+        match.end() for pattern in (_LABEL, _SENTENCE) for match in pattern.finditer(sentence)
+    ]
     unread = any(not _DENIES.search(sentence[end:]) for end in labels)
     if unread or _TAKES_BACK.search(sentence) or _SUPPOSES.search(line) or _HEDGES.search(bare):
         return None

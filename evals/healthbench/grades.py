@@ -30,7 +30,7 @@ def parse_grade(text: str) -> bool | None:
     """
     values, around = _objects(text)
     grades = [met for value in values if isinstance(met := value.get(_KEY), bool)]
-    said = {*grades, *(each[1].casefold() == "true" for each in _SAID.finditer(around))}
+    said = {*grades, *(match[1].casefold() == "true" for match in _SAID.finditer(around))}
     return grades[-1] if grades and len(said) == 1 else None
 
 
@@ -127,6 +127,6 @@ def _objects(text: str) -> tuple[list[dict[str, object]], str]:
 
 def _unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
-    if any(key == _KEY and each != value[_KEY] for key, each in pairs):
+    if any(key == _KEY and other != value[_KEY] for key, other in pairs):
         raise ValueError(f"two different values of {_KEY}")
     return value

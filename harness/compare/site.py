@@ -42,7 +42,9 @@ _ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
 
 def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_version: str) -> Site:
     """Return the runs of a site, the newest first; `prices` are those of providers by name."""
-    newest = sorted(analyses, key=lambda each: (each.run.started_at, each.run_id), reverse=True)
+    newest = sorted(
+        analyses, key=lambda analysis: (analysis.run.started_at, analysis.run_id), reverse=True
+    )
     runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
     latest: dict[tuple[str, str], SiteRun] = {}
     for run in runs:

@@ -337,7 +337,7 @@ def _without(unwanted: _Unwanted) -> Callable[[Prompt], Prompt]:
     def change(prompt: Prompt) -> Prompt:
         turns = prompt.turns
         around = zip(turns, (*turns[1:], None), (None, *turns[:-1]), strict=True)
-        return replace(prompt, turns=tuple(each[0] for each in around if not unwanted(*each)))
+        return replace(prompt, turns=tuple(place[0] for place in around if not unwanted(*place)))
 
     return change
 

@@ -78,7 +78,7 @@ class Direct(Record):
         self, result: RuleResult, found: Sequence[RuleResult], passed: Collection[str]
     ) -> bool:
         """Return whether a finding, among all of the run, shows the layer."""
-        others = [each.check.id for each in found]
+        others = [other.check.id for other in found]
         return (
             _matches(result.check.id, [self.rule])
             and self.share <= _share(result) <= self.most
@@ -88,8 +88,8 @@ class Direct(Record):
             and (self.refusals in (None, _is_refused(result)))
             and (not self.failures or (_fails(result) and _fail_anywhere(found)))
             and set(self.passed) <= set(passed)
-            and (not self.beside or any(_matches(each, self.beside) for each in others))
-            and not any(_matches(each, self.without) for each in others)
+            and (not self.beside or any(_matches(rule, self.beside) for rule in others))
+            and not any(_matches(rule, self.without) for rule in others)
         )
 
 
@@ -160,14 +160,14 @@ def diagnose(
     something are evidence. `components` are those known to be at fault; `inherited` as above.
     """
     found = [
-        _Found(each, each.check.id in inherited)
-        for each in results
-        if each.applicable and each.status in ("failed", "warned")
+        _Found(result, result.check.id in inherited)
+        for result in results
+        if result.applicable and result.status in ("failed", "warned")
     ]
-    found.sort(key=lambda each: (each.result.status != "failed", -each.weight, each.id))
-    failed = [each.result for each in found]
+    found.sort(key=lambda finding: (finding.result.status != "failed", -finding.weight, finding.id))
+    failed = [finding.result for finding in found]
     shown = {name: _shown(layer, results, failed) for name, layer in layers().items()}
-    errors = any(each.status == "failed" for each in failed)
+    errors = any(result.status == "failed" for result in failed)
     causes: list[Cause] = []
     unknown: list[_Found] = []
     left = found
@@ -181,13 +181,13 @@ def diagnose(
             left = left[1:]
         else:
             causes.append(cause)
-            left = [each for each in left if each.id not in cause.explains]
+            left = [finding for finding in left if finding.id not in cause.explains]
     if not (causes or errors or components):
         return None
     explained = {rule for cause in causes for rule in cause.explains}
     return Diagnosis(
         causes=tuple(causes),
-        unexplained=tuple(each.id for each in found if each.id not in explained),
+        unexplained=tuple(finding.id for finding in found if finding.id not in explained),
         worst_unexplained=unknown[0].id if unknown and unknown[0] is found[0] else None,
         components=components,
     )
@@ -220,17 +220,19 @@ class _Candidate:
     @property
     def strength(self) -> float:
         """Return the weight of its findings; direct ones count twice, unless inherited."""
-        own = (each.weight for each in self.direct if not each.inherited)
-        return round(sum(own) + sum(each.weight for each in (*self.direct, *self.others)), 6)
+        own = (finding.weight for finding in self.direct if not finding.inherited)
+        return round(sum(own) + sum(finding.weight for finding in (*self.direct, *self.others)), 6)
 
     def heaviest(self, status: RuleStatus) -> float:
         """Return the weight of the heaviest finding with a status that it explains; 0 if none."""
         explained = (*self.direct, *self.others)
-        return max((each.weight for each in explained if each.result.status == status), default=0)
+        return max(
+            (finding.weight for finding in explained if finding.result.status == status), default=0
+        )
 
     @property
     def rules(self) -> list[str]:
-        return [each.id for each in (*self.direct, *self.others)]
+        return [finding.id for finding in (*self.direct, *self.others)]
 
 
 def _candidates(
@@ -241,18 +243,18 @@ def _candidates(
     A finding that is nowhere beside direct evidence, in no API and mode, has another cause.
     """
     for name, ids in shown.items():
-        direct = [each for each in left if each.id in ids]
+        direct = [finding for finding in left if finding.id in ids]
         if direct:
-            direct.sort(key=lambda each: each.weight, reverse=True)
+            direct.sort(key=lambda finding: finding.weight, reverse=True)
             most = _MOST_HEAVIER * direct[0].weight
-            places = _places([each.result for each in direct])
+            places = _places([finding.result for finding in direct])
             others = [
-                each
-                for each in left
-                if each not in direct
-                and _matches(each.id, layers()[name].explains)
-                and (each.inherited or each.weight <= most)
-                and _places([each.result]) & places
+                finding
+                for finding in left
+                if finding not in direct
+                and _matches(finding.id, layers()[name].explains)
+                and (finding.inherited or finding.weight <= most)
+                and _places([finding.result]) & places
             ]
             yield _Candidate(name, direct, others)
 
@@ -262,8 +264,12 @@ def _cause(
 ) -> Cause | None:
     """Return the layer that explains the most weight, the worst finding or one nearly as heavy."""
     nearly = _NEARLY * worst.weight
-    possible = [each for each in candidates if each.heaviest(worst.result.status) >= nearly]
-    possible = [each for each in possible if not layers()[each.name].last] or possible
+    possible = [
+        candidate for candidate in candidates if candidate.heaviest(worst.result.status) >= nearly
+    ]
+    possible = [
+        candidate for candidate in possible if not layers()[candidate.name].last
+    ] or possible
     if not possible:
         return None
 
@@ -275,13 +281,13 @@ def _cause(
     about = layers()[best.name]
     return Cause(
         layer=best.name,
-        description=_placed(about.title, [each.result for each in best.direct], run),
+        description=_placed(about.title, [finding.result for finding in best.direct], run),
         effect=about.effect,
-        remedy=about.remedy([each.id for each in best.direct]),
+        remedy=about.remedy([finding.id for finding in best.direct]),
         alternatives=tuple(
-            layers()[each.name].title
-            for each in possible
-            if each is not best and rank(each) == rank(best)
+            layers()[candidate.name].title
+            for candidate in possible
+            if candidate is not best and rank(candidate) == rank(best)
         ),
         examples=(about.examples[worst.id],) if worst.id in about.examples else (),
         explains=tuple(best.rules),
@@ -295,19 +301,29 @@ def _shown(
 
     Few tries of few probes are none, because the tries of a defect of this layer would all fail.
     """
-    passed = [each.check.id for each in results if each.applicable and each.status == "passed"]
-    shown = [(e, each) for e in found for each in layer.direct if each.shown_by(e, found, passed)]
-    patterns = [each.rule for each in layer.direct]
+    passed = [
+        result.check.id for result in results if result.applicable and result.status == "passed"
+    ]
+    shown = [
+        (result, direct)
+        for result in found
+        for direct in layer.direct
+        if direct.shown_by(result, found, passed)
+    ]
+    patterns = [direct.rule for direct in layer.direct]
     probes = [
-        each
-        for each in results
-        if each.applicable and each.check.kind == "probe" and _matches(each.check.id, patterns)
+        result
+        for result in results
+        if result.applicable
+        and result.check.kind == "probe"
+        and _matches(result.check.id, patterns)
     ]
     steady = any(
-        each.single or e.check.kind == "check" or _share(e) >= _MOSTLY for e, each in shown
+        direct.single or result.check.kind == "check" or _share(result) >= _MOSTLY
+        for result, direct in shown
     )
-    few = 2 * sum(each.status == "passed" for each in probes) <= len(probes)
-    return {e.check.id for e, _ in shown} if steady or few else set()
+    few = 2 * sum(probe.status == "passed" for probe in probes) <= len(probes)
+    return {result.check.id for result, _ in shown} if steady or few else set()
 
 
 def _weight(result: RuleResult, *, inherited: bool) -> float:
@@ -366,7 +382,8 @@ def _places(results: Iterable[RuleResult]) -> frozenset[tuple[str, str]]:
         for name in _frequent(result):
             api, _, mode = name.partition(" · ")
             found |= {
-                (api, each) for each in ([mode] if mode else result.modes or result.check.modes)
+                (api, found_mode)
+                for found_mode in ([mode] if mode else result.modes or result.check.modes)
             }
     return frozenset(found)
 
@@ -379,7 +396,7 @@ def _fails(result: RuleResult) -> bool:
 
 def _fail_anywhere(found: Iterable[RuleResult]) -> bool:
     """Return whether requests fail for no reason that they have in common."""
-    return len({each.check.family for each in found if _fails(each)}) >= _FEWEST_FAMILIES
+    return len({result.check.family for result in found if _fails(result)}) >= _FEWEST_FAMILIES
 
 
 def _only_streams(result: RuleResult) -> bool:
@@ -430,4 +447,4 @@ def _placed(title: str, direct: Sequence[RuleResult], run: Sequence[RuleResult])
 
 
 def _matches(name: str, patterns: Collection[str]) -> bool:
-    return any(fnmatchcase(name, each) for each in patterns)
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

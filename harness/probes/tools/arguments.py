@@ -150,7 +150,7 @@ def _copies(
 ) -> Iterator[tuple[TrialResult, Author]]:
     value = TEXTS[name]
     made = named_calls(responses, *TEXTS)
-    tokens = ExtraTokens.of((call, TEXTS[each].intact in _text(call)) for each, call in made)
+    tokens = ExtraTokens.of((call, TEXTS[text].intact in _text(call)) for text, call in made)
     for _, found in named_calls(responses, name):
         if mode is not None and bool(found.exchange.events) != (mode == "streaming"):
             continue
