@@ -52,7 +52,8 @@ def _listed(parsed: ParsedRollout) -> Iterator[_Listed]:
 def _values(found: _Listed) -> Iterator[Problem]:
     """Logprobs are at most 0, and the logprob of a token agrees with its alternatives.
 
-    Scores and model comparisons are computed from them.
+    Scores and model comparisons are computed from them. The most probable alternative is the first;
+    the sampled token may precede it.
     """
     asked = found.exchange.request.body.get("top_logprobs")
     most = asked if type(asked) is int else None
@@ -117,9 +118,12 @@ def _wrong_entry(entry: Mapping[str, Any], most: int | None) -> tuple[str, str, 
     numbers = [value for value in values if value is not None]
     if len(numbers) < len(values):
         return "A logprob is not a number, or is above 0.", "numbers up to 0", f"{entry}"
-    chosen, *ranked = numbers
-    if any(less > more for more, less in pairwise(ranked)):
-        return "The alternatives are not sorted.", "the most probable first", f"{ranked}"
+    chosen, *listed = numbers
+    written = entry_bytes(entry)
+    sampled_first = bool(top) and entry_bytes(top[0]) == written  # as vLLM lists it
+    if any(less > more for more, less in pairwise(listed[sampled_first:])):
+        return "The alternatives are not sorted.", "the most probable first", f"{listed}"
+    ranked = sorted(listed, reverse=True)
     if most is not None and len(top) > most + 1:
         return "There are more alternatives than requested.", f"{most}", f"{len(top)}"
     if ranked and chosen > ranked[0] + _TOLERANCE * max(1, abs(chosen)):
@@ -131,9 +135,9 @@ def _wrong_entry(entry: Mapping[str, Any], most: int | None) -> tuple[str, str, 
             return message, repr(wrote), repr(token.get("token"))
     if math.fsum(map(math.exp, ranked)) > 1 + _SUM_TOLERANCE:
         return "The probabilities of the alternatives exceed 1 in total.", "at most 1", f"{ranked}"
-    written, slack = entry_bytes(entry), _TOLERANCE * max(1, abs(chosen))
+    slack = _TOLERANCE * max(1, abs(chosen))
     same = [
-        value for other, value in zip(top, ranked, strict=True) if entry_bytes(other) == written
+        value for other, value in zip(top, listed, strict=True) if entry_bytes(other) == written
     ]
     if len(same) == 1 and abs(same[0] - chosen) > slack:
         message = (

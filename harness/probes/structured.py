@@ -94,9 +94,14 @@ GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema")
 def _followed(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is only JSON that conforms to it.
 
-    Programs parse it. A provider that does not support it must reject the request.
+    Programs parse it. A provider that does not support it must reject the request. Replies without
+    text are judged by other rules.
     """
-    found = list(served_replies(responses, ["named"], _FEATURE))
+    served = list(served_replies(responses, ["named"], _FEATURE))
+    found = [answer for answer in served if answer[1].text]
+    if not found:
+        elsewhere = any(_fit_elsewhere(*answer) for answer in served)
+        raise NotVerifiableError("json_elsewhere" if elsewhere else "no_answer")
     results = [_unfit(*answer) for answer in found]
     fenced = _added_fences(responses, ("named", "free"), "without")
     if len(fenced) >= _FEWEST_FENCED:
@@ -354,7 +359,7 @@ def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
     if problem is None:
         return None
     message = "The answer violates its schema."
-    return Problem(exchange, message, problem, reply.text or "no text")
+    return Problem(exchange, message, problem, reply.text)
 
 
 def _added_fences(

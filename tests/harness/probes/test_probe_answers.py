@@ -89,6 +89,13 @@ def swap_ranks(entries: list[Any]) -> None:
     entries[2]["top_logprobs"].reverse()
 
 
+def sampled_first(entries: list[Any]) -> None:
+    """A token that is not the most probable one precedes the alternatives, as in vLLM's replies."""
+    own = entries[2]
+    own["logprob"] = own["top_logprobs"][0]["logprob"] = -3.5
+    own["top_logprobs"][1]["logprob"] = -0.1
+
+
 def shift(entries: list[Any]) -> None:
     entries[0]["logprob"] = -1.5
 
@@ -102,6 +109,7 @@ def sure_of_both(entries: list[Any]) -> None:
     ("change", "found"),
     [
         (lambda entries: None, set()),
+        (sampled_first, set()),
         (lambda entries: entries[0]["top_logprobs"].pop(), set()),
         (each_entry(lambda entry: entry["top_logprobs"].pop()), {"logprobs.given"}),
         (list.clear, {"logprobs.given"}),
@@ -437,6 +445,15 @@ def test_a_model_that_conforms_over_another_api_is_not_the_cause() -> None:
 
     result = judged(structured.GROUP, provider)["structured.followed"]
     assert (result.status, result.counts) == ("failed", {"chat": (5, 5), "responses": (0, 5)})
+
+
+def test_replies_without_text_do_not_violate_the_schema() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        lost = request.id == "named" and attempt.number < 5
+        return Reply(text="") if lost else structures(GOOD, FREE)(request, attempt)
+
+    found = judged(structured.GROUP, provider, ["chat"])["structured.followed"]
+    assert (found.status, found.counts) == ("passed", {"chat": (0, 1)})
 
 
 def test_answers_in_another_place_are_judged_even_if_other_replies_are_cut() -> None:
