@@ -129,7 +129,8 @@ def inherited(results: Iterable[RuleResult], scores: Iterable[Score]) -> frozens
     """Return the failed probes that fail because of what they do not test.
 
     In most of the replies that they accuse, a check has an error that it also has in the replies to
-    other groups of requests: a defect of what a probe tests would show only there.
+    other groups of requests: a defect of what a probe tests would show only there. What a probe
+    judges by token counts, only an error of token counts can cause.
     """
     checked: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for score in scores:
@@ -142,7 +143,9 @@ def inherited(results: Iterable[RuleResult], scores: Iterable[Score]) -> frozens
         if result.check.id in PROBES and result.failing:
             group = PROBES[result.check.id].group.name
             accused = {(group, name) for name in result.failing}
-            for places in checked.values():
+            for rule, places in checked.items():
+                if _by_counts(result) and not rule.startswith("usage."):
+                    continue
                 elsewhere = any(task != group for task, _ in places)
                 if elsewhere and 2 * len(places & accused) >= len(accused):
                     found.add(result.check.id)

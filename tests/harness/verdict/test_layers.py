@@ -44,7 +44,7 @@ REPORTS = (
      "load"),
     ("prompt tokens exclude cached ones",
      "usage.cached.excess prompt.bare prompt.tool prompt.call prompt.history prompt.cot.kept "
-     "usage.input.text:0.1", "usage"),
+     "usage.input.text:0.1", "prompt tokens"),
     ("schemas without additionalProperties are refused",
      "request.refused:0.4 tools.schema.deep tools.schema.wide tools.schema.any_of "
      f"tools.names.accepted clients.defaults {EVERY_CALL}", "request validation"),
@@ -115,7 +115,7 @@ OTHERS = (
      "event builder"),
     ("the answer is another text than that of its tokens",
      "logprobs.tokens:0.5 stop.kept:0.4 limits.stop:0.5", "conversion of the reply"),
-    ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w", "usage"),
+    ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w", "prompt tokens"),
     ("a warning beside an unexplained error", "options.precedence chat.stream.role:1:w", None),
     ("whole replies lose text, so the modes differ",
      "parity.text usage.output.lost:0.5", "conversion of the reply"),
@@ -129,7 +129,7 @@ OTHERS = (
      "sampling.effort sampling.effort.streaming numerics.greedy", "prompt format"),
     ("streams lack the instructions", "parity.usage.prompt:0.2 usage.input.differs:0.01:w",
      "prompt format"),
-    ("streams count other prompt tokens", "parity.usage.prompt", "usage"),
+    ("streams count other prompt tokens", "parity.usage.prompt", "prompt tokens"),
     ("one choice is returned, whatever n is",
      "chat.choices:0.01 sampling.n sampling.n.streaming", "sampling"),
     ("only streams return one choice", "chat.choices:0.01:s sampling.n.streaming", "streaming"),
