@@ -27,6 +27,7 @@ from harness.records.record import Record
 from harness.records.scores import Score
 from harness.text import percentage
 
+Place = tuple[str, str]  # an API and a mode
 MOST_CAUSES = 3  # causes that are named
 _CHANCE = 0.05  # probability below which the conditions of the replies with a finding are no chance
 _WARNING = 0.1  # weight of a warning; an error has 1
@@ -257,7 +258,7 @@ def _candidates(
                 if finding not in direct
                 and _matches(finding.id, layers()[name].explains)
                 and (finding.inherited or finding.weight <= most)
-                and _places([finding.result]) & places
+                and _occurs_within(_places([finding.result]), places)
             ]
             yield _Candidate(name, direct, others)
 
@@ -378,9 +379,9 @@ def _frequent(result: RuleResult) -> Mapping[str, tuple[int, int]]:
     return {name: result.counts[name] for name, rate in rates.items() if rate and rate >= least}
 
 
-def _places(results: Iterable[RuleResult]) -> frozenset[tuple[str, str]]:
+def _places(results: Iterable[RuleResult]) -> frozenset[Place]:
     """Return the APIs and modes with findings."""
-    found: set[tuple[str, str]] = set()
+    found: set[Place] = set()
     for result in results:
         for name in _frequent(result):
             api, _, mode = name.partition(" · ")
@@ -389,6 +390,13 @@ def _places(results: Iterable[RuleResult]) -> frozenset[tuple[str, str]]:
                 for found_mode in ([mode] if mode else result.modes or result.check.modes)
             }
     return frozenset(found)
+
+
+def _occurs_within(found: Collection[Place], direct: Collection[Place]) -> bool:
+    """Whether a finding is in an API and mode that direct evidence has, and in no other mode."""
+    return not {mode for _, mode in found} - {mode for _, mode in direct} and any(
+        place in direct for place in found
+    )
 
 
 def _fails(result: RuleResult) -> bool:

@@ -19,7 +19,7 @@ EVERY_CALL = "calls.choice tools.choice.named tools.choice.required tools.trigge
 # What servers did, the rules that fail (with the share of replies, if not all), and the layer.
 REPORTS = (
     ("streams with calls lack finish_reason",
-     "chat.stream.finish:0.5 chat.finish.tool_calls:0.4 parity.finish", "streaming"),
+     "chat.stream.finish:0.5 chat.finish.tool_calls:0.4:s parity.finish", "streaming"),
     ("a special token in the content beside calls",
      "harmony.markers:0.3 text.added:0.3 usage.output.uncounted:0.1", "output parser"),
     ("<|end|> is a stop token: every reply ends after the CoT",
@@ -93,7 +93,7 @@ OTHERS = (
     ("words are split at combining marks",
      "prompt.scripts prompt.exact.user.combining usage.input.text:0.1", "tokenizer"),
     ("events lack an index",
-     "responses.stream.items responses.stream.item_text responses.schema:0.3", "event builder"),
+     "responses.stream.items responses.stream.item_text responses.schema:0.3:s", "event builder"),
     ("a piece of text is lost somewhere", "usage.output.lost:0.05", None),
     ("errors are returned with status 200", "reply.unreadable stream.content_type",
      "unreadable replies"),
@@ -115,7 +115,8 @@ OTHERS = (
      "event builder"),
     ("the answer is another text than that of its tokens",
      "logprobs.tokens:0.5 stop.kept:0.4 limits.stop:0.5", "conversion of the reply"),
-    ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w", "prompt tokens"),
+    ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w",
+     "prompt tokens"),
     ("a warning beside an unexplained error", "options.precedence chat.stream.role:1:w", None),
     ("whole replies lose text, so the modes differ",
      "parity.text usage.output.lost:0.5", "conversion of the reply"),
@@ -246,6 +247,28 @@ def test_a_cause_explains_only_what_occurs_in_the_same_api_and_mode():
     ]
     first, second = diagnose(results).causes
     assert [first.explains, second.explains] == [("responses.stream.status",), ("limits.finish",)]
+
+
+def test_a_defect_of_streams_explains_nothing_that_other_replies_have_too():
+    results = run("responses.stream.items responses.schema:0.9")
+    first, second = diagnose(results).causes
+    assert [first.explains, second.explains] == [("responses.stream.items",), ("responses.schema",)]
+
+
+def test_wrong_fields_of_replies_do_not_change_the_tokens_of_prompts():
+    rule, place = "prompt.special", "chat special"
+    found = result(rule)
+    evidence = found.examples[0].evidence.model_copy(update={"path": "$.usage"})
+    counted = found.examples[0].model_copy(update={"evidence": evidence})
+    found = found.model_copy(update={"failing": (place,), "examples": (counted,)})
+    for check, expected in (("chat.schema", set()), ("usage.cached.excess", {rule})):
+        wrong = run(check)[list(RULES).index(check)].examples[:1]
+        scores = [
+            Score(record=name, task=task, sample=name, condition=CONDITION, attempt=1,
+                  outcome="success", findings=wrong)
+            for name, task in (("special", "prompt"), ("x", "limits"))
+        ]  # fmt: skip
+        assert inherited([found], scores) == expected
 
 
 @pytest.mark.parametrize(("other", "layer"), [("limits", "conversion of the reply"),
