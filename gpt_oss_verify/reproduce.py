@@ -34,11 +34,13 @@ from harness.run.launch import launched
 from harness.run.run_log import read_rollouts, read_run_info
 from harness.tasks.suite import restored_options
 from harness.text import plain
-from harness.transport import open_transport
+from harness.transport import RETRIES, RetryPolicy, open_transport
 
 DEFAULT_TIMES = 5
 TIME_LIMIT = 50
 """Seconds after which the best request so far is printed."""
+RETRIED = RetryPolicy({**RETRIES, "passing": 0})
+"""A reply with a 5xx status is not retried: it may be the finding."""
 MOST_COMPARED = 3
 """Requests of a probe that are shown next to the one with the evidence."""
 
@@ -87,7 +89,7 @@ async def _experiment(
     with TemporaryDirectory() as folder:
         async with (
             launched(used, Path(folder) / "provider.log") as ready,
-            open_transport(ready) as transport,
+            open_transport(ready, retries=RETRIED) as transport,
         ):
             try:
                 async with asyncio.timeout(TIME_LIMIT):

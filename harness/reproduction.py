@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
@@ -269,25 +270,32 @@ async def experiment(
 ) -> None:
     """Repeat the requests of a finding, then reduce the request if it shows the finding again.
 
-    A variant is sent `times` times, all at once. `outcome` has the results so far, if this is
-    cancelled.
+    A variant is sent `times` times, all at once, and no variant twice. `outcome` has the results
+    so far, if this is cancelled.
     """
     say(f"Sending the request of {subject.rollout.id}, {times} at once.")
+    began = time.monotonic()
     await _repeat(subject, transport, outcome, subject.body, times, say)
+    usual = time.monotonic() - began
     said = f"Reproduced in {outcome.seen} of {outcome.sent} tries"
     if not reduce or not outcome.seen or subject.body is None:
         say(f"{said}.")
         return
     say(f"{said}; reducing the request.")
     body, total, reduced = subject.body, times, True
+    variants = [body]
     while reduced:
         reduced = False
         for part, candidate in subject.smaller(body):
+            if candidate in variants:
+                continue
+            variants.append(candidate)
             if (total := total + times) > MOST_REQUESTS:
                 return
             tried = Outcome()
-            await _repeat(subject, transport, tried, candidate, times, say)
-            shown = "still reproduced" if tried.seen else "not reproduced"
+            await _repeat(subject, transport, tried, candidate, times, say, usual)
+            missed = "not reproduced" if tried.sent == times else "too slow"
+            shown = "still reproduced" if tried.seen else missed
             say(f"{total} requests: without {part}, {shown} ({size(candidate):,} characters)")
             if tried.seen:
                 body = outcome.smallest = candidate
@@ -304,17 +312,25 @@ async def _repeat(
     body: Body | None,
     times: int,
     say: Progress,
+    usual: float | None = None,
 ) -> None:
-    """Send a conversation several times at once, and count the results as they arrive."""
+    """Send a conversation several times at once, and count the results as they arrive.
+
+    The first reply with the finding decides about a variant. Its replies may be endless: those that
+    take longer than the `usual` seconds of the recorded request are not awaited.
+    """
+    began = time.monotonic()
     bodies = (
         [body] if body is not None else [exchange.request.body for exchange in subject.requests]
     )
     waiting = {asyncio.ensure_future(_once(subject, transport, bodies)) for _ in range(times)}
     try:
-        while waiting:
+        while waiting and (usual is None or not outcome.seen):
             done, waiting = await asyncio.wait(
                 waiting, timeout=WAIT, return_when=asyncio.FIRST_COMPLETED
             )
+            if not done and usual is not None and time.monotonic() - began > usual:
+                return
             if not done:
                 say(f"waiting for {len(waiting)} of {times} replies")
             for exchanges in (task.result() for task in done):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from background import in_background
 from healthy import polluted_name, provider_of
-from mock_provider import MockProvider, Received, write_reply
+from mock_provider import MockProvider, Received, hang, status, write_reply
 from replies import MODEL, Reply
 
 from gpt_oss_verify.app import run
@@ -166,13 +166,14 @@ def test_a_wrong_name_is_reported_in_one_sentence(
     assert "Traceback" not in err + out
 
 
+async def greet(request: Received, writer: asyncio.StreamWriter) -> None:
+    write_reply(request, writer, Reply(text="Hello."))
+
+
 @pytest.fixture
 def of_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProvider]:
     """A server with one answer and one number of prompt tokens for every request, and its run."""
     monkeypatch.chdir(tmp_path)
-
-    async def greet(request: Received, writer: asyncio.StreamWriter) -> None:
-        write_reply(request, writer, Reply(text="Hello."))
 
     with in_background(MockProvider(always=greet, models=[MODEL])) as running:
         address = ["--base-url", running.base_url, "--model", MODEL]
@@ -281,6 +282,58 @@ def test_a_step_says_what_it_waits_for(
     broken.delay = 0.3
     _, _, err = reproduced(capsys, POLLUTED, "--times", "2", "--as-recorded")
     assert "waiting for 2 of 2 replies" in err
+
+
+def test_no_variant_is_sent_twice(broken: MockProvider, capsys: pytest.CaptureFixture[str]) -> None:
+    usual, before = broken.always, len(broken.posts)
+    assert usual is not None
+
+    async def with_tools(request: Received, writer: asyncio.StreamWriter) -> None:
+        body = request.body or {}
+        await (usual if body.get("tools") else greet)(request, writer)
+
+    broken.always = with_tools
+    reproduced(capsys, POLLUTED, "--times", "1")
+    sent = [json.dumps(post.body) for post in broken.posts[before:]]
+    assert len(sent) > 3
+    assert len(set(sent)) == len(sent)
+
+
+def test_endless_replies_to_a_variant_are_not_awaited(
+    broken: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduction, "WAIT", 0.3)
+    usual = broken.always
+    assert usual is not None
+
+    async def endless_without_tools(request: Received, writer: asyncio.StreamWriter) -> None:
+        body = request.body or {}
+        await (usual if body.get("tools") else hang)(request, writer)
+
+    broken.always = endless_without_tools
+    code, out, err = reproduced(capsys, POLLUTED, "--times", "1")
+    assert code == 1
+    assert "without tools, too slow" in err
+    assert "without some tools, still reproduced" in err
+    assert "reduced request" in out
+
+
+def test_a_failure_of_the_server_is_not_retried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
+
+    async def fail_with_tools(request: Received, writer: asyncio.StreamWriter) -> None:
+        tools = (request.body or {}).get("tools")
+        await (status(500) if tools else greet)(request, writer)
+
+    with in_background(MockProvider(always=fail_with_tools, models=[MODEL])) as running:
+        address = ["--base-url", running.base_url, "--model", MODEL]
+        run([*address, "--only", "prompt.tool"])
+        before = len(running.posts)
+        assert run(["reproduce", the_run(), "request.failed", "--times", "2", "--as-recorded"]) == 1
+        assert len(running.posts) - before == 2
 
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
