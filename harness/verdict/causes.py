@@ -63,6 +63,7 @@ class Direct(Record):
     refusals: bool | None = Field(
         default=None, description="true: equal refusals in all examples; false: in none"
     )
+    got: str = Field(default="*", description="pattern of the evidence of all examples")
     failures: bool = Field(
         default=False, description="requests of several families fail now and then (5xx)"
     )
@@ -87,6 +88,7 @@ class Direct(Record):
             and (self.whole in (None, _in_whole_replies(found)))
             and (not self.repeated or _in_few_tries(result))
             and (self.refusals in (None, _is_refused(result)))
+            and all(fnmatchcase(e.evidence.got, self.got) for e in result.examples)
             and (not self.failures or (_fails(result) and _fail_anywhere(found)))
             and set(self.passed) <= set(passed)
             and (not self.beside or any(_matches(rule, self.beside) for rule in others))
@@ -163,10 +165,14 @@ def diagnose(
     None if there are none of these, or only warnings without a cause. Only checks that judged
     something are evidence. `components` are those known to be at fault; `inherited` as above.
     """
-    found = [
-        _Found(result, result.check.id in inherited)
+    failing = {
+        result.check.id: result
         for result in results
         if result.applicable and result.status in ("failed", "warned")
+    }
+    found = [
+        _Found(result, rule in inherited, _places([result, failing.get(_plain(rule), result)]))
+        for rule, result in failing.items()
     ]
     found.sort(key=lambda finding: (finding.result.status != "failed", -finding.weight, finding.id))
     failed = [finding.result for finding in found]
@@ -199,10 +205,14 @@ def diagnose(
 
 @dataclass(frozen=True)
 class _Found:
-    """A finding, and whether it is `inherited`."""
+    """A finding, whether it is `inherited`, and the APIs and modes that have it.
+
+    A probe of streams and its twin without streaming are one finding: together they have its modes.
+    """
 
     result: RuleResult
     inherited: bool
+    places: frozenset[Place]
 
     @property
     def id(self) -> str:
@@ -244,21 +254,22 @@ def _candidates(
 ) -> Iterator[_Candidate]:
     """Yield the layers that findings show, with all of these findings that they explain.
 
-    A finding that is nowhere beside direct evidence, in no API and mode, has another cause.
+    A finding that is nowhere beside direct evidence, in no API and mode, has another cause, and so
+    has one in another mode.
     """
     for name, ids in shown.items():
         direct = [finding for finding in left if finding.id in ids]
         if direct:
             direct.sort(key=lambda finding: finding.weight, reverse=True)
             most = _MOST_HEAVIER * direct[0].weight
-            places = _places([finding.result for finding in direct])
+            places = frozenset[Place]().union(*(finding.places for finding in direct))
             others = [
                 finding
                 for finding in left
                 if finding not in direct
                 and _matches(finding.id, layers()[name].explains)
                 and (finding.inherited or finding.weight <= most)
-                and _occurs_within(_places([finding.result]), places)
+                and _occurs_within(finding.places, places)
             ]
             yield _Candidate(name, direct, others)
 
@@ -390,6 +401,11 @@ def _places(results: Iterable[RuleResult]) -> frozenset[Place]:
                 for found_mode in ([mode] if mode else result.modes or result.check.modes)
             }
     return frozenset(found)
+
+
+def _plain(rule: str) -> str:
+    """Return the id of the rule that judges the same without streaming."""
+    return rule.removesuffix(".streaming")
 
 
 def _occurs_within(found: Collection[Place], direct: Collection[Place]) -> bool:

@@ -226,6 +226,14 @@ def test_what_hardly_occurs_elsewhere_is_a_defect_of_one_mode():
     assert cause.description == "The server does not stream correctly (chat, streaming)."
 
 
+@pytest.mark.parametrize(("got", "layer"), [("a stream", "unrequested streams"),
+                                            ("<html>", "unreadable replies")])  # fmt: skip
+def test_a_stream_that_was_not_requested_has_its_own_cause(got, layer):
+    found = [result("reply.unreadable", 0.9, got=got), result("tools.choice.none")]
+    first, _ = diagnose(found).causes
+    assert (first.layer, first.explains) == (layer, ("reply.unreadable",))
+
+
 def test_one_form_that_few_servers_serve_is_no_refusal_of_valid_requests():
     refused = result("clients.tool_types", 0.25, got="status 400: no web search", status="warned")
     results = [refused if rule == refused.check.id else result(rule, 0) for rule in RULES]
@@ -253,6 +261,15 @@ def test_a_defect_of_streams_explains_nothing_that_other_replies_have_too():
     results = run("responses.stream.items responses.schema:0.9")
     first, second = diagnose(results).causes
     assert [first.explains, second.explains] == [("responses.stream.items",), ("responses.schema",)]
+
+
+def test_a_defect_of_streams_explains_no_probe_whose_twin_without_streaming_fails_too():
+    streams = result("tools.choice.none.streaming", modes=("streaming",))
+    whole = result("tools.choice.none", modes=("non-streaming",))
+    first, *_ = diagnose([result("chat.stream.done"), streams]).causes
+    assert "tools.choice.none.streaming" in first.explains
+    first, *_ = diagnose([result("chat.stream.done"), streams, whole]).causes
+    assert first.explains == ("chat.stream.done",)
 
 
 def test_wrong_fields_of_replies_do_not_change_the_tokens_of_prompts():
