@@ -5,13 +5,14 @@ detector from one that does not work.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from harness.checks.rules import Rule
 from harness.probes import PROBES
 from harness.probes.rule_results import RULES
 from harness.probes.suites import CASES, choose
+from harness.records.conditions import MODES
 from harness.records.runs import SuiteName
 from harness.selftest.faults import HEALTHY, Fault
 
@@ -67,7 +68,7 @@ class Stage:
 
     suite: SuiteName
     only: tuple[str, ...]
-    tries: int = 1
+    tries: int = len(MODES)  # at each case: once in each mode
 
     @property
     def whole(self) -> bool:
@@ -96,8 +97,10 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
         return (Stage(suite, (CASES, *dict.fromkeys(some))),)
     requests = [request for detector in known(fault) for request in _judged_requests(detector)]
     cases = (CASES,) if CASES in requests else ()
-    tries = _TRIES if _COMPARES_CALLS in known(fault) else 1
-    return (Stage(suite, (*cases, *_named(PROBES, requests)), tries), Stage(suite, ()))
+    first = Stage(suite, (*cases, *_named(PROBES, requests)))
+    if _COMPARES_CALLS in known(fault):
+        first = replace(first, tries=_TRIES)
+    return (first, Stage(suite, ()))
 
 
 def _judged_requests(check_id: str) -> Sequence[str]:
