@@ -1,4 +1,4 @@
-"""The fused kernels of a decode step, compared with the model's own code."""
+"""The pass with fused kernels, compared with the model's own code."""
 
 from __future__ import annotations
 
@@ -26,18 +26,20 @@ nearly equal scores of the router can change order; a wrong kernel differs far m
 
 
 def steps(setup: Setup) -> Iterator[Task]:
-    """A decode step with fused kernels, compared with the model's own code."""
+    """Decode steps and prompts with fused kernels, compared with the model's own code."""
     for dtype in BOUNDS:
-        for rows in (1, 8, 64) if setup.on_gpu else (3,):
-            name = f"decode step, {rows} rows, {str(dtype).removeprefix('torch.')}"
-            yield Task(name, partial(_difference, name, rows, dtype, setup))
+        for rows, new in ((1, 1), (8, 1), (64, 1), (8, 60)) if setup.on_gpu else ((3, 1), (2, 9)):
+            name = f"{rows} × {new} tokens, {str(dtype).removeprefix('torch.')}"
+            yield Task(name, partial(_difference, name, rows, new, dtype, setup))
 
 
-def _difference(name: str, rows: int, dtype: torch.dtype, setup: Setup) -> Iterator[Result]:
+def _difference(
+    name: str, rows: int, new: int, dtype: torch.dtype, setup: Setup
+) -> Iterator[Result]:
     config = shape(setup.shape, LAYERS)
     model = random_model(config, setup.device, dtype)
     longest = 300 if setup.on_gpu else 70
-    blocks = blocks_of(longest + 1)
+    blocks = blocks_of(longest + new)
     cache = KVCache(config, 2 * rows * blocks, dtype, torch.device(setup.device))
     for store in cache.layers:
         store.keys.zero_()
@@ -52,13 +54,13 @@ def _difference(name: str, rows: int, dtype: torch.dtype, setup: Setup) -> Itera
         starts = range(0, length, BLOCK)
         run([Row(_tokens(at, min(BLOCK, length - at)), at, full, sliding) for at in starts], BLOCK)
     step = [
-        Row(_tokens(length, 1), length, *table)
+        Row(_tokens(length, new), length, *table)
         for length, table in zip(lengths, tables, strict=True)
     ]
     before = [torch.zeros((), device=setup.device), *_stored(cache)]
-    fused = [run(step, 1), *_stored(cache)]
+    fused = [run(step, new), *_stored(cache)]
     with mock.patch.object(ragged, "has_fused_kernels", return_value=False):
-        plain = [run(step, 1), *_stored(cache)]
+        plain = [run(step, new), *_stored(cache)]
     bound = BOUNDS[dtype]
     for place, what in enumerate(("result", "keys", "values")):
         changed = (plain[place] - before[place]).abs().float().sum()

@@ -47,9 +47,7 @@ class PagedContext:
         self._cache = cache
         self._tables = block_tables
         self._bounds = (query_starts, context_lengths)
-        token = torch.arange(tokens, device=query_starts.device)
-        sequence = torch.searchsorted(query_starts, token, right=True) - 1
-        positions = context_lengths[sequence] - query_starts[sequence + 1] + token
+        sequence, positions = _places(query_starts, context_lengths, tokens)
         self.positions = positions[None]
         page_size = cache.layers[0].keys.shape[1]
         self._pages = {
@@ -124,14 +122,26 @@ class RaggedBatch:
     def run(self, model: Transformer, tokens: Tensor) -> Tensor:
         """Run `tokens`, (tokens,); return the stream at each row's last token, (rows, H)."""
         tables = {"sliding_attention": self._sliding, "full_attention": self._full}
-        if len(tokens) == len(self._lengths) and has_fused_kernels(model):
-            from reference_engine.generation.decode import decode
+        if has_fused_kernels(model):
+            from reference_engine.generation.fused import NewTokens, fused_pass
 
-            return decode(model, self._cache, tokens, tables, self._starts, self._lengths)
+            if len(tokens) == len(self._lengths):
+                sequences, positions = self._starts[:-1], self._lengths - 1
+            else:
+                sequences, positions = _places(self._starts, self._lengths, len(tokens))
+            new = NewTokens(sequences.int(), positions.int(), self._starts, self._lengths)
+            return fused_pass(model, self._cache, tokens, tables, new)
         context = PagedContext(self._cache, tables, self._starts, self._lengths, len(tokens))
         stream = model.stream(tokens[None], context)
         normalized: Tensor = model.norm(stream[0].index_select(0, self._starts[1:] - 1))
         return normalized
+
+
+def _places(starts: Tensor, lengths: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+    """Return the sequence of each new token, and its position in it; see `PagedContext`."""
+    token = torch.arange(tokens, device=starts.device)
+    sequence = torch.searchsorted(starts, token, right=True) - 1
+    return sequence, lengths[sequence] - starts[sequence + 1] + token
 
 
 def _aligned(shape: tuple[int, ...]) -> int:
@@ -175,6 +185,6 @@ def width_of(blocks: int) -> int:
 
 
 def has_fused_kernels(model: Transformer) -> bool:
-    """Return whether `decode` can run the model: Triton, experts in MXFP4."""
+    """Return whether `fused_pass` can run the model: Triton, experts in MXFP4."""
     packed = all(isinstance(block.mlp, PackedMixtureOfExperts) for block in model.blocks)
     return model.kernels == "triton" and packed

@@ -1,7 +1,7 @@
 """The operations that take most of a GPU's time, in Triton, and the choice of implementation.
 
 The model's own code and the functions of `experts` and `model.logits` in plain PyTorch define the
-correct results of `attention_triton`, `experts_triton`, `decode_triton` and `chunk_sums_triton`.
+correct results of `attention_triton`, `experts_triton`, `block_triton` and `chunk_sums_triton`.
 """
 
 from __future__ import annotations

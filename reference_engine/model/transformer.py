@@ -22,9 +22,8 @@ Logits are float32. The residual stream is float32, or on request bfloat16, as i
 
 Elsewhere, so that this file has the architecture only: `products` (matrix products with the same
 bits in every batch), `sharding` (one model in several processes), and `kernels.experts` (the same
-experts computed in other ways). `generation.decode` is this model for one new token per sequence on
-a GPU, with fewer kernel launches. `test_decode_agrees_with_the_model` in
-tests/reference_engine/kernels/kernel_decode.py compares both; its table shows what corresponds.
+experts computed in other ways). `generation.fused` is this model with fewer kernel launches, for a
+GPU; its table shows what corresponds.
 
 Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediate size.
 """
@@ -212,10 +211,14 @@ class Router(nn.Module):
         """
         return wide_product(tokens, self.weight, self.bias)
 
+    def best(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the experts with the highest scores, (..., top), and the softmax of these."""
+        best = scores.topk(self.top, dim=-1)
+        return best.indices, best.values.softmax(-1)
+
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best experts of tokens (..., H), and the softmax of their scores."""
-        best = self.scores(tokens).topk(self.top, dim=-1)
-        return best.indices, best.values.softmax(-1)
+        return self.best(self.scores(tokens))
 
 
 class MixtureOfExperts(nn.Module):

@@ -16,8 +16,13 @@ from triton.compiler import ASTSource
 
 from reference_engine.kernels import attention_triton, experts_triton
 from reference_engine.kernels.attention_triton import attention_kernel, combine_kernel
+from reference_engine.kernels.block_triton import (
+    add_norm_kernel,
+    rotate_kernel,
+    route_kernel,
+    score_kernel,
+)
 from reference_engine.kernels.chunk_sums_triton import chunk_kernel
-from reference_engine.kernels.decode_triton import add_norm_kernel, rotate_kernel, route_kernel
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
 
 H200 = GPUTarget("cuda", 90, 32)
@@ -25,7 +30,7 @@ TYPES = {
     "*bf16": "inner query key_pages value_pages sinks bias normalized qkv scores",
     "*fp32": "largest sums logits divisors out part_maximum part_sum weights stream parts cos sin",
     "*i32": "slots tile_experts tile_rows tile_ends block_tables query_starts context_lengths "
-    "own_slots blocks",
+    "positions own_slots blocks",
     "*u8": "scales",
     "fp32": "limit scale eps",
     "i32": "sequences heads table_width query_stride page_stride key_stride tokens tiles "
@@ -166,20 +171,22 @@ def test_the_small_steps_of_a_block():
     """One token per program: no register spills."""
     row = {"WIDTH": 2880, "COLUMNS": 4096}
     heads = {"KV_HEADS": 8, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
+    scored = {"scores": "*fp32", "tokens": "*bf16", "weight": "*bf16"}
     for made in (
         compiled(add_norm_kernel, 8, 3, {"scale": "*bf16"}, PARTS=4, **row),
-        compiled(rotate_kernel, 4, 3, HALF=32, HALF_COLUMNS=32, **heads),
+        compiled(rotate_kernel, 4, 3, {"sequences": "*i32"}, HALF=32, HALF_COLUMNS=32, **heads),
+        compiled(score_kernel, 4, 3, scored, EXPERTS=32, **row),
     ):
         assert "LDL" not in made.asm["sass"], "registers are spilled"
 
 
-@pytest.mark.parametrize("tokens", [16, 64])
+@pytest.mark.parametrize(("tokens", "warps"), [(1, 1), (16, 4), (64, 4)])
 @pytest.mark.parametrize(("experts", "start"), [(32, 0), (128, 0), (128, 64)])
-def test_the_router_waits_at_few_barriers(experts, start, tokens):
+def test_the_router_waits_at_few_barriers(experts, start, tokens, warps):
     """All or half of the experts are local. With up to 64 tokens, no loop repeats."""
     made = compiled(
         route_kernel,
-        4,
+        warps,
         3,
         TOP=4,
         EXPERTS=experts,

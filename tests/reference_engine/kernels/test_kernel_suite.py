@@ -13,7 +13,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-SUITES = ("attention", "chunk_sums", "decode", "experts", "model")
+SUITES = ("attention", "block", "chunk_sums", "experts", "model")
 
 pytestmark = [
     pytest.mark.slow,

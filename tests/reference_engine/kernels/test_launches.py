@@ -22,8 +22,8 @@ def test_a_decode_step_has_the_expected_launches(rows, combined):
     found = decode_launches(shape("20b"), rows)
     layers = 24
     assert found["add_norm_kernel"] == 2 * layers + 1
-    assert found["addmm"] == 3 * layers
-    for kernel in ("rotate", "attention", "route", "gate_up", "down"):
+    assert found["addmm"] == 2 * layers
+    for kernel in ("rotate", "attention", "score", "route", "gate_up", "down"):
         assert found[f"{kernel}_kernel"] == layers
     assert found["combine_kernel"] == combined
     assert found["chunk_kernel"] == 1, "sampling reads the logits once"

@@ -6,13 +6,14 @@ import pytest
 import torch
 from tiny_model import packed_transformer
 
-from reference_engine.generation import ragged
+from reference_engine.generation import fused, ragged
 from reference_engine.generation.forward import GatheredForward, Row
 from reference_engine.kernels import interpreting
-from reference_engine.kernels.decode_triton import (
+from reference_engine.kernels.block_triton import (
     add_and_normalize,
     choose_experts,
     rotate_and_write,
+    router_scores,
 )
 from reference_engine.kernels.routing import route
 from reference_engine.kv_cache.cache import KVCache, KVPages
@@ -54,22 +55,30 @@ def test_a_bfloat16_residual_stream_agrees_with_pytorch():
 @pytest.mark.parametrize(("heads", "kv_heads", "size"), [(8, 1, 64), (6, 2, 24), (2, 2, 16)])
 @DTYPES
 def test_heads_are_rotated_and_written(dtype, heads, kv_heads, size):
+    """Of three tokens, the last two belong to the same sequence."""
     qkv = normal(3, (heads + 2 * kv_heads) * size, dtype=dtype)
     angle = 100 * normal(3, size // 2)
     cos, sin = angle.cos(), angle.sin()
-    tables = torch.tensor([[2, 0], [4, 1], [3, 5]], dtype=torch.int32, device=DEVICE)
-    lengths = torch.tensor([1, 8, 6], dtype=torch.int32, device=DEVICE)
+    tables = torch.tensor([[2, 0], [4, 1]], dtype=torch.int32, device=DEVICE)
+    sequences, positions = torch.tensor([[0, 1, 1], [0, 7, 2]], dtype=torch.int32, device=DEVICE)
     pages = KVPages(*torch.zeros(2, 6, 4, kv_heads, size, dtype=dtype, device=DEVICE))
-    found = rotate_and_write(qkv, cos, sin, pages, tables, lengths)
+    found = rotate_and_write(qkv, cos, sin, pages, tables, sequences, positions)
 
     split = qkv.view(3, -1, size).split((heads, kv_heads, kv_heads), dim=1)
     turned = [rotate(x[None], cos[None, :, None], sin[None, :, None])[0] for x in split[:2]]
     keys, values = torch.zeros_like(pages.keys), torch.zeros_like(pages.values)
-    keys[[2, 1, 5], [0, 3, 1]], values[[2, 1, 5], [0, 3, 1]] = turned[1], split[2]
+    keys[[2, 1, 4], [0, 3, 2]], values[[2, 1, 4], [0, 3, 2]] = turned[1], split[2]
     tolerance = TOLERANCES[dtype]
     assert torch.allclose(found.float(), turned[0].float(), atol=1e-6, rtol=tolerance)
     assert torch.allclose(pages.keys.float(), keys.float(), atol=1e-6, rtol=tolerance)
     assert torch.equal(pages.values, values)
+
+
+@DTYPES
+def test_scores_of_the_router(dtype):
+    tokens, weight, bias = (normal(*size, dtype=dtype) for size in ((3, 96), (5, 96), (5,)))
+    expected = tokens.double() @ weight.double().mT + bias.double()
+    assert torch.allclose(router_scores(tokens, weight, bias).double(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +128,15 @@ def test_equal_scores_choose_the_first_experts_and_nan_gives_nan():
     assert int(routing.tile_experts.max()) < 5
 
 
+@pytest.mark.parametrize("few", [256, 8], ids=["few tokens", "many tokens"])
 @torch.inference_mode()
-def test_decode_agrees_with_the_model():
-    """The plain model reads the same prompts and decodes the same tokens."""
+def test_fused_pass_agrees_with_the_model(monkeypatch, few):
+    """The plain model reads the same prompts and decodes the same tokens.
+
+    The prompts have 14 tokens. If these are many, PyTorch sorts them by expert.
+    """
+    monkeypatch.setattr(fused, "_MOST_SCORED", few)
+    monkeypatch.setattr(fused, "_MOST_CHOSEN", few)
     streams = []
     for kernels, forward in (("torch", GatheredForward), ("triton", ragged.RaggedForward)):
         shape = {"num_local_experts": 4, "num_hidden_layers": 2, "sliding_window": 4}
@@ -130,11 +145,11 @@ def test_decode_agrees_with_the_model():
         cache = KVCache(model.config, 8, torch.float32, torch.device(DEVICE))
         run = forward(model, cache)
         tables = [(array("i", [n]), array("i", [n + 1])) for n in (1, 5)]
-        run([Row(range(7, 18), 0, *tables[0]), Row(range(3), 0, *tables[1])], 11)
-        steps = [
+        steps = [run([Row(range(7, 18), 0, *tables[0]), Row(range(3), 0, *tables[1])], 11)]
+        steps += [
             run([Row([5 + at], 11 + at, *tables[0]), Row([9 + at], 3 + at, *tables[1])], 1)
             for at in range(2)
         ]
         streams.append(torch.cat(steps))
-    plain, fused = streams
-    assert (fused - plain).abs().max() <= 1e-5 * plain.abs().max()
+    plain, found = streams
+    assert (found - plain).abs().max() <= 1e-5 * plain.abs().max()

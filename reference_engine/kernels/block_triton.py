@@ -1,9 +1,10 @@
-"""The small steps of a block in Triton, for one new token per sequence.
+"""The small steps of a block in Triton.
 
 Each kernel does in one launch what the model does in several:
 
 - `add_and_normalize`: adds the result of half a block to the stream, then `transformer.RMSNorm`.
 - `rotate_and_write`: `transformer.rotate` of queries and keys; writes keys and values to the cache.
+- `router_scores`: `transformer.Router.scores`, for a few tokens.
 - `choose_experts`: top-k and softmax of the router's scores, then `routing.route`.
 
 Those definitions in plain PyTorch are the correct results.
@@ -19,8 +20,9 @@ from reference_engine.kernels.triton_support import power_of_two
 from reference_engine.kv_cache.cache import KVPages
 
 _LEAST_TOKENS, _MOST_TOKENS = 16, 64
-"""Tokens, slots or tiles that `route_kernel` handles at once; with fewer, the scores of a token
-would be in several warps, which would have to wait for each other."""
+"""Tokens, slots or tiles that the four warps of `route_kernel` handle at once; with fewer, the
+scores of a token would be in several warps, which would have to wait for each other. For a single
+token, one warp is faster."""
 _LOWEST = tl.constexpr(-3e38)
 
 
@@ -97,7 +99,8 @@ def rotate_kernel(
     cos,
     sin,
     block_tables,
-    context_lengths,
+    sequences,
+    positions,
     table_width,
     page_stride,
     key_stride,
@@ -125,8 +128,9 @@ def rotate_kernel(
     tl.store(query + at, first.to(query.dtype.element_ty), mask=used)
     tl.store(query + at + HALF, second.to(query.dtype.element_ty), mask=used)
 
-    position = tl.load(context_lengths + row) - 1
-    page = tl.load(block_tables + row * table_width + position // PAGE_SIZE).to(tl.int64)
+    position = tl.load(positions + row)
+    table = block_tables + tl.load(sequences + row) * table_width
+    page = tl.load(table + position // PAGE_SIZE).to(tl.int64)
     place = page * page_stride + position % PAGE_SIZE * key_stride + kv_head * (2 * HALF)
     one = tl.arange(0, 1)
     used = (one == 0)[:, None] & pair_used[None, :]
@@ -147,19 +151,19 @@ def rotate_and_write(
     sin: Tensor,
     pages: KVPages,
     block_tables: Tensor,
-    context_lengths: Tensor,
+    sequences: Tensor,
+    positions: Tensor,
 ) -> Tensor:
     """Return rotated queries (rows, heads, head_dim); write rotated keys, and values, to pages.
-
-    The token of a row has the position `context_lengths` - 1.
 
     Args:
         qkv: (rows, (heads + 2 kv_heads) * head_dim).
         cos: (rows, head_dim / 2), float32.
         sin: The same.
         pages: The store of the layer.
-        block_tables: (rows, max_pages), int32; the pages of each row in order.
-        context_lengths: (rows,), int32; lengths including the new token.
+        block_tables: (sequences, max_pages), int32; the pages of each sequence in order.
+        sequences: (rows,), int32; the sequence of each row's token.
+        positions: (rows,), int32; the position of the token in its sequence.
     """
     page_size, kv_heads, head_dim = pages.keys.shape[1:]
     rows, group = len(qkv), qkv.shape[1] // head_dim // kv_heads - 2
@@ -172,7 +176,8 @@ def rotate_and_write(
         cos,
         sin,
         block_tables,
-        context_lengths,
+        sequences,
+        positions,
         block_tables.shape[1],
         pages.keys.stride(0),
         pages.keys.stride(1),
@@ -185,6 +190,52 @@ def rotate_and_write(
         num_warps=4,
     )
     return query
+
+
+@triton.jit
+def score_kernel(
+    scores,
+    tokens,
+    weight,
+    bias,
+    WIDTH: tl.constexpr,
+    EXPERTS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Compute one of `scores` (rows, EXPERTS) from `tokens` (rows, WIDTH); grid (rows, EXPERTS)."""
+    row = tl.program_id(0).to(tl.int64)
+    expert = tl.program_id(1)
+    column = tl.arange(0, COLUMNS)
+    used = column < WIDTH
+    x = tl.load(tokens + row * WIDTH + column, mask=used, other=0.0).to(tl.float32)
+    w = tl.load(weight + expert * WIDTH + column, mask=used, other=0.0).to(tl.float32)
+    total = tl.sum(x * w, 0) + tl.load(bias + expert).to(tl.float32)
+    tl.store(scores + row * EXPERTS + expert, total)
+
+
+def router_scores(tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute the router's scores in float32, (tokens, experts).
+
+    Every program reads a token and the weights of an expert, so this is for a few tokens.
+
+    Args:
+        tokens: (tokens, H).
+        weight: (experts, H).
+        bias: (experts,).
+    """
+    (rows, width), experts = tokens.shape, len(bias)
+    scores = tokens.new_empty((rows, experts), dtype=torch.float32)
+    score_kernel[(rows, experts)](
+        scores,
+        tokens,
+        weight,
+        bias,
+        WIDTH=width,
+        EXPERTS=experts,
+        COLUMNS=power_of_two(width),
+        num_warps=4,
+    )
+    return scores
 
 
 @triton.jit(do_not_specialize=["tokens", "tiles"])
@@ -295,6 +346,7 @@ def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[
         The softmax weights of the chosen experts, (tokens, top) in float32, and the tiles.
     """
     tokens, experts = scores.shape
+    chunk = 1 if tokens == 1 else min(max(power_of_two(tokens), _LEAST_TOKENS), _MOST_TOKENS)
     tiles = most_tiles(tokens * top, len(local), block)
     weights = scores.new_empty((tokens, top), dtype=torch.float32)
     sizes = (tokens * top, tiles, tiles, tiles, experts * tokens)
@@ -313,7 +365,7 @@ def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[
         LOCAL_END=local.stop,
         EXPERT_COLUMNS=power_of_two(experts),
         BLOCK_ROWS=block,
-        CHUNK=min(max(power_of_two(tokens), _LEAST_TOKENS), _MOST_TOKENS),
-        num_warps=4,
+        CHUNK=chunk,
+        num_warps=1 if chunk == 1 else 4,
     )
     return weights, Routing(slots, *tiling)
