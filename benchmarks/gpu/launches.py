@@ -29,20 +29,11 @@ from reference_engine.model.division import divide
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 
-from .demands import decode_step
 from .measuring import Result, Setup, Task
 from .model import shape
 
 MULTIPROCESSORS = 132
 """Multiprocessors of an H200; the number determines whether the keys of a sequence are split."""
-BANDWIDTH = 4.8e12
-"""Bytes per second of an H200, from NVIDIA's data sheet."""
-BANDWIDTH_SHARES = (0.8, 0.65)
-"""Shares of the bandwidth that kernels of 5 to 10 µs reach; an assumption."""
-LAUNCH_SECONDS = 2e-6
-"""Start and end of a small kernel that waits for the previous one; an assumption."""
-CONTEXT = 160
-"""Tokens of context of an estimated step."""
 WIDTH = 16
 """Blocks per page table: up to 1,024 tokens of context."""
 ALLOCATIONS = ("empty", "detach", "alias", "_unsafe_view", "lift_fresh")
@@ -136,10 +127,7 @@ def per_layer(name: str, rows: int) -> float:
 
 
 def launches(_setup: Setup) -> Iterator[Task]:
-    """Launches of a decode step, counted from the program, and estimates of its time.
-
-    A profile should show as many launches.
-    """
+    """Launches of a decode step, counted from the program."""
     for name, rows in product(("20b", "120b"), (1, 8, 64)):
         yield Task(f"{name}, {rows} rows", partial(_launches, name, rows))
 
@@ -148,11 +136,6 @@ def _launches(name: str, rows: int) -> Iterator[Result]:
     total = decode_launches(shape(name), rows).total()
     yield Result(f"{name}, {rows} rows", total, "launches")
     yield Result(f"{name}, {rows} rows, per layer", per_layer(name, rows), "launches")
-    read = decode_step(shape(name), rows, CONTEXT).moved / BANDWIDTH
-    for share in BANDWIDTH_SHARES:
-        note = f"estimate at {share:.0%} of an H200's bandwidth"
-        estimate = 1e3 * (read / share + total * LAUNCH_SECONDS)
-        yield Result(f"{name}, {rows} rows, time", estimate, "ms", note=note)
 
 
 def _pack(experts: PackedMixtureOfExperts, config: ModelConfig) -> None:

@@ -136,9 +136,6 @@ class Scheduler:
         """
         if self._decoder is None:
             return
-        for store in self._cache.layers:  # Unwritten memory can contain anything.
-            store.keys.zero_()
-            store.values.zero_()
         counts = [1 << n for n in range(self._chunk.bit_length())]
         for count in [self._chunk, *reversed(counts)] if largest is None else [self._chunk]:
             self._prefill_practice(count)

@@ -41,13 +41,12 @@ CONFIGURATIONS = {
         {"BLOCK_OUT": 128, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 3},
     ),
     "32 rows": configurations(
-        {"BLOCK_OUT": 128, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 3},
+        {"BLOCK_OUT": 64, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 4},
         {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 4, "num_stages": 5},
     ),
     "more rows": configurations(
-        {"BLOCK_OUT": 128, "BLOCK_IN": 64, "num_warps": 4, "num_stages": 4},
-        {"BLOCK_OUT": 128, "BLOCK_IN": 64, "num_warps": 8, "num_stages": 3},
         {"BLOCK_OUT": 128, "BLOCK_IN": 64, "num_warps": 8, "num_stages": 4},
+        {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 8, "num_stages": 3},
     ),
     # Products in float32 are unrolled. Larger blocks take long to compile and spill registers.
     "float32": configurations({"BLOCK_OUT": 64, "BLOCK_IN": 64, "num_warps": 4, "num_stages": 2}),

