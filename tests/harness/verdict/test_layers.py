@@ -51,6 +51,13 @@ REPORTS = (
     ("stored responses are not found",
      "state.previous_response state.previous_response.calls", "stored responses"),
     ("temperature 0 is dropped", "sampling.temperature.zero", "sampling"),
+    ("a CoT that the limit cuts is returned as content", "reasoning.missing.truncated:0.5",
+     "output parser"),
+    ("requests with tools lose their instructions",
+     "prompt.tool.with_developer prompt.tool.with_system", "prompt format"),
+    ("a replica has a small limit of output tokens", "finish.early:0.9 limits.default:0.5",
+     "limits"),
+    ("the CoT ends where it has a stop string", "stop.early:1:w limits.stop.cot:1:w", "limits"),
 )  # fmt: skip
 
 # Findings for which a maintainer refuted a cause.
@@ -357,9 +364,10 @@ def test_the_remedy_is_that_of_the_rule():
     remedies = {
         rule: diagnose(run(rule)).causes[0].remedy
         for rule in ("harmony.remains", "reasoning.in_answer", "state.previous_response.tools",
-                     "state.previous_response")
+                     "state.previous_response", "limits.stop", "limits.stop.several",
+                     "limits.finish", "limits.finish.max_completion_tokens")
     }  # fmt: skip
-    assert len(set(remedies.values())) == 4
+    assert len(set(remedies.values())) == len(remedies)
     assert "openai-harmony's parser" not in remedies["harmony.remains"]
     assert "Store every" not in remedies["state.previous_response.tools"]
 
