@@ -365,9 +365,12 @@ def test_the_remedy_is_that_of_the_rule():
         rule: diagnose(run(rule)).causes[0].remedy
         for rule in ("harmony.remains", "reasoning.in_answer", "state.previous_response.tools",
                      "state.previous_response", "limits.stop", "limits.stop.several",
-                     "limits.finish", "limits.finish.max_completion_tokens")
+                     "limits.finish", "limits.finish.max_completion_tokens",
+                     "prompt.tool.with_system", "prompt.system")
     }  # fmt: skip
     assert len(set(remedies.values())) == len(remedies)
+    early = diagnose([*run("limits.default:0.5"), *run("finish.early")])
+    assert "no limit of output tokens" in early.causes[0].remedy
     assert "openai-harmony's parser" not in remedies["harmony.remains"]
     assert "Store every" not in remedies["state.previous_response.tools"]
 
