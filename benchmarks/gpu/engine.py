@@ -243,9 +243,9 @@ def _run(
 def _advanced(made: Scheduler) -> list[Step]:
     """Run a step. Raises ArithmeticError if the logits of a row are not finite."""
     steps = made.step()
-    failed = [step.sequence.order for step in steps if step.token is None]
+    failed = sum(step.token is None for step in steps)
     if failed:
-        raise ArithmeticError(f"{len(failed)} of {len(steps)} rows have no finite logits")
+        raise ArithmeticError(f"{failed} of {len(steps)} rows have no finite logits")
     return steps
 
 

@@ -140,12 +140,11 @@ def _chosen(
 ) -> tuple[Tensor, Routing]:
     """Return the weights of the chosen experts, (tokens, top), and tiles of `block` rows."""
     gate, tokens = module.gate, len(normalized)
-    experts = len(gate.bias)
-    if tokens <= _MOST_SCORED:
-        scores = router_scores(normalized, gate.weight, gate.bias)
-    else:
+    if tokens > _MOST_CHOSEN:
+        chosen, weights = gate(normalized)
+        return weights.contiguous(), route(chosen, len(module.mlp1_bias), block)
+    if tokens > _MOST_SCORED:
         scores = gate.scores(normalized)
-    if tokens <= _MOST_CHOSEN:
-        return choose_experts(scores, gate.top, block, shard.part(experts))
-    chosen, weights = shard.local_experts(*gate.best(scores), experts)
-    return weights.contiguous(), route(chosen, experts // shard.ranks, block)
+    else:
+        scores = router_scores(normalized, gate.weight, gate.bias)
+    return choose_experts(scores, gate.top, block, shard.part(len(gate.bias)))

@@ -211,14 +211,10 @@ class Router(nn.Module):
         """
         return wide_product(tokens, self.weight, self.bias)
 
-    def best(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the experts with the highest scores, (..., top), and the softmax of these."""
-        best = scores.topk(self.top, dim=-1)
-        return best.indices, best.values.softmax(-1)
-
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best experts of tokens (..., H), and the softmax of their scores."""
-        return self.best(self.scores(tokens))
+        best = self.scores(tokens).topk(self.top, dim=-1)
+        return best.indices, best.values.softmax(-1)
 
 
 class MixtureOfExperts(nn.Module):

@@ -1,5 +1,6 @@
 """Compares the kernels of decode with the model's own code; test_kernel_suite.py runs this."""
 
+import copy
 from array import array
 
 import pytest
@@ -15,13 +16,17 @@ from reference_engine.kernels.block_triton import (
     rotate_and_write,
     router_scores,
 )
+from reference_engine.kernels.experts import PACKED_WEIGHTS
 from reference_engine.kernels.routing import route
 from reference_engine.kv_cache.cache import KVCache, KVPages
+from reference_engine.model.division import divide
+from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import RMSNorm, rotate
 
 DEVICE = "cpu" if interpreting() else "cuda"
 TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 2**-7}
 """Of single numbers; the interpreter cuts digits where a GPU rounds."""
+STORED = ("blocks", "scales")
 DTYPES = pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 
 
@@ -128,7 +133,10 @@ def test_equal_scores_choose_the_first_experts_and_nan_gives_nan():
     assert int(routing.tile_experts.max()) < 5
 
 
-@pytest.mark.parametrize("few", [256, 8], ids=["few tokens", "many tokens"])
+FEW = pytest.mark.parametrize("few", [256, 8], ids=["few tokens", "many tokens"])
+
+
+@FEW
 @torch.inference_mode()
 def test_fused_pass_agrees_with_the_model(monkeypatch, few):
     """The plain model reads the same prompts and decodes the same tokens.
@@ -153,3 +161,24 @@ def test_fused_pass_agrees_with_the_model(monkeypatch, few):
         streams.append(torch.cat(steps))
     plain, found = streams
     assert (found - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+
+@FEW
+@torch.inference_mode()
+def test_processes_together_add_what_one_adds(monkeypatch, few):
+    """Each of two processes has half of the experts."""
+    monkeypatch.setattr(fused, "_MOST_SCORED", few)
+    monkeypatch.setattr(fused, "_MOST_CHOSEN", few)
+    whole = packed_transformer("triton", torch.float32, num_local_experts=8).to(DEVICE)
+    tokens = normal(14, whole.config.hidden_size)
+    added = torch.zeros_like(tokens)
+    for rank in range(2):
+        model, shard = copy.deepcopy(whole), Shard(rank, 2)
+        divide(model, shard)
+        mlp = model.blocks[0].mlp
+        for name in PACKED_WEIGHTS:
+            parts = (mlp.get_buffer(f"{name}_{part}").chunk(2)[rank] for part in STORED)
+            mlp.set_kernel_layout(name, *parts)
+        added += fused.mixture_of_experts(mlp, tokens, shard).sum(1)
+    expected = fused.mixture_of_experts(whole.blocks[0].mlp, tokens, UNSHARDED).sum(1)
+    assert torch.allclose(added, expected, atol=1e-5 * float(expected.abs().max()))
