@@ -15,9 +15,9 @@ import re
 
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.subjects import Answer
 from harness.records.rollouts import Exchange
 from harness.records.scores import Outcome
+from harness.rules.evidence.subjects import Answer
 from harness.tasks.task import ScoreFields
 
 _DETAIL = 200  # characters

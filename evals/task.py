@@ -36,7 +36,6 @@ from evals.prompts import our_prompts, wording
 from evals.registry import AnyEval, make_eval
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.rollout_score import measured_score, sums
 from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
@@ -44,6 +43,7 @@ from harness.records.figures import AtK, GraderReads, ProgramUse, RubricSummary
 from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
+from harness.rules.measured import measured_score, sums
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget
 from harness.run.preflight import preflight

@@ -10,16 +10,15 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from gpt_oss_verify.screen import print_raw, stdout
-from harness.checks.rules import Rule
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
-from harness.probes import PROBES
-from harness.probes.probe import MORE_TOKENS, REPLY_TOKENS, Probe, ProbeOptions, ProbeRequest
-from harness.probes.rule_results import RULES
-from harness.probes.suites import choose
 from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
 from harness.records.runs import SuiteName
+from harness.rules.catalogue import PROBES, RULES
+from harness.rules.probe import MORE_TOKENS, REPLY_TOKENS, Probe, ProbeOptions, ProbeRequest
+from harness.rules.rule import Rule
+from harness.rules.suites import choose
 from harness.tasks.probing import probe_tasks
 from harness.text import suggestion
 

@@ -16,8 +16,8 @@ from harness.golden.create import create_all, record
 from harness.golden.distance import shown
 from harness.golden.tolerances import merged, with_long
 from harness.golden.trusted_engines import ReferenceEngine, Server
-from harness.probes import golden_prompts
 from harness.providers.entries import adhoc_provider
+from harness.rules.numerics import golden_prompts
 
 app = App(name="golden", help="Create golden files: the logprobs of a trusted engine.")
 

@@ -34,7 +34,8 @@ from harness.run.launch import launched
 from harness.run.run_log import read_rollouts, read_run_info
 from harness.tasks.suite import restored_options
 from harness.text import plain
-from harness.transport import RETRIES, RetryPolicy, open_transport
+from harness.transport import open_transport
+from harness.transport.retry import RETRIES, RetryPolicy
 
 DEFAULT_TIMES = 5
 TIME_LIMIT = 50

@@ -22,17 +22,16 @@ from typing import Any, TypeVar
 from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks import SINGLE_CHECKS, examine
-from harness.checks.rules import Rule
 from harness.errors import ConfigurationError
-from harness.probes.evidence import NotVerifiableError
-from harness.probes.probe import Probe, ProbeOptions, ProbeRequest
-from harness.probes.rule_results import RULES
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import Api
 from harness.records.redact import REDACTED
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Finding
+from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
+from harness.rules.missing import NotVerifiableError
+from harness.rules.probe import Probe, ProbeOptions, ProbeRequest
+from harness.rules.rule import Rule
 from harness.text import suggestion
 from harness.transport.interface import Transport
 

@@ -23,7 +23,8 @@ from harness.run.sampling import Observer, run_attempts, run_until_stopped
 from harness.statistics.noninferiority import FIRST_LOOK
 from harness.tasks.attempt_order import decisive_first, planned_attempts, portions, stages
 from harness.tasks.plan import Plan, ended, learned, started
-from harness.transport import RETRIES, RetryPolicy, open_transport
+from harness.transport import open_transport
+from harness.transport.retry import RETRIES, RetryPolicy
 
 REPEATS_BROKEN = RetryPolicy({**RETRIES, "broken": 4})
 """A broken response does not measure the model's ability: it is requested again, and recorded."""

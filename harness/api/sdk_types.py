@@ -318,3 +318,16 @@ def _is_minor(model: type[BaseModel], error: ErrorDetails, path: str) -> bool:
         return False
     empty = model is chunk_model() and name in _MAY_BE_EMPTY and error["input"] == ""
     return empty or name in _MAY_BE_OTHER
+
+
+_NEEDED_BY_SDK = re.compile(
+    r"\$\.(?:response|item|part|delta|output_index|content_index)"
+    r"|\$\.(?:object|choices)|\$\.choices\[\d+\]\.(?:index|delta)"
+    r"|\$\.choices\[\d+\]\.delta\.tool_calls\[\d+\]\.index"
+)
+"""Fields of events without which the stream helpers of the `openai` package raise an error."""
+
+
+def stops_sdk(event: int | None, path: str | None) -> bool:
+    """Whether a wrong field, of an event with a number, makes the helpers of OpenAI's SDK fail."""
+    return event is not None and path is not None and bool(_NEEDED_BY_SDK.fullmatch(path))

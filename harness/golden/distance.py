@@ -17,8 +17,8 @@ from harmony.vocabulary import bytes_of
 from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Reply
+from harness.api.logprob_entries import entry_bytes
 from harness.api.parsed_rollout import ParsedExchange
-from harness.checks.logprobs import entry_bytes
 from harness.golden.content import Distance, HealthyRun, Token, Tolerance
 
 _MARGIN = 2.0

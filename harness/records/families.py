@@ -1,40 +1,34 @@
-"""The families of checks and probes: their titles, and which matter most to clients."""
+"""The families of rules: their titles, and which matter most to clients."""
 
 from collections.abc import Mapping
 
-_TITLES: Mapping[str, str] = {
+FAMILIES: Mapping[str, str] = {
     "errors": "Errors: rejected and failed requests",
-    "tools": "Tool calls: names, ids and arguments",
+    "calls": "Tool calls: names, ids, arguments, choice and results",
     "cot": "Chain of thought: returned, accepted back, used, and dropped in time",
     "structured": "Structured output: JSON that conforms to its schema, with CoT",
     "state": "State: conversations that the provider stores",
-    "stream": "Stream grammar: order and consistency of events",
-    "schema": "Schema: replies, chunks and events conform to the API",
-    "leaks": "Leaks and defects of generated text",
+    "stream": "Streams: grammar of events, and agreement with other replies",
+    "reply": "Replies: objects that conform to their API, and ids that tell them apart",
+    "text": "Text: leaks and defects of generated text",
     "prompt": "Prompt: what reaches the model",
     "clients": "Clients: the forms of requests that real clients send",
-    "finish": "Finish: reason and status agree with the content",
-    "limits": "Limits: token limits and stop strings",
+    "limits": "Limits: token limits, stop strings, and reasons why replies end",
     "long": "Long prompts: complete, at the right positions, and cached without change",
     "load": "Load: many concurrent requests",
-    "parity": "Parity: streaming and non-streaming replies agree",
     "builtin": "Built-in tools: Python and web search, run by the provider",
-    "logprobs": "Logprobs: valid, and of the right tokens",
     "numerics": "Numerics: logprobs and tokens of the reference engine",
-    "sampling": "Sampling: effort, temperature, seed and choices",
-    "parameters": "Parameters: replies follow the options of their requests",
-    "echo": "Echo: short texts that the model repeats, unchanged in both directions",
-    "usage": "Token counts: present, possible, and consistent",
-    "options": "Options: repeated unchanged, and precedence of instructions",
+    "sampling": "Sampling: effort, temperature, seed, choices and other options",
+    "usage": "Token counts: present, possible, and those of the text",
 }
-"""By family. Defects that stop clients or change what the model does come first; what clients
-rarely read comes last."""
-_ORDER = list(_TITLES)
+"""By family, which is a folder of `harness.rules`. Defects that stop clients or change what the
+model does come first; what clients rarely read comes last."""
+_ORDER = list(FAMILIES)
 
 
 def title(family: str) -> str:
     """Return the name of the family and its subject, on one line."""
-    return _TITLES.get(family, family.capitalize())
+    return FAMILIES.get(family, family.capitalize())
 
 
 def short_title(family: str) -> str:
@@ -44,4 +38,4 @@ def short_title(family: str) -> str:
 
 def family_rank(family: str) -> int:
     """Return the place of the family in the order of what breaks clients first, from 0."""
-    return _ORDER.index(family) if family in _TITLES else len(_ORDER)
+    return _ORDER.index(family) if family in FAMILIES else len(_ORDER)

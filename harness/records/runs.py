@@ -186,7 +186,7 @@ class RunSettings(Record):
     """The settings of a run, defaults filled in.
 
     `suite`, `only` and `skip` choose the tool-call cases and probes (see
-    `harness.probes.suites.choose`); `evals` names the evals. `margin` and `margins` are in points.
+    `harness.rules.suites.choose`); `evals` names the evals. `margin` and `margins` are in points.
     """
 
     suite: AnySuite = "tools"

@@ -7,7 +7,8 @@ from harness.errors import ProviderUnreachableError
 from harness.providers.entries import Provider, access
 from harness.records.redact import Redactor
 from harness.records.rollouts import Exchange, Response
-from harness.transport import RetryPolicy, open_transport
+from harness.transport import open_transport
+from harness.transport.retry import RetryPolicy
 
 TRIES = 4
 POLICY = RetryPolicy(

@@ -19,7 +19,8 @@ from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 from harness.run.client import TRIES, NotConnectedError, Say, request
-from harness.transport import NO_RETRIES, open_transport
+from harness.transport import open_transport
+from harness.transport.retry import NO_RETRIES
 
 FEWEST_TOKENS = 16
 TRIES_WITH_PYTHON = 3

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.probes.suites import CASES, choose
 from harness.providers.entries import Provider
 from harness.records.runs import SuiteName
+from harness.rules.suites import CASES, choose
 from harness.selftest import rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row

@@ -22,7 +22,7 @@ from harness.selftest.stages import FEW_CASES, Stage
 from harness.session import Session
 from harness.tasks.plan import Plan, ended, new_info, started
 from harness.tasks.suite import suite_tasks
-from harness.transport import NO_RETRIES
+from harness.transport.retry import NO_RETRIES
 from harness.verdict.judge import judge
 
 _MODEL = "gpt-oss-small"

@@ -8,12 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from zlib import crc32
 
-from harness.checks.rules import Rule
-from harness.probes import PROBES
-from harness.probes.rule_results import RULES
-from harness.probes.suites import CASES, choose
 from harness.records.conditions import MODES
 from harness.records.runs import SuiteName
+from harness.rules.catalogue import PROBES, RULES
+from harness.rules.rule import Rule
+from harness.rules.suites import CASES, choose
 from harness.selftest.faults import HEALTHY, Fault
 
 FEW_CASES = (

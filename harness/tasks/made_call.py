@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.json_text import leaves, parsed_object
-from harness.checks.ledger import extra_tokens
-from harness.checks.subjects import calls
-from harness.probes.authorship import with_arguments, with_call
 from harness.records.traits import MadeCall
+from harness.rules.evidence.authorship import with_arguments, with_call
+from harness.rules.evidence.json_text import leaves, parsed_object
+from harness.rules.evidence.ledger import extra_tokens
+from harness.rules.evidence.subjects import calls
 from harness.run.cases import Case
 
 _WORD = re.compile(r"\w+")

@@ -13,7 +13,7 @@ from harness.run.budget import Budget
 from harness.run.run_log import write_run_info
 from harness.tasks.attempt_order import Shard, task_infos
 from harness.tasks.task import Task
-from harness.transport import RetryPolicy
+from harness.transport.retry import RetryPolicy
 
 PACKAGES = ("aiohttp", "jsonschema", "numpy", "openai", "pydantic", "scipy", "uvloop")
 

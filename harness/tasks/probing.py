@@ -7,15 +7,15 @@ from pathlib import Path
 from harness.api import DIALECTS
 from harness.api.items import Reasoning, Settings
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.rollout_score import measured_score
 from harness.golden.files import digest, serialized
-from harness.probes.probe import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
-from harness.probes.rule_results import probe_results
 from harness.providers.entries import Provider
 from harness.records.analysis import RuleResult
 from harness.records.conditions import MODES, Api, Condition
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
+from harness.rules.measured import measured_score
+from harness.rules.probe import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
+from harness.rules.results import probe_results
 from harness.run.attempts import Attempt
 from harness.run.preflight import ALTERNATIVES, cot_field, most_alternatives
 from harness.run.run_folder import GOLDEN_FILE, write_text

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.checks.rollout_score import measured_score
-from harness.checks.rules import as_warning
 from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import ImportInfo, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.records.traits import Traits
+from harness.rules.measured import measured_score
+from harness.rules.rule import as_warning
 from harness.run.attempts import Attempt
 from harness.tasks.task import ScoreFields, Task
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import files as golden_files
 from harness.golden.content import Golden
-from harness.probes.probe import ProbeOptions
-from harness.probes.suites import choose
 from harness.providers.entries import Provider
 from harness.records.conditions import MODES, Condition
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, TaskKind
+from harness.rules.probe import ProbeOptions
+from harness.rules.suites import choose
 from harness.run.cases import Suite, load_suite, planned_cases
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE
 from harness.tasks.probing import probe_tasks

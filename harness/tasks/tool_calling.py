@@ -31,14 +31,14 @@ from typing import Any
 from harness.api.items import Message, Tool
 from harness.api.parsed_rollout import ParsedRollout
 from harness.api.tools import schema_problem
-from harness.checks.rollout_score import measured_score, sums
-from harness.checks.rules import excerpt
 from harness.records.analysis import PassedTries, TaskResult
 from harness.records.conditions import MODES, Condition, Mode
 from harness.records.figures import AtK
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Finding, Outcome, Score
+from harness.rules.measured import measured_score, sums
+from harness.rules.rule import excerpt
 from harness.run.attempts import Attempt, Sample
 from harness.run.cases import Case, Suite
 from harness.run.outage import without_reply

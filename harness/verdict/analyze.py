@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from harness.probes.clients import client_results
-from harness.probes.rule_results import check_results
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.diagnosis import ComponentFault, Diagnosis
 from harness.records.figures import ExchangeCounts
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
+from harness.rules.clients.probes import client_results
+from harness.rules.results import check_results
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import Task, not_run
 from harness.tasks.tool_calling import ToolCalling

@@ -20,11 +20,11 @@ from importlib import resources
 import yaml
 from pydantic import Field, TypeAdapter, model_validator
 
-from harness.probes import PROBES
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Example
 from harness.records.record import Record
 from harness.records.scores import Score
+from harness.rules.catalogue import PROBES
 from harness.text import percentage
 
 Place = tuple[str, str]  # an API and a mode

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.errors import RunLogError
-from harness.probes.rule_results import RULES
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo, Thresholds
 from harness.records.scores import Finding, Outcome, Score
+from harness.rules.catalogue import RULES
 from harness.run.run_log import ROLLOUTS_FILE, new_rollouts, read_run_info
 from harness.tasks.attempt_order import FIRST_PORTION
 from harness.tasks.suite import restored_tasks

@@ -4,7 +4,12 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from harness.checks.rules import (
+from harness.records.analysis import RuleResult
+from harness.records.reasons import Reason
+from harness.records.runs import Thresholds
+from harness.records.scores import Score
+from harness.rules.catalogue import RULES
+from harness.rules.rule import (
     ExcusedIf,
     OnceWith,
     Rule,
@@ -13,11 +18,6 @@ from harness.checks.rules import (
     WarnsInRecordings,
     tolerated,
 )
-from harness.probes.rule_results import RULES
-from harness.records.analysis import RuleResult
-from harness.records.reasons import Reason
-from harness.records.runs import Thresholds
-from harness.records.scores import Score
 from harness.text import first_few
 from harness.verdict import requirements
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from harness.checks.rules import as_warning
 from harness.errors import ConfigurationError
-from harness.probes.rule_results import RULES
-from harness.probes.suites import choose
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.reasons import Reason
 from harness.records.runs import RunInfo, Thresholds
+from harness.rules.catalogue import RULES
+from harness.rules.rule import as_warning
+from harness.rules.suites import choose
 from harness.text import suggestion
 
 _EVERY = tuple(rule.about for rule in RULES.values())

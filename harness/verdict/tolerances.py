@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from harness.checks import CHECKS, compare_rollouts
-from harness.checks.rules import as_error, as_warning, tolerated
 from harness.records.scores import Finding, Score
+from harness.rules.catalogue import CHECKS, compare_rollouts
+from harness.rules.rule import as_error, as_warning, tolerated
 from harness.statistics.rates import LEVEL_OF_A_LOOK, excessive
 from harness.tasks.tool_calling import invalidated
 

@@ -33,13 +33,13 @@ from harness.compare.comparison_types import ChangedCase, Comparison, Measured, 
 from harness.compare.history import HistoryPoint, history_of
 from harness.compare.previous_run import previous_run
 from harness.golden.files import fitting
-from harness.probes.probe import ProbeOptions
-from harness.probes.suites import choose
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.figures import RubricFigure, RubricSummary
 from harness.records.runs import RunSettings, Sampling
 from harness.records.scores import Estimate, Percentiles, Score
+from harness.rules.probe import ProbeOptions
+from harness.rules.suites import choose
 from harness.run import run_folder
 from harness.run.attempts import Attempt
 from harness.run.cases import load_suite

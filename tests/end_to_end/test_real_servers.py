@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.probes.rule_results import RULES
 from harness.providers.entries import load_providers
+from harness.rules.catalogue import RULES
 
 ROOT = Path(__file__).parents[2]
 _SPEC = importlib.util.spec_from_file_location(

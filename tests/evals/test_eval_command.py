@@ -22,7 +22,7 @@ from evals.ray_cluster import SampledShard, sample_in_shards, sample_shard
 from evals.registry import load_data
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
-from harness.transport import RetryPolicy
+from harness.transport.retry import RetryPolicy
 
 SAMPLES = ("--samples", "--api", "chat", "--max-tokens", "500")
 

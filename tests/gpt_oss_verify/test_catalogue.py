@@ -10,9 +10,9 @@ import pytest
 from gpt_oss_verify import checks as catalogue
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
-from harness.probes.probe import Probe
-from harness.probes.rule_results import RULES
 from harness.records.conditions import BOTH_APIS
+from harness.rules.catalogue import RULES
+from harness.rules.probe import Probe
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -13,7 +13,7 @@ from mock_provider import MockProvider, hang_up, status
 from replies import MODEL
 
 from gpt_oss_verify.app import run
-from harness.transport import RetryPolicy
+from harness.transport.retry import RetryPolicy
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 GOOD = provider_of()

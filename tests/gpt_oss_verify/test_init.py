@@ -19,7 +19,7 @@ from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
 from harness.providers.entries import load_providers, looks_like_key, own_providers
 from harness.providers.yaml_files import with_entry
-from harness.transport import RetryPolicy
+from harness.transport.retry import RetryPolicy
 
 KEY = "sk-proj-Abc123Def456Ghi789"
 PRINTABLE = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"])

@@ -12,11 +12,11 @@ from rich.console import Console
 from waiting import wait_for
 
 from gpt_oss_verify.progress import LineDisplay, LiveDisplay, display, so_far
-from harness.probes.probe import ProbeOptions
-from harness.probes.suites import choose
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
 from harness.records.runs import Sampling
+from harness.rules.probe import ProbeOptions
+from harness.rules.suites import choose
 from harness.run.run_log import RunLog
 from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling

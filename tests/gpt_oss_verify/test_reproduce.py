@@ -19,7 +19,7 @@ from replies import MODEL, Reply
 from gpt_oss_verify.app import run
 from harness import reproduction
 from harness.reproduction import Subject, python, smaller
-from harness.transport import RetryPolicy
+from harness.transport.retry import RetryPolicy
 
 POLLUTED = "calls.name.polluted"
 

@@ -6,8 +6,8 @@
 import re
 from pathlib import Path
 
-from harness.checks.rules import Rule
-from harness.probes.rule_results import RULES
+from harness.rules.catalogue import RULES
+from harness.rules.rule import Rule
 
 SNAPSHOT = Path(__file__).with_name("rules.txt")
 

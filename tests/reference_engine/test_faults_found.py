@@ -11,11 +11,11 @@ import pytest
 from faulty import MODEL
 from scripted import CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
 
-from harness import checks
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks import SINGLE_CHECKS
 from harness.records.conditions import MODES, Api, Condition
 from harness.records.rollouts import Exchange, Request, Response, Rollout, StreamPart
+from harness.rules import catalogue
+from harness.rules.catalogue import SINGLE_CHECKS
 from reference_engine.faults.catalogue import CATALOGUE
 from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
@@ -122,7 +122,7 @@ async def findings(fault: str, *asks: ProbeRequest) -> dict[str, str]:
             body = prompted(api, ask, stream=stream)
             reply = await client.post(PATHS[api], json=body)
             seen = parse_rollout(rollout(api, body, recorded(reply)))
-            found |= {finding.id: finding.severity for finding in checks.examine(seen)[1]}
+            found |= {finding.id: finding.severity for finding in catalogue.examine(seen)[1]}
     return found
 
 

@@ -8,13 +8,13 @@ from healthy import STARTED, SUITE
 from replies import MODEL
 
 from harness.golden.files import fitting
-from harness.probes.probe import ProbeOptions
-from harness.probes.suites import choose
 from harness.records.analysis import Analysis
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition, Mode
 from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, Thresholds
 from harness.records.scores import Score
+from harness.rules.probe import ProbeOptions
+from harness.rules.suites import choose
 from harness.run.cases import Suite, planned_cases
 from harness.tasks.attempt_order import task_infos
 from harness.tasks.probing import probe_tasks

@@ -10,15 +10,15 @@ from replies import Reply
 
 from harness.api import DIALECTS
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
-from harness.checks.rollout_score import measured_score
 from harness.golden.content import Golden
 from harness.golden.files import shipped
-from harness.probes.probe import ProbeGroup, ProbeOptions, ProbeRequest
-from harness.probes.rule_results import check_results, probe_results
 from harness.records.analysis import RuleResult
 from harness.records.conditions import MODES, Api
 from harness.records.rollouts import Exchange, Response
 from harness.records.runs import CONTEXT
+from harness.rules.measured import measured_score
+from harness.rules.probe import ProbeGroup, ProbeOptions, ProbeRequest
+from harness.rules.results import check_results, probe_results
 from harness.run.attempts import Attempt
 from harness.tasks.probing import ProbeTask
 

@@ -5,7 +5,7 @@ from healthy import exchange, json_response, rollout
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.api.statuses import meaning, trouble_of
-from harness.checks import examine
+from harness.rules.catalogue import examine
 from harness.run.outage import without_reply
 
 LIMITS = (

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.checks.changed_calls import changed_calls
 from harness.records.conditions import Condition
 from harness.records.scores import Score
 from harness.records.traits import MadeCall, Traits
+from harness.rules.calls.changed import changed_calls
 
 CHAT = Condition(model="m", api="chat", mode="non-streaming")
 RIGHT = MadeCall(

@@ -3,6 +3,7 @@
 import ast
 import copy
 import json
+from functools import partial
 from itertools import pairwise
 
 import mutations
@@ -10,6 +11,7 @@ import pytest
 from analyses import planned, scored
 from defects import DEFECTS, _open_responses, _reasoning_parts
 from examined import findings
+from harness.checks import CHECKS
 from healthy import SUITE, correct, exchange, json_response, rollout, stream_response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,13 +32,13 @@ from replies import (
 
 from harmony.conversation import Answer, Reasoning
 from harmony.render import message_tokens
-from harness import checks
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks import SINGLE_CHECKS
-from harness.checks.ledger import IN_PROMPT
-from harness.checks.texts import misread
 from harness.records.rollouts import Response, Retry
 from harness.records.scores import Score
+from harness.rules import catalogue
+from harness.rules.catalogue import RULES, SINGLE_CHECKS
+from harness.rules.evidence.ledger import IN_PROMPT
+from harness.rules.text.checks import misread
 from harness.run.run_folder import COMPARED
 from reference_engine.faults.catalogue import CATALOGUE
 
@@ -48,7 +50,7 @@ EMPTIED = {"stop.early", "reply.empty", "chat.reasoning.missing", "reasoning.rar
 
 def found(answers, api="chat", streaming=False):
     seen = parse_rollout(rollout(answers, api=api, streaming=streaming))
-    return checks.examine(seen)[1]
+    return catalogue.examine(seen)[1]
 
 
 @pytest.mark.parametrize(("effort", "reported"), [("low", False), ("medium", True)])
@@ -687,7 +689,7 @@ def test_an_answer_to_a_tool_result_may_have_no_cot(change, reported):
 
 def test_a_changed_item_of_the_final_response_is_reported_with_the_difference():
     examined = parse_rollout(mutations.responses_stream(other_final, CALL))
-    found = [each for each in checks.examine(examined)[1] if each.id == "responses.stream.final"]
+    found = [each for each in catalogue.examine(examined)[1] if each.id == "responses.stream.final"]
     (evidence,) = [each.evidence for each in found]
     assert evidence.got == "{'arguments': '{}'}"
     assert set(ast.literal_eval(evidence.expected)) == {"arguments"}
@@ -715,7 +717,7 @@ def test_a_limit_of_any_size_that_the_request_did_not_set_is_reported(limit):
 
 def test_the_message_on_a_missing_field_is_a_sentence():
     recorded = parse_rollout(mutations.chat(drop("choices.0.index"), ANSWER))
-    (finding,) = [each for each in checks.examine(recorded)[1] if each.id == "chat.schema"]
+    (finding,) = [each for each in catalogue.examine(recorded)[1] if each.id == "chat.schema"]
     assert finding.message == "The required field $.choices[0].index is missing."
     assert finding.evidence.expected == "a required field"
     assert finding.evidence.got == "no such field"
@@ -924,5 +926,14 @@ def test_correct_letters_are_not_mojibake(text):
 
 
 def test_ids_are_unique():
-    every = [check.id for module in checks.MODULES for check in module.family.checks]
-    assert len(every) == len(set(every)) == len(SINGLE_CHECKS)
+    check = CHECKS["usage.sum"]
+    with pytest.raises(ValueError, match=r"two rules have the id usage\.sum"):
+        catalogue._by_id([check, check])
+
+
+def test_the_family_of_a_rule_is_its_folder():
+    for rule in RULES.values():
+        judge = getattr(rule, "judge", None) or rule.compare
+        while isinstance(judge, partial):
+            judge = judge.func
+        assert judge.__module__.split(".")[2] == rule.about.family

@@ -7,9 +7,9 @@ from healthy import SUITE, correct, json_response, rollout
 from replies import MODEL, Reply, chat_whole, responses_whole
 
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks import compare_rollouts
-from harness.checks.rollout_score import measured_score
 from harness.records.scores import Score
+from harness.rules.catalogue import compare_rollouts
+from harness.rules.measured import measured_score
 
 CUT = "Hardly any CoT begins like a sentence: the server may lose the first words."
 LISBON, HTML = (

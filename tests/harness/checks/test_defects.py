@@ -3,12 +3,12 @@
 import pytest
 from defects import ALLOWED, DEFECTS
 
-from harness import checks
 from harness.api.parsed_rollout import parse_rollout
+from harness.rules import catalogue
 
 
 def examined(recording):
-    return checks.examine(parse_rollout(recording()))
+    return catalogue.examine(parse_rollout(recording()))
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.what)

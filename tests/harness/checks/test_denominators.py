@@ -6,9 +6,10 @@ from healthy import rollout
 from mutations import drop, nothing, put
 from replies import Reply
 
-from harness import checks
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks import SINGLE_CHECKS, subjects
+from harness.rules import catalogue
+from harness.rules.catalogue import SINGLE_CHECKS
+from harness.rules.evidence import subjects
 
 CALL = Reply(call=("get_weather", '{"location": "Lisbon"}'))
 ANSWER = Reply(text="It is sunny in Lisbon, and warm.")
@@ -40,7 +41,7 @@ the replies that it can judge."""
 
 
 def judged(recorded):
-    return checks.examine(parse_rollout(recorded))[0]
+    return catalogue.examine(parse_rollout(recorded))[0]
 
 
 def test_every_check_selects_what_it_can_judge_or_judges_any_reply():

@@ -5,9 +5,9 @@ from healthy import json_response, rollout, stream_response
 from mutations import asked, put
 from replies import Reply, chat_blocks, chat_chunks, chat_whole, counts, responses_whole
 
-from harness import checks
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Recording
+from harness.rules import catalogue
 
 CALL = Reply(call=("get_weather", '{"city": "Lisbon"}'))
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -19,7 +19,7 @@ def examined(reply, change=lambda body: None, request=None, api="chat"):
     body = (chat_whole if api == "chat" else responses_whole)(reply)
     change(body)
     recorded = asked(rollout([json_response(body)], api=api), request or {})
-    return checks.examine(parse_rollout(recorded))
+    return catalogue.examine(parse_rollout(recorded))
 
 
 def found(reply, change=lambda body: None, request=None, api="chat"):
@@ -181,7 +181,7 @@ def test_texts_that_the_author_of_a_recording_shortened_are_not_accounted(ending
     live = rollout([json_response(body)])
     pasted = live.model_copy(update={"recording": Recording(source="pasted.txt")})
     for recorded, accounted in ((live, True), (pasted, False)):
-        ids = {each.id for each in checks.examine(parse_rollout(recorded))[1]}
+        ids = {each.id for each in catalogue.examine(parse_rollout(recorded))[1]}
         assert ("usage.output.unseen" in ids) == accounted
         assert "chat.reasoning.missing" not in ids
 
@@ -196,7 +196,7 @@ def test_texts_that_the_author_of_a_recording_shortened_are_not_accounted(ending
 def test_events_without_blank_lines_between_them_are_one_event(separator, message):
     blocks = separator.join(chat_blocks(chat_chunks(CALL))).split("\n\n")
     recorded = rollout([stream_response(blocks)], streaming=True)
-    ids = {each.id: each.message for each in checks.examine(parse_rollout(recorded))[1]}
+    ids = {each.id: each.message for each in catalogue.examine(parse_rollout(recorded))[1]}
     assert ids.get("stream.json") == message
     assert ("reply.unreadable" in ids) == (message is not None)
 
@@ -218,5 +218,5 @@ def test_logprobs_of_recordings_are_judged(tokens, imported, broken):
     recorded = rollout([json_response(body)])
     if imported:
         recorded = recorded.model_copy(update={"recording": Recording(source="pasted.txt")})
-    found = checks.examine(parse_rollout(recorded))[1]
+    found = catalogue.examine(parse_rollout(recorded))[1]
     assert {each.id for each in found if each.id.startswith("logprobs.")} == broken

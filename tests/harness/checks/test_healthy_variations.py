@@ -17,8 +17,8 @@ from replies import (
     responses_whole,
 )
 
-from harness import checks
 from harness.api.parsed_rollout import parse_rollout
+from harness.rules import catalogue
 
 TEXT = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\N{REPLACEMENT CHARACTER}")
@@ -139,7 +139,7 @@ def responses_body(draw, reply):
 
 
 def errors(recorded):
-    found = checks.examine(parse_rollout(recorded))[1]
+    found = catalogue.examine(parse_rollout(recorded))[1]
     return [finding for finding in found if finding.severity == "error"]
 
 
@@ -185,7 +185,7 @@ def asked(prompt, reply, **options):
     body = {**made.request.body, "messages": [{"role": "user", "content": prompt}], **options}
     request = made.request.model_copy(update={"body": body})
     seen = parse_rollout(rollout([made.model_copy(update={"request": request})]))
-    return {found.id for found in checks.examine(seen)[1]}
+    return {found.id for found in catalogue.examine(seen)[1]}
 
 
 ARRAY = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "array"}}}

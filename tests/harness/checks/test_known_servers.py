@@ -4,10 +4,10 @@ import pytest
 from healthy import json_response, rollout, stream_response
 from replies import Reply, chat_whole, data
 
-from harness import checks
 from harness.api import DIALECTS
 from harness.api.items import ToolResult
 from harness.api.parsed_rollout import parse_rollout
+from harness.rules import catalogue
 
 ARGUMENTS = '{"location": "Lisbon"}'
 CALL = Reply(call=("get_weather", ARGUMENTS))
@@ -161,7 +161,7 @@ def errors(answer, **how):
     seen = parse_rollout(rollout([answer], **how))
     assert [reply.calls[0].arguments for _, reply in seen.replies] == [ARGUMENTS]
     assert [reply.reasoning for _, reply in seen.replies] == ["We call."]
-    return {found.id for found in checks.examine(seen)[1] if found.severity == "error"}
+    return {found.id for found in catalogue.examine(seen)[1] if found.severity == "error"}
 
 
 @pytest.mark.parametrize("server", CHAT_STREAMS)

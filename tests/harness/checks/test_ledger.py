@@ -13,10 +13,16 @@ from replies import Reply, chat_blocks, chat_chunks, chat_whole, choice, counts,
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import CONTENT_TYPES, message_tokens
 from harmony.vocabulary import encode, harmony_encoding
-from harness import checks
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks.ledger import ANSWER_HEADER, COT_HEADER, IN_PROMPT, PREAMBLE_HEADER, ledger
-from harness.checks.rollout_score import measured_score
+from harness.rules import catalogue
+from harness.rules.evidence.ledger import (
+    ANSWER_HEADER,
+    COT_HEADER,
+    IN_PROMPT,
+    PREAMBLE_HEADER,
+    ledger,
+)
+from harness.rules.measured import measured_score
 from harness.verdict.tolerances import apply_tolerances
 
 COT = "The user asks about the weather in Lisbon, so I recall what I know about it. " * 4
@@ -44,7 +50,7 @@ def parsed(answer, **more):
 
 
 def findings(answer, **more):
-    found = checks.examine(parsed(answer, **more))[1]
+    found = catalogue.examine(parsed(answer, **more))[1]
     return {each.id for each in found if each.id.startswith(COUNTS)}
 
 
@@ -152,7 +158,7 @@ def test_a_reply_of_exactly_as_many_tokens_as_allowed_has_no_account():
     parsed_reply = parse_rollout(recorded)
     request["max_completion_tokens"] = parsed_reply.exchanges[0].reply.output_tokens
     assert ledger(parsed_reply.exchanges[0]) is None
-    found = {each.id for each in checks.examine(parsed_reply)[1]}
+    found = {each.id for each in catalogue.examine(parsed_reply)[1]}
     assert "finish.limit" in found
     assert not found & {"reply.lost", "reply.empty"}
 
@@ -262,7 +268,7 @@ def test_a_truncated_reply_may_return_its_cot_as_a_summary():
     for summary in ([{"type": "summary_text", "text": "We think."}], []):
         body["output"][0] |= {"content": [], "summary": summary, "status": "incomplete"}
         parsed = parse_rollout(rollout([json_response(body)], api="responses"))
-        found = {each.id for each in checks.examine(parsed)[1]}
+        found = {each.id for each in catalogue.examine(parsed)[1]}
         assert ("reply.lost.truncated" in found) == (not summary)
 
 
@@ -275,7 +281,7 @@ def test_a_truncated_reply_may_return_its_cot_as_a_summary():
 )
 def test_an_answer_that_the_model_drafted_in_its_cot_is_not_a_copy(copied, check):
     def ids(answer):
-        return {each.id for each in checks.examine(parsed(answer))[1]}
+        return {each.id for each in catalogue.examine(parsed(answer))[1]}
 
     assert check not in ids(chat(Reply(text=TEXT, reasoning=copied)))
     assert check in ids(chat(Reply(text=TEXT, reasoning="Hm."), reasoning=copied))

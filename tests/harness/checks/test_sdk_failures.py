@@ -8,10 +8,10 @@ from mock_provider import MockProvider, write_text
 from openai import AsyncOpenAI
 from replies import Reply, chat_blocks, chat_chunks, responses_blocks, responses_events
 
-from harness import checks
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks import SINGLE_CHECKS
-from harness.probes.rule_results import judged_result
+from harness.rules import catalogue
+from harness.rules.catalogue import SINGLE_CHECKS
+from harness.rules.results import judged_result
 
 CALL = Reply(call=("get_weather", '{"location": "Lisbon"}'))
 ANSWER = Reply(text="It is sunny in Lisbon.")
@@ -98,7 +98,7 @@ def blocks_of(api, change, reply):
 
 def found_in(api, blocks):
     recorded = rollout([stream_response(blocks)], api=api, streaming=True)
-    return checks.examine(parse_rollout(recorded))[1]
+    return catalogue.examine(parse_rollout(recorded))[1]
 
 
 DELTA = "response.output_text.delta"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harmony.parse import CALL, CHANNEL, END, MESSAGE, RETURN, START
 from harmony.vocabulary import bytes_of, harmony_encoding
 from harness.api.items import Reply, ToolCall
-from harness.checks.logprobs import entry_bytes
+from harness.api.logprob_entries import entry_bytes
 from harness.errors import ConfigurationError, RunLogError
 from harness.golden import create, files
 from harness.golden.content import Continuation, Token
@@ -18,8 +18,8 @@ from harness.golden.create import DEFECTS, HEALTHY
 from harness.golden.distance import ReportedToken, compare, distance
 from harness.golden.divergence import divergence
 from harness.golden.trusted_engines import Head, ReferenceEngine
-from harness.probes import golden_prompts
 from harness.records.runs import RunInfo, TaskInfo
+from harness.rules.numerics import golden_prompts
 from reference_engine.scoring import identity
 from reference_engine.small import SMALL_CHECKPOINT
 

@@ -16,8 +16,8 @@ from harness.golden import files
 from harness.golden.create import record
 from harness.golden.tolerances import merged
 from harness.golden.trusted_engines import Server
-from harness.probes import golden_prompts
 from harness.providers.entries import adhoc_provider
+from harness.rules.numerics import golden_prompts
 
 PROMPTS = {
     tuple(golden_prompts.body("harmony", each)["prompt"]): each.id

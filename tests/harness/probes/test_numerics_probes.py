@@ -10,8 +10,8 @@ from replies import Reply, chat_whole
 
 from harmony.parse import FIRST_SPECIAL
 from harness.golden.content import Token
-from harness.probes import numerics
 from harness.records.rollouts import Response
+from harness.rules.numerics import probes as numerics
 
 SPREAD = GOLDEN.exact_tolerance.median / 2  # As far as exact healthy engines are, in the median.
 

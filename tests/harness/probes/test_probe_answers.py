@@ -21,10 +21,12 @@ from replies import (
     responses_whole,
 )
 
-from harness.probes import logprobs, options, structured
-from harness.probes.probe import ProbeRequest
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
+from harness.rules.numerics import logprob_probes as logprobs
+from harness.rules.probe import ProbeRequest
+from harness.rules.sampling import option_probes as options
+from harness.rules.structured import probes as structured
 from harness.run.attempts import Attempt
 
 TOKENS = ("The", " word", " is", " kelp", ".")

@@ -16,13 +16,13 @@ from replies import Reply
 from researching import SEARCH, server_tools
 from scripted import COT, ScriptedEngine
 
-from harness import checks
 from harness.api import DIALECTS
 from harness.api.items import Settings
 from harness.api.parsed_rollout import parse_rollout
-from harness.probes.builtin import GROUP
-from harness.probes.probe import ProbeRequest
 from harness.records.rollouts import Response
+from harness.rules import catalogue
+from harness.rules.builtin.probes import GROUP
+from harness.rules.probe import ProbeRequest
 from harness.run.attempts import Attempt
 from reference_engine.builtin.python import PythonSandbox
 from reference_engine.builtin.tools import ServerTools
@@ -124,7 +124,7 @@ def test_replies_of_a_healthy_server_have_no_findings(tools, streaming) -> None:
         sent = exchange.request.model_copy(update={"body": body})
         exchange = exchange.model_copy(update={"request": sent})
         parsed = parse_rollout(recorded.model_copy(update={"exchanges": (exchange,)}))
-        assert checks.examine(parsed, except_for={"reply.created"})[1] == ()
+        assert catalogue.examine(parsed, except_for={"reply.created"})[1] == ()
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ from replies import Reply, chat_whole, responses_items, responses_whole
 
 from harness.api import DIALECTS, items
 from harness.api.items import Settings, ToolCall
-from harness.probes import PROBES, prompt
-from harness.probes.client_forms import CLIENTS, FORMS, Form, Variant, form_requests
-from harness.probes.clients import client_results
-from harness.probes.probe import ProbeRequest
-from harness.probes.rendering import Prompt, after_calls, count
-from harness.probes.rule_results import RULES
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Response
+from harness.rules.catalogue import PROBES, RULES
+from harness.rules.clients.forms import CLIENTS, FORMS, Form, Variant, form_requests
+from harness.rules.clients.probes import client_results
+from harness.rules.evidence.rendering import Prompt, after_calls, count
+from harness.rules.probe import ProbeRequest
+from harness.rules.prompt import probes as prompt
 from harness.run.attempts import Attempt
 
 GROUP = replace(

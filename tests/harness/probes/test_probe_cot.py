@@ -11,11 +11,12 @@ from probing import judged, refusal, statuses
 from replies import Reply, chat_whole, responses_whole
 
 from harness.api.items import ConversationItem, Message, Reasoning, ToolCall, ToolResult
-from harness.probes import cot, state
-from harness.probes.probe import ProbeRequest
-from harness.probes.rendering import Prompt, Rendering, count
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
+from harness.rules.cot import probes as cot
+from harness.rules.evidence.rendering import Prompt, Rendering, count
+from harness.rules.probe import ProbeRequest
+from harness.rules.state import probes as state
 from harness.run.attempts import Attempt
 
 SEEN = Reply(text="The code word is {}.", reasoning="I recall it.")

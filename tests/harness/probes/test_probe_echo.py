@@ -7,8 +7,8 @@ from probing import judged, statuses
 from replies import Reply, pieces
 
 from harmony.render import text_tokens
-from harness.probes import echo
-from harness.probes.probe import ProbeRequest
+from harness.rules.probe import ProbeRequest
+from harness.rules.text import probes as echo
 from harness.run.attempts import Attempt
 
 Change = Callable[[str], str]

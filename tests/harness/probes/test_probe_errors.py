@@ -8,10 +8,10 @@ from mock_provider import error
 from probing import judged, refusal, statuses
 from replies import Reply
 
-from harness.probes import invalid_requests
-from harness.probes.probe import ProbeRequest
 from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
+from harness.rules.errors import probes as invalid_requests
+from harness.rules.probe import ProbeRequest
 from harness.run.attempts import Attempt
 
 HELLO = Reply(text="Hello.")

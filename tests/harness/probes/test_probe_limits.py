@@ -8,10 +8,10 @@ from healthy import json_response, stream_response
 from probing import judged, refusal, statuses
 from replies import Reply, chat_blocks, chat_chunks, chat_whole, responses_whole
 
-from harness.probes.limits import GROUP, LIMIT
-from harness.probes.probe import ProbeRequest
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
+from harness.rules.limits.probes import GROUP, LIMIT
+from harness.rules.probe import ProbeRequest
 from harness.run.attempts import Attempt
 
 COT = "The user requests for the code word, so I say it."

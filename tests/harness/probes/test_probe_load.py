@@ -13,11 +13,11 @@ from probing import judged, refusal, statuses
 from replies import MODEL, Reply
 
 from harness import session
-from harness.probes.load import AT_ONCE, GROUP, WORDS
-from harness.probes.probe import ProbeRequest
 from harness.providers.entries import adhoc_provider
 from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import Response
+from harness.rules.load.probes import AT_ONCE, GROUP, WORDS
+from harness.rules.probe import ProbeRequest
 from harness.run.attempts import Attempt
 from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer

@@ -10,20 +10,12 @@ from probing import judged, refusal, statuses
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harmony.vocabulary import harmony_encoding
-from harness.probes import golden_prompts
-from harness.probes.long.requests import (
-    CODE_WORDS,
-    COPIED,
-    COPY,
-    GROUP,
-    PREFIXES,
-    UNLIMITED,
-    document,
-    word,
-)
-from harness.probes.probe import ProbeOptions, ProbeRequest
-from harness.probes.rendering import Prompt, Rendering, count, tokens
 from harness.records.rollouts import Response
+from harness.rules.evidence.documents import document, word
+from harness.rules.evidence.rendering import Prompt, Rendering, count, tokens
+from harness.rules.long.requests import CODE_WORDS, COPIED, COPY, GROUP, PREFIXES, UNLIMITED
+from harness.rules.numerics import golden_prompts
+from harness.rules.probe import ProbeOptions, ProbeRequest
 from harness.run.attempts import Attempt, Sample
 from harness.tasks.probing import ProbeTask
 

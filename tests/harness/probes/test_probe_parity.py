@@ -9,10 +9,10 @@ from healthy import json_response, stream_response
 from probing import judged, statuses
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
-from harness.probes.parity import GROUP
-from harness.probes.probe import ProbeRequest
 from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
+from harness.rules.probe import ProbeRequest
+from harness.rules.stream.probes import GROUP
 from harness.run.attempts import Attempt
 
 _CALLS = {"weather", "language", "chart"}

@@ -16,10 +16,11 @@ from harmony.render import text_tokens
 from harmony.vocabulary import harmony_encoding
 from harness.api.items import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import parse_rollout
-from harness.probes import rendering
-from harness.probes.probe import ProbeOptions
-from harness.probes.prompt import GROUP, PROMPTS
-from harness.probes.rendering import (
+from harness.records.analysis import RuleResult
+from harness.records.conditions import Api
+from harness.records.runs import Thresholds
+from harness.rules.evidence import rendering
+from harness.rules.evidence.rendering import (
     DEVIATIONS,
     TEXT_MISTAKES,
     Arguments,
@@ -30,10 +31,9 @@ from harness.probes.rendering import (
     instructs,
     with_texts,
 )
-from harness.probes.rule_results import probe_results
-from harness.records.analysis import RuleResult
-from harness.records.conditions import Api
-from harness.records.runs import Thresholds
+from harness.rules.probe import ProbeOptions
+from harness.rules.prompt.probes import GROUP, PROMPTS
+from harness.rules.results import probe_results
 from harness.verdict.relations import related
 
 Count = Callable[[Prompt], int | None]

@@ -8,9 +8,9 @@ from healthy import json_response, stream_response
 from probing import judged, refusal, statuses
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
-from harness.probes.probe import ProbeRequest
-from harness.probes.sampling import GROUP
 from harness.records.rollouts import Response
+from harness.rules.probe import ProbeRequest
+from harness.rules.sampling.probes import GROUP
 from harness.run.attempts import Attempt
 
 WORDS = {"low": 5, "medium": 14, "high": 62}

@@ -12,15 +12,20 @@ from replies import Reply, chat_whole, responses_blocks, responses_events, respo
 
 from harness.api.items import Message, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks.rules import Problem
-from harness.checks.subjects import Call
-from harness.probes.authorship import Author, proven
-from harness.probes.probe import ProbeGroup, ProbeRequest
-from harness.probes.tools import arguments, choice, names, preamble, results, schemas
-from harness.probes.tools.arguments import TYPES_GROUP, VALUES
-from harness.probes.tools.offers import BY_NAME, LANGUAGE, ORDER, WEATHER
-from harness.probes.tools.schemas import DEFINITIONS
 from harness.records.rollouts import Response
+from harness.rules.calls import argument_probes as arguments
+from harness.rules.calls import choice_probes as choice
+from harness.rules.calls import name_probes as names
+from harness.rules.calls import preamble_probes as preamble
+from harness.rules.calls import result_probes as results
+from harness.rules.calls import schema_probes as schemas
+from harness.rules.calls.argument_probes import TYPES_GROUP, VALUES
+from harness.rules.calls.schema_probes import DEFINITIONS
+from harness.rules.evidence.authorship import Author, proven
+from harness.rules.evidence.offers import BY_NAME, LANGUAGE, ORDER, WEATHER
+from harness.rules.evidence.subjects import Call
+from harness.rules.probe import ProbeGroup, ProbeRequest
+from harness.rules.rule import Problem
 from harness.run.attempts import Attempt
 
 _numbers = itertools.count(1)

@@ -5,9 +5,9 @@ from typing import get_args
 import pytest
 
 from harness.errors import ConfigurationError
-from harness.probes import PROBES
-from harness.probes.suites import choose
 from harness.records.runs import RunSettings, SuiteName
+from harness.rules.catalogue import PROBES
+from harness.rules.suites import choose
 
 
 def ids(*asked, **more):

@@ -8,12 +8,12 @@ from probing import judged, refusal
 from replies import Reply, chat_whole, data, responses_whole
 
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
-from harness.probes import GROUPS
-from harness.probes.evidence import NotVerifiableError
-from harness.probes.probe import ProbeGroup, ProbeRequest, ProbeResponses
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.reasons import Reason
 from harness.records.rollouts import Exchange, Response, TransportFailure
+from harness.rules.catalogue import GROUPS
+from harness.rules.missing import NotVerifiableError
+from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses
 from harness.run.attempts import Attempt
 
 _EACH_GROUP = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)

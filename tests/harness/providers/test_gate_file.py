@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from replies import MODEL
 
 from gpt_oss_verify.app import run
-from harness.checks import CHECKS
 from harness.errors import ConfigurationError
-from harness.probes.suites import choose
 from harness.providers.gate_entry import GateLayer, gate_entry, joined, load_gate_file, seconds
 from harness.records.analysis import RuleResult
 from harness.records.runs import Limits, Thresholds
+from harness.rules.catalogue import CHECKS
+from harness.rules.suites import choose
 from harness.verdict import requirements
 
 

@@ -11,7 +11,7 @@ from replies import MODEL
 
 from gpt_oss_verify.app import run
 from harness.run import outage as rule
-from harness.transport import RetryPolicy
+from harness.transport.retry import RetryPolicy
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
 GOOD = provider_of()

@@ -27,7 +27,8 @@ from harness.run.attempts import Attempt, Sample
 from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
 from harness.run.sampling import SILENT, run_attempts, run_until_stopped
 from harness.run.sampling import Observer as RunWatcher
-from harness.transport import RetryPolicy, open_transport
+from harness.transport import open_transport
+from harness.transport.retry import RetryPolicy
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
 

@@ -14,7 +14,8 @@ from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Rollout
 from harness.run.attempts import Attempt, Sample
 from harness.run.tool_loop import attempt_seed, run_attempt
-from harness.transport import RetryPolicy, open_transport
+from harness.transport import open_transport
+from harness.transport.retry import RetryPolicy
 
 TOOL = Tool("get_weather", "Weather.", {"type": "object", "properties": {}}, '{"t": 21}')
 ASK = (Message("user", "Weather?"),)

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from harness.errors import ConfigurationError
 from harness.golden import create as golden
-from harness.probes import PROBES
-from harness.probes.rule_results import RULES, judged_result
-from harness.probes.suites import choose
 from harness.records.analysis import RuleResult
 from harness.records.scores import Evidence, Finding, Severity
+from harness.rules.catalogue import PROBES, RULES
+from harness.rules.results import judged_result
+from harness.rules.suites import choose
 from harness.selftest import faults, rows
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row

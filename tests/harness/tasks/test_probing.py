@@ -8,10 +8,14 @@ from mock_provider import COT, MockProvider
 from replies import MODEL, Reply, chat_whole
 
 from harness.golden.files import shipped
-from harness.probes import cot, invalid_requests, limits, numerics, sampling
-from harness.probes.probe import MORE_TOKENS, PUZZLE_TOKENS, REPLY_TOKENS, ProbeOptions
-from harness.probes.tools import choice
 from harness.providers.entries import adhoc_provider
+from harness.rules.calls import choice_probes as choice
+from harness.rules.cot import probes as cot
+from harness.rules.errors import probes as invalid_requests
+from harness.rules.limits import probes as limits
+from harness.rules.numerics import probes as numerics
+from harness.rules.probe import MORE_TOKENS, PUZZLE_TOKENS, REPLY_TOKENS, ProbeOptions
+from harness.rules.sampling import probes as sampling
 from harness.tasks.probing import ProbeTask
 
 

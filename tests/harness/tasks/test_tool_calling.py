@@ -8,11 +8,11 @@ import pytest
 from healthy import SUITE, correct, exchange, json_response, rollout
 from replies import MODEL, Reply, chat_whole, counts
 
-from harness import checks
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import TransportFailure
 from harness.records.runs import Sampling
+from harness.rules import catalogue
 from harness.tasks.task import not_run
 from harness.tasks.tool_calling import ToolCalling, same_arguments
 from harness.verdict.tolerances import apply_tolerances
@@ -177,7 +177,7 @@ def test_findings_are_lowered_where_they_are_rare_enough():
     assert {each.outcome for each in one} == {"success"}
     many = apply_tolerances([score(silent, number) for number in range(1, 11)])
     assert {each.outcome for each in many} == {"invalid_response"}
-    assert checks.CHECKS["reasoning.rare"].tolerated == 0.05
+    assert catalogue.CHECKS["reasoning.rare"].tolerated == 0.05
 
 
 def test_every_sample_gets_its_first_try_before_any_gets_a_second():

@@ -13,10 +13,10 @@ from replies import MODEL, Reply
 
 from gpt_oss_verify.app import run
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks import SINGLE_CHECKS
-from harness.checks.rollout_score import measured_score
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
+from harness.rules.catalogue import SINGLE_CHECKS
+from harness.rules.measured import measured_score
 from harness.run.cases import Case
 from harness.run.run_log import read_rollouts
 from harness.tasks.recorded import NOT_IN_RECORDINGS, READ, ImportedTraffic, traffic_info

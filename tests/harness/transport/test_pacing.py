@@ -13,9 +13,10 @@ from waiting import until
 
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange, Key, Request, Response, TransportFailure
-from harness.transport import RetryPolicy, open_transport
+from harness.transport import open_transport
 from harness.transport.connections import allow_open_files
 from harness.transport.pacing import AdaptiveTransport
+from harness.transport.retry import RetryPolicy
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 

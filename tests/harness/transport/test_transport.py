@@ -17,7 +17,8 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.redact import Redactor
 from harness.records.rollouts import Exchange, Key
-from harness.transport import NO_RETRIES, RetryPolicy, open_transport, receiver
+from harness.transport import open_transport, receiver
+from harness.transport.retry import NO_RETRIES, RetryPolicy
 
 KEY = "sk-very/secret+key=123"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}

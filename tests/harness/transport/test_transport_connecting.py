@@ -11,8 +11,9 @@ from mock_provider import MockProvider
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider
 from harness.records.rollouts import TransportFailure
-from harness.transport import NO_RETRIES, open_transport
+from harness.transport import open_transport
 from harness.transport.connections import _connection_error
+from harness.transport.retry import NO_RETRIES
 
 ELSEWHERE = "provider.example/v1"
 

@@ -14,8 +14,10 @@ from mock_provider import MockProvider, Received
 
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange
-from harness.transport import NO_RETRIES, Transport, open_transport
+from harness.transport import open_transport
 from harness.transport.connections import BYTES_AT_ONCE
+from harness.transport.interface import Transport
+from harness.transport.retry import NO_RETRIES
 
 BODY = {"model": "m", "stream": True}
 LONG = b'data: {"text": "' + b"x" * 500 + b'"}\n\n'

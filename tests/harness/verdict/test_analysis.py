@@ -8,12 +8,12 @@ from analyses import analysis_of, planned
 from healthy import SUITE, correct, exchange, json_response, rollout, stream_response
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
-from harness.checks import CHECKS
-from harness.probes.prompt import PROMPTS
-from harness.probes.rendering import bare_lengths
 from harness.records.analysis import Analysis
 from harness.records.rollouts import Response
 from harness.records.runs import Thresholds
+from harness.rules.catalogue import CHECKS
+from harness.rules.evidence.rendering import bare_lengths
+from harness.rules.prompt.probes import PROMPTS
 from harness.run.cases import Case
 
 CASES = SUITE.cases[:3]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.probes.rule_results import RULES
 from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition
+from harness.rules.catalogue import RULES
 from harness.verdict.components import faulty_components
 
 RATES = {"reference": 0.98, "lower": 0.9}

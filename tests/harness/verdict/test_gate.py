@@ -8,18 +8,17 @@ from healthy import rollout
 from replies import Reply
 
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks import CHECKS
 from harness.errors import ConfigurationError
-from harness.probes import PROBES
-from harness.probes.logprobs import DRAWN_GROUP, GROUP
-from harness.probes.probe import ProbeOptions
-from harness.probes.rule_results import probe_results
 from harness.records.analysis import PassedTries, RuleResult, TaskResult, Verdict
 from harness.records.conditions import MODES, Condition
 from harness.records.figures import AtK
 from harness.records.reasons import Reason
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
+from harness.rules.catalogue import CHECKS, PROBES
+from harness.rules.numerics.logprob_probes import DRAWN_GROUP, GROUP
+from harness.rules.probe import ProbeOptions
+from harness.rules.results import probe_results
 from harness.statistics.two_rates import exceeds
 from harness.verdict import gate
 from harness.verdict.coverage import Coverage, too_few_replies, too_little_judged

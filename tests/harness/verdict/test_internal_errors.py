@@ -8,10 +8,9 @@ from mock_provider import MockProvider, text
 from replies import MODEL
 
 from gpt_oss_verify.app import run
-from harness import checks
-from harness.checks import cross_checks
-from harness.probes import PROBES
 from harness.records.conditions import Api, Mode
+from harness.rules import catalogue as known_rules
+from harness.rules.catalogue import PROBES
 from harness.run import run_folder
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -32,9 +31,9 @@ def verify(mock: MockProvider, *more: str) -> tuple[int, Path]:
 
 def break_check(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
     scope: tuple[Api, Mode]
-    for scope, known in checks._BY_SCOPE.items():
+    for scope, known in known_rules._BY_SCOPE.items():
         changed = [replace(each, judge=bug) if each.id == rule else each for each in known]
-        monkeypatch.setitem(checks._BY_SCOPE, scope, changed)  # type: ignore[arg-type]
+        monkeypatch.setitem(known_rules._BY_SCOPE, scope, changed)  # type: ignore[arg-type]
 
 
 def test_a_check_that_raises_is_not_verifiable_and_the_run_does_not_pass(
@@ -74,10 +73,9 @@ def test_a_run_fails_although_a_rule_raises(
 def test_a_cross_check_that_raises(mock: MockProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = "reply.model.differs"
     changed = tuple(
-        replace(each, compare=bug) if each.id == rule else each
-        for each in cross_checks.CROSS_CHECKS
+        replace(each, compare=bug) if each.id == rule else each for each in known_rules.CROSS_CHECKS
     )
-    monkeypatch.setattr(cross_checks, "CROSS_CHECKS", changed)
+    monkeypatch.setattr(known_rules, "CROSS_CHECKS", changed)
     code, folder = verify(mock, "--suite", "tools")
     assert code == 70
     assert set(run_folder.read_analysis(folder).verdict.internal_errors) == {rule}

@@ -11,11 +11,11 @@ from healthy import SUITE, correct, json_response, rollout
 from recorded_runs import problem_rollouts, write_finished_run
 from replies import MODEL, Reply, chat_whole
 
-from harness.checks import CHECKS
-from harness.probes.probe import ProbeOptions
-from harness.probes.suites import choose
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, Thresholds
+from harness.rules.catalogue import CHECKS
+from harness.rules.probe import ProbeOptions
+from harness.rules.suites import choose
 from harness.run.run_log import ROLLOUTS_FILE, RunLog
 from harness.tasks.probing import probe_tasks
 from harness.tasks.task import Task

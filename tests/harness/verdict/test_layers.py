@@ -5,11 +5,11 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from harness.probes.rule_results import RULES
 from harness.records.analysis import RuleResult
 from harness.records.conditions import BOTH_APIS, Condition
 from harness.records.diagnosis import ComponentFault
 from harness.records.scores import Evidence, Finding, Score
+from harness.rules.catalogue import RULES
 from harness.verdict.causes import MOST_CAUSES, diagnose, inherited, layers
 
 LONGEST_REMEDY = 2 * (80 - len("    fix: "))  # two lines of a terminal

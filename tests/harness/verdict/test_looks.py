@@ -6,8 +6,8 @@ from analyses import planned
 from healthy import SUITE
 from scipy.stats import binom
 
-from harness.probes.probe import ProbeOptions
-from harness.probes.suites import choose
+from harness.rules.probe import ProbeOptions
+from harness.rules.suites import choose
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.tasks.attempt_order import (
     DECISIVE_GROUPS,

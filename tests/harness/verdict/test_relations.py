@@ -13,13 +13,14 @@ from reporting import finding, rule
 
 import harness
 from harness.api.parsed_rollout import parse_rollout
-from harness.checks.rollout_score import measured_score
-from harness.checks.rules import ExcusedIf, OnceWith, Relation, Rule, ShowsLack, VoidIf
-from harness.probes.rule_results import RULES, check_results
-from harness.probes.tools import schemas
 from harness.records.analysis import RuleResult
 from harness.records.reasons import Reason, wordings
 from harness.records.runs import Thresholds
+from harness.rules.calls import schema_probes as schemas
+from harness.rules.catalogue import RULES
+from harness.rules.measured import measured_score
+from harness.rules.results import check_results
+from harness.rules.rule import ExcusedIf, OnceWith, Relation, Rule, ShowsLack, VoidIf
 from harness.verdict.relations import lacking, related
 from harness.verdict.tolerances import apply_tolerances
 

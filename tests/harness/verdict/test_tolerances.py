@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.checks import CHECKS
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.scores import Evidence, Finding, Score
 from harness.records.traits import Traits
+from harness.rules.catalogue import CHECKS
 from harness.verdict.tolerances import apply_tolerances
 
 EMPTY = "reply.empty"

@@ -12,7 +12,7 @@ from harmony.conversation import Conversation, FunctionTool, User
 from harmony.render import render_prompt
 from harmony.vocabulary import encode
 from harness.golden.files import shipped
-from harness.probes.golden_prompts import requests
+from harness.rules.numerics.golden_prompts import requests
 from harness.run.cases import load_suite
 from reference_engine.checkpoint import Checkpoint, load_model
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample

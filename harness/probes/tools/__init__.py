@@ -1,1 +1,0 @@
-"""Probes of tool calling, all in the family `tools`."""

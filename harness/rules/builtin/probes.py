@@ -1,0 +1,306 @@
+"""Built-in tools, which the provider runs itself: Python and the web search of the Responses API.
+
+gpt-oss was trained to call them in its chain of thought. A provider may lack them, and the model
+may answer without them; neither is a defect. A SHA-256 in an answer proves that a program ran,
+because a model cannot compute it.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from harmony.render import text_tokens
+from harness.api.fields import objects
+from harness.api.items import Message, Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
+from harness.records.conditions import MODES, Api
+from harness.rules.evidence.refusals import failure, refused, served_replies
+from harness.rules.missing import NotVerifiableError, required
+from harness.rules.probe import (
+    MAY_BE_REFUSED,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
+from harness.rules.rule import Problem
+
+_PYTHON_GUIDE = "https://platform.openai.com/docs/guides/tools-code-interpreter"
+_SEARCH_GUIDE = "https://platform.openai.com/docs/guides/tools-web-search"
+_GPT_OSS = "https://github.com/openai/gpt-oss#tools"
+_REFERENCE = "https://platform.openai.com/docs/api-reference/responses/create"
+_TRIES = 2
+_MISCOPIED = 0.3
+_SHOWN_SHARE = 0.9  # the model may write a text with fewer tokens than the tokenizer
+
+_HASHED = "gpt-oss-verify 4182"
+_FACTORS = (482_719, 917_353)
+_MARKER = re.compile(r"【(\d+)†L\d+(?:-L\d+)?】")
+_SEPARATOR = re.compile(r"(?<=\d)(?:\{,\}|[,\s.'])(?=\d{3})")
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """A value that a program computes: what its code contains, and the form of such values."""
+
+    value: str
+    code: tuple[str, ...]
+    form: re.Pattern[str]
+
+
+_VALUES: Mapping[str, _Computed] = {
+    "hash": _Computed(
+        hashlib.sha256(_HASHED.encode()).hexdigest()[:12],
+        ("sha256", _HASHED),
+        re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b"),
+    ),
+    "product": _Computed(
+        str(_FACTORS[0] * _FACTORS[1]),
+        tuple(map(str, _FACTORS)),
+        re.compile(r"\b\d{10,14}\b"),
+    ),
+}
+_UNLIMITED = (*_VALUES, "search")
+_MOST_CALLS = 1
+
+
+def _requests(_api: Api) -> tuple[ProbeRequest, ...]:
+    python = {"tools": [CODE_INTERPRETER], "include": ["code_interpreter_call.outputs"]}
+    search = {"tools": [{"type": "web_search"}], "include": ["web_search_call.action.sources"]}
+    hashed = f"hashlib.sha256({_HASHED.encode()!r}).hexdigest()[:12]"
+    hashing = Message("user", f"Use Python to compute {hashed} and answer with the value.")
+    product = f"Use Python to compute {_FACTORS[0]} * {_FACTORS[1]} and answer with it."
+    limited = (
+        "Run Python in three separate calls: first print(17 ** 9), then print(19 ** 9), "
+        "then print(23 ** 9). Answer with the three values."
+    )
+    searched = "Search the web for the population of Iceland. Answer in one sentence and cite."
+    request = partial(ProbeRequest, tries=_TRIES, provokes=MAY_BE_REFUSED)
+    return (
+        ProbeRequest("plain", (hashing,)),
+        request("hash", (hashing,), options=python),
+        request("product", (Message("user", product),), options=python),
+        request(
+            "limited",
+            (Message("user", limited),),
+            options={**python, "max_tool_calls": _MOST_CALLS},
+            tries=1,
+            whole=False,
+        ),
+        request("search", (Message("user", searched),), options=search),
+    )
+
+
+GROUP = ProbeGroup(
+    "builtin",
+    _requests,
+    _PYTHON_GUIDE,
+    suite="full",
+    apis=("responses",),
+    modes=MODES,
+    needs="built_in_tools",
+)
+
+
+@GROUP.probe("builtin.refused", ("hash", "search"), severity="warning", source=_GPT_OSS)
+def _refused(responses: ProbeResponses) -> Trials:
+    """A request with a built-in tool is served or refused with a 4xx status.
+
+    After a refusal that names the missing tool, clients can fall back to functions. After a
+    failure, they cannot.
+    """
+    rollouts = responses.all("hash", "search")
+    if all(map(refused, rollouts)):
+        raise NotVerifiableError("no_built_in_tools")
+    for rollout in rollouts:
+        yield None if refused(rollout) else failure(rollout, "a built-in tool")
+
+
+@GROUP.probe("builtin.offered", ("plain", "hash"), severity="warning", source=_GPT_OSS)
+def _offered(responses: ProbeResponses) -> Trials:
+    """A built-in tool reaches the prompt.
+
+    gpt-oss calls a built-in tool if the system message declares it, which costs prompt tokens.
+    """
+    _, plain = responses.reply("plain")
+    for exchange, reply in _served(responses, "hash"):
+        if _calls(reply):
+            yield None
+            continue
+        with_tool, without = prompt_tokens(reply), prompt_tokens(plain)
+        message = "The prompt with code_interpreter has no more tokens than the one without."
+        got = f"{with_tool} and {without}"
+        lost = Problem(exchange, message, "more tokens", got, "$.usage.input_tokens")
+        yield None if with_tool > without else lost
+
+
+@GROUP.probe("builtin.shown", ("hash",))
+def _shown(responses: ProbeResponses) -> Trials:
+    """A program that the provider runs is shown as an item of the response.
+
+    Users must be able to see what was executed for them, and clients send the items back.
+    """
+    served, value = _served(responses, "hash"), _VALUES["hash"].value
+    proven = (answer for answer in served if value in answer[1].text)
+    for exchange, reply in required(proven, "no_program"):
+        kinds = [str(item.get("type")) for item in _items(reply)]
+        message = "The answer has a SHA-256, but no item shows the program that computed it."
+        hidden = Problem(exchange, message, CODE_INTERPRETER_CALL, ", ".join(kinds), "$.output")
+        yield None if _calls(reply) else hidden
+
+
+@GROUP.probe("builtin.results", _VALUES, tolerated=_MISCOPIED)
+def _results(responses: ProbeResponses) -> Trials:
+    """The answer has the value that a program printed.
+
+    A model that answers with another value does not see the result, or does not recognize it as the
+    result of its call.
+    """
+    answered = [
+        (exchange, text, value.value)
+        for name, value in _VALUES.items()
+        for exchange, reply in _served(responses, name)
+        if any(_computes(call, value) for call in _calls(reply))
+        if value.form.search(text := _SEPARATOR.sub("", reply.text))
+    ]
+    for exchange, text, value in required(answered, "no_computed_value"):
+        message = "The answer does not have the value that the program computed."
+        yield None if value in text else Problem(exchange, message, value, text)
+
+
+@GROUP.probe("builtin.answered", _UNLIMITED)
+def _answered(responses: ProbeResponses) -> Trials:
+    """A completed response does not end with a built-in call.
+
+    The provider runs the call and lets the model continue. Clients cannot do this themselves.
+    """
+    for exchange, reply in _with_calls(responses, *_UNLIMITED):
+        last = _items(reply)[-1].get("type")
+        message = "A completed response ends with a call of a built-in tool."
+        open_ = reply.finish == "stop" and last in _KINDS
+        yield Problem(exchange, message, "a message", str(last), "$.output") if open_ else None
+
+
+@GROUP.probe("builtin.limit", ("limited",), severity="warning", source=_REFERENCE)
+def _limit(responses: ProbeResponses) -> Trials:
+    """A response has at most `max_tool_calls` calls of built-in tools.
+
+    Every call costs time and tokens. Without a limit, a model that repeats itself does not stop.
+    """
+    for exchange, reply in _with_calls(responses, "limited"):
+        count = len(_calls(reply))
+        message = "The response has more calls of built-in tools than the request allows."
+        wrong = Problem(exchange, message, f"at most {_MOST_CALLS}", str(count), "$.output")
+        yield wrong if count > _MOST_CALLS else None
+
+
+@GROUP.probe("builtin.usage", _UNLIMITED)
+def _usage(responses: ProbeResponses) -> Trials:
+    """The completion tokens count every step of a response with built-in calls.
+
+    The texts, programs and chains of thought of all steps are a lower bound. Answers with
+    citations are left out, because providers rewrite them.
+    """
+    for exchange, reply in _with_calls(responses, *_UNLIMITED):
+        if reply.output_tokens is None:
+            raise NotVerifiableError("no_completion_tokens")
+        texts = [reply.reasoning, *(str(call.get("code") or "") for call in _calls(reply))]
+        texts += [text for text, notes in _texts(reply) if not notes]
+        least = int(_SHOWN_SHARE * sum(len(text_tokens(text)) for text in texts))
+        message = "The completion tokens are fewer than those of the texts in the response."
+        got = str(reply.output_tokens)
+        lost = Problem(exchange, message, f"at least {least}", got, "$.usage.output_tokens")
+        yield None if reply.output_tokens >= least else lost
+
+
+@GROUP.probe("builtin.citations", ("search",), severity="warning", source=_SEARCH_GUIDE)
+def _citations(responses: ProbeResponses) -> Trials:
+    """Citations of displayed pages are annotations with offsets in the text.
+
+    Clients show citations as links. The model writes them as 【cursor†lines】, which users cannot
+    follow.
+    """
+    cited = [
+        (exchange, text, notes, reply)
+        for exchange, reply in _with_calls(responses, "search")
+        for text, notes in _texts(reply)
+        if notes or _MARKER.search(text)
+    ]
+    for exchange, text, notes, reply in required(cited, "no_citation"):
+        yield _misplaced(exchange, text, notes) if notes else _unmapped(exchange, text, reply)
+
+
+_KINDS = frozenset({CODE_INTERPRETER_CALL, "web_search_call"})
+
+
+def _items(reply: Reply) -> Sequence[Mapping[str, Any]]:
+    return list(objects(reply.raw.get("output")))
+
+
+def _calls(reply: Reply) -> list[Mapping[str, Any]]:
+    return [item for item in _items(reply) if item.get("type") in _KINDS]
+
+
+def _served(responses: ProbeResponses, *names: str) -> Iterator[tuple[ParsedExchange, Reply]]:
+    return served_replies(responses, names, "built-in tools")
+
+
+def _with_calls(responses: ProbeResponses, *names: str) -> Sequence[tuple[ParsedExchange, Reply]]:
+    """Return the replies with a built-in call. Raises NotVerifiableError."""
+    answered = [name for name in names if responses.rollouts.get(name)]
+    found: list[tuple[ParsedExchange, Reply]] = []
+    missing = NotVerifiableError("no_built_in_call")
+    for name in answered or names:
+        try:
+            found += [answer for answer in _served(responses, name) if _calls(answer[1])]
+        except NotVerifiableError as error:
+            missing = error
+    if not found:
+        raise missing
+    return found
+
+
+def _computes(call: Mapping[str, Any], value: _Computed) -> bool:
+    """Whether a shown program computed the value: by its outputs, or by its code without them."""
+    code, outputs = str(call.get("code") or ""), call.get("outputs")
+    if isinstance(outputs, list) and outputs:
+        return any(value.value in str(output.get("logs")) for output in objects(outputs))
+    return call.get("status") == "completed" and all(part in code for part in value.code)
+
+
+def _texts(reply: Reply) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Yield the texts of the messages, each with its URL citations."""
+    for item in _items(reply):
+        for part in objects(item.get("content")) if item.get("type") == "message" else ():
+            notes = objects(part.get("annotations"))
+            cited = [note for note in notes if note.get("type") == "url_citation"]
+            yield str(part.get("text") or ""), cited
+
+
+def _misplaced(
+    exchange: ParsedExchange, text: str, notes: Sequence[Mapping[str, Any]]
+) -> Problem | None:
+    length = len(text.encode("utf-16-le", "replace")) // 2  # Clients may count in these units.
+    for note in notes:
+        start, end = note.get("start_index"), note.get("end_index")
+        inside = isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= length
+        if not inside:
+            message = "The offsets of a citation are not in the text."
+            expected = f"0 to {length}, start before end"
+            return Problem(exchange, message, expected, f"{start} to {end}", "$.output")
+    return None
+
+
+def _unmapped(exchange: ParsedExchange, text: str, reply: Reply) -> Problem | None:
+    """A citation of a display that exists, in a text without any annotation."""
+    displays = sum(call.get("status") == "completed" for call in _calls(reply))
+    markers = [found[0] for found in _MARKER.finditer(text) if int(found[1]) < displays]
+    if not markers:
+        return None
+    message = "The citations of an answer are not mapped to annotations."
+    return Problem(exchange, message, "url_citation", ", ".join(markers), "$.output")

@@ -1,0 +1,1 @@
+"""Tool calls: names, ids, arguments, choice, schemas and results."""

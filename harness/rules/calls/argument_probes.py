@@ -1,0 +1,346 @@
+"""Tool-call arguments reach the client unchanged: texts, and JSON values of each type.
+
+The model may copy a text incorrectly. Only typical server defects count as problems: the requested
+text with its special part deleted, escaped once more, or replaced, unless the tokens show that the
+model wrote it so (see `harness.rules.evidence.authorship`). Schema-valid arguments can still differ
+from what the model wrote, so other values also count only if the server probably changed them.
+"""
+
+import html
+import json
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from pydantic import TypeAdapter
+
+from harness.api.items import Tool
+from harness.records.conditions import MODES, Mode
+from harness.rules.evidence.authorship import (
+    Author,
+    ExtraTokens,
+    author,
+    named_calls,
+    proven,
+    with_arguments,
+)
+from harness.rules.evidence.json_text import parsed_object
+from harness.rules.evidence.offers import BY_NAME, TOOLS, offered, schema
+from harness.rules.evidence.subjects import Call
+from harness.rules.evidence.tables import table
+from harness.rules.missing import required
+from harness.rules.probe import ProbeGroup, ProbeResponses, TrialResult, Trials
+from harness.rules.rule import FUNCTION_CALLING, HARMONY, Problem
+
+_UNDECODED, _OTHER_MARKS = "[?\ufffd]{1,4}", r"[^\w\s]{0,4}"
+"""What servers make of a letter, and of a typographic mark or an emoji."""
+
+
+def _or_other_marks(sign: str) -> str:
+    """Return the pattern of a character, or of what servers make of one beyond ASCII."""
+    other = _UNDECODED if sign.isalnum() else _OTHER_MARKS
+    return re.escape(sign) if sign.isascii() else f"(?:{re.escape(sign)}|{other})"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that a call must contain; `special` is the part that servers damage."""
+
+    tool: str
+    prompt: str
+    special: str
+    before: str = ""
+    after: str = ""
+    source: str = HARMONY
+    what: str = ""
+
+    def damaged(self) -> tuple[str, ...]:
+        """Return the text as damaged by typical server defects."""
+        escaped = json.dumps(self.special)[1:-1]
+        instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
+        instead |= {html.escape(self.special), self.special.encode().decode("latin-1", "replace")}
+        instead |= {re.sub(r"<[^>]*>", "", self.special)}
+        instead |= {re.sub(r"\s+", " ", self.special), self.special.lower()}
+        instead |= {unicodedata.normalize(form, self.special) for form in ("NFC", "NFD", "NFKC")}
+        if self.before and self.after:
+            instead.add("")
+        if not self.special.isascii():
+            apart = unicodedata.normalize("NFKD", self.special)
+            kept = ("".join(filter(str.isascii, text)) for text in (self.special, apart))
+            instead |= set(kept) - {""}
+        return tuple(
+            f"{self.before}{special}{self.after}" for special in instead if special != self.special
+        )
+
+    def has_other_marks(self, text: str) -> bool:
+        """Whether a text is the undamaged one with other marks instead of those beyond ASCII."""
+        pattern = "".join(map(_or_other_marks, self.intact))
+        return re.search(rf"{pattern}(?!\s*\w)", text) is not None
+
+    def is_lost_from(self, text: str) -> bool:
+        """Whether a text is the part on one side of `special`, without `special`."""
+        if self.before and not self.after:
+            return text.rstrip().endswith(self.before.strip())
+        if self.after and not self.before:
+            return text.lstrip().startswith(self.after.strip())
+        return False
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """The arguments with the undamaged text."""
+        (name,) = BY_NAME[self.tool].parameters["properties"]
+        return {name: self.intact}
+
+    @property
+    def intact(self) -> str:
+        """The undamaged text."""
+        return f"{self.before}{self.special}{self.after}"
+
+
+TEXTS = TypeAdapter(dict[str, Text]).validate_python(table("calls")["texts"])
+
+_FEWEST_BEYOND_ASCII = 4  # texts that a weak model damages by chance in one mode only
+_TEXT_REQUESTS = tuple(
+    offered(name, text.prompt, TOOLS if (tool := BY_NAME[text.tool]) in TOOLS else (tool,))
+    for name, text in TEXTS.items()
+)
+GROUP = ProbeGroup(
+    "tools.arguments", lambda _api: _TEXT_REQUESTS, HARMONY, modes=MODES, family="calls"
+)
+
+
+def _judge_text(name: str, responses: ProbeResponses) -> Trials:
+    found = list(_copies(name, responses))
+    if sum(who == "server" for _, who in found) == 1:
+        sent = filter(responses.rollouts.get, TEXTS)
+        every = [who for text in sent for _, who in _copies(text, responses)]
+        if every.count("server") == 1:  # One reply can have the tokens of the text by chance.
+            found = [copy for copy in found if copy[1] != "server"]
+    if name in _damaged_in_one_mode(responses):
+        found = [(result, "server") for result, _ in found]
+    return proven(found)
+
+
+def _damaged_in_one_mode(responses: ProbeResponses) -> set[str]:
+    """Return the texts beyond ASCII, if one mode damages all of them, and the other none.
+
+    The tokens of a reply do not show this if its CoT has lost the same characters.
+    """
+    beyond = [text for text in TEXTS if not TEXTS[text].intact.isascii()]
+    found = {
+        (text, mode): [result for result, _ in _copies(text, responses, mode)]
+        for text in beyond
+        if responses.rollouts.get(text)
+        for mode in MODES
+    }
+    both = [text for text in beyond if all(found.get((text, mode)) for mode in MODES)]
+    states = {
+        tuple(any(found[text, mode]) if mixed else all(found[text, mode]) for mode in MODES)
+        for text in both
+        for mixed in (True, False)
+    }
+    one = states in ({(True, False)}, {(False, True)})
+    return set(both) if one and len(both) >= _FEWEST_BEYOND_ASCII else set()
+
+
+def _copies(
+    name: str, responses: ProbeResponses, mode: Mode | None = None
+) -> Iterator[tuple[TrialResult, Author]]:
+    value = TEXTS[name]
+    made = named_calls(responses, *TEXTS)
+    tokens = ExtraTokens.of((call, TEXTS[text].intact in _text(call)) for text, call in made)
+    for _, found in named_calls(responses, name):
+        if mode is not None and bool(found.exchange.events) != (mode == "streaming"):
+            continue
+        text = _text(found)
+        damaged = any(copy in text for copy in value.damaged()) or value.has_other_marks(text)
+        damaged |= mode is not None and text.isascii() and not value.intact.isascii()
+        if value.intact in text:
+            yield None, "unknown"
+        elif damaged or value.is_lost_from(text) or _truncated(found, value):
+            message = "The arguments of a tool call contain a changed copy of the requested text."
+            got = text or found.call.arguments
+            who = author(found, with_arguments(found.call, value.arguments), tokens)
+            yield Problem(found.exchange, message, value.intact, got), who
+
+
+def _truncated(found: Call, value: Text) -> bool:
+    """Whether the arguments end within the text, right after a non-ASCII character."""
+    ends = [at + 1 for at, sign in enumerate(value.intact) if not sign.isascii()]
+    return any(found.call.arguments.endswith(value.intact[:end]) for end in ends)
+
+
+def _text(found: Call) -> str:
+    """All strings in the arguments of a call, one per line; '' if they are not an object."""
+    values = (parsed_object(found.call.arguments) or {}).values()
+    return "\n".join(value for value in values if isinstance(value, str))
+
+
+for _name, _value in TEXTS.items():
+    GROUP.probe(
+        f"tools.arguments.{_name.replace(' ', '_')}",
+        (_name,),
+        source=_value.source,
+        unjudged="not_copied",
+        text=f"Tool-call arguments with {_value.what or _name} reach the client unchanged. "
+        "Otherwise the client runs the tool with arguments that the model did not generate.",
+    )(partial(_judge_text, _name))
+
+
+_BEYOND_ASCII = tuple(name for name, value in TEXTS.items() if not value.special.isascii())
+_ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}")
+_FEWEST_RECODED = 2
+
+
+@GROUP.probe("tools.arguments.encoding", _BEYOND_ASCII, severity="warning")
+def _encoding(responses: ProbeResponses) -> Trials:
+    """Letters beyond ASCII in arguments are encoded alike with and without streaming.
+
+    The model writes them in one way, so one mode encodes the arguments again. Clients send them
+    back, and the model then reads other tokens than it wrote.
+    """
+    escaped: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}
+    written: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}
+    for name, call in named_calls(responses, *_BEYOND_ASCII):
+        mode: Mode = "streaming" if call.exchange.events else "non-streaming"
+        if _ESCAPE.search(call.call.arguments):
+            escaped[mode].append((name, call))
+        elif not call.call.arguments.isascii():
+            written[mode].append((name, call))
+    required(written["streaming"] + written["non-streaming"], "only_ascii")
+    for mode, other in (MODES, MODES[::-1]):
+        apart = not escaped[other] and not written[mode]
+        if apart and min(len(escaped[mode]), len(written[other])) >= _FEWEST_RECODED:
+            message = f"Only {mode} replies escape letters beyond ASCII in arguments."
+            same = {name: call.call.arguments for name, call in written[other]}
+            for name, call in escaped[mode]:
+                expected = same.get(name, "letters beyond ASCII")
+                yield Problem(call.exchange, message, expected, call.call.arguments)
+            return
+    yield None
+
+
+_MISSING = object()
+_NO = ("no", "off", "0")  # what servers that convert booleans to text make of false
+# One reply can have the tokens of the intended call by chance, as when a key is in the call twice.
+_FEWEST_CHANGED = 2
+
+
+@dataclass(frozen=True)
+class Typed:
+    """An argument that a call must contain: its function, its JSON value, and the prompt."""
+
+    name: str
+    description: str
+    parameter: Mapping[str, object]
+    value: int | float | bool | str | list[str] | None
+    prompt: str
+    what: str = "null"
+
+    @property
+    def tool(self) -> Tool:
+        """The function, whose only parameter has the second part of its name."""
+        parameters = schema({self.key: self.parameter})
+        return Tool(self.name, self.description, parameters, '{"done": true}')
+
+    @property
+    def key(self) -> str:
+        """The name of the parameter."""
+        return self.name.partition("_")[2]
+
+    @property
+    def arguments(self) -> dict[str, object]:
+        """The arguments with this value."""
+        return {self.key: self.value}
+
+    def is_changed_to(self, got: object) -> bool:
+        """Whether a value is what servers make of this one: text, a default, or nothing."""
+        as_text = json.dumps(self.value)
+        others = [as_text, f'"{as_text}"', str(self.value), None, "", 0, 1, _MISSING]
+        return any(type(got) is type(other) and got == other for other in others)
+
+    def is_misfit(self, got: object) -> bool:
+        """Whether a value is this one as a text or without its list, against the schema."""
+        if isinstance(self.value, list):
+            return got in self.value
+        as_text = (json.dumps(self.value), *(_NO if self.value is False else ()))
+        text = got.lower().replace(",", ".") if isinstance(got, str) else None
+        return _kind(self.value) is not None and text in as_text
+
+    def is_other(self, got: object) -> bool:
+        """Whether a value is another number, or the opposite boolean.
+
+        Of a number or id with too many digits for a float, only the value that a float makes of it
+        counts: models copy such numbers incorrectly.
+        """
+        digits = str(self.value)
+        if digits.isdigit() and len(digits) > sys.float_info.dig:
+            with suppress(TypeError, ValueError):
+                return got != self.value and float(got) == float(digits)  # type: ignore[arg-type]
+            return False
+        return _kind(got) is not None and _kind(got) == _kind(self.value)
+
+
+def _kind(value: object) -> str | None:
+    if isinstance(value, bool):
+        return "boolean"
+    return "number" if isinstance(value, int | float) else None
+
+
+VALUES = TypeAdapter(dict[str, Typed]).validate_python(table("calls")["values"])
+RELIABLE = frozenset({"number"})
+"""Values that models write as requested. Models also do not repeatedly write another number, the
+opposite boolean, or a text where the schema allows only a boolean. For all other values, tokens
+must show what the model wrote."""
+
+_VALUE_REQUESTS = tuple(
+    offered(name, typed.prompt, (typed.tool,)) for name, typed in VALUES.items()
+)
+TYPES_GROUP = ProbeGroup(
+    "tools.types", lambda _api: _VALUE_REQUESTS, FUNCTION_CALLING, modes=MODES, family="calls"
+)
+
+
+def _judge_value(name: str, responses: ProbeResponses) -> Trials:
+    found = list(_values(name, responses))
+    if name not in RELIABLE and sum(who == "server" for _, who in found) < _FEWEST_CHANGED:
+        found = [pair for pair in found if pair[1] != "server"]
+    return proven(found)
+
+
+def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
+    typed = VALUES[name]
+    made = named_calls(responses, *VALUES)
+    tokens = ExtraTokens.of(
+        (call, parsed_object(call.call.arguments) == VALUES[other].arguments)
+        for other, call in made
+    )
+    for _, found in named_calls(responses, name):
+        values = parsed_object(found.call.arguments)
+        key, got = next(iter((values or {}).items()), (typed.key, _MISSING))
+        if values is None or len(values) > 1 or (key != typed.key and not typed.is_misfit(got)):
+            continue  # A server does not rename arguments: the model wrote another name.
+        right = {key: typed.value}
+        if type(got) is type(typed.value) and got == typed.value:
+            yield None, "unknown"
+        elif (other := typed.is_other(got) or typed.is_misfit(got)) or typed.is_changed_to(got):
+            who = author(found, with_arguments(found.call, right), tokens)
+            if who == "unknown" and not (name in RELIABLE or other):
+                continue
+            message = "An argument of a tool call does not have the requested value."
+            problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)
+            yield problem, who
+
+
+for _name, _typed in VALUES.items():
+    TYPES_GROUP.probe(
+        f"tools.arguments.{_name.replace(' ', '_')}",
+        (_name,),
+        unjudged="not_written",
+        text=f"An argument that is {_typed.what} keeps its JSON type and value. A value of another "
+        "type may conform to the schema and still do something else.",
+    )(partial(_judge_value, _name))

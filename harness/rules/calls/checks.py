@@ -1,0 +1,384 @@
+"""Tool calls: usable ids, offered names, JSON arguments."""
+
+import ast
+import re
+from collections.abc import Collection, Iterator
+
+from harness.api import DIALECTS
+from harness.api.fields import objects
+from harness.api.items import Tool
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.rules.check import Family
+from harness.rules.evidence.json_text import (
+    ends_early,
+    misfit,
+    parsed_object,
+    parsed_value,
+    trailing_object,
+)
+from harness.rules.evidence.ledger import call_header, ledger, may_be_headers
+from harness.rules.evidence.subjects import (
+    BUILT_IN,
+    Answer,
+    Call,
+    calls,
+    conversations,
+    ended,
+    repeats,
+)
+from harness.rules.rule import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
+
+family = Family("calls", CHAT)
+
+# What a harmony header can leave around the name of a tool, with or without its special tokens:
+# ` to=functions.NAME<|channel|>commentary <|constrain|>json<|message|>`. A content type counts only
+# where it directly follows the name, because a model may invent `search_code` for `search`.
+_BEFORE_NAME = r"(?:.*to=)?(?:functions?[._:/]*)*"
+_END_OF_COT = 200
+_ARGUMENTS = ("arguments", "parameters")
+# The most characters of empty arguments, such as `{}` or `null`, and the fewest tokens of lost
+# ones.
+_EMPTY, _FEWEST_LOST = 4, 4
+_MOST_CHARACTERS = 20_000  # of arguments that are compared with Python's notation
+# The largest share of conversations in which the model itself invents a tool or writes invalid
+# JSON. Of 170 recorded calls of the large models, 2 have stray quotes or escapes, most of which
+# parse.
+_MISTAKES = 0.02
+_MOST_MISTAKES = 0.5  # the share from which no agent could use the model
+_NO_ARGUMENTS = ("", "{}", "null")
+_AFTER_NAME = (
+    r"(?:(?:<\||\s|[._:/]*(?:commentary|analysis|channel|constrain|assistant)).*|json|code)?"
+)
+
+
+@family.check("calls.id.missing", calls)
+def _call_id(found: Call) -> Iterator[Problem]:
+    """Every tool call has an id. Without an id, a client cannot send the tool result back."""
+    if not found.call.id:
+        message = f"The call of {found.call.name} has no id."
+        yield Problem(found.exchange, message, "a non-empty string", repr(found.call.id))
+
+
+def _call_ids(parsed: ParsedRollout) -> list[tuple[ParsedExchange, str | None]]:
+    """Return the ids of the calls in a conversation, each with its exchange."""
+    before = ((parsed.exchanges[0], call_id) for call_id in _recorded_ids(parsed))
+    return [*before, *((exchange, call.id or None) for exchange, call in calls(parsed))]
+
+
+@family.check("calls.id.repeated", conversations, lambda parsed: len(_call_ids(parsed)) > 1)
+def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
+    """Tool calls within a conversation have distinct ids.
+
+    Otherwise their results cannot be told apart. The earlier calls of recorded traffic are those in
+    its requests, too.
+    """
+    for exchange, call_id in repeats(_call_ids(parsed)):
+        message = "The tool call reuses the id of an earlier call in the conversation."
+        yield Problem(exchange, message, "a new id", call_id)
+
+
+def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
+    """Yield the ids of calls in the history of the first request of recorded traffic, each once."""
+    if parsed.rollout.recording is None:
+        return
+    known: set[str] = set()
+    for turn in DIALECTS[parsed.rollout.api].turns(parsed.exchanges[0].request.body):
+        for call in (turn, *objects(turn.get("tool_calls"))) if isinstance(turn, dict) else ():
+            made = call.get("type") in ("function", "function_call")
+            call_id = call.get("call_id", call.get("id"))
+            if made and isinstance(call_id, str) and call_id not in known:
+                known.add(call_id)
+                yield call_id
+
+
+@family.check(
+    "calls.name.unknown",
+    calls,
+    lambda found: not _is_json_answer(found),
+    severity="warning",
+    source=GUIDE,
+    tolerated=_MISTAKES,
+)
+def _unknown_name(found: Call) -> Iterator[Problem]:
+    """Tool calls name a tool that the request offered.
+
+    A model occasionally invents a tool or corrects an odd name, and the attempt fails. More often,
+    the server changes names or does not show the tools to the model.
+    """
+    offered = found.exchange.request.functions
+    if found.call.name not in offered and not (_is_built_in(found) or _intended(found)):
+        message = "The reply calls a tool that the request did not offer."
+        yield Problem(found.exchange, message, f"one of {sorted(offered)}", found.call.name)
+
+
+@family.check(
+    "calls.name.built_in",
+    calls,
+    severity="warning",
+    source=HARMONY,
+    tolerated=0.02,
+    relations=[ExcusedIf("prompt.bare", "built_in_unasked")],
+)
+def _built_in(found: Call) -> Iterator[Problem]:
+    """The reply does not call a built-in tool of harmony that the request did not offer.
+
+    gpt-oss does this occasionally. It becomes frequent if the system message advertises built-in
+    tools that are not available.
+    """
+    if _is_built_in(found):
+        message = "The reply calls a built-in harmony tool that the request did not offer."
+        yield Problem(found.exchange, message, "no call of a built-in tool", found.call.name)
+
+
+@family.check("calls.name.polluted", calls, source=HARMONY)
+def _polluted_name(found: Call) -> Iterator[Problem]:
+    """Tool names are returned as the model wrote them, without parts of the harmony header.
+
+    The model may write the recipient before or after the channel, and the provider's harmony parser
+    handles only one of the two. Agents see an unknown tool and abort. A call with the name of
+    another tool is also reported if the CoT names only one tool, and the arguments fit only the
+    schema of that tool.
+    """
+    intended, meant = _intended(found), _meant(found)
+    if intended is not None:
+        message = f"The tool name {intended} was returned with parts of its harmony header."
+        yield Problem(found.exchange, message, intended, found.call.name)
+    elif meant is not None:
+        message = "The call has the arguments of the tool that the CoT names, but another name."
+        yield Problem(found.exchange, message, meant.name, found.call.name)
+
+
+def _is_without_arguments(found: Call) -> bool:
+    """Whether a call has no arguments, and its function requires none."""
+    tool = found.exchange.request.functions.get(found.call.name)
+    if tool is None or misfit({}, tool.parameters) is not None:
+        return False
+    return not tool.parameters.get("properties") or found.call.arguments.strip() in _NO_ARGUMENTS
+
+
+@family.check(
+    "calls.arguments.json",
+    calls,
+    lambda found: not (_is_cut(found) or _is_without_arguments(found)),
+    severity="warning",
+    tolerated=_MISTAKES,
+    error_above=_MOST_MISTAKES,
+)
+def _arguments(found: Call) -> Iterator[Problem]:
+    """The arguments of a tool call are a JSON object.
+
+    A model occasionally writes invalid JSON, and the attempt fails. More often, the server changes
+    or truncates the arguments, or sends their pieces in another order. Invalid JSON in nearly all
+    calls of an API or mode is an error. The arguments of the built-in tool python are a program
+    instead.
+    """
+    is_program = found.call.name == "python" and _is_built_in(found)
+    if parsed_object(found.call.arguments) is None and not is_program:
+        message = f"The arguments of {found.call.name} are not a JSON object."
+        yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
+
+
+family.check(
+    "calls.arguments.json.none",
+    calls,
+    lambda found: not _is_cut(found) and _is_without_arguments(found),
+    severity="warning",
+    tolerated=_MISTAKES,
+    text="The arguments of a call without arguments are {}, a JSON object. gpt-oss writes it for a "
+    "function without parameters, too. Clients that parse an empty text as JSON fail.",
+)(_arguments)
+
+
+@family.check(
+    "calls.arguments.cut",
+    calls,
+    lambda found: not (_is_cut(found) or found.exchange.at_limit),
+    tolerated=0.005,
+)
+def _ends_early(found: Call) -> Iterator[Problem]:
+    """The arguments of a finished tool call are not a truncated JSON object.
+
+    The model completes the JSON before it ends the call, as in all 170 recorded calls. A server
+    that reads the call in pieces can lose the last piece, or all pieces. Empty arguments are
+    reported if the function requires some and the reply has fewer tokens than it reports.
+    """
+    if ends_early(found.call.arguments):
+        message = f"The arguments of {found.call.name} are a truncated JSON object."
+        yield Problem(found.exchange, message, "a complete JSON object", found.call.arguments)
+    elif (missing := _missing_tokens(found)) is not None:
+        name = found.call.name
+        message = f"The arguments of {name} are empty, although the reported tokens include some."
+        got = f"{found.call.arguments!r} and {missing} unexplained tokens"
+        yield Problem(found.exchange, message, "the required arguments", got)
+
+
+def _missing_tokens(found: Call) -> int | None:
+    """The reported tokens that a reply lacks, if a call lacks all of its required arguments."""
+    tool, counted = found.exchange.request.functions.get(found.call.name), ledger(found.exchange)
+    empty = not parsed_object(found.call.arguments or "{}") and len(found.call.arguments) <= _EMPTY
+    if tool is None or counted is None or not empty or counted.difference < _FEWEST_LOST:
+        return None
+    return None if misfit({}, tool.parameters) is None else counted.difference
+
+
+@family.check("calls.arguments.escaped", calls, tolerated=0.002)
+def _escaped(found: Call) -> Iterator[Problem]:
+    """The arguments of a tool call are encoded as JSON, and only once.
+
+    Clients parse the arguments once and pass a string to the tool instead of an object. Objects in
+    the notation of Python, such as {'city': None}, cannot be parsed.
+    """
+    inner = parsed_value(found.call.arguments)
+    if isinstance(inner, str) and parsed_object(inner) is not None:
+        message = f"The arguments of {found.call.name} are encoded as JSON twice."
+        yield Problem(found.exchange, message, inner, found.call.arguments)
+    elif inner is None and _is_python(found.call.arguments):
+        message = f"The arguments of {found.call.name} are in the notation of Python."
+        yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
+
+
+def _is_python(text: str) -> bool:
+    """Whether a text is a dictionary that a server wrote with Python's `str`."""
+    if not text.startswith("{") or len(text) > _MOST_CHARACTERS:
+        return False
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return False
+    return isinstance(value, dict) and str(value) == text
+
+
+@family.check(
+    "calls.arguments.strict",
+    calls,
+    lambda found: found.call.name in found.exchange.request.strict and not _is_cut(found),
+    source=f"{FUNCTION_CALLING}#strict-mode",
+)
+def _strict(found: Call) -> Iterator[Problem]:
+    """The arguments of a function with `strict: true` conform to its schema.
+
+    Clients rely on this guarantee. A provider that cannot give it must reject the request.
+    """
+    name, arguments = found.call.name, parsed_object(found.call.arguments)
+    problem: str | None = "not a JSON object"
+    if arguments is not None:
+        problem = misfit(arguments, found.exchange.request.functions[name].parameters)
+    if problem is not None:
+        message = f"The arguments of {name} violate its schema, although the function is strict."
+        yield Problem(found.exchange, message, "arguments that conform to the schema", problem)
+
+
+@family.check(
+    "calls.in_text",
+    ended,
+    lambda answer: answer.exchange.request.functions and not answer.reply.calls,
+    source=HARMONY,
+    tolerated=0.01,
+)
+def _in_text(answer: Answer) -> Iterator[Problem]:
+    """A tool call is returned as a tool call, not as text.
+
+    The provider's harmony parser failed. Agents show the arguments to the user and stop.
+    """
+    exchange, reply = answer
+    text = reply.text.strip()
+    text = text[1:-1] if text.startswith("[") and text.endswith("]") else text  # a list of calls
+    tool = _tool_of(trailing_object(text), exchange.request.functions.values())
+    if tool is not None and not exchange.request.wants_json:
+        message = f"The answer contains what looks like the arguments of {tool.name}."
+        yield Problem(exchange, message, "a tool call", reply.text[-200:])
+
+
+@family.check(
+    "calls.lost",
+    ended,
+    lambda answer: answer.exchange.request.functions and not answer.reply.calls,
+    source=HARMONY,
+)
+def _lost(answer: Answer) -> Iterator[Problem]:
+    """The CoT does not end with a tool call that is missing from the reply.
+
+    Otherwise the provider's harmony parser took the call for reasoning, or dropped it. Agents stop
+    without an answer. A CoT that only announces a call is reported if the reply also lacks the
+    tokens of a call.
+    """
+    exchange, reply = answer
+    request = exchange.request
+    counted = answer.ledger
+    if counted is not None and counted.difference <= 0:
+        return  # The model itself wrote no call.
+    whole = parsed_object(reply.reasoning.strip())
+    last = whole if whole or reply.text.strip() else trailing_object(reply.reasoning)
+    tool = _tool_of(last, request.functions.values())
+    if tool is not None and not request.wants_json:
+        header = call_header(tool.name)
+        if counted is not None and counted.difference < header and not reply.text.strip():
+            return  # The model wrote an empty answer instead.
+        message = f"The CoT ends with the arguments of {tool.name}, and the reply has no tool call."
+        yield Problem(exchange, message, "a tool call", reply.reasoning[-200:])
+    elif counted is not None and counted.exact and reply.text.strip():
+        end = reply.reasoning[-_END_OF_COT:]
+        named = [name for name in request.functions if name in end]
+        shortest = min(map(call_header, named), default=None)
+        lost = shortest is not None and counted.difference >= max(shortest, counted.spelling)
+        if lost and not may_be_headers(counted.difference):
+            message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
+            got = f"{counted.difference} unexplained tokens"
+            yield Problem(exchange, message, "a tool call", got, "$.usage")
+
+
+def _is_cut(found: Call) -> bool:
+    reply = found.exchange.reply
+    return reply is not None and reply.finish in ("length", "content_filter")
+
+
+def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
+    """Return the tool that these arguments fit, without unknown or missing properties.
+
+    The arguments may be part of an object that names the tool, the format of other models.
+    """
+    if not isinstance(arguments, dict) or not arguments:
+        return None
+    if isinstance(arguments.get("name"), str):
+        inner = next((arguments[key] for key in _ARGUMENTS if key in arguments), None)
+        named = [tool for tool in tools if tool.name == arguments["name"]]
+        if named and isinstance(inner, dict | str):
+            return named[0]
+    for tool in tools:
+        properties = tool.parameters.get("properties")
+        known = set(properties) if isinstance(properties, dict) else set()
+        if arguments.keys() <= known and misfit(arguments, tool.parameters) is None:
+            return tool
+    return None
+
+
+def _meant(found: Call) -> Tool | None:
+    """The tool that the model means, if CoT and arguments show that it is not the called one."""
+    functions, reply = found.exchange.request.functions, found.exchange.reply
+    own, arguments = functions.get(found.call.name), parsed_object(found.call.arguments)
+    if own is None or arguments is None or reply is None:
+        return None
+    named = [tool for name, tool in functions.items() if name in reply.reasoning]
+    if len(named) != 1 or own in named or misfit(arguments, own.parameters) is None:
+        return None
+    without = named[0] if misfit({}, named[0].parameters) is None else None
+    return _tool_of(arguments, named) if arguments else without
+
+
+def _is_json_answer(found: Call) -> bool:
+    """Whether `chat.answer.item` or `responses.answer.item` reports a call."""
+    reply = found.exchange.reply
+    return reply is not None and Answer(found.exchange, reply).misplaced is not None
+
+
+def _is_built_in(found: Call) -> bool:
+    name, offered = found.call.name, found.exchange.request.functions
+    return name not in offered and BUILT_IN.fullmatch(name) is not None
+
+
+def _intended(found: Call) -> str | None:
+    """The offered tool whose name is returned with parts of a header; None for any other name."""
+    name, offered = found.call.name, found.exchange.request.functions
+    patterns = ((tool, f"{_BEFORE_NAME}{re.escape(tool)}{_AFTER_NAME}") for tool in offered)
+    matching = (tool for tool, pattern in patterns if re.fullmatch(pattern, name, re.DOTALL))
+    return None if name in offered else next(matching, None)

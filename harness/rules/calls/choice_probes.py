@@ -1,0 +1,215 @@
+"""Whether the model calls a tool: where one is needed, and as `tool_choice` requires."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from harness.api.items import Message
+from harness.records.conditions import Api
+from harness.rules.evidence.offers import LANGUAGE, TOOLS, offered
+from harness.rules.evidence.refusals import failure, first_replies, served
+from harness.rules.missing import required
+from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.rule import FUNCTION_CALLING, GUIDE, TOOL_CHOICE, Problem
+
+NEEDED: Mapping[str, tuple[str, str]] = {
+    "status": ("Is the service up right now?", "service_status"),
+    "weather": ("What is the weather in Lisbon?", "get_weather"),
+    "language": ('Which language is this: "Der Zug kommt gleich"', "identify_language"),
+    "markdown": ("Convert to HTML: **very bold**", "markdown_to_html"),
+    "chart": ("Draw a line chart of [[1, 2], [2, 4], [3, 8]].", "draw_chart"),
+    "table": ("Show the columns name and price of the table products.", "query_table"),
+}
+"""Prompts that need a tool, and the name of the tool."""
+
+NOT_NEEDED: Mapping[str, str] = {
+    "hello": "Hello!",
+    "morning": "Good morning",
+    "thanks": "Thank you, that was great.",
+    "who": "Who are you?",
+    "how": "How are you?",
+    "bye": "Goodbye!",
+}
+"""Prompts that need no tool."""
+
+_TOLERATED = 0.1
+_LEAST_F1 = 0.7
+
+_PROMPTS = {name: prompt for name, (prompt, _) in NEEDED.items()} | dict(NOT_NEEDED)
+_TRIGGERS = tuple(offered(name, prompt) for name, prompt in _PROMPTS.items())
+TRIGGER_GROUP = ProbeGroup("tools.trigger", lambda _api: _TRIGGERS, GUIDE, family="calls")
+
+
+@TRIGGER_GROUP.probe("tools.trigger.recall", NEEDED, severity="warning", tolerated=_TOLERATED)
+def _recall(responses: ProbeResponses) -> Trials:
+    """In most cases, the model calls a tool where one is needed.
+
+    gpt-oss calls tools reliably. If calls are missing, the prompt or the parser is broken.
+    """
+    for exchange, reply in responses.replies(*NEEDED):
+        message, got = "The prompt needs a tool, but the reply calls none.", reply.text
+        missing = Problem(exchange, message, "a tool call", got or "no text, no call")
+        yield None if reply.calls else missing
+
+
+@TRIGGER_GROUP.probe(
+    "tools.trigger.precision", NOT_NEEDED, severity="warning", tolerated=_TOLERATED
+)
+def _precision(responses: ProbeResponses) -> Trials:
+    """In most cases, the model calls no tool where none is needed.
+
+    A model that calls tools in reply to greetings did not get the prompt that it was trained on.
+    """
+    for exchange, reply in responses.replies(*NOT_NEEDED):
+        if reply.calls:
+            message = "The prompt needs no tool, but the reply calls one."
+            yield Problem(exchange, message, "no tool call", reply.calls[0].name)
+        else:
+            yield None
+
+
+@TRIGGER_GROUP.probe(
+    "tools.trigger.f1",
+    (*NEEDED, *NOT_NEEDED),
+    severity="info",
+    source="https://github.com/MoonshotAI/K2-Vendor-Verifier",
+    text=f"Precision and recall of tool calls give an F1 of at least {_LEAST_F1}. The figure "
+    "compares providers; it depends on the model as much as on the server.",
+)
+def _f1(responses: ProbeResponses) -> Trials:
+    needed = [bool(reply.calls) for _, reply in responses.replies(*NEEDED)]
+    not_needed = list(responses.replies(*NOT_NEEDED))
+    right = sum(needed)
+    called = right + sum(bool(reply.calls) for _, reply in not_needed)
+    score = 2 * right / (len(needed) + called)
+    if score >= _LEAST_F1:
+        yield None
+        return
+    got = f"F1 {score:.2f}: {right} of {len(needed)} needed calls, {called} calls in total"
+    message = "The model calls tools at the wrong times."
+    yield Problem(not_needed[0][0], message, f"an F1 of at least {_LEAST_F1}", got)
+
+
+@TRIGGER_GROUP.probe("tools.trigger.right_tool", NEEDED, severity="warning", tolerated=_TOLERATED)
+def _right_tool(responses: ProbeResponses) -> Trials:
+    """In most cases, the model calls the right one of several tools.
+
+    The choice is the model's, but a model that sees all descriptions rarely errs.
+    """
+    called = (
+        (exchange, expected, call.name)
+        for name, (_, expected) in NEEDED.items()
+        for exchange, reply in responses.replies(name)
+        for call in reply.calls[:1]
+    )
+    for exchange, expected, got in required(called, "no_call"):
+        wrong = Problem(exchange, "The reply calls the wrong tool.", expected, got)
+        yield None if got == expected else wrong
+
+
+_WEATHER = (Message("user", "What is the weather in Lisbon?"),)
+_HELLO = (Message("user", "Hello!"),)
+_TRIES = 2
+_STREAMED = " streamed"
+
+
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    named: dict[str, Any] = {"type": "function"}
+    named |= {"function": {"name": LANGUAGE.name}} if api == "chat" else {"name": LANGUAGE.name}
+    choices = (
+        ("none", _WEATHER, "none"),
+        ("required", _HELLO, "required"),
+        ("named", _WEATHER, named),
+    )
+    provokes = MAY_BE_REFUSED | {"calls.choice", "calls.parallel"}
+    request = partial(ProbeRequest, tools=TOOLS, provokes=provokes)
+    return (
+        *(
+            request(f"{name}{end}", turns, options={"tool_choice": choice}, tries=_TRIES)
+            for name, turns, choice in choices
+            for end in ("", _STREAMED)
+        ),
+        request("parallel", _WEATHER, options={"parallel_tool_calls": True}),
+        request("not parallel", _WEATHER, options={"parallel_tool_calls": False}),
+    )
+
+
+GROUP = ProbeGroup("tools.choice", _requests, TOOL_CHOICE, family="calls")
+
+
+_RIGHT: Mapping[str, tuple[str, frozenset[str] | None]] = {
+    "none": ("no tool call", frozenset()),
+    "required": ("a tool call", None),
+    "named": (f"a call of {LANGUAGE.name}", frozenset({LANGUAGE.name})),
+}
+"""By choice, what a reply must have, and the names of its calls; None for any call."""
+
+
+def _followed(name: str, responses: ProbeResponses) -> Trials:
+    """Whether the calls follow the choice of a request."""
+    choice = name.removesuffix(_STREAMED)
+    expected, allowed = _RIGHT[choice]
+    rollouts = served(responses, name, f"tool_choice {choice}")
+    yield from (
+        found for rollout in rollouts if (found := failure(rollout, f"tool_choice {choice}"))
+    )
+    for exchange, reply in first_replies(rollouts):
+        called = [call.name for call in reply.calls]
+        followed = bool(called) if allowed is None else set(called) == allowed
+        message = f"The request set tool_choice to {choice}, but the reply does not follow it."
+        got = f"calls: {', '.join(called) or 'none'}"
+        yield None if followed else Problem(exchange, message, expected, got)
+
+
+_WHY = "Programs rely on it. A provider that does not support it must reject the request."
+for _name, _text in (
+    ("none", f"With tool_choice none, the reply calls no tool. {_WHY}"),
+    (
+        "required",
+        f"With tool_choice required, the reply calls a tool, even if none is needed. {_WHY}",
+    ),
+    ("named", f"With tool_choice naming a function, the reply calls that function. {_WHY}"),
+    (
+        "none streamed",
+        "With tool_choice none, a streamed reply calls no tool. Some servers parse the calls "
+        "of every stream, whatever the request says.",
+    ),
+    (
+        "required streamed",
+        "With tool_choice required, a streamed reply calls a tool. Some servers stream a "
+        "forced call as text, or force calls only in requests without `stream`.",
+    ),
+    (
+        "named streamed",
+        "With tool_choice naming a function, a streamed reply calls that function. Otherwise "
+        "a program that works without streaming gets another call, or none.",
+    ),
+):
+    GROUP.probe(
+        f"tools.choice.{_name.replace(_STREAMED, '.streaming')}",
+        (_name,),
+        needs="tool_choice",
+        modes=("streaming",) if _name.endswith(_STREAMED) else None,
+        text=_text,
+    )(partial(_followed, _name))
+
+
+@GROUP.probe(
+    "tools.choice.parallel",
+    ("parallel", "not parallel"),
+    source=f"{FUNCTION_CALLING}#parallel-function-calling",
+)
+def _parallel(responses: ProbeResponses) -> Trials:
+    """parallel_tool_calls is accepted; if false, a reply has at most one tool call.
+
+    Client libraries send the option. gpt-oss makes one call per reply anyway.
+    """
+    for name in ("parallel", "not parallel"):
+        rollouts = served(responses, name, "parallel_tool_calls")
+        for rollout in rollouts:
+            yield failure(rollout, "parallel_tool_calls")
+        for exchange, reply in first_replies(rollouts):
+            several = name == "not parallel" and len(reply.calls) > 1
+            message = "The request disabled parallel tool calls, but the reply has several calls."
+            got = f"{len(reply.calls)} calls"
+            yield Problem(exchange, message, "at most one call", got) if several else None

@@ -1,0 +1,95 @@
+"""Function names are accepted, and returned unchanged."""
+
+import re
+from dataclasses import dataclass, replace
+
+from pydantic import TypeAdapter
+
+from harness.api.parsed_rollout import ParsedRollout
+from harness.rules.evidence.authorship import ExtraTokens, author, named_calls
+from harness.rules.evidence.offers import BY_NAME, offered
+from harness.rules.evidence.refusals import failure, outcome
+from harness.rules.evidence.tables import table
+from harness.rules.missing import required
+from harness.rules.probe import ProbeGroup, ProbeResponses, Trials
+from harness.rules.rule import FUNCTION_CALLING, HARMONY, Problem
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A tool, the name under which it is offered, and a prompt that needs it."""
+
+    tool: str
+    name: str
+    prompt: str
+
+
+NAMES = TypeAdapter(dict[str, Renamed]).validate_python(table("calls")["names"])
+
+_LEAST_SHARED = 16
+_PUNCTUATION = re.compile(r"[\W_]+")
+_UNKNOWN_CALL = re.compile(
+    r"(?:undeclared|unknown|unavailable) (?:tool|function) call|call\w* \S+ .{0,80}not in request",
+    re.IGNORECASE,
+)
+"""What codex-relay and Groq say if the model calls a function that the request does not offer."""
+
+_REQUESTS = tuple(
+    offered(name, renamed.prompt, (replace(BY_NAME[renamed.tool], name=renamed.name),))
+    for name, renamed in NAMES.items()
+)
+GROUP = ProbeGroup("tools.names", lambda _api: _REQUESTS, FUNCTION_CALLING, family="calls")
+
+
+@GROUP.probe("tools.names.accepted", NAMES)
+def _accepted(responses: ProbeResponses) -> Trials:
+    """Function names of up to 64 letters, digits, _ and - are accepted.
+
+    The API guarantees it, and programs generate such names. A reply that the provider refused
+    because the model called another function is not judged.
+    """
+    named = ((rollout, NAMES[name].name) for name, rollout in responses.named(*NAMES))
+    judged = (pair for pair in named if not _calls_another(*pair))
+    for rollout, name in required(judged, "not_called_by_name"):
+        yield failure(rollout, f"a request with a function named {name}")
+
+
+def _calls_another(rollout: ParsedRollout, offered: str) -> bool:
+    """Whether the provider answered with an error because the model called an unknown function.
+
+    An error with the offered name may be caused by a server that reads more into the name.
+    """
+    last = rollout.exchanges[-1]
+    said = "" if last.good_status else outcome(last)
+    return _UNKNOWN_CALL.search(said) is not None and offered not in said
+
+
+@GROUP.probe("tools.names.kept", NAMES, source=HARMONY, unjudged="not_called_by_name")
+def _unchanged(responses: ProbeResponses) -> Trials:
+    """Function names are returned unchanged, including hyphens and long names.
+
+    A client cannot run a tool by a name that it does not know.
+    """
+    made = list(named_calls(responses, *NAMES))
+    tokens = ExtraTokens.of((call, call.call.name == NAMES[name].name) for name, call in made)
+    for name, call in made:
+        offered, got = NAMES[name].name, call.call.name
+        if got == offered:
+            yield None
+        elif _changed(offered, got):  # The model corrects odd names, so this must be proven.
+            intended = [replace(call.call, name=offered)]
+            if author(call, intended, tokens) == "server":
+                message = "The reply calls a function under a changed name."
+                yield Problem(call.exchange, message, offered, got)
+
+
+def _changed(offered: str, name: str) -> bool:
+    """Whether a server may have changed the punctuation, case, end or surroundings of a name.
+
+    Other differences are mistakes of the model.
+    """
+    if name == offered:
+        return False
+    plain_offered, plain = (_PUNCTUATION.sub("", text).lower() for text in (offered, name))
+    cut = len(name) >= _LEAST_SHARED and offered.startswith(name)
+    return plain == plain_offered or cut or offered in name

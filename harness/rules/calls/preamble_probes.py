@@ -1,0 +1,42 @@
+"""Preambles: text for the user before a tool call, on the commentary channel."""
+
+from harness.api.items import Message
+from harness.rules.evidence.ledger import extra_tokens
+from harness.rules.evidence.offers import WEATHER
+from harness.rules.evidence.refusals import first_replies
+from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.rule import HARMONY, Problem
+
+_TRIES = 4
+_RULE = Message(
+    "developer",
+    "Before you call a function, always tell the user in a sentence of at least ten words what "
+    "you are about to do and why.",
+)
+_QUESTION = Message("user", "What is the weather in Lisbon?")
+_LEAST = 16
+"""Extra tokens that must include a text: the format of a message has six,
+and a call may have some more than `extra_tokens` counts, such as its content type."""
+
+_REQUESTS = (ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=_TRIES),)
+GROUP = ProbeGroup("tools.preamble", lambda _api: _REQUESTS, HARMONY, family="calls")
+
+
+@GROUP.probe("tools.preamble", ("announced",), unjudged="no_preamble")
+def _preamble(responses: ProbeResponses) -> Trials:
+    """Text for the user before a tool call is returned.
+
+    Users should know what the agent is about to do, and they pay for the tokens.
+    """
+    for exchange, reply in first_replies(responses.all("announced")):
+        if not reply.calls or not (reply.reasoning or reply.text):
+            continue
+        lost = extra_tokens(reply) or 0
+        if reply.text:
+            yield None
+        elif lost >= _LEAST:
+            message = (
+                "The reply lacks the text before a tool call, although its tokens were counted."
+            )
+            got = f"{lost} tokens not returned"
+            yield Problem(exchange, message, "text next to the tool call", got, "$.usage")

@@ -1,0 +1,126 @@
+"""All rules by id. A rule is found in any module of a folder of `harness/rules`."""
+
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any, TypeVar
+
+from harness import rules
+from harness.api.parsed_rollout import ParsedRollout
+from harness.records.conditions import APIS, MODES, Api, Mode
+from harness.records.families import FAMILIES
+from harness.records.scores import Finding, Score
+from harness.rules.check import Check, CrossCheck, Family
+from harness.rules.probe import Probe, ProbeGroup
+from harness.rules.rule import Rule, finding_of
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Rule)
+
+
+def _modules() -> Iterator[ModuleType]:
+    """Import and yield all modules of all families, the families in the order of reports."""
+    for family in FAMILIES:
+        package = import_module(f"{rules.__name__}.{family}")
+        for found in iter_modules(package.__path__, f"{package.__name__}."):
+            yield import_module(found.name)
+
+
+def _members(kind: type[T]) -> Iterator[T]:
+    """Yield the objects of one kind that the modules define, each once."""
+    found = {id(member): member for module in _MODULES for member in vars(module).values()}
+    return (member for member in found.values() if isinstance(member, kind))
+
+
+def _by_id(found: Iterable[R]) -> Mapping[str, R]:
+    """Return rules by id; raise ValueError if two have the same."""
+    every = list(found)
+    by_id = {rule.id: rule for rule in every}
+    if len(by_id) < len(every):
+        ids = [rule.id for rule in every]
+        raise ValueError(f"two rules have the id {next(i for i in ids if ids.count(i) > 1)}")
+    return by_id
+
+
+_MODULES = tuple(_modules())
+GROUPS: tuple[ProbeGroup, ...] = tuple(_members(ProbeGroup))
+PROBES: Mapping[str, Probe] = _by_id(probe for group in GROUPS for probe in group.probes)
+CHECKS: Mapping[str, Check | CrossCheck] = _by_id(
+    check for family in _members(Family) for check in family.checks
+)
+SINGLE_CHECKS: Mapping[str, Check] = {
+    check_id: check for check_id, check in CHECKS.items() if isinstance(check, Check)
+}
+CROSS_CHECKS: Sequence[CrossCheck] = [
+    check for check in CHECKS.values() if isinstance(check, CrossCheck)
+]
+RULES: Mapping[str, Rule] = _by_id([*CHECKS.values(), *PROBES.values()])
+_BY_SCOPE: Mapping[tuple[Api, Mode], Sequence[Check]] = {
+    (api, mode): [
+        check
+        for check in SINGLE_CHECKS.values()
+        if api in check.about.apis and mode in check.about.modes
+    ]
+    for api in APIS
+    for mode in MODES
+}
+
+
+def examine(
+    parsed: ParsedRollout,
+    *,
+    except_for: Collection[str] = (),
+    broken: dict[str, str] | None = None,
+) -> tuple[frozenset[str], tuple[Finding, ...]]:
+    """Return the ids of the applicable checks, except those in `except_for`, and their findings.
+
+    The traceback of a check that raises is added to `broken` by its id; without `broken`, it
+    raises.
+    """
+    applicable: set[str] = set()
+    findings: list[Finding] = []
+    selections: dict[Callable[[ParsedRollout], object], list[Any]] = {}
+    for check in _BY_SCOPE[parsed.rollout.api, parsed.mode]:
+        rule, over, where = check.about.id, check.over, check.where
+        if rule in except_for:
+            continue
+        try:
+            parts = selections.get(over)
+            if parts is None:  # Many checks judge the same parts.
+                parts = selections[over] = list(over(parsed))
+            for part in parts:
+                if where is None or where(part):
+                    applicable.add(rule)
+                    findings += [
+                        finding_of(check.about, parsed.rollout.id, problem)
+                        for problem in check.judge(part)
+                    ]
+        except Exception:
+            if broken is None:
+                raise
+            broken[rule] = traceback.format_exc()
+    return frozenset(applicable), tuple(findings)
+
+
+def compare_rollouts(
+    examined: Sequence[Score], broken: dict[str, str] | None = None
+) -> Iterator[tuple[frozenset[str], list[Finding]]]:
+    """For each rollout, the ids of the applicable cross-checks, and their findings.
+
+    `broken` is as for `examine`.
+    """
+    found = []
+    for check in CROSS_CHECKS:
+        try:
+            applies = list(map(check.applies, examined))
+            found.append((check.id, applies, check.findings(examined)))
+        except Exception:
+            if broken is None:
+                raise
+            broken[check.id] = traceback.format_exc()
+    for at, score in enumerate(examined):
+        applicable = frozenset(check_id for check_id, applies, _ in found if applies[at])
+        every = (findings.get(score.record) for _, _, findings in found)
+        yield applicable, [finding for finding in every if finding is not None]

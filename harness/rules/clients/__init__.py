@@ -1,0 +1,1 @@
+"""The forms of requests that real clients send."""

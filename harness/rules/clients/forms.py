@@ -1,0 +1,191 @@
+"""The forms of requests that clients send, as `data/clients.yaml` lists them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from harness.api import DIALECTS
+from harness.api.items import History, Settings
+from harness.records.conditions import BOTH_APIS, Api
+from harness.records.scores import Severity
+from harness.rules.evidence.tables import table
+from harness.rules.probe import MAY_BE_REFUSED, REPLY_TOKENS, ProbeRequest
+from harness.rules.rule import CHAT
+
+_SEVERITIES: Sequence[Severity] = ("error", "warning", "info")
+_TOOL: Mapping[Api, str] = {"chat": "tools.0.function", "responses": "tools.0"}
+"""The path of the definition of the first function."""
+_ON_REQUEST = "*"  # marks a client that sends a form only if its user asks for it
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client, and over which APIs it returns the CoT of earlier replies, in a few words."""
+
+    title: str
+    wide: bool = False  # whether it is in wide use
+    chat: str | None = None
+    responses: str | None = None
+
+    def returns_cot(self, api: Api) -> str | None:
+        """Return whether it returns the CoT over an API; None if it does not use the API."""
+        return self.chat if api == "chat" else self.responses
+
+
+CLIENTS = TypeAdapter(dict[str, Client]).validate_python(table("clients", "forms")["clients"])
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """What is sent over each API by the clients that it names, separated by spaces."""
+
+    chat: str | None = None
+    responses: str | None = None
+
+    @property
+    def apis(self) -> tuple[Api, ...]:
+        """The APIs over which it is sent."""
+        return tuple(api for api in BOTH_APIS if self._names(api) is not None)
+
+    def clients(self, api: Api) -> Mapping[str, bool]:
+        """Return the clients that send it over an API, and whether they do so by default."""
+        names = (self._names(api) or "").split()
+        return {name.rstrip(_ON_REQUEST): not name.endswith(_ON_REQUEST) for name in names}
+
+    def _names(self, api: Api) -> str | None:
+        return self.chat if api == "chat" else self.responses
+
+
+@dataclass(frozen=True)
+class SharedRules(_Sent):
+    """The probes and checks of other families that judge a form."""
+
+    ids: tuple[str, ...] = ()
+    name: str = ""  # without one, it has that of its form
+    streaming: bool = False  # whether only findings in streams count
+
+
+@dataclass(frozen=True)
+class Variant(_Sent):
+    """One way in which clients write a form; `data/clients.yaml` explains the fields."""
+
+    name: str = ""
+    base: str = "base"
+    set: Mapping[str, Any] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    twin: str | None = None
+    slack: int = 0
+    severity: Severity | None = None
+    refusal: Severity | None = None
+    turns: int = 1
+    history: History = "sent"
+    received: str | None = None
+
+    @property
+    def request(self) -> str:
+        """The id of its request; that of the plain request if nothing is changed."""
+        plain = not (self.set or self.drop) and self.turns == 1
+        return self.base if plain else f"form {self.name}"
+
+    @cached_property
+    def severe(self) -> Severity:
+        """The severity of a problem: error if a client in wide use sends it by default."""
+        if self.severity is not None:
+            return self.severity
+        senders = (sender for api in self.apis for sender in self.clients(api).items())
+        return "error" if any(default and CLIENTS[c].wide for c, default in senders) else "warning"
+
+    def sent(self, api: Api, plain: ProbeRequest) -> ProbeRequest:
+        """Return its request, which changes members of the body of `plain`."""
+        body = DIALECTS[api].first_request(
+            plain.turns,
+            instructions=plain.instructions,
+            tools=plain.tools,
+            streaming=False,
+            settings=Settings("", history=self.history),
+        )
+        changed = deepcopy(body)
+        for path in self.drop:
+            parent, key = _place(changed, path, api)
+            del parent[key]
+        for path, value in self.set.items():
+            parent, key = _place(changed, path.removeprefix("+"), api)
+            if path.startswith("+"):
+                parent.insert(key, value)
+            else:
+                parent[key] = value
+        request = replace(
+            plain,
+            id=self.request,
+            options={
+                key: member for key, member in changed.items() if member != body.get(key, ...)
+            },
+            provokes=plain.provokes | MAY_BE_REFUSED | {"request.failed"},
+        )
+        if self.turns == 1:
+            return request
+        whole = replace(request, max_tokens=REPLY_TOKENS, whole=True)
+        return replace(whole, max_turns=self.turns, history=self.history)
+
+
+def _place(body: dict[str, Any], path: str, api: Api) -> tuple[Any, Any]:
+    """Return the list or object that contains the member of a path, and its index or key."""
+    steps = path.replace("tool.", f"{_TOOL[api]}.", 1) if path.startswith("tool.") else path
+    *parents, last = (int(step) if step.isdigit() else step for step in steps.split("."))
+    found: Any = body
+    for step in parents:
+        found = found[step]
+    return found, last
+
+
+@dataclass(frozen=True)
+class Form:
+    """What several clients send: its variants, and the rules of others that judge it."""
+
+    name: str
+    summary: str
+    why: str
+    source: str = CHAT
+    variants: tuple[Variant, ...] = ()
+    rules: tuple[SharedRules, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        """The severity of its most severe variant."""
+        return min((variant.severe for variant in self.variants), key=_SEVERITIES.index)
+
+    @property
+    def rule(self) -> str:
+        """The id of its probe."""
+        return f"clients.{self.name}"
+
+    @property
+    def parts(self) -> tuple[Variant | SharedRules, ...]:
+        """Its variants, and the rules of others."""
+        return (*self.variants, *self.rules)
+
+    def judged_by(self, sent: Variant | SharedRules) -> tuple[str, ...]:
+        """Return the ids of the rules that judge a part of it."""
+        return sent.ids if isinstance(sent, SharedRules) else (self.rule,)
+
+    def twin(self, variant: Variant) -> str | None:
+        """Return the request with the same prompt, if a variant has one."""
+        if variant.twin is None:
+            return variant.base
+        named = (other.request for other in self.variants if other.name == variant.twin)
+        return next(named, variant.twin) or None
+
+
+FORMS = TypeAdapter(tuple[Form, ...]).validate_python(table("clients", "forms")["forms"])
+
+
+def form_requests(api: Api, plain: Mapping[str, ProbeRequest]) -> Iterator[ProbeRequest]:
+    """Yield the requests of all variants over an API that change one of these requests."""
+    for form in FORMS:
+        for variant in form.variants:
+            if api in variant.apis and variant.request != variant.base:
+                yield variant.sent(api, plain[variant.base])

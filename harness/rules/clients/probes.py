@@ -1,0 +1,181 @@
+"""Which clients work with a server, judged from the forms of their requests.
+
+Each form of `data/clients.yaml` is one probe. It compares a request as clients write it with the
+same request in its plain form: it must be accepted, and where both are the same prompt, it must
+have as many prompt tokens. The requests belong to the group of the family prompt, which also sends
+the plain ones.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from harness.api.fields import nested, objects
+from harness.api.parsed_rollout import ParsedRollout
+from harness.records.analysis import ClientResult, RuleResult
+from harness.records.conditions import BOTH_APIS, Api
+from harness.rules.clients.forms import (
+    CLIENTS,
+    FORMS,
+    Form,
+    SharedRules,
+    Variant,
+    form_requests,
+)
+from harness.rules.evidence.refusals import declined, failure
+from harness.rules.evidence.rendering import after_calls, differences
+from harness.rules.missing import NotVerifiableError
+from harness.rules.probe import ProbeResponses, Trials, prompt_tokens
+from harness.rules.prompt.probes import GROUP, PROMPTS
+from harness.rules.rule import Problem
+
+_LEAST_JUDGED = 0.5
+"""A client works only if more than this share of its forms was judged."""
+
+
+def _judge(form: Form, responses: ProbeResponses) -> Trials:
+    """Judge all variants of a form; a pass needs evidence about each."""
+    judged = []
+    missing: NotVerifiableError | None = None
+    for variant in form.variants:
+        if responses.api not in variant.apis or not _may_be_sent(variant, responses):
+            continue
+        try:
+            judged.append(_problem(form, variant, responses))
+        except NotVerifiableError as error:
+            missing = error
+    if missing is not None and not any(judged):
+        raise missing
+    return iter(judged)
+
+
+def _may_be_sent(variant: Variant, responses: ProbeResponses) -> bool:
+    """Whether replies have the member of a message that the clients send back in a variant."""
+    if variant.received is None:
+        return True
+    rollouts = responses.rollouts.get(variant.base, ())
+    replies = (reply for rollout in rollouts for _, reply in rollout.replies)
+    choices = (choice for reply in replies for choice in objects(reply.raw.get("choices")))
+    return any(nested(choice, "message", variant.received) for choice in choices)
+
+
+def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem | None:
+    """Return the problem of a variant, if any. Raises NotVerifiableError."""
+    twin, name = form.twin(variant), variant.request
+    rollout, *_ = responses.all(name)
+    if name != variant.base and not any(one.replies for one in responses.all(variant.base)):
+        raise NotVerifiableError("plain_request_fails", request=variant.base)
+    problem = failure(rollout, f"the form {variant.name!r} of requests, which clients send")
+    if problem is not None:
+        refused = declined(rollout) and variant.refusal is not None
+        return replace(problem, severity=variant.refusal if refused else variant.severe)
+    if variant.turns > 1:
+        return _lost_cot(variant, rollout)
+    if twin is None:
+        return None
+    exchange, reply = rollout.replies[0]
+    got, (_, right) = prompt_tokens(reply), responses.prompt_tokens(twin)
+    if abs(got - right) <= variant.slack:
+        return None
+    more, word = abs(got - right), "fewer" if got < right else "more"
+    message = f"The form {variant.name!r} has {more} {word} prompt tokens than its plain form."
+    found = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")
+    return replace(found, severity=variant.severe)
+
+
+def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
+    """Return the problem of a conversation whose second prompt lacks the CoT of its first reply.
+
+    Raises NotVerifiableError.
+    """
+    if len(rollout.replies) < variant.turns:
+        raise NotVerifiableError("no_call")
+    (_, first), (exchange, second) = rollout.replies
+    got = prompt_tokens(second) - prompt_tokens(first)
+    before = PROMPTS[variant.base]
+    right = differences(after_calls(before, first), before)
+    if got in right or not first.reasoning:
+        return None
+    if got not in differences(after_calls(before, replace(first, reasoning="")), before):
+        raise NotVerifiableError("tokens_fit_no_prompt")
+    message = f"The prompt of the form {variant.name!r} lacks the CoT before the call."
+    expected = f"{min(right)} more prompt tokens"
+    found = Problem(exchange, message, expected, f"{got} more", "$.usage")
+    return replace(found, severity=variant.severe)
+
+
+GROUP.also_send(form_requests)
+for _form in FORMS:
+    if not _form.variants:
+        continue
+    _twins = (_form.twin(_variant) for _variant in _form.variants)
+    _requests = {name for v in _form.variants for name in (v.request, v.base)} | {*_twins} - {None}
+    GROUP.probe(
+        _form.rule,
+        sorted(filter(None, _requests)),
+        severity=_form.severity,
+        source=_form.source,
+        apis=[api for api in BOTH_APIS if any(api in _variant.apis for _variant in _form.variants)],
+        text=f"{_form.summary} {_form.why}",
+    )(partial(_judge, _form))
+
+
+def client_results(rules: Iterable[RuleResult]) -> tuple[ClientResult, ...]:
+    """Return what each client can expect of the server over each API that it uses.
+
+    `rules` are the results of all checks and probes; without any of this family, nothing is known.
+    """
+    results = {rule.check.id: rule for rule in rules}
+    if not any(form.rule in results for form in FORMS):
+        return ()
+    found = (
+        _client_result(name, api, results)
+        for name in CLIENTS
+        for api in BOTH_APIS
+        if CLIENTS[name].returns_cot(api) is not None
+    )
+    return tuple(result for result in found if result is not None)
+
+
+def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> ClientResult | None:
+    """Return the result of a client; None if the run judged nothing that it sends."""
+    breaking: list[str] = []
+    on_request: list[str] = []
+    verified: list[str] = []
+    unverified: list[str] = []
+    for form in FORMS:
+        for sent in form.parts:
+            default = sent.clients(api).get(name)
+            rules = [results[id_] for id_ in form.judged_by(sent) if id_ in results]
+            if default is None:
+                continue
+            if any(_breaks(rule, sent, api) for rule in rules):
+                (breaking if default else on_request).append(sent.name or form.name)
+            elif default:
+                evident = any(group.startswith(api) for rule in rules for group in rule.counts)
+                (verified if evident else unverified).append(sent.name or form.name)
+    planned = len(breaking) + len(verified) + len(unverified)
+    if not (breaking or verified):
+        return None
+    works = len(verified) > _LEAST_JUDGED * planned
+    return ClientResult(
+        client=CLIENTS[name].title,
+        api=api,
+        status="breaks" if breaking else "works" if works else "not_verifiable",
+        breaking=tuple(breaking),
+        breaking_on_request=tuple(on_request),
+        not_verifiable=tuple(unverified),
+        returns_cot=CLIENTS[name].returns_cot(api) or "",
+    )
+
+
+def _breaks(rule: RuleResult, sent: Variant | SharedRules, api: Api) -> bool:
+    if isinstance(sent, Variant):
+        return f"{api} {sent.request}" in rule.failing
+    if rule.status in ("failed", "warned"):
+        condition = f"{api} · streaming" if sent.streaming else api
+        return any(group.startswith(condition) for group in rule.groups)
+    # A refusal that another rule counts leaves this rule without a verdict of its own.
+    return rule.status == "not_verifiable" and any(
+        request.startswith(api) for request in rule.failing
+    )

@@ -1,0 +1,1 @@
+"""Chain of thought: returned, accepted back, used, and dropped in time."""

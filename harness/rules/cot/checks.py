@@ -1,0 +1,235 @@
+"""The raw chain of thought (CoT): present, and in the field that the API defines."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.api.chat import REASONING_FIELDS
+from harness.api.fields import nested, objects
+from harness.api.parsed_rollout import ParsedExchange, once
+from harness.rules.check import Family
+from harness.rules.evidence.ledger import has_lost_cot
+from harness.rules.evidence.subjects import (
+    Answer,
+    Item,
+    after_reasoned_calls,
+    answers,
+    bodies,
+    opening,
+    readable,
+    reasoning_items,
+    truncated_opening,
+)
+from harness.rules.rule import RAW_COT, Problem
+
+family = Family("cot", RAW_COT)
+
+# CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93% after tool results of
+# agents. After short results, 17 of 48 conversations with six servers had none, judged by tokens.
+_ABSENT = 0.01
+_ABSENT_AFTER_RESULT = 0.15
+_UNWRITTEN = 0.05
+_UNWRITTEN_AT_LIMIT = 0.1  # the token counts of a truncated reply do not show whether it had CoT
+_PATH = "$.choices[0].message"
+
+
+@once
+def _messages(exchange: ParsedExchange) -> Sequence[Mapping[str, Any]]:
+    """Every message and delta of a Chat reply; several checks read them."""
+    return [
+        choice[key]
+        for body in bodies(exchange)
+        for choice in objects(body.get("choices"))
+        for key in ("message", "delta")
+        if isinstance(choice.get(key), dict)
+    ]
+
+
+def _thought(answer: Answer) -> bool:
+    """Whether a reply has a CoT or tokens that may be those of one: others cannot have lost it."""
+    return bool(answer.reply.reasoning) or has_lost_cot(answer.exchange)
+
+
+@family.check("chat.reasoning.missing", opening, _thought, tolerated=_ABSENT)
+def _chat_missing(answer: Answer) -> Iterator[Problem]:
+    """Chat messages that reply to the user contain the CoT, if their tokens include one.
+
+    Clients must send it back between tool calls; without it, gpt-oss forgets its plan.
+    """
+    if has_lost_cot(answer.exchange):
+        message = "The reply contains no reasoning."
+        yield Problem(answer.exchange, message, "reasoning: text", "no reasoning", _PATH)
+
+
+@family.check(
+    "chat.reasoning.field", answers, lambda answer: answer.reply.reasoning, severity="warning"
+)
+def _chat_field(answer: Answer) -> Iterator[Problem]:
+    """Chat messages return the CoT in the field `reasoning`; a copy in another field is equal.
+
+    OpenAI's guide specifies this field. Many clients also read `reasoning_content`. Like the
+    probes, they send CoT back in the field in which they received it.
+    """
+    exchange = answer.exchange
+    for choice in objects(answer.reply.raw.get("choices")):
+        cot, copy = (_field(choice, name) for name in REASONING_FIELDS)
+        if cot and copy and cot != copy:
+            message = "The fields `reasoning` and `reasoning_content` have different texts."
+            yield Problem(exchange, message, cot, copy, f"{_PATH}.reasoning_content")
+            return
+    messages = _messages(exchange)
+    if not any(message.get("reasoning") for message in messages):
+        fields = {name for message in messages for name, value in message.items() if value}
+        found = ", ".join(sorted(name for name in fields if "reason" in name)) or "another field"
+        message = "The message returns the CoT in a field other than `reasoning`."
+        yield Problem(exchange, message, "reasoning", found, _PATH)
+
+
+@family.check(
+    "chat.reasoning.type",
+    readable,
+    lambda exchange: any(
+        message.get(name) is not None
+        for message in _messages(exchange)
+        for name in REASONING_FIELDS
+    ),
+)
+def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
+    """`reasoning` and `reasoning_content` are strings.
+
+    Clients concatenate them as text and send them back.
+    """
+    for name in REASONING_FIELDS:
+        for message in _messages(exchange):
+            value = message.get(name)
+            if value is not None and not isinstance(value, str):
+                text, path = f"`{name}` is not a string.", f"{_PATH}.{name}"
+                yield Problem(exchange, text, "a string or null", repr(value), path)
+                break
+
+
+@family.check("responses.reasoning.missing", opening, _thought, tolerated=_ABSENT)
+def _responses_missing(answer: Answer) -> Iterator[Problem]:
+    """Responses that reply to the user have a reasoning item, if their tokens include the CoT.
+
+    Clients must send it back between tool calls; without it, gpt-oss forgets its plan.
+    """
+    exchange = answer.exchange
+    kinds = [str(item.get("type")) for item in answer.output]
+    if "reasoning" not in kinds and has_lost_cot(exchange):
+        message, got = "The response contains no reasoning item.", ", ".join(kinds) or "no items"
+        yield Problem(exchange, message, "a reasoning item", got, "$.output")
+
+
+def _may_think(answer: Answer) -> bool:
+    """Whether the model nearly always writes a CoT: at low effort, it may answer at once."""
+    return answer.exchange.request.effort != "low"
+
+
+@family.check("reasoning.rare", opening, _may_think, tolerated=_UNWRITTEN)
+def _unwritten(answer: Answer) -> Iterator[Problem]:
+    """Nearly all replies to the user contain CoT, unless the request asks for low effort.
+
+    The model itself occasionally answers without CoT. A server that hides CoT may also omit its
+    tokens from the count.
+    """
+    if not answer.reply.reasoning and not has_lost_cot(answer.exchange):
+        message = "The reply contains no reasoning, and reports no tokens for it."
+        yield Problem(answer.exchange, message, "reasoning", "no reasoning")
+
+
+family.check(
+    "reasoning.absent",
+    opening,
+    _may_think,
+    severity="warning",
+    tolerated=_ABSENT,
+    text="At most one reply to the user in 100 lacks CoT. None of 380 recorded replies lacked it. "
+    "Some requests may go to a server that hides the CoT.",
+)(_unwritten)
+
+
+@family.check("reasoning.missing.truncated", truncated_opening, tolerated=_UNWRITTEN_AT_LIMIT)
+def _truncated(answer: Answer) -> Iterator[Problem]:
+    """Truncated replies to the user contain CoT: the limit cuts it, or the answer after it.
+
+    Some servers return a truncated CoT as the answer, and users see it.
+    """
+    if not answer.reply.reasoning:
+        message = "The reply was truncated at the token limit, and has no CoT before its text."
+        yield Problem(answer.exchange, message, "reasoning", f"only {answer.reply.text!r}")
+
+
+@family.check("responses.reasoning.content", reasoning_items)
+def _responses_content(found: Item) -> Iterator[Problem]:
+    """The content of a reasoning item is a list of reasoning_text parts with the raw CoT.
+
+    Clients of gpt-oss read the CoT there and send the item back. An encrypted CoT can be sent back
+    too.
+    """
+    content = found.item.get("content")
+    kinds = [part.get("type") for part in objects(content)]
+    written = found.item.get("summary") or has_lost_cot(found.exchange)
+    written = written and not found.item.get("encrypted_content")
+    if (not kinds and written) or any(kind != "reasoning_text" for kind in kinds):
+        message = "A reasoning item does not contain the raw CoT as reasoning_text."
+        expected, path = '[{"type": "reasoning_text", …}]', f"{found.path}.content"
+        yield Problem(found.exchange, message, expected, repr(content), path)
+
+
+@family.check(
+    "responses.reasoning.summary",
+    reasoning_items,
+    lambda found: found.item.get("summary"),
+    severity="warning",
+)
+def _responses_summary(found: Item) -> Iterator[Problem]:
+    """The reasoning summary is not a copy of the raw CoT.
+
+    Clients show summaries to users; the raw CoT is not meant for users.
+    """
+    raw = [part.get("text") for part in objects(found.item.get("content"))]
+    summaries = [part.get("text") for part in objects(found.item.get("summary"))]
+    copies = [text for text in summaries if text and text in raw]
+    if copies:
+        message = "The summary of a reasoning item is a copy of the raw CoT."
+        expected, path = "[] or a real summary", f"{found.path}.summary"
+        yield Problem(found.exchange, message, expected, str(copies[0]), path)
+
+
+@family.check(
+    "reasoning.forced",
+    answers,
+    lambda answer: answer.exchange.request.forces_call,
+    severity="info",
+)
+def _forced(answer: Answer) -> Iterator[Problem]:
+    """The model reasons before a forced tool call.
+
+    Some servers skip the CoT if tool_choice forces a call, and document this.
+    """
+    if not answer.reply.reasoning:
+        message = "The reply with a forced tool call contains no CoT."
+        yield Problem(answer.exchange, message, "reasoning", "none")
+
+
+@family.check(
+    "reasoning.missing.after_result",
+    after_reasoned_calls,
+    severity="warning",
+    tolerated=_ABSENT_AFTER_RESULT,
+)
+def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:
+    """Replies after a tool result contain CoT, if their tokens include one.
+
+    gpt-oss often answers a tool result without CoT; then the reported tokens are those of the
+    answer. Without token counts, a share is tolerated.
+    """
+    lost = any(has_lost_cot(answer.exchange) or not answer.reply.output_tokens for answer in later)
+    if lost and not any(answer.reply.reasoning for answer in later):
+        message = "The tool call had CoT, but no reply after its result contains reasoning."
+        yield Problem(later[0].exchange, message, "reasoning", "no reasoning")
+
+
+def _field(choice: Mapping[str, Any], name: str) -> str:
+    text = nested(choice, "message", name)
+    return text.strip() if isinstance(text, str) else ""

@@ -1,0 +1,218 @@
+"""Chain of thought in conversations: returned, accepted back, used while needed, then dropped.
+
+A code word that occurs only in the CoT shows whether the model sees that CoT. A model cannot guess
+it, so one repeated stale code word proves that stale CoT was in the prompt. A code word given by
+the user shows whether the model repeats code words at all. A model may call another tool instead of
+answering, or keep the code word to itself: if the prompt has the tokens of the CoT, this reply is
+not evidence. Chat requests send CoT back in the field in which the provider returns it.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+
+from harness.api.fields import objects
+from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.conditions import MODES
+from harness.rules.evidence.ledger import has_lost_cot
+from harness.rules.evidence.offers import WEATHER
+from harness.rules.evidence.refusals import outcome, refused
+from harness.rules.evidence.rendering import Prompt, differences
+from harness.rules.missing import NotVerifiableError, required
+from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
+from harness.rules.rule import RAW_COT, Problem
+
+_CODE_WORDS = ("zulu4182", "orchid596", "kestrel73")
+_PROMPT = "What is the weather in Lisbon? In your final answer, state the code word."
+_PROMPT_TWO = (
+    "What is the weather in Lisbon and in Oslo? In your final answer, state the code word."
+)
+_QUESTION = "What is the code word?"
+_OWN = "own"
+_LATER = Message("user", _QUESTION)
+_LISBON = ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}')
+_OSLO = ToolCall("call_2", WEATHER.name, '{"location": "Oslo"}')
+_LISBON_RESULT = ToolResult("call_1", '{"temperature": 21}')
+_OSLO_RESULT = ToolResult("call_2", '{"temperature": 9}')
+_SECOND_REASONING = Reasoning(f"The user wants {WEATHER.name}. With location: Oslo.")
+_ANSWER = Message("assistant", "It is 21 degrees in Lisbon.")
+_ABSENT = 0.01  # share of replies to a user without CoT: 0 of 380 recorded ones, so at most 0.8%
+_FORGOTTEN = 0.2
+
+
+def _reasoning(word: str) -> Reasoning:
+    return Reasoning(f"The code word is {word}. The user wants {WEATHER.name}, with Lisbon.")
+
+
+def _requests() -> tuple[ProbeRequest, ...]:
+    first, second, _ = _CODE_WORDS
+    tools = (WEATHER,)
+    user, two = Message("user", _PROMPT), Message("user", _PROMPT_TWO)
+    requests = [
+        ProbeRequest(
+            f"kept {word}", (user, _reasoning(word), _LISBON, _LISBON_RESULT), tools, tries=2
+        )
+        for word in _CODE_WORDS
+    ]
+    for word in (first, second):
+        loop = (_reasoning(word), _LISBON, _LISBON_RESULT, _SECOND_REASONING, _OSLO, _OSLO_RESULT)
+        told = (Message("user", f"The code word is {word}."), Message("assistant", "Understood."))
+        secret = (Message("user", "Think of a code word."), _reasoning(word))
+        called = (Message("user", "What is the weather in Lisbon?"), _reasoning(word), _LISBON)
+        stale = (*secret, Message("assistant", "I have one."), _LATER)
+        requests += [
+            ProbeRequest(f"kept across calls {word}", (two, *loop), tools, tries=3),
+            ProbeRequest(f"told {word}", (*told, _LATER)),
+            ProbeRequest(f"stale {word}", stale),
+            ProbeRequest(f"stale call {word}", (*called, _LISBON_RESULT, _ANSWER, _LATER), tools),
+        ]
+    preamble = Message("assistant", "I will look it up.")
+    announced = (user, _reasoning(first), preamble, _LISBON, _LISBON_RESULT)
+    requests += [
+        ProbeRequest(_OWN, (user,), tools, max_turns=4, then=(_QUESTION,)),
+        ProbeRequest("beside text", announced, tools),
+    ]
+    return tuple(requests)
+
+
+_REQUESTS = _requests()
+GROUP = ProbeGroup("cot", lambda _api: _REQUESTS, RAW_COT)
+_KEPT = tuple(f"kept {word}" for word in _CODE_WORDS)
+_ACROSS = tuple(f"kept across calls {word}" for word in _CODE_WORDS[:2])
+_TOLD = tuple(f"told {word}" for word in _CODE_WORDS[:2])
+_STALE = tuple(f"{kind} {word}" for kind in ("stale", "stale call") for word in _CODE_WORDS[:2])
+
+
+@GROUP.probe("cot.returned", (*_TOLD, *_STALE), tolerated=_ABSENT)
+def _returned(responses: ProbeResponses) -> Trials:
+    """Replies whose tokens include a CoT contain it in the field that the API defines.
+
+    Clients must send it back between tool calls. The model occasionally answers without CoT.
+    """
+    replies = responses.replies(*_TOLD, *_STALE)
+    thought = (answer for answer in replies if answer[1].reasoning or has_lost_cot(answer[0]))
+    for exchange, reply in required(thought, "no_cot_tokens"):
+        summarized = any(item.get("summary") for item in objects(reply.raw.get("output")))
+        what, got = ("only a summary", "a summary") if summarized else ("no CoT", "none")
+        missing = Problem(exchange, f"The reply contains {what}.", "chain of thought", got)
+        yield None if reply.reasoning else missing
+
+
+def _accepted(rollouts: Iterable[ParsedRollout]) -> Trials:
+    """Whether the last request of each rollout, whose history contains CoT, succeeded."""
+    for rollout in rollouts:
+        last = rollout.exchanges[-1]
+        message = "The provider rejects or fails on a conversation that contains CoT."
+        yield None if last.good_status else Problem(last, message, "a reply", outcome(last))
+
+
+@GROUP.probe("cot.accepted", (*_KEPT, *_ACROSS, *_STALE))
+def _accepts(responses: ProbeResponses) -> Trials:
+    """The provider accepts CoT in the field that the API defines.
+
+    The model calls tools from within its CoT, so clients must send it back.
+    """
+    return _accepted(responses.all(*_KEPT, *_ACROSS, *_STALE))
+
+
+@GROUP.probe("cot.accepted.own", (_OWN,), modes=MODES)
+def _accepts_own(responses: ProbeResponses) -> Trials:
+    """The provider accepts its own output, including CoT and tool calls.
+
+    Agents send back what they received.
+    """
+    continued = [rollout for rollout in responses.all(_OWN) if len(rollout.exchanges) > 1]
+    if not any(reply.reasoning for rollout in continued for _, reply in rollout.replies):
+        raise NotVerifiableError("no_cot_continued")
+    yield from _accepted(continued)
+
+
+@GROUP.probe("cot.accepted.beside_text", ("beside text",))
+def _accepts_with_text(responses: ProbeResponses) -> Trials:
+    """The provider accepts a message that combines text, CoT and a tool call.
+
+    gpt-oss generates such messages when it announces a tool call to the user.
+    """
+    return _accepted(responses.all("beside text"))
+
+
+def _knows(reply: Reply, name: str) -> bool:
+    """Whether the reply repeats the code word that ends the name of a request."""
+    return name.rpartition(" ")[2] in reply.text.lower()
+
+
+def _code_word_replies(
+    responses: ProbeResponses, names: tuple[str, ...]
+) -> list[tuple[str, ParsedExchange, Reply]]:
+    """Return the replies, each with the name of its request.
+
+    Raises NotVerifiableError also if the model does not even repeat the user's code word.
+    """
+    found = []
+    for name in names:
+        if all(refused(rollout) for rollout in responses.all(name)):
+            raise NotVerifiableError("refuses_cot")
+        found += [(name, *reply) for reply in responses.replies(name)]
+    if not any(_knows(reply, name) for name, _, reply in found):
+        told = ((name, reply) for name in _TOLD for _, reply in responses.replies(name))
+        if not all(_knows(reply, name) for name, reply in told):
+            raise NotVerifiableError("forgets_user")
+    return found
+
+
+def _used(responses: ProbeResponses, names: tuple[str, ...]) -> Trials:
+    replies = _code_word_replies(responses, names)
+    evident = [
+        (name, exchange, reply)
+        for name, exchange, reply in replies
+        if _knows(reply, name) or (reply.text and not _has_tokens_of_cot(responses, name, reply))
+    ]
+    for name, exchange, reply in required(evident, "has_cot_in_prompt"):
+        message = "The model does not know a code word from the CoT that was sent back."
+        missed = Problem(exchange, message, name.rpartition(" ")[2], reply.text)
+        yield None if _knows(reply, name) else missed
+
+
+def _has_tokens_of_cot(responses: ProbeResponses, name: str, reply: Reply) -> bool:
+    """Whether a prompt exceeds that of the question alone by all that was sent back."""
+    try:
+        added = prompt_tokens(reply) - responses.prompt_tokens(_OWN)[1]
+    except NotVerifiableError:
+        return False
+    return added in _added_tokens(name)
+
+
+@cache
+def _added_tokens(name: str) -> frozenset[int]:
+    prompts = {request.id: Prompt(request.turns, request.tools) for request in _REQUESTS}
+    return differences(prompts[name], prompts[_OWN])
+
+
+@GROUP.probe("cot.used", (*_KEPT, *_TOLD, _OWN), tolerated=_FORGOTTEN)
+def _used_after_call(responses: ProbeResponses) -> Trials:
+    """After a tool result, the model sees the CoT that led to the tool call.
+
+    Without it, the model forgets why it called the tool.
+    """
+    return _used(responses, _KEPT)
+
+
+@GROUP.probe("cot.used.across_calls", (*_ACROSS, *_TOLD, _OWN), tolerated=_FORGOTTEN)
+def _used_across_calls(responses: ProbeResponses) -> Trials:
+    """The model sees all CoT since the last final answer, not only the latest.
+
+    The prompt must keep CoT back to the last final answer.
+    """
+    return _used(responses, _ACROSS)
+
+
+@GROUP.probe("cot.dropped", (*_STALE, *_TOLD))
+def _dropped(responses: ProbeResponses) -> Trials:
+    """The model does not see CoT from before the last final answer.
+
+    The model was not trained on stale CoT. It costs tokens and misleads the model.
+    """
+    for name, exchange, reply in _code_word_replies(responses, _STALE):
+        message = "The model knows a code word that occurs only in CoT from before a final answer."
+        kept = Problem(exchange, message, "a reply without the code word", reply.text)
+        yield kept if _knows(reply, name) else None

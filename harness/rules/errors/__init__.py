@@ -1,0 +1,1 @@
+"""Rejected and failed requests."""

@@ -1,0 +1,195 @@
+"""Requests that were rejected, failed, or succeeded only after a retry.
+
+A provider may reject what gpt-oss cannot do (images, sound, files), tools that the provider itself
+would have to run, prompts beyond its context length, options that it may lack, and encrypted CoT of
+another server, if the rejection names the option or the encrypted CoT.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from harness.api.fields import objects
+from harness.api.parsed_request import ParsedRequest
+from harness.api.parsed_rollout import ParsedExchange
+from harness.api.statuses import GATEWAY, meaning
+from harness.records.conditions import APIS, EFFORTS
+from harness.records.scores import Score
+from harness.records.traits import Sent
+from harness.rules.check import Difference, Family, evidence
+from harness.rules.evidence.subjects import delivered, exchanges
+from harness.rules.rule import CHAT, GUIDE, Problem
+
+family = Family("errors", GUIDE)
+
+# Error messages of the harmony parser and of servers built on it, whatever the status.
+_PARSER_ERROR = re.compile(
+    r"unexpected tokens? .{0,40}(?:message header|start token)|HarmonyError|harmony pars"
+    r"|channel marker present but no channel",
+    re.IGNORECASE,
+)
+_STACK_TRACE = re.compile(
+    r"Traceback \(most recent call last\)|File \\?\"[^\"\n]{1,200}\", line \d+"
+    r"|goroutine \d+ \[|at [\w.$<>]+\([\w.]+:\d+\)|panicked at "
+)
+_TOO_LONG = re.compile(
+    r"context[_ ](?:length|window|size|limit)|maximum (?:context|prompt|input)"
+    r"|too many (?:input )?tokens"
+    r"|(?:prompt|input|request|messages?) (?:is|are|was) too (?:long|large)",
+    re.IGNORECASE,
+)
+# Characters of a request, and its output tokens, that every provider has room for.
+_SHORT, _FEW = 4_000, 2_048
+_REFUSED = frozenset({400, 422})  # statuses after which only another field helps
+_OPTIONAL = ("logprobs", "top_logprobs", "previous_response_id")
+_NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_file"})
+
+
+@family.check(
+    "request.refused", exchanges, lambda exchange: not _beyond_text(exchange.request), apis=APIS
+)
+def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
+    """Valid requests are not rejected.
+
+    OpenAI's guide requires 0 invalid requests. Providers most often reject conversations that
+    contain tool results or CoT.
+    """
+    response = exchange.recorded.response
+    if response is not None and meaning(response) == "refusal":
+        body = response.body or ""
+        if _TOO_LONG.search(body) and _is_long(exchange.request):
+            return
+        if any(option in body for option in _may_be_missing(exchange.request)):
+            return
+        if "encrypted_content" in body and _has_foreign_cot(exchange):
+            return
+        got = f"status {response.status}: {response.body or ''}"
+        yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
+
+
+@family.check("request.failed", exchanges, tolerated=0.002, apis=APIS)
+def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
+    """Valid requests do not cause an internal server error.
+
+    The usual cause is a harmony parser that fails on some generated text.
+    """
+    response = exchange.recorded.response
+    if response is None or meaning(response) != "server_error":
+        return
+    body = response.body or ""
+    if response.status not in GATEWAY or _PARSER_ERROR.search(body):
+        got = f"status {response.status}: {body}"
+        yield Problem(exchange, "The server failed on a valid request.", "a reply", got)
+
+
+@family.check(
+    "request.internals", exchanges, lambda exchange: not exchange.good_status, severity="warning"
+)
+def _internals(exchange: ParsedExchange) -> Iterator[Problem]:
+    """Error messages contain no stack trace.
+
+    A trace reveals the server's files and code, and does not tell the client what is wrong.
+    """
+    response = exchange.recorded.response
+    found = _STACK_TRACE.search((response.body or "") if response else "")
+    if found:
+        message = "The error contains a stack trace."
+        yield Problem(exchange, message, "a message for the client", found[0])
+
+
+@family.check("request.server_error", delivered, severity="warning")
+def _server_error(exchange: ParsedExchange) -> Iterator[Problem]:
+    """Requests succeed without a retry after a 5xx status or a cut connection.
+
+    Clients that do not retry lose the reply. The cause may be a transient failure, or a harmony
+    parser that fails on some generated text. The gate limits the share of such requests
+    (`max_server_errors`); an overload (429, 503) does not count.
+    """
+    failed = [retry for retry in exchange.recorded.retries if retry.server_failed]
+    if failed:
+        what = "a cut connection" if failed[0].status is None else f"status {failed[0].status}"
+        message = f"The request succeeded only after {what} and a retry."
+        got = f"{len(failed)} failures of the server before the reply"
+        yield Problem(exchange, message, "a reply to the first request", got)
+
+
+@family.check(
+    "request.limit_name",
+    delivered,
+    lambda exchange: exchange.request.limit is not None,
+    severity="warning",
+    source=CHAT,
+    apis=("chat",),
+)
+def _limit_name(exchange: ParsedExchange) -> Iterator[Problem]:
+    """max_tokens limits a Chat reply.
+
+    OpenAI replaced it by max_completion_tokens, but most clients still send it. If a provider
+    refuses it and names the other, all requests are sent with the other.
+    """
+    for retry in exchange.recorded.retries:
+        if retry.status in _REFUSED and not retry.overloaded:
+            message = "The provider refused max_tokens, and then served max_completion_tokens."
+            yield Problem(exchange, message, "a reply", f"status {retry.status}")
+
+
+def _has_foreign_cot(exchange: ParsedExchange) -> bool:
+    """Whether a request has encrypted CoT that no earlier reply of its conversation contains.
+
+    Only the server that encrypted a CoT can read it.
+    """
+    sent = _encrypted(exchange.request.body.get("input"))
+    while exchange.before is not None:
+        exchange = exchange.before
+        sent -= _encrypted(exchange.reply.raw.get("output") if exchange.reply else None)
+    return bool(sent)
+
+
+def _encrypted(items: object) -> set[str]:
+    contents = (item.get("encrypted_content") for item in objects(items))
+    return {content for content in contents if isinstance(content, str)}
+
+
+def _beyond_text(request: ParsedRequest) -> bool:
+    """Whether a request has parts other than text, or tools that the provider itself runs."""
+    turns = objects(request.body.get("messages")) + objects(request.body.get("input"))
+    parts = (part for turn in turns for part in objects(turn.get("content")))
+    return bool(request.built_in) or any(part.get("type") in _NO_TEXT for part in parts)
+
+
+def _may_be_missing(request: ParsedRequest) -> Iterator[str]:
+    """The options of a request that a provider may lack: servers of gpt-oss differ in them."""
+    if request.effort not in (None, *EFFORTS):
+        yield "effort"
+    if request.forces_call:
+        yield "tool_choice"
+    yield from (name for name in _OPTIONAL if request.body.get(name))
+
+
+def _is_long(request: ParsedRequest) -> bool:
+    """Whether a request may exceed the context length of some provider."""
+    return len(json.dumps(request.body)) > _SHORT or (request.limit or 0) > _FEW
+
+
+@family.cross_check("request.refused.partly", lambda score: score.traits.sent)
+def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
+    """A request that is served is always served, whatever it requests.
+
+    What a provider lacks, it lacks always. If it refuses some of several equal requests, the text
+    that the model generated, or one of several replicas, is the reason. A refusal that violates
+    `request.refused` is reported there.
+    """
+    tries: dict[str, list[tuple[Score, Sent]]] = defaultdict(list)
+    for score in examined:
+        for sent in score.traits.sent:
+            tries[sent.request].append((score, sent))
+    for group in tries.values():
+        served = sum(not sent.refusal for _, sent in group)
+        for score, sent in group if served else ():
+            known = any(finding.id == "request.refused" for finding in score.findings)
+            if sent.refusal and not known:
+                times = f"{served} of {len(group)} times"
+                message = f"The provider refused a request that it served {times}."
+                expected = "a reply, as to the same request before or after"
+                yield message, evidence(score.record, "$", expected, sent.refusal, sent.exchange)

@@ -1,0 +1,290 @@
+"""Invalid requests: each has one error, and the provider must reject it.
+
+The required response is a 4xx status with an error in OpenAI's format. Some servers accept some
+invalid requests; that is a warning if clients cope with it.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from harness.api.fields import NAMES
+from harness.api.items import Message, ToolCall, ToolResult
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.conditions import Api
+from harness.records.runs import CONTEXT
+from harness.records.scores import Severity
+from harness.rules.evidence.offers import WEATHER
+from harness.rules.evidence.refusals import outcome, refused
+from harness.rules.evidence.tables import table
+from harness.rules.missing import NotVerifiableError, required
+from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
+from harness.rules.rule import ERRORS, Problem
+
+# One o200k token, including the leading space.
+_OVERFLOWING_TEXT = "information " * (CONTEXT + 1_000)
+_FEW_TOKENS = 16
+# Where servers put the message of an error: OpenAI, FastAPI, and others.
+_MESSAGES = ("error", "errors", "message", "Message", "detail", "msg")
+_FIELDS = {"message": str, "type": str, "param": str | None, "code": str | None}
+_INTEGER_CODE = "`code` is an integer"
+
+
+@dataclass(frozen=True)
+class InvalidRequest:
+    """An invalid request; `data/invalid_requests.yaml` explains the fields."""
+
+    name: str
+    what: str
+    why: str = ""
+    chat: Mapping[str, Any] = field(default_factory=dict)
+    responses: Mapping[str, Any] = field(default_factory=dict)
+    severity: Severity = "warning"
+    raw: str | None = None
+    partly: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why it must be rejected."""
+        lost = "it has probably dropped this part of the request"
+        mistake = lost if self.partly else "the client's mistake goes unnoticed"
+        return self.why or f"If the server answers, {mistake}."
+
+
+*INVALID_REQUESTS, IMAGE = TypeAdapter(tuple[InvalidRequest, ...]).validate_python(
+    table("errors")["requests"]
+)
+_OTHER_TOOL, _VALID = "other tool", "right key"
+_OTHER_CALL = (
+    Message("user", "How high is the tide at Brest?"),
+    ToolCall("call_1", "get_tide", '{"harbour": "Brest"}'),
+    ToolResult("call_1", '{"height_m": 2.4}'),
+)
+_NAMES = tuple(request.name for request in INVALID_REQUESTS)
+
+
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    hello = (Message("user", "Hi there!"),)
+    few = partial(ProbeRequest, max_tokens=_FEW_TOKENS, whole=False)
+    invalid = partial(few, valid=False)
+    return (
+        *(
+            invalid(
+                request.name,
+                hello,
+                options=request.chat if api == "chat" else request.responses,
+                raw=request.raw,
+            )
+            for request in (*INVALID_REQUESTS, IMAGE)
+        ),
+        invalid(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
+        few(_VALID, hello),
+        invalid("wrong key", hello, key="wrong"),
+        invalid("no key", hello, key="none"),
+    )
+
+
+GROUP = ProbeGroup("errors", _requests, ERRORS)
+
+
+def _rejected_or_answered(rollouts: tuple[ParsedRollout, ...], message: str) -> Trials:
+    for rollout in rollouts:
+        last = rollout.exchanges[-1]
+        handled = refused(rollout) or last.reply is not None
+        problem = Problem(last, message, "status 400 or another 4xx", outcome(last))
+        yield None if handled else problem
+
+
+@GROUP.probe("errors.status", (*_NAMES, _OTHER_TOOL))
+def _status(responses: ProbeResponses) -> Trials:
+    """An invalid request causes neither a server failure nor an unreadable 2xx response.
+
+    Clients retry requests that failed with 5xx, and read every 2xx response as a reply.
+    """
+    for name in (*_NAMES, _OTHER_TOOL):
+        message = f"An invalid request ({name}) got neither a rejection nor a reply."
+        rollouts = responses.all(name, mode="non-streaming")
+        yield from _rejected_or_answered(rollouts, message)
+
+
+@GROUP.probe("errors.stream", ("wrong_type",), modes=("streaming",))
+def _stream(responses: ProbeResponses) -> Trials:
+    """An invalid streaming request is rejected by status, before the stream begins.
+
+    SDKs raise errors by status. Few programs handle an error event in a stream.
+    """
+    if any(_rejected_or_answered(responses.all("wrong_type", mode="non-streaming"), "")):
+        raise NotVerifiableError("fails_without_streaming")
+    message = "An invalid streaming request was not rejected with a 4xx status."
+    yield from _rejected_or_answered(responses.all("wrong_type", mode="streaming"), message)
+
+
+@GROUP.probe("errors.body", _NAMES)
+def _body(responses: ProbeResponses) -> Trials:
+    """The body of a rejection is JSON and says what is wrong.
+
+    Clients show it. Without it, users cannot correct the request.
+    """
+    for exchange in _rejections(responses):
+        message = "The body of the rejection is not JSON with an error message."
+        expected = '{"error": {"message": …}}'
+        problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
+        yield None if _has_message(_json_body(exchange)) else problem
+
+
+@GROUP.probe("errors.body.fields", _NAMES, severity="warning")
+def _fields(responses: ProbeResponses) -> Trials:
+    """A rejection has OpenAI's form: `error` with message, type, and nullable param and code.
+
+    SDKs read the message there, and programs distinguish errors by the other fields. The type must
+    not be server_error, because clients retry requests that failed in the server. A code that is an
+    integer is only noted: several engines send the status, and SDKs pass it on. A body without any
+    message is not judged, because `errors.body` reports it.
+    """
+    rejections = _rejections(responses)
+    said = (exchange for exchange in rejections if _has_message(_json_body(exchange)))
+    for exchange in required(said, "no_message"):
+        error = (exchange.body or {}).get("error")
+        wrong = list(_wrong_fields(error if isinstance(error, dict) else {}))
+        if not isinstance(error, dict):
+            wrong = ["the object `error` is missing"]
+        message = f"The error object of a rejection has not OpenAI's form: {', '.join(wrong)}."
+        expected = "error with message and type: string; param and code: string or null"
+        got = _body_text(exchange)
+        severity: Severity | None = "info" if wrong == [_INTEGER_CODE] else None
+        problem = Problem(exchange, message, expected, got, "$.error", severity=severity)
+        yield problem if wrong else None
+
+
+def _wrong_fields(error: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with each field of an error object."""
+    for name, kinds in _FIELDS.items():
+        if name not in error:
+            yield f"`{name}` is missing"
+        elif not isinstance(error[name], kinds):
+            yield f"`{name}` is {NAMES[type(error[name])]}"
+    if "server_error" in str(error.get("type")):
+        yield "`type` is that of a failure of the server"
+
+
+def _rejections(responses: ProbeResponses) -> Sequence[ParsedExchange]:
+    """Return the exchanges in which an invalid request was rejected. Raises NotVerifiableError."""
+    rollouts = responses.all(*_NAMES)
+    rejected = (rollout.exchanges[-1] for rollout in rollouts if refused(rollout))
+    return required(rejected, "rejects_nothing")
+
+
+def _json_body(exchange: ParsedExchange) -> object:
+    """Return the JSON value of a response; None for anything else."""
+    try:
+        return json.loads(_body_text(exchange))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _has_message(value: object) -> bool:
+    """Whether an error has a message where a known server puts it: in an object or its `error`."""
+    if isinstance(value, list):
+        return any(map(_has_message, value))
+    if not isinstance(value, dict):
+        return False
+    found = [value.get(name) for name in _MESSAGES]
+    return any(isinstance(text, str) and text for text in found) or any(map(_has_message, found))
+
+
+def _body_text(exchange: ParsedExchange) -> str:
+    response = exchange.recorded.response
+    return "no body" if response is None else response.body or "no body"
+
+
+def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:
+    for rollout in responses.all(invalid.name):
+        last = rollout.exchanges[-1]
+        message = (
+            f"The provider answers an invalid request: {invalid.what[0].lower()}{invalid.what[1:]}."
+        )
+        if invalid.partly:
+            message += _fate(last, responses)
+        got = last.reply.text or last.reply.generated if last.reply else ""
+        got = got if got.strip() else "a reply"
+        yield None if last.reply is None else Problem(last, message, "a 4xx status", got)
+
+
+def _fate(answered: ParsedExchange, responses: ProbeResponses) -> str:
+    """What the prompt tokens of a reply say of the invalid part: a sentence, or nothing."""
+    plain = (rollout.exchanges[-1].reply for rollout in responses.rollouts.get(_VALID, ()))
+    counts = [reply.input_tokens for reply in (answered.reply, *plain) if reply is not None]
+    if len(counts) < 2 or None in counts:
+        return ""
+    more = (counts[0] or 0) - min(filter(None, counts[1:]), default=0)
+    if more > 0:
+        return f" Its prompt has {more} tokens more than without the invalid part, so it was read."
+    return " Its prompt has no more tokens than without the invalid part, so it was dropped."
+
+
+for _request in (*INVALID_REQUESTS, IMAGE):
+    GROUP.probe(
+        f"errors.{_request.name}",
+        (_request.name,),
+        severity=_request.severity,
+        text=f"{_request.what} is rejected. {_request.reason}",
+    )(partial(_is_rejected, _request))
+
+
+@GROUP.probe("errors.key", (_VALID, "wrong key", "no key"), severity="warning")
+def _key(responses: ProbeResponses) -> Trials:
+    """A request with a wrong API key, or without one, is rejected with status 401 or 403.
+
+    Otherwise anyone who knows the address can use the service, and a mistyped key goes unnoticed.
+    """
+    with_key, without = (_headers(responses.all(name)[0]) for name in (_VALID, "no key"))
+    if with_key == without:
+        raise NotVerifiableError("no_api_key")
+    for name in ("wrong key", "no key"):
+        for last in responses.last(name):
+            got = "a reply" if last.good_status else outcome(last)
+            key = "a wrong key" if name == "wrong key" else "no key"
+            message = f"A request with {key} was not rejected with status 401 or 403."
+            yield None if last.status in (401, 403) else Problem(last, message, "401 or 403", got)
+
+
+def _headers(rollout: ParsedRollout) -> set[str]:
+    return set(rollout.exchanges[0].recorded.request.headers)
+
+
+_OVERFLOW = ProbeRequest(
+    "overflow",
+    (Message("user", _OVERFLOWING_TEXT),),
+    max_tokens=_FEW_TOKENS,
+    whole=False,
+    valid=False,
+)
+# Rejecting the request is cheap, but sending it is not, so only the full suite has it.
+OVERFLOW_GROUP = ProbeGroup("errors.overflow", lambda _api: (_OVERFLOW,), ERRORS, suite="full")
+
+
+@OVERFLOW_GROUP.probe("errors.overflow", ("overflow",))
+def _overflow(responses: ProbeResponses) -> Trials:
+    """A prompt that exceeds the context length is rejected.
+
+    Silent truncation loses the client's input, and clients retry a request that failed.
+    """
+    for rollout in responses.all("overflow"):
+        last = rollout.exchanges[-1]
+        if refused(rollout):
+            yield None
+        elif last.reply is None:
+            message = "A prompt that exceeds the context length was not rejected."
+            yield Problem(last, message, "status 400 or 413", outcome(last))
+        else:
+            count = prompt_tokens(last.reply)
+            message = (
+                "A prompt that exceeds the context length got a reply whose usage counts only a "
+                "part of the prompt."
+            )
+            cut = Problem(last, message, f"more than {CONTEXT}", str(count), "$.usage")
+            yield cut if count <= CONTEXT else None

@@ -1,0 +1,311 @@
+"""The ledger of a reply: which of its reported completion tokens its text explains.
+
+The tokens of a reply are those of its texts and of the harmony format around them, the markup. A
+healthy reply with CoT and answer has exactly 10 tokens of markup: the headers of two messages and
+their end tokens, without the `<|start|>assistant` that ends the prompt.
+
+A model can spell a text with other tokens than the tokenizer does. The large models rarely do so:
+of 83 recorded plain-text replies of five providers, 80 had exactly the expected count, and the
+texts of the others lacked words. The small model of the reference engine does so in one reply of
+eight.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache, lru_cache
+from typing import NamedTuple
+
+from harmony.conversation import Answer, Call, Preamble, Reasoning
+from harmony.render import RenderError, message_tokens, text_tokens
+from harmony.vocabulary import VocabularyError, harmony_encoding
+from harness.api.fields import nested, objects
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
+from harness.api.stream_events import texts_of
+from harness.records.traits import Ledger
+from harness.rules.evidence.json_text import parsed_object
+
+Message = Reasoning | Preamble | Answer | Call
+
+COT_HEADER = ANSWER_HEADER = 6
+PREAMBLE_HEADER = 7
+"""Tokens of the header and the end token of a message."""
+IN_PROMPT = 2
+"""Tokens of `<|start|>assistant`, which ends the prompt."""
+FRAMING = 3
+"""Tokens of the format, such as `<|start|>assistant`, that a server may count in addition."""
+_CONTENT_TYPE = 3  # the most tokens of a content type in a header
+_HEADERS = {Reasoning: COT_HEADER, Answer: ANSWER_HEADER, Preamble: PREAMBLE_HEADER}
+
+# CoT that a server inserts into the answer, in tags, if there is no other CoT.
+_TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
+# Special tokens in a text count as one token or as several, depending on who wrote them.
+_SPECIAL = re.compile(r"<\|\w+\|>")
+_ELLIPSES = ("…", "...")
+_COUNTED_ITEMS = ("reasoning", "message", "function_call")
+_INDENTS = (None, 1, 2, 4)
+_MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
+# The fewest pieces per token of text in a stream that sends about one token per piece.
+_ONE_TOKEN_EACH = 0.9
+
+
+class Accounted(NamedTuple):
+    """An exchange with its reply and the ledger of the reply."""
+
+    exchange: ParsedExchange
+    reply: Reply
+    ledger: Ledger
+
+
+class _Entry(NamedTuple):
+    """A message of a reply, in tokens."""
+
+    message: Message
+    header: int  # its header without a content type, and its end token
+    text: int  # its text as returned
+    least: int  # its text in the serialization with the fewest tokens
+    most: int  # its text in the one with the most tokens, and a content type if it may have one
+
+
+@once
+def ledger(exchange: ParsedExchange) -> Ledger | None:
+    """The ledger of the reply (see `ledger_of`), cached because several checks read it.
+
+    None for requests with stop strings, because the text lacks the string that ended the reply.
+    """
+    reply = exchange.reply
+    return None if reply is None or exchange.request.stops else ledger_of(exchange, reply)
+
+
+def ledger_of(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> Ledger | None:
+    """Return the ledger of a reply; None if its tokens cannot be counted.
+
+    That is the case if the provider reports no count, if a limit cut the reply or may have cut it,
+    if the request has several choices, tools that the provider runs or an option that hides the
+    CoT, if a text contains special tokens, if the author of a recording shortened a text, if a
+    response has items of other types, or if there is no vocabulary. With `spelled`, special tokens
+    in a text count as text that the model spelled.
+    """
+    request, items = exchange.request, objects(reply.raw.get("output"))
+    if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
+        return None
+    if request.choices > 1 or request.built_in or hides_cot(exchange):
+        return None
+    if any(item.get("type") not in _COUNTED_ITEMS for item in items):
+        return None
+    if not spelled and any(map(_SPECIAL.search, _texts(reply))):
+        return None
+    if _is_shortened(exchange, reply) or (entries := _entries(reply)) is None:
+        return None
+    answer = sum(entry.least for entry in entries if isinstance(entry.message, Answer | Preamble))
+    calls = sum(entry.least for entry in entries if isinstance(entry.message, Call))
+    cot = sum(entry.least for entry in entries if isinstance(entry.message, Reasoning))
+    in_pieces = _tokens_in_pieces(exchange, cot + answer + calls)
+    return Ledger(
+        exchange.index,
+        reply.output_tokens,
+        reply.input_tokens,
+        cot=cot,
+        answer=answer,
+        calls=calls,
+        markup=sum(entry.header for entry in entries) - IN_PROMPT,
+        spellings=sum(entry.most - entry.least for entry in entries),
+        exact=not request.stops
+        and all(entry.text and entry.most == entry.least for entry in entries),
+        pieces=None if in_pieces is None else max(0, in_pieces - cot - answer - calls),
+        streamed=bool(exchange.events),
+        closed=reply.text.rstrip().endswith((".", "!", "?")),
+        thinking=reply.usage.reasoning_tokens if reply.usage else None,
+        concealed=any(item.get("type") == "reasoning" for item in items) and not reply.reasoning,
+    )
+
+
+def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accounted]:
+    """Yield the replies of a rollout whose tokens can be counted.
+
+    With `stopped`, also those to requests with stop strings. Their texts lack the stop string.
+    """
+    for exchange, reply in parsed.replies:
+        with_stop = stopped and exchange.request.stops
+        found = ledger_of(exchange, reply) if with_stop else ledger(exchange)
+        if found is not None:
+            yield Accounted(exchange, reply, found)
+
+
+def wrote_all(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> bool:
+    """Whether a reply has exactly the reported tokens, so the model wrote all of its text."""
+    found = ledger_of(exchange, reply, spelled=spelled)
+    return found is not None and found.exact and not found.difference
+
+
+def extra_tokens(reply: Reply) -> int | None:
+    """The reported completion tokens that are not those of the reply's messages, in all choices.
+
+    The messages are counted as returned, without content types; None if they cannot be counted.
+    """
+    choices = [_entries(choice) for choice in (reply, *reply.others)]
+    if not reply.output_tokens or None in choices:
+        return None
+    explained = sum(entry.header + entry.text for entries in choices for entry in entries or ())
+    return reply.output_tokens - explained + IN_PROMPT * len(choices)
+
+
+def hides_cot(exchange: ParsedExchange) -> bool:
+    """Whether the request disables CoT in the reply, or moves it to another place."""
+    body = exchange.request.body
+    excluded = nested(body, "reasoning", "exclude")
+    elsewhere = body.get("reasoning_format") not in (None, "parsed")
+    return bool(excluded or elsewhere or body.get("include_reasoning") is False)
+
+
+def has_lost_cot(exchange: ParsedExchange) -> bool:
+    """Whether a reply without CoT reports tokens that its text does not explain.
+
+    Tokens that cannot be counted are unexplained, except those of a shortened text. If the CoT is
+    in the answer, the unexplained tokens are those of its header.
+    """
+    reply, found = exchange.reply, ledger(exchange)
+    if reply is None or reply.reasoning or not reply.output_tokens:
+        return False
+    if found is None:
+        return not _is_shortened(exchange, reply)
+    return found.difference >= COT_HEADER
+
+
+def _texts(reply: Reply) -> tuple[str, ...]:
+    return (reply.reasoning, reply.text, *(call.arguments for call in reply.calls))
+
+
+def _is_shortened(exchange: ParsedExchange, reply: Reply) -> bool:
+    """Whether a recording has a text that ends in an ellipsis, as authors of reports shorten it."""
+    return exchange.imported and any(t.rstrip().endswith(_ELLIPSES) for t in _texts(reply))
+
+
+def may_be_headers(tokens: int) -> bool:
+    """Whether this many tokens may be headers of messages that a reply does not show separately.
+
+    These are empty messages, further messages of CoT, and a preamble before the answer.
+    """
+    pieces = range(0, _MOST_PIECES * COT_HEADER + 1, COT_HEADER)
+    return tokens in pieces or tokens - PREAMBLE_HEADER in pieces
+
+
+@lru_cache(maxsize=256)
+def call_header(name: str) -> int:
+    """Return the number of tokens of a call without arguments, its end included.
+
+    Cached because rendering one takes 0.5 ms. Raises RenderError.
+    """
+    return len(message_tokens(Call(name, "")))
+
+
+def token_count(text: str) -> int | None:
+    """Return the number of tokens of a text; None if they cannot be counted."""
+    try:
+        return _text_length(text)
+    except (RenderError, VocabularyError):
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _text_length(text: str) -> int:
+    """Return the number of tokens of a text, cached because most texts repeat. Raises RenderError.
+
+    Several checks count the same texts, and most pieces of streams are single words.
+    """
+    return len(text_tokens(text))
+
+
+def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
+    """The number of tokens in the CoT and answer pieces of a stream, each piece counted alone.
+
+    None if there are too few pieces for the `tokens` of the texts: pieces of several tokens do not
+    show how the model spelled the text.
+    """
+    pieces = [piece for event in exchange.events for piece in texts_of(event)]
+    if len(pieces) < _ONE_TOKEN_EACH * tokens:
+        return None
+    untagged = (_TAGGED.sub(r"\2", piece) if "<" in piece else piece for piece in pieces)
+    return sum(map(_text_length, untagged))
+
+
+def _entries(reply: Reply) -> list[_Entry] | None:
+    """Return the messages of a reply in tokens; None if one cannot be counted."""
+    try:
+        return [_entry(message) for message in _messages(reply)] if _has_vocabulary() else None
+    except (RenderError, RecursionError):
+        return None
+
+
+def _messages(reply: Reply) -> Iterator[Message]:
+    """Yield the harmony messages that a reply consists of.
+
+    The first reasoning message has the text of all CoT, and the first text message that of all
+    texts; each further item adds only its header.
+    """
+    items = Counter(item.get("type") for item in objects(reply.raw.get("output")))
+    reasoning, text = reply.reasoning, reply.text
+    if not reasoning:
+        reasoning = "".join(found[2] for found in _TAGGED.finditer(text))
+        text = _TAGGED.sub("", text)
+    if reasoning:
+        yield Reasoning(reasoning)
+        yield from [Reasoning("")] * (items["reasoning"] - 1)
+    if text:
+        yield Preamble(text) if reply.calls else Answer(text)
+        yield from [Preamble("")] * (items["message"] - 1)
+    yield from (Call(call.name, call.arguments) for call in reply.calls)
+
+
+def _entry(message: Message) -> _Entry:
+    """Count a message. Raises RenderError."""
+    is_call = isinstance(message, Call)
+    text = message.arguments if isinstance(message, Call) else message.text
+    header = call_header(message.name) if isinstance(message, Call) else _HEADERS[type(message)]
+    counts = _counts(text, json_too=not isinstance(message, Reasoning))
+    content_type = _CONTENT_TYPE if is_call or len(counts) > 1 else 0
+    return _Entry(message, header, counts[0], min(counts), max(counts) + content_type)
+
+
+@lru_cache(maxsize=256)
+def _counts(text: str, *, json_too: bool) -> list[int]:
+    """Return the token counts of a text and, if it is a JSON object, of its other serializations.
+
+    The server may have serialized the object again, with other spaces. The counts are cached
+    because many attempts at a case have the same arguments. Raises RenderError.
+    """
+    texts = [text]
+    value = parsed_object(text) if json_too else None
+    if value is not None:
+        texts.append(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        texts += [json.dumps(value, ensure_ascii=False, indent=indent) for indent in _INDENTS]
+    return list(map(_text_length, texts))
+
+
+@cache
+def _has_vocabulary() -> bool:
+    try:
+        harmony_encoding()
+    except VocabularyError:
+        return False
+    return True
+
+
+_OFTEN = 0.2  # share of replies from which a difference of counts is frequent
+
+
+_LEAST_HEADER = 3  # the tokens of a message header: `<|start|>`, the role, and `<|message|>`
+
+
+def usual_difference(differences: Iterable[int]) -> int:
+    """How many tokens of the format a server does not count, as a negative number.
+
+    This is the most frequent difference, or a frequent one of at least a header: then the larger
+    differences are those of texts that the model spells with other tokens.
+    """
+    found = Counter(less for less in differences if -COT_HEADER - ANSWER_HEADER <= less <= 0)
+    often = [less for less, count in found.items() if count >= _OFTEN * found.total()]
+    headers = [less for less in often if less <= -_LEAST_HEADER]
+    return min(headers, default=max(often, key=found.__getitem__, default=0))

@@ -1,0 +1,219 @@
+"""Extracts the traits of a rollout: the properties by which the rollouts of a run are compared."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from harness.api.fields import json_object
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.statuses import meaning
+from harness.records.traits import Cut, Edges, LastAnswer, MadeCall, Sent, Traits
+from harness.rules.evidence.json_text import strings
+from harness.rules.evidence.ledger import accounted, token_count
+from harness.rules.evidence.user_texts import user_texts
+
+SHORTEST_SHARED = 32
+"""Characters of an ending that answers to unrelated requests do not share by chance."""
+CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
+"""Invented words of letters and digits, which no model writes without reading them."""
+_LONGEST_CONVERSATION = 20_000
+_LONGEST_EDGE = 40
+_LONGEST_ANSWER = 4_000
+_FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
+_SHORTEST_VALUE = 4
+_SHORTEST_CONTENT, _SHORTEST_ANSWER = 200, 16
+_OF_RESPONSES = re.compile(
+    r"content-.*|transfer-encoding|connection|date|age|etag|expires|cache-control|keep-alive|vary"
+    r"|set-cookie|alt-svc|strict-transport-security|access-control-.*|x-frame-options"
+    r"|.*(?:request|trace|correlation)-?id.*|.*ratelimit.*|.*(?:time|duration|latency|ms)$",
+    re.IGNORECASE,
+)
+"""Headers that describe a response or a connection, not the server."""
+_INVENTED = re.compile(r"\b[a-z]{4,}(?!(?:19|20)\d\d\b|1234)\d{4,}\b")
+"""Invented words in recorded traffic; `python312`, `user123` and `january2026` are usual there."""
+_RANDOM = re.compile(r"[0-9A-Za-z]{8,}")
+_FEWEST_WORDS = 5  # words, with their punctuation, that two answers share by chance in one order
+_WORD = re.compile(r"\w{3,}")
+
+
+def basic_traits(parsed: ParsedRollout) -> Traits:
+    """The traits that cost nothing: ids of replies, tokens of the first prompt, and its host."""
+    ids = (reply.raw.get("id") for _, reply in parsed.replies)
+    return Traits(
+        reply_ids=tuple(reply_id for reply_id in ids if isinstance(reply_id, str) and reply_id),
+        first_input=_first_input(parsed),
+        host=urlsplit(parsed.exchanges[0].recorded.request.url).netloc if parsed.exchanges else "",
+    )
+
+
+def traits(
+    parsed: ParsedRollout, made_call: MadeCall | None = None, *, counted: bool = True
+) -> Traits:
+    """All traits of one rollout; its replies are `counted` unless their token counts are at fault.
+
+    `made_call` is the call of a tool-call case.
+    """
+    sent = "\n".join(_lower_json(exchange.request.body) for exchange in parsed.exchanges)
+    replies = [reply for _, reply in parsed.replies]
+    calls = {
+        f"{call.name} {_canonical(call.arguments)}" for reply in replies for call in reply.calls
+    }
+    written = "\n".join(reply.generated for reply in replies)
+    form = CODE_WORD if parsed.rollout.recording is None else _INVENTED
+    invented = {word for word in form.findall(written.lower()) if word not in sent}
+    invented |= {
+        value
+        for reply in replies
+        for call in reply.calls
+        for value in map(str.lower, strings(json_object(call.arguments)))
+        if len(value) >= _SHORTEST_VALUE and value not in sent
+    }
+    # Replies that the token limit truncates may be endless repetitions, which requests share.
+    unique = not calls and all(reply.finish != "length" for reply in replies)
+    first = parsed.exchanges[0] if parsed.exchanges else None
+    answer = replies[0].text if unique and len(replies) == 1 else ""
+    return replace(
+        basic_traits(parsed),
+        sent=() if parsed.rollout.recording else tuple(_requests(parsed)),
+        ledgers=tuple(found.ledger for found in accounted(parsed)) if counted else (),
+        cuts=tuple(_cuts(parsed)),
+        edges=tuple(_edges(parsed)),
+        answers=frozenset(_answers(parsed)),
+        last=_last_answer(parsed, sent),
+        call=made_call,
+        conversation="" if first is None else _conversation(first),
+        user=user_texts(parsed),
+        invented=frozenset(invented),
+        call_ids=frozenset(call.id for reply in replies for call in reply.calls if call.id),
+        calls=frozenset(calls),
+        content=_digest(written, _SHORTEST_CONTENT) if unique else "",
+        answer="" if _is_from(answer, sent) else _digest(answer, _SHORTEST_ANSWER),
+        replicas=tuple(dict.fromkeys(_replicas(parsed))),
+        models=frozenset(_models(parsed)),
+    )
+
+
+def _requests(parsed: ParsedRollout) -> Iterator[Sent]:
+    for index, exchange in enumerate(parsed.exchanges):
+        request, response = exchange.recorded.request, exchange.recorded.response
+        said = meaning(response) if response is not None else "server_error"
+        if said in (None, "refusal") and response is not None and request.body is not None:
+            body = orjson.dumps([request.url, request.body], option=orjson.OPT_SORT_KEYS)
+            refusal = f"status {response.status}: {response.body or ''}" if said else ""
+            yield Sent(index, blake2b(body, digest_size=12).hexdigest(), refusal)
+
+
+def _is_from(answer: str, sent: str) -> bool:
+    """Whether at least half of the words of an answer are in its own request."""
+    words = _WORD.findall(answer.lower())
+    return 2 * sum(word in sent for word in words) >= len(words)
+
+
+def _conversation(exchange: ParsedExchange) -> str:
+    """Return the conversation of a request, without its tools and options."""
+    body = exchange.request.body
+    turns = [body.get(name) for name in ("instructions", "messages", "input")]
+    return _lower_json(turns)[:_LONGEST_CONVERSATION]
+
+
+def _lower_json(value: object) -> str:
+    return orjson.dumps(value).decode(errors="replace").lower()
+
+
+def _canonical(arguments: str) -> str:
+    found = json_object(arguments)
+    return arguments if found is None else orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _digest(written: str, shortest: int) -> str:
+    if len(written) < shortest:
+        return ""
+    return blake2b(written.encode(errors="replace"), digest_size=12).hexdigest()
+
+
+def _models(parsed: ParsedRollout) -> Iterator[str]:
+    model = parsed.rollout.condition.model
+    for exchange, reply in () if parsed.rollout.recording else parsed.replies:
+        name = reply.raw.get("model")
+        if isinstance(name, str) and exchange.request.body.get("model") == model:
+            yield name.rpartition("/")[2].lower()
+
+
+def _replicas(parsed: ParsedRollout) -> Iterator[tuple[str, str]]:
+    """What may differ between servers: headers, fingerprint, model, and the form of ids."""
+    for exchange in parsed.exchanges:
+        response = exchange.recorded.response
+        for name, value in {} if response is None else response.headers.items():
+            if not _OF_RESPONSES.fullmatch(name):
+                yield f"header {name.lower()}", value
+    for exchange, reply in parsed.replies:
+        yield from _of_reply(exchange, reply.raw)
+
+
+def _of_reply(exchange: ParsedExchange, raw: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in ("system_fingerprint", "model"):
+        if isinstance(raw.get(name), str):
+            yield name, raw[name]
+    reply_id = raw.get("id")
+    if isinstance(reply_id, str):
+        form = _RANDOM.sub(lambda found: f"<{len(found[0])}>", reply_id)
+        yield f"form of {exchange.api} ids", form
+
+
+def _first_input(parsed: ParsedRollout) -> int | None:
+    """None with built-in tools, where the count is the sum over several prompts."""
+    first = parsed.exchanges[0] if parsed.exchanges else None
+    if first is None or first.reply is None or first.request.built_in:
+        return None
+    return first.reply.input_tokens
+
+
+def _edges(parsed: ParsedRollout) -> Iterator[Edges]:
+    """Yield the beginning and end of the CoT and answer of the first reply, if it is complete."""
+    reply = next((reply for _, reply in parsed.replies), None)
+    if reply is not None and reply.finish in ("stop", "tool_calls"):
+        for place, text in (("CoT", reply.reasoning), ("answer", reply.text)):
+            if text:
+                yield Edges(place, text[:_LONGEST_EDGE], text[-_LONGEST_EDGE:])
+
+
+def _answers(parsed: ParsedRollout) -> Iterator[tuple[str, bool]]:
+    for _, reply in parsed.replies:
+        words = reply.text.split()
+        if reply.finish == "stop" and len(words) >= _FEWEST_WORDS:
+            yield _digest(" ".join(sorted(words)), 0), words[-1].endswith((".", "!", "?"))
+
+
+def _last_answer(parsed: ParsedRollout, sent: str) -> LastAnswer | None:
+    for exchange, reply in parsed.replies[-1:]:
+        text, request = reply.text.strip(), exchange.request
+        whole = reply.finish == "stop" and not (reply.calls or request.wants_json)
+        live = request.answers_user and not (request.stops or exchange.imported)
+        if text and len(text) < _LONGEST_ANSWER and whole and live:
+            end = text[-SHORTEST_SHARED:]
+            own = not (_WORD.search(end) and _is_from(end, sent))
+            return LastAnswer(text, request.body.get("temperature") == 0, own)
+    return None
+
+
+def _cuts(parsed: ParsedRollout) -> Iterator[Cut]:
+    """Yield the truncated replies of a rollout that have fewer tokens than the request allows.
+
+    Both the reported tokens and those of the text are fewer, because servers may not count all
+    tokens.
+    """
+    for exchange, reply in parsed.replies:
+        request, count = exchange.request, reply.output_tokens
+        if not exchange.truncated or request.limit is None or request.choices > 1:
+            continue
+        most = request.limit - _FEWEST_MISSING
+        if not count or not reply.input_tokens or count > most:
+            continue
+        shown = token_count(reply.generated)
+        if shown is not None and shown <= most:
+            yield Cut(exchange.index, reply.input_tokens, count, request.limit)

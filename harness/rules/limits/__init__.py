@@ -1,0 +1,1 @@
+"""Token limits, stop strings, and the reasons why replies end."""

@@ -1,0 +1,332 @@
+"""Finish reason and status agree with the content of the reply."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from harmony.render import RenderError
+from harness.api.fields import nested, objects
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.rules.check import Family
+from harness.rules.evidence.json_text import ends_early
+from harness.rules.evidence.ledger import (
+    ANSWER_HEADER,
+    COT_HEADER,
+    call_header,
+    hides_cot,
+    ledger_of,
+    token_count,
+)
+from harness.rules.evidence.subjects import (
+    Answer,
+    Item,
+    answers,
+    counted,
+    ended,
+    every_choice,
+    items,
+)
+from harness.rules.rule import CHAT, GUIDE, HARMONY, RESPONSES, STOP_IN_COT, Problem
+
+family = Family("limits", CHAT)
+
+
+_EMPTY_MESSAGES = 2
+"""Messages without text, or further messages of CoT, that the model may have written."""
+_SPELLED_OTHERWISE = 4
+"""The model may spell a tool's name with one extra token for this many tokens."""
+_MOST_OF_HEADERS = 128
+"""Tokens of a truncated reply that headers explain: those of empty messages, and of a long name."""
+
+
+@family.check(
+    "chat.finish.tool_calls",
+    every_choice,
+    lambda answer: answer.reply.calls and not answer.exchange.request.forces_call,
+)
+def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
+    """A message with tool calls has finish_reason tool_calls.
+
+    Agents use finish_reason to decide whether to run tools or to stop.
+    """
+    exchange, reply = answer
+    # OpenAI itself returns finish_reason stop after a forced call.
+    if reply.finish not in ("tool_calls", "length"):
+        message = "The message has tool calls, but finish_reason is not tool_calls."
+        path = "$.choices[0].finish_reason"
+        yield Problem(exchange, message, "tool_calls", finish_reason(reply.raw), path)
+
+
+def _names_calls(answer: Answer) -> bool:
+    """Whether the finish reason is a tool call; function_call is the deprecated one."""
+    deprecated = finish_reason(answer.reply.raw) == "'function_call'"
+    with_tools = deprecated and "tools" in answer.exchange.request.body
+    return answer.reply.finish == "tool_calls" or with_tools
+
+
+@family.check("chat.finish.no_calls", every_choice, _names_calls)
+def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
+    """A message with finish_reason tool_calls has tool calls.
+
+    Agents use finish_reason to decide whether to run tools or to stop.
+    """
+    if not answer.reply.calls:
+        reason = finish_reason(answer.reply.raw)
+        message = f"finish_reason is {reason}, but the message has no tool calls."
+        path = "$.choices[0].message.tool_calls"
+        yield Problem(answer.exchange, message, "at least one tool call", "none", path)
+
+
+@family.check(
+    "reply.empty",
+    ended,
+    lambda answer: not (answer.misplaced or answer.exchange.request.stops or _calls_client(answer)),
+    source=GUIDE,
+    tolerated=0.02,
+)
+def _empty(answer: Answer) -> Iterator[Problem]:
+    """A reply that ended normally contains an answer or a tool call.
+
+    Otherwise the user gets nothing, and no error explains why. The model itself may end its reply
+    after the CoT. The checks reply.lost, finish.limit and stop.early report replies that the server
+    emptied or cut.
+    """
+    exchange, reply = answer
+    if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(answer):
+        message = "The reply ended normally without an answer or a tool call."
+        kinds = dict.fromkeys(str(item.get("type")) for item in answer.output)
+        found = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
+        got = f"only {found}" if found else "no content"
+        yield Problem(exchange, message, "an answer or a tool call", got)
+
+
+@family.check("reply.refused", answers, severity="warning", source=HARMONY)
+def _refused(answer: Answer) -> Iterator[Problem]:
+    """No filter refuses the harmless requests of this tool.
+
+    gpt-oss writes its own refusals as ordinary answers. A `refusal` or the finish reason
+    content_filter comes from a filter of the provider, which also stops harmless agents.
+    """
+    if refusals := answer.refusals:
+        message, got = "The reply is a refusal by a filter.", ", ".join(refusals)
+        yield Problem(answer.exchange, message, "an answer or a tool call", got)
+
+
+@family.check(
+    "reply.lost",
+    answers,
+    lambda answer: (answer.ledger and answer.ledger.cot) or _returns_nothing(answer),
+    source=HARMONY,
+)
+def _lost(answer: Answer) -> Iterator[Problem]:
+    """A reply without an answer or a tool call has no tokens beyond its CoT.
+
+    Otherwise the model wrote an answer or a call, and the server lost it. If the reply contains
+    nothing at all, it lost the CoT, too. A call whose header the model misspelled is not a call,
+    and its tokens are not counted.
+    """
+    exchange, reply = answer
+    if lost := _lost_tokens(answer):
+        message = "The reply is empty, but reports more tokens than its CoT explains."
+        if not reply.reasoning:
+            message = "The reply contains nothing, but reports the tokens of a text."
+        got = f"{reply.output_tokens} tokens"
+        yield Problem(exchange, message, f"the text of {lost} more tokens", got, "$.usage")
+
+
+@family.check(
+    "reply.lost.truncated",
+    counted,
+    lambda answer: answer.reply.finish == "length" and _shows_all(answer),
+    severity="warning",
+    source=GUIDE,
+    tolerated=0.02,
+)
+def _cut_to_nothing(answer: Answer) -> Iterator[Problem]:
+    """A reply that was truncated at the token limit contains the text before the limit.
+
+    Users pay for this text, and the CoT shows them that the limit is too low. A limit that falls
+    inside the header of a message or call is not reported. The check reply.lost reports replies
+    with more tokens than a header can have.
+    """
+    exchange, reply = answer
+    if _lost_tokens(answer):
+        return
+    calls = (call_header(name) for name in exchange.request.functions)
+    least = COT_HEADER + max(ANSWER_HEADER, *calls, 0)
+    if _is_empty(reply) and not reply.reasoning and (reply.output_tokens or 0) > least:
+        message = "The reply was truncated at the token limit, and contains no text."
+        got = f"no text, {reply.output_tokens} tokens"
+        yield Problem(exchange, message, "the CoT or the answer up to the limit", got)
+
+
+@family.check("responses.status", answers, source=RESPONSES)
+def _status(answer: Answer) -> Iterator[Problem]:
+    """A finished response has status completed, or incomplete with a reason.
+
+    Clients use the status to decide whether they can use the answer.
+    """
+    exchange, reply = answer
+    status = reply.raw.get("status")
+    if status == "incomplete":
+        details = reply.raw.get("incomplete_details")
+        if not nested(details, "reason"):
+            message = "The response is incomplete, but incomplete_details has no reason."
+            path = "$.incomplete_details"
+            yield Problem(exchange, message, '{"reason": …}', repr(details), path)
+    elif status != "completed":
+        message = "The response has finished, but its status is neither completed nor incomplete."
+        yield Problem(exchange, message, "completed or incomplete", repr(status), "$.status")
+
+
+@family.check("responses.status.items", items, lambda found: found.completed, source=RESPONSES)
+def _item_status(found: Item) -> Iterator[Problem]:
+    """Every item of a completed response is completed.
+
+    Clients skip items with another status, or wait for them.
+    """
+    status = found.item.get("status")
+    if status not in (None, "completed"):
+        message = "An item in a completed response does not have status completed."
+        yield Problem(found.exchange, message, "completed", repr(status), f"{found.path}.status")
+
+
+def _calls_client(answer: Answer) -> bool:
+    """Whether a response calls a tool of the client that is not a function, such as a shell.
+
+    Calls that the provider runs have no `call_id`.
+    """
+    declared = bool(answer.exchange.request.built_in)
+    return declared and any(item.get("call_id") for item in answer.output)
+
+
+def _is_empty(reply: Reply) -> bool:
+    return not reply.calls and not reply.text.strip()
+
+
+def _returns_nothing(answer: Answer) -> bool:
+    """Whether a counted reply has no CoT, text or call, and nothing else that explains its tokens.
+
+    A filter may have removed the text, and a stop string may have ended the reply at its beginning.
+    """
+    exchange, reply = answer
+    ended = reply.finish in ("stop", "tool_calls", "length") and not exchange.request.stops
+    empty = _is_empty(reply) and not reply.reasoning and not answer.refusals
+    return bool(ended and empty and reply.output_tokens) and _shows_all(answer)
+
+
+def _shows_all(answer: Answer) -> bool:
+    """Whether a reply shows all that the model wrote.
+
+    A summary contains CoT: responses.reasoning.content reports it. Encrypted CoT is not shown.
+    """
+    request = answer.exchange.request
+    shown = request.choices == 1 and not request.built_in and not hides_cot(answer.exchange)
+    return shown and all(
+        item.get("type") in ("reasoning", "message")
+        and not (item.get("summary") or item.get("encrypted_content"))
+        for item in answer.output
+    )
+
+
+def _lost_tokens(answer: Answer) -> int:
+    """Return the tokens of an empty reply beyond its CoT; 0 if headers explain them."""
+    exchange, reply = answer
+    if not _is_empty(reply):
+        return 0
+    if _returns_nothing(answer):
+        tokens = reply.output_tokens or 0
+        least = _MOST_OF_HEADERS if exchange.truncated else max(_headers(exchange))
+        return tokens if tokens > least else 0
+    counted = answer.ledger
+    if counted is None or not counted.cot:
+        return 0
+    explained = max(*_headers(exchange), counted.spelling)
+    return counted.difference if counted.difference > explained else 0
+
+
+def _headers(exchange: ParsedExchange) -> Iterator[int]:
+    """Yield the numbers of tokens of messages that the model may have begun without writing a text.
+
+    Parsers drop a call whose header the model misspelled: 4% of the small model's replies with a
+    tool name of 64 letters.
+    """
+    yield _EMPTY_MESSAGES * ANSWER_HEADER
+    for name in exchange.request.functions:
+        with suppress(RenderError):
+            yield call_header(name) + (token_count(name) or 0) // _SPELLED_OTHERWISE
+
+
+def finish_reason(raw: Mapping[str, Any]) -> str:
+    """Return the finish reason of the first choice of a Chat reply, quoted."""
+    return repr(next((choice.get("finish_reason") for choice in objects(raw.get("choices"))), None))
+
+
+_STOP_REASONS = ("stop_reason", "matched_stop")
+
+
+@family.check("stop.kept", ended, lambda answer: answer.exchange.request.stops, needs="stop")
+def _stop_kept(answer: Answer) -> Iterator[Problem]:
+    """A stop string ends the answer and is not part of it.
+
+    Programs use stop strings to delimit the answer.
+    """
+    for stop in answer.exchange.request.stops:
+        if stop in answer.reply.text:
+            message = "The answer contains a stop string of the request."
+            yield Problem(answer.exchange, message, f"no {stop!r}", answer.reply.text)
+
+
+@family.check(
+    "stop.early",
+    ended,
+    lambda answer: answer.exchange.request.stops,
+    severity="warning",
+    source=STOP_IN_COT,
+    tolerated=0.02,
+    needs="stop",
+)
+def _stop_early(answer: Answer) -> Iterator[Problem]:
+    """A stop string ends only the answer, not the CoT or the harmony format before it.
+
+    Otherwise programs get no answer at all. Many engines also match stop strings against the CoT.
+    The model itself may end its reply after the CoT: it did so if the server names another reason,
+    or if the CoT ends like a sentence, and its tokens leave none for a stop string.
+    """
+    reply = answer.reply
+    if not reply.calls and not reply.text.strip() and not _model_ended(answer):
+        message = "The request set stop strings, but the reply ended before its answer began."
+        got = (
+            f"reasoning that ends with {reply.reasoning[-40:]!r}" if reply.reasoning else "nothing"
+        )
+        yield Problem(answer.exchange, message, "an answer", got)
+
+
+def _model_ended(answer: Answer) -> bool:
+    """Whether a reply without an answer shows that no stop string ended it.
+
+    vLLM and SGLang report the string that ended a reply, or else null or the number of a token.
+    """
+    if not answer.exchange.events:
+        reasons = (choice.get(name, "") for choice in answer.choices[:1] for name in _STOP_REASONS)
+        if any(not isinstance(reason, str) for reason in reasons):
+            return True
+    found = ledger_of(*answer)
+    closed = answer.reply.reasoning.rstrip().endswith((".", "!", "?"))
+    return found is not None and closed and found.difference <= 0
+
+
+@family.check("finish.limit", counted, lambda answer: answer.exchange.at_limit, tolerated=0.02)
+def _limit(answer: Answer) -> Iterator[Problem]:
+    """A reply that was truncated at the token limit reports the truncation.
+
+    Otherwise clients take a truncated answer for a complete one. The model ends few of the replies
+    of this length itself, and none of the calls whose JSON is unfinished.
+    """
+    exchange, reply = answer
+    if reply.finish in ("stop", "tool_calls"):
+        message = "The reply ends exactly at the token limit, but reports a normal end."
+        expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
+        cut = any(ends_early(call.arguments) for call in reply.calls)
+        yield Problem(exchange, message, expected, reply.finish, proven=cut)

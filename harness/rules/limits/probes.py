@@ -1,0 +1,321 @@
+"""Where a reply ends: at the token limit, or at a stop string."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+
+from harness.api.items import Message, Reply
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.conditions import MODES, Api
+from harness.rules.evidence.json_text import parsed_object
+from harness.rules.evidence.ledger import FRAMING
+from harness.rules.evidence.offers import NOTE, answer_format, closed
+from harness.rules.evidence.refusals import declined, outcome, served
+from harness.rules.limits.checks import finish_reason
+from harness.rules.missing import NotVerifiableError, repeated, required
+from harness.rules.probe import (
+    GARBLED,
+    MAY_BE_REFUSED,
+    MORE_TOKENS,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+)
+from harness.rules.rule import CHAT, RESPONSES, STOP_IN_COT, Problem
+
+LIMIT = 40  # output tokens; ends within a long answer, or within the arguments of a long call
+LEAST = 1024  # output tokens that a reply without a limit may have at least
+_DEFAULTS = (128, 256, 512, 1024)  # limits that servers were seen to set for such a reply
+STOP, _BEGINNING_OF_STOP = "code word", "code"
+_UNUSED_STOP = "\nObservation:"
+_TRIES, _TRIES_OF_SEVERAL = 3, 2
+"""Requests with a stop string. Two must show a problem: servers differ in the parts of a reply that
+they match, and a model may spell the string in another way."""
+
+_TEXT = (
+    "From the quay to the light it is two miles; keep the church behind the white house. The boat "
+    "that lies by the old mill has two sails and a green flag. At nine the wind turns to the west, "
+    "and five men bring bread, salt, apples and rope on board before the tide falls."
+)
+_LONG = (Message("user", f"Please repeat after me: {_TEXT}"),)
+_LONG_ANSWERS = {
+    "long answer": "Write all numbers from 1 to 400 in words, one per line. Leave none out.",
+    "other long answer": (
+        "Write all numbers from 401 to 800 in words, one per line. Leave none out, and do not "
+        "abbreviate."
+    ),
+}
+_TOOL_LONG = (Message("user", f"Save this note: {_TEXT}"),)
+_QUESTION = (
+    Message("developer", "The code word is orchid596. Answer in a whole sentence."),
+    Message("user", "What is the code word?"),
+)
+_OTHER_LIMIT = "max_completion_tokens"
+_ZEROS = 360
+"""Entries of a list that a schema requires. The answer has more than `LEAST` tokens, also that of a
+model that ends other answers early."""
+_LIST = (Message("user", f"Give a JSON object whose zeros is a list of {_ZEROS} zeros."),)
+_OF_ZEROS = closed(
+    {
+        "zeros": {
+            "type": "array",
+            "items": {"type": "integer", "enum": [0]},
+            "minItems": _ZEROS,
+            "maxItems": _ZEROS,
+        }
+    }
+)
+
+
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    refusable = MAY_BE_REFUSED | {"request.failed"}
+    stop, other = {"stop": [STOP]}, {_OTHER_LIMIT: LIMIT}
+    several = {"stop": [_UNUSED_STOP, STOP]}
+    cut = partial(ProbeRequest, effort="low", max_tokens=LIMIT, whole=False)
+    requests = [
+        cut("cut", _LONG),
+        cut("cut tool", _TOOL_LONG, (NOTE,)),
+        cut("unlimited", _QUESTION, effort="high", max_tokens=None),
+        cut(
+            "unlimited list",
+            _LIST,
+            max_tokens=None,
+            options=answer_format(api, _OF_ZEROS),
+            context=2 * LEAST,
+            provokes=refusable | GARBLED | {"text.runaway", "answer.json"},
+        ),
+        *(
+            cut(
+                name,
+                (Message("user", text),),
+                max_tokens=MORE_TOKENS,
+                context=MORE_TOKENS + LEAST,
+                provokes=MAY_BE_REFUSED,
+            )
+            for name, text in _LONG_ANSWERS.items()
+        ),
+        ProbeRequest("whole", _QUESTION, temperature=0.0),
+        ProbeRequest(
+            "stopped", _QUESTION, temperature=0.0, options=stop, tries=_TRIES, provokes=refusable
+        ),
+        ProbeRequest(
+            "stopped by another",
+            _QUESTION,
+            temperature=0.0,
+            options=several,
+            tries=_TRIES_OF_SEVERAL,
+            provokes=refusable,
+        ),
+    ]
+    if api == "chat":
+        requests.append(
+            cut("cut otherwise", _LONG, max_tokens=None, options=other, provokes=refusable)
+        )
+    return tuple(requests)
+
+
+GROUP = ProbeGroup("limits", _requests, RESPONSES)
+
+
+@GROUP.probe("limits.finish", ("cut", "cut tool"), modes=MODES, unjudged="shorter_than_limit")
+def _finish(responses: ProbeResponses) -> Trials:
+    """A longer reply ends at the token limit and reports the truncation.
+
+    Otherwise clients take a truncated answer for a complete one, or pay for an endless one.
+    """
+    return chain.from_iterable(map(_limited, responses.last("cut", "cut tool")))
+
+
+@GROUP.probe(
+    "limits.finish.max_completion_tokens",
+    ("cut otherwise",),
+    source=CHAT,
+    apis=("chat",),
+    unjudged="shorter_than_limit",
+)
+def _finish_otherwise(responses: ProbeResponses) -> Trials:
+    """max_completion_tokens limits a Chat reply like max_tokens.
+
+    OpenAI's SDKs and agents use this name today. To refuse it is a warning.
+    """
+    for rollout in responses.all("cut otherwise"):
+        last = rollout.exchanges[-1]
+        if declined(rollout):
+            message = f"The provider refuses {_OTHER_LIMIT}."
+            refusal = Problem(last, message, "a reply", outcome(last), f"$.{_OTHER_LIMIT}")
+            yield replace(refusal, severity="warning")
+        else:
+            yield from _limited(last)
+
+
+def _limited(exchange: ParsedExchange) -> Trials:
+    """Judge one reply; nothing if it ended on its own before the limit."""
+    reply = exchange.reply
+    if exchange.unreadable:
+        raise NotVerifiableError("unreadable")
+    if reply is None:
+        message = "A request with a low token limit got no reply."
+        yield Problem(exchange, message, "a reply that reports its truncation", outcome(exchange))
+        return
+    count = reply.output_tokens
+    if count is not None and count > LIMIT + FRAMING:
+        message = "The reply is longer than the token limit."
+        yield Problem(exchange, message, f"at most {LIMIT} tokens", f"{count}", "$.usage")
+    elif reply.finish == "length":
+        yield None
+    elif count == LIMIT or not (reply.text or reply.calls):
+        got = f"{_end(exchange, reply)}, {count} tokens"
+        yield Problem(exchange, _unreported(reply), _TRUNCATED[exchange.api], got)
+
+
+def _unreported(reply: Reply) -> str:
+    """What is wrong with a reply that does not report that the token limit cut it."""
+    if reply.raw.get("status") == "incomplete":
+        return "The response is incomplete, but does not name the token limit as the reason."
+    if reply.output_tokens == LIMIT:
+        return "The reply ends exactly at the token limit, but does not report that it was cut."
+    return "The reply has no answer, and does not report that the token limit cut it."
+
+
+def _end(exchange: ParsedExchange, reply: Reply) -> str:
+    """Return the reported end of a reply, in the terms of its API."""
+    if exchange.api == "chat":
+        return f"finish_reason {finish_reason(reply.raw)}"
+    names = ("status", "incomplete_details")
+    return ", ".join(f"{name} {reply.raw.get(name)!r}" for name in names)
+
+
+_TRUNCATED: Mapping[Api, str] = {
+    "chat": "finish_reason length",
+    "responses": 'status incomplete, incomplete_details {"reason": "max_output_tokens"}',
+}
+
+
+@GROUP.probe("limits.default", ("unlimited", "unlimited list"))
+def _default(responses: ProbeResponses) -> Trials:
+    """A reply to a request without a token limit is not truncated early.
+
+    A low default limit ends the replies of a reasoning model before the answer begins. A schema
+    makes one of the replies long; a provider without schemas may refuse it.
+    """
+    replies = list(responses.replies("unlimited"))
+    with suppress(NotVerifiableError):
+        replies += responses.replies("unlimited list")
+    for exchange, reply in replies:
+        count = reply.output_tokens
+        within = reply.text.startswith("{") and parsed_object(reply.text.strip()) is None
+        if reply.finish != "length" and not (within and count in _DEFAULTS):
+            yield None
+        elif count is None:
+            raise NotVerifiableError("no_output_tokens")
+        else:
+            message, expected = "A reply without a token limit was truncated.", f"more than {LEAST}"
+            early = Problem(exchange, message, f"{expected} tokens", f"{count}", "$.usage")
+            yield early if count <= LEAST else None
+
+
+@GROUP.probe("limits.long", _LONG_ANSWERS, unjudged="replies_too_short")
+def _long(responses: ProbeResponses) -> Trials:
+    """A reply of more than 1,024 tokens is not truncated below the limit of its request.
+
+    The CoT of hard problems is longer. A provider with its own limit must reject requests with a
+    higher one.
+    """
+    replies = list(responses.replies(*_LONG_ANSWERS))
+    ends = {reply.output_tokens for exchange, reply in replies if exchange.truncated}
+    prompts = {reply.input_tokens for exchange, reply in replies if exchange.truncated}
+    hidden = len(ends) == 1 and len(prompts) > 1
+    for exchange, reply in replies:
+        count = reply.output_tokens or 0
+        if exchange.truncated and hidden and count < MORE_TOKENS:
+            message = (
+                "Replies are truncated below the limit of their request, all at the same length."
+            )
+            yield Problem(exchange, message, f"{MORE_TOKENS} tokens", f"{count}", "$.usage")
+        elif count >= LEAST:
+            yield None
+
+
+_stop_probe = partial(GROUP.probe, source=CHAT, apis=("chat",), modes=MODES, needs="stop")
+
+
+@_stop_probe("limits.stop", ("whole", "stopped"))
+def _stop(responses: ProbeResponses) -> Trials:
+    """A stop string ends the answer, and neither it nor its beginning is part of the answer.
+
+    Programs use it to delimit the answer. Servers that stream every token immediately send the
+    beginning before they recognize the string.
+    """
+    _require_stop(responses.reply("whole")[1].text, "answer")
+    yield from _at_stop(served(responses, "stopped", "stop strings"))
+
+
+def _at_stop(rollouts: Iterable[ParsedRollout]) -> Trials:
+    """Judge the replies; one without an answer proves nothing."""
+    last = ((rollout, rollout.exchanges[-1].reply) for rollout in rollouts)
+    judged = (rollout for rollout, reply in last if reply is None or reply.text)
+    yield from repeated(map(_stopped, required(judged, "no_answer")))
+
+
+def _stopped(rollout: ParsedRollout) -> Problem | None:
+    last = rollout.exchanges[-1]
+    if last.reply is None:
+        return Problem(last, "A request with a stop string got no reply.", "a reply", outcome(last))
+    text, got = last.reply.text, repr(last.reply.text)
+    if STOP in text:
+        return Problem(last, "The answer contains the stop string.", f"no {STOP!r}", got)
+    if text.rstrip().endswith(_BEGINNING_OF_STOP):
+        message = "The answer ends with the beginning of the stop string."
+        return Problem(last, message, f"no {_BEGINNING_OF_STOP!r} at the end", got)
+    return None
+
+
+@_stop_probe("limits.stop.several", ("whole", "stopped by another"))
+def _any_stop(responses: ProbeResponses) -> Trials:
+    """Each of several stop strings ends the answer.
+
+    Agents set the beginnings of several sections as stop strings. The API allows four.
+    """
+    _require_stop(responses.reply("whole")[1].text, "answer")
+    yield from _at_stop(served(responses, "stopped by another", "several stop strings"))
+
+
+@_stop_probe(
+    "limits.stop.cot", ("whole", "stopped"), source=STOP_IN_COT, modes=None, severity="warning"
+)
+def _stop_in_cot(responses: ProbeResponses) -> Trials:
+    """A stop string does not end the reply within its CoT.
+
+    Otherwise programs get no answer at all. Many engines also match stop strings against the CoT.
+    """
+    _, whole = responses.reply("whole")
+    _require_stop(whole.reasoning, "CoT")
+    before = whole.text.partition(STOP)[0]
+    if not before.strip():
+        raise NotVerifiableError("begins_with_stop")
+    rollouts = served(responses, "stopped", "stop strings")
+    yield from repeated(_ended_in_cot(rollout, before) for rollout in rollouts)
+
+
+def _ended_in_cot(rollout: ParsedRollout, before: str) -> Problem | None:
+    """Return the problem of a reply that ended where its CoT has the stop string, or kept it there.
+
+    An empty reply, or a CoT with the stop string in its middle, has ended for another reason.
+    """
+    last = rollout.exchanges[-1]
+    if last.reply is None or last.reply.text or not last.reply.reasoning.strip():
+        return None
+    within = last.reply.reasoning.rstrip().removesuffix(STOP)
+    if STOP in within:
+        return None
+    message, expected = "The stop string ended the reply within its CoT.", f"an answer, {before!r}"
+    got = f"a CoT that ends with {last.reply.reasoning[-40:]!r}"
+    return Problem(last, message, expected, got)
+
+
+def _require_stop(text: str, place: str) -> None:
+    if STOP not in text:
+        raise NotVerifiableError("no_stop_string", place=place)

@@ -1,0 +1,1 @@
+"""Many concurrent requests."""

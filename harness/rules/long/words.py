@@ -1,0 +1,144 @@
+"""Code words in long prompts: those that the model finds, and those that it cannot know.
+
+A word of another request proves that the server mixed up prompts or their cached values. A word
+that is not found may be the model's own limit. It is evidence only in comparison with the shortest
+prompts, whose words the same model found, and even then the model may be the cause.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+
+from harness.api.parsed_rollout import ParsedExchange
+from harness.rules.long.requests import (
+    CODE_WORDS,
+    CONVERSATIONS,
+    GRID,
+    GROUP,
+    PREFIXES,
+    STEPS,
+    cell,
+    steps,
+)
+from harness.rules.missing import NotVerifiableError, required
+from harness.rules.probe import ProbeResponses, TrialResult, Trials
+from harness.rules.rule import Problem
+from harness.statistics.two_rates import chance_of_worse
+
+_CELLS = {length: tuple(cell(length, depth) for depth in GRID[length]) for length in GRID}
+_SIGNIFICANCE = 0.01
+"""For all comparisons of a probe together: each length with all longer ones is one comparison."""
+_LEAST_FOUND = 5 / 6
+"""The share of words in the shortest prompts that a model must find to be judged at longer ones."""
+_TOOLS = ("tools A", "tools B", "tools C")
+
+Found = Mapping[str, tuple[ParsedExchange, bool]]
+"""By request, its exchange and whether the reply has the code word."""
+
+
+def _found(responses: ProbeResponses, names: Iterable[str]) -> Found:
+    """Return the requests with a reply that ended by itself, or has the word."""
+    return {
+        name: (exchange, hit)
+        for name in names
+        for _, exchange, reply in responses.readable(name)
+        if (hit := CODE_WORDS[name] in reply.generated) or reply.finish != "length"
+    }
+
+
+def _lost(
+    shortest: Found, longer: Sequence[Found], what: str, easier: str = "the shortest"
+) -> TrialResult:
+    """A problem if significantly fewer words are found from some length on; see `_SIGNIFICANCE`.
+
+    Each group is compared with the shortest prompts together with all longer groups. Raises
+    NotVerifiableError if the model finds too few words in the shortest, or none are longer.
+    """
+    hits, most = sum(hit for _, hit in shortest.values()), len(shortest)
+    if not most:
+        raise NotVerifiableError("no_complete_reply", prompts=easier)
+    if hits < _LEAST_FOUND * most:
+        raise NotVerifiableError("few_words_found", hits=hits, most=most, prompts=easier, what=what)
+    pooled = [
+        dict(chain.from_iterable(group.items() for group in longer[at:]))
+        for at in range(len(longer))
+    ]
+    judged = required(filter(None, pooled), "no_longer_prompt")
+    for group in judged:
+        found, count = sum(hit for _, hit in group.values()), len(group)
+        if chance_of_worse(found, count, hits, most) < _SIGNIFICANCE / len(judged):
+            exchange = next(exchange for exchange, hit in group.values() if not hit)
+            message = (
+                f"Code words are found in {found} of {count} {what}, and in {hits} of {most} of "
+                "the shortest: a limit of the model, or a defect of positions, window or cache. "
+                "Test the same weights on another server to find out which."
+            )
+            return Problem(exchange, message, "about as many as in the shortest", f"{found}")
+    return None
+
+
+@GROUP.probe("long.words", [name for names in _CELLS.values() for name in names], severity="info")
+def _needles(responses: ProbeResponses) -> Trials:
+    """Code words in long prompts are found as often as in the shortest ones.
+
+    Wrong positions, windows or cache pages hide parts of a prompt, but the model itself may also
+    fail.
+    """
+    responses.all(*next(iter(_CELLS.values())))
+    shortest, *longer = (_found(responses, names) for names in _CELLS.values())
+    yield _lost(shortest, longer, "long prompts")
+
+
+@GROUP.probe(
+    "long.words.loop",
+    [steps(count, number) for count in (STEPS[0], STEPS[-1]) for number in CONVERSATIONS],
+    severity="info",
+)
+def _canary(responses: ProbeResponses) -> Trials:
+    """The model still knows a code word from the first CoT of a tool loop after 25 calls.
+
+    Agents keep their plan in the first CoT.
+    """
+    easy, hard = (
+        [steps(count, number) for number in CONVERSATIONS] for count in (STEPS[0], STEPS[-1])
+    )
+    responses.all(*easy)
+    few, many = _found(responses, easy), _found(responses, hard)
+    yield _lost(few, [many], f"conversations of {STEPS[-1]} tool calls")
+
+
+@GROUP.probe(
+    "long.prefix.words", [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES]
+)
+def _repeated(responses: ProbeResponses) -> Trials:
+    """In a repeated prompt, the model finds the same code words as in the first request.
+
+    Prompt and model are the same, so only a cache can cause a difference.
+    """
+    cold = _found(responses, [f"cold {n}" for n in PREFIXES])
+    again = _found(responses, [f"{kind} {n}" for kind in ("warm", "again") for n in PREFIXES])
+    lost = _lost(cold, [again], "repeated prompts", "the new")
+    message = (
+        "Code words that the model found in new prompts are not found in the same prompts sent "
+        "again, which a prefix cache serves."
+    )
+    every = f"{len(again)} of {len(again)}"
+    yield lost and replace(lost, message=message, expected=every)
+
+
+_ALL = [name for names in (*_CELLS.values(), _TOOLS) for name in names]
+_FOREIGN = "The reply has a code word that only another request contained."
+
+
+@GROUP.probe("long.foreign", _ALL)
+def _foreign(responses: ProbeResponses) -> Trials:
+    """A reply has no code word that only another request contained.
+
+    The model cannot know it: another prompt, other tools, or their cached values reached the model.
+    """
+    for name, exchange, reply in required(responses.readable(*_ALL), "no_long_reply"):
+        others = {word: other for other, word in CODE_WORDS.items() if word != CODE_WORDS[name]}
+        seen = next((word for word in others if word in reply.generated), None)
+        message, expected = _FOREIGN, f"{CODE_WORDS[name]}, or none"
+        got = "" if seen is None else f"{seen}, of {others[seen]!r}"
+        yield Problem(exchange, message, expected, got) if seen else None

@@ -1,0 +1,1 @@
+"""Logprobs and tokens of the reference engine."""

@@ -1,0 +1,172 @@
+"""Logprobs: valid values that belong to the tokens of the answer."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from harness.api.fields import objects
+from harness.api.items import Reply
+from harness.api.logprob_entries import entry_bytes, logprob_entries, logprob_path
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.rules.check import Family
+from harness.rules.evidence.subjects import Answer, answers
+from harness.rules.rule import CHAT, Problem
+
+family = Family("numerics", CHAT)
+
+_TOLERANCE = 1e-3
+_SUM_TOLERANCE = 0.01
+"""Logprobs in bfloat16 have 8 bits: a probability near 1/4 is off by up to 0.4% of it."""
+
+
+class _Listed(NamedTuple):
+    """A reply with an answer, and the logprob entries of its tokens."""
+
+    exchange: ParsedExchange
+    reply: Reply
+    entries: Sequence[Mapping[str, Any]]
+
+
+def _listed(parsed: ParsedRollout) -> Iterator[_Listed]:
+    for exchange, reply in parsed.replies:
+        if reply.text and (entries := logprob_entries(exchange, reply)):
+            yield _Listed(exchange, reply, entries)
+
+
+@family.check("logprobs.values", _listed, needs="logprobs")
+def _values(found: _Listed) -> Iterator[Problem]:
+    """Logprobs are at most 0, and the logprob of a token agrees with its alternatives.
+
+    Scores and model comparisons are computed from them. The most probable alternative is the first;
+    the sampled token may precede it.
+    """
+    asked = found.exchange.request.body.get("top_logprobs")
+    most = asked if type(asked) is int else None
+    wrong = ((at, _wrong_entry(entry, most)) for at, entry in enumerate(found.entries))
+    for at, problem in wrong:
+        if problem is not None:
+            message, expected, got = problem
+            path = f"{logprob_path(found.exchange)}[{at}]"
+            yield Problem(found.exchange, message, expected, got, path)
+            return
+
+
+@family.check("logprobs.tokens", _listed, needs="logprobs")
+def _tokens(found: _Listed) -> Iterator[Problem]:
+    """The tokens with logprobs are the tokens of the answer.
+
+    A logprob of the wrong token is worse than none. The author of a recording may have shortened
+    the list.
+    """
+    exchange, reply, entries = found
+    text, answer = _text(entries), _decodable(reply.text)
+    shortened = exchange.imported and answer.startswith(_decodable(text))
+    if answer not in _decodable(text) and not shortened:
+        message = "The tokens with logprobs do not add up to the answer."
+        yield Problem(exchange, message, repr(reply.text), repr(text), logprob_path(exchange))
+
+
+@family.check(
+    "logprobs.cot",
+    _listed,
+    lambda found: found.reply.reasoning.strip() and _decodable(found.reply.text),
+    severity="info",
+    apis=("chat",),
+    needs="logprobs",
+)
+def _of_answer_only(found: _Listed) -> Iterator[Problem]:
+    """The logprobs of a Chat reply are those of its answer, not also of its CoT.
+
+    Clients that align them with the content find other tokens first.
+    """
+    exchange, reply, entries = found
+    text, answer = _decodable(_text(entries)), _decodable(reply.text)
+    if reply.reasoning.strip() in text.partition(answer)[0]:
+        message = "The logprobs begin with those of the CoT."
+        yield Problem(exchange, message, repr(reply.text), repr(text), logprob_path(exchange))
+
+
+def _wrong_entry(entry: Mapping[str, Any], most: int | None) -> tuple[str, str, str] | None:
+    """Return the problem of one token's entry: message, expected and got.
+
+    The request asks for `most` alternatives, or does not say how many.
+    """
+    top = objects(entry.get("top_logprobs"))
+    values = [_logprob(token) for token in (entry, *top)]
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return "A logprob is not a number, or is above 0.", "numbers up to 0", f"{entry}"
+    chosen, *listed = numbers
+    written = entry_bytes(entry)
+    sampled_first = bool(top) and entry_bytes(top[0]) == written  # as vLLM lists it
+    if any(less > more for more, less in pairwise(listed[sampled_first:])):
+        return "The alternatives are not sorted.", "the most probable first", f"{listed}"
+    ranked = sorted(listed, reverse=True)
+    if most is not None and len(top) > most + 1:
+        return "There are more alternatives than requested.", f"{most}", f"{len(top)}"
+    if ranked and chosen > ranked[0] + _TOLERANCE * max(1, abs(chosen)):
+        message = "The alternatives do not include the most probable token."
+        return message, f"at least {chosen}", f"{ranked[0]}"
+    for token in (entry, *top):
+        if (wrote := _decoded(token)) not in (None, token.get("token")):
+            message = "The text of a token differs from its bytes."
+            return message, repr(wrote), repr(token.get("token"))
+    if math.fsum(map(math.exp, ranked)) > 1 + _SUM_TOLERANCE:
+        return "The probabilities of the alternatives exceed 1 in total.", "at most 1", f"{ranked}"
+    slack = _TOLERANCE * max(1, abs(chosen))
+    same = [
+        value for other, value in zip(top, listed, strict=True) if entry_bytes(other) == written
+    ]
+    if len(same) == 1 and abs(same[0] - chosen) > slack:
+        message = (
+            "The logprob of a token differs from that of the same token among the alternatives."
+        )
+        return message, f"{same[0]}", f"{chosen}"
+    if ranked and not same and chosen > ranked[-1] + slack and _decoded(entry):
+        message = "A token outside the alternatives is more probable than the last of them."
+        return message, repr(entry.get("token")), f"{[other.get('token') for other in top]}"
+    return None
+
+
+def _decoded(entry: Mapping[str, Any]) -> str | None:
+    """Return the text of the bytes of a token; None without bytes or for part of a character."""
+    try:
+        return bytes(entry.get("bytes") or b"").decode() or None
+    except (UnicodeDecodeError, TypeError, ValueError):
+        return None
+
+
+def _logprob(entry: Mapping[str, Any]) -> float | None:
+    """Return the value of an entry; None if it cannot be a logprob."""
+    value = entry.get("logprob")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if value <= _TOLERANCE else None
+
+
+def _decodable(text: str) -> str:
+    """The text without U+FFFD replacement characters, whose number depends on the decoder."""
+    return text.replace("\N{REPLACEMENT CHARACTER}", "")
+
+
+def _text(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The text of the tokens, from their bytes because a token may be part of a character."""
+    return b"".join(map(entry_bytes, entries)).decode("utf-8", "replace")
+
+
+@family.check(
+    "chat.logprobs.missing",
+    answers,
+    lambda answer: answer.exchange.request.body.get("logprobs") and answer.reply.text,
+    needs="logprobs",
+)
+def _logprobs(answer: Answer) -> Iterator[Problem]:
+    """Requested logprobs are in the reply.
+
+    Clients that need them fail on a reply that silently omits them. A provider that does not
+    support them must reject the request.
+    """
+    if not any(choice.get("logprobs") for choice in answer.choices):
+        message = "The request set logprobs, but the reply has none."
+        yield Problem(answer.exchange, message, "logprobs", "none", "$.choices[0].logprobs")

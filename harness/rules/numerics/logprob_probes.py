@@ -1,0 +1,158 @@
+"""Logprobs: given on request, and fitting the sampled tokens.
+
+The checks of `harness.rules.numerics.checks` judge the values. Most servers report the logprobs of
+the model, whatever the sampler does. If the request sets temperature 1, and the server samples with a
+lower temperature or a top_p, probable tokens are drawn too often. Detecting this needs no
+reference, but positions where the model is uncertain, so these questions have no correct answer.
+"""
+
+from collections.abc import Iterator
+from statistics import median
+
+from harness.api import DIALECTS
+from harness.api.fields import objects
+from harness.api.items import Message, Reply
+from harness.api.logprob_entries import logprob_entries, logprob_path
+from harness.api.parsed_rollout import ParsedExchange
+from harness.golden.distance import ReportedToken, entries_of
+from harness.records.conditions import MODES, Api
+from harness.rules.evidence.refusals import served_replies
+from harness.rules.missing import NotVerifiableError, required
+from harness.rules.probe import GARBLED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.rule import CHAT, Problem, ShowsLack
+from harness.statistics.draws import Draw, sharpness
+
+_ALTERNATIVES = 3
+# The model is uncertain about the answers: if all logprobs were 0, a mix-up would not show.
+_QUESTIONS = {
+    "a name": "Think of a name and a number. What are the name and the number?",
+    "three things": "Name three things, then name them in another order.",
+}
+
+
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    return tuple(
+        ProbeRequest(
+            name,
+            (Message("user", question),),
+            temperature=0.0,
+            options=DIALECTS[api].logprob_options(_ALTERNATIVES),
+            provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
+        )
+        for name, question in _QUESTIONS.items()
+    )
+
+
+GROUP = ProbeGroup("logprobs", _requests, CHAT, modes=MODES, needs="logprobs", family="numerics")
+
+
+@GROUP.probe(
+    "logprobs.given",
+    _QUESTIONS,
+    severity="warning",
+    relations=[ShowsLack("logprobs", "logprobs_omitted")],
+)
+def _given(responses: ProbeResponses) -> Trials:
+    """Requested logprobs are in the reply.
+
+    Clients that need them fail on a reply that silently omits them. A provider that does not
+    support them must reject the request. A few tokens may have fewer alternatives than requested.
+    """
+    for exchange, reply in _answers(responses):
+        entries = logprob_entries(exchange, reply)
+        counts = [len(objects(entry.get("top_logprobs"))) for entry in entries]
+        if not entries:
+            message, expected, got = "the reply has none", "one entry per token", "none"
+        elif median(counts) >= _ALTERNATIVES:
+            yield None
+            continue
+        else:
+            message, expected = "most tokens have fewer alternatives", f"{_ALTERNATIVES}"
+            got = f"{min(counts)} to {max(counts)}"
+        message = f"The request set logprobs, but {message}; rules that need them judge nothing."
+        yield Problem(exchange, message, expected, got, logprob_path(exchange))
+
+
+def _answers(responses: ProbeResponses) -> Iterator[tuple[ParsedExchange, Reply]]:
+    """Replies with an answer. Raises NotVerifiableError."""
+    replies = list(served_replies(responses, _QUESTIONS, "logprobs"))
+    return ((exchange, reply) for exchange, reply in replies if reply.text)
+
+
+_DRAWN_ALTERNATIVES = 5  # providers allow at least this many
+_TRIES, _TOKENS = 4, 256
+_FALSE_ALARM = 1 / 150_000  # bound of the probability of a finding in a healthy run
+_COLDEST, _HOTTEST = 0.8, 1.3
+"""Temperatures between which nothing is reported. In simulated peaked distributions, a min_p of
+0.05 (the default of llama.cpp) looks like 0.85, and noise of 0.2 nats in the logprobs like 1.05; a
+temperature of 0.7 looks like 0.75 at most, and a top_p of 0.5 like 0.6."""
+_MEANINGLESS = 2.0
+"""The temperature above which texts are noise: then logprobs are wrong, not the sampling."""
+_VARIANCE = 250.0
+"""The least variance of a pass. With it, a temperature of 0.7 shifts the excess by
+(1 / 0.7 - 1) √250 = 6.8 standard deviations, and its likelihood ratio is about exp(23)."""
+_DRAWN_QUESTIONS = {
+    "a poem": "Write a poem of twelve lines about the sea.",
+    "places": "Make up fifteen names of places that do not exist, and say a few words about each.",
+    "a story": "Write a short story of about 150 words about a ship, a dog and a storm.",
+}
+
+
+def _draw(entry: ReportedToken) -> Iterator[Draw]:
+    """Yield the draw of a token from the most probable ones; nothing without alternatives.
+
+    Some servers list the drawn token instead of the last alternative, so this one is left out.
+    """
+    ranked = sorted(entry.top, key=entry.top.__getitem__, reverse=True)[: _DRAWN_ALTERNATIVES - 1]
+    if len(ranked) == _DRAWN_ALTERNATIVES - 1:
+        at = ranked.index(entry.name) if entry.name in ranked else None
+        yield Draw([entry.top[name] for name in ranked], at)
+
+
+def _drawn_requests(api: Api) -> tuple[ProbeRequest, ...]:
+    options = DIALECTS[api].logprob_options(_DRAWN_ALTERNATIVES) | {"top_p": 1}
+    return tuple(
+        ProbeRequest(
+            name,
+            (Message("user", question),),
+            effort="low",
+            temperature=1.0,
+            max_tokens=_TOKENS,
+            whole=False,
+            options=options,
+            tries=_TRIES,
+            provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
+        )
+        for name, question in _DRAWN_QUESTIONS.items()
+    )
+
+
+DRAWN_GROUP = ProbeGroup(
+    "sampling.probabilities", _drawn_requests, CHAT, needs="logprobs", family="numerics"
+)
+
+
+@DRAWN_GROUP.probe("sampling.probabilities", _DRAWN_QUESTIONS, severity="warning")
+def _probabilities(responses: ProbeResponses) -> Trials:
+    """At temperature 1, tokens are drawn with the probabilities that their logprobs state.
+
+    A lower temperature or a top_p that the request did not set makes samples alike, and scores of
+    evals differ from the published ones.
+    """
+    replies = list(served_replies(responses, _DRAWN_QUESTIONS, "logprobs"))
+    draws = [draw for reply in replies for entry in entries_of(*reply) for draw in _draw(entry)]
+    found = sharpness(required(draws, "no_alternatives"))
+    unusual = not _COLDEST <= found.temperature <= _HOTTEST
+    if unusual and found.chance <= _FALSE_ALARM:
+        kind = "probable" if found.excess > 0 else "improbable"
+        message = f"At temperature 1, {kind} tokens are drawn more often than their logprobs state."
+        got = f"{len(draws)} tokens as at a temperature of about {found.temperature:.2g}"
+        if found.temperature > _MEANINGLESS:
+            message = "The logprobs are not those of the drawn tokens, whose text is no noise."
+            got = f"{len(draws)} tokens that fit no temperature"
+        got += f"; this happens at temperature 1 with a probability of at most {found.chance:.1g}"
+        yield Problem(replies[0][0], message, "tokens as at a temperature of 1", got)
+    elif found.variance < _VARIANCE:
+        raise NotVerifiableError("too_certain")
+    else:
+        yield None

@@ -1,0 +1,312 @@
+"""Numerics: replies compared with a golden file of the reference engine on the same weights.
+
+Greedy replies are compared token by token, with logprobs if the provider returns them. Replies
+sampled at temperature 1 are compared as distributions, which needs neither logprobs nor greedy
+replies, but dozens of replies, and detects only large differences.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from harness.api.parsed_rollout import ParsedExchange
+from harness.golden.content import Distance, Golden, Tolerance, drawn_text
+from harness.golden.distance import (
+    LEAST_ALONE,
+    LEAST_VALUES,
+    differences,
+    distance,
+    shown,
+    without_farthest,
+)
+from harness.golden.divergence import ComparedReply, compared_replies
+from harness.golden.patterns import recognized, with_defect
+from harness.records.conditions import APIS
+from harness.records.scores import Severity
+from harness.rules.missing import NotVerifiableError
+from harness.rules.numerics import golden_prompts
+from harness.rules.probe import ProbeGroup, ProbeResponses, Trials
+from harness.rules.rule import HARMONY, Problem
+from harness.statistics.model_equality import p_value
+from harness.text import percentage
+
+GROUP = ProbeGroup(
+    "numerics", golden_prompts.greedy, HARMONY, apis=APIS, golden=lambda golden: golden
+)
+LONG_GROUP = ProbeGroup(
+    "long.numerics",
+    golden_prompts.long,
+    HARMONY,
+    suite="long",
+    apis=APIS,
+    golden=lambda golden: golden.long,
+    expensive=True,
+    family="numerics",
+)
+DRAWN_GROUP = ProbeGroup(
+    "sampling.drawn",
+    golden_prompts.drawn,
+    "https://arxiv.org/abs/2410.20247",
+    suite="full",
+    golden=lambda golden: golden,
+    family="numerics",
+)
+_HINT = "create one with `gpt-oss-verify golden create` and pass it with --golden"
+_SIGNIFICANCE = 0.001
+_LEAST_REPLIES = 24
+
+Comparison = Callable[[Golden, Sequence[ComparedReply]], Trials]
+"""Judges replies by the golden answers."""
+
+
+def _numeric(
+    group: ProbeGroup,
+    rule_id: str,
+    *,
+    logprobs: bool = True,
+    severity: Severity = "error",
+    text: str | None = None,
+) -> Callable[[Comparison], Comparison]:
+    """Register the decorated comparison as a probe, which needs `logprobs` or only texts."""
+    uses = [request.id for request in group.requests("chat")]
+    long = group is LONG_GROUP
+    fingerprint = golden_prompts.long_fingerprint if long else golden_prompts.fingerprint
+
+    def compared(responses: ProbeResponses) -> tuple[Golden, Sequence[ComparedReply]]:
+        golden = _reference(responses, fingerprint)
+        replies = _comparable(responses, golden, uses)
+        return golden, _with_logprobs(replies) if logprobs else replies
+
+    def proves(compare: Comparison, responses: ProbeResponses) -> str:
+        golden, replies = compared(responses)
+        if not golden.patterns:
+            return "The golden file has no patterns of defects, so it is unknown what this proves."
+        found = [
+            pattern.defect
+            for pattern in golden.patterns
+            if any(
+                compare(
+                    golden.model_copy(update={"patterns": (pattern,)}),
+                    [with_defect(reply, golden, pattern) for reply in replies],
+                )
+            )
+        ]
+        where = "these logprobs" if logprobs else "the text of the answers"
+        listed = f": {', '.join(found)}" if found else ""
+        return (
+            f"{len(found)} of {len(golden.patterns)} known defects would show in {where}{listed}."
+        )
+
+    def add(compare: Comparison) -> Comparison:
+        group.probe(
+            rule_id,
+            uses,
+            needs="logprobs" if logprobs else None,
+            severity=severity,
+            text=text or compare.__doc__,
+            proves=None if long else partial(proves, compare),
+        )(lambda responses: compare(*compared(responses)))
+        return compare
+
+    return add
+
+
+@_numeric(
+    LONG_GROUP,
+    "long.numerics.logprobs",
+    text="After long prompts, logprobs agree with those of the reference engine on the same "
+    "weights. Wrong positions, windows and cache pages show here, whether the model uses them or "
+    "not.",
+)
+@_numeric(GROUP, "numerics.logprobs")
+def _logprobs(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
+    """Logprobs agree with those of the reference engine on the same weights.
+
+    Wrong attention, experts or weights show here before any score drops. The tolerance, learned
+    from healthy engines, covers number formats (bfloat16 throughout, a KV cache in 8 bits), kernels
+    and batching.
+    """
+    return _distances(compared, golden.tolerance)
+
+
+@_numeric(GROUP, "numerics.precision", severity="warning")
+def _precision(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
+    """Logprobs are as exact as those of engines that compute and store numbers in 16 bits.
+
+    Larger differences come from a KV cache or weights in 8 bits, or from a small defect.
+    """
+    return _distances(compared, golden.exact_tolerance)
+
+
+@_numeric(GROUP, "numerics.defect")
+def _defect(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
+    """The differences of logprobs do not have the pattern of a known defect.
+
+    Each defect of attention, positions, experts or the prompt changes the logprobs in its own way.
+    Its pattern shows even where the changes are smaller than those of rounding.
+    """
+    if not golden.patterns:
+        raise NotVerifiableError("no_patterns", hint=_HINT)
+    found = recognized(golden, compared)
+    if found is None:
+        yield None
+        return
+    message = (
+        "The logprobs differ from the reference's like those of an engine with a known defect "
+        f"({found.pattern.defect}): {found.pattern.text}"
+    )
+    expected = "0% of the changes that the defect causes"
+    got = f"{percentage(found.share, 0)} of them (± {percentage(found.error, 0)})"
+    yield Problem(compared[0].exchange, message, expected, got)
+
+
+@_numeric(
+    LONG_GROUP,
+    "long.numerics.greedy",
+    logprobs=False,
+    text="After long prompts, the reply at temperature 0 equals the reference's, except at "
+    "near-ties. This comparison needs no logprobs.",
+)
+@_numeric(GROUP, "numerics.greedy", logprobs=False)
+def _greedy(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
+    """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
+
+    A token that the reference clearly rejects means another model, other weights or a defect of
+    the engine. This comparison needs no logprobs.
+    """
+    for reply in compared:
+        found, most = reply.divergence, golden.tolerance.gap
+        if found is None or found.gap <= most:
+            yield None
+            continue
+        message = (
+            f"The greedy reply diverges after {found.at} tokens, where the reference prefers its "
+            "token by more than noise explains."
+        )
+        got = f"{found.got}, less probable by at least {found.gap:.1f} nats"
+        expected = f"{found.expected}, or a token at most {most:.1f} nats less probable"
+        yield Problem(reply.exchange, message, expected, got)
+
+
+_DRAWN_TEXT = (
+    "Replies at temperature 1 are distributed like those of the reference engine. A different "
+    "temperature, a hidden top_p or other weights change the distribution, even if each reply "
+    f"looks good; healthy providers fail in one of {1 / _SIGNIFICANCE:,.0f} runs."
+)
+
+
+@DRAWN_GROUP.probe(
+    "sampling.distribution",
+    [request.id for request in golden_prompts.drawn()],
+    apis=("chat",),
+    severity="warning",
+    text=_DRAWN_TEXT,
+)
+def _distribution(responses: ProbeResponses) -> Trials:
+    golden = _reference(responses)
+    same = [
+        (name, exchange, reply)
+        for name, exchange, reply in responses.readable(*golden.drawn)
+        if reply.input_tokens == golden.drawn[name].prompt_tokens
+    ]
+    if len(same) < _LEAST_REPLIES:
+        raise NotVerifiableError("few_golden_prompts", count=len(same), least=_LEAST_REPLIES)
+    if not any(reply.reasoning for _, _, reply in same):
+        raise NotVerifiableError("no_cot_as_golden")
+    texts: dict[str, list[str]] = {}
+    for name, _, reply in same:
+        texts.setdefault(name, []).append(drawn_text(reply.reasoning, reply.text))
+    found = p_value({name: draws.texts for name, draws in golden.drawn.items()}, texts)
+    message = f"{len(same)} replies at temperature 1 are not distributed like the reference's."
+    expected = f"a p-value above {_SIGNIFICANCE:g}"
+    other = Problem(same[0][1], message, expected, f"p = {found:.2g}")
+    yield other if found <= _SIGNIFICANCE else None
+
+
+def _reference(
+    responses: ProbeResponses, fingerprint: Callable[[], str] = golden_prompts.fingerprint
+) -> Golden:
+    """The golden answers to the requests of a group. Raises NotVerifiableError if none fit."""
+    golden = responses.golden
+    if golden is None:
+        raise NotVerifiableError("no_golden", hint=_HINT)
+    if golden.requests_sha256 != fingerprint():
+        raise NotVerifiableError("other_golden", hint=_HINT)
+    if golden.lone:
+        raise NotVerifiableError("lone_golden", engine=golden.engine, dtype=golden.dtype)
+    parts = [golden, *([golden.dated] if golden.dated else [])]
+    return max(parts, key=lambda part: _same_prompts(part, responses))
+
+
+def _same_prompts(golden: Golden, responses: ProbeResponses) -> int:
+    """How many replies have prompts as long as the golden ones, with or without a date."""
+    due = {name: answer.prompt_tokens for name, answer in golden.continuations.items()}
+    due |= {name: answer.prompt_tokens for name, answer in golden.drawn.items()}
+    replies = responses.readable(*due)
+    return sum(reply.input_tokens == due[name] for name, _, reply in replies)
+
+
+def _comparable(
+    responses: ProbeResponses, golden: Golden, uses: Sequence[str]
+) -> Sequence[ComparedReply]:
+    """The replies to prompts as long as the golden ones, compared. Raises NotVerifiableError."""
+    replies = list(responses.readable(*uses))
+    if not replies:
+        responses.reply(uses[0])  # Raises, and says why.
+    if not any(reply.reasoning for _, _, reply in replies):
+        raise NotVerifiableError("no_cot_before_answers")
+    compared = list(compared_replies(golden, replies))
+    if not compared:
+        name, _, reply = replies[0]
+        due = golden.continuations[name].prompt_tokens
+        tokens = reply.input_tokens or "an unknown number of"
+        raise NotVerifiableError("other_prompts", tokens=tokens, due=due)
+    return compared
+
+
+def _with_logprobs(replies: Sequence[ComparedReply]) -> Sequence[ComparedReply]:
+    """Return the replies with logprobs, if these suffice. Raises NotVerifiableError."""
+    compared = [reply for reply in replies if reply.compared]
+    values = sum(len(differences(reply.compared)) for reply in compared)
+    if values < LEAST_VALUES:
+        raise NotVerifiableError("few_comparable", count=values, least=LEAST_VALUES)
+    return compared
+
+
+def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
+    """One trial for all replies together, and one for each reply that is long enough.
+
+    A single reply is judged without the token that differs most: in a short reply, one token whose
+    logprobs all change through rounding would decide.
+    """
+    together = [token for reply in compared for token in reply.compared]
+    yield _exceeding(compared[0].exchange, distance(together), allowed)
+    for reply in compared:
+        most = without_farthest(reply.compared)
+        if len(differences(most)) >= LEAST_ALONE:
+            yield _exceeding_alone(reply.exchange, distance(most), allowed)
+
+
+def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> Problem | None:
+    if allowed.allows(found):
+        return None
+    message = (
+        "The logprobs differ from the reference's by more than those of healthy engines: "
+        f"{found.values} logprobs at {found.tokens} positions, {percentage(found.agreement, 0)} of "
+        "which have the same most probable token."
+    )
+    return Problem(exchange, message, f"at most {shown(allowed)}", shown(found))
+
+
+def _exceeding_alone(
+    exchange: ParsedExchange, found: Distance, allowed: Tolerance
+) -> Problem | None:
+    if found.p95 <= allowed.request_p95:
+        return None
+    message = (
+        "The logprobs of this reply differ from the reference's by more than those of any reply of "
+        f"healthy engines: {found.values} logprobs at {found.tokens} positions, without the "
+        "position that differs most."
+    )
+    expected = f"95% of |Δ logprob| within {allowed.request_p95:.3f} nats"
+    got = f"95% of |Δ logprob| within {found.p95:.3f} nats"
+    return Problem(exchange, message, expected, got)

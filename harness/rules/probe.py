@@ -1,0 +1,375 @@
+"""Probes: rules about several requests that are judged together.
+
+A probe group defines requests, and each of its probes judges the responses to some of them, so that
+probes share requests. A probe is a pure function from recorded responses to trial results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from harness.api.fields import objects
+from harness.api.items import History, Reply, Settings
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.statuses import TIMEOUTS, overloaded
+from harness.golden.content import Golden
+from harness.records.conditions import BOTH_APIS, Api, Mode
+from harness.records.reasons import Reason
+from harness.records.rollouts import Key
+from harness.records.runs import CONTEXT, Capability, SuiteName
+from harness.records.scores import Severity
+from harness.rules.missing import NotVerifiableError
+from harness.rules.rule import OnceWith, Problem, Relation, Rule, description
+from harness.run.attempts import Sample
+
+GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
+"""Checks to skip for text that is truncated within a character or sampled at high temperature."""
+MAY_BE_REFUSED = frozenset({"request.refused"})
+"""What a request provokes that a provider may refuse: its refusal violates no check."""
+REPLY_TOKENS = 1024
+"""Default limit of output tokens of a probe request.
+
+Of the recorded replies of gpt-oss to short requests, a few are longer; `MORE_TOKENS` is for these.
+"""
+PUZZLE_TOKENS = 2048  # output tokens of the reply to a puzzle, whose CoT is long
+MORE_TOKENS = 4096  # output tokens of the repetition of a reply that `REPLY_TOKENS` cut
+_TOO_MANY = frozenset({"429", "rate_limit_exceeded", "rate_limit_error", "too_many_requests"})
+"""The code or type of the same error in a response with another status: gateways report the rate
+limit of an upstream provider in a 200, and OpenAI's API in `response.failed`."""
+_UNAVAILABLE = 503  # may be the server's answer to just this request, such as a long prompt
+_CUT = "cut"
+EQUAL_REFUSALS = OnceWith("request.refused", fewest=4)
+NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
+
+
+@dataclass(frozen=True)
+class ProbeRequest(Sample):
+    """One conversation, sent over every API and mode of the probes that use it.
+
+    `max_tokens` is part of the experiment, unless it is `REPLY_TOKENS` or `PUZZLE_TOKENS`: these
+    only end endless replies, and the token limit of the run replaces them. `options` are additional
+    members of the request body. `history` is as in `Settings`, `key` as in `Attempt`.
+    """
+
+    effort: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = REPLY_TOKENS
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tries: int = 1
+    sequential: bool = False  # whether each try begins when the previous one has ended
+    after: str | None = None
+    """The request of the same group whose try of the same number ends before this begins."""
+    context: int = 0  # tokens of prompt and reply that must fit the context; 0 if they always do
+    max_turns: int = 1
+    history: History = "sent"
+    key: Key = "right"
+    whole: bool = True
+    """Whether only a whole reply can be judged. One that the token limit cut is not judged; unless
+    that was the limit of the run, it is requested once more with `MORE_TOKENS`."""
+    valid: bool = True
+    """Whether the request is valid. No check judges the response to an invalid one."""
+    provokes: frozenset[str] = frozenset()
+    """The checks that the response may violate because of the request."""
+
+    def within(self, max_context: int) -> ProbeRequest | None:
+        """Return the request for a provider with this context length; None if it does not fit."""
+        return self if self.context <= max_context else None
+
+    def unusable(self, rollout: ParsedRollout) -> Reason | None:
+        """Why a rollout is not evidence about the provider; None if it is."""
+        if not rollout.exchanges:
+            return self._reason("not_sent")
+        last = rollout.exchanges[-1]
+        failure = last.recorded.failure
+        if overloaded(last.recorded) and last.status != _UNAVAILABLE:
+            return self._reason("not_admitted", status=last.status or 0)
+        if last.reply is None and _is_rate_limited(last):
+            return self._reason("rate_limited", status=last.status or 0)
+        if last.status in TIMEOUTS or (failure and failure.kind == "timeout"):
+            return self._reason("timed_out")
+        if failure and failure.kind == "connect":
+            return self._reason("not_reached")
+        return self._reason(_CUT) if self.whole and last.truncated else None
+
+    def _reason(self, code: str, **values: str | float) -> Reason:
+        return Reason(code=code, values={"request": self.id, **values})
+
+    def settings(self, shared: Settings) -> Settings:
+        """Return the settings of the run with those of this request."""
+        loose = self.max_tokens in (REPLY_TOKENS, PUZZLE_TOKENS)
+        return replace(
+            shared,
+            reasoning_effort=self.effort,
+            temperature=self.temperature,
+            max_tokens=(shared.max_tokens if loose else None) or self.max_tokens,
+            seed=None,
+            history=self.history,
+            extra_body={**shared.extra_body, **self.options},
+        )
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """What all probe groups of a run share."""
+
+    model: str
+    apis: tuple[Api, ...]
+    golden: Golden | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    max_context: int = CONTEXT  # context length in tokens; requests that need more are not sent
+    max_tokens: int | None = None  # the token limit of the run (see `ProbeRequest`)
+
+
+@dataclass(frozen=True)
+class ProbeResponses:
+    """The usable rollouts of a group's requests over one API, in all modes and tries, by name.
+
+    `unusable` has the reason for each request without any (see `ProbeRequest.unusable`), and `cut`
+    the rollouts that are not used because the token limit cut a reply that must be whole. `golden`
+    is the part of the run's golden file that the group needs, if any. `max_context` is the
+    context length that the provider is expected to have, in tokens.
+    """
+
+    api: Api
+    rollouts: Mapping[str, Sequence[ParsedRollout]]
+    unusable: Mapping[str, Reason] = field(default_factory=dict)
+    golden: Golden | None = None
+    max_context: int = CONTEXT
+    cut: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
+    other_apis: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
+    """All rollouts of the requests over other APIs, as evidence of what the model can do."""
+
+    @classmethod
+    def of(
+        cls,
+        requests: Iterable[ProbeRequest],
+        rollouts: Mapping[str, Sequence[ParsedRollout]],
+        api: Api,
+        golden: Golden | None = None,
+        max_context: int = CONTEXT,
+    ) -> ProbeResponses:
+        """Return the usable ones of all rollouts of a group."""
+        usable: dict[str, list[ParsedRollout]] = {}
+        unusable: dict[str, Reason] = {}
+        cut: dict[str, list[ParsedRollout]] = {}
+        for request in requests:
+            made = rollouts.get(request.id, ())
+            sent = [rollout.final for rollout in made if rollout.rollout.api == api]
+            judged = [(rollout, request.unusable(rollout)) for rollout in sent]
+            usable[request.id] = [rollout for rollout, reason in judged if reason is None]
+            cut[request.id] = [
+                rollout for rollout, reason in judged if reason is not None and reason.code == _CUT
+            ]
+            if not usable[request.id]:
+                not_sent = Reason(code="not_sent", values={"request": request.id})
+                unusable[request.id] = next((reason for _, reason in judged if reason), not_sent)
+        others = {
+            name: [rollout.final for rollout in made if rollout.rollout.api != api]
+            for name, made in rollouts.items()
+        }
+        return cls(api, usable, unusable, golden, max_context, cut, others)
+
+    def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
+        """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
+        found = tuple(
+            rollout
+            for name in names
+            for rollout in self.rollouts.get(name, ())
+            if mode in (None, rollout.mode)
+        )
+        if not found:
+            values = {"request": names[0], "mode": str(mode)}
+            other = Reason(code="no_reply_in_mode", values=values)
+            raise NotVerifiableError(self.unusable.get(names[0], other))
+        return found
+
+    def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
+        """The usable rollouts of requests, with names. Raises NotVerifiableError if none are."""
+        return ((rollout.rollout.sample, rollout) for rollout in self.all(*names))
+
+    def readable(self, *names: str) -> Iterator[tuple[str, ParsedExchange, Reply]]:
+        """Yield the first reply of each usable rollout that has one, after its request's name."""
+        for name in names:
+            for rollout in self.rollouts.get(name, ()):
+                for exchange, reply in islice(rollout.replies, 1):
+                    yield name, exchange, reply
+
+    def last(self, *names: str, mode: Mode | None = None) -> Iterator[ParsedExchange]:
+        """Return the last exchange of each of these rollouts. Raises NotVerifiableError."""
+        return (rollout.exchanges[-1] for rollout in self.all(*names, mode=mode))
+
+    def replies(
+        self, *names: str, mode: Mode | None = None
+    ) -> Iterator[tuple[ParsedExchange, Reply]]:
+        """The first reply of each rollout. Raises NotVerifiableError if a request has none."""
+        self.all(*names, mode=mode)
+        for name in names:
+            made = [one for one in self.rollouts.get(name, ()) if mode in (None, one.mode)]
+            found = [reply for rollout in made for reply in islice(rollout.replies, 1)]
+            if made and not found:
+                raise NotVerifiableError("no_reply", request=name, got=_unreadable(made[0]))
+            yield from found
+
+    def reply(self, name: str) -> tuple[ParsedExchange, Reply]:
+        """Return the first of `replies`. Raises NotVerifiableError."""
+        return next(self.replies(name))
+
+    def prompt_tokens(self, name: str) -> tuple[ParsedExchange, int]:
+        """Return the reported prompt tokens of the first reply. Raises NotVerifiableError."""
+        exchange, reply = self.reply(name)
+        return exchange, prompt_tokens(reply)
+
+
+TrialResult = Problem | None
+"""The result of one repetition of an experiment: a problem, or None if it passed."""
+
+Trials = Iterator[TrialResult]
+Judge = Callable[[ProbeResponses], Iterable[TrialResult]]
+"""May raise NotVerifiableError, and RenderError or VocabularyError if tokens cannot be counted."""
+
+
+@dataclass(frozen=True)
+class Probe(Rule):
+    """A probe: the group and the names of the requests that it uses, and its judge."""
+
+    group: ProbeGroup
+    uses: tuple[str, ...]
+    judge: Judge
+    proves: Callable[[ProbeResponses], str] | None = None
+    """What a pass with these responses proves, in a sentence."""
+    unjudged: str = "no_response"
+    """The code of the reason if the judge yields no trial."""
+
+
+@dataclass
+class ProbeGroup:
+    """Requests that belong together, and the probes that judge the responses."""
+
+    name: str  # names the group; its probes usually begin with it
+    requests: Callable[[Api], Sequence[ProbeRequest]]
+    """The requests over an API, built once; their ids are unique in the group."""
+    source: str  # documents the requirements of its probes, unless a probe names another source
+    suite: SuiteName = "standard"
+    """The smallest suite that includes its probes, unless a probe has its own."""
+    apis: tuple[Api, ...] = BOTH_APIS  # the APIs of its probes, unless a probe has its own
+    modes: tuple[Mode, ...] = NON_STREAMING  # the modes of its probes, unless a probe has its own
+    needs: Capability | None = None
+    """The capability that its probes need, unless a probe has its own."""
+    relations: tuple[Relation, ...] = ()
+    """The relations of its probes to other rules, besides those of a probe itself."""
+    family: str = ""  # the family of its probes; by default the first part of its name
+    burst: int | None = None  # send the requests after all others, this many concurrently
+    golden: Callable[[Golden], Golden | None] | None = None
+    """The part of a golden file that the probes need; no request is sent if the run's golden file
+    lacks it."""
+    expensive: bool = False
+    """Send the requests over the first API of the run only, and list the cost of each probe."""
+    probes: list[Probe] = field(default_factory=list)  # filled by `probe`
+
+    def __post_init__(self) -> None:
+        self.requests = cache(self.requests)
+        self.family = self.family or self.name.partition(".")[0]
+
+    def also_send(
+        self, more: Callable[[Api, Mapping[str, ProbeRequest]], Iterable[ProbeRequest]]
+    ) -> None:
+        """Send further requests, which `more` makes from an API and the group's requests by id."""
+        own = self.requests
+        self.requests = cache(
+            lambda api: (*own(api), *more(api, {request.id: request for request in own(api)}))
+        )
+
+    def golden_of(self, options: ProbeOptions) -> Golden | None:
+        """Return the part of the run's golden file that its probes need, if any."""
+        whole = options.golden
+        return self.golden(whole) if self.golden and whole else None
+
+    def responses(
+        self, rollouts: Mapping[str, Sequence[ParsedRollout]], api: Api, options: ProbeOptions
+    ) -> ProbeResponses:
+        """Return the usable responses to its requests over an API."""
+        requests, golden = self.requests(api), self.golden_of(options)
+        return ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
+
+    def probe(
+        self,
+        rule_id: str,
+        uses: Iterable[str],
+        *,
+        severity: Severity = "error",
+        source: str | None = None,
+        suite: SuiteName | None = None,
+        apis: Iterable[Api] | None = None,
+        modes: Iterable[Mode] | None = None,
+        needs: Capability | None = None,
+        tolerated: float = 0.0,
+        relations: Iterable[Relation] = (),
+        text: str | None = None,
+        proves: Callable[[ProbeResponses], str] | None = None,
+        unjudged: str = "no_response",
+    ) -> Callable[[Judge], Judge]:
+        """Register the decorated function, which judges the responses over one API, as a probe.
+
+        `uses` names the requests that it judges. `text` is the summary and reason if the function
+        has no docstring. `proves` states what a pass proves, `unjudged` is the code of the reason
+        if there are no trials. The other arguments are as in `Family.check`.
+        """
+
+        def add(judge: Judge) -> Judge:
+            about = description(
+                text or judge.__doc__,
+                id=rule_id,
+                kind="probe",
+                family=self.family,
+                severity=severity,
+                source=source or self.source,
+                apis=apis or self.apis,
+                modes=modes or self.modes,
+            )
+            self.probes.append(
+                Probe(
+                    about=about,
+                    tolerated=tolerated,
+                    needs=needs or self.needs,
+                    suite=suite or self.suite,
+                    relations=(*self.relations, *relations, EQUAL_REFUSALS),
+                    group=self,
+                    uses=tuple(uses),
+                    judge=judge,
+                    proves=proves,
+                    unjudged=unjudged,
+                )
+            )
+            return judge
+
+        return add
+
+
+def prompt_tokens(reply: Reply) -> int:
+    """Return the reported prompt tokens. Raises NotVerifiableError if there are none."""
+    if not reply.input_tokens:
+        raise NotVerifiableError("no_prompt_tokens")
+    return reply.input_tokens
+
+
+def _is_rate_limited(exchange: ParsedExchange) -> bool:
+    """Whether an error in the body or in an event of a response is a rate limit."""
+    bodies = [exchange.body, *(event.data for event in exchange.error_events)]
+    bodies += [(body or {}).get("response") for body in bodies]
+    found = [body for body in bodies if isinstance(body, dict)]
+    errors = objects([*found, *(body.get("error") for body in found)])
+    return any(str(error.get(name)) in _TOO_MANY for error in errors for name in ("code", "type"))
+
+
+def _unreadable(rollout: ParsedRollout) -> str:
+    """Why a rollout has no readable reply, in a few words."""
+    last = rollout.exchanges[-1]
+    if last.recorded.failure is not None:
+        return last.recorded.failure.message
+    if last.status is not None and not last.good_status:
+        return f"status {last.status}"
+    return last.unreadable or "it is empty"

@@ -1,0 +1,307 @@
+"""What reaches the model, judged from the prompt tokens that a provider reports.
+
+Each probe compares two requests that differ in one element. The difference of their prompt tokens
+must equal that of a healthy harmony rendering. Absolute counts are not judged, because they include
+what a provider adds to every prompt.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import chain, combinations, starmap
+from statistics import median
+
+from pydantic import TypeAdapter
+
+from harmony.render import text_tokens
+from harness.api.items import Message, Reasoning, ToolResult
+from harness.records.conditions import BOTH_APIS, Api
+from harness.records.scores import Severity
+from harness.rules.evidence.documents import document
+from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_VARY
+from harness.rules.evidence.rendering import (
+    Prompt,
+    added_text,
+    bare_lengths,
+    count,
+    differences,
+    explanations,
+    instructs,
+)
+from harness.rules.evidence.tables import table
+from harness.rules.missing import NotVerifiableError
+from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.rule import CHAT, HARMONY, Problem, VoidIf
+
+_CORPUS = table("prompt")
+_LONG = "\n".join(f"Buoy {at} lies at mile {7 * at % 100}. {'=' * 474}" for at in range(1, 41))
+"""20 kB in 759 tokens."""
+_MORE_TOKENS = 600
+"""Tokens added to that, to exceed 1,024 tokens: a common limit of servers that cut prompts."""
+_HOURS, _TOOLS = 12, 20
+PROMPTS = TypeAdapter(dict[str, Prompt]).validate_python(_CORPUS["prompts"])
+
+
+def _long_prompts() -> Iterator[tuple[str, Prompt]]:
+    """Prompts that are too long to write down."""
+    base, tool, called = PROMPTS["base"], PROMPTS["tool"], PROMPTS["called"]
+    question, call, _ = called.turns
+    (tide,) = tool.tools
+    hours = (
+        (Message("user", f"And at {at % 8}?"), Message("assistant", f"{at % 8} m."))
+        for at in range(_HOURS)
+    )
+    yield "long question", Prompt((Message("user", f"{_LONG}\n{document(_MORE_TOKENS)}"),))
+    yield "long system", Prompt((Message("system", _LONG), *base.turns))
+    yield "long description", replace(tool, tools=(replace(tide, description=_LONG),))
+    yield "long thought", replace(called, turns=(question, Reasoning(_LONG), *called.turns[1:]))
+    yield "longer result", replace(called, turns=(question, call, ToolResult("call_1", _LONG)))
+    yield "repetitive history", Prompt((*chain.from_iterable(hours), *base.turns))
+    several = (replace(tide, name=f"{tide.name}_{at}") for at in range(1, _TOOLS))
+    yield "twenty tools", replace(tool, tools=(tide, *several))
+
+
+PROMPTS |= _long_prompts()
+_FEW_TOKENS = 16
+_FEWEST_ADDED = 8  # tokens of a text that a provider adds to every prompt
+_FEWEST_LENGTHS = 10
+_SAME_SCALE, _FEW_OFF, _OFF, _FITTING = 0.03, 4, 0.05, 0.9
+"""The largest deviation of the scale from 1; by how many tokens, or by which share, a prompt may be
+off the line; and the least share of prompts that are on it. A tokenizer that splits words otherwise
+changes some texts more than others, and a lost part of prompts only those that have it."""
+_MOST_NAMED = 3  # mistakes that explain a difference
+_HARMLESS = range(-1, 3)
+"""Tokens by which a system message may be longer: Ollama's has one more than harmony's. One that
+lacks two has other text: `commentary` in the list of channels is two tokens."""
+_WITH_INSTRUCTIONS = frozenset(_CORPUS["instructions"])
+"""Requests whose first message is sent as `instructions`."""
+_RARE = frozenset({
+    "result in parts", "longer result", "empty result", "long description", "late system",
+    "two questions",
+})  # fmt: skip
+"""Requests that a provider may reject."""
+
+
+def _request(name: str, prompt: Prompt) -> ProbeRequest:
+    first, *others = prompt.turns
+    if name in _WITH_INSTRUCTIONS and isinstance(first, Message):
+        turns, instructions = tuple(others), str(first.text)
+    else:
+        turns, instructions = prompt.turns, None
+    return ProbeRequest(
+        name,
+        turns,
+        prompt.tools,
+        instructions,
+        max_tokens=_FEW_TOKENS,
+        whole=False,
+        provokes=MAY_BE_REFUSED if name in _RARE else frozenset(),
+    )
+
+
+_REQUESTS = tuple(starmap(_request, PROMPTS.items()))
+
+
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    lacking = _WITH_INSTRUCTIONS if api == "chat" else ()
+    sent = {request.id: request for request in _REQUESTS if request.id not in lacking}
+    return tuple(sent.values())
+
+
+GROUP = ProbeGroup(
+    "prompt",
+    _requests,
+    HARMONY,
+    relations=(PROMPT_TOKENS_VARY, VoidIf("prompt.scale", "$.usage", "prompts_scaled")),
+)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A probe that compares the prompt tokens of a longer and a shorter request.
+
+    `expected` is the pair of prompts whose difference is correct, if not these two. `slack` is the
+    share by which correct renderings of a schema may differ.
+    """
+
+    id: str
+    longer: str
+    shorter: str
+    summary: str
+    why: str
+    source: str = HARMONY
+    expected: tuple[str, str] | None = None
+    slack: float = 0.0
+    severity: Severity = "error"
+    apis: tuple[Api, ...] = BOTH_APIS
+
+
+PAIRS = TypeAdapter(tuple[_Pair, ...]).validate_python(_CORPUS["pairs"])
+
+
+@GROUP.probe("prompt.bare", ("base",), severity="warning")
+def _bare(responses: ProbeResponses) -> Trials:
+    """A prompt without instructions and tools is as long as harmony's, with or without a date.
+
+    A longer prompt contains text that the provider adds, such as instructions or built-in tools. A
+    shorter one lacks part of the system message. One token less, or up to two more, is harmless.
+    """
+    exchange, count = responses.prompt_tokens("base")
+    right = bare_lengths(PROMPTS["base"])
+    message = "The length of a minimal prompt differs from harmony's."
+    if _adds_text(responses):
+        message = f"The provider adds {count - max(right)} tokens to a minimal prompt."
+        if _joins_instructions(responses):
+            message = f"{message[:-1]}, and joins the client's instructions to them."
+    expected = " or ".join(f"{tokens} tokens" for tokens in sorted(right))
+    other = Problem(exchange, message, expected, f"{count} tokens", "$.usage")
+    yield None if any(count - tokens in _HARMLESS for tokens in right) else other
+
+
+@GROUP.probe("prompt.scale", PROMPTS, source=CHAT)
+def _scale(responses: ProbeResponses) -> Trials:
+    """A longer prompt has one more reported token for each of its tokens.
+
+    A count in another unit, or with a factor, is wrong in every prompt: so are the costs and the
+    context length that clients compute. No other rule can then judge prompts by their tokens.
+    """
+    counted: list[tuple[int, int]] = []
+    for name, prompt in PROMPTS.items():
+        with suppress(NotVerifiableError):
+            got = responses.prompt_tokens(name)[1]
+            counted.append((count(prompt), got))
+    exchange, _ = responses.prompt_tokens("base")
+    pairs = [(a, b) for a, b in combinations(counted, 2) if a[0] != b[0]]
+    if len(dict(counted)) < _FEWEST_LENGTHS:
+        raise NotVerifiableError("few_prompts")
+    slope = median((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs)  # Theil and Sen's
+    more = median(got - slope * due for due, got in counted)
+    off = [abs(got - more - slope * due) / max(_FEW_OFF, _OFF * got) for due, got in counted]
+    fitting = sum(share <= 1 for share in off)
+    if abs(slope - 1) <= _SAME_SCALE or fitting < _FITTING * len(counted):
+        yield None
+        return
+    message = "The prompt tokens of all requests are wrong in the same proportion."
+    got_text = f"{slope:.2f} tokens, in {fitting} of {len(counted)} requests"
+    yield Problem(exchange, message, "1 token for each token of the prompt", got_text, "$.usage")
+
+
+@GROUP.probe("prompt.tool.order", ("system and tool", "tool", "system", "base"), severity="warning")
+def _order(responses: ProbeResponses) -> Trials:
+    """Instructions precede tools in the developer message.
+
+    The model was trained on this order. Ollama's template reverses it.
+    """
+    longer, more = responses.prompt_tokens("system and tool")
+    _, less = responses.prompt_tokens("tool")
+    instructed = responses.prompt_tokens("system")[1] - responses.prompt_tokens("base")[1]
+    if instructed not in differences(PROMPTS["system"], PROMPTS["base"]):
+        raise NotVerifiableError("instructions_not_rendered")
+    pair = PROMPTS["system and tool"], PROMPTS["tool"]
+    first, either = differences(*pair, instructions_last=False), differences(*pair)
+    if more - less not in either:
+        raise NotVerifiableError("tokens_of_neither_order")
+    message = "The prompt is as long as one with the tools before the instructions."
+    last = Problem(longer, message, _as_text(first), f"{more - less} more", "$.usage")
+    yield None if more - less in first else last
+
+
+def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
+    longer, more = responses.prompt_tokens(pair.longer)
+    _, less = responses.prompt_tokens(pair.shorter)
+    first, second = pair.expected or (pair.longer, pair.shorter)
+    # Ollama is the only healthy server that quotes tool results.
+    fingerprint = None if longer.reply is None else longer.reply.raw.get("system_fingerprint")
+    right = _right(first, second, quoted_results=fingerprint == "fp_ollama")
+    expected = f"{'about ' if pair.slack else ''}{_as_text(right)}"
+    got, word = more - less, "more" if more >= less else "fewer"
+    deviation = min(abs(got - tokens) for tokens in right)
+    if deviation <= pair.slack * max(right):
+        yield None
+        return
+    if _is_joined(first, second, got) and _joins_instructions(responses):
+        raise NotVerifiableError("joined_instructions", rule="prompt.bare")
+    likely = _likely(pair, got, responses)
+    yield Problem(
+        longer,
+        f"Request {pair.longer!r} should have {expected} prompt tokens than request "
+        f"{pair.shorter!r}, but it has {abs(got)} {word}.",
+        f"{expected}: {added_text(PROMPTS[first], PROMPTS[second])!r}",
+        f"{abs(got)} {word} ({more} and {less})" + (f", as if {likely}" if likely else ""),
+        "$.usage",
+    )
+
+
+def _adds_text(responses: ProbeResponses) -> bool:
+    """Whether the provider adds text to every prompt, such as its own instructions."""
+    _, count = responses.prompt_tokens("base")
+    return count - max(bare_lengths(PROMPTS["base"])) >= _FEWEST_ADDED
+
+
+def _joins_instructions(responses: ProbeResponses) -> bool:
+    """Whether the provider joins a system message to text that it adds to every prompt."""
+    if not responses.rollouts.get("system"):
+        return False
+    got = responses.prompt_tokens("system")[1] - responses.prompt_tokens("base")[1]
+    healthy = got in differences(PROMPTS["system"], PROMPTS["base"])
+    return _is_joined("system", "base", got) and not healthy and _adds_text(responses)
+
+
+def _is_joined(longer: str, shorter: str, got: int) -> bool:
+    """Whether a difference is that of instructions without a message and a heading of their own."""
+    turns, others = PROMPTS[longer].turns, PROMPTS[shorter].turns
+    texts = ["".join(turn.text) for turn in turns if isinstance(turn, Message) and instructs(turn)]
+    same = tuple(turn for turn in turns if not instructs(turn)) == others
+    if not texts or not same or PROMPTS[longer].tools != PROMPTS[shorter].tools:
+        return False
+    joined = (between.join(["", *texts]) for between in ("", "\n", "\n\n"))
+    return any(abs(got - len(text_tokens(text))) <= 1 for text in joined)
+
+
+def _likely(pair: _Pair, got: int, responses: ProbeResponses) -> str:
+    """Return the mistakes that explain the difference of this pair and of another one.
+
+    One number alone fits several mistakes by chance, unless it is 0: nothing was added.
+    """
+    named = _explained(pair.longer, pair.shorter, got)
+    others = set(named if got == 0 else ())
+    for other in PAIRS if named and got else ():
+        if other.longer != pair.longer and responses.api in other.apis:
+            with suppress(NotVerifiableError):
+                more, less = (
+                    responses.prompt_tokens(name)[1] for name in (other.longer, other.shorter)
+                )
+                others.update(_explained(other.longer, other.shorter, more - less))
+    return ", or ".join([name for name in named if name in others][:_MOST_NAMED])
+
+
+@cache
+def _explained(longer: str, shorter: str, got: int) -> Sequence[str]:
+    return explanations(PROMPTS[longer], PROMPTS[shorter], got)
+
+
+@cache
+def _right(longer: str, shorter: str, *, quoted_results: bool) -> frozenset[int]:
+    """The differences of two prompts; rendering long ones takes most of the time of a judgement."""
+    return differences(PROMPTS[longer], PROMPTS[shorter], quoted_results=quoted_results)
+
+
+def _as_text(right: Iterable[int]) -> str:
+    numbers = sorted(right)
+    least, most = numbers[0], numbers[-1]
+    if least < most == least + len(numbers) - 1:
+        return f"{least} to {most} more"
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} or {last} more" if others else f"{last} more"
+
+
+for _pair in PAIRS:
+    GROUP.probe(
+        _pair.id,
+        (_pair.longer, _pair.shorter),
+        source=_pair.source,
+        severity=_pair.severity,
+        apis=_pair.apis,
+        text=f"{_pair.summary} {_pair.why}",
+    )(partial(_judge, _pair))

@@ -1,0 +1,321 @@
+"""Metadata of every reply: id, model, creation time, items, choices."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Any
+
+from harness.api.fields import nested
+from harness.api.parsed_rollout import ParsedRollout
+from harness.api.stream_events import carries_text
+from harness.records.conditions import known_model
+from harness.records.runs import CONTEXT
+from harness.rules.check import Family
+from harness.rules.evidence.subjects import (
+    BUILT_IN,
+    Answer,
+    Item,
+    answers,
+    conversations,
+    ended,
+    items,
+    repeats,
+)
+from harness.rules.rule import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
+
+family = Family("reply", CHAT)
+
+_FAMILY = re.compile(r"(?i:llama|qwen|mistral|mixtral|deepseek|gemma|claude|gemini|gpt-4|gpt-5)")
+# Seconds that clock skew and queueing cannot explain: from the client's clock, from the server's.
+_SECONDS_OFF, _SECONDS_OFF_DATE = 86_400, 3_000
+# What parsers take for the name of a tool: content types and channels of harmony headers.
+_OF_HEADERS = re.compile(r"(?:<\|\w+\|>)?(?:json|code|text|final|analysis|commentary|assistant)")
+_OF_TRAINED_TOOLS = ("web_search_call", "code_interpreter_call")
+_FUNCTIONS = "functions"  # harmony's namespace of the offered functions
+
+
+@family.check("reply.id", answers)
+def _reply_id(answer: Answer) -> Iterator[Problem]:
+    """Every reply has an id. Logs, support requests and previous_response_id refer to it."""
+    if not answer.reply.raw.get("id"):
+        got = repr(answer.reply.raw.get("id"))
+        yield Problem(answer.exchange, "The reply has no id.", "a non-empty string", got, "$.id")
+
+
+@family.check(
+    "reply.id.repeated", conversations, lambda parsed: len(parsed.replies) > 1, severity="warning"
+)
+def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
+    """The replies of a conversation have distinct ids.
+
+    Logs cannot tell these replies apart; the conversation itself is not affected.
+    """
+    ids = ((exchange, reply.raw.get("id") or None) for exchange, reply in answers(parsed))
+    for exchange, reply_id in repeats(ids):
+        message = "The reply reuses the id of an earlier reply in the conversation."
+        yield Problem(exchange, message, "a new id", reply_id, "$.id")
+
+
+@family.check(
+    "responses.item_id.repeated", answers, lambda answer: len(answer.output) > 1, source=RESPONSES
+)
+def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
+    """The items of a response have distinct ids. Streaming clients collect text by item id."""
+    numbered = enumerate(answer.output)
+    for index, item_id in repeats((index, item.get("id")) for index, item in numbered):
+        message = "Two items of the response have the same id."
+        yield Problem(answer.exchange, message, "a new id", item_id, f"$.output[{index}].id")
+
+
+@family.check("responses.item_type.undeclared", items, source=RESPONSES, tolerated=0.02)
+def _undeclared_item(found: Item) -> Iterator[Problem]:
+    """A response contains only reasoning, messages and calls of the offered tools.
+
+    Clients cannot answer a call of a tool that they did not declare. Such items come from
+    incorrectly parsed harmony headers. A few may be calls that the model invents; not an item that
+    is named like a part of a header, nor any but a trained tool's where the answer must be JSON.
+    """
+    reply = found.exchange.reply
+    if reply is not None and Answer(found.exchange, reply).misplaced:
+        return  # `responses.answer.item` reports it.
+    kind = str(found.item.get("type"))
+    tool = kind.removesuffix("_call")
+    declared = any(tool in name or name in kind for name in found.exchange.request.built_in)
+    if kind not in ("reasoning", "message", "function_call") and not declared:
+        message = f"The response contains a {kind} item, but the request declared no such tool."
+        expected = "reasoning, message or function_call"
+        names = (tool, str(found.item.get("name")), str(found.item.get("server_label")))
+        trained = kind in _OF_TRAINED_TOOLS or any(map(BUILT_IN.fullmatch, names))
+        answered = found.exchange.request.wants_json or any(map(_OF_HEADERS.fullmatch, names))
+        proven, path = answered and not trained, f"{found.path}.type"
+        yield Problem(found.exchange, message, expected, kind, path, proven=proven)
+
+
+@family.check(
+    "responses.call.item", items, lambda found: not found.exchange.request.built_in, source=HARMONY
+)
+def _call_item(found: Item) -> Iterator[Problem]:
+    """A call of an offered function is an item of type function_call.
+
+    About one call in 100 is not in the channel commentary. Parsers that expect calls only there
+    take it for a call of an MCP server, and agents do not run it.
+    """
+    kind, name = str(found.item.get("type")), str(found.item.get("name"))
+    in_functions = found.item.get("server_label") in (None, _FUNCTIONS)
+    called = kind.endswith("_call") and in_functions and name in found.exchange.request.functions
+    if called and kind != "function_call":
+        message = f"The call of {name} is an item of type {kind}."
+        yield Problem(found.exchange, message, "function_call", kind, f"{found.path}.type")
+
+
+@family.check(
+    "responses.item.repeated",
+    answers,
+    lambda answer: not answer.exchange.request.built_in and len(answer.output) > 1,
+    severity="warning",
+    source=RESPONSES,
+    tolerated=0.02,
+)
+def _repeated_item(answer: Answer) -> Iterator[Problem]:
+    """No reasoning or message appears twice in a response.
+
+    Clients show it twice and send it back twice. Responses with tools that the provider runs are
+    not judged, because the model may repeat itself between calls.
+    """
+    numbered = enumerate(answer.output)
+    contents = ((n, repr(item["content"])) for n, item in numbered if item.get("content"))
+    for index, content in repeats(contents):
+        message, path = "Two items of the response have the same content.", f"$.output[{index}]"
+        yield Problem(answer.exchange, message, "a single item", content, path)
+
+
+def _leads_somewhere(answer: Answer) -> bool:
+    """Whether a complete response has a reasoning item, and a message or call."""
+    kinds = {item.get("type") for item in answer.output}
+    both = "reasoning" in kinds and not kinds.isdisjoint(("message", "function_call"))
+    return both and answer.reply.finish != "length"
+
+
+@family.check("responses.item.order", answers, _leads_somewhere, severity="warning", source=RAW_COT)
+def _item_order(answer: Answer) -> Iterator[Problem]:
+    """The reasoning item of a response precedes the message or call that it leads to.
+
+    Clients send the items back to the model in this order.
+    """
+    kinds = [item.get("type") for item in answer.output]
+    if kinds[-1] == "reasoning":
+        message = "The response ends with a reasoning item."
+        expected = "a message or call at the end"
+        yield Problem(answer.exchange, message, expected, str(kinds), "$.output")
+
+
+@family.check(
+    "responses.message.phase",
+    ended,
+    lambda answer: not answer.exchange.request.built_in and _last_item(answer).get("phase"),
+    severity="warning",
+    source=RESPONSES,
+    tolerated=0.02,
+)
+def _phase(answer: Answer) -> Iterator[Problem]:
+    """The message that ends a completed response is not labelled as commentary.
+
+    The label separates intermediate comments from the final answer. Clients hide comments, or send
+    them back to the model as comments. In rare cases, the model itself ends with one.
+    """
+    last = _last_item(answer)
+    if last.get("type") == "message" and last.get("phase") == "commentary":
+        message = "The response ends with a message whose phase is commentary."
+        expected, path = "final_answer, or no phase", f"$.output[{len(answer.output) - 1}].phase"
+        yield Problem(answer.exchange, message, expected, "commentary", path)
+
+
+def _last_item(answer: Answer) -> Mapping[str, Any]:
+    return next(reversed(answer.output), {})
+
+
+_REPORTED = (
+    "tool_choice",
+    "reasoning.effort",
+    "text.format.type",
+    "store",
+    "parallel_tool_calls",
+    "previous_response_id",
+    "instructions",
+)
+
+
+def _option(body: Mapping[str, Any], name: str) -> object:
+    """Return an option of a request or a response; of `tool_choice`, the function that it names."""
+    value = nested(body, *name.split("."))
+    return value.get("name") if isinstance(value, dict) else value
+
+
+@family.check("responses.options", answers, severity="info", source=RESPONSES)
+def _options(answer: Answer) -> Iterator[Problem]:
+    """A response reports the options of its request, and no other instructions.
+
+    The options are tool_choice, effort, format, store, parallel_tool_calls, previous_response_id
+    and instructions. Some servers always report the defaults, even if they follow the request.
+    Users then find wrong settings in their logs.
+    """
+    sent, got = answer.exchange.request.body, answer.reply.raw
+    for name in _REPORTED:
+        wanted, reported = _option(sent, name), _option(got, name)
+        differs = wanted is not None and isinstance(reported, type(wanted)) and wanted != reported
+        lost = name == "previous_response_id" and wanted and name in got and not reported
+        added = name == "instructions" and reported and not wanted
+        if differs or lost or added:
+            message = f"The response reports a `{name}` that differs from the request."
+            yield Problem(answer.exchange, message, str(wanted), str(reported), f"$.{name}")
+
+
+_SAMPLED = ("temperature", "top_p")
+_ROUND = (256, 1000)  # context lengths are multiples of one of these
+
+
+def _reports_unset(answer: Answer) -> bool:
+    """Whether a response reports an option that its request did not set."""
+    sent, got = answer.exchange.request.body, answer.reply.raw
+    names = (*_SAMPLED, "max_output_tokens")
+    return any(sent.get(option) is None and got.get(option) is not None for option in names)
+
+
+@family.check("responses.defaults", answers, _reports_unset, severity="warning", source=RESPONSES)
+def _defaults(answer: Answer) -> Iterator[Problem]:
+    """A response reports no temperature, top_p or token limit that its request did not set.
+
+    The defaults are temperature 1, top_p 1, and no limit below the rest of the context. Other
+    defaults change the scores of evals, make replies less varied, or end long CoT before the
+    answer. vLLM reports the rest of the context as the limit.
+    """
+    sent, got = answer.exchange.request.body, answer.reply.raw
+    defaults = [(name, got.get(name), "1, the default", got.get(name) == 1) for name in _SAMPLED]
+    limit = got.get("max_output_tokens")
+    if isinstance(limit, int):
+        whole = limit + (answer.reply.input_tokens or 0)
+        healthy = limit >= CONTEXT or any(whole % unit == 0 for unit in _ROUND)
+        defaults.append(("max_output_tokens", limit, "no limit", healthy))
+    for name, value, expected, healthy in defaults:
+        if sent.get(name) is None and isinstance(value, int | float) and not healthy:
+            message = f"The response reports a `{name}` that its request did not set."
+            yield Problem(answer.exchange, message, expected, str(value), f"$.{name}")
+
+
+@family.check("reply.model", answers, severity="warning")
+def _model(answer: Answer) -> Iterator[Problem]:
+    """A reply names a single model, of the requested size and of no other family.
+
+    Providers choose their own names, but another size or family means another model. If the name
+    changes within a stream, another model may have written the rest.
+    """
+    requested = answer.exchange.request.body.get("model")
+    named = answer.reply.raw.get("model")
+    both = (requested, named)
+    sizes = [known_model(str(name)) for name in both]
+    families = [{*_FAMILY.findall(str(name))} for name in both]
+    if not named or (None not in sizes and sizes[0] != sizes[1]) or families[1] - families[0]:
+        message = "The reply names a model of another size or family."
+        message = message if named else "The reply does not name its model."
+        yield Problem(answer.exchange, message, str(requested), repr(named), "$.model")
+        return
+    names = [(event, (event.data or {}).get("model")) for event in answer.exchange.events]
+    if all(not name or name == named for _, name in names):
+        return
+    models = list(dict.fromkeys(str(name) for event, name in names if name and carries_text(event)))
+    if len(models) > 1:
+        message = "The name of the model changes within the stream."
+        yield Problem(answer.exchange, message, models[0], str(models), "$.model")
+
+
+_CREATED = {"chat": "created", "responses": "created_at"}
+
+
+@family.check(
+    "reply.created",
+    answers,
+    lambda answer: isinstance(answer.reply.raw.get(_CREATED[answer.exchange.api]), int | float),
+    severity="warning",
+)
+def _created(answer: Answer) -> Iterator[Problem]:
+    """The creation time of a reply is current Unix time in seconds.
+
+    Few clients read it; milliseconds, constants and local times corrupt logs.
+    """
+    exchange = answer.exchange
+    key = _CREATED[exchange.api]
+    created = answer.reply.raw[key]
+    sent = datetime.fromisoformat(exchange.recorded.started_at).timestamp()
+    date = _unix_time(exchange.header("date"))
+    if abs(created - sent) > _SECONDS_OFF:
+        message = f"`{key}` is more than a day away from the time of the request."
+        yield Problem(exchange, message, f"about {sent:.0f}", str(created), f"$.{key}")
+    elif date is not None and abs(created - date) > _SECONDS_OFF_DATE + exchange.recorded.elapsed:
+        message = f"`{key}` differs from the Date header of the same response."
+        yield Problem(exchange, message, f"about {date:.0f}", str(created), f"$.{key}")
+
+
+@lru_cache(maxsize=256)
+def _unix_time(date: str) -> float | None:
+    """Return the time of a header Date, if it has one; replies within one second share it."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+
+
+@family.check("chat.choices", answers, needs="n")
+def _choices(answer: Answer) -> Iterator[Problem]:
+    """The reply has the requested number of choices, with indices from 0.
+
+    Clients read the first choice, ignore additional ones, and wait for missing ones.
+    """
+    exchange, choices = answer.exchange, answer.choices
+    numbers = {repr(choice.get("index", 0)) for choice in choices}
+    expected = {repr(number) for number in range(exchange.request.choices)}
+    if numbers != expected or (not exchange.events and len(choices) != len(expected)):
+        message = "The reply does not have the requested number of choices."
+        got = f"{len(choices)} with index {sorted(numbers)}"
+        yield Problem(exchange, message, f"index {sorted(expected)}", got, "$.choices")

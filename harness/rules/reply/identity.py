@@ -1,0 +1,101 @@
+"""Names that replies have in common: ids that must differ, and the model that must not."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from harness.records.conditions import APIS, Condition
+from harness.records.scores import Score
+from harness.rules.check import Difference, Family, evidence
+from harness.rules.rule import CHAT, WarnsInRecordings
+from harness.text import shared_beginning
+
+family = Family("reply", CHAT)
+
+
+_FEW_DIGITS = 7
+
+
+@family.cross_check(
+    "reply.id.shared",
+    lambda score: score.traits.reply_ids,
+    relations=(WarnsInRecordings("recorded_twice"),),
+)
+def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
+    """No two requests of a run get replies with the same id.
+
+    Otherwise a reply was delivered to the wrong request, or came from a cache. Logs, support
+    tickets and stored responses cannot tell these replies apart.
+    """
+    yield from _collisions(_by_range(examined, small=False), "reply")
+
+
+@family.cross_check("reply.id.range", lambda score: score.traits.reply_ids, severity="warning")
+def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
+    """Reply ids come from a range that is large enough to make them unique.
+
+    Ids of a few random digits, of a counter or of a clock collide by chance. Logs and support
+    tickets cannot tell these replies apart.
+    """
+    yield from _collisions(_by_range(examined, small=True), "reply")
+
+
+@family.cross_check("calls.id.shared", lambda score: score.traits.call_ids, severity="warning")
+def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
+    """No two conversations of a run have tool calls with the same id.
+
+    Logs, caches and agents with several conversations confuse these calls. Ids within a
+    conversation still differ, or `calls.id.repeated` reports them.
+    """
+    for api in APIS:
+        group = [score for score in examined if score.condition.api == api]
+        yield from _collisions(group, "call")
+
+
+def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
+    """Return the scores of the APIs whose ids come, or do not come, from a small range."""
+    groups = [[score for score in examined if score.condition.api == api] for api in APIS]
+    return [score for group in groups if _from_small_range(group) == small for score in group]
+
+
+def _collisions(examined: Sequence[Score], what: Literal["reply", "call"]) -> Iterator[Difference]:
+    first: dict[str, str] = {}
+    path = "$.id" if what == "reply" else "$"
+    for score in examined:
+        for found in sorted(score.traits.reply_ids if what == "reply" else score.traits.call_ids):
+            other = first.setdefault(found, score.record)
+            if other != score.record:
+                message = f"The {what} has the same id as a {what} in {other}."
+                yield message, evidence(score.record, path, "a unique id", found)
+
+
+def _from_small_range(examined: Sequence[Score]) -> bool:
+    """Whether ids differ only in a few digits at the end, as those of a counter or a clock do."""
+    ids = {reply_id for score in examined for reply_id in score.traits.reply_ids}
+    if len(ids) < 2:
+        return False
+    start = shared_beginning(min(ids), max(ids))
+    ends = [reply_id[start:] for reply_id in ids]
+    return all(len(end) <= _FEW_DIGITS and (end or "0").isdigit() for end in ends)
+
+
+@family.cross_check("reply.model.differs", lambda score: score.traits.models, severity="warning")
+def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
+    """Under one condition, all replies name the same model.
+
+    Any name is fine, with or without a path, if it stays the same. A second name in some replies
+    means that another model, or another version, wrote them.
+    """
+    groups: dict[Condition, list[Score]] = defaultdict(list)
+    for score in examined:
+        groups[score.condition].append(score)
+    for group in groups.values():
+        times = Counter(name for score in group for name in score.traits.models)
+        usual = max(times, key=lambda name: times[name])
+        for score in group:
+            if (others := score.traits.models - {usual}) and 2 * times[usual] > len(group):
+                message = (
+                    "The reply names a different model from most replies under this condition."
+                )
+                got = ", ".join(sorted(others))
+                yield message, evidence(score.record, "$.model", usual, got)

@@ -1,0 +1,149 @@
+"""Replies, chunks and events validated against the `openai` package and Open Responses."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from harness.api.fields import objects
+from harness.api.parsed_rollout import ParsedExchange
+from harness.api.sdk_types import OTHER_REASONING_EVENTS, event_model, stops_sdk
+from harness.records.conditions import APIS
+from harness.rules.check import Family
+from harness.rules.evidence.subjects import Answer, answers, exchanges, good_statuses, readable
+from harness.rules.rule import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
+
+family = Family("reply", RESPONSES)
+
+# The fields that the Open Responses specification (2026-04-24) requires of every response object.
+_REQUIRED_OF_RESPONSES = frozenset(
+    """
+    id object created_at completed_at status incomplete_details model previous_response_id
+    instructions output error tools tool_choice truncation parallel_tool_calls text top_p
+    presence_penalty frequency_penalty top_logprobs temperature reasoning usage max_output_tokens
+    max_tool_calls store background service_tier metadata safety_identifier prompt_cache_key
+    """.split()
+)
+_REQUIRED_OF_CHOICES = ("index", "finish_reason")
+_REQUIRED_OF_MESSAGES = ("role", "content")
+
+_ERROR_WHY = (
+    "OpenAI's SDK passes on missing and wrong values unchecked. Its stream helpers raise an error "
+    "if an event lacks an index, a delta, or the object that it announces."
+)
+_MINOR_WHY = (
+    "The affected fields are recent, often omitted, or irrelevant to gpt-oss; clients cope "
+    "without them."
+)
+
+
+@family.check("reply.unreadable", good_statuses, source=GUIDE, apis=APIS)
+def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A response with a 2xx status can be parsed as a reply of its API.
+
+    Clients cannot use an unreadable reply, or an error that is sent as one. The check
+    stream.error_event reports error events.
+    """
+    if exchange.unreadable is not None and not exchange.error_events:
+        response = exchange.recorded.response
+        streamed = response is not None and response.body is None
+        got = "a stream" if streamed else (response and response.body) or "an empty body"
+        yield Problem(exchange, exchange.unreadable, "a reply of this API", got)
+
+
+def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:
+    """Report each path once, at its first occurrence; those that stop the SDK come first."""
+    first = {miss.path: (event, miss) for event, miss in reversed(exchange.mismatches)}
+    found = [(event, miss) for event, miss in reversed(first.values()) if miss.minor is minor]
+    for event, miss in sorted(found, key=lambda pair: not stops_sdk(pair[0], pair[1].path)):
+        missing = miss.message == "a required field"
+        message = f"{miss.path}: {miss.message}."
+        message = f"The required field {miss.path} is missing." if missing else message
+        if stops_sdk(event, miss.path):
+            message = f"{message} The stream helper of OpenAI's SDK raises an error."
+        yield Problem(exchange, message, miss.message, miss.got, miss.path, event)
+
+
+for _api, _objects, _name, _source in (
+    ("chat", "Completions and chunks", "Chat Completions", CHAT),
+    ("responses", "Response objects and events", "Responses", RESPONSES),
+):
+    family.check(
+        f"{_api}.schema",
+        readable,
+        source=_source,
+        text=f"{_objects} have the fields and types of the {_name} API. {_ERROR_WHY}",
+    )(partial(_mismatches, False))
+    family.check(
+        f"{_api}.schema.minor",
+        readable,
+        severity="warning",
+        source=_source,
+        text=f"{_objects} also conform to the {_name} API in minor fields. {_MINOR_WHY}",
+    )(partial(_mismatches, True))
+
+
+@family.check("responses.stream.event_type", readable, severity="warning")
+def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
+    """Every event has a type that the Responses API defines.
+
+    Clients ignore unknown events. OpenAI's own server also sends `keepalive`.
+    """
+    unknown = {
+        event.type: event
+        for event in reversed(exchange.events)
+        if event.data is not None and not event.is_error and event.type != "keepalive"
+        if event_model(event.type) is None
+    }
+    for kind, event in unknown.items():
+        message = f"The Responses API does not define the event type {kind!r}."
+        yield Problem(exchange, message, "a defined event type", kind, "$.type", event.number)
+
+
+@family.check(
+    "responses.stream.reasoning_dialect",
+    exchanges,
+    lambda exchange: any(event.type.startswith("response.reasoning") for event in exchange.events),
+    severity="info",
+    source=OPEN_RESPONSES,
+)
+def _reasoning_dialect(exchange: ParsedExchange) -> Iterator[Problem]:
+    """Reasoning is streamed as response.reasoning_text.*, as in OpenAI's gpt-oss guide.
+
+    Known variants are response.reasoning.* of Open Responses and reasoning_part of vLLM.
+    """
+    other = next((event for event in exchange.events if event.type in OTHER_REASONING_EVENTS), None)
+    if other is not None:
+        message = "The stream uses reasoning events that differ from OpenAI's guide."
+        expected = "response.reasoning_text.delta in a response.content_part"
+        yield Problem(exchange, message, expected, other.type, "$.type", other.number)
+
+
+@family.check(
+    "chat.schema.required", answers, severity="info", source=CHAT, modes=("non-streaming",)
+)
+def _chat_required(answer: Answer) -> Iterator[Problem]:
+    """Completions contain the keys that the API marks as required, even if null.
+
+    The openai package and most clients cope without these keys.
+    """
+    for choice in objects(answer.reply.raw.get("choices")):
+        message = choice.get("message")
+        present: Mapping[str, object] = message if isinstance(message, dict) else {}
+        missing = [key for key in _REQUIRED_OF_CHOICES if key not in choice]
+        missing += [f"message.{key}" for key in _REQUIRED_OF_MESSAGES if key not in present]
+        yield from _missing(answer.exchange, missing, "$.choices[0]")
+
+
+@family.check("responses.schema.required", answers, severity="info", source=OPEN_RESPONSES)
+def _responses_required(answer: Answer) -> Iterator[Problem]:
+    """A response contains every key that Open Responses requires, even if null.
+
+    OpenAI's own types require fewer keys. Strict Open Responses clients reject the response.
+    """
+    missing = sorted(_REQUIRED_OF_RESPONSES - answer.reply.raw.keys())
+    yield from _missing(answer.exchange, missing, "$")
+
+
+def _missing(exchange: ParsedExchange, keys: list[str], path: str) -> Iterator[Problem]:
+    if keys:
+        got = f"without {', '.join(keys)}"
+        yield Problem(exchange, "Required keys are missing.", "every required key", got, path)

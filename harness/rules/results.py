@@ -1,0 +1,259 @@
+"""All rules, and their results over a run. No I/O."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from traceback import format_exc
+
+from harmony.render import RenderError
+from harmony.vocabulary import VocabularyError
+from harness.api.parsed_rollout import ParsedRollout
+from harness.api.sdk_types import stops_sdk
+from harness.records.analysis import RuleResult, RuleStatus
+from harness.records.conditions import Api, Mode
+from harness.records.reasons import Reason
+from harness.records.rollouts import Rollout
+from harness.records.scores import Description, Finding, Score, Severity
+from harness.rules.catalogue import CHECKS
+from harness.rules.missing import NotVerifiableError
+from harness.rules.probe import Probe, ProbeOptions, ProbeResponses
+from harness.rules.rule import Problem, Rule, WarnsInRecordings, finding_of, tolerated
+from harness.statistics.intervals import clustered_rate
+from harness.statistics.rates import excessive
+from harness.text import percentage
+
+EXAMPLES = 3
+
+_Place = tuple[str, str, str]  # a task, one of its samples, and the name of a condition
+Counts = Mapping[tuple[Hashable, str], tuple[int, int]]
+"""Failures and trials by cluster (sample; of a probe: API) and name of the condition."""
+
+_EVERY = "every API"
+_ORDER: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
+
+
+def check_results(
+    examined: Iterable[Score],
+    planned: Collection[tuple[Api, Mode]],
+) -> tuple[RuleResult, ...]:
+    """The result of every check, in the order of `CHECKS`, from scores with tolerances applied.
+
+    Checks of other APIs and modes than `planned` are skipped.
+    """
+    tally = _tally(examined)
+    return tuple(_check_result(check, tally, planned) for check in CHECKS.values())
+
+
+def probe_results(
+    probes: Sequence[Probe],
+    rollouts: Mapping[str, Sequence[ParsedRollout]],
+    options: ProbeOptions,
+) -> tuple[RuleResult, ...]:
+    """Return the result of every probe, from the rollouts of each request by its id.
+
+    The probes are those of one group, and share the responses over each API.
+    """
+
+    @cache
+    def responses(api: Api) -> ProbeResponses:
+        return probes[0].group.responses(rollouts, api, options)
+
+    return tuple(_probe_result(probe, responses, options) for probe in probes)
+
+
+def judged_result(about: Description, findings: Sequence[Finding], counts: Counts) -> RuleResult:
+    """Return the result of a rule that judged something; raise ValueError without trials."""
+    worst_first = sorted(findings, key=_breaks_clients)
+    attempts: dict[str, set[str]] = defaultdict(set)
+    by_message: dict[str, Finding] = {}
+    for finding in worst_first:
+        attempts[finding.message].add(finding.evidence.record)
+        by_message.setdefault(finding.message, finding)
+    messages = Counter({message: len(records) for message, records in attempts.items()})
+    examples: dict[str, Finding] = {}
+    for finding in (*by_message.values(), *worst_first):
+        examples.setdefault(finding.evidence.record, finding)
+    clusters, conditions = _summed(counts, 0), _summed(counts, 1)
+    repeated = [(failed, tries) for failed, tries in counts.values() if failed and tries > 1]
+    return RuleResult(
+        check=about,
+        status=_status(worst_first),
+        applicable=sum(trials for _, trials in counts.values()),
+        failures=sum(failures for failures, _ in counts.values()),
+        rate=clustered_rate(list(clusters.values())),
+        findings=len(findings),
+        counts={str(name): conditions[name] for name in sorted(conditions, key=str)},
+        repeated=(sum(failed for failed, _ in repeated), sum(tries for _, tries in repeated)),
+        messages=dict(messages.most_common(EXAMPLES)),
+        examples=tuple(examples.values())[:EXAMPLES],
+    )
+
+
+def _breaks_clients(finding: Finding) -> tuple[int, bool]:
+    """Return the sort key of findings: by severity, then those that make OpenAI's SDK fail."""
+    evidence = finding.evidence
+    return _ORDER[finding.severity], not stops_sdk(evidence.event, evidence.path)
+
+
+def _summed(counts: Counts, part: int) -> dict[Hashable, tuple[int, int]]:
+    """Return the counts summed by one part of their keys."""
+    found: dict[Hashable, tuple[int, int]] = {}
+    for key, (failures, trials) in counts.items():
+        before = found.get(key[part], (0, 0))
+        found[key[part]] = before[0] + failures, before[1] + trials
+    return found
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """What the checks found, by check; counts are by task, sample and condition."""
+
+    judged: Mapping[str, Counter[_Place]]  # attempts that a check applied to
+    failed: Mapping[str, Counter[_Place]]  # those with a finding
+    findings: Mapping[str, list[Finding]]
+    broken: dict[str, str]  # tracebacks of those that raised
+
+
+def _tally(examined: Iterable[Score]) -> _Tally:
+    """Count the results of all checks in one pass, by the few sets of applicable checks."""
+    alike: Counter[tuple[frozenset[str], _Place]] = Counter()
+    tally = _Tally(defaultdict(Counter), defaultdict(Counter), defaultdict(list), {})
+    for score in examined:
+        place = score.task, score.sample, score.condition.name
+        alike[score.applicable, place] += 1
+        tally.broken.update(score.broken)
+        found = [finding for finding in score.findings if finding.id in score.applicable]
+        for finding in found:
+            tally.findings[finding.id].append(finding)
+        for check_id in {finding.id for finding in found}:
+            tally.failed[check_id][place] += 1
+    for (applicable, place), attempts in alike.items():
+        for check_id in applicable:
+            tally.judged[check_id][place] += attempts
+    return tally
+
+
+def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mode]]) -> RuleResult:
+    about = check.about
+    if not any(api in about.apis and mode in about.modes for api, mode in planned):
+        return _skipped(about, (f"{api} · {mode}" for api, mode in planned))
+    judged, failed = tally.judged[about.id], tally.failed[about.id]
+    findings = tally.findings[about.id]
+    if about.id in tally.broken:
+        return _broken(about, tally.broken[about.id])
+    if not judged:
+        nothing = Reason(code="nothing_to_judge")
+        return RuleResult(check=about, status="not_verifiable", reasons=(nothing,))
+    counts: dict[tuple[Hashable, str], tuple[int, int]] = {
+        ((task, sample), condition): (failed[task, sample, condition], attempts)
+        for (task, sample, condition), attempts in judged.items()
+    }
+    counted = judged_result(about, findings, counts)
+    reasons: list[Reason] = []
+    if any(finding.severity == "info" != about.severity for finding in findings):
+        reasons = [Reason(code=relation.code) for relation in check.related(WarnsInRecordings)]
+        if check.tolerated:
+            share = percentage(check.tolerated)
+            reasons = [Reason(code="tolerated", values={"share": share})]
+    return counted.model_copy(update={"reasons": tuple(reasons)})
+
+
+def _broken(about: Description, traceback: str) -> RuleResult:
+    """Return the result of a rule that raised; its findings elsewhere are not used either."""
+    error = traceback.strip().rpartition("\n")[2]
+    reasons = (Reason(code="internal_error", values={"error": error}),)
+    return RuleResult(check=about, status="not_verifiable", reasons=reasons, traceback=traceback)
+
+
+def _probe_result(
+    probe: Probe, responses_over: Callable[[Api], ProbeResponses], options: ProbeOptions
+) -> RuleResult:
+    """Return the result of a probe, also if it raises."""
+    try:
+        return _judged_probe(probe, responses_over, options)
+    except Exception:  # noqa: BLE001 (an error of one rule must not cost the verdict)
+        return _broken(probe.about, format_exc())
+
+
+def _judged_probe(
+    probe: Probe, responses_over: Callable[[Api], ProbeResponses], options: ProbeOptions
+) -> RuleResult:
+    about = probe.about
+    applicable = [api for api in options.apis if api in about.apis]
+    if not applicable:
+        return _skipped(about, options.apis)
+    problems: list[tuple[Api, Finding]] = []
+    failing: set[str] = set()
+    modes: set[Mode] = set()
+    counts: dict[Api, tuple[int, int]] = {}
+    reasons: list[Reason] = []
+    proven: dict[str, list[Api]] = defaultdict(list)
+    for api in applicable:
+        responses = responses_over(api)
+        try:
+            trials = list(probe.judge(responses))
+        except NotVerifiableError as error:
+            reasons.append(error.reason)
+            continue
+        except (RenderError, VocabularyError) as error:
+            reasons.append(Reason(code="uncountable", values={"error": str(error)}))
+            continue
+        if not trials:
+            reasons.append(Reason(code=probe.unjudged))
+        else:
+            failed = [trial for trial in trials if trial is not None]
+            counts[api] = len(failed), len(trials)
+            if probe.proves is not None and not failed:
+                proven[probe.proves(responses)].append(api)
+            for problem in failed:
+                rollout = _rollout(responses, problem)
+                problems.append((api, finding_of(about, rollout.id, problem)))
+                failing.add(f"{api} {rollout.sample}")
+                modes.add(rollout.condition.mode or "non-streaming")
+    if not counts:
+        distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
+        return RuleResult(check=about, status="not_verifiable", reasons=distinct)
+    failures, made = (sum(column) for column in zip(*counts.values(), strict=True))
+    groups: dict[str, list[tuple[int, int]]] = {api: [count] for api, count in counts.items()}
+    exceeded = excessive({_EVERY: [(failures, made)], **groups}, probe.tolerated)
+    findings = [
+        finding if finding.proven or exceeded & {_EVERY, api} else tolerated(finding)
+        for api, finding in problems
+    ]
+    judged = judged_result(about, findings, {(api, api): count for api, count in counts.items()})
+    changes = {
+        "failing": tuple(sorted(failing)),
+        "modes": tuple(sorted(modes)),
+        "reasons": () if findings else tuple(_proven(proven)),
+    }
+    return judged.model_copy(update=changes)
+
+
+def _proven(proven: Mapping[str, Sequence[Api]]) -> Iterator[Reason]:
+    """Yield what a pass proves, with the APIs where it is not the same for all."""
+    for text, apis in proven.items():
+        stated = text if len(proven) < 2 else f"{' and '.join(apis)}: {text}"
+        yield Reason(code="proven", values={"text": stated})
+
+
+def _rollout(responses: ProbeResponses, problem: Problem) -> Rollout:
+    """Return the rollout that contains a problem."""
+    return next(
+        rollout.rollout
+        for rollouts in (*responses.rollouts.values(), *responses.cut.values())
+        for rollout in rollouts
+        if any(exchange is problem.exchange for exchange in rollout.exchanges)
+    )
+
+
+def _skipped(about: Description, planned: Iterable[str]) -> RuleResult:
+    reason = Reason(code="not_applicable", values={"planned": ", ".join(planned)})
+    return RuleResult(check=about, status="skipped", reasons=(reason,))
+
+
+def _status(findings: Iterable[Finding]) -> RuleStatus:
+    severities = {finding.severity for finding in findings}
+    if "error" in severities:
+        return "failed"
+    return "warned" if "warning" in severities else "passed"

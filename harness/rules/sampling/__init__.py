@@ -1,0 +1,1 @@
+"""Effort, temperature, seed, choices, and other options of requests."""

@@ -1,0 +1,392 @@
+"""Parameters that control sampling: effort, temperature, seed and the number of choices."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import chain
+
+from harmony.render import text_tokens
+from harness.api.fields import objects
+from harness.api.items import Message
+from harness.api.parsed_rollout import ParsedExchange
+from harness.records.conditions import EFFORTS
+from harness.rules.evidence.ledger import extra_tokens
+from harness.rules.evidence.refusals import failure, served
+from harness.rules.missing import NotVerifiableError, required
+from harness.rules.probe import (
+    GARBLED,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
+from harness.rules.rule import CHAT, GUIDE, Problem
+from harness.rules.sampling.effort import SCHEMA, TOOL, effort_requests, requests_with, unordered
+from harness.statistics.differences import fisher_exact
+from harness.statistics.rates import at_least
+from harness.text import percentage
+
+_TRIES = 6
+_COLD_TRIES = 3
+"""At temperature 0 or with a seed: four odd replies of nine are more than noise."""
+_OPEN_TOKENS = 64
+_CHOICES = 3
+_STREAMS = 2  # streams of several choices; a model may omit the CoT of one choice
+_FEWEST_LOST = 10
+"""Tokens of a CoT that was lost; with fewer, the model may have written an empty one."""
+_MOST_OF = 0.8
+"""The share of the tokens of all choices below which a count omits one of three: a model may spell
+a text with fewer tokens than the tokenizer."""
+_NOISE, _LUCK = 0.05, 0.001
+"""The share of odd replies that batching causes at temperature 0, and the largest p-value of more:
+six odd replies of 18."""
+_DIFFERENT = "replies differ from the most frequent one"
+_BEGINNING = 60
+"""Compared characters of a reply: later ones differ by noise even on healthy servers."""
+
+_QUESTIONS = tuple(
+    (Message("user", text),)
+    for text in (
+        "Make up fifteen names of places that do not exist, and say a few words about each.",
+        "Write the first sentence of a story.",
+        "Lorem ipsum dolor sit amet, consectetur",
+    )
+)
+"""Messages without a correct answer, so that replies of weak and strong models vary."""
+_FRESH = tuple(
+    tuple(f"fresh {at} {number}" for number in range(1, _TRIES + 1))
+    for at in range(1, len(_QUESTIONS) + 1)
+)
+"""Requests that a cache of whole requests cannot know: each has its own token limit."""
+_COMPARED = 120
+_CACHED = 0.001
+"""Characters compared, and the largest p-value, of replies that may come from a cache."""
+_HOT, _COLD, _SEEDED, _ZERO = (
+    tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
+    for name in ("hot", "cold", "seeded", "zero as seed")
+)
+
+_at_one = partial(
+    ProbeRequest,
+    temperature=1.0,
+    max_tokens=_OPEN_TOKENS,
+    tries=_TRIES,
+    whole=False,
+    sequential=True,
+    provokes=GARBLED,
+)
+"""A request at temperature 1; weak models may reply with arbitrary bytes."""
+_at_zero = partial(_at_one, temperature=0.0)
+_REFUSAL = GARBLED | {"request.refused"}
+_with_seed = partial(_at_one, options={"seed": 20_825}, provokes=_REFUSAL)
+_with_zero = partial(_with_seed, options={"seed": 0})
+_REQUESTS = (
+    *map(_at_one, _HOT, _QUESTIONS),
+    *(
+        _at_one(name, question, tries=1, max_tokens=_OPEN_TOKENS + number)
+        for names, question in zip(_FRESH, _QUESTIONS, strict=True)
+        for number, name in enumerate(names, start=1)
+    ),
+    *map(partial(_at_zero, tries=_COLD_TRIES), _COLD, _QUESTIONS),
+    *map(partial(_with_seed, tries=_COLD_TRIES), _SEEDED, _QUESTIONS),
+    *map(_with_zero, _ZERO, _QUESTIONS),
+    _at_one(
+        "choices",
+        _QUESTIONS[0],
+        tries=1,
+        sequential=False,
+        options={"n": _CHOICES},
+        provokes=_REFUSAL,
+    ),
+    ProbeRequest(
+        "choices streamed",
+        _QUESTIONS[1],
+        temperature=1.0,
+        tries=_STREAMS,
+        options={"n": _CHOICES},
+        provokes=_REFUSAL,
+    ),
+)
+
+GROUP = ProbeGroup("sampling", lambda api: (*effort_requests(api), *_REQUESTS), CHAT)
+
+
+@GROUP.probe("sampling.effort", requests_with(), source=GUIDE)
+def _effort(responses: ProbeResponses) -> Trials:
+    """High effort produces more reasoning than low effort.
+
+    Scores differ by many points between efforts, so a provider that ignores effort does not serve
+    the requested configuration.
+    """
+    yield unordered(responses, "low", "high")
+
+
+@GROUP.probe(
+    "sampling.effort.steps", requests_with(efforts=EFFORTS), source=GUIDE, severity="warning"
+)
+def _effort_steps(responses: ProbeResponses) -> Trials:
+    """Medium effort produces more reasoning than low effort and less than high effort.
+
+    On some questions the levels are close. If two levels are equal, one of them is not served.
+    """
+    yield unordered(responses, "low", "medium")
+    yield unordered(responses, "medium", "high")
+
+
+@GROUP.probe("sampling.effort.tools", requests_with(TOOL), source=GUIDE)
+def _effort_with_tools(responses: ProbeResponses) -> Trials:
+    """High effort also produces more reasoning than low effort in requests with tools.
+
+    Agents send tools in every request, and some servers build these prompts differently.
+    """
+    yield unordered(responses, "low", "high", TOOL)
+
+
+@GROUP.probe(
+    "sampling.effort.streaming",
+    requests_with(SCHEMA),
+    modes=("streaming",),
+    source=GUIDE,
+    needs="json_schema",
+)
+def _effort_in_streams(responses: ProbeResponses) -> Trials:
+    """High effort also produces more reasoning than low effort in streams with a JSON schema.
+
+    Some servers read these requests differently. One request tests streams and schemas, so a
+    provider that refuses schemas is not judged.
+    """
+    for name in requests_with(SCHEMA):
+        served(responses, name, "a JSON schema for the answer")
+    yield unordered(responses, "low", "high", SCHEMA)
+
+
+@GROUP.probe("sampling.temperature.high", (*_HOT, *chain.from_iterable(_FRESH)))
+def _hot(responses: ProbeResponses) -> Trials:
+    """At temperature 1, replies to the same question differ.
+
+    Evals and agents sample at 1.0. Greedy replies score differently and are not samples.
+    """
+    texts = [
+        [text for name in (hot, *fresh) for text in _texts(responses, name, least=1)]
+        for hot, fresh in zip(_HOT, _FRESH, strict=True)
+    ]
+    exchange, _ = responses.reply(_HOT[0])
+    message = (
+        "At temperature 1, all replies to the same question are equal, for each of three questions."
+    )
+    got = f"{len(texts[0])} times {texts[0][0]!r}, and likewise for the other questions"
+    same = Problem(exchange, message, "replies that differ", got)
+    yield same if all(len(set(replies)) == 1 for replies in texts) else None
+
+
+@GROUP.probe("sampling.cached", (*_HOT, *chain.from_iterable(_FRESH)))
+def _cached(responses: ProbeResponses) -> Trials:
+    """At temperature 1, a repeated request gets a new sample, not the reply to an earlier one.
+
+    Evals and agents that retry rely on new samples. The repeated requests are sent one after the
+    other; others with different token limits show how often the model itself repeats a reply.
+    """
+    same, repeated = _copies(responses, [[name] for name in _HOT])
+    usual, fresh = _copies(responses, _FRESH)
+    if not repeated or not fresh:
+        raise NotVerifiableError("too_short_to_compare")
+    more_often = same * fresh > usual * repeated
+    if not more_often or fisher_exact((same, repeated), (usual, fresh)) > _CACHED:
+        yield None
+        return
+    exchange, _ = responses.reply(_HOT[0])
+    message = "Replies to repeated requests at temperature 1 are copies of earlier replies."
+    expected = f"new samples: {usual} of {fresh} replies to changed requests are copies"
+    yield Problem(exchange, message, expected, f"{same} of {repeated} are copies")
+
+
+def _copies(responses: ProbeResponses, groups: Iterable[Sequence[str]]) -> tuple[int, int]:
+    """How many replies to each group of requests equal an earlier one, and how many are later."""
+    copies = later = 0
+    for names in groups:
+        replies = (reply for name in names for _, reply in responses.replies(name))
+        texts = [reply.reasoning + reply.text for reply in replies]
+        compared = [text[:_COMPARED] for text in texts if len(text) >= _BEGINNING]
+        copies += len(compared) - len(set(compared))
+        later += max(len(compared) - 1, 0)
+    return copies, later
+
+
+@GROUP.probe("sampling.temperature.zero", (*_HOT, *_COLD))
+def _cold(responses: ProbeResponses) -> Trials:
+    """At temperature 0, replies to the same request are nearly equal.
+
+    Batching causes small differences. If the provider ignores the temperature, replies differ as
+    much as at temperature 1.
+    """
+    exchange, _ = responses.reply(_COLD[0])
+    message = "Replies to one request at temperature 0 differ more often than noise explains."
+    yield _as_varied(responses, exchange, message, _COLD)
+
+
+_of_seeds = partial(GROUP.probe, apis=("chat",), needs="seed", severity="warning")
+_of_choices = partial(GROUP.probe, apis=("chat",), needs="n")
+
+
+@_of_seeds("sampling.seed", (*_HOT, *_SEEDED))
+def _seed(responses: ProbeResponses) -> Trials:
+    """The same seed usually produces the same reply.
+
+    Users set a seed to reproduce replies. The API only promises best effort.
+    """
+    served(responses, _SEEDED[0], "seeds")
+    exchange, _ = responses.reply(_SEEDED[0])
+    message = "Replies to one request with one seed differ more often than noise explains."
+    yield _as_varied(responses, exchange, message, _SEEDED)
+
+
+@_of_seeds("sampling.seed.zero", (*_HOT, *_SEEDED, *_ZERO), suite="full")
+def _zero(responses: ProbeResponses) -> Trials:
+    """The seed 0 reproduces replies like any other seed.
+
+    Code that tests whether a seed is set may take 0 for none. The replies with another seed show
+    how often the same seed gives another reply, and those without a seed whether seeds matter.
+    """
+    served(responses, _ZERO[0], "the seed 0")
+    hot, seeded, zero = (
+        [_texts(responses, name) for name in names] for names in (_HOT, _SEEDED, _ZERO)
+    )
+    if _exceeds_noise(seeded):
+        raise NotVerifiableError("seeds_vary")
+    (odd, replies), (usual, others) = _odd(zero), _odd(seeded)
+    if fisher_exact(_odd(hot), (usual, others)) > _LUCK:
+        raise NotVerifiableError("hardly_varies")
+    if fisher_exact((odd, replies), (usual, others)) > _LUCK or odd * others <= usual * replies:
+        yield None
+        return
+    exchange, _ = responses.reply(_ZERO[0])
+    message = "Replies with the seed 0 vary significantly more than those with another seed."
+    expected = f"{usual} of {others} {_DIFFERENT}, as with another seed"
+    yield Problem(exchange, message, expected, f"{odd} of {replies}")
+
+
+@_of_choices("sampling.n", ("choices", _HOT[0], *_FRESH[0]))
+def _n(responses: ProbeResponses) -> Trials:
+    """A request for several choices gets that many, each a separate sample with message and CoT.
+
+    Clients that rely on them fail on a reply that silently omits them. A provider that does not
+    support them must reject the request.
+    """
+    for rollout in served(responses, "choices", "several choices"):
+        last = rollout.exchanges[-1]
+        if last.reply is None:
+            yield failure(rollout, "several choices")
+            continue
+        choices = objects(last.reply.raw.get("choices"))
+        count = sum(isinstance(choice.get("message"), dict) for choice in choices)
+        got = f"{count} choices with a message"
+        message = "The reply does not have the requested number of choices."
+        wrong = Problem(last, message, f"{_CHOICES} choices", got, "$.choices")
+        yield None if count == _CHOICES else wrong
+        if count == _CHOICES:
+            replies = (last.reply, *last.reply.others)
+            have = [bool(reply.reasoning) for reply in replies]
+            message = "Some choices have CoT, and others lack the CoT that their tokens include."
+            lost = Problem(last, message, "CoT in all choices", "in some", "$.choices")
+            missing = (extra_tokens(last.reply) or 0) > _FEWEST_LOST
+            yield lost if any(have) and not all(have) and missing else None
+            same = len({reply.reasoning + reply.text for reply in replies}) == 1
+            message = (
+                "All choices are the same, although repeated requests always get different replies."
+            )
+            copies = Problem(last, message, "new samples", repr(last.reply.text), "$.choices")
+            yield copies if same and _never_repeats(responses) else None
+
+
+@_of_choices("sampling.n.streaming", ("choices streamed",), modes=("streaming",))
+def _n_streamed(responses: ProbeResponses) -> Trials:
+    """A streaming request for several choices also gets that many, each with its own CoT.
+
+    The pieces of the choices are interleaved. A parser that all choices share takes the CoT of one
+    choice for the answer of another.
+    """
+    trials: list[Problem | None] = []
+    for rollout in served(responses, "choices streamed", "several choices"):
+        last = rollout.exchanges[-1]
+        if last.reply is None:
+            yield failure(rollout, "several choices")
+            continue
+        replies = (last.reply, *last.reply.others)
+        got = f"{len(replies)} choices"
+        message = "The stream does not have the requested number of choices."
+        wrong = Problem(last, message, f"{_CHOICES} choices", got, "$.choices")
+        yield None if len(replies) == _CHOICES else wrong
+        have = [bool(reply.reasoning) for reply in replies]
+        message = "In every stream, some choices have CoT and others do not."
+        mixed = Problem(last, message, "CoT in all choices", f"in {sum(have)} of {len(have)}")
+        trials.append(mixed if any(have) and not all(have) else None)
+    if len(trials) >= _STREAMS and all(trials):
+        yield from trials
+
+
+@_of_choices("sampling.n.usage", ("choices", _HOT[0]), severity="warning")
+def _n_counted(responses: ProbeResponses) -> Trials:
+    """A reply with several choices reports the prompt tokens once, and the output tokens of all.
+
+    Users compute the cost from these counts.
+    """
+    rollouts = served(responses, "choices", "several choices")
+    replies = [reply for rollout in rollouts for reply in rollout.replies if reply[1].others]
+    once = responses.prompt_tokens(_HOT[0])[1]
+    for exchange, reply in required(replies, "no_choices"):
+        tokens, texts = prompt_tokens(reply), [reply, *reply.others]
+        message = "The prompt tokens are counted for each choice instead of once."
+        again = Problem(exchange, message, str(once), str(tokens), "$.usage.prompt_tokens")
+        yield again if once and tokens == once * len(texts) else None
+        least = sum(len(text_tokens(choice.reasoning + choice.text)) for choice in texts)
+        message = "The output tokens are fewer than those of all choices."
+        expected = f"about {least} or more"
+        got = str(reply.output_tokens)
+        fewer = Problem(exchange, message, expected, got, "$.usage.completion_tokens")
+        yield fewer if (reply.output_tokens or 0) < _MOST_OF * least else None
+
+
+def _never_repeats(responses: ProbeResponses) -> bool:
+    """Whether all of several replies to the question of the choices differ."""
+    names = [name for name in (_HOT[0], *_FRESH[0]) if responses.rollouts.get(name)]
+    texts = [text for name in names for text in _texts(responses, name, least=1)]
+    return len(texts) >= _TRIES and len(set(texts)) == len(texts)
+
+
+def _as_varied(
+    responses: ProbeResponses, exchange: ParsedExchange, message: str, names: Sequence[str]
+) -> Problem | None:
+    """A problem if the replies vary more than noise explains.
+
+    Raises NotVerifiableError if there are too few, or those at temperature 1 vary too little.
+    """
+    hot = [_texts(responses, name) for name in _HOT]
+    cold = [_texts(responses, name, least=_COLD_TRIES - 1) for name in names]
+    (usual, _), (odd, replies) = _odd(hot), _odd(cold)
+    if not _exceeds_noise(hot):
+        raise NotVerifiableError("hardly_varies")
+    if not _exceeds_noise(cold):
+        return None
+    expected = f"{percentage(_NOISE, 0)} of the {_DIFFERENT}, as noise causes"
+    return Problem(exchange, message, expected, f"{odd} of {replies}; at temperature 1, {usual}")
+
+
+def _texts(responses: ProbeResponses, name: str, least: float = _TRIES / 2) -> list[str]:
+    """Return the beginning of each reply, CoT first. Raises NotVerifiableError."""
+    texts = [(reply.reasoning + reply.text)[:_BEGINNING] for _, reply in responses.replies(name)]
+    if len(texts) < least:
+        raise NotVerifiableError("too_few_replies", request=name)
+    return texts
+
+
+def _exceeds_noise(questions: Sequence[Sequence[str]]) -> bool:
+    """Whether more replies are odd than batching explains at temperature 0."""
+    return at_least(*_odd(questions), _NOISE) <= _LUCK
+
+
+def _odd(questions: Sequence[Sequence[str]]) -> tuple[int, int]:
+    """How many replies differ from the most frequent one to the same question, and the total."""
+    usual = sum(Counter(texts).most_common(1)[0][1] for texts in questions)
+    replies = sum(map(len, questions))
+    return replies - usual, replies

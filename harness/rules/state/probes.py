@@ -1,0 +1,393 @@
+"""Responses that the provider stores, continued with `previous_response_id`.
+
+A code word that only the first request contained shows that the conversation continues, also in
+the third request. Otherwise the prompt tokens show it: with the earlier conversation in its prompt,
+a short second request has more of them than the long first request, and a third one more than the
+second. They also show whether the earlier answer and
+the CoT of a tool call, and which instructions and tools, are in the prompt of the second request.
+Where the first request has `store: false`, the second one must not know it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+from harness.api.items import Message, Reasoning, Reply
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.conditions import MODES, Mode
+from harness.rules.evidence.offers import MARKDOWN, WEATHER
+from harness.rules.evidence.refusals import declined, outcome, refused
+from harness.rules.evidence.rendering import Prompt, after_calls, differences
+from harness.rules.missing import NotVerifiableError, repeated, required
+from harness.rules.probe import (
+    MAY_BE_REFUSED,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+    Trials,
+    prompt_tokens,
+)
+from harness.rules.rule import Problem, VoidIf
+
+_STATE = "https://platform.openai.com/docs/guides/conversation-state"
+_UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
+_CODE_WORD = "orchid596"
+_NOT_FOUND = 404
+_TRIES = 2
+"""With two requests in two modes, a server that loses one response in three passes by 4%."""
+_FIRST = (
+    f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
+    "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
+)
+_QUESTION, _LAST_QUESTION = "What colour is the door?", "What is the code word?"
+_GREETING, _FAREWELL = "Hello, who are you?", "Goodbye!"
+_OLD = "You are the porter of a small hotel."
+_NEW = (
+    "You are now the gardener of a large park by the sea, and look after roses, hedges, lawns and "
+    "fountains. Visitors ask you for the way to the lighthouse, the glasshouse and the northern "
+    "gate. Answer in one short sentence, mention no prices, and remain polite to everybody."
+)
+_PromptList = Iterator[tuple[str, Prompt]]
+_Prompts = Callable[[Prompt, Reply], _PromptList]
+"""The prompts that the second request may have, right ones first, from the first prompt and its
+reply. Each has the message of its problem, which is empty for a right prompt."""
+_OTHERS = {"told": ("instructed", "offered")}
+
+_stored = partial(
+    ProbeRequest,
+    history="response",
+    tries=_TRIES,
+    max_turns=2,
+    provokes=MAY_BE_REFUSED,
+)
+_REQUESTS = (
+    _stored("told", (Message("user", _FIRST),), then=(_QUESTION, _LAST_QUESTION), max_turns=3),
+    _stored("called", (Message("user", "What is the weather in Lisbon?"),), (WEATHER,)),
+    _stored(
+        "instructed",
+        (Message("user", _GREETING),),
+        instructions=_OLD,
+        later_instructions=_NEW,
+        then=(_FAREWELL,),
+        effort="low",
+    ),
+    _stored(
+        "offered",
+        (Message("user", _GREETING),),
+        (WEATHER,),
+        later_tools=(MARKDOWN,),
+        then=(_FAREWELL,),
+        effort="low",
+    ),
+    _stored("unkept", (Message("user", _FIRST),), then=(_LAST_QUESTION,), options={"store": False}),
+    ProbeRequest(
+        "unknown",
+        (Message("user", "Hi there!"),),
+        options={"previous_response_id": _UNKNOWN},
+        whole=False,
+        valid=False,
+    ),
+)
+GROUP = ProbeGroup(
+    "state",
+    lambda _api: _REQUESTS,
+    _STATE,
+    apis=("responses",),
+    relations=(VoidIf("prompt.scale", "$.usage.input_tokens", "prompts_scaled"),),
+)
+_probe = partial(GROUP.probe, modes=MODES, needs="previous_response_id")
+
+
+def _continues(name: str, responses: ProbeResponses) -> Trials:
+    """Judge the conversations of one request, and others that got status 404 for a new id.
+
+    The others are judged by their prompts elsewhere, which a rejected request does not have.
+    """
+    yield from map(_broken_continuation, _continued(responses, name))
+    for other in _OTHERS.get(name, ()):
+        for rollout in responses.rollouts.get(other, ()):
+            last = rollout.exchanges[-1]
+            if len(rollout.exchanges) > 1 and last.status == _NOT_FOUND:
+                yield _broken_continuation(rollout)
+
+
+for _id, _name, _text in (
+    (
+        "state.previous_response",
+        "told",
+        "A stored response can be continued by its id, with the entire earlier conversation. "
+        "Silently losing the conversation is worse than rejecting the request.",
+    ),
+    (
+        "state.previous_response.calls",
+        "called",
+        "A tool result can be sent with only the id of the stored response. Agents that use stored "
+        "responses send it this way.",
+    ),
+):
+    _probe(_id, (_name, *_OTHERS.get(_name, ())), text=_text)(partial(_continues, _name))
+
+
+@GROUP.probe("state.previous_response.unknown", ("unknown",))
+def _unknown(responses: ProbeResponses) -> Trials:
+    """An unknown previous_response_id is rejected with a 4xx status.
+
+    A reply without the conversation misleads users, and clients retry a request that failed.
+    """
+    for rollout in responses.all("unknown"):
+        last = rollout.exchanges[-1]
+        if declined(rollout) and not refused(rollout):
+            raise NotVerifiableError("continues_nothing", got=outcome(last))
+        if last.unreadable:
+            raise NotVerifiableError("unreadable")
+        message = "A request with an unknown previous_response_id was not rejected."
+        if not last.good_status:
+            message = "A request with an unknown previous_response_id failed."
+        got = "a reply" if last.good_status else outcome(last)
+        wrong = Problem(last, message, "status 404 or 400", got, "$.previous_response_id")
+        yield None if refused(rollout) else wrong
+
+
+@GROUP.probe("state.unstored", ("unkept",), modes=MODES)
+def _unstored(responses: ProbeResponses) -> Trials:
+    """A response to a request with `store: false` cannot be continued by its id.
+
+    The client forbade the provider to keep the conversation, often for privacy.
+    """
+    continued = [rollout for rollout in responses.all("unkept") if len(rollout.exchanges) > 1]
+    for rollout in required(continued, "not_continued"):
+        first, second = rollout.exchanges[:2]
+        message = "The provider kept a response, although its request set `store: false`."
+        got = "a reply that knows the earlier conversation"
+        kept = Problem(second, message, "status 404 or 400", got, "$.previous_response_id")
+        known = first.reply and second.reply and _continues_from(first.reply, second.reply)
+        yield kept if known else None
+
+
+def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
+    """Return the rollouts in which a stored response was continued.
+
+    Raises NotVerifiableError if there are none, or the provider stores no responses: it does not
+    claim to store them, or it refuses to continue them with a status other than 404.
+    """
+    rollouts = responses.all(name)
+    if all(declined(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
+        raise NotVerifiableError("refuses_to_store")
+    found = [rollout for rollout in rollouts if len(rollout.exchanges) > 1]
+    if not found:
+        raise NotVerifiableError("not_continued")
+    if all(declined(rollout) and _stores_nothing(rollout) for rollout in found):
+        raise NotVerifiableError("refuses_to_continue", got=outcome(found[0].exchanges[-1]))
+    return found
+
+
+def _stores_nothing(rollout: ParsedRollout) -> bool:
+    reply = rollout.exchanges[0].reply
+    claims = reply is not None and reply.raw.get("store") is True
+    return not claims or rollout.exchanges[-1].status != _NOT_FOUND
+
+
+def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
+    """Return the problem of a continued conversation, if any, in any of its requests."""
+    for first, second in pairwise(rollout.exchanges):
+        if second.reply is None or first.reply is None:
+            message = "A stored response cannot be continued by its id."
+            return Problem(second, message, "a reply", outcome(second))
+        if not _continues_from(first.reply, second.reply):
+            before, after = prompt_tokens(first.reply), prompt_tokens(second.reply)
+            message = "The prompt that continues a response has no more tokens than the one before."
+            got = f"{after}, after {before} in the request before"
+            return Problem(second, message, "more prompt tokens", got, "$.usage.input_tokens")
+    return None
+
+
+def _continues_from(first: Reply, second: Reply) -> bool:
+    """Whether the second reply shows the first conversation. Raises NotVerifiableError."""
+    knows = _CODE_WORD in second.text.lower()
+    return knows or prompt_tokens(second) > prompt_tokens(first)
+
+
+def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExchange, Reply, Reply]]:
+    """Yield the exchange that continues each response, and the replies before and after it.
+
+    Raises NotVerifiableError if no first prompt has the instructions of its request: a request that
+    continues a response is not what loses them.
+    """
+    read = [
+        (rollout.mode, second, first.reply, second.reply)
+        for rollout in _continued(responses, name)
+        for first, second in [rollout.exchanges[:2]]
+        if first.reply is not None and second.reply is not None
+    ]
+    kept = [one for one in read if not _lacks_instructions(responses, name, one[0], one[2])]
+    if read and not kept:
+        raise NotVerifiableError("instructions_not_rendered")
+    return ((second, earlier, reply) for _, second, earlier, reply in kept)
+
+
+def _lacks_instructions(responses: ProbeResponses, name: str, mode: Mode, first: Reply) -> bool:
+    """Whether a first prompt is as long as without the instructions of its request."""
+    bare = replace(_PROMPTS[name], turns=_PROMPTS[name].turns[-1:])
+    if bare == _PROMPTS[name]:
+        return False
+    plain = _PROMPTS["told"]
+    others = [one for one in responses.rollouts.get("told", ()) if one.mode == mode and one.replies]
+    more = {prompt_tokens(first) - prompt_tokens(one.replies[0][1]) for one in others}
+    return bool(more) and more <= differences(bare, plain) - differences(_PROMPTS[name], plain)
+
+
+_CHANNEL = 2
+"""Tokens of an answer's channel. A right prompt may lack it; `prompt.history` reports this."""
+
+
+def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -> Trials:
+    """Judge the content of the prompts of continued responses by their additional tokens."""
+    before = _PROMPTS[name]
+    found: list[TrialResult] = []
+    for second, earlier, reply in _replies(responses, name):
+        more = prompt_tokens(reply) - prompt_tokens(earlier)
+        sizes = [
+            (message, differences(after, before)) for message, after in prompts(before, earlier)
+        ]
+        right = set().union(*(fitting for message, fitting in sizes if not message))
+        if more not in right and more + _CHANNEL in right:
+            continue
+        expected, path = f"{min(sizes[0][1])} more prompt tokens", "$.usage.input_tokens"
+        found += [
+            Problem(second, message, expected, f"{more} more", path) if message else None
+            for message, fitting in sizes
+            if more in fitting
+        ][:1]
+    yield from required(repeated(found), "tokens_fit_no_prompt")
+
+
+@_probe("state.previous_response.usage", ("told",))
+def _usage(responses: ProbeResponses) -> Trials:
+    """The prompt tokens of a response that continues another are those of its own prompt.
+
+    Providers bill by these counts, and clients compute from them how full the context is. A sum
+    over all turns counts the earlier messages again in each turn.
+    """
+    told = _PROMPTS["told"]
+    found: list[TrialResult] = []
+    for second, earlier, reply in _replies(responses, "told"):
+        before, after = prompt_tokens(earlier), prompt_tokens(reply)
+        prompts = _with_answer(told, earlier)
+        right = [differences(prompt, told) for wrong, prompt in prompts if not wrong]
+        more = frozenset[int]().union(*right)
+        summed = {before, before + (earlier.output_tokens or 0)}
+        if after - before in more:
+            found.append(None)
+        elif any(after - before - earlier in more for earlier in summed):
+            message = "The prompt tokens of a continued response include those of the earlier one."
+            expected, path = f"{before + min(more)}", "$.usage.input_tokens"
+            got = f"{after}, after {before} in the first request"
+            found.append(Problem(second, message, expected, got, path))
+    yield from required(repeated(found), "tokens_fit_nothing")
+
+
+def _instructing(*texts: str | None) -> Iterator[Message]:
+    return (Message("developer", text) for text in texts if text is not None)
+
+
+_PROMPTS = {
+    request.id: Prompt((*_instructing(request.instructions), *request.turns), request.tools)
+    for request in _REQUESTS
+}
+_CONTINUATIONS = ((_NEW,), (_OLD,), (), (_OLD, _NEW))
+"""The instructions that the prompt of a continued response may have, the right ones first."""
+
+
+def _with_instructions(
+    wrong: Callable[[Sequence[str]], bool], message: str, before: Prompt, reply: Reply
+) -> _PromptList:
+    greeting, thought = before.turns[-1], Reasoning(reply.reasoning)
+    answer, farewell = Message("assistant", reply.text), Message("user", _FAREWELL)
+    for texts in _CONTINUATIONS:
+        for stale in ((), (thought,)):
+            turns = (*_instructing(*texts), greeting, *stale, answer, farewell)
+            yield message if wrong(texts) else "", Prompt(turns)
+
+
+for _id, _wrong, _message, _text in (
+    (
+        "state.previous_response.instructions",
+        lambda texts: _NEW not in texts,
+        "The instructions of a request that continues a response are ignored.",
+        "Instructions apply to the request that sends them, even if it continues a stored "
+        "response. Agents change them between turns.",
+    ),
+    (
+        "state.previous_response.instructions.earlier",
+        lambda texts: _OLD in texts,
+        "The instructions of an earlier request remain in the prompt.",
+        "The instructions of a stored response do not apply to the request that continues it. "
+        "Otherwise the model follows instructions that the client has replaced.",
+    ),
+):
+    _probe(_id, ("instructed",), text=_text)(
+        partial(
+            _by_prompt_tokens,
+            name="instructed",
+            prompts=partial(_with_instructions, _wrong, _message),
+        )
+    )
+
+
+@_probe("state.previous_response.answer", ("told",))
+def _answer(responses: ProbeResponses) -> Trials:
+    """If a message continues a stored response, the prompt contains the answer of that response.
+
+    A model that does not see its earlier answers contradicts them.
+    """
+    yield from _by_prompt_tokens(responses, "told", _with_answer)
+
+
+def _with_answer(before: Prompt, reply: Reply) -> _PromptList:
+    question, thought = Message("user", _QUESTION), Reasoning(reply.reasoning)
+    for stale in ((), (thought,)):
+        yield "", Prompt((*before.turns, *stale, Message("assistant", reply.text), question))
+    message = "The prompt that continues a stored response lacks the answer of that response."
+    for stale in ((), (thought,)):
+        yield message, Prompt((*before.turns, *stale, question))
+
+
+@_probe("state.previous_response.tools", ("offered",))
+def _tools(responses: ProbeResponses) -> Trials:
+    """A request that continues a stored response has its own tools, and not the earlier ones.
+
+    Agents change tools between turns. The model cannot call a tool that it does not see, and
+    clients cannot answer a call of a tool that they no longer offer.
+    """
+    yield from _by_prompt_tokens(responses, "offered", _with_tools)
+
+
+def _with_tools(before: Prompt, reply: Reply) -> _PromptList:
+    thought, farewell = Reasoning(reply.reasoning), Message("user", _FAREWELL)
+    for message, tools in (
+        ("", (MARKDOWN,)),
+        ("The server ignores the tools of a request that continues a response.", (WEATHER,)),
+        ("The prompt that continues a response has no tools.", ()),
+        ("The tools of an earlier request remain in the prompt.", (WEATHER, MARKDOWN)),
+    ):
+        for stale in ((), (thought,)):
+            turns = (*before.turns, *stale, Message("assistant", reply.text), farewell)
+            yield message, Prompt(turns, tools)
+
+
+@_probe("state.previous_response.cot", ("called",))
+def _cot(responses: ProbeResponses) -> Trials:
+    """If a tool result continues a stored response, the prompt contains the CoT before the call.
+
+    The model calls tools from within its CoT; without it, the model forgets why it called them.
+    """
+    yield from _by_prompt_tokens(responses, "called", _with_cot)
+
+
+def _with_cot(before: Prompt, reply: Reply) -> _PromptList:
+    yield "", after_calls(before, reply)
+    if reply.reasoning:
+        message = "The prompt that continues a stored tool call lacks the CoT before the call."
+        yield message, after_calls(before, replace(reply, reasoning=""))

@@ -1,0 +1,1 @@
+"""Streams: framing and grammar of events, and whether they agree with other replies."""

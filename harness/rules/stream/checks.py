@@ -1,0 +1,208 @@
+"""Streams of both APIs, and the grammar of Chat Completions streams."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from harness.api import chat_grammar as grammar
+from harness.api.fields import json_object
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.api.sse import DONE
+from harness.api.stream_events import Violation
+from harness.records.scores import Severity
+from harness.rules.check import Family
+from harness.rules.evidence.subjects import (
+    delivered,
+    exchanges,
+    good_statuses,
+    streams,
+    timed_streams,
+)
+from harness.rules.rule import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
+
+family = Family("stream", CHAT_STREAM)
+
+# The share of streams that end because of an overload or of the network.
+_BROKEN = 0.005
+# Tokens per second; no known server decodes a single reply this fast.
+_TOO_FAST = 20_000
+# A stream arrives in a burst if its reader waits for this share of the total time, and at least
+# for this many seconds.
+_WAITING_SHARE, _WAITING_SECONDS = 0.9, 1.0
+
+
+def grammar_checks(
+    to: Family,
+    texts: Mapping[str, tuple[Severity, str]],
+    only: Mapping[str, Callable[[Reply], object]],
+) -> None:
+    """Register a check for each grammar rule; it reports the first violation in a stream.
+
+    A rule in `only` judges the streams that violate it, and those whose replies can: for example,
+    only a stream with a call can violate a rule about calls.
+    """
+    for rule_id, (severity, text) in texts.items():
+        where = partial(_can_violate, rule_id, only[rule_id]) if rule_id in only else None
+        to.check(rule_id, streams, where, severity=severity, text=text)(partial(_judge, rule_id))
+
+
+def _first_violation(rule_id: str, exchange: ParsedExchange) -> Violation | None:
+    return next((found for found in exchange.violations if found.rule == rule_id), None)
+
+
+def _can_violate(rule_id: str, only: Callable[[Reply], object], exchange: ParsedExchange) -> object:
+    reply = exchange.reply
+    return _first_violation(rule_id, exchange) or (reply is not None and only(reply))
+
+
+def _judge(rule_id: str, exchange: ParsedExchange) -> Iterator[Problem]:
+    first = _first_violation(rule_id, exchange)
+    if first is not None:
+        yield Problem(exchange, first.message, first.expected, first.got, first.path, first.event)
+
+
+@family.check("stream.content_type", delivered, source=SERVER_SENT_EVENTS)
+def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A streaming reply has the media type text/event-stream.
+
+    Clients select their parser by it; browsers reject other types.
+    """
+    if exchange.content_type != "text/event-stream":
+        message = "The request set stream, but the media type of the reply is not that of a stream."
+        got = exchange.content_type or "no content-type"
+        yield Problem(exchange, message, "text/event-stream", got)
+
+
+@family.check("stream.json", exchanges)
+def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
+    """The data of every event is a JSON object, or the final [DONE] of Chat Completions.
+
+    Clients parse each event as JSON and abort on invalid data. A blank line ends an event.
+    """
+    for event in exchange.events:
+        if event.data is None and not (event.is_done or event.is_error):
+            message = "The data of an event is not a JSON object."
+            lines = event.text.split("\n")
+            if len(lines) > 1 and all(json_object(line) for line in lines if line.strip() != DONE):
+                message = "No blank line separates the events, so clients read them as one."
+            yield Problem(exchange, message, "a JSON object", event.text, event=event.number)
+
+
+@family.check("stream.error_event", exchanges, tolerated=_BROKEN)
+def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A stream that began with status 200 contains no error event.
+
+    Many clients ignore error events and show a truncated answer. An overload may cause one
+    occasionally. A chunk with the finish_reason error is also reported.
+    """
+    for event in exchange.error_events:
+        message = "The stream contains an error event."
+        yield Problem(exchange, message, "a reply", event.text, event=event.number)
+
+
+@family.check("stream.cut", good_statuses, source=GUIDE, tolerated=_BROKEN)
+def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A stream is sent to its end.
+
+    A connection may break occasionally; more often the server failed during generation. No other
+    check judges what arrived before. A stream that the client left at a time limit is a timeout.
+    """
+    response, failure = exchange.recorded.response, exchange.recorded.failure
+    left = failure is not None and failure.kind == "timeout"
+    if response is not None and not (response.complete or left):
+        message = "The stream broke off before its end."
+        last = exchange.events[-1].text if exchange.events else "no event"
+        yield Problem(exchange, message, "the rest of the stream", last)
+
+
+@family.check(
+    "stream.burst", timed_streams, severity="warning", source=SERVER_SENT_EVENTS, tolerated=0.1
+)
+def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A stream arrives while it is generated, not in one burst at the end.
+
+    Otherwise a proxy or the server buffers the stream, and users wait for the complete answer.
+    """
+    # No server decodes as fast as _TOO_FAST, so a higher rate means buffering. A single piece of
+    # text is also a burst.
+    times = exchange.text_times
+    usage = exchange.reply.usage if exchange.reply else None
+    tokens = (usage.output_tokens or 0) if usage else 0
+    if not times or times[0] < max(_WAITING_SECONDS, _WAITING_SHARE * times[-1]):
+        return
+    if times[-1] - times[0] < tokens / _TOO_FAST:
+        message = "All text of the stream arrived at once."
+        got = f"{tokens} tokens within {times[-1] - times[0]:.4f} s, after {times[0]:.1f} s"
+        yield Problem(exchange, message, "text during generation", got)
+
+
+@family.check("reply.content_type", delivered, severity="warning", modes=("non-streaming",))
+def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A non-streaming reply has the media type application/json.
+
+    Most clients parse the body regardless of its type.
+    """
+    if exchange.content_type != "application/json":
+        message = "The media type of a JSON reply is not that of JSON."
+        got = exchange.content_type or "no content-type"
+        yield Problem(exchange, message, "application/json", got)
+
+
+grammar_checks(
+    family,
+    {
+        grammar.DONE_MARK: (
+            "error",
+            "A stream has a `data: [DONE]` event, and no output or usage follows it. Clients stop "
+            "reading there, and use it to tell a finished stream from a broken one.",
+        ),
+        grammar.FINISH: (
+            "error",
+            "A stream has a chunk with finish_reason, and no output follows it. Clients stop "
+            "reading there, or wait for it.",
+        ),
+        grammar.FINISH_REPEATED: (
+            "warning",
+            "Only one chunk has a finish_reason. Some gateways repeat it with the usage; most "
+            "clients use the last one.",
+        ),
+        grammar.ROLE: (
+            "warning",
+            "The first delta has the role assistant. Most clients assume this role.",
+        ),
+        grammar.ID: (
+            "error",
+            "All chunks of a stream have the same id. Clients assemble messages by id.",
+        ),
+        grammar.CONSTANT: (
+            "info",
+            "All chunks of a stream have the same model and creation time. The API requires this; "
+            "few clients read the fields.",
+        ),
+        grammar.TOOL_CALLS: (
+            "error",
+            "A streamed tool call starts with its id and name and keeps its index. Clients "
+            "assemble calls by index, and many keep only one piece of a name.",
+        ),
+        grammar.TOOL_CALLS_REPEATED: (
+            "warning",
+            "The id and name of a streamed tool call are sent once. Clients that concatenate all "
+            "strings of the deltas get them twice.",
+        ),
+        grammar.ORDER: (
+            "error",
+            "No CoT follows the end of the answer. Clients show the answer from its first delta, "
+            "and treat the CoT as complete.",
+        ),
+        grammar.USAGE_PLACE: (
+            "info",
+            "Usage is sent in one separate chunk after the finish_reason. Servers differ here, and "
+            "clients use the last usage that they receive.",
+        ),
+    },
+    only={
+        grammar.TOOL_CALLS: lambda reply: reply.calls,
+        grammar.TOOL_CALLS_REPEATED: lambda reply: reply.calls,
+        grammar.ORDER: lambda reply: reply.reasoning and reply.text,
+    },
+)

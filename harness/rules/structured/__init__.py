@@ -1,0 +1,1 @@
+"""Structured output: JSON that conforms to its schema, with CoT."""

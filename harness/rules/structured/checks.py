@@ -1,0 +1,86 @@
+"""Request options that the reply must follow."""
+
+from collections.abc import Iterator
+
+from harness.api.parsed_rollout import ParsedRollout
+from harness.rules.check import Family
+from harness.rules.evidence.json_text import (
+    is_padded,
+    misfit,
+    parsed_value,
+)
+from harness.rules.evidence.subjects import Answer, every_choice
+from harness.rules.rule import CHAT, STRUCTURED, Problem
+
+family = Family("structured", CHAT)
+
+_ENDED = ("stop", "tool_calls")
+
+
+def _whole(parsed: ParsedRollout) -> Iterator[Answer]:
+    """Choices that ended on their own, or with white space up to the token limit."""
+    for answer in every_choice(parsed):
+        padded = answer.reply.finish == "length" and is_padded(answer.reply.text)
+        if answer.reply.finish == "stop" or padded:
+            yield answer
+
+
+@family.check(
+    "answer.json",
+    _whole,
+    lambda answer: (
+        answer.exchange.request.wants_json and not answer.reply.calls and not answer.misplaced
+    ),
+    source=STRUCTURED,
+    tolerated=0.02,
+    needs="json_schema",
+)
+def _structured_answer(answer: Answer) -> Iterator[Problem]:
+    """An answer with a JSON response format is JSON that conforms to the requested schema.
+
+    Programs parse it. A provider that does not support it must reject the request. A grammar that
+    allows white space after the JSON lets the model write it up to the token limit: then the answer
+    does not end.
+    """
+    exchange, reply = answer
+    if reply.finish == "length":
+        message = "The answer is complete JSON, followed by white space up to the token limit."
+        got = f"{len(reply.text) - len(reply.text.rstrip())} characters of white space"
+        yield Problem(exchange, message, "the end of the reply after the JSON", got)
+        return
+    schema = exchange.request.answer_schema
+    found = parsed_value(reply.text.strip())
+    if found is None or (schema is None and not isinstance(found, dict)):
+        expected = "a JSON object" if schema is None else "a JSON value"
+        message = f"The request set a JSON response format, but the answer is not {expected}."
+        yield Problem(exchange, message, expected, reply.text or "no text")
+    elif schema is not None:
+        problem = misfit(found, schema)
+        if problem is not None:
+            message = "The answer violates the schema of the requested response format."
+            yield Problem(exchange, message, problem, reply.text)
+
+
+def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
+    """An answer with a JSON response format is the text of a message.
+
+    Otherwise the provider's harmony parser took the content type of the answer for the name of a
+    tool, and programs find no answer.
+    """
+    item = answer.misplaced
+    if item is not None:
+        message = f"The JSON answer was returned as an item of type {item.get('type')}."
+        path = "$.output"
+        if answer.exchange.api == "chat":
+            message = f"The JSON answer was returned as a {item.get('type')}, which is not offered."
+            path = "$.choices[0].message.tool_calls"
+        yield Problem(answer.exchange, message, "a message", repr(item), path)
+
+
+for _id in ("chat.answer.item", "responses.answer.item"):
+    family.check(
+        _id,
+        every_choice,
+        lambda answer: answer.exchange.request.wants_json and answer.reply.finish in _ENDED,
+        source=STRUCTURED,
+    )(_misplaced_answer)

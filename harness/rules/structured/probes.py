@@ -1,0 +1,396 @@
+"""Answers that must follow a JSON schema, without affecting the CoT before them.
+
+A weak model may fail to follow a schema that it sees. If the server neither shows nor enforces the
+schema, the prompt tokens are the same as without a schema.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from harness.api.items import Message, Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.records.conditions import Api
+from harness.rules.evidence.json_text import (
+    is_padded,
+    misfit,
+    objects_in,
+    parsed_object,
+    parsed_value,
+    strings,
+)
+from harness.rules.evidence.ledger import extra_tokens
+from harness.rules.evidence.offers import ORDER, answer_format, closed
+from harness.rules.evidence.refusals import first_replies, served_replies
+from harness.rules.missing import NotVerifiableError, required
+from harness.rules.probe import (
+    GARBLED,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
+from harness.rules.rule import STRUCTURED, Problem
+from harness.statistics.rates import at_least
+
+_NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
+_NAMED_LATER = (
+    *_NAMED,
+    Message("assistant", '{"harbour": "Brest"}'),
+    Message("user", "Now give one whose harbour is Dover."),
+)
+_FREE = (
+    Message("developer", "The code word is orchid596."),
+    Message("user", "What is the code word?"),
+)
+_EITHER = (
+    Message("developer", "The code word is orchid596. Answer in a sentence or in JSON."),
+    Message("user", "What is the code word?"),
+)
+"""Providers reject a JSON format without a schema if no message mentions JSON."""
+_NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
+"""Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
+_CUT, _LUCK = 0.1, 0.001
+"""The share of replies that a model does not end itself, and the largest p-value of more."""
+_FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
+_FEWEST_FENCED = _FEWEST_EMPTY = _FEWEST_BROKEN = 2
+_FEATURE = "a JSON schema for the answer"
+_WITH_TOOLS = f"{_FEATURE} together with tools"
+
+
+def _object(api: Api) -> dict[str, Any]:
+    either = {"type": "json_object"}
+    return {"response_format": either} if api == "chat" else {"text": {"format": either}}
+
+
+def _requests(api: Api) -> tuple[ProbeRequest, ...]:
+    provokes = GARBLED | {"request.refused", "answer.json"}
+    named, free = (
+        answer_format(api, closed({member: {"type": "string"}}))
+        for member in ("harbour", "verdict_text")
+    )
+    return (
+        ProbeRequest("named", _NAMED, tries=5, options=named, provokes=provokes),
+        ProbeRequest("named later", _NAMED_LATER, tries=3, options=named, provokes=provokes),
+        ProbeRequest("free", _FREE, tries=2, options=free, provokes=provokes),
+        ProbeRequest("free streamed", _FREE, options=free, provokes=provokes),
+        ProbeRequest("without", _FREE),
+        ProbeRequest("free with a tool", _FREE, (ORDER,), tries=2, options=free, provokes=provokes),
+        ProbeRequest("tool without a schema", _FREE, (ORDER,)),
+        ProbeRequest("object", _EITHER, tries=2, options=_object(api), provokes=provokes),
+        ProbeRequest("without object", _EITHER),
+    )
+
+
+GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema")
+
+
+@GROUP.probe("structured.followed", ("named", "free", "without"), tolerated=_NOT_FOLLOWED)
+def _followed(responses: ProbeResponses) -> Trials:
+    """An answer with a JSON schema is only JSON that conforms to it.
+
+    Programs parse it. A provider that does not support it must reject the request. Replies without
+    text are judged by other rules.
+    """
+    served = list(served_replies(responses, ["named"], _FEATURE))
+    found = [answer for answer in served if answer[1].text]
+    if not found:
+        elsewhere = any(_fit_elsewhere(*answer) for answer in served)
+        raise NotVerifiableError("json_elsewhere" if elsewhere else "no_answer")
+    results = [_unfit(*answer) for answer in found]
+    fenced = _added_fences(responses, ("named", "free"), "without")
+    if len(fenced) >= _FEWEST_FENCED:
+        results = fenced
+    elif all(results) and not any(_contains_fit(*answer) for answer in found):
+        if any(_fit_elsewhere(*answer) for answer in found):
+            raise NotVerifiableError("json_elsewhere")
+        if not _is_proven(responses, [reply for _, reply in found]):
+            raise NotVerifiableError("never_conforms")
+        results = [result and replace(result, proven=True) for result in results]
+    yield from results
+
+
+def _is_proven(responses: ProbeResponses, replies: Sequence[Reply]) -> bool:
+    """Whether the server, and not the model, is why no reply conforms to its schema.
+
+    All answers begin as JSON, end normally and do not parse; all answers are one text, also those
+    to another question; or the model conforms over another API.
+    """
+    broken = [_is_broken(reply) for reply in replies]
+    with suppress(NotVerifiableError):
+        free = [reply.text for _, reply in served_replies(responses, ["free"], _FEATURE)]
+        texts = {text.strip() for text in (*free, *(reply.text for reply in replies))}
+        if len(texts) == 1 and texts != {""}:
+            return True
+    elsewhere = first_replies(responses.other_apis.get("named", ()))
+    conforms = any(_unfit(*answer) is None for answer in elsewhere)
+    return conforms or (all(broken) and len(broken) >= _FEWEST_BROKEN)
+
+
+@GROUP.probe("structured.place", ("named", "free"))
+def _place(responses: ProbeResponses) -> Trials:
+    """An answer with a JSON schema is the text of the reply, not a call or CoT.
+
+    Clients read the text. Parsers that mistake the format for a recipient return another item.
+    """
+    usable = [name for name in ("named", "free") if responses.rollouts.get(name)]
+    answers = served_replies(responses, usable or ["named"], _FEATURE)
+    found = ((*answer, _elsewhere(*answer)) for answer in answers)
+    placed = (answer for answer in found if answer[1].text or answer[2] is not None)
+    for exchange, reply, other in required(placed, "no_answer"):
+        message = "The answer is in another part of the reply instead of its text."
+        moved = Problem(exchange, message, "the text of a message", other or "")
+        yield None if reply.text else moved
+
+
+def _is_broken(reply: Reply) -> bool:
+    """Whether an answer begins as JSON, ends normally and does not parse."""
+    text = reply.text.strip()
+    return text.startswith("{") and reply.finish == "stop" and parsed_value(text) is None
+
+
+def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
+    """A string of the reply that is JSON and conforms to the schema, or one that begins as JSON.
+
+    Other JSON may be the arguments of a call that the model made instead.
+    """
+    texts = [text for text in strings(reply.raw) if text.lstrip().startswith("{")]
+    unread = (text for text in texts if parsed_object(text.strip()) is None)
+    return _fit_elsewhere(exchange, reply) or next(unread, None)
+
+
+def _fit_elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
+    """A string of the reply that is JSON and conforms to the schema."""
+    schema = exchange.request.answer_schema or {}
+    values = ((text, parsed_object(text.strip())) for text in strings(reply.raw))
+    return next(
+        (t for t, value in values if value is not None and misfit(value, schema) is None), None
+    )
+
+
+@GROUP.probe("structured.asked", ("free", "without", "object", "without object"))
+def _applied(responses: ProbeResponses) -> Trials:
+    """A JSON format of the answer, with or without a schema, is shown to the model or enforced.
+
+    If the server silently ignores the format, programs cannot parse the answers.
+    """
+    yield _ignored(responses, "free", "without", _FEATURE, _json_mode(responses))
+    with suppress(NotVerifiableError):
+        yield _ignored(responses, "object", "without object", "a JSON object as the answer")
+
+
+def _json_mode(responses: ProbeResponses) -> int:
+    """How many tokens JSON mode adds to a prompt; 0 if that is unknown."""
+    try:
+        return responses.prompt_tokens("object")[1] - responses.prompt_tokens("without object")[1]
+    except NotVerifiableError:
+        return 0
+
+
+@GROUP.probe("structured.object", ("object", "without object"), severity="warning")
+def _object_with_members(responses: ProbeResponses) -> Trials:
+    """An answer in JSON mode is not an empty object, and the server adds no code fence to it.
+
+    A server that replaces JSON mode with a schema without properties leaves the model no other
+    answer. Programs get no data.
+    """
+    found = list(served_replies(responses, ["object"], "a JSON object as the answer"))
+    fenced = _added_fences(responses, ["object"], "without object")
+    if len(fenced) >= _FEWEST_FENCED:
+        yield from fenced
+        return
+    values = [(*answer, parsed_object(answer[1].text.strip())) for answer in found]
+    objects = [answer for answer in values if answer[2] is not None]
+    exchange, reply, _ = required(objects, "no_object_answer")[0]
+    empty = all(value == {} for *_, value in objects)
+    message = "In JSON mode, every answer is an empty object."
+    expected = "an object with members, such as the code word"
+    several = len(objects) >= _FEWEST_EMPTY
+    yield Problem(exchange, message, expected, reply.text) if empty and several else None
+
+
+_ASKED = ("named", "named later", "free", "free with a tool", "object")
+_NOT_ASKED = ("without", "tool without a schema", "without object")
+
+
+@GROUP.probe("structured.ends", (*_ASKED, *_NOT_ASKED))
+def _ends(responses: ProbeResponses) -> Trials:
+    """A reply with a JSON format ends, like the replies to the same questions without a format.
+
+    A grammar that allows white space after the JSON lets the model write it up to the token limit.
+    Users wait and pay for it, and the answer counts as truncated.
+    """
+    cut = [rollout.exchanges[-1] for name in _ASKED for rollout in responses.cut.get(name, ())]
+    ended = list(responses.readable(*_ASKED))
+    plain = any(responses.cut.get(name) for name in _NOT_ASKED)
+    total = len(cut) + len(ended)
+    often = not plain and at_least(len(cut), total, _CUT) <= _LUCK
+    yield from (None for _ in ended)
+    for exchange in cut:
+        if exchange.reply is not None and is_padded(exchange.reply.text):
+            message = "The answer is complete JSON, followed by white space up to the token limit."
+        elif often:
+            message = "Replies with a JSON format reach the token limit, and others do not."
+        else:
+            continue
+        got = f"{len(cut)} of {total} replies reach the token limit"
+        yield Problem(exchange, message, "the end of the reply after the JSON", got)
+
+
+@GROUP.probe("structured.asked.streaming", ("free streamed", "without"), modes=("streaming",))
+def _applied_to_streams(responses: ProbeResponses) -> Trials:
+    """In streams, a JSON schema for the answer is also shown to the model or enforced.
+
+    Some servers read the format only in requests without `stream`.
+    """
+    yield _ignored(responses, "free streamed", "without", _FEATURE)
+
+
+@GROUP.probe("structured.asked.tools", ("free with a tool", "tool without a schema"))
+def _applied_with_tools(responses: ProbeResponses) -> Trials:
+    """In requests with tools, a JSON schema is also shown to the model or enforced.
+
+    Agents with a typed result send both. A provider that does not support this must reject the
+    request.
+    """
+    yield _ignored(responses, "free with a tool", "tool without a schema", _WITH_TOOLS)
+
+
+@GROUP.probe("structured.tools", ("free with a tool", "free", "without"))
+def _tools_offered(responses: ProbeResponses) -> Trials:
+    """In requests with a JSON schema for the answer, the tools are also offered to the model.
+
+    Agents with a typed result send both. If the prompt has as many tokens as without the tool, the
+    model does not know the tool. A provider that does not support this must reject the request.
+    """
+    (exchange, reply), *_ = served_replies(responses, ["free with a tool"], _WITH_TOOLS)
+    tokens = prompt_tokens(reply)
+    others = [responses.prompt_tokens(name)[1] for name in ("free", "without")]
+    message = "The prompt of a request with tools and a JSON schema does not contain the tools."
+    got = f"{tokens} prompt tokens, and as many without the tool"
+    lost = Problem(exchange, message, "more prompt tokens with a tool", got)
+    yield lost if tokens in others and not reply.calls else None
+
+
+def _ignored(
+    responses: ProbeResponses, name: str, without: str, feature: str, json_mode: int = 0
+) -> Problem | None:
+    """The problem of a format that affects neither answer nor prompt. Raises NotVerifiableError.
+
+    A reply that is truncated or has no text does not show what the format affects. A prompt that
+    has as many more tokens as in JSON mode (`json_mode`) does not contain the schema. The schema
+    has effect if any part of a reply conforms to it, or has the name of its member, which nothing
+    else in the prompt contains.
+    """
+    found = list(served_replies(responses, [name], feature))
+    if any(_fit_elsewhere(*answer) or _names_member(*answer) for answer in found):
+        return None
+    shown, (_, not_shown) = prompt_tokens(found[0][1]), responses.prompt_tokens(without)
+    are_json = all(parsed_object(reply.text.strip()) is not None for _, reply in found)
+    as_json_mode = are_json and 0 < shown - not_shown == json_mode
+    if shown > not_shown and not as_json_mode:
+        return None
+    whole = ((e, reply) for e, reply in found if reply.text and reply.finish != "length")
+    exchange, reply = required(whole, "no_whole_answer")[0]
+    message = "The answer violates its format, and the prompt does not contain the format."
+    if as_json_mode:
+        message = "The answer violates its schema, and the prompt is only that of JSON mode."
+    got = f"{shown} prompt tokens, {not_shown} without a format: {reply.text}"
+    return Problem(exchange, message, "an answer that conforms to the format", got)
+
+
+def _names_member(exchange: ParsedExchange, reply: Reply) -> bool:
+    required = (exchange.request.answer_schema or {}).get("required", ())
+    return any(f'"{name}"' in reply.generated for name in required)
+
+
+@GROUP.probe("structured.reasoning", ("named", "free", "without"), tolerated=_WITHOUT_PROSE)
+def _reasoning(responses: ProbeResponses) -> Trials:
+    """A schema for the answer does not affect the CoT.
+
+    A grammar that constrains the entire reply keeps the model from reasoning.
+    """
+    _, without = responses.reply("without")
+    if not without.reasoning:
+        raise NotVerifiableError("no_cot_either")
+    for exchange, reply in served_replies(responses, ["named", "free"], _FEATURE):
+        message = "The reply with a schema contains no CoT in prose."
+        lost = Problem(exchange, message, "chain of thought in prose", reply.reasoning or "none")
+        yield None if _is_prose(reply.reasoning) else lost
+
+
+@GROUP.probe("structured.later", ("named", "named later"))
+def _after_answers(responses: ProbeResponses) -> Trials:
+    """After an earlier answer, a reply with a schema still has text and CoT.
+
+    Servers that find the end of the CoT in the prompt apply the grammar to the whole reply.
+    """
+    first = [reply for _, reply in served_replies(responses, ["named"], _FEATURE)]
+    later = list(served_replies(responses, ["named later"], _FEATURE))
+    for what, contains in _PARTS.items():
+        lost = not any(contains(reply) for _, reply in later)
+        if lost and all(map(contains, first)):
+            exchange, reply = later[0]
+            message = f"After an earlier answer, no reply with a schema has {what}."
+            expected = f"{what}, as in {len(first)} replies without an earlier answer"
+            got = f"none in {len(later)} replies; {reply.text or 'no text'}"
+            yield Problem(exchange, message, expected, got)
+        elif lost:
+            raise NotVerifiableError("also_lacks", what=what)
+        else:
+            yield None
+
+
+_PARTS: Mapping[str, Callable[[Reply], bool]] = {
+    "text": lambda reply: bool(reply.text or reply.calls),
+    "CoT in prose": lambda reply: _is_prose(reply.reasoning),
+}
+
+
+def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
+    found = parsed_object(reply.text.strip())
+    schema = exchange.request.answer_schema or {}
+    problem = "a JSON object" if found is None else misfit(found, schema)
+    if problem is None:
+        return None
+    message = "The answer violates its schema."
+    return Problem(exchange, message, problem, reply.text)
+
+
+def _added_fences(
+    responses: ProbeResponses, names: Sequence[str], without: str
+) -> list[Problem | None]:
+    """Return the answers in a code fence that their tokens do not include.
+
+    `without` is the same request without a format.
+    """
+    try:
+        usual = extra_tokens(responses.reply(without)[1])
+    except NotVerifiableError:
+        return []
+    problems: list[Problem | None] = []
+    for exchange, reply in served_replies(responses, names, _FEATURE):
+        inside = _FENCE.fullmatch(reply.text.strip())
+        if inside is None or usual is None or extra_tokens(reply) == usual:
+            continue
+        if extra_tokens(replace(reply, text=inside[1])) == usual:
+            message = "The server puts the answer into a code fence that the model did not write."
+            problems.append(Problem(exchange, message, inside[1], reply.text))
+    return problems
+
+
+def _contains_fit(exchange: ParsedExchange, reply: Reply) -> bool:
+    """Whether conforming JSON is within the answer: in prose, in a code block, or in a string."""
+    schema, value = exchange.request.answer_schema or {}, parsed_value(reply.text.strip())
+    text = value if isinstance(value, str) else reply.text
+    return any(misfit(part, schema) is None for part in objects_in(text))
+
+
+def _is_prose(text: str) -> bool:
+    """Whether a text is neither JSON nor mostly punctuation."""
+    visible = [character for character in text if not character.isspace()]
+    letters = sum(character.isalnum() for character in visible)
+    return parsed_object(text.strip()) is None and letters > len(visible) / 2

@@ -1,0 +1,1 @@
+"""Generated text: leaks of the prompt format, defects of characters, additions, and copies."""

@@ -1,0 +1,197 @@
+"""Defects of generated text: lost characters, wrong encodings, endless repetition."""
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from harness.records.traits import Ledger
+from harness.rules.check import Family
+from harness.rules.evidence.ledger import COT_HEADER, Accounted, accounted, ledger_of, wrote_all
+from harness.rules.evidence.subjects import Answer, every_choice
+from harness.rules.rule import CHAT, GUIDE, Problem
+from harness.text import repeated_piece
+
+family = Family("text", CHAT)
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
+_SHORTEST_DOUBLED = 80
+# A word of asterisks within a line, or the names with which filters replace words. The names that
+# Presidio uses are not masks if they are the tags of markup. Asterisks are not a mask in front of a
+# title, such as those of patches: `*** Begin Patch`, `*** End of File ***`.
+_TITLE = re.compile(r"\*{3,} [A-Z][\w ]*?(?: \*{3,}|(?![\w ]))")
+_MASK = re.compile(
+    r"(?<=[\w,;:] )\*{3,}(?=[ .,;:!?]|$)|█{2,}"
+    r"|[\[<{](?:REDACTED|CENSORED|MASKED|FILTERED|PII|(?:EMAIL|PHONE|PERSON|CREDIT)_[A-Z]+)[\]>}]"
+    r"|<(PERSON|LOCATION|DATE_TIME|US_SSN|IBAN_CODE)>(?![\s\S]*</\1>)",
+    re.MULTILINE,
+)
+_NULL_NAMES = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Object]"})
+# One such run can be correct text, such as the end of a German quotation.
+_FEWEST_MISREAD = 2
+_COMMON_PUNCTUATION = "\u00a0«»–—‘’“”„…€°"
+_CODECS = ("latin-1", "cp1252")
+_JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
+
+
+@family.check("text.garbled", every_choice, source=_UTF_8, tolerated=0.005)
+def _garbled(answer: Answer) -> Iterator[Problem]:
+    """No text contains U+FFFD replacement characters.
+
+    The server decoded a character of several tokens token by token. The generated character is
+    lost.
+    """
+    for place, text in answer.texts:
+        at = text.find(_REPLACEMENT)
+        if at >= 0 and _REPLACEMENT not in answer.exchange.prompt:
+            message = f"The {place} contains a U+FFFD replacement character."
+            context = text[max(0, at - 40) : at + 40]
+            yield Problem(answer.exchange, message, "no replacement character", context)
+
+
+family.check(
+    "text.garbled.beyond_ascii",
+    every_choice,
+    lambda answer: not answer.exchange.prompt.isascii(),
+    source=_UTF_8,
+    tolerated=0.02,
+    text="Replies to prompts with accents, emoji or other scripts contain no U+FFFD replacement "
+    "characters. Such replies often have characters of several tokens. A decoding defect is rare "
+    "among all replies, but frequent among these.",
+)(_garbled)
+
+
+@family.check("text.mojibake", every_choice, severity="warning", source=_UTF_8, tolerated=0.005)
+def _mojibake(answer: Answer) -> Iterator[Problem]:
+    """No text is UTF-8 that was decoded as Latin-1 or Windows-1252.
+
+    All letters beyond ASCII are wrong, including those in the arguments that tools receive.
+    """
+    for place, text in answer.texts:
+        found = [run for run in misread(text) if run not in answer.exchange.prompt]
+        if len(found) >= _FEWEST_MISREAD:
+            message = f"The {place} contains UTF-8 that was decoded as a single-byte encoding."
+            yield Problem(answer.exchange, message, "UTF-8", " ".join(found))
+
+
+@family.check("text.escaped", accounted, lambda found: found.ledger.exact)
+def _escaped(found: Accounted) -> Iterator[Problem]:
+    """CoT and answer are returned as the model wrote them, not escaped for HTML or JSON.
+
+    Otherwise clients show `&lt;` instead of `<`. Escapes are reported only if the number of tokens
+    is that of the text without them, so the model did not write them. The number of reasoning
+    tokens must not contradict this: it is not that of the escaped CoT.
+    """
+    exchange, reply, returned = found
+    if returned.difference >= 0:
+        return
+    for language, undo in _ESCAPES.items():
+        written = replace(reply, text=undo(reply.text), reasoning=undo(reply.reasoning))
+        other = ledger_of(exchange, written) if written != reply else None
+        if other is None or _contradicts_edit(returned, other):
+            continue
+        if other.difference == 0 < returned.explained - other.explained:
+            message = (
+                f"The text is escaped for {language}, but the tokens are those of unescaped text."
+            )
+            got, want = next(
+                pair
+                for pair in ((reply.text, written.text), (reply.reasoning, written.reasoning))
+                if pair[0] != pair[1]
+            )
+            yield Problem(exchange, message, repr(want), repr(got))
+            return
+
+
+@family.check("text.placeholder", every_choice, severity="warning", tolerated=0.005)
+def _placeholder(answer: Answer) -> Iterator[Problem]:
+    """An answer is not the null value of a programming language.
+
+    The server converted a missing text to a string, such as "None". Clients show it. If the
+    reported tokens are exactly those of the reply, the model wrote it, and it is not reported.
+    """
+    text = answer.reply.text.strip()
+    if text in _NULL_NAMES and text not in answer.exchange.prompt and not wrote_all(*answer):
+        message = f"The answer is only {text}, the name of a null value."
+        yield Problem(answer.exchange, message, "an answer, or null", text)
+
+
+@family.check("text.masked", every_choice, severity="warning", tolerated=0.005)
+def _masked(answer: Answer) -> Iterator[Problem]:
+    """No word of a text is replaced by asterisks or by a name such as [REDACTED].
+
+    A filter of the server took words for personal data or insults. The model rarely masks words.
+    """
+    for place, text in answer.texts:
+        found = _MASK.search(_TITLE.sub("", text))
+        if found and found[0] not in answer.exchange.prompt:
+            message = f"The {place} contains a masked word."
+            context = found.string[max(0, found.start() - 40) : found.end() + 40]
+            yield Problem(answer.exchange, message, "the word that the model wrote", context)
+
+
+@family.check("text.runaway", every_choice, severity="warning", source=GUIDE, tolerated=0.02)
+def _runaway(answer: Answer) -> Iterator[Problem]:
+    """No text ends in endless repetition: of one piece, of a few sentences, or of white space.
+
+    Models do this occasionally. Wrong attention or an ignored stop token makes it frequent.
+    """
+    for place, text in answer.texts:
+        piece = repeated_piece(text)
+        if piece is not None:
+            message = f"The {place} ends with endless repetition."
+            got = piece if piece.strip() else "white space"
+            yield Problem(answer.exchange, message, "text that ends", got)
+
+
+@family.check("text.doubled", every_choice, severity="warning", tolerated=0.01)
+def _doubled(answer: Answer) -> Iterator[Problem]:
+    """No text is repeated as a whole.
+
+    A server that continues after the final message returns two answers. Clients show both.
+    """
+    for place, text in answer.texts:
+        stripped = text.strip()
+        half = len(stripped) // 2
+        first, second = stripped[:half].strip(), stripped[half:].strip()
+        if len(stripped) >= _SHORTEST_DOUBLED and first == second:
+            message = f"The {place} contains the same text twice."
+            yield Problem(answer.exchange, message, "the text once", second)
+
+
+def _contradicts_edit(returned: Ledger, written: Ledger) -> bool:
+    """Whether the reasoning tokens fit the returned CoT, and not that which a server has edited.
+
+    Then the tokens of the whole reply, which fit the text before the edit, do so by chance: one
+    token more or less is another spelling.
+    """
+    return returned.cot != written.cot and returned.thinking in (
+        returned.cot,
+        returned.cot + COT_HEADER,
+    )
+
+
+def _without_json_escapes(text: str) -> str:
+    return _JSON_ESCAPES.sub(lambda found: str(json.loads(f'"{found[0]}"')), text)
+
+
+_ESCAPES: Mapping[str, Callable[[str], str]] = {
+    "HTML": html.unescape,
+    "JSON": _without_json_escapes,
+}
+
+
+def misread(text: str) -> list[str]:
+    """Runs of characters whose Latin-1 or Windows-1252 bytes are UTF-8 of common characters."""
+    return [run for run in _BEYOND_ASCII.findall(text) if any(_readable(run, c) for c in _CODECS)]
+
+
+def _readable(run: str, codec: str) -> bool:
+    try:
+        decoded = run.encode(codec).decode("utf-8")
+    except UnicodeError:
+        return False
+    return all(char.isalpha() or char in _COMMON_PUNCTUATION for char in decoded)

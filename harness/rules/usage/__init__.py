@@ -1,0 +1,1 @@
+"""Token counts: present, possible, and those of the text."""
