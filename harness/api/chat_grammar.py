@@ -8,16 +8,16 @@ from harness.api.fields import nested, objects
 from harness.api.sse import StreamEvent
 from harness.api.stream_events import TEXT_FIELDS, Violation
 
-DONE_MARK = "chat.stream.done"
-FINISH = "chat.stream.finish"
-FINISH_REPEATED = "chat.stream.finish.repeated"
-ROLE = "chat.stream.role"
-ID = "chat.stream.id"
-CONSTANT = "chat.stream.constant"
-TOOL_CALLS = "chat.stream.tool_calls"
-TOOL_CALLS_REPEATED = "chat.stream.tool_calls.repeated"
-USAGE_PLACE = "chat.stream.usage"
-ORDER = "chat.stream.order"
+DONE_MARK = "done"
+FINISH = "finish"
+FINISH_REPEATED = "finish.repeated"
+ROLE = "role"
+ID = "id"
+CONSTANT = "constant"
+TOOL_CALLS = "tool_calls"
+TOOL_CALLS_REPEATED = "tool_calls.repeated"
+USAGE_PLACE = "usage"
+ORDER = "order"
 
 
 def violations(events: Sequence[StreamEvent]) -> tuple[Violation, ...]:

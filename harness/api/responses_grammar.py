@@ -15,15 +15,15 @@ from harness.api.sse import StreamEvent
 from harness.api.stream_events import Violation
 from harness.text import shared_beginning
 
-ITEMS = "responses.stream.items"
-PARTS = "responses.stream.parts"
-REASONING_PARTS = "responses.stream.reasoning_parts"
-DONE_TEXT = "responses.stream.done_text"
-MISSING_DONE = "responses.stream.done_missing"
-ITEM_TEXT = "responses.stream.item_text"
-ITEM_STATUS = "responses.stream.item_status"
-CALL = "responses.stream.call"
-CALL_DELTAS = "responses.stream.call.deltas"
+ITEMS = "items"
+PARTS = "parts"
+REASONING_PARTS = "reasoning_parts"
+DONE_TEXT = "done_text"
+MISSING_DONE = "done_missing"
+ITEM_TEXT = "item_text"
+ITEM_STATUS = "item_status"
+CALL = "call"
+CALL_DELTAS = "call.deltas"
 
 _ITEM_SEQUENCE = "output_item.added, deltas, output_item.done, all with the same item id"
 _PART_SEQUENCE = "part added, deltas, text done, part done"

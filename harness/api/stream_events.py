@@ -15,7 +15,7 @@ TEXT_FIELDS = ("content", "reasoning", "reasoning_content", "tool_calls", "text"
 
 @dataclass(frozen=True)
 class Violation:
-    """A violation of the stream grammar; `rule` is the id of the check that reports it."""
+    """A violation of the stream grammar; `rule` names the rule within the grammar of its API."""
 
     rule: str
     message: str

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
+from harness.records.rollouts import Lost
 from harness.records.runs import Capability
 from harness.records.scores import Evidence, Finding, Score, Severity
 from harness.rules.rule import Problem, Relation, Rule, description
+from harness.rules.rule import example as known_defect
 
 S = TypeVar("S")
 
@@ -24,6 +26,8 @@ class Check(Rule):
     over: Callable[[ParsedRollout], Iterable[Any]]
     where: Callable[[Any], object] | None
     judge: Callable[[Any], Iterable[Problem]]
+    reads: tuple[Lost, ...] = ()  # what a recording must preserve for it
+    recordings: bool = True  # whether it can judge recorded traffic at all
 
 
 Difference = tuple[str, Evidence]  # the message and the evidence of a problem in a rollout
@@ -58,6 +62,7 @@ class Family:
 
     name: str
     source: str
+    component: str  # of its checks, unless a check has its own
     checks: list[Check | CrossCheck] = field(default_factory=list)
 
     def check(
@@ -75,6 +80,12 @@ class Family:
         needs: Capability | None = None,
         relations: Iterable[Relation] = (),
         text: str | None = None,
+        component: str | None = None,
+        fix: str | None = None,
+        witness: bool = False,
+        example: Sequence[str] | None = None,
+        reads: tuple[Lost, ...] = (),
+        recordings: bool = True,
     ) -> Callable[[Callable[[S], Iterable[Problem]]], Callable[[S], Iterable[Problem]]]:
         """Register the decorated function, which judges one part, as a check.
 
@@ -93,6 +104,12 @@ class Family:
             needs: See `Rule`.
             relations: See `Rule`.
             text: Summary and reason, if the function has no docstring.
+            component: See `Rule`; that of the family by default.
+            fix: See `Rule.own_fix`.
+            witness: See `Rule`.
+            example: A known defect: its description and the addresses of its reports.
+            reads: See `Check`.
+            recordings: See `Check`.
         """
         implied = [api for api in BOTH_APIS if rule_id.startswith(f"{api}.")]
         streams = rule_id.startswith("stream.") or ".stream." in rule_id
@@ -115,6 +132,12 @@ class Family:
                     error_above=error_above,
                     needs=needs,
                     relations=tuple(relations),
+                    component=component or self.component,
+                    own_fix=fix,
+                    witness=witness,
+                    example=known_defect(example),
+                    reads=reads,
+                    recordings=recordings,
                     over=over,
                     where=where,
                     judge=judge,
@@ -131,13 +154,17 @@ class Family:
         *,
         severity: Severity = "error",
         relations: Iterable[Relation] = (),
-    ) -> Callable[[Compare], Compare]:
+        component: str | None = None,
+        fix: str | None = None,
+        witness: bool = False,
+        example: Sequence[str] | None = None,
+    ) -> Callable[[Compare], CrossCheck]:
         """Register the decorated function, which compares rollouts, as a check; it documents it.
 
         The function yields at most one problem of each rollout that `applies` selects.
         """
 
-        def add(compare: Compare) -> Compare:
+        def add(compare: Compare) -> CrossCheck:
             about = description(
                 compare.__doc__,
                 id=rule_id,
@@ -148,12 +175,18 @@ class Family:
                 apis=BOTH_APIS,
                 modes=MODES,
             )
-            self.checks.append(
-                CrossCheck(
-                    about=about, relations=tuple(relations), applies=applies, compare=compare
-                )
+            check = CrossCheck(
+                about=about,
+                relations=tuple(relations),
+                component=component or self.component,
+                own_fix=fix,
+                witness=witness,
+                example=known_defect(example),
+                applies=applies,
+                compare=compare,
             )
-            return compare
+            self.checks.append(check)
+            return check
 
         return add
 

@@ -24,6 +24,7 @@ from harness.records.runs import CONTEXT, Capability, SuiteName
 from harness.records.scores import Severity
 from harness.rules.missing import NotVerifiableError
 from harness.rules.rule import OnceWith, Problem, Relation, Rule, description
+from harness.rules.rule import example as known_defect
 from harness.run.attempts import Sample
 
 GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
@@ -253,6 +254,7 @@ class ProbeGroup:
     requests: Callable[[Api], Sequence[ProbeRequest]]
     """The requests over an API, built once; their ids are unique in the group."""
     source: str  # documents the requirements of its probes, unless a probe names another source
+    component: str  # of its probes, unless a probe has its own
     suite: SuiteName = "standard"
     """The smallest suite that includes its probes, unless a probe has its own."""
     apis: tuple[Api, ...] = BOTH_APIS  # the APIs of its probes, unless a probe has its own
@@ -311,6 +313,10 @@ class ProbeGroup:
         text: str | None = None,
         proves: Callable[[ProbeResponses], str] | None = None,
         unjudged: str = "no_response",
+        component: str | None = None,
+        fix: str | None = None,
+        witness: bool = False,
+        example: Sequence[str] | None = None,
     ) -> Callable[[Judge], Judge]:
         """Register the decorated function, which judges the responses over one API, as a probe.
 
@@ -337,6 +343,10 @@ class ProbeGroup:
                     needs=needs or self.needs,
                     suite=suite or self.suite,
                     relations=(*self.relations, *relations, EQUAL_REFUSALS),
+                    component=component or self.component,
+                    own_fix=fix,
+                    witness=witness,
+                    example=known_defect(example),
                     group=self,
                     uses=tuple(uses),
                     judge=judge,

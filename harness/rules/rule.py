@@ -4,15 +4,17 @@ Checks, cross-checks and probes are all rules. The docstring of the function tha
 documents its rule: the first sentence is the summary, the rest explains why the rule matters.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import APIS, BOTH_APIS, MODES
+from harness.records.diagnosis import Example
 from harness.records.reasons import Lacks
 from harness.records.runs import Capability, SuiteName
 from harness.records.scores import Description, Evidence, Finding, Score, Severity
+from harness.rules.components import COMPONENTS
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
 RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"
@@ -117,6 +119,13 @@ class Rule:
     """A check or probe."""
 
     about: Description  # what the rule requires and where it applies, as written into results
+    component: str
+    """The part of a server that is at fault if it fails (see `harness.rules.components`)."""
+    own_fix: str | None = None  # how the defect is corrected, if not as others of the component
+    witness: bool = False
+    """Whether it shows only that something is wrong, and not what: then it names a cause only if
+    no other rule failed."""
+    example: Example | None = None  # a known defect that fails this rule
     tolerated: float = 0.0
     """The share of rollouts (or of trials of a probe) in which the model causes the problem at
     most; 0 if only a server can. Problems are info unless their number exceeds it
@@ -132,6 +141,16 @@ class Rule:
         """Yield its relations of one kind."""
         return (relation for relation in self.relations if isinstance(relation, kind))
 
+    def __post_init__(self) -> None:
+        """Refuse a component that does not exist. Raises ValueError."""
+        if self.component not in COMPONENTS:
+            raise ValueError(f"{self.about.id}: there is no component {self.component!r}")
+
+    @property
+    def fix(self) -> str:
+        """How the defect is corrected, in a sentence."""
+        return self.own_fix or COMPONENTS[self.component].fix
+
     @property
     def id(self) -> str:
         """Stable dotted id."""
@@ -145,6 +164,14 @@ class Rule:
             len(about.apis), about.apis[0]
         )
         return apis if len(about.modes) == len(MODES) else f"{apis}, {about.modes[0]}"
+
+
+def example(texts: Sequence[str] | None) -> Example | None:
+    """Return a known defect from its description and the addresses of its reports."""
+    if texts is None:
+        return None
+    text, *sources = texts
+    return Example(description=text, sources=tuple(sources))
 
 
 def description(text: str | None, **fields: object) -> Description:

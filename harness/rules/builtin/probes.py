@@ -104,6 +104,7 @@ GROUP = ProbeGroup(
     apis=("responses",),
     modes=MODES,
     needs="built_in_tools",
+    component="builtin",
 )
 
 

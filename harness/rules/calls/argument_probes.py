@@ -109,7 +109,12 @@ _TEXT_REQUESTS = tuple(
     for name, text in TEXTS.items()
 )
 GROUP = ProbeGroup(
-    "tools.arguments", lambda _api: _TEXT_REQUESTS, HARMONY, modes=MODES, family="calls"
+    "tools.arguments",
+    lambda _api: _TEXT_REQUESTS,
+    HARMONY,
+    modes=MODES,
+    family="calls",
+    component="calls",
 )
 
 
@@ -301,7 +306,12 @@ _VALUE_REQUESTS = tuple(
     offered(name, typed.prompt, (typed.tool,)) for name, typed in VALUES.items()
 )
 TYPES_GROUP = ProbeGroup(
-    "tools.types", lambda _api: _VALUE_REQUESTS, FUNCTION_CALLING, modes=MODES, family="calls"
+    "tools.types",
+    lambda _api: _VALUE_REQUESTS,
+    FUNCTION_CALLING,
+    modes=MODES,
+    family="calls",
+    component="calls",
 )
 
 

@@ -28,7 +28,7 @@ from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.json_text import mapped, parsed_object, strings
 from harness.rules.rule import CHAT
 
-family = Family("calls", CHAT)
+family = Family("calls", CHAT, component="calls")
 
 # A model may interpret one case, or one parameter in all cases, in its own way.
 _FEWEST_CASES_ALIKE, _FEWEST_PARAMETERS = 3, 2

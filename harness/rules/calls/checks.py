@@ -28,7 +28,7 @@ from harness.rules.evidence.subjects import (
 )
 from harness.rules.rule import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
 
-family = Family("calls", CHAT)
+family = Family("calls", CHAT, component="calls")
 
 # What a harmony header can leave around the name of a tool, with or without its special tokens:
 # ` to=functions.NAME<|channel|>commentary <|constrain|>json<|message|>`. A content type counts only
@@ -51,7 +51,7 @@ _AFTER_NAME = (
 )
 
 
-@family.check("calls.id.missing", calls)
+@family.check("calls.id.missing", calls, fix="Give every call an id of its own.")
 def _call_id(found: Call) -> Iterator[Problem]:
     """Every tool call has an id. Without an id, a client cannot send the tool result back."""
     if not found.call.id:
@@ -65,7 +65,12 @@ def _call_ids(parsed: ParsedRollout) -> list[tuple[ParsedExchange, str | None]]:
     return [*before, *((exchange, call.id or None) for exchange, call in calls(parsed))]
 
 
-@family.check("calls.id.repeated", conversations, lambda parsed: len(_call_ids(parsed)) > 1)
+@family.check(
+    "calls.id.repeated",
+    conversations,
+    lambda parsed: len(_call_ids(parsed)) > 1,
+    fix="Give every call an id of its own.",
+)
 def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
     """Tool calls within a conversation have distinct ids.
 
@@ -98,6 +103,7 @@ def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
     severity="warning",
     source=GUIDE,
     tolerated=_MISTAKES,
+    witness=True,
 )
 def _unknown_name(found: Call) -> Iterator[Problem]:
     """Tool calls name a tool that the request offered.
@@ -118,6 +124,12 @@ def _unknown_name(found: Call) -> Iterator[Problem]:
     source=HARMONY,
     tolerated=0.02,
     relations=[ExcusedIf("prompt.bare", "built_in_unasked")],
+    component="prompt",
+    fix="Offer the built-in tools in the system message only if the request offers them.",
+    example=(
+        "The response to a request without tools is a call of a built-in tool.",
+        "https://github.com/vllm-project/vllm/issues/27385",
+    ),
 )
 def _built_in(found: Call) -> Iterator[Problem]:
     """The reply does not call a built-in tool of harmony that the request did not offer.
@@ -130,7 +142,12 @@ def _built_in(found: Call) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "no call of a built-in tool", found.call.name)
 
 
-@family.check("calls.name.polluted", calls, source=HARMONY)
+@family.check(
+    "calls.name.polluted",
+    calls,
+    source=HARMONY,
+    fix="Take the name from the recipient only, wherever the header has it.",
+)
 def _polluted_name(found: Call) -> Iterator[Problem]:
     """Tool names are returned as the model wrote them, without parts of the harmony header.
 
@@ -253,6 +270,8 @@ def _is_python(text: str) -> bool:
     calls,
     lambda found: found.call.name in found.exchange.request.strict and not _is_cut(found),
     source=f"{FUNCTION_CALLING}#strict-mode",
+    component="structured",
+    fix="Constrain the arguments of strict functions to their schema.",
 )
 def _strict(found: Call) -> Iterator[Problem]:
     """The arguments of a function with `strict: true` conform to its schema.
@@ -274,6 +293,11 @@ def _strict(found: Call) -> Iterator[Problem]:
     lambda answer: answer.exchange.request.functions and not answer.reply.calls,
     source=HARMONY,
     tolerated=0.01,
+    component="output",
+    example=(
+        "The arguments of a call are returned as content.",
+        "https://github.com/vllm-project/vllm/issues/25560",
+    ),
 )
 def _in_text(answer: Answer) -> Iterator[Problem]:
     """A tool call is returned as a tool call, not as text.
@@ -294,6 +318,12 @@ def _in_text(answer: Answer) -> Iterator[Problem]:
     ended,
     lambda answer: answer.exchange.request.functions and not answer.reply.calls,
     source=HARMONY,
+    component="output",
+    example=(
+        "The arguments of a call are returned as chain of thought.",
+        "https://github.com/vllm-project/vllm/issues/24076",
+    ),
+    reads=("extras",),
 )
 def _lost(answer: Answer) -> Iterator[Problem]:
     """The CoT does not end with a tool call that is missing from the reply.

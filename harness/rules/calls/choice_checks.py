@@ -7,7 +7,7 @@ from harness.rules.evidence.json_text import is_doubled, parsed_object
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import CHAT, GUIDE, TOOL_CHOICE, Problem
 
-family = Family("calls", CHAT)
+family = Family("calls", CHAT, component="choice")
 
 
 def _binds(answer: Answer) -> bool:
@@ -51,6 +51,7 @@ def _choice(answer: Answer) -> Iterator[Problem]:
         answer.reply.calls and answer.exchange.request.body.get("parallel_tool_calls") is False
     ),
     source=TOOL_CHOICE,
+    fix="With parallel_tool_calls false, end the reply after the first call.",
 )
 def _parallel(answer: Answer) -> Iterator[Problem]:
     """With parallel_tool_calls false, a reply has at most one tool call.
@@ -65,7 +66,12 @@ def _parallel(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check(
-    "calls.several", every_choice, lambda answer: answer.reply.calls, severity="info", source=GUIDE
+    "calls.several",
+    every_choice,
+    lambda answer: answer.reply.calls,
+    severity="info",
+    source=GUIDE,
+    witness=True,
 )
 def _several(answer: Answer) -> Iterator[Problem]:
     """A reply has at most one tool call.
@@ -78,7 +84,14 @@ def _several(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "1 call", f"{len(answer.reply.calls)} calls")
 
 
-@family.check("calls.repeated", every_choice, lambda answer: answer.reply.calls, tolerated=0.005)
+@family.check(
+    "calls.repeated",
+    every_choice,
+    lambda answer: answer.reply.calls,
+    tolerated=0.005,
+    component="calls",
+    fix="Return every call once.",
+)
 def _repeated(answer: Answer) -> Iterator[Problem]:
     """A reply does not contain the same call twice, nor its arguments as text.
 

@@ -37,10 +37,14 @@ _LEAST_F1 = 0.7
 
 _PROMPTS = {name: prompt for name, (prompt, _) in NEEDED.items()} | dict(NOT_NEEDED)
 _TRIGGERS = tuple(offered(name, prompt) for name, prompt in _PROMPTS.items())
-TRIGGER_GROUP = ProbeGroup("tools.trigger", lambda _api: _TRIGGERS, GUIDE, family="calls")
+TRIGGER_GROUP = ProbeGroup(
+    "tools.trigger", lambda _api: _TRIGGERS, GUIDE, family="calls", component="tools"
+)
 
 
-@TRIGGER_GROUP.probe("tools.trigger.recall", NEEDED, severity="warning", tolerated=_TOLERATED)
+@TRIGGER_GROUP.probe(
+    "tools.trigger.recall", NEEDED, severity="warning", tolerated=_TOLERATED, witness=True
+)
 def _recall(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls a tool where one is needed.
 
@@ -53,7 +57,7 @@ def _recall(responses: ProbeResponses) -> Trials:
 
 
 @TRIGGER_GROUP.probe(
-    "tools.trigger.precision", NOT_NEEDED, severity="warning", tolerated=_TOLERATED
+    "tools.trigger.precision", NOT_NEEDED, severity="warning", tolerated=_TOLERATED, witness=True
 )
 def _precision(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls no tool where none is needed.
@@ -75,6 +79,7 @@ def _precision(responses: ProbeResponses) -> Trials:
     source="https://github.com/MoonshotAI/K2-Vendor-Verifier",
     text=f"Precision and recall of tool calls give an F1 of at least {_LEAST_F1}. The figure "
     "compares providers; it depends on the model as much as on the server.",
+    witness=True,
 )
 def _f1(responses: ProbeResponses) -> Trials:
     needed = [bool(reply.calls) for _, reply in responses.replies(*NEEDED)]
@@ -90,7 +95,9 @@ def _f1(responses: ProbeResponses) -> Trials:
     yield Problem(not_needed[0][0], message, f"an F1 of at least {_LEAST_F1}", got)
 
 
-@TRIGGER_GROUP.probe("tools.trigger.right_tool", NEEDED, severity="warning", tolerated=_TOLERATED)
+@TRIGGER_GROUP.probe(
+    "tools.trigger.right_tool", NEEDED, severity="warning", tolerated=_TOLERATED, witness=True
+)
 def _right_tool(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls the right one of several tools.
 
@@ -134,7 +141,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-GROUP = ProbeGroup("tools.choice", _requests, TOOL_CHOICE, family="calls")
+GROUP = ProbeGroup("tools.choice", _requests, TOOL_CHOICE, family="calls", component="choice")
 
 
 _RIGHT: Mapping[str, tuple[str, frozenset[str] | None]] = {
@@ -191,6 +198,10 @@ for _name, _text in (
         needs="tool_choice",
         modes=("streaming",) if _name.endswith(_STREAMED) else None,
         text=_text,
+        component="choice",
+        fix="With tool_choice none, leave the tools out of the prompt, and return no calls."
+        if _name.startswith("none")
+        else None,
     )(partial(_followed, _name))
 
 
@@ -198,6 +209,7 @@ for _name, _text in (
     "tools.choice.parallel",
     ("parallel", "not parallel"),
     source=f"{FUNCTION_CALLING}#parallel-function-calling",
+    fix="With parallel_tool_calls false, end the reply after the first call.",
 )
 def _parallel(responses: ProbeResponses) -> Trials:
     """parallel_tool_calls is accepted; if false, a reply has at most one tool call.

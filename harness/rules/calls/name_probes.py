@@ -38,7 +38,9 @@ _REQUESTS = tuple(
     offered(name, renamed.prompt, (replace(BY_NAME[renamed.tool], name=renamed.name),))
     for name, renamed in NAMES.items()
 )
-GROUP = ProbeGroup("tools.names", lambda _api: _REQUESTS, FUNCTION_CALLING, family="calls")
+GROUP = ProbeGroup(
+    "tools.names", lambda _api: _REQUESTS, FUNCTION_CALLING, family="calls", component="refusals"
+)
 
 
 @GROUP.probe("tools.names.accepted", NAMES)
@@ -64,7 +66,9 @@ def _calls_another(rollout: ParsedRollout, offered: str) -> bool:
     return _UNKNOWN_CALL.search(said) is not None and offered not in said
 
 
-@GROUP.probe("tools.names.kept", NAMES, source=HARMONY, unjudged="not_called_by_name")
+@GROUP.probe(
+    "tools.names.kept", NAMES, source=HARMONY, unjudged="not_called_by_name", component="calls"
+)
 def _unchanged(responses: ProbeResponses) -> Trials:
     """Function names are returned unchanged, including hyphens and long names.
 

@@ -19,10 +19,17 @@ _LEAST = 16
 and a call may have some more than `extra_tokens` counts, such as its content type."""
 
 _REQUESTS = (ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=_TRIES),)
-GROUP = ProbeGroup("tools.preamble", lambda _api: _REQUESTS, HARMONY, family="calls")
+GROUP = ProbeGroup(
+    "tools.preamble", lambda _api: _REQUESTS, HARMONY, family="calls", component="output"
+)
 
 
-@GROUP.probe("tools.preamble", ("announced",), unjudged="no_preamble")
+@GROUP.probe(
+    "tools.preamble",
+    ("announced",),
+    unjudged="no_preamble",
+    fix="Return text before a call as the content of the message.",
+)
 def _preamble(responses: ProbeResponses) -> Trials:
     """Text for the user before a tool call is returned.
 

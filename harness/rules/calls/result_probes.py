@@ -46,10 +46,12 @@ _LOOPS = (
         for name, output in RESULTS.items()
     ),
 )
-LOOP_GROUP = ProbeGroup("tools.loop", lambda _api: _LOOPS, GUIDE, family="calls")
+LOOP_GROUP = ProbeGroup(
+    "tools.loop", lambda _api: _LOOPS, GUIDE, family="calls", component="history"
+)
 
 
-@LOOP_GROUP.probe("tools.loop.goes_on", ("dependent", *RESULTS))
+@LOOP_GROUP.probe("tools.loop.goes_on", ("dependent", *RESULTS), witness=True)
 def _continues(responses: ProbeResponses) -> Trials:
     """A conversation continues after any tool result.
 
@@ -59,7 +61,9 @@ def _continues(responses: ProbeResponses) -> Trials:
     return (failure(rollout, "a conversation with a tool result") for rollout in rollouts)
 
 
-@LOOP_GROUP.probe("tools.loop.answers", RESULTS, severity="warning", tolerated=_UNANSWERED)
+@LOOP_GROUP.probe(
+    "tools.loop.answers", RESULTS, severity="warning", tolerated=_UNANSWERED, witness=True
+)
 def _answers(responses: ProbeResponses) -> Trials:
     """In most cases, the model answers after a tool result.
 
@@ -79,6 +83,7 @@ def _answers(responses: ProbeResponses) -> Trials:
     source=RAW_COT,
     modes=MODES,
     tolerated=_INDEPENDENT,
+    witness=True,
 )
 def _dependent(responses: ProbeResponses) -> Trials:
     """In most cases, the model uses the result of the first call in the second call.
@@ -148,7 +153,9 @@ def _asked(number: int, words: tuple[str, str]) -> ProbeRequest:
 
 
 _REQUESTS = tuple(_asked(*order) for order in _ORDERS)
-GROUP = ProbeGroup("tools.results", lambda _api: _REQUESTS, HARMONY, family="calls")
+GROUP = ProbeGroup(
+    "tools.results", lambda _api: _REQUESTS, HARMONY, family="calls", component="history"
+)
 
 
 @GROUP.probe("tools.results.order", [request.id for request in _REQUESTS])

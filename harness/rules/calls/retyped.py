@@ -16,7 +16,7 @@ from harness.rules.evidence.json_text import mapped, misfit, objects_in, parsed_
 from harness.rules.evidence.subjects import every_choice
 from harness.rules.rule import FUNCTION_CALLING, Problem
 
-family = Family("calls", FUNCTION_CALLING)
+family = Family("calls", FUNCTION_CALLING, component="calls")
 
 _EMPTY = ("", "null", "None")
 

@@ -71,7 +71,9 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-GROUP = ProbeGroup("tools.schemas", _requests, FUNCTION_CALLING, suite="full", family="calls")
+GROUP = ProbeGroup(
+    "tools.schemas", _requests, FUNCTION_CALLING, suite="full", family="calls", component="tools"
+)
 
 
 def _accepted(name: str, feature: str, responses: ProbeResponses) -> Trials:
@@ -83,6 +85,7 @@ for _name, _definition in DEFINITIONS.items():
         f"tools.schema.{_name}",
         (_name,),
         source=_definition.source,
+        component="refusals",
         text=f"A function with {_definition.feature} is accepted. Tool definitions come from "
         "programs that their users cannot change.",
     )(partial(_accepted, _name, f"a function with {_definition.feature}"))
@@ -92,6 +95,7 @@ GROUP.probe(
     "tools.schema.many",
     ("many tools",),
     text=f"A request may offer {_MANY} tools. Agents offer this many; OpenAI's API accepts 128.",
+    component="refusals",
 )(partial(_accepted, "many tools", f"{_MANY} tools"))
 
 
@@ -100,6 +104,7 @@ GROUP.probe(
     (*DEFINITIONS, "many tools", "strict"),
     severity="warning",
     tolerated=0.2,
+    witness=True,
 )
 def _callable(responses: ProbeResponses) -> Trials:
     """In most cases, the model calls functions with unusual schemas with a JSON object.
@@ -119,7 +124,12 @@ def _callable(responses: ProbeResponses) -> Trials:
 
 
 @GROUP.probe(
-    "tools.schema.echo", DEFINITIONS, severity="warning", source=RESPONSES, apis=("responses",)
+    "tools.schema.echo",
+    DEFINITIONS,
+    severity="warning",
+    source=RESPONSES,
+    apis=("responses",),
+    component="options",
 )
 def _echo(responses: ProbeResponses) -> Trials:
     """A response repeats the functions of its request unchanged.

@@ -21,7 +21,7 @@ from harness.rules.evidence.subjects import (
 )
 from harness.rules.rule import RAW_COT, Problem
 
-family = Family("cot", RAW_COT)
+family = Family("cot", RAW_COT, component="output")
 
 # CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93% after tool results of
 # agents. After short results, 17 of 48 conversations with six servers had none, judged by tokens.
@@ -49,7 +49,7 @@ def _thought(answer: Answer) -> bool:
     return bool(answer.reply.reasoning) or has_lost_cot(answer.exchange)
 
 
-@family.check("chat.reasoning.missing", opening, _thought, tolerated=_ABSENT)
+@family.check("chat.reasoning.missing", opening, _thought, tolerated=_ABSENT, reads=("extras",))
 def _chat_missing(answer: Answer) -> Iterator[Problem]:
     """Chat messages that reply to the user contain the CoT, if their tokens include one.
 
@@ -61,7 +61,12 @@ def _chat_missing(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check(
-    "chat.reasoning.field", answers, lambda answer: answer.reply.reasoning, severity="warning"
+    "chat.reasoning.field",
+    answers,
+    lambda answer: answer.reply.reasoning,
+    severity="warning",
+    component="format",
+    fix="Return the CoT in the field reasoning.",
 )
 def _chat_field(answer: Answer) -> Iterator[Problem]:
     """Chat messages return the CoT in the field `reasoning`; a copy in another field is equal.
@@ -92,6 +97,7 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
         for message in _messages(exchange)
         for name in REASONING_FIELDS
     ),
+    component="format",
 )
 def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """`reasoning` and `reasoning_content` are strings.
@@ -107,7 +113,9 @@ def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
                 break
 
 
-@family.check("responses.reasoning.missing", opening, _thought, tolerated=_ABSENT)
+@family.check(
+    "responses.reasoning.missing", opening, _thought, tolerated=_ABSENT, reads=("extras",)
+)
 def _responses_missing(answer: Answer) -> Iterator[Problem]:
     """Responses that reply to the user have a reasoning item, if their tokens include the CoT.
 
@@ -125,7 +133,7 @@ def _may_think(answer: Answer) -> bool:
     return answer.exchange.request.effort != "low"
 
 
-@family.check("reasoning.rare", opening, _may_think, tolerated=_UNWRITTEN)
+@family.check("reasoning.rare", opening, _may_think, tolerated=_UNWRITTEN, reads=("extras",))
 def _unwritten(answer: Answer) -> Iterator[Problem]:
     """Nearly all replies to the user contain CoT, unless the request asks for low effort.
 
@@ -145,10 +153,21 @@ family.check(
     tolerated=_ABSENT,
     text="At most one reply to the user in 100 lacks CoT. None of 380 recorded replies lacked it. "
     "Some requests may go to a server that hides the CoT.",
+    reads=("extras",),
 )(_unwritten)
 
 
-@family.check("reasoning.missing.truncated", truncated_opening, tolerated=_UNWRITTEN_AT_LIMIT)
+@family.check(
+    "reasoning.missing.truncated",
+    truncated_opening,
+    tolerated=_UNWRITTEN_AT_LIMIT,
+    fix="Return a message that the token limit cut in the field of its channel, as a complete one.",
+    example=(
+        "The chain of thought of a truncated Chat reply becomes its content.",
+        "https://github.com/jundot/omlx/issues/2860",
+    ),
+    reads=("extras",),
+)
 def _truncated(answer: Answer) -> Iterator[Problem]:
     """Truncated replies to the user contain CoT: the limit cuts it, or the answer after it.
 
@@ -159,7 +178,13 @@ def _truncated(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "reasoning", f"only {answer.reply.text!r}")
 
 
-@family.check("responses.reasoning.content", reasoning_items)
+@family.check(
+    "responses.reasoning.content",
+    reasoning_items,
+    component="format",
+    fix="Return the CoT as a list of reasoning_text parts.",
+    reads=("extras",),
+)
 def _responses_content(found: Item) -> Iterator[Problem]:
     """The content of a reasoning item is a list of reasoning_text parts with the raw CoT.
 
@@ -181,6 +206,8 @@ def _responses_content(found: Item) -> Iterator[Problem]:
     reasoning_items,
     lambda found: found.item.get("summary"),
     severity="warning",
+    component="format",
+    fix="Leave the summary empty unless there is one.",
 )
 def _responses_summary(found: Item) -> Iterator[Problem]:
     """The reasoning summary is not a copy of the raw CoT.
@@ -201,6 +228,8 @@ def _responses_summary(found: Item) -> Iterator[Problem]:
     answers,
     lambda answer: answer.exchange.request.forces_call,
     severity="info",
+    witness=True,
+    reads=("extras",),
 )
 def _forced(answer: Answer) -> Iterator[Problem]:
     """The model reasons before a forced tool call.
@@ -217,6 +246,11 @@ def _forced(answer: Answer) -> Iterator[Problem]:
     after_reasoned_calls,
     severity="warning",
     tolerated=_ABSENT_AFTER_RESULT,
+    example=(
+        "The response to a tool result lacks the chain of thought.",
+        "https://github.com/ollama/ollama/issues/12158",
+    ),
+    reads=("extras",),
 )
 def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:
     """Replies after a tool result contain CoT, if their tokens include one.

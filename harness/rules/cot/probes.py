@@ -76,14 +76,14 @@ def _requests() -> tuple[ProbeRequest, ...]:
 
 
 _REQUESTS = _requests()
-GROUP = ProbeGroup("cot", lambda _api: _REQUESTS, RAW_COT)
+GROUP = ProbeGroup("cot", lambda _api: _REQUESTS, RAW_COT, component="refusals")
 _KEPT = tuple(f"kept {word}" for word in _CODE_WORDS)
 _ACROSS = tuple(f"kept across calls {word}" for word in _CODE_WORDS[:2])
 _TOLD = tuple(f"told {word}" for word in _CODE_WORDS[:2])
 _STALE = tuple(f"{kind} {word}" for kind in ("stale", "stale call") for word in _CODE_WORDS[:2])
 
 
-@GROUP.probe("cot.returned", (*_TOLD, *_STALE), tolerated=_ABSENT)
+@GROUP.probe("cot.returned", (*_TOLD, *_STALE), tolerated=_ABSENT, component="output")
 def _returned(responses: ProbeResponses) -> Trials:
     """Replies whose tokens include a CoT contain it in the field that the API defines.
 
@@ -106,7 +106,11 @@ def _accepted(rollouts: Iterable[ParsedRollout]) -> Trials:
         yield None if last.good_status else Problem(last, message, "a reply", outcome(last))
 
 
-@GROUP.probe("cot.accepted", (*_KEPT, *_ACROSS, *_STALE))
+@GROUP.probe(
+    "cot.accepted",
+    (*_KEPT, *_ACROSS, *_STALE),
+    fix="Accept CoT in the field that the API defines, and with text and calls.",
+)
 def _accepts(responses: ProbeResponses) -> Trials:
     """The provider accepts CoT in the field that the API defines.
 
@@ -115,7 +119,12 @@ def _accepts(responses: ProbeResponses) -> Trials:
     return _accepted(responses.all(*_KEPT, *_ACROSS, *_STALE))
 
 
-@GROUP.probe("cot.accepted.own", (_OWN,), modes=MODES)
+@GROUP.probe(
+    "cot.accepted.own",
+    (_OWN,),
+    modes=MODES,
+    fix="Accept CoT in the field that the API defines, and with text and calls.",
+)
 def _accepts_own(responses: ProbeResponses) -> Trials:
     """The provider accepts its own output, including CoT and tool calls.
 
@@ -127,7 +136,11 @@ def _accepts_own(responses: ProbeResponses) -> Trials:
     yield from _accepted(continued)
 
 
-@GROUP.probe("cot.accepted.beside_text", ("beside text",))
+@GROUP.probe(
+    "cot.accepted.beside_text",
+    ("beside text",),
+    fix="Accept CoT in the field that the API defines, and with text and calls.",
+)
 def _accepts_with_text(responses: ProbeResponses) -> Trials:
     """The provider accepts a message that combines text, CoT and a tool call.
 
@@ -188,7 +201,9 @@ def _added_tokens(name: str) -> frozenset[int]:
     return differences(prompts[name], prompts[_OWN])
 
 
-@GROUP.probe("cot.used", (*_KEPT, *_TOLD, _OWN), tolerated=_FORGOTTEN)
+@GROUP.probe(
+    "cot.used", (*_KEPT, *_TOLD, _OWN), tolerated=_FORGOTTEN, component="history", witness=True
+)
 def _used_after_call(responses: ProbeResponses) -> Trials:
     """After a tool result, the model sees the CoT that led to the tool call.
 
@@ -197,7 +212,13 @@ def _used_after_call(responses: ProbeResponses) -> Trials:
     return _used(responses, _KEPT)
 
 
-@GROUP.probe("cot.used.across_calls", (*_ACROSS, *_TOLD, _OWN), tolerated=_FORGOTTEN)
+@GROUP.probe(
+    "cot.used.across_calls",
+    (*_ACROSS, *_TOLD, _OWN),
+    tolerated=_FORGOTTEN,
+    component="history",
+    witness=True,
+)
 def _used_across_calls(responses: ProbeResponses) -> Trials:
     """The model sees all CoT since the last final answer, not only the latest.
 
@@ -206,7 +227,7 @@ def _used_across_calls(responses: ProbeResponses) -> Trials:
     return _used(responses, _ACROSS)
 
 
-@GROUP.probe("cot.dropped", (*_STALE, *_TOLD))
+@GROUP.probe("cot.dropped", (*_STALE, *_TOLD), component="history", witness=True)
 def _dropped(responses: ProbeResponses) -> Trials:
     """The model does not see CoT from before the last final answer.
 

@@ -21,7 +21,7 @@ from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import delivered, exchanges
 from harness.rules.rule import CHAT, GUIDE, Problem
 
-family = Family("errors", GUIDE)
+family = Family("errors", GUIDE, component="refusals")
 
 # Error messages of the harmony parser and of servers built on it, whatever the status.
 _PARSER_ERROR = re.compile(
@@ -47,7 +47,11 @@ _NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_
 
 
 @family.check(
-    "request.refused", exchanges, lambda exchange: not _beyond_text(exchange.request), apis=APIS
+    "request.refused",
+    exchanges,
+    lambda exchange: not _beyond_text(exchange.request),
+    apis=APIS,
+    recordings=False,
 )
 def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     """Valid requests are not rejected.
@@ -68,7 +72,7 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
 
 
-@family.check("request.failed", exchanges, tolerated=0.002, apis=APIS)
+@family.check("request.failed", exchanges, tolerated=0.002, apis=APIS, component="failures")
 def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
     """Valid requests do not cause an internal server error.
 
@@ -84,7 +88,12 @@ def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
 
 
 @family.check(
-    "request.internals", exchanges, lambda exchange: not exchange.good_status, severity="warning"
+    "request.internals",
+    exchanges,
+    lambda exchange: not exchange.good_status,
+    severity="warning",
+    component="errors",
+    fix="Leave stack traces out of error messages.",
 )
 def _internals(exchange: ParsedExchange) -> Iterator[Problem]:
     """Error messages contain no stack trace.
@@ -98,7 +107,9 @@ def _internals(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, message, "a message for the client", found[0])
 
 
-@family.check("request.server_error", delivered, severity="warning")
+@family.check(
+    "request.server_error", delivered, severity="warning", component="failures", recordings=False
+)
 def _server_error(exchange: ParsedExchange) -> Iterator[Problem]:
     """Requests succeed without a retry after a 5xx status or a cut connection.
 
@@ -121,6 +132,7 @@ def _server_error(exchange: ParsedExchange) -> Iterator[Problem]:
     severity="warning",
     source=CHAT,
     apis=("chat",),
+    fix="Accept max_tokens as the limit of a Chat reply.",
 )
 def _limit_name(exchange: ParsedExchange) -> Iterator[Problem]:
     """max_tokens limits a Chat reply.
@@ -172,7 +184,12 @@ def _is_long(request: ParsedRequest) -> bool:
     return len(json.dumps(request.body)) > _SHORT or (request.limit or 0) > _FEW
 
 
-@family.cross_check("request.refused.partly", lambda score: score.traits.sent)
+@family.cross_check(
+    "request.refused.partly",
+    lambda score: score.traits.sent,
+    component="replicas",
+    fix="Serve a valid request whatever the model generates, and by every replica.",
+)
 def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
     """A request that is served is always served, whatever it requests.
 

@@ -88,7 +88,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-GROUP = ProbeGroup("errors", _requests, ERRORS)
+GROUP = ProbeGroup("errors", _requests, ERRORS, component="errors")
 
 
 def _rejected_or_answered(rollouts: tuple[ParsedRollout, ...], message: str) -> Trials:
@@ -264,10 +264,16 @@ _OVERFLOW = ProbeRequest(
     valid=False,
 )
 # Rejecting the request is cheap, but sending it is not, so only the full suite has it.
-OVERFLOW_GROUP = ProbeGroup("errors.overflow", lambda _api: (_OVERFLOW,), ERRORS, suite="full")
+OVERFLOW_GROUP = ProbeGroup(
+    "errors.overflow", lambda _api: (_OVERFLOW,), ERRORS, suite="full", component="messages"
+)
 
 
-@OVERFLOW_GROUP.probe("errors.overflow", ("overflow",))
+@OVERFLOW_GROUP.probe(
+    "errors.overflow",
+    ("overflow",),
+    fix="Refuse prompts beyond the context length with a 4xx status instead of cutting them.",
+)
 def _overflow(responses: ProbeResponses) -> Trials:
     """A prompt that exceeds the context length is rejected.
 

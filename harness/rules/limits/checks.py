@@ -29,7 +29,7 @@ from harness.rules.evidence.subjects import (
 )
 from harness.rules.rule import CHAT, GUIDE, HARMONY, RESPONSES, STOP_IN_COT, Problem
 
-family = Family("limits", CHAT)
+family = Family("limits", CHAT, component="output")
 
 
 _EMPTY_MESSAGES = 2
@@ -44,6 +44,8 @@ _MOST_OF_HEADERS = 128
     "chat.finish.tool_calls",
     every_choice,
     lambda answer: answer.reply.calls and not answer.exchange.request.forces_call,
+    component="format",
+    fix="Set finish_reason to tool_calls for a message with calls, and for no other.",
 )
 def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
     """A message with tool calls has finish_reason tool_calls.
@@ -65,7 +67,12 @@ def _names_calls(answer: Answer) -> bool:
     return answer.reply.finish == "tool_calls" or with_tools
 
 
-@family.check("chat.finish.no_calls", every_choice, _names_calls)
+@family.check(
+    "chat.finish.no_calls",
+    every_choice,
+    _names_calls,
+    fix="Return every call of the model: finish_reason says that there was one.",
+)
 def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
     """A message with finish_reason tool_calls has tool calls.
 
@@ -101,7 +108,15 @@ def _empty(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "an answer or a tool call", got)
 
 
-@family.check("reply.refused", answers, severity="warning", source=HARMONY)
+@family.check(
+    "reply.refused",
+    answers,
+    severity="warning",
+    source=HARMONY,
+    component="filter",
+    fix="Return the model's answer, or say in the finish reason that a filter stopped it.",
+    recordings=False,
+)
 def _refused(answer: Answer) -> Iterator[Problem]:
     """No filter refuses the harmless requests of this tool.
 
@@ -118,6 +133,7 @@ def _refused(answer: Answer) -> Iterator[Problem]:
     answers,
     lambda answer: (answer.ledger and answer.ledger.cot) or _returns_nothing(answer),
     source=HARMONY,
+    reads=("extras",),
 )
 def _lost(answer: Answer) -> Iterator[Problem]:
     """A reply without an answer or a tool call has no tokens beyond its CoT.
@@ -142,6 +158,12 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     severity="warning",
     source=GUIDE,
     tolerated=0.02,
+    fix="Return a message that the token limit cut in the field of its channel, as a complete one.",
+    example=(
+        "A truncated non-streaming reply contains neither its CoT nor its answer.",
+        "https://github.com/raullenchai/Rapid-MLX/issues/858",
+    ),
+    reads=("extras",),
 )
 def _cut_to_nothing(answer: Answer) -> Iterator[Problem]:
     """A reply that was truncated at the token limit contains the text before the limit.
@@ -161,7 +183,13 @@ def _cut_to_nothing(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "the CoT or the answer up to the limit", got)
 
 
-@family.check("responses.status", answers, source=RESPONSES)
+@family.check(
+    "responses.status",
+    answers,
+    source=RESPONSES,
+    component="ends",
+    fix="Report the reason why a response is incomplete.",
+)
 def _status(answer: Answer) -> Iterator[Problem]:
     """A finished response has status completed, or incomplete with a reason.
 
@@ -180,7 +208,14 @@ def _status(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "completed or incomplete", repr(status), "$.status")
 
 
-@family.check("responses.status.items", items, lambda found: found.completed, source=RESPONSES)
+@family.check(
+    "responses.status.items",
+    items,
+    lambda found: found.completed,
+    source=RESPONSES,
+    component="format",
+    fix="Give every item of a completed response the status completed.",
+)
 def _item_status(found: Item) -> Iterator[Problem]:
     """Every item of a completed response is completed.
 
@@ -266,7 +301,14 @@ def finish_reason(raw: Mapping[str, Any]) -> str:
 _STOP_REASONS = ("stop_reason", "matched_stop")
 
 
-@family.check("stop.kept", ended, lambda answer: answer.exchange.request.stops, needs="stop")
+@family.check(
+    "stop.kept",
+    ended,
+    lambda answer: answer.exchange.request.stops,
+    needs="stop",
+    component="ends",
+    fix="Cut the answer before the stop string.",
+)
 def _stop_kept(answer: Answer) -> Iterator[Problem]:
     """A stop string ends the answer and is not part of it.
 
@@ -286,6 +328,8 @@ def _stop_kept(answer: Answer) -> Iterator[Problem]:
     source=STOP_IN_COT,
     tolerated=0.02,
     needs="stop",
+    component="ends",
+    fix="Look for stop strings in the answer only, not in the CoT or in headers.",
 )
 def _stop_early(answer: Answer) -> Iterator[Problem]:
     """A stop string ends only the answer, not the CoT or the harmony format before it.
@@ -317,7 +361,17 @@ def _model_ended(answer: Answer) -> bool:
     return found is not None and closed and found.difference <= 0
 
 
-@family.check("finish.limit", counted, lambda answer: answer.exchange.at_limit, tolerated=0.02)
+@family.check(
+    "finish.limit",
+    counted,
+    lambda answer: answer.exchange.at_limit,
+    tolerated=0.02,
+    component="ends",
+    fix=(
+        "Report the reason length (Responses: incomplete) whenever the limit cut a reply, also "
+        "inside a call."
+    ),
+)
 def _limit(answer: Answer) -> Iterator[Problem]:
     """A reply that was truncated at the token limit reports the truncation.
 

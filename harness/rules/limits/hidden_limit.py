@@ -13,7 +13,7 @@ from harness.records.traits import Cut
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.rule import CHAT
 
-family = Family("limits", CHAT)
+family = Family("limits", CHAT, component="ends")
 
 
 _CONTEXT = 64  # tokens by which servers may deviate when they count what fills their context
@@ -22,7 +22,11 @@ _CONTEXT = 64  # tokens by which servers may deviate when they count what fills 
 _OTHER_PROMPTS = 16  # tokens; a full context cuts replies to closer prompts at nearly one length
 
 
-@family.cross_check("finish.early", lambda score: score.traits.cuts)
+@family.cross_check(
+    "finish.early",
+    lambda score: score.traits.cuts,
+    fix="Apply no limit of output tokens that the request does not set.",
+)
 def _early(examined: Sequence[Score]) -> Iterator[Difference]:
     """A reply is truncated only at the token limit of its request, or where the context is full.
 

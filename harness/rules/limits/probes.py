@@ -117,10 +117,19 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     return tuple(requests)
 
 
-GROUP = ProbeGroup("limits", _requests, RESPONSES)
+GROUP = ProbeGroup("limits", _requests, RESPONSES, component="ends")
 
 
-@GROUP.probe("limits.finish", ("cut", "cut tool"), modes=MODES, unjudged="shorter_than_limit")
+@GROUP.probe(
+    "limits.finish",
+    ("cut", "cut tool"),
+    modes=MODES,
+    unjudged="shorter_than_limit",
+    fix=(
+        "Report the reason length (Responses: incomplete) whenever the limit cut a reply, also "
+        "inside a call."
+    ),
+)
 def _finish(responses: ProbeResponses) -> Trials:
     """A longer reply ends at the token limit and reports the truncation.
 
@@ -135,6 +144,7 @@ def _finish(responses: ProbeResponses) -> Trials:
     source=CHAT,
     apis=("chat",),
     unjudged="shorter_than_limit",
+    fix="Apply max_completion_tokens as the limit of output tokens.",
 )
 def _finish_otherwise(responses: ProbeResponses) -> Trials:
     """max_completion_tokens limits a Chat reply like max_tokens.
@@ -194,7 +204,11 @@ _TRUNCATED: Mapping[Api, str] = {
 }
 
 
-@GROUP.probe("limits.default", ("unlimited", "unlimited list"))
+@GROUP.probe(
+    "limits.default",
+    ("unlimited", "unlimited list"),
+    fix="Apply no limit of output tokens that the request does not set.",
+)
 def _default(responses: ProbeResponses) -> Trials:
     """A reply to a request without a token limit is not truncated early.
 
@@ -217,7 +231,12 @@ def _default(responses: ProbeResponses) -> Trials:
             yield early if count <= LEAST else None
 
 
-@GROUP.probe("limits.long", _LONG_ANSWERS, unjudged="replies_too_short")
+@GROUP.probe(
+    "limits.long",
+    _LONG_ANSWERS,
+    unjudged="replies_too_short",
+    fix="Apply no limit of output tokens that the request does not set.",
+)
 def _long(responses: ProbeResponses) -> Trials:
     """A reply of more than 1,024 tokens is not truncated below the limit of its request.
 
@@ -242,7 +261,11 @@ def _long(responses: ProbeResponses) -> Trials:
 _stop_probe = partial(GROUP.probe, source=CHAT, apis=("chat",), modes=MODES, needs="stop")
 
 
-@_stop_probe("limits.stop", ("whole", "stopped"))
+@_stop_probe(
+    "limits.stop",
+    ("whole", "stopped"),
+    fix="Look for stop strings in the answer, and hold back text that may begin one.",
+)
 def _stop(responses: ProbeResponses) -> Trials:
     """A stop string ends the answer, and neither it nor its beginning is part of the answer.
 
@@ -273,7 +296,11 @@ def _stopped(rollout: ParsedRollout) -> Problem | None:
     return None
 
 
-@_stop_probe("limits.stop.several", ("whole", "stopped by another"))
+@_stop_probe(
+    "limits.stop.several",
+    ("whole", "stopped by another"),
+    fix="Pass every string of stop to the engine.",
+)
 def _any_stop(responses: ProbeResponses) -> Trials:
     """Each of several stop strings ends the answer.
 
@@ -284,7 +311,16 @@ def _any_stop(responses: ProbeResponses) -> Trials:
 
 
 @_stop_probe(
-    "limits.stop.cot", ("whole", "stopped"), source=STOP_IN_COT, modes=None, severity="warning"
+    "limits.stop.cot",
+    ("whole", "stopped"),
+    source=STOP_IN_COT,
+    modes=None,
+    severity="warning",
+    fix="Look for stop strings in the answer only, not in the CoT or in headers.",
+    example=(
+        "A stop string in the chain of thought ends the response before its answer.",
+        "https://github.com/vllm-project/vllm/issues/38499",
+    ),
 )
 def _stop_in_cot(responses: ProbeResponses) -> Trials:
     """A stop string does not end the reply within its CoT.

@@ -10,7 +10,7 @@ from harness.rules.evidence.rollouts import by_condition, unrelated_requests
 from harness.rules.evidence.traits import CODE_WORD
 from harness.rules.rule import CHAT
 
-family = Family("load", CHAT)
+family = Family("load", CHAT, component="shared")
 
 _Sample = tuple[str, str]  # task and sample
 

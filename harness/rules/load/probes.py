@@ -34,7 +34,9 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     return (*repeated, *looked_up)
 
 
-GROUP = ProbeGroup("load", _requests, GUIDE, suite="full", modes=MODES, burst=AT_ONCE)
+GROUP = ProbeGroup(
+    "load", _requests, GUIDE, suite="full", modes=MODES, burst=AT_ONCE, component="shared"
+)
 _USES = tuple(word for words in WORDS.values() for word in words)
 
 

@@ -52,7 +52,14 @@ def _ended_early(responses: ProbeResponses, name: str, message: str, expected: s
             yield None
 
 
-@GROUP.probe("long.output.limit", (COPY,), modes=("streaming",), unjudged="short_or_full")
+@GROUP.probe(
+    "long.output.limit",
+    (COPY,),
+    modes=("streaming",),
+    unjudged="short_or_full",
+    fix="Apply no limit of output tokens that the request does not set.",
+    component="ends",
+)
 def _limited(responses: ProbeResponses) -> Trials:
     """A long reply is not truncated below the limit of its request.
 
@@ -68,6 +75,8 @@ def _limited(responses: ProbeResponses) -> Trials:
     (UNLIMITED, _LONG_PROMPT),
     severity="warning",
     unjudged="short_or_full",
+    fix="Apply no limit of output tokens that the request does not set.",
+    component="ends",
 )
 def _default(responses: ProbeResponses) -> Trials:
     """A long reply to a request without a token limit ends by itself or where the context is full.
@@ -78,7 +87,7 @@ def _default(responses: ProbeResponses) -> Trials:
     return _ended_early(responses, UNLIMITED, message, "a complete reply")
 
 
-@GROUP.probe("long.output.lines", (UNLIMITED,), severity="info")
+@GROUP.probe("long.output.lines", (UNLIMITED,), severity="info", component="engine", witness=True)
 def _lines(responses: ProbeResponses) -> Trials:
     """A reply that copies a long document contains every line of it.
 
@@ -122,6 +131,8 @@ def _miscopied(exchange: ParsedExchange, reply: Reply, lines: list[str]) -> Iter
     severity="warning",
     modes=("streaming",),
     unjudged="reply_too_short",
+    component="events",
+    fix="Send every token when it is generated, or a comment while nothing is.",
 )
 def _gaps(responses: ProbeResponses) -> Trials:
     """A long stream has no gap after which clients and proxies close the connection.

@@ -58,7 +58,16 @@ def _replies(
     return [(exchange, reply) for _, exchange, reply in found]
 
 
-@GROUP.probe("long.prefix.numbers", _USES, needs="logprobs")
+@GROUP.probe(
+    "long.prefix.numbers",
+    _USES,
+    needs="logprobs",
+    fix=(
+        "Compare answers with and without cached prefixes; the key of a prefix has all of its "
+        "tokens."
+    ),
+    component="shared",
+)
 def _numbers(responses: ProbeResponses) -> Trials:
     """A prompt that is sent again has the same logprobs, within rounding.
 
@@ -77,7 +86,16 @@ def _numbers(responses: ProbeResponses) -> Trials:
         yield None if found <= _TOLERANCE else Problem(later, message, expected, got)
 
 
-@GROUP.probe("long.prefix.replies", _USES, severity="warning")
+@GROUP.probe(
+    "long.prefix.replies",
+    _USES,
+    severity="warning",
+    fix=(
+        "Compare answers with and without cached prefixes; the key of a prefix has all of its "
+        "tokens."
+    ),
+    component="shared",
+)
 def _other_replies(responses: ProbeResponses) -> Trials:
     """Prompts do not consistently get one reply at first, and another one when sent again.
 
@@ -112,6 +130,11 @@ def _changed(cold: Reply, warm: Reply, again: Reply) -> bool:
     "long.prefix.effort",
     [f"{kind} {n}" for kind in ("cold", "other effort") for n in PREFIXES],
     needs="logprobs",
+    fix=(
+        "Compare answers with and without cached prefixes; the key of a prefix has all of its "
+        "tokens."
+    ),
+    component="shared",
 )
 def _effort(responses: ProbeResponses) -> Trials:
     """A prompt with another reasoning effort has different logprobs.

@@ -222,4 +222,4 @@ def _copies() -> Iterator[ProbeRequest]:
         )
 
 
-GROUP = ProbeGroup("long", _requests, HARMONY, suite="long", expensive=True)
+GROUP = ProbeGroup("long", _requests, HARMONY, suite="long", expensive=True, component="messages")

@@ -104,15 +104,24 @@ _PAIRS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
         "this length.",
     ),
 )
+_RENDER_ALL = "Render every offered function."
+_REFUSE = "Refuse prompts beyond the limit with a 4xx status instead of cutting them."
 for _id, _longer, _shorter, _text in _PAIRS:
     _judge: Callable[[ProbeResponses], Trials] = partial(_all_grown, _longer, _shorter)
-    GROUP.probe(_id, (*_longer, _shorter), text=_text)(_judge)
+    _tools = _id == "long.tokens.tools"
+    GROUP.probe(
+        _id,
+        (*_longer, _shorter),
+        text=_text,
+        component="tools" if _tools else "messages",
+        fix=_RENDER_ALL if _tools else _REFUSE,
+    )(_judge)
 
 
 _SENT = (_SHORT, *_LONG, steps(STEPS[-1], 0), "long result", "fits")
 
 
-@GROUP.probe("long.answered", _SENT, source=ERRORS)
+@GROUP.probe("long.answered", _SENT, source=ERRORS, component="refusals")
 def _answers(responses: ProbeResponses) -> Trials:
     """A prompt within the context length gets a reply or a 4xx status.
 
@@ -123,7 +132,7 @@ def _answers(responses: ProbeResponses) -> Trials:
             yield None if refused(rollout) else failure(rollout, f"a long prompt ({name})")
 
 
-@GROUP.probe("long.accepted", _SENT, severity="warning", source=ERRORS)
+@GROUP.probe("long.accepted", _SENT, severity="warning", source=ERRORS, component="refusals")
 def _accepted(responses: ProbeResponses) -> Trials:
     """A prompt within the context length is not rejected.
 
@@ -140,7 +149,12 @@ def _accepted(responses: ProbeResponses) -> Trials:
             yield Problem(last, message, "a reply", outcome(last)) if refused(rollout) else None
 
 
-@GROUP.probe("long.limit.fits", ("fits", _SHORT))
+@GROUP.probe(
+    "long.limit.fits",
+    ("fits", _SHORT),
+    component="messages",
+    fix="Refuse prompts beyond the limit with a 4xx status instead of cutting them.",
+)
 def _fits(responses: ProbeResponses) -> Trials:
     """A prompt that nearly fills the context reaches the model complete.
 
@@ -149,7 +163,12 @@ def _fits(responses: ProbeResponses) -> Trials:
     yield _grown(responses, "fits", _SHORT)
 
 
-@GROUP.probe("long.limit.over", ("over", _SHORT))
+@GROUP.probe(
+    "long.limit.over",
+    ("over", _SHORT),
+    component="messages",
+    fix="Refuse prompts beyond the limit with a 4xx status instead of cutting them.",
+)
 def _over(responses: ProbeResponses) -> Trials:
     """A prompt that is one token too long is rejected with a 4xx status, or read completely.
 
@@ -166,7 +185,14 @@ def _over(responses: ProbeResponses) -> Trials:
             yield _grown(responses, "over", _SHORT)
 
 
-@GROUP.probe("long.limit.named", ("over",), severity="warning", source=ERRORS)
+@GROUP.probe(
+    "long.limit.named",
+    ("over",),
+    severity="warning",
+    source=ERRORS,
+    component="errors",
+    fix="Name the context length in the refusal.",
+)
 def _limit_named(responses: ProbeResponses) -> Trials:
     """The rejection of a prompt that is too long names the limit.
 

@@ -77,7 +77,13 @@ def _lost(
     return None
 
 
-@GROUP.probe("long.words", [name for names in _CELLS.values() for name in names], severity="info")
+@GROUP.probe(
+    "long.words",
+    [name for names in _CELLS.values() for name in names],
+    severity="info",
+    witness=True,
+    component="engine",
+)
 def _needles(responses: ProbeResponses) -> Trials:
     """Code words in long prompts are found as often as in the shortest ones.
 
@@ -93,6 +99,8 @@ def _needles(responses: ProbeResponses) -> Trials:
     "long.words.loop",
     [steps(count, number) for count in (STEPS[0], STEPS[-1]) for number in CONVERSATIONS],
     severity="info",
+    witness=True,
+    component="engine",
 )
 def _canary(responses: ProbeResponses) -> Trials:
     """The model still knows a code word from the first CoT of a tool loop after 25 calls.
@@ -108,7 +116,13 @@ def _canary(responses: ProbeResponses) -> Trials:
 
 
 @GROUP.probe(
-    "long.prefix.words", [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES]
+    "long.prefix.words",
+    [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES],
+    component="shared",
+    fix=(
+        "Compare answers with and without cached prefixes; the key of a prefix has all of its "
+        "tokens."
+    ),
 )
 def _repeated(responses: ProbeResponses) -> Trials:
     """In a repeated prompt, the model finds the same code words as in the first request.
@@ -130,7 +144,7 @@ _ALL = [name for names in (*_CELLS.values(), _TOOLS) for name in names]
 _FOREIGN = "The reply has a code word that only another request contained."
 
 
-@GROUP.probe("long.foreign", _ALL)
+@GROUP.probe("long.foreign", _ALL, component="shared")
 def _foreign(responses: ProbeResponses) -> Trials:
     """A reply has no code word that only another request contained.
 

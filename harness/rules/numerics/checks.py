@@ -13,7 +13,7 @@ from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, answers
 from harness.rules.rule import CHAT, Problem
 
-family = Family("numerics", CHAT)
+family = Family("numerics", CHAT, component="logprobs")
 
 _TOLERANCE = 1e-3
 _SUM_TOLERANCE = 0.01
@@ -52,7 +52,7 @@ def _values(found: _Listed) -> Iterator[Problem]:
             return
 
 
-@family.check("logprobs.tokens", _listed, needs="logprobs")
+@family.check("logprobs.tokens", _listed, needs="logprobs", witness=True)
 def _tokens(found: _Listed) -> Iterator[Problem]:
     """The tokens with logprobs are the tokens of the answer.
 
@@ -74,6 +74,7 @@ def _tokens(found: _Listed) -> Iterator[Problem]:
     severity="info",
     apis=("chat",),
     needs="logprobs",
+    witness=True,
 )
 def _of_answer_only(found: _Listed) -> Iterator[Problem]:
     """The logprobs of a Chat reply are those of its answer, not also of its CoT.
@@ -160,6 +161,7 @@ def _text(entries: Sequence[Mapping[str, Any]]) -> str:
     answers,
     lambda answer: answer.exchange.request.body.get("logprobs") and answer.reply.text,
     needs="logprobs",
+    fix="Return the requested logprobs, or refuse the option.",
 )
 def _logprobs(answer: Answer) -> Iterator[Problem]:
     """Requested logprobs are in the reply.

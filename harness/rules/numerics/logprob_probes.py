@@ -1,8 +1,8 @@
 """Logprobs: given on request, and fitting the sampled tokens.
 
 The checks of `harness.rules.numerics.checks` judge the values. Most servers report the logprobs of
-the model, whatever the sampler does. If the request sets temperature 1, and the server samples with a
-lower temperature or a top_p, probable tokens are drawn too often. Detecting this needs no
+the model, whatever the sampler does. If the request sets temperature 1, and the server samples with
+a lower temperature or a top_p, probable tokens are drawn too often. Detecting this needs no
 reference, but positions where the model is uncertain, so these questions have no correct answer.
 """
 
@@ -43,7 +43,15 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-GROUP = ProbeGroup("logprobs", _requests, CHAT, modes=MODES, needs="logprobs", family="numerics")
+GROUP = ProbeGroup(
+    "logprobs",
+    _requests,
+    CHAT,
+    modes=MODES,
+    needs="logprobs",
+    family="numerics",
+    component="logprobs",
+)
 
 
 @GROUP.probe(
@@ -51,6 +59,7 @@ GROUP = ProbeGroup("logprobs", _requests, CHAT, modes=MODES, needs="logprobs", f
     _QUESTIONS,
     severity="warning",
     relations=[ShowsLack("logprobs", "logprobs_omitted")],
+    fix="Return the requested logprobs, or refuse the option.",
 )
 def _given(responses: ProbeResponses) -> Trials:
     """Requested logprobs are in the reply.
@@ -128,11 +137,24 @@ def _drawn_requests(api: Api) -> tuple[ProbeRequest, ...]:
 
 
 DRAWN_GROUP = ProbeGroup(
-    "sampling.probabilities", _drawn_requests, CHAT, needs="logprobs", family="numerics"
+    "sampling.probabilities",
+    _drawn_requests,
+    CHAT,
+    needs="logprobs",
+    family="numerics",
+    component="sampling",
 )
 
 
-@DRAWN_GROUP.probe("sampling.probabilities", _DRAWN_QUESTIONS, severity="warning")
+@DRAWN_GROUP.probe(
+    "sampling.probabilities",
+    _DRAWN_QUESTIONS,
+    severity="warning",
+    fix=(
+        "Sample with the temperature and top_p of the request, and return the logprobs of the "
+        "same distribution."
+    ),
+)
 def _probabilities(responses: ProbeResponses) -> Trials:
     """At temperature 1, tokens are drawn with the probabilities that their logprobs state.
 

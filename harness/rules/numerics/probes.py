@@ -30,7 +30,12 @@ from harness.statistics.model_equality import p_value
 from harness.text import percentage
 
 GROUP = ProbeGroup(
-    "numerics", golden_prompts.greedy, HARMONY, apis=APIS, golden=lambda golden: golden
+    "numerics",
+    golden_prompts.greedy,
+    HARMONY,
+    apis=APIS,
+    golden=lambda golden: golden,
+    component="engine",
 )
 LONG_GROUP = ProbeGroup(
     "long.numerics",
@@ -41,6 +46,7 @@ LONG_GROUP = ProbeGroup(
     golden=lambda golden: golden.long,
     expensive=True,
     family="numerics",
+    component="engine",
 )
 DRAWN_GROUP = ProbeGroup(
     "sampling.drawn",
@@ -49,6 +55,7 @@ DRAWN_GROUP = ProbeGroup(
     suite="full",
     golden=lambda golden: golden,
     family="numerics",
+    component="sampling",
 )
 _HINT = "create one with `gpt-oss-verify golden create` and pass it with --golden"
 _SIGNIFICANCE = 0.001
@@ -65,6 +72,8 @@ def _numeric(
     logprobs: bool = True,
     severity: Severity = "error",
     text: str | None = None,
+    component: str | None = None,
+    witness: bool = False,
 ) -> Callable[[Comparison], Comparison]:
     """Register the decorated comparison as a probe, which needs `logprobs` or only texts."""
     uses = [request.id for request in group.requests("chat")]
@@ -104,6 +113,8 @@ def _numeric(
             severity=severity,
             text=text or compare.__doc__,
             proves=None if long else partial(proves, compare),
+            component=component,
+            witness=witness,
         )(lambda responses: compare(*compared(responses)))
         return compare
 
@@ -165,8 +176,10 @@ def _defect(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     logprobs=False,
     text="After long prompts, the reply at temperature 0 equals the reference's, except at "
     "near-ties. This comparison needs no logprobs.",
+    component="sampling",
+    witness=True,
 )
-@_numeric(GROUP, "numerics.greedy", logprobs=False)
+@_numeric(GROUP, "numerics.greedy", logprobs=False, component="sampling", witness=True)
 def _greedy(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
 
@@ -200,6 +213,7 @@ _DRAWN_TEXT = (
     apis=("chat",),
     severity="warning",
     text=_DRAWN_TEXT,
+    witness=True,
 )
 def _distribution(responses: ProbeResponses) -> Trials:
     golden = _reference(responses)

@@ -114,6 +114,7 @@ GROUP = ProbeGroup(
     _requests,
     HARMONY,
     relations=(PROMPT_TOKENS_VARY, VoidIf("prompt.scale", "$.usage", "prompts_scaled")),
+    component="prompt",
 )
 
 
@@ -135,12 +136,23 @@ class _Pair:
     slack: float = 0.0
     severity: Severity = "error"
     apis: tuple[Api, ...] = BOTH_APIS
+    component: str = "messages"
+    fix: str | None = None
+    example: tuple[str, ...] | None = None
 
 
 PAIRS = TypeAdapter(tuple[_Pair, ...]).validate_python(_CORPUS["pairs"])
 
 
-@GROUP.probe("prompt.bare", ("base",), severity="warning")
+@GROUP.probe(
+    "prompt.bare",
+    ("base",),
+    severity="warning",
+    fix=(
+        "Compare the rendered system message with openai-harmony's, and leave out what the server"
+        " adds to it."
+    ),
+)
 def _bare(responses: ProbeResponses) -> Trials:
     """A prompt without instructions and tools is as long as harmony's, with or without a date.
 
@@ -159,7 +171,13 @@ def _bare(responses: ProbeResponses) -> Trials:
     yield None if any(count - tokens in _HARMLESS for tokens in right) else other
 
 
-@GROUP.probe("prompt.scale", PROMPTS, source=CHAT)
+@GROUP.probe(
+    "prompt.scale",
+    PROMPTS,
+    source=CHAT,
+    component="usage",
+    fix="Count the tokens of the rendered prompt, and do not round or scale the count.",
+)
 def _scale(responses: ProbeResponses) -> Trials:
     """A longer prompt has one more reported token for each of its tokens.
 
@@ -187,7 +205,16 @@ def _scale(responses: ProbeResponses) -> Trials:
     yield Problem(exchange, message, "1 token for each token of the prompt", got_text, "$.usage")
 
 
-@GROUP.probe("prompt.tool.order", ("system and tool", "tool", "system", "base"), severity="warning")
+@GROUP.probe(
+    "prompt.tool.order",
+    ("system and tool", "tool", "system", "base"),
+    severity="warning",
+    fix="Render the instructions before the tools.",
+    example=(
+        "The developer message lists its tools before its instructions.",
+        "https://github.com/vllm-project/vllm/pull/44330",
+    ),
+)
 def _order(responses: ProbeResponses) -> Trials:
     """Instructions precede tools in the developer message.
 
@@ -303,5 +330,8 @@ for _pair in PAIRS:
         source=_pair.source,
         severity=_pair.severity,
         apis=_pair.apis,
+        component=_pair.component,
+        fix=_pair.fix,
+        example=_pair.example,
         text=f"{_pair.summary} {_pair.why}",
     )(partial(_judge, _pair))

@@ -25,7 +25,7 @@ from harness.rules.evidence.subjects import (
 )
 from harness.rules.rule import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 
-family = Family("reply", CHAT)
+family = Family("reply", CHAT, component="format")
 
 _FAMILY = re.compile(r"(?i:llama|qwen|mistral|mixtral|deepseek|gemma|claude|gemini|gpt-4|gpt-5)")
 # Seconds that clock skew and queueing cannot explain: from the client's clock, from the server's.
@@ -36,7 +36,7 @@ _OF_TRAINED_TOOLS = ("web_search_call", "code_interpreter_call")
 _FUNCTIONS = "functions"  # harmony's namespace of the offered functions
 
 
-@family.check("reply.id", answers)
+@family.check("reply.id", answers, fix="Give every reply an id of its own.", reads=("fields",))
 def _reply_id(answer: Answer) -> Iterator[Problem]:
     """Every reply has an id. Logs, support requests and previous_response_id refer to it."""
     if not answer.reply.raw.get("id"):
@@ -45,7 +45,12 @@ def _reply_id(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check(
-    "reply.id.repeated", conversations, lambda parsed: len(parsed.replies) > 1, severity="warning"
+    "reply.id.repeated",
+    conversations,
+    lambda parsed: len(parsed.replies) > 1,
+    severity="warning",
+    fix="Give every reply an id of its own.",
+    reads=("fields",),
 )
 def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
     """The replies of a conversation have distinct ids.
@@ -59,7 +64,11 @@ def _repeated_reply_id(parsed: ParsedRollout) -> Iterator[Problem]:
 
 
 @family.check(
-    "responses.item_id.repeated", answers, lambda answer: len(answer.output) > 1, source=RESPONSES
+    "responses.item_id.repeated",
+    answers,
+    lambda answer: len(answer.output) > 1,
+    source=RESPONSES,
+    fix="Give every item of a response an id of its own.",
 )
 def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
     """The items of a response have distinct ids. Streaming clients collect text by item id."""
@@ -69,7 +78,21 @@ def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "a new id", item_id, f"$.output[{index}].id")
 
 
-@family.check("responses.item_type.undeclared", items, source=RESPONSES, tolerated=0.02)
+@family.check(
+    "responses.item_type.undeclared",
+    items,
+    source=RESPONSES,
+    tolerated=0.02,
+    component="output",
+    fix=(
+        "Return a call of an offered function as a function call, and a message of the channel "
+        "final as the answer."
+    ),
+    example=(
+        "A function call is returned as an output item of type mcp_call.",
+        "https://github.com/vllm-project/vllm/pull/35907",
+    ),
+)
 def _undeclared_item(found: Item) -> Iterator[Problem]:
     """A response contains only reasoning, messages and calls of the offered tools.
 
@@ -94,7 +117,12 @@ def _undeclared_item(found: Item) -> Iterator[Problem]:
 
 
 @family.check(
-    "responses.call.item", items, lambda found: not found.exchange.request.built_in, source=HARMONY
+    "responses.call.item",
+    items,
+    lambda found: not found.exchange.request.built_in,
+    source=HARMONY,
+    component="output",
+    fix="Return a call of an offered function as a function call, whatever its channel.",
 )
 def _call_item(found: Item) -> Iterator[Problem]:
     """A call of an offered function is an item of type function_call.
@@ -117,6 +145,8 @@ def _call_item(found: Item) -> Iterator[Problem]:
     severity="warning",
     source=RESPONSES,
     tolerated=0.02,
+    component="output",
+    fix="Return every message of the model once.",
 )
 def _repeated_item(answer: Answer) -> Iterator[Problem]:
     """No reasoning or message appears twice in a response.
@@ -138,7 +168,14 @@ def _leads_somewhere(answer: Answer) -> bool:
     return both and answer.reply.finish != "length"
 
 
-@family.check("responses.item.order", answers, _leads_somewhere, severity="warning", source=RAW_COT)
+@family.check(
+    "responses.item.order",
+    answers,
+    _leads_somewhere,
+    severity="warning",
+    source=RAW_COT,
+    fix="Put the reasoning item before the message or call that it leads to.",
+)
 def _item_order(answer: Answer) -> Iterator[Problem]:
     """The reasoning item of a response precedes the message or call that it leads to.
 
@@ -158,6 +195,8 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
     severity="warning",
     source=RESPONSES,
     tolerated=0.02,
+    component="output",
+    fix="Label only the messages of the channel commentary as commentary.",
 )
 def _phase(answer: Answer) -> Iterator[Problem]:
     """The message that ends a completed response is not labelled as commentary.
@@ -193,7 +232,14 @@ def _option(body: Mapping[str, Any], name: str) -> object:
     return value.get("name") if isinstance(value, dict) else value
 
 
-@family.check("responses.options", answers, severity="info", source=RESPONSES)
+@family.check(
+    "responses.options",
+    answers,
+    severity="info",
+    source=RESPONSES,
+    component="options",
+    reads=("fields",),
+)
 def _options(answer: Answer) -> Iterator[Problem]:
     """A response reports the options of its request, and no other instructions.
 
@@ -223,7 +269,15 @@ def _reports_unset(answer: Answer) -> bool:
     return any(sent.get(option) is None and got.get(option) is not None for option in names)
 
 
-@family.check("responses.defaults", answers, _reports_unset, severity="warning", source=RESPONSES)
+@family.check(
+    "responses.defaults",
+    answers,
+    _reports_unset,
+    severity="warning",
+    source=RESPONSES,
+    component="options",
+    fix="Apply no temperature, top_p or limit that the request does not set, and report none.",
+)
 def _defaults(answer: Answer) -> Iterator[Problem]:
     """A response reports no temperature, top_p or token limit that its request did not set.
 
@@ -244,7 +298,13 @@ def _defaults(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, expected, str(value), f"$.{name}")
 
 
-@family.check("reply.model", answers, severity="warning")
+@family.check(
+    "reply.model",
+    answers,
+    severity="warning",
+    component="replicas",
+    fix="Serve the requested model, and name only the one that answers.",
+)
 def _model(answer: Answer) -> Iterator[Problem]:
     """A reply names a single model, of the requested size and of no other family.
 
@@ -278,6 +338,11 @@ _CREATED = {"chat": "created", "responses": "created_at"}
     answers,
     lambda answer: isinstance(answer.reply.raw.get(_CREATED[answer.exchange.api]), int | float),
     severity="warning",
+    fix="Give the creation time in seconds.",
+    reads=(
+        "fields",
+        "date",
+    ),
 )
 def _created(answer: Answer) -> Iterator[Problem]:
     """The creation time of a reply is current Unix time in seconds.
@@ -306,7 +371,15 @@ def _unix_time(date: str) -> float | None:
         return None
 
 
-@family.check("chat.choices", answers, needs="n")
+@family.check(
+    "chat.choices",
+    answers,
+    needs="n",
+    fix=(
+        "Return one choice for each requested sample, with the CoT, text and calls of that sample"
+        " in its message."
+    ),
+)
 def _choices(answer: Answer) -> Iterator[Problem]:
     """The reply has the requested number of choices, with indices from 0.
 

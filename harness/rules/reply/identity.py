@@ -10,7 +10,7 @@ from harness.rules.check import Difference, Family, evidence
 from harness.rules.rule import CHAT, WarnsInRecordings
 from harness.text import shared_beginning
 
-family = Family("reply", CHAT)
+family = Family("reply", CHAT, component="shared")
 
 
 _FEW_DIGITS = 7
@@ -20,6 +20,10 @@ _FEW_DIGITS = 7
     "reply.id.shared",
     lambda score: score.traits.reply_ids,
     relations=(WarnsInRecordings("recorded_twice"),),
+    fix=(
+        "Look for a cache of replies, and for state that requests share; give every reply an id "
+        "of its own."
+    ),
 )
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """No two requests of a run get replies with the same id.
@@ -30,7 +34,13 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     yield from _collisions(_by_range(examined, small=False), "reply")
 
 
-@family.cross_check("reply.id.range", lambda score: score.traits.reply_ids, severity="warning")
+@family.cross_check(
+    "reply.id.range",
+    lambda score: score.traits.reply_ids,
+    severity="warning",
+    component="format",
+    fix="Draw ids from a range that is large enough to make them unique.",
+)
 def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
     """Reply ids come from a range that is large enough to make them unique.
 
@@ -40,7 +50,9 @@ def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
     yield from _collisions(_by_range(examined, small=True), "reply")
 
 
-@family.cross_check("calls.id.shared", lambda score: score.traits.call_ids, severity="warning")
+@family.cross_check(
+    "calls.id.shared", lambda score: score.traits.call_ids, severity="warning", witness=True
+)
 def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """No two conversations of a run have tool calls with the same id.
 
@@ -79,7 +91,16 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
     return all(len(end) <= _FEW_DIGITS and (end or "0").isdigit() for end in ends)
 
 
-@family.cross_check("reply.model.differs", lambda score: score.traits.models, severity="warning")
+@family.cross_check(
+    "reply.model.differs",
+    lambda score: score.traits.models,
+    severity="warning",
+    component="replicas",
+    example=(
+        "One reply in ten names another model.",
+        "https://github.com/agentgateway/agentgateway/issues/1361",
+    ),
+)
 def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
     """Under one condition, all replies name the same model.
 

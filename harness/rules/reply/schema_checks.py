@@ -11,7 +11,7 @@ from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, answers, exchanges, good_statuses, readable
 from harness.rules.rule import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
 
-family = Family("reply", RESPONSES)
+family = Family("reply", RESPONSES, component="format")
 
 # The fields that the Open Responses specification (2026-04-24) requires of every response object.
 _REQUIRED_OF_RESPONSES = frozenset(
@@ -35,7 +35,7 @@ _MINOR_WHY = (
 )
 
 
-@family.check("reply.unreadable", good_statuses, source=GUIDE, apis=APIS)
+@family.check("reply.unreadable", good_statuses, source=GUIDE, apis=APIS, component="unreadable")
 def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """A response with a 2xx status can be parsed as a reply of its API.
 
@@ -70,6 +70,7 @@ for _api, _objects, _name, _source in (
         f"{_api}.schema",
         readable,
         source=_source,
+        reads=("fields",),
         text=f"{_objects} have the fields and types of the {_name} API. {_ERROR_WHY}",
     )(partial(_mismatches, False))
     family.check(
@@ -77,11 +78,12 @@ for _api, _objects, _name, _source in (
         readable,
         severity="warning",
         source=_source,
+        reads=("fields",),
         text=f"{_objects} also conform to the {_name} API in minor fields. {_MINOR_WHY}",
     )(partial(_mismatches, True))
 
 
-@family.check("responses.stream.event_type", readable, severity="warning")
+@family.check("responses.stream.event_type", readable, severity="warning", component="events")
 def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """Every event has a type that the Responses API defines.
 
@@ -118,7 +120,12 @@ def _reasoning_dialect(exchange: ParsedExchange) -> Iterator[Problem]:
 
 
 @family.check(
-    "chat.schema.required", answers, severity="info", source=CHAT, modes=("non-streaming",)
+    "chat.schema.required",
+    answers,
+    severity="info",
+    source=CHAT,
+    modes=("non-streaming",),
+    reads=("fields",),
 )
 def _chat_required(answer: Answer) -> Iterator[Problem]:
     """Completions contain the keys that the API marks as required, even if null.
@@ -133,7 +140,9 @@ def _chat_required(answer: Answer) -> Iterator[Problem]:
         yield from _missing(answer.exchange, missing, "$.choices[0]")
 
 
-@family.check("responses.schema.required", answers, severity="info", source=OPEN_RESPONSES)
+@family.check(
+    "responses.schema.required", answers, severity="info", source=OPEN_RESPONSES, reads=("fields",)
+)
 def _responses_required(answer: Answer) -> Iterator[Problem]:
     """A response contains every key that Open Responses requires, even if null.
 

@@ -51,7 +51,9 @@ _REQUESTS = (
 )
 
 
-GROUP = ProbeGroup("options", lambda _api: _REQUESTS, RESPONSES, family="sampling")
+GROUP = ProbeGroup(
+    "options", lambda _api: _REQUESTS, RESPONSES, family="sampling", component="options"
+)
 
 
 @GROUP.probe("options.repeated", ("options",), apis=("responses",), severity="warning")
@@ -71,7 +73,12 @@ def _repeated(responses: ProbeResponses) -> Trials:
 
 
 @GROUP.probe(
-    "options.metadata", ("metadata",), apis=("responses",), needs="metadata", severity="warning"
+    "options.metadata",
+    ("metadata",),
+    apis=("responses",),
+    needs="metadata",
+    severity="warning",
+    fix="Store the metadata of the request with the response, and return both.",
 )
 def _metadata(responses: ProbeResponses) -> Trials:
     """A response repeats the metadata of its request.
@@ -101,6 +108,8 @@ def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> 
     source=HARMONY,
     severity="warning",
     tolerated=0.3,
+    component="prompt",
+    witness=True,
 )
 def _precedence(responses: ProbeResponses) -> Trials:
     """System and developer instructions take precedence over the user.

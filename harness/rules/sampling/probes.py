@@ -109,10 +109,21 @@ _REQUESTS = (
     ),
 )
 
-GROUP = ProbeGroup("sampling", lambda api: (*effort_requests(api), *_REQUESTS), CHAT)
+GROUP = ProbeGroup(
+    "sampling", lambda api: (*effort_requests(api), *_REQUESTS), CHAT, component="prompt"
+)
 
 
-@GROUP.probe("sampling.effort", requests_with(), source=GUIDE)
+@GROUP.probe(
+    "sampling.effort",
+    requests_with(),
+    source=GUIDE,
+    fix="Write the effort of the request into the system message.",
+    example=(
+        "Every request runs with medium reasoning effort.",
+        "https://github.com/ollama/ollama/issues/12589",
+    ),
+)
 def _effort(responses: ProbeResponses) -> Trials:
     """High effort produces more reasoning than low effort.
 
@@ -123,7 +134,11 @@ def _effort(responses: ProbeResponses) -> Trials:
 
 
 @GROUP.probe(
-    "sampling.effort.steps", requests_with(efforts=EFFORTS), source=GUIDE, severity="warning"
+    "sampling.effort.steps",
+    requests_with(efforts=EFFORTS),
+    source=GUIDE,
+    severity="warning",
+    fix="Write the effort of the request into the system message.",
 )
 def _effort_steps(responses: ProbeResponses) -> Trials:
     """Medium effort produces more reasoning than low effort and less than high effort.
@@ -134,7 +149,16 @@ def _effort_steps(responses: ProbeResponses) -> Trials:
     yield unordered(responses, "medium", "high")
 
 
-@GROUP.probe("sampling.effort.tools", requests_with(TOOL), source=GUIDE)
+@GROUP.probe(
+    "sampling.effort.tools",
+    requests_with(TOOL),
+    source=GUIDE,
+    fix="Write the effort of the request into the system message.",
+    example=(
+        "Every request with tools runs with medium reasoning effort.",
+        "https://github.com/livekit/agents/pull/5088",
+    ),
+)
 def _effort_with_tools(responses: ProbeResponses) -> Trials:
     """High effort also produces more reasoning than low effort in requests with tools.
 
@@ -149,6 +173,7 @@ def _effort_with_tools(responses: ProbeResponses) -> Trials:
     modes=("streaming",),
     source=GUIDE,
     needs="json_schema",
+    fix="Write the effort of the request into the system message.",
 )
 def _effort_in_streams(responses: ProbeResponses) -> Trials:
     """High effort also produces more reasoning than low effort in streams with a JSON schema.
@@ -161,7 +186,9 @@ def _effort_in_streams(responses: ProbeResponses) -> Trials:
     yield unordered(responses, "low", "high", SCHEMA)
 
 
-@GROUP.probe("sampling.temperature.high", (*_HOT, *chain.from_iterable(_FRESH)))
+@GROUP.probe(
+    "sampling.temperature.high", (*_HOT, *chain.from_iterable(_FRESH)), component="sampling"
+)
 def _hot(responses: ProbeResponses) -> Trials:
     """At temperature 1, replies to the same question differ.
 
@@ -180,7 +207,12 @@ def _hot(responses: ProbeResponses) -> Trials:
     yield same if all(len(set(replies)) == 1 for replies in texts) else None
 
 
-@GROUP.probe("sampling.cached", (*_HOT, *chain.from_iterable(_FRESH)))
+@GROUP.probe(
+    "sampling.cached",
+    (*_HOT, *chain.from_iterable(_FRESH)),
+    component="shared",
+    fix="Sample every request anew; a cache of replies is wrong above temperature 0.",
+)
 def _cached(responses: ProbeResponses) -> Trials:
     """At temperature 1, a repeated request gets a new sample, not the reply to an earlier one.
 
@@ -213,7 +245,15 @@ def _copies(responses: ProbeResponses, groups: Iterable[Sequence[str]]) -> tuple
     return copies, later
 
 
-@GROUP.probe("sampling.temperature.zero", (*_HOT, *_COLD))
+@GROUP.probe(
+    "sampling.temperature.zero",
+    (*_HOT, *_COLD),
+    component="sampling",
+    example=(
+        "The temperature is 0.7, regardless of the request.",
+        "https://github.com/InternLM/lmdeploy/pull/3962",
+    ),
+)
 def _cold(responses: ProbeResponses) -> Trials:
     """At temperature 0, replies to the same request are nearly equal.
 
@@ -229,7 +269,7 @@ _of_seeds = partial(GROUP.probe, apis=("chat",), needs="seed", severity="warning
 _of_choices = partial(GROUP.probe, apis=("chat",), needs="n")
 
 
-@_of_seeds("sampling.seed", (*_HOT, *_SEEDED))
+@_of_seeds("sampling.seed", (*_HOT, *_SEEDED), component="sampling")
 def _seed(responses: ProbeResponses) -> Trials:
     """The same seed usually produces the same reply.
 
@@ -241,7 +281,7 @@ def _seed(responses: ProbeResponses) -> Trials:
     yield _as_varied(responses, exchange, message, _SEEDED)
 
 
-@_of_seeds("sampling.seed.zero", (*_HOT, *_SEEDED, *_ZERO), suite="full")
+@_of_seeds("sampling.seed.zero", (*_HOT, *_SEEDED, *_ZERO), suite="full", component="sampling")
 def _zero(responses: ProbeResponses) -> Trials:
     """The seed 0 reproduces replies like any other seed.
 
@@ -266,7 +306,12 @@ def _zero(responses: ProbeResponses) -> Trials:
     yield Problem(exchange, message, expected, f"{odd} of {replies}")
 
 
-@_of_choices("sampling.n", ("choices", _HOT[0], *_FRESH[0]))
+@_of_choices(
+    "sampling.n",
+    ("choices", _HOT[0], *_FRESH[0]),
+    component="sampling",
+    fix="Return one choice for each requested sample, or refuse n.",
+)
 def _n(responses: ProbeResponses) -> Trials:
     """A request for several choices gets that many, each a separate sample with message and CoT.
 
@@ -299,7 +344,9 @@ def _n(responses: ProbeResponses) -> Trials:
             yield copies if same and _never_repeats(responses) else None
 
 
-@_of_choices("sampling.n.streaming", ("choices streamed",), modes=("streaming",))
+@_of_choices(
+    "sampling.n.streaming", ("choices streamed",), modes=("streaming",), component="sampling"
+)
 def _n_streamed(responses: ProbeResponses) -> Trials:
     """A streaming request for several choices also gets that many, each with its own CoT.
 
@@ -325,7 +372,13 @@ def _n_streamed(responses: ProbeResponses) -> Trials:
         yield from trials
 
 
-@_of_choices("sampling.n.usage", ("choices", _HOT[0]), severity="warning")
+@_of_choices(
+    "sampling.n.usage",
+    ("choices", _HOT[0]),
+    severity="warning",
+    component="usage",
+    fix="Count the prompt once, and the tokens of all choices.",
+)
 def _n_counted(responses: ProbeResponses) -> Trials:
     """A reply with several choices reports the prompt tokens once, and the output tokens of all.
 

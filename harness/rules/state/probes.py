@@ -96,7 +96,9 @@ GROUP = ProbeGroup(
     _STATE,
     apis=("responses",),
     relations=(VoidIf("prompt.scale", "$.usage.input_tokens", "prompts_scaled"),),
+    component="storage",
 )
+_FIX_INSTRUCTIONS = "Use the instructions of the new request, and not those of the earlier one."
 _probe = partial(GROUP.probe, modes=MODES, needs="previous_response_id")
 
 
@@ -130,7 +132,9 @@ for _id, _name, _text in (
     _probe(_id, (_name, *_OTHERS.get(_name, ())), text=_text)(partial(_continues, _name))
 
 
-@GROUP.probe("state.previous_response.unknown", ("unknown",))
+@GROUP.probe(
+    "state.previous_response.unknown", ("unknown",), fix="Answer an unknown id with status 404."
+)
 def _unknown(responses: ProbeResponses) -> Trials:
     """An unknown previous_response_id is rejected with a 4xx status.
 
@@ -150,7 +154,12 @@ def _unknown(responses: ProbeResponses) -> Trials:
         yield None if refused(rollout) else wrong
 
 
-@GROUP.probe("state.unstored", ("unkept",), modes=MODES)
+@GROUP.probe(
+    "state.unstored",
+    ("unkept",),
+    modes=MODES,
+    fix="Do not keep responses whose request sets store to false.",
+)
 def _unstored(responses: ProbeResponses) -> Trials:
     """A response to a request with `store: false` cannot be continued by its id.
 
@@ -263,7 +272,12 @@ def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -
     yield from required(repeated(found), "tokens_fit_no_prompt")
 
 
-@_probe("state.previous_response.usage", ("told",))
+@_probe(
+    "state.previous_response.usage",
+    ("told",),
+    component="usage",
+    fix="Count the prompt of this request only.",
+)
 def _usage(responses: ProbeResponses) -> Trials:
     """The prompt tokens of a response that continues another are those of its own prompt.
 
@@ -327,7 +341,7 @@ for _id, _wrong, _message, _text in (
         "Otherwise the model follows instructions that the client has replaced.",
     ),
 ):
-    _probe(_id, ("instructed",), text=_text)(
+    _probe(_id, ("instructed",), text=_text, fix=_FIX_INSTRUCTIONS)(
         partial(
             _by_prompt_tokens,
             name="instructed",
@@ -336,7 +350,15 @@ for _id, _wrong, _message, _text in (
     )
 
 
-@_probe("state.previous_response.answer", ("told",))
+@_probe(
+    "state.previous_response.answer",
+    ("told",),
+    fix="Render the answer of the stored response as the client received it.",
+    example=(
+        "A stored response is continued without its answer.",
+        "https://github.com/sgl-project/sglang/issues/23662",
+    ),
+)
 def _answer(responses: ProbeResponses) -> Trials:
     """If a message continues a stored response, the prompt contains the answer of that response.
 
@@ -354,7 +376,15 @@ def _with_answer(before: Prompt, reply: Reply) -> _PromptList:
         yield message, Prompt((*before.turns, *stale, question))
 
 
-@_probe("state.previous_response.tools", ("offered",))
+@_probe(
+    "state.previous_response.tools",
+    ("offered",),
+    fix="Offer the tools of the new request only.",
+    example=(
+        "A continued response has the tools of the earlier one instead of its own.",
+        "https://github.com/vllm-project/vllm/pull/24472",
+    ),
+)
 def _tools(responses: ProbeResponses) -> Trials:
     """A request that continues a stored response has its own tools, and not the earlier ones.
 
@@ -377,7 +407,11 @@ def _with_tools(before: Prompt, reply: Reply) -> _PromptList:
             yield message, Prompt(turns, tools)
 
 
-@_probe("state.previous_response.cot", ("called",))
+@_probe(
+    "state.previous_response.cot",
+    ("called",),
+    fix="Keep the CoT before a call of a stored response until the final answer.",
+)
 def _cot(responses: ProbeResponses) -> Trials:
     """If a tool result continues a stored response, the prompt contains the CoT before the call.
 

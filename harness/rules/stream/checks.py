@@ -1,6 +1,7 @@
 """Streams of both APIs, and the grammar of Chat Completions streams."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from harness.api import chat_grammar as grammar
@@ -9,6 +10,7 @@ from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sse import DONE
 from harness.api.stream_events import Violation
+from harness.records.rollouts import Lost
 from harness.records.scores import Severity
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
@@ -20,7 +22,7 @@ from harness.rules.evidence.subjects import (
 )
 from harness.rules.rule import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
 
-family = Family("stream", CHAT_STREAM)
+family = Family("stream", CHAT_STREAM, component="events")
 
 # The share of streams that end because of an overload or of the network.
 _BROKEN = 0.005
@@ -31,19 +33,35 @@ _TOO_FAST = 20_000
 _WAITING_SHARE, _WAITING_SECONDS = 0.9, 1.0
 
 
-def grammar_checks(
-    to: Family,
-    texts: Mapping[str, tuple[Severity, str]],
-    only: Mapping[str, Callable[[Reply], object]],
-) -> None:
-    """Register a check for each grammar rule; it reports the first violation in a stream.
+@dataclass(frozen=True)
+class Grammar:
+    """A rule of the grammar of streams, which one check reports; the fields are as in `Rule`.
 
-    A rule in `only` judges the streams that violate it, and those whose replies can: for example,
-    only a stream with a call can violate a rule about calls.
+    With `only`, the check judges the streams that violate it, and those whose replies can: for
+    example, only a stream with a call can violate a rule about calls.
     """
-    for rule_id, (severity, text) in texts.items():
-        where = partial(_can_violate, rule_id, only[rule_id]) if rule_id in only else None
-        to.check(rule_id, streams, where, severity=severity, text=text)(partial(_judge, rule_id))
+
+    severity: Severity
+    text: str
+    component: str | None = None
+    fix: str | None = None
+    reads: tuple[Lost, ...] = ()
+    only: Callable[[Reply], object] | None = None
+
+
+def grammar_checks(to: Family, prefix: str, rules: Mapping[str, Grammar]) -> None:
+    """Register a check for each grammar rule; it reports the first violation in a stream."""
+    for name, rule in rules.items():
+        to.check(
+            f"{prefix}.{name}",
+            streams,
+            None if rule.only is None else partial(_can_violate, name, rule.only),
+            severity=rule.severity,
+            text=rule.text,
+            component=rule.component,
+            fix=rule.fix,
+            reads=rule.reads,
+        )(partial(_judge, name))
 
 
 def _first_violation(rule_id: str, exchange: ParsedExchange) -> Violation | None:
@@ -61,7 +79,14 @@ def _judge(rule_id: str, exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, first.message, first.expected, first.got, first.path, first.event)
 
 
-@family.check("stream.content_type", delivered, source=SERVER_SENT_EVENTS)
+@family.check(
+    "stream.content_type",
+    delivered,
+    source=SERVER_SENT_EVENTS,
+    fix="Send streams as text/event-stream.",
+    reads=("headers",),
+    component="unreadable",
+)
 def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """A streaming reply has the media type text/event-stream.
 
@@ -73,7 +98,13 @@ def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, message, "text/event-stream", got)
 
 
-@family.check("stream.json", exchanges)
+@family.check(
+    "stream.json",
+    exchanges,
+    fix="Write the data of every event as JSON on one line.",
+    reads=("framing",),
+    component="unreadable",
+)
 def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
     """The data of every event is a JSON object, or the final [DONE] of Chat Completions.
 
@@ -88,7 +119,7 @@ def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
             yield Problem(exchange, message, "a JSON object", event.text, event=event.number)
 
 
-@family.check("stream.error_event", exchanges, tolerated=_BROKEN)
+@family.check("stream.error_event", exchanges, tolerated=_BROKEN, component="failures")
 def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream that began with status 200 contains no error event.
 
@@ -100,7 +131,14 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, message, "a reply", event.text, event=event.number)
 
 
-@family.check("stream.cut", good_statuses, source=GUIDE, tolerated=_BROKEN)
+@family.check(
+    "stream.cut",
+    good_statuses,
+    source=GUIDE,
+    tolerated=_BROKEN,
+    component="events",
+    fix="Send streams to their end.",
+)
 def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream is sent to its end.
 
@@ -116,7 +154,14 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
 
 
 @family.check(
-    "stream.burst", timed_streams, severity="warning", source=SERVER_SENT_EVENTS, tolerated=0.1
+    "stream.burst",
+    timed_streams,
+    severity="warning",
+    source=SERVER_SENT_EVENTS,
+    tolerated=0.1,
+    component="events",
+    fix="Send every event when its token is generated.",
+    recordings=False,
 )
 def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream arrives while it is generated, not in one burst at the end.
@@ -136,7 +181,18 @@ def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, message, "text during generation", got)
 
 
-@family.check("reply.content_type", delivered, severity="warning", modes=("non-streaming",))
+@family.check(
+    "reply.content_type",
+    delivered,
+    severity="warning",
+    modes=("non-streaming",),
+    fix=(
+        "Send complete replies as application/json, and streams only if the request sets stream "
+        "to true."
+    ),
+    reads=("headers",),
+    component="unreadable",
+)
 def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """A non-streaming reply has the media type application/json.
 
@@ -150,59 +206,76 @@ def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
 
 grammar_checks(
     family,
+    "chat.stream",
     {
-        grammar.DONE_MARK: (
+        grammar.DONE_MARK: Grammar(
             "error",
             "A stream has a `data: [DONE]` event, and no output or usage follows it. Clients stop "
             "reading there, and use it to tell a finished stream from a broken one.",
+            fix="End every stream with `data: [DONE]`.",
+            reads=("framing",),
         ),
-        grammar.FINISH: (
+        grammar.FINISH: Grammar(
             "error",
             "A stream has a chunk with finish_reason, and no output follows it. Clients stop "
             "reading there, or wait for it.",
+            fix="Send finish_reason in the last chunk of every choice.",
         ),
-        grammar.FINISH_REPEATED: (
+        grammar.FINISH_REPEATED: Grammar(
             "warning",
             "Only one chunk has a finish_reason. Some gateways repeat it with the usage; most "
             "clients use the last one.",
+            fix="Send finish_reason in the last chunk of every choice.",
         ),
-        grammar.ROLE: (
+        grammar.ROLE: Grammar(
             "warning",
             "The first delta has the role assistant. Most clients assume this role.",
+            fix="Name the role in the first delta of every choice.",
+            reads=("fields",),
         ),
-        grammar.ID: (
+        grammar.ID: Grammar(
             "error",
             "All chunks of a stream have the same id. Clients assemble messages by id.",
+            reads=("fields",),
         ),
-        grammar.CONSTANT: (
+        grammar.CONSTANT: Grammar(
             "info",
             "All chunks of a stream have the same model and creation time. The API requires this; "
             "few clients read the fields.",
+            reads=("fields",),
         ),
-        grammar.TOOL_CALLS: (
+        grammar.TOOL_CALLS: Grammar(
             "error",
             "A streamed tool call starts with its id and name and keeps its index. Clients "
             "assemble calls by index, and many keep only one piece of a name.",
+            fix=(
+                "Number the calls of a choice from 0, and send each piece of the arguments once, "
+                "in order."
+            ),
+            only=lambda reply: reply.calls,
         ),
-        grammar.TOOL_CALLS_REPEATED: (
+        grammar.TOOL_CALLS_REPEATED: Grammar(
             "warning",
             "The id and name of a streamed tool call are sent once. Clients that concatenate all "
             "strings of the deltas get them twice.",
+            fix=(
+                "Number the calls of a choice from 0, and send each piece of the arguments once, "
+                "in order."
+            ),
+            only=lambda reply: reply.calls,
         ),
-        grammar.ORDER: (
+        grammar.ORDER: Grammar(
             "error",
             "No CoT follows the end of the answer. Clients show the answer from its first delta, "
             "and treat the CoT as complete.",
+            only=lambda reply: reply.reasoning and reply.text,
         ),
-        grammar.USAGE_PLACE: (
+        grammar.USAGE_PLACE: Grammar(
             "info",
             "Usage is sent in one separate chunk after the finish_reason. Servers differ here, and "
             "clients use the last usage that they receive.",
+            component="usage",
+            fix="Send the token counts in the last chunk if the request asks for them.",
         ),
-    },
-    only={
-        grammar.TOOL_CALLS: lambda reply: reply.calls,
-        grammar.TOOL_CALLS_REPEATED: lambda reply: reply.calls,
-        grammar.ORDER: lambda reply: reply.reasoning and reply.text,
     },
 )

@@ -40,7 +40,9 @@ _REQUESTS = tuple(
     )
     for name, prompt in PROMPTS.items()
 )
-GROUP = ProbeGroup("parity", lambda _api: _REQUESTS, CHAT, modes=MODES, family="stream")
+GROUP = ProbeGroup(
+    "parity", lambda _api: _REQUESTS, CHAT, modes=MODES, family="stream", component="usage"
+)
 
 
 _FEATURES: Mapping[str, tuple[str, Callable[[Reply], bool]]] = {
@@ -82,12 +84,14 @@ for _name, (_label, _present) in _FEATURES.items():
         f"parity.{_name}",
         PROMPTS,
         source=GUIDE,
+        component="events",
+        witness=True,
         text=f"Streams contain {_label} as often as non-streaming replies. The model is the "
         "same, so the server loses or invents the difference.",
     )(partial(_equally_frequent, _label, _present))
 
 
-@GROUP.probe("parity.content", PROMPTS, source=CHAT_STREAM)
+@GROUP.probe("parity.content", PROMPTS, source=CHAT_STREAM, component="events", witness=True)
 def _content(responses: ProbeResponses) -> Trials:
     """A stream adds up to the text, CoT and arguments of the non-streaming reply.
 
@@ -126,7 +130,13 @@ def _content(responses: ProbeResponses) -> Trials:
         raise NotVerifiableError("not_deterministic")
 
 
-@GROUP.probe("parity.usage.prompt", PROMPTS)
+@GROUP.probe(
+    "parity.usage.prompt",
+    PROMPTS,
+    component="prompt",
+    fix="Build the prompt of a stream and of a complete reply with the same code.",
+    witness=True,
+)
 def _prompt_tokens(responses: ProbeResponses) -> Trials:
     """Streaming and non-streaming replies report the same prompt tokens.
 
@@ -136,7 +146,7 @@ def _prompt_tokens(responses: ProbeResponses) -> Trials:
     return _equal_counts(responses, "prompt", lambda reply: _usage(reply, "input_tokens"))
 
 
-@GROUP.probe("parity.usage.output", PROMPTS, severity="warning")
+@GROUP.probe("parity.usage.output", PROMPTS, severity="warning", witness=True)
 def _output_tokens(responses: ProbeResponses) -> Trials:
     """Identical replies report the same output tokens in both modes. Users pay by this count."""
 
@@ -149,7 +159,7 @@ def _output_tokens(responses: ProbeResponses) -> Trials:
     )
 
 
-@GROUP.probe("parity.usage.reasoning", PROMPTS, severity="warning")
+@GROUP.probe("parity.usage.reasoning", PROMPTS, severity="warning", witness=True)
 def _reasoning_tokens(responses: ProbeResponses) -> Trials:
     """Reasoning tokens are reported in both modes or in neither.
 

@@ -11,65 +11,66 @@ from harness.api.sse import StreamEvent
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import delivered, streams
 from harness.rules.rule import RESPONSES_STREAM, Problem
-from harness.rules.stream.checks import grammar_checks
+from harness.rules.stream.checks import Grammar, grammar_checks
 
-family = Family("stream", RESPONSES_STREAM)
+family = Family("stream", RESPONSES_STREAM, component="events")
 
 _ASSEMBLY = "Clients assemble the response from these events."
 _AGREEMENT = "Clients that show deltas and clients that read final texts must see the same text."
 
 grammar_checks(
     family,
+    "responses.stream",
     {
-        grammar.ITEMS: (
+        grammar.ITEMS: Grammar(
             "error",
             "The events of an item follow the order added, deltas, done, with nothing before or "
             f"after. {_ASSEMBLY}",
+            fix="Announce every item, and use its id in all of its events.",
         ),
-        grammar.PARTS: (
+        grammar.PARTS: Grammar(
             "error",
             "A content part is added, filled and closed, and content_index increases by one. The "
             "stream helper of OpenAI's SDK raises an error on an index of no part.",
+            fix="Send content_part events around the deltas of every part.",
         ),
-        grammar.REASONING_PARTS: (
+        grammar.REASONING_PARTS: Grammar(
             "warning",
             "The CoT is streamed inside a part that is added before and closed after it. Clients "
             "cope because they collect the CoT by item.",
+            only=lambda reply: reply.reasoning,
         ),
-        grammar.DONE_TEXT: (
+        grammar.DONE_TEXT: Grammar(
             "error",
             f"The text in a done event equals its concatenated deltas. {_AGREEMENT}",
         ),
-        grammar.MISSING_DONE: (
+        grammar.MISSING_DONE: Grammar(
             "warning",
             "A done event with the complete text closes every streamed text. Clients cope because "
             "output_item.done still follows.",
         ),
-        grammar.ITEM_TEXT: (
+        grammar.ITEM_TEXT: Grammar(
             "error",
             f"The text of a closed item or part equals its concatenated deltas. {_AGREEMENT}",
         ),
-        grammar.ITEM_STATUS: (
+        grammar.ITEM_STATUS: Grammar(
             "warning",
             "An item is in_progress when it is added, but not when it is done; the response is "
             "in_progress in its first events. Few clients read the status.",
         ),
-        grammar.CALL: (
+        grammar.CALL: Grammar(
             "error",
             "A streamed function call has its call_id and name from the start and keeps them. "
             "Clients need both to send the result back.",
+            only=lambda reply: reply.calls,
         ),
-        grammar.CALL_DELTAS: (
+        grammar.CALL_DELTAS: Grammar(
             "warning",
             "The arguments of a streamed function call are sent in deltas. One of OpenAI's models "
             "sends them in the done event only, and clients that read deltas call the tool without "
             "arguments.",
+            only=lambda reply: reply.calls,
         ),
-    },
-    only={
-        grammar.REASONING_PARTS: lambda reply: reply.reasoning,
-        grammar.CALL: lambda reply: reply.calls,
-        grammar.CALL_DELTAS: lambda reply: reply.calls,
     },
 )
 
@@ -90,7 +91,7 @@ def _simulated(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, message, "numbered events with deltas during generation", got)
 
 
-@family.check("responses.stream.sequence", streams)
+@family.check("responses.stream.sequence", streams, fix="Number the events of a stream from 0.")
 def _sequence(exchange: ParsedExchange) -> Iterator[Problem]:
     """sequence_number increases from event to event.
 
@@ -126,7 +127,14 @@ def _created(exchange: ParsedExchange) -> Iterator[Problem]:
             return
 
 
-@family.check("responses.stream.terminal", streams)
+@family.check(
+    "responses.stream.terminal",
+    streams,
+    example=(
+        "A Responses stream ends without response.completed.",
+        "https://github.com/vllm-project/vllm/pull/25719",
+    ),
+)
 def _terminal(exchange: ParsedExchange) -> Iterator[Problem]:
     """Only the last event is response.completed, response.incomplete or response.failed.
 
@@ -151,7 +159,12 @@ def _other_ends(exchange: ParsedExchange) -> bool:
     )
 
 
-@family.check("responses.stream.status", streams, _other_ends)
+@family.check(
+    "responses.stream.status",
+    streams,
+    _other_ends,
+    fix="End a truncated stream with response.incomplete, others with response.completed.",
+)
 def _status(exchange: ParsedExchange) -> Iterator[Problem]:
     """The status of the final response matches the name of its event.
 
@@ -181,7 +194,13 @@ def _same_id(exchange: ParsedExchange) -> Iterator[Problem]:
             return
 
 
-@family.check("responses.stream.event_name", streams, severity="warning")
+@family.check(
+    "responses.stream.event_name",
+    streams,
+    severity="warning",
+    fix="Name every event by its type.",
+    reads=("framing",),
+)
 def _event_name(exchange: ParsedExchange) -> Iterator[Problem]:
     """The `event:` line of each event equals its type. Most clients read the type from the data."""
     wrong = next((event for event in exchange.known_events if event.name != event.type), None)

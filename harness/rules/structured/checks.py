@@ -12,7 +12,7 @@ from harness.rules.evidence.json_text import (
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import CHAT, STRUCTURED, Problem
 
-family = Family("structured", CHAT)
+family = Family("structured", CHAT, component="structured")
 
 _ENDED = ("stop", "tool_calls")
 
@@ -83,4 +83,9 @@ for _id in ("chat.answer.item", "responses.answer.item"):
         every_choice,
         lambda answer: answer.exchange.request.wants_json and answer.reply.finish in _ENDED,
         source=STRUCTURED,
+        component="output",
+        fix=(
+            "Return the content of a message of the channel final as the answer, also if its "
+            "header names a content type."
+        ),
     )(_misplaced_answer)

@@ -85,7 +85,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema")
+GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema", component="structured")
 
 
 @GROUP.probe("structured.followed", ("named", "free", "without"), tolerated=_NOT_FOLLOWED)
@@ -130,7 +130,15 @@ def _is_proven(responses: ProbeResponses, replies: Sequence[Reply]) -> bool:
     return conforms or (all(broken) and len(broken) >= _FEWEST_BROKEN)
 
 
-@GROUP.probe("structured.place", ("named", "free"))
+@GROUP.probe(
+    "structured.place",
+    ("named", "free"),
+    component="output",
+    fix=(
+        "Return the content of a message of the channel final as the answer, also if its header "
+        "names a content type."
+    ),
+)
 def _place(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is the text of the reply, not a call or CoT.
 
@@ -171,7 +179,14 @@ def _fit_elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
     )
 
 
-@GROUP.probe("structured.asked", ("free", "without", "object", "without object"))
+@GROUP.probe(
+    "structured.asked",
+    ("free", "without", "object", "without object"),
+    example=(
+        "The requested schema does not reach the model.",
+        "https://github.com/ggml-org/llama.cpp/issues/15276",
+    ),
+)
 def _applied(responses: ProbeResponses) -> Trials:
     """A JSON format of the answer, with or without a schema, is shown to the model or enforced.
 
@@ -259,7 +274,12 @@ def _applied_with_tools(responses: ProbeResponses) -> Trials:
     yield _ignored(responses, "free with a tool", "tool without a schema", _WITH_TOOLS)
 
 
-@GROUP.probe("structured.tools", ("free with a tool", "free", "without"))
+@GROUP.probe(
+    "structured.tools",
+    ("free with a tool", "free", "without"),
+    component="tools",
+    fix="Render the tools also if the request has a schema for the answer.",
+)
 def _tools_offered(responses: ProbeResponses) -> Trials:
     """In requests with a JSON schema for the answer, the tools are also offered to the model.
 
@@ -307,7 +327,16 @@ def _names_member(exchange: ParsedExchange, reply: Reply) -> bool:
     return any(f'"{name}"' in reply.generated for name in required)
 
 
-@GROUP.probe("structured.reasoning", ("named", "free", "without"), tolerated=_WITHOUT_PROSE)
+@GROUP.probe(
+    "structured.reasoning",
+    ("named", "free", "without"),
+    tolerated=_WITHOUT_PROSE,
+    fix="Apply the grammar to the final channel only, after its header.",
+    example=(
+        "The grammar of the answer also constrains the chain of thought and garbles it.",
+        "https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/1555",
+    ),
+)
 def _reasoning(responses: ProbeResponses) -> Trials:
     """A schema for the answer does not affect the CoT.
 
@@ -322,7 +351,17 @@ def _reasoning(responses: ProbeResponses) -> Trials:
         yield None if _is_prose(reply.reasoning) else lost
 
 
-@GROUP.probe("structured.later", ("named", "named later"))
+@GROUP.probe(
+    "structured.later",
+    ("named", "named later"),
+    example=(
+        (
+            "After an earlier answer, the grammar acts on the header of the reply, and the reply "
+            "is empty."
+        ),
+        "https://github.com/vllm-project/vllm/issues/32791",
+    ),
+)
 def _after_answers(responses: ProbeResponses) -> Trials:
     """After an earlier answer, a reply with a schema still has text and CoT.
 

@@ -16,7 +16,7 @@ from harness.rules.check import Difference, Family, evidence
 from harness.rules.rule import CHAT
 from harness.text import shared_beginning
 
-family = Family("text", CHAT)
+family = Family("text", CHAT, component="text")
 
 
 _CONTINUES = re.compile(r"[a-z.,;:!?]")

@@ -13,7 +13,7 @@ from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import CHAT, GUIDE, Problem
 from harness.text import repeated_piece
 
-family = Family("text", CHAT)
+family = Family("text", CHAT, component="text")
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
@@ -37,7 +37,13 @@ _JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 
 
-@family.check("text.garbled", every_choice, source=_UTF_8, tolerated=0.005)
+@family.check(
+    "text.garbled",
+    every_choice,
+    source=_UTF_8,
+    tolerated=0.005,
+    fix="Decode the tokens of a reply together, and send only complete characters.",
+)
 def _garbled(answer: Answer) -> Iterator[Problem]:
     """No text contains U+FFFD replacement characters.
 
@@ -61,6 +67,7 @@ family.check(
     text="Replies to prompts with accents, emoji or other scripts contain no U+FFFD replacement "
     "characters. Such replies often have characters of several tokens. A decoding defect is rare "
     "among all replies, but frequent among these.",
+    fix="Decode the tokens of a reply together, and send only complete characters.",
 )(_garbled)
 
 
@@ -119,7 +126,7 @@ def _placeholder(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "an answer, or null", text)
 
 
-@family.check("text.masked", every_choice, severity="warning", tolerated=0.005)
+@family.check("text.masked", every_choice, severity="warning", tolerated=0.005, component="filter")
 def _masked(answer: Answer) -> Iterator[Problem]:
     """No word of a text is replaced by asterisks or by a name such as [REDACTED].
 
@@ -133,7 +140,18 @@ def _masked(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "the word that the model wrote", context)
 
 
-@family.check("text.runaway", every_choice, severity="warning", source=GUIDE, tolerated=0.02)
+@family.check(
+    "text.runaway",
+    every_choice,
+    severity="warning",
+    source=GUIDE,
+    tolerated=0.02,
+    component="engine",
+    fix=(
+        "Stop at <|return|> and <|call|>; if the model does not write them, compare logprobs with"
+        " the reference."
+    ),
+)
 def _runaway(answer: Answer) -> Iterator[Problem]:
     """No text ends in endless repetition: of one piece, of a few sentences, or of white space.
 

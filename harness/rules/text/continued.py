@@ -12,7 +12,7 @@ from harness.rules.evidence.traits import SHORTEST_SHARED
 from harness.rules.rule import CHAT
 from harness.text import shared_beginning
 
-family = Family("text", CHAT)
+family = Family("text", CHAT, component="ends")
 
 _FEWEST_SHARING = 3  # samples whose answers end alike, or go on
 _SHORTEST_ADDED = 8  # characters; a server with rounding errors may end an answer a word later
@@ -30,7 +30,11 @@ _CLOSING = re.compile(
 )
 
 
-@family.cross_check("text.continued", lambda score: score.traits.last)
+@family.cross_check(
+    "text.continued",
+    lambda score: score.traits.last,
+    fix="End the reply at <|return|>, and never generate a turn of the user.",
+)
 def continued(examined: Sequence[Score]) -> Iterator[Difference]:
     """No answer goes on with a text that does not belong to it, such as the user's next turn.
 

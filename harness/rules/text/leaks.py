@@ -10,7 +10,7 @@ from harness.rules.evidence.ledger import wrote_all
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import HARMONY, RAW_COT, Problem
 
-family = Family("text", RAW_COT)
+family = Family("text", RAW_COT, component="output")
 
 _SPECIAL_TOKEN = re.compile(
     r"<\|(?:start|end|message|channel|constrain|return|call|startoftext|endoftext|reserved_\d+)\|>"
@@ -106,7 +106,11 @@ def _special_tokens(answer: Answer) -> Iterator[Problem]:
 
 
 @family.check(
-    "harmony.cut", every_choice, lambda answer: answer.reply.finish == "length", source=HARMONY
+    "harmony.cut",
+    every_choice,
+    lambda answer: answer.reply.finish == "length",
+    source=HARMONY,
+    fix="Drop a header that the token limit cut, because it is no text.",
 )
 def _cut_header(answer: Answer) -> Iterator[Problem]:
     """A reply whose token limit falls inside a header contains no part of the header.
@@ -120,7 +124,12 @@ def _cut_header(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, f"{place} without format markup", text[-80:])
 
 
-@family.check("harmony.remains", every_choice, source=HARMONY)
+@family.check(
+    "harmony.remains",
+    every_choice,
+    source=HARMONY,
+    fix="Parse headers as tokens, not as text, and drop those that a reply begins or ends with.",
+)
 def _header(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the answer or tool names.
 
@@ -142,7 +151,13 @@ def _header(answer: Answer) -> Iterator[Problem]:
         yield from found
 
 
-@family.check("harmony.remains.reasoning", every_choice, source=HARMONY, tolerated=0.005)
+@family.check(
+    "harmony.remains.reasoning",
+    every_choice,
+    source=HARMONY,
+    tolerated=0.005,
+    fix="Parse headers as tokens, not as text, and drop those that a reply begins or ends with.",
+)
 def _header_in_reasoning(answer: Answer) -> Iterator[Problem]:
     """No harmony header stripped of its special tokens leaks into the reasoning.
 
@@ -151,7 +166,14 @@ def _header_in_reasoning(answer: Answer) -> Iterator[Problem]:
     return _search(answer, _HEADER_IN_REASONING, ("reasoning",), "parts of a harmony header")
 
 
-@family.check("harmony.foreign", every_choice, source=HARMONY, tolerated=0.005)
+@family.check(
+    "harmony.foreign",
+    every_choice,
+    source=HARMONY,
+    tolerated=0.005,
+    component="prompt",
+    fix="Render and parse the harmony format, not that of another model.",
+)
 def _foreign(answer: Answer) -> Iterator[Problem]:
     """No special tokens of another model's prompt format appear in any text.
 
@@ -162,7 +184,14 @@ def _foreign(answer: Answer) -> Iterator[Problem]:
     return _search(answer, _FOREIGN, _EVERYWHERE, what)
 
 
-@family.check("reasoning.in_answer", every_choice)
+@family.check(
+    "reasoning.in_answer",
+    every_choice,
+    example=(
+        "The content starts with the chain of thought in <reasoning> tags.",
+        "https://github.com/promptfoo/promptfoo/pull/9587",
+    ),
+)
 def _tagged(answer: Answer) -> Iterator[Problem]:
     """The answer does not contain tagged CoT. Users see text that is not meant for them.
 
@@ -174,7 +203,17 @@ def _tagged(answer: Answer) -> Iterator[Problem]:
             yield problem
 
 
-@family.check("reasoning.in_answer.untagged", every_choice, severity="warning", tolerated=0.01)
+@family.check(
+    "reasoning.in_answer.untagged",
+    every_choice,
+    severity="warning",
+    tolerated=0.01,
+    example=(
+        "The chain of thought is returned as part of the content.",
+        "https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/851",
+    ),
+    reads=("extras",),
+)
 def _untagged(answer: Answer) -> Iterator[Problem]:
     """An answer without separate CoT does not begin like the CoT of gpt-oss.
 

@@ -69,10 +69,12 @@ _REQUESTS = tuple(
     ProbeRequest(name, (Message("user", f"{_ASK}{text}"),), temperature=0.0, tries=_TRIES)
     for name, text in TEXTS.items()
 )
-GROUP = ProbeGroup("echo", lambda _api: _REQUESTS, CHAT, modes=MODES, family="text")
+GROUP = ProbeGroup(
+    "echo", lambda _api: _REQUESTS, CHAT, modes=MODES, family="text", component="text"
+)
 
 
-@GROUP.probe("echo.returned", TEXTS, unjudged="not_echoed")
+@GROUP.probe("echo.returned", TEXTS, unjudged="not_echoed", witness=True)
 def _returned(responses: ProbeResponses) -> Trials:
     """The text of an answer reaches the client as the model wrote it.
 
@@ -134,7 +136,7 @@ def _pieces(exchange: ParsedExchange, reply: Reply) -> list[str]:
     return pieces
 
 
-@GROUP.probe("echo.received", TEXTS, severity="warning")
+@GROUP.probe("echo.received", TEXTS, severity="warning", component="messages", witness=True)
 def _received(responses: ProbeResponses) -> Trials:
     """The model repeats a text as the user wrote it.
 

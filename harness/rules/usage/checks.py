@@ -12,7 +12,7 @@ from harness.rules.evidence.ledger import COT_HEADER, FRAMING, Accounted, accoun
 from harness.rules.evidence.subjects import Answer, answers, counted
 from harness.rules.rule import CHAT, Problem
 
-family = Family("usage", CHAT)
+family = Family("usage", CHAT, component="usage")
 
 _PATH = "$.usage"
 _COUNTS = {
@@ -33,7 +33,13 @@ def _promised(answer: Answer) -> bool:
     return asked or exchange.api == "responses" or not exchange.events
 
 
-@family.check("usage.missing", answers, _promised, severity="warning")
+@family.check(
+    "usage.missing",
+    answers,
+    _promised,
+    severity="warning",
+    fix="Report the token counts in every reply, and in streams if the request asks for them.",
+)
 def _missing(answer: Answer) -> Iterator[Problem]:
     """Every reply reports its token counts as integers; a Chat stream does so on request.
 
@@ -55,7 +61,12 @@ def _missing(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "an integer", got, f"{_PATH}.{name}")
 
 
-@family.check("usage.sum", counted, lambda found: found.usage.total_tokens is not None)
+@family.check(
+    "usage.sum",
+    counted,
+    lambda found: found.usage.total_tokens is not None,
+    fix="Count every token once: the total is the sum of prompt and completion tokens.",
+)
 def _sum(found: Answer) -> Iterator[Problem]:
     """The total is the sum of input and output tokens, and each token of the reply counts once.
 
@@ -120,7 +131,10 @@ def _zero(found: Answer) -> Iterator[Problem]:
 
 
 @family.check(
-    "usage.reasoning.excess", counted, lambda answer: answer.usage.reasoning_tokens is not None
+    "usage.reasoning.excess",
+    counted,
+    lambda answer: answer.usage.reasoning_tokens is not None,
+    fix="Report the tokens of the CoT as reasoning tokens.",
 )
 def _reasoning_excess(answer: Answer) -> Iterator[Problem]:
     """Reasoning tokens are included in the output tokens.
@@ -131,7 +145,12 @@ def _reasoning_excess(answer: Answer) -> Iterator[Problem]:
     return _excess(answer, "reasoning", usage.reasoning_tokens, "output", usage.output_tokens)
 
 
-@family.check("usage.cached.excess", counted, lambda answer: _cached(answer) is not None)
+@family.check(
+    "usage.cached.excess",
+    counted,
+    lambda answer: _cached(answer) is not None,
+    fix="Count cached tokens as prompt tokens too.",
+)
 def _cached_excess(answer: Answer) -> Iterator[Problem]:
     """Cached tokens are included in the input tokens.
 
@@ -153,6 +172,7 @@ def _excess(
     counted,
     lambda found: found.reply.reasoning or found.usage.reasoning_tokens,
     severity="warning",
+    fix="Report the tokens of the CoT as reasoning tokens.",
 )
 def _reasoning_missing(found: Answer) -> Iterator[Problem]:
     """A reply with reasoning reports reasoning tokens, in the details of the output tokens.
@@ -178,6 +198,7 @@ def _reasoning_missing(found: Answer) -> Iterator[Problem]:
     accounted,
     lambda found: found.ledger.thinking and found.ledger.cot and not found.reply.calls,
     severity="warning",
+    fix="Report the tokens of the CoT as reasoning tokens.",
 )
 def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
     """The number of reasoning tokens matches the CoT.
@@ -201,6 +222,7 @@ family.check(
     severity="warning",
     text="The number of reasoning tokens of a reply with a call matches the CoT. Some servers "
     "count the arguments of calls as reasoning.",
+    fix="Report the tokens of the CoT as reasoning tokens.",
 )(_reasoning_differs)
 
 
@@ -213,6 +235,8 @@ def _seen(found: Accounted) -> bool:
     "usage.output.unseen",
     partial(accounted, stopped=True),
     _seen,
+    component="output",
+    reads=("extras",),
 )
 def _unseen(found: Accounted) -> Iterator[Problem]:
     """The reply contains the text of all output tokens that it reports.
@@ -263,7 +287,13 @@ def _uncounted(found: Accounted) -> Iterator[Problem]:
         yield Problem(found.exchange, message, expected, str(counted.reported), _PATH)
 
 
-@family.check("usage.limit", counted, lambda found: found.exchange.request.limit is not None)
+@family.check(
+    "usage.limit",
+    counted,
+    lambda found: found.exchange.request.limit is not None,
+    component="ends",
+    fix="Stop at the token limit of the request.",
+)
 def _limit(found: Answer) -> Iterator[Problem]:
     """A reply has no more output tokens than the request allows.
 

@@ -18,7 +18,7 @@ from harness.rules.evidence.rollouts import by_condition
 from harness.rules.rule import CHAT
 from harness.statistics.intervals import clustered_rate
 
-family = Family("usage", CHAT)
+family = Family("usage", CHAT, component="output")
 
 # Up to this number of samples and these shares of the replies, tokens that do not fit the text are
 # not a defect. The first share is for replies whose stream has one token in each piece or whose

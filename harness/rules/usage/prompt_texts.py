@@ -13,13 +13,15 @@ from harness.records.scores import Score
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.rule import CHAT
 
-family = Family("usage", CHAT)
+family = Family("usage", CHAT, component="messages")
 
 # Different counts that show that a server counts the user's texts.
 _FEWEST_AGREEING = 3
 
 
-@family.cross_check("usage.input.text", lambda score: score.traits.user, severity="warning")
+@family.cross_check(
+    "usage.input.text", lambda score: score.traits.user, severity="warning", witness=True
+)
 def counted_texts(examined: Sequence[Score]) -> Iterator[Difference]:
     """Requests that differ only in the user's text differ by the prompt tokens of that text.
 
@@ -54,6 +56,8 @@ def counted_texts(examined: Sequence[Score]) -> Iterator[Difference]:
     "usage.input.differs",
     lambda score: score.traits.first_input is not None,
     severity="warning",
+    component="usage",
+    witness=True,
 )
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
     """Identical requests to one host report the same number of prompt tokens, streaming or not.

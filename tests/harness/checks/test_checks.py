@@ -11,7 +11,6 @@ import pytest
 from analyses import planned, scored
 from defects import DEFECTS, _open_responses, _reasoning_parts
 from examined import findings
-from harness.checks import CHECKS
 from healthy import SUITE, correct, exchange, json_response, rollout, stream_response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -36,7 +35,7 @@ from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Response, Retry
 from harness.records.scores import Score
 from harness.rules import catalogue
-from harness.rules.catalogue import RULES, SINGLE_CHECKS
+from harness.rules.catalogue import CHECKS, RULES, SINGLE_CHECKS
 from harness.rules.evidence.ledger import IN_PROMPT
 from harness.rules.text.checks import misread
 from harness.run.run_folder import COMPARED
