@@ -35,31 +35,6 @@ a condition."""
 _COMMON = ("parity", "tools.choice", "prompt.cot")
 """Prefixes of the ids of probes whose requests resemble those of most clients."""
 
-_JUDGED_REQUESTS: Mapping[str, tuple[str, ...]] = {
-    "answer.json": ("structured",),
-    "calls.choice": ("tools.choice",),
-    "calls.id.repeated": ("tools.loop.dependent",),
-    "calls.name.built_in": ("options.precedence",),
-    "calls.name": (CASES, "tools.names"),
-    "calls.parallel": ("tools.choice",),
-    "chat.choices": ("sampling.n",),
-    "chat.logprobs": ("logprobs.given",),
-    "chat.reasoning": (CASES,),
-    "finish.early": ("cot", "limits"),
-    "finish.limit": ("limits",),
-    "reply.empty": (CASES, "structured", "limits.stop"),
-    "request": (CASES, "tools.choice", "tools.schema.items_property", "limits.finish"),
-    "responses.item_type": (CASES, "structured"),
-    "responses.status": ("limits",),
-    "reasoning.missing.truncated": ("limits", "prompt.exact"),
-    "reply.lost.truncated": ("limits", "prompt.exact"),
-    "stop": ("limits.stop",),
-    "text.added": (CASES, "cot", "limits", "parity", "structured", "tools.choice"),
-    "text.garbled": ("tools.arguments", "structured"),
-    "usage.limit": ("limits",),
-}
-"""By prefix of the ids of checks, the probes or cases whose replies they judge."""
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -102,12 +77,13 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     return (first, Stage(suite, ()))
 
 
-def _judged_requests(check_id: str) -> Sequence[str]:
-    """Return the requests that a rule judges: prefixes of ids of probes, or the cases."""
-    if check_id in PROBES:
-        return (check_id,)
-    about = RULES[check_id].about
-    return next((to for name, to in _JUDGED_REQUESTS.items() if about.is_named(name)), (CASES,))
+def _judged_requests(rule_id: str) -> Sequence[str]:
+    """Return the requests that a rule judges: its own, or the cases and the probes of its family."""
+    return (rule_id,) if rule_id in PROBES else (CASES, *_of_family(RULES[rule_id].about.family))
+
+
+def _of_family(family: str) -> Sequence[str]:
+    return [probe.id for probe in choose("standard").probes if probe.about.family == family]
 
 
 def known(fault: Fault) -> tuple[str, ...]:

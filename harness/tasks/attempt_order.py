@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from harness.records.runs import TaskInfo
 from harness.run.attempts import Attempt
+from harness.tasks.probing import ProbeTask
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 
@@ -14,14 +15,6 @@ T = TypeVar("T")
 Shard = tuple[int, int]  # `(i, n)`: the i-th of n parts, counted from 1
 FIRST_PORTION = 16  # attempts after which `until_fail` first checks the verdict
 FEW_CASES = 6  # cases that are attempted first: one for each shipped tool
-DECISIVE_GROUPS = (
-    "logprobs", "tools.types", "errors.overflow", "prompt", "limits", "state", "numerics",
-    "errors", "structured", "tools.choice", "options", "sampling", "tools.loop", "echo",
-)  # fmt: skip
-"""Probe groups, ordered by the number of further faults that each of their requests can show.
-
-The order is greedy: only faults of the catalogue that no earlier group can show are counted.
-"""
 
 
 @dataclass(frozen=True)
@@ -79,12 +72,16 @@ def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[Attempt]:
-    """Sort attempts: a few cases once, then probes, most decisive groups first, then all others.
+    """Sort attempts: a few cases once, then probes, then all others.
 
-    Among the first tries of a probe group, and so on, attempts that may be long begin first.
+    Groups of probes begin with those that have the most probes for each of their requests. Among
+    the first tries of a group, and so on, attempts that may be long begin first.
     """
-    ranks = {name: number for number, name in enumerate(DECISIVE_GROUPS, 1)}
-    probes = {task.name for task in tasks if task.info.kind == "probes"}
+    probes = {
+        task.name: len(task.probes) / max(1, task.info.planned)
+        for task in tasks
+        if isinstance(task, ProbeTask)
+    }
     few = {
         (task.name, case.id)
         for task in tasks
@@ -92,11 +89,11 @@ def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[A
         for case in task.suite.spread(FEW_CASES).cases
     }
 
-    def rank(attempt: Attempt) -> tuple[int, int, int]:
+    def rank(attempt: Attempt) -> tuple[int, float, int, int]:
         if attempt.task in probes:
             tokens = attempt.max_turns * (attempt.settings.max_tokens or 0)
-            return ranks.get(attempt.task, len(ranks) + 1), attempt.number, -tokens
+            return 1, -probes[attempt.task], attempt.number, -tokens
         early = attempt.number == 1 and (attempt.task, attempt.sample.id) in few
-        return 0 if early else len(ranks) + 2, 0, 0
+        return 0 if early else 2, 0.0, 0, 0
 
     return sorted(attempts, key=rank)

@@ -7,7 +7,7 @@ left it.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.api.parsed_rollout import ParsedRollout
@@ -15,43 +15,14 @@ from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import ImportInfo, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.records.traits import Traits
+from harness.rules.catalogue import SINGLE_CHECKS
 from harness.rules.measured import measured_score
-from harness.rules.rule import as_warning
 from harness.run.attempts import Attempt
 from harness.tasks.task import ScoreFields, Task
 
 NAME = "traffic"
 
-NOT_IN_RECORDINGS = frozenset(
-    # Whether the request was valid, or harmless; whether it was repeated; when each part of a
-    # stream arrived.
-    {"request.refused", "reply.refused", "request.server_error", "stream.burst"}
-)
-"""Checks that no recording can decide."""
-
 _MASKED = re.compile(r"[<>\[\]*]|redacted|x{6}", re.IGNORECASE)  # an id that the recorder replaced
-
-READ: Mapping[Lost, frozenset[str]] = {
-    "framing": frozenset({"stream.json", "chat.stream.done", "responses.stream.event_name"}),
-    "fields": frozenset(
-        """
-        chat.schema chat.schema.minor chat.schema.required responses.schema responses.schema.minor
-        responses.schema.required responses.options reply.id reply.id.repeated reply.created
-        chat.stream.id chat.stream.constant chat.stream.role
-        """.split()
-    ),
-    "extras": frozenset(
-        """
-        chat.reasoning.missing reasoning.missing.after_result reasoning.forced
-        responses.reasoning.missing responses.reasoning.content reasoning.rare reasoning.absent
-        reasoning.missing.truncated reasoning.in_answer.untagged usage.output.unseen calls.lost
-        reply.lost reply.lost.truncated
-        """.split()
-    ),
-    "headers": frozenset({"stream.content_type", "reply.content_type"}),
-    "date": frozenset({"reply.created"}),
-}
-"""The checks that read what a recording may lack."""
 
 
 class ImportedTraffic(Task):
@@ -69,17 +40,12 @@ class ImportedTraffic(Task):
         """Judge one conversation."""
         if parsed.rollout.recording is None:
             return None
-        outcome, lost = _outcome(parsed), parsed.rollout.recording.lost
-        unverifiable = NOT_IN_RECORDINGS.union(*(READ[part] for part in lost))
-        score = measured_score(parsed, outcome, except_for=unverifiable)
+        lost = parsed.rollout.recording.lost
+        score = measured_score(parsed, _outcome(parsed), except_for=not_judged(lost))
         found = score.traits
         masked = "fields" in lost or any(map(_MASKED.search, found.reply_ids))
         return replace(
             score,
-            findings=tuple(
-                as_warning(finding) if finding.id == "stream.cut" else finding
-                for finding in score.findings
-            ),
             timing=(),
             seconds=None,
             # Requests of one client may share words, state and replies on purpose.
@@ -92,6 +58,15 @@ class ImportedTraffic(Task):
                 edges=tuple(edge for edge in found.edges if edge.place == "CoT"),
             ),
         )
+
+
+def not_judged(lost: Collection[Lost]) -> frozenset[str]:
+    """Return the ids of the checks that a recording without these parts cannot decide."""
+    return frozenset(
+        check.id
+        for check in SINGLE_CHECKS.values()
+        if not check.recordings or not set(lost).isdisjoint(check.reads)
+    )
 
 
 def _outcome(parsed: ParsedRollout) -> ScoreFields:

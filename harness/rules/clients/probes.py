@@ -114,6 +114,7 @@ for _form in FORMS:
         _form.rule,
         sorted(filter(None, _requests)),
         severity=_form.severity,
+        family="clients",
         component="refusals",
         witness=_form.severity == "info",
         fix="Accept every form of the input that the API defines.",

@@ -20,7 +20,7 @@ from harness.rules.evidence.subjects import (
     streams,
     timed_streams,
 )
-from harness.rules.rule import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem
+from harness.rules.rule import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem, WarnsInRecordings
 
 family = Family("stream", CHAT_STREAM, component="events")
 
@@ -136,6 +136,7 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     good_statuses,
     source=GUIDE,
     tolerated=_BROKEN,
+    relations=(WarnsInRecordings("recorded_cut"),),
     component="events",
     fix="Send streams to their end.",
 )

@@ -473,7 +473,7 @@ def test_imported_traffic_is_judged_and_rechecked(
     assert read_run_info(folder).tasks[0].imported is not None
     assert (folder / ROLLOUTS_FILE).exists()
     assert run(["recheck", str(folder)]) == 1
-    assert run(["recheck", str(folder), "--may-warn", "leaks"]) == 4
+    assert run(["recheck", str(folder), "--may-warn", "text"]) == 4
 
 
 def test_a_recording_without_enough_judged_replies_is_inconclusive(

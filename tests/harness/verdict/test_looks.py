@@ -10,7 +10,6 @@ from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.tasks.attempt_order import (
-    DECISIVE_GROUPS,
     FEW_CASES,
     decisive_first,
     planned_attempts,
@@ -29,8 +28,8 @@ def test_the_most_decisive_attempts_come_first():
     few = len(tools[0].info.conditions) * FEW_CASES
     assert {(each.task, each.number) for each in ordered[:few]} == {("tool_calling", 1)}
     used = list(dict.fromkeys(each.task for each in ordered[few:]))
-    groups = [name for name in DECISIVE_GROUPS if name != "numerics"]
-    assert used[: len(groups)] == groups
+    probes = {task.name: len(task.probes) / task.info.planned for task in tasks[len(tools) :]}
+    assert used[:-1] == sorted(used[:-1], key=lambda name: -probes[name])
     assert used[-1] == "tool_calling"
     efforts = [each for each in ordered if each.task == "sampling"]
     tokens = [each.settings.max_tokens for each in efforts if each.number == 1]
