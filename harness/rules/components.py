@@ -1,0 +1,188 @@
+"""The parts of a server that a rule can show to be at fault. No I/O."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of a server: what it does wrong, what breaks in clients, and how it is corrected.
+
+    `title` is a sentence, into which a cause inserts when this happens. A rule may have a fix of
+    its own.
+    """
+
+    id: str
+    title: str
+    effect: str
+    fix: str
+
+
+_COMPONENTS = (
+    Component(
+        "refusals",
+        "The server refuses valid requests.",
+        "Clients get an error for requests that the API allows.",
+        "Accept what the API allows, and ignore fields that the server does not use.",
+    ),
+    Component(
+        "failures",
+        "The server fails at valid requests.",
+        "Long agent runs break, and clients that retry get the same error.",
+        "Read the exception in the server's log; frequent ones are in the parser of the output "
+        "and in the chat template.",
+    ),
+    Component(
+        "unreadable",
+        "The server sends bodies or events that no client can read as a reply.",
+        "Clients stop with an error, or take an error for an empty reply.",
+        "Send errors with a 4xx or 5xx status and a JSON body, and replies in the form of the API.",
+    ),
+    Component(
+        "prompt",
+        "The server's prompts deviate from the harmony format.",
+        "The model gets another prompt format than in its training, so answers and calls get "
+        "worse although every reply looks valid.",
+        "Render prompts with openai-harmony, or compare them with its output token by token.",
+    ),
+    Component(
+        "messages",
+        "The server changes or shortens the texts of messages before they reach the model.",
+        "The model answers another question, or repeats names, code and quotations wrongly.",
+        "Pass on texts unchanged: no limits, no trimming, no escaping, no replacement.",
+    ),
+    Component(
+        "history",
+        "The server changes or drops earlier turns before they reach the model.",
+        "Agents repeat calls, contradict results, or forget why they called a tool.",
+        "Render every part of every earlier turn: calls, results, and the CoT of the current turn.",
+    ),
+    Component(
+        "tools",
+        "The server changes or drops the tools of a request before they reach the model.",
+        "The model does not see what the client offers, so it makes no calls or wrong ones.",
+        "Render names, descriptions and schemas of all functions unchanged, in their order.",
+    ),
+    Component(
+        "storage",
+        "The server does not store or continue responses correctly.",
+        "Conversations that name an earlier response by its id lose turns or instructions.",
+        "Store every completed response with its input before its last event is sent, where "
+        "every replica finds it.",
+    ),
+    Component(
+        "engine",
+        "The engine computes other probabilities than the released weights.",
+        "Scores drop although every reply looks valid.",
+        "Compare the logprobs layer by layer with the reference, for the same prompt tokens; "
+        "check weights, number formats and caches first.",
+    ),
+    Component(
+        "sampling",
+        "The server does not sample as requested.",
+        "Replies have tokens that the model would not choose, or options have no effect.",
+        "Apply the sampling options of the request, and add no penalties or filters by default.",
+    ),
+    Component(
+        "logprobs",
+        "The server's logprobs are missing or wrong.",
+        "Clients that rank or verify answers by their logprobs get errors or wrong results.",
+        "Return natural logarithms of the probabilities at temperature 1, one entry for each "
+        "token of the text.",
+    ),
+    Component(
+        "structured",
+        "The server does not constrain answers or calls to their schemas correctly.",
+        "Clients cannot parse what should conform to a schema.",
+        "Render the schema into the developer message, and apply the grammar to the final "
+        "channel only, after its header.",
+    ),
+    Component(
+        "choice",
+        "The server does not follow tool_choice or parallel_tool_calls.",
+        "Clients wait for calls that never come, or get calls that they did not allow.",
+        "Force or forbid calls before sampling, as tool_choice says.",
+    ),
+    Component(
+        "ends",
+        "The server ends replies at the wrong place, or does not report why they end.",
+        "Clients get more or less text than they requested, and cannot recognize what was cut.",
+        "Stop at <|return|>, at <|call|> and at the limits of the request, and at nothing else.",
+    ),
+    Component(
+        "output",
+        "The server loses parts of the model's output, or returns them in the wrong field.",
+        "Clients show the CoT to users, wait for calls that never come, or get empty answers.",
+        "Parse the tokens of the reply with openai-harmony's parser, one parser for each "
+        "request, and pass on every part.",
+    ),
+    Component(
+        "text",
+        "The server changes the text that the model wrote.",
+        "Answers arrive with errors that the model did not make.",
+        "Compare the text of the reply with the decoded tokens, and pass it on unchanged.",
+    ),
+    Component(
+        "filter",
+        "A filter of the server blocks replies, or replaces words in them.",
+        "Harmless requests get no answer, or an answer with gaps.",
+        "Switch the filter off, or report in the finish reason that it acted.",
+    ),
+    Component(
+        "calls",
+        "The server changes the names, ids or arguments of the model's calls.",
+        "Clients cannot assign or run calls, or run them with other arguments.",
+        "Pass on names and arguments unchanged, and give every call an id of its own.",
+    ),
+    Component(
+        "format",
+        "The server builds replies that deviate from the API.",
+        "Clients that read replies by the types of the API fail, or read another part.",
+        "Build replies with the types of the openai package, which state the type of each field.",
+    ),
+    Component(
+        "events",
+        "The server does not stream correctly.",
+        "Clients that read streams lose text or calls, or wait for an end that never comes.",
+        "Build the events from the messages of the complete reply, in the order of the API, and "
+        "compare both.",
+    ),
+    Component(
+        "usage",
+        "The server's token counts are missing or wrong.",
+        "Costs, limits and context lengths that clients compute from them are wrong.",
+        "Count the tokens of the rendered prompt and of the complete output, CoT included.",
+    ),
+    Component(
+        "options",
+        "The server does not use the options of the request, or reports other values.",
+        "What the client sets has no effect, or it reads a setting that was not used.",
+        "Pass every option on to the engine, and repeat in the response what was used.",
+    ),
+    Component(
+        "errors",
+        "The server does not report errors correctly.",
+        "Clients cannot tell their own mistakes from failures of the server.",
+        "Map each kind of error to its 4xx or 5xx status with a JSON body, and refuse invalid "
+        "requests before sampling.",
+    ),
+    Component(
+        "shared",
+        "The server mixes up requests, or serves them from a cache of other ones.",
+        "Users get replies to requests of others, and repeated requests succeed.",
+        "Look for state that requests share: parsers, stores, caches of prefixes and of replies.",
+    ),
+    Component(
+        "replicas",
+        "Replicas of the server differ: another model or version serves a part of the requests.",
+        "Results differ from request to request, and are not those of the requested model.",
+        "Send every request to replicas with the same model, version and settings.",
+    ),
+    Component(
+        "builtin",
+        "The server does not run the browser and Python tools as gpt-oss expects.",
+        "The model does not get its results, or clients do not see what it did.",
+        "Declare the tools as harmony does, and return their calls and results as items.",
+    ),
+)
+
+COMPONENTS = {component.id: component for component in _COMPONENTS}
