@@ -173,7 +173,7 @@ _COMPONENTS = (
     ),
     Component(
         "replicas",
-        "Replicas of the server differ: another model or version serves a part of the requests.",
+        "Another model, or another version of the server, serves requests.",
         "Results differ from request to request, and are not those of the requested model.",
         "Send every request to replicas with the same model, version and settings.",
     ),
