@@ -89,6 +89,8 @@ class ParsedExchange:
             return "no reply"
         if (said := meaning(response)) is not None:
             return "refused" if said == "refusal" else "failed"
+        if self.error_events:
+            return "failed"
         return "differs" if self.unreadable is None else "unreadable"
 
     @property

@@ -56,8 +56,8 @@ class Description(Record):
 
 
 Received = Literal["refused", "failed", "no reply", "unreadable", "differs"]
-"""What a request got: a refusal, a failure of the server, no complete response, a 2xx response that
-is no reply, or a reply, which differs from what was expected."""
+"""What a request got: a refusal, a failure of the server (an error event of a stream too), no
+complete response, a 2xx response that is no reply, or a reply, which differs from the expected."""
 
 
 class Evidence(Record):

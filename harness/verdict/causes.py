@@ -69,17 +69,18 @@ def diagnose(
     are evidence. `components` are those known to be at fault.
     """
     failing = [
-        result
-        for result in results
-        if result.applicable and result.status in ("failed", "warned")
+        result for result in results if result.applicable and result.status in ("failed", "warned")
     ]
     found = sorted(_found(failing, scores), key=lambda one: (-one.weight, one.id))
-    deciding = [one for one in found if not one.witness]
-    if not deciding:
-        deciding = [one for one in found if one.result.status == "failed"]
+    errors = any(one.result.status == "failed" for one in found)
+    shown = [one for one in found if not one.witness]
+    parts = {one.component for one in shown}
+    shown = [one for one in shown if not parts & {*COMPONENTS[one.component].after}]
+    deciding = shown
+    if errors and not any(one.result.status == "failed" for one in shown):
+        deciding = found
     if not (deciding or components):
         return None
-    errors = any(one.result.status == "failed" for one in deciding)
     causes: list[Cause] = []
     left = deciding
     while left and len(causes) < MOST_CAUSES:
@@ -130,7 +131,7 @@ def _cause(
     explains = tuple(one.id for one in (*same, *others))
     example = declared(first.id).example
     cause = Cause(
-        layer=first.component,
+        component=first.component,
         description=_inserted(about.title, when),
         effect=about.effect,
         remedy=first.fix,

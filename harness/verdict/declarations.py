@@ -1,4 +1,4 @@
-"""What each rule declares about its component: read from a file until rules declare it themselves."""
+"""What each rule declares about its component, read from a file until the rules declare it."""
 
 import json
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from pathlib import Path
 
 from harness.records.diagnosis import Example
 
-_FILE = Path("/tmp/notes/declarations.json")
+_FILE = Path("/tmp/notes/declarations.json")  # noqa: S108
 
 
 @dataclass(frozen=True)
 class Declared:
+    """The component of a rule, its own fix, whether it is a witness, and a known defect."""
+
     component: str
     fix: str | None = None
     witness: bool = False
@@ -33,4 +35,5 @@ def _all() -> dict[str, Declared]:
 
 
 def declared(rule: str) -> Declared:
+    """Return what a rule declares."""
     return _all()[rule]
