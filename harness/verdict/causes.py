@@ -34,7 +34,7 @@ _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 """Components whose rules expect a refusal, or have errors as their evidence."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Found:
     """A failed or warned rule, its component, its weight, and the replies with the finding."""
 
@@ -46,6 +46,11 @@ class _Found:
     @property
     def id(self) -> str:
         return self.result.check.id
+
+    @property
+    def share(self) -> float:
+        """The share of replies with the finding, in the APIs and modes that have it."""
+        return _share(self.result)
 
     @property
     def fix(self) -> str:
@@ -90,18 +95,20 @@ def diagnose(
         component = max(sums, key=sums.__getitem__)
         first = next(one for one in left if one.component == component)
         own = [one for one in left if one.component == component]
+        witnesses = [one for one in found if one.witness and one.component == component]
         if errors and all(one.result.status != "failed" for one in own):
             break  # Beside errors, warnings that no error explains need no cause.
-        cause, explained = _cause(first, own, found, scores)
+        cause, explained = _cause(first, [*own, *witnesses], found, scores)
         causes.append(cause)
         left = [one for one in left if one.id not in explained]
     named = {rule for cause in causes for rule in cause.explains}
     unexplained = tuple(one.id for one in found if one.id not in named)
-    worst = found[0].id if found and found[0].id in unexplained else None
+    known = max((one.share for one in found if one.id in named), default=0.0)
+    worse = [one for one in found if one.id in unexplained and one.share > known]
     return Diagnosis(
         causes=tuple(causes),
         unexplained=unexplained,
-        worst_unexplained=worst,
+        worst_unexplained=worse[0].id if worse else None,
         components=components,
     )
 
@@ -114,7 +121,11 @@ def _cause(
     Findings of the same component with the same fix, or mostly in the same replies, have one cause,
     and so have findings of other components that are mostly in its replies.
     """
-    same = [one for one in own if one.fix == first.fix or _alike(one.replies, first.replies)]
+    same = [
+        one
+        for one in dict.fromkeys(own)
+        if one.witness or one.fix == first.fix or _alike(one.replies, first.replies)
+    ]
     replies = frozenset[Reply]().union(*(one.replies for one in same))
     others = [
         one
@@ -165,15 +176,15 @@ def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_
             weight *= _INHERITED if rule in inherited or moved else _PROBE
         if _by_counts(result) and component != "usage":
             weight *= _BY_COUNTS
-        yield _Found(result, component, weight * _share(result), replies[rule])
+        yield _Found(result, component, weight * _share(result, _FEW), replies[rule])
 
 
-def _share(result: RuleResult) -> float:
+def _share(result: RuleResult, added: int = 0) -> float:
     """Return the share of replies with a finding, in the APIs and modes that have it."""
     rates = {name: failures / every for name, (failures, every) in result.counts.items() if every}
     least = _HARDLY * max(rates.values(), default=0)
     found = [result.counts[name] for name, rate in rates.items() if rate and rate >= least]
-    return sum(failures for failures, _ in found) / (sum(every for _, every in found) + _FEW)
+    return sum(failures for failures, _ in found) / (sum(every for _, every in found) + added)
 
 
 def _inherited(results: Iterable[RuleResult], scores: Iterable[Score]) -> frozenset[str]:
