@@ -15,9 +15,11 @@ from harness.api.items import Reply, UnreadableReplyError
 from harness.api.parsed_request import ParsedRequest
 from harness.api.sdk_types import Mismatch, chunk_model, event_model, mismatches, reply_model
 from harness.api.sse import StreamEvent, stream_events
+from harness.api.statuses import meaning
 from harness.api.stream_events import Violation, carries_text
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Exchange, Rollout
+from harness.records.scores import Received
 
 T = TypeVar("T")
 
@@ -78,6 +80,18 @@ class ParsedExchange:
         """Whether a response with a 2xx status arrived, complete or not."""
         response = self.recorded.response
         return response is not None and response.good_status
+
+    @property
+    def received(self) -> Received:
+        """What the request got."""
+        response = self.recorded.response
+        if response is None or self.recorded.failure is not None or not response.complete:
+            return "no reply"
+        if (said := meaning(response)) is not None:
+            return "refused" if said == "refusal" else "failed"
+        if self.error_events:
+            return "failed"
+        return "differs" if self.unreadable is None else "unreadable"
 
     @property
     def delivered(self) -> bool:

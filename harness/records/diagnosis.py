@@ -15,14 +15,14 @@ class Example(Record):
 
 
 class Cause(Record):
-    """A layer of the server that explains failed rules of a run."""
+    """A part of the server that explains failed rules of a run."""
 
-    layer: str = Field(description="the layer that has the defect")
+    component: str = Field(description="id of the part of the server that is at fault")
     description: str = Field(description="what the server does wrong")
     effect: str = Field(description="what breaks in clients")
     remedy: str = Field(description="where such defects were fixed")
     alternatives: tuple[str, ...] = Field(
-        default=(), description="other layers that explain the same findings equally well"
+        default=(), description="other parts that explain the same findings equally well"
     )
     examples: tuple[Example, ...] = Field(description="known defects whose own rule failed")
     explains: tuple[str, ...] = Field(description="ids of the checks and probes it explains")

@@ -55,6 +55,11 @@ class Description(Record):
         return name in (self.id, self.family) or self.id.startswith(f"{name}.")
 
 
+Received = Literal["refused", "failed", "no reply", "unreadable", "differs"]
+"""What a request got: a refusal, a failure of the server (an error event of a stream too), no
+complete response, a 2xx response that is no reply, or a reply, which differs from the expected."""
+
+
 class Evidence(Record):
     """The place of a finding: a record, an exchange in it, and a JSON path or event number."""
 
@@ -64,6 +69,7 @@ class Evidence(Record):
     event: int | None = None
     expected: str
     got: str
+    received: Received = "differs"
 
 
 class Finding(Record):

@@ -115,6 +115,30 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Under which circumstances one exchange took place."""
+
+    features: frozenset[str]
+    """Of `FEATURES`, those that the request or the reply has."""
+    size: int  # characters of the request's body, in thousands
+    began: float  # Unix time in seconds
+    ended: float  # the same as `began` if the duration is unknown
+
+
+FEATURES = (
+    "requests with tools",
+    "requests with tool_choice",
+    "requests for JSON",
+    "requests with logprobs",
+    "requests with stop strings",
+    "requests for several choices",
+    "requests that continue a response",
+    "replies to a tool result",
+    "truncated replies",
+)
+
+
+@dataclass(frozen=True, slots=True)
 class UserTexts:
     """The tokens of the user's texts in a request, and a hash of everything else."""
 
@@ -135,6 +159,7 @@ class Traits:
     sum over several prompts."""
     host: str = ""  # the host of the first request
     sent: tuple[Sent, ...] = ()  # its requests; empty in recorded traffic
+    circumstances: tuple[Circumstances, ...] = ()  # of each exchange
     ledgers: tuple[Ledger, ...] = ()
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     edges: tuple[Edges, ...] = ()  # where its first texts begin and end

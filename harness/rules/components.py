@@ -7,14 +7,15 @@ from dataclasses import dataclass
 class Component:
     """A part of a server: what it does wrong, what breaks in clients, and how it is corrected.
 
-    `title` is a sentence, into which a cause inserts when this happens. A rule may have a fix of
-    its own.
+    `title` is a sentence, to which a cause adds when this happens. A rule may have a fix of its
+    own. Defects of the components in `after` also fail the rules of this one.
     """
 
     id: str
     title: str
     effect: str
     fix: str
+    after: tuple[str, ...] = ()
 
 
 _COMPONENTS = (
@@ -75,6 +76,7 @@ _COMPONENTS = (
         "Scores drop although every reply looks valid.",
         "Compare the logprobs layer by layer with the reference, for the same prompt tokens; "
         "check weights, number formats and caches first.",
+        after=("prompt", "messages", "history", "tools", "sampling", "logprobs"),
     ),
     Component(
         "sampling",

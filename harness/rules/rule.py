@@ -189,6 +189,7 @@ def finding_of(about: Description, record: str, problem: Problem) -> Finding:
         event=problem.event,
         expected=excerpt(problem.expected),
         got=excerpt(problem.got),
+        received=problem.exchange.received,
     )
     message = excerpt(problem.message)
     return Finding(

@@ -78,7 +78,7 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
 
 
 def _judged_requests(rule_id: str) -> Sequence[str]:
-    """Return the requests that a rule judges: its own, or the cases and the probes of its family."""
+    """Return the requests that a rule judges: its own, or the cases and those of its family."""
     return (rule_id,) if rule_id in PROBES else (CASES, *_of_family(RULES[rule_id].about.family))
 
 

@@ -17,7 +17,7 @@ from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import Task, not_run
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict import gate, requirements
-from harness.verdict.causes import diagnose, inherited
+from harness.verdict.causes import diagnose
 from harness.verdict.components import faulty_components
 from harness.verdict.coverage import Coverage
 from harness.verdict.reference_rate import target_of
@@ -161,7 +161,7 @@ def _diagnosis(
     results: Sequence[TaskResult],
     rules: Sequence[RuleResult],
     thresholds: Thresholds,
-    scores: Iterable[Score],
+    scores: Sequence[Score],
 ) -> Diagnosis | None:
     """The likely causes of the findings, and with raw completions the components at fault."""
     components: tuple[ComponentFault, ...] = ()
@@ -171,7 +171,7 @@ def _diagnosis(
         components = faulty_components(
             calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
         )
-    return diagnose(rules, components, inherited(rules, scores))
+    return diagnose(rules, scores, components)
 
 
 def _rule_results(

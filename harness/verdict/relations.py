@@ -1,6 +1,5 @@
 """How the results of rules depend on each other, as the rules declare it. No I/O."""
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
@@ -21,7 +20,6 @@ from harness.rules.rule import (
 from harness.text import first_few
 from harness.verdict import requirements
 
-_REFUSAL = re.compile(r"status (?:4\d\d|501): .*\w")
 _SHOWN_RULES = 6
 _FOUND = ("failed", "warned")
 
@@ -110,8 +108,9 @@ def _once(results: Sequence[RuleResult], rules: Mapping[str, Rule]) -> tuple[Rul
     """
     refused: dict[tuple[OnceWith, str], list[RuleResult]] = defaultdict(list)
     for result in results:
-        texts = {example.evidence.got for example in result.examples}
-        if result.status in _FOUND and len(texts) == 1 and _REFUSAL.match(text := texts.pop()):
+        got = {(example.evidence.received, example.evidence.got) for example in result.examples}
+        received, text = got.pop() if len(got) == 1 else ("differs", "")
+        if result.status in _FOUND and received == "refused":
             for relation in rules[result.check.id].related(OnceWith):
                 refused[relation, text].append(result)
     replaced: dict[str, RuleResult] = {}

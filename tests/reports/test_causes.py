@@ -14,7 +14,7 @@ from reports.markdown import render_markdown
 from reports.terminal import print_report
 
 CAUSE = Cause(
-    layer="usage",
+    component="usage",
     description="The server counts tokens wrongly.",
     effect="Costs that clients compute are wrong.",
     remedy="Add the counts.",

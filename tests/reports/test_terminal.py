@@ -167,7 +167,7 @@ def test_the_largest_summary_fits_one_screen():
     example = finding("a/chat/non-streaming/1")
     rules = tuple(failed_rule(f"usage.e{n}", "failed", example) for n in range(9))
     cause = Cause(
-        layer="parser",
+        component="output",
         description="The server parses channels wrongly. " * 9,
         effect="Clients break. " * 9,
         remedy="Fixed in a pull request. " * 9,

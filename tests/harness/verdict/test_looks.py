@@ -28,8 +28,11 @@ def test_the_most_decisive_attempts_come_first():
     few = len(tools[0].info.conditions) * FEW_CASES
     assert {(each.task, each.number) for each in ordered[:few]} == {("tool_calling", 1)}
     used = list(dict.fromkeys(each.task for each in ordered[few:]))
-    probes = {task.name: len(task.probes) / task.info.planned for task in tasks[len(tools) :]}
-    assert used[:-1] == sorted(used[:-1], key=lambda name: -probes[name])
+    probes = {
+        task.name: len(task.probes) / max(1, task.info.planned) for task in tasks[len(tools) :]
+    }
+    shares = [probes[name] for name in used[:-1]]
+    assert shares == sorted(shares, reverse=True)
     assert used[-1] == "tool_calling"
     efforts = [each for each in ordered if each.task == "sampling"]
     tokens = [each.settings.max_tokens for each in efforts if each.number == 1]

@@ -1,0 +1,153 @@
+"""When a defect shows: exact tests on the replies with and without it. Pure.
+
+A finding occurs only in streams, only beside tools, only in long requests, if replies without that
+feature hardly have it, and the hypergeometric distribution excludes chance (Fisher's exact test,
+one-sided). Features are tested one after the other, the most significant first, among the replies
+that have those before.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import hypergeom, mannwhitneyu
+
+from harness.records.analysis import RuleResult
+from harness.records.conditions import APIS
+from harness.records.scores import Score
+from harness.records.traits import FEATURES, Circumstances
+from harness.rules.catalogue import PROBES
+from harness.text import percentage
+
+Reply = tuple[str, int]  # the id of a rollout, and the index of an exchange in it
+_CHANCE = 0.05  # probability below which a difference is no chance; divided by the features
+_HARDLY = 0.1  # of the rate of replies with a feature: findings without it are background
+_MOST_FEATURES = 3
+_ALWAYS, _SELDOM = 0.9, 0.3  # shares of replies
+_FEWEST_MIXED, _MIXED = 3, 0.3  # requests that are right in some tries: number, share
+_STREAMS, _WHOLE, _LONG = "streams", "complete replies", "requests above 8,000 characters"
+_SIZE = 8  # thousand characters, from which a request is long
+_NAMES = (*APIS, _STREAMS, _WHOLE, _LONG, *FEATURES)
+_LOADED = 0.6  # probability that a reply with the finding began under more load than one without
+
+
+def replies_of(
+    results: Sequence[RuleResult], scores: Sequence[Score]
+) -> Mapping[str, frozenset[Reply]]:
+    """Return the replies with a finding by rule; of a probe, those to the requests it accuses."""
+    found: dict[str, set[Reply]] = defaultdict(set)
+    places: dict[tuple[str, str], set[Reply]] = defaultdict(set)
+    for score in scores:
+        last = max(len(score.traits.circumstances) - 1, 0)
+        places[score.task, f"{score.condition.api} {score.sample}"].add((score.record, last))
+        for finding in score.findings:
+            if finding.severity != "info":
+                found[finding.id].add((score.record, finding.evidence.exchange))
+    for result in results:
+        if result.check.kind == "probe":
+            group = PROBES[result.check.id].group.name
+            for name in result.failing:
+                found[result.check.id] |= places[group, name]
+    return defaultdict(frozenset, {rule: frozenset(replies) for rule, replies in found.items()})
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A reply that the rules judged, with what may decide whether it has the finding."""
+
+    hit: bool
+    features: frozenset[str]  # of `_NAMES`
+    load: int = 0  # other requests in flight when its own began
+    request: object = None  # its task, sample and condition
+
+
+def occasions(
+    results: Sequence[RuleResult], replies: Collection[Reply], scores: Sequence[Score]
+) -> Iterator[str]:
+    """Yield when some rules of one component fail, in a few words each.
+
+    Checks count replies. If all rules are probes, their repetitions count.
+    """
+    checks = {result.check.id for result in results if result.check.kind == "check"}
+    units = list(_units(checks, replies, scores) if checks else _of_probes(results))
+    names = [name for name in _NAMES if any(name in unit.features for unit in units)]
+    for _ in range(_MOST_FEATURES):
+        chance, name = min(((_chance(units, name), name) for name in names), default=(1.0, ""))
+        if chance > _CHANCE / len(_NAMES if checks else names):
+            break
+        yield f"only {name}"
+        units = [unit for unit in units if name in unit.features]
+    if checks:
+        yield from _frequency(units)
+    elif (
+        all(result.modes == ("streaming",) != result.check.modes for result in results)
+        and 0.5 ** sum(result.failures for result in results) <= _CHANCE
+    ):
+        yield f"only {_STREAMS}"
+
+
+def _units(
+    checks: Collection[str], replies: Collection[Reply], scores: Sequence[Score]
+) -> Iterator[_Unit]:
+    every = [one for score in scores for one in score.traits.circumstances]
+    begun, ended = sorted(one.began for one in every), sorted(one.ended for one in every)
+    for score in scores:
+        if not checks & score.applicable:
+            continue
+        condition = score.condition
+        place = {condition.api, _STREAMS if condition.streaming else _WHOLE}
+        for index, one in enumerate(score.traits.circumstances):
+            yield _Unit(
+                hit=(score.record, index) in replies,
+                features=one.features | place | _long(one),
+                load=bisect_right(begun, one.began) - bisect_right(ended, one.began),
+                request=(score.task, score.sample, condition.name),
+            )
+
+
+def _long(one: Circumstances) -> frozenset[str]:
+    return frozenset({_LONG} if one.size >= _SIZE else ())
+
+
+def _of_probes(results: Sequence[RuleResult]) -> Iterator[_Unit]:
+    for result in results:
+        for api, (failures, every) in result.counts.items():
+            for number in range(every):
+                yield _Unit(hit=number < failures, features=frozenset({api}))
+
+
+def _chance(units: Sequence[_Unit], name: str) -> float:
+    """Return the probability that so many of the findings have a feature by chance.
+
+    1 if findings without the feature are more than background.
+    """
+    hits = sum(unit.hit for unit in units)
+    inside = [unit.hit for unit in units if name in unit.features]
+    outside = len(units) - len(inside)
+    if not any(inside) or not outside:
+        return 1.0
+    if (hits - sum(inside)) / outside > _HARDLY * sum(inside) / len(inside):
+        return 1.0
+    return float(hypergeom.sf(sum(inside) - 1, len(units), hits, len(inside)))
+
+
+def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
+    """Yield in which share of replies, whether now and then, and whether load matters."""
+    hits = [unit for unit in units if unit.hit]
+    misses = [unit for unit in units if not unit.hit]
+    share = len(hits) / max(1, len(units))
+    if 0 < share < _ALWAYS:
+        often = f"in {percentage(share, 0)} of" if share > _SELDOM else f"1 in {1 / share:.0f}"
+        yield f"{often} replies"
+    tries: dict[object, list[bool]] = defaultdict(list)
+    for unit in units:
+        tries[unit.request].append(unit.hit)
+    repeated = [each for each in tries.values() if len(each) > 1 and any(each)]
+    mixed = sum(not all(each) for each in repeated)
+    if mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated)):
+        yield "the same request is right in other tries"
+    if hits and misses:
+        test = mannwhitneyu([e.load for e in hits], [e.load for e in misses], alternative="greater")
+        if test.pvalue <= _CHANCE and test.statistic >= _LOADED * len(hits) * len(misses):
+            yield "more often under load"

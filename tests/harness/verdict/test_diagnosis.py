@@ -1,0 +1,439 @@
+"""The likely causes of findings: the component at fault, and when it fails."""
+
+import pytest
+from harness.probes import PROBES
+from harness.probes.rule_results import RULES, check_results
+from harness.verdict.declarations import declared
+
+from harness.records.analysis import RuleResult
+from harness.records.conditions import BOTH_APIS, MODES, Condition
+from harness.records.diagnosis import ComponentFault
+from harness.records.scores import Evidence, Finding, Score
+from harness.records.traits import Circumstances, Traits
+from harness.rules.components import COMPONENTS
+from harness.verdict.causes import MOST_CAUSES, diagnose
+
+LONGEST_FIX = 2 * (80 - len("    fix: "))  # two lines of a terminal
+EVERY = 100  # attempts over each API and mode, two at each request
+GROUPS = [(api, mode) for api in BOTH_APIS for mode in MODES]
+EVERY_CALL = "calls.choice tools.choice.named tools.choice.required tools.trigger.recall"
+
+# What servers did, the rules that fail (with the share of replies, if not all), and the component;
+# after it, when.
+KNOWN = (
+    ("streams with calls lack finish_reason",
+     "chat.stream.finish:0.5 chat.finish.tool_calls:0.4:s parity.finish", "events"),
+    ("a special token in the content beside calls",
+     "harmony.markers:0.3 text.added:0.3 usage.output.uncounted:0.1", "output"),
+    ("<|end|> is a stop token: every reply ends after the CoT",
+     f"reply.empty tools.loop.answers structured.asked echo.returned {EVERY_CALL}", "ends"),
+    ("streams lose tokens now and then",
+     "usage.output.lost:0.1:s echo.returned:0.1:s calls.arguments.json:0.1:s parity.content:0.2",
+     "output only streams"),
+    ("streams swap pieces now and then",
+     "echo.returned:0.1:s calls.arguments.json:0.1:s", "calls only streams"),
+    ("content and CoT are null, tokens are counted",
+     "reply.lost:0.2 reply.empty:0.2 usage.output.lost:0.2 usage.output.unseen:0.2",
+     "output"),
+    ("the CoT is null, and its tokens are counted",
+     "reasoning.lost chat.reasoning.missing", "output"),
+    ("nothing is returned in the only API, tokens are counted",
+     "reply.lost chat.reasoning.missing", "output"),
+    ("details of the usage are missing in streams",
+     "usage.reasoning.missing:0.3:s parity.usage.reasoning", "usage"),
+    ("streams do not name the role", "chat.stream.role", "events"),
+    ("failures under load become empty replies",
+     "load.answered load.served reply.empty:0.2 chat.reasoning.missing:0.2 reasoning.lost:0.2",
+     "shared"),
+    ("prompt tokens exclude cached ones",
+     "usage.cached.excess prompt.bare prompt.tool prompt.call prompt.history prompt.cot.kept "
+     "usage.input.text:0.1", "usage"),
+    ("schemas without additionalProperties are refused",
+     "request.refused:0.4 tools.schema.deep tools.schema.wide tools.schema.any_of "
+     f"tools.names.accepted clients.defaults {EVERY_CALL}", "refusals"),
+    ("stored responses are not found",
+     "state.previous_response state.previous_response.calls", "storage"),
+    ("temperature 0 is dropped", "sampling.temperature.zero", "sampling"),
+    ("a CoT that the limit cuts is returned as content", "reasoning.missing.truncated:0.5",
+     "output"),
+    ("requests with tools lose their instructions",
+     "prompt.tool.with_developer prompt.tool.with_system", "prompt"),
+    ("a response is now and then continued with another conversation",
+     "state.previous_response:0.25", "storage"),
+    ("requests fail now and then, also those that continue a response",
+     "state.previous_response:0.25 reply.unreadable:0.1:t", "unreadable"),
+    ("a replica has a small limit of output tokens", "finish.early:0.9 limits.default:0.5",
+     "ends"),
+    ("the CoT ends where it has a stop string", "stop.early:1:w limits.stop.cot:1:w", "ends"),
+    ("streams are cut", "stream.cut:0.3", "events"),
+    ("completion tokens are counted twice",
+     "usage.limit:0.9 limits.finish usage.output.lost usage.sum", "usage"),
+    ("completion tokens are counted twice, and calls have no exact count",
+     "usage.sum:0.5 usage.output.unseen:0.2 usage.output.lost:0.5", "usage"),
+    ("words are counted instead of tokens",
+     "usage.output.uncounted usage.output.lost:0.5 usage.reasoning.differs:0.4", "usage"),
+    ("every answer lacks its end", "usage.output.lost:0.5", "output"),
+    ("answers are returned as the end of the CoT",
+     "reply.empty:0.5 usage.reasoning.differs:0.5", "output"),
+    ("the final response of streams has no output",
+     "responses.stream.final responses.reasoning.missing:0.4:s reply.lost:0.25:s",
+     "events"),
+    ("characters are split between the events of streams", "text.garbled:0.2:s", "text only streams"),
+    ("arguments are emptied", "calls.arguments.cut", "calls"),
+    ("finish reason stop beside calls", "chat.finish.tool_calls", "format"),
+    ("logprobs are dropped", "chat.logprobs.missing", "logprobs"),
+    ("calls have no ids", "calls.id.missing chat.schema:0.3 responses.schema:0.3", "calls"),
+    ("calls have empty ids, so streams of them are unreadable",
+     "calls.id.missing chat.stream.tool_calls responses.stream.call reply.unreadable:0.4:s",
+     "calls"),
+    ("a marker in the text, only in streams", "harmony.markers:0.1:s parity.content:0.1",
+     "output"),
+    ("the CoT contains the answer", "reasoning.holds_answer usage.reasoning.differs",
+     "output"),
+    ("calls are lost, which shows in more ways in streams",
+     "reply.lost:0.8 usage.output.lost:0.4:s", "output"),
+    ("calls are lost in streams only", "reply.lost:0.8:s usage.output.lost:0.4:s", "output only streams"),
+    ("requests fail under load and succeed when repeated", "request.server_error:0.25", "failures"),
+    ("null content", "reply.lost:0.1 reply.empty:0.1", "output"),
+    ("descriptions of tools are dropped",
+     "prompt.tool prompt.tool.description prompt.exact.description prompt.long.description",
+     "tools"),
+    ("earlier turns are intact, new instructions and tools are ignored",
+     "state.previous_response.instructions state.previous_response.tools", "storage"),
+    ("words are split at combining marks",
+     "prompt.scripts prompt.exact.user.combining usage.input.text:0.1", "messages"),
+    ("events lack an index",
+     "responses.stream.items responses.stream.item_text responses.schema:0.3:s", "events"),
+    ("errors are returned with status 200", "reply.unreadable stream.content_type",
+     "unreadable"),
+    ("schema violations", "chat.schema responses.schema", "format"),
+    ("error events in streams", "stream.error_event", "failures"),
+    ("the structure of replies outranks behaviour", "chat.choices:0.2 limits.stop:0.3",
+     "format"),
+    ("content is a list of parts: clients cannot read replies, and probes fail",
+     "chat.schema:0.9 reply.unreadable:0.4 sampling.n tools.choice.none tools.loop.goes_on",
+     "format"),
+    ("reasoning items follow their calls", "responses.item.order:0.5:w", "format"),
+    ("the text is changed, and its logprobs are the reference's", "numerics.greedy",
+     "sampling"),
+    ("the CoT is part of the content, which has the stop strings of requests",
+     "chat.reasoning.missing reasoning.missing.truncated reasoning.in_answer.untagged:1:w "
+     "stop.kept:0.8 limits.stop logprobs.tokens:0.6", "output"),
+    ("streams lack their last event, so clients cannot read them",
+     "reply.unreadable:1:s responses.stream.terminal",
+     "events"),
+    ("the answer is another text than that of its tokens",
+     "logprobs.tokens:0.5 stop.kept:0.4 limits.stop:0.5", "text"),
+    ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w",
+     "usage"),
+    ("whole replies lose text, so the modes differ",
+     "parity.text usage.output.lost:0.5", "output"),
+    ("only the modes differ", "parity.text", "events"),
+    ("calls are lost in few tries of the same request", "calls.lost:0.1:t", "output"),
+    ("no layer explains what is wrong in few tries", "finish.limit:0.0 reasoning.lost:0.08:t",
+     "output"),
+    ("another effort gives another CoT and answer",
+     "sampling.effort sampling.effort.streaming numerics.greedy", "prompt"),
+    ("streams lack the instructions", "parity.usage.prompt:0.2 usage.input.differs:0.01:w",
+     "prompt"),
+    ("streams count other prompt tokens", "parity.usage.prompt", "prompt"),
+    ("one choice is returned, whatever n is",
+     "chat.choices:0.01 sampling.n sampling.n.streaming", "sampling"),
+    ("only streams return one choice", "chat.choices:0.01:s sampling.n.streaming", "sampling"),
+    ("some replies name another model", "reply.model:0.1:wt reply.model.differs:0.1:wt",
+     "replicas"),
+    ("a field with CoT is not read", "clients.cot_field:0.25:w", "refusals"),
+    ("equal requests are served and refused", "request.refused.partly:0.02",
+     "replicas"),
+    ("metadata is lost", "options.metadata:1:w", "options"),
+    ("one of the options is not used", "options.repeated:0.17:w", "options"),
+)  # fmt: skip
+FEWEST_RIGHT = 64  # of KNOWN: a component has no list of what it explains
+
+
+def finding(rule, record="r", received="differs", status="failed", path=None):
+    """A finding of a rule in a record."""
+    path = path or ("$.usage" if rule.startswith("usage.") else None)
+    evidence = Evidence(
+        record=record, exchange=0, path=path, expected="this", got="that", received=received
+    )
+    severity = {"failed": "error", "warned": "warning"}[status]
+    return Finding(id=rule, severity=severity, message="It fails.", evidence=evidence)
+
+
+def probe(rule, share=1.0, modes=MODES, *, received="differs", status="failed", path=None):
+    """The result of a probe that fails in a share of its replies."""
+    about = PROBES[rule].about
+    found = finding(rule, received=received, status=status, path=path)
+    apis = [api for api in about.apis if api in BOTH_APIS]
+    failures = round(20 * share)
+    return RuleResult(
+        check=about,
+        status=status,
+        applicable=20 * len(apis),
+        failures=failures * len(apis),
+        counts=dict.fromkeys(apis, (failures, 20)),
+        modes=tuple(mode for mode in modes if mode in about.modes),
+        examples=(found, found),
+    )
+
+
+def attempt(number, api, mode, applicable=(), findings=(), task="tools", **about):
+    """The score of one attempt; two successive ones send the same request."""
+    known = {"features": frozenset(), "size": 1, "began": 0.0, "ended": 0.0, **about}
+    return Score(
+        record=f"{api} {mode} {number}",
+        task=task,
+        sample=f"s{number // 2}",
+        condition=Condition(model="m", api=api, mode=mode),
+        attempt=number % 2 + 1,
+        outcome="success",
+        applicable=frozenset(applicable),
+        findings=tuple(findings),
+        traits=Traits(circumstances=(Circumstances(**known),)),
+    )
+
+
+def run(findings):
+    """The results and scores of a run in which only the findings failed: `RULE:SHARE:OPTIONS`.
+
+    The options are s (only in streams), w (a warning) and t (in few tries of the same request).
+    """
+    checks, probes = [], []
+    received = "refused" if "request.refused" in findings else "differs"
+    for text in findings.split():
+        rule, _, rest = text.partition(":")
+        share, _, options = rest.partition(":")
+        modes = MODES[:1] if "s" in options else MODES
+        status = "warned" if "w" in options else "failed"
+        if rule in PROBES:
+            probes.append(probe(rule, float(share or 1), modes, received=received, status=status))
+        else:
+            checks.append((rule, float(share or 1), modes, status, 2 if "t" in options else 1))
+    scores = []
+    for api, mode in GROUPS:
+        judged = [check for check in checks if applies(check[0], api, mode)]
+        for number in range(EVERY):
+            found = [
+                finding(rule, f"{api} {mode} {number}", received, status)
+                for rule, share, modes, status, step in judged
+                if mode in modes and number < EVERY * share * step and number % step == 0
+            ]
+            scores.append(attempt(number, api, mode, [check[0] for check in judged], found))
+    return [*check_results(scores, GROUPS), *probes], scores
+
+
+def applies(rule, api, mode):
+    about = RULES[rule].about
+    return api in about.apis and mode in about.modes
+
+
+def causes(findings):
+    found = diagnose(*run(findings))
+    return () if found is None else found.causes
+
+
+def is_right(cause, wanted):
+    component, _, when = wanted.partition(" ")
+    return cause.component == component and when in cause.description
+
+
+def test_the_first_cause_of_known_defects_is_the_part_that_was_defective():
+    wrong = [
+        (about, wanted, first and first[0].description)
+        for about, findings, wanted in KNOWN
+        if not (first := causes(findings)) or not is_right(first[0], wanted)
+    ]
+    assert len(KNOWN) - len(wrong) >= FEWEST_RIGHT, wrong
+
+
+def when(holds, rule="reply.lost", **options):
+    """The first cause if one rule fails in the replies for which `holds` is true."""
+    scores = []
+    for api, mode in GROUPS:
+        for number in range(EVERY):
+            about = circumstances(number)
+            failed = [finding(rule, f"{api} {mode} {number}")] * holds(api, mode, number, about)
+            scores.append(attempt(number, api, mode, [rule], failed, **about))
+    return diagnose(check_results(scores, GROUPS), scores).causes[0].description
+
+
+def circumstances(number):
+    """Every fifth pair of attempts has tools, every seventh is long, and the load grows."""
+    features = {"requests with tools"} if number // 2 % 5 == 0 else set()
+    size = 20 if number // 2 % 7 == 0 else 1
+    began = float(number // 2 * 1000 + number % 10)
+    return {"features": frozenset(features), "size": size, "began": began, "ended": began + 20}
+
+
+@pytest.mark.parametrize(
+    ("holds", "expected"),
+    [
+        (lambda *_: True, ""),
+        (lambda api, *_: api == "chat", " (only chat)"),
+        (lambda _, mode, *__: mode == "streaming", " (only streams)"),
+        (lambda _, mode, *__: mode != "streaming", " (only complete replies)"),
+        (lambda *every: bool(every[3]["features"]), " (only requests with tools)"),
+        (lambda *every: every[3]["size"] > 8, " (only requests above 8,000 characters)"),
+        (lambda *every: every[2] % 10 < 4, " (in 40% of replies)"),
+        (lambda api, _, number, __: api == "chat" and number % 10 in (4, 5),
+         " (only chat, 1 in 5 replies)"),
+        (lambda *every: every[2] % 2 == 0,
+         " (in 50% of replies, the same request is right in other tries)"),
+    ],
+)  # fmt: skip
+def test_a_cause_says_when_it_happens(holds, expected):
+    title = COMPONENTS["output"].title.removesuffix(".")
+    assert when(holds) == f"{title}{expected}."
+
+
+def test_load_is_named_if_replies_with_the_finding_began_under_more_of_it():
+    scores = []
+    for number in range(EVERY):
+        began = float(number if number < 60 else number * 1000)
+        failed = [finding("reply.lost", f"chat streaming {number}")] * (10 < number < 50)
+        about = {"began": began, "ended": began + 100}
+        scores.append(attempt(number, "chat", "streaming", ["reply.lost"], failed, **about))
+    cause = diagnose(check_results(scores, GROUPS), scores).causes[0]
+    assert "more often under load" in cause.description
+
+
+def test_the_apis_and_modes_of_probes_are_named_unless_chance_may_have_chosen_them():
+    def of_chat(rule, count):
+        counts = {"chat": (count, count), "responses": (0, count)}
+        return probe(rule).model_copy(update={"counts": counts, "failures": count})
+
+    title = COMPONENTS["history"].title.removesuffix(".")
+    assert diagnose([of_chat("prompt.cot.kept", 1)]).causes[0].description == f"{title}."
+    many = [of_chat("prompt.cot.kept", 4), of_chat("prompt.cot.kept.beside_text", 1)]
+    assert diagnose(many).causes[0].description == f"{title} (only chat)."
+    streams = diagnose([probe("tools.arguments.list", modes=MODES[:1])]).causes[0]
+    assert streams.description.endswith("(only streams).")
+
+
+def test_the_heaviest_finding_comes_first():
+    """Concurrent requests share a parser: one probe of two tries failed, and 87% of replies."""
+    results, scores = run("reply.empty:0.87 finish.limit:0.4")
+    named = probe("tools.choice.named", 0.5)
+    found = diagnose([*results, named], scores)
+    assert found.causes[0].component == "output"
+    assert found.worst_unexplained is None
+
+
+@pytest.mark.parametrize("other", ["reply.lost:0.01", "stream.burst:1:w"])
+def test_witnesses_decide_only_if_no_other_rule_failed(other):
+    alone = causes("numerics.greedy")
+    assert [each.component for each in alone] == ["sampling"]
+    assert alone[0].description.endswith("(shown only by numerics.greedy).")
+    first = causes(f"numerics.greedy {other}")[0]
+    assert first.component == ("sampling" if ":w" in other else "output")
+
+
+def test_the_worst_finding_is_named_if_it_is_a_witness_that_no_cause_explains():
+    found = diagnose(*run("numerics.greedy reply.lost:0.01"))
+    assert found.worst_unexplained == "numerics.greedy"
+    assert "numerics.greedy" in found.unexplained
+
+
+def test_defects_of_prompts_change_probabilities_too():
+    assert [each.component for each in causes("prompt.system numerics.logprobs")] == ["prompt"]
+    assert [each.component for each in causes("numerics.logprobs")] == ["engine"]
+
+
+@pytest.mark.parametrize(("received", "component"), [("refused", "refusals"),
+                                                     ("failed", "failures"),
+                                                     ("differs", "choice")])  # fmt: skip
+def test_a_request_that_was_not_served_shows_nothing_else(received, component):
+    found = diagnose([probe("tools.choice.named", received=received)])
+    assert found.causes[0].component == component
+    storage = diagnose([probe("state.previous_response", received=received)])
+    assert storage.causes[0].component == "storage"
+
+
+def test_a_cause_explains_what_its_fix_corrects_and_what_the_same_replies_have():
+    first, second = causes("reply.lost:0.5 harmony.cut:0.02 text.escaped:0.5")[:2]
+    assert set(first.explains) >= {"reply.lost", "text.escaped"}
+    results, scores = run("reply.lost:0.3")
+    cut = [attempt(n, "chat", "streaming", ["harmony.cut"],
+                   [finding("harmony.cut", f"chat streaming {n}")] * (n > 90))
+           for n in range(EVERY)]  # fmt: skip
+    results = [*check_results([*scores, *cut], GROUPS)]
+    first, second = diagnose(results, [*scores, *cut]).causes
+    assert [first.explains, second.explains] == [("reply.lost",), ("harmony.cut",)]
+    assert first.remedy != second.remedy
+
+
+@pytest.mark.parametrize(("task", "first"), [("limits", "text"), ("structured", "structured")])
+def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
+    failing = ("chat s1", "chat s2")
+    followed = probe("structured.followed").model_copy(update={"failing": failing})
+    scores = [
+        attempt(number, "chat", "streaming", ["text.escaped"],
+                [finding("text.escaped", f"chat streaming {number}")] * (number < 6), group)
+        for group, numbers in (("structured", (2, 4)), (task, range(40)))
+        for number in numbers
+    ]  # fmt: skip
+    results = [*check_results(scores, GROUPS), followed]
+    assert diagnose(results, scores).causes[0].component == first
+
+
+def test_wrong_fields_of_replies_do_not_change_the_tokens_of_prompts():
+    for check, expected in (("chat.schema", "messages"), ("usage.cached.excess", "usage")):
+        special = probe("prompt.special", path="$.usage").model_copy(
+            update={"failing": ("chat s1",)}
+        )
+        scores = [
+            attempt(2, "chat", "streaming", [check], [finding(check, "chat streaming 2")], task)
+            for task in ("prompt", "limits")
+        ]
+        found = diagnose([*check_results(scores, GROUPS), special], scores)
+        assert (found.causes[0].component == "usage") == (expected == "usage")
+
+
+def test_independent_defects_are_separate_causes_errors_first():
+    errors = "usage.sum usage.zero:1:w builtin.shown chat.finish.tool_calls long.accepted"
+    found = causes(f"{errors} errors.status:1:w")
+    assert len(found) == MOST_CAUSES
+    assert len({each.remedy for each in found}) == MOST_CAUSES
+
+
+def test_beside_errors_a_warning_has_no_cause_of_its_own():
+    assert [each.component for each in causes("usage.sum stream.burst:1:w")] == ["usage"]
+    assert [each.component for each in causes("stream.burst:1:w")] == ["events"]
+
+
+def test_the_fix_is_that_of_the_rule():
+    fixes = {
+        rule: causes(rule)[0].remedy
+        for rule in ("harmony.remains", "reasoning.in_answer", "state.previous_response.tools",
+                     "state.previous_response", "limits.stop", "limits.stop.several",
+                     "limits.finish", "limits.finish.max_completion_tokens",
+                     "prompt.tool.with_system", "prompt.system")
+    }  # fmt: skip
+    assert len(set(fixes.values())) == len(fixes)
+
+
+def test_rules_that_judged_nothing_are_no_evidence():
+    skipped = [RuleResult(check=RULES["usage.sum"].about, status="not_verifiable", reasons=())]
+    assert diagnose(skipped) is None
+    component = ComponentFault(component="engine", text="The engine is at fault.")
+    assert diagnose(skipped, (), (component,)).components == (component,)
+
+
+def test_an_example_is_shown_only_if_its_own_rule_is_the_heaviest():
+    (cause,) = causes("structured.reasoning")
+    assert [each.description for each in cause.examples] == [
+        declared("structured.reasoning").example.description
+    ]
+    assert causes("structured.followed")[0].examples == ()
+
+
+def test_every_rule_declares_a_component_and_short_fixes():
+    for rule in RULES:
+        about = declared(rule)
+        fix = about.fix or COMPONENTS[about.component].fix
+        assert fix.endswith(".") and len(fix) <= LONGEST_FIX, rule
+    for component in COMPONENTS.values():
+        assert set(component.after) <= set(COMPONENTS)
+        assert component.title.endswith(".")
+        assert component.effect.endswith(".")
