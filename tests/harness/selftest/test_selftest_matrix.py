@@ -70,9 +70,10 @@ def test_detectors_are_ids_prefixes_or_families() -> None:
 def test_the_detectors_of_a_fault_run_first() -> None:
     asked = stages(fault("a", "parity.calls"), "full")
     assert asked == (Stage("full", ("parity.calls",)), Stage("full", ()))
-    assert stages(BROKEN, "full")[0].only == ("cases", "parity.calls")
+    assert set(stages(BROKEN, "full")[0].only) >= {"cases", "parity.calls"}
     assert "tools.choice.none" in stages(fault("a", "calls.choice"), "full")[0].only
-    assert stages(fault("a", "harmony.markers"), "standard")[0].only == ("cases",)
+    of_text = {"cases", "echo.returned", "echo.received"}
+    assert set(stages(fault("a", "harmony.markers"), "standard")[0].only) == of_text
     assert stages(HEALTHY, "standard") == (Stage("standard", ()),)
     everyday = stages(fault("ok:a", allowed=True), "standard")
     assert len(everyday) == 1

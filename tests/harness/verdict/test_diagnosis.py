@@ -1,16 +1,15 @@
 """The likely causes of findings: the component at fault, and when it fails."""
 
 import pytest
-from harness.probes import PROBES
-from harness.probes.rule_results import RULES, check_results
-from harness.verdict.declarations import declared
 
 from harness.records.analysis import RuleResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.diagnosis import ComponentFault
 from harness.records.scores import Evidence, Finding, Score
 from harness.records.traits import Circumstances, Traits
+from harness.rules.catalogue import PROBES, RULES
 from harness.rules.components import COMPONENTS
+from harness.rules.results import check_results
 from harness.verdict.causes import MOST_CAUSES, diagnose
 
 LONGEST_FIX = 2 * (80 - len("    fix: "))  # two lines of a terminal
@@ -78,7 +77,8 @@ KNOWN = (
     ("the final response of streams has no output",
      "responses.stream.final responses.reasoning.missing:0.4:s reply.lost:0.25:s",
      "events"),
-    ("characters are split between the events of streams", "text.garbled:0.2:s", "text only streams"),
+    ("characters are split between the events of streams", "text.garbled:0.2:s",
+     "text only streams"),
     ("arguments are emptied", "calls.arguments.cut", "calls"),
     ("finish reason stop beside calls", "chat.finish.tool_calls", "format"),
     ("logprobs are dropped", "chat.logprobs.missing", "logprobs"),
@@ -92,7 +92,8 @@ KNOWN = (
      "output"),
     ("calls are lost, which shows in more ways in streams",
      "reply.lost:0.8 usage.output.lost:0.4:s", "output"),
-    ("calls are lost in streams only", "reply.lost:0.8:s usage.output.lost:0.4:s", "output only streams"),
+    ("calls are lost in streams only", "reply.lost:0.8:s usage.output.lost:0.4:s",
+     "output only streams"),
     ("requests fail under load and succeed when repeated", "request.server_error:0.25", "failures"),
     ("null content", "reply.lost:0.1 reply.empty:0.1", "output"),
     ("descriptions of tools are dropped",
@@ -423,16 +424,16 @@ def test_rules_that_judged_nothing_are_no_evidence():
 def test_an_example_is_shown_only_if_its_own_rule_is_the_heaviest():
     (cause,) = causes("structured.reasoning")
     assert [each.description for each in cause.examples] == [
-        declared("structured.reasoning").example.description
+        RULES["structured.reasoning"].example.description
     ]
     assert causes("structured.followed")[0].examples == ()
 
 
 def test_every_rule_declares_a_component_and_short_fixes():
     for rule in RULES:
-        about = declared(rule)
-        fix = about.fix or COMPONENTS[about.component].fix
-        assert fix.endswith(".") and len(fix) <= LONGEST_FIX, rule
+        fix = RULES[rule].fix
+        assert fix.endswith("."), rule
+        assert len(fix) <= LONGEST_FIX, rule
     for component in COMPONENTS.values():
         assert set(component.after) <= set(COMPONENTS)
         assert component.title.endswith(".")
