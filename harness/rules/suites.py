@@ -7,6 +7,7 @@ from harness.errors import ConfigurationError
 from harness.records.runs import SuiteName
 from harness.rules.catalogue import CHECKS, PROBES
 from harness.rules.probe import Probe
+from harness.rules.renamed import now_called
 from harness.rules.rule import Rule
 from harness.text import suggestion
 
@@ -73,5 +74,7 @@ def _named(name: str, rules: Mapping[str, Rule]) -> Collection[str]:
 
 def _unknown(name: str, kinds: str, ids: Iterable[str]) -> str:
     families = sorted({probe.about.family for probe in PROBES.values()})
-    hint = suggestion(name, [CASES, *families, *ids], f"families are {', '.join(families)}")
+    hint = now_called(name) or suggestion(
+        name, [CASES, *families, *ids], f"families are {', '.join(families)}"
+    )
     return f"There is no {kinds} or family {name!r}; {hint}"

@@ -7,6 +7,7 @@ from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.reasons import Reason
 from harness.records.runs import RunInfo, Thresholds
 from harness.rules.catalogue import RULES
+from harness.rules.renamed import now_called
 from harness.rules.rule import as_warning
 from harness.rules.suites import choose
 from harness.text import suggestion
@@ -26,7 +27,9 @@ def check_names(thresholds: Thresholds) -> None:
             if not any(about.is_named(name) for about in _EVERY):
                 families = list(dict.fromkeys(about.family for about in _EVERY))
                 known = [*families, *(about.id for about in _EVERY)]
-                hint = suggestion(name, known, f"families are {', '.join(families)}")
+                hint = now_called(name) or suggestion(
+                    name, known, f"families are {', '.join(families)}"
+                )
                 where = thresholds.where(setting)
                 raise ConfigurationError(
                     f"{setting}{where}: there is no check, probe or family {name!r}; {hint}"

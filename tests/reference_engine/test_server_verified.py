@@ -31,10 +31,9 @@ FOUND = {"failed", "warned"}
 THE_MODELS_OWN = {
     "calls.arguments.json",
     "calls.name.unknown",
-    "chat.reasoning.missing",
+    "reasoning.missing",
     "reasoning.absent",
     "reply.empty",
-    "responses.reasoning.missing",
 }
 
 

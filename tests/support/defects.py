@@ -197,7 +197,7 @@ DEFECTS = (
     _defect(
         "the CoT is the content",
         whole(both(content("We need to answer. It is sunny."), drop(f"{MESSAGE}.reasoning"))),
-        "reasoning.in_answer.untagged", "chat.reasoning.missing",
+        "reasoning.in_answer.untagged", "reasoning.missing",
     ),
     _defect("no end", whole(content("So warm. " * 90)), "text.runaway"),
     _defect(
@@ -312,7 +312,7 @@ DEFECTS = (
     _defect(
         "the CoT under a name nobody knows",
         streamed(_rename_reasoning),
-        "chat.reasoning.missing",
+        "reasoning.missing",
     ),
     _defect(
         "another model's marker", whole(content("It is sunny.<|im_end|>")), "harmony.foreign"

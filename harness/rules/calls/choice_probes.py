@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from harness.api.items import Message
-from harness.records.conditions import Api
+from harness.records.conditions import MODES, Api
 from harness.rules.evidence.offers import LANGUAGE, TOOLS, offered
 from harness.rules.evidence.refusals import failure, first_replies, served
 from harness.rules.missing import required
@@ -117,7 +117,6 @@ def _right_tool(responses: ProbeResponses) -> Trials:
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _HELLO = (Message("user", "Hello!"),)
 _TRIES = 2
-_STREAMED = " streamed"
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
@@ -132,9 +131,8 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     request = partial(ProbeRequest, tools=TOOLS, provokes=provokes)
     return (
         *(
-            request(f"{name}{end}", turns, options={"tool_choice": choice}, tries=_TRIES)
+            request(name, turns, options={"tool_choice": choice}, tries=_TRIES)
             for name, turns, choice in choices
-            for end in ("", _STREAMED)
         ),
         request("parallel", _WEATHER, options={"parallel_tool_calls": True}),
         request("not parallel", _WEATHER, options={"parallel_tool_calls": False}),
@@ -152,11 +150,10 @@ _RIGHT: Mapping[str, tuple[str, frozenset[str] | None]] = {
 """By choice, what a reply must have, and the names of its calls; None for any call."""
 
 
-def _followed(name: str, responses: ProbeResponses) -> Trials:
+def _followed(choice: str, responses: ProbeResponses) -> Trials:
     """Whether the calls follow the choice of a request."""
-    choice = name.removesuffix(_STREAMED)
     expected, allowed = _RIGHT[choice]
-    rollouts = served(responses, name, f"tool_choice {choice}")
+    rollouts = served(responses, choice, f"tool_choice {choice}")
     yield from (
         found for rollout in rollouts if (found := failure(rollout, f"tool_choice {choice}"))
     )
@@ -169,38 +166,24 @@ def _followed(name: str, responses: ProbeResponses) -> Trials:
 
 
 _WHY = "Programs rely on it. A provider that does not support it must reject the request."
+_IN_STREAMS = (
+    "Some servers parse the calls of every stream, stream a forced call as text, or force calls "
+    "only in requests without `stream`."
+)
 for _name, _text in (
-    ("none", f"With tool_choice none, the reply calls no tool. {_WHY}"),
-    (
-        "required",
-        f"With tool_choice required, the reply calls a tool, even if none is needed. {_WHY}",
-    ),
-    ("named", f"With tool_choice naming a function, the reply calls that function. {_WHY}"),
-    (
-        "none streamed",
-        "With tool_choice none, a streamed reply calls no tool. Some servers parse the calls "
-        "of every stream, whatever the request says.",
-    ),
-    (
-        "required streamed",
-        "With tool_choice required, a streamed reply calls a tool. Some servers stream a "
-        "forced call as text, or force calls only in requests without `stream`.",
-    ),
-    (
-        "named streamed",
-        "With tool_choice naming a function, a streamed reply calls that function. Otherwise "
-        "a program that works without streaming gets another call, or none.",
-    ),
+    ("none", "With tool_choice none, the reply calls no tool."),
+    ("required", "With tool_choice required, the reply calls a tool, even if none is needed."),
+    ("named", "With tool_choice naming a function, the reply calls that function."),
 ):
     GROUP.probe(
-        f"tools.choice.{_name.replace(_STREAMED, '.streaming')}",
+        f"tools.choice.{_name}",
         (_name,),
         needs="tool_choice",
-        modes=("streaming",) if _name.endswith(_STREAMED) else None,
-        text=_text,
+        modes=MODES,
+        text=f"{_text} {_WHY} {_IN_STREAMS}",
         component="choice",
         fix="With tool_choice none, leave the tools out of the prompt, and return no calls."
-        if _name.startswith("none")
+        if _name == "none"
         else None,
     )(partial(_followed, _name))
 

@@ -49,15 +49,24 @@ def _thought(answer: Answer) -> bool:
     return bool(answer.reply.reasoning) or has_lost_cot(answer.exchange)
 
 
-@family.check("chat.reasoning.missing", opening, _thought, tolerated=_ABSENT, reads=("extras",))
-def _chat_missing(answer: Answer) -> Iterator[Problem]:
-    """Chat messages that reply to the user contain the CoT, if their tokens include one.
+@family.check("reasoning.missing", opening, _thought, tolerated=_ABSENT, reads=("extras",))
+def _missing(answer: Answer) -> Iterator[Problem]:
+    """A reply to the user contains the CoT, if its tokens include one.
 
-    Clients must send it back between tool calls; without it, gpt-oss forgets its plan.
+    It is the field `reasoning` of a Chat message, and a reasoning item of a response. Clients must
+    send it back between tool calls; without it, gpt-oss forgets its plan.
     """
-    if has_lost_cot(answer.exchange):
+    exchange = answer.exchange
+    if not has_lost_cot(exchange):
+        return
+    if exchange.api == "chat":
         message = "The reply contains no reasoning."
-        yield Problem(answer.exchange, message, "reasoning: text", "no reasoning", _PATH)
+        yield Problem(exchange, message, "reasoning: text", "no reasoning", _PATH)
+        return
+    kinds = [str(item.get("type")) for item in answer.output]
+    if "reasoning" not in kinds:
+        message, got = "The response contains no reasoning item.", ", ".join(kinds) or "no items"
+        yield Problem(exchange, message, "a reasoning item", got, "$.output")
 
 
 @family.check(
@@ -111,21 +120,6 @@ def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
                 text, path = f"`{name}` is not a string.", f"{_PATH}.{name}"
                 yield Problem(exchange, text, "a string or null", repr(value), path)
                 break
-
-
-@family.check(
-    "responses.reasoning.missing", opening, _thought, tolerated=_ABSENT, reads=("extras",)
-)
-def _responses_missing(answer: Answer) -> Iterator[Problem]:
-    """Responses that reply to the user have a reasoning item, if their tokens include the CoT.
-
-    Clients must send it back between tool calls; without it, gpt-oss forgets its plan.
-    """
-    exchange = answer.exchange
-    kinds = [str(item.get("type")) for item in answer.output]
-    if "reasoning" not in kinds and has_lost_cot(exchange):
-        message, got = "The response contains no reasoning item.", ", ".join(kinds) or "no items"
-        yield Problem(exchange, message, "a reasoning item", got, "$.output")
 
 
 def _may_think(answer: Answer) -> bool:

@@ -53,8 +53,7 @@ COPY_REQUEST = (
 _CAUSED_BY_MODEL = GARBLED | {
     "text.runaway",
     "reply.empty",
-    "chat.reasoning.missing",
-    "responses.reasoning.missing",
+    "reasoning.missing",
     "reasoning.missing.after_result",
     "reasoning.rare",
     "reasoning.absent",

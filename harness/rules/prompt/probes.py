@@ -31,7 +31,14 @@ from harness.rules.evidence.rendering import (
 )
 from harness.rules.evidence.tables import table
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.probe import (
+    MAY_BE_REFUSED,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    TrialResult,
+    Trials,
+)
 from harness.rules.rule import CHAT, HARMONY, Problem, VoidIf
 
 _CORPUS = table("prompt")
@@ -122,8 +129,9 @@ GROUP = ProbeGroup(
 class _Pair:
     """A probe that compares the prompt tokens of a longer and a shorter request.
 
-    `expected` is the pair of prompts whose difference is correct, if not these two. `slack` is the
-    share by which correct renderings of a schema may differ.
+    `expected` is the pair of prompts whose difference is correct, if not these two. `also` are
+    further pairs with the same difference. `slack` is the share by which correct renderings of a
+    schema may differ.
     """
 
     id: str
@@ -133,6 +141,7 @@ class _Pair:
     why: str
     source: str = HARMONY
     expected: tuple[str, str] | None = None
+    also: tuple[tuple[str, str], ...] = ()
     slack: float = 0.0
     severity: Severity = "error"
     apis: tuple[Api, ...] = BOTH_APIS
@@ -235,6 +244,22 @@ def _order(responses: ProbeResponses) -> Trials:
 
 
 def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
+    same = pair.expected or (pair.longer, pair.shorter)
+    others = (replace(pair, longer=a, shorter=b, expected=same) for a, b in pair.also)
+    judged: list[TrialResult] = []
+    missing: NotVerifiableError | None = None
+    for one in (pair, *others):
+        try:
+            judged.append(_difference(one, responses))
+        except NotVerifiableError as error:
+            missing = missing or error
+    if missing is not None and not any(judged):
+        raise missing
+    return iter(judged)
+
+
+def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
+    """Return the problem of one pair, if any. Raises NotVerifiableError."""
     longer, more = responses.prompt_tokens(pair.longer)
     _, less = responses.prompt_tokens(pair.shorter)
     first, second = pair.expected or (pair.longer, pair.shorter)
@@ -245,12 +270,11 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     got, word = more - less, "more" if more >= less else "fewer"
     deviation = min(abs(got - tokens) for tokens in right)
     if deviation <= pair.slack * max(right):
-        yield None
-        return
+        return None
     if _is_joined(first, second, got) and _joins_instructions(responses):
         raise NotVerifiableError("joined_instructions", rule="prompt.bare")
     likely = _likely(pair, got, responses)
-    yield Problem(
+    return Problem(
         longer,
         f"Request {pair.longer!r} should have {expected} prompt tokens than request "
         f"{pair.shorter!r}, but it has {abs(got)} {word}.",
@@ -326,7 +350,7 @@ def _as_text(right: Iterable[int]) -> str:
 for _pair in PAIRS:
     GROUP.probe(
         _pair.id,
-        (_pair.longer, _pair.shorter),
+        dict.fromkeys([_pair.longer, _pair.shorter, *chain.from_iterable(_pair.also)]),
         source=_pair.source,
         severity=_pair.severity,
         apis=_pair.apis,

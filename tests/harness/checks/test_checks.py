@@ -44,7 +44,7 @@ from reference_engine.faults.catalogue import CATALOGUE
 CASE = SUITE.cases[6]
 CALL, ANSWER = correct(CASE)
 ANSWERED = Reply(text="It is sunny in Lisbon, and warm.")
-EMPTIED = {"stop.early", "reply.empty", "chat.reasoning.missing", "reasoning.rare"}
+EMPTIED = {"stop.early", "reply.empty", "reasoning.missing", "reasoning.rare"}
 
 
 def found(answers, api="chat", streaming=False):
@@ -298,7 +298,7 @@ BROKEN_CHAT = [
     ("reply.unreadable", put("choices.0.message.tool_calls.0.function.arguments", {}), CALL),
     ("reply.unreadable", put("error", {"message": "no"}), CALL),
     ("reply.id", put("id", ""), CALL),
-    ("chat.reasoning.missing", drop("choices.0.message.reasoning"), CALL),
+    ("reasoning.missing", drop("choices.0.message.reasoning"), CALL),
     (
         "reasoning.rare",
         lambda b: b["choices"][0]["message"].pop("reasoning") and b.pop("usage"),
@@ -360,7 +360,7 @@ BROKEN_RESPONSES = [
     ("responses.schema", drop("output.1.id"), ANSWERED),
     ("responses.schema", put("output.1.type", "poem"), ANSWERED),
     ("responses.schema.minor", drop("usage.input_tokens_details"), CALL),
-    ("responses.reasoning.missing", lambda body: body["output"].pop(0), CALL),
+    ("reasoning.missing", lambda body: body["output"].pop(0), CALL),
     ("responses.reasoning.content", put("output.0.content", None), CALL),
     ("responses.reasoning.content", put("output.0.content.0.type", "text"), CALL),
     ("responses.reasoning.summary",

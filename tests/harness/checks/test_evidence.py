@@ -183,7 +183,7 @@ def test_texts_that_the_author_of_a_recording_shortened_are_not_accounted(ending
     for recorded, accounted in ((live, True), (pasted, False)):
         ids = {each.id for each in catalogue.examine(parse_rollout(recorded))[1]}
         assert ("usage.output.unseen" in ids) == accounted
-        assert "chat.reasoning.missing" not in ids
+        assert "reasoning.missing" not in ids
 
 
 # --- Streams and logprobs

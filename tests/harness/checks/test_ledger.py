@@ -657,7 +657,7 @@ def test_replies_without_a_cot_to_lose_do_not_hide_those_that_lost_one():
     plain = [Reply(text=f"{TEXT} {n}.", reasoning="") for n in range(40)]
     for replies in ([*lost, *kept], [*lost, *kept, *plain]):
         found = pooled_findings(replies, streaming=False)
-        missing = [each.severity for each in found if each.id == "chat.reasoning.missing"]
+        missing = [each.severity for each in found if each.id == "reasoning.missing"]
         assert missing == ["error"] * 5
 
 

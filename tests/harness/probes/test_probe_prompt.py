@@ -228,7 +228,7 @@ def test_cot_next_to_a_preamble_is_judged_separately() -> None:
 
     results = judged(before_text)
     assert results["prompt.cot.kept"].status == "passed"
-    (example,) = results["prompt.cot.kept.beside_text"].examples
+    (example,) = results["prompt.cot.kept"].examples
     assert example.evidence.expected.startswith("27 more: '<|channel|>analysis<|message|>The user")
     assert "as if CoT is missing" in example.evidence.got
 
@@ -250,7 +250,7 @@ def test_a_preamble_next_to_cot_is_judged_separately() -> None:
 
     results = judged(without_preamble)
     failed = {name: each for name, each in results.items() if each.status == "failed"}
-    assert list(failed) == ["prompt.cot.kept.beside_text"]
+    assert list(failed) == ["prompt.cot.kept"]
 
 
 def test_words_that_are_split_at_combining_marks_are_named() -> None:

@@ -100,12 +100,12 @@ def test_following_tool_choice_passes() -> None:
     ("name", "said", "probe"),
     [
         ("none", calling(WEATHER), "tools.choice.none"),
-        ("none streamed", calling(WEATHER), "tools.choice.none.streaming"),
+        ("none streamed", calling(WEATHER), "tools.choice.none"),
         ("required", Reply(text="Hello!"), "tools.choice.required"),
-        ("required streamed", Reply(text="Hello!"), "tools.choice.required.streaming"),
+        ("required streamed", Reply(text="Hello!"), "tools.choice.required"),
         ("named", calling(WEATHER), "tools.choice.named"),
         ("named", Reply(text="Hello!"), "tools.choice.named"),
-        ("named streamed", calling(WEATHER), "tools.choice.named.streaming"),
+        ("named streamed", calling(WEATHER), "tools.choice.named"),
         ("named", refusal(500), "tools.choice.named"),
     ],
 )

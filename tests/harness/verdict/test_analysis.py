@@ -139,10 +139,10 @@ def test_a_check_with_few_enough_findings_passes_with_a_reason():
     del body["choices"][0]["message"]["reasoning"]
     thoughtless = rollout([json_response(body)], sample=CASES[0].id)
     some = [thoughtless, quiet, quiet, quiet, quiet]
-    rare = results(analysis_of(some, CHAT))["chat.reasoning.missing"]
+    rare = results(analysis_of(some, CHAT))["reasoning.missing"]
     assert (rare.status, rare.failures, rare.findings) == ("passed", 1, 1)
     assert "up to 1.0%" in rare.reason
-    always = results(analysis_of([thoughtless] * 3, CHAT))["chat.reasoning.missing"]
+    always = results(analysis_of([thoughtless] * 3, CHAT))["reasoning.missing"]
     assert always.status == "failed"
 
 

@@ -35,14 +35,14 @@ KNOWN = (
      "reply.lost:0.2 reply.empty:0.2 usage.output.lost:0.2 usage.output.unseen:0.2",
      "output"),
     ("the CoT is null, and its tokens are counted",
-     "reasoning.lost chat.reasoning.missing", "output"),
+     "reasoning.lost reasoning.missing", "output"),
     ("nothing is returned in the only API, tokens are counted",
-     "reply.lost chat.reasoning.missing", "output"),
+     "reply.lost reasoning.missing", "output"),
     ("details of the usage are missing in streams",
      "usage.reasoning.missing:0.3:s parity.usage.reasoning", "usage"),
     ("streams do not name the role", "chat.stream.role", "events"),
     ("failures under load become empty replies",
-     "load.answered load.served reply.empty:0.2 chat.reasoning.missing:0.2 reasoning.lost:0.2",
+     "load.answered load.served reply.empty:0.2 reasoning.missing:0.2 reasoning.lost:0.2",
      "shared"),
     ("prompt tokens exclude cached ones",
      "usage.cached.excess prompt.bare prompt.tool prompt.call prompt.history prompt.cot.kept "
@@ -75,7 +75,7 @@ KNOWN = (
     ("answers are returned as the end of the CoT",
      "reply.empty:0.5 usage.reasoning.differs:0.5", "output"),
     ("the final response of streams has no output",
-     "responses.stream.final responses.reasoning.missing:0.4:s reply.lost:0.25:s",
+     "responses.stream.final reasoning.missing:0.4:s reply.lost:0.25:s",
      "events"),
     ("characters are split between the events of streams", "text.garbled:0.2:s",
      "text only streams"),
@@ -118,7 +118,7 @@ KNOWN = (
     ("the text is changed, and its logprobs are the reference's", "numerics.greedy",
      "sampling"),
     ("the CoT is part of the content, which has the stop strings of requests",
-     "chat.reasoning.missing reasoning.missing.truncated reasoning.in_answer.untagged:1:w "
+     "reasoning.missing reasoning.missing.truncated reasoning.in_answer.untagged:1:w "
      "stop.kept:0.8 limits.stop logprobs.tokens:0.6", "output"),
     ("streams lack their last event, so clients cannot read them",
      "reply.unreadable:1:s responses.stream.terminal",
@@ -306,7 +306,7 @@ def test_the_apis_and_modes_of_probes_are_named_unless_chance_may_have_chosen_th
 
     title = COMPONENTS["history"].title.removesuffix(".")
     assert diagnose([of_chat("prompt.cot.kept", 1)]).causes[0].description == f"{title}."
-    many = [of_chat("prompt.cot.kept", 4), of_chat("prompt.cot.kept.beside_text", 1)]
+    many = [of_chat("prompt.cot.kept", 4), of_chat("prompt.cot.kept", 1)]
     assert diagnose(many).causes[0].description == f"{title} (only chat)."
     streams = diagnose([probe("tools.arguments.list", modes=MODES[:1])]).causes[0]
     assert streams.description.endswith("(only streams).")

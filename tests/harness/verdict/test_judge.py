@@ -163,7 +163,7 @@ def test_what_a_model_does_at_each_try_of_one_case_is_no_first_finding(
     ]
     asked = [with_prompt(each) for each in rollouts]
     said = told(tmp_path, run.tasks, asked, run.info)
-    assert any("chat.reasoning.missing" in text for text in said) == (cases > 1)
+    assert any("reasoning.missing" in text for text in said) == (cases > 1)
 
 
 def with_prompt(one: Rollout) -> Rollout:
