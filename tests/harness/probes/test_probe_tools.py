@@ -82,9 +82,7 @@ def test_one_missing_call_is_tolerated() -> None:
 
 _KEPT = {
     "none": Reply(text="I may not look."),
-    "none streamed": Reply(text="I may not look."),
     "named": calling(LANGUAGE, '{"text": "a"}'),
-    "named streamed": calling(LANGUAGE, '{"text": "a"}'),
 }
 
 
@@ -100,18 +98,19 @@ def test_following_tool_choice_passes() -> None:
     ("name", "said", "probe"),
     [
         ("none", calling(WEATHER), "tools.choice.none"),
-        ("none streamed", calling(WEATHER), "tools.choice.none"),
         ("required", Reply(text="Hello!"), "tools.choice.required"),
-        ("required streamed", Reply(text="Hello!"), "tools.choice.required"),
         ("named", calling(WEATHER), "tools.choice.named"),
         ("named", Reply(text="Hello!"), "tools.choice.named"),
-        ("named streamed", calling(WEATHER), "tools.choice.named"),
         ("named", refusal(500), "tools.choice.named"),
     ],
 )
-def test_ignoring_tool_choice_fails(name: str, said: Reply | Response, probe: str) -> None:
+@pytest.mark.parametrize("only_streams", [False, True])
+def test_ignoring_tool_choice_fails(
+    name: str, said: Reply | Response, probe: str, only_streams: bool
+) -> None:
     def provider(asked: ProbeRequest, attempt: Attempt) -> Reply | Response:
-        return said if asked.id == name else _chosen(asked, attempt)
+        wrong = asked.id == name and (attempt.condition.mode == "streaming" or not only_streams)
+        return said if wrong else _chosen(asked, attempt)
 
     found = statuses(judged(choice.GROUP, provider))
     assert {name for name, status in found.items() if status == "failed"} == {probe}
