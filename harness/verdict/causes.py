@@ -98,7 +98,7 @@ def diagnose(
         witnesses = [one for one in found if one.witness and one.component == component]
         if errors and all(one.result.status != "failed" for one in own):
             break  # Beside errors, warnings that no error explains need no cause.
-        cause, explained = _cause(first, [*own, *witnesses], found, scores)
+        cause, explained = _cause(first, [*own, *witnesses], found, scores, results)
         causes.append(cause)
         left = [one for one in left if one.id not in explained]
     named = {rule for cause in causes for rule in cause.explains}
@@ -114,7 +114,11 @@ def diagnose(
 
 
 def _cause(
-    first: _Found, own: Sequence[_Found], found: Sequence[_Found], scores: Sequence[Score]
+    first: _Found,
+    own: Sequence[_Found],
+    found: Sequence[_Found],
+    scores: Sequence[Score],
+    run: Sequence[RuleResult],
 ) -> tuple[Cause, frozenset[str]]:
     """Return a cause, and the ids of the findings that it explains.
 
@@ -136,7 +140,7 @@ def _cause(
         and len(one.replies & replies) >= _MOSTLY * len(one.replies)
     ]
     about = COMPONENTS[first.component]
-    when = list(occasions([one.result for one in same], replies, scores))
+    when = list(occasions([one.result for one in same], replies, scores, run))
     if first.witness:
         when.append(f"shown only by {first.id}")
     explains = tuple(one.id for one in (*same, *others))

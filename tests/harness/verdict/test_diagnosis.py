@@ -78,7 +78,8 @@ KNOWN = (
     ("the final response of streams has no output",
      "responses.stream.final responses.reasoning.missing:0.4:s reply.lost:0.25:s",
      "events"),
-    ("characters are split between the events of streams", "text.garbled:0.2:s", "text only streams"),
+    ("characters are split between the events of streams", "text.garbled:0.2:s",
+     "text only streams"),
     ("arguments are emptied", "calls.arguments.cut", "calls"),
     ("finish reason stop beside calls", "chat.finish.tool_calls", "format"),
     ("logprobs are dropped", "chat.logprobs.missing", "logprobs"),
@@ -92,7 +93,8 @@ KNOWN = (
      "output"),
     ("calls are lost, which shows in more ways in streams",
      "reply.lost:0.8 usage.output.lost:0.4:s", "output"),
-    ("calls are lost in streams only", "reply.lost:0.8:s usage.output.lost:0.4:s", "output only streams"),
+    ("calls are lost in streams only", "reply.lost:0.8:s usage.output.lost:0.4:s",
+     "output only streams"),
     ("requests fail under load and succeed when repeated", "request.server_error:0.25", "failures"),
     ("null content", "reply.lost:0.1 reply.empty:0.1", "output"),
     ("descriptions of tools are dropped",
@@ -169,7 +171,7 @@ def probe(rule, share=1.0, modes=MODES, *, received="differs", status="failed", 
     failures = round(20 * share)
     return RuleResult(
         check=about,
-        status=status,
+        status=status if share else "passed",
         applicable=20 * len(apis),
         failures=failures * len(apis),
         counts=dict.fromkeys(apis, (failures, 20)),
@@ -309,6 +311,10 @@ def test_the_apis_and_modes_of_probes_are_named_unless_chance_may_have_chosen_th
     assert diagnose(many).causes[0].description == f"{title} (only chat)."
     streams = diagnose([probe("tools.arguments.list", modes=MODES[:1])]).causes[0]
     assert streams.description.endswith("(only streams).")
+    none = probe("tools.choice.none", 0.0)
+    streamed = probe("tools.choice.none.streaming")
+    assert diagnose([none, streamed]).causes[0].description.endswith("(only streams).")
+    assert diagnose([streamed]).causes[0].description.endswith("tool_calls.")
 
 
 def test_the_heaviest_finding_comes_first():
@@ -377,17 +383,17 @@ def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
     assert diagnose(results, scores).causes[0].component == first
 
 
-def test_wrong_fields_of_replies_do_not_change_the_tokens_of_prompts():
-    for check, expected in (("chat.schema", "messages"), ("usage.cached.excess", "usage")):
-        special = probe("prompt.special", path="$.usage").model_copy(
-            update={"failing": ("chat s1",)}
-        )
-        scores = [
-            attempt(2, "chat", "streaming", [check], [finding(check, "chat streaming 2")], task)
-            for task in ("prompt", "limits")
-        ]
-        found = diagnose([*check_results(scores, GROUPS), special], scores)
-        assert (found.causes[0].component == "usage") == (expected == "usage")
+@pytest.mark.parametrize(("check", "inherited"), [("chat.schema", False),
+                                                  ("usage.cached.excess", True)])  # fmt: skip
+def test_only_wrong_counts_change_the_counts_of_prompts(check, inherited):
+    special = probe("prompt.special", path="$.usage")
+    special = special.model_copy(update={"failing": ("chat s1",)})
+    scores = [
+        attempt(2, "chat", "streaming", [check], [finding(check, "chat streaming 2")], task)
+        for task in ("prompt", "limits")
+    ] + [attempt(number, "chat", "streaming", [check]) for number in range(40)]
+    found = diagnose([*check_results(scores, GROUPS), special], scores)
+    assert (found.causes[0].component == "usage") is inherited
 
 
 def test_independent_defects_are_separate_causes_errors_first():
@@ -432,7 +438,9 @@ def test_every_rule_declares_a_component_and_short_fixes():
     for rule in RULES:
         about = declared(rule)
         fix = about.fix or COMPONENTS[about.component].fix
-        assert fix.endswith(".") and len(fix) <= LONGEST_FIX, rule
+        assert fix.endswith("."), rule
+        assert len(fix) <= LONGEST_FIX, rule
     for component in COMPONENTS.values():
         assert set(component.after) <= set(COMPONENTS)
-        assert component.title.endswith(".") and component.effect.endswith(".")
+        assert component.title.endswith(".")
+        assert component.effect.endswith(".")
