@@ -391,7 +391,7 @@ def test_only_wrong_counts_change_the_counts_of_prompts(check, inherited):
     scores = [
         attempt(2, "chat", "streaming", [check], [finding(check, "chat streaming 2")], task)
         for task in ("prompt", "limits")
-    ] + [attempt(number, "chat", "streaming", [check]) for number in range(40)]
+    ] + [attempt(number, "chat", "streaming", [check]) for number in range(20)]
     found = diagnose([*check_results(scores, GROUPS), special], scores)
     assert (found.causes[0].component == "usage") is inherited
 
