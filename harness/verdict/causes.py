@@ -89,15 +89,13 @@ def diagnose(
     causes: list[Cause] = []
     left = deciding
     while left and len(causes) < MOST_CAUSES:
-        sums: dict[str, float] = defaultdict(float)
-        for one in left:
-            sums[one.component] += one.weight
-        component = max(sums, key=sums.__getitem__)
-        first = next(one for one in left if one.component == component)
-        own = [one for one in left if one.component == component]
-        witnesses = [one for one in found if one.witness and one.component == component]
-        if errors and all(one.result.status != "failed" for one in own):
+        failed = [one for one in left if one.result.status == "failed"]
+        if errors and not failed:
             break  # Beside errors, warnings that no error explains need no cause.
+        component = _heaviest(left, {one.component for one in failed or left})
+        own = [one for one in left if one.component == component]
+        first = own[0]
+        witnesses = [one for one in found if one.witness and one.component == component]
         cause, explained = _cause(first, [*own, *witnesses], found, scores, results)
         causes.append(cause)
         left = [one for one in left if one.id not in explained]
@@ -111,6 +109,15 @@ def diagnose(
         worst_unexplained=worse[0].id if worse else None,
         components=components,
     )
+
+
+def _heaviest(left: Sequence[_Found], components: Collection[str]) -> str:
+    """Return the component whose findings weigh most; the heaviest finding breaks ties."""
+    sums: dict[str, float] = defaultdict(float)
+    for one in left:
+        if one.component in components:
+            sums[one.component] += one.weight
+    return max(sums, key=sums.__getitem__)
 
 
 def _cause(

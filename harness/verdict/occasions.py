@@ -8,7 +8,7 @@ that have those before.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from scipy.stats import hypergeom, mannwhitneyu
@@ -96,7 +96,7 @@ def occasions(
 
 
 def _units(
-    checks: Collection[str], replies: Collection[Reply], scores: Sequence[Score]
+    checks: Set[str], replies: Collection[Reply], scores: Sequence[Score]
 ) -> Iterator[_Unit]:
     times = [one for score in scores for one in score.traits.circumstances]
     begun, ended = sorted(one.began for one in times), sorted(one.ended for one in times)

@@ -406,6 +406,8 @@ def test_independent_defects_are_separate_causes_errors_first():
 def test_beside_errors_a_warning_has_no_cause_of_its_own():
     assert [each.component for each in causes("usage.sum stream.burst:1:w")] == ["usage"]
     assert [each.component for each in causes("stream.burst:1:w")] == ["events"]
+    first = causes("reply.lost:0.01 stream.burst:1:w")
+    assert [each.component for each in first] == ["output"]
 
 
 def test_the_fix_is_that_of_the_rule():
