@@ -30,7 +30,9 @@ _STREAMS, _WHOLE, _LONG = "streams", "complete replies", "requests above 8,000 c
 _SIZE = 8  # thousand characters, from which a request is long
 _SIDES = 2  # features of probes: the API and the mode
 _NAMES = (*APIS, _STREAMS, _WHOLE, _LONG, *FEATURES)
-_LOADED = 0.6  # probability that a reply with the finding began under more load than one without
+_LOADED = 0.6
+"""Probability that a reply with the finding began under more load than one without. Only a defect
+that spares some tries of the same request can depend on the load."""
 
 
 def replies_of(
@@ -172,7 +174,7 @@ def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
     mixed = sum(not all(each) for each in repeated)
     if mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated)):
         yield "the same request is right in other tries"
-    if hits and misses:
+    if hits and misses and mixed >= _FEWEST_MIXED:
         test = mannwhitneyu([e.load for e in hits], [e.load for e in misses], alternative="greater")
         if test.pvalue <= _CHANCE and test.statistic >= _LOADED * len(hits) * len(misses):
             yield "more often under load"
