@@ -113,7 +113,10 @@ def _units(
         yield _Unit(
             hit=bool(hits),
             features=frozenset(place).union(*map(_features, made)),
-            load=max((_load(one, begun, ended) for one in made), default=0),
+            load=max(
+                (bisect_right(begun, e.began) - bisect_right(ended, e.began) for e in made),
+                default=0,
+            ),
             request=(score.task, score.sample, condition.name),
         )
 
@@ -122,26 +125,17 @@ def _features(one: Circumstances) -> frozenset[str]:
     return one.features | ({_LONG} if one.size >= _SIZE else set())
 
 
-def _load(one: Circumstances, begun: Sequence[float], ended: Sequence[float]) -> int:
-    return bisect_right(begun, one.began) - bisect_right(ended, one.began)
-
-
 def _of_probes(results: Sequence[RuleResult], run: Sequence[RuleResult]) -> Iterator[_Unit]:
     failed = {result.check.id for result in results}
-    tested = {_plain(rule) for rule in failed}
+    tested = {rule.removesuffix(".streaming") for rule in failed}
     for result in run:
-        if _plain(result.check.id) in tested and result.check.kind == "probe":
+        if result.check.id.removesuffix(".streaming") in tested and result.check.kind == "probe":
             mode = {_STREAMS if result.check.modes == ("streaming",) else _WHOLE}
             places = mode if len(result.check.modes) == 1 else set[str]()
             for api, (failures, every) in result.counts.items():
                 hits = failures if result.check.id in failed else 0
                 for number in range(every):
                     yield _Unit(hit=number < hits, features=frozenset({api, *places}))
-
-
-def _plain(rule: str) -> str:
-    """Return the id of the probe that tests the same without streaming."""
-    return rule.removesuffix(".streaming")
 
 
 def _chance(units: Sequence[_Unit], name: str) -> float:
