@@ -47,11 +47,6 @@ class _Found:
         return self.result.check.id
 
     @property
-    def share(self) -> float:
-        """The share of replies with the finding, in the APIs and modes that have it."""
-        return _share(self.result)
-
-    @property
     def fix(self) -> str:
         own = RULES[self.id]
         return own.fix if own.component == self.component else COMPONENTS[self.component].fix
@@ -87,22 +82,20 @@ def diagnose(
     causes: list[Cause] = []
     left = deciding
     while left and len(causes) < MOST_CAUSES:
-        sums: dict[str, float] = defaultdict(float)
-        for one in left:
-            sums[one.component] += one.weight
-        component = max(sums, key=sums.__getitem__)
-        first = next(one for one in left if one.component == component)
-        own = [one for one in left if one.component == component]
-        witnesses = [one for one in found if one.witness and one.component == component]
-        if errors and all(one.result.status != "failed" for one in own):
+        failed = [one for one in left if one.result.status == "failed"]
+        if errors and not failed:
             break  # Beside errors, warnings that no error explains need no cause.
-        cause, explained = _cause(first, [*own, *witnesses], found, scores)
+        component = _heaviest(left, {one.component for one in failed or left})
+        own = [one for one in left if one.component == component]
+        first = own[0]
+        witnesses = [one for one in found if one.witness and one.component == component]
+        cause = _cause(first, [*own, *witnesses], found, scores, results)
         causes.append(cause)
-        left = [one for one in left if one.id not in explained]
+        left = [one for one in left if one.id not in cause.explains]
     named = {rule for cause in causes for rule in cause.explains}
     unexplained = tuple(one.id for one in found if one.id not in named)
-    known = max((one.share for one in found if one.id in named), default=0.0)
-    worse = [one for one in found if one.id in unexplained and one.share > known]
+    known = max((_share(one.result) for one in found if one.id in named), default=0.0)
+    worse = [one for one in found if one.id in unexplained and _share(one.result) > known]
     return Diagnosis(
         causes=tuple(causes),
         unexplained=unexplained,
@@ -111,10 +104,23 @@ def diagnose(
     )
 
 
+def _heaviest(left: Sequence[_Found], components: Collection[str]) -> str:
+    """Return the component whose findings weigh most; the heaviest finding breaks ties."""
+    sums: dict[str, float] = defaultdict(float)
+    for one in left:
+        if one.component in components:
+            sums[one.component] += one.weight
+    return max(sums, key=sums.__getitem__)
+
+
 def _cause(
-    first: _Found, own: Sequence[_Found], found: Sequence[_Found], scores: Sequence[Score]
-) -> tuple[Cause, frozenset[str]]:
-    """Return a cause, and the ids of the findings that it explains.
+    first: _Found,
+    own: Sequence[_Found],
+    found: Sequence[_Found],
+    scores: Sequence[Score],
+    run: Sequence[RuleResult],
+) -> Cause:
+    """Return the cause of the heaviest finding of a component.
 
     Findings of the same component with the same fix, or mostly in the same replies, have one cause,
     and so have findings of other components that are mostly in its replies.
@@ -134,29 +140,23 @@ def _cause(
         and len(one.replies & replies) >= _MOSTLY * len(one.replies)
     ]
     about = COMPONENTS[first.component]
-    when = list(occasions([one.result for one in same], replies, scores))
+    when = list(occasions([one.result for one in same], replies, scores, run))
     if first.witness:
         when.append(f"shown only by {first.id}")
-    explains = tuple(one.id for one in (*same, *others))
     example = RULES[first.id].example
-    cause = Cause(
+    return Cause(
         component=first.component,
-        description=_inserted(about.title, when),
+        description=f"{about.title[:-1]} ({', '.join(when)})." if when else about.title,
         effect=about.effect,
         remedy=first.fix,
         examples=() if example is None else (example,),
-        explains=explains,
+        explains=tuple(one.id for one in (*same, *others)),
     )
-    return cause, frozenset(explains)
 
 
 def _alike(some: Collection[Reply], others: Collection[Reply]) -> bool:
     both = len(set(some) & set(others))
     return both > 0 and both >= _MOSTLY * max(len(some), len(others))
-
-
-def _inserted(title: str, when: Sequence[str]) -> str:
-    return f"{title.rstrip('.')} ({', '.join(when)})." if when else title
 
 
 def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_Found]:

@@ -8,7 +8,7 @@ that have those before.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from scipy.stats import hypergeom, mannwhitneyu
@@ -28,8 +28,11 @@ _ALWAYS, _SELDOM = 0.9, 0.3  # shares of replies
 _FEWEST_MIXED, _MIXED = 3, 0.3  # requests that are right in some tries: number, share
 _STREAMS, _WHOLE, _LONG = "streams", "complete replies", "requests above 8,000 characters"
 _SIZE = 8  # thousand characters, from which a request is long
+_SIDES = 2  # features of probes: the API and the mode
 _NAMES = (*APIS, _STREAMS, _WHOLE, _LONG, *FEATURES)
-_LOADED = 0.6  # probability that a reply with the finding began under more load than one without
+_LOADED = 0.6
+"""Probability that a reply with the finding began under more load than one without. Only a defect
+that spares some tries of the same request can depend on the load."""
 
 
 def replies_of(
@@ -54,27 +57,34 @@ def replies_of(
 
 @dataclass(frozen=True)
 class _Unit:
-    """A reply that the rules judged, with what may decide whether it has the finding."""
+    """An attempt that the rules judged, with what may decide whether it has the finding.
+
+    Of an attempt with the finding, only the replies that have it count.
+    """
 
     hit: bool
     features: frozenset[str]  # of `_NAMES`
-    load: int = 0  # other requests in flight when its own began
+    load: int = 0  # requests in flight when its own began
     request: object = None  # its task, sample and condition
 
 
 def occasions(
-    results: Sequence[RuleResult], replies: Collection[Reply], scores: Sequence[Score]
+    results: Sequence[RuleResult],
+    replies: Collection[Reply],
+    scores: Sequence[Score],
+    run: Sequence[RuleResult],
 ) -> Iterator[str]:
     """Yield when some rules of one component fail, in a few words each.
 
-    Checks count replies. If all rules are probes, their repetitions count.
+    Checks count replies. If all rules are probes, their repetitions count, and those of the probes
+    among the results of the `run` that test the same in the other mode.
     """
     checks = {result.check.id for result in results if result.check.kind == "check"}
-    units = list(_units(checks, replies, scores) if checks else _of_probes(results))
+    units = list(_units(checks, replies, scores) if checks else _of_probes(results, run))
     names = [name for name in _NAMES if any(name in unit.features for unit in units)]
     for _ in range(_MOST_FEATURES):
         chance, name = min(((_chance(units, name), name) for name in names), default=(1.0, ""))
-        if chance > _CHANCE / len(_NAMES if checks else names):
+        if chance > _CHANCE / (len(_NAMES) if checks else _SIDES):
             break
         yield f"only {name}"
         units = [unit for unit in units if name in unit.features]
@@ -88,33 +98,44 @@ def occasions(
 
 
 def _units(
-    checks: Collection[str], replies: Collection[Reply], scores: Sequence[Score]
+    checks: Set[str], replies: Collection[Reply], scores: Sequence[Score]
 ) -> Iterator[_Unit]:
-    every = [one for score in scores for one in score.traits.circumstances]
-    begun, ended = sorted(one.began for one in every), sorted(one.ended for one in every)
+    times = [one for score in scores for one in score.traits.circumstances]
+    begun, ended = sorted(one.began for one in times), sorted(one.ended for one in times)
     for score in scores:
         if not checks & score.applicable:
             continue
         condition = score.condition
         place = {condition.api, _STREAMS if condition.streaming else _WHOLE}
-        for index, one in enumerate(score.traits.circumstances):
-            yield _Unit(
-                hit=(score.record, index) in replies,
-                features=one.features | place | _long(one),
-                load=bisect_right(begun, one.began) - bisect_right(ended, one.began),
-                request=(score.task, score.sample, condition.name),
-            )
+        every = score.traits.circumstances
+        hits = [one for index, one in enumerate(every) if (score.record, index) in replies]
+        made = hits or every
+        yield _Unit(
+            hit=bool(hits),
+            features=frozenset(place).union(*map(_features, made)),
+            load=max(
+                (bisect_right(begun, e.began) - bisect_right(ended, e.began) for e in made),
+                default=0,
+            ),
+            request=(score.task, score.sample, condition.name),
+        )
 
 
-def _long(one: Circumstances) -> frozenset[str]:
-    return frozenset({_LONG} if one.size >= _SIZE else ())
+def _features(one: Circumstances) -> frozenset[str]:
+    return one.features | ({_LONG} if one.size >= _SIZE else set())
 
 
-def _of_probes(results: Sequence[RuleResult]) -> Iterator[_Unit]:
-    for result in results:
-        for api, (failures, every) in result.counts.items():
-            for number in range(every):
-                yield _Unit(hit=number < failures, features=frozenset({api}))
+def _of_probes(results: Sequence[RuleResult], run: Sequence[RuleResult]) -> Iterator[_Unit]:
+    failed = {result.check.id for result in results}
+    tested = {rule.removesuffix(".streaming") for rule in failed}
+    for result in run:
+        if result.check.id.removesuffix(".streaming") in tested and result.check.kind == "probe":
+            mode = {_STREAMS if result.check.modes == ("streaming",) else _WHOLE}
+            places = mode if len(result.check.modes) == 1 else set[str]()
+            for api, (failures, every) in result.counts.items():
+                hits = failures if result.check.id in failed else 0
+                for number in range(every):
+                    yield _Unit(hit=number < hits, features=frozenset({api, *places}))
 
 
 def _chance(units: Sequence[_Unit], name: str) -> float:
@@ -147,7 +168,7 @@ def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
     mixed = sum(not all(each) for each in repeated)
     if mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated)):
         yield "the same request is right in other tries"
-    if hits and misses:
+    if hits and misses and mixed >= _FEWEST_MIXED:
         test = mannwhitneyu([e.load for e in hits], [e.load for e in misses], alternative="greater")
         if test.pvalue <= _CHANCE and test.statistic >= _LOADED * len(hits) * len(misses):
             yield "more often under load"

@@ -180,6 +180,7 @@ def _is_without_arguments(found: Call) -> bool:
     severity="warning",
     tolerated=_MISTAKES,
     error_above=_MOST_MISTAKES,
+    witness=True,
 )
 def _arguments(found: Call) -> Iterator[Problem]:
     """The arguments of a tool call are a JSON object.
@@ -203,6 +204,7 @@ family.check(
     tolerated=_MISTAKES,
     text="The arguments of a call without arguments are {}, a JSON object. gpt-oss writes it for a "
     "function without parameters, too. Clients that parse an empty text as JSON fail.",
+    witness=True,
 )(_arguments)
 
 

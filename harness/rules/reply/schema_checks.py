@@ -35,7 +35,9 @@ _MINOR_WHY = (
 )
 
 
-@family.check("reply.unreadable", good_statuses, source=GUIDE, apis=APIS, component="unreadable")
+@family.check(
+    "reply.unreadable", good_statuses, source=GUIDE, apis=APIS, component="unreadable", witness=True
+)
 def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """A response with a 2xx status can be parsed as a reply of its API.
 
