@@ -317,34 +317,65 @@ def multiply(
 
     `weights` is (tokens, top) in float32; `routing` has tiles of `block` rows.
     """
-    tiles = (routing.slots, routing.tile_experts, routing.tile_rows, routing.tile_ends)
     inner = tokens.new_empty((len(routing.slots), gate_up.bias.shape[1] // 2))
-    load = min(power_of_two(len(routing.slots)), _FULL_LOAD)
+    multiply_up(inner, tokens, product.shape[1], routing, gate_up, limit, block)
+    multiply_down(product, inner, weights, routing, down, block)
+
+
+def multiply_up(
+    inner: Tensor,
+    tokens: Tensor,
+    top: int,
+    routing: Routing,
+    gate_up: PackedLinear,
+    limit: float,
+    block: int,
+) -> None:
+    """Write the activations of each slot that is in a tile to `inner` (slots, I)."""
     made = gate_up_kernel[_grid(gate_up, routing)](
         inner,
         tokens,
-        *tiles,
+        *_tiles(routing),
         *_arrays(gate_up),
         limit,
-        load,
-        TOP=product.shape[1],
+        _load(routing),
+        TOP=top,
         IN=tokens.shape[1],
         OUT=gate_up.bias.shape[1],
         BLOCK_ROWS=block,
     )
     require_finished_products(made)
+
+
+def multiply_down(
+    product: Tensor,
+    inner: Tensor,
+    weights: Tensor,
+    routing: Routing,
+    down: PackedLinear,
+    block: int,
+) -> None:
+    """Do the second half of `multiply` with the activations of the first one."""
     made = down_kernel[_grid(down, routing)](
         product,
         inner,
         weights,
-        *tiles,
+        *_tiles(routing),
         *_arrays(down),
-        load,
+        _load(routing),
         IN=inner.shape[1],
         OUT=down.bias.shape[1],
         BLOCK_ROWS=block,
     )
     require_finished_products(made)
+
+
+def _tiles(routing: Routing) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return routing.slots, routing.tile_experts, routing.tile_rows, routing.tile_ends
+
+
+def _load(routing: Routing) -> int:
+    return min(power_of_two(len(routing.slots)), _FULL_LOAD)
 
 
 def _arrays(linear: PackedLinear) -> tuple[Tensor, Tensor, Tensor]:
