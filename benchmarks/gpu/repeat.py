@@ -6,7 +6,7 @@ by finite values that no other stage notices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from unittest import mock
 
@@ -119,7 +119,7 @@ def _streams(model: Transformer, prompts: list[tuple[int, ...]]) -> Tensor:
     def recorded(model: Transformer, cache: KVCache) -> Forward:
         forward = RaggedForward(model, cache)
 
-        def run(rows: list[Row], length: int) -> Tensor:
+        def run(rows: Sequence[Row], length: int) -> Tensor:
             found.append(forward(rows, length))
             return found[-1]
 

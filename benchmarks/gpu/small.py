@@ -45,14 +45,14 @@ def small(setup: Setup) -> Iterator[Task]:
         return
     from reference_engine.checkpoint import load_model
 
-    asked, tokens, variants = prompts(), 512, ((1, 32), (None, 0))
+    asked, tokens, variants = prompts(), 512, list(product((1, 32), (None, 0)))
     if not setup.on_gpu:
-        asked, tokens, variants = [prompt[:9] for prompt in asked[:2]], 2, ((2,), (0,))
+        asked, tokens, variants = [prompt[:9] for prompt in asked[:2]], 2, [(2, 0)]
     plain = load_model(SMALL_CHECKPOINT, "cpu", torch.float32)
     expected = _replies(plain, asked, tokens, 0, 32, forward_for)
     for dtype in BOUNDS if setup.on_gpu else (torch.float32,):
         model = load_model(SMALL_CHECKPOINT, setup.device, dtype, kernels="triton", packed=True)
-        for mode, rows, top in product(("graphs", "eager"), *variants):
+        for mode, (rows, top) in product(("graphs", "eager"), variants):
             number, kind = str(dtype).removeprefix("torch."), "without" if top is None else "with"
             name = f"{number}, {mode}, {rows} rows, {kind} logprobs"
             forward = graphed(setup) if mode == "graphs" else RaggedForward
