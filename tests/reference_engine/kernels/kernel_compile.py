@@ -200,11 +200,11 @@ def not_waited_for(total):
 
 
 @KERNELS
-def test_a_loop_that_does_not_wait_for_its_products_is_refused(kernel, monkeypatch):
+def test_a_loop_that_does_not_wait_for_its_products_is_refused(kernel, monkeypatch, tmp_path):
     """This is how the loops were before they used the sum in each round."""
     chosen = experts_triton.CONFIGURATIONS["more rows"][0]
     monkeypatch.setattr(experts_triton, "_finished", not_waited_for)
-    monkeypatch.setattr(triton.knobs.compilation, "always_compile", True)
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))  # The key does not change.
     made = expert_code.__wrapped__(kernel, chosen, 128)
     assert early_uses(instructions_of_loop(made))
     with pytest.raises(KernelsError, match=f"compiles {kernel.fn.__name__} so that it does not"):
