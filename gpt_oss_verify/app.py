@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module, resources
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal
 
 from cyclopts import (
@@ -194,6 +194,9 @@ def run(arguments: Sequence[str]) -> int:
             }
             print_raw(json.dumps(failed, ensure_ascii=False, indent=2))
         return _print_error(str(error), error.exit_code)
+    except PackageNotFoundError as error:
+        advice = f"run {install_command('reference')} in the folder of the repository"
+        return _print_error(f"The package {error.name} is not installed: {advice}.", EXIT_USAGE)
     except KeyboardInterrupt:
         return _print_error("stopped", EXIT_INTERRUPTED)
     except BrokenPipeError:

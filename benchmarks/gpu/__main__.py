@@ -16,7 +16,7 @@ from typing import TextIO
 
 import torch
 
-from . import engine, http, kernels, launches, measuring, peers, report, steps
+from . import engine, http, kernels, launches, measuring, peers, repeat, report, small, steps
 from .measuring import Result, Setup, Task
 from .report import Stage
 
@@ -34,9 +34,11 @@ Run = Callable[[Setup], Iterator[Task]]
 STAGES: dict[str, tuple[Run, str]] = {
     "device": (measuring.describe, "20b"),
     "launches": (launches.launches, "20b"),
+    "repeat": (repeat.repeat, "20b"),
     "errors": (kernels.errors, "20b"),
     "steps": (steps.steps, "20b"),
     "graphs": (engine.graphs, "20b"),
+    "small": (small.small, "20b"),
     "kernels-20b": (kernels.speeds, "20b"),
     "speed-20b": (engine.speed, "20b"),
     "kernels-120b": (kernels.speeds, "120b"),

@@ -42,17 +42,17 @@ ON_GPU, ON_CPU = Amount(64, 128, 256), Amount(3, 8, 6)
 
 def http(setup: Setup) -> Iterator[Task]:
     """Streams of random tokens from `/v1/completions`, and from the engine without HTTP."""
-    if why := missing():
+    if why := missing("reference_engine.server.serve"):
         yield Task("HTTP", lambda: [not_measured("HTTP", why)])
         return
     model = random_model(shape(setup.shape), setup.device)
     yield Task("HTTP", partial(_http, model, ON_GPU if setup.on_gpu else ON_CPU))
 
 
-def missing() -> str:
-    """Why the server cannot run; empty if it can."""
+def missing(module: str) -> str:
+    """Why a module of the engine, or the vocabulary, cannot be used; empty if both can."""
     try:
-        import_module("reference_engine.server.serve")
+        import_module(module)
     except ImportError as error:
         return f"not installed: {error.name}"
     from harmony.vocabulary import VocabularyError, token_bytes

@@ -96,15 +96,16 @@ def _timed(make: Callable[[], Work], limit: Limits, setup: Setup) -> Iterator[Re
     yield Result(work.name, 1e6 * taken, "µs", share=share)
 
 
-def _expert_layer(
+def expert_layer(
     config: ModelConfig, dtype: torch.dtype, generator: torch.Generator
 ) -> tuple[PackedLinear, PackedLinear]:
+    """Random weights of the experts of a layer: gate and up, then down."""
     count, hidden, inner = config.num_local_experts, config.hidden_size, config.intermediate_size
     gate_up = random_linear(count, 2 * inner, hidden, dtype, generator)
     return gate_up, random_linear(count, hidden, inner, dtype, generator)
 
 
-def _routed(
+def routed(
     config: ModelConfig, tokens: int, dtype: torch.dtype, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Random tokens, their chosen experts, and the weights of these experts."""
@@ -119,8 +120,8 @@ def _expert_error(
     name: str, config: ModelConfig, tokens: int, dtype: torch.dtype, setup: Setup
 ) -> Iterator[Result]:
     generator = torch.Generator(setup.device).manual_seed(tokens)
-    x, chosen, weights = _routed(config, tokens, dtype, generator)
-    gate_up, down = _expert_layer(config, dtype, generator)
+    x, chosen, weights = routed(config, tokens, dtype, generator)
+    gate_up, down = expert_layer(config, dtype, generator)
     limit = config.swiglu_limit
     found = experts_triton.packed_experts(x, chosen, weights, gate_up, down, limit)
     gate_up, down = (replace(each, bias=each.bias.double()) for each in (gate_up, down))
@@ -131,8 +132,8 @@ def _expert_error(
 def _expert_work(config: ModelConfig, tokens: int, setup: Setup) -> Work:
     generator = torch.Generator(setup.device).manual_seed(tokens)
     run = experts_triton.packed_experts
-    x, chosen, weights = _routed(config, tokens, torch.bfloat16, generator)
-    layers = [_expert_layer(config, torch.bfloat16, generator) for _ in range(LAYERS)]
+    x, chosen, weights = routed(config, tokens, torch.bfloat16, generator)
+    layers = [expert_layer(config, torch.bfloat16, generator) for _ in range(LAYERS)]
     stored = sum(part.nbytes for each in layers[0] for part in (each.blocks, each.scales))
     used = len(torch.unique(chosen))
     return Work(

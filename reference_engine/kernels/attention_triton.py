@@ -27,6 +27,7 @@ from reference_engine.kernels.triton_support import (
     dot,
     multiprocessors,
     power_of_two,
+    require_finished_products,
     tuned,
 )
 
@@ -326,7 +327,7 @@ def paged_attention(
         splits = _splits(tiles * kv_heads, keys, query.device)
     out = torch.empty_like(query)
     parts, maxima, sums = (out, out, out) if splits == 1 else _parts(splits, query)
-    attention_kernel[(tiles, kv_heads, splits)](
+    made = attention_kernel[(tiles, kv_heads, splits)](
         parts,
         maxima,
         sums,
@@ -355,6 +356,7 @@ def paged_attention(
         HEAD_COLUMNS=_columns(head_dim),
         BLOCK_TOKENS=block_tokens,
     )
+    require_finished_products(made)
     if splits > 1:
         _combine(out, parts, maxima, sums, sinks)
     return out

@@ -13,6 +13,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language.target_info import cuda_capability_geq
 
 from reference_engine.kernels.routing import Routing, route
 from reference_engine.kernels.triton_support import (
@@ -20,6 +21,7 @@ from reference_engine.kernels.triton_support import (
     configurations,
     dot,
     power_of_two,
+    require_finished_products,
     tuned,
 )
 from reference_engine.model.mxfp4 import PackedLinear
@@ -115,6 +117,20 @@ def _unpack(words, scales, NARROW: tl.constexpr):
 
 
 @triton.jit
+def _finished(total):
+    """Return `total` unchanged, after the matrix units of a Hopper GPU have finished it.
+
+    They read the weights from registers while the program goes on. For a sum that is only added to,
+    Triton 3.6 and 3.7 wait for the first products of a round, so the next round could overwrite the
+    weights of the last ones (triton-lang/triton issue 9433). For a sum that is used, they wait for
+    all. Newer GPUs read the weights from a memory of their own, which is not written too early.
+    """
+    if not cuda_capability_geq(10):
+        total = tl.inline_asm_elementwise("", "=f,0", [total], tl.float32, is_pure=True, pack=1)
+    return total
+
+
+@triton.jit
 def _tile(tile_experts, tile_rows, tile_ends):
     """Return a program's expert, its first row and the row after the last."""
     tile = tl.program_id(1)
@@ -166,7 +182,7 @@ def _product(
         )
         if x.dtype == tl.bfloat16 and not INTERPRETING:
             # The weights are the left operand, which matrix units can read from registers.
-            total = tl.dot(_unpack(packed, scale, True), x.trans(1, 0), total)
+            total = _finished(tl.dot(_unpack(packed, scale, True), x.trans(1, 0), total))
         else:
             total += dot(_unpack(packed, scale, False), x.trans(1, 0).to(tl.float32))
     bias_of = tl.load(bias + expert * OUT + output, mask=output_used, other=0.0)
@@ -209,8 +225,10 @@ def gate_up_kernel(
         tokens, token, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN
     )
     gate, linear = product.reshape(BLOCK_ROWS, BLOCK_OUT // 2, 2).split()
-    gate = tl.minimum(gate, limit)
-    linear = tl.minimum(tl.maximum(linear, -limit), limit)
+    # NaN stays NaN, as in the plain version.
+    gate = tl.minimum(gate, limit, tl.PropagateNan.ALL)
+    linear = tl.maximum(linear, -limit, tl.PropagateNan.ALL)
+    linear = tl.minimum(linear, limit, tl.PropagateNan.ALL)
     result = gate * tl.sigmoid(gate * _ALPHA) * (linear + 1)
     column = tl.program_id(0) * (BLOCK_OUT // 2) + tl.arange(0, BLOCK_OUT // 2)
     tl.store(
@@ -299,32 +317,65 @@ def multiply(
 
     `weights` is (tokens, top) in float32; `routing` has tiles of `block` rows.
     """
-    tiles = (routing.slots, routing.tile_experts, routing.tile_rows, routing.tile_ends)
     inner = tokens.new_empty((len(routing.slots), gate_up.bias.shape[1] // 2))
-    load = min(power_of_two(len(routing.slots)), _FULL_LOAD)
-    gate_up_kernel[_grid(gate_up, routing)](
+    multiply_up(inner, tokens, product.shape[1], routing, gate_up, limit, block)
+    multiply_down(product, inner, weights, routing, down, block)
+
+
+def multiply_up(
+    inner: Tensor,
+    tokens: Tensor,
+    top: int,
+    routing: Routing,
+    gate_up: PackedLinear,
+    limit: float,
+    block: int,
+) -> None:
+    """Write the activations of each slot that is in a tile to `inner` (slots, I)."""
+    made = gate_up_kernel[_grid(gate_up, routing)](
         inner,
         tokens,
-        *tiles,
+        *_tiles(routing),
         *_arrays(gate_up),
         limit,
-        load,
-        TOP=product.shape[1],
+        _load(routing),
+        TOP=top,
         IN=tokens.shape[1],
         OUT=gate_up.bias.shape[1],
         BLOCK_ROWS=block,
     )
-    down_kernel[_grid(down, routing)](
+    require_finished_products(made)
+
+
+def multiply_down(
+    product: Tensor,
+    inner: Tensor,
+    weights: Tensor,
+    routing: Routing,
+    down: PackedLinear,
+    block: int,
+) -> None:
+    """Do the second half of `multiply` with the activations of the first one."""
+    made = down_kernel[_grid(down, routing)](
         product,
         inner,
         weights,
-        *tiles,
+        *_tiles(routing),
         *_arrays(down),
-        load,
+        _load(routing),
         IN=inner.shape[1],
         OUT=down.bias.shape[1],
         BLOCK_ROWS=block,
     )
+    require_finished_products(made)
+
+
+def _tiles(routing: Routing) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return routing.slots, routing.tile_experts, routing.tile_rows, routing.tile_ends
+
+
+def _load(routing: Routing) -> int:
+    return min(power_of_two(len(routing.slots)), _FULL_LOAD)
 
 
 def _arrays(linear: PackedLinear) -> tuple[Tensor, Tensor, Tensor]:

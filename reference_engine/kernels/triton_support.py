@@ -1,16 +1,20 @@
-"""Helpers of the Triton kernels: matrix products, configurations, the size of the GPU."""
+"""Helpers of the Triton kernels: products and their check, configurations, the size of the GPU."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
+from triton.compiler import CompiledKernel
 
-from reference_engine.kernels import interpreting
+from reference_engine.kernels import KernelsError, interpreting
 
 INTERPRETING = tl.constexpr(interpreting())
+_PRODUCT = re.compile(r"wgmma\.mma_async\S*\s+\{[^}]*\},\s*(?:\{([^}]*)\})?")
+"""An asynchronous product in PTX, and the registers of its left operand if it is in registers."""
 
 
 @triton.jit
@@ -53,6 +57,48 @@ def tuned(
         prune_configs_by={"early_config_prune": fitting},
         cache_results=True,
     )
+
+
+@cache
+def require_finished_products(kernel: CompiledKernel | None) -> None:
+    """Check the code of a kernel once; the interpreter has None. Raises KernelsError."""
+    if kernel is not None and not finishes_products(kernel.asm.get("ptx", "")):
+        raise KernelsError(
+            f"Triton {triton.__version__} compiles {kernel.metadata.name} so that it does not wait "
+            "for its matrix products and can return wrong values: install another version of "
+            "Triton (3.7.1 was tested), or use --kernels torch."
+        )
+
+
+def finishes_products(ptx: str) -> bool:
+    """Return whether each loop waits for its products before it uses their registers again.
+
+    "Accessing the accumulator register or the input register containing the fragments of matrix A
+    of a `wgmma.mma_async` instruction without first performing a `wgmma.wait_group` instruction
+    [...] is undefined behavior" (PTX ISA, `wgmma.wait_group`). Only a wait for all products counts.
+    """
+    lines = ptx.splitlines()
+    labels = {line.partition(":")[0]: at for at, line in enumerate(lines) if line[:1] == "$"}
+    jumps = ((re.search(r"\bbra\b\S*\s+(\$\w+)", line), at) for at, line in enumerate(lines))
+    loops = (lines[labels.get(jump[1], end) : end] for jump, end in jumps if jump)
+    return not any(_uses_operands_early(loop) for loop in loops)
+
+
+def _uses_operands_early(loop: Sequence[str]) -> bool:
+    """Read the loop twice, because products of one round can still run in the next one."""
+    running: set[str] = set()
+    for line in (*loop, *loop):
+        if product := _PRODUCT.search(line):
+            running.update(_registers(product[1] or ""))
+        elif re.search(r"wgmma\.wait_group\S*\s+0;", line):
+            running.clear()
+        elif running and not running.isdisjoint(_registers(line)):
+            return True
+    return False
+
+
+def _registers(code: str) -> list[str]:
+    return re.findall(r"%\w+", code)
 
 
 def power_of_two(count: int) -> int:

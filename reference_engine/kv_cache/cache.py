@@ -35,8 +35,7 @@ class KVCache:
     """The memory of `pages` pages, and the pool that tracks their use.
 
     `layers` has the store of each layer, with 1 + `pages` pages of BLOCK tokens. The first rows of
-    page `NULL_PAGE` are zero. On a GPU all pages are, because memory that other tensors have used
-    can contain NaN.
+    page `NULL_PAGE` are zero.
     """
 
     def __init__(
@@ -46,9 +45,8 @@ class KVCache:
         self.layout = Layout.of(config)
         self.pool = PagePool(pages)
         shape = (1 + pages, BLOCK, config.num_key_value_heads, config.head_dim)
-        create = torch.empty if device.type == "cpu" else torch.zeros
         stores = [
-            KVPages(*(create(shape, dtype=dtype, device=device) for _ in range(2)))
+            KVPages(*(torch.empty(shape, dtype=dtype, device=device) for _ in range(2)))
             for _ in range(_store_count(config))
         ]
         for store in stores:

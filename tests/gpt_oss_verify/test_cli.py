@@ -241,6 +241,27 @@ def test_a_crash_is_not_a_verdict(monkeypatch, capsys):
     assert error.endswith("this is a bug in the tool; please report it\n")
 
 
+def test_a_checkout_that_is_not_installed_says_what_to_install():
+    """The modules can be imported, but no package metadata can be found."""
+    program = (
+        "import importlib.metadata, sys\n"
+        "found = importlib.metadata.distribution\n"
+        "def distribution(name):\n"
+        "    if name == 'gpt-oss-verify':\n"
+        "        raise importlib.metadata.PackageNotFoundError(name)\n"
+        "    return found(name)\n"
+        "importlib.metadata.distribution = distribution\n"
+        "from gpt_oss_verify.app import run\n"
+        "sys.exit(run(['--provider', 'reference']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "gpt-oss-verify: The package gpt-oss-verify is not installed: run "
+        "pip install '.[reference]' in the folder of the repository.\n"
+    )
+
+
 def test_main_exits_with_the_code(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["gpt-oss-verify", "recheck", "none"])
     with pytest.raises(SystemExit) as ended:

@@ -5,6 +5,9 @@ whether it uses the matrix units, loads data ahead of its use, and has enough re
 """
 
 import os
+import re
+from functools import cache
+from unittest import mock
 
 os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
@@ -13,8 +16,9 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.language import target_info
 
-from reference_engine.kernels import attention_triton, experts_triton
+from reference_engine.kernels import KernelsError, attention_triton, experts_triton
 from reference_engine.kernels.attention_triton import attention_kernel, combine_kernel
 from reference_engine.kernels.block_triton import (
     add_norm_kernel,
@@ -24,6 +28,7 @@ from reference_engine.kernels.block_triton import (
 )
 from reference_engine.kernels.chunk_sums_triton import chunk_kernel
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
+from reference_engine.kernels.triton_support import require_finished_products
 
 H200 = GPUTarget("cuda", 90, 32)
 TYPES = {
@@ -39,11 +44,12 @@ TYPES = {
 MULTIPLES_OF_16 = {"query_stride", "page_stride", "key_stride", "heads", "vocabulary"}
 
 # gpt-oss-20b: 2,880 wide, 32 experts; 64 query heads of size 64 over 8 of keys and values.
-EXPERTS = {"IN": 2880, "OUT": 5760}
+GATE_UP = {"IN": 2880, "OUT": 5760, "TOP": 4}
+DOWN = {"IN": 2880, "OUT": 2880}
 HEADS = {"HEAD_DIM": 64, "HEAD_COLUMNS": 64, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
 
 
-def compiled(kernel, warps, stages, types=None, **constants):
+def compiled(kernel, warps, stages, types=None, *, target=H200, **constants):
     """Returns the machine code of a kernel; `types` of arguments replace those in TYPES."""
     known = {name: kind for kind, names in TYPES.items() for name in names.split()}
     types = known | (types or {}) | dict.fromkeys(constants, "constexpr")
@@ -59,7 +65,14 @@ def compiled(kernel, warps, stages, types=None, **constants):
         constexprs=constants,
         attrs={place: [["tt.divisibility", 16]] for place in aligned},
     )
-    return triton.compile(source, target=H200, options={"num_warps": warps, "num_stages": stages})
+    options = {"num_warps": warps, "num_stages": stages}
+
+    def current_target():
+        return target
+
+    current_target.__triton_builtin__ = True
+    with mock.patch.object(target_info, "current_target", current_target):  # not of this machine
+        return triton.compile(source, target=target, options=options)
 
 
 def loop(made):
@@ -69,7 +82,7 @@ def loop(made):
 
 
 def instructions_of_loop(made):
-    """Returns the machine instructions from the label of the loop to the jump back to it."""
+    """Returns the lines from the label of the loop with matrix products to the jump back to it."""
     lines = made.asm["sass"].splitlines()
     jumps = [
         (lines.index(f"{line.split()[-1].rstrip(';')}:"), end)
@@ -80,7 +93,7 @@ def instructions_of_loop(made):
         (start, end) for start, end in jumps if any("HGMMA" in line for line in lines[start:end])
     ]
     assert not others
-    return end - start
+    return [line.rpartition("\t")[2].strip() for line in lines[start:end]]
 
 
 SHARED_MEMORY = 227 * 1024
@@ -109,16 +122,110 @@ def check(made, unit, *, prefetches):
         assert "tt.load" not in loop(made), "a load is not ahead of its use"
 
 
-@pytest.mark.parametrize("kernel", [gate_up_kernel, down_kernel], ids=["gate and up", "down"])
+KERNELS = pytest.mark.parametrize(
+    "kernel", [gate_up_kernel, down_kernel], ids=["gate and up", "down"]
+)
+
+
+@cache
+def expert_code(kernel, chosen, rows, *, exact=False, target=H200):
+    """Returns the machine code of an expert kernel; `exact` means float32."""
+    types = {"tokens": "*fp32", **FLOAT32} if exact else {"tokens": "*bf16"}
+    shape = GATE_UP if kernel is gate_up_kernel else DOWN
+    constants = {"BLOCK_ROWS": rows, **shape, **chosen.kwargs}
+    warps, stages = chosen.num_warps, chosen.num_stages
+    return compiled(kernel.fn, warps, stages, types, target=target, **constants)
+
+
+@KERNELS
 @pytest.mark.parametrize(("group", "chosen"), each(experts_triton.CONFIGURATIONS))
 def test_experts(kernel, group, chosen):
     exact = group == "float32"
     rows = {"16 rows": 16, "32 rows": 32, "more rows": 128, "float32": 16}[group]
-    types = {"tokens": "*fp32", **FLOAT32} if exact else {"tokens": "*bf16"}
-    top = {"TOP": 4} if kernel is gate_up_kernel else {}
-    constants = {"BLOCK_ROWS": rows, **top, **EXPERTS, **chosen.kwargs}
-    made = compiled(kernel.fn, chosen.num_warps, chosen.num_stages, types, **constants)
+    made = expert_code(kernel, chosen, rows, exact=exact)
     check(made, "FFMA" if exact else "HGMMA", prefetches=group in {"16 rows", "32 rows"})
+
+
+def registers(instruction):
+    """Returns the registers that an instruction names or writes; it writes up to four in a row."""
+    named = [int(number) for number in re.findall(r"\bR(\d+)", instruction)]
+    four, two = (re.search(rf"\.({size})\b", instruction) for size in ("128|4", "64|WIDE|2"))
+    return (
+        {*named, *range(named[0], named[0] + (4 if four else 2 if two else 1))} if named else set()
+    )
+
+
+def early_uses(code):
+    """Returns the instructions of a loop that use a register before a product has read it.
+
+    The loop is read twice, because its products can still run in the next round.
+    """
+    being_read, found = set(), []
+    for instruction in 2 * code:
+        if product := re.search(r"HGMMA\S* R\d+, R(\d+),", instruction):
+            being_read |= {int(product[1]) + place for place in range(4)}
+        elif "HGMMA" not in instruction and being_read & registers(instruction):
+            found.append(instruction)
+        elif "WARPGROUP.DEPBAR.LE gsb0, 0x0" in instruction:
+            being_read.clear()
+    return found
+
+
+@KERNELS
+@pytest.mark.parametrize(
+    ("rows", "chosen"),
+    [
+        pytest.param(rows, chosen, id=f"{rows} rows, {chosen}")
+        for group, sizes in {"16 rows": [16], "32 rows": [32], "more rows": [64, 128]}.items()
+        for rows in sizes
+        for chosen in experts_triton.CONFIGURATIONS[group]
+    ],
+)
+def test_products_of_weights_end_before_the_next_round(kernel, rows, chosen):
+    """In bfloat16, matrix units read the weights from registers while the program goes on."""
+    made = expert_code(kernel, chosen, rows)
+    code = instructions_of_loop(made)
+    waits = [each for each in code if "WARPGROUP.DEPBAR" in each]
+    assert waits
+    assert all("gsb0, 0x0" in each for each in waits)
+    assert any(re.search(r"HGMMA\S* R\d+, R\d+", each) for each in code)
+    assert not early_uses(code)
+    assert set(re.findall(r"pendings = (\d+)", made.asm["ttgir"])) == {"0"}
+    require_finished_products(made)
+
+
+@triton.jit
+def not_waited_for(total):
+    return total
+
+
+@KERNELS
+def test_a_loop_that_does_not_wait_for_its_products_is_refused(kernel, monkeypatch, tmp_path):
+    """This is how the loops were before they used the sum in each round."""
+    chosen = experts_triton.CONFIGURATIONS["more rows"][0]
+    monkeypatch.setattr(experts_triton, "_finished", not_waited_for)
+    monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))  # The key does not change.
+    made = expert_code.__wrapped__(kernel, chosen, 128)
+    assert early_uses(instructions_of_loop(made))
+    with pytest.raises(KernelsError, match=f"compiles {kernel.fn.__name__} so that it does not"):
+        require_finished_products(made)
+
+
+@pytest.mark.parametrize("capability", [80, 89])
+def test_products_of_older_gpus_end_before_the_program_goes_on(capability):
+    chosen = experts_triton.CONFIGURATIONS["more rows"][0]
+    made = expert_code(gate_up_kernel, chosen, 128, target=GPUTarget("cuda", capability, 32))
+    assert "mma.sync" in made.asm["ptx"]
+    assert "wgmma" not in made.asm["ptx"]
+
+
+def test_a_b200_writes_weights_only_after_the_product_that_reads_them():
+    """The weights are in the tensor memory; a barrier says that the product before has ended."""
+    b200 = GPUTarget("cuda", 100, 32)
+    chosen = experts_triton.CONFIGURATIONS["more rows"][0]
+    made = expert_code(gate_up_kernel, chosen, 128, target=b200)
+    steps = re.findall(r"ttng\.(wait_barrier|tmem_\w+|tc_gen5_mma)", loop(made))
+    assert steps == ["wait_barrier", "tmem_store", "tc_gen5_mma"]
 
 
 @pytest.mark.parametrize(("inputs", "most"), [(128, 3.5), (256, 3.1)])
@@ -126,10 +233,8 @@ def test_instructions_per_weight(inputs, most):
     """A thread unpacks 1/128 of the weights of a tile; see docs/reference-engine.md."""
     blocks = {"BLOCK_ROWS": 16, "BLOCK_OUT": 128, "BLOCK_IN": inputs}
     types = {"tokens": "*bf16"}
-    made = compiled(
-        gate_up_kernel.fn, 4, 5 if inputs == 128 else 3, types, **blocks, TOP=4, **EXPERTS
-    )
-    assert instructions_of_loop(made) / inputs <= most
+    made = compiled(gate_up_kernel.fn, 4, 5 if inputs == 128 else 3, types, **blocks, **GATE_UP)
+    assert len(instructions_of_loop(made)) / inputs <= most
 
 
 @pytest.mark.parametrize("window", [0, 128])
@@ -153,6 +258,9 @@ def test_attention(group, chosen, tokens, window):
         BLOCK_TOKENS=tokens,
     )
     check(made, unit, prefetches=group != "float32")
+    require_finished_products(made)
+    if unit == "HGMMA":
+        assert not early_uses(instructions_of_loop(made))
 
 
 def test_combining_split_keys():

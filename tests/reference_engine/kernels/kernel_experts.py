@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.runtime.interpreter import InterpreterBuilder
 
 from reference_engine.kernels import experts, experts_triton, interpreting
 from reference_engine.kernels.experts_triton import packed_experts
@@ -72,6 +74,23 @@ def test_all_tokens_choose_the_same_experts():
 def test_activations_are_clamped_at_the_limit(limit):
     x, *rest = problem(3, 4, 2, 64, 32)
     check(4 * x, *rest, limit=limit)
+
+
+def dropping_nan(choose):
+    return lambda builder, left, right: builder.binary_op(left, right, choose)
+
+
+@pytest.mark.parametrize("row", [0, 1], ids=["gate", "linear"])
+def test_nan_of_an_activation_stays_nan(row, monkeypatch):
+    """Even rows are gates. Unlike a GPU, the interpreter keeps NaN in every minimum."""
+    monkeypatch.setattr(InterpreterBuilder, "create_minnumf", dropping_nan(np.fmin))
+    monkeypatch.setattr(InterpreterBuilder, "create_maxnumf", dropping_nan(np.fmax))
+    x, chosen, weights, gate_up, down = problem(3, 4, 2, 64, 32)
+    gate_up.bias[chosen[0, 0], row] = torch.nan
+    given = x, chosen, weights, gate_up, down, 7.0
+    found, plain = packed_experts(*given), experts.packed_experts(*given)
+    assert found[0].isnan().all()
+    assert torch.equal(found.isnan(), plain.isnan())
 
 
 @pytest.mark.parametrize("dtype", BOUNDS, ids=["float32", "bfloat16"])

@@ -7,10 +7,11 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from triton.runtime import KernelInterface
+from triton.runtime import Autotuner, KernelInterface
 
 from benchmarks.gpu.launches import counted, decode_launches, per_layer, step_without_data
 from benchmarks.gpu.model import shape
+from reference_engine.kernels import KernelsError
 from reference_engine.kernels.experts_triton import down_kernel, gate_up_kernel
 from reference_engine.model.sharding import Shard
 from reference_engine.model.transformer import Unembedding
@@ -76,6 +77,34 @@ def test_few_rows_do_not_use_a_configuration_tuned_for_many(kernel):
     keys = [tuning_key(kernel, rows) for rows in (1, 2, 8, 64, 128)]
     assert len(set(keys)) == 4
     assert keys[3] == keys[4]
+
+
+LOOP = """
+$L__BB0_3:
+	fma.rn.bf16x2 %r5, %r9, %r10, %r11;
+	wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%r1,%r2,%r3,%r4}, {%r5,%r6,%r7,%r8}, %rd1;
+	wgmma.commit_group.sync.aligned;
+	wgmma.wait_group.sync.aligned 0;
+	@%p18 bra 	$L__BB0_3;
+"""
+RACE = LOOP.replace("aligned 0;", "aligned 1;")
+"""A loop in PTX that overwrites a register which its product may still read."""
+
+
+@pytest.mark.parametrize("name", ["gate_up_kernel", "down_kernel", "attention_kernel"])
+def test_no_step_uses_a_kernel_that_does_not_wait_for_its_products(name):
+    def launch(kernel, grid):
+        racing = isinstance(kernel, Autotuner) and kernel.base_fn.__name__ == name
+        made = mock.Mock(asm={"ptx": RACE if racing else LOOP})
+        return lambda *args, **constants: made
+
+    decoder, batch = step_without_data(shape("20b", 2), 8)
+    with (
+        counted(),
+        mock.patch.object(KernelInterface, "__getitem__", launch),
+        pytest.raises(KernelsError, match="does not wait for its matrix products"),
+    ):
+        decoder.run(batch, nucleus=False)
 
 
 def test_a_gpu_computes_float32_logits_in_one_product():
