@@ -9,9 +9,8 @@ Its packages; each imports only packages below it:
     verdict         from scores to a verdict: analysis, statistics of the gate, causes
     reproduction    the request of a finding, sent again, reduced, as a command and an issue text
     tasks           tool calling, probe groups and imported traffic as tasks, and the plan of a run
-    probes          experiments of several requests, and the results of all rules over a run
+    rules           checks and probes, one folder per family, and their results over a run
     golden          the reference engine's logprobs, and a provider's distance from them
-    checks          rules about single rollouts, or rollouts compared with each other
     run             attempts, the tool loop, budgets, launch and preflight, and the run folder
     transport       HTTP requests, recorded as they were on the wire
     api             requests out, replies and streams in: Chat Completions, Responses, raw harmony
