@@ -212,13 +212,12 @@ class LiveDisplay(LineDisplay):
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Show a bar for the planned attempts."""
-        self._stage = ("", 0.0)
+        self._stage, self._done = ("", 0.0), finished
         self.progress.reset(self._task, total=planned, completed=finished, description=what)
 
     def finished(self, rollout: Rollout) -> None:
-        """Count one more rollout."""
-        self.progress.update(self._task, advance=self._count(rollout))
-        self.tick()
+        """Count one more rollout; `tick` shows it."""
+        self._done += self._count(rollout)
 
     def _end_stage(self) -> None:
         """Print nothing: the line is removed at the end."""
@@ -230,7 +229,7 @@ class LiveDisplay(LineDisplay):
             text = waiting or f"{self._stage[0]} …"
         else:
             text = f"{self._counted()}{f' · {waiting}' if waiting else ''}"
-        self.progress.update(self._task, description=plain(text))
+        self.progress.update(self._task, completed=self._done, description=plain(text))
 
 
 class DebugDisplay(LineDisplay):

@@ -80,33 +80,47 @@ def parsed_url(url: str) -> URL:
 async def body_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Yield the bytes of a body as they arrive.
 
-    aiohttp closes a connection whose framing it cannot parse, but the reader of the body then waits
-    for ever. This ends the wait within `SECONDS_BETWEEN_LOOKS`, with a MalformedBodyError.
-    Other errors are those of aiohttp.
+    Raises MalformedBodyError if the rest of the body cannot be parsed, and the errors of aiohttp.
     """
-    loop, malformed = asyncio.get_running_loop(), False
-
-    def look() -> None:
-        nonlocal malformed, timer
-        if (connection := response.connection) is None:  # the body is complete
-            return
-        transport = connection.transport
-        if transport is not None and not transport.is_closing():
-            timer = loop.call_later(SECONDS_BETWEEN_LOOKS, look)
-        elif response.content.exception() is None:
-            malformed = True
-            response.close()
-
-    timer = loop.call_later(SECONDS_BETWEEN_LOOKS, look)
+    watch = _Watch(response)
     try:
         async for chunk in response.content.iter_chunked(BYTES_AT_ONCE):
             yield chunk
     except aiohttp.ClientConnectionError as error:
-        if malformed:
+        if watch.malformed:
             raise MalformedBodyError("its framing is malformed") from error
         raise
     finally:
-        timer.cancel()
+        watch.end()
+
+
+class _Watch:
+    """Ends the wait for a body whose connection is closed.
+
+    aiohttp closes a connection whose framing it cannot parse, but does not tell the reader.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.malformed = False
+        self._response = response
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(SECONDS_BETWEEN_LOOKS, self._look)
+
+    def _look(self) -> None:
+        connection = self._response.connection
+        if connection is None:  # the body is complete
+            return
+        transport = connection.transport
+        if transport is not None and not transport.is_closing():
+            self._timer = self._loop.call_later(SECONDS_BETWEEN_LOOKS, self._look)
+        elif self._response.content.exception() is None:
+            self.malformed = True
+            self._response.close()
+
+    def end(self) -> None:
+        """Look no longer."""
+        self._timer.cancel()
+        del self._timer  # a cycle would be left to the garbage collector, whose pauses distort times
 
 
 class MalformedBodyError(aiohttp.ClientError):

@@ -60,6 +60,7 @@ class HttpTransport:
         receiver = Receiver(wants_stream=streaming)
         failure = await self._receive(receiver, request.method, request.url, headers, data)
         elapsed = receiver.elapsed()
+        await asyncio.sleep(0)  # so that the arrivals of other responses are recorded first
         respond = partial(receiver.response, self._redactor, complete=failure is None)
         response = await processed(len(receiver.received), respond)
         return Exchange(
