@@ -5,7 +5,7 @@ import os
 import re
 import resource
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import lru_cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -77,7 +77,7 @@ def parsed_url(url: str) -> URL:
         raise aiohttp.InvalidURL(url) from error
 
 
-async def body_of(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def body_of(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
     """Yield the bytes of a body as they arrive.
 
     Raises MalformedBodyError if the rest of the body cannot be parsed, and the errors of aiohttp.
@@ -120,7 +120,7 @@ class _Watch:
     def end(self) -> None:
         """Look no longer."""
         self._timer.cancel()
-        del self._timer  # a cycle would be left to the garbage collector, whose pauses distort times
+        del self._timer  # otherwise a cycle, left to the garbage collector
 
 
 class MalformedBodyError(aiohttp.ClientError):

@@ -26,5 +26,5 @@ class Transport(Protocol):
 
 
 async def processed(size: int, work: Callable[[], T]) -> T:
-    """Return the result of `work` on a response of `size` bytes, made in a thread if it is large."""
+    """Return the result of `work` on a response of `size` bytes; in a thread if it is large."""
     return await asyncio.to_thread(work) if size > LARGE else work()
