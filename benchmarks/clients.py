@@ -31,16 +31,16 @@ NOT_INSTALLED = 3
 
 
 class Stopwatch:
-    """Wall-clock and CPU seconds of a `with` block, summed over all threads of this process."""
+    """Wall-clock and CPU seconds of a `with` block, of all threads and ended child processes."""
 
     wall = cpu = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Measure."""
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), sum(os.times()[:4])
         yield
-        self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
+        self.wall, self.cpu = time.perf_counter() - wall, sum(os.times()[:4]) - cpu
 
 
 Client = Callable[[str, int, int, Stopwatch], None]
@@ -58,13 +58,13 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
 
     from evals.registry import load_data
     from evals.task import EvalTask
+    from gpt_oss_verify.live_judge import LiveJudge
     from gpt_oss_verify.progress import display, so_far
     from harness.providers.entries import adhoc_provider, changed
     from harness.records.conditions import Condition
     from harness.records.runs import RunSettings, Sampling
     from harness.session import sample
     from harness.tasks.plan import Plan, new_info
-    from harness.verdict.judge import Judge
 
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)
     settings = RunSettings(
@@ -78,11 +78,13 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
     sampling = Sampling(temperature=1.0, max_tokens=131_072)
     task = EvalTask(data, [condition], tries, sampling, settings)
     info = new_info(provider.info(), [task], settings, ("benchmark",))
-    judge = Judge(place, [task])
+    judge = LiveJudge(place, [task])
     with open_nowhere() as screen:
         console = Console(file=screen, force_terminal=True, width=100)
         with display(judge, info, debug=False, console=console) as shown:
             sample(Plan(provider, (task,), info), place, shown, partial(judge.so_far, info))
+    judge.read()
+    judge.close()
     assert so_far(judge.counts).startswith("100.0% passed so far · 0 errors")
 
 

@@ -113,7 +113,11 @@ def openai_peer(model: Transformer) -> Peer:
 
 def _stored(model: Transformer, layout: Layout) -> dict[str, Tensor]:
     """The weights with the names and shapes of an unpacked checkpoint."""
-    weights = dict(model.named_parameters())
+    weights: dict[str, Tensor] = dict(model.named_parameters())
+    if len(weights["unembedding.weight"]) < model.config.vocab_size:  # computed from token codes
+        units = torch.eye(model.config.hidden_size, device=model.embedding.weight.device)
+        rows = model.unembedding(units).mT.to(model.embedding.weight.dtype)
+        weights["unembedding.weight"] = rows
     state = {}
     for name, source in sources(model.config, layout).items():
         parts = weights[name].detach().split([shape[0] for _, shape in source.tensors])

@@ -14,8 +14,8 @@ from harness.providers.entries import Provider
 from harness.records.conditions import Condition
 from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Score
+from harness.run.run_folder import read_scores
 from harness.run.run_log import read_run_info
-from harness.verdict.judge import Judge
 
 
 def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
@@ -51,16 +51,14 @@ def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) 
 
 
 def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
-    """Return the scores of a run's evals, in complete rounds.
+    """Return the scores of a run's evals as they were last judged, in complete rounds.
 
     Raises ConfigurationError, RunLogError.
     """
     info = read_run_info(folder)
     tasks = restored_evals(folder, info)
     found: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
-    judge = Judge(folder, tasks)
-    judge.read()
-    for score in judge.graded():
+    for score in read_scores(folder):
         found[score.task, score.condition].append(score)
     results = [
         task.eval_scores(condition, found[task.name, condition])

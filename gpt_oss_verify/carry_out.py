@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evals.cost import Cost, Expectation, Part, expect
 from gpt_oss_verify.choice import budget_for, same_grader
+from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.options import DEFAULT_OUT, BudgetOptions, RunOptions
 from gpt_oss_verify.progress import display
 from gpt_oss_verify.screen import print_raw, say, show, stdout
@@ -22,10 +23,9 @@ from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
 from harness.tasks.plan import Plan
 from harness.tasks.suite import restored_tasks
-from harness.verdict.judge import Judge
 from reports.text import counted, visible
 
-Sampler = Callable[[Plan, Path, Observer, Judge], None]
+Sampler = Callable[[Plan, Path, Observer, LiveJudge], None]
 
 
 def carry_out(
@@ -44,7 +44,7 @@ def carry_out(
     return judge_and_print(folder, judge=judge, as_json=run.as_json, show_questions=show_questions)
 
 
-def sample_here(plan: Plan, folder: Path, observer: Observer, judge: Judge) -> None:
+def sample_here(plan: Plan, folder: Path, observer: Observer, judge: LiveJudge) -> None:
     """Sample in this process; see `harness.session.sample`."""
     session.sample(plan, folder, observer, partial(judge.so_far, plan.info))
 
@@ -56,7 +56,7 @@ def sample_with_progress(
     debug: bool = False,
     sample: Sampler = sample_here,
     as_json: bool = False,
-) -> Judge:
+) -> LiveJudge:
     """Sample with progress on stderr, and return the judge, which has scored all attempts.
 
     If sampling ends early, the finished attempts are judged, and if the user stops it, the verdict
@@ -66,7 +66,7 @@ def sample_with_progress(
     ProviderUnavailableError if the provider or the grader cannot be used, and StoppedError when the
     user stops the run.
     """
-    judge = Judge(folder, plan.tasks)
+    judge = LiveJudge(folder, plan.tasks)
     try:
         with display(judge, plan.info, debug=debug) as screen:
             sample(plan, folder, screen, judge)
@@ -126,7 +126,7 @@ def grade(
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
     plan = Plan(chosen, tuple(tasks), info, spending)
-    judge = Judge(run, tasks)
+    judge = LiveJudge(run, tasks)
     try:
         with display(judge, info, debug=debug) as screen:
             session.grade(plan, run, screen)

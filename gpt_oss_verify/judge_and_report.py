@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from evals.task import EvalTask
+from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.screen import print_raw, say, stdout
 from harness.compare.key_figures import result_summary
 from harness.compare.previous_run import since_previous
@@ -17,7 +18,6 @@ from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.gate import exit_code
-from harness.verdict.judge import Judge
 from harness.verdict.reference_rate import target_of
 from reports.build import Texts, build_report
 from reports.ci import render_junit
@@ -35,7 +35,7 @@ def judge_and_report(
     changes: Mapping[str, object] | None = None,
     *,
     show_questions: bool = False,
-    judge: Judge | None = None,
+    judge: LiveJudge | None = None,
 ) -> Report:
     """Judge a run, and write its scores, its analysis and all reports into its folder.
 
@@ -44,8 +44,7 @@ def judge_and_report(
     read, and RunLogError if the folder cannot.
     """
     info = with_settings(read_run_info(folder), changes)
-    judge = judge or Judge(folder, restored_tasks(folder, info))
-    judge.read()
+    judge = judge or LiveJudge(folder, restored_tasks(folder, info))
     analysis, scores = judge.judged(info, thresholds)
     run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
@@ -59,7 +58,7 @@ def judge_and_print(
     changes: Mapping[str, object] | None = None,
     *,
     show_questions: bool = False,
-    judge: Judge | None = None,
+    judge: LiveJudge | None = None,
     as_json: bool = False,
 ) -> int:
     """Judge and report a run, print the report, and return the exit code.
@@ -76,7 +75,7 @@ def judge_and_print(
     return exit_code(made.analysis.verdict)
 
 
-def say_first_finding(made: Report, judge: Judge) -> None:
+def say_first_finding(made: Report, judge: LiveJudge) -> None:
     """Print the first finding of a failed run, unless it was printed while the run went on."""
     if (found := judge.first_finding(made.analysis)) is not None:
         say(found)

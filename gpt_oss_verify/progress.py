@@ -13,6 +13,7 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 
 from evals.healthbench.grades import grade_of
 from evals.healthbench.grading import GRADING
+from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.screen import stderr
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import RunInfo
@@ -20,7 +21,7 @@ from harness.records.scores import Outcome
 from harness.run.attempts import Attempt
 from harness.run.sampling import Observer
 from harness.text import percentage, plain
-from harness.verdict.judge import Counts, Judge
+from harness.verdict.judge import Counts
 from reports.text import counted
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -34,7 +35,7 @@ _SHOWN: tuple[Outcome, ...] = ("truncated", "no_answer", "refused")
 def so_far(counts: Counts) -> str:
     """Return what a live line says about the attempts that are scored."""
     if not counts.finished:
-        return "nothing finished yet"
+        return "nothing judged yet"
     probed = counts.probes.total()
     what = " of cases" if probed else ""
     rate = percentage(counts.passed / counts.valued) if counts.valued else ""
@@ -58,7 +59,7 @@ def so_far(counts: Counts) -> str:
 class LineDisplay(Observer):
     """Prints a line at intervals, for logs, pipes and CI."""
 
-    def __init__(self, console: Console, judge: Judge, info: RunInfo) -> None:
+    def __init__(self, console: Console, judge: LiveJudge, info: RunInfo) -> None:
         """Print to `console`; `judge` judges the run, and `info` is its `run.json`."""
         self._console = console
         self._judge = judge
@@ -75,7 +76,7 @@ class LineDisplay(Observer):
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Judge the run, and call `tick` every second, in threads; at the end, judge the rest."""
+        """Judge the run in a second process, and call `tick` every second in a thread."""
         ended = threading.Event()
 
         def ticks() -> None:
@@ -155,7 +156,6 @@ class LineDisplay(Observer):
             seconds, attempts = self._took
             self._took = seconds + time.monotonic() - began, attempts + 1
         if rollout.task != GRADING:
-            self._judge.grown()
             return True
         grade = grade_of(rollout)
         self._grades["without a grade" if grade is None else "met" if grade else "not met"] += 1
@@ -186,7 +186,7 @@ class LineDisplay(Observer):
 class LiveDisplay(LineDisplay):
     """A line that redraws itself, for terminals."""
 
-    def __init__(self, console: Console, judge: Judge, info: RunInfo) -> None:
+    def __init__(self, console: Console, judge: LiveJudge, info: RunInfo) -> None:
         super().__init__(console, judge, info)
         self.progress = Progress(
             SpinnerColumn(),
@@ -212,13 +212,12 @@ class LiveDisplay(LineDisplay):
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Show a bar for the planned attempts."""
-        self._stage = ("", 0.0)
+        self._stage, self._done = ("", 0.0), finished
         self.progress.reset(self._task, total=planned, completed=finished, description=what)
 
     def finished(self, rollout: Rollout) -> None:
-        """Count one more rollout."""
-        self.progress.update(self._task, advance=self._count(rollout))
-        self.tick()
+        """Count one more rollout; `tick` shows it."""
+        self._done += self._count(rollout)
 
     def _end_stage(self) -> None:
         """Print nothing: the line is removed at the end."""
@@ -230,7 +229,7 @@ class LiveDisplay(LineDisplay):
             text = waiting or f"{self._stage[0]} …"
         else:
             text = f"{self._counted()}{f' · {waiting}' if waiting else ''}"
-        self.progress.update(self._task, description=plain(text))
+        self.progress.update(self._task, completed=self._done, description=plain(text))
 
 
 class DebugDisplay(LineDisplay):
@@ -245,7 +244,7 @@ class DebugDisplay(LineDisplay):
 
 @contextmanager
 def display(
-    judge: Judge, info: RunInfo, *, debug: bool, console: Console | None = None
+    judge: LiveJudge, info: RunInfo, *, debug: bool, console: Console | None = None
 ) -> Iterator[LineDisplay]:
     """Judge a run and show progress until the end of the block, in the form that suits stderr.
 

@@ -116,7 +116,7 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
         head = {
             "engine": f"gpt-oss-verify {version('gpt-oss-verify')}, PyTorch {torch.__version__}",
             "weights_sha256": identity(settings.checkpoint),
-            "dtype": str(model.unembedding.weight.dtype).removeprefix("torch."),
+            "dtype": str(model.embedding.weight.dtype).removeprefix("torch."),
             "faults": [fault.description for fault in plan.faults],
         }
         yield orjson.dumps(head, option=orjson.OPT_APPEND_NEWLINE)

@@ -36,12 +36,14 @@ _LINE_MARKS = re.compile(
     r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F300-\U0001FAFF])+|[\s∎■□\\]+$"
 )
 _EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*{])|`")
+_EMPHASIZES = re.compile("[*_`]")
 _ENVIRONMENT = re.compile(
     r"\\(?:begin|end)\{[^{}]*\}(?:\{[lcr|]+\})?|&(?=\s*=)|\\\\(?=\s*(?:$|\\end))"
 )
 _ESCAPED = re.compile(r"\\\\(?=[()\[\]]|(?:boxed|text|[dt]?frac|mathbf)\b)")
 
-_SPACES = re.compile(r"\\(?:quad|qquad|,|;|:|>|\s)|[~\s]")
+_MARKUP = re.compile(r"[\\{$*_`~]")
+_SPACES = re.compile(r"\\(?:quad|qquad|,|;|:|>|\s)|~")
 _NOTHING = re.compile(
     r"\\!|\\(?:left|right|displaystyle|textstyle|bigl?|bigr?|Bigl?|Bigr?)(?![A-Za-z])"
     r"|\\(?:bf|rm|it|sf|small|normalsize|large|Large|LARGE|huge|Huge)(?![A-Za-z])"
@@ -74,8 +76,11 @@ def without_markup(tex: str) -> str:
     `\text{70}`, `$70$`, `{70}` and `**70**` all become 70, `1\,234` becomes `1 234` and
     `1{,}234` becomes `1,234`.
     """
-    text = _SPACES.sub(" ", _NOTHING.sub("", _COMMA.sub(",", tex)))
-    for _ in range(_DEEPEST):
+    if not _MARKUP.search(tex):
+        return " ".join(tex.split())
+    text = _COMMA.sub(",", tex) if "{,}" in tex else tex
+    text = _SPACES.sub(" ", _NOTHING.sub("", text))
+    for _ in range(_DEEPEST if "{" in text else 0):
         bare = _BRACED.sub(r"\1", _WRAPPER.sub(r" \1 ", text))
         if bare == text:
             break
@@ -101,8 +106,10 @@ def _plain(line: str) -> str:
     if line.lstrip().startswith("|"):
         row = _ANSWER_ROW.fullmatch(line.strip())
         line = f"Answer: {row[1]}" if row else ""
-    bare = _ENVIRONMENT.sub(" ", line[-_LONGEST_LINE:])
-    return without_markup(_EMPHASIS.sub("", _LINE_MARKS.sub("", bare)))
+    bare = line[-_LONGEST_LINE:]
+    bare = _ENVIRONMENT.sub(" ", bare) if "\\" in bare or "&" in bare else bare
+    bare = _LINE_MARKS.sub("", bare)
+    return without_markup(_EMPHASIS.sub("", bare) if _EMPHASIZES.search(bare) else bare)
 
 
 def _with_boxes(text: str) -> str:

@@ -53,6 +53,15 @@ _SENTENCE = re.compile(
     r"|por (?:lo )?tanto)\b)*[\s,]*:?\s*(?:la\s+)?"
 )
 """The beginning of a sentence such as "the answer is"."""
+_LABELS = (_LABEL, _SENTENCE, _BARE_LABEL)
+_NAMES_ANSWER = (
+    *("ans", "response", "respuesta", "resultado", "答", "正解", "正确", "最终", "最終"),
+    *("final", "correct", "right", "best", "proper", "selected", "chosen", "require", "requested"),
+    *("desired", "asked", "sought", "buscad", "pedid"),
+)
+_IS_LABEL = ("total", "result", "solution", "conclusion", "choice", "option", "selection")
+"""Every heading and sentence that states an answer has one of the first words, and every label one
+of the first or second ones. They are searched for first, because the patterns take far longer."""
 _UNDECIDED = re.compile(
     r"(?i)\W*(?:un(?:clear|known|decided|determined)|cannot|none|neither|n/?a|null)\b"
 )
@@ -153,8 +162,8 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     """Return the answer that a final answer states, None without one or with more than one."""
     lines = plain_lines(text)
     found = [*_statements(lines, reader), *_short_lines(lines, reader)]
-    if not found and lines:
-        return _conclusion(lines[_last(lines)], reader)
+    if not found:
+        return _conclusion(lines[_last(lines)], reader) if lines else None
     kept = _not_taken_back(
         sorted(found, key=lambda statement: (statement.line, statement.at)), lines
     )
@@ -168,15 +177,12 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
 
 def _not_taken_back(found: Sequence[_Statement], lines: Sequence[str]) -> Sequence[_Statement]:
     """Return the statements after the last place where the writer takes back an earlier one."""
-    gone = [
-        (number, match.start())
-        for number, line in enumerate(lines)
-        for match in _TAKES_BACK.finditer(line)
-        if found and (number, match.start()) > (found[0].line, found[0].at)
-    ]
-    return [
-        statement for statement in found if not gone or (statement.line, statement.at) > gone[-1]
-    ]
+    first = (found[0].line, found[0].at)
+    for number in range(len(lines) - 1, first[0] - 1, -1):
+        gone = [(number, match.start()) for match in _TAKES_BACK.finditer(lines[number])]
+        if gone and gone[-1] > first:
+            return [statement for statement in found if (statement.line, statement.at) > gone[-1]]
+    return found
 
 
 def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statement]:
@@ -184,8 +190,12 @@ def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Stateme
         for box in _BOXED.finditer(line):
             if _asserts(line, box.start(), box.end(), reader):
                 yield _Statement(number, box.start(), reader.boxed(box[1]), box=True)
-        if not _HEADING.fullmatch(line) or number + 1 == len(lines):
-            for at, answer in _labelled(line, reader):
+        folded = line.casefold()
+        named = any(word in folded for word in _NAMES_ANSWER)
+        if not named and not any(word in folded for word in _IS_LABEL):
+            continue
+        if not named or not _HEADING.fullmatch(line) or number + 1 == len(lines):
+            for at, answer in _labelled(line, reader, _LABELS if named else _LABELS[:1]):
                 yield _Statement(number, at, answer)
             continue
         below = lines[number + 1]
@@ -194,10 +204,12 @@ def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Stateme
             yield _Statement(number + 1, 0, answer)
 
 
-def _labelled(line: str, reader: AnswerReader) -> Iterator[tuple[int, str | None]]:
+def _labelled(
+    line: str, reader: AnswerReader, labels: Sequence[re.Pattern[str]]
+) -> Iterator[tuple[int, str | None]]:
     """Yield the place of each label of a line, and the answer after it; None if it is undecided."""
-    kinds = ((_LABEL, reader.stated), (_SENTENCE, reader.stated), (_BARE_LABEL, reader.whole))
-    for label, read in kinds:
+    for label in labels:
+        read = reader.whole if label is _BARE_LABEL else reader.stated
         for match in label.finditer(line):
             said = _NOT_OTHERS.sub("", line[match.end() :].translate(_BRACKETS))
             answer = read(said)

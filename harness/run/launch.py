@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import httpx2
+import aiohttp
 
 from harness.errors import LaunchError
 from harness.providers.entries import Launch, Provider
 from harness.run import launch_guard as guard
-from harness.transport.connections import open_client
+from harness.transport.connections import open_session
 
 SECONDS_TO_STOP = 10.0
 POLL_INTERVAL = 0.1
@@ -139,9 +139,13 @@ async def _wait_until_ready(
 async def is_ready(url: str) -> bool:
     """Return whether a GET of `url` returns 200."""
     try:
-        async with open_client(url) as client, asyncio.timeout(READY_SECONDS):
-            return (await client.get(url, follow_redirects=True)).status_code == 200
-    except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError):
+        async with (
+            asyncio.timeout(READY_SECONDS),
+            open_session(url) as session,
+            session.get(url) as response,
+        ):
+            return response.status == 200
+    except (aiohttp.ClientError, ValueError, OSError):
         return False
 
 

@@ -16,8 +16,8 @@ that answers it is up, so `harness.verdict.gate` judges how many attempts got no
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 
 from harness.api.statuses import GATEWAY, overloaded, trouble_of
 from harness.errors import StoppedAnsweringError
@@ -69,7 +69,7 @@ class Outage:
         self._confirming = asyncio.Lock()
         self._answered = 0
         self._answered_at: float | None = None
-        self._clock_time = datetime.now().astimezone()
+        self._clock_time = time.time()
         self._in_flight: dict[int, float] = {}
         self._next = 0
         self._failed = 0
@@ -98,7 +98,7 @@ class Outage:
         if not unanswered(exchange):
             self._answered += 1
             self._answered_at = _now()
-            self._clock_time = datetime.now().astimezone()
+            self._clock_time = time.time()
             if sent >= self._since:
                 self._forget()
             return
@@ -150,7 +150,7 @@ class Outage:
         if not self._answered:
             return f"the server answered no request: {reason}"
         requests = "1 request" if self._answered == 1 else f"{self._answered:,} requests"
-        at = f"{self._clock_time:%H:%M}"
+        at = time.strftime("%H:%M", time.localtime(self._clock_time))
         if self._last is not None and _refuses_access(self._last):
             return f"the server refused access from {at} on, after {requests}: {reason}"
         return f"the server stopped answering at {at} after {requests}: {reason}"

@@ -1,9 +1,9 @@
 """One attempt at one sample: send requests and tool results until the model answers."""
 
-import asyncio
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import orjson
 
@@ -19,7 +19,7 @@ from harness.api.items import (
 from harness.records.rollouts import Exchange, LoopEnd, Rollout
 from harness.run.attempts import Attempt, Sample
 from harness.text import repeated_piece
-from harness.transport.interface import Transport
+from harness.transport.interface import Transport, processed
 
 
 async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) -> Rollout:
@@ -48,7 +48,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
             end = "failed"
             break
         try:
-            reply = await asyncio.to_thread(dialect.read, exchange)
+            reply = await processed(len(response.text), partial(dialect.read, exchange))
         except UnreadableReplyError:
             end = "unreadable"
             break

@@ -8,13 +8,14 @@ recorded only if the reply of the server was complete.
 import asyncio
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
-import httpx2
+import aiohttp
 from aiohttp import ClientConnectionResetError, web
 from multidict import CIMultiDict
+from yarl import URL
 
 from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import stream_events
@@ -22,7 +23,7 @@ from harness.errors import ConfigurationError
 from harness.records.redact import Scrubber
 from harness.records.rollouts import StreamPart
 from harness.traffic.exchanges import without_keys
-from harness.transport.connections import open_client
+from harness.transport.connections import body_of, failure_of, open_session
 
 LARGEST_REQUEST = 256 * 1024 * 1024  # bytes of a request body; a larger one gets status 413
 # Headers of a single connection (RFC 9110, section 7.6.1), and those that each side sets itself.
@@ -60,8 +61,8 @@ async def forward(
     of the proxy; port 0 is any free port. Raises ConfigurationError if the port is in use, or the
     recording cannot be written.
     """
-    async with open_client(origin) as client:
-        proxy = _Proxy(origin, client, recorder)
+    async with open_session(origin, decompress=False) as session:
+        proxy = _Proxy(origin, session, recorder)
         app = web.Application(client_max_size=LARGEST_REQUEST)
         app.router.add_route("*", "/{path:.*}", proxy.handle)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
@@ -84,9 +85,9 @@ async def forward(
 class _Proxy:
     """Handles requests; `stopped` fails when an exchange cannot be recorded."""
 
-    def __init__(self, origin: str, client: httpx2.AsyncClient, recorder: Recorder) -> None:
+    def __init__(self, origin: str, session: aiohttp.ClientSession, recorder: Recorder) -> None:
         self._origin = origin
-        self._client = client
+        self._session = session
         self._recorder = recorder
         self.stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -94,34 +95,28 @@ class _Proxy:
         """Forward one request; a server that cannot be reached becomes status 502."""
         began = datetime.now(UTC)
         body = await request.read()
-        forwarded = httpx2.Request(
-            request.method,
-            self._origin + request.raw_path,
-            headers=[
-                (name.encode(), value.encode()) for name, value in _forwarded(request.headers)
-            ],
-            content=body,
-        )
         try:
-            answer = await self._client.send(forwarded, stream=True)
-        except httpx2.HTTPError as error:
-            problem = {"message": f"The proxy cannot reach {self._origin}: {error}"}
+            answer = await self._session.request(
+                request.method,
+                URL(self._origin + request.raw_path, encoded=True),
+                headers=CIMultiDict(_forwarded(request.headers)),
+                data=body or None,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            problem = {"message": f"The proxy cannot reach {self._origin}: {failure_of(error)[1]}"}
             return web.json_response({"error": problem}, status=502)
-        headers = CIMultiDict(
-            (name.decode(), value.decode("utf-8", "surrogateescape"))
-            for name, value in answer.headers.raw
-        )
         reply = web.StreamResponse(
-            status=answer.status_code,
-            reason=answer.reason_phrase,
-            headers=CIMultiDict(_forwarded(headers)),
+            status=answer.status,
+            reason=answer.reason,
+            headers=CIMultiDict(_forwarded(answer.headers)),
         )
-        length = headers.get("Content-Length")
+        length = answer.headers.get("Content-Length")
         if length is not None:
             reply.content_length = int(length)
         parts: list[bytes] = []
         try:
-            async with aclosing(answer):
+            with closing(answer):
                 await _copy(request, answer, reply, parts)
         except (asyncio.CancelledError, ClientConnectionResetError):  # The client left.
             content = b"".join(parts)
@@ -135,7 +130,7 @@ class _Proxy:
         self,
         request: web.Request,
         body: bytes,
-        answer: httpx2.Response,
+        answer: aiohttp.ClientResponse,
         parts: Sequence[bytes],
         began: datetime,
     ) -> None:
@@ -150,7 +145,7 @@ class _Proxy:
                     "body": body.decode("utf-8", "replace"),
                 },
                 {
-                    "status": answer.status_code,
+                    "status": answer.status,
                     "headers": _plain(answer.headers),
                     "body": _body(b"".join(parts), answer.headers),
                 },
@@ -164,18 +159,21 @@ class _Proxy:
 
 async def _copy(
     request: web.Request,
-    answer: httpx2.Response,
+    answer: aiohttp.ClientResponse,
     reply: web.StreamResponse,
     parts: list[bytes],
 ) -> None:
     """Forward the body as it arrives, and append it to `parts`; a broken body stays broken."""
     await reply.prepare(request)
     try:
-        async for part in answer.aiter_raw():
-            parts.append(part)
-            await reply.write(part)
+        async with aclosing(body_of(answer)) as body:
+            async for part in body:
+                parts.append(part)
+                await reply.write(part)
         await reply.write_eof()
-    except httpx2.HTTPError:
+    except ClientConnectionResetError:  # The client left.
+        raise
+    except aiohttp.ClientError:
         if request.transport is not None:
             request.transport.abort()
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from harness.providers.entries import Provider
-from harness.transport.connections import allow_open_files, open_client
+from harness.transport.connections import allow_open_files, open_session
 from harness.transport.http import HttpTransport
 from harness.transport.interface import Transport
 from harness.transport.pacing import AdaptiveTransport, LimitChanged, RateLimitedTransport
@@ -33,8 +33,8 @@ async def open_transport(
     not an HTTP proxy.
     """
     allow_open_files(provider.concurrency + SPARE_FILES)
-    async with open_client(provider.base_url) as client:
-        transport: Transport = HttpTransport(client, provider)
+    async with open_session(provider.base_url) as session:
+        transport: Transport = HttpTransport(session, provider)
         if watch is not None:
             transport = watch(transport)
         if provider.rpm or provider.tpm:

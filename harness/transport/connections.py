@@ -1,33 +1,27 @@
-"""httpx's interface over aiohttp's connections, which take a fraction of the CPU time of httpx's.
-
-OpenAI's SDK has such a transport too (`openai.DefaultAioHttpClient`), and httpx-aiohttp is its
-origin. Both return cookies, which no record shows and which bind all requests to one replica; both
-report a refused connection as a timeout; and both wait for ever for the rest of a response whose
-framing is malformed.
-"""
+"""Connections to one server by aiohttp, which needs a third of the CPU time of httpx."""
 
 import asyncio
 import os
 import re
 import resource
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from io import BytesIO
+from collections.abc import AsyncGenerator
+from functools import lru_cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import httpx2
-from multidict import CIMultiDict
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from harness.errors import ConfigurationError
+from harness.records.rollouts import FailureKind
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 PROXY = re.compile(r"https?://(?:.*@)?([^@/]+)(?:/.*)?", re.IGNORECASE)  # the group: host and port
 SECONDS_TO_CONNECT = 10.0
 BYTES_AT_ONCE = 16 * 1024
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def proxy_for(url: str) -> str | None:
@@ -56,109 +50,97 @@ def allow_open_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def open_client(url: str) -> httpx2.AsyncClient:
-    """Return a client for one server, to be used as a context manager. Raises as `proxy_for`."""
-    return httpx2.AsyncClient(transport=AiohttpTransport(proxy_for(url)), trust_env=False)
+def open_session(url: str, *, decompress: bool = True) -> aiohttp.ClientSession:
+    """Return a session for one server, to be used as a context manager. Raises as `proxy_for`.
+
+    It sends each request once, with its own headers only, over as many connections as needed, and
+    returns no cookies, which no record shows and which bind all requests to one replica. Idle
+    connections are closed earlier than servers usually do, so that no request is sent over a closed
+    connection. `decompress` selects whether bodies are decompressed.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        auto_decompress=decompress,
+        proxy=proxy_for(url),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=SECONDS_TO_CONNECT),
+    )
 
 
-class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """Sends each request once, with its own headers only, over as many connections as needed.
+@lru_cache(maxsize=256)
+def parsed_url(url: str) -> URL:
+    """Return a URL for a session. Raises aiohttp.InvalidURL."""
+    try:
+        return URL(url)
+    except ValueError as error:
+        raise aiohttp.InvalidURL(url) from error
 
-    A request's time limits are ignored. Idle connections are closed earlier than servers usually
-    do, so that no request is sent over a closed connection. Raises httpx's errors: ConnectError,
-    ConnectTimeout, ProxyError (no connection), UnsupportedProtocol (invalid URL), ReadError (the
-    connection was closed before the response was complete) and RemoteProtocolError (not well-formed
-    HTTP).
+
+async def body_of(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    """Yield the bytes of a body as they arrive.
+
+    Raises MalformedBodyError if the rest of the body cannot be parsed, and the errors of aiohttp.
+    """
+    watch = _Watch(response)
+    try:
+        async for chunk in response.content.iter_chunked(BYTES_AT_ONCE):
+            yield chunk
+    except aiohttp.ClientConnectionError as error:
+        if watch.malformed:
+            raise MalformedBodyError("its framing is malformed") from error
+        raise
+    finally:
+        watch.end()
+
+
+class _Watch:
+    """Ends the wait for a body whose connection is closed.
+
+    aiohttp closes a connection whose framing it cannot parse, but does not tell the reader.
     """
 
-    def __init__(self, proxy: str | None = None) -> None:
-        """Connect directly, or through `proxy`, on the running event loop."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            auto_decompress=False,
-            proxy=proxy,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=SECONDS_TO_CONNECT),
-        )
-        self._read: dict[asyncio.Future[None], aiohttp.StreamReader] = {}  # by connection
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """See `httpx2.AsyncBaseTransport`; the request must have its content in memory."""
-        with _errors_of_httpx():
-            response = await self._session.request(
-                request.method,
-                URL(str(request.url), encoded=True),
-                headers=CIMultiDict(
-                    (name.decode(), value.decode("utf-8", "surrogateescape"))
-                    for name, value in request.headers.raw
-                ),
-                data=BytesIO(request.content) if request.content else None,
-                allow_redirects=False,
-            )
-        self._end_with_connection(response)
-        return httpx2.Response(
-            response.status,
-            headers=response.raw_headers,
-            stream=_Body(response),
-            extensions={"reason_phrase": (response.reason or "").encode("utf-8", "replace")},
-        )
-
-    def _end_with_connection(self, response: aiohttp.ClientResponse) -> None:
-        """End the wait for a body when its connection closes.
-
-        aiohttp closes a connection whose framing it cannot parse, but does not notify the reader.
-        """
-        protocol = response.connection and response.connection.protocol
-        if protocol is not None and protocol.closed is not None:
-            if protocol.closed not in self._read:
-                protocol.closed.add_done_callback(self._end)
-            self._read[protocol.closed] = response.content
-
-    def _end(self, closed: asyncio.Future[None]) -> None:
-        if not closed.cancelled():
-            closed.exception()  # asyncio reports an exception that nobody takes
-        body = self._read.pop(closed)
-        if not body.is_eof() and body.exception() is None:
-            body.set_exception(ValueError("its framing is malformed"))
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._session.close()
-
-
-class _Body(httpx2.AsyncByteStream):
-    """The bytes of a body as they arrive."""
-
     def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.malformed = False
         self._response = response
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(SECONDS_BETWEEN_LOOKS, self._look)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _errors_of_httpx():
-            async for chunk in self._response.content.iter_chunked(BYTES_AT_ONCE):
-                yield chunk
+    def _look(self) -> None:
+        connection = self._response.connection
+        if connection is None:  # the body is complete
+            return
+        transport = connection.transport
+        if transport is not None and not transport.is_closing():
+            self._timer = self._loop.call_later(SECONDS_BETWEEN_LOOKS, self._look)
+        elif self._response.content.exception() is None:
+            self.malformed = True
+            self._response.close()
 
-    async def aclose(self) -> None:
-        """Release the connection; close it if the body is not complete."""
-        self._response.close()
+    def end(self) -> None:
+        """Look no longer."""
+        self._timer.cancel()
+        del self._timer  # otherwise a cycle, left to the garbage collector
 
 
-@contextmanager
-def _errors_of_httpx() -> Iterator[None]:
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise httpx2.ConnectTimeout("the time limit has passed") from error
-    except aiohttp.ClientHttpProxyError as error:
-        raise httpx2.ProxyError(f"{error.status} {error.message}") from error
-    except aiohttp.ClientConnectorError as error:
-        raise httpx2.ConnectError(_connection_error(error.os_error)) from error
-    except (aiohttp.InvalidURL, UnicodeError) as error:  # UnicodeError: IDNA
-        raise httpx2.UnsupportedProtocol("the URL is not valid") from error
-    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
-        raise httpx2.ReadError(_text(error)) from error
-    except (aiohttp.ClientError, ValueError, RuntimeError) as error:
-        raise httpx2.RemoteProtocolError(_text(error)) from error
+class MalformedBodyError(aiohttp.ClientError):
+    """The rest of a body cannot be read, because its framing is not that of HTTP."""
+
+
+def failure_of(error: Exception) -> tuple[FailureKind, str]:
+    """Return the kind of an error of aiohttp, or of the system below it, and its text."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "connect", "the time limit has passed"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return "connect", f"{error.status} {error.message}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "connect", _connection_error(error.os_error)
+    if isinstance(error, aiohttp.InvalidURL | UnicodeError):  # UnicodeError: IDNA
+        return "connect", "the URL is not valid"
+    encoded = isinstance(error.__cause__, ContentEncodingError)
+    if isinstance(error, OSError | aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
+        return "protocol" if encoded else "cut", _text(error)
+    return "protocol", _text(error)
 
 
 def _text(error: Exception) -> str:

@@ -4,30 +4,30 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import partial
 from importlib.metadata import version
+from io import BytesIO
 
-import httpx2
+import aiohttp
 import orjson
 
 from harness.providers.entries import Provider, access
 from harness.records.redact import REDACTED, Redactor, secrets_in
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
-from harness.transport.connections import PROXY, proxy_for
-from harness.transport.interface import Payload
+from harness.transport.connections import PROXY, body_of, failure_of, parsed_url, proxy_for
+from harness.transport.interface import LARGE, Payload, processed
 from harness.transport.receiver import EVENT_STREAM, Receiver, TooLargeError
 
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
-parsed_url = lru_cache(maxsize=256)(httpx2.URL)  # parsing takes a tenth of a request's CPU time
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 
 
 class HttpTransport:
     """Sends each request once."""
 
-    def __init__(self, client: httpx2.AsyncClient, provider: Provider) -> None:
+    def __init__(self, session: aiohttp.ClientSession, provider: Provider) -> None:
         """Send to `provider` with its key and headers. Raises as `access`."""
-        self._client = client
+        self._session = session
         self._base_url = provider.base_url
         proxy = PROXY.fullmatch(proxy_for(provider.base_url) or "")
         self._through = f" through the proxy {proxy[1]}" if proxy else ""
@@ -60,10 +60,9 @@ class HttpTransport:
         receiver = Receiver(wants_stream=streaming)
         failure = await self._receive(receiver, request.method, request.url, headers, data)
         elapsed = receiver.elapsed()
-        # In a thread: a stream of 10,000 events takes 50 ms, in which no arrival would be recorded.
-        response = await asyncio.to_thread(
-            receiver.response, self._redactor, complete=failure is None
-        )
+        await asyncio.sleep(0)  # so that the arrivals of other responses are recorded first
+        respond = partial(receiver.response, self._redactor, complete=failure is None)
+        response = await processed(len(receiver.received), respond)
         return Exchange(
             request=request,
             response=response,
@@ -86,22 +85,22 @@ class HttpTransport:
         """Send the request, pass the response to `receiver`, and return the failure, if any."""
         now = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(self._timeout), asyncio.timeout(None) as idle:
-                request = httpx2.Request(
+            async with (
+                asyncio.timeout(self._timeout),
+                asyncio.timeout(None) as idle,
+                self._session.request(
                     method,
                     parsed_url(url),
-                    headers=[(name.encode(), value.encode()) for name, value in headers.items()],
-                    content=data,
-                )
-                response = await self._client.send(request, stream=True)
-                async with aclosing(response):
-                    receiver.begin(response.status_code, response.headers.raw)
-                    compressed = "content-encoding" in response.headers
-                    chunks = response.aiter_bytes() if compressed else response.aiter_raw()
-                    async with aclosing(chunks):
-                        async for chunk in chunks:
-                            receiver.feed(chunk)
-                            idle.reschedule(now() + self._idle_timeout)
+                    headers=headers,
+                    data=data if len(data) < LARGE else BytesIO(data),
+                    allow_redirects=False,
+                ) as response,
+                aclosing(body_of(response)) as body,
+            ):
+                receiver.begin(response.status, response.raw_headers)
+                async for chunk in body:
+                    receiver.feed(chunk)
+                    idle.reschedule(now() + self._idle_timeout)
         except TooLargeError as error:
             return TransportFailure(kind="too_large", message=str(error))
         except TimeoutError:
@@ -109,22 +108,19 @@ class HttpTransport:
             stopped = f"the response stopped in the middle: no data for {self._idle_timeout:g} s"
             message = f"{stopped}; the client gave up" if idle.expired() else late
             return TransportFailure(kind="timeout", message=message)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
             return self._failure(error)
         return None
 
-    def _failure(self, error: httpx2.HTTPError | httpx2.InvalidURL) -> TransportFailure:
-        kind, sentence = _FAILURES.get(type(error), ("connect", "could not connect"))
+    def _failure(self, error: Exception) -> TransportFailure:
+        kind, detail = failure_of(error)
         through = self._through if kind == "connect" else ""
-        detail = "the URL is not valid" if isinstance(error, httpx2.InvalidURL) else str(error)
         detail = self._redactor.text(detail.encode("utf-8", "replace").decode())
-        return TransportFailure(kind=kind, message=f"{sentence}{through}: {detail}")
+        return TransportFailure(kind=kind, message=f"{_SENTENCES[kind]}{through}: {detail}")
 
 
-_MALFORMED = "the response is not well-formed HTTP"
-_FAILURES: Mapping[type[Exception], tuple[FailureKind, str]] = {
-    httpx2.ReadError: ("cut", "the connection was closed before the response was complete"),
-    httpx2.RemoteProtocolError: ("protocol", _MALFORMED),
-    httpx2.DecodingError: ("protocol", _MALFORMED),
+_SENTENCES: Mapping[FailureKind, str] = {
+    "connect": "could not connect",
+    "cut": "the connection was closed before the response was complete",
+    "protocol": "the response is not well-formed HTTP",
 }
-"""The errors of `AiohttpTransport` and of httpx itself after a connection was opened."""

@@ -56,7 +56,7 @@ def scheduler_for(
         link: Connects the other processes of the model, if there are any.
         sizes: See `Sizes`.
     """
-    config, weight = model.config, model.unembedding.weight
+    config, weight = model.config, model.embedding.weight
     max_batch = sizes.get("max_batch", 32)
     chunk = sizes.get("prefill_chunk") or _DEFAULT_CHUNK[weight.device.type]
     context = sizes.get("max_context") or DEFAULT_CONTEXT

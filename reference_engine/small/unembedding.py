@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from reference_engine.model.logits import CHUNK
-from reference_engine.model.products import LEAST_ROWS, product, product_into, wide_product
+from reference_engine.model.products import TILE, product, product_into
 from reference_engine.model.transformer import Unembedding
 from reference_engine.small import codes
 
@@ -72,13 +72,13 @@ class CodedUnembedding(Unembedding):
     Args:
         seed: The seed of the codes.
         ids: The stored tokens, (n,).
-        rows: Their rows, (n, H).
+        rows: Their rows, (n, H); kept in float32, so that no step converts them.
     """
 
     def __init__(self, seed: int, ids: Tensor, rows: Tensor) -> None:
         nn.Module.__init__(self)  # Of the complete weight, only the stored rows exist.
         self.bias = None
-        self.weight = nn.Parameter(rows[ids.argsort()], requires_grad=False)
+        self.weight = nn.Parameter(rows[ids.argsort()].float(), requires_grad=False)
         pieces, flags = codes.bare_pieces()
         kinds = _BARE + flags.sum(1)
         kinds[ids.numpy()] = _STORED
@@ -126,13 +126,13 @@ class CodedUnembedding(Unembedding):
         """Return the logits of normalized streams (rows, H), valid until the next call."""
         x = x.float()
         if len(self._memory) < len(x):
-            self._memory = torch.empty(max(len(x), LEAST_ROWS), self._memory.shape[1])
+            self._memory = torch.empty(len(x) + -len(x) % TILE, self._memory.shape[1])
         stored, ends = len(self.weight), self._ends_at
         first, last = x[:, : codes.CODE], x[:, codes.LAST_AT : codes.LAST_AT + codes.CODE]
         terms = self._memory
         product_into(terms[:, ends - len(self._pieces) : ends], first + last, self._pieces)
+        product_into(terms[:, :stored], x, self.weight)
         terms = terms[: len(x)]
-        terms[:, :stored] = wide_product(x, self.weight)
         torch.add(
             product(first, self._firsts).index_select(1, self._first_of),
             product(last, self._lasts).index_select(1, self._last_of),

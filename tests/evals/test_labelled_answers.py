@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from evals.extraction import openai_script
+from evals.extraction import openai_script, statements
 from evals.extraction.integer import integer_answer
 from evals.extraction.letter import letter_answer
+from evals.extraction.plain_text import plain_lines
 
 ANSWERS = Path(__file__).parent / "answers"
 
@@ -59,3 +60,16 @@ def test_openais_script_credits_answers_that_the_texts_do_not_give(name):
         if label == "-" and read_by_openai(text, choices) not in {"None", ""}
     ]
     assert len(wrong) > 40
+
+
+@pytest.mark.parametrize("name", ["integer.txt", "letter.txt"])
+def test_lines_that_are_left_out_have_no_label(name):
+    for text, _, _ in labelled(name):
+        for line in plain_lines(text):
+            folded = line.casefold()
+            named = any(word in folded for word in statements._NAMES_ANSWER)
+            if not named:
+                assert not statements._HEADING.fullmatch(line)
+                assert not any(label.search(line) for label in statements._LABELS[1:])
+            if not named and not any(word in folded for word in statements._IS_LABEL):
+                assert not statements._LABEL.search(line)

@@ -9,8 +9,8 @@ from analyses import planned
 from healthy import SUITE, correct, rollout
 from replies import MODEL, Reply
 from rich.console import Console
-from waiting import wait_for
 
+from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.progress import LineDisplay, LiveDisplay, display, so_far
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
@@ -32,7 +32,7 @@ class Progress:
     """What is shown of a run that is written into a folder."""
 
     def __init__(self, folder, *, terminal=False, width=200):
-        self.judge = Judge(folder, TASKS)
+        self.judge = LiveJudge(folder, TASKS)
         self.log = RunLog(folder)
         self.stream = io.StringIO()
         shown = {"force_terminal": True, "color_system": None} if terminal else {}
@@ -71,7 +71,7 @@ def shown(kind, progress):
         progress.finish(screen, correct(CASE))
         progress.finish(screen, [Reply(text="No.")])
         progress.finish(screen, correct(CASE))
-        wait_for(lambda: progress.judge.counts.finished == 3)
+        progress.judge.read()
         screen.tick()
     return progress.text
 
@@ -139,7 +139,7 @@ def test_responses_cannot_control_the_terminal(progress):
 @pytest.mark.parametrize(("broken", "text"), [(1, "1 error ·"), (2, "2 errors ·")])
 def test_errors_are_counted(broken, text, tmp_path):
     judge = Judge(tmp_path, TASKS)
-    assert so_far(judge.counts) == "nothing finished yet"
+    assert so_far(judge.counts) == "nothing judged yet"
     for number in range(1, broken + 1):
         judge.add(rollout([], sample=CASE.id, end="unreadable", attempt=number))
     assert text in so_far(judge.counts)
@@ -156,7 +156,7 @@ def test_what_the_run_waits_for_is_named(progress, monkeypatch):
         time.sleep(0.2)
     lines = progress.text.splitlines()
     assert lines[1] == "contacting the provider … 0 s"
-    assert lines[-1] == f"0/4 · nothing finished yet · waiting for tool_calling/{CASE.id}, 0 s"
+    assert lines[-1] == f"0/4 · nothing judged yet · waiting for tool_calling/{CASE.id}, 0 s"
 
 
 def test_the_time_left_is_estimated_from_the_first_replies(progress, monkeypatch):
@@ -176,4 +176,4 @@ def test_the_live_line_names_what_the_run_waits_for(terminal, monkeypatch):
         screen.begin(4, 0)
         screen.started(next(TASKS[0].attempts(1)))
         time.sleep(0.3)
-    assert f"nothing finished yet · waiting for tool_calling/{CASE.id}" in terminal.text
+    assert f"nothing judged yet · waiting for tool_calling/{CASE.id}" in terminal.text
