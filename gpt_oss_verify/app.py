@@ -50,6 +50,7 @@ _COMMANDS = {
     },
     "Finished runs": {
         "reproduce": "reproduce:reproduce",
+        "retest": "retest:retest",
         "recheck": "recheck:recheck",
         "compare": "compare:compare",
         "history": "compare:history",
@@ -76,6 +77,8 @@ _OWN_EXIT_CODES = {
     f"2 usage or configuration · {_UNREACHABLE}",
     "reproduce": "0 not reproduced, or nothing was sent · 1 reproduced · "
     f"2 usage or configuration · {_UNREACHABLE}",
+    "retest": "0 all findings are fixed · 1 a finding is still there, or a rule fails only now · "
+    f"2 usage or configuration · {_UNREACHABLE} · 4 a finding is not verifiable",
 }
 
 

@@ -1,0 +1,325 @@
+"""Plan a retest: send again what the findings of a run need, and a small part of what passed.
+
+A finding is fixed if it is not found in as many tries as its rate in the run requires
+(`harness.statistics.recurrence`). So that its tries differ from those of the run in nothing else, a
+retest has the concurrency, the settings and the gate of the run, and makes all requests of a probe
+again. `harness.verdict.retested` decides, from what this module writes into `run.json`.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import ConfigurationError
+from harness.probes import PROBES, Probe
+from harness.probes.rule_results import RULES
+from harness.providers.entries import Provider
+from harness.records.analysis import Analysis, RuleResult
+from harness.records.conditions import APIS, Api
+from harness.records.runs import RetestedRule, RetestInfo, RunInfo, TaskInfo
+from harness.records.scores import Score
+from harness.run.budget import Budget
+from harness.run.cases import planned_cases
+from harness.run.run_folder import read_analysis, read_scores
+from harness.run.run_log import read_run_info
+from harness.statistics.recurrence import MOST_TRIES, enough_tries, likely_rate, repeated_rate
+from harness.tasks.attempt_order import FEW_CASES
+from harness.tasks.plan import Plan, new_info
+from harness.tasks.suite import restored_suite, restored_tasks
+from harness.tasks.tool_calling import NAME as TOOL_CALLING
+from harness.verdict import success_rate
+from harness.verdict.gate import decide_rates
+
+_FEW_PROBES = 6  # probes whose requests are repeated because of a check
+_FOUND = ("failed", "warned")
+
+
+@dataclass
+class _Selection:
+    """What is sent: cases with their tries, and probes with the repetitions of their group."""
+
+    cases: dict[str, None] = field(default_factory=dict)
+    tries: int = 1
+    probes: dict[str, None] = field(default_factory=dict)
+    repetitions: dict[str, dict[Api, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    def repeat(self, probe: Probe, apis: Iterable[Api], times: int) -> None:
+        """Include a probe, and repeat the requests of its group over some APIs."""
+        self.probes[probe.id] = None
+        made = self.repetitions[probe.group.name]
+        made.update({api: max(times, made.get(api, 1)) for api in apis})
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A finding of a check with the replies that showed it, in the task with most of them."""
+
+    about: RetestedRule
+    task: str
+    failures: Counter[str]  # by sample, most failures first
+    tries: Counter[str]  # by sample, under the conditions with failures
+    most: int  # tries of a sample under these conditions, over the tries of the task
+
+    def needed(self, most: int) -> int:
+        return min(self.about.enough, most)
+
+
+def planned_retest(
+    folder: Path,
+    provider: Provider,
+    budget: Budget,
+    command: Sequence[str],
+    most: int = MOST_TRIES,
+) -> Plan:
+    """Return the plan of a retest of the run in a folder, with at most so many tries of a finding.
+
+    Raises ConfigurationError if the run has nothing that can be retested, and RunLogError.
+    """
+    info, analysis = read_run_info(folder), read_analysis(folder)
+    known = (result for result in analysis.checks if result.check.id in RULES)
+    found = [result for result in known if result.status in _FOUND]
+    calls = _calls_failed(analysis)
+    _require(folder, info, bool(found) or calls)
+    tested = dict(_tested(found, read_scores(folder), info))
+    retest = RetestInfo(
+        run=str(folder),
+        rules=tuple(
+            tested[result.check.id].about if result.check.id in tested else _of_probe(result)
+            for result in found
+            if result.check.id in tested or result.check.kind == "probe"
+        ),
+        calls=calls,
+    )
+    _require(folder, info, bool(retest.rules) or calls)
+    chosen = _selection(retest, tested, analysis, most)
+    changed = _with_selection(folder, info, chosen, retest)
+    tasks = restored_tasks(folder, changed)
+    settings = changed.settings.model_copy(update={"budget": budget.recorded_limits})
+    planned = new_info(info.provider, tasks, settings, command)
+    planned = planned.model_copy(update={"retest": retest})
+    return Plan(provider, tuple(tasks), planned, budget)
+
+
+def _require(folder: Path, info: RunInfo, found: bool) -> None:
+    """Refuse a run that cannot be retested. Raises ConfigurationError."""
+    if info.retest is not None:
+        raise ConfigurationError(
+            f"{folder} is itself a retest of {info.retest.name}; retest that run instead."
+        )
+    if info.of_kind("traffic"):
+        raise ConfigurationError(
+            f"{folder} is recorded traffic, whose requests cannot be sent again; "
+            "record new traffic, and import it."
+        )
+    if not found:
+        raise ConfigurationError(
+            f"{folder} has no errors or warnings of checks and probes, so there is nothing to "
+            f"retest; repeat the run with: {' '.join(info.command)}"
+        )
+
+
+def _calls_failed(analysis: Analysis) -> bool:
+    """Whether tool calls failed because of their success rate, or of single cases."""
+    results, thresholds = analysis.tool_calling, analysis.verdict.thresholds
+    if not results:
+        return False
+    return decide_rates(results, thresholds, complete=analysis.complete).decision == "fail"
+
+
+def _of_probe(result: RuleResult) -> RetestedRule:
+    """Return the finding of a probe, whose trials under the APIs with failures count."""
+    failures, tries = (sum(result.counts[api][part] for api in result.groups) for part in (0, 1))
+    return _retested(result, failures, tries, likely_rate(failures, tries))
+
+
+def _retested(result: RuleResult, failures: int, tries: int, rate: float) -> RetestedRule:
+    tolerated = RULES[result.check.id].tolerated
+    return RetestedRule(
+        rule=result.check.id,
+        severity="error" if result.status == "failed" else "warning",
+        failures=failures,
+        tries=tries,
+        conditions=result.groups,
+        enough=enough_tries(rate, tolerated),
+    )
+
+
+def _tested(
+    found: Sequence[RuleResult], scores: Iterable[Score], info: RunInfo
+) -> Iterator[tuple[str, _Tested]]:
+    """Yield the findings of checks by id, with the samples that showed them.
+
+    The rate of a finding is that in the task where it was found most often, or at the samples that
+    were tried several times, whichever is higher: a defect may affect one case always.
+    """
+    checks = {result.check.id: result for result in found if result.check.kind == "check"}
+    sampled = {task.name for task in info.of_kind("tool_calling", "probes")}
+    tries: Counter[tuple[str, str, str]] = Counter()  # by task, sample and condition
+    failures: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
+    for score in scores:
+        if score.task not in sampled or not score.finished:
+            continue
+        place = score.task, score.sample, score.condition.name
+        tries[place] += 1
+        for rule in {f.id for f in score.findings if f.severity != "info" and f.id in checks}:
+            failures[rule][place] += 1
+    for rule, places in failures.items():
+        result = checks[rule]
+        by_task: Counter[str] = Counter()
+        for (task, _, _), failed in places.items():
+            by_task[task] += failed
+        home, seen = by_task.most_common(1)[0]
+        judged: Counter[str] = Counter()
+        for (task, sample, condition), made in tries.items():
+            if task == home and condition in result.groups:
+                judged[sample] += made
+        again = [(places[place], tries[place]) for place in places if place[0] == home]
+        others = sum(one - 1 for one, _ in again), sum(every - 1 for _, every in again)
+        failed_samples: Counter[str] = Counter()
+        for (task, sample, _), failed in places.items():
+            failed_samples[sample] += failed if task == home else 0
+        rate = max(likely_rate(seen, judged.total()), repeated_rate(*others))
+        about = _retested(result, seen, judged.total(), rate)
+        ordered = Counter({s: n for s, n in failed_samples.most_common() if n})
+        task_info = info.task(home)
+        repeated = 1 if task_info is None or task_info.kind == "probes" else task_info.tries
+        yield rule, _Tested(about, home, ordered, judged, repeated)
+
+
+def _selection(
+    retest: RetestInfo, tested: Mapping[str, _Tested], analysis: Analysis, most: int
+) -> _Selection:
+    """Choose what to send: what the findings need, and a small part of what passed."""
+    chosen = _Selection()
+    decisive = {rule.rule for rule in retest.decisive}
+    included = [task.name for task in analysis.run.of_kind("probes")]
+    own = [PROBES[r.check.id] for r in analysis.checks if r.check.id in PROBES and r.applicable]
+    for rule in retest.rules:
+        times = most if rule.rule in decisive else 0
+        if rule.rule in PROBES:
+            _select_probe(chosen, PROBES[rule.rule], rule, times)
+        elif tested[rule.rule].task in included:
+            _select_requests(chosen, tested[rule.rule], own, times)
+    in_cases = [one for one in tested.values() if one.task == TOOL_CALLING]
+    _select_cases(chosen, in_cases, decisive, most)
+    for name in list(chosen.probes):
+        for relation in PROBES[name].relations:
+            if (other := getattr(relation, "rule", None)) in {probe.id for probe in own}:
+                chosen.probes[other] = None
+    _add_passed(chosen, analysis, own)
+    return chosen
+
+
+def _select_probe(chosen: _Selection, probe: Probe, rule: RetestedRule, most: int) -> None:
+    times = math.ceil(min(rule.enough, most) / rule.tries)
+    chosen.repeat(probe, _apis(rule.conditions), times)
+
+
+def _apis(conditions: Iterable[str]) -> list[Api]:
+    named = {name.partition(" · ")[0] for name in conditions}
+    return [api for api in APIS if api in named]
+
+
+def _select_requests(chosen: _Selection, finding: _Tested, own: Iterable[Probe], most: int) -> None:
+    """Include the probes that send the requests in which a check found something."""
+    probes = [probe for probe in own if probe.group.name == finding.task]
+    covered: set[str] = set()
+    selected: list[Probe] = []
+    for sample in finding.failures:
+        uses = [probe for probe in probes if sample in probe.uses]
+        if sample in covered or not uses or len(selected) == _FEW_PROBES:
+            continue
+        selected.append(min(uses, key=lambda probe: len(probe.uses)))
+        covered |= set(selected[-1].uses)
+    once = sum(finding.tries[sample] for sample in finding.failures if sample in covered)
+    for probe in selected:
+        times = math.ceil(finding.needed(most) / max(1, once))
+        chosen.repeat(probe, _apis(finding.about.conditions), times)
+
+
+def _select_cases(
+    chosen: _Selection, findings: Sequence[_Tested], decisive: Collection[str], most: int
+) -> None:
+    """Include cases in which checks found something, with an even number of tries.
+
+    The tries of a case alternate between the modes, so two tries have one in each.
+    """
+    wanted = [
+        (finding, finding.needed(most) if finding.about.rule in decisive else 1)
+        for finding in findings
+    ]
+    for finding, tries in wanted:
+        every = sum(finding.tries[sample] for sample in finding.failures) / finding.most
+        needed = math.ceil(tries / every)
+        chosen.tries = max(chosen.tries, needed + needed % 2)
+    for finding, tries in wanted:
+        made = 0.0
+        for sample in finding.failures:
+            if made >= tries:
+                break
+            chosen.cases[sample] = None
+            made += finding.tries[sample] / finding.most * chosen.tries
+
+
+def _add_passed(chosen: _Selection, analysis: Analysis, own: Sequence[Probe]) -> None:
+    """Add a small part of what passed: of each other group the probe with the fewest requests.
+
+    Probes of a chosen group are added if they need no further request.
+    """
+    passed = {result.check.id for result in analysis.checks if result.status == "passed"}
+    sent = {
+        (probe.group.name, request, mode)
+        for probe in map(PROBES.__getitem__, chosen.probes)
+        for request in probe.uses
+        for mode in probe.about.modes
+    }
+    groups = {name for name, _, _ in sent}
+    smallest: dict[str, Probe] = {}
+    for probe in own:
+        name, group = probe.group.name, probe.group
+        needed = {(name, request, mode) for request in probe.uses for mode in probe.about.modes}
+        if probe.id not in passed:
+            continue
+        if needed <= sent:
+            chosen.probes[probe.id] = None
+        elif name not in groups and group.burst is None and not group.expensive:
+            smallest[name] = min(smallest.get(name, probe), probe, key=lambda p: len(p.uses))
+    chosen.probes.update(dict.fromkeys(probe.id for probe in smallest.values()))
+
+
+def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: RetestInfo) -> RunInfo:
+    """Return `run.json` of the run with the tasks and settings of its retest."""
+    tasks: list[TaskInfo] = []
+    cases: tuple[str, ...] = ()
+    if (calling := info.task(TOOL_CALLING)) is not None:
+        suite = planned_cases(restored_suite(folder, calling.files), info.settings)
+        tries = chosen.tries
+        ids = {case.id for case in suite.cases}
+        if retest.calls:
+            thresholds = info.settings.thresholds
+            tries = max(tries, success_rate.fewest_tries(len(ids), thresholds, alternating=True))
+        else:
+            fill = max(FEW_CASES, info.settings.concurrency)  # so that the load is that of the run
+            passed = {case.id for case in suite.spread(math.ceil(fill / tries)).cases}
+            ids = passed | chosen.cases.keys()
+        cases = tuple(case.id for case in suite.cases if case.id in ids)
+        tasks.append(calling.model_copy(update={"tries": tries}))
+    groups = {PROBES[name].group.name for name in chosen.probes}
+    for task in info.of_kind("probes"):
+        if task.name in groups:
+            repetitions = dict(chosen.repetitions.get(task.name, {}))
+            tasks.append(task.model_copy(update={"repetitions": repetitions}))
+    settings = info.settings.model_copy(
+        update={
+            "only": (*(("cases",) if cases else ()), *chosen.probes),
+            "skip": (),
+            "evals": (),
+            "required_evals": (),
+            "first_cases": len(cases) or None,
+            "case_ids": cases,
+            "until_fail": False,
+        }
+    )
+    return info.model_copy(update={"tasks": tuple(tasks), "settings": settings})
