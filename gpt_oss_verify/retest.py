@@ -19,14 +19,13 @@ from gpt_oss_verify.options import (
 from gpt_oss_verify.planning import typed_command
 from harness.retest import planned_retest
 from harness.run.run_log import read_run_info
-from harness.statistics.recurrence import MOST_TRIES
 
 
 def retest(
     run: Run,
     /,
     *,
-    tries: Annotated[int, Parameter(alias="-k"), COUNT] = MOST_TRIES,
+    tries: Annotated[int | None, Parameter(alias="-k"), COUNT] = None,
     provider: ProviderOptions = ProviderOptions(),
     budget: BudgetOptions = BudgetOptions(),
     out: Out = None,
@@ -40,7 +39,7 @@ def retest(
     is only half as frequent, and a small part of what passed.
 
     Args:
-        tries: Most tries of one finding. Default: 300.
+        tries: Most tries of one finding. Default: as many as are needed, up to 300.
         dry_run: Print requests, tokens and cost, and send nothing.
     """
     info = read_run_info(run)

@@ -8,7 +8,7 @@ again. `harness.verdict.retested` decides, from what this module writes into `ru
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,13 @@ from harness.run.budget import Budget
 from harness.run.cases import planned_cases
 from harness.run.run_folder import read_analysis, read_scores
 from harness.run.run_log import read_run_info
-from harness.statistics.recurrence import MOST_TRIES, enough_tries, likely_rate, repeated_rate
+from harness.statistics.recurrence import (
+    MOST_TRIES,
+    enough_tries,
+    half_rate,
+    likely_rate,
+    repeated_rate,
+)
 from harness.tasks.attempt_order import FEW_CASES
 from harness.tasks.plan import Plan, new_info
 from harness.tasks.suite import restored_suite, restored_tasks
@@ -62,18 +68,18 @@ class _Tested:
     tries: Counter[str]  # by sample, under the conditions with failures
     most: int  # tries of a sample under these conditions, over the tries of the task
 
-    def needed(self, most: int) -> int:
-        return min(self.about.enough, most)
-
 
 def planned_retest(
     folder: Path,
     provider: Provider,
     budget: Budget,
     command: Sequence[str],
-    most: int = MOST_TRIES,
+    tries: int | None = None,
 ) -> Plan:
-    """Return the plan of a retest of the run in a folder, with at most so many tries of a finding.
+    """Return the plan of a retest of the run in a folder.
+
+    A finding gets at most `tries`, and exactly so many if its rule tolerates a share; None for as
+    many as are needed, but at most `MOST_TRIES`.
 
     Raises ConfigurationError if the run has nothing that can be retested, and RunLogError.
     """
@@ -93,7 +99,7 @@ def planned_retest(
         calls=calls,
     )
     _require(folder, info, bool(retest.rules) or calls)
-    chosen = _selection(retest, tested, analysis, most)
+    chosen = _selection(retest, tested, analysis, tries)
     changed = _with_selection(folder, info, chosen, retest)
     tasks = restored_tasks(folder, changed)
     settings = changed.settings.model_copy(update={"budget": budget.recorded_limits})
@@ -136,13 +142,15 @@ def _of_probe(result: RuleResult) -> RetestedRule:
 
 def _retested(result: RuleResult, failures: int, tries: int, rate: float) -> RetestedRule:
     tolerated = RULES[result.check.id].tolerated
+    half = half_rate(rate, tolerated)
     return RetestedRule(
         rule=result.check.id,
         severity="error" if result.status == "failed" else "warning",
         failures=failures,
         tries=tries,
         conditions=result.groups,
-        enough=enough_tries(rate, tolerated),
+        half=half,
+        enough=enough_tries(half, tolerated),
     )
 
 
@@ -189,21 +197,23 @@ def _tested(
 
 
 def _selection(
-    retest: RetestInfo, tested: Mapping[str, _Tested], analysis: Analysis, most: int
+    retest: RetestInfo, tested: Mapping[str, _Tested], analysis: Analysis, tries: int | None
 ) -> _Selection:
     """Choose what to send: what the findings need, and a small part of what passed."""
     chosen = _Selection()
     decisive = {rule.rule for rule in retest.decisive}
+    needed = {
+        rule.rule: _needed(rule, tries) if rule.rule in decisive else 1 for rule in retest.rules
+    }
     included = [task.name for task in analysis.run.of_kind("probes")]
     own = [PROBES[r.check.id] for r in analysis.checks if r.check.id in PROBES and r.applicable]
     for rule in retest.rules:
-        times = most if rule.rule in decisive else 0
         if rule.rule in PROBES:
-            _select_probe(chosen, PROBES[rule.rule], rule, times)
+            times = math.ceil(needed[rule.rule] / rule.tries)
+            chosen.repeat(PROBES[rule.rule], _apis(rule.conditions), times)
         elif tested[rule.rule].task in included:
-            _select_requests(chosen, tested[rule.rule], own, times)
-    in_cases = [one for one in tested.values() if one.task == TOOL_CALLING]
-    _select_cases(chosen, in_cases, decisive, most)
+            _select_requests(chosen, tested[rule.rule], own, needed[rule.rule])
+    _select_cases(chosen, [(o, needed[r]) for r, o in tested.items() if o.task == TOOL_CALLING])
     for name in list(chosen.probes):
         for relation in PROBES[name].relations:
             if (other := getattr(relation, "rule", None)) in {probe.id for probe in own}:
@@ -212,9 +222,11 @@ def _selection(
     return chosen
 
 
-def _select_probe(chosen: _Selection, probe: Probe, rule: RetestedRule, most: int) -> None:
-    times = math.ceil(min(rule.enough, most) / rule.tries)
-    chosen.repeat(probe, _apis(rule.conditions), times)
+def _needed(rule: RetestedRule, tries: int | None) -> int:
+    """Return the tries that a finding gets."""
+    if tries is not None and RULES[rule.rule].tolerated:
+        return tries
+    return min(rule.enough, tries or MOST_TRIES)
 
 
 def _apis(conditions: Iterable[str]) -> list[Api]:
@@ -222,7 +234,9 @@ def _apis(conditions: Iterable[str]) -> list[Api]:
     return [api for api in APIS if api in named]
 
 
-def _select_requests(chosen: _Selection, finding: _Tested, own: Iterable[Probe], most: int) -> None:
+def _select_requests(
+    chosen: _Selection, finding: _Tested, own: Iterable[Probe], tries: int
+) -> None:
     """Include the probes that send the requests in which a check found something."""
     probes = [probe for probe in own if probe.group.name == finding.task]
     covered: set[str] = set()
@@ -235,21 +249,15 @@ def _select_requests(chosen: _Selection, finding: _Tested, own: Iterable[Probe],
         covered |= set(selected[-1].uses)
     once = sum(finding.tries[sample] for sample in finding.failures if sample in covered)
     for probe in selected:
-        times = math.ceil(finding.needed(most) / max(1, once))
+        times = math.ceil(tries / max(1, once))
         chosen.repeat(probe, _apis(finding.about.conditions), times)
 
 
-def _select_cases(
-    chosen: _Selection, findings: Sequence[_Tested], decisive: Collection[str], most: int
-) -> None:
-    """Include cases in which checks found something, with an even number of tries.
+def _select_cases(chosen: _Selection, wanted: Sequence[tuple[_Tested, int]]) -> None:
+    """Include cases in which checks found something, for so many tries, with an even number each.
 
     The tries of a case alternate between the modes, so two tries have one in each.
     """
-    wanted = [
-        (finding, finding.needed(most) if finding.about.rule in decisive else 1)
-        for finding in findings
-    ]
     for finding, tries in wanted:
         every = sum(finding.tries[sample] for sample in finding.failures) / finding.most
         needed = math.ceil(tries / every)

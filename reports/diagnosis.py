@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from harness.records.analysis import Analysis
 from harness.records.diagnosis import Cause
 from harness.records.runs import RetestInfo
-from harness.statistics.recurrence import MOST_TRIES
 from reports.model import Report, ShownRule
 
 HYPOTHESES = "A cause is a hypothesis: check it against its findings."
@@ -138,7 +137,7 @@ def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
         yield Step("A retest does not replace a complete run; verify the provider again.")
     elif analysis.verdict.decision == "fail":
         yield Step("After another fix:", command)
-    elif max(tries, default=0) > MOST_TRIES:
+    elif max(tries, default=0) > 0:
         yield Step("Settle it with:", f"{command} -k {max(tries)}")
     else:
         yield Step("Try it again:", command)

@@ -26,7 +26,7 @@ ERROR_RATES = (
 
 def retest_section(analysis: Analysis, retest: RetestInfo) -> Section:
     """Return the findings of the run that was retested, those that remain first."""
-    heads = ((retest.name,), ("now",), ("result",))
+    heads = (("before",), ("now",), ("result",))
     ordered = sorted(analysis.retest, key=lambda one: _ORDER.index(one.status))
     table = Table(heads, tuple(map(_row, ordered)), title="finding")
     reasons = dict.fromkeys(f"{one.rule}: {one.reason}" for one in ordered if one.reason)

@@ -261,8 +261,8 @@ RetestStatus = Literal["fixed", "still there", "not verifiable", "new"]
 class RetestedFinding(Record):
     """What a retest says about a finding of the run, or about a rule that failed only now.
 
-    `rule` is "tool calls" for their success rate. A finding in fewer than `enough` tries that is
-    not found again is not verifiable.
+    `rule` is "tool calls" for their success rate. `enough` tries would tell whether a finding that
+    is not verifiable is fixed.
     """
 
     rule: str

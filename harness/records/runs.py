@@ -183,8 +183,10 @@ class RetestedRule(Record):
     failures: int
     tries: int = Field(description="tries in the run, those without the finding included")
     conditions: tuple[str, ...] = Field(description="conditions (of a probe: APIs) with failures")
+    half: float = Field(description="rate of the finding if its defect is only half fixed")
     enough: int = Field(
-        description="tries without the finding after which it is fixed (`harness.retest`)"
+        description="tries that tell whether it is fixed, if as few of them fail as "
+        "the model may cause"
     )
 
 

@@ -1,23 +1,20 @@
 """How many tries tell that a defect is gone, and not only rarer than before. Pure.
 
-A run shows a finding in some of its tries. If it is not found again in `enough` tries, the defect
-is gone or less than half as frequent: one at half its former rate is found in so few tries with a
-probability of at most `MISSED`. With a tolerated share, which the model itself causes, half of
-what exceeds it remains.
+A run shows a finding in some of its tries. It is fixed if so few tries show it again that this has
+a probability of at most `MISSED` at half of its former rate (exact binomial test). Where a rule
+tolerates a share, because the model itself causes the problem, half of what exceeds it counts.
 """
 
-import math
-
 from harness.statistics.intervals import exact_bounds
-from harness.statistics.rates import LEVEL, at_least
+from harness.statistics.rates import at_least
 
 MISSED = 0.05
-"""Probability that a defect at half its former rate is called fixed."""
-_MEDIAN = 0.5
-_REPEATED = 0.05
+"""Probability that a defect at half of its former rate is called fixed."""
 MOST_TRIES = 300
 """Tries of one finding, unless stated: they tell whether a defect in 2% of replies is fixed."""
 MOST = 100_000  # tries beyond which a number is not computed
+_MEDIAN = 0.5
+_REPEATED = 0.05
 
 
 def likely_rate(failures: int, tries: int) -> float:
@@ -37,30 +34,26 @@ def repeated_rate(failures: int, tries: int) -> float:
     return exact_bounds(failures, tries, _REPEATED)[0] if tries else 0.0
 
 
-def enough_tries(rate: float, tolerated: float = 0.0) -> int:
-    """Return the tries without a finding that show that a defect at `rate` is fixed.
+def half_rate(rate: float, tolerated: float = 0.0) -> float:
+    """Return the rate of a defect that is half fixed."""
+    return max(tolerated, tolerated + (rate - tolerated) / 2)
 
-    With a tolerated share, a rule fails by the exact test of `harness.statistics.rates`. `MOST`
-    means that many or more.
+
+def excludes(half: float, failures: int, tries: int) -> bool:
+    """Return whether so few failures are improbable at a rate: the defect is fixed."""
+    return tries > 0 and 1 - at_least(failures + 1, tries, half) <= MISSED
+
+
+def enough_tries(half: float, tolerated: float = 0.0) -> int:
+    """Return the fewest tries that exclude a rate if only the tolerated share of them fails.
+
+    `MOST` means that many or more.
     """
-    half = tolerated + (rate - tolerated) / 2
-    if half <= tolerated:
-        return MOST
-    if not tolerated:
-        return 1 if half >= 1 else min(MOST, math.ceil(math.log(MISSED) / math.log1p(-half)))
-    tries = 1
-    while tries < MOST and _power(tries, half, tolerated) < 1 - MISSED:
-        tries += max(1, tries // 20)
-    return min(tries, MOST)
-
-
-def _power(tries: int, rate: float, tolerated: float) -> float:
-    """Return the probability that a rule fails if this share of its tries has the finding."""
-    low, high = 0, tries + 1
-    while low < high:  # the fewest findings that exceed the tolerated share
+    low, high = 0, 1
+    while high < MOST and not excludes(half, int(high * tolerated), high):
+        low, high = high, 2 * high
+    while high - low > 1:
         middle = (low + high) // 2
-        if at_least(middle, tries, tolerated) <= LEVEL:
-            high = middle
-        else:
-            low = middle + 1
-    return at_least(low, tries, rate)
+        fixed = excludes(half, int(middle * tolerated), middle)
+        low, high = (low, middle) if fixed else (middle, high)
+    return min(high, MOST)

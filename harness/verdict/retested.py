@@ -1,8 +1,8 @@
 """Decide a retest: which findings of a run are fixed, and what fails only now. No I/O.
 
-A finding is fixed if its rule judged as many tries as `RetestedRule.enough` under the conditions
-that had it, and does not find it again. The errors of the run decide; if it had none, its warnings
-do. A rule that fails only now fails the retest too.
+A finding is fixed if its rule passes, and so few tries show it again, under the conditions that had
+it, that its defect is not even half as frequent as before. The errors of the run decide; if it had
+none, its warnings do. A rule that fails only now fails the retest too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +16,12 @@ from harness.records.analysis import (
 )
 from harness.records.figures import Decision
 from harness.records.runs import RetestedRule, RetestInfo, RunInfo
+from harness.statistics.recurrence import excludes
 from harness.text import first_few
 from harness.verdict.gate import SHOWN_RULES, UNFINISHED, decide_rates
 
 CALLS = "tool calls"
+_FOUND = ("failed", "warned")
 ONLY_A_RETEST = "A retest does not replace a complete run."
 
 
@@ -33,7 +35,7 @@ def findings(
     results = {result.check.id: result for result in rules}
     decisive = {rule.rule for rule in retest.decisive}
     for rule in retest.rules:
-        yield _finding(rule, results.get(rule.rule), decisive=rule.rule in decisive)
+        yield _finding(rule, results, decisive=rule.rule in decisive)
     rates = decide_rates(calling, verdict.thresholds, complete=True) if calling else None
     if retest.calls:
         yield _calls(rates.decision if rates else None, calling)
@@ -45,32 +47,49 @@ def findings(
             yield RetestedFinding(rule=result.check.id, status="new", now=result.share)
 
 
-def _finding(rule: RetestedRule, result: RuleResult | None, *, decisive: bool) -> RetestedFinding:
-    judged = _tries(result, rule.conditions)
+def _finding(
+    rule: RetestedRule, results: Mapping[str, RuleResult], *, decisive: bool
+) -> RetestedFinding:
+    result = results.get(rule.rule)
+    failures, judged = _counts(result, rule.conditions)
     made = RetestedFinding(
         rule=rule.rule,
         status="fixed",
         before=f"{rule.failures} of {rule.tries}",
-        now=f"0 of {judged}",
-        enough=rule.enough,
+        now=f"{failures} of {judged}",
         decisive=decisive,
     )
+    if (other := _found_instead(result, results)) is not None:
+        return made.model_copy(update={"status": "still there", "now": f"see {other}"})
     if result is None or not result.applicable:
         reason = result and result.reason
         return made.model_copy(update={"status": "not verifiable", "now": "", "reason": reason})
-    if result.status in ("failed", "warned"):
+    if result.status in _FOUND:
         return made.model_copy(update={"status": "still there", "now": result.share})
-    if result.failures:
-        made = made.model_copy(update={"now": f"{result.share}, tolerated"})
-    if judged < rule.enough:
-        reason = f"{rule.enough:,} tries would tell whether it is fixed or rarer than before."
+    if not excludes(rule.half, failures, judged):
+        more = max(rule.enough, 4 * judged) if failures else rule.enough
+        made = made.model_copy(update={"enough": more})
+        reason = f"{more:,} tries would tell whether it is fixed or only rarer than before."
         return made.model_copy(update={"status": "not verifiable", "reason": reason})
     return made
 
 
-def _tries(result: RuleResult | None, conditions: Sequence[str]) -> int:
+def _found_instead(result: RuleResult | None, results: Mapping[str, RuleResult]) -> str | None:
+    """Return the rule with a finding that voids the finding of a rule, or stands for it.
+
+    In the run, nothing did: tries that disagree with each other void what all of them had shown.
+    """
+    if result is None or result.status != "not_verifiable":
+        return None
+    named = (str(reason.values.get("rule")) for reason in result.reasons)
+    return next((r for r in named if r in results and results[r].status in _FOUND), None)
+
+
+def _counts(result: RuleResult | None, conditions: Sequence[str]) -> tuple[int, int]:
+    """Return failures and tries under some conditions."""
     counts: Mapping[str, tuple[int, int]] = {} if result is None else result.counts
-    return sum(counts.get(name, (0, 0))[1] for name in conditions)
+    found = [counts.get(name, (0, 0)) for name in conditions]
+    return sum(one for one, _ in found), sum(every for _, every in found)
 
 
 def _calls(decision: Decision | None, calling: Sequence[TaskResult]) -> RetestedFinding:
