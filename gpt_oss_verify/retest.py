@@ -39,7 +39,7 @@ def retest(
     is only half as frequent, and a small part of what passed.
 
     Args:
-        tries: Most tries of one finding. Default: as many as are needed, up to 300.
+        tries: Most tries of one finding. Default: as many as are needed, up to 200.
         dry_run: Print requests, tokens and cost, and send nothing.
     """
     info = read_run_info(run)

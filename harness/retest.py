@@ -64,9 +64,9 @@ class _Tested:
 
     about: RetestedRule
     task: str
-    failures: Counter[str]  # by sample, most failures first
-    tries: Counter[str]  # by sample, under the conditions with failures
-    most: int  # tries of a sample under these conditions, over the tries of the task
+    samples: Mapping[str, float]
+    """The samples to try again, those with most failures first: with their tries in the run under
+    the conditions with failures, for one try of the task."""
 
 
 def planned_retest(
@@ -89,13 +89,15 @@ def planned_retest(
     calls = _calls_failed(analysis)
     _require(folder, info, bool(found) or calls)
     tested = dict(_tested(found, read_scores(folder), info))
+    rules = [
+        tested[result.check.id].about if result.check.id in tested else _of_probe(result)
+        for result in found
+        if result.check.id in tested or result.check.kind == "probe"
+    ]
+    most = tries or MOST_TRIES
     retest = RetestInfo(
         run=str(folder),
-        rules=tuple(
-            tested[result.check.id].about if result.check.id in tested else _of_probe(result)
-            for result in found
-            if result.check.id in tested or result.check.kind == "probe"
-        ),
+        rules=tuple(_with_stand_in(rule, rules, analysis, most) for rule in rules),
         calls=calls,
     )
     _require(folder, info, bool(retest.rules) or calls)
@@ -124,6 +126,20 @@ def _require(folder: Path, info: RunInfo, found: bool) -> None:
             f"{folder} has no errors or warnings of checks and probes, so there is nothing to "
             f"retest; repeat the run with: {' '.join(info.command)}"
         )
+
+
+def _with_stand_in(
+    rule: RetestedRule, rules: Sequence[RetestedRule], analysis: Analysis, most: int
+) -> RetestedRule:
+    """Return a finding that is too rare to be tested with the one that shows its cause best."""
+    if rule.enough <= most:
+        return rule
+    alike = {
+        name for cause in analysis.causes if rule.rule in cause.explains for name in cause.explains
+    }
+    others = [one for one in rules if one.rule in alike and one.enough <= most]
+    best = max(others, key=lambda one: one.tries, default=None)
+    return rule if best is None else rule.model_copy(update={"stand_in": best.rule})
 
 
 def _calls_failed(analysis: Analysis) -> bool:
@@ -188,12 +204,14 @@ def _tested(
         failed_samples: Counter[str] = Counter()
         for (task, sample, _), failed in places.items():
             failed_samples[sample] += failed if task == home else 0
-        rate = max(likely_rate(seen, judged.total()), repeated_rate(*others))
-        about = _retested(result, seen, judged.total(), rate)
-        ordered = Counter({s: n for s, n in failed_samples.most_common() if n})
-        task_info = info.task(home)
-        repeated = 1 if task_info is None or task_info.kind == "probes" else task_info.tries
-        yield rule, _Tested(about, home, ordered, judged, repeated)
+        rate, of_samples = likely_rate(seen, judged.total()), repeated_rate(*others)
+        about = _retested(result, seen, judged.total(), max(rate, of_samples))
+        ordered = [sample for sample, failed in failed_samples.most_common() if failed]
+        if rate >= of_samples:
+            ordered += [sample for sample in judged if sample not in ordered]
+        once = info.task(home)
+        tries_of_task = once.tries if once is not None and home == TOOL_CALLING else 1
+        yield rule, _Tested(about, home, {s: judged[s] / tries_of_task for s in ordered})
 
 
 def _selection(
@@ -201,7 +219,7 @@ def _selection(
 ) -> _Selection:
     """Choose what to send: what the findings need, and a small part of what passed."""
     chosen = _Selection()
-    decisive = {rule.rule for rule in retest.decisive}
+    decisive = {rule.rule for rule in retest.decisive if rule.stand_in is None}
     needed = {
         rule.rule: _needed(rule, tries) if rule.rule in decisive else 1 for rule in retest.rules
     }
@@ -241,13 +259,15 @@ def _select_requests(
     probes = [probe for probe in own if probe.group.name == finding.task]
     covered: set[str] = set()
     selected: list[Probe] = []
-    for sample in finding.failures:
+    for sample in finding.samples:
         uses = [probe for probe in probes if sample in probe.uses]
-        if sample in covered or not uses or len(selected) == _FEW_PROBES:
-            continue
-        selected.append(min(uses, key=lambda probe: len(probe.uses)))
-        covered |= set(selected[-1].uses)
-    once = sum(finding.tries[sample] for sample in finding.failures if sample in covered)
+        once = sum(made for name, made in finding.samples.items() if name in covered)
+        if once >= tries or len(selected) == _FEW_PROBES:
+            break
+        if sample not in covered and uses:
+            selected.append(min(uses, key=lambda probe: len(probe.uses)))
+            covered |= set(selected[-1].uses)
+    once = sum(made for name, made in finding.samples.items() if name in covered)
     for probe in selected:
         times = math.ceil(tries / max(1, once))
         chosen.repeat(probe, _apis(finding.about.conditions), times)
@@ -259,16 +279,16 @@ def _select_cases(chosen: _Selection, wanted: Sequence[tuple[_Tested, int]]) -> 
     The tries of a case alternate between the modes, so two tries have one in each.
     """
     for finding, tries in wanted:
-        every = sum(finding.tries[sample] for sample in finding.failures) / finding.most
-        needed = math.ceil(tries / every)
+        needed = math.ceil(tries / sum(finding.samples.values()))
         chosen.tries = max(chosen.tries, needed + needed % 2)
-    for finding, tries in wanted:
-        made = 0.0
-        for sample in finding.failures:
+    for finding, tries in sorted(wanted, key=lambda one: len(one[0].samples)):
+        made = sum(finding.samples.get(case, 0) for case in chosen.cases) * chosen.tries
+        for sample, once in finding.samples.items():
             if made >= tries:
                 break
-            chosen.cases[sample] = None
-            made += finding.tries[sample] / finding.most * chosen.tries
+            if sample not in chosen.cases:
+                chosen.cases[sample] = None
+                made += once * chosen.tries
 
 
 def _add_passed(chosen: _Selection, analysis: Analysis, own: Sequence[Probe]) -> None:

@@ -183,6 +183,10 @@ class RetestedRule(Record):
     failures: int
     tries: int = Field(description="tries in the run, those without the finding included")
     conditions: tuple[str, ...] = Field(description="conditions (of a probe: APIs) with failures")
+    stand_in: str | None = Field(
+        default=None,
+        description="a more frequent finding of the same cause, if this one is too rare",
+    )
     half: float = Field(description="rate of the finding if its defect is only half fixed")
     enough: int = Field(
         description="tries that tell whether it is fixed, if as few of them fail as "

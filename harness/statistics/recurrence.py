@@ -10,8 +10,8 @@ from harness.statistics.rates import at_least
 
 MISSED = 0.05
 """Probability that a defect at half of its former rate is called fixed."""
-MOST_TRIES = 300
-"""Tries of one finding, unless stated: they tell whether a defect in 2% of replies is fixed."""
+MOST_TRIES = 200
+"""Tries of one finding, unless stated: they tell whether a defect in 3% of replies is fixed."""
 MOST = 100_000  # tries beyond which a number is not computed
 _MEDIAN = 0.5
 _REPEATED = 0.05

@@ -34,8 +34,11 @@ def findings(
     """
     results = {result.check.id: result for result in rules}
     decisive = {rule.rule for rule in retest.decisive}
+    found = {
+        rule.rule: _finding(rule, results, decisive=rule.rule in decisive) for rule in retest.rules
+    }
     for rule in retest.rules:
-        yield _finding(rule, results, decisive=rule.rule in decisive)
+        yield _with_stand_in(rule, found)
     rates = decide_rates(calling, verdict.thresholds, complete=True) if calling else None
     if retest.calls:
         yield _calls(rates.decision if rates else None, calling)
@@ -44,7 +47,7 @@ def findings(
     before = {rule.rule for rule in retest.rules}
     for result in rules:
         if result.status == "failed" and result.check.id not in before:
-            yield RetestedFinding(rule=result.check.id, status="new", now=result.share)
+            yield RetestedFinding(rule=result.check.id, status="new", now=_share(result))
 
 
 def _finding(
@@ -65,13 +68,24 @@ def _finding(
         reason = result and result.reason
         return made.model_copy(update={"status": "not verifiable", "now": "", "reason": reason})
     if result.status in _FOUND:
-        return made.model_copy(update={"status": "still there", "now": result.share})
+        return made.model_copy(update={"status": "still there", "now": _share(result)})
     if not excludes(rule.half, failures, judged):
         more = max(rule.enough, 4 * judged) if failures else rule.enough
         made = made.model_copy(update={"enough": more})
         reason = f"{more:,} tries would tell whether it is fixed or only rarer than before."
         return made.model_copy(update={"status": "not verifiable", "reason": reason})
     return made
+
+
+def _with_stand_in(rule: RetestedRule, found: Mapping[str, RetestedFinding]) -> RetestedFinding:
+    """Return what became of a finding; of one that is too rare, its stand-in may tell."""
+    own = found[rule.rule]
+    if own.status != "not verifiable" or rule.stand_in is None:
+        return own
+    if found[rule.stand_in].status != "fixed" or not own.now.startswith("0 of"):
+        return own
+    reason = f"It is too rare to be tested alone; {rule.stand_in}, of the same cause, is fixed."
+    return own.model_copy(update={"status": "fixed", "reason": reason})
 
 
 def _found_instead(result: RuleResult | None, results: Mapping[str, RuleResult]) -> str | None:
@@ -100,6 +114,10 @@ def _calls(decision: Decision | None, calling: Sequence[TaskResult]) -> Retested
         reason = "More tries are needed to tell the success rate."
         return made.model_copy(update={"status": "not verifiable", "reason": reason})
     return made
+
+
+def _share(result: RuleResult) -> str:
+    return f"{result.failures} of {result.applicable}"
 
 
 def _passed(calling: Sequence[TaskResult]) -> str:
