@@ -143,9 +143,10 @@ def _with_stand_in(
 
 
 def _calls_failed(analysis: Analysis) -> bool:
-    """Whether tool calls failed because of their success rate, or of single cases."""
+    """Whether tool calls failed by their success rate or single cases, mostly without findings."""
     results, thresholds = analysis.tool_calling, analysis.verdict.thresholds
-    if not results:
+    failed = sum(every - passed for result in results for passed, every in result.cases.values())
+    if 2 * sum(result.invalid for result in results) >= failed:
         return False
     return decide_rates(results, thresholds, complete=analysis.complete).decision == "fail"
 
