@@ -438,7 +438,7 @@ def issue(subject: Subject, commands: list[str], outcome: Outcome, run: str) -> 
     lines += ["## Response", "", "```", *_response(subject.exchange), "```", ""]
     lines += [
         f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}. "
-        f"After a fix, `gpt-oss-verify retest {run}` tells whether the findings of this run are gone."
+        f"After a fix, `gpt-oss-verify retest {run}` tells whether its findings are gone."
     ]
     return "\n".join(lines)
 

@@ -27,6 +27,7 @@ from harness.run.run_log import read_run_info
 from harness.statistics.recurrence import (
     MOST_TRIES,
     enough_tries,
+    fewest_tries,
     half_rate,
     likely_rate,
     repeated_rate,
@@ -78,8 +79,7 @@ def planned_retest(
 ) -> Plan:
     """Return the plan of a retest of the run in a folder.
 
-    A finding gets at most `tries`, and exactly so many if its rule tolerates a share; None for as
-    many as are needed, but at most `MOST_TRIES`.
+    A finding gets at most `tries`; None for as many as are needed, but at most `MOST_TRIES`.
 
     Raises ConfigurationError if the run has nothing that can be retested, and RunLogError.
     """
@@ -134,9 +134,7 @@ def _with_stand_in(
     """Return a finding that is too rare to be tested with the one that shows its cause best."""
     if rule.enough <= most:
         return rule
-    alike = {
-        name for cause in analysis.causes if rule.rule in cause.explains for name in cause.explains
-    }
+    alike = _of_same_cause(rule.rule, analysis)
     others = [one for one in rules if one.rule in alike and one.enough <= most]
     best = max(others, key=lambda one: one.tries, default=None)
     return rule if best is None else rule.model_copy(update={"stand_in": best.rule})
@@ -222,7 +220,8 @@ def _selection(
     chosen = _Selection()
     decisive = {rule.rule for rule in retest.decisive if rule.stand_in is None}
     needed = {
-        rule.rule: _needed(rule, tries) if rule.rule in decisive else 1 for rule in retest.rules
+        rule.rule: _needed(rule, retest, analysis, tries) if rule.rule in decisive else 1
+        for rule in retest.rules
     }
     included = [task.name for task in analysis.run.of_kind("probes")]
     own = [PROBES[r.check.id] for r in analysis.checks if r.check.id in PROBES and r.applicable]
@@ -241,11 +240,21 @@ def _selection(
     return chosen
 
 
-def _needed(rule: RetestedRule, tries: int | None) -> int:
-    """Return the tries that a finding gets."""
-    if tries is not None and RULES[rule.rule].tolerated:
-        return tries
+def _needed(rule: RetestedRule, retest: RetestInfo, analysis: Analysis, tries: int | None) -> int:
+    """Return the tries that a finding gets: fewer if a clearer one shows the same cause."""
+    tolerated = RULES[rule.rule].tolerated
+    clearer = (
+        other.rule in _of_same_cause(rule.rule, analysis) and not RULES[other.rule].tolerated
+        for other in retest.decisive
+    )
+    if tries is None and tolerated and any(clearer):
+        return min(fewest_tries(rule.half, tolerated), MOST_TRIES)
     return min(rule.enough, tries or MOST_TRIES)
+
+
+def _of_same_cause(rule: str, analysis: Analysis) -> set[str]:
+    """Return the rules that a likely cause of a finding explains."""
+    return {name for cause in analysis.causes if rule in cause.explains for name in cause.explains}
 
 
 def _apis(conditions: Iterable[str]) -> list[Api]:

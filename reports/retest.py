@@ -18,9 +18,9 @@ _TONES: Mapping[RetestStatus, Tone] = {
 }
 _ORDER = ("still there", "new", "not verifiable", "fixed")
 ERROR_RATES = (
-    "A defect that remains at half of its former rate is called fixed with a probability of at "
-    f"most {percentage(MISSED, 0)} for each rule. A fixed server fails a retest by chance with a "
-    f"probability of at most {percentage(FALSE_ALARM, 0)}."
+    f"For each rule: at half of its former rate, a defect is called fixed in at most "
+    f"{percentage(MISSED, 0)} of retests; a fixed one is called still there in at most "
+    f"{percentage(FALSE_ALARM, 0)}."
 )
 
 

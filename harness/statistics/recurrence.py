@@ -2,11 +2,14 @@
 
 A run shows a finding in some of its tries. It is fixed if so few tries show it again that this has
 a probability of at most `MISSED` at half of its former rate (exact binomial test). Where a rule
-tolerates a share, because the model itself causes the problem, half of what exceeds it counts.
+tolerates a share, because the model itself causes the problem, half of what exceeds it counts, and
+the finding remains if more tries show it than the model causes.
 """
 
+from collections.abc import Callable
+
 from harness.statistics.intervals import exact_bounds
-from harness.statistics.rates import at_least
+from harness.statistics.rates import FALSE_ALARM, at_least
 
 MISSED = 0.05
 """Probability that a defect at half of its former rate is called fixed."""
@@ -44,16 +47,45 @@ def excludes(half: float, failures: int, tries: int) -> bool:
     return tries > 0 and 1 - at_least(failures + 1, tries, half) <= MISSED
 
 
-def enough_tries(half: float, tolerated: float = 0.0) -> int:
+def remains(failures: int, tries: int, tolerated: float) -> bool:
+    """Return whether the model alone would hardly cause so many failures: the defect remains."""
+    return failures > 0 and at_least(failures, tries, tolerated) <= FALSE_ALARM
+
+
+def fewest_tries(half: float, tolerated: float = 0.0) -> int:
     """Return the fewest tries that exclude a rate if only the tolerated share of them fails.
 
     `MOST` means that many or more.
     """
+    return _smallest(lambda tries: excludes(half, int(tries * tolerated), tries))
+
+
+def enough_tries(half: float, tolerated: float = 0.0) -> int:
+    """Return the tries that tell a fixed defect from a half-fixed one, both with small errors.
+
+    They exclude the rate as above, and at this rate, the finding `remains` with a probability of
+    at least 1 - `MISSED`.
+    """
+    if not tolerated:
+        return fewest_tries(half)
+    return _smallest(lambda tries: _power(half, tries, tolerated) >= 1 - MISSED)
+
+
+def _power(half: float, tries: int, tolerated: float) -> float:
+    """Return the probability that the finding `remains` in so many tries at a rate."""
+    low, high = 1, tries + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if remains(middle, tries, tolerated) else (middle + 1, high)
+    return at_least(low, tries, half)
+
+
+def _smallest(holds: Callable[[int], bool]) -> int:
+    """Return the smallest number that a property, which larger numbers have too, holds for."""
     low, high = 0, 1
-    while high < MOST and not excludes(half, int(high * tolerated), high):
+    while high < MOST and not holds(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        fixed = excludes(half, int(middle * tolerated), middle)
-        low, high = (low, middle) if fixed else (middle, high)
+        low, high = (low, middle) if holds(middle) else (middle, high)
     return min(high, MOST)

@@ -7,6 +7,7 @@ none, its warnings do. A rule that fails only now fails the retest too.
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from harness.probes.rule_results import RULES
 from harness.records.analysis import (
     RetestedFinding,
     RetestStatus,
@@ -16,7 +17,7 @@ from harness.records.analysis import (
 )
 from harness.records.figures import Decision
 from harness.records.runs import RetestedRule, RetestInfo, RunInfo
-from harness.statistics.recurrence import excludes
+from harness.statistics.recurrence import excludes, remains
 from harness.text import first_few
 from harness.verdict.gate import SHOWN_RULES, UNFINISHED, decide_rates
 
@@ -67,10 +68,11 @@ def _finding(
     if result is None or not result.applicable:
         reason = result and result.reason
         return made.model_copy(update={"status": "not verifiable", "now": "", "reason": reason})
-    if result.status in _FOUND:
+    tolerated = RULES[rule.rule].tolerated
+    if result.status in _FOUND or (tolerated and remains(failures, judged, tolerated)):
         return made.model_copy(update={"status": "still there", "now": _share(result)})
     if not excludes(rule.half, failures, judged):
-        more = max(rule.enough, 4 * judged) if failures else rule.enough
+        more = rule.enough if judged < rule.enough else 2 * judged
         made = made.model_copy(update={"enough": more})
         reason = f"{more:,} tries would tell whether it is fixed or only rarer than before."
         return made.model_copy(update={"status": "not verifiable", "reason": reason})
