@@ -126,7 +126,7 @@ def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
         help=(
             "Find out whether an inference provider serves gpt-oss correctly: run tool calls, "
             "probes and evals over both APIs, record every byte, and end with a verdict.\n\n"
-            "Try it: gpt-oss-verify --provider reference"
+            "Start: gpt-oss-verify init mine --base-url URL, then gpt-oss-verify --provider mine"
         ),
         help_epilogue=(
             "--help-all lists all options, and COMMAND --help those of a command.\n\n"

@@ -1,10 +1,11 @@
 """The result of a run for CI systems: `junit.xml`, GitHub annotations and step outputs. No I/O.
 
 `junit.xml` has the verdict, all checks, all samples and all eval scores as tests. It has a failure
-if and only if the run failed, and an error if and only if the tool did. A test that decided nothing,
-such as the verdict of an inconclusive run, is skipped, with the reason. What a passing run tolerates, such as a sample that
-failed once, is in the output of a passed test. The duration of a sample or score is the time that
-the provider took for its attempts. Annotations are workflow commands on stdout
+if and only if the run failed, and an error if and only if the tool did. A test that decided
+nothing, such as the verdict of an inconclusive run, is skipped, with the reason. What a passing run
+tolerates, such as a sample that failed once, is in the output of a passed test. The duration of a
+sample or score is the time that the provider took for its attempts. Annotations are workflow
+commands on stdout
 (docs.github.com, "Workflow commands for GitHub Actions"). Outputs go to the file that
 `GITHUB_OUTPUT` names.
 """

@@ -140,7 +140,7 @@ def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
     elif max(tries, default=0) > 0:
         yield Step("Settle it with:", f"{command} -k {max(tries)}")
     else:
-        yield Step("Try it again:", command)
+        yield Step("Repeat it with:", command)
 
 
 def _worst(analysis: Analysis) -> str:
