@@ -87,7 +87,7 @@ def planned_retest(
     known = (result for result in analysis.checks if result.check.id in RULES)
     found = [result for result in known if result.status in _FOUND]
     calls = _calls_failed(analysis)
-    _require(folder, info, bool(found) or calls)
+    _require(folder, info, bool(found or calls))
     tested = dict(_tested(found, read_scores(folder), info))
     rules = [
         tested[result.check.id].about if result.check.id in tested else _of_probe(result)
@@ -100,7 +100,7 @@ def planned_retest(
         rules=tuple(_with_stand_in(rule, rules, analysis, most) for rule in rules),
         calls=calls,
     )
-    _require(folder, info, bool(retest.rules) or calls)
+    _require(folder, info, bool(retest.rules or calls))
     chosen = _selection(retest, tested, analysis, tries)
     changed = _with_selection(folder, info, chosen, retest)
     tasks = restored_tasks(folder, changed)
@@ -140,13 +140,15 @@ def _with_stand_in(
     return rule if best is None else rule.model_copy(update={"stand_in": best.rule})
 
 
-def _calls_failed(analysis: Analysis) -> bool:
-    """Whether tool calls failed by their success rate or single cases, mostly without findings."""
+def _calls_failed(analysis: Analysis) -> bool | None:
+    """Whether tool calls failed by their success rate or single cases; None if by findings."""
     results, thresholds = analysis.tool_calling, analysis.verdict.thresholds
-    failed = sum(every - passed for result in results for passed, every in result.cases.values())
-    if 2 * sum(result.invalid for result in results) >= failed:
+    if not results or (
+        decide_rates(results, thresholds, complete=analysis.complete).decision != "fail"
+    ):
         return False
-    return decide_rates(results, thresholds, complete=analysis.complete).decision == "fail"
+    failed = sum(every - passed for result in results for passed, every in result.cases.values())
+    return None if 2 * sum(result.invalid for result in results) >= failed else True
 
 
 def _of_probe(result: RuleResult) -> RetestedRule:

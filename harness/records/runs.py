@@ -199,7 +199,10 @@ class RetestInfo(Record):
 
     run: str = Field(description="folder of the run, as it was named on the command line")
     rules: tuple[RetestedRule, ...]
-    calls: bool = Field(default=False, description="whether the rate of tool calls was too low")
+    calls: bool | None = Field(
+        default=False,
+        description="whether too few tool calls succeeded; null if the findings are the reason",
+    )
 
     @property
     def name(self) -> str:

@@ -43,7 +43,7 @@ def findings(
     rates = decide_rates(calling, verdict.thresholds, complete=True) if calling else None
     if retest.calls:
         yield _calls(rates.decision if rates else None, calling)
-    elif rates and rates.decision == "fail":
+    elif retest.calls is False and rates and rates.decision == "fail":
         yield RetestedFinding(rule=CALLS, status="new", now=_passed(calling))
     before = {rule.rule for rule in retest.rules}
     for result in rules:
