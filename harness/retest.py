@@ -17,7 +17,7 @@ from harness.probes import PROBES, Probe
 from harness.probes.rule_results import RULES
 from harness.providers.entries import Provider
 from harness.records.analysis import Analysis, RuleResult
-from harness.records.conditions import APIS, Api
+from harness.records.conditions import APIS, MODES, Api
 from harness.records.runs import RetestedRule, RetestInfo, RunInfo, TaskInfo
 from harness.records.scores import Score
 from harness.run.budget import Budget
@@ -39,6 +39,7 @@ from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.verdict import success_rate
 from harness.verdict.gate import decide_rates
 
+_SPARE = 1.05  # tries, as a multiple of what is needed: a few replies are truncated
 _FEW_PROBES = 6  # probes whose requests are repeated because of a check
 _FOUND = ("failed", "warned")
 
@@ -210,9 +211,27 @@ def _tested(
         ordered = [sample for sample, failed in failed_samples.most_common() if failed]
         if rate >= of_samples:
             ordered += [sample for sample in judged if sample not in ordered]
-        once = info.task(home)
-        tries_of_task = once.tries if once is not None and home == TOOL_CALLING else 1
-        yield rule, _Tested(about, home, {s: judged[s] / tries_of_task for s in ordered})
+        every = sum(made for (_, _, name), made in tries.items() if name in result.groups)
+        applies = sum(result.counts[name][1] for name in result.groups) / every
+        once = _tries_of_case(info, result.groups) if home == TOOL_CALLING else None
+        samples = {sample: min(1.0, applies) * (once or judged[sample]) for sample in ordered}
+        yield rule, _Tested(about, home, samples)
+
+
+def _tries_of_case(info: RunInfo, names: Sequence[str]) -> float:
+    """Return how many of the attempts of one try at a case are made under some conditions.
+
+    Where the tries alternate between the modes, it is one half for each mode.
+    """
+    task = info.task(TOOL_CALLING)
+    conditions = () if task is None else task.conditions
+    made = 0.0
+    for condition in conditions:
+        if condition.mode is not None:
+            made += condition.name in names
+        else:
+            made += sum(name.startswith(f"{condition.api} ") for name in names) / len(MODES)
+    return made
 
 
 def _selection(
@@ -251,7 +270,7 @@ def _needed(rule: RetestedRule, retest: RetestInfo, analysis: Analysis, tries: i
     )
     if tries is None and tolerated and any(clearer):
         return min(fewest_tries(rule.half, tolerated), MOST_TRIES)
-    return min(rule.enough, tries or MOST_TRIES)
+    return min(math.ceil(_SPARE * rule.enough), tries or MOST_TRIES)
 
 
 def _of_same_cause(rule: str, analysis: Analysis) -> set[str]:
