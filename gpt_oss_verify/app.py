@@ -50,6 +50,7 @@ _COMMANDS = {
     },
     "Finished runs": {
         "reproduce": "reproduce:reproduce",
+        "retest": "retest:retest",
         "recheck": "recheck:recheck",
         "compare": "compare:compare",
         "history": "compare:history",
@@ -74,8 +75,10 @@ _OWN_EXIT_CODES = {
     **dict.fromkeys(("init", "providers"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
     "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
     f"2 usage or configuration · {_UNREACHABLE}",
-    "reproduce": "0 not reproduced, or nothing was sent · 1 reproduced · "
+    "reproduce": "0 not reproduced, or only printed (--times 0) · 1 reproduced · "
     f"2 usage or configuration · {_UNREACHABLE}",
+    "retest": "0 all findings are fixed · 1 a finding is still there, or a rule fails only now · "
+    f"2 usage or configuration · {_UNREACHABLE} · 4 a finding is not verifiable",
 }
 
 
@@ -123,7 +126,7 @@ def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
         help=(
             "Find out whether an inference provider serves gpt-oss correctly: run tool calls, "
             "probes and evals over both APIs, record every byte, and end with a verdict.\n\n"
-            "Try it: gpt-oss-verify --provider reference"
+            "Start: gpt-oss-verify init mine --base-url URL, then gpt-oss-verify --provider mine"
         ),
         help_epilogue=(
             "--help-all lists all options, and COMMAND --help those of a command.\n\n"

@@ -135,10 +135,28 @@ def _with_model_and_apis(
 def _listed_models(provider: Provider) -> ModelList | None:
     """Return the models that the provider lists; None, with a message, if it does not answer."""
     try:
-        return asyncio.run(listed_models(provider))
+        models = asyncio.run(listed_models(provider))
     except (ConfigurationError, ProviderUnavailableError) as error:
         say(f"{error}. The entry is written without contacting the provider.")
         return None
+    if models.ids is None:
+        _require_version(provider)
+    return models
+
+
+def _require_version(provider: Provider) -> None:
+    """Name the address of the API if only `/v1` is missing. Raises ProviderUnavailableError."""
+    address = provider.base_url
+    if urlsplit(address).path.rstrip("/"):
+        return
+    try:
+        found = asyncio.run(listed_models(changed(provider, base_url=f"{address}/v1")))
+    except ProviderUnavailableError:
+        return
+    if found.ids is not None:
+        raise ProviderUnavailableError(
+            f"{address} lists no models, but {address}/v1 does; pass --base-url {address}/v1."
+        )
 
 
 def _supported_apis(provider: Provider, models: list[str]) -> tuple[Api, ...]:

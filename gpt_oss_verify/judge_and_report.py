@@ -107,6 +107,7 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
             for check, fields in zip(analysis.checks, whole["checks"], strict=True)
         ],
         "clients": whole["clients"],
+        "retest": whole["retest"],
     }
 
 

@@ -316,6 +316,8 @@ def resume(
     info = read_run_info(folder)
     if tries is not None:
         info = _with_tries(folder, info, tries)
+    if info.retest is not None:  # a finding may need the load of the run that it was found in
+        concurrency = concurrency or info.settings.concurrency
     entry = same_provider(info.provider, provider, concurrency)
     grader = grader_of_run(info, entry, provider.providers_file)
     limits = gate_for(entry, provider.providers_file, gate, budget)
@@ -327,6 +329,9 @@ def resume(
 def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:
     """Return `run.json` with more tries at each tool-call case. Raises ConfigurationError."""
     calling = info.task(TOOL_CALLING)
+    if info.retest is not None:
+        again = f"gpt-oss-verify retest {info.retest.run} -k {tries}"
+        raise ConfigurationError(f"{folder} is a retest; make one with more tries: {again}")
     if calling is None or info.shard is not None or info.merged:
         raise ConfigurationError(f"{folder} has no tool-call cases of its own; leave out --tries.")
     if tries < calling.tries:

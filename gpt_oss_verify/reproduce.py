@@ -13,7 +13,13 @@ from gpt_oss_verify.choice import same_provider
 from gpt_oss_verify.options import ProviderOptions, Run
 from gpt_oss_verify.screen import print_raw, say
 from harness.api import DIALECTS
-from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, ProviderUnavailableError
+from harness.errors import (
+    EXIT_FAIL,
+    EXIT_PASS,
+    EXIT_UNREACHABLE,
+    ConfigurationError,
+    ProviderUnavailableError,
+)
 from harness.providers.entries import Provider
 from harness.records.rollouts import Exchange
 from harness.records.runs import RunInfo
@@ -78,8 +84,10 @@ def reproduce(
             say("Interrupted. This is the best request so far:")
         except ProviderUnavailableError as error:
             say(f"Nothing was sent: {error}")
-    _print(subject, outcome, form, _key(entry, subject.exchange))
-    return EXIT_FAIL if outcome.seen else EXIT_PASS
+    _print(subject, outcome, form, _key(entry, subject.exchange), run.name)
+    if outcome.seen:
+        return EXIT_FAIL
+    return EXIT_UNREACHABLE if times and outcome.unanswered == outcome.sent else EXIT_PASS
 
 
 async def _experiment(
@@ -108,7 +116,7 @@ async def _experiment(
                 say(f"{entry.name} did not answer at {ready.base_url}.")
 
 
-def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None) -> None:
+def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None, run: str) -> None:
     requests = [(subject.rollout.sample, request, _sent(request)) for request in subject.requests]
     if outcome.smallest is not None:
         requests[-1] = (subject.rollout.sample, subject.exchange, outcome.smallest)
@@ -121,7 +129,7 @@ def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None
         f"# {name}\n" * several + curl(exchange, body, key) for name, exchange, body in requests
     ]
     if form == "issue":
-        print_raw(issue(subject, curls, outcome))
+        print_raw(issue(subject, curls, outcome, run))
     elif form == "curl":
         print_raw("\n\n".join(curls))
     elif form == "python":

@@ -15,6 +15,7 @@ import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from inspect import signature
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeRequest
 from harness.rules.rule import Rule
+from harness.run.outage import without_reply
 from harness.text import suggestion
 from harness.transport.interface import Transport
 
@@ -245,7 +247,10 @@ def _shorter(items: Sequence[Any]) -> Iterator[list[Any]]:
 
 @dataclass
 class Outcome:
-    """How often a finding was reproduced, and the smallest request that still showed it."""
+    """How often a finding was reproduced, and the smallest request that still showed it.
+
+    `unanswered` counts the tries that say nothing, because the server did not answer.
+    """
 
     seen: int = 0
     sent: int = 0
@@ -333,9 +338,10 @@ async def _repeat(
             if not done:
                 say(f"waiting for {len(waiting)} of {times} replies")
             for exchanges in (task.result() for task in done):
+                shown = subject.shows(exchanges)
                 outcome.sent += 1
-                outcome.seen += subject.shows(exchanges)
-                outcome.unanswered += exchanges[-1].response is None
+                outcome.seen += shown
+                outcome.unanswered += not shown and without_reply(exchanges[-1])
     finally:
         for task in waiting:
             task.cancel()
@@ -409,8 +415,8 @@ def _call(api: Api, body: Body, *, first: bool) -> Iterator[str]:
         yield "print(reply.model_dump_json(indent=2))"
 
 
-def issue(subject: Subject, commands: list[str], outcome: Outcome) -> str:
-    """A finding as an issue in Markdown: what was sent, expected and received."""
+def issue(subject: Subject, commands: list[str], outcome: Outcome, run: str) -> str:
+    """A finding of a run as an issue in Markdown: what was sent, expected and received."""
     finding, about = subject.finding, subject.rule.about
     lines = [
         f"# {about.summary.rstrip('.')}: violated under {subject.rollout.condition.name}",
@@ -429,7 +435,10 @@ def issue(subject: Subject, commands: list[str], outcome: Outcome) -> str:
     for command in commands:
         lines += ["```sh", command, "```", ""]
     lines += ["## Response", "", "```", *_response(subject.exchange), "```", ""]
-    lines.append(f"Found by the {about.kind} `{about.id}` of gpt-oss-verify.")
+    lines += [
+        f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}. "
+        f"After a fix, `gpt-oss-verify retest {run}` tells whether its findings are gone."
+    ]
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.errors import StoppedAnsweringError
+from harness.errors import ProviderUnreachableError, StoppedAnsweringError
 from harness.providers.entries import Provider
 from harness.records.analysis import Analysis
 from harness.records.conditions import Api, Condition
@@ -49,6 +49,12 @@ def sample(plan: Plan, folder: Path, observer: Observer, judge: Judge) -> None:
         why = f"{str(error).capitalize()}; finish the run with --resume RUN."
         write_run_info(folder, ended(plan, None).model_copy(update={"stopped": why}))
         raise
+    if plan.budget.stopped is not None and not plan.budget.requests:
+        raise ProviderUnreachableError(
+            f"provider {plan.provider.name} did not answer at {plan.provider.base_url} before the "
+            f"deadline of {plan.budget.limits.deadline} s; check that it is running, or allow it "
+            "more time"
+        )
     write_run_info(folder, ended(plan, end))
 
 

@@ -29,6 +29,7 @@ from reports.results import (
     tool_calling_summary,
     tool_calling_table,
 )
+from reports.retest import retest_section
 from reports.text import address, counted, interval, percent, setting
 
 SAMPLE_DATA = (
@@ -110,6 +111,8 @@ def _families(analysis: Analysis) -> tuple[Family, ...]:
 
 
 def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Section]:
+    if analysis.run.retest is not None:
+        yield retest_section(analysis, analysis.run.retest)
     if results := analysis.tool_calling:
         yield Section(
             title="Tool calling",

@@ -1,9 +1,11 @@
 """The result of a run for CI systems: `junit.xml`, GitHub annotations and step outputs. No I/O.
 
 `junit.xml` has the verdict, all checks, all samples and all eval scores as tests. It has a failure
-or an error if and only if the run did not pass. What a passing run tolerates, such as a sample that
-failed once, is in the output of a passed test. The duration of a sample or score is the time that
-the provider took for its attempts. Annotations are workflow commands on stdout
+if and only if the run failed, and an error if and only if the tool did. A test that decided
+nothing, such as the verdict of an inconclusive run, is skipped, with the reason. What a passing run
+tolerates, such as a sample that failed once, is in the output of a passed test. The duration of a
+sample or score is the time that the provider took for its attempts. Annotations are workflow
+commands on stdout
 (docs.github.com, "Workflow commands for GitHub Actions"). Outputs go to the file that
 `GITHUB_OUTPUT` names.
 """
@@ -27,7 +29,7 @@ Result = Literal["passed", "failure", "error", "skipped"]
 _RESULTS: Mapping[Decision | None, Result] = {
     "pass": "passed",
     "fail": "failure",
-    "inconclusive": "error",
+    "inconclusive": "skipped",
     None: "passed",
 }
 
@@ -37,9 +39,10 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
     analysis = report.analysis
     labels = Labels(analysis)
     decision, reasons = analysis.verdict.decision, analysis.verdict.reasons
-    if decision is None and analysis.verdict.internal_errors:
-        decision = "inconclusive"
-    passed = decision in ("pass", None)
+    outcome = _RESULTS[decision]
+    if analysis.verdict.internal_errors and decision != "fail":
+        outcome = "error"
+    passed = decision != "fail"
     problems: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)
     tasks = {result.task for result in analysis.tool_calling}
@@ -50,7 +53,7 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
             problems[place][score.sample] += _problem(score)
             seconds[*place, score.sample] += _seconds(score)
     suites = {
-        "verdict": [_test("verdict", "verdict", _RESULTS[decision], reasons, report.verdict)],
+        "verdict": [_test("verdict", "verdict", outcome, reasons, _sentence(report, reasons))],
         "checks": [_check(ShownRule(result), tolerant=passed) for result in analysis.checks],
     }
     for result in analysis.tool_calling:
@@ -68,6 +71,11 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
         test.time = round(seconds[result.task, labels.condition(result.task, result.condition)], 3)
         suites["scores"].append(test)
     return _file(suites)
+
+
+def _sentence(report: Report, reasons: Sequence[str]) -> str:
+    """Return the verdict with its most important reason."""
+    return ": ".join([report.verdict, *reasons[:1]])
 
 
 def _seconds(score: Score) -> float:

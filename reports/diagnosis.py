@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.records.analysis import Analysis
 from harness.records.diagnosis import Cause
+from harness.records.runs import RetestInfo
 from reports.model import Report, ShownRule
 
 HYPOTHESES = "A cause is a hypothesis: check it against its findings."
@@ -54,7 +55,6 @@ def by_cause(report: Report) -> Iterator[tuple[str, Sequence[ShownRule]]]:
 
 
 _MOST_QUOTED = 120  # characters of a server's text
-_MOST_IDS = 5  # failed rules that a command lists; it names the families of more
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,14 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
         only_evals = bool(run.tasks) and all(task.kind == "eval" for task in run.tasks)
         command = "gpt-oss-verify eval" if only_evals else "gpt-oss-verify"
         yield Step("Finish the run with:", f"{command} --resume {folder}")
+    elif run.retest is not None:
+        yield from _after_a_retest(analysis, run.retest)
     elif run.shard is not None:
         yield Step("Merge all shards with:", f"gpt-oss-verify merge {folder} RUN …")
     elif failed:
-        yield from _after_a_fix(analysis, failed)
+        if not run.of_kind("traffic"):
+            command = f"gpt-oss-verify retest {folder}"
+            yield Step("After a fix, test whether its findings are gone:", command)
     elif decision in ("pass", None) and analysis.evals:
         command = f"gpt-oss-verify export {folder} --format baseline"
         yield Step("Create a baseline for other runs:", command)
@@ -125,21 +129,18 @@ def _after_a_pass(analysis: Analysis) -> Step:
     return Step("This run had no tool-calling cases; --suite tools has them.")
 
 
-def _after_a_fix(analysis: Analysis, failed: Sequence[ShownRule]) -> Iterator[Step]:
-    """Yield how to repeat the run, with only the failed probes if it has probes."""
-    run = analysis.run
-    if run.of_kind("traffic"):
-        return
-    command = list(run.command)
-    kinds = {rule.result.check.kind for rule in failed}
-    chooses = any(word.partition("=")[0] == "--only" for word in command)
-    if kinds == {"probe"} and not chooses:
-        about = [rule.result.check for rule in failed]
-        chosen = [check.id if len(about) <= _MOST_IDS else check.family for check in about]
-        command += ["--only", ",".join(dict.fromkeys(chosen))]
-        yield Step("After a fix, run only the failed probes:", shlex.join(command))
+def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
+    """Yield the next step after a complete retest."""
+    command = f"gpt-oss-verify retest {shlex.quote(retest.run)}"
+    tries = [one.enough or 0 for one in analysis.retest if one.status == "not verifiable"]
+    if analysis.verdict.decision == "pass":
+        yield Step("A retest does not replace a complete run; verify the provider again.")
+    elif analysis.verdict.decision == "fail":
+        yield Step("After another fix:", command)
+    elif max(tries, default=0) > 0:
+        yield Step("Settle it with:", f"{command} -k {max(tries)}")
     else:
-        yield Step("After a fix, run it again:", shlex.join(command))
+        yield Step("Repeat it with:", command)
 
 
 def _worst(analysis: Analysis) -> str:

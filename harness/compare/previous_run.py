@@ -32,10 +32,11 @@ def previous_run(folder: Path) -> Path | None:
 
     A comparable run has the same provider, address, model, APIs and suite, a task in common, and
     the same settings as far as they can change a result of that task. Its number of tries and
-    samples may differ. Recorded traffic has none, because recordings have different requests.
+    samples may differ. Recorded traffic has none, because recordings have different requests, nor
+    has a retest, which is compared with the run that it retests.
     """
     info = read_run_info(folder)
-    if info.of_kind("traffic"):
+    if info.of_kind("traffic") or info.retest is not None:
         return None
     here = folder.resolve()
     earlier: list[tuple[str, Path]] = []
@@ -51,6 +52,7 @@ def _precedes(other: RunInfo, info: RunInfo) -> bool:
     return (
         _subject(other) == _subject(info)
         and other.finished_at is not None
+        and other.retest is None
         and other.started_at < info.started_at
         and not {task.name for task in other.tasks}.isdisjoint(task.name for task in info.tasks)
         and not changes(settings_of(other), settings_of(info), moving=True)

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from harness.errors import ConfigurationError, read_text
 from harness.providers.gate_entry import GateEntry, GateLayer, gate_entry
-from harness.providers.yaml_files import Entry, first_problem, parse_yaml
+from harness.providers.yaml_files import Entry, parse_yaml, problems
 from harness.records.conditions import Api
 from harness.records.redact import REDACTED
 from harness.records.runs import Capability, ProviderInfo
@@ -322,5 +322,5 @@ def _provider(name: str, entry: object, source: str) -> Provider:
     try:
         return Provider.model_validate({"name": name, **entry})
     except ValidationError as error:
-        problem = first_problem(error, Provider, ("providers", name))
+        problem = problems(error, Provider, ("providers", name))
         raise ConfigurationError(f"{source}: {problem}") from None

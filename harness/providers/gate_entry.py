@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError
 
 from harness.errors import ConfigurationError, read_text
-from harness.providers.yaml_files import Entry, first_problem, parse_yaml
+from harness.providers.yaml_files import Entry, parse_yaml, problems
 from harness.records.runs import AnySuite, GateRule, Limits, Thresholds
 
 GateValues = TypeVar("GateValues", Thresholds, Limits)
@@ -129,7 +129,7 @@ def gate_entry(content: object, source: str, place: Sequence[str] = ()) -> GateE
     try:
         return GateEntry.model_validate(content)
     except ValidationError as error:
-        raise ConfigurationError(f"{source}: {first_problem(error, GateEntry, place)}") from None
+        raise ConfigurationError(f"{source}: {problems(error, GateEntry, place)}") from None
 
 
 def load_gate_file(path: Path) -> GateLayer:

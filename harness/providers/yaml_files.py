@@ -8,10 +8,11 @@ replaced entry loses the heading of its neighbor; it also reindents the rest of 
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 from yaml.nodes import MappingNode
 
 from harness.errors import ConfigurationError
@@ -40,22 +41,44 @@ def parse_yaml(text: str, source: str) -> object:
         raise ConfigurationError(f"{source}: contains an invalid value: {error}") from None
 
 
-def first_problem(error: ValidationError, model: type[Entry], place: Sequence[str]) -> str:
-    """Return the first validation error of an entry, with its key; `place` has the parent keys."""
-    first, *more = error.errors(include_url=False, include_input=False)
-    keys = [str(part) for part in first["loc"]]
+def problems(error: ValidationError, model: type[Entry], place: Sequence[str]) -> str:
+    """Return all validation errors of an entry, with their keys; `place` has the parent keys."""
+    found: dict[object, ErrorDetails] = {}
+    for one in error.errors(include_url=False, include_input=False):
+        found.setdefault(_value_of(one, model), one)  # a union has an error for each of its types
+    return numbered([_problem(one, model, place) for one in found.values()])
+
+
+def numbered(found: Sequence[str]) -> str:
+    """Return one error as it is, or the number of errors with each of them."""
+    if len(found) == 1:
+        return found[0]
+    listed = "; ".join(f"({number}) {text}" for number, text in enumerate(found, 1))
+    return f"{len(found)} errors: {listed}"
+
+
+def _value_of(error: ErrorDetails, model: type[Entry]) -> object:
+    """Return what identifies the value that an error is about: its keys, without types."""
+    first = str(next(iter(error["loc"]), ""))
+    field = model.model_fields.get(first)
+    kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+    nested = any(isinstance(kind, type) and issubclass(kind, Entry) for kind in kinds)
+    keyed = field is not None and get_origin(field.annotation) is dict
+    return error["loc"] if nested or keyed else first
+
+
+def _problem(error: ErrorDetails, model: type[Entry], place: Sequence[str]) -> str:
+    keys = [str(part) for part in error["loc"]]
     key = ".".join([*place, *keys])
-    if first["type"] == "missing":
-        message = f"{key} is missing"
-    elif first["type"] == "extra_forbidden":
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "extra_forbidden":
         known = [name for name in _inner(model, keys[:-1]).model_fields if name != "name"]
-        message = f"unknown key {key}; {suggestion(keys[-1], known)}"
-    elif first["type"] == "string_pattern_mismatch":
-        message = f"{key} must be {_inner(model, keys[:-1]).model_fields[keys[-1]].description}"
-    else:
-        text = first["msg"].removeprefix("Value error, ")
-        message = f"{key}: {text[0].lower()}{text[1:]}"
-    return message + (f" (and {len(more)} more)" if more else "")
+        return f"unknown key {key}; {suggestion(keys[-1], known)}"
+    if error["type"] == "string_pattern_mismatch":
+        return f"{key} must be {_inner(model, keys[:-1]).model_fields[keys[-1]].description}"
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {text[0].lower()}{text[1:]}"
 
 
 def _inner(model: type[Entry], keys: Sequence[str]) -> type[Entry]:

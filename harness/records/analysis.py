@@ -255,6 +255,25 @@ class ClientResult(Record):
     returns_cot: str = Field(description="whether it returns the CoT of earlier replies")
 
 
+RetestStatus = Literal["fixed", "still there", "not verifiable", "new"]
+
+
+class RetestedFinding(Record):
+    """What a retest says about a finding of the run, or about a rule that failed only now.
+
+    `rule` is "tool calls" for their success rate. `enough` tries would tell whether a finding that
+    is not verifiable is fixed.
+    """
+
+    rule: str
+    status: RetestStatus
+    before: str = Field(default="", description="failures and tries in the run")
+    now: str = Field(default="", description="failures and tries in the retest")
+    enough: int | None = None
+    reason: str | None = Field(default=None, description="why it is not verifiable")
+    decisive: bool = True
+
+
 class Verdict(Record):
     """What the gate decides, and why, most important reason first.
 
@@ -290,6 +309,7 @@ class Analysis(Record):
     clients: tuple[ClientResult, ...] = ()
     verdict: Verdict
     exchanges: ExchangeCounts
+    retest: tuple[RetestedFinding, ...] = ()
     diagnosis: Diagnosis | None = Field(
         default=None, description="likely causes of errors and warnings; null without any"
     )

@@ -1,12 +1,14 @@
 """`run.json`: the settings, provider and tasks of a run, and its progress."""
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from harness.records.conditions import Api, Condition, Mode, known_model, varying
 from harness.records.record import Record
+from harness.records.scores import Severity
 
 SCHEMA_VERSION = 3
 
@@ -168,6 +170,50 @@ class TaskInfo(Record):
     files: dict[str, str] = Field(
         default={}, description="SHA-256 of the files in the run folder that the task needs"
     )
+    repetitions: Mapping[Api, int] = Field(
+        default={}, description="how often a retest makes all requests of a probe group, by API"
+    )
+
+
+class RetestedRule(Record):
+    """A finding that a retest tests again; counts are those under the conditions with failures."""
+
+    rule: str
+    severity: Severity
+    failures: int
+    tries: int = Field(description="tries in the run, those without the finding included")
+    conditions: tuple[str, ...] = Field(description="conditions (of a probe: APIs) with failures")
+    stand_in: str | None = Field(
+        default=None,
+        description="a more frequent finding of the same cause, if this one is too rare",
+    )
+    half: float = Field(description="rate of the finding if its defect is only half fixed")
+    enough: int = Field(
+        description="tries that tell whether it is fixed, if as few of them fail as "
+        "the model may cause"
+    )
+
+
+class RetestInfo(Record):
+    """What a retest tests again: findings of a run, and the success rate of its tool calls."""
+
+    run: str = Field(description="folder of the run, as it was named on the command line")
+    rules: tuple[RetestedRule, ...]
+    calls: bool | None = Field(
+        default=False,
+        description="whether too few tool calls succeeded; null if the findings are the reason",
+    )
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return PurePath(self.run).name
+
+    @property
+    def decisive(self) -> tuple[RetestedRule, ...]:
+        """The findings that decide: the errors; without any, the warnings."""
+        errors = tuple(rule for rule in self.rules if rule.severity == "error")
+        return errors or (() if self.calls else self.rules)
 
 
 class PromptsInfo(Record):
@@ -232,8 +278,9 @@ class RunInfo(Record, extra="ignore"):
 
     Times are ISO 8601 UTC. `ended` states why sampling ended, or is None before that; `stopped`
     then states how a budget stopped the last session. `merged` names the runs that this one was
-    merged from. `resumed` has the time of each `--resume`. Unknown members are ignored, because an
-    earlier version wrote others.
+    merged from. `resumed` has the time of each `--resume`. A run with `retest` only tells whether
+    the findings of another run are fixed. Unknown members are ignored, because an earlier version
+    wrote others.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -250,6 +297,7 @@ class RunInfo(Record, extra="ignore"):
     ended: RunEnd | None = None
     stopped: str | None = None
     resumed: tuple[str, ...] = ()
+    retest: RetestInfo | None = None
 
     @property
     def model(self) -> str:

@@ -17,7 +17,7 @@ from harness.records.rollouts import Rollout
 from harness.records.scores import Description, Finding, Score, Severity
 from harness.rules.catalogue import CHECKS
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import Probe, ProbeOptions, ProbeResponses
+from harness.rules.probe import Probe, ProbeOptions, ProbeResponses, TrialResult
 from harness.rules.rule import Problem, Rule, WarnsInRecordings, finding_of, tolerated
 from harness.statistics.intervals import clustered_rate
 from harness.statistics.rates import excessive
@@ -49,15 +49,23 @@ def probe_results(
     probes: Sequence[Probe],
     rollouts: Mapping[str, Sequence[ParsedRollout]],
     options: ProbeOptions,
+    repetitions: Sequence[Mapping[str, Sequence[ParsedRollout]]] = (),
 ) -> tuple[RuleResult, ...]:
     """Return the result of every probe, from the rollouts of each request by its id.
 
-    The probes are those of one group, and share the responses over each API.
+    The probes are those of one group, and share the responses over each API. `repetitions` have the
+    rollouts of the same requests; each is judged by itself, and adds trials.
     """
 
     @cache
-    def responses(api: Api) -> ProbeResponses:
-        return probes[0].group.responses(rollouts, api, options)
+    def responses(api: Api) -> Sequence[ProbeResponses]:
+        others = (
+            made
+            for made in repetitions
+            if any(one.rollout.api == api for sent in made.values() for one in sent)
+        )
+        group = probes[0].group
+        return [group.responses(made, api, options) for made in (rollouts, *others)]
 
     return tuple(_probe_result(probe, responses, options) for probe in probes)
 
@@ -167,7 +175,7 @@ def _broken(about: Description, traceback: str) -> RuleResult:
 
 
 def _probe_result(
-    probe: Probe, responses_over: Callable[[Api], ProbeResponses], options: ProbeOptions
+    probe: Probe, responses_over: Callable[[Api], Sequence[ProbeResponses]], options: ProbeOptions
 ) -> RuleResult:
     """Return the result of a probe, also if it raises."""
     try:
@@ -177,7 +185,7 @@ def _probe_result(
 
 
 def _judged_probe(
-    probe: Probe, responses_over: Callable[[Api], ProbeResponses], options: ProbeOptions
+    probe: Probe, responses_over: Callable[[Api], Sequence[ProbeResponses]], options: ProbeOptions
 ) -> RuleResult:
     about = probe.about
     applicable = [api for api in options.apis if api in about.apis]
@@ -189,23 +197,18 @@ def _judged_probe(
     counts: dict[Api, tuple[int, int]] = {}
     reasons: list[Reason] = []
     proven: dict[str, list[Api]] = defaultdict(list)
-    for api in applicable:
-        responses = responses_over(api)
-        try:
-            trials = list(probe.judge(responses))
-        except NotVerifiableError as error:
-            reasons.append(error.reason)
-            continue
-        except (RenderError, VocabularyError) as error:
-            reasons.append(Reason(code="uncountable", values={"error": str(error)}))
-            continue
-        if not trials:
-            reasons.append(Reason(code=probe.unjudged))
+    made = ((api, each) for api in applicable for each in responses_over(api))
+    for api, responses in made:
+        trials = _trials(probe, responses)
+        if isinstance(trials, Reason):
+            reasons.append(trials)
         else:
             failed = [trial for trial in trials if trial is not None]
-            counts[api] = len(failed), len(trials)
+            before = counts.get(api, (0, 0))
+            counts[api] = before[0] + len(failed), before[1] + len(trials)
             if probe.proves is not None and not failed:
-                proven[probe.proves(responses)].append(api)
+                apis = proven[probe.proves(responses)]
+                apis += [api] * (api not in apis)
             for problem in failed:
                 rollout = _rollout(responses, problem)
                 problems.append((api, finding_of(about, rollout.id, problem)))
@@ -214,9 +217,9 @@ def _judged_probe(
     if not counts:
         distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
         return RuleResult(check=about, status="not_verifiable", reasons=distinct)
-    failures, made = (sum(column) for column in zip(*counts.values(), strict=True))
+    failures, every = (sum(column) for column in zip(*counts.values(), strict=True))
     groups: dict[str, list[tuple[int, int]]] = {api: [count] for api, count in counts.items()}
-    exceeded = excessive({_EVERY: [(failures, made)], **groups}, probe.tolerated)
+    exceeded = excessive({_EVERY: [(failures, every)], **groups}, probe.tolerated)
     findings = [
         finding if finding.proven or exceeded & {_EVERY, api} else tolerated(finding)
         for api, finding in problems
@@ -228,6 +231,16 @@ def _judged_probe(
         "reasons": () if findings else tuple(_proven(proven)),
     }
     return judged.model_copy(update=changes)
+
+
+def _trials(probe: Probe, responses: ProbeResponses) -> Sequence[TrialResult] | Reason:
+    """Return the trials of a probe over one API, or why there are none."""
+    try:
+        return list(probe.judge(responses)) or Reason(code=probe.unjudged)
+    except NotVerifiableError as error:
+        return error.reason
+    except (RenderError, VocabularyError) as error:
+        return Reason(code="uncountable", values={"error": str(error)})
 
 
 def _proven(proven: Mapping[str, Sequence[Api]]) -> Iterator[Reason]:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from harness.api import DIALECTS
 from harness.api.chat import REASONING_FIELDS
@@ -215,8 +216,14 @@ def require_usable(
     if status in {404, 405, 410, 501}:
         raise ProviderUnavailableError(
             f"provider {name} does not support {url}: {explained}; "
-            f"check base_url, or leave {api} out of its apis"
+            f"check base_url{_missing_version(provider)}, or leave {api} out of its apis"
         )
+
+
+def _missing_version(provider: Provider) -> str:
+    """Return the address to try if the base URL has no path, where most servers have `/v1`."""
+    bare = not urlsplit(provider.base_url).path.strip("/")
+    return f" (try {provider.base_url.rstrip('/')}/v1)" if bare else ""
 
 
 def _is_about_model(answer: Response, model: str) -> bool:

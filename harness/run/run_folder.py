@@ -55,16 +55,19 @@ def run_folders(parent: Path) -> list[Path]:
 
 
 def discard_unused(folder: Path) -> bool:
-    """Delete the folder of a run without samples, except provider output; return whether it did."""
+    """Delete the folder of a run without samples; return whether it had none.
+
+    Only output of the provider is kept, in a folder that is no run folder any more.
+    """
     log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG
     if log.exists() and log.stat().st_size:
         return False
-    if output.exists() and output.stat().st_size:
-        return True
     written = (RUN_FILE, CASES_FILE, TOOLS_FILE, GOLDEN_FILE)
     paths = (folder / name for name in written)
-    for path in (log, output, *paths, *folder.glob("questions-*.jsonl")):
+    for path in (log, *paths, *folder.glob("questions-*.jsonl")):
         path.unlink(missing_ok=True)
+    if output.exists() and not output.stat().st_size:
+        output.unlink()
     with suppress(OSError):
         folder.rmdir()
     return True

@@ -7,6 +7,7 @@
     differences     differences of scores and rates, their tests and corrections
     two_rates       the decision on tool calling: its rate, single cases, the guide's rule
     noninferiority  the decision against a baseline: margin, power, sequential looks
+    recurrence      the tries that tell a fixed defect from a rarer one
     model_equality  whether two sets of texts come from the same model
 
 Scores are one sequence per question, with one score per try. A *question* is a test case or a row

@@ -25,8 +25,18 @@ from harness.tasks.task import Task
 class ProbeTask(Task):
     """The requests of one probe group that its `probes` use; `expensive` if they are costly."""
 
-    def __init__(self, group: ProbeGroup, probes: Sequence[Probe], options: ProbeOptions) -> None:
-        """Prepare those probes of a group that the run includes."""
+    def __init__(
+        self,
+        group: ProbeGroup,
+        probes: Sequence[Probe],
+        options: ProbeOptions,
+        repetitions: Mapping[Api, int] = {},
+    ) -> None:
+        """Prepare those probes of a group that the run includes.
+
+        `repetitions` are those of all requests over an API; each is judged by itself.
+        """
+        self._repetitions = repetitions
         self.burst = group.burst
         self.expensive = group.expensive
         self.probes = probes
@@ -55,11 +65,15 @@ class ProbeTask(Task):
             kind="probes",
             conditions=tuple(dict.fromkeys(condition for _, condition in self._planned)),
             samples=len({request.id for request, _ in self._planned}),
-            tries=max((request.tries for request, _ in self._planned), default=0),
-            planned=sum(request.tries for request, _ in self._planned),
+            tries=max((self._tries(*planned) for planned in self._planned), default=0),
+            planned=sum(self._tries(*planned) for planned in self._planned),
             sampling=Sampling(max_tokens=options.max_tokens),
             files={} if golden is None else {GOLDEN_FILE: digest(golden)},
+            repetitions=repetitions,
         )
+
+    def _tries(self, request: ProbeRequest, condition: Condition) -> int:
+        return request.tries * self._repetitions.get(condition.api, 1)
 
     async def learn(self, provider: Provider) -> int:
         """Find out how many logprobs may be requested, and which Chat field takes CoT back."""
@@ -96,7 +110,7 @@ class ProbeTask(Task):
     def attempts(self, number: int) -> Iterator[Attempt]:
         """Yield the `number`-th repetition of every request that has that many."""
         for request, condition in self._planned:
-            if number <= request.tries:
+            if number <= self._tries(request, condition):
                 yield Attempt(
                     self.attempt_id(request.id, condition, number),
                     self.name,
@@ -111,9 +125,11 @@ class ProbeTask(Task):
                 )
 
     def _before(self, request: ProbeRequest, condition: Condition, number: int) -> str | None:
+        repetition, place = divmod(number - 1, request.tries)
         if request.after is not None:
-            return self.attempt_id(request.after, condition, number)
-        if not request.sequential or number == 1:
+            tries = self._requests[request.after, condition.api].tries
+            return self.attempt_id(request.after, condition, repetition * tries + place + 1)
+        if not request.sequential or place == 0:
             return None
         return self.attempt_id(request.id, condition, number - 1)
 
@@ -127,15 +143,34 @@ class ProbeTask(Task):
 
     def probe_results(self, parsed: Mapping[str, Sequence[ParsedRollout]]) -> Sequence[RuleResult]:
         """Return the result of every probe of the group that the run includes."""
-        return probe_results(self.probes, parsed, self._options)
+        repetitions: dict[int, dict[str, list[ParsedRollout]]] = {0: {}}
+        for sample, rollouts in parsed.items():
+            for one in rollouts:
+                tries = self._requests[sample, one.rollout.api].tries
+                made = repetitions.setdefault((one.rollout.attempt - 1) // tries, {})
+                made.setdefault(sample, []).append(one)
+        first, *others = repetitions.values()
+        return probe_results(self.probes, first, self._options, others)
 
 
-def probe_tasks(probes: Sequence[Probe], options: ProbeOptions) -> list[ProbeTask]:
-    """Return a task for each group of chosen probes; some plan nothing without a golden file."""
+def probe_tasks(
+    probes: Sequence[Probe],
+    options: ProbeOptions,
+    repetitions: Mapping[str, Mapping[Api, int]] = {},
+) -> list[ProbeTask]:
+    """Return a task for each group of chosen probes; some plan nothing without a golden file.
+
+    `repetitions` are those of `ProbeTask`, by group.
+    """
     groups = {probe.group.name: probe.group for probe in probes}
     return [
-        ProbeTask(group, [probe for probe in probes if probe.group is group], options)
-        for group in groups.values()
+        ProbeTask(
+            group,
+            [probe for probe in probes if probe.group is group],
+            options,
+            repetitions.get(name, {}),
+        )
+        for name, group in groups.items()
     ]
 
 

@@ -89,7 +89,7 @@ def _own_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
     calling = info.task(TOOL_CALLING)
     if calling is not None:
         yield ToolCalling(
-            planned_cases(_restored_suite(folder, calling.files), settings),
+            planned_cases(restored_suite(folder, calling.files), settings),
             calling.conditions,
             tries=calling.tries,
             sampling=calling.sampling,
@@ -98,7 +98,8 @@ def _own_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
         )
     if info.of_kind("probes"):
         chosen = choose(settings.suite, settings.only, settings.skip)
-        yield from probe_tasks(chosen.probes, restored_options(folder, info))
+        repetitions = {task.name: task.repetitions for task in info.tasks}
+        yield from probe_tasks(chosen.probes, restored_options(folder, info), repetitions)
     yield from map(ImportedTraffic, info.of_kind("traffic"))
 
 
@@ -109,7 +110,11 @@ def restored_options(folder: Path, info: RunInfo) -> ProbeOptions:
     return _probe_options(info.provider, info.settings, golden, next(limits, None))
 
 
-def _restored_suite(folder: Path, hashes: Mapping[str, str]) -> Suite:
+def restored_suite(folder: Path, hashes: Mapping[str, str]) -> Suite:
+    """Return the cases of the run in a folder; `hashes` are those of `run.json`.
+
+    Raises ConfigurationError or RunLogError.
+    """
     suite = load_suite(folder / CASES_FILE, folder / TOOLS_FILE)
     found = {CASES_FILE: suite.cases_file.sha256, TOOLS_FILE: suite.tools_file.sha256}
     if found != dict(hashes):

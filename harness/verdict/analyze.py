@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from harness.records.analysis import Analysis, RuleResult, TaskResult
+from harness.records.analysis import Analysis, RetestedFinding, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.diagnosis import ComponentFault, Diagnosis
 from harness.records.figures import ExchangeCounts
@@ -16,7 +16,7 @@ from harness.rules.results import check_results
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import Task, not_run
 from harness.tasks.tool_calling import ToolCalling
-from harness.verdict import gate, requirements
+from harness.verdict import gate, requirements, retested
 from harness.verdict.causes import diagnose
 from harness.verdict.components import faulty_components
 from harness.verdict.coverage import Coverage
@@ -69,6 +69,23 @@ def analyze(
     read = sum(count for name, count in scored.read.items() if name not in others)
     probe_attempts_made = min(probe_attempts, read)
     complete = _complete(info, results, probe_attempts == probe_attempts_made)
+    verdict = gate.decide(
+        info,
+        results,
+        thresholds,
+        rules,
+        complete=complete,
+        made=probe_attempts_made
+        + sum(scored.read.get(task.name, 0) for task in info.of_kind("traffic"))
+        + sum(result.finished for result in results if not result.is_eval),
+        recorded=_recorded(info, scores),
+        unscored=scored.unscored,
+        exchanges=scored.exchanges,
+    )
+    again: tuple[RetestedFinding, ...] = ()
+    if info.retest is not None:
+        again = tuple(retested.findings(info.retest, rules.all, results, verdict))
+        verdict = retested.decide(info, info.retest, again, verdict, complete=complete)
     analysis = Analysis(
         run_id=run_id,
         run=info,
@@ -81,19 +98,8 @@ def analyze(
         clients=client_results(rules.all),
         diagnosis=_diagnosis(info, results, rules.all, thresholds, scores),
         exchanges=scored.exchanges,
-        verdict=gate.decide(
-            info,
-            results,
-            thresholds,
-            rules,
-            complete=complete,
-            made=probe_attempts_made
-            + sum(scored.read.get(task.name, 0) for task in info.of_kind("traffic"))
-            + sum(result.finished for result in results if not result.is_eval),
-            recorded=_recorded(info, scores),
-            unscored=scored.unscored,
-            exchanges=scored.exchanges,
-        ),
+        retest=again,
+        verdict=verdict,
     )
     return Judged(analysis, scores)
 

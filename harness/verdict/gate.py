@@ -188,7 +188,7 @@ def decide_calls_and_probes(
     missing = [cut_off, *ended] if made < planned else []
     if any(result.finished < result.planned for result in results):
         missing.append(success_rate.so_far(results))
-    rates = _rates(results, thresholds, complete=not missing) if results else None
+    rates = decide_rates(results, thresholds, complete=not missing) if results else None
     warnings = (*_silence(results, silent), *(rates.warnings if rates else ()))
     if problems or (rates and rates.decision == "fail"):
         low = rates.reasons if rates and rates.decision == "fail" else ()
@@ -251,7 +251,9 @@ def _ranked(parts: Sequence[T]) -> list[T]:
     return sorted(parts, key=lambda part: order.index(part.decision))
 
 
-def _rates(results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool) -> PartVerdict:
+def decide_rates(
+    results: Sequence[TaskResult], thresholds: Thresholds, *, complete: bool
+) -> PartVerdict:
     """Return the decision on success rates by the rule of the gate."""
     if not thresholds.by_guide:
         return success_rate.decide(results, thresholds)

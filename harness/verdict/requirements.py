@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.errors import ConfigurationError
+from harness.providers.yaml_files import numbered
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.reasons import Reason
 from harness.records.runs import RunInfo, Thresholds
@@ -22,18 +23,17 @@ _NOT_PASSED: Mapping[RuleStatus, str] = {
 
 def check_names(thresholds: Thresholds) -> None:
     """Refuse names that match no check, probe, prefix or family. Raises ConfigurationError."""
-    for setting in ("may_warn", "must_pass"):
-        for name in getattr(thresholds, setting):
-            if not any(about.is_named(name) for about in _EVERY):
-                families = list(dict.fromkeys(about.family for about in _EVERY))
-                known = [*families, *(about.id for about in _EVERY)]
-                hint = now_called(name) or suggestion(
-                    name, known, f"families are {', '.join(families)}"
-                )
-                where = thresholds.where(setting)
-                raise ConfigurationError(
-                    f"{setting}{where}: there is no check, probe or family {name!r}; {hint}"
-                )
+    families = list(dict.fromkeys(about.family for about in _EVERY))
+    known = [*families, *(about.id for about in _EVERY)]
+    unknown = [
+        f"{setting}{thresholds.where(setting)}: there is no check, probe or family {name!r}; "
+        + (now_called(name) or suggestion(name, known, f"families are {', '.join(families)}"))
+        for setting in ("may_warn", "must_pass")
+        for name in getattr(thresholds, setting)
+        if not any(about.is_named(name) for about in _EVERY)
+    ]
+    if unknown:
+        raise ConfigurationError(numbered(unknown))
 
 
 def may_warn(thresholds: Thresholds) -> frozenset[str]:

@@ -114,15 +114,27 @@ def forecast(
 
     With `alternating`, the tries under each condition alternate between the modes.
     """
-    target = target_of(thresholds)
-    needed = 1 + two_rates.further_tries(1, 1, target.reference, target.lower, 1)
-    if alternating:
-        needed = max(needed, len(MODES) * two_rates.fewest_above(target.lower))
+    needed = _fewest(thresholds, alternating=alternating)
     if not thresholds.by_guide and samples * tries < needed:
         yield (
             f"tool calling: CANNOT PASS with fewer than {needed} tries under each condition"
             f" (-k {math.ceil(needed / samples)}); may fail"
         )
+
+
+def fewest_tries(samples: int, thresholds: Thresholds, *, alternating: bool = False) -> int:
+    """Return the tries of each of so many cases from which a run without a failure passes.
+
+    `alternating` is as in `forecast`. Raises ConfigurationError.
+    """
+    return math.ceil(_fewest(thresholds, alternating=alternating) / samples)
+
+
+def _fewest(thresholds: Thresholds, *, alternating: bool) -> int:
+    """Return the tries under each condition from which a run without a failure passes."""
+    target = target_of(thresholds)
+    needed = 1 + two_rates.further_tries(1, 1, target.reference, target.lower, 1)
+    return max(needed, len(MODES) * two_rates.fewest_above(target.lower) if alternating else 0)
 
 
 def so_far(results: Sequence[TaskResult]) -> str:

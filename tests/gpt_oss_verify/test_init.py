@@ -1,5 +1,6 @@
 """`init`: entries that load, in files that keep their contents and never contain a key."""
 
+import asyncio
 import io
 import stat
 import sys
@@ -12,7 +13,7 @@ import yaml
 from background import in_background
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_provider import MockProvider, Received, status, well_behaved
+from mock_provider import MockProvider, Received, status, well_behaved, write_json
 from replies import MODEL
 
 from gpt_oss_verify.app import run
@@ -54,6 +55,20 @@ providers:   # all of them
 def _in_an_empty_folder_and_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+
+def test_an_address_without_v1_names_the_one_that_works(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def get(request: Received, writer: asyncio.StreamWriter) -> None:
+        found = request.path == "/v1/models"
+        write_json(writer, {"data": [{"id": MODEL}]} if found else {}, 200 if found else 404)
+
+    mock.get = get
+    address = mock.base_url.removesuffix("/v1")
+    assert run(["init", "mine", "--base-url", address]) == 3
+    assert f"pass --base-url {address}/v1" in capsys.readouterr().err
+    assert not MINE.exists()
 
 
 @pytest.fixture

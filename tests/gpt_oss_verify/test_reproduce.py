@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,8 @@ def test_the_issue_says_what_was_sent_expected_and_received(
 ) -> None:
     _, out, _ = reproduced(capsys, POLLUTED, "--times", "1", "--as-recorded", "--format", "issue")
     assert out.startswith("# ")
+    assert f"of gpt-oss-verify {version('gpt-oss-verify')}" in out
+    assert f"gpt-oss-verify retest {Path(the_run()).name}" in out
     for part in (
         "Expected:",
         "Received:",
@@ -144,7 +147,7 @@ def test_the_recorded_request_is_printed_if_the_server_is_gone(
         address = record["provider"]["base_url"]
         path.write_text(path.read_text().replace(address, f"http://127.0.0.1:{port}/v1"))
     code, out, err = reproduced(capsys, POLLUTED, "--times", "1")
-    assert code == 0
+    assert code == 3
     assert "did not answer" in err
     assert "curl -sS" in out
 

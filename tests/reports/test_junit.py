@@ -40,11 +40,11 @@ def with_decision(decision):
 
 
 @pytest.mark.parametrize("decision", ["pass", "fail", "inconclusive", None])
-def test_the_file_has_failures_exactly_if_the_run_did_not_pass(decision):
+def test_the_file_has_failures_exactly_if_the_run_failed(decision):
     found, scores = with_decision(decision)
     root = junit_of(found, scores)
     red = root.findall(".//failure") + root.findall(".//error")
-    assert bool(red) == (exit_code(found.verdict) != 0)
+    assert bool(red) == (exit_code(found.verdict) == 1)
     assert int(root.get("failures")) + int(root.get("errors")) == len(red)
 
 
@@ -55,9 +55,12 @@ def test_an_internal_error_is_an_error_also_without_a_verdict():
     assert (exit_code(verdict), root.get("errors")) == (70, "1")
 
 
-def test_a_run_without_attempts_has_a_failure():
-    root = junit_of(analysis(decision="inconclusive"), [])
-    assert root.get("errors") == "1"
+def test_an_inconclusive_run_is_skipped_with_the_sentence_of_its_verdict():
+    found = analysis(decision="inconclusive")
+    root = junit_of(found, [])
+    skipped = root.find(".//testcase[@name='verdict']/skipped")
+    assert skipped.get("message") == f"INCONCLUSIVE: {found.verdict.reasons[0]}"
+    assert (root.get("errors"), root.get("failures")) == ("0", "0")
 
 
 def test_the_counts_are_those_of_the_tests():

@@ -3,7 +3,8 @@
 import pytest
 from reporting import CHAT, analysis, eval_result, failed_rule, finding, rule, score
 
-from harness.records.runs import RunSettings, TaskInfo
+from harness.records.analysis import RetestedFinding
+from harness.records.runs import RetestInfo, RunSettings, TaskInfo
 from reports.build import build_report
 from reports.diagnosis import next_steps
 
@@ -24,36 +25,45 @@ def lines(found):
     return [each.line for each in next_steps(build_report(found, "runs/a b"), "runs/a b")]
 
 
-def test_a_failed_probe_is_repeated_and_then_run_alone():
+AFTER_A_FIX = "After a fix, test whether its findings are gone: gpt-oss-verify retest 'runs/a b'"
+
+
+def test_a_failed_rule_is_reproduced_and_retested():
     assert lines(failing_probes("cot.used", "cot.kept")) == [
         "Reproduce a finding with the smallest request: "
         "gpt-oss-verify reproduce 'runs/a b' cot.kept",
-        "After a fix, run only the failed probes: "
-        "gpt-oss-verify -p mine --suite standard --only cot.kept,cot.used",
+        AFTER_A_FIX,
     ]
+    check = failed_rule("usage.sum", "failed", finding("r"))
+    found = analysis(checks=[check], decision="fail", run={"command": COMMAND})
+    assert lines(found)[1] == AFTER_A_FIX
 
 
-def test_many_failed_probes_are_named_by_their_families():
-    names = [f"cot.{letter}" for letter in "abcd"] + ["prompt.a", "prompt.b"]
-    assert lines(failing_probes(*names))[1].endswith("--only cot,prompt")
-
-
-@pytest.mark.parametrize("more", [("--only", "cot"), ("--only=cot",)])
-def test_a_command_that_chooses_probes_is_repeated_as_it_was(more):
-    (_, again) = lines(failing_probes("cot.used", command=(*COMMAND, *more)))
-    assert (
-        again
-        == f"After a fix, run it again: gpt-oss-verify -p mine --suite standard {' '.join(more)}"
-    )
-
-
-def test_a_failed_check_of_tool_calls_repeats_the_whole_run():
-    found = analysis(
-        checks=[failed_rule("usage.sum", "failed", finding("r"))],
-        decision="fail",
-        run={"command": COMMAND},
-    )
-    assert lines(found)[1] == "After a fix, run it again: gpt-oss-verify -p mine --suite standard"
+@pytest.mark.parametrize(
+    ("decision", "status", "enough", "step"),
+    [
+        ("pass", "fixed", None, "A retest does not replace a complete run; verify the provider"),
+        ("fail", "still there", None, "After another fix: gpt-oss-verify retest runs/before"),
+        (
+            "inconclusive",
+            "not verifiable",
+            352,
+            "Settle it with: gpt-oss-verify retest runs/before -k 352",
+        ),
+        (
+            "inconclusive",
+            "not verifiable",
+            None,
+            "Repeat it with: gpt-oss-verify retest runs/before",
+        ),
+    ],
+)
+def test_a_retest_ends_with_the_command_that_settles_it(decision, status, enough, step):
+    retest = RetestInfo(run="runs/before", rules=())
+    row = RetestedFinding(rule="cot.used", status=status, enough=enough)
+    found = analysis(decision=decision, run={"retest": retest})
+    (line,) = lines(found.model_copy(update={"retest": (row,)}))
+    assert line.startswith(step)
 
 
 def test_an_unfinished_run_with_findings_is_finished_first():

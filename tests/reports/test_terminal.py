@@ -91,7 +91,7 @@ Checks  1 failed, 1 passed, 1 not verifiable, 1 skipped
 Result  gpt-oss-mock on mock: FAIL; passed 1 of 2 checks, 4 of 6 tool calls (66.7%, 8–100); gpt-oss-verify 0.1.0, 2026-01-02: gpt-oss-verify --provider mock
 Report  runs/mock/report.html
 Next    Reproduce a finding with the smallest request: gpt-oss-verify reproduce runs/mock usage.sum
-Then    After a fix, run it again: gpt-oss-verify --provider mock
+Then    After a fix, test whether its findings are gone: gpt-oss-verify retest runs/mock
 """)
 
 

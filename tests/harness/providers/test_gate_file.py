@@ -58,6 +58,11 @@ def test_invalid_durations_are_rejected(text):
         ("- max_invalid", "gate.yaml: must be a mapping such as max_invalid: 0"),
         ("max_invalid: 1\nmax_invalid: 2", 'duplicate key "max_invalid"'),
         ("gate: {suite: standard, fly: 1}", "unknown key gate.fly"),
+        ("reference: 2", "gate.yaml: reference"),
+        (
+            "max_invalids: 1\nmin_pass_at_k: 90\nbudget: {deadline: soon, max_cost: 0}",
+            "gate.yaml: 4 errors: (1) min_pass_at_k: input should be less than or equal to 1; (2) ",
+        ),
     ],
 )
 def test_invalid_gate_entries_are_reported_in_one_sentence(content, said, tmp_path, monkeypatch):

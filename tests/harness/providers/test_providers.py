@@ -76,7 +76,10 @@ def test_a_full_entry_is_read(tmp_path: Path) -> None:
         ({"headers": {"Content-Length": "5"}}, "they must not set Content-Length"),
         ({"timeout": "soon"}, "providers.mine.timeout: input should be a valid number"),
         ({"timeout": float("inf")}, "providers.mine.timeout: input should be a finite number"),
-        ({"timeout": 0, "rpm": 0}, r"greater than 0 (and 1 more)"),
+        (
+            {"timeout": 0, "rpm": 0},
+            "2 errors: (1) providers.mine.timeout: input should be greater than 0; (2) ",
+        ),
         ({"concurrency": 0}, "providers.mine.concurrency"),
         ({"launch": {}}, "providers.mine.launch.command is missing"),
         ({"launch": {"command": ""}}, "providers.mine.launch.command"),

@@ -165,12 +165,17 @@ def test_a_run_that_used_up_its_budget_is_inconclusive_and_can_be_resumed(mock, 
     assert json.loads((folder / "run.json").read_text())["stopped"] is None
 
 
-@pytest.mark.parametrize("hanging", [0, 5])
-def test_a_deadline_cancels_what_is_in_flight_and_keeps_what_is_finished(
-    hanging, mock, tmp_path, capsys
-):
-    """Requests hang after the first ones; with 0, so does the first request of the preflight."""
-    good, made = mock.always, 0
+def test_a_server_that_hangs_until_the_deadline_is_unreachable(mock, tmp_path, capsys):
+    mock.always = mock_provider.hang
+    assert run(at(mock, "--deadline", "2")) == 3
+    assert "did not answer at" in (said := capsys.readouterr().err)
+    assert "before the deadline of 2.0 s" in said
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_deadline_cancels_what_is_in_flight_and_keeps_what_is_finished(mock, tmp_path, capsys):
+    """Requests hang after the first ones."""
+    good, made, hanging = mock.always, 0, 5
 
     async def handle(request, writer):
         nonlocal made

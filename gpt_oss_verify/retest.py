@@ -1,0 +1,51 @@
+"""The command `retest`: whether the findings of a run are fixed."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gpt_oss_verify.carry_out import carry_out, print_plan
+from gpt_oss_verify.choice import budget_for, same_provider
+from gpt_oss_verify.options import (
+    COUNT,
+    AsJson,
+    BudgetOptions,
+    Debug,
+    Out,
+    ProviderOptions,
+    Run,
+    RunOptions,
+)
+from gpt_oss_verify.planning import typed_command
+from harness.retest import planned_retest
+from harness.run.run_log import read_run_info
+
+
+def retest(
+    run: Run,
+    /,
+    *,
+    tries: Annotated[int | None, Parameter(alias="-k"), COUNT] = None,
+    provider: ProviderOptions = ProviderOptions(),
+    budget: BudgetOptions = BudgetOptions(),
+    out: Out = None,
+    dry_run: bool = False,
+    debug: Debug = False,
+    as_json: AsJson = False,
+) -> int:
+    """Test whether the findings of a run are fixed.
+
+    Sends again what its findings need, as often as is needed to tell a fixed defect from one that
+    is only half as frequent, and a small part of what passed.
+
+    Args:
+        tries: Most tries of one finding. Default: as many as are needed, up to 200.
+        dry_run: Print requests, tokens and cost, and send nothing.
+    """
+    info = read_run_info(run)
+    entry = same_provider(info.provider, provider, info.settings.concurrency)
+    plan = planned_retest(run, entry, budget_for(budget, entry), typed_command(), tries)
+    if dry_run:
+        print_plan(plan, dry_run=True, as_json=as_json)
+        return 0
+    return carry_out(plan, RunOptions(out=out, debug=debug, as_json=as_json))

@@ -1,0 +1,384 @@
+"""Plan a retest: send again what the findings of a run need, and a small part of what passed.
+
+A finding is fixed if it is not found in as many tries as its rate in the run requires
+(`harness.statistics.recurrence`). So that its tries differ from those of the run in nothing else, a
+retest has the concurrency, the settings and the gate of the run, and makes all requests of a probe
+again. `harness.verdict.retested` decides, from what this module writes into `run.json`.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import ConfigurationError
+from harness.providers.entries import Provider
+from harness.records.analysis import Analysis, RuleResult
+from harness.records.conditions import APIS, MODES, Api
+from harness.records.runs import RetestedRule, RetestInfo, RunInfo, TaskInfo
+from harness.records.scores import Score
+from harness.rules.catalogue import PROBES, RULES
+from harness.rules.probe import Probe
+from harness.run.budget import Budget
+from harness.run.cases import planned_cases
+from harness.run.run_folder import read_analysis, read_scores
+from harness.run.run_log import read_run_info
+from harness.statistics.recurrence import (
+    MOST_TRIES,
+    enough_tries,
+    fewest_tries,
+    half_rate,
+    likely_rate,
+    repeated_rate,
+)
+from harness.tasks.attempt_order import FEW_CASES
+from harness.tasks.plan import Plan, new_info
+from harness.tasks.suite import restored_suite, restored_tasks
+from harness.tasks.tool_calling import NAME as TOOL_CALLING
+from harness.verdict import success_rate
+from harness.verdict.gate import decide_rates
+
+_SPARE = 1.05  # tries, as a multiple of what is needed: a few replies are truncated
+_FEW_PROBES = 6  # probes whose requests are repeated because of a check
+_FOUND = ("failed", "warned")
+
+
+@dataclass
+class _Selection:
+    """What is sent: cases with their tries, and probes with the repetitions of their group."""
+
+    cases: dict[str, None] = field(default_factory=dict)
+    tries: int = 1
+    probes: dict[str, None] = field(default_factory=dict)
+    repetitions: dict[str, dict[Api, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    def repeat(self, probe: Probe, apis: Iterable[Api], times: int) -> None:
+        """Include a probe, and repeat the requests of its group over some APIs."""
+        self.probes[probe.id] = None
+        made = self.repetitions[probe.group.name]
+        made.update({api: max(times, made.get(api, 1)) for api in apis})
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A finding of a check with the replies that showed it, in the task with most of them."""
+
+    about: RetestedRule
+    task: str
+    samples: Mapping[str, float]
+    """The samples to try again, those with most failures first: with their tries in the run under
+    the conditions with failures, for one try of the task."""
+
+
+def planned_retest(
+    folder: Path,
+    provider: Provider,
+    budget: Budget,
+    command: Sequence[str],
+    tries: int | None = None,
+) -> Plan:
+    """Return the plan of a retest of the run in a folder.
+
+    A finding gets at most `tries`; None for as many as are needed, but at most `MOST_TRIES`.
+
+    Raises ConfigurationError if the run has nothing that can be retested, and RunLogError.
+    """
+    info, analysis = read_run_info(folder), read_analysis(folder)
+    known = (result for result in analysis.checks if result.check.id in RULES)
+    found = [result for result in known if result.status in _FOUND]
+    calls = _calls_failed(analysis)
+    _require(folder, info, bool(found or calls))
+    tested = dict(_tested(found, read_scores(folder), info))
+    rules = [
+        tested[result.check.id].about if result.check.id in tested else _of_probe(result)
+        for result in found
+        if result.check.id in tested or result.check.kind == "probe"
+    ]
+    most = tries or MOST_TRIES
+    retest = RetestInfo(
+        run=str(folder),
+        rules=tuple(_with_stand_in(rule, rules, analysis, most) for rule in rules),
+        calls=calls,
+    )
+    _require(folder, info, bool(retest.rules or calls))
+    chosen = _selection(retest, tested, analysis, tries)
+    changed = _with_selection(folder, info, chosen, retest)
+    tasks = restored_tasks(folder, changed)
+    settings = changed.settings.model_copy(update={"budget": budget.recorded_limits})
+    planned = new_info(info.provider, tasks, settings, command)
+    planned = planned.model_copy(update={"retest": retest})
+    return Plan(provider, tuple(tasks), planned, budget)
+
+
+def _require(folder: Path, info: RunInfo, found: bool) -> None:
+    """Refuse a run that cannot be retested. Raises ConfigurationError."""
+    if info.retest is not None:
+        raise ConfigurationError(
+            f"{folder} is itself a retest of {info.retest.name}; retest that run instead."
+        )
+    if info.of_kind("traffic"):
+        raise ConfigurationError(
+            f"{folder} is recorded traffic, whose requests cannot be sent again; "
+            "record new traffic, and import it."
+        )
+    if not found:
+        raise ConfigurationError(
+            f"{folder} has no errors or warnings of checks and probes, so there is nothing to "
+            f"retest; repeat the run with: {' '.join(info.command)}"
+        )
+
+
+def _with_stand_in(
+    rule: RetestedRule, rules: Sequence[RetestedRule], analysis: Analysis, most: int
+) -> RetestedRule:
+    """Return a finding that is too rare to be tested with the one that shows its cause best."""
+    if rule.enough <= most:
+        return rule
+    alike = _of_same_cause(rule.rule, analysis)
+    others = [one for one in rules if one.rule in alike and one.enough <= most]
+    best = max(others, key=lambda one: one.tries, default=None)
+    return rule if best is None else rule.model_copy(update={"stand_in": best.rule})
+
+
+def _calls_failed(analysis: Analysis) -> bool | None:
+    """Whether tool calls failed by their success rate or single cases; None if by findings."""
+    results, thresholds = analysis.tool_calling, analysis.verdict.thresholds
+    if not results or (
+        decide_rates(results, thresholds, complete=analysis.complete).decision != "fail"
+    ):
+        return False
+    failed = sum(every - passed for result in results for passed, every in result.cases.values())
+    return None if 2 * sum(result.invalid for result in results) >= failed else True
+
+
+def _of_probe(result: RuleResult) -> RetestedRule:
+    """Return the finding of a probe, whose trials under the APIs with failures count."""
+    failures, tries = (sum(result.counts[api][part] for api in result.groups) for part in (0, 1))
+    return _retested(result, failures, tries, likely_rate(failures, tries))
+
+
+def _retested(result: RuleResult, failures: int, tries: int, rate: float) -> RetestedRule:
+    tolerated = RULES[result.check.id].tolerated
+    half = half_rate(rate, tolerated)
+    return RetestedRule(
+        rule=result.check.id,
+        severity="error" if result.status == "failed" else "warning",
+        failures=failures,
+        tries=tries,
+        conditions=result.groups,
+        half=half,
+        enough=enough_tries(half, tolerated),
+    )
+
+
+def _tested(
+    found: Sequence[RuleResult], scores: Iterable[Score], info: RunInfo
+) -> Iterator[tuple[str, _Tested]]:
+    """Yield the findings of checks by id, with the samples that showed them.
+
+    The rate of a finding is that in the task where it was found most often, or at the samples that
+    were tried several times, whichever is higher: a defect may affect one case always.
+    """
+    checks = {result.check.id: result for result in found if result.check.kind == "check"}
+    sampled = {task.name for task in info.of_kind("tool_calling", "probes")}
+    tries: Counter[tuple[str, str, str]] = Counter()  # by task, sample and condition
+    failures: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
+    for score in scores:
+        if score.task not in sampled or not score.finished:
+            continue
+        place = score.task, score.sample, score.condition.name
+        tries[place] += 1
+        for rule in {f.id for f in score.findings if f.severity != "info" and f.id in checks}:
+            failures[rule][place] += 1
+    for rule, places in failures.items():
+        result = checks[rule]
+        by_task: Counter[str] = Counter()
+        for (task, _, _), failed in places.items():
+            by_task[task] += failed
+        home, seen = by_task.most_common(1)[0]
+        judged: Counter[str] = Counter()
+        for (task, sample, condition), made in tries.items():
+            if task == home and condition in result.groups:
+                judged[sample] += made
+        again = [(places[place], tries[place]) for place in places if place[0] == home]
+        others = sum(one - 1 for one, _ in again), sum(every - 1 for _, every in again)
+        failed_samples: Counter[str] = Counter()
+        for (task, sample, _), failed in places.items():
+            failed_samples[sample] += failed if task == home else 0
+        rate, of_samples = likely_rate(seen, judged.total()), repeated_rate(*others)
+        about = _retested(result, seen, judged.total(), max(rate, of_samples))
+        ordered = [sample for sample, failed in failed_samples.most_common() if failed]
+        if rate >= of_samples:
+            ordered += [sample for sample in judged if sample not in ordered]
+        every = sum(made for (_, _, name), made in tries.items() if name in result.groups)
+        applies = sum(result.counts[name][1] for name in result.groups) / every
+        once = _tries_of_case(info, result.groups) if home == TOOL_CALLING else None
+        samples = {sample: min(1.0, applies) * (once or judged[sample]) for sample in ordered}
+        yield rule, _Tested(about, home, samples)
+
+
+def _tries_of_case(info: RunInfo, names: Sequence[str]) -> float:
+    """Return how many of the attempts of one try at a case are made under some conditions.
+
+    Where the tries alternate between the modes, it is one half for each mode.
+    """
+    task = info.task(TOOL_CALLING)
+    conditions = () if task is None else task.conditions
+    made = 0.0
+    for condition in conditions:
+        if condition.mode is not None:
+            made += condition.name in names
+        else:
+            made += sum(name.startswith(f"{condition.api} ") for name in names) / len(MODES)
+    return made
+
+
+def _selection(
+    retest: RetestInfo, tested: Mapping[str, _Tested], analysis: Analysis, tries: int | None
+) -> _Selection:
+    """Choose what to send: what the findings need, and a small part of what passed."""
+    chosen = _Selection()
+    decisive = {rule.rule for rule in retest.decisive if rule.stand_in is None}
+    needed = {
+        rule.rule: _needed(rule, retest, analysis, tries) if rule.rule in decisive else 1
+        for rule in retest.rules
+    }
+    included = [task.name for task in analysis.run.of_kind("probes")]
+    own = [PROBES[r.check.id] for r in analysis.checks if r.check.id in PROBES and r.applicable]
+    for rule in retest.rules:
+        if rule.rule in PROBES:
+            times = math.ceil(needed[rule.rule] / rule.tries)
+            chosen.repeat(PROBES[rule.rule], _apis(rule.conditions), times)
+        elif tested[rule.rule].task in included:
+            _select_requests(chosen, tested[rule.rule], own, needed[rule.rule])
+    _select_cases(chosen, [(o, needed[r]) for r, o in tested.items() if o.task == TOOL_CALLING])
+    for name in list(chosen.probes):
+        for relation in PROBES[name].relations:
+            if (other := getattr(relation, "rule", None)) in {probe.id for probe in own}:
+                chosen.probes[other] = None
+    _add_passed(chosen, analysis, own)
+    return chosen
+
+
+def _needed(rule: RetestedRule, retest: RetestInfo, analysis: Analysis, tries: int | None) -> int:
+    """Return the tries that a finding gets: fewer if a clearer one shows the same cause."""
+    tolerated = RULES[rule.rule].tolerated
+    clearer = (
+        other.rule in _of_same_cause(rule.rule, analysis) and not RULES[other.rule].tolerated
+        for other in retest.decisive
+    )
+    if tries is None and tolerated and any(clearer):
+        return min(fewest_tries(rule.half, tolerated), MOST_TRIES)
+    return min(math.ceil(_SPARE * rule.enough), tries or MOST_TRIES)
+
+
+def _of_same_cause(rule: str, analysis: Analysis) -> set[str]:
+    """Return the rules that a likely cause of a finding explains."""
+    return {name for cause in analysis.causes if rule in cause.explains for name in cause.explains}
+
+
+def _apis(conditions: Iterable[str]) -> list[Api]:
+    named = {name.partition(" · ")[0] for name in conditions}
+    return [api for api in APIS if api in named]
+
+
+def _select_requests(
+    chosen: _Selection, finding: _Tested, own: Iterable[Probe], tries: int
+) -> None:
+    """Include the probes that send the requests in which a check found something."""
+    probes = [probe for probe in own if probe.group.name == finding.task]
+    covered: set[str] = set()
+    selected: list[Probe] = []
+    for sample in finding.samples:
+        uses = [probe for probe in probes if sample in probe.uses]
+        once = sum(made for name, made in finding.samples.items() if name in covered)
+        if once >= tries or len(selected) == _FEW_PROBES:
+            break
+        if sample not in covered and uses:
+            selected.append(min(uses, key=lambda probe: len(probe.uses)))
+            covered |= set(selected[-1].uses)
+    once = sum(made for name, made in finding.samples.items() if name in covered)
+    for probe in selected:
+        times = math.ceil(tries / max(1, once))
+        chosen.repeat(probe, _apis(finding.about.conditions), times)
+
+
+def _select_cases(chosen: _Selection, wanted: Sequence[tuple[_Tested, int]]) -> None:
+    """Include cases in which checks found something, for so many tries, with an even number each.
+
+    The tries of a case alternate between the modes, so two tries have one in each.
+    """
+    for finding, tries in wanted:
+        needed = math.ceil(tries / sum(finding.samples.values()))
+        chosen.tries = max(chosen.tries, needed + needed % 2)
+    for finding, tries in sorted(wanted, key=lambda one: len(one[0].samples)):
+        made = sum(finding.samples.get(case, 0) for case in chosen.cases) * chosen.tries
+        for sample, once in finding.samples.items():
+            if made >= tries:
+                break
+            if sample not in chosen.cases:
+                chosen.cases[sample] = None
+                made += once * chosen.tries
+
+
+def _add_passed(chosen: _Selection, analysis: Analysis, own: Sequence[Probe]) -> None:
+    """Add a small part of what passed: of each other group the probe with the fewest requests.
+
+    Probes of a chosen group are added if they need no further request.
+    """
+    passed = {result.check.id for result in analysis.checks if result.status == "passed"}
+    sent = {
+        (probe.group.name, request, mode)
+        for probe in map(PROBES.__getitem__, chosen.probes)
+        for request in probe.uses
+        for mode in probe.about.modes
+    }
+    groups = {name for name, _, _ in sent}
+    smallest: dict[str, Probe] = {}
+    for probe in own:
+        name, group = probe.group.name, probe.group
+        needed = {(name, request, mode) for request in probe.uses for mode in probe.about.modes}
+        if probe.id not in passed:
+            continue
+        if needed <= sent:
+            chosen.probes[probe.id] = None
+        elif name not in groups and group.burst is None and not group.expensive:
+            smallest[name] = min(smallest.get(name, probe), probe, key=lambda p: len(p.uses))
+    chosen.probes.update(dict.fromkeys(probe.id for probe in smallest.values()))
+
+
+def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: RetestInfo) -> RunInfo:
+    """Return `run.json` of the run with the tasks and settings of its retest."""
+    tasks: list[TaskInfo] = []
+    cases: tuple[str, ...] = ()
+    if (calling := info.task(TOOL_CALLING)) is not None:
+        suite = planned_cases(restored_suite(folder, calling.files), info.settings)
+        tries = chosen.tries
+        ids = {case.id for case in suite.cases}
+        if retest.calls:
+            thresholds = info.settings.thresholds
+            tries = max(tries, success_rate.fewest_tries(len(ids), thresholds, alternating=True))
+        else:
+            fill = max(FEW_CASES, info.settings.concurrency)  # so that the load is that of the run
+            passed = {case.id for case in suite.spread(math.ceil(fill / tries)).cases}
+            ids = passed | chosen.cases.keys()
+        cases = tuple(case.id for case in suite.cases if case.id in ids)
+        tasks.append(calling.model_copy(update={"tries": tries}))
+    groups = {PROBES[name].group.name for name in chosen.probes}
+    for task in info.of_kind("probes"):
+        if task.name in groups:
+            repetitions = dict(chosen.repetitions.get(task.name, {}))
+            tasks.append(task.model_copy(update={"repetitions": repetitions}))
+    settings = info.settings.model_copy(
+        update={
+            "only": (*(("cases",) if cases else ()), *chosen.probes),
+            "skip": (),
+            "evals": (),
+            "required_evals": (),
+            "first_cases": len(cases) or None,
+            "case_ids": cases,
+            "until_fail": False,
+        }
+    )
+    return info.model_copy(update={"tasks": tuple(tasks), "settings": settings})

@@ -1,0 +1,171 @@
+"""Decide a retest: which findings of a run are fixed, and what fails only now. No I/O.
+
+A finding is fixed if its rule passes, and so few tries show it again, under the conditions that had
+it, that its defect is not even half as frequent as before. The errors of the run decide; if it had
+none, its warnings do. A rule that fails only now fails the retest too.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from harness.records.analysis import (
+    RetestedFinding,
+    RetestStatus,
+    RuleResult,
+    TaskResult,
+    Verdict,
+)
+from harness.records.figures import Decision
+from harness.records.runs import RetestedRule, RetestInfo, RunInfo
+from harness.rules.catalogue import RULES
+from harness.statistics.recurrence import excludes, remains
+from harness.text import first_few
+from harness.verdict.gate import SHOWN_RULES, UNFINISHED, decide_rates
+
+CALLS = "tool calls"
+_FOUND = ("failed", "warned")
+ONLY_A_RETEST = "A retest does not replace a complete run."
+
+
+def findings(
+    retest: RetestInfo, rules: Sequence[RuleResult], calling: Sequence[TaskResult], verdict: Verdict
+) -> Iterator[RetestedFinding]:
+    """Yield what became of each finding, and the rules that fail only now.
+
+    `verdict` is that of a complete run with these results. Raises ConfigurationError.
+    """
+    results = {result.check.id: result for result in rules}
+    decisive = {rule.rule for rule in retest.decisive}
+    found = {
+        rule.rule: _finding(rule, results, decisive=rule.rule in decisive) for rule in retest.rules
+    }
+    for rule in retest.rules:
+        yield _with_stand_in(rule, found)
+    rates = decide_rates(calling, verdict.thresholds, complete=True) if calling else None
+    if retest.calls:
+        yield _calls(rates.decision if rates else None, calling)
+    elif retest.calls is False and rates and rates.decision == "fail":
+        yield RetestedFinding(rule=CALLS, status="new", now=_passed(calling))
+    before = {rule.rule for rule in retest.rules}
+    for result in rules:
+        if result.status == "failed" and result.check.id not in before:
+            yield RetestedFinding(rule=result.check.id, status="new", now=_share(result))
+
+
+def _finding(
+    rule: RetestedRule, results: Mapping[str, RuleResult], *, decisive: bool
+) -> RetestedFinding:
+    result = results.get(rule.rule)
+    failures, judged = _counts(result, rule.conditions)
+    made = RetestedFinding(
+        rule=rule.rule,
+        status="fixed",
+        before=f"{rule.failures} of {rule.tries}",
+        now=f"{failures} of {judged}",
+        decisive=decisive,
+    )
+    if (other := _found_instead(result, results)) is not None:
+        return made.model_copy(update={"status": "still there", "now": f"see {other}"})
+    if result is None or not result.applicable:
+        reason = result and result.reason
+        return made.model_copy(update={"status": "not verifiable", "now": "", "reason": reason})
+    tolerated = RULES[rule.rule].tolerated
+    if result.status in _FOUND or (tolerated and remains(failures, judged, tolerated)):
+        return made.model_copy(update={"status": "still there", "now": _share(result)})
+    if not excludes(rule.half, failures, judged):
+        more = rule.enough if judged < rule.enough else 2 * judged
+        made = made.model_copy(update={"enough": more})
+        reason = f"{more:,} tries would tell whether it is fixed or only rarer than before."
+        return made.model_copy(update={"status": "not verifiable", "reason": reason})
+    return made
+
+
+def _with_stand_in(rule: RetestedRule, found: Mapping[str, RetestedFinding]) -> RetestedFinding:
+    """Return what became of a finding; of one that is too rare, its stand-in may tell."""
+    own = found[rule.rule]
+    if own.status != "not verifiable" or rule.stand_in is None:
+        return own
+    if found[rule.stand_in].status != "fixed" or not own.now.startswith("0 of"):
+        return own
+    reason = f"It is too rare to be tested alone; {rule.stand_in}, of the same cause, is fixed."
+    return own.model_copy(update={"status": "fixed", "reason": reason})
+
+
+def _found_instead(result: RuleResult | None, results: Mapping[str, RuleResult]) -> str | None:
+    """Return the rule with a finding that voids the finding of a rule, or stands for it.
+
+    In the run, nothing did: tries that disagree with each other void what all of them had shown.
+    """
+    if result is None or result.status != "not_verifiable":
+        return None
+    named = (str(reason.values.get("rule")) for reason in result.reasons)
+    return next((r for r in named if r in results and results[r].status in _FOUND), None)
+
+
+def _counts(result: RuleResult | None, conditions: Sequence[str]) -> tuple[int, int]:
+    """Return failures and tries under some conditions."""
+    counts: Mapping[str, tuple[int, int]] = {} if result is None else result.counts
+    found = [counts.get(name, (0, 0)) for name in conditions]
+    return sum(one for one, _ in found), sum(every for _, every in found)
+
+
+def _calls(decision: Decision | None, calling: Sequence[TaskResult]) -> RetestedFinding:
+    made = RetestedFinding(rule=CALLS, status="fixed", before="too low", now=_passed(calling))
+    if decision == "fail":
+        return made.model_copy(update={"status": "still there"})
+    if decision != "pass":
+        reason = "More tries are needed to tell the success rate."
+        return made.model_copy(update={"status": "not verifiable", "reason": reason})
+    return made
+
+
+def _share(result: RuleResult) -> str:
+    return f"{result.failures} of {result.applicable}"
+
+
+def _passed(calling: Sequence[TaskResult]) -> str:
+    counts = [count for result in calling for count in result.cases.values()]
+    return f"{sum(one for one, _ in counts)} of {sum(every for _, every in counts)} passed"
+
+
+def decide(
+    info: RunInfo,
+    retest: RetestInfo,
+    found: Sequence[RetestedFinding],
+    verdict: Verdict,
+    *,
+    complete: bool,
+) -> Verdict:
+    """Return the verdict on a retest; `verdict` is that of a complete run with these results.
+
+    Requirements of the gate on what a run includes do not apply to a retest.
+    """
+    decisive = [one for one in found if one.decisive]
+    failed = [*_named(decisive, "still there", retest), *_named(decisive, "new", retest)]
+    if not failed and verdict.decision == "fail":
+        failed = list(verdict.reasons)
+    unclear = [] if complete else [info.stopped or UNFINISHED]
+    unclear += _named(decisive, "not verifiable", retest)
+    if verdict.internal_errors and not failed:
+        unclear += verdict.reasons[:1]
+    decision: Decision = "fail" if failed else "inconclusive" if unclear else "pass"
+    reasons = [*failed, *unclear]
+    if not reasons:
+        every = "The finding" if len(decisive) == 1 else f"All {len(decisive)} findings"
+        are = "is" if len(decisive) == 1 else "are"
+        reasons = [f"{every} of {retest.name} {are} fixed.", ONLY_A_RETEST]
+    return verdict.model_copy(
+        update={"decision": decision, "reasons": tuple(reasons), "enough_tries": None}
+    )
+
+
+def _named(
+    found: Sequence[RetestedFinding], status: RetestStatus, retest: RetestInfo
+) -> Iterator[str]:
+    """Yield the findings with a status, in a sentence."""
+    those = [
+        f"{one.rule} ({one.now})" if one.now else one.rule for one in found if one.status == status
+    ]
+    before = sum(one.status != "new" for one in found)
+    if those:
+        count = f"{len(those)} of {before} findings of" if status != "new" else "not found in"
+        yield f"{status.capitalize()}, {count} {retest.name}: {first_few(those, SHOWN_RULES)}."

@@ -1,0 +1,128 @@
+"""`retest` over a real socket: what is fixed, what is not, and what cannot be told."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from background import in_background
+from healthy import correct, polluted_name, provider_of
+from mock_provider import MockProvider
+from replies import MODEL
+
+from gpt_oss_verify.app import run
+from harness.transport.retry import RetryPolicy
+
+POLLUTED = "calls.name.polluted"
+
+
+@pytest.fixture
+def mock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProvider]:
+    """A server that pollutes the names of tools."""
+    monkeypatch.chdir(tmp_path)
+    with in_background(MockProvider(always=provider_of(polluted_name), models=[MODEL])) as running:
+        yield running
+
+
+def failed_run(mock: MockProvider, *options: str) -> Path:
+    """Verify the broken server; `options` of the run."""
+    address = ["--base-url", mock.base_url, "--model", MODEL]
+    assert run([*address, "--suite", "tools", "-n", "4", "-k", "2", *options]) == 1
+    (folder,) = Path("runs").iterdir()
+    return folder
+
+
+def retested(before: Path) -> Path:
+    (folder,) = (path for path in Path("runs").iterdir() if path.name != before.name)
+    return folder
+
+
+def rows(folder: Path) -> dict[str, dict[str, object]]:
+    return {
+        row["rule"]: row for row in json.loads((folder / "analysis.json").read_text())["retest"]
+    }
+
+
+def test_a_fixed_server_passes_also_with_a_gate_that_needs_a_complete_run(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("gate.yaml").write_text("suite: standard\nmust_pass: [calls, prompt]\n", "utf-8")
+    before = failed_run(mock, "--gate", "gate.yaml")
+    mock.always = provider_of()
+    capsys.readouterr()
+    assert run(["retest", before.name]) == 0
+    said = capsys.readouterr().out
+    assert "A retest does not replace a complete run." in said
+    assert {row["status"] for row in rows(retested(before)).values()} == {"fixed"}
+    assert "fixed" in (retested(before) / "report.md").read_text()
+    posts = len(mock.posts)
+    assert run(["recheck", str(retested(before))]) == 0
+    assert run(["recheck", str(retested(before)), "--gate", "gate.yaml"]) == 0
+    assert len(mock.posts) == posts
+    assert json.loads((retested(before) / "run.json").read_text())["retest"]["run"] == str(before)
+
+
+def test_a_finding_that_remains_fails(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = failed_run(mock)
+    assert f"gpt-oss-verify retest {before}" in capsys.readouterr().out
+    assert run(["retest", str(before)]) == 1
+    assert rows(retested(before))[POLLUTED]["status"] == "still there"
+
+
+def test_half_of_a_fix_fails(mock: MockProvider) -> None:
+    before = failed_run(mock)
+    made = iter(range(10_000))
+    mock.always = provider_of(lambda case: (polluted_name if next(made) % 2 else correct)(case))
+    assert run(["retest", str(before)]) == 1
+
+
+def test_the_concurrency_is_that_of_the_run_and_is_reached(mock: MockProvider) -> None:
+    before = failed_run(mock, "--concurrency", "16")
+    mock.always, mock.delay, mock.most_in_flight = provider_of(), 0.05, 0
+    assert run(["retest", str(before)]) == 0
+    assert mock.most_in_flight == 16
+
+
+def test_a_retest_that_was_stopped_is_not_verifiable_and_is_resumed(mock: MockProvider) -> None:
+    before = failed_run(mock)
+    mock.always = provider_of()
+    assert run(["retest", str(before), "--max-requests", "7"]) == 4
+    assert run(["--resume", str(retested(before))]) == 0
+
+
+def test_a_server_that_does_not_answer_leaves_no_folder(
+    mock: MockProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
+    before = failed_run(mock)
+    info = json.loads((before / "run.json").read_text())
+    info["provider"]["base_url"] = "http://127.0.0.1:1/v1"
+    (before / "run.json").write_text(json.dumps(info))
+    assert run(["retest", str(before)]) == 3
+    assert [path.name for path in Path("runs").iterdir()] == [before.name]
+
+
+def test_a_run_without_findings_and_a_retest_cannot_be_retested(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = failed_run(mock)
+    mock.always = provider_of()
+    assert run(["retest", str(before)]) == 0
+    assert run(["retest", str(retested(before))]) == 2
+    assert f"is itself a retest of {before.name}" in capsys.readouterr().err
+    assert run(["--resume", str(retested(before)), "-k", "9"]) == 2
+    assert f"gpt-oss-verify retest {before} -k 9" in capsys.readouterr().err
+
+
+def test_a_rare_finding_needs_more_tries_than_are_made(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `-k`, a finding gets at most so many tries."""
+    before = failed_run(mock)
+    mock.always = provider_of()
+    capsys.readouterr()
+    assert run(["retest", str(before), "-k", "1", "--json"]) in {0, 4}
+    found = json.loads(capsys.readouterr().out)
+    assert {row["rule"] for row in found["retest"]} >= {POLLUTED}
