@@ -7,18 +7,18 @@ from harness.compare.key_figures import result_summary, worst_figures
 from harness.records.analysis import Analysis, FailedSample, TaskResult
 from harness.records.families import short_title
 from harness.records.runs import Limits, ProviderInfo, RunInfo, TaskInfo, Thresholds
+from harness.records.scores import RuleKind
 from harness.text import percentage
 from reports.labels import Labels
 from reports.model import (
     REPORTED,
-    STATUSES,
     Failure,
     Family,
     Report,
     Section,
     ShownRule,
     Tile,
-    count_statuses,
+    rules_passed,
 )
 from reports.results import (
     clients_table,
@@ -71,8 +71,8 @@ def build_report(
         address=address(run.provider),
         size=_size(analysis, labels),
         tiles=(
-            *_tool_calling_tiles(analysis),
             *_rule_tiles(analysis),
+            *_tool_calling_tiles(analysis),
             *_eval_tiles(analysis, labels),
         ),
         families=_families(analysis),
@@ -182,7 +182,8 @@ def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]
         yield "prompt", prompt
     if failed.expected is not None:
         yield "expected", failed.expected
-        yield "got", failed.got or ""
+    if failed.got is not None:
+        yield "got", failed.got
     if failed.answer is not None:
         yield "answer", failed.answer
     if failed.order is not None:
@@ -267,16 +268,15 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
 
 
 def _rule_tiles(analysis: Analysis) -> Iterator[Tile]:
-    for kind, label in (("check", "Checks"), ("probe", "Probes")):
-        rules = [ShownRule(result) for result in analysis.checks if result.check.kind == kind]
-        if rules:
-            counts = count_statuses(rules)
-            others = (
-                f"{counts[status]:,} {name}"
-                for status, (_, name) in STATUSES.items()
-                if counts[status] and status != "failed"
-            )
-            yield Tile(label, f"{counts['failed']:,} failed", ", ".join(others))
+    rules = list(map(ShownRule, analysis.checks))
+    kinds: tuple[tuple[RuleKind, str], ...] = (
+        ("check", "Checks passed"),
+        ("probe", "Probes passed"),
+    )
+    for kind, label in kinds:
+        passed, others = rules_passed(rules, kind)
+        if passed:
+            yield Tile(label, passed, others)
 
 
 def _eval_tiles(analysis: Analysis, labels: Labels) -> Iterator[Tile]:

@@ -1,6 +1,6 @@
 """The results of judging a run; `analysis.json` is an `Analysis`."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -22,7 +22,7 @@ from harness.records.figures import (
 from harness.records.reasons import Lacks, Reason
 from harness.records.record import Record
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
-from harness.records.scores import Description, Estimate, Finding, Outcome
+from harness.records.scores import Description, Estimate, Finding, Outcome, RuleKind
 
 RuleStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
 
@@ -203,6 +203,13 @@ class RuleResult(Record):
     def share(self) -> str:
         """Return the shares in words: `3 of 40`, or `chat 6 of 6, responses 0 of 6`."""
         return share_text(self.shares)
+
+
+def passed_rules(results: Iterable[RuleResult], kind: RuleKind) -> tuple[int, int]:
+    """Return how many checks, or probes, passed, and how many had something to judge."""
+    statuses = [result.status for result in results if result.check.kind == kind]
+    judged = [status for status in statuses if status not in ("not_verifiable", "skipped")]
+    return judged.count("passed"), len(judged)
 
 
 def separation(results: Sequence[RuleResult]) -> tuple[int, ...]:

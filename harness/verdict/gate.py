@@ -9,9 +9,16 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from harness.errors import EXIT_CRASH, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
+from harness.records.analysis import (
+    GuideRule,
+    RuleResult,
+    TaskResult,
+    Verdict,
+    passed_rules,
+)
 from harness.records.figures import BaselineVerdict, Decision, ExchangeCounts
 from harness.records.runs import RunInfo, RunSettings, Thresholds
+from harness.records.scores import RuleKind
 from harness.run.run_folder import ERRORS_FILE
 from harness.statistics.rates import at_least
 from harness.text import first_few, percentage
@@ -365,27 +372,20 @@ def _why_nothing_was_judged(probes: Sequence[RuleResult]) -> Iterator[str]:
 def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
     """How many probes passed; without probes, how many checks applied."""
     kinds = {result.check.kind for result in rules}
+    passed, judged = passed_rules(rules, "probe")
     if kinds == {"probe"}:
-        passed = sum(result.status == "passed" for result in rules)
-        yield f"{passed} of {len(rules)} probes passed, none failed."
+        yield f"{passed} of {judged} probes passed, none failed."
     elif any(map(_judged, rules)):
         yield f"{sum(map(_judged, rules))} checks applied, none failed."
 
 
 def _failures(rules: RuleResults) -> Iterator[str]:
-    """One sentence on the failed probes, and one on the failed checks, with the shares of all."""
-    shares = {rule.check.id: rule.share for rule in rules.all}
-    for kind in ("probe", "check"):
-        failed = [
-            rule.check.id
-            for rule in rules.beyond_cases
-            if rule.status == "failed" and rule.check.kind == kind
-        ]
-        if len(failed) == 1:
-            yield f"{failed[0]} failed {shares[failed[0]]} times."
-        elif failed:
-            names = [f"{name} ({shares[name]})" for name in failed]
-            yield f"{len(names)} {kind}s failed: {first_few(names, SHOWN_RULES)}."
+    """How many probes and checks failed, in a sentence each; reports name them with evidence."""
+    kinds: tuple[RuleKind, ...] = ("probe", "check")
+    for kind in kinds:
+        of_kind = [rule for rule in rules.beyond_cases if rule.check.kind == kind]
+        if failed := sum(rule.status == "failed" for rule in of_kind):
+            yield f"{failed} of {sum(map(_judged, of_kind))} {kind}s failed."
 
 
 def _missing_evals(settings: RunSettings) -> Iterator[str]:

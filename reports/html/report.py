@@ -27,7 +27,6 @@ from reports.model import STATUSES, Report
 from reports.text import counted, interval, trimmed
 
 _LONGEST_HINT = 500
-_MOST_WHY = 5  # failed rules that the verdict begins with
 
 
 def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
@@ -60,14 +59,13 @@ def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
         },
         report=report,
         diagnosis=diagnosis,
-        findings=list(diagnosis.by_cause(report)),
+        groups=diagnosis.groups(report),
         next_steps=list(diagnosis.next_steps(report, analysis.run_id)),
         analysis=analysis,
         statuses=STATUSES,
         looks=LOOKS,
         letter=letter,
         maps=list(_maps(analysis, attempts, report.texts, labels)),
-        failed=[rule for rule in report.findings if rule.status == "failed"][:_MOST_WHY],
         failures=[failure for section in report.sections for failure in section.failures],
         hidden=hidden,
         efforts=list(_score_figures(analysis, labels)),
