@@ -54,7 +54,6 @@ _COMMANDS = {
         "compare": "compare:compare",
         "history": "compare:history",
         "export": "export:export",
-        "merge": "recheck:merge",
         "grade": "verify:grade",
         "site": "publishing:site",
     },

@@ -309,15 +309,3 @@ def parse_list(option: str, text: str, known: Sequence[str] | None = None) -> tu
         wanted = f"takes {', '.join(known)}" if known else "takes names separated by commas"
         raise ConfigurationError(f"{option} {wanted}, not {wrong!r}.")
     return tuple(dict.fromkeys(found))
-
-
-def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """Return `2/5` as (2, 5). Raises ConfigurationError."""
-    if text is None:
-        return None
-    part, slash, parts = text.partition("/")
-    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise ConfigurationError(
-            f"--shard takes i/n with i from 1 to n, such as 1/4, not {text!r}."
-        )
-    return int(part), int(parts)

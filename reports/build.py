@@ -226,8 +226,6 @@ def _size(analysis: Analysis, labels: Labels) -> str:
         if analysis.run.settings.until_decided:
             text += f", ended by: {analysis.run.ended or 'interruption'}"
         parts.append(text)
-    if analysis.run.shard is not None:
-        parts.append("shard {} of {}".format(*analysis.run.shard))
     return "; ".join(parts)
 
 
@@ -308,10 +306,6 @@ def _facts(run: RunInfo, thresholds: Thresholds) -> Iterator[Fact]:
     yield from _limit_facts(run.settings.budget)
     for task in run.tasks:
         yield from _task_facts(task)
-    if run.shard is not None:
-        yield "shard", "{} of {}".format(*run.shard)
-    if run.merged:
-        yield "merged from", ", ".join(run.merged)
     yield "gpt-oss-verify", run.tool_version
     yield from run.versions.items()
     yield "started", run.started_at

@@ -127,8 +127,6 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
         only_evals = bool(run.tasks) and all(task.kind == "eval" for task in run.tasks)
         command = "gpt-oss-verify eval" if only_evals else "gpt-oss-verify"
         yield Step("Finish the run with:", f"{command} --resume {folder}")
-    elif run.shard is not None:
-        yield Step("Merge all shards with:", f"gpt-oss-verify merge {folder} RUN …")
     elif failed:
         yield from _after_a_fix(analysis, failed)
     elif decision in ("pass", None) and analysis.evals:

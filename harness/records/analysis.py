@@ -266,7 +266,7 @@ class Verdict(Record):
     """What the gate decides, and why, most important reason first.
 
     `decision` is None for a complete run without anything to compare it with: sample questions
-    without a measured baseline, or a shard. `warnings` do not affect the decision, but should
+    without a measured baseline. `warnings` do not affect the decision, but should
     be known. `guide` is None without tool calling, or if it is incomplete. `enough_tries` at each
     case would decide an inconclusive run at the same success rate, if any number would.
     `internal_errors` has the tracebacks of the rules that raised, and of the attempts that could

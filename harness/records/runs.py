@@ -154,7 +154,7 @@ class ImportInfo(Record):
 
 
 class TaskInfo(Record):
-    """One task of a run; `planned` counts its attempts; in a shard, only those of the shard."""
+    """One task of a run; `planned` counts its attempts."""
 
     name: str
     kind: TaskKind
@@ -231,9 +231,9 @@ class RunInfo(Record, extra="ignore"):
     """`run.json`: everything needed to understand, resume and repeat a run.
 
     Times are ISO 8601 UTC. `ended` states why sampling ended, or is None before that; `stopped`
-    then states how a budget stopped the last session. `merged` names the runs that this one was
-    merged from. `resumed` has the time of each `--resume`. Unknown members are ignored, because an
-    earlier version wrote others.
+    then states how a budget stopped the last session. `shard` is set where a part of a run is
+    sampled on another machine. `resumed` has the time of each `--resume`. Unknown members are
+    ignored, because an earlier version wrote others.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -243,7 +243,6 @@ class RunInfo(Record, extra="ignore"):
     settings: RunSettings
     tasks: tuple[TaskInfo, ...]
     shard: tuple[int, int] | None = None
-    merged: tuple[str, ...] = ()
     versions: dict[str, str] = Field(description="Python, platform and relevant packages")
     started_at: str
     finished_at: str | None = None

@@ -212,15 +212,10 @@ def decide_calls_and_probes(
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:
     """Fail if an eval fails, pass if all pass; reasons are ordered by importance.
 
-    The decision is None without a baseline in two cases: for a complete run on sample questions,
-    which are only for trials, and for a complete shard. Real questions without a baseline are
-    inconclusive, and so is a run without an eval that the gate requires.
+    The decision is None for a complete run on sample questions without a baseline, which are only
+    for trials. Real questions without a baseline are inconclusive, and so is a run without an eval
+    that the gate requires.
     """
-    if info.shard is not None and complete:
-        part, parts = info.shard
-        return PartVerdict(
-            None, (f"This is shard {part} of {parts}; the verdict is on all of them merged.",)
-        )
     missing = tuple(_missing_evals(info.settings))
     decision = _decision_on_evals(evals, complete=complete and not missing)
     if decision is None:

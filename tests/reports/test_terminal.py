@@ -1,6 +1,5 @@
 """The report on a terminal: its content, its width, and its escaping."""
 
-
 import io
 
 import pytest
