@@ -199,7 +199,7 @@ def _choices(order: Sequence[int]) -> str:
 
 
 def _size(analysis: Analysis, labels: Labels) -> str:
-    """Return `3 cases × 2 tries, 4 conditions, 24 of 24 attempts; 12 probes, 40 of 40 requests`."""
+    """Return `3 cases × 2 tries, 4 conditions, 24 of 24 attempts; probes: 40 of 40 attempts`."""
     parts = []
     if results := analysis.tool_calling:
         cases = counted(results[0].samples, "case")
@@ -208,9 +208,8 @@ def _size(analysis: Analysis, labels: Labels) -> str:
             text += f" ({counted(analysis.bad_lines, 'invalid line')} of the case file skipped)"
         parts.append(text)
     if analysis.probe_attempts:
-        probes = sum(result.check.kind == "probe" for result in analysis.checks)
         made = f"{analysis.probe_attempts_made:,} of {analysis.probe_attempts:,} attempts"
-        parts.append(f"{counted(probes, 'probe')}, {made}")
+        parts.append(f"probes: {made}")
     for task in analysis.run.of_kind("traffic"):
         if (imported := task.imported) is not None:
             conversations = counted(task.planned, "conversation")

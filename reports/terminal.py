@@ -57,9 +57,9 @@ def print_report(report: Report, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _shortened(table: Table | None) -> Iterator[Table]:
-    """Yield the table with as many rows as fit; a note counts the others."""
-    if table is None:
+def _shortened(table: Table) -> Iterator[Table]:
+    """Yield the table with as many rows as fit, if it has any; a note counts the others."""
+    if not table.rows:
         return
     more = len(table.rows) - _MOST_ROWS
     note = f"{counted(more, 'more row')} in the report" if more > 0 else ""
@@ -115,8 +115,9 @@ def _verdict(report: Report, console: Console) -> Iterator[Text]:
 def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
     """Yield the causes with their fixes and findings, in `room` lines if one finding fits.
 
-    The heaviest finding of each cause comes before further ones of any cause. A line counts the
-    errors and warnings that do not fit. Findings for information are shown without a verdict.
+    The heaviest finding of each cause comes before further ones of any cause. The heading of a
+    cause, or a last line, counts its errors and warnings, because not all of them fit. Findings
+    for information are shown only without a verdict.
     """
     groups = [
         group
@@ -131,7 +132,7 @@ def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
     ]
     heads = [list(_cause(group, groups, console)) for group in groups]
     found = [list(_found(group.rules, console)) for group in groups]
-    room -= sum(len(head) + 2 for head in heads) + len(components)
+    room -= sum(len(head) + 1 for head in heads) + len(components) + (not all(heads))
     fitting = [0] * len(groups)
     offers = ((at, number) for at, lists in enumerate(found) for number in range(len(lists)))
     for at, number in sorted(offers, key=lambda offer: (offer[1] > 0, offer)):
@@ -142,7 +143,8 @@ def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
         yield from head
         for lines in lists[:count]:
             yield from lines
-        if left := diagnosis.severities(group.rules[count:], "more "):
+        left = diagnosis.severities(group.rules[count:], "more ")
+        if left and not head:
             yield Text(f"  and {left} in the report", style="dim")
         yield Text()
     yield from components
@@ -155,9 +157,10 @@ def _cause(
     cause, most = group.cause, _MOST_OF_ONE if group is groups[0] else 1
     if cause is None:
         if len(groups) > 1:
-            yield Text(group.heading, style="bold")
+            yield Text(f"{group.count} without a known cause", style="bold")
         return
-    title = Text(f"Likely cause: {visible(cause.description)}", style="bold")
+    of = f" of {group.count}" if group.count else ""
+    title = Text(f"Likely cause{of}: {visible(cause.description)}", style="bold")
     yield from _wrapped(title, console, 0, most)
     yield from _wrapped(Text(f"Fix: {visible(cause.remedy)}"), console, 2, most)
     for other in cause.alternatives:

@@ -183,7 +183,7 @@ def decide_calls_and_probes(
     violates or cannot judge.
     """
     silent = list(_too_silent(results))
-    problems = [*_invalid(results, thresholds, rules), *silent, *_failures(rules), *broken]
+    problems = [*_invalid(results, thresholds), *silent, *_failures(rules), *broken]
     ended = [stopped] if stopped else []
     beyond_cases = rules.beyond_cases
     probes = [result for result in beyond_cases if result.check.kind == "probe"]
@@ -276,19 +276,8 @@ def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule |
     return guide.guide_rule(results, thresholds, target_of(thresholds).reference)
 
 
-def _in_cases(rules: RuleResults) -> Iterator[str]:
-    """Yield the checks that failed in tool-call attempts, and not only elsewhere."""
-    elsewhere = {result.check.id: result.failures for result in rules.beyond_cases}
-    for result in rules.all:
-        failed = result.check.kind == "check" and result.status == "failed"
-        if failed and result.failures > elsewhere.get(result.check.id, 0):
-            yield result.check.id
-
-
-def _invalid(
-    results: Sequence[TaskResult], thresholds: Thresholds, rules: RuleResults
-) -> Iterator[str]:
-    """The conditions with too many invalid responses, and the checks that failed, in a sentence."""
+def _invalid(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[str]:
+    """The conditions with too many invalid responses, in a sentence."""
     affected = [result for result in results if result.invalid > thresholds.max_invalid]
     if affected:
         allowed = f"{thresholds.max_invalid or 'none'} allowed{thresholds.where('max_invalid')}"
@@ -296,9 +285,7 @@ def _invalid(
         if len(affected) == len(results) > _NAMED:
             groups = [(f"All {len(results)} conditions", list(results))]
         counted = [f"{name}: {_of_attempts(those)}" for name, those in groups]
-        by = list(_in_cases(rules))
-        failed = f" Failed checks: {first_few(by, SHOWN_RULES)}." if by else ""
-        yield f"{'; '.join(counted)}, {allowed}.{failed}"
+        yield f"{'; '.join(counted)}, {allowed}."
 
 
 def _of_attempts(results: Sequence[TaskResult]) -> str:
@@ -375,12 +362,16 @@ def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
 
 
 def _failures(rules: RuleResults) -> Iterator[str]:
-    """How many probes and checks failed, in a sentence each; reports name them with evidence."""
+    """How many probes and checks failed, in a sentence; reports name them with their evidence."""
     kinds: tuple[RuleKind, ...] = ("probe", "check")
+    parts = []
     for kind in kinds:
-        of_kind = [rule for rule in rules.beyond_cases if rule.check.kind == kind]
-        if failed := sum(rule.status == "failed" for rule in of_kind):
-            yield f"{failed} of {sum(map(_judged, of_kind))} {kind}s failed."
+        if any(one.check.kind == kind and one.status == "failed" for one in rules.beyond_cases):
+            every = [one for one in rules.all if one.check.kind == kind]
+            failed = sum(one.status == "failed" for one in every)
+            parts.append(f"{failed} of {passed_rules(every, kind)[1]} {kind}s")
+    if parts:
+        yield f"{' and '.join(parts)} failed."
 
 
 def _missing_evals(settings: RunSettings) -> Iterator[str]:
