@@ -207,7 +207,8 @@ def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
     assert row["cells"][2] is None
     assert run(["compare", folders[1], "card", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert "sample questions" in found["entries"][1]["notes"][0]
+    assert found["against"] == found["entries"][1]["label"]  # a baseline is what runs are held to
+    assert "sample questions" in found["entries"][0]["notes"][0]
     assert run(["compare", *folders, "--out", "page"]) == 1
     assert "aime25, gpt-oss-mock" in printed(capsys)
     assert run(["history", "--runs", "evals"]) == 0
