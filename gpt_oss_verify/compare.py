@@ -170,19 +170,22 @@ def _column(name: str) -> Column:
 
 
 def history(
+    runs: Path = DEFAULT_OUT,
+    /,
     *,
     provider: Annotated[str | None, Parameter(alias="-p")] = None,
-    runs: Path = Path("runs"),
     as_json: AsJson = False,
 ) -> int:
     """Show the runs of a provider over time. `site` publishes them as pages.
 
     Args:
-        provider: Only this provider. Default: all.
         runs: The folder with the run folders. Default: runs.
+        provider: Only this provider. Default: all.
     """
     if not runs.is_dir():
-        raise ConfigurationError(f"There is no folder {runs}; pass your folder of runs as --runs.")
+        raise ConfigurationError(
+            f"There is no folder {runs}; name your folder of runs: history FOLDER."
+        )
     found = history_of(runs, provider)
     if provider is not None and not found.lines and not found.unread:
         raise ConfigurationError(f"There is no run of {provider} in {runs}.")

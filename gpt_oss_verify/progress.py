@@ -138,7 +138,7 @@ class LineDisplay(Observer):
         return f" · about {seconds / 60:.0f} min left" if seconds >= 90 else " · about 1 min left"
 
     def _waiting(self) -> str:
-        """Return what has been under way for longest, if that is long: `waiting for 2 replies, …`."""
+        """Return how many replies are awaited, and which for longest, if that is long."""
         now, (stage, began) = time.monotonic(), self._stage
         oldest = min(list(self._under_way.values()), key=lambda begun: begun[1], default=None)
         if stage and now - began >= LONG_WAIT:

@@ -100,7 +100,8 @@ def test_probes_are_not_counted_as_passed(tmp_path):
 def test_findings_are_counted_while_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("harness.verdict.judge.FIRST_PORTION", 1)
     progress = Progress(tmp_path)
-    broken = [Reply(text="<|channel|>final<|message|>Hello.")]
+    call = (f"{CASE.tool_name}<|channel|>commentary", "{}")
+    broken = [Reply(call=call), Reply(text="Done.")]
     with progress.display() as screen:
         screen.begin(9, 0)
         for _ in range(9):
