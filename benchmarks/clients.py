@@ -83,7 +83,7 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
         console = Console(file=screen, force_terminal=True, width=100)
         with display(judge, info, debug=False, console=console) as shown:
             sample(Plan(provider, (task,), info), place, shown, partial(judge.so_far, info))
-    assert so_far(judge.counts, info).startswith(f"100.0% of {samples:,} right so far")
+    assert so_far(judge.counts, info).startswith("100.0% of ")
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:

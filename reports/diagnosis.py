@@ -95,6 +95,7 @@ def causes(report: Report) -> list[Group]:
     return [g for at, g in enumerate(groups(report)) if g.cause or (unknown and not at)]
 
 
+_PROBE = "gpt-oss-verify --provider NAME"
 _MOST_IDS = 5  # failed rules that a command lists; it names the families of more
 
 
@@ -135,24 +136,23 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     elif decision == "pass":
         yield _after_a_pass(analysis)
     elif decision == "inconclusive":
-        yield _after_no_decision(analysis, folder)
+        yield from _after_no_decision(analysis, folder)
     else:
         yield Step(_worst(analysis))
 
 
-def _after_no_decision(analysis: Analysis, folder: str) -> Step:
-    """Return how a complete run can get a verdict."""
-    missing = "The reasons state what is missing"
+def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
+    """Yield how a complete run can get a verdict, if more samples can settle it."""
     compared = [result.baseline and result.baseline.comparison for result in analysis.evals]
     settles = any(comparison and comparison.further_tries for comparison in compared)
+    tries = analysis.verdict.enough_tries
     if settles and not analysis.run.settings.until_decided:
-        return Step(f"{missing}; --until-decided samples until it is enough.")
-    if any(task.kind == "traffic" for task in analysis.run.tasks):
-        return Step(f"{missing}.")
-    if (tries := analysis.verdict.enough_tries) is None:
-        return Step(f"{missing}.")
-    command = f"gpt-oss-verify --resume {folder} -k {tries}"
-    return Step("Add tries, without repeating any:", command)
+        yield Step("Sample until it is decided: repeat the run with --until-decided.")
+    elif any(task.kind == "traffic" for task in analysis.run.tasks):
+        yield Step("Record more traffic, or send tool calls and probes:", _PROBE)
+    elif tries is not None:
+        command = f"gpt-oss-verify --resume {folder} -k {tries}"
+        yield Step("Add tries, without repeating any:", command)
 
 
 def _after_a_pass(analysis: Analysis) -> Step:
@@ -160,7 +160,7 @@ def _after_a_pass(analysis: Analysis) -> Step:
     if analysis.tool_calling:
         return Step("Try --strict, or a higher --tries for narrower intervals.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):
-        return Step("Test more with tool calls and probes:", "gpt-oss-verify --provider NAME")
+        return Step("Test more with tool calls and probes:", _PROBE)
     return Step("This run had no tool-calling cases; --suite tools has them.")
 
 

@@ -151,7 +151,9 @@ def test_a_site_has_the_latest_run_of_each_provider(opened):
     assert rows.count() == 2
     good = rows.filter(has_text="good")
     assert "1 of" in good.inner_text()
-    assert good.get_by_role("link", name="records").get_attribute("href") == "mixed/rollouts.jsonl"
+    assert (
+        good.get_by_role("link", name="records").get_attribute("href") == "mixed/rollouts.jsonl.gz"
+    )
     page.get_by_role("link", name="How providers are verified").click()
     page.wait_for_url("**/methodology.html")
     page.get_by_role("link", name="The table of providers").click()
