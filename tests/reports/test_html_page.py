@@ -197,7 +197,7 @@ def test_a_page_with_less_room_keeps_the_evidence_and_failures():
     report = build_report(failing(), "runs/mock")
     page = render_html(report, scores, lambda _: rollouts_of(scores), most_bytes=2_500)
     found = page.split('"transcripts":{')[1]
-    assert '"b/chat/non-streaming/2":{"end"' in found
+    assert '"c/chat/non-streaming/1":{"end"' in found
     assert '"a/chat/non-streaming/1":{"end"' not in found
 
 
