@@ -145,8 +145,10 @@ def test_every_measure_is_shown_without_javascript(opened, folder):
 
 
 def test_a_site_has_the_latest_run_of_each_provider(opened):
-    page = opened("index")
+    page = opened("index", viewport={"width": 1280, "height": 800})
     screenshot(page, "index-light")
+    table = page.get_by_role("region", name="Latest runs")
+    assert table.evaluate("element => element.scrollWidth <= element.clientWidth")
     rows = page.get_by_role("region", name="Latest runs").locator("tbody tr")
     assert rows.count() == 2
     good = rows.filter(has_text="good")
