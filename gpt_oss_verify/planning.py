@@ -328,9 +328,7 @@ def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:
         raise ConfigurationError(f"{folder} cannot get more tries; leave out --tries.")
     most = max(task.tries for task in more)
     if tries < most:
-        raise ConfigurationError(
-            f"{folder} has {most} tries of each sample; --tries must be larger."
-        )
+        raise ConfigurationError(f"{folder} has {most} tries of each case; --tries must be larger.")
     if all(task.tries == tries for task in more):
         return info
     tasks = tuple(
