@@ -20,10 +20,10 @@ export SIZES
 .PHONY: snapshots help verify evals selftest golden test pytest lint format bench gpu real docs wheel lock pins clean
 
 help:
-	@echo "make verify   verify the bundled reference engine end to end"
+	@echo "make verify   verify the bundled reference engine: 2 to 4 minutes on two cores"
 	@echo "make evals    run the sample questions of all evals against it, with a report"
 	@echo "make selftest check that every known defect of the reference engine is detected"
-	@echo "make test     run all linters, type checks, import contracts and tests"
+	@echo "make test     run all linters, type checks and tests: 10 to 14 minutes on two cores"
 	@echo "make lint     run linters, type checks and import contracts only"
 	@echo "make format   format the code"
 	@echo "make golden   regenerate the small checkpoint's golden file after a change of weights"
@@ -32,7 +32,7 @@ help:
 	@echo "make real     verify real servers on the small checkpoint (installs them; takes hours)"
 	@echo "make docs     build the documentation site in build/docs"
 	@echo "make wheel    build the wheel in dist"
-	@echo "make snapshots  record the rules, reports and figures that tests compare with"
+	@echo "make snapshots record the rules, reports and figures that tests compare with"
 	@echo "make lock     resolve constraints.txt again; LOCK=--upgrade takes the newest versions"
 	@echo "make pins     check that constraints.txt resolves on the package index for every platform"
 	@echo "make clean    remove the virtual environment and caches"

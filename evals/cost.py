@@ -103,7 +103,7 @@ class _Amount:
 def expect(
     tasks: Sequence[Task], info: RunInfo, provider: Provider, grader: Provider | None
 ) -> Expectation:
-    """Return the cost of a run or a shard if every attempt is made."""
+    """Return the cost of a run if every attempt is made."""
     planned = {task.name: task.planned for task in info.tasks}
     amounts = {
         task.name: _sampling(task) * (planned[task.name] / max(1, task.info.planned))

@@ -42,7 +42,6 @@ def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) 
             task.sampling,
             info.settings,
             extra_body=info.provider.extra_body,
-            sharded=info.shard is not None,
             grader=grader,
         )
         for task in info.of_kind("eval")

@@ -74,7 +74,6 @@ class EvalTask(Task):
         settings: RunSettings,
         *,
         extra_body: Mapping[str, Any] = {},
-        sharded: bool = False,
         grader: Provider | None = None,
     ) -> None:
         """Prepare an eval with these rows; `tries` None means the default of the eval.
@@ -88,7 +87,6 @@ class EvalTask(Task):
         self._data = data
         self._settings = settings
         self.extra_body = extra_body
-        self._sharded = sharded
         self._grader = grader
         self._verdicts: Verdicts = {}
         self.question_ids = tuple(
@@ -263,9 +261,7 @@ class EvalTask(Task):
         rounds = own.rounds if self._settings.until_decided else 0
         counted = self._counted(own, rounds)
         samples, tries = len(self.question_ids), rounds or self.info.tries
-        if self._sharded:  # nobody knows which attempts of a condition are in the shard
-            samples, tries = len(counted), max(map(len, counted))
-        planned_here = sum(map(len, counted)) if self._sharded else samples * tries
+        planned_here = samples * tries
         outcomes = Counter[Outcome](score.outcome for score in made)
         if missing := max(0, planned_here - len(made)):
             outcomes["not_run"] = missing

@@ -55,7 +55,6 @@ _COMMANDS = {
         "compare": "compare:compare",
         "history": "compare:history",
         "export": "export:export",
-        "merge": "recheck:merge",
         "grade": "verify:grade",
         "site": "publishing:site",
     },
@@ -130,7 +129,7 @@ def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
         ),
         help_epilogue=(
             "--help-all lists all options, and COMMAND --help those of a command.\n\n"
-            "Exit codes: 0 PASS, or SCORED (evals without a baseline) · 1 FAIL · "
+            "Exit codes: 0 PASS, or SCORED (sample or own questions without a baseline) · 1 FAIL · "
             "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
             "70 internal error of the tool · 130 stopped by Ctrl-C"
         ),

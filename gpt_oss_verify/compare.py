@@ -71,7 +71,7 @@ def compare(
 
     Args:
         runs: Run folders, baseline files, or published baselines (range, card, …).
-        against: The run to compare the others with. Default: the first.
+        against: The run to compare the others with. Default: the first baseline, or the first run.
         provider: Run this provider first; repeat the option for several providers.
         apis: responses, chat, harmony (raw completions), or several separated by commas.
         evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
@@ -159,11 +159,9 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
     columns = labelled([_column(name) for name in chosen])
     if all(column.entry.kind == "published" for column in columns):
         raise ConfigurationError("Only published baselines are given; add a run to compare.")
-    return compare_columns(
-        columns,
-        0 if against is None else chosen.index(against),
-        version("gpt-oss-verify"),
-    )
+    baselines = (at for at, column in enumerate(columns) if column.entry.kind != "run")
+    base = next(baselines, 0) if against is None else chosen.index(against)
+    return compare_columns(columns, base, version("gpt-oss-verify"))
 
 
 def _column(name: str) -> Column:
@@ -172,19 +170,22 @@ def _column(name: str) -> Column:
 
 
 def history(
+    runs: Path = DEFAULT_OUT,
+    /,
     *,
     provider: Annotated[str | None, Parameter(alias="-p")] = None,
-    runs: Path = Path("runs"),
     as_json: AsJson = False,
 ) -> int:
     """Show the runs of a provider over time. `site` publishes them as pages.
 
     Args:
-        provider: Only this provider. Default: all.
         runs: The folder with the run folders. Default: runs.
+        provider: Only this provider. Default: all.
     """
     if not runs.is_dir():
-        raise ConfigurationError(f"There is no folder {runs}; pass your folder of runs as --runs.")
+        raise ConfigurationError(
+            f"There is no folder {runs}; name your folder of runs: history FOLDER."
+        )
     found = history_of(runs, provider)
     if provider is not None and not found.lines and not found.unread:
         raise ConfigurationError(f"There is no run of {provider} in {runs}.")

@@ -23,6 +23,7 @@ from reports.build import Texts, build_report
 from reports.ci import render_junit
 from reports.comparison import change_sentences
 from reports.html.report import render_html
+from reports.html.transcripts import MOST_BYTES
 from reports.markdown import render_markdown
 from reports.model import Report
 from reports.terminal import print_report
@@ -36,12 +37,13 @@ def judge_and_report(
     *,
     show_questions: bool = False,
     judge: LiveJudge | None = None,
+    most_bytes: int = MOST_BYTES,
 ) -> Report:
     """Judge a run, and write its scores, its analysis and all reports into its folder.
 
     `thresholds` and `changes` replace its own thresholds and settings. `judge` has judged the run
-    while it was sampled. Raises ConfigurationError if a file of a task or the baseline cannot be
-    read, and RunLogError if the folder cannot.
+    while it was sampled; `most_bytes` limits the transcripts of its page. Raises ConfigurationError
+    if a file of a task or the baseline cannot be read, and RunLogError if the folder cannot.
     """
     info = with_settings(read_run_info(folder), changes)
     judge = judge or LiveJudge(folder, restored_tasks(folder, info))
@@ -49,7 +51,8 @@ def judge_and_report(
     run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
     run_folder.write_internal_errors(folder, analysis.verdict.internal_errors)
-    return _write_reports(folder, analysis, judge.tasks, show_questions=show_questions)
+    texts = _texts(judge.tasks, show_questions=show_questions)
+    return _write_reports(folder, analysis, texts, most_bytes)
 
 
 def judge_and_print(
@@ -122,9 +125,7 @@ def gate_of(analysis: Analysis) -> dict[str, object]:
     return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
 
 
-def _write_reports(
-    folder: Path, analysis: Analysis, tasks: Sequence[Task], *, show_questions: bool
-) -> Report:
+def _write_reports(folder: Path, analysis: Analysis, texts: Texts, most_bytes: int) -> Report:
     """Write the reports of a judged run. Raises RunLogError."""
     since = since_previous(folder) if analysis.complete else None
     changes: tuple[str, ...] = ()
@@ -137,9 +138,10 @@ def _write_reports(
         analysis,
         str(folder),
         regressions=changes,
-        texts=_texts(tasks, show_questions=show_questions),
+        texts=texts,
     )
-    page = render_html(made, run_folder.read_scores(folder), partial(read_chosen, folder))
+    read, scores = partial(read_chosen, folder), run_folder.read_scores(folder)
+    page = render_html(made, scores, read, most_bytes=most_bytes)
     run_folder.write_text(folder / run_folder.PAGE_FILE, page)
     run_folder.write_text(folder / run_folder.REPORT_FILE, render_markdown(made))
     junit = render_junit(made, run_folder.read_scores(folder))

@@ -85,7 +85,7 @@ class ProviderOptions:
     model: Annotated[str | None, Parameter(group=_COMMON)] = None
     """Model name as the provider knows it."""
     apis: Annotated[str | None, Parameter(alias="--api", group=_COMMON)] = None
-    """responses, chat, harmony, or several. Default: those of the entry, or responses and chat."""
+    """responses, chat, harmony, or several; evals: one. Default: those of the entry, or both."""
     api_key_env: Annotated[str | None, Parameter(group=_COMMON)] = None
     """Environment variable that has the API key."""
     timeout: float | None = None
@@ -131,7 +131,7 @@ class SamplingOptions:
         int | None,
         Parameter(alias="-k", validator=Number(gte=1, lte=_MOST_TRIES), group=_COMMON),
     ] = None
-    """Tries at each sample. Default: 5; aime25 16, gpqa 8, others 1. --resume RUN -k adds tries."""
+    """Attempts per sample. Default: 5; aime25 16, gpqa 8, others 1. --resume RUN -k adds some."""
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None
@@ -309,15 +309,3 @@ def parse_list(option: str, text: str, known: Sequence[str] | None = None) -> tu
         wanted = f"takes {', '.join(known)}" if known else "takes names separated by commas"
         raise ConfigurationError(f"{option} {wanted}, not {wrong!r}.")
     return tuple(dict.fromkeys(found))
-
-
-def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """Return `2/5` as (2, 5). Raises ConfigurationError."""
-    if text is None:
-        return None
-    part, slash, parts = text.partition("/")
-    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise ConfigurationError(
-            f"--shard takes i/n with i from 1 to n, such as 1/4, not {text!r}."
-        )
-    return int(part), int(parts)

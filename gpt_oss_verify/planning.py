@@ -49,11 +49,9 @@ from harness.records.runs import CONTEXT, FORMER_SUITES, RunInfo, RunSettings, S
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info
-from harness.tasks.attempt_order import Shard
 from harness.tasks.plan import Plan, continued, new_info
 from harness.tasks.suite import restored_tasks, suite_tasks
 from harness.tasks.task import Task
-from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.verdict.reference_rate import default_thresholds
 
 DEFAULT_TRIES = 5
@@ -84,7 +82,6 @@ class Options:
     data: DataOptions = field(default_factory=DataOptions)
     baseline: BaselineOptions = field(default_factory=BaselineOptions)
     decision: DecisionOptions = field(default_factory=DecisionOptions)
-    shard: Shard | None = None
     executor: str | None = None
     """What distributes the run over machines."""
     dry_run: bool = False
@@ -140,7 +137,7 @@ def new_plan(options: Options) -> Plan:
             effort=sampling.reasoning_effort,
         )
     tasks += _eval_tasks(options, provider, models, settings, evals, grader)
-    info = new_info(described, tasks, settings, typed_command(), options.shard)
+    info = new_info(described, tasks, settings, typed_command())
     return Plan(provider, tuple(tasks), info, budget, grader)
 
 
@@ -163,13 +160,11 @@ def _check(options: Options, budget: Budget) -> None:
     effort = options.sampling.reasoning_effort
     if effort is not None and not effort.isprintable():
         raise ConfigurationError(f"--reasoning-effort takes a name such as low, not {effort!r}.")
-    if options.shard is not None and decision.until_decided:
-        raise ConfigurationError("--until-decided needs all attempts; leave out --shard.")
-    whole = (options.shard, decision.until_decided, options.data.with_tools, budget.recorded_limits)
+    whole = (decision.until_decided, options.data.with_tools, budget.recorded_limits)
     if options.executor is not None and any(whole):
         raise ConfigurationError(
             "--executor samples on other machines, where budgets and sandboxes are not enforced; "
-            "leave out --shard, --until-decided, --with-tools and budgets."
+            "leave out --until-decided, --with-tools and budgets."
         )
 
 
@@ -284,7 +279,6 @@ def _eval_tasks(
             own,
             settings,
             extra_body=provider.extra_body,
-            sharded=options.shard is not None,
             grader=grader,
         )
 
@@ -309,7 +303,7 @@ def resume(
     concurrency: int | None,
     tries: int | None = None,
 ) -> Plan:
-    """Return the plan that finishes a run, or adds `tries` at tool-call cases to it.
+    """Return the plan that finishes a run, or adds `tries` to it.
 
     Raises ConfigurationError or RunLogError.
     """
@@ -327,20 +321,25 @@ def resume(
 
 
 def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:
-    """Return `run.json` with more tries at each tool-call case. Raises ConfigurationError."""
-    calling = info.task(TOOL_CALLING)
+    """Return `run.json` with more tries at each tool-call case, or question if it has no cases.
+
+    Raises ConfigurationError.
+    """
     if info.retest is not None:
         again = f"gpt-oss-verify retest {info.retest.run} -k {tries}"
         raise ConfigurationError(f"{folder} is a retest; make one with more tries: {again}")
-    if calling is None or info.shard is not None or info.merged:
-        raise ConfigurationError(f"{folder} has no tool-call cases of its own; leave out --tries.")
-    if tries < calling.tries:
-        raise ConfigurationError(
-            f"{folder} has {calling.tries} tries of each case; --tries must be larger."
-        )
-    if tries == calling.tries:
+    more = info.of_kind("tool_calling") or info.of_kind("eval")
+    if not more or info.settings.until_decided:
+        raise ConfigurationError(f"{folder} cannot get more tries; leave out --tries.")
+    most = max(task.tries for task in more)
+    if tries < most:
+        raise ConfigurationError(f"{folder} has {most} tries of each case; --tries must be larger.")
+    if all(task.tries == tries for task in more):
         return info
-    planned = calling.planned // calling.tries * tries
-    more = calling.model_copy(update={"tries": tries, "planned": planned})
-    tasks = tuple(more if task is calling else task for task in info.tasks)
+    tasks = tuple(
+        task.model_copy(update={"tries": tries, "planned": task.planned // task.tries * tries})
+        if task in more
+        else task
+        for task in info.tasks
+    )
     return info.model_copy(update={"tasks": tasks, "ended": None, "finished_at": None})

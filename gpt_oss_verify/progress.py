@@ -32,27 +32,34 @@ _ERRORS: tuple[Outcome, ...] = ("provider_error", "timeout", "invalid_response")
 _SHOWN: tuple[Outcome, ...] = ("truncated", "no_answer", "refused")
 
 
-def so_far(counts: Counts) -> str:
-    """Return what a live line says about the attempts that are scored."""
+def so_far(counts: Counts, info: RunInfo) -> str:
+    """Return what a progress line says about the attempts that are scored.
+
+    Errors of probe replies are not counted: many probes provoke them.
+    """
     if not counts.finished:
         return "nothing judged yet"
-    probed = counts.probes.total()
-    what = " of cases" if probed else ""
-    rate = percentage(counts.passed / counts.valued) if counts.valued else ""
-    parts = [f"{rate}{what} passed so far"] if rate else []
-    if probed:  # Many probes provoke errors.
-        failed = sum(counts.probes[outcome] for outcome in _ERRORS)
-        of_them = f", {failed:,} of them errors" if failed else ""
-        replies = counted(probed, "probe reply", "probe replies")
-        parts.append(f"{replies}{of_them}, judged at the end")
+    parts = []
+    if counts.valued and info.of_kind("eval"):
+        share = percentage(counts.passed / counts.valued)
+        parts.append(f"{share} of {counts.valued:,} right so far")
+    elif counts.valued:
+        parts.append(f"{counts.passed:,.0f} of {counted(counts.valued, 'tool call')} passed")
+    if probed := counts.probes.total():
+        parts.append(counted(probed, "probe reply", "probe replies"))
     if counts.outcomes["graded"]:
         parts.append(f"{counts.outcomes['graded']:,} to grade")
-    parts.append(counted(sum(counts.outcomes[outcome] for outcome in _ERRORS), "error"))
+    if errors := sum(counts.outcomes[outcome] for outcome in _ERRORS):
+        parts.append(counted(errors, "error"))
     parts += [
         f"{counts.outcomes[outcome]:,} {outcome.replace('_', ' ')}"
         for outcome in _SHOWN
         if counts.outcomes[outcome]
     ]
+    if info.of_kind("tool_calling", "probes"):
+        parts.append(
+            f"{counted(counts.findings, 'finding') if counts.findings else 'no findings'} so far"
+        )
     return " · ".join([*parts, f"{counts.tokens:,} tokens"])
 
 
@@ -132,7 +139,7 @@ class LineDisplay(Observer):
         return f" · about {seconds / 60:.0f} min left" if seconds >= 90 else " · about 1 min left"
 
     def _waiting(self) -> str:
-        """Return what has been under way for longest, if that is long: `waiting for …, 154 s`."""
+        """Return how many replies are awaited, and which for longest, if that is long."""
         now, (stage, began) = time.monotonic(), self._stage
         oldest = min(list(self._under_way.values()), key=lambda begun: begun[1], default=None)
         if stage and now - began >= LONG_WAIT:
@@ -140,7 +147,8 @@ class LineDisplay(Observer):
         if oldest is not None and now - oldest[1] >= LONG_WAIT:
             seconds, attempts = self._took
             usual = f" (mean of the others: {seconds / attempts:.0f} s)" if attempts else ""
-            return f"waiting for {oldest[0]}, {now - oldest[1]:.0f} s{usual}"
+            replies = counted(len(self._under_way), "reply", "replies")
+            return f"waiting for {replies}, longest for {oldest[0]}: {now - oldest[1]:.0f} s{usual}"
         return ""
 
     def finished(self, rollout: Rollout) -> None:
@@ -176,7 +184,7 @@ class LineDisplay(Observer):
         if self._grades:
             kinds = ("met", "not met", "without a grade")
             return " · ".join(f"{self._grades[kind]:,} {kind}" for kind in kinds) + self._pace
-        return f"{so_far(self._judge.counts)}{self._pace}"
+        return f"{so_far(self._judge.counts, self._info)}{self._pace}"
 
     def _print(self, text: str) -> None:
         self._printed_at = time.monotonic()

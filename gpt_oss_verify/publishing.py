@@ -1,5 +1,6 @@
 """The command `site`: runs as a static site."""
 
+import gzip
 import shutil
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -18,8 +19,10 @@ from harness.records.analysis import Analysis
 from harness.records.runs import Thresholds
 from harness.run import run_folder
 from harness.run.published_copy import publish, shortened
-from harness.run.run_log import RUN_FILE
+from harness.run.run_log import COMPRESSED, ROLLOUTS_FILE, RUN_FILE
 from reports.html.site import INDEX, render_site
+
+_MOST_BYTES = 800_000  # of the transcripts of a page; the records beside it have all of them
 
 
 def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int:
@@ -33,7 +36,11 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
         runs: Run folders, or folders that contain them.
         out: The folder of the site.
     """
-    found = list(_expanded(runs))
+    folders = list(_expanded(runs))
+    found = [run for run in folders if (run / run_folder.ANALYSIS_FILE).exists()] or folders
+    for run in folders:
+        if run not in found:  # perhaps of a run that could not start
+            say(f"left out: {run} has no results; judge it with: gpt-oss-verify recheck {run}")
     if not found:
         raise ConfigurationError("Name at least one run: gpt-oss-verify site RUN … --out DIR.")
     prices = {
@@ -82,12 +89,17 @@ def _publish(run: Path, folder: Path) -> Analysis:
         copy = Path(place) / folder.name
         copy.mkdir()
         publish(run, copy, gated_texts(run))
-        judge_and_report(copy, Thresholds.model_validate(thresholds), gate)
+        judge_and_report(copy, Thresholds.model_validate(thresholds), gate, most_bytes=_MOST_BYTES)
         analysis = run_folder.read_analysis(copy)
         if analysis.verdict.decision != stored.verdict.decision:
             raise ConfigurationError(
                 f"{run} is not published: its verdict does not follow from the records that would "
                 f"be published. Judge it again: gpt-oss-verify recheck {run}"
             )
+        for name in (ROLLOUTS_FILE, run_folder.SCORES_FILE):
+            packed = gzip.compress((copy / name).read_bytes(), mtime=0)  # the same bytes every time
+            (copy / f"{name}{COMPRESSED}").write_bytes(packed)
+            (copy / name).unlink()
+            (folder / name).unlink(missing_ok=True)  # of an earlier version
         shutil.copytree(copy, folder, dirs_exist_ok=True)
     return analysis

@@ -26,7 +26,6 @@ from gpt_oss_verify.options import (
     RunOptions,
     SamplingOptions,
     ShowQuestions,
-    parse_shard,
     refuse,
 )
 from gpt_oss_verify.screen import say
@@ -77,7 +76,6 @@ def evaluate(
     gate: Annotated[Path | None, _RUN] = None,
     budget: BudgetOptions = BudgetOptions(),
     run: RunOptions = RunOptions(),
-    shard: Annotated[str | None, _RUN] = None,
     executor: Annotated[Literal["ray"] | None, _RUN] = None,
     show_questions: Annotated[ShowQuestions, _RUN] = False,
 ) -> int:
@@ -87,18 +85,17 @@ def evaluate(
         evals: aime25, gpqa, healthbench[_hard|_consensus], basic, or your own FILE or hf:NAME.
             Several are separated by commas. Default: aime25,gpqa.
         gate: File with margins by eval, evals that must run, and a budget.
-        shard: i/n: sample only the i-th of n parts; join them with `merge`.
-        executor: ray: sample the shards of the run as tasks of a Ray cluster, and merge them here.
+        executor: ray: sample parts of the run as tasks of a Ray cluster, and join them here.
     """
     from gpt_oss_verify.carry_out import carry_out, on_ray, print_plan, sample_here
     from gpt_oss_verify.planning import Options, new_plan, resume
 
     gate_options = GateOptions(gate=gate)
     if run.resume is not None:
-        given = (data, baseline, decision, sampling)
-        others = {"eval": evals, "shard": shard, "executor": executor, "gate": gate}
+        given = (data, baseline, decision, replace(sampling, tries=None))
+        others = {"eval": evals, "executor": executor, "gate": gate}
         _refuse_settings(run, provider, *given, **others)
-        plan = resume(run.resume, provider, gate_options, budget, run.concurrency)
+        plan = resume(run.resume, provider, gate_options, budget, run.concurrency, sampling.tries)
         return carry_out(plan, run, show_questions=show_questions)
     plan = new_plan(
         Options(
@@ -112,7 +109,6 @@ def evaluate(
             data=data,
             baseline=baseline,
             decision=decision,
-            shard=parse_shard(shard),
             executor=executor,
             dry_run=run.dry_run,
         )

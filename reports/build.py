@@ -7,18 +7,18 @@ from harness.compare.key_figures import result_summary, worst_figures
 from harness.records.analysis import Analysis, FailedSample, TaskResult
 from harness.records.families import short_title
 from harness.records.runs import Limits, ProviderInfo, RunInfo, TaskInfo, Thresholds
+from harness.records.scores import RuleKind
 from harness.text import percentage
 from reports.labels import Labels
 from reports.model import (
     REPORTED,
-    STATUSES,
     Failure,
     Family,
     Report,
     Section,
     ShownRule,
     Tile,
-    count_statuses,
+    rules_passed,
 )
 from reports.results import (
     clients_table,
@@ -72,8 +72,8 @@ def build_report(
         address=address(run.provider),
         size=_size(analysis, labels),
         tiles=(
-            *_tool_calling_tiles(analysis),
             *_rule_tiles(analysis),
+            *_tool_calling_tiles(analysis),
             *_eval_tiles(analysis, labels),
         ),
         families=_families(analysis),
@@ -185,7 +185,8 @@ def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]
         yield "prompt", prompt
     if failed.expected is not None:
         yield "expected", failed.expected
-        yield "got", failed.got or ""
+    if failed.got is not None:
+        yield "got", failed.got
     if failed.answer is not None:
         yield "answer", failed.answer
     if failed.order is not None:
@@ -201,7 +202,7 @@ def _choices(order: Sequence[int]) -> str:
 
 
 def _size(analysis: Analysis, labels: Labels) -> str:
-    """Return `3 cases × 2 tries, 4 conditions, 24 of 24 attempts; 12 probes, 40 of 40 requests`."""
+    """Return `3 cases × 2 tries, 4 conditions, 24 of 24 attempts; probes: 40 of 40 attempts`."""
     parts = []
     if results := analysis.tool_calling:
         cases = counted(results[0].samples, "case")
@@ -210,9 +211,8 @@ def _size(analysis: Analysis, labels: Labels) -> str:
             text += f" ({counted(analysis.bad_lines, 'invalid line')} of the case file skipped)"
         parts.append(text)
     if analysis.probe_attempts:
-        probes = sum(result.check.kind == "probe" for result in analysis.checks)
         made = f"{analysis.probe_attempts_made:,} of {analysis.probe_attempts:,} attempts"
-        parts.append(f"{counted(probes, 'probe')}, {made}")
+        parts.append(f"probes: {made}")
     for task in analysis.run.of_kind("traffic"):
         if (imported := task.imported) is not None:
             conversations = counted(task.planned, "conversation")
@@ -228,8 +228,6 @@ def _size(analysis: Analysis, labels: Labels) -> str:
         if analysis.run.settings.until_decided:
             text += f", ended by: {analysis.run.ended or 'interruption'}"
         parts.append(text)
-    if analysis.run.shard is not None:
-        parts.append("shard {} of {}".format(*analysis.run.shard))
     return "; ".join(parts)
 
 
@@ -270,16 +268,15 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
 
 
 def _rule_tiles(analysis: Analysis) -> Iterator[Tile]:
-    for kind, label in (("check", "Checks"), ("probe", "Probes")):
-        rules = [ShownRule(result) for result in analysis.checks if result.check.kind == kind]
-        if rules:
-            counts = count_statuses(rules)
-            others = (
-                f"{counts[status]:,} {name}"
-                for status, (_, name) in STATUSES.items()
-                if counts[status] and status != "failed"
-            )
-            yield Tile(label, f"{counts['failed']:,} failed", ", ".join(others))
+    rules = list(map(ShownRule, analysis.checks))
+    kinds: tuple[tuple[RuleKind, str], ...] = (
+        ("check", "Checks passed"),
+        ("probe", "Probes passed"),
+    )
+    for kind, label in kinds:
+        passed, others = rules_passed(rules, kind)
+        if passed:
+            yield Tile(label, passed, others)
 
 
 def _eval_tiles(analysis: Analysis, labels: Labels) -> Iterator[Tile]:
@@ -311,10 +308,6 @@ def _facts(run: RunInfo, thresholds: Thresholds) -> Iterator[Fact]:
     yield from _limit_facts(run.settings.budget)
     for task in run.tasks:
         yield from _task_facts(task)
-    if run.shard is not None:
-        yield "shard", "{} of {}".format(*run.shard)
-    if run.merged:
-        yield "merged from", ", ".join(run.merged)
     yield "gpt-oss-verify", run.tool_version
     yield from run.versions.items()
     yield "started", run.started_at

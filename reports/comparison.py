@@ -245,7 +245,7 @@ def change_sentences(found: Changes) -> list[str]:
 
 def _changed_check(one: CheckChange) -> str:
     counts = f"{share_text(one.here)} failed, in the reference {share_text(one.there)}"
-    return f"{one.id} ({counts}{'' if one.beyond_chance else '; this may be chance'})"
+    return f"{one.id} ({counts}{'' if one.beyond_chance else '; too few tries to exclude chance'})"
 
 
 def changed_case(one: ChangedCase) -> str:

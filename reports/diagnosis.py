@@ -2,59 +2,102 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 from harness.records.analysis import Analysis
 from harness.records.diagnosis import Cause
 from harness.records.runs import RetestInfo
-from reports.model import Report, ShownRule
+from reports.model import Report, ShownRule, Status, count_statuses
+from reports.text import counted
 
 HYPOTHESES = "A cause is a hypothesis: check it against its findings."
 EXAMPLES = "The examples are known defects that fail the same rule; other defects can fail it too."
+NO_CAUSE = "The cause of the heaviest finding is not known."
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The findings of one likely cause, the heaviest first; without a cause, all others."""
+
+    heading: str
+    cause: Cause | None
+    rules: tuple[ShownRule, ...]
+
+    @property
+    def title(self) -> str:
+        """What the server does wrong."""
+        return NO_CAUSE if self.cause is None else self.cause.description
+
+    @property
+    def anchor(self) -> str:
+        """The heading as the id of an element: `findings-of-cause-1`."""
+        return self.heading.lower().replace(" ", "-")
+
+    @property
+    def count(self) -> str:
+        """The number of findings by severity: `5 errors, 1 warning`."""
+        return severities(self.rules)
+
+
+def severities(rules: Sequence[ShownRule], more: str = "") -> str:
+    """Return the number of errors and warnings: `5 errors, 1 warning`; "" without any."""
+    statuses = count_statuses(rules)
+    names: tuple[tuple[Status, str], ...] = (("failed", "error"), ("warned", "warning"))
+    return ", ".join(counted(statuses[one], more + name) for one, name in names if statuses[one])
 
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
-    """Yield the facts about a cause as names and values, without the findings that it explains."""
+    """Yield the facts about a cause beyond its fix as names and values, without its findings."""
     yield from (("or", title) for title in cause.alternatives)
+    yield "breaks", cause.effect
     for example in cause.examples:
         yield "example", example.description
         yield from (("seen in", source) for source in example.sources)
-    yield "breaks", cause.effect
-    yield "fix", cause.remedy
-
-
-def unknown(report: Report) -> Iterator[str]:
-    """Yield a sentence on the worst finding if it has no cause, with the server's own text."""
-    found = report.analysis.diagnosis
-    for result in report.analysis.checks:
-        if found is not None and result.check.id == found.worst_unexplained and result.examples:
-            first = result.examples[0]
-            got = " ".join(first.evidence.got.split())[:_MOST_QUOTED]
-            yield f"No known cause: {result.check.id}, {result.share}. {first.message} Got: {got}"
 
 
 def notes(report: Report) -> Iterator[str]:
-    """Yield sentences on findings without a cause, the causes, and the components at fault."""
-    yield from unknown(report)
+    """Yield sentences on the causes, and on the components at fault."""
+    found = report.analysis.diagnosis
     causes = report.analysis.causes
     if causes:
         yield f"{HYPOTHESES} {EXAMPLES}" if any(e.examples for e in causes) else HYPOTHESES
-    if report.analysis.diagnosis is not None:
-        yield from (component.text for component in report.analysis.diagnosis.components)
+    if found is not None:
+        yield from (component.text for component in found.components)
 
 
-def by_cause(report: Report) -> Iterator[tuple[str, Sequence[ShownRule]]]:
-    """Return titles and rules with findings: by the cause that explains them, then the others."""
-    unassigned = list(report.findings)
-    for number, cause in enumerate(report.analysis.causes, 1):
-        if rules := [rule for rule in unassigned if rule.result.check.id in cause.explains]:
-            yield f"Findings of cause {number}", rules
-        unassigned = [rule for rule in unassigned if rule not in rules]
-    if unassigned:
-        yield "Other findings" if report.analysis.causes else "Findings", unassigned
+def groups(report: Report) -> list[Group]:
+    """Return the findings by the cause that explains them, the heaviest finding first.
+
+    A finding that several causes explain belongs to the first of them.
+    """
+    left, made = list(report.findings), []
+    for cause in report.analysis.causes:
+        rules = tuple(rule for rule in left if rule.result.check.id in cause.explains)
+        left = [rule for rule in left if rule not in rules]
+        made.append(Group("Findings of cause {}", cause, rules))
+    if left:
+        alone = "Findings without a known cause" if made else "Findings"
+        made.append(Group(alone, None, tuple(left)))
+    made.sort(key=lambda group: (not group.rules, *(rule.rank for rule in group.rules[:1])))
+    number = count(1)
+    return [
+        replace(group, heading=group.heading.format(next(number))) if group.cause else group
+        for group in made
+    ]
 
 
-_MOST_QUOTED = 120  # characters of a server's text
+def causes(report: Report) -> list[Group]:
+    """Return the groups that have a cause, and the first one if its cause is not known."""
+    found = report.analysis.diagnosis
+    if found is None:
+        return []
+    unknown = found.worst_unexplained is not None
+    return [g for at, g in enumerate(groups(report)) if g.cause or (unknown and not at)]
+
+
+_PROBE = "gpt-oss-verify --provider NAME"
+_MOST_IDS = 5  # failed rules that a command lists; it names the families of more
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +117,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     """Yield the next steps for the user, in order; `folder` is the run folder in commands."""
     analysis, folder = report.analysis, shlex.quote(folder)
     run, decision = analysis.run, analysis.verdict.decision
-    rules = (rule for _, group in by_cause(report) for rule in group)
+    rules = (rule for group in groups(report) for rule in group.rules)
     failed = [rule for rule in rules if rule.status == "failed"]
     if failed:
         example = failed[0].result.check.id
@@ -88,8 +131,6 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
         yield Step("Finish the run with:", f"{command} --resume {folder}")
     elif run.retest is not None:
         yield from _after_a_retest(analysis, run.retest)
-    elif run.shard is not None:
-        yield Step("Merge all shards with:", f"gpt-oss-verify merge {folder} RUN …")
     elif failed:
         if not run.of_kind("traffic"):
             command = f"gpt-oss-verify retest {folder}"
@@ -100,24 +141,23 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     elif decision == "pass":
         yield _after_a_pass(analysis)
     elif decision == "inconclusive":
-        yield _after_no_decision(analysis, folder)
+        yield from _after_no_decision(analysis, folder)
     else:
         yield Step(_worst(analysis))
 
 
-def _after_no_decision(analysis: Analysis, folder: str) -> Step:
-    """Return how a complete run can get a verdict."""
-    missing = "The reasons state what is missing"
+def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
+    """Yield how a complete run can get a verdict, if more samples can settle it."""
     compared = [result.baseline and result.baseline.comparison for result in analysis.evals]
     settles = any(comparison and comparison.further_tries for comparison in compared)
+    tries = analysis.verdict.enough_tries
     if settles and not analysis.run.settings.until_decided:
-        return Step(f"{missing}; --until-decided samples until it is enough.")
-    if any(task.kind == "traffic" for task in analysis.run.tasks):
-        return Step(f"{missing}.")
-    if (tries := analysis.verdict.enough_tries) is None:
-        return Step(f"{missing}.")
-    command = f"gpt-oss-verify --resume {folder} -k {tries}"
-    return Step("Add tries, without repeating any:", command)
+        yield Step("Sample until it is decided: repeat the run with --until-decided.")
+    elif any(task.kind == "traffic" for task in analysis.run.tasks):
+        yield Step("Record more traffic, or send tool calls and probes:", _PROBE)
+    elif tries is not None:
+        command = f"gpt-oss-verify --resume {folder} -k {tries}"
+        yield Step("Add tries, without repeating any:", command)
 
 
 def _after_a_pass(analysis: Analysis) -> Step:
@@ -125,7 +165,7 @@ def _after_a_pass(analysis: Analysis) -> Step:
     if analysis.tool_calling:
         return Step("Try --strict, or a higher --tries for narrower intervals.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):
-        return Step("Test more with tool calls and probes:", "gpt-oss-verify --provider NAME")
+        return Step("Test more with tool calls and probes:", _PROBE)
     return Step("This run had no tool-calling cases; --suite tools has them.")
 
 

@@ -26,15 +26,16 @@ def _lines(report: Report, examples: int | None) -> Iterator[str]:
     yield from (f"- {markup.prose(reason)}" for reason in report.analysis.verdict.reasons)
     yield from (f"- Note: {markup.prose(warning)}" for warning in report.warnings)
     yield ""
+    yield from _causes(report)
     place = f"Model {markup.code(run.model)}, {markup.code(report.address)}"
     yield from (f"{place}, {run.started_at}. {markup.plain(report.size)}.", "")
     if report.regressions:
         yield from ("## Since the previous run", "")
         yield from (" ".join(map(markup.plain, report.regressions)), "")
-    yield from _causes(report)
-    for title, rules in diagnosis.by_cause(report):
-        yield from (f"## {markup.plain(title)}", "")
-        yield from (line for rule in rules for line in _finding(rule, examples))
+    for group in diagnosis.groups(report):
+        if group.rules:
+            yield from (f"## {group.heading}", "")
+            yield from (line for rule in group.rules for line in _finding(rule, examples))
     yield from ("## What to do next", "")
     for step in diagnosis.next_steps(report, report.analysis.run_id):
         command = "" if step.command is None else f" {markup.code(step.command)}"
@@ -53,13 +54,16 @@ def _lines(report: Report, examples: int | None) -> Iterator[str]:
 
 
 def _causes(report: Report) -> Iterator[str]:
-    found = report.analysis.diagnosis
-    if found is None:
+    """Yield the likely causes, each with its fix first."""
+    if report.analysis.diagnosis is None:
         return
     yield from ("## Likely causes", "")
-    for number, cause in enumerate(found.causes, 1):
-        yield f"{number}. **{markup.plain(cause.description)}**"
-        yield from (f"   - {name}: {markup.prose(text)}" for name, text in diagnosis.facts(cause))
+    for number, group in enumerate(diagnosis.causes(report), 1):
+        yield f"{number}. **{markup.plain(group.title)}**"
+        if group.cause is not None:
+            yield f"   - fix: {markup.prose(group.cause.remedy)}"
+            for name, text in diagnosis.facts(group.cause):
+                yield f"   - {name}: {markup.prose(text)}"
     for note in diagnosis.notes(report):
         yield from ("", markup.prose(note))
     yield ""

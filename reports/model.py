@@ -1,15 +1,16 @@
 """The report of a run, independent of its format. Texts are raw; each renderer escapes them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from harness.compare.key_figures import ResultSummary
-from harness.records.analysis import Analysis, RuleResult
+from harness.records.analysis import Analysis, RuleResult, passed_rules
 from harness.records.conditions import APIS
 from harness.records.families import family_rank
 from harness.records.figures import BaselineInfo, Decision
+from harness.records.scores import RuleKind
 from harness.statistics.intervals import ALPHA, exact_bounds
 from reports import text
 
@@ -73,10 +74,7 @@ class Table:
 
 
 NO_TABLE = Table((), ())
-
-
-_LARGE = 0.5  # the share of attempts from which a defect is large
-_SMALL = 1_000  # more than the rank of any family
+FINDINGS = "FINDINGS"  # the verdict on imported traffic, unless one is requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +141,15 @@ class ShownRule:
         return "; ".join(part for part in (self.where, self.frequency) if part)
 
     @property
-    def rank(self) -> tuple[int, int, float, str]:
-        """Return the sort key of rules: by status, then the largest defects first.
+    def rank(self) -> tuple[int, int, float, int, str]:
+        """Return the sort key of rules: by status, then the finding in most replies of the run.
 
-        These affect at least half of the attempts under some condition, in the order of what breaks
-        clients first.
+        Of those in equally many, the one in the larger share of its own replies comes first.
         """
         about, result = self.result.check, self.result
         most = max((one / every for one, every in result.shares.values() if every), default=0.0)
-        place = family_rank(about.family) + (0 if most >= _LARGE else _SMALL)
-        return list(STATUSES).index(self.status), place, -most, about.id
+        status = list(STATUSES).index(self.status)
+        return status, -result.failures, -most, family_rank(about.family), about.id
 
     @property
     def messages(self) -> list[str]:
@@ -238,7 +235,7 @@ class Report:
     def verdict(self) -> str:
         """The verdict in capitals."""
         only = self.analysis.run.settings.findings_only
-        return "FINDINGS" if only else text.VERDICTS[self.analysis.verdict.decision]
+        return FINDINGS if only else text.VERDICTS[self.analysis.verdict.decision]
 
     @property
     def rules(self) -> list[ShownRule]:
@@ -262,5 +259,21 @@ class Report:
 
 
 def count_statuses(rules: Iterable[ShownRule]) -> Counter[Status]:
-    """Return the number of rules with each status."""
-    return Counter(rule.status for rule in rules)
+    """Return the number of rules with each status; one that is noted has passed."""
+    return Counter[Status](rule.result.status for rule in rules)
+
+
+def rules_passed(rules: Sequence[ShownRule], kind: RuleKind) -> tuple[str, str]:
+    """Return how many checks or probes passed, and the other statuses: `9 of 14`, `5 failed`.
+
+    Both are the numbers of the verdict; the first is "" if the run has none of the kind.
+    """
+    found = [rule for rule in rules if rule.result.check.kind == kind]
+    passed, judged = passed_rules((rule.result for rule in found), kind)
+    counts = count_statuses(found)
+    others = (
+        f"{counts[status]:,} {name}"
+        for status, (_, name) in STATUSES.items()
+        if counts[status] and status != "passed"
+    )
+    return f"{passed:,} of {judged:,}" if found else "", ", ".join(others)

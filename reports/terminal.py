@@ -1,5 +1,6 @@
 """The summary of a run on a terminal: at most 40 lines of 80 columns. The report has the rest."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
@@ -7,10 +8,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.records.figures import Decision
+from harness.records.scores import RuleKind
 from harness.text import first_few
 from reports import diagnosis
-from reports.model import STATUSES, Report, ShownRule, Status, Table, Tone, count_statuses
-from reports.text import counted, visible
+from reports.model import FINDINGS, Report, ShownRule, Status, Table, Tone, rules_passed
+from reports.text import clipped, counted, visible
 
 STYLES: Mapping[Decision | None, str] = {
     "pass": "bold green",
@@ -26,10 +28,14 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
     "noted": ("info", "cyan"),
 }
 MOST_LINES = 40
-_MOST_CAUSES, _MOST_FINDINGS, _MOST_ROWS = 3, 5, 8
-_MOST_CLIENTS = 2
+_MOST_ROWS, _MOST_CLIENTS = 8, 2
 _MOST_MESSAGES = 3  # of one rule
-_MOST_REASONS = 4  # lines of the reasons of the verdict
+_MOST_REASONS = 6  # lines of the reasons of the verdict
+_MOST_OF_ONE = 2  # lines of any other text, unless its first sentence is longer
+_MOST_QUOTED = 150  # characters of what a server sent
+_SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z`])")
+
+Lines = list[Text]
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -37,13 +43,13 @@ def print_report(report: Report, console: Console) -> None:
 
     Findings get the lines that the other parts leave.
     """
-    before = [*_head(report, console), *_verdict(report, console), *_causes(report, console)]
+    before = [*_head(report, console), *_verdict(report, console)]
     tables = [table for section in report.sections for table in _shortened(section.summary)]
     after = list(_end(report))
     used = [*before, *after]
     lines = sum(max(1, -(-line.cell_len // console.width)) for line in used)
     lines += sum(len(table.rows) + 3 for table in tables)
-    for line in (*before, *_findings(report.findings, console, MOST_LINES - lines)):
+    for line in (*before, *_findings(report, console, MOST_LINES - lines)):
         console.print(line, soft_wrap=True)
     for table in tables:
         print_table(table, console)
@@ -51,23 +57,26 @@ def print_report(report: Report, console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _shortened(table: Table | None) -> Iterator[Table]:
-    """Yield the table with as many rows as fit; a note counts the others."""
-    if table is None:
+def _shortened(table: Table) -> Iterator[Table]:
+    """Yield the table with as many rows as fit, if it has any; a note counts the others."""
+    if not table.rows:
         return
     more = len(table.rows) - _MOST_ROWS
     note = f"{counted(more, 'more row')} in the report" if more > 0 else ""
     yield Table(table.heads, table.rows[:_MOST_ROWS], note, table.title)
 
 
-def _wrapped(text: Text, console: Console, indent: int, most: int) -> list[Text]:
-    """Wrap a text into at most `most` indented lines; an ellipsis ends a text that is longer."""
-    lines = list(text.wrap(console, max(10, console.width - indent)))
-    if len(lines) > most:
-        lines = lines[:most]
-        lines[-1].rstrip()
-        lines[-1].truncate(max(9, console.width - indent - 1))
-        lines[-1].append("…")
+def _wrapped(text: Text, console: Console, indent: int, most: int = _MOST_OF_ONE) -> Lines:
+    """Wrap a text into indented lines; if they are more than `most`, whole sentences are left out.
+
+    The first sentence is always complete.
+    """
+    width = max(10, console.width - indent)
+    ends = [match.start() for match in _SENTENCE_END.finditer(text.plain)]
+    for end in (len(text), *reversed(ends)):
+        lines = list(text[:end].wrap(console, width))
+        if len(lines) <= most:
+            break
     for line in lines:
         line.rstrip()
     return [Text(" " * indent).append_text(line) for line in lines]
@@ -76,10 +85,8 @@ def _wrapped(text: Text, console: Console, indent: int, most: int) -> list[Text]
 def _head(report: Report, console: Console) -> Iterator[Text]:
     run = report.analysis.run
     place = f" · {visible(run.model)} · {visible(report.address)}"
-    yield from _wrapped(
-        Text.assemble((visible(run.provider.name), "bold"), place), console, 0, most=1
-    )
-    yield from _wrapped(Text(visible(report.size), style="dim"), console, 0, most=2)
+    yield from _wrapped(Text.assemble((visible(run.provider.name), "bold"), place), console, 0)
+    yield from _wrapped(Text(visible(report.size), style="dim"), console, 0)
     yield Text()
 
 
@@ -87,84 +94,109 @@ def _verdict(report: Report, console: Console) -> Iterator[Text]:
     """Yield the verdict with its reasons, a note, and what changed since the previous run."""
     verdict = report.analysis.verdict
     indent = len(report.verdict) + 2
-    lines_each = max(1, _MOST_REASONS // max(1, len(verdict.reasons)))
-    lines = [
-        line
-        for reason in verdict.reasons
-        for line in _wrapped(Text(visible(reason)), console, indent, most=lines_each)
-    ][:_MOST_REASONS]
+    most = max(1, _MOST_REASONS // max(1, len(verdict.reasons)))
+    lines: Lines = []
+    for reason in verdict.reasons:
+        wrapped = _wrapped(Text(visible(reason)), console, indent, most)
+        if not lines or len(lines) + len(wrapped) <= _MOST_REASONS:
+            lines += wrapped
     label = Text(report.verdict, style=STYLES[verdict.decision])
     yield label + lines[0][len(label) :] if lines else label
     yield from lines[1:]
     if report.warnings:
         more = f" ({len(report.warnings) - 1} more in the report)" * (len(report.warnings) > 1)
         note = Text.assemble(("Note", "yellow"), f"{more}: {visible(report.warnings[0])}")
-        yield from _wrapped(note, console, 0, most=2)
+        yield from _wrapped(note, console, 0)
     if report.regressions:
-        yield from _wrapped(Text(visible(" ".join(report.regressions))), console, 0, most=2)
+        yield from _wrapped(Text(visible(" ".join(report.regressions))), console, 0)
     yield Text()
 
 
-def _causes(report: Report, console: Console) -> Iterator[Text]:
-    """Yield the likely causes: what is wrong, and how it was fixed, each in up to two lines."""
-    found = report.analysis.diagnosis
-    if found is None:
-        return
-    yield Text("Likely causes", style="bold")
-    for number, cause in enumerate(found.causes[:_MOST_CAUSES], 1):
-        head = Text.assemble(f"{number} ", (visible(cause.description), "bold"))
-        yield from _wrapped(head, console, 2, most=2 if number == 1 else 1)
-        remedy = Text(f"fix: {visible(cause.remedy)}")
-        yield from _wrapped(remedy, console, 4, most=2 if number == 1 else 1)
-        for other in cause.alternatives:
-            yield from _wrapped(Text(f"or: {visible(other)}"), console, 4, most=1)
-    unknown = list(diagnosis.unknown(report))
-    for note in [*unknown, *(component.text for component in found.components)][:1]:
-        yield from _wrapped(Text(visible(note)), console, 2, most=2 if unknown else 1)
-    yield Text()
+def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
+    """Yield the causes with their fixes and findings, in `room` lines if one finding fits.
 
-
-def _findings(rules: Sequence[ShownRule], console: Console, room: int) -> Iterator[Text]:
-    """Yield the most important findings in at most `room` lines, but at least one of them.
-
-    Each has a line for the rule and where it was found, and one for its message, or for each of
-    several messages with its count. The last line counts the errors and warnings that do not fit.
+    The heaviest finding of each cause comes before further ones of any cause. The heading of a
+    cause, or a last line, counts its errors and warnings, because not all of them fit. Findings
+    for information are shown only without a verdict.
     """
-    if not rules:
+    groups = [
+        group
+        for group in diagnosis.groups(report)
+        if group.cause or group.count or report.verdict == FINDINGS
+    ]
+    diagnosed = report.analysis.diagnosis
+    components = [
+        line
+        for component in (diagnosed.components[:1] if diagnosed else ())
+        for line in (*_wrapped(Text(visible(component.text)), console, 0), Text())
+    ]
+    heads = [list(_cause(group, groups, console)) for group in groups]
+    found = [list(_found(group.rules, console)) for group in groups]
+    room -= sum(len(head) + 1 for head in heads) + len(components) + (not all(heads))
+    fitting = [0] * len(groups)
+    offers = ((at, number) for at, lists in enumerate(found) for number in range(len(lists)))
+    for at, number in sorted(offers, key=lambda offer: (offer[1] > 0, offer)):
+        size = len(found[at][number])
+        if number == fitting[at] and (size <= room or not any(fitting)):
+            fitting[at], room = number + 1, room - size
+    for group, head, lists, count in zip(groups, heads, found, fitting, strict=True):
+        yield from head
+        for lines in lists[:count]:
+            yield from lines
+        left = diagnosis.severities(group.rules[count:], "more ")
+        if left and not head:
+            yield Text(f"  and {left} in the report", style="dim")
+        yield Text()
+    yield from components
+
+
+def _cause(
+    group: diagnosis.Group, groups: Sequence[diagnosis.Group], console: Console
+) -> Iterator[Text]:
+    """Yield a cause and its fix; findings without a cause have a heading beside causes."""
+    cause, most = group.cause, _MOST_OF_ONE if group is groups[0] else 1
+    if cause is None:
+        if len(groups) > 1:
+            yield Text(f"{group.count} without a known cause", style="bold")
         return
-    shown = 0
-    for rule in rules[:_MOST_FINDINGS]:
+    of = f" of {group.count}" if group.count else ""
+    title = Text(f"Likely cause{of}: {visible(cause.description)}", style="bold")
+    yield from _wrapped(title, console, 0, most)
+    yield from _wrapped(Text(f"Fix: {visible(cause.remedy)}"), console, 2, most)
+    for other in cause.alternatives:
+        yield from _wrapped(Text(f"Or: {visible(other)}"), console, 2, most=1)
+
+
+def _found(rules: Sequence[ShownRule], console: Console) -> Iterator[Lines]:
+    """Yield the lines of each finding: its rule, where it is, its messages, and what was sent.
+
+    A message that an earlier finding has is not repeated.
+    """
+    said: set[str] = set()
+    for rule in rules:
         mark, style = _MARKS[rule.status]
         where = f" · {rule.label} in {visible(rule.share_where)}"
         head = Text.assemble(f"{mark} ", (rule.result.check.id, style), where)
-        lines = _wrapped(head, console, 0, most=1)
-        got = [f"Got: {e.evidence.got}" for e in rule.result.examples if len(rule.messages) == 1]
-        for said in rule.messages[:_MOST_MESSAGES]:
-            quoting = " ".join([said, *got[:1]])
-            lines += _wrapped(Text(visible(quoting)), console, 4, most=1)
-        if shown and len(lines) > room - 2:
-            break
-        yield from lines
-        shown, room = shown + 1, room - len(lines)
-    left = count_statuses(rules[shown:])
-    kinds: tuple[tuple[Status, str], ...] = (("failed", "more error"), ("warned", "more warning"))
-    more = [counted(left[status], name) for status, name in kinds if left[status]]
-    if more:
-        yield Text(f"and {', '.join(more)} in the report", style="dim")
-    yield Text()
+        lines = _wrapped(head, console, 4)
+        lines[0] = lines[0][2:]
+        messages = [message for message in rule.messages if message not in said]
+        for message in messages[:_MOST_MESSAGES]:
+            lines += _wrapped(Text(visible(message)), console, 4)
+        if len(messages) == len(rule.messages) == 1 and rule.result.examples:
+            got = " ".join(rule.result.examples[0].evidence.got.split())
+            lines += _wrapped(Text(f"Got: {visible(clipped(got, _MOST_QUOTED))}"), console, 4)
+        said.update(messages)
+        yield lines
 
 
 def _end(report: Report) -> Iterator[Text]:
-    """Yield the number of rules with each status, the result, and the next command."""
-    for kind, label in (("check", "Checks"), ("probe", "Probes")):
-        counts = count_statuses(rule for rule in report.rules if rule.result.check.kind == kind)
-        if counts:
-            shown = (
-                f"{counts[status]} {STATUSES[status][1]}" for status in STATUSES if counts[status]
-            )
-            yield Text(f"{label}  {', '.join(shown)}")
+    """Yield how many rules passed, which clients work, and the next command."""
+    kinds: tuple[tuple[RuleKind, str], ...] = (("check", "Checks"), ("probe", "Probes"))
+    for kind, label in kinds:
+        passed, others = rules_passed(report.rules, kind)
+        if passed:
+            yield Text(f"{label}  {passed} passed{f', {others}' if others else ''}")
     yield from _clients(report)
-    yield Text(f"Result  {visible(report.summary.line)}")
     yield Text(f"Report  {visible(report.folder)}/report.html")
     steps = diagnosis.next_steps(report, report.folder)
     for label, step in zip(("Next", "Then"), steps, strict=False):

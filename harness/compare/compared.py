@@ -36,7 +36,7 @@ from harness.statistics.differences import (
     Pair,
     differences,
     fisher_exact,
-    p_value,
+    mantel_haenszel,
     paired_means,
     significant_cases,
 )
@@ -47,7 +47,6 @@ from harness.statistics.mean_scores import (
     rate_mean,
     run_mean,
     share_mean,
-    stratified,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ Match: TypeAlias = "pd.DataFrame"
 `here` and `there` have the values of the tries that were made; `same` is true if both samples ask
 the same.
 """
+Shares: TypeAlias = Mapping[str, tuple[int, int]]
+"""Failures and tries of a check by the parts of the condition."""
 Pairs: TypeAlias = Mapping[Key, Pair | str]
 """The means of a column and the reference by task and condition, or why they are not compared."""
 
@@ -371,46 +372,52 @@ def _changes(
             for row, found in beyond
             if row.unit != "status"
         ),
-        worse=(before.entry.decision, now.entry.decision) == ("pass", "fail")
-        or any(found.seen == "worse" for _, found in beyond)
-        or any(change.beyond_chance for change in changed if change.after == "failed")
-        or not all(case.better for case in cases),
+        worse=now.entry.kind == "run"
+        and (
+            (before.entry.decision, now.entry.decision) == ("pass", "fail")
+            or any(found.seen == "worse" for _, found in beyond)
+            or any(change.beyond_chance for change in changed if change.after == "failed")
+            or not all(case.better for case in cases)
+        ),
     )
 
 
 def _check_changes(now: Column, before: Column) -> Iterator[CheckChange]:
-    """Yield the checks that only one of two columns fails and both judge."""
+    """Yield the checks that only one of two columns fails and both judge.
+
+    Their shares are those of the same parts of the condition, so that 6 of 6 in one API is not
+    compared with 0 of 12 in both.
+    """
     both = [(here, before.checks[id_]) for id_, here in now.checks.items() if id_ in before.checks]
     for here, there in both:
         statuses = {here.status, there.status}
         if "failed" in statuses and len(statuses) == 2 and statuses <= JUDGED:
+            parts = separation([here, there])
+            ours, theirs = here.shares_by(parts), there.shares_by(parts)
             yield CheckChange(
                 id=here.check.id,
                 before=there.status,
                 after=here.status,
-                here=here.shares,
-                there=there.shares,
-                beyond_chance=_beyond_chance(here, there),
+                here=ours,
+                there=theirs,
+                beyond_chance=_beyond_chance(ours, theirs),
             )
 
 
-def _beyond_chance(here: RuleResult, there: RuleResult) -> bool:
+def _beyond_chance(here: Shares, there: Shares) -> bool:
     """Return whether the failures of a check differ in any part of it, or on average over parts.
 
-    If there are several parts with failures, the average and all parts together each get half of
-    the error probability (Bonferroni).
+    A part is tested with Fisher's exact test, and all parts together with the exact conditional
+    test of stratified tables. Runs with the same requests can only differ less by chance than the
+    tests assume, because a request that is hard in one run is hard in the other. If there are
+    several parts with failures, each of the two gets half of the error probability (Bonferroni).
     """
-    parts = separation([here, there])
-    ours, theirs = here.shares_by(parts), there.shares_by(parts)
-    rates = [(_failures(here, ours[part]), _failures(there, theirs.get(part))) for part in ours]
-    pairs = [(one, other) for one, other in rates if one and other and one.value + other.value]
-    level = ALPHA if len(pairs) < 2 else ALPHA / 2 / len(pairs)
-    if any(p_value(*pair) < level for pair in pairs):
-        return True
-    sizes = [(one.trials or 0) + (other.trials or 0) for one, other in pairs]
-    weights = [size / sum(sizes) for size in sizes]
-    means = [stratified(side, weights) for side in zip(*pairs, strict=True)]
-    return len(pairs) > 1 and p_value(*means) < ALPHA / 2
+    tables = [(here[part], there[part]) for part in here.keys() & there.keys()]
+    tables = [(ours, theirs) for ours, theirs in tables if ours[0] + theirs[0]]
+    level = ALPHA if len(tables) < 2 else ALPHA / 2 / len(tables)
+    return any(fisher_exact(*table) < level for table in tables) or (
+        len(tables) > 1 and mantel_haenszel(tables) < ALPHA / 2
+    )
 
 
 def _changed_cases(match: Match) -> tuple[ChangedCase, ...]:

@@ -133,8 +133,8 @@ class Changes(Record):
     """What is different in one column, compared with the reference.
 
     `broken` and `fixed` are all checks that failed in only one of the two; `cases` and `rates`
-    differ by more than chance. `worse` tells whether anything got worse by more than chance: a
-    verdict from pass to fail, a rate or score, a case, or a check.
+    differ by more than chance. `worse` tells whether a run got worse by more than chance in
+    anything: a verdict from pass to fail, a rate or score, a case, or a check.
     """
 
     label: str

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.records.analysis import Analysis
+from harness.records.analysis import Analysis, passed_rules
 from harness.records.figures import Decision
 from harness.records.record import Record
 from harness.records.runs import group_name
-from harness.records.scores import Estimate, Percentiles
+from harness.records.scores import Estimate, Percentiles, RuleKind
 from harness.statistics.intervals import clustered_rate
 from harness.text import percentage
 
@@ -89,7 +89,8 @@ def _lowest(rates: Sequence[Estimate]) -> Estimate | None:
 def result_summary(analysis: Analysis) -> ResultSummary:
     """Return what can be published about a run, as one line and as values."""
     run, found = analysis.run, analysis.verdict.decision
-    shares = {kind: _rules(analysis, kind) for kind in ("check", "probe")}
+    kinds: tuple[RuleKind, ...] = ("check", "probe")
+    shares = {kind: _rules(analysis, kind) for kind in kinds}
     calls, evals = _tool_calls(analysis), _evals(analysis)
     command, date = shlex.join(run.command), run.started_at[:10]
     passed = [f"{_counted(share)} {kind}s" for kind, share in shares.items() if share.total]
@@ -118,10 +119,9 @@ def result_summary(analysis: Analysis) -> ResultSummary:
     )
 
 
-def _rules(analysis: Analysis, kind: str) -> Share:
-    statuses = [result.status for result in analysis.checks if result.check.kind == kind]
-    judged = [status for status in statuses if status not in ("not_verifiable", "skipped")]
-    return Share(passed=judged.count("passed"), total=len(judged))
+def _rules(analysis: Analysis, kind: RuleKind) -> Share:
+    passed, judged = passed_rules(analysis.checks, kind)
+    return Share(passed=passed, total=judged)
 
 
 def _tool_calls(analysis: Analysis) -> Share | None:

@@ -14,12 +14,14 @@ class SiteRun(Record):
     """One published run, in the folder `run` of the site.
 
     `first_token` (seconds) and `tokens_per_second` are medians under the slowest condition.
-    `families` counts the checks of each family by status.
+    `families` counts the checks of each family by status. `partial` says what the run leaves out of
+    the suite; None for a complete run.
     """
 
     run: str
     started_at: str
     summary: ResultSummary
+    partial: str | None = None
     reasons: tuple[str, ...]
     causes: tuple[str, ...] = ()
     families: Mapping[str, Mapping[RuleStatus, int]] = {}
@@ -29,7 +31,7 @@ class SiteRun(Record):
 
 
 class Site(Record):
-    """The contents of `index.json` of a site: latest run of each provider and model, then all."""
+    """The contents of `index.json` of a site: the run of each provider and model, then all."""
 
     version: int = 2
     tool_version: str
@@ -41,13 +43,16 @@ _ORDER: tuple[Decision | None, ...] = ("pass", "inconclusive", None, "fail")
 
 
 def site_of(analyses: Sequence[Analysis], prices: Mapping[str, Prices], tool_version: str) -> Site:
-    """Return the runs of a site, the newest first; `prices` are those of providers by name."""
+    """Return the runs of a site, the newest first; `prices` are those of providers by name.
+
+    The latest run of a provider and model is the latest complete run of the suite, if there is one.
+    """
     newest = sorted(
         analyses, key=lambda analysis: (analysis.run.started_at, analysis.run_id), reverse=True
     )
     runs = tuple(_run(analysis, prices.get(analysis.run.provider.name)) for analysis in newest)
     latest: dict[tuple[str, str], SiteRun] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: run.partial is not None):
         latest.setdefault((run.summary.provider, run.summary.model), run)
     ranked = sorted(
         latest.items(), key=lambda item: (_ORDER.index(item[1].summary.decision), item[0])
@@ -63,6 +68,7 @@ def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
     return SiteRun(
         run=analysis.run_id,
         started_at=analysis.run.started_at,
+        partial=_partial(analysis),
         summary=result_summary(analysis),
         reasons=analysis.verdict.reasons,
         causes=tuple(cause.description for cause in analysis.causes),
@@ -71,3 +77,18 @@ def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
         tokens_per_second=worst.tokens_per_second and worst.tokens_per_second.p50,
         price=price,
     )
+
+
+def _partial(analysis: Analysis) -> str | None:
+    """Return what a run leaves out of the suite, in a few words; None for a complete run."""
+    settings = analysis.run.settings
+    chosen = [f"only {', '.join(settings.only)}"] if settings.only else []
+    chosen += [f"without {', '.join(settings.skip)}"] if settings.skip else []
+    chosen += [f"{settings.first_cases} cases"] if settings.first_cases else []
+    if not analysis.complete:
+        chosen.insert(0, "unfinished")
+    kinds = {"tool_calling": "tool calls", "probes": "probes", "eval": "evals"}
+    made = dict.fromkeys(kinds.get(task.kind, "traffic") for task in analysis.run.tasks)
+    if not settings.only and not {"tool calls", "probes"} <= made.keys():
+        chosen.append(f"only {', '.join(made)}")
+    return "; ".join(chosen) or None

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from harness.errors import ConfigurationError, read_text
 from harness.providers.gate_entry import GateEntry, GateLayer, gate_entry
 from harness.providers.yaml_files import Entry, parse_yaml, problems
-from harness.records.conditions import Api
+from harness.records.conditions import BOTH_APIS, Api
 from harness.records.redact import REDACTED
 from harness.records.runs import Capability, ProviderInfo
 from harness.text import suggestion
@@ -141,7 +141,7 @@ class Provider(Entry):
     name: str = Field(min_length=1)
     base_url: Url
     model: str = Field(min_length=1)
-    apis: Annotated[tuple[Api, ...], AfterValidator(_no_repeats)]
+    apis: Annotated[tuple[Api, ...], AfterValidator(_no_repeats)] = BOTH_APIS
     api_key_env: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",

@@ -1,6 +1,6 @@
 """The results of judging a run; `analysis.json` is an `Analysis`."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -22,7 +22,7 @@ from harness.records.figures import (
 from harness.records.reasons import Lacks, Reason
 from harness.records.record import Record
 from harness.records.runs import DatasetInfo, RunInfo, Thresholds
-from harness.records.scores import Description, Estimate, Finding, Outcome
+from harness.records.scores import Description, Estimate, Finding, Outcome, RuleKind
 
 RuleStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
 
@@ -205,6 +205,13 @@ class RuleResult(Record):
         return share_text(self.shares)
 
 
+def passed_rules(results: Iterable[RuleResult], kind: RuleKind) -> tuple[int, int]:
+    """Return how many checks, or probes, passed, and how many had something to judge."""
+    statuses = [result.status for result in results if result.check.kind == kind]
+    judged = [status for status in statuses if status not in ("not_verifiable", "skipped")]
+    return judged.count("passed"), len(judged)
+
+
 def separation(results: Sequence[RuleResult]) -> tuple[int, ...]:
     """Return the parts of conditions (0: API, 1: mode) on which failures of a rule depend.
 
@@ -278,7 +285,7 @@ class Verdict(Record):
     """What the gate decides, and why, most important reason first.
 
     `decision` is None for a complete run without anything to compare it with: sample questions
-    without a measured baseline, or a shard. `warnings` do not affect the decision, but should
+    without a measured baseline. `warnings` do not affect the decision, but should
     be known. `guide` is None without tool calling, or if it is incomplete. `enough_tries` at each
     case would decide an inconclusive run at the same success rate, if any number would.
     `internal_errors` has the tracebacks of the rules that raised, and of the attempts that could

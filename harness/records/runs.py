@@ -156,7 +156,7 @@ class ImportInfo(Record):
 
 
 class TaskInfo(Record):
-    """One task of a run; `planned` counts its attempts; in a shard, only those of the shard."""
+    """One task of a run; `planned` counts its attempts."""
 
     name: str
     kind: TaskKind
@@ -277,10 +277,9 @@ class RunInfo(Record, extra="ignore"):
     """`run.json`: everything needed to understand, resume and repeat a run.
 
     Times are ISO 8601 UTC. `ended` states why sampling ended, or is None before that; `stopped`
-    then states how a budget stopped the last session. `merged` names the runs that this one was
-    merged from. `resumed` has the time of each `--resume`. A run with `retest` only tells whether
-    the findings of another run are fixed. Unknown members are ignored, because an earlier version
-    wrote others.
+    then states how a budget stopped the last session. `resumed` has the time of each `--resume`. A
+    run with `retest` only tells whether the findings of another run are fixed. Unknown members are
+    ignored, because an earlier version wrote others.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -290,7 +289,6 @@ class RunInfo(Record, extra="ignore"):
     settings: RunSettings
     tasks: tuple[TaskInfo, ...]
     shard: tuple[int, int] | None = None
-    merged: tuple[str, ...] = ()
     versions: dict[str, str] = Field(description="Python, platform and relevant packages")
     started_at: str
     finished_at: str | None = None

@@ -33,6 +33,9 @@ Outcome = Literal[
 """How an attempt ended. `success` is a valid tool call; `answered` a reply to a probe request."""
 
 
+RuleKind = Literal["check", "probe"]
+
+
 class Description(Record):
     """A rule: what it requires, why, and where it applies.
 
@@ -41,7 +44,7 @@ class Description(Record):
     """
 
     id: str
-    kind: Literal["check", "probe"] = "check"
+    kind: RuleKind = "check"
     family: str
     severity: Severity
     summary: str

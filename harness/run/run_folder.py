@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.errors import RunLogError
 from harness.records.analysis import Analysis
 from harness.records.scores import Score
-from harness.run.run_log import ROLLOUTS_FILE, RUN_FILE, replacing
+from harness.run.run_log import ROLLOUTS_FILE, RUN_FILE, opened, replacing
 
 CASES_FILE = "cases.jsonl"
 TOOLS_FILE = "tools.json"
@@ -101,7 +101,7 @@ def write_internal_errors(folder: Path, errors: Mapping[str, str]) -> None:
 
 def read_scores(folder: Path) -> Iterator[Score]:
     """Yield the scores of a run as they were when it was last judged. Raises RunLogError."""
-    with _made_by_recheck(folder / SCORES_FILE) as path, path.open("rb") as file:
+    with _made_by_recheck(folder / SCORES_FILE) as path, opened(path) as file:
         for line in file:
             yield _SCORE.validate_json(line)
 

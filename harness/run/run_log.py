@@ -1,14 +1,16 @@
 """`run.json`, and append-only logs such as `rollouts.jsonl`."""
 
 import fcntl
+import gzip
 import os
 import re
 import time
+import zlib
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
 import orjson
 from pydantic import TypeAdapter
@@ -20,6 +22,7 @@ from harness.records.runs import SCHEMA_VERSION, RunInfo
 
 RUN_FILE = "run.json"
 ROLLOUTS_FILE = "rollouts.jsonl"
+COMPRESSED = ".gz"  # the ending of the large files of a published run
 SECONDS_BETWEEN_SYNCS = 2.0
 _ROLLOUT = TypeAdapter(Rollout)
 _ID = re.compile(rb'\{"id":"([^"\\]*)"')
@@ -96,7 +99,7 @@ def new_rollouts(
     orjson and then pydantic take two thirds of the time that pydantic takes to read JSON.
     """
     path, end = folder / name, start
-    with os_errors(RunLogError, f"{path} cannot be read"), path.open("rb") as file:
+    with os_errors(RunLogError, f"{path} cannot be read"), opened(path) as file:
         file.seek(start)
         for line in file:
             end += len(line)
@@ -118,6 +121,24 @@ def new_rollouts(
                 return
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading, or the compressed file that a published run has instead.
+
+    Raises OSError, also if the compressed file is damaged.
+    """
+    packed = path.with_name(f"{path.name}{COMPRESSED}")
+    try:
+        if path.exists() or not packed.exists():
+            with path.open("rb") as file:
+                yield file
+        else:
+            with gzip.open(packed) as unpacked:
+                yield cast("BinaryIO", unpacked)
+    except (EOFError, zlib.error):
+        raise OSError(None, "the compressed data is damaged") from None
+
+
 def read_chosen(folder: Path, ids: Collection[str]) -> Iterator[Rollout]:
     """Yield the rollouts with these ids, each once; of other lines, only the id is read.
 
@@ -132,7 +153,8 @@ def read_chosen(folder: Path, ids: Collection[str]) -> Iterator[Rollout]:
 
 def log_files(folder: Path) -> list[Path]:
     """Return the logs in a run folder: rollouts, and the grades of each grader."""
-    return sorted([*folder.glob(ROLLOUTS_FILE), *folder.glob("grades-*.jsonl")])
+    rollouts = [folder / ROLLOUTS_FILE] if any(folder.glob(f"{ROLLOUTS_FILE}*")) else []
+    return sorted([*rollouts, *folder.glob("grades-*.jsonl")])
 
 
 class RunLog:

@@ -192,13 +192,12 @@ def significant_cases(tables: Sequence[tuple[Counts, Counts]]) -> list[bool]:
 def share_larger(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the share of pairs in which the value of `second` is larger; ties count one half.
 
-    This is the Mann-Whitney statistic divided by the number of pairs (1947): 0.5 for equal
-    distributions, 1 if every value of `second` is larger. `scipy.stats.mannwhitneyu` would load
-    `scipy.stats` (0.45 s of CPU time more than `scipy.special`) in every smoke test, for a p-value
-    that is not used.
+    This is the statistic of Mann and Whitney (1947) divided by the number of pairs: 0.5 for equal
+    distributions, 1 if every value of `second` is larger.
     """
-    pairs = [(a, b) for a in first for b in second]
-    return sum((a < b) + (a == b) / 2 for a, b in pairs) / len(pairs)
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(second, first).statistic) / (len(first) * len(second))
 
 
 def mantel_haenszel(tables: Sequence[tuple[Counts, Counts]]) -> float:

@@ -128,17 +128,6 @@ def share_mean(share: float, trials: float) -> Mean:
     return Mean(share, math.sqrt(noise), 1.0, trials=trials)
 
 
-def stratified(shares: Sequence[Mean], weights: Sequence[float]) -> Mean:
-    """Return the weighted mean of shares in independent strata (Cochran 1977, section 5.3).
-
-    Its number of trials is the one that gives the variance of the weighted mean at an equal share
-    in all strata. `weights` add up to 1; every share has `trials`.
-    """
-    worth = math.fsum(w**2 / (share.trials or 1) for share, w in zip(shares, weights, strict=True))
-    value = math.fsum(w * share.value for share, w in zip(shares, weights, strict=True))
-    return share_mean(min(1.0, value), 1 / worth)
-
-
 def _effective_trials(rate: Estimate, trials: int) -> float:
     from scipy.optimize import brentq
 

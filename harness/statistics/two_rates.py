@@ -18,7 +18,6 @@ docs/gate.md has the results.
 
 import math
 from collections.abc import Sequence
-from math import comb
 
 from harness.statistics.rates import at_least, exactly
 
@@ -109,12 +108,9 @@ def chance_of_worse(passed: int, tries: int, known_passed: int, known_tries: int
 
     Fisher's exact test (1935), one-sided.
     """
-    both = passed + known_passed
-    ways = sum(
-        comb(tries, count) * comb(known_tries, both - count)
-        for count in range(max(0, both - known_tries), passed + 1)
-    )
-    return ways / comb(tries + known_tries, both)
+    from scipy.stats import hypergeom
+
+    return float(hypergeom.cdf(passed, tries + known_tries, passed + known_passed, tries))
 
 
 def guide_false_alarm(

@@ -11,7 +11,7 @@ from harness.providers.entries import Provider
 from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings, Thresholds
 from harness.run.budget import Budget
 from harness.run.run_log import write_run_info
-from harness.tasks.attempt_order import Shard, task_infos
+from harness.tasks.attempt_order import task_infos
 from harness.tasks.task import Task
 from harness.transport.retry import RetryPolicy
 
@@ -38,7 +38,6 @@ def new_info(
     tasks: Sequence[Task],
     settings: RunSettings,
     command: Sequence[str],
-    shard: Shard | None = None,
 ) -> RunInfo:
     """Return the `run.json` of a new run; nothing is written."""
     return RunInfo(
@@ -46,8 +45,7 @@ def new_info(
         command=tuple(command),
         provider=provider,
         settings=settings,
-        tasks=task_infos(tasks, shard),
-        shard=shard,
+        tasks=task_infos(tasks),
         versions={
             "python": platform.python_version(),
             "platform": platform.platform(),

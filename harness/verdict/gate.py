@@ -9,9 +9,16 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from harness.errors import EXIT_CRASH, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
-from harness.records.analysis import GuideRule, RuleResult, TaskResult, Verdict
+from harness.records.analysis import (
+    GuideRule,
+    RuleResult,
+    TaskResult,
+    Verdict,
+    passed_rules,
+)
 from harness.records.figures import BaselineVerdict, Decision, ExchangeCounts
 from harness.records.runs import RunInfo, RunSettings, Thresholds
+from harness.records.scores import RuleKind
 from harness.run.run_folder import ERRORS_FILE
 from harness.statistics.rates import at_least
 from harness.text import first_few, percentage
@@ -134,7 +141,7 @@ def _not_judged(raised: Sequence[str], unscored: int) -> Iterator[str]:
     what += [f"{unscored} attempts"] if unscored else []
     if what:
         yield (
-            f"An error in this tool kept it from judging {' and '.join(what)}; please report it "
+            f"An internal error prevented judging {' and '.join(what)}; please report it "
             f"with {ERRORS_FILE} in the run folder."
         )
 
@@ -176,7 +183,7 @@ def decide_calls_and_probes(
     violates or cannot judge.
     """
     silent = list(_too_silent(results))
-    problems = [*_invalid(results, thresholds, rules), *silent, *_failures(rules), *broken]
+    problems = [*_invalid(results, thresholds), *silent, *_failures(rules), *broken]
     ended = [stopped] if stopped else []
     beyond_cases = rules.beyond_cases
     probes = [result for result in beyond_cases if result.check.kind == "probe"]
@@ -205,15 +212,10 @@ def decide_calls_and_probes(
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:
     """Fail if an eval fails, pass if all pass; reasons are ordered by importance.
 
-    The decision is None without a baseline in two cases: for a complete run on sample questions,
-    which are only for trials, and for a complete shard. Real questions without a baseline are
-    inconclusive, and so is a run without an eval that the gate requires.
+    The decision is None for a complete run on sample questions without a baseline, which are only
+    for trials. Real questions without a baseline are inconclusive, and so is a run without an eval
+    that the gate requires.
     """
-    if info.shard is not None and complete:
-        part, parts = info.shard
-        return PartVerdict(
-            None, (f"This is shard {part} of {parts}; the verdict is on all of them merged.",)
-        )
     missing = tuple(_missing_evals(info.settings))
     decision = _decision_on_evals(evals, complete=complete and not missing)
     if decision is None:
@@ -276,19 +278,8 @@ def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule |
     return guide.guide_rule(results, thresholds, target_of(thresholds).reference)
 
 
-def _in_cases(rules: RuleResults) -> Iterator[str]:
-    """Yield the checks that failed in tool-call attempts, and not only elsewhere."""
-    elsewhere = {result.check.id: result.failures for result in rules.beyond_cases}
-    for result in rules.all:
-        failed = result.check.kind == "check" and result.status == "failed"
-        if failed and result.failures > elsewhere.get(result.check.id, 0):
-            yield result.check.id
-
-
-def _invalid(
-    results: Sequence[TaskResult], thresholds: Thresholds, rules: RuleResults
-) -> Iterator[str]:
-    """The conditions with too many invalid responses, and the checks that failed, in a sentence."""
+def _invalid(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[str]:
+    """The conditions with too many invalid responses, in a sentence."""
     affected = [result for result in results if result.invalid > thresholds.max_invalid]
     if affected:
         allowed = f"{thresholds.max_invalid or 'none'} allowed{thresholds.where('max_invalid')}"
@@ -296,9 +287,7 @@ def _invalid(
         if len(affected) == len(results) > _NAMED:
             groups = [(f"All {len(results)} conditions", list(results))]
         counted = [f"{name}: {_of_attempts(those)}" for name, those in groups]
-        by = list(_in_cases(rules))
-        failed = f" Failed checks: {first_few(by, SHOWN_RULES)}." if by else ""
-        yield f"{'; '.join(counted)}, {allowed}.{failed}"
+        yield f"{'; '.join(counted)}, {allowed}."
 
 
 def _of_attempts(results: Sequence[TaskResult]) -> str:
@@ -367,27 +356,24 @@ def _why_nothing_was_judged(probes: Sequence[RuleResult]) -> Iterator[str]:
 def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
     """How many probes passed; without probes, how many checks applied."""
     kinds = {result.check.kind for result in rules}
+    passed, judged = passed_rules(rules, "probe")
     if kinds == {"probe"}:
-        passed = sum(result.status == "passed" for result in rules)
-        yield f"{passed} of {len(rules)} probes passed, none failed."
+        yield f"{passed} of {judged} probes passed, none failed."
     elif any(map(_judged, rules)):
         yield f"{sum(map(_judged, rules))} checks applied, none failed."
 
 
 def _failures(rules: RuleResults) -> Iterator[str]:
-    """One sentence on the failed probes, and one on the failed checks, with the shares of all."""
-    shares = {rule.check.id: rule.share for rule in rules.all}
-    for kind in ("probe", "check"):
-        failed = [
-            rule.check.id
-            for rule in rules.beyond_cases
-            if rule.status == "failed" and rule.check.kind == kind
-        ]
-        if len(failed) == 1:
-            yield f"{failed[0]} failed {shares[failed[0]]} times."
-        elif failed:
-            names = [f"{name} ({shares[name]})" for name in failed]
-            yield f"{len(names)} {kind}s failed: {first_few(names, SHOWN_RULES)}."
+    """How many probes and checks failed, in a sentence; reports name them with their evidence."""
+    kinds: tuple[RuleKind, ...] = ("probe", "check")
+    parts = []
+    for kind in kinds:
+        if any(one.check.kind == kind and one.status == "failed" for one in rules.beyond_cases):
+            every = [one for one in rules.all if one.check.kind == kind]
+            failed = sum(one.status == "failed" for one in every)
+            parts.append(f"{failed} of {passed_rules(every, kind)[1]} {kind}s")
+    if parts:
+        yield f"{' and '.join(parts)} failed."
 
 
 def _missing_evals(settings: RunSettings) -> Iterator[str]:

@@ -33,12 +33,13 @@ _PARTS = 60  # equal parts of the time of a run
 
 @dataclass
 class Counts:
-    """What a live line shows of the attempts that are scored."""
+    """Totals for the progress line."""
 
     finished: int = 0
     passed: float = 0.0  # the sum of the values of those that have one
     valued: int = 0
     tokens: int = 0
+    findings: int = 0  # rules that fail, as of the last look at them
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     probes: Counter[Outcome] = field(default_factory=Counter)
 
@@ -194,19 +195,21 @@ class Judge:
         return _worst(analysis.checks) or f"first finding: {analysis.verdict.reasons[0]}"
 
     def _look(self, info: RunInfo, tell: Callable[[str], None]) -> None:
-        """Tell the first finding, if there is one by now.
+        """Count the findings, and tell the first one.
 
         A rule that reports an error for the first time is examined at once. Tolerances and
         comparisons of rollouts need many attempts: they are examined as the run grows by halves.
         """
         suspects = self._suspects - self._examined
-        if self._told or (not suspects and len(self._scores) < self._next_look):
+        early = not self._told and suspects
+        if not early and len(self._scores) < self._next_look:
             return
         self._examined |= suspects
         if len(self._scores) >= self._next_look:
             self._next_look += max(FIRST_PORTION, len(self._scores) // 2)
         rules = rules_so_far(self._scored(self._complete), self.tasks, info)
-        if (found := _worst(rules)) is not None:
+        self.counts.findings = sum(rule.status == "failed" for rule in rules)
+        if not self._told and (found := _worst(rules)) is not None:
             self._told = True
             tell(found)
 

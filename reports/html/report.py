@@ -21,17 +21,21 @@ from reports.html.charts.counts import distributions, timeline
 from reports.html.charts.rates import Curve, curves, score_chart
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page
-from reports.html.transcripts import Read, choose, read_transcripts, score_details
+from reports.html.transcripts import MOST_BYTES, Read, choose, read_transcripts, score_details
 from reports.labels import Labels
 from reports.model import STATUSES, Report
 from reports.text import counted, interval, trimmed
 
 _LONGEST_HINT = 500
-_MOST_WHY = 5  # failed rules that the verdict begins with
 
 
-def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
-    """Render the page; it contains texts of evals only if the report has them."""
+def render_html(
+    report: Report, scores: Iterable[Score], read: Read, *, most_bytes: int = MOST_BYTES
+) -> str:
+    """Render the page, with transcripts of at most so many bytes.
+
+    It contains texts of evals only if the report has them.
+    """
     analysis = report.analysis
     labels = Labels(analysis)
     attempts = Attempts(scores, analysis, labels)
@@ -40,7 +44,7 @@ def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
     hidden = sorted(gated - {task for task, _ in report.texts})
     order = choose(_named(analysis), every)
     by_record = {score.record: score for score in every}
-    transcripts = read_transcripts(read, order, by_record, hidden)
+    transcripts = read_transcripts(read, order, by_record, hidden, most_bytes)
     shown = [by_record[record] for record in order if record in by_record]
     missing = (
         f"the page has {len(transcripts):,} of {analysis.exchanges.rollouts:,}: evidence, failures "
@@ -60,14 +64,13 @@ def render_html(report: Report, scores: Iterable[Score], read: Read) -> str:
         },
         report=report,
         diagnosis=diagnosis,
-        findings=list(diagnosis.by_cause(report)),
+        groups=diagnosis.groups(report),
         next_steps=list(diagnosis.next_steps(report, analysis.run_id)),
         analysis=analysis,
         statuses=STATUSES,
         looks=LOOKS,
         letter=letter,
         maps=list(_maps(analysis, attempts, report.texts, labels)),
-        failed=[rule for rule in report.findings if rule.status == "failed"][:_MOST_WHY],
         failures=[failure for section in report.sections for failure in section.failures],
         hidden=hidden,
         efforts=list(_score_figures(analysis, labels)),

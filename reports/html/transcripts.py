@@ -221,13 +221,18 @@ def _item(who: Speaker, about: str, text: str) -> Item:
 Read = Callable[[Collection[str]], Iterable[Rollout]]  # reads the rollouts with these ids
 MOST_KEPT = 500
 MOST_BYTES = 3_200_000  # leaves room for the rest of a page of at most 5 MB
-_HELD_BYTES = 2 * MOST_BYTES  # bytes of transcripts that are held while the log is read
+_HELD = 2  # times as many bytes of transcripts are held while the log is read
 
 
 def read_transcripts(
-    read: Read, order: Sequence[str], scores: Mapping[str, Score], hidden: Collection[str]
+    read: Read,
+    order: Sequence[str],
+    scores: Mapping[str, Score],
+    hidden: Collection[str],
+    most_bytes: int,
 ) -> Mapping[str, orjson.Fragment]:
-    """Return the transcripts by record, as many of the first records in `order` as fit.
+    """Return the transcripts by record, as many of the first records in `order` as fit
+    into `most_bytes`.
 
     Transcripts of `hidden` tasks are left out. Transcripts are JSON text, which takes less memory
     than parsed values.
@@ -243,10 +248,10 @@ def read_transcripts(
             found[rollout.id] = text
             heapq.heappush(held, (-rank[rollout.id], rollout.id))
             size += len(text)
-            while size > _HELD_BYTES:
+            while size > _HELD * most_bytes:
                 worst, record = -held[0][0], heapq.heappop(held)[1]
                 size -= len(found.pop(record, b""))
-    kept = fitting(order, {record: len(text) for record, text in found.items()})
+    kept = fitting(order, {record: len(text) for record, text in found.items()}, most_bytes)
     return {record: orjson.Fragment(found[record]) for record in order if record in kept}
 
 
@@ -261,9 +266,9 @@ def choose(named: Iterable[str], scores: Sequence[Score]) -> list[str]:
     return list(order)[:MOST_KEPT]
 
 
-def fitting(order: Iterable[str], sizes: Mapping[str, int]) -> set[str]:
-    """Return the most important records that fit into `MOST_BYTES`."""
-    left = MOST_BYTES
+def fitting(order: Iterable[str], sizes: Mapping[str, int], most_bytes: int) -> set[str]:
+    """Return the most important records that fit into so many bytes."""
+    left = most_bytes
     chosen = set()
     for record in order:
         size = sizes.get(record)

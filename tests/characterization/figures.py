@@ -19,9 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.baselines.choice import baseline_column
-from evals.merging import merge, merged_info
 from evals.registry import ROWS, load_data
-from evals.restoring import restored_evals
 from evals.task import EvalTask
 from evals.withholding import gated_texts
 from gpt_oss_verify import app
@@ -298,7 +296,6 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("suite_not_complete", r"The gate requires the suite"),
     ("task_not_asked", r"The gate .*requires the eval (?P<task>\w+)"),
     ("unfinished", r"The run is not finished"),
-    ("shard", r"This is shard (?P<part>\d+) of (?P<parts>\d+)"),
     ("sample_data", r"Nothing is published about these questions"),
     ("within_margin", r"(?P<task>\w+), .*: as good as its baseline"),
     ("worse_than_margin", r"(?P<task>\w+), .*: worse than its baseline"),
@@ -484,15 +481,7 @@ def _changed(changes: Iterable[Any]) -> Figures:
     }
 
 
-# Merging, grading, evals after a run.
-
-
-def merged(runs: Sequence[Path], folder: Path) -> Figures:
-    """The figures of shards or whole runs that are merged in an empty `folder`."""
-    info = merged_info(runs)
-    folder.mkdir()
-    merge(runs, info, folder, restored_evals(runs[0], read_run_info(runs[0])))
-    return judged(folder)
+# Grading, evals after a run.
 
 
 def joined_exit_code(runs: Sequence[Path]) -> int:

@@ -57,11 +57,6 @@ def changes_since_previous(names: tuple[str, ...], place: Path) -> Any:
     return figures.changes_since_previous(folders[-1])
 
 
-def merged(names: tuple[str, ...], place: Path) -> Any:
-    """The figures of several runs that are merged by the current code."""
-    return figures.merged([unpack(name, place) for name in names], place / "merged")
-
-
 def main_job(place: Path) -> Any:
     """The exit code of a run of tool calls followed by evals."""
     return figures.joined_exit_code([unpack(f"main_job_{part}", place) for part in PARTS])
@@ -95,8 +90,6 @@ JUDGED = (
     "evals_published",
     "evals_interrupted",
     "evals_resumed",
-    "evals_shard_1",
-    "evals_shard_2",
     "evals_merged",
     "healthbench",
     "healthbench_unanswered",
@@ -124,8 +117,6 @@ CHARACTERIZATIONS: Mapping[str, Callable[[Path], Any]] = {
     "history": history,
     "changes_requests": partial(changes_since_previous, ("smoke_chat", "smoke_chat_fault")),
     "changes_evals": partial(changes_since_previous, ("evals", "evals_fault")),
-    "merged_shards": partial(merged, ("evals_shard_1", "evals_shard_2")),
-    "merged_whole_runs": partial(merged, ("healthbench", "healthbench_again")),
     "main_job": main_job,
     "planned_requests": lambda _place: figures.planned_requests(),
     "gated_published": partial(published, "gated"),

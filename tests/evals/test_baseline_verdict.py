@@ -218,12 +218,6 @@ def test_the_most_important_reason_comes_first():
     assert found.reasons == ("it is fail", "it is pass")
 
 
-def test_a_complete_shard_has_no_verdict():
-    shard = run_info(shard=(1, 3))
-    assert decide_evals([result("inconclusive")], shard, complete=True).decision is None
-    assert decide_evals([result("inconclusive")], shard, complete=False).decision == "inconclusive"
-
-
 @pytest.mark.parametrize(
     ("parts", "decision"),
     [

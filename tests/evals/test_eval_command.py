@@ -291,47 +291,6 @@ def test_a_budget_ends_an_undecided_run(mock, tmp_path):
     assert len(lines(folder / "rollouts.jsonl")) <= 100
 
 
-# --- Shards and merged runs
-
-
-def test_merged_shards_equal_the_whole_run(mock, tmp_path, capsys):
-    size = ("--eval", "gpqa,healthbench", "-k", "2", "--seed", "9")
-    run(at(mock, *size))
-    whole = runs(tmp_path)[-1]
-    for part in (1, 2, 3):
-        assert run(at(mock, *size, "--shard", f"{part}/3", "--out", "parts")) == 0
-    parts = [str(path) for path in runs(tmp_path, "parts")]
-    assert run(["merge", *parts, "--out", "merged"]) == 0
-    assert "2 evals, 2 conditions, 106 of 106 attempts" in capsys.readouterr().out
-    (merged,) = runs(tmp_path, "merged")
-    assert scores(merged) == scores(whole)
-
-
-def test_shards_with_the_same_name_and_different_budgets_are_merged(mock, tmp_path, capsys):
-    size = ("--eval", "basic", "-k", "2")
-    assert run(at(mock, *size, "--shard", "1/2", "--out", "one", "--max-requests", "90")) == 0
-    assert run(at(mock, *size, "--shard", "2/2", "--out", "two")) == 0
-    (one,), (two,) = runs(tmp_path, "one"), runs(tmp_path, "two")
-    two = two.rename(two.with_name(one.name))
-    assert run(["merge", str(one), str(two), "--out", "merged"]) == 0
-    assert run(["merge", str(one), f"{one}/../{one.name}", "--out", "merged"]) == 2
-    assert "named twice" in capsys.readouterr().err
-
-
-def test_merged_runs_have_all_tries(mock, tmp_path, capsys):
-    size = ("--eval", "gpqa,healthbench", "-k", "2")
-    for _ in range(2):
-        run(at(mock, *size))
-    first, second = runs(tmp_path)
-    capsys.readouterr()
-    assert run(["merge", str(first), str(second), "--out", "merged", "--json"]) == 0
-    cells = result(capsys)["results"]
-    assert [(cell["tries"], cell["finished"]) for cell in cells] == [(4, 164), (4, 48)]
-    (merged,) = runs(tmp_path, "merged")
-    right = [sum(score for _, score in scores(path).values()) for path in (first, second, merged)]
-    assert right[2] == pytest.approx(right[0] + right[1])
-
-
 # --- Errors
 
 
@@ -341,8 +300,6 @@ def test_merged_runs_have_all_tries(mock, tmp_path, capsys):
         (["--eval", "mmlu"], "--eval takes aime25, gpqa, healthbench"),
         (["--reasoning-effort", "extreme"], "--reasoning-effort takes low, medium, high"),
         (["--api", "chat,responses"], "Evals use one API"),
-        (["--shard", "3/2"], "--shard takes i/n"),
-        (["--shard", "1/2", "--until-decided"], "leave out --shard"),
         (["--margin", "0"], "for --margin. Must be > 0"),
         (["--budget-samples", "9"], "need --until-decided; add it"),
         (["--examples", "500"], "--examples must be between 1 and"),
@@ -372,7 +329,6 @@ def test_a_usage_error_is_one_sentence(arguments, message, capsys):
         (["eval"], "Select a provider with --provider"),
         (["eval", "--resume", "none"], "is not a run folder"),
         (["eval", "--resume", "none", "--dry-run"], "leave out --dry-run"),
-        (["merge", "none"], "name two or more runs"),
         (["grade", "none"], "is not a run folder"),
         (["export", "none", "--format", "baseline"], "is not a run folder"),
     ],
@@ -397,15 +353,16 @@ def test_an_unreachable_provider_leaves_no_run_folder(tmp_path, capsys):
     assert runs(tmp_path) == []
 
 
-def test_runs_with_different_settings_are_not_merged(mock, tmp_path, capsys):
-    for effort in ("low", "high"):
-        run(at(mock, "--eval", "basic", "--reasoning-effort", effort))
-    folders = [str(path) for path in runs(tmp_path)]
-    capsys.readouterr()
-    assert run(["merge", *folders]) == 2
-    assert "they differ in the conditions of basic" in capsys.readouterr().err
-    assert run(["merge", folders[0], folders[0]]) == 2
-    assert "named twice" in capsys.readouterr().err
+def test_resuming_with_more_tries_adds_them_and_keeps_the_others(mock, tmp_path, capsys):
+    assert run(at(mock, "--eval", "gpqa", "-k", "2")) == 0
+    (folder,) = runs(tmp_path)
+    before = lines(folder / "rollouts.jsonl")
+    assert run(["eval", "--resume", str(folder), "-k", "1"]) == 2
+    assert "--tries must be larger" in capsys.readouterr().err
+    assert run(["eval", "--resume", str(folder), "-k", "4", "--json"]) == 0
+    (cell,) = result(capsys)["results"]
+    assert (cell["tries"], cell["finished"]) == (4, 2 * len(before))
+    assert lines(folder / "rollouts.jsonl")[: len(before)] == before
 
 
 def test_either_command_finishes_an_eval_run(mock, tmp_path):
@@ -482,7 +439,7 @@ def test_shards_sampled_by_other_processes_equal_the_whole_run(mock, tmp_path, m
 
 
 @pytest.mark.parametrize(
-    "other", [("--shard", "1/2"), ("--until-decided",), ("--max-requests", "9")], ids=lambda o: o[0]
+    "other", [("--until-decided",), ("--max-requests", "9")], ids=lambda o: o[0]
 )
 def test_options_an_executor_does_not_support_are_rejected_before_loading_questions(
     mock, monkeypatch, capsys, other

@@ -80,7 +80,7 @@ def test_plain_lines_when_not_a_terminal(progress):
     assert shown(LineDisplay, progress).splitlines() == [
         "starting the provider …",
         "sampling 4 attempts, 1 of which are done",
-        "4/4 · 66.7% passed so far · 0 errors · 117 tokens",
+        "4/4 · 2 of 3 tool calls passed · no findings so far · 117 tokens",
     ]
 
 
@@ -89,12 +89,28 @@ def test_probes_are_not_counted_as_passed(tmp_path):
     judge = Judge(tmp_path, (*TASKS, *probes))
     judge.add(rollout(correct(CASE), sample=CASE.id))
     judge.add(rollout([Reply(text="Hello.")], sample="base", task="prompt"))
-    assert so_far(judge.counts) == (
-        "100.0% of cases passed so far · 1 probe reply, judged at the end · 0 errors · 69 tokens"
+    assert so_far(judge.counts, INFO) == (
+        "1 of 1 tool call passed · 1 probe reply · no findings so far · 69 tokens"
     )
     judge.add(rollout([], sample="base", task="prompt", end="unreadable", attempt=2))
-    text = so_far(judge.counts)
-    assert "2 probe replies, 1 of them errors, judged at the end · 0 errors" in text
+    text = so_far(judge.counts, INFO)  # an expected refusal is no error
+    assert "1 of 1 tool call passed · 2 probe replies · no findings so far" in text
+
+
+def test_findings_are_counted_while_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.verdict.judge.FIRST_PORTION", 1)
+    progress = Progress(tmp_path)
+    call = (f"{CASE.tool_name}<|channel|>commentary", "{}")
+    broken = [Reply(call=call), Reply(text="Done.")]
+    with progress.display() as screen:
+        screen.begin(9, 0)
+        for _ in range(9):
+            progress.finish(screen, broken)
+    first, last = (line for line in progress.text.splitlines() if "finding" in line)
+    assert first.startswith("first finding: ")
+    count = int(re.search(r"(\d+) findings? so far", last)[1])
+    judged = progress.judge.judged(INFO).analysis
+    assert 0 < count <= sum(rule.status == "failed" for rule in judged.checks)
 
 
 def test_an_overloaded_provider_is_named_while_it_is_overloaded(progress):
@@ -103,7 +119,7 @@ def test_an_overloaded_provider_is_named_while_it_is_overloaded(progress):
             screen.begin(1, 0)
             screen.limit_changed(limit, 32)
             progress.finish(screen, correct(CASE))
-    said = [line.partition(" errors")[2] for line in progress.text.splitlines()[1::2]]
+    said = [line.partition(" so far")[2] for line in progress.text.splitlines()[1::2]]
     assert said == [
         " · 48 tokens · overloaded, concurrency 16",
         " · 96 tokens · overloaded, concurrency 31",
@@ -115,7 +131,7 @@ def test_a_live_line_on_a_terminal(terminal):
     text = shown(LiveDisplay, terminal)
     assert "4/4" in text
     assert "starting the provider …" in text
-    assert "66.7% passed so far · 0 errors · 117 tokens" in text
+    assert "2 of 3 tool calls passed · no findings so far · 117 tokens" in text
 
 
 def test_debug_prints_requests_and_responses(tmp_path):
@@ -139,10 +155,10 @@ def test_responses_cannot_control_the_terminal(progress):
 @pytest.mark.parametrize(("broken", "text"), [(1, "1 error ·"), (2, "2 errors ·")])
 def test_errors_are_counted(broken, text, tmp_path):
     judge = Judge(tmp_path, TASKS)
-    assert so_far(judge.counts) == "nothing judged yet"
+    assert so_far(judge.counts, INFO) == "nothing judged yet"
     for number in range(1, broken + 1):
         judge.add(rollout([], sample=CASE.id, end="unreadable", attempt=number))
-    assert text in so_far(judge.counts)
+    assert text in so_far(judge.counts, INFO)
 
 
 def test_what_the_run_waits_for_is_named(progress, monkeypatch):
@@ -156,7 +172,8 @@ def test_what_the_run_waits_for_is_named(progress, monkeypatch):
         time.sleep(0.2)
     lines = progress.text.splitlines()
     assert lines[1] == "contacting the provider … 0 s"
-    assert lines[-1] == f"0/4 · nothing judged yet · waiting for tool_calling/{CASE.id}, 0 s"
+    longest = f"waiting for 1 reply, longest for tool_calling/{CASE.id}: 0 s"
+    assert lines[-1] == f"0/4 · nothing judged yet · {longest}"
 
 
 def test_the_time_left_is_estimated_from_the_first_replies(progress, monkeypatch):
@@ -176,4 +193,4 @@ def test_the_live_line_names_what_the_run_waits_for(terminal, monkeypatch):
         screen.begin(4, 0)
         screen.started(next(TASKS[0].attempts(1)))
         time.sleep(0.3)
-    assert f"nothing judged yet · waiting for tool_calling/{CASE.id}" in terminal.text
+    assert "nothing judged yet · waiting for 1 reply, longest for tool_calling/" in terminal.text

@@ -16,7 +16,7 @@ from harness.compare.history import history
 from harness.compare.key_figures import result_summary
 from harness.compare.site import site_of
 from harness.providers.entries import Prices
-from harness.records.runs import Thresholds
+from harness.records.runs import TaskInfo, Thresholds
 from harness.run.run_folder import read_analysis
 from reports import schemas
 from reports.html.site import badge, render_site
@@ -49,6 +49,25 @@ def test_the_table_has_the_latest_run_of_each_provider_passing_runs_first(analys
     assert (calls.passed, calls.total, calls.rate.value) == (24, 32, 0.75)
     assert (summaries["a-2"].tool_calls.rate.value, runs["a-2"].price.output) == (1.0, 0.5)
     assert runs["b-1"].price is None
+
+
+def test_a_partial_run_does_not_replace_a_complete_one_of_the_suite(analyses):
+    whole, later, other = analyses
+    probes = TaskInfo(name="cot", kind="probes", conditions=(), samples=1, tries=1, planned=1)
+    run = whole.run.model_copy(update={"tasks": (*whole.run.tasks, probes)})
+    whole = whole.model_copy(update={"run": run})
+    settings = later.run.settings.model_copy(update={"only": ("cot",), "first_cases": 4})
+    later = later.model_copy(update={"run": later.run.model_copy(update={"settings": settings})})
+    site = site_of([whole, later, other], {}, "1.0")
+    assert site.latest == ("a-1", "b-1")
+    assert {run.run: run.partial for run in site.runs} == {
+        "a-1": None,
+        "a-2": "only cot; 4 cases",
+        "b-1": "only tool calls",
+    }
+    page = files_of([whole, later, other])["index.html"]
+    assert "partial: only tool calls" in page
+    assert "partial: only cot" not in page
 
 
 def test_the_json_follows_the_schema_and_pages_contain_no_foreign_markup(analyses):
@@ -125,8 +144,11 @@ def test_the_command_publishes_the_records_and_the_report(tmp_path, monkeypatch,
     folder = tmp_path / "site" / "mock-1"
     assert {path.name for path in folder.iterdir()} == {
         *("analysis.json", "badge.svg", "cases.jsonl", "junit.xml", "report.html", "report.md"),
-        *("rollouts.jsonl", "run.json", "scores.jsonl", "tools.json"),
+        *("rollouts.jsonl.gz", "run.json", "scores.jsonl.gz", "tools.json"),
     }
+    assert run(["recheck", str(folder)]) == run(["recheck", str(place)])
+    (folder / "scores.jsonl").unlink()
+    capsys.readouterr()
     assert str(tmp_path) not in (folder / "report.html").read_text()
     assert run(["site", "site/mock-1", "runs", "--out", "other"]) == 2
     assert "has the name of another run" in capsys.readouterr().err
@@ -135,6 +157,34 @@ def test_the_command_publishes_the_records_and_the_report(tmp_path, monkeypatch,
         again = tmp_path / "again" / path.relative_to(tmp_path / "site")
         if path.name != "report.md":  # It names the folder in which the run was judged.
             assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_folder_of_a_failed_start_does_not_stop_a_site(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "runs" / "mock-1"
+    write_finished_run(place, problem_rollouts(SUITE.first(1), tries=2), SUITE.first(1))
+    run(["recheck", str(place)])
+    failed = tmp_path / "runs" / "mock-0"
+    failed.mkdir()
+    (failed / "run.json").write_bytes((place / "run.json").read_bytes())
+    assert run(["site", "runs", "--out", "site"]) == 0
+    assert "left out: runs/mock-0 has no results" in capsys.readouterr().err
+    assert not (tmp_path / "site" / "mock-0").exists()
+    assert run(["site", "runs/mock-0", "--out", "site"]) == 2
+
+
+def test_a_damaged_record_of_a_published_run_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "runs" / "mock-1"
+    write_finished_run(place, problem_rollouts(SUITE.first(1), tries=2), SUITE.first(1))
+    run(["recheck", str(place)])
+    run(["site", "runs", "--out", "site"])
+    packed = tmp_path / "site" / "mock-1" / "rollouts.jsonl.gz"
+    packed.write_bytes(packed.read_bytes()[:-200])
+    capsys.readouterr()
+    assert run(["recheck", "site/mock-1"]) == 2
+    said = "rollouts.jsonl cannot be read: the compressed data is damaged."
+    assert said in capsys.readouterr().err
 
 
 def test_a_site_without_runs_is_rejected_in_one_sentence(capsys):

@@ -145,13 +145,17 @@ def test_every_measure_is_shown_without_javascript(opened, folder):
 
 
 def test_a_site_has_the_latest_run_of_each_provider(opened):
-    page = opened("index")
+    page = opened("index", viewport={"width": 1280, "height": 800})
     screenshot(page, "index-light")
+    table = page.get_by_role("region", name="Latest runs")
+    assert table.evaluate("element => element.scrollWidth <= element.clientWidth")
     rows = page.get_by_role("region", name="Latest runs").locator("tbody tr")
     assert rows.count() == 2
     good = rows.filter(has_text="good")
     assert "1 of" in good.inner_text()
-    assert good.get_by_role("link", name="records").get_attribute("href") == "mixed/rollouts.jsonl"
+    assert (
+        good.get_by_role("link", name="records").get_attribute("href") == "mixed/rollouts.jsonl.gz"
+    )
     page.get_by_role("link", name="How providers are verified").click()
     page.wait_for_url("**/methodology.html")
     page.get_by_role("link", name="The table of providers").click()

@@ -28,6 +28,7 @@ from harness.records.rollouts import Retry
 from harness.records.scores import Timing, Usage
 from reports.build import build_report
 from reports.html import transcripts
+from reports.html.report import render_html
 
 TEXTS = {(TOOLS, sample): f"Prompt of {sample}" for sample in "abc"}
 
@@ -60,12 +61,12 @@ def test_the_first_screen_shows_the_verdict_its_reasons_and_next_steps():
     assert places == sorted(places)
 
 
-def test_key_figures_and_failures_in_words_come_before_the_findings():
+def test_key_figures_follow_the_reasons_and_no_symptom_is_printed_twice():
     page = page_of(failing(), failing_scores())
-    first = page.partition('<section id="findings"')[0]
-    assert 'aria-label="Key figures"' in first
-    why = text_of(first[first.index("<h2>Why") :])
-    assert why.index("The total is not the sum") < why.index("usage.sum failed in 1 of 6 attempts")
+    first, _, rest = page.partition('<section id="findings"')
+    assert first.index("<h2>Why") < first.index('aria-label="Key figures"')
+    assert "The total is not the sum" not in first
+    assert text_of(rest.partition('<section id="checks"')[0]).count("The total is") == 1
 
 
 def test_an_unfinished_run_says_how_to_finish_it():
@@ -187,16 +188,24 @@ def test_each_kind_of_failure_has_a_transcript():
     assert rare.record in transcripts.choose([], [*many, rare])[:2]
 
 
-def test_the_most_important_transcripts_fit(monkeypatch):
-    monkeypatch.setattr(transcripts, "MOST_BYTES", 100)
-    assert transcripts.fitting(["a", "b", "c"], {"a": 60, "b": 50, "c": 40}) == {"a", "c"}
+def test_the_most_important_transcripts_fit():
+    assert transcripts.fitting(["a", "b", "c"], {"a": 60, "b": 50, "c": 40}, 100) == {"a", "c"}
+
+
+def test_a_page_with_less_room_keeps_the_evidence_and_failures():
+    scores = failing_scores()
+    report = build_report(failing(), "runs/mock")
+    page = render_html(report, scores, lambda _: rollouts_of(scores), most_bytes=2_500)
+    found = page.split('"transcripts":{')[1]
+    assert '"c/chat/non-streaming/1":{"end"' in found
+    assert '"a/chat/non-streaming/1":{"end"' not in found
 
 
 def test_transcripts_kept_in_memory_are_bounded(monkeypatch):
     scores = failing_scores()
     rollouts = rollouts_of(scores)
     one = len(page_of(failing(), scores[:1], rollouts[:1]))
-    monkeypatch.setattr(transcripts, "_HELD_BYTES", 2_500)
+    monkeypatch.setattr(transcripts, "_HELD", 2_500 / transcripts.MOST_BYTES)
     page = page_of(failing(), scores, rollouts)
     assert len(page) < one + 20_000
     assert '"c/chat/non-streaming/1":{"end"' in page

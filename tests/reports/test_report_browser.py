@@ -18,6 +18,7 @@ from reporting import (
     tool_calling,
 )
 
+from harness.records.diagnosis import Cause, Diagnosis
 from reports.build import build_report
 
 SAMPLES = [f"sample-{number}" for number in range(6)]
@@ -68,6 +69,35 @@ def page_file(tmp_path_factory):
 def opened(browser, page_file):
     with quiet_pages(browser) as open_page:
         yield lambda **options: open_page(page_file.as_uri(), **options)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_cause_and_fix_are_on_the_first_screen(browser, tmp_path, width, height):
+    found = analysis(
+        [tool_calling([score("a", 1)], 1)],
+        [failed_rule("usage.sum", "failed", finding("a/chat/non-streaming/1"))],
+        "fail",
+        ["1 of 140 checks failed."] * 6,
+    )
+    cause = Cause(
+        layer="prompt",
+        description="The server changes or drops earlier turns (chat, streaming).",
+        effect="The model forgets why it called a tool.",
+        remedy="Render the CoT of the current turn, and drop it before a later final answer. " * 2,
+        examples=(),
+        explains=("usage.sum",),
+    )
+    diagnosis = Diagnosis(causes=(cause,), unexplained=())
+    report = build_report(found.model_copy(update={"diagnosis": diagnosis}), "runs/mock")
+    path = tmp_path / "report.html"
+    path.write_text(render(report, [], []), encoding="utf-8")
+    with quiet_pages(browser) as open_page:
+        page = open_page(path.as_uri(), viewport={"width": width, "height": height})
+        screenshot(page, f"report-fix-{width}")
+        fix = page.locator(".fix").bounding_box()
+        tiles = page.locator(".tiles").bounding_box()
+        assert fix["y"] + fix["height"] < height
+        assert tiles["y"] > fix["y"] or tiles["x"] > fix["x"] + fix["width"]
 
 
 def test_the_verdict_is_on_the_first_screen(opened):

@@ -124,7 +124,7 @@ def test_ten_columns_fit_the_terminal(tmp_path, capsys, monkeypatch):
         (["compare", "runs/a-1", "runs/b-1", "-k", "3"], "add --provider"),
         (["compare", "-p", "nobody", "-p", "reference"], "There is no provider 'nobody'"),
         (["compare", "-p", "reference", "-p", "reference", "-k", "0"], "Must be >= 1"),
-        (["history", "--runs", "nowhere"], "There is no folder nowhere"),
+        (["history", "nowhere"], "There is no folder nowhere"),
         (["history", "-p", "nobody"], "There is no run of nobody in runs"),
         (["export", "nowhere", "--format", "csv"], "nowhere is not a run folder"),
     ],
@@ -207,10 +207,11 @@ def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
     assert row["cells"][2] is None
     assert run(["compare", folders[1], "card", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert "sample questions" in found["entries"][1]["notes"][0]
+    assert found["against"] == found["entries"][1]["label"]  # a baseline is what runs are held to
+    assert "sample questions" in found["entries"][0]["notes"][0]
     assert run(["compare", *folders, "--out", "page"]) == 1
     assert "aime25, gpt-oss-mock" in printed(capsys)
-    assert run(["history", "--runs", "evals"]) == 0
+    assert run(["history", "evals"]) == 0
     assert printed(capsys).count(": 1 run ") == 2
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -147,10 +148,28 @@ def test_a_check_is_compared_by_api_where_its_failures_depend_on_it():
     (change,) = found.changes[0].broken
     assert (change.here, change.there) == (
         {"chat": (6, 6), "responses": (0, 6)},
-        {"": (0, 12)},
+        {"chat": (0, 6), "responses": (0, 6)},
     )
     assert change.beyond_chance
     assert columns(bad, good).changes[0].fixed[0].beyond_chance
+
+
+def test_all_failures_in_one_api_are_not_called_chance():
+    good = judging("good", chat=(0, 6), responses=(0, 6))
+    one_sample = judging("bad", chat=(6, 6), responses=(0, 6)).checks["tools.loop"]
+    clustered = one_sample.model_copy(update={"rate": clustered_rate([(6, 12)])})
+    bad = replace(judging("bad", chat=(6, 6), responses=(0, 6)), checks={"tools.loop": clustered})
+    (change,) = columns(good, bad).changes[0].broken
+    assert change.beyond_chance  # Fisher: p = 0.002
+    assert columns(good, bad).worse
+
+
+def test_a_baseline_that_is_worse_than_a_run_is_no_failure():
+    bad = judging("bad", chat=(6, 6), responses=(0, 6))
+    as_baseline = replace(bad, entry=bad.entry.model_copy(update={"kind": "baseline"}))
+    good = judging("good", chat=(0, 6), responses=(0, 6))
+    assert not columns(good, as_baseline).worse
+    assert columns(good, bad).worse
 
 
 def test_failures_that_moved_to_the_other_api_differ():

@@ -15,6 +15,7 @@ from harness.providers.entries import (
     load_providers,
     own_providers,
 )
+from harness.records.conditions import BOTH_APIS
 
 ENTRY: dict[str, Any] = {"base_url": "http://localhost:8000/v1/", "model": "m", "apis": ["chat"]}
 
@@ -24,6 +25,11 @@ def written(folder: Path, **changes: Any) -> Path:
     path = folder / "some.yaml"
     path.write_text(yaml.safe_dump({"providers": {"mine": entry}}), encoding="utf-8")
     return path
+
+
+def test_an_entry_without_apis_has_those_of_the_command_line(tmp_path: Path) -> None:
+    path = written(tmp_path, apis=...)
+    assert load_providers(path)["mine"].apis == BOTH_APIS
 
 
 def test_a_full_entry_is_read(tmp_path: Path) -> None:
@@ -61,7 +67,6 @@ def test_a_full_entry_is_read(tmp_path: Path) -> None:
         ({"base_url": "http://me:pw@h/v1"}, "contains a user name or password"),
         ({"base_url": "http://h/v1?key=sk-abc"}, "has a ? or # part"),
         ({"base_url": "http://h:{port}/v1"}, "there is no launch entry"),
-        ({"apis": ...}, "providers.mine.apis is missing"),
         ({"apis": []}, "providers.mine.apis: is empty"),
         ({"apis": ["chat", "chat"]}, "lists an API twice"),
         (

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +18,7 @@ from harness.statistics.differences import (
     share_larger,
     significant_cases,
 )
-from harness.statistics.mean_scores import Mean, share_mean, stratified
+from harness.statistics.mean_scores import Mean
 
 SURE, LOST = (5, 5), (0, 5)
 runs = st.lists(
@@ -166,16 +165,3 @@ def test_mantel_haenszel_is_the_exact_test(drawn, p):
 def test_the_share_of_larger_values_is_the_statistic_of_mann_and_whitney(first, second):
     expected = mannwhitneyu(second, first, method="asymptotic").statistic
     assert share_larger(first, second) * len(first) * len(second) == pytest.approx(expected)
-
-
-def test_averages_over_strata_keep_the_error_rate():
-    """Two servers whose failure rates differ between strata, but not from each other."""
-    rng = np.random.default_rng(7)
-    strata, weights = [(40, 0.02), (40, 0.3), (20, 0.6)], (0.4, 0.4, 0.2)
-
-    def drawn():
-        return stratified([share_mean(rng.binomial(n, p) / n, n) for n, p in strata], weights)
-
-    assert sum(p_value(drawn(), drawn()) < 0.05 for _ in range(300)) <= 15
-    worse = stratified([share_mean(p + 0.3, n) for n, p in strata], weights)
-    assert p_value(worse, drawn()) < 0.01

@@ -468,7 +468,7 @@ def test_imported_traffic_is_judged_and_rechecked(
     leaky = Reply(text="<|channel|>final<|message|>It is sunny.", wrote="It is sunny.")
     broken = json_lines(tmp_path, rollout([leaky]).exchanges)
     assert run(["import", str(broken), "-p", "mine", "--verdict", "--out", "third"]) == 1
-    assert "harmony.markers failed 1 of 1 times" in capsys.readouterr().out
+    assert "error harmony.markers · failed in 1 of 1 attempt" in capsys.readouterr().out
     (folder,) = (tmp_path / "third").iterdir()
     assert read_run_info(folder).tasks[0].imported is not None
     assert (folder / ROLLOUTS_FILE).exists()
