@@ -20,7 +20,7 @@ from typing import Any
 
 from evals.baselines.choice import baseline_column
 from evals.merging import merge, merged_info
-from evals.registry import ROWS, load_data
+from evals.registry import NAMES, load_data
 from evals.restoring import restored_evals
 from evals.task import EvalTask
 from evals.withholding import gated_texts
@@ -562,7 +562,7 @@ def _planned_evals() -> Iterator[Attempt]:
     ]
     sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)
     settings = RunSettings(apis=("responses",), modes=("non-streaming",), concurrency=1)
-    for name in (*ROWS, "basic"):
+    for name in sorted(NAMES, key="aime25 gpqa healthbench healthbench_hard healthbench_consensus basic".split().index):
         task = EvalTask(load_data(name, "samples"), conditions, 2, sampling, settings)
         yield from task.all_attempts()
 
