@@ -171,8 +171,8 @@ def _checked(gate: Gate) -> Gate:
     for name, where in named.items():
         if name not in NAMES and own_name(name) is None:
             raise ConfigurationError(
-                f"{where}: there is no eval {name!r}; {suggestion(name, NAMES)}, or name the file of "
-                "your own questions"
+                f"{where}: there is no eval {name!r}; {suggestion(name, NAMES)} Your own questions "
+                "are named by their file, such as questions.jsonl."
             )
     return gate
 

@@ -1,5 +1,6 @@
 """Measured baselines: the scores of a run by question, in a file that can be shared."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +16,12 @@ from evals.baselines.eval_scores import (
     differ_in_prompts,
     sampling_differences,
 )
+from harness.compare.inspect_log import InspectLog
 from harness.errors import ConfigurationError, os_errors, read_text
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure, BaselineInfo
 from harness.records.record import Record, problem_of
+from harness.records.runs import DatasetInfo
 from harness.statistics.differences import paired_means
 from harness.statistics.mean_scores import Mean
 
@@ -86,6 +89,36 @@ class MeasuredRun:
         return BaselineInfo(name=self.name, explanation=explanation, figures=(figure,))
 
 
+def log_baseline(log: InspectLog) -> MeasuredBaseline:
+    """Return the scores of an Inspect log, whose questions no published figure is about."""
+    contents = sorted(log.contents.values())
+    data = DatasetInfo(
+        eval=log.task,
+        source=log.dataset,
+        rows=len(contents),
+        sha256=hashlib.sha256("".join(contents).encode()).hexdigest(),
+        sample=True,
+        identity="own",
+    )
+    scores = EvalScores(
+        eval=log.task,
+        model=log.model,
+        effort=log.effort,
+        dataset=data,
+        api=log.api,
+        sampling=log.sampling,
+        contents=log.contents,
+        planned=log.epochs,
+        scores=log.values,
+    )
+    return MeasuredBaseline(
+        tool_version=log.version,
+        provider=log.provider,
+        created_at=log.started_at,
+        results=(scores,),
+    )
+
+
 def create_baseline(
     results: Sequence[EvalScores], provider: str, tool_version: str, created_at: datetime
 ) -> MeasuredBaseline:
@@ -96,7 +129,7 @@ def create_baseline(
         if scores.missing:
             raise ConfigurationError(
                 f"{scores.missing} planned attempts of {scores.name} are missing; finish the run"
-                " with --resume before making it a baseline."
+                " (--resume, or inspect eval-retry) before making it a baseline."
             )
     return MeasuredBaseline(
         tool_version=tool_version,

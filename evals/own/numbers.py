@@ -18,7 +18,7 @@ _NUMBER = re.compile(
 )
 _UNIT = re.compile(
     r"\s*(?:\\?%|°|[€$£¥])?\s*"
-    r"(?:(?!(?:and|or|to|plus|minus|times|but)\b)[^\W\d_]{1,20}"
+    r"(?:(?!(?:and|or|to|plus|minus|times|but)\b)(?:[^\W\d_]{2,20}|[mgsLKNJWVAhC])"
     r"(?:\^\{?-?\d\}?|[²³])?[ /·.-]*){0,4}\W*"
 )
 _EQUALS = re.compile(r"=|≈|\\approx(?![A-Za-z])|\\equiv")
@@ -53,7 +53,7 @@ def rounding(answer: str) -> float:
 
 def read_number(text: str) -> float | None:
     """Return the number that a text consists of, with a unit or as the side of an equation."""
-    bare = _EQUALS.split(without_markup(text))[-1].strip(" ()[]{}\"'*~$")
+    bare = _EQUALS.split(without_markup(text))[-1].strip(" ()[]\"'*~$")
     found = _NUMBER.match(bare)
     if not found or not _UNIT.fullmatch(bare[found.end() :]):
         return None

@@ -1,38 +1,222 @@
-"""Logs that inspect_ai reads: `inspect view` and `read_eval_log` open them.
+"""Inspect logs: runs exported for `inspect view`, and logs of other evals read for comparisons.
 
-An Inspect log has one task and one model, so every task under every condition gets a separate log;
-the tries at a sample are its epochs. The format is JSON, so inspect_ai is not imported. Logs
-are written sample by sample: a run with tens of thousands of attempts need not fit in memory.
+inspect_ai (extra `inspect`) writes and reads the files. A log has one task and one model, so every
+task of a run under every condition gets a separate log; the tries at a sample are its epochs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from harmony.extras import install_command
 from harness.compare.dataframes import Run, rows_of
 from harness.compare.transcripts import Message, transcript
-from harness.errors import RunLogError, os_errors
-from harness.records.conditions import Condition
+from harness.errors import ConfigurationError, RunLogError, os_errors
+from harness.records.conditions import Api, Condition
+from harness.records.record import problem_of
 from harness.records.rollouts import Rollout
-from harness.records.runs import TaskInfo
+from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Score
 from harness.run.run_folder import read_scores
 from harness.run.run_log import read_rollouts
 from harness.tasks.task import Task
 
-_LOG_VERSION = 2
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog
+    from inspect_ai.model import ChatMessage
+
 _SCORER = "gpt-oss-verify"
 _WITHHELD = "(not exported: the text of gated data)"
 _SETTINGS = {"temperature", "top_p", "max_tokens", "seed"}
 _ROLES = {"system": "system", "developer": "system", "tool": "tool", "function": "tool"}
 _Json = dict[str, Any]
+_HEAD = 4096  # bytes in which a JSON log has its member `eval`
+_WORDS = frozenset({"C", "I", "P", "N", "yes", "no", "true", "false"})
+"""Values of scores that inspect_ai turns into numbers, beside numbers."""
+
+
+def _library() -> ModuleType:
+    """Return `inspect_ai.log`. Raises ConfigurationError if it is not installed."""
+    try:
+        import inspect_ai.log
+    except ImportError:
+        command = install_command("inspect")
+        raise ConfigurationError(
+            f"Inspect logs need inspect_ai, which is not installed; install it with: {command}"
+        ) from None
+    library: ModuleType = inspect_ai.log
+    return library
+
+
+# Reading.
+
+
+@dataclass(frozen=True)
+class InspectTry:
+    """One epoch of one sample; `value` is None if it has no score, `content` hashes the sample."""
+
+    sample: str
+    epoch: int
+    content: str
+    value: float | None
+    question: str
+    answer: str
+    seconds: float | None
+    tokens: int
+
+    @property
+    def record(self) -> str:
+        """The name of the try in the log."""
+        return f"{self.sample}/{self.epoch}"
+
+
+@dataclass(frozen=True)
+class InspectLog:
+    """A log of inspect_ai: one task of one model. Times are ISO 8601."""
+
+    path: Path
+    task: str
+    provider: str
+    model: str
+    effort: str
+    api: Api
+    started_at: str
+    complete: bool
+    epochs: int
+    sampling: Sampling
+    dataset: str
+    version: str
+    tries: tuple[InspectTry, ...]
+
+    @cached_property
+    def values(self) -> Mapping[str, tuple[float, ...]]:
+        """The scores of each sample, in the order of its epochs."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for one in sorted(self.tries, key=lambda one: one.epoch):
+            found[one.sample] += [] if one.value is None else [one.value]
+        return {sample: tuple(values) for sample, values in found.items()}
+
+    @cached_property
+    def contents(self) -> Mapping[str, str]:
+        """The hash of each sample."""
+        return {one.sample: one.content for one in self.tries}
+
+
+def is_inspect_log(path: Path) -> bool:
+    """Return whether a file is a log of inspect_ai, by its name or its first members."""
+    if path.suffix == ".eval":
+        return path.is_file()
+    if path.suffix != ".json" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    return b'"eval"' in head and b'"task"' in head and b"gpt-oss-verify baseline" not in head
+
+
+def read_inspect_log(path: Path) -> InspectLog:
+    """Return a log. Raises ConfigurationError if it is damaged, or its scores are no numbers."""
+    library = _library()
+    try:
+        log = library.read_eval_log(str(path), resolve_attachments=True)
+    except Exception as error:  # noqa: BLE001 (zip, JSON and validation errors of its version)
+        raise ConfigurationError(
+            f"{path} cannot be read as an Inspect log: {_one_line(problem_of(error))}."
+        ) from None
+    if not log.samples:
+        raise ConfigurationError(f"{path} has no samples; run the eval again with --log-samples.")
+    spec, settings = log.eval, log.eval.model_generate_config
+    provider, model = _served(spec.model)
+    responses = spec.model_args.get("responses_api")
+    return InspectLog(
+        path=path,
+        task=spec.task.rpartition("/")[2],
+        provider=provider,
+        model=model,
+        effort=settings.reasoning_effort or "default",
+        api="responses" if responses else "chat",
+        started_at=spec.created,
+        complete=log.status == "success",
+        epochs=spec.config.epochs or 1,
+        sampling=Sampling(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+        ),
+        dataset=spec.dataset.name or spec.task,
+        version=f"inspect_ai {spec.packages.get('inspect_ai', 'of unknown version')}",
+        tries=tuple(_tries(path, log)),
+    )
+
+
+def _served(name: str) -> tuple[str, str]:
+    """Return provider and model: `openai-api/groq/openai/gpt-oss-20b` is of groq."""
+    provider, _, model = name.removeprefix("openai-api/").partition("/")
+    return provider, model or provider
+
+
+def _tries(path: Path, log: EvalLog) -> Iterator[InspectTry]:
+    from inspect_ai.scorer import value_to_float
+
+    number = value_to_float()
+    scorer = next((name for one in log.samples for name in one.scores or ()), None)
+    for one in log.samples:
+        score = (one.scores or {}).get(scorer)
+        value = None if score is None else score.value
+        if value is not None and not _scalar(value):
+            raise ConfigurationError(
+                f"{path}: the score {scorer} of sample {one.id} is no number "
+                f"({_one_line(str(value))}); choose a task whose first scorer gives numbers."
+            )
+        made = None if value is None else number(value)
+        if made is not None and made > 1:
+            raise ConfigurationError(
+                f"{path}: the score {scorer} of sample {one.id} is {made:g}; scores must be at "
+                "most 1."
+            )
+        asked = one.input if isinstance(one.input, str) else _joined(one.input)
+        choices = "\n".join(one.choices or ())
+        target = one.target if isinstance(one.target, str) else "\n".join(one.target)
+        text = f"{asked}\0{choices}\0{target}".encode("utf-8", "surrogatepass")
+        usage = one.model_usage or {}
+        yield InspectTry(
+            sample=str(one.id),
+            epoch=one.epoch,
+            content=hashlib.sha256(text).hexdigest()[:16],
+            value=None if made is None or math.isnan(made) else made,
+            question=f"{asked}\n{choices}".strip(),
+            answer=one.output.completion or (one.error.message if one.error else ""),
+            seconds=one.total_time,
+            tokens=sum(each.output_tokens for each in usage.values()),
+        )
+
+
+def _scalar(value: object) -> bool:
+    if isinstance(value, str):
+        return value in _WORDS or re.fullmatch(r"-?\d+(\.\d+)?", value) is not None
+    return isinstance(value, bool | int | float)
+
+
+def _joined(messages: Iterable[ChatMessage]) -> str:
+    return "\n\n".join(f"{message.role}: {message.text}" for message in messages)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200].rstrip(".")
+
+
+# Writing.
 
 
 def write_inspect_logs(
@@ -42,41 +226,36 @@ def write_inspect_logs(
 
     `tasks` are those of the run; they know the target of each sample, a call or an answer. Requests
     of probes have no target. The texts of gated data are only included with `gated`; the letter of
-    the right choice is not such a text. Raises RunLogError.
+    the right choice is not such a text. Raises ConfigurationError and RunLogError.
     """
+    library = _library()
     scores = {score.record: score for score in read_scores(run.folder) if score.finished}
     withheld = {task.name for task in run.info.tasks if task.dataset and task.dataset.gated}
     targets = {task.name: task.target for task in tasks}
-    with os_errors(RunLogError, f"{out} cannot be written"), ExitStack() as stack:
-        logs: dict[tuple[str, Condition], IO[str]] = {}
-        for task in run.info.tasks:
-            for condition in task.conditions:
-                path = out / f"{_file_name(run, task, condition)}.json"
-                log = stack.enter_context(path.open("w", encoding="utf-8"))
-                log.write(_dumped(_header(run, task, condition))[:-1] + ',"samples":[\n')
-                logs[task.name, condition] = log
-        separators = dict.fromkeys(logs.values(), "")
-        for rollout in read_rollouts(run.folder):
-            score = scores.get(rollout.id)
-            own, every_mode = rollout.condition, rollout.condition.alternating
-            file = logs.get((rollout.task, own)) or logs.get((rollout.task, every_mode))
-            if score is not None and file is not None:
-                hidden = rollout.task in withheld and not gated
-                target = targets[rollout.task](rollout) if rollout.task in targets else ""
-                sample = _sample(rollout, score, target, withheld=hidden)
-                file.write(separators[file] + _dumped(sample))
-                separators[file] = ",\n"
-        for file in logs.values():
-            file.write("\n]}\n")
-    return [Path(file.name) for file in logs.values()]
-
-
-def _dumped(value: _Json) -> str:
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    groups = [(task, used) for task in run.info.tasks for used in task.conditions]
+    samples: dict[tuple[str, Condition], list[_Json]] = {
+        (task.name, used): [] for task, used in groups
+    }
+    for rollout in read_rollouts(run.folder):
+        score = scores.get(rollout.id)
+        own, every_mode = rollout.condition, rollout.condition.alternating
+        key = (rollout.task, own if (rollout.task, own) in samples else every_mode)
+        if score is not None and key in samples:
+            hidden = rollout.task in withheld and not gated
+            target = targets[rollout.task](rollout) if rollout.task in targets else ""
+            samples[key].append(_sample(rollout, score, target, withheld=hidden))
+    paths = []
+    for task, used in groups:
+        path = out / f"{_file_name(run, task, used)}.json"
+        content = _header(run, task, used) | {"samples": samples.pop((task.name, used))}
+        with os_errors(RunLogError, f"{out} cannot be written"):
+            library.write_eval_log(library.EvalLog.model_validate(content), path, format="json")
+        paths.append(path)
+    return paths
 
 
 def _file_name(run: Run, task: TaskInfo, condition: Condition) -> str:
-    """Return the name that Inspect expects: `2026-11-01T10-00-00+00-00_aime25_…`."""
+    """Return the name that Inspect expects: `2026-11-01T10-00-00+00-00_TASK_…`."""
     parts = (task.name, condition.model, condition.effort or "", condition.api, condition.mode)
     name = "-".join(re.sub(r"[^\w.]+", "-", part) for part in parts if part)
     return f"{run.info.started_at.replace(':', '-')}_{name}"
@@ -92,7 +271,6 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
     metrics = {"mean": {"name": "mean", "value": float(made["value"].mean())}}
     score = {"name": _SCORER, "scorer": _SCORER, "metrics": metrics}
     return {
-        "version": _LOG_VERSION,
         "status": "success" if len(made) == len(rows) else "cancelled",
         "eval": {
             "run_id": run.folder.name,

@@ -116,8 +116,9 @@ class DatasetInfo(Record):
     `sha256` covers the normalized rows, not a file, so that a local copy in another format is
     recognized as the same data. A score on `sample` data, which are not all of the published ones,
     is never compared with a published one; `identity` says what they are (None in runs of earlier
-    versions, and for an eval of the user's own). The text of `gated` data appears in no report unless requested; in a bundle,
-    where that text is replaced, `withheld` is the hash of the replaced rows.
+    versions, and for an eval of the user's own). The text of `gated` data appears in no report
+    unless requested; in a bundle, where that text is replaced, `withheld` is the hash of the
+    replaced rows.
     """
 
     eval: str

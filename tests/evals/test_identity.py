@@ -98,7 +98,9 @@ def test_without_hashes_only_the_published_file_is_recognized(tmp_path):
     place.write_text("".join(f"{row.model_dump_json(by_alias=True)}\n" for row in sample.rows))
     info = load_data("healthbench", place).info
     assert (info.identity, info.sample) == ("unknown", True)
-    verdict = judged(recorded("healthbench", 0.5).model_copy(update={"dataset": info}))
+    verdict = judged(
+        recorded("gpqa", 0.5).model_copy(update={"eval": "healthbench", "dataset": info})
+    )
     assert "it is not known whether these are the published questions" in verdict.reason
     assert all(EVALS[name].facts.dataset.known for name in EVALS if EVALS[name].facts.dataset)
 
