@@ -58,8 +58,9 @@ def _chosen(
     for at, column in enumerate(columns):
         made = column.tries.dropna(subset=["record", "value"])
         keys = ["group", "sample", "content"]
-        for key, tries in made.groupby(keys, sort=False, dropna=False):
-            by_question[tuple(map(str, key))][at] = tries.sort_values("value", kind="stable")
+        for (group, sample, content), tries in made.groupby(keys, sort=False, dropna=False):
+            key = str(group), str(sample), str(content)
+            by_question[key][at] = tries.sort_values("value", kind="stable")
     for (group, sample, _), tries in by_question.items():
         if against not in tries or len(tries) < 2:
             continue

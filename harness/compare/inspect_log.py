@@ -34,7 +34,7 @@ from harness.run.run_log import read_rollouts
 from harness.tasks.task import Task
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalLog
+    from inspect_ai.log import EvalSample
     from inspect_ai.model import ChatMessage
 
 _SCORER = "gpt-oss-verify"
@@ -156,7 +156,7 @@ def read_inspect_log(path: Path) -> InspectLog:
         ),
         dataset=spec.dataset.name or spec.task,
         version=f"inspect_ai {spec.packages.get('inspect_ai', 'of unknown version')}",
-        tries=tuple(_tries(path, log)),
+        tries=tuple(_tries(path, log.samples)),
     )
 
 
@@ -166,12 +166,12 @@ def _served(name: str) -> tuple[str, str]:
     return provider, model or provider
 
 
-def _tries(path: Path, log: EvalLog) -> Iterator[InspectTry]:
+def _tries(path: Path, samples: Sequence[EvalSample]) -> Iterator[InspectTry]:
     from inspect_ai.scorer import value_to_float
 
     number = value_to_float()
-    scorer = next((name for one in log.samples for name in one.scores or ()), None)
-    for one in log.samples:
+    scorer = next((name for one in samples for name in one.scores or ()), "")
+    for one in samples:
         score = (one.scores or {}).get(scorer)
         value = None if score is None else score.value
         if value is not None and not _scalar(value):
