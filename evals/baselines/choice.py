@@ -69,25 +69,26 @@ def _of_log(log: InspectLog) -> Column:
     import pandas as pd
 
     column = _measured(log_baseline(log), log.path)
-    ((_, group),) = column.keys
     rows = [
         {
-            "task": log.task,
-            "group": group,
+            "task": log.named(part),
+            "group": log.group(part),
             "record": one.record,
             "sample": one.sample,
             "content": one.content,
             "sample_data": True,
-            "value": one.value,
+            "value": one.values.get(part),
         }
+        for part in log.parts
         for one in log.tries
     ]
     times = [
-        {"task": log.task, "group": group, "request": one.seconds}
+        {"task": log.named(part), "group": log.group(part), "request": one.seconds}
+        for part in log.parts
         for one in log.tries
         if one.seconds is not None
     ]
-    lost = sum(one.value is None for one in log.tries)
+    lost = sum(not one.values for one in log.tries)
     notes = [] if log.complete else ["The eval of this log is not finished."]
     notes += [f"{lost} of {len(log.tries)} tries have no score."] if lost else []
     entry = column.entry.model_copy(

@@ -100,22 +100,25 @@ def log_baseline(log: InspectLog) -> MeasuredBaseline:
         sample=True,
         identity="own",
     )
-    scores = EvalScores(
-        eval=log.task,
-        model=log.model,
-        effort=log.effort,
-        dataset=data,
-        api=log.api,
-        sampling=log.sampling,
-        contents=log.contents,
-        planned=log.epochs,
-        scores=log.values,
-    )
+    results = [
+        EvalScores(
+            eval=name,
+            model=log.model,
+            effort=log.effort,
+            dataset=data.model_copy(update={"eval": name}),
+            api=log.api,
+            sampling=log.sampling,
+            contents=log.contents,
+            planned=log.epochs,
+            scores=scores,
+        )
+        for name, scores in log.scores.items()
+    ]
     return MeasuredBaseline(
         tool_version=log.version,
         provider=log.provider,
         created_at=log.started_at,
-        results=(scores,),
+        results=tuple(results),
     )
 
 

@@ -12,7 +12,6 @@ from harness.compare.inspect_log import InspectLog, is_inspect_log, read_inspect
 from harness.compare.key_figures import worst_figures
 from harness.errors import ConfigurationError, RunLogError
 from harness.records.analysis import Analysis
-from harness.records.conditions import known_model
 from harness.records.figures import Decision
 from harness.records.record import Record
 from harness.records.runs import RunInfo, group_name
@@ -132,8 +131,8 @@ def _points(runs: Sequence[_Judged]) -> Sequence[HistoryPoint]:
 
 
 def _of_log(log: InspectLog) -> HistoryPoint:
-    values = [tries for tries in log.values.values() if tries]
-    name = f"{log.task}, {known_model(log.model) or log.model}, {log.effort} effort"
+    parts = {log.group(part): log.scores[log.named(part)].values() for part in log.parts}
+    made = {group: [tries for tries in found if tries] for group, found in parts.items()}
     seconds = [one.seconds for one in log.tries if one.seconds is not None]
     return HistoryPoint(
         run=log.path.name,
@@ -145,7 +144,7 @@ def _of_log(log: InspectLog) -> HistoryPoint:
         tool_version=log.version,
         tokens=sum(one.tokens for one in log.tries),
         latency=statistics.median(seconds) if seconds else None,
-        scores={name: mean_score(values).estimate} if values else {},
+        scores={name: mean_score(found).estimate for name, found in made.items() if found},
     )
 
 

@@ -24,7 +24,7 @@ from harmony.extras import install_command
 from harness.compare.dataframes import Run, rows_of
 from harness.compare.transcripts import Message, transcript
 from harness.errors import ConfigurationError, RunLogError, os_errors
-from harness.records.conditions import Api, Condition
+from harness.records.conditions import Api, Condition, known_model
 from harness.records.record import problem_of
 from harness.records.rollouts import Rollout
 from harness.records.runs import Sampling, TaskInfo
@@ -65,12 +65,16 @@ def _library() -> ModuleType:
 
 @dataclass(frozen=True)
 class InspectTry:
-    """One epoch of one sample; `value` is None if it has no score, `content` hashes the sample."""
+    """One epoch of one sample; `content` hashes the sample.
+
+    `values` has the parts of its score: one without a name, or those of a score with several. A
+    part that has no value is missing.
+    """
 
     sample: str
     epoch: int
     content: str
-    value: float | None
+    values: Mapping[str, float]
     question: str
     answer: str
     seconds: float | None
@@ -101,12 +105,30 @@ class InspectLog:
     tries: tuple[InspectTry, ...]
 
     @cached_property
-    def values(self) -> Mapping[str, tuple[float, ...]]:
-        """The scores of each sample, in the order of its epochs."""
-        found: dict[str, list[float]] = defaultdict(list)
-        for one in sorted(self.tries, key=lambda one: one.epoch):
-            found[one.sample] += [] if one.value is None else [one.value]
-        return {sample: tuple(values) for sample, values in found.items()}
+    def scores(self) -> Mapping[str, Mapping[str, tuple[float, ...]]]:
+        """The scores by part and sample, in the order of epochs; parts are named `TASK PART`."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for part in self.parts:
+            of_part = found.setdefault(self.named(part), defaultdict(list))
+            for one in sorted(self.tries, key=lambda one: one.epoch):
+                of_part[one.sample] += [one.values[part]] if part in one.values else []
+        return {
+            name: {sample: tuple(values) for sample, values in of_part.items()}
+            for name, of_part in found.items()
+        }
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts of the score."""
+        return tuple(dict.fromkeys(part for one in self.tries for part in one.values)) or ("",)
+
+    def named(self, part: str) -> str:
+        """Return the name of a part of the score as an eval."""
+        return f"{self.task} {part}".rstrip()
+
+    def group(self, part: str) -> str:
+        """Return a part of the score as rows of comparisons name it."""
+        return f"{self.named(part)}, {known_model(self.model) or self.model}, {self.effort} effort"
 
     @cached_property
     def contents(self) -> Mapping[str, str]:
@@ -174,17 +196,19 @@ def _tries(path: Path, samples: Sequence[EvalSample]) -> Iterator[InspectTry]:
     for one in samples:
         score = (one.scores or {}).get(scorer)
         value = None if score is None else score.value
-        if value is not None and not _scalar(value):
-            raise ConfigurationError(
-                f"{path}: the score {scorer} of sample {one.id} is no number "
-                f"({_one_line(str(value))}); choose a task whose first scorer gives numbers."
-            )
-        made = None if value is None else number(value)
-        if made is not None and made > 1:
-            raise ConfigurationError(
-                f"{path}: the score {scorer} of sample {one.id} is {made:g}; scores must be at "
-                "most 1."
-            )
+        parts = value if isinstance(value, Mapping) else {"": value}
+        values = {}
+        for part, given in parts.items():
+            if given is None:
+                continue
+            made = number(given) if _scalar(given) else math.inf
+            if made > 1:
+                raise ConfigurationError(
+                    f"{path}: the score {scorer} of sample {one.id} is {_one_line(str(given))}; "
+                    "scores must be C, P, I or numbers of at most 1."
+                )
+            if not math.isnan(made):
+                values[part] = made
         asked = one.input if isinstance(one.input, str) else _joined(one.input)
         choices = "\n".join(one.choices or ())
         target = one.target if isinstance(one.target, str) else "\n".join(one.target)
@@ -194,7 +218,7 @@ def _tries(path: Path, samples: Sequence[EvalSample]) -> Iterator[InspectTry]:
             sample=str(one.id),
             epoch=one.epoch,
             content=hashlib.sha256(text).hexdigest()[:16],
-            value=None if made is None or math.isnan(made) else made,
+            values=values,
             question=f"{asked}\n{choices}".strip(),
             answer=one.output.completion or (one.error.message if one.error else ""),
             seconds=one.total_time,

@@ -71,8 +71,8 @@ def test_samples_are_clusters_of_epochs(good):
     log = read_inspect_log(good)
     assert (log.task, log.provider, log.model) == ("sums", "mockllm", "gpt-oss-20b")
     assert (log.epochs, log.complete, len(log.tries)) == (EPOCHS, True, QUESTIONS * EPOCHS)
-    assert sorted(log.values["q0"]) == [0.0, 1.0, 1.0, 1.0]
-    assert log.values["q1"] == (1.0,) * EPOCHS
+    assert sorted(log.scores["sums"]["q0"]) == [0.0, 1.0, 1.0, 1.0]
+    assert log.scores["sums"]["q1"] == (1.0,) * EPOCHS
     column = baseline_column(str(good))
     assert (column.entry.kind, len(column.tries)) == ("log", QUESTIONS * EPOCHS)
     assert len(set(column.tries["content"])) == QUESTIONS
@@ -158,12 +158,34 @@ def log_as_json(path, folder):
     return folder / "log.json"
 
 
+def test_each_part_of_a_score_is_an_eval(good, tmp_path, capsys):
+    path = log_as_json(good, tmp_path)
+    text = json.loads(path.read_text())
+    for sample in text["samples"]:
+        value = sample["scores"]["match"]["value"]
+        sample["scores"]["match"]["value"] = {"useful": value, "safe": "C"}
+    path.write_text(json.dumps(text))
+    assert run(["compare", str(path), str(path.parent / "x"), "--json"]) == 2
+    base = tmp_path / "b.json"
+    assert run(["export", str(path), "--format", "baseline", "--out", str(base)]) == 0
+    names = [scores.eval for scores in read_baseline(base).results]
+    assert names == ["sums useful", "sums safe"]
+    capsys.readouterr()
+    assert run(["compare", str(base), str(path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    scored = [row for row in rows if row["section"] == "Scores"]
+    assert [row["cells"][1]["value"] for row in scored] == [
+        pytest.approx(1 - 1 / QUESTIONS / EPOCHS),
+        1,
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda one: one.update(value={"a": 1}), "is no number"),
-        (lambda one: one.update(value="perhaps"), "is no number"),
-        (lambda one: one.update(value=80), "is 80; scores must be at most 1"),
+        (lambda one: one.update(value={"a": "x"}), "is x; scores must be C, P, I or numbers"),
+        (lambda one: one.update(value="perhaps"), "is perhaps; scores must be"),
+        (lambda one: one.update(value=80), "is 80; scores must be"),
     ],
 )
 def test_scores_that_are_no_shares_are_refused_in_a_sentence(good, tmp_path, change, reason):
