@@ -1,23 +1,21 @@
 """Questions with right and wrong answers as an eval: the prompt of each try, and marks.
 
-`evals.questions` reads the questions of AIME, GPQA and your own files; `Basic` has one.
+An `Item` is one kind of question; `evals.kinds` has those that several evals ask.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from evals.datasets import rows_sha256
-from evals.extraction import openai_script
 from evals.extraction.noted import noted_letters
-from evals.prompts import fill, our_prompts
+from evals.prompts import our_prompts, with_ours
 from harness.api.items import Message
 from harness.records.runs import DatasetInfo, PromptsInfo
 
 Marking = Literal["correct", "wrong", "no_answer"]
-LETTERS = "ABCD"
-_AS_GIVEN = (0, 1, 2, 3)
+Order = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -29,16 +27,42 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Item:
-    """A question whose answer is an integer, or the text of one of its four choices.
+class Item(ABC):
+    """A question, its right answer, and how to read and mark answers.
 
-    A `prompt` is sent instead of a template, with the choices in the given order.
+    A `given` prompt is sent instead of the one of a template, with choices in the given order. The
+    order of a question without choices is None.
     """
 
     text: str
     answer: str
+    given: str | None = None
     choices: tuple[str, ...] = ()
-    prompt: str | None = None
+    template: str = ""
+
+    @abstractmethod
+    def asked(self, templates: Mapping[str, str], order: Order | None) -> str:
+        """Return the prompt."""
+
+    @abstractmethod
+    def read(self, text: str, order: Order | None) -> str | None:
+        """Return the answer that a final text gives; None without one or with several."""
+
+    def key(self, order: Order | None) -> str:
+        """Return the right answer as it is read."""
+        return self.answer
+
+    def described(self, order: Order | None) -> str:
+        """Return the right answer for graders and reports."""
+        return self.key(order)
+
+    def right(self, answer: str, order: Order | None) -> bool:
+        """Return whether an answer that was read is right."""
+        return answer == self.key(order)
+
+    def openai_reads(self, text: str) -> str | None:
+        """Return the answer that OpenAI's script reads; None if it has no such question."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -46,7 +70,7 @@ class Prompt:
     """The messages of one try; `order` is the order of the choices, if the question has any."""
 
     messages: tuple[Message, ...]
-    order: tuple[int, ...] | None = None
+    order: Order | None = None
 
 
 @dataclass(frozen=True)
@@ -54,16 +78,16 @@ class Mark:
     """The marking of one answer.
 
     `answer` is the answer extracted from the text, None for `no_answer`; `openai_score` is the
-    score that OpenAI's own script gives the same text.
+    score that OpenAI's own script gives the same text, None if it has no such question.
     """
 
     marking: Marking
     answer: str | None
-    openai_score: float
+    openai_score: float | None
 
 
 class ChoiceOrders:
-    """The order of four choices for each question and try.
+    """The order of the choices of each question in each try.
 
     OpenAI's script (`gpt_oss.evals`, `gpqa_eval.py`) repeats the list of n questions once for
     each try and draws an order for each entry from one `random.Random(0)`. The order of question i
@@ -73,123 +97,87 @@ class ChoiceOrders:
     first.
     """
 
-    def __init__(self, seed: int, questions: int) -> None:
+    def __init__(self, seed: int, sizes: Sequence[int]) -> None:
+        """Draw orders of as many choices as `sizes` states for each question."""
         self._random = Random(seed)  # noqa: S311 - not a secret
-        self._questions = questions
-        self._drawn: list[tuple[int, ...]] = []
+        self._sizes = sizes
+        self._drawn: list[Order] = []
 
-    def of(self, place: int, number: int) -> tuple[int, ...]:
+    def of(self, place: int, number: int) -> Order:
         """Return the order for the question at `place` (from 0) in try `number` (from 1)."""
-        draw = (number - 1) * self._questions + place
+        draw = (number - 1) * len(self._sizes) + place
         while len(self._drawn) <= draw:
-            self._drawn.append(tuple(self._random.sample(range(4), 4)))
+            size = self._sizes[len(self._drawn) % len(self._sizes)]
+            self._drawn.append(tuple(self._random.sample(range(size), size)))
         return self._drawn[draw]
 
 
+_SIZE_WITHOUT_CHOICES = 4
+"""A question without choices also draws an order, so that earlier runs keep theirs."""
+
+
 class AnswerEval:
-    """Questions with right and wrong answers; `tries` is the default number per question."""
+    """Questions with right and wrong answers."""
 
     def __init__(
         self,
         info: DatasetInfo,
         items: Mapping[str, Item],
-        tries: int = 1,
         seed: int = 0,
         prompts: PromptsInfo | None = None,
     ) -> None:
         """Ask these items, by id. `seed` orders choices."""
-        from evals.extraction.integer import integer_answer  # slow
-        from evals.extraction.letter import letter_answer
-
-        self._integer_in, self._letter_in = integer_answer, letter_answer
-        self._templates = (prompts or our_prompts()).templates
-        self._items = items
+        self._templates = with_ours(prompts or our_prompts())
+        self.items = items
         self._places = {name: place for place, name in enumerate(items)}
-        self._orders = ChoiceOrders(seed, len(items))
-        self.name, self.info, self.tries = info.eval, info, tries
+        sizes = [len(item.choices) or _SIZE_WITHOUT_CHOICES for item in items.values()]
+        self._orders = ChoiceOrders(seed, sizes)
+        self.name, self.info = info.eval, info
         self.questions = tuple(Question(name, item.text) for name, item in items.items())
 
     def prompt(self, question: str, number: int) -> Prompt:
         """Return the prompt of try `number`, counted from 1."""
-        item = self._items[question]
-        choices = dict(zip(LETTERS, self._choices(question, number), strict=False))
-        template = self._templates["gpqa" if item.choices else "aime25"]
-        text = item.prompt or fill(template, question=item.text, **choices)
-        return Prompt((Message("user", text),), self._order(question, number))
+        item, order = self.items[question], self._order(question, number)
+        text = item.given or item.asked(self._templates, order)
+        return Prompt((Message("user", text),), order)
 
     def key(self, question: str, number: int) -> str:
-        """Return the right integer, or the right letter in the order of this try."""
-        item = self._items[question]
-        if not item.choices:
-            return item.answer
-        return LETTERS[self._choices(question, number).index(item.answer)]
+        """Return the right answer of a try as it is read."""
+        return self.items[question].key(self._order(question, number))
 
     def right(self, question: str, number: int) -> str:
-        """Return the right answer of a try, as text for a grader."""
-        item, key = self._items[question], self.key(question, number)
-        return f"option {key}: {item.answer}" if item.choices else key
+        """Return the right answer of a try, as text for a grader or a report."""
+        return self.items[question].described(self._order(question, number))
 
     def answer(self, question: str, number: int, text: str) -> str | None:
-        """Return the integer or the letter that the final text of a try gives; None without one.
+        """Return the answer that the final text of a try gives; None without one.
 
-        If texts are withheld, this is the letter that was noted in their place.
+        If texts are withheld, this is the answer that was noted in their place.
         """
         if self.info.withheld is not None:
             return noted_letters(text)[0]
-        if choices := self._choices(question, number):
-            return self._letter_in(text, choices)
-        return self._integer_in(text)
+        return self.items[question].read(text, self._order(question, number))
 
-    def openai_answer(self, question: str, number: int, text: str) -> str | None:
-        """Return the answer that OpenAI's script for AIME or GPQA reads from the same text."""
+    def openai_answer(self, question: str, text: str) -> str | None:
+        """Return the answer that OpenAI's script reads from the same text."""
         if self.info.withheld is not None:
-            return noted_letters(text)[1]
-        if self._items[question].choices:
-            return openai_script.letter(text)
-        return str(openai_script.integer(text))
+            return noted_letters(text)[1] or ""
+        return self.items[question].openai_reads(text)
 
     def mark(self, question: str, number: int, text: str) -> Mark:
         """Mark the final answer of a try; its CoT is not part of `text`."""
-        key = self.key(question, number)
-        openai_score = float(self.openai_answer(question, number, text) == key)
+        item, order = self.items[question], self._order(question, number)
+        theirs = self.openai_answer(question, text)
+        openai_score = None if theirs is None else float(theirs == item.key(order))
         answer = self.answer(question, number, text)
         if answer is None:
             return Mark("no_answer", None, openai_score)
-        return Mark("correct" if answer == key else "wrong", answer, openai_score)
+        return Mark("correct" if item.right(answer, order) else "wrong", answer, openai_score)
 
-    def _order(self, question: str, number: int) -> tuple[int, ...] | None:
-        item = self._items[question]
+    def _order(self, question: str, number: int) -> Order | None:
+        item = self.items[question]
         if not item.choices:
             return None
-        return _AS_GIVEN if item.prompt else self._orders.of(self._places[question], number)
-
-    def _choices(self, question: str, number: int) -> list[str]:
-        choices = self._items[question].choices
-        return [choices[place] for place in self._order(question, number) or ()]
-
-
-BASIC = "basic"
-_GREETING = Item("hi", "any greeting", prompt="hi")
-_SHOWN = 80  # characters of an answer
-
-
-class Basic(AnswerEval):
-    """One greeting; any answer that is not empty is correct."""
-
-    def __init__(self) -> None:
-        digest = rows_sha256([_GREETING.text])
-        info = DatasetInfo(eval=BASIC, source="built in", rows=1, sha256=digest, sample=True)
-        super().__init__(info, {"greeting": _GREETING})
-
-    def answer(self, question: str, number: int, text: str) -> str | None:
-        """Return the beginning of any text that is not blank."""
-        return text.strip()[:_SHOWN] or None
-
-    def mark(self, question: str, number: int, text: str) -> Mark:
-        """Mark every answer as correct."""
-        mark = super().mark(question, number, text)
-        return replace(mark, marking="correct") if mark.answer else mark
-
-    def openai_answer(self, question: str, number: int, text: str) -> str | None:
-        """Accept any text, even a blank one, as OpenAI's script does."""
-        return _GREETING.answer if text else None
+        if item.given:
+            return tuple(range(len(item.choices)))
+        return self._orders.of(self._places[question], number)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from evals.healthbench.conversations import HealthBench
-from evals.healthbench.grading import Answer, grading_tasks
+from evals.grading.graded_eval import GradedEval
+from evals.grading.requests import Answer, grading_tasks
+from evals.registry import eval_of
 from evals.task import EvalTask
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.record import Record
@@ -19,17 +20,8 @@ from harness.tasks.probing import ProbeTask
 from harness.tasks.task import Task
 from harness.verdict.success_rate import forecast
 
-OUTPUT_TOKENS: Mapping[str, Mapping[str, int]] = {
-    "aime25": {"low": 2_000, "medium": 7_000, "high": 20_000},
-    "gpqa": {"low": 800, "medium": 2_500, "high": 10_000},
-    "healthbench": {"low": 800, "medium": 1_200, "high": 2_500},
-    "basic": {"low": 50, "medium": 50, "high": 50},
-}
-"""Output tokens of an attempt, CoT included. Rough assumptions, to tell a dollar from a thousand.
-
-Lengths by effort are not published. Reports of gpt-oss-20b on AIME at high effort mention more than
-20,000; the other figures are our own assumptions.
-"""
+SAMPLE_TOKENS = 300
+"""Output tokens of an attempt at a sample question, CoT included: they are easy. Assumed."""
 
 CALL_TOKENS = 150
 """Output tokens of a reply to a tool-call case or a probe, CoT included. Assumed: of the recorded
@@ -39,7 +31,7 @@ GRADE_TOKENS = 150
 """Output tokens of a grade: a JSON object with a short explanation. Assumed."""
 
 ANSWER_TOKENS = 600
-"""Tokens of an answer to a health question, without its CoT. Assumed."""
+"""Tokens of an answer that is graded, without its CoT. Assumed."""
 
 REQUESTS_WITH_PYTHON = 3
 """Requests of an attempt at an eval in which the model can call Python as a function. Assumed."""
@@ -157,8 +149,9 @@ def _sampling(task: Task) -> _Amount:
     characters = sum(len(message.text) for messages in prompts for message in messages)
     total = _Amount()
     for condition in task.info.conditions:
-        usual = OUTPUT_TOKENS.get(task.name.split("_")[0], OUTPUT_TOKENS["gpqa"])
-        assumed = usual[condition.effort or "medium"]
+        assumed = eval_of(task.name).facts.output_tokens[condition.effort or "medium"]
+        if task.info.dataset is not None and task.info.dataset.shipped:
+            assumed = min(assumed, SAMPLE_TOKENS)
         made = min(assumed, task.info.sampling.max_tokens or assumed)
         attempts = len(prompts) * task.info.tries
         turns = REQUESTS_WITH_PYTHON if task.info.sampling.max_turns > 1 else 1
@@ -180,7 +173,7 @@ def _attempt(attempt: Attempt) -> _Amount:
 
 def _grading(task: EvalTask) -> _Amount:
     test = task.test
-    if not isinstance(test, HealthBench):
+    if not isinstance(test, GradedEval):
         return _Amount()
     total = _Amount()
     for request in grading_tasks(

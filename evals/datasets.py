@@ -13,7 +13,7 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from itertools import chain
 from pathlib import Path
@@ -21,11 +21,13 @@ from random import Random
 from types import ModuleType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from evals.identity import fingerprint, identify, published_ids
 from harmony.extras import install_command
 from harness.errors import ConfigurationError, read_text
-from harness.records.runs import DatasetInfo
+from harness.records.record import Record
+from harness.records.runs import DataIdentity, DatasetInfo
 from harness.text import strict_json
 
 _LONGEST_FIELD = 2**31 - 1
@@ -45,6 +47,15 @@ class DataRow(BaseModel):
     def content(self) -> object:
         """Return the content of the row as JSON values; it identifies the data."""
         return self.model_dump(mode="json")
+
+    def meaning(self) -> object:
+        """Return the texts that make it the question that it is."""
+        return self.content()
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of `meaning`."""
+        return fingerprint(self.meaning())
 
 
 T = TypeVar("T")
@@ -82,7 +93,8 @@ def validate_rows(raw: Iterable[RawRow], model: type[RowT]) -> tuple[RowT, ...]:
 def _reason(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     column = ".".join(str(part) for part in first["loc"])
-    return f"column {column!r}: {first['msg']}" if column else first["msg"]
+    message = first["msg"].removeprefix("Value error, ")
+    return f"column {column!r}: {message}" if column else message
 
 
 def read_file(path: Path, name: str | None = None) -> tuple[RawRow, ...]:
@@ -170,34 +182,28 @@ def text_id(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-@dataclass(frozen=True)
-class PublishedDataset:
-    """One published dataset.
+class PublishedDataset(Record):
+    """One published dataset, of the eval `name` in `folder`.
 
     `rows` is the number of rows in all `files`. `sample` is a shipped file with rows in the same
-    columns. `known` maps SHA-256 sums of published files to their revision, to recognize local
-    copies.
+    columns. `known` has SHA-256 sums of published files, to recognize local copies.
     """
 
     name: str
+    folder: str
     repository: str
     revision: str
     files: tuple[str, ...]
     rows: int
     sample: str
     gated: bool = False
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
         """The web page of the dataset."""
         return f"https://huggingface.co/datasets/{self.repository}"
 
-
-DATASETS = TypeAdapter(tuple[PublishedDataset, ...]).validate_json(
-    (resources.files("evals") / "data" / "datasets.json").read_bytes()
-)
-BY_NAME = {dataset.name: dataset for dataset in DATASETS}
 
 DataSource: TypeAlias = str | Path
 """The source of rows.
@@ -226,8 +232,8 @@ class Loaded(Generic[RowT]):
 
 
 def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) -> Loaded[RowT]:
-    """Load and validate rows; an incomplete set becomes a sample. Raises ConfigurationError."""
-    raw, name, revision = _read(dataset, source, model)
+    """Load, validate and identify rows. Raises ConfigurationError."""
+    raw, name, revision, genuine = _read(dataset, source, model)
     rows = validate_rows(raw, model)
     if not rows:
         raise ConfigurationError(f"{name} has no rows.")
@@ -237,14 +243,21 @@ def load_rows(dataset: PublishedDataset, source: DataSource, model: type[RowT]) 
             f"{name} has {len(rows)} rows at revision {revision}, not {dataset.rows}: "
             "clear the cache of the Hugging Face libraries, or pass a local copy with --data."
         )
+    identity: DataIdentity = "published" if complete else "part"
+    if source == "samples":
+        identity = "samples"
+    elif not genuine:
+        known = published_ids(dataset.folder, dataset.name)
+        identity = identify([row.fingerprint for row in rows], known, dataset.rows)
     info = DatasetInfo(
         eval=dataset.name,
         source=name,
         revision=revision,
         rows=len(rows),
         sha256=rows_sha256(row.content() for row in rows),
-        sample=source == "samples" or not complete,
-        gated=dataset.gated and source != "samples",
+        sample=identity != "published",
+        identity=identity,
+        gated=dataset.gated and identity != "samples",
     )
     return Loaded(rows, info)
 
@@ -267,30 +280,29 @@ def _own_rows(source: str) -> tuple[RawRow, ...]:
 
 def _read(
     dataset: PublishedDataset, source: DataSource, model: type[DataRow]
-) -> tuple[Iterable[RawRow], str, str | None]:
-    """Return rows before validation, the name of their origin, and its revision if known."""
+) -> tuple[Iterable[RawRow], str, str | None, bool]:
+    """Return rows before validation, and the name and revision of their origin.
+
+    The last value is whether they are known to be published, by the revision or by SHA-256 sums.
+    """
     if source == "hub":
         library = _library(dataset.name)
         files = (_file_rows(library, dataset, file, model) for file in dataset.files)
-        return chain.from_iterable(files), dataset.repository, dataset.revision
+        return chain.from_iterable(files), dataset.repository, dataset.revision, True
     if source == "samples":
-        shipped = resources.files("evals") / "data" / "samples" / dataset.sample
+        shipped = resources.files("evals") / dataset.folder / dataset.sample
+        name = f"samples/{dataset.folder}{Path(dataset.sample).suffix}"
         with resources.as_file(shipped) as path:
-            return read_file(path, dataset.sample), f"samples/{dataset.sample}", None
+            return read_file(path, name), name, None, False
     if isinstance(source, str) and source.startswith(HUB_PREFIX):
         name, _, revision = source.partition("@")
-        return _own_rows(source), name, revision or None
+        return _own_rows(source), name, revision or None, False
     path = Path(source)
     paths = [path / file for file in dataset.files] if path.is_dir() else [path]
     rows = tuple(row for file in paths for row in read_file(file))
-    return rows, str(path), _known_revision(dataset, paths)
-
-
-def _known_revision(dataset: PublishedDataset, files: Sequence[Path]) -> str | None:
-    """Return the published revision to which `files` are identical, if any."""
-    sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    revisions = {dataset.known.get(checksum) for checksum in sums}
-    return revisions.pop() if len(revisions) == 1 else None
+    sums = (hashlib.sha256(file.read_bytes()).hexdigest() for file in paths)
+    genuine = all(checksum in dataset.known for checksum in sums)
+    return rows, str(path), dataset.revision if genuine else None, genuine
 
 
 SPLITS = ("test", "validation", "train")

@@ -9,11 +9,12 @@ import ast
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
+from string import Formatter
 
 import yaml
 
@@ -22,26 +23,9 @@ from harness.records.runs import PromptsInfo
 
 OURS = "ours"
 GPT_OSS = "gpt-oss"
-GRADER = "healthbench_grader"
-GRADER_SYSTEM = "healthbench_grader_system"
-
-PLACEHOLDERS: Mapping[str, tuple[str, ...]] = {
-    "aime25": ("question",),
-    "gpqa": ("question", "A", "B", "C", "D"),
-    GRADER: ("conversation", "rubric_item"),
-    GRADER_SYSTEM: (),
-}
-"""The placeholders that each template must have. The last template is a system message; if it is
-empty, no system message is sent."""
-
 _PLACEHOLDER = re.compile(r"<<(\w+)>>")
-_SCRIPTS = {
-    "aime25": ("aime_eval", "AIME_TEMPLATE"),
-    "gpqa": ("gpqa_eval", "QUERY_TEMPLATE_MULTICHOICE"),
-    GRADER: ("healthbench_eval", "GRADER_TEMPLATE"),
-    GRADER_SYSTEM: ("chat_completions_sampler", "OPENAI_SYSTEM_MESSAGE_API"),
-}
-"""Module of `gpt_oss.evals` and name of each template (release 0.0.9)."""
+FILE = "prompts.yaml"
+Script = tuple[str, str]  # module of `gpt_oss.evals` and name of a constant in it (release 0.0.9)
 _INSTALL = "install it (pip install gpt-oss, Python 3.12 or later), or pass its wheel to --prompts"
 
 
@@ -61,8 +45,21 @@ def choose_prompts(name: str | None) -> PromptsInfo:
 @cache
 def our_prompts() -> PromptsInfo:
     """Return the prompts that ship with this package."""
-    text = files("evals").joinpath("data", "prompts.yaml").read_text(encoding="utf-8")
-    return _checked(OURS, yaml.safe_load(text))
+    return _recorded(OURS, our_templates())
+
+
+@cache
+def our_templates() -> Mapping[str, str]:
+    """Return our templates by name, those of every folder of this package."""
+    folders = sorted(files("evals").iterdir(), key=lambda folder: folder.name)
+    texts = (folder / FILE for folder in folders if (folder / FILE).is_file())
+    found = [yaml.safe_load(text.read_text(encoding="utf-8")) for text in texts]
+    return {name: text for templates in found for name, text in templates.items()}
+
+
+def with_ours(prompts: PromptsInfo) -> Mapping[str, str]:
+    """Return the templates, and ours that they lack: those of earlier versions are fewer."""
+    return {**our_templates(), **prompts.templates}
 
 
 def fill(template: str, **values: str) -> str:
@@ -70,14 +67,9 @@ def fill(template: str, **values: str) -> str:
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 
-def wording(prompts: PromptsInfo, name: str) -> str | None:
-    """Return the SHA-256 of the templates on which an eval's scores depend.
-
-    None without templates.
-    """
-    grading = name.startswith("healthbench")
-    used = (GRADER, GRADER_SYSTEM) if grading else (name,) if name in _SCRIPTS else tuple(_SCRIPTS)
-    texts = [prompts.templates[part] for part in used if part in prompts.templates]
+def wording(prompts: PromptsInfo, names: Iterable[str]) -> str | None:
+    """Return the SHA-256 of the templates on which an eval's scores depend; None without any."""
+    texts = [with_ours(prompts)[name] for name in names]
     return _sha256("\0".join(texts)) if texts else None
 
 
@@ -106,22 +98,44 @@ def _from_wheel(path: Path) -> PromptsInfo:
 
 
 def _from_scripts(source: str, read: Callable[[str], str]) -> PromptsInfo:
-    """Return OpenAI's templates, with their placeholders in our form."""
+    """Return OpenAI's templates, with their placeholders in our form, and ours where it has none.
+
+    Raises ConfigurationError.
+    """
     found: dict[str, str] = {}
-    for name, (module, constant) in _SCRIPTS.items():
+    for name, (module, constant) in scripts().items():
         path = f"gpt_oss/evals/{module}.py"
         try:
-            found[name] = _constant(read(path), constant)
+            found[name] = _in_our_form(_constant(read(path), constant), placeholders(name))
         except (OSError, KeyError, ValueError, SyntaxError):
             raise ConfigurationError(
                 f"{source} has no template {constant} in {path}; --prompts knows those of 0.0.9: "
                 f"{_INSTALL}."
             ) from None
-    # The first two are templates for str.format, the third already has our form.
-    found["aime25"] = found["aime25"].format(question="<<question>>")
-    letters = {letter: f"<<{letter}>>" for letter in "ABCD"}
-    found["gpqa"] = found["gpqa"].format(Question="<<question>>", **letters)
     return _checked(source, found)
+
+
+def scripts() -> Mapping[str, Script]:
+    """Return where OpenAI's scripts have the templates of the evals and of graders."""
+    from evals.declaration import all_facts  # imports this module
+    from evals.grading import SCRIPTS
+
+    of_evals = {name: at for facts in all_facts().values() for name, at in facts.templates.items()}
+    return {name: at for name, at in (of_evals | SCRIPTS).items() if at is not None}
+
+
+def placeholders(name: str) -> list[str]:
+    """Return the placeholders that a template must have, which are those of ours."""
+    return sorted(set(_PLACEHOLDER.findall(our_templates()[name])))
+
+
+def _in_our_form(template: str, wanted: Sequence[str]) -> str:
+    """Return a template for `str.format` with placeholders in our form; others are returned."""
+    if not wanted or _PLACEHOLDER.search(template):
+        return template
+    names = {name.casefold(): name for name in wanted}
+    fields = [field for _, field, _, _ in Formatter().parse(template) if field]
+    return template.format(**{field: f"<<{names[field.casefold()]}>>" for field in fields})
 
 
 def _constant(source: str, name: str) -> str:
@@ -148,29 +162,32 @@ def _from_file(path: Path) -> PromptsInfo:
         raise ConfigurationError(f"--prompts {path} is not YAML: {error}.") from None
     if not isinstance(content, dict) or not content:
         raise ConfigurationError(
-            f"--prompts {path} has no templates; it may have {', '.join(PLACEHOLDERS)}."
+            f"--prompts {path} has no templates; it may have {', '.join(our_templates())}."
         )
-    return _checked(str(path), {**our_prompts().templates, **content})
+    return _checked(str(path), {**our_templates(), **content})
 
 
 def _checked(source: str, templates: Mapping[str, object]) -> PromptsInfo:
     """Return the templates as a record, if each one is known and has the placeholders it needs."""
     found: dict[str, str] = {}
     for name, text in templates.items():
-        if name not in PLACEHOLDERS or not isinstance(text, str):
+        if name not in our_templates() or not isinstance(text, str):
             raise ConfigurationError(
                 f"--prompts {source}: {name} is not a template; there are "
-                f"{', '.join(PLACEHOLDERS)}, and each is a text."
+                f"{', '.join(our_templates())}, and each is a text."
             )
-        wanted = PLACEHOLDERS[name]
-        if sorted(set(_PLACEHOLDER.findall(text))) != sorted(wanted):
+        if sorted(set(_PLACEHOLDER.findall(text))) != (wanted := placeholders(name)):
             needed = ", ".join(f"<<{placeholder}>>" for placeholder in wanted) or "none"
             raise ConfigurationError(
                 f"--prompts {source}: the placeholders of {name} must be {needed}."
             )
         found[name] = text
-    digest = _sha256("\0".join(f"{name}\0{found[name]}" for name in sorted(found)))
-    return PromptsInfo(source=source, sha256=digest, templates=found)
+    return _recorded(source, found)
+
+
+def _recorded(source: str, templates: Mapping[str, str]) -> PromptsInfo:
+    digest = _sha256("\0".join(f"{name}\0{templates[name]}" for name in sorted(templates)))
+    return PromptsInfo(source=source, sha256=digest, templates=templates)
 
 
 def _sha256(text: str) -> str:

@@ -1,48 +1,44 @@
 """The evals by name: loads their data, and creates an eval from data."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from importlib import import_module
+from typing import Any
 
-from evals.answer_eval import BASIC, AnswerEval, Basic
-from evals.datasets import BY_NAME, DataRow, DataSource, Loaded, load_own_rows, load_rows
-from evals.healthbench.conversations import NAMES as HEALTHBENCH
-from evals.healthbench.conversations import HealthBench, HealthBenchRow
-from evals.questions import AimeRow, GpqaRow, OwnRow, items, own_name
+from evals.datasets import DataSource, Loaded, load_own_rows, load_rows
+from evals.declaration import AnyEval, Eval, folders
+from evals.own import OWN, own_name
 from harness.errors import ConfigurationError
 from harness.records.runs import PromptsInfo
 from harness.text import suggestion
 
-NAMES = ("aime25", "gpqa", *HEALTHBENCH, BASIC)
-ROWS: Mapping[str, type[DataRow]] = {
-    "aime25": AimeRow,
-    "gpqa": GpqaRow,
-    **dict.fromkeys(HEALTHBENCH, HealthBenchRow),
+EVALS: Mapping[str, Eval] = {
+    one.name: one for folder in folders() for one in import_module(f"evals.{folder.name}").EVALS
+}
+NAMES = tuple(EVALS)
+QUICK_TRIES: Mapping[str, int] = {
+    name: one.facts.quick_tries for name, one in EVALS.items() if one.facts.quick_tries is not None
 }
 
-_TRIES = {"aime25": 16, "gpqa": 8}
-"""The tries by default: 16 as in published reproductions, 8 as in OpenAI's script."""
 
-
-def row_type(name: str) -> type[DataRow]:
-    """Return the type of the rows of an eval that has rows."""
-    return ROWS.get(name, OwnRow)
-
-
-AnyEval: TypeAlias = AnswerEval | HealthBench
+def eval_of(name: str) -> Eval:
+    """Return the eval of this name; for other names, that of the user's own questions."""
+    return EVALS.get(name, OWN)
 
 
 def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
     """Return the rows of an eval in `NAMES`, or of the user's own in a file or on the hub.
 
-    `basic` has none. Raises ConfigurationError.
+    Raises ConfigurationError.
     """
-    if name == BASIC:
-        return Loaded((), Basic().info)
     if (own := own_name(name)) is not None:
-        return load_own_rows(own, name, OwnRow)
-    if name not in ROWS:
+        return load_own_rows(own, name, OWN.row)
+    if name not in EVALS:
         raise ConfigurationError(f"There is no eval {name!r}; {suggestion(name, NAMES)}")
-    return load_rows(BY_NAME[name], place, ROWS[name])
+    one = EVALS[name]
+    if one.built_in is not None:
+        return Loaded((), one.built_in)
+    assert one.facts.dataset is not None, f"{name} has no dataset"
+    return load_rows(one.facts.dataset, place, one.row)
 
 
 def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) -> AnyEval:
@@ -50,9 +46,4 @@ def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) 
 
     `seed` orders choices. Raises ConfigurationError for equal rows.
     """
-    name = data.info.eval
-    if name == BASIC:
-        return Basic()
-    if name in HEALTHBENCH:
-        return HealthBench(data, name=name, prompts=prompts)
-    return AnswerEval(data.info, items(data), _TRIES.get(name, 1), seed, prompts)
+    return eval_of(data.info.eval).make(data, seed, prompts)

@@ -4,10 +4,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from evals.answer_eval import BASIC
 from evals.baselines.eval_scores import EvalScores
 from evals.datasets import Loaded, questions_file, read_file, rows_sha256, validate_rows
-from evals.registry import row_type
+from evals.registry import eval_of
 from evals.task import EvalTask
 from harness.errors import RunLogError
 from harness.providers.entries import Provider
@@ -23,10 +22,11 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
 
     Raises ConfigurationError or RunLogError.
     """
-    if info.eval == BASIC:
+    one = eval_of(info.eval)
+    if one.built_in is not None:
         return Loaded((), info)
     path = folder / questions_file(info.eval)
-    rows = validate_rows(read_file(path), row_type(info.eval))
+    rows = validate_rows(read_file(path), one.row)
     if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
         raise RunLogError(f"{path} was changed after the run; restore it.")
     return Loaded(rows, info)

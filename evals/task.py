@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from evals import python_tool
@@ -18,9 +19,11 @@ from evals.baselines.baseline_verdict import (
 from evals.baselines.choice import choose_baseline
 from evals.baselines.eval_scores import EvalScores, Reading
 from evals.datasets import Loaded, questions_file, select
-from evals.healthbench.conversations import HealthBench
-from evals.healthbench.grades import Verdicts, verdicts_in
-from evals.healthbench.grading import (
+from evals.declaration import AnyEval
+from evals.grading import GRADER, GRADER_SYSTEM
+from evals.grading.graded_eval import GradedEval
+from evals.grading.grades import Verdicts, verdicts_in
+from evals.grading.requests import (
     ITEM,
     GradingTask,
     grade_with,
@@ -30,10 +33,10 @@ from evals.healthbench.grading import (
     run_answers,
     unread_tasks,
 )
-from evals.healthbench.rubric import rubric_score, summarise
+from evals.grading.rubric import rubric_score, summarise
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
-from evals.registry import AnyEval, make_eval
+from evals.registry import eval_of, make_eval
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedRollout
 from harness.providers.entries import Provider
@@ -56,7 +59,7 @@ from harness.statistics.mean_scores import mean_score
 from harness.tasks.task import Task, failed_samples
 
 _RIGHT = "right"
-_SHOWN_OF_FAILURES = ("answer", "order", "detail")
+_SHOWN_OF_FAILURES = ("answer", "expected", "got", "order", "detail")
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 
 
@@ -94,7 +97,8 @@ class EvalTask(Task):
             for question in select(self.test.questions, settings.examples, settings.seed or 0)
         )
         self._question_set = frozenset(self.question_ids)
-        tries = tries or self.test.tries
+        default = 1 if data.info.shipped else eval_of(data.info.eval).facts.tries
+        tries = tries or default  # sample questions only test the installation
         self.info = TaskInfo(
             name=data.info.eval,
             kind="eval",
@@ -109,7 +113,7 @@ class EvalTask(Task):
     @cached_property
     def graded(self) -> bool:
         """Whether answers are graded against rubrics."""
-        return isinstance(self.test, HealthBench)
+        return isinstance(self.test, GradedEval)
 
     @property
     def _graded_by(self) -> ProviderInfo | None:
@@ -136,7 +140,7 @@ class EvalTask(Task):
 
     def target(self, rollout: Rollout) -> str:
         """Return the right answer as it is extracted, or the rubric: `+5 Names the antidote.`."""
-        if isinstance(self.test, HealthBench):
+        if isinstance(self.test, GradedEval):
             items = self.test.rows[rollout.sample].items
             return "\n".join(f"{item.points:+g} {item.criterion}" for item in items)
         return self.test.key(rollout.sample, rollout.presentation)
@@ -188,7 +192,7 @@ class EvalTask(Task):
     def _grading_tasks(self, folder: Path) -> Iterator[GradingTask]:
         """Return tasks for all rubric items of answers, or for answers that no rule reads."""
         rollouts = (rollout for rollout in read_rollouts(folder) if rollout.task == self.name)
-        if isinstance(self.test, HealthBench):
+        if isinstance(self.test, GradedEval):
             return grading_tasks(self.test, run_answers(rollouts, self.test.rows))
         return unread_tasks(self.test, rollouts, self._settings.prompts)
 
@@ -210,11 +214,18 @@ class EvalTask(Task):
             api=condition.api,
             sampling=self.info.sampling.model_copy(update={"seed": None}),
             grader=self._graded_by.model if self.graded and self._graded_by else None,
-            prompts=wording(self._settings.prompts or our_prompts(), self.name),
+            prompts=wording(self._settings.prompts or our_prompts(), self._templates),
             reading=reading,
             planned=self.info.tries,
             scores=self._by_question(scores, reading),
         )
+
+    @property
+    def _templates(self) -> tuple[str, ...]:
+        """The names of the templates that the scores depend on."""
+        if self.graded:
+            return GRADER, GRADER_SYSTEM
+        return tuple(eval_of(self.name).facts.templates)
 
     def forecasts(self) -> Iterator[str]:
         """Yield a sentence per condition about the verdict that a good provider can expect."""
@@ -235,16 +246,24 @@ class EvalTask(Task):
         sample, number = parsed.rollout.sample, parsed.rollout.presentation
         mark = test.mark(sample, number, reply.text)
         refused = mark.marking == "no_answer" and refusal_phrase(reply.text)
+        failed = {"expected": self._expected(sample, number), "got": mark.answer or ""}
         return {
             "outcome": "refused" if refused else mark.marking,
             "value": float(mark.marking == "correct"),
             "answer": mark.answer,
             "openai_value": mark.openai_score,
             "order": test.prompt(sample, number).order,
+            **({} if mark.marking == "correct" else failed),
         }
 
+    def _expected(self, sample: str, number: int) -> str:
+        """Return the right answer of a try; of gated questions, only as it is read."""
+        test: AnswerEval = self.test  # type: ignore[assignment]
+        gated = self._data.info.gated
+        return test.key(sample, number) if gated else test.right(sample, number)
+
     def _grade_of(self, record: str, question: str) -> dict[str, Any]:
-        test: HealthBench = self.test  # type: ignore[assignment]
+        test: GradedEval = self.test  # type: ignore[assignment]
         found = rubric_score(test.rows[question], self._verdicts.get(record, {}))
         if not found.ungraded:
             return {"outcome": "graded", "value": found.score.value}
@@ -313,7 +332,7 @@ class EvalTask(Task):
         return [found for found in used.scores.values() if found] or [(0.0,)]
 
     def _rubric(self, made: Sequence[Score]) -> RubricSummary | None:
-        if not isinstance(self.test, HealthBench):
+        if not isinstance(self.test, GradedEval):
             return None
         rows = self.test.rows
         found = [
@@ -360,7 +379,7 @@ def vote(score: Score) -> str | None:
         return None
     if score.order is None:
         return score.answer
-    return f"choice {score.order['ABCD'.index(score.answer)]}"
+    return f"choice {score.order[ascii_uppercase.index(score.answer)]}"
 
 
 def curve(

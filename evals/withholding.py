@@ -5,17 +5,16 @@ letters extracted from it; a request keeps its settings; a reply keeps its model
 token counts and the times of its text events. The letters determine the same scores as the texts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from evals.answer_eval import AnswerEval
-from evals.datasets import Loaded, questions_file, rows_sha256
+from evals.datasets import questions_file, rows_sha256
 from evals.extraction.noted import note, withheld
 from evals.outcomes import refusal_phrase
-from evals.questions import GpqaRow, items
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
 from harness.api.items import Reply, UnreadableReplyError
@@ -29,7 +28,6 @@ from harness.run.published_copy import Withholding
 from harness.run.run_log import read_run_info
 
 _TEXTS = ("messages", "input", "instructions", "tools")
-_CHOICES = ("correct", "incorrect_1", "incorrect_2", "incorrect_3")
 _REFUSED = "[withheld]"
 _SILENT: Mapping[Api, str] = {
     "chat": 'data: {"choices":[{"index":0,"delta":{"reasoning_content":"-"}}]}',
@@ -52,7 +50,8 @@ def gated_texts(folder: Path) -> Withholding:
         data = task.info.dataset
         if data is None or not data.gated or data.withheld:
             continue
-        if data.eval != "gpqa" or not isinstance(task.test, AnswerEval):
+        rows = read_questions(folder, data)
+        if not isinstance(task.test, AnswerEval) or not hasattr(rows.rows[0], "withheld"):
             raise ConfigurationError(
                 f"The questions of {data.eval} are gated, and the tool cannot withhold them."
             )
@@ -62,9 +61,10 @@ def gated_texts(folder: Path) -> Withholding:
                 "prompts of token ids (--apis harmony)."
             )
         tests[data.eval] = task.test
-        rows = list(_withheld_rows(read_questions(folder, data)))
-        digests[data.eval] = rows_sha256(row.content() for row in rows)
-        lines = (row.model_dump_json(by_alias=True) for row in rows)
+        ids = task.test.items
+        bare = [row.withheld(name) for row, name in zip(rows.rows, ids, strict=True)]
+        digests[data.eval] = rows_sha256(row.content() for row in bare)
+        lines = (row.model_dump_json(by_alias=True) for row in bare)
         files[questions_file(data.eval)] = "".join(f"{line}\n" for line in lines)
     if not tests:
         return Withholding()
@@ -84,15 +84,6 @@ def _described(task: TaskInfo, digests: Mapping[str, str]) -> TaskInfo:
     return task.model_copy(update={"dataset": data})
 
 
-def _withheld_rows(data: Loaded[GpqaRow]) -> Iterator[GpqaRow]:
-    for row, question in zip(data.rows, items(data), strict=True):
-        choices = {
-            name: f"{number} {withheld(getattr(row, name))}"
-            for number, name in enumerate(_CHOICES, start=1)
-        }
-        yield GpqaRow(record_id=question, question=withheld(row.question), **choices)
-
-
 def _without_texts(record: Rollout, test: AnswerEval) -> Rollout:
     exchanges = [_silent(exchange, record.api) for exchange in record.exchanges]
     if exchanges and record.end != "failed":
@@ -102,7 +93,7 @@ def _without_texts(record: Rollout, test: AnswerEval) -> Rollout:
             pass
         else:
             given = (record.sample, record.presentation, reply.text)
-            letters = test.answer(*given), test.openai_answer(*given)
+            letters = test.answer(*given), test.openai_answer(record.sample, reply.text)
             text = refusal_phrase(reply.text) + note(reply.text, *letters) if reply.text else ""
             response = _condensed(exchanges[-1], record.api, reply, text)
             exchanges[-1] = exchanges[-1].model_copy(update={"response": response})

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evals.healthbench.grading import DEFAULT_GRADER
+from evals.grading.requests import DEFAULT_GRADER
+from evals.own import own_name
 from evals.registry import NAMES
 from gpt_oss_verify.options import BudgetOptions, GateOptions, ProviderOptions, parse_apis
 from harness.errors import ConfigurationError
@@ -146,9 +147,13 @@ def eval_settings(gate: Gate) -> dict[str, Any]:
     """Return what the gate requires of scores, as settings of a run."""
     wanted = {f"margins.{name}" for name in gate.margins} | {"evals"}
     return {
-        "margins": gate.margins,
-        "required_evals": gate.evals,
-        "origins": {name: origin for name, origin in gate.origins.items() if name in wanted},
+        "margins": {own_name(name) or name: margin for name, margin in gate.margins.items()},
+        "required_evals": tuple(own_name(name) or name for name in gate.evals),
+        "origins": {
+            f"margins.{own}" if (own := own_name(name.removeprefix("margins."))) else name: origin
+            for name, origin in gate.origins.items()
+            if name in wanted
+        },
     }
 
 
@@ -164,9 +169,10 @@ def _checked(gate: Gate) -> Gate:
     named = dict.fromkeys(gate.evals, gate.origins.get("evals", ""))
     named |= {name: gate.origins[f"margins.{name}"] for name in gate.margins}
     for name, where in named.items():
-        if name not in NAMES:
+        if name not in NAMES and own_name(name) is None:
             raise ConfigurationError(
-                f"{where}: there is no eval {name!r}; {suggestion(name, NAMES)}"
+                f"{where}: there is no eval {name!r}; {suggestion(name, NAMES)} Your own questions "
+                "are named by their file, such as questions.jsonl."
             )
     return gate
 

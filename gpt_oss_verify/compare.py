@@ -27,6 +27,7 @@ from gpt_oss_verify.options import (
     run_place,
 )
 from gpt_oss_verify.screen import print_raw, say, stdout
+from harness.compare.answers import answered_questions
 from harness.compare.columns import Column, read_run
 from harness.compare.compared import compare as compare_columns
 from harness.compare.compared import labelled
@@ -70,7 +71,7 @@ def compare(
     Exits with 1 if a run is worse than the reference by more than chance.
 
     Args:
-        runs: Run folders, baseline files, or published baselines (range, card, …).
+        runs: Run folders, Inspect logs, baseline files, or published baselines (range, card, …).
         against: The run to compare the others with. Default: the first baseline, or the first run.
         provider: Run this provider first; repeat the option for several providers.
         apis: responses, chat, harmony (raw completions), or several separated by commas.
@@ -159,9 +160,10 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
     columns = labelled([_column(name) for name in chosen])
     if all(column.entry.kind == "published" for column in columns):
         raise ConfigurationError("Only published baselines are given; add a run to compare.")
-    baselines = (at for at, column in enumerate(columns) if column.entry.kind != "run")
+    baselines = (at for at, column in enumerate(columns) if column.entry.kind not in ("run", "log"))
     base = next(baselines, 0) if against is None else chosen.index(against)
-    return compare_columns(columns, base, version("gpt-oss-verify"))
+    found = compare_columns(columns, base, version("gpt-oss-verify"))
+    return found.model_copy(update={"answers": answered_questions(columns, base)})
 
 
 def _column(name: str) -> Column:

@@ -14,7 +14,8 @@ from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
 from harmony.extras import install_command
 from harness.compare.dataframes import COLUMNS, load
-from harness.compare.inspect_log import write_inspect_logs
+from harness.compare.inspect_export import write_inspect_logs
+from harness.compare.inspect_log import is_inspect_log, read_inspect_log
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.tasks.suite import restored_tasks
 
@@ -31,8 +32,8 @@ def export(
 ) -> int:
     """Export a run as CSV, Parquet, a log for Inspect, or a baseline.
 
-    A baseline has the scores of all attempts by question and the sampling settings, but no texts;
-    `eval --baseline FILE` compares with it.
+    A baseline is of a run, or of a log of inspect_ai. It has the scores of all attempts by question
+    and the sampling settings, but no texts; `eval --baseline FILE` and `compare` compare with it.
 
     Args:
         output_format: csv, parquet: tables; inspect: logs for `inspect view`; baseline: scores.
@@ -40,16 +41,13 @@ def export(
         gated: Include the texts of gated datasets (GPQA) in the logs.
     """
     if output_format == "baseline":
-        info, results = run_scores(run)
-        path = out or Path(f"baseline-{run.resolve().name.removeprefix('eval-')}.json")
-        measured.write_baseline(
-            measured.create_baseline(
-                results, info.provider.name, version("gpt-oss-verify"), datetime.now(UTC)
-            ),
-            path,
-        )
+        name = run.resolve().name.removeprefix("eval-").removesuffix(run.suffix)
+        path = out or Path(f"baseline-{name}.json")
+        measured.write_baseline(_baseline(run), path)
         show(str(path))
         return 0
+    if run.is_file():
+        raise ConfigurationError(f"{run} is a file; only --format baseline takes an Inspect log.")
     if output_format == "parquet" and find_spec("pyarrow") is None:
         raise ConfigurationError(
             f"--format parquet needs pyarrow; install it with: {install_command('evals')}"
@@ -68,3 +66,15 @@ def export(
     for path in paths:
         show(str(path))
     return 0
+
+
+def _baseline(run: Path) -> measured.MeasuredBaseline:
+    """Return the scores of a run or of an Inspect log. Raises ConfigurationError or RunLogError."""
+    if is_inspect_log(run):
+        log = measured.log_baseline(read_inspect_log(run))
+        made = datetime.fromisoformat(log.created_at)
+        return measured.create_baseline(log.results, log.provider, log.tool_version, made)
+    info, results = run_scores(run)
+    return measured.create_baseline(
+        results, info.provider.name, version("gpt-oss-verify"), datetime.now(UTC)
+    )

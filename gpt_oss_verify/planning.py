@@ -9,11 +9,11 @@ from typing import Any
 
 from evals.baselines.choice import choose_baseline
 from evals.datasets import Loaded
-from evals.healthbench.conversations import NAMES as HEALTHBENCH
+from evals.grading.graded_eval import GradedEval
+from evals.own import own_name
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
-from evals.questions import own_name
-from evals.registry import NAMES, load_data
+from evals.registry import NAMES, QUICK_TRIES, eval_of, load_data, make_eval
 from evals.task import EvalTask
 from gpt_oss_verify.choice import (
     budget_of,
@@ -56,13 +56,12 @@ from harness.verdict.reference_rate import default_thresholds
 
 DEFAULT_TRIES = 5
 DEFAULT_MAX_TURNS = 10
-DEFAULT_EVALS = "aime25,gpqa"
+DEFAULT_EVALS = ",".join(QUICK_TRIES)
 DEFAULT_EFFORT = "medium"
 DEFAULT_MAX_TOKENS = 131_072
-QUICK_TRIES: Mapping[str, int] = {"aime25": 4, "gpqa": 1}
 QUICK_MARGIN = 10.0
 """With 318 requests, the bounds of the difference of a healthy provider are about 6 points away;
-broken providers were at least 13 points below (sources in `evals/data/baselines.json`)."""
+broken providers were at least 13 points below (sources in `evals/aime25/scores.json`)."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,8 @@ def new_plan(options: Options) -> Plan:
             raise ConfigurationError("Evals use one API; choose --api responses or --api chat.")
         apis = apis[:1]
     grader = None
-    if set(evals) & set(HEALTHBENCH):
+    own = {name: _load(name, options) for name in evals if own_name(name) is not None}
+    if any(_needs_grader(name, own) for name in evals):
         grader = provider
         if options.decision.grader is not None or not options.data.samples:
             grader = chosen_grader(
@@ -136,9 +136,16 @@ def new_plan(options: Options) -> Plan:
             ),
             effort=sampling.reasoning_effort,
         )
-    tasks += _eval_tasks(options, provider, models, settings, evals, grader)
+    tasks += _eval_tasks(options, provider, models, settings, evals, grader, own)
     info = new_info(described, tasks, settings, typed_command())
     return Plan(provider, tuple(tasks), info, budget, grader)
+
+
+def _needs_grader(name: str, own: Mapping[str, Loaded[Any]]) -> bool:
+    """Return whether answers of an eval are graded; those of the user's own if it has rubrics."""
+    if name not in own:
+        return eval_of(name).needs_grader
+    return isinstance(make_eval(own[name], 0), GradedEval)
 
 
 def typed_command() -> tuple[str, ...]:
@@ -247,6 +254,7 @@ def _eval_tasks(
     settings: RunSettings,
     evals: Sequence[str],
     grader: Provider | None,
+    own: Mapping[str, Loaded[Any]],
 ) -> Iterator[EvalTask]:
     if not evals:
         return
@@ -260,7 +268,7 @@ def _eval_tasks(
         Condition(model=model, effort=effort, api=settings.apis[0], mode=mode)
         for model, effort in product(models, efforts)
     ]
-    own = Sampling(
+    chosen = Sampling(
         temperature=1.0 if sampling.temperature is None else sampling.temperature,
         top_p=1.0 if sampling.top_p is None else sampling.top_p,
         max_tokens=sampling.max_tokens or provider.max_tokens or DEFAULT_MAX_TOKENS,
@@ -268,15 +276,15 @@ def _eval_tasks(
     )
     if options.data.with_tools is not None:
         tool = planned_tool(settings.apis[0], provider.limitations)
-        own = own.model_copy(update={"python": tool, "max_turns": MOST_REQUESTS})
+        chosen = chosen.model_copy(update={"python": tool, "max_turns": MOST_REQUESTS})
     for name in evals:
-        data = _load(name, options)
+        data = own.get(name) or _load(name, options)
         tries = sampling.tries if options.evals_alone else QUICK_TRIES.get(name)
         yield EvalTask(
             data,
             conditions,
             tries,
-            own,
+            chosen,
             settings,
             extra_body=provider.extra_body,
             grader=grader,

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
-from evals.healthbench.grades import grade_of
-from evals.healthbench.grading import GRADING
+from evals.grading.grades import grade_of
+from evals.grading.requests import GRADING
 from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.screen import stderr
 from harness.records.rollouts import Exchange, Rollout

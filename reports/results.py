@@ -20,9 +20,10 @@ TOOL_CALLING_NOTE = (
 EVALS_NOTE = (
     "Scores are means over the attempts that were made; one without an answer scores 0. "
     "Brackets: 95% interval for other questions of the kind, with questions as clusters. "
-    "±: standard error of sampling the same questions again. pass@k: at least one of k tries is "
-    "correct. pass^k: all k tries are correct. maj@k: the most frequent answer of k tries is "
-    "correct. Tokens and seconds: median / 90th percentile of the attempts."
+    "±: standard error of sampling the same questions again; right-or-wrong scores count two more "
+    "deviating tries than were seen, so that few tries do not look exact. pass@k: at least one of "
+    "k tries is correct. pass^k: all k tries are correct. maj@k: the most frequent answer of k "
+    "tries is correct. Tokens and seconds: median / 90th percentile of the attempts."
 )
 _EVAL_OUTCOMES: tuple[Outcome, ...] = (
     "correct",

@@ -25,7 +25,7 @@ MOST_UNGRADED = 0.01
 
 
 def default_margin(name: str) -> float:
-    """Return the margin of an eval, where 0.01 is a point; `data/baselines.json` has its reason."""
+    """Return the margin of an eval, where 0.01 is a point; its `scores.json` has the reason."""
     benchmark = published_scores().benchmarks.get(name)
     return OTHER_MARGIN if benchmark is None else benchmark.margin / 100
 

@@ -1,19 +1,26 @@
 """Baselines by name, for verdicts and as columns of a comparison."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evals.baselines.eval_scores import Baseline, EvalScores
-from evals.baselines.measured import MeasuredRun, read_baseline
+from evals.baselines.measured import (
+    MeasuredBaseline,
+    MeasuredRun,
+    log_baseline,
+    read_baseline,
+)
 from evals.baselines.published import (
     PublishedBaseline,
     choose_figures,
     pooled_mean,
     published_scores,
 )
-from harness.compare.columns import TRIES, Column, Key, Published
+from harness.compare.columns import KEY, MEASURED_TIMES, TRIES, Column, Key, Published
 from harness.compare.comparison_types import Entry
 from harness.compare.differing_settings import sampling_settings
+from harness.compare.inspect_log import InspectLog, is_inspect_log, read_inspect_log
 from harness.errors import ConfigurationError
 from harness.records.conditions import known_model
 
@@ -38,29 +45,72 @@ def choose_baseline(name: str | None) -> Baseline:
 
 
 def baseline_column(name: str) -> Column:
-    """Return a baseline file or a published baseline as a column. Raises ConfigurationError."""
-    if Path(name).is_file():
-        return _measured(Path(name))
+    """Return an Inspect log, a baseline file or a published baseline as a column.
+
+    Raises ConfigurationError.
+    """
+    path = Path(name)
+    if is_inspect_log(path):
+        return _of_log(read_inspect_log(path))
+    if path.is_file():
+        return _measured(read_baseline(path), path)
     published = published_scores()
     if name == RANGE or name in published.sources:
         entry = Entry(label=name, kind="published", provider=name, model="")
         return Column(entry, published=dict(_published(name)))
     known = ", ".join([RANGE, *published.sources])
     raise ConfigurationError(
-        f"{name} is not a run folder, a baseline file or a published baseline ({known})."
+        f"{name} is not a run folder, an Inspect log, a baseline file or a published baseline "
+        f"({known})."
     )
 
 
-def _measured(path: Path) -> Column:
+def _of_log(log: InspectLog) -> Column:
+    import pandas as pd
+
+    column = _measured(log_baseline(log), log.path)
+    rows = [
+        {
+            "task": log.named(part),
+            "group": log.group(part),
+            "record": one.record,
+            "sample": one.sample,
+            "content": one.content,
+            "sample_data": True,
+            "value": one.values.get(part),
+        }
+        for part in log.parts
+        for one in log.tries
+    ]
+    times = [
+        {"task": log.named(part), "group": log.group(part), "request": one.seconds}
+        for part in log.parts
+        for one in log.tries
+        if one.seconds is not None
+    ]
+    lost = sum(not one.values for one in log.tries)
+    notes = [] if log.complete else ["The eval of this log is not finished."]
+    notes += [f"{lost} of {len(log.tries)} tries have no score."] if lost else []
+    entry = column.entry.model_copy(
+        update={"kind": "log", "complete": log.complete, "notes": tuple(notes)}
+    )
+    return replace(
+        column,
+        entry=entry,
+        tries=pd.DataFrame(rows, columns=list(TRIES)),
+        times=pd.DataFrame(times, columns=[*KEY, *MEASURED_TIMES]),
+    )
+
+
+def _measured(measured: MeasuredBaseline, path: Path) -> Column:
     import pandas as pd  # takes 0.4 s, and most commands do not need it
 
-    measured = read_baseline(path)
     tries = [
         {
             "task": scores.eval,
             "group": _name(scores.eval, scores.model, scores.effort, python=scores.python),
             "sample": sample,
-            "content": scores.dataset.sha256,
+            "content": scores.contents.get(sample, scores.dataset.sha256),
             "sample_data": scores.dataset.sample,
             "value": value,
         }

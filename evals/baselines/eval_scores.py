@@ -38,6 +38,9 @@ class EvalScores(Record):
     grader: str | None = None
     prompts: str | None = None
     reading: Reading = "ours"
+    contents: Mapping[str, str] = Field(
+        default={}, description="hash of each question, where the data have no hash of the whole"
+    )
     planned: int = Field(ge=1)
     scores: Mapping[str, tuple[float, ...]] = Field(min_length=1)
 

@@ -1,5 +1,6 @@
 """Measured baselines: the scores of a run by question, in a file that can be shared."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +16,12 @@ from evals.baselines.eval_scores import (
     differ_in_prompts,
     sampling_differences,
 )
+from harness.compare.inspect_log import InspectLog
 from harness.errors import ConfigurationError, os_errors, read_text
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure, BaselineInfo
 from harness.records.record import Record, problem_of
+from harness.records.runs import DatasetInfo
 from harness.statistics.differences import paired_means
 from harness.statistics.mean_scores import Mean
 
@@ -49,7 +52,9 @@ class MeasuredRun:
         theirs = next((result for result in self.measured.results if _same(result, scores)), None)
         if theirs is None:
             return f"{self.name} has no scores of {scores.name}."
-        if theirs.dataset.sha256 != scores.dataset.sha256:
+        here, there = scores.dataset, theirs.dataset
+        published = here.identity == there.identity == "published"
+        if here.sha256 != there.sha256 and not published:
             return (
                 f"{self.name} was measured on different {scores.eval} data (the hashes differ);"
                 " measure it again on these."
@@ -84,6 +89,39 @@ class MeasuredRun:
         return BaselineInfo(name=self.name, explanation=explanation, figures=(figure,))
 
 
+def log_baseline(log: InspectLog) -> MeasuredBaseline:
+    """Return the scores of an Inspect log, whose questions no published figure is about."""
+    contents = sorted(log.contents.values())
+    data = DatasetInfo(
+        eval=log.task,
+        source=log.dataset,
+        rows=len(contents),
+        sha256=hashlib.sha256("".join(contents).encode()).hexdigest(),
+        sample=True,
+        identity="own",
+    )
+    results = [
+        EvalScores(
+            eval=name,
+            model=log.model,
+            effort=log.effort,
+            dataset=data.model_copy(update={"eval": name}),
+            api=log.api,
+            sampling=log.sampling,
+            contents=log.contents,
+            planned=log.epochs,
+            scores=scores,
+        )
+        for name, scores in log.scores.items()
+    ]
+    return MeasuredBaseline(
+        tool_version=log.version,
+        provider=log.provider,
+        created_at=log.started_at,
+        results=tuple(results),
+    )
+
+
 def create_baseline(
     results: Sequence[EvalScores], provider: str, tool_version: str, created_at: datetime
 ) -> MeasuredBaseline:
@@ -94,7 +132,7 @@ def create_baseline(
         if scores.missing:
             raise ConfigurationError(
                 f"{scores.missing} planned attempts of {scores.name} are missing; finish the run"
-                " with --resume before making it a baseline."
+                " (--resume, or inspect eval-retry) before making it a baseline."
             )
     return MeasuredBaseline(
         tool_version=tool_version,

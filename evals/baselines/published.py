@@ -1,13 +1,13 @@
-"""The published scores of gpt-oss with their sources (`data/baselines.json`), as baselines."""
+"""The published scores of gpt-oss with their sources, as baselines.
+
+The folder of each eval has them in `scores.json`.
+"""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-
-from pydantic import Field
 
 from evals.baselines.eval_scores import (
     MAKE_ONE,
@@ -17,10 +17,11 @@ from evals.baselines.eval_scores import (
     differ_in_prompts,
     sampling_differences,
 )
+from evals.declaration import folders
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure, BaselineInfo, SourceKind
 from harness.records.record import Record
-from harness.records.runs import Sampling
+from harness.records.runs import DatasetInfo, Sampling
 from harness.statistics.mean_scores import Mean, run_mean
 from harness.statistics.noninferiority import run_error
 from harness.text import percentage
@@ -67,7 +68,6 @@ class Row(Record):
 class PublishedScores(Record):
     """All known scores with their sources."""
 
-    version: int = Field(ge=1, le=1)
     benchmarks: Mapping[str, Benchmark]
     sources: Mapping[str, Source]
     rows: tuple[Row, ...]
@@ -99,11 +99,20 @@ class PublishedScores(Record):
 @cache
 def published_scores() -> PublishedScores:
     """Return the scores that ship with the package."""
-    text = files("evals").joinpath("data", "baselines.json").read_text(encoding="utf-8")
-    return PublishedScores.model_validate_json(text)
+    found = [
+        PublishedScores.model_validate_json((folder / SCORES).read_bytes())
+        for folder in folders()
+        if (folder / SCORES).is_file()
+    ]
+    return PublishedScores(
+        benchmarks={name: one for each in found for name, one in each.benchmarks.items()},
+        sources={name: one for each in found for name, one in each.sources.items()},
+        rows=tuple(row for each in found for row in each.rows),
+    )
 
 
 CARD = "card"
+SCORES = "scores.json"
 PUBLISHED_SAMPLING = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072, python="built-in")
 """The sampling parameters of OpenAI's guide to verifying gpt-oss, for both APIs, and for figures
 with tools the tool that gpt-oss was trained with."""
@@ -186,7 +195,7 @@ class PublishedBaseline:
         """Return the mean of the published figures, or the reason why there is none."""
         benchmark = self.scores.benchmarks.get(scores.eval)
         if scores.dataset.sample:
-            return f"nothing is published about these questions; {MAKE_ONE}."
+            return f"{whose_questions(scores.dataset)}; {MAKE_ONE}."
         if benchmark is None:
             return f"nothing is published about {scores.eval}; {MAKE_ONE}."
         if len(scores.scores) != benchmark.questions:
@@ -213,6 +222,21 @@ class PublishedBaseline:
             _warnings(scores),
             differ_in_prompts(scores.prompts, benchmark.prompts_sha256),
         )
+
+
+def whose_questions(data: DatasetInfo) -> str:
+    """Return why nothing is published about the questions of an eval, without a full stop."""
+    match data.identity:
+        case "own":
+            return f"these are your own questions, not those published as {data.eval}"
+        case "unknown":
+            return (
+                f"it is not known whether these are the published questions of {data.eval}: this "
+                "version has no hashes of them, and the file is not a published one"
+            )
+        case "part":
+            return f"these are only {data.rows} of the published questions of {data.eval}"
+    return "nothing is published about these questions"
 
 
 def _warnings(scores: EvalScores) -> tuple[str, ...]:

@@ -1,13 +1,15 @@
-r"""The choice in the answer to a four-choice question.
+r"""The choice in the answer to a multiple-choice question.
 
-It is one of the letters A to D, alone or before the text of its choice (`C) the text`), or the text
-of exactly one choice. Two letters ("A or B") are not an answer.
+It is one of the letters from A on, alone or before the text of its choice (`C) the text`), or the
+text of exactly one choice. Two letters ("A or B") are not an answer.
 """
 
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from string import ascii_uppercase
 
 from evals.extraction.plain_text import without_markup
 from evals.extraction.statements import stated_answer
@@ -62,25 +64,40 @@ _SHORT = 3
 _SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _LONGEST = 1000
+_FOUR = "D"
+"""The last of the letters in the patterns above."""
+
+
+@cache
+def _up_to(last: str, pattern: re.Pattern[str]) -> re.Pattern[str]:
+    """Return a pattern with the letters from A to `last`; alone, `I` is also a pronoun."""
+    if last == _FOUR:
+        return pattern
+    source = pattern.pattern.replace("[A-D]", f"[A-{last}]").replace("(?!A (", "(?![AI] (")
+    return re.compile(source, pattern.flags)
 
 
 def letter_answer(text: str, choices: Sequence[str]) -> str | None:
-    """Return the letter that a text gives as its answer; `choices` are the texts of A to D."""
-    return stated_answer(text, _Choices(tuple(map(without_markup, choices)))) or _only_marked(text)
+    """Return the letter that a text gives as its answer; `choices` are the texts of A and so on."""
+    reader = _Choices(tuple(map(without_markup, choices)))
+    return stated_answer(text, reader) or _only_marked(text, reader)
 
 
-def _only_marked(text: str) -> str | None:
+def _only_marked(text: str, choices: "_Choices") -> str | None:
     """Return the only option with a check mark in a list of options where others have crosses."""
-    marks = dict(_MARKED.findall(text))
+    marks = dict(choices.of(_MARKED).findall(text))
     checked = [letter for letter, mark in marks.items() if mark in "✓✔✅☑"]
     return checked[0] if len(checked) == 1 < len(marks) else None
 
 
 @dataclass(frozen=True)
 class _Choices:
-    """An `AnswerReader` of the letters of four choices with these texts."""
+    """An `AnswerReader` of the letters of choices with these texts."""
 
     texts: tuple[str, ...]
+
+    def of(self, pattern: re.Pattern[str]) -> re.Pattern[str]:
+        return _up_to(ascii_uppercase[len(self.texts) - 1], pattern)
 
     def boxed(self, content: str) -> str | None:
         return self.stated(content)
@@ -89,8 +106,8 @@ class _Choices:
         text = text[:_LONGEST]
         if answer := self.whole(text):
             return answer
-        first = _FIRST.match(text)
-        if not first or _OTHER.match(text, first.end(1)):
+        first = self.of(_FIRST).match(text)
+        if not first or self.of(_OTHER).match(text, first.end(1)):
             return None
         named = self._by_text(re.split(r"[.;!](?:\s|$)", first["rest"])[0])
         after = text[first.end(1) :].strip()
@@ -98,28 +115,28 @@ class _Choices:
         return first[1] if named == first[1] or (explained and not named) else None
 
     def whole(self, line: str) -> str | None:
-        if only := _ONLY.fullmatch(line):
+        if only := self.of(_ONLY).fullmatch(line):
             return only[1].upper()
-        first = _FIRST.fullmatch(line)
+        first = self.of(_FIRST).fullmatch(line)
         if first and self._by_text(first["rest"]) == first[1]:
             return first[1]
-        last = _LAST.fullmatch(line)
+        last = self.of(_LAST).fullmatch(line)
         if last and self._by_text(last["text"]) == last["letter"]:
             return last["letter"]
         return self._by_text(line)
 
     def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
-        bare = [_ASIDE.sub("", claim) for claim in claims]
-        texts = zip("ABCD", self.texts, strict=True)
+        bare = [self.of(_ASIDE).sub("", claim) for claim in claims]
+        texts = zip(ascii_uppercase, self.texts, strict=False)
         quoted = {
             letter for letter, text in texts if len(text) > _SHORT and any(text in c for c in bare)
         }
-        named = quoted.union(*map(_MENTION.findall, bare))
-        chosen = any(map(_CHOOSES.match, bare)) or (quoted and _CONCLUDES.search(sentence))
+        named = quoted.union(*map(self.of(_MENTION).findall, bare))
+        chosen = any(map(self.of(_CHOOSES).match, bare)) or (quoted and _CONCLUDES.search(sentence))
         return named.pop() if chosen and len(named) == 1 else None
 
     def without_choices(self, sentence: str) -> str:
-        sentence = _ASIDE.sub("", sentence)
+        sentence = self.of(_ASIDE).sub("", sentence)
         for text in self.texts:
             sentence = sentence.replace(text, "") if len(text) > _SHORT else sentence
         return sentence
@@ -127,7 +144,7 @@ class _Choices:
     def _by_text(self, text: str) -> str | None:
         """Return the letter of the only choice with this text."""
         wanted = _folded(text)
-        pairs = zip("ABCD", self.texts, strict=True)
+        pairs = zip(ascii_uppercase, self.texts, strict=False)
         equal = [letter for letter, choice in pairs if _folded(choice) == wanted]
         return equal[0] if wanted and len(equal) == 1 else None
 

@@ -1,4 +1,4 @@
-"""What is compared: runs, baseline files and published baselines, as DataFrames of their tries."""
+"""What is compared: runs, Inspect logs, baseline files and published baselines, as DataFrames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = ["task", "group"]
-TRIES = (*KEY, "sample", "content", "sample_data", "value", "openai_value", "outcome", "invalid")
+TRIES = (
+    *KEY,
+    "record",
+    "sample",
+    "content",
+    "sample_data",
+    "value",
+    "openai_value",
+    "outcome",
+    "invalid",
+)
 """The columns of `Column.tries`."""
 MEASURED_TIMES: Mapping[str, Unit] = {
     "first token": "seconds",
@@ -49,9 +59,10 @@ class Column:
 
     Attributes:
         tries: One row per planned try that counts, of tool calling and evals. `group` names the
-            condition (`chat · streaming`); `content` is what the sample asks (a case, or the hash
-            of its dataset); `sample_data` marks questions for which nothing is published; `value`
-            is missing if the try was not made or not graded; `openai_value` is the value as
+            condition (`chat · streaming`); `record` names the try in its log; `content` is what the
+            sample asks (a case, or the hash of its dataset); `sample_data` marks questions for
+            which nothing is published; `value` is missing if the try was not made or not graded;
+            `openai_value` is the value as
             OpenAI's script reads the answer.
         times: One row per request (evals: per attempt), by task and group.
         results: The figures of a run by task and group.

@@ -23,12 +23,12 @@ CHECKS = "Checks: "
 JUDGED = frozenset({"passed", "warned", "failed", "declared"})
 """Statuses of a check that had something to judge."""
 
-EntryKind = Literal["run", "baseline", "published"]
+EntryKind = Literal["run", "log", "baseline", "published"]
 Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
 
 
 class Entry(Record):
-    """One column: a run, a baseline file, or a published baseline.
+    """One column: a run, an Inspect log, a baseline file, or a published baseline.
 
     `label` is unique in its comparison. `place` is the folder or file as given; None for a
     published baseline. `reason` is the first reason of the verdict, and `causes` describes the
@@ -150,6 +150,22 @@ class Changes(Record):
         return not (self.broken or self.fixed or self.cases or self.rates)
 
 
+class ShownAnswer(Record):
+    """One answer of a column to a question, with its score."""
+
+    value: float
+    text: str
+
+
+class AnsweredQuestion(Record):
+    """A question with an answer of each entry; None where it gave none."""
+
+    sample: str
+    group: str
+    question: str
+    answers: tuple[ShownAnswer | None, ...]
+
+
 class Comparison(Record):
     """A comparison, as in `compare.json`. `tested` is the number of tested differences."""
 
@@ -161,6 +177,9 @@ class Comparison(Record):
     tested: int
     changes: tuple[Changes, ...] = Field(
         default=(), description="one for each column but the reference"
+    )
+    answers: tuple[AnsweredQuestion, ...] = Field(
+        default=(), description="those that differ most from the reference first"
     )
 
     @property

@@ -1,14 +1,16 @@
-"""All runs in a folder over time."""
+"""All runs and Inspect logs in a folder over time."""
 
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from harness.compare.differing_settings import SettingChange, changes, settings_of
+from harness.compare.inspect_log import InspectLog, is_inspect_log, read_inspect_log
 from harness.compare.key_figures import worst_figures
-from harness.errors import RunLogError
+from harness.errors import ConfigurationError, RunLogError
 from harness.records.analysis import Analysis
 from harness.records.figures import Decision
 from harness.records.record import Record
@@ -16,6 +18,7 @@ from harness.records.runs import RunInfo, group_name
 from harness.records.scores import Estimate
 from harness.run.run_folder import read_analysis, run_folders
 from harness.run.run_log import read_run_info
+from harness.statistics.mean_scores import mean_score
 
 UNUSUAL = 3.0
 """A pause is a gap if it is this many times as long as the median pause, and longer than a day."""
@@ -67,28 +70,46 @@ class History(Record):
 
 def history_of(parent: Path, provider: str | None) -> History:
     """Return all scored runs in a folder, or those of one provider; the others are named."""
-    analyses, unread = [], []
+    analyses, logs, unread = [], [], []
     for folder in run_folders(parent):
         try:
             if provider is None or read_run_info(folder).provider.name == provider:
                 analyses.append((str(folder), read_analysis(folder)))
         except RunLogError as error:
             unread.append(str(error))
-    return history(str(parent), analyses, unread)
+    for path in filter(is_inspect_log, sorted(parent.iterdir())):
+        try:
+            log = read_inspect_log(path)
+            logs += [log] if provider in (None, log.provider) else []
+        except ConfigurationError as error:
+            unread.append(str(error))
+    return history(str(parent), analyses, unread, logs)
 
 
-def history(folder: str, analyses: Sequence[_Judged], unread: Sequence[str] = ()) -> History:
+def history(
+    folder: str,
+    analyses: Sequence[_Judged],
+    unread: Sequence[str] = (),
+    logs: Sequence[InspectLog] = (),
+) -> History:
     """Return all runs by provider, oldest first; `unread` has a sentence for each run left out."""
-    ordered = sorted(analyses, key=lambda judged: judged[1].run.started_at)
-    by_provider = groupby(sorted(ordered, key=_provider), key=_provider)
-    lines = (
-        ProviderHistory(provider=name, points=_points(list(runs))) for name, runs in by_provider
-    )
+    runs: dict[str, list[_Judged]] = defaultdict(list)
+    for judged in sorted(analyses, key=lambda judged: judged[1].run.started_at):
+        runs[judged[1].run.provider.name].append(judged)
+    points = {name: _points(found) for name, found in runs.items()}
+    for log in logs:
+        points[log.provider] = [*points.get(log.provider, ()), _of_log(log)]
+    lines = (ProviderHistory(provider=name, points=_dated(points[name])) for name in sorted(points))
     return History(folder=folder, lines=tuple(lines), unread=tuple(unread))
 
 
-def _provider(judged: _Judged) -> str:
-    return judged[1].run.provider.name
+def _dated(points: Sequence[HistoryPoint]) -> tuple[HistoryPoint, ...]:
+    """Return the points oldest first, with the pauses before them."""
+    ordered = sorted(points, key=lambda point: datetime.fromisoformat(point.started_at))
+    late = gaps([point.started_at for point in ordered])
+    return tuple(
+        point.model_copy(update={"gap_days": gap}) for point, gap in zip(ordered, late, strict=True)
+    )
 
 
 def gaps(times: Sequence[str]) -> list[float | None]:
@@ -101,12 +122,29 @@ def gaps(times: Sequence[str]) -> list[float | None]:
     return [None, *(pause / _DAY if pause > limit else None for pause in pauses)]
 
 
-def _points(runs: Sequence[_Judged]) -> tuple[HistoryPoint, ...]:
+def _points(runs: Sequence[_Judged]) -> Sequence[HistoryPoint]:
     infos = [analysis.run for _, analysis in runs]
-    late = gaps([info.started_at for info in infos])
-    return tuple(
-        _point(place, analysis, _changed(infos[: index + 1]), late[index])
+    return [
+        _point(place, analysis, _changed(infos[: index + 1]))
         for index, (place, analysis) in enumerate(runs)
+    ]
+
+
+def _of_log(log: InspectLog) -> HistoryPoint:
+    parts = {log.group(part): log.scores[log.named(part)].values() for part in log.parts}
+    made = {group: [tries for tries in found if tries] for group, found in parts.items()}
+    seconds = [one.seconds for one in log.tries if one.seconds is not None]
+    return HistoryPoint(
+        run=log.path.name,
+        place=str(log.path),
+        started_at=log.started_at,
+        model=log.model,
+        decision=None,
+        complete=log.complete,
+        tool_version=log.version,
+        tokens=sum(one.tokens for one in log.tries),
+        latency=statistics.median(seconds) if seconds else None,
+        scores={name: mean_score(found).estimate for name, found in made.items() if found},
     )
 
 
@@ -120,9 +158,7 @@ def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
     return ()
 
 
-def _point(
-    place: str, analysis: Analysis, changed: tuple[SettingChange, ...], gap: float | None
-) -> HistoryPoint:
+def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -> HistoryPoint:
     info, worst = analysis.run, worst_figures(analysis)
     tasks = {task.name: task for task in info.tasks}
     times = [one.latency.last if one.is_eval else one.latency.total for one in analysis.results]
@@ -147,5 +183,4 @@ def _point(
             if result.score is not None
         },
         changed=changed,
-        gap_days=gap,
     )

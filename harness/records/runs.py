@@ -107,13 +107,20 @@ TaskKind = Literal["tool_calling", "probes", "eval", "traffic"]
 RunEnd = Literal["complete", "decided", "budget"]
 
 
+DataIdentity = Literal["published", "part", "samples", "own", "unknown"]
+"""Whose questions an eval samples: all or a part of the published ones, those that ship with the
+tool, the user's own, or questions of which it is not known whether they are the published ones."""
+
+
 class DatasetInfo(Record):
     """Which data an eval samples: enough to tell whether two runs sampled the same.
 
     `sha256` covers the normalized rows, not a file, so that a local copy in another format is
-    recognized as the same data. A score on `sample` data is never compared with a
-    published one. The text of `gated` data appears in no report unless requested; in a bundle,
-    where that text is replaced, `withheld` is the hash of the replaced rows.
+    recognized as the same data. A score on `sample` data, which are not all of the published ones,
+    is never compared with a published one; `identity` says what they are (None in runs of earlier
+    versions, and for an eval of the user's own). The text of `gated` data appears in no report
+    unless requested; in a bundle, where that text is replaced, `withheld` is the hash of the
+    replaced rows.
     """
 
     eval: str
@@ -122,6 +129,7 @@ class DatasetInfo(Record):
     rows: int
     sha256: str
     sample: bool = False
+    identity: DataIdentity | None = None
     gated: bool = False
     withheld: str | None = None
 

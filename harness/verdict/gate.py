@@ -32,7 +32,7 @@ ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
 FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
 NO_BASELINE = (
-    "Nothing is published about these questions. Measure a baseline with "
+    "No eval is compared with a baseline. Measure one with "
     "`gpt-oss-verify export RUN --format baseline` and pass it with --baseline FILE."
 )
 
@@ -212,14 +212,15 @@ def decide_calls_and_probes(
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:
     """Fail if an eval fails, pass if all pass; reasons are ordered by importance.
 
-    The decision is None for a complete run on sample questions without a baseline, which are only
-    for trials. Real questions without a baseline are inconclusive, and so is a run without an eval
-    that the gate requires.
+    The decision of a complete run is None if no eval has a baseline. If only some have
+    one, published questions without a baseline make the run inconclusive, and so does an eval that
+    the gate requires and that is missing.
     """
     missing = tuple(_missing_evals(info.settings))
     decision = _decision_on_evals(evals, complete=complete and not missing)
     if decision is None:
-        return PartVerdict(None, (NO_BASELINE,))
+        reasons = [result.baseline.reason for result in evals if result.baseline is not None]
+        return PartVerdict(None, (*dict.fromkeys(reasons), NO_BASELINE))
     stopped = _stopped(info)
     cut_off = (stopped,) if stopped else () if complete else (UNFINISHED,)
     verdicts = [result.baseline for result in evals if result.baseline is not None]
@@ -398,6 +399,8 @@ def _decision_on_evals(evals: Sequence[TaskResult], *, complete: bool) -> Decisi
     if not complete or "inconclusive" in decisions:
         return "inconclusive"
     undecided = [result for result, one in zip(evals, decisions, strict=True) if one is None]
+    if len(undecided) == len(evals):
+        return None
     if any(result.dataset is not None and not result.dataset.sample for result in undecided):
         return "inconclusive"
-    return "pass" if len(undecided) < len(evals) else None
+    return "pass"

@@ -56,6 +56,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         groups=groups,
         labels=[entry.label for entry in comparison.entries],
         notable=any(map(text.notable, comparison.rows)),
+        answers=comparison.answers,
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.baselines.choice import baseline_column
-from evals.registry import ROWS, load_data
+from evals.registry import NAMES, load_data
 from evals.task import EvalTask
 from evals.withholding import gated_texts
 from gpt_oss_verify import app
@@ -551,7 +551,10 @@ def _planned_evals() -> Iterator[Attempt]:
     ]
     sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)
     settings = RunSettings(apis=("responses",), modes=("non-streaming",), concurrency=1)
-    for name in (*ROWS, "basic"):
+    for name in sorted(
+        NAMES,
+        key="aime25 gpqa healthbench healthbench_hard healthbench_consensus basic".split().index,
+    ):
         task = EvalTask(load_data(name, "samples"), conditions, 2, sampling, settings)
         yield from task.all_attempts()
 

@@ -18,10 +18,12 @@ from replies import MODEL
 LARGEST_WHEEL = 12_000_000
 ONE_CASE = ("--suite", "tools", "-n", "1", "-k", "1", "--rule", "guide")
 DATA = {
-    "evals/data/baselines.json",
-    "evals/data/samples/aime25.jsonl",
-    "evals/data/samples/gpqa.csv",
-    "evals/data/samples/healthbench.jsonl",
+    "evals/aime25/scores.json",
+    "evals/aime25/published-aime25.csv",
+    "evals/gpqa/eval.yaml",
+    "evals/aime25/samples.jsonl",
+    "evals/gpqa/samples.csv",
+    "evals/healthbench/samples.jsonl",
     "harness/data/cases.jsonl",
     "harness/data/providers.yaml",
     "harness/data/tools.json",

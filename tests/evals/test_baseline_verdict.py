@@ -199,7 +199,7 @@ def run_info(**fields):
         ([result("fail")], False, "fail"),
         ([result("pass")], False, "inconclusive"),
         ([result("pass"), result("inconclusive")], True, "inconclusive"),
-        ([result(None)], True, "inconclusive"),
+        ([result(None)], True, None),
         ([result(None, sample=True)], True, None),
         ([result(None, sample=True)], False, "inconclusive"),
         ([result(None, sample=True), result("pass")], True, "pass"),

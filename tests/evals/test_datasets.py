@@ -5,7 +5,6 @@ import csv
 import hashlib
 import io
 import json
-from dataclasses import replace
 
 import datasets
 import huggingface_hub.constants
@@ -15,9 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sample_evals import load_eval
 
+from evals.aime25 import AimeRow
 from evals.datasets import (
-    BY_NAME,
-    DATASETS,
     load_rows,
     parse_csv,
     parse_jsonl,
@@ -25,14 +23,14 @@ from evals.datasets import (
     rows_sha256,
     select,
 )
-from evals.healthbench.conversations import HealthBenchRow
-from evals.questions import AimeRow, GpqaRow
-from evals.registry import NAMES
+from evals.gpqa import GpqaRow
+from evals.healthbench import HealthBenchRow
+from evals.registry import EVALS, NAMES
 from harness.errors import ConfigurationError
 
 UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
 
-AIME, GPQA, HEALTHBENCH = BY_NAME["aime25"], BY_NAME["gpqa"], BY_NAME["healthbench"]
+AIME, GPQA, HEALTHBENCH = (EVALS[name].facts.dataset for name in ("aime25", "gpqa", "healthbench"))
 COLUMNS = ("Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2",
            "Incorrect Answer 3")  # fmt: skip
 
@@ -95,7 +93,7 @@ def test_choices_such_as_none_and_na_are_not_read_as_missing_values(hub):
 
 
 def test_healthbench_conversations_keep_their_rubrics(hub):
-    loaded = load_rows(replace(HEALTHBENCH, rows=20), "hub", HealthBenchRow)
+    loaded = load_rows(HEALTHBENCH.model_copy(update={"rows": 20}), "hub", HealthBenchRow)
     assert loaded.info.rows == 20
     assert loaded.rows[19] == HealthBenchRow.model_validate(HEALTHBENCH_ROW | {"prompt_id": "19"})
 
@@ -107,7 +105,6 @@ def test_the_same_data_are_recognized_in_any_file_format(hub, tmp_path):
     copy.write_text(gpqa_table(ids, ("Record ID", *COLUMNS)).replace("\r\n", "\n"))
     local = load_rows(GPQA, copy, GpqaRow)
     assert local.info.sha256 == published.info.sha256
-    assert not local.info.sample
     copy.write_text(gpqa_table([*GPQA_ROWS[1:], ("x", "1", "2", "3", "4")]))
     assert load_rows(GPQA, copy, GpqaRow).info.sha256 != published.info.sha256
 
@@ -218,10 +215,13 @@ def test_a_folder_contains_the_files_under_their_published_names(tmp_path):
 def test_a_local_copy_of_a_known_file_is_recorded_with_its_revision(tmp_path):
     file = tmp_path / "mine.jsonl"
     file.write_text(aime_lines(0, 30))
-    known = {hashlib.sha256(file.read_bytes()).hexdigest(): "the one we know"}
-    assert load_rows(replace(AIME, known=known), file, AimeRow).info.revision == "the one we know"
+    known = (hashlib.sha256(file.read_bytes()).hexdigest(),)
+    aime = AIME.model_copy(update={"known": known})
+    loaded = load_rows(aime, file, AimeRow)
+    assert (loaded.info.revision, loaded.info.identity) == (AIME.revision, "published")
     file.write_text(aime_lines(1, 30))
-    assert load_rows(replace(AIME, known=known), file, AimeRow).info.revision is None
+    loaded = load_rows(aime, file, AimeRow)
+    assert (loaded.info.revision, loaded.info.identity) == (None, "own")
 
 
 def test_a_part_of_the_data_is_a_sample(tmp_path):
@@ -334,7 +334,7 @@ def test_requesting_more_examples_than_exist_is_an_error(examples):
 
 
 def test_every_source_has_a_sample_and_is_an_eval():
-    assert {source.name for source in DATASETS} < set(NAMES)
+    assert {one.name for one in EVALS.values() if one.facts.dataset} < set(NAMES)
     for name in NAMES:
         test = load_eval(name)
         assert test.info.eval == test.name == name

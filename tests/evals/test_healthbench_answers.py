@@ -10,7 +10,7 @@ from mock_provider import MockProvider, Received
 from replies import MODEL, Reply, chat_whole
 from sample_evals import load_eval
 
-from evals.healthbench.grading import (
+from evals.grading.requests import (
     DEFAULT_GRADER,
     Answer,
     grades_file,

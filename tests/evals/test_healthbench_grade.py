@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.healthbench.grades import parse_grade
-from evals.healthbench.grading import GradingTask
+from evals.grading.grades import parse_grade
+from evals.grading.requests import GradingTask
 from harness.api.items import Message
 
 MET = '{"explanation": "It does.", "criteria_met": true}'

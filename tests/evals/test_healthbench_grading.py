@@ -14,8 +14,8 @@ from replies import MODEL, Reply
 from sample_evals import load_eval
 from waiting import until
 
-from evals.healthbench.grades import REQUESTS, Verdicts, verdicts_in
-from evals.healthbench.grading import (
+from evals.grading.grades import REQUESTS, Verdicts, verdicts_in
+from evals.grading.requests import (
     Answer,
     GradingTask,
     grade_with,

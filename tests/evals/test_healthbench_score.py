@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.healthbench.conversations import HealthBenchRow, RubricItem
-from evals.healthbench.rubric import ScoreRange, rubric_score, score, summarise
+from evals.grading.graded_eval import RubricItem
+from evals.grading.rubric import ScoreRange, rubric_score, score, summarise
+from evals.healthbench import HealthBenchRow
 
 ITEMS = (
     RubricItem("a", "Names the emergency number.", 7, ("axis:completeness", "level:example")),

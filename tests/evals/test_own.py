@@ -1,14 +1,20 @@
 """Files of a user's own questions."""
 
 import json
+from string import ascii_uppercase
 
 import pytest
 
-from evals.questions import own_name
+import harness
+from evals.datasets import Loaded
+from evals.grading.graded_eval import GradedEval
+from evals.own import OwnRow, own_name
+from evals.own.numbers import read_number
 from evals.registry import load_data, make_eval
 from evals.restoring import read_questions
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
+from harness.records.runs import DatasetInfo
 
 CHOICES = ["oxygen", "carbon dioxide", "helium", "argon"]
 ROWS = [
@@ -68,10 +74,16 @@ def test_csv_and_the_columns_of_gpqa(tmp_path):
 @pytest.mark.parametrize(
     ("row", "wanted"),
     [
-        ({"question": "q"}, "line 2: column 'answer'"),
+        ({"question": "q"}, "line 2: column 'answer' is empty; give an answer, a pattern or a"),
         ({"answer": 1}, "line 2: column 'question'"),
-        ({"question": "q", "answer": "seven"}, "the answer 'seven' is no integer"),
-        ({"question": "q", "answer": "A", "choices": ["x", "y"]}, "four different choices, not 2"),
+        ({"question": "q", "answer": "A", "choices": ["x"]}, "2 to 26 different choices, not 1"),
+        ({"question": "q", "answer": "x", "choices": ["x", "x"]}, "different choices, not 1"),
+        ({"question": "q", "answer": "C", "choices": ["x", "y"]}, "neither a choice nor its"),
+        ({"question": "q", "answer": "a", "tolerance": 1}, "'a' is no number, so it has no toler"),
+        ({"question": "q", "answer": 1, "tolerance": "x"}, "the tolerance 'x' is neither a number"),
+        ({"question": "q", "pattern": "("}, "the pattern '(' is no regular expression: missing"),
+        ({"question": "q", "rubric": ["[-1] a"]}, "no criterion of the rubric has positive points"),
+        ({"question": "q", "rubric": "a", "pattern": "b"}, "a row with a rubric has no choices"),
         ({"question": "q", "answer": "z", "choices": list("wxyv")}, "neither a choice nor its"),
     ],
 )
@@ -120,3 +132,143 @@ def test_a_dry_run_does_not_need_the_key_of_the_grader(mock, monkeypatch, capsys
     place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat", "--dry-run"]
     assert run(["eval", *place, "--eval", "basic,healthbench"]) == 2  # the data are on the hub
     assert "OPENAI_API_KEY" not in capsys.readouterr().err
+
+
+def marks(row, *texts, number=1):
+    test = make_eval(own(row), seed=3)
+    name = test.questions[0].id
+    return [test.mark(name, number, text).marking for text in texts]
+
+
+def own(*rows):
+    found = tuple(OwnRow.model_validate({"question": "q", **row}) for row in rows)
+    return Loaded(found, DatasetInfo(eval="mine", source="here", rows=len(found), sha256="0"))
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 9, 26])
+def test_2_to_26_choices_are_asked_and_marked(count):
+    texts = [f"the thing {chr(ord('a') + n) * 4}" for n in range(count)]
+    test = make_eval(own({"answer": "B", "choices": texts}), seed=1)
+    (question,) = test.questions
+    for number in range(1, 5):
+        put = test.prompt(question.id, number)
+        right = test.key(question.id, number)
+        assert f"({right}) {texts[1]}" in put.messages[0].text
+        last = ascii_uppercase[count - 1]
+        assert f"or {last}." in put.messages[0].text
+        other = ascii_uppercase[(ascii_uppercase.index(right) + 1) % count]
+        for text, marking in (
+            (f"Answer: {right}", "correct"),
+            (f"The answer is ({right}).", "correct"),
+            (rf"\boxed{{{right}}}", "correct"),
+            (f"So it is {texts[1]}.\n\n**{right}) {texts[1]}**", "correct"),
+            (f"Answer: {other}", "wrong"),
+            (f"Answer: {right} or {other}", "no_answer"),
+        ):
+            assert test.mark(question.id, number, text).marking == marking, text
+
+
+def test_a_pronoun_is_no_ninth_choice():
+    row = {"answer": "I", "choices": [f"number {n}" for n in range(9)], "prompt": "Say a letter."}
+    assert marks(row, "I am not sure.", "I think so.", "Answer: I") == [
+        "no_answer",
+        "no_answer",
+        "correct",
+    ]
+
+
+def test_numbers_are_right_within_their_tolerance():
+    assert marks(
+        {"answer": "3.14"}, r"\boxed{3.1416}", r"\boxed{3.15}", "The answer is about 3.14."
+    ) == [
+        "correct",
+        "wrong",
+        "correct",
+    ]
+    assert marks(
+        {"answer": 1000, "tolerance": "1%"},
+        r"\boxed{1,009}",
+        r"\boxed{1.0 \times 10^{3}}",
+        r"\boxed{\frac{2000}{2}}",
+        "Answer: 995 kg",
+        r"\boxed{1011}",
+        "I cannot say.",
+    ) == ["correct"] * 4 + ["wrong", "no_answer"]
+    assert marks({"answer": "-2", "tolerance": 0.5}, r"\boxed{-2.4}", r"\boxed{2}") == [
+        "correct",
+        "wrong",
+    ]
+
+
+@pytest.mark.parametrize("text", ["1/0", "3 or 4", "2x", "", "m+n"])
+def test_texts_that_are_no_single_number(text):
+    assert read_number(text) is None
+
+
+def test_short_texts_are_equal_after_normalising_or_match_a_pattern():
+    row = {"answer": "The Nile"}
+    assert marks(
+        row,
+        "Answer: nile.",
+        "It flows north.\n\n**Answer:** the  NILE",
+        "Nile",
+        "Answer: Amazon",
+        "Answer: Nile\nAnswer: Amazon",
+        "There are many rivers.\nSome are long.",
+    ) == ["correct"] * 3 + ["wrong", "no_answer", "no_answer"]
+    assert marks({"pattern": r"(mount )?everest"}, "Answer: Mount Everest", "Answer: K2") == [
+        "correct",
+        "wrong",
+    ]
+
+
+def test_free_texts_are_graded_by_a_rubric():
+    rows = [{"question": "Why is the sky blue?", "rubric": ["[2] Names scattering.", "Is short."]}]
+    test = make_eval(own(*rows), seed=0)
+    assert isinstance(test, GradedEval)
+    (row,) = test.rows.values()
+    assert [(item.criterion, item.points) for item in row.items] == [
+        ("Names scattering.", 2.0),
+        ("Is short.", 1.0),
+    ]
+    with pytest.raises(ConfigurationError, match="question 2 has no rubric, but others do"):
+        make_eval(own(*rows, {"answer": 1}), seed=0)
+
+
+def test_a_csv_file_has_all_kinds_of_questions(tmp_path):
+    table = tmp_path / "all.csv"
+    table.write_text(
+        "question,answer,choices,tolerance,pattern\nGas?,helium,oxygen|helium,,\nPi?,3.14,,0.01,\n"
+        "River?,Nile,,,\nPeak?,,,,everest\nSum?,7,,,\n"
+    )
+    test = make_eval(load_data(str(table)), seed=0)
+    kinds = [type(item).__name__ for item in test.items.values()]
+    assert kinds == ["ChoiceItem", "DecimalItem", "TextItem", "TextItem", "IntegerItem"]
+
+
+def test_the_data_of_earlier_versions_have_the_same_hash():
+    row = OwnRow.model_validate({"question": "q", "answer": 1})
+    assert sorted(row.content()) == ["answer", "choices", "id", "prompt", "question"]
+
+
+def test_own_questions_without_a_baseline_are_scored_and_a_gate_has_their_margin(
+    mine, mock, tmp_path, capsys
+):
+    gate = tmp_path / "gate.yaml"
+    gate.write_text(f"margins: {{{mine.name!r}: 12, aime25: 3}}\n")
+    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
+    asked = ["eval", *place, "--eval", str(mine), "--out", str(tmp_path / "runs")]
+    assert run([*asked, "--gate", str(gate)]) == 0
+    assert "SCORED" in capsys.readouterr().out
+    (folder,) = (tmp_path / "runs").iterdir()
+    settings = json.loads((folder / "run.json").read_text())["settings"]
+    assert settings["margins"] == {"my-questions": 12, "aime25": 3}
+    scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    failed = {one["sample"]: one for one in scores if one["outcome"] != "correct"}
+    assert failed
+    assert all(one["expected"] for one in failed.values())
+    frames = harness.load(folder)
+    assert frames.scores["expected"].notna().sum() == len(failed)
+    gate.write_text("margins: {aime26: 3}\n")
+    assert run([*asked, "--gate", str(gate)]) == 2
+    assert "no eval 'aime26'" in capsys.readouterr().err

@@ -8,8 +8,10 @@ from sample_evals import eval_task
 from test_baseline_verdict import judged, recorded
 
 from evals.baselines.published import published_scores
-from evals.healthbench.grading import Answer, grading_tasks
-from evals.prompts import PLACEHOLDERS, choose_prompts, fill, our_prompts, wording
+from evals.grading import GRADER, GRADER_SYSTEM
+from evals.grading.requests import Answer, grading_tasks
+from evals.prompts import choose_prompts, fill, our_prompts, our_templates, wording
+from evals.registry import EVALS, OWN
 from harness.errors import ConfigurationError
 
 SCRIPTS = {
@@ -33,7 +35,8 @@ def first_prompt(task):
 
 
 def test_the_bundled_prompt_set_has_every_template():
-    assert set(our_prompts().templates) == set(PLACEHOLDERS)
+    used = {name for one in (*EVALS.values(), OWN) for name in one.facts.templates}
+    assert set(our_prompts().templates) == set(our_templates()) == used | {GRADER, GRADER_SYSTEM}
     assert choose_prompts(None) == choose_prompts("ours") == our_prompts()
 
 
@@ -71,8 +74,8 @@ def test_a_file_replaces_only_the_templates_it_contains(tmp_path):
     prompts = choose_prompts(str(path))
     assert prompts.source == str(path)
     assert prompts.templates["aime25"] == "Solve: <<question>>"
-    assert wording(prompts, "gpqa") == wording(our_prompts(), "gpqa")
-    assert wording(prompts, "aime25") != wording(our_prompts(), "aime25")
+    assert wording(prompts, ["gpqa"]) == wording(our_prompts(), ["gpqa"])
+    assert wording(prompts, ["aime25"]) != wording(our_prompts(), ["aime25"])
 
 
 def test_placeholders_inside_a_question_are_not_expanded():
@@ -118,7 +121,7 @@ def test_a_verdict_with_other_prompts_states_its_wider_bounds(name, score):
     published = published_scores().benchmarks[name]
     scores = recorded(name, score)
     same = judged(scores.model_copy(update={"prompts": published.prompts_sha256}))
-    other = judged(scores.model_copy(update={"prompts": wording(our_prompts(), name)}))
+    other = judged(scores.model_copy(update={"prompts": wording(our_prompts(), [name])}))
     assert same == judged(scores)
     allowance = published.margin / 200
     assert other.comparison.allowance == pytest.approx(allowance)
@@ -131,7 +134,7 @@ def test_a_verdict_with_other_prompts_states_its_wider_bounds(name, score):
 
 def test_a_drop_that_other_prompts_may_explain_is_not_a_failure():
     scores = recorded("gpqa", 0.725 - 0.07)
-    other = scores.model_copy(update={"prompts": wording(our_prompts(), "gpqa")})
+    other = scores.model_copy(update={"prompts": wording(our_prompts(), ["gpqa"])})
     assert judged(scores).decision == "fail"
     undecided = judged(other)
     assert undecided.decision == "inconclusive"

@@ -139,7 +139,7 @@ def test_examples_are_the_same_for_the_same_seed():
 
 AIME, GPQA, HEALTH = (eval_task(name, tries=10) for name in ("aime25", "gpqa", "healthbench"))
 REST = Reply(text="Rest.")
-RIGHT = AIME.test._items["S-01"].answer
+RIGHT = AIME.test.items["S-01"].answer
 
 
 def scored(answer, *, api="chat", end="answered", task=AIME, question="S-01", number=1, **changes):

@@ -8,7 +8,7 @@ from mock_provider import MockProvider, write_json
 from quiz import MODEL
 from replies import Reply, chat_whole
 
-from evals.healthbench.grading import ITEM
+from evals.grading.requests import ITEM
 from gpt_oss_verify.app import run
 
 UNREADABLE = "I count some of them, I think."

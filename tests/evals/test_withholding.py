@@ -58,7 +58,7 @@ def test_a_published_run_contains_no_gated_texts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("replies.pieces", lambda text: re.findall(r"(?s).{1,50}", text))
-    sample = resources.files("evals") / "data" / "samples" / "gpqa.csv"
+    sample = resources.files("evals") / "gpqa" / "samples.csv"
     with resources.as_file(sample) as path:
         shutil.copy(path, tmp_path / "gpqa.csv")
     with (tmp_path / "gpqa.csv").open(encoding="utf-8", newline="") as file:

@@ -15,7 +15,7 @@ from typing import Any
 from mock_provider import Handler, Received, error, write_head, write_json, write_text
 from replies import Reply, whole
 
-from evals.registry import load_data
+from evals.registry import load_data, make_eval
 
 MODEL = "gpt-oss-mock"
 
@@ -23,7 +23,8 @@ MODEL = "gpt-oss-mock"
 @cache
 def _keys(name: str) -> Mapping[str, str]:
     """The right answers by the texts of the questions."""
-    return {row.item().text: row.item().answer for row in load_data(name, "samples").rows}
+    items = make_eval(load_data(name, "samples"), 0).items.values()
+    return {item.text: item.answer for item in items}
 
 
 def answer(prompt: str, seed: int, chance: float) -> str:

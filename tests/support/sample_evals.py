@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.registry import AnyEval, load_data, make_eval
+from evals.declaration import AnyEval
+from evals.registry import load_data, make_eval
 from evals.task import EvalTask
 from harness.records.conditions import Condition
 from harness.records.runs import RunSettings, Sampling

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from evals.healthbench.conversations import HealthBenchRow, RubricItem
+from evals.grading.graded_eval import GradedQuestion, RubricItem
 from harness.records.figures import RubricFigure, RubricSummary
 from harness.statistics.estimators import bootstrap_std
 from harness.statistics.mean_scores import mean_score
@@ -43,7 +43,7 @@ class RubricScore:
     ungraded: int
 
 
-def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricScore:
+def rubric_score(row: GradedQuestion, met: Mapping[str, bool] | None) -> RubricScore:
     """Score one attempt from the items it meets; `met` is None if it has no answer to grade."""
     known = dict.fromkeys((item.id for item in row.items), False) if met is None else met
     tagged: dict[str, list[RubricItem]] = defaultdict(list)
@@ -57,10 +57,10 @@ def rubric_score(row: HealthBenchRow, met: Mapping[str, bool] | None) -> RubricS
         if any(item.points > 0 for item in items)
     }
     return RubricScore(
-        question=row.prompt_id,
+        question=row.question_id,
         score=overall,
         # An example tag overrides an item tag of the same name, as in OpenAI's script.
-        tags=tags | dict.fromkeys(row.example_tags, overall),
+        tags=tags | dict.fromkeys(row.question_tags, overall),
         answered=met is not None,
         items=len(row.items),
         ungraded=sum(item.id not in known for item in row.items),

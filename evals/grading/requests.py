@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.answer_eval import AnswerEval
-from evals.healthbench.conversations import HealthBench
-from evals.healthbench.grades import REQUESTS, Ledger, last_reply
-from evals.prompts import GRADER, GRADER_SYSTEM, fill, our_prompts
+from evals.grading import GRADER, GRADER_SYSTEM
+from evals.grading.graded_eval import GradedEval
+from evals.grading.grades import REQUESTS, Ledger, last_reply
+from evals.prompts import fill, our_prompts
 from harness.api.items import Message, Settings
 from harness.providers.entries import Provider
 from harness.records.conditions import Api, Condition
@@ -90,7 +91,7 @@ class GradingTask:
         return (*before, Message("user", user))
 
 
-def grading_tasks(bench: HealthBench, answers: Iterable[Answer]) -> Iterator[GradingTask]:
+def grading_tasks(bench: GradedEval, answers: Iterable[Answer]) -> Iterator[GradingTask]:
     """Yield every rubric item of every answer, created one at a time."""
     for answer in answers:
         row = bench.rows[answer.question]

@@ -1,0 +1,122 @@
+"""Numbers with a tolerance: an `AnswerReader` of decimals, and the question that asks for one."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evals.answer_eval import Item, Order
+from evals.extraction.plain_text import without_markup
+from evals.extraction.statements import stated_answer
+from evals.prompts import fill
+
+_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
+_POWER = r"(?:\s*(?:\\times|\\cdot|×|·|\*)\s*10\s*\^\s*\{?\s*([+-]?\d+)\s*\}?)"
+_FRACTION = r"\\[dtc]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}"
+_NUMBER = re.compile(
+    rf"([+-]?)\s*(?:{_FRACTION}|((?:{_DIGITS})(?:[eE][+-]?\d+)?){_POWER}?(?:\s*/\s*(\d+))?)"
+)
+_UNIT = re.compile(
+    r"\s*(?:\\?%|°|[€$£¥])?\s*"
+    r"(?:(?!(?:and|or|to|plus|minus|times|but)\b)(?:[^\W\d_]{2,20}|[mgsLKNJWVAhC])"
+    r"(?:\^\{?-?\d\}?|[²³])?[ /·.-]*){0,4}\W*"
+)
+_EQUALS = re.compile(r"=|≈|\\approx(?![A-Za-z])|\\equiv")
+_ABOUT = re.compile(
+    r"\b(?:about|approximately|around|roughly|nearly|almost)(?=\s+[^\w\s]*\d)|≈|\\approx", re.I
+)
+_CLAUSE = re.compile(r"[.;](?=\s|$)|,(?=\s)|\s\(")
+_VALUE = re.compile(r"(?i).*(?:\b(?:is|are|equals|gives?|get|obtain)\b|[=:≈])\s*([^=:≈]*)")
+_SMALLEST = 1e-9  # relative; rounding errors of binary fractions
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a decimal number, such as `-3`, `2.50` or `6.02e23`."""
+    return _PLAIN.fullmatch(text) is not None
+
+
+def tolerance_of(text: str, answer: float) -> float | None:
+    """Return an absolute tolerance, or a share such as `1%` of the answer; None for other texts."""
+    share = text.strip().endswith("%")
+    bare = text.strip().removesuffix("%").strip()
+    if not is_number(bare) or float(bare) < 0:
+        return None
+    return float(bare) / 100 * abs(answer) if share else float(bare)
+
+
+def rounding(answer: str) -> float:
+    """Return half a unit of the last digit of a number as it is written."""
+    mantissa, _, power = answer.lower().partition("e")
+    places = len(mantissa.partition(".")[2])
+    return 0.5 * 10.0 ** (int(power or 0) - places) if places else 0.0
+
+
+def read_number(text: str) -> float | None:
+    """Return the number that a text consists of, with a unit or as the side of an equation."""
+    bare = _EQUALS.split(without_markup(text))[-1].strip(" ()[]\"'*~$")
+    found = _NUMBER.match(bare)
+    if not found or not _UNIT.fullmatch(bare[found.end() :]):
+        return None
+    sign, above, below, digits, power, divisor = found.groups()
+    if above is not None:
+        value, divisor = float(above), below
+    else:
+        value = float(digits.replace(",", "")) * 10.0 ** int(power or 0)
+    if divisor is not None and float(divisor) == 0:
+        return None
+    value /= float(divisor or 1)
+    return -value if sign == "-" else value
+
+
+class _Numbers:
+    """An `AnswerReader` of numbers, written as Python writes them."""
+
+    def boxed(self, content: str) -> str | None:
+        return _text(content)
+
+    def stated(self, text: str) -> str | None:
+        end = _CLAUSE.search(text)
+        return _text(text[: end.start()] if end else text)
+
+    def whole(self, line: str) -> str | None:
+        return _text(line)
+
+    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
+        value = _VALUE.fullmatch(claims[-1].strip(" ."))
+        return _text(value[1]) if value else None
+
+    def without_choices(self, sentence: str) -> str:
+        """Return the sentence without words for rounding, which are no doubt."""
+        return _ABOUT.sub("", sentence)
+
+
+def _text(text: str) -> str | None:
+    value = read_number(_ABOUT.sub("", text))
+    return None if value is None else f"{value:.15g}"
+
+
+@dataclass(frozen=True)
+class DecimalItem(Item):
+    """A question whose answer is a number; without a tolerance, one rounded as the answer is."""
+
+    tolerance: str | None = None
+
+    def asked(self, templates: Mapping[str, str], order: Order | None) -> str:
+        """Return the question in its template."""
+        return fill(templates["own_number"], question=self.text)
+
+    def read(self, text: str, order: Order | None) -> str | None:
+        """Return the number that a text gives."""
+        return stated_answer(text, _Numbers())
+
+    def right(self, answer: str, order: Order | None) -> bool:
+        """Return whether a number is within the tolerance."""
+        wanted = float(self.answer)
+        allowed = None if self.tolerance is None else tolerance_of(self.tolerance, wanted)
+        if allowed is None:
+            allowed = rounding(self.answer)
+        return abs(float(answer) - wanted) <= allowed + _SMALLEST * abs(wanted)
+
+    def described(self, order: Order | None) -> str:
+        """Return the number with its tolerance."""
+        return f"{self.answer} ± {self.tolerance}" if self.tolerance else self.answer

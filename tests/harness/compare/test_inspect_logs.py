@@ -1,0 +1,217 @@
+"""Logs that inspect_ai wrote are compared, become baselines, and appear in the history."""
+
+import json
+import shutil
+import warnings
+
+import pytest
+
+from evals.baselines.choice import baseline_column
+from evals.baselines.measured import read_baseline
+from gpt_oss_verify.app import run
+from harness.compare.inspect_log import is_inspect_log, read_inspect_log
+from harness.errors import ConfigurationError
+
+QUESTIONS = 12
+EPOCHS = 4
+
+
+def evaluated(folder, wrong, form):
+    """Let inspect_ai ask a mock model, which is wrong in some tries; return the file of the log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from inspect_ai import Task
+        from inspect_ai import eval as evaluate
+        from inspect_ai.dataset import Sample
+        from inspect_ai.model import ModelOutput, ModelUsage, get_model
+        from inspect_ai.scorer import match
+
+        texts = {}
+
+        def reply(messages, *_):
+            asked = messages[-1].text
+            number = int(asked.split()[2])
+            texts[asked] = texts.get(asked, 0) + 1
+            right = not wrong(number, texts[asked])
+            said = f"I add.\n{number + 1 if right else number}"
+            output = ModelOutput.from_content("mockllm/model", said)
+            output.usage = ModelUsage(input_tokens=9, output_tokens=4, total_tokens=13)
+            return output
+
+        samples = [
+            Sample(f"What is {n} + 1?", target=str(n + 1), id=f"q{n}") for n in range(QUESTIONS)
+        ]
+        (log,) = evaluate(
+            Task(samples, scorer=match(), name="sums"),
+            model=get_model("mockllm/gpt-oss-20b", custom_outputs=reply, memoize=False),
+            epochs=EPOCHS,
+            log_dir=str(folder),
+            log_format=form,
+            display="none",
+            temperature=1.0,
+            max_samples=1,
+        )
+    assert log.status == "success"
+    (path,) = folder.glob(f"*.{form}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    return evaluated(tmp_path_factory.mktemp("good"), lambda n, nth: n == 0 and nth == 1, "eval")
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad")
+    return evaluated(folder, lambda n, _: n % 2 == 1, "json")
+
+
+def test_samples_are_clusters_of_epochs(good):
+    log = read_inspect_log(good)
+    assert (log.task, log.provider, log.model) == ("sums", "mockllm", "gpt-oss-20b")
+    assert (log.epochs, log.complete, len(log.tries)) == (EPOCHS, True, QUESTIONS * EPOCHS)
+    assert sorted(log.scores["sums"]["q0"]) == [0.0, 1.0, 1.0, 1.0]
+    assert log.scores["sums"]["q1"] == (1.0,) * EPOCHS
+    column = baseline_column(str(good))
+    assert (column.entry.kind, len(column.tries)) == ("log", QUESTIONS * EPOCHS)
+    assert len(set(column.tries["content"])) == QUESTIONS
+
+
+def test_two_logs_are_compared_question_by_question(good, bad, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(["compare", str(good), str(bad), "--out", str(out)]) == 1
+    printed = capsys.readouterr().out
+    assert "sums, gpt-oss-20b, default effort" in printed
+    found = json.loads((out / "compare.json").read_text())
+    (score,) = [row for row in found["rows"] if row["section"] == "Scores"]
+    assert [cell["total"] for cell in score["cells"]] == [QUESTIONS * EPOCHS] * 2
+    assert score["differences"][1]["pairs"] == QUESTIONS
+    assert score["differences"][1]["seen"] == "worse"
+    assert run(["compare", str(bad), str(good), "--out", str(tmp_path / "back")]) == 0
+
+
+def test_answers_to_one_question_are_side_by_side(good, bad, tmp_path):
+    out = tmp_path / "out"
+    run(["compare", str(good), str(bad), "--out", str(out)])
+    first, *_, last = json.loads((out / "compare.json").read_text())["answers"]
+    number = int(first["sample"][1:])
+    assert first["question"] == f"What is {number} + 1?"
+    assert [answer["text"] for answer in first["answers"]] == [
+        f"I add.\n{number + 1}",
+        f"I add.\n{number}",
+    ]
+    assert [answer["value"] for answer in first["answers"]] == [1, 0]
+    assert last["answers"][0]["value"] == last["answers"][1]["value"] == 1
+    page = (out / "compare.html").read_text()
+    assert '<section id="answers"' in page
+    assert page.count('<details class="answered"') == QUESTIONS
+
+
+def test_a_log_becomes_a_baseline_for_another_log(good, bad, tmp_path, capsys):
+    base = tmp_path / "base.json"
+    assert run(["export", str(good), "--format", "baseline", "--out", str(base)]) == 0
+    (scores,) = read_baseline(base).results
+    assert (scores.eval, scores.planned, len(scores.contents)) == ("sums", EPOCHS, QUESTIONS)
+    assert not is_inspect_log(base)
+    capsys.readouterr()
+    assert run(["compare", str(base), str(bad), "--json"]) == 1
+    assert run(["compare", str(base), str(good), "--json"]) == 0
+    capsys.readouterr()
+    assert run(["compare", "range", str(good), "--json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["entries"][1]["notes"]
+    assert any("not compared" in note for note in notes)
+
+
+def test_the_history_has_logs_beside_runs(good, bad, tmp_path, capsys):
+    for path in (good, bad):
+        shutil.copy(path, tmp_path / path.name)
+    (tmp_path / "broken.eval").write_bytes(b"no zip")
+    assert run(["history", "--runs", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (line,) = found["lines"]
+    assert line["provider"] == "mockllm"
+    times = [point["started_at"] for point in line["points"]]
+    assert times == sorted(times)
+    scores = [
+        point["scores"]["sums, gpt-oss-20b, default effort"]["value"] for point in line["points"]
+    ]
+    assert sorted(scores) == [0.5, pytest.approx(1 - 1 / QUESTIONS / EPOCHS)]
+    assert len(found["unread"]) == 1
+    assert "broken.eval cannot be read as an Inspect log" in found["unread"][0]
+
+
+def test_a_log_of_other_questions_is_not_paired(good, tmp_path, capsys):
+    text = json.loads(log_as_json(good, tmp_path).read_text())
+    for sample in text["samples"]:
+        sample["target"] = "none"
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps(text))
+    assert run(["compare", str(good), str(changed), "--json"]) == 0
+    assert "the cases or data differ" in capsys.readouterr().out
+
+
+def log_as_json(path, folder):
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    write_eval_log(read_eval_log(str(path)), str(folder / "log.json"), format="json")
+    return folder / "log.json"
+
+
+def test_each_part_of_a_score_is_an_eval(good, tmp_path, capsys):
+    path = log_as_json(good, tmp_path)
+    text = json.loads(path.read_text())
+    for sample in text["samples"]:
+        value = sample["scores"]["match"]["value"]
+        sample["scores"]["match"]["value"] = {"useful": value, "safe": "C"}
+    path.write_text(json.dumps(text))
+    assert run(["compare", str(path), str(path.parent / "x"), "--json"]) == 2
+    base = tmp_path / "b.json"
+    assert run(["export", str(path), "--format", "baseline", "--out", str(base)]) == 0
+    names = [scores.eval for scores in read_baseline(base).results]
+    assert names == ["sums useful", "sums safe"]
+    capsys.readouterr()
+    assert run(["compare", str(base), str(path), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    scored = [row for row in rows if row["section"] == "Scores"]
+    assert [row["cells"][1]["value"] for row in scored] == [
+        pytest.approx(1 - 1 / QUESTIONS / EPOCHS),
+        1,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda one: one.update(value={"a": "x"}), "is x; scores must be C, P, I or numbers"),
+        (lambda one: one.update(value="perhaps"), "is perhaps; scores must be"),
+        (lambda one: one.update(value=80), "is 80; scores must be"),
+    ],
+)
+def test_scores_that_are_no_shares_are_refused_in_a_sentence(good, tmp_path, change, reason):
+    path = log_as_json(good, tmp_path)
+    text = json.loads(path.read_text())
+    for sample in text["samples"]:
+        change(sample["scores"]["match"])
+    path.write_text(json.dumps(text))
+    with pytest.raises(ConfigurationError, match=reason) as refused:
+        read_inspect_log(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_tries_without_a_score_are_missing(good, tmp_path, capsys):
+    path = log_as_json(good, tmp_path)
+    text = json.loads(path.read_text())
+    del text["samples"][0]["scores"]
+    path.write_text(json.dumps(text))
+    assert baseline_column(str(path)).entry.notes == (
+        f"1 of {QUESTIONS * EPOCHS} tries have no score.",
+    )
+    assert run(["export", str(path), "--format", "baseline", "--out", str(tmp_path / "b")]) == 2
+    assert "1 planned attempts of sums" in capsys.readouterr().err
+
+
+def test_without_inspect_ai_the_extra_is_named(good, monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "inspect_ai.log", None)
+    assert run(["compare", str(good), str(good.parent / "x"), "--json"]) == 2
+    assert "[inspect]" in capsys.readouterr().err
