@@ -14,7 +14,8 @@ from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
 from harmony.extras import install_command
 from harness.compare.dataframes import COLUMNS, load
-from harness.compare.inspect_log import is_inspect_log, read_inspect_log, write_inspect_logs
+from harness.compare.inspect_export import write_inspect_logs
+from harness.compare.inspect_log import is_inspect_log, read_inspect_log
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.tasks.suite import restored_tasks
 

@@ -16,7 +16,7 @@ import harness
 from gpt_oss_verify.app import run
 from harmony.extras import install_command
 from harness.compare.dataframes import COLUMNS
-from harness.compare.inspect_log import write_inspect_logs
+from harness.compare.inspect_export import write_inspect_logs
 from harness.records.runs import RunInfo
 
 RUNS = Path(__file__).parents[2] / "characterization" / "runs"

@@ -19,7 +19,7 @@ from replies import MODEL
 import harness
 from gpt_oss_verify.app import run as main
 from harness.compare.dataframes import COLUMNS, Frames
-from harness.compare.inspect_log import write_inspect_logs
+from harness.compare.inspect_export import write_inspect_logs
 from harness.errors import RunLogError
 from harness.run.run_folder import write_analysis
 
