@@ -12,7 +12,7 @@ from harness.compare.columns import Column
 from harness.compare.comparison_types import AnsweredQuestion, ShownAnswer
 from harness.compare.inspect_log import read_inspect_log
 from harness.compare.transcripts import Message, transcript
-from harness.run.run_log import read_rollouts, read_run_info
+from harness.run.run_log import ROLLOUTS_FILE, read_rollouts, read_run_info
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,15 +54,15 @@ def _chosen(
     columns: Sequence[Column], against: int
 ) -> Iterator[tuple[float, tuple[str, str], dict[int, pd.Series]]]:
     """Yield the questions that the reference and others answered: difference, name and tries."""
-    by_question: dict[tuple[str, str, str], dict[int, pd.DataFrame]] = defaultdict(dict)
+    by_question: dict[tuple[str, str], dict[int, pd.DataFrame]] = defaultdict(dict)
     for at, column in enumerate(columns):
         made = column.tries.dropna(subset=["record", "value"])
-        keys = ["group", "sample", "content"]
-        for (group, sample, content), tries in made.groupby(keys, sort=False, dropna=False):
-            key = str(group), str(sample), str(content)
-            by_question[key][at] = tries.sort_values("value", kind="stable")
-    for (group, sample, _), tries in by_question.items():
-        if against not in tries or len(tries) < 2:
+        for (group, sample), tries in made.groupby(["group", "sample"], sort=False):
+            by_question[str(group), str(sample)][at] = tries.sort_values("value", kind="stable")
+    for (group, sample), every in by_question.items():
+        contents = {at: tries["content"].iloc[0] for at, tries in every.items()}
+        tries = {at: one for at, one in every.items() if contents[at] == contents.get(against)}
+        if len(tries) < 2:
             continue
         base = fmean(tries[against]["value"])
         moved = {at: fmean(one["value"]) - base for at, one in tries.items() if at != against}
@@ -82,8 +82,8 @@ def _texts(column: Column, records: set[str]) -> _Texts:
             for one in log.tries
             if one.record in records
         }
-    if column.entry.kind != "run" or not records:
-        return {}
+    if column.entry.kind != "run" or not (place / ROLLOUTS_FILE).exists():
+        return {}  # a copy without its log is compared by its scores
     gated = {
         task.name for task in read_run_info(place).tasks if task.dataset and task.dataset.gated
     }

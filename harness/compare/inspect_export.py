@@ -1,7 +1,7 @@
-"""The logs of `inspect view`, from runs.
+"""Runs as logs of inspect_ai, which writes them (extra `inspect`): `inspect view` opens them.
 
 A log has one task and one model, so every task of a run under every condition gets a separate log;
-the tries at a sample are its epochs. inspect_ai (extra `inspect`) writes the files.
+the tries at a sample are its epochs.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from harness.compare.dataframes import Run, rows_of
-from harness.compare.inspect_log import Json, inspect_library
+from harness.compare.inspect_log import inspect_library
 from harness.compare.transcripts import Message, transcript
 from harness.errors import RunLogError, os_errors
 from harness.records.conditions import Condition
@@ -26,15 +27,10 @@ from harness.run.run_log import read_rollouts
 from harness.tasks.task import Task
 
 _SCORER = "gpt-oss-verify"
-
-
 _WITHHELD = "(not exported: the text of gated data)"
-
-
 _SETTINGS = {"temperature", "top_p", "max_tokens", "seed"}
-
-
 _ROLES = {"system": "system", "developer": "system", "tool": "tool", "function": "tool"}
+_Json = dict[str, Any]
 
 
 def write_inspect_logs(
@@ -51,7 +47,7 @@ def write_inspect_logs(
     withheld = {task.name for task in run.info.tasks if task.dataset and task.dataset.gated}
     targets = {task.name: task.target for task in tasks}
     groups = [(task, used) for task in run.info.tasks for used in task.conditions]
-    samples: dict[tuple[str, Condition], list[Json]] = {
+    samples: dict[tuple[str, Condition], list[_Json]] = {
         (task.name, used): [] for task, used in groups
     }
     for rollout in read_rollouts(run.folder):
@@ -79,7 +75,7 @@ def _file_name(run: Run, task: TaskInfo, condition: Condition) -> str:
     return f"{run.info.started_at.replace(':', '-')}_{name}"
 
 
-def _header(run: Run, task: TaskInfo, condition: Condition) -> Json:
+def _header(run: Run, task: TaskInfo, condition: Condition) -> _Json:
     info, sampling = run.info, task.sampling
     rows = rows_of(run.attempts, task.name, condition)
     made = rows[rows["finished"]]
@@ -122,7 +118,7 @@ def _header(run: Run, task: TaskInfo, condition: Condition) -> Json:
     }
 
 
-def _sample(rollout: Rollout, score: Score, target: str, *, withheld: bool) -> Json:
+def _sample(rollout: Rollout, score: Score, target: str, *, withheld: bool) -> _Json:
     messages = transcript(rollout).messages
     if withheld:
         messages = tuple({"role": message["role"], "content": _WITHHELD} for message in messages)
@@ -152,7 +148,7 @@ def _sample(rollout: Rollout, score: Score, target: str, *, withheld: bool) -> J
     }
 
 
-def _value(score: Score) -> Json:
+def _value(score: Score) -> _Json:
     return {
         "value": score.value,
         "answer": score.answer or score.got,
@@ -161,7 +157,7 @@ def _value(score: Score) -> Json:
     }
 
 
-def _output(rollout: Rollout, score: Score, messages: Sequence[Json]) -> Json:
+def _output(rollout: Rollout, score: Score, messages: Sequence[_Json]) -> _Json:
     last = messages[-1] if messages else None
     if last is None or last["role"] != "assistant":
         return {"model": rollout.condition.model, "choices": []}
@@ -175,7 +171,7 @@ def _output(rollout: Rollout, score: Score, messages: Sequence[Json]) -> Json:
     }
 
 
-def _messages(messages: Iterable[Message]) -> Iterator[Json]:
+def _messages(messages: Iterable[Message]) -> Iterator[_Json]:
     """Yield messages in Inspect's format; the parts of one assistant turn become one message."""
     for role, parts in groupby(messages, key=itemgetter("role")):
         if role == "assistant":
@@ -184,13 +180,13 @@ def _messages(messages: Iterable[Message]) -> Iterator[Json]:
             yield from map(_message, parts)
 
 
-def _message(message: Message) -> Json:
+def _message(message: Message) -> _Json:
     role = _ROLES.get(message["role"], "user")
     call = {"tool_call_id": message.get("tool_call_id")} if role == "tool" else {}
     return {"role": role, "content": message["content"], **call}
 
 
-def _assistant(parts: Sequence[Message]) -> Json:
+def _assistant(parts: Sequence[Message]) -> _Json:
     text = "".join(part["content"] or part.get("error", "") for part in parts)
     thoughts = [str(part["reasoning"]) for part in parts if part.get("reasoning")]
     thought = {"type": "reasoning", "reasoning": "\n".join(thoughts)}
@@ -199,7 +195,7 @@ def _assistant(parts: Sequence[Message]) -> Json:
     return {"role": "assistant", "content": content, **({"tool_calls": calls} if calls else {})}
 
 
-def _call(call: Json) -> Json:
+def _call(call: _Json) -> _Json:
     function = call.get("function") or {}
     text, arguments, problem = str(function.get("arguments")), {}, None
     try:
@@ -217,7 +213,7 @@ def _call(call: Json) -> Json:
     }
 
 
-def _usage(input_tokens: int, output_tokens: int, reasoning_tokens: int) -> Json:
+def _usage(input_tokens: int, output_tokens: int, reasoning_tokens: int) -> _Json:
     return {
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,

@@ -1,7 +1,4 @@
-"""Inspect logs of other evals, read for comparisons by inspect_ai (extra `inspect`).
-
-A log has one task and one model; the epochs of a sample are its tries.
-"""
+"""Logs of inspect_ai, read by it (extra `inspect`), for comparisons, baselines and histories."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harmony.extras import install_command
 from harness.errors import ConfigurationError
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalSample
     from inspect_ai.model import ChatMessage
 
-Json = dict[str, Any]
 _HEAD = 4096  # bytes in which a JSON log has its member `eval`
 _WORDS = frozenset({"C", "I", "P", "N", "yes", "no", "true", "false"})
 """Values of scores that inspect_ai turns into numbers, beside numbers."""
@@ -43,9 +39,6 @@ def inspect_library() -> ModuleType:
         ) from None
     library: ModuleType = inspect_ai.log
     return library
-
-
-# Reading.
 
 
 @dataclass(frozen=True)
@@ -223,6 +216,3 @@ def _joined(messages: Iterable[ChatMessage]) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:200].rstrip(".")
-
-
-# Writing.

@@ -12,6 +12,10 @@ from gpt_oss_verify.app import run
 from harness.compare.inspect_log import is_inspect_log, read_inspect_log
 from harness.errors import ConfigurationError
 
+# inspect_ai leaves streams of anyio to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
 QUESTIONS = 12
 EPOCHS = 4
 
