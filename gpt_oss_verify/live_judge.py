@@ -146,22 +146,21 @@ def main(folder: Path) -> None:
     info = read_run_info(folder)
     judge = Judge(folder, restored_tasks(folder, info))
     found: list[str] = []
-    with judge.following(info, found.append):
-        while True:
-            try:
-                name, *arguments = pickle.load(questions)  # noqa: S301 (from this program)
-            except EOFError:
-                return
-            if name == "look":
-                judge.grown()
-                answer: object = (judge.counts, found)
-            elif name == "so_far":
-                answer = judge.so_far(*arguments)
-            else:
-                judge.read()
-                answer = judge.counts if name == "read" else judge.judged(*arguments)
-            pickle.dump(answer, answers)
-            answers.flush()
+    while True:
+        try:
+            name, *arguments = pickle.load(questions)  # noqa: S301 (from this program)
+        except EOFError:
+            return
+        if name == "look":
+            judge.look(info, found.append)
+            answer: object = (judge.counts, found)
+        elif name == "so_far":
+            answer = judge.so_far(*arguments)
+        else:
+            judge.read()
+            answer = judge.counts if name == "read" else judge.judged(*arguments)
+        pickle.dump(answer, answers)
+        answers.flush()
 
 
 if __name__ == "__main__":

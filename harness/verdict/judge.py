@@ -1,11 +1,9 @@
 """The judge of a run: scores each attempt once, when it has ended or when its log is read."""
 
-import threading
 import traceback
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
-from harness.errors import RunLogError
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
@@ -21,7 +18,7 @@ from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo, Thresholds
 from harness.records.scores import Finding, Outcome, Score
 from harness.rules.catalogue import RULES
-from harness.run.run_log import ROLLOUTS_FILE, new_rollouts, read_run_info
+from harness.run.run_log import new_rollouts, read_run_info
 from harness.tasks.attempt_order import FIRST_PORTION
 from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
@@ -80,22 +77,19 @@ class Judge:
         self._examined: set[str] = set()
         self._next_look = FIRST_PORTION
         self._told = False
-        self._lock = threading.RLock()
-        self._grown = threading.Event()
 
     def read(self, look: Callable[[], None] | None = None) -> None:
         """Score what was added to the log since it was last read; of an id, the first record.
 
         `look` is called after each record. Raises RunLogError.
         """
-        with self._lock:
-            for rollout, end in new_rollouts(self.folder, self._position):
-                if rollout.id not in self._ids:
-                    self.add(rollout)
-                    self._ids.add(rollout.id)
-                self._position = end
-                if look is not None:
-                    look()
+        for rollout, end in new_rollouts(self.folder, self._position):
+            if rollout.id not in self._ids:
+                self.add(rollout)
+                self._ids.add(rollout.id)
+            self._position = end
+            if look is not None:
+                look()
 
     def add(self, rollout: Rollout) -> None:
         """Score one rollout."""
@@ -131,14 +125,13 @@ class Judge:
         `info` is the `run.json` of the run, perhaps with other settings, such as another baseline.
         `thresholds` replace its own. Raises RunLogError if grades cannot be read.
         """
-        with self._lock:
-            incomplete = {
-                task.name: tuple(task.probe_results(self._groups.get(task.name, {})))
-                for task in self.tasks
-                if task.name not in self._complete
-            }
-            scored = replace(self._scored({**self._complete, **incomplete}), scores=self.graded())
-            return analyze(scored, self.tasks, info, run_id=self.folder.name, thresholds=thresholds)
+        incomplete = {
+            task.name: tuple(task.probe_results(self._groups.get(task.name, {})))
+            for task in self.tasks
+            if task.name not in self._complete
+        }
+        scored = replace(self._scored({**self._complete, **incomplete}), scores=self.graded())
+        return analyze(scored, self.tasks, info, run_id=self.folder.name, thresholds=thresholds)
 
     def graded(self) -> list[Score]:
         """Return the scores of the planned attempts that were made, with the grades on disk.
@@ -154,38 +147,12 @@ class Judge:
         self.read()
         return self.judged(info).analysis
 
-    @contextmanager
-    def following(self, info: RunInfo, tell: Callable[[str], None]) -> Iterator[None]:
-        """Score what the log gets until the end of the block, in a thread, so that times are right.
+    def look(self, info: RunInfo, tell: Callable[[str], None]) -> None:
+        """Score what was added to the log since it was last read, and tell the first finding, once.
 
-        The end of the block waits until everything is scored. Call `grown` when the log has grown.
-        `tell` gets the first finding, once, in the thread. `info` is the `run.json` of the run.
+        `info` is the `run.json` of the run. Raises RunLogError.
         """
-        ended = threading.Event()
-
-        def follow() -> None:
-            with suppress(RunLogError):  # whoever reads the log next meets it again
-                while self._grown.wait():
-                    self._grown.clear()
-                    last = ended.is_set()
-                    self.read(partial(self._look, info, tell))
-                    if last:
-                        return
-
-        thread = threading.Thread(target=follow, name="judge", daemon=True)
-        thread.start()
-        if (self.folder / ROLLOUTS_FILE).exists():  # of a run that is resumed
-            self.grown()
-        try:
-            yield
-        finally:
-            ended.set()
-            self.grown()
-            thread.join()
-
-    def grown(self) -> None:
-        """Note that the log has grown; it is read in another thread."""
-        self._grown.set()
+        self.read(partial(self._look, info, tell))
 
     def first_finding(self, analysis: Analysis) -> str | None:
         """Return why a failed run failed, in a sentence, unless a finding was told before."""

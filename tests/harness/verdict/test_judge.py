@@ -64,11 +64,11 @@ def test_a_growing_log_is_scored_once_and_judged_like_the_whole(
 
     monkeypatch.setattr(ToolCalling, "score", counted)
     judge = Judge(tmp_path, run.tasks)
-    with RunLog(tmp_path) as log, judge.following(run.info, lambda _: None):
+    with RunLog(tmp_path) as log:
         for start in range(0, len(rollouts), 8):
             for each in rollouts[start : start + 8]:
                 log.append(each)
-                judge.grown()
+                judge.look(run.info, lambda _: None)
             judge.so_far(run.info)
     final = judge.judged(run.info)
     assert scored == {each.id: 1 for each in rollouts}
@@ -83,10 +83,10 @@ def told(
     """What is told of a run while it is sampled."""
     said: list[str] = []
     judge = Judge(folder, tasks)
-    with RunLog(folder) as log, judge.following(info, said.append):
+    with RunLog(folder) as log:
         for each in rollouts:
             log.append(each)
-            judge.grown()
+            judge.look(info, said.append)
     return said
 
 
