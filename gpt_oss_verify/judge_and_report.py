@@ -12,6 +12,7 @@ from harness.compare.key_figures import result_summary
 from harness.compare.previous_run import since_previous
 from harness.records.analysis import Analysis
 from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
+from harness.records.scores import Score
 from harness.run import run_folder
 from harness.run.run_log import read_chosen, read_run_info
 from harness.tasks.suite import restored_tasks
@@ -52,7 +53,7 @@ def judge_and_report(
     run_folder.write_analysis(folder, analysis)
     run_folder.write_internal_errors(folder, analysis.verdict.internal_errors)
     texts = _texts(judge.tasks, show_questions=show_questions)
-    return _write_reports(folder, analysis, texts, most_bytes)
+    return _write_reports(folder, analysis, scores, texts, most_bytes)
 
 
 def judge_and_print(
@@ -125,7 +126,9 @@ def gate_of(analysis: Analysis) -> dict[str, object]:
     return {name: getattr(analysis.run.settings, name) for name in GATE_SETTINGS}
 
 
-def _write_reports(folder: Path, analysis: Analysis, texts: Texts, most_bytes: int) -> Report:
+def _write_reports(
+    folder: Path, analysis: Analysis, scores: Sequence[Score], texts: Texts, most_bytes: int
+) -> Report:
     """Write the reports of a judged run. Raises RunLogError."""
     since = since_previous(folder) if analysis.complete else None
     changes: tuple[str, ...] = ()
@@ -140,12 +143,10 @@ def _write_reports(folder: Path, analysis: Analysis, texts: Texts, most_bytes: i
         regressions=changes,
         texts=texts,
     )
-    read, scores = partial(read_chosen, folder), run_folder.read_scores(folder)
-    page = render_html(made, scores, read, most_bytes=most_bytes)
+    page = render_html(made, scores, partial(read_chosen, folder), most_bytes=most_bytes)
     run_folder.write_text(folder / run_folder.PAGE_FILE, page)
     run_folder.write_text(folder / run_folder.REPORT_FILE, render_markdown(made))
-    junit = render_junit(made, run_folder.read_scores(folder))
-    run_folder.write_text(folder / run_folder.JUNIT_FILE, junit)
+    run_folder.write_text(folder / run_folder.JUNIT_FILE, render_junit(made, scores))
     return made
 
 
