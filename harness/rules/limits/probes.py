@@ -85,7 +85,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         cut("cut", _LONG),
         cut("cut tool", _TOOL_LONG, (NOTE,)),
         cut("unlimited", _QUESTION, effort="high", temperature=0.0, max_tokens=None),
-        cut(_IN_COT, _QUESTION, effort="high", temperature=0.0, max_tokens=_WITHIN_COT),
+        cut(_IN_COT, _QUESTION, effort="high", temperature=0.0, max_tokens=_WITHIN_COT, tries=2),
         cut(
             _CUT_JSON,
             _LIST,

@@ -168,28 +168,23 @@ def _repeats_token(answer: Answer) -> Iterator[Problem]:
     mark. Characters for which the user or the CoT asks are not reported.
     """
     for place, text in answer.texts:
-        piece = _one_token(text)
-        source = answer.exchange.prompt + (answer.reply.reasoning if place == "answer" else "")
-        if piece and not _asked_for(piece, source):
+        if _is_one_token(answer, place, text):
             message = f"The {place} is one token, repeated up to the token limit."
             yield Problem(answer.exchange, message, "text of a model", repr(text[-40:]))
 
 
-def _one_token(text: str) -> str | None:
-    """Return the token of which a text consists, or the exclamation mark with which it ends."""
+def _is_one_token(answer: Answer, place: str, text: str) -> bool:
+    """Whether a truncated text is one token for which nobody asks, or ends in exclamation marks."""
     end = text.rstrip()
-    if len(end) - len(end.rstrip(_MARK)) >= _SHORTEST_RUN:
-        return _MARK
-    piece = (repeated_piece(text) or "").strip()
-    whole = bool(piece) and end.replace(piece, "").strip() == ""
-    return piece if whole and token_count(piece) == 1 else None
-
-
-def _asked_for(piece: str, source: str) -> bool:
-    """Whether a text names a token, or twice the character of exclamation marks."""
-    if piece != _MARK:
-        return piece in source
-    return 2 * piece in source or "exclamation" in source.lower()
+    marks = len(end) - len(end.rstrip(_MARK)) >= _SHORTEST_RUN
+    piece = _MARK if marks else (repeated_piece(text) or "").strip()
+    if not answer.exchange.truncated or not piece:
+        return False
+    source = answer.exchange.prompt + (answer.reply.reasoning if place == "answer" else "")
+    if marks:
+        return 2 * _MARK not in source and "exclamation" not in source.lower()
+    named = re.search(rf"(?<!\w){re.escape(piece)}(?!\w)", source)
+    return not named and not end.replace(piece, "").strip() and token_count(piece) == 1
 
 
 @family.check(
@@ -212,7 +207,7 @@ def _runaway(answer: Answer) -> Iterator[Problem]:
     """
     for place, text in answer.texts:
         piece = repeated_piece(text)
-        if piece is not None and not (answer.exchange.truncated and _one_token(text)):
+        if piece is not None and not _is_one_token(answer, place, text):
             message = f"The {place} ends with endless repetition."
             got = piece if piece.strip() else "white space"
             yield Problem(answer.exchange, message, "text that ends", got)
