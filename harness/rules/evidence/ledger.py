@@ -27,6 +27,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
 from harness.api.stream_events import texts_of
 from harness.records.traits import Ledger
 from harness.rules.evidence.json_text import parsed_object
+from harness.text import repeated_piece
 
 Message = Reasoning | Preamble | Answer | Call
 
@@ -98,10 +99,13 @@ def cut_ledger(exchange: ParsedExchange) -> Ledger | None:
     """The ledger of a reply that the token limit cut; None if its tokens cannot be counted.
 
     Its last message has no end token. The limit may also have cut a header, whose tokens are then
-    not explained.
+    not explained. A text that repeats one piece up to the limit is not counted, because the model
+    may spell the piece alone, and the tokenizer several at once.
     """
     reply = exchange.reply
     if reply is None or reply.finish != "length" or exchange.request.stops:
+        return None
+    if any(map(repeated_piece, _texts(reply))):
         return None
     found = _ledger(exchange, reply)
     return found and replace(found, markup=found.markup - 1)

@@ -90,7 +90,7 @@ def lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
 
 @family.cross_check(
     "usage.output.cut",
-    lambda score: score.traits.cut_ledgers,
+    lambda score: score.traits.cut_ledgers or score.traits.ledgers,
     fix="Return a message that the token limit cut in the field of its channel, and add no text.",
     example=(
         "Half of a chain of thought that the limit cut is returned as content.",
