@@ -311,8 +311,8 @@ def _cut_item(answer: Answer) -> Iterator[Problem]:
         ("function_call",) if answer.exchange.request.functions else ("function_call", "message")
     )
     for event, where, item in found:
-        cut = isinstance(item, dict) and item.get("type") in kinds
-        if cut and item.get("status") == "completed":
+        read: Mapping[str, Any] = item if isinstance(item, dict) else {}
+        if read.get("type") in kinds and read.get("status") == "completed":
             message = "The item that the token limit cut has the status completed."
             number = None if event is None else event.number
             yield Problem(answer.exchange, message, "incomplete", "'completed'", where, number)

@@ -243,11 +243,12 @@ def _item_fields(exchange: ParsedExchange) -> Iterator[Problem]:
     Most clients ignore them; those that copy all fields of an item send them back.
     """
     for event in exchange.known_events:
-        item = (event.data or {}).get("item")
-        wrong = [name for name in _OF_EVENTS if isinstance(item, dict) and name in item]
+        found = (event.data or {}).get("item")
+        item = found if isinstance(found, dict) else {}
+        wrong = [f"{name} {item[name]!r}" for name in _OF_EVENTS if name in item]
         if wrong:
             message = "An item has fields of its event."
-            got = ", ".join(f"{name} {item[name]!r}" for name in wrong)
+            got = ", ".join(wrong)
             yield Problem(exchange, message, "fields of an item", got, "$.item", event.number)
             return
 

@@ -14,7 +14,7 @@ from reference_engine.generation.sampling import SamplingParams
 
 _PENALTY = 1.1
 _LONGEST_RUNAWAY = 320
-_LOOP = 8  # tokens that a loop repeats
+_LOOP = 4  # tokens that a loop repeats
 _CERTAIN = 1000.0  # nats by which a forced token exceeds all others
 
 
