@@ -161,6 +161,7 @@ class Traits:
     sent: tuple[Sent, ...] = ()  # its requests; empty in recorded traffic
     circumstances: tuple[Circumstances, ...] = ()  # of each exchange
     ledgers: tuple[Ledger, ...] = ()
+    cut_ledgers: tuple[Ledger, ...] = ()  # of its truncated replies
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     edges: tuple[Edges, ...] = ()  # where its first texts begin and end
     answers: frozenset[tuple[str, bool]] = frozenset()

@@ -30,7 +30,9 @@ class Check(Rule):
     recordings: bool = True  # whether it can judge recorded traffic at all
 
 
-Difference = tuple[str, Evidence]  # the message and the evidence of a problem in a rollout
+Difference = tuple[str, Evidence] | tuple[str, Evidence, bool]
+"""The message and the evidence of a problem in a rollout, and whether it is proven (see `Problem`).
+"""
 Compare = Callable[[Sequence[Score]], Iterable[Difference]]
 
 
@@ -50,9 +52,13 @@ class CrossCheck(Rule):
         ]
         return {
             evidence.record: Finding(
-                id=self.id, severity=self.about.severity, message=message, evidence=evidence
+                id=self.id,
+                severity=self.about.severity,
+                message=message,
+                evidence=evidence,
+                proven=any(proven),
             )
-            for message, evidence in self.compare(compared)
+            for message, evidence, *proven in self.compare(compared)
         }
 
 
@@ -153,6 +159,7 @@ class Family:
         applies: Callable[[Score], object],
         *,
         severity: Severity = "error",
+        tolerated: float = 0.0,
         relations: Iterable[Relation] = (),
         component: str | None = None,
         fix: str | None = None,
@@ -177,6 +184,7 @@ class Family:
             )
             check = CrossCheck(
                 about=about,
+                tolerated=tolerated,
                 relations=tuple(relations),
                 component=component or self.component,
                 own_fix=fix,

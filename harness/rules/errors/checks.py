@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from harness.api.fields import objects
+from harness.api.fields import json_object, objects
 from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.statuses import GATEWAY, meaning
@@ -19,7 +19,7 @@ from harness.records.scores import Score
 from harness.records.traits import Sent
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import delivered, exchanges
-from harness.rules.rule import CHAT, GUIDE, Problem
+from harness.rules.rule import CHAT, ERRORS, GUIDE, Problem
 
 family = Family("errors", GUIDE, component="refusals")
 
@@ -40,6 +40,23 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 # Characters of a request, and its output tokens, that every provider has room for.
+_PARAMETER = re.compile(
+    r"(?:un(?:known|supported|recognized|expected)|extra) (?:request )?"
+    r"(?:parameter|argument|field|keyword argument)s?(?: supplied)?"
+    r"(?:: *\W{0,3}| \W{1,3})(?P<name>[A-Za-z_][\w.\[\]]{2,60})",
+    re.IGNORECASE,
+)
+_REQUIRED = re.compile(r"\b(?:missing|required|requires|needs)\b", re.IGNORECASE)
+_NAME = re.compile(r"[a-z_]\w*")
+_SAME_NAMES = (
+    frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"}),
+    frozenset({"messages", "input", "prompt", "instructions"}),
+    frozenset({"response_format", "text", "format"}),
+    frozenset({"reasoning", "reasoning_effort", "effort"}),
+    frozenset({"stop", "stop_sequences"}),
+    frozenset({"functions", "tools", "tool_choice"}),
+)
+"""Names that the APIs have for one parameter."""
 _SHORT, _FEW = 4_000, 2_048
 _REFUSED = frozenset({400, 422})  # statuses after which only another field helps
 _OPTIONAL = ("logprobs", "top_logprobs", "previous_response_id")
@@ -70,6 +87,52 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
             return
         got = f"status {response.status}: {response.body or ''}"
         yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
+
+
+@family.check(
+    "request.refused.foreign",
+    exchanges,
+    lambda exchange: not exchange.good_status,
+    severity="warning",
+    source=ERRORS,
+    recordings=False,
+    fix="Name the parameters of the client's request, and check what the conversion adds to it.",
+)
+def _foreign_parameter(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A refusal does not name a parameter that the request lacks.
+
+    The server converted the request to another format, and the next server refused what the client
+    did not send. Such a refusal does not show that the provider lacks the requested feature.
+    """
+    response = exchange.recorded.response
+    if response is None or meaning(response) != "refusal":
+        return
+    body = response.body or ""
+    named = _named_parameter(body)
+    explained = _REQUIRED.search(body) or _TOO_LONG.search(body)
+    if named and not explained and _words(exchange.request.body).isdisjoint(_parts(named)):
+        message = f"The refusal names the parameter {named!r}, which the request does not have."
+        got = f"status {response.status}: {body}"
+        yield Problem(exchange, message, "a reply, or a refusal of what the client sent", got)
+
+
+def _named_parameter(body: str) -> str | None:
+    """Return the parameter that an error names, in `param` or in its message."""
+    error = (json_object(body) or {}).get("error")
+    param = error.get("param") if isinstance(error, dict) else None
+    found = _PARAMETER.search(body)
+    return param if isinstance(param, str) and param else found and found["name"]
+
+
+def _parts(name: str) -> set[str]:
+    """Return the names in a path such as `tools[0].function`, and those with the same meaning."""
+    parts = set(_NAME.findall(name.lower()))
+    return parts.union(*(same for same in _SAME_NAMES if not parts.isdisjoint(same)))
+
+
+def _words(value: object) -> set[str]:
+    """Return the words in all keys and texts of a request, in lower case."""
+    return set(_NAME.findall(json.dumps(value).lower()))
 
 
 @family.check("request.failed", exchanges, tolerated=0.002, apis=APIS, component="failures")

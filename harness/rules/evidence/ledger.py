@@ -14,6 +14,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
 from harness.api.stream_events import texts_of
 from harness.records.traits import Ledger
 from harness.rules.evidence.json_text import parsed_object
+from harness.text import repeated_piece
 
 Message = Reasoning | Preamble | Answer | Call
 
@@ -88,10 +90,30 @@ def ledger_of(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) 
     response has items of other types, or if there is no vocabulary. With `spelled`, special tokens
     in a text count as text that the model spelled.
     """
-    request, items = exchange.request, objects(reply.raw.get("output"))
-    if not reply.output_tokens or reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
+    ended = reply.finish in ("stop", "tool_calls") and not exchange.at_limit
+    return _ledger(exchange, reply, spelled=spelled) if ended else None
+
+
+@once
+def cut_ledger(exchange: ParsedExchange) -> Ledger | None:
+    """The ledger of a reply that the token limit cut; None if its tokens cannot be counted.
+
+    Its last message has no end token. The limit may also have cut a header, whose tokens are then
+    not explained. A text that repeats one piece up to the limit is not counted, because the model
+    may spell the piece alone, and the tokenizer several at once.
+    """
+    reply = exchange.reply
+    if reply is None or reply.finish != "length" or exchange.request.stops:
         return None
-    if request.choices > 1 or request.built_in or hides_cot(exchange):
+    if any(map(repeated_piece, _texts(reply))):
+        return None
+    found = _ledger(exchange, reply)
+    return found and replace(found, markup=found.markup - 1)
+
+
+def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> Ledger | None:
+    request, items = exchange.request, objects(reply.raw.get("output"))
+    if not reply.output_tokens or request.choices > 1 or request.built_in or hides_cot(exchange):
         return None
     if any(item.get("type") not in _COUNTED_ITEMS for item in items):
         return None
@@ -122,14 +144,19 @@ def ledger_of(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) 
     )
 
 
-def accounted(parsed: ParsedRollout, *, stopped: bool = False) -> Iterator[Accounted]:
+def accounted(
+    parsed: ParsedRollout, *, stopped: bool = False, cut: bool = False
+) -> Iterator[Accounted]:
     """Yield the replies of a rollout whose tokens can be counted.
 
-    With `stopped`, also those to requests with stop strings. Their texts lack the stop string.
+    With `stopped`, also those to requests with stop strings. Their texts lack the stop string. With
+    `cut`, also those that the token limit cut.
     """
     for exchange, reply in parsed.replies:
         with_stop = stopped and exchange.request.stops
         found = ledger_of(exchange, reply) if with_stop else ledger(exchange)
+        if found is None and cut:
+            found = cut_ledger(exchange)
         if found is not None:
             yield Accounted(exchange, reply, found)
 

@@ -1,6 +1,6 @@
 """Finish reason and status agree with the content of the reply."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -8,12 +8,16 @@ from harmony.render import RenderError
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
+from harness.records.scores import Score
+from harness.records.traits import Ledger
 from harness.rules.check import Family
 from harness.rules.evidence.json_text import ends_early
 from harness.rules.evidence.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
+    FRAMING,
     call_header,
+    cut_ledger,
     hides_cot,
     ledger_of,
     token_count,
@@ -27,7 +31,7 @@ from harness.rules.evidence.subjects import (
     every_choice,
     items,
 )
-from harness.rules.rule import CHAT, GUIDE, HARMONY, RESPONSES, STOP_IN_COT, Problem
+from harness.rules.rule import CHAT, GUIDE, HARMONY, RESPONSES, STOP_IN_COT, Problem, VoidIf
 
 family = Family("limits", CHAT, component="output")
 
@@ -38,6 +42,23 @@ _SPELLED_OTHERWISE = 4
 """The model may spell a tool's name with one extra token for this many tokens."""
 _MOST_OF_HEADERS = 128
 """Tokens of a truncated reply that headers explain: those of empty messages, and of a long name."""
+_FEWEST_WORDS = 4  # of an answer whose tokens a server cannot have rounded to none
+_FEWEST_ANSWERS = 8  # tokens of a whole answer that shows how a server counts
+
+
+def _counts_all_as_reasoning(examined: Iterable[Score]) -> bool:
+    """Whether the tokens of most whole answers are counted as reasoning tokens.
+
+    vLLM 0.32 counts them so.
+    """
+    ledgers = [
+        ledger
+        for score in examined
+        for ledger in score.traits.ledgers
+        if ledger.thinking and ledger.answer >= _FEWEST_ANSWERS
+    ]
+    every = sum((ledger.thinking or 0) >= ledger.reported - FRAMING for ledger in ledgers)
+    return 2 * every > len(ledgers)
 
 
 @family.check(
@@ -131,8 +152,9 @@ def _refused(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "reply.lost",
     answers,
-    lambda answer: (answer.ledger and answer.ledger.cot) or _returns_nothing(answer),
+    lambda answer: _has_counted_cot(answer) or _returns_nothing(answer),
     source=HARMONY,
+    tolerated=0.002,
     reads=("extras",),
 )
 def _lost(answer: Answer) -> Iterator[Problem]:
@@ -140,7 +162,8 @@ def _lost(answer: Answer) -> Iterator[Problem]:
 
     Otherwise the model wrote an answer or a call, and the server lost it. If the reply contains
     nothing at all, it lost the CoT, too. A call whose header the model misspelled is not a call,
-    and its tokens are not counted.
+    and its tokens are not counted. In rare replies, these are all tokens beyond the CoT: a few, not
+    those of a long text. Parsers may drop a call that the token limit cut.
     """
     exchange, reply = answer
     if lost := _lost_tokens(answer):
@@ -148,7 +171,42 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if not reply.reasoning:
             message = "The reply contains nothing, but reports the tokens of a text."
         got = f"{reply.output_tokens} tokens"
-        yield Problem(exchange, message, f"the text of {lost} more tokens", got, "$.usage")
+        proven = not reply.reasoning or lost > _MOST_OF_HEADERS
+        expected = f"the text of {lost} more tokens"
+        yield Problem(exchange, message, expected, got, "$.usage", proven=proven)
+
+
+@family.check(
+    "reply.truncated.answer",
+    counted,
+    lambda answer: answer.reply.finish == "length" and answer.usage.reasoning_tokens,
+    source=HARMONY,
+    relations=[
+        VoidIf(
+            "usage.reasoning.differs",
+            "$.usage",
+            "all_tokens_are_reasoning",
+            when=_counts_all_as_reasoning,
+        )
+    ],
+    fix="Return a message that the token limit cut in the field of its channel, and add no text.",
+    example=(
+        "Half of a chain of thought that the limit cut is returned as content.",
+        "https://github.com/jundot/omlx/issues/2860",
+    ),
+)
+def _answer_in_cot(answer: Answer) -> Iterator[Problem]:
+    """A truncated reply whose tokens are all reasoning tokens has no answer.
+
+    The token limit cut the CoT, and the server returned part of it, or a text of its own, as the
+    answer. Nothing is judged if the server counts the tokens of whole answers as reasoning, too.
+    """
+    text, tokens = answer.reply.text, answer.usage.output_tokens
+    long = len(text.split()) >= _FEWEST_WORDS
+    if answer.usage.reasoning_tokens == tokens and long and answer.exchange.request.choices == 1:
+        message = "All tokens of a truncated reply are reasoning tokens, but it has an answer."
+        expected = f"no answer, or fewer than {tokens} reasoning tokens"
+        yield Problem(answer.exchange, message, expected, repr(text), "$.usage")
 
 
 @family.check(
@@ -227,6 +285,40 @@ def _item_status(found: Item) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "completed", repr(status), f"{found.path}.status")
 
 
+@family.check(
+    "responses.status.cut",
+    answers,
+    lambda answer: answer.exchange.truncated and answer.output,
+    severity="warning",
+    source=RESPONSES,
+    component="ends",
+    fix="Give the item that the token limit cut the status incomplete, also in its done event.",
+)
+def _cut_item(answer: Answer) -> Iterator[Problem]:
+    """The answer or call that the token limit cut is not a completed item.
+
+    Clients that read items take it for a whole one. Messages beside functions are not judged,
+    because they may be comments that ended before the limit.
+    """
+    done = [
+        (event, event.data.get("item"))
+        for event in answer.exchange.known_events
+        if event.type == "response.output_item.done" and event.data
+    ]
+    last, path = answer.output[-1], f"$.output[{len(answer.output) - 1}].status"
+    found = [(None, path, last), *((event, "$.item.status", item) for event, item in done[-1:])]
+    kinds = (
+        ("function_call",) if answer.exchange.request.functions else ("function_call", "message")
+    )
+    for event, where, item in found:
+        read: Mapping[str, Any] = item if isinstance(item, dict) else {}
+        if read.get("type") in kinds and read.get("status") == "completed":
+            message = "The item that the token limit cut has the status completed."
+            number = None if event is None else event.number
+            yield Problem(answer.exchange, message, "incomplete", "'completed'", where, number)
+            return
+
+
 def _calls_client(answer: Answer) -> bool:
     """Whether a response calls a tool of the client that is not a function, such as a shell.
 
@@ -274,11 +366,25 @@ def _lost_tokens(answer: Answer) -> int:
         tokens = reply.output_tokens or 0
         least = _MOST_OF_HEADERS if exchange.truncated else max(_headers(exchange))
         return tokens if tokens > least else 0
-    counted = answer.ledger
+    counted = answer.ledger or _cut_outside_calls(exchange)
     if counted is None or not counted.cot:
         return 0
     explained = max(*_headers(exchange), counted.spelling)
+    if exchange.truncated:
+        explained = max(explained, _MOST_OF_HEADERS)
     return counted.difference if counted.difference > explained else 0
+
+
+def _has_counted_cot(answer: Answer) -> bool:
+    counted = answer.ledger or _cut_outside_calls(answer.exchange)
+    return counted is not None and counted.cot > 0
+
+
+def _cut_outside_calls(exchange: ParsedExchange) -> Ledger | None:
+    """Return the ledger of a truncated reply that cannot be an unfinished call, if it has one."""
+    request = exchange.request
+    may_call = bool(request.functions) and request.tool_choice != "none"
+    return None if may_call else cut_ledger(exchange)
 
 
 def _headers(exchange: ParsedExchange) -> Iterator[int]:

@@ -1,6 +1,6 @@
 """Where a reply ends: at the token limit, or at a stop string."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -25,6 +25,7 @@ from harness.rules.probe import (
     Trials,
 )
 from harness.rules.rule import CHAT, RESPONSES, STOP_IN_COT, Problem
+from harness.text import shared_beginning
 
 LIMIT = 40  # output tokens; ends within a long answer, or within the arguments of a long call
 LEAST = 1024  # output tokens that a reply without a limit may have at least
@@ -54,6 +55,11 @@ _QUESTION = (
     Message("user", "What is the code word?"),
 )
 _OTHER_LIMIT = "max_completion_tokens"
+_CUT_JSON, _WITHIN_JSON = "cut list", 320  # its limit; ends within the list
+_IN_COT, _WITHIN_COT = "cut in the CoT", 24  # its limit; a CoT with high effort is longer
+_AT_HEADER = {f"cut at {limit}": limit for limit in range(16, 48, 4)}
+"""Requests whose limits are 4 tokens apart: four limits fall inside the header between CoT and
+answer, so one of these does if the CoT has 8 to 39 tokens."""
 _ZEROS = 360
 """Entries of a list that a schema requires. The answer has more than `LEAST` tokens, also that of a
 model that ends other answers early."""
@@ -78,7 +84,19 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     requests = [
         cut("cut", _LONG),
         cut("cut tool", _TOOL_LONG, (NOTE,)),
-        cut("unlimited", _QUESTION, effort="high", max_tokens=None),
+        cut("unlimited", _QUESTION, effort="high", temperature=0.0, max_tokens=None),
+        cut(_IN_COT, _QUESTION, effort="high", temperature=0.0, max_tokens=_WITHIN_COT, tries=2),
+        cut(
+            _CUT_JSON,
+            _LIST,
+            max_tokens=_WITHIN_JSON,
+            options=answer_format(api, _OF_ZEROS),
+            provokes=refusable | GARBLED | {"text.runaway", "answer.json"},
+        ),
+        *(
+            cut(name, _QUESTION, effort=None, temperature=0.0, max_tokens=limit, provokes=refusable)
+            for name, limit in _AT_HEADER.items()
+        ),
         cut(
             "unlimited list",
             _LIST,
@@ -256,6 +274,115 @@ def _long(responses: ProbeResponses) -> Trials:
             yield Problem(exchange, message, f"{MORE_TOKENS} tokens", f"{count}", "$.usage")
         elif count >= LEAST:
             yield None
+
+
+_prefix_probe = partial(
+    GROUP.probe,
+    modes=MODES,
+    component="output",
+    unjudged="greedy_replies_differ",
+    fix="Return a message that the token limit cut in the field of its channel, and add no text.",
+)
+
+
+@_prefix_probe(
+    "limits.prefix",
+    ("unlimited", _IN_COT),
+    example=(
+        "Half of a chain of thought that the limit cut is returned as content.",
+        "https://github.com/jundot/omlx/issues/2860",
+    ),
+)
+def _prefix(responses: ProbeResponses) -> Trials:
+    """A truncated greedy reply is the beginning of the whole reply, channel by channel.
+
+    Otherwise users read part of the CoT, or a text of the server, as the answer. Replies of which
+    rounding errors changed the CoT are not judged.
+    """
+    return _beginnings(responses, "unlimited", (_IN_COT,))
+
+
+@_prefix_probe(
+    "limits.prefix.header",
+    ("whole", *_AT_HEADER),
+    modes=("streaming",),
+)
+def _prefix_at_header(responses: ProbeResponses) -> Trials:
+    """A stream that the limit cuts at the header between CoT and answer begins like the whole one.
+
+    Parsers of streams decide at this header where the next text belongs.
+    """
+    return _beginnings(responses, "whole", _AT_HEADER)
+
+
+@GROUP.probe(
+    "limits.prefix.json",
+    (_CUT_JSON,),
+    modes=MODES,
+    component="output",
+    unjudged="shorter_than_limit",
+    fix="Return a message that the token limit cut in the field of its channel, and add no text.",
+)
+def _prefix_of_json(responses: ProbeResponses) -> Trials:
+    """A structured answer that the token limit cuts contains the JSON up to the limit.
+
+    Users pay for it, and it shows them that the limit is too low. Parsers that wait for the end of
+    the message lose it.
+    """
+    for rollout in served(responses, _CUT_JSON, "JSON schemas"):
+        for exchange, reply in rollout.replies:
+            if exchange.truncated:
+                message = "A structured answer that the token limit cut is lost."
+                got = f"no answer, {reply.output_tokens} tokens"
+                lost = Problem(exchange, message, "the beginning of the JSON", got)
+                yield None if "{" in reply.text or reply.calls else lost
+
+
+def _beginnings(responses: ProbeResponses, whole: str, names: Iterable[str]) -> Trials:
+    """Compare truncated replies with a whole one.
+
+    A problem must be repeated: rounding errors may have ended the CoT of a healthy reply early.
+    """
+    of_whole = [reply for _, reply in responses.replies(whole)]
+    replies = [(exchange, reply) for _, exchange, reply in responses.readable(*names)]
+    judged = [
+        (_not_beginning(exchange, reply, of_whole), _is_beginning(reply, of_whole))
+        for exchange, reply in replies
+        if exchange.truncated
+    ]
+    yield from repeated(problem for problem, begins in judged if problem or begins)
+
+
+def _is_beginning(reply: Reply, of_whole: Iterable[Reply]) -> bool:
+    return any(
+        whole.reasoning.startswith(_decoded(reply.reasoning))
+        and whole.text.startswith(_decoded(reply.text))
+        for whole in of_whole
+    )
+
+
+def _not_beginning(
+    exchange: ParsedExchange, reply: Reply, of_whole: Sequence[Reply]
+) -> Problem | None:
+    """Return the problem of a truncated reply that has an answer although its CoT is unfinished.
+
+    The CoT is the beginning of that of each whole reply, and the answer is not that of its answer.
+    """
+    cot, text = _decoded(reply.reasoning), _decoded(reply.text)
+    if not text or not of_whole or _is_beginning(reply, of_whole):
+        return None
+    if all(w.reasoning.startswith(cot) and len(w.reasoning.rstrip()) > len(cot) for w in of_whole):
+        message = "The CoT of a truncated reply is unfinished, and yet the reply has an answer."
+        return Problem(exchange, message, "only the beginning of the CoT", repr(text))
+    if all(w.reasoning.rstrip() == cot and not shared_beginning(w.text, text) for w in of_whole):
+        message = "The answer of a truncated reply does not begin like the whole answer."
+        return Problem(exchange, message, repr(of_whole[0].text[: len(text)]), repr(text))
+    return None
+
+
+def _decoded(text: str) -> str:
+    """Return a truncated text without an incomplete character and white space at its end."""
+    return text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
 
 
 _stop_probe = partial(GROUP.probe, source=CHAT, apis=("chat",), modes=MODES, needs="stop")

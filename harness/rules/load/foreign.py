@@ -21,7 +21,7 @@ _FEWEST_OFF, _MOST_OFF = 4, 0.1
 share of replies with such a difference: a larger one has another cause."""
 
 
-@family.cross_check("reply.foreign", lambda score: score.traits.conversation)
+@family.cross_check("reply.foreign", lambda score: score.traits.conversation, tolerated=0.003)
 def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply contains content that belongs to another request.
 
@@ -29,7 +29,8 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     request; the long text of a reply to an unrelated request; the answer of an unrelated reply,
     with a number of tokens that does not fit it; or a call with a value of another prompt. Such a
     call counts if the attempts with that prompt make it, and the other attempts with this one do
-    not.
+    not. A model may also invent a word or value of another prompt, as the small one did in 3 of
+    1,052 replies; only an equal long text proves that the server mixed replies up.
     """
     samples: dict[_Sample, list[Score]] = defaultdict(list)
     for score in examined:
@@ -61,7 +62,8 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
                 message = (
                     f"The reply has the text of the reply to an unrelated request, {twin.record}."
                 )
-                yield message, evidence(score.record, "$", "a reply to its own request", "the same")
+                found = evidence(score.record, "$", "a reply to its own request", "the same")
+                yield message, found, True
     yield from _borrowed(examined, unrelated)
 
 

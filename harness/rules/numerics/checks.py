@@ -16,6 +16,8 @@ from harness.rules.rule import CHAT, Problem
 family = Family("numerics", CHAT, component="logprobs")
 
 _TOLERANCE = 1e-3
+_FEWEST_EMPTY = 2  # tokens with several alternatives that have no text
+_SENTENCE_ENDS = (".", "!", "?", ":", '"', ")", "`", "}", "]")
 _SUM_TOLERANCE = 0.01
 """Logprobs in bfloat16 have 8 bits: a probability near 1/4 is off by up to 0.4% of it."""
 
@@ -65,6 +67,37 @@ def _tokens(found: _Listed) -> Iterator[Problem]:
     if answer not in _decodable(text) and not shortened:
         message = "The tokens with logprobs do not add up to the answer."
         yield Problem(exchange, message, repr(reply.text), repr(text), logprob_path(exchange))
+
+
+@family.check(
+    "logprobs.empty",
+    _listed,
+    severity="warning",
+    needs="logprobs",
+    fix="Return the bytes of every alternative, also of one that is a part of a character.",
+    example=(
+        "Alternatives that are a part of a character have neither text nor bytes.",
+        "https://github.com/vllm-project/vllm/pull/34875",
+    ),
+)
+def _empty(found: _Listed) -> Iterator[Problem]:
+    """The alternatives of a token have a text or bytes.
+
+    Otherwise clients cannot tell them apart. Special tokens, such as the end token, may have none:
+    one alternative without text, and several at the end of a sentence, are not reported.
+    """
+    before, empty = "", []
+    for at, entry in enumerate(found.entries):
+        alternatives = [entry_bytes(other) for other in objects(entry.get("top_logprobs"))]
+        ends = before.rstrip().endswith(_SENTENCE_ENDS)
+        if alternatives.count(b"") > 1 and not ends:
+            empty.append(at)
+        before = str(entry.get("token"))
+    if len(empty) >= _FEWEST_EMPTY:
+        message = f"At {len(empty)} tokens, several alternatives have neither text nor bytes."
+        path = f"{logprob_path(found.exchange)}[{empty[0]}].top_logprobs"
+        got = repr(objects(found.entries[empty[0]].get("top_logprobs")))
+        yield Problem(found.exchange, message, "a text or bytes for each", got, path)
 
 
 @family.check(

@@ -19,7 +19,7 @@ from harness.api.items import Message, Reasoning, ToolResult
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.scores import Severity
 from harness.rules.evidence.documents import document
-from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_VARY
+from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
 from harness.rules.evidence.rendering import (
     Prompt,
     added_text,
@@ -120,7 +120,11 @@ GROUP = ProbeGroup(
     "prompt",
     _requests,
     HARMONY,
-    relations=(PROMPT_TOKENS_VARY, VoidIf("prompt.scale", "$.usage", "prompts_scaled")),
+    relations=(
+        *PROMPT_TOKENS_ROUNDED,
+        PROMPT_TOKENS_VARY,
+        VoidIf("prompt.scale", "$.usage", "prompts_scaled"),
+    ),
     component="prompt",
 )
 

@@ -217,6 +217,7 @@ def _last_item(answer: Answer) -> Mapping[str, Any]:
 
 _REPORTED = (
     "tool_choice",
+    "max_output_tokens",
     "reasoning.effort",
     "text.format.type",
     "store",
@@ -224,6 +225,9 @@ _REPORTED = (
     "previous_response_id",
     "instructions",
 )
+
+
+_PLAIN = (str, int, type(None))
 
 
 def _option(body: Mapping[str, Any], name: str) -> object:
@@ -243,14 +247,15 @@ def _option(body: Mapping[str, Any], name: str) -> object:
 def _options(answer: Answer) -> Iterator[Problem]:
     """A response reports the options of its request, and no other instructions.
 
-    The options are tool_choice, effort, format, store, parallel_tool_calls, previous_response_id
-    and instructions. Some servers always report the defaults, even if they follow the request.
-    Users then find wrong settings in their logs.
+    The options are tool_choice, token limit, effort, format, store, parallel_tool_calls,
+    previous_response_id and instructions. Some servers always report the defaults, even if they
+    follow the request. Users then find wrong settings in their logs.
     """
     sent, got = answer.exchange.request.body, answer.reply.raw
     for name in _REPORTED:
         wanted, reported = _option(sent, name), _option(got, name)
-        differs = wanted is not None and isinstance(reported, type(wanted)) and wanted != reported
+        known = name.partition(".")[0] in got and isinstance(reported, _PLAIN)
+        differs = wanted is not None and known and wanted != reported
         lost = name == "previous_response_id" and wanted and name in got and not reported
         added = name == "instructions" and reported and not wanted
         if differs or lost or added:

@@ -17,6 +17,7 @@ from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES, Mode
 from harness.rules.evidence.offers import MARKDOWN, WEATHER
+from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED
 from harness.rules.evidence.refusals import declined, outcome, refused
 from harness.rules.evidence.rendering import Prompt, after_calls, differences
 from harness.rules.missing import NotVerifiableError, repeated, required
@@ -95,7 +96,10 @@ GROUP = ProbeGroup(
     lambda _api: _REQUESTS,
     _STATE,
     apis=("responses",),
-    relations=(VoidIf("prompt.scale", "$.usage.input_tokens", "prompts_scaled"),),
+    relations=(
+        *PROMPT_TOKENS_ROUNDED,
+        VoidIf("prompt.scale", "$.usage.input_tokens", "prompts_scaled"),
+    ),
     component="storage",
 )
 _FIX_INSTRUCTIONS = "Use the instructions of the new request, and not those of the earlier one."

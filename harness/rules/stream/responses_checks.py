@@ -15,6 +15,7 @@ from harness.rules.stream.checks import Grammar, grammar_checks
 
 family = Family("stream", RESPONSES_STREAM, component="events")
 
+_OF_EVENTS = ("output_index", "sequence_number")
 _ASSEMBLY = "Clients assemble the response from these events."
 _AGREEMENT = "Clients that show deltas and clients that read final texts must see the same text."
 
@@ -228,6 +229,28 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
             output = response.get("output")
             final = output if isinstance(output, list) else []
             yield from _compare(exchange, event, streamed, final)
+
+
+@family.check(
+    "responses.stream.item_fields",
+    streams,
+    severity="info",
+    fix="Put output_index and sequence_number into events, not into their items.",
+)
+def _item_fields(exchange: ParsedExchange) -> Iterator[Problem]:
+    """An item has no fields of the event that contains it.
+
+    Most clients ignore them; those that copy all fields of an item send them back.
+    """
+    for event in exchange.known_events:
+        found = (event.data or {}).get("item")
+        item = found if isinstance(found, dict) else {}
+        wrong = [f"{name} {item[name]!r}" for name in _OF_EVENTS if name in item]
+        if wrong:
+            message = "An item has fields of its event."
+            got = ", ".join(wrong)
+            yield Problem(exchange, message, "fields of an item", got, "$.item", event.number)
+            return
 
 
 def _compare(

@@ -1,8 +1,8 @@
 """Answers that go on with a text that does not belong to them, such as a turn of the user."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.records.scores import Score
 from harness.records.traits import LastAnswer
@@ -40,8 +40,8 @@ def continued(examined: Sequence[Score]) -> Iterator[Difference]:
 
     Users read it, and later prompts contain it. The evidence is one of these: answers to several
     unrelated requests end with the same long text, which no request contains; or answers to several
-    requests with temperature 0 are those of other attempts with more text. Closing words such as
-    offers of help are not reported, because models write them.
+    requests with temperature 0 are those of most other attempts with more text. Closing words such
+    as offers of help are not reported, because models write them.
     """
     said = [(score, score.traits.last) for score in examined if score.traits.last is not None]
     for record, ending in _shared_endings(said):
@@ -50,6 +50,17 @@ def continued(examined: Sequence[Score]) -> Iterator[Difference]:
     for record, added in _extended(said):
         message = "The answer repeats that of another attempt at temperature 0, and has more text."
         yield message, evidence(record, "$", "the end of the other answer", added)
+
+
+def _usual_beginning(text: str, said: Mapping[str, int]) -> str:
+    """Return the answer of which a text is a continuation, if most such answers end there.
+
+    Otherwise the text itself: then the shorter answers may have lost their ends.
+    """
+    shorter = [other for other in said if text.startswith(other) and other != text]
+    usual = max(shorter, key=said.__getitem__, default=text)
+    longer = sum(times for other, times in said.items() if other.startswith(usual)) - said[usual]
+    return usual if said[usual] > longer else text
 
 
 def _shared_endings(said: Sequence[tuple[Score, LastAnswer]]) -> Iterator[tuple[str, str]]:
@@ -82,9 +93,10 @@ def _extended(said: Sequence[tuple[Score, LastAnswer]]) -> Iterator[tuple[str, s
             answers[one.task, one.sample].append((one, last))
     found: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for sample, attempts in answers.items():
+        said_alike = Counter(last.text for _, last in attempts)
         for one, last in attempts:
-            begins = (other.text for _, other in attempts if last.text.startswith(other.text))
-            added = last.text[len(min(begins, key=len)) :].strip()
+            begins = _usual_beginning(last.text, said_alike)
+            added = last.text[len(begins) :].strip()
             long = last.own_end and len(added) >= _SHORTEST_ADDED
             if long and not _CLOSING.search(added):
                 found[sample].append((one.record, added))

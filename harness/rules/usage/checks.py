@@ -272,12 +272,12 @@ def _changed_cot(counted: Ledger) -> int:
     return lacking if agree and many else 0
 
 
-@family.check("usage.output.uncounted", accounted)
+@family.check("usage.output.uncounted", partial(accounted, cut=True))
 def _uncounted(found: Accounted) -> Iterator[Problem]:
     """The reported output tokens suffice for the text of the reply.
 
     Otherwise the count omits part of the reply, usually the CoT, or the server repeated or added
-    text.
+    text, such as a notice in a reply that the token limit cut.
     """
     counted = found.ledger
     few = counted.reported < counted.texts - max(_FEW_TOKENS, counted.texts // _SLACK)

@@ -33,6 +33,9 @@ the others have odd spellings."""
 _FEWEST_TOKENS = 32
 """Completion tokens below which a reply is not counted: it may be little more than odd headers."""
 _FEWEST_WHOLE = 5  # replies of one mode that show how the model spells texts of the other
+_LEAST_LACKING = 4
+"""Tokens of a header of six whose absence a cut within a word cannot explain: of 263 truncated
+replies of the small model, none lacked more than one."""
 _FEWEST_SAMPLES = 2  # samples whose longest replies have equally many tokens
 
 
@@ -83,6 +86,35 @@ def lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
         for score, ledger, off in odd:
             expected = f"{ledger.reported - off} tokens for this text"
             yield message, evidence(score.record, "$.usage", expected, str(ledger.reported))
+
+
+@family.cross_check(
+    "usage.output.cut",
+    lambda score: score.traits.cut_ledgers or score.traits.ledgers,
+    fix="Return a message that the token limit cut in the field of its channel, and add no text.",
+    example=(
+        "Half of a chain of thought that the limit cut is returned as content.",
+        "https://github.com/jundot/omlx/issues/2860",
+    ),
+)
+def cut_between_channels(examined: Sequence[Score]) -> Iterator[Difference]:
+    """A truncated reply with CoT and answer also has the tokens of the header between them.
+
+    Without these tokens, the model was still writing its CoT, and the server returned the end of
+    the CoT, or a text of its own, as the answer. The whole replies of the same API and mode show
+    which tokens of the format a server does not count.
+    """
+    for group in by_condition(examined):
+        whole = [ledger.difference for ledger in _exact(group) if ledger.cot]
+        usual = usual_difference(whole)
+        cut = [(score, one) for score in group for one in score.traits.cut_ledgers if one.exact]
+        for score, ledger in cut if len(whole) >= _FEWEST_WHOLE else ():
+            lacking = usual - ledger.difference
+            if lacking >= _LEAST_LACKING and usual > -COT_HEADER:
+                message = "A truncated reply has too few tokens for a header before its answer."
+                expected = f"at least {ledger.explained + usual} tokens for CoT and answer"
+                got = str(ledger.reported)
+                yield message, evidence(score.record, "$.usage", expected, got, ledger.exchange)
 
 
 def _exact(scores: Iterable[Score]) -> list[Ledger]:

@@ -7,20 +7,28 @@ tokens by exactly the tokens of these texts.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from math import gcd
 
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.rules.check import Difference, Family, evidence
+from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED
 from harness.rules.rule import CHAT
 
 family = Family("usage", CHAT, component="messages")
 
 # Different counts that show that a server counts the user's texts.
 _FEWEST_AGREEING = 3
+_FEWEST_COUNTS, _SMALLEST_BLOCK = 8, 8
+"""Different counts, and the number of which all are multiples: by chance, in one of 8^8 runs."""
 
 
 @family.cross_check(
-    "usage.input.text", lambda score: score.traits.user, severity="warning", witness=True
+    "usage.input.text",
+    lambda score: score.traits.user,
+    severity="warning",
+    relations=PROMPT_TOKENS_ROUNDED,
+    witness=True,
 )
 def counted_texts(examined: Sequence[Score]) -> Iterator[Difference]:
     """Requests that differ only in the user's text differ by the prompt tokens of that text.
@@ -50,6 +58,31 @@ def counted_texts(examined: Sequence[Score]) -> Iterator[Difference]:
                 message = "The number of prompt tokens does not fit the user's text."
                 expected = f"{tokens + usual}, as in {others.count(usual)} other requests"
                 yield message, evidence(score.record, "$.usage", expected, str(tokens + rest))
+
+
+@family.cross_check(
+    "usage.input.rounded",
+    lambda score: score.traits.first_input,
+    component="usage",
+    fix="Report the number of tokens of the prompt, not of the memory blocks that it fills.",
+)
+def _rounded(examined: Sequence[Score]) -> Iterator[Difference]:
+    """The prompt tokens of different requests are not all multiples of one number.
+
+    Otherwise the server rounds them up, for example to blocks of its cache. Users pay for more
+    tokens than they sent, and no prompt can be judged by its tokens.
+    """
+    groups: dict[tuple[Api, str], list[Score]] = defaultdict(list)
+    for score in examined:
+        groups[score.condition.api, score.traits.host].append(score)
+    for group in groups.values():
+        counts = {score.traits.first_input or 0 for score in group}
+        unit = gcd(*counts)
+        if len(counts) >= _FEWEST_COUNTS and unit >= _SMALLEST_BLOCK:
+            for score in group:
+                message = f"All {len(counts)} different prompts have multiples of {unit} tokens."
+                got = str(score.traits.first_input)
+                yield message, evidence(score.record, "$.usage", "the tokens of the prompt", got)
 
 
 @family.cross_check(

@@ -25,6 +25,12 @@ hooks.REQUEST.faults(unknown_model_accepted=lambda body, request: body.update(mo
 hooks.RESPONSE.faults(unknown_model_accepted=hooks.echo("model"))
 
 
+@hooks.REQUEST
+def schema_converted_and_refused(body: Json, _: ClientRequest) -> None:
+    if "json_schema" in str(body.get("response_format") or body.get("text")):
+        raise invalid("guided_json", "Unsupported parameter: 'guided_json'.")
+
+
 @ERROR
 def error_as_detail(reply: Reply, _: ClientRequest) -> Reply:
     message = str((reply.json.get("error") or {}).get("message", ""))

@@ -19,6 +19,7 @@ from reference_engine.server.visible_text import StopStrings
 _LONGEST_PROMPT, _KEPT_AT_START = 1024, 256
 _LONGEST_CONTEXT = 4000
 _LONGEST_REPLY = 2048
+_NOTICE = "The reply was cut because it reached the token limit. Please send a shorter request."
 
 hooks.LIMIT.faults(
     limit_ignored=lambda _: None,
@@ -72,6 +73,37 @@ def truncated_cot_as_answer(data: Json, _: ClientRequest) -> None:
         for message in chat_messages(data):
             if not message.get("content"):
                 message |= {"content": message.get("reasoning"), "reasoning": None}
+
+
+@hooks.PAYLOAD
+def truncated_cot_split(data: Json, _: ClientRequest) -> None:
+    if data.get("object") == "chat.completion" and _truncated(data):
+        for message in chat_messages(data):
+            cot = message.get("reasoning") or ""
+            if cot and not (message.get("content") or message.get("tool_calls")):
+                half = cot.find(" ", len(cot) // 2)
+                message |= {"reasoning": cot[:half], "content": cot[half:]}
+
+
+@hooks.PAYLOAD
+def truncated_notice(data: Json, _: ClientRequest) -> None:
+    if data.get("object") == "chat.completion" and _truncated(data):
+        for message in chat_messages(data):
+            if not (message.get("content") or message.get("tool_calls")):
+                message["content"] = _NOTICE
+
+
+@hooks.PAYLOAD
+def truncated_json_lost(data: Json, request: ClientRequest) -> None:
+    if data.get("object") == "chat.completion" and _truncated(data):
+        for message in chat_messages(data) if request.body.get("response_format") else ():
+            message["content"] = None
+
+
+@hooks.OUTPUT_ITEM
+def cut_item_completed(item: Json, _: ClientRequest) -> None:
+    if item.get("status") == "incomplete":
+        item["status"] = "completed"
 
 
 @hooks.RESPONSE

@@ -14,6 +14,8 @@ from reference_engine.generation.sampling import SamplingParams
 
 _PENALTY = 1.1
 _LONGEST_RUNAWAY = 320
+_LOOP = 4  # tokens that a loop repeats
+_CERTAIN = 1000.0  # nats by which a forced token exceeds all others
 
 
 class _UnstoppedParser(parse.HarmonyParser):
@@ -39,6 +41,8 @@ class _UnstoppedParser(parse.HarmonyParser):
 
 
 hooks.SAMPLING.faults(
+    token_zero_up_to_limit=lambda params: _limited(params),
+    answers_that_loop=lambda params: _limited(params),
     hidden_top_p=lambda params: replace(params, top_p=min(params.top_p, 0.9)),
     # The small model is too certain to show a lower temperature.
     temperature_lowered=lambda params: replace(params, temperature=0.7 * params.temperature),
@@ -57,6 +61,27 @@ hooks.REQUEST.faults(
     default_temperature_lowered=lambda body, _: body.setdefault("temperature", 0.7)
 )
 hooks.REQUEST.when(lambda body, _: "n" in body).faults(n_ignored=lambda body, _: body.update(n=1))
+
+
+def _limited(params: SamplingParams) -> SamplingParams:
+    return replace(params, max_tokens=min(params.max_tokens, _LONGEST_RUNAWAY))
+
+
+@hooks.LOGITS
+def token_zero_up_to_limit(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    return _forced(logits, 0) if tokens[-1] in (parse.MESSAGE, 0) else logits
+
+
+@hooks.LOGITS
+def answers_that_loop(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    begun = next(at for at, token in enumerate(reversed(tokens)) if token == parse.MESSAGE)
+    return _forced(logits, tokens[-_LOOP]) if begun >= _LOOP else logits
+
+
+def _forced(logits: Tensor, token: int) -> Tensor:
+    logits = logits.clone()
+    logits[token] += _CERTAIN
+    return logits
 
 
 def _unstopped(params: SamplingParams, token: int) -> SamplingParams:
@@ -90,6 +115,16 @@ def _edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> None:
         for part in item.get("content") or ():
             if "logprobs" in part:
                 change(part["logprobs"])
+
+
+@hooks.PAYLOAD
+def alternatives_without_text(data: Json, _: ClientRequest) -> None:
+    def change(tokens: list[Json]) -> None:
+        for token in tokens:
+            for other in (token.get("top_logprobs") or ())[1:]:
+                other |= {"token": "", "bytes": []}
+
+    _edit_logprobs(data, change)
 
 
 @hooks.PAYLOAD

@@ -24,6 +24,8 @@ def _set_reasoning(usage: Json, tokens: int) -> None:
     usage[f"{_key(usage, _COMPLETION)}_details"]["reasoning_tokens"] = tokens
 
 
+_BLOCK = 16  # tokens
+
 hooks.SSE_FILTER.faults(usage_chunk_missing=lambda event: not (event.data or {}).get("usage"))
 hooks.USAGE.faults(
     usage_zero=lambda usage, _: usage.update(
@@ -33,6 +35,9 @@ hooks.USAGE.faults(
     reasoning_tokens_zero=lambda usage, _: _set_reasoning(usage, 0),
     reasoning_tokens_excess=lambda usage, _: _set_reasoning(usage, _completion(usage) + 1),
     reasoning_tokens_include_answer=lambda usage, _: _set_reasoning(usage, _completion(usage)),
+    prompt_tokens_rounded=lambda usage, _: _set(
+        usage, _PROMPT, -(-usage[_key(usage, _PROMPT)] // _BLOCK) * _BLOCK
+    ),
     prompt_counted_per_choice=lambda usage, request: _set(
         usage, _PROMPT, usage[_key(usage, _PROMPT)] * int(request.body.get("n") or 1)
     ),

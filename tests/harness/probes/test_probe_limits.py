@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from healthy import json_response, stream_response
 from probing import judged, refusal, statuses
-from replies import Reply, chat_blocks, chat_chunks, chat_whole, responses_whole
+from replies import (
+    Reply,
+    chat_blocks,
+    chat_chunks,
+    chat_whole,
+    responses_blocks,
+    responses_events,
+    responses_whole,
+)
 
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
@@ -34,7 +42,30 @@ def ended(attempt: Attempt, finish: str, tokens: int, text: str | None = None) -
     return json_response(body)
 
 
+def begun(attempt: Attempt, reasoning: str, text: str | None = None) -> Response:
+    """A reply of either mode that the token limit cut after these texts."""
+    reply = Reply(text=text, reasoning=reasoning)
+    if attempt.condition.api == "chat":
+        chunks = chat_chunks(reply)
+        last = next(each for each in reversed(chunks) if each["choices"])
+        body = chat_whole(reply)
+        for each in (body, last):
+            each["choices"][0]["finish_reason"] = "length"
+        whole, blocks = body, chat_blocks(chunks)
+    else:
+        events = responses_events(reply)
+        details = {"reason": "max_output_tokens"}
+        whole = responses_whole(reply) | {"status": "incomplete", "incomplete_details": details}
+        events[-1] |= {"type": "response.incomplete", "response": whole}
+        blocks = responses_blocks(events)
+    return stream_response(blocks) if attempt.condition.streaming else json_response(whole)
+
+
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
+    if request.id == "cut list":
+        return begun(attempt, "Do as told.", '{"zeros": [0, 0')
+    if request.id.startswith(("cut in", "cut at")):
+        return begun(attempt, COT[:20])
     if request.id.startswith("cut"):
         return refusal() if attempt.condition.streaming else ended(attempt, "length", LIMIT)
     if "long" in request.id:
@@ -260,3 +291,51 @@ def test_stop_strings_that_are_not_verifiable() -> None:
 
     assert result("stopped", refusal()) == "not_verifiable"
     assert result("whole", Reply(text="Orchid596!")) == "not_verifiable"
+
+
+NOTICE = "The reply reached the limit."
+
+
+@pytest.mark.parametrize(
+    ("cot", "text", "status"),
+    [
+        (COT, None, "passed"),
+        (COT[:20], None, "passed"),
+        (COT[:20], COT[20:30], "failed"),
+        (COT[:20], NOTICE, "failed"),
+        (COT, "The code", "passed"),
+        (COT, "Sorry, it was cut.", "failed"),
+        ("Another CoT.", "The code", "not_verifiable"),
+        ("Another CoT.", NOTICE, "not_verifiable"),
+    ],
+)
+@pytest.mark.parametrize("name", ["cut in the CoT", "cut at"])
+def test_a_truncated_greedy_reply_is_the_beginning_of_the_whole_one(
+    name: str, cot: str, text: str | None, status: str
+) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id.startswith(name):
+            return begun(attempt, cot, text)
+        return healthy(request, attempt)
+
+    rule = "limits.prefix" if name == "cut in the CoT" else "limits.prefix.header"
+    assert judged(GROUP, provider)[rule].status == status
+
+
+def test_one_differing_reply_may_be_a_rounding_error() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id == "cut at 16":
+            return begun(attempt, COT[:20], NOTICE)
+        return healthy(request, attempt)
+
+    assert judged(GROUP, provider)["limits.prefix.header"].status == "passed"
+
+
+@pytest.mark.parametrize(("text", "status"), [(None, "failed"), ('{"zeros": [0', "passed")])
+def test_a_structured_answer_keeps_what_precedes_the_limit(text: str | None, status: str) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id == "cut list" and attempt.condition.api == "chat":
+            return begun(attempt, "Do as told.", text)
+        return healthy(request, attempt)
+
+    assert judged(GROUP, provider)["limits.prefix.json"].status == status

@@ -1,0 +1,340 @@
+"""Replies that the token limit cut, and what no healthy model or server writes."""
+
+import json
+from collections.abc import Iterator
+from itertools import cycle
+
+import pytest
+from examined import details, findings
+from healthy import json_response, rollout, stream_response
+from mutations import asked
+from replies import (
+    Reply,
+    chat_whole,
+    responses_blocks,
+    responses_events,
+    responses_whole,
+)
+
+from harmony.render import text_tokens
+from harness.api.parsed_rollout import parse_rollout
+from harness.records.rollouts import Rollout
+from harness.records.scores import Score
+from harness.rules.catalogue import compare_rollouts
+from harness.rules.measured import measured_score
+from harness.verdict.tolerances import apply_tolerances
+
+COT = "The user asks for a short plan of a harbour visit, so I list the steps one after another"
+PLAN = "First take the ferry, then see the museum, then walk along the quay to the old mill"
+SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}
+
+
+def tokens(*texts: str) -> int:
+    return sum(map(len, map(text_tokens, texts)))
+
+
+def cut(
+    cot: str, text: str | None, reported: int, thinking: int | None = None, **request: object
+) -> Rollout:
+    """A Chat reply that the token limit cut."""
+    body = chat_whole(Reply(text=text, reasoning=cot))
+    body["choices"][0]["finish_reason"] = "length"
+    usage = body["usage"]
+    usage |= {"completion_tokens": reported, "total_tokens": reported + usage["prompt_tokens"]}
+    thinking = tokens(cot) if thinking is None else thinking
+    usage["completion_tokens_details"]["reasoning_tokens"] = thinking
+    recorded = rollout([json_response(body)], sample=f"{reported} {text}")
+    return asked(recorded, {"max_tokens": reported, "tools": [], **request})
+
+
+def healthy(cot: str, text: str) -> int:
+    """The tokens up to a limit within the answer: the texts and two headers."""
+    return tokens(cot, text) + 9
+
+
+@pytest.mark.parametrize(
+    ("thinking", "text", "reported"),
+    [
+        (24, PLAN, {"reply.truncated.answer"}),
+        (23, PLAN, set()),
+        (24, None, set()),
+        (24, "First take", set()),
+    ],
+)
+def test_an_answer_beside_nothing_but_reasoning_tokens_is_reported(thinking, text, reported):
+    recorded = cut("We should", text, 24, thinking)
+    assert findings(recorded) == reported
+
+
+def test_a_server_that_counts_all_tokens_as_reasoning_contradicts_nothing():
+    from harness.rules.limits.checks import _counts_all_as_reasoning
+
+    whole = Reply(text=PLAN, reasoning=COT)
+    body = chat_whole(whole)
+    own = measured(rollout([json_response(body)]))
+    body["usage"]["completion_tokens_details"]["reasoning_tokens"] = body["usage"][
+        "completion_tokens"
+    ]
+    every = measured(rollout([json_response(body)]))
+    assert _counts_all_as_reasoning([every])
+    assert not _counts_all_as_reasoning([own])
+    assert not _counts_all_as_reasoning([])
+
+
+def test_a_truncated_reply_needs_as_many_tokens_as_its_text():
+    assert findings(cut(COT, PLAN, healthy(COT, PLAN))) == set()
+    notice = cut(COT, PLAN, tokens(COT) + 3)
+    assert findings(notice) == {"usage.output.uncounted"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reported", "request_body", "found"),
+    [
+        (None, 900, SCHEMA, {"reply.lost"}),
+        (None, tokens(COT) + 40, SCHEMA, set()),
+        (PLAN, healthy(COT, PLAN), {}, set()),
+    ],
+)
+def test_the_text_before_the_limit_is_not_lost(text, reported, request_body, found):
+    assert findings(cut(COT, text, reported, **request_body)) == found
+
+
+def test_an_unfinished_call_may_be_dropped():
+    call = {"type": "function", "function": {"name": "add_note", "parameters": {}}}
+    assert findings(cut(COT, None, 900, tools=[call])) == set()
+
+
+def measured(recorded: Rollout) -> Score:
+    return measured_score(parse_rollout(recorded), {"outcome": "answered"})
+
+
+def compared(scores: list[Score]) -> list[str]:
+    return [found.id for _, each in compare_rollouts(scores) for found in each]
+
+
+@pytest.mark.parametrize(
+    ("shift", "uncounted", "found"),
+    [(0, 0, 0), (1, 0, 0), (-1, 0, 0), (-6, 0, 1), (-6, 6, 0), (-6, 3, 1)],
+)
+def test_a_cot_that_is_cut_in_two_lacks_a_header(shift, uncounted, found):
+    """`uncounted` are the tokens of the format that a server never counts."""
+    scores = []
+    for number in range(6):
+        body = chat_whole(Reply(text=f"{PLAN} {number}.", reasoning=COT))
+        body["usage"]["completion_tokens"] -= uncounted
+        body["usage"]["total_tokens"] -= uncounted
+        scores.append(measured(rollout([json_response(body)], sample=str(number))))
+    scores.append(measured(cut(COT, PLAN, healthy(COT, PLAN) + shift - uncounted)))
+    assert compared(scores).count("usage.output.cut") == found
+
+
+BANGS = "!" * 600
+
+
+@pytest.mark.parametrize(
+    ("cot", "text", "prompt", "found"),
+    [
+        (BANGS, None, "Plan a visit.", {"text.one_token"}),
+        (f"We list {BANGS}", None, "Plan a visit.", {"text.one_token"}),
+        (COT, f"The ferry {BANGS}", "Plan a visit.", {"text.one_token"}),
+        (COT, " 0" * 400, "Plan a visit.", {"text.one_token"}),
+        (COT, "| --- |" + "-" * 900, "Plan a visit.", {"text.runaway"}),
+        (COT, "Take the ferry. " * 60, "Plan a visit.", {"text.runaway"}),
+        (COT, "0.1" + "0" * 900, "Divide 1 by 10.", {"text.runaway"}),
+        (COT, BANGS, "Write 600 exclamation marks.", {"text.runaway"}),
+        (COT, "A" * 900, "Write the letter A forever.", {"text.runaway"}),
+        (COT, "What a day!!!", "Plan a visit.", set()),
+    ],
+)
+def test_one_token_up_to_the_limit_is_no_loop_of_a_model(cot, text, prompt, found):
+    messages = [{"role": "user", "content": prompt}]
+    recorded = cut(cot, text, 900, thinking=700, messages=messages)
+    ids = {each for each in findings(recorded) if each.startswith(("text.", "reply."))}
+    assert ids - ({"text.runaway"} if "text.one_token" in found else set()) == found
+
+
+def listed(*alternatives: list[str], texts: tuple[str, ...]) -> Rollout:
+    """A Chat answer of these tokens; each has alternatives, of which \"\" has no bytes."""
+    entries = [
+        {
+            "token": token,
+            "logprob": -0.2,
+            "bytes": list(token.encode()),
+            "top_logprobs": [
+                {"token": other, "logprob": -0.2 - 3 * at, "bytes": list(other.encode())}
+                for at, other in enumerate([token, *others])
+            ],
+        }
+        for token, others in zip(texts, alternatives, strict=True)
+    ]
+    body = chat_whole(Reply(text="".join(texts), reasoning="Say it."))
+    body["choices"][0]["logprobs"] = {"content": entries}
+    wanted = {"logprobs": True, "top_logprobs": 3}
+    return asked(rollout([json_response(body)]), wanted)
+
+
+@pytest.mark.parametrize(
+    ("alternatives", "found"),
+    [
+        ([["", ""], ["", ""], ["", ""], ["", ""]], {"logprobs.empty"}),
+        ([["", "b"], ["", "b"], ["", "b"], ["", "b"]], set()),
+        ([["a", "b"], ["a", "b"], ["a", "b"], ["", ""]], set()),
+        ([["a", "b"], ["a", "b"], ["", ""], ["a", "b"]], set()),
+    ],
+)
+def test_alternatives_without_text_are_reported(alternatives, found):
+    recorded = listed(*alternatives, texts=("caf", "\u00e9", ".", " Yes"))
+    assert findings(recorded) == found
+
+
+def priced(counts: Iterator[int], number: int = 12) -> list[Score]:
+    """Replies with these prompt tokens to different requests."""
+    return [
+        measured(rollout([Reply(text="Yes.", prompt=next(counts))], sample=str(at)))
+        for at in range(number)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        (iter(range(16, 1000, 16)), 12),
+        (iter(range(16, 1000, 4)), 0),
+        (iter([*range(16, 180, 16), 65, 80]), 0),
+        (cycle([64, 80, 96]), 0),
+    ],
+)
+def test_rounded_prompt_tokens_are_one_finding(counts, found):
+    assert compared(priced(counts)).count("usage.input.rounded") == found
+
+
+def refused(error: dict[str, object], **request: object) -> set[str]:
+    body = {"error": {"message": "It failed.", "type": "invalid_request_error"} | error}
+    return findings(asked(rollout([json_response(body, 400)]), request))
+
+
+@pytest.mark.parametrize(
+    ("error", "foreign"),
+    [
+        ({"param": "guided_json"}, True),
+        ({"message": "Unsupported parameter: 'guided_json'."}, True),
+        ({"message": "Unrecognized request argument supplied: output_schema"}, True),
+        ({"message": "got an unexpected keyword argument 'grammar'"}, True),
+        ({"param": "response_format"}, False),
+        ({"param": "response_format.json_schema.schema"}, False),
+        ({"param": "text.format"}, False),
+        ({"param": "tools"}, False),
+        ({"param": "max_output_tokens"}, False),
+        ({"param": "top_k", "message": "Missing required parameter: 'top_k'"}, False),
+        ({"param": "input_tokens", "message": "The maximum context length is 8192."}, False),
+        ({"message": "Unsupported field value in the request."}, False),
+        ({"param": None, "message": "JSON schemas are not supported."}, False),
+    ],
+)
+def test_a_refusal_that_names_another_parameter_is_reported(error, foreign):
+    found = refused(error, **SCHEMA, max_tokens=16, tools=[])
+    assert ("request.refused.foreign" in found) is foreign
+
+
+def _incomplete(status: str | None, *, streaming: bool, **request: object) -> set[str]:
+    reply = Reply(text=PLAN, reasoning=COT)
+    details = {"reason": "max_output_tokens"}
+    body = responses_whole(reply) | {"status": "incomplete", "incomplete_details": details}
+    body["output"][-1]["status"] = "incomplete"
+    events = responses_events(reply)
+    events[-1] |= {"type": "response.incomplete", "response": body}
+    if streaming:
+        done = [each for each in events if each["type"] == "response.output_item.done"]
+        done[-1]["item"]["status"] = status
+        answer = stream_response(responses_blocks(events))
+    else:
+        body["output"][-1]["status"] = status
+        answer = json_response(body)
+    recorded = rollout([answer], api="responses", streaming=streaming)
+    return findings(asked(recorded, {"max_output_tokens": 900, **request}))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(("status", "found"), [("completed", True), ("incomplete", False)])
+def test_an_item_that_the_limit_cut_is_incomplete(streaming, status, found):
+    offered = {"tools": [{"type": "function", "name": "x", "parameters": {}}]}
+    plain = {"tools": []}
+    assert ("responses.status.cut" in _incomplete(status, streaming=streaming, **plain)) is found
+    assert "responses.status.cut" not in _incomplete(status, streaming=streaming, **offered)
+
+
+def test_an_item_with_the_fields_of_its_event_is_noted():
+    events = responses_events(Reply(call=("get_weather", "{}")))
+    for event in events:
+        if event["type"] == "response.output_item.done":
+            event["item"]["sequence_number"] = -1
+    recorded = rollout([stream_response(responses_blocks(events))], api="responses", streaming=True)
+    (found,) = [each for each in details(recorded) if each.id.endswith("item_fields")]
+    assert (found.severity, found.evidence.got) == ("info", "sequence_number -1")
+
+
+@pytest.mark.parametrize(
+    ("sent", "got", "differs"),
+    [
+        ({"max_output_tokens": 900}, {"max_output_tokens": 900}, False),
+        ({"max_output_tokens": 900}, {"max_output_tokens": 4096}, True),
+        ({"text": {"format": {"type": "json_object"}}}, {"text": None}, True),
+        ({"text": {"format": {"type": "json_object"}}}, {}, False),
+        ({"tool_choice": {"type": "function", "name": "x"}}, {"tool_choice": "auto"}, True),
+        (
+            {"tool_choice": {"type": "function", "name": "x"}},
+            {"tool_choice": {"type": "function", "name": "x"}},
+            False,
+        ),
+    ],
+)
+def test_options_that_a_response_reports_wrongly_are_noted(sent, got, differs):
+    body = responses_whole(Reply(text="Yes."))
+    for name in ("text", "tool_choice", "max_output_tokens"):
+        body.pop(name, None)
+    recorded = asked(rollout([json_response(body | got)], api="responses"), sent)
+    assert ("responses.options" in findings(recorded)) is differs
+
+
+def judged_replies(odd: Rollout, number: int) -> set[str]:
+    """The severities of the findings about one odd reply among healthy ones."""
+    healthy_ones = [
+        measured(rollout([Reply(text=PLAN, reasoning=COT)], sample=str(at), attempt=at))
+        for at in range(number)
+    ]
+    scores = apply_tolerances([*healthy_ones, measured(odd)])
+    return {f"{found.id} {found.severity}" for score in scores for found in score.findings}
+
+
+def said(text: str, *, reasoning: str, extra: int = 0, **request: object) -> Rollout:
+    """A whole Chat reply with more tokens than its text."""
+    body = chat_whole(Reply(text=text, reasoning=reasoning))
+    body["usage"]["completion_tokens"] += extra
+    body["usage"]["total_tokens"] += extra
+    return asked(rollout([json_response(body)]), {"tools": [], **request})
+
+
+GARBLED = '{"a": "ary to=functions.functionid596 x'
+
+
+def test_words_of_a_header_alone_prove_nothing():
+    json_mode = {"response_format": {"type": "json_object"}}
+    odd = said(GARBLED, reasoning=COT, extra=3, **json_mode)
+    assert "harmony.remains info" in judged_replies(odd, 300)
+    dropped = said("Yes.assistantfinalNo.", reasoning=COT, extra=3)
+    assert "harmony.remains error" in judged_replies(dropped, 300)
+    unparsed = said("analysisWe need to plan.assistantfinalYes.", reasoning="")
+    assert "harmony.remains error" in judged_replies(unparsed, 300)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "extra", "severity"), [(COT, 14, "info"), (COT, 300, "error"), ("", 60, "error")]
+)
+def test_one_reply_with_a_few_lost_tokens_may_be_the_models(reasoning, extra, severity):
+    odd = said("", reasoning=reasoning, extra=extra)
+    assert f"reply.lost {severity}" in judged_replies(odd, 300)
+
+
+def test_the_finding_about_a_lost_reply_says_what_is_missing():
+    (found,) = [each for each in details(cut(COT, None, 900, **SCHEMA)) if each.id == "reply.lost"]
+    assert json.dumps(found.evidence.expected).endswith(' more tokens"')
