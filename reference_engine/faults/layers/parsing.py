@@ -20,10 +20,11 @@ from harmony.parse import (
 )
 from harmony.vocabulary import harmony_encoding
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json
+from reference_engine.faults.http import BODY, ClientRequest, Json
 from reference_engine.server.api_error import ApiError
 
 _LOST_TOKEN = 4
+_MANY_RESULTS = 5
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
 _FORMATS = frozenset({"response_format", "text"})
 """The members of a request with the format of the answer."""
@@ -144,9 +145,20 @@ hooks.PARSED.faults(
         replace(event, text=html.escape(event.text)) if isinstance(event, Delta) else event
     ],
 )
-hooks.PARSED.when(
+AFTER_RESULT = hooks.PARSED.when(
     lambda _, request: any(isinstance(item, Result) for item in request.conversation.items[-1:])
-).faults(reasoning_missing_after_result=dropped("reasoning"))
+)
+"""Each event of the parser, in replies to a tool result."""
+
+AFTER_RESULT.faults(reasoning_missing_after_result=dropped("reasoning"))
+AFTER_RESULT.when(lambda *_: BODY.get().get("stream") is True).faults(
+    cot_in_content_after_result=recast("reasoning", "answer")
+)
+hooks.PARSED.when(
+    lambda _, request: (
+        sum(isinstance(item, Result) for item in request.conversation.items) >= _MANY_RESULTS
+    )
+).faults(calls_lost_after_five_results=dropped("call"))
 hooks.NEW_EDITOR.faults(
     answer_repeated=lambda: _repeated("answer"),
     call_doubled=lambda: _repeated("call"),
