@@ -1,7 +1,6 @@
 """Tool calls: usable ids, offered names, JSON arguments."""
 
 import ast
-import json
 import re
 from collections.abc import Collection, Iterator
 from itertools import pairwise
@@ -27,7 +26,6 @@ from harness.rules.evidence.subjects import (
     calls,
     conversations,
     ended,
-    every_choice,
     repeats,
 )
 from harness.rules.rule import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
@@ -49,7 +47,6 @@ _MOST_CHARACTERS = 20_000  # of arguments that are compared with Python's notati
 # parse.
 _MISTAKES = 0.02
 _MOST_MISTAKES = 0.5  # the share from which no agent could use the model
-_FEWEST_SHOWN = 4  # characters of arguments in a text
 _AGAIN = 0.05  # the largest share of results after which a model makes the same call again
 _FAILED = re.compile(r"error|exception|traceback|fail|unavailable|time.?out|retry|again", re.I)
 _NO_ARGUMENTS = ("", "{}", "null")
@@ -292,73 +289,6 @@ def _strict(found: Call) -> Iterator[Problem]:
     if problem is not None:
         message = f"The arguments of {name} violate its schema, although the function is strict."
         yield Problem(found.exchange, message, "arguments that conform to the schema", problem)
-
-
-def _text_beside_calls(parsed: ParsedRollout) -> Iterator[Answer]:
-    """Replies with both a call and text."""
-    return (
-        answer
-        for answer in every_choice(parsed)
-        if answer.reply.calls and answer.reply.text.strip()
-    )
-
-
-@family.check(
-    "calls.arguments.in_text",
-    _text_beside_calls,
-    source=HARMONY,
-    tolerated=0.01,
-    component="output",
-    fix="Return the content of a call only as its arguments, also while it is streamed.",
-    example=(
-        "In streams after a tool result, the values of the arguments come as content, too.",
-        "https://github.com/youssofal/MTPLX/issues/249",
-    ),
-)
-def _arguments_in_text(answer: Answer) -> Iterator[Problem]:
-    """The text beside a call does not consist of the call's arguments.
-
-    Clients show the text to the user as a message. A model that announces a call writes a sentence;
-    and it writes nothing after a call, so such text cannot be its own.
-    """
-    exchange, reply = answer
-    text, said = reply.text, 0
-    for call in reply.calls:
-        value = parsed_object(call.arguments)
-        for part in sorted(_members(value), key=len, reverse=True):
-            said += len(part) * text.count(part)
-            text = text.replace(part, " ")
-    if said >= _FEWEST_SHOWN and not re.search(r"\w", text):
-        message = f"The text beside a call of {reply.calls[0].name} is only its arguments."
-        proven = _follows_call(exchange)
-        yield Problem(exchange, message, "no text", reply.text, proven=proven)
-
-
-def _members(value: object) -> set[str]:
-    """Return the names and values in the arguments of a call, as they may be in a text."""
-    if isinstance(value, dict):
-        return set(value).union(*map(_members, value.values())) - {""}
-    if isinstance(value, list):
-        return set().union(*map(_members, value))
-    if isinstance(value, str):
-        return {value} - {""}
-    return {json.dumps(value), str(value)}
-
-
-def _follows_call(exchange: ParsedExchange) -> bool:
-    """Whether the text of a stream begins after a call has begun."""
-    called = False
-    for event in exchange.events:
-        data = event.data or {}
-        deltas = objects([choice.get("delta") for choice in objects(data.get("choices"))])
-        if called and (
-            event.type == "response.output_text.delta"
-            or any(isinstance(text := delta.get("content"), str) and text for delta in deltas)
-        ):
-            return True
-        called = called or any(delta.get("tool_calls") for delta in deltas)
-        called = called or event.type.startswith("response.function_call_arguments")
-    return False
 
 
 @family.check(
