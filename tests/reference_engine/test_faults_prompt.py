@@ -199,6 +199,9 @@ HISTORY = {
     "thinking-with-calls-crashes": Row(
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]), lambda s: s.status == 500
     ),
+    "parts-beside-calls-lost": Row(
+        chat(HI, THOUGHT | {"content": PARTS}, LOOP[2]), lambda s: "two" not in s.prompt
+    ),
     "reasoning-dropped-beside-preamble": Row(
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]),
         lambda s: "A plan." in s.prompt and "Why not." not in s.prompt,

@@ -25,6 +25,7 @@ from reference_engine.server.api_error import ApiError
 
 _LOST_TOKEN = 4
 _MANY_RESULTS = 5
+_LONG_ANSWER = 100  # characters
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
 _FORMATS = frozenset({"response_format", "text"})
 """The members of a request with the format of the answer."""
@@ -258,3 +259,14 @@ def answer_as_mcp_call(item: Json, request: ClientRequest) -> None:
         arguments = "".join(part.get("text", "") for part in parts)
         item |= {"type": "mcp_call", "server_label": "json", "arguments": arguments}
         item["name"] = "<|constrain|>json"
+
+
+hooks.whole_text("call").faults(
+    entities_in_arguments_decoded=html.unescape,
+    arguments_in_snake_case=lambda text: re.sub(
+        r'(?<=[a-z])([A-Z])(?=\w*":)', lambda found: f"_{found[1].lower()}", text
+    ),
+)
+hooks.whole_text("answer").faults(
+    long_answers_cut=lambda text: text if len(text) < _LONG_ANSWER else text[: len(text) // 2]
+)
