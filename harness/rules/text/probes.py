@@ -49,7 +49,7 @@ TEXTS: Mapping[str, str] = {
 }
 LONG_TEXTS = TypeAdapter(dict[str, str]).validate_python(table("text")["long"])
 """Texts with many pieces, some of which a server may lose."""
-_ALL_TEXTS = {**TEXTS, **LONG_TEXTS}
+ALL_TEXTS = {**TEXTS, **LONG_TEXTS}
 CHANGES: Mapping[str, Callable[[str], str]] = {
     "letters are in lower case": str.lower,
     "quotes are replaced": lambda text: text.replace('"', "'"),
@@ -74,26 +74,26 @@ _TRIES = 2
 
 _REQUESTS = tuple(
     ProbeRequest(name, (Message("user", f"{_ASK}{text}"),), temperature=0.0, tries=_TRIES)
-    for name, text in _ALL_TEXTS.items()
+    for name, text in ALL_TEXTS.items()
 )
 GROUP = ProbeGroup(
     "echo", lambda _api: _REQUESTS, CHAT, modes=MODES, family="text", component="text"
 )
 
 
-@GROUP.probe("echo.returned", _ALL_TEXTS, unjudged="not_echoed", witness=True)
+@GROUP.probe("echo.returned", ALL_TEXTS, unjudged="not_echoed", witness=True)
 def _returned(responses: ProbeResponses) -> Trials:
     """The text of an answer reaches the client as the model wrote it.
 
     Any change alters code, quotations and data.
     """
-    found = list(_replies(responses, _ALL_TEXTS))
-    right = [(name, reply) for name, _, reply in found if _ALL_TEXTS[name] in reply.text]
+    found = list(_replies(responses, ALL_TEXTS))
+    right = [(name, reply) for name, _, reply in found if ALL_TEXTS[name] in reply.text]
     extra = Counter(extra_tokens(reply) for _, reply in right)
     usual = {tokens for tokens, times in extra.items() if 2 * times > extra.total()}
     intact = {name for name, _ in right}
     for name, exchange, reply in found:
-        text = _ALL_TEXTS[name]
+        text = ALL_TEXTS[name]
         written = replace(reply, text=text)
         if text in reply.text:
             yield None

@@ -354,6 +354,8 @@ def test_kept_types_pass() -> None:
         ("null", "{}"),
         ("empty string", "{}"),
         ("list", '{"columns": "id"}'),
+        ("name in camel case", '{"max_depth": 7}'),
+        ("name in camel case", '{"maxdepth": 7}'),
     ],
 )
 def test_changed_types_fail(name: str, arguments: str) -> None:
@@ -368,6 +370,7 @@ def test_changed_types_fail(name: str, arguments: str) -> None:
         ("boolean", '{"shuffle": 0}'),
         ("boolean", '{"Advantages": false}'),
         ("empty string", '{"label": null}'),
+        ("name in camel case", '{"depth": 7}'),
     ],
 )
 def test_changes_that_the_model_may_have_made_are_not_verifiable(name: str, arguments: str) -> None:
