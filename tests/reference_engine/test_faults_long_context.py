@@ -7,7 +7,7 @@ import torch
 from faulty import names_of
 from tiny_model import random_transformer
 
-from harmony.conversation import Call, Conversation, FunctionTool, Result, User
+from harmony.conversation import Conversation, FunctionTool, User
 from harmony.render import render_prompt
 from harmony.vocabulary import harmony_encoding
 from reference_engine.faults.catalogue import CATALOGUE, read_plan
@@ -95,20 +95,6 @@ def test_a_faulty_cache_ignores_another_effort():
     assert cached(other) == other
 
 
-def test_a_prefix_that_hides_results_ends_after_the_first_question():
-    hides = CATALOGUE["prefix-cache-hides-results"].changes[INPUT.point]
-    user, call, result = User("Hi?"), Call("f", "{}"), Result("f", "sunny")
-    asked, answered = (
-        render_prompt(Conversation(items=items)) for items in ((user,), (user, call, result))
-    )
-    assert hides(asked) == asked
-    assert hides(answered) == asked
-
-
 def test_every_fault_has_a_row():
-    inputs = {
-        "prefix-cache-ignores-tools",
-        "prefix-cache-ignores-effort",
-        "prefix-cache-hides-results",
-    }
+    inputs = {"prefix-cache-ignores-tools", "prefix-cache-ignores-effort"}
     assert {*ENGINE} | inputs == names_of("long context")

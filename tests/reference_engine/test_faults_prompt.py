@@ -295,6 +295,13 @@ def test_every_fault_has_a_row():
     assert TOOLS.keys() <= names_of("tool mapping")
 
 
+async def test_a_cached_prefix_hides_everything_after_the_first_question():
+    def hides(seen) -> bool:
+        return seen.prompt.endswith("Hi<|end|><|start|>assistant")
+
+    await check("prefix-cache-hides-results:1", Row(chat(*LOOP), hides))
+
+
 @pytest.mark.parametrize("name", RENDERING | HISTORY)
 async def test_prompts(name):
     await check(name, (RENDERING | HISTORY)[name])

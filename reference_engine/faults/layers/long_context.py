@@ -103,25 +103,10 @@ _MOST_HEADS = 256
 
 
 @hooks.INPUT
-def prefix_cache_hides_results(tokens: list[int]) -> list[int]:
-    encode = harmony_encoding().encode
-    header, user = [START, *encode("functions")], [START, *encode("user")]
-    if _place(tokens, header) == len(tokens):
-        return tokens
-    first = _place(tokens, user)
-    second = tokens.index(START, first + 1)
-    return [*tokens[:second], START, *encode("assistant")]
-
-
-def _place(tokens: list[int], part: list[int]) -> int:
-    """Return where a part begins in tokens; their number if it is not there."""
-    found = (at for at in range(len(tokens)) if tokens[at : at + len(part)] == part)
-    return next(found, len(tokens))
-
-
-@hooks.INPUT
 def prefix_cache_ignores_tools(tokens: list[int]) -> list[int]:
-    return _cached_head(tokens, _place(tokens, [START, *harmony_encoding().encode("user")]))
+    user = [START, *harmony_encoding().encode("user")]
+    places = (at for at in range(len(tokens)) if tokens[at : at + len(user)] == user)
+    return _cached_head(tokens, next(places, len(tokens)))
 
 
 def _cached_head(tokens: list[int], end: int) -> list[int]:
