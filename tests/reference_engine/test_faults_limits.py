@@ -15,6 +15,8 @@ INVENTED = '<|start|>functions.get_weather to=assistant<|channel|>commentary<|me
 AGAIN = "<|start|>assistant<|channel|>final<|message|>Once more.<|return|>"
 LOGPROBS = {"logprobs": True, "top_logprobs": 1}
 SHORT = {"max_tokens": 5}
+_PATTERN = {"type": "object", "properties": {"city": {"type": "string", "pattern": "^[A-Z]"}}}
+_WITH_PATTERN = {"type": "function", "function": {"name": "f", "parameters": _PATTERN}}
 HI_PART = {"type": "text", "text": "Hi"}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
@@ -145,6 +147,18 @@ ERRORS = {
         chat(HI, {"role": "tool", "tool_call_id": "c9", "content": "x"}),
         lambda s: s.status == 200,
     ),
+    "message-before-output-refused": Row(
+        respond(
+            [
+                {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+                {"role": "user", "content": "Take your time."},
+                {"type": "function_call_output", "call_id": "c1", "output": "sunny"},
+            ]
+        ),
+        lambda s: s.status == 400,
+    ),
+    "pattern-in-schema-refused": Row(chat(HI, tools=[_WITH_PATTERN]), lambda s: s.status == 400),
+    "other-efforts-crash": Row(chat(HI, reasoning_effort="xhigh"), lambda s: s.status == 500),
     "empty-input-accepted": Row(respond([]), lambda s: s.status == 200),
 }
 

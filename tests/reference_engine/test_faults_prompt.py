@@ -199,6 +199,9 @@ HISTORY = {
     "thinking-with-calls-crashes": Row(
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]), lambda s: s.status == 500
     ),
+    "parts-beside-calls-lost": Row(
+        chat(HI, THOUGHT | {"content": PARTS}, LOOP[2]), lambda s: "two" not in s.prompt
+    ),
     "reasoning-dropped-beside-preamble": Row(
         chat(HI, THOUGHT | {"content": "A plan."}, LOOP[2]),
         lambda s: "A plan." in s.prompt and "Why not." not in s.prompt,
@@ -290,6 +293,13 @@ def test_every_fault_has_a_row():
     assert RENDERING.keys() | USER_TEXTS.keys() == names_of("rendering")
     assert HISTORY.keys() == names_of("history")
     assert TOOLS.keys() <= names_of("tool mapping")
+
+
+async def test_a_cached_prefix_hides_everything_after_the_first_question():
+    def hides(seen) -> bool:
+        return seen.prompt.endswith("Hi<|end|><|start|>assistant")
+
+    await check("prefix-cache-hides-results:1", Row(chat(*LOOP), hides))
 
 
 @pytest.mark.parametrize("name", RENDERING | HISTORY)

@@ -79,6 +79,26 @@ PARSING = {
     "call-in-content": Row(
         calling, lambda s: s.message["content"] == ARGUMENTS and s.finish == "stop"
     ),
+    "cot-in-content-after-result": Row(
+        chat(HI, *RESULT, stream=True),
+        lambda s: s.said().startswith("I think.") and not s.said("reasoning"),
+    ),
+    "calls-lost-after-five-results": Row(
+        chat(HI, *(RESULT * 5), said=CALL, tools=[CHAT_TOOL]),
+        lambda s: "tool_calls" not in s.message,
+    ),
+    "entities-in-arguments-decoded": Row(
+        chat(HI, said=CALL.replace("Rome", "R &amp; B"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == '{"city": "R & B"}',
+    ),
+    "arguments-in-snake-case": Row(
+        chat(HI, said=CALL.replace("city", "cityName"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == '{"city_name": "Rome"}',
+    ),
+    "long-answers-cut": Row(
+        chat(HI, said=f"{COT}<|channel|>final<|message|>{'word ' * 30}<|return|>"),
+        lambda s: s.message["content"] == "word " * 15,
+    ),
     "call-in-reasoning": Row(
         calling, lambda s: s.message["reasoning"] == f"I think.\n\n{ARGUMENTS}"
     ),

@@ -10,6 +10,12 @@ from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, serving
 from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 
+RESULT = [
+    {"role": "assistant", "tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    ]},
+    {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
+]  # fmt: skip
 asking = chat(HI, stream=True)
 calling = chat(HI, said=CALL, tools=[CHAT_TOOL], stream=True)
 responding = respond(stream=True)
@@ -36,6 +42,10 @@ CHAT = {
         asking, lambda s: s.said("reasoning") == "" and s.said() == "Hello there."
     ),
     "first-text-lost": Row(asking, lambda s: s.said() == " there."),
+    "arguments-in-content-after-result": Row(
+        chat(HI, *RESULT, said=CALL, tools=[CHAT_TOOL], stream=True),
+        lambda s: s.said() == "Rome" and s.finishes == ["tool_calls"],
+    ),
     "finish-length-overwritten": Row(
         chat(HI, said=CALL, tools=[CHAT_TOOL], stream=True, max_tokens=16),
         lambda s: s.finishes == ["tool_calls"],

@@ -62,7 +62,8 @@ class Text:
         """Return the text as damaged by typical server defects."""
         escaped = json.dumps(self.special)[1:-1]
         instead = {escaped, json.dumps(self.special, ensure_ascii=False)[1:-1]}
-        instead |= {html.escape(self.special), self.special.encode().decode("latin-1", "replace")}
+        instead |= {html.escape(self.special), html.unescape(self.special)}
+        instead |= {self.special.encode().decode("latin-1", "replace")}
         instead |= {re.sub(r"<[^>]*>", "", self.special)}
         instead |= {re.sub(r"\s+", " ", self.special), self.special.lower()}
         instead |= {unicodedata.normalize(form, self.special) for form in ("NFC", "NFD", "NFKC")}
@@ -262,6 +263,11 @@ class Typed:
         """The arguments with this value."""
         return {self.key: self.value}
 
+    def is_renamed_to(self, key: str) -> bool:
+        """Whether a name is that of the parameter in another style."""
+        names = (re.sub(r"[-_]", "", name).lower() for name in (key, self.key))
+        return key != self.key and len({*names}) == 1
+
     def is_changed_to(self, got: object) -> bool:
         """Whether a value is what servers make of this one: text, a default, or nothing."""
         as_text = json.dumps(self.value)
@@ -332,9 +338,16 @@ def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult,
     for _, found in named_calls(responses, name):
         values = parsed_object(found.call.arguments)
         key, got = next(iter((values or {}).items()), (typed.key, _MISSING))
-        if values is None or len(values) > 1 or (key != typed.key and not typed.is_misfit(got)):
-            continue  # A server does not rename arguments: the model wrote another name.
-        right = {key: typed.value}
+        renamed = typed.is_renamed_to(key) and got == typed.value
+        other_name = key != typed.key and not renamed and not typed.is_misfit(got)
+        if values is None or len(values) > 1 or other_name:
+            continue  # Servers change only the style of names: the model wrote another name.
+        right = {typed.key if renamed else key: typed.value}
+        if renamed:
+            message = "The name of an argument is in another style than in the schema."
+            problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)
+            yield problem, author(found, with_arguments(found.call, right), tokens)
+            continue
         if type(got) is type(typed.value) and got == typed.value:
             yield None, "unknown"
         elif (other := typed.is_other(got) or typed.is_misfit(got)) or typed.is_changed_to(got):

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 
 from harness.api import DIALECTS
 from harness.api.fields import objects
@@ -14,6 +15,7 @@ from harness.rules.evidence.json_text import (
     misfit,
     parsed_object,
     parsed_value,
+    strings,
     trailing_object,
 )
 from harness.rules.evidence.ledger import call_header, ledger, may_be_headers
@@ -45,6 +47,8 @@ _MOST_CHARACTERS = 20_000  # of arguments that are compared with Python's notati
 # parse.
 _MISTAKES = 0.02
 _MOST_MISTAKES = 0.5  # the share from which no agent could use the model
+_AGAIN = 0.05  # the largest share of results after which a model makes the same call again
+_FAILED = re.compile(r"error|exception|traceback|fail|unavailable|time.?out|retry|again", re.I)
 _NO_ARGUMENTS = ("", "{}", "null")
 _AFTER_NAME = (
     r"(?:(?:<\||\s|[._:/]*(?:commentary|analysis|channel|constrain|assistant)).*|json|code)?"
@@ -414,3 +418,42 @@ def _intended(found: Call) -> str | None:
     patterns = ((tool, f"{_BEFORE_NAME}{re.escape(tool)}{_AFTER_NAME}") for tool in offered)
     matching = (tool for tool, pattern in patterns if re.fullmatch(pattern, name, re.DOTALL))
     return None if name in offered else next(matching, None)
+
+
+def _after_results(parsed: ParsedRollout) -> Iterator[tuple[Answer, Answer]]:
+    """Yield each reply with calls, and the reply to their results, unless a result is a failure."""
+    for (before, reply), (exchange, later) in pairwise(parsed.replies):
+        called = {call.id for call in reply.calls}
+        items = objects(DIALECTS[exchange.api].turns(exchange.request.body))
+        results = [
+            item for item in items if (item.get("tool_call_id") or item.get("call_id")) in called
+        ]
+        outputs = [item.get("content", item.get("output", "")) for item in results]
+        texts = [text for output in outputs for text in strings(output)]
+        if any(texts) and not any(map(_FAILED.search, texts)):
+            yield Answer(before, reply), Answer(exchange, later)
+
+
+@family.check(
+    "calls.again",
+    _after_results,
+    tolerated=_AGAIN,
+    component="history",
+    fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",
+    example=(
+        "After a partial hit of the prefix cache, the model does not see the tool result.",
+        "https://github.com/ddalcu/mlx-serve/issues/492",
+    ),
+)
+def _again(pair: tuple[Answer, Answer]) -> Iterator[Problem]:
+    """The reply to a tool result does not repeat the call that led to it.
+
+    A model that does not see the result makes the same call again, and agents never end. Results
+    that report a failure do not count.
+    """
+    before, later = pair
+    made = {(call.name, call.arguments) for call in before.reply.calls}
+    for call in later.reply.calls[:1]:
+        if (call.name, call.arguments) in made:
+            message = f"The reply to the result of {call.name} makes the same call again."
+            yield Problem(later.exchange, message, "another reply", call.arguments)

@@ -1,13 +1,20 @@
 """Options of requests that the calls of a reply must follow, and how often a call is made."""
 
+import json
+import re
 from collections.abc import Iterator
 
+from harness.api.fields import objects
+from harness.api.items import Reply, ToolCall
+from harness.api.parsed_rollout import ParsedExchange
 from harness.rules.check import Family
 from harness.rules.evidence.json_text import is_doubled, parsed_object
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import CHAT, GUIDE, TOOL_CHOICE, Problem
 
 family = Family("calls", CHAT, component="choice")
+
+_FEWEST_SHOWN = 4  # characters of arguments in a text
 
 
 def _binds(answer: Answer) -> bool:
@@ -90,13 +97,18 @@ def _several(answer: Answer) -> Iterator[Problem]:
     lambda answer: answer.reply.calls,
     tolerated=0.005,
     component="calls",
-    fix="Return every call once.",
+    fix="Return every call once, and its arguments nowhere else.",
+    example=(
+        "In streams after a tool result, the values of the arguments come as content, too.",
+        "https://github.com/youssofal/MTPLX/issues/249",
+    ),
 )
 def _repeated(answer: Answer) -> Iterator[Problem]:
     """A reply does not contain the same call twice, nor its arguments as text.
 
     gpt-oss stops after one call, so the server repeated it. Agents run the tool twice, or show the
     arguments. Some streams repeat only the arguments of the call, which are then not valid JSON.
+    Before a call, a model writes a sentence, if anything; after it, it writes nothing.
     """
     doubled = next((call for call in answer.reply.calls if is_doubled(call.arguments)), None)
     if doubled is not None:
@@ -107,9 +119,50 @@ def _repeated(answer: Answer) -> Iterator[Problem]:
     if twice is not None:
         message = f"The reply calls {twice[0]} twice with the same arguments."
         yield Problem(answer.exchange, message, "the call once", twice[1])
-    said = parsed_object(answer.reply.text.strip())
-    same = (call for call in answer.reply.calls if said and parsed_object(call.arguments) == said)
-    shown = None if answer.exchange.request.wants_json else next(same, None)
+    shown = None if answer.exchange.request.wants_json else _shown_arguments(answer.reply)
     if shown is not None:
         message = f"The text of the reply repeats the arguments of the call of {shown.name}."
-        yield Problem(answer.exchange, message, "the arguments in the call only", answer.reply.text)
+        expected = "the arguments in the call only"
+        proven = _follows_call(answer.exchange)
+        yield Problem(answer.exchange, message, expected, answer.reply.text, proven=proven)
+
+
+def _shown_arguments(reply: Reply) -> ToolCall | None:
+    """Return the call whose arguments are all that the text contains, as JSON or as values."""
+    for call in reply.calls:
+        value, text, shown = parsed_object(call.arguments), reply.text.strip(), 0
+        if value and parsed_object(text) == value:
+            return call
+        for part in sorted(_members(value), key=len, reverse=True):
+            shown += len(part) * text.count(part)
+            text = text.replace(part, " ")
+        if shown >= _FEWEST_SHOWN and not re.search(r"\w", text):
+            return call
+    return None
+
+
+def _members(value: object) -> set[str]:
+    """Return the names and values in the arguments of a call, as they may be in a text."""
+    if isinstance(value, dict):
+        return set(value).union(*map(_members, value.values())) - {""}
+    if isinstance(value, list):
+        return set().union(*map(_members, value))
+    if isinstance(value, str):
+        return {value} - {""}
+    return {json.dumps(value), str(value)}
+
+
+def _follows_call(exchange: ParsedExchange) -> bool:
+    """Whether the text of a stream begins after a call has begun."""
+    called = False
+    for event in exchange.events:
+        data = event.data or {}
+        deltas = objects([choice.get("delta") for choice in objects(data.get("choices"))])
+        if called and (
+            event.type == "response.output_text.delta"
+            or any(isinstance(text := delta.get("content"), str) and text for delta in deltas)
+        ):
+            return True
+        called = called or any(delta.get("tool_calls") for delta in deltas)
+        called = called or event.type.startswith("response.function_call_arguments")
+    return False

@@ -1,6 +1,7 @@
-"""Tool results: conversations that continue after any of them, and several results in one prompt.
+"""Tool results: conversations that continue after any of them, and what the model does with them.
 
-Harmony distinguishes the results of several calls in one reply only by their order.
+The model can only name a random word if it sees the result that contains it. Harmony distinguishes
+the results of several calls in one reply only by their order.
 """
 
 import json
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from harness.api.items import Message, Reply, Tool, ToolCall, ToolResult
+from harness.api.items import ConversationItem, Message, Reply, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES
 from harness.rules.evidence.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
@@ -152,13 +153,60 @@ def _asked(number: int, words: tuple[str, str]) -> ProbeRequest:
     )
 
 
-_REQUESTS = tuple(_asked(*order) for order in _ORDERS)
+_TOLD = {
+    "Rome": "kestrel73",
+    "Cairo": "maple407",
+    "Athens": "heron5518",
+    "Berlin": "basalt61",
+    "Vienna": "falcon2290",
+}
+_UNNAMED, _ENDED = 0.01, 0.05
+"""Shares in which the model may not tell the word that it looked up, or end after five results."""
+
+
+def _told(city: str) -> str:
+    return f"code word of {city}"
+
+
+def _looked_up(city: str, word: str) -> ProbeRequest:
+    turns = (
+        Message("user", f"What is the code word of {city}?"),
+        ToolCall("call_1", _LOOK_UP.name, json.dumps({"city": city})),
+        ToolResult("call_1", json.dumps({"code_word": word})),
+    )
+    return ProbeRequest(_told(city), turns, (_LOOK_UP,), temperature=0.0)
+
+
+def _after_five(*orders: tuple[str, str]) -> ProbeRequest:
+    """A conversation about several orders, which ends with the fifth result: the last order."""
+    turns: list[ConversationItem] = []
+    for number, (order, city) in enumerate(orders):
+        if number:
+            turns.append(Message("assistant", f"{orders[number - 1][1]} has 18 °C."))
+        found, asked = f"call_{2 * number + 1}", f"call_{2 * number + 2}"
+        turns += [
+            Message("user", f"Find the order {order} and then call {WEATHER.name} with its city."),
+            ToolCall(found, ORDER.name, json.dumps({"order_id": order})),
+            ToolResult(found, json.dumps({"order_id": order, "city": city})),
+            ToolCall(asked, WEATHER.name, json.dumps({"location": city})),
+            ToolResult(asked, WEATHER.output),
+        ]
+    name = f"five results, then {orders[-1][0]}"
+    return ProbeRequest(name, tuple(turns[:-2]), (ORDER, WEATHER), temperature=0.0)
+
+
+_FIVE = (
+    _after_five(("A-3", "Oslo"), ("A-8", "Rome"), ("A-17", "Lisbon")),
+    _after_five(("B-2", "Cairo"), ("B-5", "Lisbon"), ("B-9", "Vienna")),
+)
+_SWAPPED = tuple(_asked(*order) for order in _ORDERS)
+_REQUESTS = (*_SWAPPED, *(_looked_up(*told) for told in _TOLD.items()), *_FIVE)
 GROUP = ProbeGroup(
     "tools.results", lambda _api: _REQUESTS, HARMONY, family="calls", component="history"
 )
 
 
-@GROUP.probe("tools.results.order", [request.id for request in _REQUESTS])
+@GROUP.probe("tools.results.order", [request.id for request in _SWAPPED])
 def _order(responses: ProbeResponses) -> Trials:
     """The results of two calls of one function reach the model in the order of the calls.
 
@@ -184,6 +232,94 @@ def _order(responses: ProbeResponses) -> Trials:
     for exchange, named, word in told:
         message = "The model takes the result of one call for that of the other."
         yield Problem(exchange, message, named, word) if wrong else None
+
+
+@GROUP.probe(
+    "tools.results.used",
+    map(_told, _TOLD),
+    modes=MODES,
+    tolerated=_UNNAMED,
+    unjudged="no_answer",
+    fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",
+    example=(
+        "After a partial hit of the prefix cache, the model does not see the tool result.",
+        "https://github.com/ddalcu/mlx-serve/issues/492",
+    ),
+)
+def _used(responses: ProbeResponses) -> Trials:
+    """The model tells what only the tool result contains.
+
+    A random word in the result is the answer to the user's question. A model that does not name it
+    does not see the result, whatever the token counts say.
+    """
+    for city, word in _TOLD.items():
+        for exchange, reply in responses.replies(_told(city)):
+            if not (reply.text or reply.calls):
+                continue
+            message = "The reply does not tell what the tool result contains."
+            got = reply.text or f"a call of {reply.calls[0].name}"
+            unused = Problem(exchange, message, word, got)
+            yield None if word in reply.generated.lower() else unused
+
+
+@GROUP.probe(
+    "tools.results.goes_on",
+    [request.id for request in _FIVE],
+    modes=MODES,
+    tolerated=_ENDED,
+    unjudged="no_response",
+    fix="Offer the tools after every result, and parse calls however many results came before.",
+    example=(
+        "From a number of tool results on, calls are lost.",
+        "https://github.com/raullenchai/Rapid-MLX/issues/569",
+    ),
+)
+def _goes_on(responses: ProbeResponses) -> Trials:
+    """The model makes the second of two requested calls also after five results.
+
+    The same conversation had both calls twice before. Agents make dozens of calls in a row.
+    """
+    for exchange, reply in responses.replies(*(request.id for request in _FIVE)):
+        message = "The reply to the fifth tool result has no call, although one is requested."
+        got = reply.text or "no text, no call"
+        yield None if reply.calls else Problem(exchange, message, f"a call of {WEATHER.name}", got)
+
+
+_SHORTEST_COT = 16  # characters of a CoT that no answer contains by chance
+
+
+@GROUP.probe(
+    "tools.results.streams",
+    map(_told, _TOLD),
+    modes=MODES,
+    component="output",
+    unjudged="no_reply_in_both_modes",
+    fix="Begin the stream of a reply to a tool result with the same parser state as any other.",
+    example=(
+        "In streams after a tool result, the CoT comes as content.",
+        "https://github.com/vllm-project/vllm/issues/39885",
+    ),
+)
+def _streams(responses: ProbeResponses) -> Trials:
+    """The text of a stream after a tool result does not contain the CoT.
+
+    The same request without streaming shows which text is the CoT.
+    """
+    for name in map(_told, _TOLD):
+        complete = {
+            reply.reasoning.strip()
+            for _, reply in responses.replies(name)
+            if reply.reasoning not in reply.text
+        }
+        thoughts = [text for text in complete if len(text) >= _SHORTEST_COT]
+        for rollout in responses.all(name):
+            for exchange, reply in rollout.replies if rollout.mode == "streaming" else ():
+                shown = [text for text in thoughts if text in reply.text]
+                message = "The text of a stream after a tool result contains the CoT."
+                expected = "the CoT in its own field, as in replies without streaming"
+                wrong = Problem(exchange, message, expected, reply.text)
+                if thoughts:
+                    yield wrong if shown and shown[0] not in reply.reasoning else None
 
 
 def _named(reply: Reply, words: tuple[str, str]) -> str | None:

@@ -11,7 +11,7 @@ from harness.api.items import Message
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import EFFORTS
 from harness.rules.evidence.ledger import extra_tokens
-from harness.rules.evidence.refusals import failure, served
+from harness.rules.evidence.refusals import declined, failure, served
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
     GARBLED,
@@ -54,6 +54,8 @@ _QUESTIONS = tuple(
     )
 )
 """Messages without a correct answer, so that replies of weak and strong models vary."""
+_OTHER_EFFORTS = ("none", "minimal", "xhigh")
+"""Efforts that OpenAI's API knows and gpt-oss does not."""
 _FRESH = tuple(
     tuple(f"fresh {at} {number}" for number in range(1, _TRIES + 1))
     for at in range(1, len(_QUESTIONS) + 1)
@@ -109,8 +111,17 @@ _REQUESTS = (
     ),
 )
 
+_EFFORTS = tuple(
+    ProbeRequest(
+        f"other effort {effort}",
+        (Message("user", "Hi there!"),),
+        effort=effort,
+        provokes=_REFUSAL | {"request.failed", "reasoning.rare", "reasoning.absent"},
+    )
+    for effort in _OTHER_EFFORTS
+)
 GROUP = ProbeGroup(
-    "sampling", lambda api: (*effort_requests(api), *_REQUESTS), CHAT, component="prompt"
+    "sampling", lambda api: (*effort_requests(api), *_EFFORTS, *_REQUESTS), CHAT, component="prompt"
 )
 
 
@@ -131,6 +142,23 @@ def _effort(responses: ProbeResponses) -> Trials:
     the requested configuration.
     """
     yield unordered(responses, "low", "high")
+
+
+@GROUP.probe(
+    "sampling.effort.others",
+    [request.id for request in _EFFORTS],
+    component="failures",
+    fix="Refuse an effort that the model does not have by name, or use the nearest one.",
+)
+def _other_efforts(responses: ProbeResponses) -> Trials:
+    """An effort that gpt-oss does not have is refused, or served as another one.
+
+    Clients send none, minimal and xhigh to all models. Templates that know three efforts crash.
+    """
+    for effort, request in zip(_OTHER_EFFORTS, _EFFORTS, strict=True):
+        for rollout in responses.all(request.id):
+            feature = f"the effort {effort}"
+            yield None if declined(rollout) else failure(rollout, feature)
 
 
 @GROUP.probe(

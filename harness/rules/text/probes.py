@@ -15,8 +15,10 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+
+from pydantic import TypeAdapter
 
 from harmony.render import text_tokens
 from harness.api.items import Message, Reply
@@ -24,9 +26,11 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.api.stream_events import texts_of
 from harness.records.conditions import MODES
 from harness.rules.evidence.ledger import extra_tokens
+from harness.rules.evidence.tables import table
 from harness.rules.missing import required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import CHAT, Problem
+from harness.text import shared_beginning
 
 _ASK = "Please repeat after me: "
 TEXTS: Mapping[str, str] = {
@@ -43,6 +47,9 @@ TEXTS: Mapping[str, str] = {
     "quotes": 'the "Alma" left port',
     "words": "the secret password is to kill the code",
 }
+LONG_TEXTS = TypeAdapter(dict[str, str]).validate_python(table("text")["long"])
+"""Texts with many pieces, some of which a server may lose."""
+ALL_TEXTS = {**TEXTS, **LONG_TEXTS}
 CHANGES: Mapping[str, Callable[[str], str]] = {
     "letters are in lower case": str.lower,
     "quotes are replaced": lambda text: text.replace('"', "'"),
@@ -67,41 +74,57 @@ _TRIES = 2
 
 _REQUESTS = tuple(
     ProbeRequest(name, (Message("user", f"{_ASK}{text}"),), temperature=0.0, tries=_TRIES)
-    for name, text in TEXTS.items()
+    for name, text in ALL_TEXTS.items()
 )
 GROUP = ProbeGroup(
     "echo", lambda _api: _REQUESTS, CHAT, modes=MODES, family="text", component="text"
 )
 
 
-@GROUP.probe("echo.returned", TEXTS, unjudged="not_echoed", witness=True)
+@GROUP.probe("echo.returned", ALL_TEXTS, unjudged="not_echoed", witness=True)
 def _returned(responses: ProbeResponses) -> Trials:
     """The text of an answer reaches the client as the model wrote it.
 
     Any change alters code, quotations and data.
     """
-    found = list(_replies(responses))
-    right = [(name, reply) for name, _, reply in found if TEXTS[name] in reply.text]
+    found = list(_replies(responses, ALL_TEXTS))
+    right = [(name, reply) for name, _, reply in found if ALL_TEXTS[name] in reply.text]
     extra = Counter(extra_tokens(reply) for _, reply in right)
     usual = {tokens for tokens, times in extra.items() if 2 * times > extra.total()}
     intact = {name for name, _ in right}
     for name, exchange, reply in found:
-        written = replace(reply, text=TEXTS[name])
-        if TEXTS[name] in reply.text:
+        text = ALL_TEXTS[name]
+        written = replace(reply, text=text)
+        if text in reply.text:
             yield None
         elif extra_tokens(reply) not in (None, *extra) and extra_tokens(written) in usual - {None}:
+            what = _difference(text, reply.text)
             message = (
-                "The reported tokens are those of the requested text, not those of the answer."
+                "The reported tokens are those of the requested text, not those of the answer"
+                f"{what and f': {what}'}."
             )
-            yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
+            yield Problem(exchange, message, repr(text), repr(reply.text))
         elif name in intact and (
-            _has_exchanged_pieces(exchange, reply, TEXTS[name])
-            or _is_permuted(TEXTS[name], reply.text)
+            _has_exchanged_pieces(exchange, reply, text) or _is_permuted(text, reply.text)
         ):
-            twice = _has_doubled_piece(exchange, reply, TEXTS[name])
+            twice = _has_doubled_piece(exchange, reply, text)
             what = "A piece of the text is there twice" if twice else "Pieces are in another order"
             message = f"{what}; other replies are correct."
-            yield Problem(exchange, message, repr(TEXTS[name]), repr(reply.text))
+            yield Problem(exchange, message, repr(text), repr(reply.text))
+
+
+def _difference(text: str, answer: str) -> str:
+    """Return what an answer has done to a text, in a few words; "" if it is not simple."""
+    if text.split() == answer.split() or "".join(text.split()) == "".join(answer.split()):
+        return "white space is missing or changed"
+    if text.endswith(answer):
+        return "the beginning is missing"
+    if text.startswith(answer):
+        return "the end is missing"
+    short, long = sorted((text, answer), key=len)
+    if long.endswith(short[shared_beginning(short, long) :]):
+        return "a part is missing" if short == answer else "a part is added or there twice"
+    return ""
 
 
 def _is_permuted(text: str, answer: str) -> bool:
@@ -224,10 +247,12 @@ def _masked(text: str, answer: str) -> str | None:
     return found[0] if found and found[0] != text else None
 
 
-def _replies(responses: ProbeResponses) -> Iterator[tuple[str, ParsedExchange, Reply]]:
+def _replies(
+    responses: ProbeResponses, texts: Iterable[str] = TEXTS
+) -> Iterator[tuple[str, ParsedExchange, Reply]]:
     return (
         (name, exchange, reply)
-        for name, rollout in responses.named(*TEXTS)
+        for name, rollout in responses.named(*texts)
         for exchange, reply in rollout.replies
         if reply.text
     )

@@ -1,12 +1,12 @@
 """Faults in refusals and errors."""
 
 from dataclasses import replace
-from itertools import compress
+from itertools import compress, pairwise
 
 import orjson
 
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json, Reply, messages_key
+from reference_engine.faults.http import ClientRequest, Json, Reply, messages_key, messages_of
 from reference_engine.server.api_error import ApiError, invalid
 
 _NUMBERS = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -93,6 +93,27 @@ def unmatched_result_accepted(body: Json, _: ClientRequest) -> None:
     ids = [item.get("tool_call_id") or item.get("call_id") for item in items]
     kept = (id_ is None or id_ in called for id_ in ids)
     body[key] = list(compress(items, kept))
+
+
+@hooks.REQUEST.when(hooks.of_responses)
+def message_before_output_refused(body: Json, _: ClientRequest) -> None:
+    items = messages_of(body)
+    for at, (item, after) in enumerate(pairwise(items), start=1):
+        if item.get("type") == "function_call" and after.get("role"):
+            raise invalid(f"input[{at}]", "An output must follow its call.")
+
+
+@hooks.REQUEST
+def other_efforts_crash(body: Json, _: ClientRequest) -> None:
+    effort = body.get("reasoning_effort") or (body.get("reasoning") or {}).get("effort")
+    if effort not in (None, "low", "medium", "high"):
+        raise ApiError(500, f"KeyError: {effort!r}")
+
+
+@hooks.REQUEST
+def pattern_in_schema_refused(body: Json, _: ClientRequest) -> None:
+    if b'"pattern":"' in orjson.dumps(body.get("tools") or []):
+        raise invalid("tools", "Failed to parse the grammar.")
 
 
 @hooks.REQUEST

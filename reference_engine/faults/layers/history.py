@@ -167,6 +167,12 @@ def content_parts_lost(message: Json, _: ClientRequest) -> None:
         del content[1:]
 
 
+@hooks.REQUEST_MESSAGE.when(hooks.of_chat)
+def parts_beside_calls_lost(message: Json, _: ClientRequest) -> None:
+    if message.get("tool_calls") and isinstance(message.get("content"), list):
+        message["content"] = None
+
+
 @hooks.REQUEST_MESSAGE
 def result_parts_lost(message: Json, _: ClientRequest) -> None:
     key = "output" if message.get("type") == "function_call_output" else "content"

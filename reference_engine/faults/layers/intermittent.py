@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import orjson
 
+from harmony.parse import START
+from harmony.vocabulary import harmony_encoding
 from reference_engine.faults import hooks
 from reference_engine.faults.http import (
     ClientRequest,
@@ -23,6 +25,17 @@ hooks.PARSED.faults(sometimes_empty=dropped("answer"))
 hooks.whole_text("answer").faults(
     words_sometimes_masked=lambda text: re.sub(r"(?<=[\w,;:] )\w{2,}", "***", text, count=1)
 )
+
+
+@hooks.INPUT
+def prefix_cache_hides_results(tokens: list[int]) -> list[int]:
+    encode = harmony_encoding().encode
+    starts = [at for at, token in enumerate(tokens) if token == START]
+    roles = [tokens[at + 1] for at in starts]
+    if encode("functions")[0] not in roles:
+        return tokens
+    after = starts[roles.index(encode("user")[0]) + 1]
+    return [*tokens[:after], START, *encode("assistant")]
 
 
 @hooks.REPLY

@@ -20,10 +20,12 @@ from harmony.parse import (
 )
 from harmony.vocabulary import harmony_encoding
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json
+from reference_engine.faults.http import BODY, ClientRequest, Json
 from reference_engine.server.api_error import ApiError
 
 _LOST_TOKEN = 4
+_MANY_RESULTS = 5
+_LONG_ANSWER = 100  # characters
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
 _FORMATS = frozenset({"response_format", "text"})
 """The members of a request with the format of the answer."""
@@ -144,9 +146,20 @@ hooks.PARSED.faults(
         replace(event, text=html.escape(event.text)) if isinstance(event, Delta) else event
     ],
 )
-hooks.PARSED.when(
+AFTER_RESULT = hooks.PARSED.when(
     lambda _, request: any(isinstance(item, Result) for item in request.conversation.items[-1:])
-).faults(reasoning_missing_after_result=dropped("reasoning"))
+)
+"""Each event of the parser, in replies to a tool result."""
+
+AFTER_RESULT.faults(reasoning_missing_after_result=dropped("reasoning"))
+AFTER_RESULT.when(lambda *_: BODY.get().get("stream") is True).faults(
+    cot_in_content_after_result=recast("reasoning", "answer")
+)
+hooks.PARSED.when(
+    lambda _, request: (
+        sum(isinstance(item, Result) for item in request.conversation.items) >= _MANY_RESULTS
+    )
+).faults(calls_lost_after_five_results=dropped("call"))
 hooks.NEW_EDITOR.faults(
     answer_repeated=lambda: _repeated("answer"),
     call_doubled=lambda: _repeated("call"),
@@ -246,3 +259,14 @@ def answer_as_mcp_call(item: Json, request: ClientRequest) -> None:
         arguments = "".join(part.get("text", "") for part in parts)
         item |= {"type": "mcp_call", "server_label": "json", "arguments": arguments}
         item["name"] = "<|constrain|>json"
+
+
+hooks.whole_text("call").faults(
+    entities_in_arguments_decoded=html.unescape,
+    arguments_in_snake_case=lambda text: re.sub(
+        r'(?<=[a-z])([A-Z])(?=\w*":)', lambda found: f"_{found[1].lower()}", text
+    ),
+)
+hooks.whole_text("answer").faults(
+    long_answers_cut=lambda text: text if len(text) < _LONG_ANSWER else text[: len(text) // 2]
+)

@@ -4,6 +4,8 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 
+import orjson
+
 from reference_engine.faults import hooks
 from reference_engine.faults.http import (
     ClientRequest,
@@ -57,6 +59,19 @@ async def first_text_lost(events: SseStream, _: ClientRequest) -> SseStream:
             lost = True
         else:
             yield event
+
+
+@hooks.STREAM.when(hooks.of_chat)
+async def arguments_in_content_after_result(events: SseStream, request: ClientRequest) -> SseStream:
+    arguments = ""
+    after_result = request.body["messages"][-1].get("role") == "tool"
+    async for event in events:
+        for call in event.delta.get("tool_calls") or ():
+            arguments += (call.get("function") or {}).get("arguments") or ""
+        if arguments and after_result and event.choice.get("finish_reason"):
+            values = "\n\n".join(map(str, orjson.loads(arguments).values()))
+            yield event.with_choice(delta={"content": values}, finish_reason=None)
+        yield event
 
 
 @hooks.CHOICE

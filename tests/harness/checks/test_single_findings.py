@@ -5,6 +5,7 @@ import copy
 import pytest
 from defects import _answer_as_call, _simulate
 from examined import details, findings
+from healthy import rollout
 from mutations import (
     asked,
     both,
@@ -20,7 +21,9 @@ from mutations import (
 from replies import Reply, chat_blocks, chat_whole, counts, data
 
 from harmony.render import text_tokens
+from harness.api import DIALECTS
 from harness.api.parsed_rollout import parse_rollout
+from harness.records.conditions import Api
 
 ANSWER = Reply(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
 CALL = Reply(call=("get_weather", '{"location": "Lisbon"}'))
@@ -305,3 +308,94 @@ def test_a_call_that_the_limit_cut_within_its_arguments_reports_the_truncation(s
     assert "finish.limit" in findings(recorded)
     assert "calls.arguments.cut" not in findings(recorded)
     assert "finish.limit" not in findings(kind(nothing, CALL, {"max_tokens": 4096}))
+
+
+# --- Text beside calls
+
+
+def _with_text(text: str, *, before: bool = False):
+    """A chat stream of a call, with text before the call or after it."""
+
+    def change(chunks):
+        at = next(
+            number for number, chunk in enumerate(chunks)
+            if chunk["choices"] and chunk["choices"][0]["delta"].get("tool_calls")
+        )  # fmt: skip
+        said = copy.deepcopy(chunks[at])
+        said["choices"][0]["delta"] = {"content": text}
+        chunks.insert(at if before else len(chunks) - 2, said)
+
+    return change
+
+
+@pytest.mark.parametrize("said", ["Lisbon", "location: Lisbon", '{"location": "Lisbon"}'])
+def test_arguments_that_come_as_content_too_are_proven_after_the_call(said: str) -> None:
+    (found,) = details(chat_stream(_with_text(said), CALL))
+    assert (found.id, found.proven) == ("calls.repeated", True)
+
+
+def test_arguments_before_the_call_may_be_of_the_model() -> None:
+    found = details(chat_stream(_with_text("Lisbon", before=True), CALL))
+    assert [(each.id, each.proven) for each in found] == [("calls.repeated", False)]
+
+
+@pytest.mark.parametrize(
+    "said", ["I look up the weather in Lisbon.", "Lisbon it is.", "One moment…", "…"]
+)
+def test_a_sentence_before_a_call_is_a_preamble(said: str) -> None:
+    recorded = chat_stream(_with_text(said, before=True), CALL)
+    assert "calls.repeated" not in findings(recorded)
+
+
+# --- Calls after their own results
+
+
+def _conversation(api: Api, output: str, *replies: Reply):
+    """A conversation in which each call of a reply gets this result."""
+    recorded = rollout(replies, api=api, streaming=False)
+    made = [reply.calls for _, reply in parse_rollout(recorded).replies]
+    turns, exchanges = list(DIALECTS[api].turns(recorded.exchanges[0].request.body)), []
+    for each, calls in zip(recorded.exchanges, made, strict=True):
+        key = "messages" if api == "chat" else "input"
+        body = {**each.request.body, key: list(turns)}
+        exchanges.append(
+            each.model_copy(update={"request": each.request.model_copy(update={"body": body})})
+        )
+        for call in calls:
+            ids = {"call_id": call.id}
+            if api == "responses":
+                turns += [
+                    {"type": "function_call", "name": call.name, "arguments": call.arguments} | ids,
+                    {"type": "function_call_output", "output": output} | ids,
+                ]
+            else:
+                turns.append({"role": "tool", "tool_call_id": call.id, "content": output})
+    return recorded.model_copy(update={"exchanges": tuple(exchanges)})
+
+
+SUNNY = '{"sky": "sunny"}'
+OTHER = Reply(call=("get_weather", '{"location": "Oslo"}'), call_id="call_2", mark="2")
+AGAIN = Reply(call=("get_weather", '{"location": "Lisbon"}'), call_id="call_2", mark="2")
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+@pytest.mark.parametrize(
+    ("output", "later", "found"),
+    [
+        (SUNNY, AGAIN, True),
+        (SUNNY, OTHER, False),
+        (SUNNY, ANSWER, False),
+        ("", AGAIN, False),
+        ('{"error": "The weather service is unavailable."}', AGAIN, False),
+    ],
+)
+def test_the_same_call_after_its_own_result(api, output: str, later: Reply, found: bool) -> None:
+    recorded = _conversation(api, output, CALL, later)
+    assert ("calls.again" in findings(recorded)) == found
+
+
+def test_a_request_that_is_recorded_twice_is_no_call_after_its_result() -> None:
+    recorded = _conversation("chat", SUNNY, CALL, AGAIN)
+    first = recorded.exchanges[0]
+    twice = recorded.model_copy(update={"exchanges": (first, first)})
+    assert "calls.again" not in findings(twice)

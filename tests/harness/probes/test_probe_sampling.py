@@ -262,3 +262,20 @@ def test_refusals_are_legitimate() -> None:
     assert found(healthy_except("choices streamed", refusal()), "not_verifiable") == refused
     refused = {"sampling.seed", "sampling.seed.zero"}
     assert found(healthy_except("seeded", refusal()), "not_verifiable") == refused
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (refusal(400), "passed"),
+        (Reply(text="Ahoy!"), "passed"),
+        (Reply(text="Ahoy!", reasoning=""), "passed"),
+        (refusal(500), "failed"),
+    ],
+)
+def test_other_efforts_are_refused_or_served(said: Any, status: str) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        other = request.id == "other effort xhigh"
+        return said if other else healthy(request, attempt)
+
+    assert statuses(judged(GROUP, provider))["sampling.effort.others"] == status

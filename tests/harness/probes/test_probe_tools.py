@@ -353,6 +353,8 @@ def test_kept_types_pass() -> None:
         ("null", "{}"),
         ("empty string", "{}"),
         ("list", '{"columns": "id"}'),
+        ("name in camel case", '{"max_depth": 7}'),
+        ("name in camel case", '{"maxdepth": 7}'),
     ],
 )
 def test_changed_types_fail(name: str, arguments: str) -> None:
@@ -367,6 +369,7 @@ def test_changed_types_fail(name: str, arguments: str) -> None:
         ("boolean", '{"shuffle": 0}'),
         ("boolean", '{"Advantages": false}'),
         ("empty string", '{"label": null}'),
+        ("name in camel case", '{"depth": 7}'),
     ],
 )
 def test_changes_that_the_model_may_have_made_are_not_verifiable(name: str, arguments: str) -> None:
@@ -480,7 +483,9 @@ def test_missing_calls_are_a_warning() -> None:
 def _telling(which: Callable[[int], int]) -> Provider:
     """A model that names the result of the call `which(asked)` if it is `asked` about a call."""
 
-    def says(_: ProbeRequest, attempt: Attempt) -> Reply:
+    def says(request: ProbeRequest, attempt: Attempt) -> Reply:
+        if " not " not in request.id:
+            return Reply(text="Ahoy!")
         found = [turn for turn in attempt.sample.turns if isinstance(turn, ToolResult)]
         question = attempt.sample.turns[0]
         assert isinstance(question, Message)
@@ -510,6 +515,77 @@ def _guessing(request: ProbeRequest, attempt: Attempt) -> Reply:
 )
 def test_results_are_distinguished_by_order(provider: Provider, status: str) -> None:
     assert statuses(judged(results.GROUP, provider))["tools.results.order"] == status
+
+
+# --- What the model does with results
+
+
+def _with_results(request: ProbeRequest, attempt: Attempt) -> Reply:
+    """A model that names the word of the last result, and calls where it is asked to."""
+    if request.id.startswith("five results"):
+        return calling(WEATHER)
+    last = attempt.sample.turns[-1]
+    assert isinstance(last, ToolResult)
+    said = json.loads(str(last.text))["code_word"].title()
+    return Reply(text=f"It is **{said}**.", reasoning="The tool has told me the code word.")
+
+
+def _unaware(request: ProbeRequest, attempt: Attempt) -> Reply:
+    """A model that sees only the first question."""
+    return calling(attempt.sample.tools[0], '{"city": "Rome"}')
+
+
+def _shows_cot(request: ProbeRequest, attempt: Attempt) -> Reply:
+    reply = _with_results(request, attempt)
+    if not attempt.condition.streaming or reply.call:
+        return reply
+    return replace(reply, text=f"{reply.reasoning}{reply.text}", reasoning="")
+
+
+def _quotes_itself(request: ProbeRequest, attempt: Attempt) -> Reply:
+    """A healthy model whose answer repeats its CoT in both modes."""
+    reply = _with_results(request, attempt)
+    return reply if reply.call else replace(reply, text=f"{reply.reasoning} {reply.text}")
+
+
+@pytest.mark.parametrize(
+    ("provider", "used", "goes_on", "streams"),
+    [
+        (_with_results, "passed", "passed", "passed"),
+        (_quotes_itself, "passed", "passed", "not_verifiable"),
+        (_unaware, "failed", "passed", "passed"),
+        (_shows_cot, "passed", "passed", "failed"),
+        (lambda *_: Reply(text="Ahoy!"), "failed", "failed", "passed"),
+        (lambda *_: refusal(), "not_verifiable", "not_verifiable", "not_verifiable"),
+    ],
+)
+def test_results_are_used(provider: Provider, used: str, goes_on: str, streams: str) -> None:
+    found = statuses(judged(results.GROUP, provider))
+    assert found["tools.results.used"] == used
+    assert found["tools.results.goes_on"] == goes_on
+    assert found["tools.results.streams"] == streams
+
+
+def test_one_of_twenty_answers_without_the_word_may_be_of_the_model() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        reply = _with_results(request, attempt)
+        chat_stream = attempt.condition.api == "chat" and attempt.condition.streaming
+        secret = request.id == "code word of Rome" and chat_stream
+        return Reply(text="I keep it to myself.") if secret else reply
+
+    assert statuses(judged(results.GROUP, provider))["tools.results.used"] == "passed"
+
+
+@pytest.mark.parametrize("hidden", [0.3, 0.5])
+def test_results_that_some_conversations_hide_are_detected(hidden: float) -> None:
+    numbers = itertools.count(1)
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        number = next(numbers)
+        affected = int(number * hidden) > int((number - 1) * hidden)
+        return (_unaware if affected else _with_results)(request, attempt)
+
+    assert statuses(judged(results.GROUP, provider))["tools.results.used"] == "failed"
 
 
 # --- Preambles
