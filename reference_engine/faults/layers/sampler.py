@@ -74,8 +74,9 @@ def token_zero_up_to_limit(logits: Tensor, tokens: Sequence[int]) -> Tensor:
 
 @hooks.LOGITS
 def answers_that_loop(logits: Tensor, tokens: Sequence[int]) -> Tensor:
-    begun = next(at for at, token in enumerate(reversed(tokens)) if token == parse.MESSAGE)
-    return _forced(logits, tokens[-_LOOP]) if begun >= _LOOP else logits
+    special = next(at for at in reversed(range(len(tokens))) if tokens[at] >= parse.FIRST_SPECIAL)
+    in_text = tokens[special] == parse.MESSAGE and len(tokens) - special > _LOOP
+    return _forced(logits, tokens[-_LOOP]) if in_text else logits
 
 
 def _forced(logits: Tensor, token: int) -> Tensor:

@@ -60,9 +60,3 @@ def prompt_tokens_summed_over_turns(response: Json, request: ClientRequest) -> N
         earlier = _SUMS.get(request.body.get("previous_response_id") or "", 0)
         _set(usage, _PROMPT, usage["input_tokens"] + earlier)
         _SUMS[response["id"]] = usage["input_tokens"]
-
-
-@hooks.USAGE.when(hooks.of_streams)
-def usage_of_stream_differs(usage: Json, _: ClientRequest) -> None:
-    _set(usage, _COMPLETION, 1)
-    _set_reasoning(usage, 0)

@@ -415,6 +415,7 @@ def answered(added, attempts: int = 1) -> list[Score]:
         (lambda *_: "\n```\nif __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))", 1, 0),
         (lambda *_: " = 1000000000000000 / 3333333333333333", 1, 0),
         (lambda name, attempt: f" And {name[::-1]} today?" if attempt == 2 else "", 3, 4),
+        (lambda name, attempt: f" And {name[::-1]} today?" if attempt > 1 else "", 3, 0),
         (lambda name, attempt: " And today?" if (name, attempt) == ("verb", 2) else "", 3, 0),
         (lambda _, attempt: " Let me know!" if attempt == 2 else "", 3, 0),
         (lambda _, attempt: " so" if attempt == 2 else "", 3, 0),
