@@ -35,15 +35,17 @@ _MOST_REASONS = 4  # lines of the reasons of the verdict
 def print_report(report: Report, console: Console) -> None:
     """Print the summary with the width and the colours of the console.
 
-    Findings get the lines that the other parts leave.
+    Findings get the lines that the other parts leave. Those for information do not follow a pass.
     """
     before = [*_head(report, console), *_verdict(report, console), *_causes(report, console)]
+    passed = report.analysis.verdict.decision == "pass"
+    shown = [rule for rule in report.findings if not (passed and rule.status == "noted")]
     tables = [table for section in report.sections for table in _shortened(section.summary)]
     after = list(_end(report))
     used = [*before, *after]
     lines = sum(max(1, -(-line.cell_len // console.width)) for line in used)
     lines += sum(len(table.rows) + 3 for table in tables)
-    for line in (*before, *_findings(report.findings, console, MOST_LINES - lines)):
+    for line in (*before, *_findings(shown, console, MOST_LINES - lines)):
         console.print(line, soft_wrap=True)
     for table in tables:
         print_table(table, console)

@@ -1,4 +1,4 @@
-"""The forms of requests that clients send, as `data/clients.yaml` lists them."""
+"""The forms of requests that clients send, as `forms.yaml` lists them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -71,7 +71,7 @@ class SharedRules(_Sent):
 
 @dataclass(frozen=True)
 class Variant(_Sent):
-    """One way in which clients write a form; `data/clients.yaml` explains the fields."""
+    """One way in which clients write a form; `forms.yaml` explains the fields."""
 
     name: str = ""
     base: str = "base"
@@ -81,6 +81,7 @@ class Variant(_Sent):
     slack: int = 0
     severity: Severity | None = None
     refusal: Severity | None = None
+    named: str | None = None
     turns: int = 1
     history: History = "sent"
     received: str | None = None

@@ -1,6 +1,6 @@
 """Which clients work with a server, judged from the forms of their requests.
 
-Each form of `data/clients.yaml` is one probe. It compares a request as clients write it with the
+Each form of `forms.yaml` is one probe. It compares a request as clients write it with the
 same request in its plain form: it must be accepted, and where both are the same prompt, it must
 have as many prompt tokens. The requests belong to the group of the family prompt, which also sends
 the plain ones.
@@ -67,8 +67,7 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
         raise NotVerifiableError("plain_request_fails", request=variant.base)
     problem = failure(rollout, f"the form {variant.name!r} of requests, which clients send")
     if problem is not None:
-        refused = declined(rollout) and variant.refusal is not None
-        return replace(problem, severity=variant.refusal if refused else variant.severe)
+        return _refused(variant, problem) if declined(rollout) else _severe(variant, problem)
     if variant.turns > 1:
         return _lost_cot(variant, rollout)
     if twin is None:
@@ -80,7 +79,19 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     more, word = abs(got - right), "fewer" if got < right else "more"
     message = f"The form {variant.name!r} has {more} {word} prompt tokens than its plain form."
     found = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")
-    return replace(found, severity=variant.severe)
+    return _severe(variant, found)
+
+
+def _severe(variant: Variant, problem: Problem) -> Problem:
+    return replace(problem, severity=variant.severe)
+
+
+def _refused(variant: Variant, problem: Problem) -> Problem:
+    """Return the problem of a refusal: information if it names what the client must leave out."""
+    if variant.named is not None and variant.named in problem.got:
+        message = f"The provider refuses the form {variant.name!r} of requests, and names it."
+        return replace(problem, message=message, severity="info")
+    return replace(problem, severity=variant.refusal or variant.severe)
 
 
 def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
@@ -101,7 +112,7 @@ def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
     message = f"The prompt of the form {variant.name!r} lacks the CoT before the call."
     expected = f"{min(right)} more prompt tokens"
     found = Problem(exchange, message, expected, f"{got} more", "$.usage")
-    return replace(found, severity=variant.severe)
+    return _severe(variant, found)
 
 
 GROUP.also_send(form_requests)

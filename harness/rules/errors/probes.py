@@ -36,7 +36,7 @@ _INTEGER_CODE = "`code` is an integer"
 
 @dataclass(frozen=True)
 class InvalidRequest:
-    """An invalid request; `data/invalid_requests.yaml` explains the fields."""
+    """An invalid request; `requests.yaml` explains the fields."""
 
     name: str
     what: str

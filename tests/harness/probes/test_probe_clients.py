@@ -140,6 +140,18 @@ def test_a_failure_is_worse_than_a_clear_refusal() -> None:
     assert refusing["clients.tool_types"].status == "warned"
 
 
+@pytest.mark.parametrize("variant", [each for form in FORMS for each in form.variants if each.named])
+def test_a_refusal_that_names_what_only_some_servers_offer_is_information(variant: Variant) -> None:
+    (form,) = (each for each in FORMS if variant in each.variants)
+    (api,) = variant.apis
+    named = {"error": {"message": f"{variant.named} is not supported.", "type": "x"}}
+    result = judged(GROUP, with_other(variant, api, json_response(named, 400)))[form.rule]
+    assert result.status == "passed"
+    assert [each.message for each in result.examples] == [
+        f"The provider refuses the form {variant.name!r} of requests, and names it."
+    ]
+
+
 @pytest.mark.parametrize("variant", CONVERSATIONS, ids=lambda each: each.name)
 def test_the_cot_of_a_call_reaches_the_next_prompt(
     variant: Variant,
