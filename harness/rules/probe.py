@@ -94,6 +94,8 @@ class ProbeRequest(Sample):
             return self._reason("timed_out")
         if failure and failure.kind == "connect":
             return self._reason("not_reached")
+        if last.reply is not None and last.reply.finish == "content_filter":
+            return self._reason("filtered")
         return self._reason(_CUT) if self.whole and last.truncated else None
 
     def _reason(self, code: str, **values: str | float) -> Reason:

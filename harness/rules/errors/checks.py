@@ -41,6 +41,7 @@ _TOO_LONG = re.compile(
 )
 # Characters of a request, and its output tokens, that every provider has room for.
 _SHORT, _FEW = 4_000, 2_048
+_MANY_TOOLS = 8  # of one request: some servers limit their number
 _REFUSED = frozenset({400, 422})  # statuses after which only another field helps
 _OPTIONAL = ("logprobs", "top_logprobs", "previous_response_id")
 _NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_file"})
@@ -69,7 +70,10 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
         if "encrypted_content" in body and _has_foreign_cot(exchange):
             return
         got = f"status {response.status}: {response.body or ''}"
-        yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
+        offered = len(exchange.request.functions)
+        with_tools = f" with {offered} tools" if offered >= _MANY_TOOLS else ""
+        message = f"The provider rejected a valid request{with_tools}."
+        yield Problem(exchange, message, "a reply", got)
 
 
 @family.check("request.failed", exchanges, tolerated=0.002, apis=APIS, component="failures")
