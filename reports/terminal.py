@@ -27,7 +27,7 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
 }
 MOST_LINES = 40
 _MOST_CAUSES, _MOST_FINDINGS, _MOST_ROWS = 3, 5, 8
-_MOST_CLIENTS = 2
+_MOST_CLIENTS = 4
 _MOST_MESSAGES = 3  # of one rule
 _MOST_REASONS = 4  # lines of the reasons of the verdict
 
@@ -174,16 +174,29 @@ def _end(report: Report) -> Iterator[Text]:
 
 
 def _clients(report: Report) -> Iterator[Text]:
-    """Yield how many clients work over all of their APIs, and which break."""
+    """Yield how many clients work over all of their APIs, which break, and what else does not work.
+
+    What a client sends only if its user asks for it is in a line of its own.
+    """
     found: dict[str, set[str]] = {}
+    broken: dict[str, list[str]] = {}
+    asked: dict[str, set[str]] = {}
     for result in report.analysis.clients:
         found.setdefault(result.client, set()).add(result.status)
-    broken = [client for client, statuses in found.items() if "breaks" in statuses]
+        if result.status == "breaks":
+            broken.setdefault(result.client, []).append(result.api)
+        for form in result.breaking_on_request:
+            asked.setdefault(f"{form} ({result.api})", set()).add(result.client)
     works = sum(statuses == {"works"} for statuses in found.values())
     if found:
-        breaks = f", {len(broken)} break ({first_few(broken, _MOST_CLIENTS)})" if broken else ""
+        named = [f"{client}: {' and '.join(apis)}" for client, apis in broken.items()]
+        breaks = f", {len(broken)} break ({first_few(named, _MOST_CLIENTS)})" if broken else ""
         other = len(found) - works - len(broken)
         yield Text(f"Clients {works} work{breaks}{f', {other} not verifiable' if other else ''}")
+    if asked:
+        most = sorted(asked, key=lambda form: -len(asked[form]))
+        listed = first_few([f"{form}, {len(asked[form])}" for form in most], _MOST_CLIENTS, "; ")
+        yield Text(f"        if asked for, not: {visible(listed)} clients")
 
 
 def print_table(table: Table, console: Console, *, repeated: int = 0) -> None:

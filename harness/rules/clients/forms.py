@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from harness.api import DIALECTS
 from harness.api.items import History, Settings
-from harness.records.conditions import BOTH_APIS, Api
+from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.scores import Severity
 from harness.rules.evidence.tables import table
 from harness.rules.probe import MAY_BE_REFUSED, REPLY_TOKENS, ProbeRequest
@@ -66,7 +66,8 @@ class SharedRules(_Sent):
 
     ids: tuple[str, ...] = ()
     name: str = ""  # without one, it has that of its form
-    streaming: bool = False  # whether only findings in streams count
+    mode: Mode | None = None  # the only mode whose findings count
+    mostly: bool = False  # whether only findings in most replies count
 
 
 @dataclass(frozen=True)

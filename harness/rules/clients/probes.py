@@ -9,6 +9,7 @@ the plain ones.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TypeGuard
 
 from harness.api.fields import nested, objects
 from harness.api.parsed_rollout import ParsedRollout
@@ -31,6 +32,8 @@ from harness.rules.rule import Problem
 
 _LEAST_JUDGED = 0.5
 """A client works only if more than this share of its forms was judged."""
+_MOST = 0.5
+"""The share of unusable replies from which no client works."""
 
 
 def _judge(form: Form, responses: ProbeResponses) -> Trials:
@@ -164,9 +167,9 @@ def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> Cl
             rules = [results[id_] for id_ in form.judged_by(sent) if id_ in results]
             if default is None:
                 continue
-            if any(_breaks(rule, sent, api) for rule in rules):
+            if any(_breaks(rule, sent, api) for rule in rules) or _unusable(rules, sent, api):
                 (breaking if default else on_request).append(sent.name or form.name)
-            elif default:
+            elif default and not _mostly(sent):
                 evident = any(group.startswith(api) for rule in rules for group in rule.counts)
                 (verified if evident else unverified).append(sent.name or form.name)
     planned = len(breaking) + len(verified) + len(unverified)
@@ -184,12 +187,32 @@ def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> Cl
     )
 
 
+def _conditions(sent: SharedRules, api: Api) -> str:
+    """Return the beginning of the names of the conditions whose findings count."""
+    return api if sent.mode is None else f"{api} · {sent.mode}"
+
+
+def _mostly(sent: Variant | SharedRules) -> TypeGuard[SharedRules]:
+    return isinstance(sent, SharedRules) and sent.mostly
+
+
+def _unusable(rules: Iterable[RuleResult], sent: Variant | SharedRules, api: Api) -> bool:
+    """Whether one of several rules fails in at least half of the replies that any of them judged."""
+    if not _mostly(sent):
+        return False
+    shown = (item for rule in rules for item in rule.counts.items())
+    counts = [count for name, count in shown if name.startswith(_conditions(sent, api))]
+    failures = max((failed for failed, _ in counts), default=0)
+    return failures > 0 and failures >= _MOST * max(trials for _, trials in counts)
+
+
 def _breaks(rule: RuleResult, sent: Variant | SharedRules, api: Api) -> bool:
     if isinstance(sent, Variant):
         return f"{api} {sent.request}" in rule.failing
+    if sent.mostly:
+        return False
     if rule.status in ("failed", "warned"):
-        condition = f"{api} · streaming" if sent.streaming else api
-        return any(group.startswith(condition) for group in rule.groups)
+        return any(group.startswith(_conditions(sent, api)) for group in rule.groups)
     # A refusal that another rule counts leaves this rule without a verdict of its own.
     return rule.status == "not_verifiable" and any(
         request.startswith(api) for request in rule.failing

@@ -53,6 +53,7 @@ _QUESTION = (
     Message("developer", "The code word is orchid596. Answer in a whole sentence."),
     Message("user", "What is the code word?"),
 )
+_FEATURE = "a low token limit"
 _OTHER_LIMIT = "max_completion_tokens"
 _ZEROS = 360
 """Entries of a list that a schema requires. The answer has more than `LEAST` tokens, also that of a
@@ -133,9 +134,11 @@ GROUP = ProbeGroup("limits", _requests, RESPONSES, component="ends")
 def _finish(responses: ProbeResponses) -> Trials:
     """A longer reply ends at the token limit and reports the truncation.
 
-    Otherwise clients take a truncated answer for a complete one, or pay for an endless one.
+    Otherwise clients take a truncated answer for a complete one, or pay for an endless one. A
+    refused request is no reply without an end.
     """
-    return chain.from_iterable(map(_limited, responses.last("cut", "cut tool")))
+    sent = [one for name in ("cut", "cut tool") for one in served(responses, name, _FEATURE)]
+    return chain.from_iterable(_limited(rollout.exchanges[-1]) for rollout in sent)
 
 
 @GROUP.probe(

@@ -307,6 +307,32 @@ def test_events_without_a_type_in_their_data_are_an_error(named):
     assert other.severity == "warning"
 
 
+def test_a_usage_of_zeros_is_one_finding():
+    counts = dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 0)
+    zeros = {**counts, "completion_tokens_details": {"reasoning_tokens": 0}}
+    assert findings(chat(put("usage", zeros), ANSWER)) == {"usage.zero"}
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit"), [(10**3, "milliseconds"), (10**6, "microseconds"), (2, None)]
+)
+def test_a_creation_time_in_another_unit_is_named(factor, unit):
+    def change(body):
+        body["created"] *= factor
+
+    (found,) = details(chat(change, ANSWER))
+    expected = f"in {unit} instead" if unit else "more than a day away"
+    assert (found.id, expected in found.message) == ("reply.created", True)
+
+
+def test_cot_in_tags_in_the_answer_is_one_finding():
+    def change(body):
+        message = body["choices"][0]["message"]
+        message["content"] = f"<think>{message.pop('reasoning')}</think>{message['content']}"
+
+    assert findings(chat(change, ANSWER)) == {"reasoning.in_answer"}
+
+
 SENTENCES = ["Ok.", "We need to think of something else.", "Maybe add a card.", "Already present.",
              "Maybe show the last time.", "We could also change the title of it."]  # fmt: skip
 
