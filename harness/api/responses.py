@@ -115,13 +115,12 @@ class ResponsesDialect(Dialect):
 
     def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
         """Return the response object that the final event of a stream carries."""
-        last, typed = "", False
+        last = ""
         final: dict[str, Any] | None = None
         for event, data in json_events(response, events):
             if final is not None:
                 continue
             place = f"stream part {event.number}: "
-            typed = typed or bool(event.type)
             last = event.type or optional_member(data, "type", str, place) or event.name
             if last in FINAL_EVENTS:
                 final = member(data, "response", dict, place)
@@ -129,12 +128,11 @@ class ResponsesDialect(Dialect):
                 message = data.get("message")
                 shown = message if isinstance(message, str) else quoted(str(dict(data)))
                 raise UnreadableReplyError(f"stream part {event.number} is an error: {shown}")
-        if final is None and not typed:
+        if final is None and not last:
             raise UnreadableReplyError("no event of the stream has the member `type` in its data")
         if final is None:
             raise UnreadableReplyError(
-                f"the stream ended without response.completed; its last event was "
-                f"{last or 'unnamed'}"
+                f"the stream ended without response.completed; its last event was {last}"
             )
         return final
 

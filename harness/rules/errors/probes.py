@@ -222,8 +222,8 @@ def _fate(answered: ParsedExchange, responses: ProbeResponses) -> str:
         return ""
     more = (counts[0] or 0) - min(filter(None, counts[1:]), default=0)
     if more > 0:
-        return f" Its prompt has {more} more tokens than without the invalid part, so the model sees this part."
-    return " Its prompt has no more tokens than without the invalid part, so this part was dropped."
+        return f" Its prompt has {more} more tokens than without this part, so the model sees it."
+    return " Its prompt has no more tokens than without this part, so it was dropped."
 
 
 for _request in (*INVALID_REQUESTS, IMAGE):

@@ -104,9 +104,7 @@ def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
         first = sent[0]
         got = f"event name {first.name!r}, data {first.text}"
         expected = '"type" with the name of the event'
-        yield Problem(
-            exchange, message, expected, got, "$.type", first.number, severity="error"
-        )
+        yield Problem(exchange, message, expected, got, "$.type", first.number, severity="error")
         return
     unknown = {
         event.type: event

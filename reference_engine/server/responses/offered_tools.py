@@ -186,8 +186,8 @@ def builtin_of(
     """Return the built-in tools that the model may use; none if the tool choice is of functions.
 
     A search without web access, as Codex offers it by default, is left out if the server has no
-    browser. Raises ApiError if the server does not have one of them, a function has the same name, or the
-    tool choice requires a call while the server runs some of the calls.
+    browser. Raises ApiError if the server does not have one of the other tools, a function has the
+    same name, or the tool choice requires a call while the server runs some of the calls.
     """
     builtin: dict[Builtin, None] = {}
     for at, tool in enumerate(tools):

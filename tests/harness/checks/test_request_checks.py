@@ -91,9 +91,9 @@ def test_to_refuse_streams_by_name_is_a_warning(message, streaming, severity):
 
 
 def test_a_refusal_of_many_tools_names_their_number():
-    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     for number, named in ((17, True), (2, False)):
-        tools = [{**tool, "function": {**tool["function"], "name": f"f{at}"}} for at in range(number)]
+        functions = [{"name": f"f{at}", "parameters": {"type": "object"}} for at in range(number)]
+        tools = [{"type": "function", "function": function} for function in functions]
         refused = json_response({"error": {"message": "no"}}, 400)
         (found,) = examined.details(asked(rollout([refused], end="failed"), {"tools": tools}))
         assert ("with 17 tools" in found.message) == named

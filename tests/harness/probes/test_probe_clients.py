@@ -141,7 +141,10 @@ def test_a_failure_is_worse_than_a_clear_refusal() -> None:
     assert refusing["clients.tool_types"].status == "warned"
 
 
-@pytest.mark.parametrize("variant", [each for form in FORMS for each in form.variants if each.named])
+NAMED = [each for form in FORMS for each in form.variants if each.named]
+
+
+@pytest.mark.parametrize("variant", NAMED)
 def test_a_refusal_that_names_what_only_some_servers_offer_is_information(variant: Variant) -> None:
     (form,) = (each for each in FORMS if variant in each.variants)
     (api,) = variant.apis
