@@ -131,7 +131,7 @@ class SamplingOptions:
         int | None,
         Parameter(alias="-k", validator=Number(gte=1, lte=_MOST_TRIES), group=_COMMON),
     ] = None
-    """Tries at each sample. Default: 5; aime25 16, gpqa 8, others 1. --resume RUN -k adds tries."""
+    """Attempts per sample. Default: 5; aime25 16, gpqa 8, others 1. --resume RUN -k adds some."""
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None

@@ -134,7 +134,7 @@ def _not_judged(raised: Sequence[str], unscored: int) -> Iterator[str]:
     what += [f"{unscored} attempts"] if unscored else []
     if what:
         yield (
-            f"An error in this tool kept it from judging {' and '.join(what)}; please report it "
+            f"An internal error prevented judging {' and '.join(what)}; please report it "
             f"with {ERRORS_FILE} in the run folder."
         )
 

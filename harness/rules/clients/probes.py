@@ -197,7 +197,7 @@ def _mostly(sent: Variant | SharedRules) -> TypeGuard[SharedRules]:
 
 
 def _unusable(rules: Iterable[RuleResult], sent: Variant | SharedRules, api: Api) -> bool:
-    """Whether one of several rules fails in at least half of the replies that any of them judged."""
+    """Whether one of several rules fails in at least half of the replies that they judged."""
     if not _mostly(sent):
         return False
     shown = (item for rule in rules for item in rule.counts.items())

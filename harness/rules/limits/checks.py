@@ -150,9 +150,9 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     if lost := _lost_tokens(answer):
         message = "The reply is empty, but reports more tokens than its CoT explains."
         if not reply.reasoning:
-            message = "The reply contains nothing, but reports the tokens of a text."
+            message = "The reply contains nothing, but reports output tokens."
         got = f"{reply.output_tokens} tokens"
-        yield Problem(exchange, message, f"the text of {lost} more tokens", got, "$.usage")
+        yield Problem(exchange, message, f"text for {lost} more tokens", got, "$.usage")
 
 
 @family.check(

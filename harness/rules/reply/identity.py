@@ -21,8 +21,8 @@ _FEW_DIGITS = 7
     lambda score: score.traits.reply_ids,
     relations=(WarnsInRecordings("recorded_twice"),),
     fix=(
-        "Look for a cache of replies and for state that requests share. Only if all else in the "
-        "replies differs, the ids are at fault: create one for each reply."
+        "Look for a cache of replies and for state that requests share; only if nothing else is "
+        "shared, create an id for each reply."
     ),
 )
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:

@@ -276,7 +276,7 @@ def _changed_cot(counted: Ledger) -> int:
 
 @family.check("usage.output.uncounted", accounted)
 def _uncounted(found: Accounted) -> Iterator[Problem]:
-    """The reported output tokens suffice for the text of the reply.
+    """The reported output tokens cover the text of the reply.
 
     Otherwise the count omits part of the reply, usually the CoT, or the server repeated or added
     text.

@@ -45,7 +45,7 @@ def test_a_check_that_raises_is_not_verifiable_and_the_run_does_not_pass(
     out = " ".join(capsys.readouterr().out.split())
     assert code == 70
     assert "INCONCLUSIVE" in out
-    assert "An error in this tool kept it from judging usage.sum; please report it" in out
+    assert "An internal error prevented judging usage.sum; please report it" in out
     analysis = run_folder.read_analysis(folder)
     (result,) = [each for each in analysis.checks if each.check.id == "usage.sum"]
     assert (result.status, result.findings) == ("not_verifiable", 0)
