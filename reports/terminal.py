@@ -176,7 +176,7 @@ def _end(report: Report) -> Iterator[Text]:
 def _clients(report: Report) -> Iterator[Text]:
     """Yield how many clients work over all of their APIs, which break, and what else does not work.
 
-    What a client sends only if its user asks for it is in a line of its own.
+    What a client sends only if its user asks for it is in a line of its own, except after a pass.
     """
     found: dict[str, set[str]] = {}
     broken: dict[str, list[str]] = {}
@@ -193,7 +193,7 @@ def _clients(report: Report) -> Iterator[Text]:
         breaks = f", {len(broken)} break ({first_few(named, _MOST_CLIENTS)})" if broken else ""
         other = len(found) - works - len(broken)
         yield Text(f"Clients {works} work{breaks}{f', {other} not verifiable' if other else ''}")
-    if asked:
+    if asked and report.analysis.verdict.decision != "pass":
         most = sorted(asked, key=lambda form: -len(asked[form]))
         listed = first_few([f"{form}, {len(asked[form])}" for form in most], _MOST_CLIENTS, "; ")
         yield Text(f"        if asked for, not: {visible(listed)} clients")

@@ -260,7 +260,7 @@ def test_tools_that_a_reply_repeats_are_not_needed(
 ) -> None:
     path = Path(the_run()) / "rollouts.jsonl"
     rollouts = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    for exchange in (each for rollout in rollouts for each in rollout["exchanges"]):
+    for exchange in (each for one in rollouts for each in one["exchanges"]):
         if exchange["response"]["body"] is not None:
             body = json.loads(exchange["response"]["body"])
             body["tools"] = (exchange["request"]["body"] or {}).get("tools", [])
