@@ -24,6 +24,7 @@ from harness.providers.entries import Provider
 from harness.records.rollouts import Exchange
 from harness.records.runs import RunInfo
 from harness.reproduction import (
+    CONTINUES,
     KEY_VARIABLE,
     Body,
     Outcome,
@@ -158,6 +159,11 @@ def _overview(subject: Subject, outcome: Outcome, curls: list[str]) -> str:
         lines.append(f"reduced request: {after:,} of {before:,} characters")
     if len(curls) > len(subject.requests):
         lines.append("The probe compares several requests, named below; the first has the finding.")
+    if subject.continues:
+        lines.append(
+            f"The `{CONTINUES}` is that of the run. It expires with the server: send the requests "
+            "in this order, and use the id of the new response to the one before."
+        )
     return "\n\n".join([plain("\n".join(lines)), *curls])
 
 

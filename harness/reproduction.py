@@ -80,6 +80,11 @@ class Subject:
         """The body of the only request to send; None if there are several, or if it has no body."""
         return self.exchange.request.body if len(self.requests) == 1 else None
 
+    @property
+    def continues(self) -> bool:
+        """Whether a request names a response that only the server of the run may still store."""
+        return any(CONTINUES in (sent.request.body or {}) for sent in self.requests)
+
     def shows(self, exchanges: Sequence[Exchange]) -> bool:
         """Whether the rule finds a problem in new exchanges for `requests`.
 

@@ -46,6 +46,11 @@ def shared_beginning(one: Sequence[object], other: Sequence[object]) -> int:
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
+def differ_in_space(one: str, other: str) -> bool:
+    """Whether two texts differ, but only in white space."""
+    return one != other and "".join(one.split()) == "".join(other.split())
+
+
 def repeated_piece(text: str) -> str | None:
     """What a text repeats at its end, white space included; None if it repeats nothing.
 

@@ -28,7 +28,7 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
     "noted": ("info", "cyan"),
 }
 MOST_LINES = 40
-_MOST_ROWS, _MOST_CLIENTS = 8, 2
+_MOST_ROWS, _MOST_CLIENTS = 8, 4
 _MOST_MESSAGES = 3  # of one rule
 _MOST_REASONS = 6  # lines of the reasons of the verdict
 _MOST_OF_ONE = 2  # lines of any other text, unless its first sentence is longer
@@ -41,7 +41,7 @@ Lines = list[Text]
 def print_report(report: Report, console: Console) -> None:
     """Print the summary with the width and the colours of the console.
 
-    Findings get the lines that the other parts leave.
+    Findings get the lines that the other parts leave. Those for information do not follow a pass.
     """
     before = [*_head(report, console), *_verdict(report, console)]
     tables = [table for section in report.sections for table in _shortened(section.summary)]
@@ -204,16 +204,29 @@ def _end(report: Report) -> Iterator[Text]:
 
 
 def _clients(report: Report) -> Iterator[Text]:
-    """Yield how many clients work over all of their APIs, and which break."""
+    """Yield how many clients work over all of their APIs, which break, and what else does not work.
+
+    What a client sends only if its user asks for it is in a line of its own, except after a pass.
+    """
     found: dict[str, set[str]] = {}
+    broken: dict[str, list[str]] = {}
+    asked: dict[str, set[str]] = {}
     for result in report.analysis.clients:
         found.setdefault(result.client, set()).add(result.status)
-    broken = [client for client, statuses in found.items() if "breaks" in statuses]
+        if result.status == "breaks":
+            broken.setdefault(result.client, []).append(result.api)
+        for form in result.breaking_on_request:
+            asked.setdefault(f"{form} ({result.api})", set()).add(result.client)
     works = sum(statuses == {"works"} for statuses in found.values())
     if found:
-        breaks = f", {len(broken)} break ({first_few(broken, _MOST_CLIENTS)})" if broken else ""
+        named = [f"{client}: {' and '.join(apis)}" for client, apis in broken.items()]
+        breaks = f", {len(broken)} break ({first_few(named, _MOST_CLIENTS)})" if broken else ""
         other = len(found) - works - len(broken)
         yield Text(f"Clients {works} work{breaks}{f', {other} not verifiable' if other else ''}")
+    if asked and report.analysis.verdict.decision != "pass":
+        most = sorted(asked, key=lambda form: -len(asked[form]))
+        listed = first_few([f"{form}, {len(asked[form])}" for form in most], _MOST_CLIENTS, "; ")
+        yield Text(f"        if asked for, not: {visible(listed)} clients")
 
 
 def print_table(table: Table, console: Console, *, repeated: int = 0) -> None:

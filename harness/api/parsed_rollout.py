@@ -129,7 +129,7 @@ class ParsedExchange:
 
     @cached_property
     def request(self) -> ParsedRequest:
-        """The parsed request."""
+        """The request, with its options, tools and limit read by the rules of its API."""
         return ParsedRequest(self.api, self.recorded.request.body or {})
 
     @cached_property

@@ -128,10 +128,11 @@ class ResponsesDialect(Dialect):
                 message = data.get("message")
                 shown = message if isinstance(message, str) else quoted(str(dict(data)))
                 raise UnreadableReplyError(f"stream part {event.number} is an error: {shown}")
+        if final is None and not last:
+            raise UnreadableReplyError("no event of the stream has the member `type` in its data")
         if final is None:
             raise UnreadableReplyError(
-                f"the stream ended without response.completed; its last event was "
-                f"{last or 'unnamed'}"
+                f"the stream ended without response.completed; its last event was {last}"
             )
         return final
 

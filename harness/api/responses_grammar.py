@@ -13,7 +13,7 @@ from harness.api.fields import nested
 from harness.api.responses import FINAL_EVENTS
 from harness.api.sse import StreamEvent
 from harness.api.stream_events import Violation
-from harness.text import shared_beginning
+from harness.text import differ_in_space, shared_beginning
 
 ITEMS = "items"
 PARTS = "parts"
@@ -132,6 +132,8 @@ class _Walker:
     ) -> None:
         """Record two texts that must agree; which one is wrong is unknown."""
         text = final if isinstance(final, str) else repr(final)
+        if differ_in_space(deltas, text):
+            message = f"{message} Only white space differs."
         at = shared_beginning(deltas, text)
         start = max(0, at - _CONTEXT)
         ours, theirs = (repr(side[start : at + _CONTEXT]) for side in (deltas, text))

@@ -166,9 +166,10 @@ class Family:
         witness: bool = False,
         example: Sequence[str] | None = None,
     ) -> Callable[[Compare], CrossCheck]:
-        """Register the decorated function, which compares rollouts, as a check; it documents it.
+        """Register the decorated function, which compares rollouts, as a check.
 
-        The function yields at most one problem of each rollout that `applies` selects.
+        The function gets the scores that `applies` selects, and yields at most one difference of
+        each of them. Its docstring documents the check. The other arguments are as in `check`.
         """
 
         def add(compare: Compare) -> CrossCheck:
@@ -200,5 +201,5 @@ class Family:
 
 
 def evidence(record: str, path: str, expected: str, got: str, exchange: int = 0) -> Evidence:
-    """Evidence in one exchange of a rollout."""
+    """Return the evidence of a problem: in exchange number `exchange` (from 0), at a JSON path."""
     return Evidence(record=record, exchange=exchange, path=path, expected=expected, got=got)

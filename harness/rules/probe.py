@@ -37,7 +37,7 @@ REPLY_TOKENS = 1024
 Of the recorded replies of gpt-oss to short requests, a few are longer; `MORE_TOKENS` is for these.
 """
 PUZZLE_TOKENS = 2048  # output tokens of the reply to a puzzle, whose CoT is long
-MORE_TOKENS = 4096  # output tokens of the repetition of a reply that `REPLY_TOKENS` cut
+MORE_TOKENS = 4096  # output tokens of the retry of a reply that `REPLY_TOKENS` truncated
 _TOO_MANY = frozenset({"429", "rate_limit_exceeded", "rate_limit_error", "too_many_requests"})
 """The code or type of the same error in a response with another status: gateways report the rate
 limit of an upstream provider in a 200, and OpenAI's API in `response.failed`."""
@@ -94,6 +94,8 @@ class ProbeRequest(Sample):
             return self._reason("timed_out")
         if failure and failure.kind == "connect":
             return self._reason("not_reached")
+        if last.reply is not None and last.reply.finish == "content_filter":
+            return self._reason("filtered")
         return self._reason(_CUT) if self.whole and last.truncated else None
 
     def _reason(self, code: str, **values: str | float) -> Reason:
@@ -189,7 +191,10 @@ class ProbeResponses:
         return found
 
     def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
-        """The usable rollouts of requests, with names. Raises NotVerifiableError if none are."""
+        """Return the usable rollouts of some requests, each after the name of its request.
+
+        Raises NotVerifiableError if there are none.
+        """
         return ((rollout.rollout.sample, rollout) for rollout in self.all(*names))
 
     def readable(self, *names: str) -> Iterator[tuple[str, ParsedExchange, Reply]]:

@@ -13,6 +13,7 @@ RENAMED: Mapping[str, str] = {
     "options": "sampling",
     "chat.reasoning.missing": "reasoning.missing",
     "responses.reasoning.missing": "reasoning.missing",
+    "reasoning.absent": "reasoning.rare",
     "tools.choice.none.streaming": "tools.choice.none",
     "tools.choice.required.streaming": "tools.choice.required",
     "tools.choice.named.streaming": "tools.choice.named",

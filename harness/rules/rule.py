@@ -54,7 +54,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class VoidIf:
-    """A finding whose evidence is only at `path` is void if another rule shows that this is wrong.
+    """A finding with evidence only at `path` is discarded if another rule shows that it is wrong.
 
     The other rule has failed or warned; with `when`, the scores of the run decide instead. `code`
     is that of the reason (see `harness.records.reasons`), here as in the other relations.
@@ -64,7 +64,7 @@ class VoidIf:
     path: str
     code: str
     when: Callable[[Iterable[Score]], bool] | None = None
-    words: ClassVar[str] = "void if {rule} is found and the evidence is only at {path}"
+    words: ClassVar[str] = "discarded if {rule} also fails and the evidence is only at {path}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class OnceWith:
 
     rule: str
     fewest: int
-    words: ClassVar[str] = "counts once with {rule} if {fewest} rules are refused with one text"
+    words: ClassVar[str] = "merged into {rule} if {fewest} rules are refused with one text"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class ShowsLack:
 
     lacks: Lacks
     code: str
-    words: ClassVar[str] = "stands for all rules that lack {lacks}"
+    words: ClassVar[str] = "reported once for all rules missing {lacks}"
 
 
 Relation = VoidIf | ExcusedIf | OnceWith | WarnsInRecordings | ShowsLack

@@ -11,7 +11,7 @@ key expires. The run ends if all of these are true:
 - no request is in flight that was sent before these tries, because it may still be answered;
 - the smallest request over the API is not answered either (`CONFIRMING_TRIES` tries).
 
-The smallest request is the border between a server that stopped and one that fails often: a server
+The smallest request is the line between a server that stopped and one that fails often: a server
 that answers it is up, so `harness.verdict.gate` judges how many attempts got no reply.
 """
 

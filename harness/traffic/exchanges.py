@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from harness.api import DIALECTS
-from harness.api.fields import objects
+from harness.api.fields import json_object, objects
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.redact import Redactor, Scrubber, secrets_in
 from harness.records.rollouts import Exchange, Lost, Request, Response, StreamPart
@@ -56,6 +56,10 @@ _HOLDER = frozenset({
     *("mimeType", "size", "compression", "comment", "params"),
 })  # fmt: skip
 _STREAM_FIELDS = ("data:", "event:", "id:", "retry:", ":")
+_CONTENT = frozenset({"choices", "output"})
+_NAMES = ("id", "object", "created", "created_at", "model")
+"""The members of replies that hold their content, and those that name them."""
+_ELLIPSES = ("…", "...")
 _MOST_BYTES = 256 * 1024 * 1024
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # the header shows which
@@ -311,13 +315,13 @@ def _read_body(value: object, media_type: str) -> _Body:
         raise LeftOutError("body that is nested too deeply") from None
     if isinstance(plain, list):
         return _Body(parts=_parts(_blocks(plain)), lost=lost)
-    return _Body(text=_as_json(plain).decode(), lost=lost)
+    return _Body(text=_as_json(plain).decode(), lost=lost | _lost_by_author(plain))
 
 
 def _of_text(text: str, media_type: str) -> _Body:
     start = text.removeprefix("\ufeff").lstrip()
     if "event-stream" not in media_type and not start.startswith(_STREAM_FIELDS):
-        return _Body(text=text)
+        return _Body(text=text, lost=_lost_by_author(json_object(text)))
     normal = text.replace("\r\n", "\n").replace("\r", "\n")
     # A recording with the media type has the bytes of the stream, any other may be lines of a log.
     if not media_type and "\n\n" not in normal.strip() and normal.count("\ndata:"):
@@ -388,6 +392,20 @@ def _lost_by_sdk(value: object) -> frozenset[Lost]:
         return frozenset({"fields"} if keeps else {"fields", "extras"})
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return frozenset[Lost]().union(*map(_lost_by_sdk, inner))
+
+
+def _lost_by_author(value: object) -> frozenset[Lost]:
+    """Return what the author of a recording left out of a reply.
+
+    An id or a name that ends in an ellipsis was shortened by hand. A server may lack one of the
+    members that name a reply, but a reply without any of them was reduced to its content.
+    """
+    if not isinstance(value, dict) or not value.keys() & _CONTENT:
+        return frozenset()
+    names = [value.get(name) for name in _NAMES]
+    cut = any(isinstance(name, str) and name.endswith(_ELLIPSES) for name in names)
+    left_out = any(name.strip() in _ELLIPSES for name in value)
+    return frozenset({"fields"}) if cut or left_out or not any(names) else frozenset()
 
 
 def _unwrapped(value: object) -> object:

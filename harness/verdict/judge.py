@@ -30,7 +30,7 @@ _PARTS = 60  # equal parts of the time of a run
 
 @dataclass
 class Counts:
-    """Totals for the progress line."""
+    """Totals for the progress line: the attempts that are scored."""
 
     finished: int = 0
     passed: float = 0.0  # the sum of the values of those that have one

@@ -119,8 +119,8 @@ def _once(results: Sequence[RuleResult], rules: Mapping[str, Rule]) -> tuple[Rul
             continue
         families = ", ".join(sorted({result.check.family for result in alike}))
         common = (
-            f"Valid requests of {len(alike)} probes ({families}) got the same refusal, so they "
-            "are refused for what they have in common."
+            f"Valid requests of {len(alike)} probes ({families}) got the same refusal: they are "
+            "rejected for something they share."
         )
         reporting = [result for result in results if result.check.id == relation.rule]
         said = [one for one in reporting if any(e.evidence.got == text for e in one.examples)]

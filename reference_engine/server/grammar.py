@@ -88,7 +88,10 @@ class ReplyGrammar:
         return constraint
 
     def rules_of(self, message: Started | None) -> str | None:
-        """Return the rules of the text of a message, if it has any."""
+        """Return the grammar of a message's text: that of the answer, or of the called function.
+
+        None if the message has not begun, or if its text is free.
+        """
         if message is None:
             return None
         return self.answer if message.kind == "answer" else self.calls.get(message.name)

@@ -13,13 +13,18 @@ from typing import Any
 
 import pytest
 from background import in_background
-from healthy import polluted_name, provider_of
+from healthy import polluted_name, provider_of, rollout
 from mock_provider import MockProvider, Received, hang, status, write_reply
 from replies import MODEL, Reply
 
 from gpt_oss_verify.app import run
+from gpt_oss_verify.reproduce import _overview
 from harness import reproduction
-from harness.reproduction import Subject, python, smaller
+from harness.records.analysis import RuleResult
+from harness.records.scores import Evidence, Finding
+from harness.reproduction import Outcome, Subject, python, smaller
+from harness.rules.catalogue import CHECKS
+from harness.rules.probe import ProbeOptions
 from harness.transport.retry import RetryPolicy
 
 POLLUTED = "calls.name.polluted"
@@ -55,6 +60,22 @@ def test_a_program_continues_the_response_before_it() -> None:
     compile(program, "program", "exec")
     assert program.count("client.responses.create(") == 2
     assert "previous_response_id=reply.id," in program
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_an_overview_says_that_ids_of_stored_responses_expire(stored: bool) -> None:
+    recorded = rollout([Reply(text="Hi."), Reply(text="Bye.")], api="responses")
+    first, second = recorded.exchanges
+    body = {"model": "m", "input": "Hi"} | ({"previous_response_id": "resp_1"} if stored else {})
+    second = second.model_copy(update={"request": second.request.model_copy(update={"body": body})})
+    whole = recorded.model_copy(update={"exchanges": (first, second)})
+    evidence = Evidence(record=whole.id, exchange=1, expected="a", got="b")
+    about = CHECKS["reply.id"].about
+    found = Finding(id="reply.id", severity="error", message="No id.", evidence=evidence)
+    result = RuleResult(check=about, status="failed", applicable=1, failures=1, findings=1)
+    subject = Subject(result, found, whole, (), ProbeOptions("m", ("responses",)))
+    shown = _overview(subject, Outcome(), ["curl"])
+    assert ("It expires with the server" in shown) == stored
 
 
 def the_run() -> str:
@@ -242,7 +263,7 @@ def test_tools_that_a_reply_repeats_are_not_needed(
 ) -> None:
     path = Path(the_run()) / "rollouts.jsonl"
     rollouts = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    for exchange in (each for rollout in rollouts for each in rollout["exchanges"]):
+    for exchange in (each for one in rollouts for each in one["exchanges"]):
         if exchange["response"]["body"] is not None:
             body = json.loads(exchange["response"]["body"])
             body["tools"] = (exchange["request"]["body"] or {}).get("tools", [])

@@ -254,6 +254,17 @@ def test_programs_run_in_the_sandbox():
     assert engine.prompts[-1].endswith("<|message|>42\n<|end|><|start|>assistant")
 
 
+def test_a_search_without_web_access_is_left_out_without_a_browser():
+    """Codex offers it by default; the response repeats the tool, and the prompt lacks it."""
+    stored = WEB | {"external_web_access": False}
+    engine = ScriptedEngine()
+    with sdk_client(engine) as client:
+        response = client.responses.create(model=MODEL, input="Hi", tools=[FLAT_TOOL, stored])
+    assert [tool.type for tool in response.tools] == ["function", "web_search"]
+    assert "## browser" not in engine.prompts[-1]
+    assert "get_weather" in engine.prompts[-1]
+
+
 @pytest.mark.parametrize("tool", [WEB, {"type": "web_search_preview"}, CODE])
 def test_a_server_without_the_tools_rejects_them(tool):
     with running(ScriptedEngine()) as url:

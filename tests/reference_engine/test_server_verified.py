@@ -32,7 +32,7 @@ THE_MODELS_OWN = {
     "calls.arguments.json",
     "calls.name.unknown",
     "reasoning.missing",
-    "reasoning.absent",
+    "reasoning.rare",
     "reply.empty",
 }
 

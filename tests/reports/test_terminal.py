@@ -21,6 +21,7 @@ from reporting import (
 )
 from rich.console import Console
 
+from harness.records.analysis import ClientResult
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
 from reports.build import build_report
 from reports.terminal import MOST_LINES, print_report
@@ -91,6 +92,25 @@ Report  runs/mock/report.html
 Next    Reproduce a finding with the smallest request: gpt-oss-verify reproduce runs/mock usage.sum
 Then    After a fix, test whether its findings are gone: gpt-oss-verify retest runs/mock
 """)
+
+
+@pytest.mark.parametrize("decision", ["fail", "pass"])
+def test_the_line_of_clients_names_apis_and_what_fails_on_request(decision):
+    found = passing()
+    broken = ClientResult(
+        client="Codex", api="responses", status="breaks", breaking=("streams",), returns_cot="yes"
+    )
+    asked = ClientResult(
+        client="Agno",
+        api="chat",
+        status="works",
+        breaking_on_request=("answer_schema",),
+        returns_cot="no",
+    )
+    verdict = found.verdict.model_copy(update={"decision": decision})
+    shown = printed(found.model_copy(update={"clients": (broken, asked), "verdict": verdict}))
+    assert "Clients 1 work, 1 break (Codex: responses)" in shown
+    assert ("if asked for, not: answer_schema (chat), 1 clients" in shown) == (decision == "fail")
 
 
 def test_findings_that_do_not_fit_are_counted():

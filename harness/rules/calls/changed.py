@@ -18,6 +18,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -203,8 +204,17 @@ def changed_calls(examined: Sequence[Score]) -> Iterator[Difference]:
         for call in changed:
             found.setdefault(call.score.record, (call.traits, reason))
     for record, (traits, reason) in found.items():
-        message = f"The server changed the arguments that the model wrote: {reason}."
+        what = "order of a list in the" if _is_reordered(traits) else ""
+        message = f"The server changed the {what} arguments that the model wrote: {reason}."
+        message = " ".join(message.split())
         yield message, evidence(record, "$", traits.expected, traits.got, traits.exchange)
+
+
+def _is_reordered(call: MadeCall) -> bool:
+    """Whether the arguments are the expected ones, except for the order of the entries of lists."""
+    expected, got = (parsed_object(text) or {} for text in (call.expected, call.got))
+    by_text = partial(sorted, key=str)
+    return not call.same and _ordered(expected, by_text) == _ordered(got, by_text)
 
 
 def _extra_tokens(group: Sequence[_Made], made: Sequence[_Made]) -> tuple[set[int], set[int]]:

@@ -1,4 +1,4 @@
-"""The forms of requests that clients send, as `data/clients.yaml` lists them."""
+"""The forms of requests that clients send, as `forms.yaml` lists them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from harness.api import DIALECTS
 from harness.api.items import History, Settings
-from harness.records.conditions import BOTH_APIS, Api
+from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.scores import Severity
 from harness.rules.evidence.tables import table
 from harness.rules.probe import MAY_BE_REFUSED, REPLY_TOKENS, ProbeRequest
@@ -66,12 +66,13 @@ class SharedRules(_Sent):
 
     ids: tuple[str, ...] = ()
     name: str = ""  # without one, it has that of its form
-    streaming: bool = False  # whether only findings in streams count
+    mode: Mode | None = None  # the only mode whose findings count
+    mostly: bool = False  # whether only findings in most replies count
 
 
 @dataclass(frozen=True)
 class Variant(_Sent):
-    """One way in which clients write a form; `data/clients.yaml` explains the fields."""
+    """One way in which clients write a form; `forms.yaml` explains the fields."""
 
     name: str = ""
     base: str = "base"
@@ -81,6 +82,7 @@ class Variant(_Sent):
     slack: int = 0
     severity: Severity | None = None
     refusal: Severity | None = None
+    named: str | None = None
     turns: int = 1
     history: History = "sent"
     received: str | None = None

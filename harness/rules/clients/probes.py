@@ -1,6 +1,6 @@
 """Which clients work with a server, judged from the forms of their requests.
 
-Each form of `data/clients.yaml` is one probe. It compares a request as clients write it with the
+Each form of `forms.yaml` is one probe. It compares a request as clients write it with the
 same request in its plain form: it must be accepted, and where both are the same prompt, it must
 have as many prompt tokens. The requests belong to the group of the family prompt, which also sends
 the plain ones.
@@ -9,6 +9,7 @@ the plain ones.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TypeGuard
 
 from harness.api.fields import nested, objects
 from harness.api.parsed_rollout import ParsedRollout
@@ -31,6 +32,8 @@ from harness.rules.rule import Problem
 
 _LEAST_JUDGED = 0.5
 """A client works only if more than this share of its forms was judged."""
+_MOST = 0.5
+"""The share of unusable replies from which no client works."""
 
 
 def _judge(form: Form, responses: ProbeResponses) -> Trials:
@@ -67,8 +70,7 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
         raise NotVerifiableError("plain_request_fails", request=variant.base)
     problem = failure(rollout, f"the form {variant.name!r} of requests, which clients send")
     if problem is not None:
-        refused = declined(rollout) and variant.refusal is not None
-        return replace(problem, severity=variant.refusal if refused else variant.severe)
+        return _refused(variant, problem) if declined(rollout) else _severe(variant, problem)
     if variant.turns > 1:
         return _lost_cot(variant, rollout)
     if twin is None:
@@ -80,7 +82,19 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     more, word = abs(got - right), "fewer" if got < right else "more"
     message = f"The form {variant.name!r} has {more} {word} prompt tokens than its plain form."
     found = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")
-    return replace(found, severity=variant.severe)
+    return _severe(variant, found)
+
+
+def _severe(variant: Variant, problem: Problem) -> Problem:
+    return replace(problem, severity=variant.severe)
+
+
+def _refused(variant: Variant, problem: Problem) -> Problem:
+    """Return the problem of a refusal: information if it names what the client must leave out."""
+    if variant.named is not None and variant.named in problem.got:
+        message = f"The provider refuses the form {variant.name!r} of requests, and names it."
+        return replace(problem, message=message, severity="info")
+    return replace(problem, severity=variant.refusal or variant.severe)
 
 
 def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
@@ -101,7 +115,7 @@ def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
     message = f"The prompt of the form {variant.name!r} lacks the CoT before the call."
     expected = f"{min(right)} more prompt tokens"
     found = Problem(exchange, message, expected, f"{got} more", "$.usage")
-    return replace(found, severity=variant.severe)
+    return _severe(variant, found)
 
 
 GROUP.also_send(form_requests)
@@ -153,9 +167,9 @@ def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> Cl
             rules = [results[id_] for id_ in form.judged_by(sent) if id_ in results]
             if default is None:
                 continue
-            if any(_breaks(rule, sent, api) for rule in rules):
+            if any(_breaks(rule, sent, api) for rule in rules) or _unusable(rules, sent, api):
                 (breaking if default else on_request).append(sent.name or form.name)
-            elif default:
+            elif default and not _mostly(sent):
                 evident = any(group.startswith(api) for rule in rules for group in rule.counts)
                 (verified if evident else unverified).append(sent.name or form.name)
     planned = len(breaking) + len(verified) + len(unverified)
@@ -173,12 +187,32 @@ def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> Cl
     )
 
 
+def _conditions(sent: SharedRules, api: Api) -> str:
+    """Return the beginning of the names of the conditions whose findings count."""
+    return api if sent.mode is None else f"{api} · {sent.mode}"
+
+
+def _mostly(sent: Variant | SharedRules) -> TypeGuard[SharedRules]:
+    return isinstance(sent, SharedRules) and sent.mostly
+
+
+def _unusable(rules: Iterable[RuleResult], sent: Variant | SharedRules, api: Api) -> bool:
+    """Whether one of several rules fails in at least half of the replies that they judged."""
+    if not _mostly(sent):
+        return False
+    shown = (item for rule in rules for item in rule.counts.items())
+    counts = [count for name, count in shown if name.startswith(_conditions(sent, api))]
+    failures = max((failed for failed, _ in counts), default=0)
+    return failures > 0 and failures >= _MOST * max(trials for _, trials in counts)
+
+
 def _breaks(rule: RuleResult, sent: Variant | SharedRules, api: Api) -> bool:
     if isinstance(sent, Variant):
         return f"{api} {sent.request}" in rule.failing
+    if sent.mostly:
+        return False
     if rule.status in ("failed", "warned"):
-        condition = f"{api} · streaming" if sent.streaming else api
-        return any(group.startswith(condition) for group in rule.groups)
+        return any(group.startswith(_conditions(sent, api)) for group in rule.groups)
     # A refusal that another rule counts leaves this rule without a verdict of its own.
     return rule.status == "not_verifiable" and any(
         request.startswith(api) for request in rule.failing

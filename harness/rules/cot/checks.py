@@ -7,7 +7,7 @@ from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import nested, objects
 from harness.api.parsed_rollout import ParsedExchange, once
 from harness.rules.check import Family
-from harness.rules.evidence.ledger import has_lost_cot
+from harness.rules.evidence.ledger import has_lost_cot, has_tagged_cot
 from harness.rules.evidence.subjects import (
     Answer,
     Item,
@@ -127,28 +127,26 @@ def _may_think(answer: Answer) -> bool:
     return answer.exchange.request.effort != "low"
 
 
-@family.check("reasoning.rare", opening, _may_think, tolerated=_UNWRITTEN, reads=("extras",))
-def _unwritten(answer: Answer) -> Iterator[Problem]:
-    """Nearly all replies to the user contain CoT, unless the request asks for low effort.
-
-    The model itself occasionally answers without CoT. A server that hides CoT may also omit its
-    tokens from the count.
-    """
-    if not answer.reply.reasoning and not has_lost_cot(answer.exchange):
-        message = "The reply contains no reasoning, and reports no tokens for it."
-        yield Problem(answer.exchange, message, "reasoning", "no reasoning")
-
-
-family.check(
-    "reasoning.absent",
+@family.check(
+    "reasoning.rare",
     opening,
     _may_think,
     severity="warning",
     tolerated=_ABSENT,
-    text="At most one reply to the user in 100 lacks CoT. None of 380 recorded replies lacked it. "
-    "Some requests may go to a server that hides the CoT.",
+    error_above=_UNWRITTEN,
     reads=("extras",),
-)(_unwritten)
+)
+def _unwritten(answer: Answer) -> Iterator[Problem]:
+    """At most one reply to the user in 100 lacks CoT, unless the request asks for low effort.
+
+    None of 380 recorded replies lacked it. A server that hides CoT may also omit its tokens from
+    the count, or some requests go to such a server. It is an error in more than 5% of the replies.
+    The check reasoning.in_answer reports a CoT in tags in the answer.
+    """
+    reply = answer.reply
+    if not (reply.reasoning or has_tagged_cot(reply) or has_lost_cot(answer.exchange)):
+        message = "The reply contains no reasoning, and reports no tokens for it."
+        yield Problem(answer.exchange, message, "reasoning", "no reasoning")
 
 
 @family.check(

@@ -58,7 +58,16 @@ _SAME_NAMES = (
 )
 """Names that the APIs have for one parameter."""
 _SHORT, _FEW = 4_000, 2_048
+_MANY_TOOLS = 8  # of one request: some servers limit their number
 _REFUSED = frozenset({400, 422})  # statuses after which only another field helps
+# A message that the provider has no streams; others may quote `stream` from the request.
+_NO_STREAMS = re.compile(
+    r"\bstream(?:s|ing)?\b[^.]{0,60}\b(?:not (?:yet )?|un|isn't |aren't )"
+    r"(?:support|avail|implement|allow|enabl)"
+    r"|(?:not|n't) (?:yet )?(?:support|allow|implement|provide)\w* [^.]{0,20}\bstream"
+    r"|\bstream\W{1,4}must be\W{1,4}false|only non-streaming",
+    re.IGNORECASE,
+)
 _OPTIONAL = ("logprobs", "top_logprobs", "previous_response_id")
 _NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_file"})
 
@@ -74,7 +83,7 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     """Valid requests are not rejected.
 
     OpenAI's guide requires 0 invalid requests. Providers most often reject conversations that
-    contain tool results or CoT.
+    contain tool results or CoT. To refuse streams and say so is a warning.
     """
     response = exchange.recorded.response
     if response is not None and meaning(response) == "refusal":
@@ -86,7 +95,14 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
         if "encrypted_content" in body and _has_foreign_cot(exchange):
             return
         got = f"status {response.status}: {response.body or ''}"
-        yield Problem(exchange, "The provider rejected a valid request.", "a reply", got)
+        offered = len(exchange.request.functions)
+        with_tools = f" with {offered} tools" if offered >= _MANY_TOOLS else ""
+        message = f"The provider rejected a valid request{with_tools}."
+        if exchange.request.body.get("stream") and _NO_STREAMS.search(body):
+            message = "The provider refuses streams, and says so."
+            yield Problem(exchange, message, "a stream", got, severity="warning")
+            return
+        yield Problem(exchange, message, "a reply", got)
 
 
 @family.check(

@@ -36,7 +36,7 @@ _INTEGER_CODE = "`code` is an integer"
 
 @dataclass(frozen=True)
 class InvalidRequest:
-    """An invalid request; `data/invalid_requests.yaml` explains the fields."""
+    """An invalid request; `requests.yaml` explains the fields."""
 
     name: str
     what: str
@@ -50,7 +50,7 @@ class InvalidRequest:
     @property
     def reason(self) -> str:
         """Why it must be rejected."""
-        lost = "it has probably dropped this part of the request"
+        lost = "it drops this part of the request, or shows the model what no client means"
         mistake = lost if self.partly else "the client's mistake goes unnoticed"
         return self.why or f"If the server answers, {mistake}."
 
@@ -222,8 +222,8 @@ def _fate(answered: ParsedExchange, responses: ProbeResponses) -> str:
         return ""
     more = (counts[0] or 0) - min(filter(None, counts[1:]), default=0)
     if more > 0:
-        return f" Its prompt has {more} tokens more than without the invalid part, so it was read."
-    return " Its prompt has no more tokens than without the invalid part, so it was dropped."
+        return f" Its prompt has {more} more tokens than without this part, so the model sees it."
+    return " Its prompt has no more tokens than without this part, so it was dropped."
 
 
 for _request in (*INVALID_REQUESTS, IMAGE):

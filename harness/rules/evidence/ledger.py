@@ -201,6 +201,11 @@ def has_lost_cot(exchange: ParsedExchange) -> bool:
     return found.difference >= COT_HEADER
 
 
+def has_tagged_cot(reply: Reply) -> bool:
+    """Whether the answer contains CoT in tags."""
+    return _TAGGED.search(reply.text) is not None
+
+
 def _texts(reply: Reply) -> tuple[str, ...]:
     return (reply.reasoning, reply.text, *(call.arguments for call in reply.calls))
 

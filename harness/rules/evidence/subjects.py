@@ -17,6 +17,9 @@ T = TypeVar("T")
 BUILT_IN = re.compile(r"(?:browser|python|container|repo_browser)(?:[._]\w+)?|apply_patch")
 """The tools that gpt-oss was trained with; it occasionally calls them unprompted."""
 
+_CONTENT_TYPE = re.compile(r"(?:<\|constrain\|>)?json")
+"""What a header names after the recipient: no model means it as the name of a tool."""
+
 # Shorter replies end before a reader could notice how they arrive.
 FEWEST_TOKENS = 16
 
@@ -54,8 +57,9 @@ class Answer(NamedTuple):
     def misplaced(self) -> Mapping[str, Any] | None:
         """The output item or call that contains the JSON answer instead of a message, if any.
 
-        A call is the answer if its name and arguments cannot be those of a tool: no tool is
-        offered, and the model was not trained to call one of this name.
+        A call is the answer if its name and arguments cannot be those of a tool: its name is the
+        content type of the answer, or no tool is offered, and the model was not trained to call
+        one of this name.
         """
         request = self.exchange.request
         if not request.wants_json or self.reply.text.strip():
@@ -63,7 +67,8 @@ class Answer(NamedTuple):
         if self.reply.calls:
             call = self.reply.calls[0]
             offered = request.functions or request.built_in or BUILT_IN.fullmatch(call.name)
-            is_answer = not offered and parsed_object(call.arguments) is not None
+            typed = call.name not in request.functions and _CONTENT_TYPE.fullmatch(call.name)
+            is_answer = (typed or not offered) and parsed_object(call.arguments) is not None
             return (
                 {"type": f"call of {call.name}", "content": call.arguments} if is_answer else None
             )

@@ -40,6 +40,8 @@ _EMPTY_MESSAGES = 2
 """Messages without text, or further messages of CoT, that the model may have written."""
 _SPELLED_OTHERWISE = 4
 """The model may spell a tool's name with one extra token for this many tokens."""
+_FILTERED = 0.02
+"""The share of harmless requests from which a filter makes agents useless."""
 _MOST_OF_HEADERS = 128
 """Tokens of a truncated reply that headers explain: those of empty messages, and of a long name."""
 _FEWEST_WORDS = 4  # of an answer whose tokens a server cannot have rounded to none
@@ -134,15 +136,17 @@ def _empty(answer: Answer) -> Iterator[Problem]:
     answers,
     severity="warning",
     source=HARMONY,
+    error_above=_FILTERED,
     component="filter",
-    fix="Return the model's answer, or say in the finish reason that a filter stopped it.",
+    fix="Switch the filter off, or set it so that it does not stop harmless requests.",
     recordings=False,
 )
 def _refused(answer: Answer) -> Iterator[Problem]:
     """No filter refuses the harmless requests of this tool.
 
     gpt-oss writes its own refusals as ordinary answers. A `refusal` or the finish reason
-    content_filter comes from a filter of the provider, which also stops harmless agents.
+    content_filter comes from a filter of the provider, which also stops harmless agents. It is an
+    error if it stops more than 2% of the replies. Probes do not judge what it left of them.
     """
     if refusals := answer.refusals:
         message, got = "The reply is a refusal by a filter.", ", ".join(refusals)
@@ -169,10 +173,10 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     if lost := _lost_tokens(answer):
         message = "The reply is empty, but reports more tokens than its CoT explains."
         if not reply.reasoning:
-            message = "The reply contains nothing, but reports the tokens of a text."
+            message = "The reply contains nothing, but reports output tokens."
         got = f"{reply.output_tokens} tokens"
         proven = not reply.reasoning or lost > _MOST_OF_HEADERS
-        expected = f"the text of {lost} more tokens"
+        expected = f"text for {lost} more tokens"
         yield Problem(exchange, message, expected, got, "$.usage", proven=proven)
 
 

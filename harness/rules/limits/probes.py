@@ -54,6 +54,7 @@ _QUESTION = (
     Message("developer", "The code word is orchid596. Answer in a whole sentence."),
     Message("user", "What is the code word?"),
 )
+_FEATURE = "a low token limit"
 _OTHER_LIMIT = "max_completion_tokens"
 _CUT_JSON, _WITHIN_JSON = "cut list", 320  # its limit; ends within the list
 _IN_COT, _WITHIN_COT = "cut in the CoT", 24  # its limit; a CoT with high effort is longer
@@ -151,9 +152,11 @@ GROUP = ProbeGroup("limits", _requests, RESPONSES, component="ends")
 def _finish(responses: ProbeResponses) -> Trials:
     """A longer reply ends at the token limit and reports the truncation.
 
-    Otherwise clients take a truncated answer for a complete one, or pay for an endless one.
+    Otherwise clients take a truncated answer for a complete one, or pay for an endless one. A
+    refused request is no reply without an end.
     """
-    return chain.from_iterable(map(_limited, responses.last("cut", "cut tool")))
+    sent = [one for name in ("cut", "cut tool") for one in served(responses, name, _FEATURE)]
+    return chain.from_iterable(_limited(rollout.exchanges[-1]) for rollout in sent)
 
 
 @GROUP.probe(

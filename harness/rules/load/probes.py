@@ -80,7 +80,7 @@ def _served(responses: ProbeResponses) -> Trials:
     tolerated=_NOT_REPEATED,
 )
 def _own_word(responses: ProbeResponses) -> Trials:
-    """Under concurrent load, most replies address their own request.
+    """Under concurrent load, most replies answer their own request.
 
     State that is shared between requests corrupts prompts and replies.
     """

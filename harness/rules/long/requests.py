@@ -56,7 +56,6 @@ _CAUSED_BY_MODEL = GARBLED | {
     "reasoning.missing",
     "reasoning.missing.after_result",
     "reasoning.rare",
-    "reasoning.absent",
     "reasoning.missing.truncated",
     "request.refused",
 }

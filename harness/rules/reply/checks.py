@@ -359,12 +359,18 @@ def _created(answer: Answer) -> Iterator[Problem]:
     created = answer.reply.raw[key]
     sent = datetime.fromisoformat(exchange.recorded.started_at).timestamp()
     date = _unix_time(exchange.header("date"))
+    unit = next((u for u, n in _UNITS.items() if abs(created / n - sent) <= _SECONDS_OFF), None)
     if abs(created - sent) > _SECONDS_OFF:
         message = f"`{key}` is more than a day away from the time of the request."
+        if unit is not None:
+            message = f"`{key}` is in {unit} instead of seconds."
         yield Problem(exchange, message, f"about {sent:.0f}", str(created), f"$.{key}")
     elif date is not None and abs(created - date) > _SECONDS_OFF_DATE + exchange.recorded.elapsed:
         message = f"`{key}` differs from the Date header of the same response."
         yield Problem(exchange, message, f"about {date:.0f}", str(created), f"$.{key}")
+
+
+_UNITS = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 
 
 @lru_cache(maxsize=256)

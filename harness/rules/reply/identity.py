@@ -21,8 +21,8 @@ _FEW_DIGITS = 7
     lambda score: score.traits.reply_ids,
     relations=(WarnsInRecordings("recorded_twice"),),
     fix=(
-        "Look for a cache of replies, and for state that requests share; give every reply an id "
-        "of its own."
+        "Look for a cache of replies and for state that requests share; only if nothing else is "
+        "shared, create an id for each reply."
     ),
 )
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:

@@ -85,12 +85,27 @@ for _api, _objects, _name, _source in (
     )(partial(_mismatches, True))
 
 
-@family.check("responses.stream.event_type", readable, severity="warning", component="events")
+@family.check(
+    "responses.stream.event_type",
+    readable,
+    severity="warning",
+    component="events",
+    fix="Repeat the name of every event as `type` in its data.",
+)
 def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """Every event has a type that the Responses API defines.
 
-    Clients ignore unknown events. OpenAI's own server also sends `keepalive`.
+    Clients ignore unknown events. OpenAI's own server also sends `keepalive`. It is an error if no
+    event of a stream has the member `type`: OpenAI's SDK reads it, and not the name of the event.
     """
+    sent = [event for event in exchange.events if event.data is not None and not event.is_error]
+    if sent and not any(event.type for event in sent):
+        message = "No event of the stream has the member `type` in its data."
+        first = sent[0]
+        got = f"event name {first.name!r}, data {first.text}"
+        expected = '"type" with the name of the event'
+        yield Problem(exchange, message, expected, got, "$.type", first.number, severity="error")
+        return
     unknown = {
         event.type: event
         for event in reversed(exchange.events)

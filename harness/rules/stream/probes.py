@@ -14,7 +14,7 @@ from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeGroup, ProbeResponses, Trials
 from harness.rules.rule import CHAT, CHAT_STREAM, GUIDE, Problem
 from harness.statistics.differences import Counts, mantel_haenszel
-from harness.text import shared_beginning
+from harness.text import differ_in_space, shared_beginning
 
 Answered = tuple[ParsedExchange, Reply]
 
@@ -118,9 +118,9 @@ def _content(responses: ProbeResponses) -> Trials:
             judged = judged or stream == complete
             if stream == complete:
                 yield None
-            elif _differ_by_one_block(stream, complete):
+            elif (difference := _difference(stream, complete)) is not None:
                 judged = True
-                message = f"The {part} of a stream lacks or repeats a piece of the complete text."
+                message = f"The {part} of a stream {difference}."
                 problem = Problem(streaming[0][0], message, repr(complete), repr(stream))
                 different[len(stream) > len(complete)].setdefault(name, problem)
     for problems in different.values():
@@ -241,6 +241,15 @@ def _common(replies: Sequence[Answered], text_of: Callable[[Reply], str]) -> str
 def _is_reordered(text: str, complete: str | None) -> bool:
     """Whether a text has the characters of the complete one in another order."""
     return complete not in (None, text) and sorted(text) == sorted(complete or "")
+
+
+def _difference(stream: str, complete: str) -> str | None:
+    """What a server changed in the text of a stream; None if the model may have written another."""
+    if differ_in_space(stream, complete):
+        return "differs from the complete text only in white space"
+    if _differ_by_one_block(stream, complete):
+        return "lacks or repeats a piece of the complete text"
+    return None
 
 
 def _differ_by_one_block(one: str, other: str) -> bool:

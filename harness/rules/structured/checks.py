@@ -2,19 +2,23 @@
 
 from collections.abc import Iterator
 
-from harness.api.parsed_rollout import ParsedRollout
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.rules.check import Family
 from harness.rules.evidence.json_text import (
     is_padded,
     misfit,
     parsed_value,
 )
+from harness.rules.evidence.ledger import ANSWER_HEADER, ledger_of
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import CHAT, STRUCTURED, Problem
 
 family = Family("structured", CHAT, component="structured")
 
 _ENDED = ("stop", "tool_calls")
+_EMPTY_MESSAGES = 2
+"""Messages without text that the model itself may have written."""
 
 
 def _whole(parsed: ParsedRollout) -> Iterator[Answer]:
@@ -29,7 +33,8 @@ def _whole(parsed: ParsedRollout) -> Iterator[Answer]:
     "answer.json",
     _whole,
     lambda answer: (
-        answer.exchange.request.wants_json and not answer.reply.calls and not answer.misplaced
+        answer.exchange.request.wants_json
+        and not (answer.reply.calls or answer.misplaced or lost_answer(*answer))
     ),
     source=STRUCTURED,
     tolerated=0.02,
@@ -65,9 +70,11 @@ def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
     """An answer with a JSON response format is the text of a message.
 
     Otherwise the provider's harmony parser took the content type of the answer for the name of a
-    tool, and programs find no answer.
+    tool, and programs find no answer. An answer of which only the tokens are left is lost, too.
     """
     item = answer.misplaced
+    if lost := lost_answer(*answer):
+        yield missing_answer(*answer, lost)
     if item is not None:
         message = f"The JSON answer was returned as an item of type {item.get('type')}."
         path = "$.output"
@@ -75,6 +82,27 @@ def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
             message = f"The JSON answer was returned as a {item.get('type')}, which is not offered."
             path = "$.choices[0].message.tool_calls"
         yield Problem(answer.exchange, message, "a message", repr(item), path)
+
+
+def lost_answer(exchange: ParsedExchange, reply: Reply) -> int:
+    """Return how many tokens an answer had that is missing in a reply; 0 if headers explain them.
+
+    The reply has no text and no call, and its reported tokens can be counted.
+    """
+    if reply.text.strip() or reply.calls:
+        return 0
+    counted = ledger_of(exchange, reply)
+    headers = _EMPTY_MESSAGES * ANSWER_HEADER
+    if counted is None or counted.difference <= max(headers, counted.spelling):
+        return 0
+    return counted.difference
+
+
+def missing_answer(exchange: ParsedExchange, reply: Reply, lost: int) -> Problem:
+    """Return the problem of a reply without the answer that its tokens include."""
+    message = "The reply has no answer, although its tokens include one."
+    got = f"no text, and {lost} of {reply.output_tokens} tokens unexplained"
+    return Problem(exchange, message, "the JSON answer", got)
 
 
 for _id in ("chat.answer.item", "responses.answer.item"):

@@ -34,6 +34,7 @@ from harness.rules.probe import (
     prompt_tokens,
 )
 from harness.rules.rule import STRUCTURED, Problem
+from harness.rules.structured.checks import lost_answer, missing_answer
 from harness.statistics.rates import at_least
 
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
@@ -140,18 +141,20 @@ def _is_proven(responses: ProbeResponses, replies: Sequence[Reply]) -> bool:
     ),
 )
 def _place(responses: ProbeResponses) -> Trials:
-    """An answer with a JSON schema is the text of the reply, not a call or CoT.
+    """An answer with a JSON schema is the text of the reply: not a call, not CoT, and not lost.
 
-    Clients read the text. Parsers that mistake the format for a recipient return another item.
+    Clients read the text. Parsers that mistake the format for a recipient return another item, or
+    drop the message. A reply that only lacks the tokens of an answer is not judged.
     """
     usable = [name for name in ("named", "free") if responses.rollouts.get(name)]
     answers = served_replies(responses, usable or ["named"], _FEATURE)
-    found = ((*answer, _elsewhere(*answer)) for answer in answers)
-    placed = (answer for answer in found if answer[1].text or answer[2] is not None)
-    for exchange, reply, other in required(placed, "no_answer"):
+    found = ((*answer, _elsewhere(*answer), lost_answer(*answer)) for answer in answers)
+    made = (answer for answer in found if answer[1].text or answer[2] is not None or answer[3])
+    for exchange, reply, other, lost in required(made, "no_answer"):
         message = "The answer is in another part of the reply instead of its text."
         moved = Problem(exchange, message, "the text of a message", other or "")
-        yield None if reply.text else moved
+        missing = moved if other is not None else missing_answer(exchange, reply, lost)
+        yield None if reply.text else missing
 
 
 def _is_broken(reply: Reply) -> bool:

@@ -112,7 +112,7 @@ def _special_tokens(answer: Answer) -> Iterator[Problem]:
     every_choice,
     lambda answer: answer.reply.finish == "length",
     source=HARMONY,
-    fix="Drop a header that the token limit cut, because it is no text.",
+    fix="Drop a header that the token limit cut, because it isn't content.",
 )
 def _cut_header(answer: Answer) -> Iterator[Problem]:
     """A reply whose token limit falls inside a header contains no part of the header.

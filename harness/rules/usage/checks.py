@@ -170,7 +170,9 @@ def _excess(
 @family.check(
     "usage.reasoning.missing",
     counted,
-    lambda found: found.reply.reasoning or found.usage.reasoning_tokens,
+    lambda found: (
+        found.usage.output_tokens and (found.reply.reasoning or found.usage.reasoning_tokens)
+    ),
     severity="warning",
     fix="Report the tokens of the CoT as reasoning tokens.",
 )
@@ -178,7 +180,7 @@ def _reasoning_missing(found: Answer) -> Iterator[Problem]:
     """A reply with reasoning reports reasoning tokens, in the details of the output tokens.
 
     Some servers never count them; clients cope. Chat need not have the details, but a count of 0
-    is wrong.
+    is wrong. If the reply reports no output tokens at all, usage.zero says so.
     """
     counted_at, reported = _OUTPUT_DETAILS[found.exchange.api], found.usage.reasoning_tokens
     if found.reply.reasoning and not reported:
@@ -274,7 +276,7 @@ def _changed_cot(counted: Ledger) -> int:
 
 @family.check("usage.output.uncounted", partial(accounted, cut=True))
 def _uncounted(found: Accounted) -> Iterator[Problem]:
-    """The reported output tokens suffice for the text of the reply.
+    """The reported output tokens cover the text of the reply.
 
     Otherwise the count omits part of the reply, usually the CoT, or the server repeated or added
     text, such as a notice in a reply that the token limit cut.

@@ -101,12 +101,17 @@ class WebSearch(_BuiltinTool):
         "web_search_preview",
         "web_search_preview_2025_03_11",
     ]
-    external_web_access: Ignored = None
+    external_web_access: bool | None = None
     search_content_types: Ignored = None
     search_context_size: Ignored = None
     user_location: Ignored = None
 
     builtin: ClassVar[Builtin] = "browser"
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether the client asks only for stored pages, of which a server may have none."""
+        return self.external_web_access is False
 
 
 class Container(RequestModel):
@@ -124,6 +129,7 @@ class CodeInterpreter(_BuiltinTool):
     allowed_callers: Ignored = None
 
     builtin: ClassVar[Builtin] = "python"
+    is_optional: ClassVar[bool] = False
 
 
 AnyTool = Annotated[
@@ -179,14 +185,17 @@ def builtin_of(
 ) -> tuple[Builtin, ...]:
     """Return the built-in tools that the model may use; none if the tool choice is of functions.
 
-    Raises ApiError if the server does not have one of them, a function has the same name, or the
-    tool choice requires a call while the server runs some of the calls.
+    A search without web access, as Codex offers it by default, is left out if the server has no
+    browser. Raises ApiError if the server does not have one of the other tools, a function has the
+    same name, or the tool choice requires a call while the server runs some of the calls.
     """
     builtin: dict[Builtin, None] = {}
     for at, tool in enumerate(tools):
         if not isinstance(tool, WebSearch | CodeInterpreter):
             continue
         if not available.has(tool.builtin):
+            if tool.is_optional:
+                continue
             raise invalid(
                 f"tools[{at}].type",
                 f"'{tool.type}' is not available: this server was started without "

@@ -111,6 +111,17 @@ def made(expected: dict[str, object], got: dict[str, object], *, in_cot: bool = 
     )
 
 
+def test_another_order_of_a_list_is_named() -> None:
+    names = [{"names": ["zoe", "ann", str(at)], "more": [str(at), "b", "a"]} for at in range(3)]
+    for order, named in ((sorted, True), (lambda entries: ["x"], False)):
+        calls = [
+            [made(each, {name: [*order(value)] for name, value in each.items()})] for each in names
+        ]
+        messages = [e.message for e in changed_calls.findings(cases(*calls)).values()]
+        assert {"order of a list" in message for message in messages} <= {named}
+        assert bool(messages) or not named
+
+
 EXPECTED: dict[str, dict[str, object]] = {
     "a": {"city": "oslo bay", "names": ["ann"]},
     "b": {"city": "rome"},

@@ -304,11 +304,6 @@ BROKEN_CHAT = [
         lambda b: b["choices"][0]["message"].pop("reasoning") and b.pop("usage"),
         CALL,
     ),
-    (
-        "reasoning.absent",
-        lambda b: b["choices"][0]["message"].pop("reasoning") and b.pop("usage"),
-        CALL,
-    ),
     ("chat.reasoning.type", put("choices.0.message.reasoning", {"text": "x"}), CALL),
     ("chat.reasoning.field", put("choices.0.message.reasoning_content", "Another text."), CALL),
     ("chat.finish.tool_calls", put("choices.0.finish_reason", "stop"), CALL),

@@ -71,6 +71,34 @@ def test_not_implemented_is_a_rejection():
     assert findings("previous_response_id is not supported", 501, **option) == set()
 
 
+@pytest.mark.parametrize(
+    ("message", "streaming", "severity"),
+    [
+        ("stream is not supported", True, "warning"),
+        ("Streaming isn't supported for this model; set stream to false.", True, "warning"),
+        ("This model does not support streaming.", True, "warning"),
+        ("`stream` must be `false`", True, "warning"),
+        ("stream is not supported", False, "error"),
+        ("stream_options is not supported", True, "error"),
+        ("tools are not supported", True, "error"),
+    ],
+)
+def test_to_refuse_streams_by_name_is_a_warning(message, streaming, severity):
+    refused = json_response({"error": {"message": message}}, 400)
+    recorded = asked(rollout([refused], end="failed"), {"stream": streaming})
+    (found,) = examined.details(recorded)
+    assert (found.id, found.severity) == ("request.refused", severity)
+
+
+def test_a_refusal_of_many_tools_names_their_number():
+    for number, named in ((17, True), (2, False)):
+        functions = [{"name": f"f{at}", "parameters": {"type": "object"}} for at in range(number)]
+        tools = [{"type": "function", "function": function} for function in functions]
+        refused = json_response({"error": {"message": "no"}}, 400)
+        (found,) = examined.details(asked(rollout([refused], end="failed"), {"tools": tools}))
+        assert ("with 17 tools" in found.message) == named
+
+
 @pytest.mark.parametrize(("message", "request_body"), OPTIONS)
 def test_a_rejection_that_does_not_name_the_option_is_reported(message, request_body):
     assert findings("bad request", **request_body) == {"request.refused"}

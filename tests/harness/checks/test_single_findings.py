@@ -18,7 +18,7 @@ from mutations import (
     responses,
     responses_stream,
 )
-from replies import Reply, chat_blocks, chat_whole, counts, data
+from replies import Reply, chat_blocks, chat_whole, counts, data, responses_blocks
 
 from harmony.render import text_tokens
 from harness.api import DIALECTS
@@ -277,8 +277,63 @@ def test_a_json_answer_that_is_a_call_is_one_finding():
     assert "chat.answer.item" not in findings(chat(nothing, CALL, {"tools": None}))
     python = Reply(call=("python", '{"town": "Lisbon"}'))
     assert "chat.answer.item" not in findings(chat(nothing, python, JSON_FORMAT))
+    with_tools = {"response_format": {"type": "json_object"}}
+    assert findings(chat(nothing, answer, with_tools)) == {"chat.answer.item"}
     offered = {"response_format": {"type": "json_object"}}
     assert findings(chat(nothing, CALL, offered)) == set()
+
+
+def test_a_json_answer_of_which_only_the_tokens_are_left_is_lost():
+    answer = Reply(text='{"town": "Lisbon", "district": "Alfama"}')
+    lost = put("choices.0.message.content", None)
+    assert findings(chat(lost, answer, JSON_FORMAT)) == {"chat.answer.item", "reply.lost"}
+    unwritten = both(lost, put("usage.completion_tokens", counts(Reply())[1] + 6))
+    assert "chat.answer.item" not in findings(chat(unwritten, answer, JSON_FORMAT))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_events_without_a_type_in_their_data_are_an_error(named):
+    def untyped(events):
+        return [
+            f"event: {event.pop('type')}\n{data(event)}" if named else data(event | {"type": None})
+            for event in events
+        ]
+
+    recorded = responses_stream(untyped, ANSWER)
+    (found,) = (each for each in details(recorded) if each.id == "responses.stream.event_type")
+    assert found.severity == "error"
+    assert found.message == "No event of the stream has the member `type` in its data."
+    pinged = responses_stream(
+        lambda events: [data({"cost": 0.1}), *responses_blocks(events)], ANSWER
+    )
+    (other,) = (each for each in details(pinged) if each.id == "responses.stream.event_type")
+    assert other.severity == "warning"
+
+
+def test_a_usage_of_zeros_is_one_finding():
+    counts = dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 0)
+    zeros = {**counts, "completion_tokens_details": {"reasoning_tokens": 0}}
+    assert findings(chat(put("usage", zeros), ANSWER)) == {"usage.zero"}
+
+
+@pytest.mark.parametrize(
+    ("factor", "unit"), [(10**3, "milliseconds"), (10**6, "microseconds"), (2, None)]
+)
+def test_a_creation_time_in_another_unit_is_named(factor, unit):
+    def change(body):
+        body["created"] *= factor
+
+    (found,) = details(chat(change, ANSWER))
+    expected = f"in {unit} instead" if unit else "more than a day away"
+    assert (found.id, expected in found.message) == ("reply.created", True)
+
+
+def test_cot_in_tags_in_the_answer_is_one_finding():
+    def change(body):
+        message = body["choices"][0]["message"]
+        message["content"] = f"<think>{message.pop('reasoning')}</think>{message['content']}"
+
+    assert findings(chat(change, ANSWER)) == {"reasoning.in_answer"}
 
 
 SENTENCES = ["Ok.", "We need to think of something else.", "Maybe add a card.", "Already present.",

@@ -333,6 +333,7 @@ UNFINISHED = '{"harbour": "Br'
 OTHER = Reply(text='{"code_word": "orchid596"}')
 FENCED = Reply(text=f"```json\n{UNFINISHED}\n```")
 AS_CALL = Reply(call=("json", '{"harbour": "Brest"}'))
+LOST = Reply(wrote='{"harbour": "Brest", "country": "France"}')
 GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 
 
@@ -395,6 +396,13 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         (
             structures(AS_CALL, AS_CALL),
             {"structured.followed": "not_verifiable", "structured.place": "failed"},
+        ),
+        (
+            structures(LOST, LOST),
+            {
+                "structured.followed": "not_verifiable",
+                "structured.place": "failed",
+            },
         ),
         (
             structures(AS_CALL, AS_CALL, schema_tokens=0),

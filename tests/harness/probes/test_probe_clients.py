@@ -32,6 +32,7 @@ VARIANTS = [
     for api in variant.apis
 ]
 Provider = Callable[[ProbeRequest, Attempt], Response | list[Reply]]
+ALL = {name for name, client in CLIENTS.items() if client.returns_cot("responses") is not None}
 CONVERSATIONS = [each for form in FORMS for each in form.variants if each.turns > 1]
 
 
@@ -140,6 +141,21 @@ def test_a_failure_is_worse_than_a_clear_refusal() -> None:
     assert refusing["clients.tool_types"].status == "warned"
 
 
+NAMED = [each for form in FORMS for each in form.variants if each.named]
+
+
+@pytest.mark.parametrize("variant", NAMED)
+def test_a_refusal_that_names_what_only_some_servers_offer_is_information(variant: Variant) -> None:
+    (form,) = (each for each in FORMS if variant in each.variants)
+    (api,) = variant.apis
+    named = {"error": {"message": f"{variant.named} is not supported.", "type": "x"}}
+    result = judged(GROUP, with_other(variant, api, json_response(named, 400)))[form.rule]
+    assert result.status == "passed"
+    assert [each.message for each in result.examples] == [
+        f"The provider refuses the form {variant.name!r} of requests, and names it."
+    ]
+
+
 @pytest.mark.parametrize("variant", CONVERSATIONS, ids=lambda each: each.name)
 def test_the_cot_of_a_call_reaches_the_next_prompt(
     variant: Variant,
@@ -189,6 +205,29 @@ def test_a_rule_of_another_family_breaks_only_clients_that_send_what_it_judges(
     )
     found = {each.client for each in client_results(results.values()) if each.status == "breaks"}
     assert found & {"Codex 0.169", "openai-agents 0.24", "opencode 1.18"} == broken
+
+
+@pytest.mark.parametrize(
+    ("counts", "broken", "on_request"),
+    [
+        ({"responses · streaming": (9, 10), "responses · non-streaming": (0, 9)}, {"codex"}, True),
+        ({"responses · streaming": (0, 9), "responses · non-streaming": (9, 9)}, ALL, False),
+        ({"responses · streaming": (1, 9), "responses · non-streaming": (1, 9)}, set(), False),
+    ],
+)
+def test_no_client_works_if_most_replies_are_unusable(
+    counts: dict[str, tuple[int, int]], broken: set[str], on_request: bool
+) -> None:
+    results = judged(GROUP, healthy)
+    passed = results["clients.call_content"]
+    about = passed.check.model_copy(update={"id": "reply.unreadable"})
+    changed = {"check": about, "status": "failed", "counts": counts, "failing": ()}
+    results["reply.unreadable"] = passed.model_copy(update=changed)
+    found = by_client(results, "responses")
+    titles = {CLIENTS[name].title for name in broken}
+    assert {each for each, of in found.items() if of.status == "breaks"} == titles
+    assert ("streams" in found["Haystack 3.4"].breaking_on_request) == on_request
+    assert by_client(results, "chat")["Haystack 3.4"].status != "breaks"
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_finding_names_the_wrong_fields(change: dict[str, Any], said: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("more", "fate"), [(0, "so it was dropped."), (9, "has 9 tokens more than without")]
+    ("more", "fate"), [(0, "so it was dropped."), (9, "has 9 more tokens than without")]
 )
 def test_prompt_tokens_show_what_became_of_an_invalid_part(more: int, fate: str) -> None:
     found = results(Reply(text="Hello.", prompt=50 + more))

@@ -118,11 +118,16 @@ def test_a_healthy_provider_passes() -> None:
         lambda attempt: ended(attempt, "stop", 0),
         lambda attempt: ended(attempt, "length", LIMIT + 300),
         lambda attempt: ended(attempt, "tool_calls", LIMIT),
-        refusal(),
+        refusal(500),
     ],
 )
 def test_silent_truncation_is_detected(said: Any) -> None:
     assert "limits.finish" in failed(healthy_except("cut", said))
+
+
+def test_a_refused_request_has_no_end_to_judge() -> None:
+    results = judged(GROUP, lambda *_: refusal())
+    assert results["limits.finish"].status == "not_verifiable"
 
 
 def _incomplete(attempt: Attempt, details: object) -> Response:

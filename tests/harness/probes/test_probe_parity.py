@@ -37,6 +37,12 @@ def test_equal_streams_and_non_streaming_replies_pass() -> None:
     assert set(statuses(streamed(lambda each: each)).values()) == {"passed"}
 
 
+def test_white_space_that_streams_lose_is_named() -> None:
+    trimmed = streamed(lambda each: replace(each, text=(each.text or "").replace(" ", "") or None))
+    (message,) = trimmed["parity.content"].messages
+    assert message == "The text of a stream differs from the complete text only in white space."
+
+
 def test_json_that_is_reformatted_in_one_mode_passes() -> None:
     def spaced(each: Reply) -> Reply:
         name, arguments = each.call or ("", "{}")

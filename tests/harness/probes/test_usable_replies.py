@@ -41,6 +41,18 @@ def test_timeouts_are_not_failures(group: ProbeGroup) -> None:
     assert {each.status for each in found.values()} == {"not_verifiable"}
 
 
+def _filtered(attempt: Attempt) -> Response | list[str]:
+    body = chat_whole(Reply(text="I am sor"))
+    body["choices"][0]["finish_reason"] = "content_filter"
+    return json_response(body)
+
+
+@_EACH_GROUP
+def test_what_a_filter_left_is_not_judged(group: ProbeGroup) -> None:
+    found = judged(group, lambda _, attempt: _filtered(attempt), ["chat"])
+    assert {each.status for each in found.values()} <= {"not_verifiable", "skipped", "passed"}
+
+
 @pytest.mark.parametrize("status", [429, 504])
 @_EACH_GROUP
 def test_rejections_for_lack_of_capacity_are_not_failures(group: ProbeGroup, status: int) -> None:

@@ -54,6 +54,26 @@ def chat(say: Reply, number: int = 1) -> dict[str, Any]:
     return {**chat_whole(say), "id": f"chatcmpl-{number}", "model": MODEL}
 
 
+@pytest.mark.parametrize(
+    ("change", "shortened"),
+    [
+        ({}, False),
+        ({"id": "chatcmpl-..."}, True),
+        ({"id": None, "object": None, "created": None, "model": None}, True),
+        ({"...": "..."}, True),
+        ({"id": ""}, False),
+    ],
+)
+def test_a_recording_whose_author_shortened_it_has_lost_fields(
+    tmp_path: Path, change: dict[str, Any], shortened: bool
+) -> None:
+    body = {name: value for name, value in {**chat(ANSWER), **change}.items() if value is not None}
+    for recorded in (body, json.dumps(body)):
+        (rollout,) = traffic(tmp_path, pair({"messages": [ASK]}, recorded)).rollouts
+        assert rollout.recording is not None
+        assert ("fields" in rollout.recording.lost) == shortened
+
+
 def test_chat_requests_that_repeat_a_conversation_continue_it_in_any_order(tmp_path: Path):
     call = chat(CALL)["choices"][0]["message"]["tool_calls"][0]
     spaced = {**call["function"], "arguments": json.dumps({"location": "Lisbon"}, indent=1)}

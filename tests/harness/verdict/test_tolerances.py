@@ -120,6 +120,14 @@ def test_invalid_arguments_in_fewer_calls_are_no_error(every: int, severity: str
     assert severities(scores) == {severity}
 
 
+@pytest.mark.parametrize(("filtered", "severity"), [(1, "warning"), (30, "error")])
+def test_a_filter_that_refuses_many_harmless_requests_is_an_error(
+    filtered: int, severity: str
+) -> None:
+    scores = [score(at, empty=at < filtered, check="reply.refused") for at in range(300)]
+    assert severities(scores) == {severity}
+
+
 def test_the_calls_of_one_kind_in_one_mode_are_compared_alone() -> None:
     """Nine invalid arguments of the model do not hide empty ones in all streams."""
     whole = [score(at, empty=at < 9, check=JSON, mode="non-streaming") for at in range(280)]
