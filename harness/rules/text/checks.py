@@ -139,14 +139,18 @@ def _placeholder(answer: Answer) -> Iterator[Problem]:
 def _masked(answer: Answer) -> Iterator[Problem]:
     """No word of a text is replaced by asterisks or by a name such as [REDACTED].
 
-    A filter of the server took words for personal data or insults. The model rarely masks words.
+    A filter of the server took words for personal data or insults. The model rarely masks words,
+    and in arguments of calls it writes no names such as [PHONE_REDACTED].
     """
     for place, text in answer.texts:
         found = _MASK.search(_TITLE.sub("", text))
         if found and found[0] not in answer.exchange.prompt:
             message = f"The {place} contains a masked word."
             context = found.string[max(0, found.start() - 40) : found.end() + 40]
-            yield Problem(answer.exchange, message, "the word that the model wrote", context)
+            own = place != "argument text" or found[0][0] in "*█"
+            yield Problem(
+                answer.exchange, message, "the word that the model wrote", context, proven=not own
+            )
 
 
 @family.check(
