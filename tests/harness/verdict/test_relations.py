@@ -35,7 +35,7 @@ def related_to(
     needs: str | None = None,
 ) -> Rule:
     about = rule("a.rule").check
-    return Rule(about=about, tolerated=0.0, needs=needs, suite="tools", relations=(relation,))
+    return Rule(about=about, component="usage", needs=needs, relations=(relation,))
 
 
 def outcome(
@@ -44,7 +44,7 @@ def outcome(
     """The status and the code of the reason of a failed rule beside another rule."""
     failed = rule("a.rule", "failed", examples=(finding("r", "a.rule", path=path),))
     results = [failed, *([rule("b.rule", other)] if other else [])]
-    plain = Rule(about=rule("b.rule").check, tolerated=0.0, needs=None, suite="tools")
+    plain = Rule(about=rule("b.rule").check, component="usage")
     rules = {"a.rule": related_to(relation, needs=needs), "b.rule": plain}
     one = related(results, [], Thresholds(), ["logprobs"], rules)[0]
     return one.status, one.reasons[0].code if one.reasons else None
@@ -97,7 +97,7 @@ def test_a_void_finding_excuses_no_other() -> None:
         rule("c.rule", "failed"),
     ]
     others = {
-        name: Rule(about=rule(name).check, tolerated=0.0, needs=None, suite="tools", relations=made)
+        name: Rule(about=rule(name).check, component="usage", relations=made)
         for name, made in (("b.rule", ()), ("c.rule", (ExcusedIf("a.rule", "built_in_unasked"),)))
     }
     found = related(results, [], Thresholds(), rules={"a.rule": related_to(VOID), **others})
@@ -123,7 +123,7 @@ def test_equal_refusals_of_many_probes_are_one_finding(checked: bool) -> None:
     (message,) = found.values()
     assert ("request.refused" in found) == checked
     assert "same refusal" in message
-    assert "(tools)" in message
+    assert "(calls)" in message
 
 
 def test_a_few_refusals_remain_findings_of_their_probes() -> None:
