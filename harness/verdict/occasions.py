@@ -11,8 +11,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from scipy.stats import hypergeom, mannwhitneyu
-
 from harness.records.analysis import RuleResult
 from harness.records.conditions import APIS
 from harness.records.scores import Score
@@ -143,6 +141,8 @@ def _chance(units: Sequence[_Unit], name: str) -> float:
 
     1 if findings without the feature are more than background.
     """
+    from scipy.stats import hypergeom  # slow to import
+
     hits = sum(unit.hit for unit in units)
     inside = [unit.hit for unit in units if name in unit.features]
     outside = len(units) - len(inside)
@@ -155,6 +155,8 @@ def _chance(units: Sequence[_Unit], name: str) -> float:
 
 def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
     """Yield in which share of replies, whether now and then, and whether load matters."""
+    from scipy.stats import mannwhitneyu  # slow to import
+
     hits = [unit for unit in units if unit.hit]
     misses = [unit for unit in units if not unit.hit]
     share = len(hits) / max(1, len(units))

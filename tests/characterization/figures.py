@@ -551,10 +551,7 @@ def _planned_evals() -> Iterator[Attempt]:
     ]
     sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=131_072)
     settings = RunSettings(apis=("responses",), modes=("non-streaming",), concurrency=1)
-    for name in sorted(
-        NAMES,
-        key="aime25 gpqa healthbench healthbench_hard healthbench_consensus basic".split().index,
-    ):
+    for name in sorted(NAMES):
         task = EvalTask(load_data(name, "samples"), conditions, 2, sampling, settings)
         yield from task.all_attempts()
 

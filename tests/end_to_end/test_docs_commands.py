@@ -23,7 +23,7 @@ from reference_engine.__main__ import application as engine
 from reference_engine.__main__ import main as engine_command
 
 BLOCKS = tuple(blocks())
-NOT_OURS = {"make", "pip", "pytest", "python", "python -m benchmarks.gpu", "torchrun"}
+NOT_OURS = {"inspect", "make", "pip", "pytest", "python", "python -m benchmarks.gpu", "torchrun"}
 COMMANDS = tuple(command for block in BLOCKS for command in block.commands)
 NAMES = ("mine", "groq", "fireworks", "reference")
 RUN_ELSEWHERE = {
@@ -71,6 +71,8 @@ def commands_to_run(block: Block) -> list[Command]:
 def test_a_command_and_its_options_exist(command: Command) -> None:
     program, *rest = command.words
     match command_name(command):
+        case "inspect":  # test_inspect_logs.py reads what it writes
+            assert "--log-dir" in rest
         case "pip":
             assert rest[0] == "install"
             extras = re.findall(r"(?:gpt-oss-verify|\.)\[(\w+)\]", rest[-1])
