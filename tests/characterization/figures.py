@@ -277,7 +277,11 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("hidden_failures", r"(?P<failed>\d+) of (?P<served>\d+) requests .* succeeded only after"),
     ("too_little_judged", r"(?P<missing>\d+) of (?P<planned>\d+) .+ could not be judged"),
     ("recording_too_short", r"(?P<judged>\d+) of the recorded replies were judged"),
-    ("rules_failed", r"(?P<count>\d+) (?P<kind>checks|probes) failed"),
+    (
+        "rules_failed",
+        r"(?P<failed>\d+) of (?P<judged>\d+) (?P<kind>checks|probes)"
+        r"(?: and (?P<checks_failed>\d+) of (?P<checks_judged>\d+) checks)? failed",
+    ),
     ("rules_must_pass", r"(?P<count>\d+) rules that must pass"),
     ("check_failed", r"(?P<check>[\w.]+) failed (?P<shares>.*\d+ of \d+) times"),
     ("check_not_judged", r"(?P<check>[\w.]+) must pass.*, but was not judged"),
@@ -297,6 +301,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("task_not_asked", r"The gate .*requires the eval (?P<task>\w+)"),
     ("unfinished", r"The run is not finished"),
     ("sample_data", r"Nothing is published about these questions"),
+    ("no_baselines", r"No eval is compared with a baseline"),
     ("within_margin", r"(?P<task>\w+), .*: as good as its baseline"),
     ("worse_than_margin", r"(?P<task>\w+), .*: worse than its baseline"),
     ("not_settled", r"(?P<task>\w+), .*: undecided whether it is within"),
