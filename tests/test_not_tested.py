@@ -1,6 +1,6 @@
 """What `make test` says at its end about tests that were skipped."""
 
-from conftest import not_tested
+from skipped import not_tested
 
 
 def test_skipped_tests_are_counted_by_kind_with_what_they_need():

@@ -372,7 +372,7 @@ def _changes(
             for row, found in beyond
             if row.unit != "status"
         ),
-        worse=now.entry.kind == "run"
+        worse=now.entry.kind in ("run", "log")
         and (
             (before.entry.decision, now.entry.decision) == ("pass", "fail")
             or any(found.seen == "worse" for _, found in beyond)

@@ -56,7 +56,7 @@ def test_every_command_of_the_tutorial_runs(tmp_path, monkeypatch, capsys):
                 arguments = [stands_for.get(word, word) for word in words[1:]]
                 assert run([*arguments, *shortening_options(words)]) == code, words
     said = capsys.readouterr().out
-    for shown in ("Fix: ", "error prompt.cot.kept · failed in chat 1 of 1", "curl -sS", "# "):
+    for shown in ("Fix: ", "error prompt.cot.kept · failed in chat 3 of 3", "curl -sS", "# "):
         assert shown in said
 
 

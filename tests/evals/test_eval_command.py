@@ -297,7 +297,7 @@ def test_a_budget_ends_an_undecided_run(mock, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--eval", "mmlu"], "--eval takes aime25, gpqa, healthbench"),
+        (["--eval", "mmlu"], "--eval takes aime25, basic, gpqa, healthbench"),
         (["--reasoning-effort", "extreme"], "--reasoning-effort takes low, medium, high"),
         (["--api", "chat,responses"], "Evals use one API"),
         (["--margin", "0"], "for --margin. Must be > 0"),

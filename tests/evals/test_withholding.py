@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import gzip
 import json
 import re
 import shutil
@@ -76,7 +77,10 @@ def test_a_published_run_contains_no_gated_texts(
 
     assert run(["site", str(folder), "--out", "site"]) == 0
     published = tmp_path / "site" / folder.name
-    content = "".join(path.read_text("utf-8") for path in sorted(published.iterdir()))
+    content = "".join(
+        (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes()).decode()
+        for path in sorted(published.iterdir())
+    )
     capsys.readouterr()
     for row in rows:
         for name in ("Question", "Correct Answer", "Incorrect Answer 1"):

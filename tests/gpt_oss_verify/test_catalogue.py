@@ -8,7 +8,7 @@ import pytest
 from gpt_oss_verify import checks as catalogue
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
-from harness.records.conditions import BOTH_APIS
+from harness.records.conditions import BOTH_APIS, MODES
 from harness.rules.catalogue import RULES
 from harness.rules.probe import Probe
 
@@ -34,9 +34,10 @@ def test_a_probe_is_shown_with_the_requests_that_it_sends(capsys):
     assert "With tool_choice required, the reply calls a tool" in shown
     parts = re.split(r"^# (.*)$", shown, flags=re.M)
     names, bodies = parts[1::2], [json.loads(text) for text in parts[2::2]]
-    assert names == [f"'required' · {api} · non-streaming · 2 tries" for api in BOTH_APIS]
+    expected = [(api, mode) for api in BOTH_APIS for mode in MODES]
+    assert sorted(names) == sorted(f"'required' · {a} · {m} · 2 tries" for a, m in expected)
     assert {body["tool_choice"] for body in bodies} == {"required"}
-    assert ["input" in body for body in bodies] == [True, False]
+    assert sum("input" in body for body in bodies) == len(MODES)
 
 
 def test_long_texts_and_keys_of_shown_requests_are_abbreviated(capsys):
@@ -70,7 +71,7 @@ def test_every_probe_can_be_shown_with_at_least_one_request(capsys):
 
 
 def test_an_unknown_family_is_reported_with_the_known_ones():
-    with pytest.raises(ConfigurationError, match=r"'usge'; choose from schema, stream"):
+    with pytest.raises(ConfigurationError, match=r"'usge'; choose from errors, calls"):
         catalogue.entries("usge")
 
 

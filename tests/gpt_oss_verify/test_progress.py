@@ -99,18 +99,18 @@ def test_probes_are_not_counted_as_passed(tmp_path):
 
 def test_findings_are_counted_while_the_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("harness.verdict.judge.FIRST_PORTION", 1)
-    progress = Progress(tmp_path)
+    judge, said = Judge(tmp_path, TASKS), []
     call = (f"{CASE.tool_name}<|channel|>commentary", "{}")
     broken = [Reply(call=call), Reply(text="Done.")]
-    with progress.display() as screen:
-        screen.begin(9, 0)
-        for _ in range(9):
-            progress.finish(screen, broken)
-    first, last = (line for line in progress.text.splitlines() if "finding" in line)
+    with RunLog(tmp_path) as log:
+        for number in range(1, 10):
+            log.append(rollout(broken, sample=CASE.id, attempt=number))
+            judge.look(INFO, said.append)
+    (first,) = said
     assert first.startswith("first finding: ")
-    count = int(re.search(r"(\d+) findings? so far", last)[1])
-    judged = progress.judge.judged(INFO).analysis
-    assert 0 < count <= sum(rule.status == "failed" for rule in judged.checks)
+    count = int(re.search(r"(\d+) findings? so far", so_far(judge.counts, INFO))[1])
+    failed = (rule.status == "failed" for rule in judge.judged(INFO).analysis.checks)
+    assert 0 < count <= sum(failed)
 
 
 def test_an_overloaded_provider_is_named_while_it_is_overloaded(progress):

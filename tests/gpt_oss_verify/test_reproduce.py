@@ -213,7 +213,7 @@ def test_ten_findings_of_probes_are_reproduced_from_the_request_with_the_evidenc
     probes = [each for each in analysis["checks"] if each["check"]["kind"] == "probe"]
     found = [each for each in probes if each["status"] in ("failed", "warned")]
     families = {each["check"]["family"] for each in found}
-    assert families == {"prompt", "errors", "tools"}
+    assert families == {"prompt", "errors", "calls"}
     rollouts = (Path(the_run()) / "rollouts.jsonl").read_text("utf-8").splitlines()
     recorded = {each["id"]: each for each in map(json.loads, rollouts)}
     chosen = found[::-2]

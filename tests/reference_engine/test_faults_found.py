@@ -42,6 +42,9 @@ class ProbeRequest:
 # In addition to numerics: faults that show only with a model that does not stop or disobeys, with a
 # clock, in a second turn, with logprobs, or in many replies whose usage counts are pooled.
 UNSEEN_HERE = {
+    "alternatives-without-text",
+    "truncated-cot-split",
+    "truncated-json-lost",
     "logprobs-shifted",
     "word-lost",
     "empty-arguments-never-done",

@@ -8,7 +8,7 @@ import torch
 from faulty import Row, after, check, names_of, respond
 from tiny_model import random_transformer
 
-from harmony.parse import CONSTRAIN
+from harmony.parse import CONSTRAIN, MESSAGE
 from reference_engine.faults.catalogue import CATALOGUE, read_plan
 from reference_engine.faults.fault import Fault, activated
 from reference_engine.faults.hooks import LOGITS, MODEL
@@ -121,8 +121,17 @@ ADJUSTED = {
         new[0] == pytest.approx(2 / 1.1) and new[1] == pytest.approx(-1.1) and new[2] == 5
     ),
     "constrain-token-masked": lambda new: not new[CONSTRAIN].isfinite() and new[2] == 5,
+    "token-zero-up-to-limit": lambda new: new.argmax() == 0,
+    "answers-that-loop": lambda new: new.argmax() == 3,
     "ok:numeric-noise": lambda new: 0 < (new - SCORES).abs().max() < 0.05,
 }
+
+
+DRAWN = {
+    "token-zero-up-to-limit": [7, MESSAGE],
+    "answers-that-loop": [MESSAGE, 9, 3, 4, 5, 6],
+}
+"""The tokens before the next one, of defects that depend on them."""
 
 
 def test_every_fault_of_the_logits_has_a_row():
@@ -132,7 +141,7 @@ def test_every_fault_of_the_logits_has_a_row():
 @pytest.mark.parametrize("name", ADJUSTED)
 def test_logits(name):
     before = SCORES.clone()
-    new = CATALOGUE[name].at(LOGITS)(SCORES, [0, 1])
+    new = CATALOGUE[name].at(LOGITS)(SCORES, DRAWN.get(name, [0, 1]))
     assert ADJUSTED[name](new)
     assert torch.equal(SCORES, before)
 

@@ -106,7 +106,7 @@ def test_stages_run_once_and_a_failed_one_again(
     assert all(result["passed"] for result in stages["errors"]["results"])
     page = (tmp_path / "report.md").read_text()
     assert "Every requirement is met." in page
-    assert "Not run: launches, steps" in page
+    assert "Not run: launches, repeat, steps" in page
 
     assert main(["launches", *command[2:-1], "0"]) == 1
     assert "No time is left for launches." in capsys.readouterr().out

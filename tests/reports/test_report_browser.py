@@ -80,7 +80,7 @@ def test_cause_and_fix_are_on_the_first_screen(browser, tmp_path, width, height)
         ["1 of 140 checks failed."] * 6,
     )
     cause = Cause(
-        layer="prompt",
+        component="prompt",
         description="The server changes or drops earlier turns (chat, streaming).",
         effect="The model forgets why it called a tool.",
         remedy="Render the CoT of the current turn, and drop it before a later final answer. " * 2,

@@ -131,7 +131,7 @@ def test_the_history_has_logs_beside_runs(good, bad, tmp_path, capsys):
     for path in (good, bad):
         shutil.copy(path, tmp_path / path.name)
     (tmp_path / "broken.eval").write_bytes(b"no zip")
-    assert run(["history", "--runs", str(tmp_path), "--json"]) == 0
+    assert run(["history", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     (line,) = found["lines"]
     assert line["provider"] == "mockllm"

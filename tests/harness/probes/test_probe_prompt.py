@@ -227,8 +227,9 @@ def test_cot_next_to_a_preamble_is_judged_separately() -> None:
         )
 
     results = judged(before_text)
-    assert results["prompt.cot.kept"].status == "passed"
+    assert results["prompt.cot.kept"].failures == 1
     (example,) = results["prompt.cot.kept"].examples
+    assert "'thought and preamble'" in example.message
     assert example.evidence.expected.startswith("27 more: '<|channel|>analysis<|message|>The user")
     assert "as if CoT is missing" in example.evidence.got
 
