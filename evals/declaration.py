@@ -1,6 +1,6 @@
 """What an eval declares: a folder of `evals` with `eval.yaml`, its rows and how to mark answers.
 
-The folder contains everything about its evals, and no other module names it:
+The folder contains everything about its evals. Apart from help texts, no other module names them:
 
 - `eval.yaml`: `Facts` by the name of the eval
 - `__init__.py`: `EVALS`, made by `declared`
