@@ -47,6 +47,8 @@ FREE_STRINGS = frozenset({
     *("description", "instructions", "previous_response_id", "encrypted_content"),
 })  # fmt: skip
 FREE_OBJECTS = frozenset({"parameters"})
+# The parser reads larger integers as floats; the types accept them as integers.
+_LARGEST_INTEGER = 2**63
 _MOST_SHAPES = 1_000
 _valid: set[object] = set()  # shapes of valid data, each with its type
 
@@ -106,7 +108,8 @@ def shape_of(data: Mapping[str, Any]) -> tuple[object, object]:
         elif kind is list:
             shape.append(frozenset([_element_shape(name, element) for element in value]))
         else:
-            shape.append(value if kind is bool else kind)
+            large = kind is float and abs(value) >= _LARGEST_INTEGER  # An integer in the text?
+            shape.append(value if kind is bool or large else kind)
     return tuple(data), tuple(shape)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal, get_args, get_origin
 
+import orjson
 import pytest
 
 from harness.api.sdk_types import (
@@ -77,3 +78,12 @@ def test_an_invalid_shape_is_reported_once_in_an_exchange() -> None:
     assert "$.delta" in [each.path for each in mismatches(model, text, data, judged)]
     assert list(mismatches(model, text, data, judged)) == []
     assert list(mismatches(model, text, data, set())) != []
+
+
+def test_a_fraction_is_reported_after_an_integer_that_the_parser_reads_as_a_float() -> None:
+    chunk = (
+        '{"id": "a", "object": "chat.completion.chunk", "created": %s, "model": "m", "choices": []}'
+    )
+    for created, wrong in (("18446744073709551616", 0), ("1.5", 1)):
+        text = chunk % created
+        assert len(mismatches(chunk_model(), text, orjson.loads(text), set())) == wrong
