@@ -6,15 +6,12 @@ judges each part on its own. It does not apply to rollouts without such parts.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
-from harness.records.rollouts import Lost
-from harness.records.runs import Capability
-from harness.records.scores import Evidence, Finding, Score, Severity
-from harness.rules.rule import Problem, Relation, Rule, description
-from harness.rules.rule import example as known_defect
+from harness.records.conditions import BOTH_APIS, MODES
+from harness.records.scores import Evidence, Finding, Score
+from harness.rules.rule import Declared, Problem, Rule, members
 
 S = TypeVar("S")
 
@@ -26,8 +23,6 @@ class Check(Rule):
     over: Callable[[ParsedRollout], Iterable[Any]]
     where: Callable[[Any], object] | None
     judge: Callable[[Any], Iterable[Problem]]
-    reads: tuple[Lost, ...] = ()  # what a recording must preserve for it
-    recordings: bool = True  # whether it can judge recorded traffic at all
 
 
 Difference = tuple[str, Evidence] | tuple[str, Evidence, bool]
@@ -77,21 +72,8 @@ class Family:
         over: Callable[[ParsedRollout], Iterable[S]],
         where: Callable[[S], object] | None = None,
         *,
-        severity: Severity = "error",
-        source: str | None = None,
-        apis: Iterable[Api] | None = None,
-        modes: Iterable[Mode] | None = None,
-        tolerated: float = 0.0,
-        error_above: float | None = None,
-        needs: Capability | None = None,
-        relations: Iterable[Relation] = (),
         text: str | None = None,
-        component: str | None = None,
-        fix: str | None = None,
-        witness: bool = False,
-        example: Sequence[str] | None = None,
-        reads: tuple[Lost, ...] = (),
-        recordings: bool = True,
+        **given: Unpack[Declared],
     ) -> Callable[[Callable[[S], Iterable[Problem]]], Callable[[S], Iterable[Problem]]]:
         """Register the decorated function, which judges one part, as a check.
 
@@ -100,104 +82,47 @@ class Family:
                 about streams, the mode.
             over: Selects the parts of a rollout.
             where: Whether to judge a part; all by default.
-            severity: Error if it violates the specification or harms the model's replies; warning
-                if clients cope.
-            source: Documents the requirement; the family's source by default.
-            apis: The APIs it applies to; by default those that the id implies, otherwise both.
-            modes: The modes it applies to, if the id does not imply them.
-            tolerated: See `Rule`.
-            error_above: See `Rule`.
-            needs: See `Rule`.
-            relations: See `Rule`.
             text: Summary and reason, if the function has no docstring.
-            component: See `Rule`; that of the family by default.
-            fix: See `Rule.own_fix`.
-            witness: See `Rule`.
-            example: A known defect: its description and the addresses of its reports.
-            reads: See `Check`.
-            recordings: See `Check`.
+            given: What else the rule declares.
         """
         implied = [api for api in BOTH_APIS if rule_id.startswith(f"{api}.")]
         streams = rule_id.startswith("stream.") or ".stream." in rule_id
+        default = self._default()
+        default["apis"] = implied or BOTH_APIS
+        default["modes"] = ("streaming",) if streams else MODES
 
         def add(judge: Callable[[S], Iterable[Problem]]) -> Callable[[S], Iterable[Problem]]:
-            about = description(
-                text or judge.__doc__,
-                id=rule_id,
-                kind="check",
-                family=self.name,
-                severity=severity,
-                source=source or self.source,
-                apis=apis or implied or BOTH_APIS,
-                modes=modes or (("streaming",) if streams else MODES),
-            )
-            self.checks.append(
-                Check(
-                    about=about,
-                    tolerated=tolerated,
-                    error_above=error_above,
-                    needs=needs,
-                    relations=tuple(relations),
-                    component=component or self.component,
-                    own_fix=fix,
-                    witness=witness,
-                    example=known_defect(example),
-                    reads=reads,
-                    recordings=recordings,
-                    over=over,
-                    where=where,
-                    judge=judge,
-                )
-            )
+            declared = members("check", rule_id, text or judge.__doc__, given, default)
+            self.checks.append(Check(**declared, over=over, where=where, judge=judge))
             return judge
 
         return add
 
     def cross_check(
-        self,
-        rule_id: str,
-        applies: Callable[[Score], object],
-        *,
-        severity: Severity = "error",
-        tolerated: float = 0.0,
-        relations: Iterable[Relation] = (),
-        component: str | None = None,
-        fix: str | None = None,
-        witness: bool = False,
-        example: Sequence[str] | None = None,
+        self, rule_id: str, applies: Callable[[Score], object], **given: Unpack[Declared]
     ) -> Callable[[Compare], CrossCheck]:
         """Register the decorated function, which compares rollouts, as a check.
 
         The function gets the scores that `applies` selects, and yields at most one difference of
-        each of them. Its docstring documents the check. The other arguments are as in `check`.
+        each of them. Its docstring documents the check.
         """
 
         def add(compare: Compare) -> CrossCheck:
-            about = description(
-                compare.__doc__,
-                id=rule_id,
-                kind="check",
-                family=self.name,
-                severity=severity,
-                source=self.source,
-                apis=BOTH_APIS,
-                modes=MODES,
-            )
-            check = CrossCheck(
-                about=about,
-                tolerated=tolerated,
-                relations=tuple(relations),
-                component=component or self.component,
-                own_fix=fix,
-                witness=witness,
-                example=known_defect(example),
-                applies=applies,
-                compare=compare,
-            )
+            declared = members("check", rule_id, compare.__doc__, given, self._default())
+            check = CrossCheck(**declared, applies=applies, compare=compare)
             self.checks.append(check)
             return check
 
         return add
+
+    def _default(self) -> Declared:
+        return {
+            "family": self.name,
+            "source": self.source,
+            "component": self.component,
+            "apis": BOTH_APIS,
+            "modes": MODES,
+        }
 
 
 def evidence(record: str, path: str, expected: str, got: str, exchange: int = 0) -> Evidence:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, Unpack
 
 from harness.api.fields import objects
 from harness.api.items import History, Reply, Settings
@@ -21,10 +21,8 @@ from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.reasons import Reason
 from harness.records.rollouts import Key
 from harness.records.runs import CONTEXT, Capability, SuiteName
-from harness.records.scores import Severity
 from harness.rules.missing import NotVerifiableError
-from harness.rules.rule import OnceWith, Problem, Relation, Rule, description
-from harness.rules.rule import example as known_defect
+from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, members
 from harness.run.attempts import Sample
 
 GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
@@ -307,52 +305,32 @@ class ProbeGroup:
         rule_id: str,
         uses: Iterable[str],
         *,
-        severity: Severity = "error",
-        source: str | None = None,
-        suite: SuiteName | None = None,
-        apis: Iterable[Api] | None = None,
-        modes: Iterable[Mode] | None = None,
-        needs: Capability | None = None,
-        tolerated: float = 0.0,
-        relations: Iterable[Relation] = (),
         text: str | None = None,
         proves: Callable[[ProbeResponses], str] | None = None,
         unjudged: str = "no_response",
-        family: str | None = None,
-        component: str | None = None,
-        fix: str | None = None,
-        witness: bool = False,
-        example: Sequence[str] | None = None,
+        **given: Unpack[Declared],
     ) -> Callable[[Judge], Judge]:
         """Register the decorated function, which judges the responses over one API, as a probe.
 
         `uses` names the requests that it judges. `text` is the summary and reason if the function
         has no docstring. `proves` states what a pass proves, `unjudged` is the code of the reason
-        if there are no trials. The other arguments are as in `Family.check`.
+        if there are no trials. `given` is what else the rule declares.
         """
+        default: Declared = {
+            "family": self.family,
+            "source": self.source,
+            "suite": self.suite,
+            "apis": self.apis,
+            "modes": self.modes,
+            "needs": self.needs,
+            "component": self.component,
+            "relations": (EQUAL_REFUSALS, *self.relations),
+        }
 
         def add(judge: Judge) -> Judge:
-            about = description(
-                text or judge.__doc__,
-                id=rule_id,
-                kind="probe",
-                family=family or self.family,
-                severity=severity,
-                source=source or self.source,
-                apis=apis or self.apis,
-                modes=modes or self.modes,
-            )
             self.probes.append(
                 Probe(
-                    about=about,
-                    tolerated=tolerated,
-                    needs=needs or self.needs,
-                    suite=suite or self.suite,
-                    relations=(*self.relations, *relations, EQUAL_REFUSALS),
-                    component=component or self.component,
-                    own_fix=fix,
-                    witness=witness,
-                    example=known_defect(example),
+                    **members("probe", rule_id, text or judge.__doc__, given, default),
                     group=self,
                     uses=tuple(uses),
                     judge=judge,

@@ -6,12 +6,13 @@ documents its rule: the first sentence is the summary, the rest explains why the
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
 from harness.api.parsed_rollout import ParsedExchange
-from harness.records.conditions import APIS, BOTH_APIS, MODES
+from harness.records.conditions import APIS, BOTH_APIS, MODES, Api, Mode
 from harness.records.diagnosis import Example
 from harness.records.reasons import Lacks
+from harness.records.rollouts import Lost
 from harness.records.runs import Capability, SuiteName
 from harness.records.scores import Description, Evidence, Finding, Score, Severity
 from harness.rules.components import COMPONENTS
@@ -136,6 +137,8 @@ class Rule:
     suite: SuiteName = "tools"  # the smallest suite that includes the rule
     relations: tuple[Relation, ...] = ()
     """How its findings depend on those of other rules; `harness.verdict.relations` applies it."""
+    reads: tuple[Lost, ...] = ()  # what a recording must preserve for it
+    recordings: bool = True  # whether it can judge recorded traffic at all
 
     def related(self, kind: type[R]) -> Iterator[R]:
         """Yield its relations of one kind."""
@@ -166,18 +169,55 @@ class Rule:
         return apis if len(about.modes) == len(MODES) else f"{apis}, {about.modes[0]}"
 
 
-def example(texts: Sequence[str] | None) -> Example | None:
-    """Return a known defect from its description and the addresses of its reports."""
-    if texts is None:
-        return None
-    text, *sources = texts
-    return Example(description=text, sources=tuple(sources))
+class Declared(TypedDict, total=False):
+    """What is declared where a rule is registered, for one rule or as the default of several.
+
+    None stands for the default. Members that `Rule` has are as there.
+    """
+
+    family: str | None
+    severity: Severity
+    """Error if it violates the specification or harms the model's replies; warning if clients
+    cope."""
+    source: str | None  # documents the requirement
+    apis: Iterable[Api] | None
+    modes: Iterable[Mode] | None
+    component: str | None
+    fix: str | None  # `Rule.own_fix`
+    witness: bool
+    example: Sequence[str] | None
+    """A known defect: its description and the addresses of its reports."""
+    tolerated: float
+    error_above: float | None
+    needs: Capability | None
+    suite: SuiteName | None
+    relations: Iterable[Relation]  # in addition to those of the default
+    reads: tuple[Lost, ...]
+    recordings: bool
 
 
-def description(text: str | None, **fields: object) -> Description:
-    """Describe a rule: the first sentence of `text` is its summary, the rest is the reason."""
+def members(
+    kind: Literal["check", "probe"],
+    rule_id: str,
+    text: str | None,
+    given: Declared,
+    default: Declared,
+) -> dict[str, Any]:
+    """Return the members of a `Rule`; `text` is its summary (one sentence) and the reason."""
+    found: dict[str, Any] = {"severity": "error", **default}
+    found |= {name: value for name, value in given.items() if value is not None}
     summary, _, why = " ".join((text or "").split()).partition(". ")
-    return Description.model_validate({"summary": f"{summary}.", "why": why, **fields})
+    described = {
+        name: found.pop(name) for name in ("family", "severity", "source", "apis", "modes")
+    }
+    described |= {"id": rule_id, "kind": kind, "summary": f"{summary}.", "why": why}
+    found["about"] = Description.model_validate(described)
+    found["own_fix"] = found.pop("fix", None)
+    if "example" in found:
+        shown, *sources = found["example"]
+        found["example"] = Example(description=shown, sources=tuple(sources))
+    found["relations"] = (*default.get("relations", ()), *given.get("relations", ()))
+    return found
 
 
 def finding_of(about: Description, record: str, problem: Problem) -> Finding:
