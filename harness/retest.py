@@ -291,7 +291,8 @@ def _select_requests(
     covered: set[str] = set()
     selected: list[Probe] = []
     for sample in finding.samples:
-        uses = [probe for probe in probes if sample in probe.uses]
+        # A request that no probe uses is sent with any of its group.
+        uses = [probe for probe in probes if sample in probe.uses] or probes
         once = sum(made for name, made in finding.samples.items() if name in covered)
         if once >= tries or len(selected) == _FEW_PROBES:
             break

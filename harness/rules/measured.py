@@ -28,7 +28,7 @@ def measured_score(
     apply because the request provokes what they find. `call` is the call of a tool-call case.
     """
     rollout = parsed.rollout
-    counted = checks and "usage.output.unseen" not in except_for
+    counted = checks and "usage.output.lost" not in except_for
     applicable, findings = frozenset[str](), tuple[Finding, ...]()
     broken: dict[str, str] = {}
     if checks:

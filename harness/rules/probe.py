@@ -66,6 +66,9 @@ class ProbeRequest(Sample):
     max_turns: int = 1
     history: History = "sent"
     key: Key = "right"
+    modes: tuple[Mode, ...] = ()
+    """The modes in which it is sent with any probe of its group, so that checks judge the replies;
+    it is always sent in those of the probes that use it."""
     whole: bool = True
     """Whether only a whole reply can be judged. One that the token limit cut is not judged; unless
     that was the limit of the run, it is requested once more with `MORE_TOKENS`."""

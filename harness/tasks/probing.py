@@ -10,7 +10,7 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.golden.files import digest, serialized
 from harness.providers.entries import Provider
 from harness.records.analysis import RuleResult
-from harness.records.conditions import MODES, Api, Condition
+from harness.records.conditions import Api, Condition
 from harness.records.runs import Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.rules.measured import measured_score
@@ -56,8 +56,8 @@ class ProbeTask(Task):
                     continue
                 self._requests[request.id, api] = request
                 used = [p for p in probes if request.id in p.uses and api in p.about.apis]
-                modes = [mode for mode in MODES if any(mode in p.about.modes for p in used)]
-                for mode in sorted(modes):
+                modes = {mode for probe in used for mode in probe.about.modes}
+                for mode in sorted(modes.union(request.modes)):
                     condition = Condition(model=options.model, api=api, mode=mode)
                     self._planned.append((request, condition))
         self.info = TaskInfo(

@@ -15,7 +15,7 @@ from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import ImportInfo, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.records.traits import Traits
-from harness.rules.catalogue import SINGLE_CHECKS
+from harness.rules.catalogue import CHECKS
 from harness.rules.measured import measured_score
 from harness.run.attempts import Attempt
 from harness.tasks.task import ScoreFields, Task
@@ -64,7 +64,7 @@ def not_judged(lost: Collection[Lost]) -> frozenset[str]:
     """Return the ids of the checks that a recording without these parts cannot decide."""
     return frozenset(
         check.id
-        for check in SINGLE_CHECKS.values()
+        for check in CHECKS.values()
         if not check.recordings or not set(lost).isdisjoint(check.reads)
     )
 

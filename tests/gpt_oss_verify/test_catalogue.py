@@ -50,9 +50,9 @@ def test_long_texts_and_keys_of_shown_requests_are_abbreviated(capsys):
 
 
 def test_a_check_is_shown_without_requests(capsys):
-    assert run(["checks", "reasoning.lost"]) == 0
+    assert run(["checks", "usage.output.lost"]) == 0
     shown = capsys.readouterr().out
-    assert RULES["reasoning.lost"].about.summary in shown
+    assert RULES["usage.output.lost"].about.summary in shown
     assert "# " not in shown
 
 

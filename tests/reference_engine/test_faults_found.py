@@ -48,7 +48,6 @@ UNSEEN_HERE = {
     "logprobs-shifted",
     "word-lost",
     "empty-arguments-never-done",
-    "only-first-stop",
     "call-not-a-stop",
     "return-not-a-stop",
     "builtin-advertised",

@@ -114,9 +114,6 @@ LIMITS = {
     "overflow-cut-silently": Row(
         chat({"role": "user", "content": "one two " * 4000}), lambda s: s.status == 200
     ),
-    "only-first-stop": Row(
-        chat(HI, stop=["never", "lo"]), lambda s: s.message["content"] == "Hello there."
-    ),
     "stop-ignored-in-streams": Row(chat(HI, stop="lo", stream=True), lambda s: "there" in s.text),
     "stop-acts-on-reasoning": Row(
         chat(HI, stop="ink"),

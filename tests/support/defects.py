@@ -240,7 +240,7 @@ DEFECTS = (
     _defect(
         "the model runs on after its call, unseen",
         whole(both(put("usage.completion_tokens", 3_000), put("usage.total_tokens", 3_050)), CALL),
-        "usage.output.unseen",
+        "usage.output.lost",
     ),
     _defect("one call twice", whole(_same_call_twice, CALL), "calls.several",
             "calls.repeated"),
@@ -307,7 +307,7 @@ DEFECTS = (
         "the CoT is not counted",
         whole(both(put(f"{MESSAGE}.reasoning", "So much thought. " * 40 + "Done."),
                    put("usage.total_tokens", 70))),
-        "usage.output.uncounted",
+        "usage.sum",
     ),
     _defect(
         "the CoT under a name nobody knows",
@@ -334,11 +334,11 @@ DEFECTS = (
     ),
     _defect(
         "more cached tokens than there are",
-        whole(put("usage.prompt_tokens_details", {"cached_tokens": 900})), "usage.cached.excess",
+        whole(put("usage.prompt_tokens_details", {"cached_tokens": 900})), "usage.sum",
     ),
     _defect(
         "in Responses, too",
-        response(put("usage.input_tokens_details", {"cached_tokens": 900})), "usage.cached.excess",
+        response(put("usage.input_tokens_details", {"cached_tokens": 900})), "usage.sum",
     ),
     _defect("the CoT item twice", response(_think_twice), "responses.item.repeated"),
     _defect(

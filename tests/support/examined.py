@@ -1,14 +1,17 @@
-"""What the checks of single rollouts report about a rollout."""
+"""What all checks report about a rollout alone."""
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Rollout
 from harness.records.scores import Finding
-from harness.rules import catalogue
+from harness.rules.catalogue import compare_rollouts
+from harness.rules.measured import measured_score
 
 
 def details(recorded: Rollout) -> tuple[Finding, ...]:
-    """The findings."""
-    return catalogue.examine(parse_rollout(recorded))[1]
+    """The findings, those of cross-checks last."""
+    score = measured_score(parse_rollout(recorded), {"outcome": "answered"})
+    ((_, compared),) = compare_rollouts([score])
+    return (*score.findings, *compared)
 
 
 def findings(recorded: Rollout) -> set[str]:

@@ -21,6 +21,7 @@ from harness.rules.probe import ProbeGroup, ProbeOptions, ProbeRequest
 from harness.rules.results import check_results, probe_results
 from harness.run.attempts import Attempt
 from harness.tasks.probing import ProbeTask
+from harness.verdict.tolerances import apply_tolerances
 
 Provider = Callable[
     [ProbeRequest, Attempt], Sequence[Reply | Response | Exchange] | Reply | Response
@@ -58,7 +59,7 @@ def checked(
         measured_score(each, {"outcome": "answered"}) for same in rollouts.values() for each in same
     ]
     planned = [(api, mode) for api in apis for mode in MODES]
-    return {each.check.id: each for each in check_results(scores, planned)}
+    return {each.check.id: each for each in check_results(apply_tolerances(scores), planned)}
 
 
 def made(

@@ -14,9 +14,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import RenderError, message_tokens, text_tokens
@@ -51,6 +50,8 @@ _INDENTS = (None, 1, 2, 4)
 _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
 # The fewest pieces per token of text in a stream that sends about one token per piece.
 _ONE_TOKEN_EACH = 0.9
+SLACK = 20  # one token of so many may be spelled in another way
+_CHANGED_COT = 8  # tokens by which a count differs that another one explains exactly
 
 
 class Accounted(NamedTuple):
@@ -72,48 +73,43 @@ class _Entry(NamedTuple):
 
 
 @once
-def ledger(exchange: ParsedExchange) -> Ledger | None:
-    """The ledger of the reply (see `ledger_of`), cached because several checks read it.
+def account(exchange: ParsedExchange) -> Ledger | None:
+    """The ledger of the reply (see `ledger_of`), truncated or not; several rules read it."""
+    return None if exchange.reply is None else _ledger(exchange, exchange.reply)
 
-    None for requests with stop strings, because the text lacks the string that ended the reply.
+
+def ledger(exchange: ParsedExchange) -> Ledger | None:
+    """The ledger of a reply that the model ended itself."""
+    found = account(exchange)
+    return found if found and found.end == "model" else None
+
+
+def cut_ledger(exchange: ParsedExchange) -> Ledger | None:
+    """The ledger of a reply that the token limit cut.
+
+    The limit may also have cut a header, whose tokens are then not explained.
     """
-    reply = exchange.reply
-    return None if reply is None or exchange.request.stops else ledger_of(exchange, reply)
+    found = account(exchange)
+    return found if found and found.end == "limit" else None
 
 
 def ledger_of(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> Ledger | None:
-    """Return the ledger of a reply; None if its tokens cannot be counted.
+    """Return the ledger of a reply that no limit cut; None if its tokens cannot be counted.
 
-    That is the case if the provider reports no count, if a limit cut the reply or may have cut it,
-    if the request has several choices, tools that the provider runs or an option that hides the
-    CoT, if a text contains special tokens, if the author of a recording shortened a text, if a
-    response has items of other types, or if there is no vocabulary. With `spelled`, special tokens
-    in a text count as text that the model spelled.
+    That is the case if the provider reports no count, if a limit may have cut the reply, if the
+    request has several choices, tools that the provider runs or an option that hides the CoT, if a
+    text contains special tokens, if the author of a recording shortened a text, if a response has
+    items of other types, or if there is no vocabulary. With `spelled`, special tokens in a text
+    count as text that the model spelled.
     """
-    ended = reply.finish in ("stop", "tool_calls") and not exchange.at_limit
-    return _ledger(exchange, reply, spelled=spelled) if ended else None
-
-
-@once
-def cut_ledger(exchange: ParsedExchange) -> Ledger | None:
-    """The ledger of a reply that the token limit cut; None if its tokens cannot be counted.
-
-    Its last message has no end token. The limit may also have cut a header, whose tokens are then
-    not explained. A text that repeats one piece up to the limit is not counted, because the model
-    may spell the piece alone, and the tokenizer several at once.
-    """
-    reply = exchange.reply
-    if reply is None or reply.finish != "length" or exchange.request.stops:
-        return None
-    if any(map(repeated_piece, _texts(reply))):
-        return None
-    found = _ledger(exchange, reply)
-    return found and replace(found, markup=found.markup - 1)
+    return None if reply.finish == "length" else _ledger(exchange, reply, spelled=spelled)
 
 
 def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> Ledger | None:
     request, items = exchange.request, objects(reply.raw.get("output"))
     if not reply.output_tokens or request.choices > 1 or request.built_in or hides_cot(exchange):
+        return None
+    if (end := _end(exchange, reply)) is None:
         return None
     if any(item.get("type") not in _COUNTED_ITEMS for item in items):
         return None
@@ -132,39 +128,59 @@ def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) ->
         cot=cot,
         answer=answer,
         calls=calls,
-        markup=sum(entry.header for entry in entries) - IN_PROMPT,
+        markup=sum(entry.header for entry in entries) - IN_PROMPT - (end == "limit"),
         spellings=sum(entry.most - entry.least for entry in entries),
-        exact=not request.stops
+        exact=end != "stop string"
         and all(entry.text and entry.most == entry.least for entry in entries),
         pieces=None if in_pieces is None else max(0, in_pieces - cot - answer - calls),
         streamed=bool(exchange.events),
         closed=reply.text.rstrip().endswith((".", "!", "?")),
         thinking=reply.usage.reasoning_tokens if reply.usage else None,
         concealed=any(item.get("type") == "reasoning" for item in items) and not reply.reasoning,
+        repeated=reply.reasoning.strip() in reply.text,
+        end=end,
     )
 
 
-def accounted(
-    parsed: ParsedRollout, *, stopped: bool = False, cut: bool = False
-) -> Iterator[Accounted]:
-    """Yield the replies of a rollout whose tokens can be counted.
+def _end(exchange: ParsedExchange, reply: Reply) -> Literal["model", "stop string", "limit"] | None:
+    """What ended a reply; None if that is unknown, or its tokens cannot be counted therefore.
 
-    With `stopped`, also those to requests with stop strings. Their texts lack the stop string. With
-    `cut`, also those that the token limit cut.
+    A truncated reply may repeat one piece, which the model spells alone and the tokenizer several
+    at once.
     """
+    if reply.finish == "length":
+        countable = not exchange.request.stops and not any(map(repeated_piece, _texts(reply)))
+        return "limit" if countable else None
+    if reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
+        return None
+    return "stop string" if exchange.request.stops else "model"
+
+
+def accounted(parsed: ParsedRollout) -> Iterator[Accounted]:
+    """Yield the replies that the model ended itself and whose tokens can be counted."""
     for exchange, reply in parsed.replies:
-        with_stop = stopped and exchange.request.stops
-        found = ledger_of(exchange, reply) if with_stop else ledger(exchange)
-        if found is None and cut:
-            found = cut_ledger(exchange)
-        if found is not None:
+        if found := ledger(exchange):
             yield Accounted(exchange, reply, found)
+
+
+def missing_cot(counted: Ledger) -> int:
+    """Return the tokens that the CoT lacks, by both the output and the reasoning tokens; else 0.
+
+    The number is negative if the CoT has more tokens than reported.
+    """
+    if not (counted.exact and counted.cot and counted.thinking):
+        return 0
+    lacking = counted.difference
+    header = counted.thinking - counted.cot - lacking
+    agree = 0 <= header <= COT_HEADER
+    many = abs(lacking) > max(_CHANGED_COT, counted.cot // SLACK)
+    return lacking if agree and many else 0
 
 
 def wrote_all(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> bool:
     """Whether a reply has exactly the reported tokens, so the model wrote all of its text."""
     found = ledger_of(exchange, reply, spelled=spelled)
-    return found is not None and found.exact and not found.difference
+    return bool(found and found.exact and found.end == "model" and not found.difference)
 
 
 def extra_tokens(reply: Reply) -> int | None:

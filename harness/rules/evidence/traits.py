@@ -19,13 +19,12 @@ from harness.records.traits import (
     Cut,
     Edges,
     LastAnswer,
-    Ledger,
     MadeCall,
     Sent,
     Traits,
 )
 from harness.rules.evidence.json_text import strings
-from harness.rules.evidence.ledger import accounted, cut_ledger, token_count
+from harness.rules.evidence.ledger import account, token_count
 from harness.rules.evidence.user_texts import user_texts
 
 SHORTEST_SHARED = 32
@@ -117,8 +116,7 @@ def traits(
     return replace(
         basic_traits(parsed),
         sent=() if parsed.rollout.recording else tuple(_requests(parsed)),
-        ledgers=tuple(found.ledger for found in accounted(parsed)) if counted else (),
-        cut_ledgers=tuple(_cut_ledgers(parsed)) if counted else (),
+        ledgers=tuple(filter(None, map(account, parsed.exchanges))) if counted else (),
         cuts=tuple(_cuts(parsed)),
         edges=tuple(_edges(parsed)),
         answers=frozenset(_answers(parsed)),
@@ -237,14 +235,6 @@ def _last_answer(parsed: ParsedRollout, sent: str) -> LastAnswer | None:
             own = not (_WORD.search(end) and _is_from(end, sent))
             return LastAnswer(text, request.body.get("temperature") == 0, own)
     return None
-
-
-def _cut_ledgers(parsed: ParsedRollout) -> Iterator[Ledger]:
-    """Yield the ledgers of the truncated replies that have CoT and an answer."""
-    for exchange, _ in parsed.replies:
-        found = cut_ledger(exchange)
-        if found is not None and found.cot and found.answer:
-            yield found
 
 
 def _cuts(parsed: ParsedRollout) -> Iterator[Cut]:

@@ -1,6 +1,6 @@
 """Finish reason and status agree with the content of the reply."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -8,7 +8,6 @@ from harmony.render import RenderError
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
-from harness.records.scores import Score
 from harness.records.traits import Ledger
 from harness.rules.check import Family
 from harness.rules.evidence.json_text import ends_early
@@ -16,6 +15,7 @@ from harness.rules.evidence.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
+    account,
     call_header,
     cut_ledger,
     hides_cot,
@@ -31,7 +31,7 @@ from harness.rules.evidence.subjects import (
     every_choice,
     items,
 )
-from harness.rules.rule import CHAT, GUIDE, HARMONY, RESPONSES, STOP_IN_COT, Problem, VoidIf
+from harness.rules.rule import CHAT, GUIDE, HARMONY, RESPONSES, STOP_IN_COT, Problem
 
 family = Family("limits", CHAT, component="output")
 
@@ -46,21 +46,6 @@ _MOST_OF_HEADERS = 128
 """Tokens of a truncated reply that headers explain: those of empty messages, and of a long name."""
 _FEWEST_WORDS = 4  # of an answer whose tokens a server cannot have rounded to none
 _FEWEST_ANSWERS = 8  # tokens of a whole answer that shows how a server counts
-
-
-def _counts_all_as_reasoning(examined: Iterable[Score]) -> bool:
-    """Whether the tokens of most whole answers are counted as reasoning tokens.
-
-    vLLM 0.32 counts them so.
-    """
-    ledgers = [
-        ledger
-        for score in examined
-        for ledger in score.traits.ledgers
-        if ledger.thinking and ledger.answer >= _FEWEST_ANSWERS
-    ]
-    every = sum((ledger.thinking or 0) >= ledger.reported - FRAMING for ledger in ledgers)
-    return 2 * every > len(ledgers)
 
 
 @family.check(
@@ -178,39 +163,6 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         proven = not reply.reasoning or lost > _MOST_OF_HEADERS
         expected = f"text for {lost} more tokens"
         yield Problem(exchange, message, expected, got, "$.usage", proven=proven)
-
-
-@family.check(
-    "reply.truncated.answer",
-    counted,
-    lambda answer: answer.reply.finish == "length" and answer.usage.reasoning_tokens,
-    source=HARMONY,
-    relations=[
-        VoidIf(
-            "usage.reasoning.differs",
-            "$.usage",
-            "all_tokens_are_reasoning",
-            when=_counts_all_as_reasoning,
-        )
-    ],
-    fix="Return a message that the token limit cut in the field of its channel, and add no text.",
-    example=(
-        "Half of a chain of thought that the limit cut is returned as content.",
-        "https://github.com/jundot/omlx/issues/2860",
-    ),
-)
-def _answer_in_cot(answer: Answer) -> Iterator[Problem]:
-    """A truncated reply whose tokens are all reasoning tokens has no answer.
-
-    The token limit cut the CoT, and the server returned part of it, or a text of its own, as the
-    answer. Nothing is judged if the server counts the tokens of whole answers as reasoning, too.
-    """
-    text, tokens = answer.reply.text, answer.usage.output_tokens
-    long = len(text.split()) >= _FEWEST_WORDS
-    if answer.usage.reasoning_tokens == tokens and long and answer.exchange.request.choices == 1:
-        message = "All tokens of a truncated reply are reasoning tokens, but it has an answer."
-        expected = f"no answer, or fewer than {tokens} reasoning tokens"
-        yield Problem(answer.exchange, message, expected, repr(text), "$.usage")
 
 
 @family.check(
@@ -409,6 +361,13 @@ def finish_reason(raw: Mapping[str, Any]) -> str:
 
 
 _STOP_REASONS = ("stop_reason", "matched_stop")
+_SHORTEST_BEGINNING = 4  # characters of a stop string with which an answer rarely ends by chance
+
+
+def _beginning(stop: str, text: str) -> str:
+    """Return the longest part of a stop string, up to the end of a word, that ends a text."""
+    starts = (stop[:end].rstrip() for end in range(len(stop) - 1, 0, -1) if not stop[end].isalnum())
+    return next((s for s in starts if len(s) >= _SHORTEST_BEGINNING and text.endswith(s)), "")
 
 
 @family.check(
@@ -417,17 +376,22 @@ _STOP_REASONS = ("stop_reason", "matched_stop")
     lambda answer: answer.exchange.request.stops,
     needs="stop",
     component="ends",
-    fix="Cut the answer before the stop string.",
+    fix="Look for every stop string in the answer, and hold back text that may begin one.",
 )
 def _stop_kept(answer: Answer) -> Iterator[Problem]:
-    """A stop string ends the answer and is not part of it.
+    """Each stop string ends the answer, and neither it nor its beginning is part of the answer.
 
-    Programs use stop strings to delimit the answer.
+    Programs use stop strings to delimit the answer; the API allows four. Servers that stream every
+    token immediately send the beginning before they recognize the string.
     """
+    text = answer.reply.text
     for stop in answer.exchange.request.stops:
-        if stop in answer.reply.text:
+        if stop in text:
             message = "The answer contains a stop string of the request."
-            yield Problem(answer.exchange, message, f"no {stop!r}", answer.reply.text)
+            yield Problem(answer.exchange, message, f"no {stop!r}", text)
+        elif begun := _beginning(stop, text.rstrip()):
+            message = "The answer ends with the beginning of a stop string."
+            yield Problem(answer.exchange, message, f"no {begun!r} at the end", text)
 
 
 @family.check(
@@ -471,25 +435,39 @@ def _model_ended(answer: Answer) -> bool:
     return found is not None and closed and found.difference <= 0
 
 
+def _reaches_limit(answer: Answer) -> bool:
+    """Whether a reply has as many tokens as its request allows, or more, and these are its own."""
+    request, found = answer.exchange.request, account(answer.exchange)
+    most = None if request.limit is None else request.limit * request.choices
+    tokens = answer.usage.output_tokens or 0
+    return most is not None and tokens >= most and not (found and found.miscount)
+
+
 @family.check(
     "finish.limit",
     counted,
-    lambda answer: answer.exchange.at_limit,
+    _reaches_limit,
     tolerated=0.02,
     component="ends",
     fix=(
-        "Report the reason length (Responses: incomplete) whenever the limit cut a reply, also "
-        "inside a call."
+        "Stop at the token limit of the request, and report the reason length (Responses: "
+        "incomplete), also inside a call."
     ),
 )
 def _limit(answer: Answer) -> Iterator[Problem]:
-    """A reply that was truncated at the token limit reports the truncation.
+    """A reply ends at the token limit of its request, and then reports the truncation.
 
-    Otherwise clients take a truncated answer for a complete one. The model ends few of the replies
-    of this length itself, and none of the calls whose JSON is unfinished.
+    Otherwise clients take a truncated answer for a complete one, or pay for an endless one. The
+    model ends few of the replies of this length itself, and none of the calls whose JSON is
+    unfinished. Servers may count a few tokens of the format in addition.
     """
     exchange, reply = answer
-    if reply.finish in ("stop", "tool_calls"):
+    request, tokens = exchange.request, reply.output_tokens or 0
+    if request.limit is not None and tokens > (request.limit + FRAMING) * request.choices:
+        message = "The reply is longer than the token limit of the request."
+        most = f"at most {request.limit * request.choices} tokens"
+        yield Problem(exchange, message, most, str(tokens), "$.usage", proven=True)
+    elif exchange.at_limit and reply.finish in ("stop", "tool_calls"):
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
         cut = any(ends_early(call.arguments) for call in reply.calls)

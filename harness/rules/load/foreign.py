@@ -93,9 +93,12 @@ def _borrowed(
     its CoT in several messages.
     """
     for group in by_condition(examined):
-        single = [score for score in group if len(score.traits.ledgers) == 1]
         exact = [
-            (score, score.traits.ledgers[0]) for score in single if score.traits.ledgers[0].exact
+            (score, one)
+            for score in group
+            if len(score.traits.ledgers) == 1
+            for one in score.traits.ledgers
+            if one.exact and one.end == "model"
         ]
         usual = usual_difference(counted.difference for _, counted in exact)
         answers: dict[str, list[Score]] = defaultdict(list)

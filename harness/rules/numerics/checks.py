@@ -3,19 +3,22 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from statistics import median
 from typing import Any, NamedTuple
 
 from harness.api.fields import objects
 from harness.api.items import Reply
 from harness.api.logprob_entries import entry_bytes, logprob_entries, logprob_path
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.scores import Severity
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, answers
-from harness.rules.rule import CHAT, Problem
+from harness.rules.rule import CHAT, Problem, ShowsLack
 
 family = Family("numerics", CHAT, component="logprobs")
 
 _TOLERANCE = 1e-3
+_FEWEST_ALTERNATIVES = 3  # that every provider with logprobs can return
 _FEWEST_EMPTY = 2  # tokens with several alternatives that have no text
 _SENTENCE_ENDS = (".", "!", "?", ":", '"', ")", "`", "}", "]")
 _SUM_TOLERANCE = 0.01
@@ -41,13 +44,14 @@ def _values(found: _Listed) -> Iterator[Problem]:
     """Logprobs are at most 0, and the logprob of a token agrees with its alternatives.
 
     Scores and model comparisons are computed from them. The most probable alternative is the first;
-    the sampled token may precede it.
+    the sampled token may precede it. A token never has exactly the alternatives of another token
+    before it.
     """
     asked = found.exchange.request.body.get("top_logprobs")
     most = asked if type(asked) is int else None
-    wrong = ((at, _wrong_entry(entry, most)) for at, entry in enumerate(found.entries))
-    for at, problem in wrong:
-        if problem is not None:
+    for at, entry in enumerate(found.entries):
+        problem = _wrong_entry(entry, most) or (at and _repeated(found.entries[at - 1], entry))
+        if problem:
             message, expected, got = problem
             path = f"{logprob_path(found.exchange)}[{at}]"
             yield Problem(found.exchange, message, expected, got, path)
@@ -100,25 +104,12 @@ def _empty(found: _Listed) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "a text or bytes for each", got, path)
 
 
-@family.check(
-    "logprobs.cot",
-    _listed,
-    lambda found: found.reply.reasoning.strip() and _decodable(found.reply.text),
-    severity="info",
-    apis=("chat",),
-    needs="logprobs",
-    witness=True,
-)
-def _of_answer_only(found: _Listed) -> Iterator[Problem]:
-    """The logprobs of a Chat reply are those of its answer, not also of its CoT.
-
-    Clients that align them with the content find other tokens first.
-    """
-    exchange, reply, entries = found
-    text, answer = _decodable(_text(entries)), _decodable(reply.text)
-    if reply.reasoning.strip() in text.partition(answer)[0]:
-        message = "The logprobs begin with those of the CoT."
-        yield Problem(exchange, message, repr(reply.text), repr(text), logprob_path(exchange))
+def _repeated(before: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    top, name = objects(entry.get("top_logprobs")), entry.get("token")
+    if len(top) > 1 and top == objects(before.get("top_logprobs")) and name != before.get("token"):
+        message = "The alternatives of a token are exactly those of the token before."
+        return message, f"the alternatives of {name!r}", f"those of {before.get('token')!r}"
+    return None
 
 
 def _wrong_entry(entry: Mapping[str, Any], most: int | None) -> tuple[str, str, str] | None:
@@ -190,18 +181,41 @@ def _text(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 @family.check(
-    "chat.logprobs.missing",
+    "logprobs.given",
     answers,
-    lambda answer: answer.exchange.request.body.get("logprobs") and answer.reply.text,
+    lambda answer: _asked(answer.exchange) is not None and answer.reply.text,
+    severity="warning",
     needs="logprobs",
+    relations=[ShowsLack("logprobs", "logprobs_omitted")],
     fix="Return the requested logprobs, or refuse the option.",
 )
-def _logprobs(answer: Answer) -> Iterator[Problem]:
+def _given(answer: Answer) -> Iterator[Problem]:
     """Requested logprobs are in the reply.
 
     Clients that need them fail on a reply that silently omits them. A provider that does not
-    support them must reject the request.
+    support them must reject the request. A few tokens may have fewer alternatives than requested.
+    It is an error in recorded traffic, whose client needed them.
     """
-    if not any(choice.get("logprobs") for choice in answer.choices):
-        message = "The request set logprobs, but the reply has none."
-        yield Problem(answer.exchange, message, "logprobs", "none", "$.choices[0].logprobs")
+    exchange, reply = answer
+    entries, asked = logprob_entries(exchange, reply), _asked(exchange) or 0
+    counts = [len(objects(entry.get("top_logprobs"))) for entry in entries]
+    if not entries:
+        message, expected, got = "the reply has none", "one entry per token", "none"
+    elif median(counts) < min(asked, _FEWEST_ALTERNATIVES):
+        message, expected = "most tokens have fewer alternatives", f"{asked}"
+        got = f"{min(counts)} to {max(counts)}"
+    else:
+        return
+    message = f"The request set logprobs, but {message}; rules that need them judge nothing."
+    severity: Severity | None = "error" if exchange.imported else None
+    yield Problem(exchange, message, expected, got, logprob_path(exchange), severity=severity)
+
+
+def _asked(exchange: ParsedExchange) -> int | None:
+    """Return how many alternatives a request asks for, 0 for none; None without logprobs."""
+    body = exchange.request.body
+    asked, included = body.get("top_logprobs"), body.get("include")
+    wanted = body.get("logprobs") or (
+        isinstance(included, list) and "message.output_text.logprobs" in included
+    )
+    return (asked if type(asked) is int else 0) if wanted else None

@@ -149,7 +149,7 @@ def _request(
         max_tokens=_MOST_TOKENS,
         whole=False,
         options=DIALECTS[api].logprob_options(ALTERNATIVES),
-        provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
+        provokes=GARBLED | {"request.refused"},
     )
 
 

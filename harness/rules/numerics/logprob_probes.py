@@ -7,19 +7,15 @@ reference, but positions where the model is uncertain, so these questions have n
 """
 
 from collections.abc import Iterator
-from statistics import median
 
 from harness.api import DIALECTS
-from harness.api.fields import objects
-from harness.api.items import Message, Reply
-from harness.api.logprob_entries import logprob_entries, logprob_path
-from harness.api.parsed_rollout import ParsedExchange
+from harness.api.items import Message
 from harness.golden.distance import ReportedToken, entries_of
 from harness.records.conditions import MODES, Api
 from harness.rules.evidence.refusals import served_replies
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import GARBLED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.rules.rule import CHAT, Problem, ShowsLack
+from harness.rules.rule import CHAT, Problem
 from harness.statistics.draws import Draw, sharpness
 
 _ALTERNATIVES = 3
@@ -37,55 +33,11 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             (Message("user", question),),
             temperature=0.0,
             options=DIALECTS[api].logprob_options(_ALTERNATIVES),
-            provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
+            provokes=GARBLED | {"request.refused"},
+            modes=MODES,
         )
         for name, question in _QUESTIONS.items()
     )
-
-
-GROUP = ProbeGroup(
-    "logprobs",
-    _requests,
-    CHAT,
-    modes=MODES,
-    needs="logprobs",
-    family="numerics",
-    component="logprobs",
-)
-
-
-@GROUP.probe(
-    "logprobs.given",
-    _QUESTIONS,
-    severity="warning",
-    relations=[ShowsLack("logprobs", "logprobs_omitted")],
-    fix="Return the requested logprobs, or refuse the option.",
-)
-def _given(responses: ProbeResponses) -> Trials:
-    """Requested logprobs are in the reply.
-
-    Clients that need them fail on a reply that silently omits them. A provider that does not
-    support them must reject the request. A few tokens may have fewer alternatives than requested.
-    """
-    for exchange, reply in _answers(responses):
-        entries = logprob_entries(exchange, reply)
-        counts = [len(objects(entry.get("top_logprobs"))) for entry in entries]
-        if not entries:
-            message, expected, got = "the reply has none", "one entry per token", "none"
-        elif median(counts) >= _ALTERNATIVES:
-            yield None
-            continue
-        else:
-            message, expected = "most tokens have fewer alternatives", f"{_ALTERNATIVES}"
-            got = f"{min(counts)} to {max(counts)}"
-        message = f"The request set logprobs, but {message}; rules that need them judge nothing."
-        yield Problem(exchange, message, expected, got, logprob_path(exchange))
-
-
-def _answers(responses: ProbeResponses) -> Iterator[tuple[ParsedExchange, Reply]]:
-    """Replies with an answer. Raises NotVerifiableError."""
-    replies = list(served_replies(responses, _QUESTIONS, "logprobs"))
-    return ((exchange, reply) for exchange, reply in replies if reply.text)
 
 
 _DRAWN_ALTERNATIVES = 5  # providers allow at least this many
@@ -130,15 +82,15 @@ def _drawn_requests(api: Api) -> tuple[ProbeRequest, ...]:
             whole=False,
             options=options,
             tries=_TRIES,
-            provokes=GARBLED | {"request.refused", "chat.logprobs.missing"},
+            provokes=GARBLED | {"request.refused"},
         )
         for name, question in _DRAWN_QUESTIONS.items()
     )
 
 
-DRAWN_GROUP = ProbeGroup(
-    "sampling.probabilities",
-    _drawn_requests,
+GROUP = ProbeGroup(
+    "logprobs",
+    lambda api: (*_requests(api), *_drawn_requests(api)),
     CHAT,
     needs="logprobs",
     family="numerics",
@@ -146,7 +98,7 @@ DRAWN_GROUP = ProbeGroup(
 )
 
 
-@DRAWN_GROUP.probe(
+@GROUP.probe(
     "sampling.probabilities",
     _DRAWN_QUESTIONS,
     severity="warning",

@@ -1,14 +1,13 @@
 """Token counts: present, possible, and consistent."""
 
 from collections.abc import Iterator
-from functools import partial
+from itertools import islice
 
 from harness.api.fields import NAMES, nested
-from harness.api.parsed_rollout import ParsedExchange
 from harness.records.scores import Severity
 from harness.records.traits import Ledger
 from harness.rules.check import Family
-from harness.rules.evidence.ledger import COT_HEADER, FRAMING, Accounted, accounted, ledger
+from harness.rules.evidence.ledger import COT_HEADER, SLACK, account, missing_cot
 from harness.rules.evidence.subjects import Answer, answers, counted
 from harness.rules.rule import CHAT, Problem
 
@@ -20,10 +19,8 @@ _COUNTS = {
     "responses": ("input_tokens", "output_tokens"),
 }
 _OUTPUT_DETAILS = {"chat": "completion_tokens_details", "responses": "output_tokens_details"}
-# Differences that another spelling of the same text cannot explain: a few tokens in a short text,
-# one token of 20 in a longer text, and more if the model also wrote empty messages.
-_FEW_TOKENS, _SLACK, _MANY_TOKENS, _MANY_MESSAGES = 3, 20, 24, 8
-_CHANGED_COT = 8  # tokens by which a count differs that another one explains exactly
+_FEW_TOKENS = 3
+"""With one of `SLACK` in a longer text, a difference that other spellings explain."""
 
 
 def _promised(answer: Answer) -> bool:
@@ -64,51 +61,52 @@ def _missing(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "usage.sum",
     counted,
-    lambda found: found.usage.total_tokens is not None,
-    fix="Count every token once: the total is the sum of prompt and completion tokens.",
+    fix="Count every token of the rendered prompt and of the complete output once, CoT included.",
 )
 def _sum(found: Answer) -> Iterator[Problem]:
-    """The total is the sum of input and output tokens, and each token of the reply counts once.
+    """The token counts of a reply are possible, and count every token of its text once.
 
-    Providers bill by these counts, and users plan budgets with them.
+    Providers bill by these counts, and users plan budgets with them. The total is the sum of input
+    and output tokens, which include the cached and the reasoning tokens. A count that does not
+    cover the text omits a part of it, usually the CoT; or the server repeated or added text, such
+    as a notice in a reply that the token limit cut.
     """
-    usage = found.usage
-    if (wrong := _miscount(found.exchange)) is not None:
-        yield wrong
-    total = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-    if usage.total_tokens != total:
+    for message, expected, got in islice(_wrong_counts(found), 1):
+        yield Problem(found.exchange, message, expected, str(got), _PATH)
+
+
+def _wrong_counts(found: Answer) -> Iterator[tuple[str, str, int | None]]:
+    """Yield what is wrong with the counts of a reply: message, expected and reported count."""
+    usage, cached = found.usage, _cached(found)
+    given, made = usage.input_tokens or 0, usage.output_tokens or 0
+    if _has_content(found):
+        for name, count in (("input", given), ("output", made)):
+            if count <= 0:
+                message = f"The reply has content, but reports no {name} tokens."
+                yield message, "more than 0", count
+    if (counted_text := account(found.exchange)) and counted_text.end != "stop string":
+        yield from _wrong_for_text(counted_text)
+    if usage.total_tokens not in (None, given + made):
         message = "The total is not the sum of input and output tokens."
-        if (usage.total_tokens or 0) - total == _cached(found):
+        if (usage.total_tokens or 0) - given - made == cached:
             message = "The total includes the cached tokens, and the input tokens do not."
-        yield Problem(found.exchange, message, str(total), str(usage.total_tokens), _PATH)
+        yield message, str(given + made), usage.total_tokens
+    for what, part, whole, total in (
+        ("reasoning", usage.reasoning_tokens, "output", made),
+        ("cached", cached, "input", given),
+    ):
+        if part is not None and not 0 <= part <= total:
+            message = f"The number of {what} tokens is negative or exceeds the {whole} tokens."
+            yield message, f"0 to {total}", part
 
 
-def _miscount(exchange: ParsedExchange) -> Problem | None:
-    """Return the problem of output tokens that count a part twice or the prompt, or omit the CoT.
-
-    The count is then exactly that of the text with this part, so the text itself is complete. In a
-    short reply, or one without CoT or answer, lost text may have this number of tokens by chance.
-    """
-    found, reply = ledger(exchange), exchange.reply
-    if found is None or reply is None or not (found.exact and found.cot and reply.text):
-        return None
-    if abs(found.difference) <= _MANY_TOKENS:
-        return None
-    cot = found.cot
-    counts = {
-        "are twice those of the reply": 2 * found.explained,
-        "include the CoT twice": found.explained + cot,
-    }
-    if found.prompt:
-        counts["include the input tokens"] = found.explained + found.prompt
-    if reply.reasoning.strip() not in reply.text:
-        counts["omit the CoT"] = found.explained - cot
-        counts["omit the CoT and its header"] = found.explained - cot - COT_HEADER
-    for what, tokens in counts.items():
-        if found.reported == tokens:
-            message = f"The output tokens {what}."
-            return Problem(exchange, message, str(found.explained), str(found.reported), _PATH)
-    return None
+def _wrong_for_text(found: Ledger) -> Iterator[tuple[str, str, int | None]]:
+    if found.miscount:
+        yield f"The output tokens {found.miscount}.", str(found.explained), found.reported
+    least = found.texts - max(_FEW_TOKENS, found.texts // SLACK)
+    if found.reported < least or missing_cot(found) < 0:
+        message = "The reply reports fewer output tokens than its text needs."
+        yield message, f"at least {found.texts} tokens", found.reported
 
 
 def _has_content(answer: Answer) -> bool:
@@ -117,195 +115,43 @@ def _has_content(answer: Answer) -> bool:
     return bool(reply.reasoning or reply.text or reply.calls) and not answer.refusals
 
 
-@family.check("usage.zero", counted, _has_content)
-def _zero(found: Answer) -> Iterator[Problem]:
-    """A reply with content reports input and output tokens above 0.
-
-    Providers bill by these counts, and users plan budgets with them.
-    """
-    usage = found.usage
-    for name, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-        if count is not None and count <= 0:
-            message = f"The reply has content, but reports no {name} tokens."
-            yield Problem(found.exchange, message, "more than 0", str(count), _PATH)
-
-
 @family.check(
-    "usage.reasoning.excess",
-    counted,
-    lambda answer: answer.usage.reasoning_tokens is not None,
-    fix="Report the tokens of the CoT as reasoning tokens.",
-)
-def _reasoning_excess(answer: Answer) -> Iterator[Problem]:
-    """Reasoning tokens are included in the output tokens.
-
-    Providers bill by these counts, and users plan budgets with them.
-    """
-    usage = answer.usage
-    return _excess(answer, "reasoning", usage.reasoning_tokens, "output", usage.output_tokens)
-
-
-@family.check(
-    "usage.cached.excess",
-    counted,
-    lambda answer: _cached(answer) is not None,
-    fix="Count cached tokens as prompt tokens too.",
-)
-def _cached_excess(answer: Answer) -> Iterator[Problem]:
-    """Cached tokens are included in the input tokens.
-
-    Providers bill by these counts, and users plan budgets with them.
-    """
-    return _excess(answer, "cached", _cached(answer), "input", answer.usage.input_tokens)
-
-
-def _excess(
-    answer: Answer, what: str, part: int | None, whole: str, total: int | None
-) -> Iterator[Problem]:
-    if part is not None and not 0 <= part <= (total or 0):
-        message = f"The number of {what} tokens is negative or exceeds the {whole} tokens."
-        yield Problem(answer.exchange, message, f"0 to {total}", str(part), _PATH)
-
-
-@family.check(
-    "usage.reasoning.missing",
+    "usage.reasoning",
     counted,
     lambda found: (
         found.usage.output_tokens and (found.reply.reasoning or found.usage.reasoning_tokens)
     ),
     severity="warning",
-    fix="Report the tokens of the CoT as reasoning tokens.",
+    fix="Report the tokens of the CoT as reasoning tokens, in the details of the output tokens.",
 )
-def _reasoning_missing(found: Answer) -> Iterator[Problem]:
-    """A reply with reasoning reports reasoning tokens, in the details of the output tokens.
-
-    Some servers never count them; clients cope. Chat need not have the details, but a count of 0
-    is wrong. If the reply reports no output tokens at all, usage.zero says so.
-    """
-    counted_at, reported = _OUTPUT_DETAILS[found.exchange.api], found.usage.reasoning_tokens
-    if found.reply.reasoning and not reported:
-        message = "The reply has reasoning, but reports no reasoning tokens."
-        optional = reported is None and found.exchange.api == "chat"
-        severity: Severity | None = "info" if optional else None
-        got = str(reported)
-        yield Problem(found.exchange, message, "more than 0", got, _PATH, severity=severity)
-    elif reported and not nested(found.reply.raw, "usage", counted_at):
-        message = "The reasoning tokens are outside the details, where few clients read them."
-        got = "next to the other counts"
-        yield Problem(found.exchange, message, f"in {counted_at}", got, _PATH)
-
-
-@family.check(
-    "usage.reasoning.differs",
-    accounted,
-    lambda found: found.ledger.thinking and found.ledger.cot and not found.reply.calls,
-    severity="warning",
-    fix="Report the tokens of the CoT as reasoning tokens.",
-)
-def _reasoning_differs(found: Accounted) -> Iterator[Problem]:
-    """The number of reasoning tokens matches the CoT.
+def _reasoning(found: Answer) -> Iterator[Problem]:
+    """The reasoning tokens are those of the CoT, in the details of the output tokens.
 
     A count that includes answers or arguments misleads users about the share of reasoning. Servers
-    may count the header of the CoT or not.
+    may count the header of the CoT or not. Some never count reasoning tokens; clients cope. Chat
+    need not have the details, but a count of 0 is wrong.
     """
-    tokens, reported = found.ledger.cot, found.ledger.thinking or 0
-    slack = max(_FEW_TOKENS, tokens // _SLACK)
-    most = tokens + COT_HEADER + slack
-    if not tokens - slack <= reported <= most:
+    counted_at, reported = _OUTPUT_DETAILS[found.exchange.api], found.usage.reasoning_tokens
+    counted_text = found.ledger
+    severity: Severity | None = None
+    if found.reply.reasoning and not reported:
+        message = "The reply has reasoning, but reports no reasoning tokens."
+        expected, got = "more than 0", str(reported)
+        if reported is None and found.exchange.api == "chat":
+            severity = "info"
+    elif reported and not nested(found.reply.raw, "usage", counted_at):
+        message = "The reasoning tokens are outside the details, where few clients read them."
+        expected, got = f"in {counted_at}", "next to the other counts"
+    elif reported and counted_text and (tokens := counted_text.cot):
+        slack = max(_FEW_TOKENS, tokens // SLACK)
+        least, most = tokens - slack, tokens + COT_HEADER + slack
+        if least <= reported <= most:
+            return
         message = "The number of reasoning tokens does not match the CoT."
-        expected = f"{tokens - slack} to {most} for a CoT of {tokens} tokens"
-        yield Problem(found.exchange, message, expected, str(reported), _PATH)
-
-
-family.check(
-    "usage.reasoning.differs.with_calls",
-    accounted,
-    lambda found: found.ledger.thinking and found.ledger.cot and found.reply.calls,
-    severity="warning",
-    text="The number of reasoning tokens of a reply with a call matches the CoT. Some servers "
-    "count the arguments of calls as reasoning.",
-    fix="Report the tokens of the CoT as reasoning tokens.",
-)(_reasoning_differs)
-
-
-def _seen(found: Accounted) -> bool:
-    shown = found.reply.text or found.reply.calls or found.exchange.request.stops
-    return bool(found.ledger.cot and shown)
-
-
-@family.check(
-    "usage.output.unseen",
-    partial(accounted, stopped=True),
-    _seen,
-    component="output",
-    reads=("extras",),
-)
-def _unseen(found: Accounted) -> Iterator[Problem]:
-    """The reply contains the text of all output tokens that it reports.
-
-    Otherwise part of the CoT or of the answer was lost, is billed although it was not generated, or
-    was generated after a stop string. A few tokens may be missing, because a model can spell a text
-    with other tokens than the tokenizer does, or write empty messages, or several messages that the
-    server joins. The number of reasoning tokens can show that fewer tokens are missing in the CoT.
-    """
-    counted = found.ledger
-    messages, rest = divmod(counted.difference, COT_HEADER)
-    lost = counted.difference > max(_MANY_TOKENS, counted.explained // _SLACK)
-    lost = lost and (messages > _MANY_MESSAGES or bool(rest and counted.exact))
-    if (lost or _changed_cot(counted) > 0) and _miscount(found.exchange) is None:
-        message = f"{counted.difference} of the reported output tokens are not in the reply."
-        if found.exchange.request.stops:
-            message = f"{counted.difference} output tokens are reported after the stop string."
-        expected = f"at most {counted.explained} tokens for this text"
-        yield Problem(found.exchange, message, expected, str(counted.reported), _PATH)
-
-
-def _changed_cot(counted: Ledger) -> int:
-    """Return the tokens that the CoT lacks, by both the output and the reasoning tokens; else 0.
-
-    The number is negative if the CoT has more tokens than reported.
-    """
-    if not (counted.exact and counted.cot and counted.thinking):
-        return 0
-    lacking = counted.difference
-    header = counted.thinking - counted.cot - lacking
-    agree = 0 <= header <= COT_HEADER
-    many = abs(lacking) > max(_CHANGED_COT, counted.cot // _SLACK)
-    return lacking if agree and many else 0
-
-
-@family.check("usage.output.uncounted", partial(accounted, cut=True))
-def _uncounted(found: Accounted) -> Iterator[Problem]:
-    """The reported output tokens cover the text of the reply.
-
-    Otherwise the count omits part of the reply, usually the CoT, or the server repeated or added
-    text, such as a notice in a reply that the token limit cut.
-    """
-    counted = found.ledger
-    few = counted.reported < counted.texts - max(_FEW_TOKENS, counted.texts // _SLACK)
-    if (few or _changed_cot(counted) < 0) and _miscount(found.exchange) is None:
-        message = "The reply reports fewer output tokens than its text needs."
-        expected = f"at least {counted.texts} tokens"
-        yield Problem(found.exchange, message, expected, str(counted.reported), _PATH)
-
-
-@family.check(
-    "usage.limit",
-    counted,
-    lambda found: found.exchange.request.limit is not None,
-    component="ends",
-    fix="Stop at the token limit of the request.",
-)
-def _limit(found: Answer) -> Iterator[Problem]:
-    """A reply has no more output tokens than the request allows.
-
-    The limit bounds cost and latency. Servers may count a few tokens of the format in addition.
-    """
-    request, tokens = found.exchange.request, found.usage.output_tokens or 0
-    if request.limit is not None and tokens > (request.limit + FRAMING) * request.choices:
-        message = "The reply is longer than the token limit of the request."
-        most = f"at most {request.limit * request.choices} tokens"
-        yield Problem(found.exchange, message, most, str(tokens), _PATH)
+        expected, got = f"{least} to {most} for a CoT of {tokens} tokens", str(reported)
+    else:
+        return
+    yield Problem(found.exchange, message, expected, got, _PATH, severity=severity)
 
 
 def _cached(answer: Answer) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from harness.records.scores import Score
@@ -11,32 +12,35 @@ from harness.rules.evidence.ledger import (
     COT_HEADER,
     FRAMING,
     PREAMBLE_HEADER,
+    SLACK,
     may_be_headers,
+    missing_cot,
     usual_difference,
 )
 from harness.rules.evidence.rollouts import by_condition
 from harness.rules.rule import CHAT
+from harness.rules.usage.prompt_texts import foreign_counts
 from harness.statistics.intervals import clustered_rate
 
 family = Family("usage", CHAT, component="output")
 
-# Up to this number of samples and these shares of the replies, tokens that do not fit the text are
-# not a defect. The first share is for replies whose stream has one token in each piece or whose
-# tokens are too few, the second for all. There were none in 80 recorded replies of healthy servers
-# and in 280 streams of the small model.
 _FEWEST_ODD, _WITNESSED_SHARE, _ODD_SHARE = 3, 0.01, 0.05
-_SPELLED_ODDLY = 0.4
-"""The largest share of replies that a model spells in an odd way: a quarter for the small one."""
+"""Up to this number of samples and these shares of the replies, tokens that do not fit the text are
+not a defect: none of 80 recorded replies of healthy servers had any. The first share is for replies
+whose stream has one token in each piece or whose tokens are too few, the second for all."""
 _FRAMED = 0.8
 """The smallest share of replies in which a server counts additional tokens, if it does so at all:
 the others have odd spellings."""
 _FEWEST_TOKENS = 32
 """Completion tokens below which a reply is not counted: it may be little more than odd headers."""
 _FEWEST_WHOLE = 5  # replies of one mode that show how the model spells texts of the other
-_LEAST_LACKING = 4
-"""Tokens of a header of six whose absence a cut within a word cannot explain: of 263 truncated
-replies of the small model, none lacked more than one."""
+_AT_CUTS = 2
+"""Tokens by which a text differs that is cut within a word, at its end and between its parts."""
 _FEWEST_SAMPLES = 2  # samples whose longest replies have equally many tokens
+_MANY_TOKENS, _MANY_MESSAGES = 24, 8
+"""More tokens than these, and than the headers of these, are not those of empty messages."""
+_FEWEST_ANSWERED = 8  # tokens of a whole answer that shows how a server counts
+_FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
 
 
 class _Counted(NamedTuple):
@@ -48,83 +52,190 @@ class _Counted(NamedTuple):
     """Its difference of reported and explained tokens, minus that of most replies."""
 
 
-@family.cross_check("usage.output.lost", lambda score: score.traits.ledgers)
-def lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
-    """With rare exceptions, the reported output tokens of a reply are those of its text.
-
-    If replies often have too few words for their tokens, the server loses words; if they often have
-    too many, it repeats or rewrites words. Rare differences are healthy, because a model can spell
-    a text with other tokens than the tokenizer does: the pieces of a stream, or the replies of the
-    other mode, show this. If the longest replies end at one length, without an end token, the
-    server has a hidden limit.
-    """
-    spelled = {mode: _spells_as_tokenizer(examined, streamed=not mode) for mode in (True, False)}
-    groups = [found for group in by_condition(examined) if (found := _counted(group, examined))]
-    no_end = all(any(map(_lacks_end_token, counted)) for counted in groups)
-    for counted in groups:
-        odd = [
-            one
-            for one in counted
-            if _is_odd(one, spelled) and not (no_end and _lacks_end_token(one))
-        ]
-        proven = list(filter(_is_proven, odd))
-        if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
-            odd = _longer(counted)
-        message = (
-            f"{len(odd)} of {len(counted)} replies report a number of output tokens that does not "
-            "fit their text; on healthy servers, nearly none do."
-        )
-        if not odd and (odd := _moved(counted)):
-            message = (
-                "The output tokens fit the text of the reply, but the reasoning tokens do not."
-            )
-        if not odd and (odd := _cut_alike(counted)):
-            message = (
-                "The longest replies all have the same number of tokens and no end token, but are "
-                "reported as complete."
-            )
-        for score, ledger, off in odd:
-            expected = f"{ledger.reported - off} tokens for this text"
-            yield message, evidence(score.record, "$.usage", expected, str(ledger.reported))
-
-
 @family.cross_check(
-    "usage.output.cut",
-    lambda score: score.traits.cut_ledgers or score.traits.ledgers,
-    fix="Return a message that the token limit cut in the field of its channel, and add no text.",
+    "usage.output.lost",
+    lambda score: score.traits.ledgers,
+    reads=("extras",),
     example=(
         "Half of a chain of thought that the limit cut is returned as content.",
         "https://github.com/jundot/omlx/issues/2860",
     ),
 )
-def cut_between_channels(examined: Sequence[Score]) -> Iterator[Difference]:
-    """A truncated reply with CoT and answer also has the tokens of the header between them.
+def lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
+    """The reported output tokens of a reply are those of its text.
 
-    Without these tokens, the model was still writing its CoT, and the server returned the end of
-    the CoT, or a text of its own, as the answer. The whole replies of the same API and mode show
-    which tokens of the format a server does not count.
+    Otherwise the server lost, moved, repeated or rewrote text, or generated more after the end of
+    the reply. A few tokens may be missing, because a model can spell a text with other tokens than
+    the tokenizer does, write empty messages, or write several messages that the server joins: the
+    pieces of a stream, the replies of the other mode, and the reasoning tokens show this. Where
+    `usage.sum` or `usage.foreign` finds that the count itself is wrong, the text is not judged.
     """
-    for group in by_condition(examined):
-        whole = [ledger.difference for ledger in _exact(group) if ledger.cot]
-        usual = usual_difference(whole)
-        cut = [(score, one) for score in group for one in score.traits.cut_ledgers if one.exact]
-        for score, ledger in cut if len(whole) >= _FEWEST_WHOLE else ():
-            lacking = usual - ledger.difference
-            if lacking >= _LEAST_LACKING and usual > -COT_HEADER:
-                message = "A truncated reply has too few tokens for a header before its answer."
-                expected = f"at least {ledger.explained + usual} tokens for CoT and answer"
-                got = str(ledger.reported)
-                yield message, evidence(score.record, "$.usage", expected, got, ledger.exchange)
+    right = _without_miscounts(examined)
+    spelled = {mode: _spells_as_tokenizer(right, streamed=not mode) for mode in (True, False)}
+    groups = [found for group in by_condition(right) if (found := _counted(group, right))]
+    no_end = all(any(map(_lacks_end_token, counted)) for counted in groups)
+    for counted in groups:
+        yield from _odd_replies(counted, spelled, no_end=no_end)
+    for group in by_condition(right):
+        yield from _cut_between_channels(group)
+        yield from _dropped_cot(group)
+    yield from _cut_within_cot(right)
+    for score in right:
+        yield from _unseen(score)
 
 
-def _exact(scores: Iterable[Score]) -> list[Ledger]:
-    """Return the ledgers of the replies whose tokens can be counted exactly."""
-    return [ledger for score in scores for ledger in score.traits.ledgers if ledger.exact]
+def _without_miscounts(examined: Sequence[Score]) -> list[Score]:
+    """Return the scores with only the ledgers whose reported number is not itself at fault.
+
+    If the server counts hidden retries, short replies with twice their tokens are left out, too.
+    """
+    foreign = foreign_counts(examined)
+    every = [ledger for score in examined for ledger in score.traits.ledgers]
+    retried = sum("twice those" in ledger.miscount for ledger in every) >= _FEWEST_ODD
+
+    def is_right(one: Ledger) -> bool:
+        least = 2 * (one.texts + one.markup)
+        return not one.miscount and not (retried and least <= one.reported <= 2 * one.explained)
+
+    kept = [tuple(filter(is_right, score.traits.ledgers)) for score in examined]
+    return [
+        replace(score, traits=replace(score.traits, ledgers=ledgers))
+        for score, ledgers in zip(examined, kept, strict=True)
+        if score.record not in foreign
+    ]
+
+
+def _odd_replies(
+    counted: Sequence[_Counted], spelled: Mapping[bool, bool], *, no_end: bool
+) -> Iterator[Difference]:
+    """Judge the replies of one API and mode together.
+
+    If the longest replies end at one length, without an end token, the server has a hidden limit.
+    """
+    odd = [
+        one for one in counted if _is_odd(one, spelled) and not (no_end and _lacks_end_token(one))
+    ]
+    proven = list(filter(_is_proven, odd))
+    message = (
+        f"{len(odd)} of {len(counted)} replies report a number of output tokens that does not "
+        "fit their text; on healthy servers, nearly none do."
+    )
+    if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
+        odd = _moved(counted)
+        message = "The output tokens fit the text of the reply, but the reasoning tokens do not."
+    if not odd:
+        odd = _cut_alike(counted)
+        message = (
+            "The longest replies all have the same number of tokens and no end token, but are "
+            "reported as complete."
+        )
+    for score, ledger, off in odd:
+        expected = f"{ledger.reported - off} tokens for this text"
+        yield _difference(score, ledger, message, expected)
+
+
+def _difference(score: Score, ledger: Ledger, message: str, expected: str) -> Difference:
+    found = evidence(score.record, "$.usage", expected, str(ledger.reported), ledger.exchange)
+    return message, found
+
+
+def _unseen(score: Score) -> Iterator[Difference]:
+    """Judge each reply with CoT by itself: many tokens more than its text has.
+
+    The number of reasoning tokens can show that fewer tokens are missing in the CoT.
+    """
+    for ledger in score.traits.ledgers:
+        after_stop = ledger.end == "stop string"
+        if ledger.end == "limit" or not (
+            ledger.cot and (ledger.answer or ledger.calls or after_stop)
+        ):
+            continue
+        messages, rest = divmod(ledger.difference, COT_HEADER)
+        lost = ledger.difference > max(_MANY_TOKENS, ledger.explained // SLACK)
+        lost = lost and (messages > _MANY_MESSAGES or bool(rest and ledger.exact))
+        if lost or missing_cot(ledger) > 0:
+            message = f"{ledger.difference} of the reported output tokens are not in the reply."
+            if after_stop:
+                message = f"{ledger.difference} output tokens are reported after the stop string."
+            expected = f"at most {ledger.explained} tokens for this text"
+            yield _difference(score, ledger, message, expected)
+
+
+def _cut_between_channels(group: Sequence[Score]) -> Iterator[Difference]:
+    """Judge truncated replies with CoT and answer, which have the header between them.
+
+    Without its tokens, the model was still writing its CoT, and the server returned the end of the
+    CoT, or a text of its own, as the answer. The whole replies of the same API and mode show which
+    tokens of the format a server does not count.
+    """
+    whole = [ledger.difference for _, ledger in _exact(group) if ledger.cot]
+    usual = usual_difference(whole)
+    for score, ledger in _exact(group, "limit") if len(whole) >= _FEWEST_WHOLE else ():
+        lacking = usual - ledger.difference
+        both = ledger.cot and ledger.answer
+        if both and lacking >= COT_HEADER - _AT_CUTS and usual > -COT_HEADER:
+            message = "A truncated reply has too few tokens for a header before its answer."
+            expected = f"at least {ledger.explained + usual} tokens for CoT and answer"
+            yield _difference(score, ledger, message, expected)
+
+
+def _cut_within_cot(examined: Sequence[Score]) -> Iterator[Difference]:
+    """Judge truncated replies with an answer whose tokens are all reasoning tokens.
+
+    The limit cut the CoT, and the server returned part of it, or a text of its own, as the answer.
+    Nothing is judged if the tokens of most whole answers are counted as reasoning, as in vLLM 0.32.
+    """
+    every = [(score, ledger) for score in examined for ledger in score.traits.ledgers]
+    whole = [
+        (ledger.thinking or 0) >= ledger.reported - FRAMING
+        for _, ledger in every
+        if ledger.end == "model" and ledger.thinking and ledger.answer >= _FEWEST_ANSWERED
+    ]
+    for score, ledger in every if 2 * sum(whole) <= len(whole) else ():
+        in_cot = ledger.thinking == ledger.reported and ledger.answer >= _FEWEST_WORDS
+        if ledger.end == "limit" and in_cot:
+            message = "All tokens of a truncated reply are reasoning tokens, but it has an answer."
+            expected = f"no answer, or fewer than {ledger.reported} reasoning tokens"
+            yield _difference(score, ledger, message, expected)
+
+
+def _dropped_cot(group: Sequence[Score]) -> Iterator[Difference]:
+    """Judge replies without CoT that have more tokens than their content.
+
+    The evidence of a lost CoT is the CoT of other replies, or the reasoning tokens that the reply
+    itself reports. Replies for which the model wrote no CoT do not have these tokens.
+    """
+    every = [
+        (score, ledger)
+        for score in group
+        for ledger in score.traits.ledgers
+        if ledger.end == "model"
+    ]
+    returned = any(ledger.cot for _, ledger in every)
+    for score, ledger in every:
+        # The model may also have written a preamble and an empty CoT.
+        explained = max(COT_HEADER + PREAMBLE_HEADER, ledger.spelling)
+        own = (ledger.thinking or 0) > explained and not ledger.concealed
+        has_content = ledger.texts > 0 and not ledger.cot  # `reply.lost` reports empty ones.
+        if has_content and ledger.difference > explained and (returned or own):
+            message = "The reply has no CoT, but reports more tokens than its text explains."
+            expected = f"CoT, or at most {max(0, ledger.explained)} tokens"
+            yield _difference(score, ledger, message, expected)
+
+
+def _exact(scores: Iterable[Score], end: str = "model") -> list[tuple[Score, Ledger]]:
+    """Return the ledgers, with this end, of the replies whose tokens can be counted exactly."""
+    return [
+        (score, ledger)
+        for score in scores
+        for ledger in score.traits.ledgers
+        if ledger.exact and ledger.end == end
+    ]
 
 
 def _counted(group: Sequence[Score], examined: Sequence[Score]) -> list[_Counted]:
     """Return the replies of one API and mode that have CoT."""
-    exact = [(score, ledger) for score in group for ledger in _exact([score]) if ledger.cot]
+    exact = [(score, ledger) for score, ledger in _exact(group) if ledger.cot]
     if not exact:
         return []
     differences = [ledger.difference for _, ledger in exact]
@@ -157,25 +268,6 @@ def _lacks_end_token(one: _Counted) -> bool:
     Some of several servers behind one address may count like this, in each API and mode.
     """
     return one.ledger.reported in {one.ledger.explained - 1, one.ledger.texts}
-
-
-def _longer(counted: Sequence[_Counted]) -> list[_Counted]:
-    """The replies with more tokens than their texts, if odd spellings cannot explain so many.
-
-    Replies with the most frequent difference must not be all of them: these may come from one of
-    several servers, which counts additional tokens of the format.
-    """
-    longer = [
-        one
-        for one in counted
-        if min(one.off, one.ledger.difference) > 0
-        and one.ledger.reported >= _FEWEST_TOKENS
-        and not may_be_headers(one.off)
-    ]
-    common = Counter(one.off for one in longer).most_common(1)
-    rest = [one for one in longer if one.off != common[0][0]]
-    many = _exceeds(longer, counted, _SPELLED_ODDLY) and _exceeds(rest, counted, _ODD_SHARE)
-    return longer if many else []
 
 
 def _moved(counted: Sequence[_Counted]) -> list[_Counted]:
@@ -220,30 +312,6 @@ def _exceeds(odd: Sequence[_Counted], counted: Sequence[_Counted], share: float)
     return len(found) >= _FEWEST_ODD and clustered_rate(counts).low > share
 
 
-@family.cross_check("reasoning.lost", lambda score: score.traits.ledgers)
-def lost_reasoning(examined: Sequence[Score]) -> Iterator[Difference]:
-    """If a provider returns or counts CoT, a reply without CoT has no tokens beyond its content.
-
-    Otherwise the model wrote a CoT, and the server dropped it. The evidence is the CoT of other
-    replies, or the reasoning tokens that the reply itself reports. Replies for which the model
-    wrote no CoT do not have these tokens.
-    """
-    for group in by_condition(examined):
-        every = [(score, ledger) for score in group for ledger in score.traits.ledgers]
-        returned = any(ledger.cot for _, ledger in every)
-        for score, ledger in every:
-            # The model may also have written a preamble and an empty CoT.
-            explained = max(COT_HEADER + PREAMBLE_HEADER, ledger.spelling)
-            own = (ledger.thinking or 0) > explained and not ledger.concealed
-            has_content = ledger.texts > 0 and not ledger.cot  # `reply.lost` reports empty ones.
-            if has_content and ledger.difference > explained and (returned or own):
-                message = "The reply has no CoT, but reports more tokens than its text explains."
-                expected = f"CoT, or at most {max(0, ledger.explained)} tokens"
-                got = f"{ledger.reported}, of which {ledger.thinking} are reasoning tokens"
-                got = got if ledger.thinking else str(ledger.reported)
-                yield message, evidence(score.record, "$.usage", expected, got)
-
-
 def _framing(group: Sequence[Score], examined: Sequence[Score]) -> int:
     """The few tokens that a server adds to the count of nearly every reply; 0 if it adds none.
 
@@ -252,7 +320,8 @@ def _framing(group: Sequence[Score], examined: Sequence[Score]) -> int:
     has few. If the run has few too, and the server does not just lose one token of each reply,
     replies whose CoT has the reported reasoning tokens, with or without its header, are used.
     """
-    exact, of_run = _exact(group), [ledger for ledger in _exact(examined) if ledger.closed]
+    exact = [ledger for _, ledger in _exact(group)]
+    of_run = [ledger for _, ledger in _exact(examined) if ledger.closed]
     extra, times = Counter(ledger.difference for ledger in exact).most_common(1)[0]
     plain = [ledger for ledger in exact if ledger.closed and not ledger.cot]
     if len(plain) < _FEWEST_ODD:
@@ -269,7 +338,7 @@ def _spells_as_tokenizer(examined: Sequence[Score], *, streamed: bool) -> bool:
     """Whether enough replies of a mode show that the model spells texts as the tokenizer does."""
     more = [
         ledger.pieces if streamed else ledger.difference
-        for ledger in _exact(examined)
+        for _, ledger in _exact(examined)
         if ledger.cot and ledger.streamed == streamed and ledger.reported >= _FEWEST_TOKENS
     ]
     known = [tokens for tokens in more if tokens is not None]

@@ -39,7 +39,6 @@ hooks.item_text(User).faults(overflow_cut_silently=lambda text: text[:12_000])
 hooks.REQUEST.when(hooks.of_streams).faults(
     stop_ignored_in_streams=lambda body, _: body.update(stop=None)
 )
-hooks.GENERATION.faults(only_first_stop=lambda request: replace(request, stop=request.stop[:1]))
 
 
 def _truncated(data: Json) -> bool:

@@ -1,6 +1,7 @@
 """Findings whose evidence excludes the model, and kinds of replies that are counted separately."""
 
 import pytest
+from examined import findings
 from healthy import json_response, rollout, stream_response
 from mutations import asked, put
 from replies import Reply, chat_blocks, chat_chunks, chat_whole, counts, responses_whole
@@ -141,17 +142,9 @@ def test_calls_without_arguments_are_a_kind_of_their_own(parameters, arguments, 
 
 
 @pytest.mark.parametrize("reply", [CALL, Reply(text="Four.", reasoning="We add two and two. " * 9)])
-def test_reasoning_tokens_of_replies_with_calls_are_counted_separately(reply):
-    cot = counts(reply)[2]
-    many = put("usage.completion_tokens_details.reasoning_tokens", cot + 25)
-
-    def longer(body):
-        many(body)
-
-    applicable, findings = examined(reply, longer)
-    both = {"usage.reasoning.differs", "usage.reasoning.differs.with_calls"}
-    expected = {"usage.reasoning.differs.with_calls" if reply.call else "usage.reasoning.differs"}
-    assert applicable & both == {each.id for each in findings} & both == expected
+def test_reasoning_tokens_are_those_of_the_cot(reply):
+    many = put("usage.completion_tokens_details.reasoning_tokens", counts(reply)[2] + 25)
+    assert "usage.reasoning" in found(reply, many)
 
 
 # --- Limits and shortened texts
@@ -161,11 +154,11 @@ def test_reasoning_tokens_of_replies_with_calls_are_counted_separately(reply):
 def test_a_negative_limit_is_no_limit(limit):
     applicable, findings = examined(CALL, request={"max_tokens": limit})
     assert not {each.id for each in findings if each.id.startswith(("usage", "finish"))}
-    assert "usage.limit" not in applicable
+    assert "finish.limit" not in applicable
 
 
 def test_the_limit_of_a_request_still_binds():
-    assert "usage.limit" in found(CALL, request={"max_tokens": 4})
+    assert "finish.limit" in found(CALL, request={"max_tokens": 4})
 
 
 @pytest.mark.parametrize("ending", ["…", "..."])
@@ -181,8 +174,8 @@ def test_texts_that_the_author_of_a_recording_shortened_are_not_accounted(ending
     live = rollout([json_response(body)])
     pasted = live.model_copy(update={"recording": Recording(source="pasted.txt")})
     for recorded, accounted in ((live, True), (pasted, False)):
-        ids = {each.id for each in catalogue.examine(parse_rollout(recorded))[1]}
-        assert ("usage.output.unseen" in ids) == accounted
+        ids = findings(recorded)
+        assert ("usage.output.lost" in ids) == accounted
         assert "reasoning.missing" not in ids
 
 
@@ -208,7 +201,7 @@ def test_events_without_blank_lines_between_them_are_one_event(separator, messag
         (["It", " is"], True, set()),  # Its author shortened the list.
         (["is", " sunny."], True, {"logprobs.tokens"}),
         (["It", " is", " sunny."], True, set()),
-        (["They", " ask.", "It", " is", " sunny."], True, {"logprobs.cot"}),
+        (["They", " ask.", "It", " is", " sunny."], True, set()),
     ],
 )
 def test_logprobs_of_recordings_are_judged(tokens, imported, broken):

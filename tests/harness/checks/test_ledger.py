@@ -28,7 +28,7 @@ from harness.verdict.tolerances import apply_tolerances
 COT = "The user asks about the weather in Lisbon, so I recall what I know about it. " * 4
 TEXT = "It is sunny in Lisbon, with a light breeze from the sea, and it stays warm until the night."
 ARGUMENTS = '{\n  "location": "Lisbon",\n  "unit": "celsius"\n}'
-COUNTS = ("usage.output", "usage.reasoning", "reply.lost", "reasoning.lost", "calls.lost")
+COUNTS = ("usage.output.lost", "usage.reasoning", "usage.sum", "reply.lost", "calls.lost")
 
 ANSWERED = {"outcome": "answered"}
 
@@ -50,8 +50,12 @@ def parsed(answer, **more):
 
 
 def findings(answer, **more):
-    found = catalogue.examine(parsed(answer, **more))[1]
-    return {each.id for each in found if each.id.startswith(COUNTS)}
+    return {each.id for each in found(answer, **more) if each.id.startswith(COUNTS)}
+
+
+def found(answer, **more):
+    """The findings in one reply, those of cross-checks included."""
+    return examined.details(rollout([answer], **more))
 
 
 def unexplained(answer, **more):
@@ -118,7 +122,7 @@ def test_messages_joined_by_the_server_are_not_lost_text():
     reply = Reply(text=TEXT, reasoning=COT)
     joined = counts(reply)[1] + 6 * len(message_tokens(Reasoning("")))
     assert findings(chat(reply, tokens=joined)) == set()
-    assert findings(chat(reply, tokens=joined + 1)) == {"usage.output.unseen"}
+    assert findings(chat(reply, tokens=joined + 1)) == {"usage.output.lost"}
     called = Reply(call=("get_weather", ARGUMENTS), reasoning=COT)
     assert findings(chat(called, tokens=counts(called)[1] + 30)) == set()
 
@@ -169,8 +173,9 @@ def test_tokens_after_a_stop_string_are_reported(tokens, late):
     for content in (TEXT, ""):
         recorded = rollout([chat(reply, content=content, tokens=tokens)])
         recorded.exchanges[0].request.body["stop"] = ["whatever"]
-        found = examined.details(recorded)
-        messages = [each.message for each in found if each.id == "usage.output.unseen"]
+        messages = [
+            each.message for each in examined.details(recorded) if each.id == "usage.output.lost"
+        ]
         assert len(messages) == late
         assert all("after the stop string" in each for each in messages)
 
@@ -294,36 +299,36 @@ LONG = Reply(text=TEXT * 3, reasoning=COT * 3)
 
 
 @pytest.mark.parametrize(
-    ("answer", "found"),
+    ("answer", "rule"),
     [
-        (chat(LONG, reasoning=COT), "usage.output.unseen"),
-        (chat(LONG, reasoning="The user wants the weather."), "usage.output.unseen"),
-        (chat(LONG, content=TEXT[:60]), "usage.output.unseen"),
-        (chat(LONG, content=f"{LONG.text} {LONG.text}"), "usage.output.uncounted"),
-        (chat(LONG, tokens=counts(LONG)[1] - counts(LONG)[2] - 15), "usage.output.uncounted"),
+        (chat(LONG, reasoning=COT), "usage.output.lost"),
+        (chat(LONG, reasoning="The user wants the weather."), "usage.output.lost"),
+        (chat(LONG, content=TEXT[:60]), "usage.output.lost"),
+        (chat(LONG, content=f"{LONG.text} {LONG.text}"), "usage.sum"),
+        (chat(LONG, tokens=counts(LONG)[1] - counts(LONG)[2] - 15), "usage.sum"),
         (chat(LONG, content=None), "reply.lost"),
-        (chat(LONG, reasoning_tokens=counts(LONG)[1]), "usage.reasoning.differs"),
-        (chat(LONG, reasoning_tokens=counts(LONG)[2] // 2), "usage.reasoning.differs"),
+        (chat(LONG, reasoning_tokens=counts(LONG)[1]), "usage.reasoning"),
+        (chat(LONG, reasoning_tokens=counts(LONG)[2] // 2), "usage.reasoning"),
     ],
 )
-def test_lost_and_added_text_is_reported(answer, found):
-    assert found in findings(answer)
+def test_lost_and_added_text_is_reported(answer, rule):
+    assert rule in findings(answer)
 
 
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        (2 * counts(LONG)[1], "are twice those of the reply"),
+        (2 * counts(LONG)[1], "are twice those of the reply, as if a hidden retry counted"),
         (counts(LONG)[1] + counts(LONG)[0], "include the input tokens"),
         (counts(LONG)[1] + counts(LONG)[2], "include the CoT twice"),
         (counts(LONG)[1] - counts(LONG)[2], "omit the CoT"),
     ],
 )
 def test_a_wrong_count_of_the_whole_text_is_not_lost_text(tokens, message):
-    found = examined.details(rollout([chat(LONG, tokens=tokens)]))
-    wrong = [each for each in found if each.id == "usage.sum"]
-    assert [each.message for each in wrong] == [f"The output tokens {message}."]
-    assert not {each.id for each in found} & {"usage.output.unseen", "usage.output.uncounted"}
+    wrong = [each for each in found(chat(LONG, tokens=tokens)) if each.id.startswith("usage.")]
+    assert [(each.id, each.message) for each in wrong] == [
+        ("usage.sum", f"The output tokens {message}.")
+    ]
 
 
 @pytest.mark.parametrize("header", [0, 4, 6])
@@ -333,8 +338,8 @@ def test_two_counts_show_that_few_tokens_of_the_cot_are_missing_or_added(header)
         thinking = counts(whole)[2] + header
         return findings(chat(whole, reasoning=cot, reasoning_tokens=thinking))
 
-    assert "usage.output.unseen" in changed(COT[: -len(COT) // 4])
-    assert "usage.output.uncounted" in changed(COT + COT[: len(COT) // 4])
+    assert "usage.output.lost" in changed(COT[: -len(COT) // 4])
+    assert "usage.sum" in changed(COT + COT[: len(COT) // 4])
     assert changed(COT[:-3]) == set()
 
 
@@ -375,9 +380,7 @@ def test_further_messages_of_cot_are_not_a_lost_answer():
     ]
     usage = body["usage"]
     usage |= {"output_tokens": tokens, "total_tokens": usage["input_tokens"] + tokens}
-    assert not {"reply.lost", "usage.output.unseen"} & findings(
-        json_response(body), api="responses"
-    )
+    assert not {"reply.lost", "usage.output.lost"} & findings(json_response(body), api="responses")
 
 
 # --- Lost calls
@@ -408,6 +411,7 @@ def test_a_call_in_the_cot_is_a_lost_call(api):
 def test_an_announced_call_whose_tokens_are_missing_is_a_lost_call():
     body = json.loads(without_call(content="I look it up.").body)
     body["usage"]["completion_tokens"] += 12
+    body["usage"]["total_tokens"] += 12
     assert findings(json_response(body)) == {"calls.lost"}
 
 
@@ -566,13 +570,41 @@ def test_omitting_the_end_token_must_be_consistent_in_each_mode():
     assert pooled([*some_without_end(streamed), *whole], modes) == {"usage.output.lost"}
 
 
-def test_too_many_replies_with_unexplained_tokens_are_reported():
-    def longer(by):
-        return [chat(reply, tokens=counts(reply)[1] + by(at)) for at, reply in enumerate(HEALTHY)]
+def test_short_replies_with_twice_their_tokens_are_counted_wrongly_if_long_ones_are():
+    short = [
+        Reply(text=f"{word} it is, sir.", reasoning="Easy, I know it.")
+        for word in TEXT.split()[:12]
+    ]
 
-    assert pooled(longer(lambda at: 1 + at % 3), streaming=False) == {"usage.output.lost"}
-    assert pooled(longer(lambda at: at % 2), streaming=False) == set()
-    assert pooled(longer(lambda at: at % 8 // 6), streaming=False) == set()
+    def twice(*replies):
+        return [chat(reply, tokens=2 * counts(reply)[1]) for reply in replies]
+
+    streams = [*map(streamed, HEALTHY)]
+    modes = [True] * 40 + [False] * 52
+    whole = [chat(reply) for reply in HEALTHY]
+    assert pooled([*streams, *whole, *twice(*short)], modes) == {"usage.output.lost"}
+    retried = [*whole[:37], *twice(*HEALTHY[37:])]
+    assert pooled([*streams, *retried, *twice(*short)], modes) == {"usage.sum"}
+
+
+def test_the_usage_of_another_request_is_reported_once():
+    def counted(prompt, reply, other=None):
+        body = json.loads(chat(reply, tokens=counts(other or reply)[1]).body)
+        given, made = prompt, body["usage"]["completion_tokens"]
+        body["usage"] |= {"prompt_tokens": given, "total_tokens": given + made}
+        return json_response(body)
+
+    longer = Reply(text=TEXT, reasoning=COT + COT)
+    for other, rules in ((60, {"usage.foreign"}), (61, set())):
+        answers = [("a", counted(50, HEALTHY[0]))] * 5 + [("b", counted(60, longer))] * 5
+        answers.append(("a", counted(other, HEALTHY[0], longer)))
+        scores = [
+            measured_score(parse_rollout(rollout([answer], sample=name, attempt=at)), ANSWERED)
+            for at, (name, answer) in enumerate(answers, 1)
+        ]
+        ids = {e.id for score in apply_tolerances(scores) for e in score.findings}
+        assert ids & {"usage.foreign"} == rules
+        assert ("usage.output.lost" in ids) == (not rules)
 
 
 def test_text_moved_into_or_out_of_the_cot_shows_in_the_reasoning_tokens():
@@ -631,7 +663,7 @@ def test_the_longest_replies_without_an_end_show_a_hidden_limit():
 
 def test_a_dropped_cot_is_reported_if_other_replies_have_one():
     dropped = chat(Reply(text=TEXT, reasoning=COT), reasoning=None)
-    assert pooled([*HEALTHY, dropped], streaming=False) == {"reasoning.lost"}
+    assert pooled([*HEALTHY, dropped], streaming=False) == {"usage.output.lost"}
     plain = Reply(text=TEXT, reasoning="")
     empty = chat(Reply(text=TEXT, reasoning=COT), reasoning=None, content=None)
     assert pooled([*HEALTHY, empty], streaming=False) == {"reply.lost"}
@@ -643,7 +675,7 @@ def test_a_dropped_cot_is_reported_if_other_replies_have_one():
 
 def test_a_dropped_cot_is_reported_on_the_evidence_of_its_own_reasoning_tokens():
     dropped = chat(Reply(text=TEXT, reasoning=COT), reasoning=None)
-    assert pooled([dropped], streaming=False) == {"reasoning.lost"}
+    assert pooled([dropped], streaming=False) == {"usage.output.lost"}
     plain = chat(Reply(text=TEXT, reasoning=""), reasoning_tokens=20)  # The whole count is right.
     assert pooled([plain], streaming=False) == set()
     body = responses_whole(Reply(text=TEXT, reasoning=COT))

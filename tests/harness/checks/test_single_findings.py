@@ -313,7 +313,7 @@ def test_events_without_a_type_in_their_data_are_an_error(named):
 def test_a_usage_of_zeros_is_one_finding():
     counts = dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 0)
     zeros = {**counts, "completion_tokens_details": {"reasoning_tokens": 0}}
-    assert findings(chat(put("usage", zeros), ANSWER)) == {"usage.zero"}
+    assert findings(chat(put("usage", zeros), ANSWER)) == {"usage.sum"}
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def healthy(cot: str, text: str) -> int:
 @pytest.mark.parametrize(
     ("thinking", "text", "reported"),
     [
-        (24, PLAN, {"reply.truncated.answer"}),
+        (24, PLAN, {"usage.output.lost"}),
         (23, PLAN, set()),
         (24, None, set()),
         (24, "First take", set()),
@@ -67,24 +67,20 @@ def test_an_answer_beside_nothing_but_reasoning_tokens_is_reported(thinking, tex
 
 
 def test_a_server_that_counts_all_tokens_as_reasoning_contradicts_nothing():
-    from harness.rules.limits.checks import _counts_all_as_reasoning
-
-    whole = Reply(text=PLAN, reasoning=COT)
-    body = chat_whole(whole)
+    body = chat_whole(Reply(text=PLAN, reasoning=COT))
+    truncated = measured(cut("We should", PLAN, 24, 24))
     own = measured(rollout([json_response(body)]))
-    body["usage"]["completion_tokens_details"]["reasoning_tokens"] = body["usage"][
-        "completion_tokens"
-    ]
+    usage = body["usage"]
+    usage["completion_tokens_details"]["reasoning_tokens"] = usage["completion_tokens"]
     every = measured(rollout([json_response(body)]))
-    assert _counts_all_as_reasoning([every])
-    assert not _counts_all_as_reasoning([own])
-    assert not _counts_all_as_reasoning([])
+    assert "usage.output.lost" in compared([own, truncated])
+    assert "usage.output.lost" not in compared([every, truncated])
 
 
 def test_a_truncated_reply_needs_as_many_tokens_as_its_text():
     assert findings(cut(COT, PLAN, healthy(COT, PLAN))) == set()
     notice = cut(COT, PLAN, tokens(COT) + 3)
-    assert findings(notice) == {"usage.output.uncounted"}
+    assert findings(notice) == {"usage.sum"}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +121,7 @@ def test_a_cot_that_is_cut_in_two_lacks_a_header(shift, uncounted, found):
         body["usage"]["total_tokens"] -= uncounted
         scores.append(measured(rollout([json_response(body)], sample=str(number))))
     scores.append(measured(cut(COT, PLAN, healthy(COT, PLAN) + shift - uncounted)))
-    assert compared(scores).count("usage.output.cut") == found
+    assert compared(scores).count("usage.output.lost") == found
 
 
 BANGS = "!" * 600

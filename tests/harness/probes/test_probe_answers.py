@@ -29,6 +29,7 @@ from harness.rules.sampling import option_probes as options
 from harness.rules.structured import probes as structured
 from harness.run.attempts import Attempt
 
+VALUES = {"logprobs.values"}
 TOKENS = ("The", " word", " is", " kelp", ".")
 
 
@@ -115,13 +116,14 @@ def sure_of_both(entries: list[Any]) -> None:
         (lambda entries: entries[0]["top_logprobs"].pop(), set()),
         (each_entry(lambda entry: entry["top_logprobs"].pop()), {"logprobs.given"}),
         (list.clear, {"logprobs.given"}),
-        (exponentiate, {"logprobs.values"}),
-        (swap_ranks, {"logprobs.values"}),
-        (shift, {"logprobs.values"}),
-        (sure_of_both, {"logprobs.values"}),
-        (lambda entries: entries[3]["top_logprobs"].pop(0), {"logprobs.values"}),
-        (each_entry(strip_alternatives), {"logprobs.values"}),
-        (lambda entries: entries[0].update(logprob=None), {"logprobs.values"}),
+        (exponentiate, VALUES),
+        (swap_ranks, VALUES),
+        (shift, VALUES),
+        (sure_of_both, VALUES),
+        (lambda entries: entries[3]["top_logprobs"].pop(0), VALUES),
+        (each_entry(strip_alternatives), VALUES),
+        (lambda entries: entries[0].update(logprob=None), VALUES),
+        (lambda entries: entries[2].update(top_logprobs=entries[1]["top_logprobs"]), VALUES),
         (lambda entries: entries.pop(1), {"logprobs.tokens"}),
     ],
 )
@@ -152,22 +154,8 @@ def test_logprobs_may_be_in_the_deltas_of_a_stream(kept: int, status: str) -> No
                 event["logprobs"] = list(islice(entries, 1))
         return stream_response(responses_blocks(events))
 
-    found = judged(logprobs.GROUP, provider, ["responses"])
+    found = checked(logprobs.GROUP, provider, ["responses"])
     assert found["logprobs.given"].status == status
-
-
-def test_logprobs_that_begin_with_the_cot_are_noted() -> None:
-    whole = with_logprobs(
-        lambda entries: entries.insert(0, entry("The user wants something; let me see."))
-    )
-    noted = checked(logprobs.GROUP, whole, ["chat"])["logprobs.cot"]
-    assert (noted.status, noted.failures) == ("passed", 4)
-    assert (
-        checked(logprobs.GROUP, with_logprobs(lambda _: None), ["chat"])["logprobs.cot"].failures
-        == 0
-    )
-    thoughtless = with_logprobs(lambda _: None, reasoning="")
-    assert checked(logprobs.GROUP, thoughtless, ["chat"])["logprobs.cot"].applicable == 0
 
 
 def test_parts_of_a_character_are_joined_by_bytes() -> None:
@@ -224,7 +212,7 @@ def sampled(temperature: float, alternatives: int = 5, drawn_listed_last: bool =
 )
 def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -> None:
     given = provider if callable(provider) else lambda request, attempt: provider
-    results = judged(logprobs.DRAWN_GROUP, given, ["chat"])
+    results = judged(logprobs.GROUP, given, ["chat"])
     assert results["sampling.probabilities"].status == status
 
 
@@ -234,7 +222,7 @@ def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -
 def test_logprobs_that_fit_no_temperature_are_wrong_themselves(
     temperature: float, message: str
 ) -> None:
-    (found,) = judged(logprobs.DRAWN_GROUP, sampled(temperature), ["chat"]).values()
+    (found,) = judged(logprobs.GROUP, sampled(temperature), ["chat"]).values()
     assert message in found.examples[0].message
     assert "inf" not in found.examples[0].evidence.got
 
@@ -247,7 +235,7 @@ def test_one_rare_token_is_no_evidence_of_a_temperature() -> None:
         drawn[40] = 1
         entries[:] = [{**top[at], "top_logprobs": top} for at in drawn]
 
-    found = judged(logprobs.DRAWN_GROUP, with_logprobs(certain), ["chat"])
+    found = judged(logprobs.GROUP, with_logprobs(certain), ["chat"])
     assert found["sampling.probabilities"].status == "passed"
 
 

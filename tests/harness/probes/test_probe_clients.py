@@ -189,7 +189,7 @@ def test_references_name_all_items_but_calls() -> None:
         ("prompt.developer", {"responses": (1, 1)}, {"Codex 0.169"}),
         ("prompt.instructions", {"responses": (1, 1)}, {"openai-agents 0.24"}),
         ("request.limit_name", {"chat · streaming": (5, 5)}, {"opencode 1.18"}),
-        ("limits.finish", {"chat": (1, 4)}, set()),
+        ("finish.limit", {"chat": (1, 4)}, set()),
         ("usage.missing", {"chat · non-streaming": (5, 5), "chat · streaming": (0, 5)}, set()),
         ("usage.missing", {"chat · streaming": (5, 5)}, {"opencode 1.18"}),
     ],

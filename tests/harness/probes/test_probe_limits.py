@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from healthy import json_response, stream_response
-from probing import judged, refusal, statuses
+from probing import checked, judged, refusal, statuses
 from replies import (
     Reply,
     chat_blocks,
@@ -105,87 +105,26 @@ def failed(provider: Any) -> set[str]:
 
 def test_a_healthy_provider_passes() -> None:
     assert failed(healthy) == set()
-    others = {
-        name: s for name, s in statuses(judged(GROUP, healthy)).items() if "finish" not in name
-    }
-    assert set(others.values()) == {"passed"}
+    assert set(statuses(judged(GROUP, healthy)).values()) == {"passed"}
+    ids = ("finish.limit", "finish.early", "stop.kept", "stop.early", "reply.lost")
+    assert {checked(GROUP, healthy)[name].status for name in ids} == {"passed"}
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "rule"),
     [
-        lambda attempt: ended(attempt, "stop", LIMIT),
-        lambda attempt: ended(attempt, "stop", 0),
-        lambda attempt: ended(attempt, "length", LIMIT + 300),
-        lambda attempt: ended(attempt, "tool_calls", LIMIT),
-        refusal(500),
+        (lambda attempt: ended(attempt, "stop", LIMIT), "finish.limit"),
+        (lambda attempt: ended(attempt, "length", LIMIT + 300), "finish.limit"),
+        (lambda attempt: ended(attempt, "tool_calls", LIMIT), "finish.limit"),
+        (refusal(500), "request.failed"),
     ],
 )
-def test_silent_truncation_is_detected(said: Any) -> None:
-    assert "limits.finish" in failed(healthy_except("cut", said))
+def test_silent_truncation_is_detected(said: Any, rule: str) -> None:
+    assert checked(GROUP, healthy_except("cut", said))[rule].status == "failed"
 
 
-def test_a_refused_request_has_no_end_to_judge() -> None:
-    results = judged(GROUP, lambda *_: refusal())
-    assert results["limits.finish"].status == "not_verifiable"
-
-
-def _incomplete(attempt: Attempt, details: object) -> Response:
-    body = json.loads(ended(attempt, "stop", LIMIT).body or "")
-    return json_response(body | {"status": "incomplete", "incomplete_details": details})
-
-
-@pytest.mark.parametrize(
-    ("api", "said", "message", "got"),
-    [
-        (
-            "chat",
-            lambda attempt: ended(attempt, "stop", LIMIT, text="One"),
-            "The reply ends exactly at the token limit, but does not report that it was cut.",
-            "finish_reason 'stop', 40 tokens",
-        ),
-        (
-            "chat",
-            lambda attempt: ended(attempt, "stop", 9),
-            "The reply has no answer, and does not report that the token limit cut it.",
-            "finish_reason 'stop', 9 tokens",
-        ),
-        (
-            "responses",
-            lambda attempt: ended(attempt, "stop", LIMIT),
-            "The reply ends exactly at the token limit, but does not report that it was cut.",
-            "status 'completed', incomplete_details None, 40 tokens",
-        ),
-        (
-            "responses",
-            lambda attempt: _incomplete(attempt, {"reason": "length"}),
-            "The response is incomplete, but does not name the token limit as the reason.",
-            "status 'incomplete', incomplete_details {'reason': 'length'}, 40 tokens",
-        ),
-    ],
-)
-def test_the_finding_says_what_a_truncated_reply_reports(
-    api: Api, said: Any, message: str, got: str
-) -> None:
-    found = judged(GROUP, healthy_except("cut", said), [api])["limits.finish"].examples
-    (example,) = {
-        (each.message, each.evidence.got)
-        for each in found
-        if "/non-streaming/" in each.evidence.record
-    }
-    assert example == (message, got)
-
-
-def test_replies_shorter_than_the_limit_are_not_verifiable() -> None:
-    def short(attempt: Attempt) -> Response:
-        if not attempt.condition.streaming:
-            return ended(attempt, "stop", 9, text="One.")
-        chunks = chat_chunks(Reply(text="One."))
-        chunks[-1]["usage"] |= {"completion_tokens": 9, "total_tokens": 59}
-        return stream_response(chat_blocks(chunks))
-
-    results = judged(GROUP, lambda request, attempt: short(attempt), ["chat"])
-    assert results["limits.finish"].status == "not_verifiable"
+def test_refused_requests_have_no_end_to_judge() -> None:
+    assert checked(GROUP, lambda *_: refusal())["finish.limit"].applicable == 0
 
 
 def test_to_refuse_max_completion_tokens_is_a_warning_and_to_ignore_it_an_error() -> None:
@@ -225,24 +164,22 @@ def test_a_default_limit_above_the_length_of_other_replies_shows_in_a_long_list(
 
 
 @pytest.mark.parametrize(
-    ("tokens", "finish", "status"),
+    ("tokens", "finish", "found"),
     [
-        (lambda prompt: 512, "length", "failed"),
-        (lambda prompt: 2_048, "length", "failed"),
-        (lambda prompt: 4_096, "length", "passed"),
-        (lambda prompt: 1_500, "stop", "passed"),
-        (lambda prompt: 1_000 - prompt, "length", "not_verifiable"),
-        (lambda prompt: 300, "stop", "not_verifiable"),
+        (lambda prompt: 512, "length", True),
+        (lambda prompt: 2_048, "length", True),
+        (lambda prompt: 4_096, "length", False),
+        (lambda prompt: 1_500, "stop", False),
     ],
 )
-def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, status: str) -> None:
+def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, found: bool) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if "long" not in request.id:
             return healthy(request, attempt)
-        prompt = len(request.id)
+        prompt = 100 + 4 * len(request.id)
         return long(attempt, tokens(prompt), finish, prompt)
 
-    assert judged(GROUP, provider)["limits.long"].status == status
+    assert bool(checked(GROUP, provider)["finish.early"].failures) == found
 
 
 @pytest.mark.parametrize(
@@ -254,48 +191,22 @@ def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, status: str
     ],
 )
 def test_ineffective_stop_strings_are_detected(said: Reply) -> None:
-    assert failed(healthy_except("stopped", said)) == {"limits.stop", "limits.stop.several"}
-    assert failed(healthy_except("stopped by another", said)) == {"limits.stop.several"}
-
-
-def test_a_stop_string_that_ends_the_cot_is_a_warning() -> None:
-    found = judged(
-        GROUP, healthy_except("stopped", Reply(text="", reasoning="The user requests for the "))
-    )
-    assert (found["limits.stop"].status, found["limits.stop.cot"].status) == ("passed", "warned")
+    for name in ("stopped", "stopped by another"):
+        assert checked(GROUP, healthy_except(name, said))["stop.kept"].status == "failed"
 
 
 @pytest.mark.parametrize(
     ("reasoning", "status"),
     [
-        ("", "passed"),
+        ("", "warned"),
         ("The user requests for the code word", "warned"),
         ("The code word is orchid596, so I say it.", "passed"),
     ],
 )
-def test_only_a_stop_string_ends_a_reply_within_its_cot(reasoning: str, status: str) -> None:
-    found = judged(GROUP, healthy_except("stopped", Reply(text="", reasoning=reasoning)))
-    assert found["limits.stop.cot"].status == status
-
-
-def test_replies_without_an_answer_prove_nothing_about_stop_strings() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
-        stopped = request.id.startswith("stopped")
-        return Reply(text="", reasoning=COT) if stopped else healthy(request, attempt)
-
-    found = judged(GROUP, provider)
-    assert found["limits.stop"].status == found["limits.stop.several"].status == "not_verifiable"
-
-
-def test_stop_strings_that_are_not_verifiable() -> None:
-    def result(name: str, said: Any) -> str:
-        def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-            return said if request.id == name else healthy(request, attempt)
-
-        return judged(GROUP, provider)["limits.stop"].status
-
-    assert result("stopped", refusal()) == "not_verifiable"
-    assert result("whole", Reply(text="Orchid596!")) == "not_verifiable"
+def test_a_stop_string_that_ends_the_cot_is_a_warning(reasoning: str, status: str) -> None:
+    found = checked(GROUP, healthy_except("stopped", Reply(text="", reasoning=reasoning)))
+    assert found["stop.early"].status == status
+    assert found["stop.kept"].status == "passed"
 
 
 NOTICE = "The reply reached the limit."
@@ -310,8 +221,8 @@ NOTICE = "The reply reached the limit."
         (COT[:20], NOTICE, "failed"),
         (COT, "The code", "passed"),
         (COT, "Sorry, it was cut.", "failed"),
-        ("Another CoT.", "The code", "not_verifiable"),
-        ("Another CoT.", NOTICE, "not_verifiable"),
+        ("Another CoT.", "The code", "passed"),
+        ("Another CoT.", NOTICE, "passed"),
     ],
 )
 @pytest.mark.parametrize("name", ["cut in the CoT", "cut at"])
@@ -323,8 +234,7 @@ def test_a_truncated_greedy_reply_is_the_beginning_of_the_whole_one(
             return begun(attempt, cot, text)
         return healthy(request, attempt)
 
-    rule = "limits.prefix" if name == "cut in the CoT" else "limits.prefix.header"
-    assert judged(GROUP, provider)[rule].status == status
+    assert judged(GROUP, provider)["limits.prefix"].status == status
 
 
 def test_one_differing_reply_may_be_a_rounding_error() -> None:
@@ -333,14 +243,4 @@ def test_one_differing_reply_may_be_a_rounding_error() -> None:
             return begun(attempt, COT[:20], NOTICE)
         return healthy(request, attempt)
 
-    assert judged(GROUP, provider)["limits.prefix.header"].status == "passed"
-
-
-@pytest.mark.parametrize(("text", "status"), [(None, "failed"), ('{"zeros": [0', "passed")])
-def test_a_structured_answer_keeps_what_precedes_the_limit(text: str | None, status: str) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id == "cut list" and attempt.condition.api == "chat":
-            return begun(attempt, "Do as told.", text)
-        return healthy(request, attempt)
-
-    assert judged(GROUP, provider)["limits.prefix.json"].status == status
+    assert judged(GROUP, provider)["limits.prefix"].status == "passed"

@@ -23,7 +23,7 @@ KNOWN = (
     ("streams with calls lack finish_reason",
      "chat.stream.finish:0.5 chat.finish.tool_calls:0.4:s parity.finish", "events"),
     ("a special token in the content beside calls",
-     "harmony.markers:0.3 text.added:0.3 usage.output.uncounted:0.1", "output"),
+     "harmony.markers:0.3 text.added:0.3 usage.sum:0.1", "output"),
     ("<|end|> is a stop token: every reply ends after the CoT",
      f"reply.empty tools.loop.answers structured.asked echo.returned {EVERY_CALL}", "ends"),
     ("streams lose tokens now and then",
@@ -32,20 +32,20 @@ KNOWN = (
     ("streams swap pieces now and then",
      "echo.returned:0.1:s calls.arguments.json:0.1:s", "calls only streams"),
     ("content and CoT are null, tokens are counted",
-     "reply.lost:0.2 reply.empty:0.2 usage.output.lost:0.2 usage.output.unseen:0.2",
+     "reply.lost:0.2 reply.empty:0.2 usage.output.lost:0.2 usage.output.lost:0.2",
      "output"),
     ("the CoT is null, and its tokens are counted",
-     "reasoning.lost reasoning.missing", "output"),
+     "usage.output.lost reasoning.missing", "output"),
     ("nothing is returned in the only API, tokens are counted",
      "reply.lost reasoning.missing", "output"),
     ("details of the usage are missing in streams",
-     "usage.reasoning.missing:0.3:s parity.usage.reasoning", "usage"),
+     "usage.reasoning:0.3:s parity.usage.reasoning", "usage"),
     ("streams do not name the role", "chat.stream.role", "events"),
     ("failures under load become empty replies",
-     "load.answered load.served reply.empty:0.2 reasoning.missing:0.2 reasoning.lost:0.2",
+     "load.answered load.served reply.empty:0.2 reasoning.missing:0.2 usage.output.lost:0.2",
      "shared"),
     ("prompt tokens exclude cached ones",
-     "usage.cached.excess prompt.bare prompt.tool prompt.call prompt.history prompt.cot.kept "
+     "usage.sum prompt.bare prompt.tool prompt.call prompt.history prompt.cot.kept "
      "usage.input.text:0.1", "usage"),
     ("schemas without additionalProperties are refused",
      "request.refused:0.4 tools.schema.deep tools.schema.wide tools.schema.any_of "
@@ -63,17 +63,17 @@ KNOWN = (
      "state.previous_response:0.25 reply.unreadable:0.1:t", "unreadable"),
     ("a replica has a small limit of output tokens", "finish.early:0.9 limits.default:0.5",
      "ends"),
-    ("the CoT ends where it has a stop string", "stop.early:1:w limits.stop.cot:1:w", "ends"),
+    ("the CoT ends where it has a stop string", "stop.early:1:w stop.early:1:w", "ends"),
     ("streams are cut", "stream.cut:0.3", "events"),
     ("completion tokens are counted twice",
-     "usage.limit:0.9 limits.finish usage.output.lost usage.sum", "usage"),
+     "finish.limit:0.9 finish.limit usage.output.lost usage.sum", "usage"),
     ("completion tokens are counted twice, and calls have no exact count",
-     "usage.sum:0.5 usage.output.unseen:0.2 usage.output.lost:0.5", "usage"),
+     "usage.sum:0.5 usage.output.lost:0.2 usage.output.lost:0.5", "usage"),
     ("words are counted instead of tokens",
-     "usage.output.uncounted usage.output.lost:0.5 usage.reasoning.differs:0.4", "usage"),
+     "usage.sum usage.output.lost:0.5 usage.reasoning:0.4", "usage"),
     ("every answer lacks its end", "usage.output.lost:0.5", "output"),
     ("answers are returned as the end of the CoT",
-     "reply.empty:0.5 usage.reasoning.differs:0.5", "output"),
+     "reply.empty:0.5 usage.reasoning:0.5", "output"),
     ("the final response of streams has no output",
      "responses.stream.final reasoning.missing:0.4:s reply.lost:0.25:s",
      "events"),
@@ -81,14 +81,14 @@ KNOWN = (
      "text only streams"),
     ("arguments are emptied", "calls.arguments.cut", "calls"),
     ("finish reason stop beside calls", "chat.finish.tool_calls", "format"),
-    ("logprobs are dropped", "chat.logprobs.missing", "logprobs"),
+    ("logprobs are dropped", "logprobs.given", "logprobs"),
     ("calls have no ids", "calls.id.missing chat.schema:0.3 responses.schema:0.3", "calls"),
     ("calls have empty ids, so streams of them are unreadable",
      "calls.id.missing chat.stream.tool_calls responses.stream.call reply.unreadable:0.4:s",
      "calls"),
     ("a marker in the text, only in streams", "harmony.markers:0.1:s parity.content:0.1",
      "output"),
-    ("the CoT contains the answer", "reasoning.holds_answer usage.reasoning.differs",
+    ("the CoT contains the answer", "reasoning.holds_answer usage.reasoning",
      "output"),
     ("calls are lost, which shows in more ways in streams",
      "reply.lost:0.8 usage.output.lost:0.4:s", "output"),
@@ -109,7 +109,7 @@ KNOWN = (
      "unreadable"),
     ("schema violations", "chat.schema responses.schema", "format"),
     ("error events in streams", "stream.error_event", "failures"),
-    ("the structure of replies outranks behaviour", "chat.choices:0.2 limits.stop:0.3",
+    ("the structure of replies outranks behaviour", "chat.choices:0.2 stop.kept:0.3",
      "format"),
     ("content is a list of parts: clients cannot read replies, and probes fail",
      "chat.schema:0.9 reply.unreadable:0.4 sampling.n tools.choice.none tools.loop.goes_on",
@@ -119,19 +119,19 @@ KNOWN = (
      "sampling"),
     ("the CoT is part of the content, which has the stop strings of requests",
      "reasoning.missing reasoning.missing.truncated reasoning.in_answer.untagged:1:w "
-     "stop.kept:0.8 limits.stop logprobs.tokens:0.6", "output"),
+     "stop.kept:0.8 stop.kept logprobs.tokens:0.6", "output"),
     ("streams lack their last event, so clients cannot read them",
      "reply.unreadable:1:s responses.stream.terminal",
      "events"),
     ("the answer is another text than that of its tokens",
-     "logprobs.tokens:0.5 stop.kept:0.4 limits.stop:0.5", "text"),
+     "logprobs.tokens:0.5 stop.kept:0.4 stop.kept:0.5", "text"),
     ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w",
      "usage"),
     ("whole replies lose text, so the modes differ",
      "parity.text usage.output.lost:0.5", "output"),
     ("only the modes differ", "parity.text", "events"),
     ("calls are lost in few tries of the same request", "calls.lost:0.1:t", "output"),
-    ("no layer explains what is wrong in few tries", "finish.limit:0.0 reasoning.lost:0.08:t",
+    ("no layer explains what is wrong in few tries", "finish.limit:0.0 usage.output.lost:0.08:t",
      "output"),
     ("another effort gives another CoT and answer",
      "sampling.effort sampling.effort.streaming numerics.greedy", "prompt"),
@@ -380,7 +380,7 @@ def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
 
 
 @pytest.mark.parametrize(("check", "inherited"), [("chat.schema", False),
-                                                  ("usage.cached.excess", True)])  # fmt: skip
+                                                  ("usage.sum", True)])  # fmt: skip
 def test_only_wrong_counts_change_the_counts_of_prompts(check, inherited):
     special = probe("prompt.special", path="$.usage")
     special = special.model_copy(update={"failing": ("chat s1",)})
@@ -393,7 +393,7 @@ def test_only_wrong_counts_change_the_counts_of_prompts(check, inherited):
 
 
 def test_independent_defects_are_separate_causes_errors_first():
-    errors = "usage.sum usage.zero:1:w builtin.shown chat.finish.tool_calls long.accepted"
+    errors = "usage.sum usage.sum:1:w builtin.shown chat.finish.tool_calls long.accepted"
     found = causes(f"{errors} errors.status:1:w")
     assert len(found) == MOST_CAUSES
     assert len({each.remedy for each in found}) == MOST_CAUSES
@@ -410,8 +410,8 @@ def test_the_fix_is_that_of_the_rule():
     fixes = {
         rule: causes(rule)[0].remedy
         for rule in ("harmony.remains", "reasoning.in_answer", "state.previous_response.tools",
-                     "state.previous_response", "limits.stop", "limits.stop.several",
-                     "limits.finish", "limits.finish.max_completion_tokens",
+                     "state.previous_response", "stop.kept", "stop.kept",
+                     "finish.limit", "limits.finish.max_completion_tokens",
                      "prompt.tool.with_system", "prompt.system")
     }  # fmt: skip
     assert len(set(fixes.values())) == len(fixes)

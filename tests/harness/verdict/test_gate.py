@@ -4,10 +4,9 @@ import re
 
 import pytest
 from analyses import planned
-from healthy import rollout
+from probing import checked, judged
 from replies import Reply
 
-from harness.api.parsed_rollout import parse_rollout
 from harness.errors import ConfigurationError
 from harness.records.analysis import PassedTries, RuleResult, TaskResult, Verdict
 from harness.records.conditions import MODES, Condition
@@ -16,9 +15,7 @@ from harness.records.reasons import Reason
 from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
 from harness.rules.catalogue import CHECKS, PROBES
-from harness.rules.numerics.logprob_probes import DRAWN_GROUP, GROUP
-from harness.rules.probe import ProbeOptions
-from harness.rules.results import probe_results
+from harness.rules.numerics.logprob_probes import GROUP
 from harness.statistics.two_rates import exceeds
 from harness.verdict import gate
 from harness.verdict.coverage import Coverage, too_few_replies, too_little_judged
@@ -287,17 +284,15 @@ def test_a_reason_names_the_source_of_its_threshold():
 
 
 def test_the_verdict_states_what_missing_logprobs_leave_unverified():
-    """The probes see replies that omit the requested logprobs without an error."""
-    options = ProbeOptions("m", ("chat",))
-    results = ()
-    for group in (GROUP, DRAWN_GROUP):
-        rollouts = {
-            each.id: [parse_rollout(rollout([Reply(text="Alma, 7.")], sample=each.id))]
-            for each in group.requests("chat")
-        }
-        results += probe_results(group.probes, rollouts, options)
-    assert {each.check.id: each.status for each in results}["logprobs.given"] == "warned"
-    info = planned(tries=1, only=("logprobs",)).info
+    """The replies omit the requested logprobs without an error."""
+
+    def silent(*_):
+        return Reply(text="Alma, 7.")
+
+    probes = judged(GROUP, silent, ["chat"])
+    results = (*probes.values(), checked(GROUP, silent, ["chat"])["logprobs.given"])
+    assert results[-1].status == "warned"
+    info = planned(tries=1, only=("sampling.probabilities",)).info
     verdict = gate.decide(
         info, [], Thresholds(), gate.RuleResults(results, results), complete=True, made=4
     )

@@ -82,9 +82,9 @@ def test_a_cross_check_that_raises(mock: MockProvider, monkeypatch: pytest.Monke
 
 
 def test_a_probe_that_raises(mock: MockProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = "limits.finish"
+    rule = "limits.default"
     monkeypatch.setitem(PROBES, rule, replace(PROBES[rule], judge=bug))  # type: ignore[arg-type]
-    _, folder = verify(mock, "--only", "limits.finish,limits.default")
+    _, folder = verify(mock, "--only", "limits.default,limits.prefix")
     analysis = run_folder.read_analysis(folder)
     assert set(analysis.verdict.internal_errors) == {rule}
     assert analysis.verdict.decision in ("fail", "inconclusive")
