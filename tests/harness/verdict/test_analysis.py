@@ -112,7 +112,7 @@ def test_every_check_has_a_result_and_what_failed_has_its_rate_and_examples():
     assert [example.evidence.record[-1] for example in result.examples] == ["1", "2", "3"]
     assert {example.evidence.exchange for example in result.examples} == {1}
     assert result.groups == ("chat · non-streaming",)
-    assert results(analysis)["usage.sum"].status == "passed"
+    assert results(analysis)["usage.reasoning"].status == "passed"
     assert analysis.results[0].invalid == 4
     assert analysis.verdict.decision == "fail"
     assert analysis.results[0].failures[0].outcomes == {"invalid_response": 4}
