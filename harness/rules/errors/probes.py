@@ -78,6 +78,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
                 hello,
                 options=request.chat if api == "chat" else request.responses,
                 raw=request.raw,
+                modes=("streaming",) if request.name == "wrong_type" else (),
             )
             for request in (*INVALID_REQUESTS, IMAGE)
         ),
@@ -91,71 +92,44 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("errors", _requests, ERRORS, component="errors")
 
 
-def _rejected_or_answered(rollouts: tuple[ParsedRollout, ...], message: str) -> Trials:
-    for rollout in rollouts:
-        last = rollout.exchanges[-1]
-        handled = refused(rollout) or last.reply is not None
-        problem = Problem(last, message, "status 400 or another 4xx", outcome(last))
-        yield None if handled else problem
-
-
 @GROUP.probe("errors.status", (*_NAMES, _OTHER_TOOL))
 def _status(responses: ProbeResponses) -> Trials:
     """An invalid request causes neither a server failure nor an unreadable 2xx response.
 
-    Clients retry requests that failed with 5xx, and read every 2xx response as a reply.
+    Clients retry requests that failed with 5xx, and read every 2xx response as a reply. SDKs raise
+    errors by status: few programs handle an error event in a stream.
     """
     for name in (*_NAMES, _OTHER_TOOL):
-        message = f"An invalid request ({name}) got neither a rejection nor a reply."
-        rollouts = responses.all(name, mode="non-streaming")
-        yield from _rejected_or_answered(rollouts, message)
-
-
-@GROUP.probe("errors.stream", ("wrong_type",), modes=("streaming",))
-def _stream(responses: ProbeResponses) -> Trials:
-    """An invalid streaming request is rejected by status, before the stream begins.
-
-    SDKs raise errors by status. Few programs handle an error event in a stream.
-    """
-    if any(_rejected_or_answered(responses.all("wrong_type", mode="non-streaming"), "")):
-        raise NotVerifiableError("fails_without_streaming")
-    message = "An invalid streaming request was not rejected with a 4xx status."
-    yield from _rejected_or_answered(responses.all("wrong_type", mode="streaming"), message)
+        for rollout in responses.all(name):
+            last = rollout.exchanges[-1]
+            message = f"An invalid request ({name}) got neither a rejection nor a reply."
+            problem = Problem(last, message, "status 400 or another 4xx", outcome(last))
+            yield None if refused(rollout) or last.reply is not None else problem
 
 
 @GROUP.probe("errors.body", _NAMES)
 def _body(responses: ProbeResponses) -> Trials:
-    """The body of a rejection is JSON and says what is wrong.
+    """The body of a rejection says what is wrong, in OpenAI's form.
 
-    Clients show it. Without it, users cannot correct the request.
+    Clients show the message. Without it, users cannot correct the request. Another form than
+    `error` with message, type, and nullable param and code is a warning: SDKs read the message
+    there, and programs distinguish errors by the other fields. The type must not be server_error,
+    because clients retry requests that failed in the server. A code that is an integer is only
+    noted: several engines send the status, and SDKs pass it on.
     """
     for exchange in _rejections(responses):
-        message = "The body of the rejection is not JSON with an error message."
-        expected = '{"error": {"message": …}}'
-        problem = Problem(exchange, message, expected, _body_text(exchange), "$.error")
-        yield None if _has_message(_json_body(exchange)) else problem
-
-
-@GROUP.probe("errors.body.fields", _NAMES, severity="warning")
-def _fields(responses: ProbeResponses) -> Trials:
-    """A rejection has OpenAI's form: `error` with message, type, and nullable param and code.
-
-    SDKs read the message there, and programs distinguish errors by the other fields. The type must
-    not be server_error, because clients retry requests that failed in the server. A code that is an
-    integer is only noted: several engines send the status, and SDKs pass it on. A body without any
-    message is not judged, because `errors.body` reports it.
-    """
-    rejections = _rejections(responses)
-    said = (exchange for exchange in rejections if _has_message(_json_body(exchange)))
-    for exchange in required(said, "no_message"):
+        got = _body_text(exchange)
+        if not _has_message(_json_body(exchange)):
+            message = "The body of the rejection is not JSON with an error message."
+            yield Problem(exchange, message, '{"error": {"message": …}}', got, "$.error")
+            continue
         error = (exchange.body or {}).get("error")
-        wrong = list(_wrong_fields(error if isinstance(error, dict) else {}))
-        if not isinstance(error, dict):
-            wrong = ["the object `error` is missing"]
+        wrong = ["the object `error` is missing"]
+        if isinstance(error, dict):
+            wrong = list(_wrong_fields(error))
         message = f"The error object of a rejection has not OpenAI's form: {', '.join(wrong)}."
         expected = "error with message and type: string; param and code: string or null"
-        got = _body_text(exchange)
-        severity: Severity | None = "info" if wrong == [_INTEGER_CODE] else None
+        severity: Severity = "info" if wrong == [_INTEGER_CODE] else "warning"
         problem = Problem(exchange, message, expected, got, "$.error", severity=severity)
         yield problem if wrong else None
 

@@ -44,16 +44,24 @@ _USES = tuple(word for words in WORDS.values() for word in words)
     "load.cross_talk",
     _USES,
     source="https://github.com/openai/harmony/pull/26",
-    text=f"With {AT_ONCE} concurrent requests, no reply contains content of another request. "
-    "Otherwise one user reads what another user wrote.",
+    tolerated=_NOT_REPEATED,
+    text=f"With {AT_ONCE} concurrent requests, every reply answers its own request, and none "
+    "contains content of another one. Otherwise one user reads what another user wrote. The model "
+    "itself may omit the word of its request in a few replies.",
 )
 def _cross_talk(responses: ProbeResponses) -> Trials:
     for word, rollout in _answered(responses):
-        text = _text(rollout)
+        exchange, reply = next(iter(rollout.replies))
+        text = "\n".join(each.generated for _, each in rollout.replies)
         foreign = next((other for other in _USES if other != word and other in text), None)
-        message = "The reply contains a word that only another request contained."
-        exchange = next(iter(rollout.replies))[0]
-        yield Problem(exchange, message, f"only {word}", foreign) if foreign else None
+        if foreign:
+            message = "The reply contains a word that only another request contained."
+            yield Problem(exchange, message, f"only {word}", foreign, proven=True)
+        elif word not in text:
+            message = "The reply does not contain the word of its request."
+            yield Problem(exchange, message, word, reply.generated or "no text")
+        else:
+            yield None
 
 
 @GROUP.probe(
@@ -73,24 +81,6 @@ def _served(responses: ProbeResponses) -> Trials:
         yield failure(rollout, "one of many concurrent requests")
 
 
-@GROUP.probe(
-    "load.answered",
-    _USES,
-    source="https://github.com/sgl-project/sglang/issues/8914",
-    tolerated=_NOT_REPEATED,
-)
-def _own_word(responses: ProbeResponses) -> Trials:
-    """Under concurrent load, most replies answer their own request.
-
-    State that is shared between requests corrupts prompts and replies.
-    """
-    for word, rollout in _answered(responses):
-        exchange, reply = next(iter(rollout.replies))
-        message = "The reply does not contain the word of its request."
-        got = reply.text or " ".join(call.arguments for call in reply.calls) or "no text"
-        yield None if word in _text(rollout) else Problem(exchange, message, word, got)
-
-
 def _answered(responses: ProbeResponses) -> Sequence[tuple[str, ParsedRollout]]:
     """Return the rollouts with a readable reply, each with its word. Raises NotVerifiableError."""
     found = (
@@ -100,7 +90,3 @@ def _answered(responses: ProbeResponses) -> Sequence[tuple[str, ParsedRollout]]:
         if any(rollout.replies)
     )
     return required(found, "no_concurrent_reply")
-
-
-def _text(rollout: ParsedRollout) -> str:
-    return "\n".join(reply.generated for _, reply in rollout.replies)

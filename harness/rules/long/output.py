@@ -1,15 +1,9 @@
-"""Long replies: the model copies a document twice, so that each line of the reply is known."""
+"""Long replies: the model copies a document twice, so that the reply is long."""
 
-from collections.abc import Iterator
-from difflib import SequenceMatcher
 from itertools import pairwise
 
 from harness.api.items import Reply
-from harness.api.parsed_rollout import ParsedExchange
 from harness.rules.long.requests import (
-    COPIED,
-    COPIED_TOKENS,
-    COPIES,
     COPY,
     COUNTED,
     GROUP,
@@ -17,15 +11,12 @@ from harness.rules.long.requests import (
     UNLIMITED,
     cell,
 )
-from harness.rules.missing import NotVerifiableError, required
-from harness.rules.probe import ProbeResponses, TrialResult, Trials
+from harness.rules.missing import NotVerifiableError
+from harness.rules.probe import ProbeResponses, Trials
 from harness.rules.rule import Problem
 
 _LONG_PROMPT = cell(20_000, COUNTED)  # longer than a prompt and its copies: both fit if it does
 _LONG = 4096  # output tokens of a reply that shows that there is no lower limit
-_LEAST_COPIED = 0.5  # the smallest share of the lines that a reply must reach to be judged
-_WRONG = 0.02  # the share of the lines that a model may miscopy
-_GAP = 4  # lines in a row that a model hardly miscopies; a block of a KV cache has about as many
 _SILENCE = 60.0
 """Seconds after which nginx (`proxy_read_timeout`) and AWS load balancers close a silent connection
 by default."""
@@ -85,44 +76,6 @@ def _default(responses: ProbeResponses) -> Trials:
     """
     message = "A long reply to a request without a token limit was truncated."
     return _ended_early(responses, UNLIMITED, message, "a complete reply")
-
-
-@GROUP.probe("long.output.lines", (UNLIMITED,), severity="info", component="engine", witness=True)
-def _lines(responses: ProbeResponses) -> Trials:
-    """A reply that copies a long document contains every line of it.
-
-    Lost parts of a stream, wrong positions and wrong cache pages damage long replies, but the model
-    itself may also fail.
-    """
-    responses.all(*COPIED)
-    found = [
-        result
-        for name, exchange, reply in responses.readable(*COPIED)
-        for result in _miscopied(exchange, reply, COPIED[name].splitlines() * COPIES)
-    ]
-    yield from required(found, "does_not_copy", tokens=COPIED_TOKENS)
-
-
-def _miscopied(exchange: ParsedExchange, reply: Reply, lines: list[str]) -> Iterator[TrialResult]:
-    """Judge the copied lines of a reply up to the last one; nothing if these are too few."""
-    copied = list(map(str.strip, reply.text.splitlines()))
-    same = SequenceMatcher(None, lines, copied, autojunk=False).get_matching_blocks()
-    right = {at for block in same for at in range(block.a, block.a + block.size)}
-    reached = max(right, default=-1) + 1
-    if reached < _LEAST_COPIED * len(lines):
-        return
-    wrong = reached - len(right)
-    gap = max(later - at - 1 for at, later in pairwise((-1, *sorted(right))))
-    if wrong <= _WRONG * reached and gap < _GAP:
-        yield None
-        return
-    first = min({*range(reached)} - right)
-    message = (
-        f"{wrong} of {reached} copied lines are missing or changed: a limit of the model, or a "
-        "defect of positions, cache or stream. Test the same weights on another server to find "
-        "out which."
-    )
-    yield Problem(exchange, message, lines[first], f"another line {first + 1}")
 
 
 @GROUP.probe(

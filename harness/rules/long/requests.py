@@ -33,7 +33,6 @@ COUNTED = 0.4  # the depth of the prompts whose tokens are counted
 PREFIXES = {1: 256, 2: 512, 3: 1_024, 4: 1_536}
 """Documents whose prompts are repeated, and where the code word is: see `behind`."""
 STEPS = (1, 5, 25)  # tool calls of the conversations with tools
-CONVERSATIONS = range(5)  # of each length, with different code words
 TOOLS_OFFERED = 64
 RESULT_TOKENS = 20_000
 SLACK = 64  # tokens that a provider may add to every prompt, such as a date
@@ -82,9 +81,9 @@ def cell(length: int, depth: float) -> str:
     return f"{length} at {depth:.0%}"
 
 
-def steps(count: int, conversation: int) -> str:
+def steps(count: int) -> str:
     """Return the name of a conversation with this many tool calls."""
-    return f"{count} steps {conversation}"
+    return f"{count} steps"
 
 
 _CELLS = [(length, depth) for length, depths in GRID.items() for depth in depths]
@@ -94,7 +93,7 @@ CODE_WORDS = (
     {cell(*place): word(at) for at, place in enumerate(_CELLS)}
     | {f"{kind} {n}": word(100 + n) for n in PREFIXES for kind in _REPEATS}
     | {f"tools {letter}": word(200 + at) for at, letter in enumerate("ABC")}
-    | {steps(n, at): word(300 + at) for n in STEPS for at in CONVERSATIONS}
+    | {steps(count): word(300) for count in STEPS}
 )
 """The code word of each request that has one, by the name of the request."""
 
@@ -181,13 +180,12 @@ def conversation(count: int, code_word: str) -> Sequence[ConversationItem]:
 def _loops() -> Iterator[ProbeRequest]:
     tools = (_TURN_PAGE, *_OFFERED)
     for count in STEPS:
-        for number in CONVERSATIONS:
-            name = steps(count, number)
-            question = replace(
-                _code_word_request(name, "", _TOOLS_TOKENS + count * _STEP_TOKENS), tools=tools
-            )
-            yield replace(question, turns=tuple(conversation(count, CODE_WORDS[name])))
-    first = tuple(conversation(1, CODE_WORDS[steps(1, 0)]))
+        name = steps(count)
+        question = replace(
+            _code_word_request(name, "", _TOOLS_TOKENS + count * _STEP_TOKENS), tools=tools
+        )
+        yield replace(question, turns=tuple(conversation(count, CODE_WORDS[name])))
+    first = tuple(conversation(1, CODE_WORDS[steps(1)]))
     few = partial(ProbeRequest, max_tokens=FEW_TOKENS, whole=False, provokes=_CAUSED_BY_MODEL)
     yield few("one tool", first, (_TURN_PAGE,))
     result = ToolResult("call_1", document(RESULT_TOKENS, first=60_000))

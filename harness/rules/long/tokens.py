@@ -5,9 +5,10 @@ because text that a provider adds to every prompt cancels out.
 """
 
 import re
-from collections.abc import Callable
-from functools import cache, partial
+from contextlib import suppress
+from functools import cache
 
+from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
 from harness.rules.evidence.refusals import failure, outcome, refused
 from harness.rules.evidence.rendering import Prompt, bare_lengths, differences
@@ -22,7 +23,7 @@ from harness.rules.long.requests import (
     cell,
     steps,
 )
-from harness.rules.missing import required
+from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, TrialResult, Trials
 from harness.rules.rule import ERRORS, Problem
 
@@ -66,118 +67,70 @@ def _grown(responses: ProbeResponses, longer: str, shorter: str) -> TrialResult:
     )
 
 
-def _all_grown(names: tuple[str, ...], shorter: str, responses: ProbeResponses) -> Trials:
-    """Judge the requests with a reply. Raises NotVerifiableError if there is none."""
+_FIX = "Refuse prompts beyond the limit with a 4xx status instead of cutting them."
+_ONE_STEP = steps(STEPS[0])
+_SHORTER = (
+    dict.fromkeys(_LONG, _SHORT)
+    | dict.fromkeys(map(steps, STEPS[1:]), _ONE_STEP)
+    | {_ONE_STEP: "one tool", "long result": "one tool"}
+)
+"""By request, the one with which its prompt is compared."""
+
+
+@GROUP.probe("long.tokens", {*_SHORTER, *_SHORTER.values()}, fix=_FIX)
+def _all_grown(responses: ProbeResponses) -> Trials:
+    """A long prompt reaches the model complete: its prompt tokens are exactly harmony's.
+
+    A server that truncates prompts silently answers without part of the input. An agent that loses
+    earlier steps of a tool loop repeats them, a tool that is left out cannot be called, and results
+    of 20,000 tokens are files and pages that agents read.
+    """
+    names = [name for name in (_SHORT, *_SHORTER) if responses.rollouts.get(name)]
     found = dict.fromkeys(name for name, *_ in responses.readable(*names))
     if not found:
-        responses.reply(next(filter(responses.rollouts.get, names), names[0]))
-    return (_grown(responses, name, shorter) for name in found)
+        responses.reply(names[0] if names else _SHORT)  # Raises, and says why.
+    for name, shorter in _SHORTER.items():
+        if name in found:
+            yield _grown(responses, name, shorter)
 
 
-_PAIRS: tuple[tuple[str, tuple[str, ...], str, str], ...] = (
-    (
-        "long.tokens",
-        _LONG,
-        _SHORT,
-        "A long prompt reaches the model complete: its prompt tokens are exactly harmony's. A "
-        "server that silently truncates prompts answers without part of the input.",
-    ),
-    (
-        "long.tokens.loop",
-        tuple(steps(count, 0) for count in STEPS[1:]),
-        steps(STEPS[0], 0),
-        "Each step of a tool loop adds its CoT, call and result to the prompt. An agent that "
-        "loses earlier steps repeats them, or invents results.",
-    ),
-    (
-        "long.tokens.tools",
-        (steps(STEPS[0], 0),),
-        "one tool",
-        "All 64 offered tools are in the prompt. The model cannot call a tool that is silently "
-        "left out.",
-    ),
-    (
-        "long.tokens.result",
-        ("long result",),
-        "one tool",
-        "A tool result of 20,000 tokens reaches the model complete. Agents read files and pages of "
-        "this length.",
-    ),
-)
-_RENDER_ALL = "Render every offered function."
-_REFUSE = "Refuse prompts beyond the limit with a 4xx status instead of cutting them."
-for _id, _longer, _shorter, _text in _PAIRS:
-    _judge: Callable[[ProbeResponses], Trials] = partial(_all_grown, _longer, _shorter)
-    _tools = _id == "long.tokens.tools"
-    GROUP.probe(
-        _id,
-        (*_longer, _shorter),
-        text=_text,
-        component="tools" if _tools else "messages",
-        fix=_RENDER_ALL if _tools else _REFUSE,
-    )(_judge)
-
-
-_SENT = (_SHORT, *_LONG, steps(STEPS[-1], 0), "long result", "fits")
+_SENT = (_SHORT, *_LONG, steps(STEPS[-1]), "long result", "fits")
 
 
 @GROUP.probe("long.answered", _SENT, source=ERRORS, component="refusals")
 def _answers(responses: ProbeResponses) -> Trials:
-    """A prompt within the context length gets a reply or a 4xx status.
+    """A prompt within the context length gets a reply.
 
-    Clients retry a request that failed with 5xx, and each retry costs a long prompt.
-    """
-    for name in _SENT:
-        for rollout in responses.rollouts[name]:
-            yield None if refused(rollout) else failure(rollout, f"a long prompt ({name})")
-
-
-@GROUP.probe("long.accepted", _SENT, severity="warning", source=ERRORS, component="refusals")
-def _accepted(responses: ProbeResponses) -> Trials:
-    """A prompt within the context length is not rejected.
-
-    The models have 131,072 tokens of context; state a provider's own limit with --max-context.
+    Clients retry a request that failed with 5xx, and each retry costs a long prompt. A refusal is a
+    warning: the models have 131,072 tokens of context; state a provider's own limit with
+    --max-context.
     """
     _, short = responses.prompt_tokens(_SHORT)
     bare = min(bare_lengths(_prompts(responses.api, responses.max_context)[_SHORT]))
     for name in _SENT:
-        if name == "fits" and short - bare > SLACK:
-            continue  # The provider adds text, which may not fit.
         for rollout in responses.rollouts[name]:
             last = rollout.exchanges[-1]
-            message = f"The provider rejects a prompt that fits into its context ({name})."
-            yield Problem(last, message, "a reply", outcome(last)) if refused(rollout) else None
+            if not refused(rollout):
+                yield failure(rollout, f"a long prompt ({name})")
+            elif name != "fits" or short - bare <= SLACK:  # Text that it adds may not fit.
+                message = f"The provider rejects a prompt that fits into its context ({name})."
+                yield Problem(last, message, "a reply", outcome(last), severity="warning")
 
 
-@GROUP.probe(
-    "long.limit.fits",
-    ("fits", _SHORT),
-    component="messages",
-    fix="Refuse prompts beyond the limit with a 4xx status instead of cutting them.",
-)
-def _fits(responses: ProbeResponses) -> Trials:
-    """A prompt that nearly fills the context reaches the model complete.
+@GROUP.probe("long.limit", ("fits", "over", _SHORT), fix=_FIX)
+def _limit(responses: ProbeResponses) -> Trials:
+    """A prompt up to the context length is read completely, and a longer one is rejected.
 
     Servers that miscalculate the room for the reply cut the last tokens, which are the question.
-    """
-    yield _grown(responses, "fits", _SHORT)
-
-
-@GROUP.probe(
-    "long.limit.over",
-    ("over", _SHORT),
-    component="messages",
-    fix="Refuse prompts beyond the limit with a 4xx status instead of cutting them.",
-)
-def _over(responses: ProbeResponses) -> Trials:
-    """A prompt that is one token too long is rejected with a 4xx status, or read completely.
-
     Silent truncation loses the client's input, and clients retry a request that failed with 5xx.
+    Clients shorten the conversation to the limit that the rejection names.
     """
+    with suppress(NotVerifiableError):
+        yield _grown(responses, "fits", _SHORT)
     for rollout in responses.all("over"):
         last = rollout.exchanges[-1]
         if refused(rollout):
-            yield None
+            yield _unnamed(last, responses.max_context)
         elif last.reply is None:
             message = "A prompt that is one token too long was not rejected."
             yield Problem(last, message, "status 400 or 413", outcome(last))
@@ -185,24 +138,11 @@ def _over(responses: ProbeResponses) -> Trials:
             yield _grown(responses, "over", _SHORT)
 
 
-@GROUP.probe(
-    "long.limit.named",
-    ("over",),
-    severity="warning",
-    source=ERRORS,
-    component="errors",
-    fix="Name the context length in the refusal.",
-)
-def _limit_named(responses: ProbeResponses) -> Trials:
-    """The rejection of a prompt that is too long names the limit.
-
-    Clients shorten the conversation to this limit.
-    """
-    rejected = (rollout.exchanges[-1] for rollout in responses.all("over") if refused(rollout))
-    most = responses.max_context
-    for last in required(rejected, "accepts_too_long"):
-        numbers = map(int, _NUMBER.findall(re.sub(r"(?<=\d)[,_](?=\d{3})", "", outcome(last))))
-        named = any(_NAMED * most <= number <= most for number in numbers)
-        message = "The rejection of a prompt that is too long does not name the limit."
-        expected = f"a number of tokens up to {most - FEW_TOKENS:,} or {most:,}"
-        yield None if named else Problem(last, message, expected, outcome(last))
+def _unnamed(last: ParsedExchange, most: int) -> TrialResult:
+    """Return the problem of a rejection that does not name the context length."""
+    numbers = map(int, _NUMBER.findall(re.sub(r"(?<=\d)[,_](?=\d{3})", "", outcome(last))))
+    if any(_NAMED * most <= number <= most for number in numbers):
+        return None
+    message = "The rejection of a prompt that is too long does not name the limit."
+    expected = f"a number of tokens up to {most - FEW_TOKENS:,} or {most:,}"
+    return Problem(last, message, expected, outcome(last), severity="warning")

@@ -6,19 +6,14 @@ prompts, whose words the same model found, and even then the model may be the ca
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.rules.long.requests import (
     CODE_WORDS,
-    CONVERSATIONS,
     GRID,
     GROUP,
-    PREFIXES,
-    STEPS,
     cell,
-    steps,
 )
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeResponses, TrialResult, Trials
@@ -46,9 +41,7 @@ def _found(responses: ProbeResponses, names: Iterable[str]) -> Found:
     }
 
 
-def _lost(
-    shortest: Found, longer: Sequence[Found], what: str, easier: str = "the shortest"
-) -> TrialResult:
+def _lost(shortest: Found, longer: Sequence[Found]) -> TrialResult:
     """A problem if significantly fewer words are found from some length on; see `_SIGNIFICANCE`.
 
     Each group is compared with the shortest prompts together with all longer groups. Raises
@@ -56,9 +49,11 @@ def _lost(
     """
     hits, most = sum(hit for _, hit in shortest.values()), len(shortest)
     if not most:
-        raise NotVerifiableError("no_complete_reply", prompts=easier)
+        raise NotVerifiableError("no_complete_reply", prompts="the shortest")
     if hits < _LEAST_FOUND * most:
-        raise NotVerifiableError("few_words_found", hits=hits, most=most, prompts=easier, what=what)
+        raise NotVerifiableError(
+            "few_words_found", hits=hits, most=most, prompts="the shortest", what="long prompts"
+        )
     pooled = [
         dict(chain.from_iterable(group.items() for group in longer[at:]))
         for at in range(len(longer))
@@ -69,8 +64,8 @@ def _lost(
         if chance_of_worse(found, count, hits, most) < _SIGNIFICANCE / len(judged):
             exchange = next(exchange for exchange, hit in group.values() if not hit)
             message = (
-                f"Code words are found in {found} of {count} {what}, and in {hits} of {most} of "
-                "the shortest: a limit of the model, or a defect of positions, window or cache. "
+                f"Code words are found in {found} of {count} long prompts, and in {hits} of {most} "
+                "of the shortest: a limit of the model, or a defect of positions, window or cache. "
                 "Test the same weights on another server to find out which."
             )
             return Problem(exchange, message, "about as many as in the shortest", f"{found}")
@@ -92,52 +87,7 @@ def _needles(responses: ProbeResponses) -> Trials:
     """
     responses.all(*next(iter(_CELLS.values())))
     shortest, *longer = (_found(responses, names) for names in _CELLS.values())
-    yield _lost(shortest, longer, "long prompts")
-
-
-@GROUP.probe(
-    "long.words.loop",
-    [steps(count, number) for count in (STEPS[0], STEPS[-1]) for number in CONVERSATIONS],
-    severity="info",
-    witness=True,
-    component="engine",
-)
-def _canary(responses: ProbeResponses) -> Trials:
-    """The model still knows a code word from the first CoT of a tool loop after 25 calls.
-
-    Agents keep their plan in the first CoT.
-    """
-    easy, hard = (
-        [steps(count, number) for number in CONVERSATIONS] for count in (STEPS[0], STEPS[-1])
-    )
-    responses.all(*easy)
-    few, many = _found(responses, easy), _found(responses, hard)
-    yield _lost(few, [many], f"conversations of {STEPS[-1]} tool calls")
-
-
-@GROUP.probe(
-    "long.prefix.words",
-    [f"{kind} {n}" for kind in ("cold", "warm", "again") for n in PREFIXES],
-    component="shared",
-    fix=(
-        "Compare answers with and without cached prefixes; the key of a prefix has all of its "
-        "tokens."
-    ),
-)
-def _repeated(responses: ProbeResponses) -> Trials:
-    """In a repeated prompt, the model finds the same code words as in the first request.
-
-    Prompt and model are the same, so only a cache can cause a difference.
-    """
-    cold = _found(responses, [f"cold {n}" for n in PREFIXES])
-    again = _found(responses, [f"{kind} {n}" for kind in ("warm", "again") for n in PREFIXES])
-    lost = _lost(cold, [again], "repeated prompts", "the new")
-    message = (
-        "Code words that the model found in new prompts are not found in the same prompts sent "
-        "again, which a prefix cache serves."
-    )
-    every = f"{len(again)} of {len(again)}"
-    yield lost and replace(lost, message=message, expected=every)
+    yield _lost(shortest, longer)
 
 
 _ALL = [name for names in (*_CELLS.values(), _TOOLS) for name in names]

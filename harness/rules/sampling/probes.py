@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 
 from harmony.render import text_tokens
 from harness.api.fields import objects
@@ -127,7 +128,7 @@ GROUP = ProbeGroup(
 
 @GROUP.probe(
     "sampling.effort",
-    requests_with(),
+    requests_with(efforts=EFFORTS),
     source=GUIDE,
     fix="Write the effort of the request into the system message.",
     example=(
@@ -136,12 +137,16 @@ GROUP = ProbeGroup(
     ),
 )
 def _effort(responses: ProbeResponses) -> Trials:
-    """High effort produces more reasoning than low effort.
+    """A higher effort produces more reasoning than a lower one.
 
     Scores differ by many points between efforts, so a provider that ignores effort does not serve
-    the requested configuration.
+    the requested configuration. If only two neighbouring levels are equal, one of them is not
+    served, or they are close for this question: that is a warning.
     """
     yield unordered(responses, "low", "high")
+    for less, more in pairwise(EFFORTS):
+        close = unordered(responses, less, more)
+        yield close and replace(close, severity="warning")
 
 
 @GROUP.probe(
@@ -159,22 +164,6 @@ def _other_efforts(responses: ProbeResponses) -> Trials:
         for rollout in responses.all(request.id):
             feature = f"the effort {effort}"
             yield None if declined(rollout) else failure(rollout, feature)
-
-
-@GROUP.probe(
-    "sampling.effort.steps",
-    requests_with(efforts=EFFORTS),
-    source=GUIDE,
-    severity="warning",
-    fix="Write the effort of the request into the system message.",
-)
-def _effort_steps(responses: ProbeResponses) -> Trials:
-    """Medium effort produces more reasoning than low effort and less than high effort.
-
-    On some questions the levels are close. If two levels are equal, one of them is not served.
-    """
-    yield unordered(responses, "low", "medium")
-    yield unordered(responses, "medium", "high")
 
 
 @GROUP.probe(

@@ -8,7 +8,8 @@ the CoT of a tool call, and which instructions and tools, are in the prompt of t
 Where the first request has `store: false`, the second one must not know it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -54,7 +55,7 @@ _PromptList = Iterator[tuple[str, Prompt]]
 _Prompts = Callable[[Prompt, Reply], _PromptList]
 """The prompts that the second request may have, right ones first, from the first prompt and its
 reply. Each has the message of its problem, which is empty for a right prompt."""
-_OTHERS = {"told": ("instructed", "offered")}
+_OTHERS = ("instructed", "offered")
 
 _stored = partial(
     ProbeRequest,
@@ -102,38 +103,24 @@ GROUP = ProbeGroup(
     ),
     component="storage",
 )
-_FIX_INSTRUCTIONS = "Use the instructions of the new request, and not those of the earlier one."
 _probe = partial(GROUP.probe, modes=MODES, needs="previous_response_id")
 
 
-def _continues(name: str, responses: ProbeResponses) -> Trials:
-    """Judge the conversations of one request, and others that got status 404 for a new id.
+@_probe("state.previous_response", ("told", "called", *_OTHERS))
+def _continues(responses: ProbeResponses) -> Trials:
+    """A stored response can be continued by its id, with the entire earlier conversation.
 
-    The others are judged by their prompts elsewhere, which a rejected request does not have.
+    Silently losing the conversation is worse than rejecting the request. Agents that use stored
+    responses send tool results with only the id.
     """
-    yield from map(_broken_continuation, _continued(responses, name))
-    for other in _OTHERS.get(name, ()):
-        for rollout in responses.rollouts.get(other, ()):
-            last = rollout.exchanges[-1]
-            if len(rollout.exchanges) > 1 and last.status == _NOT_FOUND:
+    yield from map(_broken_continuation, _continued(responses, "told"))
+    for name in _OTHERS:
+        for rollout in responses.rollouts.get(name, ()):
+            # They are judged by their prompts elsewhere, which a rejected request does not have.
+            if len(rollout.exchanges) > 1 and rollout.exchanges[-1].status == _NOT_FOUND:
                 yield _broken_continuation(rollout)
-
-
-for _id, _name, _text in (
-    (
-        "state.previous_response",
-        "told",
-        "A stored response can be continued by its id, with the entire earlier conversation. "
-        "Silently losing the conversation is worse than rejecting the request.",
-    ),
-    (
-        "state.previous_response.calls",
-        "called",
-        "A tool result can be sent with only the id of the stored response. Agents that use stored "
-        "responses send it this way.",
-    ),
-):
-    _probe(_id, (_name, *_OTHERS.get(_name, ())), text=_text)(partial(_continues, _name))
+    with suppress(NotVerifiableError):
+        yield from map(_broken_continuation, _continued(responses, "called"))
 
 
 @GROUP.probe(
@@ -314,44 +301,34 @@ _PROMPTS = {
     request.id: Prompt((*_instructing(request.instructions), *request.turns), request.tools)
     for request in _REQUESTS
 }
-_CONTINUATIONS = ((_NEW,), (_OLD,), (), (_OLD, _NEW))
-"""The instructions that the prompt of a continued response may have, the right ones first."""
 
 
-def _with_instructions(
-    wrong: Callable[[Sequence[str]], bool], message: str, before: Prompt, reply: Reply
-) -> _PromptList:
+@_probe(
+    "state.previous_response.instructions",
+    ("instructed",),
+    fix="Use the instructions of the new request, and not those of the earlier one.",
+)
+def _instructions(responses: ProbeResponses) -> Trials:
+    """The instructions of a request apply to it alone, also if it continues a stored response.
+
+    Agents change them between turns. Otherwise the model ignores the new ones, or follows those
+    that the client has replaced.
+    """
+    yield from _by_prompt_tokens(responses, "instructed", _with_instructions)
+
+
+def _with_instructions(before: Prompt, reply: Reply) -> _PromptList:
     greeting, thought = before.turns[-1], Reasoning(reply.reasoning)
     answer, farewell = Message("assistant", reply.text), Message("user", _FAREWELL)
-    for texts in _CONTINUATIONS:
+    for message, texts in (
+        ("", (_NEW,)),
+        ("The instructions of a request that continues a response are ignored.", (_OLD,)),
+        ("The instructions of a request that continues a response are ignored.", ()),
+        ("The instructions of an earlier request remain in the prompt.", (_OLD, _NEW)),
+    ):
         for stale in ((), (thought,)):
             turns = (*_instructing(*texts), greeting, *stale, answer, farewell)
-            yield message if wrong(texts) else "", Prompt(turns)
-
-
-for _id, _wrong, _message, _text in (
-    (
-        "state.previous_response.instructions",
-        lambda texts: _NEW not in texts,
-        "The instructions of a request that continues a response are ignored.",
-        "Instructions apply to the request that sends them, even if it continues a stored "
-        "response. Agents change them between turns.",
-    ),
-    (
-        "state.previous_response.instructions.earlier",
-        lambda texts: _OLD in texts,
-        "The instructions of an earlier request remain in the prompt.",
-        "The instructions of a stored response do not apply to the request that continues it. "
-        "Otherwise the model follows instructions that the client has replaced.",
-    ),
-):
-    _probe(_id, ("instructed",), text=_text, fix=_FIX_INSTRUCTIONS)(
-        partial(
-            _by_prompt_tokens,
-            name="instructed",
-            prompts=partial(_with_instructions, _wrong, _message),
-        )
-    )
+            yield message, Prompt(turns)
 
 
 @_probe(

@@ -529,22 +529,3 @@ def test_options_left_out_of_a_response_are_not_verifiable() -> None:
     assert [each.message for each in results["options.metadata"].examples] == [
         "The response has no `metadata`, although its request set it."
     ]
-
-
-@pytest.mark.parametrize(
-    ("alone", "text", "status"),
-    [
-        ("anchor: hello!", "Pumpkin", "warned"),
-        ("anchor: hello!", "anchor", "passed"),
-        ("anchor: hello!", "No idea.", "not_verifiable"),
-        ("Hello!", "Pumpkin", "not_verifiable"),
-    ],
-)
-def test_instructions_take_precedence_over_the_user(alone: str, text: str, status: str) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        texts = {"order": text, "rule": alone}
-        said = texts.get(request.id.partition(" ")[0])
-        return Reply(text=said) if said else repeats()(request, attempt)
-
-    found = judged(options.GROUP, provider)
-    assert found["options.precedence"].status == status

@@ -68,7 +68,7 @@ def test_a_defect_of_streams_alone_is_reported_as_one() -> None:
         streamed = attempt.condition.mode == "streaming"
         return full(500) if streamed else healthy(request, attempt)
 
-    assert of_status(judged(invalid_requests.GROUP, provider), "failed") == {"errors.stream"}
+    assert of_status(judged(invalid_requests.GROUP, provider), "failed") == {"errors.status"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_defect_of_streams_alone_is_reported_as_one() -> None:
 def test_other_forms_of_error_bodies_are_warnings(body: Any) -> None:
     found = results(json_response(body, 422))
     assert of_status(found, "failed") == set()
-    assert "errors.body.fields" in of_status(found, "warned")
+    assert "errors.body" in of_status(found, "warned")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_other_forms_of_error_bodies_are_warnings(body: Any) -> None:
 )
 def test_a_finding_names_the_wrong_fields(change: dict[str, Any], said: str) -> None:
     body = {"error": {**error("No.")["error"], "param": None, **change}}
-    (example, *_) = results(json_response(body, 400))["errors.body.fields"].examples
+    (example, *_) = results(json_response(body, 400))["errors.body"].examples
     assert example.message.endswith(f"OpenAI's form: {said}.")
 
 
@@ -113,7 +113,6 @@ def test_prompt_tokens_show_what_became_of_an_invalid_part(more: int, fate: str)
 def test_a_rejection_as_plain_text_is_one_finding() -> None:
     found = results(json_response("No.", 422))
     assert of_status(found, "failed") == {"errors.body"}
-    assert "errors.body.fields" in of_status(found, "not_verifiable")
 
 
 def test_rate_limited_requests_are_not_verifiable() -> None:
@@ -123,7 +122,7 @@ def test_rate_limited_requests_are_not_verifiable() -> None:
 
 
 def test_accepted_invalid_requests_are_warnings() -> None:
-    assert of_status(results(refusal()), "warned") == {"errors.body.fields"}
+    assert of_status(results(refusal()), "warned") == {"errors.body"}
     answered = of_status(results(HELLO), "warned")
     assert {"errors.unknown_model", "errors.wrong_type", "errors.unmatched_result"} <= answered
     assert not answered & {"errors.status", "errors.body"}

@@ -149,7 +149,6 @@ def thinking_alike(attempt: Attempt) -> Reply:
             healthy_except("effort", thinking_alike),
             {
                 "sampling.effort",
-                "sampling.effort.steps",
                 "sampling.effort.streaming",
                 "sampling.effort.tools",
             },
@@ -158,7 +157,7 @@ def thinking_alike(attempt: Attempt) -> Reply:
         (in_streams(thinking_alike), {"sampling.effort.streaming"}),
         (
             healthy_except("effort medium", Reply(text="266", reasoning="hmm " * 64)),
-            {"sampling.effort.steps"},
+            {"sampling.effort"},
         ),
         (greedy, {"sampling.temperature.high"}),
         (healthy_except("cold", word_of), {"sampling.temperature.zero"}),
@@ -206,7 +205,7 @@ def test_a_lost_cot_is_not_a_short_cot(lost: int, expected: str) -> None:
     provider = healthy_except(
         "effort high", lambda a: Reply(text="266", reasoning=said[a.number <= lost])
     )
-    efforts = {f"sampling.effort{each}" for each in ("", ".steps", ".tools")}
+    efforts = {f"sampling.effort{each}" for each in ("", ".tools")}
     assert efforts <= found(provider, expected)
 
 
@@ -215,7 +214,7 @@ def test_lengths_that_vary_widely_but_are_twice_as_long_are_healthy() -> None:
         return Reply(text="266", reasoning="hmm " * (5, 6, 200, 260, 300)[attempt.number % 5])
 
     provider = healthy_except("effort high", thinking)
-    assert "sampling.effort.steps" not in found(provider, "warned")
+    assert "sampling.effort" not in found(provider, "warned")
 
 
 def test_noise_at_temperature_0_is_healthy() -> None:

@@ -42,7 +42,7 @@ KNOWN = (
      "usage.reasoning:0.3:s parity.usage.reasoning", "usage"),
     ("streams do not name the role", "chat.stream.role", "events"),
     ("failures under load become empty replies",
-     "load.answered load.served reply.empty:0.2 reasoning.missing:0.2 usage.output.lost:0.2",
+     "load.cross_talk load.served reply.empty:0.2 reasoning.missing:0.2 usage.output.lost:0.2",
      "shared"),
     ("prompt tokens exclude cached ones",
      "usage.sum prompt.bare prompt.tool prompt.call prompt.history prompt.cot.kept "
@@ -51,7 +51,7 @@ KNOWN = (
      "request.refused:0.4 tools.schema.deep tools.schema.wide tools.schema.any_of "
      f"tools.names.accepted clients.defaults {EVERY_CALL}", "refusals"),
     ("stored responses are not found",
-     "state.previous_response state.previous_response.calls", "storage"),
+     "state.previous_response state.previous_response", "storage"),
     ("temperature 0 is dropped", "sampling.temperature.zero", "sampling"),
     ("a CoT that the limit cuts is returned as content", "reasoning.missing.truncated:0.5",
      "output"),
@@ -393,7 +393,7 @@ def test_only_wrong_counts_change_the_counts_of_prompts(check, inherited):
 
 
 def test_independent_defects_are_separate_causes_errors_first():
-    errors = "usage.sum usage.sum:1:w builtin.shown chat.finish.tool_calls long.accepted"
+    errors = "usage.sum usage.sum:1:w builtin.shown chat.finish.tool_calls long.answered"
     found = causes(f"{errors} errors.status:1:w")
     assert len(found) == MOST_CAUSES
     assert len({each.remedy for each in found}) == MOST_CAUSES
