@@ -56,7 +56,7 @@ class Ledger:
 
     @property
     def miscount(self) -> str:
-        """How the reported number counts a part twice or not at all: a clause, empty if it is right.
+        """How the reported number counts a part twice or not at all: a clause, or nothing.
 
         The number is then exactly that of the text with this part, so the text itself is complete.
         In a short reply, or one without CoT or answer, lost text may have this number of tokens by

@@ -27,6 +27,9 @@ def logprobs(seen) -> list[float]:
 
 SAMPLING = {
     "hidden-top-p": Row(chat(HI, top_p=0.95), lambda s: s.params[-1].top_p == 0.9),
+    "top-p-dropped-beside-temperature": Row(
+        chat(HI, temperature=1, top_p=0.5), lambda s: s.params[-1].top_p == 1
+    ),
     "default-temperature-lowered": Row(respond(), lambda s: s.json["temperature"] == 0.7),
     "temperature-lowered": Row(chat(HI, temperature=1), lambda s: s.params[-1].temperature == 0.7),
     "temperature-fixed": Row(chat(HI, temperature=0), lambda s: s.params[-1].temperature == 0.7),

@@ -237,9 +237,8 @@ _OVERFLOW = ProbeRequest(
     whole=False,
     valid=False,
 )
-# Rejecting the request is cheap, but sending it is not, so only the full suite has it.
 OVERFLOW_GROUP = ProbeGroup(
-    "errors.overflow", lambda _api: (_OVERFLOW,), ERRORS, suite="full", component="messages"
+    "errors.overflow", lambda _api: (_OVERFLOW,), ERRORS, component="messages"
 )
 
 
@@ -260,6 +259,9 @@ def _overflow(responses: ProbeResponses) -> Trials:
         elif last.reply is None:
             message = "A prompt that exceeds the context length was not rejected."
             yield Problem(last, message, "status 400 or 413", outcome(last))
+        elif not last.reply.generated.strip():
+            message = "A prompt that exceeds the context length got an empty reply."
+            yield Problem(last, message, "status 400 or 413", "status 200 without text")
         else:
             count = prompt_tokens(last.reply)
             message = (

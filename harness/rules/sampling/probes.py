@@ -65,10 +65,11 @@ _FRESH = tuple(
 _COMPARED = 120
 _CACHED = 0.001
 """Characters compared, and the largest p-value, of replies that may come from a cache."""
-_HOT, _COLD, _SEEDED, _ZERO = (
+_HOT, _COLD, _SEEDED, _ZERO, _NARROW = (
     tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
-    for name in ("hot", "cold", "seeded", "zero as seed")
+    for name in ("hot", "cold", "seeded", "zero as seed", "narrow")
 )
+_NUCLEUS = 0.01  # a top_p with which only the most probable token can be drawn
 
 _at_one = partial(
     ProbeRequest,
@@ -94,6 +95,11 @@ _REQUESTS = (
     *map(partial(_at_zero, tries=_COLD_TRIES), _COLD, _QUESTIONS),
     *map(partial(_with_seed, tries=_COLD_TRIES), _SEEDED, _QUESTIONS),
     *map(_with_zero, _ZERO, _QUESTIONS),
+    *map(
+        partial(_at_one, tries=_COLD_TRIES, options={"top_p": _NUCLEUS}, provokes=_REFUSAL),
+        _NARROW,
+        _QUESTIONS,
+    ),
     _at_one(
         "choices",
         _QUESTIONS[0],
@@ -280,6 +286,29 @@ def _cold(responses: ProbeResponses) -> Trials:
     exchange, _ = responses.reply(_COLD[0])
     message = "Replies to one request at temperature 0 differ more often than noise explains."
     yield _as_varied(responses, exchange, message, _COLD)
+
+
+@GROUP.probe(
+    "sampling.top_p",
+    (*_HOT, *_NARROW),
+    component="sampling",
+    fix="Pass top_p on to the engine, also beside a temperature.",
+    example=(
+        "A gateway drops top_p if the request also sets a temperature.",
+        "https://github.com/pollinations/pollinations/pull/12162",
+    ),
+)
+def _narrow(responses: ProbeResponses) -> Trials:
+    """At temperature 1 and a top_p near 0, replies to the same request are nearly equal.
+
+    Only the most probable token can be drawn, so replies differ no more than at temperature 0. If
+    the provider ignores top_p, they differ as much as without it.
+    """
+    for name in _NARROW:
+        served(responses, name, "top_p")
+    exchange, _ = responses.reply(_NARROW[0])
+    message = f"At temperature 1, replies differ with a top_p of {_NUCLEUS} as without it."
+    yield _as_varied(responses, exchange, message, _NARROW)
 
 
 _of_seeds = partial(GROUP.probe, apis=("chat",), needs="seed", severity="warning")

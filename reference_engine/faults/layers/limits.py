@@ -1,7 +1,6 @@
 """Faults in token limits, stop strings and long prompts."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from harmony.conversation import User
 from harmony.parse import Delta, Ended, Event, HarmonyParser

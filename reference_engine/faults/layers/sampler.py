@@ -60,6 +60,9 @@ hooks.PARSER.faults(
 hooks.REQUEST.faults(
     default_temperature_lowered=lambda body, _: body.setdefault("temperature", 0.7)
 )
+hooks.REQUEST.when(lambda body, _: "temperature" in body).faults(
+    top_p_dropped_beside_temperature=lambda body, _: body.pop("top_p", None)
+)
 hooks.REQUEST.when(lambda body, _: "n" in body).faults(n_ignored=lambda body, _: body.update(n=1))
 
 

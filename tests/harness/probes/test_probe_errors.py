@@ -153,7 +153,13 @@ def test_every_invalid_request_has_a_body_for_each_api() -> None:
 
 @pytest.mark.parametrize(
     ("said", "status"),
-    [(full(400), "passed"), (full(413), "passed"), (full(502), "failed"), (HELLO, "failed")],
+    [
+        (full(400), "passed"),
+        (full(413), "passed"),
+        (full(502), "failed"),
+        (HELLO, "failed"),
+        (Reply(text="", reasoning="", prompt=200_000), "failed"),
+    ],
 )
 def test_an_overflow_is_rejected_and_not_truncated(said: Any, status: str) -> None:
     found = judged(invalid_requests.OVERFLOW_GROUP, lambda request, attempt: said)

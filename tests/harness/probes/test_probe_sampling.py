@@ -161,6 +161,7 @@ def thinking_alike(attempt: Attempt) -> Reply:
         ),
         (greedy, {"sampling.temperature.high"}),
         (healthy_except("cold", word_of), {"sampling.temperature.zero"}),
+        (healthy_except("narrow", word_of), {"sampling.top_p"}),
         (healthy_except("seeded", word_of), {"sampling.seed"}),
         (healthy_except("choices", choices(1)), {"sampling.n"}),
         (healthy_except("choices", choices(3, same=True)), {"sampling.n"}),
