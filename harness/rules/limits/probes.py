@@ -151,7 +151,7 @@ GROUP = ProbeGroup("limits", _requests, RESPONSES, component="ends")
 
 
 @GROUP.probe(
-    "limits.finish.max_completion_tokens",
+    "limits.max_completion_tokens",
     ("cut otherwise",),
     source=CHAT,
     apis=("chat",),

@@ -128,7 +128,7 @@ def test_refused_requests_have_no_end_to_judge() -> None:
 
 
 def test_to_refuse_max_completion_tokens_is_a_warning_and_to_ignore_it_an_error() -> None:
-    name = "limits.finish.max_completion_tokens"
+    name = "limits.max_completion_tokens"
     refused = judged(GROUP, healthy_except("cut otherwise", refusal()))[name]
     assert (refused.status, refused.failures) == ("warned", 1)
     ignored = healthy_except(

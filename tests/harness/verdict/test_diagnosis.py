@@ -411,7 +411,7 @@ def test_the_fix_is_that_of_the_rule():
         rule: causes(rule)[0].remedy
         for rule in ("harmony.remains", "reasoning.in_answer", "state.previous_response.tools",
                      "state.previous_response", "stop.kept", "stop.kept",
-                     "finish.limit", "limits.finish.max_completion_tokens",
+                     "finish.limit", "limits.max_completion_tokens",
                      "prompt.tool.with_system", "prompt.system")
     }  # fmt: skip
     assert len(set(fixes.values())) == len(fixes)
