@@ -51,6 +51,7 @@ RENAMED: Mapping[str, str] = {
     "sampling.effort.steps": "sampling.effort",
     "state.previous_response.calls": "state.previous_response",
     "state.previous_response.instructions.earlier": "state.previous_response.instructions",
+    "responses.status.items": "responses.status",
     "usage.cached.excess": "usage.sum",
     "usage.limit": "finish.limit",
     "usage.output.cut": "usage.output.lost",

@@ -1,6 +1,7 @@
 """Finish reason and status agree with the content of the reply."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -8,8 +9,10 @@ from harmony.render import RenderError
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
-from harness.records.traits import Ledger
-from harness.rules.check import Family
+from harness.records.conditions import Api
+from harness.records.scores import Score
+from harness.records.traits import Cut, Ledger
+from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.json_text import ends_early
 from harness.rules.evidence.ledger import (
     ANSWER_HEADER,
@@ -24,12 +27,10 @@ from harness.rules.evidence.ledger import (
 )
 from harness.rules.evidence.subjects import (
     Answer,
-    Item,
     answers,
     counted,
     ended,
     every_choice,
-    items,
 )
 from harness.rules.rule import CHAT, GUIDE, HARMONY, RESPONSES, STOP_IN_COT, Problem
 
@@ -40,12 +41,12 @@ _EMPTY_MESSAGES = 2
 """Messages without text, or further messages of CoT, that the model may have written."""
 _SPELLED_OTHERWISE = 4
 """The model may spell a tool's name with one extra token for this many tokens."""
+_CONTEXT = 64  # tokens by which servers may deviate when they count what fills their context
+_OTHER_PROMPTS = 16  # tokens; a full context cuts replies to closer prompts at nearly one length
 _FILTERED = 0.02
 """The share of harmless requests from which a filter makes agents useless."""
 _MOST_OF_HEADERS = 128
 """Tokens of a truncated reply that headers explain: those of empty messages, and of a long name."""
-_FEWEST_WORDS = 4  # of an answer whose tokens a server cannot have rounded to none
-_FEWEST_ANSWERS = 8  # tokens of a whole answer that shows how a server counts
 
 
 @family.check(
@@ -205,9 +206,10 @@ def _cut_to_nothing(answer: Answer) -> Iterator[Problem]:
     fix="Report the reason why a response is incomplete.",
 )
 def _status(answer: Answer) -> Iterator[Problem]:
-    """A finished response has status completed, or incomplete with a reason.
+    """A finished response has status completed, like its items, or incomplete with a reason.
 
-    Clients use the status to decide whether they can use the answer.
+    Clients use the status to decide whether they can use the answer. They skip items with another
+    status, or wait for them.
     """
     exchange, reply = answer
     status = reply.raw.get("status")
@@ -220,25 +222,11 @@ def _status(answer: Answer) -> Iterator[Problem]:
     elif status != "completed":
         message = "The response has finished, but its status is neither completed nor incomplete."
         yield Problem(exchange, message, "completed or incomplete", repr(status), "$.status")
-
-
-@family.check(
-    "responses.status.items",
-    items,
-    lambda found: found.completed,
-    source=RESPONSES,
-    component="format",
-    fix="Give every item of a completed response the status completed.",
-)
-def _item_status(found: Item) -> Iterator[Problem]:
-    """Every item of a completed response is completed.
-
-    Clients skip items with another status, or wait for them.
-    """
-    status = found.item.get("status")
-    if status not in (None, "completed"):
-        message = "An item in a completed response does not have status completed."
-        yield Problem(found.exchange, message, "completed", repr(status), f"{found.path}.status")
+    for at, item in enumerate(answer.output if status == "completed" else ()):
+        if item.get("status") not in (None, "completed"):
+            message = "An item in a completed response does not have status completed."
+            path = f"$.output[{at}].status"
+            yield Problem(exchange, message, "completed", repr(item["status"]), path)
 
 
 @family.check(
@@ -472,3 +460,36 @@ def _limit(answer: Answer) -> Iterator[Problem]:
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
         cut = any(ends_early(call.arguments) for call in reply.calls)
         yield Problem(exchange, message, expected, reply.finish, proven=cut)
+
+
+@family.cross_check(
+    "finish.early",
+    lambda score: score.traits.cuts,
+    fix="Apply no limit of output tokens that the request does not set.",
+)
+def _early(examined: Sequence[Score]) -> Iterator[Difference]:
+    """A reply is truncated only at the token limit of its request, or where the context is full.
+
+    A hidden limit of the server cuts long CoT and answers. A provider with such a limit must reject
+    requests with a higher one. A complete reply that is reported as truncated makes clients repeat
+    the request needlessly. A full context also ends replies early, but then prompt and reply
+    together always have the same number of tokens.
+    """
+    groups: dict[Api, list[tuple[Score, Cut]]] = defaultdict(list)
+    for score in examined:
+        groups[score.condition.api] += [(score, cut) for cut in score.traits.cuts]
+    for group in groups.values():
+        prompts = [cut.input for _, cut in group]
+        longest = max((cut.input + cut.output for _, cut in group), default=0)
+        same = len({cut.output for _, cut in group}) == 1
+        same = same and max(prompts) - min(prompts) >= _OTHER_PROMPTS
+        for score, cut in group:
+            if same:
+                where = "all truncated replies have this length, whatever their prompt"
+            elif longest - cut.input - cut.output > _CONTEXT:
+                where = f"its context was not full, because another reply ends at {longest} tokens"
+            else:
+                continue
+            message = f"The reply was truncated below the limit of its request; {where}."
+            expected, got = f"up to {cut.limit} tokens", f"{cut.output}, after {cut.input}"
+            yield message, evidence(score.record, "$.usage", expected, got, cut.exchange)

@@ -362,7 +362,7 @@ BROKEN_RESPONSES = [
      put("output.0.summary", [{"type": "summary_text", "text": CALL.reasoning}]), CALL),
     ("responses.status", put("status", "in_progress"), CALL),
     ("responses.status", put("status", "incomplete"), CALL),
-    ("responses.status.items", put("output.1.status", "in_progress"), CALL),
+    ("responses.status", put("output.1.status", "in_progress"), CALL),
     ("responses.item_id.repeated", put("output.1.id", "rs_1"), CALL),
     ("responses.message.phase", put("output.1.phase", "commentary"), ANSWERED),
     ("reply.lost", lambda body: body["output"].pop(1), ANSWERED),
