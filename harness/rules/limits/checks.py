@@ -465,6 +465,7 @@ def _limit(answer: Answer) -> Iterator[Problem]:
 @family.cross_check(
     "finish.early",
     lambda score: score.traits.cuts,
+    component="ends",
     fix="Apply no limit of output tokens that the request does not set.",
 )
 def _early(examined: Sequence[Score]) -> Iterator[Difference]:

@@ -65,10 +65,11 @@ _FRESH = tuple(
 _COMPARED = 120
 _CACHED = 0.001
 """Characters compared, and the largest p-value, of replies that may come from a cache."""
-_HOT, _COLD, _SEEDED, _ZERO, _NARROW = (
+_HOT, _COLD, _SEEDED, _ZERO = (
     tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
-    for name in ("hot", "cold", "seeded", "zero as seed", "narrow")
+    for name in ("hot", "cold", "seeded", "zero as seed")
 )
+_NARROW = ("narrow 1", "narrow 3")
 _NUCLEUS = 0.01  # a top_p with which only the most probable token can be drawn
 
 _at_one = partial(
@@ -95,10 +96,11 @@ _REQUESTS = (
     *map(partial(_at_zero, tries=_COLD_TRIES), _COLD, _QUESTIONS),
     *map(partial(_with_seed, tries=_COLD_TRIES), _SEEDED, _QUESTIONS),
     *map(_with_zero, _ZERO, _QUESTIONS),
-    *map(
-        partial(_at_one, tries=_COLD_TRIES, options={"top_p": _NUCLEUS}, provokes=_REFUSAL),
-        _NARROW,
-        _QUESTIONS,
+    *(
+        _at_one(name, question, tries=tries, options={"top_p": _NUCLEUS}, provokes=_REFUSAL)
+        for name, question, tries in zip(
+            _NARROW, _QUESTIONS[::2], (_COLD_TRIES, _TRIES), strict=True
+        )
     ),
     _at_one(
         "choices",
