@@ -163,8 +163,6 @@ def _cause(
     title = Text(f"Likely cause{of}: {visible(cause.description)}", style="bold")
     yield from _wrapped(title, console, 0, most)
     yield from _wrapped(Text(f"Fix: {visible(cause.remedy)}"), console, 2, most)
-    for other in cause.alternatives:
-        yield from _wrapped(Text(f"Or: {visible(other)}"), console, 2, most=1)
 
 
 def _found(rules: Sequence[ShownRule], console: Console) -> Iterator[Lines]:

@@ -190,12 +190,19 @@ def _rule_results(
     limitations = info.provider.limitations
     kinds = {task.name: task.info.kind for task in tasks}
     made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
-    beyond_cases = [score for score in made if kinds[score.task] in ("probes", "traffic")]
-    groups = _groups(info, beyond_cases)
-    checks = check_results(made, groups)
+    beyond = [score for score in made if kinds[score.task] in ("probes", "traffic")]
+    checks = check_results(made, _groups(info, beyond))
     results = related((*checks, *probes), scores, thresholds, limitations)
-    beyond = related(check_results(beyond_cases, groups), scores, thresholds, limitations)
-    return gate.RuleResults(results, (*beyond, *results[len(checks) :]))
+    judged = {rule for score in beyond for rule in score.applicable}
+    failed = {f.id for score in beyond for f in score.findings if f.severity == "error"}
+    only_cases = {
+        check.check.id
+        for check in checks
+        if check.check.id not in (failed if check.status == "failed" else judged)
+    }
+    return gate.RuleResults(
+        results, tuple(result for result in results if result.check.id not in only_cases)
+    )
 
 
 def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:

@@ -162,6 +162,11 @@ def _alike(some: Collection[Reply], others: Collection[Reply]) -> bool:
 def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_Found]:
     replies = replies_of(failing, scores)
     inherited = _inherited(failing, scores)
+    miscounted = any(
+        result.status == "failed" and RULES[result.check.id].component == "usage"
+        for result in failing
+        if not RULES[result.check.id].witness
+    )
     for result in failing:
         rule = result.check.id
         received = {example.evidence.received for example in result.examples}
@@ -173,7 +178,7 @@ def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_
             moved = component != RULES[rule].component
             weight *= _INHERITED if rule in inherited or moved else _PROBE
         if _by_counts(result) and component != "usage":
-            weight *= _BY_COUNTS
+            weight *= _INHERITED if miscounted else _BY_COUNTS
         yield _Found(result, component, weight * _share(result, _FEW), replies[rule])
 
 
@@ -214,4 +219,5 @@ def _inherited(results: Iterable[RuleResult], scores: Iterable[Score]) -> frozen
 
 def _by_counts(result: RuleResult) -> bool:
     """Return whether the evidence is only in token counts."""
-    return all(example.evidence.path == "$.usage" for example in result.examples)
+    paths = [example.evidence.path or "" for example in result.examples]
+    return all(path.startswith("$.usage") for path in paths)

@@ -55,8 +55,8 @@ class RuleResults(NamedTuple):
 
     all: tuple[RuleResult, ...]
     beyond_cases: tuple[RuleResult, ...]
-    """Those of probes, and of checks on the replies to their requests and on traffic. Errors in
-    tool-call attempts count as invalid responses instead."""
+    """Those without checks that only tool-call attempts violate, or that apply only to these: their
+    errors count as invalid responses instead."""
 
 
 def decide(
