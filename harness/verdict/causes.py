@@ -26,6 +26,9 @@ _PROBE, _INHERITED = 0.5, 0.1
 test; a check has 1."""
 _BY_COUNTS = 0.5  # weight of a finding that only token counts show, which may be wrong themselves
 _FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
+_FEWEST, _RARE = 3, 0.02
+"""Replies, and their share, below which a finding names no cause: one reply of a thousand has many
+properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _MOSTLY = 0.5  # of the replies with a finding
 _OF_REQUESTS: Mapping[str, str] = {"refused": "refusals", "failed": "failures"}
@@ -55,6 +58,12 @@ class _Found:
     def witness(self) -> bool:
         return RULES[self.id].witness
 
+    @property
+    def isolated(self) -> bool:
+        """Whether so few replies have it that they may share anything by chance."""
+        few = self.result.check.kind == "check" and self.result.failures < _FEWEST
+        return few and _share(self.result) < _RARE
+
 
 def diagnose(
     results: Sequence[RuleResult],
@@ -63,7 +72,7 @@ def diagnose(
 ) -> Diagnosis | None:
     """Return the likely causes of the errors and warnings of a run.
 
-    None if there are none of these, or only warnings of witnesses. Only rules that judged something
+    None if there are none of these, or too few replies have them. Only rules that judged something
     are evidence. `components` are those known to be at fault.
     """
     failing = [
@@ -74,9 +83,9 @@ def diagnose(
     shown = [one for one in found if not one.witness]
     parts = {one.component for one in shown}
     shown = [one for one in shown if not parts & {*COMPONENTS[one.component].after}]
-    deciding = shown
-    if errors and not any(one.result.status == "failed" for one in shown):
-        deciding = found
+    if not any(one.result.status == "failed" for one in shown) and (errors or not shown):
+        shown = found
+    deciding = [one for one in shown if not one.isolated]
     if not (deciding or components):
         return None
     causes: list[Cause] = []

@@ -71,8 +71,8 @@ def lost_text(examined: Sequence[Score]) -> Iterator[Difference]:
         if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
             odd = _longer(counted)
         message = (
-            f"{len(odd)} of {len(counted)} replies report a number of output tokens that does not "
-            "fit their text; on healthy servers, nearly none do."
+            "Replies report a number of output tokens that does not fit their text; on healthy "
+            "servers, nearly none do."
         )
         if not odd and (odd := _moved(counted)):
             message = (
