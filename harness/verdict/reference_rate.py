@@ -89,7 +89,13 @@ def cases_of(run: Path) -> dict[str, tuple[int, int]]:
     if not found:
         raise ConfigurationError(f"--reference: {_WANTED}, not {run}.")
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for result in read_analysis(run).tool_calling:
+    analysis = read_analysis(run)
+    if (retest := analysis.run.retest) is not None:
+        raise ConfigurationError(
+            f"The reference {run} is a retest of {retest.name} and has few of its cases; "
+            "state a complete run."
+        )
+    for result in analysis.tool_calling:
         for case, (passed, tries) in result.cases.items():
             counts[case][0] += passed
             counts[case][1] += tries
