@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from harness.records.analysis import Analysis, RetestedFinding, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
-from harness.records.diagnosis import ComponentFault, Diagnosis
 from harness.records.figures import ExchangeCounts
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
@@ -96,7 +95,11 @@ def analyze(
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
         clients=client_results(rules.all),
-        diagnosis=_diagnosis(info, results, rules.all, thresholds, scores),
+        diagnosis=diagnose(
+            rules.all,
+            scores,
+            faulty_components(results, rules.all, info.settings.apis, target_of(thresholds)),
+        ),
         exchanges=scored.exchanges,
         retest=again,
         verdict=verdict,
@@ -160,24 +163,6 @@ def _results(
     for task in tasks:
         for result in task.results(by_task[task.name]):
             yield result if rates else result.model_copy(update={"at_k": ()})
-
-
-def _diagnosis(
-    info: RunInfo,
-    results: Sequence[TaskResult],
-    rules: Sequence[RuleResult],
-    thresholds: Thresholds,
-    scores: Sequence[Score],
-) -> Diagnosis | None:
-    """The likely causes of the findings, and with raw completions the components at fault."""
-    components: tuple[ComponentFault, ...] = ()
-    if "harmony" in info.settings.apis:
-        calling = [result for result in results if not result.is_eval]
-        target = target_of(thresholds)
-        components = faulty_components(
-            calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
-        )
-    return diagnose(rules, scores, components)
 
 
 def _rule_results(

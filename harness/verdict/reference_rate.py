@@ -2,10 +2,8 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -55,7 +53,7 @@ def target_of(thresholds: Thresholds) -> Target:
 
 def default_thresholds(model: str, *, strict: bool) -> Thresholds:
     """Return the gate of a run without settings: as good as the bundled reference."""
-    shipped = _shipped()
+    shipped = orjson.loads((resources.files("harness") / "data" / SHIPPED).read_bytes())
     if model.rpartition("/")[2] not in shipped["models"]:
         return Thresholds()
     return Thresholds(reference_cases=shipped["strict" if strict else "cases"])
@@ -106,11 +104,3 @@ def cases_of(run: Path) -> dict[str, tuple[int, int]]:
             f"again with: gpt-oss-verify recheck {run}"
         )
     return made
-
-
-@cache
-def _shipped() -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(
-        (resources.files("harness") / "data" / SHIPPED).read_bytes()
-    )
-    return found
