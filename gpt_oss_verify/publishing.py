@@ -19,7 +19,7 @@ from harness.records.analysis import Analysis
 from harness.records.runs import Thresholds
 from harness.run import run_folder
 from harness.run.published_copy import publish, shortened
-from harness.run.run_log import COMPRESSED, ROLLOUTS_FILE, RUN_FILE
+from harness.run.run_log import COMPRESSED, ROLLOUTS_FILE, RUN_FILE, read_run_info
 from reports.html.site import INDEX, render_site
 
 _MOST_BYTES = 800_000  # of the transcripts of a page; the records beside it have all of them
@@ -41,6 +41,9 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
     for run in folders:
         if run not in found:  # perhaps of a run that could not start
             say(f"left out: {run} has no results; judge it with: gpt-oss-verify recheck {run}")
+        elif (run / RUN_FILE).exists() and (retest := read_run_info(run).retest) is not None:
+            say(f"left out: {run} is a retest of {retest.name}; a site shows runs of a suite")
+            found.remove(run)
     if not found:
         raise ConfigurationError("Name at least one run: gpt-oss-verify site RUN … --out DIR.")
     prices = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider
 from harness.records.analysis import Analysis, RuleResult
-from harness.records.conditions import APIS, MODES, Api
+from harness.records.conditions import APIS, Api
 from harness.records.runs import RetestedRule, RetestInfo, RunInfo, TaskInfo
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
@@ -88,7 +88,6 @@ def planned_retest(
     known = (result for result in analysis.checks if result.check.id in RULES)
     found = [result for result in known if result.status in _FOUND]
     calls = _calls_failed(analysis)
-    _require(folder, info, bool(found or calls))
     tested = dict(_tested(found, read_scores(folder), info))
     rules = [
         tested[result.check.id].about if result.check.id in tested else _of_probe(result)
@@ -213,25 +212,10 @@ def _tested(
             ordered += [sample for sample in judged if sample not in ordered]
         every = sum(made for (_, _, name), made in tries.items() if name in result.groups)
         applies = sum(result.counts[name][1] for name in result.groups) / every
-        once = _tries_of_case(info, result.groups) if home == TOOL_CALLING else None
+        calling = info.task(TOOL_CALLING) if home == TOOL_CALLING else None
+        once = calling and judged.total() / (calling.samples * calling.tries)
         samples = {sample: min(1.0, applies) * (once or judged[sample]) for sample in ordered}
         yield rule, _Tested(about, home, samples)
-
-
-def _tries_of_case(info: RunInfo, names: Sequence[str]) -> float:
-    """Return how many of the attempts of one try at a case are made under some conditions.
-
-    Where the tries alternate between the modes, it is one half for each mode.
-    """
-    task = info.task(TOOL_CALLING)
-    conditions = () if task is None else task.conditions
-    made = 0.0
-    for condition in conditions:
-        if condition.mode is not None:
-            made += condition.name in names
-        else:
-            made += sum(name.startswith(f"{condition.api} ") for name in names) / len(MODES)
-    return made
 
 
 def _selection(

@@ -49,7 +49,6 @@ def severities(rules: Sequence[ShownRule], more: str = "") -> str:
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
     """Yield the facts about a cause beyond its fix as names and values, without its findings."""
-    yield from (("or", title) for title in cause.alternatives)
     yield "breaks", cause.effect
     for example in cause.examples:
         yield "example", example.description

@@ -313,7 +313,7 @@ def clients_table(results: Iterable[ClientResult]) -> Table:
         if result.breaking:
             label += f": {', '.join(result.breaking)}"
         if result.breaking_on_request:
-            label += f"; if asked for, not: {', '.join(result.breaking_on_request)}"
+            label += f"; fails if asked for: {', '.join(result.breaking_on_request)}"
         cells = rows.setdefault(result.client, {})
         cells[result.api] = Cell(label, tone)
         cells[f"{result.api}: returns CoT"] = Cell(result.returns_cot)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from harness.records.analysis import ClientResult
 from harness.records.figures import Decision
 from harness.records.scores import RuleKind
 from harness.text import first_few
@@ -28,7 +29,7 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
     "noted": ("info", "cyan"),
 }
 MOST_LINES = 40
-_MOST_ROWS, _MOST_CLIENTS = 8, 4
+_MOST_ROWS, _MOST_CLIENTS, _MOST_FORMS = 8, 2, 4
 _MOST_MESSAGES = 3  # of one rule
 _MOST_REASONS = 6  # lines of the reasons of the verdict
 _MOST_OF_ONE = 2  # lines of any other text, unless its first sentence is longer
@@ -163,8 +164,6 @@ def _cause(
     title = Text(f"Likely cause{of}: {visible(cause.description)}", style="bold")
     yield from _wrapped(title, console, 0, most)
     yield from _wrapped(Text(f"Fix: {visible(cause.remedy)}"), console, 2, most)
-    for other in cause.alternatives:
-        yield from _wrapped(Text(f"Or: {visible(other)}"), console, 2, most=1)
 
 
 def _found(rules: Sequence[ShownRule], console: Console) -> Iterator[Lines]:
@@ -204,29 +203,39 @@ def _end(report: Report) -> Iterator[Text]:
 
 
 def _clients(report: Report) -> Iterator[Text]:
-    """Yield how many clients work over all of their APIs, which break, and what else does not work.
+    """Yield how many clients work over all of their APIs, and which requests break which of them.
 
     What a client sends only if its user asks for it is in a line of its own, except after a pass.
     """
-    found: dict[str, set[str]] = {}
-    broken: dict[str, list[str]] = {}
-    asked: dict[str, set[str]] = {}
-    for result in report.analysis.clients:
-        found.setdefault(result.client, set()).add(result.status)
-        if result.status == "breaks":
-            broken.setdefault(result.client, []).append(result.api)
-        for form in result.breaking_on_request:
-            asked.setdefault(f"{form} ({result.api})", set()).add(result.client)
-    works = sum(statuses == {"works"} for statuses in found.values())
-    if found:
-        named = [f"{client}: {' and '.join(apis)}" for client, apis in broken.items()]
-        breaks = f", {len(broken)} break ({first_few(named, _MOST_CLIENTS)})" if broken else ""
-        other = len(found) - works - len(broken)
-        yield Text(f"Clients {works} work{breaks}{f', {other} not verifiable' if other else ''}")
-    if asked and report.analysis.verdict.decision != "pass":
-        most = sorted(asked, key=lambda form: -len(asked[form]))
-        listed = first_few([f"{form}, {len(asked[form])}" for form in most], _MOST_CLIENTS, "; ")
-        yield Text(f"        if asked for, not: {visible(listed)} clients")
+    results = report.analysis.clients
+    statuses: dict[str, set[str]] = {}
+    for result in results:
+        statuses.setdefault(result.client, set()).add(result.status)
+    if not statuses:
+        return
+    works = sum(found == {"works"} for found in statuses.values())
+    breaks = sum("breaks" in found for found in statuses.values())
+    counts = ((breaks, "break"), (len(statuses) - works - breaks, "not verifiable"))
+    others = "".join(f", {count} {what}" for count, what in counts if count)
+    yield Text(f"Clients {works} work{others}")
+    sent = [(form, result) for result in results for form in result.breaking]
+    asked = [(form, result) for result in results for form in result.breaking_on_request]
+    yield from _broken("These requests fail", sent)
+    if report.analysis.verdict.decision != "pass":
+        yield from _broken("Sent only if asked for, these fail", asked)
+
+
+def _broken(label: str, found: Sequence[tuple[str, ClientResult]]) -> Iterator[Text]:
+    """Yield which requests fail over which API, those of most clients first, with the clients."""
+    clients: dict[str, list[str]] = {}
+    for form, result in found:
+        clients.setdefault(f"{form} over {result.api}", []).append(result.client)
+    listed = [
+        f"{form} ({first_few(those, _MOST_CLIENTS)})"
+        for form, those in sorted(clients.items(), key=lambda item: -len(item[1]))
+    ]
+    if listed:
+        yield Text(f"        {label}: {visible(first_few(listed, _MOST_FORMS, '; '))}")
 
 
 def print_table(table: Table, console: Console, *, repeated: int = 0) -> None:

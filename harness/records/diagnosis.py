@@ -21,9 +21,6 @@ class Cause(Record):
     description: str = Field(description="what the server does wrong")
     effect: str = Field(description="what breaks in clients")
     remedy: str = Field(description="where such defects were fixed")
-    alternatives: tuple[str, ...] = Field(
-        default=(), description="other parts that explain the same findings equally well"
-    )
     examples: tuple[Example, ...] = Field(description="known defects whose own rule failed")
     explains: tuple[str, ...] = Field(description="ids of the checks and probes it explains")
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from harness.records.analysis import Analysis, RetestedFinding, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
-from harness.records.diagnosis import ComponentFault, Diagnosis
 from harness.records.figures import ExchangeCounts
 from harness.records.runs import RunInfo, TaskKind, Thresholds
 from harness.records.scores import Score
@@ -96,7 +95,11 @@ def analyze(
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
         clients=client_results(rules.all),
-        diagnosis=_diagnosis(info, results, rules.all, thresholds, scores),
+        diagnosis=diagnose(
+            rules.all,
+            scores,
+            faulty_components(results, rules.all, info.settings.apis, target_of(thresholds)),
+        ),
         exchanges=scored.exchanges,
         retest=again,
         verdict=verdict,
@@ -162,24 +165,6 @@ def _results(
             yield result if rates else result.model_copy(update={"at_k": ()})
 
 
-def _diagnosis(
-    info: RunInfo,
-    results: Sequence[TaskResult],
-    rules: Sequence[RuleResult],
-    thresholds: Thresholds,
-    scores: Sequence[Score],
-) -> Diagnosis | None:
-    """The likely causes of the findings, and with raw completions the components at fault."""
-    components: tuple[ComponentFault, ...] = ()
-    if "harmony" in info.settings.apis:
-        calling = [result for result in results if not result.is_eval]
-        target = target_of(thresholds)
-        components = faulty_components(
-            calling, rules, info.settings.apis, reference=target.reference, lower=target.lower
-        )
-    return diagnose(rules, scores, components)
-
-
 def _rule_results(
     tasks: Sequence[Task],
     scores: Sequence[Score],
@@ -190,12 +175,19 @@ def _rule_results(
     limitations = info.provider.limitations
     kinds = {task.name: task.info.kind for task in tasks}
     made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
-    beyond_cases = [score for score in made if kinds[score.task] in ("probes", "traffic")]
-    groups = _groups(info, beyond_cases)
-    checks = check_results(made, groups)
+    beyond = [score for score in made if kinds[score.task] in ("probes", "traffic")]
+    checks = check_results(made, _groups(info, beyond))
     results = related((*checks, *probes), scores, thresholds, limitations)
-    beyond = related(check_results(beyond_cases, groups), scores, thresholds, limitations)
-    return gate.RuleResults(results, (*beyond, *results[len(checks) :]))
+    judged = {rule for score in beyond for rule in score.applicable}
+    failed = {f.id for score in beyond for f in score.findings if f.severity == "error"}
+    only_cases = {
+        check.check.id
+        for check in checks
+        if check.check.id not in (failed if check.status == "failed" else judged)
+    }
+    return gate.RuleResults(
+        results, tuple(result for result in results if result.check.id not in only_cases)
+    )
 
 
 def _groups(info: RunInfo, probed: Sequence[Score]) -> list[tuple[Api, Mode]]:

@@ -9,7 +9,7 @@ When: exact tests on the replies with and without the finding (`harness.verdict.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.records.analysis import RuleResult
@@ -17,15 +17,21 @@ from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.components import COMPONENTS
+from harness.rules.rule import Rule
 from harness.verdict.occasions import Reply, occasions, replies_of
 
 MOST_CAUSES = 3  # causes that are named
 _WARNING = 0.1  # weight of a warning; an error has 1
 _PROBE, _INHERITED = 0.5, 0.1
-"""Weights of a probe, which has a few replies, and of one that fails because of what it does not
-test; a check has 1."""
-_BY_COUNTS = 0.5  # weight of a finding that only token counts show, which may be wrong themselves
+"""Weights of a probe, which has a few replies, and of a finding that another defect explains; a
+check has 1."""
+_BY_COUNTS = 0.5
+"""Weight of a finding that only token counts show, which may be wrong themselves: if a rule of
+these fails, the weight is that of a finding that another defect explains."""
 _FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
+_FEWEST, _RARE = 3, 0.02
+"""Replies, and their share, below which a finding names no cause: one reply of a thousand has many
+properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _MOSTLY = 0.5  # of the replies with a finding
 _OF_REQUESTS: Mapping[str, str] = {"refused": "refusals", "failed": "failures"}
@@ -37,6 +43,7 @@ _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 class _Found:
     """A failed or warned rule, its component, its weight, and the replies with the finding."""
 
+    rule: Rule
     result: RuleResult
     component: str
     weight: float
@@ -44,16 +51,18 @@ class _Found:
 
     @property
     def id(self) -> str:
-        return self.result.check.id
+        return self.rule.id
 
     @property
     def fix(self) -> str:
-        own = RULES[self.id]
-        return own.fix if own.component == self.component else COMPONENTS[self.component].fix
+        about = self.rule if self.rule.component == self.component else COMPONENTS[self.component]
+        return about.fix
 
     @property
-    def witness(self) -> bool:
-        return RULES[self.id].witness
+    def isolated(self) -> bool:
+        """Whether so few replies have it that they may share anything by chance."""
+        few = self.result.check.kind == "check" and self.result.failures < _FEWEST
+        return few and _share(self.result) < _RARE
 
 
 def diagnose(
@@ -63,7 +72,7 @@ def diagnose(
 ) -> Diagnosis | None:
     """Return the likely causes of the errors and warnings of a run.
 
-    None if there are none of these, or only warnings of witnesses. Only rules that judged something
+    None if there are none of these, or too few replies have them. Only rules that judged something
     are evidence. `components` are those known to be at fault.
     """
     failing = [
@@ -71,13 +80,13 @@ def diagnose(
     ]
     found = sorted(_found(failing, scores), key=lambda one: (-one.weight, one.id))
     errors = any(one.result.status == "failed" for one in found)
-    shown = [one for one in found if not one.witness]
+    shown = [one for one in found if not one.rule.witness]
     parts = {one.component for one in shown}
     shown = [one for one in shown if not parts & {*COMPONENTS[one.component].after}]
-    deciding = shown
-    if errors and not any(one.result.status == "failed" for one in shown):
-        deciding = found
-    if not (deciding or components):
+    if not any(one.result.status == "failed" for one in shown) and (errors or not shown):
+        shown = found
+    deciding = [one for one in shown if not one.isolated]
+    if not (deciding or errors or components):
         return None
     causes: list[Cause] = []
     left = deciding
@@ -85,10 +94,14 @@ def diagnose(
         failed = [one for one in left if one.result.status == "failed"]
         if errors and not failed:
             break  # Beside errors, warnings that no error explains need no cause.
-        component = _heaviest(left, {one.component for one in failed or left})
+        sums = {
+            part: sum(one.weight for one in left if one.component == part)
+            for part in dict.fromkeys(one.component for one in failed or left)
+        }
+        component = max(sums, key=sums.__getitem__)  # the heaviest finding breaks ties
         own = [one for one in left if one.component == component]
         first = own[0]
-        witnesses = [one for one in found if one.witness and one.component == component]
+        witnesses = [one for one in found if one.rule.witness and one.component == component]
         cause = _cause(first, [*own, *witnesses], found, scores, results)
         causes.append(cause)
         left = [one for one in left if one.id not in cause.explains]
@@ -102,15 +115,6 @@ def diagnose(
         worst_unexplained=worse[0].id if worse else None,
         components=components,
     )
-
-
-def _heaviest(left: Sequence[_Found], components: Collection[str]) -> str:
-    """Return the component whose findings weigh most; the heaviest finding breaks ties."""
-    sums: dict[str, float] = defaultdict(float)
-    for one in left:
-        if one.component in components:
-            sums[one.component] += one.weight
-    return max(sums, key=sums.__getitem__)
 
 
 def _cause(
@@ -128,7 +132,9 @@ def _cause(
     same = [
         one
         for one in dict.fromkeys(own)
-        if one.witness or one.fix == first.fix or _alike(one.replies, first.replies)
+        if one.rule.witness
+        or one.fix == first.fix
+        or _shared(one.replies, first.replies, max(len(one.replies), len(first.replies)))
     ]
     replies = frozenset[Reply]().union(*(one.replies for one in same))
     others = [
@@ -136,14 +142,13 @@ def _cause(
         for one in found
         if one not in own
         and one.weight <= first.weight
-        and len(one.replies) > 0
-        and len(one.replies & replies) >= _MOSTLY * len(one.replies)
+        and _shared(one.replies, replies, len(one.replies))
     ]
     about = COMPONENTS[first.component]
     when = list(occasions([one.result for one in same], replies, scores, run))
-    if first.witness:
+    if first.rule.witness:
         when.append(f"shown only by {first.id}")
-    example = RULES[first.id].example
+    example = first.rule.example
     return Cause(
         component=first.component,
         description=f"{about.title[:-1]} ({', '.join(when)})." if when else about.title,
@@ -154,27 +159,29 @@ def _cause(
     )
 
 
-def _alike(some: Collection[Reply], others: Collection[Reply]) -> bool:
-    both = len(set(some) & set(others))
-    return both > 0 and both >= _MOSTLY * max(len(some), len(others))
+def _shared(some: frozenset[Reply], others: frozenset[Reply], every: int) -> bool:
+    """Return whether most of so many replies are among both."""
+    return len(some & others) >= max(1, _MOSTLY * every)
 
 
 def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_Found]:
     replies = replies_of(failing, scores)
     inherited = _inherited(failing, scores)
+    errors = [RULES[result.check.id] for result in failing if result.status == "failed"]
+    miscounted = any(rule.component == "usage" and not rule.witness for rule in errors)
     for result in failing:
-        rule = result.check.id
+        rule = RULES[result.check.id]
         received = {example.evidence.received for example in result.examples}
-        component = RULES[rule].component
+        component = rule.component
         if len(received) == 1 and component not in _EXPECT_ERRORS:
             component = _OF_REQUESTS.get(received.pop(), component)
         weight = _WARNING if result.status == "warned" else 1.0
         if result.check.kind == "probe":
-            moved = component != RULES[rule].component
-            weight *= _INHERITED if rule in inherited or moved else _PROBE
+            moved = component != rule.component
+            weight *= _INHERITED if rule.id in inherited or moved else _PROBE
         if _by_counts(result) and component != "usage":
-            weight *= _BY_COUNTS
-        yield _Found(result, component, weight * _share(result, _FEW), replies[rule])
+            weight *= _INHERITED if miscounted else _BY_COUNTS
+        yield _Found(rule, result, component, weight * _share(result, _FEW), replies[rule.id])
 
 
 def _share(result: RuleResult, added: int = 0) -> float:
@@ -214,4 +221,5 @@ def _inherited(results: Iterable[RuleResult], scores: Iterable[Score]) -> frozen
 
 def _by_counts(result: RuleResult) -> bool:
     """Return whether the evidence is only in token counts."""
-    return all(example.evidence.path == "$.usage" for example in result.examples)
+    paths = [example.evidence.path or "" for example in result.examples]
+    return all(path.startswith("$.usage") for path in paths)

@@ -16,6 +16,7 @@ from harness.records.conditions import Api
 from harness.records.diagnosis import ComponentFault
 from harness.statistics.differences import mantel_haenszel
 from harness.statistics.two_rates import evidence, fail_level, spread_failures
+from harness.verdict.reference_rate import Target
 
 _LEVEL = 0.05  # two-sided p-value up to which an API passes fewer tries than harmony
 _RAW: Api = "harmony"
@@ -51,19 +52,13 @@ class _Tried:
 
 
 def faulty_components(
-    calling: Sequence[TaskResult],
+    results: Sequence[TaskResult],
     rules: Sequence[RuleResult],
     apis: Collection[Api],
-    *,
-    reference: float,
-    lower: float,
+    target: Target,
 ) -> tuple[ComponentFault, ...]:
-    """Return the components at fault; empty if the run does not show any, or did not use harmony.
-
-    `reference` is the success rate of tool calls that a provider should reach, `lower` the one that
-    is not acceptable.
-    """
-    by_api = {tried.api: tried for tried in _tried(calling)}
+    """Return the components that the run shows to be at fault; none if it did not use harmony."""
+    by_api = {tried.api: tried for tried in _tried(results)}
     raw = by_api.pop(_RAW, None)
     others = [other for other in by_api.values() if other.total]
     found: list[ComponentFault] = []
@@ -72,7 +67,7 @@ def faulty_components(
         low = [
             tried
             for tried in (raw, *others)
-            if evidence(tried.passes, tried.total, reference, lower) <= level
+            if evidence(tried.passes, tried.total, target.reference, target.lower) <= level
         ]
         if worse := [tried for tried in low if tried.below(raw)]:
             names = " and ".join(tried.api for tried in worse)
@@ -83,7 +78,7 @@ def faulty_components(
             )
             found.append(ComponentFault(component="API conversion", text=text))
         means = [raw.passed[case] / tries for case, tries in raw.tries.items() if tries]
-        spread = spread_failures(means, reference, len(others) + 1)
+        spread = spread_failures(means, target.reference, len(others) + 1)
         if raw in low and len(low) > 1 and spread and not any(raw.below(other) for other in others):
             return (*found, _engine("; ".join(map(str, low))))
     numbers = [
@@ -99,7 +94,8 @@ def faulty_components(
     return tuple(found)
 
 
-def _tried(calling: Sequence[TaskResult]) -> Iterator[_Tried]:
+def _tried(results: Sequence[TaskResult]) -> Iterator[_Tried]:
+    calling = [result for result in results if not result.is_eval]
     for api in dict.fromkeys(result.condition.api for result in calling):
         passed, tries = Counter[str](), Counter[str]()
         for result in calling:

@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar
 
 from harness.errors import EXIT_CRASH, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.records.analysis import (
-    GuideRule,
     RuleResult,
     TaskResult,
     Verdict,
@@ -55,8 +54,8 @@ class RuleResults(NamedTuple):
 
     all: tuple[RuleResult, ...]
     beyond_cases: tuple[RuleResult, ...]
-    """Those of probes, and of checks on the replies to their requests and on traffic. Errors in
-    tool-call attempts count as invalid responses instead."""
+    """Those without checks that only tool-call attempts violate, or that apply only to these: their
+    errors count as invalid responses instead."""
 
 
 def decide(
@@ -129,7 +128,7 @@ def decide(
             *(warning for part in parts for warning in part.warnings),
             *relations.lacking(rules.all),
         ),
-        guide=_guide(calling, thresholds),
+        guide=guide.guide_rule(calling, thresholds),
         enough_tries=next(filter(None, (part.enough_tries for part in parts)), None),
         internal_errors=internal,
     )
@@ -153,13 +152,8 @@ def exit_code(verdict: Verdict) -> int:
     """
     if verdict.internal_errors and verdict.decision != "fail":
         return EXIT_CRASH
-    codes: dict[Decision | None, int] = {
-        "pass": EXIT_PASS,
-        None: EXIT_PASS,
-        "fail": EXIT_FAIL,
-        "inconclusive": EXIT_INCONCLUSIVE,
-    }
-    return codes[verdict.decision]
+    codes = {"fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE}
+    return codes.get(verdict.decision or "", EXIT_PASS)
 
 
 def decide_calls_and_probes(
@@ -237,9 +231,7 @@ def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) 
 
 def _stopped(info: RunInfo) -> str | None:
     """Why the run ended early, in one sentence."""
-    if info.failed_early:
-        return ENDED_BY_FAILURE
-    return info.stopped
+    return ENDED_BY_FAILURE if info.failed_early else info.stopped
 
 
 def _worst(decisions: Sequence[Decision | None]) -> Decision | None:
@@ -270,13 +262,6 @@ def decide_rates(
         if low
         else PartVerdict("pass", (guide.pass_reason(results, thresholds),))
     )
-
-
-def _guide(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule | None:
-    """What the guide's rule says of complete tool calling."""
-    if not results or any(result.finished < result.planned for result in results):
-        return None
-    return guide.guide_rule(results, thresholds, target_of(thresholds).reference)
 
 
 def _invalid(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[str]:

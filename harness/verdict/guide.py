@@ -6,12 +6,18 @@ from harness.records.analysis import GuideRule, TaskResult
 from harness.records.runs import Thresholds
 from harness.statistics.two_rates import exceeds, guide_false_alarm
 from harness.text import percentage
+from harness.verdict.reference_rate import target_of
 from harness.verdict.success_rate import most_frequent_failure
 
 
-def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds, rate: float) -> GuideRule:
-    """The decision on complete results, and how often it fails a provider with this `rate`."""
-    first = results[0]
+def guide_rule(results: Sequence[TaskResult], thresholds: Thresholds) -> GuideRule | None:
+    """The decision on results, and how often it fails a provider at the reference rate.
+
+    None unless they are complete.
+    """
+    if not results or any(result.finished < result.planned for result in results):
+        return None
+    first, rate = results[0], target_of(thresholds).reference
     failed = any(True for result in results for _ in too_low(result, thresholds, complete=True))
     return GuideRule(
         decision="fail" if failed else "pass",

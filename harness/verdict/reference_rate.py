@@ -2,10 +2,8 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -55,7 +53,7 @@ def target_of(thresholds: Thresholds) -> Target:
 
 def default_thresholds(model: str, *, strict: bool) -> Thresholds:
     """Return the gate of a run without settings: as good as the bundled reference."""
-    shipped = _shipped()
+    shipped = orjson.loads((resources.files("harness") / "data" / SHIPPED).read_bytes())
     if model.rpartition("/")[2] not in shipped["models"]:
         return Thresholds()
     return Thresholds(reference_cases=shipped["strict" if strict else "cases"])
@@ -89,7 +87,13 @@ def cases_of(run: Path) -> dict[str, tuple[int, int]]:
     if not found:
         raise ConfigurationError(f"--reference: {_WANTED}, not {run}.")
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for result in read_analysis(run).tool_calling:
+    analysis = read_analysis(run)
+    if (retest := analysis.run.retest) is not None:
+        raise ConfigurationError(
+            f"The reference {run} is a retest of {retest.name} and has few of its cases; "
+            "state a complete run."
+        )
+    for result in analysis.tool_calling:
         for case, (passed, tries) in result.cases.items():
             counts[case][0] += passed
             counts[case][1] += tries
@@ -100,11 +104,3 @@ def cases_of(run: Path) -> dict[str, tuple[int, int]]:
             f"again with: gpt-oss-verify recheck {run}"
         )
     return made
-
-
-@cache
-def _shipped() -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads(
-        (resources.files("harness") / "data" / SHIPPED).read_bytes()
-    )
-    return found

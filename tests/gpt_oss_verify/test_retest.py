@@ -116,13 +116,36 @@ def test_a_run_without_findings_and_a_retest_cannot_be_retested(
     assert f"gpt-oss-verify retest {before} -k 9" in capsys.readouterr().err
 
 
-def test_a_rare_finding_needs_more_tries_than_are_made(
+def test_too_few_tries_are_not_verifiable_and_the_command_that_settles_it_is_named(
     mock: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With `-k`, a finding gets at most so many tries."""
+    made = iter(range(10_000))
+    mock.always = provider_of(lambda case: (correct if next(made) % 8 else polluted_name)(case))
     before = failed_run(mock)
     mock.always = provider_of()
     capsys.readouterr()
-    assert run(["retest", str(before), "-k", "1", "--json"]) in {0, 4}
-    found = json.loads(capsys.readouterr().out)
-    assert {row["rule"] for row in found["retest"]} >= {POLLUTED}
+    assert run(["retest", str(before), "-k", "1"]) == 4
+    found = rows(retested(before))
+    assert found[POLLUTED]["status"] == "not verifiable"
+    tries = max(row["enough"] or 0 for row in found.values())
+    settles = f"gpt-oss-verify retest {before} -k {tries}"
+    assert settles in capsys.readouterr().out
+    assert run(settles.split()[1:]) == 0
+
+
+def test_a_retest_is_neither_a_row_of_a_site_nor_a_reference(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = failed_run(mock)
+    mock.always = provider_of()
+    assert run(["retest", str(before)]) == 0
+    again = retested(before)
+    assert run(["site", "runs", "--out", "site"]) == 0
+    assert f"left out: {again} is a retest of {before.name}" in capsys.readouterr().err
+    shown = json.loads(Path("site", "index.json").read_text("utf-8"))
+    assert [one["run"] for one in shown["runs"]] == shown["latest"] == [before.name]
+    assert run(["site", str(again), "--out", "other"]) == 2
+    address = ["--base-url", mock.base_url, "--model", MODEL]
+    assert run([*address, "--reference", str(again)]) == 2
+    assert f"is a retest of {before.name}" in capsys.readouterr().err

@@ -109,8 +109,13 @@ def test_the_line_of_clients_names_apis_and_what_fails_on_request(decision):
     )
     verdict = found.verdict.model_copy(update={"decision": decision})
     shown = printed(found.model_copy(update={"clients": (broken, asked), "verdict": verdict}))
-    assert "Clients 1 work, 1 break (Codex: responses)" in shown
-    assert ("if asked for, not: answer_schema (chat), 1 clients" in shown) == (decision == "fail")
+    lines = [
+        "Clients 1 work, 1 break",
+        "        These requests fail: streams over responses (Codex)",
+    ]
+    assert "\n".join(lines) in shown
+    line = "        Sent only if asked for, these fail: answer_schema over chat (Agno)\n"
+    assert (line in shown) == (decision == "fail")
 
 
 def test_findings_that_do_not_fit_are_counted():

@@ -160,7 +160,7 @@ def _effort(responses: ProbeResponses) -> Trials:
 @GROUP.probe(
     "sampling.effort.others",
     [request.id for request in _EFFORTS],
-    component="failures",
+    component="errors",
     fix="Refuse an effort that the model does not have by name, or use the nearest one.",
 )
 def _other_efforts(responses: ProbeResponses) -> Trials:

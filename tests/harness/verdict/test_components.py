@@ -6,8 +6,9 @@ from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition
 from harness.rules.catalogue import RULES
 from harness.verdict.components import faulty_components
+from harness.verdict.reference_rate import Target
 
-RATES = {"reference": 0.98, "lower": 0.9}
+TARGET = Target(0.98, 0.9, "stated")
 
 
 def calling(api, passed, tries=4, cases=6, mode="streaming"):
@@ -19,7 +20,7 @@ def calling(api, passed, tries=4, cases=6, mode="streaming"):
 
 
 def found(*results, rules=(), apis=("chat", "harmony")):
-    components = faulty_components(results, rules, apis, **RATES)
+    components = faulty_components(results, rules, apis, TARGET)
     return [(each.component, each.text) for each in components]
 
 

@@ -71,6 +71,12 @@ KNOWN = (
      "usage.sum:0.5 usage.output.lost:0.3", "usage"),
     ("words are counted instead of tokens",
      "usage.sum usage.output.lost:0.5 usage.reasoning:0.4", "usage"),
+    ("a reply has the counts of another request",
+     "usage.sum:0.02 usage.output.lost:0.04 finish.limit:0.01", "usage"),
+    ("the tokens of a failed attempt are added",
+     "usage.sum:0.04 finish.limit:0.03 usage.output.lost:0.03", "usage"),
+    ("invalid requests and unknown efforts get a status 500",
+     "errors.status:0.6 sampling.effort.others", "errors"),
     ("every answer lacks its end", "usage.output.lost:0.5", "output"),
     ("answers are returned as the end of the CoT",
      "reply.empty:0.5 usage.reasoning:0.5", "output"),
@@ -149,7 +155,7 @@ KNOWN = (
     ("metadata is lost", "options.metadata:1:w", "options"),
     ("one of the options is not used", "options.repeated:0.17:w", "options"),
 )  # fmt: skip
-FEWEST_RIGHT = 64  # of KNOWN: a component has no list of what it explains
+FEWEST_RIGHT = 67  # of KNOWN: a component has no list of what it explains
 
 
 def finding(rule, record="r", received="differs", status="failed", path=None):
@@ -329,6 +335,25 @@ def test_witnesses_decide_only_if_no_other_rule_failed(other):
     assert alone[0].description.endswith("(shown only by numerics.greedy).")
     first = causes(f"numerics.greedy {other}")[0]
     assert first.component == ("sampling" if ":w" in other else "output")
+
+
+@pytest.mark.parametrize(("others", "named"), [(0, False), (2, True)])
+def test_one_reply_of_hundreds_names_no_cause(others, named):
+    """Nor does a witness beside it: `numerics.greedy` fails too."""
+    scores = [
+        attempt(n, "chat", "streaming", ["reply.lost"],
+                [finding("reply.lost", f"chat streaming {n}")] * (n <= others))
+        for n in range(EVERY * 3)
+    ]  # fmt: skip
+    found = diagnose([*check_results(scores, GROUPS), probe("numerics.greedy")], scores)
+    assert [each.component for each in found.causes] == ["output"] * named
+    assert (found.worst_unexplained == "numerics.greedy") or named
+
+
+def test_a_warning_of_a_witness_names_a_cause_if_nothing_else_was_found():
+    (cause,) = causes("usage.input.text:0.1:w")
+    assert cause.component == "messages"
+    assert "shown only by usage.input.text" in cause.description
 
 
 def test_the_worst_finding_is_named_if_it_is_a_witness_that_no_cause_explains():
