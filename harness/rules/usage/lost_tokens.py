@@ -117,8 +117,8 @@ def _odd_replies(
     ]
     proven = list(filter(_is_proven, odd))
     message = (
-        f"{len(odd)} of {len(counted)} replies report a number of output tokens that does not "
-        "fit their text; on healthy servers, nearly none do."
+        "Replies report a number of output tokens that does not fit their text; on healthy "
+        "servers, nearly none do."
     )
     if not (_exceeds(proven, counted, _WITNESSED_SHARE) or _exceeds(odd, counted, _ODD_SHARE)):
         odd = _moved(counted)
