@@ -269,7 +269,6 @@ NINE = (*SIX, "oxygen", "ozone", "nitrogen")
     [
         ("Answer F", SIX, "F"),
         ("The answer is B (not F).", SIX, "B"),
-        ("Hence the match is E; F is wrong.", SIX, "E"),
         ("E, F and A are wrong, so the answer must be B, rather than option E.", SIX, "B"),
         ("The answer is B (not I).", NINE, "B"),
         ("Hence the match is E, I am not sure.", NINE, None),
