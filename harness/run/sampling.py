@@ -47,7 +47,7 @@ class Observer:
 SILENT = Observer()
 T = TypeVar("T")
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 100_000  # of objects that were not freed; at most 20 MB
-_AT_ONCE = 32
+_AT_ONCE = 64
 _BETWEEN_STARTS = 0.002
 """Seconds between the starts of further workers. Requests that start together would be answered
 together, and wait for each other: with 256 in flight, the first responses 80 ms."""
