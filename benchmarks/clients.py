@@ -3,7 +3,8 @@
     python benchmarks/clients.py NAME BASE_URL SAMPLES IN_FLIGHT
 
 Prints one JSON object: samples, wall-clock and CPU seconds (of the sampling, without imports and
-report), peak memory in MB. Exit code 3 means that the client is not installed.
+report), peak memory in MB, and for our client the median and the 99th percentile of the recorded
+latencies in ms. Exit code 3 means that the client is not installed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Stopwatch:
     """Wall-clock and CPU seconds of a `with` block, of all threads and ended child processes."""
 
     wall = cpu = 0.0
+    latency: tuple[float, float] | None = None  # in ms
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -48,11 +50,17 @@ Client = Callable[[str, int, int, Stopwatch], None]
 
 def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:
     """This project's eval run, with records, scores and the live display."""
-    with tempfile.TemporaryDirectory() as place, watch.running():
-        sample_aime(base_url, samples, in_flight, Path(place))
+    from harness.run.run_log import read_rollouts
+    from harness.statistics.estimators import percentiles
+
+    with tempfile.TemporaryDirectory() as place:
+        sample_aime(base_url, samples, in_flight, Path(place), watch)
+        recorded = percentiles([one.exchanges[-1].elapsed for one in read_rollouts(Path(place))])
+    assert recorded is not None
+    watch.latency = recorded.p50 * 1000, recorded.p99 * 1000
 
 
-def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
+def sample_aime(base_url: str, tries: int, in_flight: int, place: Path, watch: Stopwatch) -> None:
     """Sample one question into the folder `place`."""
     from rich.console import Console
 
@@ -78,13 +86,14 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path) -> None:
     sampling = Sampling(temperature=1.0, max_tokens=131_072)
     task = EvalTask(data, [condition], tries, sampling, settings)
     info = new_info(provider.info(), [task], settings, ("benchmark",))
-    judge = LiveJudge(place, [task])
-    with open_nowhere() as screen:
-        console = Console(file=screen, force_terminal=True, width=100)
-        with display(judge, info, debug=False, console=console) as shown:
-            sample(Plan(provider, (task,), info), place, shown, partial(judge.so_far, info))
-    judge.read()
-    judge.close()
+    with watch.running():
+        judge = LiveJudge(place, [task])
+        with open_nowhere() as screen:
+            console = Console(file=screen, force_terminal=True, width=100)
+            with display(judge, info, debug=False, console=console) as shown:
+                sample(Plan(provider, (task,), info), place, shown, partial(judge.so_far, info))
+        judge.read()
+        judge.close()
     assert so_far(judge.counts, info).startswith("100.0% of ")
 
 
@@ -189,7 +198,8 @@ def main(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         print(error, file=sys.stderr)
         return NOT_INSTALLED
-    used = {"samples": int(samples), "wall": watch.wall, "cpu": watch.cpu}
+    used: dict[str, object] = {"samples": int(samples), "wall": watch.wall, "cpu": watch.cpu}
+    used["latency"] = watch.latency
     used["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(used))
     return 0

@@ -5,7 +5,8 @@
 `--gpt-oss` is a checkout of openai/gpt-oss, `--inspect` a folder made with
 `pip install --target DIR inspect-ai`; missing peers are reported as not installed. Every client is
 a separate process. CPU seconds are those of the sampling and hardly depend on the load of the
-machine; samples per second do.
+machine; samples per second do. The latencies are those that our client recorded: they should be
+the delay of the server.
 """
 
 import argparse
@@ -25,23 +26,27 @@ SECONDS_FOR_A_CLIENT = 900
 
 @dataclass(frozen=True)
 class Run:
-    """One client's run; `share` is its share of `--samples`, below 1 for slow clients."""
+    """One client's run; `share` is its share of `--samples`, below 1 for slow clients.
+
+    `answers` is how the mock server answers.
+    """
 
     client: str
     name: str
-    delay_ms: int
+    answers: str
     in_flight: int
     share: float = 1.0
 
 
 @dataclass(frozen=True)
 class Used:
-    """The resources of a run: seconds, and peak memory in MB."""
+    """The resources of a run: seconds, and peak memory in MB; recorded latencies in ms."""
 
     samples: int
     wall: float
     cpu: float
     rss: float
+    latency: tuple[float, float] | None
 
     @property
     def cpu_per_thousand(self) -> float:
@@ -50,25 +55,34 @@ class Used:
 
 
 RUNS = (
-    Run("harness", "gpt-oss-verify eval", 0, 64),
-    Run("bare", "aiohttp alone", 0, 64),
-    Run("gpt_oss", "gpt_oss.evals, 64 threads", 0, 64, share=0.2),
-    Run("gpt_oss", "gpt_oss.evals, as it comes", 0, 1584, share=0.4),
-    Run("inspect", "inspect-ai", 0, 64, share=0.2),
-    Run("harness", "gpt-oss-verify eval", 200, 1000),
-    Run("bare", "aiohttp alone", 200, 1000),
-    Run("gpt_oss", "gpt_oss.evals, 64 threads", 200, 64, share=0.2),
-    Run("gpt_oss", "gpt_oss.evals, as it comes", 200, 1584, share=0.4),
-    Run("inspect", "inspect-ai", 200, 1000, share=0.2),
-    Run("harness", "gpt-oss-verify eval", 200, 5000, share=4),
-    Run("bare", "aiohttp alone", 200, 5000, share=4),
+    *(
+        run
+        for answers in ("0ms", "0ms-long")
+        for run in (
+            Run("harness", "gpt-oss-verify eval", answers, 64),
+            Run("bare", "aiohttp alone", answers, 64),
+            Run("gpt_oss", "gpt_oss.evals, 64 threads", answers, 64, share=0.2),
+            Run("gpt_oss", "gpt_oss.evals, as it comes", answers, 1584, share=0.4),
+            Run("inspect", "inspect-ai", answers, 64, share=0.2),
+        )
+    ),
+    Run("harness", "gpt-oss-verify eval", "200ms", 8, share=0.1),
+    Run("harness", "gpt-oss-verify eval", "200ms", 64, share=0.6),
+    Run("harness", "gpt-oss-verify eval", "200ms", 256, share=2),
+    Run("harness", "gpt-oss-verify eval", "200ms", 1000),
+    Run("bare", "aiohttp alone", "200ms", 1000),
+    Run("gpt_oss", "gpt_oss.evals, 64 threads", "200ms", 64, share=0.2),
+    Run("gpt_oss", "gpt_oss.evals, as it comes", "200ms", 1584, share=0.4),
+    Run("inspect", "inspect-ai", "200ms", 1000, share=0.2),
+    Run("harness", "gpt-oss-verify eval", "200ms", 5000, share=4),
+    Run("bare", "aiohttp alone", "200ms", 5000, share=4),
 )
 
 
 def measure(run: Run, address: str, samples: int, folders: dict[str, Path | None]) -> Used | None:
     """Run a client in a separate process; None if it is not installed."""
     folder = folders.get(run.client)
-    command = [sys.executable, clients.__file__, run.client, f"{address}/{run.delay_ms}ms/v1"]
+    command = [sys.executable, clients.__file__, run.client, f"{address}/{run.answers}/v1"]
     command += [str(round(samples * run.share)), str(run.in_flight)]
     done = subprocess.run(
         command,
@@ -85,24 +99,26 @@ def measure(run: Run, address: str, samples: int, folders: dict[str, Path | None
 
 
 def row(run: Run, used: Used | None) -> str:
-    start = f"{run.name:28}{run.delay_ms:5} ms{run.in_flight:9,}"
+    start = f"{run.name:28}{run.answers:>8}{run.in_flight:9,}"
     if used is None:
         return f"{start}   not installed"
     rate = used.samples / used.wall
-    return f"{start}{used.samples:9,}{rate:11,.0f}{used.cpu_per_thousand:12.2f}{used.rss:9.0f}"
+    return f"{start}{used.samples:9,}{rate:11,.0f}{used.cpu_per_thousand:12.2f}{used.rss:9.0f}" + (
+        "{:11.0f}{:7.0f}".format(*used.latency) if used.latency else ""
+    )
 
 
 def ratios(results: list[tuple[Run, Used | None]]) -> Iterator[str]:
-    """The CPU seconds of each other client relative to ours, at the same delay, in its best run."""
-    cheapest: dict[tuple[int, str], float] = {}
+    """The CPU seconds of each other client relative to ours, for the same answers, both at best."""
+    cheapest: dict[tuple[str, str], float] = {}
     for run, used in results:
         if used is not None:
-            key = (run.delay_ms, run.client)
+            key = (run.answers, run.client)
             cheapest[key] = min(used.cpu_per_thousand, cheapest.get(key, used.cpu_per_thousand))
-    for (delay, client), theirs in cheapest.items():
+    for (answers, client), theirs in cheapest.items():
         if client != "harness":
-            times = theirs / cheapest[delay, "harness"]
-            yield f"{delay:3} ms: {client} needs {times:.1f} times our CPU seconds"
+            times = theirs / cheapest[answers, "harness"]
+            yield f"{answers}: {client} needs {times:.1f} times our CPU seconds"
 
 
 def main() -> None:
@@ -113,7 +129,7 @@ def main() -> None:
     options = parser.parse_args()
     folders = {"gpt_oss": options.gpt_oss, "inspect": options.inspect}
     print(f"{'':28}{'answers':>8}{'parallel':>9}{'samples':>9}{'samples/s':>11}", end="")
-    print(f"{'CPU s/1,000':>12}{'peak MB':>9}")
+    print(f"{'CPU s/1,000':>12}{'peak MB':>9}{'median ms':>11}{'99th':>7}")
     results = []
     with mock_server.running() as address:
         for run in RUNS:

@@ -3,7 +3,7 @@
     python benchmarks/mock_server.py        prints its port, serves until stdin is closed
 
 All answers are prepared in advance. The first part of the path selects how a request is answered:
-`/200ms/v1/...` answers after 200 ms.
+`/200ms/v1/...` answers after 200 ms, `/0ms-long/v1/...` at once with an answer of 1,100 characters.
 """
 
 import asyncio
@@ -18,13 +18,18 @@ from typing import Any
 import uvloop
 
 ANSWER = "I counted them all. The answer is \\boxed{70}."
+STEPS = "".join(
+    f"For the digit sum {n}, there are {n * (n + 1) // 2} pairs, as the table shows.\n"
+    for n in range(1, 18)
+)
+LONG_ANSWER = f"{STEPS}\nAdding all of them gives the count.\n\n**Answer:** \\boxed{{70}}"
 REASONING = "The user asks for a number between 0 and 999. Let me count: " + "one more; " * 20
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 
 
-def chat_answer() -> bytes:
+def chat_answer(content: str) -> bytes:
     """A complete chat completion as an HTTP response."""
-    message = {"role": "assistant", "content": ANSWER, "reasoning": REASONING}
+    message = {"role": "assistant", "content": content, "reasoning": REASONING}
     completion = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -41,7 +46,7 @@ def _with_head(value: object) -> bytes:
     return HEAD % (len(body), body)
 
 
-CHAT_ANSWER = chat_answer()
+CHAT_ANSWERS = {"": chat_answer(ANSWER), "long": chat_answer(LONG_ANSWER)}
 MODELS_ANSWER = _with_head({"object": "list", "data": [{"id": "m", "object": "model"}]})
 
 
@@ -70,17 +75,16 @@ class Connection(asyncio.Protocol):
             self._answer(head.split(b" ", 2)[1].decode())
 
     def _answer(self, path: str) -> None:
-        how = path.split("/", 2)[1]
-        if path.endswith("/models"):
-            self._transport.write(MODELS_ANSWER)
-        elif delay := int(how.removesuffix("ms")):
-            asyncio.get_running_loop().call_later(delay / 1000, self._write_whole)
+        delay, _, length = path.split("/", 2)[1].partition("-")
+        answer = MODELS_ANSWER if path.endswith("/models") else CHAT_ANSWERS[length]
+        if seconds := int(delay.removesuffix("ms")) / 1000:
+            asyncio.get_running_loop().call_later(seconds, self._write, answer)
         else:
-            self._write_whole()
+            self._write(answer)
 
-    def _write_whole(self) -> None:
+    def _write(self, answer: bytes) -> None:
         if not self._transport.is_closing():
-            self._transport.write(CHAT_ANSWER)
+            self._transport.write(answer)
 
 
 async def serve() -> None:

@@ -1,6 +1,5 @@
 """The evals of a run, from its folder."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,7 @@ from evals.registry import eval_of
 from evals.task import EvalTask
 from harness.errors import RunLogError
 from harness.providers.entries import Provider
-from harness.records.conditions import Condition
 from harness.records.runs import DatasetInfo, RunInfo
-from harness.records.scores import Score
 from harness.run.run_folder import read_scores
 from harness.run.run_log import read_run_info
 
@@ -56,13 +53,10 @@ def run_scores(folder: Path) -> tuple[RunInfo, list[EvalScores]]:
     """
     info = read_run_info(folder)
     tasks = restored_evals(folder, info)
-    found: dict[tuple[str, Condition], list[Score]] = defaultdict(list)
-    for score in read_scores(folder):
-        found[score.task, score.condition].append(score)
     results = [
-        task.eval_scores(condition, found[task.name, condition])
+        task.eval_scores(condition, tally)
         for task in tasks
-        for condition in task.info.conditions
+        for condition, tally in task.tallies(read_scores(folder)).items()
     ]
     if info.settings.until_decided:
         results = [

@@ -1,11 +1,10 @@
 """An eval as a task: samples questions, marks or grades answers, and compares the mean score."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 from evals import python_tool
@@ -33,32 +32,30 @@ from evals.grading.requests import (
     run_answers,
     unread_tasks,
 )
-from evals.grading.rubric import rubric_score, summarise
+from evals.grading.rubric import rubric_score
 from evals.outcomes import ending, refusal_phrase
 from evals.prompts import our_prompts, wording
 from evals.registry import eval_of, make_eval
+from evals.tally import Tally
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
-from harness.records.figures import AtK, GraderReads, ProgramUse, RubricSummary
 from harness.records.rollouts import Rollout
 from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
 from harness.records.scores import Outcome, Score
-from harness.rules.measured import measured_score, sums
+from harness.rules.measured import measured_score
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget
 from harness.run.preflight import preflight
 from harness.run.run_folder import write_text
 from harness.run.run_log import read_rollouts
 from harness.run.sampling import Observer
-from harness.statistics.estimators import Scores, maj_at_k
-from harness.statistics.intervals import at_k
+from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
-from harness.tasks.task import Task, failed_samples
+from harness.tasks.task import Task
 
-_RIGHT = "right"
 _SHOWN_OF_FAILURES = ("answer", "expected", "got", "order", "detail")
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 
@@ -202,8 +199,22 @@ class EvalTask(Task):
         if (by := self._graded_by) is not None:
             self._verdicts = verdicts_in(folder, grades_file(by.name, by.model))
 
+    def tallies(self, scores: Iterable[Score] = ()) -> dict[Condition, Tally]:
+        """Gather the finished attempts of this task by condition; keeps no score."""
+        found = {condition: Tally(self.question_ids) for condition in self.info.conditions}
+        for score in scores:
+            if score.task != self.name or not score.finished:
+                continue
+            tally = found[self.group_of(score.condition)]
+            tally.add(score)
+            if isinstance(self.test, GradedEval):
+                graded = score.outcome in _ANSWERED
+                met = self._verdicts.get(score.record, {}) if graded else None
+                tally.rubrics.add(rubric_score(self.test.rows[score.sample], met))
+        return found
+
     def eval_scores(
-        self, condition: Condition, scores: Sequence[Score], reading: Reading = "ours"
+        self, condition: Condition, tally: Tally, reading: Reading = "ours"
     ) -> EvalScores:
         """Return the scores that are compared with a baseline, or that a baseline file contains."""
         return EvalScores(
@@ -217,7 +228,7 @@ class EvalTask(Task):
             prompts=wording(self._settings.prompts or our_prompts(), self._templates),
             reading=reading,
             planned=self.info.tries,
-            scores=self._by_question(scores, reading),
+            scores=tally.values(reading),
         )
 
     @property
@@ -230,8 +241,8 @@ class EvalTask(Task):
     def forecasts(self) -> Iterator[str]:
         """Yield a sentence per condition about the verdict that a good provider can expect."""
         baseline = choose_baseline(self._settings.baseline)
-        for condition in self.info.conditions:
-            planned = self.eval_scores(condition, ())
+        for condition, tally in self.tallies().items():
+            planned = self.eval_scores(condition, tally)
             yield forecast(planned, baseline, self._margin, self._settings.until_decided)
 
     @property
@@ -273,126 +284,49 @@ class EvalTask(Task):
         )
         return {"outcome": "grader_error", "value": found.score.value, "detail": detail}
 
-    def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
+    def results(self, scores: Iterable[Score]) -> Iterator[TaskResult]:
+        """Yield the figures under each condition; see `Task`."""
+        for condition, tally in self.tallies(scores).items():
+            yield self._figures(condition, tally)
+
+    def _figures(self, condition: Condition, tally: Tally) -> TaskResult:
         """Return the mean score, its comparison with the baseline, and other figures."""
-        made = [score for score in planned if score.finished]
-        own = self.eval_scores(condition, made)
+        own = self.eval_scores(condition, tally)
         rounds = own.rounds if self._settings.until_decided else 0
         counted = self._counted(own, rounds)
         samples, tries = len(self.question_ids), rounds or self.info.tries
-        planned_here = samples * tries
-        outcomes = Counter[Outcome](score.outcome for score in made)
-        if missing := max(0, planned_here - len(made)):
+        planned = samples * tries
+        outcomes = Counter(tally.outcomes)
+        if missing := max(0, planned - tally.sums.finished):
             outcomes["not_run"] = missing
-        openai = [score.openai_value for score in made if score.openai_value is not None]
-        rubric = self._rubric(made)
+        rubric = tally.rubrics.summary()
         baseline = choose_baseline(self._settings.baseline)
         every_round = self._settings.until_decided
-        compared = self.eval_scores(condition, made, baseline.reading)
+        compared = self.eval_scores(condition, tally, baseline.reading)
         verdict = judge_scores(compared, baseline, self._margin, every_round=every_round)
         return TaskResult(
             task=self.name,
             condition=condition,
             samples=samples,
             tries=tries,
-            planned=planned_here,
+            planned=planned,
             outcomes=dict(outcomes.most_common()),
-            at_k=() if rubric else tuple(curve(made, self.question_ids, counted, samples, tries)),
+            at_k=() if rubric else tuple(tally.curve(counted, tries)),
             score=mean_score(counted),
-            grader_reads=grader_reads(made),
-            programs=program_use(made),
-            openai_score=sum(openai) / len(made) if openai else None,
-            failures=failed_samples(
-                made, lambda score: {name: getattr(score, name) for name in _SHOWN_OF_FAILURES}
+            grader_reads=tally.grader_reads,
+            programs=tally.programs,
+            openai_score=tally.openai_score,
+            failures=tally.failed.lowest(
+                lambda score: {name: getattr(score, name) for name in _SHOWN_OF_FAILURES}
             ),
             dataset=self._data.info,
             rubric=rubric,
             grader=own.grader,
             baseline=verdict if rubric is None else with_grades(verdict, own, rubric),
-            **sums(made),
+            **tally.sums.members(),
         )
-
-    def _by_question(
-        self, scores: Sequence[Score], reading: Reading
-    ) -> dict[str, tuple[float, ...]]:
-        """Return the values of finished attempts by question, in the order of their numbers."""
-        found: dict[str, list[tuple[int, float]]] = {question: [] for question in self.question_ids}
-        for score in scores:
-            theirs = score.openai_value if reading == "openai" else None
-            value = score.value if theirs is None else theirs
-            found[score.sample].append((score.attempt, value or 0.0))
-        return {
-            question: tuple(value for _, value in sorted(tries))
-            for question, tries in found.items()
-        }
 
     def _counted(self, own: EvalScores, rounds: int) -> Scores:
         """Return the attempts over which the score is averaged: complete rounds, or all made."""
         used = own.filled(0.0, rounds) if rounds else own
         return [found for found in used.scores.values() if found] or [(0.0,)]
-
-    def _rubric(self, made: Sequence[Score]) -> RubricSummary | None:
-        if not isinstance(self.test, GradedEval):
-            return None
-        rows = self.test.rows
-        found = [
-            rubric_score(
-                rows[score.sample],
-                self._verdicts.get(score.record, {}) if score.outcome in _ANSWERED else None,
-            )
-            for score in made
-        ]
-        return summarise(found) if found else None
-
-
-def grader_reads(made: Sequence[Score]) -> GraderReads | None:
-    """Return a grader's readings of answers that the rules cannot read.
-
-    None if no grader was used.
-    """
-    unread = [score.grader_reads for score in made if score.outcome == "no_answer"]
-    read = [right for right in unread if right is not None]
-    return GraderReads(unread=len(unread), read=len(read), right=sum(read)) if read else None
-
-
-def program_use(made: Sequence[Score]) -> ProgramUse | None:
-    """Return how often the model ran programs; None if it could not."""
-    counts = [score.programs for score in made if score.programs is not None]
-    return ProgramUse(attempts=sum(map(bool, counts)), programs=sum(counts)) if counts else None
-
-
-def curve_ks(tries: int) -> list[int]:
-    """Return the k of pass@k to report: powers of two below `tries`, and `tries`."""
-    powers = [2**power for power in range(tries.bit_length()) if 2**power < tries]
-    return [*powers, tries]
-
-
-def vote(score: Score) -> str | None:
-    """Return the answer of an attempt in a majority vote, equal for answers with the same meaning.
-
-    A letter is mapped to its choice, because the order of choices differs between attempts. None
-    is not a vote.
-    """
-    if score.outcome == "correct":
-        return _RIGHT
-    if score.outcome != "wrong" or score.answer is None:
-        return None
-    if score.order is None:
-        return score.answer
-    return f"choice {score.order[ascii_uppercase.index(score.answer)]}"
-
-
-def curve(
-    made: Sequence[Score], asked: Sequence[str], counted: Scores, samples: int, tries: int
-) -> Iterator[AtK]:
-    """Yield pass@k, pass^k and maj@k of the questions `asked`; nothing if tries are missing."""
-    if min(map(len, counted)) < tries or len(counted) < samples:
-        return
-    votes: dict[str, list[str | None]] = {question: [] for question in asked}
-    for score in made:
-        votes[score.sample].append(vote(score))
-    padded = [found + [None] * (tries - len(found)) for found in votes.values()]
-    counts = [(len(values), round(sum(values))) for values in counted]
-    for k in curve_ks(tries):
-        won = sum(maj_at_k(answers, _RIGHT, k) for answers in padded)
-        yield at_k(counts, k).model_copy(update={"majority": won / len(padded)})

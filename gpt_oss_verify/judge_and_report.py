@@ -1,7 +1,7 @@
 """Judge a run, report it in its folder and on stdout, and choose the exit code."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -49,7 +49,6 @@ def judge_and_report(
     info = with_settings(read_run_info(folder), changes)
     judge = judge or LiveJudge(folder, restored_tasks(folder, info))
     analysis, scores = judge.judged(info, thresholds)
-    run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
     run_folder.write_internal_errors(folder, analysis.verdict.internal_errors)
     texts = _texts(judge.tasks, show_questions=show_questions)
@@ -127,7 +126,7 @@ def gate_of(analysis: Analysis) -> dict[str, object]:
 
 
 def _write_reports(
-    folder: Path, analysis: Analysis, scores: Sequence[Score], texts: Texts, most_bytes: int
+    folder: Path, analysis: Analysis, scores: Iterable[Score], texts: Texts, most_bytes: int
 ) -> Report:
     """Write the reports of a judged run. Raises RunLogError."""
     since = since_previous(folder) if analysis.complete else None

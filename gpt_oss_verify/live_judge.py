@@ -13,17 +13,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import evals  # noqa: F401 (registers how evals are restored)
 from harness.records.analysis import Analysis
 from harness.records.runs import RunInfo, Thresholds
+from harness.run.run_folder import read_scores, write_scores
 from harness.run.run_log import ROLLOUTS_FILE, read_run_info
 from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged
 from harness.verdict.judge import Counts, Judge
+from harness.verdict.kept_scores import Scores
 
 SECONDS_UNJUDGED = 5.0
 """A run that ends earlier is judged at its end: the second process needs two seconds to start."""
@@ -91,12 +94,17 @@ class LiveJudge:
         return self._ask("so_far", info) or self._here.so_far(info)
 
     def judged(self, info: RunInfo, thresholds: Thresholds | None = None) -> Judged:
-        """Judge all of the log, as `Judge.judged`, and end the second process."""
-        judged: Judged | None = self._ask("judged", info, thresholds)
+        """Judge all of the log, as `Judge.judged`, write its scores, and end the second process.
+
+        The scores of the second process are read from the file.
+        """
+        analysis: Analysis | None = self._ask("judged", info, thresholds)
         self.close()
-        if judged is None:
-            self._here.read()
-            judged = self._here.judged(info, thresholds)
+        if analysis is not None:
+            return Judged(analysis, Scores(partial(read_scores, self.folder)))
+        self._here.read()
+        judged = self._here.judged(info, thresholds)
+        write_scores(self.folder, judged.scores)
         return judged
 
     def first_finding(self, analysis: Analysis) -> str | None:
@@ -156,9 +164,13 @@ def main(folder: Path) -> None:
             answer: object = (judge.counts, found)
         elif name == "so_far":
             answer = judge.so_far(*arguments)
+        elif name == "read":
+            judge.read()
+            answer = judge.counts
         else:
             judge.read()
-            answer = judge.counts if name == "read" else judge.judged(*arguments)
+            answer, scores = judge.judged(*arguments)
+            write_scores(folder, scores)
         pickle.dump(answer, answers)
         answers.flush()
 

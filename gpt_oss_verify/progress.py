@@ -21,6 +21,7 @@ from harness.records.scores import Outcome
 from harness.run.attempts import Attempt
 from harness.run.sampling import Observer
 from harness.text import percentage, plain
+from harness.transport.receiver import ARRIVAL, Arrival
 from harness.verdict.judge import Counts
 from reports.text import counted
 
@@ -73,7 +74,7 @@ class LineDisplay(Observer):
         self._info = info
         self._grades: Counter[str] = Counter()
         self._stage = ("", 0.0)
-        self._under_way: dict[str, tuple[str, float]] = {}
+        self._under_way: dict[str, tuple[str, float, Arrival]] = {}
         self._planned = 0
         self._done = 0
         self._began = (0.0, 0)  # when the attempts began, and how many were done before
@@ -120,8 +121,10 @@ class LineDisplay(Observer):
         self._pace = f" · overloaded, concurrency {limit}" if limit < most else ""
 
     def started(self, attempt: Attempt) -> None:
-        """Remember what is under way."""
-        self._under_way[attempt.id] = (f"{attempt.task}/{attempt.sample.id}", time.monotonic())
+        """Remember what is under way, and where its reply arrives: this is the attempt's task."""
+        name, arrival = f"{attempt.task}/{attempt.sample.id}", Arrival()
+        ARRIVAL.set(arrival)
+        self._under_way[attempt.id] = (name, time.monotonic(), arrival)
 
     def tick(self) -> None:
         """Print what the run waits for, if nothing else was printed for a while."""
@@ -148,7 +151,10 @@ class LineDisplay(Observer):
             seconds, attempts = self._took
             usual = f" (mean of the others: {seconds / attempts:.0f} s)" if attempts else ""
             replies = counted(len(self._under_way), "reply", "replies")
-            return f"waiting for {replies}, longest for {oldest[0]}: {now - oldest[1]:.0f} s{usual}"
+            name, began, arrival = oldest
+            made = 0 if arrival.receiver is None else arrival.receiver.characters()
+            text = f", {counted(made, 'character')} so far" if made else ""
+            return f"waiting for {replies}, longest for {name}: {now - began:.0f} s{text}{usual}"
         return ""
 
     def finished(self, rollout: Rollout) -> None:
@@ -160,7 +166,7 @@ class LineDisplay(Observer):
     def _count(self, rollout: Rollout) -> bool:
         """Count one more rollout; False for a grader's reply without a grade, which is repeated."""
         if rollout.id in self._under_way:
-            _, began = self._under_way.pop(rollout.id)
+            began = self._under_way.pop(rollout.id)[1]
             seconds, attempts = self._took
             self._took = seconds + time.monotonic() - began, attempts + 1
         if rollout.task != GRADING:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from string import ascii_uppercase
 
 from harness.compare.key_figures import result_summary, worst_figures
 from harness.records.analysis import Analysis, FailedSample, TaskResult
@@ -195,7 +196,7 @@ def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]
 
 def _choices(order: Sequence[int]) -> str:
     """Return the order of the choices; the correct choice is the first in the data."""
-    letters = dict(zip("ABCDEFGH", order, strict=False))
+    letters = dict(zip(ascii_uppercase, order, strict=False))
     correct = next(letter for letter, choice in letters.items() if choice == 0)
     shown = " ".join(f"{letter}={choice + 1}" for letter, choice in letters.items())
     return f"{shown}; {correct} is correct"

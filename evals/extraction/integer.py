@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from evals.extraction.plain_text import without_markup
-from evals.extraction.statements import doubted, stated_answer
+from evals.extraction.statements import FOUR, doubted, stated_answer
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])|°|\\?%|[€£¥])")
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*(\d+)\s*[)}]?\s*\)?\s*$")
@@ -77,6 +77,8 @@ def read_integer(tex: str) -> int | None:
 
 class _Integers:
     """An `AnswerReader` of integers."""
+
+    last = FOUR
 
     def boxed(self, content: str) -> str | None:
         *others, last = _LIST.split(content)

@@ -8,11 +8,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from string import ascii_uppercase
 
 from evals.extraction.plain_text import without_markup
-from evals.extraction.statements import stated_answer
+from evals.extraction.statements import stated_answer, up_to
 
 _NOUN = (
     r"(?:it(?: i|['’])s\s+)?(?:(?:the\s+)?(?:option|choice|letter|answer:?|opción|选项|選択肢)\s*)?"
@@ -64,17 +63,6 @@ _SHORT = 3
 _SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _LONGEST = 1000
-_FOUR = "D"
-"""The last of the letters in the patterns above."""
-
-
-@cache
-def _up_to(last: str, pattern: re.Pattern[str]) -> re.Pattern[str]:
-    """Return a pattern with the letters from A to `last`; alone, `I` is also a pronoun."""
-    if last == _FOUR:
-        return pattern
-    source = pattern.pattern.replace("[A-D]", f"[A-{last}]").replace("(?!A (", "(?![AI] (")
-    return re.compile(source, pattern.flags)
 
 
 def letter_answer(text: str, choices: Sequence[str]) -> str | None:
@@ -96,8 +84,12 @@ class _Choices:
 
     texts: tuple[str, ...]
 
+    @property
+    def last(self) -> str:
+        return ascii_uppercase[len(self.texts) - 1]
+
     def of(self, pattern: re.Pattern[str]) -> re.Pattern[str]:
-        return _up_to(ascii_uppercase[len(self.texts) - 1], pattern)
+        return up_to(self.last, pattern)
 
     def boxed(self, content: str) -> str | None:
         return self.stated(content)

@@ -16,6 +16,7 @@ The phrases are English, with the plain forms of Chinese, Japanese and Spanish.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
@@ -95,8 +96,8 @@ _HEDGES = re.compile(
     r")\b|可能|或|[≤≥<>≠≈]"
 )
 """Words of a sentence that asks something, or states something else than the answer."""
-_LETTERS = re.compile(r"\b([A-D]), (?=(?:and )?[A-D]\b)")
-_OF_OTHERS = re.compile(r"\b(?:others?|rest)\b|(?<!\w)[A-D](?!\w)")
+_LETTERS = re.compile(r"\b([A-D]), (?=(?:and )?(?!I\b)[A-D]\b)")
+_OF_OTHERS = re.compile(r"\b(?:others?|rest)\b|(?<!\w)(?!I\b)[A-D](?!\w)")
 _CLAUSE = re.compile(r"[,;:]\s+|\s[—–-]\s|\s*[→⇒]\s*|\s+but\s+")
 _TAKES_BACK = re.compile(
     r"(?i)\b(?:wait|hold on|scratch that|oops|hmm+|correction|edit|update)\b(?=\s*[,.:!?…—–-]|$)"
@@ -120,8 +121,26 @@ _TAKES_BACK = re.compile(
 """The writer takes back the preceding text, or does not finish it."""
 
 
+FOUR = "D"
+"""The last of the letters in the patterns of this package."""
+
+
+@cache
+def up_to(last: str, pattern: re.Pattern[str]) -> re.Pattern[str]:
+    """Return a pattern with the letters from A to `last`; alone, `I` is also a pronoun."""
+    if last == FOUR or "[A-D]" not in pattern.pattern:
+        return pattern
+    source = pattern.pattern.replace("[A-D]", f"[A-{last}]").replace("(?!A (", "(?![AI] (")
+    return re.compile(source, pattern.flags)
+
+
 class AnswerReader(Protocol):
     """The recognition of the answers of one eval. Every method returns None without an answer."""
+
+    @property
+    def last(self) -> str:
+        """The letter of the last choice."""
+        ...
 
     def boxed(self, content: str) -> str | None:
         """Return the answer in a box."""
@@ -210,8 +229,8 @@ def _labelled(
     """Yield the place of each label of a line, and the answer after it; None if it is undecided."""
     for label in labels:
         read = reader.whole if label is _BARE_LABEL else reader.stated
-        for match in label.finditer(line):
-            said = _NOT_OTHERS.sub("", line[match.end() :].translate(_BRACKETS))
+        for match in up_to(reader.last, label).finditer(line):
+            said = up_to(reader.last, _NOT_OTHERS).sub("", line[match.end() :].translate(_BRACKETS))
             answer = read(said)
             if _UNDECIDED.match(said):
                 yield match.start(), None
@@ -236,7 +255,8 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statem
 def _conclusion(line: str, reader: AnswerReader) -> str | None:
     """Return the answer of the last sentence of a text without any statement."""
     start = max((stop.end() for stop in _END.finditer(line, 0, len(line) - 1)), default=0)
-    sentence = _REASON.split(_NOT_OTHERS.sub("", line[start:]))[0].strip(" –—-,;:.")
+    alone = up_to(reader.last, _NOT_OTHERS).sub("", line[start:])
+    sentence = _REASON.split(alone)[0].strip(" –—-,;:.")
     bare = reader.without_choices(sentence)
     labels = [
         match.end() for pattern in (_LABEL, _SENTENCE) for match in pattern.finditer(sentence)
@@ -244,9 +264,10 @@ def _conclusion(line: str, reader: AnswerReader) -> str | None:
     unread = any(not _DENIES.search(sentence[end:]) for end in labels)
     if unread or _TAKES_BACK.search(sentence) or _SUPPOSES.search(line) or _HEDGES.search(bare):
         return None
-    clauses = _CLAUSE.split(_LETTERS.sub(r"\1 and ", sentence))
+    clauses = _CLAUSE.split(up_to(reader.last, _LETTERS).sub(r"\1 and ", sentence))
     claims = [clause for clause in clauses if not _DENIES.search(reader.without_choices(clause))]
-    denied = claims[-1:] != clauses[-1:] and not _OF_OTHERS.search(clauses[-1])
+    others = up_to(reader.last, _OF_OTHERS)
+    denied = claims[-1:] != clauses[-1:] and not others.search(clauses[-1])
     return None if denied or not claims else reader.concluded(sentence, claims)
 
 
@@ -267,7 +288,7 @@ def _asserts(line: str, start: int, end: int, reader: AnswerReader) -> bool:
 
 
 def _doubted(sentence: str, reader: AnswerReader) -> bool:
-    return doubted(_NOT_OTHERS.sub("", reader.without_choices(sentence)))
+    return doubted(up_to(reader.last, _NOT_OTHERS).sub("", reader.without_choices(sentence)))
 
 
 def doubted(said: str) -> bool:

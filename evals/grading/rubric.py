@@ -11,8 +11,8 @@ The headline is the mean score clipped to [0, 1], as in OpenAI's script
 attempt without an answer counts as 0. Every planned attempt is in the denominator.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -82,38 +82,60 @@ def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange:
     return ScoreRange((low + high) / 2, low, high)
 
 
-def summarise(attempts: Sequence[RubricScore]) -> RubricSummary:
-    """Return all figures of the planned attempts of one eval; there is at least one."""
-    by_tag: dict[str, list[tuple[str, ScoreRange]]] = defaultdict(list)
-    for attempt in attempts:
+class Rubrics:
+    """The figures of an eval, gathered attempt by attempt."""
+
+    def __init__(self) -> None:
+        self._overall = _Figure()
+        self._by_tag: dict[str, _Figure] = defaultdict(_Figure)
+        self._counts = Counter[str]()
+
+    def add(self, attempt: RubricScore) -> None:
+        """Add the attempt at a question."""
+        self._overall.add(attempt.question, attempt.score)
         for tag, found in attempt.tags.items():
-            by_tag[tag].append((attempt.question, found))
-    return RubricSummary(
-        overall=_figure([(attempt.question, attempt.score) for attempt in attempts]),
-        tags={tag: _figure(by_tag[tag]) for tag in sorted(by_tag)},
-        tries=len(attempts),
-        unanswered=sum(not attempt.answered for attempt in attempts),
-        grader_errors=sum(attempt.ungraded > 0 for attempt in attempts),
-        items=sum(attempt.items for attempt in attempts if attempt.answered),
-        ungraded_items=sum(attempt.ungraded for attempt in attempts),
-    )
+            self._by_tag[tag].add(attempt.question, found)
+        self._counts.update(
+            unanswered=not attempt.answered,
+            grader_errors=attempt.ungraded > 0,
+            items=attempt.items if attempt.answered else 0,
+            ungraded_items=attempt.ungraded,
+        )
+
+    def summary(self) -> RubricSummary | None:
+        """Return all figures; None without attempts."""
+        tries = len(self._overall.ranges)
+        if not tries:
+            return None
+        return RubricSummary(
+            overall=self._overall.figure(),
+            tags={tag: self._by_tag[tag].figure() for tag in sorted(self._by_tag)},
+            tries=tries,
+            **self._counts,
+        )
 
 
-def _figure(attempts: Sequence[tuple[str, ScoreRange]]) -> RubricFigure:
-    by_question: dict[str, list[float]] = defaultdict(list)
-    for question, found in attempts:
-        by_question[question].append(found.value)
-    values, low, high = zip(*((f.value, f.low, f.high) for _, f in attempts), strict=True)
-    unclipped = fmean(values)
-    return RubricFigure(
-        mean=_clipped(unclipped),
-        unclipped=unclipped,
-        low=_clipped(fmean(low)),
-        high=_clipped(fmean(high)),
-        interval=mean_score(list(by_question.values())).estimate,
-        bootstrap_std=bootstrap_std(values),
-        tries=len(attempts),
-    )
+class _Figure:
+    def __init__(self) -> None:
+        self.ranges: list[tuple[float, float, float]] = []
+        self._by_question: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, question: str, found: ScoreRange) -> None:
+        self.ranges.append((found.value, found.low, found.high))
+        self._by_question[question].append(found.value)
+
+    def figure(self) -> RubricFigure:
+        values, low, high = zip(*self.ranges, strict=True)
+        unclipped = fmean(values)
+        return RubricFigure(
+            mean=_clipped(unclipped),
+            unclipped=unclipped,
+            low=_clipped(fmean(low)),
+            high=_clipped(fmean(high)),
+            interval=mean_score(list(self._by_question.values())).estimate,
+            bootstrap_std=bootstrap_std(values),
+            tries=len(values),
+        )
 
 
 def _clipped(value: float) -> float:

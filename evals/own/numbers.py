@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from evals.answer_eval import Item, Order
 from evals.extraction.plain_text import without_markup
-from evals.extraction.statements import stated_answer
+from evals.extraction.statements import FOUR, stated_answer
 from evals.prompts import fill
 
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -70,6 +70,8 @@ def read_number(text: str) -> float | None:
 
 class _Numbers:
     """An `AnswerReader` of numbers, written as Python writes them."""
+
+    last = FOUR
 
     def boxed(self, content: str) -> str | None:
         return _text(content)

@@ -178,7 +178,7 @@ class Run(Frames):
     """A run in `folder`."""
 
     def __init__(
-        self, folder: Path, judged: tuple[Analysis, Sequence[Score]] | None = None
+        self, folder: Path, judged: tuple[Analysis, Iterable[Score]] | None = None
     ) -> None:
         """Use `harness.load`; `judged` replaces the analysis and the scores in the folder."""
         self.folder = folder

@@ -1,6 +1,8 @@
 """What every scorer needs: usage, timing and findings of single rollouts, and sums of them."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
@@ -82,40 +84,72 @@ def timing(exchange: ParsedExchange) -> Timing:
     return Timing(total=elapsed, first_token=times[0], tokens_per_second=rate)
 
 
-def sums(finished: Sequence[Score]) -> dict[str, Any]:
+class Sums:
+    """What a `TaskResult` counts and measures of its finished attempts, added one by one.
+
+    Percentiles need every value, so 8 bytes of each measurement are kept.
+    """
+
+    def __init__(self) -> None:
+        self.finished = 0
+        self._counts = Counter[str]()
+        self._values: dict[str, array[float]] = defaultdict(lambda: array("d"))
+
+    def add(self, score: Score) -> None:
+        """Add one finished attempt."""
+        usage = score.usage
+        self.finished += 1
+        self._counts.update(
+            requests=score.requests,
+            retries=score.retries,
+            input=usage.input or 0,
+            output=usage.output or 0,
+            reasoning=usage.reasoning or 0,
+            unreported=usage.unreported,
+        )
+        if usage.output is not None and usage.reasoning is not None:
+            self._measure("reasoning", usage.reasoning)
+            self._measure("answer", usage.output - usage.reasoning)
+        for timing in score.timing:
+            self._measure("total", timing.total)
+            self._measure("first", timing.first_token)
+            self._measure("rate", timing.tokens_per_second)
+        self._measure("last", score.seconds)
+
+    def members(self) -> dict[str, Any]:
+        """Return the members of the `TaskResult`."""
+        counts, values = self._counts, self._values
+        return {
+            "finished": self.finished,
+            "tokens": TokenCounts(
+                input=counts["input"],
+                output=counts["output"],
+                reasoning=counts["reasoning"],
+                unreported=counts["unreported"],
+                reasoning_each=percentiles(values["reasoning"]),
+                answer_each=percentiles(values["answer"]),
+            ),
+            "latency": Latency(
+                total=percentiles(values["total"]),
+                first_token=percentiles(values["first"]),
+                tokens_per_second=percentiles(values["rate"]),
+                last=percentiles(values["last"]),
+            ),
+            "requests": counts["requests"],
+            "retries": counts["retries"],
+        }
+
+    def _measure(self, name: str, value: float | None) -> None:
+        if value is not None:
+            self._values[name].append(value)
+
+
+def sums(finished: Iterable[Score]) -> dict[str, Any]:
     """Return the members of a `TaskResult` that only count and measure its finished attempts."""
-    return {
-        "finished": len(finished),
-        "tokens": _token_counts(finished),
-        "latency": _latency(finished),
-        "requests": sum(score.requests for score in finished),
-        "retries": sum(score.retries for score in finished),
-    }
-
-
-def _token_counts(scores: Sequence[Score]) -> TokenCounts:
-    counts = [score.usage for score in scores]
-    both = [usage for usage in counts if usage.output is not None and usage.reasoning is not None]
-    return TokenCounts(
-        input=sum(usage.input or 0 for usage in counts),
-        output=sum(usage.output or 0 for usage in counts),
-        reasoning=sum(usage.reasoning or 0 for usage in counts),
-        unreported=sum(usage.unreported for usage in counts),
-        reasoning_each=percentiles([usage.reasoning or 0 for usage in both]),
-        answer_each=percentiles([(usage.output or 0) - (usage.reasoning or 0) for usage in both]),
-    )
-
-
-def _latency(scores: Sequence[Score]) -> Latency:
-    times = [timing for score in scores for timing in score.timing]
-    first = [timing.first_token for timing in times if timing.first_token is not None]
-    rates = [timing.tokens_per_second for timing in times if timing.tokens_per_second is not None]
-    return Latency(
-        total=percentiles([timing.total for timing in times]),
-        first_token=percentiles(first),
-        tokens_per_second=percentiles(rates),
-        last=percentiles([score.seconds for score in scores if score.seconds is not None]),
-    )
+    found = Sums()
+    for score in finished:
+        found.add(score)
+    return found.members()
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

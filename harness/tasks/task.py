@@ -1,6 +1,7 @@
 """What a task is: samples to put to a model under some conditions, and a scorer."""
 
 from abc import ABC, abstractmethod
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -54,8 +55,11 @@ class Task(ABC):
         """Return a score of this task with the grade that was read for it, if there is one."""
         return score
 
-    def results(self, scores: Sequence[Score]) -> Iterator[TaskResult]:
-        """Yield the figures under each condition, from all scores of the task."""
+    def results(self, scores: Iterable[Score]) -> Iterator[TaskResult]:
+        """Yield the figures under each condition, from the scores of the task, which are read once.
+
+        An eval takes the scores of all evals, without those that are `not_run`.
+        """
         groups: dict[Condition, list[Score]] = defaultdict(list)
         for score in scores:
             groups[self.group_of(score.condition)].append(score)
@@ -140,33 +144,42 @@ def not_run(attempt: Attempt, value: float | None = 0.0) -> Score:
     )
 
 
-def failed_samples(
-    scores: Iterable[Score], fields: Callable[[Score], Mapping[str, Any]]
-) -> tuple[FailedSample, ...]:
-    """Return the samples with the lowest mean value, at most ten.
+class FailedSamples:
+    """The samples of a task that failed, gathered attempt by attempt."""
 
-    Each has the record and outcome of its worst attempt, of which `fields` gives further members.
-    """
-    by_sample: dict[str, list[Score]] = defaultdict(list)
-    for score in scores:
-        by_sample[score.sample].append(score)
-    found = []
-    for sample, planned in by_sample.items():
-        made = [score for score in planned if score.finished]
-        values = [score.value or 0.0 for score in made]
-        if not made or min(values) >= 1:
-            continue
-        worst = made[values.index(min(values))]
-        found.append(
+    def __init__(self) -> None:
+        self._values: dict[str, array[float]] = defaultdict(lambda: array("d"))
+        self._outcomes: dict[str, Counter[Outcome]] = defaultdict(Counter)
+        self._worst: dict[str, Score] = {}
+
+    def add(self, score: Score) -> None:
+        """Add one finished attempt."""
+        value, sample = score.value or 0.0, score.sample
+        self._values[sample].append(value)
+        self._outcomes[sample][score.outcome] += 1
+        worst = self._worst.get(sample)
+        if value < (1.0 if worst is None else worst.value or 0.0):
+            self._worst[sample] = score
+
+    def lowest(self, fields: Callable[[Score], Mapping[str, Any]]) -> tuple[FailedSample, ...]:
+        """Return the samples with the lowest mean value, at most ten.
+
+        Each has the record and outcome of its worst attempt, of which `fields` gives further
+        members.
+        """
+        values = self._values
+        means = {sample: sum(values[sample]) / len(values[sample]) for sample in self._worst}
+        lowest = sorted(means, key=lambda sample: (means[sample], sample))[:_SHOWN_FAILURES]
+        return tuple(
             FailedSample(
                 sample=sample,
-                mean=sum(values) / len(values),
-                passed=sum(value == 1 for value in values),
-                tries=len(made),
-                outcomes=dict(Counter[Outcome](score.outcome for score in made).most_common()),
-                record=worst.record,
-                outcome=worst.outcome,
-                **fields(worst),
+                mean=means[sample],
+                passed=values[sample].count(1.0),
+                tries=len(values[sample]),
+                outcomes=dict(self._outcomes[sample].most_common()),
+                record=self._worst[sample].record,
+                outcome=self._worst[sample].outcome,
+                **fields(self._worst[sample]),
             )
+            for sample in lowest
         )
-    return tuple(sorted(found, key=lambda failed: (failed.mean, failed.sample))[:_SHOWN_FAILURES])

@@ -46,7 +46,7 @@ from harness.run.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.statistics.estimators import reported_ks
 from harness.statistics.intervals import at_k, clustered_rate
 from harness.tasks.made_call import made_call
-from harness.tasks.task import ScoreFields, Task, failed_samples
+from harness.tasks.task import FailedSamples, ScoreFields, Task
 from harness.text import strict_json
 
 NAME = "tool_calling"
@@ -127,6 +127,9 @@ class ToolCalling(Task):
         done = Counter(score.sample for score in made)
         silent = Counter(score.sample for score in made if score.no_reply)
         failed = {case.id: done[case.id] - successes[case.id] for case in self.suite.cases}
+        failures = FailedSamples()
+        for score in made:
+            failures.add(score)
         best = [tries - failed[case.id] + silent[case.id] for case in self.suite.cases]
         return TaskResult(
             task=NAME,
@@ -143,7 +146,7 @@ class ToolCalling(Task):
             modes=_modes(planned) if condition.mode is None else {},
             best_pass_at=mean(count > 0 for count in best),
             best_pass_hat=mean(count >= tries for count in best),
-            failures=failed_samples(planned, self._of_failure),
+            failures=failures.lowest(self._of_failure),
             **sums(made),
         )
 

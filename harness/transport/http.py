@@ -16,7 +16,7 @@ from harness.records.redact import REDACTED, Redactor, secrets_in
 from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
 from harness.transport.connections import PROXY, body_of, failure_of, parsed_url, proxy_for
 from harness.transport.interface import LARGE, Payload, processed
-from harness.transport.receiver import EVENT_STREAM, Receiver, TooLargeError
+from harness.transport.receiver import ARRIVAL, EVENT_STREAM, Receiver, TooLargeError
 
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
@@ -58,6 +58,8 @@ class HttpTransport:
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         streaming = isinstance(body, Mapping) and bool(body.get("stream"))
         receiver = Receiver(wants_stream=streaming)
+        if (arrival := ARRIVAL.get(None)) is not None:
+            arrival.receiver = receiver
         failure = await self._receive(receiver, request.method, request.url, headers, data)
         elapsed = receiver.elapsed()
         await asyncio.sleep(0)  # so that the arrivals of other responses are recorded first

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from array import array
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from harness.api.sse import blocks
@@ -19,6 +21,13 @@ number of lines is limited; the longest reply of gpt-oss has fewer."""
 KEPT_BYTES = 64 * 1024  # of a body that exceeds its limit
 EVENT_STREAM = "text/event-stream"
 BEGINNINGS = (b"data:", b"event:", b"id:", b":")  # of a stream
+
+
+_TEXT = re.compile(
+    rb'"(?:content|reasoning(?:_content)?|arguments|delta|text)"\s*:\s*"((?:[^"\\]|\\.)*)"'
+)
+"""A piece of text in an event of either API, or of raw completions."""
+_ESCAPED = re.compile(rb"\\(?:u[0-9a-fA-F]{4}|.)")
 
 
 class TooLargeError(Exception):
@@ -42,6 +51,7 @@ class Receiver:
     received: bytearray = field(default_factory=bytearray)
     times: array[float] = field(default_factory=lambda: array("d"))
     extents: array[int] = field(default_factory=lambda: array("q"))
+    counted: tuple[int, int] = (0, 0)  # bytes of events whose text is counted, and its characters
 
     def elapsed(self) -> float:
         """Seconds since the request was sent, rounded to microseconds."""
@@ -73,6 +83,21 @@ class Receiver:
             excess = lines if many_lines else f"is larger than {size:g} MiB"
             raise TooLargeError(f"the response {excess}")
 
+    def characters(self) -> int:
+        """Return how many characters of text a stream has brought so far; 0 without a stream.
+
+        It may be called in another thread. What was counted is not read again.
+        """
+        start, found = self.counted
+        if not self.streaming:
+            return 0
+        new = bytes(self.received[start:])
+        end = new.rfind(b"\n") + 1
+        texts = _TEXT.findall(new[:end])
+        found += sum(len(_ESCAPED.sub(b".", text).decode(errors="replace")) for text in texts)
+        self.counted = start + end, found
+        return found
+
     def response(self, redactor: Redactor, *, complete: bool) -> Response | None:
         """Return the response as far as it was received, or None."""
         if self.status is None:
@@ -94,3 +119,14 @@ class Receiver:
                 arrival += 1
             at = round(self.times[arrival] - self.sent, 6)
             yield StreamPart(at, redactor.text(block))
+
+
+@dataclass(slots=True)
+class Arrival:
+    """What an attempt receives now: the request in flight, or the last one."""
+
+    receiver: Receiver | None = None
+
+
+ARRIVAL: ContextVar[Arrival] = ContextVar("arrival")
+"""Set in the task of an attempt by whoever wants to see what arrives."""

@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from harness.records.analysis import Analysis, RetestedFinding, RuleResult, TaskResult
@@ -19,6 +21,7 @@ from harness.verdict import gate, requirements, retested
 from harness.verdict.causes import diagnose
 from harness.verdict.components import faulty_components
 from harness.verdict.coverage import Coverage
+from harness.verdict.kept_scores import KeptScores, Scores
 from harness.verdict.reference_rate import target_of
 from harness.verdict.relations import related, warning_in_recordings
 from harness.verdict.tolerances import apply_tolerances
@@ -28,20 +31,25 @@ from harness.verdict.tolerances import apply_tolerances
 class Scored:
     """What a run has so far, as far as its log was read."""
 
-    scores: Sequence[Score]  # of the planned attempts that were made, in the order of the log
+    scores: Sequence[Score]
+    """Of the planned attempts that were made, in the order of the log, without those of evals."""
     read: Mapping[str, int]
     """Rollouts by task, those of unknown tasks or samples included."""
     probes: Sequence[RuleResult]
     exchanges: ExchangeCounts
     unscored: Mapping[str, str]
     """The tracebacks of rollouts that could not be scored, by id."""
+    evals: KeptScores
 
 
 class Judged(NamedTuple):
-    """A judged run: its figures and verdict, and the scores that they are computed from."""
+    """A judged run: its figures and verdict, and the scores that they are computed from.
+
+    Scores of evals come last; they are read from disk each time.
+    """
 
     analysis: Analysis
-    scores: tuple[Score, ...]
+    scores: Iterable[Score]
 
 
 def analyze(
@@ -57,11 +65,11 @@ def analyze(
     Tasks that use grades must have read them. `thresholds` replace those of the run.
     """
     thresholds = thresholds or info.settings.thresholds
-    planned = scored.scores
-    if not info.settings.until_decided:
-        planned = (*planned, *_not_made(scored.scores, tasks, info))
+    missing, missing_evals = _not_made(scored, tasks, info)
+    planned = (*scored.scores, *missing)
     scores = _tolerated(planned, tasks, thresholds, growing=info.settings.until_fail)
-    results = tuple(_results(tasks, scores, rates=not info.failed_early))
+    evals = Scores(partial(_graded, scored.evals, tasks))
+    results = tuple(_results(tasks, scores, evals, rates=not info.failed_early))
     rules = _rule_results(tasks, scores, info, thresholds, scored.probes)
     probe_attempts = sum(task.planned for task in info.of_kind("probes"))
     others = {task.name for task in info.tasks if task.kind != "probes"}
@@ -104,7 +112,10 @@ def analyze(
         retest=again,
         verdict=verdict,
     )
-    return Judged(analysis, scores)
+    return Judged(
+        analysis,
+        Scores(lambda: chain(scores, evals, missing_evals)) if info.of_kind("eval") else scores,
+    )
 
 
 def rules_so_far(scored: Scored, tasks: Sequence[Task], info: RunInfo) -> Sequence[RuleResult]:
@@ -114,13 +125,32 @@ def rules_so_far(scored: Scored, tasks: Sequence[Task], info: RunInfo) -> Sequen
     return _rule_results(tasks, scores, info, thresholds, scored.probes).all
 
 
-def _not_made(scores: Iterable[Score], tasks: Sequence[Task], info: RunInfo) -> Iterator[Score]:
-    """Yield a score `not_run` for every planned attempt that has no other."""
-    probes = {task.name for task in tasks if task.info.kind == "probes"}
-    made = {(one.task, one.sample, one.condition, one.attempt) for one in scores}
-    for attempt in planned_attempts(tasks, info.shard):
-        if (attempt.task, attempt.sample.id, attempt.condition, attempt.number) not in made:
-            yield not_run(attempt, None if attempt.task in probes else 0.0)
+def _not_made(
+    scored: Scored, tasks: Sequence[Task], info: RunInfo
+) -> tuple[Sequence[Score], Scores]:
+    """Return a score `not_run` for every planned attempt that has no other; those of evals apart.
+
+    A run that ends once it is decided misses none.
+    """
+    kinds = {task.name: task.info.kind for task in tasks}
+    made = {(one.task, one.sample, one.condition, one.attempt) for one in scored.scores}
+
+    def missing(*, evals: bool) -> Iterator[Score]:
+        for attempt in () if info.settings.until_decided else planned_attempts(tasks, info.shard):
+            kind = kinds[attempt.task]
+            place = (attempt.task, attempt.sample.id, attempt.condition, attempt.number)
+            has = scored.evals.has(*place) if kind == "eval" else place in made
+            if not has and evals == (kind == "eval"):
+                yield not_run(attempt, None if kind == "probes" else 0.0)
+
+    return tuple(missing(evals=False)), Scores(partial(missing, evals=True))
+
+
+def _graded(evals: Iterable[Score], tasks: Iterable[Task]) -> Iterator[Score]:
+    """Yield the scores of evals with the grades that were read."""
+    by_name = {task.name: task for task in tasks}
+    for score in evals:
+        yield by_name[score.task].with_grade(score)
 
 
 def _recorded(info: RunInfo, scores: Sequence[Score]) -> Coverage | None:
@@ -149,19 +179,18 @@ def _tolerated(
     return (
         *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, growing=growing),
         *apply_tolerances(by_kind["traffic"], soft | warning_in_recordings()),
-        *by_kind["eval"],
     )
 
 
 def _results(
-    tasks: Sequence[Task], scores: Sequence[Score], *, rates: bool
+    tasks: Sequence[Task], scores: Sequence[Score], evals: Iterable[Score], *, rates: bool
 ) -> Iterable[TaskResult]:
     """The figures of all tasks; pass@k and pass^k, which need all attempts, only with `rates`."""
     by_task: dict[str, list[Score]] = {task.name: [] for task in tasks}
     for score in scores:
         by_task[score.task].append(score)
     for task in tasks:
-        for result in task.results(by_task[task.name]):
+        for result in task.results(evals if task.info.kind == "eval" else by_task[task.name]):
             yield result if rates else result.model_copy(update={"at_k": ()})
 
 
@@ -174,7 +203,7 @@ def _rule_results(
 ) -> gate.RuleResults:
     limitations = info.provider.limitations
     kinds = {task.name: task.info.kind for task in tasks}
-    made = [score for score in scores if score.finished and kinds[score.task] != "eval"]
+    made = [score for score in scores if score.finished]
     beyond = [score for score in made if kinds[score.task] in ("probes", "traffic")]
     checks = check_results(made, _groups(info, beyond))
     results = related((*checks, *probes), scores, thresholds, limitations)

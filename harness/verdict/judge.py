@@ -23,6 +23,7 @@ from harness.tasks.attempt_order import FIRST_PORTION
 from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, Scored, analyze, rules_so_far
+from harness.verdict.kept_scores import KeptScores
 
 _T = TypeVar("_T")
 _PARTS = 60  # equal parts of the time of a run
@@ -54,8 +55,8 @@ class Judge:
     """Judges one run from its log, finished or still growing.
 
     Every record is read and scored once, the probes of a group are judged once when the group is
-    complete, and only the scores are kept. The live line reads `counts`; the early stop and the
-    budget read `so_far`; the verdict is `judged`.
+    complete, and only the scores are kept, those of evals on disk. The live line reads `counts`;
+    the early stop and the budget read `so_far`; the verdict is `judged`.
     """
 
     def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
@@ -68,6 +69,7 @@ class Judge:
         self._ids: set[str] = set()
         self._read: Counter[str] = Counter()
         self._scores: list[Score] = []
+        self._evals = KeptScores()
         self._unscored: dict[str, str] = {}
         self._groups: dict[str, dict[str, list[ParsedRollout]]] = defaultdict(dict)
         self._complete: dict[str, Sequence[RuleResult]] = {}
@@ -84,12 +86,21 @@ class Judge:
         `look` is called after each record. Raises RunLogError.
         """
         for rollout, end in new_rollouts(self.folder, self._position):
-            if rollout.id not in self._ids:
+            if self._is_first(rollout):
                 self.add(rollout)
-                self._ids.add(rollout.id)
             self._position = end
             if look is not None:
                 look()
+
+    def _is_first(self, rollout: Rollout) -> bool:
+        """Return whether an id is new; attempts at evals are counted instead, without their ids."""
+        task = self._by_name.get(rollout.task)
+        if task is not None and task.info.kind == "eval":
+            place = (rollout.task, rollout.sample, rollout.condition, rollout.attempt)
+            return task.plans(rollout) and not self._evals.has(*place)
+        known = len(self._ids)
+        self._ids.add(rollout.id)
+        return len(self._ids) > known
 
     def add(self, rollout: Rollout) -> None:
         """Score one rollout."""
@@ -107,8 +118,11 @@ class Judge:
             self._keep(task, self._sharing(score), parsed)
 
     def _keep(self, task: Task, score: Score, parsed: ParsedRollout) -> None:
-        self._scores.append(score)
         self.counts.add(score, probe=task.info.kind == "probes")
+        if task.info.kind == "eval":
+            self._evals.append(score)
+            return
+        self._scores.append(score)
         self._suspect(score.findings)
         if task.info.kind != "probes" or task.name in self._complete:
             return
@@ -130,17 +144,10 @@ class Judge:
             for task in self.tasks
             if task.name not in self._complete
         }
-        scored = replace(self._scored({**self._complete, **incomplete}), scores=self.graded())
-        return analyze(scored, self.tasks, info, run_id=self.folder.name, thresholds=thresholds)
-
-    def graded(self) -> list[Score]:
-        """Return the scores of the planned attempts that were made, with the grades on disk.
-
-        They are in the order of the log. Raises RunLogError.
-        """
         for task in self.tasks:
             task.read_grades(self.folder)
-        return [self._by_name[score.task].with_grade(score) for score in self._scores]
+        scored = self._scored({**self._complete, **incomplete})
+        return analyze(scored, self.tasks, info, run_id=self.folder.name, thresholds=thresholds)
 
     def so_far(self, info: RunInfo) -> Analysis:
         """Judge what the log has now. Raises RunLogError."""
@@ -190,7 +197,12 @@ class Judge:
         """Return what `analyze` needs, with the results of the probes of these groups."""
         results = (result for task in self.tasks for result in groups.get(task.name, ()))
         return Scored(
-            self._scores, self._read, tuple(results), self._exchanges.counts(), self._unscored
+            self._scores,
+            self._read,
+            tuple(results),
+            self._exchanges.counts(),
+            self._unscored,
+            self._evals,
         )
 
     def _sharing(self, score: Score) -> Score:

@@ -1,20 +1,21 @@
-"""The attempts of a run on its page: its scores, reduced, and a map of each task.
+"""The attempts of a run on its page: charts, and a map of each task. No score is kept.
 
 A map has a row for each sample and a cell for each attempt. Pages show tens of thousands of
-attempts, so scores are kept without the parts that pages do not need.
+attempts, so scores are read twice: to find the worst samples, and to draw their rows.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.records.analysis import Analysis
 from harness.records.conditions import Condition
-from harness.records.scores import Outcome, Score, Usage
+from harness.records.scores import Outcome, Score
 from reports.labels import Labels
 
 _PASSED: frozenset[Outcome] = frozenset({"success", "correct", "graded", "answered"})
-_NO_USAGE = Usage()
 
 MEASURES: Mapping[str, str] = {
     "Time to first token": "s",
@@ -31,51 +32,52 @@ def passed(score: Score) -> bool:
     return score.outcome in _PASSED
 
 
-class Attempts:
-    """The attempts of a run, gathered in one pass over its scores.
+class Samples:
+    """The samples of one task: how good their attempts are."""
 
-    `by_task` has the finished attempts of tool calling and evals, `probes` the responses to probe
-    requests and imported conversations with a finding, `measures` all values of each measure.
+    def __init__(self) -> None:
+        self.width = 0  # the number of tries
+        self.conditions: dict[Condition, None] = {}
+        self.outcomes = Counter[Outcome]()
+        self._values: dict[str, tuple[float, int]] = {}
+
+    def add(self, score: Score) -> None:
+        """Add a finished attempt."""
+        self.width = max(self.width, score.attempt)
+        self.conditions[score.condition] = None
+        self.outcomes[score.outcome] += 1
+        total, tries = self._values.get(score.sample, (0.0, 0))
+        self._values[score.sample] = total + (score.value or 0.0), tries + 1
+
+    def worst_first(self) -> list[str]:
+        """Return all samples, those with the lowest mean values first."""
+        means = {sample: total / tries for sample, (total, tries) in self._values.items()}
+        return sorted(means, key=lambda sample: means[sample])
+
+
+class Attempts:
+    """The finished attempts of tool calling and evals, gathered in one pass over their scores.
+
+    `samples` has those of each task, `measures` all values of each measure.
     """
 
-    def __init__(self, scores: Iterable[Score], analysis: Analysis, labels: Labels) -> None:
-        self.by_task: dict[str, list[Score]] = defaultdict(list)
-        self.probes: list[Score] = []
-        self.measures: dict[str, dict[str, list[float]]] = {
-            name: defaultdict(list) for name in MEASURES
+    def __init__(self, analysis: Analysis, labels: Labels) -> None:
+        """Begin without attempts."""
+        self.samples: dict[str, Samples] = defaultdict(Samples)
+        self.measures: dict[str, dict[str, array[float]]] = {
+            name: defaultdict(lambda: array("d")) for name in MEASURES
         }
-        self._conditions: dict[Condition, Condition] = {}
         self._evals = {task.name for task in analysis.run.of_kind("eval")}
-        names = {
+        self._names = {
             (result.task, result.condition): labels.result(result) for result in analysis.results
         }
-        probes = {task.name for task in analysis.run.of_kind("probes", "traffic")}
-        for score in scores:
-            slim = self._reduced(score)
-            if score.task in probes:
-                if slim.findings:
-                    self.probes.append(slim)
-            elif score.finished:
-                self.by_task[score.task].append(slim)
-                place = score.task, score.condition
-                every_mode = score.task, score.condition.alternating
-                self._measure(score, names.get(place) or names.get(every_mode, score.task))
 
-    @property
-    def every(self) -> list[Score]:
-        """All attempts that can have a transcript."""
-        return [*(score for scores in self.by_task.values() for score in scores), *self.probes]
-
-    def _reduced(self, score: Score) -> Score:
-        """Return the score without what pages do not show."""
-        return replace(
-            score,
-            condition=self._conditions.setdefault(score.condition, score.condition),
-            usage=_NO_USAGE,
-            timing=(),
-            applicable=frozenset(),
-            findings=tuple(found for found in score.findings if found.severity != "info"),
-        )
+    def add(self, score: Score) -> None:
+        """Add a finished attempt."""
+        self.samples[score.task].add(score)
+        every_mode = score.task, score.condition.alternating
+        name = self._names.get((score.task, score.condition)) or self._names.get(every_mode)
+        self._measure(score, name or score.task)
 
     def _measure(self, score: Score, name: str) -> None:
         usage = score.usage
@@ -129,6 +131,14 @@ LOOKS: Mapping[Outcome, Look] = {
 }
 
 
+class Cell(NamedTuple):
+    """One attempt in a map."""
+
+    record: str
+    outcome: Outcome
+    value: float
+
+
 @dataclass(frozen=True)
 class Row:
     """One sample; `blocks` has the attempts under each condition, None if one was not made."""
@@ -138,7 +148,7 @@ class Row:
     failed: int
     summary: str
     outcomes: str
-    blocks: tuple[tuple[Score | None, ...], ...]
+    blocks: tuple[tuple[Cell | None, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -159,68 +169,76 @@ class Heatmap:
         return self.width * len(self.conditions)
 
 
-def heatmap(
-    title: str,
-    attempts: Mapping[str, Collection[Score]],
-    width: int,
-    hints: Mapping[str, str],
-    most: int,
-) -> Heatmap:
-    """Draw the attempts by condition, the samples with the lowest values first, in `most` cells."""
-    counts: dict[Outcome, int] = dict.fromkeys(LOOKS, 0)
-    found: dict[str, dict[tuple[str, int], Score]] = defaultdict(dict)
-    for condition, scores in attempts.items():
-        for score in scores:
-            found[score.sample][condition, score.attempt] = score
-            counts[score.outcome] += 1
-    kept = max(1, most // max(1, len(attempts) * width))
-    order = sorted(found, key=lambda name: _mean(found[name].values()))
-    made = sum(map(len, found.values()))
-    counts["not_run"] = len(found) * len(attempts) * width - made
-    return Heatmap(
-        title,
-        tuple(attempts),
-        width,
-        tuple(
-            _row(name, found[name], list(attempts), width, hints.get(name, ""))
-            for name in order[:kept]
-        ),
-        max(0, len(order) - kept),
-        tuple(
-            (outcome, look, counts[outcome]) for outcome, look in LOOKS.items() if counts[outcome]
-        ),
-    )
+class Drawing:
+    """A map in the making: which rows it will have, and their cells."""
+
+    def __init__(
+        self, title: str, samples: Samples, conditions: Sequence[str], width: int, most: int
+    ) -> None:
+        """Begin a map with `width` tries under each condition, of at most `most` cells."""
+        self._title, self._samples = title, samples
+        self._conditions, self._width = tuple(conditions), width
+        order = samples.worst_first()
+        self._left_out = max(0, len(order) - max(1, most // self.row_cells))
+        self._rows: dict[str, dict[tuple[str, int], Cell]] = {
+            sample: {} for sample in order[: len(order) - self._left_out]
+        }
+
+    @property
+    def row_cells(self) -> int:
+        """The number of cells of a row."""
+        return max(1, len(self._conditions) * self._width)
+
+    @property
+    def cells(self) -> int:
+        """The number of cells of the map."""
+        return len(self._rows) * self.row_cells
+
+    def add(self, score: Score, condition: str) -> None:
+        """Draw a finished attempt if its sample is shown."""
+        if (row := self._rows.get(score.sample)) is not None:
+            row[condition, score.attempt] = Cell(score.record, score.outcome, score.value or 0.0)
+
+    def heatmap(self, hints: Mapping[str, str]) -> Heatmap:
+        """Return the map; `hints` has the texts of samples."""
+        outcomes = self._samples.outcomes
+        planned = (len(self._rows) + self._left_out) * self.row_cells
+        counts = {**outcomes, "not_run": planned - outcomes.total()}
+        return Heatmap(
+            self._title,
+            self._conditions,
+            self._width,
+            tuple(
+                self._row(name, cells, hints.get(name, "")) for name, cells in self._rows.items()
+            ),
+            self._left_out,
+            tuple(
+                (outcome, look, counts[outcome])
+                for outcome, look in LOOKS.items()
+                if counts.get(outcome)
+            ),
+        )
+
+    def _row(self, name: str, cells: Mapping[tuple[str, int], Cell], hint: str) -> Row:
+        found = cells.values()
+        good = sum(cell.outcome in _PASSED for cell in found)
+        graded = any(cell.outcome == "graded" for cell in found)
+        mean = sum(cell.value for cell in found) / len(found)
+        return Row(
+            name=name,
+            hint=hint,
+            failed=len(found) - good,
+            summary=f"{mean:.2f}" if graded else f"{good}/{len(found)}",
+            outcomes=" ".join(sorted({cell.outcome for cell in found})),
+            blocks=tuple(
+                tuple(cells.get((condition, number)) for number in range(1, self._width + 1))
+                for condition in self._conditions
+            ),
+        )
 
 
-def _row(
-    name: str,
-    places: Mapping[tuple[str, int], Score],
-    conditions: Sequence[str],
-    width: int,
-    hint: str,
-) -> Row:
-    good = sum(map(passed, places.values()))
-    graded = any(score.outcome == "graded" for score in places.values())
-    return Row(
-        name=name,
-        hint=hint,
-        failed=len(places) - good,
-        summary=f"{_mean(places.values()):.2f}" if graded else f"{good}/{len(places)}",
-        outcomes=" ".join(sorted({score.outcome for score in places.values()})),
-        blocks=tuple(
-            tuple(places.get((condition, number)) for number in range(1, width + 1))
-            for condition in conditions
-        ),
-    )
-
-
-def _mean(scores: Collection[Score]) -> float:
-    return sum(score.value or 0.0 for score in scores) / len(scores)
-
-
-def letter(score: Score) -> str:
+def letter(cell: Cell) -> str:
     """Return what the cell of an attempt shows: a letter, or tenths of the full score."""
-    if score.outcome != "graded":
-        return LOOKS[score.outcome].letter
-    value = score.value or 0.0
-    return "✓" if value >= 1 else str(max(0, int(value * 10)))
+    if cell.outcome != "graded":
+        return LOOKS[cell.outcome].letter
+    return "✓" if cell.value >= 1 else str(max(0, int(cell.value * 10)))

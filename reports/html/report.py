@@ -13,15 +13,22 @@ from reports.html.attempts import (
     MEASURES,
     MOST_CELLS,
     Attempts,
+    Drawing,
     Heatmap,
-    heatmap,
     letter,
 )
 from reports.html.charts.counts import distributions, timeline
 from reports.html.charts.rates import Curve, curves, score_chart
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page
-from reports.html.transcripts import MOST_BYTES, Read, choose, read_transcripts, score_details
+from reports.html.transcripts import (
+    MOST_BYTES,
+    Candidates,
+    Read,
+    read_transcripts,
+    score_details,
+    shown_findings,
+)
 from reports.labels import Labels
 from reports.model import STATUSES, Report
 from reports.text import counted, interval, trimmed
@@ -32,20 +39,30 @@ _LONGEST_HINT = 500
 def render_html(
     report: Report, scores: Iterable[Score], read: Read, *, most_bytes: int = MOST_BYTES
 ) -> str:
-    """Render the page, with transcripts of at most so many bytes.
+    """Render the page, with transcripts of at most so many bytes. Reads the scores twice.
 
     It contains texts of evals only if the report has them.
     """
     analysis = report.analysis
     labels = Labels(analysis)
-    attempts = Attempts(scores, analysis, labels)
-    every = attempts.every
+    attempts, candidates = Attempts(analysis, labels), Candidates()
+    probes = {task.name for task in analysis.run.of_kind("probes", "traffic")}
+    for score in scores:
+        if score.task not in probes and score.finished:
+            attempts.add(score)
+        if score.finished if score.task not in probes else shown_findings(score):
+            candidates.add(score)
     gated = {task.name for task in analysis.run.tasks if task.dataset and task.dataset.gated}
     hidden = sorted(gated - {task for task, _ in report.texts})
-    order = choose(_named(analysis), every)
-    by_record = {score.record: score for score in every}
-    transcripts = read_transcripts(read, order, by_record, hidden, most_bytes)
-    shown = [by_record[record] for record in order if record in by_record]
+    order = candidates.choose(_named(analysis))
+    chosen, found = set(order), dict[str, Score]()
+    drawings = _drawings(analysis, attempts, labels)
+    for score in scores:
+        if score.task not in probes and score.finished:
+            drawings[score.task].add(score, labels.condition(score.task, score.condition))
+        if score.record in chosen and score.finished:
+            found[score.record] = score
+    transcripts = read_transcripts(read, order, found, hidden, most_bytes)
     missing = (
         f"the page has {len(transcripts):,} of {analysis.exchanges.rollouts:,}: evidence, failures "
         "and a sample of the other attempts at cases and questions"
@@ -57,7 +74,8 @@ def render_html(
         {
             "scores": {
                 score.record: score_details(score, labels.condition(score.task, score.condition))
-                for score in shown
+                for score in map(found.get, order)
+                if score is not None
             },
             "transcripts": transcripts,
             "without": missing,
@@ -70,7 +88,7 @@ def render_html(
         statuses=STATUSES,
         looks=LOOKS,
         letter=letter,
-        maps=list(_maps(analysis, attempts, report.texts, labels)),
+        maps=list(_maps(analysis, drawings, report.texts)),
         failures=[failure for section in report.sections for failure in section.failures],
         hidden=hidden,
         efforts=list(_score_figures(analysis, labels)),
@@ -94,29 +112,34 @@ def _named(analysis: Analysis) -> Iterator[str]:
         yield from (failed.record for failed in result.failures)
 
 
-def _maps(
-    analysis: Analysis, attempts: Attempts, texts: Mapping[tuple[str, str], str], labels: Labels
-) -> Iterator[Heatmap]:
-    """Yield one map for each task; larger tasks get the cells that smaller ones do not need."""
+def _drawings(analysis: Analysis, attempts: Attempts, labels: Labels) -> dict[str, Drawing]:
+    """Begin a map for each task; larger tasks get the cells that smaller ones do not need."""
     left = MOST_CELLS
-    drawn: dict[str, Heatmap] = {}
-    tasks = sorted(attempts.by_task.items(), key=lambda item: len(item[1]))
-    for number, (task, scores) in enumerate(tasks):
+    drawn: dict[str, Drawing] = {}
+    tasks = sorted(attempts.samples.items(), key=lambda item: item[1].outcomes.total())
+    for number, (task, samples) in enumerate(tasks):
         results = [result for result in analysis.results if result.task == task]
-        planned = {labels.condition(task, result.condition): result.tries for result in results}
-        grouped: dict[str, list[Score]] = {name: [] for name in planned}
-        for score in scores:
-            grouped.setdefault(labels.condition(task, score.condition), []).append(score)
-        hints = {
-            sample: trimmed(text, _LONGEST_HINT)
-            for (name, sample), text in texts.items()
-            if name == task
-        }
-        width = max([*planned.values(), *(score.attempt for score in scores)])
+        conditions = [*(result.condition for result in results), *samples.conditions]
+        names = dict.fromkeys(labels.condition(task, condition) for condition in conditions)
+        width = max(samples.width, *(result.tries for result in results), 0)
         room = left // (len(tasks) - number)
-        drawn[task] = heatmap(labels.task(task), grouped, width, hints, room)
-        left -= len(drawn[task].rows) * drawn[task].cells
-    yield from (drawn[task.name] for task in analysis.run.tasks if task.name in drawn)
+        drawn[task] = Drawing(labels.task(task), samples, list(names), width, room)
+        left -= drawn[task].cells
+    return drawn
+
+
+def _maps(
+    analysis: Analysis, drawings: Mapping[str, Drawing], texts: Mapping[tuple[str, str], str]
+) -> Iterator[Heatmap]:
+    """Yield the maps of all tasks, in the order of the run."""
+    for task in analysis.run.tasks:
+        if task.name in drawings:
+            hints = {
+                sample: trimmed(text, _LONGEST_HINT)
+                for (name, sample), text in texts.items()
+                if name == task.name
+            }
+            yield drawings[task.name].heatmap(hints)
 
 
 _FEWEST = 3  # samples from which on a curve is drawn

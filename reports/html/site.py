@@ -70,15 +70,17 @@ def _heads(runs: Sequence[SiteRun]) -> list[str]:
 
 def _cells(run: SiteRun, runs: Sequence[SiteRun]) -> Iterator[Cell]:
     found = run.summary
+    failed = any(counts.get("failed") for counts in run.families.values())
     for passed in (found.checks, found.probes):
-        tone: Tone = "bad" if passed.passed < passed.total else ""
+        others: Tone = "bad" if failed else "poor"
+        tone = others if passed.passed < passed.total else ""
         yield Cell(f"{passed.passed} of {passed.total}", tone) if passed.total else Cell(NOTHING)
     scores = {one.name: one.score for one in found.evals}
     calls = None if found.tool_calls is None else found.tool_calls.rate
     for rate in (calls, *(scores.get(name) for name in _scores(runs))):
         yield Cell(NOTHING if rate is None else estimate(rate))
     yield Cell(NOTHING if run.first_token is None else f"{run.first_token:.2f}")
-    yield Cell(NOTHING if run.tokens_per_second is None else f"{run.tokens_per_second:.0f}")
+    yield Cell(NOTHING if run.tokens_per_second is None else f"{run.tokens_per_second:,.0f}")
     price = run.price
     yield Cell(NOTHING if price is None else f"{price.input:g} in, {price.output:g} out")
 

@@ -12,7 +12,7 @@ from harness.api.items import Reply
 from harness.compare.transcripts import Message, read_reply, received, sent, text_of
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Retry, Rollout, StreamPart
-from harness.records.scores import Score
+from harness.records.scores import Finding, Score
 from reports.html.attempts import LOOKS, passed
 from reports.text import LONGEST_EVENT, LONGEST_RAW, pretty, pretty_text, trimmed
 
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 def transcript(rollout: Rollout, score: Score | None) -> Json:
     """Return what the page shows of one rollout; the findings of its score mark events."""
-    findings = () if score is None else score.findings
+    findings = () if score is None else shown_findings(score)
     marked = [(found.evidence.exchange, found.evidence.event) for found in findings]
     return {
         "end": rollout.end.replace("_", " "),
@@ -60,7 +60,7 @@ def score_details(score: Score, condition: str) -> Json:
                 "expected": trimmed(found.evidence.expected, 1_000),
                 "got": trimmed(found.evidence.got, 1_000),
             }
-            for found in score.findings
+            for found in shown_findings(score)
         ],
     }
 
@@ -255,15 +255,51 @@ def read_transcripts(
     return {record: orjson.Fragment(found[record]) for record in order if record in kept}
 
 
-def choose(named: Iterable[str], scores: Sequence[Score]) -> list[str]:
-    """Return at most `MOST_KEPT` records: named ones, all kinds of failures, findings, a sample."""
-    failed = [score for score in scores if not passed(score)]
-    flawed = [score for score in scores if passed(score) and score.findings]
-    healthy = [score for score in scores if passed(score) and not score.findings]
-    order = dict.fromkeys(
-        [*named, *_one_of_each_kind(failed), *_one_of_each_kind(flawed), *_evenly_spaced(healthy)]
-    )
-    return list(order)[:MOST_KEPT]
+class Candidates:
+    """The attempts that can have a transcript: those at cases and questions, and findings.
+
+    At most a few hundred records of each kind are kept.
+    """
+
+    def __init__(self) -> None:
+        self._failed: dict[tuple[object, ...], list[str]] = defaultdict(list)
+        self._flawed: dict[tuple[object, ...], list[str]] = defaultdict(list)
+        self._healthy: list[str] = []
+        self._passed = 0
+        self._step = 1  # every `_step`-th one of those without findings is kept
+
+    def add(self, score: Score) -> None:
+        """Add one attempt."""
+        ids = sorted({finding.id for finding in shown_findings(score)})
+        if not passed(score) or ids:
+            kinds = self._flawed if passed(score) else self._failed
+            kind = kinds[score.task, score.condition, score.outcome, *ids]
+            if len(kind) < MOST_KEPT:
+                kind.append(score.record)
+            return
+        if self._passed % self._step == 0:
+            self._healthy.append(score.record)
+            if len(self._healthy) > 4 * MOST_KEPT:
+                del self._healthy[1::2]
+                self._step *= 2
+        self._passed += 1
+
+    def choose(self, named: Iterable[str]) -> list[str]:
+        """Return at most `MOST_KEPT` records: named ones, failures, findings, a sample."""
+        kinds = (
+            record
+            for group in (self._failed, self._flawed)
+            for taken in zip_longest(*group.values())
+            for record in taken
+            if record is not None
+        )
+        order = dict.fromkeys([*named, *kinds, *_evenly_spaced(self._healthy)])
+        return list(order)[:MOST_KEPT]
+
+
+def shown_findings(score: Score) -> tuple[Finding, ...]:
+    """Return the findings of a score that a page shows."""
+    return tuple(found for found in score.findings if found.severity != "info")
 
 
 def fitting(order: Iterable[str], sizes: Mapping[str, int], most_bytes: int) -> set[str]:
@@ -278,20 +314,10 @@ def fitting(order: Iterable[str], sizes: Mapping[str, int], most_bytes: int) -> 
     return chosen
 
 
-def _one_of_each_kind(scores: Iterable[Score]) -> Iterator[str]:
-    """Yield the records of failures, taking one of each kind in turn."""
-    by_kind: dict[tuple[object, ...], list[str]] = defaultdict(list)
-    for score in scores:
-        ids = sorted({finding.id for finding in score.findings})
-        by_kind[score.task, score.condition, score.outcome, *ids].append(score.record)
-    for taken in zip_longest(*by_kind.values()):
-        yield from (record for record in taken if record is not None)
-
-
-def _evenly_spaced(scores: Sequence[Score]) -> Iterator[str]:
+def _evenly_spaced(records: Sequence[str]) -> Iterator[str]:
     """Yield all records in an order whose first n are evenly spaced in the run, for any n."""
-    bits = max(1, (len(scores) - 1).bit_length())
+    bits = max(1, (len(records) - 1).bit_length())
     for number in range(2**bits):
         place = int(f"{number:0{bits}b}"[::-1], 2)
-        if place < len(scores):
-            yield scores[place].record
+        if place < len(records):
+            yield records[place]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.grading.graded_eval import RubricItem
-from evals.grading.rubric import ScoreRange, rubric_score, score, summarise
+from evals.grading.rubric import Rubrics, ScoreRange, rubric_score, score
 from evals.healthbench import HealthBenchRow
 
 ITEMS = (
@@ -54,6 +54,13 @@ def test_the_range_covers_every_possible_grade_of_ungraded_items(
 
 
 # --- The figures of an eval
+
+
+def summarise(attempts):
+    found = Rubrics()
+    for attempt in attempts:
+        found.add(attempt)
+    return found.summary()
 
 
 def row(name: str, *points: float, theme: str = "theme:hedging") -> HealthBenchRow:

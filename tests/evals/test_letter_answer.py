@@ -258,3 +258,22 @@ def test_the_last_answer_line_wins_unless_another_line_disagrees(answer, end, be
 def test_choices_that_are_formulas_are_told_apart(text, expected):
     choices = (r"\frac{1}{2}", r"\frac{1}{\sqrt{2}}", r"\sqrt{2}", "2")
     assert letter(text, choices) == expected
+
+
+SIX = ("argon", "neon", "krypton", "xenon", "radon", "helium")
+NINE = (*SIX, "oxygen", "ozone", "nitrogen")
+
+
+@pytest.mark.parametrize(
+    ("text", "choices", "expected"),
+    [
+        ("Answer F", SIX, "F"),
+        ("The answer is B (not F).", SIX, "B"),
+        ("E, F and A are wrong, so the answer must be B, rather than option E.", SIX, "B"),
+        ("The answer is B (not I).", NINE, "B"),
+        ("Hence the match is E, I am not sure.", NINE, None),
+        ("The answer is A (not F).", SIX[:2], None),
+    ],
+)
+def test_sentences_about_more_or_fewer_than_four_choices(text, choices, expected):
+    assert letter(text, choices) == expected

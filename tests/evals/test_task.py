@@ -11,7 +11,7 @@ from replies import Reply, chat_whole, responses_whole
 from sample_evals import CONDITION, eval_task
 
 from evals.baselines.baseline_verdict import with_grades
-from evals.task import curve_ks, vote
+from evals.tally import curve_ks, vote
 from harness.api.parsed_rollout import parse_rollout
 from harness.errors import ConfigurationError
 from harness.records.conditions import Condition
@@ -293,7 +293,7 @@ def test_every_attempt_that_was_made_is_in_the_denominator():
 def test_values_are_in_the_order_of_attempts_regardless_of_the_log():
     task = task_of()
     scores = [score("a", 2), score("a", 1, "wrong"), score("b", 1)]
-    found = task.eval_scores(CONDITION, scores)
+    found = task.eval_scores(CONDITION, task.tallies(scores)[CONDITION])
     assert found.scores == {"a": (0.0, 1.0), "b": (1.0,)}
     assert found.rounds == 1
     assert found.missing == 1
@@ -373,7 +373,9 @@ def test_ungraded_items_make_the_verdict_inconclusive():
     def held(met):
         task._verdicts = {attempt.id: met}
         (found,) = task.results([answered])
-        return with_grades(verdict, task.eval_scores(CONDITION, [answered]), found.rubric)
+        return with_grades(
+            verdict, task.eval_scores(CONDITION, task.tallies([answered])[CONDITION]), found.rubric
+        )
 
     graded = held({item.id: True for item in items})
     assert graded.decision == "pass"

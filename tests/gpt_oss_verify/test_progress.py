@@ -1,25 +1,33 @@
 """The progress that is shown during a run."""
 
+import asyncio
 import io
+import json
 import re
 import time
+from itertools import islice
 
 import pytest
 from analyses import planned
 from healthy import SUITE, correct, rollout
+from mock_provider import MockProvider
 from replies import MODEL, Reply
 from rich.console import Console
+from waiting import until
 
 from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.progress import LineDisplay, LiveDisplay, display, so_far
+from harness.providers.entries import adhoc_provider
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
 from harness.records.runs import Sampling
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
 from harness.run.run_log import RunLog
+from harness.run.sampling import run_attempts
 from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
+from harness.transport import open_transport
 from harness.verdict.judge import Judge
 
 CHAT = Condition(model=MODEL, api="chat", mode="non-streaming")
@@ -174,6 +182,45 @@ def test_what_the_run_waits_for_is_named(progress, monkeypatch):
     assert lines[1] == "contacting the provider … 0 s"
     longest = f"waiting for 1 reply, longest for tool_calling/{CASE.id}: 0 s"
     assert lines[-1] == f"0/4 · nothing judged yet · {longest}"
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_the_text_of_an_endless_reply_is_counted_while_it_arrives(api, progress, monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
+    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.02)
+    delta = 'Wait, "no". '
+    event = {
+        "chat": {"choices": [{"index": 0, "delta": {"reasoning": delta}}]},
+        "responses": {"type": "response.reasoning_text.delta", "delta": delta},
+    }[api]
+
+    async def endless(request, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        for _ in range(1_000):
+            writer.write(f"data: {json.dumps(event)}\n\n".encode())
+        await asyncio.sleep(60)
+
+    condition = Condition(model=MODEL, api=api, mode="streaming")
+    (attempt,) = islice(
+        ToolCalling(SUITE, [condition], tries=1, sampling=Sampling()).attempts(1), 1
+    )
+    with progress.display() as screen:
+        screen.begin(1, 0)
+        async with MockProvider(always=endless) as mock:
+            provider = adhoc_provider(mock.base_url, MODEL, [api])
+            async with open_transport(provider) as transport:
+                sampling = asyncio.create_task(
+                    run_attempts(
+                        [attempt],
+                        transport=transport,
+                        log=progress.log,
+                        concurrency=1,
+                        observer=screen,
+                    )
+                )
+                await until(lambda: f", {1_000 * len(delta):,} characters so far" in progress.text)
+                sampling.cancel()
+                await asyncio.gather(sampling, return_exceptions=True)
 
 
 def test_the_time_left_is_estimated_from_the_first_replies(progress, monkeypatch):

@@ -51,6 +51,18 @@ def test_the_table_has_the_latest_run_of_each_provider_passing_runs_first(analys
     assert runs["b-1"].price is None
 
 
+@pytest.mark.parametrize(
+    ("status", "tone"), [("passed", ""), ("warned", " poor"), ("failed", " bad")]
+)
+def test_a_warning_is_not_shown_as_a_failure(analyses, status, tone):
+    (whole,) = (each for each in analyses if each.run_id == "a-2")
+    checks = list(whole.checks)
+    place = next(at for at, each in enumerate(checks) if each.status == "passed")
+    checks[place] = checks[place].model_copy(update={"status": status})
+    page = files_of([whole.model_copy(update={"checks": tuple(checks)})])["index.html"]
+    assert f'<td class="number{tone or " "}" data-head="checks passed">' in page
+
+
 def test_a_partial_run_does_not_replace_a_complete_one_of_the_suite(analyses):
     whole, later, other = analyses
     probes = TaskInfo(name="cot", kind="probes", conditions=(), samples=1, tries=1, planned=1)

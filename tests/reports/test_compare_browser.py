@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     judged_run(folder / "bad", never_in("chat · non-streaming"), provider=PROVIDER, day=1)
     mixed = judged_run(folder / "mixed", miscounted=True, provider="good", day=2, rollouts=True)
     report = build_report(read_analysis(mixed), str(mixed))
-    page = render_html(report, read_scores(mixed), partial(read_chosen, mixed))
+    page = render_html(report, list(read_scores(mixed)), partial(read_chosen, mixed))
     (mixed / PAGE_FILE).write_text(page, encoding="utf-8")
     columns = labelled([read_run(folder / name) for name in ("good", "bad", "mixed")])
     found = compare(columns, 0, "0.1.0")

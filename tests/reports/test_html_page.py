@@ -174,18 +174,35 @@ def test_measures_are_plotted_for_each_condition():
     assert page.count("2 of 2 attempts passed") == 2
 
 
+def chosen_of(scores):
+    candidates = transcripts.Candidates()
+    for each in scores:
+        candidates.add(each)
+    return candidates.choose([])
+
+
 def test_a_sample_is_taken_from_all_parts_of_the_run():
     scores = [score("row", number) for number in range(1, 101)]
-    chosen = transcripts.choose([], scores)[:10]
+    chosen = chosen_of(scores)[:10]
     places = sorted(int(record.rpartition("/")[2]) for record in chosen)
     assert len(set(places)) == 10
     assert max(b - a for a, b in pairwise(places)) <= 20
 
 
+def test_few_records_of_a_long_run_are_kept():
+    scores = [score("row", number) for number in range(1, 10_001)]
+    candidates = transcripts.Candidates()
+    for each in scores:
+        candidates.add(each)
+    assert len(candidates._healthy) < 2_001
+    records = [each.record for each in scores]
+    assert candidates.choose([]) == list(transcripts._evenly_spaced(records))[:500]
+
+
 def test_each_kind_of_failure_has_a_transcript():
     many = [score("row", number, "timeout") for number in range(50)]
     rare = score("rare", 1, "wrong_tool")
-    assert rare.record in transcripts.choose([], [*many, rare])[:2]
+    assert rare.record in chosen_of([*many, rare])[:2]
 
 
 def test_the_most_important_transcripts_fit():

@@ -334,7 +334,7 @@ def render(report: Report, scores: Iterable[Score], log: Iterable[Rollout]) -> s
     analysis = report.analysis.model_copy(update={"exchanges": counter.counts()})
     return render_html(
         replace(report, analysis=analysis),
-        scores,
+        list(scores),
         lambda ids: (each for each in log if each.id in ids),
     )
 

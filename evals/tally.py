@@ -1,0 +1,135 @@
+"""What the figures of an eval need of its scores, gathered attempt by attempt. No I/O.
+
+No score is kept except the worst one of each question: a run may have tens of thousands of
+attempts, and each takes about 100 bytes here.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from string import ascii_uppercase
+from typing import NamedTuple
+
+from evals.baselines.eval_scores import Reading
+from evals.grading.rubric import Rubrics
+from harness.records.figures import AtK, GraderReads, ProgramUse
+from harness.records.scores import Outcome, Score
+from harness.rules.measured import Sums
+from harness.statistics.estimators import Scores, maj_at_k
+from harness.statistics.intervals import at_k
+from harness.tasks.task import FailedSamples
+
+_RIGHT = "right"
+
+
+class _Tries(NamedTuple):
+    """The attempts at a question in the order of the log: number, value, OpenAI's value, vote."""
+
+    numbers: "array[int]"
+    ours: "array[float]"
+    openai: "array[float]"
+    votes: list[str | None]
+
+
+class Tally:
+    """The attempts at the questions of an eval under one condition."""
+
+    def __init__(self, questions: Iterable[str]) -> None:
+        """Begin without attempts at these questions."""
+        self.outcomes = Counter[Outcome]()
+        self.sums = Sums()
+        self.failed = FailedSamples()
+        self.rubrics = Rubrics()
+        self._tries = {
+            question: _Tries(array("l"), array("d"), array("d"), []) for question in questions
+        }
+        self._votes: dict[str, str] = {}
+        self._counts = Counter[str]()
+        self._openai: float | None = None
+
+    def add(self, score: Score) -> None:
+        """Add one finished attempt."""
+        self.outcomes[score.outcome] += 1
+        self.sums.add(score)
+        self.failed.add(score)
+        tries, value, openai = self._tries[score.sample], score.value or 0.0, score.openai_value
+        tries.numbers.append(score.attempt)
+        tries.ours.append(value)
+        tries.openai.append(value if openai is None else openai)
+        voted = vote(score)
+        tries.votes.append(None if voted is None else self._votes.setdefault(voted, voted))
+        if openai is not None:
+            self._openai = (self._openai or 0.0) + openai
+        if score.outcome == "no_answer":
+            right = score.grader_reads
+            self._counts.update(unread=1, read=right is not None, right=bool(right))
+        if (programs := score.programs) is not None:
+            self._counts.update(could_run=1, ran=programs > 0, programs=programs)
+
+    def values(self, reading: Reading = "ours") -> dict[str, tuple[float, ...]]:
+        """Return the values by question, in the order of the numbers of attempts."""
+        return {
+            question: tuple(
+                value
+                for _, value in sorted(
+                    zip(
+                        tries.numbers,
+                        tries.openai if reading == "openai" else tries.ours,
+                        strict=True,
+                    )
+                )
+            )
+            for question, tries in self._tries.items()
+        }
+
+    @property
+    def openai_score(self) -> float | None:
+        """The mean value of OpenAI's script; None if it reads no answer of this eval."""
+        return None if self._openai is None else self._openai / self.sums.finished
+
+    @property
+    def grader_reads(self) -> GraderReads | None:
+        """A grader's readings of answers that the rules cannot read; None without a grader."""
+        counts = self._counts
+        if not counts["read"]:
+            return None
+        return GraderReads(unread=counts["unread"], read=counts["read"], right=counts["right"])
+
+    @property
+    def programs(self) -> ProgramUse | None:
+        """How often the model ran programs; None if it could not."""
+        counts = self._counts
+        if not counts["could_run"]:
+            return None
+        return ProgramUse(attempts=counts["ran"], programs=counts["programs"])
+
+    def curve(self, counted: Scores, tries: int) -> Iterator[AtK]:
+        """Yield pass@k, pass^k and maj@k; nothing if tries are missing in what is `counted`."""
+        if min(map(len, counted)) < tries or len(counted) < len(self._tries):
+            return
+        votes = [one.votes + [None] * (tries - len(one.votes)) for one in self._tries.values()]
+        counts = [(len(values), round(sum(values))) for values in counted]
+        for k in curve_ks(tries):
+            won = sum(maj_at_k(answers, _RIGHT, k) for answers in votes)
+            yield at_k(counts, k).model_copy(update={"majority": won / len(votes)})
+
+
+def curve_ks(tries: int) -> list[int]:
+    """Return the k of pass@k to report: powers of two below `tries`, and `tries`."""
+    powers = [2**power for power in range(tries.bit_length()) if 2**power < tries]
+    return [*powers, tries]
+
+
+def vote(score: Score) -> str | None:
+    """Return the answer of an attempt in a majority vote, equal for answers with the same meaning.
+
+    A letter is mapped to its choice, because the order of choices differs between attempts. None
+    is not a vote.
+    """
+    if score.outcome == "correct":
+        return _RIGHT
+    if score.outcome != "wrong" or score.answer is None:
+        return None
+    if score.order is None:
+        return score.answer
+    return f"choice {score.order[ascii_uppercase.index(score.answer)]}"

@@ -1,0 +1,98 @@
+"""Judging an eval keeps counts by question, and no score."""
+
+import gc
+import tracemalloc
+from itertools import chain
+
+from analyses import PROVIDER
+from healthy import STARTED, rollout
+from replies import Reply
+from sample_evals import eval_task
+
+from evals.task import EvalTask
+from harness.records.rollouts import Rollout
+from harness.records.runs import RunInfo, RunSettings
+from harness.records.scores import Score
+from harness.run.run_log import ROLLOUTS_FILE, RunLog
+from harness.tasks.attempt_order import task_infos
+from harness.verdict.judge import Judge
+from reports.build import build_report
+from reports.html.report import render_html
+
+TRIES = 150
+MOST_BYTES = 250  # of an attempt; a score has about 1,000
+
+
+def attempts_at(task: EvalTask, first: int, last: int) -> list[Rollout]:
+    text = "The answer is 7."
+    return [
+        rollout(
+            [Reply(text=text, reasoning="")],
+            task=task.name,
+            sample=attempt.sample.id,
+            attempt=attempt.number,
+            effort="low",
+        ).model_copy(update={"id": attempt.id})
+        for number in range(first, last)
+        for attempt in task.attempts(number)
+    ]
+
+
+def info_of(task: EvalTask) -> RunInfo:
+    return RunInfo(
+        tool_version="0.1.0",
+        command=("gpt-oss-verify", "eval"),
+        provider=PROVIDER,
+        settings=RunSettings(
+            evals=(task.name,), apis=("chat",), modes=("non-streaming",), concurrency=1
+        ),
+        tasks=task_infos([task]),
+        versions={},
+        started_at=STARTED,
+    )
+
+
+def test_memory_does_not_grow_by_a_score_for_each_attempt(tmp_path):
+    task = eval_task("aime25", tries=TRIES)
+    judge = Judge(tmp_path, [task])
+    with RunLog(tmp_path) as log:
+        for each in attempts_at(task, 1, 20):
+            log.append(each)
+        judge.read()
+        judge.so_far(info_of(task))
+        before = judge.counts.finished
+        for each in attempts_at(task, 20, TRIES + 1):
+            log.append(each)
+    del each  # the last one
+    gc.collect()
+    tracemalloc.start()
+    judge.read()
+    report = build_report(judge.so_far(info_of(task)), "run")
+    render_html(report, judge.judged(info_of(task)).scores, lambda _: [])
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert judge.counts.finished == task.info.planned
+    assert grown / (judge.counts.finished - before) < MOST_BYTES
+
+
+def test_a_repeated_line_counts_once_and_missing_attempts_are_listed(tmp_path):
+    task = eval_task("aime25", tries=3)
+    made = attempts_at(task, 1, 3)
+    with RunLog(tmp_path) as log:
+        for each in made:
+            log.append(each)
+    path = tmp_path / ROLLOUTS_FILE
+    path.write_bytes(path.read_bytes() * 2)
+    judge = Judge(tmp_path, [task])
+    judge.read()
+    analysis, scores = judge.judged(info_of(task))
+    (result,) = analysis.results
+    assert (result.finished, analysis.exchanges.rollouts) == (len(made), len(made))
+
+    def outcomes(scores: list[Score]) -> list[tuple[str, bool]]:
+        return [(score.record, score.finished) for score in scores]
+
+    planned = [attempt.id for attempt in chain(*map(task.attempts, (1, 2, 3)))]
+    expected = [(name, number < len(made)) for number, name in enumerate(planned)]
+    assert outcomes(list(scores)) == outcomes(list(scores)) == expected
