@@ -115,7 +115,7 @@ def _not_made(scores: Iterable[Score], tasks: Sequence[Task], info: RunInfo) -> 
     """Yield a score `not_run` for every planned attempt that has no other."""
     probes = {task.name for task in tasks if task.info.kind == "probes"}
     made = {(one.task, one.sample, one.condition, one.attempt) for one in scores}
-    for attempt in planned_attempts(tasks, info.shard):
+    for attempt in planned_attempts(tasks):
         if (attempt.task, attempt.sample.id, attempt.condition, attempt.number) not in made:
             yield not_run(attempt, None if attempt.task in probes else 0.0)
 
