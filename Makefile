@@ -108,6 +108,7 @@ pins: $(VENV)/.test
 
 snapshots: $(VENV)/.test
 	$(BIN)/python tests/harness/test_rules.py
+	PYTHONPATH=.:tests/support $(BIN)/python tests/harness/probes/test_clients_page.py
 	PYTHONPATH=.:tests/support $(BIN)/python tests/harness/selftest/test_selftest_matrix.py
 	$(BIN)/python tests/characterization/record.py
 	-$(BIN)/pytest --inline-snapshot=create,fix tests/reports tests/reference_engine/generation/test_engine.py

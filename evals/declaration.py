@@ -1,6 +1,6 @@
 """What an eval declares: a folder of `evals` with `eval.yaml`, its rows and how to mark answers.
 
-The folder contains everything about its evals. Apart from help texts, no other module names them:
+The folder contains everything about its evals; help texts take their names from it:
 
 - `eval.yaml`: `Facts` by the name of the eval
 - `__init__.py`: `EVALS`, made by `declared`

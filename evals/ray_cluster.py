@@ -4,7 +4,7 @@ import os
 import socket
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -37,8 +37,12 @@ _CONNECT_SECONDS = 10
 
 @dataclass(frozen=True)
 class ShardJob:
-    """Everything needed to sample one shard anywhere, as JSON and files by name, without keys."""
+    """Everything needed to sample one shard anywhere, as JSON and files by name, without keys.
 
+    `part` is that of the plan.
+    """
+
+    part: tuple[int, int]
     provider: str
     info: str
     questions: dict[str, str]
@@ -104,8 +108,9 @@ def divided(plan: Plan, folder: Path, count: int) -> list[ShardJob]:
     }
     return [
         ShardJob(
+            (part, count),
             entry.model_dump_json(exclude_unset=True),  # the default timeout depends on the task
-            plan.info.model_copy(update={"shard": (part, count)}).model_dump_json(),
+            plan.info.model_dump_json(),
             questions,
         )
         for part in range(1, count + 1)
@@ -124,7 +129,7 @@ def sample_shard(shard: ShardJob) -> SampledShard:
         try:
             provider = Provider.model_validate_json(shard.provider)
             tasks = restored_evals(folder, info)
-            plan = continued(info, provider, tasks, Budget())
+            plan = replace(continued(info, provider, tasks, Budget()), part=shard.part)
             sample(plan, folder, Observer(), partial(Judge(folder, tasks).so_far, info))
         except HarnessError as problem:
             error = str(problem)

@@ -14,8 +14,8 @@ from gpt_oss_verify.judge_and_report import judge_and_report
 from gpt_oss_verify.options import (
     COUNT,
     DEFAULT_OUT,
-    EVALS,
     RUN,
+    AlsoEvals,
     AsJson,
     BudgetOptions,
     CaseOptions,
@@ -59,7 +59,7 @@ def compare(
     apis: Annotated[str | None, _PROVIDERS, Parameter(alias="--api")] = None,
     cases: CaseOptions = CaseOptions(),
     sampling: SamplingOptions = SamplingOptions(),
-    evals: Annotated[str | None, Parameter(group=EVALS)] = None,
+    evals: AlsoEvals = None,
     gate: GateOptions = GateOptions(),
     budget: BudgetOptions = BudgetOptions(),
     concurrency: Annotated[int | None, _PROVIDERS, COUNT] = None,
@@ -75,7 +75,6 @@ def compare(
         against: The run to compare the others with. Default: the first baseline, or the first run.
         provider: Run this provider first; repeat the option for several providers.
         apis: responses, chat, harmony (raw completions), or several separated by commas.
-        evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
         concurrency: Attempts in flight. Default: that of the provider's entry, or 8.
         out: Folder for compare.html, .md and .json. Default: a new one in runs.
     """

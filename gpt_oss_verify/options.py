@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
 
@@ -71,6 +72,32 @@ RUN = Group("How to run", sort_key=5)
 EVALS = Group("Evals", sort_key=3)
 _CASES = Group("Tool calling and probes", sort_key=2)
 
+# Help texts name the evals. Their declarations are read as files, because importing `evals` takes
+# a second.
+_DECLARED: Mapping[str, Mapping[str, Any]] = {
+    name: facts
+    for path in sorted(Path(__file__).parents[1].glob("evals/*/eval.yaml"))
+    for name, facts in yaml.safe_load(path.read_text(encoding="utf-8")).items()
+}
+_QUICK = {name: facts for name, facts in _DECLARED.items() if "quick_tries" in facts}
+_REQUESTS = sum(facts["quick_tries"] * facts["dataset"]["rows"] for facts in _QUICK.values())
+_TRIES = ", ".join(
+    f"{name} {facts['tries']}" for name, facts in _DECLARED.items() if "tries" in facts
+)
+EVAL = Parameter(
+    name="--eval",
+    group=EVALS,
+    help=f"{', '.join(_DECLARED)}, or your own FILE or hf:NAME. Several are separated by commas. "
+    f"Default: {','.join(_QUICK)}.",
+)
+AlsoEvals = Annotated[
+    str | None,
+    Parameter(
+        group=EVALS,
+        help=f"Also run evals; quick: {' and '.join(_QUICK)} in {_REQUESTS} requests.",
+    ),
+]
+
 
 @Parameter(name="*", group=Group("Provider", sort_key=1))
 @dataclass(frozen=True)
@@ -129,9 +156,13 @@ class SamplingOptions:
 
     tries: Annotated[
         int | None,
-        Parameter(alias="-k", validator=Number(gte=1, lte=_MOST_TRIES), group=_COMMON),
+        Parameter(
+            alias="-k",
+            validator=Number(gte=1, lte=_MOST_TRIES),
+            group=_COMMON,
+            help=f"Attempts per sample. Default: 5; {_TRIES}, others 1. --resume RUN -k adds some.",
+        ),
     ] = None
-    """Attempts per sample. Default: 5; aime25 16, gpqa 8, others 1. --resume RUN -k adds some."""
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None
@@ -184,7 +215,7 @@ class BaselineOptions:
     baseline: str | None = None
     """range (of published reproductions; default), card, another source, or a measured FILE."""
     margin: Annotated[float | None, Parameter(validator=Number(gt=0, lte=100))] = None
-    """Non-inferiority margin in points. Default: aime25 5, gpqa 4, HealthBench 3 or 4."""
+    """Non-inferiority margin in points. Default: that of the eval (docs/evals.md)."""
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that the options change."""

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from gpt_oss_verify.options import (
-    EVALS,
+    EVAL,
     RUN,
+    AlsoEvals,
     AsJson,
     BaselineOptions,
     BudgetOptions,
@@ -38,16 +39,12 @@ def verify(
     provider: ProviderOptions = ProviderOptions(),
     cases: CaseOptions = CaseOptions(),
     sampling: SamplingOptions = SamplingOptions(),
-    evals: Annotated[str | None, Parameter(group=EVALS)] = None,
+    evals: AlsoEvals = None,
     gate: GateOptions = GateOptions(),
     budget: BudgetOptions = BudgetOptions(),
     run: RunOptions = RunOptions(),
 ) -> int:
-    """Verify a provider.
-
-    Args:
-        evals: Also run evals; quick: AIME 2025 and GPQA Diamond in 318 requests.
-    """
+    """Verify a provider."""
     from gpt_oss_verify.carry_out import carry_out, print_plan
     from gpt_oss_verify.planning import Options, new_plan, resume
 
@@ -68,7 +65,7 @@ def verify(
 def evaluate(
     *,
     provider: ProviderOptions = ProviderOptions(),
-    evals: Annotated[str | None, Parameter(name="--eval", group=EVALS)] = None,
+    evals: Annotated[str | None, EVAL] = None,
     data: DataOptions = DataOptions(),
     baseline: BaselineOptions = BaselineOptions(),
     decision: DecisionOptions = DecisionOptions(),
@@ -79,11 +76,9 @@ def evaluate(
     executor: Annotated[Literal["ray"] | None, _RUN] = None,
     show_questions: Annotated[ShowQuestions, _RUN] = False,
 ) -> int:
-    """Score a provider on AIME 2025, GPQA Diamond or HealthBench.
+    """Score a provider on evals such as AIME 2025 and GPQA Diamond.
 
     Args:
-        evals: aime25, gpqa, healthbench[_hard|_consensus], basic, or your own FILE or hf:NAME.
-            Several are separated by commas. Default: aime25,gpqa.
         gate: File with margins by eval, evals that must run, and a budget.
         executor: ray: sample parts of the run as tasks of a Ray cluster, and join them here.
     """
@@ -135,7 +130,7 @@ def grade(
 
     Args:
         grader: Entry of providers.yaml. Default: the grader of the run, for items without a grade.
-        unread: Let the grader read AIME and GPQA answers that the rules cannot. Needs --grader.
+        unread: Let the grader read answers that the rules of an eval cannot. Needs --grader.
     """
     from gpt_oss_verify.carry_out import grade as grade_run
 

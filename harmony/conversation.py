@@ -31,7 +31,7 @@ class Developer:
 
 @dataclass(frozen=True)
 class User:
-    """A message of the user."""
+    """What the user writes: an API message of role user."""
 
     text: str
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,7 +107,7 @@ class Session:
         with RunLog(self.folder) as log:
             if info.settings.until_decided:
                 return info.ended or await self._until_decided(log, judge)
-            planned = planned_attempts(self.plan.tasks, info.shard) if log.finished else ()
+            planned = planned_attempts(self.plan.tasks) if log.finished else ()
             done = sum(attempt.id in log.finished for attempt in planned)
             if done < info.planned:
                 async with self._ready() as provider:
@@ -135,7 +136,9 @@ class Session:
         plan, outage = self.plan, self._outage(provider)
         for stage in stages(plan.tasks):
             burst = max(stage.burst or 0, plan.info.settings.concurrency)
-            planned: Iterable[Attempt] = planned_attempts(plan.tasks, plan.info.shard, stage)
+            part, parts = plan.part
+            planned: Iterable[Attempt] = planned_attempts(stage.tasks)
+            planned = islice(planned, part - 1, None, parts)
             if not stage.long_replies:  # an eval needs no order, and may have too many attempts
                 planned = decisive_first(planned, plan.tasks)
             for attempts in portions(list(planned)) if judge else [planned]:

@@ -296,7 +296,6 @@ class RunInfo(Record, extra="ignore"):
     provider: ProviderInfo
     settings: RunSettings
     tasks: tuple[TaskInfo, ...]
-    shard: tuple[int, int] | None = None
     versions: dict[str, str] = Field(description="Python, platform and relevant packages")
     started_at: str
     finished_at: str | None = None

@@ -1,25 +1,53 @@
 """The self-test: servers with faults, runs against them, and the matrix."""
 
 import asyncio
+import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.providers.entries import Provider
-from harness.records.runs import SuiteName
+from harness.golden import files as golden_files
+from harness.providers.entries import Launch, Provider, changed
+from harness.records.conditions import BOTH_APIS, MODES
+from harness.records.runs import RunSettings, Sampling, SuiteName
 from harness.rules.suites import CASES, choose
+from harness.run import run_folder
+from harness.run.cases import load_suite, planned_cases
+from harness.run.launch import launched
+from harness.run.run_log import RunLog
+from harness.run.sampling import Observer
 from harness.selftest import rows
-from harness.selftest.faults import Fault
+from harness.selftest.faults import HEALTHY, Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
-from harness.selftest.servers import Runner, engine
-from harness.selftest.stages import Stage, stages
+from harness.selftest.stages import FEW_CASES, Stage, stages
+from harness.session import Session
+from harness.tasks.plan import Plan, ended, new_info, started
+from harness.tasks.suite import suite_tasks
+from harness.transport.retry import NO_RETRIES
+from harness.verdict.judge import judge
 
+CONTEXT, LONG_CONTEXT = 2048, 8192
+"""Tokens. The second is for long probes and exceeds the 4,096 positions on which the model was
+first trained. A larger context would prolong runs with defects whose replies never end."""
+_COMMAND = "{python} -m reference_engine serve --port {port} --max-batch 64 --threads 1".split()
+_SERVER = Provider(
+    name="selftest",
+    base_url="http://127.0.0.1:{port}/v1",
+    model="gpt-oss-small",
+    apis=BOTH_APIS,
+    timeout=600,  # the machine may be busy
+    concurrency=24,
+    launch=Launch(
+        command=tuple(_COMMAND), ready_url="http://127.0.0.1:{port}/health", ready_timeout=300
+    ),
+)
 Reporter = Callable[[Row], None]
 """Called with every row after its first run, and again after its last repetition."""
 
@@ -43,24 +71,20 @@ class SelfTestPlan:
     whole: bool = False
     finished: Mapping[str, Row] = field(default_factory=dict)
 
-    @property
-    def healthy(self) -> Sequence[Fault]:
-        """The healthy engine and its allowed variations."""
-        return [fault for fault in self.faults if fault.allowed]
-
     def queue(self) -> Sequence[tuple[Fault, int]]:
         """Return the runs except the healthy engine's first, longest first: fault, repetition."""
-        once = sorted(self.faults[1:], key=lambda fault: (not fault.model, bool(fault.detectors)))
-        again = [(fault, number) for number in range(1, self.repeat) for fault in self.healthy]
+        healthy, *others = self.faults
+        once = sorted(others, key=lambda fault: (not fault.model, bool(fault.detectors)))
+        allowed = [fault for fault in self.faults if fault.allowed]
+        again = [(fault, number) for number in range(1, self.repeat) for fault in allowed]
         every = [*((fault, 0) for fault in once), *again]
-        healthy = self.faults[0]
         return [run for run in every if run[0] is healthy or run[0].name not in self.finished]
 
 
 async def selftest(plan: SelfTestPlan, report: Reporter) -> Matrix:
     """Run the tool against the engine with each fault. Raises HarnessError."""
-    began, started = time.monotonic(), datetime.now(UTC)
-    runs = _Runs(plan, Runner(plan.out))
+    began, started_at = time.monotonic(), datetime.now(UTC)
+    runs = _Runs(plan)
     queue = iter(plan.queue())
 
     async with engine(plan.out / "engine.log") as shared:
@@ -78,20 +102,33 @@ async def selftest(plan: SelfTestPlan, report: Reporter) -> Matrix:
     return Matrix(
         tool_version=version("gpt-oss-verify"),
         suite=plan.suite,
-        started_at=started.isoformat(timespec="seconds"),
+        started_at=started_at.isoformat(timespec="seconds"),
         seconds=time.monotonic() - began,
         rows=every,
         innocent=rows.healthy_runs(every),
     )
 
 
+@asynccontextmanager
+async def engine(
+    log: Path, fault: Fault | None = None, *, long: bool = False
+) -> AsyncIterator[Provider]:
+    """Start a server with one fault, or with faults chosen by requests. Raises LaunchError."""
+    options = ("--faults-by-request",) if fault is None else ("--fault", fault.name)
+    context = ("--max-context", str(LONG_CONTEXT if long else CONTEXT))
+    assert _SERVER.launch is not None
+    command = (*_SERVER.launch.command, *context, *options)
+    launch = _SERVER.launch.model_copy(update={"command": command})
+    async with launched(_SERVER.model_copy(update={"launch": launch}), log) as running:
+        yield changed(running, launch=None)
+
+
 class _Runs:
     """Runs against servers with faults; `rows` has the row of each fault so far."""
 
-    def __init__(self, plan: SelfTestPlan, runner: Runner) -> None:
+    def __init__(self, plan: SelfTestPlan) -> None:
         self.rows: dict[str, Row] = dict(plan.finished)
         self._plan = plan
-        self._runner = runner
         self._made: dict[str, list[DefectRun]] = defaultdict(list)
         self._healthy: list[DefectRun] = []
         self._baseline: rows.Baseline = {}
@@ -107,9 +144,9 @@ class _Runs:
             self._baseline = finished.baseline
             self._covered.update(self._healthy_stages)
             return
-        log = self._plan.out / "engine-healthy.log"
         for stage in self._healthy_stages:
             if stage.long:
+                log = self._plan.out / "engine-healthy.log"
                 async with engine(log, long=True) as provider:
                     await self._run_healthy(provider, stage)
             else:
@@ -136,8 +173,7 @@ class _Runs:
         except HarnessError as error:
             self.rows[fault.name] = Row(fault=fault, status="failed", note=str(error))
             return
-        made = self._made[fault.name]
-        self.rows[fault.name] = rows.row(fault, made, self._baseline)
+        self.rows[fault.name] = rows.row(fault, self._made[fault.name], self._baseline)
 
     async def _run_stages(
         self, fault: Fault, repetition: int, provider: Provider, shared: Provider
@@ -149,7 +185,7 @@ class _Runs:
         for stage in self._healthy_stages if healthy else planned:
             if stage.whole:
                 await self._run_healthy(shared, stage)
-            one = await self._runner.run(provider, fault, stage, keep=repetition == 0)
+            one = await self._run(provider, fault, stage, keep=repetition == 0)
             self._made[fault.name].append(one)
             if not healthy and rows.needs_no_more_stages(fault, one, self._baseline):
                 break
@@ -158,8 +194,62 @@ class _Runs:
         async with self._lock:
             if stage not in self._covered:
                 self._covered.add(stage)
-                self._healthy.append(await self._runner.run(provider, self._plan.faults[0], stage))
+                self._healthy.append(await self._run(provider, self._plan.faults[0], stage))
                 self._baseline = rows.baseline(self._healthy)
+
+    async def _run(
+        self, provider: Provider, fault: Fault, stage: Stage, *, keep: bool = True
+    ) -> DefectRun:
+        """Run a stage; unless `keep`, delete the folder if it has no error. Raises HarnessError."""
+        began = time.monotonic()
+        plan = _plan(provider, fault, stage)
+        folder = run_folder.create(self._plan.out / "runs", plan.provider.name)
+        plan = started(plan, folder)
+        with RunLog(folder) as log:
+            await Session(plan, folder, Observer()).make_requests(plan.provider, log)
+        info = ended(plan, "complete")
+        analysis, scores = await asyncio.to_thread(judge, folder, info, plan.tasks)
+        made = DefectRun(
+            results=tuple(
+                result for result in analysis.checks if result.applicable or result.examples
+            ),
+            requests=sum(score.requests for score in scores),
+            tokens=sum((score.usage.input or 0) + (score.usage.output or 0) for score in scores),
+            seconds=time.monotonic() - began,
+        )
+        if not (keep or rows.has_error(made)):
+            await asyncio.to_thread(shutil.rmtree, folder)
+        return made
+
+
+def _plan(provider: Provider, fault: Fault, stage: Stage) -> Plan:
+    """Return the plan of a stage; a fault that is not of the model is in a header."""
+    settings = RunSettings(
+        apis=provider.apis,
+        modes=MODES,
+        concurrency=provider.concurrency,
+        suite=stage.suite,
+        only=stage.only,
+        case_ids=FEW_CASES,
+        max_context=LONG_CONTEXT if stage.long else CONTEXT,
+    )
+    tasks = tuple(
+        suite_tasks(
+            provider.info(),
+            settings,
+            planned_cases(load_suite(), settings),
+            golden_files.fitting(provider.model),
+            tries=stage.tries,
+            sampling=Sampling(max_turns=3),
+        )
+    )
+    by_request = fault.name != HEALTHY and not fault.model
+    headers = {"X-Fault": fault.name} if by_request else provider.headers
+    faulty = changed(provider, headers=headers, name=fault.name.replace(":", "-"))
+    command = ("gpt-oss-verify", "selftest", "--faults", fault.name)
+    return Plan(
+        faulty, tasks, new_info(faulty.info(), tasks, settings, command), retries=NO_RETRIES
+    )
 
 
 def _healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:

@@ -1,18 +1,15 @@
 """Which attempts a run makes, and in which order: first tries at every sample come first."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.records.runs import TaskInfo
 from harness.run.attempts import Attempt
 from harness.tasks.probing import ProbeTask
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 
 T = TypeVar("T")
-Shard = tuple[int, int]  # `(i, n)`: the i-th of n parts, counted from 1
 FIRST_PORTION = 16  # attempts after which `until_fail` first checks the verdict
 FEW_CASES = 6  # cases that are attempted first: one for each shipped tool
 
@@ -41,25 +38,11 @@ def stages(tasks: Iterable[Task]) -> Iterator[Stage]:
             yield Stage((task,), task.burst, task.long_replies)
 
 
-def planned_attempts(
-    tasks: Sequence[Task], shard: Shard | None = None, stage: Stage | None = None
-) -> Iterator[Attempt]:
-    """Yield all attempts, or only those of a shard and of a stage."""
-    part, parts = shard or (1, 1)
-    wanted = {task.name for task in (stage.tasks if stage else tasks)}
-    rounds = range(1, max((task.info.tries for task in tasks), default=0) + 1)
-    every = (attempt for number in rounds for task in tasks for attempt in task.attempts(number))
-    for place, attempt in enumerate(every):
-        if place % parts == part - 1 and attempt.task in wanted:
-            yield attempt
-
-
-def task_infos(tasks: Sequence[Task], shard: Shard | None = None) -> tuple[TaskInfo, ...]:
-    """Return the tasks as `run.json` describes them, with the attempts planned for a shard."""
-    if shard is None:
-        return tuple(task.info for task in tasks)
-    planned = Counter(attempt.task for attempt in planned_attempts(tasks, shard))
-    return tuple(task.info.model_copy(update={"planned": planned[task.name]}) for task in tasks)
+def planned_attempts(tasks: Sequence[Task]) -> Iterator[Attempt]:
+    """Yield all attempts."""
+    for number in range(1, max((task.info.tries for task in tasks), default=0) + 1):
+        for task in tasks:
+            yield from task.attempts(number)
 
 
 def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:

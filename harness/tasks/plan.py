@@ -11,7 +11,6 @@ from harness.providers.entries import Provider
 from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings, Thresholds
 from harness.run.budget import Budget
 from harness.run.run_log import write_run_info
-from harness.tasks.attempt_order import task_infos
 from harness.tasks.task import Task
 from harness.transport.retry import RetryPolicy
 
@@ -22,7 +21,8 @@ PACKAGES = ("aiohttp", "jsonschema", "numpy", "openai", "pydantic", "scipy", "uv
 class Plan:
     """Everything that a run, or the rest of an interrupted one, does.
 
-    `info` is its `run.json`. `grader` grades answers, and `retries` replaces those of tasks.
+    `info` is its `run.json`. `grader` grades answers, and `retries` replaces those of tasks. `part`
+    is the part of its attempts to make: the i-th of n, counted from 1.
     """
 
     provider: Provider
@@ -31,6 +31,7 @@ class Plan:
     budget: Budget = field(default_factory=Budget)
     grader: Provider | None = None
     retries: RetryPolicy | None = None
+    part: tuple[int, int] = (1, 1)
 
 
 def new_info(
@@ -45,7 +46,7 @@ def new_info(
         command=tuple(command),
         provider=provider,
         settings=settings,
-        tasks=task_infos(tasks),
+        tasks=tuple(task.info for task in tasks),
         versions={
             "python": platform.python_version(),
             "platform": platform.platform(),

@@ -136,7 +136,7 @@ def _not_made(
     made = {(one.task, one.sample, one.condition, one.attempt) for one in scored.scores}
 
     def missing(*, evals: bool) -> Iterator[Score]:
-        for attempt in () if info.settings.until_decided else planned_attempts(tasks, info.shard):
+        for attempt in () if info.settings.until_decided else planned_attempts(tasks):
             kind = kinds[attempt.task]
             place = (attempt.task, attempt.sample.id, attempt.condition, attempt.number)
             has = scored.evals.has(*place) if kind == "eval" else place in made

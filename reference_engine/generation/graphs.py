@@ -141,7 +141,7 @@ def practice_table(cache: KVCache, blocks: int) -> array[int]:
 
 
 def drawn_in(row: int) -> int:
-    """Return the placeholder of the token that the previous step draws in one of its rows."""
+    """Return the placeholder for a token that the previous step has not drawn yet, by its row."""
     return ~row
 
 

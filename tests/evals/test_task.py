@@ -1,6 +1,5 @@
 """An eval as a task: the attempts it plans, how it scores them, and the figures from the scores."""
 
-import itertools
 import json
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from harness.records.figures import BaselineVerdict
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import Sampling
 from harness.records.scores import Score, Usage
-from harness.tasks.attempt_order import planned_attempts, task_infos
+from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import not_run
 
 # --- The plan
@@ -36,8 +35,8 @@ AIME3, GPQA2 = (
 TASKS = (AIME3, GPQA2)
 
 
-def ids(shard=None):
-    return [attempt.id for attempt in planned_attempts(TASKS, shard)]
+def ids():
+    return [attempt.id for attempt in planned_attempts(TASKS)]
 
 
 def test_every_question_gets_its_first_try_before_any_gets_a_second():
@@ -47,17 +46,9 @@ def test_every_question_gets_its_first_try_before_any_gets_a_second():
 
 
 def test_the_planned_attempts_have_unique_ids():
-    planned = sum(info.planned for info in task_infos(TASKS))
+    planned = sum(task.info.planned for task in TASKS)
     assert len(ids()) == len(set(ids())) == planned
     assert planned == 4 * (3 * len(AIME3.question_ids) + 2 * len(GPQA2.question_ids))
-
-
-@pytest.mark.parametrize("parts", [1, 2, 3, 7])
-def test_shards_cover_the_plan_without_overlap(parts):
-    shards = [(part, parts) for part in range(1, parts + 1)]
-    planned = [sum(info.planned for info in task_infos(TASKS, shard)) for shard in shards]
-    assert [len(ids(shard)) for shard in shards] == planned
-    assert sorted(itertools.chain(*map(ids, shards))) == sorted(ids())
 
 
 def empty_rollout(**fields):

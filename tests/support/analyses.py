@@ -16,7 +16,6 @@ from harness.records.scores import Score
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
 from harness.run.cases import Suite, planned_cases
-from harness.tasks.attempt_order import task_infos
 from harness.tasks.probing import probe_tasks
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
@@ -74,7 +73,7 @@ class Planned:
             command=("gpt-oss-verify", "--provider", "mock"),
             provider=PROVIDER.model_copy(update={"model": self.model}),
             settings=self.settings.model_copy(update={"apis": self.apis, "modes": self.modes}),
-            tasks=task_infos(self.tasks),
+            tasks=tuple(task.info for task in self.tasks),
             versions={"python": "3.11.0"},
             started_at=STARTED,
         )

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from docs_pages import ROOT
 from healthy import json_response
 from probing import judged, refusal
 from replies import Reply, chat_whole, responses_items, responses_whole
@@ -295,27 +294,3 @@ def test_a_form_changes_only_what_its_row_says() -> None:
         ]
     }
     assert sent["form id"].settings(Settings("m")).max_tokens == plain["called"].max_tokens
-
-
-def form_row(form: Form) -> str:
-    senders: dict[str, bool] = {}
-    for sent in form.parts:
-        for name, default in (each for api in BOTH_APIS for each in sent.clients(api).items()):
-            senders[name] = default or senders.get(name, False)
-    named = ", ".join(name if senders[name] else f"{name}\\*" for name in sorted(senders))
-    shared = [name for rules in form.rules for name in rules.ids]
-    rules = ([form.rule] if form.variants else []) + shared
-    return f"| {', '.join(f'`{each}`' for each in rules)} | {form.summary} | {named or '–'} |"
-
-
-def client_row(name: str) -> str:
-    client = CLIENTS[name]
-    title = f"`{client.title}`" if "@" in client.title else client.title
-    return f"| {name} | {title} | {client.chat or '–'} | {client.responses or '–'} |"
-
-
-def test_the_page_about_clients_has_both_tables() -> None:
-    page = (ROOT / "docs" / "clients.md").read_text("utf-8").splitlines()
-    assert [
-        row for row in (*map(form_row, FORMS), *map(client_row, CLIENTS)) if row not in page
-    ] == []
