@@ -19,6 +19,7 @@ RENAMED: Mapping[str, str] = {
     "tools.choice.named.streaming": "tools.choice.named",
     "prompt.cot.kept.beside_text": "prompt.cot.kept",
     "prompt.cot.kept.across_calls": "prompt.cot.kept",
+    "calls.arguments.retyped.planned": "calls.arguments.retyped",
 }
 
 
