@@ -58,7 +58,7 @@ _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
 _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
-_ASKED = ("named", "named later", "free", "free streamed", "free with a tool")
+_ASKED = ("named", "named later", "free", "free with a tool")
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 _FEWEST_FENCED = _FEWEST_EMPTY = _FEWEST_BROKEN = _FEWEST_CHANGED = 2
 _FEATURE = "a JSON schema for the answer"
@@ -261,7 +261,7 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
     yield Problem(exchange, message, expected, reply.text) if empty and several else None
 
 
-_FORMATTED = ("named", "named later", "free", "free with a tool", "object")
+_FORMATTED = (*_ASKED, "object")
 _NOT_ASKED = ("without", "tool without a schema", "without object")
 
 
