@@ -62,6 +62,7 @@ RENAMED: Mapping[str, str] = {
     "usage.reasoning.excess": "usage.sum",
     "usage.reasoning.missing": "usage.reasoning",
     "usage.zero": "usage.sum",
+    "calls.arguments.retyped.planned": "calls.arguments.retyped",
 }
 
 

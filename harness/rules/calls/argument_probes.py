@@ -11,14 +11,14 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pydantic import TypeAdapter
 
-from harness.api.items import Tool
+from harness.api.items import Reply, Tool
 from harness.records.conditions import MODES, Mode
 from harness.rules.evidence.authorship import (
     Author,
@@ -32,6 +32,7 @@ from harness.rules.evidence.json_text import parsed_object
 from harness.rules.evidence.offers import BY_NAME, TOOLS, offered, schema
 from harness.rules.evidence.subjects import Call
 from harness.rules.evidence.tables import table
+from harness.rules.evidence.twins import FEWEST_UNLIKE, has_twin
 from harness.rules.missing import required
 from harness.rules.probe import ProbeGroup, ProbeResponses, TrialResult, Trials
 from harness.rules.rule import FUNCTION_CALLING, HARMONY, Problem
@@ -104,9 +105,9 @@ class Text:
 
 TEXTS = TypeAdapter(dict[str, Text]).validate_python(table("calls")["texts"])
 
-_FEWEST_BEYOND_ASCII = 4  # texts that a weak model damages by chance in one mode only
+_greedy = partial(replace, temperature=0.0)
 _TEXT_REQUESTS = tuple(
-    offered(name, text.prompt, TOOLS if (tool := BY_NAME[text.tool]) in TOOLS else (tool,))
+    _greedy(offered(name, text.prompt, TOOLS if (tool := BY_NAME[text.tool]) in TOOLS else (tool,)))
     for name, text in TEXTS.items()
 )
 GROUP = ProbeGroup(
@@ -119,58 +120,52 @@ GROUP = ProbeGroup(
 )
 
 
-def _judge_text(name: str, responses: ProbeResponses) -> Trials:
-    found = list(_copies(name, responses))
-    if sum(who == "server" for _, who in found) == 1:
-        sent = filter(responses.rollouts.get, TEXTS)
-        every = [who for text in sent for _, who in _copies(text, responses)]
-        if every.count("server") == 1:  # One reply can have the tokens of the text by chance.
-            found = [copy for copy in found if copy[1] != "server"]
-    if name in _damaged_in_one_mode(responses):
-        found = [(result, "server") for result, _ in found]
+Copies = Iterator[tuple[TrialResult, Author]]
+
+
+def _judge(
+    copies: Callable[[str, ProbeResponses], Copies],
+    names: Iterable[str],
+    name: str,
+    responses: ProbeResponses,
+) -> Trials:
+    """Judge the calls of one request. A single call that a server seems to have changed proves
+    nothing: it can have the tokens of another one by chance.
+    """
+    found = list(copies(name, responses))
+    sent = filter(responses.rollouts.get, names)
+    changed = sum(who == "server" for other in sent for _, who in copies(other, responses))
+    if changed < FEWEST_UNLIKE:
+        found = [copy for copy in found if copy[1] != "server"]
     return proven(found)
 
 
-def _damaged_in_one_mode(responses: ProbeResponses) -> set[str]:
-    """Return the texts beyond ASCII, if one mode damages all of them, and the other none.
-
-    The tokens of a reply do not show this if its CoT has lost the same characters.
-    """
-    beyond = [text for text in TEXTS if not TEXTS[text].intact.isascii()]
-    found = {
-        (text, mode): [result for result, _ in _copies(text, responses, mode)]
-        for text in beyond
-        if responses.rollouts.get(text)
-        for mode in MODES
-    }
-    both = [text for text in beyond if all(found.get((text, mode)) for mode in MODES)]
-    states = {
-        tuple(any(found[text, mode]) if mixed else all(found[text, mode]) for mode in MODES)
-        for text in both
-        for mixed in (True, False)
-    }
-    one = states in ({(True, False)}, {(False, True)})
-    return set(both) if one and len(both) >= _FEWEST_BEYOND_ASCII else set()
+def _who(
+    found: Call, right: Mapping[str, object], intact: Iterable[Reply], tokens: ExtraTokens
+) -> Author:
+    """Who changed a call that should have other arguments, and has them in the `intact` replies."""
+    reply = found.exchange.reply
+    if reply is not None and has_twin(reply, intact):
+        return "server"
+    return author(found, with_arguments(found.call, right), tokens)
 
 
-def _copies(
-    name: str, responses: ProbeResponses, mode: Mode | None = None
-) -> Iterator[tuple[TrialResult, Author]]:
+def _copies(name: str, responses: ProbeResponses) -> Copies:
     value = TEXTS[name]
     made = named_calls(responses, *TEXTS)
     tokens = ExtraTokens.of((call, TEXTS[text].intact in _text(call)) for text, call in made)
-    for _, found in named_calls(responses, name):
-        if mode is not None and bool(found.exchange.events) != (mode == "streaming"):
-            continue
+    calls = [found for _, found in named_calls(responses, name)]
+    intact = [c.exchange.reply for c in calls if value.intact in _text(c) and c.exchange.reply]
+    for found in calls:
         text = _text(found)
+        who = _who(found, value.arguments, intact, tokens)
         damaged = any(copy in text for copy in value.damaged()) or value.has_other_marks(text)
-        damaged |= mode is not None and text.isascii() and not value.intact.isascii()
+        damaged |= who == "server" and text.isascii() and not value.intact.isascii()
         if value.intact in text:
             yield None, "unknown"
         elif damaged or value.is_lost_from(text) or _truncated(found, value):
             message = "The arguments of a tool call contain a changed copy of the requested text."
             got = text or found.call.arguments
-            who = author(found, with_arguments(found.call, value.arguments), tokens)
             yield Problem(found.exchange, message, value.intact, got), who
 
 
@@ -194,7 +189,7 @@ for _name, _value in TEXTS.items():
         unjudged="not_copied",
         text=f"Tool-call arguments with {_value.what or _name} reach the client unchanged. "
         "Otherwise the client runs the tool with arguments that the model did not generate.",
-    )(partial(_judge_text, _name))
+    )(partial(_judge, _copies, TEXTS, _name))
 
 
 _BEYOND_ASCII = tuple(name for name, value in TEXTS.items() if not value.special.isascii())
@@ -232,8 +227,6 @@ def _encoding(responses: ProbeResponses) -> Trials:
 
 _MISSING = object()
 _NO = ("no", "off", "0")  # what servers that convert booleans to text make of false
-# One reply can have the tokens of the intended call by chance, as when a key is in the call twice.
-_FEWEST_CHANGED = 2
 
 
 @dataclass(frozen=True)
@@ -243,7 +236,7 @@ class Typed:
     name: str
     description: str
     parameter: Mapping[str, object]
-    value: int | float | bool | str | list[str] | None
+    value: int | float | bool | str | list[str] | dict[str, object] | None
     prompt: str
     what: str = "null"
 
@@ -269,7 +262,17 @@ class Typed:
         return key != self.key and len({*names}) == 1
 
     def is_changed_to(self, got: object) -> bool:
-        """Whether a value is what servers make of this one: text, a default, or nothing."""
+        """Whether a value is what servers make of this one: text, a default, or nothing.
+
+        Of an object, each member may be unchanged, or changed so.
+        """
+        if isinstance(self.value, dict):
+            members = got if isinstance(got, dict) else {None: got}
+            return members.keys() <= self.value.keys() and all(
+                value == members.get(key) or (not value and key not in members)
+                or _is_retyped(value, members.get(key))
+                for key, value in self.value.items()
+            )  # fmt: skip
         as_text = json.dumps(self.value)
         others = [as_text, f'"{as_text}"', str(self.value), None, "", 0, 1, _MISSING]
         return any(type(got) is type(other) and got == other for other in others)
@@ -278,22 +281,36 @@ class Typed:
         """Whether a value is this one as a text or without its list, against the schema."""
         if isinstance(self.value, list):
             return got in self.value
-        as_text = (json.dumps(self.value), *(_NO if self.value is False else ()))
-        text = got.lower().replace(",", ".") if isinstance(got, str) else None
-        return _kind(self.value) is not None and text in as_text
+        return _is_retyped(self.value, got) or (self.value is False and got in _NO)
 
     def is_other(self, got: object) -> bool:
-        """Whether a value is another number, or the opposite boolean.
+        """Whether a value is another number, the opposite boolean, or a word in another case.
 
         Of a number or id with too many digits for a float, only the value that a float makes of it
         counts: models copy such numbers incorrectly.
         """
         digits = str(self.value)
-        if digits.isdigit() and len(digits) > sys.float_info.dig:
+        if isinstance(self.value, str) and isinstance(got, str):
+            return got != self.value and got.lower() == self.value.lower()
+        if digits.isdigit() and (isinstance(self.value, str) or len(digits) > sys.float_info.dig):
             with suppress(TypeError, ValueError):
                 return got != self.value and float(got) == float(digits)  # type: ignore[arg-type]
             return False
         return _kind(got) is not None and _kind(got) == _kind(self.value)
+
+
+def _is_same(value: object, other: object) -> bool:
+    """Whether two JSON values are equal; 0 and false are not."""
+    return value == other and json.dumps(value, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _is_retyped(value: object, got: object) -> bool:
+    """Whether a value is a number or boolean as a text, or a text of digits as a number."""
+    if isinstance(value, str):
+        digits = value.isdigit() and _kind(got) == "number"
+        return digits and float(got) == float(value)  # type: ignore[arg-type]
+    text = got.lower().replace(",", ".") if isinstance(got, str) else None
+    return _kind(value) is not None and text == json.dumps(value)
 
 
 def _kind(value: object) -> str | None:
@@ -309,7 +326,7 @@ opposite boolean, or a text where the schema allows only a boolean. For all othe
 must show what the model wrote."""
 
 _VALUE_REQUESTS = tuple(
-    offered(name, typed.prompt, (typed.tool,)) for name, typed in VALUES.items()
+    _greedy(offered(name, typed.prompt, (typed.tool,))) for name, typed in VALUES.items()
 )
 TYPES_GROUP = ProbeGroup(
     "tools.types",
@@ -321,42 +338,38 @@ TYPES_GROUP = ProbeGroup(
 )
 
 
-def _judge_value(name: str, responses: ProbeResponses) -> Trials:
-    found = list(_values(name, responses))
-    if name not in RELIABLE and sum(who == "server" for _, who in found) < _FEWEST_CHANGED:
-        found = [pair for pair in found if pair[1] != "server"]
-    return proven(found)
-
-
-def _values(name: str, responses: ProbeResponses) -> Iterator[tuple[TrialResult, Author]]:
+def _values(name: str, responses: ProbeResponses) -> Copies:
     typed = VALUES[name]
     made = named_calls(responses, *VALUES)
     tokens = ExtraTokens.of(
         (call, parsed_object(call.call.arguments) == VALUES[other].arguments)
         for other, call in made
     )
-    for _, found in named_calls(responses, name):
-        values = parsed_object(found.call.arguments)
+    calls = [found for _, found in named_calls(responses, name)]
+    parsed = [parsed_object(found.call.arguments) for found in calls]
+    intact = [
+        found.exchange.reply
+        for found, values in zip(calls, parsed, strict=True)
+        if _is_same(values, typed.arguments) and found.exchange.reply
+    ]
+    for found, values in zip(calls, parsed, strict=True):
         key, got = next(iter((values or {}).items()), (typed.key, _MISSING))
         renamed = typed.is_renamed_to(key) and got == typed.value
         other_name = key != typed.key and not renamed and not typed.is_misfit(got)
         if values is None or len(values) > 1 or other_name:
             continue  # Servers change only the style of names: the model wrote another name.
         right = {typed.key if renamed else key: typed.value}
-        if renamed:
-            message = "The name of an argument is in another style than in the schema."
-            problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)
-            yield problem, author(found, with_arguments(found.call, right), tokens)
-            continue
-        if type(got) is type(typed.value) and got == typed.value:
-            yield None, "unknown"
-        elif (other := typed.is_other(got) or typed.is_misfit(got)) or typed.is_changed_to(got):
-            who = author(found, with_arguments(found.call, right), tokens)
-            if who == "unknown" and not (name in RELIABLE or other):
-                continue
+        message = "The name of an argument is in another style than in the schema."
+        if not renamed:
             message = "An argument of a tool call does not have the requested value."
-            problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)
-            yield problem, who
+        problem = Problem(found.exchange, message, json.dumps(right), found.call.arguments)
+        other = renamed or typed.is_other(got) or typed.is_misfit(got)
+        if not renamed and _is_same(got, typed.value):
+            yield None, "unknown"
+        elif other or typed.is_changed_to(got):
+            who = _who(found, right, intact, tokens)
+            if other or name in RELIABLE or who != "unknown":
+                yield problem, who
 
 
 for _name, _typed in VALUES.items():
@@ -366,4 +379,4 @@ for _name, _typed in VALUES.items():
         unjudged="not_written",
         text=f"An argument that is {_typed.what} keeps its JSON type and value. A value of another "
         "type may conform to the schema and still do something else.",
-    )(partial(_judge_value, _name))
+    )(partial(_judge, _values, VALUES, _name))

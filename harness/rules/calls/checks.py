@@ -219,20 +219,31 @@ family.check(
     tolerated=0.005,
 )
 def _ends_early(found: Call) -> Iterator[Problem]:
-    """The arguments of a finished tool call are not a truncated JSON object.
+    """The arguments of a finished tool call are one whole JSON object, closed once.
 
     The model completes the JSON before it ends the call, as in all 170 recorded calls. A server
-    that reads the call in pieces can lose the last piece, or all pieces. Empty arguments are
-    reported if the function requires some and the reply has fewer tokens than it reports.
+    that reads the call in pieces can lose the last piece, or all pieces, or send it twice. Empty
+    arguments are reported if the function requires some and the reply has fewer tokens than it
+    reports.
     """
     if ends_early(found.call.arguments):
         message = f"The arguments of {found.call.name} are a truncated JSON object."
         yield Problem(found.exchange, message, "a complete JSON object", found.call.arguments)
+    elif _closes_twice(found.call.arguments):
+        message = f"The arguments of {found.call.name} have a closing bracket too many."
+        yield Problem(found.exchange, message, "one JSON object", found.call.arguments)
     elif (missing := _missing_tokens(found)) is not None:
         name = found.call.name
         message = f"The arguments of {name} are empty, although the reported tokens include some."
         got = f"{found.call.arguments!r} and {missing} unexplained tokens"
         yield Problem(found.exchange, message, "the required arguments", got)
+
+
+def _closes_twice(text: str) -> bool:
+    """Whether a text is a JSON object and further closing brackets."""
+    text, kept = text.strip(), text.rstrip("]} \n\t")
+    ends = range(len(kept) + 1, len(text))
+    return any(parsed_object(text[:end]) is not None for end in ends)
 
 
 def _missing_tokens(found: Call) -> int | None:

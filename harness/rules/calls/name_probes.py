@@ -35,7 +35,10 @@ _UNKNOWN_CALL = re.compile(
 """What codex-relay and Groq say if the model calls a function that the request does not offer."""
 
 _REQUESTS = tuple(
-    offered(name, renamed.prompt, (replace(BY_NAME[renamed.tool], name=renamed.name),))
+    replace(
+        offered(name, renamed.prompt, (replace(BY_NAME[renamed.tool], name=renamed.name),)),
+        temperature=0.0,
+    )
     for name, renamed in NAMES.items()
 )
 GROUP = ProbeGroup(

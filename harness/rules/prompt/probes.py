@@ -42,8 +42,10 @@ from harness.rules.probe import (
 from harness.rules.rule import CHAT, HARMONY, Problem, VoidIf
 
 _CORPUS = table("prompt")
-_LONG = "\n".join(f"Buoy {at} lies at mile {7 * at % 100}. {'=' * 474}" for at in range(1, 41))
-"""20 kB in 759 tokens."""
+_LONG = "\n\n    ".join(
+    f"Buoy {at}  lies at mile {7 * at % 100}. {'=' * 474}" for at in range(1, 41)
+)
+"""20 kB in about 840 tokens, with runs of blanks and lines that servers may collapse."""
 _MORE_TOKENS = 600
 """Tokens added to that, to exceed 1,024 tokens: a common limit of servers that cut prompts."""
 _HOURS, _TOOLS = 12, 20

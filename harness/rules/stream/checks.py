@@ -1,8 +1,10 @@
 """Streams of both APIs, and the grammar of Chat Completions streams."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from harness.api import chat_grammar as grammar
 from harness.api.fields import json_object
@@ -11,8 +13,8 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sse import DONE
 from harness.api.stream_events import Violation
 from harness.records.rollouts import Lost
-from harness.records.scores import Severity
-from harness.rules.check import Family
+from harness.records.scores import Finding, Score, Severity
+from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import (
     delivered,
     exchanges,
@@ -26,6 +28,8 @@ family = Family("stream", CHAT_STREAM, component="events")
 
 # The share of streams that end because of an overload or of the network.
 _BROKEN = 0.005
+# Requests, and tries of each, which a network does not break all by chance.
+_FEWEST_BROKEN = 2
 # Tokens per second; no known server decodes a single reply this fast.
 _TOO_FAST = 20_000
 # A stream arrives in a burst if its reader waits for this share of the total time, and at least
@@ -152,6 +156,38 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
         message = "The stream broke off before its end."
         last = exchange.events[-1].text if exchange.events else "no event"
         yield Problem(exchange, message, "the rest of the stream", last)
+
+
+@family.cross_check(
+    "stream.cut.always",
+    lambda score: score.condition.mode == "streaming" and "stream.cut" in score.applicable,
+    relations=(WarnsInRecordings("recorded_cut"),),
+    fix="Raise the limit on the length or the time of a stream, and send streams to their end.",
+    example=(
+        "A load balancer resets long streams.",
+        "https://github.com/BerriAI/litellm/issues/31865",
+    ),
+)
+def cut_at_every_try(examined: Sequence[Score]) -> Iterator[Difference]:
+    """No streams break off at every try of several requests, while others arrive.
+
+    A network breaks streams at random, and not the same ones each time. A limit of the server, or
+    of a load balancer before it, breaks all long streams.
+    """
+    tries: dict[tuple[str, str], list[tuple[Score, Finding | None]]] = defaultdict(list)
+    for score in examined:
+        broken = (finding for finding in score.findings if finding.id == "stream.cut")
+        tries[score.task, score.sample].append((score, next(broken, None)))
+    always = [
+        made
+        for made in tries.values()
+        if len(made) >= _FEWEST_BROKEN and all(finding for _, finding in made)
+    ]
+    for score, finding in chain(*always) if len(always) >= _FEWEST_BROKEN else ():
+        if finding is not None:
+            message = "Every stream of this request breaks off."
+            expected, got = finding.evidence.expected, finding.evidence.got
+            yield message, evidence(score.record, "$", expected, got)
 
 
 @family.check(

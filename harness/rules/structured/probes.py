@@ -5,7 +5,7 @@ schema, the prompt tokens are the same as without a schema.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
 from harness.rules.evidence.json_text import (
     is_padded,
+    mapped,
     misfit,
     objects_in,
     parsed_object,
@@ -37,6 +38,7 @@ from harness.rules.rule import STRUCTURED, Problem
 from harness.rules.structured.checks import lost_answer, missing_answer
 from harness.statistics.rates import at_least
 
+_HARBOURS = ["Brest", "Dover", "La Rochelle"]
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
 _NAMED_LATER = (
     *_NAMED,
@@ -56,8 +58,9 @@ _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
 _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
+_ASKED = ("named", "named later", "free", "free with a tool")
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
-_FEWEST_FENCED = _FEWEST_EMPTY = _FEWEST_BROKEN = 2
+_FEWEST_FENCED = _FEWEST_EMPTY = _FEWEST_BROKEN = _FEWEST_CHANGED = 2
 _FEATURE = "a JSON schema for the answer"
 _WITH_TOOLS = f"{_FEATURE} together with tools"
 
@@ -70,8 +73,8 @@ def _object(api: Api) -> dict[str, Any]:
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     provokes = GARBLED | {"request.refused", "answer.json"}
     named, free = (
-        answer_format(api, closed({member: {"type": "string"}}))
-        for member in ("harbour", "verdict_text")
+        answer_format(api, closed({member: {"type": "string"} | kind}))
+        for member, kind in (("harbour", {"enum": _HARBOURS}), ("verdict_text", {}))
     )
     return (
         ProbeRequest("named", _NAMED, tries=5, options=named, provokes=provokes),
@@ -89,7 +92,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema", component="structured")
 
 
-@GROUP.probe("structured.followed", ("named", "free", "without"), tolerated=_NOT_FOLLOWED)
+@GROUP.probe("structured.followed", (*_ASKED, "without"), tolerated=_NOT_FOLLOWED)
 def _followed(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is only JSON that conforms to it.
 
@@ -111,7 +114,35 @@ def _followed(responses: ProbeResponses) -> Trials:
         if not _is_proven(responses, [reply for _, reply in found]):
             raise NotVerifiableError("never_conforms")
         results = [result and replace(result, proven=True) for result in results]
+    changed = list(_changed_answers(responses))
     yield from results
+    yield from changed if len(changed) >= _FEWEST_CHANGED else ()
+
+
+def _changed_answers(responses: ProbeResponses) -> Iterator[Problem]:
+    """Yield the answers that a server has changed, if others conform to the same schema.
+
+    They conform without an object around them, or with the members of an enum in their own case.
+    A model that writes such an answer repeats it, and no grammar allows it.
+    """
+    for name in _ASKED:
+        answers = list(responses.readable(name))
+        conform = any(reply.text and not _unfit(e, reply) for _, e, reply in answers)
+        for _, exchange, reply in answers if conform else ():
+            schema = exchange.request.answer_schema or {}
+            problem = _unfit(exchange, reply)
+            if problem and any(misfit(one, schema) is None for one in _unchanged(reply, schema)):
+                yield replace(problem, proven=True)
+
+
+def _unchanged(reply: Reply, schema: Mapping[str, Any]) -> Iterator[object]:
+    """Yield what an answer may have been before a server wrapped it, or changed its case."""
+    value = parsed_object(reply.text.strip()) or {}
+    if len(value) == 1:
+        yield from value.values()
+    kinds = [kind.get("enum", ()) for kind in schema.get("properties", {}).values()]
+    members = {str(member).lower(): member for kind in kinds for member in kind}
+    yield mapped(value, lambda text: members.get(text.lower(), text))
 
 
 def _is_proven(responses: ProbeResponses, replies: Sequence[Reply]) -> bool:
@@ -230,19 +261,19 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
     yield Problem(exchange, message, expected, reply.text) if empty and several else None
 
 
-_ASKED = ("named", "named later", "free", "free with a tool", "object")
+_FORMATTED = (*_ASKED, "object")
 _NOT_ASKED = ("without", "tool without a schema", "without object")
 
 
-@GROUP.probe("structured.ends", (*_ASKED, *_NOT_ASKED))
+@GROUP.probe("structured.ends", (*_FORMATTED, *_NOT_ASKED))
 def _ends(responses: ProbeResponses) -> Trials:
     """A reply with a JSON format ends, like the replies to the same questions without a format.
 
     A grammar that allows white space after the JSON lets the model write it up to the token limit.
     Users wait and pay for it, and the answer counts as truncated.
     """
-    cut = [rollout.exchanges[-1] for name in _ASKED for rollout in responses.cut.get(name, ())]
-    ended = list(responses.readable(*_ASKED))
+    cut = [rollout.exchanges[-1] for name in _FORMATTED for rollout in responses.cut.get(name, ())]
+    ended = list(responses.readable(*_FORMATTED))
     plain = any(responses.cut.get(name) for name in _NOT_ASKED)
     total = len(cut) + len(ended)
     often = not plain and at_least(len(cut), total, _CUT) <= _LUCK

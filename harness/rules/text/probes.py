@@ -3,7 +3,8 @@
 The user's message ends with a text that the answer should repeat, at temperature 0 because a
 sampled word is sometimes wrong. Even then, a model may copy a text incorrectly. A changed answer
 therefore counts only if the reported tokens are those of the unchanged text, and not those of the
-answer, or if it has the words of the text in another order (`echo.returned`). Other changes that
+answer, if it has the words of the text in another order, or if replies that the model must have
+written alike have the text unchanged (`echo.returned`). Other changes that
 keep the number of tokens, on the way to the model or back, show if the model seems to make them
 every time, or if a word or two of several texts are wrong that it otherwise repeats correctly
 (`echo.received`). The
@@ -27,6 +28,7 @@ from harness.api.stream_events import texts_of
 from harness.records.conditions import MODES
 from harness.rules.evidence.ledger import extra_tokens
 from harness.rules.evidence.tables import table
+from harness.rules.evidence.twins import FEWEST_UNLIKE, has_twin, is_variant
 from harness.rules.missing import required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import CHAT, Problem
@@ -91,7 +93,12 @@ def _returned(responses: ProbeResponses) -> Trials:
     right = [(name, reply) for name, _, reply in found if ALL_TEXTS[name] in reply.text]
     extra = Counter(extra_tokens(reply) for _, reply in right)
     usual = {tokens for tokens, times in extra.items() if 2 * times > extra.total()}
-    intact = {name for name, _ in right}
+    intact = {name: [reply for other, reply in right if other == name] for name, _ in right}
+    unlike = {
+        name
+        for name, _, reply in found
+        if is_variant(ALL_TEXTS[name], reply.text) and has_twin(reply, intact.get(name, ()))
+    }
     for name, exchange, reply in found:
         text = ALL_TEXTS[name]
         written = replace(reply, text=text)
@@ -110,6 +117,10 @@ def _returned(responses: ProbeResponses) -> Trials:
             twice = _has_doubled_piece(exchange, reply, text)
             what = "A piece of the text is there twice" if twice else "Pieces are in another order"
             message = f"{what}; other replies are correct."
+            yield Problem(exchange, message, repr(text), repr(reply.text))
+        elif name in unlike and len(unlike) >= FEWEST_UNLIKE:
+            what = _difference(text, reply.text) or "case, marks or letters are changed"
+            message = f"Other replies with the same CoT and as many tokens have the text: {what}."
             yield Problem(exchange, message, repr(text), repr(reply.text))
 
 

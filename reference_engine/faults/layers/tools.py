@@ -73,6 +73,7 @@ CALLED_NAME.faults(
     channel_in_tool_name=lambda name: f"{name}<|channel|>commentary",
     json_in_tool_name=lambda name: f"{name}json",
     functions_prefix_kept=lambda name: f"functions.{name}",
+    names_in_lower_case=str.lower,
 )
 hooks.whole_text("call").faults(
     functions_deleted_in_arguments=lambda text: text.replace("functions.", ""),
@@ -83,6 +84,8 @@ hooks.whole_text("call").faults(
     numbers_as_strings_in_arguments=lambda text: re.sub(r": ?([\d.]+)(?=[,}])", r': "\1"', text),
     spaces_reduced_in_arguments=lambda text: re.sub(" +", " ", text),
     one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
+    digits_as_numbers_in_arguments=lambda text: re.sub(r': ?"0*(\d+)"', r": \1", text),
+    arguments_closed_twice=lambda text: f"{text}}}",
     lists_cut_in_arguments=lambda text: _LISTS.sub(r"[\1]", text),
 )
 

@@ -435,3 +435,19 @@ def test_answers_may_end_with_words_of_their_requests() -> None:
         for name, text in PROMPTS.items()
     ]
     assert found(scores) == set()
+
+
+@pytest.mark.parametrize(("broken", "always"), [((), 0), ((0,), 0), ((0, 1), 4), ((0, 2), 4)])
+def test_streams_that_break_at_every_try_of_several_requests_are_reported(broken, always):
+    def streamed(at: int, number: int) -> Score:
+        recorded = rollout([Reply(text="Hello.")], sample=str(at), attempt=number, streaming=True)
+        (exchange,) = recorded.exchanges
+        cut = at in broken or (number == 1 and at == 3)
+        response = exchange.response.model_copy(update={"complete": not cut})
+        exchanges = (exchange.model_copy(update={"response": response}),)
+        return measured_score(
+            parse_rollout(recorded.model_copy(update={"exchanges": exchanges})), ANSWERED
+        )
+
+    scores = [streamed(at, number) for at in range(4) for number in (1, 2)]
+    assert sum(name == "stream.cut.always" for name, _ in found(scores)) == always

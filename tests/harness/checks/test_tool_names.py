@@ -126,3 +126,19 @@ def test_empty_arguments_are_attributed_to_the_server_if_their_tokens_are_unexpl
     wrote, findings
 ):
     assert called("search", "{}", "I look it up.", ("search", wrote)) == findings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed_twice"),
+    [
+        ('{"query": "a"}}', True),
+        ('{"query": "a"}]}', True),
+        ('{"query": "a}}"}', False),
+        ('{"query": "a"} }', True),
+        ('{"query": {}}', False),
+        ('{"query: "a"}}', False),
+    ],
+)
+def test_a_closing_bracket_too_many_is_reported(arguments, closed_twice):
+    found = called("search", arguments, "I look it up.")
+    assert ("calls.arguments.cut" in found) is closed_twice

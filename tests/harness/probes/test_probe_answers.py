@@ -311,6 +311,23 @@ def test_replies_with_a_format_end_like_others(provider: Any, status: str) -> No
     assert results["structured.ends"] == status
 
 
+@pytest.mark.parametrize(
+    "changed", ['{"reply": {"harbour": "Brest"}}', '{"harbour": "BREST"}', '{"harbor": "Brest"}']
+)
+@pytest.mark.parametrize("hits", [0, 1, 2])
+def test_answers_that_a_server_wraps_or_changes_are_reported(changed: str, hits: int) -> None:
+    whole, left = structures(GOOD, FREE), [hits]
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id != "named" or not left[0]:
+            return whole(request, attempt)
+        left[0] -= 1
+        return structures(Reply(text=changed), FREE)(request, attempt)
+
+    failed = judged(structured.GROUP, provider, ["chat"])["structured.followed"].status == "failed"
+    assert failed is (hits > 1 and "harbour" in changed)
+
+
 PROBED = (
     "ends",
     *("followed", "place", "object", "asked", "asked.streaming", "asked.tools", "tools"),

@@ -234,6 +234,15 @@ def test_cot_next_to_a_preamble_is_judged_separately() -> None:
     assert "as if CoT is missing" in example.evidence.got
 
 
+def test_runs_of_blanks_that_only_long_texts_lose_are_found() -> None:
+    def collapsed(text: str) -> str:
+        return re.sub(r"(\s)\s+", r"\1", text) if len(text) > 600 else text
+
+    results = judged(lambda prompt: healthy(with_texts(prompt, collapsed)))
+    failed = {name for name, each in results.items() if each.failures}
+    assert {"prompt.long", "prompt.long.system", "prompt.result.long"} <= failed
+
+
 def test_white_space_that_is_missing_around_texts_is_named() -> None:
     results = judged(lambda prompt: healthy(with_texts(prompt, str.strip)))
     changed = {name: each for name, each in results.items() if name != "prompt.bare"}
