@@ -79,11 +79,10 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
 
 def _judged_requests(rule_id: str) -> Sequence[str]:
     """Return the requests that a rule judges: its own, or the cases and those of its family."""
-    return (rule_id,) if rule_id in PROBES else (CASES, *_of_family(RULES[rule_id].about.family))
-
-
-def _of_family(family: str) -> Sequence[str]:
-    return [probe.id for probe in choose("standard").probes if probe.about.family == family]
+    if rule_id in PROBES:
+        return (rule_id,)
+    family, probes = RULES[rule_id].about.family, choose("standard").probes
+    return (CASES, *(probe.id for probe in probes if probe.about.family == family))
 
 
 def known(fault: Fault) -> tuple[str, ...]:

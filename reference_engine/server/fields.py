@@ -189,12 +189,10 @@ Metadata = Annotated[
 """`metadata`: up to 16 pairs of a name and a value."""
 
 
-def _as_list(stop: object) -> object:
-    return [stop] if isinstance(stop, str) else stop
-
-
 Stops = Annotated[
-    list[Annotated[str, Field(min_length=1)]], BeforeValidator(_as_list), Field(max_length=4)
+    list[Annotated[str, Field(min_length=1)]],
+    BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop),
+    Field(max_length=4),
 ]
 """One stop string, or up to four."""
 
