@@ -7,6 +7,7 @@ reference, but positions where the model is uncertain, so these questions have n
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from harness.api import DIALECTS
 from harness.api.items import Message
@@ -24,19 +25,23 @@ _QUESTIONS = {
     "a name": "Think of a name and a number. What are the name and the number?",
     "three things": "Name three things, then name them in another order.",
 }
+_COPY = (
+    "Repeat after me: From the quay to the light it is two miles; keep the church behind the white "
+    "house, and at nine bring bread, salt, apples and rope on board before the tide falls."
+)
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    return tuple(
-        ProbeRequest(
-            name,
-            (Message("user", question),),
-            temperature=0.0,
-            options=DIALECTS[api].logprob_options(_ALTERNATIVES),
-            provokes=GARBLED | {"request.refused"},
-            modes=MODES,
-        )
-        for name, question in _QUESTIONS.items()
+    """Return the requests whose logprobs only checks judge; the last has a long answer."""
+    asking = partial(
+        ProbeRequest,
+        temperature=0.0,
+        options=DIALECTS[api].logprob_options(_ALTERNATIVES),
+        provokes=GARBLED | {"request.refused"},
+    )
+    return (
+        *(asking(name, (Message("user", q),), modes=MODES) for name, q in _QUESTIONS.items()),
+        asking("copy", (Message("user", _COPY),), modes=("streaming",)),
     )
 
 

@@ -94,8 +94,8 @@ def _without_miscounts(examined: Sequence[Score]) -> list[Score]:
     retried = sum("twice those" in ledger.miscount for ledger in every) >= _FEWEST_ODD
 
     def is_right(one: Ledger) -> bool:
-        least = 2 * (one.texts + one.markup)
-        return not one.miscount and not (retried and least <= one.reported <= 2 * one.explained)
+        least, most = 2 * (one.texts + one.markup), 2 * (one.explained + FRAMING)
+        return not one.miscount and not (retried and least <= one.reported <= most)
 
     kept = [tuple(filter(is_right, score.traits.ledgers)) for score in examined]
     return [

@@ -128,8 +128,8 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply reports the token counts of another request.
 
     Otherwise users pay for the tokens of others. The prompt tokens then differ from those of most
-    attempts at the same request, the output tokens do not fit the text, and both together are those
-    of another reply.
+    attempts at the same request and are those of another one, and the output tokens do not fit the
+    text.
     """
     for record, (expected, got) in foreign_counts(examined).items():
         message = "The token counts are those of a reply to another request."
@@ -141,18 +141,18 @@ def foreign_counts(examined: Sequence[Score]) -> Mapping[str, tuple[str, str]]:
     groups: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
     for score in examined:
         groups[score.task, score.sample, score.condition.api].append(score)
-    right: set[tuple[int | None, int]] = set()
+    right: set[int | None] = set()
     others: dict[str, tuple[int | None, Ledger]] = {}
     for group in groups.values():
         usual, times = Counter(each.traits.first_input for each in group).most_common(1)[0]
         for score in group if len(group) >= _FEWEST_ATTEMPTS and 2 * times > len(group) else ():
             for ledger in score.traits.ledgers:
                 if ledger.exchange == 0 and ledger.prompt == usual:
-                    right.add((usual, ledger.reported))
+                    right.add(usual)
                 elif ledger.exchange == 0 and abs(ledger.difference) > FRAMING:
                     others[score.record] = usual, ledger
     return {
         record: (f"{usual} prompt tokens", f"{ledger.prompt}, and {ledger.reported} output tokens")
         for record, (usual, ledger) in others.items()
-        if (ledger.prompt, ledger.reported) in right
+        if ledger.prompt in right
     }
