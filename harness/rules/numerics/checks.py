@@ -194,7 +194,8 @@ def _given(answer: Answer) -> Iterator[Problem]:
 
     Clients that need them fail on a reply that silently omits them. A provider that does not
     support them must reject the request. A few tokens may have fewer alternatives than requested.
-    It is an error in recorded traffic, whose client needed them.
+    It is an error in Chat Completions if there are none, and in recorded traffic, whose client
+    needed them.
     """
     exchange, reply = answer
     entries, asked = logprob_entries(exchange, reply), _asked(exchange) or 0
@@ -207,7 +208,8 @@ def _given(answer: Answer) -> Iterator[Problem]:
     else:
         return
     message = f"The request set logprobs, but {message}; rules that need them judge nothing."
-    severity: Severity | None = "error" if exchange.imported else None
+    missing_in_chat = exchange.api == "chat" and not entries
+    severity: Severity | None = "error" if exchange.imported or missing_in_chat else None
     yield Problem(exchange, message, expected, got, logprob_path(exchange), severity=severity)
 
 
