@@ -8,7 +8,7 @@ again. `harness.verdict.retested` decides, from what this module writes into `ru
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,6 @@ from harness.run.run_log import read_run_info
 from harness.statistics.recurrence import (
     MOST_TRIES,
     enough_tries,
-    fewest_tries,
     half_rate,
     likely_rate,
     repeated_rate,
@@ -89,15 +88,16 @@ def planned_retest(
     found = [result for result in known if result.status in _FOUND]
     calls = _calls_failed(analysis)
     tested = dict(_tested(found, read_scores(folder), info))
+    found.sort(key=lambda result: result.status)  # errors first
     rules = [
         tested[result.check.id].about if result.check.id in tested else _of_probe(result)
         for result in found
         if result.check.id in tested or result.check.kind == "probe"
     ]
-    most = tries or MOST_TRIES
+    cases = {rule for rule, one in tested.items() if one.task == TOOL_CALLING}
     retest = RetestInfo(
         run=str(folder),
-        rules=tuple(_with_stand_in(rule, rules, analysis, most) for rule in rules),
+        rules=tuple(_with_stand_ins(rules, cases, analysis, tries or MOST_TRIES)),
         calls=calls,
     )
     _require(folder, info, bool(retest.rules or calls))
@@ -128,16 +128,25 @@ def _require(folder: Path, info: RunInfo, found: bool) -> None:
         )
 
 
-def _with_stand_in(
-    rule: RetestedRule, rules: Sequence[RetestedRule], analysis: Analysis, most: int
-) -> RetestedRule:
-    """Return a finding that is too rare to be tested with the one that shows its cause best."""
-    if rule.enough <= most:
-        return rule
-    alike = _of_same_cause(rule.rule, analysis)
-    others = [one for one in rules if one.rule in alike and one.enough <= most]
-    best = max(others, key=lambda one: one.tries, default=None)
-    return rule if best is None else rule.model_copy(update={"stand_in": best.rule})
+def _with_stand_ins(
+    rules: Sequence[RetestedRule], cases: Collection[str], analysis: Analysis, most: int
+) -> Iterator[RetestedRule]:
+    """Yield the findings, with the one that is tested for all findings of its component.
+
+    It is the most frequent one that so many tries can test, first of those that were found in
+    `cases` of tool calling, where every request is a try. A finding of another component may have
+    that of the same likely cause.
+    """
+    tested: dict[str, RetestedRule] = {}
+    for rule in sorted(rules, key=lambda rule: (rule.rule not in cases, -rule.failures)):
+        about, decisive = RULES[rule.rule], rule.severity == rules[0].severity
+        if decisive and rule.enough <= most and not about.witness:
+            tested.setdefault(about.component, rule)
+    for rule in rules:
+        causes = [cause.explains for cause in analysis.causes if rule.rule in cause.explains]
+        alike = (one for one in tested.values() if any(one.rule in names for names in causes))
+        best = tested.get(RULES[rule.rule].component) or next(alike, rule)
+        yield rule if best is rule else rule.model_copy(update={"stand_in": best.rule})
 
 
 def _calls_failed(analysis: Analysis) -> bool | None:
@@ -224,8 +233,9 @@ def _selection(
     """Choose what to send: what the findings need, and a small part of what passed."""
     chosen = _Selection()
     decisive = {rule.rule for rule in retest.decisive if rule.stand_in is None}
+    most = tries or MOST_TRIES
     needed = {
-        rule.rule: _needed(rule, retest, analysis, tries) if rule.rule in decisive else 1
+        rule.rule: min(math.ceil(_SPARE * rule.enough), most) if rule.rule in decisive else 1
         for rule in retest.rules
     }
     included = [task.name for task in analysis.run.of_kind("probes")]
@@ -243,23 +253,6 @@ def _selection(
                 chosen.probes[other] = None
     _add_passed(chosen, analysis, own)
     return chosen
-
-
-def _needed(rule: RetestedRule, retest: RetestInfo, analysis: Analysis, tries: int | None) -> int:
-    """Return the tries that a finding gets: fewer if a clearer one shows the same cause."""
-    tolerated = RULES[rule.rule].tolerated
-    clearer = (
-        other.rule in _of_same_cause(rule.rule, analysis) and not RULES[other.rule].tolerated
-        for other in retest.decisive
-    )
-    if tries is None and tolerated and any(clearer):
-        return min(fewest_tries(rule.half, tolerated), MOST_TRIES)
-    return min(math.ceil(_SPARE * rule.enough), tries or MOST_TRIES)
-
-
-def _of_same_cause(rule: str, analysis: Analysis) -> set[str]:
-    """Return the rules that a likely cause of a finding explains."""
-    return {name for cause in analysis.causes if rule in cause.explains for name in cause.explains}
 
 
 def _apis(conditions: Iterable[str]) -> list[Api]:

@@ -18,7 +18,7 @@ _TONES: Mapping[RetestStatus, Tone] = {
 }
 _ORDER = ("still there", "new", "not verifiable", "fixed")
 ERROR_RATES = (
-    f"For each rule: at half of its former rate, a defect is called fixed in at most "
+    f"For each component: at half of its former rate, a defect is called fixed in at most "
     f"{percentage(MISSED, 0)} of retests; a fixed one is called still there in at most "
     f"{percentage(FALSE_ALARM, 0)}."
 )

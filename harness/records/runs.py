@@ -193,7 +193,7 @@ class RetestedRule(Record):
     conditions: tuple[str, ...] = Field(description="conditions (of a probe: APIs) with failures")
     stand_in: str | None = Field(
         default=None,
-        description="a more frequent finding of the same cause, if this one is too rare",
+        description="the finding that is tested for all of the same component or cause",
     )
     half: float = Field(description="rate of the finding if its defect is only half fixed")
     enough: int = Field(

@@ -25,9 +25,7 @@ _WARNING = 0.1  # weight of a warning; an error has 1
 _PROBE, _INHERITED = 0.5, 0.1
 """Weights of a probe, which has a few replies, and of a finding that another defect explains; a
 check has 1."""
-_BY_COUNTS = 0.5
-"""Weight of a finding that only token counts show, which may be wrong themselves: if a rule of
-these fails, the weight is that of a finding that another defect explains."""
+_BY_COUNTS = 0.5  # weight of what only token counts show; `_INHERITED` if these are wrong
 _FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
 _FEWEST, _RARE = 3, 0.02
 """Replies, and their share, below which a finding names no cause: one reply of a thousand has many

@@ -80,13 +80,13 @@ def _finding(
 
 
 def _with_stand_in(rule: RetestedRule, found: Mapping[str, RetestedFinding]) -> RetestedFinding:
-    """Return what became of a finding; of one that is too rare, its stand-in may tell."""
+    """Return what became of a finding; if it was tried too seldom, its stand-in may tell."""
     own = found[rule.rule]
     if own.status != "not verifiable" or rule.stand_in is None:
         return own
     if found[rule.stand_in].status != "fixed" or not own.now.startswith("0 of"):
         return own
-    reason = f"It is too rare to be tested alone; {rule.stand_in}, of the same cause, is fixed."
+    reason = f"It is of the component or cause of {rule.stand_in}, which is fixed."
     return own.model_copy(update={"status": "fixed", "reason": reason})
 
 
