@@ -259,7 +259,7 @@ DEFECTS = (
         whole(put(f"{MESSAGE}.tool_calls.0.function.arguments", '{"city": "Rome", "days": "3"}'),
               Reply(call=("get_weather", '{"city": "Rome", "days": 3}'),
                   reasoning='I call it with {"city": "Rome", "days": 3}.')),
-        "calls.arguments.retyped", "calls.arguments.retyped.planned",
+        "calls.arguments.retyped",
     ),
     _defect("each chunk has its own time", streamed(_vary_time), "chat.stream.constant"),
     _defect("the CoT after the answer", streamed(_late_cot), "chat.stream.order"),

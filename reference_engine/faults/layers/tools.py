@@ -73,7 +73,6 @@ CALLED_NAME.faults(
     channel_in_tool_name=lambda name: f"{name}<|channel|>commentary",
     json_in_tool_name=lambda name: f"{name}json",
     functions_prefix_kept=lambda name: f"functions.{name}",
-    names_in_lower_case=str.lower,
 )
 hooks.whole_text("call").faults(
     functions_deleted_in_arguments=lambda text: text.replace("functions.", ""),

@@ -373,7 +373,6 @@ _ONLY_IN_STREAMS: Mapping[str, Callable[[str], str]] = {
         r'"\w+": (0|false|null|"")(, |(?=}))', "", text
     ),
     "texts are in lower case": str.lower,
-    "runs of white space are one space": lambda text: re.sub(r" +|\\t", " ", text),
 }
 
 
