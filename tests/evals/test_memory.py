@@ -14,7 +14,6 @@ from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, RunSettings
 from harness.records.scores import Score
 from harness.run.run_log import ROLLOUTS_FILE, RunLog
-from harness.tasks.attempt_order import task_infos
 from harness.verdict.judge import Judge
 from reports.build import build_report
 from reports.html.report import render_html
@@ -46,7 +45,7 @@ def info_of(task: EvalTask) -> RunInfo:
         settings=RunSettings(
             evals=(task.name,), apis=("chat",), modes=("non-streaming",), concurrency=1
         ),
-        tasks=task_infos([task]),
+        tasks=(task.info,),
         versions={},
         started_at=STARTED,
     )

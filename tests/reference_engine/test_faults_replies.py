@@ -164,6 +164,8 @@ REWRITTEN = {
     "arguments-escaped-as-html": ('{"city": "R&B"}', '{"city": "R&amp;B"}'),
     "typography-replaced-in-arguments": ('{"city": "–Rome"}', '{"city": "-Rome"}'),
     "numbers-as-strings-in-arguments": ('{"city": 0.5}', '{"city": "0.5"}'),
+    "digits-as-numbers-in-arguments": ('{"city": "007"}', '{"city": 7}'),
+    "arguments-closed-twice": (ARGUMENTS, ARGUMENTS + "}"),
     "spaces-reduced-in-arguments": ('{"city": "R  ome"}', '{"city": "R ome"}'),
     "one-entry-lists-unwrapped": ('{"city": ["Rome"]}', ARGUMENTS),
     "lists-cut-in-arguments": ('{"city": [[1, 2], [3, 4]]}', '{"city": [[1, 2]]}'),

@@ -289,8 +289,8 @@ def test_the_verdict_states_what_missing_logprobs_leave_unverified():
     def silent(*_):
         return Reply(text="Alma, 7.")
 
-    probes = judged(GROUP, silent, ["chat"])
-    results = (*probes.values(), checked(GROUP, silent, ["chat"])["logprobs.given"])
+    probes = judged(GROUP, silent, ["responses"])
+    results = (*probes.values(), checked(GROUP, silent, ["responses"])["logprobs.given"])
     assert results[-1].status == "warned"
     info = planned(tries=1, only=("sampling.probabilities",)).info
     verdict = gate.decide(
