@@ -22,6 +22,7 @@ RENAMED: Mapping[str, str] = {
     "tools.choice.named.streaming": "tools.choice.named",
     "prompt.cot.kept.beside_text": "prompt.cot.kept",
     "prompt.cot.kept.across_calls": "prompt.cot.kept",
+    "tools.schema.no_properties": "clients.empty_schema",
     "chat.logprobs.missing": "logprobs.given",
     "errors.body.fields": "errors.body",
     "errors.stream": "errors.status",
