@@ -5,9 +5,6 @@ from typing import Literal
 
 # One token in 50, far more than the recorded replies of real models show (none in 13,000).
 _SPELLED_OTHERWISE = 50
-_MANY_TOKENS = 24
-"""A difference that other spellings of a text and a few empty messages cannot explain."""
-_COT_HEADER = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +50,6 @@ class Ledger:
     def difference(self) -> int:
         """Reported tokens that the reply does not explain; negative if it needs fewer."""
         return self.reported - self.explained
-
-    @property
-    def miscount(self) -> str:
-        """How the reported number counts a part twice or not at all: a clause, or nothing.
-
-        The number is then exactly that of the text with this part, so the text itself is complete.
-        In a short reply, or one without CoT or answer, lost text may have this number of tokens by
-        chance.
-        """
-        shows_all = self.exact and self.cot and (self.answer or self.calls)
-        if not shows_all or abs(self.difference) <= _MANY_TOKENS:
-            return ""
-        counts = {
-            2 * self.explained: "are twice those of the reply, as if a hidden retry counted",
-            self.explained + self.cot: "include the CoT twice",
-        }
-        if self.prompt:
-            counts[self.explained + self.prompt] = "include the input tokens"
-        if not self.repeated:
-            counts[self.explained - self.cot] = "omit the CoT"
-            counts[self.explained - self.cot - _COT_HEADER] = "omit the CoT and its header"
-        return counts.get(self.reported, "")
 
     @property
     def spelling(self) -> int:

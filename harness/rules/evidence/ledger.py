@@ -52,6 +52,10 @@ _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
 _ONE_TOKEN_EACH = 0.9
 SLACK = 20  # one token of so many may be spelled in another way
 _CHANGED_COT = 8  # tokens by which a count differs that another one explains exactly
+MANY_TOKENS = 24
+"""A difference that other spellings of a text and a few empty messages cannot explain."""
+
+Miscount = Literal["with a retry", "CoT twice", "with the input", "without CoT"]
 
 
 class Accounted(NamedTuple):
@@ -161,6 +165,27 @@ def accounted(parsed: ParsedRollout) -> Iterator[Accounted]:
     for exchange, reply in parsed.replies:
         if found := ledger(exchange):
             yield Accounted(exchange, reply, found)
+
+
+def miscount(counted: Ledger) -> Miscount | None:
+    """Return how the reported number counts a part twice or not at all; None if it does not.
+
+    The number is then exactly that of the text with this part, so the text itself is complete. In a
+    short reply, or one without CoT or answer, lost text may have this number of tokens by chance.
+    """
+    shows_all = counted.exact and counted.cot and (counted.answer or counted.calls)
+    if not shows_all or abs(counted.difference) <= MANY_TOKENS:
+        return None
+    counts: dict[int, Miscount] = {
+        2 * counted.explained: "with a retry",
+        counted.explained + counted.cot: "CoT twice",
+    }
+    if counted.prompt:
+        counts[counted.explained + counted.prompt] = "with the input"
+    if not counted.repeated:
+        bare = counted.explained - counted.cot
+        counts |= {bare: "without CoT", bare - COT_HEADER: "without CoT"}
+    return counts.get(counted.reported)
 
 
 def missing_cot(counted: Ledger) -> int:

@@ -1,13 +1,20 @@
 """Token counts: present, possible, and consistent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from harness.api.fields import NAMES, nested
 from harness.records.scores import Severity
 from harness.records.traits import Ledger
 from harness.rules.check import Family
-from harness.rules.evidence.ledger import COT_HEADER, SLACK, account, missing_cot
+from harness.rules.evidence.ledger import (
+    COT_HEADER,
+    SLACK,
+    Miscount,
+    account,
+    miscount,
+    missing_cot,
+)
 from harness.rules.evidence.subjects import Answer, answers, counted
 from harness.rules.rule import CHAT, Problem
 
@@ -19,6 +26,12 @@ _COUNTS = {
     "responses": ("input_tokens", "output_tokens"),
 }
 _OUTPUT_DETAILS = {"chat": "completion_tokens_details", "responses": "output_tokens_details"}
+_MISCOUNTS: Mapping[Miscount, str] = {
+    "with a retry": "are twice those of the reply, as if a hidden retry counted",
+    "CoT twice": "include the CoT twice",
+    "with the input": "include the input tokens",
+    "without CoT": "omit the CoT",
+}
 _FEW_TOKENS = 3
 """With one of `SLACK` in a longer text, a difference that other spellings explain."""
 
@@ -68,8 +81,8 @@ def _sum(found: Answer) -> Iterator[Problem]:
 
     Providers bill by these counts, and users plan budgets with them. The total is the sum of input
     and output tokens, which include the cached and the reasoning tokens. A count that does not
-    cover the text omits a part of it, usually the CoT; or the server repeated or added text, such
-    as a notice in a reply that the token limit cut.
+    cover the text omits a part of it, usually the CoT. The server may also have repeated text, or
+    added some, such as a notice in a reply that the token limit cut.
     """
     for message, expected, got in islice(_wrong_counts(found), 1):
         yield Problem(found.exchange, message, expected, str(got), _PATH)
@@ -101,8 +114,8 @@ def _wrong_counts(found: Answer) -> Iterator[tuple[str, str, int | None]]:
 
 
 def _wrong_for_text(found: Ledger) -> Iterator[tuple[str, str, int | None]]:
-    if found.miscount:
-        yield f"The output tokens {found.miscount}.", str(found.explained), found.reported
+    if (how := miscount(found)) is not None:
+        yield f"The output tokens {_MISCOUNTS[how]}.", str(found.explained), found.reported
     least = found.texts - max(_FEW_TOKENS, found.texts // SLACK)
     if found.reported < least or missing_cot(found) < 0:
         message = "The reply reports fewer output tokens than its text needs."

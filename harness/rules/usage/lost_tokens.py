@@ -11,9 +11,11 @@ from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.ledger import (
     COT_HEADER,
     FRAMING,
+    MANY_TOKENS,
     PREAMBLE_HEADER,
     SLACK,
     may_be_headers,
+    miscount,
     missing_cot,
     usual_difference,
 )
@@ -37,8 +39,7 @@ _FEWEST_WHOLE = 5  # replies of one mode that show how the model spells texts of
 _AT_CUTS = 2
 """Tokens by which a text differs that is cut within a word, at its end and between its parts."""
 _FEWEST_SAMPLES = 2  # samples whose longest replies have equally many tokens
-_MANY_TOKENS, _MANY_MESSAGES = 24, 8
-"""More tokens than these, and than the headers of these, are not those of empty messages."""
+_MANY_MESSAGES = 8  # more than the model may write without a text
 _FEWEST_ANSWERED = 8  # tokens of a whole answer that shows how a server counts
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
 
@@ -91,11 +92,11 @@ def _without_miscounts(examined: Sequence[Score]) -> list[Score]:
     """
     foreign = foreign_counts(examined)
     every = [ledger for score in examined for ledger in score.traits.ledgers]
-    retried = sum("twice those" in ledger.miscount for ledger in every) >= _FEWEST_ODD
+    retried = sum(miscount(ledger) == "with a retry" for ledger in every) >= _FEWEST_ODD
 
     def is_right(one: Ledger) -> bool:
         least, most = 2 * (one.texts + one.markup), 2 * (one.explained + FRAMING)
-        return not one.miscount and not (retried and least <= one.reported <= most)
+        return miscount(one) is None and not (retried and least <= one.reported <= most)
 
     kept = [tuple(filter(is_right, score.traits.ledgers)) for score in examined]
     return [
@@ -151,7 +152,7 @@ def _unseen(score: Score) -> Iterator[Difference]:
         ):
             continue
         messages, rest = divmod(ledger.difference, COT_HEADER)
-        lost = ledger.difference > max(_MANY_TOKENS, ledger.explained // SLACK)
+        lost = ledger.difference > max(MANY_TOKENS, ledger.explained // SLACK)
         lost = lost and (messages > _MANY_MESSAGES or bool(rest and ledger.exact))
         if lost or missing_cot(ledger) > 0:
             message = f"{ledger.difference} of the reported output tokens are not in the reply."
