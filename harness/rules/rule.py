@@ -172,7 +172,7 @@ class Rule:
 class Declared(TypedDict, total=False):
     """What is declared where a rule is registered, for one rule or as the default of several.
 
-    None stands for the default. Members that `Rule` has are as there.
+    None means the default. `Rule` describes the members that are not described here.
     """
 
     family: str | None

@@ -129,4 +129,4 @@ class Arrival:
 
 
 ARRIVAL: ContextVar[Arrival] = ContextVar("arrival")
-"""Set in the task of an attempt by whoever wants to see what arrives."""
+"""Where requests of the current task note their receiver; unset, nobody reads it."""

@@ -129,10 +129,14 @@ def _judge(
     name: str,
     responses: ProbeResponses,
 ) -> Trials:
-    """Judge the calls of one request. A single call that a server seems to have changed proves
-    nothing: it can have the tokens of another one by chance.
+    """Judge the calls of one request.
+
+    One call that a server seems to have changed proves nothing: it can have the tokens of another
+    one by chance.
     """
     found = list(copies(name, responses))
+    if all(who != "server" for _, who in found):
+        return proven(found)
     sent = filter(responses.rollouts.get, names)
     changed = sum(who == "server" for other in sent for _, who in copies(other, responses))
     if changed < FEWEST_UNLIKE:

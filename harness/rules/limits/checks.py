@@ -23,6 +23,7 @@ from harness.rules.evidence.ledger import (
     cut_ledger,
     hides_cot,
     ledger_of,
+    miscount,
     token_count,
 )
 from harness.rules.evidence.subjects import (
@@ -370,14 +371,15 @@ def _stop_kept(answer: Answer) -> Iterator[Problem]:
     """Each stop string ends the answer, and neither it nor its beginning is part of the answer.
 
     Programs use stop strings to delimit the answer; the API allows four. Servers that stream every
-    token immediately send the beginning before they recognize the string.
+    token immediately send the beginning before they recognize the string. Recorded answers may end
+    with a beginning by chance, such as "User" of "User:", so only whole strings count in them.
     """
     text = answer.reply.text
     for stop in answer.exchange.request.stops:
         if stop in text:
             message = "The answer contains a stop string of the request."
             yield Problem(answer.exchange, message, f"no {stop!r}", text)
-        elif begun := _beginning(stop, text.rstrip()):
+        elif not answer.exchange.imported and (begun := _beginning(stop, text.rstrip())):
             message = "The answer ends with the beginning of a stop string."
             yield Problem(answer.exchange, message, f"no {begun!r} at the end", text)
 
@@ -428,7 +430,7 @@ def _reaches_limit(answer: Answer) -> bool:
     request, found = answer.exchange.request, account(answer.exchange)
     most = None if request.limit is None else request.limit * request.choices
     tokens = answer.usage.output_tokens or 0
-    return most is not None and tokens >= most and not (found and found.miscount)
+    return most is not None and tokens >= most and not (found and miscount(found))
 
 
 @family.check(

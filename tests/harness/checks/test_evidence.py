@@ -194,6 +194,16 @@ def test_events_without_blank_lines_between_them_are_one_event(separator, messag
     assert ("reply.unreadable" in ids) == (message is not None)
 
 
+@pytest.mark.parametrize("imported", [False, True])
+def test_recorded_answers_may_end_with_the_beginning_of_a_stop_string(imported):
+    whole = json_response(chat_whole(Reply(text="The role is User", reasoning="They ask.")))
+    recorded = asked(rollout([whole]), {"stop": ["User:"]})
+    if imported:
+        recorded = recorded.model_copy(update={"recording": Recording(source="pasted.txt")})
+    found = {each.id for each in catalogue.examine(parse_rollout(recorded))[1]}
+    assert ("stop.kept" in found) != imported
+
+
 @pytest.mark.parametrize(
     ("tokens", "imported", "broken"),
     [
