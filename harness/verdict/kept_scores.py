@@ -3,11 +3,13 @@
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 
 from pydantic import TypeAdapter
 
+from harness.errors import RunLogError
 from harness.records.conditions import Condition
 from harness.records.scores import Score
 from harness.run.run_folder import COMPARED
@@ -44,18 +46,31 @@ class KeptScores(Iterable[Score]):
         return bool(self._attempts[task, sample, condition] >> number & 1)
 
     def append(self, score: Score) -> None:
-        """Keep one more. Raises OSError."""
+        """Keep one more. Raises RunLogError."""
         self._attempts[score.task, score.sample, score.condition] |= 1 << score.attempt
         line = _SCORE.dump_json(score, exclude=COMPARED) + b"\n"
-        self._file.seek(self._end)
-        self._file.write(line)
+        with _writing():
+            self._file.seek(self._end)
+            self._file.write(line)
         self._end += len(line)
 
     def __iter__(self) -> Iterator[Score]:
-        """Read them from the first one on."""
+        """Read them from the first one on. Raises RunLogError."""
         at = 0
         while at < self._end:
-            self._file.seek(at)
+            with _writing():  # what the buffer still has
+                self._file.seek(at)
             line = self._file.readline()
             at += len(line)
             yield _SCORE.validate_json(line)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunLogError(
+            f"Scores cannot be written to a temporary file in {gettempdir()}: {error.strerror}. "
+            "Free space there, or name another folder in TMPDIR; then judge the run again with recheck."
+        ) from None

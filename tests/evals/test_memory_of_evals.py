@@ -1,15 +1,19 @@
 """Judging an eval keeps counts by question, and no score."""
 
+import errno
 import gc
 import tracemalloc
 from itertools import chain
+from tempfile import SpooledTemporaryFile
 
+import pytest
 from analyses import PROVIDER
 from healthy import STARTED, rollout
 from replies import Reply
 from sample_evals import eval_task
 
 from evals.task import EvalTask
+from harness.errors import RunLogError
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, RunSettings
 from harness.records.scores import Score
@@ -95,3 +99,14 @@ def test_a_repeated_line_counts_once_and_missing_attempts_are_listed(tmp_path):
     planned = [attempt.id for attempt in chain(*map(task.attempts, (1, 2, 3)))]
     expected = [(name, number < len(made)) for number, name in enumerate(planned)]
     assert outcomes(list(scores)) == outcomes(list(scores)) == expected
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    task = eval_task("aime25", tries=2)
+    judge = Judge(tmp_path, [task])
+    monkeypatch.setattr(SpooledTemporaryFile, "write", full)
+    with pytest.raises(RunLogError, match="No space left on device"):
+        judge.add(attempts_at(task, 1, 2)[0])
