@@ -72,5 +72,5 @@ def _writing() -> Iterator[None]:
     except OSError as error:
         raise RunLogError(
             f"Scores cannot be written to a temporary file in {gettempdir()}: {error.strerror}. "
-            "Free space there, or name another folder in TMPDIR; then judge the run again with recheck."
+            "Free space there, or name another folder in TMPDIR; then run recheck on the run."
         ) from None
