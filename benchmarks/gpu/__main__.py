@@ -4,6 +4,7 @@ import argparse
 import faulthandler
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -58,8 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.inside:
-        faulthandler.enable()
-        faulthandler.dump_traceback_later(options.inside, exit=True)
+        _end_after(options.inside)
         _run_here(options.stages[0], device)
         return 0
     if device == "cpu":
@@ -83,6 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("failed" if stages[name].failed else "done", f"({stages[name].seconds:.0f} s)")
     print(options.out / report.PAGE)
     return int(any(stage.failed for stage in stages.values()) or not stages.keys() >= {*wanted})
+
+
+def _end_after(seconds: float) -> None:
+    """Print the main thread's stack and end the process after this time, also inside a GPU call.
+
+    A signal runs in that thread. `faulthandler.dump_traceback_later` reads the frames of threads
+    that go on running, which can crash before the first frame is printed.
+    """
+    faulthandler.enable()
+    faulthandler.register(signal.SIGALRM, all_threads=False, chain=True)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _run_here(name: str, device: str) -> None:
