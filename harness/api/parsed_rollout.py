@@ -89,7 +89,7 @@ class ParsedExchange:
             return "no reply"
         if (said := meaning(response)) is not None:
             return "refused" if said == "refusal" else "failed"
-        if self.error_events:
+        if self.error_events or (self.body or {}).get("status") == "failed":
             return "failed"
         return "differs" if self.unreadable is None else "unreadable"
 

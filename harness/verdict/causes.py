@@ -3,7 +3,8 @@
 What: every rule declares a component. A finding has a weight: errors before warnings, and the share
 of the affected replies. The weights of a component are summed, and the heaviest component is the
 first cause. Witnesses show that something is wrong but not what, so they decide only if no other
-rule failed. A request that was refused or that failed shows only that.
+rule failed. A request that got no reply shows only that, and an engine serves both APIs: what one
+of them never shows is no defect of it.
 
 When: exact tests on the replies with and without the finding (`harness.verdict.occasions`).
 """
@@ -32,7 +33,8 @@ _FEWEST, _RARE = 3, 0.02
 properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _MOSTLY = 0.5  # of the replies with a finding
-_OF_REQUESTS: Mapping[str, str] = {"refused": "refusals", "failed": "failures"}
+_ALWAYS = 0.9  # of the replies of an API
+_OF_REQUESTS = {"refused": "refusals", "failed": "failures"}
 _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 """Components whose rules expect a refusal, or have errors as their evidence."""
 
@@ -80,7 +82,8 @@ def diagnose(
     errors = any(one.result.status == "failed" for one in found)
     shown = [one for one in found if not one.rule.witness]
     parts = {one.component for one in shown}
-    shown = [one for one in shown if not parts & {*COMPONENTS[one.component].after}]
+    after = {one.id: {*COMPONENTS[one.rule.component].after} - {one.component} for one in shown}
+    shown = [one for one in shown if not parts & after[one.id]]
     if not any(one.result.status == "failed" for one in shown) and (errors or not shown):
         shown = found
     deciding = [one for one in shown if not one.isolated]
@@ -131,6 +134,7 @@ def _cause(
         one
         for one in dict.fromkeys(own)
         if one.rule.witness
+        or one.component != one.rule.component
         or one.fix == first.fix
         or _shared(one.replies, first.replies, max(len(one.replies), len(first.replies)))
     ]
@@ -165,21 +169,46 @@ def _shared(some: frozenset[Reply], others: frozenset[Reply], every: int) -> boo
 def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_Found]:
     replies = replies_of(failing, scores)
     inherited = _inherited(failing, scores)
-    errors = [RULES[result.check.id] for result in failing if result.status == "failed"]
-    miscounted = any(rule.component == "usage" and not rule.witness for rule in errors)
+    miscounted = [
+        result
+        for result in failing
+        if (rule := RULES[result.check.id]).component == "usage"
+        and not rule.witness
+        and result.status == "failed"
+    ]
     for result in failing:
         rule = RULES[result.check.id]
-        received = {example.evidence.received for example in result.examples}
-        component = rule.component
-        if len(received) == 1 and component not in _EXPECT_ERRORS:
-            component = _OF_REQUESTS.get(received.pop(), component)
+        component = _component(rule, result)
         weight = _WARNING if result.status == "warned" else 1.0
         if result.check.kind == "probe":
             moved = component != rule.component
             weight *= _INHERITED if rule.id in inherited or moved else _PROBE
         if _by_counts(result) and component != "usage":
-            weight *= _INHERITED if miscounted else _BY_COUNTS
+            wrong = any(_explains(one, result, replies) for one in miscounted)
+            weight *= _INHERITED if wrong else _BY_COUNTS
         yield _Found(rule, result, component, weight * _share(result, _FEW), replies[rule.id])
+
+
+def _component(rule: Rule, result: RuleResult) -> str:
+    received = {example.evidence.received for example in result.examples}
+    got = received.pop() if len(received) == 1 else "differs"
+    rates = [failures / every for failures, every in result.counts.values() if every]
+    if got == "unreadable" and result.check.kind == "probe":
+        return "unreadable"
+    if got in _OF_REQUESTS and rule.component not in _EXPECT_ERRORS:
+        return _OF_REQUESTS[got]
+    if rule.component == "engine" and max(rates) >= _ALWAYS and min(rates) == 0:
+        return "logprobs"
+    return rule.component
+
+
+def _explains(
+    miscount: RuleResult, result: RuleResult, replies: Mapping[str, frozenset[Reply]]
+) -> bool:
+    """Whether wrong counts may be all that a finding shows: as frequent, or in its replies."""
+    own = replies[result.check.id]
+    alike = _shared(own, replies[miscount.check.id], len(own))
+    return alike or _share(miscount) >= _MOSTLY * _share(result)
 
 
 def _share(result: RuleResult, added: int = 0) -> float:

@@ -21,6 +21,7 @@ from harness.api.items import (
     UnreadableReplyError,
     Usage,
 )
+from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sse import stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Request, Response, StreamPart, TransportFailure
@@ -372,6 +373,19 @@ def test_unreadable_chat_bodies(raw: object, problem: str) -> None:
 def test_unreadable_responses_bodies(raw: object, problem: str) -> None:
     with pytest.raises(UnreadableReplyError, match=problem):
         RESPONSES.read(exchange(raw))
+
+
+@pytest.mark.parametrize(
+    ("content", "received"),
+    [
+        ({"status": "failed", "output": []}, "failed"),
+        ({"status": "completed", "output": "x"}, "unreadable"),
+        ([data({"type": "response.failed", "response": {"status": "failed"}})], "failed"),
+    ],
+)
+def test_a_response_that_failed_is_no_unreadable_one(content: object, received: str) -> None:
+    recorded = exchange(content, streaming=isinstance(content, list))
+    assert ParsedExchange("responses", 0, recorded).received == received
 
 
 CHUNK = data({"choices": [{"index": 0, "delta": {"content": "a"}}]})

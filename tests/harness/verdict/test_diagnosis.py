@@ -377,6 +377,39 @@ def test_a_request_that_was_not_served_shows_nothing_else(received, component):
     assert storage.causes[0].component == "storage"
 
 
+@pytest.mark.parametrize("rule", ["tools.choice.named", "errors.status"])
+def test_an_unreadable_reply_to_a_probe_shows_nothing_else(rule):
+    found = diagnose([probe(rule, received="unreadable")])
+    assert found.causes[0].component == "unreadable"
+
+
+@pytest.mark.parametrize(("others", "component"), [(0, "logprobs"), (1, "engine"), (20, "engine")])
+def test_an_engine_serves_both_apis(others, component):
+    counts = {"chat": (20, 20), "responses": (others, 20)}
+    numbers = probe("numerics.logprobs").model_copy(update={"counts": counts})
+    assert diagnose([numbers]).causes[0].component == component
+    prompts = probe("prompt.system").model_copy(update={"counts": counts})
+    assert [each.component for each in diagnose([numbers, prompts]).causes] == ["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "miscounted", "first"),
+    [
+        ((0, 40), (50, 53), "output"),  # a few wrong counts in other replies
+        ((0, 40), (0, 40), "usage"),  # in the same
+        ((0, 40), (50, 90), "usage"),  # as many in others
+    ],
+)
+def test_lost_text_is_doubted_beside_wrong_counts_that_may_explain_it(lost, miscounted, first):
+    ids = {"usage.output.lost": range(*lost), "usage.sum": range(*miscounted)}
+    scores = [
+        attempt(n, "chat", "streaming", ids,
+                [finding(rule, f"chat streaming {n}") for rule, hit in ids.items() if n in hit])
+        for n in range(EVERY)
+    ]  # fmt: skip
+    assert diagnose(check_results(scores, GROUPS), scores).causes[0].component == first
+
+
 def test_a_cause_explains_what_its_fix_corrects_and_what_the_same_replies_have():
     first, second = causes("reply.lost:0.5 harmony.cut:0.02 text.escaped:0.5")[:2]
     assert set(first.explains) >= {"reply.lost", "text.escaped"}
