@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 
 from evals.answer_eval import AnswerEval
 from evals.datasets import DataRow, Loaded, PublishedDataset
+from evals.grading import SCRIPTS
 from evals.grading.graded_eval import GradedEval
 from evals.prompts import Script
 from harness.records.record import Record
@@ -90,3 +91,9 @@ def facts_of(folder: str) -> Mapping[str, Facts]:
 def all_facts() -> Mapping[str, Facts]:
     """Return the facts about all evals, without importing their modules."""
     return {name: facts for f in folders() for name, facts in facts_of(f.name).items()}
+
+
+def scripts() -> Mapping[str, Script]:
+    """Return where OpenAI's scripts have the templates of the evals and of graders."""
+    of_evals = {name: at for facts in all_facts().values() for name, at in facts.templates.items()}
+    return {name: at for name, at in (of_evals | SCRIPTS).items() if at is not None}

@@ -9,7 +9,7 @@ import ast
 import hashlib
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
@@ -29,17 +29,17 @@ Script = tuple[str, str]  # module of `gpt_oss.evals` and name of a constant in 
 _INSTALL = "install it (pip install gpt-oss, Python 3.12 or later), or pass its wheel to --prompts"
 
 
-def choose_prompts(name: str | None) -> PromptsInfo:
+def choose_prompts(name: str | None, scripts: Mapping[str, Script]) -> PromptsInfo:
     """Return the prompts of `--prompts`: ours, gpt-oss, a wheel or a file.
 
-    Raises ConfigurationError.
+    `scripts` has the places of OpenAI's templates. Raises ConfigurationError.
     """
     if name is None or name == OURS:
         return our_prompts()
     if name == GPT_OSS:
-        return _installed()
+        return _installed(scripts)
     path = Path(name)
-    return _from_wheel(path) if path.suffix == ".whl" else _from_file(path)
+    return _from_wheel(path, scripts) if path.suffix == ".whl" else _from_file(path)
 
 
 @cache
@@ -73,55 +73,44 @@ def wording(prompts: PromptsInfo, names: Iterable[str]) -> str | None:
     return _sha256("\0".join(texts)) if texts else None
 
 
-def _installed() -> PromptsInfo:
+def _installed(scripts: Mapping[str, Script]) -> PromptsInfo:
     try:
         package = distribution("gpt_oss")
     except PackageNotFoundError:
         raise ConfigurationError(
             f"--prompts gpt-oss needs the package gpt_oss: {_INSTALL}."
         ) from None
-    return _from_scripts(
-        f"gpt-oss {package.version}",
-        lambda path: Path(str(package.locate_file(path))).read_text(encoding="utf-8"),
-    )
+    root = Path(str(package.locate_file("")))
+    return _from_scripts(f"gpt-oss {package.version}", root, scripts)
 
 
-def _from_wheel(path: Path) -> PromptsInfo:
+def _from_wheel(path: Path, scripts: Mapping[str, Script]) -> PromptsInfo:
+    version = path.name.split("-")[1] if path.name.count("-") > 1 else "of unknown version"
     try:
-        with zipfile.ZipFile(path) as wheel:
-            version = path.name.split("-")[1] if path.name.count("-") > 1 else "of unknown version"
-            return _from_scripts(
-                f"gpt-oss {version}", lambda member: wheel.read(member).decode("utf-8")
-            )
+        return _from_scripts(f"gpt-oss {version}", zipfile.Path(path), scripts)
     except (OSError, zipfile.BadZipFile) as error:
         raise ConfigurationError(f"--prompts {path} cannot be read as a wheel: {error}.") from None
 
 
-def _from_scripts(source: str, read: Callable[[str], str]) -> PromptsInfo:
+def _from_scripts(
+    source: str, root: Path | zipfile.Path, scripts: Mapping[str, Script]
+) -> PromptsInfo:
     """Return OpenAI's templates, with their placeholders in our form, and ours where it has none.
 
     Raises ConfigurationError.
     """
     found: dict[str, str] = {}
-    for name, (module, constant) in scripts().items():
+    for name, (module, constant) in scripts.items():
         path = f"gpt_oss/evals/{module}.py"
         try:
-            found[name] = _in_our_form(_constant(read(path), constant), placeholders(name))
+            text = (root / path).read_text(encoding="utf-8")
+            found[name] = _in_our_form(_constant(text, constant), placeholders(name))
         except (OSError, KeyError, ValueError, SyntaxError):
             raise ConfigurationError(
                 f"{source} has no template {constant} in {path}; --prompts knows those of 0.0.9: "
                 f"{_INSTALL}."
             ) from None
     return _checked(source, found)
-
-
-def scripts() -> Mapping[str, Script]:
-    """Return where OpenAI's scripts have the templates of the evals and of graders."""
-    from evals.declaration import all_facts  # imports this module
-    from evals.grading import SCRIPTS
-
-    of_evals = {name: at for facts in all_facts().values() for name, at in facts.templates.items()}
-    return {name: at for name, at in (of_evals | SCRIPTS).items() if at is not None}
 
 
 def placeholders(name: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from evals.baselines.choice import choose_baseline
 from evals.datasets import Loaded
+from evals.declaration import scripts
 from evals.grading.graded_eval import GradedEval
 from evals.own import own_name
 from evals.prompts import choose_prompts
@@ -232,7 +233,7 @@ def _settings(
         first_cases=cases.first,
         case_ids=tuple(case.id for case in suite.cases) if suite and cases.first else (),
         examples=options.data.examples,
-        prompts=choose_prompts(options.data.prompts) if evals else None,
+        prompts=choose_prompts(options.data.prompts, scripts()) if evals else None,
         strict=cases.strict,
         concurrency=provider.concurrency,
         seed=options.sampling.seed,

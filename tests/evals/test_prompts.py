@@ -8,6 +8,7 @@ from sample_evals import eval_task
 from test_baseline_verdict import judged, recorded
 
 from evals.baselines.published import published_scores
+from evals.declaration import scripts
 from evals.grading import GRADER, GRADER_SYSTEM
 from evals.grading.requests import Answer, grading_tasks
 from evals.prompts import choose_prompts, fill, our_prompts, our_templates, wording
@@ -37,11 +38,11 @@ def first_prompt(task):
 def test_the_bundled_prompt_set_has_every_template():
     used = {name for one in (*EVALS.values(), OWN) for name in one.facts.templates}
     assert set(our_prompts().templates) == set(our_templates()) == used | {GRADER, GRADER_SYSTEM}
-    assert choose_prompts(None) == choose_prompts("ours") == our_prompts()
+    assert choose_prompts(None, scripts()) == choose_prompts("ours", scripts()) == our_prompts()
 
 
 def test_the_templates_of_a_wheel_are_read_without_importing_it(tmp_path):
-    prompts = choose_prompts(wheel(tmp_path))
+    prompts = choose_prompts(wheel(tmp_path), scripts())
     assert prompts.source == "gpt-oss 0.0.9"
     assert prompts.templates["aime25"] == "\nA: <<question>> \\boxed{}\n"
     assert prompts.templates["gpqa"] == "G: <<question>> <<A>> <<B>> <<C>> <<D>>"
@@ -49,7 +50,7 @@ def test_the_templates_of_a_wheel_are_read_without_importing_it(tmp_path):
 
 
 def test_evals_use_the_prompt_set_of_the_run_for_questions_and_grading(tmp_path):
-    prompts = choose_prompts(wheel(tmp_path))
+    prompts = choose_prompts(wheel(tmp_path), scripts())
     aime = eval_task("aime25", prompts=prompts)
     assert first_prompt(aime) == f"\nA: {aime.test.questions[0].text} \\boxed{{}}\n"
     assert first_prompt(eval_task("gpqa", prompts=prompts)).startswith("G: ")
@@ -71,7 +72,7 @@ def test_the_bundled_grader_prompt_is_one_message():
 def test_a_file_replaces_only_the_templates_it_contains(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"aime25": "Solve: <<question>>"}), encoding="utf-8")
-    prompts = choose_prompts(str(path))
+    prompts = choose_prompts(str(path), scripts())
     assert prompts.source == str(path)
     assert prompts.templates["aime25"] == "Solve: <<question>>"
     assert wording(prompts, ["gpqa"]) == wording(our_prompts(), ["gpqa"])
@@ -97,23 +98,23 @@ def test_an_invalid_prompt_file_is_rejected(tmp_path, content, message):
     path = tmp_path / "mine.yaml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=message):
-        choose_prompts(str(path))
+        choose_prompts(str(path), scripts())
 
 
 def test_an_unreadable_prompt_file_is_rejected(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        choose_prompts(str(tmp_path / "absent.yaml"))
+        choose_prompts(str(tmp_path / "absent.yaml"), scripts())
     broken = tmp_path / "broken.whl"
     broken.write_bytes(b"no zip")
     with pytest.raises(ConfigurationError, match="cannot be read as a wheel"):
-        choose_prompts(str(broken))
+        choose_prompts(str(broken), scripts())
     with pytest.raises(ConfigurationError, match=r"gpt-oss 0\.0\.9 has no template AIME_TEMPLATE"):
-        choose_prompts(wheel(tmp_path, aime_eval="OTHER = 1\n"))
+        choose_prompts(wheel(tmp_path, aime_eval="OTHER = 1\n"), scripts())
 
 
 def test_prompts_of_a_package_that_is_not_installed_are_rejected():
     with pytest.raises(ConfigurationError, match="needs the package gpt_oss: install it"):
-        choose_prompts("gpt-oss")
+        choose_prompts("gpt-oss", scripts())
 
 
 @pytest.mark.parametrize(("name", "score"), [("aime25", 0.8615), ("gpqa", 0.725)])
