@@ -4,22 +4,16 @@
 a question has several rows if it was published in several wordings. The hash covers what a row
 means (`DataRow.meaning`) in a form that does not depend on white space, case, punctuation and the
 markup of TeX, so copies in another format or order are recognized, and translations are not.
-
-`python -m evals.identity NAME [PLACE]` writes the hashes of a published file: from the hub, or from
-a copy with a known SHA-256.
 """
 
 import csv
 import re
-import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib import resources
-from pathlib import Path
 
-from harness.errors import ConfigurationError
 from harness.records.runs import DataIdentity, DatasetInfo
 
 _LAYOUT = re.compile(
@@ -69,25 +63,3 @@ def identify(hashes: Sequence[str], published: Mapping[str, str], rows: int) -> 
 def known_ids(folder: str, info: DatasetInfo) -> Mapping[str, str]:
     """Return the ids of published questions by hash; none for runs of earlier versions."""
     return published_ids(folder, info.eval) if info.identity is not None else {}
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Write the hashes of a published file: NAME [PLACE]. Raises ConfigurationError."""
-    from evals.registry import EVALS, load_data
-
-    name, place = arguments[0], arguments[1] if len(arguments) > 1 else "hub"
-    data = load_data(name, place)
-    dataset = EVALS[name].facts.dataset
-    if dataset is None or data.info.revision != dataset.revision:
-        raise ConfigurationError(f"{place} is not a published file of {name}: its hash is unknown.")
-    ids = EVALS[name].make(data, 0, None).questions
-    path = Path(__file__).parent / dataset.folder / f"published-{name}.csv"
-    pairs = zip(ids, data.rows, strict=True)
-    lines = [f"{one.id},{row.fingerprint},{dataset.repository}" for one, row in pairs]
-    kept = path.read_text("utf-8").splitlines()[1:] if path.exists() else []
-    path.write_text("\n".join(["id,hash,source", *dict.fromkeys([*kept, *lines])]) + "\n", "utf-8")
-    print(path)  # noqa: T201 (a tool for maintainers)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
