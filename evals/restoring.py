@@ -1,4 +1,4 @@
-"""The evals of a run, from its folder."""
+"""The tasks of a run, evals included, from its folder."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from harness.providers.entries import Provider
 from harness.records.runs import DatasetInfo, RunInfo
 from harness.run.run_folder import read_scores
 from harness.run.run_log import read_run_info
+from harness.tasks.suite import restored_tasks
+from harness.tasks.task import Task
 
 
 def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
@@ -27,6 +29,14 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
     if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
         raise RunLogError(f"{path} was changed after the run; restore it.")
     return Loaded(rows, info)
+
+
+def all_tasks(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
+    """Return the tasks of a run, from its folder; without a `grader` nothing can be graded.
+
+    `info` is its `run.json`, perhaps with other settings. Raises ConfigurationError or RunLogError.
+    """
+    return [*restored_tasks(folder, info), *restored_evals(folder, info, grader)]
 
 
 def restored_evals(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[EvalTask]:

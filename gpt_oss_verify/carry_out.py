@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from evals.cost import Cost, Expectation, Part, expect
+from evals.restoring import all_tasks
 from gpt_oss_verify.choice import budget_for, same_grader
 from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.options import DEFAULT_OUT, BudgetOptions, RunOptions
@@ -22,7 +23,6 @@ from harness.run import run_folder
 from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
 from harness.tasks.plan import Plan
-from harness.tasks.suite import restored_tasks
 from reports.text import counted, visible
 
 Sampler = Callable[[Plan, Path, Observer, LiveJudge], None]
@@ -122,7 +122,7 @@ def grade(
         chosen = find_provider(grader, providers_file)
     spending = budget_for(budget, chosen)
     info = with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
-    tasks = restored_tasks(run, info, chosen)
+    tasks = all_tasks(run, info, chosen)
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
     plan = Plan(chosen, tuple(tasks), info, spending)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from evals.baselines import measured
-from evals.restoring import run_scores
+from evals.restoring import all_tasks, run_scores
 from gpt_oss_verify.options import Run
 from gpt_oss_verify.screen import show
 from harmony.extras import install_command
@@ -17,7 +17,6 @@ from harness.compare.dataframes import COLUMNS, load
 from harness.compare.inspect_export import write_inspect_logs
 from harness.compare.inspect_log import is_inspect_log, read_inspect_log
 from harness.errors import ConfigurationError, RunLogError, os_errors
-from harness.tasks.suite import restored_tasks
 
 
 def export(
@@ -57,7 +56,7 @@ def export(
     with os_errors(RunLogError, f"{folder} cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         if output_format == "inspect":
-            tasks = restored_tasks(loaded.folder, loaded.info)
+            tasks = all_tasks(loaded.folder, loaded.info)
             paths = write_inspect_logs(loaded, tasks, folder, gated=gated)
         else:
             paths = [folder / f"{table}.{output_format}" for table in COLUMNS]

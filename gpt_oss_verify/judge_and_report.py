@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from evals.restoring import all_tasks
 from evals.task import EvalTask
 from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.screen import print_raw, say, stdout
@@ -15,7 +16,6 @@ from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
 from harness.records.scores import Score
 from harness.run import run_folder
 from harness.run.run_log import read_chosen, read_run_info
-from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.gate import exit_code
@@ -47,7 +47,7 @@ def judge_and_report(
     if a file of a task or the baseline cannot be read, and RunLogError if the folder cannot.
     """
     info = with_settings(read_run_info(folder), changes)
-    judge = judge or LiveJudge(folder, restored_tasks(folder, info))
+    judge = judge or LiveJudge(folder, all_tasks(folder, info))
     analysis, scores = judge.judged(info, thresholds)
     run_folder.write_analysis(folder, analysis)
     run_folder.write_internal_errors(folder, analysis.verdict.internal_errors)

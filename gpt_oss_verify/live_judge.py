@@ -17,12 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import evals  # noqa: F401 (registers how evals are restored)
+from evals.restoring import all_tasks
 from harness.records.analysis import Analysis
 from harness.records.runs import RunInfo, Thresholds
 from harness.run.run_folder import read_scores, write_scores
 from harness.run.run_log import ROLLOUTS_FILE, read_run_info
-from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged
 from harness.verdict.judge import Counts, Judge
@@ -152,7 +151,7 @@ def main(folder: Path) -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     os.nice(10)  # the sampling comes first
     info = read_run_info(folder)
-    judge = Judge(folder, restored_tasks(folder, info))
+    judge = Judge(folder, all_tasks(folder, info))
     found: list[str] = []
     while True:
         try:

@@ -15,6 +15,7 @@ from evals.own import own_name
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
 from evals.registry import NAMES, QUICK_TRIES, eval_of, load_data, make_eval
+from evals.restoring import all_tasks
 from evals.task import EvalTask
 from gpt_oss_verify.choice import (
     budget_of,
@@ -51,7 +52,7 @@ from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info
 from harness.tasks.plan import Plan, continued, new_info
-from harness.tasks.suite import restored_tasks, suite_tasks
+from harness.tasks.suite import suite_tasks
 from harness.tasks.task import Task
 from harness.verdict.reference_rate import default_thresholds
 
@@ -326,7 +327,7 @@ def resume(
     limits = gate_for(entry, provider.providers_file, gate, budget)
     spending = budget_of(limits, entry, *filter(None, [grader]))
     thresholds = thresholds_of_run(gate, info)
-    return continued(info, entry, restored_tasks(folder, info, grader), spending, thresholds)
+    return continued(info, entry, all_tasks(folder, info, grader), spending, thresholds)
 
 
 def _with_tries(folder: Path, info: RunInfo, tries: int) -> RunInfo:

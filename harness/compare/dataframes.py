@@ -27,6 +27,7 @@ from harness.records.runs import RunInfo
 from harness.records.scores import Finding, Score
 from harness.run.run_folder import ANALYSIS_FILE, SCORES_FILE, read_analysis, read_scores
 from harness.run.run_log import read_rollouts, read_run_info
+from harness.tasks.suite import restored_tasks
 from harness.verdict.judge import judge
 
 if TYPE_CHECKING:
@@ -254,14 +255,18 @@ class Runs(Frames):
 def load(path: Place) -> Run:
     """Load a run folder; its tables are DataFrames, see `Frames`.
 
-    A run that was never judged is judged now, and nothing is written. Raises RunLogError, and
-    ConfigurationError if it cannot be judged.
+    A run without evals that was never judged is judged now, and nothing is written. Raises
+    RunLogError, and ConfigurationError if it cannot be judged.
     """
     folder = Path(path)
     run = Run(folder)
     if not run.info.tasks:
         raise RunLogError(f"{path} has no tasks.")
-    return run if (folder / ANALYSIS_FILE).exists() else Run(folder, judge(folder))
+    if (folder / ANALYSIS_FILE).exists():
+        return run
+    if run.info.of_kind("eval"):
+        raise RunLogError(f"{path} was not judged; judge it with: gpt-oss-verify recheck {path}")
+    return Run(folder, judge(folder, run.info, restored_tasks(folder, run.info)))
 
 
 def load_many(paths: Sequence[Place] | Mapping[str, Place]) -> Runs:

@@ -1,15 +1,14 @@
 """The tasks of the harness itself, of a new run and from the folder of an earlier one."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
-from harness.errors import ConfigurationError, RunLogError
+from harness.errors import RunLogError
 from harness.golden import files as golden_files
 from harness.golden.content import Golden
-from harness.providers.entries import Provider
 from harness.records.conditions import MODES, Condition
-from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, TaskKind
+from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
 from harness.run.cases import Suite, load_suite, planned_cases
@@ -51,44 +50,17 @@ def suite_tasks(
     yield from probe_tasks(chosen.probes, options)
 
 
-Restorer = Callable[[Path, RunInfo, Provider | None], Iterable[Task]]
-"""Restores tasks from a run folder, with a grader if they shall be graded."""
+def restored_tasks(folder: Path, info: RunInfo) -> list[Task]:
+    """Return the tasks of a run, without its evals; `info` is its `run.json`, perhaps changed.
 
-_RESTORERS: dict[TaskKind, Restorer] = {}
-
-
-def restores(kind: TaskKind) -> Callable[[Restorer], Restorer]:
-    """Register the decorated function for a kind of tasks that a package above defines."""
-
-    def add(restorer: Restorer) -> Restorer:
-        _RESTORERS[kind] = restorer
-        return restorer
-
-    return add
-
-
-def restored_tasks(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:
-    """Restore the tasks of a run; `info` is its `run.json`, perhaps with other settings.
-
-    Without a `grader` nothing can be graded. Raises ConfigurationError if a file of a task cannot
-    be read or the package that defines a task is not imported, and RunLogError if a file is not the
+    Raises ConfigurationError if a file of a task cannot be read, and RunLogError if it is not the
     one that `run.json` describes.
     """
-    tasks = list(_own_tasks(folder, info))
-    for kind in dict.fromkeys(task.kind for task in info.tasks):
-        if kind in _RESTORERS:
-            tasks += _RESTORERS[kind](folder, info, grader)
-        elif kind == "eval":
-            raise ConfigurationError(f"{folder} has evals; import the package `evals` to judge it.")
-    return tasks
-
-
-def _own_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
-    """Yield tool calling, probe groups and imported traffic."""
+    tasks: list[Task] = []
     settings = info.settings
     calling = info.task(TOOL_CALLING)
     if calling is not None:
-        yield ToolCalling(
+        calls = ToolCalling(
             planned_cases(restored_suite(folder, calling.files), settings),
             calling.conditions,
             tries=calling.tries,
@@ -96,11 +68,12 @@ def _own_tasks(folder: Path, info: RunInfo) -> Iterator[Task]:
             strict=settings.strict,
             extra_body=info.provider.extra_body,
         )
+        tasks.append(calls)
     if info.of_kind("probes"):
         chosen = choose(settings.suite, settings.only, settings.skip)
         repetitions = {task.name: task.repetitions for task in info.tasks}
-        yield from probe_tasks(chosen.probes, restored_options(folder, info), repetitions)
-    yield from map(ImportedTraffic, info.of_kind("traffic"))
+        tasks += probe_tasks(chosen.probes, restored_options(folder, info), repetitions)
+    return [*tasks, *map(ImportedTraffic, info.of_kind("traffic"))]
 
 
 def restored_options(folder: Path, info: RunInfo) -> ProbeOptions:

@@ -18,9 +18,8 @@ from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo, Thresholds
 from harness.records.scores import Finding, Outcome, Score
 from harness.rules.catalogue import RULES
-from harness.run.run_log import new_rollouts, read_run_info
+from harness.run.run_log import new_rollouts
 from harness.tasks.attempt_order import FIRST_PORTION
-from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, Scored, analyze, rules_so_far
 from harness.verdict.kept_scores import KeptScores
@@ -236,23 +235,14 @@ class Judge:
         return first
 
 
-def judge(
-    folder: Path,
-    info: RunInfo | None = None,
-    tasks: Sequence[Task] | None = None,
-    *,
-    thresholds: Thresholds | None = None,
-) -> Judged:
-    """Judge an earlier run from its folder, without writing files or using the network.
+def judge(folder: Path, info: RunInfo, tasks: Sequence[Task]) -> Judged:
+    """Judge an earlier run with these tasks, without writing files or using the network.
 
-    `info` and `thresholds` are as in `Judge.judged`; by default, `run.json` and the tasks are read
-    from the folder. Raises ConfigurationError or RunLogError.
+    `info` is as in `Judge.judged`. Raises RunLogError.
     """
-    info = info or read_run_info(folder)
-    tasks = restored_tasks(folder, info) if tasks is None else tasks
     judge = Judge(folder, tasks)
     judge.read()
-    return judge.judged(info, thresholds)
+    return judge.judged(info)
 
 
 def _worst(rules: Iterable[RuleResult]) -> str | None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from evals.baselines.choice import baseline_column
 from evals.registry import NAMES, load_data
+from evals.restoring import all_tasks
 from evals.task import EvalTask
 from evals.withholding import gated_texts
 from gpt_oss_verify import app
@@ -45,7 +46,6 @@ from harness.run.published_copy import publish
 from harness.run.run_log import read_run_info
 from harness.statistics.differences import Difference
 from harness.tasks.probing import probe_tasks
-from harness.tasks.suite import restored_tasks
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.gate import exit_code
 from harness.verdict.judge import judge
@@ -67,7 +67,7 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
         baseline: The baseline file, for a run that names one. Runs store the path as it was typed.
     """
     info = with_settings(read_run_info(run), _baseline(baseline))
-    tasks = restored_tasks(run, info)
+    tasks = all_tasks(run, info)
     analysis, scores = judge(run, info, tasks)
     figures = {
         "verdict": analysis.verdict.decision,

@@ -146,6 +146,13 @@ def test_a_run_that_was_never_judged_is_judged_in_memory(tmp_path):
     assert harness.load(folder).analysis.verdict == here.analysis.verdict
 
 
+def test_a_run_of_evals_that_was_never_judged_is_rejected(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "analysis.json").unlink()
+    with pytest.raises(RunLogError, match="not judged; judge it with: gpt-oss-verify recheck"):
+        harness.load(copy)
+
+
 def test_scores_that_do_not_fit_the_analysis_are_rejected(folder, tmp_path):
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     path = copy / "scores.jsonl"

@@ -16,10 +16,12 @@ from harness.records.runs import RunInfo, Thresholds
 from harness.rules.catalogue import CHECKS
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
-from harness.run.run_log import ROLLOUTS_FILE, RunLog
+from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_run_info
 from harness.tasks.probing import probe_tasks
+from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
+from harness.verdict.analyze import Judged
 from harness.verdict.judge import Judge, judge
 
 SMALL = SUITE.first(6)
@@ -39,15 +41,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+def judged_run(folder: Path) -> Judged:
+    info = read_run_info(folder)
+    return judge(folder, info, restored_tasks(folder, info))
+
+
 def test_a_repeated_line_counts_once(folder: Path) -> None:
-    expected = judge(folder)
+    expected = judged_run(folder)
     counts = expected.analysis.exchanges
     assert counts.rollouts == sum(each.finished for each in expected.scores) == 24
     assert sum(counts.ended) == counts.total
     assert (counts.errors, counts.failed, counts.retried) == ({}, (), ())
     path = folder / ROLLOUTS_FILE
     path.write_bytes(path.read_bytes() * 2)
-    assert judge(folder) == expected
+    assert judged_run(folder) == expected
 
 
 def test_a_growing_log_is_scored_once_and_judged_like_the_whole(
@@ -139,7 +146,7 @@ def test_probes_are_judged_when_their_group_is_complete(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_without_a_finding_says_why(folder: Path) -> None:
-    judged = judge(folder)
+    judged = judged_run(folder)
     judging = Judge(folder, ())
     assert judging.first_finding(judged.analysis) is None
     verdict = judged.analysis.verdict.model_copy(
