@@ -77,23 +77,18 @@ def sample_with_progress(
 
         judge_and_report(folder, judge=judge)
         say(f"The finished attempts are judged in {folder}/report.md")
-        if isinstance(error, StoppedAnsweringError):
-            error = StoppedAnsweringError(f"{error}; continue with --resume {folder}")
-        error.run = folder
-        raise error from None
+        resume = isinstance(error, StoppedAnsweringError)
+        more = f"; continue with --resume {folder}" if resume else ""
+        raise type(error)(f"{error}{more}", folder) from None
     except StoppedError as stop:
         from gpt_oss_verify.judge_and_report import judge_and_report, say_first_finding, summary
         from reports.terminal import print_report
 
         made = judge_and_report(folder, judge=judge)
-        stop = StoppedError(f"{stop} {folder}")
-        stop.run = folder
         say_first_finding(made, judge)
-        if as_json:
-            stop.verdict = summary(made.analysis, folder)
-        else:
+        if not as_json:
             print_report(made, stdout())
-        raise stop from None
+        raise StoppedError(f"{stop} {folder}", folder, summary(made.analysis, folder)) from None
     return judge
 
 

@@ -33,10 +33,13 @@ class HarnessError(Exception):
     """Base of all errors that the command line reports with a message and an exit code."""
 
     exit_code = EXIT_USAGE
-    run: Path | None = None
-    """The run folder with the attempts that finished before the error, if it was judged."""
-    verdict: Mapping[str, object] = {}
-    """Its verdict so far and its figures as JSON values, if they are to be printed."""
+
+    def __init__(
+        self, text: str = "", run: Path | None = None, verdict: Mapping[str, object] = {}
+    ) -> None:
+        """Take the run folder, if the attempts in it are judged, and their verdict as JSON."""
+        super().__init__(text)
+        self.run, self.verdict = run, verdict
 
 
 class ConfigurationError(HarnessError):
