@@ -159,11 +159,15 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     }
     counted = judged_result(about, findings, counts)
     reasons: list[Reason] = []
-    if any(finding.severity == "info" != about.severity for finding in findings):
+    noted = sum(finding.severity == "info" != about.severity for finding in findings)
+    if noted:
         reasons = [Reason(code=relation.code) for relation in check.related(WarnsInRecordings)]
         if check.tolerated:
-            share = percentage(check.tolerated)
-            reasons = [Reason(code="tolerated", values={"share": share})]
+            values = {"share": percentage(check.tolerated)}
+            if noted < len(findings):
+                values |= {"noted": str(noted), "findings": str(len(findings))}
+            code = "tolerated" if noted == len(findings) else "partly_tolerated"
+            reasons = [Reason(code=code, values=values)]
     return counted.model_copy(update={"reasons": tuple(reasons)})
 
 

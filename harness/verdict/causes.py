@@ -163,7 +163,7 @@ def _cause(
 
 def _shared(some: frozenset[Reply], others: frozenset[Reply], every: int) -> bool:
     """Return whether most of so many replies are among both."""
-    return len(some & others) >= max(1, _MOSTLY * every)
+    return len(some & others) > _MOSTLY * every
 
 
 def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_Found]:

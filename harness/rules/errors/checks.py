@@ -126,7 +126,7 @@ def _foreign_parameter(exchange: ParsedExchange) -> Iterator[Problem]:
     body = response.body or ""
     named = _named_parameter(body)
     explained = _REQUIRED.search(body) or _TOO_LONG.search(body)
-    if named and not explained and _words(exchange.request.body).isdisjoint(_parts(named)):
+    if named and not explained and not _is_of_request(named, exchange.request.body):
         message = f"The refusal names the parameter {named!r}, which the request does not have."
         got = f"status {response.status}: {body}"
         yield Problem(exchange, message, "a reply, or a refusal of what the client sent", got)
@@ -138,6 +138,12 @@ def _named_parameter(body: str) -> str | None:
     param = error.get("param") if isinstance(error, dict) else None
     found = _PARAMETER.search(body)
     return param if isinstance(param, str) and param else found and found["name"]
+
+
+def _is_of_request(name: str, body: object) -> bool:
+    """Whether a request has a name, or a longer one: `previous_response_id` for `response_id`."""
+    ends = tuple(f"_{part}" for part in _parts(name))
+    return any(f"_{word}".endswith(ends) for word in _words(body))
 
 
 def _parts(name: str) -> set[str]:

@@ -97,14 +97,17 @@ def _status(responses: ProbeResponses) -> Trials:
     """An invalid request causes neither a server failure nor an unreadable 2xx response.
 
     Clients retry requests that failed with 5xx, and read every 2xx response as a reply. SDKs raise
-    errors by status: few programs handle an error event in a stream.
+    errors by status: few programs handle an error event in a stream. A stream that was not requested
+    and has no error is a reply, which `reply.unreadable` reports.
     """
     for name in (*_NAMES, _OTHER_TOOL):
         for rollout in responses.all(name):
             last = rollout.exchanges[-1]
             message = f"An invalid request ({name}) got neither a rejection nor a reply."
             problem = Problem(last, message, "status 400 or another 4xx", outcome(last))
-            yield None if refused(rollout) or last.reply is not None else problem
+            streamed = last.good_status and last.events and not last.error_events
+            if last.reply is not None or not streamed:
+                yield None if refused(rollout) or last.reply is not None else problem
 
 
 @GROUP.probe("errors.body", _NAMES)

@@ -44,6 +44,8 @@ _HEADERS = {Reasoning: COT_HEADER, Answer: ANSWER_HEADER, Preamble: PREAMBLE_HEA
 _TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
 # Special tokens in a text count as one token or as several, depending on who wrote them.
 _SPECIAL = re.compile(r"<\|\w+\|>")
+# White space, or one character, as often as the tokens that MANY_TOKENS allows.
+_RUN = re.compile(r"\s{24,}|(\S)\1{23,}")
 _ELLIPSES = ("…", "...")
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
@@ -73,7 +75,8 @@ class _Entry(NamedTuple):
     header: int  # its header without a content type, and its end token
     text: int  # its text as returned
     least: int  # its text in the serialization with the fewest tokens
-    most: int  # its text in the one with the most tokens, and a content type if it may have one
+    most: int  # its text in the one with the most tokens, its runs of one character spelled singly,
+    # and a content type if it may have one
 
 
 @once
@@ -339,7 +342,18 @@ def _entry(message: Message) -> _Entry:
     header = call_header(message.name) if isinstance(message, Call) else _HEADERS[type(message)]
     counts = _counts(text, json_too=not isinstance(message, Reasoning))
     content_type = _CONTENT_TYPE if is_call or len(counts) > 1 else 0
-    return _Entry(message, header, counts[0], min(counts), max(counts) + content_type)
+    most = max(counts) + content_type + _spelled_singly(text)
+    return _Entry(message, header, counts[0], min(counts), most)
+
+
+def _spelled_singly(text: str) -> int:
+    """Return how many more tokens a text has if a model writes its runs one character at a time.
+
+    A model that repeats one character writes one token at a time; the tokenizer has tokens for many
+    spaces or dashes. Raises RenderError.
+    """
+    runs = (found.group() for found in _RUN.finditer(text))
+    return sum(max(0, len(run) - _text_length(run)) for run in runs)
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from harness.api.fields import objects
 from harness.api.items import Reply, ToolCall, Usage
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
 from harness.records.traits import Ledger
-from harness.rules.evidence.json_text import parsed_object
+from harness.rules.evidence.json_text import ends_early, parsed_object
 from harness.rules.evidence.ledger import hides_cot, ledger
 
 T = TypeVar("T")
@@ -59,20 +59,21 @@ class Answer(NamedTuple):
 
         A call is the answer if its name and arguments cannot be those of a tool: its name is the
         content type of the answer, or no tool is offered, and the model was not trained to call
-        one of this name.
+        one of this name. The token limit may have cut the answer.
         """
         request = self.exchange.request
         if not request.wants_json or self.reply.text.strip():
             return None
+        cut = self.reply.finish == "length"
         if self.reply.calls:
             call = self.reply.calls[0]
             offered = request.functions or request.built_in or BUILT_IN.fullmatch(call.name)
             typed = call.name not in request.functions and _CONTENT_TYPE.fullmatch(call.name)
-            is_answer = (typed or not offered) and parsed_object(call.arguments) is not None
+            is_answer = (typed or not offered) and _is_object(call.arguments, cut=cut)
             return (
                 {"type": f"call of {call.name}", "content": call.arguments} if is_answer else None
             )
-        return next((item for item in self.output if _holds_json(item)), None)
+        return next((item for item in self.output if _holds_json(item, cut=cut)), None)
 
     @property
     def refusals(self) -> list[str]:
@@ -89,10 +90,14 @@ class Answer(NamedTuple):
         return [choice for body in bodies(self.exchange) for choice in objects(body.get("choices"))]
 
 
-def _holds_json(item: Mapping[str, Any]) -> bool:
+def _holds_json(item: Mapping[str, Any], *, cut: bool) -> bool:
     texts = [item.get(key) for key in ("arguments", "input", "output", "code")]
     other = item.get("type") not in ("reasoning", "message", "function_call")
-    return other and any(parsed_object(text) for text in texts if isinstance(text, str))
+    return other and any(_is_object(text, cut=cut) for text in texts if isinstance(text, str))
+
+
+def _is_object(text: str, *, cut: bool) -> bool:
+    return parsed_object(text) is not None or (cut and ends_early(text))
 
 
 class Call(NamedTuple):

@@ -233,9 +233,10 @@ def _burst(exchange: ParsedExchange) -> Iterator[Problem]:
 def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """A non-streaming reply has the media type application/json.
 
-    Most clients parse the body regardless of its type.
+    Most clients parse the body regardless of its type. A body that is a stream is reported by
+    `reply.unreadable`.
     """
-    if exchange.content_type != "application/json":
+    if exchange.content_type != "application/json" and not exchange.events:
         message = "The media type of a JSON reply is not that of JSON."
         got = exchange.content_type or "no content-type"
         yield Problem(exchange, message, "application/json", got)

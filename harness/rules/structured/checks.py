@@ -109,7 +109,10 @@ for _id in ("chat.answer.item", "responses.answer.item"):
     family.check(
         _id,
         every_choice,
-        lambda answer: answer.exchange.request.wants_json and answer.reply.finish in _ENDED,
+        lambda answer: (
+            answer.exchange.request.wants_json
+            and (answer.reply.finish in _ENDED or answer.reply.text.strip() or answer.misplaced)
+        ),
         source=STRUCTURED,
         component="output",
         fix=(

@@ -283,6 +283,20 @@ def test_a_json_answer_that_is_a_call_is_one_finding():
     assert findings(chat(nothing, CALL, offered)) == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "found"),
+    [
+        ("json", '{"town": ', {"chat.answer.item"}),
+        ("json", '{"town": "Lisb', {"chat.answer.item"}),
+        ("get_weather", '{"town": ', set()),
+    ],
+)
+def test_a_json_answer_that_is_a_call_and_that_the_limit_cut_is_one_finding(name, arguments, found):
+    cut = put("choices.0.finish_reason", "length")
+    with_tools = {"response_format": {"type": "json_object"}}
+    assert findings(chat(cut, Reply(call=(name, arguments)), with_tools)) == found
+
+
 def test_a_json_answer_of_which_only_the_tokens_are_left_is_lost():
     answer = Reply(text='{"town": "Lisbon", "district": "Alfama"}')
     lost = put("choices.0.message.content", None)

@@ -95,6 +95,14 @@ def test_the_text_before_the_limit_is_not_lost(text, reported, request_body, fou
     assert findings(cut(COT, text, reported, **request_body)) == found
 
 
+@pytest.mark.parametrize("run", [" " * 256, "\t" * 250, "-" * 256, "\n \n" * 90])
+def test_a_model_may_spell_a_run_of_characters_one_by_one(run):
+    cot = COT + run
+    assert tokens(run) < len(run) // 4
+    assert findings(cut(cot, None, tokens(COT) + len(run), thinking=tokens(COT))) == set()
+    assert findings(cut(cot, None, tokens(COT) + len(run) + 200)) == {"reply.lost"}
+
+
 def test_an_unfinished_call_may_be_dropped():
     call = {"type": "function", "function": {"name": "add_note", "parameters": {}}}
     assert findings(cut(COT, None, 900, tools=[call])) == set()
@@ -219,6 +227,8 @@ def refused(error: dict[str, object], **request: object) -> set[str]:
         ({"param": "response_format"}, False),
         ({"param": "response_format.json_schema.schema"}, False),
         ({"param": "text.format"}, False),
+        ({"param": "response_id", "message": "Response 'resp_1' not found."}, False),
+        ({"param": "id_of_response"}, True),
         ({"param": "tools"}, False),
         ({"param": "max_output_tokens"}, False),
         ({"param": "top_k", "message": "Missing required parameter: 'top_k'"}, False),
@@ -228,7 +238,7 @@ def refused(error: dict[str, object], **request: object) -> set[str]:
     ],
 )
 def test_a_refusal_that_names_another_parameter_is_reported(error, foreign):
-    found = refused(error, **SCHEMA, max_tokens=16, tools=[])
+    found = refused(error, **SCHEMA, max_tokens=16, tools=[], previous_response_id="resp_1")
     assert ("request.refused.foreign" in found) is foreign
 
 

@@ -9,6 +9,7 @@ from harness.records.conditions import Api, Condition, Mode
 from harness.records.scores import Evidence, Finding, Score
 from harness.records.traits import Traits
 from harness.rules.catalogue import CHECKS
+from harness.rules.results import check_results
 from harness.verdict.tolerances import apply_tolerances
 
 EMPTY = "reply.empty"
@@ -97,6 +98,21 @@ def test_one_finding_whose_evidence_excludes_the_model_is_not_tolerated() -> Non
     for proven, severity in ((True, "error"), (False, "info")):
         scores = [score(at, empty=at == 7, proven=proven) for at in range(1000)]
         assert severities(scores) == {severity}
+
+
+@pytest.mark.parametrize(
+    ("proven", "code"), [((), "tolerated"), ((7,), "partly_tolerated"), ((7, 8, 9), None)]
+)
+def test_a_result_says_how_many_of_its_findings_are_tolerated(proven, code) -> None:
+    scores = [score(at, empty=at in (7, 8, 9), proven=at in proven) for at in range(1000)]
+    results = check_results(list(apply_tolerances(scores)), [("chat", "streaming")])
+    (result,) = (each for each in results if each.check.id == EMPTY)
+    assert [reason.code for reason in result.reasons] == ([code] if code else [])
+    if code == "partly_tolerated":
+        assert result.reasons[0].text == (
+            "The model itself may cause 2 of the 3 findings, as in up to 2.0% of the attempts, "
+            "but not the others."
+        )
 
 
 JSON = "calls.arguments.json"
