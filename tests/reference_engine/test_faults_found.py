@@ -52,6 +52,8 @@ UNSEEN_HERE = {
     "return-not-a-stop",
     "builtin-advertised",
     "stream-in-one-burst",
+    "stream-compressed-without-flush",
+    "content-encoding-of-plain-body",
     "call-ids-repeated",
     "reasoning-missing-after-result",
     "required-choice-ignored",
