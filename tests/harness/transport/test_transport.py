@@ -20,6 +20,7 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.redact import Redactor
 from harness.records.rollouts import Exchange, Key
+from harness.reproduction import curl
 from harness.transport import open_transport, receiver
 from harness.transport.retry import NO_RETRIES, RetryPolicy
 
@@ -213,6 +214,7 @@ async def test_a_compressed_reply_is_read() -> None:
     async with MockProvider(script=[mock.text(reply, Content_Encoding="gzip")]) as provider:
         exchange = await send(provider, BODY)
     assert exchange.response.body == '{"a": 1}'
+    assert curl(exchange, BODY, None).startswith("curl -sS --compressed http")
 
 
 @pytest.mark.parametrize("flush", [zlib.Z_SYNC_FLUSH, zlib.Z_NO_FLUSH])
