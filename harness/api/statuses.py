@@ -55,8 +55,9 @@ def meaning(response: Response) -> Meaning | None:
 def refuses_streams(exchange: Exchange) -> bool:
     """Return whether the provider refuses a stream and says that it has none."""
     response, body = exchange.response, exchange.request.body or {}
-    refused = response is not None and meaning(response) == "refusal" and body.get("stream")
-    return bool(refused and _NO_STREAMS.search(response.body or ""))
+    if response is None or meaning(response) != "refusal" or not body.get("stream"):
+        return False
+    return _NO_STREAMS.search(response.body or "") is not None
 
 
 def overloaded(exchange: Exchange) -> bool:

@@ -51,7 +51,6 @@ UNSEEN_HERE = {
     "call-not-a-stop",
     "return-not-a-stop",
     "builtin-advertised",
-    "stream-in-one-burst",
     "stream-compressed-without-flush",
     "content-encoding-of-plain-body",
     "call-ids-repeated",

@@ -129,7 +129,6 @@ BY_RESPONSES_TOO = {
 TIMINGS = [
     ("done-missing", False),
     ("ok:compressed", False),
-    ("stream-in-one-burst", True),
     ("stream-compressed-without-flush", True),
 ]
 

@@ -101,12 +101,6 @@ def call_index_missing(message: Json, _: ClientRequest) -> None:
         call.pop("index")
 
 
-@hooks.STREAM
-async def stream_in_one_burst(events: SseStream, _: ClientRequest) -> SseStream:
-    for event in [event async for event in events]:
-        yield event
-
-
 GZIP = {"content-encoding": "gzip"}
 
 
