@@ -377,7 +377,10 @@ LONGEST_REPLY = 3_000  # characters of a response in an issue text
 
 def curl(exchange: Exchange, body: Body | str | None, key: str | None) -> str:
     """A request as a curl command with this body; `key` is the environment variable of the key."""
-    lines = [f"curl -sS {shlex.quote(exchange.request.url)}", "-H 'Content-Type: application/json'"]
+    response = exchange.response
+    compressed = "--compressed " if response and "content-encoding" in response.headers else ""
+    url = shlex.quote(exchange.request.url)
+    lines = [f"curl -sS {compressed}{url}", "-H 'Content-Type: application/json'"]
     lines += _key_headers(exchange, key)
     if body is not None:
         text = (

@@ -21,6 +21,7 @@ NAMES: dict[type, str] = {
 }
 LONGEST_QUOTE = 80
 DEEPEST = 100
+GZIP = "\x1f\N{REPLACEMENT CHARACTER}\x08"  # how a gzip header is recorded, see RFC 1952
 
 
 def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
@@ -32,6 +33,8 @@ def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        if text.startswith(GZIP):
+            return None, "is compressed once more than its Content-Encoding says"
         return _lenient_object(text), f"is not JSON ({error}): {quoted(text)}"
     if not isinstance(value, dict):
         return None, f"should be a JSON object: {quoted(text)}"

@@ -29,6 +29,14 @@ _LIMIT = re.compile(
     r"|resource[ _]?exhausted|concurrency limit|insufficient[ _](?:credit|balance|funds)",
     re.IGNORECASE,
 )
+_NO_STREAMS = re.compile(
+    r"\bstream(?:s|ing)?\b[^.]{0,60}\b(?:not (?:yet )?|un|isn't |aren't )"
+    r"(?:support|avail|implement|allow|enabl)"
+    r"|(?:not|n't) (?:yet )?(?:support|allow|implement|provide)\w* [^.]{0,20}\bstream"
+    r"|\bstream\W{1,4}must be\W{1,4}false|only non-streaming",
+    re.IGNORECASE,
+)
+"""A message that the provider has no streams; others may quote `stream` from the request."""
 _LONGEST = 300
 """Characters of an error message that are searched; a long one may quote the request."""
 
@@ -42,6 +50,14 @@ def meaning(response: Response) -> Meaning | None:
     if response.status >= _SERVER_ERROR and response.status != _NOT_IMPLEMENTED:
         return "server_error"
     return "refusal"
+
+
+def refuses_streams(exchange: Exchange) -> bool:
+    """Return whether the provider refuses a stream and says that it has none."""
+    response, body = exchange.response, exchange.request.body or {}
+    if response is None or meaning(response) != "refusal" or not body.get("stream"):
+        return False
+    return _NO_STREAMS.search(response.body or "") is not None
 
 
 def overloaded(exchange: Exchange) -> bool:

@@ -3,7 +3,8 @@
 An attempt has exactly one outcome. The rules apply in this order:
 
 1. `timeout`, `provider_error`: the last exchange failed, its status was not 2xx, or its stream has
-   an error event. A response that is too large or not HTTP is an `invalid_response`.
+   an error event. A response that is too large or not HTTP is an `invalid_response`. `refused`: the
+   provider says that it has no streams; such an attempt does not count.
 2. `invalid_response`: a reply could not be read, or a check found an error in one.
 3. `truncated`: a reply stopped at its token limit or at a content filter.
 4. `max_turns`: the model still called tools when the turns were used up.
@@ -30,6 +31,7 @@ from typing import Any
 
 from harness.api.items import Message, Tool
 from harness.api.parsed_rollout import ParsedRollout
+from harness.api.statuses import refuses_streams
 from harness.api.tools import schema_problem
 from harness.records.analysis import PassedTries, TaskResult
 from harness.records.conditions import MODES, Condition, Mode
@@ -227,6 +229,8 @@ def _failed_exchange(parsed: ParsedRollout) -> ScoreFields | None:
         return None
     exchange = parsed.rollout.exchanges[-1]
     silent = without_reply(exchange)
+    if refuses_streams(exchange):
+        return _failure("refused", _status(exchange), no_reply=True)
     if exchange.failure is None:
         return _failure("provider_error", _status(exchange), no_reply=silent)
     if exchange.failure.kind == "timeout":

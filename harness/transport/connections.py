@@ -137,9 +137,10 @@ def failure_of(error: Exception) -> tuple[FailureKind, str]:
         return "connect", _connection_error(error.os_error)
     if isinstance(error, aiohttp.InvalidURL | UnicodeError):  # UnicodeError: IDNA
         return "connect", "the URL is not valid"
-    encoded = isinstance(error.__cause__, ContentEncodingError)
+    if isinstance(error.__cause__, ContentEncodingError):
+        return "protocol", error.__cause__.message
     if isinstance(error, OSError | aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
-        return "protocol" if encoded else "cut", _text(error)
+        return "cut", _text(error)
     return "protocol", _text(error)
 
 

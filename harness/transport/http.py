@@ -37,7 +37,7 @@ class HttpTransport:
         self._redactor = Redactor(granted.secrets | secrets_in(granted.headers))
         self._headers = {
             "Accept": f"application/json, {EVENT_STREAM}",
-            "Accept-Encoding": "identity",
+            "Accept-Encoding": "gzip, deflate",
             "User-Agent": USER_AGENT,
             **granted.headers,
         }

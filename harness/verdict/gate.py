@@ -305,7 +305,7 @@ def _too_silent(results: Sequence[TaskResult]) -> Iterator[str]:
     level = SILENCE_ERROR / len(results) if results else 0.0
     found = []
     for result in results:
-        silent = sum(result.no_reply.values())
+        silent = sum(result.no_reply.values()) - result.outcomes.get("refused", 0)
         if silent and at_least(silent, result.finished, LARGEST_SILENT_SHARE) <= level:
             found.append(f"{result.name} {silent} of {result.finished}")
     if found:

@@ -24,6 +24,7 @@ class ClientRequest:
     api: Api  # the API of the path
     body: Json  # the JSON object; empty if the body was not one
     served: str  # the id of the model that the server offers
+    gzip: bool = False  # whether the client accepts a body that gzip compressed
 
     @property
     def streaming(self) -> bool:

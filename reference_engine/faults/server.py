@@ -81,7 +81,10 @@ class FaultyHttp:
                 body = await Request(scope, receive).body()
             except ClientDisconnect:
                 return
-            request = ClientRequest(_APIS[scope["path"]], _object(body), self._served)
+            accepted = dict(scope["headers"]).get(b"accept-encoding", b"")
+            request = ClientRequest(
+                _APIS[scope["path"]], _object(body), self._served, gzip=b"gzip" in accepted
+            )
             BODY.set(request.body)
             try:
                 body = _changed_body(body, request)

@@ -45,8 +45,10 @@ REPLIES = {
         lambda s: "One moment." in s.message["reasoning"],
     ),
     "forced-call-without-reasoning": Row(forced, lambda s: "reasoning" not in s.message),
+    "compressed": Row(chat(HI), lambda s: s.headers.get("content-encoding") == "gzip"),
 }
 STREAMS = {
+    "compressed": Row(streaming, lambda s: s.headers.get("content-encoding") == "gzip"),
     "keep-alive-comments": Row(streaming, lambda s: s.text.count(": keep-alive\n\n") > 3),
     "carriage-returns": Row(streaming, lambda s: "\r\n\r\n" in s.text),
     "role-in-every-chunk": Row(streaming, lambda s: all("role" in delta for delta in s.deltas)),

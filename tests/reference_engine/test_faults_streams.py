@@ -126,11 +126,16 @@ BY_RESPONSES_TOO = {
     "first-text-lost": lambda s: len(of_type(s, "response.output_text.delta")) == 2,
     "event-json-broken": lambda s: any("data" not in b for b in s.text.split("\n\n")[:-1]),
 }
+TIMINGS = [
+    ("done-missing", False),
+    ("ok:compressed", False),
+    ("stream-compressed-without-flush", True),
+]
 
 
 def test_every_fault_has_a_row():
-    here = CHAT.keys() | RESPONSES.keys() | {"stream-in-one-burst"}
-    assert here == names_of("streaming")
+    by_hand = {"content-encoding-of-plain-body", *(name for name, late in TIMINGS if late)}
+    assert CHAT.keys() | RESPONSES.keys() | by_hand == names_of("streaming")
 
 
 @pytest.mark.parametrize("name", CHAT | RESPONSES)
@@ -143,9 +148,20 @@ async def test_responses_streams_of_faults_shared_with_chat(name):
     await check(name, Row(responding, BY_RESPONSES_TOO[name]))
 
 
-@pytest.mark.parametrize(
-    ("fault", "in_one_burst"), [("done-missing", False), ("stream-in-one-burst", True)]
-)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_plain_body_claims_to_be_compressed(stream):
+    body = {"model": MODEL, "messages": [HI], "stream": stream}
+    app = faulty_parts(["content-encoding-of-plain-body"]).app(ScriptedEngine(), AppSettings())
+    with serving(app) as url:
+        url += "/chat/completions"
+        plain = httpx.post(url, json=body, headers={"Accept-Encoding": "identity"})
+        with pytest.raises(httpx.DecodingError):
+            httpx.post(url, json=body)
+    assert plain.status_code == 200
+    assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize(("fault", "in_one_burst"), TIMINGS)
 def test_faults_keep_the_timing_of_a_stream_except_bursts(fault, in_one_burst):
     """Over a real socket: the time between the first and the last event."""
     engine = ScriptedEngine(ANSWER)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from harness.api.fields import json_object, objects
 from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange
-from harness.api.statuses import GATEWAY, meaning
+from harness.api.statuses import GATEWAY, meaning, refuses_streams
 from harness.records.conditions import APIS, EFFORTS
 from harness.records.scores import Score
 from harness.records.traits import Sent
@@ -60,14 +60,6 @@ _SAME_NAMES = (
 _SHORT, _FEW = 4_000, 2_048
 _MANY_TOOLS = 8  # of one request: some servers limit their number
 _REFUSED = frozenset({400, 422})  # statuses after which only another field helps
-# A message that the provider has no streams; others may quote `stream` from the request.
-_NO_STREAMS = re.compile(
-    r"\bstream(?:s|ing)?\b[^.]{0,60}\b(?:not (?:yet )?|un|isn't |aren't )"
-    r"(?:support|avail|implement|allow|enabl)"
-    r"|(?:not|n't) (?:yet )?(?:support|allow|implement|provide)\w* [^.]{0,20}\bstream"
-    r"|\bstream\W{1,4}must be\W{1,4}false|only non-streaming",
-    re.IGNORECASE,
-)
 _OPTIONAL = ("logprobs", "top_logprobs", "previous_response_id")
 _NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_file"})
 
@@ -98,7 +90,7 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
         offered = len(exchange.request.functions)
         with_tools = f" with {offered} tools" if offered >= _MANY_TOOLS else ""
         message = f"The provider rejected a valid request{with_tools}."
-        if exchange.request.body.get("stream") and _NO_STREAMS.search(body):
+        if refuses_streams(exchange.recorded):
             message = "The provider refuses streams, and says so."
             yield Problem(exchange, message, "a stream", got, severity="warning")
             return

@@ -174,8 +174,9 @@ def _has_message(value: object) -> bool:
 
 
 def _body_text(exchange: ParsedExchange) -> str:
-    response = exchange.recorded.response
-    return "no body" if response is None else response.body or "no body"
+    response, failure = exchange.recorded.response, exchange.recorded.failure
+    text = None if response is None else response.body
+    return text or ("no body" if failure is None else failure.message)
 
 
 def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:

@@ -41,14 +41,18 @@ _MINOR_WHY = (
 def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """A response with a 2xx status can be parsed as a reply of its API.
 
-    Clients cannot use an unreadable reply, or an error that is sent as one. The check
-    stream.error_event reports error events.
+    Clients cannot use an unreadable reply, such as a body that does not have the format that its
+    Content-Encoding names, or an error that is sent as a reply. The check stream.error_event
+    reports error events.
     """
-    if exchange.unreadable is not None and not exchange.error_events:
+    failure, reason = exchange.recorded.failure, exchange.unreadable
+    if failure is not None and failure.kind == "protocol":
+        reason = failure.message
+    if reason is not None and not exchange.error_events:
         response = exchange.recorded.response
         streamed = response is not None and response.body is None
         got = "a stream" if streamed else (response and response.body) or "an empty body"
-        yield Problem(exchange, exchange.unreadable, "a reply of this API", got)
+        yield Problem(exchange, reason, "a reply of this API", got)
 
 
 def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:

@@ -148,10 +148,11 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream is sent to its end.
 
     A connection may break occasionally; more often the server failed during generation. No other
-    check judges what arrived before. A stream that the client left at a time limit is a timeout.
+    check judges what arrived before. A stream that the client left at a time limit is a timeout,
+    and one that is not well-formed HTTP is unreadable.
     """
     response, failure = exchange.recorded.response, exchange.recorded.failure
-    left = failure is not None and failure.kind == "timeout"
+    left = failure is not None and failure.kind in ("timeout", "protocol")
     if response is not None and not (response.complete or left):
         message = "The stream broke off before its end."
         last = exchange.events[-1].text if exchange.events else "no event"

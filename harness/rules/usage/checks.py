@@ -135,7 +135,7 @@ def _has_content(answer: Answer) -> bool:
         found.usage.output_tokens and (found.reply.reasoning or found.usage.reasoning_tokens)
     ),
     severity="warning",
-    fix="Report the tokens of the CoT as reasoning tokens, in the details of the output tokens.",
+    fix="Report the tokens of the CoT as reasoning tokens, and return the CoT uncut.",
 )
 def _reasoning(found: Answer) -> Iterator[Problem]:
     """The reasoning tokens are those of the CoT, in the details of the output tokens.
@@ -161,6 +161,8 @@ def _reasoning(found: Answer) -> Iterator[Problem]:
         if least <= reported <= most:
             return
         message = "The number of reasoning tokens does not match the CoT."
+        if reported > most and found.reply.reasoning.rstrip().endswith(("...", "…")):
+            message = "The CoT ends with an ellipsis, and tokens are missing: the server cut it."
         expected, got = f"{least} to {most} for a CoT of {tokens} tokens", str(reported)
     else:
         return

@@ -1,6 +1,8 @@
 """Faults in streams: first those of Chat or both APIs, then those of Responses alone."""
 
+import gzip
 import secrets
+import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -99,10 +101,38 @@ def call_index_missing(message: Json, _: ClientRequest) -> None:
         call.pop("index")
 
 
-@hooks.STREAM
-async def stream_in_one_burst(events: SseStream, _: ClientRequest) -> SseStream:
-    for event in [event async for event in events]:
-        yield event
+GZIP = {"content-encoding": "gzip"}
+
+
+def _compressed_stream(flush: int) -> hooks.StreamChange:
+    """Compress the events of a stream; `flush` is what zlib does after each of them."""
+
+    async def change(events: SseStream, _: ClientRequest) -> SseStream:
+        packer = zlib.compressobj(wbits=31)  # in the gzip format
+        async for event in events:
+            yield SseEvent(raw=packer.compress(event.encode()) + packer.flush(flush))
+        yield SseEvent(raw=packer.flush())
+
+    return change
+
+
+def _compressed(reply: Reply, _: ClientRequest) -> Reply:
+    """Compress a body; the body of a stream, empty here, is compressed by its events."""
+    body = gzip.compress(reply.body) if reply.body else b""
+    return replace(reply, headers=reply.headers | GZIP, body=body)
+
+
+ACCEPTS_GZIP = hooks.REPLY.when(lambda _, request: request.gzip)
+"""Each reply to a client that accepts gzip."""
+ACCEPTS_GZIP.faults(
+    compressed=_compressed,
+    stream_compressed_without_flush=_compressed,
+    content_encoding_of_plain_body=lambda reply, _: replace(reply, headers=reply.headers | GZIP),
+)
+hooks.STREAM.when(lambda _, request: request.gzip).faults(
+    compressed=_compressed_stream(zlib.Z_SYNC_FLUSH),
+    stream_compressed_without_flush=_compressed_stream(zlib.Z_NO_FLUSH),
+)
 
 
 @hooks.STREAM.when(hooks.of_responses)

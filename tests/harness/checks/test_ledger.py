@@ -316,6 +316,15 @@ def test_lost_and_added_text_is_reported(answer, rule):
 
 
 @pytest.mark.parametrize(
+    ("ending", "said"), [("...", "the server cut it"), ("…", "the server cut it"), (".", "match")]
+)
+def test_a_cot_that_was_cut_for_display_is_named(ending, said):
+    answer = chat(LONG, reasoning=f"{COT}{ending}", reasoning_tokens=counts(LONG)[2])
+    [message] = [each.message for each in found(answer) if each.id == "usage.reasoning"]
+    assert said in message
+
+
+@pytest.mark.parametrize(
     ("tokens", "message"),
     [
         (2 * counts(LONG)[1], "are twice those of the reply, as if a hidden retry counted"),

@@ -107,6 +107,22 @@ def test_a_server_that_answers_only_small_requests_is_judged(capsys):
     assert "at most 10.0% is acceptable" in reason
 
 
+def test_a_provider_that_says_that_an_api_has_no_streams_gets_one_warning(capsys):
+    refusing = status(400, "Streaming is not supported for Responses; send stream: false.")
+
+    async def without_streams(request, writer):
+        refused = request.path.endswith("responses") and request.body.get("stream")
+        await (refusing if refused else GOOD)(request, writer)
+
+    code, _ = verified(without_streams, plan=MORE)
+    printed = json.loads(capsys.readouterr().out)
+    assert code == 0
+    found = [one for one in printed["checks"] if one["status"] in ("failed", "warned")]
+    assert [(one["id"], one["status"]) for one in found] == [("request.refused", "warned")]
+    (warning,) = printed["verdict"]["warnings"]
+    assert warning.startswith("36 of 144 attempts got no reply. They do not count")
+
+
 @pytest.mark.parametrize(
     ("every", "code", "said"),
     [

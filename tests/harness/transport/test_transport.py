@@ -4,12 +4,15 @@ import asyncio
 import gzip
 import json
 import time
+import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from urllib.parse import quote
 
 import mock_provider as mock
 import pytest
+from examined import details
+from healthy import rollout
 from mock_provider import MockProvider
 from replies import data
 
@@ -17,6 +20,7 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.redact import Redactor
 from harness.records.rollouts import Exchange, Key
+from harness.reproduction import curl
 from harness.transport import open_transport, receiver
 from harness.transport.retry import NO_RETRIES, RetryPolicy
 
@@ -200,7 +204,7 @@ async def test_a_decompression_bomb_is_bounded() -> None:
     bomb = gzip.compress(b"0" * 64 * 2**20)
     async with MockProvider(script=[mock.text(bomb, Content_Encoding="gzip")]) as provider:
         exchange = await send(provider, BODY)
-    assert provider.received[0].headers["accept-encoding"] == "identity"
+    assert provider.received[0].headers["accept-encoding"] == "gzip, deflate"
     assert exchange.failure.kind == "too_large"
     assert len(exchange.model_dump_json()) < 200_000
 
@@ -210,6 +214,60 @@ async def test_a_compressed_reply_is_read() -> None:
     async with MockProvider(script=[mock.text(reply, Content_Encoding="gzip")]) as provider:
         exchange = await send(provider, BODY)
     assert exchange.response.body == '{"a": 1}'
+    assert curl(exchange, BODY, None).startswith("curl -sS --compressed http")
+
+
+@pytest.mark.parametrize("flush", [zlib.Z_SYNC_FLUSH, zlib.Z_NO_FLUSH])
+async def test_events_of_a_compressed_stream_are_recorded_when_they_can_be_read(flush: int) -> None:
+    async def compressed(_: object, writer: asyncio.StreamWriter) -> None:
+        head = {"Content-Type": "text/event-stream", "Content-Encoding": "gzip"}
+        mock.write_head(writer, head)
+        packer = zlib.compressobj(wbits=31)
+        for number in range(3):
+            piece = packer.compress(b"data: %d\n\n" % number) + packer.flush(flush)
+            if piece:
+                mock.write_chunk(writer, piece)
+                await writer.drain()
+            await asyncio.sleep(0.1)
+        mock.write_chunk(writer, packer.flush())
+        mock.write_chunk(writer, b"")
+
+    async with MockProvider(script=[compressed]) as provider:
+        exchange = await send(provider)
+    assert exchange.failure is None
+    assert [part.raw for part in exchange.response.parts] == ["data: 0", "data: 1", "data: 2"]
+    first, *_, last = (part.at for part in exchange.response.parts)
+    assert (last - first > 0.1) == (flush == zlib.Z_SYNC_FLUSH)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_body_that_is_not_encoded_as_its_header_says_is_one_finding(
+    streaming: bool,
+) -> None:
+    head = {"Content_Encoding": "gzip"}
+    media_type = "text/event-stream" if streaming else "application/json"
+    plain = mock.text('data: {"choices": []}\n\n', media_type, **head)
+    async with MockProvider(script=[plain]) as provider:
+        exchange = await send(provider, STREAM if streaming else BODY)
+    attempt = rollout([], streaming=streaming).model_copy(
+        update={"exchanges": (exchange,), "end": "failed"}
+    )
+    [found] = details(attempt)
+    assert found.id == "reply.unreadable"
+    assert found.message == (
+        "the response is not well-formed HTTP: Can not decode content-encoding: gzip"
+    )
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+async def test_a_body_that_is_compressed_once_more_is_named(labelled: bool) -> None:
+    body = gzip.compress(b"{}" if not labelled else gzip.compress(b"{}"))
+    head = {"Content_Encoding": "gzip"} if labelled else {}
+    async with MockProvider(script=[mock.text(body, **head)]) as provider:
+        exchange = await send(provider, BODY)
+    [found] = details(rollout([exchange.response]))
+    assert found.id == "reply.unreadable"
+    assert found.message == "the body is compressed once more than its Content-Encoding says"
 
 
 @pytest.mark.parametrize(
