@@ -97,8 +97,8 @@ def _status(responses: ProbeResponses) -> Trials:
     """An invalid request causes neither a server failure nor an unreadable 2xx response.
 
     Clients retry requests that failed with 5xx, and read every 2xx response as a reply. SDKs raise
-    errors by status: few programs handle an error event in a stream. A stream that was not requested
-    and has no error is a reply, which `reply.unreadable` reports.
+    errors by status: few programs handle an error event in a stream. A stream that was not
+    requested, and has no error, is a reply: `reply.unreadable` reports it.
     """
     for name in (*_NAMES, _OTHER_TOOL):
         for rollout in responses.all(name):
