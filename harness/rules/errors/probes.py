@@ -98,7 +98,7 @@ def _status(responses: ProbeResponses) -> Trials:
 
     Clients retry requests that failed with 5xx, and read every 2xx response as a reply. SDKs raise
     errors by status: few programs handle an error event in a stream. A stream that was not
-    requested and has no error is a reply, which `reply.unreadable` reports.
+    requested, and has no error, is a reply: `reply.unreadable` reports it.
     """
     for name in (*_NAMES, _OTHER_TOOL):
         for rollout in responses.all(name):
@@ -174,9 +174,8 @@ def _has_message(value: object) -> bool:
 
 
 def _body_text(exchange: ParsedExchange) -> str:
-    response, failure = exchange.recorded.response, exchange.recorded.failure
-    text = None if response is None else response.body
-    return text or ("no body" if failure is None else failure.message)
+    response = exchange.recorded.response
+    return "no body" if response is None else response.body or "no body"
 
 
 def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:

@@ -792,6 +792,11 @@ def test_a_non_streaming_reply_to_a_streaming_request_is_reported():
     assert ids(found([answer], streaming=True)) == {"stream.content_type", "reply.unreadable"}
 
 
+def test_a_stream_that_was_not_requested_is_one_finding():
+    answer = stream_response(chat_blocks(chat_chunks(CALL)))
+    assert ids(found([answer], streaming=False)) == {"reply.unreadable"}
+
+
 def test_every_check_is_violated_by_a_test():
     tables = (BROKEN_CHAT, BROKEN_RESPONSES, BROKEN_CHAT_STREAM, BROKEN_RESPONSES_STREAM)
     broken = {row[0] for table in tables for row in table}

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from healthy import exchange, json_response, response
+from healthy import exchange, json_response, response, stream_response
 from mock_provider import error
 from probing import judged, refusal, statuses
-from replies import Reply
+from replies import Reply, chat_blocks, chat_chunks, responses_blocks, responses_events
 
 from harness.records.analysis import RuleResult
 from harness.records.rollouts import Response
@@ -61,6 +61,17 @@ def test_correct_rejections_pass() -> None:
 )
 def test_other_kinds_of_errors_fail(wrong: Any, failed: set[str]) -> None:
     assert of_status(results(wrong), "failed") == failed
+
+
+def test_a_server_that_streams_every_reply_is_no_defect_of_errors() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+        chat = attempt.condition.api == "chat"
+        blocks = (
+            chat_blocks(chat_chunks(HELLO)) if chat else responses_blocks(responses_events(HELLO))
+        )
+        return stream_response(blocks)
+
+    assert "errors.status" not in of_status(judged(invalid_requests.GROUP, provider), "failed")
 
 
 def test_a_defect_of_streams_alone_is_reported_as_one() -> None:

@@ -1,5 +1,7 @@
 """The likely causes of findings: the component at fault, and when it fails."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.records.analysis import RuleResult
@@ -435,6 +437,22 @@ def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
     ]  # fmt: skip
     results = [*check_results(scores, GROUPS), followed]
     assert diagnose(results, scores).causes[0].component == first
+
+
+@pytest.mark.parametrize(("streamed", "claimed"), [(4, True), (2, False)])
+def test_a_cause_claims_only_findings_that_are_mostly_in_its_replies(streamed, claimed):
+    """Half of the replies to a probe are streams, whatever its defect."""
+    broken = "chat.stream.done"
+    ignored = probe("tools.choice.none").model_copy(update={"failing": ("chat s1",)})
+    scores = [
+        attempt(number, "chat", "streaming", [broken],
+                [finding(broken, f"chat streaming {number}")] * (number < streamed or number > 3),
+                "tools.choice" if number < 4 else "limits")
+        for number in range(40)
+    ]  # fmt: skip
+    scores = [replace(each, sample="s1") if at < 4 else each for at, each in enumerate(scores)]
+    first, *_ = diagnose([*check_results(scores, GROUPS), ignored], scores).causes
+    assert ("tools.choice.none" in first.explains) is claimed
 
 
 @pytest.mark.parametrize(("check", "inherited"), [("chat.schema", False),

@@ -53,7 +53,7 @@ SCHEMA: dict[str, Any] = {
     "required": ["points"],
 }
 TOOLS = (
-    FunctionTool("look", "First line\nSecond line", SCHEMA),
+    FunctionTool("look", "First line\n\n  Second line", SCHEMA),
     FunctionTool("bare", "No arguments", None),
     FunctionTool("empty", "", {"type": "object", "properties": {}}),
 )
