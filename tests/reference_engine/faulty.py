@@ -106,7 +106,12 @@ class Result:
         return "".join(delta.get(key) or "" for delta in self.deltas)
 
 
-async def send(ask: ScriptedRequest, *faults: str, settings: AppSettings | None = None) -> Result:
+async def send(
+    ask: ScriptedRequest,
+    *faults: str,
+    settings: AppSettings | None = None,
+    accepts: str = "gzip, deflate",
+) -> Result:
     """Send a request, and those before it, to a server with these faults."""
     engine = ScriptedEngine()
     app = faulty_parts(faults).app(engine, settings or AppSettings())
@@ -116,7 +121,9 @@ async def send(ask: ScriptedRequest, *faults: str, settings: AppSettings | None 
         for request in filter(None, (ask.before, ask)):
             engine.script = request.said if callable(request.said) else _always(request.said)
             body = json.dumps({"model": MODEL, **request.body}).replace(_PREVIOUS, previous)
-            reply = await client.post(request.path, content=body)
+            reply = await client.post(
+                request.path, content=body, headers={"Accept-Encoding": accepts}
+            )
             if found := _RESPONSE_ID.search(reply.text):
                 previous = found[0]
     return Result(reply.status_code, dict(reply.headers), reply.text, engine.prompts, engine.params)

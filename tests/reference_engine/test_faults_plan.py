@@ -92,7 +92,7 @@ async def test_other_requests_are_left_alone():
 @pytest.mark.parametrize("name", [name for name, fault in CATALOGUE.items() if not fault.allowed])
 async def test_no_fault_crashes_on_a_malformed_request(name):
     ask = chat("hi", 3, {"role": "user", "content": [4]}, tools=[5], tool_choice=6)
-    seen = await send(ask, name)
+    seen = await send(ask, name, accepts="identity")  # some faults break the encoding
     assert seen.status in {200, 400, 500}
     assert seen.text
 
