@@ -3,8 +3,8 @@
 What: every rule declares a component. A finding has a weight: errors before warnings, and the share
 of the affected replies. The weights of a component are summed, and the heaviest component is the
 first cause. Witnesses show that something is wrong but not what, so they decide only if no other
-rule failed. A request that got no reply shows only that, and an engine serves both APIs: what one
-of them never shows is no defect of it.
+rule failed. A request that got no reply shows only that. An engine serves both APIs, so a probe
+that fails over only one of them shows a defect of the conversion.
 
 When: exact tests on the replies with and without the finding (`harness.verdict.occasions`).
 """
@@ -192,12 +192,14 @@ def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_
 def _component(rule: Rule, result: RuleResult) -> str:
     received = {example.evidence.received for example in result.examples}
     got = received.pop() if len(received) == 1 else "differs"
-    rates = [failures / every for failures, every in result.counts.values() if every]
-    if got == "unreadable" and result.check.kind == "probe":
+    probe = result.check.kind == "probe"
+    if got == "unreadable" and probe:
         return "unreadable"
     if got in _OF_REQUESTS and rule.component not in _EXPECT_ERRORS:
         return _OF_REQUESTS[got]
-    if rule.component == "engine" and max(rates) >= _ALWAYS and min(rates) == 0:
+    rates = [failures / every for failures, every in result.counts.values() if every]
+    of_one_api = max(rates, default=0) >= _ALWAYS and min(rates, default=0) == 0
+    if rule.component == "engine" and probe and of_one_api:
         return "logprobs"
     return rule.component
 

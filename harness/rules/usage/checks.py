@@ -81,8 +81,8 @@ def _sum(found: Answer) -> Iterator[Problem]:
 
     Providers bill by these counts, and users plan budgets with them. The total is the sum of input
     and output tokens, which include the cached and the reasoning tokens. A count that does not
-    cover the text omits a part of it, usually the CoT. The server may also have repeated text, or
-    added some, such as a notice in a reply that the token limit cut.
+    cover the text omits a part of it, usually the CoT. The server may also have repeated
+    or added text, such as a notice in a reply that the token limit cut.
     """
     for message, expected, got in islice(_wrong_counts(found), 1):
         yield Problem(found.exchange, message, expected, str(got), _PATH)
