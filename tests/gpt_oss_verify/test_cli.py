@@ -636,11 +636,11 @@ def test_a_missing_extra_is_reported_with_the_install_command(monkeypatch, capsy
 
 
 def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys):
-    assert run(at(mock, "--only", "prompt.tool", "--only", "smoke", "--dry-run")) == 0
+    assert run(at(mock, "--only", "prompt.tool", "--only", "cases", "--dry-run")) == 0
     shown = capsys.readouterr().out
     assert "of which tool_calling: 32 requests" in shown  # 2 cases, 4 tries, 2 APIs, 2 requests
     assert "of which probes: " in shown
-    assert run(at(mock, "--only", "smoke,prompt.tool", "--dry-run", "--json")) == 0
+    assert run(at(mock, "--only", "cases,prompt.tool", "--dry-run", "--json")) == 0
     planned = json.loads(capsys.readouterr().out)
     assert [part["name"] for part in planned["parts"]] == ["tool_calling", "probes"]
     assert planned["sampling"]["requests"] == sum(part["requests"] for part in planned["parts"])
