@@ -8,7 +8,7 @@ from typing import Any
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.figures import Latency, TokenCounts
 from harness.records.scores import Finding, Score, Timing, Usage
-from harness.records.traits import MadeCall
+from harness.records.traits import Wanted
 from harness.rules.catalogue import examine
 from harness.rules.evidence.traits import basic_traits, traits
 from harness.statistics.estimators import percentiles
@@ -22,12 +22,12 @@ def measured_score(
     *,
     checks: bool = True,
     except_for: Collection[str] = (),
-    call: MadeCall | None = None,
+    wanted: Wanted | None = None,
 ) -> Score:
     """A score with all measurements of a rollout, and `judged`: its outcome and other members.
 
     With `checks`, the checks of single rollouts run, except those in `except_for`, which do not
-    apply because the request provokes what they find. `call` is the call of a tool-call case.
+    apply because the request provokes what they find. `wanted` is what its reply must have in it.
     """
     rollout = parsed.rollout
     counted = checks and "usage.output.lost" not in except_for
@@ -49,7 +49,7 @@ def measured_score(
         applicable=applicable,
         findings=findings,
         broken=tuple(broken.items()),
-        traits=traits(parsed, call, counted=counted) if checks else basic_traits(parsed),
+        traits=traits(parsed, wanted, counted=counted) if checks else basic_traits(parsed),
         **judged,
     )
 

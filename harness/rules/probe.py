@@ -22,6 +22,8 @@ from harness.records.reasons import Reason
 from harness.records.rollouts import Key
 from harness.records.runs import CONTEXT, Capability, SuiteName
 from harness.records.traits import Wanted
+from harness.rules.evidence.account import Account
+from harness.rules.evidence.account.entry import Entry
 from harness.rules.missing import NotVerifiableError
 from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, members
 from harness.run.attempts import Sample
@@ -152,6 +154,7 @@ class ProbeResponses:
     cut: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
     other_apis: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
     """All rollouts of the requests over other APIs, as evidence of what the model can do."""
+    account: Account = field(default_factory=Account)  # who wrote the texts of the replies
 
     @classmethod
     def of(
@@ -161,6 +164,7 @@ class ProbeResponses:
         api: Api,
         golden: Golden | None = None,
         max_context: int = CONTEXT,
+        account: Account = Account(),
     ) -> ProbeResponses:
         """Return the usable ones of all rollouts of a group."""
         usable: dict[str, list[ParsedRollout]] = {}
@@ -181,7 +185,7 @@ class ProbeResponses:
             name: [rollout.final for rollout in made if rollout.rollout.api != api]
             for name, made in rollouts.items()
         }
-        return cls(api, usable, unusable, golden, max_context, cut, others)
+        return cls(api, usable, unusable, golden, max_context, cut, others, account)
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
         """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
@@ -235,6 +239,24 @@ class ProbeResponses:
         """Return the reported prompt tokens of the first reply. Raises NotVerifiableError."""
         exchange, reply = self.reply(name)
         return exchange, prompt_tokens(reply)
+
+
+def accounted(*names: str, reports: Callable[[Entry], object]) -> Judge:
+    """Return a judge of what the account says of the replies to these requests.
+
+    Replies that it does not know are not judged.
+    """
+
+    def judge(responses: ProbeResponses) -> Trials:
+        for _, rollout in responses.named(*names):
+            for exchange, _ in rollout.replies:
+                entry = responses.account.of(rollout.rollout.id, exchange.index)
+                if reports(entry):
+                    yield Problem(exchange, entry.message, entry.wanted, entry.got)
+                elif entry.kind == "intact":
+                    yield None
+
+    return judge
 
 
 TrialResult = Problem | None
@@ -303,11 +325,15 @@ class ProbeGroup:
         return self.golden(whole) if self.golden and whole else None
 
     def responses(
-        self, rollouts: Mapping[str, Sequence[ParsedRollout]], api: Api, options: ProbeOptions
+        self,
+        rollouts: Mapping[str, Sequence[ParsedRollout]],
+        api: Api,
+        options: ProbeOptions,
+        account: Account = Account(),
     ) -> ProbeResponses:
         """Return the usable responses to its requests over an API."""
         requests, golden = self.requests(api), self.golden_of(options)
-        return ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
+        return ProbeResponses.of(requests, rollouts, api, golden, options.max_context, account)
 
     def probe(
         self,

@@ -3,7 +3,7 @@
 import traceback
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,7 @@ from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo, Thresholds
 from harness.records.scores import Finding, Outcome, Score
 from harness.rules.catalogue import RULES
+from harness.rules.evidence.account import account_of
 from harness.run.run_log import new_rollouts
 from harness.tasks.attempt_order import FIRST_PORTION
 from harness.tasks.task import Task
@@ -53,8 +54,8 @@ class Counts:
 class Judge:
     """Judges one run from its log, finished or still growing.
 
-    Every record is read and scored once, the probes of a group are judged once when the group is
-    complete, and only the scores are kept, those of evals on disk. The live line reads `counts`;
+    Every record is read and scored once. The scores are kept, those of evals on disk, and the
+    replies to probes, which are judged together with the account of all replies. The live line reads `counts`;
     the early stop and the budget read `so_far`; the verdict is `judged`.
     """
 
@@ -71,7 +72,6 @@ class Judge:
         self._evals = KeptScores()
         self._unscored: dict[str, str] = {}
         self._groups: dict[str, dict[str, list[ParsedRollout]]] = defaultdict(dict)
-        self._complete: dict[str, Sequence[RuleResult]] = {}
         self._exchanges = ExchangeCounter()
         self._shared: dict[Any, Any] = {}
         self._suspects: set[str] = set()
@@ -123,14 +123,9 @@ class Judge:
             return
         self._scores.append(score)
         self._suspect(score.findings)
-        if task.info.kind != "probes" or task.name in self._complete:
+        if task.info.kind != "probes":
             return
-        group = self._groups[task.name]
-        group.setdefault(score.sample, []).append(parsed)
-        if sum(map(len, group.values())) >= task.info.planned:
-            results = self._complete[task.name] = tuple(task.probe_results(group))
-            del self._groups[task.name]
-            self._suspect(example for result in results for example in result.examples)
+        self._groups[task.name].setdefault(score.sample, []).append(parsed)
 
     def judged(self, info: RunInfo, thresholds: Thresholds | None = None) -> Judged:
         """Judge what was read.
@@ -138,14 +133,9 @@ class Judge:
         `info` is the `run.json` of the run, perhaps with other settings, such as another baseline.
         `thresholds` replace its own. Raises RunLogError if grades cannot be read.
         """
-        incomplete = {
-            task.name: tuple(task.probe_results(self._groups.get(task.name, {})))
-            for task in self.tasks
-            if task.name not in self._complete
-        }
         for task in self.tasks:
             task.read_grades(self.folder)
-        scored = self._scored({**self._complete, **incomplete})
+        scored = self._scored(probes=True)
         return analyze(scored, self.tasks, info, run_id=self.folder.name, thresholds=thresholds)
 
     def so_far(self, info: RunInfo) -> Analysis:
@@ -180,7 +170,7 @@ class Judge:
         self._examined |= suspects
         if len(self._scores) >= self._next_look:
             self._next_look += max(FIRST_PORTION, len(self._scores) // 2)
-        rules = rules_so_far(self._scored(self._complete), self.tasks, info)
+        rules = rules_so_far(self._scored(probes=False), self.tasks, info)
         self.counts.findings = sum(rule.status == "failed" for rule in rules)
         if not self._told and (found := _worst(rules)) is not None:
             self._told = True
@@ -192,16 +182,21 @@ class Judge:
             if finding.severity == "error" and not RULES[finding.id].tolerated:
                 self._suspects.add(finding.id)
 
-    def _scored(self, groups: Mapping[str, Sequence[RuleResult]]) -> Scored:
-        """Return what `analyze` needs, with the results of the probes of these groups."""
-        results = (result for task in self.tasks for result in groups.get(task.name, ()))
+    def _scored(self, *, probes: bool) -> Scored:
+        """Return what `analyze` needs: the account first, because all rules read it."""
+        account = account_of(self._scores)
+        groups = (
+            task.probe_results(self._groups.get(task.name, {}), account)
+            for task in (self.tasks if probes else ())
+        )
         return Scored(
             self._scores,
             self._read,
-            tuple(results),
+            tuple(result for results in groups for result in results),
             self._exchanges.counts(),
             self._unscored,
             self._evals,
+            account,
         )
 
     def _sharing(self, score: Score) -> Score:

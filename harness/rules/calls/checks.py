@@ -10,6 +10,7 @@ from harness.api.fields import objects
 from harness.api.items import Tool
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.rules.check import Family
+from harness.rules.evidence.account.differences import OTHER_TYPES
 from harness.rules.evidence.json_text import (
     ends_early,
     misfit,
@@ -468,3 +469,19 @@ def _again(pair: tuple[Answer, Answer]) -> Iterator[Problem]:
         if (call.name, call.arguments) in made:
             message = f"The reply to the result of {call.name} makes the same call again."
             yield Problem(later.exchange, message, "another reply", call.arguments)
+
+
+family.accounted(
+    "calls.arguments.changed",
+    lambda entry: entry.place in ("arguments", "name") and entry.how != OTHER_TYPES,
+    "Calls reach the client with the name and the arguments that the model wrote. Changed "
+    "arguments that still match the schema make a tool do what the model did not intend.",
+    lambda sheet, entry: sheet.calls and entry.kind != "unknown",
+)
+family.accounted(
+    "calls.arguments.retyped",
+    lambda entry: entry.place == "arguments" and entry.how == OTHER_TYPES,
+    "Values in arguments are not turned into strings, nor lists of one entry into the entry. "
+    "Tools that check types reject such a call.",
+    lambda sheet, entry: sheet.calls and entry.kind != "unknown",
+)

@@ -18,12 +18,12 @@ from harness.rules.evidence.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
+    MANY_TOKENS,
     account,
     call_header,
     cut_ledger,
     hides_cot,
     ledger_of,
-    miscount,
     token_count,
 )
 from harness.rules.evidence.subjects import (
@@ -430,7 +430,8 @@ def _reaches_limit(answer: Answer) -> bool:
     request, found = answer.exchange.request, account(answer.exchange)
     most = None if request.limit is None else request.limit * request.choices
     tokens = answer.usage.output_tokens or 0
-    return most is not None and tokens >= most and not (found and miscount(found))
+    own = found is None or found.explained + found.spelling + MANY_TOKENS >= tokens
+    return most is not None and tokens >= most and own
 
 
 @family.check(
@@ -496,3 +497,15 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
             message = f"The reply was truncated below the limit of its request; {where}."
             expected, got = f"up to {cut.limit} tokens", f"{cut.output}, after {cut.input}"
             yield message, evidence(score.record, "$.usage", expected, got, cut.exchange)
+
+
+family.accounted(
+    "limits.beginning",
+    lambda entry: entry.witness == "whole",
+    "A greedy reply that a token limit or a stop string ended is the beginning of the reply to the "
+    "same request without it. Otherwise text follows the stop string, or users read a text of the "
+    "server or a part of the CoT as the answer.",
+    lambda sheet, entry: sheet.end in ("limit", "stop string") and entry.kind != "unknown",
+    component="ends",
+    fix="End the reply at the limit or stop string, and add no text after it.",
+)
