@@ -28,6 +28,7 @@ from gpt_oss_verify.planning import typed_command
 from harmony.extras import install_command
 from harness.errors import ConfigurationError
 from harness.tasks import plan as plan_module
+from harness.verdict.judge import Judge
 
 KEY = "sk-very-secret"
 QUICK = ("--suite", "tools", "-n", "2", "-k", "4", "--rule", "guide")
@@ -114,6 +115,28 @@ def test_until_fail_ends_only_with_the_first_failure_and_is_not_resumed(mock, tm
     mock.always = provider_of()
     assert run([*where, "-n", "10", "-k", "2", "--rule", "guide", "--out", "whole"]) == 0
     assert len(rollouts(next(Path("whole").iterdir()))) == 40
+
+
+def test_one_early_look_tells_the_first_finding_while_nothing_is_in_flight(
+    mock, monkeypatch, capsys
+):
+    looks, so_far = [], Judge.so_far
+
+    def look(judge, info):
+        looks.append((mock.in_flight, len(mock.received)))
+        return so_far(judge, info)
+
+    monkeypatch.setattr(Judge, "so_far", look)
+    monkeypatch.setattr("harness.session.EARLY_LOOK", 8)
+    mock.always = text('{"choices": "none"}')
+    where = ("--base-url", mock.base_url, "--model", MODEL, "--apis", "chat", "--no-streaming")
+    assert run([*where, "--suite", "tools", "-k", "1", "--max-turns", "1"]) == 1
+    ((in_flight, received),) = looks
+    assert in_flight == 0
+    assert 8 <= received < len(mock.received)
+    out, err = capsys.readouterr()
+    assert err.count("first finding: reply.unreadable: ") == 1
+    assert "reply.unreadable" in out
 
 
 def test_thresholds_change_the_verdict(mock):
