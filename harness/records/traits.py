@@ -20,6 +20,7 @@ class Wanted:
     name: str = ""  # the name of the function that is called; empty if none is wanted
     arguments: Mapping[str, Any] | None = None
     """Of the call: its members with their values. A string may be a part of the value."""
+    special: str = ""  # the part of the text, or of a string in the arguments, that servers damage
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,9 @@ def examine(
 
 
 def compare_rollouts(
-    examined: Sequence[Score], account: Account, broken: dict[str, str] | None = None
+    examined: Sequence[Score],
+    broken: dict[str, str] | None = None,
+    account: Account = Account(),
 ) -> Iterator[tuple[frozenset[str], list[Finding]]]:
     """For each rollout, the ids of the applicable cross-checks and account rules, and findings.
 

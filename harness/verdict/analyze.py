@@ -180,9 +180,11 @@ def _tolerated(
     soft = requirements.may_warn(thresholds)
     return (
         *apply_tolerances(
-            [*by_kind["tool_calling"], *by_kind["probes"]], account, soft, growing=growing
+            [*by_kind["tool_calling"], *by_kind["probes"]], soft, account=account, growing=growing
         ),
-        *apply_tolerances(by_kind["traffic"], account, soft | warning_in_recordings()),
+        *apply_tolerances(
+            by_kind["traffic"], soft | warning_in_recordings(), account=account
+        ),
     )
 
 

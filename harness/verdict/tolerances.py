@@ -24,9 +24,9 @@ _FEWEST, _MOST_REPLICAS = 10, 8
 
 def apply_tolerances(
     scores: Sequence[Score],
-    account: Account,
     may_warn: Collection[str] = (),
     *,
+    account: Account = Account(),
     growing: bool = False,
 ) -> list[Score]:
     """Compare the rollouts, and lower findings that the model may have caused.
@@ -64,7 +64,7 @@ def strata_of(score: Score) -> Iterator[Stratum]:
 
 def _compared(scores: Sequence[Score], account: Account) -> Iterator[Score]:
     broken: dict[str, str] = {}
-    found = compare_rollouts([score for score in scores if score.finished], account, broken)
+    found = compare_rollouts([score for score in scores if score.finished], broken, account)
     joined: dict[frozenset[str], frozenset[str]] = {}
     for score in scores:
         if score.finished:

@@ -63,7 +63,7 @@ _TEXT_REQUESTS = tuple(
         name,
         text.prompt,
         TOOLS if (tool := BY_NAME[text.tool]) in TOOLS else (tool,),
-        Wanted(name=text.tool, arguments=text.arguments),
+        Wanted(name=text.tool, arguments=text.arguments, special=text.special),
     )
     for name, text in TEXTS.items()
 )

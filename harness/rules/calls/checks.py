@@ -151,6 +151,7 @@ def _built_in(found: Call) -> Iterator[Problem]:
     "calls.name.polluted",
     calls,
     source=HARMONY,
+    tolerated=0.01,
     fix="Take the name from the recipient only, wherever the header has it.",
 )
 def _polluted_name(found: Call) -> Iterator[Problem]:
@@ -473,14 +474,16 @@ def _again(pair: tuple[Answer, Answer]) -> Iterator[Problem]:
 
 family.accounted(
     "calls.arguments.changed",
-    lambda entry: entry.place in ("arguments", "name") and entry.how != OTHER_TYPES,
+    lambda entry: (
+        entry.place in ("arguments", "name") and not entry.how.startswith(OTHER_TYPES)
+    ),
     "Calls reach the client with the name and the arguments that the model wrote. Changed "
     "arguments that still match the schema make a tool do what the model did not intend.",
     lambda sheet, entry: sheet.calls and entry.kind != "unknown",
 )
 family.accounted(
     "calls.arguments.retyped",
-    lambda entry: entry.place == "arguments" and entry.how == OTHER_TYPES,
+    lambda entry: entry.place == "arguments" and entry.how.startswith(OTHER_TYPES),
     "Values in arguments are not turned into strings, nor lists of one entry into the entry. "
     "Tools that check types reject such a call.",
     lambda sheet, entry: sheet.calls and entry.kind != "unknown",

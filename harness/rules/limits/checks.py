@@ -162,7 +162,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if not reply.reasoning:
             message = "The reply contains nothing, but reports output tokens."
         got = f"{reply.output_tokens} tokens"
-        proven = not reply.reasoning or lost > _MOST_OF_HEADERS
+        proven = not reply.reasoning or (lost > _MOST_OF_HEADERS and not exchange.truncated)
         expected = f"text for {lost} more tokens"
         yield Problem(exchange, message, expected, got, "$.usage", proven=proven)
 
@@ -501,7 +501,7 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
 
 family.accounted(
     "limits.beginning",
-    lambda entry: entry.witness == "whole",
+    lambda entry: entry.witness == "whole" and entry.kind != "intact",
     "A greedy reply that a token limit or a stop string ended is the beginning of the reply to the "
     "same request without it. Otherwise text follows the stop string, or users read a text of the "
     "server or a part of the CoT as the answer.",

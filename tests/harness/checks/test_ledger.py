@@ -28,7 +28,7 @@ from harness.verdict.tolerances import apply_tolerances
 COT = "The user asks about the weather in Lisbon, so I recall what I know about it. " * 4
 TEXT = "It is sunny in Lisbon, with a light breeze from the sea, and it stays warm until the night."
 ARGUMENTS = '{\n  "location": "Lisbon",\n  "unit": "celsius"\n}'
-COUNTS = ("usage.output.lost", "usage.reasoning", "usage.sum", "reply.lost", "calls.lost")
+COUNTS = ("usage.output", "usage.reasoning", "usage.sum", "reply.lost", "calls.lost")
 
 ANSWERED = {"outcome": "answered"}
 

@@ -27,25 +27,35 @@ from harness.rules.evidence.account import witnesses
 from harness.rules.evidence.account.counting import Counting, is_odd, wrong_counts
 from harness.rules.evidence.account.differences import (
     CHANGES,
+    OTHER_ORDER,
     OTHER_STYLE,
     OTHER_TYPES,
     bare,
+    kind_of,
+    style_of,
 )
-from harness.rules.evidence.account.entry import Entry
-from harness.rules.evidence.json_text import leaves, strings
-from harness.rules.evidence.ledger import FRAMING
+from harness.rules.evidence.account.entry import BORROWED, Entry
+from harness.rules.evidence.json_text import strings
+from harness.rules.evidence.ledger import COT_HEADER, FRAMING, may_be_headers, token_count
+from harness.statistics.rates import at_least
 from harness.text import shared_beginning
 
 INTACT, UNKNOWN = Entry("intact"), Entry("unknown")
-_OF_SERVERS = frozenset({OTHER_TYPES, OTHER_STYLE})  # what no model does to all its calls
 _REPEATS = 0.8  # the share of equal greedy replies from which a provider is deterministic
 _FEWEST_PROVEN = 2  # replies whose tokens are those of another text: one may be by chance
+_MANY_AGREEING = 8  # tokens by which two texts differ, so that a count fits the other by no chance
+_SHARE, _CHANCE = 0.01, 0.001
+"""The least share of replies that a model spells oddly, and the largest p-value of more."""
+_FEWEST_WHOLE = 5  # replies that show how a server counts
+_FEWEST_TOKENS = 32  # output tokens of a reply that may lack a few
+_WHOLE_COT = (0, COT_HEADER)  # reasoning tokens of a whole CoT beyond its text
 _FEWEST_ALIKE = 3  # requests whose replies are changed in one way
 _FEWEST_APART = 2  # requests whose twins differ: one may be a near-tie of two tokens
+_RECORDED = "traffic"  # the task of imported traffic: requests of one client, of any kind
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
 _SHARED = 0.3  # the share of odd replies that have one text in common
 _FEWEST_STOCK, _SHORTEST_STOCK = 3, 16
-"""Requests that get one answer whose tokens are not its own, and its characters."""
+"""Kinds of requests that get one answer whose tokens are not its own, and its characters."""
 
 
 class Row(NamedTuple):
@@ -117,62 +127,108 @@ def _copies(rows: Sequence[Row], copies: Sequence[bool | None], counting: Counti
     """Judge the replies that lack what their requests want."""
     same = [row for row, is_same in zip(rows, copies, strict=True) if is_same]
     other = [row for row, is_same in zip(rows, copies, strict=True) if is_same is False]
-    proven: list[tuple[Row, Entry]] = []
-    open_: list[tuple[Row, Entry]] = []
-    for row in other:
-        if (changed := witnesses.copy_change(row.sheet)) is None:
-            continue
-        entry, more = changed
-        who = _author(row, more, same, counting)
-        if who == "server":
-            proven.append((row, entry))
-        elif who is None:
-            open_.append((row, entry))
-    if len(proven) >= _FEWEST_PROVEN:
-        yield from proven
-    elif proven:
-        open_ += proven
-    yield from _alike(open_, same)
+    changed = [
+        (row, *found) for row in other if (found := witnesses.copy_change(row.sheet)) is not None
+    ]
+    yield from _received([(row, entry) for row, entry, _ in changed], same)
+    authors = [_author(row, entry, more, same, counting) for row, entry, more in changed]
+    judged = [(row, entry) for row, entry, _ in changed]
+    by_author: dict[str | None, list[tuple[Row, Entry]]] = defaultdict(list)
+    for one, who in zip(judged, authors, strict=True):
+        by_author[who].append(one)
+    yield from by_author["surely"]
+    times = Counter(row.api for row, _ in by_author["server"])
+    yield from (one for one in by_author["server"] if times[one[0].api] >= _FEWEST_PROVEN)
+    counted, own = ({row.sample for row, _ in by_author[who]} for who in ("counted", "model"))
+    if len(counted) >= _FEWEST_ALIKE and len(counted) > len(own):
+        yield from by_author["counted"]
+    yield from _alike(by_author[None], same)
 
 
 def _author(
-    row: Row, more: frozenset[int], same: Sequence[Row], counting: Counting
+    row: Row, entry: Entry, more: frozenset[int], same: Sequence[Row], counting: Counting
 ) -> str | None:
-    """Return who wrote a reply that differs from the wanted one; None if that is unknown."""
+    """Return who wrote a reply that differs from the wanted one; None if that is unknown.
+
+    It is `surely` the server if the tokens of a long part agree, or if no model writes the text so.
+    If only a few tokens agree (`counted`), an odd spelling of a model that makes mistakes may
+    explain them.
+    """
     sheet = row.sheet
     written = bare(sheet.reasoning), sheet.ledger and sheet.ledger.reported
-    twins = (one.sheet for one in same if one.sample == row.sample)
-    if sheet.ledger is not None and any(
-        written == (bare(one.reasoning), one.ledger and one.ledger.reported) for one in twins
-    ):
+    twins = [one.sheet for one in same if one.sample == row.sample and sheet.greedy]
+    if twins and entry.how == OTHER_ORDER:
+        return "surely"
+    agree = [n for n in more if counting.fits(sheet, n)] if not counting.occurs(sheet) else []
+    if agree and min(map(abs, agree)) >= _MANY_AGREEING:
+        return "surely"
+    equal = (written == (bare(one.reasoning), one.ledger and one.ledger.reported) for one in twins)
+    if sheet.ledger is not None and any(equal):
         return "server"
     own = counting.fits(sheet) and not any(counting.occurs(sheet, n) for n in more)
-    if own and counting.known:
+    if own and counting.known[bool(sheet.calls)]:
         return "model"
-    if witnesses.plans_copy(sheet) and not counting.fits(sheet):
+    if witnesses.plans_copy(sheet) and entry.place == "name" and entry.kind != "added":
+        return "surely"
+    if witnesses.plans_copy(sheet) and not counting.fits(sheet) and entry.kind != "added":
         return "server"
-    if not counting.occurs(sheet) and any(counting.fits(sheet, n) for n in more):
+    if witnesses.plans_copy(sheet) and witnesses.is_typical(sheet):
         return "server"
-    return "model" if own else None
+    if own:
+        return "model"
+    if not agree:
+        return None
+    return "server" if entry.how in CHANGES else "counted"
 
 
 def _alike(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Found:
-    """Yield the replies of one API and mode that are all changed in one way.
+    """Yield the replies of one API that are all changed in one way.
 
     No reply that this change would affect is intact. The CoT of a model that made the change itself
-    would show it.
+    would show it. No model gives all values of a type another one, or all names another style.
     """
-    groups: dict[tuple[Api, bool, str, str], list[tuple[Row, Entry]]] = defaultdict(list)
+    groups: dict[tuple[Api, str, str], list[tuple[Row, Entry]]] = defaultdict(list)
     for row, entry in changed:
         if entry.simple and entry.how and bare(row.sheet.reasoning):
-            groups[row.api, row.sheet.streamed, entry.place, entry.how].append((row, entry))
-    for (api, streamed, _, how), found in groups.items():
-        peers = [one.sheet for one in same if one.api == api and one.sheet.streamed == streamed]
-        own = how not in _OF_SERVERS
-        shown = [row for row, _ in found if not own or witnesses.plans_copy(row.sheet)]
-        enough = len({row.sample for row in shown}) >= _FEWEST_ALIKE
+            groups[row.api, entry.place, entry.how].append((row, entry))
+    for (api, _, how), found in groups.items():
+        modes = {row.sheet.streamed for row, _ in found}
+        peers = [one.sheet for one in same if one.api == api and one.sheet.streamed in modes]
+        if how.startswith((OTHER_TYPES, OTHER_STYLE)):
+            enough = len(found) >= _FEWEST_PROVEN
+        else:
+            planned = {row.sample for row, _ in found if witnesses.plans_copy(row.sheet)}
+            enough = len(planned) >= _FEWEST_ALIKE
         if enough and not any(_affects(how, peer) for peer in peers):
             yield from found
+
+
+def _received(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Found:
+    """Yield the replies to texts that reached the model with the change that the reply shows.
+
+    In harmony, a text of the user has its own tokens. The prompts of intact replies show what else
+    a prompt has; a changed one has the tokens of the changed text, and not those of the text sent.
+    """
+    usual: dict[tuple[str, Api], Counter[int]] = defaultdict(Counter)
+    for row in same:
+        if (rest := _rest_of_prompt(row, row.sheet.wanted and row.sheet.wanted.text)) is not None:
+            usual[row.sample[0], row.api][rest] += 1
+    found = []
+    for row, entry in changed:
+        counts = usual[row.sample[0], row.api]
+        rest, sent = (_rest_of_prompt(row, text) for text in (row.sheet.text, entry.wanted))
+        if entry.simple and counts and entry.place == "answer" and rest is not None:
+            common, times = counts.most_common(1)[0]
+            if times >= _FEWEST_ALIKE and rest == common != sent:
+                found.append((row, entry._replace(place="request")))
+    yield from found if len(found) >= _FEWEST_PROVEN else ()
+
+
+def _rest_of_prompt(row: Row, text: str | None) -> int | None:
+    """Return the prompt tokens of a reply without those of a text."""
+    tokens = token_count(text) if text else None
+    prompt = row.sheet.ledger.prompt if row.sheet.ledger else None
+    return None if prompt is None or tokens is None else prompt - tokens
 
 
 def _affects(how: str, intact: Sheet) -> bool:
@@ -181,10 +237,10 @@ def _affects(how: str, intact: Sheet) -> bool:
     if wanted is None:
         return False
     arguments = wanted.arguments or {}
-    if how == OTHER_TYPES:
-        return not all(isinstance(value, str) for value in leaves(arguments))
-    if how == OTHER_STYLE:
-        return any("_" in name or "-" in name for name in arguments)
+    if how.startswith(OTHER_TYPES):
+        return how.endswith(tuple(f"({kind_of(value)})" for value in arguments.values()))
+    if how.startswith(OTHER_STYLE):
+        return how.endswith(tuple(f"({style_of(name)})" for name in arguments))
     texts = [wanted.text, *strings(arguments)]
     return change is not None and any(change(text) != text for text in texts)
 
@@ -196,7 +252,6 @@ def _wholes(rows: Sequence[Row], counting: Counting) -> Found:
         ended = row.sheet.greedy and row.sheet.end == "model"
         if row.sheet.request and ended and (not row.sheet.ledger or counting.off(row.sheet) == 0):
             whole[row.sheet.request, row.sheet.format, row.api].append(row.sheet)
-    found: list[tuple[Row, Entry]] = []
     for row in rows:
         sheet = row.sheet
         twins = whole.get((sheet.request, sheet.format, row.api), [])
@@ -204,9 +259,11 @@ def _wholes(rows: Sequence[Row], counting: Counting) -> Found:
             continue
         if len({(one.reasoning, one.text) for one in twins}) > 1:
             continue
-        if (entry := witnesses.beginning(sheet, twins[0])) is not None:
-            found.append((row, entry))
-    yield from found
+        entry = witnesses.beginning(sheet, twins[0])
+        if entry is not None:
+            yield row, entry
+        elif witnesses.is_beginning(sheet, twins[0]):
+            yield row, Entry("intact", witness="whole")
 
 
 def _twins(rows: Sequence[Row], counting: Counting) -> Found:
@@ -320,12 +377,15 @@ def _counts(rows: Sequence[Row], counting: Counting) -> Found:
         elif found is not None and is_odd(found, off):
             odd.append((row, off))
     yield from _stock([row for row, _ in odd])
+    yield from _borrowed(rows, [row for row, _ in odd], counting)
     few = [row for row, off in odd if off < 0]
     yield from _edges(rows if counting.offset < 0 else few, counting)
     thinks = any(row.sheet.reasoning for row in rows)
     in_cot = _counts_answers_as_cot(rows)
     for row, off in odd:
         yield row, _odd(row.sheet, off, thinks=thinks)
+    yield from _without_tokens_of_cot(rows, counting)
+    yield from _few_in_one_mode(rows, counting)
     for row in rows:
         one = row.sheet.ledger
         cut = one is not None and one.end == "limit" and one.answer >= _FEWEST_WORDS
@@ -350,6 +410,55 @@ def _odd(sheet: Sheet, off: int, *, thinks: bool) -> Entry:
     return Entry("unknown", "reply", how, "count", wanted, got)
 
 
+def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Found:
+    """Yield the replies with CoT if each of them lacks a few tokens of it.
+
+    The reasoning tokens are then also those of the whole CoT, with or without its header. A server
+    that counts a few tokens in addition has the returned CoT as reasoning tokens.
+    """
+    lacking = counting.offset
+    judged = [
+        (row, one)
+        for row in rows
+        if (one := row.sheet.ledger) is not None and one.end == "model"
+        if one.cot and one.thinking and counting.fits(row.sheet)
+    ]
+    short = [
+        (row, one) for row, one in judged if (one.thinking or 0) - one.cot - lacking in _WHOLE_COT
+    ]
+    many = len(short) >= max(_FEWEST_WHOLE, _REPEATS * len(judged))
+    for row, one in short if lacking > 0 and many else ():
+        how = f"{lacking} of its tokens are missing in every reply"
+        wanted, got = f"{one.cot + lacking} tokens", str(one.cot)
+        yield row, Entry("lost", "CoT", how, "count", wanted, got)
+
+
+def _few_in_one_mode(rows: Sequence[Row], counting: Counting) -> Found:
+    """Yield the replies that differ by few tokens, if those of one API and mode do so more often.
+
+    A model spells some texts with more tokens than the tokenizer, in all modes alike.
+    """
+    modes: dict[tuple[Api, bool], list[tuple[Row, int]]] = defaultdict(list)
+    for row in rows:
+        one, off = row.sheet.ledger, counting.off(row.sheet)
+        if one is not None and one.exact and one.end == "model" and off is not None:
+            if one.cot and one.reported >= _FEWEST_TOKENS and not is_odd(one, off):
+                modes[row.api, row.sheet.streamed].append((row, off))
+    for mode, judged in modes.items():
+        others = [pair for other, pairs in modes.items() if other != mode for pair in pairs]
+        odd, usual = (
+            {row.sample for row, off in pairs if off and not may_be_headers(off)}
+            for pairs in (judged, others)
+        )
+        every, of_others = ({row.sample for row, _ in pairs} for pairs in (judged, others))
+        share = max(_SHARE, len(usual) / max(1, len(of_others)))
+        enough = len(odd) >= _FEWEST_ALIKE and len(of_others) >= _FEWEST_WHOLE
+        if enough and at_least(len(odd), len(every), share) <= _CHANCE:
+            for row, off in judged:
+                if off and not may_be_headers(off):
+                    yield row, _odd(row.sheet, off, thinks=True)
+
+
 def _counts_answers_as_cot(rows: Iterable[Row]) -> bool:
     """Whether the tokens of most whole answers are reported as reasoning, as vLLM 0.32 does."""
     whole = [
@@ -367,11 +476,25 @@ def _stock(odd: Sequence[Row]) -> Found:
     for row in odd:
         stock[row.sheet.text.strip()].append(row)
     for text, same in stock.items():
-        several = len({row.sheet.request for row in same}) >= _FEWEST_STOCK
+        kinds = {row.sheet.request if row.sample[0] == _RECORDED else row.sample[0] for row in same}
+        several = len(kinds) >= _FEWEST_STOCK
         most = len(same) >= _SHARED * len(odd)
         for row in same if several and most and len(text) >= _SHORTEST_STOCK else ():
             how = f"{len(same)} replies to different requests have this one"
             yield row, Entry("changed", "answer", how, "count", "an answer of its own", text)
+
+
+def _borrowed(rows: Sequence[Row], odd: Sequence[Row], counting: Counting) -> Found:
+    """Yield the replies whose tokens are not those of their answer, which another request got."""
+    owners: dict[str, Row] = {}
+    for row in rows:
+        if len(row.sheet.text) >= _SHORTEST_STOCK and counting.fits(row.sheet):
+            owners.setdefault(row.sheet.text, row)
+    for row in odd:
+        owner = owners.get(row.sheet.text)
+        if owner is not None and row.sheet.reasoning and owner.sample[0] != row.sample[0]:
+            how = f"{BORROWED}, {owner.record}"
+            yield row, Entry("changed", "answer", how, "count", "its own answer", row.sheet.text)
 
 
 def _edges(odd: Sequence[Row], counting: Counting) -> Found:

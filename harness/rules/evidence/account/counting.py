@@ -32,13 +32,14 @@ class Counting:
     def __init__(self, intact: Iterable[Sheet], every: Iterable[Sheet]) -> None:
         """Learn from intact replies; from every reply that the model ended if few are intact."""
         self.seen: dict[bool, frozenset[int]] = {}
+        self.known: dict[bool, bool] = {}  # whether intact replies show it
         found: dict[bool, Counter[int]] = {}
         for called in (False, True):
             extras, pooled = _extras(intact, called), _extras(every, called)
             found[called] = extras if extras.total() >= _FEWEST_INTACT else pooled
             self.seen[called] = frozenset(found[called])
+            self.known[called] = extras.total() >= _FEWEST_INTACT
             if not called:
-                self.known = extras.total() >= _FEWEST_INTACT
                 self.offset = _offset(extras, pooled)
         self.usual = _frequent(found[True])
 

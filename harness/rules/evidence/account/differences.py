@@ -16,6 +16,8 @@ _WORDS = re.compile(r"\w+")
 _OTHER = re.compile(r"[^a-z0-9]")
 _JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
 OTHER_TYPES, OTHER_STYLE = "values have other types", "the names have another style"
+OTHER_ORDER = "its parts are in another order"
+_SHORTEST = 16  # characters of a text that has the characters of another by chance
 _FEWEST_WORDS = 5  # words that a model does not copy in another order
 
 
@@ -107,7 +109,7 @@ def difference(wanted: str, got: str) -> Change:
         twice = piece and (short[:begin].endswith(piece) or short[begin:].startswith(piece))
         return Change("added", f"{'a piece is there twice' if twice else f'text is added at {where}'}: {piece!r}")
     if _is_permuted(wanted, got):
-        return Change("changed", "words are in another order")
+        return Change("changed", OTHER_ORDER)
     if _MASK.search(got) and not _MASK.search(wanted):
         return Change("changed", "words are masked")
     if bare(wanted) == bare(got) or "\N{REPLACEMENT CHARACTER}" in got:
@@ -117,7 +119,8 @@ def difference(wanted: str, got: str) -> Change:
 
 def _is_permuted(wanted: str, got: str) -> bool:
     one, other = _WORDS.findall(wanted), _WORDS.findall(got)
-    return one != other and len(one) >= _FEWEST_WORDS and sorted(one) == sorted(other)
+    words = one != other and len(one) >= _FEWEST_WORDS and sorted(one) == sorted(other)
+    return words or (len(wanted) >= _SHORTEST and sorted(wanted) == sorted(got))
 
 
 _ABSENT = object()
@@ -134,6 +137,13 @@ def has_arguments(wanted: Mapping[str, object], got: Mapping[str, object] | None
     )
 
 
+def style_of(name: str) -> str:
+    """Return how a name of several words is written: with `_` or `-`, with capitals, or as one."""
+    if separator := _SEPARATOR.search(name):
+        return separator[0]
+    return "capitals" if not name.islower() else "one word"
+
+
 def _is_same(wanted: object, got: object) -> bool:
     if isinstance(wanted, str) and isinstance(got, str):
         return wanted in got
@@ -144,7 +154,8 @@ def argument_change(wanted: Mapping[str, object], got: Mapping[str, object]) -> 
     """Return what was done to the arguments of a call."""
     plain, plain_got = ({_plain(name) for name in some} for some in (wanted, got))
     if wanted.keys() != got.keys() and plain == plain_got:
-        return Change("changed", OTHER_STYLE)
+        style = next(style_of(name) for name in wanted if name not in got)
+        return Change("changed", f"{OTHER_STYLE} ({style})")
     if got.keys() > wanted.keys():
         filled = all(got[name] in _EMPTY for name in got.keys() - wanted.keys())
         return Change("changed", "absent arguments are filled in", simple=filled)
@@ -169,12 +180,21 @@ def _value_change(wanted: object, got: object) -> Change:
         if got == wanted[: len(got)]:
             return Change("lost", "the end of a list is missing")
         if wanted == mapped(got, _unquoted):
-            return Change("changed", OTHER_TYPES)
+            return Change("changed", f"{OTHER_TYPES} (values of a list)")
     if is_retyped(wanted, got):
-        return Change("changed", OTHER_TYPES)
+        return Change("changed", f"{OTHER_TYPES} ({kind_of(wanted)})")
     other = isinstance(wanted, bool) and isinstance(got, bool)
     number = isinstance(wanted, int | float) and isinstance(got, int | float)
     return Change("changed", "a value is another" if other or number else "", simple=False)
+
+
+def kind_of(value: object) -> str:
+    """Return the JSON type of a value; a text of digits is one of its own."""
+    if isinstance(value, str) and value.isdigit():
+        return "digits"
+    if isinstance(value, list) and len(value) == 1:
+        return "list of one"
+    return "number" if type(value) in (int, float) else type(value).__name__
 
 
 def is_retyped(wanted: object, got: object) -> bool:

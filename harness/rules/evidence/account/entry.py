@@ -8,6 +8,7 @@ Witness = Literal["", "structure", "copy", "twin", "whole", "count"]
 
 
 FENCED = "a code fence is around it"
+BORROWED = "it is the answer to another request"
 
 
 class Entry(NamedTuple):

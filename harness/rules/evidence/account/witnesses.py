@@ -11,6 +11,7 @@ from dataclasses import replace
 from harness.records.traits import Sheet
 from harness.rules.evidence.account.counting import Counting
 from harness.rules.evidence.account.differences import (
+    CHANGES,
     ESCAPES,
     Change,
     argument_change,
@@ -167,6 +168,17 @@ def plans_copy(sheet: Sheet) -> bool:
     )
 
 
+def is_typical(sheet: Sheet) -> bool:
+    """Whether a call has the wanted text with the part changed or missing that servers damage."""
+    wanted = sheet.wanted
+    if wanted is None or not wanted.special:
+        return False
+    got = "\n".join(strings(parsed_object(next(called(sheet), ("", ""))[1])))
+    made = {"", *(change(wanted.special) for change in CHANGES.values())} - {wanted.special}
+    texts = (text for text in strings(wanted.arguments) if wanted.special in text)
+    return any(text.replace(wanted.special, one) in got for text in texts for one in made)
+
+
 def planned(sheet: Sheet) -> Sheet:
     """Return the sheet of a call with the arguments that its CoT plans as the wanted ones."""
     if sheet.wanted is not None or not sheet.calls or "{" not in sheet.reasoning:
@@ -180,6 +192,12 @@ def planned(sheet: Sheet) -> Sheet:
 
 
 # --- Whole twins: the reply that nothing ended early
+
+
+def is_beginning(sheet: Sheet, whole: Sheet) -> bool:
+    """Whether CoT and answer of a reply are the beginnings of those of the whole one."""
+    pairs = ((whole.reasoning, sheet.reasoning), (whole.text, sheet.text))
+    return all(text.startswith(_decoded(begin)) for text, begin in pairs)
 
 
 def beginning(sheet: Sheet, whole: Sheet) -> Entry | None:
