@@ -35,8 +35,9 @@ from harness.golden.files import fitting
 from harness.records.analysis import Analysis, RuleResult, TaskResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.figures import RubricFigure, RubricSummary
-from harness.records.runs import RunSettings, Sampling
+from harness.records.runs import RunSettings
 from harness.records.scores import Estimate, Percentiles, Score
+from harness.records.settings import Sampling
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
 from harness.run import run_folder

@@ -16,7 +16,7 @@ from harness.api.items import Message, Settings
 from harness.errors import ConfigurationError
 from harness.providers.entries import Prices, adhoc_provider, changed
 from harness.records.conditions import Condition
-from harness.records.runs import Limits
+from harness.records.settings import Limits
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget, Metered
 from harness.run.run_log import RunLog
