@@ -52,6 +52,8 @@ _SERVER = Provider(
 Reporter = Callable[[Row], None]
 """Called with every row after its first run, and again after its last repetition."""
 
+_RETRIED = "request.failed.always"  # this check judges requests by all their tries
+
 
 @dataclass(frozen=True)
 class SelfTestPlan:
@@ -249,9 +251,8 @@ def _plan(provider: Provider, fault: Fault, stage: Stage) -> Plan:
     headers = {"X-Fault": fault.name} if by_request else provider.headers
     faulty = changed(provider, headers=headers, name=fault.name.replace(":", "-"))
     command = ("gpt-oss-verify", "selftest", "--faults", fault.name)
-    return Plan(
-        faulty, tasks, new_info(faulty.info(), tasks, settings, command), retries=NO_RETRIES
-    )
+    info = new_info(faulty.info(), tasks, settings, command)
+    return Plan(faulty, tasks, info, retries=None if _RETRIED in fault.detectors else NO_RETRIES)
 
 
 def _healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:

@@ -207,10 +207,10 @@ def test_the_budget_includes_probes(mock):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--deadline", "soon"), "--deadline must be a time such as 20m"),
-        (("--deadline", "0"), "--deadline must be a time such as 20m"),
-        (("--max-requests", "0"), "for --max-requests. Must be >= 1"),
-        (("--max-cost", "-1"), "for --max-cost. Must be > 0"),
+        (("--deadline", "soon"), "for --deadline. Must be a time such as 20m"),
+        (("--deadline", "0"), "for --deadline. Must be a time such as 20m"),
+        (("--max-requests", "0"), "for --max-requests. Must be greater than or equal to 1"),
+        (("--max-cost", "-1"), "for --max-cost. Must be greater than 0"),
     ],
 )
 def test_invalid_limits_are_rejected(mock, options, said, capsys):
