@@ -120,6 +120,16 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Tries:
+    """How often the last request of a rollout was sent until it was served or given up."""
+
+    failed: int  # tries that got a 5xx status or no response, without an overload
+    status: int  # the status of the last try if that failed too; 0 if it was served
+    since: float  # Unix time of the first try in seconds, without the time that failed tries took
+    until: float  # Unix time of the last try
+
+
+@dataclass(frozen=True, slots=True)
 class Circumstances:
     """Under which circumstances one exchange took place."""
 
@@ -166,6 +176,8 @@ class Traits:
     sent: tuple[Sent, ...] = ()  # its requests; empty in recorded traffic
     circumstances: tuple[Circumstances, ...] = ()  # of each exchange
     sheets: tuple[Sheet, ...] = ()  # of its replies, for the account
+    tries: Tries | None = None
+    """None in recorded traffic, and if the last request was neither served nor failed with 5xx."""
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     conversation: str = ""  # the conversation of the first request as JSON, in lower case
     user: UserTexts | None = None  # the user's part of it; None if its tokens cannot be counted

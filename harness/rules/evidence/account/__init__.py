@@ -168,7 +168,8 @@ def _author(
     own = counting.fits(sheet) and not any(counting.occurs(sheet, n) for n in more)
     if own and counting.known[bool(sheet.calls)]:
         return "model"
-    if witnesses.plans_copy(sheet) and entry.place == "name" and entry.kind != "added":
+    named = entry.place == "name" and (witnesses.plans_copy(sheet) or entry.kind == "lost")
+    if named and entry.kind != "added":
         return "surely"
     if witnesses.plans_copy(sheet) and not counting.fits(sheet) and entry.kind != "added":
         return "server"

@@ -231,7 +231,9 @@ def name_change(wanted: str, got: str) -> Change | None:
     plain, plain_got = (re.sub(r"[\W_]+", "", name).lower() for name in (wanted, got))
     if plain == plain_got:
         return Change("changed", "the style of the name is another")
-    if wanted.startswith(got) and len(got) >= _SHORTEST_CUT:
+    # A model that shortens a name ends with a word.
+    within = wanted[len(got) : len(got) + 1] not in ("", "_") or got.endswith("_")
+    if wanted.startswith(got) and len(got) >= _SHORTEST_CUT and within:
         return Change("lost", "the end of the name is missing")
     return Change("added", "text is added to the name") if wanted in got else None
 
