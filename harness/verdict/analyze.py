@@ -183,9 +183,7 @@ def _tolerated(
         *apply_tolerances(
             [*by_kind["tool_calling"], *by_kind["probes"]], soft, account=account, growing=growing
         ),
-        *apply_tolerances(
-            by_kind["traffic"], soft | warning_in_recordings(), account=account
-        ),
+        *apply_tolerances(by_kind["traffic"], soft | warning_in_recordings(), account=account),
     )
 
 

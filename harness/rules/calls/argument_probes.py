@@ -54,6 +54,7 @@ class Text:
 
 TEXTS = TypeAdapter(dict[str, Text]).validate_python(table("calls")["texts"])
 
+
 def _request(name: str, prompt: str, tools: tuple[Tool, ...], wanted: Wanted) -> ProbeRequest:
     return replace(offered(name, prompt, tools), temperature=0.0, wanted=wanted)
 

@@ -474,9 +474,7 @@ def _again(pair: tuple[Answer, Answer]) -> Iterator[Problem]:
 
 family.accounted(
     "calls.arguments.changed",
-    lambda entry: (
-        entry.place in ("arguments", "name") and not entry.how.startswith(OTHER_TYPES)
-    ),
+    lambda entry: entry.place in ("arguments", "name") and not entry.how.startswith(OTHER_TYPES),
     "Calls reach the client with the name and the arguments that the model wrote. Changed "
     "arguments that still match the schema make a tool do what the model did not intend.",
     lambda sheet, entry: sheet.calls and entry.kind != "unknown",

@@ -136,9 +136,7 @@ def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) ->
         answer=answer,
         calls=calls,
         markup=sum(entry.header for entry in entries) - IN_PROMPT - (end == "limit"),
-        returned=sum(entry.header + entry.text for entry in entries)
-        - IN_PROMPT
-        - (end == "limit"),
+        returned=sum(entry.header + entry.text for entry in entries) - IN_PROMPT - (end == "limit"),
         spellings=sum(entry.most - entry.least for entry in entries),
         exact=end != "stop string"
         and all(entry.text and entry.most == entry.least for entry in entries),

@@ -81,9 +81,7 @@ def _circumstances(exchange: ParsedExchange) -> Circumstances:
     )
 
 
-def traits(
-    parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool = True
-) -> Traits:
+def traits(parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool = True) -> Traits:
     """All traits of one rollout; its replies are `counted` unless their token counts are at fault.
 
     `wanted` is what its reply must have in it, if its request determines that.

@@ -13,12 +13,12 @@ from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import Cut, Ledger
 from harness.rules.check import Difference, Family, evidence
+from harness.rules.evidence.account.counting import is_raised
 from harness.rules.evidence.json_text import ends_early
 from harness.rules.evidence.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
-    MANY_TOKENS,
     account,
     call_header,
     cut_ledger,
@@ -430,8 +430,7 @@ def _reaches_limit(answer: Answer) -> bool:
     request, found = answer.exchange.request, account(answer.exchange)
     most = None if request.limit is None else request.limit * request.choices
     tokens = answer.usage.output_tokens or 0
-    own = found is None or found.explained + found.spelling + MANY_TOKENS >= tokens
-    return most is not None and tokens >= most and own
+    return most is not None and tokens >= most and not (found and is_raised(found))
 
 
 @family.check(

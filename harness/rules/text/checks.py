@@ -80,7 +80,7 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "UTF-8", " ".join(found))
 
 
-_TWICE = "twice"  # what the account says of a text that is there two times
+_TWICE = "twice"  # in what the account says of a text or of pieces that come two times
 
 family.accounted(
     "text.changed",

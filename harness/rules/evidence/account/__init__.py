@@ -48,6 +48,8 @@ _SHARE, _CHANCE = 0.01, 0.001
 """The least share of replies that a model spells oddly, and the largest p-value of more."""
 _FEWEST_WHOLE = 5  # replies that show how a server counts
 _FEWEST_TOKENS = 32  # output tokens of a reply that may lack a few
+_SURELY_ODD = 48  # tokens that no spelling and no empty messages of a model explain
+_AT_CUTS = 2  # tokens by which a text differs that is cut within a word
 _WHOLE_COT = (0, COT_HEADER)  # reasoning tokens of a whole CoT beyond its text
 _FEWEST_ALIKE = 3  # requests whose replies are changed in one way
 _FEWEST_APART = 2  # requests whose twins differ: one may be a near-tie of two tokens
@@ -105,6 +107,7 @@ def account_of(scores: Iterable[Score]) -> Account:
         _wholes(rows, counting),
         _twins(rows, counting),
         _counts(rows, counting),
+        ((row, entry) for row in rows if (entry := witnesses.halves(row.sheet)) is not None),
     ):
         for row, entry in found:
             entries.setdefault(row.key, entry)
@@ -253,6 +256,7 @@ def _wholes(rows: Sequence[Row], counting: Counting) -> Found:
         ended = row.sheet.greedy and row.sheet.end == "model"
         if row.sheet.request and ended and (not row.sheet.ledger or counting.off(row.sheet) == 0):
             whole[row.sheet.request, row.sheet.format, row.api].append(row.sheet)
+    found: list[tuple[Row, Entry]] = []
     for row in rows:
         sheet = row.sheet
         twins = whole.get((sheet.request, sheet.format, row.api), [])
@@ -262,9 +266,14 @@ def _wholes(rows: Sequence[Row], counting: Counting) -> Found:
             continue
         entry = witnesses.beginning(sheet, twins[0])
         if entry is not None:
-            yield row, entry
+            found.append((row, entry))
         elif witnesses.is_beginning(sheet, twins[0]):
             yield row, Entry("intact", witness="whole")
+    # A rounding error may have ended the CoT of one reply early.
+    after_stop = [one for one in found if one[0].sheet.end == "stop string"]
+    times = Counter(row.api for row, _ in found)
+    yield from after_stop
+    yield from (one for one in found if times[one[0].api] >= _FEWEST_APART)
 
 
 def _twins(rows: Sequence[Row], counting: Counting) -> Found:
@@ -312,11 +321,21 @@ def _unlike(groups: Iterable[Sequence[Row]], counting: Counting) -> Found:
             if _written(row.sheet) != _written(right.sheet):
                 entry = witnesses.unlike(row.sheet, right.sheet)
                 own = counting.fits(row.sheet) and not _same_count(row, right)
-                if entry is not None and not own:
+                own = own and not _differ_by_mode(group, row, right)
+                if entry is not None and (entry.how == OTHER_ORDER or not own):
                     found[row.sheet.request].append((row, entry))
     if len(found) >= _FEWEST_APART:
         for apart in found.values():
             yield from apart
+
+
+def _differ_by_mode(group: Sequence[Row], row: Row, right: Row) -> bool:
+    """Whether all tries in one mode have one text, and all in the mode of `right` another one."""
+    texts = {
+        one: [_written(r.sheet) for r in group if (r.api, r.sheet.streamed) == one]
+        for one in {(r.api, r.sheet.streamed) for r in (row, right)}
+    }
+    return len(texts) > 1 and all(len(t) > 1 and len({*t}) == 1 for t in texts.values())
 
 
 def _same_count(row: Row, other: Row) -> bool:
@@ -338,9 +357,7 @@ def _right(
     return min(group, key=rank)
 
 
-def _miscounted(
-    rows: Sequence[Row], groups: Iterable[Sequence[Row]], counting: Counting
-) -> Found:
+def _miscounted(rows: Sequence[Row], groups: Iterable[Sequence[Row]], counting: Counting) -> Found:
     """Yield the replies with the text of their twins and another count.
 
     Several show that one API and mode counts otherwise: then also the other replies in it.
@@ -375,32 +392,42 @@ def _counts(rows: Sequence[Row], counting: Counting) -> Found:
         if found is not None and at in wrong:
             right = str(found.explained + counting.offset)
             yield row, Entry("miscounted", "count", wrong[at], "count", right, str(found.reported))
-        elif found is not None and is_odd(found, off):
+        elif found is not None and is_odd(found, off) and not _may_lack_text(row.sheet, off):
             odd.append((row, off))
     yield from _stock([row for row, _ in odd])
     yield from _borrowed(rows, [row for row, _ in odd], counting)
     few = [row for row, off in odd if off < 0]
     yield from _edges(rows if counting.offset < 0 else few, counting)
     thinks = any(row.sheet.reasoning for row in rows)
+    whole = sum(bool(row.sheet.reasoning) and row.sheet.end == "model" for row in rows)
+    headers = whole >= _FEWEST_WHOLE and counting.offset > -COT_HEADER
     in_cot = _counts_answers_as_cot(rows)
-    for row, off in odd:
-        yield row, _odd(row.sheet, off, thinks=thinks)
-    yield from _without_tokens_of_cot(rows, counting)
-    yield from _few_in_one_mode(rows, counting)
     for row in rows:
         one = row.sheet.ledger
         cut = one is not None and one.end == "limit" and one.answer >= _FEWEST_WORDS
         if one is not None and cut and one.thinking == one.reported and not in_cot:
             how = "all tokens of the truncated reply are reasoning tokens"
             yield row, Entry("added", "answer", how, "count", "only CoT", row.sheet.text)
+    for row, off in odd:
+        yield row, _odd(row.sheet, off, thinks=thinks, headers=headers)
+    yield from _without_tokens_of_cot(rows, counting)
+    yield from _few_in_one_mode(rows, counting)
 
 
-def _odd(sheet: Sheet, off: int, *, thinks: bool) -> Entry:
+def _may_lack_text(sheet: Sheet, off: int) -> bool:
+    """Whether a header or call that the limit cut, or an empty reply, explains further tokens."""
+    if sheet.end == "stop string":
+        return off < 0
+    return off > 0 and (sheet.end == "limit" or not (sheet.text.strip() or sheet.calls))
+
+
+def _odd(sheet: Sheet, off: int, *, thinks: bool, headers: bool) -> Entry:
     """Return what an odd count says of a reply, if no formula and no other reply explains it."""
     one = sheet.ledger
     count = one.reported if one else 0
     wanted, got = f"{count - off} tokens for this text", str(count)
-    if one and one.end == "limit" and one.cot and one.answer and off < 0:
+    both = one and one.end == "limit" and one.cot and one.answer and headers
+    if both and off <= _AT_CUTS - COT_HEADER:
         how = "the tokens of a header before it are missing, so the limit cut the CoT"
         return Entry("added", "answer", how, "count", wanted, got)
     if off > 0 and not sheet.reasoning and (thinks or (one and one.thinking and not one.concealed)):
@@ -408,7 +435,8 @@ def _odd(sheet: Sheet, off: int, *, thinks: bool) -> Entry:
     how = "the count is too high, or text is lost"
     if off < 0:
         how = "the count is too low, or text is added"
-    return Entry("unknown", "reply", how, "count", wanted, got)
+    many = one is not None and abs(off) > max(_SURELY_ODD, one.spelling)
+    return Entry("unknown", "reply", how, "count", wanted, got, simple=many)
 
 
 def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Found:
@@ -457,7 +485,7 @@ def _few_in_one_mode(rows: Sequence[Row], counting: Counting) -> Found:
         if enough and at_least(len(odd), len(every), share) <= _CHANCE:
             for row, off in judged:
                 if off and not may_be_headers(off):
-                    yield row, _odd(row.sheet, off, thinks=True)
+                    yield row, _odd(row.sheet, off, thinks=True, headers=False)
 
 
 def _counts_answers_as_cot(rows: Iterable[Row]) -> bool:

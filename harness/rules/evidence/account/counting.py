@@ -15,7 +15,8 @@ from harness.rules.evidence.ledger import ANSWER_HEADER, COT_HEADER, FRAMING, ma
 _USUAL = 0.2  # the share of intact replies in which a number of extra tokens is usual
 _FEWEST_INTACT = 2  # replies that show what is usual
 _EXPLAINED = 0.7  # the share of odd counts that one formula explains if it is the server's
-_FEWEST_ODD = 3
+_FEWEST_ODD, _FEWEST_KNOWN = 3, 5  # odd counts, and replies of a run that show what is usual
+_MOST_MESSAGES = 8  # without a text, or joined with another one by the server
 _LEAST_ODD = 24  # tokens: other spellings and a few empty messages cannot explain them
 _BLOCK, _FEWEST_COUNTS = 8, 4
 """The smallest unit of rounded counts, and the different counts that are all multiples of it."""
@@ -36,9 +37,11 @@ class Counting:
         found: dict[bool, Counter[int]] = {}
         for called in (False, True):
             extras, pooled = _extras(intact, called), _extras(every, called)
-            found[called] = extras if extras.total() >= _FEWEST_INTACT else pooled
-            self.seen[called] = frozenset(found[called])
             self.known[called] = extras.total() >= _FEWEST_INTACT
+            found[called] = extras if self.known[called] else pooled
+            few = pooled.total() < _FEWEST_KNOWN
+            unknown = frozenset({0}) if few else _frequent(pooled)
+            self.seen[called] = frozenset(extras) if self.known[called] else unknown
             if not called:
                 self.offset = _offset(extras, pooled)
         self.usual = _frequent(found[True])
@@ -102,6 +105,8 @@ def _offset(intact: Counter[int], every: Counter[int]) -> int:
 
 def is_odd(found: Ledger, off: int) -> bool:
     """Whether so many unexplained tokens are neither another spelling nor further messages."""
+    if off > 0 and off % COT_HEADER == 0 and off <= _MOST_MESSAGES * COT_HEADER:
+        return False
     return abs(off) > max(_LEAST_ODD, found.spelling) or (
         found.exact and abs(off) > max(FRAMING, found.spelling) and not may_be_headers(off)
     )
@@ -148,6 +153,11 @@ def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, st
             if many or _is_proof(sheets[at].ledger, offs[at], how):
                 found.setdefault(at, how)
     return found
+
+
+def is_raised(one: Ledger) -> bool:
+    """Whether a count includes a retry, the CoT twice, or the input, and is not that of the text."""
+    return one.reported in {n + one.explained for n in (one.explained, one.cot, one.prompt) if n}
 
 
 def _is_proof(one: Ledger | None, off: int, how: str) -> bool:

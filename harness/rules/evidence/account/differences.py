@@ -107,7 +107,10 @@ def difference(wanted: str, got: str) -> Change:
         if short == got:
             return Change("lost", f"{where} is missing: {piece!r}")
         twice = piece and (short[:begin].endswith(piece) or short[begin:].startswith(piece))
-        return Change("added", f"{'a piece is there twice' if twice else f'text is added at {where}'}: {piece!r}")
+        return Change(
+            "added",
+            f"{'a piece is there twice' if twice else f'text is added at {where}'}: {piece!r}",
+        )
     if _is_permuted(wanted, got):
         return Change("changed", OTHER_ORDER)
     if _MASK.search(got) and not _MASK.search(wanted):

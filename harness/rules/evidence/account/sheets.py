@@ -17,7 +17,9 @@ from harness.rules.evidence.ledger import account
 _FEWEST_PIECES = 6  # of a stream that has each twice
 
 
-def sheets(parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool) -> Iterator[Sheet]:
+def sheets(
+    parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool
+) -> Iterator[Sheet]:
     """Yield a sheet for each readable reply of a rollout.
 
     `wanted` is what its first reply must have in it, or the reply that makes a call. The tokens are
@@ -86,9 +88,7 @@ def _pieces(exchange: ParsedExchange) -> Mapping[str, list[str]]:
             choices = objects(nested(event.data, "choices"))
             inner = [choice.get("delta") for choice in choices]
             deltas = [
-                (place, nested(delta, name))
-                for delta in inner
-                for name, place in _FIELDS.items()
+                (place, nested(delta, name)) for delta in inner for name, place in _FIELDS.items()
             ]
         for place, text in deltas:
             if isinstance(text, str) and text and "arguments" not in event.type:

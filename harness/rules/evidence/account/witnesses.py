@@ -21,9 +21,9 @@ from harness.rules.evidence.account.differences import (
     name_change,
     text_change,
 )
-from harness.rules.evidence.account.entry import FENCED, Entry, Place
+from harness.rules.evidence.account.entry import FENCED, TWICE, Entry, Place
 from harness.rules.evidence.json_text import objects_in, parsed_object, strings
-from harness.rules.evidence.ledger import call_header, token_count
+from harness.rules.evidence.ledger import COT_HEADER, call_header, token_count
 from harness.text import repeated_piece, shared_beginning
 
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
@@ -38,19 +38,16 @@ _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
 def structure(sheet: Sheet, counting: Counting) -> Entry | None:
     """Return what the form of a reply shows: a text twice, begun anew, or in a code fence."""
     for place, text in _texts(sheet):
-        if place in sheet.twice and not counting.fits(sheet):
-            once = "".join(text)
-            return Entry("added", place, "each piece of the stream comes twice", "structure", "", once)
+        if place in sheet.twice and not (sheet.ledger and sheet.ledger.extra == 0):
+            how = "each piece of the stream comes twice"
+            return Entry("added", place, how, "structure", "each piece once", text)
         for how, kept in _once(text):
             if fits_instead(sheet, counting, text, kept):
                 return Entry("added", place, how, "structure", kept, text)
-        half = text.strip()[: len(text.strip()) // 2].strip()
-        twice = len(half) * 2 >= _SHORTEST_STRUCTURE and text.strip().endswith(half)
-        if twice and text.strip().startswith(half) and _is_two(text, half):
-            return Entry("added", place, "the same text is there twice", "structure", half, text)
     for how, undo in ESCAPES.items():
         for place, text in _texts(sheet):
-            if fits_instead(sheet, counting, text, written := undo(text)):
+            contradicts = place == "CoT" and _is_whole_cot(sheet)
+            if not contradicts and fits_instead(sheet, counting, text, written := undo(text)):
                 return Entry("changed", place, how, "count", written, text)
     inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
     if inside and fits_instead(sheet, counting, sheet.text, inside[1]):
@@ -58,25 +55,37 @@ def structure(sheet: Sheet, counting: Counting) -> Entry | None:
     return None
 
 
-def _is_two(text: str, half: str) -> bool:
-    return not text.strip()[len(half) : -len(half)].strip() and repeated_piece(text) is None
+def _is_whole_cot(sheet: Sheet) -> bool:
+    """Whether the reasoning tokens are those of the returned CoT, with or without its header."""
+    one = sheet.ledger
+    return one is not None and one.thinking in (one.cot, one.cot + COT_HEADER)
+
+
+def halves(sheet: Sheet) -> Entry | None:
+    """Return a long text that is there twice, whoever wrote it: its tokens are those of both."""
+    for place, text in _texts(sheet):
+        stripped = text.strip()
+        half = stripped[: len(stripped) // 2].strip()
+        twice = len(half) * 2 >= _SHORTEST_STRUCTURE and stripped.endswith(half)
+        if twice and not stripped[len(half) : -len(half)].strip() and not repeated_piece(text):
+            return Entry("added", place, TWICE, "structure", half, text)
+    return None
 
 
 def _once(text: str) -> Iterator[tuple[str, str]]:
     """Yield texts of which this one may be made: the text once, or the text that begins anew."""
-    size = len(text)
-    for begin in range(_SHORTEST_TWICE, size - _SHORTEST_TWICE + 1):
-        rest = text[begin:].lstrip()
+    begin = text.find(text[:_SHORTEST_TWICE], _SHORTEST_TWICE) if len(text) > _SHORTEST_TWICE else -1
+    while begin >= 0:
+        rest = text[begin:]
         if len(rest) >= begin and rest.startswith(text[:begin].rstrip()):
-            how = "the same text is there twice" if len(rest) <= begin else "it begins anew"
-            yield how, rest
-            return
+            yield (TWICE if len(rest) <= begin + 1 else "it begins anew"), rest
+        begin = text.find(text[:_SHORTEST_TWICE], begin + 1)
 
 
 def fits_instead(sheet: Sheet, counting: Counting, returned: str, written: str) -> bool:
     """Whether the count is usual for a reply with another text, and not for this one."""
     more = more_tokens(returned, written) if returned != written else None
-    return more is not None and not counting.occurs(sheet) and counting.fits(sheet, more)
+    return not counting.occurs(sheet) and counting.is_right(sheet, more)
 
 
 def more_tokens(returned: str, written: str) -> int | None:
@@ -130,7 +139,9 @@ def copy_change(sheet: Sheet) -> tuple[Entry, frozenset[int]] | None:
         if changed is None:
             return None
         more = call_header(wanted.name) - call_header(name)
-        return Entry(changed.kind, "name", changed.how, "copy", wanted.name, name), frozenset({more})
+        return Entry(changed.kind, "name", changed.how, "copy", wanted.name, name), frozenset(
+            {more}
+        )
     got = parsed_object(arguments)
     if got is None or wanted.arguments is None:
         return None
@@ -163,8 +174,10 @@ def plans_copy(sheet: Sheet) -> bool:
         for value in (wanted.arguments, parsed_object(arguments))
     )
     lacking, instead = planned - made, made - planned
-    return bool(lacking) and all(text in sheet.reasoning for text in lacking) and not any(
-        text in sheet.reasoning for text in instead
+    return (
+        bool(lacking)
+        and all(text in sheet.reasoning for text in lacking)
+        and not any(text in sheet.reasoning for text in instead)
     )
 
 
@@ -221,7 +234,9 @@ def beginning(sheet: Sheet, whole: Sheet) -> Entry | None:
     elif expected.startswith(text):
         return None
     if not shared_beginning(expected, text):
-        return Entry("changed", "answer", "it begins otherwise", "whole", expected[: len(text)], text)
+        return Entry(
+            "changed", "answer", "it begins otherwise", "whole", expected[: len(text)], text
+        )
     return None
 
 
