@@ -181,11 +181,13 @@ def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
     """Return the evals to run: the requested ones, or those that the gate requires."""
     if options.evals_alone:
         requested = options.evals or ",".join(gate.evals) or DEFAULT_EVALS
-        return tuple(map(_known_eval, parse_list("--eval", requested)))
+        parse_list("--eval", requested)
+        return _distinct("--eval", tuple(map(_known_eval, names(requested))))
     if options.evals == "quick":
         return tuple(QUICK_TRIES)
     if options.evals is not None:
-        return parse_list("--evals", options.evals, NAMES)
+        parse_list("--evals", options.evals, NAMES)
+        return _distinct("--evals", names(options.evals))
     for name in gate.evals:
         if name not in QUICK_TRIES:
             raise ConfigurationError(
@@ -193,6 +195,20 @@ def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
                 f"({', '.join(QUICK_TRIES)}); run it with `gpt-oss-verify eval` and its own gate."
             )
     return tuple(QUICK_TRIES) if gate.evals else ()
+
+
+def _distinct(option: str, evals: Sequence[str]) -> tuple[str, ...]:
+    """Return the evals. Raises ConfigurationError if two have one name, as files and in tables."""
+    by_name: dict[str, str] = {}
+    for spec in evals:
+        name = (own_name(spec) or spec).casefold()
+        if name in by_name:
+            raise ConfigurationError(
+                f"{option}: {by_name[name]} and {spec} both have the name {name}, by which results "
+                "are kept; rename a file, or leave one out."
+            )
+        by_name[name] = spec
+    return tuple(evals)
 
 
 def _known_eval(spec: str) -> str:
