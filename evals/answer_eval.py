@@ -52,9 +52,13 @@ class Item(ABC):
         """Return the right answer as it is read."""
         return self.answer
 
+    def shown(self, answer: str, order: Order | None) -> str:
+        """Return an answer that was read, for graders and reports."""
+        return answer
+
     def described(self, order: Order | None) -> str:
         """Return the right answer for graders and reports."""
-        return self.key(order)
+        return self.shown(self.key(order), order)
 
     def right(self, answer: str, order: Order | None) -> bool:
         """Return whether an answer that was read is right."""
@@ -148,6 +152,10 @@ class AnswerEval:
     def right(self, question: str, number: int) -> str:
         """Return the right answer of a try, as text for a grader or a report."""
         return self.items[question].described(self._order(question, number))
+
+    def shown(self, question: str, number: int, answer: str) -> str:
+        """Return an answer that was read in a try, as text for a report."""
+        return self.items[question].shown(answer, self._order(question, number))
 
     def answer(self, question: str, number: int, text: str) -> str | None:
         """Return the answer that the final text of a try gives; None without one.

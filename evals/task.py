@@ -257,7 +257,7 @@ class EvalTask(Task):
         sample, number = parsed.rollout.sample, parsed.rollout.presentation
         mark = test.mark(sample, number, reply.text)
         refused = mark.marking == "no_answer" and refusal_phrase(reply.text)
-        failed = {"expected": self._expected(sample, number), "got": mark.answer or ""}
+        failed = self._shown(sample, number, mark.answer)
         return {
             "outcome": "refused" if refused else mark.marking,
             "value": float(mark.marking == "correct"),
@@ -267,11 +267,16 @@ class EvalTask(Task):
             **({} if mark.marking == "correct" else failed),
         }
 
-    def _expected(self, sample: str, number: int) -> str:
-        """Return the right answer of a try; of gated questions, only as it is read."""
+    def _shown(self, sample: str, number: int, answer: str | None) -> dict[str, str]:
+        """Return the right answer of a try and the one read; of gated questions, only as read."""
         test: AnswerEval = self.test  # type: ignore[assignment]
-        gated = self._data.info.gated
-        return test.key(sample, number) if gated else test.right(sample, number)
+        if self._data.info.gated or answer is None:
+            expected = test.key if self._data.info.gated else test.right
+            return {"expected": expected(sample, number), "got": answer or ""}
+        return {
+            "expected": test.right(sample, number),
+            "got": test.shown(sample, number, answer),
+        }
 
     def _grade_of(self, record: str, question: str) -> dict[str, Any]:
         test: GradedEval = self.test  # type: ignore[assignment]
