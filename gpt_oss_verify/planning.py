@@ -14,7 +14,7 @@ from evals.grading.graded_eval import GradedEval
 from evals.own import own_name
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
-from evals.registry import NAMES, QUICK_TRIES, eval_of, load_data, make_eval
+from evals.registry import EVALS, NAMES, QUICK_TRIES, load_data, make_eval
 from evals.restoring import all_tasks
 from evals.task import EvalTask
 from gpt_oss_verify.choice import (
@@ -146,7 +146,7 @@ def new_plan(options: Options) -> Plan:
 def _needs_grader(name: str, own: Mapping[str, Loaded[Any]]) -> bool:
     """Return whether answers of an eval are graded; those of the user's own if it has rubrics."""
     if name not in own:
-        return eval_of(name).needs_grader
+        return EVALS[name].needs_grader
     return isinstance(make_eval(own[name], 0), GradedEval)
 
 
