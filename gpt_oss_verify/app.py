@@ -45,7 +45,6 @@ _COMMANDS = {
         "init": "init:init",
         "checks": "checks:checks",
         "eval": "verify:evaluate",
-        "tap": "traffic:tap",
         "import": "traffic:import_traffic",
     },
     "Finished runs": {

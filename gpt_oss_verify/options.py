@@ -135,8 +135,7 @@ class CaseOptions:
     strict: bool = False
     """Require exactly the expected arguments, not only arguments that match the schema."""
     suite: Annotated[
-        Literal[SuiteName, "smoke", "quick"] | None,
-        Parameter(help=_SUITE, show_choices=False, group=_COMMON),
+        SuiteName | None, Parameter(help=_SUITE, show_choices=False, group=_COMMON)
     ] = None
     only: Annotated[Names, Parameter(help=_ONLY)] = ()
     skip: Names = ()

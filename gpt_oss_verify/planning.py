@@ -47,7 +47,7 @@ from harness.golden import files as golden_files
 from harness.providers.entries import Provider
 from harness.providers.gate_entry import Gate
 from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
-from harness.records.runs import CONTEXT, FORMER_SUITES, RunInfo, RunSettings, Sampling
+from harness.records.runs import CONTEXT, RunInfo, RunSettings, Sampling
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info
@@ -224,7 +224,7 @@ def _settings(
     if not options.evals_alone and evals == tuple(QUICK_TRIES):
         baseline["margins"] = dict.fromkeys(QUICK_TRIES, QUICK_MARGIN) | gate.margins
     return RunSettings(
-        suite=FORMER_SUITES.get(cases.suite or "", cases.suite) or thresholds.suite or "standard",
+        suite=cases.suite or thresholds.suite or "standard",
         only=names(*cases.only),
         skip=names(*cases.skip),
         max_context=cases.max_context or CONTEXT,

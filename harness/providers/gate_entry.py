@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from harness.errors import ConfigurationError, read_text
 from harness.providers.yaml_files import Entry, parse_yaml, problems
-from harness.records.runs import AnySuite, GateRule, Limits, Thresholds
+from harness.records.runs import GateRule, Limits, SuiteName, Thresholds
 
 GateValues = TypeVar("GateValues", Thresholds, Limits)
 
@@ -59,7 +59,7 @@ class GateEntry(Entry):
     min_pass_hat_k: float | None = Field(default=None, ge=0, le=1)
     may_warn: tuple[str, ...] | None = None
     must_pass: tuple[str, ...] | None = None
-    suite: AnySuite | None = None
+    suite: SuiteName | None = None
     evals: tuple[str, ...] | None = None
     margins: dict[str, Annotated[float, Field(gt=0, le=100)]] = Field(default_factory=dict)
     budget: BudgetEntry = BudgetEntry()

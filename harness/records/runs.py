@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from harness.records.conditions import Api, Condition, Mode, known_model, varying
 from harness.records.record import Record
@@ -15,16 +15,6 @@ SCHEMA_VERSION = 3
 CONTEXT = 131_072  # context length in tokens of both gpt-oss models (model card)
 
 SuiteName = Literal["tools", "standard", "full", "long"]
-FORMER_SUITES: Mapping[str, SuiteName] = {"smoke": "tools", "quick": "standard"}
-"""The names of suites before version 0.3, which are still accepted."""
-
-
-def current_suite(name: object) -> object:
-    """Return the current name of a suite."""
-    return FORMER_SUITES.get(name, name) if isinstance(name, str) else name
-
-
-AnySuite = Annotated[SuiteName, BeforeValidator(current_suite)]
 Capability = Literal[
     "built_in_tools",
     "json_schema",
@@ -79,7 +69,7 @@ class Thresholds(Record):
     min_pass_hat_k: float = 0.9
     may_warn: tuple[str, ...] = ()
     must_pass: tuple[str, ...] = ()
-    suite: AnySuite | None = None
+    suite: SuiteName | None = None
     origins: dict[str, str] = Field(default={})
 
     @property
@@ -243,7 +233,7 @@ class RunSettings(Record):
     `harness.rules.suites.choose`); `evals` names the evals. `margin` and `margins` are in points.
     """
 
-    suite: AnySuite = "tools"
+    suite: SuiteName = "tools"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     max_context: int = Field(default=CONTEXT, description="tokens; longer probes are left out")

@@ -1,10 +1,25 @@
 """Traits: the properties by which the rollouts of a run are compared."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 # One token in 50, far more than the recorded replies of real models show (none in 13,000).
 _SPELLED_OTHERWISE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the reply of a model that does as the request says has in it.
+
+    The model may write more around it. The account of a reply compares both (see
+    `harness.rules.evidence.account`).
+    """
+
+    text: str = ""  # in the answer; empty if it can be any
+    name: str = ""  # the name of the function that is called; empty if none is wanted
+    arguments: Mapping[str, Any] | None = None
+    """Of the call: its members with their values. A string may be a part of the value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.reasons import Reason
 from harness.records.rollouts import Key
 from harness.records.runs import CONTEXT, Capability, SuiteName
+from harness.records.traits import Wanted
 from harness.rules.missing import NotVerifiableError
 from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, members
 from harness.run.attempts import Sample
@@ -76,6 +77,11 @@ class ProbeRequest(Sample):
     """Whether the request is valid. No check judges the response to an invalid one."""
     provokes: frozenset[str] = frozenset()
     """The checks that the response may violate because of the request."""
+    wanted: Wanted | None = None
+    """What the reply must have in it if the model does as the request says. The account of the
+    replies says whether the server or the model wrote something else. Requests with the same
+    conversation need no such declaration to be compared: one that a limit or a stop string ends
+    must be the beginning of one that neither ends."""
 
     def within(self, max_context: int) -> ProbeRequest | None:
         """Return the request for a provider with this context length; None if it does not fit."""

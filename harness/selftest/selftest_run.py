@@ -206,7 +206,8 @@ class _Runs:
         folder = run_folder.create(self._plan.out / "runs", plan.provider.name)
         plan = started(plan, folder)
         with RunLog(folder) as log:
-            await Session(plan, folder, Observer()).make_requests(plan.provider, log)
+            async for _ in Session(plan, folder, Observer()).attempts(plan.provider, log):
+                pass
         info = ended(plan, "complete")
         analysis, scores = await asyncio.to_thread(judge, folder, info, plan.tasks)
         made = DefectRun(

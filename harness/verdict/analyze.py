@@ -59,15 +59,17 @@ def analyze(
     *,
     run_id: str,
     thresholds: Thresholds | None = None,
+    growing: bool = False,
 ) -> Judged:
     """Judge a run from its scores.
 
-    Tasks that use grades must have read them. `thresholds` replace those of the run.
+    Tasks that use grades must have read them. `thresholds` replace those of the run. `growing` is
+    as in `apply_tolerances`.
     """
     thresholds = thresholds or info.settings.thresholds
     missing, missing_evals = _not_made(scored, tasks, info)
     planned = (*scored.scores, *missing)
-    scores = _tolerated(planned, tasks, thresholds, growing=info.settings.until_fail)
+    scores = _tolerated(planned, tasks, thresholds, growing=growing)
     evals = Scores(partial(_graded, scored.evals, tasks))
     results = tuple(_results(tasks, scores, evals, rates=not info.failed_early))
     rules = _rule_results(tasks, scores, info, thresholds, scored.probes)
@@ -116,13 +118,6 @@ def analyze(
         analysis,
         Scores(lambda: chain(scores, evals, missing_evals)) if info.of_kind("eval") else scores,
     )
-
-
-def rules_so_far(scored: Scored, tasks: Sequence[Task], info: RunInfo) -> Sequence[RuleResult]:
-    """Return the results of the rules for the attempts that are made, at one of many looks."""
-    thresholds = info.settings.thresholds
-    scores = _tolerated(scored.scores, tasks, thresholds, growing=True)
-    return _rule_results(tasks, scores, info, thresholds, scored.probes).all
 
 
 def _not_made(

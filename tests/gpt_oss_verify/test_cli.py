@@ -28,6 +28,7 @@ from gpt_oss_verify.planning import typed_command
 from harmony.extras import install_command
 from harness.errors import ConfigurationError
 from harness.tasks import plan as plan_module
+from harness.verdict.judge import Judge
 
 KEY = "sk-very-secret"
 QUICK = ("--suite", "tools", "-n", "2", "-k", "4", "--rule", "guide")
@@ -114,6 +115,28 @@ def test_until_fail_ends_only_with_the_first_failure_and_is_not_resumed(mock, tm
     mock.always = provider_of()
     assert run([*where, "-n", "10", "-k", "2", "--rule", "guide", "--out", "whole"]) == 0
     assert len(rollouts(next(Path("whole").iterdir()))) == 40
+
+
+def test_one_early_look_tells_the_first_finding_while_nothing_is_in_flight(
+    mock, monkeypatch, capsys
+):
+    looks, so_far = [], Judge.so_far
+
+    def look(judge, info):
+        looks.append((mock.in_flight, len(mock.received)))
+        return so_far(judge, info)
+
+    monkeypatch.setattr(Judge, "so_far", look)
+    monkeypatch.setattr("harness.session.EARLY_LOOK", 8)
+    mock.always = text('{"choices": "none"}')
+    where = ("--base-url", mock.base_url, "--model", MODEL, "--apis", "chat", "--no-streaming")
+    assert run([*where, "--suite", "tools", "-k", "1", "--max-turns", "1"]) == 1
+    ((in_flight, received),) = looks
+    assert in_flight == 0
+    assert 8 <= received < len(mock.received)
+    out, err = capsys.readouterr()
+    assert err.count("first finding: reply.unreadable: ") == 1
+    assert "reply.unreadable" in out
 
 
 def test_thresholds_change_the_verdict(mock):
@@ -636,11 +659,11 @@ def test_a_missing_extra_is_reported_with_the_install_command(monkeypatch, capsy
 
 
 def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys):
-    assert run(at(mock, "--only", "prompt.tool", "--only", "smoke", "--dry-run")) == 0
+    assert run(at(mock, "--only", "prompt.tool", "--only", "cases", "--dry-run")) == 0
     shown = capsys.readouterr().out
     assert "of which tool_calling: 32 requests" in shown  # 2 cases, 4 tries, 2 APIs, 2 requests
     assert "of which probes: " in shown
-    assert run(at(mock, "--only", "smoke,prompt.tool", "--dry-run", "--json")) == 0
+    assert run(at(mock, "--only", "cases,prompt.tool", "--dry-run", "--json")) == 0
     planned = json.loads(capsys.readouterr().out)
     assert [part["name"] for part in planned["parts"]] == ["tool_calling", "probes"]
     assert planned["sampling"]["requests"] == sum(part["requests"] for part in planned["parts"])
