@@ -14,7 +14,7 @@ from harmony.extras import install_command
 from harness.compare.eval_log import EvalLog, LogTry
 from harness.errors import ConfigurationError
 from harness.records.record import problem_of
-from harness.records.runs import Sampling
+from harness.records.settings import Sampling
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample
