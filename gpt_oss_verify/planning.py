@@ -47,7 +47,7 @@ from harness.golden import files as golden_files
 from harness.providers.entries import Provider
 from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
 from harness.records.runs import RunInfo, RunSettings, ScoreGate
-from harness.records.settings import Layer, Sampling, layered
+from harness.records.settings import Layer, Sampling, layered, names
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info

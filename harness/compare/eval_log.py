@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.records.conditions import Api, known_model
-from harness.records.runs import Sampling
+from harness.records.settings import Sampling
 
 
 @dataclass(frozen=True)

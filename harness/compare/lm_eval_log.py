@@ -16,7 +16,7 @@ import orjson
 from harness.compare.eval_log import EvalLog, LogTry
 from harness.errors import ConfigurationError
 from harness.records.conditions import Api
-from harness.records.runs import Sampling
+from harness.records.settings import Sampling
 
 _RESULTS, _SAMPLES = "results_", "samples_"
 
