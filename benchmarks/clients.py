@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -66,13 +65,14 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path, watch: S
 
     from evals.registry import load_data
     from evals.task import EvalTask
-    from gpt_oss_verify.live_judge import LiveJudge
-    from gpt_oss_verify.progress import display, so_far
+    from gpt_oss_verify.progress import display
     from harness.providers.entries import adhoc_provider, changed
     from harness.records.conditions import Condition
-    from harness.records.runs import RunSettings, Sampling
+    from harness.records.runs import RunSettings
+    from harness.records.settings import Sampling
     from harness.session import sample
     from harness.tasks.plan import Plan, new_info
+    from harness.verdict.judge import judge
 
     provider = changed(adhoc_provider(base_url, "m", ["chat"]), concurrency=in_flight)
     settings = RunSettings(
@@ -87,14 +87,12 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path, watch: S
     task = EvalTask(data, [condition], tries, sampling, settings)
     info = new_info(provider.info(), [task], settings, ("benchmark",))
     with watch.running():
-        judge = LiveJudge(place, [task])
         with open_nowhere() as screen:
             console = Console(file=screen, force_terminal=True, width=100)
-            with display(judge, info, debug=False, console=console) as shown:
-                sample(Plan(provider, (task,), info), place, shown, partial(judge.so_far, info))
-        judge.read()
-        judge.close()
-    assert so_far(judge.counts, info).startswith("100.0% of ")
+            with display(info, debug=False, console=console) as shown:
+                sample(Plan(provider, (task,), info), place, shown)
+        (result,) = judge(place, info, [task]).analysis.results
+    assert result.finished == result.outcomes["correct"] == tries
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:

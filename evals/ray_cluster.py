@@ -5,7 +5,6 @@ import socket
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +28,6 @@ from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_
 from harness.run.sampling import Observer, run_until_stopped
 from harness.session import sample
 from harness.tasks.plan import Plan, continued, ended, started
-from harness.verdict.judge import Judge
 
 _CONNECT_SECONDS = 10
 """Ray itself tries for many minutes to reach a cluster that does not answer."""
@@ -130,7 +128,7 @@ def sample_shard(shard: ShardJob) -> SampledShard:
             provider = Provider.model_validate_json(shard.provider)
             tasks = restored_evals(folder, info)
             plan = replace(continued(info, provider, tasks, Budget()), part=shard.part)
-            sample(plan, folder, Observer(), partial(Judge(folder, tasks).so_far, info))
+            sample(plan, folder, Observer())
         except HarnessError as problem:
             error = str(problem)
         log = folder / ROLLOUTS_FILE

@@ -8,7 +8,6 @@ A run passes through these modules; most of the others implement one command eac
     choice      the provider, grader, gate and budget that the options select
     planning    options → the plan of a run, a new one or an earlier one
     progress    what is shown while the run is sampled
-    live_judge  the second process, which judges a run while it is sampled
     judge_and_report   judging and reporting a run from its folder, and its exit code
 """
 

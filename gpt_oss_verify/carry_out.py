@@ -1,17 +1,15 @@
 """Carry out a plan: sample with progress, judge and report; and print what it will cost."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from evals.cost import Cost, Expectation, Part, expect
 from evals.restoring import all_tasks
 from gpt_oss_verify.choice import budget_for, same_grader
-from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.options import DEFAULT_OUT, BudgetOptions, RunOptions
-from gpt_oss_verify.progress import display
+from gpt_oss_verify.progress import LineDisplay, display
 from gpt_oss_verify.screen import print_raw, say, show, stdout
-from harness import session
 from harness.errors import (
     ConfigurationError,
     ProviderUnavailableError,
@@ -19,13 +17,16 @@ from harness.errors import (
     StoppedError,
 )
 from harness.providers.entries import find_provider
+from harness.records.analysis import TaskResult
 from harness.run import run_folder
 from harness.run.run_log import read_run_info
-from harness.run.sampling import Observer
+from harness.session import Session
+from harness.session import grade as grade_answers
 from harness.tasks.plan import Plan
+from harness.verdict.judge import Judge, first_finding
 from reports.text import counted, visible
 
-Sampler = Callable[[Plan, Path, Observer, LiveJudge], None]
+Sampler = Callable[[Plan, Path, LineDisplay, Judge], None]
 
 
 def carry_out(
@@ -41,12 +42,51 @@ def carry_out(
     )
     from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
+    say("judging …")
     return judge_and_print(folder, judge=judge, as_json=run.as_json, show_questions=show_questions)
 
 
-def sample_here(plan: Plan, folder: Path, observer: Observer, judge: LiveJudge) -> None:
-    """Sample in this process; see `harness.session.sample`."""
-    session.sample(plan, folder, observer, partial(judge.so_far, plan.info))
+def sample_here(plan: Plan, folder: Path, screen: LineDisplay, judge: Judge) -> None:
+    """Sample in this process, and end the run where its settings say so.
+
+    Raises the errors of `Session.run`.
+    """
+    session = Session.begun(plan, folder, screen)
+    session.run(_judge_portions(session, screen, judge))
+
+
+async def _judge_portions(session: Session, screen: LineDisplay, judge: Judge) -> None:
+    """Judge a run when a portion has ended: once early, or as often as a verdict may end it."""
+    settings = session.plan.info.settings
+    told = False
+    async with aclosing(session.portions()) as portions:
+        async for number in portions:
+            if number > 1 and not (settings.ends_at_failure or settings.until_decided):
+                continue
+            analysis = judge.so_far(session.plan.info)
+            if settings.until_decided:
+                screen.stage(f"round {number}: {_go_on(session, analysis.results)}")
+            elif settings.ends_at_failure and analysis.verdict.decision == "fail":
+                session.end = "decided"
+            elif not told and (found := first_finding(analysis)) is not None:
+                told = True
+                screen.tell(found)
+
+
+def _go_on(session: Session, results: Sequence[TaskResult]) -> str:
+    """Leave undecided results to further rounds, or end the run; return how many are decided."""
+    settings = session.plan.info.settings
+    session.undecided = {
+        (result.task, result.condition)
+        for result in results
+        if result.baseline is not None and result.baseline.decision == "inconclusive"
+    }
+    used = sum(result.tokens.output for result in results)
+    if not session.undecided:
+        session.end = "decided"
+    elif settings.budget_tokens is not None and used >= settings.budget_tokens:
+        session.end = "budget"
+    return f"{len(results) - len(session.undecided)} of {len(results)} results decided"
 
 
 def sample_with_progress(
@@ -56,8 +96,8 @@ def sample_with_progress(
     debug: bool = False,
     sample: Sampler = sample_here,
     as_json: bool = False,
-) -> LiveJudge:
-    """Sample with progress on stderr, and return the judge, which has scored all attempts.
+) -> Judge:
+    """Sample with progress on stderr, and return the judge, which may have scored some attempts.
 
     If sampling ends early, the finished attempts are judged, and if the user stops it, the verdict
     so far is printed.
@@ -66,9 +106,9 @@ def sample_with_progress(
     ProviderUnavailableError if the provider or the grader cannot be used, and StoppedError when the
     user stops the run.
     """
-    judge = LiveJudge(folder, plan.tasks)
+    judge = Judge(folder, plan.tasks)
     try:
-        with display(judge, plan.info, debug=debug) as screen:
+        with display(plan.info, debug=debug) as screen:
             sample(plan, folder, screen, judge)
     except (ProviderUnavailableError, ConfigurationError) as error:
         if not plan.info.resumed and run_folder.discard_unused(folder):
@@ -81,11 +121,10 @@ def sample_with_progress(
         more = f"; continue with --resume {folder}" if resume else ""
         raise type(error)(f"{error}{more}", folder) from None
     except StoppedError as stop:
-        from gpt_oss_verify.judge_and_report import judge_and_report, say_first_finding, summary
+        from gpt_oss_verify.judge_and_report import judge_and_report, summary
         from reports.terminal import print_report
 
         made = judge_and_report(folder, judge=judge)
-        say_first_finding(made, judge)
         if not as_json:
             print_report(made, stdout())
         raise StoppedError(f"{stop} {folder}", folder, summary(made.analysis, folder)) from None
@@ -121,14 +160,13 @@ def grade(
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
     plan = Plan(chosen, tuple(tasks), info, spending)
-    judge = LiveJudge(run, tasks)
     try:
-        with display(judge, info, debug=debug) as screen:
-            session.grade(plan, run, screen)
+        with display(info, debug=debug) as screen:
+            grade_answers(plan, run, screen)
     except StoppedError:
         again = f"gpt-oss-verify grade {run}"
         raise StoppedError(f"stopped before the end; finish with: {again}") from None
-    return judge_and_print(run, judge=judge, as_json=as_json)
+    return judge_and_print(run, as_json=as_json)
 
 
 _TOKENS_PER_SECOND = 100  # of one reply of gpt-oss; assumed, because nothing has been sent yet
@@ -155,7 +193,7 @@ def on_ray() -> Sampler:
     from evals.ray_cluster import RayExecutor, sample_in_shards
 
     executor = RayExecutor()
-    return lambda plan, folder, observer, _: sample_in_shards(plan, folder, executor, observer)
+    return lambda plan, folder, screen, _: sample_in_shards(plan, folder, executor, screen)
 
 
 def plan_lines(expected: Expectation, concurrency: int) -> Iterator[str]:

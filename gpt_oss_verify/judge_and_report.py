@@ -7,18 +7,19 @@ from pathlib import Path
 
 from evals.restoring import all_tasks
 from evals.task import EvalTask
-from gpt_oss_verify.live_judge import LiveJudge
-from gpt_oss_verify.screen import print_raw, say, stdout
+from gpt_oss_verify.screen import print_raw, stdout
 from harness.compare.key_figures import result_summary
 from harness.compare.previous_run import since_previous
 from harness.records.analysis import Analysis
-from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
+from harness.records.runs import GATE_SETTINGS, RunInfo
 from harness.records.scores import Score
+from harness.records.settings import Thresholds
 from harness.run import run_folder
 from harness.run.run_log import read_chosen, read_run_info
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.gate import exit_code
+from harness.verdict.judge import Judge
 from harness.verdict.reference_rate import target_of
 from reports.build import Texts, build_report
 from reports.ci import render_junit
@@ -37,18 +38,20 @@ def judge_and_report(
     changes: Mapping[str, object] | None = None,
     *,
     show_questions: bool = False,
-    judge: LiveJudge | None = None,
+    judge: Judge | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> Report:
     """Judge a run, and write its scores, its analysis and all reports into its folder.
 
-    `thresholds` and `changes` replace its own thresholds and settings. `judge` has judged the run
-    while it was sampled; `most_bytes` limits the transcripts of its page. Raises ConfigurationError
+    `thresholds` and `changes` replace its own thresholds and settings. `judge` has read a part of
+    the log; `most_bytes` limits the transcripts of its page. Raises ConfigurationError
     if a file of a task or the baseline cannot be read, and RunLogError if the folder cannot.
     """
     info = with_settings(read_run_info(folder), changes)
-    judge = judge or LiveJudge(folder, all_tasks(folder, info))
+    judge = judge or Judge(folder, all_tasks(folder, info))
+    judge.read()
     analysis, scores = judge.judged(info, thresholds)
+    run_folder.write_scores(folder, scores)
     run_folder.write_analysis(folder, analysis)
     run_folder.write_internal_errors(folder, analysis.verdict.internal_errors)
     texts = _texts(judge.tasks, show_questions=show_questions)
@@ -61,7 +64,7 @@ def judge_and_print(
     changes: Mapping[str, object] | None = None,
     *,
     show_questions: bool = False,
-    judge: LiveJudge | None = None,
+    judge: Judge | None = None,
     as_json: bool = False,
 ) -> int:
     """Judge and report a run, print the report, and return the exit code.
@@ -69,19 +72,11 @@ def judge_and_print(
     Raises the errors of `judge_and_report`.
     """
     made = judge_and_report(folder, thresholds, changes, show_questions=show_questions, judge=judge)
-    if judge is not None:
-        say_first_finding(made, judge)
     if as_json:
         print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
     else:
         print_report(made, stdout())
     return exit_code(made.analysis.verdict)
-
-
-def say_first_finding(made: Report, judge: LiveJudge) -> None:
-    """Print the first finding of a failed run, unless it was printed while the run went on."""
-    if (found := judge.first_finding(made.analysis)) is not None:
-        say(found)
 
 
 def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -13,65 +13,58 @@ from rich.progress import TimeRemainingColumn as TimeLeft
 
 from evals.grading.grades import grade_of
 from evals.grading.requests import GRADING
-from gpt_oss_verify.live_judge import LiveJudge
 from gpt_oss_verify.screen import stderr
+from harness.api import DIALECTS
+from harness.api.items import UnreadableReplyError
+from harness.api.statuses import unanswered
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import RunInfo
-from harness.records.scores import Outcome
 from harness.run.attempts import Attempt
 from harness.run.sampling import Observer
-from harness.text import percentage, plain
+from harness.text import plain
 from harness.transport.receiver import ARRIVAL, Arrival
-from harness.verdict.judge import Counts
 from reports.text import counted
 
 SECONDS_BETWEEN_LINES = 10.0
 LONG_WAIT = 15.0  # seconds after which the line names what it waits for
 _TICK = 1.0
 _FEWEST_MADE = 20  # attempts that an estimate of the time left rests on
-_ERRORS: tuple[Outcome, ...] = ("provider_error", "timeout", "invalid_response")
-_SHOWN: tuple[Outcome, ...] = ("truncated", "no_answer", "refused")
 
 
-def so_far(counts: Counts, info: RunInfo) -> str:
-    """Return what a progress line says about the attempts that are scored.
+class Counts:
+    """What the progress line says of the replies: nothing that only a judgement can tell."""
 
-    Errors of probe replies are not counted: many probes provoke them.
-    """
-    if not counts.finished:
-        return "nothing judged yet"
-    parts = []
-    if counts.valued and info.of_kind("eval"):
-        share = percentage(counts.passed / counts.valued)
-        parts.append(f"{share} of {counts.valued:,} right so far")
-    elif counts.valued:
-        parts.append(f"{counts.passed:,.0f} of {counted(counts.valued, 'tool call')} passed")
-    if probed := counts.probes.total():
-        parts.append(counted(probed, "probe reply", "probe replies"))
-    if counts.outcomes["graded"]:
-        parts.append(f"{counts.outcomes['graded']:,} to grade")
-    if errors := sum(counts.outcomes[outcome] for outcome in _ERRORS):
-        parts.append(counted(errors, "error"))
-    parts += [
-        f"{counts.outcomes[outcome]:,} {outcome.replace('_', ' ')}"
-        for outcome in _SHOWN
-        if counts.outcomes[outcome]
-    ]
-    if info.of_kind("tool_calling", "probes"):
-        parts.append(
-            f"{counted(counts.findings, 'finding') if counts.findings else 'no findings'} so far"
-        )
-    return " · ".join([*parts, f"{counts.tokens:,} tokens"])
+    def __init__(self, info: RunInfo) -> None:
+        """Count nothing yet; `info` is the `run.json` of the run."""
+        self._probes = {task.name for task in info.of_kind("probes")}
+        self._replies = self._errors = self._tokens = 0
+
+    def add(self, rollout: Rollout) -> None:
+        """Count the exchanges of one rollout. Many probes provoke a refusal, which is no error."""
+        for exchange in rollout.exchanges:
+            response = exchange.response
+            good = exchange.failure is None and response is not None and response.good_status
+            if not good:
+                self._errors += rollout.task not in self._probes or unanswered(exchange)
+                continue
+            self._replies += 1
+            with suppress(UnreadableReplyError):  # it was read when it came
+                self._tokens += DIALECTS[rollout.api].read(exchange).output_tokens or 0
+
+    def __str__(self) -> str:
+        """The counts, without those of errors if there are none."""
+        parts = [counted(self._replies, "reply", "replies")]
+        parts += [counted(self._errors, "error")] if self._errors else []
+        return " · ".join([*parts, f"{self._tokens:,} tokens"])
 
 
 class LineDisplay(Observer):
     """Prints a line at intervals, for logs, pipes and CI."""
 
-    def __init__(self, console: Console, judge: LiveJudge, info: RunInfo) -> None:
-        """Print to `console`; `judge` judges the run, and `info` is its `run.json`."""
+    def __init__(self, console: Console, info: RunInfo) -> None:
+        """Print to `console`; `info` is the `run.json` of the run."""
         self._console = console
-        self._judge = judge
-        self._info = info
+        self._counts = Counts(info)
         self._grades: Counter[str] = Counter()
         self._stage = ("", 0.0)
         self._under_way: dict[str, tuple[str, float, Arrival]] = {}
@@ -84,7 +77,7 @@ class LineDisplay(Observer):
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Judge the run in a second process, and call `tick` every second in a thread."""
+        """Call `tick` every second in a thread."""
         ended = threading.Event()
 
         def ticks() -> None:
@@ -94,8 +87,7 @@ class LineDisplay(Observer):
         thread = threading.Thread(target=ticks, daemon=True)
         thread.start()
         try:
-            with self._judge.following(self._info, self._print):
-                yield
+            yield
         finally:
             ended.set()
             thread.join()
@@ -104,7 +96,7 @@ class LineDisplay(Observer):
     def stage(self, text: str) -> None:
         """Print the current activity."""
         self._stage = (text, time.monotonic())
-        self._print(f"{text} …")
+        self.tell(f"{text} …")
 
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Print the number of planned attempts."""
@@ -114,7 +106,7 @@ class LineDisplay(Observer):
         self._stage = ("", 0.0)
         already = f", {finished} of which are done" if finished else ""
         verb = "sampling" if what == "attempts" else "grading"
-        self._print(f"{verb} {counted(planned, what.removesuffix('s'))}{already}")
+        self.tell(f"{verb} {counted(planned, what.removesuffix('s'))}{already}")
 
     def limit_changed(self, limit: int, most: int) -> None:
         """Note the concurrency that the provider allows, if it is less than requested."""
@@ -130,7 +122,7 @@ class LineDisplay(Observer):
         """Print what the run waits for, if nothing else was printed for a while."""
         waiting = self._waiting()
         if waiting and time.monotonic() - self._printed_at >= LONG_WAIT:
-            self._print(waiting)
+            self.tell(waiting)
 
     def _time_left(self) -> str:
         """Return how long the other attempts will take, from those that have finished."""
@@ -161,7 +153,7 @@ class LineDisplay(Observer):
         """Count one more rollout, and print a line if it is time."""
         self._done += self._count(rollout)
         if time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES:
-            self._print(self._line())
+            self.tell(self._line())
 
     def _count(self, rollout: Rollout) -> bool:
         """Count one more rollout; False for a grader's reply without a grade, which is repeated."""
@@ -170,6 +162,7 @@ class LineDisplay(Observer):
             seconds, attempts = self._took
             self._took = seconds + time.monotonic() - began, attempts + 1
         if rollout.task != GRADING:
+            self._counts.add(rollout)
             return True
         grade = grade_of(rollout)
         self._grades["without a grade" if grade is None else "met" if grade else "not met"] += 1
@@ -178,8 +171,7 @@ class LineDisplay(Observer):
     def _end_stage(self) -> None:
         """Print the counts of all attempts of a stage."""
         if self._planned:
-            self._judge.read()
-            self._print(self._line())
+            self.tell(self._line())
 
     def _line(self) -> str:
         waiting = self._waiting()
@@ -190,9 +182,10 @@ class LineDisplay(Observer):
         if self._grades:
             kinds = ("met", "not met", "without a grade")
             return " · ".join(f"{self._grades[kind]:,} {kind}" for kind in kinds) + self._pace
-        return f"{so_far(self._judge.counts, self._info)}{self._pace}"
+        return f"{self._counts}{self._pace}"
 
-    def _print(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Print a line, above the live one if there is one."""
         self._printed_at = time.monotonic()
         self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
 
@@ -200,8 +193,8 @@ class LineDisplay(Observer):
 class LiveDisplay(LineDisplay):
     """A line that redraws itself, for terminals."""
 
-    def __init__(self, console: Console, judge: LiveJudge, info: RunInfo) -> None:
-        super().__init__(console, judge, info)
+    def __init__(self, console: Console, info: RunInfo) -> None:
+        super().__init__(console, info)
         self.progress = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=20),
@@ -252,21 +245,19 @@ class DebugDisplay(LineDisplay):
     def finished(self, rollout: Rollout) -> None:
         """Print the exchanges of one rollout."""
         for number, exchange in enumerate(rollout.exchanges):
-            self._print(f"──── {rollout.id} · request {number + 1}\n{_exchange_text(exchange)}")
+            self.tell(f"──── {rollout.id} · request {number + 1}\n{_exchange_text(exchange)}")
         super().finished(rollout)
 
 
 @contextmanager
-def display(
-    judge: LiveJudge, info: RunInfo, *, debug: bool, console: Console | None = None
-) -> Iterator[LineDisplay]:
-    """Judge a run and show progress until the end of the block, in the form that suits stderr.
+def display(info: RunInfo, *, debug: bool, console: Console | None = None) -> Iterator[LineDisplay]:
+    """Show the progress of a run until the end of the block, in the form that suits stderr.
 
-    `info` is its `run.json`. The first finding is printed as soon as there is one.
+    `info` is its `run.json`.
     """
     console = console or stderr()
     kind = DebugDisplay if debug else LiveDisplay if console.is_terminal else LineDisplay
-    screen = kind(console, judge, info)
+    screen = kind(console, info)
     with screen.shown():
         yield screen
 

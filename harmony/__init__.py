@@ -1,1 +1,1 @@
-"""The harmony prompt format: conversation, rendering, parsing, vocabulary."""
+"""The harmony prompt format: conversation, rendering, parsing, vocabulary, tests of parsers."""

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.parsed_rollout import parse_rollout
+from harness.api.statuses import without_reply
 from harness.errors import ConfigurationError
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import Api
@@ -34,7 +35,6 @@ from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeRequest
 from harness.rules.rule import Rule
-from harness.run.outage import without_reply
 from harness.text import suggestion
 from harness.transport.interface import Transport
 

@@ -1,30 +1,36 @@
-"""Sample a run into its folder."""
+"""Sample a run into its folder, a portion at a time; whoever consumes the portions judges them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from harness.errors import ProviderUnreachableError, StoppedAnsweringError
 from harness.providers.entries import Provider
-from harness.records.analysis import Analysis
 from harness.records.conditions import Api, Condition
 from harness.records.runs import RunEnd
 from harness.run import run_folder
 from harness.run.attempts import Attempt
 from harness.run.launch import launched
-from harness.run.outage import Outage
 from harness.run.preflight import preflight, smallest_exchange
 from harness.run.run_log import RunLog, read_rollouts, write_run_info
 from harness.run.sampling import Observer, run_attempts, run_until_stopped
 from harness.statistics.noninferiority import FIRST_LOOK
-from harness.tasks.attempt_order import decisive_first, planned_attempts, portions, stages
+from harness.tasks.attempt_order import (
+    EARLY_LOOK,
+    Stage,
+    decisive_first,
+    planned_attempts,
+    portions,
+    stages,
+)
 from harness.tasks.plan import Plan, ended, learned, started
 from harness.transport import open_transport
+from harness.transport.outage import Outage
 from harness.transport.retry import RETRIES, RetryPolicy
 
 REPEATS_BROKEN = RetryPolicy({**RETRIES, "broken": 4})
@@ -32,55 +38,6 @@ REPEATS_BROKEN = RetryPolicy({**RETRIES, "broken": 4})
 T = TypeVar("T")
 LONG_REPLY = 1800.0
 """Seconds that a request of a task with long replies may take unless a timeout is set."""
-Judge = Callable[[], Analysis]
-"""Judges what a run has sampled so far. Raises RunLogError."""
-
-
-def sample(plan: Plan, folder: Path, observer: Observer, judge: Judge) -> None:
-    """Sample the rest of a run, and grade it; `judge` ends a run that may end early.
-
-    Raises ProviderUnavailableError if the provider or the grader could not be used at all,
-    StoppedAnsweringError if it stopped answering, RunLogError, and StoppedError.
-    """
-    plan = started(plan, folder)
-    session = Session(plan, folder, observer)
-    try:
-        end = run_until_stopped(_before_deadline(plan, session.sample(judge)))
-    except StoppedAnsweringError as error:
-        why = f"{str(error).capitalize()}; finish the run with --resume RUN."
-        write_run_info(folder, ended(plan, None).model_copy(update={"stopped": why}))
-        raise
-    if plan.budget.stopped is not None and not plan.budget.requests:
-        raise ProviderUnreachableError(
-            f"provider {plan.provider.name} did not answer at {plan.provider.base_url} before the "
-            f"deadline of {plan.budget.limits.deadline} s; check that it is running, or allow it "
-            "more time"
-        )
-    write_run_info(folder, ended(plan, end))
-
-
-def grade(plan: Plan, folder: Path, observer: Observer) -> None:
-    """Grade the answers of a run without sampling, and set its grader.
-
-    Raises the errors of `sample`.
-    """
-    run_until_stopped(_before_deadline(plan, Session(plan, folder, observer).grade()))
-    info = plan.info.model_copy(update={"stopped": plan.budget.stopped})
-    if info.ended is None and sum(1 for _ in read_rollouts(folder)) >= info.planned:
-        info = ended(plan, "complete")
-    write_run_info(folder, info)
-
-
-async def _before_deadline(plan: Plan, main: Coroutine[Any, Any, T]) -> T | None:
-    """Return what `main` returns; at the deadline of the budget, cancel it and return None."""
-    try:
-        async with asyncio.timeout(plan.budget.seconds_left) as limit:
-            return await main
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        plan.budget.deadline_passed()
-        return None
 
 
 def as_sampled(provider: Provider, concurrency: int, *, long_replies: bool) -> Provider:
@@ -91,32 +48,79 @@ def as_sampled(provider: Provider, concurrency: int, *, long_replies: bool) -> P
     return provider.model_copy(update=changes)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
-    """The sampling and grading of a plan in a folder."""
+    """The sampling and grading of a plan in a folder.
+
+    Attributes:
+        end: Why the run ended, if it did. Whoever consumes `portions` ends it by setting this.
+        undecided: The results that further rounds sample, by task and condition; None for all.
+            Whoever consumes the rounds of a run with `until_decided` sets it.
+    """
 
     plan: Plan
     folder: Path
     observer: Observer
+    end: RunEnd | None = None
+    undecided: Collection[tuple[str, Condition]] | None = None
 
-    async def sample(self, judge: Judge) -> RunEnd | None:
-        """Sample and grade what is missing; the result states why the run ended, if it did."""
+    @classmethod
+    def begun(cls, plan: Plan, folder: Path, observer: Observer) -> Self:
+        """Return the session that samples the rest of a run; writes its files. Raises RunLogError.
+
+        A run that was decided stays so.
+        """
+        plan = started(plan, folder)
+        before = plan.info.ended
+        keeps = before == "decided" or plan.info.settings.until_decided
+        return cls(plan, folder, observer, before if keeps else None)
+
+    def run(self, main: Coroutine[Any, Any, object]) -> None:
+        """Run `main`, which consumes `portions`, and record how the run ended.
+
+        Raises ProviderUnavailableError if the provider or the grader could not be used at all,
+        StoppedAnsweringError if it stopped answering, RunLogError, and StoppedError.
+        """
+        plan = self.plan
+        try:
+            run_until_stopped(_before_deadline(plan, main))
+        except StoppedAnsweringError as error:
+            why = f"{str(error).capitalize()}; finish the run with --resume RUN."
+            stopped = ended(plan, None).model_copy(update={"stopped": why})
+            write_run_info(self.folder, stopped)
+            raise
+        if plan.budget.stopped is not None and not plan.budget.requests:
+            raise ProviderUnreachableError(
+                f"provider {plan.provider.name} did not answer at {plan.provider.base_url} before "
+                f"the deadline of {plan.budget.limits.deadline} s; check that it is running, or "
+                "allow it more time"
+            )
+        write_run_info(self.folder, ended(plan, self.end))
+
+    async def portions(self) -> AsyncGenerator[int]:
+        """Sample and grade what is missing, and yield the number of each portion that has ended.
+
+        Nothing is in flight then. With `until_decided`, a portion is a round: one more try at every
+        sample of the results that are undecided. Raises the errors of `run`.
+        """
         info = self.plan.info
-        if info.ended == "decided":
-            return "decided"
         with RunLog(self.folder) as log:
+            if self.end is not None:
+                return
             if info.settings.until_decided:
-                return info.ended or await self._until_decided(log, judge)
+                async for number in self._rounds(log):
+                    yield number
+                return
             planned = planned_attempts(self.plan.tasks) if log.finished else ()
             done = sum(attempt.id in log.finished for attempt in planned)
             if done < info.planned:
                 async with self._ready() as provider:
                     self.observer.begin(info.planned, done)
-                    early = judge if info.settings.until_fail else None
-                    if not await self.make_requests(provider, log, early):
-                        return "decided"
-        await self.grade()
-        return None if self.plan.budget.stopped else "complete"
+                    async for number in self.attempts(provider, log):
+                        yield number
+        if self.end is None:
+            await self.grade()
+            self.end = None if self.plan.budget.stopped else "complete"
 
     async def grade(self) -> None:
         """Grade the answers that have no grade yet, as far as the budget allows."""
@@ -124,37 +128,42 @@ class Session:
             if not self.plan.budget.stopped:
                 await task.grade(self.folder, self.observer, self.plan.budget)
 
-    async def make_requests(
-        self, provider: Provider, log: RunLog, judge: Judge | None = None
-    ) -> bool:
-        """Make every planned request that is not in the log yet, as far as the budget allows.
+    async def attempts(self, provider: Provider, log: RunLog) -> AsyncGenerator[int]:
+        """Make every planned attempt that is not in the log yet, as far as the budget allows.
 
-        The attempts that show most defects come first. `judge` is called after each portion, and
-        ends the run at a verdict of fail: then the result is False. Raises RunLogError, and
-        StoppedAnsweringError.
+        The attempts that show most defects come first. The number of a portion is yielded when it
+        has ended and another follows. Raises RunLogError, and StoppedAnsweringError.
         """
         plan, outage = self.plan, self._outage(provider)
-        for stage in stages(plan.tasks):
+        planned = [(stage, part) for stage in stages(plan.tasks) for part in self._portions(stage)]
+        for number, (stage, part) in enumerate(planned, 1):
             burst = max(stage.burst or 0, plan.info.settings.concurrency)
-            part, parts = plan.part
-            planned: Iterable[Attempt] = planned_attempts(stage.tasks)
-            planned = islice(planned, part - 1, None, parts)
-            if not stage.long_replies:  # an eval needs no order, and may have too many attempts
-                planned = decisive_first(planned, plan.tasks)
-            for attempts in portions(list(planned)) if judge else [planned]:
-                await self._attempt(
-                    provider, log, attempts, burst, outage, long_replies=stage.long_replies
-                )
-                if plan.budget.stopped is not None:
-                    return True
-                if judge is not None and judge().verdict.decision == "fail":
-                    return False
-        return True
+            await self._attempt(provider, log, part, burst, outage, long=stage.long_replies)
+            if plan.budget.stopped is not None:
+                return
+            if number < len(planned):
+                yield number
+            if self.end is not None:
+                return
 
-    async def _until_decided(self, log: RunLog, judge: Judge) -> RunEnd | None:
-        """Sample in rounds: one more try at every sample of the results that are undecided."""
+    def _portions(self, stage: Stage) -> Iterator[Iterable[Attempt]]:
+        """Yield the attempts of a stage that are sampled together, in order."""
+        part, parts = self.plan.part
+        planned = islice(planned_attempts(stage.tasks), part - 1, None, parts)
+        if stage.long_replies:  # an eval needs no order, and may have too many attempts
+            yield planned
+            return
+        ordered = decisive_first(planned, self.plan.tasks)
+        if self.plan.info.settings.ends_at_failure:
+            yield from portions(ordered)
+        elif stage.burst is not None:
+            yield ordered
+        else:
+            yield from filter(None, (ordered[:EARLY_LOOK], ordered[EARLY_LOOK:]))
+
+    async def _rounds(self, log: RunLog) -> AsyncGenerator[int]:
+        """Sample and grade in rounds, and yield the number of each one that may decide."""
         plan, settings = self.plan, self.plan.info.settings
-        undecided: set[tuple[str, Condition]] | None = None
         made = 0
         async with self._ready() as provider:
             outage = self._outage(provider)
@@ -163,33 +172,23 @@ class Session:
                     attempt
                     for task in plan.tasks
                     for attempt in task.attempts(number)
-                    if undecided is None or (attempt.task, attempt.condition) in undecided
+                    if self.undecided is None or (attempt.task, attempt.condition) in self.undecided
                 ]
                 made += len(attempts)
                 if settings.budget_samples is not None and made > settings.budget_samples:
-                    return "budget"
+                    self.end = "budget"
+                    return
                 done = sum(attempt.id in log.finished for attempt in attempts)
                 self.observer.begin(len(attempts), done)
                 await self._attempt(provider, log, attempts, settings.concurrency, outage)
                 await self.grade()
                 if plan.budget.stopped is not None:
-                    return None
-                if number < FIRST_LOOK:
-                    continue
-                results = judge().results
-                undecided = {
-                    (result.task, result.condition)
-                    for result in results
-                    if result.baseline is not None and result.baseline.decision == "inconclusive"
-                }
-                decided = f"{len(results) - len(undecided)} of {len(results)} results decided"
-                self.observer.stage(f"round {number}: {decided}")
-                if not undecided:
-                    return "decided"
-                used = sum(result.tokens.output for result in results)
-                if settings.budget_tokens is not None and used >= settings.budget_tokens:
-                    return "budget"
-        return "complete"
+                    return
+                if number >= FIRST_LOOK:
+                    yield number
+                if self.end is not None:
+                    return
+        self.end = "complete"
 
     async def _attempt(
         self,
@@ -199,11 +198,11 @@ class Session:
         concurrency: int,
         outage: Outage,
         *,
-        long_replies: bool = True,
+        long: bool = True,
     ) -> None:
         async with open_transport(
-            as_sampled(provider, concurrency, long_replies=long_replies),
-            retries=self.plan.retries or (REPEATS_BROKEN if long_replies else None),
+            as_sampled(provider, concurrency, long_replies=long),
+            retries=self.plan.retries or (REPEATS_BROKEN if long else None),
             limit_changed=self.observer.limit_changed,
             watch=outage.watch,
         ) as transport:
@@ -244,3 +243,41 @@ class Session:
                 plan.budget.add_requests(await task.learn(provider))
             write_run_info(self.folder, learned(plan))
             yield provider
+
+
+def sample(plan: Plan, folder: Path, observer: Observer) -> None:
+    """Sample the rest of a run whose verdict does not end it. Raises the errors of `Session.run`.
+
+    A run with `until_decided` or `until_fail` is sampled to its end.
+    """
+    session = Session.begun(plan, folder, observer)
+
+    async def exhaust() -> None:
+        async for _ in session.portions():
+            pass
+
+    session.run(exhaust())
+
+
+def grade(plan: Plan, folder: Path, observer: Observer) -> None:
+    """Grade the answers of a run without sampling, and set its grader.
+
+    Raises the errors of `Session.run`.
+    """
+    run_until_stopped(_before_deadline(plan, Session(plan, folder, observer).grade()))
+    info = plan.info.model_copy(update={"stopped": plan.budget.stopped})
+    if info.ended is None and sum(1 for _ in read_rollouts(folder)) >= info.planned:
+        info = ended(plan, "complete")
+    write_run_info(folder, info)
+
+
+async def _before_deadline(plan: Plan, main: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `main` returns; at the deadline of the budget, cancel it and return None."""
+    try:
+        async with asyncio.timeout(plan.budget.seconds_left) as limit:
+            return await main
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        plan.budget.deadline_passed()
+        return None

@@ -23,6 +23,7 @@ GATEWAY = frozenset({502, 504, 520, 521, 522, 524})
 """Server errors of a gateway that got no reply from the server behind it."""
 TIMEOUTS = frozenset({504, 522, 524})
 _CONFLICT, _SERVER_ERROR, _NOT_IMPLEMENTED = 409, 500, 501
+_NO_ACCESS, _REDIRECTS = frozenset({401, 403, 407}), range(300, 400)
 _LIMIT = re.compile(
     r"rate[ _-]?limit|\bquota|too[ _]many[ _](?:concurrent[ _])?requests|over(?:ed)? capacity"
     r"|(?:requests|tokens) per (?:second|minute|hour|day)|\b[rt]p[smd]\b|overloaded|throttl"
@@ -99,3 +100,22 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
     if said == "server_error" or exchange.response.status == _CONFLICT:
         return "passing"
     return "broken" if kind in {"cut", "timeout"} else None
+
+
+def refuses_access(exchange: Exchange) -> bool:
+    """Return whether the server refuses every request, as when a key expires, or redirects it."""
+    status = exchange.response.status if exchange.response else 0
+    return status in _NO_ACCESS or status in _REDIRECTS
+
+
+def unanswered(exchange: Exchange) -> bool:
+    """Return whether no response came, or one that says that the server cannot answer now."""
+    begun = exchange.response is not None and exchange.response.good_status
+    return refuses_access(exchange) or (trouble_of(exchange) is not None and not begun)
+
+
+def without_reply(exchange: Exchange) -> bool:
+    """Return whether an exchange says nothing about the model; a 500 may come from a parser."""
+    response = exchange.response
+    silent = response is None or overloaded(exchange) or response.status in GATEWAY
+    return silent and unanswered(exchange)

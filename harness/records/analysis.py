@@ -21,8 +21,9 @@ from harness.records.figures import (
 )
 from harness.records.reasons import Lacks, Reason
 from harness.records.record import Record
-from harness.records.runs import DatasetInfo, RunInfo, Thresholds
+from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Description, Estimate, Finding, Outcome, RuleKind
+from harness.records.settings import Thresholds
 
 RuleStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
 

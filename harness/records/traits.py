@@ -135,6 +135,16 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class Tries:
+    """How often the last request of a rollout was sent until it was served or given up."""
+
+    failed: int  # tries that got a 5xx status or no response, without an overload
+    status: int  # the status of the last try if that failed too; 0 if it was served
+    since: float  # Unix time of the first try in seconds, without the time that failed tries took
+    until: float  # Unix time of the last try
+
+
+@dataclass(frozen=True, slots=True)
 class Circumstances:
     """Under which circumstances one exchange took place."""
 
@@ -180,6 +190,8 @@ class Traits:
     host: str = ""  # the host of the first request
     sent: tuple[Sent, ...] = ()  # its requests; empty in recorded traffic
     circumstances: tuple[Circumstances, ...] = ()  # of each exchange
+    tries: Tries | None = None
+    """None in recorded traffic, and if the last request was neither served nor failed with 5xx."""
     ledgers: tuple[Ledger, ...] = ()
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     edges: tuple[Edges, ...] = ()  # where its first texts begin and end

@@ -3,12 +3,14 @@
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.statuses import TIMEOUTS, meaning
 from harness.records.figures import Latency, TokenCounts
 from harness.records.scores import Finding, Score, Timing, Usage
-from harness.records.traits import MadeCall
+from harness.records.traits import MadeCall, Traits, Tries
 from harness.rules.catalogue import examine
 from harness.rules.evidence.traits import basic_traits, traits
 from harness.statistics.estimators import percentiles
@@ -33,8 +35,12 @@ def measured_score(
     counted = checks and "usage.output.lost" not in except_for
     applicable, findings = frozenset[str](), tuple[Finding, ...]()
     broken: dict[str, str] = {}
+    found = basic_traits(parsed)
     if checks:
         applicable, findings = examine(parsed, except_for=except_for, broken=broken)
+        found = traits(parsed, call, counted=counted)
+        if "request.failed" not in except_for:
+            found = replace(found, tries=_tries(parsed, found))
     return Score(
         record=rollout.id,
         task=rollout.task,
@@ -49,9 +55,23 @@ def measured_score(
         applicable=applicable,
         findings=findings,
         broken=tuple(broken.items()),
-        traits=traits(parsed, call, counted=counted) if checks else basic_traits(parsed),
+        traits=found,
         **judged,
     )
+
+
+def _tries(parsed: ParsedRollout, found: Traits) -> Tries | None:
+    """Return the tries of the last request; a gateway's timeout may be a slow model."""
+    if parsed.rollout.recording is not None or not parsed.exchanges:
+        return None
+    last = parsed.exchanges[-1].recorded
+    said = None if last.response is None else meaning(last.response)
+    status = 0 if last.response is None or said is None else last.response.status
+    if last.response is None or said not in (None, "server_error") or status in TIMEOUTS:
+        return None
+    failed = sum(retry.server_failed for retry in last.retries) + bool(status)
+    until = found.circumstances[-1].began
+    return Tries(failed, status, until - sum(retry.waited for retry in last.retries), until)
 
 
 def usage(parsed: ParsedRollout) -> Usage:

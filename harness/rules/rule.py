@@ -13,8 +13,9 @@ from harness.records.conditions import APIS, BOTH_APIS, MODES, Api, Mode
 from harness.records.diagnosis import Example
 from harness.records.reasons import Lacks
 from harness.records.rollouts import Lost
-from harness.records.runs import Capability, SuiteName
+from harness.records.runs import Capability
 from harness.records.scores import Description, Evidence, Finding, Score, Severity
+from harness.records.settings import SuiteName
 from harness.rules.components import COMPONENTS
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"

@@ -4,15 +4,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.errors import ConfigurationError
-from harness.records.runs import SuiteName
+from harness.records.settings import SuiteName
 from harness.rules.catalogue import CHECKS, PROBES
 from harness.rules.probe import Probe
-from harness.rules.renamed import now_called
 from harness.rules.rule import Rule
 from harness.text import suggestion
 
 CASES = "cases"  # the name that selects or skips the tool-call cases
-_FORMER = "smoke"  # that name before version 0.3, which is still accepted
 
 _INCLUDED: dict[SuiteName, tuple[SuiteName, ...]] = {
     "tools": (),
@@ -41,7 +39,6 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
 
     Raises ConfigurationError if a name is unknown, or one in `skip` names checks.
     """
-    only, skip = ([CASES if name == _FORMER else name for name in names] for names in (only, skip))
     for name in only:
         if name != CASES and not _named(name, PROBES) and not _named(name, CHECKS):
             raise ConfigurationError(_unknown(name, "probe, check", [*PROBES, *CHECKS]))
@@ -74,7 +71,5 @@ def _named(name: str, rules: Mapping[str, Rule]) -> Collection[str]:
 
 def _unknown(name: str, kinds: str, ids: Iterable[str]) -> str:
     families = sorted({probe.about.family for probe in PROBES.values()})
-    hint = now_called(name) or suggestion(
-        name, [CASES, *families, *ids], f"families are {', '.join(families)}"
-    )
+    hint = suggestion(name, [CASES, *families, *ids], f"families are {', '.join(families)}")
     return f"There is no {kinds} or family {name!r}; {hint}"

@@ -10,15 +10,16 @@ from typing import Any, TypeVar
 import uvloop
 
 from harness.api import DIALECTS
+from harness.api.statuses import unanswered
 from harness.errors import HarnessError, StoppedError
 from harness.providers.entries import Prices
 from harness.records.rollouts import Rollout
 from harness.run.attempts import Attempt
 from harness.run.budget import Budget, Metered, SpentError
-from harness.run.outage import Outage, unanswered
 from harness.run.run_log import RunLog
 from harness.run.tool_loop import run_attempt
 from harness.transport.interface import Transport
+from harness.transport.outage import Outage
 
 
 class Observer:

@@ -15,7 +15,8 @@ from harness.errors import HarnessError
 from harness.golden import files as golden_files
 from harness.providers.entries import Launch, Provider, changed
 from harness.records.conditions import BOTH_APIS, MODES
-from harness.records.runs import RunSettings, Sampling, SuiteName
+from harness.records.runs import RunSettings
+from harness.records.settings import Sampling, SuiteName
 from harness.rules.suites import CASES, choose
 from harness.run import run_folder
 from harness.run.cases import load_suite, planned_cases
@@ -50,6 +51,8 @@ _SERVER = Provider(
 )
 Reporter = Callable[[Row], None]
 """Called with every row after its first run, and again after its last repetition."""
+
+_RETRIED = "request.failed.always"  # this check judges requests by all their tries
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,8 @@ class _Runs:
         folder = run_folder.create(self._plan.out / "runs", plan.provider.name)
         plan = started(plan, folder)
         with RunLog(folder) as log:
-            await Session(plan, folder, Observer()).make_requests(plan.provider, log)
+            async for _ in Session(plan, folder, Observer()).attempts(plan.provider, log):
+                pass
         info = ended(plan, "complete")
         analysis, scores = await asyncio.to_thread(judge, folder, info, plan.tasks)
         made = DefectRun(
@@ -247,9 +251,8 @@ def _plan(provider: Provider, fault: Fault, stage: Stage) -> Plan:
     headers = {"X-Fault": fault.name} if by_request else provider.headers
     faulty = changed(provider, headers=headers, name=fault.name.replace(":", "-"))
     command = ("gpt-oss-verify", "selftest", "--faults", fault.name)
-    return Plan(
-        faulty, tasks, new_info(faulty.info(), tasks, settings, command), retries=NO_RETRIES
-    )
+    info = new_info(faulty.info(), tasks, settings, command)
+    return Plan(faulty, tasks, info, retries=None if _RETRIED in fault.detectors else NO_RETRIES)
 
 
 def _healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:

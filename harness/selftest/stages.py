@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from zlib import crc32
 
 from harness.records.conditions import MODES
-from harness.records.runs import SuiteName
+from harness.records.settings import SuiteName
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.rule import Rule
 from harness.rules.suites import CASES, choose

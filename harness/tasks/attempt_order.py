@@ -10,8 +10,12 @@ from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 
 T = TypeVar("T")
-FIRST_PORTION = 16  # attempts after which `until_fail` first checks the verdict
 FEW_CASES = 6  # cases that are attempted first: one for each shipped tool
+SHORT = 96  # most tokens of a reply that is not waited for long
+EARLY_LOOK = 300
+"""Attempts before the first look at a run: with the default suite, a few cases and most of the
+probes with short replies; 8 requests in flight that take half a second need 20 seconds."""
+FEWEST_IN_PORTION = 16  # attempts between two looks at a run that ends once it fails
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,13 @@ def portions(attempts: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield the attempts in portions, each of half as many as came before."""
     made = 0
     while made < len(attempts):
-        end = made + max(FIRST_PORTION, made // 2)
+        end = made + max(FEWEST_IN_PORTION, made // 2)
         yield attempts[made:end]
         made = end
 
 
 def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[Attempt]:
-    """Sort attempts: a few cases once, then probes, then all others.
+    """Sort attempts: a few cases once, then probes, those with short replies first, then others.
 
     Groups of probes begin with those that have the most probes for each of their requests. Among
     the first tries of a group, and so on, attempts that may be long begin first.
@@ -75,8 +79,9 @@ def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[A
     def rank(attempt: Attempt) -> tuple[int, float, int, int]:
         if attempt.task in probes:
             tokens = attempt.max_turns * (attempt.settings.max_tokens or 0)
-            return 1, -probes[attempt.task], attempt.number, -tokens
+            place = 1 if 0 < tokens <= SHORT else 2
+            return place, -probes[attempt.task], attempt.number, -tokens
         early = attempt.number == 1 and (attempt.task, attempt.sample.id) in few
-        return 0 if early else 2, 0.0, 0, 0
+        return 0 if early else 3, 0.0, 0, 0
 
     return sorted(attempts, key=rank)

@@ -31,19 +31,19 @@ from typing import Any
 
 from harness.api.items import Message, Tool
 from harness.api.parsed_rollout import ParsedRollout
-from harness.api.statuses import refuses_streams
+from harness.api.statuses import refuses_streams, without_reply
 from harness.api.tools import schema_problem
 from harness.records.analysis import PassedTries, TaskResult
 from harness.records.conditions import MODES, Condition, Mode
 from harness.records.figures import AtK
 from harness.records.rollouts import Exchange, Rollout
-from harness.records.runs import Sampling, TaskInfo
+from harness.records.runs import TaskInfo
 from harness.records.scores import Finding, Outcome, Score
+from harness.records.settings import Sampling
 from harness.rules.measured import measured_score, sums
 from harness.rules.rule import excerpt
 from harness.run.attempts import Attempt, Sample
 from harness.run.cases import Case, Suite
-from harness.run.outage import without_reply
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.statistics.estimators import reported_ks
 from harness.statistics.intervals import at_k, clustered_rate

@@ -39,7 +39,7 @@ class Shape(NamedTuple):
 
 
 SHAPES = (
-    Shape("request", "response"),  # HAR, VCR, Inspect, `tap`
+    Shape("request", "response"),  # HAR, VCR, Inspect
     Shape("when", "then"),  # httpmock
     Shape("req", "res"),
     Shape("request_body", "response_body"),

@@ -51,19 +51,18 @@ def allow_open_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def open_session(url: str, *, decompress: bool = True) -> aiohttp.ClientSession:
+def open_session(url: str) -> aiohttp.ClientSession:
     """Return a session for one server, to be used as a context manager. Raises as `proxy_for`.
 
     It sends each request once, with its own headers only, over as many connections as needed, and
     returns no cookies, which no record shows and which bind all requests to one replica. Idle
     connections are closed earlier than servers usually do, so that no request is sent over a closed
-    connection. `decompress` selects whether bodies are decompressed.
+    connection.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-        auto_decompress=decompress,
         proxy=proxy_for(url),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=SECONDS_TO_CONNECT),
     )

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from harness.records.analysis import Analysis, RetestedFinding, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.figures import ExchangeCounts
-from harness.records.runs import RunInfo, TaskKind, Thresholds
+from harness.records.runs import RunInfo, TaskKind
 from harness.records.scores import Score
+from harness.records.settings import Thresholds
 from harness.rules.clients.probes import client_results
 from harness.rules.results import check_results
 from harness.tasks.attempt_order import planned_attempts
@@ -59,15 +60,17 @@ def analyze(
     *,
     run_id: str,
     thresholds: Thresholds | None = None,
+    growing: bool = False,
 ) -> Judged:
     """Judge a run from its scores.
 
-    Tasks that use grades must have read them. `thresholds` replace those of the run.
+    Tasks that use grades must have read them. `thresholds` replace those of the run. `growing` is
+    as in `apply_tolerances`.
     """
     thresholds = thresholds or info.settings.thresholds
     missing, missing_evals = _not_made(scored, tasks, info)
     planned = (*scored.scores, *missing)
-    scores = _tolerated(planned, tasks, thresholds, growing=info.settings.until_fail)
+    scores = _tolerated(planned, tasks, thresholds, growing=growing)
     evals = Scores(partial(_graded, scored.evals, tasks))
     results = tuple(_results(tasks, scores, evals, rates=not info.failed_early))
     rules = _rule_results(tasks, scores, info, thresholds, scored.probes)
@@ -116,13 +119,6 @@ def analyze(
         analysis,
         Scores(lambda: chain(scores, evals, missing_evals)) if info.of_kind("eval") else scores,
     )
-
-
-def rules_so_far(scored: Scored, tasks: Sequence[Task], info: RunInfo) -> Sequence[RuleResult]:
-    """Return the results of the rules for the attempts that are made, at one of many looks."""
-    thresholds = info.settings.thresholds
-    scores = _tolerated(scored.scores, tasks, thresholds, growing=True)
-    return _rule_results(tasks, scores, info, thresholds, scored.probes).all
 
 
 def _not_made(

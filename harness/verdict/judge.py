@@ -3,10 +3,9 @@
 import traceback
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,54 +14,29 @@ from harness.records.analysis import Analysis, RuleResult
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout, TransportFailure
-from harness.records.runs import RunInfo, Thresholds
-from harness.records.scores import Finding, Outcome, Score
-from harness.rules.catalogue import RULES
+from harness.records.runs import RunInfo
+from harness.records.scores import Score
+from harness.records.settings import Thresholds
 from harness.run.run_log import new_rollouts
-from harness.tasks.attempt_order import FIRST_PORTION
 from harness.tasks.task import Task
-from harness.verdict.analyze import Judged, Scored, analyze, rules_so_far
+from harness.verdict.analyze import Judged, Scored, analyze
 from harness.verdict.kept_scores import KeptScores
 
 _T = TypeVar("_T")
 _PARTS = 60  # equal parts of the time of a run
 
 
-@dataclass
-class Counts:
-    """Totals for the progress line: the attempts that are scored."""
-
-    finished: int = 0
-    passed: float = 0.0  # the sum of the values of those that have one
-    valued: int = 0
-    tokens: int = 0
-    findings: int = 0  # rules that fail, as of the last look at them
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
-    probes: Counter[Outcome] = field(default_factory=Counter)
-
-    def add(self, score: Score, *, probe: bool) -> None:
-        """Count one more attempt."""
-        self.finished += 1
-        self.tokens += score.usage.output or 0
-        (self.probes if probe else self.outcomes)[score.outcome] += 1
-        if score.value is not None:
-            self.passed += score.value
-            self.valued += 1
-
-
 class Judge:
     """Judges one run from its log, finished or still growing.
 
     Every record is read and scored once, the probes of a group are judged once when the group is
-    complete, and only the scores are kept, those of evals on disk. The live line reads `counts`;
-    the early stop and the budget read `so_far`; the verdict is `judged`.
+    complete, and only the scores are kept, those of evals on disk.
     """
 
     def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
         """Judge the run in `folder`, which plans these tasks; nothing is read yet."""
         self.folder = folder
         self.tasks = tasks
-        self.counts = Counts()
         self._by_name = {task.name: task for task in tasks}
         self._position = 0
         self._ids: set[str] = set()
@@ -74,22 +48,16 @@ class Judge:
         self._complete: dict[str, Sequence[RuleResult]] = {}
         self._exchanges = ExchangeCounter()
         self._shared: dict[Any, Any] = {}
-        self._suspects: set[str] = set()
-        self._examined: set[str] = set()
-        self._next_look = FIRST_PORTION
-        self._told = False
 
-    def read(self, look: Callable[[], None] | None = None) -> None:
+    def read(self) -> None:
         """Score what was added to the log since it was last read; of an id, the first record.
 
-        `look` is called after each record. Raises RunLogError.
+        Raises RunLogError.
         """
         for rollout, end in new_rollouts(self.folder, self._position):
             if self._is_first(rollout):
                 self.add(rollout)
             self._position = end
-            if look is not None:
-                look()
 
     def _is_first(self, rollout: Rollout) -> bool:
         """Return whether an id is new; attempts at evals are counted instead, without their ids."""
@@ -117,26 +85,26 @@ class Judge:
             self._keep(task, self._sharing(score), parsed)
 
     def _keep(self, task: Task, score: Score, parsed: ParsedRollout) -> None:
-        self.counts.add(score, probe=task.info.kind == "probes")
         if task.info.kind == "eval":
             self._evals.append(score)
             return
         self._scores.append(score)
-        self._suspect(score.findings)
         if task.info.kind != "probes" or task.name in self._complete:
             return
         group = self._groups[task.name]
         group.setdefault(score.sample, []).append(parsed)
         if sum(map(len, group.values())) >= task.info.planned:
-            results = self._complete[task.name] = tuple(task.probe_results(group))
+            self._complete[task.name] = tuple(task.probe_results(group))
             del self._groups[task.name]
-            self._suspect(example for result in results for example in result.examples)
 
-    def judged(self, info: RunInfo, thresholds: Thresholds | None = None) -> Judged:
+    def judged(
+        self, info: RunInfo, thresholds: Thresholds | None = None, *, growing: bool = False
+    ) -> Judged:
         """Judge what was read.
 
         `info` is the `run.json` of the run, perhaps with other settings, such as another baseline.
-        `thresholds` replace its own. Raises RunLogError if grades cannot be read.
+        `thresholds` replace its own. A `growing` run is looked at again. Raises RunLogError if
+        grades cannot be read.
         """
         incomplete = {
             task.name: tuple(task.probe_results(self._groups.get(task.name, {})))
@@ -146,51 +114,19 @@ class Judge:
         for task in self.tasks:
             task.read_grades(self.folder)
         scored = self._scored({**self._complete, **incomplete})
-        return analyze(scored, self.tasks, info, run_id=self.folder.name, thresholds=thresholds)
+        return analyze(
+            scored,
+            self.tasks,
+            info,
+            run_id=self.folder.name,
+            thresholds=thresholds,
+            growing=growing or info.settings.ends_at_failure,
+        )
 
     def so_far(self, info: RunInfo) -> Analysis:
-        """Judge what the log has now. Raises RunLogError."""
+        """Judge what the log has now; it will grow. Raises RunLogError."""
         self.read()
-        return self.judged(info).analysis
-
-    def look(self, info: RunInfo, tell: Callable[[str], None]) -> None:
-        """Score what was added to the log since it was last read, and tell the first finding, once.
-
-        `info` is the `run.json` of the run. Raises RunLogError.
-        """
-        self.read(partial(self._look, info, tell))
-
-    def first_finding(self, analysis: Analysis) -> str | None:
-        """Return why a failed run failed, in a sentence, unless a finding was told before."""
-        if self._told or analysis.verdict.decision != "fail":
-            return None
-        self._told = True
-        return _worst(analysis.checks) or f"first finding: {analysis.verdict.reasons[0]}"
-
-    def _look(self, info: RunInfo, tell: Callable[[str], None]) -> None:
-        """Count the findings, and tell the first one.
-
-        A rule that reports an error for the first time is examined at once. Tolerances and
-        comparisons of rollouts need many attempts: they are examined as the run grows by halves.
-        """
-        suspects = self._suspects - self._examined
-        early = not self._told and suspects
-        if not early and len(self._scores) < self._next_look:
-            return
-        self._examined |= suspects
-        if len(self._scores) >= self._next_look:
-            self._next_look += max(FIRST_PORTION, len(self._scores) // 2)
-        rules = rules_so_far(self._scored(self._complete), self.tasks, info)
-        self.counts.findings = sum(rule.status == "failed" for rule in rules)
-        if not self._told and (found := _worst(rules)) is not None:
-            self._told = True
-            tell(found)
-
-    def _suspect(self, findings: Iterable[Finding]) -> None:
-        """Note the rules whose errors only a server can cause."""
-        for finding in findings:
-            if finding.severity == "error" and not RULES[finding.id].tolerated:
-                self._suspects.add(finding.id)
+        return self.judged(info, growing=True).analysis
 
     def _scored(self, groups: Mapping[str, Sequence[RuleResult]]) -> Scored:
         """Return what `analyze` needs, with the results of the probes of these groups."""
@@ -245,9 +181,9 @@ def judge(folder: Path, info: RunInfo, tasks: Sequence[Task]) -> Judged:
     return judge.judged(info)
 
 
-def _worst(rules: Iterable[RuleResult]) -> str | None:
+def first_finding(analysis: Analysis) -> str | None:
     """Return the failed rule that harms clients most, in a sentence; None if no rule failed."""
-    failed = [rule for rule in rules if rule.status == "failed"]
+    failed = [rule for rule in analysis.checks if rule.status == "failed"]
     if not failed:
         return None
     worst = min(failed, key=lambda rule: family_rank(rule.check.family))

@@ -6,9 +6,9 @@ from harness.errors import ConfigurationError
 from harness.providers.yaml_files import numbered
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.reasons import Reason
-from harness.records.runs import RunInfo, Thresholds
+from harness.records.runs import RunInfo
+from harness.records.settings import Thresholds
 from harness.rules.catalogue import RULES
-from harness.rules.renamed import now_called
 from harness.rules.rule import as_warning
 from harness.rules.suites import choose
 from harness.text import suggestion
@@ -27,7 +27,7 @@ def check_names(thresholds: Thresholds) -> None:
     known = [*families, *(about.id for about in _EVERY)]
     unknown = [
         f"{setting}{thresholds.where(setting)}: there is no check, probe or family {name!r}; "
-        + (now_called(name) or suggestion(name, known, f"families are {', '.join(families)}"))
+        + suggestion(name, known, f"families are {', '.join(families)}")
         for setting in ("may_warn", "must_pass")
         for name in getattr(thresholds, setting)
         if not any(about.is_named(name) for about in _EVERY)

@@ -75,6 +75,8 @@ def test_a_command_and_its_options_exist(command: Command) -> None:
     match command_name(command):
         case "inspect":  # test_inspect_logs.py reads what it writes
             assert "--log-dir" in rest
+        case "mitmdump":  # mitmproxy, which writes a recording that `import` reads
+            assert any(word.startswith("hardump=") for word in rest)
         case "pip":
             assert rest[0] == "install"
             extras = re.findall(r"(?:gpt-oss-verify|\.)\[(\w+)\]", rest[-1])

@@ -62,21 +62,23 @@ def test_memory_does_not_grow_by_a_score_for_each_attempt(tmp_path):
         for each in attempts_at(task, 1, 20):
             log.append(each)
         judge.read()
-        judge.so_far(info_of(task))
-        before = judge.counts.finished
+        (result,) = judge.so_far(info_of(task)).results
+        before = result.finished
         for each in attempts_at(task, 20, TRIES + 1):
             log.append(each)
     del each  # the last one
     gc.collect()
     tracemalloc.start()
     judge.read()
-    report = build_report(judge.so_far(info_of(task)), "run")
+    analysis = judge.so_far(info_of(task))
+    report = build_report(analysis, "run")
     render_html(report, judge.judged(info_of(task)).scores, lambda _: [])
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert judge.counts.finished == task.info.planned
-    assert grown / (judge.counts.finished - before) < MOST_BYTES
+    (result,) = analysis.results
+    assert result.finished == task.info.planned
+    assert grown / (result.finished - before) < MOST_BYTES
 
 
 def test_a_repeated_line_counts_once_and_missing_attempts_are_listed(tmp_path):

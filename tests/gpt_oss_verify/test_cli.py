@@ -28,6 +28,7 @@ from gpt_oss_verify.planning import typed_command
 from harmony.extras import install_command
 from harness.errors import ConfigurationError
 from harness.tasks import plan as plan_module
+from harness.verdict.judge import Judge
 
 KEY = "sk-very-secret"
 QUICK = ("--suite", "tools", "-n", "2", "-k", "4", "--rule", "guide")
@@ -116,6 +117,28 @@ def test_until_fail_ends_only_with_the_first_failure_and_is_not_resumed(mock, tm
     assert len(rollouts(next(Path("whole").iterdir()))) == 40
 
 
+def test_one_early_look_tells_the_first_finding_while_nothing_is_in_flight(
+    mock, monkeypatch, capsys
+):
+    looks, so_far = [], Judge.so_far
+
+    def look(judge, info):
+        looks.append((mock.in_flight, len(mock.received)))
+        return so_far(judge, info)
+
+    monkeypatch.setattr(Judge, "so_far", look)
+    monkeypatch.setattr("harness.session.EARLY_LOOK", 8)
+    mock.always = text('{"choices": "none"}')
+    where = ("--base-url", mock.base_url, "--model", MODEL, "--apis", "chat", "--no-streaming")
+    assert run([*where, "--suite", "tools", "-k", "1", "--max-turns", "1"]) == 1
+    ((in_flight, received),) = looks
+    assert in_flight == 0
+    assert 8 <= received < len(mock.received)
+    out, err = capsys.readouterr()
+    assert err.count("first finding: reply.unreadable: ") == 1
+    assert "reply.unreadable" in out
+
+
 def test_thresholds_change_the_verdict(mock):
     mock.always = provider_of(without_call)
     assert run(at(mock, "--min-pass-at-k", "-0", "--min-pass-hat-k", "0", "--json")) == 1
@@ -145,19 +168,25 @@ def test_strict_requires_the_expected_arguments(mock):
         (["--fly"], "--fly"),
         (["fly"], "'fly' is not a command"),
         (["-p", "nobody"], "There is no provider 'nobody'"),
-        (["-p", "reference", "-n", "0"], "Invalid value '0' for -n. Must be >= 1."),
+        (
+            ["-p", "reference", "-n", "0"],
+            "Invalid value '0' for -n. Must be greater than or equal to 1.",
+        ),
         (["-p", "reference", "-k", "many"], "many"),
         (["-p", "reference", "--apis", "chat,smoke"], "--apis takes responses, chat, harmony"),
-        (["-p", "reference", "--min-pass-at-k", "90"], "Must be <= 1"),
-        (["-p", "reference", "--max-invalid", "-1"], "Must be >= 0"),
+        (["-p", "reference", "--min-pass-at-k", "90"], "Must be less than or equal to 1"),
+        (["-p", "reference", "--max-invalid", "-1"], "Must be greater than or equal to 0"),
         (["-p", "reference", "-c", "none.jsonl"], "There is no file none.jsonl"),
         (["-p", "reference", "--tools", "none.json"], "There is no file none.json"),
         (["-p", "reference", "--timeout", "0"], "timeout"),
         (["-p", "reference", "--api-key-env", "sk-123"], "never a key"),
-        (["-p", "reference", "--seed", f"{10**25}"], "Must be <= 9223372036854775807"),
-        (["-p", "reference", "--max-tokens", f"{10**25}"], "Must be <= "),
-        (["-p", "reference", "--tries", "10001"], "Must be <= 10000"),
-        (["-p", "reference", "--lower-rate", "1e-320"], "Must be >= 0.001"),
+        (
+            ["-p", "reference", "--seed", f"{10**25}"],
+            "Must be less than or equal to 9223372036854775807",
+        ),
+        (["-p", "reference", "--max-tokens", f"{10**25}"], "Must be less than or equal to "),
+        (["-p", "reference", "--tries", "10001"], "Must be less than or equal to 10000"),
+        (["-p", "reference", "--lower-rate", "1e-320"], "Must be greater than or equal to 0.001"),
         (["-p", "reference", "--temperature", "nan"], "Invalid value 'nan' for --temperature"),
         (["-p", "reference", "--deadline", "9" * 400], "--deadline"),
         (["-p", "reference", "--reference", "x" * 300], "cannot be read: File name too long."),
@@ -636,11 +665,11 @@ def test_a_missing_extra_is_reported_with_the_install_command(monkeypatch, capsy
 
 
 def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys):
-    assert run(at(mock, "--only", "prompt.tool", "--only", "smoke", "--dry-run")) == 0
+    assert run(at(mock, "--only", "prompt.tool", "--only", "cases", "--dry-run")) == 0
     shown = capsys.readouterr().out
     assert "of which tool_calling: 32 requests" in shown  # 2 cases, 4 tries, 2 APIs, 2 requests
     assert "of which probes: " in shown
-    assert run(at(mock, "--only", "smoke,prompt.tool", "--dry-run", "--json")) == 0
+    assert run(at(mock, "--only", "cases,prompt.tool", "--dry-run", "--json")) == 0
     planned = json.loads(capsys.readouterr().out)
     assert [part["name"] for part in planned["parts"]] == ["tool_calling", "probes"]
     assert planned["sampling"]["requests"] == sum(part["requests"] for part in planned["parts"])

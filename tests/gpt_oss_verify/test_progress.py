@@ -9,26 +9,21 @@ from itertools import islice
 
 import pytest
 from analyses import planned
-from healthy import SUITE, correct, rollout
+from healthy import SUITE, correct, json_response, rollout
 from mock_provider import MockProvider
 from replies import MODEL, Reply
 from rich.console import Console
 from waiting import until
 
-from gpt_oss_verify.live_judge import LiveJudge
-from gpt_oss_verify.progress import LineDisplay, LiveDisplay, display, so_far
+from gpt_oss_verify.progress import Counts, LineDisplay, LiveDisplay, display
 from harness.providers.entries import adhoc_provider
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
-from harness.records.runs import Sampling
-from harness.rules.probe import ProbeOptions
-from harness.rules.suites import choose
+from harness.records.settings import Sampling
 from harness.run.run_log import RunLog
 from harness.run.sampling import run_attempts
-from harness.tasks.probing import probe_tasks
 from harness.tasks.tool_calling import ToolCalling
 from harness.transport import open_transport
-from harness.verdict.judge import Judge
 
 CHAT = Condition(model=MODEL, api="chat", mode="non-streaming")
 TASKS = [ToolCalling(SUITE, [CHAT], tries=9, sampling=Sampling())]
@@ -40,7 +35,6 @@ class Progress:
     """What is shown of a run that is written into a folder."""
 
     def __init__(self, folder, *, terminal=False, width=200):
-        self.judge = LiveJudge(folder, TASKS)
         self.log = RunLog(folder)
         self.stream = io.StringIO()
         shown = {"force_terminal": True, "color_system": None} if terminal else {}
@@ -48,7 +42,7 @@ class Progress:
         self.made = 0
 
     def display(self, *, debug=False):
-        return display(self.judge, INFO, debug=debug, console=self.console)
+        return display(INFO, debug=debug, console=self.console)
 
     def finish(self, screen, answers, **more):
         self.made += 1
@@ -79,7 +73,6 @@ def shown(kind, progress):
         progress.finish(screen, correct(CASE))
         progress.finish(screen, [Reply(text="No.")])
         progress.finish(screen, correct(CASE))
-        progress.judge.read()
         screen.tick()
     return progress.text
 
@@ -88,37 +81,28 @@ def test_plain_lines_when_not_a_terminal(progress):
     assert shown(LineDisplay, progress).splitlines() == [
         "starting the provider …",
         "sampling 4 attempts, 1 of which are done",
-        "4/4 · 2 of 3 tool calls passed · no findings so far · 117 tokens",
+        "4/4 · 5 replies · 117 tokens",
     ]
 
 
-def test_probes_are_not_counted_as_passed(tmp_path):
-    probes = probe_tasks(choose("standard").probes, ProbeOptions(MODEL, ["chat"]))
-    judge = Judge(tmp_path, (*TASKS, *probes))
-    judge.add(rollout(correct(CASE), sample=CASE.id))
-    judge.add(rollout([Reply(text="Hello.")], sample="base", task="prompt"))
-    assert so_far(judge.counts, INFO) == (
-        "1 of 1 tool call passed · 1 probe reply · no findings so far · 69 tokens"
-    )
-    judge.add(rollout([], sample="base", task="prompt", end="unreadable", attempt=2))
-    text = so_far(judge.counts, INFO)  # an expected refusal is no error
-    assert "1 of 1 tool call passed · 2 probe replies · no findings so far" in text
+REFUSED = json_response({"error": {"message": "no"}}, status=400)
+BUSY = json_response({"error": {"message": "no"}}, status=503)
 
 
-def test_findings_are_counted_while_the_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.verdict.judge.FIRST_PORTION", 1)
-    judge, said = Judge(tmp_path, TASKS), []
-    call = (f"{CASE.tool_name}<|channel|>commentary", "{}")
-    broken = [Reply(call=call), Reply(text="Done.")]
-    with RunLog(tmp_path) as log:
-        for number in range(1, 10):
-            log.append(rollout(broken, sample=CASE.id, attempt=number))
-            judge.look(INFO, said.append)
-    (first,) = said
-    assert first.startswith("first finding: ")
-    count = int(re.search(r"(\d+) findings? so far", so_far(judge.counts, INFO))[1])
-    failed = (rule.status == "failed" for rule in judge.judged(INFO).analysis.checks)
-    assert 0 < count <= sum(failed)
+@pytest.mark.parametrize(
+    ("task", "answers", "text"),
+    [
+        ("tool_calling", [Reply(text="Hello.")], "1 reply · 21 tokens"),
+        ("tool_calling", [REFUSED], "0 replies · 1 error · 0 tokens"),
+        ("prompt", [REFUSED], "0 replies · 0 tokens"),  # a probe may provoke it
+        ("prompt", [BUSY], "0 replies · 1 error · 0 tokens"),
+        ("prompt", [json_response({"choices": []})], "1 reply · 0 tokens"),  # for the rules
+    ],
+)
+def test_replies_errors_and_tokens_are_counted(task, answers, text):
+    counts = Counts(planned(suite=SUITE, apis=("chat",), only=("cases", "prompt.system")).info)
+    counts.add(rollout(answers, sample=CASE.id, task=task))
+    assert str(counts) == text
 
 
 def test_an_overloaded_provider_is_named_while_it_is_overloaded(progress):
@@ -127,11 +111,11 @@ def test_an_overloaded_provider_is_named_while_it_is_overloaded(progress):
             screen.begin(1, 0)
             screen.limit_changed(limit, 32)
             progress.finish(screen, correct(CASE))
-    said = [line.partition(" so far")[2] for line in progress.text.splitlines()[1::2]]
+    said = [line.partition(" replies")[2] for line in progress.text.splitlines()[1::2]]
     assert said == [
         " · 48 tokens · overloaded, concurrency 16",
-        " · 96 tokens · overloaded, concurrency 31",
-        " · 144 tokens",
+        " · 48 tokens · overloaded, concurrency 31",
+        " · 48 tokens",
     ]
 
 
@@ -139,7 +123,7 @@ def test_a_live_line_on_a_terminal(terminal):
     text = shown(LiveDisplay, terminal)
     assert "4/4" in text
     assert "starting the provider …" in text
-    assert "2 of 3 tool calls passed · no findings so far · 117 tokens" in text
+    assert "5 replies · 117 tokens" in text
 
 
 def test_debug_prints_requests_and_responses(tmp_path):
@@ -160,15 +144,6 @@ def test_responses_cannot_control_the_terminal(progress):
     assert not {"\x1b", "\x9b", "\r", "\x07"} & set(progress.text)
 
 
-@pytest.mark.parametrize(("broken", "text"), [(1, "1 error ·"), (2, "2 errors ·")])
-def test_errors_are_counted(broken, text, tmp_path):
-    judge = Judge(tmp_path, TASKS)
-    assert so_far(judge.counts, INFO) == "nothing judged yet"
-    for number in range(1, broken + 1):
-        judge.add(rollout([], sample=CASE.id, end="unreadable", attempt=number))
-    assert text in so_far(judge.counts, INFO)
-
-
 def test_what_the_run_waits_for_is_named(progress, monkeypatch):
     monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
     monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
@@ -181,7 +156,7 @@ def test_what_the_run_waits_for_is_named(progress, monkeypatch):
     lines = progress.text.splitlines()
     assert lines[1] == "contacting the provider … 0 s"
     longest = f"waiting for 1 reply, longest for tool_calling/{CASE.id}: 0 s"
-    assert lines[-1] == f"0/4 · nothing judged yet · {longest}"
+    assert lines[-1] == f"0/4 · 0 replies · 0 tokens · {longest}"
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
@@ -240,4 +215,4 @@ def test_the_live_line_names_what_the_run_waits_for(terminal, monkeypatch):
         screen.begin(4, 0)
         screen.started(next(TASKS[0].attempts(1)))
         time.sleep(0.3)
-    assert "nothing judged yet · waiting for 1 reply, longest for tool_calling/" in terminal.text
+    assert "0 replies · 0 tokens · waiting for 1 reply, longest for tool_calling/" in terminal.text

@@ -78,6 +78,8 @@ UNSEEN_HERE = {
     "message-before-output-refused",
     "pattern-in-schema-refused",
     "other-efforts-crash",
+    "two-system-messages-crash",
+    "names-cut-at-40",
     "chat-reasoning-refused",
     *(name for name, fault in CATALOGUE.items() if fault.rate < 1),
 }

@@ -177,6 +177,10 @@ ERRORS = {
         lambda s: s.status == 400,
     ),
     "pattern-in-schema-refused": Row(chat(HI, tools=[_WITH_PATTERN]), lambda s: s.status == 400),
+    "two-system-messages-crash": Row(
+        chat({"role": "system", "content": "Be brief."}, {"role": "system", "content": "Ok."}, HI),
+        lambda s: s.status == 502,
+    ),
     "other-efforts-crash": Row(chat(HI, reasoning_effort="xhigh"), lambda s: s.status == 500),
     "schema-converted-and-refused": Row(
         chat(

@@ -195,6 +195,10 @@ TOOLS = {
         chat(HI, said=HYPHENS, tools=[named("get-the-weather")]),
         lambda s: s.call["function"]["name"] == "get_the_weather",
     ),
+    "names-cut-at-40": Row(
+        chat(HI, said=CALL.replace("get_weather", "get_" * 12), tools=[named("get_" * 12)]),
+        lambda s: s.call["function"]["name"] == "get_" * 10,
+    ),
     "channel-in-tool-name": Row(
         calling, lambda s: s.call["function"]["name"] == "get_weather<|channel|>commentary"
     ),

@@ -85,9 +85,17 @@ def _unchanged(responses: ProbeResponses) -> Trials:
             yield None
         elif _changed(offered, got):  # The model corrects odd names, so this must be proven.
             intended = [replace(call.call, name=offered)]
-            if author(call, intended, tokens) == "server":
+            if _cut_in_a_word(offered, got) or author(call, intended, tokens) == "server":
                 message = "The reply calls a function under a changed name."
+                if _cut_in_a_word(offered, got):
+                    message = f"The name of a function is cut after {len(got)} characters."
                 yield Problem(call.exchange, message, offered, got)
+
+
+def _cut_in_a_word(offered: str, name: str) -> bool:
+    """Whether a long name ends within a word; a model that shortens a name ends with a word."""
+    cut = _LEAST_SHARED <= len(name) < len(offered) and offered.startswith(name)
+    return cut and (name[-1] == "_" or offered[len(name)] != "_")
 
 
 def _changed(offered: str, name: str) -> bool:

@@ -16,10 +16,11 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.api.statuses import GATEWAY, meaning, refuses_streams
 from harness.records.conditions import APIS, EFFORTS
 from harness.records.scores import Score
-from harness.records.traits import Sent
+from harness.records.traits import Sent, Tries
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import delivered, exchanges
 from harness.rules.rule import CHAT, ERRORS, GUIDE, Problem
+from harness.statistics.rates import FALSE_ALARM
 
 family = Family("errors", GUIDE, component="refusals")
 
@@ -57,6 +58,7 @@ _SAME_NAMES = (
     frozenset({"functions", "tools", "tool_choice"}),
 )
 """Names that the APIs have for one parameter."""
+_FEWEST_SERVED = 20  # other requests that show that a server was up while one kept failing
 _SHORT, _FEW = 4_000, 2_048
 _MANY_TOOLS = 8  # of one request: some servers limit their number
 _REFUSED = frozenset({400, 422})  # statuses after which only another field helps
@@ -287,3 +289,63 @@ def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
                 message = f"The provider refused a request that it served {times}."
                 expected = "a reply, as to the same request before or after"
                 yield message, evidence(score.record, "$", expected, sent.refusal, sent.exchange)
+
+
+@family.cross_check(
+    "request.failed.always",
+    lambda score: score.traits.tries,
+    component="failures",
+    fix="Read the exception that this request causes in the log of the server or the gateway.",
+    example=(
+        "A gateway answers every request with two system messages with status 502.",
+        "https://github.com/entrius/gittensor/issues/1749",
+    ),
+)
+def _always_failed(examined: Sequence[Score]) -> Iterator[Difference]:
+    """No request fails in all its tries with a 5xx status while others are served.
+
+    Clients can do nothing but leave out what the server fails on. A server that fails at random
+    serves one of the tries, and one that is down serves no other request at that time.
+    """
+    groups: dict[tuple[str, str], dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
+    for score in examined:
+        groups[score.task, score.sample][score.condition.name].append(score)
+    served = [tries for score in examined if (tries := score.traits.tries) and not tries.status]
+    for (task, sample), conditions in groups.items():
+        failed = [
+            (score, tries)
+            for scores in conditions.values()
+            if all(score.traits.tries and score.traits.tries.status for score in scores)
+            for score in scores
+            if (tries := score.traits.tries) is not None
+        ]
+        meanwhile = _meanwhile([tries for _, tries in failed], served)
+        most = max((tries.failed for _, tries in failed), default=0)
+        if len(meanwhile) < _FEWEST_SERVED or not _is_no_chance(most, meanwhile, len(examined)):
+            continue
+        every = sum(tries.failed for _, tries in failed)
+        for score, tries in failed:
+            message = (
+                f"The request {sample!r} of {task} failed in all {every} tries, while "
+                f"{len(meanwhile)} other requests were served."
+            )
+            found = evidence(
+                score.record, "$", "a reply", f"status {tries.status}", score.requests - 1
+            )
+            yield message, found
+
+
+def _meanwhile(failed: Sequence[Tries], served: Sequence[Tries]) -> list[Tries]:
+    """Return the tries of served requests between the first and the last of those that failed."""
+    since = min((tries.since for tries in failed), default=0.0)
+    until = max((tries.until for tries in failed), default=0.0)
+    return [tries for tries in served if since <= tries.until <= until]
+
+
+def _is_no_chance(most: int, meanwhile: Sequence[Tries], requests: int) -> bool:
+    """Whether a server that fails at random would not fail so often at one of the requests.
+
+    Its rate of failures is that of the tries of the served requests, one more failure included.
+    """
+    failures = sum(tries.failed for tries in meanwhile) + 1
+    return bool(requests * (failures / (failures + len(meanwhile))) ** most <= FALSE_ALARM)

@@ -104,6 +104,13 @@ def message_before_output_refused(body: Json, _: ClientRequest) -> None:
 
 
 @hooks.REQUEST
+def two_system_messages_crash(body: Json, _: ClientRequest) -> None:
+    roles = [item.get("role") for item in body[messages_key(body)] if isinstance(item, dict)]
+    if sum(role in ("system", "developer") for role in roles) > 1:
+        raise ApiError(502, "Bad gateway")
+
+
+@hooks.REQUEST
 def other_efforts_crash(body: Json, _: ClientRequest) -> None:
     effort = body.get("reasoning_effort") or (body.get("reasoning") or {}).get("effort")
     if effort not in (None, "low", "medium", "high"):

@@ -4,9 +4,8 @@ import pytest
 from healthy import exchange, json_response, rollout
 
 from harness.api.parsed_rollout import parse_rollout
-from harness.api.statuses import meaning, trouble_of
+from harness.api.statuses import meaning, trouble_of, without_reply
 from harness.rules.catalogue import examine
-from harness.run.outage import without_reply
 
 LIMITS = (
     {"error": {"message": "Rate limit reached for gpt-oss-120b", "code": "x"}},

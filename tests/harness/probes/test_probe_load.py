@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from functools import partial
 from pathlib import Path
 
 from analyses import planned
@@ -22,7 +21,7 @@ from harness.run.attempts import Attempt
 from harness.run.run_log import read_run_info
 from harness.run.sampling import Observer
 from harness.tasks.plan import Plan, new_info
-from harness.verdict.judge import Judge, judge
+from harness.verdict.judge import judge
 
 _numbers = itertools.count(1)
 
@@ -80,9 +79,7 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
         run = planned(only=("load",), concurrency=2)
         info = new_info(provider.info(), run.tasks, run.settings, ("test",))
         plan = Plan(provider, tuple(run.tasks), info)
-        session.sample(
-            plan, tmp_path, Observer(), partial(Judge(tmp_path, plan.tasks).so_far, info)
-        )
+        session.sample(plan, tmp_path, Observer())
         assert mock.most_in_flight > AT_ONCE / 2
     analysis = judge(tmp_path, read_run_info(tmp_path), run.tasks).analysis
     assert analysis.probe_attempts == analysis.probe_attempts_made == AT_ONCE

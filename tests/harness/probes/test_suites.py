@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from harness.errors import ConfigurationError
-from harness.records.runs import RunSettings, SuiteName
+from harness.records.settings import SuiteName
 from harness.rules.catalogue import PROBES
 from harness.rules.suites import choose
 
@@ -61,13 +61,6 @@ def test_an_unknown_name_comes_with_a_suggestion(option):
         choose("full", **{option: ["prompt.systen"]})
     with pytest.raises(ConfigurationError, match=r"families are .*cot, .*errors, limits"):
         choose("full", **{option: ["zzzzzz"]})
-
-
-def test_the_names_of_earlier_versions_are_accepted():
-    assert choose("tools", only=["smoke"]) == choose("tools", only=["cases"])
-    settings = {"apis": ("chat",), "modes": ("streaming",), "concurrency": 1}
-    found = [RunSettings(suite=name, **settings).suite for name in ("smoke", "quick")]
-    assert found == ["tools", "standard"]
 
 
 def test_a_name_that_is_an_id_and_a_prefix_selects_both() -> None:

@@ -1,4 +1,4 @@
-"""A run is judged from its log, and each attempt once; the first finding is told once."""
+"""A run is judged from its log, growing or finished, and each attempt is scored once."""
 
 import re
 from collections import Counter
@@ -12,7 +12,8 @@ from recorded_runs import problem_rollouts, write_finished_run
 from replies import MODEL, Reply, chat_whole
 
 from harness.records.rollouts import Rollout
-from harness.records.runs import RunInfo, Thresholds
+from harness.records.runs import RunInfo
+from harness.records.settings import Thresholds
 from harness.rules.catalogue import CHECKS
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
@@ -22,7 +23,7 @@ from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.analyze import Judged
-from harness.verdict.judge import Judge, judge
+from harness.verdict.judge import Judge, first_finding, judge
 
 SMALL = SUITE.first(6)
 CHAT = {"apis": ("chat",), "modes": ("non-streaming",)}
@@ -75,7 +76,6 @@ def test_a_growing_log_is_scored_once_and_judged_like_the_whole(
         for start in range(0, len(rollouts), 8):
             for each in rollouts[start : start + 8]:
                 log.append(each)
-                judge.look(run.info, lambda _: None)
             judge.so_far(run.info)
     final = judge.judged(run.info)
     assert scored == {each.id: 1 for each in rollouts}
@@ -86,15 +86,12 @@ def test_a_growing_log_is_scored_once_and_judged_like_the_whole(
 
 def told(
     folder: Path, tasks: Sequence[Task], rollouts: Sequence[Rollout], info: RunInfo
-) -> list[str]:
-    """What is told of a run while it is sampled."""
-    said: list[str] = []
-    judge = Judge(folder, tasks)
+) -> str | None:
+    """What a look at a growing run finds first."""
     with RunLog(folder) as log:
         for each in rollouts:
             log.append(each)
-            judge.look(info, said.append)
-    return said
+    return first_finding(Judge(folder, tasks).so_far(info))
 
 
 def broken_call(number: int) -> Rollout:
@@ -105,16 +102,11 @@ def broken_call(number: int) -> Rollout:
 
 
 @pytest.mark.parametrize("may_warn", [(), tuple(CHECKS)], ids=["errors", "warnings"])
-def test_only_an_error_is_a_first_finding_and_only_once(
-    may_warn: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_only_an_error_is_a_first_finding(may_warn: tuple[str, ...], tmp_path: Path) -> None:
     run = planned(suite=SUITE, tries=9, **CHAT, thresholds=Thresholds(may_warn=may_warn))
     said = told(tmp_path, run.tasks, [broken_call(number) for number in (1, 2, 3)], run.info)
-    assert len(said) == (not may_warn)
-    if said:
-        assert said[0].startswith("first finding: ")
-        resumed = told(tmp_path, run.tasks, [broken_call(4)], run.info)
-        assert resumed == said  # whoever resumes the run sees it again
+    assert (said is None) == bool(may_warn)
+    assert may_warn or said.startswith("first finding: ")  # type: ignore[union-attr]
 
 
 def test_a_difference_between_replies_is_a_first_finding(tmp_path: Path) -> None:
@@ -123,11 +115,12 @@ def test_a_difference_between_replies_is_a_first_finding(tmp_path: Path) -> None
     texts = [rollout(correct(case), sample=case.id).model_dump_json() for case in cases]
     shared = [re.sub(r"chatcmpl-[\w-]+(-\d)", r"\1-chatcmpl", text) for text in texts]
     same = list(map(Rollout.model_validate_json, shared))
-    (said,) = told(tmp_path, run.tasks, same, run.info)
+    said = told(tmp_path, run.tasks, same, run.info)
+    assert said is not None
     assert said.startswith("first finding: reply.id.shared: ")
 
 
-def test_probes_are_judged_when_their_group_is_complete(tmp_path: Path) -> None:
+def test_a_finding_of_a_probe_is_a_first_finding(tmp_path: Path) -> None:
     options = ProbeOptions(MODEL, ("chat",))
     (task,) = probe_tasks(choose("standard", ("errors.malformed",)).probes, options)
     replies = [
@@ -139,22 +132,9 @@ def test_probes_are_judged_when_their_group_is_complete(tmp_path: Path) -> None:
         )
         for attempt in task.all_attempts()
     ]
-    run = planned(**CHAT)
-    assert told(tmp_path, [task], replies[:-1], run.info) == []
-    (said,) = told(tmp_path, [task], replies, run.info)
+    said = told(tmp_path, [task], replies, planned(**CHAT).info)
+    assert said is not None
     assert said.startswith("first finding: errors.malformed: ")
-
-
-def test_a_failed_run_without_a_finding_says_why(folder: Path) -> None:
-    judged = judged_run(folder)
-    judging = Judge(folder, ())
-    assert judging.first_finding(judged.analysis) is None
-    verdict = judged.analysis.verdict.model_copy(
-        update={"decision": "fail", "reasons": ("Too few calls.",)}
-    )
-    failed = judged.analysis.model_copy(update={"verdict": verdict})
-    assert judging.first_finding(failed) == "first finding: Too few calls."
-    assert judging.first_finding(failed) is None
 
 
 @pytest.mark.parametrize("cases", [1, 36], ids=["one case", "all cases"])
@@ -170,7 +150,7 @@ def test_what_a_model_does_at_each_try_of_one_case_is_no_first_finding(
     ]
     asked = [with_prompt(each) for each in rollouts]
     said = told(tmp_path, run.tasks, asked, run.info)
-    assert any("reasoning.missing" in text for text in said) == (cases > 1)
+    assert ("reasoning.missing" in (said or "")) == (cases > 1)
 
 
 def with_prompt(one: Rollout) -> Rollout:

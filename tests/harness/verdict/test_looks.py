@@ -10,7 +10,9 @@ from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.tasks.attempt_order import (
+    EARLY_LOOK,
     FEW_CASES,
+    SHORT,
     decisive_first,
     planned_attempts,
     portions,
@@ -27,16 +29,34 @@ def test_the_most_decisive_attempts_come_first():
     assert sorted(each.id for each in ordered) == sorted(each.id for each in attempts)
     few = len(tools[0].info.conditions) * FEW_CASES
     assert {(each.task, each.number) for each in ordered[:few]} == {("tool_calling", 1)}
-    used = list(dict.fromkeys(each.task for each in ordered[few:]))
     probes = {
         task.name: len(task.probes) / max(1, task.info.planned) for task in tasks[len(tools) :]
     }
-    shares = [probes[name] for name in used[:-1]]
-    assert shares == sorted(shares, reverse=True)
-    assert used[-1] == "tool_calling"
-    efforts = [each for each in ordered if each.task == "sampling"]
-    tokens = [each.settings.max_tokens for each in efforts if each.number == 1]
-    assert tokens == sorted(tokens, reverse=True)
+    places = [
+        (
+            each.task in probes,
+            not 0 < each.max_turns * (each.settings.max_tokens or 0) <= SHORT,
+            -probes.get(each.task, 0),
+        )
+        for each in ordered[few:]
+    ]
+    of_probes = [place for place in places if place[0]]
+    assert of_probes == sorted(of_probes)
+    assert places == of_probes + [place for place in places if not place[0]]
+    efforts = [each.settings.max_tokens for each in ordered if each.id.startswith("sampling/")]
+    long = [tokens for tokens in efforts if not tokens or tokens > SHORT]
+    assert efforts[-len(long) :] == long
+
+
+def test_the_early_look_sees_a_few_cases_and_most_probes_with_short_replies() -> None:
+    options = ProbeOptions("gpt-oss-mock", ("responses", "chat"))
+    tools = planned(suite=SUITE, tries=5).tasks
+    tasks = [*tools, *probe_tasks(choose("standard").probes, options)]
+    ordered = decisive_first(planned_attempts(tasks), tasks)
+    first = ordered[:EARLY_LOOK]
+    assert {"tool_calling", "prompt", "errors"} <= {each.task for each in first}
+    limits = [each.settings.max_tokens for each in first if each.task != "tool_calling"]
+    assert all(limit is not None and limit <= SHORT for limit in limits)
 
 
 @pytest.mark.parametrize("rate", [0.005, 0.05, 0.2])

@@ -10,7 +10,7 @@ from mock_provider import MockProvider, hang, hang_up, status
 from replies import MODEL
 
 from gpt_oss_verify.app import run
-from harness.run import outage as rule
+from harness.transport import outage as rule
 from harness.transport.retry import RetryPolicy
 
 pytestmark = pytest.mark.usefixtures("empty_folder")

@@ -19,7 +19,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from harness.api.statuses import GATEWAY, overloaded, trouble_of
+from harness.api.statuses import overloaded, refuses_access, unanswered
 from harness.errors import StoppedAnsweringError
 from harness.records.rollouts import SDK, Exchange, Sender
 from harness.transport.interface import Payload, Transport
@@ -29,28 +29,9 @@ SILENCE = 15.0
 OVERLOAD = 90.0
 CONFIRMING_TRIES = 3
 PAUSE = 1.0  # seconds between these tries
-_NO_ACCESS, _REDIRECTS = frozenset({401, 403, 407}), range(300, 400)
 
 SmallestRequest = Callable[[], Awaitable[Exchange]]
 """Sends the smallest request once, with a short timeout."""
-
-
-def unanswered(exchange: Exchange) -> bool:
-    """Return whether no response came, or one that says that the server cannot answer now."""
-    begun = exchange.response is not None and exchange.response.good_status
-    return _refuses_access(exchange) or (trouble_of(exchange) is not None and not begun)
-
-
-def _refuses_access(exchange: Exchange) -> bool:
-    status = exchange.response.status if exchange.response else 0
-    return status in _NO_ACCESS or status in _REDIRECTS
-
-
-def without_reply(exchange: Exchange) -> bool:
-    """Return whether an exchange says nothing about the model; a 500 may come from a parser."""
-    response = exchange.response
-    silent = response is None or overloaded(exchange) or response.status in GATEWAY
-    return silent and unanswered(exchange)
 
 
 def reason_of(exchange: Exchange) -> str:
@@ -151,7 +132,7 @@ class Outage:
             return f"the server answered no request: {reason}"
         requests = "1 request" if self._answered == 1 else f"{self._answered:,} requests"
         at = time.strftime("%H:%M", time.localtime(self._clock_time))
-        if self._last is not None and _refuses_access(self._last):
+        if self._last is not None and refuses_access(self._last):
             return f"the server refused access from {at} on, after {requests}: {reason}"
         return f"the server stopped answering at {at} after {requests}: {reason}"
 
