@@ -123,7 +123,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     if loaded and run.retest is None and not run.of_kind("traffic"):
         yield Step(
             "Test whether it needs concurrent requests:",
-            f"gpt-oss-verify retest {folder} --concurrency 1",
+            f"gpt-oss-verify retest {folder} --concurrency 1 -k 3",
         )
     elif failed:
         example = failed[0].result.check.id
