@@ -169,6 +169,12 @@ class RuleResult(Record):
         return tuple(name for name, (failures, _) in self.counts.items() if failures)
 
     @property
+    def affected(self) -> tuple[int, int]:
+        """Return failures and applicable rollouts under the conditions with failures."""
+        counts = [self.counts[name] for name in self.groups]
+        return sum(failures for failures, _ in counts), sum(every for _, every in counts)
+
+    @property
     def apis(self) -> tuple[Api, ...]:
         """Return the APIs with failures."""
         return tuple(api for api in APIS if any(group.startswith(api) for group in self.groups))

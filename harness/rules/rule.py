@@ -242,6 +242,12 @@ def finding_of(about: Description, record: str, problem: Problem) -> Finding:
     )
 
 
+def compared_with(finding: Finding, record: str | None) -> Finding:
+    """Return the finding with the record with which its reply is compared, if there is one."""
+    evidence = finding.evidence.model_copy(update={"compared": record})
+    return finding.model_copy(update={"evidence": evidence})
+
+
 def as_warning(finding: Finding) -> Finding:
     """Return the same finding, with severity error lowered to warning."""
     if finding.severity != "error":
