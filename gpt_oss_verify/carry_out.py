@@ -43,7 +43,13 @@ def carry_out(
     from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
     say("judging …")
-    return judge_and_print(folder, judge=judge, as_json=run.as_json, show_questions=show_questions)
+    try:
+        return judge_and_print(
+            folder, judge=judge, as_json=run.as_json, show_questions=show_questions
+        )
+    except Exception:
+        say(f"The replies are kept; judge them again with: gpt-oss-verify recheck {folder}")
+        raise
 
 
 def sample_here(plan: Plan, folder: Path, screen: LineDisplay, judge: Judge) -> None:

@@ -327,3 +327,15 @@ def test_a_run_that_was_judged_before_an_error_is_still_reported(tmp_path, monke
     assert "::error title=gpt-oss-verify ended with 3" in capsys.readouterr().out
     assert f"runs={tmp_path / 'runs'}" in (tmp_path / "outputs").read_text()
     assert (tmp_path / "summary.md").read_text() != ""
+
+
+def test_the_image_runs_as_a_user_and_is_tested_before_it_is_published():
+    """No container can be built in the tests: this reads the files that would build one."""
+    lines = (ROOT / "Containerfile").read_text("utf-8").splitlines()
+    assert lines.index("USER verify") < lines.index('ENTRYPOINT ["gpt-oss-verify"]')
+    workflow = yaml.safe_load((ROOT / "examples" / "github-image.yml").read_text("utf-8"))
+    names = [step["name"] for step in workflow["jobs"]["image"]["steps"] if "name" in step]
+    assert names == ["Build", "Test", "Publish"]
+    for step in workflow["jobs"]["image"]["steps"]:
+        if "run" in step:
+            subprocess.run(["bash", "-n", "-c", step["run"]], check=True, timeout=30)

@@ -21,13 +21,13 @@ def test_faults_are_found_and_the_healthy_engine_has_no_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     how = ["--workers", "1", "--out", str(tmp_path)]
-    code = run(["selftest", "--faults", f"{SOON},knowledge-cutoff-altered", *how])
+    code = run(["selftest", "--faults", f"{SOON},history-ends-with-return", *how])
     folder = next(tmp_path.glob("selftest-*"))
     matrix = Matrix.model_validate_json((folder / "matrix.json").read_text())
     found = {row.fault.name: row.status for row in matrix.rows}
     assert found == {
         "healthy": "clean",
-        "knowledge-cutoff-altered": "not visible",
+        "history-ends-with-return": "not visible",
         SOON: "detected",
     }
     assert code == 0
