@@ -131,9 +131,12 @@ def sample_with_progress(
         from reports.terminal import print_report
 
         made = judge_and_report(folder, judge=judge)
-        if not as_json:
+        if as_json:
+            message = f"{stop} {folder}"
+        else:
             print_report(made, stdout())
-        raise StoppedError(f"{stop} {folder}", folder, summary(made.analysis, folder)) from None
+            message = "stopped before the end"  # the report says how to finish the run
+        raise StoppedError(message, folder, summary(made.analysis, folder)) from None
     return judge
 
 
