@@ -108,6 +108,7 @@ def reproduce(
     if not outcome.answered:
         return EXIT_UNREACHABLE
     say(f"Reproduced in {outcome.unseen}.{_more_tries(subject, outcome)}")
+    say(f"A finding that needs other requests at once shows in: gpt-oss-verify retest {run.name}")
     return EXIT_INCONCLUSIVE
 
 
