@@ -164,7 +164,8 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         got = f"{reply.output_tokens} tokens"
         proven = not reply.reasoning or lost > _MOST_OF_HEADERS
         expected = f"text for {lost} more tokens"
-        yield Problem(exchange, message, expected, got, "$.usage", proven=proven)
+        path = "$.output" if exchange.api == "responses" else "$.choices"
+        yield Problem(exchange, message, expected, got, path, proven=proven)
 
 
 @family.check(

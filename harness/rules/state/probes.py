@@ -18,7 +18,7 @@ from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES, Mode
 from harness.rules.evidence.offers import MARKDOWN, WEATHER
-from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED
+from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
 from harness.rules.evidence.refusals import declined, outcome, refused
 from harness.rules.evidence.rendering import Prompt, after_calls, differences
 from harness.rules.missing import NotVerifiableError, repeated, required
@@ -99,6 +99,7 @@ GROUP = ProbeGroup(
     apis=("responses",),
     relations=(
         *PROMPT_TOKENS_ROUNDED,
+        *PROMPT_TOKENS_VARY,
         VoidIf("prompt.scale", "$.usage.input_tokens", "prompts_scaled"),
     ),
     component="storage",
