@@ -34,7 +34,7 @@ _COMPONENTS = (
     ),
     Component(
         "failures",
-        "The server fails at valid requests.",
+        "The server fails on valid requests.",
         "Long agent runs break, and clients that retry get the same error.",
         "Read the exception in the server's log; frequent ones are in the parser of the output "
         "and in the chat template.",
@@ -49,8 +49,8 @@ _COMPONENTS = (
     Component(
         "prompt",
         "The server's prompts deviate from the harmony format.",
-        "The model gets another prompt format than in its training, so answers and calls get "
-        "worse although every reply looks valid.",
+        "The model sees a format that it was not trained on, so answers and calls get worse "
+        "although every reply looks valid.",
         "Render prompts with openai-harmony, or compare them with its output token by token.",
         follows=_RETURNED,
     ),
@@ -85,7 +85,7 @@ _COMPONENTS = (
     ),
     Component(
         "engine",
-        "The engine computes other probabilities than the released weights.",
+        "The engine's probabilities differ from those of the released weights.",
         "Scores drop although every reply looks valid.",
         "Compare the logprobs layer by layer with the reference, for the same prompt tokens; "
         "check weights, number formats and caches first.",
@@ -125,7 +125,7 @@ _COMPONENTS = (
     Component(
         "ends",
         "The server ends replies at the wrong place, or does not report why they end.",
-        "Clients get more or less text than they requested, and cannot recognize what was cut.",
+        "Clients get more or less text than they requested, and cannot tell that it was truncated.",
         "Stop at <|return|>, at <|call|> and at the limits of the request, and at nothing else.",
     ),
     Component(
@@ -167,8 +167,7 @@ _COMPONENTS = (
         "events",
         "The server does not stream correctly.",
         "Clients that read streams lose text or calls, or wait for an end that never comes.",
-        "Build the events from the messages of the complete reply, in the order of the API, and "
-        "compare both.",
+        "Make the events add up to exactly the non-streaming reply, in the order of the API.",
         follows=("failures", "unreadable", "format", "calls", "shared"),
     ),
     Component(

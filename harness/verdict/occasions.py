@@ -21,7 +21,7 @@ from harness.rules.catalogue import PROBES
 from harness.text import percentage
 
 Reply = tuple[str, int]  # the id of a rollout, and the index of an exchange in it
-_CHANCE = 0.05  # probability below which a difference is no chance; divided by the features
+_CHANCE = 0.05  # probability below which a difference is not due to chance; divided by the features
 _HARDLY = 0.1  # of the rate of replies with a feature: findings without it are background
 _ALWAYS, _SELDOM = 0.9, 0.3  # shares of replies
 _FEWEST_MIXED, _MIXED = 3, 0.3  # requests that are right in some tries: number, share

@@ -38,7 +38,7 @@ _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
 _CODE_WORD = "orchid596"
 _NOT_FOUND = 404
 _TRIES = 2
-"""With two requests in two modes, a server that loses one response in three passes by 4%."""
+"""With two requests in two modes, losing one response in three passes 4% of the time."""
 _FIRST = (
     f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
     "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."

@@ -170,7 +170,7 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     ),
 )
 def cut_at_every_try(examined: Sequence[Score]) -> Iterator[Difference]:
-    """No streams break off at every try of several requests, while others arrive.
+    """No request has its stream cut on every try while other streams arrive.
 
     A network breaks streams at random, and not the same ones each time. A limit of the server, or
     of a load balancer before it, breaks all long streams.
