@@ -118,7 +118,8 @@ def compare_rollouts(
     `broken` is as for `examine`.
     """
     found: list[tuple[str, Sequence[object], Sequence[Finding | None]]] = []
-    for check in (*CROSS_CHECKS, *ACCOUNT_RULES):
+    rules: tuple[CrossCheck | AccountRule, ...] = (*CROSS_CHECKS, *ACCOUNT_RULES)
+    for check in rules:
         try:
             if isinstance(check, AccountRule):
                 results = [check.result(score, account) for score in examined]

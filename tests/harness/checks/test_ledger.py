@@ -405,7 +405,7 @@ def test_an_announced_call_whose_tokens_are_missing_is_a_lost_call():
     body = json.loads(without_call(content="I look it up.").body)
     body["usage"]["completion_tokens"] += 12
     body["usage"]["total_tokens"] += 12
-    assert findings(json_response(body)) == {"calls.lost"}
+    assert findings(json_response(body)) >= {"calls.lost"}
 
 
 def test_tokens_of_a_preamble_or_second_cot_are_not_a_lost_call():

@@ -215,7 +215,7 @@ def _received(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Foun
     """
     usual: dict[tuple[str, Api], Counter[int]] = defaultdict(Counter)
     for row in same:
-        if (rest := _rest_of_prompt(row, row.sheet.wanted and row.sheet.wanted.text)) is not None:
+        if (rest := _rest_of_prompt(row, row.sheet.wanted.text if row.sheet.wanted else "")) is not None:
             usual[row.sample[0], row.api][rest] += 1
     found = []
     for row, entry in changed:
@@ -228,7 +228,7 @@ def _received(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Foun
     yield from found if len(found) >= _FEWEST_PROVEN else ()
 
 
-def _rest_of_prompt(row: Row, text: str | None) -> int | None:
+def _rest_of_prompt(row: Row, text: str) -> int | None:
     """Return the prompt tokens of a reply without those of a text."""
     tokens = token_count(text) if text else None
     prompt = row.sheet.ledger.prompt if row.sheet.ledger else None
@@ -317,7 +317,9 @@ def _unlike(groups: Iterable[Sequence[Row]], counting: Counting) -> Found:
     for group in groups:
         texts = Counter(_written(row.sheet) for row in group)
         right = _right(group, texts, counting)
-        for row in group if right is not None else ():
+        if right is None:
+            continue
+        for row in group:
             if _written(row.sheet) != _written(right.sheet):
                 entry = witnesses.unlike(row.sheet, right.sheet)
                 own = counting.fits(row.sheet) and not _same_count(row, right)
@@ -543,4 +545,4 @@ def _edges(odd: Sequence[Row], counting: Counting) -> Found:
                     kept = text.removesuffix(shared) if order < 0 else text.removeprefix(shared)
                     if counting.is_right(row.sheet, witnesses.more_tokens(text, kept.strip())):
                         how = f"replies have the same {where}: {shared!r}"
-                        yield row, Entry("added", place, how, "count", kept, text)  # type: ignore[arg-type]
+                        yield row, Entry("added", place, how, "count", kept, text)

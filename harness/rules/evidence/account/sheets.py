@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
@@ -62,7 +62,7 @@ def _request(exchange: ParsedExchange) -> str:
     if not turns or body.get("previous_response_id") or request.choices > 1 or request.built_in:
         return ""
     instructions = body.get("instructions")
-    said = [["system", [instructions]]] if instructions else []
+    said: list[list[Any]] = [["system", [instructions]]] if instructions else []
     for turn in turns:
         inner = turn if isinstance(turn, dict) else {"content": turn}
         kept = {key: value for key, value in inner.items() if key not in ("role", "type", "id")}
