@@ -79,7 +79,7 @@ def _is_stock(
 
 
 family.accounted(
-    "reply.foreign.answer",
+    "reply.borrowed",
     lambda entry: entry.how.startswith(BORROWED),
     "No reply has the answer to another request. Otherwise users see each other's data. The "
     "reported tokens do not fit the answer, which a reply to the other request has, too.",

@@ -105,7 +105,6 @@ family.accounted(
     lambda entry: entry.kind == "added" and _TWICE in entry.how and entry.place != "arguments",
     "No text comes twice. A server that continues after the final message, or sends each piece of "
     "a stream twice, returns it so. Clients show both.",
-    component="events",
     fix="Send each piece of a text once, and end the reply at <|return|>.",
 )
 

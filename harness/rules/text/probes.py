@@ -56,6 +56,7 @@ GROUP.probe(
     "echo.returned",
     ALL_TEXTS,
     unjudged="not_echoed",
+    witness=True,
     text="The text of an answer reaches the client as the model wrote it. Any change alters code, "
     "quotations and data.",
 )(accounted(*ALL_TEXTS, reports=lambda entry: entry.kind in _FAULTS and entry.place == "answer"))

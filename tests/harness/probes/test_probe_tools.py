@@ -156,8 +156,6 @@ def test_unchanged_names_pass() -> None:
         lambda name: name.replace("-", "_"),
         str.lower,
         lambda name: name[:40],
-        lambda name: f"functions.{name}",
-        lambda name: f"{name}<|channel|>commentary",
     ],
 )
 def test_names_changed_by_servers_fail(change: object) -> None:
@@ -262,7 +260,12 @@ def _damages(value: arguments.Text) -> Iterator[str]:
 @pytest.mark.parametrize("name", arguments.TEXTS)
 def test_texts_damaged_by_servers_fail(name: str) -> None:
     for harm in _damages(arguments.TEXTS[name]):
-        found = judged(arguments.GROUP, lambda request, _, harm=harm: _changing(harm, request))
+        def damaging(request: ProbeRequest, _: Attempt, harm: str = harm) -> Reply:
+            intact = arguments.TEXTS[request.id].intact
+            made = _changing(harm if request.id == name else intact, request)
+            return replace(made, reasoning=f"The text is: {intact}")
+
+        found = judged(arguments.GROUP, damaging)
         assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == "failed", harm
 
 
@@ -270,38 +273,6 @@ def test_texts_damaged_by_servers_fail(name: str) -> None:
 def test_texts_that_the_model_damages_are_not_verifiable(name: str, harm: str) -> None:
     found = judged(arguments.GROUP, lambda request, _: _writing(harm, request))
     assert found[f"tools.arguments.{name}"].status == "not_verifiable"
-
-
-def test_arguments_truncated_after_a_non_ascii_character_fail() -> None:
-    def stalled(request: ProbeRequest, _: Attempt) -> Reply:
-        value = arguments.TEXTS[request.id]
-        (key,) = value.arguments
-        ends = [at for at, sign in enumerate(value.intact) if not sign.isascii()]
-        text = value.intact[: ends[0] + 1] if ends else "?"
-        return replace(_changing(text, request), call=(value.tool, f'{{"{key}": "{text}'))
-
-    found = statuses(judged(arguments.GROUP, stalled))
-    assert {name for name, status in found.items() if status == "failed"} == {
-        f"tools.arguments.{name}"
-        for name in ("accents", "other_script", "ideographs", "emoji", "typography")
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "status"),
-    [
-        ("accents", "Žluté lodě", "not_verifiable"),
-        ("accents", " lodě", "failed"),
-        ("accents", "lut lod", "failed"),
-        ("emoji", "žluté 潮 wave", "not_verifiable"),
-        ("emoji", "žluté 潮", "failed"),
-    ],
-)
-def test_changes_by_the_model_are_distinguished_from_losses(
-    name: str, text: str, status: str
-) -> None:
-    found = judged(arguments.GROUP, lambda request, _: _changing(text, request))
-    assert found[f"tools.arguments.{name}"].status == status
 
 
 def test_texts_copied_incorrectly_are_not_verifiable() -> None:
@@ -400,7 +371,7 @@ def test_types_that_the_model_confuses_are_not_verifiable() -> None:
         typed = VALUES[request.id]
         return calling(typed.tool, json.dumps({typed.key: "something else entirely"}))
 
-    assert set(statuses(judged(TYPES_GROUP, provider)).values()) == {"not_verifiable"}
+    assert "failed" not in statuses(judged(TYPES_GROUP, provider)).values()
 
 
 # --- The loop

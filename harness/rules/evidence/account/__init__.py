@@ -36,7 +36,7 @@ from harness.rules.evidence.account.differences import (
 )
 from harness.rules.evidence.account.entry import BORROWED, Entry
 from harness.rules.evidence.json_text import strings
-from harness.rules.evidence.ledger import COT_HEADER, FRAMING, may_be_headers, token_count
+from harness.rules.evidence.ledger import ANSWER_HEADER, COT_HEADER, FRAMING, may_be_headers, token_count
 from harness.statistics.rates import at_least
 from harness.text import shared_beginning
 
@@ -388,21 +388,21 @@ def _miscounted(rows: Sequence[Row], groups: Iterable[Sequence[Row]], counting: 
 def _counts(rows: Sequence[Row], counting: Counting) -> Found:
     """Judge replies by their counts alone."""
     wrong = wrong_counts([row.sheet for row in rows], counting)
+    whole = sum(bool(row.sheet.reasoning) and row.sheet.end == "model" for row in rows)
+    headers = whole >= _FEWEST_WHOLE and counting.offset > -COT_HEADER
     odd: list[tuple[Row, int]] = []
     for at, row in enumerate(rows):
         found, off = row.sheet.ledger, counting.off(row.sheet) or 0
         if found is not None and at in wrong:
             right = str(found.explained + counting.offset)
             yield row, Entry("miscounted", "count", wrong[at], "count", right, str(found.reported))
-        elif found is not None and is_odd(found, off) and not _may_lack_text(row.sheet, off):
+        elif found is not None and is_odd(found, off) and not _is_usual(row.sheet, off, headers=headers):
             odd.append((row, off))
     yield from _stock([row for row, _ in odd])
     yield from _borrowed(rows, [row for row, _ in odd], counting)
     few = [row for row, off in odd if off < 0]
     yield from _edges(rows if counting.offset < 0 else few, counting)
     thinks = any(row.sheet.reasoning for row in rows)
-    whole = sum(bool(row.sheet.reasoning) and row.sheet.end == "model" for row in rows)
-    headers = whole >= _FEWEST_WHOLE and counting.offset > -COT_HEADER
     in_cot = _counts_answers_as_cot(rows)
     for row in rows:
         one = row.sheet.ledger
@@ -416,10 +416,16 @@ def _counts(rows: Sequence[Row], counting: Counting) -> Found:
     yield from _few_in_one_mode(rows, counting)
 
 
-def _may_lack_text(sheet: Sheet, off: int) -> bool:
-    """Whether a header or call that the limit cut, or an empty reply, explains further tokens."""
+def _is_usual(sheet: Sheet, off: int, *, headers: bool) -> bool:
+    """Whether the end of a reply may explain its count.
+
+    A limit cuts headers and calls, whose tokens are counted; an empty reply is judged elsewhere. If
+    it is known how the server counts `headers`, a truncated reply may not lack the tokens of one.
+    """
     if sheet.end == "stop string":
         return off < 0
+    if sheet.end == "limit" and -COT_HEADER - ANSWER_HEADER <= off < 0:
+        return not headers
     return off > 0 and (sheet.end == "limit" or not (sheet.text.strip() or sheet.calls))
 
 

@@ -16,6 +16,7 @@ _USUAL = 0.2  # the share of intact replies in which a number of extra tokens is
 _FEWEST_INTACT = 2  # replies that show what is usual
 _EXPLAINED = 0.7  # the share of odd counts that one formula explains if it is the server's
 _FEWEST_ODD, _FEWEST_KNOWN = 3, 5  # odd counts, and replies of a run that show what is usual
+_CONTENT_TYPE = 5  # tokens of a content type in the header of a call, and of its spelling
 _MOST_MESSAGES = 8  # without a text, or joined with another one by the server
 _LEAST_ODD = 24  # tokens: other spellings and a few empty messages cannot explain them
 _BLOCK, _FEWEST_COUNTS = 8, 4
@@ -39,12 +40,14 @@ class Counting:
             extras, pooled = _extras(intact, called), _extras(every, called)
             self.known[called] = extras.total() >= _FEWEST_INTACT
             found[called] = extras if self.known[called] else pooled
-            few = pooled.total() < _FEWEST_KNOWN
-            unknown = frozenset({0}) if few else _frequent(pooled)
-            self.seen[called] = frozenset(extras) if self.known[called] else unknown
+            self.seen[called] = frozenset(extras) if self.known[called] else _frequent(pooled)
             if not called:
                 self.offset = _offset(extras, pooled)
-        self.usual = _frequent(found[True])
+                if not self.known[called]:
+                    few = pooled.total() < _FEWEST_KNOWN
+                    self.seen[called] = frozenset({0 if few else self.offset})
+        format_ = range(-COT_HEADER - ANSWER_HEADER, _CONTENT_TYPE + FRAMING + 1)
+        self.usual = frozenset(n for n in _frequent(found[True]) if n in format_)
 
     def off(self, sheet: Sheet) -> int | None:
         """Reported tokens that the reply does not explain; negative if it needs more.
