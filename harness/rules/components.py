@@ -18,6 +18,8 @@ class Component:
     after: tuple[str, ...] = ()
 
 
+MODEL = "model"  # the component of what only another model, other weights or numerics show
+
 _COMPONENTS = (
     Component(
         "refusals",
@@ -71,9 +73,9 @@ _COMPONENTS = (
         "every replica finds it.",
     ),
     Component(
-        "engine",
-        "The engine computes other probabilities than the released weights.",
-        "Scores drop although every reply looks valid.",
+        MODEL,
+        "The model, its weights or their numerics differ from gpt-oss.",
+        "Scores drop and the model obeys less, although every reply looks valid.",
         "Compare the logprobs layer by layer with the reference, for the same prompt tokens; "
         "check weights, number formats and caches first.",
         after=("prompt", "messages", "history", "tools", "sampling", "logprobs"),

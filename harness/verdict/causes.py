@@ -3,7 +3,8 @@
 What: every rule declares a component. A finding has a weight: errors before warnings, and the share
 of the affected replies. The weights of a component are summed, and the heaviest component is the
 first cause. Witnesses show that something is wrong but not what, so they decide only if no other
-rule failed. A request that got no reply shows only that. An engine serves both APIs, so a probe
+rule failed. What the model does is of the model if its logprobs differ and nothing shows that its
+prompts do. A request that got no reply shows only that. An engine serves both APIs, so a probe
 that fails over only one of them shows a defect of the conversion.
 
 When: exact tests on the replies with and without the finding (`harness.verdict.occasions`).
@@ -11,13 +12,13 @@ When: exact tests on the replies with and without the finding (`harness.verdict.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.records.analysis import RuleResult
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
-from harness.rules.components import COMPONENTS
+from harness.rules.components import COMPONENTS, MODEL
 from harness.rules.rule import Rule
 from harness.verdict.occasions import NOT_ALWAYS, UNDER_LOAD, Reply, occasions, replies_of
 
@@ -79,7 +80,7 @@ def diagnose(
     failing = [
         result for result in results if result.applicable and result.status in ("failed", "warned")
     ]
-    found = sorted(_found(failing, scores), key=lambda one: (-one.weight, one.id))
+    found = sorted(_of_model(list(_found(failing, scores))), key=lambda one: (-one.weight, one.id))
     errors = any(one.result.status == "failed" for one in found)
     shown = [one for one in found if not one.rule.witness]
     parts = {one.component for one in shown}
@@ -199,6 +200,22 @@ def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_
         yield _Found(rule, result, component, weight * _share(result, _FEW), replies[rule.id])
 
 
+def _of_model(found: Sequence[_Found]) -> Iterable[_Found]:
+    """Yield the findings, those of behaviour for the model if it differs and the prompts do not.
+
+    Logprobs show that it differs, and no rule fails that judges prompts or sampling otherwise.
+    """
+    differs = any(
+        one.component == MODEL and one.id in PROBES and one.result.status == "failed"
+        for one in found
+    )
+    others = {one.component for one in found if not (one.rule.witness or one.rule.behaviour)}
+    takes = differs and others.isdisjoint(COMPONENTS[MODEL].after)
+    for one in found:
+        weight = one.weight * _INHERITED
+        yield replace(one, component=MODEL, weight=weight) if takes and one.rule.behaviour else one
+
+
 def _component(rule: Rule, result: RuleResult) -> str:
     received = {example.evidence.received for example in result.examples}
     got = received.pop() if len(received) == 1 else "differs"
@@ -209,7 +226,7 @@ def _component(rule: Rule, result: RuleResult) -> str:
         return _OF_REQUESTS[got]
     rates = [failures / every for failures, every in result.counts.values() if every]
     of_one_api = max(rates, default=0) >= _ALWAYS and min(rates, default=0) == 0
-    if rule.component == "engine" and probe and of_one_api:
+    if rule.component == MODEL and probe and of_one_api:
         return "logprobs"
     return rule.component
 
