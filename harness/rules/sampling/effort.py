@@ -20,6 +20,8 @@ _FEWEST_COTS = 3
 """Replies with CoT at the higher effort; those without CoT are left out, as theirs was lost."""
 _LEAST_ORDER = 0.75
 """If effort has no effect, five pairs of replies reach this value once in nine times."""
+_SHORTEST = 16
+"""Characters of a CoT. With shorter ones at the higher effort, the model does not reason."""
 _MUCH_LONGER = 2  # a ratio of medians that shows an effect where lengths vary more than usual
 
 _PUZZLE = (
@@ -55,7 +57,8 @@ def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
 def unordered(responses: ProbeResponses, less: str, more: str, suffix: str = "") -> Problem | None:
     """Return the problem if the CoT is not longer at one effort than at a lower one.
 
-    Raises NotVerifiableError if too few replies have CoT.
+    Raises NotVerifiableError if too few replies have CoT, or their CoTs are too short to differ, or
+    so much shorter at the higher effort that the model does not read both as one.
     """
     # Lengths in characters, which every provider returns.
     shorter, longer = (
@@ -69,6 +72,10 @@ def unordered(responses: ProbeResponses, less: str, more: str, suffix: str = "")
     low, high = median(shorter), median(longer)
     if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:
         return None
+    if high < _SHORTEST:
+        raise NotVerifiableError("too_short_to_compare")
+    if share == 0 and low > high:
+        raise NotVerifiableError("reasons_less", more=more, less=less)
     exchange, _ = responses.reply(f"effort {more}{suffix}")
     message = f"The model does not reason longer at {more} effort than at {less} effort{suffix}."
     pairs = (
