@@ -40,7 +40,7 @@ _ALWAYS = 0.9  # of the replies of an API
 _OF_REQUESTS = {"refused": "refusals", "failed": "failures"}
 _OF_COUNTS = frozenset({"usage", "shared"})  # whose defects change token counts
 _OF_TEXTS = frozenset({"text", "filter"})  # whose defects change what the model wrote
-_AGAIN = "The same part of the server has another defect, with a fix of its own."
+_AGAIN = "The server has another defect of the kind {kind!r}, with a fix of its own."
 _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 """Components whose rules expect a refusal, or have errors as their evidence."""
 
@@ -177,7 +177,7 @@ def _cause(
     if first.rule.witness:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
-    title = _AGAIN if again else about.title
+    title = _AGAIN.format(kind=first.component) if again else about.title
     return Cause(
         component=first.component,
         description=f"{title[:-1]} ({', '.join(when)})." if when else title,
