@@ -10,7 +10,6 @@ import orjson
 
 from evals.grading.graded_eval import GradedEval
 from evals.grading.requests import Answer, grading_tasks
-from evals.registry import eval_of
 from evals.task import EvalTask
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.record import Record
@@ -63,11 +62,15 @@ class Part(Record):
 
 
 class Expectation(Record):
-    """The cost of a run; `forecasts` are sentences about the verdict a good provider can expect."""
+    """The cost of a run; `forecasts` are sentences about the verdict a good provider can expect.
+
+    `limits` has the most tokens of a reply by eval.
+    """
 
     parts: tuple[Part, ...]
     sampling: Cost
     grading: Cost | None
+    limits: Mapping[str, int | None] = {}
     forecasts: tuple[str, ...] = ()
 
 
@@ -108,6 +111,7 @@ def expect(
     most = None if None in limits else max((m for m in limits if m), default=0)
     return Expectation(
         parts=tuple(_parts(tasks, amounts)),
+        limits={task.name: task.info.sampling.max_tokens for task in evals},
         sampling=_cost(
             provider,
             sum(amounts.values(), _Amount()),
@@ -149,7 +153,7 @@ def _sampling(task: Task) -> _Amount:
     characters = sum(len(message.text) for messages in prompts for message in messages)
     total = _Amount()
     for condition in task.info.conditions:
-        assumed = eval_of(task.name).facts.output_tokens[condition.effort or "medium"]
+        assumed = task.declared.facts.output_tokens[condition.effort or "medium"]
         if task.info.dataset is not None and task.info.dataset.shipped:
             assumed = min(assumed, SAMPLE_TOKENS)
         made = min(assumed, task.info.sampling.max_tokens or assumed)

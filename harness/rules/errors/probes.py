@@ -16,6 +16,7 @@ from harness.api.fields import NAMES
 from harness.api.items import Message, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import Api
+from harness.records.rollouts import Sender
 from harness.records.scores import Severity
 from harness.records.settings import CONTEXT
 from harness.rules.evidence.offers import WEATHER
@@ -84,8 +85,8 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ),
         invalid(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
         few(_VALID, hello),
-        invalid("wrong key", hello, key="wrong"),
-        invalid("no key", hello, key="none"),
+        invalid("wrong key", hello, sender=Sender(key="wrong")),
+        invalid("no key", hello, sender=Sender(key="none")),
     )
 
 
@@ -130,7 +131,7 @@ def _body(responses: ProbeResponses) -> Trials:
         wrong = ["the object `error` is missing"]
         if isinstance(error, dict):
             wrong = list(_wrong_fields(error))
-        message = f"The error object of a rejection has not OpenAI's form: {', '.join(wrong)}."
+        message = f"The error object of a rejection is not in OpenAI's format: {', '.join(wrong)}."
         expected = "error with message and type: string; param and code: string or null"
         severity: Severity = "info" if wrong == [_INTEGER_CODE] else "warning"
         problem = Problem(exchange, message, expected, got, "$.error", severity=severity)

@@ -157,7 +157,7 @@ def _masked(answer: Answer) -> Iterator[Problem]:
     "text.one_token",
     every_choice,
     lambda answer: answer.reply.finish == "length",
-    component="engine",
+    component="model",
     fix="Look for values that are not finite in the forward pass: all logits are then equal.",
     example=(
         "Under load, 5% of the replies are exclamation marks up to the token limit.",
@@ -167,7 +167,7 @@ def _masked(answer: Answer) -> Iterator[Problem]:
 def _repeats_token(answer: Answer) -> Iterator[Problem]:
     """No text up to the token limit is one repeated token, and none ends in exclamation marks.
 
-    No healthy model writes this, however rarely: loops of a model have several tokens, or begin
+    A healthy model never writes this: its loops have several tokens, or begin
     after other text. Logits that are not finite select the token with number 0, an exclamation
     mark. Characters for which the user or the CoT asks are not reported.
     """
@@ -197,7 +197,7 @@ def _is_one_token(answer: Answer, place: str, text: str) -> bool:
     severity="warning",
     source=GUIDE,
     tolerated=0.01,
-    component="engine",
+    component="model",
     fix=(
         "Stop at <|return|> and <|call|>; if the model does not write them, compare logprobs with"
         " the reference."
