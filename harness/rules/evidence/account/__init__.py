@@ -36,7 +36,13 @@ from harness.rules.evidence.account.differences import (
 )
 from harness.rules.evidence.account.entry import BORROWED, Entry
 from harness.rules.evidence.json_text import strings
-from harness.rules.evidence.ledger import ANSWER_HEADER, COT_HEADER, FRAMING, may_be_headers, token_count
+from harness.rules.evidence.ledger import (
+    ANSWER_HEADER,
+    COT_HEADER,
+    FRAMING,
+    may_be_headers,
+    token_count,
+)
 from harness.statistics.rates import at_least
 from harness.text import shared_beginning
 
