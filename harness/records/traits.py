@@ -13,7 +13,7 @@ class Wanted:
     """What the reply of a model that does as the request says has in it.
 
     The model may write more around it. The account of a reply compares both (see
-    `harness.rules.evidence.account`).
+    `harness.rules.account`).
     """
 
     text: str = ""  # in the answer; empty if it can be any
@@ -81,7 +81,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What the account reads of one reply (see `harness.rules.evidence.account`)."""
+    """What the account reads of one reply (see `harness.rules.account`)."""
 
     exchange: int  # index of the exchange in its rollout
     request: str

@@ -12,8 +12,8 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.records.conditions import APIS, MODES, Api, Mode
 from harness.records.families import FAMILIES
 from harness.records.scores import Finding, Score
+from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.check import AccountRule, Check, CrossCheck, Family
-from harness.rules.evidence.account import Account
 from harness.rules.probe import Probe, ProbeGroup
 from harness.rules.rule import Rule, finding_of
 
@@ -111,7 +111,7 @@ def examine(
 def compare_rollouts(
     examined: Sequence[Score],
     broken: dict[str, str] | None = None,
-    account: Account = Account(),
+    account: Account = NO_ACCOUNT,
 ) -> Iterator[tuple[frozenset[str], list[Finding]]]:
     """For each rollout, the ids of the applicable cross-checks and account rules, and findings.
 

@@ -12,8 +12,8 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.scores import Evidence, Finding, Score
 from harness.records.traits import Sheet
-from harness.rules.evidence.account import UNKNOWN, Account
-from harness.rules.evidence.account.entry import Entry
+from harness.rules.account import UNKNOWN, Account
+from harness.rules.account.entry import Entry
 from harness.rules.rule import Declared, Problem, Rule, excerpt, members
 
 S = TypeVar("S")
@@ -62,7 +62,7 @@ class CrossCheck(Rule):
 
 @dataclass(frozen=True)
 class AccountRule(Rule):
-    """A rule that reports what the account says of replies: those that it `judges`, if it `reports`.
+    """A rule that reports entries of the account: of the replies that it `judges`, if it `reports`.
 
     It computes nothing itself.
     """

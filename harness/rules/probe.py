@@ -23,8 +23,8 @@ from harness.records.rollouts import SDK, Sender
 from harness.records.runs import Capability
 from harness.records.settings import CONTEXT, SuiteName
 from harness.records.traits import Wanted
-from harness.rules.evidence.account import Account
-from harness.rules.evidence.account.entry import Entry
+from harness.rules.account import NO_ACCOUNT, Account
+from harness.rules.account.entry import Entry
 from harness.rules.missing import NotVerifiableError
 from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, members
 from harness.run.attempts import Sample
@@ -165,7 +165,7 @@ class ProbeResponses:
         api: Api,
         golden: Golden | None = None,
         max_context: int = CONTEXT,
-        account: Account = Account(),
+        account: Account = NO_ACCOUNT,
     ) -> ProbeResponses:
         """Return the usable ones of all rollouts of a group."""
         usable: dict[str, list[ParsedRollout]] = {}
@@ -330,7 +330,7 @@ class ProbeGroup:
         rollouts: Mapping[str, Sequence[ParsedRollout]],
         api: Api,
         options: ProbeOptions,
-        account: Account = Account(),
+        account: Account = NO_ACCOUNT,
     ) -> ProbeResponses:
         """Return the usable responses to its requests over an API."""
         requests, golden = self.requests(api), self.golden_of(options)

@@ -15,8 +15,8 @@ from harness.records.conditions import Api, Mode
 from harness.records.reasons import Reason
 from harness.records.rollouts import Rollout
 from harness.records.scores import Description, Finding, Score, Severity
+from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.catalogue import CHECKS
-from harness.rules.evidence.account import Account
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeResponses, TrialResult
 from harness.rules.rule import (
@@ -58,7 +58,7 @@ def probe_results(
     rollouts: Mapping[str, Sequence[ParsedRollout]],
     options: ProbeOptions,
     repetitions: Sequence[Mapping[str, Sequence[ParsedRollout]]] = (),
-    account: Account = Account(),
+    account: Account = NO_ACCOUNT,
 ) -> tuple[RuleResult, ...]:
     """Return the result of every probe, from the rollouts of each request by its id.
 

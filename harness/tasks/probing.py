@@ -14,7 +14,7 @@ from harness.records.conditions import Api, Condition
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.records.settings import Sampling
-from harness.rules.evidence.account import Account
+from harness.rules.account import Account
 from harness.rules.measured import measured_score
 from harness.rules.probe import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
 from harness.rules.results import probe_results

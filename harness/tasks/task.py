@@ -15,7 +15,7 @@ from harness.records.conditions import Condition, path_of, varying
 from harness.records.rollouts import Rollout
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
-from harness.rules.evidence.account import Account
+from harness.rules.account import Account
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget
 from harness.run.sampling import Observer

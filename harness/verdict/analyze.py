@@ -13,8 +13,8 @@ from harness.records.figures import ExchangeCounts
 from harness.records.runs import RunInfo, TaskKind
 from harness.records.scores import Score
 from harness.records.settings import Thresholds
+from harness.rules.account import Account
 from harness.rules.clients.probes import client_results
-from harness.rules.evidence.account import Account
 from harness.rules.results import check_results
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import Task, not_run

@@ -17,7 +17,7 @@ from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo
 from harness.records.scores import Score
 from harness.records.settings import Thresholds
-from harness.rules.evidence.account import account_of
+from harness.rules.account import account_of
 from harness.run.run_log import new_rollouts
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, Scored, analyze

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.records.scores import Finding, Score
+from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.catalogue import CHECKS, compare_rollouts
-from harness.rules.evidence.account import Account
 from harness.rules.rule import as_error, as_warning, tolerated
 from harness.statistics.rates import LEVEL_OF_A_LOOK, excessive
 from harness.tasks.tool_calling import invalidated
@@ -26,7 +26,7 @@ def apply_tolerances(
     scores: Sequence[Score],
     may_warn: Collection[str] = (),
     *,
-    account: Account = Account(),
+    account: Account = NO_ACCOUNT,
     growing: bool = False,
 ) -> list[Score]:
     """Compare the rollouts, and lower findings that the model may have caused.

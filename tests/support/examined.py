@@ -3,8 +3,8 @@
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Rollout
 from harness.records.scores import Finding
+from harness.rules.account import account_of
 from harness.rules.catalogue import compare_rollouts
-from harness.rules.evidence.account import account_of
 from harness.rules.measured import measured_score
 
 

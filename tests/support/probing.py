@@ -17,7 +17,7 @@ from harness.records.conditions import MODES, Api
 from harness.records.rollouts import Exchange, Response
 from harness.records.scores import Score
 from harness.records.settings import CONTEXT
-from harness.rules.evidence.account import account_of
+from harness.rules.account import account_of
 from harness.rules.probe import ProbeGroup, ProbeOptions, ProbeRequest
 from harness.rules.results import check_results, probe_results
 from harness.run.attempts import Attempt

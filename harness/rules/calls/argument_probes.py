@@ -2,7 +2,7 @@
 
 Each request says which arguments its call must have. The model may copy a text incorrectly: the
 account of the reply tells whether the model or the server changed it (see
-`harness.rules.evidence.account`).
+`harness.rules.account`).
 """
 
 import re
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from harness.api.items import Tool
 from harness.records.conditions import MODES, Mode
 from harness.records.traits import Wanted
-from harness.rules.evidence.account.entry import Entry
+from harness.rules.account.entry import Entry
 from harness.rules.evidence.offers import BY_NAME, TOOLS, offered, schema
 from harness.rules.evidence.subjects import Call, calls
 from harness.rules.evidence.tables import table

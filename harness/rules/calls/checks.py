@@ -9,9 +9,8 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Tool
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.rules.check import Family
-from harness.rules.evidence.account.differences import OTHER_TYPES
-from harness.rules.evidence.json_text import (
+from harness.rules.account.differences import OTHER_TYPES
+from harness.rules.account.json_text import (
     ends_early,
     misfit,
     parsed_object,
@@ -19,7 +18,8 @@ from harness.rules.evidence.json_text import (
     strings,
     trailing_object,
 )
-from harness.rules.evidence.ledger import call_header, ledger, may_be_headers
+from harness.rules.account.ledger import call_header, ledger, may_be_headers
+from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
     BUILT_IN,
     Answer,

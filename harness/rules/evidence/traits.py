@@ -18,10 +18,10 @@ from harness.records.traits import (
     Traits,
     Wanted,
 )
-from harness.rules.evidence.account.sheets import sheets
+from harness.rules.account.json_text import strings
+from harness.rules.account.ledger import token_count
+from harness.rules.account.sheets import sheets
 from harness.rules.evidence.circumstances import circumstances
-from harness.rules.evidence.json_text import strings
-from harness.rules.evidence.ledger import token_count
 from harness.rules.evidence.user_texts import user_texts
 
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")

@@ -12,10 +12,9 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import Cut, Ledger
-from harness.rules.check import Difference, Family, evidence
-from harness.rules.evidence.account.counting import is_raised
-from harness.rules.evidence.json_text import ends_early
-from harness.rules.evidence.ledger import (
+from harness.rules.account.counting import is_raised
+from harness.rules.account.json_text import ends_early
+from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
@@ -26,6 +25,7 @@ from harness.rules.evidence.ledger import (
     ledger_of,
     token_count,
 )
+from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import (
     Answer,
     answers,

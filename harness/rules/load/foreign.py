@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.records.scores import Score
+from harness.rules.account.entry import BORROWED
 from harness.rules.check import Difference, Family, evidence
-from harness.rules.evidence.account.entry import BORROWED
 from harness.rules.evidence.rollouts import unrelated_requests
 from harness.rules.evidence.traits import CODE_WORD
 from harness.rules.rule import CHAT
@@ -23,9 +23,9 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply contains content that belongs to another request.
 
     Otherwise users see each other's data. The evidence is one of these: an invented word of another
-    request; the long text of a reply to an unrelated request; or a call with a value of another prompt. Such a
-    call counts if the attempts with that prompt make it, and the other attempts with this one do
-    not. A model may also invent a word or value of another prompt, as the small one did in 3 of
+    request; the long text of a reply to an unrelated request; or a call with a value of another
+    prompt. Such a call counts if the attempts with that prompt make it, and the other attempts with
+    this one do not. A model may also invent a word or value of another prompt, as the small one did in 3 of
     1,052 replies; only an equal long text proves that the server mixed replies up.
     """
     samples: dict[_Sample, list[Score]] = defaultdict(list)

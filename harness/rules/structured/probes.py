@@ -12,8 +12,8 @@ from typing import Any
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
-from harness.rules.evidence.account.entry import FENCED
-from harness.rules.evidence.json_text import (
+from harness.rules.account.entry import FENCED
+from harness.rules.account.json_text import (
     is_padded,
     mapped,
     misfit,

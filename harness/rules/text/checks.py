@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from harness.rules.account.ledger import token_count, wrote_all
 from harness.rules.check import Family
-from harness.rules.evidence.ledger import token_count, wrote_all
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import CHAT, GUIDE, Problem
 from harness.text import repeated_piece

@@ -2,7 +2,7 @@
 
 The user's message ends with a text that the answer should repeat, at temperature 0 because a
 sampled word is sometimes wrong. Even then, a model may copy a text incorrectly: the account of the
-replies tells whether the server changed it (see `harness.rules.evidence.account`).
+replies tells whether the server changed it (see `harness.rules.account`).
 """
 
 from collections.abc import Mapping

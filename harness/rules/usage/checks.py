@@ -5,8 +5,8 @@ from itertools import islice
 
 from harness.api.fields import NAMES, nested
 from harness.records.scores import Severity
+from harness.rules.account.ledger import COT_HEADER, SLACK
 from harness.rules.check import Family
-from harness.rules.evidence.ledger import COT_HEADER, SLACK
 from harness.rules.evidence.subjects import Answer, answers, counted
 from harness.rules.rule import CHAT, Problem
 

@@ -12,8 +12,8 @@ from math import gcd
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import Ledger
+from harness.rules.account.ledger import FRAMING
 from harness.rules.check import Difference, Family, evidence
-from harness.rules.evidence.ledger import FRAMING
 from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED
 from harness.rules.rule import CHAT
 

@@ -9,8 +9,8 @@ from harmony.render import text_tokens
 from harness.records.conditions import Condition
 from harness.records.scores import Score
 from harness.records.traits import Ledger, Sheet, Traits, Wanted
-from harness.rules.evidence.account import Account, account_of
-from harness.rules.evidence.account.entry import BORROWED, FENCED, Entry
+from harness.rules.account import Account, account_of
+from harness.rules.account.entry import BORROWED, FENCED, Entry
 
 COT = "The user wants a sentence, so I write one about the harbour and its boats."
 WORDS = ("quay", "mill", "ferry", "light", "buoy", "dock", "tide", "mast", "sail", "rope")
@@ -247,7 +247,7 @@ def test_one_request_with_differing_twins_may_be_a_near_tie() -> None:
 
 
 def test_equal_texts_with_other_counts_are_miscounted_in_one_mode() -> None:
-    more = [counted(one, lambda n: n + one.streamed) for one in twins(lambda text: text)]
+    more = [counted(one, lambda n, one=one: n + one.streamed) for one in twins(lambda text: text)]
     found = entries(more)
     assert {one.kind for one in found[2::4]} == {"miscounted"}
     assert {one.kind for one in found[0::4]} == {"intact"}

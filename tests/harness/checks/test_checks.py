@@ -35,8 +35,8 @@ from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Response, Retry
 from harness.records.scores import Score
 from harness.rules import catalogue
+from harness.rules.account.ledger import IN_PROMPT
 from harness.rules.catalogue import CHECKS, RULES, SINGLE_CHECKS
-from harness.rules.evidence.ledger import IN_PROMPT
 from harness.rules.text.checks import misread
 from harness.run.run_folder import COMPARED
 from reference_engine.faults.catalogue import CATALOGUE

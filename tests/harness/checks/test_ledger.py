@@ -15,7 +15,7 @@ from harmony.render import CONTENT_TYPES, message_tokens
 from harmony.vocabulary import encode, harmony_encoding
 from harness.api.parsed_rollout import parse_rollout
 from harness.rules import catalogue
-from harness.rules.evidence.ledger import (
+from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     IN_PROMPT,

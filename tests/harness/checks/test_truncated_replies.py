@@ -20,8 +20,8 @@ from harmony.render import text_tokens
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Rollout
 from harness.records.scores import Score
+from harness.rules.account import account_of
 from harness.rules.catalogue import compare_rollouts
-from harness.rules.evidence.account import account_of
 from harness.rules.measured import measured_score
 from harness.verdict.tolerances import apply_tolerances
 

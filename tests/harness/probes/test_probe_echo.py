@@ -106,7 +106,6 @@ def _half(text: str) -> str:
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (_without_beginning, "the beginning is missing"),
         (_half, "the end is missing"),
         (_on_one_line, "white space is reduced"),
         (lambda text: text[:200] + text[230:], "a part in the middle is missing"),

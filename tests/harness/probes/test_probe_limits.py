@@ -235,5 +235,3 @@ def test_a_truncated_greedy_reply_is_the_beginning_of_the_whole_one(
         return healthy(request, attempt)
 
     assert judged(GROUP, provider)["limits.prefix"].status == status
-
-

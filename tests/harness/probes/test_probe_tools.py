@@ -13,6 +13,7 @@ from replies import Reply, chat_whole, responses_blocks, responses_events, respo
 
 from harness.api.items import Message, Tool, ToolResult
 from harness.records.rollouts import Response
+from harness.rules.account.differences import CHANGES
 from harness.rules.calls import argument_probes as arguments
 from harness.rules.calls import choice_probes as choice
 from harness.rules.calls import name_probes as names
@@ -21,7 +22,6 @@ from harness.rules.calls import result_probes as results
 from harness.rules.calls import schema_probes as schemas
 from harness.rules.calls.argument_probes import TYPES_GROUP, VALUES
 from harness.rules.calls.schema_probes import DEFINITIONS
-from harness.rules.evidence.account.differences import CHANGES
 from harness.rules.evidence.offers import BY_NAME, LANGUAGE, ORDER, WEATHER
 from harness.rules.probe import ProbeGroup, ProbeRequest
 from harness.run.attempts import Attempt
@@ -260,6 +260,7 @@ def _damages(value: arguments.Text) -> Iterator[str]:
 @pytest.mark.parametrize("name", arguments.TEXTS)
 def test_texts_damaged_by_servers_fail(name: str) -> None:
     for harm in _damages(arguments.TEXTS[name]):
+
         def damaging(request: ProbeRequest, _: Attempt, harm: str = harm) -> Reply:
             intact = arguments.TEXTS[request.id].intact
             made = _changing(harm if request.id == name else intact, request)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from harness.records.traits import Sheet
-from harness.rules.evidence.account.counting import Counting
-from harness.rules.evidence.account.differences import (
+from harness.rules.account.counting import Counting
+from harness.rules.account.differences import (
     CHANGES,
     ESCAPES,
     Change,
@@ -21,9 +21,9 @@ from harness.rules.evidence.account.differences import (
     name_change,
     text_change,
 )
-from harness.rules.evidence.account.entry import FENCED, TWICE, Entry, Place
-from harness.rules.evidence.json_text import objects_in, parsed_object, strings
-from harness.rules.evidence.ledger import COT_HEADER, call_header, token_count
+from harness.rules.account.entry import FENCED, TWICE, Entry, Place
+from harness.rules.account.json_text import objects_in, parsed_object, strings
+from harness.rules.account.ledger import COT_HEADER, call_header, token_count
 from harness.text import repeated_piece, shared_beginning
 
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
@@ -74,7 +74,9 @@ def halves(sheet: Sheet) -> Entry | None:
 
 def _once(text: str) -> Iterator[tuple[str, str]]:
     """Yield texts of which this one may be made: the text once, or the text that begins anew."""
-    begin = text.find(text[:_SHORTEST_TWICE], _SHORTEST_TWICE) if len(text) > _SHORTEST_TWICE else -1
+    begin = (
+        text.find(text[:_SHORTEST_TWICE], _SHORTEST_TWICE) if len(text) > _SHORTEST_TWICE else -1
+    )
     while begin >= 0:
         rest = text[begin:]
         if len(rest) >= begin and rest.startswith(text[:begin].rstrip()):
@@ -214,7 +216,7 @@ def is_beginning(sheet: Sheet, whole: Sheet) -> bool:
 
 
 def beginning(sheet: Sheet, whole: Sheet) -> Entry | None:
-    """Return how a reply that a limit or stop string ended is not the beginning of the whole one."""
+    """Return how a reply that was ended early is not the beginning of the whole one."""
     cot, text = _decoded(sheet.reasoning), _decoded(sheet.text)
     if sheet.end == "limit" and whole.reasoning.startswith(cot):
         unfinished = len(whole.reasoning.rstrip()) > len(cot)
@@ -249,7 +251,7 @@ def _decoded(text: str) -> str:
 
 
 def unlike(sheet: Sheet, twin: Sheet) -> Entry | None:
-    """Return how a reply differs from that of an equal request; None if the model may have done it."""
+    """Return how a reply differs from its twin; None if the model may have written both."""
     pairs: list[tuple[Place, str, str]] = [
         ("CoT", twin.reasoning, sheet.reasoning),
         ("answer", twin.text, sheet.text),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import gcd
 
 from harness.records.traits import Ledger, Sheet
-from harness.rules.evidence.ledger import ANSWER_HEADER, COT_HEADER, FRAMING, may_be_headers
+from harness.rules.account.ledger import ANSWER_HEADER, COT_HEADER, FRAMING, may_be_headers
 
 _USUAL = 0.2  # the share of intact replies in which a number of extra tokens is usual
 _FEWEST_INTACT = 2  # replies that show what is usual
@@ -80,7 +80,7 @@ class Counting:
         return found is not None and found.extra - more in self.seen[bool(sheet.calls)]
 
 
-def _extras(sheets: Iterable[Sheet], called: bool) -> Counter[int]:  # noqa: FBT001
+def _extras(sheets: Iterable[Sheet], called: bool) -> Counter[int]:
     return Counter(
         sheet.ledger.extra
         for sheet in sheets
@@ -159,7 +159,7 @@ def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, st
 
 
 def is_raised(one: Ledger) -> bool:
-    """Whether a count includes a retry, the CoT twice, or the input, and is not that of the text."""
+    """Whether a count includes a retry, the CoT twice, or the input."""
     return one.reported in {n + one.explained for n in (one.explained, one.cot, one.prompt) if n}
 
 

@@ -25,7 +25,7 @@ from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
 from harness.api.stream_events import texts_of
 from harness.records.traits import Ledger
-from harness.rules.evidence.json_text import parsed_object
+from harness.rules.account.json_text import parsed_object
 from harness.text import repeated_piece
 
 Message = Reasoning | Preamble | Answer | Call

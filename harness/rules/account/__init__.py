@@ -23,9 +23,9 @@ from typing import NamedTuple
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import Sheet
-from harness.rules.evidence.account import witnesses
-from harness.rules.evidence.account.counting import Counting, is_odd, wrong_counts
-from harness.rules.evidence.account.differences import (
+from harness.rules.account import witnesses
+from harness.rules.account.counting import Counting, is_odd, wrong_counts
+from harness.rules.account.differences import (
     CHANGES,
     OTHER_ORDER,
     OTHER_STYLE,
@@ -34,9 +34,9 @@ from harness.rules.evidence.account.differences import (
     kind_of,
     style_of,
 )
-from harness.rules.evidence.account.entry import BORROWED, Entry
-from harness.rules.evidence.json_text import strings
-from harness.rules.evidence.ledger import (
+from harness.rules.account.entry import BORROWED, Entry
+from harness.rules.account.json_text import strings
+from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
@@ -94,6 +94,10 @@ class Account:
     def of_record(self, record: str, sheets: Iterable[Sheet]) -> Iterator[tuple[Sheet, Entry]]:
         """Yield the sheets of a rollout with their entries."""
         return ((sheet, self.of(record, sheet.exchange)) for sheet in sheets)
+
+
+NO_ACCOUNT = Account()
+"""The account of no replies: nothing is known."""
 
 
 def account_of(scores: Iterable[Score]) -> Account:
@@ -221,7 +225,9 @@ def _received(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Foun
     """
     usual: dict[tuple[str, Api], Counter[int]] = defaultdict(Counter)
     for row in same:
-        if (rest := _rest_of_prompt(row, row.sheet.wanted.text if row.sheet.wanted else "")) is not None:
+        if (
+            rest := _rest_of_prompt(row, row.sheet.wanted.text if row.sheet.wanted else "")
+        ) is not None:
             usual[row.sample[0], row.api][rest] += 1
     found = []
     for row, entry in changed:
@@ -355,7 +361,7 @@ def _right(
     group: Sequence[Row], texts: Counter[tuple[str, str, str]], counting: Counting
 ) -> Row | None:
     """Return the reply of a group that most likely arrived as the model wrote it."""
-    if len(texts) < 2:  # noqa: PLR2004
+    if len(texts) < 2:
         return None
 
     def rank(row: Row) -> tuple[bool, int, int, bool]:
@@ -402,7 +408,11 @@ def _counts(rows: Sequence[Row], counting: Counting) -> Found:
         if found is not None and at in wrong:
             right = str(found.explained + counting.offset)
             yield row, Entry("miscounted", "count", wrong[at], "count", right, str(found.reported))
-        elif found is not None and is_odd(found, off) and not _is_usual(row.sheet, off, headers=headers):
+        elif (
+            found is not None
+            and is_odd(found, off)
+            and not _is_usual(row.sheet, off, headers=headers)
+        ):
             odd.append((row, off))
     yield from _stock([row for row, _ in odd])
     yield from _borrowed(rows, [row for row, _ in odd], counting)
@@ -484,9 +494,10 @@ def _few_in_one_mode(rows: Sequence[Row], counting: Counting) -> Found:
     modes: dict[tuple[Api, bool], list[tuple[Row, int]]] = defaultdict(list)
     for row in rows:
         one, off = row.sheet.ledger, counting.off(row.sheet)
-        if one is not None and one.exact and one.end == "model" and off is not None:
-            if one.cot and one.reported >= _FEWEST_TOKENS and not is_odd(one, off):
-                modes[row.api, row.sheet.streamed].append((row, off))
+        if one is None or off is None or not one.exact or one.end != "model":
+            continue
+        if one.cot and one.reported >= _FEWEST_TOKENS and not is_odd(one, off):
+            modes[row.api, row.sheet.streamed].append((row, off))
     for mode, judged in modes.items():
         others = [pair for other, pairs in modes.items() if other != mode for pair in pairs]
         odd, usual = (

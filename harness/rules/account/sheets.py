@@ -11,8 +11,8 @@ from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import Sheet, Wanted
-from harness.rules.evidence.json_text import strings
-from harness.rules.evidence.ledger import account
+from harness.rules.account.json_text import strings
+from harness.rules.account.ledger import account
 
 _FEWEST_PIECES = 6  # of a stream that has each twice
 
@@ -56,7 +56,7 @@ def _end(
 
 
 def _request(exchange: ParsedExchange) -> str:
-    """Return a hash of the conversation, the functions and the effort, in the terms of both APIs."""
+    """Return a hash of conversation, functions and effort, in the terms of both APIs."""
     request, body = exchange.request, exchange.request.body
     turns = DIALECTS[exchange.api].turns(body)
     if not turns or body.get("previous_response_id") or request.choices > 1 or request.built_in:
@@ -102,4 +102,4 @@ _FIELDS = {"reasoning": "CoT", "reasoning_content": "CoT", "content": "answer"}
 def _is_twice(pieces: list[str]) -> bool:
     """Whether each piece comes twice; a text of one repeated piece does not count."""
     first, second = pieces[::2], pieces[1::2]
-    return len(pieces) >= _FEWEST_PIECES and first == second and len({*first}) > 2  # noqa: PLR2004
+    return len(pieces) >= _FEWEST_PIECES and first == second and len({*first}) > 2

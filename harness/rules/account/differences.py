@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from harness.rules.evidence.account.entry import Kind
-from harness.rules.evidence.json_text import mapped, parsed_value
+from harness.rules.account.entry import Kind
+from harness.rules.account.json_text import mapped, parsed_value
 from harness.text import differ_in_space, shared_beginning
 
 _MASK = re.compile(r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])")
