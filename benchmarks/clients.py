@@ -68,7 +68,8 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path, watch: S
     from gpt_oss_verify.progress import display
     from harness.providers.entries import adhoc_provider, changed
     from harness.records.conditions import Condition
-    from harness.records.runs import RunSettings, Sampling
+    from harness.records.runs import RunSettings
+    from harness.records.settings import Sampling
     from harness.session import sample
     from harness.tasks.plan import Plan, new_info
     from harness.verdict.judge import judge

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from harness.records.figures import ExchangeCounts
-from harness.records.runs import Thresholds
+from harness.records.settings import Thresholds
 from harness.statistics.rates import at_least
 from harness.statistics.two_rates import (
     above,

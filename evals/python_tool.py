@@ -19,7 +19,8 @@ from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
-from harness.records.runs import Capability, PythonTool, Sampling
+from harness.records.runs import Capability
+from harness.records.settings import PythonTool, Sampling
 from harness.run.preflight import runs_python
 
 NAME = "python"

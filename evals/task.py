@@ -43,8 +43,9 @@ from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
 from harness.records.rollouts import Rollout
-from harness.records.runs import ProviderInfo, RunSettings, Sampling, TaskInfo
+from harness.records.runs import ProviderInfo, RunSettings, TaskInfo
 from harness.records.scores import Outcome, Score
+from harness.records.settings import Sampling
 from harness.rules.measured import measured_score
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget

@@ -10,13 +10,14 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module, resources
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal
 
 from cyclopts import (
     App,
+    Argument,
     CycloptsError,
     Group,
     MissingArgumentError,
@@ -24,9 +25,9 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 from cyclopts.help import ColumnSpec, DefaultFormatter, HelpEntry, HelpPanel, NameRenderer
+from pydantic import ValidationError
 from rich.console import Console, ConsoleOptions
 
-from gpt_oss_verify.options import COMMON_OPTIONS
 from gpt_oss_verify.screen import print_raw, say
 from harmony.extras import install_command
 from harness.errors import (
@@ -37,6 +38,7 @@ from harness.errors import (
     ConfigurationError,
     HarnessError,
 )
+from harness.records.settings import COMMON
 from harness.text import plain
 
 _COMMANDS = {
@@ -73,8 +75,8 @@ _OWN_EXIT_CODES = {
     **dict.fromkeys(("init", "providers"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
     "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
     f"2 usage or configuration · {_UNREACHABLE}",
-    "reproduce": "0 not reproduced, or only printed (--times 0) · 1 reproduced · "
-    f"2 usage or configuration · {_UNREACHABLE}",
+    "reproduce": "0 only printed (--times 0) · 1 reproduced · "
+    f"2 usage or configuration · {_UNREACHABLE} · 4 not reproduced: gone, or rare",
     "retest": "0 all findings are fixed · 1 a finding is still there, or a rule fails only now · "
     f"2 usage or configuration · {_UNREACHABLE} · 4 a finding is not verifiable",
 }
@@ -107,7 +109,7 @@ class _Short(DefaultFormatter):
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Print a panel, unless it has options that only --help-all shows."""
-        if panel.title in {COMMON_OPTIONS, *_COMMANDS}:
+        if panel.title in {COMMON.name, *_COMMANDS}:
             super().__call__(console, options, panel)
 
 
@@ -251,8 +253,19 @@ def _sentence(error: CycloptsError) -> str:
     if isinstance(error, MissingArgumentError) and error.argument:
         missing = f"{error.argument.name} is missing."
         return f"{error.keyword} needs a value." if error.keyword else missing
+    if isinstance(invalid := error.__cause__, ValidationError) and error.argument:
+        return " ".join(_invalid_options(invalid, error.argument))
     text = " ".join(str(error).split()).replace('"', "'")
     return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _invalid_options(error: ValidationError, options: Argument) -> Iterator[str]:
+    """Yield what is wrong with each option of a class of settings, in a sentence."""
+    flags: dict[object, str] = {option.keys[-1]: option.name for option in options.children}
+    for one in error.errors(include_url=False):
+        wrong = str(one["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
+        wrong = wrong.removeprefix("must ")
+        yield f"Invalid value {one['input']!r} for {flags[one['loc'][0]]}. Must {wrong}."
 
 
 def _print_error(text: str, code: int) -> int:

@@ -61,12 +61,12 @@ async def _judge_portions(session: Session, screen: LineDisplay, judge: Judge) -
     told = False
     async with aclosing(session.portions()) as portions:
         async for number in portions:
-            if number > 1 and not (settings.until_fail or settings.until_decided):
+            if number > 1 and not (settings.ends_at_failure or settings.until_decided):
                 continue
             analysis = judge.so_far(session.plan.info)
             if settings.until_decided:
                 screen.stage(f"round {number}: {_go_on(session, analysis.results)}")
-            elif settings.until_fail and analysis.verdict.decision == "fail":
+            elif settings.ends_at_failure and analysis.verdict.decision == "fail":
                 session.end = "decided"
             elif not told and (found := first_finding(analysis)) is not None:
                 told = True

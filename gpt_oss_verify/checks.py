@@ -14,7 +14,7 @@ from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
-from harness.records.runs import SuiteName
+from harness.records.settings import SuiteName
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.probe import MORE_TOKENS, REPLY_TOKENS, Probe, ProbeOptions, ProbeRequest
 from harness.rules.rule import Rule

@@ -1,6 +1,6 @@
 """The provider, the grader, the gate and the budget that the options select."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from gpt_oss_verify.options import BudgetOptions, GateOptions, ProviderOptions, 
 from harness.errors import ConfigurationError
 from harness.providers import entries as providers
 from harness.providers.entries import Provider
-from harness.providers.gate_entry import FLAG, Gate, GateLayer, joined, load_gate_file
+from harness.providers.gate_entry import load_gate_file
 from harness.records.conditions import BOTH_APIS
-from harness.records.runs import Limits, ProviderInfo, RunInfo, Thresholds
+from harness.records.runs import ProviderInfo, RunInfo, ScoreGate
+from harness.records.settings import Layer, Limits, Thresholds, layered
 from harness.run.budget import Budget
 from harness.text import suggestion
 from harness.verdict import requirements
@@ -117,56 +118,34 @@ def _overridden(provider: Provider, **overrides: object) -> Provider:
 
 def gate_for(
     provider: Provider, providers_file: Path | None, gate: GateOptions, budget: BudgetOptions
-) -> Gate:
-    """Join the gate of a new run: options override --gate FILE, which overrides providers.yaml."""
-    layers = providers.gate_layers(provider, providers_file)
-    return _checked(joined([*layers, *_own_layers(gate, budget)]))
+) -> list[Layer]:
+    """Return the gate of a new run: providers.yaml, --gate FILE and the options, in this order."""
+    return [*providers.gate_layers(provider, providers_file), *_own_layers(gate, budget)]
 
 
-def thresholds_of(gate: Gate, base: Thresholds) -> Thresholds:
+def thresholds_of(layers: Sequence[Layer], base: Thresholds) -> Thresholds:
     """Return `base` with the thresholds that a gate sets. Raises ConfigurationError."""
-    stated = gate.values.get("reference")
-    others = Gate({k: v for k, v in gate.values.items() if k != "reference"}, gate.origins)
-    thresholds = others.applied_to(base)
-    if stated is not None:
-        thresholds = with_reference(thresholds, stated, gate.origins["reference"])
+    thresholds = layered(base, layers)
+    if thresholds.reference != base.reference and thresholds.reference is not None:
+        origin = thresholds.origins["reference"]
+        thresholds = with_reference(thresholds, thresholds.reference, origin)
     requirements.check_names(thresholds)
     target_of(thresholds)
     return thresholds
 
 
-def budget_of(gate: Gate, *paid: Provider) -> Budget:
+def budget_of(layers: Iterable[Layer], *paid: Provider) -> Budget:
     """Return the budget of a gate. Raises ConfigurationError if a provider lacks prices for it."""
-    budget = Budget(gate.applied_to(Limits()))
+    budget = Budget(layered(Limits(), layers))
     for provider in paid:
         budget.check(provider)
     return budget
 
 
-def eval_settings(gate: Gate) -> dict[str, Any]:
-    """Return what the gate requires of scores, as settings of a run."""
-    wanted = {f"margins.{name}" for name in gate.margins} | {"evals"}
-    return {
-        "margins": {own_name(name) or name: margin for name, margin in gate.margins.items()},
-        "required_evals": tuple(own_name(name) or name for name in gate.evals),
-        "origins": {
-            f"margins.{own}" if (own := own_name(name.removeprefix("margins."))) else name: origin
-            for name, origin in gate.origins.items()
-            if name in wanted
-        },
-    }
-
-
-def _own_layers(gate: GateOptions, budget: BudgetOptions) -> Iterator[GateLayer]:
-    if gate.gate is not None:
-        yield load_gate_file(gate.gate)
-    yield GateLayer(gate.settings, FLAG)
-    yield GateLayer(budget.settings, FLAG)
-
-
-def _checked(gate: Gate) -> Gate:
-    """Return the gate, if the evals it names are known. Raises ConfigurationError."""
-    named = dict.fromkeys(gate.evals, gate.origins.get("evals", ""))
+def score_gate(layers: Iterable[Layer]) -> ScoreGate:
+    """Return what the gate requires of scores. Raises ConfigurationError for unknown evals."""
+    gate = layered(ScoreGate(), layers)
+    named = dict.fromkeys(gate.required_evals, gate.origins.get("required_evals", ""))
     named |= {name: gate.origins[f"margins.{name}"] for name in gate.margins}
     for name, where in named.items():
         if name not in NAMES and own_name(name) is None:
@@ -177,21 +156,40 @@ def _checked(gate: Gate) -> Gate:
     return gate
 
 
+def recorded(gate: ScoreGate) -> dict[str, Any]:
+    """Return the requirements of scores as settings of a run, with the names of its tasks."""
+    sources = {f"margins.{name}": f"margins.{own_name(name) or name}" for name in gate.margins}
+    return {
+        "margins": {own_name(name) or name: margin for name, margin in gate.margins.items()},
+        "required_evals": tuple(own_name(name) or name for name in gate.required_evals),
+        "origins": {sources.get(name, name): where for name, where in gate.origins.items()},
+    }
+
+
+def _own_layers(gate: GateOptions, budget: BudgetOptions) -> Iterator[Layer]:
+    if gate.gate is not None:
+        yield load_gate_file(gate.gate)
+    yield Layer(gate.stated)
+    yield Layer(budget.stated)
+
+
 def thresholds_of_run(options: GateOptions, info: RunInfo) -> Thresholds:
     """Return thresholds for a finished run: its own or those of --gate FILE, with the options."""
     base = info.settings.thresholds
     if options.gate is not None:
         base = default_thresholds(info.provider.model, strict=info.settings.strict)
-    return thresholds_of(_checked(joined(_own_layers(options, BudgetOptions()))), base)
+    layers = list(_own_layers(options, BudgetOptions()))
+    score_gate(layers)
+    return thresholds_of(layers, base)
 
 
 def gate_changes(options: GateOptions) -> dict[str, object]:
     """Return the settings of evals that --gate FILE changes. Raises ConfigurationError."""
     if options.gate is None:
         return {}
-    return {"margin": None, **eval_settings(_checked(joined([load_gate_file(options.gate)])))}
+    return {"margin": None, **recorded(score_gate([load_gate_file(options.gate)]))}
 
 
 def budget_for(options: BudgetOptions, provider: Provider) -> Budget:
     """Return a budget from options alone. Raises ConfigurationError."""
-    return budget_of(joined([GateLayer(options.settings, FLAG)]), provider)
+    return budget_of([Layer(options.stated)], provider)

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from rich.prompt import Prompt
 from rich.text import Text
 
-from gpt_oss_verify.options import COUNT, ProvidersFile, names, parse_apis
+from gpt_oss_verify.options import COUNT, ProvidersFile, parse_apis
 from gpt_oss_verify.screen import say, show, stderr, stdout
 from harness.errors import (
     ConfigurationError,
@@ -36,6 +36,7 @@ from harness.providers.entries import (
 )
 from harness.providers.yaml_files import entry_text, with_entry
 from harness.records.conditions import BOTH_APIS, Api
+from harness.records.settings import names
 from harness.run.preflight import ModelList, listed_models, preflight, supported_apis
 from harness.run.run_log import replacing
 

@@ -11,8 +11,9 @@ from gpt_oss_verify.screen import print_raw, stdout
 from harness.compare.key_figures import result_summary
 from harness.compare.previous_run import since_previous
 from harness.records.analysis import Analysis
-from harness.records.runs import GATE_SETTINGS, RunInfo, Thresholds
+from harness.records.runs import GATE_SETTINGS, RunInfo
 from harness.records.scores import Score
+from harness.records.settings import Thresholds
 from harness.run import run_folder
 from harness.run.run_log import read_chosen, read_run_info
 from harness.tasks.task import Task

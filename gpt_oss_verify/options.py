@@ -8,21 +8,30 @@ from typing import Annotated, Any, Literal
 import yaml
 from cyclopts import Group, Parameter, Token
 from cyclopts.validators import Number
+from pydantic import Field
 
 from harness.errors import ConfigurationError
-from harness.providers.gate_entry import seconds
 from harness.records.conditions import APIS, Api
-from harness.records.runs import GateRule, SuiteName
+from harness.records.settings import (
+    CASES,
+    COMMON,
+    LARGEST,
+    BaselineSettings,
+    CaseSettings,
+    Count,
+    DataSettings,
+    DecisionSettings,
+    Gate,
+    Sampling,
+    Settings,
+    Spending,
+    names,
+)
 
-COMMON_OPTIONS = "Common options"
 DEFAULT_OUT = Path("runs")
-LARGEST = 2**63 - 1
-"""The largest number that every JSON parser reads exactly."""
-
 COUNT = Parameter(validator=Number(gte=1, lte=LARGEST))
 """An integer of at least 1."""
 _MOST_TRIES = 10_000  # more would take minutes to plan, and years to sample
-Names = Annotated[tuple[str, ...], Parameter(consume_multiple=False)]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print the result as JSON on stdout.")]
 Debug = Annotated[
     bool, Parameter(help="Print every request and response on stderr, keys redacted.")
@@ -52,25 +61,8 @@ ShowQuestions = Annotated[
     bool,
     Parameter(help="Include the questions of GPQA, which its authors ask you not to publish."),
 ]
-_SHARE = Parameter(validator=Number(gte=0, lte=1))
-_NOT_NEGATIVE = Parameter(validator=Number(gte=0, lte=LARGEST))
-_SEED = Parameter(validator=Number(gte=-LARGEST, lte=LARGEST))
-_SUITE = (
-    "standard (default), tools, full, or long. standard: the tool-call cases and the probes that "
-    "find what tool calls cannot show; tools: only the tool-call cases; full: more probes; "
-    "long: only long prompts of up to 131,072 tokens."
-)
-_ONLY = (
-    "Run only these probes: ids, prefixes of ids or families, separated by commas. `cases`, or the "
-    "name of a check or of its family, selects the tool-call cases."
-)
-_CONTEXT = Parameter(validator=Number(gte=2048, lte=LARGEST))
-"""The minimum is the number of tokens of the shortest long probe."""
-
-_COMMON = Group(COMMON_OPTIONS, sort_key=0)
 RUN = Group("How to run", sort_key=5)
 EVALS = Group("Evals", sort_key=3)
-_CASES = Group("Tool calling and probes", sort_key=2)
 
 # Help texts name the evals. Their declarations are read as files, because importing `evals` takes
 # a second.
@@ -104,90 +96,61 @@ AlsoEvals = Annotated[
 class ProviderOptions:
     """Which provider to verify."""
 
-    provider: Annotated[str | None, Parameter(alias="-p", group=_COMMON)] = None
+    provider: Annotated[str | None, Parameter(alias="-p", group=COMMON)] = None
     """Entry of providers.yaml, or a shipped provider."""
     providers_file: ProvidersFile = None
-    base_url: Annotated[str | None, Parameter(group=_COMMON)] = None
+    base_url: Annotated[str | None, Parameter(group=COMMON)] = None
     """URL of the API, for a provider without an entry."""
-    model: Annotated[str | None, Parameter(group=_COMMON)] = None
+    model: Annotated[str | None, Parameter(group=COMMON)] = None
     """Model name as the provider knows it."""
-    apis: Annotated[str | None, Parameter(alias="--api", group=_COMMON)] = None
+    apis: Annotated[str | None, Parameter(alias="--api", group=COMMON)] = None
     """responses, chat, harmony, or several; evals: one. Default: those of the entry, or both."""
-    api_key_env: Annotated[str | None, Parameter(group=_COMMON)] = None
+    api_key_env: Annotated[str | None, Parameter(group=COMMON)] = None
     """Environment variable that has the API key."""
     timeout: float | None = None
     """Timeout of a request in seconds. Default: that of the entry, or 600; evals: 1,800."""
 
 
-@Parameter(name="*", group=_CASES)
-@dataclass(frozen=True)
-class CaseOptions:
+@Parameter(name="*", group=CASES)
+class CaseOptions(CaseSettings):
     """Which tool-call cases and probes to run, and how often."""
 
     cases: Annotated[Path | None, Parameter(alias="-c")] = None
     """Case file (JSON Lines). Default: the 36 shipped cases."""
     tools: Path | None = None
     """Tools file (a JSON list). Default: the six shipped tools."""
-    first: Annotated[int | None, Parameter(name="-n"), COUNT] = None
-    """Run only N cases, spread over tools and kinds of cases."""
-    max_turns: Annotated[int | None, Parameter(alias="-t"), COUNT] = None
+    max_turns: Annotated[Count | None, Parameter(alias="-t")] = None
     """Maximum number of requests in an attempt. Default: 10."""
-    strict: bool = False
-    """Require exactly the expected arguments, not only arguments that match the schema."""
-    suite: Annotated[
-        SuiteName | None, Parameter(help=_SUITE, show_choices=False, group=_COMMON)
-    ] = None
-    only: Annotated[Names, Parameter(help=_ONLY)] = ()
-    skip: Names = ()
-    """Leave out these probes or families, separated by commas."""
-    max_context: Annotated[int | None, _CONTEXT] = None
-    """Context length of the provider in tokens; skips longer probes. Default: 131,072."""
     golden: Path | None = None
     """Golden file to compare logprobs with. Default: the shipped one, for gpt-oss-small."""
-    until_fail: bool = False
-    """Stop as soon as the verdict is FAIL."""
 
 
 @Parameter(name="*", group=Group("Sampling", sort_key=4))
-@dataclass(frozen=True)
-class SamplingOptions:
+class SamplingOptions(Sampling):
     """How to sample. The defaults of evals are those of OpenAI's guide."""
 
-    tries: Annotated[
-        int | None,
-        Parameter(
-            alias="-k",
-            validator=Number(gte=1, lte=_MOST_TRIES),
-            group=_COMMON,
-            help=f"Attempts per sample. Default: 5; {_TRIES}, others 1. --resume RUN -k adds some.",
-        ),
-    ] = None
+    tries: Annotated[Count | None, Field(le=_MOST_TRIES), Parameter(alias="-k", group=COMMON)] = (
+        Field(
+            default=None,
+            description=f"Attempts per sample. Default: 5; {_TRIES}, others 1. "
+            "--resume RUN -k adds some.",
+        )
+    )
     streaming: Annotated[bool | None, Parameter(alias="-s", negative="--no-streaming")] = None
     """Only streaming, or only non-streaming. Default: both; evals: non-streaming."""
     reasoning_effort: str | None = None
     """low, medium or high; evals: also several, with commas. Default: not sent; evals: medium."""
-    temperature: Annotated[float | None, _NOT_NEGATIVE] = None
-    """Sampling temperature. Default: not sent; evals: 1."""
-    top_p: Annotated[float | None, _NOT_NEGATIVE] = None
-    """Threshold of nucleus sampling. Default: not sent; evals: 1."""
-    max_tokens: Annotated[int | None, COUNT] = None
-    """Token limit of replies, including the CoT. Default: the entry's, or none; evals: 131,072."""
-    seed: Annotated[int | None, _SEED] = None
-    """Base seed of Chat requests, varied by attempt; it also selects and orders questions."""
 
 
 @Parameter(name="*", group=EVALS)
-@dataclass(frozen=True)
-class DataOptions:
+class DataOptions(DataSettings):
     """The questions of evals, their prompts, and their tools."""
 
-    examples: Annotated[int | None, COUNT] = None
-    """Sample only N questions of each eval, chosen by the seed."""
     samples: bool = False
     """Use the sample questions that ship with the tool; needs no internet."""
     data: str | None = None
     """Another copy of the questions: a file, a folder with the published files, or hf:NAME."""
-    prompts: str | None = None
+    prompts_source: Annotated[str | None, Parameter(name="--prompts")] = None
     """ours (default), gpt-oss (the installed package), a wheel of gpt-oss, or a FILE."""
     with_tools: Literal["python"] | None = None
     """python: the model can run programs, with the provider's own tool or in a local sandbox."""
@@ -207,87 +170,29 @@ class DataOptions:
 
 
 @Parameter(name="*", group=EVALS)
-@dataclass(frozen=True)
-class BaselineOptions:
+class BaselineOptions(BaselineSettings):
     """What to compare scores with."""
-
-    baseline: str | None = None
-    """range (of published reproductions; default), card, another source, or a measured FILE."""
-    margin: Annotated[float | None, Parameter(validator=Number(gt=0, lte=100))] = None
-    """Non-inferiority margin in points. Default: that of the eval (docs/evals.md)."""
-
-    def changes(self) -> dict[str, Any]:
-        """Return the settings that the options change."""
-        given = {"baseline": self.baseline, "margin": self.margin}
-        return {name: value for name, value in given.items() if value is not None}
 
 
 @Parameter(name="*", group=EVALS)
-@dataclass(frozen=True)
-class DecisionOptions:
+class DecisionOptions(DecisionSettings):
     """Who grades, and when to stop."""
 
-    grader: str | None = None
+    grader_name: Annotated[str | None, Parameter(name="--grader")] = None
     """Entry that grades HealthBench. Default: openai-grader; with --samples the provider itself."""
-    until_decided: bool = False
-    """Sample in rounds, and stop as soon as every verdict is settled."""
-    budget_samples: Annotated[int | None, COUNT] = None
-    """With --until-decided: start no round that would exceed N attempts."""
-    budget_tokens: Annotated[int | None, COUNT] = None
-    """With --until-decided: start no round once N output tokens are used."""
 
 
 @Parameter(name="*", group=Group("Gate", sort_key=6))
-@dataclass(frozen=True)
-class GateOptions:
+class GateOptions(Gate):
     """What a run must reach to pass."""
 
-    gate: Annotated[Path | None, Parameter(group=_COMMON)] = None
+    gate: Annotated[Path | None, Parameter(group=COMMON)] = None
     """File with requirements. Options on the command line override it."""
-    max_invalid: Annotated[int | None, _NOT_NEGATIVE] = None
-    """Invalid responses allowed for each API and mode. Default: 0."""
-    reference: str | None = None
-    """Success rate of tool calls of a good provider, or a run to take it from. Default: 0.98."""
-    lower_rate: Annotated[float | None, Parameter(validator=Number(gte=0.001, lt=1))] = None
-    """Success rate of tool calls that is not acceptable. Default: 0.9."""
-    rule: GateRule | None = None
-    """guide: decide by pass@k and pass^k, as OpenAI's guide does. Default: success_rate."""
-    min_pass_at_k: Annotated[float | None, _SHARE] = None
-    """Rate that pass@k must exceed; selects the rule `guide`. Default: 0.9."""
-    min_pass_hat_k: Annotated[float | None, _SHARE] = None
-    """Rate that pass^k must exceed; selects the rule `guide`. Default: 0.9."""
-    may_warn: str | None = None
-    """Checks, probes or families whose errors become warnings, separated by commas."""
-    must_pass: str | None = None
-    """Checks, probes or families that must be judged and must pass without warnings."""
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The settings of the options, without the file; None where not given."""
-        lists = {name: names(getattr(self, name)) or None for name in ("may_warn", "must_pass")}
-        return {name: value for name, value in vars(self).items() if name != "gate"} | lists
 
 
 @Parameter(name="*", group=Group("Budget", sort_key=7))
-@dataclass(frozen=True)
-class BudgetOptions:
+class BudgetOptions(Spending):
     """Limits of one session; when one is reached, the finished attempts are judged."""
-
-    max_cost: Annotated[float | None, Parameter(validator=Number(gt=0))] = None
-    """Cost in US dollars; needs `prices` in the provider's entry."""
-    max_requests: Annotated[int | None, COUNT] = None
-    """Number of requests, including those before sampling."""
-    deadline: str | None = None
-    """Time from now, such as 20m, 1h30m or a number of seconds."""
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The settings of the options; None where not given. Raises ConfigurationError."""
-        try:
-            deadline = None if self.deadline is None else seconds(self.deadline)
-        except ValueError as error:
-            raise ConfigurationError(f"--deadline {error}.") from None
-        return {**vars(self), "deadline": deadline}
 
 
 @Parameter(name="*", group=RUN)
@@ -297,10 +202,10 @@ class RunOptions:
 
     concurrency: Annotated[int | None, COUNT] = None
     """Attempts in flight. Default: that of the provider's entry, or 8."""
-    resume: Annotated[Path | None, Parameter(converter=_run_place, group=_COMMON)] = None
+    resume: Annotated[Path | None, Parameter(converter=_run_place, group=COMMON)] = None
     """Run to finish: its folder, or its name in `runs`. Finished attempts are kept."""
     out: Out = None
-    dry_run: Annotated[bool, Parameter(group=_COMMON)] = False
+    dry_run: Annotated[bool, Parameter(group=COMMON)] = False
     """Print requests, tokens and cost, and send nothing."""
     debug: Debug = False
     as_json: AsJson = False
@@ -308,12 +213,22 @@ class RunOptions:
 
 def refuse(reason: str, *options: object, **others: object) -> None:
     """Raise ConfigurationError, naming the option, if one of the options is given."""
-    flags = {"first": "-n", "apis": "--api", "providers_file": "--providers"}
-    values = {name: value for group in options for name, value in vars(group).items()}
+    flags = {
+        "first_cases": "-n",
+        "apis": "--api",
+        "providers_file": "--providers",
+        "grader_name": "--grader",
+        "prompts_source": "--prompts",
+    }
+    values = {name: value for group in options for name, value in _given(group).items()}
     for name, value in (values | others).items():
         if value is not False and value not in (None, ()):
             flag = flags.get(name, f"--{name.replace('_', '-')}")
             raise ConfigurationError(f"{reason} leave out {flag}.")
+
+
+def _given(options: object) -> Mapping[str, object]:
+    return options.stated if isinstance(options, Settings) else vars(options)
 
 
 def parse_apis(text: str | None) -> tuple[Api, ...] | None:
@@ -322,12 +237,6 @@ def parse_apis(text: str | None) -> tuple[Api, ...] | None:
         return None
     found = parse_list("--apis", text, APIS)
     return tuple(api for name in found for api in APIS if api == name)
-
-
-def names(*texts: str | None) -> tuple[str, ...]:
-    """Return `a, b` as values."""
-    parts = (part.strip() for text in texts for part in (text or "").split(","))
-    return tuple(part for part in parts if part)
 
 
 def parse_list(option: str, text: str, known: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -21,10 +21,11 @@ from gpt_oss_verify.choice import (
     budget_of,
     chosen_grader,
     chosen_provider,
-    eval_settings,
     gate_for,
     grader_of_run,
+    recorded,
     same_provider,
+    score_gate,
     thresholds_of,
     thresholds_of_run,
 )
@@ -37,7 +38,6 @@ from gpt_oss_verify.options import (
     GateOptions,
     ProviderOptions,
     SamplingOptions,
-    names,
     parse_apis,
     parse_list,
 )
@@ -45,9 +45,9 @@ from gpt_oss_verify.screen import say
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.providers.entries import Provider
-from harness.providers.gate_entry import Gate
 from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
-from harness.records.runs import CONTEXT, RunInfo, RunSettings, Sampling
+from harness.records.runs import RunInfo, RunSettings, ScoreGate
+from harness.records.settings import Layer, Sampling, layered
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info
@@ -96,7 +96,8 @@ def new_plan(options: Options) -> Plan:
     if options.evals_alone:
         models = parse_list("--model", provider.model)
         provider = provider.model_copy(update={"model": models[0]})
-    gate = gate_for(provider, options.provider.providers_file, options.gate, options.budget)
+    layers = gate_for(provider, options.provider.providers_file, options.gate, options.budget)
+    gate = score_gate(layers)
     evals = _evals(options, gate)
     apis = parse_apis(options.provider.apis) or provider.apis
     if options.evals_alone and len(apis) > 1:
@@ -107,18 +108,18 @@ def new_plan(options: Options) -> Plan:
     own = {name: _load(name, options) for name in evals if own_name(name) is not None}
     if any(_needs_grader(name, own) for name in evals):
         grader = provider
-        if options.decision.grader is not None or not options.data.samples:
-            grader = chosen_grader(
-                options.decision.grader, options.provider.providers_file, send=not options.dry_run
-            )
-    budget = budget_of(gate, provider, *filter(None, [grader]))
+        if options.decision.grader_name is not None or not options.data.samples:
+            name, file = options.decision.grader_name, options.provider.providers_file
+            grader = chosen_grader(name, file, send=not options.dry_run)
+    budget = budget_of(layers, provider, *filter(None, [grader]))
     _check(options, budget)
     suite = None
     if not options.evals_alone:
-        suite = load_suite(options.cases.cases, options.cases.tools).spread(options.cases.first)
+        suite = load_suite(options.cases.cases, options.cases.tools)
+        suite = suite.spread(options.cases.first_cases)
         for bad in suite.bad_lines:
             say(f"{suite.cases_file.name}, line {bad.number} is left out: {bad.reason}")
-    settings = _settings(options, gate, evals, apis, provider, grader, budget, suite)
+    settings = _settings(options, layers, evals, apis, provider, grader, budget, suite)
     described = provider.info()
     tasks: list[Task] = []
     if suite is not None:
@@ -129,12 +130,9 @@ def new_plan(options: Options) -> Plan:
             suite,
             golden_files.chosen(cases.golden, provider.model),
             tries=sampling.tries or DEFAULT_TRIES,
-            sampling=Sampling(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens or provider.max_tokens,
-                seed=sampling.seed,
-                max_turns=cases.max_turns or DEFAULT_MAX_TURNS,
+            sampling=layered(
+                Sampling(max_turns=DEFAULT_MAX_TURNS),
+                [Layer(provider.stated), Layer(sampling.stated), Layer(cases.stated)],
             ),
             effort=sampling.reasoning_effort,
         )
@@ -177,22 +175,22 @@ def _check(options: Options, budget: Budget) -> None:
         )
 
 
-def _evals(options: Options, gate: Gate) -> tuple[str, ...]:
+def _evals(options: Options, gate: ScoreGate) -> tuple[str, ...]:
     """Return the evals to run: the requested ones, or those that the gate requires."""
     if options.evals_alone:
-        requested = options.evals or ",".join(gate.evals) or DEFAULT_EVALS
+        requested = options.evals or ",".join(gate.required_evals) or DEFAULT_EVALS
         return tuple(map(_known_eval, parse_list("--eval", requested)))
     if options.evals == "quick":
         return tuple(QUICK_TRIES)
     if options.evals is not None:
         return parse_list("--evals", options.evals, NAMES)
-    for name in gate.evals:
+    for name in gate.required_evals:
         if name not in QUICK_TRIES:
             raise ConfigurationError(
-                f"{gate.origins['evals']}: the eval {name} is not part of --evals quick "
+                f"{gate.origins['required_evals']}: the eval {name} is not part of --evals quick "
                 f"({', '.join(QUICK_TRIES)}); run it with `gpt-oss-verify eval` and its own gate."
             )
-    return tuple(QUICK_TRIES) if gate.evals else ()
+    return tuple(QUICK_TRIES) if gate.required_evals else ()
 
 
 def _known_eval(spec: str) -> str:
@@ -207,7 +205,7 @@ def _known_eval(spec: str) -> str:
 
 def _settings(
     options: Options,
-    gate: Gate,
+    gate: Sequence[Layer],
     evals: tuple[str, ...],
     apis: tuple[Api, ...],
     provider: Provider,
@@ -215,38 +213,28 @@ def _settings(
     budget: Budget,
     suite: Suite | None,
 ) -> RunSettings:
-    cases = options.cases
-    thresholds = thresholds_of(gate, default_thresholds(provider.model, strict=cases.strict))
-    streaming, modes = options.sampling.streaming, MODES
-    if streaming is not None or options.evals_alone:
-        modes = (MODES[0] if streaming else MODES[1],)
-    baseline = eval_settings(gate) | options.baseline.changes()
-    if not options.evals_alone and evals == tuple(QUICK_TRIES):
-        baseline["margins"] = dict.fromkeys(QUICK_TRIES, QUICK_MARGIN) | gate.margins
-    return RunSettings(
-        suite=cases.suite or thresholds.suite or "standard",
-        only=names(*cases.only),
-        skip=names(*cases.skip),
-        max_context=cases.max_context or CONTEXT,
+    """Return the settings of a new run: what follows from the options, then what is stated."""
+    cases, sampling = options.cases, options.sampling
+    modes = MODES
+    if sampling.streaming is not None or options.evals_alone:
+        modes = (MODES[0] if sampling.streaming else MODES[1],)
+    quick = not options.evals_alone and evals == tuple(QUICK_TRIES)
+    defaults = RunSettings(
+        suite="standard",
         evals=tuple(own_name(name) or name for name in evals),
         apis=apis,
         modes=modes,
-        first_cases=cases.first,
-        case_ids=tuple(case.id for case in suite.cases) if suite and cases.first else (),
-        examples=options.data.examples,
-        prompts=choose_prompts(options.data.prompts, scripts()) if evals else None,
-        strict=cases.strict,
+        case_ids=tuple(case.id for case in suite.cases) if suite and cases.first_cases else (),
+        prompts=choose_prompts(options.data.prompts_source, scripts()) if evals else None,
         concurrency=provider.concurrency,
-        seed=options.sampling.seed,
-        thresholds=thresholds,
+        thresholds=thresholds_of(gate, default_thresholds(provider.model, strict=cases.strict)),
         grader=grader.info() if grader else None,
-        until_fail=cases.until_fail,
-        until_decided=options.decision.until_decided,
-        budget_samples=options.decision.budget_samples,
-        budget_tokens=options.decision.budget_tokens,
         budget=budget.recorded_limits,
-        **baseline,
+        margins=dict.fromkeys(QUICK_TRIES, QUICK_MARGIN) if quick else {},
     )
+    given = (cases, options.data, options.baseline, options.decision, sampling)
+    settings = layered(defaults, [*gate, *(Layer(group.stated) for group in given)])
+    return settings.model_copy(update=recorded(settings))
 
 
 def _eval_tasks(
@@ -270,11 +258,9 @@ def _eval_tasks(
         Condition(model=model, effort=effort, api=settings.apis[0], mode=mode)
         for model, effort in product(models, efforts)
     ]
-    chosen = Sampling(
-        temperature=1.0 if sampling.temperature is None else sampling.temperature,
-        top_p=1.0 if sampling.top_p is None else sampling.top_p,
-        max_tokens=sampling.max_tokens or provider.max_tokens or DEFAULT_MAX_TOKENS,
-        seed=sampling.seed,
+    chosen = layered(
+        Sampling(temperature=1.0, top_p=1.0, max_tokens=DEFAULT_MAX_TOKENS),
+        [Layer(provider.stated), Layer(sampling.stated)],
     )
     if options.data.with_tools is not None:
         tool = planned_tool(settings.apis[0], provider.limitations)

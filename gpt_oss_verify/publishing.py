@@ -16,7 +16,7 @@ from harness.compare.site import site_of
 from harness.errors import ConfigurationError, RunLogError, os_errors
 from harness.providers.entries import load_providers
 from harness.records.analysis import Analysis
-from harness.records.runs import Thresholds
+from harness.records.settings import Thresholds
 from harness.run import run_folder
 from harness.run.published_copy import publish, shortened
 from harness.run.run_log import COMPRESSED, ROLLOUTS_FILE, RUN_FILE, read_run_info

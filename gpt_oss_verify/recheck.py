@@ -34,7 +34,7 @@ def recheck(
         open_page: Open report.html in the browser.
     """
     thresholds = thresholds_of_run(gate, read_run_info(run))
-    changes = {**gate_changes(gate), **baseline.changes()}
+    changes = {**gate_changes(gate), **baseline.stated}
     code = judge_and_print(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
     if open_page:
         webbrowser.open((run / run_folder.PAGE_FILE).resolve().as_uri())

@@ -1,7 +1,9 @@
 """The command `reproduce`: the request behind a finding, sent again, reduced, and printed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
@@ -15,6 +17,7 @@ from gpt_oss_verify.screen import print_raw, say
 from harness.api import DIALECTS
 from harness.errors import (
     EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
     EXIT_PASS,
     EXIT_UNREACHABLE,
     ConfigurationError,
@@ -26,6 +29,8 @@ from harness.records.runs import RunInfo
 from harness.reproduction import (
     CONTINUES,
     KEY_VARIABLE,
+    MOST_REQUESTS,
+    USUAL_TRIES,
     Body,
     Outcome,
     Subject,
@@ -42,15 +47,13 @@ from harness.run.run_log import read_rollouts, read_run_info
 from harness.tasks.suite import restored_options
 from harness.text import plain
 from harness.transport import open_transport
+from harness.transport.interface import Transport
 from harness.transport.retry import RETRIES, RetryPolicy
 
-DEFAULT_TIMES = 5
 TIME_LIMIT = 50
-"""Seconds after which the best request so far is printed."""
+"""Seconds for each portion of tries, after which the best request so far is printed."""
 RETRIED = RetryPolicy({**RETRIES, "passing": 0})
 """A reply with a 5xx status is not retried: it may be the finding."""
-MOST_COMPARED = 3
-"""Requests of a probe that are shown next to the one with the evidence."""
 
 
 def reproduce(
@@ -59,7 +62,7 @@ def reproduce(
     /,
     *,
     record: str | None = None,
-    times: Annotated[int, Parameter(validator=Number(gte=0))] = DEFAULT_TIMES,
+    times: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     as_recorded: bool = False,
     form: Annotated[Literal["curl", "python", "issue"] | None, Parameter(name="--format")] = None,
     provider: ProviderOptions = ProviderOptions(),
@@ -69,82 +72,113 @@ def reproduce(
     Args:
         finding: Id of the check or probe, as in the report.
         record: The record to use. Default: the first example in the report.
-        times: How often to send the request; 0 prints only the recorded one. Default: 5.
+        times: How often to send it; 0 prints only the recorded request. Default: 5 to 60.
         as_recorded: Do not reduce the request by removing parts that the finding does not need.
         form: Print only a curl command, a Python program, or an issue in Markdown.
     """
     info = read_run_info(run)
     options, analysis = restored_options(run, info), run_folder.read_analysis(run)
     subject = choose(analysis, read_rollouts(run), options, finding, record)
-    entry = same_provider(info.provider, provider, times) if times else _entry(info, provider)
+    tries = times
+    if tries is None:
+        tries = min(subject.enough, MOST_REQUESTS)
+    at_once = min(tries, max(USUAL_TRIES, info.settings.concurrency))
+    entry = same_provider(info.provider, provider, at_once) if tries else _entry(info, provider)
     outcome = Outcome()
-    if times and entry is not None:
+    if tries and entry is not None:
+        send = partial(
+            experiment,
+            times=tries,
+            at_once=at_once,
+            until_seen=times is None and tries > USUAL_TRIES,
+            reduce=not as_recorded,
+            say=say,
+        )
         try:
-            asyncio.run(_experiment(subject, entry, outcome, times, as_recorded))
+            asyncio.run(_experiment(subject, entry, outcome, send, ceil(tries / at_once)))
         except KeyboardInterrupt:
             say("Interrupted. This is the best request so far:")
         except ProviderUnavailableError as error:
             say(f"Nothing was sent: {error}")
     _print(subject, outcome, form, _key(entry, subject.exchange), run.name)
+    if not tries:
+        return EXIT_PASS
     if outcome.seen:
         return EXIT_FAIL
-    return EXIT_UNREACHABLE if times and outcome.unanswered == outcome.sent else EXIT_PASS
+    if not outcome.answered:
+        return EXIT_UNREACHABLE
+    say(f"Reproduced in {outcome.unseen}.{_more_tries(subject, outcome)}")
+    return EXIT_INCONCLUSIVE
+
+
+def _more_tries(subject: Subject, outcome: Outcome) -> str:
+    """Say how many tries would show a finding that is rarer than those that were made tell."""
+    if subject.enough <= outcome.answered:
+        return ""
+    failures, every = subject.result.affected
+    return (
+        f" It was in {failures} of {every} replies of the run, so {subject.enough} tries show it "
+        f"with 95%: --times {subject.enough}"
+    )
 
 
 async def _experiment(
-    subject: Subject, entry: Provider, outcome: Outcome, times: int, as_recorded: bool
+    subject: Subject,
+    entry: Provider,
+    outcome: Outcome,
+    send: Callable[[Subject, Transport, Outcome], Awaitable[None]],
+    portions: int,
 ) -> None:
     """Send the requests again, until `TIME_LIMIT`. Raises ProviderUnavailableError."""
     used = entry.model_copy(update={"model": subject.rollout.condition.model})
+    limit = TIME_LIMIT * portions
     with TemporaryDirectory() as folder:
         async with (
             launched(used, Path(folder) / "provider.log") as ready,
             open_transport(ready, retries=RETRIED) as transport,
         ):
             try:
-                async with asyncio.timeout(TIME_LIMIT):
-                    await experiment(
-                        subject,
-                        transport,
-                        outcome,
-                        times=times,
-                        reduce=not as_recorded,
-                        say=say,
-                    )
+                async with asyncio.timeout(limit):
+                    await send(subject, transport, outcome)
             except TimeoutError:
-                say(f"Stopped after {TIME_LIMIT} s. This is the best request so far:")
-            if outcome.unanswered == outcome.sent:
+                say(f"Stopped after {limit} s. This is the best request so far:")
+            if not outcome.answered:
                 say(f"{entry.name} did not answer at {ready.base_url}.")
 
 
 def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None, run: str) -> None:
-    requests = [(subject.rollout.sample, request, _sent(request)) for request in subject.requests]
+    requests = [(request, _sent(request)) for request in subject.requests]
     if outcome.smallest is not None:
-        requests[-1] = (subject.rollout.sample, subject.exchange, outcome.smallest)
-    compared = {other.sample: other for other in reversed(subject.others)}
-    compared.pop(subject.rollout.sample, None)
-    for name, other in list(compared.items())[:MOST_COMPARED]:
-        requests.append((name, other.exchanges[-1], _sent(other.exchanges[-1])))
-    several = len(requests) > len(subject.requests)
-    curls = [
-        f"# {name}\n" * several + curl(exchange, body, key) for name, exchange, body in requests
-    ]
+        requests[-1] = (subject.exchange, outcome.smallest)
+    if subject.compared is not None:
+        other = subject.compared.exchanges[-1]
+        requests.append((other, _sent(other)))
+    curls = [curl(exchange, body, key) for exchange, body in requests]
     if form == "issue":
         print_raw(issue(subject, curls, outcome, run))
     elif form == "curl":
-        print_raw("\n\n".join(curls))
+        print_raw("\n\n".join(_labelled(subject, curls)))
     elif form == "python":
-        bodies = [body for _, _, body in requests if isinstance(body, Mapping)]
+        bodies = [body for _, body in requests if isinstance(body, Mapping)]
         if len(bodies) < len(requests):
             raise ConfigurationError("a request has no JSON body; use --format curl")
         api = subject.rollout.api
         base_url = subject.exchange.request.url.removesuffix(DIALECTS[api].path)
         print_raw(python(api, base_url, bodies, key))
     else:
-        print_raw(_overview(subject, outcome, curls))
+        print_raw(_overview(subject, outcome, _labelled(subject, curls)))
 
 
-def _overview(subject: Subject, outcome: Outcome, curls: list[str]) -> str:
+def _labelled(subject: Subject, curls: Sequence[str]) -> list[str]:
+    """Return the commands; the two that a finding compares are named in a comment."""
+    if subject.compared is None:
+        return list(curls)
+    *own, other = curls
+    own[-1] = f"# {subject.rollout.sample}: its reply has the finding\n{own[-1]}"
+    return [*own, f"# {subject.compared.sample}: compared with it\n{other}"]
+
+
+def _overview(subject: Subject, outcome: Outcome, curls: Sequence[str]) -> str:
     finding, result = subject.finding, subject.result
     lines = [
         f"{result.check.id} ({finding.severity}): {finding.message}",
@@ -152,13 +186,18 @@ def _overview(subject: Subject, outcome: Outcome, curls: list[str]) -> str:
         f"got       {finding.evidence.got}",
         f"in the run: {result.share} affected",
     ]
-    if outcome.sent > outcome.unanswered:
-        lines.append(f"sent again: reproduced in {outcome.seen} of {outcome.sent}")
+    if outcome.seen:
+        lines.append(f"sent again: reproduced in {outcome.seen} of {outcome.answered}")
+    elif outcome.answered:
+        lines.append(f"sent again: reproduced in {outcome.unseen}")
     if outcome.smallest is not None and subject.body is not None:
         before, after = size(subject.body), size(outcome.smallest)
         lines.append(f"reduced request: {after:,} of {before:,} characters")
-    if len(curls) > len(subject.requests):
-        lines.append("The probe compares several requests, named below; the first has the finding.")
+    if subject.others and subject.compared is None:
+        lines.append(
+            f"The probe judges this reply together with those to {len(subject.others)} other "
+            f"requests; `--only {result.check.id}` sends them all."
+        )
     if subject.continues:
         lines.append(
             f"The `{CONTINUES}` is that of the run. It expires with the server: send the requests "

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from gpt_oss_verify.options import COUNT, DEFAULT_OUT, AsJson, Out, names
+from gpt_oss_verify.options import COUNT, DEFAULT_OUT, AsJson, Out
 from gpt_oss_verify.screen import print_raw, say, show, stdout
 from harness.errors import EXIT_FAIL, EXIT_PASS, ConfigurationError, StoppedError
-from harness.records.runs import SuiteName
+from harness.records.settings import SuiteName, names
 from harness.run import run_folder
 from harness.run.sampling import run_until_stopped
 from harness.selftest import selftest_run as run

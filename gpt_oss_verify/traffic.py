@@ -8,11 +8,12 @@ from cyclopts import Parameter
 
 from gpt_oss_verify import planning
 from gpt_oss_verify.judge_and_report import judge_and_print
-from gpt_oss_verify.options import DEFAULT_OUT, AsJson, Names, Out
+from gpt_oss_verify.options import DEFAULT_OUT, AsJson, Out
 from gpt_oss_verify.screen import say
 from harness.errors import ConfigurationError
 from harness.providers.entries import load_providers
 from harness.records.runs import ProviderInfo
+from harness.records.settings import Names
 from harness.text import first_few
 from harness.traffic.conversations import Traffic, read_traffic, write_traffic
 

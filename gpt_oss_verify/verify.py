@@ -3,7 +3,6 @@
 They import what carries them out when they run: `--help` needs only their options.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,7 +48,7 @@ def verify(
     from gpt_oss_verify.planning import Options, new_plan, resume
 
     if run.resume is not None:
-        others = replace(sampling, tries=None)
+        others = sampling.model_copy(update={"tries": None})
         _refuse_settings(run, provider, cases, others, evals=evals)
         plan = resume(run.resume, provider, gate, budget, run.concurrency, sampling.tries)
         return carry_out(plan, run)
@@ -87,7 +86,7 @@ def evaluate(
 
     gate_options = GateOptions(gate=gate)
     if run.resume is not None:
-        given = (data, baseline, decision, replace(sampling, tries=None))
+        given = (data, baseline, decision, sampling.model_copy(update={"tries": None}))
         others = {"eval": evals, "executor": executor, "gate": gate}
         _refuse_settings(run, provider, *given, **others)
         plan = resume(run.resume, provider, gate_options, budget, run.concurrency, sampling.tries)

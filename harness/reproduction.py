@@ -34,6 +34,8 @@ from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeRequest
 from harness.rules.rule import Rule
+from harness.statistics.intervals import exact_bounds
+from harness.statistics.recurrence import MISSED, fewest_tries
 from harness.text import suggestion
 from harness.transport.interface import Transport
 
@@ -53,6 +55,7 @@ class Subject:
     rollout: Rollout  # with the evidence
     others: tuple[Rollout, ...]  # those without which a probe does not find it
     options: ProbeOptions
+    compared: Rollout | None = None  # the only one of `others` that the finding needs
 
     @property
     def rule(self) -> Rule:
@@ -74,6 +77,12 @@ class Subject:
         if CONTINUES in (self.exchange.request.body or {}):
             return self.rollout.exchanges[: last + 1]
         return (self.exchange,)
+
+    @property
+    def enough(self) -> int:
+        """The tries that show the finding with a probability of 95% at its rate in the run."""
+        failures, tries = self.result.affected
+        return max(USUAL_TRIES, fewest_tries(failures / tries))
 
     @property
     def body(self) -> Body | None:
@@ -167,9 +176,12 @@ def choose(
             f"the run lacks the record {evidence.record} of the finding; "
             "judge it again with: gpt-oss-verify recheck RUN"
         )
-    others = (other for other in kept if other is not found and other.api == found.api)
     alone = Subject(result, finding, found, (), options)
-    return alone if alone.shows(alone.requests) else replace(alone, others=tuple(others))
+    if alone.shows(alone.requests):
+        return alone
+    others = tuple(other for other in kept if other is not found and other.api == found.api)
+    compared = next((other for other in others if other.id == evidence.compared), None)
+    return replace(alone, others=others, compared=compared)
 
 
 LIMITS = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
@@ -254,7 +266,8 @@ def _shorter(items: Sequence[Any]) -> Iterator[list[Any]]:
 class Outcome:
     """How often a finding was reproduced, and the smallest request that still showed it.
 
-    `unanswered` counts the tries that say nothing, because the server did not answer.
+    `sent` counts the tries that ended, `unanswered` those of them that say nothing, because the
+    server did not answer.
     """
 
     seen: int = 0
@@ -262,9 +275,24 @@ class Outcome:
     unanswered: int = 0
     smallest: Body | None = None
 
+    @property
+    def answered(self) -> int:
+        """The tries that say something."""
+        return self.sent - self.unanswered
+
+    @property
+    def unseen(self) -> str:
+        """What tries without the finding show: `0 of 53: gone, or rarer than 1 in 18 (95%)`."""
+        most = exact_bounds(0, self.answered, MISSED)[1]
+        if self.answered < USUAL_TRIES:
+            return f"0 of {self.answered}, which says little"
+        return f"0 of {self.answered}: gone, or rarer than 1 in {1 / most:.0f} (95%)"
+
 
 Progress = Callable[[str], None]
-MOST_REQUESTS = 60
+MOST_REQUESTS = 60  # for variants of a request, and by default for the request itself
+USUAL_TRIES = 5  # fewer without a finding do not exclude that half of the replies have it
+MOST_TRIES_OF_A_VARIANT = 15  # a finding that needs more is too rare to reduce its request
 WAIT = 10  # seconds after which a step says what it waits for
 
 
@@ -274,43 +302,66 @@ async def experiment(
     outcome: Outcome,
     *,
     times: int,
+    at_once: int,
+    until_seen: bool,
     reduce: bool,
     say: Progress,
 ) -> None:
     """Repeat the requests of a finding, then reduce the request if it shows the finding again.
 
-    A variant is sent `times` times, all at once, and no variant twice. `outcome` has the results
-    so far, if this is cancelled.
+    The requests are sent `times` times, `at_once` at a time, or only `until_seen`. No variant is
+    sent twice. `outcome` has the results so far, if this is cancelled.
     """
-    say(f"Sending the request of {subject.rollout.id}, {times} at once.")
-    began = time.monotonic()
-    await _repeat(subject, transport, outcome, subject.body, times, say)
-    usual = time.monotonic() - began
+    say(f"Sending the request of {subject.rollout.id} {times} times, {at_once} at once.")
+    usual = 0.0
+    while outcome.sent < times and not (until_seen and outcome.seen):
+        began = time.monotonic()
+        batch = min(at_once, times - outcome.sent)
+        await _repeat(subject, transport, outcome, subject.body, batch, say)
+        if outcome.sent < times and not outcome.seen:
+            say(f"Not seen in {outcome.sent} of {times} tries.")
+        usual = max(usual, time.monotonic() - began)
     said = f"Reproduced in {outcome.seen} of {outcome.sent} tries"
     if not reduce or not outcome.seen or subject.body is None:
         say(f"{said}.")
         return
+    tries = max(min(times, USUAL_TRIES), fewest_tries(outcome.seen / outcome.sent))
+    if tries > MOST_TRIES_OF_A_VARIANT:
+        say(f"{said}. That is too rare to reduce the request.")
+        return
     say(f"{said}; reducing the request.")
-    body, total, reduced = subject.body, times, True
-    variants = [body]
+    await _reduce(subject, transport, outcome, subject.body, tries, usual, say)
+
+
+async def _reduce(
+    subject: Subject,
+    transport: Transport,
+    outcome: Outcome,
+    body: Body,
+    tries: int,
+    usual: float,
+    say: Progress,
+) -> None:
+    """Leave out parts of a request as long as the rest shows the finding."""
+    total, variants, reduced = 0, [body], True
     while reduced:
         reduced = False
         for part, candidate in subject.smaller(body):
             if candidate in variants:
                 continue
             variants.append(candidate)
-            if (total := total + times) > MOST_REQUESTS:
+            if (total := total + tries) > MOST_REQUESTS:
                 return
             tried = Outcome()
-            await _repeat(subject, transport, tried, candidate, times, say, usual)
-            missed = "not reproduced" if tried.sent == times else "too slow"
+            await _repeat(subject, transport, tried, candidate, tries, say, usual)
+            missed = "not reproduced" if tried.sent == tries else "too slow"
             shown = "still reproduced" if tried.seen else missed
             say(f"{total} requests: without {part}, {shown} ({size(candidate):,} characters)")
             if tried.seen:
                 body = outcome.smallest = candidate
                 reduced = True
                 break
-    if total == times:
+    if not total:
         say("No part of it can be left out.")
 
 
@@ -423,8 +474,11 @@ def _call(api: Api, body: Body, *, first: bool) -> Iterator[str]:
         yield "print(reply.model_dump_json(indent=2))"
 
 
-def issue(subject: Subject, commands: list[str], outcome: Outcome, run: str) -> str:
-    """A finding of a run as an issue in Markdown: what was sent, expected and received."""
+def issue(subject: Subject, commands: Sequence[str], outcome: Outcome, run: str) -> str:
+    """A finding of a run as an issue in Markdown: what was sent, expected and received.
+
+    `commands` send its requests, and then the one with which its reply is compared, if any.
+    """
     finding, about = subject.finding, subject.rule.about
     lines = [
         f"# {about.summary.rstrip('.')}: violated under {subject.rollout.condition.name}",
@@ -434,13 +488,15 @@ def issue(subject: Subject, commands: list[str], outcome: Outcome, run: str) -> 
         f"- Expected: {finding.evidence.expected}",
         f"- Received: {finding.evidence.got}",
         f"- Seen in a run: {subject.result.share} replies"
-        + (f", and in {outcome.seen} of {outcome.sent} repetitions" if outcome.sent else ""),
+        + (f", and in {outcome.seen} of {outcome.answered} repetitions" * bool(outcome.answered)),
         f"- Specification: {about.source}",
     ]
     if about.why:
         lines.append(f"- Why it matters: {about.why}")
     lines += ["", "## Request", ""]
-    for command in commands:
+    for number, command in enumerate(commands):
+        if number == len(subject.requests):
+            lines += ["## Request for comparison", ""]
         lines += ["```sh", command, "```", ""]
     lines += ["## Response", "", "```", *_response(subject.exchange), "```", ""]
     lines += [

@@ -162,7 +162,7 @@ def _calls_failed(analysis: Analysis) -> bool | None:
 
 def _of_probe(result: RuleResult) -> RetestedRule:
     """Return the finding of a probe, whose trials under the APIs with failures count."""
-    failures, tries = (sum(result.counts[api][part] for api in result.groups) for part in (0, 1))
+    failures, tries = result.affected
     return _retested(result, failures, tries, likely_rate(failures, tries))
 
 

@@ -154,7 +154,7 @@ class Session:
             yield planned
             return
         ordered = decisive_first(planned, self.plan.tasks)
-        if self.plan.info.settings.until_fail:
+        if self.plan.info.settings.ends_at_failure:
             yield from portions(ordered)
         elif stage.burst is not None:
             yield ordered

@@ -4,7 +4,7 @@
     checkpoint   read, write, convert and download checkpoints
     kernels      the operations of a GPU, in PyTorch and in Triton
     kv_cache     pages of keys and values, and their users
-    generation   forward passes, sampling, the scheduler, the engine
+    generation   forward passes, sampling, the scheduler and its runner, the engine
     backends     other engines with the same interface
     server       Chat Completions, Responses and raw completions
     builtin      the tools that the server can run for the model

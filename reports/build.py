@@ -7,8 +7,9 @@ from string import ascii_uppercase
 from harness.compare.key_figures import result_summary, worst_figures
 from harness.records.analysis import Analysis, FailedSample, TaskResult
 from harness.records.families import short_title
-from harness.records.runs import Limits, ProviderInfo, RunInfo, TaskInfo, Thresholds
+from harness.records.runs import ProviderInfo, RunInfo, TaskInfo
 from harness.records.scores import RuleKind
+from harness.records.settings import Limits, Thresholds
 from harness.text import percentage
 from reports.labels import Labels
 from reports.model import (

@@ -138,7 +138,8 @@ def _evidence(found: Finding) -> Iterator[str]:
     at = found.evidence
     event = "" if at.event is None else f", event {at.event}"
     path = "" if at.path is None else f", {at.path}"
-    yield f"{at.record}, request {at.exchange + 1}{event}{path}: {found.message}"
+    other = "" if at.compared is None else f", compared with {at.compared}"
+    yield f"{at.record}, request {at.exchange + 1}{event}{path}{other}: {found.message}"
     yield f"  expected {at.expected}"
     yield f"  got {at.got}"
 

@@ -98,6 +98,8 @@ def _finding(rule: ShownRule, examples: int | None) -> Iterator[str]:
             place += f", event {evidence.event}"
         if evidence.path is not None:
             place += f", {markup.code(evidence.path)}"
+        if evidence.compared is not None:
+            place += f", compared with {markup.code(evidence.compared)}"
         yield f"- {place}: {markup.plain(example.message)}"
         yield f"  - expected {markup.code(evidence.expected)}"
         yield f"  - got {markup.code(evidence.got)}"

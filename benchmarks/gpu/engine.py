@@ -17,8 +17,8 @@ from reference_engine.generation.graphs import (
     record_graphs,
 )
 from reference_engine.generation.ragged import RaggedForward
+from reference_engine.generation.runner import Runner
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, blocks_of
@@ -126,7 +126,7 @@ def _start(model: Transformer, setup: Setup) -> Iterator[Result]:
     weight = model.unembedding.weight
     cache = KVCache(model.config, 2 * blocks_of(longest), weight.dtype, weight.device)
     forward = graphed(setup)(model, cache)
-    made = Scheduler(
+    made = Runner(
         model, cache, max_batch=rows, max_context=longest, prefill_chunk=chunk, forward=forward
     )
     steps: list[int] = []
@@ -204,20 +204,20 @@ def _drawn(row: int, tokens: int) -> SamplingParams:
     )
 
 
-def _scheduler(
+def _runner(
     model: Transformer,
     prompts: list[tuple[int, ...]],
     tokens: int,
     forward: MakeForward,
     params: Callable[[int, int], SamplingParams] = _greedy,
     chunk: int = CHUNK,
-) -> Scheduler:
+) -> Runner:
     longest = max(map(len, prompts)) + tokens + BLOCK
     # A block of a chunk also needs a page for the layers with a window until the end of the step.
     pages = len(prompts) * (4 + blocks_of(longest)) + blocks_of(chunk)
     weight = model.unembedding.weight
     cache = KVCache(model.config, pages, weight.dtype, weight.device)
-    made = Scheduler(
+    made = Runner(
         model,
         cache,
         max_batch=len(prompts),
@@ -239,14 +239,14 @@ def generated(
     chunk: int = CHUNK,
 ) -> list[Step]:
     """Generate this many tokens after each prompt. Raises NotFiniteError."""
-    made = _scheduler(model, prompts, tokens, forward, params, chunk)
+    made = _runner(model, prompts, tokens, forward, params, chunk)
     steps: list[Step] = []
-    while made.running:
+    while made.scheduler.running:
         steps += _advanced(made)
     return steps
 
 
-def _advanced(made: Scheduler) -> list[Step]:
+def _advanced(made: Runner) -> list[Step]:
     """Run a step. Raises NotFiniteError."""
     steps = made.step()
     failed = sum(step.token is None for step in steps)
@@ -271,9 +271,9 @@ def _decode_seconds(
     forward: MakeForward = forward_for,
 ) -> float:
     """Median seconds of a step that decodes one token of every sequence."""
-    made = _scheduler(model, prompts, tokens, forward)
+    made = _runner(model, prompts, tokens, forward)
     taken = []
-    while made.running:
+    while made.scheduler.running:
         begin = time.perf_counter()
         steps = _advanced(made)  # The tokens of the previous step were read back.
         if len(steps) == len(prompts):
@@ -284,16 +284,16 @@ def _decode_seconds(
 def _prefill_seconds(model: Transformer, length: int) -> float:
     """Seconds until the first token, after a short prompt has autotuned the kernels."""
     generated(model, [prompt(model, min(length, CHUNK), 1)], 1, forward_for)
-    made = _scheduler(model, [prompt(model, length, 2)], 1, forward_for)
+    made = _runner(model, [prompt(model, length, 2)], 1, forward_for)
     begin = time.perf_counter()
-    while made.running:
+    while made.scheduler.running:
         _advanced(made)
     return time.perf_counter() - begin
 
 
 def _launches(model: Transformer) -> Iterator[Result]:
     """The number of kernels of an eager decode step, and those that take longest."""
-    made = _scheduler(model, [prompt(model, PROMPT, 3)], DECODED, RaggedForward)
+    made = _runner(model, [prompt(model, PROMPT, 3)], DECODED, RaggedForward)
     for _ in range(3):
         made.step()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:

@@ -7,6 +7,7 @@ from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor
+from triton import Config
 
 from reference_engine.kernels import attention_triton, experts_triton
 from reference_engine.kernels.experts import packed_experts
@@ -82,11 +83,18 @@ def chosen() -> Iterator[Result]:
             sizes = ", ".join(
                 f"{name} {size}" for name, size in zip(kernel.keys, key, strict=False)
             )
-            blocks = ", ".join(f"{name} {size}" for name, size in found.kwargs.items())
             name = f"{kernel.base_fn.__name__}: {sizes}, {key[-1]}"
-            yield Result(
-                name, found.num_warps, "warps", note=f"{blocks}, {found.num_stages} stages"
-            )
+            yield Result(name, found.num_warps, "warps", note=described(found))
+
+
+def described(choice: Config) -> str:
+    """The sizes of blocks, warps and stages, and the maximum number of registers, if there is one.
+
+    It follows from the others whether the kernel loads scales AHEAD.
+    """
+    blocks = "×".join(str(size) for name, size in choice.kwargs.items() if name != "AHEAD")
+    most = f", at most {choice.maxnreg} registers" if choice.maxnreg else ""
+    return f"{blocks}, {choice.num_warps} warps, {choice.num_stages} stages{most}"
 
 
 def _timed(make: Callable[[], Work], limit: Limits, setup: Setup) -> Iterator[Result]:

@@ -12,7 +12,6 @@ from unittest import mock
 
 import torch
 from torch import Tensor
-from triton import Config
 
 from reference_engine.generation.forward import Forward, Row
 from reference_engine.generation.ragged import RaggedForward
@@ -29,7 +28,7 @@ from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.transformer import Transformer
 
 from .engine import DECODED, NotFiniteError, generated, graphed, prompt, token_ids
-from .kernels import expert_layer, routed
+from .kernels import described, expert_layer, routed
 from .measuring import Result, Setup, Task
 from .model import random_model, shape
 
@@ -56,24 +55,19 @@ def _kernels(name: str, setup: Setup) -> Iterator[Result]:
         count = min(average * experts // top, MOST_TOKENS)
         tokens, chosen, weights = routed(config, count, torch.bfloat16, generator)
         assert block_rows(chosen.numel(), experts, tokens.dtype) == block
-        routing, limit = route(chosen, experts, block), config.swiglu_limit
+        routing, limit = route(chosen, weights, experts, block), config.swiglu_limit
         inner = tokens.new_empty((chosen.numel(), config.intermediate_size))
         product = tokens.new_empty((*chosen.shape, config.hidden_size), dtype=torch.float32)
         up = partial(multiply_up, inner, tokens, top, routing, gate_up, limit, block)
         up()
         given = inner.clone()
-        lower = partial(multiply_down, product, given, weights.float(), routing, down, block)
+        lower = partial(multiply_down, product, given, routing, down, block)
         kernels = ((gate_up_kernel, up, inner), (down_kernel, lower, product))
         for choice in CONFIGURATIONS.get(f"{block} rows", CONFIGURATIONS["more rows"]):
             for kernel, launch, out in kernels:
-                made = f"{kernel.base_fn.__name__}, {block} rows, {_described(choice)}"
+                made = f"{kernel.base_fn.__name__}, {block} rows, {described(choice)}"
                 with mock.patch.object(kernel, "configs", [choice]):
                     yield _launched(f"{name}: {made}", launch, out, setup)
-
-
-def _described(choice: Config) -> str:
-    blocks = "×".join(map(str, choice.kwargs.values()))
-    return f"{blocks}, {choice.num_warps} warps, {choice.num_stages} stages"
 
 
 def _launched(name: str, launch: Callable[[], None], out: Tensor, setup: Setup) -> Result:

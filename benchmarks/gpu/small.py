@@ -15,8 +15,8 @@ import torch
 from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.ragged import RaggedForward
+from reference_engine.generation.runner import Runner
 from reference_engine.generation.sampling import SamplingParams, Token
-from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence as TokenSequence
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.model.transformer import Transformer
@@ -93,7 +93,7 @@ def _replies(
     weight = model.unembedding.weight
     longest = max(map(len, asked)) + tokens
     cache = KVCache(model.config, rows * PAGES, weight.dtype, weight.device)
-    made = Scheduler(
+    made = Runner(
         model,
         cache,
         max_batch=rows,
@@ -103,8 +103,8 @@ def _replies(
     )
     waiting = deque(TokenSequence(prompt, params) for prompt in asked)
     replies: dict[TokenSequence, list[Token]] = {each: [] for each in waiting}
-    while waiting or made.running:
-        while waiting and made.fits(waiting[0]):
+    while waiting or made.scheduler.running:
+        while waiting and made.scheduler.fits(waiting[0]):
             made.add(waiting.popleft())
         for step in made.step():
             if step.token is None:

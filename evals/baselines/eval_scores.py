@@ -11,7 +11,8 @@ from pydantic import Field
 from harness.records.conditions import Api
 from harness.records.figures import BaselineInfo
 from harness.records.record import Record
-from harness.records.runs import DatasetInfo, Sampling
+from harness.records.runs import DatasetInfo
+from harness.records.settings import Sampling
 from harness.statistics.mean_scores import Mean
 
 Reading = Literal["ours", "openai"]

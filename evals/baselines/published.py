@@ -21,7 +21,8 @@ from evals.declaration import folders
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure, BaselineInfo, SourceKind
 from harness.records.record import Record
-from harness.records.runs import DatasetInfo, Sampling
+from harness.records.runs import DatasetInfo
+from harness.records.settings import Sampling
 from harness.statistics.mean_scores import Mean, run_mean
 from harness.statistics.noninferiority import run_error
 from harness.text import percentage

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from harness.records.record import Record
-from harness.records.runs import RunInfo, Sampling, TaskInfo
+from harness.records.runs import RunInfo, TaskInfo
+from harness.records.settings import Sampling
 
 RUN = ""  # the scope of settings that apply to all tasks
 _MOVING = frozenset({

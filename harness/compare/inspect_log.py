@@ -17,7 +17,7 @@ from harmony.extras import install_command
 from harness.errors import ConfigurationError
 from harness.records.conditions import Api, known_model
 from harness.records.record import problem_of
-from harness.records.runs import Sampling
+from harness.records.settings import Sampling
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample

@@ -19,11 +19,12 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from harness.errors import ConfigurationError, read_text
-from harness.providers.gate_entry import GateEntry, GateLayer, gate_entry
+from harness.providers.gate_entry import GateEntry, gate_entry
 from harness.providers.yaml_files import Entry, parse_yaml, problems
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.redact import REDACTED
 from harness.records.runs import Capability, ProviderInfo
+from harness.records.settings import Layer, Settings
 from harness.text import suggestion
 
 LOCAL_FILE = Path("providers.yaml")
@@ -128,7 +129,7 @@ class Launch(Entry):
     cwd: Path | None = None
 
 
-class Provider(Entry):
+class Provider(Settings):
     """One provider.
 
     `timeout` is in seconds and covers a complete request, `idle_timeout` the time between two parts
@@ -245,13 +246,13 @@ def own_providers(path: Path | None = None) -> dict[str, Provider]:
     return _providers(*_own_file(path))
 
 
-def gate_layers(provider: Provider, path: Path | None) -> Iterator[GateLayer]:
+def gate_layers(provider: Provider, path: Path | None) -> Iterator[Layer]:
     """Yield the user's gates: for all providers, then for one. Raises ConfigurationError."""
     source, content = _own_file(path)
     if (gate := content.get("gate")) is not None:
-        yield GateLayer(gate_entry(gate, source, ("gate",)).settings, f"{source}, gate")
+        yield gate_entry(gate, source, ("gate",)).layer(f"{source}, gate")
     if provider.gate is not None:
-        yield GateLayer(provider.gate.settings, f"{source}, providers.{provider.name}.gate")
+        yield provider.gate.layer(f"{source}, providers.{provider.name}.gate")
 
 
 def find_provider(name: str, path: Path | None = None) -> Provider:

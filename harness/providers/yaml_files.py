@@ -41,7 +41,7 @@ def parse_yaml(text: str, source: str) -> object:
         raise ConfigurationError(f"{source}: contains an invalid value: {error}") from None
 
 
-def problems(error: ValidationError, model: type[Entry], place: Sequence[str]) -> str:
+def problems(error: ValidationError, model: type[BaseModel], place: Sequence[str]) -> str:
     """Return all validation errors of an entry, with their keys; `place` has the parent keys."""
     found: dict[object, ErrorDetails] = {}
     for one in error.errors(include_url=False, include_input=False):
@@ -57,17 +57,17 @@ def numbered(found: Sequence[str]) -> str:
     return f"{len(found)} errors: {listed}"
 
 
-def _value_of(error: ErrorDetails, model: type[Entry]) -> object:
+def _value_of(error: ErrorDetails, model: type[BaseModel]) -> object:
     """Return what identifies the value that an error is about: its keys, without types."""
     first = str(next(iter(error["loc"]), ""))
     field = model.model_fields.get(first)
     kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
-    nested = any(isinstance(kind, type) and issubclass(kind, Entry) for kind in kinds)
+    nested = any(map(_is_model, kinds))
     keyed = field is not None and get_origin(field.annotation) is dict
     return error["loc"] if nested or keyed else first
 
 
-def _problem(error: ErrorDetails, model: type[Entry], place: Sequence[str]) -> str:
+def _problem(error: ErrorDetails, model: type[BaseModel], place: Sequence[str]) -> str:
     keys = [str(part) for part in error["loc"]]
     key = ".".join([*place, *keys])
     if error["type"] == "missing":
@@ -81,12 +81,16 @@ def _problem(error: ErrorDetails, model: type[Entry], place: Sequence[str]) -> s
     return f"{key}: {text[0].lower()}{text[1:]}"
 
 
-def _inner(model: type[Entry], keys: Sequence[str]) -> type[Entry]:
+def _is_model(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _inner(model: type[BaseModel], keys: Sequence[str]) -> type[BaseModel]:
     """Return the type of the nested entry at `keys` in a `model`."""
     for key in keys:
         annotation: Any = model.model_fields[key].annotation
         kinds = [annotation, *get_args(annotation)]
-        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Entry))
+        model = next(filter(_is_model, kinds))
     return model
 
 

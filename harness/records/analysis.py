@@ -21,8 +21,9 @@ from harness.records.figures import (
 )
 from harness.records.reasons import Lacks, Reason
 from harness.records.record import Record
-from harness.records.runs import DatasetInfo, RunInfo, Thresholds
+from harness.records.runs import DatasetInfo, RunInfo
 from harness.records.scores import Description, Estimate, Finding, Outcome, RuleKind
+from harness.records.settings import Thresholds
 
 RuleStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
 
@@ -166,6 +167,12 @@ class RuleResult(Record):
     def groups(self) -> tuple[str, ...]:
         """Return the conditions (of a probe: the APIs) with failures."""
         return tuple(name for name, (failures, _) in self.counts.items() if failures)
+
+    @property
+    def affected(self) -> tuple[int, int]:
+        """Return failures and applicable rollouts under the conditions with failures."""
+        counts = [self.counts[name] for name in self.groups]
+        return sum(failures for failures, _ in counts), sum(every for _, every in counts)
 
     @property
     def apis(self) -> tuple[Api, ...]:

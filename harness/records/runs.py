@@ -9,12 +9,19 @@ from pydantic import Field
 from harness.records.conditions import Api, Condition, Mode, known_model, varying
 from harness.records.record import Record
 from harness.records.scores import Severity
+from harness.records.settings import (
+    BaselineSettings,
+    CaseSettings,
+    DataSettings,
+    DecisionSettings,
+    Limits,
+    Sampling,
+    Settings,
+    Thresholds,
+)
 
 SCHEMA_VERSION = 3
 
-CONTEXT = 131_072  # context length in tokens of both gpt-oss models (model card)
-
-SuiteName = Literal["tools", "standard", "full", "long"]
 Capability = Literal[
     "built_in_tools",
     "json_schema",
@@ -39,58 +46,6 @@ class ProviderInfo(Record):
     header_names: tuple[str, ...]
     launch_command: tuple[str, ...] | None
     limitations: tuple[Capability, ...] = ()
-
-
-GateRule = Literal["success_rate", "guide"]
-
-
-class Thresholds(Record):
-    """The gate: what a run must reach; docs/gate.md explains it.
-
-    `max_server_errors` is the largest share of requests that may succeed only after the server
-    failed. `reference` and `lower_rate` are the success rates of the rule `success_rate`. Without a
-    stated `reference`, it follows from `reference_cases`: the passes and tries of each case in a
-    reference run. `min_pass_at_k` and `min_pass_hat_k` belong to the rule `guide`; they must be
-    exceeded, not just met; 1.0 means every time. `may_warn` and `must_pass` name checks and probes
-    by id, by a prefix of an id, or by family (see `harness.verdict.requirements`). `suite` is the
-    smallest suite that is accepted. `origins` has the source of each setting that is not the
-    default.
-    """
-
-    max_invalid: int = 0
-    max_server_errors: float = 0.02
-    rule: GateRule | None = Field(
-        default=None, description="guide if one of its settings is stated, otherwise success_rate"
-    )
-    reference: float | None = None
-    lower_rate: float = 0.9
-    reference_cases: dict[str, tuple[int, int]] = Field(default={})
-    min_pass_at_k: float = 0.9
-    min_pass_hat_k: float = 0.9
-    may_warn: tuple[str, ...] = ()
-    must_pass: tuple[str, ...] = ()
-    suite: SuiteName | None = None
-    origins: dict[str, str] = Field(default={})
-
-    @property
-    def by_guide(self) -> bool:
-        """Whether the rule of OpenAI's guide decides."""
-        if self.rule is not None:
-            return self.rule == "guide"
-        return bool({"min_pass_at_k", "min_pass_hat_k"} & self.origins.keys())
-
-    def where(self, name: str) -> str:
-        """Return the origin of a setting in parentheses, after a space; empty for a default."""
-        return f" ({self.origins[name]})" if name in self.origins else ""
-
-
-class Limits(Record):
-    """The budget of one call: dollars, requests, and seconds after which no request starts."""
-
-    max_cost: float | None = None
-    max_requests: int | None = None
-    deadline: float | None = None
-    origins: dict[str, str] = Field(default={})
 
 
 TaskKind = Literal["tool_calling", "probes", "eval", "traffic"]
@@ -127,22 +82,6 @@ class DatasetInfo(Record):
     def shipped(self) -> bool:
         """Whether these are the sample questions that ship with the tool."""
         return self.sample and self.source.startswith("samples/")
-
-
-PythonTool = Literal["either", "built-in", "function"]
-"""Who runs the model's Python programs: the provider's built-in tool, or this tool, which offers a
-function; `either` until the provider has shown whether it has the built-in tool."""
-
-
-class Sampling(Record):
-    """How a task samples the model; None: the parameter is not sent, or there is no `python`."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
-    max_turns: int = 1
-    python: PythonTool | None = None
 
 
 class ImportInfo(Record):
@@ -226,26 +165,26 @@ class PromptsInfo(Record):
     templates: Mapping[str, str]
 
 
-class RunSettings(Record):
-    """The settings of a run, defaults filled in.
+class ScoreGate(Settings):
+    """What the gate requires of scores: evals that must run, and margins in points by eval.
 
-    `suite`, `only` and `skip` choose the tool-call cases and probes (see
-    `harness.rules.suites.choose`); `evals` names the evals. `margin` and `margins` are in points.
+    `origins` has the source of each of these settings.
     """
 
-    suite: SuiteName = "tools"
-    only: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
-    max_context: int = Field(default=CONTEXT, description="tokens; longer probes are left out")
+    required_evals: tuple[str, ...] = Field(default=(), description="evals that the gate requires")
+    margins: Mapping[str, float] = Field(default={}, description="by eval, where margin is None")
+    origins: Mapping[str, str] = Field(default={}, description="source of each setting of the gate")
+
+
+class RunSettings(CaseSettings, DataSettings, BaselineSettings, DecisionSettings, ScoreGate):
+    """The settings of a run, defaults filled in; `evals` names the evals."""
+
     evals: tuple[str, ...] = ()
     apis: tuple[Api, ...]
     modes: tuple[Mode, ...]
-    first_cases: int | None = Field(default=None, description="number of cases, if limited")
     case_ids: tuple[str, ...] = Field(
         default=(), description="the cases, if their number is limited; not in older versions"
     )
-    examples: int | None = None
-    strict: bool = False
     concurrency: int
     seed: int | None = None
     thresholds: Thresholds = Thresholds()
@@ -254,17 +193,13 @@ class RunSettings(Record):
         default=None, description="reads answers that the rules cannot; counted separately"
     )
     prompts: PromptsInfo | None = Field(default=None, description="ours where None")
-    baseline: str | None = None
-    margin: float | None = None
-    margins: Mapping[str, float] = Field(default={}, description="by eval, where margin is None")
-    required_evals: tuple[str, ...] = Field(default=(), description="evals that the gate requires")
-    origins: Mapping[str, str] = Field(default={}, description="source of each setting of the gate")
     findings_only: bool = Field(default=False, description="the run gets no verdict")
-    until_fail: bool = Field(default=False, description="the run ends once its verdict is fail")
-    until_decided: bool = False
-    budget_samples: int | None = None
-    budget_tokens: int | None = None
     budget: Limits | None = None
+
+    @property
+    def ends_at_failure(self) -> bool:
+        """Whether a verdict of fail ends the run, so that it is judged after each portion."""
+        return self.until_fail
 
 
 GATE_SETTINGS = ("baseline", "margin", "margins", "required_evals", "origins")
@@ -309,8 +244,8 @@ class RunInfo(Record, extra="ignore"):
 
     @property
     def failed_early(self) -> bool:
-        """Whether sampling ended because the verdict was fail, with `until_fail`."""
-        return self.settings.until_fail and self.ended == "decided"
+        """Whether sampling ended because the verdict was fail."""
+        return self.settings.ends_at_failure and self.ended == "decided"
 
     def task(self, name: str) -> TaskInfo | None:
         """Return the task of that name, if the run has one."""

@@ -64,12 +64,16 @@ complete response, a 2xx response that is no reply, or a reply, which differs fr
 
 
 class Evidence(Record):
-    """The place of a finding: a record, an exchange in it, and a JSON path or event number."""
+    """The place of a finding: a record, an exchange in it, and a JSON path or event number.
+
+    `compared` is the record with the only other reply that the finding of a probe needs.
+    """
 
     record: str
     exchange: int
     path: str | None = None
     event: int | None = None
+    compared: str | None = None
     expected: str
     got: str
     received: Received = "differs"

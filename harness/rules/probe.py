@@ -20,7 +20,8 @@ from harness.golden.content import Golden
 from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.reasons import Reason
 from harness.records.rollouts import Key
-from harness.records.runs import CONTEXT, Capability, SuiteName
+from harness.records.runs import Capability
+from harness.records.settings import CONTEXT, SuiteName
 from harness.records.traits import Wanted
 from harness.rules.missing import NotVerifiableError
 from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, members

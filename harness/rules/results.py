@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from traceback import format_exc
 
@@ -18,7 +18,14 @@ from harness.records.scores import Description, Finding, Score, Severity
 from harness.rules.catalogue import CHECKS
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeResponses, TrialResult
-from harness.rules.rule import Problem, Rule, WarnsInRecordings, finding_of, tolerated
+from harness.rules.rule import (
+    Problem,
+    Rule,
+    WarnsInRecordings,
+    compared_with,
+    finding_of,
+    tolerated,
+)
 from harness.statistics.intervals import clustered_rate
 from harness.statistics.rates import excessive
 from harness.text import percentage
@@ -196,6 +203,7 @@ def _judged_probe(
     if not applicable:
         return _skipped(about, options.apis)
     problems: list[tuple[Api, Finding]] = []
+    found: dict[tuple[str, str], tuple[ProbeResponses, Problem]] = {}
     failing: set[str] = set()
     modes: set[Mode] = set()
     counts: dict[Api, tuple[int, int]] = {}
@@ -215,7 +223,9 @@ def _judged_probe(
                 apis += [api] * (api not in apis)
             for problem in failed:
                 rollout = _rollout(responses, problem)
-                problems.append((api, finding_of(about, rollout.id, problem)))
+                finding = finding_of(about, rollout.id, problem)
+                problems.append((api, finding))
+                found.setdefault((rollout.id, finding.message), (responses, problem))
                 failing.add(f"{api} {rollout.sample}")
                 modes.add(rollout.condition.mode or "non-streaming")
     if not counts:
@@ -229,12 +239,44 @@ def _judged_probe(
         for api, finding in problems
     ]
     judged = judged_result(about, findings, {(api, api): count for api, count in counts.items()})
+    examples = (
+        (example, _compared(probe, *found[example.evidence.record, example.message]))
+        for example in judged.examples
+    )
     changes = {
+        "examples": tuple(compared_with(*example) for example in examples),
         "failing": tuple(sorted(failing)),
         "modes": tuple(sorted(modes)),
         "reasons": () if findings else tuple(_proven(proven)),
     }
     return judged.model_copy(update=changes)
+
+
+def _compared(probe: Probe, responses: ProbeResponses, problem: Problem) -> str | None:
+    """Return the id of the rollout with which a problem's is compared.
+
+    The probe finds the same problem in these two rollouts alone, and not in its own alone. None if
+    it needs no other rollout, or more than one.
+    """
+    own = _rollout(responses, problem).id
+
+    def found(*kept: str) -> bool:
+        rollouts, cut = (
+            {name: [one for one in made if one.rollout.id in kept] for name, made in part.items()}
+            for part in (responses.rollouts, responses.cut)
+        )
+        trials = _trials(probe, replace(responses, rollouts=rollouts, cut=cut))
+        return not isinstance(trials, Reason) and any(
+            trial is not None
+            and trial.exchange is problem.exchange
+            and trial.message == problem.message
+            for trial in trials
+        )
+
+    if found(own):
+        return None
+    others = (one.rollout.id for name in probe.uses for one in responses.rollouts.get(name, ()))
+    return next((other for other in others if other != own and found(own, other)), None)
 
 
 def _trials(probe: Probe, responses: ProbeResponses) -> Sequence[TrialResult] | Reason:

@@ -13,8 +13,9 @@ from harness.records.conditions import APIS, BOTH_APIS, MODES, Api, Mode
 from harness.records.diagnosis import Example
 from harness.records.reasons import Lacks
 from harness.records.rollouts import Lost
-from harness.records.runs import Capability, SuiteName
+from harness.records.runs import Capability
 from harness.records.scores import Description, Evidence, Finding, Score, Severity
+from harness.records.settings import SuiteName
 from harness.rules.components import COMPONENTS
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
@@ -239,6 +240,12 @@ def finding_of(about: Description, record: str, problem: Problem) -> Finding:
         evidence=evidence,
         proven=problem.proven,
     )
+
+
+def compared_with(finding: Finding, record: str | None) -> Finding:
+    """Return the finding with the record with which its reply is compared, if there is one."""
+    evidence = finding.evidence.model_copy(update={"compared": record})
+    return finding.model_copy(update={"evidence": evidence})
 
 
 def as_warning(finding: Finding) -> Finding:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.errors import ConfigurationError
-from harness.records.runs import SuiteName
+from harness.records.settings import SuiteName
 from harness.rules.catalogue import CHECKS, PROBES
 from harness.rules.probe import Probe
 from harness.rules.rule import Rule

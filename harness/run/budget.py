@@ -19,7 +19,7 @@ from harness.api.items import UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Prices, Provider
 from harness.records.rollouts import Exchange, Key
-from harness.records.runs import Limits
+from harness.records.settings import Limits
 from harness.run.attempts import Attempt
 from harness.transport.interface import Payload, Transport
 

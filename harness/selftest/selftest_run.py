@@ -15,7 +15,8 @@ from harness.errors import HarnessError
 from harness.golden import files as golden_files
 from harness.providers.entries import Launch, Provider, changed
 from harness.records.conditions import BOTH_APIS, MODES
-from harness.records.runs import RunSettings, Sampling, SuiteName
+from harness.records.runs import RunSettings
+from harness.records.settings import Sampling, SuiteName
 from harness.rules.suites import CASES, choose
 from harness.run import run_folder
 from harness.run.cases import load_suite, planned_cases

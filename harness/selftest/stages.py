@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from zlib import crc32
 
 from harness.records.conditions import MODES
-from harness.records.runs import SuiteName
+from harness.records.settings import SuiteName
 from harness.rules.catalogue import PROBES, RULES
+from harness.rules.check import CrossCheck
 from harness.rules.rule import Rule
 from harness.rules.suites import CASES, choose
 from harness.selftest.faults import HEALTHY, Fault
@@ -28,9 +29,8 @@ several words."""
 
 SLICES = 20  # repetitions of an allowed variation that together send all probes
 
-_COMPARES_CALLS, _TRIES = "calls.arguments.changed", 6
-"""This check compares calls with those that have the expected arguments; it needs 20 of these under
-a condition."""
+_COMPARED_TRIES = 6
+"""Tries at each case if a detector compares rollouts: 36 attempts over each API."""
 
 _COMMON = ("parity", "tools.choice", "prompt.cot")
 """Prefixes of the ids of probes whose requests resemble those of most clients."""
@@ -72,8 +72,8 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     requests = [request for detector in known(fault) for request in _judged_requests(detector)]
     cases = (CASES,) if CASES in requests else ()
     first = Stage(suite, (*cases, *_named(PROBES, requests)))
-    if _COMPARES_CALLS in known(fault):
-        first = replace(first, tries=_TRIES)
+    if any(isinstance(RULES[detector], CrossCheck) for detector in known(fault)):
+        first = replace(first, tries=_COMPARED_TRIES)
     return (first, Stage(suite, ()))
 
 

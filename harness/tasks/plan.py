@@ -8,7 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.providers.entries import Provider
-from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings, Thresholds
+from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings
+from harness.records.settings import Thresholds
 from harness.run.budget import Budget
 from harness.run.run_log import write_run_info
 from harness.tasks.task import Task

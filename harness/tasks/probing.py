@@ -11,8 +11,9 @@ from harness.golden.files import digest, serialized
 from harness.providers.entries import Provider
 from harness.records.analysis import RuleResult
 from harness.records.conditions import Api, Condition
-from harness.records.runs import Sampling, TaskInfo
+from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
+from harness.records.settings import Sampling
 from harness.rules.measured import measured_score
 from harness.rules.probe import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
 from harness.rules.results import probe_results

@@ -8,7 +8,8 @@ from harness.errors import RunLogError
 from harness.golden import files as golden_files
 from harness.golden.content import Golden
 from harness.records.conditions import MODES, Condition
-from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling
+from harness.records.runs import ProviderInfo, RunInfo, RunSettings
+from harness.records.settings import Sampling
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
 from harness.run.cases import Suite, load_suite, planned_cases

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from harness.records.analysis import Analysis, RetestedFinding, RuleResult, TaskResult
 from harness.records.conditions import MODES, Api, Mode
 from harness.records.figures import ExchangeCounts
-from harness.records.runs import RunInfo, TaskKind, Thresholds
+from harness.records.runs import RunInfo, TaskKind
 from harness.records.scores import Score
+from harness.records.settings import Thresholds
 from harness.rules.clients.probes import client_results
 from harness.rules.results import check_results
 from harness.tasks.attempt_order import planned_attempts

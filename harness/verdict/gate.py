@@ -16,8 +16,9 @@ from harness.records.analysis import (
     passed_rules,
 )
 from harness.records.figures import BaselineVerdict, Decision, ExchangeCounts
-from harness.records.runs import RunInfo, RunSettings, Thresholds
+from harness.records.runs import RunInfo, RunSettings
 from harness.records.scores import RuleKind
+from harness.records.settings import Thresholds
 from harness.run.run_folder import ERRORS_FILE
 from harness.statistics.rates import at_least
 from harness.text import first_few, percentage
@@ -363,7 +364,7 @@ def _failures(rules: RuleResults) -> Iterator[str]:
 
 
 def _missing_evals(settings: RunSettings) -> Iterator[str]:
-    where = settings.origins.get("evals")
+    where = settings.origins.get("required_evals")
     for name in settings.required_evals:
         if name not in settings.evals:
             yield f"The gate ({where}) requires the eval {name}, but the run did not include it."

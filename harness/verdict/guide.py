@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from harness.records.analysis import GuideRule, TaskResult
-from harness.records.runs import Thresholds
+from harness.records.settings import Thresholds
 from harness.statistics.two_rates import exceeds, guide_false_alarm
 from harness.text import percentage
 from harness.verdict.reference_rate import target_of

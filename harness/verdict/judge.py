@@ -14,8 +14,9 @@ from harness.records.analysis import Analysis, RuleResult
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout, TransportFailure
-from harness.records.runs import RunInfo, Thresholds
+from harness.records.runs import RunInfo
 from harness.records.scores import Score
+from harness.records.settings import Thresholds
 from harness.run.run_log import new_rollouts
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, Scored, analyze
@@ -119,7 +120,7 @@ class Judge:
             info,
             run_id=self.folder.name,
             thresholds=thresholds,
-            growing=growing or info.settings.until_fail,
+            growing=growing or info.settings.ends_at_failure,
         )
 
     def so_far(self, info: RunInfo) -> Analysis:

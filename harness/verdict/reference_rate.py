@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from harness.errors import ConfigurationError, os_errors
-from harness.records.runs import Thresholds
+from harness.records.settings import Thresholds
 from harness.run.run_folder import read_analysis
 from harness.statistics.two_rates import shown_rate
 from harness.text import percentage
@@ -35,7 +35,8 @@ class Target:
 def target_of(thresholds: Thresholds) -> Target:
     """Return the target of a gate. Raises ConfigurationError if the lower rate is not below it."""
     origin = thresholds.origins.get("reference")
-    reference, source = thresholds.reference, origin or "the default"
+    stated, source = thresholds.reference, origin or "the default"
+    reference = None if stated is None else float(stated)
     if reference is None and thresholds.reference_cases:
         counts = thresholds.reference_cases.values()
         passed, tries = sum(one[0] for one in counts), sum(one[1] for one in counts)

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from harness.records.analysis import RuleResult
 from harness.records.reasons import Reason
-from harness.records.runs import Thresholds
 from harness.records.scores import Score
+from harness.records.settings import Thresholds
 from harness.rules.catalogue import RULES
 from harness.rules.rule import (
     ExcusedIf,

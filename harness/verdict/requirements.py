@@ -6,7 +6,8 @@ from harness.errors import ConfigurationError
 from harness.providers.yaml_files import numbered
 from harness.records.analysis import RuleResult, RuleStatus
 from harness.records.reasons import Reason
-from harness.records.runs import RunInfo, Thresholds
+from harness.records.runs import RunInfo
+from harness.records.settings import Thresholds
 from harness.rules.catalogue import RULES
 from harness.rules.rule import as_warning
 from harness.rules.suites import choose

@@ -9,7 +9,7 @@ from statistics import fmean
 from harness.records.analysis import TaskResult
 from harness.records.conditions import MODES
 from harness.records.figures import Decision
-from harness.records.runs import Thresholds
+from harness.records.settings import Thresholds
 from harness.statistics import two_rates
 from harness.statistics.rates import at_least
 from harness.text import first_few, percentage

@@ -1,6 +1,6 @@
 """The engine: an asynchronous generator of tokens for each request, with one shared model.
 
-A worker thread steps the scheduler. Requests wait in a bounded queue and join the batch when there
+A worker thread runs the steps. Requests wait in a bounded queue and join the batch when there
 is room. They leave when they finish, when their consumer disconnects, or when the engine closes.
 """
 
@@ -28,7 +28,7 @@ from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.link import Link
 from reference_engine.generation.sampling import Sampler, SamplingParams, Token, sample
 from reference_engine.generation.sequence import Sequence as TokenSequence
-from reference_engine.generation.setup import Sizes, scheduler_for
+from reference_engine.generation.setup import Sizes, runner_for
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
 from reference_engine.model.transformer import Transformer
 
@@ -54,7 +54,7 @@ _Delivery = tuple[_Request, Token | EngineError | None]
 class Engine:
     """Generates tokens for many concurrent requests.
 
-    `scheduler_for` describes the arguments, except for `max_queue`, the maximum number of waiting
+    `runner_for` describes the arguments, except for `max_queue`, the maximum number of waiting
     requests.
     """
 
@@ -70,8 +70,8 @@ class Engine:
     ) -> None:
         self.vocab_size = model.config.vocab_size
         self._device = model.unembedding.weight.device
-        self._scheduler = scheduler_for(model, sampler=sampler, forward=forward, link=link, **sizes)
-        self.max_context = self._scheduler.max_context
+        self._runner = runner_for(model, sampler=sampler, forward=forward, link=link, **sizes)
+        self.max_context = self._runner.scheduler.max_context
         self.metrics = EngineMetrics(self.snapshot)
         self._max_queue = max_queue
         self._waiting: deque[_Request] = deque()
@@ -85,13 +85,17 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         """Return the current state for the metrics."""
-        running, preempted = self._scheduler.running, self._scheduler.preempted
-        requests = {"running": running, "waiting": len(self._waiting), "preempted": preempted}
-        return Snapshot(requests, self._scheduler.pages, self._scheduler.tally.totals())
+        scheduler = self._runner.scheduler
+        requests = {
+            "running": scheduler.running,
+            "waiting": len(self._waiting),
+            "preempted": scheduler.preempted,
+        }
+        return Snapshot(requests, scheduler.pages, scheduler.tally.totals())
 
     def prepare(self, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Compile kernels and record decode steps on a GPU; see `Scheduler.prepare`."""
-        self._scheduler.prepare(progress)
+        """Compile kernels and record decode steps on a GPU; see `Runner.prepare`."""
+        self._runner.prepare(progress)
 
     def start(self) -> None:
         """Start the worker thread."""
@@ -187,13 +191,13 @@ class Engine:
                 self.metrics.ended("cancelled")
         while joining := self._next():
             self._active[joining.sequence] = joining
-            self._scheduler.add(joining.sequence)
+            self._runner.add(joining.sequence)
 
     def _next(self) -> _Request | None:
         """Return the request that has waited longest if there is room for it."""
         with self._wake:
             self._drop_cancelled()
-            if self._waiting and self._scheduler.fits(self._waiting[0].sequence):
+            if self._waiting and self._runner.scheduler.fits(self._waiting[0].sequence):
                 return self._waiting.popleft()
         return None
 
@@ -205,8 +209,8 @@ class Engine:
 
     def _step(self) -> list[_Delivery]:
         deliveries: list[_Delivery] = []
-        rows, started = self._scheduler.running, time.perf_counter()
-        steps = self._scheduler.step()
+        rows, started = self._runner.scheduler.running, time.perf_counter()
+        steps = self._runner.step()
         now = time.perf_counter()
         self.metrics.stepped(rows, now - started)
         for step in steps:
@@ -224,7 +228,7 @@ class Engine:
         return deliveries
 
     def _leave(self, sequence: TokenSequence) -> None:
-        self._scheduler.remove(sequence)
+        self._runner.remove(sequence)
         del self._active[sequence]
 
     def _fail_all(self, error: EngineError) -> None:

@@ -128,21 +128,21 @@ def mixture_of_experts(module: PackedMixtureOfExperts, normalized: Tensor, shard
     gate_up, down = module.linears
     (tokens, width), top = normalized.shape, module.gate.top
     block = block_rows(tokens * top, len(gate_up.bias), normalized.dtype)
-    weights, routing = _chosen(module, normalized, shard, block)
+    routing = _chosen(module, normalized, shard, block)
     create = normalized.new_empty if shard.ranks == 1 else normalized.new_zeros
     added = create((tokens, top, width), dtype=torch.float32)
-    multiply(added, normalized, weights, routing, gate_up, down, module.limit, block)
+    multiply(added, normalized, routing, gate_up, down, module.limit, block)
     return added if shard.ranks == 1 else added.sum(1, keepdim=True)
 
 
 def _chosen(
     module: PackedMixtureOfExperts, normalized: Tensor, shard: Shard, block: int
-) -> tuple[Tensor, Routing]:
-    """Return the weights of the chosen experts, (tokens, top), and tiles of `block` rows."""
+) -> Routing:
+    """Return tiles of `block` rows with the chosen experts and their weights."""
     gate, tokens = module.gate, len(normalized)
     if tokens > _MOST_CHOSEN:
         chosen, weights = gate(normalized)
-        return weights.contiguous(), route(chosen, len(module.mlp1_bias), block)
+        return route(chosen, weights, len(module.mlp1_bias), block)
     if tokens > _MOST_SCORED:
         scores = gate.scores(normalized)
     else:

@@ -21,10 +21,10 @@ from reference_engine.errors import SetupError
 from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.link import Link, Tokens
+from reference_engine.generation.runner import Runner
 from reference_engine.generation.sampling import SamplingParams, Token
-from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence
-from reference_engine.generation.setup import Sizes, scheduler_for
+from reference_engine.generation.setup import Sizes, runner_for
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
 
@@ -171,16 +171,16 @@ class Follower(Link):
     ) -> None:
         """Run until the leader closes. Raises SetupError.
 
-        The leader uses the same sizes, and prepares its scheduler before the first step.
+        The leader uses the same sizes, and prepares its runner before the first step.
         """
         with _loss_reported():
-            scheduler = scheduler_for(model, forward=forward, link=self, **sizes)
-            scheduler.prepare(lambda done, total: None)
+            runner = runner_for(model, forward=forward, link=self, **sizes)
+            runner.prepare(lambda done, total: None)
             while (changes := self._messages.receive()) is not None:
                 assert isinstance(changes, tuple)
                 for change in changes:
-                    _apply(scheduler, change)
-                scheduler.step()
+                    _apply(runner, change)
+                runner.step()
 
 
 @contextmanager
@@ -192,8 +192,8 @@ def _loss_reported() -> Iterator[None]:
         raise SetupError(f"{_LOST} ({reason})" if reason else _LOST) from error
 
 
-def _apply(scheduler: Scheduler, change: _Change) -> None:
+def _apply(runner: Runner, change: _Change) -> None:
     if isinstance(change, int):
-        scheduler.remove(scheduler.sequence(change))
+        runner.remove(runner.scheduler.sequence(change))
     else:
-        scheduler.add(Sequence(*change))
+        runner.add(Sequence(*change))

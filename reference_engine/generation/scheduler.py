@@ -7,39 +7,19 @@ When pages run out, the newest sequence gives up its pages and restarts later. I
 prompt as before and feeds its generated tokens one by one, so that its continuation is identical
 bit for bit. The oldest sequence always makes progress.
 
-With a recorded decoder, a step first launches the next token of each sequence and then reads the
-tokens that the previous step launched. A sequence that stops has already been launched once more;
-that token is ignored. Its pages can be reused immediately, because the device runs the steps in
-order.
-
-If the model has several processes, each has a scheduler, and all make the same decisions (`link`).
-
-The scheduler uses no threads; `engine` does.
+The scheduler plans and keeps count; it touches no tensor. `runner` executes its plans.
 """
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 
-import torch
-from torch import Tensor
-
-from reference_engine.generation.forward import Forward, GatheredForward, Row
-from reference_engine.generation.graphs import (
-    Decoder,
-    GraphedForward,
-    Launched,
-    drawn_in,
-    practice_table,
-)
-from reference_engine.generation.link import Link, digests
-from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, Token, sample
+from reference_engine.generation.forward import Row
+from reference_engine.generation.sampling import Token
 from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, BlockTable, blocks_of
-from reference_engine.model.transformer import Transformer
 
 HEADROOM = 4 * BLOCK  # further tokens for which pages must be available before a sequence may join
 
@@ -69,7 +49,7 @@ class Tally:
 
 
 @dataclass
-class _Plan:
+class Plan:
     """The work of a step; `new_blocks` has the hashes of the prompt blocks to prefill."""
 
     blocks_left: int
@@ -78,84 +58,30 @@ class _Plan:
     new_blocks: set[bytes] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
-class _Flight:
-    """A launched decode step, and the row of each sequence that gains a token."""
-
-    step: Launched
-    places: dict[Sequence, int]
-
-
 class Scheduler:
-    """Runs up to `max_batch` sequences of at most `max_context` tokens through a model.
+    """Plans the steps of up to `max_batch` sequences of at most `max_context` tokens.
 
     A step prefills at most `prefill_chunk` prompt tokens, but at least one block.
     """
 
     def __init__(
         self,
-        model: Transformer,
         cache: KVCache,
         *,
         max_batch: int,
         max_context: int,
         prefill_chunk: int,
         headroom: int = HEADROOM,
-        sampler: Sampler = sample,
-        forward: Forward | None = None,
-        link: Link | None = None,
     ) -> None:
+        self.max_batch = max_batch
         self.max_context = max_context
+        self.chunk = max(prefill_chunk // BLOCK, 1)  # blocks of prompts in a step
         self.tally = Tally()
-        self._model = model
         self._cache = cache
-        self._sampler = sampler
-        self._forward = forward or GatheredForward(model, cache)
-        self._link = link or Link()
-        self._decoder: Decoder | None = None
-        if isinstance(forward, GraphedForward) and sampler is sample:
-            self._decoder = forward.decoder(max_batch)
-        self._flight: _Flight | None = None
-        self._chunk = max(prefill_chunk // BLOCK, 1)
-        self._max_batch = max_batch
         self._headroom = headroom
         self._running: list[Sequence] = []
         self._preempted: list[Sequence] = []
         self._joined = 0
-
-    @torch.inference_mode()
-    def prepare(self, progress: Callable[[int, int], None], *, largest: int | None = None) -> None:
-        """Compile kernels and record decode steps, so that no request has to wait for them.
-
-        Does nothing without a recorded decoder. Must be called before the first sequence is added.
-
-        Args:
-            progress: Called with the number of finished steps and the total after each one.
-            largest: Number of decode steps to record, of those that need most memory, after the
-                largest step with prompts; None for all steps.
-        """
-        if self._decoder is None:
-            return
-        counts = [1 << n for n in range(self._chunk.bit_length())]
-        for count in [self._chunk, *reversed(counts)] if largest is None else [self._chunk]:
-            self._prefill_practice(count)
-        wanted = self._decoder.steps(self.max_context)[:largest]
-        for done, (count, context, top_p) in enumerate(wanted, 1):
-            self._decoder.record(count, context, top_p=top_p)
-            progress(done, len(wanted))
-
-    @property
-    def decode_steps(self) -> int:
-        """The number of decode steps that `prepare` records."""
-        return 0 if self._decoder is None else len(self._decoder.steps(self.max_context))
-
-    def _prefill_practice(self, blocks: int) -> None:
-        """Run a step with this many blocks of prompts, and draw as many tokens as possible."""
-        table = practice_table(self._cache, blocks)
-        rows = [Row(range(BLOCK), BLOCK * block, table, table) for block in range(blocks)]
-        stream = self._forward(rows, BLOCK)[: self._max_batch]
-        draw = Draw(SamplingParams(top_p=0.9), seed=0, step=0)
-        self._sampler(self._model.unembedding.logits(stream), [draw] * len(stream))
 
     @property
     def running(self) -> int:
@@ -176,7 +102,7 @@ class Scheduler:
 
     def fits(self, sequence: Sequence) -> bool:
         """Return whether there are pages for the sequence's prompt and some headroom."""
-        if self._preempted or len(self._running) >= self._max_batch:
+        if self._preempted or len(self._running) >= self.max_batch:
             return False
         table = self._cache.table(sequence.hashes)
         shared = table.blocks_in_use((len(sequence.prompt) - 1) // BLOCK)
@@ -184,78 +110,121 @@ class Scheduler:
 
     def add(self, sequence: Sequence) -> None:
         """Add a sequence to the batch."""
-        self._link.joined(sequence)
         self._joined += 1
         sequence.order = self._joined
         self._start(sequence)
-
-    def remove(self, sequence: Sequence) -> None:
-        """Remove a sequence, finished or not, and release its pages."""
-        if not sequence.removed:
-            self._link.left(sequence)
-            self._drop(sequence)
 
     def sequence(self, order: int) -> Sequence:
         """Return the sequence that joined as number `order`, if it has not been removed."""
         return next(s for s in (*self._running, *self._preempted) if s.order == order)
 
-    def _drop(self, sequence: Sequence) -> None:
+    def drop(self, sequence: Sequence) -> None:
+        """Remove a sequence, and release its pages."""
         sequence.removed = True
         self._release(sequence)
 
-    def _release(self, sequence: Sequence) -> None:
-        if sequence.table is not None:
-            sequence.table.release()
-            sequence.table = None
-            self._running.remove(sequence)
-        elif sequence in self._preempted:
-            self._preempted.remove(sequence)
+    def plan(self) -> Plan:
+        """Plan a step: the oldest sequences get pages first, all get prefill blocks in turn.
 
-    @torch.inference_mode()
-    def step(self) -> list[Step]:
-        """Advance the running sequences and remove those that finish.
-
-        With a recorded decoder, the returned tokens are those that the previous step launched.
+        The row of a sequence whose last token is launched, but not read, has no tokens.
         """
-        with self._link.step():
-            return self._step()
-
-    def _step(self) -> list[Step]:
-        flight = self._flight
-        steps: list[Step] = []
-        if flight is not None and not flight.step.overlaps:
-            steps, flight = self._read(flight), None
         self._resume()
-        plan = self._plan()
-        passes = [(plan.prefill, BLOCK)]
-        if self._decoder is None:
-            passes.append((plan.decode, 1))
-        else:
-            self._flight = self._launch(self._decoder, plan.decode)
-        steps += self._read(flight)
-        return steps + self._run(passes)
+        plan = Plan(self.chunk)
+        for sequence in tuple(self._running):
+            if sequence.table is None:  # Preempted for an older sequence in this loop.
+                continue
+            if sequence.in_prefill:
+                self._reuse(sequence, sequence.table)
+                self._plan_block(plan, sequence, sequence.table, sequence.cached, preempting=True)
+            elif not sequence.is_full(self.max_context) and self._make_room(
+                sequence, sequence.table, sequence.cached + 1
+            ):
+                row = _row(sequence, sequence.table, sequence.cached, 1)
+                plan.decode.append((sequence, row))
+        turns = deque(plan.prefill)
+        while turns:
+            sequence, row = turns.popleft()
+            assert sequence.table is not None
+            start = row.start + BLOCK
+            if self._plan_block(plan, sequence, sequence.table, start, preempting=False):
+                turns.append(plan.prefill[-1])
+        return plan
 
-    def _launch(self, decoder: Decoder, rows: list[tuple[Sequence, Row]]) -> _Flight | None:
-        if not rows:
-            return None
-        draws = [sequence.draw() for sequence, _ in rows]
-        step = decoder.launch([row for _, row in rows], draws)
-        places = {rows[at][0]: at for at in self._advance(rows)}
-        for sequence in places:
-            sequence.launched += 1
-        return _Flight(step, places)
+    def _reuse(self, sequence: Sequence, table: BlockTable) -> None:
+        """Share cached blocks of the prompt, but not its last token, whose logits are needed."""
+        blocks = table.reuse((len(sequence.prompt) - 1) // BLOCK)
+        sequence.cached += blocks * BLOCK
+        self.tally.reused_tokens += blocks * BLOCK
+        if not sequence.generated:
+            sequence.reused = min(sequence.reused + blocks * BLOCK, sequence.cached)
 
-    def _read(self, flight: _Flight | None) -> list[Step]:
-        """Wait for a launched step; sequences that were removed in the meantime gain no token."""
-        if flight is None:
-            return []
-        tokens = self._link.tokens(flight.step.tokens, flight.step.digests)
-        steps = []
-        for sequence, place in flight.places.items():
-            sequence.launched -= 1
-            if not sequence.removed:
-                steps.append(self._gain(sequence, tokens[place]))
-        return steps
+    def _plan_block(
+        self, plan: Plan, sequence: Sequence, table: BlockTable, start: int, *, preempting: bool
+    ) -> bool:
+        """Plan a block of a prompt, unless another sequence prefills the same one in this step."""
+        end = min(start + BLOCK, len(sequence.prompt))
+        if plan.blocks_left == 0 or start >= end:
+            return False
+        digest = table.hashes[start // BLOCK] if end - start == BLOCK else None
+        if digest in plan.new_blocks:
+            return False
+        if preempting:
+            if not self._make_room(sequence, table, end):
+                return False
+        elif table.missing(blocks_of(end)) > self._cache.pool.available:
+            return False
+        table.extend(blocks_of(end))
+        plan.blocks_left -= 1
+        plan.prefill.append((sequence, _row(sequence, table, start, end - start)))
+        if digest is not None:
+            plan.new_blocks.add(digest)
+        return True
+
+    def _make_room(self, sequence: Sequence, table: BlockTable, length: int) -> bool:
+        """Allocate pages for `length` tokens, preempting newer sequences if necessary."""
+        blocks = blocks_of(length)
+        while table.missing(blocks) > self._cache.pool.available:
+            if self._running[-1] is sequence:
+                return False
+            self._preempt(self._running[-1])
+        table.extend(blocks)
+        return True
+
+    def advance(self, rows: list[tuple[Sequence, Row]]) -> list[int]:
+        """Record that rows are cached; return those whose sequences gain a token."""
+        ready: list[int] = []
+        for at, (sequence, row) in enumerate(rows):
+            assert sequence.table is not None
+            in_prefill = sequence.in_prefill
+            sequence.cached += len(row.tokens)
+            if in_prefill:
+                self.tally.prompt_tokens += len(row.tokens)
+                if len(row.tokens) == BLOCK:
+                    sequence.table.publish(row.start // BLOCK)
+            else:
+                self.tally.repeated_tokens += sequence.cached < len(sequence.tokens)
+            if sequence.cached >= len(sequence.tokens):
+                ready.append(at)
+        for sequence, _ in rows:  # Later rows of the same sequence may publish pages first.
+            assert sequence.table is not None
+            sequence.table.trim(sequence.cached)
+        return ready
+
+    def gain(self, sequence: Sequence, token: Token | None) -> Step:
+        """Add a drawn token to its sequence."""
+        if token is None:  # The cached values may not be finite either, so they are not shared.
+            if sequence.table is not None:
+                sequence.table.withdraw()
+            self.drop(sequence)
+            return Step(sequence, None, finished=True)
+        sequence.tokens.append(token.id)
+        self.tally.generated_tokens += 1
+        finished = token.id in sequence.params.stop_token_ids or (
+            not sequence.launched and sequence.is_full(self.max_context)
+        )
+        if finished:
+            self.drop(sequence)
+        return Step(sequence, token, finished)
 
     def _expected_pages(self, sequence: Sequence) -> int:
         length = min(
@@ -291,130 +260,13 @@ class Scheduler:
         self._release(sequence)
         insort(self._preempted, sequence, key=attrgetter("order"))
 
-    def _plan(self) -> _Plan:
-        """Plan a step: the oldest sequences get pages first, all get prefill blocks in turn."""
-        plan = _Plan(self._chunk)
-        for sequence in tuple(self._running):
-            if sequence.table is None:  # Preempted for an older sequence in this loop.
-                continue
-            if sequence.in_prefill:
-                self._reuse(sequence, sequence.table)
-                self._plan_block(plan, sequence, sequence.table, sequence.cached, preempting=True)
-            elif not sequence.is_full(self.max_context) and self._make_room(
-                sequence, sequence.table, sequence.cached + 1
-            ):
-                plan.decode.append((sequence, self._decode_row(sequence, sequence.table)))
-        turns = deque(plan.prefill)
-        while turns:
-            sequence, row = turns.popleft()
-            assert sequence.table is not None
-            start = row.start + BLOCK
-            if self._plan_block(plan, sequence, sequence.table, start, preempting=False):
-                turns.append(plan.prefill[-1])
-        return plan
-
-    def _reuse(self, sequence: Sequence, table: BlockTable) -> None:
-        """Share cached blocks of the prompt, but not its last token, whose logits are needed."""
-        blocks = table.reuse((len(sequence.prompt) - 1) // BLOCK)
-        sequence.cached += blocks * BLOCK
-        self.tally.reused_tokens += blocks * BLOCK
-        if not sequence.generated:
-            sequence.reused = min(sequence.reused + blocks * BLOCK, sequence.cached)
-
-    def _plan_block(
-        self, plan: _Plan, sequence: Sequence, table: BlockTable, start: int, *, preempting: bool
-    ) -> bool:
-        """Plan a block of a prompt, unless another sequence prefills the same one in this step."""
-        end = min(start + BLOCK, len(sequence.prompt))
-        if plan.blocks_left == 0 or start >= end:
-            return False
-        digest = table.hashes[start // BLOCK] if end - start == BLOCK else None
-        if digest in plan.new_blocks:
-            return False
-        if preempting:
-            if not self._make_room(sequence, table, end):
-                return False
-        elif table.missing(blocks_of(end)) > self._cache.pool.available:
-            return False
-        table.extend(blocks_of(end))
-        plan.blocks_left -= 1
-        plan.prefill.append((sequence, _row(sequence, table, start, end - start)))
-        if digest is not None:
-            plan.new_blocks.add(digest)
-        return True
-
-    def _make_room(self, sequence: Sequence, table: BlockTable, length: int) -> bool:
-        """Allocate pages for `length` tokens, preempting newer sequences if necessary."""
-        blocks = blocks_of(length)
-        while table.missing(blocks) > self._cache.pool.available:
-            if self._running[-1] is sequence:
-                return False
-            self._preempt(self._running[-1])
-        table.extend(blocks)
-        return True
-
-    def _decode_row(self, sequence: Sequence, table: BlockTable) -> Row:
-        row = _row(sequence, table, sequence.cached, 1)
-        if sequence.launched:
-            assert self._flight is not None
-            token = drawn_in(self._flight.places[sequence])
-            row = replace(row, tokens=[token])
-        return row
-
-    def _advance(self, rows: list[tuple[Sequence, Row]]) -> list[int]:
-        """Record that rows are cached; return those whose sequences gain a token."""
-        ready: list[int] = []
-        for at, (sequence, row) in enumerate(rows):
-            assert sequence.table is not None
-            in_prefill = sequence.in_prefill
-            sequence.cached += len(row.tokens)
-            if in_prefill:
-                self.tally.prompt_tokens += len(row.tokens)
-                if len(row.tokens) == BLOCK:
-                    sequence.table.publish(row.start // BLOCK)
-            else:
-                self.tally.repeated_tokens += sequence.cached < len(sequence.tokens)
-            if sequence.cached >= len(sequence.tokens):
-                ready.append(at)
-        for sequence, _ in rows:  # Later rows of the same sequence may publish pages first.
-            assert sequence.table is not None
-            sequence.table.trim(sequence.cached)
-        return ready
-
-    def _run(self, passes: list[tuple[list[tuple[Sequence, Row]], int]]) -> list[Step]:
-        """Run rows of up to n tokens and draw the tokens of the sequences that are ready."""
-        ready: list[Sequence] = []
-        streams: list[Tensor] = []
-        for rows, length in passes:
-            if rows:
-                stream = self._forward([row for _, row in rows], length)
-                for at in self._advance(rows):
-                    ready.append(rows[at][0])
-                    streams.append(stream[at : at + 1])
-        if not ready:
-            return []
-        stream, draws = torch.cat(streams), [sequence.draw() for sequence in ready]
-        logits = self._model.unembedding.logits(stream)
-        tokens = self._link.tokens(
-            lambda: self._sampler(logits, draws), lambda: digests(stream).tolist()
-        )
-        return [self._gain(*gained) for gained in zip(ready, tokens, strict=True)]
-
-    def _gain(self, sequence: Sequence, token: Token | None) -> Step:
-        """Add a drawn token to its sequence."""
-        if token is None:  # The cached values may not be finite either, so they are not shared.
-            if sequence.table is not None:
-                sequence.table.withdraw()
-            self._drop(sequence)
-            return Step(sequence, None, finished=True)
-        sequence.tokens.append(token.id)
-        self.tally.generated_tokens += 1
-        finished = token.id in sequence.params.stop_token_ids or (
-            not sequence.launched and sequence.is_full(self.max_context)
-        )
-        if finished:
-            self._drop(sequence)
-        return Step(sequence, token, finished)
+    def _release(self, sequence: Sequence) -> None:
+        if sequence.table is not None:
+            sequence.table.release()
+            sequence.table = None
+            self._running.remove(sequence)
+        elif sequence in self._preempted:
+            self._preempted.remove(sequence)
 
 
 def _row(sequence: Sequence, table: BlockTable, start: int, count: int) -> Row:

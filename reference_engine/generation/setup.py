@@ -1,4 +1,4 @@
-"""Creates a scheduler and its KV cache, whose size depends on the free memory of the device."""
+"""Creates a runner and its KV cache, whose size depends on the free memory of the device."""
 
 from functools import partial
 from typing import TypedDict, Unpack
@@ -9,8 +9,8 @@ from reference_engine.errors import SetupError
 from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.graphs import forward_for
 from reference_engine.generation.link import Link
+from reference_engine.generation.runner import Runner
 from reference_engine.generation.sampling import Sampler, sample
-from reference_engine.generation.scheduler import Scheduler
 from reference_engine.kv_cache.cache import KVCache, page_bytes
 from reference_engine.kv_cache.memory import Memory
 from reference_engine.kv_cache.pages import blocks_of
@@ -24,7 +24,7 @@ ones that show how much memory each graph takes."""
 
 
 class Sizes(TypedDict, total=False):
-    """The sizes of a scheduler, each with a default; None is the default too."""
+    """The sizes of a runner, each with a default; None is the default too."""
 
     max_batch: int  # maximum number of requests in a batch; by default 32
     max_context: int | None
@@ -36,15 +36,15 @@ class Sizes(TypedDict, total=False):
     memory: Memory | None  # the size of the KV cache
 
 
-def scheduler_for(
+def runner_for(
     model: Transformer,
     *,
     sampler: Sampler = sample,
     forward: MakeForward = forward_for,
     link: Link | None = None,
     **sizes: Unpack[Sizes],
-) -> Scheduler:
-    """Return a scheduler. Raises SetupError.
+) -> Runner:
+    """Return a runner with its scheduler. Raises SetupError.
 
     If the model has several processes, all of them call this function at the same time with the
     same sizes. The process with the least memory determines the number of pages.
@@ -64,7 +64,7 @@ def scheduler_for(
     size = (sizes.get("memory") or Memory()).bytes_on(weight.device, working)
     pages = model.shard.least(size // page_bytes(config, weight.dtype), weight.device)
     cache = KVCache(config, pages, weight.dtype, weight.device)
-    return Scheduler(
+    return Runner(
         model,
         cache,
         max_batch=max_batch,
@@ -91,7 +91,7 @@ def working_memory(model: Transformer, max_batch: int, max_context: int, chunk: 
 
     before = free()
     cache = KVCache(model.config, 2 * blocks_of(chunk), weight.dtype, weight.device)
-    scheduler = Scheduler(
+    runner = Runner(
         model,
         cache,
         max_batch=max_batch,
@@ -100,18 +100,18 @@ def working_memory(model: Transformer, max_batch: int, max_context: int, chunk: 
         forward=forward_for(model, cache),
     )
     try:
-        scheduler.prepare(lambda done, total: None, largest=_LARGEST)
+        runner.prepare(lambda done, total: None, largest=_LARGEST)
         after_largest = free()
-        scheduler.prepare(lambda done, total: None, largest=_LARGEST + _SAMPLED)
+        runner.prepare(lambda done, total: None, largest=_LARGEST + _SAMPLED)
     except torch.OutOfMemoryError as error:
         raise SetupError(
             f"The GPU has too little memory for {max_batch} requests and {chunk} prompt tokens at "
             "a time. Choose a smaller --max-batch or --prefill-chunk."
         ) from error
     after = free()
-    further = max(scheduler.decode_steps - _LARGEST - _SAMPLED, 0)
+    further = max(runner.decode_steps - _LARGEST - _SAMPLED, 0)
     graphs = max(after_largest - after, 0) * further // _SAMPLED
     held = page_bytes(model.config, weight.dtype) * (1 + cache.pool.size)
-    del scheduler, cache
+    del runner, cache
     torch.cuda.empty_cache()
     return max(before - after - held, 0) + graphs

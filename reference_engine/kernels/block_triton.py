@@ -240,12 +240,13 @@ def router_scores(tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 @triton.jit(do_not_specialize=["tokens", "tiles"])
 def route_kernel(
-    weights,
     slots,
+    weights,
     tile_experts,
     tile_rows,
     tile_ends,
     own_slots,
+    own_weights,
     scores,
     tokens,
     tiles,
@@ -259,15 +260,16 @@ def route_kernel(
 ):
     """Choose experts from `scores` (tokens, EXPERTS) and sort the slots; grid (EXPERTS,).
 
-    Every program chooses for all tokens, so that it needs no other program, and writes the weights,
-    slots and tiles of its own expert. Until it knows the number of slots of the experts before its
-    own, it keeps its slots in its row of `own_slots` (EXPERTS, tokens). The tiles contain the slots
-    of the experts LOCAL_START to LOCAL_END - 1.
+    Every program chooses for all tokens, so that it needs no other program, and writes the slots,
+    weights and tiles of its own expert. Until it knows the number of slots of the experts before
+    its own, it keeps its slots and weights in its rows of `own_slots` and `own_weights` (EXPERTS,
+    tokens). The tiles contain the slots of the experts LOCAL_START to LOCAL_END - 1.
     """
     own = tl.program_id(0)
     expert = tl.arange(0, EXPERT_COLUMNS)
     counts = tl.zeros((EXPERT_COLUMNS,), tl.int32)
-    own_row = own_slots + own * tokens
+    own_slots += own * tokens
+    own_weights += own * tokens
     written = own * 0
     for start in range(0, tokens, CHUNK):
         token = start + tl.arange(0, CHUNK)
@@ -296,16 +298,18 @@ def route_kernel(
         mine = (place < TOP) & (token < tokens)
         slot = token * TOP + place
         at = written + tl.cumsum(mine.to(tl.int32), 0) - 1
-        tl.store(own_row + at, slot, mask=mine)
-        tl.store(weights + slot, tl.where(wrong, float("nan"), power / total), mask=mine)
+        tl.store(own_slots + at, slot, mask=mine)
+        tl.store(own_weights + at, tl.where(wrong, float("nan"), power / total), mask=mine)
         written = tl.sum(tl.where(expert == own, counts, 0), 0)
-    tl.debug_barrier()  # Below, other threads read `own_row`.
+    tl.debug_barrier()  # Below, other threads read what was written.
 
     first_row = tl.sum(tl.where(expert < own, counts, 0), 0)
     for start in range(0, written, CHUNK):
         at = start + tl.arange(0, CHUNK)
-        slot = tl.load(own_row + at, mask=at < written, other=0)
+        slot = tl.load(own_slots + at, mask=at < written, other=0)
+        weight = tl.load(own_weights + at, mask=at < written, other=0.0)
         tl.store(slots + first_row + at, slot, mask=at < written)
+        tl.store(weights + first_row + at, weight, mask=at < written)
 
     local = (expert >= LOCAL_START) & (expert < LOCAL_END)
     tiles_of = tl.where(local, (counts + BLOCK_ROWS - 1) // BLOCK_ROWS, 0)
@@ -330,10 +334,11 @@ def route_kernel(
             tl.store(tile_ends + tile, nothing, mask=tile < tiles)
 
 
-def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[Tensor, Routing]:
+def choose_experts(scores: Tensor, top: int, block: int, local: range) -> Routing:
     """Choose the `top` best experts of each token and divide the slots into tiles.
 
-    Of experts with equal scores, the one with the lower index is chosen.
+    Of experts with equal scores, the one with the lower index is chosen. The weights are the
+    softmax of the chosen experts' scores.
 
     Args:
         scores: (tokens, experts); the router's scores.
@@ -341,21 +346,21 @@ def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[
         block: Rows per tile.
         local: The experts of this process, whose slots are in tiles. The numbers of the tiles'
             experts start at 0.
-
-    Returns:
-        The softmax weights of the chosen experts, (tokens, top) in float32, and the tiles.
     """
     tokens, experts = scores.shape
     chunk = 1 if tokens == 1 else min(max(power_of_two(tokens), _LEAST_TOKENS), _MOST_TOKENS)
     tiles = most_tiles(tokens * top, len(local), block)
-    weights = scores.new_empty((tokens, top), dtype=torch.float32)
     sizes = (tokens * top, tiles, tiles, tiles, experts * tokens)
     slots, *tiling, own_slots = (scores.new_empty(size, dtype=torch.int32) for size in sizes)
+    weights, own_weights = (
+        torch.empty_like(each, dtype=torch.float32) for each in (slots, own_slots)
+    )
     route_kernel[(experts,)](
-        weights,
         slots,
+        weights,
         *tiling,
         own_slots,
+        own_weights,
         scores,
         tokens,
         tiles,
@@ -368,4 +373,4 @@ def choose_experts(scores: Tensor, top: int, block: int, local: range) -> tuple[
         CHUNK=chunk,
         num_warps=1 if chunk == 1 else 4,
     )
-    return weights, Routing(slots, *tiling)
+    return Routing(slots, weights, *tiling)

@@ -9,6 +9,8 @@ Error against float64 on the same inputs and weights, relative to the largest re
 in bfloat16 (the inner activations are rounded to 8 bits) and 4e-6 in float32.
 """
 
+from collections.abc import Mapping
+
 import torch
 import triton
 import triton.language as tl
@@ -24,7 +26,7 @@ from reference_engine.kernels.triton_support import (
     require_finished_products,
     tuned,
 )
-from reference_engine.model.mxfp4 import PackedLinear
+from reference_engine.model.mxfp4 import BLOCK, PackedLinear
 from reference_engine.model.transformer import SWIGLU_ALPHA
 
 _ALPHA = tl.constexpr(SWIGLU_ALPHA)
@@ -34,26 +36,46 @@ _MINUS_ZEROS, _UPPER = tl.constexpr(0x80008000 - 2**32), tl.constexpr(0xFFFF0000
 _LEAST_ROWS, _MOST_ROWS = 16, 128
 _FULL_LOAD = 256
 """Rows (a row is a token with one of its experts) from which on all multiprocessors have work."""
+_LEAST_PREFETCHED = 4 * 32
+"""Bytes that a warp must load so that Triton prefetches the load: 4 of each thread."""
+
+
+def _choices(*choices: Mapping[str, int]) -> list[triton.Config]:
+    """Return configurations; with AHEAD, the kernel itself loads the scales ahead of their use."""
+    found = []
+    for each in choices:
+        scales = each["BLOCK_OUT"] * each["BLOCK_IN"] // BLOCK
+        found.append({**each, "AHEAD": scales < _LEAST_PREFETCHED * each["num_warps"]})
+    return configurations(*found)
+
 
 CONFIGURATIONS = {
-    # Smaller blocks would have too few scales to prefetch.
-    "16 rows": configurations(
+    "16 rows": _choices(
         {"BLOCK_OUT": 64, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 3},
         {"BLOCK_OUT": 64, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 4},
         {"BLOCK_OUT": 128, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 3},
     ),
-    "32 rows": configurations(
+    "32 rows": _choices(
         {"BLOCK_OUT": 64, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 4},
         {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 4, "num_stages": 5},
     ),
-    "more rows": configurations(
+    # With 128 registers a thread, two programs of eight warps, or four of four, fit.
+    "more rows": _choices(
         {"BLOCK_OUT": 128, "BLOCK_IN": 64, "num_warps": 8, "num_stages": 4},
+        {"BLOCK_OUT": 128, "BLOCK_IN": 64, "num_warps": 8, "num_stages": 4, "maxnreg": 128},
         {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 8, "num_stages": 3},
+        {"BLOCK_OUT": 64, "BLOCK_IN": 64, "num_warps": 4, "num_stages": 3, "maxnreg": 128},
+        {"BLOCK_OUT": 64, "BLOCK_IN": 64, "num_warps": 4, "num_stages": 4, "maxnreg": 128},
+        {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 4, "num_stages": 3},
     ),
     # Products in float32 are unrolled. Larger blocks take long to compile and spill registers.
-    "float32": configurations({"BLOCK_OUT": 64, "BLOCK_IN": 64, "num_warps": 4, "num_stages": 2}),
+    "float32": _choices({"BLOCK_OUT": 64, "BLOCK_IN": 64, "num_warps": 4, "num_stages": 2}),
 }
-"""The configurations to choose from, for each number of rows per tile. None spills registers."""
+"""The configurations to choose from, for each number of rows per tile.
+
+None spills registers in its loop. After the loop, Triton 3.6 spills registers of `down` with 128
+rows (4 with `maxnreg` and eight warps, 33 of 128 × 128 with four warps); 3.7 spills none.
+"""
 
 
 def _group_of(arguments):
@@ -139,6 +161,17 @@ def _tile(tile_experts, tile_rows, tile_ends):
 
 
 @triton.jit
+def _scales(scales, row, used, start, IN: tl.constexpr, OUT: tl.constexpr, BLOCK_IN: tl.constexpr):
+    """Load the scales (outputs, BLOCK_IN / 32) of a round; zeros after the last input."""
+    group = start // _GROUP + tl.arange(0, BLOCK_IN // _GROUP)
+    return tl.load(
+        scales + row[:, None] + group[None, :] * OUT,
+        mask=used[:, None] & (group < IN // _GROUP)[None, :],
+        other=0,
+    )
+
+
+@triton.jit
 def _product(
     tokens,
     token,
@@ -151,20 +184,23 @@ def _product(
     IN: tl.constexpr,
     OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):
     """Multiply tokens by one expert's weights and add its bias; float32 (tokens, outputs).
 
-    `token` holds the row numbers of `tokens` (.., IN), `output` those of the weights.
+    `token` holds the row numbers of `tokens` (.., IN), `output` those of the weights. With AHEAD,
+    each round loads the scales of the next one, so that no product waits for them.
     """
     total = tl.zeros((output.shape[0], token.shape[0]), tl.float32)
     output_used = output < OUT
     token_row = token.to(tl.int64) * IN
     word_row = (expert * OUT + output).to(tl.int64) * (IN // 8)
     scale_row = expert.to(tl.int64) * (IN // _GROUP * OUT) + output
+    if AHEAD:
+        scale = _scales(scales, scale_row, output_used, 0, IN, OUT, BLOCK_IN)
     for start in tl.range(0, IN, BLOCK_IN):
         feature = start + tl.arange(0, BLOCK_IN)
         word = start // 8 + tl.arange(0, BLOCK_IN // 8)
-        group = start // _GROUP + tl.arange(0, BLOCK_IN // _GROUP)
         x = tl.load(
             tokens + token_row[:, None] + feature[None, :],
             mask=token_used[:, None] & (feature < IN)[None, :],
@@ -175,16 +211,17 @@ def _product(
             mask=output_used[:, None] & (word < IN // 8)[None, :],
             other=0,
         )
-        scale = tl.load(
-            scales + scale_row[:, None] + group[None, :] * OUT,
-            mask=output_used[:, None] & (group < IN // _GROUP)[None, :],
-            other=0,
-        )
+        if AHEAD:
+            following = _scales(scales, scale_row, output_used, start + BLOCK_IN, IN, OUT, BLOCK_IN)
+        else:
+            scale = _scales(scales, scale_row, output_used, start, IN, OUT, BLOCK_IN)
         if x.dtype == tl.bfloat16 and not INTERPRETING:
             # The weights are the left operand, which matrix units can read from registers.
             total = _finished(tl.dot(_unpack(packed, scale, True), x.trans(1, 0), total))
         else:
             total += dot(_unpack(packed, scale, False), x.trans(1, 0).to(tl.float32))
+        if AHEAD:
+            scale = following
     bias_of = tl.load(bias + expert * OUT + output, mask=output_used, other=0.0)
     return total.trans(1, 0) + bias_of[None, :]
 
@@ -209,6 +246,7 @@ def gate_up_kernel(
     BLOCK_ROWS: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):
     """Compute `inner` (rows, OUT / 2) of `tokens` (tokens, IN); grid (blocks of OUT, tiles).
 
@@ -222,7 +260,7 @@ def gate_up_kernel(
     token = tl.load(slots + row, mask=row_used, other=0) // TOP
     output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     product = _product(
-        tokens, token, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN
+        tokens, token, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN, AHEAD
     )
     gate, linear = product.reshape(BLOCK_ROWS, BLOCK_OUT // 2, 2).split()
     # NaN stays NaN, as in the plain version.
@@ -257,17 +295,24 @@ def down_kernel(
     BLOCK_ROWS: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
+    AHEAD: tl.constexpr,
 ):
-    """Compute weighted float32 `out` (slots, OUT) of `inner` (rows, IN); grid as above."""
+    """Compute weighted float32 `out` (slots, OUT) of `inner` (rows, IN); grid as above.
+
+    `weights` (rows,) has the order of `inner`: gathered by slot, it takes more registers.
+    """
     expert, first, end = _tile(tile_experts, tile_rows, tile_ends)
     if first >= end:
         return
     row = first + tl.arange(0, BLOCK_ROWS)
     row_used = row < end
-    slot = tl.load(slots + row, mask=row_used, other=0)
     output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-    result = _product(inner, row, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN)
-    result *= tl.load(weights + slot, mask=row_used, other=0.0)[:, None]
+    result = _product(
+        inner, row, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN, AHEAD
+    )
+    result *= tl.load(weights + row, mask=row_used, other=0.0)[:, None]
+    # Before the loop, this load would take registers for all of its rounds.
+    slot = tl.load(slots + row, mask=row_used, other=0)
     tl.store(
         out + slot.to(tl.int64)[:, None] * OUT + output[None, :],
         result,
@@ -290,10 +335,9 @@ def packed_experts(
     sum over a token's experts has the order of `chosen`, independent of other tokens.
     """
     block = block_rows(chosen.numel(), len(gate_up.bias), tokens.dtype)
-    routing = route(chosen, len(gate_up.bias), block)
+    routing = route(chosen, weights, len(gate_up.bias), block)
     product = tokens.new_zeros((*chosen.shape, down.bias.shape[1]), dtype=torch.float32)
-    weights = weights.float().contiguous()
-    multiply(product, tokens.contiguous(), weights, routing, gate_up, down, limit, block)
+    multiply(product, tokens.contiguous(), routing, gate_up, down, limit, block)
     return product.sum(1)
 
 
@@ -306,7 +350,6 @@ def block_rows(rows: int, experts: int, dtype: torch.dtype) -> int:
 def multiply(
     product: Tensor,
     tokens: Tensor,
-    weights: Tensor,
     routing: Routing,
     gate_up: PackedLinear,
     down: PackedLinear,
@@ -315,11 +358,11 @@ def multiply(
 ) -> None:
     """Write the weighted result of each slot that is in a tile to `product` (tokens, top, H).
 
-    `weights` is (tokens, top) in float32; `routing` has tiles of `block` rows.
+    `routing` has tiles of `block` rows.
     """
     inner = tokens.new_empty((len(routing.slots), gate_up.bias.shape[1] // 2))
     multiply_up(inner, tokens, product.shape[1], routing, gate_up, limit, block)
-    multiply_down(product, inner, weights, routing, down, block)
+    multiply_down(product, inner, routing, down, block)
 
 
 def multiply_up(
@@ -350,7 +393,6 @@ def multiply_up(
 def multiply_down(
     product: Tensor,
     inner: Tensor,
-    weights: Tensor,
     routing: Routing,
     down: PackedLinear,
     block: int,
@@ -359,7 +401,7 @@ def multiply_down(
     made = down_kernel[_grid(down, routing)](
         product,
         inner,
-        weights,
+        routing.weights,
         *_tiles(routing),
         *_arrays(down),
         _load(routing),

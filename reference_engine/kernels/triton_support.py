@@ -13,6 +13,7 @@ from triton.compiler import CompiledKernel
 from reference_engine.kernels import KernelsError, interpreting
 
 INTERPRETING = tl.constexpr(interpreting())
+_OPTIONS = ("num_warps", "num_stages", "maxnreg")
 _PRODUCT = re.compile(r"wgmma\.mma_async\S*\s+\{[^}]*\},\s*(?:\{([^}]*)\})?")
 """An asynchronous product in PTX, and the registers of its left operand if it is in registers."""
 
@@ -27,12 +28,12 @@ def dot(a, b):
 
 
 def configurations(*choices: Mapping[str, int]) -> list[triton.Config]:
-    """Return configurations from block sizes, `num_warps` and `num_stages`."""
+    """Return configurations from block sizes, `num_warps`, `num_stages` and maybe `maxnreg`."""
     found = []
     for choice in choices:
         blocks = dict(choice)
-        warps, stages = blocks.pop("num_warps"), blocks.pop("num_stages")
-        found.append(triton.Config(blocks, num_warps=warps, num_stages=stages))
+        options = {name: blocks.pop(name) for name in _OPTIONS if name in blocks}
+        found.append(triton.Config(blocks, **options))
     return found
 
 

@@ -107,7 +107,10 @@ def render_html(
 def _named(analysis: Analysis) -> Iterator[str]:
     """Yield the records that the page refers to."""
     for check in analysis.checks:
-        yield from (example.evidence.record for example in check.examples)
+        for example in check.examples:
+            yield example.evidence.record
+            if example.evidence.compared is not None:
+                yield example.evidence.compared
     for result in analysis.results:
         yield from (failed.record for failed in result.failures)
 

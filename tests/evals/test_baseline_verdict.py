@@ -13,7 +13,8 @@ from evals.baselines.measured import create_baseline, write_baseline
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
 from harness.records.figures import BaselineVerdict
-from harness.records.runs import DatasetInfo, ProviderInfo, RunInfo, RunSettings, Sampling
+from harness.records.runs import DatasetInfo, ProviderInfo, RunInfo, RunSettings
+from harness.records.settings import Sampling
 from harness.verdict.gate import NO_BASELINE, UNFINISHED, _worst, decide_evals
 
 SIZES = {"aime25": (30, 16), "gpqa": (198, 8)}

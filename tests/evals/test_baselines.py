@@ -12,7 +12,8 @@ from evals.baselines.published import choose_figures, pooled_mean, published_sco
 from harness.errors import ConfigurationError
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure
-from harness.records.runs import DatasetInfo, Sampling
+from harness.records.runs import DatasetInfo
+from harness.records.settings import Sampling
 from harness.statistics.noninferiority import run_error
 
 EFFORTS = ("low", "medium", "high")

@@ -5,7 +5,8 @@ import pytest
 from evals.baselines.baseline_verdict import forecast
 from evals.baselines.choice import choose_baseline
 from evals.baselines.eval_scores import EvalScores
-from harness.records.runs import DatasetInfo, Sampling
+from harness.records.runs import DatasetInfo
+from harness.records.settings import Sampling
 
 
 def planned(effort, tries=16, **changes):

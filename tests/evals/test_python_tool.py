@@ -12,7 +12,8 @@ from evals.baselines.choice import choose_baseline
 from evals.baselines.eval_scores import EvalScores
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
-from harness.records.runs import DatasetInfo, Sampling
+from harness.records.runs import DatasetInfo
+from harness.records.settings import Sampling
 
 MODEL = "gpt-oss-mock"
 PROGRAM = "print(6 * 7)"

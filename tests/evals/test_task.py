@@ -16,8 +16,8 @@ from harness.errors import ConfigurationError
 from harness.records.conditions import Condition
 from harness.records.figures import BaselineVerdict
 from harness.records.rollouts import Rollout, TransportFailure
-from harness.records.runs import Sampling
 from harness.records.scores import Score, Usage
+from harness.records.settings import Sampling
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import not_run
 

@@ -19,7 +19,7 @@ from gpt_oss_verify.progress import Counts, LineDisplay, LiveDisplay, display
 from harness.providers.entries import adhoc_provider
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
-from harness.records.runs import Sampling
+from harness.records.settings import Sampling
 from harness.run.run_log import RunLog
 from harness.run.sampling import run_attempts
 from harness.tasks.tool_calling import ToolCalling

@@ -151,9 +151,63 @@ def test_a_repaired_server_no_longer_shows_it(
     broken: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken.always = provider_of()
-    code, out, _ = reproduced(capsys, POLLUTED, "--times", "2")
-    assert code == 0
-    assert "reproduced in 0 of 2" in out
+    code, out, err = reproduced(capsys, POLLUTED, "--times", "2")
+    assert code == 4
+    assert "reproduced in 0 of 2, which says little" in out
+    assert "2 of 2 replies of the run, so 5 tries show it with 95%: --times 5" in err
+
+
+@pytest.fixture
+def rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProvider]:
+    """A server whose every tenth reply has a polluted name, and its run of 30 tries."""
+    monkeypatch.chdir(tmp_path)
+    healthy, polluted, number = provider_of(), provider_of(polluted_name), iter(range(10_000))
+
+    async def sometimes(request: Received, writer: asyncio.StreamWriter) -> None:
+        await (healthy if next(number) % 10 else polluted)(request, writer)
+
+    with in_background(MockProvider(always=sometimes, models=[MODEL])) as running:
+        address = ["--base-url", running.base_url, "--model", MODEL]
+        run([*address, "--api", "chat", "--only", "cases", "-n", "30", "-k", "1"])
+        yield running
+
+
+def tries_that_show(rule: str) -> tuple[str, int]:
+    """The share of a finding in the run, and the tries that show it with 95% at that rate."""
+    checks = json.loads((Path(the_run()) / "analysis.json").read_text("utf-8"))["checks"]
+    counts = next(one["counts"] for one in checks if one["check"]["id"] == rule).values()
+    failures, every = (sum(one[part] for one in counts if one[0]) for part in (0, 1))
+    tries = next(n for n in range(5, 1000) if (1 - failures / every) ** n <= 0.05)
+    assert tries > 10
+    return f"{failures} of {every}", tries
+
+
+def test_a_rare_finding_is_sent_until_it_is_seen(
+    rare: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, (_, tries) = len(rare.posts), tries_that_show(POLLUTED)
+    assert run(["reproduce", the_run(), POLLUTED]) == 1
+    _, err = capsys.readouterr()
+    assert f"{tries} times" in err
+    assert "too rare to reduce" in err or "reducing" in err
+    assert 0 < len(rare.posts) - before <= tries
+
+
+def test_a_rare_finding_that_is_not_seen_again_may_only_be_rarer(
+    rare: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    share, tries = tries_that_show(POLLUTED)
+    rare.always, before = provider_of(), len(rare.posts)
+    assert run(["reproduce", the_run(), POLLUTED]) == 4
+    out, err = capsys.readouterr()
+    assert len(rare.posts) - before == tries
+    assert f"0 of {tries}: gone, or rarer than 1 in " in out
+    assert "--times" not in err
+
+    assert run(["reproduce", the_run(), POLLUTED, "--times", "5"]) == 4
+    out, err = capsys.readouterr()
+    assert "0 of 5: gone, or rarer than 1 in 2 (95%)" in out
+    assert f"{share} replies of the run, so {tries} tries show it with 95%: --times {tries}" in err
 
 
 def test_the_recorded_request_is_printed_if_the_server_is_gone(
@@ -236,8 +290,45 @@ def test_a_probe_is_compared_with_the_recorded_replies_to_its_other_requests(
     out, err = capsys.readouterr()
     assert len(of_probes.posts) - before == 2
     assert "No part of it can be left out." in err
-    assert "# tool\ncurl -sS" in out
-    assert "# base\ncurl -sS" in out
+    assert "# tool: its reply has the finding\ncurl -sS" in out
+    assert "# base: compared with it\ncurl -sS" in out
+
+
+@pytest.mark.parametrize("form", [[], ["--format", "issue"], ["--format", "python"]])
+def test_only_the_two_requests_that_the_message_compares_are_printed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    form: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with in_background(MockProvider(always=greet, models=[MODEL])) as running:
+        run(["--base-url", running.base_url, "--model", MODEL, "--only", "prompt.cot.kept"])
+        capsys.readouterr()
+        run(["reproduce", the_run(), "prompt.cot.kept", "--times", "0", *form])
+    out = capsys.readouterr().out
+    assert "Request 'thought' should have" in out or form == ["--format", "python"]
+    assert "than request 'called'" in out or form == ["--format", "python"]
+    sent = "client.responses.create(" if form == ["--format", "python"] else "curl -sS"
+    assert out.count(sent) == 2
+    report = Path(the_run()) / "report.html"
+    assert 'compared with <a data-r="prompt/called/responses/1"' in report.read_text("utf-8")
+    thought, called = out.partition("## Response")[0].split(sent)[1:]
+    assert "reasoning" in thought
+    assert "reasoning" not in called
+
+
+def test_a_finding_that_needs_many_requests_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with in_background(MockProvider(always=greet, models=[MODEL])) as running:
+        run(["--base-url", running.base_url, "--model", MODEL, "--only", "prompt.scale"])
+        capsys.readouterr()
+        run(["reproduce", the_run(), "prompt.scale", "--times", "0"])
+    out = capsys.readouterr().out
+    assert out.count("curl -sS") == 1
+    assert "`--only prompt.scale` sends them all" in out
 
 
 def test_requests_that_a_finding_does_not_need_are_not_printed(

@@ -16,7 +16,8 @@ from harness.compare.history import history
 from harness.compare.key_figures import result_summary
 from harness.compare.site import site_of
 from harness.providers.entries import Prices
-from harness.records.runs import TaskInfo, Thresholds
+from harness.records.runs import TaskInfo
+from harness.records.settings import Thresholds
 from harness.run.run_folder import read_analysis
 from reports import schemas
 from reports.html.site import badge, render_site

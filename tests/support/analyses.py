@@ -11,8 +11,9 @@ from harness.golden.files import fitting
 from harness.records.analysis import Analysis
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition, Mode
 from harness.records.rollouts import Rollout
-from harness.records.runs import ProviderInfo, RunInfo, RunSettings, Sampling, Thresholds
+from harness.records.runs import ProviderInfo, RunInfo, RunSettings
 from harness.records.scores import Score
+from harness.records.settings import Sampling, Thresholds
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose
 from harness.run.cases import Suite, planned_cases

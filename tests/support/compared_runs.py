@@ -16,15 +16,9 @@ from harness.records.analysis import Analysis, RuleResult, TaskResult, Verdict
 from harness.records.conditions import BOTH_APIS, MODES, Api, Condition
 from harness.records.figures import ExchangeCounts, Latency, MeanScore, TokenCounts
 from harness.records.rollouts import Rollout
-from harness.records.runs import (
-    DatasetInfo,
-    RunInfo,
-    RunSettings,
-    Sampling,
-    TaskInfo,
-    Thresholds,
-)
+from harness.records.runs import DatasetInfo, RunInfo, RunSettings, TaskInfo
 from harness.records.scores import Description, Evidence, Finding, Score, Timing, Usage
+from harness.records.settings import Sampling, Thresholds
 from harness.run import run_folder
 from harness.run.cases import Case, Suite
 from harness.run.run_log import RunLog, write_run_info

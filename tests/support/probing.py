@@ -15,7 +15,7 @@ from harness.golden.files import shipped
 from harness.records.analysis import RuleResult
 from harness.records.conditions import MODES, Api
 from harness.records.rollouts import Exchange, Response
-from harness.records.runs import CONTEXT
+from harness.records.settings import CONTEXT
 from harness.rules.measured import measured_score
 from harness.rules.probe import ProbeGroup, ProbeOptions, ProbeRequest
 from harness.rules.results import check_results, probe_results

@@ -26,14 +26,7 @@ from harness.records.figures import (
 )
 from harness.records.reasons import Reason
 from harness.records.rollouts import Exchange, Response, Rollout
-from harness.records.runs import (
-    DatasetInfo,
-    RunInfo,
-    RunSettings,
-    Sampling,
-    TaskInfo,
-    Thresholds,
-)
+from harness.records.runs import DatasetInfo, RunInfo, RunSettings, TaskInfo
 from harness.records.scores import (
     Description,
     Estimate,
@@ -44,6 +37,7 @@ from harness.records.scores import (
     Timing,
     Usage,
 )
+from harness.records.settings import Sampling, Thresholds
 from harness.verdict.judge import ExchangeCounter
 from reports.html.report import render_html
 from reports.model import Report

@@ -7,7 +7,8 @@ from evals.declaration import AnyEval
 from evals.registry import load_data, make_eval
 from evals.task import EvalTask
 from harness.records.conditions import Condition
-from harness.records.runs import RunSettings, Sampling
+from harness.records.runs import RunSettings
+from harness.records.settings import Sampling
 
 CONDITION = Condition(model="gpt-oss-mock", effort="low", api="chat", mode="non-streaming")
 

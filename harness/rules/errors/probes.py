@@ -16,8 +16,8 @@ from harness.api.fields import NAMES
 from harness.api.items import Message, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import Api
-from harness.records.runs import CONTEXT
 from harness.records.scores import Severity
+from harness.records.settings import CONTEXT
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.refusals import outcome, refused
 from harness.rules.evidence.tables import table

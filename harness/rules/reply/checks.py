@@ -11,7 +11,7 @@ from harness.api.fields import nested
 from harness.api.parsed_rollout import ParsedRollout
 from harness.api.stream_events import carries_text
 from harness.records.conditions import known_model
-from harness.records.runs import CONTEXT
+from harness.records.settings import CONTEXT
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
     BUILT_IN,

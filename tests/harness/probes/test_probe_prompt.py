@@ -18,7 +18,7 @@ from harness.api.items import Message, Reasoning, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.analysis import RuleResult
 from harness.records.conditions import Api
-from harness.records.runs import Thresholds
+from harness.records.settings import Thresholds
 from harness.rules.evidence import rendering
 from harness.rules.evidence.rendering import (
     DEVIATIONS,

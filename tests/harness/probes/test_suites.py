@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from harness.errors import ConfigurationError
-from harness.records.runs import SuiteName
+from harness.records.settings import SuiteName
 from harness.rules.catalogue import PROBES
 from harness.rules.suites import choose
 

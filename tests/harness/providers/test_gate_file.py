@@ -16,18 +16,17 @@ from replies import MODEL
 
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
-from harness.providers.gate_entry import GateLayer, gate_entry, joined, load_gate_file, seconds
+from harness.providers.gate_entry import gate_entry, load_gate_file
 from harness.records.analysis import RuleResult
-from harness.records.runs import Limits, Thresholds
+from harness.records.runs import ScoreGate
+from harness.records.settings import Limits, Thresholds, layered, seconds
 from harness.rules.catalogue import CHECKS
 from harness.rules.suites import choose
 from harness.verdict import requirements
 
 
 def as_thresholds(**gate):
-    return joined([GateLayer(gate_entry(gate, "gate.yaml").settings, "gate.yaml")]).applied_to(
-        Thresholds()
-    )
+    return layered(Thresholds(), [gate_entry(gate, "gate.yaml").layer("gate.yaml")])
 
 
 # --- Entries of a gate
@@ -77,10 +76,8 @@ def test_invalid_gate_entries_are_reported_in_one_sentence(content, said, tmp_pa
 @given(st.lists(st.dictionaries(st.sampled_from(["max_invalid", "suite"]), st.just(1)), max_size=5))
 def test_the_last_layer_that_sets_a_value_wins(said):
     values = [{key: 3 if key == "max_invalid" else "full" for key in layer} for layer in said]
-    layers = [
-        GateLayer(gate_entry(each, "x").settings, f"layer {n}") for n, each in enumerate(values)
-    ]
-    gate = joined(layers)
+    layers = [gate_entry(each, "x").layer(f"layer {n}") for n, each in enumerate(values)]
+    gate = layered(Thresholds(), layers)
     for name in ("max_invalid", "suite"):
         saying = [n for n, each in enumerate(values) if name in each]
         assert gate.origins.get(name) == (f"layer {saying[-1]}" if saying else None)
@@ -88,9 +85,12 @@ def test_the_last_layer_that_sets_a_value_wins(said):
 
 def test_budget_and_margins_of_a_gate_are_read():
     entry = gate_entry({"budget": {"deadline": "20m"}, "margins": {"aime25": 5}}, "gate.yaml")
-    gate = joined([GateLayer(entry.settings, "gate.yaml")])
-    assert gate.applied_to(Limits()) == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
-    assert gate.margins == {"aime25": 5}
+    layers = [entry.layer("gate.yaml")]
+    budget = layered(Limits(), layers)
+    assert budget == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
+    scores = layered(ScoreGate(), layers)
+    assert scores.margins == {"aime25": 5}
+    assert scores.origins == {"margins.aime25": "gate.yaml"}
 
 
 def test_the_gate_in_the_docs_is_valid():
@@ -98,7 +98,7 @@ def test_the_gate_in_the_docs_is_valid():
     (shown,) = re.findall(r"```yaml\n(max_invalid.*?)```", text, re.DOTALL)
     gate = gate_entry(yaml.safe_load(shown), "docs/ci.md")
     assert {name for name, value in gate if value in (None, {}, ())} == set()
-    requirements.check_names(joined([GateLayer(gate.settings, "x")]).applied_to(Thresholds()))
+    requirements.check_names(layered(Thresholds(), [gate.layer("x")]))
 
 
 # --- Single checks

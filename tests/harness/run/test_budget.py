@@ -16,7 +16,7 @@ from harness.api.items import Message, Settings
 from harness.errors import ConfigurationError
 from harness.providers.entries import Prices, adhoc_provider, changed
 from harness.records.conditions import Condition
-from harness.records.runs import Limits
+from harness.records.settings import Limits
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget, Metered
 from harness.run.run_log import RunLog
@@ -207,10 +207,10 @@ def test_the_budget_includes_probes(mock):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--deadline", "soon"), "--deadline must be a time such as 20m"),
-        (("--deadline", "0"), "--deadline must be a time such as 20m"),
-        (("--max-requests", "0"), "for --max-requests. Must be >= 1"),
-        (("--max-cost", "-1"), "for --max-cost. Must be > 0"),
+        (("--deadline", "soon"), "for --deadline. Must be a time such as 20m"),
+        (("--deadline", "0"), "for --deadline. Must be a time such as 20m"),
+        (("--max-requests", "0"), "for --max-requests. Must be greater than or equal to 1"),
+        (("--max-cost", "-1"), "for --max-cost. Must be greater than 0"),
     ],
 )
 def test_invalid_limits_are_rejected(mock, options, said, capsys):

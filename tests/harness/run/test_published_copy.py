@@ -11,7 +11,7 @@ from recorded_runs import problem_rollouts, write_finished_run
 
 from gpt_oss_verify.app import run
 from harness.records.rollouts import Rollout
-from harness.records.runs import Thresholds
+from harness.records.settings import Thresholds
 from harness.run.run_log import write_run_info
 
 SMALL = SUITE.first(1)

@@ -11,7 +11,7 @@ from replies import MODEL, Reply, chat_whole, counts
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import TransportFailure
-from harness.records.runs import Sampling
+from harness.records.settings import Sampling
 from harness.rules import catalogue
 from harness.tasks.task import not_run
 from harness.tasks.tool_calling import ToolCalling, same_arguments

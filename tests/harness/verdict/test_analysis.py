@@ -10,7 +10,7 @@ from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.records.analysis import Analysis
 from harness.records.rollouts import Response
-from harness.records.runs import Thresholds
+from harness.records.settings import Thresholds
 from harness.rules.catalogue import CHECKS
 from harness.rules.evidence.rendering import bare_lengths
 from harness.rules.prompt.probes import PROMPTS

@@ -12,8 +12,8 @@ from harness.records.analysis import PassedTries, RuleResult, TaskResult, Verdic
 from harness.records.conditions import MODES, Condition
 from harness.records.figures import AtK
 from harness.records.reasons import Reason
-from harness.records.runs import Thresholds
 from harness.records.scores import Estimate
+from harness.records.settings import Thresholds
 from harness.rules.catalogue import CHECKS, PROBES
 from harness.rules.numerics.logprob_probes import GROUP
 from harness.statistics.two_rates import exceeds

@@ -12,7 +12,8 @@ from recorded_runs import problem_rollouts, write_finished_run
 from replies import MODEL, Reply, chat_whole
 
 from harness.records.rollouts import Rollout
-from harness.records.runs import RunInfo, Thresholds
+from harness.records.runs import RunInfo
+from harness.records.settings import Thresholds
 from harness.rules.catalogue import CHECKS
 from harness.rules.probe import ProbeOptions
 from harness.rules.suites import choose

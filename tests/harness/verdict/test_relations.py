@@ -15,7 +15,7 @@ import harness
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.analysis import RuleResult
 from harness.records.reasons import Reason, wordings
-from harness.records.runs import Thresholds
+from harness.records.settings import Thresholds
 from harness.rules.calls import schema_probes as schemas
 from harness.rules.catalogue import RULES
 from harness.rules.measured import measured_score

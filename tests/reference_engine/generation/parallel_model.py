@@ -17,10 +17,10 @@ from reference_engine.checkpoint import load_model
 from reference_engine.generation.graphs import GraphedForward, forward_for, record_calls
 from reference_engine.generation.link import Link
 from reference_engine.generation.ranks import Follower, Leader, Messages, process_group
+from reference_engine.generation.runner import Runner
 from reference_engine.generation.sampling import SamplingParams, Token
-from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence
-from reference_engine.generation.setup import scheduler_for
+from reference_engine.generation.setup import runner_for
 from reference_engine.kernels import Kernels
 from reference_engine.kv_cache.cache import page_bytes
 from reference_engine.kv_cache.memory import Memory
@@ -45,9 +45,9 @@ class Counted(Messages):
 
 @dataclass(frozen=True)
 class Scenario:
-    """A model, its sizes, and what the leader does with the scheduler."""
+    """A model, its sizes, and what the leader does with the runner."""
 
-    lead: Callable[[Scheduler], object]
+    lead: Callable[[Runner], object]
     dtype: torch.dtype = torch.float32
     packed: bool = False
     kernels: Kernels = "torch"
@@ -85,12 +85,12 @@ class Scenario:
             return {}
         link = Leader() if shard.ranks > 1 else Link()
         try:
-            scheduler = scheduler_for(model, link=link, **sizes)
-            scheduler.prepare(lambda done, total: None)
+            runner = runner_for(model, link=link, **sizes)
+            runner.prepare(lambda done, total: None)
             SENT.clear()
-            made = self.lead(scheduler)
-            tally = scheduler.tally
-            assert scheduler.pages["used"] == 0
+            made = self.lead(runner)
+            tally = runner.scheduler.tally
+            assert runner.scheduler.pages["used"] == 0
             return {
                 "made": made, "reused": tally.reused_tokens, "preemptions": tally.preemptions,
                 "sent": list(SENT),
@@ -99,44 +99,44 @@ class Scenario:
             link.close()
 
 
-def add(scheduler: Scheduler, wishes: Wishes) -> Tokens:
+def add(runner: Runner, wishes: Wishes) -> Tokens:
     sequences = [Sequence(tuple(prompt), params) for prompt, params in wishes]
     for sequence in sequences:
-        scheduler.add(sequence)
+        runner.add(sequence)
     return {sequence: [] for sequence in sequences}
 
 
-def advance(scheduler: Scheduler, tokens: Tokens) -> None:
-    for step in scheduler.step():
+def advance(runner: Runner, tokens: Tokens) -> None:
+    for step in runner.step():
         tokens[step.sequence].append(step.token)
 
 
-def finish(scheduler: Scheduler, tokens: Tokens) -> list[list[int | None]]:
-    while scheduler.running or scheduler.preempted:
-        advance(scheduler, tokens)
+def finish(runner: Runner, tokens: Tokens) -> list[list[int | None]]:
+    while runner.scheduler.running or runner.scheduler.preempted:
+        advance(runner, tokens)
     return [[token and token.id for token in drawn] for drawn in tokens.values()]
 
 
-def together(wishes: Wishes, scheduler: Scheduler) -> list[list[int | None]]:
+def together(wishes: Wishes, runner: Runner) -> list[list[int | None]]:
     """Returns the tokens of sequences that start in the same step."""
-    return finish(scheduler, add(scheduler, wishes))
+    return finish(runner, add(runner, wishes))
 
 
-def come_and_go(scheduler: Scheduler) -> list[list[int | None]]:
+def come_and_go(runner: Runner) -> list[list[int | None]]:
     """A prompt is reused, and a sequence leaves while its next token is being drawn."""
-    tokens = add(scheduler, [(TEXT[:150], SamplingParams(9, seed=1))])
+    tokens = add(runner, [(TEXT[:150], SamplingParams(9, seed=1))])
     for _ in range(3):
-        advance(scheduler, tokens)
-    cancelled = add(scheduler, [(TEXT[:130], SamplingParams(50, seed=3))])
+        advance(runner, tokens)
+    cancelled = add(runner, [(TEXT[:130], SamplingParams(50, seed=3))])
     tokens |= cancelled
-    tokens |= add(scheduler, [(TEXT[:151], SamplingParams(6, temperature=0))])
+    tokens |= add(runner, [(TEXT[:151], SamplingParams(6, temperature=0))])
     for _ in range(4):
-        advance(scheduler, tokens)
-    scheduler.remove(*cancelled)
-    return finish(scheduler, tokens)
+        advance(runner, tokens)
+    runner.remove(*cancelled)
+    return finish(runner, tokens)
 
 
-def logprobs(scheduler: Scheduler) -> Tensor:
+def logprobs(runner: Runner) -> Tensor:
     """Returns the logprobs after two prompts of two blocks each, and after forced tokens."""
     kept: list[Tensor] = []
 
@@ -144,9 +144,9 @@ def logprobs(scheduler: Scheduler) -> Tensor:
         kept.append(logits.of().log_softmax(-1))
         return [Token(7 + draw.step) for draw in draws]
 
-    scheduler._sampler = sampler
+    runner._sampler = sampler
     prompts = ([*range(100)], [*range(200, 290)])
-    together([(prompt, SamplingParams(DECODED)) for prompt in prompts], scheduler)
+    together([(prompt, SamplingParams(DECODED)) for prompt in prompts], runner)
     return torch.stack(kept)
 
 

@@ -13,8 +13,8 @@ from reference_engine.generation import graphs
 from reference_engine.generation.forward import Row
 from reference_engine.generation.graphs import GraphedForward, bucket, record_calls
 from reference_engine.generation.ragged import RaggedForward, width_for
+from reference_engine.generation.runner import Runner
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence
 from reference_engine.kv_cache.cache import KVCache
 
@@ -37,7 +37,7 @@ class Run:
         self.recordings = 0
         cache = KVCache(model.config, pages, torch.float32, torch.device("cpu"))
         forward = GraphedForward(model, cache, self.record) if recorded else RaggedForward
-        self.scheduler = Scheduler(
+        self.runner = Runner(
             model,
             cache,
             max_batch=len(prompts),
@@ -48,18 +48,18 @@ class Run:
         )
         self.progress = []
         if prepared:
-            self.scheduler.prepare(lambda *counts: self.progress.append(counts))
+            self.runner.prepare(lambda *counts: self.progress.append(counts))
         self.prepared = self.recordings
         sequences = [
             Sequence(tuple(prompt), each) for prompt, each in zip(prompts, wishes, strict=True)
         ]
         self.tokens = {sequence: [] for sequence in sequences}
         for sequence in sequences:
-            self.scheduler.add(sequence)
-        while self.scheduler.running or self.scheduler.preempted:
-            for step in self.scheduler.step():
+            self.runner.add(sequence)
+        while self.runner.scheduler.running or self.runner.scheduler.preempted:
+            for step in self.runner.step():
                 self.tokens[step.sequence].append(step.token)
-        self.used = self.scheduler.pages["used"]
+        self.used = self.runner.scheduler.pages["used"]
 
     def record(self, run):
         self.recordings += 1
@@ -168,7 +168,7 @@ def test_a_stopped_sequence_gets_no_token_already_in_flight(model):
 def test_a_removed_sequence_gets_no_token_already_in_flight(model):
     cache = KVCache(model.config, 20, torch.float32, torch.device("cpu"))
     forward = GraphedForward(model, cache, record_calls)
-    made = Scheduler(model, cache, max_batch=2, max_context=100, prefill_chunk=64, forward=forward)
+    made = Runner(model, cache, max_batch=2, max_context=100, prefill_chunk=64, forward=forward)
     kept, cancelled = (Sequence((5, row), SamplingParams(6, seed=row)) for row in range(2))
     made.add(kept)
     made.add(cancelled)
@@ -177,7 +177,7 @@ def test_a_removed_sequence_gets_no_token_already_in_flight(model):
     made.remove(cancelled)
     late = [step for _ in range(6) for step in made.step()]
     assert {step.sequence for step in late} == {kept}
-    assert made.pages["used"] == 0
+    assert made.scheduler.pages["used"] == 0
 
 
 def test_non_finite_logits_fail_only_their_sequence(model):
@@ -221,7 +221,7 @@ def test_a_constraint_holds_for_each_token(model):
     wishes.append(SamplingParams(20, seed=3))
     prompts = [TEXT[:60], TEXT[100:160], TEXT[:9]]
     found = both(model, wishes, prompts, pages=5)
-    assert found.scheduler.tally.preemptions > 0
+    assert found.runner.scheduler.tally.preemptions > 0
     for prompt, tokens in zip(prompts[:2], found.ids(), strict=False):
         text = [prompt[-1], *tokens]
         assert all((right - left) % 7 == 1 for left, right in pairwise(text))
@@ -232,7 +232,7 @@ def test_a_preempted_sequence_keeps_the_token_in_flight(model):
     wishes = [SamplingParams(100, seed=row) for row in range(2)]
     prompts = [TEXT[:60], TEXT[100:160]]
     found = both(model, wishes, prompts, pages=5)
-    assert found.scheduler.tally.preemptions > 0
+    assert found.runner.scheduler.tally.preemptions > 0
 
 
 def test_batch_sizes_are_rounded_up_to_few_buckets():

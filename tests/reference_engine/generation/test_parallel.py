@@ -89,8 +89,9 @@ def test_experts_of_other_processes_have_zero_weight():
     own, share = Shard(1, 2).local_experts(chosen, weights, 4)
     assert own.tolist() == [[1, 2], [2, 0]]
     assert torch.equal(share, torch.tensor([[0.7, 0.0], [0.0, 0.4]]))
-    for rows in (own, own[:1], own[1:]):
-        routing = route(rows, 2, 16)
+    for rows, shares in ((own, share), (own[:1], share[:1]), (own[1:], share[1:])):
+        routing = route(rows, shares, 2, 16)
+        assert torch.equal(routing.weights, shares.flatten()[routing.slots])
         spans = zip(routing.tile_rows.tolist(), routing.tile_ends.tolist(), strict=True)
         used = [slot for first, end in spans for slot in routing.slots[first:end].tolist()]
         assert sorted(used) == [n for n, e in enumerate(rows.flatten().tolist()) if e < 2]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_model import random_transformer
 
-from reference_engine.generation.sampling import SamplingParams
+from reference_engine.generation.runner import Runner
+from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence
 from reference_engine.kv_cache.cache import KVCache
@@ -25,10 +26,10 @@ def model():
     return random_transformer(num_hidden_layers=2, sliding_window=100)
 
 
-def scheduler(pages: int, *, chunk: int = 128, **limits: int) -> Scheduler:
+def runner(pages: int, *, chunk: int = 128, **limits: int) -> Runner:
     kv = KVCache(model().config, pages, torch.float32, torch.device("cpu"))
     limits = {"max_batch": 8, **limits}
-    return Scheduler(model(), kv, max_context=CONTEXT, prefill_chunk=chunk, **limits)
+    return Runner(model(), kv, max_context=CONTEXT, prefill_chunk=chunk, **limits)
 
 
 def sequence(length: int, offset: int, tokens: int, seed: int) -> Sequence:
@@ -37,26 +38,26 @@ def sequence(length: int, offset: int, tokens: int, seed: int) -> Sequence:
     return Sequence(tuple(prompt), SamplingParams(tokens, seed=seed, top_logprobs=1))
 
 
-def run(made: Scheduler, waiting: list[Sequence], leaving: dict[int, int] | None = None):
+def run(made: Runner, waiting: list[Sequence], leaving: dict[int, int] | None = None):
     """Returns tokens by sequence while sequences join and leave, and checks the pages."""
     pool, waiting = made._cache.pool, list(waiting)
     leaves = {waiting[n]: steps for n, steps in (leaving or {}).items()}
     tokens = {given: [] for given in waiting}
     done: set[Sequence] = set()
     for step in range(5000):
-        while waiting and made.fits(waiting[0]):
+        while waiting and made.scheduler.fits(waiting[0]):
             made.add(waiting.pop(0))
         for gone in [gone for gone, when in leaves.items() if when == step and gone not in waiting]:
             made.remove(gone)
             done.add(gone)
-        if not waiting and not made.running and not made.preempted:
+        if not waiting and not made.scheduler.running and not made.scheduler.preempted:
             break
         for gained in made.step():
             tokens[gained.sequence].append(gained.token)
             done |= {gained.sequence} if gained.finished else set()
         held = {
             page
-            for running in made._running
+            for running in made.scheduler._running
             for page in (*running.table.full, *running.table.sliding)
             if page != 0
         }
@@ -66,9 +67,31 @@ def run(made: Scheduler, waiting: list[Sequence], leaving: dict[int, int] | None
     return list(tokens.values())
 
 
+def test_steps_are_planned_without_a_model() -> None:
+    """The oldest sequence gets pages first; the other one restarts, and both finish."""
+    kv = KVCache(model().config, LEAST_PAGES, torch.float32, torch.device("cpu"))
+    limits = {"max_batch": 2, "max_context": CONTEXT, "prefill_chunk": 2 * BLOCK, "headroom": 0}
+    scheduler = Scheduler(kv, **limits)
+    first, second = sequence(2 * BLOCK, 0, 2 * BLOCK, 1), sequence(BLOCK, 150, 2 * BLOCK, 2)
+    for each in (first, second):
+        assert scheduler.fits(each)
+        scheduler.add(each)
+    plan = scheduler.plan()
+    assert [row.start for _, row in plan.prefill] == [0, 0]  # a block of each, in turn
+    while scheduler.running:
+        for rows in (plan.prefill, plan.decode):
+            gaining = [rows[at][0] for at in scheduler.advance(rows)]
+            for each in gaining:
+                scheduler.gain(each, Token(7))
+        plan = scheduler.plan()
+    assert scheduler.tally.preemptions > 0
+    assert [each.generated for each in (first, second)] == [2 * BLOCK] * 2
+    assert scheduler.pages["used"] == 0
+
+
 @cache
 def alone(*wish: int):
-    return run(scheduler(100), [sequence(*wish)])[0]
+    return run(runner(100), [sequence(*wish)])[0]
 
 
 wishes = st.tuples(
@@ -90,7 +113,7 @@ def test_pages_never_run_out_and_other_sequences_change_nothing(
     """All sequences get the same tokens and logprobs as alone, to the last bit."""
     leaving = {n: step for n, step in leaving.items() if n < len(asked)}
     made = run(
-        scheduler(pages, chunk=chunk, headroom=headroom),
+        runner(pages, chunk=chunk, headroom=headroom),
         [sequence(*ask) for ask in asked],
         leaving,
     )
@@ -101,42 +124,42 @@ def test_pages_never_run_out_and_other_sequences_change_nothing(
 
 def test_the_newest_sequence_is_preempted_and_restarts():
     asked = [(60, 0, 120, 1), (60, 70, 120, 2), (60, 140, 120, 3)]
-    made = scheduler(LEAST_PAGES + 3, headroom=0)
+    made = runner(LEAST_PAGES + 3, headroom=0)
     assert run(made, [sequence(*ask) for ask in asked]) == [alone(*ask) for ask in asked]
-    assert made.tally.preemptions > 0
-    assert made.tally.generated_tokens == 360
-    assert made.tally.repeated_tokens > 0
+    assert made.scheduler.tally.preemptions > 0
+    assert made.scheduler.tally.generated_tokens == 360
+    assert made.scheduler.tally.repeated_tokens > 0
 
 
 def test_a_sequence_without_pages_waits():
-    made = scheduler(LEAST_PAGES)
+    made = runner(LEAST_PAGES)
     first, second = sequence(300, 0, 20, 1), sequence(200, 70, 20, 2)
-    assert made.fits(first)
+    assert made.scheduler.fits(first)
     made.add(first)
-    assert not made.fits(second)
-    while made.running:
+    assert not made.scheduler.fits(second)
+    while made.scheduler.running:
         made.step()
-    assert made.fits(second)
+    assert made.scheduler.fits(second)
 
 
 def test_the_batch_size_is_limited():
-    made = scheduler(100, max_batch=1)
+    made = runner(100, max_batch=1)
     made.add(sequence(5, 0, 9, 1))
-    assert not made.fits(sequence(5, 0, 9, 2))
+    assert not made.scheduler.fits(sequence(5, 0, 9, 2))
 
 
 @pytest.mark.parametrize("chunk", [64, 192, 1000])
 def test_long_prompts_are_prefilled_in_chunks_while_others_decode(chunk):
-    made = scheduler(100, chunk=chunk)
+    made = runner(100, chunk=chunk)
     short, long = sequence(5, 70, 30, 1), sequence(300, 0, 2, 2)
     made.add(short)
     made.step()
     made.add(long)
-    before, steps = made.tally.prompt_tokens, 0
+    before, steps = made.scheduler.tally.prompt_tokens, 0
     while long.in_prefill:
-        read = made.tally.prompt_tokens
+        read = made.scheduler.tally.prompt_tokens
         assert [gained.sequence for gained in made.step()][-1] is short
-        assert 0 < made.tally.prompt_tokens - read <= max(chunk, BLOCK)
+        assert 0 < made.scheduler.tally.prompt_tokens - read <= max(chunk, BLOCK)
         steps += 1
-    assert made.tally.prompt_tokens - before == 300
+    assert made.scheduler.tally.prompt_tokens - before == 300
     assert steps == -(-300 // min(chunk, 320))

@@ -33,7 +33,8 @@ from reference_engine.kernels.triton_support import require_finished_products
 H200 = GPUTarget("cuda", 90, 32)
 TYPES = {
     "*bf16": "inner query key_pages value_pages sinks bias normalized qkv scores",
-    "*fp32": "largest sums logits divisors out part_maximum part_sum weights stream parts cos sin",
+    "*fp32": "largest sums logits divisors out part_maximum part_sum weights own_weights stream "
+    "parts cos sin",
     "*i32": "slots tile_experts tile_rows tile_ends block_tables query_starts context_lengths "
     "positions own_slots blocks",
     "*u8": "scales",
@@ -49,8 +50,11 @@ DOWN = {"IN": 2880, "OUT": 2880}
 HEADS = {"HEAD_DIM": 64, "HEAD_COLUMNS": 64, "GROUP": 8, "GROUP_ROWS": 8, "PAGE_SIZE": 64}
 
 
-def compiled(kernel, warps, stages, types=None, *, target=H200, **constants):
-    """Returns the machine code of a kernel; `types` of arguments replace those in TYPES."""
+def compiled(kernel, warps, stages, types=None, *, target=H200, registers=None, **constants):
+    """Returns the machine code of a kernel; `types` of arguments replace those in TYPES.
+
+    `registers` is the maximum number of a thread.
+    """
     known = {name: kind for kind, names in TYPES.items() for name in names.split()}
     types = known | (types or {}) | dict.fromkeys(constants, "constexpr")
     signature = {name: types[name] for name in kernel.arg_names}
@@ -65,7 +69,7 @@ def compiled(kernel, warps, stages, types=None, *, target=H200, **constants):
         constexprs=constants,
         attrs={place: [["tt.divisibility", 16]] for place in aligned},
     )
-    options = {"num_warps": warps, "num_stages": stages}
+    options = {"num_warps": warps, "num_stages": stages, "maxnreg": registers}
 
     def current_target():
         return target
@@ -111,11 +115,14 @@ def each(groups):
     ]
 
 
-def check(made, unit, *, prefetches):
-    """Checks the arithmetic unit, registers, shared memory, and loads ahead of their use."""
+def check(made, unit, *, prefetches, whole=True):
+    """Checks the arithmetic unit, registers, shared memory, and loads ahead of their use.
+
+    Registers must not be spilled in the loop, or in the `whole` kernel.
+    """
     code = made.asm["sass"]
     assert unit in code
-    assert "LDL" not in code, "registers are spilled"
+    assert "LDL" not in (code if whole else "".join(instructions_of_loop(made))), "spilled"
     assert made.metadata.shared <= SHARED_MEMORY
     assert "async_copy_global_to_local" in loop(made)
     if prefetches:
@@ -134,7 +141,8 @@ def expert_code(kernel, chosen, rows, *, exact=False, target=H200):
     shape = GATE_UP if kernel is gate_up_kernel else DOWN
     constants = {"BLOCK_ROWS": rows, **shape, **chosen.kwargs}
     warps, stages = chosen.num_warps, chosen.num_stages
-    return compiled(kernel.fn, warps, stages, types, target=target, **constants)
+    limit = chosen.maxnreg
+    return compiled(kernel.fn, warps, stages, types, target=target, registers=limit, **constants)
 
 
 @KERNELS
@@ -143,7 +151,9 @@ def test_experts(kernel, group, chosen):
     exact = group == "float32"
     rows = {"16 rows": 16, "32 rows": 32, "more rows": 128, "float32": 16}[group]
     made = expert_code(kernel, chosen, rows, exact=exact)
-    check(made, "FFMA" if exact else "HGMMA", prefetches=group in {"16 rows", "32 rows"})
+    whole = group != "more rows" or triton.__version__ >= "3.7"
+    prefetches = not chosen.kwargs["AHEAD"]
+    check(made, "FFMA" if exact else "HGMMA", prefetches=prefetches, whole=whole)
 
 
 def registers(instruction):
@@ -171,16 +181,74 @@ def early_uses(code):
     return found
 
 
-@KERNELS
-@pytest.mark.parametrize(
+def loads_before_products(code):
+    """Returns the ordinary loads of a loop whose values are used before the round's products end.
+
+    Threads exchange the scales in shared memory, so all of them would wait for the slowest load at
+    a barrier.
+    """
+    ends = max(place for place, each in enumerate(code) if "WARPGROUP.DEPBAR" in each)
+    loads = [
+        (place, int(found[1]))
+        for place, each in enumerate(code[:ends])
+        if (found := re.search(r"\bLDG\.\S* R(\d+)", each))
+    ]
+    return [
+        code[place]
+        for place, loaded in loads
+        if any(loaded in registers(each) for each in code[place + 1 : ends])
+    ]
+
+
+SIZES = {"16 rows": [16], "32 rows": [32], "more rows": [64, 128]}
+EVERY = pytest.mark.parametrize(
     ("rows", "chosen"),
     [
         pytest.param(rows, chosen, id=f"{rows} rows, {chosen}")
-        for group, sizes in {"16 rows": [16], "32 rows": [32], "more rows": [64, 128]}.items()
+        for group, sizes in SIZES.items()
         for rows in sizes
         for chosen in experts_triton.CONFIGURATIONS[group]
     ],
 )
+
+
+@KERNELS
+@EVERY
+def test_no_product_waits_for_scales_that_its_round_loads(kernel, rows, chosen):
+    """Triton loads them rounds ahead, or the kernel does so in the round before."""
+    code = instructions_of_loop(expert_code(kernel, chosen, rows))
+    assert not loads_before_products(code)
+    assert any("LDG.E.U" in each for each in code) == chosen.kwargs["AHEAD"]
+
+
+REGISTERS, SHARED_BY_ALL, RESERVED = 64 * 1024, 228 * 1024, 1024
+"""Registers and bytes of shared memory of a multiprocessor, and the bytes that CUDA adds to each
+program (CUDA programming guide, compute capability 9.0)."""
+
+
+def programs(made, warps):
+    """Returns how many programs fit a multiprocessor; registers are allocated in eights."""
+    highest = max(int(number) for number in re.findall(r"\bR(\d+)", made.asm["sass"]))
+    threads = 32 * warps
+    return min(
+        REGISTERS // (-(-(highest + 1) // 8) * 8 * threads),
+        SHARED_BY_ALL // (made.metadata.shared + RESERVED),
+    )
+
+
+@KERNELS
+@pytest.mark.parametrize("rows", SIZES["more rows"])
+def test_several_programs_of_prompts_fit_a_multiprocessor(kernel, rows):
+    """While one waits, the other multiplies. `test_experts` checks that no register is spilled."""
+    limited = [each for each in experts_triton.CONFIGURATIONS["more rows"] if each.maxnreg]
+    assert {each.maxnreg for each in limited} == {128}
+    for chosen in limited:
+        made = expert_code(kernel, chosen, rows)
+        assert programs(made, chosen.num_warps) >= (2 if chosen.num_warps == 8 else 3)
+
+
+@KERNELS
+@EVERY
 def test_products_of_weights_end_before_the_next_round(kernel, rows, chosen):
     """In bfloat16, matrix units read the weights from registers while the program goes on."""
     made = expert_code(kernel, chosen, rows)
@@ -231,7 +299,7 @@ def test_a_b200_writes_weights_only_after_the_product_that_reads_them():
 @pytest.mark.parametrize(("inputs", "most"), [(128, 3.5), (256, 3.1)])
 def test_instructions_per_weight(inputs, most):
     """A thread unpacks 1/128 of the weights of a tile; see docs/reference-engine.md."""
-    blocks = {"BLOCK_ROWS": 16, "BLOCK_OUT": 128, "BLOCK_IN": inputs}
+    blocks = {"BLOCK_ROWS": 16, "BLOCK_OUT": 128, "BLOCK_IN": inputs, "AHEAD": False}
     types = {"tokens": "*bf16"}
     made = compiled(gate_up_kernel.fn, 4, 5 if inputs == 128 else 3, types, **blocks, **GATE_UP)
     assert len(instructions_of_loop(made)) / inputs <= most

@@ -7,6 +7,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from triton import Config
 from triton.runtime.interpreter import InterpreterBuilder
 
 from reference_engine.kernels import experts, experts_triton, interpreting
@@ -141,3 +142,19 @@ def test_weights_are_unpacked_exactly(narrow, monkeypatch):
     found = torch.empty(outputs, inputs, device=DEVICE)
     unpack_kernel[(1,)](found, words, turned, outputs, inputs, narrow)
     assert torch.equal(found.cpu(), mxfp4.decode(blocks[0], scales[0]))
+
+
+@pytest.mark.parametrize("dtype", BOUNDS, ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "chosen", experts_triton.CONFIGURATIONS["more rows"], ids=lambda chosen: str(chosen)
+)
+def test_loading_scales_ahead_changes_no_bit(chosen, dtype, monkeypatch):
+    """The inputs end within a round: 160 and 96 for rounds of 64 and 128."""
+    given = problem(140, 2, 2, 160, 96, dtype)
+    found = []
+    for ahead in (False, True):
+        alone = Config({**chosen.kwargs, "AHEAD": ahead}, chosen.num_warps, chosen.num_stages)
+        for kernel in (experts_triton.gate_up_kernel, experts_triton.down_kernel):
+            monkeypatch.setattr(kernel, "configs", [alone])
+        found.append(check(*given))
+    assert torch.equal(*found)

@@ -19,7 +19,8 @@ def choices(draw):
 @given(choices(), st.sampled_from([1, 2, 16]))
 def test_tiles_contain_every_slot_once_with_its_expert(choice, block):
     chosen, experts = choice
-    routing = route(chosen, experts, block)
+    weights = torch.rand(chosen.shape, dtype=torch.float64)
+    routing = route(chosen, weights, experts, block)
     seen = []
     tiles = (routing.tile_experts, routing.tile_rows, routing.tile_ends)
     for expert, first, end in torch.stack(tiles, dim=1).tolist():
@@ -28,6 +29,7 @@ def test_tiles_contain_every_slot_once_with_its_expert(choice, block):
         assert (chosen.flatten()[slots] == expert).all()
         seen += slots.tolist()
     assert sorted(seen) == list(range(chosen.numel()))
+    assert torch.equal(routing.weights, weights.flatten()[routing.slots].float())
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.sampled_from([1, 4, 16]))

@@ -7,8 +7,8 @@ from tiny_model import random_transformer
 
 from reference_engine.generation.forward import GatheredForward
 from reference_engine.generation.ragged import RaggedForward
+from reference_engine.generation.runner import Runner
 from reference_engine.generation.sampling import SamplingParams
-from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BlockTable, Layout, PagePool, block_hashes
@@ -30,7 +30,7 @@ def test_ragged_batches_agree_with_padded_ones(window):
     results = []
     for forward in (GatheredForward, RaggedForward):
         cache = KVCache(model.config, 40, torch.float32, torch.device("cpu"))
-        made = Scheduler(
+        made = Runner(
             model,
             cache,
             max_batch=4,
@@ -42,7 +42,7 @@ def test_ragged_batches_agree_with_padded_ones(window):
             params = SamplingParams(80, temperature=0, top_logprobs=0)
             made.add(Sequence(tuple(TEXT[:length]), params))
         gained = []
-        while made.running:
+        while made.scheduler.running:
             gained += made.step()
         results.append(gained)
     plain, ragged = results

@@ -15,10 +15,10 @@ from harness.golden.files import shipped
 from harness.rules.numerics.golden_prompts import requests
 from harness.run.cases import load_suite
 from reference_engine.checkpoint import Checkpoint, load_model
+from reference_engine.generation.runner import Runner
 from reference_engine.generation.sampling import Draw, SamplingParams, Token, sample
-from reference_engine.generation.scheduler import Scheduler
 from reference_engine.generation.sequence import Sequence
-from reference_engine.generation.setup import scheduler_for
+from reference_engine.generation.setup import runner_for
 from reference_engine.model.config import VOCABULARY
 from reference_engine.model.transformer import Transformer, UncachedContext
 from reference_engine.server.chat_request import ChatRequest
@@ -83,20 +83,20 @@ def model() -> Transformer:
 
 
 @pytest.fixture(scope="module")
-def scheduler(model: Transformer) -> Scheduler:
-    return scheduler_for(model, max_batch=64)
+def runner(model: Transformer) -> Runner:
+    return runner_for(model, max_batch=64)
 
 
 def generated(
-    scheduler: Scheduler, asked: list[tuple[tuple[int, ...], SamplingParams]], batch: int = 64
+    runner: Runner, asked: list[tuple[tuple[int, ...], SamplingParams]], batch: int = 64
 ) -> list[list[Token]]:
     """Return the tokens of each prompt, with at most `batch` of them at a time."""
     waiting = [Sequence(*request) for request in asked]
     tokens: dict[Sequence, list[Token]] = {sequence: [] for sequence in waiting}
-    while waiting or scheduler.running:
-        while waiting and scheduler.running < batch and scheduler.fits(waiting[0]):
-            scheduler.add(waiting.pop(0))
-        for step in scheduler.step():
+    while waiting or runner.scheduler.running:
+        while waiting and runner.scheduler.running < batch and runner.scheduler.fits(waiting[0]):
+            runner.add(waiting.pop(0))
+        for step in runner.step():
             assert step.token is not None
             tokens[step.sequence].append(step.token)
     return list(tokens.values())
@@ -106,7 +106,7 @@ def ids(made: list[list[Token]]) -> list[list[int]]:
     return [[token.id for token in tokens] for tokens in made]
 
 
-def test_tokens_do_not_depend_on_logprobs_grammar_or_batch(scheduler: Scheduler) -> None:
+def test_tokens_do_not_depend_on_logprobs_grammar_or_batch(runner: Runner) -> None:
     asked = [
         (prompt, SamplingParams(TOKENS, temperature=(0, 0.7, 1)[number % 3], seed=number))
         for number, prompt in enumerate(prompts())
@@ -115,7 +115,7 @@ def test_tokens_do_not_depend_on_logprobs_grammar_or_batch(scheduler: Scheduler)
 
     def ask(every: int = 1, batch: int = 64, **more: Any) -> list[list[Token]]:
         chosen = [(prompt, replace(params, **more)) for prompt, params in asked[::every]]
-        return generated(scheduler, chosen, batch)
+        return generated(runner, chosen, batch)
 
     expected = ask()
     with_logprobs = ask(top_logprobs=2)
@@ -127,14 +127,14 @@ def test_tokens_do_not_depend_on_logprobs_grammar_or_batch(scheduler: Scheduler)
     assert all(token.logprob == token.top[0][1] for token in greedy)
 
 
-def test_greedy_tokens_are_those_of_the_golden_file(scheduler: Scheduler) -> None:
+def test_greedy_tokens_are_those_of_the_golden_file(runner: Runner) -> None:
     asked = []
     for name, body in requests(model="gpt-oss-small").greedy.items():
         request = parse_request(ChatRequest, orjson.dumps(body))
         prompt = tuple(render_prompt(request.generation_request(None).conversation))
         golden = shipped().continuations[name].ids
         asked.append((prompt, SamplingParams(len(golden), temperature=0), golden))
-    made = generated(scheduler, [(prompt, params) for prompt, params, _ in asked])
+    made = generated(runner, [(prompt, params) for prompt, params, _ in asked])
     assert ids(made) == [list(golden) for *_, golden in asked]
 
 
