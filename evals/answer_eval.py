@@ -14,7 +14,7 @@ from evals.prompts import our_prompts, with_ours
 from harness.api.items import Message
 from harness.records.runs import DatasetInfo, PromptsInfo
 
-Marking = Literal["correct", "wrong", "no_answer"]
+Marking = Literal["correct", "wrong", "graded", "no_answer"]
 Order = tuple[int, ...]
 
 
@@ -52,13 +52,21 @@ class Item(ABC):
         """Return the right answer as it is read."""
         return self.answer
 
+    def shown(self, answer: str, order: Order | None) -> str:
+        """Return an answer that was read, for graders and reports."""
+        return answer
+
     def described(self, order: Order | None) -> str:
         """Return the right answer for graders and reports."""
-        return self.key(order)
+        return self.shown(self.key(order), order)
 
     def right(self, answer: str, order: Order | None) -> bool:
         """Return whether an answer that was read is right."""
         return answer == self.key(order)
+
+    def value(self, answer: str, order: Order | None) -> float:
+        """Return the score of an answer that was read."""
+        return float(self.right(answer, order))
 
     def openai_reads(self, text: str) -> str | None:
         """Return the answer that OpenAI's script reads; None if it has no such question."""
@@ -75,7 +83,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Mark:
-    """The marking of one answer.
+    """The marking of one answer; `value` is its score.
 
     `answer` is the answer extracted from the text, None for `no_answer`; `openai_score` is the
     score that OpenAI's own script gives the same text, None if it has no such question.
@@ -84,6 +92,7 @@ class Mark:
     marking: Marking
     answer: str | None
     openai_score: float | None
+    value: float = 0.0
 
 
 class ChoiceOrders:
@@ -149,6 +158,10 @@ class AnswerEval:
         """Return the right answer of a try, as text for a grader or a report."""
         return self.items[question].described(self._order(question, number))
 
+    def shown(self, question: str, number: int, answer: str) -> str:
+        """Return an answer that was read in a try, as text for a report."""
+        return self.items[question].shown(answer, self._order(question, number))
+
     def answer(self, question: str, number: int, text: str) -> str | None:
         """Return the answer that the final text of a try gives; None without one.
 
@@ -172,7 +185,9 @@ class AnswerEval:
         answer = self.answer(question, number, text)
         if answer is None:
             return Mark("no_answer", None, openai_score)
-        return Mark("correct" if item.right(answer, order) else "wrong", answer, openai_score)
+        value = item.value(answer, order)
+        marking: Marking = "correct" if value == 1 else "graded" if value else "wrong"
+        return Mark(marking, answer, openai_score, value)
 
     def _order(self, question: str, number: int) -> Order | None:
         item = self.items[question]

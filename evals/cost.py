@@ -10,7 +10,6 @@ import orjson
 
 from evals.grading.graded_eval import GradedEval
 from evals.grading.requests import Answer, grading_tasks
-from evals.registry import eval_of
 from evals.task import EvalTask
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Provider
 from harness.records.record import Record
@@ -149,7 +148,7 @@ def _sampling(task: Task) -> _Amount:
     characters = sum(len(message.text) for messages in prompts for message in messages)
     total = _Amount()
     for condition in task.info.conditions:
-        assumed = eval_of(task.name).facts.output_tokens[condition.effort or "medium"]
+        assumed = task.declared.facts.output_tokens[condition.effort or "medium"]
         if task.info.dataset is not None and task.info.dataset.shipped:
             assumed = min(assumed, SAMPLE_TOKENS)
         made = min(assumed, task.info.sampling.max_tokens or assumed)

@@ -218,10 +218,11 @@ HUB_PREFIX = "hf:"
 
 @dataclass(frozen=True)
 class Loaded(Generic[RowT]):
-    """The rows of a dataset and their origin."""
+    """The rows of a dataset and their origin; `code` is the source of its scorer, if it has one."""
 
     rows: tuple[RowT, ...]
     info: DatasetInfo
+    code: str = ""
 
     def by_id(self, ids: Sequence[str]) -> dict[str, RowT]:
         """Return the rows by these ids, in order. Raises ConfigurationError if two are equal."""

@@ -46,9 +46,9 @@ class ChoiceItem(Item):
         """Return the right letter in this order."""
         return ascii_uppercase[self._ordered(order).index(self.answer)]
 
-    def described(self, order: Order | None) -> str:
-        """Return the right letter with the text of its choice."""
-        return f"option {self.key(order)}: {self.answer}"
+    def shown(self, answer: str, order: Order | None) -> str:
+        """Return a letter with the text of its choice."""
+        return f"option {answer}: {self._ordered(order)[ascii_uppercase.index(answer)]}"
 
     def read(self, text: str, order: Order | None) -> str | None:
         """Return the letter that a text gives."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
-from evals.datasets import questions_file
 from evals.restoring import restored_evals
 from harmony.extras import install_command
 from harness.errors import (
@@ -23,7 +22,7 @@ from harness.providers.entries import Provider
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
 from harness.run.budget import Budget
-from harness.run.run_folder import write_text
+from harness.run.run_folder import EVAL_FILES, write_text
 from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_rollouts, write_run_info
 from harness.run.sampling import Observer, run_until_stopped
 from harness.session import sample
@@ -100,9 +99,9 @@ def divided(plan: Plan, folder: Path, count: int) -> list[ShardJob]:
     shares = {name: limit and max(1, limit // count) for name, limit in limits.items()}
     entry = plan.provider.model_copy(update=shares)
     questions = {
-        name: (folder / name).read_text(encoding="utf-8")
-        for name in map(questions_file, plan.info.settings.evals)
-        if (folder / name).exists()
+        path.name: path.read_text(encoding="utf-8")
+        for pattern in EVAL_FILES
+        for path in folder.glob(pattern)
     }
     return [
         ShardJob(

@@ -13,8 +13,9 @@ from typing import Any
 from evals.datasets import DataSource, Loaded, load_own_rows, load_rows
 from evals.declaration import AnyEval, Eval, folders
 from evals.own import OWN, own_name
+from evals.own.scorer import SCORED, load_scored
 from harness.errors import ConfigurationError
-from harness.records.runs import PromptsInfo
+from harness.records.runs import DatasetInfo, PromptsInfo
 from harness.text import suggestion
 
 EVALS: Mapping[str, Eval] = {
@@ -26,9 +27,9 @@ QUICK_TRIES: Mapping[str, int] = {
 }
 
 
-def eval_of(name: str) -> Eval:
-    """Return the eval of this name; for other names, that of the user's own questions."""
-    return EVALS.get(name, OWN)
+def eval_of(data: DatasetInfo) -> Eval:
+    """Return the eval of these data; for other names, that of the user's own questions."""
+    return EVALS.get(data.eval, SCORED if data.scorer else OWN)
 
 
 def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
@@ -37,6 +38,8 @@ def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
     Raises ConfigurationError.
     """
     if (own := own_name(name)) is not None:
+        if name.endswith(".py"):
+            return load_scored(own, Path(name))
         return load_own_rows(own, name, OWN.row)
     if name not in EVALS:
         raise ConfigurationError(f"There is no eval {name!r}; {suggestion(name, NAMES)}")
@@ -52,7 +55,7 @@ def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) 
 
     `seed` orders choices. Raises ConfigurationError for equal rows.
     """
-    return eval_of(data.info.eval).make(data, seed, prompts)
+    return eval_of(data.info).make(data, seed, prompts)
 
 
 def main(arguments: Sequence[str]) -> None:

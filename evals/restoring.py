@@ -5,9 +5,10 @@ from typing import Any
 
 from evals.baselines.eval_scores import EvalScores
 from evals.datasets import Loaded, questions_file, read_file, rows_sha256, validate_rows
+from evals.own.scorer import scorer_file
 from evals.registry import eval_of
 from evals.task import EvalTask
-from harness.errors import RunLogError
+from harness.errors import RunLogError, read_text
 from harness.providers.entries import Provider
 from harness.records.runs import DatasetInfo, RunInfo
 from harness.run.run_folder import read_scores
@@ -21,14 +22,15 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
 
     Raises ConfigurationError or RunLogError.
     """
-    one = eval_of(info.eval)
+    one = eval_of(info)
     if one.built_in is not None:
         return Loaded((), info)
     path = folder / questions_file(info.eval)
     rows = validate_rows(read_file(path), one.row)
     if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
         raise RunLogError(f"{path} was changed after the run; restore it.")
-    return Loaded(rows, info)
+    code = read_text(folder / scorer_file(info)) if info.scorer else ""
+    return Loaded(rows, info, code)
 
 
 def all_tasks(folder: Path, info: RunInfo, grader: Provider | None = None) -> list[Task]:

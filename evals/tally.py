@@ -15,7 +15,7 @@ from evals.grading.rubric import Rubrics
 from harness.records.figures import AtK, GraderReads, ProgramUse
 from harness.records.scores import Outcome, Score
 from harness.rules.measured import Sums
-from harness.statistics.estimators import Scores, maj_at_k
+from harness.statistics.estimators import Scores, is_binary, maj_at_k
 from harness.statistics.intervals import at_k
 from harness.tasks.task import FailedSamples
 
@@ -104,8 +104,10 @@ class Tally:
         return ProgramUse(attempts=counts["ran"], programs=counts["programs"])
 
     def curve(self, counted: Scores, tries: int) -> Iterator[AtK]:
-        """Yield pass@k, pass^k and maj@k; nothing if tries are missing in what is `counted`."""
+        """Yield pass@k, pass^k and maj@k; nothing for parts of a point, or if tries are missing."""
         if min(map(len, counted)) < tries or len(counted) < len(self._tries):
+            return
+        if not is_binary(counted):
             return
         votes = [one.votes + [None] * (tries - len(one.votes)) for one in self._tries.values()]
         counts = [(len(values), round(sum(values))) for values in counted]

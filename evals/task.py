@@ -14,6 +14,7 @@ from evals.baselines.baseline_verdict import (
     forecast,
     judge_scores,
     with_grades,
+    with_scorer_errors,
 )
 from evals.baselines.choice import choose_baseline
 from evals.baselines.eval_scores import EvalScores, Reading
@@ -34,6 +35,7 @@ from evals.grading.requests import (
 )
 from evals.grading.rubric import rubric_score
 from evals.outcomes import ending, refusal_phrase
+from evals.own.scorer import ScorerError, scorer_file
 from evals.prompts import our_prompts, wording
 from evals.registry import eval_of, make_eval
 from evals.tally import Tally
@@ -95,7 +97,8 @@ class EvalTask(Task):
             for question in select(self.test.questions, settings.examples, settings.seed or 0)
         )
         self._question_set = frozenset(self.question_ids)
-        default = 1 if data.info.shipped else eval_of(data.info.eval).facts.tries
+        self.declared = eval_of(data.info)
+        default = 1 if data.info.shipped else self.declared.facts.tries
         tries = tries or default  # sample questions only test the installation
         self.info = TaskInfo(
             name=data.info.eval,
@@ -105,7 +108,7 @@ class EvalTask(Task):
             tries=tries,
             planned=len(self.question_ids) * len(conditions) * tries,
             sampling=sampling,
-            dataset=data.info,
+            dataset=self.test.info,
         )
 
     @cached_property
@@ -123,6 +126,8 @@ class EvalTask(Task):
         if self._data.rows:
             rows = (row.model_dump_json(by_alias=True) for row in self._data.rows)
             write_text(folder / questions_file(self.name), "".join(f"{row}\n" for row in rows))
+        if self._data.code:
+            write_text(folder / scorer_file(self._data.info), self._data.code)
 
     def attempts(self, number: int) -> Iterator[Attempt]:
         """Yield the `number`-th attempt at every question under every condition."""
@@ -222,7 +227,7 @@ class EvalTask(Task):
             eval=self.name,
             model=condition.model,
             effort=condition.effort or "default",
-            dataset=self._data.info,
+            dataset=self.test.info,
             api=condition.api,
             sampling=self.info.sampling.model_copy(update={"seed": None}),
             grader=self._graded_by.model if self.graded and self._graded_by else None,
@@ -237,7 +242,7 @@ class EvalTask(Task):
         """The names of the templates that the scores depend on."""
         if self.graded:
             return GRADER, GRADER_SYSTEM
-        return tuple(eval_of(self.name).facts.templates)
+        return tuple(self.declared.facts.templates)
 
     def forecasts(self) -> Iterator[str]:
         """Yield a sentence per condition about the verdict that a good provider can expect."""
@@ -256,23 +261,31 @@ class EvalTask(Task):
     def _marked(self, parsed: ParsedRollout, reply: Reply) -> dict[str, Any]:
         test: AnswerEval = self.test  # type: ignore[assignment]
         sample, number = parsed.rollout.sample, parsed.rollout.presentation
-        mark = test.mark(sample, number, reply.text)
+        try:
+            mark = test.mark(sample, number, reply.text)
+        except ScorerError as error:
+            return {"outcome": "grader_error", "value": 0.0, "detail": str(error)}
         refused = mark.marking == "no_answer" and refusal_phrase(reply.text)
-        failed = {"expected": self._expected(sample, number), "got": mark.answer or ""}
+        failed = self._shown(sample, number, mark.answer)
         return {
             "outcome": "refused" if refused else mark.marking,
-            "value": float(mark.marking == "correct"),
+            "value": mark.value,
             "answer": mark.answer,
             "openai_value": mark.openai_score,
             "order": test.prompt(sample, number).order,
             **({} if mark.marking == "correct" else failed),
         }
 
-    def _expected(self, sample: str, number: int) -> str:
-        """Return the right answer of a try; of gated questions, only as it is read."""
+    def _shown(self, sample: str, number: int, answer: str | None) -> dict[str, str]:
+        """Return the right answer of a try and the one read; of gated questions, only as read."""
         test: AnswerEval = self.test  # type: ignore[assignment]
-        gated = self._data.info.gated
-        return test.key(sample, number) if gated else test.right(sample, number)
+        if self._data.info.gated or answer is None:
+            expected = test.key if self._data.info.gated else test.right
+            return {"expected": expected(sample, number), "got": answer or ""}
+        return {
+            "expected": test.right(sample, number),
+            "got": test.shown(sample, number, answer),
+        }
 
     def _grade_of(self, record: str, question: str) -> dict[str, Any]:
         test: GradedEval = self.test  # type: ignore[assignment]
@@ -320,10 +333,14 @@ class EvalTask(Task):
             failures=tally.failed.lowest(
                 lambda score: {name: getattr(score, name) for name in _SHOWN_OF_FAILURES}
             ),
-            dataset=self._data.info,
+            dataset=self.test.info,
             rubric=rubric,
             grader=own.grader,
-            baseline=verdict if rubric is None else with_grades(verdict, own, rubric),
+            baseline=(
+                with_scorer_errors(verdict, own, outcomes["grader_error"])
+                if rubric is None
+                else with_grades(verdict, own, rubric)
+            ),
             **tally.sums.members(),
         )
 

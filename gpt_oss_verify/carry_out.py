@@ -43,7 +43,13 @@ def carry_out(
     from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
     say("judging …")
-    return judge_and_print(folder, judge=judge, as_json=run.as_json, show_questions=show_questions)
+    try:
+        return judge_and_print(
+            folder, judge=judge, as_json=run.as_json, show_questions=show_questions
+        )
+    except Exception:
+        say(f"The replies are kept; judge them again with: gpt-oss-verify recheck {folder}")
+        raise
 
 
 def sample_here(plan: Plan, folder: Path, screen: LineDisplay, judge: Judge) -> None:
@@ -125,9 +131,12 @@ def sample_with_progress(
         from reports.terminal import print_report
 
         made = judge_and_report(folder, judge=judge)
-        if not as_json:
+        if as_json:
+            message = f"{stop} {folder}"
+        else:
             print_report(made, stdout())
-        raise StoppedError(f"{stop} {folder}", folder, summary(made.analysis, folder)) from None
+            message = "stopped before the end"  # the report says how to finish the run
+        raise StoppedError(message, folder, summary(made.analysis, folder)) from None
     return judge
 
 

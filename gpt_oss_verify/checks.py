@@ -14,6 +14,7 @@ from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
+from harness.records.rollouts import SDK
 from harness.records.settings import SuiteName
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.probe import MORE_TOKENS, REPLY_TOKENS, Probe, ProbeOptions, ProbeRequest
@@ -113,7 +114,8 @@ def _requests(probe: Probe) -> Iterator[str]:
             f"{request.tries} tries" if request.tries > 1 else "",
             f"up to {request.max_turns} requests" if request.max_turns > 1 else "",
             f"after {request.after!r}" if request.after else "",
-            "" if request.key == "right" else f"{_KEYS[request.key]} API key",
+            "" if request.sender.key == "right" else f"{_KEYS[request.sender.key]} API key",
+            "" if request.sender.accept == SDK.accept else f"Accept: {request.sender.accept}",
         ]
         body = request.raw or json.dumps(
             _shortened(attempt.first_request()), indent=2, ensure_ascii=False

@@ -33,6 +33,7 @@ from harness.compare.compared import compare as compare_columns
 from harness.compare.compared import labelled
 from harness.compare.comparison_types import Comparison
 from harness.compare.history import history_of
+from harness.compare.read_logs import is_log
 from harness.errors import (
     EXIT_FAIL,
     EXIT_PASS,
@@ -71,7 +72,8 @@ def compare(
     Exits with 1 if a run is worse than the reference by more than chance.
 
     Args:
-        runs: Run folders, Inspect logs, baseline files, or published baselines (range, card, …).
+        runs: Run folders, logs of inspect_ai or lm_eval, baseline files, or published baselines
+            (range, card, …).
         against: The run to compare the others with. Default: the first baseline, or the first run.
         provider: Run this provider first; repeat the option for several providers.
         apis: responses, chat, harmony (raw completions), or several separated by commas.
@@ -167,7 +169,7 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
 
 def _column(name: str) -> Column:
     path = run_place(Path(name))
-    return read_run(path) if path.is_dir() else baseline_column(name)
+    return read_run(path) if path.is_dir() and not is_log(path) else baseline_column(name)
 
 
 def history(

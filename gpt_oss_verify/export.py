@@ -15,7 +15,7 @@ from gpt_oss_verify.screen import show
 from harmony.extras import install_command
 from harness.compare.dataframes import COLUMNS, load
 from harness.compare.inspect_export import write_inspect_logs
-from harness.compare.inspect_log import is_inspect_log, read_inspect_log
+from harness.compare.read_logs import is_log, read_logs
 from harness.errors import ConfigurationError, RunLogError, os_errors
 
 
@@ -31,8 +31,9 @@ def export(
 ) -> int:
     """Export a run as CSV, Parquet, a log for Inspect, or a baseline.
 
-    A baseline is of a run, or of a log of inspect_ai. It has the scores of all attempts by question
-    and the sampling settings, but no texts; `eval --baseline FILE` and `compare` compare with it.
+    A baseline is of a run, or of a log of inspect_ai or lm_eval. It has the scores of all attempts
+    by question and the sampling settings, but no texts; `eval --baseline FILE` and `compare`
+    compare with it.
 
     Args:
         output_format: csv, parquet: tables; inspect: logs for `inspect view`; baseline: scores.
@@ -46,7 +47,7 @@ def export(
         show(str(path))
         return 0
     if run.is_file():
-        raise ConfigurationError(f"{run} is a file; only --format baseline takes an Inspect log.")
+        raise ConfigurationError(f"{run} is a file; only --format baseline takes a log.")
     if output_format == "parquet" and find_spec("pyarrow") is None:
         raise ConfigurationError(
             f"--format parquet needs pyarrow; install it with: {install_command('evals')}"
@@ -68,9 +69,9 @@ def export(
 
 
 def _baseline(run: Path) -> measured.MeasuredBaseline:
-    """Return the scores of a run or of an Inspect log. Raises ConfigurationError or RunLogError."""
-    if is_inspect_log(run):
-        log = measured.log_baseline(read_inspect_log(run))
+    """Return the scores of a run or of a log. Raises ConfigurationError or RunLogError."""
+    if is_log(run):
+        log = measured.log_baseline(read_logs(run))
         made = datetime.fromisoformat(log.created_at)
         return measured.create_baseline(log.results, log.provider, log.tool_version, made)
     info, results = run_scores(run)

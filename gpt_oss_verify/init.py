@@ -118,7 +118,8 @@ def _with_model_and_apis(
 ) -> Provider:
     """Return the entry with model and APIs; those not given come from the provider or the user."""
     asked = changed(entry, timeout=MOST_SECONDS)
-    models = None if offline else _listed_models(asked)
+    needed = model is None and not _interactive()
+    models = None if offline else _listed_models(asked, needed=needed)
     asked = changed(asked, model=model or _model(models))
     if apis is None:
         found = () if models is None else _supported_apis(asked, models.ids or [])
@@ -133,11 +134,17 @@ def _with_model_and_apis(
     return changed(entry, model=asked.model, apis=apis)
 
 
-def _listed_models(provider: Provider) -> ModelList | None:
-    """Return the models that the provider lists; None, with a message, if it does not answer."""
+def _listed_models(provider: Provider, *, needed: bool) -> ModelList | None:
+    """Return the models that the provider lists; None, with a message, if it does not answer.
+
+    Raises the error if the entry `needed` them.
+    """
     try:
         models = asyncio.run(listed_models(provider))
     except (ConfigurationError, ProviderUnavailableError) as error:
+        if needed:
+            advice = "nothing is written. Start the provider, or give --model to write an entry"
+            raise type(error)(f"{error}; {advice}.") from None
         say(f"{error}. The entry is written without contacting the provider.")
         return None
     if models.ids is None:

@@ -14,7 +14,7 @@ from evals.grading.graded_eval import GradedEval
 from evals.own import own_name
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
-from evals.registry import NAMES, QUICK_TRIES, eval_of, load_data, make_eval
+from evals.registry import EVALS, NAMES, QUICK_TRIES, load_data, make_eval
 from evals.restoring import all_tasks
 from evals.task import EvalTask
 from gpt_oss_verify.choice import (
@@ -47,7 +47,7 @@ from harness.golden import files as golden_files
 from harness.providers.entries import Provider
 from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
 from harness.records.runs import RunInfo, RunSettings, ScoreGate
-from harness.records.settings import Layer, Sampling, layered
+from harness.records.settings import Layer, Sampling, layered, names
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info
@@ -144,7 +144,7 @@ def new_plan(options: Options) -> Plan:
 def _needs_grader(name: str, own: Mapping[str, Loaded[Any]]) -> bool:
     """Return whether answers of an eval are graded; those of the user's own if it has rubrics."""
     if name not in own:
-        return eval_of(name).needs_grader
+        return EVALS[name].needs_grader
     return isinstance(make_eval(own[name], 0), GradedEval)
 
 
@@ -179,11 +179,13 @@ def _evals(options: Options, gate: ScoreGate) -> tuple[str, ...]:
     """Return the evals to run: the requested ones, or those that the gate requires."""
     if options.evals_alone:
         requested = options.evals or ",".join(gate.required_evals) or DEFAULT_EVALS
-        return tuple(map(_known_eval, parse_list("--eval", requested)))
+        parse_list("--eval", requested)
+        return _distinct("--eval", tuple(map(_known_eval, names(requested))))
     if options.evals == "quick":
         return tuple(QUICK_TRIES)
     if options.evals is not None:
-        return parse_list("--evals", options.evals, NAMES)
+        parse_list("--evals", options.evals, NAMES)
+        return _distinct("--evals", names(options.evals))
     for name in gate.required_evals:
         if name not in QUICK_TRIES:
             raise ConfigurationError(
@@ -191,6 +193,20 @@ def _evals(options: Options, gate: ScoreGate) -> tuple[str, ...]:
                 f"({', '.join(QUICK_TRIES)}); run it with `gpt-oss-verify eval` and its own gate."
             )
     return tuple(QUICK_TRIES) if gate.required_evals else ()
+
+
+def _distinct(option: str, evals: Sequence[str]) -> tuple[str, ...]:
+    """Return the evals. Raises ConfigurationError if two have one name, as files and in tables."""
+    by_name: dict[str, str] = {}
+    for spec in evals:
+        name = (own_name(spec) or spec).casefold()
+        if name in by_name:
+            raise ConfigurationError(
+                f"{option}: {by_name[name]} and {spec} both have the name {name}, by which results "
+                "are kept; rename a file, or leave one out."
+            )
+        by_name[name] = spec
+    return tuple(evals)
 
 
 def _known_eval(spec: str) -> str:

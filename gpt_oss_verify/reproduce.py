@@ -24,7 +24,7 @@ from harness.errors import (
     ProviderUnavailableError,
 )
 from harness.providers.entries import Provider
-from harness.records.rollouts import Exchange
+from harness.records.rollouts import SDK, Exchange
 from harness.records.runs import RunInfo
 from harness.reproduction import (
     CONTINUES,
@@ -108,6 +108,7 @@ def reproduce(
     if not outcome.answered:
         return EXIT_UNREACHABLE
     say(f"Reproduced in {outcome.unseen}.{_more_tries(subject, outcome)}")
+    say(f"A finding that needs other requests at once shows in: gpt-oss-verify retest {run.name}")
     return EXIT_INCONCLUSIVE
 
 
@@ -164,7 +165,9 @@ def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None
             raise ConfigurationError("a request has no JSON body; use --format curl")
         api = subject.rollout.api
         base_url = subject.exchange.request.url.removesuffix(DIALECTS[api].path)
-        print_raw(python(api, base_url, bodies, key))
+        sent = subject.exchange.request.headers
+        accept = {name.lower(): value for name, value in sent.items()}.get("accept", SDK.accept)
+        print_raw(python(api, base_url, bodies, key, accept))
     else:
         print_raw(_overview(subject, outcome, _labelled(subject, curls)))
 

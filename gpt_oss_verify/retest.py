@@ -26,6 +26,7 @@ def retest(
     /,
     *,
     tries: Annotated[int | None, Parameter(alias="-k"), COUNT] = None,
+    concurrency: Annotated[int | None, COUNT] = None,
     provider: ProviderOptions = ProviderOptions(),
     budget: BudgetOptions = BudgetOptions(),
     out: Out = None,
@@ -40,10 +41,11 @@ def retest(
 
     Args:
         tries: Most tries of one finding. Default: as many as are needed, up to 200.
+        concurrency: Attempts in flight. Default: that of the run; 1 shows what needs load.
         dry_run: Print requests, tokens and cost, and send nothing.
     """
     info = read_run_info(run)
-    entry = same_provider(info.provider, provider, info.settings.concurrency)
+    entry = same_provider(info.provider, provider, concurrency or info.settings.concurrency)
     plan = planned_retest(run, entry, budget_for(budget, entry), typed_command(), tries)
     if dry_run:
         print_plan(plan, dry_run=True, as_json=as_json)

@@ -14,6 +14,7 @@ from harness.selftest.faults import catalogue
 from harness.selftest.faults import chosen as chosen_faults
 from harness.selftest.matrix import Matrix, Row
 from reports import selftest as report
+from reports.text import counted
 
 _ROWS = "rows.jsonl"
 
@@ -50,6 +51,7 @@ def selftest(
     finished = _finished(folder / _ROWS, repeat) if resume else {}
     plan = run.SelfTestPlan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
     done = set(finished)
+    say(_announced(plan))
     try:
         with (folder / _ROWS).open("a", encoding="utf-8") as file:
 
@@ -69,6 +71,18 @@ def selftest(
         report.print_matrix(matrix, stdout())
         show(str(folder / "matrix.html"))
     return EXIT_PASS if matrix.passed else EXIT_FAIL
+
+
+def _announced(plan: run.SelfTestPlan) -> str:
+    """Say what is run first, which takes minutes, and what then."""
+    planned = run.healthy_stages(plan)
+    rules = {rule for stage in planned for rule in stage.only}
+    parts = [f"the {len(rules)} rules that detect these faults"] if rules else []
+    if any(stage.whole for stage in planned):
+        parts.append("the whole suite")
+    tested = " and ".join(parts)
+    faults = counted(len(plan.faults) - 1, "fault")
+    return f"First the healthy engine with {tested}, then {faults}, {plan.workers} at once."
 
 
 def _write(matrix: Matrix, folder: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from harness.errors import ConfigurationError
 from harness.records.analysis import Analysis, RuleResult
 from harness.records.conditions import Api
 from harness.records.redact import REDACTED
-from harness.records.rollouts import Exchange, Rollout
+from harness.records.rollouts import SDK, Exchange, Rollout
 from harness.records.scores import Finding
 from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
 from harness.rules.missing import NotVerifiableError
@@ -408,7 +409,7 @@ async def _once(
 ) -> list[Exchange]:
     """Send one conversation."""
     path, rule = DIALECTS[subject.rollout.api].path, subject.rule
-    key = _request(rule, subject.rollout).key if isinstance(rule, Probe) else "right"
+    sender = _request(rule, subject.rollout).sender if isinstance(rule, Probe) else SDK
     made: list[Exchange] = []
     for body, before in zip(bodies, subject.requests, strict=False):
         sent: Body | str | None = body if body is not None else before.request.text
@@ -416,12 +417,14 @@ async def _once(
             again = subject.rollout.model_copy(update={"exchanges": tuple(made)})
             reply = parse_rollout(again).exchanges[-1].reply
             sent = {**sent, CONTINUES: None if reply is None else reply.raw.get("id")}
-        made.append(await transport.send(path, sent, key=key))
+        made.append(await transport.send(path, sent, sender=sender))
     return made
 
 
 KEY_VARIABLE = "API_KEY"
-NOT_SENT = frozenset({"accept", "accept-encoding", "user-agent", "content-type", "authorization"})
+_NOT_SENT = re.compile(
+    r"accept-encoding|user-agent|connection|content-type|authorization|x-stainless-.*"
+)
 """Headers that a command does not repeat; the key is added by name."""
 LONGEST_REPLY = 3_000  # characters of a response in an issue text
 
@@ -441,9 +444,13 @@ def curl(exchange: Exchange, body: Body | str | None, key: str | None) -> str:
     return " \\\n  ".join(lines)
 
 
-def python(api: Api, base_url: str, bodies: Sequence[Body], key: str | None) -> str:
-    """Requests as a Python program with the openai package."""
+def python(
+    api: Api, base_url: str, bodies: Sequence[Body], key: str | None, accept: str = SDK.accept
+) -> str:
+    """Requests as a Python program with the openai package; `accept` is the header `Accept`."""
     api_key = "'none'" if key is None else f"os.environ[{key!r}]"
+    if accept != SDK.accept:
+        api_key += f", default_headers={{'Accept': {accept!r}}}"
     lines = [
         *(["import os", ""] if key else []),
         "from openai import OpenAI",
@@ -518,7 +525,7 @@ def _key_headers(exchange: Exchange, key: str | None) -> Iterator[str]:
     if key is not None:
         yield f'-H "Authorization: Bearer ${key}"'
     for name, value in exchange.request.headers.items():
-        if name.lower() not in NOT_SENT:
+        if not _NOT_SENT.fullmatch(name.lower()):
             shown = f"${{{name.upper().replace('-', '_')}}}" if value == REDACTED else value
             quoted = f'"{name}: {shown}"' if value == REDACTED else shlex.quote(f"{name}: {value}")
             yield f"-H {quoted}"

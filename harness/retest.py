@@ -2,8 +2,9 @@
 
 A finding is fixed if it is not found in as many tries as its rate in the run requires
 (`harness.statistics.recurrence`). So that its tries differ from those of the run in nothing else, a
-retest has the concurrency, the settings and the gate of the run, and makes all requests of a probe
-again. `harness.verdict.retested` decides, from what this module writes into `run.json`.
+retest has the concurrency (unless another one is to show what needs load), the settings and the
+gate of the run, and makes all requests of a probe again. `harness.verdict.retested` decides, from
+what this module writes into `run.json`.
 """
 
 import math
@@ -104,7 +105,8 @@ def planned_retest(
     chosen = _selection(retest, tested, analysis, tries)
     changed = _with_selection(folder, info, chosen, retest)
     tasks = restored_tasks(folder, changed)
-    settings = changed.settings.model_copy(update={"budget": budget.recorded_limits})
+    sent = {"budget": budget.recorded_limits, "concurrency": provider.concurrency}
+    settings = changed.settings.model_copy(update=sent)
     planned = new_info(info.provider, tasks, settings, command)
     planned = planned.model_copy(update={"retest": retest})
     return Plan(provider, tuple(tasks), planned, budget)

@@ -43,7 +43,7 @@ _DIGITS: Mapping[Unit, int] = {"seconds": 2, "tokens/s": 0, "tokens": 0}
 _SUFFIXES: Mapping[Unit, str] = {"share": " %", "seconds": ", s"}
 _KINDS: Mapping[EntryKind, str] = {
     "run": "no verdict",
-    "log": "Inspect log",
+    "log": "log",
     "baseline": "measured baseline",
     "published": "published scores",
 }

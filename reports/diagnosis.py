@@ -49,7 +49,8 @@ def severities(rules: Sequence[ShownRule], more: str = "") -> str:
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
     """Yield the facts about a cause beyond its fix as names and values, without its findings."""
-    yield "breaks", cause.effect
+    if cause.effect:
+        yield "breaks", cause.effect
     for example in cause.examples:
         yield "example", example.description
         yield from (("seen in", source) for source in example.sources)
@@ -118,7 +119,13 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     run, decision = analysis.run, analysis.verdict.decision
     rules = (rule for group in groups(report) for rule in group.rules)
     failed = [rule for rule in rules if rule.status == "failed"]
-    if failed:
+    loaded = bool(analysis.causes) and analysis.causes[0].under_load and analysis.complete
+    if loaded and run.retest is None and not run.of_kind("traffic"):
+        yield Step(
+            "Test whether it needs concurrent requests:",
+            f"gpt-oss-verify retest {folder} --concurrency 1 -k 3",
+        )
+    elif failed:
         example = failed[0].result.check.id
         yield Step(
             "Reproduce a finding with the smallest request:",

@@ -102,6 +102,20 @@ def with_grades(
     return verdict.model_copy(update={"decision": "inconclusive", "reason": reason})
 
 
+def with_scorer_errors(
+    verdict: BaselineVerdict, scores: EvalScores, errors: int
+) -> BaselineVerdict:
+    """Return the verdict; undecided if the user's scorer failed at answers."""
+    if not errors:
+        return verdict
+    file = f"scorer-{scores.eval}.py"
+    return _undecided(
+        scores,
+        f"the scorer failed at {errors} answers, which score 0 here; correct {file} in the run's "
+        "folder, and judge it again with `gpt-oss-verify recheck`.",
+    )
+
+
 def _look(scores: EvalScores, baseline: Baseline, margin: float) -> BaselineVerdict:
     """Return the verdict on the complete rounds, as one of many looks at a growing run."""
     done = scores.rounds

@@ -20,7 +20,8 @@ from evals.baselines.published import (
 from harness.compare.columns import KEY, MEASURED_TIMES, TRIES, Column, Key, Published
 from harness.compare.comparison_types import Entry
 from harness.compare.differing_settings import sampling_settings
-from harness.compare.inspect_log import InspectLog, is_inspect_log, read_inspect_log
+from harness.compare.eval_log import EvalLog
+from harness.compare.read_logs import KINDS, is_log, read_logs
 from harness.errors import ConfigurationError
 from harness.records.conditions import known_model
 
@@ -45,13 +46,13 @@ def choose_baseline(name: str | None) -> Baseline:
 
 
 def baseline_column(name: str) -> Column:
-    """Return an Inspect log, a baseline file or a published baseline as a column.
+    """Return a log, a baseline file or a published baseline as a column.
 
     Raises ConfigurationError.
     """
     path = Path(name)
-    if is_inspect_log(path):
-        return _of_log(read_inspect_log(path))
+    if is_log(path):
+        return _of_log(read_logs(path))
     if path.is_file():
         return _measured(read_baseline(path), path)
     published = published_scores()
@@ -60,39 +61,39 @@ def baseline_column(name: str) -> Column:
         return Column(entry, published=dict(_published(name)))
     known = ", ".join([RANGE, *published.sources])
     raise ConfigurationError(
-        f"{name} is not a run folder, an Inspect log, a baseline file or a published baseline "
-        f"({known})."
+        f"{name} is not a run folder, {KINDS}, a baseline file or a published baseline ({known})."
     )
 
 
-def _of_log(log: InspectLog) -> Column:
+def _of_log(logs: Sequence[EvalLog]) -> Column:
     import pandas as pd
 
-    column = _measured(log_baseline(log), log.path)
+    column = _measured(log_baseline(logs), logs[0].path)
+    every = [(log, part, one) for log in logs for part in log.parts for one in log.tries]
     rows = [
         {
             "task": log.named(part),
             "group": log.group(part),
-            "record": one.record,
+            "record": log.record(one),
             "sample": one.sample,
             "content": one.content,
             "sample_data": True,
             "value": one.values.get(part),
         }
-        for part in log.parts
-        for one in log.tries
+        for log, part, one in every
     ]
     times = [
         {"task": log.named(part), "group": log.group(part), "request": one.seconds}
-        for part in log.parts
-        for one in log.tries
+        for log, part, one in every
         if one.seconds is not None
     ]
-    lost = sum(not one.values for one in log.tries)
-    notes = [] if log.complete else ["The eval of this log is not finished."]
-    notes += [f"{lost} of {len(log.tries)} tries have no score."] if lost else []
+    tries = [one for log in logs for one in log.tries]
+    lost, complete = sum(not one.values for one in tries), all(log.complete for log in logs)
+    notes = [f"The scores of {log.task} are those of {log.scorer}." for log in logs]
+    notes += [] if complete else ["The eval of this log is not finished."]
+    notes += [f"{lost} of {len(tries)} tries have no score."] if lost else []
     entry = column.entry.model_copy(
-        update={"kind": "log", "complete": log.complete, "notes": tuple(notes)}
+        update={"kind": "log", "complete": complete, "notes": tuple(notes)}
     )
     return replace(
         column,
@@ -110,7 +111,7 @@ def _measured(measured: MeasuredBaseline, path: Path) -> Column:
             "task": scores.eval,
             "group": _name(scores.eval, scores.model, scores.effort, python=scores.python),
             "sample": sample,
-            "content": scores.contents.get(sample, scores.dataset.sha256),
+            "content": scores.contents.get(sample, scores.dataset.content),
             "sample_data": scores.dataset.sample,
             "value": value,
         }
@@ -139,6 +140,7 @@ def _settings(scores: EvalScores, every: Sequence[EvalScores]) -> dict[str, obje
         "efforts": tuple(dict.fromkeys(efforts)),
         "api": scores.api,
         "data": scores.dataset.sha256[:12],
+        "scorer": scores.dataset.scorer,
     }
 
 

@@ -16,7 +16,7 @@ from evals.baselines.eval_scores import (
     differ_in_prompts,
     sampling_differences,
 )
-from harness.compare.inspect_log import InspectLog
+from harness.compare.eval_log import EvalLog
 from harness.errors import ConfigurationError, os_errors, read_text
 from harness.records.conditions import known_model
 from harness.records.figures import BaselineFigure, BaselineInfo
@@ -59,6 +59,11 @@ class MeasuredRun:
                 f"{self.name} was measured on different {scores.eval} data (the hashes differ);"
                 " measure it again on these."
             )
+        if here.scorer != there.scorer:
+            return (
+                f"{self.name} was scored by {there.scorer or 'our rules'}, this run by "
+                f"{here.scorer or 'our rules'}; score both alike (recheck)."
+            )
         unknown = [question for question in scores.scores if question not in theirs.scores]
         if unknown:
             return (
@@ -89,35 +94,38 @@ class MeasuredRun:
         return BaselineInfo(name=self.name, explanation=explanation, figures=(figure,))
 
 
-def log_baseline(log: InspectLog) -> MeasuredBaseline:
-    """Return the scores of an Inspect log, whose questions no published figure is about."""
-    contents = sorted(log.contents.values())
-    data = DatasetInfo(
-        eval=log.task,
-        source=log.dataset,
-        rows=len(contents),
-        sha256=hashlib.sha256("".join(contents).encode()).hexdigest(),
-        sample=True,
-        identity="own",
-    )
-    results = [
-        EvalScores(
-            eval=name,
-            model=log.model,
-            effort=log.effort,
-            dataset=data.model_copy(update={"eval": name}),
-            api=log.api,
-            sampling=log.sampling,
-            contents=log.contents,
-            planned=log.epochs,
-            scores=scores,
+def log_baseline(logs: Sequence[EvalLog]) -> MeasuredBaseline:
+    """Return the scores of a log, whose questions no published figure is about."""
+    results = []
+    for log in logs:
+        contents = sorted(log.contents.values())
+        data = DatasetInfo(
+            eval=log.task,
+            source=log.dataset,
+            rows=len(contents),
+            sha256=hashlib.sha256("".join(contents).encode()).hexdigest(),
+            sample=True,
+            identity="own",
+            scorer=log.scorer,
         )
-        for name, scores in log.scores.items()
-    ]
+        results += [
+            EvalScores(
+                eval=name,
+                model=log.model,
+                effort=log.effort,
+                dataset=data.model_copy(update={"eval": name}),
+                api=log.api,
+                sampling=log.sampling,
+                contents=log.contents,
+                planned=log.epochs,
+                scores=scores,
+            )
+            for name, scores in log.scores.items()
+        ]
     return MeasuredBaseline(
-        tool_version=log.version,
-        provider=log.provider,
-        created_at=log.started_at,
+        tool_version=logs[0].version,
+        provider=logs[0].provider,
+        created_at=logs[0].started_at,
         results=tuple(results),
     )
 

@@ -23,7 +23,7 @@ from harness.errors import ConfigurationError
 from harness.records.runs import PromptsInfo
 from harness.text import strict_json
 
-_FILES = (".jsonl", ".csv")
+_FILES = (".jsonl", ".csv", ".py")
 _GPQA = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 _NEW = ("tolerance", "pattern", "rubric")
 _MOST_CHOICES = len(ascii_uppercase)

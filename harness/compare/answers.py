@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.compare.columns import Column
 from harness.compare.comparison_types import AnsweredQuestion, ShownAnswer
-from harness.compare.inspect_log import read_inspect_log
+from harness.compare.read_logs import read_logs
 from harness.compare.transcripts import Message, transcript
 from harness.run.run_log import ROLLOUTS_FILE, read_rollouts, read_run_info
 
@@ -76,11 +76,11 @@ def _texts(column: Column, records: set[str]) -> _Texts:
     """Return question and answer of the tries of a run or a log by record."""
     place = Path(column.entry.place or "")
     if column.entry.kind == "log":
-        log = read_inspect_log(place)
         return {
-            one.record: (one.question[:_LONGEST], one.answer[:_LONGEST])
+            record: (one.question[:_LONGEST], one.answer[:_LONGEST])
+            for log in read_logs(place)
             for one in log.tries
-            if one.record in records
+            if (record := log.record(one)) in records and not log.gated
         }
     if column.entry.kind != "run" or not (place / ROLLOUTS_FILE).exists():
         return {}  # a copy without its log is compared by its scores

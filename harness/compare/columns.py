@@ -1,8 +1,8 @@
-"""What is compared: runs, Inspect logs, baseline files and published baselines, as DataFrames."""
+"""What is compared: runs, logs, baseline files and published baselines, as DataFrames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from harness.compare.dataframes import Run, rows_of
 from harness.compare.differing_settings import SettingsByScope, settings_of
 from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition
-from harness.records.runs import TaskInfo, group_name
+from harness.records.runs import RunInfo, TaskInfo, group_name
 from harness.run.cases import load_suite, planned_cases
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE
 from harness.statistics.mean_scores import Mean
@@ -120,7 +120,7 @@ def read_run(folder: Path) -> Column:
         reason=next(iter(analysis.verdict.reasons), None),
         causes=tuple(cause.description for cause in analysis.causes),
         complete=analysis.complete,
-        notes=() if analysis.complete else (unfinished,),
+        notes=(*_scorers(info), *(() if analysis.complete else (unfinished,))),
     )
     tested = info.of_kind("tool_calling", "eval")
     groups = [(task, condition) for task in tested for condition in task.conditions]
@@ -138,6 +138,13 @@ def read_run(folder: Path) -> Column:
     )
 
 
+def _scorers(info: RunInfo) -> Iterator[str]:
+    """Yield what marked the answers of evals, unless it was our rules."""
+    for task in info.of_kind("eval"):
+        if task.dataset and task.dataset.scorer:
+            yield f"The scores of {task.name} are those of {task.dataset.scorer}."
+
+
 def _tries(run: Run, task: TaskInfo, condition: Condition) -> pd.DataFrame:
     """Return the planned tries of a group; with `--until-decided`, those of complete rounds."""
     rows = rows_of(run.attempts, task.name, condition).sort_values("attempt", kind="stable")
@@ -149,7 +156,7 @@ def _tries(run: Run, task: TaskInfo, condition: Condition) -> pd.DataFrame:
     cases = {c.id: c for c in planned_cases(suite, run.info.settings).cases} if suite else {}
     return rows.merge(run.scores[["record", "openai_value"]], how="left").assign(
         group=group_name(task, condition),
-        content=rows["sample"].map(cases).tolist() if suite else data and data.sha256,
+        content=rows["sample"].map(cases).tolist() if suite else data and data.content,
         sample_data=data is not None and data.sample,
     )
 

@@ -230,7 +230,7 @@ def _score(column: Column, key: Key) -> Measured | None:
     if key in column.published:
         mean = column.published[key].mean
         low, high = mean.bounds(ALPHA / 2)
-        return Measured(value=mean.value, low=low, high=high)
+        return Measured(value=mean.value, low=max(0.0, low), high=min(1.0, high))
     if key in column.results:
         score = column.results[key].score
     else:

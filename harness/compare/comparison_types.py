@@ -28,7 +28,7 @@ Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
 
 
 class Entry(Record):
-    """One column: a run, an Inspect log, a baseline file, or a published baseline.
+    """One column: a run, a log, a baseline file, or a published baseline.
 
     `label` is unique in its comparison. `place` is the folder or file as given; None for a
     published baseline. `reason` is the first reason of the verdict, and `causes` describes the

@@ -9,7 +9,7 @@ from harness.records.settings import Sampling
 RUN = ""  # the scope of settings that apply to all tasks
 _MOVING = frozenset({
     "model", "extra body", "strict", "grader", "prompts", "tools", "reasoning effort", "api",
-    "temperature", "top p", "max tokens", "max turns", "python",
+    "temperature", "top p", "max tokens", "max turns", "python", "scorer",
 })  # fmt: skip
 """Settings that can change the result of the same sample."""
 
@@ -82,6 +82,7 @@ def _of_task(task: TaskInfo) -> dict[str, object]:
         "efforts": efforts,
         "api": tuple(dict.fromkeys(condition.api for condition in task.conditions)),
         "data": task.dataset and task.dataset.sha256[:12],
+        "scorer": task.dataset and task.dataset.scorer,
     }
 
 

@@ -1,4 +1,4 @@
-"""All runs and Inspect logs in a folder over time."""
+"""All runs and logs of other harnesses in a folder over time."""
 
 import statistics
 from collections import defaultdict
@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.compare.differing_settings import SettingChange, changes, settings_of
-from harness.compare.inspect_log import InspectLog, is_inspect_log, read_inspect_log
+from harness.compare.eval_log import EvalLog
 from harness.compare.key_figures import worst_figures
+from harness.compare.read_logs import logs_in, read_logs
 from harness.errors import ConfigurationError, RunLogError
 from harness.records.analysis import Analysis
 from harness.records.figures import Decision
@@ -77,10 +78,10 @@ def history_of(parent: Path, provider: str | None) -> History:
                 analyses.append((str(folder), read_analysis(folder)))
         except RunLogError as error:
             unread.append(str(error))
-    for path in filter(is_inspect_log, sorted(parent.iterdir())):
+    for path in logs_in(parent):
         try:
-            log = read_inspect_log(path)
-            logs += [log] if provider in (None, log.provider) else []
+            found = read_logs(path)
+            logs += [found] if provider in (None, found[0].provider) else []
         except ConfigurationError as error:
             unread.append(str(error))
     return history(str(parent), analyses, unread, logs)
@@ -90,7 +91,7 @@ def history(
     folder: str,
     analyses: Sequence[_Judged],
     unread: Sequence[str] = (),
-    logs: Sequence[InspectLog] = (),
+    logs: Sequence[Sequence[EvalLog]] = (),
 ) -> History:
     """Return all runs by provider, oldest first; `unread` has a sentence for each run left out."""
     runs: dict[str, list[_Judged]] = defaultdict(list)
@@ -98,7 +99,7 @@ def history(
         runs[judged[1].run.provider.name].append(judged)
     points = {name: _points(found) for name, found in runs.items()}
     for log in logs:
-        points[log.provider] = [*points.get(log.provider, ()), _of_log(log)]
+        points[log[0].provider] = [*points.get(log[0].provider, ()), _of_log(log)]
     lines = (ProviderHistory(provider=name, points=_dated(points[name])) for name in sorted(points))
     return History(folder=folder, lines=tuple(lines), unread=tuple(unread))
 
@@ -130,19 +131,22 @@ def _points(runs: Sequence[_Judged]) -> Sequence[HistoryPoint]:
     ]
 
 
-def _of_log(log: InspectLog) -> HistoryPoint:
-    parts = {log.group(part): log.scores[log.named(part)].values() for part in log.parts}
+def _of_log(logs: Sequence[EvalLog]) -> HistoryPoint:
+    parts = {
+        log.group(part): log.scores[log.named(part)].values() for log in logs for part in log.parts
+    }
     made = {group: [tries for tries in found if tries] for group, found in parts.items()}
-    seconds = [one.seconds for one in log.tries if one.seconds is not None]
+    tries, first = [one for log in logs for one in log.tries], logs[0]
+    seconds = [one.seconds for one in tries if one.seconds is not None]
     return HistoryPoint(
-        run=log.path.name,
-        place=str(log.path),
-        started_at=log.started_at,
-        model=log.model,
+        run=first.path.name,
+        place=str(first.path),
+        started_at=first.started_at,
+        model=first.model,
         decision=None,
-        complete=log.complete,
-        tool_version=log.version,
-        tokens=sum(one.tokens for one in log.tries),
+        complete=all(log.complete for log in logs),
+        tool_version=first.version,
+        tokens=sum(one.tokens for one in tries),
         latency=statistics.median(seconds) if seconds else None,
         scores={name: mean_score(found).estimate for name, found in made.items() if found},
     )

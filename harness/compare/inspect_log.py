@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from harmony.extras import install_command
+from harness.compare.eval_log import EvalLog, LogTry
 from harness.errors import ConfigurationError
-from harness.records.conditions import Api, known_model
 from harness.records.record import problem_of
 from harness.records.settings import Sampling
 
@@ -41,79 +38,6 @@ def inspect_library() -> ModuleType:
     return library
 
 
-@dataclass(frozen=True)
-class InspectTry:
-    """One epoch of one sample; `content` hashes the sample.
-
-    `values` has the parts of its score: one without a name, or those of a score with several. A
-    part that has no value is missing.
-    """
-
-    sample: str
-    epoch: int
-    content: str
-    values: Mapping[str, float]
-    question: str
-    answer: str
-    seconds: float | None
-    tokens: int
-
-    @property
-    def record(self) -> str:
-        """The name of the try in the log."""
-        return f"{self.sample}/{self.epoch}"
-
-
-@dataclass(frozen=True)
-class InspectLog:
-    """A log of inspect_ai: one task of one model. Times are ISO 8601."""
-
-    path: Path
-    task: str
-    provider: str
-    model: str
-    effort: str
-    api: Api
-    started_at: str
-    complete: bool
-    epochs: int
-    sampling: Sampling
-    dataset: str
-    version: str
-    tries: tuple[InspectTry, ...]
-
-    @cached_property
-    def scores(self) -> Mapping[str, Mapping[str, tuple[float, ...]]]:
-        """The scores by part and sample, in the order of epochs; parts are named `TASK PART`."""
-        found: dict[str, dict[str, list[float]]] = {}
-        for part in self.parts:
-            of_part = found.setdefault(self.named(part), defaultdict(list))
-            for one in sorted(self.tries, key=lambda one: one.epoch):
-                of_part[one.sample] += [one.values[part]] if part in one.values else []
-        return {
-            name: {sample: tuple(values) for sample, values in of_part.items()}
-            for name, of_part in found.items()
-        }
-
-    @cached_property
-    def parts(self) -> tuple[str, ...]:
-        """The names of the parts of the score."""
-        return tuple(dict.fromkeys(part for one in self.tries for part in one.values)) or ("",)
-
-    def named(self, part: str) -> str:
-        """Return the name of a part of the score as an eval."""
-        return f"{self.task} {part}".rstrip()
-
-    def group(self, part: str) -> str:
-        """Return a part of the score as rows of comparisons name it."""
-        return f"{self.named(part)}, {known_model(self.model) or self.model}, {self.effort} effort"
-
-    @cached_property
-    def contents(self) -> Mapping[str, str]:
-        """The hash of each sample."""
-        return {one.sample: one.content for one in self.tries}
-
-
 def is_inspect_log(path: Path) -> bool:
     """Return whether a file is a log of inspect_ai, by its name or its first members."""
     if path.suffix == ".eval":
@@ -125,7 +49,7 @@ def is_inspect_log(path: Path) -> bool:
     return b'"eval"' in head and b'"task"' in head and b"gpt-oss-verify baseline" not in head
 
 
-def read_inspect_log(path: Path) -> InspectLog:
+def read_inspect_log(path: Path) -> EvalLog:
     """Return a log. Raises ConfigurationError if it is damaged, or its scores are no numbers."""
     library = inspect_library()
     try:
@@ -139,7 +63,8 @@ def read_inspect_log(path: Path) -> InspectLog:
     spec, settings = log.eval, log.eval.model_generate_config
     provider, model = _served(spec.model)
     responses = spec.model_args.get("responses_api")
-    return InspectLog(
+    scorer = next((name for one in log.samples for name in one.scores or ()), "")
+    return EvalLog(
         path=path,
         task=spec.task.rpartition("/")[2],
         provider=provider,
@@ -156,7 +81,8 @@ def read_inspect_log(path: Path) -> InspectLog:
         ),
         dataset=spec.dataset.name or spec.task,
         version=f"inspect_ai {spec.packages.get('inspect_ai', 'of unknown version')}",
-        tries=tuple(_tries(path, log.samples)),
+        scorer=f"the scorer {scorer}" if scorer else "no scorer",
+        tries=tuple(_tries(path, log.samples, scorer)),
     )
 
 
@@ -166,11 +92,10 @@ def _served(name: str) -> tuple[str, str]:
     return provider, model or provider
 
 
-def _tries(path: Path, samples: Sequence[EvalSample]) -> Iterator[InspectTry]:
+def _tries(path: Path, samples: Sequence[EvalSample], scorer: str) -> Iterator[LogTry]:
     from inspect_ai.scorer import value_to_float
 
     number = value_to_float()
-    scorer = next((name for one in samples for name in one.scores or ()), "")
     for one in samples:
         score = (one.scores or {}).get(scorer)
         value = None if score is None else score.value
@@ -192,7 +117,7 @@ def _tries(path: Path, samples: Sequence[EvalSample]) -> Iterator[InspectTry]:
         target = one.target if isinstance(one.target, str) else "\n".join(one.target)
         text = f"{asked}\0{choices}\0{target}".encode("utf-8", "surrogatepass")
         usage = one.model_usage or {}
-        yield InspectTry(
+        yield LogTry(
             sample=str(one.id),
             epoch=one.epoch,
             content=hashlib.sha256(text).hexdigest()[:16],

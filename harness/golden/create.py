@@ -21,16 +21,13 @@ DRAWS = 20
 LONG_CONTEXT = 65_536  # tokens of the context in which the long prompts are answered
 DEFECTS = tuple(
     """
-    sinks-dropped sinks-of-other-heads window-one-too-long window-one-too-short
-    window-on-odd-layers window-nowhere window-everywhere yarn-rounded yarn-absent
-    concentration-missing router-bias-missing softmax-before-top-k expert-bias-unweighted
-    swiglu-without-clamp norm-eps-wrong unembedding-fp8 history-ends-with-return
-    calls-end-with-end result-order-reversed user-named-human knowledge-cutoff-altered
-    tools-before-instructions
+    sinks-dropped sinks-of-other-heads window-one-too-long window-on-odd-layers window-nowhere
+    window-everywhere yarn-rounded expert-bias-unweighted swiglu-without-clamp
+    history-ends-with-return result-order-reversed user-named-human tools-before-instructions
     """.split()
 )
-"""Faults of the reference engine that leave a pattern: faults of the computation, and of prompts
-that keep their length."""
+"""Faults of the reference engine that leave a pattern, and that a public report names: faults of
+the computation, and of prompts that keep their length."""
 _MOST_ALTERNATIVES = 200
 """Alternatives at which a defect is computed; it may move a golden one far down."""
 _BFLOAT16 = {"dtype": "bfloat16", "max_batch": 32, "residual": "float32"}

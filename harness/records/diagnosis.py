@@ -19,7 +19,10 @@ class Cause(Record):
 
     component: str = Field(description="id of the part of the server that is at fault")
     description: str = Field(description="what the server does wrong")
-    effect: str = Field(description="what breaks in clients")
+    effect: str = Field(
+        description="what breaks in clients; empty if an earlier cause of the component says it"
+    )
+    under_load: bool = Field(default=False, description="more frequent under load")
     remedy: str = Field(description="where such defects were fixed")
     examples: tuple[Example, ...] = Field(description="known defects whose own rule failed")
     explains: tuple[str, ...] = Field(description="ids of the checks and probes it explains")

@@ -114,8 +114,8 @@ class RubricFigure(Record):
     """A mean over graded attempts, clipped to [0, 1], as published.
 
     `low` and `high` are what it would be if every ungraded item were not met, or met. `interval` is
-    the 95% interval for other questions of the kind, attempts clustered by question, not clipped
-    below 0. `bootstrap_std` is the error that OpenAI's script prints: the standard deviation of the
+    the 95% interval for other questions of the kind, attempts clustered by question.
+    `bootstrap_std` is the error that OpenAI's script prints: the standard deviation of the
     clipped mean over 1,000 resamples of the attempts.
     """
 

@@ -11,6 +11,17 @@ from harness.records.record import Record
 Key = Literal["right", "wrong", "none"]  # the key that a request is sent with
 
 
+@dataclass(frozen=True)
+class Sender:
+    """What the headers of a request say about its client: its key, and the media types it reads."""
+
+    key: Key = "right"
+    accept: str = "application/json"  # as OpenAI's SDKs send it, with streams, too
+
+
+SDK = Sender()
+
+
 class Request(Record):
     """One HTTP request. `headers` are redacted before they are recorded.
 

@@ -65,7 +65,7 @@ class DatasetInfo(Record):
     is never compared with a published one; `identity` says what they are (None in runs of earlier
     versions, and for an eval of the user's own). The text of `gated` data appears in no report
     unless requested; in a bundle, where that text is replaced, `withheld` is the hash of the
-    replaced rows.
+    replaced rows. `scorer` names the file of the user's own that marks the answers, with its hash.
     """
 
     eval: str
@@ -77,6 +77,12 @@ class DatasetInfo(Record):
     identity: DataIdentity | None = None
     gated: bool = False
     withheld: str | None = None
+    scorer: str | None = None
+
+    @property
+    def content(self) -> str:
+        """What makes two scores comparable: the rows, and the scorer if it is the user's own."""
+        return f"{self.sha256} {self.scorer}" if self.scorer else self.sha256
 
     @property
     def shipped(self) -> bool:

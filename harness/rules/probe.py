@@ -19,7 +19,7 @@ from harness.api.statuses import TIMEOUTS, overloaded
 from harness.golden.content import Golden
 from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.reasons import Reason
-from harness.records.rollouts import Key
+from harness.records.rollouts import SDK, Sender
 from harness.records.runs import Capability
 from harness.records.settings import CONTEXT, SuiteName
 from harness.records.traits import Wanted
@@ -53,7 +53,7 @@ class ProbeRequest(Sample):
 
     `max_tokens` is part of the experiment, unless it is `REPLY_TOKENS` or `PUZZLE_TOKENS`: these
     only end endless replies, and the token limit of the run replaces them. `options` are additional
-    members of the request body. `history` is as in `Settings`, `key` as in `Attempt`.
+    members of the request body. `history` is as in `Settings`, `sender` as in `Attempt`.
     """
 
     effort: str | None = None
@@ -67,7 +67,7 @@ class ProbeRequest(Sample):
     context: int = 0  # tokens of prompt and reply that must fit the context; 0 if they always do
     max_turns: int = 1
     history: History = "sent"
-    key: Key = "right"
+    sender: Sender = SDK
     modes: tuple[Mode, ...] = ()
     """The modes in which it is sent with any probe of its group, so that checks judge the replies;
     it is always sent in those of the probes that use it."""

@@ -6,7 +6,7 @@ from typing import Any
 from harness.api import DIALECTS
 from harness.api.items import ConversationItem, Settings, Tool
 from harness.records.conditions import Condition
-from harness.records.rollouts import Key
+from harness.records.rollouts import SDK, Sender
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Attempt:
     """One planned attempt at a sample.
 
     `id` becomes the id of the rollout; `number` counts from 1. Tool calls are answered and the
-    conversation continues until `max_turns` requests were sent, all with the same `key`. If
+    conversation continues until `max_turns` requests were sent, all by the same `sender`. If
     `more_tokens` is set, the first reply that the token limit cut is requested again with it,
     unless it ends with endless repetition.
     An attempt begins when the attempt with the id `after`, if that is under way, has ended.
@@ -48,7 +48,7 @@ class Attempt:
     settings: Settings
     max_turns: int = 1
     more_tokens: int | None = None
-    key: Key = "right"
+    sender: Sender = SDK
     after: str | None = None
 
     @property

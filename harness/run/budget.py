@@ -18,7 +18,7 @@ from harness.api.dialect import Dialect
 from harness.api.items import UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.providers.entries import CHARACTERS_PER_TOKEN, Prices, Provider
-from harness.records.rollouts import Exchange, Key
+from harness.records.rollouts import SDK, Exchange, Sender
 from harness.records.settings import Limits
 from harness.run.attempts import Attempt
 from harness.transport.interface import Payload, Transport
@@ -171,7 +171,7 @@ class Metered:
     def __exit__(self, *_: object) -> None:
         self._budget.reserve(-self._reserved)
 
-    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """Send within the budget. Raises SpentError."""
         if self._reserved:
             self._reserved -= 1
@@ -181,7 +181,7 @@ class Metered:
         self._budget.begun()
         retries, cost = 0, 0.0
         try:
-            exchange = await self._transport.send(path, body, key=key)
+            exchange = await self._transport.send(path, body, sender=sender)
             retries = len(exchange.retries)
             if self._prices is not None:
                 cost = await self._cost(exchange, self._prices)

@@ -15,7 +15,7 @@ from harness.providers.entries import key_variables, load_providers
 from harness.records.redact import Scrubber
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo, TaskInfo
-from harness.run.run_folder import CASES_FILE, GOLDEN_FILE, TOOLS_FILE, write_text
+from harness.run.run_folder import CASES_FILE, EVAL_FILES, GOLDEN_FILE, TOOLS_FILE, write_text
 from harness.run.run_log import (
     RunLog,
     log_files,
@@ -24,7 +24,7 @@ from harness.run.run_log import (
     write_run_info,
 )
 
-_FILES = (CASES_FILE, TOOLS_FILE, GOLDEN_FILE, "questions-*.jsonl")
+_FILES = (CASES_FILE, TOOLS_FILE, GOLDEN_FILE, *EVAL_FILES)
 _SECRET_VARIABLE = re.compile(r"(?:API_KEY|TOKEN|SECRET|PASSWORD)$")
 _PATH = re.compile(r"(?<![\w:/.~-])(?:~?/)(?:[\w.+@%-]+/)+([\w.+@%-]*)")
 _SHORTEST_HOST = 4

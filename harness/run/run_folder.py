@@ -16,6 +16,7 @@ from harness.run.run_log import ROLLOUTS_FILE, RUN_FILE, opened, replacing
 CASES_FILE = "cases.jsonl"
 TOOLS_FILE = "tools.json"
 GOLDEN_FILE = "golden.json"
+EVAL_FILES = ("questions-*.jsonl", "scorer-*.py")  # patterns: what evals need to be judged again
 ANALYSIS_FILE = "analysis.json"
 REPORT_FILE = "report.md"
 PAGE_FILE = "report.html"
@@ -64,7 +65,7 @@ def discard_unused(folder: Path) -> bool:
         return False
     written = (RUN_FILE, CASES_FILE, TOOLS_FILE, GOLDEN_FILE)
     paths = (folder / name for name in written)
-    for path in (log, *paths, *folder.glob("questions-*.jsonl")):
+    for path in (log, *paths, *(path for name in EVAL_FILES for path in folder.glob(name))):
         path.unlink(missing_ok=True)
     if output.exists() and not output.stat().st_size:
         output.unlink()

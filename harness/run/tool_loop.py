@@ -41,7 +41,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
     more, most = attempt.more_tokens, attempt.max_turns
     while len(exchanges) < most:
         sent = body if exchanges or sample.raw is None else sample.raw
-        exchange = await transport.send(dialect.path, sent, key=attempt.key)
+        exchange = await transport.send(dialect.path, sent, sender=attempt.sender)
         exchanges.append(exchange)
         response = exchange.response
         if exchange.failure is not None or response is None or not response.good_status:

@@ -135,7 +135,7 @@ class _Runs:
         self._made: dict[str, list[DefectRun]] = defaultdict(list)
         self._healthy: list[DefectRun] = []
         self._baseline: rows.Baseline = {}
-        self._healthy_stages = _healthy_stages(plan)
+        self._healthy_stages = healthy_stages(plan)
         self._covered: set[Stage] = set()
         self._lock = asyncio.Lock()
 
@@ -255,7 +255,8 @@ def _plan(provider: Provider, fault: Fault, stage: Stage) -> Plan:
     return Plan(faulty, tasks, info, retries=None if _RETRIED in fault.detectors else NO_RETRIES)
 
 
-def _healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:
+def healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:
+    """Return what the healthy engine runs before any fault."""
     first = {
         name
         for fault in plan.faults[1:]

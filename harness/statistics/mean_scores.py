@@ -87,11 +87,12 @@ def run_mean(scores: Scores) -> Mean:
 
 
 def mean_score(scores: Scores) -> MeanScore:
-    """Return the mean over questions of the mean over tries.
+    """Return the mean over questions of the mean over tries, clipped to [0, 1].
 
     Binary scores get the interval of `mean_interval`. Graded scores get Student's interval of the
-    question means, clipped to [0, 1]; the lower end is not clipped if a mean is negative, as in
-    HealthBench. Tests simulate the coverage. Raises the errors of `question_means`.
+    question means. A question may have a negative mean in HealthBench, the score of an eval may
+    not (`evals.grading.rubric`). Tests simulate the coverage. Raises the errors of
+    `question_means`.
     """
     means = question_means(scores)
     binary = is_binary(scores)
@@ -140,13 +141,10 @@ def _effective_trials(rate: Estimate, trials: int) -> float:
 
 
 def _student(means: Sequence[float]) -> Estimate:
-    value = fmean(means)
-    floor = min(0.0, *means)
-    error = clustered_error(means)
-    if error is None:
-        return Estimate(value=value, low=floor, high=1.0)
-    reach = critical_value(ALPHA / 2, len(means) - 1) * error
-    return Estimate(value=value, low=max(floor, value - reach), high=min(1.0, value + reach))
+    value, error = fmean(means), clustered_error(means)
+    reach = 1.0 if error is None else critical_value(ALPHA / 2, len(means) - 1) * error
+    low, mean, high = (min(1.0, max(0.0, at)) for at in (value - reach, value, value + reach))
+    return Estimate(value=mean, low=low, high=high)
 
 
 def _satterthwaite(shares: Sequence[float], scores: Scores) -> float:

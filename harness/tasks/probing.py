@@ -121,7 +121,7 @@ class ProbeTask(Task):
                     self._settings_of(request, condition.api),
                     request.max_turns,
                     MORE_TOKENS if request.whole and not self._options.max_tokens else None,
-                    request.key,
+                    request.sender,
                     self._before(request, condition, number),
                 )
 

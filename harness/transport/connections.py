@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp import hdrs
 from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
@@ -79,6 +80,9 @@ def parsed_url(url: str) -> URL:
 async def body_of(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
     """Yield the bytes of a body as they arrive.
 
+    A body without a length and without chunks ends with its connection, so that no end of it is
+    malformed.
+
     Raises MalformedBodyError if the rest of the body cannot be parsed, and the errors of aiohttp.
     """
     watch = _Watch(response)
@@ -96,21 +100,27 @@ async def body_of(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
 class _Watch:
     """Ends the wait for a body whose connection is closed.
 
-    aiohttp closes a connection whose framing it cannot parse, but does not tell the reader.
+    aiohttp closes a connection whose framing it cannot parse, but does not tell the reader. A
+    connection that the server closed is closing, too, until the loop has told the reader: so only
+    one that still is at the next look counts.
     """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.malformed = False
         self._response = response
+        self._closing = False
+        headers = response.headers
+        self._framed = hdrs.CONTENT_LENGTH in headers or hdrs.TRANSFER_ENCODING in headers
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(SECONDS_BETWEEN_LOOKS, self._look)
 
     def _look(self) -> None:
         connection = self._response.connection
-        if connection is None:  # the body is complete
+        if connection is None or not self._framed:  # or the body is complete
             return
         transport = connection.transport
-        if transport is not None and not transport.is_closing():
+        before, self._closing = self._closing, transport is None or transport.is_closing()
+        if not (before and self._closing):
             self._timer = self._loop.call_later(SECONDS_BETWEEN_LOOKS, self._look)
         elif self._response.content.exception() is None:
             self.malformed = True

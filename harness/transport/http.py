@@ -1,25 +1,69 @@
-"""Send one HTTP request, and record it as it was on the wire."""
+"""Send one HTTP request as OpenAI's Python SDK does, and record it as it was on the wire."""
 
 import asyncio
+import platform
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from io import BytesIO
+from typing import Any
 
 import aiohttp
 import orjson
+from multidict import CIMultiDict
 
 from harness.providers.entries import Provider, access
 from harness.records.redact import REDACTED, Redactor, secrets_in
-from harness.records.rollouts import Exchange, FailureKind, Key, Request, TransportFailure
+from harness.records.rollouts import SDK, Exchange, FailureKind, Request, Sender, TransportFailure
 from harness.transport.connections import PROXY, body_of, failure_of, parsed_url, proxy_for
 from harness.transport.interface import LARGE, Payload, processed
-from harness.transport.receiver import ARRIVAL, EVENT_STREAM, Receiver, TooLargeError
+from harness.transport.receiver import ARRIVAL, Receiver, TooLargeError
 
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
+_SYSTEMS = {"Darwin": "MacOS"}
+_PROCESSORS = {"x86_64": "x64", "aarch64": "arm64"}
+_FIRST = ("model", "stream", "service_tier", "messages")
+"""The first members of a body of OpenAI's Python SDK; the others follow in alphabetical order."""
+
+
+def sdk_headers(timeout: float, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a POST of `openai.AsyncOpenAI`, except its User-Agent.
+
+    `timeout` is in seconds; `given` are the provider's key and headers, which replace others.
+    Captured from openai 3.51. `x-stainless-retry-count` is that of a first try.
+    """
+    system, processor = platform.system(), platform.machine()
+    headers = CIMultiDict(
+        {
+            "Accept-Encoding": "gzip, deflate",
+            "Connection": "keep-alive",
+            "authorization": "",
+            "accept": SDK.accept,
+            "content-type": "application/json",
+            "user-agent": USER_AGENT,
+            "x-stainless-lang": "python",
+            "x-stainless-package-version": version("openai"),
+            "x-stainless-os": _SYSTEMS.get(system, system),
+            "x-stainless-arch": _PROCESSORS.get(processor, processor),
+            "x-stainless-runtime": platform.python_implementation(),
+            "x-stainless-runtime-version": platform.python_version(),
+            "x-stainless-async": "async:asyncio",
+            "x-stainless-retry-count": "0",
+            "x-stainless-read-timeout": f"{timeout:g}",
+        }
+    )
+    headers.update({name.lower(): value for name, value in given.items()})
+    return {name: value for name, value in headers.items() if value}
+
+
+def sdk_order(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body with its members in the order in which OpenAI's Python SDK sends them."""
+    names = sorted(body, key=lambda name: (name not in _FIRST, name))
+    first = [name for name in _FIRST if name in body]
+    return {name: body[name] for name in [*first, *names[len(first) :]]}
 
 
 class HttpTransport:
@@ -35,19 +79,18 @@ class HttpTransport:
         self._idle_timeout = provider.idle_timeout
         granted = access(provider)
         self._redactor = Redactor(granted.secrets | secrets_in(granted.headers))
-        self._headers = {
-            "Accept": f"application/json, {EVENT_STREAM}",
-            "Accept-Encoding": "gzip, deflate",
-            "User-Agent": USER_AGENT,
-            **granted.headers,
-        }
+        self._headers = sdk_headers(provider.timeout, granted.headers)
 
-    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """See `Transport`."""
-        headers, data = self._headers_with(key), b""
-        if body is not None:
-            data = body.encode() if isinstance(body, str) else orjson.dumps(body)
-            headers["Content-Type"] = "application/json"
+        headers, data = self._headers_of(sender), b""
+        if isinstance(body, Mapping):
+            body = sdk_order(body)
+            data = orjson.dumps(body)
+        elif body is not None:
+            data = body.encode()
+        else:
+            headers = {name: headers[name] for name in headers if name != "content-type"}
         request = Request(
             method="GET" if body is None else "POST",
             url=self._base_url + path,
@@ -73,13 +116,19 @@ class HttpTransport:
             elapsed=elapsed,
         )
 
-    def _headers_with(self, key: Key) -> dict[str, str]:
-        """Return the headers of a request; without secrets, unless `key` is right."""
-        if key == "right":
-            return dict(self._headers)
-        shown = self._redactor.headers(self._headers)
+    def _headers_of(self, sender: Sender) -> dict[str, str]:
+        """Return the headers of a request; without secrets, unless its key is right."""
+        headers = self._headers
+        if sender.accept != SDK.accept:
+            headers = {
+                name: sender.accept if name.lower() == "accept" else value
+                for name, value in headers.items()
+            }
+        if sender.key == "right":
+            return headers
+        shown = self._redactor.headers(headers)
         kept = {name: value for name, value in shown.items() if value != REDACTED}
-        return kept | ({"Authorization": f"Bearer {WRONG_KEY}"} if key == "wrong" else {})
+        return kept | ({"authorization": f"Bearer {WRONG_KEY}"} if sender.key == "wrong" else {})
 
     async def _receive(
         self, receiver: Receiver, method: str, url: str, headers: dict[str, str], data: bytes
@@ -94,7 +143,7 @@ class HttpTransport:
                     method,
                     parsed_url(url),
                     headers=headers,
-                    data=data if len(data) < LARGE else BytesIO(data),
+                    data=(data or None) if len(data) < LARGE else BytesIO(data),
                     allow_redirects=False,
                 ) as response,
                 aclosing(body_of(response)) as body,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from harness.records.rollouts import Exchange, Key
+from harness.records.rollouts import SDK, Exchange, Sender
 
 LARGE = 32 * 1024
 """Bytes of a response that are processed in a thread: a stream of 10,000 events takes 50 ms, in
@@ -17,7 +17,7 @@ Payload = Mapping[str, Any] | str | None
 class Transport(Protocol):
     """Sends requests to one provider. Failures are recorded in the exchange, not raised."""
 
-    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """Send one request to a path below the provider's base URL.
 
         With a wrong `key` or none, the request contains no secret at all.

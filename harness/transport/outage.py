@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 
 from harness.api.statuses import overloaded, refuses_access, unanswered
 from harness.errors import StoppedAnsweringError
-from harness.records.rollouts import Exchange, Key
+from harness.records.rollouts import SDK, Exchange, Sender
 from harness.transport.interface import Payload, Transport
 
 FEWEST_TRIES = 3
@@ -150,11 +150,11 @@ class _WatchedTransport:
         self._inner = inner
         self._outage = outage
 
-    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """See `Transport`."""
         number, exchange = self._outage.begin(), None
         try:
-            exchange = await self._inner.send(path, body, key=key)
+            exchange = await self._inner.send(path, body, sender=sender)
         finally:
             self._outage.end(number, exchange)
         await self._outage.check()

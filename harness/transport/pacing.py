@@ -13,7 +13,7 @@ from anyio import CapacityLimiter
 
 from harness.api.statuses import overloaded
 from harness.providers.entries import CHARACTERS_PER_TOKEN
-from harness.records.rollouts import Exchange, Key
+from harness.records.rollouts import SDK, Exchange, Sender
 from harness.transport.interface import Payload, Transport
 
 LimitChanged = Callable[[int, int], None]
@@ -42,11 +42,11 @@ class AdaptiveTransport:
         """The number of requests now allowed in flight."""
         return int(self._limiter.total_tokens)
 
-    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """See `Transport`."""
         async with self._limiter:
             decreases = self._decreases
-            exchange = await self._inner.send(path, body, key=key)
+            exchange = await self._inner.send(path, body, sender=sender)
             response = exchange.response
             if overloaded(exchange):
                 if decreases == self._decreases:
@@ -96,7 +96,7 @@ class RateLimitedTransport:
         self._requests = Bucket(rpm) if rpm else None
         self._tokens = Bucket(tpm) if tpm else None
 
-    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """See `Transport`."""
         now = asyncio.get_running_loop().time
         wait = max(
@@ -105,7 +105,7 @@ class RateLimitedTransport:
         )
         if wait > 0:
             await asyncio.sleep(wait)
-        exchange = await self._inner.send(path, body, key=key)
+        exchange = await self._inner.send(path, body, sender=sender)
         if self._tokens:
             self._tokens.take(tokens_used(exchange), now())
         return exchange

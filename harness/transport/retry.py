@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 
 from harness.api.chat import names_newer_limit, with_newer_limit
 from harness.api.statuses import Trouble, trouble_of
-from harness.records.rollouts import Exchange, Key, Retry
+from harness.records.rollouts import SDK, Exchange, Retry, Sender
 from harness.transport.interface import Payload, Transport
 
 Retrying = Callable[[Exchange, int], None]
@@ -79,13 +79,13 @@ class RetryingTransport:
         self._retrying = retrying or (lambda exchange, number: None)
         self._renames = False
 
-    async def send(self, path: str, body: Payload = None, *, key: Key = "right") -> Exchange:
+    async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """See `Transport`."""
         retries: list[Retry] = []
         troubles: Counter[Trouble] = Counter()
         renamed = with_newer_limit(body) if self._renames else None
         while True:
-            exchange = await self._inner.send(path, renamed or body, key=key)
+            exchange = await self._inner.send(path, renamed or body, sender=sender)
             response = exchange.response
             status, headers = (response.status, response.headers) if response else (None, {})
             if renamed is None and names_newer_limit(exchange):

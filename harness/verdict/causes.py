@@ -19,7 +19,7 @@ from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.components import COMPONENTS
 from harness.rules.rule import Rule
-from harness.verdict.occasions import Reply, occasions, replies_of
+from harness.verdict.occasions import NOT_ALWAYS, UNDER_LOAD, Reply, occasions, replies_of
 
 MOST_CAUSES = 3  # causes that are named
 _WARNING = 0.1  # weight of a warning; an error has 1
@@ -35,6 +35,7 @@ _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are
 _MOSTLY = 0.5  # of the replies with a finding
 _ALWAYS = 0.9  # of the replies of an API
 _OF_REQUESTS = {"refused": "refusals", "failed": "failures"}
+_AGAIN = "The same part of the server has another defect, with a fix of its own."
 _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 """Components whose rules expect a refusal, or have errors as their evidence."""
 
@@ -103,7 +104,8 @@ def diagnose(
         own = [one for one in left if one.component == component]
         first = own[0]
         witnesses = [one for one in found if one.rule.witness and one.component == component]
-        cause = _cause(first, [*own, *witnesses], found, scores, results)
+        again = any(cause.component == component for cause in causes)
+        cause = _cause(first, [*own, *witnesses], found, scores, results, again=again)
         causes.append(cause)
         left = [one for one in left if one.id not in cause.explains]
     named = {rule for cause in causes for rule in cause.explains}
@@ -124,8 +126,10 @@ def _cause(
     found: Sequence[_Found],
     scores: Sequence[Score],
     run: Sequence[RuleResult],
+    *,
+    again: bool,
 ) -> Cause:
-    """Return the cause of the heaviest finding of a component.
+    """Return the cause of the heaviest finding of a component, or of the next one if `again`.
 
     Findings of the same component with the same fix, or mostly in the same replies, have one cause,
     and so have findings of other components that are mostly in its replies.
@@ -148,13 +152,19 @@ def _cause(
     ]
     about = COMPONENTS[first.component]
     when = list(occasions([one.result for one in same], replies, scores, run))
+    # Findings of one component may hide that the heaviest of them depends on the load.
+    of_first = list(occasions([first.result], first.replies, scores, run))
+    if UNDER_LOAD in of_first:
+        when += [one for one in (NOT_ALWAYS, UNDER_LOAD) if one in of_first and one not in when]
     if first.rule.witness:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
+    title = _AGAIN if again else about.title
     return Cause(
         component=first.component,
-        description=f"{about.title[:-1]} ({', '.join(when)})." if when else about.title,
-        effect=about.effect,
+        description=f"{title[:-1]} ({', '.join(when)})." if when else title,
+        effect="" if again else about.effect,
+        under_load=UNDER_LOAD in when,
         remedy=first.fix,
         examples=() if example is None else (example,),
         explains=tuple(one.id for one in (*same, *others)),

@@ -27,7 +27,7 @@ from harness.verdict.coverage import Coverage
 from harness.verdict.reference_rate import target_of
 from harness.verdict.success_rate import PartVerdict
 
-UNFINISHED = "The run is not finished; finish it with `gpt-oss-verify --resume RUN`."
+UNFINISHED = "The run is not finished."
 ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
 FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status

@@ -28,6 +28,7 @@ _STREAMS, _WHOLE, _LONG = "streams", "complete replies", "requests above 8,000 c
 _SIZE = 8  # thousand characters, from which a request is long
 _SIDES = 2  # features of probes: the API and the mode
 _NAMES = (*APIS, _STREAMS, _WHOLE, _LONG, *FEATURES)
+NOT_ALWAYS, UNDER_LOAD = "the same request is right in other tries", "more often under load"
 _LOADED = 0.6
 """Probability that a reply with the finding began under more load than one without. Only a defect
 that spares some tries of the same request can depend on the load."""
@@ -155,7 +156,7 @@ def _chance(units: Sequence[_Unit], name: str) -> float:
 
 def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
     """Yield in which share of replies, whether now and then, and whether load matters."""
-    from scipy.stats import mannwhitneyu  # slow to import
+    from scipy.stats import hypergeom, mannwhitneyu  # slow to import
 
     hits = [unit for unit in units if unit.hit]
     misses = [unit for unit in units if not unit.hit]
@@ -169,8 +170,12 @@ def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
     repeated = [each for each in tries.values() if len(each) > 1 and any(each)]
     mixed = sum(not all(each) for each in repeated)
     if mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated)):
-        yield "the same request is right in other tries"
+        yield NOT_ALWAYS
     if hits and misses and mixed >= _FEWEST_MIXED:
         test = mannwhitneyu([e.load for e in hits], [e.load for e in misses], alternative="greater")
         if test.pvalue <= _CHANCE and test.statistic >= _LOADED * len(hits) * len(misses):
-            yield "more often under load"
+            yield UNDER_LOAD
+            fewest = min(unit.load for unit in hits)
+            loaded = sum(unit.load >= fewest for unit in units)
+            if hypergeom.sf(len(hits) - 1, len(units), len(hits), loaded) <= _CHANCE:
+                yield f"only with {fewest} or more requests in flight"

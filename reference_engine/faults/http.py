@@ -25,6 +25,7 @@ class ClientRequest:
     body: Json  # the JSON object; empty if the body was not one
     served: str  # the id of the model that the server offers
     gzip: bool = False  # whether the client accepts a body that gzip compressed
+    accept: str = ""  # the media types that the client reads
 
     @property
     def streaming(self) -> bool:

@@ -81,9 +81,13 @@ class FaultyHttp:
                 body = await Request(scope, receive).body()
             except ClientDisconnect:
                 return
-            accepted = dict(scope["headers"]).get(b"accept-encoding", b"")
+            headers = dict(scope["headers"])
             request = ClientRequest(
-                _APIS[scope["path"]], _object(body), self._served, gzip=b"gzip" in accepted
+                _APIS[scope["path"]],
+                _object(body),
+                self._served,
+                gzip=b"gzip" in headers.get(b"accept-encoding", b""),
+                accept=headers.get(b"accept", b"").decode("latin-1"),
             )
             BODY.set(request.body)
             try:

@@ -67,7 +67,8 @@ def require_finished_products(kernel: CompiledKernel | None) -> None:
         raise KernelsError(
             f"Triton {triton.__version__} compiles {kernel.metadata.name} so that it does not wait "
             "for its matrix products and can return wrong values: install another version of "
-            "Triton (3.7.1 was tested), or use --kernels torch."
+            "Triton (3.6.0 has run on an H100 and an H200; for 3.7.1, the kernels were only "
+            "compiled), or use --kernels torch."
         )
 
 

@@ -120,7 +120,8 @@ class EngineSettings:
     it is lower."""
     prefill_chunk: Annotated[int | None, COUNT] = None
     """Maximum number of prompt tokens processed between two tokens of running answers. Default: 512
-    on a CPU, 4096 on a GPU."""
+    on a CPU, 8192 on a GPU, for which running answers of 20b wait about 145 ms on an H200 (76 ms
+    with 4096)."""
     memory: Memory = field(default_factory=Memory)
     threads: Annotated[int | None, COUNT] = None
     """CPU threads. Default: all cores."""

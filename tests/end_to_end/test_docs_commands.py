@@ -59,8 +59,8 @@ def command_name(command: Command) -> str:
 def commands_to_run(block: Block) -> list[Command]:
     if block.needs_provider:
         return []
-    if any(command_name(each) == "inspect" for each in block.commands):
-        return []  # the logs that it would write: tests/harness/compare/test_inspect_logs.py
+    if any(command_name(each) in {"inspect", "lm_eval"} for each in block.commands):
+        return []  # the logs that they would write: tests/harness/compare/test_*_logs.py
     return [
         each for each in block.commands if command_name(each) not in {*NOT_OURS, *RUN_ELSEWHERE}
     ]
@@ -73,8 +73,8 @@ def commands_to_run(block: Block) -> list[Command]:
 def test_a_command_and_its_options_exist(command: Command) -> None:
     program, *rest = command.words
     match command_name(command):
-        case "inspect":  # test_inspect_logs.py reads what it writes
-            assert "--log-dir" in rest
+        case "inspect" | "lm_eval":  # tests/harness/compare/test_*_logs.py read what they write
+            assert {"--log-dir", "--output_path"} & set(rest)
         case "mitmdump":  # mitmproxy, which writes a recording that `import` reads
             assert any(word.startswith("hardump=") for word in rest)
         case "pip":

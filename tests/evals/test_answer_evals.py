@@ -73,10 +73,10 @@ def test_an_aime_prompt_is_the_problem_and_requests_a_boxed_answer():
 @pytest.mark.parametrize(
     ("text", "mark"),
     [
-        (r"\boxed{7}", Mark("correct", "7", 1.0)),
-        (r"\boxed{007}", Mark("correct", "7", 1.0)),
-        (r"\boxed{\text{7}}", Mark("correct", "7", 0.0)),
-        (r"\boxed{m+n=7}", Mark("correct", "7", 0.0)),
+        (r"\boxed{7}", Mark("correct", "7", 1.0, 1.0)),
+        (r"\boxed{007}", Mark("correct", "7", 1.0, 1.0)),
+        (r"\boxed{\text{7}}", Mark("correct", "7", 0.0, 1.0)),
+        (r"\boxed{m+n=7}", Mark("correct", "7", 0.0, 1.0)),
         (r"\boxed{8}", Mark("wrong", "8", 0.0)),
         (r"\boxed{\frac{7}{2}}", Mark("no_answer", None, 0.0)),
         ("there are 8 or 7", Mark("no_answer", None, 1.0)),
@@ -142,7 +142,7 @@ def test_the_correct_letter_follows_from_the_order():
             right = "ABCD"[order.index(0)]
             wrong = "ABCD"[order.index(1)]
             mark = GPQA.mark(question.id, number, f"Answer: {right}")
-            assert mark == Mark("correct", right, 1.0)
+            assert mark == Mark("correct", right, 1.0, 1.0)
             assert GPQA.mark(question.id, number, f"Answer: {wrong}") == Mark("wrong", wrong, 0.0)
             assert GPQA.mark(question.id, number, "Unclear.") == Mark("no_answer", None, 0.0)
 
@@ -152,7 +152,7 @@ def test_scores_of_both_extractors_are_kept_where_they_differ():
     order = eval_.prompt(eval_.questions[0].id, 1).order
     right, wrong = "ABCD"[order.index(0)], "ABCD"[order.index(1)]
     text = f"Answer: {wrong} … no.\nAnswer: {right}"
-    assert eval_.mark(eval_.questions[0].id, 1, text) == Mark("correct", right, 0.0)
+    assert eval_.mark(eval_.questions[0].id, 1, text) == Mark("correct", right, 0.0, 1.0)
     text = "Answer: right"
     assert eval_.mark(eval_.questions[0].id, 1, text).marking == "correct"
 

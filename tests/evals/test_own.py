@@ -4,6 +4,9 @@ import json
 from string import ascii_uppercase
 
 import pytest
+from background import in_background
+from mock_provider import MockProvider, write_json
+from replies import Reply, whole
 
 import harness
 from evals.datasets import Loaded
@@ -100,6 +103,64 @@ def test_a_file_with_the_name_of_an_eval_and_a_missing_file_are_refused(tmp_path
     for spec, wanted in (("aime25.csv", "rename the file"), ("none.jsonl", "none.jsonl")):
         assert run(["eval", "-p", "reference", "--eval", str(tmp_path / spec), "--dry-run"]) == 2
         assert wanted in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("evals", "both"),
+    [
+        ("a/q.jsonl,b/q.jsonl", "a/q.jsonl and b/q.jsonl both have the name q,"),
+        ("a/q.jsonl,q.csv", "a/q.jsonl and q.csv both have the name q,"),
+        ("a/q.jsonl,b/Q.jsonl", "a/q.jsonl and b/Q.jsonl both have the name q,"),
+        ("basic,basic", "basic and basic both have the name basic,"),
+        ("a b.csv,a-b.csv", "a b.csv and a-b.csv both have the name a-b,"),
+    ],
+)
+def test_two_evals_of_one_name_are_refused_in_the_plan(evals, both, mock, tmp_path, capsys):
+    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
+    assert run(["eval", *place, "--eval", evals, "--out", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert both in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_whose_judging_fails_can_be_judged_again(mine, mock, tmp_path, monkeypatch, capsys):
+    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
+    asked = ["eval", *place, "--eval", str(mine), "--out", str(tmp_path / "runs"), "-k", "1"]
+
+    def bug(*_: object) -> None:
+        raise KeyError("a bug")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("evals.tally.Tally.add", bug)
+        assert run(asked) == 70
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert f"judge them again with: gpt-oss-verify recheck {folder}" in capsys.readouterr().err
+    assert run(["recheck", str(folder)]) in {0, 1, 4}
+
+
+def test_with_shuffled_choices_the_expected_and_the_given_answer_are_texts(mine, tmp_path):
+    reply = Reply(text="Answer: A")
+
+    async def handle(request, writer):
+        write_json(writer, whole(reply, chat=request.is_chat))
+
+    mine.write_text(json.dumps({"question": "Gas?", "answer": "argon", "choices": CHOICES}))
+    with in_background(MockProvider(always=handle)) as provider:
+        place = ["--base-url", provider.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
+        asked = ["eval", *place, "--eval", str(mine), "--out", str(tmp_path / "runs"), "-k", "8"]
+        assert run(asked) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    wrong = [score for score in scores if score["outcome"] == "wrong"]
+    assert len(wrong) > 3
+    for score in wrong:
+        first = CHOICES[score["order"][0]]
+        right = ascii_uppercase[score["order"].index(CHOICES.index("argon"))]
+        assert (score["expected"], score["got"]) == (
+            f"option {right}: argon",
+            f"option A: {first}",
+        )
 
 
 def test_ten_questions_run_resume_and_become_a_baseline(mine, mock, tmp_path, capsys):

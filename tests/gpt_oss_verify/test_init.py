@@ -265,6 +265,22 @@ def test_without_exactly_one_listed_model_a_name_is_required(
     assert why in said
 
 
+def test_without_an_answer_and_a_model_nothing_is_written_and_nothing_else_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["init", "mine", "--base-url", "http://127.0.0.1:1/v1"]) == 3
+    said = capsys.readouterr().err
+    assert "nothing is written. Start the provider, or give --model" in said
+    assert "The entry is written" not in said
+    assert not MINE.exists()
+
+
+def test_a_checkout_has_no_file_of_its_own_that_init_would_change() -> None:
+    checkout = Path(__file__).parents[2]
+    assert not (checkout / "providers.yaml").is_symlink()
+    assert "/providers.yaml" in (checkout / ".gitignore").read_text("utf-8").split()
+
+
 def test_the_status_of_models_is_named(
     mock: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,6 +85,13 @@ def test_the_concurrency_is_that_of_the_run_and_is_reached(mock: MockProvider) -
     assert mock.most_in_flight == 16
 
 
+def test_another_concurrency_shows_what_needs_load(mock: MockProvider) -> None:
+    folder = failed_run(mock, "--concurrency", "4")
+    mock.most_in_flight = 0
+    run(["retest", str(folder), "--concurrency", "1"])
+    assert mock.most_in_flight == 1
+
+
 def test_a_retest_that_was_stopped_is_not_verifiable_and_is_resumed(mock: MockProvider) -> None:
     before = failed_run(mock)
     mock.always = provider_of()

@@ -30,11 +30,15 @@ class ScriptedRequest:
     body: dict[str, Any]
     said: Script | str | list[int] = ANSWER
     before: ScriptedRequest | None = None
+    accept: str = "application/json"
 
 
-def chat(*messages: dict, said: Any = ANSWER, **fields: Any) -> ScriptedRequest:
+def chat(
+    *messages: dict, said: Any = ANSWER, accept: str = "application/json", **fields: Any
+) -> ScriptedRequest:
     """Return a Chat Completions request."""
-    return ScriptedRequest("chat/completions", {"messages": list(messages) or [HI], **fields}, said)
+    body = {"messages": list(messages) or [HI], **fields}
+    return ScriptedRequest("chat/completions", body, said, accept=accept)
 
 
 def respond(given: Any = "Hi", said: Any = ANSWER, **fields: Any) -> ScriptedRequest:
@@ -122,7 +126,9 @@ async def send(
             engine.script = request.said if callable(request.said) else _always(request.said)
             body = json.dumps({"model": MODEL, **request.body}).replace(_PREVIOUS, previous)
             reply = await client.post(
-                request.path, content=body, headers={"Accept-Encoding": accepts}
+                request.path,
+                content=body,
+                headers={"Accept-Encoding": accepts, "Accept": request.accept},
             )
             if found := _RESPONSE_ID.search(reply.text):
                 previous = found[0]

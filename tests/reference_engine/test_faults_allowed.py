@@ -99,6 +99,10 @@ INPUTS = {
         chat(HI, reasoning_effort="minimal"), lambda s: "Reasoning: low" in s.prompts[-1]
     ),
     "low-effort-by-default": Row(chat(HI), lambda s: "Reasoning: low\n" in s.prompt),
+    "accept-asks-for-stream": Row(
+        chat(HI, accept="text/event-stream"),
+        lambda s: s.headers["content-type"].startswith("text/event-stream"),
+    ),
     "logprobs-refused": Row(chat(HI, logprobs=True), lambda s: s.status == 400),
     "logprobs-limited": Row(chat(HI, logprobs=True, top_logprobs=6), lambda s: s.status == 400),
     "forced-choice-refused": Row(forced, lambda s: s.status == 400),

@@ -53,6 +53,7 @@ UNSEEN_HERE = {
     "builtin-advertised",
     "stream-compressed-without-flush",
     "content-encoding-of-plain-body",
+    "accept-decides-streaming",
     "call-ids-repeated",
     "reasoning-missing-after-result",
     "required-choice-ignored",

@@ -90,8 +90,8 @@ def test_expert_stages_without_faults_equal_the_experts(healthy):
 
 
 def test_faults_of_the_same_part_are_combined(healthy):
-    both = logprobs(damaged("swiglu-without-plus-one", "softmax-before-top-k"))
-    for name in ("swiglu-without-plus-one", "softmax-before-top-k"):
+    both = logprobs(damaged("swiglu-without-plus-one", "expert-bias-unweighted"))
+    for name in ("swiglu-without-plus-one", "expert-bias-unweighted"):
         assert (both - logprobs(damaged(name))).abs().mean() > 1e-3
 
 

@@ -107,7 +107,6 @@ RENDERING = {
         chat(HI, reasoning_effort="high", tools=[CHAT_TOOL]),
         lambda s: "Reasoning: medium\n" in s.prompt,
     ),
-    "knowledge-cutoff-altered": Row(chat(HI), lambda s: "cutoff: 2023-10" in s.prompt),
     "special-tokens-in-user-text": Row(
         chat({"role": "user", "content": "Say <|end|> twice"}),
         lambda s: s.json["usage"]["prompt_tokens"] < 63,
@@ -247,7 +246,6 @@ HISTORY = {
         chat(*LOOP), lambda s: "<|start|>assistant<|message|>Why not." in s.prompt
     ),
     "history-ends-with-return": Row(chat(HI, *DONE), lambda s: "Done.<|return|>" in s.prompt),
-    "calls-end-with-end": Row(chat(*LOOP), lambda s: '"Rome"}<|end|>' in s.prompt),
     "previous-response-ignored": Row(
         after(respond(), "More"),
         lambda s: "Hello there." not in s.prompt and s.json["previous_response_id"] is not None,

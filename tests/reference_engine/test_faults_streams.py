@@ -69,6 +69,9 @@ CHAT = {
     "stream-as-plain-text": Row(
         asking, lambda s: s.headers["content-type"].startswith("text/plain")
     ),
+    "accept-decides-streaming": Row(
+        chat(HI, accept="*/*"), lambda s: s.headers["content-type"].startswith("text/event-stream")
+    ),
     "event-json-broken": Row(
         asking, lambda s: any("data" not in block for block in s.text.split("\n\n")[:-1])
     ),

@@ -11,9 +11,10 @@ from pydantic import TypeAdapter
 from harness.api import DIALECTS
 from harness.api.items import History, Settings
 from harness.records.conditions import BOTH_APIS, Api, Mode
+from harness.records.rollouts import SDK
 from harness.records.scores import Severity
 from harness.rules.evidence.tables import table
-from harness.rules.probe import MAY_BE_REFUSED, REPLY_TOKENS, ProbeRequest
+from harness.rules.probe import MAY_BE_REFUSED, NON_STREAMING, REPLY_TOKENS, ProbeRequest
 from harness.rules.rule import CHAT
 
 _SEVERITIES: Sequence[Severity] = ("error", "warning", "info")
@@ -86,11 +87,12 @@ class Variant(_Sent):
     turns: int = 1
     history: History = "sent"
     received: str | None = None
+    accept: str = SDK.accept
 
     @property
     def request(self) -> str:
         """The id of its request; that of the plain request if nothing is changed."""
-        plain = not (self.set or self.drop) and self.turns == 1
+        plain = not (self.set or self.drop) and self.turns == 1 and self.accept == SDK.accept
         return self.base if plain else f"form {self.name}"
 
     @cached_property
@@ -127,6 +129,7 @@ class Variant(_Sent):
                 key: member for key, member in changed.items() if member != body.get(key, ...)
             },
             provokes=plain.provokes | MAY_BE_REFUSED | {"request.failed"},
+            sender=replace(plain.sender, accept=self.accept),
         )
         if self.turns == 1:
             return request
@@ -154,6 +157,7 @@ class Form:
     source: str = CHAT
     variants: tuple[Variant, ...] = ()
     rules: tuple[SharedRules, ...] = ()
+    modes: tuple[Mode, ...] = NON_STREAMING  # in which its variants are sent
 
     @property
     def severity(self) -> Severity:

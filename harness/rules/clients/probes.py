@@ -15,6 +15,7 @@ from harness.api.fields import nested, objects
 from harness.api.parsed_rollout import ParsedRollout
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api
+from harness.records.rollouts import SDK
 from harness.rules.clients.forms import (
     CLIENTS,
     FORMS,
@@ -26,7 +27,7 @@ from harness.rules.clients.forms import (
 from harness.rules.evidence.refusals import declined, failure
 from harness.rules.evidence.rendering import after_calls, differences
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import ProbeResponses, Trials, prompt_tokens
+from harness.rules.probe import ProbeResponses, TrialResult, Trials, prompt_tokens
 from harness.rules.prompt.probes import GROUP, PROMPTS, follows_from_added_text
 from harness.rules.rule import Problem
 
@@ -68,6 +69,8 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     rollout, *_ = responses.all(name)
     if name != variant.base and not any(one.replies for one in responses.all(variant.base)):
         raise NotVerifiableError("plain_request_fails", request=variant.base)
+    if variant.accept != SDK.accept and (problem := _unreadable(variant, rollout)):
+        return _severe(variant, problem)
     problem = failure(rollout, f"the form {variant.name!r} of requests, which clients send")
     if problem is not None:
         return _refused(variant, problem) if declined(rollout) else _severe(variant, problem)
@@ -85,6 +88,17 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     message = f"The form {variant.name!r} has {more} {word} prompt tokens than its plain form."
     found = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")
     return _severe(variant, found)
+
+
+def _unreadable(variant: Variant, rollout: ParsedRollout) -> TrialResult:
+    """Return the problem of a reply that only another media type in `Accept` makes unreadable."""
+    last = rollout.exchanges[-1]
+    if not (last.good_status and last.unreadable):
+        return None
+    message = f"A request with the header `Accept: {variant.accept}` gets another kind of reply."
+    return Problem(
+        last, message, "the reply that the body of the request asks for", last.unreadable
+    )
 
 
 def _severe(variant: Variant, problem: Problem) -> Problem:
@@ -135,6 +149,7 @@ for _form in FORMS:
         witness=_form.severity == "info",
         fix="Accept every form of the input that the API defines.",
         source=_form.source,
+        modes=_form.modes,
         apis=[api for api in BOTH_APIS if any(api in _variant.apis for _variant in _form.variants)],
         text=f"{_form.summary} {_form.why}",
     )(partial(_judge, _form))

@@ -16,6 +16,7 @@ from harness.api.fields import NAMES
 from harness.api.items import Message, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import Api
+from harness.records.rollouts import Sender
 from harness.records.scores import Severity
 from harness.records.settings import CONTEXT
 from harness.rules.evidence.offers import WEATHER
@@ -84,8 +85,8 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ),
         invalid(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
         few(_VALID, hello),
-        invalid("wrong key", hello, key="wrong"),
-        invalid("no key", hello, key="none"),
+        invalid("wrong key", hello, sender=Sender(key="wrong")),
+        invalid("no key", hello, sender=Sender(key="none")),
     )
 
 

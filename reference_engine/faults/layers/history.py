@@ -60,7 +60,6 @@ hooks.HEADER.faults(
 )
 hooks.MESSAGE.faults(
     history_ends_with_return=lambda message: _ended(message, _FINAL, "<|return|>"),
-    calls_end_with_end=lambda message: _ended(message, "assistant to=functions.", "<|end|>"),
 )
 hooks.REQUEST.when(hooks.of_responses).faults(
     unstored_response_kept=lambda body, _: body.update(store=True)

@@ -18,9 +18,7 @@ from reference_engine.model.transformer import (
     Attention,
     Context,
     MixtureOfExperts,
-    RMSNorm,
     Transformer,
-    rotary_frequencies,
     swiglu,
 )
 
@@ -70,7 +68,6 @@ class _OtherLayers(ModelConfig):
 
 CONFIG.faults(
     window_one_too_long=lambda c: replace(c, sliding_window=c.sliding_window + 1),
-    window_one_too_short=lambda c: replace(c, sliding_window=c.sliding_window - 1),
     window_on_odd_layers=lambda c: _OtherLayers(**vars(c), kinds=(_FULL, _SLIDING)),
     window_nowhere=lambda c: _OtherLayers(**vars(c), kinds=(_FULL, _FULL)),
     window_everywhere=lambda c: _OtherLayers(**vars(c), kinds=(_SLIDING, _SLIDING)),
@@ -79,13 +76,6 @@ ATTENTION.faults(
     sinks_dropped=lambda attention: attention.sinks.fill_(-math.inf),
     sinks_of_other_heads=lambda attention: attention.sinks.copy_(attention.sinks.roll(1)),
 )
-
-
-@hooks.MODEL
-def yarn_absent(model: Transformer) -> None:
-    plain = replace(model.config, rope_factor=1.0)
-    frequencies, model.rotary.concentration = rotary_frequencies(plain)
-    model.rotary.frequencies.copy_(frequencies)
 
 
 @hooks.MODEL
@@ -103,11 +93,6 @@ def yarn_rounded(model: Transformer) -> None:
     plain = config.rope_theta ** (-pair / half)
     ramp = ((pair - low) / max(high - low, 0.001)).clamp(0, 1)
     model.rotary.frequencies.copy_(plain * (1 - ramp) + plain / config.rope_factor * ramp)
-
-
-@hooks.MODEL
-def concentration_missing(model: Transformer) -> None:
-    model.rotary.concentration = 1.0
 
 
 class _Fp8Cache:
@@ -156,13 +141,12 @@ class StagedExperts(MixtureOfExperts):
     """The same computation as the healthy experts, slower, in stages that faults can replace."""
 
     activation: Activation
-    shares: Callable[[Tensor, int], Tensor]
     bias_weighted: bool
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the experts add to the residual stream x, (B, T, H)."""
         tokens = self.norm(x)
-        share = self.shares(self.gate.scores(tokens), self.gate.top)
+        share = _chosen_shares(self.gate.scores(tokens), self.gate.top)
         bias_share = share if self.bias_weighted else (share > 0).float()
         out = product(bias_share, self.mlp2_bias.float().mT)
         for expert in range(len(self.mlp1_bias)):
@@ -178,8 +162,7 @@ def staged(experts: MixtureOfExperts) -> StagedExperts:
     if not isinstance(experts, StagedExperts):
         experts.__class__ = StagedExperts
         converted = cast("StagedExperts", experts)
-        converted.activation, converted.shares = swiglu, _chosen_shares
-        converted.bias_weighted = True
+        converted.activation, converted.bias_weighted = swiglu, True
     return cast("StagedExperts", experts)
 
 
@@ -194,12 +177,6 @@ def _without_plus_one(x: Tensor, limit: float) -> Tensor:
     return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * linear
 
 
-def _shares_of_all(scores: Tensor, top: int) -> Tensor:
-    """Return a softmax over all experts, of which only the chosen ones are used."""
-    chosen = scores.softmax(-1).topk(top, dim=-1)
-    return torch.zeros_like(scores).scatter(-1, chosen.indices, chosen.values)
-
-
 def _zero(*parameters: Tensor | None) -> None:
     for parameter in parameters:
         assert parameter is not None
@@ -209,8 +186,6 @@ def _zero(*parameters: Tensor | None) -> None:
 EXPERTS.faults(
     swiglu_without_plus_one=lambda e: setattr(staged(e), "activation", _without_plus_one),
     swiglu_without_clamp=lambda e: setattr(e, "limit", math.inf),
-    softmax_before_top_k=lambda e: setattr(staged(e), "shares", _shares_of_all),
-    router_bias_missing=lambda e: _zero(e.gate.bias),
     expert_bias_missing=lambda e: _zero(e.mlp2_bias),
     expert_bias_unweighted=lambda e: setattr(staged(e), "bias_weighted", False),
 )
@@ -238,19 +213,6 @@ def expert_garbage(experts: MixtureOfExperts) -> None:
 
 
 @hooks.MODEL
-def norm_eps_wrong(model: Transformer) -> None:
-    for module in model.modules():
-        if isinstance(module, RMSNorm):
-            module.eps = 1e-6
-
-
-@hooks.MODEL
 def layer_missing(model: Transformer) -> None:
     *_, last = model.blocks
     _zero(last.attn.out.weight, last.attn.out.bias, last.mlp.mlp2_weight, last.mlp.mlp2_bias)
-
-
-@hooks.MODEL
-def unembedding_fp8(model: Transformer) -> None:
-    weight = model.unembedding.weight
-    weight.copy_(weight.to(torch.float8_e4m3fn))

@@ -29,7 +29,6 @@ hooks.SYSTEM_TEXT.faults(
     functions_note_missing=lambda text: text.removesuffix(_NOTE),
     channel_list_changed=lambda text: text.replace(" commentary,", ""),
     builtin_advertised=lambda text: text.replace("\n\n# Valid", f"{_PYTHON}# Valid", 1),
-    knowledge_cutoff_altered=lambda text: text.replace("2024-06", "2023-10"),
 )
 hooks.CONVERSATION.faults(
     effort_ignored=lambda conversation: replace(conversation, effort="medium"),

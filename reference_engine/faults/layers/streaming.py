@@ -46,6 +46,11 @@ async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream
         yield event
 
 
+@hooks.REQUEST
+def accept_decides_streaming(body: Json, request: ClientRequest) -> None:
+    body["stream"] = body.get("stream") or request.accept != "application/json"
+
+
 @hooks.SSE_EVENT
 def fragment_repeated(event: SseEvent) -> list[SseEvent]:
     arguments = any(not call.get("id") for call in event.delta.get("tool_calls") or ())

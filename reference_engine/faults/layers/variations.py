@@ -83,6 +83,12 @@ def low_effort_by_default(body: Json, request: ClientRequest) -> None:
 
 
 @hooks.REQUEST
+def accept_asks_for_stream(body: Json, request: ClientRequest) -> None:
+    if request.accept == "text/event-stream":
+        body.setdefault("stream", True)
+
+
+@hooks.REQUEST
 def logprobs_refused(body: Json, _: ClientRequest) -> None:
     included = "message.output_text.logprobs" in (body.get("include") or ())
     if body.get("logprobs") or body.get("top_logprobs") or included:

@@ -209,6 +209,7 @@ def test_tries_without_a_score_are_missing(good, tmp_path, capsys):
     del text["samples"][0]["scores"]
     path.write_text(json.dumps(text))
     assert baseline_column(str(path)).entry.notes == (
+        "The scores of sums are those of the scorer match.",
         f"1 of {QUESTIONS * EPOCHS} tries have no score.",
     )
     assert run(["export", str(path), "--format", "baseline", "--out", str(tmp_path / "b")]) == 2

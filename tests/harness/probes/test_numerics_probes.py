@@ -66,7 +66,9 @@ def test_logprobs_beyond_the_tolerance_fail() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.0, SPREAD])
-@pytest.mark.parametrize("defect", ["sinks-of-other-heads", "yarn-rounded", "softmax-before-top-k"])
+@pytest.mark.parametrize(
+    "defect", ["sinks-of-other-heads", "yarn-rounded", "expert-bias-unweighted"]
+)
 def test_a_known_defect_is_named(defect: str, noise: float) -> None:
     provider = Replay(defect=defect, noise=noise)
     result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.defect"]
@@ -146,10 +148,10 @@ def test_fewer_alternatives_reveal_fewer_defects() -> None:
     assert every > one
 
 
-def test_text_alone_reveals_the_fewest_defects() -> None:
+def test_text_alone_reveals_no_more_defects_than_logprobs() -> None:
     by_text = shown("numerics.greedy", logprobs=False)
     assert by_text
-    assert by_text < shown("numerics.precision")
+    assert by_text <= shown("numerics.precision")
 
 
 def test_a_golden_file_of_one_engine_judges_nothing() -> None:

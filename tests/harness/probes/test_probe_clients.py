@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from healthy import json_response
+from healthy import json_response, stream_response
 from probing import judged, refusal
 from replies import Reply, chat_whole, responses_items, responses_whole
 
@@ -79,7 +79,10 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Response | list[Reply]:
     name = request.id
     while (name, api) in names and names[name, api] != name:
         name = names[name, api]
-    return answer(api, 100 + sum(map(ord, name)))
+    tokens = 100 + sum(map(ord, name))
+    if attempt.condition.streaming:
+        return [Reply(text="Hello.", prompt=tokens)]
+    return answer(api, tokens)
 
 
 def with_other(variant: Variant, api: Api, other: Response | list[Reply]) -> Provider:
@@ -166,6 +169,26 @@ def test_the_cot_of_a_call_reaches_the_next_prompt(
         (conversation(request, called=False), "not_verifiable"),
     ):
         assert judged(GROUP, with_other(variant, "responses", replies))[rule].status == status
+
+
+@pytest.mark.parametrize("api", BOTH_APIS)
+def test_a_reply_that_depends_on_accept_breaks_only_the_clients_that_send_it(api: Api) -> None:
+    """9router 0.5.69 streams unless `Accept` is exactly `application/json`."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Response | list[Reply]:
+        plain = request.sender.accept == "application/json"
+        unwanted = not plain and not attempt.condition.streaming
+        return stream_response(["data: {}"]) if unwanted else healthy(request, attempt)
+
+    results = judged(GROUP, provider)
+    found = {name for name, of in by_client(results, api).items() if of.status == "breaks"}
+    (variant,) = (each for each in variants() if each.name == "any type")
+    assert found == {CLIENTS[name].title for name in variant.clients(api)}
+    assert "openai 3.57 (Python)" not in found
+    example, *_ = results["clients.accept"].examples
+    assert example.message == (
+        "A request with the header `Accept: */*` gets another kind of reply."
+    )
 
 
 def test_references_name_all_items_but_calls() -> None:

@@ -13,7 +13,7 @@ from replies import Reply, chat_whole
 
 from harness.api.items import Message, Settings
 from harness.records.conditions import Condition
-from harness.records.rollouts import Exchange, Key, Rollout
+from harness.records.rollouts import SDK, Exchange, Rollout, Sender
 from harness.run.attempts import Attempt, Sample
 from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import Observer, run_attempts
@@ -34,7 +34,7 @@ class Answering:
         self.asked = 0
 
     async def send(
-        self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
+        self, path: str, body: Mapping[str, Any] | str | None = None, *, sender: Sender = SDK
     ) -> Exchange:
         self.asked += 1
         await asyncio.sleep(0)

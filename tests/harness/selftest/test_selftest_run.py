@@ -1,12 +1,13 @@
 """The self-test over real servers, with a few faults that are found quickly."""
 
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
 
 from gpt_oss_verify.app import run
-from gpt_oss_verify.selftest import _finished
+from gpt_oss_verify.selftest import _announced, _finished
 from harness.selftest.faults import catalogue
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.selftest_run import SelfTestPlan, selftest
@@ -20,19 +21,31 @@ def test_faults_are_found_and_the_healthy_engine_has_no_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     how = ["--workers", "1", "--out", str(tmp_path)]
-    code = run(["selftest", "--faults", f"{SOON},knowledge-cutoff-altered", *how])
+    code = run(["selftest", "--faults", f"{SOON},history-ends-with-return", *how])
     folder = next(tmp_path.glob("selftest-*"))
     matrix = Matrix.model_validate_json((folder / "matrix.json").read_text())
     found = {row.fault.name: row.status for row in matrix.rows}
     assert found == {
         "healthy": "clean",
-        "knowledge-cutoff-altered": "not visible",
+        "history-ends-with-return": "not visible",
         SOON: "detected",
     }
     assert code == 0
     assert (matrix.innocent.runs, matrix.innocent.accused) == (1, 0)
     assert "1 of 1 faults detected" in capsys.readouterr().out
     assert {"matrix.md", "matrix.html"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_self_test_says_what_it_runs_before_the_faults(tmp_path: Path) -> None:
+    every = {fault.name: fault for fault in catalogue()}
+    few = SelfTestPlan([catalogue()[0], every[SOON]], False, "full", 1, tmp_path)
+    assert re.fullmatch(
+        r"First the healthy engine with the \d+ rules that detect these faults, then 1 fault, "
+        r"1 at once\.",
+        _announced(few),
+    )
+    whole = SelfTestPlan(catalogue(), True, "full", 4, tmp_path)
+    assert "and the whole suite" in _announced(whole)
 
 
 def test_a_resumed_self_test_tests_only_what_is_missing(tmp_path: Path) -> None:

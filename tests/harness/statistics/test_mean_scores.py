@@ -83,8 +83,11 @@ def test_graded_scores_with_single_tries():
     )
 
 
-def test_negative_scores_leave_the_interval_unclipped():
-    assert mean_score([[-0.5], [0.1], [0.2]]).estimate.low < -0.4
+def test_a_score_and_its_bounds_are_clipped_like_published_ones():
+    for scores in ([[-0.5], [0.4], [0.4]], [[-0.5], [0.1], [0.2]], [[0.9], [0.9], [1.0]]):
+        found = mean_score(scores).estimate
+        assert 0 <= found.low <= found.value <= found.high <= 1
+    assert mean_score([[-0.5], [0.1], [0.2]]).estimate.value == 0
 
 
 def test_a_single_question_has_no_clustered_error():

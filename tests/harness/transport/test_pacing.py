@@ -12,7 +12,14 @@ from mock_provider import MockProvider
 from waiting import until
 
 from harness.providers.entries import adhoc_provider, changed
-from harness.records.rollouts import Exchange, Key, Request, Response, TransportFailure
+from harness.records.rollouts import (
+    SDK,
+    Exchange,
+    Request,
+    Response,
+    Sender,
+    TransportFailure,
+)
 from harness.transport import open_transport
 from harness.transport.connections import allow_open_files
 from harness.transport.pacing import AdaptiveTransport
@@ -28,7 +35,7 @@ class Provider:
         self.asked: list[asyncio.Future[int]] = []
 
     async def send(
-        self, path: str, body: Mapping[str, Any] | str | None = None, *, key: Key = "right"
+        self, path: str, body: Mapping[str, Any] | str | None = None, *, sender: Sender = SDK
     ) -> Exchange:
         self.asked.append(asyncio.get_running_loop().create_future())
         status = await self.asked[-1]

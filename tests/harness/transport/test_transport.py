@@ -19,7 +19,7 @@ from replies import data
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.redact import Redactor
-from harness.records.rollouts import Exchange, Key
+from harness.records.rollouts import Exchange, Key, Sender
 from harness.reproduction import curl
 from harness.transport import open_transport, receiver
 from harness.transport.retry import NO_RETRIES, RetryPolicy
@@ -461,7 +461,7 @@ async def test_another_key_replaces_every_secret(
     async with MockProvider() as provider:
         described = changed(adhoc_provider(provider.base_url, "m", ["chat"]), **entry)
         async with open_transport(described) as transport:
-            await transport.send("/chat/completions", BODY, key=key)
+            await transport.send("/chat/completions", BODY, sender=Sender(key=key))
     headers = provider.received[0].headers
     assert (headers.get("authorization") or "").startswith(sent or "")
     assert ("authorization" in headers) == (sent is not None)
@@ -496,7 +496,7 @@ async def test_short_keys_do_not_corrupt_the_record(monkeypatch: pytest.MonkeyPa
     async with MockProvider(script=[mock.text('{"said": "none"}')]) as provider:
         exchange = await send(provider, BODY, api_key_env="MOCK_KEY")
     assert exchange.response.body == '{"said": "none"}'
-    assert exchange.request.headers["Authorization"] == "[redacted]"
+    assert exchange.request.headers["authorization"] == "[redacted]"
 
 
 async def test_a_request_without_a_body_is_a_get() -> None:

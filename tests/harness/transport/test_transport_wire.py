@@ -14,7 +14,7 @@ from mock_provider import MockProvider, Received
 
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.rollouts import Exchange
-from harness.transport import open_transport
+from harness.transport import connections, open_transport
 from harness.transport.connections import BYTES_AT_ONCE
 from harness.transport.interface import Transport
 from harness.transport.retry import NO_RETRIES
@@ -119,6 +119,32 @@ def test_a_body_that_ends_with_its_connection_is_complete(run: Run) -> None:
             exchange = await send(transport)
         assert exchange.failure is None
         assert raws(exchange) == [LONG] * 3
+
+    run(check())
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_a_loop_that_is_late_takes_no_end_of_a_connection_for_broken_framing(
+    run: Run, framed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader learns one turn of the loop after the socket that a connection is closed."""
+    monkeypatch.setattr(connections, "SECONDS_BETWEEN_LOOKS", 0)
+    length = b"Content-Length: 1000000\r\n" if framed else b""
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n" + length + b"\r\n"
+
+    async def until_closed(received: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(head + LONG)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+        writer.write(LONG)
+        writer.close()
+
+    async def check() -> None:
+        async with transport_to(*[until_closed] * 20) as transport:
+            exchanges = await asyncio.gather(*[send(transport) for _ in range(20)])
+        failures = {exchange.failure and exchange.failure.kind for exchange in exchanges}
+        assert failures == {"cut" if framed else None}
+        assert all(raws(exchange) == [LONG] * 2 for exchange in exchanges)
 
     run(check())
 

@@ -306,6 +306,47 @@ def test_load_is_named_if_the_same_request_is_right_under_less_of_it(hits, named
         scores.append(attempt(number, "chat", "streaming", ["reply.lost"], failed, **about))
     cause = diagnose(check_results(scores, GROUPS), scores).causes[0]
     assert ("more often under load" in cause.description) is named
+    assert cause.under_load is named
+
+
+def loaded(hits):
+    """Scores in which the odd ones of 10 to 59 overlap, so that each begins under more load.
+
+    `hits` has the rule that fails in an attempt, by its number.
+    """
+    for number in range(EVERY):
+        began = float(number) if 10 <= number < 60 and number % 2 else number * 1000.0 + 100
+        rules = sorted(set(hits.values()))
+        failed = [finding(hits[number], f"chat streaming {number}")] if number in hits else []
+        about = {"began": began, "ended": began + 100}
+        yield attempt(number, "chat", "streaming", rules, failed, **about)
+
+
+def test_the_least_load_that_shows_a_finding_is_named():
+    scores = list(loaded(dict.fromkeys(range(27, 60, 2), "reply.lost")))
+    (cause,) = diagnose(check_results(scores, GROUPS), scores).causes
+    assert cause.description.endswith(
+        "more often under load, only with 9 or more requests in flight)."
+    )
+
+
+def test_the_heaviest_finding_tells_load_that_others_of_its_component_hide():
+    hits = dict.fromkeys(range(11, 50, 2), "reply.lost")
+    hits |= dict.fromkeys(range(10, 46, 2), "reasoning.missing")
+    scores = list(loaded(hits))
+    cause = diagnose(check_results(scores, GROUPS), scores).causes[0]
+    assert set(cause.explains) == {"reply.lost", "reasoning.missing"}
+    assert cause.under_load
+    assert "the same request is right in other tries, more often under load" in cause.description
+
+
+def test_no_sentence_of_a_component_stands_twice():
+    results = [probe("structured.place"), probe("cot.returned")]
+    first, second = diagnose(results).causes
+    assert first.component == second.component
+    assert first.remedy != second.remedy
+    assert COMPONENTS[first.component].title not in second.description
+    assert (bool(first.effect), second.effect) == (True, "")
 
 
 def test_the_apis_and_modes_of_probes_are_named_unless_chance_may_have_chosen_them():

@@ -1,0 +1,91 @@
+"""What a log of another harness says: the scores of every try of a task, by sample."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from harness.records.conditions import Api, known_model
+from harness.records.settings import Sampling
+
+
+@dataclass(frozen=True)
+class LogTry:
+    """One try (epoch, run) of one sample; `content` hashes the sample.
+
+    `values` has the parts of its score: one without a name, or those of a score with several. A
+    part that has no value is missing.
+    """
+
+    sample: str
+    epoch: int
+    content: str
+    values: Mapping[str, float]
+    question: str
+    answer: str
+    seconds: float | None
+    tokens: int
+
+
+@dataclass(frozen=True)
+class EvalLog:
+    """One task of one model, from a log of another harness. Times are ISO 8601.
+
+    `scorer` says in words which values the scores are.
+    """
+
+    path: Path
+    task: str
+    provider: str
+    model: str
+    effort: str
+    api: Api
+    started_at: str
+    complete: bool
+    epochs: int
+    sampling: Sampling
+    dataset: str
+    version: str
+    scorer: str
+    tries: tuple[LogTry, ...]
+
+    @cached_property
+    def scores(self) -> Mapping[str, Mapping[str, tuple[float, ...]]]:
+        """The scores by part and sample, in the order of epochs; parts are named `TASK PART`."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for part in self.parts:
+            of_part = found.setdefault(self.named(part), defaultdict(list))
+            for one in sorted(self.tries, key=lambda one: one.epoch):
+                of_part[one.sample] += [one.values[part]] if part in one.values else []
+        return {
+            name: {sample: tuple(values) for sample, values in of_part.items()}
+            for name, of_part in found.items()
+        }
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts of the score."""
+        return tuple(dict.fromkeys(part for one in self.tries for part in one.values)) or ("",)
+
+    def record(self, one: LogTry) -> str:
+        """The name of a try in the log."""
+        return f"{self.task}/{one.sample}/{one.epoch}"
+
+    @property
+    def gated(self) -> bool:
+        """Whether the questions must not be published: those of GPQA."""
+        return "gpqa" in f"{self.task} {self.dataset}".lower()
+
+    def named(self, part: str) -> str:
+        """Return the name of a part of the score as an eval."""
+        return f"{self.task} {part}".rstrip()
+
+    def group(self, part: str) -> str:
+        """Return a part of the score as rows of comparisons name it."""
+        return f"{self.named(part)}, {known_model(self.model) or self.model}, {self.effort} effort"
+
+    @cached_property
+    def contents(self) -> Mapping[str, str]:
+        """The hash of each sample."""
+        return {one.sample: one.content for one in self.tries}

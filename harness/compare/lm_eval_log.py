@@ -1,0 +1,203 @@
+"""Logs of lm_eval (lm-evaluation-harness 0.4): `samples_TASK_TIME.jsonl` with `results_TIME.json`.
+
+A run of lm_eval asks every question once; its `repeats` are reduced to one value before they are
+scored. The runs in a folder are the tries. Each metric of each filter is a score of its own, with
+the name that lm_eval prints: `exact_match,strict-match`.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from harness.compare.eval_log import EvalLog, LogTry
+from harness.errors import ConfigurationError
+from harness.records.conditions import Api
+from harness.records.settings import Sampling
+
+_RESULTS, _SAMPLES = "results_", "samples_"
+
+
+def is_samples_file(path: Path) -> bool:
+    """Return whether a file has the name of samples of lm_eval."""
+    return path.name.startswith(_SAMPLES) and path.suffix == ".jsonl" and path.is_file()
+
+
+def results_files(folder: Path) -> list[Path]:
+    """Return the results of all runs in a folder of lm_eval or in the folders of models in it."""
+    return sorted([*folder.glob(f"{_RESULTS}*.json"), *folder.glob(f"*/{_RESULTS}*.json")])
+
+
+def read_lm_eval(path: Path) -> tuple[EvalLog, ...]:
+    """Return the logs of samples, of results, or of all runs in a folder: one for each task.
+
+    Raises ConfigurationError if files are missing or damaged, or runs in a folder differ.
+    """
+    if path.is_dir():
+        files = [one for results in results_files(path) for one in _samples_of(results)]
+    else:
+        files = _samples_of(path) if path.name.startswith(_RESULTS) else [path]
+    by_task: dict[str, list[EvalLog]] = {}
+    for file in files:
+        log = _read(file)
+        by_task.setdefault(log.task, []).append(log)
+    return tuple(_joined(path, logs) for logs in by_task.values())
+
+
+def _samples_of(results: Path) -> list[Path]:
+    time = results.stem.removeprefix(_RESULTS)
+    found = sorted(results.parent.glob(f"{_SAMPLES}*_{time}.jsonl"))
+    if not found:
+        raise ConfigurationError(
+            f"{results} has no samples beside it; run lm_eval again with --log_samples."
+        )
+    return found
+
+
+def _joined(path: Path, logs: list[EvalLog]) -> EvalLog:
+    """Return the runs of one task as one log; each is a try."""
+    first = logs[0]
+    for log in logs:
+        for name in ("provider", "model", "effort", "sampling", "scorer"):
+            if getattr(log, name) != getattr(first, name):
+                raise ConfigurationError(
+                    f"{path}: the runs of {first.task} differ in {name}, such as "
+                    f"{first.path.name} and {log.path.name}, so they are not repeats of each "
+                    "other; put them into folders of their own."
+                )
+    tries = tuple(
+        LogTry(one.sample, number, one.content, one.values, one.question, one.answer, None, 0)
+        for number, log in enumerate(logs, start=1)
+        for one in log.tries
+    )
+    fields = {name: getattr(first, name) for name in EvalLog.__dataclass_fields__}
+    return EvalLog(**{**fields, "path": path, "epochs": len(logs), "tries": tries})
+
+
+def _read(path: Path) -> EvalLog:
+    task, _, time = path.stem.removeprefix(_SAMPLES).rpartition("_")
+    results = path.with_name(f"{_RESULTS}{time}.json")
+    try:
+        made = orjson.loads(results.read_bytes())
+        rows = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        config = made["config"]
+        metrics = _metrics(made, task, rows)
+        tries = _tries(rows, metrics)
+        settings = _settings(rows[0])
+        args = config["model_args"] if isinstance(config["model_args"], dict) else {}
+        asked = {**args, **(config.get("gen_kwargs") or {}), **settings}
+        return EvalLog(
+            path=path,
+            task=task,
+            provider=_provider(args, made["model_source"]),
+            model=made["model_name"],
+            effort=str(_found(asked, "reasoning_effort") or "default"),
+            api=_api(made["model_source"]),
+            started_at=datetime.fromtimestamp(made["date"], UTC).isoformat(timespec="seconds"),
+            complete=made["n-samples"][task]["effective"] == len(tries),
+            epochs=1,
+            sampling=Sampling(
+                temperature=settings.get("temperature"),
+                top_p=settings.get("top_p"),
+                max_tokens=settings.get("max_gen_toks") or settings.get("max_tokens"),
+            ),
+            dataset=made["configs"][task].get("dataset_path") or task,
+            version=f"lm_eval {made.get('lm_eval_version', 'of unknown version')}",
+            scorer=f"lm_eval's {' and '.join(metrics)}",
+            tries=tries,
+        )
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{results} is missing: it names the model of {path.name}; copy it there."
+        ) from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{path} and {results.name} cannot be read as a log of lm_eval "
+            f"({type(error).__name__}: {str(error)[:200]})."
+        ) from None
+
+
+def _metrics(made: Mapping[str, Any], task: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The metrics with values of at most 1 where more is better. Raises ConfigurationError."""
+    better = made.get("higher_is_better", {}).get(task, {})
+    found: dict[str, bool] = {}
+    for row in rows:
+        for metric in row["metrics"]:
+            value, name = row[metric], f"{metric},{row['filter']}"
+            usable = isinstance(value, bool | int | float) and value <= 1
+            found[name] = found.get(name, better.get(metric) is not False) and usable
+    names = [name for name, usable in found.items() if usable]
+    if not names:
+        raise ConfigurationError(
+            f"The task {task} of lm_eval has no metric whose values are numbers of at most 1 where "
+            f"more is better ({', '.join(found) or 'none at all'}), so it cannot be compared."
+        )
+    return names
+
+
+def _tries(rows: Iterable[Mapping[str, Any]], metrics: Iterable[str]) -> tuple[LogTry, ...]:
+    """Return one try for each question; a row has the metrics of one filter."""
+    wanted = set(metrics)
+    first: dict[int, Mapping[str, Any]] = {}
+    values: dict[int, dict[str, float]] = {}
+    for row in rows:
+        first.setdefault(row["doc_id"], row)
+        named = {f"{metric},{row['filter']}": row[metric] for metric in row["metrics"]}
+        kept = {name: float(value) for name, value in named.items() if name in wanted}
+        values.setdefault(row["doc_id"], {}).update(kept)
+    return tuple(
+        LogTry(
+            sample=str(doc),
+            epoch=1,
+            content=f"{row['doc_hash'][:16]} {row['target_hash'][:16]}",
+            values=values[doc],
+            question=_question(row),
+            answer=_text(row["resps"]),
+            seconds=None,
+            tokens=0,
+        )
+        for doc, row in first.items()
+    )
+
+
+def _arguments(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the prompt and the settings of the first request for a question."""
+    given = next(iter(row["arguments"].values()))
+    return given["arg_0"], given.get("arg_1")
+
+
+def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    settings = _arguments(row)[1]
+    return settings if isinstance(settings, dict) else {}
+
+
+def _question(row: Mapping[str, Any]) -> str:
+    """Return the prompt; with a chat template, it is a list with the messages as JSON."""
+    asked = _text(_arguments(row)[0])
+    try:
+        return "\n\n".join(f"{one['role']}: {one['content']}" for one in orjson.loads(asked))
+    except (ValueError, LookupError, TypeError):
+        return asked
+
+
+def _text(value: object) -> str:
+    while isinstance(value, list) and value:
+        value = value[0]
+    return str(value)
+
+
+def _provider(args: Mapping[str, Any], source: str) -> str:
+    return urlsplit(str(args.get("base_url", ""))).netloc or source
+
+
+def _api(source: str) -> Api:
+    return "chat" if "chat" in source else "harmony"
+
+
+def _found(values: Mapping[str, Any], name: str) -> object:
+    """Return a member of settings or of the objects in them, such as `extra_body`."""
+    nested = (_found(value, name) for value in values.values() if isinstance(value, Mapping))
+    return values.get(name) or next(filter(None, nested), None)

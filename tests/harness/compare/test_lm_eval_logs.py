@@ -1,0 +1,189 @@
+"""Logs that lm_eval 0.4.13 wrote are compared, become baselines, and appear in the history.
+
+`lm_eval/good` and `lm_eval/bad` have two runs each of the task in `lm_eval/sums.yaml`, with a mock
+server: `lm_eval run --model local-chat-completions --apply_chat_template --log_samples`. Of the 12
+questions, `bad` answers every second one wrongly, and `good` one in its first run. No text of
+question 3 matches the first filter.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from evals.baselines.choice import baseline_column
+from evals.baselines.measured import read_baseline
+from gpt_oss_verify.app import run
+from harness.compare.lm_eval_log import read_lm_eval
+from harness.compare.read_logs import is_log
+from harness.errors import ConfigurationError
+
+LOGS = Path(__file__).parent / "lm_eval"
+GOOD, BAD = LOGS / "good", LOGS / "bad"
+STRICT, FLEXIBLE = "exact_match,strict-match", "exact_match,flexible-extract"
+QUESTIONS = 12
+
+
+def samples(folder):
+    return sorted(folder.glob("*/samples_*.jsonl"))
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return Path(shutil.copytree(GOOD, tmp_path / "copy"))
+
+
+def rewrite(path, change):
+    """Change each object of a JSON or JSONL file."""
+    rows = lines(path) if path.suffix == ".jsonl" else [json.loads(path.read_text())]
+    for row in rows:
+        change(row)
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def test_questions_are_clusters_and_the_runs_in_a_folder_are_tries():
+    (log,) = read_lm_eval(GOOD)
+    assert (log.task, log.model, log.api, log.effort) == (
+        "sums",
+        "openai/gpt-oss-20b",
+        "chat",
+        "default",
+    )
+    assert log.provider.startswith("127.0.0.1:")
+    assert (log.epochs, log.complete, log.version) == (2, True, "lm_eval 0.4.13")
+    assert (log.sampling.temperature, log.sampling.max_tokens) == (1.0, 2048)
+    assert log.parts == (STRICT, FLEXIBLE)
+    assert log.scores[f"sums {STRICT}"]["0"] == (0, 1)
+    assert log.scores[f"sums {STRICT}"]["3"] == (0, 0)
+    assert log.scores[f"sums {FLEXIBLE}"]["3"] == (1, 1)
+    assert len(log.scores[f"sums {FLEXIBLE}"]) == QUESTIONS
+    assert log.tries[0].question == "user: What is 0 + 1? Reason, then write: The answer is N."
+    assert log.tries[0].answer == "I add. The answer is 0."
+
+
+def test_the_values_are_those_that_lm_eval_reports():
+    for folder in (GOOD, BAD):
+        for results in folder.glob("*/results_*.json"):
+            (log,) = read_lm_eval(results)
+            reported = json.loads(results.read_text())["results"]["sums"]
+            for part in (STRICT, FLEXIBLE):
+                values = [value for tries in log.scores[f"sums {part}"].values() for value in tries]
+                assert sum(values) / len(values) == pytest.approx(reported[part])
+
+
+def test_two_servers_are_compared_question_by_question_and_the_metric_is_named(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(["compare", str(GOOD), str(BAD), "--out", str(out)]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"The scores of sums are those of lm_eval's {STRICT} and {FLEXIBLE}." in printed
+    found = json.loads((out / "compare.json").read_text())
+    scores = [row for row in found["rows"] if row["section"] == "Scores"]
+    assert [row["name"] for row in scores] == [
+        f"sums {part}, gpt-oss-20b, default effort" for part in (STRICT, FLEXIBLE)
+    ]
+    for row in scores:
+        assert [cell["total"] for cell in row["cells"]] == [QUESTIONS * 2] * 2
+        assert row["differences"][1]["pairs"] == QUESTIONS
+        assert row["differences"][1]["seen"] == "worse"
+    assert found["answers"][0]["answers"][0]["text"].startswith("I add. The answer is")
+    assert run(["compare", str(BAD), str(GOOD), "--json"]) == 0
+
+
+@pytest.mark.parametrize("place", [GOOD, next(GOOD.iterdir()), *samples(GOOD)[:1]])
+def test_a_log_is_a_folder_its_results_or_its_samples(place, tmp_path, capsys):
+    assert is_log(place)
+    base = tmp_path / "base.json"
+    assert run(["export", str(place), "--format", "baseline", "--out", str(base)]) == 0
+    strict, flexible = read_baseline(base).results
+    assert (strict.eval, flexible.eval) == (f"sums {STRICT}", f"sums {FLEXIBLE}")
+    assert strict.planned == (1 if place.is_file() else 2)
+    capsys.readouterr()
+    assert run(["compare", str(base), str(GOOD), "--json"]) == 0
+    assert run(["compare", str(base), str(BAD), "--json"]) == (0 if place.is_file() else 1)
+
+
+def test_the_history_has_a_point_for_each_run(copy, capsys):
+    for folder in (copy, next(copy.iterdir())):
+        assert run(["history", str(folder), "--json"]) == 0
+        (line,) = json.loads(capsys.readouterr().out)["lines"]
+        scores = [point["scores"] for point in line["points"]]
+        assert [
+            one[f"sums {FLEXIBLE}, gpt-oss-20b, default effort"]["value"] for one in scores
+        ] == [
+            pytest.approx(11 / 12),
+            1,
+        ]
+
+
+def test_other_questions_are_not_paired(copy, capsys):
+    for path in samples(copy):
+        rewrite(path, lambda row: row.update(target_hash="0" * 64))
+    assert run(["compare", str(GOOD), str(copy), "--json"]) == 0
+    assert "the cases or data differ" in capsys.readouterr().out
+
+
+def test_a_question_of_gpqa_is_not_shown(copy, tmp_path):
+    for path in copy.glob("*/results_*.json"):
+        rewrite(path, lambda made: made["configs"]["sums"].update(dataset_path="Idavidrein/gpqa"))
+    out = tmp_path / "out"
+    run(["compare", str(copy), str(BAD), "--out", str(out)])
+    assert not json.loads((out / "compare.json").read_text())["answers"]
+
+
+def test_an_unfinished_run_says_so(copy):
+    path = samples(copy)[0]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in lines(path) if row["doc_id"] != 4))
+    assert "The eval of this log is not finished." in baseline_column(str(path)).entry.notes
+
+
+def change_samples(**fields):
+    def change(copy):
+        for path in samples(copy)[:1]:
+            rewrite(path, lambda row: row.update(fields))
+
+    return change
+
+
+def change_results(name, value):
+    def change(copy):
+        path = sorted(copy.glob("*/results_*.json"))[0]
+        rewrite(path, lambda made: made.update({name: value}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda copy: samples(copy)[0].unlink(), "has no samples beside it; run lm_eval again wit"),
+        (lambda copy: sorted(copy.glob("*/results_*"))[0].write_text("{"), "cannot be read as a l"),
+        (
+            lambda copy: samples(copy)[0].write_text(""),
+            "cannot be read as a log of lm_eval|no metr",
+        ),
+        (
+            change_results("model_name", "other"),
+            "the runs of sums differ in model, such as samples",
+        ),
+        (change_samples(exact_match=80), "has no metric whose values are numbers of at most 1"),
+        (change_results("higher_is_better", {"sums": {"exact_match": False}}), "has no metric who"),
+        (change_samples(metrics=["none"]), "cannot be read as a log of lm_eval .KeyError: 'none'"),
+    ],
+)
+def test_a_damaged_log_is_refused_in_a_sentence(copy, change, reason):
+    change(copy)
+    with pytest.raises(ConfigurationError, match=reason) as refused:
+        read_lm_eval(copy)
+    assert "\n" not in str(refused.value)
+
+
+def test_samples_without_their_results_are_refused(copy):
+    path = samples(copy)[0]
+    next(copy.glob(f"*/results_{path.stem.rpartition('_')[2]}.json")).unlink()
+    with pytest.raises(ConfigurationError, match=r"results_.* is missing: it names the model of"):
+        read_lm_eval(path)
