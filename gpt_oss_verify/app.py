@@ -71,7 +71,9 @@ _HELP_FLAGS = ("--help", "-h", HELP_ALL)
 _NO_VERDICT = "0 done · 2 usage or configuration"
 _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
-    **dict.fromkeys(("checks", "history", "export", "site"), _NO_VERDICT),
+    **dict.fromkeys(("checks", "export", "site"), _NO_VERDICT),
+    "history": f"{_NO_VERDICT} · with --fail-on-change: 1 the latest run is worse beyond chance · "
+    "4 no finished run, or none since --since",
     **dict.fromkeys(("init", "providers"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
     "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
     f"2 usage or configuration · {_UNREACHABLE}",

@@ -1,6 +1,8 @@
 """The commands `compare` (runs, baselines and published figures) and `history` (runs over time)."""
 
+import time
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -33,18 +35,23 @@ from harness.compare.compared import compare as compare_columns
 from harness.compare.compared import labelled
 from harness.compare.comparison_types import Comparison
 from harness.compare.history import history_of
+from harness.compare.previous_run import latest_run, since_previous
 from harness.compare.read_logs import is_log
 from harness.errors import (
     EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
     EXIT_PASS,
     EXIT_UNREACHABLE,
     ConfigurationError,
     ProviderUnavailableError,
 )
+from harness.records.settings import seconds
 from harness.run import run_folder
-from reports.comparison import print_comparison, render_compare_markdown
+from harness.run.run_log import read_run_info
+from reports.comparison import change_sentences, print_comparison, render_compare_markdown
 from reports.history import print_history
 from reports.html.comparison_page import render_compare_html
+from reports.text import moment
 
 STEM = "compare"
 _RUN = Parameter(group=RUN)
@@ -177,14 +184,26 @@ def history(
     /,
     *,
     provider: Annotated[str | None, Parameter(alias="-p")] = None,
+    since: str | None = None,
+    fail_on_change: bool = False,
     as_json: AsJson = False,
 ) -> int:
     """Show the runs of a provider over time. `site` publishes them as pages.
 
+    With --fail-on-change, the latest finished run is compared with the one before it that is
+    comparable: the exit code is 1 if it is worse beyond chance.
+
     Args:
         runs: The folder with the run folders. Default: runs.
         provider: Only this provider. Default: all.
+        since: With --fail-on-change: how old the latest run may be, such as 36h or 1d.
+        fail_on_change: Exit with 1 if a result got worse, and with 4 if no run is new enough.
     """
+    if fail_on_change and provider is None:
+        raise ConfigurationError("--fail-on-change needs --provider: the one whose runs count.")
+    if since is not None and not fail_on_change:
+        raise ConfigurationError("--since needs --fail-on-change.")
+    oldest = None if since is None else time.time() - _seconds(since)
     if not runs.is_dir():
         raise ConfigurationError(
             f"There is no folder {runs}; name your folder of runs: history FOLDER."
@@ -196,4 +215,34 @@ def history(
         print_raw(found.model_dump_json(indent=2))
     else:
         print_history(found, stdout())
-    return 0
+    if provider is None or not fail_on_change:
+        return EXIT_PASS
+    return _changed(latest_run(runs, provider), provider, oldest)
+
+
+def _changed(latest: Path | None, provider: str, oldest: float | None) -> int:
+    """Say what changed since the run before the latest one, and return the exit code."""
+    if latest is None:
+        say(f"There is no finished run of {provider}.")
+        return EXIT_INCONCLUSIVE
+    started = read_run_info(latest).started_at
+    if oldest is not None and datetime.fromisoformat(started).timestamp() < oldest:
+        say(f"The latest finished run of {provider} is too old: {latest.name}, {moment(started)}.")
+        return EXIT_INCONCLUSIVE
+    compared = since_previous(latest)
+    if compared is None:
+        say(f"{latest.name} has no comparable run before it.")
+        return EXIT_PASS
+    (name, at), found = compared
+    sentences = [line for one in found.changes for line in change_sentences(one)]
+    say(f"{latest.name}, since {name} ({moment(at)}): {' '.join(sentences)}")
+    return EXIT_FAIL if found.worse else EXIT_PASS
+
+
+def _seconds(text: str) -> float:
+    """Return `36h`, `1d` or a number of seconds. Raises ConfigurationError."""
+    days = text.removesuffix("d")
+    try:
+        return float(days) * 86_400 if days != text else seconds(text)
+    except ValueError:
+        raise ConfigurationError(f"--since must be a time such as 36h or 1d, not {text}.") from None

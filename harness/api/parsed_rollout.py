@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import orjson
 
 from harness.api import DIALECTS, chat_grammar, responses_grammar
-from harness.api.fields import json_object, reported_error
+from harness.api.fields import json_object, objects, reported_error
 from harness.api.items import Reply, UnreadableReplyError
 from harness.api.parsed_request import ParsedRequest
 from harness.api.sdk_types import Mismatch, chunk_model, event_model, mismatches, reply_model
@@ -178,6 +178,24 @@ class ParsedExchange:
         response = self.recorded.response
         text = None if response is None else response.body
         return None if text is None else json_object(text)
+
+    @cached_property
+    def bodies(self) -> Sequence[Mapping[str, Any]]:
+        """The JSON bodies of the response: one, or those of all its events."""
+        if self.events:
+            return [event.data for event in self.events if event.data is not None]
+        return [] if self.body is None else [self.body]
+
+    @cached_property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        """Every message and delta of a Chat reply."""
+        return [
+            choice[key]
+            for body in self.bodies
+            for choice in objects(body.get("choices"))
+            for key in ("message", "delta")
+            if isinstance(choice.get(key), dict)
+        ]
 
     @cached_property
     def mismatches(self) -> tuple[tuple[int | None, Mismatch], ...]:

@@ -232,33 +232,55 @@ def test_the_site_workflow_runs_the_expected_commands(tmp_path):
     assert all(re.search(r"@[0-9a-f]{40}$", each) for each in pinned)
 
 
-@pytest.mark.parametrize(
-    ("before", "compared"),
-    [(("mine-20261124-031702", "mine-20261125-031701", "other-1"), True), ((), False)],
-)
-def test_the_nightly_job_compares_with_the_run_before(before, compared, tmp_path):
-    """The shell steps run with a fake command that records its arguments."""
+def nightly_scripts():
+    """The shell of the job for GitHub and of that for GitLab, with what is kept between nights."""
     workflow = yaml.safe_load((ROOT / "examples" / "github-nightly.yml").read_text("utf-8"))
     steps = workflow["jobs"]["verify"]["steps"]
-    for name in before:
-        (tmp_path / "runs" / name).mkdir(parents=True)
-    fake = tmp_path / "gpt-oss-verify"
-    fake.write_text(
-        'echo "$*" >> noted; [ "$1" != --provider ] || mkdir -p runs/mine-20261126-031700\n'
+    named = [step for step in steps if step.get("name") in {"Verify", "Compare"}]
+    yield "\n".join(step["run"] for step in named if step["name"] == "Compare")
+    job = yaml.safe_load((ROOT / "examples" / "gitlab-nightly.yml").read_text("utf-8"))
+    yield "\n".join(job["gpt-oss-nightly"]["script"])
+
+
+@pytest.mark.parametrize("script", list(nightly_scripts()), ids=["github", "gitlab"])
+@pytest.mark.parametrize(("code", "webhook"), [(0, "w"), (1, "w"), (4, "w"), (1, "")])
+def test_a_nightly_job_ends_with_the_code_of_the_comparison(script, code, webhook, tmp_path):
+    """The shell runs with fake commands that record their arguments and input."""
+    commands = {
+        "gpt-oss-verify": 'echo "$*" >> noted; [ "$1" != history ] || '
+        f'{{ echo "mine-2, since mine-1: it is \\"worse\\"." >&2; exit {code}; }}\n',
+        "curl": 'echo "$*" >> noted; cat >> posted\n',
+    }
+    for name, text in commands.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "PROVIDER": "mine",
+            "DEADLINE": "60m",
+            "CHAT_WEBHOOK": webhook,
+        },
+        timeout=30,
+        check=False,
+        capture_output=True,
+        text=True,
     )
-    fake.chmod(0o755)
-    for step in steps:
-        if step.get("name") in {"Verify", "Compare"}:
-            subprocess.run(
-                ["bash", "-eo", "pipefail", "-c", step["run"]],
-                cwd=tmp_path,
-                env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-                timeout=30,
-                check=True,
-            )
-    _, *then = (tmp_path / "noted").read_text().splitlines()
-    both = "compare runs/mine-20261125-031701 runs/mine-20261126-031700"
-    assert then == ([both] if compared else [])
+    assert done.returncode == code
+    assert 'it is "worse"' in done.stdout
+    noted = (tmp_path / "noted").read_text()
+    assert re.search(r"history --provider[ =]mine --since 1d --fail-on-change\n", noted)
+    posted = tmp_path / "posted"
+    assert posted.exists() == bool(code and webhook)
+    if posted.exists():
+        assert "worse" in json.loads(posted.read_text())["text"]
+
+
+def test_the_nightly_job_keeps_its_runs_and_pins_its_actions():
+    workflow = yaml.safe_load((ROOT / "examples" / "github-nightly.yml").read_text("utf-8"))
+    steps = workflow["jobs"]["verify"]["steps"]
     (kept,) = (step for step in steps if "cache/save" in step.get("uses", ""))
     assert kept["if"] == "${{ !cancelled() }}"
     assert all(re.search(r"@[0-9a-f]{40}$", step["uses"]) for step in steps if "uses" in step)
@@ -305,3 +327,15 @@ def test_a_run_that_was_judged_before_an_error_is_still_reported(tmp_path, monke
     assert "::error title=gpt-oss-verify ended with 3" in capsys.readouterr().out
     assert f"runs={tmp_path / 'runs'}" in (tmp_path / "outputs").read_text()
     assert (tmp_path / "summary.md").read_text() != ""
+
+
+def test_the_image_runs_as_a_user_and_is_tested_before_it_is_published():
+    """No container can be built in the tests: this reads the files that would build one."""
+    lines = (ROOT / "Containerfile").read_text("utf-8").splitlines()
+    assert lines.index("USER verify") < lines.index('ENTRYPOINT ["gpt-oss-verify"]')
+    workflow = yaml.safe_load((ROOT / "examples" / "github-image.yml").read_text("utf-8"))
+    names = [step["name"] for step in workflow["jobs"]["image"]["steps"] if "name" in step]
+    assert names == ["Build", "Test", "Publish"]
+    for step in workflow["jobs"]["image"]["steps"]:
+        if "run" in step:
+            subprocess.run(["bash", "-n", "-c", step["run"]], check=True, timeout=30)

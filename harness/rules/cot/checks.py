@@ -1,11 +1,11 @@
 """The raw chain of thought (CoT): present, and in the field that the API defines."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import nested, objects
-from harness.api.parsed_rollout import ParsedExchange, once
+from harness.api.parsed_rollout import ParsedExchange
 from harness.rules.check import Family
 from harness.rules.evidence.ledger import has_lost_cot, has_tagged_cot
 from harness.rules.evidence.subjects import (
@@ -13,7 +13,6 @@ from harness.rules.evidence.subjects import (
     Item,
     after_reasoned_calls,
     answers,
-    bodies,
     opening,
     readable,
     reasoning_items,
@@ -30,18 +29,6 @@ _ABSENT_AFTER_RESULT = 0.15
 _UNWRITTEN = 0.05
 _UNWRITTEN_AT_LIMIT = 0.1  # the token counts of a truncated reply do not show whether it had CoT
 _PATH = "$.choices[0].message"
-
-
-@once
-def _messages(exchange: ParsedExchange) -> Sequence[Mapping[str, Any]]:
-    """Every message and delta of a Chat reply; several checks read them."""
-    return [
-        choice[key]
-        for body in bodies(exchange)
-        for choice in objects(body.get("choices"))
-        for key in ("message", "delta")
-        if isinstance(choice.get(key), dict)
-    ]
 
 
 def _thought(answer: Answer) -> bool:
@@ -90,7 +77,7 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
             message = "The fields `reasoning` and `reasoning_content` have different texts."
             yield Problem(exchange, message, cot, copy, f"{_PATH}.reasoning_content")
             return
-    messages = _messages(exchange)
+    messages = exchange.messages
     if not any(message.get("reasoning") for message in messages):
         fields = {name for message in messages for name, value in message.items() if value}
         found = ", ".join(sorted(name for name in fields if "reason" in name)) or "another field"
@@ -102,9 +89,7 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
     "chat.reasoning.type",
     readable,
     lambda exchange: any(
-        message.get(name) is not None
-        for message in _messages(exchange)
-        for name in REASONING_FIELDS
+        message.get(name) is not None for message in exchange.messages for name in REASONING_FIELDS
     ),
     component="format",
 )
@@ -114,7 +99,7 @@ def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
     Clients concatenate them as text and send them back.
     """
     for name in REASONING_FIELDS:
-        for message in _messages(exchange):
+        for message in exchange.messages:
             value = message.get(name)
             if value is not None and not isinstance(value, str):
                 text, path = f"`{name}` is not a string.", f"{_PATH}.{name}"

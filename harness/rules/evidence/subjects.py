@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from harness.api.fields import objects
 from harness.api.items import Reply, ToolCall, Usage
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import Ledger
 from harness.rules.evidence.json_text import ends_early, parsed_object
 from harness.rules.evidence.ledger import hides_cot, ledger
@@ -87,7 +87,7 @@ class Answer(NamedTuple):
     @property
     def choices(self) -> list[Mapping[str, Any]]:
         """The choices of a Chat reply, or of all its chunks."""
-        return [choice for body in bodies(self.exchange) for choice in objects(body.get("choices"))]
+        return [choice for body in self.exchange.bodies for choice in objects(body.get("choices"))]
 
 
 def _holds_json(item: Mapping[str, Any], *, cut: bool) -> bool:
@@ -129,14 +129,6 @@ def repeats(found: Iterable[tuple[T, object]]) -> Iterator[tuple[T, str]]:
             if text in known:
                 yield part, text
             known.add(text)
-
-
-@once
-def bodies(exchange: ParsedExchange) -> list[Mapping[str, Any]]:
-    """The JSON bodies of a reply: one, or those of all its events."""
-    if exchange.events:
-        return [event.data for event in exchange.events if event.data is not None]
-    return [] if exchange.body is None else [exchange.body]
 
 
 def conversations(parsed: ParsedRollout) -> Iterator[ParsedRollout]:

@@ -229,6 +229,54 @@ def test_history_truncates_no_figures(columns, runs, capsys, monkeypatch):
         assert {f"{point['tokens']:,}", point["tool_version"]} <= set(words)
 
 
+def nights(capsys, *more):
+    code = run(["history", "--provider", "mine", "--fail-on-change", *more])
+    return code, capsys.readouterr().err
+
+
+def test_a_night_is_compared_with_the_one_before_of_exactly_that_provider(tmp_path, capsys):
+    judged_run(tmp_path / "runs" / "mine-1", provider="mine", day=1)
+    judged_run(tmp_path / "runs" / "mine-2", provider="mine", day=2)
+    assert nights(capsys)[0] == 0
+    # Neither another provider whose name begins alike nor an unfinished run takes part.
+    judged_run(
+        tmp_path / "runs" / "mine-b-1", never_in("chat · streaming"), provider="mine-b", day=3
+    )
+    judged_run(
+        tmp_path / "runs" / "mine-3",
+        never_in("chat · streaming"),
+        provider="mine",
+        day=4,
+        finished=False,
+    )
+    code, said = nights(capsys)
+    assert (code, "mine-2, since mine-1" in said) == (0, True)
+
+    judged_run(tmp_path / "runs" / "mine-4", never_in("chat · streaming"), provider="mine", day=5)
+    code, said = nights(capsys)
+    assert code == 1
+    assert said.startswith("mine-4, since mine-2 (2026-11-03 10:00")
+    assert said.count("\n") == 1
+
+
+def test_a_night_without_a_run_is_noticed(tmp_path, capsys):
+    judged_run(tmp_path / "runs" / "mine-1", provider="mine", day=1)
+    assert nights(capsys) == (0, "mine-1 has no comparable run before it.\n")
+    code, said = nights(capsys, "--since", "1d")  # the run began on 2026-11-02
+    assert (code, "too old: mine-1" in said) == (4, True)
+    assert nights(capsys, "--since", "20000d")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "options", [["--since", "1d"], ["--fail-on-change"], ["-p", "mine", "--fail-on-change",
+                "--since", "soon"]],
+)  # fmt: skip
+def test_wrong_options_of_a_night_are_refused(options, tmp_path, capsys):
+    judged_run(tmp_path / "runs" / "mine-1", provider="mine", day=1)
+    assert run(["history", *options]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_history_is_a_table_and_json(runs, capsys):
     assert run(["history"]) == 0
     text = printed(capsys)
