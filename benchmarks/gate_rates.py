@@ -1,4 +1,4 @@
-"""Simulated error rates of the tool-calling gate, as Markdown tables for docs/gate.md.
+"""Simulated error rates of the tool-calling gate, as Markdown tables for docs/statistics.md.
 
     python benchmarks/gate_rates.py [--runs N] [--seed N]
 

@@ -62,11 +62,15 @@ class Part(Record):
 
 
 class Expectation(Record):
-    """The cost of a run; `forecasts` are sentences about the verdict a good provider can expect."""
+    """The cost of a run; `forecasts` are sentences about the verdict a good provider can expect.
+
+    `limits` has the most tokens of a reply by eval.
+    """
 
     parts: tuple[Part, ...]
     sampling: Cost
     grading: Cost | None
+    limits: Mapping[str, int | None] = {}
     forecasts: tuple[str, ...] = ()
 
 
@@ -107,6 +111,7 @@ def expect(
     most = None if None in limits else max((m for m in limits if m), default=0)
     return Expectation(
         parts=tuple(_parts(tasks, amounts)),
+        limits={task.name: task.info.sampling.max_tokens for task in evals},
         sampling=_cost(
             provider,
             sum(amounts.values(), _Amount()),

@@ -37,13 +37,16 @@ class Facts(Record):
 
     `tries` is the default number at each question, `quick_tries` that of `--evals quick`; the evals
     of `--evals quick` are also those of `eval` by default. `output_tokens` by effort are those of
-    one attempt, CoT included: rough assumptions, to tell a dollar from a thousand. `templates` has
-    the names of the templates that scores depend on, with their places in `gpt_oss.evals`, if any.
+    one attempt, CoT included: rough assumptions, to tell a dollar from a thousand. `max_tokens` is
+    the default limit of a reply: that of OpenAI's script, with which figures were published.
+    `templates` has the names of the templates that scores depend on, with their places in
+    `gpt_oss.evals`, if any.
     """
 
     tries: int = 1
     quick_tries: int | None = None
     output_tokens: Mapping[str, int]
+    max_tokens: int = 131_072
     templates: Mapping[str, Script | None] = {}
     dataset: PublishedDataset | None = None
 

@@ -210,6 +210,9 @@ def plan_lines(expected: Expectation, concurrency: int) -> Iterator[str]:
     yield from _lines("sampling", expected.sampling, concurrency)
     for part in expected.parts if len(expected.parts) > 1 else ():
         yield f"  of which {part.name}: {counted(part.requests, 'request')}, " + _tokens(part)
+    if limits := [(name, most) for name, most in expected.limits.items() if most]:
+        each = ", ".join(f"{most:,} ({visible(name)})" for name, most in limits)
+        yield f"  most tokens of a reply: {each}; --max-tokens changes it"
     if expected.grading is not None:
         yield from _lines("grading", expected.grading, concurrency)
     yield from map(visible, expected.forecasts)

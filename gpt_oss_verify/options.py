@@ -107,8 +107,8 @@ class ProviderOptions:
     """responses, chat, harmony, or several; evals: one. Default: those of the entry, or both."""
     api_key_env: Annotated[str | None, Parameter(group=COMMON)] = None
     """Environment variable that has the API key."""
-    timeout: float | None = None
-    """Timeout of a request in seconds. Default: that of the entry, or 600; evals: 1,800."""
+    timeout: Annotated[float | None, Parameter(name=("--reply-timeout", "--timeout"))] = None
+    """Longest wait for a reply, in seconds. Default: that of the entry, or 600; evals: 1,800."""
 
 
 @Parameter(name="*", group=CASES)

@@ -14,7 +14,7 @@ from evals.grading.graded_eval import GradedEval
 from evals.own import own_name
 from evals.prompts import choose_prompts
 from evals.python_tool import MOST_REQUESTS, planned_tool
-from evals.registry import EVALS, NAMES, QUICK_TRIES, load_data, make_eval
+from evals.registry import EVALS, NAMES, QUICK_TRIES, eval_of, load_data, make_eval
 from evals.restoring import all_tasks
 from evals.task import EvalTask
 from gpt_oss_verify.choice import (
@@ -60,7 +60,6 @@ DEFAULT_TRIES = 5
 DEFAULT_MAX_TURNS = 10
 DEFAULT_EVALS = ",".join(QUICK_TRIES)
 DEFAULT_EFFORT = "medium"
-DEFAULT_MAX_TOKENS = 131_072
 QUICK_MARGIN = 10.0
 """With 318 requests, the bounds of the difference of a healthy provider are about 6 points away;
 broken providers were at least 13 points below (sources in `evals/aime25/scores.json`)."""
@@ -274,15 +273,17 @@ def _eval_tasks(
         Condition(model=model, effort=effort, api=settings.apis[0], mode=mode)
         for model, effort in product(models, efforts)
     ]
-    chosen = layered(
-        Sampling(temperature=1.0, top_p=1.0, max_tokens=DEFAULT_MAX_TOKENS),
-        [Layer(provider.stated), Layer(sampling.stated)],
-    )
+    python: dict[str, object] = {}
     if options.data.with_tools is not None:
         tool = planned_tool(settings.apis[0], provider.limitations)
-        chosen = chosen.model_copy(update={"python": tool, "max_turns": MOST_REQUESTS})
+        python = {"python": tool, "max_turns": MOST_REQUESTS}
     for name in evals:
         data = own.get(name) or _load(name, options)
+        limit = eval_of(data.info).facts.max_tokens
+        chosen = layered(
+            Sampling(temperature=1.0, top_p=1.0, max_tokens=limit),
+            [Layer(provider.stated), Layer(sampling.stated)],
+        ).model_copy(update=python)
         tries = sampling.tries if options.evals_alone else QUICK_TRIES.get(name)
         yield EvalTask(
             data,

@@ -28,6 +28,7 @@ from reports.text import counted
 SECONDS_BETWEEN_LINES = 10.0
 LONG_WAIT = 15.0  # seconds after which the line names what it waits for
 _TICK = 1.0
+_BOUNDS = "--reply-timeout and --max-tokens bound a reply"
 _FEWEST_MADE = 20  # attempts that an estimate of the time left rests on
 
 
@@ -145,7 +146,7 @@ class LineDisplay(Observer):
             replies = counted(len(self._under_way), "reply", "replies")
             name, began, arrival = oldest
             made = 0 if arrival.receiver is None else arrival.receiver.characters()
-            text = f", {counted(made, 'character')} so far" if made else ""
+            text = f", {counted(made, 'character')} so far" if made else f"; {_BOUNDS}"
             return f"waiting for {replies}, longest for {name}: {now - began:.0f} s{text}{usual}"
         return ""
 

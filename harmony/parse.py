@@ -13,6 +13,7 @@ meaning in every state:
   without role, channel, recipient and type.
 - An unknown channel is reasoning, because it is not meant for the user. A message without a channel
   is an answer. A message to a tool is a call in any channel.
+- A message to the assistant itself is one without a recipient.
 - The answer ends at `<|return|>`, `<|call|>` or `<|endoftext|>`, at any end token of a final answer
   or a call, and at a header of another role. Later tokens are ignored.
 """
@@ -49,6 +50,7 @@ _KIND_OF_CHANNEL: dict[str, Kind] = {
 }
 _CHANNEL_NAME = re.compile(r"(analysis|commentary|final)")
 _RECIPIENT = re.compile(r"(?:^|(?<=\s))\s*to=(\S*)")
+_BEGUN_RECIPIENTS = frozenset({"t", "to"})  # of ` to=RECIPIENT`
 _CONTENT_TYPE = re.compile(r"^(json|code|text)\b\s*")
 _AFTER_CONSTRAIN = re.compile(r"^\s*\w*\s*")
 
@@ -164,7 +166,7 @@ class HarmonyParser:
         """Return the events at the end of the tokens. An incomplete character is dropped."""
         if self.done:
             return []
-        events = self._end_header() if self.open is None else []
+        events = self._end_header(cut=True) if self.open is None else []
         if self.open:
             events.append(Ended(self.open.kind, complete=False))
             self.open = None
@@ -222,14 +224,17 @@ class HarmonyParser:
         self.open, _ = reading
         return [self.open]
 
-    def _end_header(self) -> list[Event]:
-        """End a header that has no `<|message|>`: its remaining text, if any, is the content."""
+    def _end_header(self, *, cut: bool = False) -> list[Event]:
+        """End a header that has no `<|message|>`: its remaining text, if any, is the content.
+
+        The tokens may have ended within the recipient of a call: its beginning is no content.
+        """
         reading = self._header.read()
         if reading is None:
             self.done = True
             return []
         started, rest = reading
-        if not rest:
+        if not rest or (cut and rest in _BEGUN_RECIPIENTS):
             return []
         self.open = started
         return [started, Delta(started.kind, rest)]
@@ -265,8 +270,6 @@ class _Header:
         channel, in_channel = _without_recipient(self._text(CHANNEL))
         constrain, in_constrain = _without_recipient(self._text(CONSTRAIN))
         recipient = recipient or self._recipient or in_channel or in_constrain
-        if recipient == "assistant":
-            return None
         if CHANNEL in self._parts:
             kind, rest = _channel_kind(channel.strip())
         elif found := _CHANNEL_NAME.match(role):

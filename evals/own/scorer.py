@@ -18,7 +18,8 @@ from pydantic import ConfigDict, Field
 
 from evals.answer_eval import AnswerEval, Item, Order
 from evals.datasets import DataRow, Loaded, RawRow, read_file, rows_sha256, text_id, validate_rows
-from evals.declaration import AnyEval, Eval, Facts
+from evals.declaration import AnyEval, Eval
+from evals.own import OWN
 from harness.errors import ConfigurationError, read_text
 from harness.records.runs import DatasetInfo, PromptsInfo
 
@@ -148,7 +149,7 @@ def _named(error: Exception) -> str:
 
 SCORED = Eval(
     "scored",
-    Facts(output_tokens={"low": 800, "medium": 2_500, "high": 10_000}),
+    OWN.facts.model_copy(update={"templates": {}}),
     ScoredRow,
     _make,
 )

@@ -133,7 +133,8 @@ class Provider(Settings):
     """One provider.
 
     `timeout` is in seconds and covers a complete request, `idle_timeout` the time between two parts
-    of a response; `rpm` and `tpm` are per minute.
+    of a response; `rpm` and `tpm` are per minute. `memory_mib` bounds all responses in flight
+    together, in MiB.
     `max_tokens` limits the output of each reply unless `--max-tokens` does.
     `limitations` lists features that the provider is known not to support: reports mention them,
     but these are not failures. A header value may contain `${NAME}` for an environment variable.
@@ -154,6 +155,7 @@ class Provider(Settings):
     idle_timeout: float = Field(default=300, gt=0)
     max_tokens: int | None = Field(default=None, ge=1)
     concurrency: int = Field(default=8, ge=1)
+    memory_mib: int = Field(default=512, ge=1)
     rpm: int | None = Field(default=None, ge=1)
     tpm: int | None = Field(default=None, ge=1)
     prices: Prices | None = None

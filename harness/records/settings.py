@@ -281,7 +281,7 @@ class Sampling(Settings):
     max_tokens: Count | None = Field(
         default=None,
         description="Token limit of replies, including the CoT. Default: the entry's, or none; "
-        "evals: 131,072.",
+        "evals: 131,072, own questions: 32,768.",
     )
     seed: int | None = Field(
         default=None,

@@ -149,23 +149,10 @@ class Circumstances:
     """Under which circumstances one exchange took place."""
 
     features: frozenset[str]
-    """Of `FEATURES`, those that the request or the reply has."""
+    """What the request or the reply has that others lack, such as `requests with tools`."""
     size: int  # characters of the request's body, in thousands
     began: float  # Unix time in seconds
     ended: float  # the same as `began` if the duration is unknown
-
-
-FEATURES = (
-    "requests with tools",
-    "requests with tool_choice",
-    "requests for JSON",
-    "requests with logprobs",
-    "requests with stop strings",
-    "requests for several choices",
-    "requests that continue a response",
-    "replies to a tool result",
-    "truncated replies",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ class Component:
     """A part of a server: what it does wrong, what breaks in clients, and how it is corrected.
 
     `title` is a sentence, to which a cause adds when this happens. A rule may have a fix of its
-    own. Defects of the components in `after` also fail the rules of this one.
+    own. Defects of the components in `after` also fail the rules of this one, and those in
+    `follows` do in the same replies.
     """
 
     id: str
@@ -16,8 +17,14 @@ class Component:
     effect: str
     fix: str
     after: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
 
 
+_RETURNED = (
+    *("failures", "unreadable", "format", "events", "ends"),
+    *("output", "text", "filter", "calls", "engine", "shared"),
+)
+"""Components whose defects show in replies, and so in what the model seems to do."""
 _COMPONENTS = (
     Component(
         "refusals",
@@ -27,7 +34,7 @@ _COMPONENTS = (
     ),
     Component(
         "failures",
-        "The server fails at valid requests.",
+        "The server fails on valid requests.",
         "Long agent runs break, and clients that retry get the same error.",
         "Read the exception in the server's log; frequent ones are in the parser of the output "
         "and in the chat template.",
@@ -37,31 +44,36 @@ _COMPONENTS = (
         "The server sends bodies or events that no client can read as a reply.",
         "Clients stop with an error, or take an error for an empty reply.",
         "Send errors with a 4xx or 5xx status and a JSON body, and replies in the form of the API.",
+        follows=("failures", "format", "events", "calls"),
     ),
     Component(
         "prompt",
         "The server's prompts deviate from the harmony format.",
-        "The model gets another prompt format than in its training, so answers and calls get "
-        "worse although every reply looks valid.",
+        "The model sees a format that it was not trained on, so answers and calls get worse "
+        "although every reply looks valid.",
         "Render prompts with openai-harmony, or compare them with its output token by token.",
+        follows=_RETURNED,
     ),
     Component(
         "messages",
         "The server changes or shortens the texts of messages before they reach the model.",
         "The model answers another question, or repeats names, code and quotations wrongly.",
         "Pass on texts unchanged: no limits, no trimming, no escaping, no replacement.",
+        follows=_RETURNED,
     ),
     Component(
         "history",
         "The server changes or drops earlier turns before they reach the model.",
         "Agents repeat calls, contradict results, or forget why they called a tool.",
         "Render every part of every earlier turn: calls, results, and the CoT of the current turn.",
+        follows=_RETURNED,
     ),
     Component(
         "tools",
         "The server changes or drops the tools of a request before they reach the model.",
         "The model does not see what the client offers, so it makes no calls or wrong ones.",
         "Render names, descriptions and schemas of all functions unchanged, in their order.",
+        follows=_RETURNED,
     ),
     Component(
         "storage",
@@ -69,20 +81,23 @@ _COMPONENTS = (
         "Conversations that name an earlier response by its id lose turns or instructions.",
         "Store every completed response with its input before its last event is sent, where "
         "every replica finds it.",
+        follows=_RETURNED,
     ),
     Component(
         "engine",
-        "The engine computes other probabilities than the released weights.",
+        "The engine's probabilities differ from those of the released weights.",
         "Scores drop although every reply looks valid.",
         "Compare the logprobs layer by layer with the reference, for the same prompt tokens; "
         "check weights, number formats and caches first.",
         after=("prompt", "messages", "history", "tools", "sampling", "logprobs"),
+        follows=("shared",),
     ),
     Component(
         "sampling",
         "The server does not sample as requested.",
         "Replies have tokens that the model would not choose, or options have no effect.",
         "Apply the sampling options of the request, and add no penalties or filters by default.",
+        follows=_RETURNED,
     ),
     Component(
         "logprobs",
@@ -90,6 +105,7 @@ _COMPONENTS = (
         "Clients that rank or verify answers by their logprobs get errors or wrong results.",
         "Return natural logarithms of the probabilities at temperature 1, one entry for each "
         "token of the text.",
+        follows=("events", "output", "text", "sampling"),
     ),
     Component(
         "structured",
@@ -97,17 +113,19 @@ _COMPONENTS = (
         "Clients cannot parse what should conform to a schema.",
         "Render the schema into the developer message, and apply the grammar to the final "
         "channel only, after its header.",
+        follows=_RETURNED,
     ),
     Component(
         "choice",
         "The server does not follow tool_choice or parallel_tool_calls.",
         "Clients wait for calls that never come, or get calls that they did not allow.",
         "Force or forbid calls before sampling, as tool_choice says.",
+        follows=_RETURNED,
     ),
     Component(
         "ends",
         "The server ends replies at the wrong place, or does not report why they end.",
-        "Clients get more or less text than they requested, and cannot recognize what was cut.",
+        "Clients get more or less text than they requested, and cannot tell that it was truncated.",
         "Stop at <|return|>, at <|call|> and at the limits of the request, and at nothing else.",
     ),
     Component(
@@ -116,12 +134,14 @@ _COMPONENTS = (
         "Clients show the CoT to users, wait for calls that never come, or get empty answers.",
         "Parse the tokens of the reply with openai-harmony's parser, one parser for each "
         "request, and pass on every part.",
+        follows=(*_RETURNED, "structured", "choice"),
     ),
     Component(
         "text",
         "The server changes the text that the model wrote.",
         "Answers arrive with errors that the model did not make.",
         "Compare the text of the reply with the decoded tokens, and pass it on unchanged.",
+        follows=("events", "output", "filter", "structured", "engine", "shared"),
     ),
     Component(
         "filter",
@@ -134,25 +154,28 @@ _COMPONENTS = (
         "The server changes the names, ids or arguments of the model's calls.",
         "Clients cannot assign or run calls, or run them with other arguments.",
         "Pass on names and arguments unchanged, and give every call an id of its own.",
+        follows=(*_RETURNED, "structured"),
     ),
     Component(
         "format",
         "The server builds replies that deviate from the API.",
         "Clients that read replies by the types of the API fail, or read another part.",
         "Build replies with the types of the openai package, which state the type of each field.",
+        follows=("failures", "unreadable", "events", "calls"),
     ),
     Component(
         "events",
         "The server does not stream correctly.",
         "Clients that read streams lose text or calls, or wait for an end that never comes.",
-        "Build the events from the messages of the complete reply, in the order of the API, and "
-        "compare both.",
+        "Make the events add up to exactly the non-streaming reply, in the order of the API.",
+        follows=("failures", "unreadable", "format", "calls", "shared"),
     ),
     Component(
         "usage",
         "The server's token counts are missing or wrong.",
         "Costs, limits and context lengths that clients compute from them are wrong.",
         "Count the tokens of the rendered prompt and of the complete output, CoT included.",
+        follows=(*_RETURNED, "sampling"),
     ),
     Component(
         "options",
@@ -184,6 +207,7 @@ _COMPONENTS = (
         "The server does not run the browser and Python tools as gpt-oss expects.",
         "The model does not get its results, or clients do not see what it did.",
         "Declare the tools as harmony does, and return their calls and results as items.",
+        follows=_RETURNED,
     ),
 )
 

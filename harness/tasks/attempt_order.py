@@ -12,9 +12,9 @@ from harness.tasks.tool_calling import ToolCalling
 T = TypeVar("T")
 FEW_CASES = 6  # cases that are attempted first: one for each shipped tool
 SHORT = 96  # most tokens of a reply that is not waited for long
-EARLY_LOOK = 300
-"""Attempts before the first look at a run: with the default suite, a few cases and most of the
-probes with short replies; 8 requests in flight that take half a second need 20 seconds."""
+EARLY_LOOK = 160
+"""Attempts before the early look at a run: with the default suite, a few cases and half of the
+probes with short replies; 8 requests in flight that take a second each need 20 seconds."""
 FEWEST_IN_PORTION = 16  # attempts between two looks at a run that ends once it fails
 
 

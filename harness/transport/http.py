@@ -19,7 +19,7 @@ from harness.records.redact import REDACTED, Redactor, secrets_in
 from harness.records.rollouts import SDK, Exchange, FailureKind, Request, Sender, TransportFailure
 from harness.transport.connections import PROXY, body_of, failure_of, parsed_url, proxy_for
 from harness.transport.interface import LARGE, Payload, processed
-from harness.transport.receiver import ARRIVAL, Receiver, TooLargeError
+from harness.transport.receiver import ARRIVAL, InFlight, Receiver, TooLargeError
 
 WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
@@ -77,6 +77,7 @@ class HttpTransport:
         self._through = f" through the proxy {proxy[1]}" if proxy else ""
         self._timeout = provider.timeout
         self._idle_timeout = provider.idle_timeout
+        self._in_flight = InFlight(provider.memory_mib * 2**20)
         granted = access(provider)
         self._redactor = Redactor(granted.secrets | secrets_in(granted.headers))
         self._headers = sdk_headers(provider.timeout, granted.headers)
@@ -100,14 +101,17 @@ class HttpTransport:
         )
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         streaming = isinstance(body, Mapping) and bool(body.get("stream"))
-        receiver = Receiver(wants_stream=streaming)
+        receiver = Receiver(wants_stream=streaming, all=self._in_flight)
         if (arrival := ARRIVAL.get(None)) is not None:
             arrival.receiver = receiver
-        failure = await self._receive(receiver, request.method, request.url, headers, data)
-        elapsed = receiver.elapsed()
-        await asyncio.sleep(0)  # so that the arrivals of other responses are recorded first
-        respond = partial(receiver.response, self._redactor, complete=failure is None)
-        response = await processed(len(receiver.received), respond)
+        try:
+            failure = await self._receive(receiver, request.method, request.url, headers, data)
+            elapsed = receiver.elapsed()
+            await asyncio.sleep(0)  # so that the arrivals of other responses are recorded first
+            respond = partial(receiver.response, self._redactor, complete=failure is None)
+            response = await processed(len(receiver.received), respond)
+        finally:
+            receiver.release()
         return Exchange(
             request=request,
             response=response,

@@ -35,6 +35,23 @@ class TooLargeError(Exception):
 
 
 @dataclass(slots=True)
+class InFlight:
+    """The memory of all responses that are being received, in bytes.
+
+    When it exceeds `most`, a response that holds more than an equal share of it is ended, so that
+    servers whose replies do not end cannot take more, and others are read on.
+    """
+
+    most: int
+    held: int = 0
+    responses: int = 0
+
+    def exceeded(self, size: int) -> bool:
+        """Whether all responses together are too large, and one of this size is a cause."""
+        return self.held > self.most and size > self.most / self.responses
+
+
+@dataclass(slots=True)
 class Receiver:
     """Collects the bytes of one response and their arrival times.
 
@@ -43,6 +60,7 @@ class Receiver:
     """
 
     wants_stream: bool
+    all: InFlight = field(default_factory=lambda: InFlight(STREAM_BYTES))
     sent: float = field(default_factory=time.perf_counter)
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -60,6 +78,7 @@ class Receiver:
     def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Take the status and the headers, which are joined where a name repeats."""
         self.status = status
+        self.all.responses += 1
         for name, value in headers:
             key, text = name.decode(errors="replace").lower(), value.decode(errors="replace")
             self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
@@ -72,16 +91,30 @@ class Receiver:
         if self.wants_stream and not self.received and chunk.lstrip().startswith(BEGINNINGS):
             self.streaming = True
         self.received += chunk
+        self.all.held += len(chunk)
         self.extents.append(len(self.received))
         if self.streaming:
             self.lines += chunk.count(b"\n") + chunk.count(b"\r")
         most = STREAM_BYTES if self.streaming else BODY_BYTES
-        many_lines = self.lines > STREAM_LINES
-        if many_lines or len(self.received) > most:
-            del self.received[KEPT_BYTES:]
-            lines, size = f"has more than {STREAM_LINES:,} lines", most / 2**20
-            excess = lines if many_lines else f"is larger than {size:g} MiB"
-            raise TooLargeError(f"the response {excess}")
+        size = len(self.received)
+        if self.lines > STREAM_LINES:
+            excess = f"has more than {STREAM_LINES:,} lines"
+        elif size > most:
+            excess = f"is larger than {most / 2**20:g} MiB"
+        elif self.all.exceeded(size):
+            shown = f"{size / 2**20:.3g} MiB, and all in flight than {self.all.most / 2**20:g} MiB"
+            excess = f"is larger than {shown}"
+        else:
+            return
+        self.all.held -= max(0, size - KEPT_BYTES)
+        del self.received[KEPT_BYTES:]
+        raise TooLargeError(f"the response {excess}; the tool ended it")
+
+    def release(self) -> None:
+        """Hold no more memory; the bytes are recorded, or lost."""
+        self.all.held -= len(self.received)
+        self.all.responses -= self.status is not None
+        self.received = bytearray()
 
     def characters(self) -> int:
         """Return how many characters of text a stream has brought so far; 0 without a stream.

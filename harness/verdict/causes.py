@@ -1,32 +1,34 @@
 """The likely causes of a run's findings: which part of the server is at fault, and when. Pure.
 
 What: every rule declares a component. A finding has a weight: errors before warnings, and the share
-of the affected replies. The weights of a component are summed, and the heaviest component is the
-first cause. Witnesses show that something is wrong but not what, so they decide only if no other
-rule failed. A request that got no reply shows only that. An engine serves both APIs, so a probe
-that fails over only one of them shows a defect of the conversion.
+of the affected replies. A finding that another one explains counts for the component of that one,
+and weighs little: defects of that component make its rule fail too (`Component.follows`), and it
+is mostly in the same replies. The weights of a component are summed, and the heaviest component is
+the first cause. Witnesses show that something is wrong but not what, so they decide only if no
+other rule failed. A request that got no reply shows only that. An engine serves both APIs, so a
+probe that fails over only one of them shows a defect of the conversion.
 
 When: exact tests on the replies with and without the finding (`harness.verdict.occasions`).
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Self
 
 from harness.records.analysis import RuleResult
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
 from harness.records.scores import Score
-from harness.rules.catalogue import PROBES, RULES
+from harness.rules.catalogue import RULES
 from harness.rules.components import COMPONENTS
 from harness.rules.rule import Rule
-from harness.verdict.occasions import NOT_ALWAYS, UNDER_LOAD, Reply, occasions, replies_of
+from harness.verdict.occasions import UNDER_LOAD, Reply, occasions, replies_of
 
 MOST_CAUSES = 3  # causes that are named
 _WARNING = 0.1  # weight of a warning; an error has 1
 _PROBE, _INHERITED = 0.5, 0.1
 """Weights of a probe, which has a few replies, and of a finding that another defect explains; a
 check has 1."""
-_BY_COUNTS = 0.5  # weight of what only token counts show; `_INHERITED` if these are wrong
+_BY_COUNTS = 0.5  # weight of what only token counts show
 _FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
 _FEWEST, _RARE = 3, 0.02
 """Replies, and their share, below which a finding names no cause: one reply of a thousand has many
@@ -35,6 +37,8 @@ _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are
 _MOSTLY = 0.5  # of the replies with a finding
 _ALWAYS = 0.9  # of the replies of an API
 _OF_REQUESTS = {"refused": "refusals", "failed": "failures"}
+_OF_COUNTS = frozenset({"usage", "shared"})  # whose defects change token counts
+_OF_TEXTS = frozenset({"text", "filter"})  # whose defects change what the model wrote
 _AGAIN = "The same part of the server has another defect, with a fix of its own."
 _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 """Components whose rules expect a refusal, or have errors as their evidence."""
@@ -49,13 +53,31 @@ class _Found:
     component: str
     weight: float
     replies: frozenset[Reply]
+    moved: bool = False  # whether its component is that of a finding that explains it
+
+    def of(self, component: str) -> Self:
+        """Return the finding as a consequence of one of another component."""
+        weight = self.weight * _INHERITED
+        return replace(self, component=component, weight=weight, moved=True)
+
+    @property
+    def records(self) -> frozenset[str]:
+        """The rollouts with the finding: their ids."""
+        return frozenset(record for record, _ in self.replies)
+
+    @property
+    def by_counts(self) -> bool:
+        """Whether only token counts show it, and it is not about these."""
+        return self.rule.component != "usage" and _by_counts(self.result)
 
     @property
     def id(self) -> str:
+        """The id of its rule."""
         return self.rule.id
 
     @property
     def fix(self) -> str:
+        """How the defect of its component is corrected."""
         about = self.rule if self.rule.component == self.component else COMPONENTS[self.component]
         return about.fix
 
@@ -96,16 +118,16 @@ def diagnose(
         failed = [one for one in left if one.result.status == "failed"]
         if errors and not failed:
             break  # Beside errors, warnings that no error explains need no cause.
+        support = [one for one in found if one.rule.witness and one not in left]
         sums = {
-            part: sum(one.weight for one in left if one.component == part)
+            part: sum(one.weight for one in (*left, *support) if one.component == part)
             for part in dict.fromkeys(one.component for one in failed or left)
         }
         component = max(sums, key=sums.__getitem__)  # the heaviest finding breaks ties
         own = [one for one in left if one.component == component]
-        first = own[0]
-        witnesses = [one for one in found if one.rule.witness and one.component == component]
         again = any(cause.component == component for cause in causes)
-        cause = _cause(first, [*own, *witnesses], found, scores, results, again=again)
+        others = [one for one in found if one.component == component and one not in deciding]
+        cause = _cause(own, others, scores, results, again=again)
         causes.append(cause)
         left = [one for one in left if one.id not in cause.explains]
     named = {rule for cause in causes for rule in cause.explains}
@@ -121,9 +143,8 @@ def diagnose(
 
 
 def _cause(
-    first: _Found,
     own: Sequence[_Found],
-    found: Sequence[_Found],
+    others: Sequence[_Found],
     scores: Sequence[Score],
     run: Sequence[RuleResult],
     *,
@@ -131,31 +152,27 @@ def _cause(
 ) -> Cause:
     """Return the cause of the heaviest finding of a component, or of the next one if `again`.
 
-    Findings of the same component with the same fix, or mostly in the same replies, have one cause,
-    and so have findings of other components that are mostly in its replies.
+    Findings of the component with the same fix, or mostly in the same replies, have one cause, and
+    so have those that they explain. The `others` of the component do not decide: witnesses, and
+    findings in single replies, which need the same replies.
     """
+    first = own[0]
     same = [
         one
-        for one in dict.fromkeys(own)
-        if one.rule.witness
-        or one.component != one.rule.component
+        for one in own
+        if one.moved
         or one.fix == first.fix
-        or _shared(one.replies, first.replies, max(len(one.replies), len(first.replies)))
+        or _shared(one.records, first.records, max(len(one.records), len(first.records)))
     ]
-    replies = frozenset[Reply]().union(*(one.replies for one in same))
-    others = [
-        one
-        for one in found
-        if one not in own
-        and one.weight <= first.weight
-        and _shared(one.replies, replies, len(one.replies))
+    records = frozenset[str]().union(*(one.records for one in same))
+    same += [
+        one for one in others if one.rule.witness or _shared(one.records, records, len(one.records))
     ]
     about = COMPONENTS[first.component]
-    when = list(occasions([one.result for one in same], replies, scores, run))
-    # Findings of one component may hide that the heaviest of them depends on the load.
-    of_first = list(occasions([first.result], first.replies, scores, run))
-    if UNDER_LOAD in of_first:
-        when += [one for one in (NOT_ALWAYS, UNDER_LOAD) if one in of_first and one not in when]
+    probes = [e for e in same if e.result.check.kind == "probe" and not e.moved]
+    told = [first] if first.result.check.kind == "check" else probes
+    replies = frozenset[Reply]().union(*(one.replies for one in told))
+    when = list(occasions([one.result for one in told], replies, scores, run))
     if first.rule.witness:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
@@ -167,39 +184,55 @@ def _cause(
         under_load=UNDER_LOAD in when,
         remedy=first.fix,
         examples=() if example is None else (example,),
-        explains=tuple(one.id for one in (*same, *others)),
+        explains=tuple(dict.fromkeys(one.id for one in same)),
     )
 
 
-def _shared(some: frozenset[Reply], others: frozenset[Reply], every: int) -> bool:
-    """Return whether most of so many replies are among both."""
+def _shared(some: Set[str], others: Set[str], every: int) -> bool:
+    """Return whether most of so many rollouts are among both."""
     return len(some & others) > _MOSTLY * every
 
 
 def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_Found]:
+    """Yield the findings, each for the component of the one that explains it."""
     replies = replies_of(failing, scores)
-    inherited = _inherited(failing, scores)
-    miscounted = [
-        result
-        for result in failing
-        if (rule := RULES[result.check.id]).component == "usage"
-        and not rule.witness
-        and result.status == "failed"
+    found = [
+        _Found(RULES[one.check.id], one, _component(one), _weight(one), replies[one.check.id])
+        for one in failing
     ]
-    for result in failing:
-        rule = RULES[result.check.id]
-        component = _component(rule, result)
-        weight = _WARNING if result.status == "warned" else 1.0
-        if result.check.kind == "probe":
-            moved = component != rule.component
-            weight *= _INHERITED if rule.id in inherited or moved else _PROBE
-        if _by_counts(result) and component != "usage":
-            wrong = any(_explains(one, result, replies) for one in miscounted)
-            weight *= _INHERITED if wrong else _BY_COUNTS
-        yield _Found(rule, result, component, weight * _share(result, _FEW), replies[rule.id])
+    found.sort(key=lambda one: (one.result.check.kind != "probe", len(one.records), one.weight))
+    tasks = {score.record: score.task for score in scores}
+    explained: dict[_Found, _Found] = {}
+    for at, one in enumerate(found):
+        wider = [other for other in found[at + 1 :] if len(other.records) >= len(one.records)]
+        for other in found if one.by_counts or one.result.check.kind == "probe" else wider:
+            if other not in explained and _explains(other, one, tasks):
+                explained[one] = max(other, explained.get(one, other), key=lambda e: e.weight)
+    for one in found:
+        first = one
+        while first in explained:
+            first = explained[first]
+        yield one if first is one else one.of(first.component)
 
 
-def _component(rule: Rule, result: RuleResult) -> str:
+def _weight(result: RuleResult) -> float:
+    """Return how much a finding says about its component, at most 1."""
+    rule = RULES[result.check.id]
+    weight = _WARNING if result.status == "warned" else 1.0
+    if result.check.kind == "probe":
+        return (
+            weight
+            * _share(result)
+            * (_PROBE if _component(result) == rule.component else _INHERITED)
+        )
+    if _by_counts(result) and rule.component != "usage":
+        weight *= _BY_COUNTS
+    return weight * _share(result, _FEW)
+
+
+def _component(result: RuleResult) -> str:
+    """Return the component of a rule, or of what its requests got instead of a reply."""
+    rule = RULES[result.check.id]
     received = {example.evidence.received for example in result.examples}
     got = received.pop() if len(received) == 1 else "differs"
     probe = result.check.kind == "probe"
@@ -207,6 +240,8 @@ def _component(rule: Rule, result: RuleResult) -> str:
         return "unreadable"
     if got in _OF_REQUESTS and rule.component not in _EXPECT_ERRORS:
         return _OF_REQUESTS[got]
+    if rule.component == "refusals" and _by_counts(result):
+        return "history"  # The request is served, and the model does not see all of it.
     rates = [failures / every for failures, every in result.counts.values() if every]
     of_one_api = max(rates, default=0) >= _ALWAYS and min(rates, default=0) == 0
     if rule.component == "engine" and probe and of_one_api:
@@ -214,13 +249,25 @@ def _component(rule: Rule, result: RuleResult) -> str:
     return rule.component
 
 
-def _explains(
-    miscount: RuleResult, result: RuleResult, replies: Mapping[str, frozenset[Reply]]
-) -> bool:
-    """Whether wrong counts may be all that a finding shows: as frequent, or in its replies."""
-    own = replies[result.check.id]
-    alike = _shared(own, replies[miscount.check.id], len(own))
-    return alike or _share(miscount) >= _MOSTLY * _share(result)
+def _explains(other: _Found, one: _Found, tasks: Mapping[str, str]) -> bool:
+    """Whether the defect that another rule found makes a rule fail, in mostly the same replies.
+
+    A probe fails because of what it does not test only if other groups of requests show that, too.
+    Counts alone show no defect of texts, and only wrong counts, where as many are wrong, change the
+    counts of prompts. Of warnings, only those of changed texts explain anything.
+    """
+    says = other.result.status == "failed" or other.component in _OF_TEXTS
+    if not says or other.rule.witness or other.component == one.component:
+        return False
+    same = _shared(one.records, other.records, len(one.records))
+    probe = one.result.check.kind == "probe"
+    if one.by_counts and other.component in _OF_COUNTS:
+        return same or _share(other.result) >= _MOSTLY * _share(one.result)
+    if other.by_counts or (one.by_counts and probe):
+        return False
+    if probe:
+        same &= len({tasks[record] for record in other.records}) > 1
+    return same and other.component in COMPONENTS[one.component].follows
 
 
 def _share(result: RuleResult, added: int = 0) -> float:
@@ -229,33 +276,6 @@ def _share(result: RuleResult, added: int = 0) -> float:
     least = _HARDLY * max(rates.values(), default=0)
     found = [result.counts[name] for name, rate in rates.items() if rate and rate >= least]
     return sum(failures for failures, _ in found) / (sum(every for _, every in found) + added)
-
-
-def _inherited(results: Iterable[RuleResult], scores: Iterable[Score]) -> frozenset[str]:
-    """Return the failed probes that fail because of what they do not test.
-
-    In most of the replies that they accuse, a check has an error that it also has in the replies to
-    other groups of requests: a defect of what a probe tests would show only there. What a probe
-    judges by token counts, only an error of token counts can cause.
-    """
-    checked: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for score in scores:
-        for finding in score.findings:
-            if finding.severity == "error":
-                place = score.task, f"{score.condition.api} {score.sample}"
-                checked[finding.id].add(place)
-    found: set[str] = set()
-    for result in results:
-        if result.check.id in PROBES and result.failing:
-            group = PROBES[result.check.id].group.name
-            accused = {(group, name) for name in result.failing}
-            for rule, places in checked.items():
-                if _by_counts(result) and RULES[rule].component != "usage":
-                    continue
-                elsewhere = any(task != group for task, _ in places)
-                if elsewhere and 2 * len(places & accused) >= len(accused):
-                    found.add(result.check.id)
-    return frozenset(found)
 
 
 def _by_counts(result: RuleResult) -> bool:

@@ -1,34 +1,35 @@
 """When a defect shows: exact tests on the replies with and without it. Pure.
 
-A finding occurs only in streams, only beside tools, only in long requests, if replies without that
-feature hardly have it, and the hypergeometric distribution excludes chance (Fisher's exact test,
-one-sided). Features are tested one after the other, the most significant first, among the replies
-that have those before.
+A finding occurs only in streams, only in requests with an option or a form of message, or only in
+those without it, if other replies hardly have it, and the hypergeometric distribution excludes
+chance (Fisher's exact test, one-sided). Features are tested one after the other, the API and the
+mode first, then the one that separates best, among the replies that have those before.
 """
 
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 from harness.records.analysis import RuleResult
-from harness.records.conditions import APIS
+from harness.records.conditions import APIS, MODES
 from harness.records.scores import Score
-from harness.records.traits import FEATURES, Circumstances
+from harness.records.traits import Circumstances
 from harness.rules.catalogue import PROBES
 from harness.text import percentage
 
 Reply = tuple[str, int]  # the id of a rollout, and the index of an exchange in it
-_CHANCE = 0.05  # probability below which a difference is no chance; divided by the features
+_CHANCE = 0.05  # probability below which a difference is not due to chance; divided by the features
 _HARDLY = 0.1  # of the rate of replies with a feature: findings without it are background
-_MOST_FEATURES = 3
 _ALWAYS, _SELDOM = 0.9, 0.3  # shares of replies
 _FEWEST_MIXED, _MIXED = 3, 0.3  # requests that are right in some tries: number, share
 _STREAMS, _WHOLE, _LONG = "streams", "complete replies", "requests above 8,000 characters"
 _SIZE = 8  # thousand characters, from which a request is long
 _SIDES = 2  # features of probes: the API and the mode
-_NAMES = (*APIS, _STREAMS, _WHOLE, _LONG, *FEATURES)
-NOT_ALWAYS, UNDER_LOAD = "the same request is right in other tries", "more often under load"
+_WITH, _WITHOUT = "requests with ", "requests without "
+UNDER_LOAD = "more often under load"
 _LOADED = 0.6
 """Probability that a reply with the finding began under more load than one without. Only a defect
 that spares some tries of the same request can depend on the load."""
@@ -37,20 +38,24 @@ that spares some tries of the same request can depend on the load."""
 def replies_of(
     results: Sequence[RuleResult], scores: Sequence[Score]
 ) -> Mapping[str, frozenset[Reply]]:
-    """Return the replies with a finding by rule; of a probe, those to the requests it accuses."""
+    """Return the replies with a finding by rule.
+
+    Of a probe, these are the replies to the requests that it accuses, in the modes that it does.
+    """
     found: dict[str, set[Reply]] = defaultdict(set)
-    places: dict[tuple[str, str], set[Reply]] = defaultdict(set)
+    places: dict[tuple[str, str, bool], set[Reply]] = defaultdict(set)
     for score in scores:
         last = max(len(score.traits.circumstances) - 1, 0)
-        places[score.task, f"{score.condition.api} {score.sample}"].add((score.record, last))
+        place = score.task, f"{score.condition.api} {score.sample}", score.condition.streaming
+        places[place].add((score.record, last))
         for finding in score.findings:
             if finding.severity != "info":
                 found[finding.id].add((score.record, finding.evidence.exchange))
     for result in results:
         if result.check.kind == "probe":
             group = PROBES[result.check.id].group.name
-            for name in result.failing:
-                found[result.check.id] |= places[group, name]
+            for name, mode in product(result.failing, result.modes or MODES):
+                found[result.check.id] |= places[group, name, mode == "streaming"]
     return defaultdict(frozenset, {rule: frozenset(replies) for rule, replies in found.items()})
 
 
@@ -62,7 +67,7 @@ class _Unit:
     """
 
     hit: bool
-    features: frozenset[str]  # of `_NAMES`
+    features: frozenset[str]  # the API, the mode, and those of its requests and replies
     load: int = 0  # requests in flight when its own began
     request: object = None  # its task, sample and condition
 
@@ -79,14 +84,16 @@ def occasions(
     among the results of the `run` that test the same in the other mode.
     """
     checks = {result.check.id for result in results if result.check.kind == "check"}
-    units = list(_units(checks, replies, scores) if checks else _of_probes(results, run))
-    names = [name for name in _NAMES if any(name in unit.features for unit in units)]
-    for _ in range(_MOST_FEATURES):
-        chance, name = min(((_chance(units, name), name) for name in names), default=(1.0, ""))
-        if chance > _CHANCE / (len(_NAMES) if checks else _SIDES):
-            break
-        yield f"only {name}"
-        units = [unit for unit in units if name in unit.features]
+    made = _units(checks, replies, scores) if checks else _of_probes(results, run)
+    units: Sequence[_Unit] = list(made)
+    names = frozenset[str]().union(*(unit.features for unit in units))
+    tests = len(names | _lacking(names)) if checks else _SIDES
+    places = frozenset({*APIS, _STREAMS, _WHOLE})
+    for tried in (places, places, names - places, names - places):
+        found = min(_separations(units, tried), default=None)
+        if found is not None and found.chance <= _CHANCE / tests:
+            yield f"only {found.name}"
+            units = found.inside
     if checks:
         yield from _frequency(units)
     elif (
@@ -137,21 +144,37 @@ def _of_probes(results: Sequence[RuleResult], run: Sequence[RuleResult]) -> Iter
                     yield _Unit(hit=number < hits, features=frozenset({api, *places}))
 
 
-def _chance(units: Sequence[_Unit], name: str) -> float:
-    """Return the probability that so many of the findings have a feature by chance.
+class _Separation(NamedTuple):
+    """A feature that separates findings: the smallest has the least chance, then fewest words."""
 
-    1 if findings without the feature are more than background.
-    """
+    chance: float
+    """The probability that so many of the findings have the feature by chance."""
+    words: int
+    name: str
+    inside: Sequence[_Unit]  # the attempts that have it
+
+
+def _separations(units: Sequence[_Unit], names: Set[str]) -> Iterator[_Separation]:
+    """Yield those of some features without which the findings are no more than background."""
     from scipy.stats import hypergeom  # slow to import
 
     hits = sum(unit.hit for unit in units)
-    inside = [unit.hit for unit in units if name in unit.features]
-    outside = len(units) - len(inside)
-    if not any(inside) or not outside:
-        return 1.0
-    if (hits - sum(inside)) / outside > _HARDLY * sum(inside) / len(inside):
-        return 1.0
-    return float(hypergeom.sf(sum(inside) - 1, len(units), hits, len(inside)))
+    for name in sorted(names | _lacking(names)):
+        opposite = name.replace(_WITHOUT, _WITH)
+        wanted = name == opposite
+        inside = [unit for unit in units if (opposite in unit.features) is wanted]
+        found, outside = sum(unit.hit for unit in inside), len(units) - len(inside)
+        if not wanted and found < _ALWAYS * len(inside):
+            continue  # Most requests lack a rare option: this says little, unless all have it.
+        if found and outside and (hits - found) / outside <= _HARDLY * found / len(inside):
+            chance = float(hypergeom.sf(found - 1, len(units), hits, len(inside)))
+            yield _Separation(chance, len(name.split()), name, inside)
+
+
+def _lacking(names: Set[str]) -> frozenset[str]:
+    """Return the features of the requests that lack an option or a form, whatever its value."""
+    without = (name.replace(_WITH, _WITHOUT) for name in names if " = " not in name)
+    return frozenset(name for name in without if name.startswith(_WITHOUT))
 
 
 def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
@@ -170,7 +193,7 @@ def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
     repeated = [each for each in tries.values() if len(each) > 1 and any(each)]
     mixed = sum(not all(each) for each in repeated)
     if mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated)):
-        yield NOT_ALWAYS
+        yield "the same request is right in other tries"
     if hits and misses and mixed >= _FEWEST_MIXED:
         test = mannwhitneyu([e.load for e in hits], [e.load for e in misses], alternative="greater")
         if test.pvalue <= _CHANCE and test.statistic >= _LOADED * len(hits) * len(misses):

@@ -159,12 +159,15 @@ async def _api_error(_: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"
+    status = error.status_code
+    if status == 405 and request.method == "POST" and "response_id" in request.path_params:
+        status = 404  # such as /v1/responses/compact, which is an endpoint and not an id
     known = {
         404: (f"Unknown request URL: {where}.", "unknown_url"),
         405: (f"Method not allowed: {where}.", "method_not_allowed"),
     }
-    message, code = known.get(error.status_code, (error.detail, None))
-    return ApiError(error.status_code, message, code=code, headers=error.headers).response()
+    message, code = known.get(status, (error.detail, None))
+    return ApiError(status, message, code=code, headers=error.headers).response()
 
 
 async def _client_gone(_: Request, __: Exception) -> Response:

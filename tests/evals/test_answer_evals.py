@@ -175,7 +175,7 @@ def test_a_different_seed_gives_a_different_order():
 
 def test_basic_accepts_any_nonempty_answer():
     assert BASIC.prompt("greeting", 1).messages == (Message("user", "hi"),)
-    assert BASIC.mark("greeting", 1, "Hello!") == Mark("correct", "Hello!", 1.0)
+    assert BASIC.mark("greeting", 1, "Hello!") == Mark("correct", "Hello!", 1.0, 1.0)
     assert BASIC.mark("greeting", 1, "") == Mark("no_answer", None, 0.0)
     assert BASIC.mark("greeting", 1, "\n") == Mark("no_answer", None, 1.0)
 

@@ -395,7 +395,7 @@ def test_the_timeout_option_applies_to_evals(mock, capsys, monkeypatch):
             await asyncio.sleep(30)
 
     mock.always = slow
-    assert run(at(mock, "--eval", "basic", "--timeout", "1", "--json")) == 0
+    assert run(at(mock, "--eval", "basic", "--reply-timeout", "1", "--json")) == 0
     assert result(capsys)["results"][0]["outcomes"] == {"provider_error": 1}
 
 

@@ -9,11 +9,12 @@ from mock_provider import MockProvider, write_json
 from replies import Reply, whole
 
 import harness
+from evals.baselines.published import PUBLISHED_SAMPLING
 from evals.datasets import Loaded
 from evals.grading.graded_eval import GradedEval
 from evals.own import OwnRow, own_name
 from evals.own.numbers import read_number
-from evals.registry import load_data, make_eval
+from evals.registry import EVALS, load_data, make_eval
 from evals.restoring import read_questions
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
@@ -137,6 +138,22 @@ def test_a_run_whose_judging_fails_can_be_judged_again(mine, mock, tmp_path, mon
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"judge them again with: gpt-oss-verify recheck {folder}" in capsys.readouterr().err
     assert run(["recheck", str(folder)]) in {0, 1, 4}
+
+
+def test_the_dry_run_states_the_token_limit_of_each_eval(mine, mock, capsys):
+    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat", "--dry-run"]
+    asked = ["eval", *place, "--eval", f"{mine},basic"]
+    assert run(asked) == 0
+    said = "most tokens of a reply: 32,768 (my-questions), 131,072 (basic); --max-tokens changes it"
+    assert said in capsys.readouterr().out
+    assert run([*asked, "--max-tokens", "200", "--json"]) == 0
+    limits = json.loads(capsys.readouterr().out)["limits"]
+    assert limits == {"my-questions": 200, "basic": 200}
+
+
+def test_a_published_eval_has_the_published_limit():
+    for one in EVALS.values():
+        assert one.facts.max_tokens == PUBLISHED_SAMPLING.max_tokens
 
 
 def test_with_shuffled_choices_the_expected_and_the_given_answer_are_texts(mine, tmp_path):

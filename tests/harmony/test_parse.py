@@ -67,6 +67,7 @@ WELL_FORMED = [
 BROKEN = [
     ("no tokens", "", []),
     ("cut in the header", COT + "<|channel|>fin", [HM]),
+    ("cut in a call's recipient", COT + "<|channel|>commentary to", [HM]),
     ("cut in a call's header", COT + "<|channel|>commentary to=functions.a", [HM]),
     ("cut in the content", "<|channel|>analysis<|message|>Hm", [("reasoning", "", "Hm", False)]),
     ("no channel", "<|message|>Hi.<|end|>", [("answer", "", "Hi.", True)]),
@@ -111,6 +112,8 @@ BROKEN = [
      "<|message|>{}<|call|>", [CALL_A]),
     ("another channel at once", "<|channel|>analysis<|channel|>final<|message|>Hi.<|return|>",
      [("answer", "", "Hi.", True)]),
+    ("to itself", " to=assistant<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
+     " to=assistant<|channel|>final<|message|>Hi.<|return|>", [HM, ("answer", "", "Hi.", True)]),
     ("two recipients", " to=functions.a<|channel|>commentary to=functions.a <|constrain|>json"
      "<|message|>{}<|call|>", [CALL_A]),
 ]  # fmt: skip

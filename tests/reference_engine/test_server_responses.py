@@ -392,6 +392,13 @@ def test_the_store_is_bounded_in_bytes():
         assert 1 <= sum(kept) < 4
 
 
+@pytest.mark.parametrize("path", ["/responses/compact", "/responses/input_tokens", "/embeddings"])
+def test_an_endpoint_that_the_server_lacks_is_not_found(client, path):
+    refused = client.post(path, json={"model": "m", "input": "Hi"})
+    assert refused.status_code == 404
+    assert refused.json()["error"]["code"] == "unknown_url"
+
+
 def test_a_response_too_large_to_store_evicts_no_other():
     settings = AppSettings(stored_bytes=10_000)
     with running(ScriptedEngine(), settings) as url, httpx.Client(base_url=url) as client:

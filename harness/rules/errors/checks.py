@@ -270,9 +270,9 @@ def _is_long(request: ParsedRequest) -> bool:
     fix="Serve a valid request whatever the model generates, and by every replica.",
 )
 def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
-    """A request that is served is always served, whatever it requests.
+    """Identical requests are all served or all refused.
 
-    What a provider lacks, it lacks always. If it refuses some of several equal requests, the text
+    A missing feature is missing every time. If it refuses some of several equal requests, the text
     that the model generated, or one of several replicas, is the reason. A refusal that violates
     `request.refused` is reported there.
     """

@@ -131,7 +131,7 @@ def _body(responses: ProbeResponses) -> Trials:
         wrong = ["the object `error` is missing"]
         if isinstance(error, dict):
             wrong = list(_wrong_fields(error))
-        message = f"The error object of a rejection has not OpenAI's form: {', '.join(wrong)}."
+        message = f"The error object of a rejection is not in OpenAI's format: {', '.join(wrong)}."
         expected = "error with message and type: string; param and code: string or null"
         severity: Severity = "info" if wrong == [_INTEGER_CODE] else "warning"
         problem = Problem(exchange, message, expected, got, "$.error", severity=severity)

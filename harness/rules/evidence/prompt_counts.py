@@ -18,14 +18,11 @@ def _counts_vary(examined: Iterable[Score]) -> bool:
     return sum(len(found) > 1 for found in counts.values()) >= _FEWEST_VARYING
 
 
+_PATHS = ("$.usage", "$.usage.input_tokens")
 PROMPT_TOKENS_ROUNDED = tuple(
-    VoidIf("usage.input.rounded", path, "prompt_tokens_rounded")
-    for path in ("$.usage", "$.usage.input_tokens")
+    VoidIf("usage.input.rounded", path, "prompt_tokens_rounded") for path in _PATHS
 )
 
-PROMPT_TOKENS_VARY = VoidIf(
-    "usage.input.differs",
-    "$.usage",
-    "prompt_tokens_vary",
-    when=_counts_vary,
+PROMPT_TOKENS_VARY = tuple(
+    VoidIf("usage.input.differs", path, "prompt_tokens_vary", when=_counts_vary) for path in _PATHS
 )

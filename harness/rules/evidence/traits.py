@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +13,6 @@ from harness.api.fields import json_object
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import meaning
 from harness.records.traits import (
-    FEATURES,
-    Circumstances,
     Cut,
     Edges,
     LastAnswer,
@@ -23,6 +20,7 @@ from harness.records.traits import (
     Sent,
     Traits,
 )
+from harness.rules.evidence.circumstances import circumstances
 from harness.rules.evidence.json_text import strings
 from harness.rules.evidence.ledger import account, token_count
 from harness.rules.evidence.user_texts import user_texts
@@ -58,32 +56,7 @@ def basic_traits(parsed: ParsedRollout) -> Traits:
         reply_ids=tuple(reply_id for reply_id in ids if isinstance(reply_id, str) and reply_id),
         first_input=_first_input(parsed),
         host=urlsplit(parsed.exchanges[0].recorded.request.url).netloc if parsed.exchanges else "",
-        circumstances=tuple(map(_circumstances, parsed.exchanges)),
-    )
-
-
-def _circumstances(exchange: ParsedExchange) -> Circumstances:
-    request, recorded = exchange.request, exchange.recorded
-    has = (
-        bool(request.body.get("tools")),
-        request.tool_choice != "auto",
-        request.wants_json,
-        bool(request.body.get("logprobs") or request.body.get("top_logprobs")),
-        bool(request.stops),
-        request.choices > 1,
-        bool(request.body.get("previous_response_id")),
-        not request.answers_user,
-        exchange.truncated,
-    )
-    try:
-        began = datetime.fromisoformat(recorded.started_at).timestamp()
-    except ValueError:
-        began = 0.0
-    return Circumstances(
-        features=frozenset(name for name, here in zip(FEATURES, has, strict=True) if here),
-        size=len(_lower_json(request.body)) // 1000,
-        began=began,
-        ended=began + recorded.elapsed,
+        circumstances=tuple(map(circumstances, parsed.exchanges)),
     )
 
 

@@ -129,7 +129,7 @@ def _empty(answer: Answer) -> Iterator[Problem]:
     recordings=False,
 )
 def _refused(answer: Answer) -> Iterator[Problem]:
-    """No filter refuses the harmless requests of this tool.
+    """No content filter blocks this tool's harmless requests.
 
     gpt-oss writes its own refusals as ordinary answers. A `refusal` or the finish reason
     content_filter comes from a filter of the provider, which also stops harmless agents. It is an
@@ -164,7 +164,8 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         got = f"{reply.output_tokens} tokens"
         proven = not reply.reasoning or lost > _MOST_OF_HEADERS
         expected = f"text for {lost} more tokens"
-        yield Problem(exchange, message, expected, got, "$.usage", proven=proven)
+        path = "$.output" if exchange.api == "responses" else "$.choices"
+        yield Problem(exchange, message, expected, got, path, proven=proven)
 
 
 @family.check(
@@ -241,7 +242,7 @@ def _status(answer: Answer) -> Iterator[Problem]:
     severity="warning",
     source=RESPONSES,
     component="ends",
-    fix="Give the item that the token limit cut the status incomplete, also in its done event.",
+    fix="Set the status of a truncated item to incomplete, also in its done event.",
 )
 def _cut_item(answer: Answer) -> Iterator[Problem]:
     """The answer or call that the token limit cut is not a completed item.
@@ -461,8 +462,8 @@ def _limit(answer: Answer) -> Iterator[Problem]:
     """A reply ends at the token limit of its request, and then reports the truncation.
 
     Otherwise clients take a truncated answer for a complete one, or pay for an endless one. The
-    model ends few of the replies of this length itself, and none of the calls whose JSON is
-    unfinished. Servers may count a few tokens of the format in addition.
+    model rarely stops at exactly this length, and never within the JSON of a call. Servers may
+    count a few tokens of the format in addition.
     """
     exchange, reply = answer
     request, tokens = exchange.request, reply.output_tokens or 0

@@ -257,7 +257,7 @@ def _not_beginning(
 ) -> Problem | None:
     """Return the problem of a truncated reply that has an answer although its CoT is unfinished.
 
-    The CoT is the beginning of that of each whole reply, and the answer is not that of its answer.
+    The CoT is a prefix of every complete CoT, but the answer is no prefix of its answer.
     """
     cot, text = _decoded(reply.reasoning), _decoded(reply.text)
     if not text or not of_whole or _is_beginning(reply, of_whole):

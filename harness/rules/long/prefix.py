@@ -97,7 +97,7 @@ def _numbers(responses: ProbeResponses) -> Trials:
     component="shared",
 )
 def _other_replies(responses: ProbeResponses) -> Trials:
-    """Prompts do not consistently get one reply at first, and another one when sent again.
+    """Resending a prompt does not change the reply.
 
     A cached prefix with wrong positions, lost pages or values of another prompt changes replies.
     """

@@ -5,6 +5,9 @@ must equal that of a healthy harmony rendering. Absolute counts are not judged, 
 what a provider adds to every prompt.
 """
 
+from __future__ import annotations
+
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +19,7 @@ from pydantic import TypeAdapter
 
 from harmony.render import text_tokens
 from harness.api.items import Message, Reasoning, ToolResult
+from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.scores import Severity
 from harness.rules.evidence.documents import document
@@ -75,6 +79,9 @@ PROMPTS |= _long_prompts()
 _FEW_TOKENS = 16
 _FEWEST_ADDED = 8  # tokens of a text that a provider adds to every prompt
 _FEWEST_LENGTHS = 10
+_USUAL = 0.2
+"""The least share of prompts that have as many tokens more as usual. A server that renders no tools
+still has 0.33 of them, one that counts a quarter of the characters 0.05."""
 _SAME_SCALE, _FEW_OFF, _OFF, _FITTING = 0.03, 4, 0.05, 0.9
 """The largest deviation of the scale from 1; by how many tokens, or by which share, a prompt may be
 off the line; and the least share of prompts that are on it. A tokenizer that splits words otherwise
@@ -124,7 +131,7 @@ GROUP = ProbeGroup(
     HARMONY,
     relations=(
         *PROMPT_TOKENS_ROUNDED,
-        PROMPT_TOKENS_VARY,
+        *PROMPT_TOKENS_VARY,
         VoidIf("prompt.scale", "$.usage", "prompts_scaled"),
     ),
     component="prompt",
@@ -137,7 +144,8 @@ class _Pair:
 
     `expected` is the pair of prompts whose difference is correct, if not these two. `also` are
     further pairs with the same difference. `slack` is the share by which correct renderings of a
-    schema may differ.
+    schema may differ. `plain` is the pair that shows whether such a text arrives at all: what fails
+    like it says nothing about the text of this one.
     """
 
     id: str
@@ -149,6 +157,7 @@ class _Pair:
     expected: tuple[str, str] | None = None
     also: tuple[tuple[str, str], ...] = ()
     slack: float = 0.0
+    plain: str | None = None
     severity: Severity = "error"
     apis: tuple[Api, ...] = BOTH_APIS
     component: str = "messages"
@@ -157,6 +166,7 @@ class _Pair:
 
 
 PAIRS = TypeAdapter(tuple[_Pair, ...]).validate_python(_CORPUS["pairs"])
+_BY_ID = {pair.id: pair for pair in PAIRS}
 
 
 @GROUP.probe(
@@ -200,7 +210,8 @@ def _scale(responses: ProbeResponses) -> Trials:
     """A longer prompt has one more reported token for each of its tokens.
 
     A count in another unit, or with a factor, is wrong in every prompt: so are the costs and the
-    context length that clients compute. No other rule can then judge prompts by their tokens.
+    context length that clients compute. Estimates, such as a quarter of the characters, fit no
+    rendering. No other rule can then judge prompts by their tokens.
     """
     counted: list[tuple[int, int]] = []
     for name, prompt in PROMPTS.items():
@@ -212,14 +223,19 @@ def _scale(responses: ProbeResponses) -> Trials:
     if len(dict(counted)) < _FEWEST_LENGTHS:
         raise NotVerifiableError("few_prompts")
     slope = median((b[1] - a[1]) / (b[0] - a[0]) for a, b in pairs)  # Theil and Sen's
+    usual = Counter(got - due for due, got in counted).most_common(1)[0][1]
     more = median(got - slope * due for due, got in counted)
     off = [abs(got - more - slope * due) / max(_FEW_OFF, _OFF * got) for due, got in counted]
     fitting = sum(share <= 1 for share in off)
-    if abs(slope - 1) <= _SAME_SCALE or fitting < _FITTING * len(counted):
+    got_text = f"{slope:.2f} tokens, in {fitting} of {len(counted)} requests"
+    if abs(slope - 1) > _SAME_SCALE and fitting >= _FITTING * len(counted):
+        message = "The prompt tokens of all requests are wrong in the same proportion."
+    elif usual < _USUAL * len(counted):
+        message = "The prompt tokens do not depend on those of the prompts, as if estimated."
+        got_text = f"at most {usual} of {len(counted)} requests differ from it in the same way"
+    else:
         yield None
         return
-    message = "The prompt tokens of all requests are wrong in the same proportion."
-    got_text = f"{slope:.2f} tokens, in {fitting} of {len(counted)} requests"
     yield Problem(exchange, message, "1 token for each token of the prompt", got_text, "$.usage")
 
 
@@ -267,30 +283,61 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     return iter(judged)
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """The prompt tokens of a pair of requests, and the right differences."""
+
+    longer: ParsedExchange
+    more: int
+    less: int
+    right: frozenset[int]
+    off: int  # tokens by which the difference deviates from the nearest right one; 0 if it may
+
+    @classmethod
+    def of(cls, pair: _Pair, responses: ProbeResponses) -> _Counted:
+        """Count both requests of a pair. Raises NotVerifiableError."""
+        longer, more = responses.prompt_tokens(pair.longer)
+        _, less = responses.prompt_tokens(pair.shorter)
+        # Ollama is the only healthy server that quotes tool results.
+        fingerprint = None if longer.reply is None else longer.reply.raw.get("system_fingerprint")
+        same = pair.expected or (pair.longer, pair.shorter)
+        right = _right(*same, quoted_results=fingerprint == "fp_ollama")
+        off = min((more - less - tokens for tokens in right), key=abs)
+        return cls(longer, more, less, right, off if abs(off) > pair.slack * max(right) else 0)
+
+    @property
+    def got(self) -> int:
+        """The difference."""
+        return self.more - self.less
+
+
 def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
     """Return the problem of one pair, if any. Raises NotVerifiableError."""
-    longer, more = responses.prompt_tokens(pair.longer)
-    _, less = responses.prompt_tokens(pair.shorter)
-    first, second = pair.expected or (pair.longer, pair.shorter)
-    # Ollama is the only healthy server that quotes tool results.
-    fingerprint = None if longer.reply is None else longer.reply.raw.get("system_fingerprint")
-    right = _right(first, second, quoted_results=fingerprint == "fp_ollama")
-    expected = f"{'about ' if pair.slack else ''}{_as_text(right)}"
-    got, word = more - less, "more" if more >= less else "fewer"
-    deviation = min(abs(got - tokens) for tokens in right)
-    if deviation <= pair.slack * max(right):
+    found = _Counted.of(pair, responses)
+    if not found.off:
         return None
+    first, second = pair.expected or (pair.longer, pair.shorter)
+    got, word = found.got, "more" if found.got >= 0 else "fewer"
     if _is_joined(first, second, got) and _joins_instructions(responses):
         raise NotVerifiableError("joined_instructions", rule="prompt.bare")
-    if follows_from_added_text(responses, got, right):
+    if follows_from_added_text(responses, got, found.right):
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
+    alike = False
+    if pair.plain is not None:
+        with suppress(NotVerifiableError):
+            plain = _Counted.of(_BY_ID[pair.plain], responses)
+            alike = bool(plain.off) and (not got or found.off == plain.off)
+    if alike:
+        raise NotVerifiableError("fails_like_plain", rule=str(pair.plain))
+    expected = f"{'about ' if pair.slack else ''}{_as_text(found.right)}"
     likely = _likely(pair, got, responses)
     return Problem(
-        longer,
+        found.longer,
         f"Request {pair.longer!r} should have {expected} prompt tokens than request "
         f"{pair.shorter!r}, but it has {abs(got)} {word}.",
         f"{expected}: {added_text(PROMPTS[first], PROMPTS[second])!r}",
-        f"{abs(got)} {word} ({more} and {less})" + (f", as if {likely}" if likely else ""),
+        f"{abs(got)} {word} ({found.more} and {found.less})"
+        + (f", as if {likely}" if likely else ""),
         "$.usage",
     )
 

@@ -42,11 +42,11 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     """A response with a 2xx status can be parsed as a reply of its API.
 
     Clients cannot use an unreadable reply, such as a body that does not have the format that its
-    Content-Encoding names, or an error that is sent as a reply. The check stream.error_event
-    reports error events.
+    Content-Encoding names, one that does not end, or an error that is sent as a reply. The check
+    stream.error_event reports error events.
     """
     failure, reason = exchange.recorded.failure, exchange.unreadable
-    if failure is not None and failure.kind == "protocol":
+    if failure is not None and failure.kind in ("protocol", "too_large"):
         reason = failure.message
     if reason is not None and not exchange.error_events:
         response = exchange.recorded.response

@@ -18,7 +18,7 @@ from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES, Mode
 from harness.rules.evidence.offers import MARKDOWN, WEATHER
-from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED
+from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
 from harness.rules.evidence.refusals import declined, outcome, refused
 from harness.rules.evidence.rendering import Prompt, after_calls, differences
 from harness.rules.missing import NotVerifiableError, repeated, required
@@ -38,7 +38,7 @@ _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
 _CODE_WORD = "orchid596"
 _NOT_FOUND = 404
 _TRIES = 2
-"""With two requests in two modes, a server that loses one response in three passes by 4%."""
+"""With two requests in two modes, losing one response in three passes 4% of the time."""
 _FIRST = (
     f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
     "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
@@ -99,6 +99,7 @@ GROUP = ProbeGroup(
     apis=("responses",),
     relations=(
         *PROMPT_TOKENS_ROUNDED,
+        *PROMPT_TOKENS_VARY,
         VoidIf("prompt.scale", "$.usage.input_tokens", "prompts_scaled"),
     ),
     component="storage",

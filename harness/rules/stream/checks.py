@@ -149,10 +149,10 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
 
     A connection may break occasionally; more often the server failed during generation. No other
     check judges what arrived before. A stream that the client left at a time limit is a timeout,
-    and one that is not well-formed HTTP is unreadable.
+    and one that is not well-formed HTTP, or that does not end, is unreadable.
     """
     response, failure = exchange.recorded.response, exchange.recorded.failure
-    left = failure is not None and failure.kind in ("timeout", "protocol")
+    left = failure is not None and failure.kind in ("timeout", "protocol", "too_large")
     if response is not None and not (response.complete or left):
         message = "The stream broke off before its end."
         last = exchange.events[-1].text if exchange.events else "no event"
@@ -170,7 +170,7 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     ),
 )
 def cut_at_every_try(examined: Sequence[Score]) -> Iterator[Difference]:
-    """No streams break off at every try of several requests, while others arrive.
+    """No request has its stream cut on every try while other streams arrive.
 
     A network breaks streams at random, and not the same ones each time. A limit of the server, or
     of a load balancer before it, breaks all long streams.

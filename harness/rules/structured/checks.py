@@ -70,7 +70,7 @@ def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
     """An answer with a JSON response format is the text of a message.
 
     Otherwise the provider's harmony parser took the content type of the answer for the name of a
-    tool, and programs find no answer. An answer of which only the tokens are left is lost, too.
+    tool, and programs find no answer. An answer that shows only in the token count is lost, too.
     """
     item = answer.misplaced
     if lost := lost_answer(*answer):

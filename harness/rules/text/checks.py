@@ -167,7 +167,7 @@ def _masked(answer: Answer) -> Iterator[Problem]:
 def _repeats_token(answer: Answer) -> Iterator[Problem]:
     """No text up to the token limit is one repeated token, and none ends in exclamation marks.
 
-    No healthy model writes this, however rarely: loops of a model have several tokens, or begin
+    A healthy model never writes this: its loops have several tokens, or begin
     after other text. Logits that are not finite select the token with number 0, an exclamation
     mark. Characters for which the user or the CoT asks are not reported.
     """

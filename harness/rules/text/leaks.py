@@ -281,7 +281,7 @@ def _fits_tokens(answer: Answer) -> bool:
 
 
 def _wrote_both(answer: Answer) -> bool:
-    """Whether the reported tokens suffice for the CoT and the answer, so the model wrote both."""
+    """Whether the reported tokens cover the CoT and the answer, so the model wrote both."""
     found = answer.ledger
     if found is None:
         return False

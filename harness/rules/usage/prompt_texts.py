@@ -91,7 +91,7 @@ def _rounded(examined: Sequence[Score]) -> Iterator[Difference]:
     "usage.input.differs",
     lambda score: score.traits.first_input is not None,
     severity="warning",
-    component="usage",
+    component="shared",
     witness=True,
 )
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:

@@ -281,10 +281,49 @@ def test_instructions_in_a_system_message_are_named_and_no_order_is_reported() -
         return healthy(rest) + sum(4 + len(text_tokens("".join(text))) for text in texts)
 
     results = judged(second_system_message)
-    for name in ("prompt.system", "prompt.system.second", "prompt.long.system"):
-        (example,) = results[name].examples
-        assert "as if instructions are system messages" in example.evidence.got
+    (example,) = results["prompt.system"].examples
+    assert "as if instructions are system messages" in example.evidence.got
     assert results["prompt.tool.order"].status == "not_verifiable"
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain", "inherit"),
+    [
+        (Reasoning, "prompt.cot.kept", {"prompt.exact.cot", "prompt.long.cot"}),
+        (ToolResult, "prompt.call", {"prompt.exact.result", "prompt.result.long"}),
+    ],
+)
+def test_a_text_that_does_not_arrive_at_all_is_not_called_changed(kind, plain, inherit) -> None:
+    def without(prompt: Prompt) -> int:
+        turns = tuple(turn for turn in prompt.turns if not isinstance(turn, kind))
+        return healthy(replace(prompt, turns=turns))
+
+    results = judged(without)
+    assert results[plain].status == "failed"
+    for name in inherit:
+        assert results[name].status == "not_verifiable", name
+        assert {reason.values["rule"] for reason in results[name].reasons} == {plain}
+
+
+def test_estimated_counts_are_no_defects_of_prompts() -> None:
+    def characters(prompt: Prompt) -> int:
+        return len(harmony_encoding().decode(rendering.tokens(prompt))) // 4
+
+    results = judged(characters)
+    assert results["prompt.scale"].status == "failed"
+    assert "estimated" in results["prompt.scale"].examples[0].message
+    left = related(results.values(), [], Thresholds())
+    assert [each.check.id for each in left if each.status in ("failed", "warned")] == [
+        "prompt.scale"
+    ]
+
+
+def test_a_text_that_is_changed_where_plain_ones_arrive_is_judged() -> None:
+    long = {id(PROMPTS["long thought"]), id(PROMPTS["exact thought"])}
+    called = healthy(PROMPTS["called"])
+    results = judged(lambda prompt: called if id(prompt) in long else healthy(prompt))
+    failed = {name for name, each in results.items() if each.status == "failed"}
+    assert failed == {"prompt.exact.cot", "prompt.long.cot"}
 
 
 def test_a_developer_message_of_its_own_beside_tools_is_detected() -> None:

@@ -189,7 +189,7 @@ async def test_a_stream_of_endless_tiny_events_is_not_read_to_its_end(
     async with MockProvider(script=script) as provider:
         exchange = await send(provider)
     assert exchange.failure.kind == "too_large"
-    assert exchange.failure.message == "the response has more than 2,000 lines"
+    assert exchange.failure.message == "the response has more than 2,000 lines; the tool ended it"
     assert 300 < len(exchange.response.parts) < 400
 
 
@@ -207,6 +207,32 @@ async def test_a_decompression_bomb_is_bounded() -> None:
     assert provider.received[0].headers["accept-encoding"] == "gzip, deflate"
     assert exchange.failure.kind == "too_large"
     assert len(exchange.model_dump_json()) < 200_000
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_all_responses_in_flight_have_one_bound(compressed: bool) -> None:
+    """16 replies without an end hold 8 MiB together, and a short one beside them is read."""
+    bomb = mock.text(gzip.compress(b"0" * 64 * 2**20), Content_Encoding="gzip")
+    endless = mock.endless(b"data: " + b"x" * 1000 + b"\n\n", "text/event-stream")
+    script = [bomb if compressed else endless] * 16 + [mock.text("{}")]
+    async with MockProvider(script=script) as provider:
+        entry = changed(
+            adhoc_provider(provider.base_url, "m", ["chat"]), memory_mib=8, concurrency=17
+        )
+        async with open_transport(entry, retries=NO_RETRIES) as transport:
+            sent = [transport.send("/chat/completions", BODY) for _ in range(17)]
+            exchanges = await asyncio.gather(*sent)
+    ended = [each for each in exchanges if each.failure is not None]
+    assert len(ended) == 16
+    for exchange in ended:
+        assert exchange.failure.kind == "too_large"
+        assert exchange.failure.message.endswith(
+            "MiB, and all in flight than 8 MiB; the tool ended it"
+        )
+    [found] = details(
+        rollout([], streaming=False).model_copy(update={"exchanges": (ended[0],), "end": "failed"})
+    )
+    assert (found.id, found.message) == ("reply.unreadable", ended[0].failure.message)
 
 
 async def test_a_compressed_reply_is_read() -> None:

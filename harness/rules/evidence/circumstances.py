@@ -1,0 +1,96 @@
+"""Under which circumstances an exchange took place: when, how long, and what its request has."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from harness.api.fields import objects
+from harness.api.parsed_rollout import ParsedExchange
+from harness.records.traits import Circumstances
+
+_ALIKE = {
+    "max_completion_tokens": "a token limit",
+    "max_output_tokens": "a token limit",
+    "max_tokens": "a token limit",
+    "reasoning_effort": "reasoning.effort",
+    "stop": "stop strings",
+    "top_logprobs": "logprobs",
+}
+"""What options of the two APIs have in common."""
+_IN_EVERY = frozenset({"model", "messages", "input", "stream", "stream_options"})
+"""Members of a request that are no options, or that the mode decides."""
+_NOT_SENT: tuple[object, ...] = (None, [], {}, "")
+_WORD = re.compile(r"[a-z][a-z_]{1,15}")  # a value of few, such as `high` or `json_schema`
+_SHARED = 100_000  # combinations of features that are kept, for the exchanges that have the same
+
+
+def circumstances(exchange: ParsedExchange) -> Circumstances:
+    """Return the circumstances of one exchange, recorded or made."""
+    recorded = exchange.recorded
+    try:
+        began = datetime.fromisoformat(recorded.started_at).timestamp()
+    except ValueError:
+        began = 0.0
+    return Circumstances(
+        features=_one(frozenset(_features(exchange))),
+        size=len(orjson.dumps(exchange.request.body)) // 1000,
+        began=began,
+        ended=began + recorded.elapsed,
+    )
+
+
+@lru_cache(_SHARED)
+def _one(features: frozenset[str]) -> frozenset[str]:
+    """Return one object for equal features: most requests of a run have those of others."""
+    return features
+
+
+def _features(exchange: ParsedExchange) -> Iterator[str]:
+    """Yield what the request and the reply have that others lack: options, values, and forms."""
+    request = exchange.request
+    for name in _options(request.body):
+        yield f"requests with {name}"
+    if request.wants_json:
+        yield "requests for JSON"
+    if request.choices > 1:
+        yield "requests for several choices"
+    for form in _forms(request.body):
+        yield f"requests with {form}"
+    if not request.answers_user:
+        yield "replies to a tool result"
+    if exchange.truncated:
+        yield "truncated replies"
+
+
+def _options(body: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in body.items():
+        if key in _IN_EVERY or value in _NOT_SENT:
+            continue
+        members = value.items() if isinstance(value, dict) else ((None, value),)
+        for member, inner in members:
+            name = key if member is None else f"{key}.{member}"
+            name = _ALIKE.get(name, name)
+            yield name
+            if isinstance(inner, bool):
+                yield f"{name} = {str(inner).lower()}"
+            elif inner == 0 or (isinstance(inner, str) and _WORD.fullmatch(inner)):
+                yield f"{name} = {inner or 0}"
+
+
+def _forms(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the kinds of messages and items in a conversation."""
+    turns = [turn for name in ("messages", "input") for turn in objects(body.get(name))]
+    for turn in turns:
+        kind, role = turn.get("type", "message"), turn.get("role")
+        if kind == "message" and role in ("system", "developer", "assistant"):
+            yield f"{role} messages"
+        if kind == "reasoning" or turn.get("reasoning") or turn.get("reasoning_content"):
+            yield "earlier CoT"
+        if isinstance(turn.get("content"), list):
+            yield "content in parts"
+    if sum(turn.get("role") == "system" for turn in turns) > 1:
+        yield "several system messages"

@@ -1,0 +1,51 @@
+"""What a request and its reply have that others lack."""
+
+import pytest
+from healthy import exchange, response, rollout
+from replies import Reply
+
+from harness.api.parsed_rollout import parse_rollout
+from harness.rules.evidence.circumstances import circumstances
+
+USER = {"role": "user", "content": "Hi"}
+
+
+def features(api, **body):
+    """The features of a request with these members, besides those of every request."""
+    made = exchange(api, False, response(api, False, Reply(text="Hello.")))
+    turns = {"messages" if api == "chat" else "input": [USER]}
+    request = made.request.model_copy(update={"body": {"model": "m", **turns, **body}})
+    made = made.model_copy(update={"request": request})
+    (parsed,) = parse_rollout(rollout([made], api=api)).exchanges
+    return circumstances(parsed).features
+
+
+@pytest.mark.parametrize(
+    ("chat", "responses", "named"),
+    [
+        ({"reasoning_effort": "low"}, {"reasoning": {"effort": "low"}}, "reasoning.effort"),
+        ({"max_tokens": 16}, {"max_output_tokens": 16}, "a token limit"),
+        ({"logprobs": True}, {"top_logprobs": 2}, "logprobs"),
+        ({"temperature": 0}, {"temperature": 0.0}, "temperature = 0"),
+        ({"tool_choice": "required"}, {"tool_choice": "required"}, "tool_choice = required"),
+    ],
+)
+def test_an_option_has_one_name_over_both_apis(chat, responses, named):
+    assert f"requests with {named}" in features("chat", **chat) & features("responses", **responses)
+
+
+def test_forms_of_messages_are_features():
+    system = {"role": "system", "content": "Be brief."}
+    thought = {"role": "assistant", "content": "Hi", "reasoning": "A greeting."}
+    parts = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+    assert features("chat", messages=[system, system, USER, thought, parts]) == {
+        "requests with system messages",
+        "requests with several system messages",
+        "requests with assistant messages",
+        "requests with earlier CoT",
+        "requests with content in parts",
+    }
+
+
+def test_what_is_not_sent_is_no_feature():
+    assert not features("chat", stop=None, tools=[], stream=True)
