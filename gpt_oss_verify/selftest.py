@@ -33,7 +33,8 @@ def selftest(
     """Test the tool with known defects of the reference engine.
 
     Each fault is first tested with the rules that should detect it and, if they find nothing, with
-    the whole suite. The healthy engine and its allowed variations must cause no errors. With
+    the whole suite. The healthy engine and its allowed variations must cause no errors, and a worse
+    model (layer `models`) must not be taken for a defect of the server. With
     --repeat 20, every variation is also tested with the whole suite. To list the defects, run
     `python -m reference_engine faults`.
 

@@ -20,9 +20,10 @@ class Component:
     follows: tuple[str, ...] = ()
 
 
+MODEL = "model"  # the component of what only another model, other weights or numerics show
 _RETURNED = (
     *("failures", "unreadable", "format", "events", "ends"),
-    *("output", "text", "filter", "calls", "engine", "shared"),
+    *("output", "text", "filter", "calls", "model", "shared"),
 )
 """Components whose defects show in replies, and so in what the model seems to do."""
 _COMPONENTS = (
@@ -84,9 +85,9 @@ _COMPONENTS = (
         follows=_RETURNED,
     ),
     Component(
-        "engine",
-        "The engine's probabilities differ from those of the released weights.",
-        "Scores drop although every reply looks valid.",
+        MODEL,
+        "The model, its weights or their numerics differ from gpt-oss.",
+        "Scores drop and the model obeys less, although every reply looks valid.",
         "Compare the logprobs layer by layer with the reference, for the same prompt tokens; "
         "check weights, number formats and caches first.",
         after=("prompt", "messages", "history", "tools", "sampling", "logprobs"),
@@ -141,7 +142,7 @@ _COMPONENTS = (
         "The server changes the text that the model wrote.",
         "Answers arrive with errors that the model did not make.",
         "Compare the text of the reply with the decoded tokens, and pass it on unchanged.",
-        follows=("events", "output", "filter", "structured", "engine", "shared"),
+        follows=("events", "output", "filter", "structured", "model", "shared"),
     ),
     Component(
         "filter",

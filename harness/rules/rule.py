@@ -127,6 +127,9 @@ class Rule:
     witness: bool = False
     """Whether it shows only that something is wrong, and not what: then it names a cause only if
     no other rule failed."""
+    behaviour: bool = False
+    """Whether its evidence is what the model does with its prompt. If the logprobs differ from
+    gpt-oss's, and no other rule shows why, the model is the cause of that, too."""
     example: Example | None = None  # a known defect that fails this rule
     tolerated: float = 0.0
     """The share of rollouts (or of trials of a probe) in which the model causes the problem at
@@ -186,6 +189,7 @@ class Declared(TypedDict, total=False):
     component: str | None
     fix: str | None  # `Rule.own_fix`
     witness: bool
+    behaviour: bool
     example: Sequence[str] | None
     """A known defect: its description and the addresses of its reports."""
     tolerated: float

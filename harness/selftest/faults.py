@@ -14,6 +14,7 @@ from harness.text import suggestion
 
 HEALTHY = "healthy"  # the name of the engine without faults
 VARIATIONS = "allowed variations"  # selects all of them, as a layer selects its faults
+_MODELS = "models"  # the layer of worse models behind the healthy server
 
 
 class Fault(Record):
@@ -38,6 +39,11 @@ class Fault(Record):
     def names(self) -> frozenset[str]:
         """The names that select the fault: its own, its layer, and whether it is allowed."""
         return frozenset({self.name, self.layer, *([VARIATIONS] if self.allowed else [])})
+
+    @property
+    def worse_model(self) -> bool:
+        """Whether only the model differs, so that no part of the server may be named as a cause."""
+        return self.layer == _MODELS
 
 
 _NO_FAULT = Fault(

@@ -6,6 +6,7 @@ from typing import Any
 from harness.records.analysis import RuleResult
 from harness.records.record import Record
 from harness.records.scores import Severity
+from harness.rules.components import MODEL
 from harness.selftest.faults import Fault
 from harness.selftest.matrix import Detection, HealthyRuns, Row, RowStatus
 from harness.selftest.stages import known
@@ -15,9 +16,15 @@ _WEIGHT: Mapping[Severity, int] = {"info": 1, "warning": 2, "error": 3}
 
 
 class DefectRun(Record):
-    """One run against a server with a fault: what its rules found, and what it cost."""
+    """One run against a server with a fault: what its rules found, and what it cost.
+
+    `causes` are the components that it names. For a worse model, `causes_alone` are those that it
+    names without its golden file.
+    """
 
     results: tuple[RuleResult, ...]
+    causes: tuple[str, ...] = ()
+    causes_alone: tuple[str, ...] = ()
     requests: int
     tokens: int
     seconds: float
@@ -56,10 +63,25 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         counts = {"runs": len(runs), "accused": sum(map(has_error, runs))}
         return Row(fault=fault, status=status, detections=errors, note=note, **counts, **cost)
     found = _detections(fault, runs[-1], healthy)
+    if fault.worse_model and (note := _accuses_server(runs[-1])):
+        return Row(fault=fault, status="false alarm", detections=found, note=note, **cost)
     if any(detection.expected for detection in found):
         return Row(fault=fault, status="detected", detections=found, **cost)
     missed = f"None of {', '.join(fault.detectors)} found anything."
     return Row(fault=fault, status="missed", detections=found, note=missed, **cost)
+
+
+def _accuses_server(run: DefectRun) -> str:
+    """Return how a run against a worse model accuses its server; "" if it does not.
+
+    With a golden file, the numbers show that the model differs, so only that may be named. Without
+    one, a part of the server may be named beside the model, but never alone.
+    """
+    named = [part for part in run.causes if part != MODEL]
+    alone = run.causes_alone if MODEL not in run.causes_alone else ()
+    said = [f"named with the golden file: {', '.join(named)}"] if named else []
+    said += [f"named without it: {', '.join(alone)}"] if alone else []
+    return "; ".join(said)
 
 
 def has_error(run: DefectRun) -> bool:

@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.golden import files as golden_files
 from harness.providers.entries import Launch, Provider, changed
 from harness.records.conditions import BOTH_APIS, MODES
+from harness.records.diagnosis import Diagnosis
 from harness.records.runs import RunSettings
 from harness.records.settings import Sampling, SuiteName
 from harness.rules.suites import CASES, choose
@@ -37,6 +38,7 @@ from harness.verdict.judge import judge
 CONTEXT, LONG_CONTEXT = 2048, 8192
 """Tokens. The second is for long probes and exceeds the 4,096 positions on which the model was
 first trained. A larger context would prolong runs with defects whose replies never end."""
+_LOOP = 192  # output tokens after which worse models loop; the healthy one ends before
 _COMMAND = "{python} -m reference_engine serve --port {port} --max-batch 64 --threads 1".split()
 _SERVER = Provider(
     name="selftest",
@@ -186,7 +188,7 @@ class _Runs:
         if self._plan.whole and not (fault.allowed or fault.model):
             planned = planned[-1:]
         for stage in self._healthy_stages if healthy else planned:
-            if stage.whole:
+            if stage.whole and not fault.worse_model:
                 await self._run_healthy(shared, stage)
             one = await self._run(provider, fault, stage, keep=repetition == 0)
             self._made[fault.name].append(one)
@@ -213,7 +215,13 @@ class _Runs:
                 pass
         info = ended(plan, "complete")
         analysis, scores = await asyncio.to_thread(judge, folder, info, plan.tasks)
+        alone: Diagnosis | None = None
+        if fault.worse_model:
+            tasks = _plan(provider, fault, stage, golden=False).tasks
+            alone = (await asyncio.to_thread(judge, folder, info, tasks)).analysis.diagnosis
         made = DefectRun(
+            causes=_named(analysis.diagnosis),
+            causes_alone=_named(alone),
             results=tuple(
                 result for result in analysis.checks if result.applicable or result.examples
             ),
@@ -226,7 +234,11 @@ class _Runs:
         return made
 
 
-def _plan(provider: Provider, fault: Fault, stage: Stage) -> Plan:
+def _named(diagnosis: Diagnosis | None) -> tuple[str, ...]:
+    return () if diagnosis is None else tuple(cause.component for cause in diagnosis.causes)
+
+
+def _plan(provider: Provider, fault: Fault, stage: Stage, *, golden: bool = True) -> Plan:
     """Return the plan of a stage; a fault that is not of the model is in a header."""
     settings = RunSettings(
         apis=provider.apis,
@@ -242,9 +254,9 @@ def _plan(provider: Provider, fault: Fault, stage: Stage) -> Plan:
             provider.info(),
             settings,
             planned_cases(load_suite(), settings),
-            golden_files.fitting(provider.model),
+            golden_files.fitting(provider.model) if golden else None,
             tries=stage.tries,
-            sampling=Sampling(max_turns=3),
+            sampling=Sampling(max_turns=3, max_tokens=_LOOP if fault.worse_model else None),
         )
     )
     by_request = fault.name != HEALTHY and not fault.model

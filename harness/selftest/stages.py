@@ -60,7 +60,8 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
 
     `suite` is that of the last stage, and of the healthy engine. For an allowed variation, each
     `repetition` (from 0) has the cases and a part of the probes, and the first also the common
-    ones; `SLICES` repetitions together have all probes.
+    ones; `SLICES` repetitions together have all probes. A worse model has the default run: every
+    rule must leave its server alone.
     """
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
@@ -69,6 +70,8 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
         ids = [probe.id for probe in choose(suite).probes]
         some = [*([] if repetition else _named(PROBES, _COMMON)), *ids[start::SLICES]]
         return (Stage(suite, (CASES, *dict.fromkeys(some))),)
+    if fault.worse_model:
+        return (Stage("standard", (), tries=1),)
     requests = [request for detector in known(fault) for request in _judged_requests(detector)]
     cases = (CASES,) if CASES in requests else ()
     first = Stage(suite, (*cases, *_named(PROBES, requests)))

@@ -5,7 +5,8 @@ of the affected replies. A finding that another one explains counts for the comp
 and weighs little: defects of that component make its rule fail too (`Component.follows`), and it
 is mostly in the same replies. The weights of a component are summed, and the heaviest component is
 the first cause. Witnesses show that something is wrong but not what, so they decide only if no
-other rule failed. A request that got no reply shows only that. An engine serves both APIs, so a
+other rule failed. What the model does is of the model if its logprobs differ and nothing shows that
+its prompts do. A request that got no reply shows only that. An engine serves both APIs, so a
 probe that fails over only one of them shows a defect of the conversion.
 
 When: exact tests on the replies with and without the finding (`harness.verdict.occasions`).
@@ -18,8 +19,8 @@ from typing import Self
 from harness.records.analysis import RuleResult
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
 from harness.records.scores import Score
-from harness.rules.catalogue import RULES
-from harness.rules.components import COMPONENTS
+from harness.rules.catalogue import PROBES, RULES
+from harness.rules.components import COMPONENTS, MODEL
 from harness.rules.rule import Rule
 from harness.verdict.occasions import UNDER_LOAD, Reply, occasions, replies_of
 
@@ -39,7 +40,7 @@ _ALWAYS = 0.9  # of the replies of an API
 _OF_REQUESTS = {"refused": "refusals", "failed": "failures"}
 _OF_COUNTS = frozenset({"usage", "shared"})  # whose defects change token counts
 _OF_TEXTS = frozenset({"text", "filter"})  # whose defects change what the model wrote
-_AGAIN = "The same part of the server has another defect, with a fix of its own."
+_AGAIN = "The server has another defect of the kind {kind!r}, with a fix of its own."
 _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 """Components whose rules expect a refusal, or have errors as their evidence."""
 
@@ -101,7 +102,7 @@ def diagnose(
     failing = [
         result for result in results if result.applicable and result.status in ("failed", "warned")
     ]
-    found = sorted(_found(failing, scores), key=lambda one: (-one.weight, one.id))
+    found = sorted(_of_model(list(_found(failing, scores))), key=lambda one: (-one.weight, one.id))
     errors = any(one.result.status == "failed" for one in found)
     shown = [one for one in found if not one.rule.witness]
     parts = {one.component for one in shown}
@@ -176,7 +177,7 @@ def _cause(
     if first.rule.witness:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
-    title = _AGAIN if again else about.title
+    title = _AGAIN.format(kind=first.component) if again else about.title
     return Cause(
         component=first.component,
         description=f"{title[:-1]} ({', '.join(when)})." if when else title,
@@ -230,6 +231,20 @@ def _weight(result: RuleResult) -> float:
     return weight * _share(result, _FEW)
 
 
+def _of_model(found: Sequence[_Found]) -> Iterable[_Found]:
+    """Yield the findings, those of behaviour for the model if it differs and the prompts do not.
+
+    Logprobs show that it differs, and no rule fails that judges prompts or sampling otherwise.
+    """
+    differs = any(
+        one.component == MODEL and one.id in PROBES and one.result.status == "failed"
+        for one in found
+    )
+    others = {one.component for one in found if not (one.rule.witness or one.rule.behaviour)}
+    takes = differs and others.isdisjoint(COMPONENTS[MODEL].after)
+    return (one.of(MODEL) if takes and one.rule.behaviour else one for one in found)
+
+
 def _component(result: RuleResult) -> str:
     """Return the component of a rule, or of what its requests got instead of a reply."""
     rule = RULES[result.check.id]
@@ -244,7 +259,7 @@ def _component(result: RuleResult) -> str:
         return "history"  # The request is served, and the model does not see all of it.
     rates = [failures / every for failures, every in result.counts.values() if every]
     of_one_api = max(rates, default=0) >= _ALWAYS and min(rates, default=0) == 0
-    if rule.component == "engine" and probe and of_one_api:
+    if rule.component == MODEL and probe and of_one_api:
         return "logprobs"
     return rule.component
 

@@ -9,8 +9,9 @@ against the healthy engine, and reports which faults they detect and which false
   public source, the checks or probes of which at least one must detect it, whether a client can see
   it, and the share of requests that it affects by default. A fault without a public source is
   `constructed`: it proves a rule that no reported fault proves, or leaves a pattern in the log
-  probabilities that a golden file names. The `ok:` faults are allowed differences between correct
-  servers: an error reported for one of them is a false alarm.
+  probabilities that a golden file names, or it is of the layer `models`: worse models behind the
+  healthy server, for which no rule may accuse the server. The `ok:` faults are allowed differences
+  between correct servers: an error reported for one of them is a false alarm.
 - `layers` has the change that each fault makes to the server, one module per layer.
 - `hooks` lists the points at which a fault can act, from the request's JSON to the model's weights.
 - `catalogue` joins rows and changes, and parses the `--fault` option.

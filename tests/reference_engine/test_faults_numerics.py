@@ -18,7 +18,8 @@ from reference_engine.generation.engine import Engine, SamplingParams
 from reference_engine.generation.sampling import Draw, sample
 from reference_engine.model.logits import AllLogits
 
-MODEL_FAULTS = [name for name in sorted(names_of("numerics")) if CATALOGUE[name].at(MODEL)]
+LAYERS = ("numerics", "models")
+MODEL_FAULTS = [name for name in sorted(names_of(*LAYERS)) if CATALOGUE[name].at(MODEL)]
 PROMPT = torch.randint(0, 300, (1, 100), generator=torch.Generator().manual_seed(2))
 # The effect of another order of additions: `test_expert_stages_without_faults_equal_the_experts`.
 NOISE = 2e-6
@@ -63,7 +64,7 @@ def healthy():
 
 
 def test_every_fault_has_a_row():
-    assert {*MODEL_FAULTS, "prefix-of-another-prompt"} == names_of("numerics")
+    assert {*MODEL_FAULTS, "prefix-of-another-prompt"} == names_of(*LAYERS)
 
 
 @pytest.mark.parametrize("name", MODEL_FAULTS)

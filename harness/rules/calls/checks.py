@@ -450,6 +450,7 @@ def _after_results(parsed: ParsedRollout) -> Iterator[tuple[Answer, Answer]]:
     _after_results,
     tolerated=_AGAIN,
     component="history",
+    behaviour=True,
     fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",
     example=(
         "After a partial hit of the prefix cache, the model does not see the tool result.",

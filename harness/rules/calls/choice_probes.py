@@ -38,7 +38,7 @@ _LEAST_F1 = 0.7
 _PROMPTS = {name: prompt for name, (prompt, _) in NEEDED.items()} | dict(NOT_NEEDED)
 _TRIGGERS = tuple(offered(name, prompt) for name, prompt in _PROMPTS.items())
 TRIGGER_GROUP = ProbeGroup(
-    "tools.trigger", lambda _api: _TRIGGERS, GUIDE, family="calls", component="tools"
+    "tools.trigger", lambda _api: _TRIGGERS, GUIDE, family="calls", component="model"
 )
 
 

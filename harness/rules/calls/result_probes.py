@@ -12,6 +12,7 @@ from functools import partial
 from harness.api.items import ConversationItem, Message, Reply, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES
+from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure
 from harness.rules.evidence.subjects import calls
@@ -63,7 +64,12 @@ def _continues(responses: ProbeResponses) -> Trials:
 
 
 @LOOP_GROUP.probe(
-    "tools.loop.answers", RESULTS, severity="warning", tolerated=_UNANSWERED, witness=True
+    "tools.loop.answers",
+    RESULTS,
+    severity="warning",
+    tolerated=_UNANSWERED,
+    component="model",
+    witness=True,
 )
 def _answers(responses: ProbeResponses) -> Trials:
     """In most cases, the model answers after a tool result.
@@ -84,6 +90,7 @@ def _answers(responses: ProbeResponses) -> Trials:
     source=RAW_COT,
     modes=MODES,
     tolerated=_INDEPENDENT,
+    component="model",
     witness=True,
 )
 def _dependent(responses: ProbeResponses) -> Trials:
@@ -160,8 +167,10 @@ _TOLD = {
     "Berlin": "basalt61",
     "Vienna": "falcon2290",
 }
-_UNNAMED, _ENDED = 0.01, 0.05
-"""Shares in which the model may not tell the word that it looked up, or end after five results."""
+_IN_JSON = ("Rome", "Cairo")
+"""Cities whose result is JSON, as usual. A sentence is easier for most models that obey less."""
+_UNUSED = 0.01
+"""The share of replies that noise changes, although others to the same request are right."""
 
 
 def _told(city: str) -> str:
@@ -169,10 +178,13 @@ def _told(city: str) -> str:
 
 
 def _looked_up(city: str, word: str) -> ProbeRequest:
+    question, result = "What is the code word?", f"The code word is {word}."
+    if city in _IN_JSON:
+        question, result = f"What is the code word of {city}?", json.dumps({"code_word": word})
     turns = (
-        Message("user", f"What is the code word of {city}?"),
+        Message("user", question),
         ToolCall("call_1", _LOOK_UP.name, json.dumps({"city": city})),
-        ToolResult("call_1", json.dumps({"code_word": word})),
+        ToolResult("call_1", result),
     )
     return ProbeRequest(_told(city), turns, (_LOOK_UP,), temperature=0.0)
 
@@ -199,8 +211,27 @@ _FIVE = (
     _after_five(("A-3", "Oslo"), ("A-8", "Rome"), ("A-17", "Lisbon")),
     _after_five(("B-2", "Cairo"), ("B-5", "Lisbon"), ("B-9", "Vienna")),
 )
+
+
+def _then_asked(*cities: str) -> ProbeRequest:
+    """A conversation about the weather in several cities, which ends with the last question."""
+    turns: list[ConversationItem] = []
+    for number, city in enumerate(cities):
+        turns.append(Message("user", f"What is the weather in {city}?"))
+        turns.append(ToolCall(f"call_{number}", WEATHER.name, json.dumps({"location": city})))
+        turns.append(ToolResult(f"call_{number}", WEATHER.output))
+        turns.append(Message("assistant", f"{city} has 18 °C."))
+    return ProbeRequest(
+        f"five results, then {cities[-1]}", tuple(turns[:-3]), (ORDER, WEATHER), temperature=0.0
+    )
+
+
+_ASKED = (
+    _then_asked("Oslo", "Rome", "Cairo", "Athens", "Berlin", "Lisbon"),
+    _then_asked("Paris", "Madrid", "Dublin", "Prague", "Warsaw", "Vienna"),
+)
 _SWAPPED = tuple(_asked(*order) for order in _ORDERS)
-_REQUESTS = (*_SWAPPED, *(_looked_up(*told) for told in _TOLD.items()), *_FIVE)
+_REQUESTS = (*_SWAPPED, *(_looked_up(*told) for told in _TOLD.items()), *_FIVE, *_ASKED)
 GROUP = ProbeGroup(
     "tools.results", lambda _api: _REQUESTS, HARMONY, family="calls", component="history"
 )
@@ -238,7 +269,8 @@ def _order(responses: ProbeResponses) -> Trials:
     "tools.results.used",
     map(_told, _TOLD),
     modes=MODES,
-    tolerated=_UNNAMED,
+    tolerated=_UNUSED,
+    behaviour=True,
     unjudged="no_answer",
     fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",
     example=(
@@ -249,25 +281,28 @@ def _order(responses: ProbeResponses) -> Trials:
 def _used(responses: ProbeResponses) -> Trials:
     """The model tells what only the tool result contains.
 
-    A random word in the result is the answer to the user's question. A model that does not name it
-    does not see the result, whatever the token counts say.
+    A random word in the result, which is JSON or a sentence, is the answer to the user's question.
+    A model that names it in no form does not see the result, whatever the token counts say.
     """
-    for city, word in _TOLD.items():
-        for exchange, reply in responses.replies(_told(city)):
-            if not (reply.text or reply.calls):
-                continue
-            message = "The reply does not tell what the tool result contains."
-            got = reply.text or f"a call of {reply.calls[0].name}"
-            unused = Problem(exchange, message, word, got)
-            yield None if word in reply.generated.lower() else unused
+    words = {_told(city): word for city, word in _TOLD.items()}
+
+    def tells(name: str, reply: Reply) -> bool | None:
+        return words[name] in reply.generated.lower() if reply.text or reply.calls else None
+
+    def unused(name: str, exchange: ParsedExchange, reply: Reply) -> Problem:
+        message = "The reply does not tell what the tool result contains."
+        got = reply.text or f"a call of {reply.calls[0].name}"
+        return Problem(exchange, message, words[name], got)
+
+    return disobeyed(responses, words, tells, unused)
 
 
 @GROUP.probe(
     "tools.results.goes_on",
-    [request.id for request in _FIVE],
+    [request.id for request in (*_FIVE, *_ASKED)],
     modes=MODES,
-    tolerated=_ENDED,
-    unjudged="no_response",
+    tolerated=_UNUSED,
+    behaviour=True,
     fix="Offer the tools after every result, and parse calls however many results came before.",
     example=(
         "From a number of tool results on, calls are lost.",
@@ -275,14 +310,19 @@ def _used(responses: ProbeResponses) -> Trials:
     ),
 )
 def _goes_on(responses: ProbeResponses) -> Trials:
-    """The model makes the second of two requested calls also after five results.
+    """The model makes a requested call also after five results.
 
-    The same conversation had both calls twice before. Agents make dozens of calls in a row.
+    The same conversation had such calls before: the second of two that one message requests, or
+    one for each message. Agents make dozens of calls in a row.
     """
-    for exchange, reply in responses.replies(*(request.id for request in _FIVE)):
-        message = "The reply to the fifth tool result has no call, although one is requested."
+
+    def ended(_: str, exchange: ParsedExchange, reply: Reply) -> Problem:
+        message = "The reply after five tool results has no call, although one is requested."
         got = reply.text or "no text, no call"
-        yield None if reply.calls else Problem(exchange, message, f"a call of {WEATHER.name}", got)
+        return Problem(exchange, message, f"a call of {WEATHER.name}", got)
+
+    names = [request.id for request in (*_FIVE, *_ASKED)]
+    return disobeyed(responses, names, lambda _, reply: bool(reply.calls), ended)
 
 
 _SHORTEST_COT = 16  # characters of a CoT that no answer contains by chance

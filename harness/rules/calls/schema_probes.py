@@ -104,6 +104,7 @@ GROUP.probe(
     (*DEFINITIONS, "many tools", "strict"),
     severity="warning",
     tolerated=0.2,
+    component="model",
     witness=True,
 )
 def _callable(responses: ProbeResponses) -> Trials:

@@ -202,7 +202,12 @@ def _added_tokens(name: str) -> frozenset[int]:
 
 
 @GROUP.probe(
-    "cot.used", (*_KEPT, *_TOLD, _OWN), tolerated=_FORGOTTEN, component="history", witness=True
+    "cot.used",
+    (*_KEPT, *_TOLD, _OWN),
+    tolerated=_FORGOTTEN,
+    component="history",
+    witness=True,
+    behaviour=True,
 )
 def _used_after_call(responses: ProbeResponses) -> Trials:
     """After a tool result, the model sees the CoT that led to the tool call.
@@ -218,6 +223,7 @@ def _used_after_call(responses: ProbeResponses) -> Trials:
     tolerated=_FORGOTTEN,
     component="history",
     witness=True,
+    behaviour=True,
 )
 def _used_across_calls(responses: ProbeResponses) -> Trials:
     """The model sees all CoT since the last final answer, not only the latest.

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from harness.api.parsed_rollout import ParsedRollout
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES, Api
+from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import offered
 from harness.rules.evidence.refusals import failure
 from harness.rules.missing import required
@@ -50,18 +52,26 @@ _USES = tuple(word for words in WORDS.values() for word in words)
     "itself may omit the word of its request in a few replies.",
 )
 def _cross_talk(responses: ProbeResponses) -> Trials:
-    for word, rollout in _answered(responses):
-        exchange, reply = next(iter(rollout.replies))
-        text = "\n".join(each.generated for _, each in rollout.replies)
-        foreign = next((other for other in _USES if other != word and other in text), None)
-        if foreign:
+    for word, exchange, reply in required(
+        responses.readable(*WORDS[responses.api]), "no_concurrent_reply"
+    ):
+        if (foreign := _foreign(word, reply)) is not None:
             message = "The reply contains a word that only another request contained."
             yield Problem(exchange, message, f"only {word}", foreign, proven=True)
-        elif word not in text:
-            message = "The reply does not contain the word of its request."
-            yield Problem(exchange, message, word, reply.generated or "no text")
-        else:
-            yield None
+
+    def has_word(word: str, reply: Reply) -> bool | None:
+        return None if _foreign(word, reply) else word in reply.generated
+
+    def lost(word: str, exchange: ParsedExchange, reply: Reply) -> Problem:
+        message = "The reply does not contain the word of its request."
+        return Problem(exchange, message, word, reply.generated or "no text")
+
+    yield from disobeyed(responses, WORDS[responses.api], has_word, lost)
+
+
+def _foreign(word: str, reply: Reply) -> str | None:
+    """Return a word of another request that the reply contains."""
+    return next((other for other in _USES if other != word and other in reply.generated), None)
 
 
 @GROUP.probe(
@@ -79,14 +89,3 @@ def _served(responses: ProbeResponses) -> Trials:
     )
     for rollout in required(admitted, "rate_limits_all"):
         yield failure(rollout, "one of many concurrent requests")
-
-
-def _answered(responses: ProbeResponses) -> Sequence[tuple[str, ParsedRollout]]:
-    """Return the rollouts with a readable reply, each with its word. Raises NotVerifiableError."""
-    found = (
-        (word, rollout)
-        for word in WORDS[responses.api]
-        for rollout in responses.all(word)
-        if any(rollout.replies)
-    )
-    return required(found, "no_concurrent_reply")

@@ -77,7 +77,7 @@ def _lost(shortest: Found, longer: Sequence[Found]) -> TrialResult:
     [name for names in _CELLS.values() for name in names],
     severity="info",
     witness=True,
-    component="engine",
+    component="model",
 )
 def _needles(responses: ProbeResponses) -> Trials:
     """Code words in long prompts are found as often as in the shortest ones.

@@ -35,7 +35,7 @@ GROUP = ProbeGroup(
     HARMONY,
     apis=APIS,
     golden=lambda golden: golden,
-    component="engine",
+    component="model",
 )
 LONG_GROUP = ProbeGroup(
     "long.numerics",
@@ -46,7 +46,7 @@ LONG_GROUP = ProbeGroup(
     golden=lambda golden: golden.long,
     expensive=True,
     family="numerics",
-    component="engine",
+    component="model",
 )
 DRAWN_GROUP = ProbeGroup(
     "sampling.drawn",
@@ -74,6 +74,7 @@ def _numeric(
     text: str | None = None,
     component: str | None = None,
     witness: bool = False,
+    behaviour: bool = False,
 ) -> Callable[[Comparison], Comparison]:
     """Register the decorated comparison as a probe, which needs `logprobs` or only texts."""
     uses = [request.id for request in group.requests("chat")]
@@ -115,6 +116,7 @@ def _numeric(
             proves=None if long else partial(proves, compare),
             component=component,
             witness=witness,
+            behaviour=behaviour,
         )(lambda responses: compare(*compared(responses)))
         return compare
 
@@ -178,8 +180,16 @@ def _defect(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     "near-ties. This comparison needs no logprobs.",
     component="sampling",
     witness=True,
+    behaviour=True,
 )
-@_numeric(GROUP, "numerics.greedy", logprobs=False, component="sampling", witness=True)
+@_numeric(
+    GROUP,
+    "numerics.greedy",
+    logprobs=False,
+    component="sampling",
+    witness=True,
+    behaviour=True,
+)
 def _greedy(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
 

@@ -208,7 +208,7 @@ def _effort_in_streams(responses: ProbeResponses) -> Trials:
     """
     for name in requests_with(SCHEMA):
         served(responses, name, "a JSON schema for the answer")
-    yield unordered(responses, "low", "high", SCHEMA)
+    yield unordered(responses, "low", "high", SCHEMA, mode="streaming")
 
 
 @GROUP.probe(

@@ -60,6 +60,7 @@ _NAMED_ABROAD = (Message("user", f"Give a JSON object whose harbour is {_ABROAD}
 _HARBOURS_ABROAD = closed(
     {"harbour": {"type": ["string", "null"], "enum": [_ABROAD, "Málaga", None]}}
 )
+_TOLD = (Message("user", 'Answer with this JSON object: {"code_word": "orchid596"}'),)
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
 _CUT, _LUCK = 0.1, 0.001
@@ -101,6 +102,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest("free with a tool", _FREE, (ORDER,), tries=2, options=free, provokes=provokes),
         ProbeRequest("tool without a schema", _FREE, (ORDER,)),
         ProbeRequest("object", _EITHER, tries=2, options=_object(api), provokes=provokes),
+        ProbeRequest("object told", _TOLD, tries=2, options=_object(api), provokes=provokes),
         ProbeRequest("without object", _EITHER),
     )
 
@@ -108,7 +110,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema", component="structured")
 
 
-@GROUP.probe("structured.followed", (*_ASKED, "without"), tolerated=_NOT_FOLLOWED)
+@GROUP.probe("structured.followed", (*_ASKED, "without"), tolerated=_NOT_FOLLOWED, behaviour=True)
 def _followed(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is only JSON that conforms to it.
 
@@ -255,14 +257,15 @@ def _json_mode(responses: ProbeResponses) -> int:
         return 0
 
 
-@GROUP.probe("structured.object", ("object", "without object"), severity="warning")
+@GROUP.probe("structured.object", ("object", "object told", "without object"), severity="warning")
 def _object_with_members(responses: ProbeResponses) -> Trials:
     """An answer in JSON mode is not an empty object, and the server adds no code fence to it.
 
     A server that replaces JSON mode with a schema without properties leaves the model no other
-    answer. Programs get no data.
+    answer, also if the user says which object to answer with. Programs get no data.
     """
-    found = list(served_replies(responses, ["object"], "a JSON object as the answer"))
+    feature = "a JSON object as the answer"
+    found = list(served_replies(responses, ["object", "object told"], feature))
     fenced = _added_fences(responses, ["object"], "without object")
     if len(fenced) >= _FEWEST_FENCED:
         yield from fenced

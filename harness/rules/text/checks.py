@@ -157,7 +157,7 @@ def _masked(answer: Answer) -> Iterator[Problem]:
     "text.one_token",
     every_choice,
     lambda answer: answer.reply.finish == "length",
-    component="engine",
+    component="model",
     fix="Look for values that are not finite in the forward pass: all logits are then equal.",
     example=(
         "Under load, 5% of the replies are exclamation marks up to the token limit.",
@@ -197,7 +197,7 @@ def _is_one_token(answer: Answer, place: str, text: str) -> bool:
     severity="warning",
     source=GUIDE,
     tolerated=0.01,
-    component="engine",
+    component="model",
     fix=(
         "Stop at <|return|> and <|call|>; if the model does not write them, compare logprobs with"
         " the reference."

@@ -257,10 +257,12 @@ def structures(
     beside_tool: Reply = FREE,
     beside_tool_tokens: int = 95,
     any_json_tokens: int | None = None,
+    told: Reply | None = None,
 ) -> Any:
     """A provider whose prompts with a format have this many additional tokens; a tool has 55."""
     replies = {"named": named, "free": free, "object": any_json, "free streamed": streamed}
     replies |= {"free with a tool": beside_tool, "named later": later}
+    replies["object told"] = told or any_json
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
         reply = replies.get(request.id, PROSE)
@@ -377,6 +379,7 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         ),
         (structures(GOOD, FREE, any_json=FENCED), {"structured.object": "not_verifiable"}),
         (structures(GOOD, FREE, any_json=Reply(text="{ }")), {"structured.object": "warned"}),
+        (structures(GOOD, FREE, any_json=Reply(text="{ }"), told=GOOD), {}),
         (structures(GOOD, FREE, streamed=PROSE), {}),
         (structures(GOOD, FREE, streamed_tokens=0), {}),
         (

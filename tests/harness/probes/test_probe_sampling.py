@@ -218,6 +218,25 @@ def test_lengths_that_vary_widely_but_are_twice_as_long_are_healthy() -> None:
     assert "sampling.effort" not in found(provider, "warned")
 
 
+@pytest.mark.parametrize(("low", "high"), [(5, 5), (400, 50)])
+def test_a_model_that_does_not_reason_shows_nothing_about_effort(low: int, high: int) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if not request.id.startswith("effort"):
+            return healthy(request, attempt)
+        return Reply(text="266", reasoning="." * {"low": low, "high": high}.get(request.effort, 20))
+
+    efforts = {f"sampling.effort{each}" for each in ("", ".tools", ".streaming")}
+    assert efforts <= found(provider, "not_verifiable")
+
+
+def test_short_cots_in_streams_show_effort_if_others_are_long() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        short = request.id.endswith("schema") and attempt.condition.streaming
+        return Reply(text="266", reasoning="7 = 7.") if short else healthy(request, attempt)
+
+    assert found(provider, "failed") == {"sampling.effort.streaming"}
+
+
 def test_noise_at_temperature_0_is_healthy() -> None:
     provider = healthy_except(
         "cold", lambda a: Reply(text="Another word." if a.number == 2 else "A word.")

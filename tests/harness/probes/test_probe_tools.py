@@ -570,7 +570,7 @@ def _with_results(request: ProbeRequest, attempt: Attempt) -> Reply:
         return calling(WEATHER)
     last = attempt.sample.turns[-1]
     assert isinstance(last, ToolResult)
-    said = json.loads(str(last.text))["code_word"].title()
+    said = str(last.text).strip("{}").rpartition(" ")[2].strip('".').title()
     return Reply(text=f"It is **{said}**.", reasoning="The tool has told me the code word.")
 
 
@@ -608,6 +608,53 @@ def test_results_are_used(provider: Provider, used: str, goes_on: str, streams: 
     assert found["tools.results.used"] == used
     assert found["tools.results.goes_on"] == goes_on
     assert found["tools.results.streams"] == streams
+
+
+@pytest.mark.parametrize(
+    ("weak", "status"),
+    [
+        ({"code word of Rome", "code word of Cairo"}, "passed"),
+        ({"code word of Athens", "code word of Berlin", "code word of Vienna"}, "passed"),
+        (set(results.GROUP.probes[1].uses), "failed"),
+    ],
+    ids=["JSON", "sentences", "every form"],
+)
+def test_a_form_that_the_model_never_reads_is_no_defect(weak: set[str], status: str) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        return Reply(text="Rome.") if request.id in weak else _with_results(request, attempt)
+
+    found = judged(results.GROUP, provider)["tools.results.used"]
+    assert found.status == status
+    assert {example.severity for example in found.examples} == {
+        "info" if status == "passed" else "error"
+    }
+
+
+def test_results_that_never_arrive_over_one_api_are_a_defect() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        lost = attempt.condition.api == "chat" and not attempt.condition.streaming
+        return _unaware(request, attempt) if lost else _with_results(request, attempt)
+
+    found = judged(results.GROUP, provider)
+    assert found["tools.results.used"].status == "failed"
+    assert {example.proven for example in found["tools.results.used"].examples} == {True}
+
+
+@pytest.mark.parametrize(
+    ("weak", "status"),
+    [
+        (("A-17", "B-9"), "passed"),
+        (("Lisbon", "Vienna"), "passed"),
+        (("A-17", "B-9", "Lisbon", "Vienna"), "failed"),
+    ],
+)
+def test_a_model_that_ends_some_conversations_is_no_defect(
+    weak: tuple[str, ...], status: str
+) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        return Reply(text="") if request.id.endswith(weak) else _with_results(request, attempt)
+
+    assert statuses(judged(results.GROUP, provider))["tools.results.goes_on"] == status
 
 
 def test_one_of_twenty_answers_without_the_word_may_be_of_the_model() -> None:

@@ -107,6 +107,28 @@ def test_healthy_servers_may_have_warnings_but_no_errors() -> None:
     assert "harmony.markers: It is so." in accused.note
 
 
+@pytest.mark.parametrize(
+    ("causes", "alone", "status"),
+    [
+        (("model",), (), "detected"),
+        (("model",), ("history", "model"), "detected"),
+        (("model",), ("history",), "false alarm"),
+        (("model", "history"), (), "false alarm"),
+    ],
+)
+def test_the_server_of_a_worse_model_must_not_be_named_as_a_cause(
+    causes: tuple[str, ...], alone: tuple[str, ...], status: str
+) -> None:
+    model = fault("weak", "numerics").model_copy(update={"layer": "models"})
+    run = made(numerics__logprobs="error").model_copy(
+        update={"causes": causes, "causes_alone": alone}
+    )
+    row = rows.row(model, [run], {})
+    assert row.status == status
+    assert ("history" in row.note) is (status == "false alarm")
+    assert stages(model, "full") == (Stage("standard", (), tries=1),)
+
+
 def test_the_false_alarm_rate_has_an_exact_bound() -> None:
     clean = rows.row(HEALTHY, [made()] * 20, {})
     variation = rows.row(fault("ok:a", allowed=True), [made()] * 40, {})
@@ -240,6 +262,7 @@ def test_a_constructed_fault_proves_a_rule_that_no_reported_fault_proves() -> No
         each.name
         for each in listed
         if each.source == "constructed"
+        and not each.worse_model
         and proven(each) <= reported
         and each.name not in golden.DEFECTS
     ] == []

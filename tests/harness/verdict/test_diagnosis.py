@@ -433,7 +433,16 @@ def test_the_worst_finding_is_named_if_it_is_a_witness_that_no_cause_explains():
 
 def test_defects_of_prompts_change_probabilities_too():
     assert [each.component for each in causes("prompt.system numerics.logprobs")] == ["prompt"]
-    assert [each.component for each in causes("numerics.logprobs")] == ["engine"]
+    assert [each.component for each in causes("numerics.logprobs")] == ["model"]
+
+
+def test_another_model_explains_what_it_does_unless_its_prompts_differ():
+    behaviour = "tools.results.used cot.used numerics.greedy"
+    (cause,) = causes(f"numerics.logprobs {behaviour}")
+    assert cause.component == "model"
+    assert set(cause.explains) == {"numerics.logprobs", *behaviour.split()}
+    assert causes(f"numerics.logprobs prompt.system {behaviour}")[0].component != "model"
+    assert causes(behaviour)[0].component == "history"
 
 
 @pytest.mark.parametrize(("received", "component"), [("refused", "refusals"),
@@ -452,7 +461,7 @@ def test_an_unreadable_reply_to_a_probe_shows_nothing_else(rule):
     assert found.causes[0].component == "unreadable"
 
 
-@pytest.mark.parametrize(("others", "component"), [(0, "logprobs"), (1, "engine"), (20, "engine")])
+@pytest.mark.parametrize(("others", "component"), [(0, "logprobs"), (1, "model"), (20, "model")])
 def test_an_engine_serves_both_apis(others, component):
     counts = {"chat": (20, 20), "responses": (others, 20)}
     numbers = probe("numerics.logprobs").model_copy(update={"counts": counts})
@@ -613,6 +622,6 @@ def test_every_rule_declares_a_component_and_short_fixes():
         assert fix.endswith("."), rule
         assert len(fix) <= LONGEST_FIX, rule
     for component in COMPONENTS.values():
-        assert set(component.after) <= set(COMPONENTS)
+        assert {*component.after, *component.follows} <= set(COMPONENTS)
         assert component.title.endswith(".")
         assert component.effect.endswith(".")

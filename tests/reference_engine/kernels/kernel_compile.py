@@ -182,21 +182,21 @@ def early_uses(code):
 
 
 def loads_before_products(code):
-    """Returns the ordinary loads of a loop whose values are used before the round's products end.
+    """Returns the ordinary loads of a loop whose values are used before the round's first product.
 
     Threads exchange the scales in shared memory, so all of them would wait for the slowest load at
     a barrier.
     """
-    ends = max(place for place, each in enumerate(code) if "WARPGROUP.DEPBAR" in each)
+    first = next(place for place, each in enumerate(code) if "HGMMA" in each)
     loads = [
         (place, int(found[1]))
-        for place, each in enumerate(code[:ends])
+        for place, each in enumerate(code[:first])
         if (found := re.search(r"\bLDG\.\S* R(\d+)", each))
     ]
     return [
         code[place]
         for place, loaded in loads
-        if any(loaded in registers(each) for each in code[place + 1 : ends])
+        if any(loaded in registers(each) for each in code[place + 1 : first])
     ]
 
 

@@ -1,0 +1,61 @@
+"""Whether the server or the model is why replies do not do what their requests ask.
+
+No single form of a request is easy for every model: each sample of noise on the weights makes
+another one hard (`reference_engine.faults.layers.models`). But a model repeats its mistake at every
+try of a greedy request, over both APIs and in both modes, and does not fail in all forms. What is
+right at one try and wrong at another, or never right in any form, shows the server. A request that
+is wrong at every try while others are right says something about the model.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange
+from harness.records.conditions import Mode
+from harness.rules.evidence.refusals import first_replies
+from harness.rules.missing import NotVerifiableError
+from harness.rules.probe import ProbeResponses, Trials
+from harness.rules.rule import Problem
+
+_FEWEST = 2  # replies; one alone shows nothing
+
+Right = Callable[[str, Reply], bool | None]
+"""Whether a reply to the request of this name does what it asks; None if it does not show it."""
+
+
+def disobeyed(
+    responses: ProbeResponses,
+    names: Iterable[str],
+    right: Right,
+    problem: Callable[[str, ParsedExchange, Reply], Problem],
+) -> Trials:
+    """Judge the replies to several forms of one request over one API.
+
+    A problem that the model may have is information. One that all replies of a mode have, and none
+    of another mode or API to the same requests, is proven. Raises NotVerifiableError if nothing is
+    right and there are not two replies.
+    """
+    judged: list[tuple[str, Mode, ParsedExchange, Reply, bool]] = []
+    able: set[str] = set()
+    for name in names:
+        for rollout in responses.all(name):
+            for exchange, reply in first_replies([rollout]):
+                if (shown := right(name, reply)) is not None:
+                    judged.append((name, rollout.mode, exchange, reply, shown))
+                    able |= {name} if shown else set()
+        others = first_replies(responses.other_apis.get(name, ()))
+        able |= {name for _, reply in others if right(name, reply)}
+    if judged and not able and len(judged) < _FEWEST:
+        raise NotVerifiableError("too_few_replies", request=judged[0][0])
+    modes = [mode for _, mode, *_ in judged]
+    lost = {mode for mode in modes if modes.count(mode) >= _FEWEST} - {
+        mode for _, mode, *_, shown in judged if shown
+    }
+    for name, mode, exchange, reply, shown in judged:
+        found = None if shown else problem(name, exchange, reply)
+        if found and able and name not in able:
+            message = f"{found.message[:-1]} at any try; replies to like requests are right."
+            yield replace(found, message=message, severity="info")
+        else:
+            yield found and replace(found, proven=mode in lost)

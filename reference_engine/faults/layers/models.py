@@ -1,0 +1,51 @@
+"""Worse models behind the healthy server: the only defect is that they are not gpt-oss.
+
+Fine-tunes, coarse quantization and wrong weights make models that obey less. No rule may take what
+they do for a defect of the server. Each sample of noise makes other forms of a request hard.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from reference_engine.faults import hooks
+from reference_engine.model.transformer import Transformer
+
+_STEPS = 7  # integers of 4 bits go from -7 to 7
+
+
+def _matrices(model: Transformer) -> Iterator[Tensor]:
+    """Yield all matrices, those of the experts of a layer as one: (..., rows, columns)."""
+    return (x for name, x in model.named_parameters() if name.endswith("weight") and x.dim() > 1)
+
+
+def _noisy(share: float, seed: int) -> hooks.ModelChange:
+    """Return a change that adds noise: this share of each matrix's standard deviation."""
+
+    def damage(model: Transformer) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for matrix in _matrices(model):
+            noise = torch.randn(matrix.shape, generator=generator) * matrix.float().std().cpu()
+            matrix.add_((share * noise).to(matrix))
+
+    return damage
+
+
+hooks.MODEL.faults(
+    model_noise_12=_noisy(0.12, seed=3),
+    model_noise_16=_noisy(0.16, seed=5),
+    model_noise_20=_noisy(0.2, seed=1),
+)
+
+
+@hooks.MODEL
+def model_of_four_bits(model: Transformer) -> None:
+    for matrix in _matrices(model):
+        step = matrix.abs().amax(-1, keepdim=True).clamp(min=1e-9) / _STEPS
+        matrix.copy_((matrix / step).round() * step)
+
+
+@hooks.MODEL
+def model_less_certain(model: Transformer) -> None:
+    model.norm.scale.mul_(0.6)  # so all logits are multiplied by 0.6
