@@ -68,6 +68,9 @@ class Text:
         instead |= {re.sub(r"<[^>]*>", "", self.special)}
         instead |= {re.sub(r"\s+", " ", self.special), self.special.lower()}
         instead |= {unicodedata.normalize(form, self.special) for form in ("NFC", "NFD", "NFKC")}
+        if "\\" in self.special:
+            decoded = self.special.encode().decode("unicode_escape")
+            instead |= {decoded, *(self.special.replace("\\", other) for other in ("/", ""))}
         if self.before and self.after:
             instead.add("")
         if not self.special.isascii():
