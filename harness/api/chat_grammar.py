@@ -9,6 +9,7 @@ from harness.api.sse import StreamEvent
 from harness.api.stream_events import TEXT_FIELDS, Violation
 
 DONE_MARK = "done"
+DONE_REPEATED = "done.repeated"
 FINISH = "finish"
 FINISH_REPEATED = "finish.repeated"
 ROLE = "role"
@@ -83,6 +84,9 @@ class _Walker:
             if event.data is not None and not _is_keep_alive(event.data):
                 message = "Output or usage follows `data: [DONE]`."
                 self._report(DONE_MARK, event, message, "data: [DONE] at the end", event.text)
+        for at in marks[1:2]:
+            message = "`data: [DONE]` is sent more than once."
+            self._report(DONE_REPEATED, events[at], message, "one data: [DONE]", f"{len(marks)}")
 
     def _check_constants(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
         for key, rule in (("id", ID), ("model", CONSTANT), ("created", CONSTANT)):
@@ -140,6 +144,9 @@ class _Walker:
         elif call_id not in (None, "", self._calls[index]):
             message = "The id of a tool call changes during the stream."
             yield TOOL_CALLS, message, f"{self._calls[index]}, or no id", str(call_id)
+        elif "type" in call and call["type"] is None:
+            message = "A later delta sets the type of a tool call to null."
+            yield TOOL_CALLS, message, "function, or no type", "null"
         elif call_id or name:
             message = "A later delta repeats the id or name of a tool call."
             yield TOOL_CALLS_REPEATED, message, "only the index and arguments", repr(call)

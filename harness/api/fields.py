@@ -20,6 +20,7 @@ NAMES: dict[type, str] = {
     type(None): "null",
 }
 LONGEST_QUOTE = 80
+_BEFORE, _AFTER = 24, 16  # characters that are shown around what is not JSON in a long text
 DEEPEST = 100
 GZIP = "\x1f\N{REPLACEMENT CHARACTER}\x08"  # how a gzip header is recorded, see RFC 1952
 
@@ -35,7 +36,9 @@ def read_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
     except orjson.JSONDecodeError as error:
         if text.startswith(GZIP):
             return None, "is compressed once more than its Content-Encoding says"
-        return _lenient_object(text), f"is not JSON ({error}): {quoted(text)}"
+        near = text[max(0, error.pos - _BEFORE) : error.pos + _AFTER]
+        at = f", at {near!r}" if error.pos > LONGEST_QUOTE - _AFTER else ""
+        return _lenient_object(text), f"is not JSON ({error}{at}): {quoted(text)}"
     if not isinstance(value, dict):
         return None, f"should be a JSON object: {quoted(text)}"
     if _is_too_deep(text, value):

@@ -29,6 +29,7 @@ engine with the same number formats (docs/numerics.md).
 """
 _NEAR = 5.0
 """Alternatives at most this many nats below the best one can become the best through noise."""
+_NO_VALUE = -9999.0
 LEAST_VALUES = 40  # the number of differences needed for a judgement
 LEAST_ALONE = 100
 """The number needed to judge one reply alone, without the token that differs most: five tokens
@@ -151,11 +152,15 @@ def entries_of(exchange: ParsedExchange, reply: Reply) -> list[ReportedToken]:
 
 
 def reported(entry: Mapping[str, Any]) -> ReportedToken:
-    """Read the logprob entry of one token, without values that are not numbers."""
+    """Read the logprob entry of one token, without what is no value.
+
+    OpenAI's API defines -9999.0 for tokens outside the most probable ones; llama.cpp sends the
+    lowest float32.
+    """
     listed = [entry, *objects(entry.get("top_logprobs"))]
     values = {
         entry_bytes(listing): float(value)
         for listing in listed
-        if isinstance(value := listing.get("logprob"), int | float)
+        if isinstance(value := listing.get("logprob"), int | float) and value > _NO_VALUE
     }
     return ReportedToken(entry_bytes(entry), values)

@@ -80,6 +80,9 @@ UNSEEN_HERE = {
     "other-efforts-crash",
     "two-system-messages-crash",
     "names-cut-at-40",
+    "backslashes-lost-in-arguments",
+    "ends-of-arguments-trimmed",
+    "structured-answers-in-ascii",
     "chat-reasoning-refused",
     *(name for name, fault in CATALOGUE.items() if fault.rate < 1),
 }

@@ -120,6 +120,10 @@ PARSING = {
     ),
 }
 STRUCTURED = {
+    "structured-answers-in-ascii": Row(
+        chat(HI, said=JSON_ANSWER.replace("1", '"Łódź"'), response_format=FORMAT),
+        lambda s: s.message["content"] == '{"a": "d"}',
+    ),
     "format-ignored": Row(formatted, lambda s: "# Response Formats" not in s.prompt),
     "format-ignored-in-streams": Row(
         chat(HI, said=JSON_ANSWER, response_format=FORMAT, stream=True),
@@ -194,6 +198,14 @@ TOOLS = {
     "hyphens-in-names-changed": Row(
         chat(HI, said=HYPHENS, tools=[named("get-the-weather")]),
         lambda s: s.call["function"]["name"] == "get_the_weather",
+    ),
+    "backslashes-lost-in-arguments": Row(
+        chat(HI, said=CALL.replace("Rome", r"a\\b"), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == '{"city": "ab"}',
+    ),
+    "ends-of-arguments-trimmed": Row(
+        chat(HI, said=CALL.replace("Rome", "Rome "), tools=[CHAT_TOOL]),
+        lambda s: s.call["function"]["arguments"] == ARGUMENTS,
     ),
     "names-cut-at-40": Row(
         chat(HI, said=CALL.replace("get_weather", "get_" * 12), tools=[named("get_" * 12)]),

@@ -28,7 +28,7 @@ from harness.rules.evidence.refusals import declined, failure
 from harness.rules.evidence.rendering import after_calls, differences
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, TrialResult, Trials, prompt_tokens
-from harness.rules.prompt.probes import GROUP, PROMPTS
+from harness.rules.prompt.probes import GROUP, PROMPTS, follows_from_added_text
 from harness.rules.rule import Problem
 
 _LEAST_JUDGED = 0.5
@@ -82,6 +82,8 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     got, (_, right) = prompt_tokens(reply), responses.prompt_tokens(twin)
     if abs(got - right) <= variant.slack:
         return None
+    if follows_from_added_text(responses, got, [right]):
+        raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
     more, word = abs(got - right), "fewer" if got < right else "more"
     message = f"The form {variant.name!r} has {more} {word} prompt tokens than its plain form."
     found = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")

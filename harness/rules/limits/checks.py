@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from harmony.render import RenderError
-from harness.api.fields import nested, objects
+from harness.api.fields import json_object, nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
@@ -217,10 +217,14 @@ def _status(answer: Answer) -> Iterator[Problem]:
     status = reply.raw.get("status")
     if status == "incomplete":
         details = reply.raw.get("incomplete_details")
-        if not nested(details, "reason"):
+        reason, path = nested(details, "reason"), "$.incomplete_details"
+        if not reason:
             message = "The response is incomplete, but incomplete_details has no reason."
-            path = "$.incomplete_details"
             yield Problem(exchange, message, '{"reason": …}', repr(details), path)
+        elif reason not in _INCOMPLETE:
+            message = "The reason in incomplete_details is not one of the API."
+            expected = " or ".join(_INCOMPLETE)
+            yield Problem(exchange, message, expected, repr(reason), f"{path}.reason")
     elif status != "completed":
         message = "The response has finished, but its status is neither completed nor incomplete."
         yield Problem(exchange, message, "completed or incomplete", repr(status), "$.status")
@@ -350,6 +354,7 @@ def finish_reason(raw: Mapping[str, Any]) -> str:
     return repr(next((choice.get("finish_reason") for choice in objects(raw.get("choices"))), None))
 
 
+_INCOMPLETE = ("max_output_tokens", "content_filter")  # reasons that the API defines
 _STOP_REASONS = ("stop_reason", "matched_stop")
 _SHORTEST_BEGINNING = 4  # characters of a stop string with which an answer rarely ends by chance
 
@@ -434,6 +439,14 @@ def _reaches_limit(answer: Answer) -> bool:
     return most is not None and tokens >= most and not (found and is_raised(found))
 
 
+def _may_end(answer: Answer) -> bool:
+    """Whether the last token that the limit allows may be the end token of a complete reply."""
+    if answer.reply.calls:
+        return all(json_object(call.arguments) is not None for call in answer.reply.calls)
+    ends = answer.reply.text.rstrip().endswith((".", "!", "?"))
+    return ends or json_object(answer.reply.text) is not None
+
+
 @family.check(
     "finish.limit",
     counted,
@@ -458,7 +471,7 @@ def _limit(answer: Answer) -> Iterator[Problem]:
         message = "The reply is longer than the token limit of the request."
         most = f"at most {request.limit * request.choices} tokens"
         yield Problem(exchange, message, most, str(tokens), "$.usage", proven=True)
-    elif exchange.at_limit and reply.finish in ("stop", "tool_calls"):
+    elif exchange.at_limit and reply.finish in ("stop", "tool_calls") and not _may_end(answer):
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
         cut = any(ends_early(call.arguments) for call in reply.calls)

@@ -25,8 +25,8 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     Otherwise users see each other's data. The evidence is one of these: an invented word of another
     request; the long text of a reply to an unrelated request; or a call with a value of another
     prompt. Such a call counts if the attempts with that prompt make it, and the other attempts with
-    this one do not. A model may also invent a word or value of another prompt, as the small one did in 3 of
-    1,052 replies; only an equal long text proves that the server mixed replies up.
+    this one do not. A model may also invent a word or value of another prompt, as the small one did
+    in 3 of 1,052 replies; only an equal long text proves that the server mixed replies up.
     """
     samples: dict[_Sample, list[Score]] = defaultdict(list)
     for score in examined:

@@ -49,6 +49,11 @@ def _values(found: _Listed) -> Iterator[Problem]:
     """
     asked = found.exchange.request.body.get("top_logprobs")
     most = asked if type(asked) is int else None
+    if _are_placeholders(found.entries, most):
+        message = "Every logprob is exactly 0.0: these are placeholders, not logprobs."
+        got = f"0.0 at {len(found.entries)} tokens, without other alternatives"
+        yield Problem(found.exchange, message, "logprobs", got, logprob_path(found.exchange))
+        return
     for at, entry in enumerate(found.entries):
         problem = _wrong_entry(entry, most) or (at and _repeated(found.entries[at - 1], entry))
         if problem:
@@ -56,6 +61,20 @@ def _values(found: _Listed) -> Iterator[Problem]:
             path = f"{logprob_path(found.exchange)}[{at}]"
             yield Problem(found.exchange, message, expected, got, path)
             return
+
+
+def _are_placeholders(entries: Sequence[Mapping[str, Any]], most: int | None) -> bool:
+    """Whether all logprobs are exactly 0.0, and no alternative is listed although some were asked.
+
+    A certain model has logprobs that round to 0.0, but other alternatives with lower ones.
+    """
+    listed = [
+        *entries,
+        *(other for entry in entries for other in objects(entry.get("top_logprobs"))),
+    ]
+    alone = all(len(objects(entry.get("top_logprobs"))) <= 1 for entry in entries)
+    zero = all(_logprob(entry) == 0 for entry in listed)
+    return len(entries) >= _FEWEST_ALTERNATIVES and (most or 0) > 1 and alone and zero
 
 
 @family.check("logprobs.tokens", _listed, needs="logprobs", witness=True)
@@ -202,6 +221,8 @@ def _given(answer: Answer) -> Iterator[Problem]:
     counts = [len(objects(entry.get("top_logprobs"))) for entry in entries]
     if not entries:
         message, expected, got = "the reply has none", "one entry per token", "none"
+    elif _are_placeholders(entries, asked):
+        return  # logprobs.values reports it
     elif median(counts) < min(asked, _FEWEST_ALTERNATIVES):
         message, expected = "most tokens have fewer alternatives", f"{asked}"
         got = f"{min(counts)} to {max(counts)}"

@@ -181,18 +181,21 @@ _BY_ID = {pair.id: pair for pair in PAIRS}
 def _bare(responses: ProbeResponses) -> Trials:
     """A prompt without instructions and tools is as long as harmony's, with or without a date.
 
-    A longer prompt contains text that the provider adds, such as instructions or built-in tools. A
-    shorter one lacks part of the system message. One token less, or up to two more, is harmless.
+    A longer prompt contains text that the provider adds, such as instructions or built-in tools:
+    an error, because the model then follows instructions that no client wrote. A shorter one lacks
+    part of the system message. One token less, or up to two more, is harmless.
     """
     exchange, count = responses.prompt_tokens("base")
     right = bare_lengths(PROMPTS["base"])
     message = "The length of a minimal prompt differs from harmony's."
-    if _adds_text(responses):
-        message = f"The provider adds {count - max(right)} tokens to a minimal prompt."
+    if added := _added_text(responses):
+        message = f"The provider adds {added} tokens to a minimal prompt."
         if _joins_instructions(responses):
             message = f"{message[:-1]}, and joins the client's instructions to them."
     expected = " or ".join(f"{tokens} tokens" for tokens in sorted(right))
-    other = Problem(exchange, message, expected, f"{count} tokens", "$.usage")
+    severity: Severity | None = "error" if added else None
+    got = f"{count} tokens"
+    other = Problem(exchange, message, expected, got, "$.usage", severity=severity)
     yield None if any(count - tokens in _HARMLESS for tokens in right) else other
 
 
@@ -225,11 +228,11 @@ def _scale(responses: ProbeResponses) -> Trials:
     off = [abs(got - more - slope * due) / max(_FEW_OFF, _OFF * got) for due, got in counted]
     fitting = sum(share <= 1 for share in off)
     got_text = f"{slope:.2f} tokens, in {fitting} of {len(counted)} requests"
-    if usual < _USUAL * len(counted):
+    if abs(slope - 1) > _SAME_SCALE and fitting >= _FITTING * len(counted):
+        message = "The prompt tokens of all requests are wrong in the same proportion."
+    elif usual < _USUAL * len(counted):
         message = "The prompt tokens do not depend on those of the prompts, as if estimated."
         got_text = f"at most {usual} of {len(counted)} requests differ from it in the same way"
-    elif abs(slope - 1) > _SAME_SCALE and fitting >= _FITTING * len(counted):
-        message = "The prompt tokens of all requests are wrong in the same proportion."
     else:
         yield None
         return
@@ -317,6 +320,8 @@ def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
     got, word = found.got, "more" if found.got >= 0 else "fewer"
     if _is_joined(first, second, got) and _joins_instructions(responses):
         raise NotVerifiableError("joined_instructions", rule="prompt.bare")
+    if follows_from_added_text(responses, got, found.right):
+        raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
     alike = False
     if pair.plain is not None:
         with suppress(NotVerifiableError):
@@ -337,10 +342,25 @@ def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
     )
 
 
-def _adds_text(responses: ProbeResponses) -> bool:
-    """Whether the provider adds text to every prompt, such as its own instructions."""
+def _added_text(responses: ProbeResponses) -> int:
+    """The tokens that the provider adds to a minimal prompt; 0 if they are too few for a text."""
     _, count = responses.prompt_tokens("base")
-    return count - max(bare_lengths(PROMPTS["base"])) >= _FEWEST_ADDED
+    added = count - max(bare_lengths(PROMPTS["base"]))
+    return added if added >= _FEWEST_ADDED else 0
+
+
+def follows_from_added_text(responses: ProbeResponses, got: int, right: Iterable[int]) -> bool:
+    """Whether a difference is wrong only by the text that the provider adds to some prompts.
+
+    Some add their own instructions only where the client sends none.
+    """
+    try:
+        added = _added_text(responses)
+    except NotVerifiableError:
+        return False
+    dated = max(bare_lengths(PROMPTS["base"])) - min(bare_lengths(PROMPTS["base"]))
+    sizes = {added, added + dated} if added else set[int]()
+    return any(abs(got - tokens) in sizes for tokens in right)
 
 
 def _joins_instructions(responses: ProbeResponses) -> bool:
@@ -349,7 +369,7 @@ def _joins_instructions(responses: ProbeResponses) -> bool:
         return False
     got = responses.prompt_tokens("system")[1] - responses.prompt_tokens("base")[1]
     healthy = got in differences(PROMPTS["system"], PROMPTS["base"])
-    return _is_joined("system", "base", got) and not healthy and _adds_text(responses)
+    return _is_joined("system", "base", got) and not healthy and _added_text(responses) > 0
 
 
 def _is_joined(longer: str, shorter: str, got: int) -> bool:

@@ -254,6 +254,13 @@ grammar_checks(
             fix="End every stream with `data: [DONE]`.",
             reads=("framing",),
         ),
+        grammar.DONE_REPEATED: Grammar(
+            "warning",
+            "A stream has `data: [DONE]` only once. Clients that read on take the second one for "
+            "the end of the next stream, or fail.",
+            fix="End every stream with one `data: [DONE]`.",
+            reads=("framing",),
+        ),
         grammar.FINISH: Grammar(
             "error",
             "A stream has a chunk with finish_reason, and no output follows it. Clients stop "

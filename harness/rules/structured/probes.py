@@ -12,6 +12,7 @@ from typing import Any
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
+from harness.records.traits import Wanted
 from harness.rules.account.entry import FENCED
 from harness.rules.account.json_text import (
     is_padded,
@@ -53,6 +54,11 @@ _EITHER = (
     Message("user", "What is the code word?"),
 )
 """Providers reject a JSON format without a schema if no message mentions JSON."""
+_ABROAD = "Łódź"
+_NAMED_ABROAD = (Message("user", f"Give a JSON object whose harbour is {_ABROAD}."),)
+_HARBOURS_ABROAD = closed(
+    {"harbour": {"type": ["string", "null"], "enum": [_ABROAD, "Málaga", None]}}
+)
 _TOLD = (Message("user", 'Answer with this JSON object: {"code_word": "orchid596"}'),)
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
@@ -81,6 +87,16 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest("free", _FREE, tries=2, options=free, provokes=provokes),
         ProbeRequest("free streamed", _FREE, options=free, provokes=provokes),
         ProbeRequest("without", _FREE),
+        ProbeRequest(
+            "abroad",
+            _NAMED_ABROAD,
+            tries=2,
+            temperature=0.0,
+            options=answer_format(api, _HARBOURS_ABROAD | {"required": []}),
+            provokes=provokes,
+            wanted=Wanted(text=_ABROAD),
+        ),
+        ProbeRequest("abroad without", _NAMED_ABROAD, temperature=0.0, wanted=Wanted(text=_ABROAD)),
         ProbeRequest("free with a tool", _FREE, (ORDER,), tries=2, options=free, provokes=provokes),
         ProbeRequest("tool without a schema", _FREE, (ORDER,)),
         ProbeRequest("object", _EITHER, tries=2, options=_object(api), provokes=provokes),
@@ -461,3 +477,34 @@ def _is_prose(text: str) -> bool:
     visible = [character for character in text if not character.isspace()]
     letters = sum(character.isalnum() for character in visible)
     return parsed_object(text.strip()) is None and letters > len(visible) / 2
+
+
+@GROUP.probe(
+    "structured.characters",
+    ("abroad", "abroad without"),
+    unjudged="no_object_answer",
+    fix="Compile the schema as Unicode text, and do not escape or filter what the grammar allows.",
+    example=(
+        "With a schema, answers lose the characters outside ASCII.",
+        "https://github.com/kekzl/imp/issues/1197",
+    ),
+)
+def _characters(responses: ProbeResponses) -> Trials:
+    """An answer with a schema has the characters outside ASCII that it has without the schema.
+
+    A grammar that is compiled from bytes or escapes may exclude them: names lose letters. The enum
+    of the schema has the requested name; a reply with another member of it is not judged.
+    """
+    plain = next(responses.replies("abroad without"))[1].text
+    if _ABROAD not in plain:
+        raise NotVerifiableError("no_object_answer")
+    for exchange, reply in served_replies(responses, ["abroad"], _FEATURE):
+        values = (parsed_object(reply.text) or {}).values()
+        value = next((value for value in values if isinstance(value, str)), None)
+        if value is None or value.isascii() or _ABROAD in value:
+            message = "With a schema, the answer lacks characters that it has without the schema."
+            lost = Problem(exchange, message, _ABROAD, reply.text)
+            if _ABROAD in reply.text:
+                yield None
+            elif value is not None:
+                yield lost

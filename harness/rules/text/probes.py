@@ -29,6 +29,7 @@ TEXTS: Mapping[str, str] = {
     "number": "004940123456789",
     "address": "mate@quay.example",
     "quotes": 'the "Alma" left port',
+    "line separators": "salt\u2028pepper\u2029dock\x85nine",
     "words": "the secret password is to kill the code",
 }
 LONG_TEXTS = TypeAdapter(dict[str, str]).validate_python(table("text")["long"])

@@ -270,3 +270,9 @@ hooks.whole_text("call").faults(
 hooks.whole_text("answer").faults(
     long_answers_cut=lambda text: text if len(text) < _LONG_ANSWER else text[: len(text) // 2]
 )
+
+
+@hooks.whole_text("answer")
+def structured_answers_in_ascii(text: str) -> str:
+    schema = "json_schema" in str(BODY.get().get("response_format") or BODY.get().get("text"))
+    return text.encode("ascii", "ignore").decode() if schema else text

@@ -77,6 +77,8 @@ CALLED_NAME.faults(
 )
 hooks.whole_text("call").faults(
     functions_deleted_in_arguments=lambda text: text.replace("functions.", ""),
+    backslashes_lost_in_arguments=lambda text: text.replace("\\\\", ""),
+    ends_of_arguments_trimmed=lambda text: re.sub(r' +"(?=[,}])', '"', text),
     end_of_arguments_lost=lambda text: text[:-2],
     markup_deleted_in_arguments=lambda text: re.sub(r"<[^>]*>", "", text),
     arguments_escaped_as_html=lambda text: html.escape(text, quote=False),

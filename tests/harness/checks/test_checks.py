@@ -346,6 +346,11 @@ BROKEN_CHAT = [
     ("reasoning.missing.truncated", truncated_without_cot, ANSWER),
 ]
 
+
+def stopped_for(reason):
+    return lambda body: body.update(status="incomplete", incomplete_details={"reason": reason})
+
+
 BROKEN_RESPONSES = [
     ("responses.schema.required", drop("metadata"), CALL),
     ("reply.created", put("created_at", 1), CALL),
@@ -362,6 +367,7 @@ BROKEN_RESPONSES = [
      put("output.0.summary", [{"type": "summary_text", "text": CALL.reasoning}]), CALL),
     ("responses.status", put("status", "in_progress"), CALL),
     ("responses.status", put("status", "incomplete"), CALL),
+    ("responses.status", stopped_for("length"), CALL),
     ("responses.status", put("output.1.status", "in_progress"), CALL),
     ("responses.item_id.repeated", put("output.1.id", "rs_1"), CALL),
     ("responses.message.phase", put("output.1.phase", "commentary"), ANSWERED),
@@ -379,6 +385,17 @@ def drop_done(chunks):
 
 def extra_done(chunks):
     return ["data: [DONE]", *chat_blocks(chunks)]
+
+
+def null_type(chunks):
+    """OGX: `chat.completions.stream()` of openai takes this type for that of the call."""
+    later = [
+        call
+        for chunk in chunks
+        for choice in chunk["choices"]
+        for call in choice["delta"].get("tool_calls", ())
+    ]
+    later[-1]["type"] = None
 
 
 def second_finish(chunks):
@@ -421,6 +438,7 @@ BROKEN_CHAT_STREAM = [
     ("stream.error_event", error_chunk, CALL),
     ("chat.stream.done", drop_done, CALL),
     ("chat.stream.done", extra_done, CALL),
+    ("chat.stream.done.repeated", lambda chunks: [*chat_blocks(chunks), "data: [DONE]"], CALL),
     ("chat.stream.finish", lambda chunks: chunks.pop(-2), CALL),
     ("chat.stream.finish", second_finish, CALL),
     ("chat.stream.finish", say_more, CALL),
@@ -428,6 +446,7 @@ BROKEN_CHAT_STREAM = [
     ("chat.stream.id", put("2.id", "chatcmpl-2"), CALL),
     ("chat.stream.tool_calls", lambda chunks: first_call(chunks).pop("id"), CALL),
     ("chat.stream.tool_calls", lambda chunks: first_call(chunks).update(index=1), CALL),
+    ("chat.stream.tool_calls", null_type, CALL),
     ("chat.reasoning.field", rename_reasoning, CALL),
     ("chat.reasoning.field", late_copy, CALL),
     ("usage.missing", lambda chunks: chunks.pop(), CALL),
@@ -822,6 +841,7 @@ def test_every_check_is_violated_by_a_test():
     }
     elsewhere |= {  # test_truncated_replies.py
         "logprobs.empty",
+        "prompt.added",
         "usage.output.lost",
         "request.refused.foreign",
         "responses.status.cut",

@@ -28,7 +28,12 @@ ANY_REPLY = {
     *("reasoning.in_answer.untagged", "reasoning.holds_answer", "harmony.markers"),
     *("harmony.remains", "harmony.remains.reasoning", "harmony.foreign", "text.garbled"),
     *("text.mojibake", "text.placeholder", "text.masked", "text.runaway"),
-    *("chat.stream.done", "chat.stream.finish", "chat.stream.finish.repeated"),
+    *(
+        "chat.stream.done",
+        "chat.stream.done.repeated",
+        "chat.stream.finish",
+        "chat.stream.finish.repeated",
+    ),
     *("chat.stream.role", "chat.stream.id", "chat.stream.constant", "chat.stream.usage"),
     *("responses.stream.items", "responses.stream.parts", "responses.stream.done_text"),
     *("responses.stream.done_missing", "responses.stream.item_text"),

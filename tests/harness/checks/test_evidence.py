@@ -111,11 +111,19 @@ def test_an_item_that_no_model_causes_is_the_server_s(item, wants_json, by_serve
     assert undeclared["responses.item_type.undeclared"].proven == by_server
 
 
-@pytest.mark.parametrize(("arguments", "by_server"), [('{"city": "Lis', True), ("{}", False)])
-def test_a_call_cut_at_the_limit_is_no_end_by_the_model(arguments, by_server):
-    cut = Reply(call=("f", arguments))
-    limited = found(cut, request=offering(OPTIONAL) | {"max_tokens": counts(cut)[1]})
-    assert limited["finish.limit"].proven == by_server
+@pytest.mark.parametrize(
+    ("reply", "cut"),
+    [
+        (Reply(call=("f", '{"city": "Lis')), True),
+        (Reply(call=("f", "{}")), False),  # The last token may be the end token.
+        (Reply(text="It is sunny."), False),
+        (Reply(text="It is sunny and"), True),
+    ],
+)
+def test_an_end_within_the_limit_is_no_finding_and_a_cut_call_is_proven(reply, cut):
+    limited = found(reply, request=offering(OPTIONAL) | {"max_tokens": counts(reply)[1]})
+    assert ("finish.limit" in limited) == cut
+    assert not cut or limited["finish.limit"].proven == bool(reply.call)
     assert "calls.arguments.cut" not in limited
 
 

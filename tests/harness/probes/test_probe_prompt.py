@@ -37,7 +37,7 @@ from harness.rules.results import probe_results
 from harness.verdict.relations import related
 
 Count = Callable[[Prompt], int | None]
-_SYSTEM_MESSAGE = 1_000
+_SYSTEM_MESSAGE = 7
 _LIBRARY = Rendering()
 RENDERINGS = list(starmap(Rendering, product(*DEVIATIONS)))
 PROBES = [each for each in GROUP.probes if each.about.family == "prompt"]
@@ -638,7 +638,7 @@ def test_a_minimal_prompt_of_another_length_is_a_warning(more: int, status: str)
     """A system message without `commentary` among its channels has two tokens fewer."""
     found = judged(lambda prompt: healthy(prompt) - _SYSTEM_MESSAGE + more)["prompt.bare"]
     assert found.status == status
-    if status == "warned":
+    if status != "passed":
         assert found.examples[0].evidence.expected == "59 tokens or 70 tokens"
 
 
@@ -679,6 +679,19 @@ def test_instructions_joined_to_those_of_the_provider_are_one_finding(separator:
     assert example.message.endswith("tokens to a minimal prompt, and joins the client's "
                                     "instructions to them.")  # fmt: skip
     assert results["prompt.system"].status == "not_verifiable"
+
+
+@pytest.mark.parametrize("added", [113, 27])
+def test_text_added_only_without_instructions_is_one_finding(added: int) -> None:
+    def tokens(prompt: Prompt) -> int:
+        own = not any(map(instructs, prompt.turns))
+        return healthy(prompt) - _SYSTEM_MESSAGE + added * own
+
+    results = judged(tokens)
+    found = {name for name, each in results.items() if each.status in ("failed", "warned")}
+    assert found == {"prompt.bare"}
+    assert results["prompt.bare"].status == "failed"
+    assert results["prompt.system"].reasons[0].code == "text_added_to_some"
 
 
 def test_lost_instructions_beside_those_of_the_provider_are_still_found() -> None:
