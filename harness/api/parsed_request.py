@@ -94,19 +94,20 @@ class ParsedRequest:
     @property
     def wants_json(self) -> bool:
         """Whether the request sets a JSON response format, with or without a schema."""
-        return self._format.get("type") in ("json_object", "json_schema")
+        return self.answer_format.get("type") in ("json_object", "json_schema")
 
     @property
     def answer_schema(self) -> Mapping[str, Any] | None:
         """The JSON schema of the requested response format."""
-        if self._format.get("type") != "json_schema":
+        if self.answer_format.get("type") != "json_schema":
             return None
-        inner = self._format.get("json_schema")
-        schema = (inner if isinstance(inner, dict) else self._format).get("schema")
+        inner = self.answer_format.get("json_schema")
+        schema = (inner if isinstance(inner, dict) else self.answer_format).get("schema")
         return schema if isinstance(schema, dict) else None
 
     @property
-    def _format(self) -> Mapping[str, Any]:
+    def answer_format(self) -> Mapping[str, Any]:
+        """The requested format of the answer; empty without one."""
         path = ("response_format",) if self.api == "chat" else ("text", "format")
         found = nested(self.body, *path)
         return found if isinstance(found, dict) else {}

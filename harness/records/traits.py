@@ -13,13 +13,14 @@ class Wanted:
     """What the reply of a model that does as the request says has in it.
 
     The model may write more around it. The account of a reply compares both (see
-    `harness.rules.evidence.account`).
+    `harness.rules.account`).
     """
 
     text: str = ""  # in the answer; empty if it can be any
     name: str = ""  # the name of the function that is called; empty if none is wanted
     arguments: Mapping[str, Any] | None = None
     """Of the call: its members with their values. A string may be a part of the value."""
+    special: str = ""  # the part of the text, or of a string in the arguments, that servers damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Ledger:
     answer: int  # the answer, or the text beside calls
     calls: int  # the arguments of all calls
     markup: int  # headers and end tokens of the messages
+    returned: int  # the tokens of the reply with its texts as returned, without content types
     spellings: int  # how many more tokens other serializations and content types may have
     exact: bool  # whether the tokens are known, because no part has JSON, which servers may rewrite
     pieces: int | None = None
@@ -62,6 +64,11 @@ class Ledger:
         return self.texts + self.markup + self.spellings
 
     @property
+    def extra(self) -> int:
+        """Reported tokens that are not those of the reply as returned."""
+        return self.reported - self.returned
+
+    @property
     def difference(self) -> int:
         """Reported tokens that the reply does not explain; negative if it needs fewer."""
         return self.reported - self.explained
@@ -73,6 +80,27 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class Sheet:
+    """What the account reads of one reply (see `harness.rules.account`)."""
+
+    exchange: int  # index of the exchange in its rollout
+    request: str
+    """A hash of what determines a greedy reply: the conversation, the functions and the effort,
+    without limits, stop strings and formats. Empty if the request does not contain them."""
+    greedy: bool  # whether the request sets temperature 0
+    stops: tuple[str, ...]  # its stop strings
+    format: str  # a hash of the JSON format of the answer that it sets; empty without one
+    end: Literal["model", "stop string", "limit", "unknown"]  # what ended the reply
+    reasoning: str
+    text: str
+    calls: tuple[tuple[str, str], ...]  # name and arguments of each
+    twice: tuple[str, ...] = ()  # the places whose pieces of the stream all come twice
+    streamed: bool = False
+    ledger: Ledger | None = None  # None if the tokens cannot be counted
+    wanted: Wanted | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """A truncated reply with fewer tokens than its request allows."""
 
@@ -80,49 +108,6 @@ class Cut:
     input: int  # prompt tokens
     output: int  # completion tokens
     limit: int  # the token limit of the request
-
-
-@dataclass(frozen=True, slots=True)
-class Edges:
-    """The beginning and the end of a text; `place` is `CoT` or `answer`."""
-
-    place: str
-    begin: str
-    end: str
-
-
-@dataclass(frozen=True, slots=True)
-class LastAnswer:
-    """The complete text that ended a conversation."""
-
-    text: str
-    greedy: bool  # whether the request sets temperature 0
-    own_end: bool  # whether most words at its end are not from the requests
-
-
-@dataclass(frozen=True, slots=True)
-class MadeCall:
-    """A call of the expected tool, compared with the expected call."""
-
-    exchange: int  # index of the exchange in its rollout
-    expected: str  # the expected arguments, as JSON text
-    got: str  # the arguments of the call
-    same: bool  # whether both are the same JSON
-    values_differ: bool  # whether numbers, booleans, null or the length of lists differ
-    extra_tokens: int | None
-    """Reported tokens of the reply that are not those of its messages without content types; None
-    if they cannot be counted."""
-    in_cot: bool = False
-    """Whether the CoT has all values that the call lacks, and none that it has instead."""
-    expected_extra_tokens: tuple[int, ...] = ()
-    """The same for the reply with the expected call, in each spelling of JSON."""
-    new_word: bool = False
-    """Whether a word in its texts replaces an expected one, and is neither in the prompt nor in the
-    CoT."""
-    absent: tuple[str, ...] = ()
-    """Parameters of the function that the expected call lacks, because they are optional."""
-    in_prompt: bool = False
-    """Whether the prompt has all values that the call lacks, and none that it has instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +162,10 @@ class Traits:
     host: str = ""  # the host of the first request
     sent: tuple[Sent, ...] = ()  # its requests; empty in recorded traffic
     circumstances: tuple[Circumstances, ...] = ()  # of each exchange
+    sheets: tuple[Sheet, ...] = ()  # of its replies, for the account
     tries: Tries | None = None
     """None in recorded traffic, and if the last request was neither served nor failed with 5xx."""
-    ledgers: tuple[Ledger, ...] = ()
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
-    edges: tuple[Edges, ...] = ()  # where its first texts begin and end
-    answers: frozenset[tuple[str, bool]] = frozenset()
-    """Of each complete answer: a hash of its words in alphabetical order, and whether it ends like
-    a sentence."""
-    last: LastAnswer | None = None
-    """None if it is long, after tool results, which answers to unrelated requests may repeat, and
-    in recorded traffic."""
-    call: MadeCall | None = None  # the call of a tool-call case
     conversation: str = ""  # the conversation of the first request as JSON, in lower case
     user: UserTexts | None = None  # the user's part of it; None if its tokens cannot be counted
     invented: frozenset[str] = frozenset()

@@ -12,7 +12,8 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.records.conditions import APIS, MODES, Api, Mode
 from harness.records.families import FAMILIES
 from harness.records.scores import Finding, Score
-from harness.rules.check import Check, CrossCheck, Family
+from harness.rules.account import NO_ACCOUNT, Account
+from harness.rules.check import AccountRule, Check, CrossCheck, Family
 from harness.rules.probe import Probe, ProbeGroup
 from harness.rules.rule import Rule, finding_of
 
@@ -47,7 +48,7 @@ def _by_id(found: Iterable[R]) -> Mapping[str, R]:
 _MODULES = tuple(_modules())
 GROUPS: tuple[ProbeGroup, ...] = tuple(_members(ProbeGroup))
 PROBES: Mapping[str, Probe] = _by_id(probe for group in GROUPS for probe in group.probes)
-CHECKS: Mapping[str, Check | CrossCheck] = _by_id(
+CHECKS: Mapping[str, Check | CrossCheck | AccountRule] = _by_id(
     check for family in _members(Family) for check in family.checks
 )
 SINGLE_CHECKS: Mapping[str, Check] = {
@@ -55,6 +56,9 @@ SINGLE_CHECKS: Mapping[str, Check] = {
 }
 CROSS_CHECKS: Sequence[CrossCheck] = [
     check for check in CHECKS.values() if isinstance(check, CrossCheck)
+]
+ACCOUNT_RULES: Sequence[AccountRule] = [
+    check for check in CHECKS.values() if isinstance(check, AccountRule)
 ]
 RULES: Mapping[str, Rule] = _by_id([*CHECKS.values(), *PROBES.values()])
 _BY_SCOPE: Mapping[tuple[Api, Mode], Sequence[Check]] = {
@@ -105,22 +109,30 @@ def examine(
 
 
 def compare_rollouts(
-    examined: Sequence[Score], broken: dict[str, str] | None = None
+    examined: Sequence[Score],
+    broken: dict[str, str] | None = None,
+    account: Account = NO_ACCOUNT,
 ) -> Iterator[tuple[frozenset[str], list[Finding]]]:
-    """For each rollout, the ids of the applicable cross-checks, and their findings.
+    """For each rollout, the ids of the applicable cross-checks and account rules, and findings.
 
     `broken` is as for `examine`.
     """
-    found = []
-    for check in CROSS_CHECKS:
+    found: list[tuple[str, Sequence[object], Sequence[Finding | None]]] = []
+    rules: tuple[CrossCheck | AccountRule, ...] = (*CROSS_CHECKS, *ACCOUNT_RULES)
+    for check in rules:
         try:
-            applies = list(map(check.applies, examined))
-            found.append((check.id, applies, check.findings(examined)))
+            if isinstance(check, AccountRule):
+                results = [check.result(score, account) for score in examined]
+                found.append((check.id, [a for a, _ in results], [f for _, f in results]))
+            else:
+                applies = list(map(check.applies, examined))
+                findings = check.findings(examined)
+                found.append((check.id, applies, [findings.get(s.record) for s in examined]))
         except Exception:
             if broken is None:
                 raise
             broken[check.id] = traceback.format_exc()
-    for at, score in enumerate(examined):
+    for at in range(len(examined)):
         applicable = frozenset(check_id for check_id, applies, _ in found if applies[at])
-        every = (findings.get(score.record) for _, _, findings in found)
+        every = (findings[at] for _, _, findings in found)
         yield applicable, [finding for finding in every if finding is not None]

@@ -11,7 +11,10 @@ from typing import Any, TypeVar, Unpack
 from harness.api.parsed_rollout import ParsedRollout
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.scores import Evidence, Finding, Score
-from harness.rules.rule import Declared, Problem, Rule, members
+from harness.records.traits import Sheet
+from harness.rules.account import UNKNOWN, Account
+from harness.rules.account.entry import Entry
+from harness.rules.rule import Declared, Problem, Rule, excerpt, members
 
 S = TypeVar("S")
 
@@ -57,6 +60,39 @@ class CrossCheck(Rule):
         }
 
 
+@dataclass(frozen=True)
+class AccountRule(Rule):
+    """A rule that reports entries of the account: of the replies that it `judges`, if it `reports`.
+
+    It computes nothing itself.
+    """
+
+    judges: Callable[[Sheet, Entry], object]
+    reports: Callable[[Entry], object]
+
+    def result(self, score: Score, account: Account) -> tuple[bool, Finding | None]:
+        """Return whether the rule applies to a rollout, and its finding, if any."""
+        found = [
+            (sheet, entry)
+            for sheet, entry in account.of_record(score.record, score.traits.sheets)
+            if score.condition.api in self.about.apis and self.judges(sheet, entry)
+        ]
+        for sheet, entry in found:
+            if self.reports(entry):
+                where = "$.usage" if entry.place in ("count", "reply") else "$"
+                shown = evidence(
+                    score.record, where, excerpt(entry.wanted), excerpt(entry.got), sheet.exchange
+                )
+                return True, Finding(
+                    id=self.id,
+                    severity=self.about.severity,
+                    message=excerpt(entry.message),
+                    evidence=shown,
+                    proven=entry.proven,
+                )
+        return bool(found), None
+
+
 @dataclass
 class Family:
     """The checks of one module, with the family and source that they share."""
@@ -64,7 +100,7 @@ class Family:
     name: str
     source: str
     component: str  # of its checks, unless a check has its own
-    checks: list[Check | CrossCheck] = field(default_factory=list)
+    checks: list[Check | CrossCheck | AccountRule] = field(default_factory=list)
 
     def check(
         self,
@@ -114,6 +150,22 @@ class Family:
             return check
 
         return add
+
+    def accounted(
+        self,
+        rule_id: str,
+        reports: Callable[[Entry], object],
+        text: str,
+        judges: Callable[[Sheet, Entry], object] = lambda _, entry: entry != UNKNOWN,
+        **given: Unpack[Declared],
+    ) -> None:
+        """Register a rule that reports entries of the account, with its summary and reason.
+
+        It applies to the replies that it `judges`: by default all of which the account knows
+        something.
+        """
+        declared = members("check", rule_id, text, given, self._default())
+        self.checks.append(AccountRule(**declared, judges=judges, reports=reports))
 
     def _default(self) -> Declared:
         return {

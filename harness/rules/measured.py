@@ -10,7 +10,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import TIMEOUTS, meaning
 from harness.records.figures import Latency, TokenCounts
 from harness.records.scores import Finding, Score, Timing, Usage
-from harness.records.traits import MadeCall, Traits, Tries
+from harness.records.traits import Traits, Tries, Wanted
 from harness.rules.catalogue import examine
 from harness.rules.evidence.traits import basic_traits, traits
 from harness.statistics.estimators import percentiles
@@ -24,12 +24,12 @@ def measured_score(
     *,
     checks: bool = True,
     except_for: Collection[str] = (),
-    call: MadeCall | None = None,
+    wanted: Wanted | None = None,
 ) -> Score:
     """A score with all measurements of a rollout, and `judged`: its outcome and other members.
 
     With `checks`, the checks of single rollouts run, except those in `except_for`, which do not
-    apply because the request provokes what they find. `call` is the call of a tool-call case.
+    apply because the request provokes what they find. `wanted` is what its reply must have in it.
     """
     rollout = parsed.rollout
     counted = checks and "usage.output.lost" not in except_for
@@ -38,7 +38,7 @@ def measured_score(
     found = basic_traits(parsed)
     if checks:
         applicable, findings = examine(parsed, except_for=except_for, broken=broken)
-        found = traits(parsed, call, counted=counted)
+        found = traits(parsed, wanted, counted=counted)
         if "request.failed" not in except_for:
             found = replace(found, tries=_tries(parsed, found))
     return Score(

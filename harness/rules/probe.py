@@ -23,6 +23,8 @@ from harness.records.rollouts import SDK, Sender
 from harness.records.runs import Capability
 from harness.records.settings import CONTEXT, SuiteName
 from harness.records.traits import Wanted
+from harness.rules.account import NO_ACCOUNT, Account
+from harness.rules.account.entry import Entry
 from harness.rules.missing import NotVerifiableError
 from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, members
 from harness.run.attempts import Sample
@@ -153,6 +155,7 @@ class ProbeResponses:
     cut: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
     other_apis: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
     """All rollouts of the requests over other APIs, as evidence of what the model can do."""
+    account: Account = field(default_factory=Account)  # who wrote the texts of the replies
 
     @classmethod
     def of(
@@ -162,6 +165,7 @@ class ProbeResponses:
         api: Api,
         golden: Golden | None = None,
         max_context: int = CONTEXT,
+        account: Account = NO_ACCOUNT,
     ) -> ProbeResponses:
         """Return the usable ones of all rollouts of a group."""
         usable: dict[str, list[ParsedRollout]] = {}
@@ -182,7 +186,7 @@ class ProbeResponses:
             name: [rollout.final for rollout in made if rollout.rollout.api != api]
             for name, made in rollouts.items()
         }
-        return cls(api, usable, unusable, golden, max_context, cut, others)
+        return cls(api, usable, unusable, golden, max_context, cut, others, account)
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
         """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
@@ -236,6 +240,24 @@ class ProbeResponses:
         """Return the reported prompt tokens of the first reply. Raises NotVerifiableError."""
         exchange, reply = self.reply(name)
         return exchange, prompt_tokens(reply)
+
+
+def accounted(*names: str, reports: Callable[[Entry], object]) -> Judge:
+    """Return a judge of what the account says of the replies to these requests.
+
+    Replies that it does not know are not judged.
+    """
+
+    def judge(responses: ProbeResponses) -> Trials:
+        for _, rollout in responses.named(*names):
+            for exchange, _ in rollout.replies:
+                entry = responses.account.of(rollout.rollout.id, exchange.index)
+                if reports(entry):
+                    yield Problem(exchange, entry.message, entry.wanted, entry.got)
+                elif entry.kind == "intact":
+                    yield None
+
+    return judge
 
 
 TrialResult = Problem | None
@@ -304,11 +326,15 @@ class ProbeGroup:
         return self.golden(whole) if self.golden and whole else None
 
     def responses(
-        self, rollouts: Mapping[str, Sequence[ParsedRollout]], api: Api, options: ProbeOptions
+        self,
+        rollouts: Mapping[str, Sequence[ParsedRollout]],
+        api: Api,
+        options: ProbeOptions,
+        account: Account = NO_ACCOUNT,
     ) -> ProbeResponses:
         """Return the usable responses to its requests over an API."""
         requests, golden = self.requests(api), self.golden_of(options)
-        return ProbeResponses.of(requests, rollouts, api, golden, options.max_context)
+        return ProbeResponses.of(requests, rollouts, api, golden, options.max_context, account)
 
     def probe(
         self,

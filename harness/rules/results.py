@@ -15,6 +15,7 @@ from harness.records.conditions import Api, Mode
 from harness.records.reasons import Reason
 from harness.records.rollouts import Rollout
 from harness.records.scores import Description, Finding, Score, Severity
+from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.catalogue import CHECKS
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeResponses, TrialResult
@@ -57,11 +58,13 @@ def probe_results(
     rollouts: Mapping[str, Sequence[ParsedRollout]],
     options: ProbeOptions,
     repetitions: Sequence[Mapping[str, Sequence[ParsedRollout]]] = (),
+    account: Account = NO_ACCOUNT,
 ) -> tuple[RuleResult, ...]:
     """Return the result of every probe, from the rollouts of each request by its id.
 
     The probes are those of one group, and share the responses over each API. `repetitions` have the
-    rollouts of the same requests; each is judged by itself, and adds trials.
+    rollouts of the same requests; each is judged by itself, and adds trials. `account` says who
+    wrote the texts of the replies.
     """
 
     @cache
@@ -72,7 +75,7 @@ def probe_results(
             if any(one.rollout.api == api for sent in made.values() for one in sent)
         )
         group = probes[0].group
-        return [group.responses(made, api, options) for made in (rollouts, *others)]
+        return [group.responses(made, api, options, account) for made in (rollouts, *others)]
 
     return tuple(_probe_result(probe, responses, options) for probe in probes)
 

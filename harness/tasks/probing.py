@@ -14,6 +14,7 @@ from harness.records.conditions import Api, Condition
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.records.settings import Sampling
+from harness.rules.account import Account
 from harness.rules.measured import measured_score
 from harness.rules.probe import MORE_TOKENS, Probe, ProbeGroup, ProbeOptions, ProbeRequest
 from harness.rules.results import probe_results
@@ -139,10 +140,17 @@ class ProbeTask(Task):
         request = self._requests.get((parsed.rollout.sample, parsed.rollout.api))
         if request is None:
             return None
-        outcome = {"outcome": _outcome(parsed)}
-        return measured_score(parsed, outcome, checks=request.valid, except_for=request.provokes)
+        return measured_score(
+            parsed,
+            {"outcome": _outcome(parsed)},
+            checks=request.valid,
+            except_for=request.provokes,
+            wanted=request.wanted,
+        )
 
-    def probe_results(self, parsed: Mapping[str, Sequence[ParsedRollout]]) -> Sequence[RuleResult]:
+    def probe_results(
+        self, parsed: Mapping[str, Sequence[ParsedRollout]], account: Account
+    ) -> Sequence[RuleResult]:
         """Return the result of every probe of the group that the run includes."""
         repetitions: dict[int, dict[str, list[ParsedRollout]]] = {0: {}}
         for sample, rollouts in parsed.items():
@@ -151,7 +159,7 @@ class ProbeTask(Task):
                 made = repetitions.setdefault((one.rollout.attempt - 1) // tries, {})
                 made.setdefault(sample, []).append(one)
         first, *others = repetitions.values()
-        return probe_results(self.probes, first, self._options, others)
+        return probe_results(self.probes, first, self._options, others, account)
 
 
 def probe_tasks(

@@ -53,9 +53,8 @@ class ImportedTraffic(Task):
                 reply_ids=() if masked else found.reply_ids,
                 first_input=found.first_input,
                 host=found.host,
-                ledgers=found.ledgers,
+                sheets=found.sheets,
                 cuts=found.cuts,
-                edges=tuple(edge for edge in found.edges if edge.place == "CoT"),
             ),
         )
 

@@ -15,6 +15,7 @@ from harness.records.conditions import Condition, path_of, varying
 from harness.records.rollouts import Rollout
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
+from harness.rules.account import Account
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget
 from harness.run.sampling import Observer
@@ -71,7 +72,9 @@ class Task(ABC):
         """Return the figures under one condition; None if the task has only findings."""
         return None
 
-    def probe_results(self, parsed: Mapping[str, Sequence[ParsedRollout]]) -> Sequence[RuleResult]:
+    def probe_results(
+        self, parsed: Mapping[str, Sequence[ParsedRollout]], account: Account
+    ) -> Sequence[RuleResult]:
         """Return the results of probes, which judge the planned rollouts of a task by sample."""
         return ()
 

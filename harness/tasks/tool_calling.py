@@ -40,6 +40,7 @@ from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import TaskInfo
 from harness.records.scores import Finding, Outcome, Score
 from harness.records.settings import Sampling
+from harness.records.traits import Wanted
 from harness.rules.measured import measured_score, sums
 from harness.rules.rule import excerpt
 from harness.run.attempts import Attempt, Sample
@@ -47,7 +48,6 @@ from harness.run.cases import Case, Suite
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.statistics.estimators import reported_ks
 from harness.statistics.intervals import at_k, clustered_rate
-from harness.tasks.made_call import made_call
 from harness.tasks.task import FailedSamples, ScoreFields, Task
 from harness.text import strict_json
 
@@ -119,7 +119,8 @@ class ToolCalling(Task):
             or _unfinished(parsed)
             or _judged_call(parsed, case, self.suite.tool(case.tool_name), self._strict)
         )
-        return measured_score(parsed, outcome, call=made_call(parsed, case))
+        wanted = Wanted(name=case.tool_name, arguments=case.expected_arguments)
+        return measured_score(parsed, outcome, wanted=wanted)
 
     def _result(self, condition: Condition, planned: Sequence[Score]) -> TaskResult:
         """Return pass@k, pass^k, outcomes and failed cases."""

@@ -13,6 +13,7 @@ from harness.records.figures import ExchangeCounts
 from harness.records.runs import RunInfo, TaskKind
 from harness.records.scores import Score
 from harness.records.settings import Thresholds
+from harness.rules.account import Account
 from harness.rules.clients.probes import client_results
 from harness.rules.results import check_results
 from harness.tasks.attempt_order import planned_attempts
@@ -41,6 +42,7 @@ class Scored:
     unscored: Mapping[str, str]
     """The tracebacks of rollouts that could not be scored, by id."""
     evals: KeptScores
+    account: Account
 
 
 class Judged(NamedTuple):
@@ -70,7 +72,7 @@ def analyze(
     thresholds = thresholds or info.settings.thresholds
     missing, missing_evals = _not_made(scored, tasks, info)
     planned = (*scored.scores, *missing)
-    scores = _tolerated(planned, tasks, thresholds, growing=growing)
+    scores = _tolerated(planned, tasks, scored.account, thresholds, growing=growing)
     evals = Scores(partial(_graded, scored.evals, tasks))
     results = tuple(_results(tasks, scores, evals, rates=not info.failed_early))
     rules = _rule_results(tasks, scores, info, thresholds, scored.probes)
@@ -160,7 +162,12 @@ def _recorded(info: RunInfo, scores: Sequence[Score]) -> Coverage | None:
 
 
 def _tolerated(
-    strict: Sequence[Score], tasks: Sequence[Task], thresholds: Thresholds, *, growing: bool
+    strict: Sequence[Score],
+    tasks: Sequence[Task],
+    account: Account,
+    thresholds: Thresholds,
+    *,
+    growing: bool,
 ) -> tuple[Score, ...]:
     """Return the scores with tolerances applied; `thresholds` may lower errors to warnings."""
     kinds = {task.name: task.info.kind for task in tasks}
@@ -173,8 +180,10 @@ def _tolerated(
         by_kind[kinds[score.task]].append(score)
     soft = requirements.may_warn(thresholds)
     return (
-        *apply_tolerances([*by_kind["tool_calling"], *by_kind["probes"]], soft, growing=growing),
-        *apply_tolerances(by_kind["traffic"], soft | warning_in_recordings()),
+        *apply_tolerances(
+            [*by_kind["tool_calling"], *by_kind["probes"]], soft, account=account, growing=growing
+        ),
+        *apply_tolerances(by_kind["traffic"], soft | warning_in_recordings(), account=account),
     )
 
 

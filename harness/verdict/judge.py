@@ -3,20 +3,21 @@
 import traceback
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
-from harness.records.analysis import Analysis, RuleResult
+from harness.records.analysis import Analysis
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo
 from harness.records.scores import Score
 from harness.records.settings import Thresholds
+from harness.rules.account import account_of
 from harness.run.run_log import new_rollouts
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, Scored, analyze
@@ -29,8 +30,8 @@ _PARTS = 60  # equal parts of the time of a run
 class Judge:
     """Judges one run from its log, finished or still growing.
 
-    Every record is read and scored once, the probes of a group are judged once when the group is
-    complete, and only the scores are kept, those of evals on disk.
+    Every record is read and scored once. The scores are kept, those of evals on disk, and the
+    replies to probes, which are judged together, with the account of all replies.
     """
 
     def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
@@ -45,7 +46,6 @@ class Judge:
         self._evals = KeptScores()
         self._unscored: dict[str, str] = {}
         self._groups: dict[str, dict[str, list[ParsedRollout]]] = defaultdict(dict)
-        self._complete: dict[str, Sequence[RuleResult]] = {}
         self._exchanges = ExchangeCounter()
         self._shared: dict[Any, Any] = {}
 
@@ -89,13 +89,8 @@ class Judge:
             self._evals.append(score)
             return
         self._scores.append(score)
-        if task.info.kind != "probes" or task.name in self._complete:
-            return
-        group = self._groups[task.name]
-        group.setdefault(score.sample, []).append(parsed)
-        if sum(map(len, group.values())) >= task.info.planned:
-            self._complete[task.name] = tuple(task.probe_results(group))
-            del self._groups[task.name]
+        if task.info.kind == "probes":
+            self._groups[task.name].setdefault(score.sample, []).append(parsed)
 
     def judged(
         self, info: RunInfo, thresholds: Thresholds | None = None, *, growing: bool = False
@@ -106,16 +101,10 @@ class Judge:
         `thresholds` replace its own. A `growing` run is looked at again. Raises RunLogError if
         grades cannot be read.
         """
-        incomplete = {
-            task.name: tuple(task.probe_results(self._groups.get(task.name, {})))
-            for task in self.tasks
-            if task.name not in self._complete
-        }
         for task in self.tasks:
             task.read_grades(self.folder)
-        scored = self._scored({**self._complete, **incomplete})
         return analyze(
-            scored,
+            self._scored(),
             self.tasks,
             info,
             run_id=self.folder.name,
@@ -128,16 +117,20 @@ class Judge:
         self.read()
         return self.judged(info, growing=True).analysis
 
-    def _scored(self, groups: Mapping[str, Sequence[RuleResult]]) -> Scored:
-        """Return what `analyze` needs, with the results of the probes of these groups."""
-        results = (result for task in self.tasks for result in groups.get(task.name, ()))
+    def _scored(self) -> Scored:
+        """Return what `analyze` needs: the account first, because all rules read it."""
+        account = account_of(self._scores)
+        groups = (
+            task.probe_results(self._groups.get(task.name, {}), account) for task in self.tasks
+        )
         return Scored(
             self._scores,
             self._read,
-            tuple(results),
+            tuple(result for results in groups for result in results),
             self._exchanges.counts(),
             self._unscored,
             self._evals,
+            account,
         )
 
     def _sharing(self, score: Score) -> Score:

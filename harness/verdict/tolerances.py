@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.records.scores import Finding, Score
+from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.catalogue import CHECKS, compare_rollouts
 from harness.rules.rule import as_error, as_warning, tolerated
 from harness.statistics.rates import LEVEL_OF_A_LOOK, excessive
@@ -22,7 +23,11 @@ _FEWEST, _MOST_REPLICAS = 10, 8
 
 
 def apply_tolerances(
-    scores: Sequence[Score], may_warn: Collection[str] = (), *, growing: bool = False
+    scores: Sequence[Score],
+    may_warn: Collection[str] = (),
+    *,
+    account: Account = NO_ACCOUNT,
+    growing: bool = False,
 ) -> list[Score]:
     """Compare the rollouts, and lower findings that the model may have caused.
 
@@ -35,7 +40,7 @@ def apply_tolerances(
     `Rule.error_above`. Errors of checks in `may_warn` become warnings. What remains an error makes
     the response of a tool-call attempt invalid.
     """
-    compared = list(_compared(scores))
+    compared = list(_compared(scores, account))
     strata = _strata(compared)
     found = {finding.id for score in compared for finding in score.findings}
     exceeded = {rule: _excessive(rule, CHECKS[rule].tolerated, strata, growing) for rule in found}
@@ -57,9 +62,9 @@ def strata_of(score: Score) -> Iterator[Stratum]:
     yield from score.traits.replicas
 
 
-def _compared(scores: Sequence[Score]) -> Iterator[Score]:
+def _compared(scores: Sequence[Score], account: Account) -> Iterator[Score]:
     broken: dict[str, str] = {}
-    found = compare_rollouts([score for score in scores if score.finished], broken)
+    found = compare_rollouts([score for score in scores if score.finished], broken, account)
     joined: dict[frozenset[str], frozenset[str]] = {}
     for score in scores:
         if score.finished:

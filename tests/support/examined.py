@@ -3,6 +3,7 @@
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Rollout
 from harness.records.scores import Finding
+from harness.rules.account import account_of
 from harness.rules.catalogue import compare_rollouts
 from harness.rules.measured import measured_score
 
@@ -10,7 +11,7 @@ from harness.rules.measured import measured_score
 def details(recorded: Rollout) -> tuple[Finding, ...]:
     """The findings, those of cross-checks last."""
     score = measured_score(parse_rollout(recorded), {"outcome": "answered"})
-    ((_, compared),) = compare_rollouts([score])
+    ((_, compared),) = compare_rollouts([score], account=account_of([score]))
     return (*score.findings, *compared)
 
 

@@ -1,7 +1,7 @@
 """Probe groups judged on recorded responses of a simulated provider."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +15,9 @@ from harness.golden.files import shipped
 from harness.records.analysis import RuleResult
 from harness.records.conditions import MODES, Api
 from harness.records.rollouts import Exchange, Response
+from harness.records.scores import Score
 from harness.records.settings import CONTEXT
-from harness.rules.measured import measured_score
+from harness.rules.account import account_of
 from harness.rules.probe import ProbeGroup, ProbeOptions, ProbeRequest
 from harness.rules.results import check_results, probe_results
 from harness.run.attempts import Attempt
@@ -46,7 +47,10 @@ def judged(
         "gpt-oss-mock", tuple(apis), golden=golden or shipped(), max_context=max_context
     )
     rollouts = made(group, provider, options)
-    results = probe_results(group.probes, rollouts, replace(options, golden=golden))
+    account = account_of(scores(group, rollouts, options))
+    results = probe_results(
+        group.probes, rollouts, replace(options, golden=golden), account=account
+    )
     return {each.check.id: each for each in results}
 
 
@@ -54,12 +58,20 @@ def checked(
     group: ProbeGroup, provider: Provider, apis: Sequence[Api] = ("responses", "chat")
 ) -> dict[str, RuleResult]:
     """The result of every check of the replies to the requests of a group, by id."""
-    rollouts = made(group, provider, ProbeOptions("gpt-oss-mock", tuple(apis), golden=shipped()))
-    scores = [
-        measured_score(each, {"outcome": "answered"}) for same in rollouts.values() for each in same
-    ]
+    options = ProbeOptions("gpt-oss-mock", tuple(apis), golden=shipped())
+    measured = scores(group, made(group, provider, options), options)
     planned = [(api, mode) for api in apis for mode in MODES]
-    return {each.check.id: each for each in check_results(apply_tolerances(scores), planned)}
+    judged = apply_tolerances(measured, account=account_of(measured))
+    return {each.check.id: each for each in check_results(judged, planned)}
+
+
+def scores(
+    group: ProbeGroup, rollouts: Mapping[str, Sequence[ParsedRollout]], options: ProbeOptions
+) -> list[Score]:
+    """The scores of all rollouts of a group."""
+    task = ProbeTask(group, group.probes, options)
+    found = [task.score(each) for same in rollouts.values() for each in same]
+    return [each for each in found if each is not None]
 
 
 def made(

@@ -9,8 +9,8 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Tool
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.rules.check import Family
-from harness.rules.evidence.json_text import (
+from harness.rules.account.differences import OTHER_TYPES
+from harness.rules.account.json_text import (
     ends_early,
     misfit,
     parsed_object,
@@ -18,7 +18,8 @@ from harness.rules.evidence.json_text import (
     strings,
     trailing_object,
 )
-from harness.rules.evidence.ledger import call_header, ledger, may_be_headers
+from harness.rules.account.ledger import call_header, ledger, may_be_headers
+from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
     BUILT_IN,
     Answer,
@@ -150,6 +151,7 @@ def _built_in(found: Call) -> Iterator[Problem]:
     "calls.name.polluted",
     calls,
     source=HARMONY,
+    tolerated=0.01,
     fix="Take the name from the recipient only, wherever the header has it.",
 )
 def _polluted_name(found: Call) -> Iterator[Problem]:
@@ -469,3 +471,19 @@ def _again(pair: tuple[Answer, Answer]) -> Iterator[Problem]:
         if (call.name, call.arguments) in made:
             message = f"The reply to the result of {call.name} makes the same call again."
             yield Problem(later.exchange, message, "another reply", call.arguments)
+
+
+family.accounted(
+    "calls.arguments.changed",
+    lambda entry: entry.place in ("arguments", "name") and not entry.how.startswith(OTHER_TYPES),
+    "Calls reach the client with the name and the arguments that the model wrote. Changed "
+    "arguments that still match the schema make a tool do what the model did not intend.",
+    lambda sheet, entry: sheet.calls and entry.kind != "unknown",
+)
+family.accounted(
+    "calls.arguments.retyped",
+    lambda entry: entry.place == "arguments" and entry.how.startswith(OTHER_TYPES),
+    "Values in arguments are not turned into strings, nor lists of one entry into the entry. "
+    "Tools that check types reject such a call.",
+    lambda sheet, entry: sheet.calls and entry.kind != "unknown",
+)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.rules.evidence.authorship import ExtraTokens, author, named_calls
+from harness.records.traits import Wanted
+from harness.rules.calls.argument_probes import is_call_changed
 from harness.rules.evidence.offers import BY_NAME, offered
 from harness.rules.evidence.refusals import failure, outcome
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
-from harness.rules.probe import ProbeGroup, ProbeResponses, Trials
-from harness.rules.rule import FUNCTION_CALLING, HARMONY, Problem
+from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, accounted
+from harness.rules.rule import FUNCTION_CALLING, HARMONY
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,6 @@ class Renamed:
 
 NAMES = TypeAdapter(dict[str, Renamed]).validate_python(table("calls")["names"])
 
-_LEAST_SHARED = 16
-_PUNCTUATION = re.compile(r"[\W_]+")
 _UNKNOWN_CALL = re.compile(
     r"(?:undeclared|unknown|unavailable) (?:tool|function) call|call\w* \S+ .{0,80}not in request",
     re.IGNORECASE,
@@ -38,6 +37,7 @@ _REQUESTS = tuple(
     replace(
         offered(name, renamed.prompt, (replace(BY_NAME[renamed.tool], name=renamed.name),)),
         temperature=0.0,
+        wanted=Wanted(name=renamed.name),
     )
     for name, renamed in NAMES.items()
 )
@@ -69,42 +69,12 @@ def _calls_another(rollout: ParsedRollout, offered: str) -> bool:
     return _UNKNOWN_CALL.search(said) is not None and offered not in said
 
 
-@GROUP.probe(
-    "tools.names.kept", NAMES, source=HARMONY, unjudged="not_called_by_name", component="calls"
-)
-def _unchanged(responses: ProbeResponses) -> Trials:
-    """Function names are returned unchanged, including hyphens and long names.
-
-    A client cannot run a tool by a name that it does not know.
-    """
-    made = list(named_calls(responses, *NAMES))
-    tokens = ExtraTokens.of((call, call.call.name == NAMES[name].name) for name, call in made)
-    for name, call in made:
-        offered, got = NAMES[name].name, call.call.name
-        if got == offered:
-            yield None
-        elif _changed(offered, got):  # The model corrects odd names, so this must be proven.
-            intended = [replace(call.call, name=offered)]
-            if _cut_in_a_word(offered, got) or author(call, intended, tokens) == "server":
-                message = "The reply calls a function under a changed name."
-                if _cut_in_a_word(offered, got):
-                    message = f"The name of a function is cut after {len(got)} characters."
-                yield Problem(call.exchange, message, offered, got)
-
-
-def _cut_in_a_word(offered: str, name: str) -> bool:
-    """Whether a long name ends within a word; a model that shortens a name ends with a word."""
-    cut = _LEAST_SHARED <= len(name) < len(offered) and offered.startswith(name)
-    return cut and (name[-1] == "_" or offered[len(name)] != "_")
-
-
-def _changed(offered: str, name: str) -> bool:
-    """Whether a server may have changed the punctuation, case, end or surroundings of a name.
-
-    Other differences are mistakes of the model.
-    """
-    if name == offered:
-        return False
-    plain_offered, plain = (_PUNCTUATION.sub("", text).lower() for text in (offered, name))
-    cut = len(name) >= _LEAST_SHARED and offered.startswith(name)
-    return plain == plain_offered or cut or offered in name
+GROUP.probe(
+    "tools.names.kept",
+    NAMES,
+    source=HARMONY,
+    unjudged="not_called_by_name",
+    component="calls",
+    text="Function names are returned unchanged, including hyphens and long names. A client cannot "
+    "run a tool by a name that it does not know.",
+)(accounted(*NAMES, reports=is_call_changed))

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from harness.api import DIALECTS
 from harness.api.items import Message, Reply, Tool
 from harness.records.conditions import Api
-from harness.rules.evidence.json_text import parsed_object
+from harness.rules.account.json_text import parsed_object
 from harness.rules.evidence.offers import STATUS, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure, first_replies
 from harness.rules.missing import required

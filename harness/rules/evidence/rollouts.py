@@ -1,11 +1,9 @@
 """Groups of rollouts, and which requests are unrelated."""
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import cache
 
-from harness.records.conditions import Api, Mode
 from harness.records.scores import Score
 
 _WORD = re.compile(r"\w{3,}")
@@ -23,11 +21,3 @@ def unrelated_requests() -> Callable[[Score, Score], bool]:
         return len(of_one & of_other) < _COMMON_WORDS * len(of_one | of_other)
 
     return unrelated
-
-
-def by_condition(examined: Sequence[Score]) -> Iterable[list[Score]]:
-    """Return the rollouts of each API and mode."""
-    groups: dict[tuple[Api, Mode | None], list[Score]] = defaultdict(list)
-    for score in examined:
-        groups[score.condition.api, score.condition.mode].append(score)
-    return groups.values()

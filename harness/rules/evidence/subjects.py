@@ -9,8 +9,8 @@ from harness.api.fields import objects
 from harness.api.items import Reply, ToolCall, Usage
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import Ledger
-from harness.rules.evidence.json_text import ends_early, parsed_object
-from harness.rules.evidence.ledger import hides_cot, ledger
+from harness.rules.account.json_text import ends_early, parsed_object
+from harness.rules.account.ledger import hides_cot, ledger
 
 T = TypeVar("T")
 

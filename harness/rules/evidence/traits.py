@@ -14,24 +14,19 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import meaning
 from harness.records.traits import (
     Cut,
-    Edges,
-    LastAnswer,
-    MadeCall,
     Sent,
     Traits,
+    Wanted,
 )
+from harness.rules.account.json_text import strings
+from harness.rules.account.ledger import token_count
+from harness.rules.account.sheets import sheets
 from harness.rules.evidence.circumstances import circumstances
-from harness.rules.evidence.json_text import strings
-from harness.rules.evidence.ledger import account, token_count
 from harness.rules.evidence.user_texts import user_texts
 
-SHORTEST_SHARED = 32
-"""Characters of an ending that answers to unrelated requests do not share by chance."""
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
 _LONGEST_CONVERSATION = 20_000
-_LONGEST_EDGE = 40
-_LONGEST_ANSWER = 4_000
 _FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
 _SHORTEST_VALUE = 4
 _SHORTEST_CONTENT, _SHORTEST_ANSWER = 200, 16
@@ -45,7 +40,6 @@ _OF_RESPONSES = re.compile(
 _INVENTED = re.compile(r"\b[a-z]{4,}(?!(?:19|20)\d\d\b|1234)\d{4,}\b")
 """Invented words in recorded traffic; `python312`, `user123` and `january2026` are usual there."""
 _RANDOM = re.compile(r"[0-9A-Za-z]{8,}")
-_FEWEST_WORDS = 5  # words, with their punctuation, that two answers share by chance in one order
 _WORD = re.compile(r"\w{3,}")
 
 
@@ -60,12 +54,10 @@ def basic_traits(parsed: ParsedRollout) -> Traits:
     )
 
 
-def traits(
-    parsed: ParsedRollout, made_call: MadeCall | None = None, *, counted: bool = True
-) -> Traits:
+def traits(parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool = True) -> Traits:
     """All traits of one rollout; its replies are `counted` unless their token counts are at fault.
 
-    `made_call` is the call of a tool-call case.
+    `wanted` is what its reply must have in it, if its request determines that.
     """
     sent = "\n".join(_lower_json(exchange.request.body) for exchange in parsed.exchanges)
     replies = [reply for _, reply in parsed.replies]
@@ -89,12 +81,8 @@ def traits(
     return replace(
         basic_traits(parsed),
         sent=() if parsed.rollout.recording else tuple(_requests(parsed)),
-        ledgers=tuple(filter(None, map(account, parsed.exchanges))) if counted else (),
+        sheets=tuple(sheets(parsed, wanted, counted=counted)),
         cuts=tuple(_cuts(parsed)),
-        edges=tuple(_edges(parsed)),
-        answers=frozenset(_answers(parsed)),
-        last=_last_answer(parsed, sent),
-        call=made_call,
         conversation="" if first is None else _conversation(first),
         user=user_texts(parsed),
         invented=frozenset(invented),
@@ -180,34 +168,6 @@ def _first_input(parsed: ParsedRollout) -> int | None:
     if first is None or first.reply is None or first.request.built_in:
         return None
     return first.reply.input_tokens
-
-
-def _edges(parsed: ParsedRollout) -> Iterator[Edges]:
-    """Yield the beginning and end of the CoT and answer of the first reply, if it is complete."""
-    reply = next((reply for _, reply in parsed.replies), None)
-    if reply is not None and reply.finish in ("stop", "tool_calls"):
-        for place, text in (("CoT", reply.reasoning), ("answer", reply.text)):
-            if text:
-                yield Edges(place, text[:_LONGEST_EDGE], text[-_LONGEST_EDGE:])
-
-
-def _answers(parsed: ParsedRollout) -> Iterator[tuple[str, bool]]:
-    for _, reply in parsed.replies:
-        words = reply.text.split()
-        if reply.finish == "stop" and len(words) >= _FEWEST_WORDS:
-            yield _digest(" ".join(sorted(words)), 0), words[-1].endswith((".", "!", "?"))
-
-
-def _last_answer(parsed: ParsedRollout, sent: str) -> LastAnswer | None:
-    for exchange, reply in parsed.replies[-1:]:
-        text, request = reply.text.strip(), exchange.request
-        whole = reply.finish == "stop" and not (reply.calls or request.wants_json)
-        live = request.answers_user and not (request.stops or exchange.imported)
-        if text and len(text) < _LONGEST_ANSWER and whole and live:
-            end = text[-SHORTEST_SHARED:]
-            own = not (_WORD.search(end) and _is_from(end, sent))
-            return LastAnswer(text, request.body.get("temperature") == 0, own)
-    return None
 
 
 def _cuts(parsed: ParsedRollout) -> Iterator[Cut]:

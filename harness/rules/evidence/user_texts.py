@@ -9,7 +9,7 @@ import orjson
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.records.traits import UserTexts
-from harness.rules.evidence.ledger import token_count
+from harness.rules.account.ledger import token_count
 
 # Members of a body that do not change the prompt.
 _WITHOUT_EFFECT = frozenset({

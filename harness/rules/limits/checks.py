@@ -12,9 +12,9 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import Cut, Ledger
-from harness.rules.check import Difference, Family, evidence
-from harness.rules.evidence.json_text import ends_early
-from harness.rules.evidence.ledger import (
+from harness.rules.account.counting import is_raised
+from harness.rules.account.json_text import ends_early
+from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
@@ -23,9 +23,9 @@ from harness.rules.evidence.ledger import (
     cut_ledger,
     hides_cot,
     ledger_of,
-    miscount,
     token_count,
 )
+from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import (
     Answer,
     answers,
@@ -162,7 +162,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if not reply.reasoning:
             message = "The reply contains nothing, but reports output tokens."
         got = f"{reply.output_tokens} tokens"
-        proven = not reply.reasoning or lost > _MOST_OF_HEADERS
+        proven = not reply.reasoning or (lost > _MOST_OF_HEADERS and not exchange.truncated)
         expected = f"text for {lost} more tokens"
         path = "$.output" if exchange.api == "responses" else "$.choices"
         yield Problem(exchange, message, expected, got, path, proven=proven)
@@ -436,7 +436,7 @@ def _reaches_limit(answer: Answer) -> bool:
     request, found = answer.exchange.request, account(answer.exchange)
     most = None if request.limit is None else request.limit * request.choices
     tokens = answer.usage.output_tokens or 0
-    return most is not None and tokens >= most and not (found and miscount(found))
+    return most is not None and tokens >= most and not (found and is_raised(found))
 
 
 def _may_end(answer: Answer) -> bool:
@@ -510,3 +510,15 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
             message = f"The reply was truncated below the limit of its request; {where}."
             expected, got = f"up to {cut.limit} tokens", f"{cut.output}, after {cut.input}"
             yield message, evidence(score.record, "$.usage", expected, got, cut.exchange)
+
+
+family.accounted(
+    "limits.beginning",
+    lambda entry: entry.witness == "whole" and entry.kind != "intact",
+    "A greedy reply that a token limit or a stop string ended is the beginning of the reply to the "
+    "same request without it. Otherwise text follows the stop string, or users read a text of the "
+    "server or a part of the CoT as the answer.",
+    lambda sheet, entry: sheet.end in ("limit", "stop string") and entry.kind != "unknown",
+    component="ends",
+    fix="End the reply at the limit or stop string, and add no text after it.",
+)

@@ -1,18 +1,16 @@
 """Where a reply ends: at the token limit, or at a stop string."""
 
-from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from harness.api.items import Message, Reply
-from harness.api.parsed_rollout import ParsedExchange
+from harness.api.items import Message
 from harness.records.conditions import MODES, Api
-from harness.rules.evidence.json_text import ends_early
-from harness.rules.evidence.ledger import FRAMING
+from harness.rules.account.json_text import ends_early
+from harness.rules.account.ledger import FRAMING
 from harness.rules.evidence.offers import NOTE, answer_format, closed
 from harness.rules.evidence.refusals import declined, outcome
-from harness.rules.missing import NotVerifiableError, repeated
+from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import (
     GARBLED,
     MAY_BE_REFUSED,
@@ -22,9 +20,9 @@ from harness.rules.probe import (
     ProbeRequest,
     ProbeResponses,
     Trials,
+    accounted,
 )
 from harness.rules.rule import CHAT, RESPONSES, Problem
-from harness.text import shared_beginning
 
 LIMIT = 40  # output tokens; ends within a long answer, or within the arguments of a long call
 LEAST = 1024  # output tokens that a reply without a limit may have at least
@@ -205,9 +203,9 @@ def _default(responses: ProbeResponses) -> Trials:
             yield early if count <= LEAST else None
 
 
-@GROUP.probe(
+GROUP.probe(
     "limits.prefix",
-    ("unlimited", _IN_COT),
+    (_IN_COT, *_AT_HEADER),
     modes=MODES,
     component="output",
     unjudged="greedy_replies_differ",
@@ -216,61 +214,8 @@ def _default(responses: ProbeResponses) -> Trials:
         "Half of a chain of thought that the limit cut is returned as content.",
         "https://github.com/jundot/omlx/issues/2860",
     ),
-)
-def _prefix(responses: ProbeResponses) -> Trials:
-    """A truncated greedy reply is the beginning of the whole reply, channel by channel.
-
-    Otherwise users read part of the CoT, or a text of the server, as the answer. Replies of which
-    rounding errors changed the CoT are not judged. Some streams are cut at the header between CoT
-    and answer, where their parsers decide where the next text belongs.
-    """
-    yield from _beginnings(responses, "unlimited", (_IN_COT,))
-    with suppress(NotVerifiableError):
-        yield from _beginnings(responses, "whole", _AT_HEADER)
-
-
-def _beginnings(responses: ProbeResponses, whole: str, names: Iterable[str]) -> Trials:
-    """Compare truncated replies with a whole one.
-
-    A problem must be repeated: rounding errors may have ended the CoT of a healthy reply early.
-    """
-    of_whole = [reply for _, reply in responses.replies(whole)]
-    replies = [(exchange, reply) for _, exchange, reply in responses.readable(*names)]
-    judged = [
-        (_not_beginning(exchange, reply, of_whole), _is_beginning(reply, of_whole))
-        for exchange, reply in replies
-        if exchange.truncated
-    ]
-    yield from repeated(problem for problem, begins in judged if problem or begins)
-
-
-def _is_beginning(reply: Reply, of_whole: Iterable[Reply]) -> bool:
-    return any(
-        whole.reasoning.startswith(_decoded(reply.reasoning))
-        and whole.text.startswith(_decoded(reply.text))
-        for whole in of_whole
-    )
-
-
-def _not_beginning(
-    exchange: ParsedExchange, reply: Reply, of_whole: Sequence[Reply]
-) -> Problem | None:
-    """Return the problem of a truncated reply that has an answer although its CoT is unfinished.
-
-    The CoT is a prefix of every complete CoT, but the answer is no prefix of its answer.
-    """
-    cot, text = _decoded(reply.reasoning), _decoded(reply.text)
-    if not text or not of_whole or _is_beginning(reply, of_whole):
-        return None
-    if all(w.reasoning.startswith(cot) and len(w.reasoning.rstrip()) > len(cot) for w in of_whole):
-        message = "The CoT of a truncated reply is unfinished, and yet the reply has an answer."
-        return Problem(exchange, message, "only the beginning of the CoT", repr(text))
-    if all(w.reasoning.rstrip() == cot and not shared_beginning(w.text, text) for w in of_whole):
-        message = "The answer of a truncated reply does not begin like the whole answer."
-        return Problem(exchange, message, repr(of_whole[0].text[: len(text)]), repr(text))
-    return None
-
-
-def _decoded(text: str) -> str:
-    """Return a truncated text without an incomplete character and white space at its end."""
-    return text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
+    text="A truncated greedy reply is the beginning of the whole reply, channel by channel. "
+    "Otherwise users read part of the CoT, or a text of the server, as the answer. Some streams "
+    "are cut at the header between CoT and answer, where their parsers decide where the next text "
+    "belongs.",
+)(accounted(_IN_COT, *_AT_HEADER, reports=lambda entry: entry.kind in ("added", "changed")))

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.records.scores import Score
+from harness.rules.account.entry import BORROWED
 from harness.rules.check import Difference, Family, evidence
-from harness.rules.evidence.ledger import may_be_headers, usual_difference
-from harness.rules.evidence.rollouts import by_condition, unrelated_requests
+from harness.rules.evidence.rollouts import unrelated_requests
 from harness.rules.evidence.traits import CODE_WORD
 from harness.rules.rule import CHAT
 
@@ -16,9 +16,6 @@ _Sample = tuple[str, str]  # task and sample
 
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual for it, and attempts at another that make a call."""
-_FEWEST_OFF, _MOST_OFF = 4, 0.1
-"""The fewest tokens by which a borrowed answer differs from what the model wrote, and the largest
-share of replies with such a difference: a larger one has another cause."""
 
 
 @family.cross_check("reply.foreign", lambda score: score.traits.conversation, tolerated=0.003)
@@ -26,11 +23,10 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply contains content that belongs to another request.
 
     Otherwise users see each other's data. The evidence is one of these: an invented word of another
-    request; the long text of a reply to an unrelated request; the answer of an unrelated reply,
-    with a number of tokens that does not fit it; or a call with a value of another prompt. Such a
-    call counts if the attempts with that prompt make it, and the other attempts with this one do
-    not. A model may also invent a word or value of another prompt, as the small one did in 3 of
-    1,052 replies; only an equal long text proves that the server mixed replies up.
+    request; the long text of a reply to an unrelated request; or a call with a value of another
+    prompt. Such a call counts if the attempts with that prompt make it, and the other attempts with
+    this one do not. A model may also invent a word or value of another prompt, as the small one did
+    in 3 of 1,052 replies; only an equal long text proves that the server mixed replies up.
     """
     samples: dict[_Sample, list[Score]] = defaultdict(list)
     for score in examined:
@@ -64,7 +60,6 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
                 )
                 found = evidence(score.record, "$", "a reply to its own request", "the same")
                 yield message, found, True
-    yield from _borrowed(examined, unrelated)
 
 
 def _is_stock(
@@ -83,42 +78,13 @@ def _is_stock(
     )
 
 
-def _borrowed(
-    examined: Sequence[Score], unrelated: Callable[[Score, Score], bool]
-) -> Iterator[Difference]:
-    """Replies with the answer to an unrelated request and a number of tokens that does not fit it.
-
-    Nothing is judged if the tokens of many replies differ from their texts: the server then counts
-    differently, or loses text. A model may give the same short answer to many requests, and write
-    its CoT in several messages.
-    """
-    for group in by_condition(examined):
-        exact = [
-            (score, one)
-            for score in group
-            if len(score.traits.ledgers) == 1
-            for one in score.traits.ledgers
-            if one.exact and one.end == "model"
-        ]
-        usual = usual_difference(counted.difference for _, counted in exact)
-        answers: dict[str, list[Score]] = defaultdict(list)
-        for score, _ in exact:
-            answers[score.traits.answer].append(score)
-        odd = [
-            (score, counted)
-            for score, counted in exact
-            if abs(counted.difference - usual) >= max(_FEWEST_OFF, counted.spelling)
-            and not may_be_headers(counted.difference - usual)
-        ]
-        for score, counted in odd if len(odd) <= _MOST_OFF * len(exact) else ():
-            same = answers[score.traits.answer] if score.traits.answer and counted.cot else ()
-            twin = next((other for other in same if unrelated(score, other)), None)
-            if twin is not None:
-                message = (
-                    f"The answer is that of {twin.record}, but its number of tokens does not fit."
-                )
-                expected = f"{counted.explained + usual} tokens for this text"
-                yield message, evidence(score.record, "$.usage", expected, str(counted.reported))
+family.accounted(
+    "reply.borrowed",
+    lambda entry: entry.how.startswith(BORROWED),
+    "No reply has the answer to another request. Otherwise users see each other's data. The "
+    "reported tokens do not fit the answer, which a reply to the other request has, too.",
+    reads=("extras",),
+)
 
 
 def _callers(examined: Sequence[Score]) -> Mapping[str, Counter[_Sample]]:

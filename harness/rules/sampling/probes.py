@@ -11,7 +11,7 @@ from harness.api.fields import objects
 from harness.api.items import Message
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import EFFORTS
-from harness.rules.evidence.ledger import extra_tokens
+from harness.rules.account.ledger import extra_tokens
 from harness.rules.evidence.refusals import declined, failure, served
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.rules.check import Family
-from harness.rules.evidence.json_text import (
+from harness.rules.account.json_text import (
     is_padded,
     misfit,
     parsed_value,
 )
-from harness.rules.evidence.ledger import ANSWER_HEADER, ledger_of
+from harness.rules.account.ledger import ANSWER_HEADER, ledger_of
+from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import CHAT, STRUCTURED, Problem
 

@@ -4,7 +4,6 @@ A weak model may fail to follow a schema that it sees. If the server neither sho
 schema, the prompt tokens are the same as without a schema.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +13,8 @@ from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
 from harness.records.traits import Wanted
-from harness.rules.evidence.json_text import (
+from harness.rules.account.entry import FENCED
+from harness.rules.account.json_text import (
     is_padded,
     mapped,
     misfit,
@@ -23,7 +23,6 @@ from harness.rules.evidence.json_text import (
     parsed_value,
     strings,
 )
-from harness.rules.evidence.ledger import extra_tokens
 from harness.rules.evidence.offers import ORDER, answer_format, closed
 from harness.rules.evidence.refusals import first_replies, served_replies
 from harness.rules.missing import NotVerifiableError, required
@@ -66,8 +65,7 @@ _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
 _ASKED = ("named", "named later", "free", "free with a tool")
-_FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
-_FEWEST_FENCED = _FEWEST_EMPTY = _FEWEST_BROKEN = _FEWEST_CHANGED = 2
+_FEWEST_EMPTY = _FEWEST_BROKEN = _FEWEST_CHANGED = 2
 _FEATURE = "a JSON schema for the answer"
 _WITH_TOOLS = f"{_FEATURE} together with tools"
 
@@ -122,10 +120,10 @@ def _followed(responses: ProbeResponses) -> Trials:
     if not found:
         elsewhere = any(_fit_elsewhere(*answer) for answer in served)
         raise NotVerifiableError("json_elsewhere" if elsewhere else "no_answer")
-    results = [_unfit(*answer) for answer in found]
-    fenced = _added_fences(responses, ("named", "free"), "without")
-    if len(fenced) >= _FEWEST_FENCED:
-        results = fenced
+    results: list[Problem | None] = [_unfit(*answer) for answer in found]
+    fenced = _added_fences(responses, "named", "free")
+    if fenced:
+        results = [*fenced]
     elif all(results) and not any(_contains_fit(*answer) for answer in found):
         if any(_fit_elsewhere(*answer) for answer in found):
             raise NotVerifiableError("json_elsewhere")
@@ -266,8 +264,8 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
     """
     feature = "a JSON object as the answer"
     found = list(served_replies(responses, ["object", "object told"], feature))
-    fenced = _added_fences(responses, ["object"], "without object")
-    if len(fenced) >= _FEWEST_FENCED:
+    fenced = _added_fences(responses, "object")
+    if fenced:
         yield from fenced
         return
     values = [(*answer, parsed_object(answer[1].text.strip())) for answer in found]
@@ -452,26 +450,19 @@ def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
     return Problem(exchange, message, problem, reply.text)
 
 
-def _added_fences(
-    responses: ProbeResponses, names: Sequence[str], without: str
-) -> list[Problem | None]:
-    """Return the answers in a code fence that their tokens do not include.
-
-    `without` is the same request without a format.
-    """
-    try:
-        usual = extra_tokens(responses.reply(without)[1])
-    except NotVerifiableError:
-        return []
-    problems: list[Problem | None] = []
-    for exchange, reply in served_replies(responses, names, _FEATURE):
-        inside = _FENCE.fullmatch(reply.text.strip())
-        if inside is None or usual is None or extra_tokens(reply) == usual:
-            continue
-        if extra_tokens(replace(reply, text=inside[1])) == usual:
-            message = "The server puts the answer into a code fence that the model did not write."
-            problems.append(Problem(exchange, message, inside[1], reply.text))
-    return problems
+def _added_fences(responses: ProbeResponses, *names: str) -> list[Problem]:
+    """Return the answers in a code fence that the server has put there."""
+    entries = (
+        (exchange, responses.account.of(rollout.rollout.id, exchange.index))
+        for name in names
+        for rollout in responses.rollouts.get(name, ())
+        for exchange, _ in rollout.replies
+    )
+    return [
+        Problem(exchange, entry.message, entry.wanted, entry.got, proven=True)
+        for exchange, entry in entries
+        if entry.how == FENCED
+    ]
 
 
 def _contains_fit(exchange: ParsedExchange, reply: Reply) -> bool:

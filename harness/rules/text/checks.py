@@ -1,21 +1,10 @@
 """Defects of generated text: lost characters, wrong encodings, endless repetition."""
 
-import html
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 
-from harness.records.traits import Ledger
+from harness.rules.account.ledger import token_count, wrote_all
 from harness.rules.check import Family
-from harness.rules.evidence.ledger import (
-    COT_HEADER,
-    Accounted,
-    accounted,
-    ledger_of,
-    token_count,
-    wrote_all,
-)
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import CHAT, GUIDE, Problem
 from harness.text import repeated_piece
@@ -24,7 +13,6 @@ family = Family("text", CHAT, component="text")
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
-_SHORTEST_DOUBLED = 80
 _MARK = "!"  # the text of the token that sampling selects if all logits are equal or NaN
 _SHORTEST_RUN = 32  # exclamation marks
 # A word of asterisks within a line, or the names with which filters replace words. The names that
@@ -42,7 +30,6 @@ _NULL_NAMES = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Obj
 _FEWEST_MISREAD = 2
 _COMMON_PUNCTUATION = "\u00a0«»–—‘’“”„…€°"
 _CODECS = ("latin-1", "cp1252")
-_JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
 
 
@@ -93,33 +80,33 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "UTF-8", " ".join(found))
 
 
-@family.check("text.escaped", accounted, lambda found: found.ledger.exact)
-def _escaped(found: Accounted) -> Iterator[Problem]:
-    """CoT and answer are returned as the model wrote them, not escaped for HTML or JSON.
+_TWICE = "twice"  # in what the account says of a text or of pieces that come two times
 
-    Otherwise clients show `&lt;` instead of `<`. Escapes are reported only if the number of tokens
-    is that of the text without them, so the model did not write them. The number of reasoning
-    tokens must not contradict this: it is not that of the escaped CoT.
-    """
-    exchange, reply, returned = found
-    if returned.difference >= 0:
-        return
-    for language, undo in _ESCAPES.items():
-        written = replace(reply, text=undo(reply.text), reasoning=undo(reply.reasoning))
-        other = ledger_of(exchange, written) if written != reply else None
-        if other is None or _contradicts_edit(returned, other):
-            continue
-        if other.difference == 0 < returned.explained - other.explained:
-            message = (
-                f"The text is escaped for {language}, but the tokens are those of unescaped text."
-            )
-            got, want = next(
-                pair
-                for pair in ((reply.text, written.text), (reply.reasoning, written.reasoning))
-                if pair[0] != pair[1]
-            )
-            yield Problem(exchange, message, repr(want), repr(got))
-            return
+family.accounted(
+    "text.changed",
+    lambda entry: entry.kind == "changed" and entry.place in ("CoT", "answer"),
+    "CoT and answer are returned as the model wrote them. Any change alters code, quotations and "
+    "data. The tokens of the reply, its CoT or an equal request show what the model wrote.",
+    fix="Pass on the decoded tokens as they are, and escape them for JSON only.",
+)
+family.accounted(
+    "text.added",
+    lambda entry: (
+        entry.kind == "added"
+        and entry.place in ("CoT", "answer")
+        and entry.witness != "whole"
+        and _TWICE not in entry.how
+    ),
+    "The server adds no text to CoT and answer. Users read it, and later prompts contain it. The "
+    "reported tokens are those of the text without it.",
+)
+family.accounted(
+    "text.doubled",
+    lambda entry: entry.kind == "added" and _TWICE in entry.how and entry.place != "arguments",
+    "No text comes twice. A server that continues after the final message, or sends each piece of "
+    "a stream twice, returns it so. Clients show both.",
+    fix="Send each piece of a text once, and end the reply at <|return|>.",
+)
 
 
 @family.check("text.placeholder", every_choice, severity="warning", tolerated=0.005)
@@ -215,44 +202,6 @@ def _runaway(answer: Answer) -> Iterator[Problem]:
             message = f"The {place} ends with endless repetition."
             got = piece if piece.strip() else "white space"
             yield Problem(answer.exchange, message, "text that ends", got)
-
-
-@family.check("text.doubled", every_choice, severity="warning", tolerated=0.01)
-def _doubled(answer: Answer) -> Iterator[Problem]:
-    """No text is repeated as a whole.
-
-    A server that continues after the final message returns two answers. Clients show both.
-    """
-    for place, text in answer.texts:
-        stripped = text.strip()
-        half = len(stripped) // 2
-        first, second = stripped[:half].strip(), stripped[half:].strip()
-        long = len(stripped) >= _SHORTEST_DOUBLED
-        if long and first == second and repeated_piece(stripped) is None:
-            message = f"The {place} contains the same text twice."
-            yield Problem(answer.exchange, message, "the text once", second)
-
-
-def _contradicts_edit(returned: Ledger, written: Ledger) -> bool:
-    """Whether the reasoning tokens fit the returned CoT, and not that which a server has edited.
-
-    Then the tokens of the whole reply, which fit the text before the edit, do so by chance: one
-    token more or less is another spelling.
-    """
-    return returned.cot != written.cot and returned.thinking in (
-        returned.cot,
-        returned.cot + COT_HEADER,
-    )
-
-
-def _without_json_escapes(text: str) -> str:
-    return _JSON_ESCAPES.sub(lambda found: str(json.loads(f'"{found[0]}"')), text)
-
-
-_ESCAPES: Mapping[str, Callable[[str], str]] = {
-    "HTML": html.unescape,
-    "JSON": _without_json_escapes,
-}
 
 
 def misread(text: str) -> list[str]:

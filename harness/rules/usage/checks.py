@@ -1,20 +1,12 @@
 """Token counts: present, possible, and consistent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 
 from harness.api.fields import NAMES, nested
 from harness.records.scores import Severity
-from harness.records.traits import Ledger
+from harness.rules.account.ledger import COT_HEADER, SLACK
 from harness.rules.check import Family
-from harness.rules.evidence.ledger import (
-    COT_HEADER,
-    SLACK,
-    Miscount,
-    account,
-    miscount,
-    missing_cot,
-)
 from harness.rules.evidence.subjects import Answer, answers, counted
 from harness.rules.rule import CHAT, Problem
 
@@ -26,12 +18,7 @@ _COUNTS = {
     "responses": ("input_tokens", "output_tokens"),
 }
 _OUTPUT_DETAILS = {"chat": "completion_tokens_details", "responses": "output_tokens_details"}
-_MISCOUNTS: Mapping[Miscount, str] = {
-    "with a retry": "are twice those of the reply, as if a hidden retry counted",
-    "CoT twice": "include the CoT twice",
-    "with the input": "include the input tokens",
-    "without CoT": "omit the CoT",
-}
+_ODD = 0.01  # the share of replies that a model spells with many more tokens
 _FEW_TOKENS = 3
 """With one of `SLACK` in a longer text, a difference that other spellings explain."""
 
@@ -77,12 +64,10 @@ def _missing(answer: Answer) -> Iterator[Problem]:
     fix="Count every token of the rendered prompt and of the complete output once, CoT included.",
 )
 def _sum(found: Answer) -> Iterator[Problem]:
-    """The token counts of a reply are possible, and count every token of its text once.
+    """The token counts of a reply are possible.
 
     Providers bill by these counts, and users plan budgets with them. The total is the sum of input
-    and output tokens, which include the cached and the reasoning tokens. A count that does not
-    cover the text omits a part of it, usually the CoT. The server may also have repeated
-    or added text, such as a notice in a reply that the token limit cut.
+    and output tokens, which include the cached and the reasoning tokens.
     """
     for message, expected, got in islice(_wrong_counts(found), 1):
         yield Problem(found.exchange, message, expected, str(got), _PATH)
@@ -97,8 +82,6 @@ def _wrong_counts(found: Answer) -> Iterator[tuple[str, str, int | None]]:
             if count <= 0:
                 message = f"The reply has content, but reports no {name} tokens."
                 yield message, "more than 0", count
-    if (counted_text := account(found.exchange)) and counted_text.end != "stop string":
-        yield from _wrong_for_text(counted_text)
     if usage.total_tokens not in (None, given + made):
         message = "The total is not the sum of input and output tokens."
         if (usage.total_tokens or 0) - given - made == cached:
@@ -111,15 +94,6 @@ def _wrong_counts(found: Answer) -> Iterator[tuple[str, str, int | None]]:
         if part is not None and not 0 <= part <= total:
             message = f"The number of {what} tokens is negative or exceeds the {whole} tokens."
             yield message, f"0 to {total}", part
-
-
-def _wrong_for_text(found: Ledger) -> Iterator[tuple[str, str, int | None]]:
-    if (how := miscount(found)) is not None:
-        yield f"The output tokens {_MISCOUNTS[how]}.", str(found.explained), found.reported
-    least = found.texts - max(_FEW_TOKENS, found.texts // SLACK)
-    if found.reported < least or missing_cot(found) < 0:
-        message = "The reply reports fewer output tokens than its text needs."
-        yield message, f"at least {found.texts} tokens", found.reported
 
 
 def _has_content(answer: Answer) -> bool:
@@ -173,3 +147,33 @@ def _cached(answer: Answer) -> int | None:
     name = "prompt" if answer.exchange.api == "chat" else "input"
     cached = nested(answer.reply.raw, "usage", f"{name}_tokens_details", "cached_tokens")
     return cached if isinstance(cached, int) else None
+
+
+family.accounted(
+    "usage.output.miscounted",
+    lambda entry: entry.kind == "miscounted",
+    "The output tokens of a reply are those of its CoT, its answer and its calls, each counted "
+    "once. Users pay by this count, and plan their limits with it. The texts are intact: equal "
+    "replies report another count, or one formula explains the counts of most replies.",
+    fix="Count every token of the complete output once, CoT included.",
+)
+family.accounted(
+    "usage.output.lost",
+    lambda entry: entry.kind == "lost" and entry.place in ("CoT", "answer"),
+    "A reply has all the text that the model wrote. Otherwise users get an incomplete answer, and "
+    "clients send an incomplete CoT back. The request determines the text, an equal request got it "
+    "whole, or the reported tokens include a CoT that the reply lacks.",
+    component="output",
+    reads=("extras",),
+)
+family.accounted(
+    "usage.output.unexplained",
+    lambda entry: entry.kind == "unknown" and entry.witness == "count",
+    "The reported output tokens of a reply are those of its text. Otherwise the server counts "
+    "wrongly, or it has lost or added text; the counts alone do not show which. A few tokens may "
+    "differ, because a model can spell a text with other tokens than the tokenizer does.",
+    component="output",
+    tolerated=_ODD,
+    witness=True,
+    reads=("extras",),
+)

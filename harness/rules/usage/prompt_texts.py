@@ -12,8 +12,8 @@ from math import gcd
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import Ledger
+from harness.rules.account.ledger import FRAMING
 from harness.rules.check import Difference, Family, evidence
-from harness.rules.evidence.ledger import FRAMING
 from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED
 from harness.rules.rule import CHAT
 
@@ -120,7 +120,7 @@ _FEWEST_ATTEMPTS = 4  # at a request, most of which agree in the number of promp
 
 @family.cross_check(
     "usage.foreign",
-    lambda score: score.traits.ledgers and score.traits.first_input,
+    lambda score: score.traits.sheets and score.traits.first_input,
     component="shared",
     fix="Keep the counters of a request with the request, not with a slot of the batch.",
 )
@@ -146,7 +146,7 @@ def foreign_counts(examined: Sequence[Score]) -> Mapping[str, tuple[str, str]]:
     for group in groups.values():
         usual, times = Counter(each.traits.first_input for each in group).most_common(1)[0]
         for score in group if len(group) >= _FEWEST_ATTEMPTS and 2 * times > len(group) else ():
-            for ledger in score.traits.ledgers:
+            for ledger in filter(None, (sheet.ledger for sheet in score.traits.sheets)):
                 if ledger.exchange == 0 and ledger.prompt == usual:
                     right.add(usual)
                 elif ledger.exchange == 0 and abs(ledger.difference) > FRAMING:

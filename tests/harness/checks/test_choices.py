@@ -47,7 +47,7 @@ def test_every_choice_of_a_healthy_reply_is_read():
 
 def test_a_defect_of_the_second_choice_is_found():
     for make in (whole, streamed):
-        assert findings(make(Reply(text=LEAK))) == {"harmony.markers"}
+        assert findings(make(Reply(text=LEAK))) >= {"harmony.markers"}
         assert "reply.empty" in findings(make(Reply(text="")))
 
 

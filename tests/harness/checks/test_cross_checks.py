@@ -120,27 +120,6 @@ def test_an_answer_suggested_by_its_own_request_is_not_foreign() -> None:
     assert found([*said, *others]) == set()
 
 
-def test_an_answer_without_its_tokens_is_foreign_if_an_unrelated_reply_has_it() -> None:
-    sorry = "I am sorry, I cannot help with that."
-    long = "The river rises in the north, and three old bridges cross it in the town of stone."
-    asked = {"cat": "Tell me of cats.", "tax": "Which forms does one file for income from rent?"}
-
-    def reply(name: str, wrote: str) -> Score:
-        return scored([Reply(text=sorry, wrote=wrote, mark=name)], name, 1, asked[name])
-
-    assert found([reply("cat", sorry), reply("tax", sorry)]) == set()
-    assert found([reply("cat", sorry), reply("tax", f"{sorry} No.")]) == set()
-    others = [scored([Reply(text="Yes.", mark=f"{n}")], f"o{n}", 1, "Is it?") for n in range(9)]
-    assert found([reply("cat", sorry), reply("tax", long), *others]) == {
-        ("reply.foreign", "tax/chat/non-streaming/1")
-    }
-    assert found([reply("cat", sorry), reply("tax", long)]) == set()  # The server may lose text.
-    body = chat_whole(Reply(text=sorry, mark="tax"))
-    body["usage"]["completion_tokens"] += 6  # The model wrote its CoT in two messages.
-    twice = scored([json_response(body)], "tax", 1, asked["tax"])
-    assert found([reply("cat", sorry), twice, *others]) == set()
-
-
 def test_truncated_replies_may_share_an_endless_repetition() -> None:
     body = chat_whole(Reply(text="pin " * 100))
     body["choices"][0]["finish_reason"] = "length"
@@ -276,73 +255,6 @@ def thinking(change, tasks: int = 6) -> list[Score]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("change", "tasks", "added"),
-    [
-        (lambda cot: cot, 6, False),
-        (lambda cot: f"{cot}.", 6, False),
-        (lambda cot: f"{cot} ...", 6, True),
-        (lambda cot: f"Thinking: {cot}", 6, True),
-        (lambda cot: f"We need {cot}", 3, False),
-        (lambda cot: f"o {cot}. Then {cot}", 6, True),
-        (lambda cot: f"{cot[0]} {cot}. Then {cot}", 6, False),
-        (lambda cot: f"{'O' if cot[0] == '0' else 'o'} {cot}. Then {cot}", 6, True),
-        (lambda cot: f"\n{cot}", 6, True),
-        (lambda cot: f" user {cot}. Then {cot}", 6, True),
-        (lambda cot: f"{cot}\n", 6, False),
-        (lambda cot: f"o {cot}. then {cot}", 6, False),
-    ],
-)
-def test_texts_added_to_every_cot_are_reported(change, tasks: int, added: bool) -> None:
-    rules = {rule for rule, _ in found(thinking(change, tasks))}
-    assert ("text.added" in rules) == added
-
-
-@pytest.mark.parametrize(
-    ("change", "samples", "cut"),
-    [
-        (lambda n: f" {('user', 'need', 'must')[n % 3]} {n}. So {n}", 40, True),
-        (lambda n: f"{('user', 'need', 'must')[n % 3]} {n}. So {n}", 40, True),
-        (lambda n: f" {('user', 'need', 'must')[n % 3]} {n}. So {n}", 4, False),
-        (lambda n: f"We need {n}. So {n}", 40, False),
-        (lambda n: f"{n} is so", 40, False),
-    ],
-)
-def test_recorded_cots_without_their_first_words_are_reported(
-    change, samples: int, cut: bool
-) -> None:
-    recorded = [
-        replace(
-            scored([Reply(text=f"{n}", reasoning=change(n))], str(n % samples), 1, "Count."),
-            task="traffic",
-        )
-        for n in range(40)
-    ]
-    found = [
-        each for _, one in compare_rollouts(recorded) for each in one if each.id == "text.added"
-    ]
-    assert {each.message for each in found} == ({CUT} if cut else set())
-
-
-@pytest.mark.parametrize(
-    ("said", "reported"),
-    [
-        ("in It Lisbon, sunny is warm. and", True),
-        ("It is sunny in Lisbon, and warm.", False),
-        ("It is warm in Lisbon, and sunny.", False),  # by the model, which moves the full stop
-        ("It is sunny in Lisbon, and", False),  # cut: other words
-    ],
-)
-def test_permuted_words_of_an_answer_after_a_tool_result_are_reported(
-    said: str, reported: bool
-) -> None:
-    call = Reply(call=("get_weather", '{"location": "Lisbon"}'))
-    healthy = Reply(text="It is sunny in Lisbon, and warm.")
-    scores = [scored([call, healthy], "weather", attempt, "Weather?") for attempt in (1, 2)]
-    scores.append(scored([call, Reply(text=said)], "weather", 3, "Weather?"))
-    assert ("text.added" in {rule for rule, _ in found(scores)}) == reported
-
-
 def test_call_ids_of_other_conversations_are_shared() -> None:
     def shared(*ids: str) -> bool:
         bodies = [chat_whole(Reply(call=("get_weather", "{}"), call_id=each)) for each in ids]
@@ -398,43 +310,6 @@ def answered(added, attempts: int = 1) -> list[Score]:
             parsed = parse_rollout(recorded.model_copy(update={"exchanges": (asked,)}))
             scores.append(measured_score(parsed, ANSWERED))
     return scores
-
-
-@pytest.mark.parametrize(
-    ("added", "attempts", "continued"),
-    [
-        (lambda *_: "", 3, 0),
-        (lambda *_: TURN, 1, 4),
-        (lambda *_: TURN.strip(), 1, 4),
-        (lambda name, _: TURN if name != "verb" else "", 1, 3),
-        (lambda name, _: TURN if name in ("verb", "moon") else "", 1, 0),
-        (lambda *_: " Yes, of course.", 1, 0),
-        (lambda *_: " Let me know if you would like any further details!", 1, 0),
-        (lambda *_: "\n\nI hope this helps. Have a wonderful day ahead, my friend!", 1, 0),
-        (lambda *_: " Note that I do not have any access to real-time information.", 1, 0),
-        (lambda *_: "\n```\nif __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))", 1, 0),
-        (lambda *_: " = 1000000000000000 / 3333333333333333", 1, 0),
-        (lambda name, attempt: f" And {name[::-1]} today?" if attempt == 2 else "", 3, 4),
-        (lambda name, attempt: f" And {name[::-1]} today?" if attempt > 1 else "", 3, 0),
-        (lambda name, attempt: " And today?" if (name, attempt) == ("verb", 2) else "", 3, 0),
-        (lambda _, attempt: " Let me know!" if attempt == 2 else "", 3, 0),
-        (lambda _, attempt: " so" if attempt == 2 else "", 3, 0),
-    ],
-)
-def test_answers_that_go_on_with_a_foreign_text_are_reported(
-    added, attempts: int, continued: int
-) -> None:
-    records = [record for rule, record in found(answered(added, attempts)) if rule.startswith("t")]
-    assert len(records) == continued
-
-
-def test_answers_may_end_with_words_of_their_requests() -> None:
-    wanted = "Your order number is always listed below the barcode."
-    scores = [
-        scored([Reply(text=f"{ANSWERS[name]} {wanted}")], name, 1, f"{text} End with: {wanted}")
-        for name, text in PROMPTS.items()
-    ]
-    assert found(scores) == set()
 
 
 @pytest.mark.parametrize(("broken", "always"), [((), 0), ((0,), 0), ((0, 1), 4), ((0, 2), 4)])

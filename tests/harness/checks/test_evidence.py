@@ -183,7 +183,7 @@ def test_texts_that_the_author_of_a_recording_shortened_are_not_accounted(ending
     pasted = live.model_copy(update={"recording": Recording(source="pasted.txt")})
     for recorded, accounted in ((live, True), (pasted, False)):
         ids = findings(recorded)
-        assert ("usage.output.lost" in ids) == accounted
+        assert ("usage.output.unexplained" in ids) == accounted
         assert "reasoning.missing" not in ids
 
 

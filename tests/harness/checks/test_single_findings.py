@@ -99,7 +99,7 @@ def test_an_object_in_a_chat_stream_that_is_not_a_chunk_is_one_finding(other):
 )
 def test_escapes_are_reported_if_the_server_added_them(written, sent):
     changed = put("choices.0.message.content", sent)
-    assert findings(chat(changed, Reply(text=written, reasoning=COT))) == {"text.escaped"}
+    assert findings(chat(changed, Reply(text=written, reasoning=COT))) == {"text.changed"}
     assert findings(chat(changed, Reply(text=sent, reasoning=COT))) == set()
 
 
@@ -111,7 +111,7 @@ def test_a_count_that_is_one_token_off_is_no_evidence_of_an_edit():
         counted = {"reasoning_tokens": thinking or len(text_tokens(written))}
         usage = {**wrote, "completion_tokens_details": counted}
         changed = both(put("choices.0.message.reasoning", escaped), put("usage", usage))
-        found = [each for each in details(chat(changed, ANSWER)) if each.id == "text.escaped"]
+        found = [each for each in details(chat(changed, ANSWER)) if each.id == "text.changed"]
         assert bool(found) == reported
         assert all(each.evidence.expected != each.evidence.got for each in found)
 

@@ -33,29 +33,6 @@ def provider(
     return reply
 
 
-@pytest.mark.parametrize(
-    ("read", "written", "failed"),
-    [
-        (unchanged, unchanged, {}),
-        (str.lower, unchanged, {"echo.received": "warned"}),
-        (lambda text: text.replace('"', "'"), unchanged, {"echo.received": "warned"}),
-        (unchanged, lambda text: text.replace("\n\n\n", "\n"), BOTH),
-        (unchanged, lambda text: text.replace("\n", " "), BOTH),
-        (unchanged, lambda text: text.replace("\n    ", "\n"), BOTH),
-        (unchanged, lambda text: text.replace("3.5", "3,5"), {"echo.received": "warned"}),
-        (unchanged, lambda text: text.replace("**", ""), {"echo.returned": "failed"}),
-        (lambda text: text.replace("kill", "****"), unchanged, {"echo.received": "warned"}),
-        # Some mistake of the model, and one that repeats little.
-        (lambda text: text.replace("nine", "9"), unchanged, {}),
-    ],
-)
-def test_changes_are_attributed_to_server_or_model(
-    read: Change, written: Change, failed: dict[str, str]
-) -> None:
-    found = statuses(judged(echo.GROUP, provider(read, written), apis=["chat"]))
-    assert {name: each for name, each in found.items() if each != "passed"} == failed
-
-
 def test_tokens_show_that_the_model_changed_a_text() -> None:
     def copied(text: str) -> str:
         return "dock nine" if text == echo.TEXTS["spaces"] else text
@@ -111,41 +88,6 @@ def test_permuted_words_are_detected_although_their_tokens_are_the_same(
     assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.returned"] == status
 
 
-@pytest.mark.parametrize(
-    ("words", "status"),
-    [
-        (
-            {
-                "markup": ("knots", "miles"),
-                "spaces": ("nine", "five"),
-                "capitals": ("ALMA and", "X Y"),
-            },
-            "warned",
-        ),
-        ({"markup": ("knots", "miles"), "spaces": ("nine", "five")}, "passed"),
-        (
-            {
-                "markup": ("b>five", "b> five"),
-                "spaces": ("    ", " "),
-                "capitals": ("The", "The old"),
-            },
-            "passed",
-        ),
-    ],
-)
-def test_changed_words_in_several_texts_are_detected(
-    words: dict[str, tuple[str, str]], status: str
-) -> None:
-    def reply(request: ProbeRequest, attempt: Attempt) -> Reply:
-        text = echo.ALL_TEXTS[request.id]
-        once = attempt.number == 1 and attempt.condition.mode == "streaming"
-        return Reply(
-            text=text.replace(*words[request.id]) if once and request.id in words else text
-        )
-
-    assert statuses(judged(echo.GROUP, reply, apis=["chat"]))["echo.received"] == status
-
-
 # --- Long texts
 
 
@@ -164,10 +106,9 @@ def _half(text: str) -> str:
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (_without_beginning, "the beginning is missing"),
         (_half, "the end is missing"),
-        (_on_one_line, "white space is missing or changed"),
-        (lambda text: text[:200] + text[230:], "a part is missing"),
+        (_on_one_line, "white space is reduced"),
+        (lambda text: text[:200] + text[230:], "a part in the middle is missing"),
     ],
 )
 @pytest.mark.parametrize("streaming", [True, False])

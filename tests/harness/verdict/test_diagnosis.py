@@ -489,8 +489,8 @@ def test_lost_text_is_doubted_beside_wrong_counts_that_may_explain_it(lost, misc
 
 
 def test_a_cause_explains_what_its_fix_corrects_and_what_the_same_replies_have():
-    (first,) = causes("reply.lost:0.5 harmony.cut:0.02 text.escaped:0.5")
-    assert set(first.explains) == {"reply.lost", "text.escaped", "harmony.cut"}
+    (first,) = causes("reply.lost:0.5 harmony.cut:0.02 text.changed:0.5")
+    assert set(first.explains) == {"reply.lost", "text.changed", "harmony.cut"}
     results, scores = run("reply.lost:0.3")
     cut = [attempt(n, "chat", "streaming", ["harmony.cut"],
                    [finding("harmony.cut", f"chat streaming {n}")] * (n > 90))
@@ -506,8 +506,8 @@ def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
     failing = ("chat s1", "chat s2")
     followed = probe("structured.followed").model_copy(update={"failing": failing})
     scores = [
-        attempt(number, "chat", "non-streaming", ["text.escaped"],
-                [finding("text.escaped", f"chat non-streaming {number}")] * (number < 16), group)
+        attempt(number, "chat", "non-streaming", ["text.changed"],
+                [finding("text.changed", f"chat non-streaming {number}")] * (number < 16), group)
         for group, numbers in (("structured", (2, 4)), (task, range(10, 50)))
         for number in numbers
     ]  # fmt: skip

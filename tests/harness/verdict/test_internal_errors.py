@@ -93,7 +93,7 @@ def test_a_probe_that_raises(mock: MockProvider, monkeypatch: pytest.MonkeyPatch
 def test_an_attempt_that_cannot_be_scored(
     mock: MockProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.tasks.tool_calling.made_call", bug)
+    monkeypatch.setattr("harness.tasks.tool_calling.measured_score", bug)
     code, folder = verify(mock, "--suite", "tools")
     assert code == 70
     assert len(run_folder.read_analysis(folder).verdict.internal_errors) == 16

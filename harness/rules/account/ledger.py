@@ -25,7 +25,7 @@ from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
 from harness.api.stream_events import texts_of
 from harness.records.traits import Ledger
-from harness.rules.evidence.json_text import parsed_object
+from harness.rules.account.json_text import parsed_object
 from harness.text import repeated_piece
 
 Message = Reasoning | Preamble | Answer | Call
@@ -136,6 +136,7 @@ def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) ->
         answer=answer,
         calls=calls,
         markup=sum(entry.header for entry in entries) - IN_PROMPT - (end == "limit"),
+        returned=sum(entry.header + entry.text for entry in entries) - IN_PROMPT - (end == "limit"),
         spellings=sum(entry.most - entry.least for entry in entries),
         exact=end != "stop string"
         and all(entry.text and entry.most == entry.least for entry in entries),

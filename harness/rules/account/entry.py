@@ -1,0 +1,54 @@
+"""The account of one reply: whether the server changed it, and which witness says so."""
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["intact", "miscounted", "lost", "added", "changed", "unknown"]
+Place = Literal["", "CoT", "answer", "arguments", "name", "count", "reply", "request"]
+Witness = Literal["", "structure", "copy", "twin", "whole", "count"]
+
+
+TWICE = "the same text is there twice"
+FENCED = "a code fence is around it"
+BORROWED = "it is the answer to another request"
+
+
+class Entry(NamedTuple):
+    """What is known about one reply. `unknown` accuses nobody."""
+
+    kind: Kind
+    place: Place = ""
+    how: str = ""  # what happened to the text, or how the count is wrong, in a few words
+    witness: Witness = ""
+    wanted: str = ""  # the text, or the count, that the model wrote
+    got: str = ""  # the one that arrived
+    simple: bool = True
+    """Whether one rule of a server explains the change; of a count alone, whether it is off by many
+    tokens."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether the evidence excludes the model: the texts show it, or many tokens."""
+        return self.kind != "unknown" or self.simple
+
+    @property
+    def message(self) -> str:
+        """The account in a sentence."""
+        if self.kind == "miscounted":
+            return f"The output tokens {self.how}."
+        if self.kind == "unknown":
+            return f"The output tokens do not fit the reply: {self.how}."
+        reason = _REASONS.get(self.witness)
+        what = f"The server changed the {self.place}"
+        if self.kind in ("lost", "added"):
+            verb = "lost a part of" if self.kind == "lost" else "added text to"
+            what = f"The server {verb} the {self.place}"
+        return f"{what}{self.how and f': {self.how}'}{reason and f'; {reason}'}."
+
+
+_REASONS = {
+    "structure": "a model does not write this",
+    "copy": "the request determines the text, and the reported tokens are its tokens",
+    "twin": "other replies to the same request have it unchanged",
+    "whole": "the reply that nothing ended early goes on otherwise",
+    "count": "the reported tokens say so",
+}

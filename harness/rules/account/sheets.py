@@ -1,0 +1,105 @@
+"""Reads from a rollout what the account compares: texts, tokens, and what the requests want."""
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, Literal
+
+import orjson
+
+from harness.api import DIALECTS
+from harness.api.fields import nested, objects
+from harness.api.items import Reply
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.traits import Sheet, Wanted
+from harness.rules.account.json_text import strings
+from harness.rules.account.ledger import account
+
+_FEWEST_PIECES = 6  # of a stream that has each twice
+
+
+def sheets(
+    parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool
+) -> Iterator[Sheet]:
+    """Yield a sheet for each readable reply of a rollout.
+
+    `wanted` is what its first reply must have in it, or the reply that makes a call. The tokens are
+    read only if the replies are `counted`, because the request changes no counts.
+    """
+    for exchange, reply in parsed.replies:
+        calls = tuple((call.name, call.arguments) for call in reply.calls)
+        called = wanted is not None and any(name == wanted.name for name, _ in calls)
+        yield Sheet(
+            exchange=exchange.index,
+            request=_request(exchange),
+            greedy=exchange.request.body.get("temperature") == 0,
+            stops=exchange.request.stops,
+            format=_digest(exchange.request.answer_format),
+            end=_end(exchange, reply),
+            reasoning=reply.reasoning,
+            text=reply.text,
+            calls=calls,
+            twice=tuple(place for place, pieces in _pieces(exchange).items() if _is_twice(pieces)),
+            streamed=bool(exchange.events),
+            ledger=account(exchange) if counted else None,
+            wanted=wanted if called or exchange.index == 0 else None,
+        )
+
+
+def _end(
+    exchange: ParsedExchange, reply: Reply
+) -> Literal["model", "stop string", "limit", "unknown"]:
+    if reply.finish == "length":
+        return "limit"
+    if reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
+        return "unknown"
+    return "stop string" if exchange.request.stops else "model"
+
+
+def _request(exchange: ParsedExchange) -> str:
+    """Return a hash of conversation, functions and effort, in the terms of both APIs."""
+    request, body = exchange.request, exchange.request.body
+    turns = DIALECTS[exchange.api].turns(body)
+    if not turns or body.get("previous_response_id") or request.choices > 1 or request.built_in:
+        return ""
+    instructions = body.get("instructions")
+    said: list[list[Any]] = [["system", [instructions]]] if instructions else []
+    for turn in turns:
+        inner = turn if isinstance(turn, dict) else {"content": turn}
+        kept = {key: value for key, value in inner.items() if key not in ("role", "type", "id")}
+        said.append([inner.get("role") or inner.get("type"), list(strings(kept))])
+    tools = sorted((name, tool.parameters) for name, tool in request.functions.items())
+    return _digest([said, tools, request.effort, request.tool_choice])
+
+
+def _digest(value: object) -> str:
+    """Return a hash of a JSON value; empty for an empty one."""
+    encoded = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return blake2b(encoded, digest_size=12).hexdigest() if value else ""
+
+
+def _pieces(exchange: ParsedExchange) -> Mapping[str, list[str]]:
+    """Return the pieces of the CoT and of the answer in the order of their events."""
+    found: dict[str, list[str]] = {"CoT": [], "answer": []}
+    for event in exchange.events:
+        if event.type and event.type.endswith(".delta"):
+            place = "CoT" if "reasoning" in event.type else "answer"
+            deltas = [(place, nested(event.data, "delta"))]
+        else:
+            choices = objects(nested(event.data, "choices"))
+            inner = [choice.get("delta") for choice in choices]
+            deltas = [
+                (place, nested(delta, name)) for delta in inner for name, place in _FIELDS.items()
+            ]
+        for place, text in deltas:
+            if isinstance(text, str) and text and "arguments" not in event.type:
+                found[place].append(text)
+    return found
+
+
+_FIELDS = {"reasoning": "CoT", "reasoning_content": "CoT", "content": "answer"}
+
+
+def _is_twice(pieces: list[str]) -> bool:
+    """Whether each piece comes twice; a text of one repeated piece does not count."""
+    first, second = pieces[::2], pieces[1::2]
+    return len(pieces) >= _FEWEST_PIECES and first == second and len({*first}) > 2

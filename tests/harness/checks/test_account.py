@@ -1,0 +1,333 @@
+"""The account: who wrote a reply, decided by structure, copies, twins and counts, in this order."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+
+from harmony.render import text_tokens
+from harness.records.conditions import Condition
+from harness.records.scores import Score
+from harness.records.traits import Ledger, Sheet, Traits, Wanted
+from harness.rules.account import Account, account_of
+from harness.rules.account.entry import BORROWED, FENCED, Entry
+
+COT = "The user wants a sentence, so I write one about the harbour and its boats."
+WORDS = ("quay", "mill", "ferry", "light", "buoy", "dock", "tide", "mast", "sail", "rope")
+TEXTS = [
+    f"The {one} is near the {other}, and the wind turns west at {other}{one}."
+    for one, other in zip(WORDS, WORDS[1:] + WORDS[:1], strict=True)
+]
+MARKUP = 10  # tokens of the headers of CoT and answer, and of the end
+
+
+def tokens(text: str) -> int:
+    return len(text_tokens(text))
+
+
+def sheet(
+    text: str,
+    cot: str = COT,
+    *,
+    wrote: str | None = None,
+    thought: str | None = None,
+    **more: object,
+) -> Sheet:
+    """A reply; its count is that of what the model wrote, by default of the reply itself."""
+    made = tokens(text if wrote is None else wrote) + tokens(cot if thought is None else thought)
+    own = Ledger(
+        exchange=0,
+        reported=made + MARKUP,
+        prompt=70,
+        cot=tokens(cot),
+        answer=tokens(text),
+        calls=0,
+        markup=MARKUP,
+        returned=tokens(cot) + tokens(text) + MARKUP,
+        spellings=0,
+        exact=True,
+    )
+    found = Sheet(0, text[:12], True, (), "", "model", cot, text, (), ledger=own)
+    return replace(found, **more)
+
+
+def counted(one: Sheet, by: Callable[[int], int]) -> Sheet:
+    """The same reply with another count."""
+    assert one.ledger is not None
+    return replace(one, ledger=replace(one.ledger, reported=by(one.ledger.reported)))
+
+
+def run(sheets: Iterable[Sheet], tasks: int = 5) -> tuple[Account, list[str]]:
+    """The account of a run with these replies, each to a sample of its own kind."""
+    scores = []
+    for at, one in enumerate(sheets):
+        mode = "streaming" if one.streamed else "non-streaming"
+        condition = Condition(model="m", api="chat", mode=mode)
+        record, sample = f"r{at}", one.request or f"s{at}"
+        score = Score(record, f"probes{at % tasks}", sample, condition, 1, "answered")
+        scores.append(replace(score, traits=Traits(sheets=(one,))))
+    return account_of(scores), [score.record for score in scores]
+
+
+def entries(sheets: Iterable[Sheet], tasks: int = 5) -> list[Entry]:
+    account, records = run(sheets, tasks)
+    return [account.of(record) for record in records]
+
+
+HEALTHY = [sheet(text) for text in TEXTS]
+CALLED = Wanted(name="add_note", arguments={"note": 'salt "and" pepper'}, special='"and"')
+
+
+def kinds(sheets: Iterable[Sheet]) -> set[tuple[str, str]]:
+    return {(one.kind, one.place) for one in entries(sheets) if one.witness or one.kind != "intact"}
+
+
+def test_healthy_replies_are_intact() -> None:
+    assert {one.kind for one in entries(HEALTHY)} == {"intact"}
+    assert kinds([]) == set()
+
+
+@pytest.mark.parametrize("less", [10, 9, 6, 1, -3])
+def test_a_server_may_count_more_or_less_of_the_format(less: int) -> None:
+    assert kinds(counted(one, lambda n: n - less) for one in HEALTHY) == set()
+
+
+# --- Structure
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        (TEXTS[0] + TEXTS[0], "the same text is there twice"),
+        (TEXTS[0][:30] + TEXTS[0], "it begins anew"),
+        (TEXTS[0].replace("near", "&lt;near"), "characters are escaped as in HTML"),
+    ],
+)
+def test_text_that_is_there_again_or_escaped_has_the_tokens_of_the_text_alone(
+    text: str, how: str
+) -> None:
+    wrote = text.replace("&lt;", "<") if "&lt;" in text else TEXTS[0]
+    (entry,) = [one for one in entries([*HEALTHY[1:], sheet(text, wrote=wrote)]) if one.witness]
+    assert (entry.place, entry.how, entry.wanted) == ("answer", how, wrote)
+    own = entries([*HEALTHY[1:], sheet(text)])[-1]  # The model wrote it: the tokens are its own.
+    assert own.kind == "intact" or own.witness == "structure"
+
+
+def test_each_piece_of_a_stream_twice_is_named() -> None:
+    doubled = sheet(TEXTS[0], COT, thought=COT[:30], twice=("CoT",), streamed=True)
+    (entry,) = [one for one in entries([doubled]) if one.witness]
+    assert (entry.kind, entry.place) == ("added", "CoT")
+
+
+def test_a_code_fence_around_a_structured_answer() -> None:
+    json_text = '{"harbour": "Brest", "boats": 12}'
+    fenced = sheet(f"```json\n{json_text}\n```", wrote=json_text, format="x")
+    assert entries([*HEALTHY, fenced])[-1].how == FENCED
+    assert entries([*HEALTHY, sheet(f"```json\n{json_text}\n```", format="x")])[-1].kind == "intact"
+
+
+# --- Copies
+
+
+def copy(text: str, *, wrote: str | None = None, said: str | None = None) -> Sheet:
+    return sheet(text, wrote=wrote, wanted=Wanted(text=said or wrote or text))
+
+
+def test_a_changed_copy_is_the_servers_if_the_tokens_are_those_of_the_text() -> None:
+    same = [copy(text) for text in TEXTS[2:]]
+    lost = copy(TEXTS[0][:20], wrote=TEXTS[0])
+    (entry,) = [one for one in entries([*same, lost]) if one.kind not in ("intact", "unknown")]
+    assert (entry.kind, entry.place, entry.wanted) == ("lost", "answer", TEXTS[0])
+    assert "the end is missing" in entry.message
+    own = copy(TEXTS[0][:20], said=TEXTS[0])  # The model copied it badly.
+    assert kinds([*same, own]) == set() or entries([*same, own])[-1].kind == "unknown"
+
+
+def test_a_text_that_the_model_received_with_a_change_is_not_the_answers() -> None:
+    def prompted(one: Sheet, text: str) -> Sheet:
+        assert one.ledger is not None
+        return replace(one, ledger=replace(one.ledger, prompt=60 + tokens(text)))
+
+    same = [prompted(copy(text), text) for text in TEXTS[3:]]
+    changed = [prompted(copy(text.upper(), said=text), text.upper()) for text in TEXTS[:3]]
+    found = entries([*same, *changed], tasks=1)
+    assert {one.place for one in found[-3:]} <= {"request", ""}
+    assert any(one.place == "request" for one in found)
+    assert {one.kind for one in found[:-3]} == {"intact"}
+
+
+def call(arguments: str, cot: str = COT, wanted: Wanted = CALLED, name: str = "add_note") -> Sheet:
+    one = sheet("", cot)
+    return replace(one, request=arguments, calls=((name, arguments),), ledger=None, wanted=wanted)
+
+
+def test_all_values_of_a_type_or_names_of_a_style_are_changed_by_servers() -> None:
+    volume = Wanted(name="set_volume", arguments={"volume": 0.5})
+    retyped = [replace(call('{"volume": "0.5"}', wanted=volume, name="set_volume")) for _ in "ab"]
+    assert kinds(retyped) == {("changed", "arguments")}
+    kept = call('{"volume": 0.5}', wanted=volume, name="set_volume")
+    assert kinds([*retyped, kept]) == {("unknown", "")}
+    depth = Wanted(name="set_depth", arguments={"maxDepth": 7})
+    named = [call('{"max_depth": 7}', wanted=depth, name="set_depth") for _ in "ab"]
+    assert kinds(named) == {("changed", "arguments")}
+
+
+def test_a_model_that_writes_other_arguments_is_not_accused() -> None:
+    """Its tokens are those of the call, its mistakes differ, and its CoT may plan another text."""
+    wrong = [call(f'{{"note": "salt or {word}"}}') for word in WORDS]
+    assert kinds(wrong) == {("unknown", "")}
+    planned = 'The user wants add_note. With note: salt "and" pepper.'
+    longer = call('{"note": "salt aumenta \\"and\\" pepper"}', planned)
+    assert kinds([longer, longer]) == {("unknown", "")}
+
+
+def test_a_name_in_another_style_than_in_the_cot_is_changed() -> None:
+    wanted = Wanted(name="get-weather")
+    other = call("{}", "I call get-weather now.", wanted, "get_weather")
+    assert kinds([other]) == {("changed", "name")}
+    assert kinds([call("{}", "I call it now.", wanted, "get_weather")]) == {("unknown", "")}
+    prefixed = call("{}", "I call get-weather now.", wanted, "functions.get-weather")
+    assert kinds([prefixed]) == {("unknown", "")}  # A model may write the prefix itself.
+
+
+# --- Whole twins
+
+
+def test_a_stopped_or_cut_reply_is_the_beginning_of_the_whole_one() -> None:
+    whole = sheet("one, two, three, four, five, six", request="count")
+    stop = {"request": "count", "stops": ("five",), "end": "stop string"}
+    right, tail = (
+        sheet(text, wrote=whole.text, **stop)
+        for text in ("one, two, three, four, ", "one, two, three, four,  six")
+    )
+    assert entries([whole, right])[1].kind == "intact"
+    entry = entries([whole, tail])[1]
+    assert (entry.kind, entry.witness) == ("added", "whole")
+    assert "follows the stop string" in entry.message
+    cut = {"request": "count", "end": "limit"}
+    in_cot = [sheet("The reply reached its limit.", COT[:20], **cut) for _ in "ab"]
+    assert kinds([whole, *in_cot]) == {("added", "answer")}
+    assert kinds([whole, in_cot[0]]) <= {
+        ("unknown", ""),
+        ("intact", ""),
+    }  # May be a rounding error.
+
+
+# --- Twins
+
+
+def twins(change: Callable[[str], str], *, tries: int = 2) -> list[Sheet]:
+    made = []
+    for text in TEXTS[:4]:
+        for streamed in (False, True):
+            got = change(text) if streamed else text
+            made += [sheet(got, wrote=text, request=text, streamed=streamed)] * tries
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda text: text[8:], "lost"),
+        (lambda text: f"{text} Powered by us.", "added"),
+        (lambda text: text.replace(" ", ""), "changed"),
+    ],
+)
+def test_streams_that_differ_from_their_twins_are_changed(
+    change: Callable[[str], str], kind: str
+) -> None:
+    found = entries(twins(change))
+    assert {one.kind for one in found[2::4]} == {kind}
+    assert {one.kind for one in found[0::4]} == {"intact"}
+
+
+def test_one_request_with_differing_twins_may_be_a_near_tie() -> None:
+    tie = [sheet(TEXTS[0], request="a"), sheet(TEXTS[0][:-6], request="a", streamed=True)]
+    assert kinds([*tie, *HEALTHY]) == set()
+
+
+def test_equal_texts_with_other_counts_are_miscounted_in_one_mode() -> None:
+    more = [counted(one, lambda n, one=one: n + one.streamed) for one in twins(lambda text: text)]
+    found = entries(more)
+    assert {one.kind for one in found[2::4]} == {"miscounted"}
+    assert {one.kind for one in found[0::4]} == {"intact"}
+    assert "1 too many" in found[2].message
+
+
+def test_letters_that_a_structured_answer_loses() -> None:
+    plain = sheet("Die Bären hören größere Stimmen im Gebüsch.", request="a")
+    lossy = sheet(
+        '{"satz":"Die Baren horen grossere Stimmen im Gebusch."}', request="a", format="x"
+    )
+    assert entries([plain, lossy])[1].kind == "changed"
+    kept = sheet('{"satz":"Die Bären hören größere Stimmen im Gebüsch."}', request="a", format="x")
+    assert entries([plain, kept])[1].kind == "intact"
+
+
+# --- Counts
+
+
+@pytest.mark.parametrize(
+    ("wrong", "how"),
+    [
+        (lambda one: 2 * one.reported, "a hidden retry counted"),
+        (lambda one: one.reported + one.cot, "include the CoT twice"),
+        (lambda one: one.reported + one.prompt, "include the input tokens"),
+        (lambda one: one.reported - one.cot, "omit the CoT"),
+        (lambda one: -(-one.reported // 16) * 16, "are rounded to multiples of 16"),
+    ],
+)
+def test_a_formula_names_a_wrong_count(wrong: Callable[[Ledger], int], how: str) -> None:
+    longer = [sheet(" ".join(TEXTS[: at + 1]), COT * (at + 1)) for at in range(8)]
+    found = entries(counted(one, lambda _, one=one: wrong(one.ledger)) for one in longer)
+    judged = [one for one in found if one.kind == "miscounted"]
+    assert len(judged) >= 5
+    assert how in judged[0].message
+
+
+def test_counts_alone_do_not_tell_lost_text_from_a_wrong_count() -> None:
+    lost = sheet("The boat lies by the mill.", wrote=" ".join(TEXTS))
+    entry = entries([*HEALTHY, lost])[-1]
+    assert (entry.kind, entry.witness) == ("unknown", "count")
+    assert entry.proven  # Many tokens, but not whether text is lost.
+
+
+def test_a_reply_without_the_cot_that_its_tokens_include() -> None:
+    entry = entries([*HEALTHY, sheet(TEXTS[0], "", thought=COT)])[-1]
+    assert (entry.kind, entry.place) == ("lost", "CoT")
+    assert kinds([*HEALTHY, sheet(TEXTS[0], "")]) == set()
+
+
+def test_an_ending_that_all_odd_replies_share_is_added() -> None:
+    added = [sheet(text, f"{COT}{at} [Checked by Acme.]", thought=f"{COT}{at}")
+             for at, text in enumerate(TEXTS[:5])]  # fmt: skip
+    found = entries([*HEALTHY[5:], *added])
+    assert {(one.kind, one.place) for one in found[-5:]} == {("added", "CoT")}
+
+
+def test_one_sentence_for_different_requests_is_named() -> None:
+    stock = "Sorry, this request cannot be served right now."
+    odd = [replace(sheet(stock, wrote=" ".join(TEXTS)), request=f"q{at}") for at in range(5)]
+    found = entries([*HEALTHY, *odd])
+    assert {one.kind for one in found[-5:]} == {"changed"}
+    own = [replace(sheet(stock), request=f"q{at}") for at in range(5)]  # The model says so.
+    assert kinds([*HEALTHY, *own]) == set()
+
+
+def test_the_answer_to_another_request_does_not_fit_its_own_tokens() -> None:
+    other = replace(sheet(TEXTS[0], wrote=" ".join(TEXTS)), request="another")
+    account, records = run([*HEALTHY, other])
+    entry = account.of(records[-1])
+    assert entry.how.startswith(BORROWED) or entry.kind == "unknown"
+
+
+def test_odd_spellings_in_one_mode_more_than_in_the_other_are_reported() -> None:
+    def spelled(mode: bool, share: int) -> list[Sheet]:
+        long = [sheet(f"{text} Then {text}", COT, streamed=mode) for text in TEXTS * 4]
+        made = [replace(one, request=f"{mode}{at}") for at, one in enumerate(long)]
+        return [
+            counted(one, lambda n, at=at: n + 2 * (at % share == 0)) for at, one in enumerate(made)
+        ]
+
+    assert kinds([*spelled(False, 8), *spelled(True, 8)]) <= {("unknown", "")}
+    assert ("unknown", "reply") in kinds([*spelled(False, 1000), *spelled(True, 3)])
