@@ -40,12 +40,6 @@ class Ledger:
     returned: int  # the tokens of the reply with its texts as returned, without content types
     spellings: int  # how many more tokens other serializations and content types may have
     exact: bool  # whether the tokens are known, because no part has JSON, which servers may rewrite
-    pieces: int | None = None
-    """How many tokens more than the whole texts the pieces of a stream have; they show where the
-    model spelled a text with other tokens than the tokenizer. None without a stream, or if its
-    pieces have several tokens each."""
-    streamed: bool = False  # whether the reply is a stream
-    closed: bool = False  # whether the text ends like a sentence
     thinking: int | None = None  # the reasoning tokens that the provider reports
     concealed: bool = False  # whether the CoT is returned as a summary, encrypted, or as no text
     repeated: bool = False  # whether the answer also contains the CoT

@@ -464,7 +464,7 @@ class Stopped(Broken):
 
 @pytest.mark.parametrize(
     ("executor", "code", "said"),
-    [(Broken, 3, "1 of 2 shards failed: it is gone"), (Stopped, 130, "finish it with --resume")],
+    [(Broken, 3, "1 of 2 shards failed: it is gone"), (Stopped, 130, "stopped before the end")],
 )
 def test_the_parts_that_are_finished_are_kept(
     executor, code, said, mock, tmp_path, monkeypatch, capsys

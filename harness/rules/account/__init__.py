@@ -117,7 +117,6 @@ def account_of(scores: Iterable[Score]) -> Account:
         _wholes(rows, counting),
         _twins(rows, counting),
         _counts(rows, counting),
-        ((row, entry) for row in rows if (entry := witnesses.halves(row.sheet)) is not None),
     ):
         for row, entry in found:
             entries.setdefault(row.key, entry)

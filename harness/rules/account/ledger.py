@@ -13,7 +13,7 @@ eight.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Literal, NamedTuple
 
@@ -22,8 +22,7 @@ from harmony.render import RenderError, message_tokens, text_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout, once
-from harness.api.stream_events import texts_of
+from harness.api.parsed_rollout import ParsedExchange, once
 from harness.records.traits import Ledger
 from harness.rules.account.json_text import parsed_object
 from harness.text import repeated_piece
@@ -50,22 +49,9 @@ _ELLIPSES = ("…", "...")
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
 _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
-# The fewest pieces per token of text in a stream that sends about one token per piece.
-_ONE_TOKEN_EACH = 0.9
 SLACK = 20  # one token of so many may be spelled in another way
-_CHANGED_COT = 8  # tokens by which a count differs that another one explains exactly
 MANY_TOKENS = 24
 """A difference that other spellings of a text and a few empty messages cannot explain."""
-
-Miscount = Literal["with a retry", "CoT twice", "with the input", "without CoT"]
-
-
-class Accounted(NamedTuple):
-    """An exchange with its reply and the ledger of the reply."""
-
-    exchange: ParsedExchange
-    reply: Reply
-    ledger: Ledger
 
 
 class _Entry(NamedTuple):
@@ -127,7 +113,6 @@ def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) ->
     answer = sum(entry.least for entry in entries if isinstance(entry.message, Answer | Preamble))
     calls = sum(entry.least for entry in entries if isinstance(entry.message, Call))
     cot = sum(entry.least for entry in entries if isinstance(entry.message, Reasoning))
-    in_pieces = _tokens_in_pieces(exchange, cot + answer + calls)
     return Ledger(
         exchange.index,
         reply.output_tokens,
@@ -140,9 +125,6 @@ def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) ->
         spellings=sum(entry.most - entry.least for entry in entries),
         exact=end != "stop string"
         and all(entry.text and entry.most == entry.least for entry in entries),
-        pieces=None if in_pieces is None else max(0, in_pieces - cot - answer - calls),
-        streamed=bool(exchange.events),
-        closed=reply.text.rstrip().endswith((".", "!", "?")),
         thinking=reply.usage.reasoning_tokens if reply.usage else None,
         concealed=any(item.get("type") == "reasoning" for item in items) and not reply.reasoning,
         repeated=reply.reasoning.strip() in reply.text,
@@ -162,48 +144,6 @@ def _end(exchange: ParsedExchange, reply: Reply) -> Literal["model", "stop strin
     if reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
         return None
     return "stop string" if exchange.request.stops else "model"
-
-
-def accounted(parsed: ParsedRollout) -> Iterator[Accounted]:
-    """Yield the replies that the model ended itself and whose tokens can be counted."""
-    for exchange, reply in parsed.replies:
-        if found := ledger(exchange):
-            yield Accounted(exchange, reply, found)
-
-
-def miscount(counted: Ledger) -> Miscount | None:
-    """Return how the reported number counts a part twice or not at all; None if it does not.
-
-    The number is then exactly that of the text with this part, so the text itself is complete. In a
-    short reply, or one without CoT or answer, lost text may have this number of tokens by chance.
-    """
-    shows_all = counted.exact and counted.cot and (counted.answer or counted.calls)
-    if not shows_all or abs(counted.difference) <= MANY_TOKENS:
-        return None
-    counts: dict[int, Miscount] = {
-        2 * counted.explained: "with a retry",
-        counted.explained + counted.cot: "CoT twice",
-    }
-    if counted.prompt:
-        counts[counted.explained + counted.prompt] = "with the input"
-    if not counted.repeated:
-        bare = counted.explained - counted.cot
-        counts |= {bare: "without CoT", bare - COT_HEADER: "without CoT"}
-    return counts.get(counted.reported)
-
-
-def missing_cot(counted: Ledger) -> int:
-    """Return the tokens that the CoT lacks, by both the output and the reasoning tokens; else 0.
-
-    The number is negative if the CoT has more tokens than reported.
-    """
-    if not (counted.exact and counted.cot and counted.thinking):
-        return 0
-    lacking = counted.difference
-    header = counted.thinking - counted.cot - lacking
-    agree = 0 <= header <= COT_HEADER
-    many = abs(lacking) > max(_CHANGED_COT, counted.cot // SLACK)
-    return lacking if agree and many else 0
 
 
 def wrote_all(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> bool:
@@ -295,19 +235,6 @@ def _text_length(text: str) -> int:
     return len(text_tokens(text))
 
 
-def _tokens_in_pieces(exchange: ParsedExchange, tokens: int) -> int | None:
-    """The number of tokens in the CoT and answer pieces of a stream, each piece counted alone.
-
-    None if there are too few pieces for the `tokens` of the texts: pieces of several tokens do not
-    show how the model spelled the text.
-    """
-    pieces = [piece for event in exchange.events for piece in texts_of(event)]
-    if len(pieces) < _ONE_TOKEN_EACH * tokens:
-        return None
-    untagged = (_TAGGED.sub(r"\2", piece) if "<" in piece else piece for piece in pieces)
-    return sum(map(_text_length, untagged))
-
-
 def _entries(reply: Reply) -> list[_Entry] | None:
     """Return the messages of a reply in tokens; None if one cannot be counted."""
     try:
@@ -379,21 +306,3 @@ def _has_vocabulary() -> bool:
     except VocabularyError:
         return False
     return True
-
-
-_OFTEN = 0.2  # share of replies from which a difference of counts is frequent
-
-
-_LEAST_HEADER = 3  # the tokens of a message header: `<|start|>`, the role, and `<|message|>`
-
-
-def usual_difference(differences: Iterable[int]) -> int:
-    """How many tokens of the format a server does not count, as a negative number.
-
-    This is the most frequent difference, or a frequent one of at least a header: then the larger
-    differences are those of texts that the model spells with other tokens.
-    """
-    found = Counter(less for less in differences if -COT_HEADER - ANSWER_HEADER <= less <= 0)
-    often = [less for less, count in found.items() if count >= _OFTEN * found.total()]
-    headers = [less for less in often if less <= -_LEAST_HEADER]
-    return min(headers, default=max(often, key=found.__getitem__, default=0))

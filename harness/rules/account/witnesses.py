@@ -24,11 +24,10 @@ from harness.rules.account.differences import (
 from harness.rules.account.entry import FENCED, TWICE, Entry, Place
 from harness.rules.account.json_text import objects_in, parsed_object, strings
 from harness.rules.account.ledger import COT_HEADER, call_header, token_count
-from harness.text import repeated_piece, shared_beginning
+from harness.text import shared_beginning
 
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 _SHORTEST_TWICE = 16  # characters of a text that nobody writes twice in a row by chance
-_SHORTEST_STRUCTURE = 80  # characters of one that is twice, if no tokens show who wrote it
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
 
 
@@ -59,17 +58,6 @@ def _is_whole_cot(sheet: Sheet) -> bool:
     """Whether the reasoning tokens are those of the returned CoT, with or without its header."""
     one = sheet.ledger
     return one is not None and one.thinking in (one.cot, one.cot + COT_HEADER)
-
-
-def halves(sheet: Sheet) -> Entry | None:
-    """Return a long text that is there twice, whoever wrote it: its tokens are those of both."""
-    for place, text in _texts(sheet):
-        stripped = text.strip()
-        half = stripped[: len(stripped) // 2].strip()
-        twice = len(half) * 2 >= _SHORTEST_STRUCTURE and stripped.endswith(half)
-        if twice and not stripped[len(half) : -len(half)].strip() and not repeated_piece(text):
-            return Entry("added", place, TWICE, "structure", half, text)
-    return None
 
 
 def _once(text: str) -> Iterator[tuple[str, str]]:

@@ -123,7 +123,10 @@ def test_ten_columns_fit_the_terminal(tmp_path, capsys, monkeypatch):
         (["compare", "card", "range"], "Only published baselines are given"),
         (["compare", "runs/a-1", "runs/b-1", "-k", "3"], "add --provider"),
         (["compare", "-p", "nobody", "-p", "reference"], "There is no provider 'nobody'"),
-        (["compare", "-p", "reference", "-p", "reference", "-k", "0"], "Must be >= 1"),
+        (
+            ["compare", "-p", "reference", "-p", "reference", "-k", "0"],
+            "Must be greater than or equal to 1",
+        ),
         (["history", "nowhere"], "There is no folder nowhere"),
         (["history", "-p", "nobody"], "There is no run of nobody in runs"),
         (["export", "nowhere", "--format", "csv"], "nowhere is not a run folder"),

@@ -108,7 +108,7 @@ def test_other_forms_of_error_bodies_are_warnings(body: Any) -> None:
 def test_a_finding_names_the_wrong_fields(change: dict[str, Any], said: str) -> None:
     body = {"error": {**error("No.")["error"], "param": None, **change}}
     (example, *_) = results(json_response(body, 400))["errors.body"].examples
-    assert example.message.endswith(f"OpenAI's form: {said}.")
+    assert example.message.endswith(f"OpenAI's format: {said}.")
 
 
 @pytest.mark.parametrize(
