@@ -17,7 +17,7 @@ from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo
 from harness.records.scores import Score
 from harness.records.settings import Thresholds
-from harness.rules.account import account_of
+from harness.rules.account import NO_ACCOUNT, account_of
 from harness.run.run_log import new_rollouts
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, Scored, analyze
@@ -119,7 +119,11 @@ class Judge:
 
     def _scored(self) -> Scored:
         """Return what `analyze` needs: the account first, because all rules read it."""
-        account = account_of(self._scores)
+        try:
+            account = account_of(self._scores)
+        except Exception:  # noqa: BLE001 (it must not cost the verdict)
+            account = NO_ACCOUNT
+            self._unscored["account"] = traceback.format_exc()
         groups = (
             task.probe_results(self._groups.get(task.name, {}), account) for task in self.tasks
         )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from harness.records.traits import Sheet
+from harness.records.traits import Sheet, Wanted
 from harness.rules.account.counting import Counting
 from harness.rules.account.differences import (
     CHANGES,
@@ -186,8 +186,6 @@ def planned(sheet: Sheet) -> Sheet:
     """Return the sheet of a call with the arguments that its CoT plans as the wanted ones."""
     if sheet.wanted is not None or not sheet.calls or "{" not in sheet.reasoning:
         return sheet
-    from harness.records.traits import Wanted
-
     name, arguments = sheet.calls[0]
     made = parsed_object(arguments) or {}
     plans = [plan for plan in objects_in(sheet.reasoning) if plan.keys() == made.keys()]

@@ -90,6 +90,15 @@ def test_a_probe_that_raises(mock: MockProvider, monkeypatch: pytest.MonkeyPatch
     assert analysis.verdict.decision in ("fail", "inconclusive")
 
 
+def test_an_account_that_cannot_be_made(
+    mock: MockProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.verdict.judge.account_of", bug)
+    code, folder = verify(mock, "--suite", "tools")
+    assert code == 70
+    assert set(run_folder.read_analysis(folder).verdict.internal_errors) == {"account"}
+
+
 def test_an_attempt_that_cannot_be_scored(
     mock: MockProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
