@@ -47,8 +47,8 @@ class Entry(NamedTuple):
 
 _REASONS = {
     "structure": "a model does not write this",
-    "copy": "the request determines the text, and the reported tokens are its tokens",
+    "copy": "the reported tokens, the CoT or other replies show what the model wrote",
     "twin": "other replies to the same request have it unchanged",
-    "whole": "the reply that nothing ended early goes on otherwise",
-    "count": "the reported tokens say so",
+    "whole": "the complete reply to the same request continues differently",
+    "count": "the reported tokens are not those of this text",
 }

@@ -182,12 +182,6 @@ def _pair(responses: ProbeResponses, name: str) -> tuple[Sequence[Answered], Seq
     )
 
 
-def _common(replies: Sequence[Answered], text_of: Callable[[Reply], str]) -> str | None:
-    """Return the text that several replies share; None if they differ or there is only one."""
-    texts = {text_of(reply) for _, reply in replies}
-    return texts.pop() if len(texts) == 1 and len(replies) > 1 else None
-
-
 def _usage(reply: Reply, name: str) -> int | None:
     found: int | None = getattr(reply.usage, name) if reply.usage else None
     return found
