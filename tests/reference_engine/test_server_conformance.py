@@ -138,7 +138,7 @@ def test_a_chat_completion_cannot_be_stored(client):
 def test_the_first_chunk_has_a_role_and_an_empty_text(served, client):
     for script in (ANSWER, CALL):
         served[0].script = lambda *_, script=script: script
-        first = next(iter(chat(client, stream=True)))
+        first, *_ = chat(client, stream=True)
         assert first.choices[0].delta.to_dict() == {"role": "assistant", "content": ""}
 
 
