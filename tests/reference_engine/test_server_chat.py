@@ -148,9 +148,10 @@ def test_a_reply_at_its_token_limit_is_truncated(engine, client):
 
 
 def test_parameters_reach_the_engine(engine, client):
-    ask(client, temperature=0.3, top_p=0.9, seed=7, max_tokens=50, logprobs=True, top_logprobs=2)
+    sampling = {"temperature": 0.3, "top_p": 0.9, "top_k": 20, "seed": 7}
+    ask(client, **sampling, max_tokens=50, logprobs=True, top_logprobs=2)
     (params,) = engine.params
-    assert (params.temperature, params.top_p, params.seed) == (0.3, 0.9, 7)
+    assert {name: getattr(params, name) for name in sampling} == sampling
     assert (params.max_tokens, params.top_logprobs) == (50, 2)
     ask(client)
     assert (engine.params[1].temperature, engine.params[1].top_p) == (1.0, 1.0)
