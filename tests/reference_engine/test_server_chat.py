@@ -158,7 +158,8 @@ def test_a_call_that_the_limit_cuts_is_returned_as_far_as_it_goes(engine, client
         chunks = stream(client, tools=[CHAT_TOOL], max_tokens=limit)
         choices = [choice for chunk in chunks for choice in chunk["choices"]]
         deltas = [call for each in choices for call in each["delta"].get("tool_calls", [])]
-        assert "".join(call["function"].get("arguments", "") for call in deltas) == "".join(arguments)
+        streamed = [call["function"].get("arguments", "") for call in deltas]
+        assert "".join(streamed) == "".join(arguments)
         assert choices[-1]["finish_reason"] == reply["finish_reason"]
         if reply["finish_reason"] == "tool_calls":
             assert arguments == [whole]

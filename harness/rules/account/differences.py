@@ -17,7 +17,7 @@ _OTHER = re.compile(r"[^a-z0-9]")
 _JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
 OTHER_TYPES, OTHER_STYLE = "values have other types", "the names have another style"
 OTHER_ORDER = "its parts are in another order"
-_SHORTEST = 16  # characters of a text that has the characters of another by chance
+LONG_TEXT = 16  # characters of a text that another one has only if it is made from it
 _FEWEST_WORDS = 5  # words that a model does not copy in another order
 
 
@@ -123,7 +123,7 @@ def difference(wanted: str, got: str) -> Change:
 def _is_permuted(wanted: str, got: str) -> bool:
     one, other = _WORDS.findall(wanted), _WORDS.findall(got)
     words = one != other and len(one) >= _FEWEST_WORDS and sorted(one) == sorted(other)
-    return words or (len(wanted) >= _SHORTEST and sorted(wanted) == sorted(got))
+    return words or (len(wanted) >= LONG_TEXT and sorted(wanted) == sorted(got))
 
 
 _ABSENT = object()
@@ -236,9 +236,6 @@ def name_change(wanted: str, got: str) -> Change | None:
         return Change("changed", "the style of the name is another")
     # A model that shortens a name ends with a word.
     within = wanted[len(got) : len(got) + 1] not in ("", "_") or got.endswith("_")
-    if wanted.startswith(got) and len(got) >= _SHORTEST_CUT and within:
+    if wanted.startswith(got) and len(got) >= LONG_TEXT and within:
         return Change("lost", "the end of the name is missing")
     return Change("added", "text is added to the name") if wanted in got else None
-
-
-_SHORTEST_CUT = 16
