@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.records.analysis import RuleResult
 from harness.records.figures import Decision
+from harness.records.record import Record
 from harness.records.runs import ProviderInfo
 from harness.records.scores import Estimate, Percentiles
 from harness.text import plain
@@ -85,6 +86,8 @@ def setting(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(setting, value))
+    if isinstance(value, Record):
+        return setting(value.model_dump(exclude_defaults=True))
     if isinstance(value, dict):
         return ", ".join(f"{name}: {setting(member)}" for name, member in value.items())
     return str(value)

@@ -86,6 +86,25 @@ class Settings(Record):
         return name in self.model_fields_set and getattr(self, name) is not None
 
 
+class Quantiles(Settings):
+    """What half of the streams, and nine in ten, must reach."""
+
+    p50: Annotated[float, Field(gt=0)] | None = None
+    p90: Annotated[float, Field(gt=0)] | None = None
+
+
+class Speed(Settings):
+    """How fast the streams of tool calls must be: `harness.verdict.speed` judges it.
+
+    `first_token` has the most seconds to the first token, `tokens_per_second` the fewest tokens
+    per second. `concurrency` is that of the runs to which the limits apply; None: all.
+    """
+
+    first_token: Quantiles = Quantiles()
+    tokens_per_second: Quantiles = Quantiles()
+    concurrency: Count | None = None
+
+
 class Gate(Settings):
     """What a run must reach; docs/gate.md explains it.
 
@@ -138,6 +157,7 @@ class Gate(Settings):
         "warnings.",
     )
     suite: Annotated[SuiteName | None, _NO_OPTION] = None
+    speed: Annotated[Speed | None, _NO_OPTION] = None
 
 
 class Thresholds(Gate):

@@ -6,6 +6,7 @@ numbers of trials.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from harness.records.figures import AtK
@@ -137,6 +138,29 @@ def at_k(counts: Sequence[tuple[int, int]], k: int) -> AtK:
         pass_at=mean_interval([pass_at_k(*tried, k) for tried in counts]),
         pass_hat=mean_interval([pass_hat_k(*tried, k) for tried in counts]),
     )
+
+
+def quantile_bound(clusters: Sequence[Sequence[float]], share: float, tail: float) -> float:
+    """Return the upper bound of a quantile, wrong with probability at most `tail`; maybe infinite.
+
+    It is the smallest measured value for which it is too improbable that so many are below the true
+    quantile: their number is binomial (David and Nagaraja, Order Statistics, 2003, section 7.1),
+    for any distribution. Values in clusters count as fewer independent ones (Woodruff 1952,
+    Confidence Intervals for Medians and Other Position Measures): `effective_trials` of being
+    below the measured quantile. The lower bound is minus that of the negative values, at
+    1 - `share`. Raises ValueError without values.
+    """
+    from scipy.special import betainc
+
+    ordered = sorted(value for cluster in clusters for value in cluster)
+    measured = ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+    counts = [(sum(v <= measured for v in one), len(one)) for one in clusters if one]
+    trials = effective_trials(counts)
+    ranks = [rank * trials / len(ordered) for rank in range(1, len(ordered) + 1)]
+    found = bisect_left(
+        ranks, True, key=lambda rank: betainc(rank, trials - rank + 1, share) <= tail
+    )
+    return ordered[found] if found < len(ordered) else math.inf
 
 
 def median_interval(values: Sequence[float]) -> Estimate:

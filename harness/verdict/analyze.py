@@ -19,7 +19,7 @@ from harness.rules.results import check_results
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import Task, not_run
 from harness.tasks.tool_calling import ToolCalling
-from harness.verdict import gate, requirements, retested
+from harness.verdict import gate, requirements, retested, speed
 from harness.verdict.causes import diagnose
 from harness.verdict.components import faulty_components
 from harness.verdict.coverage import Coverage
@@ -80,6 +80,7 @@ def analyze(
     others = {task.name for task in info.tasks if task.kind != "probes"}
     read = sum(count for name, count in scored.read.items() if name not in others)
     probe_attempts_made = min(probe_attempts, read)
+    calling = {task.name for task in info.of_kind("tool_calling")}
     complete = _complete(info, results, probe_attempts == probe_attempts_made)
     verdict = gate.decide(
         info,
@@ -93,6 +94,11 @@ def analyze(
         recorded=_recorded(info, scores),
         unscored=scored.unscored,
         exchanges=scored.exchanges,
+        speed=speed.judge(
+            (score for score in scores if score.task in calling),
+            thresholds,
+            info.settings.concurrency,
+        ),
     )
     again: tuple[RetestedFinding, ...] = ()
     if info.retest is not None:

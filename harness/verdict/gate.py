@@ -25,6 +25,7 @@ from harness.text import first_few, percentage
 from harness.verdict import coverage, guide, relations, requirements, success_rate
 from harness.verdict.coverage import Coverage
 from harness.verdict.reference_rate import target_of
+from harness.verdict.speed import SpeedResult
 from harness.verdict.success_rate import PartVerdict
 
 UNFINISHED = "The run is not finished."
@@ -70,12 +71,14 @@ def decide(
     recorded: Coverage | None = None,
     unscored: Mapping[str, str] = {},
     exchanges: ExchangeCounts | None = None,
+    speed: Sequence[SpeedResult] = (),
 ) -> Verdict:
     """Return the verdict on a run.
 
     `made` counts the attempts that were made, without those of evals; `recorded` the replies of
-    imported traffic; `exchanges` all requests. `unscored` has the tracebacks of attempts that could
-    not be scored, by id. An internal error leaves a FAIL as it is, and rules out a PASS.
+    imported traffic; `exchanges` all requests. `speed` has the decisions on the limits of the gate;
+    they apply to a run that is complete apart from evals. `unscored` has the tracebacks of attempts
+    that could not be scored, by id. An internal error leaves a FAIL as it is, and rules out a PASS.
     """
     raised = {rule.check.id: rule.traceback for rule in rules.all if rule.traceback is not None}
     internal = {**raised, **unscored}
@@ -97,6 +100,9 @@ def decide(
     calling = [result for result in results if not result.is_eval]
     planned = sum(task.planned for task in info.tasks if task.kind != "eval")
     if planned or not evals:
+        decided: dict[Decision, list[str]] = {"pass": [], "inconclusive": [], "fail": []}
+        for limit in speed if made >= planned else ():
+            decided[limit.decision].append(limit.reason)
         parts.append(
             decide_calls_and_probes(
                 calling,
@@ -108,8 +114,10 @@ def decide(
                 broken=(
                     *requirements.broken(rules.all, thresholds),
                     *server_errors(exchanges or ExchangeCounts(), thresholds),
+                    *decided["fail"],
                 ),
-                unverified=unverified,
+                unverified=(*unverified, *decided["inconclusive"]),
+                met=decided["pass"],
             )
         )
     if evals:
@@ -167,6 +175,7 @@ def decide_calls_and_probes(
     stopped: str | None = None,
     broken: Sequence[str] = (),
     unverified: Sequence[str] = (),
+    met: Sequence[str] = (),
 ) -> PartVerdict:
     """Decide by invalid responses, failed rules, and the success rate of tool calls.
 
@@ -174,8 +183,8 @@ def decide_calls_and_probes(
     success rate is too low even if all missing attempts pass. Otherwise, a run is inconclusive if
     attempts are missing or nothing was judged.
 
-    `stopped` is a sentence, `broken` and `unverified` are requirements on single rules that the run
-    violates or cannot judge.
+    `stopped` is a sentence, `broken` and `unverified` are requirements of the gate that the run
+    violates or cannot judge, and `met` those that are reasons to pass.
     """
     silent = list(_too_silent(results))
     problems = [*_invalid(results, thresholds), *silent, *_failures(rules), *broken]
@@ -201,7 +210,7 @@ def decide_calls_and_probes(
         return replace(rates, reasons=(*rates.reasons, *unverified), warnings=warnings)
     invalid = sum(result.invalid for result in results)
     reasons = (f"{invalid} invalid responses.", *rates.reasons) if rates else ()
-    return PartVerdict("pass", (*reasons, *_rules_passed(probes or beyond_cases)), warnings)
+    return PartVerdict("pass", (*reasons, *_rules_passed(probes or beyond_cases), *met), warnings)
 
 
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, quantile_test, t
 
-from harness.statistics.intervals import clustered_rate, mean_interval, median_interval
+from harness.statistics.intervals import (
+    clustered_rate,
+    mean_interval,
+    median_interval,
+    quantile_bound,
+)
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40))
@@ -111,6 +116,27 @@ def test_the_interval_of_a_median_is_at_most_one_rank_wider_than_scipys(count):
     assert found.value == (count + 1) // 2
     assert 0 <= exact.low - found.low <= 1
     assert 0 <= found.high - exact.high <= 1
+
+
+@pytest.mark.parametrize(("share", "fewest"), [(0.5, 5), (0.9, 29)])
+def test_the_bound_of_a_quantile_is_the_order_statistic_of_the_exact_test(share, fewest):
+    for count in (fewest - 1, fewest, 100):
+        found = quantile_bound([[float(rank) for rank in range(1, count + 1)]], share, 0.05)
+        test = quantile_test(range(1, count + 1), p=share, alternative="less")
+        high = test.confidence_interval(0.95).high
+        assert found == (math.inf if math.isnan(high) else high)
+
+
+def test_the_bound_of_a_quantile_covers_the_truth_if_cases_differ():
+    rng = random.Random(5)
+    low = []
+    for _ in range(300):
+        cases = [rng.gauss(0, 1) for _ in range(36)]
+        values = [[case + rng.gauss(0, 0.1) for _ in range(5)] for case in cases]
+        low.append(quantile_bound(values, 0.5, 0.05) < 0)
+    assert sum(low) / 300 <= 0.08
+    with pytest.raises(ValueError):
+        quantile_bound([], 0.5, 0.05)
 
 
 def test_the_interval_of_a_median_covers_the_truth():
