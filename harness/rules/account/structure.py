@@ -1,6 +1,7 @@
 """The first witness of the account: the form of a reply alone, which no model writes."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from harness.records.traits import Sheet
@@ -9,6 +10,8 @@ from harness.rules.account.differences import ESCAPES, LONG_TEXT
 from harness.rules.account.entry import FENCED, TWICE, Entry, Found, Place, Row
 from harness.rules.account.ledger import COT_HEADER, more_tokens
 
+_FEWEST_REQUESTS = 3  # whose replies are escaped alike
+_MANY_TOKENS = 8  # by which a count fits the text before the escape by no chance
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -17,6 +20,38 @@ def found(rows: Sequence[Row], counting: Counting) -> Found:
     for row in rows:
         if (entry := _structure(row.sheet, counting)) is not None:
             yield row, entry
+    yield from _escaped(rows, counting)
+
+
+def _escaped(rows: Sequence[Row], counting: Counting) -> Found:
+    """Yield the replies that are escaped, with the tokens of the text before.
+
+    A model writes some of these texts itself, such as the commands of LaTeX, and spells them with
+    a few more tokens: a small difference counts only if several requests show it.
+    """
+    same: dict[str, list[tuple[Row, Entry, int]]] = defaultdict(list)
+    for row in rows:
+        if (one := _escapes(row.sheet, counting)) is not None:
+            entry, more = one
+            same[entry.how].append((row, entry, more))
+    for replies in same.values():
+        requests = {row.sample for row, _, _ in replies}
+        for row, entry, more in replies:
+            if len(requests) >= _FEWEST_REQUESTS or abs(more) >= _MANY_TOKENS:
+                yield row, entry
+
+
+def _escapes(sheet: Sheet, counting: Counting) -> tuple[Entry, int] | None:
+    """Return how a text is escaped, and how many more tokens it had before."""
+    for how, undo in ESCAPES.items():
+        for place, text in _texts(sheet):
+            if place == "CoT" and _is_whole_cot(sheet):
+                continue
+            written = undo(text)
+            if _fits_instead(sheet, counting, text, written):
+                entry = Entry("changed", place, how, "count", written, text)
+                return entry, more_tokens(text, written) or 0
+    return None
 
 
 def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
@@ -28,11 +63,6 @@ def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
         for how, kept in _once(text):
             if _fits_instead(sheet, counting, text, kept):
                 return Entry("added", place, how, "structure", kept, text)
-    for how, undo in ESCAPES.items():
-        for place, text in _texts(sheet):
-            contradicts = place == "CoT" and _is_whole_cot(sheet)
-            if not contradicts and _fits_instead(sheet, counting, text, written := undo(text)):
-                return Entry("changed", place, how, "count", written, text)
     inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
     if inside and _fits_instead(sheet, counting, sheet.text, inside[1]):
         return Entry("added", "answer", FENCED, "structure", inside[1], sheet.text)
