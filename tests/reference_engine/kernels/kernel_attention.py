@@ -73,8 +73,8 @@ def test_agrees_in_bfloat16(name, splits):
     check(batch(*BATCHES[name], torch.bfloat16), None, splits=splits)
 
 
-def test_the_beginning_of_a_chunk_changes_no_bit():
-    """The first token of each tile decides which blocks of keys have a mask."""
+def test_a_mask_that_hides_nothing_changes_no_bit():
+    """The first token of each tile decides which blocks of keys have a mask; keys are not split."""
     query, keys, values, tables, _, lengths, sinks = batch(
         (8, 1, 16), 16, (30, 30, 30), (146, 147, 160), torch.bfloat16
     )
