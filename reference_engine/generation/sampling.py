@@ -151,7 +151,7 @@ def draw_tokens(logits: Logits, settings: Tensor, candidates: int) -> Tensor:
 
     Returns:
         (rows,), int64: a token, `NO_TOKEN` if the logits are not finite, or `UNDECIDED` if the
-        candidates do not suffice for the top_p.
+        candidates do not cover the top_p.
     """
     divisor, target, top_p, temperature = settings[..., None].unbind(1)
     divisor = divisor.float()
