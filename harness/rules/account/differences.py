@@ -17,7 +17,7 @@ _OTHER = re.compile(r"[^a-z0-9]")
 _JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
 OTHER_TYPES, OTHER_STYLE = "values have other types", "the names have another style"
 OTHER_ORDER = "its parts are in another order"
-_SHORTEST = 16  # characters of a text that has the characters of another by chance
+LONG_TEXT = 16  # characters of a text that another one has only if it is made from it
 _FEWEST_WORDS = 5  # words that a model does not copy in another order
 
 
@@ -40,6 +40,16 @@ def _ascii(text: str) -> str:
 
 def _unescaped(text: str) -> str:
     return _JSON_ESCAPES.sub(lambda found: str(json.loads(f'"{found[0]}"')), text)
+
+
+def _from_json(text: str) -> str:
+    r"""Return what a JSON string of this form means; the text itself if it is none.
+
+    The commands of LaTeX, such as `\boxed` and `\sqrt`, are not escapes of JSON, or of control
+    characters that no text has.
+    """
+    value = parsed_value(f'"{text}"')
+    return value if isinstance(value, str) and not {"\b", "\f"} & {*value} else text
 
 
 CHANGES: Mapping[str, Callable[[str], str]] = {
@@ -76,7 +86,7 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
 
 ESCAPES: Mapping[str, Callable[[str], str]] = {
     "characters are escaped as in HTML": html.unescape,
-    "characters are escaped as in JSON": _unescaped,
+    "characters are escaped as in JSON": _from_json,
 }
 """How texts are escaped, and what undoes it."""
 
@@ -123,7 +133,7 @@ def difference(wanted: str, got: str) -> Change:
 def _is_permuted(wanted: str, got: str) -> bool:
     one, other = _WORDS.findall(wanted), _WORDS.findall(got)
     words = one != other and len(one) >= _FEWEST_WORDS and sorted(one) == sorted(other)
-    return words or (len(wanted) >= _SHORTEST and sorted(wanted) == sorted(got))
+    return words or (len(wanted) >= LONG_TEXT and sorted(wanted) == sorted(got))
 
 
 _ABSENT = object()
@@ -236,9 +246,6 @@ def name_change(wanted: str, got: str) -> Change | None:
         return Change("changed", "the style of the name is another")
     # A model that shortens a name ends with a word.
     within = wanted[len(got) : len(got) + 1] not in ("", "_") or got.endswith("_")
-    if wanted.startswith(got) and len(got) >= _SHORTEST_CUT and within:
+    if wanted.startswith(got) and len(got) >= LONG_TEXT and within:
         return Change("lost", "the end of the name is missing")
     return Change("added", "text is added to the name") if wanted in got else None
-
-
-_SHORTEST_CUT = 16

@@ -1,12 +1,17 @@
 """The account of one reply: whether the server changed it, and which witness says so."""
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
+
+from harness.records.conditions import Api
+from harness.records.traits import Sheet
 
 Kind = Literal["intact", "miscounted", "lost", "added", "changed", "unknown"]
 Place = Literal["", "CoT", "answer", "arguments", "name", "count", "reply", "request"]
 Witness = Literal["", "structure", "copy", "twin", "whole", "count"]
 
-
+FEWEST, FEWEST_ALIKE = 2, 3
+"""Replies of which one, and replies changed alike of which two, may be so by chance."""
 TWICE = "the same text is there twice"
 FENCED = "a code fence is around it"
 BORROWED = "it is the answer to another request"
@@ -52,3 +57,21 @@ _REASONS = {
     "whole": "the complete reply to the same request continues differently",
     "count": "the reported tokens are not those of this text",
 }
+
+
+class Row(NamedTuple):
+    """A reply in the account."""
+
+    record: str
+    sample: tuple[str, str]  # task and sample
+    api: Api
+    sheet: Sheet
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The record and the index of the exchange."""
+        return self.record, self.sheet.exchange
+
+
+Found = Iterator[tuple[Row, Entry]]
+"""Replies with what a witness says of them."""

@@ -226,6 +226,12 @@ def token_count(text: str) -> int | None:
         return None
 
 
+def more_tokens(returned: str, written: str) -> int | None:
+    """Return how many more tokens a text has than the one that was returned."""
+    counts = [token_count(text) for text in (written, returned)]
+    return None if None in counts else counts[0] - counts[1]  # type: ignore[operator]
+
+
 @lru_cache(maxsize=4096)
 def _text_length(text: str) -> int:
     """Return the number of tokens of a text, cached because most texts repeat. Raises RenderError.
