@@ -159,7 +159,8 @@ def copied(sheet: Sheet) -> bool | None:
     if wanted is None or sheet.end not in ("model", "stop string"):
         return None
     if wanted.text:
-        return None if not sheet.text else wanted.text in sheet.text
+        times = sheet.text.count(wanted.text)
+        return None if not sheet.text or times > 1 else times == 1
     if wanted.name and wanted.name not in {name for name, _ in sheet.calls}:
         return None if not sheet.calls else False
     if wanted.arguments is None:
