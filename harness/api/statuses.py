@@ -1,7 +1,9 @@
-"""What a status outside 2xx says about a valid request: overload, refusal or server error. No I/O.
+"""What a status outside 2xx says about a request: lockout, overload, refusal or error. No I/O.
 
-Every such status is one of the three, so that no reply is lost without a reason:
+Every such status is one of the four, so that no reply is lost without a reason:
 
+- *lockout*: 5xx whose body names a rejection (4xx) and the time for which it lasts: a gateway
+  answers with it to all requests, because it rejected one of them.
 - *overload*: the provider has no room, time or credit for the request now. This includes a body
   that names a rate limit or a quota, whatever its status: providers use 413, 498 and others.
 - *server error*: 5xx, except 501.
@@ -15,9 +17,9 @@ from typing import Literal
 from harness.api.fields import json_object, objects
 from harness.records.rollouts import Exchange, Response
 
-Meaning = Literal["overload", "refusal", "server_error"]
-Trouble = Literal["overloaded", "passing", "unconnected", "broken"]
-"""Why a request may succeed when it is repeated."""
+Meaning = Literal["lockout", "overload", "refusal", "server_error"]
+Trouble = Literal["overloaded", "locked_out", "passing", "unconnected", "broken"]
+"""Why a request may succeed when it is repeated; `locked_out` is seen only in comparison."""
 OVERLOAD = frozenset({402, 408, 425, 429, 503, 529})
 GATEWAY = frozenset({502, 504, 520, 521, 522, 524})
 """Server errors of a gateway that got no reply from the server behind it."""
@@ -38,6 +40,18 @@ _NO_STREAMS = re.compile(
     re.IGNORECASE,
 )
 """A message that the provider has no streams; others may quote `stream` from the request."""
+_REJECTION = re.compile(
+    r"(?:[\[(]|\b(?:status(?: code)?|http(?:/[\d.]+)?|error(?: code)?|code)\b\W{0,3})"
+    r"4(?:0[0456]|1[035]|22)\b",
+    re.IGNORECASE,
+)
+"""A status in a message that says that one request is wrong."""
+_LASTS = re.compile(
+    r"\b(?:reset|retry|try again|available again)s? (?:after|in) "
+    r"(?:(?P<minutes>\d+) ?m(?:in\w*)? ?)?(?:(?P<seconds>\d+(?:\.\d+)?) ?s(?:ec\w*)?\b)?",
+    re.IGNORECASE,
+)
+_LONGEST_BODY = 8_000  # characters of a body that are searched for both
 _LONGEST = 300
 """Characters of an error message that are searched; a long one may quote the request."""
 
@@ -46,11 +60,25 @@ def meaning(response: Response) -> Meaning | None:
     """Return what the status and body of a response say; None for a 2xx status."""
     if response.good_status:
         return None
+    if lockout(response) is not None:
+        return "lockout"
     if response.status in OVERLOAD or _LIMIT.search(" ".join(_error_texts(response))):
         return "overload"
     if response.status >= _SERVER_ERROR and response.status != _NOT_IMPLEMENTED:
         return "server_error"
     return "refusal"
+
+
+def lockout(response: Response) -> float | None:
+    """Return for how many seconds the server answers all requests with a rejection of one.
+
+    None if the response does not say so. 9router 0.5.69 locks a model for 30 s after a rejection.
+    """
+    body = response.text[:_LONGEST_BODY] if response.status >= _SERVER_ERROR else ""
+    lasts = _LASTS.search(body)
+    if lasts is None or _REJECTION.search(body) is None:
+        return None
+    return 60 * float(lasts["minutes"] or 0) + float(lasts["seconds"] or 0) or None
 
 
 def refuses_streams(exchange: Exchange) -> bool:

@@ -90,6 +90,9 @@ class Retry(Record):
     status: int | None = None
     failure: TransportFailure | None = None
     overloaded: bool = False
+    locked_out: bool = Field(
+        default=False, description="whether the response was the rejection of another request"
+    )
     waited: float
 
     @property
@@ -97,7 +100,7 @@ class Retry(Record):
         """Whether the server failed: 5xx without an overload, or a cut before the response."""
         if self.failure is not None:
             return self.failure.kind == "cut"
-        busy = self.overloaded or self.status in _OVERLOAD
+        busy = self.overloaded or self.locked_out or self.status in _OVERLOAD
         return self.status is not None and self.status >= 500 and not busy
 
 

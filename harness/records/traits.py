@@ -124,6 +124,29 @@ class Tries:
 
 
 @dataclass(frozen=True, slots=True)
+class LockedOut:
+    """A request that got a rejection which the server sends to all requests for some time."""
+
+    exchange: int  # index of the exchange in its rollout
+    times: int  # how often it got the rejection of another request
+    rejected: str  # the status and body of the response that it got in the end; empty if another
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """How a stream with text arrived; times are in seconds."""
+
+    exchange: int  # index of the exchange in its rollout
+    waits: int  # between different arrivals, from the first to the last event with text
+    pauses: int  # those of at least `harness.rules.evidence.arrivals.PAUSE`
+    longest: float  # the longest of them
+    silence: float  # from the last text to the finish reason, or to the last event without one
+    finished: bool  # whether a finish reason or the last event of Responses arrived
+    open: float  # from there to the end of the response
+    whole: bool  # whether no tokens of the reply are known to be missing in its text
+
+
+@dataclass(frozen=True, slots=True)
 class Circumstances:
     """Under which circumstances one exchange took place."""
 
@@ -157,8 +180,10 @@ class Traits:
     sent: tuple[Sent, ...] = ()  # its requests; empty in recorded traffic
     circumstances: tuple[Circumstances, ...] = ()  # of each exchange
     sheets: tuple[Sheet, ...] = ()  # of its replies, for the account
+    arrivals: tuple[Arrivals, ...] = ()  # of its streams; empty in recorded traffic
     tries: Tries | None = None
     """None in recorded traffic, and if the last request was neither served nor failed with 5xx."""
+    locked_out: tuple[LockedOut, ...] = ()  # its requests that were; none in recorded traffic
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     conversation: str = ""  # the conversation of the first request as JSON, in lower case
     user: UserTexts | None = None  # the user's part of it; None if its tokens cannot be counted

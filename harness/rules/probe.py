@@ -15,7 +15,7 @@ from typing import Any, Unpack
 from harness.api.fields import objects
 from harness.api.items import History, Reply, Settings
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.api.statuses import TIMEOUTS, overloaded
+from harness.api.statuses import TIMEOUTS, lockout, overloaded
 from harness.golden.content import Golden
 from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.reasons import Reason
@@ -96,6 +96,8 @@ class ProbeRequest(Sample):
             return self._reason("not_sent")
         last = rollout.exchanges[-1]
         failure = last.recorded.failure
+        if last.recorded.response is not None and lockout(last.recorded.response) is not None:
+            return self._reason("locked_out", status=last.status or 0)
         if overloaded(last.recorded) and last.status != _UNAVAILABLE:
             return self._reason("not_admitted", status=last.status or 0)
         if last.reply is None and _is_rate_limited(last):

@@ -12,7 +12,9 @@ from harness.transport.retry import RetryPolicy
 
 TRIES = 4
 POLICY = RetryPolicy(
-    {"overloaded": TRIES - 1, "passing": TRIES - 1}, first_wait=0.6, longest_retry_after=3
+    {"overloaded": TRIES - 1, "locked_out": 1, "passing": TRIES - 1},
+    first_wait=0.6,
+    longest_retry_after=3,
 )
 
 Say = Callable[[str], None]  # tells the user something

@@ -25,6 +25,8 @@ WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 _SYSTEMS = {"Darwin": "MacOS"}
 _PROCESSORS = {"x86_64": "x64", "aarch64": "arm64"}
+SECONDS_AFTER_END = 10.0
+"""Seconds without data after the last event of a stream, after which the client leaves it."""
 _FIRST = ("model", "stream", "service_tier", "messages")
 """The first members of a body of OpenAI's Python SDK; the others follow in alphabetical order."""
 
@@ -155,10 +157,14 @@ class HttpTransport:
                 receiver.begin(response.status, response.raw_headers)
                 async for chunk in body:
                     receiver.feed(chunk)
-                    idle.reschedule(now() + self._idle_timeout)
+                    after_end = min(SECONDS_AFTER_END, self._idle_timeout)
+                    silence = after_end if receiver.ended else self._idle_timeout
+                    idle.reschedule(now() + silence)
         except TooLargeError as error:
             return TransportFailure(kind="too_large", message=str(error))
         except TimeoutError:
+            if idle.expired() and receiver.ended:
+                return None  # the reply is complete, though the server left the stream open
             late = f"the response was not complete within {self._timeout:g} s"
             stopped = f"the response stopped in the middle: no data for {self._idle_timeout:g} s"
             message = f"{stopped}; the client gave up" if idle.expired() else late

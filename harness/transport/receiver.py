@@ -21,7 +21,10 @@ number of lines is limited; the longest reply of gpt-oss has fewer."""
 KEPT_BYTES = 64 * 1024  # of a body that exceeds its limit
 EVENT_STREAM = "text/event-stream"
 BEGINNINGS = (b"data:", b"event:", b"id:", b":")  # of a stream
-
+_LAST_EVENT = re.compile(
+    rb'(?:^|\n)data: ?\[DONE\]|"type": ?"response\.(?:completed|incomplete|failed)"'
+)
+"""The last event of a stream of either API; in a text, its quotes and line breaks are escaped."""
 
 _TEXT = re.compile(
     rb'"(?:content|reasoning(?:_content)?|arguments|delta|text)"\s*:\s*"((?:[^"\\]|\\.)*)"'
@@ -65,6 +68,7 @@ class Receiver:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     streaming: bool = False
+    ended: bool = False  # whether the last event of a stream arrived, or its beginning
     lines: int = 0
     received: bytearray = field(default_factory=bytearray)
     times: array[float] = field(default_factory=lambda: array("d"))
@@ -94,6 +98,7 @@ class Receiver:
         self.all.held += len(chunk)
         self.extents.append(len(self.received))
         if self.streaming:
+            self.ended = self.ended or _LAST_EVENT.search(chunk) is not None
             self.lines += chunk.count(b"\n") + chunk.count(b"\r")
         most = STREAM_BYTES if self.streaming else BODY_BYTES
         size = len(self.received)

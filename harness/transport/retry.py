@@ -7,20 +7,27 @@ by cause.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 from harness.api.chat import names_newer_limit, with_newer_limit
-from harness.api.statuses import Trouble, trouble_of
+from harness.api.statuses import Trouble, lockout, trouble_of
 from harness.records.rollouts import SDK, Exchange, Retry, Sender
 from harness.transport.interface import Payload, Transport
 
 Retrying = Callable[[Exchange, int], None]
 """Called before a retry with the failed exchange and the number of the retry."""
-RETRIES: Mapping[Trouble, int] = {"overloaded": 15, "passing": 5, "unconnected": 5, "broken": 0}
+RETRIES: Mapping[Trouble, int] = {
+    "overloaded": 15,
+    "locked_out": 15,
+    "passing": 5,
+    "unconnected": 5,
+    "broken": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,51 @@ class RetryPolicy:
 
 
 NO_RETRIES = RetryPolicy({})
+LONGEST_LOCKOUT = 60.0  # seconds for which one rejection is believed to last
+ALL_LOCKOUTS = 1800.0  # seconds that a transport waits for all rejections together
+_MARGIN = 0.5  # seconds by which a server's clock may be late
+
+
+class Lockout:
+    """Waits while a server answers every request with the rejection of one (see `statuses`).
+
+    Once a request was served, the next one with such a response is the one that was rejected: it
+    keeps its response. Others are sent again afterwards, one at a time until one is served. One of
+    these that gets the response again, for the whole time, was rejected itself.
+    """
+
+    def __init__(self) -> None:
+        self._until: float | None = None  # time of the event loop; None if nothing is known
+        self._longest = 0.0  # seconds that a response named
+        self._waited = 0.0
+        self._served = False
+        self._turn = asyncio.Lock()
+
+    async def send(self, once: Callable[[], Awaitable[Exchange]]) -> tuple[Exchange, float | None]:
+        """Send a request once; also return the seconds to wait after a lockout by another one."""
+        if self._until is not None:
+            async with self._turn:
+                if self._until is not None:
+                    left = max(0.0, self._until - asyncio.get_running_loop().time())
+                    self._waited += left
+                    await asyncio.sleep(left)
+                    exchange = await once()
+                    return exchange, self._noted(exchange, alone=True)
+        exchange = await once()
+        return exchange, self._noted(exchange, alone=False)
+
+    def _noted(self, exchange: Exchange, *, alone: bool) -> float | None:
+        response = exchange.response
+        named = None if response is None else lockout(response)
+        if named is None or self._waited >= ALL_LOCKOUTS:
+            self._served = self._served or (response is not None and response.good_status)
+            self._until = None if alone else self._until
+            return None
+        rejected = self._served and (named >= self._longest if alone else self._until is None)
+        seconds = min(named, LONGEST_LOCKOUT) + _MARGIN
+        self._longest = max(self._longest, named)
+        self._until = max(self._until or 0.0, asyncio.get_running_loop().time() + seconds)
+        return None if rejected else seconds
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -78,6 +130,7 @@ class RetryingTransport:
         self._policy = policy
         self._retrying = retrying or (lambda exchange, number: None)
         self._renames = False
+        self._lockout = Lockout()
 
     async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """See `Transport`."""
@@ -85,28 +138,31 @@ class RetryingTransport:
         troubles: Counter[Trouble] = Counter()
         renamed = with_newer_limit(body) if self._renames else None
         while True:
-            exchange = await self._inner.send(path, renamed or body, sender=sender)
+            once = partial(self._inner.send, path, renamed or body, sender=sender)
+            exchange, locked = await self._lockout.send(once)
             response = exchange.response
             status, headers = (response.status, response.headers) if response else (None, {})
             if renamed is None and names_newer_limit(exchange):
                 renamed = with_newer_limit(body)
                 retries.append(Retry(status=status, waited=0))
                 continue
-            trouble = trouble_of(exchange)
+            trouble = trouble_of(exchange) if locked is None else "locked_out"
             if trouble is None or troubles[trouble] >= self._policy.retries.get(trouble, 0):
                 break
-            waited = self._policy.wait(troubles[trouble], retry_after(headers))
+            waited = locked or self._policy.wait(troubles[trouble], retry_after(headers))
             troubles[trouble] += 1
             retries.append(
                 Retry(
                     status=status,
                     failure=exchange.failure,
                     overloaded=trouble == "overloaded",
+                    locked_out=trouble == "locked_out",
                     waited=round(waited, 3),
                 )
             )
             self._retrying(exchange, len(retries))
-            await asyncio.sleep(waited)
+            if locked is None:  # otherwise the next try waits
+                await asyncio.sleep(waited)
         if renamed and response is not None and response.good_status:
             self._renames = True
         return exchange.model_copy(update={"retries": tuple(retries)}) if retries else exchange

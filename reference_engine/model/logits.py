@@ -2,7 +2,7 @@
 
 The sampler first draws a chunk of the vocabulary and then a token of this chunk. It needs the
 maximum and a sum of each chunk, the logits of one chunk, and all logits of a row only for logprobs,
-for a top_p, and if a grammar does not allow the token.
+for a top_p or top_k, and if a grammar does not allow the token.
 """
 
 import math

@@ -181,6 +181,10 @@ ERRORS = {
         chat({"role": "system", "content": "Be brief."}, {"role": "system", "content": "Ok."}, HI),
         lambda s: s.status == 502,
     ),
+    "rejection-locks-all": Row(
+        chat(HI, temperature="hot"),
+        lambda s: s.status == 503 and "[400]" in s.text and "(reset after 2s)" in s.text,
+    ),
     "other-efforts-crash": Row(chat(HI, reasoning_effort="xhigh"), lambda s: s.status == 500),
     "schema-converted-and-refused": Row(
         chat(

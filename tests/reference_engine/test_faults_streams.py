@@ -1,5 +1,6 @@
 """Faults of streams in both dialects."""
 
+import itertools
 import time
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from faulty import HI, MODEL, Row, chat, check, names_of, respond
 from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, serving
 
+from reference_engine.faults.layers import streaming
 from reference_engine.faults.server import faulty_parts
 from reference_engine.server.settings import AppSettings
 
@@ -135,9 +137,12 @@ TIMINGS = [
     ("stream-compressed-without-flush", True),
 ]
 
+SILENCES = {"silent-before-finish": "other", "open-after-finish": "end"}  # what comes late
+
 
 def test_every_fault_has_a_row():
-    by_hand = {"content-encoding-of-plain-body", *(name for name, late in TIMINGS if late)}
+    by_hand = {"content-encoding-of-plain-body", *SILENCES}
+    by_hand |= {name for name, late in TIMINGS if late}
     assert CHAT.keys() | RESPONSES.keys() | by_hand == names_of("streaming")
 
 
@@ -162,6 +167,24 @@ def test_a_plain_body_claims_to_be_compressed(stream):
             httpx.post(url, json=body)
     assert plain.status_code == 200
     assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize("fault", SILENCES)
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+def test_streams_are_silent_for_seconds(fault, path, monkeypatch):
+    """Over a real socket: which event, or the end of the response, comes late."""
+    monkeypatch.setattr(streaming, "SILENT_SECONDS", 0.4)
+    body = {"model": MODEL, "messages": [HI], "input": "Hi", "stream": True}
+    body.pop("input" if path.startswith("chat") else "messages")
+    app = faulty_parts([fault]).app(ScriptedEngine(ANSWER), AppSettings())
+    arrived = []
+    with serving(app) as url, httpx.stream("POST", f"{url}/{path}", json=body) as reply:
+        lines = (line for line in reply.iter_lines() if line.startswith("data:"))
+        arrived += [(time.monotonic(), line) for line in lines]
+        arrived.append((time.monotonic(), "end"))
+    (late,) = [line for (before, _), (at, line) in itertools.pairwise(arrived) if at - before > 0.3]
+    finishes = '"finish_reason":"stop"' in late or "response.completed" in late
+    assert ("end" if late == "end" else "other" if finishes else late) == SILENCES[fault]
 
 
 @pytest.mark.parametrize(("fault", "in_one_burst"), TIMINGS)

@@ -1,6 +1,7 @@
 """The second witness of the account: texts and calls that the request determines."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -22,12 +23,19 @@ from harness.rules.account.differences import (
     style_of,
     text_change,
 )
-from harness.rules.account.entry import FEWEST, FEWEST_ALIKE, Entry, Found, Place, Row
+from harness.rules.account.entry import (
+    FEWEST,
+    FEWEST_ALIKE,
+    MANY_AGREEING,
+    Entry,
+    Found,
+    Place,
+    Row,
+)
 from harness.rules.account.json_text import objects_in, parsed_object, strings
 from harness.rules.account.ledger import call_header, more_tokens, token_count
 
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
-_MANY_AGREEING = 8  # tokens by which two texts differ, so that a count fits the other by no chance
 
 
 def found(rows: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Found:
@@ -65,7 +73,7 @@ def _author(
     if twins and entry.how == OTHER_ORDER:
         return "surely"
     agree = [n for n in more if counting.fits(sheet, n)] if not counting.occurs(sheet) else []
-    if agree and min(map(abs, agree)) >= _MANY_AGREEING:
+    if agree and min(map(abs, agree)) >= MANY_AGREEING:
         return "surely"
     equal = (written == (bare(one.reasoning), one.ledger and one.ledger.reported) for one in twins)
     if sheet.ledger is not None and any(equal):
@@ -225,12 +233,18 @@ def _plans_copy(sheet: Sheet) -> bool:
         {text for text in strings(value) if len(text) >= _SHORTEST_TEXT}
         for value in (wanted.arguments, parsed_object(arguments))
     )
-    lacking, instead = planned - made, made - planned
-    return (
-        bool(lacking)
-        and all(text in sheet.reasoning for text in lacking)
-        and not any(text in sheet.reasoning for text in instead)
-    )
+    # The text that the reply has instead may be a part of the planned one.
+    rest = sheet.reasoning
+    for text in planned - made:
+        rest, times = re.subn(_as_planned(text), "", rest)
+        if not times:
+            return False
+    return bool(planned - made) and not any(text in rest for text in made - planned)
+
+
+def _as_planned(text: str) -> str:
+    """Return the pattern of a text in a CoT; white space at its end counts if no word follows."""
+    return re.escape(text) + (r"(?!\w)" if text[-1:].isspace() else "")
 
 
 def _is_typical(sheet: Sheet) -> bool:

@@ -42,6 +42,16 @@ def _unescaped(text: str) -> str:
     return _JSON_ESCAPES.sub(lambda found: str(json.loads(f'"{found[0]}"')), text)
 
 
+def _from_json(text: str) -> str:
+    r"""Return what a JSON string of this form means; the text itself if it is none.
+
+    The commands of LaTeX, such as `\boxed` and `\sqrt`, are not escapes of JSON, or of control
+    characters that no text has.
+    """
+    value = parsed_value(f'"{text}"')
+    return value if isinstance(value, str) and not {"\b", "\f"} & {*value} else text
+
+
 CHANGES: Mapping[str, Callable[[str], str]] = {
     "characters are escaped as in HTML": html.escape,
     "characters are escaped as in HTML, but for quotes": lambda t: html.escape(t, quote=False),
@@ -76,7 +86,7 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
 
 ESCAPES: Mapping[str, Callable[[str], str]] = {
     "characters are escaped as in HTML": html.unescape,
-    "characters are escaped as in JSON": _unescaped,
+    "characters are escaped as in JSON": _from_json,
 }
 """How texts are escaped, and what undoes it."""
 

@@ -12,6 +12,8 @@ Witness = Literal["", "structure", "copy", "twin", "whole", "limit", "count"]
 
 FEWEST, FEWEST_ALIKE = 2, 3
 """Replies of which one, and replies changed alike of which two, may be so by chance."""
+MANY_AGREEING = 8
+"""Tokens by which two texts differ, so that a count fits the other one by no chance."""
 TWICE = "the same text is there twice"
 FENCED = "a code fence is around it"
 BORROWED = "it is the answer to another request"

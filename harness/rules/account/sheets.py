@@ -87,16 +87,14 @@ def _pieces(exchange: ParsedExchange) -> Mapping[str, list[str]]:
         else:
             choices = objects(nested(event.data, "choices"))
             inner = [choice.get("delta") for choice in choices]
-            deltas = [
-                (place, nested(delta, name)) for delta in inner for name, place in _FIELDS.items()
-            ]
+            # Some servers send the CoT under both names.
+            cots = [nested(one, "reasoning") or nested(one, "reasoning_content") for one in inner]
+            deltas = [("CoT", cot) for cot in cots]
+            deltas += [("answer", nested(one, "content")) for one in inner]
         for place, text in deltas:
             if isinstance(text, str) and text and "arguments" not in event.type:
                 found[place].append(text)
     return found
-
-
-_FIELDS = {"reasoning": "CoT", "reasoning_content": "CoT", "content": "answer"}
 
 
 def _is_twice(pieces: list[str]) -> bool:

@@ -1,12 +1,22 @@
 """The first witness of the account: the form of a reply alone, which no model writes."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from harness.records.traits import Sheet
 from harness.rules.account.counting import Counting
 from harness.rules.account.differences import ESCAPES, LONG_TEXT
-from harness.rules.account.entry import FENCED, TWICE, Entry, Found, Place, Row
+from harness.rules.account.entry import (
+    FENCED,
+    FEWEST_ALIKE,
+    MANY_AGREEING,
+    TWICE,
+    Entry,
+    Found,
+    Place,
+    Row,
+)
 from harness.rules.account.ledger import COT_HEADER, PREAMBLE_HEADER, more_tokens
 
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
@@ -17,6 +27,38 @@ def found(rows: Sequence[Row], counting: Counting) -> Found:
     for row in rows:
         if (entry := _structure(row.sheet, counting)) is not None:
             yield row, entry
+    yield from _escaped(rows, counting)
+
+
+def _escaped(rows: Sequence[Row], counting: Counting) -> Found:
+    """Yield the replies that are escaped, with the tokens of the text before.
+
+    A model writes some of these texts itself, such as the commands of LaTeX, and spells them with
+    a few more tokens: a small difference counts only if several requests show it.
+    """
+    same: dict[str, list[tuple[Row, Entry, int]]] = defaultdict(list)
+    for row in rows:
+        if (one := _escapes(row.sheet, counting)) is not None:
+            entry, more = one
+            same[entry.how].append((row, entry, more))
+    for replies in same.values():
+        requests = {row.sample for row, _, _ in replies}
+        for row, entry, more in replies:
+            if len(requests) >= FEWEST_ALIKE or abs(more) >= MANY_AGREEING:
+                yield row, entry
+
+
+def _escapes(sheet: Sheet, counting: Counting) -> tuple[Entry, int] | None:
+    """Return how a text is escaped, and how many more tokens it had before."""
+    for how, undo in ESCAPES.items():
+        for place, text in _texts(sheet):
+            if place == "CoT" and _is_whole_cot(sheet):
+                continue
+            written = undo(text)
+            if _fits_instead(sheet, counting, text, written):
+                entry = Entry("changed", place, how, "count", written, text)
+                return entry, more_tokens(text, written) or 0
+    return None
 
 
 def is_twice(sheet: Sheet) -> bool:
@@ -34,11 +76,6 @@ def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
             # A text that is there twice may be in two items, whose headers count.
             if any(_fits_instead(sheet, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):
                 return Entry("added", place, how, "structure", kept, text)
-    for how, undo in ESCAPES.items():
-        for place, text in _texts(sheet):
-            contradicts = place == "CoT" and _is_whole_cot(sheet)
-            if not contradicts and _fits_instead(sheet, counting, text, written := undo(text)):
-                return Entry("changed", place, how, "count", written, text)
     inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
     if inside and _fits_instead(sheet, counting, sheet.text, inside[1]):
         return Entry("added", "answer", FENCED, "structure", inside[1], sheet.text)

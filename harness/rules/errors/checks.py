@@ -59,6 +59,7 @@ _SAME_NAMES = (
 )
 """Names that the APIs have for one parameter."""
 _FEWEST_SERVED = 20  # other requests that show that a server was up while one kept failing
+_FEWEST_LOCKED_OUT = 2  # requests that show that a rejection is not that of one alone
 _SHORT, _FEW = 4_000, 2_048
 _MANY_TOOLS = 8  # of one request: some servers limit their number
 _REFUSED = frozenset({400, 422})  # statuses after which only another field helps
@@ -289,6 +290,37 @@ def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
                 message = f"The provider refused a request that it served {times}."
                 expected = "a reply, as to the same request before or after"
                 yield message, evidence(score.record, "$", expected, sent.refusal, sent.exchange)
+
+
+@family.cross_check(
+    "request.locked_out",
+    lambda score: score.traits.sent or score.traits.locked_out,
+    source=ERRORS,
+    component="errors",
+    fix="Answer a rejected request with its own 4xx status, and do not lock the model for others.",
+    example=(
+        "A gateway answers a rejected request with status 503, and for 30 s all others, too.",
+        "https://github.com/decolua/9router",
+    ),
+)
+def _locked_out_by_another(examined: Sequence[Score]) -> Iterator[Difference]:
+    """A rejected request changes nothing for other requests.
+
+    One client's mistake stops all others for that time, and clients that obey the status repeat
+    the rejected request, which starts it again. This run waited, and sent the other requests again.
+    """
+    every = [(score, one) for score in examined for one in score.traits.locked_out]
+    others = sum(bool(one.times) for _, one in every)
+    if not others and len(every) < _FEWEST_LOCKED_OUT:
+        return
+    rejected = [(score, one) for score, one in every if one.rejected]
+    for score, one in rejected or every:
+        message = "The server answered other requests with its rejection of this one."
+        expected, got = f"a 4xx status, and replies to {others:,} others at once", one.rejected
+        if not one.rejected:
+            message = "The server answered this request with the rejection of another one."
+            expected, got = "a reply", f"the rejection, {one.times} times"
+        yield message, evidence(score.record, "$", expected, got, one.exchange)
 
 
 @family.cross_check(

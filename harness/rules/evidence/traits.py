@@ -11,9 +11,10 @@ import orjson
 
 from harness.api.fields import json_object
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.api.statuses import meaning
+from harness.api.statuses import lockout, meaning
 from harness.records.traits import (
     Cut,
+    LockedOut,
     Sent,
     Traits,
     Wanted,
@@ -21,6 +22,7 @@ from harness.records.traits import (
 from harness.rules.account.json_text import strings
 from harness.rules.account.ledger import token_count
 from harness.rules.account.sheets import sheets
+from harness.rules.evidence.arrivals import arrivals
 from harness.rules.evidence.circumstances import circumstances
 from harness.rules.evidence.user_texts import user_texts
 
@@ -44,13 +46,14 @@ _WORD = re.compile(r"\w{3,}")
 
 
 def basic_traits(parsed: ParsedRollout) -> Traits:
-    """The traits that cost nothing: ids of replies, tokens of the first prompt, and its host."""
+    """The traits that cost nothing, such as ids of replies and tokens of the first prompt."""
     ids = (reply.raw.get("id") for _, reply in parsed.replies)
     return Traits(
         reply_ids=tuple(reply_id for reply_id in ids if isinstance(reply_id, str) and reply_id),
         first_input=_first_input(parsed),
         host=urlsplit(parsed.exchanges[0].recorded.request.url).netloc if parsed.exchanges else "",
         circumstances=tuple(map(circumstances, parsed.exchanges)),
+        locked_out=() if parsed.rollout.recording else tuple(_locked_out(parsed)),
     )
 
 
@@ -82,6 +85,7 @@ def traits(parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool
         basic_traits(parsed),
         sent=() if parsed.rollout.recording else tuple(_requests(parsed)),
         sheets=tuple(sheets(parsed, wanted, counted=counted)),
+        arrivals=tuple(arrivals(parsed)),
         cuts=tuple(_cuts(parsed)),
         conversation="" if first is None else _conversation(first),
         user=user_texts(parsed),
@@ -103,6 +107,17 @@ def _requests(parsed: ParsedRollout) -> Iterator[Sent]:
             body = orjson.dumps([request.url, request.body], option=orjson.OPT_SORT_KEYS)
             refusal = f"status {response.status}: {response.body or ''}" if said else ""
             yield Sent(index, blake2b(body, digest_size=12).hexdigest(), refusal)
+
+
+def _locked_out(parsed: ParsedRollout) -> Iterator[LockedOut]:
+    for index, exchange in enumerate(parsed.exchanges):
+        response = exchange.recorded.response
+        times = sum(retry.locked_out for retry in exchange.recorded.retries)
+        rejected = ""
+        if response is not None and lockout(response) is not None:
+            rejected = f"status {response.status}: {response.text}"
+        if times or rejected:
+            yield LockedOut(index, times, rejected)
 
 
 def _is_from(answer: str, sent: str) -> bool:

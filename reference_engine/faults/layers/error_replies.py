@@ -1,6 +1,7 @@
 """Faults in refusals and errors."""
 
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from itertools import compress, pairwise
 
 import orjson
@@ -19,10 +20,38 @@ _PLAIN |= {"output", "summary"}
 ERROR = hooks.REPLY.when(lambda reply, _: reply.status >= 400)
 """Each error reply."""
 
+LOCKED_SECONDS = 2
+
+
+@dataclass
+class _Lockout:
+    until: float = 0.0  # in seconds of the monotonic clock
+    said: str = ""  # the rejection that began it
+
+
+_LOCKED = _Lockout()
+
 
 ERROR.faults(errors_with_status_200=lambda reply, _: replace(reply, status=200))
 hooks.REQUEST.faults(unknown_model_accepted=lambda body, request: body.update(model=request.served))
 hooks.RESPONSE.faults(unknown_model_accepted=hooks.echo("model"))
+
+
+def _while_locked(_: Json, __: ClientRequest) -> None:
+    if time.monotonic() < _LOCKED.until:
+        raise ApiError(503, _LOCKED.said)
+
+
+def _locking(reply: Reply, _: ClientRequest) -> Reply:
+    said = str((reply.json.get("error") or {}).get("message", ""))
+    _LOCKED.said = f"[{reply.status}]: {said} (reset after {LOCKED_SECONDS}s)"
+    _LOCKED.until = time.monotonic() + LOCKED_SECONDS
+    body = orjson.dumps(ApiError(503, _LOCKED.said).body())
+    return replace(reply, status=503, body=body)
+
+
+hooks.REQUEST.faults(rejection_locks_all=_while_locked)
+ERROR.faults(rejection_locks_all=_locking)
 
 
 @hooks.REQUEST

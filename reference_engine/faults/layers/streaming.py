@@ -1,5 +1,6 @@
 """Faults in streams: first those of Chat or both APIs, then those of Responses alone."""
 
+import asyncio
 import gzip
 import secrets
 import zlib
@@ -20,6 +21,7 @@ from reference_engine.faults.http import (
 _ARGUMENTS = "response.function_call_arguments"
 _STREAMED_TEXTS = {"response.output_text.delta", f"{_ARGUMENTS}.delta"}
 _TERMINAL = {"response.completed", "response.incomplete"}
+SILENT_SECONDS = 2.5
 
 hooks.SSE_FILTER.faults(
     done_missing=lambda event: not event.done,
@@ -44,6 +46,21 @@ async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream
         if event.choice.get("finish_reason") or event.type in _TERMINAL:
             return
         yield event
+
+
+@hooks.STREAM
+async def silent_before_finish(events: SseStream, _: ClientRequest) -> SseStream:
+    async for event in events:
+        if event.choice.get("finish_reason") or event.type in _TERMINAL:
+            await asyncio.sleep(SILENT_SECONDS)
+        yield event
+
+
+@hooks.STREAM
+async def open_after_finish(events: SseStream, _: ClientRequest) -> SseStream:
+    async for event in events:
+        yield event
+    await asyncio.sleep(SILENT_SECONDS)
 
 
 @hooks.REQUEST

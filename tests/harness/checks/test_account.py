@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
+from healthy import rollout, stream_response
+from replies import Reply, chat_blocks, chat_chunks
 
 from harmony.render import text_tokens
+from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import Condition
 from harness.records.scores import Score
 from harness.records.traits import Ledger, Sheet, Traits, Wanted
 from harness.rules.account import Account, account_of
 from harness.rules.account.entry import BORROWED, FENCED, Entry
+from harness.rules.account.sheets import sheets as sheets_of
 
 COT = "The user wants a sentence, so I write one about the harbour and its boats."
 WORDS = ("quay", "mill", "ferry", "light", "buoy", "dock", "tide", "mast", "sail", "rope")
@@ -100,15 +104,11 @@ def test_a_server_may_count_more_or_less_of_the_format(less: int) -> None:
     [
         (TEXTS[0] + TEXTS[0], "the same text is there twice"),
         (TEXTS[0][:30] + TEXTS[0], "it begins anew"),
-        (TEXTS[0].replace("near", "&lt;near"), "characters are escaped as in HTML"),
     ],
 )
-def test_text_that_is_there_again_or_escaped_has_the_tokens_of_the_text_alone(
-    text: str, how: str
-) -> None:
-    wrote = text.replace("&lt;", "<") if "&lt;" in text else TEXTS[0]
-    (entry,) = [one for one in entries([*HEALTHY[1:], sheet(text, wrote=wrote)]) if one.witness]
-    assert (entry.place, entry.how, entry.wanted) == ("answer", how, wrote)
+def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, how: str) -> None:
+    (entry,) = [one for one in entries([*HEALTHY[1:], sheet(text, wrote=TEXTS[0])]) if one.witness]
+    assert (entry.place, entry.how, entry.wanted) == ("answer", how, TEXTS[0])
     own = entries([*HEALTHY[1:], sheet(text)])[-1]  # The model wrote it: the tokens are its own.
     assert own.kind == "intact" or own.witness == "structure"
 
@@ -133,10 +133,47 @@ def test_a_text_in_two_items_is_there_twice() -> None:
     assert entries([*HEALTHY[1:], items])[-1].how == "the same text is there twice"
 
 
+@pytest.mark.parametrize(
+    ("char", "escaped", "how"),
+    [("<", "&lt;", "HTML"), ("é", "\\u00e9", "JSON")],
+)
+def test_a_few_tokens_of_escapes_count_if_several_requests_show_them(
+    char: str, escaped: str, how: str
+) -> None:
+    texts = [text.replace("near", f"near{char}") for text in TEXTS]
+    altered = [sheet(text.replace(char, escaped), wrote=text) for text in texts[:3]]
+    found = [one for one in entries([*HEALTHY[3:], *altered]) if one.witness]
+    assert {one.how for one in found} == {f"characters are escaped as in {how}"}
+    assert [one.wanted for one in found] == texts[:3]
+    many = char * 3 + char.join(TEXTS[0].split())
+    once = sheet(many.replace(char, escaped), wrote=many)
+    assert entries([*HEALTHY[1:], once])[-1].kind == "changed"
+    assert entries([*HEALTHY[1:], altered[0]])[-1].kind == "unknown"
+
+
+def test_commands_of_latex_are_no_escapes() -> None:
+    """A model may spell them with more tokens than the tokenizer."""
+    answers = [rf"The result is \boxed{{{n}{n + 1}}} by \frac{{{n}}}{{{n + 3}}}." for n in range(5)]
+    odd = [counted(sheet(text), lambda n: n + 2) for text in answers]
+    assert {one.kind for one in entries([*HEALTHY, *odd])} <= {"intact", "unknown"}
+
+
 def test_each_piece_of_a_stream_twice_is_named() -> None:
     doubled = sheet(TEXTS[0], COT, thought=COT[:30], twice=("CoT",), streamed=True)
     (entry,) = [one for one in entries([doubled]) if one.witness]
     assert (entry.kind, entry.place) == ("added", "CoT")
+
+
+def test_a_cot_under_two_names_is_not_there_twice() -> None:
+    both, doubled = list(chat_chunks(Reply(reasoning=COT))), []
+    for chunk in both:
+        delta = chunk["choices"][0]["delta"] if chunk["choices"] else {}
+        doubled += [chunk] * (1 + ("reasoning" in delta))
+        delta |= {"reasoning_content": delta["reasoning"]} if "reasoning" in delta else {}
+    for chunks, places in ((both, ()), (doubled, ("CoT",))):
+        seen = rollout([stream_response(chat_blocks(chunks))], streaming=True)
+        (found,) = sheets_of(parse_rollout(seen), counted=False)
+        assert found.twice == places
 
 
 def test_a_code_fence_around_a_structured_answer() -> None:
@@ -199,6 +236,23 @@ def test_a_model_that_writes_other_arguments_is_not_accused() -> None:
     planned = 'The user wants add_note. With note: salt "and" pepper.'
     longer = call('{"note": "salt aumenta \\"and\\" pepper"}', planned)
     assert kinds([longer, longer]) == {("unknown", "")}
+
+
+@pytest.mark.parametrize(
+    ("cot", "trimmed"),
+    [
+        ("With note:dock nine .", True),
+        ("With note 'dock nine '.", True),
+        ("I save dock nine as a note.", False),
+        ("With note: dock nine.", False),
+        ("With note:dock nine . So dock nine.", False),
+    ],
+)
+def test_white_space_at_the_end_is_planned_if_the_cot_has_it(cot: str, trimmed: bool) -> None:
+    """Its tokens are those of the call without it."""
+    wanted = Wanted(name="add_note", arguments={"note": "dock nine "}, special="nine ")
+    others = [call('{"note": "dock nine"}', cot, wanted) for _ in "ab"]
+    assert (kinds(others) == {("changed", "arguments")}) == trimmed
 
 
 def test_a_name_in_another_style_than_in_the_cot_is_changed() -> None:

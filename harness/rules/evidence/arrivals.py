@@ -1,0 +1,64 @@
+"""How a stream arrived: its pauses, its silence before its end, and how long it stayed open."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from harness.api.fields import nested, objects
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.sse import StreamEvent
+from harness.api.stream_events import carries_text
+from harness.records.traits import Arrivals
+from harness.rules.account.ledger import SLACK, ledger
+
+PAUSE = 2.0  # seconds; no known server takes as long for one token of a stream that it has begun
+_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_CALLS = frozenset({"response.function_call_arguments.done", "response.output_item.added"})
+"""Events of Responses that servers send when they know a call, with or without pieces before."""
+_TEXTS = frozenset({"message", "reasoning"})
+
+
+def arrivals(parsed: ParsedRollout) -> Iterator[Arrivals]:
+    """Yield how each stream of a rollout with text arrived; nothing of recorded traffic."""
+    for exchange in () if parsed.rollout.recording else parsed.exchanges:
+        if exchange.good_status and (found := arrivals_of(exchange)) is not None:
+            yield found
+
+
+def arrivals_of(exchange: ParsedExchange) -> Arrivals | None:
+    """Return how a stream arrived; None without text, and if its events report an error."""
+    events = exchange.events
+    texts = [event for event in events if _has_text(event)]
+    if not texts or exchange.error_events:
+        return None
+    first, last = texts[0].at, texts[-1].at
+    finish = next((event.at for event in events if _is_finish(event)), None)
+    end = max(exchange.recorded.elapsed, events[-1].at)
+    times = sorted({event.at for event in events if first <= event.at <= last})
+    waits = [later - earlier for earlier, later in pairwise(times)]
+    return Arrivals(
+        exchange=exchange.index,
+        waits=len(waits),
+        pauses=sum(wait >= PAUSE for wait in waits),
+        longest=max(waits, default=0.0),
+        silence=max(0.0, (events[-1].at if finish is None else finish) - last),
+        finished=finish is not None,
+        open=max(0.0, end - (events[-1].at if finish is None else finish)),
+        whole=_is_whole(exchange),
+    )
+
+
+def _has_text(event: StreamEvent) -> bool:
+    if event.type == "response.output_item.done":
+        return nested(event.data, "item", "type") not in _TEXTS
+    return carries_text(event) or event.type in _CALLS
+
+
+def _is_finish(event: StreamEvent) -> bool:
+    choices = objects(nested(event.data, "choices"))
+    return event.type in _TERMINAL or any(choice.get("finish_reason") for choice in choices)
+
+
+def _is_whole(exchange: ParsedExchange) -> bool:
+    """Whether no tokens of the reply are missing in its text, which would take time unseen."""
+    counted = None if exchange.reply is None else ledger(exchange)
+    return counted is None or counted.difference <= SLACK
