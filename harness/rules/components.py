@@ -128,6 +128,7 @@ _COMPONENTS = (
         "The server ends replies at the wrong place, or does not report why they end.",
         "Clients get more or less text than they requested, and cannot tell that it was truncated.",
         "Stop at <|return|>, at <|call|> and at the limits of the request, and at nothing else.",
+        follows=(MODEL,),
     ),
     Component(
         "output",
@@ -200,7 +201,7 @@ _COMPONENTS = (
     Component(
         "replicas",
         "Another model, or another version of the server, serves requests.",
-        "Results differ from request to request, and are not those of the requested model.",
+        "Results differ from request to request, and do not come from the requested model.",
         "Send every request to replicas with the same model, version and settings.",
     ),
     Component(

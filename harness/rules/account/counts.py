@@ -33,6 +33,9 @@ _WHOLE_COT = (0, COT_HEADER)  # reasoning tokens of a whole CoT beyond its text
 _RECORDED = "traffic"  # the task of imported traffic: requests of one client, of any kind
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
 _SHARED = 0.3  # the share of odd replies that have one text in common
+_EDGES = ((_SHARED, LONG_TEXT), (_MOST, 6))
+"""Shares of texts, and the shortest text with which so many begin or end by no chance. The second
+is for a text that a server adds to every reply."""
 
 
 def found(rows: Sequence[Row], counting: Counting) -> Found:
@@ -61,7 +64,7 @@ def found(rows: Sequence[Row], counting: Counting) -> Found:
         cut = one is not None and one.end == "limit" and one.answer >= _FEWEST_WORDS
         if one is not None and cut and one.thinking == one.reported and not in_cot:
             how = "all tokens of the truncated reply are reasoning tokens"
-            yield row, Entry("added", "answer", how, "count", "only CoT", row.sheet.text)
+            yield row, Entry("added", "answer", how, "limit", "only CoT", row.sheet.text)
     for row, off in odd:
         yield row, _odd(row.sheet, off, thinks=thinks, headers=headers)
     yield from _without_tokens_of_cot(rows, counting)
@@ -88,8 +91,8 @@ def _odd(sheet: Sheet, off: int, *, thinks: bool, headers: bool) -> Entry:
     wanted, got = f"{count - off} tokens for this text", str(count)
     both = one and one.end == "limit" and one.cot and one.answer and headers
     if both and off <= _AT_CUTS - COT_HEADER:
-        how = "the tokens of a header before it are missing, so the limit cut the CoT"
-        return Entry("added", "answer", how, "count", wanted, got)
+        how = "the tokens of a header before it are missing"
+        return Entry("added", "answer", how, "limit", wanted, got)
     if off > 0 and not sheet.reasoning and (thinks or (one and one.thinking and not one.concealed)):
         return Entry("lost", "CoT", "the reply has none", "count", wanted, got)
     how = "the count is too high, or text is lost"
@@ -190,18 +193,25 @@ def _borrowed(rows: Sequence[Row], odd: Sequence[Row], counting: Counting) -> Fo
 def _edges(odd: Sequence[Row], counting: Counting) -> Found:
     """Yield the replies that begin or end with one text, without which their tokens fit."""
     for place in ("CoT", "answer"):
-        texts = {row.key: row.sheet.reasoning if place == "CoT" else row.sheet.text for row in odd}
+        every = [(row, row.sheet.reasoning if place == "CoT" else row.sheet.text) for row in odd]
         for where, order in (("end", -1), ("beginning", 1)):
-            ends = Counter(text[::order][:LONG_TEXT] for text in texts.values())
-            for end, times in ends.most_common(1):
-                members = [row for row in odd if texts[row.key][::order].startswith(end)]
-                different = {texts[row.key][::order] for row in members}
-                if times < _SHARED * len(odd) or len(different) < FEWEST_ALIKE or not end.strip():
+            texts = [(row, text[::order]) for row, text in every if text]
+            for share, shortest in _EDGES if counting.offset < 0 else _EDGES[:1]:
+                begins = Counter(text[:shortest] for _, text in texts)
+                common, times = begins.most_common(1)[0] if texts else ("", 0)
+                members = [(row, text) for row, text in texts if text.startswith(common)]
+                different = {text for _, text in members}
+                if (
+                    times < share * len(texts)
+                    or len(different) < FEWEST_ALIKE
+                    or not common.strip()
+                ):
                     continue
-                shared = min(different)[: shared_beginning(min(different), max(different))][::order]
-                for row in members:
-                    text = texts[row.key]
-                    kept = text.removesuffix(shared) if order < 0 else text.removeprefix(shared)
-                    if counting.is_right(row.sheet, more_tokens(text, kept.strip())):
-                        how = f"replies have the same {where}: {shared!r}"
-                        yield row, Entry("added", place, how, "count", kept, text)
+                first, last = min(different), max(different)
+                shared = first[: shared_beginning(first, last)]
+                how = f"replies have the same {where}: {shared[::order]!r}"
+                for row, text in members:
+                    kept = text.removeprefix(shared)[::order].strip()
+                    more = more_tokens(text[::order], kept)
+                    if more is not None and more < -1 and counting.is_right(row.sheet, more):
+                        yield row, Entry("added", place, how, "count", kept, text[::order])
