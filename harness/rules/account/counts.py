@@ -41,8 +41,13 @@ is for a text that a server adds to every reply."""
 def found(rows: Sequence[Row], counting: Counting) -> Found:
     """Judge replies by their counts alone."""
     wrong = wrong_counts([row.sheet for row in rows], counting)
-    whole = sum(bool(row.sheet.reasoning) and row.sheet.end == "model" for row in rows)
-    headers = whole >= _FEWEST_WHOLE and counting.offset > -COT_HEADER
+    whole = [
+        counting.fits(row.sheet)
+        for row in rows
+        if row.sheet.ledger and row.sheet.reasoning and row.sheet.end == "model"
+    ]
+    known = len(whole) >= _FEWEST_WHOLE and 2 * sum(whole) > len(whole)
+    headers = known and counting.offset > -COT_HEADER
     odd: list[tuple[Row, int]] = []
     for at, row in enumerate(rows):
         one, off = row.sheet.ledger, counting.off(row.sheet) or 0
