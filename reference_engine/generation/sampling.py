@@ -161,7 +161,7 @@ def draw_tokens(logits: Logits, settings: Tensor, candidates: int) -> Tensor:
 
     Returns:
         (rows,), int64: a token, `NO_TOKEN` if the logits are not finite, or `UNDECIDED` if the
-        candidates do not suffice for the top_p or top_k.
+        candidates do not cover the top_p or top_k.
     """
     divisor, target, top_p, top_k, temperature = settings[..., None].unbind(1)
     divisor = divisor.float()

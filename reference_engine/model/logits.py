@@ -89,7 +89,7 @@ class AllLogits:
         return self.values.device
 
     def chunk_sums(self, divisors: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Logits`."""
+        """See `Logits`. On a CPU, some rows at a time."""
         if not self.values.is_cpu:
             return self.first_stage(self.values, divisors)
         parts = zip(*(torch.split(x, _ROWS_AT_ONCE) for x in (self.values, divisors)), strict=True)

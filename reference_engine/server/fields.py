@@ -1,7 +1,8 @@
 """Request fields that the APIs share, and validation errors that name the field.
 
 A field is supported, accepted without effect (type `Ignored`, or only with its neutral value), or
-refused by name because no model declares it. Null is equivalent to an absent field.
+refused with an error that names it, because no model declares it. Null is equivalent to an absent
+field.
 """
 
 import re
