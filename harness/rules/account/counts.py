@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
-from harness.rules.account.counting import Counting, is_odd, wrong_counts
+from harness.rules.account.counting import FEWEST_KNOWN, Counting, is_odd, wrong_counts
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import BORROWED, FEWEST_ALIKE, Entry, Found, Row
 from harness.rules.account.ledger import (
@@ -25,7 +25,6 @@ from harness.text import shared_beginning
 _MOST = 0.8  # the share of replies that a defect of all of them has
 _SHARE, _CHANCE = 0.01, 0.001
 """The least share of replies that a model spells oddly, and the largest p-value of more."""
-_FEWEST_WHOLE = 5  # replies that show how a server counts
 _FEWEST_TOKENS = 32  # output tokens of a reply that may lack a few
 _SURELY_ODD = 48  # tokens that no spelling and no empty messages of a model explain
 _AT_CUTS = 2  # tokens by which a text differs that is cut within a word
@@ -41,8 +40,13 @@ is for a text that a server adds to every reply."""
 def found(rows: Sequence[Row], counting: Counting) -> Found:
     """Judge replies by their counts alone."""
     wrong = wrong_counts([row.sheet for row in rows], counting)
-    whole = sum(bool(row.sheet.reasoning) and row.sheet.end == "model" for row in rows)
-    headers = whole >= _FEWEST_WHOLE and counting.offset > -COT_HEADER
+    whole = [
+        counting.fits(row.sheet)
+        for row in rows
+        if row.sheet.ledger and row.sheet.reasoning and row.sheet.end == "model"
+    ]
+    known = len(whole) >= FEWEST_KNOWN and 2 * sum(whole) > len(whole)
+    headers = known and counting.offset > -COT_HEADER
     odd: list[tuple[Row, int]] = []
     for at, row in enumerate(rows):
         one, off = row.sheet.ledger, counting.off(row.sheet) or 0
@@ -118,7 +122,7 @@ def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Found:
     short = [
         (row, one) for row, one in judged if (one.thinking or 0) - one.cot - lacking in _WHOLE_COT
     ]
-    many = len(short) >= max(_FEWEST_WHOLE, _MOST * len(judged))
+    many = len(short) >= max(FEWEST_KNOWN, _MOST * len(judged))
     for row, one in short if lacking > 0 and many else ():
         how = f"{lacking} of its tokens are missing in every reply"
         wanted, got = f"{one.cot + lacking} tokens", str(one.cot)
@@ -145,7 +149,7 @@ def _few_in_one_mode(rows: Sequence[Row], counting: Counting) -> Found:
         )
         every, of_others = ({row.sample for row, _ in pairs} for pairs in (judged, others))
         share = max(_SHARE, len(usual) / max(1, len(of_others)))
-        enough = len(odd) >= FEWEST_ALIKE and len(of_others) >= _FEWEST_WHOLE
+        enough = len(odd) >= FEWEST_ALIKE and len(of_others) >= FEWEST_KNOWN
         if enough and at_least(len(odd), len(every), share) <= _CHANCE:
             for row, off in judged:
                 if off and not may_be_headers(off):
@@ -185,16 +189,21 @@ def _stock(rows: Sequence[Row], odd: Sequence[Row]) -> Found:
 
 
 def _borrowed(rows: Sequence[Row], odd: Sequence[Row], counting: Counting) -> Found:
-    """Yield the replies whose tokens are not those of their answer, which another request got."""
+    """Yield the replies whose tokens are not those of their answer, which another request got.
+
+    Where many replies lack tokens, some have such an answer by chance.
+    """
     owners: dict[str, Row] = {}
     for row in rows:
         if len(row.sheet.text) >= LONG_TEXT and counting.fits(row.sheet):
             owners.setdefault(row.sheet.text, row)
-    for row in odd:
-        owner = owners.get(row.sheet.text)
-        if owner is not None and row.sheet.reasoning and owner.sample[0] != row.sample[0]:
-            how = f"{BORROWED}, {owner.record}"
-            yield row, Entry("changed", "answer", how, "count", "its own answer", row.sheet.text)
+    pairs = [(row, owner) for row in odd if (owner := owners.get(row.sheet.text)) is not None]
+    found = [
+        (row, one) for row, one in pairs if row.sheet.reasoning and one.sample[0] != row.sample[0]
+    ]
+    for row, owner in found if len(found) >= _SHARED * len(odd) else ():
+        how = f"{BORROWED}, {owner.record}"
+        yield row, Entry("changed", "answer", how, "count", "its own answer", row.sheet.text)
 
 
 def _edges(odd: Sequence[Row], counting: Counting) -> Found:

@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import RenderError, message_tokens, text_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
-from harness.api.parsed_rollout import ParsedExchange, once
+from harness.api.parsed_rollout import ParsedExchange
 from harness.records.traits import Ledger
 from harness.rules.account.json_text import parsed_object
 from harness.text import repeated_piece
@@ -43,15 +44,13 @@ _HEADERS = {Reasoning: COT_HEADER, Answer: ANSWER_HEADER, Preamble: PREAMBLE_HEA
 _TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
 # Special tokens in a text count as one token or as several, depending on who wrote them.
 _SPECIAL = re.compile(r"<\|\w+\|>")
-# White space, or one character, as often as the tokens that MANY_TOKENS allows.
+# White space, or one character, 24 times, for which the tokenizer has fewer tokens.
 _RUN = re.compile(r"\s{24,}|(\S)\1{23,}")
 _ELLIPSES = ("…", "...")
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
 _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
 SLACK = 20  # one token of so many may be spelled in another way
-MANY_TOKENS = 24
-"""A difference that other spellings of a text and a few empty messages cannot explain."""
 
 
 class _Entry(NamedTuple):
@@ -65,10 +64,15 @@ class _Entry(NamedTuple):
     # and a content type if it may have one
 
 
-@once
+_LEDGERS: WeakKeyDictionary[ParsedExchange, Ledger | None] = WeakKeyDictionary()
+
+
 def account(exchange: ParsedExchange) -> Ledger | None:
     """The ledger of the reply (see `ledger_of`), truncated or not; several rules read it."""
-    return None if exchange.reply is None else _ledger(exchange, exchange.reply)
+    if exchange not in _LEDGERS:
+        reply = exchange.reply
+        _LEDGERS[exchange] = None if reply is None else _ledger(exchange, reply)
+    return _LEDGERS[exchange]
 
 
 def ledger(exchange: ParsedExchange) -> Ledger | None:
