@@ -239,8 +239,15 @@ class ProbeResponses:
         return next(self.replies(name))
 
     def prompt_tokens(self, name: str) -> tuple[ParsedExchange, int]:
-        """Return the reported prompt tokens of the first reply. Raises NotVerifiableError."""
-        exchange, reply = self.reply(name)
+        """Return the reported prompt tokens of the first reply. Raises NotVerifiableError.
+
+        A reply without streaming is preferred: a server may count otherwise in streams, which
+        `parity.usage.prompt` judges.
+        """
+        exchange, reply = min(
+            self.replies(name),
+            key=lambda each: bool((each[0].recorded.request.body or {}).get("stream")),
+        )
         return exchange, prompt_tokens(reply)
 
 

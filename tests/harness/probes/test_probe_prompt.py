@@ -8,7 +8,7 @@ from itertools import product, starmap
 
 import openai_harmony as oh
 import pytest
-from healthy import json_response, rollout
+from healthy import exchange, json_response, rollout
 from probing import refusal
 from replies import Reply, chat_whole, responses_whole
 
@@ -721,6 +721,23 @@ def test_a_tool_that_the_provider_adds_is_one_finding() -> None:
         return healthy(replace(prompt, tools=(hidden,)))
 
     assert judged(without_tools)["prompt.tool"].status == "failed"
+
+
+def test_prompts_are_compared_without_streaming() -> None:
+    """9router adds 2,000 tokens to the counts of all replies but Chat streams."""
+    rollouts = {}
+    for name in ("base", "tool"):
+        for streaming in (True, False):
+            whole = chat_whole(Reply(text="Hello."))
+            whole["usage"]["prompt_tokens"] = healthy(PROMPTS[name]) + 2000 * (not streaming)
+            made = rollout(
+                [exchange("chat", streaming, json_response(whole))], streaming=streaming,
+                sample=name, task=GROUP.name,
+            )  # fmt: skip
+            rollouts.setdefault(name, []).append(parse_rollout(made))
+    results = probe_results(PROBES, rollouts, ProbeOptions("m", ("chat",)))
+    status = {each.check.id: each.status for each in results if "chat" in each.check.apis}
+    assert (status["prompt.bare"], status["prompt.tool"]) == ("failed", "passed")
 
 
 def test_a_reply_to_another_request_says_nothing_about_a_prompt() -> None:
