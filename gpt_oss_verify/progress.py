@@ -41,7 +41,7 @@ class Counts:
         self._replies = self._errors = self._tokens = 0
 
     def add(self, rollout: Rollout) -> None:
-        """Count the exchanges of one rollout. Many probes provoke a refusal, which is no error."""
+        """Count the exchanges of one rollout. Refusals that probes provoke are not errors."""
         for exchange in rollout.exchanges:
             response = exchange.response
             good = exchange.failure is None and response is not None and response.good_status

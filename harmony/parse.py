@@ -262,7 +262,10 @@ class _Header:
         self._parts[token] = bytearray()
 
     def read(self) -> tuple[Started, str] | None:
-        """Return the message and the text that is not part of a header; None for another role."""
+        """Return the message that this header begins, and the text in it that no part explains.
+
+        None if the header names another role than that of the model.
+        """
         role, recipient = _without_recipient(self._text(START))
         if not self._continues_prompt and role and not role.startswith("assistant"):
             return None

@@ -12,7 +12,6 @@ from reports.model import Report, ShownRule, Status, count_statuses
 from reports.text import counted
 
 HYPOTHESES = "A cause is a hypothesis: check it against its findings."
-EXAMPLES = "The examples are known defects that fail the same rule; other defects can fail it too."
 NO_CAUSE = "The cause of the heaviest finding is not known."
 
 
@@ -48,20 +47,22 @@ def severities(rules: Sequence[ShownRule], more: str = "") -> str:
 
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
-    """Yield the facts about a cause beyond its fix as names and values, without its findings."""
+    """Yield the facts about a cause beyond its fix as names and values, without its findings.
+
+    Its examples are known defects that fail the same rule; other defects can fail it too.
+    """
     if cause.effect:
         yield "breaks", cause.effect
     for example in cause.examples:
-        yield "example", example.description
+        yield "known defect", example.description
         yield from (("seen in", source) for source in example.sources)
 
 
 def notes(report: Report) -> Iterator[str]:
     """Yield sentences on the causes, and on the components at fault."""
     found = report.analysis.diagnosis
-    causes = report.analysis.causes
-    if causes:
-        yield f"{HYPOTHESES} {EXAMPLES}" if any(e.examples for e in causes) else HYPOTHESES
+    if report.analysis.causes:
+        yield HYPOTHESES
     if found is not None:
         yield from (component.text for component in found.components)
 

@@ -22,7 +22,7 @@ _UNIT = re.compile(
     r"(?i)(?!.*[⁰¹⁴-⁹ⁿ]|^[²³]|.*\b(?:and|to|is|was|seems|looks|works|should|has|does|plus|minus|times)\b)"
     r"(?:(?:[^\W\d_]{2,20}|[mgsLK])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,4}"
 )
-"""Words, or symbols such as cm and cm^2. A single letter that is no common unit is a variable."""
+"""Words, or symbols such as cm and cm^2. Other single letters are variables."""
 _CLAUSE = re.compile(
     r"(?i)[.;](?=\s|$)|!(?=\s+[A-Z]|$)|。|,(?=\s)|\s[(–]|—"
     r"|\s(?:because|since|as|for|where|porque)\b"

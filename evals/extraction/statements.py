@@ -272,7 +272,7 @@ def _conclusion(line: str, reader: AnswerReader) -> str | None:
 
 
 def _last(lines: Sequence[str]) -> int:
-    """Return the number of the last line that is no remark."""
+    """Return the number of the last line that is not a remark."""
     return max((at for at, line in enumerate(lines) if not _REMARK.match(line)), default=0)
 
 

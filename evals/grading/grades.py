@@ -25,7 +25,7 @@ def parse_grade(text: str) -> bool | None:
     """Return `criteria_met` of the JSON object in a reply, whatever its place; None if unclear.
 
     Code fences and text around the object are ignored, and the explanation may be missing. There
-    is no grade if `criteria_met` is not true or false, or if another object or the text says
+    is not a grade if `criteria_met` is not true or false, or if another object or the text says
     otherwise ("criteria_met: false"). A grade is never inferred from words.
     """
     values, around = _objects(text)

@@ -160,7 +160,7 @@ def _tolerance_problem(row: OwnRow) -> str | None:
     if row.tolerance is None:
         return None
     if not is_number(row.answer):
-        return f"the answer {row.answer!r} is no number, so it has no tolerance"
+        return f"the answer {row.answer!r} is not a number, so it has no tolerance"
     if tolerance_of(row.tolerance, 1.0) is None:
         return f"the tolerance {row.tolerance!r} is neither a number nor a share such as 1%"
     return None
@@ -170,7 +170,7 @@ def _pattern_problem(row: OwnRow) -> str | None:
     try:
         re.compile(row.pattern or "")
     except re.error as error:
-        return f"the pattern {row.pattern!r} is no regular expression: {error}"
+        return f"the pattern {row.pattern!r} is not a regular expression: {error}"
     return None
 
 

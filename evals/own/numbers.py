@@ -88,7 +88,7 @@ class _Numbers:
         return _text(value[1]) if value else None
 
     def without_choices(self, sentence: str) -> str:
-        """Return the sentence without words for rounding, which are no doubt."""
+        """Return the sentence without words for rounding, which do not express doubt."""
         return _ABOUT.sub("", sentence)
 
 

@@ -50,7 +50,7 @@ def is_inspect_log(path: Path) -> bool:
 
 
 def read_inspect_log(path: Path) -> EvalLog:
-    """Return a log. Raises ConfigurationError if it is damaged, or its scores are no numbers."""
+    """Return a log. Raises ConfigurationError if it is damaged, or its scores are not numbers."""
     library = inspect_library()
     try:
         log = library.read_eval_log(str(path), resolve_attachments=True)

@@ -152,7 +152,7 @@ def entries_of(exchange: ParsedExchange, reply: Reply) -> list[ReportedToken]:
 
 
 def reported(entry: Mapping[str, Any]) -> ReportedToken:
-    """Read the logprob entry of one token, without what is no value.
+    """Read the logprob entry of one token, without members that are not values.
 
     OpenAI's API defines -9999.0 for tokens outside the most probable ones; llama.cpp sends the
     lowest float32.

@@ -60,7 +60,7 @@ class Description(Record):
 
 Received = Literal["refused", "failed", "no reply", "unreadable", "differs"]
 """What a request got: a refusal, a failure of the server (an error event of a stream too), no
-complete response, a 2xx response that is no reply, or a reply, which differs from the expected."""
+complete response, a 2xx response that is not a reply, or a reply that differs."""
 
 
 class Evidence(Record):

@@ -200,7 +200,7 @@ _COMPONENTS = (
     Component(
         "replicas",
         "Another model, or another version of the server, serves requests.",
-        "Results differ from request to request, and are not those of the requested model.",
+        "Results differ from request to request, and do not come from the requested model.",
         "Send every request to replicas with the same model, version and settings.",
     ),
     Component(

@@ -58,7 +58,7 @@ def run_folders(parent: Path) -> list[Path]:
 def discard_unused(folder: Path) -> bool:
     """Delete the folder of a run without samples; return whether it had none.
 
-    Only output of the provider is kept, in a folder that is no run folder any more.
+    Only output of the provider is kept, in a folder that is no longer a run folder.
     """
     log, output = folder / ROLLOUTS_FILE, folder / PROVIDER_LOG
     if log.exists() and log.stat().st_size:

@@ -63,7 +63,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Recordings:
-    """The SHA-256 of each file by its name, all pairs, and what is no pair, by reason."""
+    """The SHA-256 of each file by its name, all pairs, and what is not a pair, by reason."""
 
     files: Mapping[str, str]
     pairs: Sequence[Pair]

@@ -52,7 +52,7 @@ def too_low(result: TaskResult, thresholds: Thresholds, *, complete: bool) -> It
 
 
 def _rates(result: TaskResult) -> tuple[float, float]:
-    """pass@k and pass^k; attempts without a reply, which are no evidence, count as passed."""
+    """pass@k and pass^k; attempts without a reply, which are not evidence, count as passed."""
     if result.no_reply:
         return result.best_pass_at, result.best_pass_hat
     return result.at_k[-1].pass_at.value, result.at_k[-1].pass_hat.value

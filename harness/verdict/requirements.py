@@ -85,7 +85,7 @@ def unverified(
         named = [result for result in results if result.check.is_named(name)]
         if not any(result.applicable for result in named):
             reasons = (result.reason for result in named if result.reason)
-            reason = next(reasons, "The run did not include it.")
+            reason = next(reasons, "The run left it out; choose it with --suite or --only.")
             where = thresholds.where("must_pass")
             yield f"{name} must pass{where}, but was not judged: {reason}"
     if thresholds.suite is not None and not _covers(info, thresholds):

@@ -107,7 +107,7 @@ class Vllm(Dialect):
             "max_tokens": params.max_tokens,
             "temperature": params.temperature,
             "top_p": params.top_p,
-            "top_k": 0,
+            "top_k": params.top_k,
             "min_p": 0.0,
             "repetition_penalty": 1.0,
             "stop_token_ids": sorted(params.stop_token_ids),
@@ -204,8 +204,9 @@ class LlamaCpp(Dialect):
         return {
             "prompt": list(prompt),
             "n_predict": params.max_tokens,
-            "samplers": ["temperature", "top_p"],
+            "samplers": ["temperature", "top_k", "top_p"],
             "temperature": params.temperature,
+            "top_k": params.top_k,
             "top_p": params.top_p,
             "repeat_penalty": 1.0,
             "seed": -1 if params.seed is None else params.seed,
@@ -296,7 +297,7 @@ class Ollama(Dialect):
             "num_predict": params.max_tokens,
             "temperature": params.temperature,
             "top_p": params.top_p,
-            "top_k": 0,
+            "top_k": params.top_k,
             "min_p": 0.0,
             "repeat_penalty": 1.0,
         }

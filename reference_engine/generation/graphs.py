@@ -63,7 +63,7 @@ class GraphedForward(RaggedForward):
 
 
 class Decoder:
-    """Launches recorded decode steps, by row count, table width, and whether a row has a top_p."""
+    """Launches recorded decode steps, by rows, table width, and whether a row is a nucleus draw."""
 
     def __init__(self, model: Transformer, cache: KVCache, record: Record, rows: int) -> None:
         self._model = model
@@ -152,7 +152,7 @@ class Launched:
     draws: Sequence[Draw]  # the settings of each row
     overlaps: bool
     """Whether the next step may be launched before `tokens` is called. This is the case if the
-    logits are not needed: no row has a top_p, logprobs or a constraint."""
+    logits are not needed: no row has a top_p, a top_k, logprobs or a constraint."""
     _logits: Tensor
     _drawn: Tensor
     _digests: Tensor | None  # of several processes

@@ -19,7 +19,7 @@ _WIDTHS = (16, 128, 1024)
 costs little, because the kernels read only the pages of a sequence."""
 _PADDING_LENGTH = 2
 """The context length of a padding row. Its token goes to the second row of the null page."""
-_GREEDY = (1.0, 0.0, 1.0, 0.0)  # the settings of a padding row
+_GREEDY = (1.0, 0.0, 1.0, math.inf, 0.0)  # the settings of a padding row
 
 
 class PagedContext:
@@ -86,13 +86,13 @@ class RaggedBatch:
     """New tokens of several rows, one after another, and the page tables of their sequences.
 
     The tensors keep their addresses when the batch is filled again, so that a CUDA graph can read
-    them: `tokens`, (tokens,) in int32, and `settings`, (rows, 4) in float64, see
+    them: `tokens`, (tokens,) in int32, and `settings`, (rows, 5) in float64, see
     `sampling.settings_of`.
     """
 
     def __init__(self, cache: KVCache, rows: int, tokens: int, blocks: int) -> None:
         self._cache = cache
-        self._shapes = ((tokens,), (rows + 1,), (rows,), (rows, blocks), (rows, blocks), (rows, 8))
+        self._shapes = ((tokens,), (rows + 1,), (rows,), (rows, blocks), (rows, blocks), (rows, 10))
         self._numbers = torch.zeros(
             sum(map(_aligned, self._shapes)), dtype=torch.int32, device=cache.layers[0].keys.device
         )

@@ -18,7 +18,7 @@ from torch import Tensor
 from reference_engine.model.logits import AllLogits, Logits
 
 CANDIDATES = 1024
-"""Number of most probable tokens that are sorted for top_p; if not enough, all tokens are."""
+"""Number of most probable tokens that are sorted for top_p and top_k; if not enough, all are."""
 NO_TOKEN, UNDECIDED = -1, -2  # results of `draw_tokens` that are not tokens
 _MASK = 2**64 - 1
 _MIN_TEMPERATURE = 1e-20
@@ -56,6 +56,8 @@ class SamplingParams:
     temperature: float = 1.0  # divisor of the logits; 0 selects the most probable token
     top_p: float = 1.0
     """Sample only from the most probable tokens whose total probability reaches this."""
+    top_k: int = 0
+    """Sample only from this many most probable tokens, 0 from all; top_p is a share of these."""
     seed: int | None = None  # seed of the random draws; random if None
     stop_token_ids: frozenset[int] = frozenset()  # tokens that end the generation
     top_logprobs: int | None = None
@@ -70,6 +72,8 @@ class SamplingParams:
             raise ValueError(f"temperature must be 0 or more, not {self.temperature}.")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}.")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be 0 or more, not {self.top_k}.")
         if self.top_logprobs is not None and self.top_logprobs < 0:
             raise ValueError(f"top_logprobs must be 0 or more, not {self.top_logprobs}.")
 
@@ -78,8 +82,8 @@ class SamplingParams:
 class Token:
     """A generated token.
 
-    `logprob` and `top` are logprobs of the unmodified distribution, before temperature, top_p and
-    grammar. They are set only if the request enabled logprobs.
+    `logprob` and `top` are logprobs of the unmodified distribution, before temperature, top_p,
+    top_k and grammar. They are set only if the request enabled logprobs.
     """
 
     id: int
@@ -118,26 +122,32 @@ def uniform(seed: int, step: int) -> float:
 def sample(logits: Logits, draws: Sequence[Draw]) -> list[Token | None]:
     """Draw a token for each row; None if its logits are not finite."""
     settings = _settings(draws, logits.device)
-    drawn = draw_tokens(logits, settings, 0).masked_fill_(settings[:, 2] < 1, UNDECIDED)
+    limited = _limited(settings[:, 2], settings[:, 3])
+    drawn = draw_tokens(logits, settings, 0).masked_fill_(limited, UNDECIDED)
     return read_tokens(logits, drawn, draws)
 
 
 def is_nucleus(draws: Sequence[Draw]) -> bool:
-    """Return whether a row draws only from the most probable tokens."""
-    return any(_top_p(draw.params) < 1 for draw in draws)
+    """Return whether a row draws only from the most probable tokens, by its top_p or top_k."""
+    return any(
+        each.params.temperature and (each.params.top_p < 1 or each.params.top_k) for each in draws
+    )
 
 
-def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float]]:
-    """Return the settings of each row: divisor, uniform number, top_p and temperature."""
-    return [
-        (
-            max(draw.params.temperature, _MIN_TEMPERATURE) if draw.params.temperature else 1.0,
-            uniform(draw.seed, draw.step),
-            _top_p(draw.params),
-            draw.params.temperature,
-        )
-        for draw in draws
-    ]
+def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float, float]]:
+    """Return the settings of each row: divisor, uniform number, top_p, top_k and temperature.
+
+    A row without a limit has top_p 1 and an infinite top_k. Temperature 0 needs none.
+    """
+    rows = []
+    for draw in draws:
+        given, drawn = draw.params, uniform(draw.seed, draw.step)
+        if given.temperature:
+            divisor = max(given.temperature, _MIN_TEMPERATURE)
+            rows.append((divisor, drawn, given.top_p, given.top_k or math.inf, given.temperature))
+        else:
+            rows.append((1.0, drawn, 1.0, math.inf, 0.0))
+    return rows
 
 
 def draw_tokens(logits: Logits, settings: Tensor, candidates: int) -> Tensor:
@@ -145,15 +155,15 @@ def draw_tokens(logits: Logits, settings: Tensor, candidates: int) -> Tensor:
 
     Args:
         logits: The logits of the rows.
-        settings: (rows, 4) in float64, see `settings_of`.
-        candidates: Number of most probable tokens among which rows with a top_p draw; with 0, they
-            draw from all tokens, and no more logits are needed than for the others.
+        settings: (rows, 5) in float64, see `settings_of`.
+        candidates: Number of most probable tokens among which rows with a top_p or top_k draw; with
+            0, they draw from all tokens, and no more logits are needed than for the others.
 
     Returns:
         (rows,), int64: a token, `NO_TOKEN` if the logits are not finite, or `UNDECIDED` if the
-        candidates do not suffice for the top_p.
+        candidates do not cover the top_p or top_k.
     """
-    divisor, target, top_p, temperature = settings[..., None].unbind(1)
+    divisor, target, top_p, top_k, temperature = settings[..., None].unbind(1)
     divisor = divisor.float()
     largest, sums = logits.chunk_sums(divisor[:, 0])
     best = largest.amax(-1, keepdim=True)
@@ -169,10 +179,12 @@ def draw_tokens(logits: Logits, settings: Tensor, candidates: int) -> Tensor:
         every = logits.of()
         found = every.topk(min(candidates, every.shape[1]))
         probable = ((found.values - best) / divisor).exp() / total
-        drawn, certain = _draw_top_p(
-            probable, found.indices, top_p, target, complete=candidates >= every.shape[1]
+        complete = candidates >= every.shape[1]
+        drawn, certain = _draw_limited(
+            probable, found.indices, top_p, top_k, target, complete=complete
         )
-        chosen = torch.where(top_p < 1, drawn.masked_fill(~certain, UNDECIDED), chosen)
+        drawn = drawn.masked_fill(~certain, UNDECIDED)
+        chosen = torch.where(_limited(top_p, top_k), drawn, chosen)
     return chosen.masked_fill(unusable, NO_TOKEN)[:, 0]
 
 
@@ -233,36 +245,49 @@ def _draw_allowed(logits: Tensor, draw: Draw, allowed: Tensor) -> int:
     """Draw from the allowed tokens, after the draw from all tokens chose one that is not allowed.
 
     The random number of the second draw is independent of the first. The two draws together
-    therefore follow the distribution of the allowed tokens (exactly, if there is no top_p).
+    therefore follow the distribution of the allowed tokens (exactly, if there is no top_p or
+    top_k).
     """
     masked = logits.masked_fill(~allowed.to(logits.device), -math.inf)
     settings = _settings([replace(draw, seed=~draw.seed)], masked.device)
     return int(draw_tokens(AllLogits(masked), settings, masked.shape[1]))
 
 
-def _top_p(params: SamplingParams) -> float:
-    """Return the effective top_p; temperature 0 needs none."""
-    return params.top_p if params.temperature else 1.0
+def _limited(top_p: Tensor, top_k: Tensor) -> Tensor:
+    """Return whether rows with these settings draw only from the most probable tokens."""
+    return (top_p < 1).logical_or(top_k.isfinite())
 
 
-def _draw_top_p(
-    probable: Tensor, indices: Tensor, top_p: Tensor, target: Tensor, *, complete: bool
+def _draw_limited(
+    probable: Tensor,
+    indices: Tensor,
+    top_p: Tensor,
+    top_k: Tensor,
+    target: Tensor,
+    *,
+    complete: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Draw from the most probable tokens whose total probability reaches top_p.
+    """Draw from the top_k most probable tokens, or from those whose share of them reaches top_p.
 
-    `probable` and `indices` are these tokens' probabilities and numbers, (rows, n), all tokens if
-    `complete`. `top_p` and `target` are (rows, 1), as are the results: the tokens, and whether each
-    would be the same if drawn from all tokens. This is the case if every token that the top_p keeps
-    is more probable than the last candidate, because then no other token is kept.
+    This is vLLM's order (v1/sample/ops/topk_topp_sampler.py, 0.32); of equally probable tokens,
+    vLLM keeps more than top_k. `probable` and `indices` are the candidates' probabilities and
+    numbers, (rows, n), all tokens if `complete`. `top_p`, `top_k` and `target` are (rows, 1), as
+    are the results: the tokens, and whether each would be the same if drawn from all tokens. This
+    is the case if every kept token is more probable than the last candidate, because then no other
+    token is kept, and if a top_k does not reach beyond the candidates.
     """
     by_index = indices.sort(-1)  # Equally probable tokens keep this order.
     order = probable.gather(1, by_index.indices).sort(descending=True, stable=True)
-    kept = order.values.double().cumsum(-1) - order.values < top_p
+    values, count = order.values.double(), order.values.shape[1]
+    first = torch.arange(count, device=values.device) < top_k
+    share = (values * first).sum(-1, keepdim=True).masked_fill(top_k.isinf(), 1)
+    kept = (values.cumsum(-1) - values < top_p * share).logical_and(first)
     index, _ = _invert(order.values * kept, target)
     last_kept = (kept.sum(-1, keepdim=True) - 1).clamp(min=0)
     place = order.indices.gather(1, index.minimum(last_kept))
     last = order.values[:, -1:]
     certain = (order.values > last).logical_or_(~kept).all(-1, keepdim=True)
+    certain = certain.logical_and_((top_k <= count).logical_or_(top_k.isinf()))
     return by_index.values.gather(1, place), certain | complete
 
 

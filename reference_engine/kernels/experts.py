@@ -105,7 +105,7 @@ class SmallMixtureOfExperts(MixtureOfExperts):
 
 
 def combine_few_experts(model: Transformer) -> None:
-    """Make the experts `SmallMixtureOfExperts`, if each token needs at least half of them."""
+    """Run the experts of each block as one matrix, if each token needs at least half of them."""
     for block in model.blocks:
         experts = block.mlp
         if type(experts) is MixtureOfExperts and len(experts.mlp1_bias) <= 2 * experts.gate.top:

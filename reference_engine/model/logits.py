@@ -2,7 +2,7 @@
 
 The sampler first draws a chunk of the vocabulary and then a token of this chunk. It needs the
 maximum and a sum of each chunk, the logits of one chunk, and all logits of a row only for logprobs,
-for a top_p, and if a grammar does not allow the token.
+for a top_p or top_k, and if a grammar does not allow the token.
 """
 
 import math
@@ -89,7 +89,7 @@ class AllLogits:
         return self.values.device
 
     def chunk_sums(self, divisors: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Logits`."""
+        """See `Logits`. On a CPU, some rows at a time."""
         if not self.values.is_cpu:
             return self.first_stage(self.values, divisors)
         parts = zip(*(torch.split(x, _ROWS_AT_ONCE) for x in (self.values, divisors)), strict=True)

@@ -1,7 +1,8 @@
 """Request fields that the APIs share, and validation errors that name the field.
 
 A field is supported, accepted without effect (type `Ignored`, or only with its neutral value), or
-refused by name because no model declares it. Null is equivalent to an absent field.
+refused with an error that names it, because no model declares it. Null is equivalent to an absent
+field.
 """
 
 import re
@@ -171,6 +172,16 @@ Verbosity = Annotated[Literal["medium"], _supported(("low", "high"), "medium")]
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
 
 
+def _count_or_all(value: int) -> int:
+    if value < -1:
+        raise ValueError(f"must be 1 or more, or 0 or -1 for all tokens, not {value}")
+    return max(value, 0)
+
+
+TopK = Annotated[int, AfterValidator(_count_or_all)]
+"""vLLM's `top_k`: 0 and -1 have no effect (`SamplingParams` of vLLM 0.32)."""
+
+
 def _zero(value: float) -> float:
     if value:
         raise PydanticCustomError("unsupported_value", "only 0 is supported with this model")
@@ -290,7 +301,10 @@ class StreamOptions(RequestModel):
 
 
 class AnswerRequest(RequestModel):
-    """The fields of all requests for an answer. `seed` is an extension of Responses."""
+    """The fields of all requests for an answer.
+
+    `seed` is an extension of Responses, and `top_k` is vLLM's extension of all APIs.
+    """
 
     model: str
     prompt_cache_key: str | None = None
@@ -301,6 +315,7 @@ class AnswerRequest(RequestModel):
     stream_options: StreamOptions = StreamOptions()
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
+    top_k: TopK = 0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     frequency_penalty: Zero = 0
     presence_penalty: Zero = 0
@@ -318,6 +333,7 @@ class AnswerRequest(RequestModel):
             max_tokens or UNLIMITED,
             self.temperature,
             max(self.top_p, _SMALLEST_TOP_P),
+            self.top_k,
             self.seed,
             STOP_TOKENS,
             top_logprobs,

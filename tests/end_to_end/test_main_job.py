@@ -75,3 +75,33 @@ def test_shuffled_weights_fail(
     finally:
         engine.close()
     assert json.loads(capsys.readouterr().out)["verdict"]["decision"] == "fail"
+
+
+def test_the_output_that_the_docs_show_is_what_the_command_prints(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "reference_engine", "serve", "--port", "{port}"]
+    entry = {
+        "base_url": "http://127.0.0.1:{port}/v1",
+        "model": "gpt-oss-small",
+        "launch": {
+            "command": [*command, "--fault", "chat-reasoning-not-replayed"],
+            "ready_url": "http://127.0.0.1:{port}/health",
+        },
+    }
+    entries = {"providers": {"localhost-8000": entry}}
+    (tmp_path / "providers.yaml").write_text(json.dumps(entries), encoding="utf-8")
+    done = subprocess.run(
+        [COMMAND, "-p", "localhost-8000", "-n", "4", "-k", "2", "--only", "cases,cot,prompt.cot"],
+        cwd=tmp_path,
+        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    printed = " ".join(done.stdout.split())
+    for page in ("README.md", "docs/tutorial.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        shown = text.split("```text\n")[1].split("```")[0]
+        assert shown.startswith("4 cases")
+        for part in shown.split("…"):
+            assert " ".join(part.split()) in printed, page

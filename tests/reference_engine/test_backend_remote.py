@@ -195,6 +195,18 @@ async def test_requests_without_a_seed_get_a_random_one_in_range(upstream, seed)
     assert 0 <= seed_of(body) < 2**31
 
 
+@pytest.mark.parametrize("top_k", [0, 20])
+async def test_the_limits_of_sampling_are_passed_on(upstream, top_k):
+    server, engine = upstream
+    async for _ in engine.generate(PROMPT, replace(PARAMS, top_p=0.9, top_k=top_k)):
+        pass
+    [body] = server.bodies
+    sent = body.get("options", body)
+    assert (sent["top_p"], sent["top_k"]) == (0.9, top_k)
+    if server.name == "llama.cpp":  # top_p is a share of the top_k tokens
+        assert body["samplers"] == ["temperature", "top_k", "top_p"]
+
+
 async def test_tokens_are_returned_as_the_model_wrote_them(upstream):
     server, engine = upstream
     tokens = [token async for token in engine.generate(PROMPT, PARAMS)]

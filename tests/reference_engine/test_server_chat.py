@@ -147,10 +147,36 @@ def test_a_reply_at_its_token_limit_is_truncated(engine, client):
     assert ask(client, max_tokens=10**6)["choices"][0]["finish_reason"] == "stop"
 
 
+def test_a_call_that_the_limit_cuts_is_returned_as_far_as_it_goes(engine, client):
+    engine.script = lambda *_: CALL
+    whole = '{"city": "Rome"}'
+    lengths = []
+    for limit in range(1, 40):
+        reply = ask(client, tools=[CHAT_TOOL], max_tokens=limit)["choices"][0]
+        calls = reply["message"].get("tool_calls", [])
+        arguments = [call["function"]["arguments"] for call in calls]
+        chunks = stream(client, tools=[CHAT_TOOL], max_tokens=limit)
+        choices = [choice for chunk in chunks for choice in chunk["choices"]]
+        deltas = [call for each in choices for call in each["delta"].get("tool_calls", [])]
+        streamed = [call["function"].get("arguments", "") for call in deltas]
+        assert "".join(streamed) == "".join(arguments)
+        assert choices[-1]["finish_reason"] == reply["finish_reason"]
+        if reply["finish_reason"] == "tool_calls":
+            assert arguments == [whole]
+            break
+        assert reply["finish_reason"] == "length"
+        assert all(whole.startswith(each) for each in arguments)
+        assert all(call["function"]["name"] == "get_weather" for call in calls)
+        lengths += map(len, arguments)
+    assert lengths[0] == 0 < lengths[-1]
+    assert lengths == sorted(lengths)
+
+
 def test_parameters_reach_the_engine(engine, client):
-    ask(client, temperature=0.3, top_p=0.9, seed=7, max_tokens=50, logprobs=True, top_logprobs=2)
+    sampling = {"temperature": 0.3, "top_p": 0.9, "top_k": 20, "seed": 7}
+    ask(client, **sampling, max_tokens=50, logprobs=True, top_logprobs=2)
     (params,) = engine.params
-    assert (params.temperature, params.top_p, params.seed) == (0.3, 0.9, 7)
+    assert {name: getattr(params, name) for name in sampling} == sampling
     assert (params.max_tokens, params.top_logprobs) == (50, 2)
     ask(client)
     assert (engine.params[1].temperature, engine.params[1].top_p) == (1.0, 1.0)

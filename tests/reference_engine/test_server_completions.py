@@ -105,6 +105,7 @@ def test_a_completion_ends_at_a_limit_stop_string_or_stop_token(engine, ask):
         ({"logprobs": 21}, "logprobs"),
         ({"echo": True}, "echo"),
         ({"n": 2}, "n"),
+        ({"extra": {"top_k": -2}}, "top_k"),
         ({"extra": {"messages": []}}, "messages"),
     ],
     ids=lambda value: str(value)[:30],
@@ -114,6 +115,12 @@ def test_errors_of_wrong_requests_name_the_field(engine, ask, fields, named):
         ask(**fields)
     assert refused.value.param == named
     assert engine.prompts == []
+
+
+@pytest.mark.parametrize(("given", "meant"), [(20, 20), (0, 0), (-1, 0), (None, 0), (10**9, 10**9)])
+def test_top_k_reaches_the_engine(engine, ask, given, meant):
+    ask(extra={"top_k": given})
+    assert engine.params[-1].top_k == meant
 
 
 def test_a_prompt_without_room_for_an_answer_is_rejected(engine, ask):

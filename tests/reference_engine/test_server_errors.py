@@ -114,7 +114,10 @@ CHAT_ERRORS = [
     ({"logit_bias": {"1": 5}}, "logit_bias.1"),
     ({"functions": []}, "functions"),
     ({"modalities": ["audio"]}, "modalities[0]"),
-    ({"top_k": 5}, "top_k"),
+    ({"top_k": -2}, "top_k"),
+    ({"top_k": 1.5}, "top_k"),
+    ({"top_k": True}, "top_k"),
+    ({"min_p": 0.1}, "min_p"),
     ({"Temperature": 1}, "Temperature"),
     ({"messages": [{**USER, "Name": "x"}]}, "messages[0].Name"),
     ({"tools": [FLAT_TOOL]}, "tools[0].function"),
@@ -146,6 +149,21 @@ def test_chat_errors_name_the_field(client, fields, param):
         assert error["type"] == "invalid_request_error"
         assert error["param"] == param
         assert param is None or param.rpartition(".")[2].partition("[")[0] in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("top_k", "reason"),
+    [
+        (-2, "must be 1 or more, or 0 or -1 for all tokens, not -2"),
+        (1.5, "Input should be a valid integer"),
+        ("5", "Input should be a valid integer"),
+        (10**30, "Input should be a valid integer"),
+    ],
+)
+def test_a_wrong_top_k_is_refused_with_the_valid_values(client, top_k, reason):
+    body = {"model": MODEL, "messages": [USER], "top_k": top_k}
+    error = error_of(client.post("/chat/completions", json=body), 400)
+    assert error["message"] == f"Invalid value for 'top_k': {reason}."
 
 
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "x"}
@@ -185,6 +203,7 @@ RESPONSES_ERRORS = [
     ({"tool_choice": "required"}, "tool_choice"),
     ({"tool_choice": {"type": "function", "name": "x"}, "tools": [FLAT_TOOL]}, "tool_choice"),
     ({"temperature": 3}, "temperature"),
+    ({"top_k": -2}, "top_k"),
     ({"stop": "x"}, "stop"),
 ]
 

@@ -181,6 +181,9 @@ def test_the_request_is_echoed(engine, client):
     assert response["reasoning"] == {"effort": "low", "summary": None}
     (params,) = engine.params
     assert (params.temperature, params.top_p, params.max_tokens) == (0.5, 0.5, 99)
+    assert params.top_k == 0
+    assert "top_k" not in ask(client, top_k=20, stream=False)  # vLLM does not repeat it
+    assert engine.params[-1].top_k == 20
     assert "Reasoning: low\n" in engine.prompts[0]
     assert "# Instructions\n\nBe brief." in engine.prompts[0]
 

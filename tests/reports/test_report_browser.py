@@ -209,6 +209,14 @@ def test_a_phone_needs_no_sideways_scrolling(opened):
     screenshot(page, "viewer-phone")
 
 
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_the_key_figures_leave_no_hole(opened, width):
+    tiles = opened(viewport={"width": width, "height": 844}).locator(".tiles")
+    ends = "list => [...list.children].map(one => one.getBoundingClientRect().right)"
+    edges = tiles.evaluate(ends)
+    assert abs(edges[-1] - max(edges)) <= 1
+
+
 def test_print_has_the_checks_and_not_the_controls(opened):
     page = opened()
     page.emulate_media(media="print")

@@ -22,7 +22,7 @@ _ALIKE = {
 }
 """What options of the two APIs have in common."""
 _IN_EVERY = frozenset({"model", "messages", "input", "stream", "stream_options"})
-"""Members of a request that are no options, or that the mode decides."""
+"""Members of a request that are not options, or that the mode decides."""
 _NOT_SENT: tuple[object, ...] = (None, [], {}, "")
 _WORD = re.compile(r"[a-z][a-z_]{1,15}")  # a value of few, such as `high` or `json_schema`
 _SHARED = 100_000  # combinations of features that are kept, for the exchanges that have the same

@@ -127,7 +127,7 @@ def _probabilities(responses: ProbeResponses) -> Trials:
         message = f"At temperature 1, {kind} tokens are drawn more often than their logprobs state."
         got = f"{len(draws)} tokens as at a temperature of about {found.temperature:.2g}"
         if found.temperature > _MEANINGLESS:
-            message = "The logprobs are not those of the drawn tokens, whose text is no noise."
+            message = "The logprobs do not belong to the drawn tokens: the text is not noise."
             got = f"{len(draws)} tokens that fit no temperature"
         got += f"; this happens at temperature 1 with a probability of at most {found.chance:.1g}"
         yield Problem(replies[0][0], message, "tokens as at a temperature of 1", got)

@@ -218,6 +218,23 @@ def test_a_model_that_writes_other_arguments_is_not_accused() -> None:
     assert kinds([longer, longer]) == {("unknown", "")}
 
 
+@pytest.mark.parametrize(
+    ("cot", "trimmed"),
+    [
+        ("With note:dock nine .", True),
+        ("With note 'dock nine '.", True),
+        ("I save dock nine as a note.", False),
+        ("With note: dock nine.", False),
+        ("With note:dock nine . So dock nine.", False),
+    ],
+)
+def test_white_space_at_the_end_is_planned_if_the_cot_has_it(cot: str, trimmed: bool) -> None:
+    """Its tokens are those of the call without it."""
+    wanted = Wanted(name="add_note", arguments={"note": "dock nine "}, special="nine ")
+    others = [call('{"note": "dock nine"}', cot, wanted) for _ in "ab"]
+    assert (kinds(others) == {("changed", "arguments")}) == trimmed
+
+
 def test_a_name_in_another_style_than_in_the_cot_is_changed() -> None:
     wanted = Wanted(name="get-weather")
     other = call("{}", "I call get-weather now.", wanted, "get_weather")

@@ -209,7 +209,9 @@ def test_a_golden_file_without_patterns_recognizes_no_defect() -> None:
     assert (result.status, "patterns" in str(result.reason)) == ("not_verifiable", True)
 
 
-def drawn(choose: Any) -> str:
+def drawing(choose: Any) -> Any:
+    """A provider that draws one of the texts of a request, by the number of the try."""
+
     def provider(request: Any, attempt: Any) -> Response:
         golden = GOLDEN.drawn[request.id]
         thought, _, answer = choose(golden.texts, attempt.number).partition("\n")
@@ -217,9 +219,4 @@ def drawn(choose: Any) -> str:
         body["usage"]["prompt_tokens"] = golden.prompt_tokens
         return json_response(body)
 
-    return statuses(judged(numerics.DRAWN_GROUP, provider, golden=GOLDEN))["sampling.distribution"]
-
-
-def test_only_texts_of_the_reference_distribution_pass() -> None:
-    assert drawn(lambda texts, number: texts[3 * number % len(texts)]) == "passed"
-    assert drawn(lambda texts, _: texts[0][::-1]) == "warned"
+    return provider

@@ -134,7 +134,7 @@ def test_the_number_of_graphs_is_bounded(model, rows, graphs):
 
 @pytest.mark.parametrize("candidates", [4, 1024])
 def test_settings_and_logprobs_reach_the_recorded_step(model, candidates, monkeypatch):
-    """With four candidates, rows with a top_p are drawn from the whole vocabulary."""
+    """With four candidates, rows with a top_p or top_k are drawn from the whole vocabulary."""
     monkeypatch.setattr(graphs, "CANDIDATES", candidates)
     wishes = [
         SamplingParams(5, temperature=0),
@@ -142,9 +142,21 @@ def test_settings_and_logprobs_reach_the_recorded_step(model, candidates, monkey
         SamplingParams(7, top_p=0.9, seed=2),
         SamplingParams(3, top_logprobs=2, seed=3),
         SamplingParams(8, temperature=0, top_p=0.5, top_logprobs=0),
+        SamplingParams(7, top_k=1, seed=4),
+        SamplingParams(7, top_k=5, top_p=0.8, seed=5),
     ]
-    found = both(model, wishes, prompts_for(5))
+    found = both(model, wishes, prompts_for(len(wishes)))
     assert all(len(token.top) == 2 for token in list(found.tokens.values())[3])
+
+
+def test_top_k_of_a_row_needs_no_further_graph(model):
+    """The same recorded step serves a top_p, another top_k, and rows without either."""
+    wishes = [SamplingParams(6, top_p=0.9, seed=0), SamplingParams(6, seed=1)]
+    counts = [both(model, wishes, prompts_for(3)[1:]).recordings]
+    for top_k in (1, 7):
+        wishes[0] = SamplingParams(6, top_k=top_k, seed=0)
+        counts.append(both(model, wishes, prompts_for(3)[1:]).recordings)
+    assert len(set(counts)) == 1
 
 
 def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(model):

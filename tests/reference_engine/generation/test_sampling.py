@@ -1,4 +1,4 @@
-"""Sampling of tokens: temperature, top_p, seeds, constraints, and logprobs."""
+"""Sampling of tokens: temperature, top_p, top_k, seeds, constraints, and logprobs."""
 
 import math
 from collections import Counter
@@ -97,9 +97,56 @@ def test_top_p_keeps_the_smallest_sufficient_set():
     }
 
 
-def test_logprobs_ignore_temperature_and_top_p():
+def limited(logits, temperature, top_k, top_p):
+    """The probabilities after top_k and then top_p, one token after another."""
+    rest = (logits.double() / temperature).softmax(-1).tolist()
+    ranked = sorted(range(len(rest)), key=lambda token: (-rest[token], token))[: top_k or None]
+    whole = sum(rest[token] for token in ranked)
+    kept, reached = [], 0.0
+    for token in ranked:
+        if reached < top_p * whole:
+            kept.append(token)
+        reached += rest[token]
+    total = sum(rest[token] for token in kept)
+    return torch.tensor([rest[n] / total if n in kept else 0.0 for n in range(len(rest))])
+
+
+@pytest.mark.parametrize("candidates", [4, 1024])
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "temperature"),
+    [(1, 1, 2.0), (3, 1, 1.0), (8, 1, 0.7), (8, 0.6, 1.0), (30, 0.9, 2.0), (1000, 0.8, 1.0)],
+)
+def test_top_k_follows_the_plain_probabilities(monkeypatch, candidates, top_k, top_p, temperature):
+    """With four candidates, a larger top_k is drawn from the whole vocabulary."""
+    monkeypatch.setattr(sampling, "CANDIDATES", candidates)
+    logits = torch.randn(300, generator=torch.Generator().manual_seed(3)) * 2
+    draws = 4000
+    params = SamplingParams(1, temperature=temperature, top_k=top_k, top_p=top_p)
+    tokens = sample(logits.expand(draws, -1), [Draw(params, 11, step) for step in range(draws)])
+    counts = torch.bincount(torch.tensor([token.id for token in tokens]), minlength=300)
+    expected = limited(logits, temperature, top_k, top_p) * draws
+    assert not counts[expected == 0].any()
+    assert ((counts - expected).abs() < 5 * (expected.sqrt() + 1)).all()
+
+
+def test_top_k_keeps_no_more_of_equally_probable_tokens():
+    assert {draw([1.0, 1.0, 0.0, 1.0], seed=seed, top_k=2).id for seed in range(50)} == {0, 1}
+
+
+def test_a_row_with_top_k_does_not_change_others():
+    logits = torch.randn(1, 300, generator=torch.Generator().manual_seed(8)).expand(40, -1)
+    free = [Draw(SamplingParams(1), 2, step) for step in range(40)]
+    mixed = [
+        Draw(SamplingParams(1, top_k=1), 2, step) if step % 2 else each
+        for step, each in enumerate(free)
+    ]
+    assert sample(logits, mixed)[::2] == sample(logits, free)[::2]
+    assert {token.id for token in sample(logits, mixed)[1::2]} == {int(logits[0].argmax())}
+
+
+def test_logprobs_ignore_temperature_top_p_and_top_k():
     logits = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
-    token = draw(logits, temperature=0, top_p=0.5, top_logprobs=2)
+    token = draw(logits, temperature=0, top_p=0.5, top_k=1, top_logprobs=2)
     assert token.id == 1
     assert token.logprob == pytest.approx(math.log(0.4))
     assert [pair[0] for pair in token.top] == [1, 2]
@@ -119,14 +166,16 @@ class Among:
         return self.mask
 
 
-@pytest.mark.parametrize(("top_p", "drawn"), [(1.0, {1, 2, 4}), (0.7, {2, 4})])
-def test_a_constraint_keeps_the_odds_of_the_allowed_tokens(top_p, drawn):
+@pytest.mark.parametrize(
+    ("top_p", "top_k", "drawn"), [(1.0, 0, {1, 2, 4}), (0.7, 0, {2, 4}), (1.0, 1, {2})]
+)
+def test_a_constraint_keeps_the_odds_of_the_allowed_tokens(top_p, top_k, drawn):
     logits = torch.tensor([0.3, 0.1, 0.25, 0.2, 0.15]).log()
     rule = Among(torch.tensor([False, True, True, False, True]))
-    draws = [Draw(SamplingParams(1, top_p=top_p), 7, n, rule) for n in range(900)]
+    draws = [Draw(SamplingParams(1, top_p=top_p, top_k=top_k), 7, n, rule) for n in range(900)]
     counts = Counter(token.id for token in sample(logits.expand(900, -1), draws))
     assert counts.keys() == drawn
-    if top_p == 1:
+    if len(drawn) == 3:
         assert [counts[n] / 900 for n in (1, 2, 4)] == pytest.approx([0.2, 0.5, 0.3], abs=0.06)
 
 
@@ -169,6 +218,7 @@ def test_a_row_gives_the_same_token_alone_and_in_a_batch():
         {"temperature": math.nan},
         {"top_p": 0.0},
         {"top_p": 1.1},
+        {"top_k": -1},
         {"top_logprobs": -1},
     ],
 )
@@ -178,19 +228,22 @@ def test_invalid_parameters_are_rejected(wrong):
 
 
 @pytest.mark.parametrize(("spread", "counts"), [(8.0, [20]), (0.5, [20, 300])])
-def test_top_p_sorts_the_vocabulary_only_if_candidates_do_not_suffice(monkeypatch, spread, counts):
+@pytest.mark.parametrize("limit", [{"top_p": 0.5}, {"top_k": 5}])
+def test_the_vocabulary_is_sorted_only_if_candidates_do_not_suffice(
+    monkeypatch, spread, counts, limit
+):
     """Rounded logits have many equally probable tokens."""
-    tried, plain = [], sampling._draw_top_p
+    tried, plain = [], sampling._draw_limited
 
     def recorded(probable, *given, **settings):
         tried.append(probable.shape[1])
         return plain(probable, *given, **settings)
 
     monkeypatch.setattr(sampling, "CANDIDATES", 20)
-    monkeypatch.setattr(sampling, "_draw_top_p", recorded)
+    monkeypatch.setattr(sampling, "_draw_limited", recorded)
     logits = torch.randn(40, 300, generator=torch.Generator().manual_seed(2)) * spread
     logits = (logits * 4).round() / 4
-    draws = [Draw(SamplingParams(1, top_p=0.5), row, 0) for row in range(40)]
+    draws = [Draw(SamplingParams(1, **limit), row, 0) for row in range(40)]
     found = sample(logits, draws)
     assert tried == counts
     monkeypatch.setattr(sampling, "CANDIDATES", 300)

@@ -16,6 +16,7 @@ BATCHES = {
     "decode, groups of four": ((8, 2, 64), 4, (1, 1), (5, 33)),
     "prompt, no grouping": ((2, 2, 64), 16, (21,), (21,)),
     "chunk after a past, beside decoding": ((8, 1, 64), 4, (1, 5, 9), (70, 40, 9)),
+    "chunks beside the end of a block": ((8, 1, 16), 16, (20, 20, 20), (146, 147, 160)),
     "a sequence without new tokens": ((4, 1, 64), 64, (7, 0, 1), (30, 20, 65)),
     "heads and groups of odd sizes": ((6, 2, 24), 3, (3, 1), (10, 8)),
 }
@@ -67,9 +68,24 @@ def test_agrees_with_float64(shape, window):
 
 
 @pytest.mark.parametrize("splits", [1, 4])
-def test_agrees_in_bfloat16(splits):
-    shape = BATCHES["chunk after a past, beside decoding"]
-    check(batch(*shape, torch.bfloat16), None, splits=splits)
+@pytest.mark.parametrize("name", [name for name in BATCHES if "chunk" in name])
+def test_agrees_in_bfloat16(name, splits):
+    check(batch(*BATCHES[name], torch.bfloat16), None, splits=splits)
+
+
+def test_a_mask_that_hides_nothing_changes_no_bit():
+    """The first token of each tile decides which blocks of keys have a mask; keys are not split."""
+    query, keys, values, tables, _, lengths, sinks = batch(
+        (8, 1, 16), 16, (30, 30, 30), (146, 147, 160), torch.bfloat16
+    )
+
+    def attention(query):
+        starts = torch.arange(4, dtype=torch.int32, device=DEVICE) * query.shape[1]
+        given = (query.flatten(0, 1), keys, values, tables, starts, lengths, sinks)
+        return paged_attention(*given, None, 0.25, splits=1).view_as(query)
+
+    query = query.unflatten(0, (3, 30))
+    assert torch.equal(attention(query)[:, 10:], attention(query[:, 10:]))
 
 
 @pytest.mark.parametrize(("window", "splits"), [(None, 4), (40, 4), (None, 3), (None, 40)])

@@ -79,25 +79,30 @@ def compiled(kernel, warps, stages, types=None, *, target=H200, registers=None, 
         return triton.compile(source, target=target, options=options)
 
 
-def loop(made):
-    """Returns the intermediate code of the kernel's loop."""
-    code = made.asm["ttgir"]
-    return code[code.index("scf.for") :].partition("scf.yield")[0]
+def loops(made):
+    """Returns the intermediate code of each loop of the kernel."""
+    return re.findall(r"scf\.for.*?scf\.yield", made.asm["ttgir"], re.DOTALL)
 
 
-def instructions_of_loop(made):
-    """Returns the lines from the label of the loop with matrix products to the jump back to it."""
+def instructions_of_loops(made):
+    """Returns the lines from the label of each loop with matrix products to the jump back to it."""
     lines = made.asm["sass"].splitlines()
     jumps = [
         (lines.index(f"{line.split()[-1].rstrip(';')}:"), end)
         for end, line in enumerate(lines)
         if " BRA " in line and f"{line.split()[-1].rstrip(';')}:" in lines[:end]
     ]
-    (start, end), *others = [
-        (start, end) for start, end in jumps if any("HGMMA" in line for line in lines[start:end])
+    return [
+        [line.rpartition("\t")[2].strip() for line in lines[start:end]]
+        for start, end in jumps
+        if any("HGMMA" in line for line in lines[start:end])
     ]
-    assert not others
-    return [line.rpartition("\t")[2].strip() for line in lines[start:end]]
+
+
+def instructions_of_loop(made):
+    """Returns those of the only loop with matrix products."""
+    (only,) = instructions_of_loops(made)
+    return only
 
 
 SHARED_MEMORY = 227 * 1024
@@ -124,9 +129,10 @@ def check(made, unit, *, prefetches, whole=True):
     assert unit in code
     assert "LDL" not in (code if whole else "".join(instructions_of_loop(made))), "spilled"
     assert made.metadata.shared <= SHARED_MEMORY
-    assert "async_copy_global_to_local" in loop(made)
-    if prefetches:
-        assert "tt.load" not in loop(made), "a load is not ahead of its use"
+    assert loops(made)
+    for loop in loops(made):
+        assert "async_copy_global_to_local" in loop
+        assert not (prefetches and "tt.load" in loop), "a load is not ahead of its use"
 
 
 KERNELS = pytest.mark.parametrize(
@@ -292,7 +298,7 @@ def test_a_b200_writes_weights_only_after_the_product_that_reads_them():
     b200 = GPUTarget("cuda", 100, 32)
     chosen = experts_triton.CONFIGURATIONS["more rows"][0]
     made = expert_code(gate_up_kernel, chosen, 128, target=b200)
-    steps = re.findall(r"ttng\.(wait_barrier|tmem_\w+|tc_gen5_mma)", loop(made))
+    steps = re.findall(r"ttng\.(wait_barrier|tmem_\w+|tc_gen5_mma)", loops(made)[0])
     assert steps == ["wait_barrier", "tmem_store", "tc_gen5_mma"]
 
 
@@ -324,11 +330,35 @@ def test_attention(group, chosen, tokens, window):
         WINDOW=window,
         SPLIT=not window,
         BLOCK_TOKENS=tokens,
+        registers=chosen.maxnreg,
     )
     check(made, unit, prefetches=group != "float32")
     require_finished_products(made)
-    if unit == "HGMMA":
-        assert not early_uses(instructions_of_loop(made))
+    for code in instructions_of_loops(made):
+        assert not early_uses(code)
+    # Without a window, the keys that all rows of a prompt see have a loop of their own.
+    assert len(loops(made)) == (2 if group == "many rows" and not window else 1)
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("chosen", attention_triton.CONFIGURATIONS["many rows"], ids=str)
+def test_instructions_per_score(chosen, split):
+    """Most scores of a long prompt need no mask; both loops do the same arithmetic.
+
+    A thread computes its share of the scores of a tile of 128 rows.
+    """
+    blocks = {"WINDOW": 0, "SPLIT": split, "BLOCK_TOKENS": 16, **HEADS, **chosen.kwargs}
+    warps, limit = chosen.num_warps, chosen.maxnreg
+    made = compiled(attention_kernel.fn, warps, chosen.num_stages, registers=limit, **blocks)
+    plain, masked = instructions_of_loops(made)
+    scores = 128 * chosen.kwargs["BLOCK_KEYS"] / (32 * warps)
+    assert len(plain) / scores <= 11.1
+    assert len(masked) / scores <= 15.7
+    for name in ("FMUL", "FADD", "FFMA", "FMNMX", "MUFU", "HGMMA"):
+        used = [sum(name in each for each in code) for code in (plain, masked)]
+        assert used[0] == used[1], name
+    if limit:
+        assert programs(made, warps) >= 2
 
 
 def test_combining_split_keys():

@@ -1,0 +1,391 @@
+"""Every probe passes with the replies of a healthy server, and finds a defect in those of another.
+
+Both tables name servers by the beginning of the ids of the probes; the longest that fits counts. A
+probe that no row proves fails here by its id. The replies are those of the tests of its group.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import pytest
+import test_numerics_probes as numerics
+import test_probe_answers as answers
+import test_probe_builtin as builtin
+import test_probe_clients as clients
+import test_probe_cot as cot
+import test_probe_echo as echo
+import test_probe_errors as errors
+import test_probe_limits as limits
+import test_probe_load as load
+import test_probe_long as long_prompts
+import test_probe_parity as parity
+import test_probe_prompt as prompt
+import test_probe_sampling as sampling
+import test_probe_tools as tools
+from golden_replay import GOLDEN, Replay
+from healthy import json_response
+from probing import Provider, judged, refusal
+from replies import Reply, chat_whole
+
+from harness.golden.content import Golden
+from harness.records.analysis import RuleResult
+from harness.records.conditions import BOTH_APIS, Api
+from harness.records.rollouts import Response
+from harness.records.settings import CONTEXT
+from harness.rules.calls.argument_probes import TEXTS
+from harness.rules.calls.choice_probes import NEEDED
+from harness.rules.catalogue import PROBES
+from harness.rules.evidence.rendering import Rendering
+from harness.rules.numerics.golden_prompts import long, long_fingerprint
+from harness.rules.probe import ProbeRequest
+from harness.rules.prompt.probes import PROMPTS
+from harness.run.attempts import Attempt
+
+Results = Mapping[str, RuleResult]
+LONG = GOLDEN.model_copy(
+    update={
+        "continuations": {each.id: GOLDEN.continuations["list"] for each in long("chat")},
+        "requests_sha256": long_fingerprint(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Healthy:
+    """A healthy server, and the run in which both servers are judged."""
+
+    server: Provider
+    apis: tuple[Api, ...] = BOTH_APIS
+    golden: Golden | None = None
+    max_context: int = CONTEXT
+
+
+# --- Servers
+
+
+def rendering(how: Rendering) -> Provider:
+    """A server that renders prompts in this way, and reports their tokens."""
+
+    def server(request: ProbeRequest, attempt: Attempt) -> Response:
+        tokens = prompt.healthy(PROMPTS[request.id], how) - prompt._SYSTEM_MESSAGE
+        return clients.answer(attempt.condition.api, tokens)
+
+    return server
+
+
+def counting_otherwise(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A server whose prompt tokens have nothing to do with the prompt."""
+    return clients.answer(attempt.condition.api, 100 + sum(map(ord, request.id)))
+
+
+def refusing_forms(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A server that accepts only plain requests."""
+    return refusal() if request.id.startswith("form ") else clients.healthy(request, attempt)
+
+
+def damaging(request: ProbeRequest, _: Attempt) -> Reply:
+    """A server that damages the texts in arguments."""
+    text = TEXTS[request.id]
+    trimmed = f"{text.before}{text.after}".rstrip()
+    damaged = tools._changing(next(tools._damages(text), trimmed), request)
+    return replace(damaged, reasoning=f"The text is: {text.intact}")
+
+
+def escaping(request: ProbeRequest, attempt: Attempt) -> Reply:
+    """A server that escapes letters beyond ASCII in streams."""
+    text = TEXTS[request.id]
+    said = json.dumps(text.arguments, ensure_ascii=attempt.condition.streaming)
+    return Reply(call=(text.tool, said))
+
+
+def structured(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A server that keeps to formats, and to the characters of an answer without one."""
+    if request.id.startswith("abroad"):
+        without = request.id == "abroad without"
+        return Reply(text="Łódź" if without else '{"harbour": "Łódź"}')
+    return answers.structures(answers.GOOD, answers.FREE)(request, attempt)
+
+
+def writing(request: ProbeRequest, attempt: Attempt) -> Reply:
+    """A server whose calls have the arguments that the request asks for."""
+    if request.id not in TEXTS:
+        return tools._typed({})(request, attempt)
+    return tools._writing(TEXTS[request.id].intact, request)
+
+
+def retyping(request: ProbeRequest, attempt: Attempt) -> Reply:
+    """A server that leaves out what is in the arguments of streams."""
+    written = writing(request, attempt)
+    if not attempt.condition.streaming:
+        return written
+    return replace(written, call=(str(request.wanted and request.wanted.name), "{}"))
+
+
+def shortening(request: ProbeRequest, attempt: Attempt) -> Reply:
+    """A server that cuts the names of functions."""
+    said = tools._named(request, attempt)
+    name, given = said.call or ("", "")
+    return replace(
+        said, call=(name[:40].lower(), given), wrote=said.call, reasoning=f"I call {name}."
+    )
+
+
+def announced(text: str | None, tokens: int) -> Provider:
+    whole = chat_whole(replace(tools.calling(tools.WEATHER), text=text))
+    whole["usage"] |= {"completion_tokens": tokens}
+    return lambda *_: json_response(whole)
+
+
+def in_streams(change: Callable[[Reply], Reply]) -> Provider:
+    """A server that changes the replies of streams."""
+
+    def server(request: ProbeRequest, attempt: Attempt) -> Reply:
+        said = parity.reply(request)
+        return change(said) if attempt.condition.streaming else said
+
+    return server
+
+
+def short_limit(_: ProbeRequest, attempt: Attempt) -> Any:
+    """A server that ends every reply after 300 tokens, which nobody asked for."""
+    return limits.ended(attempt, "length" if attempt.sample.id == "unlimited" else "stop", 300)
+
+
+def noticing(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A server that adds a text to replies that the token limit cut."""
+    if not request.id.startswith("cut"):
+        return limits.healthy(request, attempt)
+    return limits.begun(attempt, limits.COT[:20], limits.NOTICE)
+
+
+def long_but(beginning: str, **changes: Any) -> Provider:
+    """A server that fails in the long prompts whose names begin so."""
+    return long_prompts.healthy_except(
+        long_prompts.starting(*beginning.split(",")), partial(long_prompts.reply, **changes)
+    )
+
+
+def copying(**changes: Any) -> Provider:
+    """A server whose long replies have these properties."""
+
+    def server(request: ProbeRequest, attempt: Attempt) -> Response:
+        copied = request.id in long_prompts.COPIED
+        healthy = long_prompts.healthy
+        return long_prompts.copying(attempt, **changes) if copied else healthy(request, attempt)
+
+    return server
+
+
+def pausing(_: ProbeRequest, attempt: Attempt) -> Any:
+    """A server whose long streams pause for a minute."""
+    whole = long_prompts.copying(attempt)
+    late = (replace(part, at=part.at + 61.0 * (at >= 8)) for at, part in enumerate(whole.parts))
+    return whole.model_copy(update={"parts": tuple(late)})
+
+
+WEATHER = tools.calling(tools.WEATHER)
+UNANSWERED = Reply(text="Hello!")
+FORGETFUL = cot.reader(cot.without_cot)
+
+HEALTHY: Mapping[str, Healthy] = {
+    "errors": Healthy(errors.keyed(401)),
+    "errors.overflow": Healthy(lambda *_: errors.REFUSED),
+    "tools.arguments": Healthy(writing),
+    "tools.trigger": Healthy(tools._triggered),
+    "tools.choice": Healthy(tools._chosen),
+    "tools.names": Healthy(tools._named),
+    "tools.preamble": Healthy(announced("I look it up.", 60), ("chat",)),
+    "tools.loop": Healthy(tools._looping),
+    "tools.results": Healthy(tools._with_results),
+    "tools.results.order": Healthy(tools._telling(lambda asked: asked)),
+    "tools.schema": Healthy(tools._echoing),
+    "cot": Healthy(cot.reader()),
+    "structured": Healthy(structured, ("chat",)),
+    "state": Healthy(cot.continued(), ("responses",)),
+    "parity": Healthy(in_streams(lambda reply: reply)),
+    "echo": Healthy(echo.provider(echo.unchanged, echo.unchanged)),
+    "prompt": Healthy(rendering(Rendering())),
+    "clients": Healthy(clients.healthy),
+    "limits": Healthy(limits.healthy),
+    "long": Healthy(long_prompts.healthy, ("chat",), max_context=long_prompts.CONTEXT),
+    "long.output": Healthy(copying(), ("chat",), max_context=32_768),
+    "long.numerics": Healthy(Replay(golden=LONG), golden=GOLDEN.model_copy(update={"long": LONG})),
+    "load": Healthy(lambda request, _: load.about(request.id, request)),
+    "builtin": Healthy(builtin.served(), ("responses",)),
+    "sampling": Healthy(sampling.healthy),
+    "sampling.distribution": Healthy(
+        numerics.drawing(lambda texts, number: texts[3 * number % len(texts)]), ("chat",), GOLDEN
+    ),
+    "sampling.probabilities": Healthy(answers.sampled(1.0), ("chat",)),
+    "numerics": Healthy(Replay(), golden=GOLDEN),
+    "options": Healthy(answers.repeats(), ("responses",)),
+}
+BROKEN: Mapping[str, Provider] = {
+    "errors": lambda request, _: errors.HELLO,
+    "errors.status": errors.answering(errors.full(500)),
+    "errors.body": errors.answering(json_response({"error": {}}, 400)),
+    "errors.key": errors.keyed(200),
+    "tools.arguments": lambda *each: (damaging if each[0].id in TEXTS else retyping)(*each),
+    "tools.arguments.encoding": escaping,
+    "tools.trigger": lambda request, _: UNANSWERED if request.id in NEEDED else WEATHER,
+    "tools.trigger.right_tool": lambda *_: tools.calling("archive"),
+    "tools.choice": lambda request, _: UNANSWERED if request.id != "none" else WEATHER,
+    "tools.choice.parallel": lambda *_: refusal(500),
+    "tools.names.accepted": lambda *_: refusal(),
+    "tools.names.kept": shortening,
+    "tools.preamble": announced(None, 90),
+    "tools.loop": lambda *_: [
+        tools.calling(tools.ORDER, '{"order_id": "A-17"}'),
+        tools.calling(tools.WEATHER, '{"location": "it"}'),
+    ],
+    "tools.loop.goes_on": lambda *each: [tools._looping(*each)[0], refusal(500)],
+    "tools.results": lambda *_: Reply(text="Ahoy!"),
+    "tools.results.order": tools._telling(lambda asked: 1 - asked),
+    "tools.results.streams": tools._shows_cot,
+    "tools.schema": lambda *_: refusal(500),
+    "tools.schema.callable": lambda *_: Reply(text="No."),
+    "tools.schema.echo": partial(tools._echoing, parameters={"type": "object"}),
+    "cot.returned": cot.silent(("told",)),
+    "cot.accepted": cot.refusing(lambda _: True, 500),
+    "cot.accepted.own": lambda *_: [cot.CALL, refusal()],
+    "cot.used": FORGETFUL,
+    "cot.dropped": cot.reader(lambda turns: turns),
+    "structured.followed": answers.structures(answers.PROSE, answers.PROSE),
+    "structured.place": answers.structures(answers.AS_CALL, answers.AS_CALL),
+    "structured.asked": answers.structures(
+        answers.PROSE,
+        answers.PROSE,
+        schema_tokens=0,
+        streamed=answers.PROSE,
+        streamed_tokens=0,
+        beside_tool=answers.PROSE,
+        beside_tool_tokens=55,
+    ),
+    "structured.object": answers.structures(answers.GOOD, answers.FREE, any_json=Reply(text="{ }")),
+    "structured.ends": answers.without_end('{"harbour": "Brest"}' + " \n" * 900, 1),
+    "structured.tools": answers.structures(answers.GOOD, answers.FREE, beside_tool_tokens=40),
+    "structured.reasoning": answers.structures(answers.GARBLED, answers.GARBLED),
+    "structured.later": answers.structures(
+        answers.GOOD, answers.FREE, later=replace(answers.GOOD, text="")
+    ),
+    "structured.characters": lambda request, _: Reply(
+        text="Łódź" if request.id == "abroad without" else '{"harbour": "Lodz"}'
+    ),
+    "state.previous_response": cot.streams_pass(cot.stored((60, 12))),
+    "state.previous_response.unknown": lambda *_: cot.SEEN,
+    "state.previous_response.usage": cot.continued(summed=True),
+    "state.previous_response.cot": cot.continued(keeps_cot=False),
+    "state.previous_response.answer": cot.continued(keeps_answer=False),
+    "state.previous_response.tools": cot.continued(tools="old"),
+    "state.previous_response.instructions": cot.continued(instructions="old"),
+    "state.unstored": lambda *_: [cot.SEEN, Reply(text="It is orchid596.")],
+    "parity.reasoning": in_streams(lambda reply: replace(reply, reasoning="")),
+    "parity.calls": in_streams(lambda reply: replace(reply, call=None, text="Hm.")),
+    "parity.finish": in_streams(lambda reply: replace(reply, call=None, text="Hm.")),
+    "parity.text": in_streams(lambda reply: replace(reply, text=reply.text and "")),
+    "parity.content": in_streams(lambda reply: replace(reply, text=reply.text and reply.text[7:])),
+    "parity.usage.prompt": in_streams(lambda reply: replace(reply, prompt=reply.prompt + 1)),
+    "parity.usage.output": parity._counting(completion_tokens=40),
+    "parity.usage.reasoning": parity._counting(reasoning_tokens=0),
+    "echo.received": echo.provider(str.upper, echo.unchanged),
+    "echo.returned": echo.provider(echo.unchanged, str.upper),
+    "prompt": counting_otherwise,
+    "prompt.tool.order": rendering(Rendering(instructions_last=True)),
+    "clients": refusing_forms,
+    "limits": short_limit,
+    "limits.prefix": noticing,
+    "long.tokens": long_but("6000,25 steps", lost=40),
+    "long.answered": long_prompts.healthy_except(
+        long_prompts.starting("6000"), lambda _: refusal(503)
+    ),
+    "long.limit": long_but("fits", lost=64),
+    "long.foreign": long_but("6000", says=long_prompts.WORDS["1000 at 2%"]),
+    "long.words": long_but("6000,25 steps", says="I do not know."),
+    "long.prefix.numbers": long_but("warm,again", shift=2),
+    "long.prefix.replies": long_but("warm,again", says="No."),
+    "long.prefix.effort": long_but("other effort"),
+    "long.output": copying(tokens=4_096, finish="length"),
+    "long.output.gaps": pausing,
+    "long.numerics.logprobs": Replay(golden=LONG, noise=2 * LONG.tolerance.median),
+    "long.numerics.greedy": numerics.Other(golden=LONG, least=2 * LONG.tolerance.gap),
+    "load.cross_talk": lambda request, _: load.about("nowhere", request),
+    "load.served": lambda *_: refusal(500),
+    "builtin.refused": lambda *_: refusal(500),
+    "builtin.offered": builtin.served("builtin-undeclared"),
+    "builtin.shown": builtin.served("program-hidden"),
+    "builtin.results": builtin.served("builtin-reasoning-dropped"),
+    "builtin.answered": builtin.served(edit=builtin.ends_with_call),
+    "builtin.limit": builtin.served("builtin-calls-unlimited"),
+    "builtin.usage": builtin.served(edit=builtin.counts_last_step),
+    "builtin.citations": builtin.served("citations-unmapped"),
+    "sampling.effort": sampling.healthy_except("effort", sampling.thinking_alike),
+    "sampling.effort.others": lambda *_: refusal(500),
+    "sampling.temperature.high": sampling.greedy,
+    "sampling.cached": sampling.healthy_except("hot", sampling.open_answer(1)),
+    "sampling.temperature.zero": sampling.healthy_except("cold", sampling.word_of),
+    "sampling.top_p": sampling.healthy_except("narrow", sampling.word_of),
+    "sampling.seed": sampling.healthy_except("seeded", sampling.word_of),
+    "sampling.seed.zero": sampling.healthy_except("zero as seed", sampling.word_of),
+    "sampling.n": sampling.healthy_except("choices", sampling.choices(1)),
+    "sampling.n.usage": sampling.healthy_except("choices", sampling.choices(3, prompts=3)),
+    "sampling.n.streaming": sampling.healthy_except(
+        "choices streamed", sampling.interleaved(sampling.SAID)
+    ),
+    "sampling.distribution": numerics.drawing(lambda texts, _: texts[0][::-1]),
+    "sampling.probabilities": answers.sampled(0.7),
+    "numerics": Replay(noise=2 * GOLDEN.tolerance.median),
+    "numerics.defect": Replay(defect="sinks-of-other-heads", noise=numerics.SPREAD),
+    "numerics.greedy": numerics.Other(least=2 * GOLDEN.tolerance.gap),
+    "options.repeated": answers.repeats(temperature=1.0),
+    "options.metadata": answers.repeats(metadata={}),
+}
+
+
+def row(table: Mapping[str, object], probe: str) -> str:
+    """The name of the row of a table that fits a probe best. Raises LookupError."""
+    fitting = [name for name in table if f"{probe}.".startswith(f"{name}.")]
+    if not fitting:
+        raise LookupError(f"no row has replies that prove {probe}")
+    return max(fitting, key=len)
+
+
+@cache
+def judged_together(healthy: str, broken: str) -> tuple[Results, Results]:
+    """The results of the probes that two rows prove, with the healthy server and the other."""
+    run = HEALTHY[healthy]
+    probes = [
+        probe
+        for probe in PROBES.values()
+        if (row(HEALTHY, probe.id), row(BROKEN, probe.id)) == (healthy, broken)
+    ]
+    groups = {probe.group.name: probe.group for probe in probes}
+    good, bad = (
+        {
+            name: result
+            for group in groups.values()
+            for name, result in judged(
+                replace(group, probes=[each for each in probes if each.group is group]),
+                server,
+                run.apis,
+                run.golden,
+                run.max_context,
+            ).items()
+        }
+        for server in (run.server, BROKEN[broken])
+    )
+    return good, bad
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_a_probe_passes_on_a_healthy_server_and_finds_a_defect(probe: str) -> None:
+    healthy, broken = judged_together(row(HEALTHY, probe), row(BROKEN, probe))
+    assert healthy[probe].status == "passed"
+    assert broken[probe].failures
+
+
+@pytest.mark.parametrize("table", [HEALTHY, BROKEN], ids=["healthy", "broken"])
+def test_every_row_proves_a_probe(table: Mapping[str, object]) -> None:
+    assert {row(table, probe) for probe in PROBES} == table.keys()
