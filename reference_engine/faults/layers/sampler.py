@@ -63,6 +63,9 @@ hooks.REQUEST.faults(
 hooks.REQUEST.when(lambda body, _: "temperature" in body).faults(
     top_p_dropped_beside_temperature=lambda body, _: body.pop("top_p", None)
 )
+hooks.REQUEST.when(lambda body, _: bool(body.get("tools"))).faults(
+    temperature_zero_beside_tools=lambda body, _: body.update(temperature=0)
+)
 hooks.REQUEST.when(lambda body, _: "n" in body).faults(n_ignored=lambda body, _: body.update(n=1))
 
 
