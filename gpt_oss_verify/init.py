@@ -145,7 +145,7 @@ def _listed_models(provider: Provider, *, needed: bool) -> ModelList | None:
         if needed:
             advice = "nothing is written. Start the provider, or give --model to write an entry"
             raise type(error)(f"{error}; {advice}.") from None
-        say(f"{error}. The entry is written without contacting the provider.")
+        say(f"{error}. The entry is written, but not checked.")
         return None
     if models.ids is None:
         _require_version(provider)

@@ -96,8 +96,10 @@ def planned_retest(
         if result.check.id in tested or result.check.kind == "probe"
     ]
     cases = {rule for rule, one in tested.items() if one.task == TOOL_CALLING}
+    now = provider.concurrency
     retest = RetestInfo(
         run=str(folder),
+        concurrency=now if now != info.settings.concurrency else None,
         rules=tuple(_with_stand_ins(rules, cases, analysis, tries or MOST_TRIES)),
         calls=calls,
     )

@@ -180,7 +180,9 @@ def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
     """Yield the next step after a complete retest."""
     command = f"gpt-oss-verify retest {shlex.quote(retest.run)}"
     tries = [one.enough or 0 for one in analysis.retest if one.status == "not verifiable"]
-    if analysis.verdict.decision == "pass":
+    if retest.concurrency is not None and analysis.verdict.decision != "fail":
+        yield Step("Compare it with a retest under the load of the run:", command)
+    elif analysis.verdict.decision == "pass":
         yield Step("A retest does not replace a complete run; verify the provider again.")
     elif analysis.verdict.decision == "fail":
         yield Step("After another fix:", command)

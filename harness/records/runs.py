@@ -142,6 +142,9 @@ class RetestInfo(Record):
 
     run: str = Field(description="folder of the run, as it was named on the command line")
     rules: tuple[RetestedRule, ...]
+    concurrency: int | None = Field(
+        default=None, description="attempts in flight, if not as many as in the run"
+    )
     calls: bool | None = Field(
         default=False,
         description="whether too few tool calls succeeded; null if the findings are the reason",

@@ -84,9 +84,10 @@ class _Found:
 
     @property
     def isolated(self) -> bool:
-        """Whether so few replies have it that they may share anything by chance."""
+        """Whether so few replies have it that they may share anything by chance; none proves it."""
         few = self.result.check.kind == "check" and self.result.failures < _FEWEST
-        return few and _share(self.result) < _RARE
+        proven = any(example.proven for example in self.result.examples)
+        return few and not proven and _share(self.result) < _RARE
 
 
 def diagnose(
@@ -113,6 +114,7 @@ def diagnose(
     deciding = [one for one in shown if not one.isolated]
     if not (deciding or errors or components):
         return None
+    errors = any(one.result.status == "failed" for one in deciding)
     causes: list[Cause] = []
     left = deciding
     while left and len(causes) < MOST_CAUSES:

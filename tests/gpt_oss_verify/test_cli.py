@@ -679,6 +679,16 @@ def test_a_dry_run_states_the_cost_and_sends_no_requests(mock, tmp_path, capsys)
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_readme_says_how_much_the_default_run_sends(mock, capsys):
+    assert run(["--base-url", mock.base_url, "--model", MODEL, "--dry-run", "--json"]) == 0
+    calls, probes = json.loads(capsys.readouterr().out)["parts"]
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"about ([\d,]+) short requests", readme)
+    assert round(probes["requests"], -2) == int(said.replace(",", ""))
+    assert calls["requests"] == 36 * 5 * 2 * 2  # cases, tries, APIs, requests of an attempt
+    assert "36 cases of tool calling with five tries over each API" in readme
+
+
 @pytest.mark.parametrize(
     ("program", "typed"),
     [

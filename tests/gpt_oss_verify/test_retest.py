@@ -85,11 +85,17 @@ def test_the_concurrency_is_that_of_the_run_and_is_reached(mock: MockProvider) -
     assert mock.most_in_flight == 16
 
 
-def test_another_concurrency_shows_what_needs_load(mock: MockProvider) -> None:
+def test_another_concurrency_shows_what_needs_load(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = failed_run(mock, "--concurrency", "4")
-    mock.most_in_flight = 0
+    mock.always, mock.most_in_flight = provider_of(), 0
     run(["retest", str(folder), "--concurrency", "1"])
     assert mock.most_in_flight == 1
+    under_load = (
+        f"Compare it with a retest under the load of the run: gpt-oss-verify retest {folder}"
+    )
+    assert under_load in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_retest_that_was_stopped_is_not_verifiable_and_is_resumed(mock: MockProvider) -> None:

@@ -57,7 +57,7 @@ def account_of(scores: Iterable[Score]) -> Account:
     ]
     same = [copies.copied(row.sheet) for row in rows]
     intact = [row.sheet for row, is_same in zip(rows, same, strict=True) if is_same]
-    counting = Counting(intact, [row.sheet for row in rows])
+    counting = Counting(intact, [row.sheet for row in rows if not structure.is_twice(row.sheet)])
     entries: dict[tuple[str, int], Entry] = {}
     for found in (
         structure.found(rows, counting),

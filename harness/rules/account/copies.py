@@ -23,12 +23,19 @@ from harness.rules.account.differences import (
     style_of,
     text_change,
 )
-from harness.rules.account.entry import FEWEST, FEWEST_ALIKE, Entry, Found, Place, Row
+from harness.rules.account.entry import (
+    FEWEST,
+    FEWEST_ALIKE,
+    MANY_AGREEING,
+    Entry,
+    Found,
+    Place,
+    Row,
+)
 from harness.rules.account.json_text import objects_in, parsed_object, strings
 from harness.rules.account.ledger import call_header, more_tokens, token_count
 
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
-_MANY_AGREEING = 8  # tokens by which two texts differ, so that a count fits the other by no chance
 
 
 def found(rows: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Found:
@@ -66,7 +73,7 @@ def _author(
     if twins and entry.how == OTHER_ORDER:
         return "surely"
     agree = [n for n in more if counting.fits(sheet, n)] if not counting.occurs(sheet) else []
-    if agree and min(map(abs, agree)) >= _MANY_AGREEING:
+    if agree and min(map(abs, agree)) >= MANY_AGREEING:
         return "surely"
     equal = (written == (bare(one.reasoning), one.ledger and one.ledger.reported) for one in twins)
     if sheet.ledger is not None and any(equal):
@@ -160,7 +167,8 @@ def copied(sheet: Sheet) -> bool | None:
     if wanted is None or sheet.end not in ("model", "stop string"):
         return None
     if wanted.text:
-        return None if not sheet.text else wanted.text in sheet.text
+        times = sheet.text.count(wanted.text)
+        return None if not sheet.text or times > 1 else times == 1
     if wanted.name and wanted.name not in {name for name, _ in sheet.calls}:
         return None if not sheet.calls else False
     if wanted.arguments is None:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import gcd
 
 from harness.records.traits import Ledger, Sheet
+from harness.rules.account.entry import FEWEST, FEWEST_ALIKE
 from harness.rules.account.ledger import ANSWER_HEADER, COT_HEADER, FRAMING, may_be_headers
 
 _USUAL = 0.2  # the share of intact replies in which a number of extra tokens is usual
-_FEWEST_INTACT = 2  # replies that show what is usual
 _EXPLAINED = 0.7  # the share of odd counts that one formula explains if it is the server's
-_FEWEST_ODD, _FEWEST_KNOWN = 3, 5  # odd counts, and replies of a run that show what is usual
+FEWEST_KNOWN = 5  # replies of a run that show how a server counts
 _CONTENT_TYPE = 5  # tokens of a content type in the header of a call, and of its spelling
 _MOST_MESSAGES = 8  # without a text, or joined with another one by the server
 _LEAST_ODD = 24  # tokens: other spellings and a few empty messages cannot explain them
@@ -38,13 +38,13 @@ class Counting:
         found: dict[bool, Counter[int]] = {}
         for called in (False, True):
             extras, pooled = _extras(intact, called), _extras(every, called)
-            self.known[called] = extras.total() >= _FEWEST_INTACT
+            self.known[called] = extras.total() >= FEWEST
             found[called] = extras if self.known[called] else pooled
             self.seen[called] = frozenset(extras) if self.known[called] else _frequent(pooled)
             if not called:
                 self.offset = _offset(extras, pooled)
                 if not self.known[called]:
-                    few = pooled.total() < _FEWEST_KNOWN
+                    few = pooled.total() < FEWEST_KNOWN
                     self.seen[called] = frozenset({0 if few else self.offset})
         format_ = range(-COT_HEADER - ANSWER_HEADER, _CONTENT_TYPE + FRAMING + 1)
         self.usual = frozenset(n for n in _frequent(found[True]) if n in format_)
@@ -151,7 +151,7 @@ def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, st
             if one.reported in results:
                 explained += 1
                 places.append(at)
-        many = explained >= max(_FEWEST_ODD, _EXPLAINED * judged)
+        many = explained >= max(FEWEST_ALIKE, _EXPLAINED * judged)
         for at in places:
             if many or _is_proof(sheets[at].ledger, offs[at], how):
                 found.setdefault(at, how)

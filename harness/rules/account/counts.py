@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
-from harness.rules.account.counting import Counting, is_odd, wrong_counts
+from harness.rules.account.counting import FEWEST_KNOWN, Counting, is_odd, wrong_counts
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import BORROWED, FEWEST_ALIKE, Entry, Found, Row
 from harness.rules.account.ledger import (
@@ -25,7 +25,6 @@ from harness.text import shared_beginning
 _MOST = 0.8  # the share of replies that a defect of all of them has
 _SHARE, _CHANCE = 0.01, 0.001
 """The least share of replies that a model spells oddly, and the largest p-value of more."""
-_FEWEST_WHOLE = 5  # replies that show how a server counts
 _FEWEST_TOKENS = 32  # output tokens of a reply that may lack a few
 _SURELY_ODD = 48  # tokens that no spelling and no empty messages of a model explain
 _AT_CUTS = 2  # tokens by which a text differs that is cut within a word
@@ -33,13 +32,21 @@ _WHOLE_COT = (0, COT_HEADER)  # reasoning tokens of a whole CoT beyond its text
 _RECORDED = "traffic"  # the task of imported traffic: requests of one client, of any kind
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
 _SHARED = 0.3  # the share of odd replies that have one text in common
+_EDGES = ((_SHARED, LONG_TEXT), (_MOST, 6))
+"""Shares of texts, and the shortest text with which so many begin or end by no chance. The second
+is for a text that a server adds to every reply."""
 
 
 def found(rows: Sequence[Row], counting: Counting) -> Found:
     """Judge replies by their counts alone."""
     wrong = wrong_counts([row.sheet for row in rows], counting)
-    whole = sum(bool(row.sheet.reasoning) and row.sheet.end == "model" for row in rows)
-    headers = whole >= _FEWEST_WHOLE and counting.offset > -COT_HEADER
+    whole = [
+        counting.fits(row.sheet)
+        for row in rows
+        if row.sheet.ledger and row.sheet.reasoning and row.sheet.end == "model"
+    ]
+    known = len(whole) >= FEWEST_KNOWN and 2 * sum(whole) > len(whole)
+    headers = known and counting.offset > -COT_HEADER
     odd: list[tuple[Row, int]] = []
     for at, row in enumerate(rows):
         one, off = row.sheet.ledger, counting.off(row.sheet) or 0
@@ -61,7 +68,7 @@ def found(rows: Sequence[Row], counting: Counting) -> Found:
         cut = one is not None and one.end == "limit" and one.answer >= _FEWEST_WORDS
         if one is not None and cut and one.thinking == one.reported and not in_cot:
             how = "all tokens of the truncated reply are reasoning tokens"
-            yield row, Entry("added", "answer", how, "count", "only CoT", row.sheet.text)
+            yield row, Entry("added", "answer", how, "limit", "only CoT", row.sheet.text)
     for row, off in odd:
         yield row, _odd(row.sheet, off, thinks=thinks, headers=headers)
     yield from _without_tokens_of_cot(rows, counting)
@@ -88,8 +95,8 @@ def _odd(sheet: Sheet, off: int, *, thinks: bool, headers: bool) -> Entry:
     wanted, got = f"{count - off} tokens for this text", str(count)
     both = one and one.end == "limit" and one.cot and one.answer and headers
     if both and off <= _AT_CUTS - COT_HEADER:
-        how = "the tokens of a header before it are missing, so the limit cut the CoT"
-        return Entry("added", "answer", how, "count", wanted, got)
+        how = "the tokens of a header before it are missing"
+        return Entry("added", "answer", how, "limit", wanted, got)
     if off > 0 and not sheet.reasoning and (thinks or (one and one.thinking and not one.concealed)):
         return Entry("lost", "CoT", "the reply has none", "count", wanted, got)
     how = "the count is too high, or text is lost"
@@ -115,7 +122,7 @@ def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Found:
     short = [
         (row, one) for row, one in judged if (one.thinking or 0) - one.cot - lacking in _WHOLE_COT
     ]
-    many = len(short) >= max(_FEWEST_WHOLE, _MOST * len(judged))
+    many = len(short) >= max(FEWEST_KNOWN, _MOST * len(judged))
     for row, one in short if lacking > 0 and many else ():
         how = f"{lacking} of its tokens are missing in every reply"
         wanted, got = f"{one.cot + lacking} tokens", str(one.cot)
@@ -142,7 +149,7 @@ def _few_in_one_mode(rows: Sequence[Row], counting: Counting) -> Found:
         )
         every, of_others = ({row.sample for row, _ in pairs} for pairs in (judged, others))
         share = max(_SHARE, len(usual) / max(1, len(of_others)))
-        enough = len(odd) >= FEWEST_ALIKE and len(of_others) >= _FEWEST_WHOLE
+        enough = len(odd) >= FEWEST_ALIKE and len(of_others) >= FEWEST_KNOWN
         if enough and at_least(len(odd), len(every), share) <= _CHANCE:
             for row, off in judged:
                 if off and not may_be_headers(off):
@@ -175,33 +182,45 @@ def _stock(odd: Sequence[Row]) -> Found:
 
 
 def _borrowed(rows: Sequence[Row], odd: Sequence[Row], counting: Counting) -> Found:
-    """Yield the replies whose tokens are not those of their answer, which another request got."""
+    """Yield the replies whose tokens are not those of their answer, which another request got.
+
+    Where many replies lack tokens, some have such an answer by chance.
+    """
     owners: dict[str, Row] = {}
     for row in rows:
         if len(row.sheet.text) >= LONG_TEXT and counting.fits(row.sheet):
             owners.setdefault(row.sheet.text, row)
-    for row in odd:
-        owner = owners.get(row.sheet.text)
-        if owner is not None and row.sheet.reasoning and owner.sample[0] != row.sample[0]:
-            how = f"{BORROWED}, {owner.record}"
-            yield row, Entry("changed", "answer", how, "count", "its own answer", row.sheet.text)
+    pairs = [(row, owner) for row in odd if (owner := owners.get(row.sheet.text)) is not None]
+    found = [
+        (row, one) for row, one in pairs if row.sheet.reasoning and one.sample[0] != row.sample[0]
+    ]
+    for row, owner in found if len(found) >= _SHARED * len(odd) else ():
+        how = f"{BORROWED}, {owner.record}"
+        yield row, Entry("changed", "answer", how, "count", "its own answer", row.sheet.text)
 
 
 def _edges(odd: Sequence[Row], counting: Counting) -> Found:
     """Yield the replies that begin or end with one text, without which their tokens fit."""
     for place in ("CoT", "answer"):
-        texts = {row.key: row.sheet.reasoning if place == "CoT" else row.sheet.text for row in odd}
+        every = [(row, row.sheet.reasoning if place == "CoT" else row.sheet.text) for row in odd]
         for where, order in (("end", -1), ("beginning", 1)):
-            ends = Counter(text[::order][:LONG_TEXT] for text in texts.values())
-            for end, times in ends.most_common(1):
-                members = [row for row in odd if texts[row.key][::order].startswith(end)]
-                different = {texts[row.key][::order] for row in members}
-                if times < _SHARED * len(odd) or len(different) < FEWEST_ALIKE or not end.strip():
+            texts = [(row, text[::order]) for row, text in every if text]
+            for share, shortest in _EDGES if counting.offset < 0 else _EDGES[:1]:
+                begins = Counter(text[:shortest] for _, text in texts)
+                common, times = begins.most_common(1)[0] if texts else ("", 0)
+                members = [(row, text) for row, text in texts if text.startswith(common)]
+                different = {text for _, text in members}
+                if (
+                    times < share * len(texts)
+                    or len(different) < FEWEST_ALIKE
+                    or not common.strip()
+                ):
                     continue
-                shared = min(different)[: shared_beginning(min(different), max(different))][::order]
-                for row in members:
-                    text = texts[row.key]
-                    kept = text.removesuffix(shared) if order < 0 else text.removeprefix(shared)
-                    if counting.is_right(row.sheet, more_tokens(text, kept.strip())):
-                        how = f"replies have the same {where}: {shared!r}"
-                        yield row, Entry("added", place, how, "count", kept, text)
+                first, last = min(different), max(different)
+                shared = first[: shared_beginning(first, last)]
+                how = f"replies have the same {where}: {shared[::order]!r}"
+                for row, text in members:
+                    kept = text.removeprefix(shared)[::order].strip()
+                    more = more_tokens(text[::order], kept)
+                    if more is not None and more < -1 and counting.is_right(row.sheet, more):
+                        yield row, Entry("added", place, how, "count", kept, text[::order])

@@ -8,13 +8,16 @@ from harness.records.traits import Sheet
 
 Kind = Literal["intact", "miscounted", "lost", "added", "changed", "unknown"]
 Place = Literal["", "CoT", "answer", "arguments", "name", "count", "reply", "request"]
-Witness = Literal["", "structure", "copy", "twin", "whole", "count"]
+Witness = Literal["", "structure", "copy", "twin", "whole", "limit", "count"]
 
 FEWEST, FEWEST_ALIKE = 2, 3
 """Replies of which one, and replies changed alike of which two, may be so by chance."""
+MANY_AGREEING = 8
+"""Tokens by which two texts differ, so that a count fits the other one by no chance."""
 TWICE = "the same text is there twice"
 FENCED = "a code fence is around it"
 BORROWED = "it is the answer to another request"
+CUT = ("whole", "limit")  # the witnesses of replies that a limit or a stop string ended
 
 
 class Entry(NamedTuple):
@@ -55,6 +58,7 @@ _REASONS = {
     "copy": "the reported tokens, the CoT or other replies show what the model wrote",
     "twin": "other replies to the same request have it unchanged",
     "whole": "the complete reply to the same request continues differently",
+    "limit": "the reported tokens show that the limit cut the CoT",
     "count": "the reported tokens are not those of this text",
 }
 

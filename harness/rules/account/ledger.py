@@ -43,15 +43,13 @@ _HEADERS = {Reasoning: COT_HEADER, Answer: ANSWER_HEADER, Preamble: PREAMBLE_HEA
 _TAGGED = re.compile(r"<(think|thinking|reasoning)>(.*?)</\1>", re.DOTALL)
 # Special tokens in a text count as one token or as several, depending on who wrote them.
 _SPECIAL = re.compile(r"<\|\w+\|>")
-# White space, or one character, as often as the tokens that MANY_TOKENS allows.
+# White space, or one character, 24 times, for which the tokenizer has fewer tokens.
 _RUN = re.compile(r"\s{24,}|(\S)\1{23,}")
 _ELLIPSES = ("…", "...")
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
 _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
 SLACK = 20  # one token of so many may be spelled in another way
-MANY_TOKENS = 24
-"""A difference that other spellings of a text and a few empty messages cannot explain."""
 
 
 class _Entry(NamedTuple):

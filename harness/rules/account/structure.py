@@ -7,11 +7,18 @@ from collections.abc import Iterator, Sequence
 from harness.records.traits import Sheet
 from harness.rules.account.counting import Counting
 from harness.rules.account.differences import ESCAPES, LONG_TEXT
-from harness.rules.account.entry import FENCED, TWICE, Entry, Found, Place, Row
-from harness.rules.account.ledger import COT_HEADER, more_tokens
+from harness.rules.account.entry import (
+    FENCED,
+    FEWEST_ALIKE,
+    MANY_AGREEING,
+    TWICE,
+    Entry,
+    Found,
+    Place,
+    Row,
+)
+from harness.rules.account.ledger import COT_HEADER, PREAMBLE_HEADER, more_tokens
 
-_FEWEST_REQUESTS = 3  # whose replies are escaped alike
-_MANY_TOKENS = 8  # by which a count fits the text before the escape by no chance
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -37,7 +44,7 @@ def _escaped(rows: Sequence[Row], counting: Counting) -> Found:
     for replies in same.values():
         requests = {row.sample for row, _, _ in replies}
         for row, entry, more in replies:
-            if len(requests) >= _FEWEST_REQUESTS or abs(more) >= _MANY_TOKENS:
+            if len(requests) >= FEWEST_ALIKE or abs(more) >= MANY_AGREEING:
                 yield row, entry
 
 
@@ -54,6 +61,11 @@ def _escapes(sheet: Sheet, counting: Counting) -> tuple[Entry, int] | None:
     return None
 
 
+def is_twice(sheet: Sheet) -> bool:
+    """Whether a text is there twice, so that the count shows not what is usual."""
+    return any(how == TWICE for _, text in _texts(sheet) for how, _ in _once(text))
+
+
 def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
     """Return what the form of a reply shows: a text twice, begun anew, or in a code fence."""
     for place, text in _texts(sheet):
@@ -61,7 +73,8 @@ def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
             how = "each piece of the stream comes twice"
             return Entry("added", place, how, "structure", "each piece once", text)
         for how, kept in _once(text):
-            if _fits_instead(sheet, counting, text, kept):
+            # A text that is there twice may be in two items, whose headers count.
+            if any(_fits_instead(sheet, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):
                 return Entry("added", place, how, "structure", kept, text)
     inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
     if inside and _fits_instead(sheet, counting, sheet.text, inside[1]):
@@ -80,15 +93,21 @@ def _once(text: str) -> Iterator[tuple[str, str]]:
     begin = text.find(text[:LONG_TEXT], LONG_TEXT) if len(text) > LONG_TEXT else -1
     while begin >= 0:
         rest = text[begin:]
-        if len(rest) >= begin and rest.startswith(text[:begin].rstrip()):
+        if rest.startswith(text[:begin].rstrip()):
             yield (TWICE if len(rest) <= begin + 1 else "it begins anew"), rest
         begin = text.find(text[:LONG_TEXT], begin + 1)
 
 
-def _fits_instead(sheet: Sheet, counting: Counting, returned: str, written: str) -> bool:
-    """Whether the count is usual for a reply with another text, and not for this one."""
+def _fits_instead(
+    sheet: Sheet, counting: Counting, returned: str, written: str, headers: int = 0
+) -> bool:
+    """Whether the count is usual for a reply with another text and less headers, not for this one.
+
+    `headers` are the tokens of those that it then lacks.
+    """
     more = more_tokens(returned, written) if returned != written else None
-    return not counting.occurs(sheet) and counting.is_right(sheet, more)
+    usual = more is not None and counting.is_right(sheet, more - headers)
+    return usual and not counting.occurs(sheet)
 
 
 def _texts(sheet: Sheet) -> Iterator[tuple[Place, str]]:

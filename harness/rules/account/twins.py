@@ -5,6 +5,7 @@ mode, over the other API, or to another try are twins, if the provider repeats g
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -247,11 +248,25 @@ def _spelled_calls(sheet: Sheet) -> str:
 
 
 def _lost_letters(sheet: Sheet, twin: Sheet) -> Entry | None:
-    """Return the text of a structured answer that has ASCII letters for others of its twin."""
+    """Return the text of a structured answer without the letters beyond ASCII of its twin.
+
+    They are missing, or ASCII letters are there instead. A short text must be the wanted one.
+    """
+    wanted = sheet.wanted.text if sheet.wanted else ""
     found: Mapping[str, object] = parsed_object(sheet.text) or {}
     for text in strings(found):
-        long = len(text) >= LONG_TEXT and text.isascii()
-        if long and text not in twin.text and text in folded(twin.text):
-            how = "letters beyond ASCII are replaced"
-            return Entry("changed", "answer", how, "twin", twin.text, sheet.text)
+        long = len(text) >= LONG_TEXT and text not in twin.text and text in folded(twin.text)
+        short = wanted in twin.text and _in_ascii(wanted).fullmatch(text)
+        if text.isascii() and text != wanted and (long or short):
+            how = "letters beyond ASCII are missing or replaced"
+            return Entry("changed", "answer", how, "twin", wanted or twin.text, sheet.text)
     return None
+
+
+def _in_ascii(text: str) -> re.Pattern[str]:
+    """Return the pattern of a text whose letters beyond ASCII may be missing, or one or two others.
+
+    An empty text has no such pattern.
+    """
+    chars = (re.escape(char) if char.isascii() else r"\w{0,2}" for char in text)
+    return re.compile("".join(chars) if text else r"(?!)")

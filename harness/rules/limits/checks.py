@@ -13,6 +13,7 @@ from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import Cut, Ledger
 from harness.rules.account.counting import is_raised
+from harness.rules.account.entry import CUT
 from harness.rules.account.json_text import ends_early
 from harness.rules.account.ledger import (
     ANSWER_HEADER,
@@ -513,12 +514,25 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 family.accounted(
-    "limits.beginning",
-    lambda entry: entry.witness == "whole" and entry.kind != "intact",
-    "A greedy reply that a token limit or a stop string ended is the beginning of the reply to the "
-    "same request without it. Otherwise text follows the stop string, or users read a text of the "
-    "server or a part of the CoT as the answer.",
-    lambda sheet, entry: sheet.end in ("limit", "stop string") and entry.kind != "unknown",
+    "limits.prefix",
+    lambda entry: entry.witness in CUT and entry.kind != "intact",
+    "The answer of a truncated reply is the beginning of the whole answer. Otherwise users read a "
+    "part of the CoT, or a text of the server, as the answer. An equal request without the limit, "
+    "or the tokens of the CoT, show what the model wrote.",
+    lambda sheet, entry: sheet.end == "limit" and entry.kind != "unknown",
+    component="output",
+    fix="Return a message that the token limit cut in the field of its channel, and add no text.",
+    example=(
+        "Half of a chain of thought that the limit cut is returned as content.",
+        "https://github.com/jundot/omlx/issues/2860",
+    ),
+)
+family.accounted(
+    "stop.followed",
+    lambda entry: entry.witness in CUT and entry.kind != "intact",
+    "A reply that a stop string ends is the beginning of the reply to the same request without it. "
+    "Otherwise text follows the stop string, and programs read it as part of the answer.",
+    lambda sheet, entry: sheet.end == "stop string" and entry.kind != "unknown",
     component="ends",
-    fix="End the reply at the limit or stop string, and add no text after it.",
+    fix="End the reply at the stop string, and add no text after it.",
 )

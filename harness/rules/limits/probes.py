@@ -20,7 +20,6 @@ from harness.rules.probe import (
     ProbeRequest,
     ProbeResponses,
     Trials,
-    accounted,
 )
 from harness.rules.rule import CHAT, RESPONSES, Problem
 
@@ -57,7 +56,7 @@ _CUT_JSON, _WITHIN_JSON = "cut list", 320  # its limit; ends within the list
 _IN_COT, _WITHIN_COT = "cut in the CoT", 24  # its limit; a CoT with high effort is longer
 _AT_HEADER = {f"cut at {limit}": limit for limit in range(16, 48, 4)}
 """Requests whose limits are 4 tokens apart: four limits fall inside the header between CoT and
-answer, so one of these does if the CoT has 8 to 39 tokens."""
+answer, so one of these does if the CoT has 8 to 39 tokens. `limits.prefix` judges them."""
 _ZEROS = 360
 """Entries of a list that a schema requires. The answer has more than `LEAST` tokens, also that of a
 model that ends other answers early."""
@@ -88,7 +87,15 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         cut("cut", _LONG, modes=MODES),
         cut("cut tool", _TOOL_LONG, (NOTE,), modes=MODES),
         cut("unlimited", _QUESTION, effort="high", temperature=0.0, max_tokens=None),
-        cut(_IN_COT, _QUESTION, effort="high", temperature=0.0, max_tokens=_WITHIN_COT, tries=2),
+        cut(
+            _IN_COT,
+            _QUESTION,
+            effort="high",
+            temperature=0.0,
+            max_tokens=_WITHIN_COT,
+            tries=2,
+            modes=MODES,
+        ),
         cut_list(_CUT_JSON, max_tokens=_WITHIN_JSON, modes=MODES),
         cut_list("unlimited list", max_tokens=None, context=2 * LEAST),
         *(
@@ -99,7 +106,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
                 temperature=0.0,
                 max_tokens=limit,
                 provokes=refusable,
-                modes=("streaming",),
+                modes=MODES,
             )
             for name, limit in _AT_HEADER.items()
         ),
@@ -224,21 +231,3 @@ def _default(responses: ProbeResponses) -> Trials:
             message, expected = "A reply without a token limit was truncated.", f"more than {LEAST}"
             early = Problem(exchange, message, f"{expected} tokens", f"{count}", "$.usage")
             yield early if count <= LEAST else None
-
-
-GROUP.probe(
-    "limits.prefix",
-    (_IN_COT, *_AT_HEADER),
-    modes=MODES,
-    component="output",
-    unjudged="greedy_replies_differ",
-    fix="Return a message that the token limit cut in the field of its channel, and add no text.",
-    example=(
-        "Half of a chain of thought that the limit cut is returned as content.",
-        "https://github.com/jundot/omlx/issues/2860",
-    ),
-    text="A truncated greedy reply is the beginning of the whole reply, channel by channel. "
-    "Otherwise users read part of the CoT, or a text of the server, as the answer. Some streams "
-    "are cut at the header between CoT and answer, where their parsers decide where the next text "
-    "belongs.",
-)(accounted(_IN_COT, *_AT_HEADER, reports=lambda entry: entry.kind in ("added", "changed")))

@@ -3,8 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.rules.account.entry import BORROWED
+from harness.rules.account.ledger import FRAMING
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.rollouts import unrelated_requests
 from harness.rules.evidence.traits import CODE_WORD
@@ -23,7 +25,8 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply contains content that belongs to another request.
 
     Otherwise users see each other's data. The evidence is one of these: an invented word of another
-    request; the long text of a reply to an unrelated request; or a call with a value of another
+    request; the long text of a reply to an unrelated request; the prompt tokens and the texts of
+    such a reply, if other attempts have other prompt tokens; or a call with a value of another
     prompt. Such a call counts if the attempts with that prompt make it, and the other attempts with
     this one do not. A model may also invent a word or value of another prompt, as the small one did
     in 3 of 1,052 replies; only an equal long text proves that the server mixed replies up.
@@ -38,9 +41,15 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
         contents[score.traits.content].append(score)
         answers[score.traits.answer].append(score)
     unrelated = unrelated_requests()
+    swapped = dict(_swapped(examined, unrelated))
     for sample, group in samples.items():
         texts = Counter(score.traits.content for score in group)
         for score in group:
+            if score.record in swapped:
+                message = "The prompt tokens and the texts are those of another request."
+                got = f"those of {swapped[score.record]}"
+                yield message, evidence(score.record, "$", "a reply to its own request", got), True
+                continue
             calls = [call for call in score.traits.calls if made[call][sample] == 1]
             unusual = {call: made[call] for call in calls if len(group) >= _FEWEST_ATTEMPTS}
             words = _foreign_words(score, unusual, conversations)
@@ -60,6 +69,39 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
                 )
                 found = evidence(score.record, "$", "a reply to its own request", "the same")
                 yield message, found, True
+
+
+def _swapped(
+    examined: Sequence[Score], unrelated: Callable[[Score, Score], bool]
+) -> Iterator[tuple[str, str]]:
+    """Yield the replies that an unrelated request got as well, with the record of that one.
+
+    Their prompt tokens differ from those of other attempts at their own request, and those of the
+    other request do not. Parts of the prompt that vary, such as a date, have a few tokens.
+    """
+    prompts: dict[tuple[_Sample, Api], set[int]] = defaultdict(set)
+    for score in examined:
+        prompts[_place(score)].add(score.traits.first_input or 0)
+    owners: dict[object, Score] = {}
+    for score in examined:
+        if len(prompts[_place(score)]) == 1:
+            owners.setdefault(_reply(score), score)
+    for score in examined:
+        count, owner = score.traits.first_input or 0, owners.get(_reply(score))
+        others = prompts[_place(score)] - {count}
+        varied = others and min(abs(count - other) for other in others) > FRAMING
+        if owner is not None and varied and score.traits.sheets and unrelated(score, owner):
+            yield score.record, owner.record
+
+
+def _place(score: Score) -> tuple[_Sample, Api]:
+    return (score.task, score.sample), score.condition.api
+
+
+def _reply(score: Score) -> object:
+    """Return the prompt tokens and the texts of the first reply."""
+    texts = [(sheet.reasoning, sheet.text, sheet.calls) for sheet in score.traits.sheets[:1]]
+    return score.condition.api, score.traits.first_input, *texts
 
 
 def _is_stock(

@@ -10,7 +10,7 @@ from harness.records.conditions import MODES
 from harness.rules.evidence.offers import offered
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, accounted
-from harness.rules.rule import CHAT, CHAT_STREAM, GUIDE, Problem
+from harness.rules.rule import CHAT, GUIDE, Problem
 from harness.statistics.differences import Counts, mantel_haenszel
 
 Answered = tuple[ParsedExchange, Reply]
@@ -85,19 +85,6 @@ for _name, (_label, _present) in _FEATURES.items():
         text=f"Streams contain {_label} as often as non-streaming replies. The model is the "
         "same, so the server loses or invents the difference.",
     )(partial(_equally_frequent, _label, _present))
-
-
-GROUP.probe(
-    "parity.content",
-    PROMPTS,
-    source=CHAT_STREAM,
-    component="events",
-    witness=True,
-    unjudged="not_deterministic",
-    text="A stream adds up to the text, CoT and arguments of the non-streaming reply. At "
-    "temperature 0 the provider answers deterministically, so the server lost, repeated or swapped "
-    "pieces.",
-)(accounted(*PROMPTS, reports=lambda entry: entry.kind in ("lost", "added", "changed")))
 
 
 @GROUP.probe(

@@ -32,6 +32,7 @@ from harness.rules.probe import (
     ProbeRequest,
     ProbeResponses,
     Trials,
+    accounted,
     prompt_tokens,
 )
 from harness.rules.rule import STRUCTURED, Problem
@@ -493,7 +494,7 @@ def _is_prose(text: str) -> bool:
     return parsed_object(text.strip()) is None and letters > len(visible) / 2
 
 
-@GROUP.probe(
+GROUP.probe(
     "structured.characters",
     ("abroad", "abroad without"),
     unjudged="no_object_answer",
@@ -502,23 +503,7 @@ def _is_prose(text: str) -> bool:
         "With a schema, answers lose the characters outside ASCII.",
         "https://github.com/kekzl/imp/issues/1197",
     ),
-)
-def _characters(responses: ProbeResponses) -> Trials:
-    """An answer with a schema has the characters outside ASCII that it has without the schema.
-
-    A grammar that is compiled from bytes or escapes may exclude them: names lose letters. The enum
-    of the schema has the requested name; a reply with another member of it is not judged.
-    """
-    plain = next(responses.replies("abroad without"))[1].text
-    if _ABROAD not in plain:
-        raise NotVerifiableError("no_object_answer")
-    for exchange, reply in served_replies(responses, ["abroad"], _FEATURE):
-        values = (parsed_object(reply.text) or {}).values()
-        value = next((value for value in values if isinstance(value, str)), None)
-        if value is None or value.isascii() or _ABROAD in value:
-            message = "With a schema, the answer lacks characters that it has without the schema."
-            lost = Problem(exchange, message, _ABROAD, reply.text)
-            if _ABROAD in reply.text:
-                yield None
-            elif value is not None:
-                yield lost
+    text="An answer with a schema has the characters outside ASCII that it has without the schema. "
+    "A grammar that is compiled from bytes or escapes may exclude them: names lose letters. The "
+    "enum of the schema has the requested name; a reply with another member of it is not judged.",
+)(accounted("abroad", reports=lambda entry: entry.witness == "twin"))

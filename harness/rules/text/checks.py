@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from harness.rules.account.entry import CUT
 from harness.rules.account.ledger import token_count, wrote_all
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
@@ -84,7 +85,9 @@ _TWICE = "twice"  # in what the account says of a text or of pieces that come tw
 
 family.accounted(
     "text.changed",
-    lambda entry: entry.kind == "changed" and entry.place in ("CoT", "answer"),
+    lambda entry: (
+        entry.kind == "changed" and entry.place in ("CoT", "answer") and entry.witness not in CUT
+    ),
     "CoT and answer are returned as the model wrote them. Any change alters code, quotations and "
     "data. The tokens of the reply, its CoT or an equal request show what the model wrote.",
     fix="Pass on the decoded tokens as they are, and escape them for JSON only.",
@@ -94,7 +97,7 @@ family.accounted(
     lambda entry: (
         entry.kind == "added"
         and entry.place in ("CoT", "answer")
-        and entry.witness != "whole"
+        and entry.witness not in CUT
         and _TWICE not in entry.how
     ),
     "The server adds no text to CoT and answer. Users read it, and later prompts contain it. The "

@@ -113,6 +113,26 @@ def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, ho
     assert own.kind == "intact" or own.witness == "structure"
 
 
+@pytest.mark.parametrize("between", ["", "\n\n"])
+def test_every_answer_twice_shows_not_what_a_server_counts(between: str) -> None:
+    asked = [f"{text} The word is orchid{at}." for at, text in enumerate(TEXTS)]
+    twice = [
+        sheet(text + between + text, wrote=text, wanted=Wanted(text=f"orchid{at}"))
+        for at, text in enumerate(asked)
+    ]
+    assert {(one.kind, one.how) for one in entries(twice)} == {
+        ("added", "the same text is there twice")
+    }
+
+
+def test_a_text_in_two_items_is_there_twice() -> None:
+    one = sheet(TEXTS[0] * 2, wrote=TEXTS[0])
+    assert one.ledger is not None
+    second = one.ledger.returned + 7  # the header and the end token of the second message
+    items = replace(one, ledger=replace(one.ledger, returned=second))
+    assert entries([*HEALTHY[1:], items])[-1].how == "the same text is there twice"
+
+
 @pytest.mark.parametrize(
     ("char", "escaped", "how"),
     [("<", "&lt;", "HTML"), ("é", "\\u00e9", "JSON")],
@@ -369,6 +389,16 @@ def test_an_ending_that_all_odd_replies_share_is_added() -> None:
              for at, text in enumerate(TEXTS[:5])]  # fmt: skip
     found = entries([*HEALTHY[5:], *added])
     assert {(one.kind, one.place) for one in found[-5:]} == {("added", "CoT")}
+
+
+def test_a_short_text_before_every_answer_is_added() -> None:
+    own_words = [text[4:].capitalize() for text in TEXTS]
+    greeted = [sheet(f"Sure, my friend: {text}", wrote=text) for text in own_words]
+    assert {(one.kind, one.wanted) for one in entries(greeted)} == {("added", t) for t in own_words}
+    own = [sheet(f"Sure, my friend: {text}") for text in own_words]  # The model says so.
+    assert kinds(own) == set()
+    less = [counted(one, lambda n: n - 6) for one in own]  # The server does not count a header.
+    assert kinds(less) == set()
 
 
 def test_one_sentence_for_different_requests_is_named() -> None:

@@ -87,6 +87,25 @@ def test_equal_texts_are_foreign_only_for_unrelated_requests() -> None:
     assert ("reply.foreign", "tax/chat/non-streaming/1") in found([cat, tax])
 
 
+def test_a_short_reply_is_foreign_if_its_prompt_tokens_are_so_too() -> None:
+    asked = {"cat": "Tell me of cats.", "tax": "Which forms does one file for income from rent?"}
+
+    def tries(*counts: int) -> list[Score]:
+        made = [("cat", 1, 71), ("cat", 2, 71), *(("tax", n + 1, c) for n, c in enumerate(counts))]
+        replies = {71: Reply(text="They purr."), 72: Reply(text="They purr.")}
+        scores = []
+        for name, number, count in made:
+            reply = replies.get(count, Reply(text="Two forms."))
+            one = scored([reply], name, number, asked[name])
+            scores.append(replace(one, traits=replace(one.traits, first_input=count)))
+        return scores
+
+    foreign = ("reply.foreign", "tax/chat/non-streaming/2")
+    assert foreign in found(tries(93, 71))
+    assert foreign not in found(tries(71, 71))  # The prompts have the same length.
+    assert foreign not in found(tries(72, 71))  # A date varies.
+
+
 def test_a_stock_answer_given_to_a_third_request_is_not_foreign() -> None:
     refusal, usual = (
         "Unfortunately nothing here fits your wish.",

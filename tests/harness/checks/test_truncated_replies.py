@@ -56,7 +56,7 @@ def healthy(cot: str, text: str) -> int:
 @pytest.mark.parametrize(
     ("thinking", "text", "reported"),
     [
-        (24, PLAN, {"text.added"}),
+        (24, PLAN, {"limits.prefix"}),
         (23, PLAN, set()),
         (24, None, set()),
     ],
@@ -73,8 +73,8 @@ def test_a_server_that_counts_all_tokens_as_reasoning_contradicts_nothing():
     usage = body["usage"]
     usage["completion_tokens_details"]["reasoning_tokens"] = usage["completion_tokens"]
     every = measured(rollout([json_response(body)]))
-    assert "text.added" in compared([own, truncated])
-    assert "text.added" not in compared([every, truncated])
+    assert "limits.prefix" in compared([own, truncated])
+    assert "limits.prefix" not in compared([every, truncated])
 
 
 def test_a_truncated_reply_needs_as_many_tokens_as_its_text():
@@ -130,7 +130,7 @@ def test_a_cot_that_is_cut_in_two_lacks_a_header(shift, uncounted, found):
         body["usage"]["total_tokens"] -= uncounted
         scores.append(measured(rollout([json_response(body)], sample=str(number))))
     scores.append(measured(cut(COT, PLAN, healthy(COT, PLAN) + shift - uncounted)))
-    assert compared(scores).count("text.added") == found
+    assert compared(scores).count("limits.prefix") == found
 
 
 BANGS = "!" * 600

@@ -232,4 +232,4 @@ def test_a_truncated_greedy_reply_is_the_beginning_of_the_whole_one(
             return begun(attempt, cot, text)
         return healthy(request, attempt)
 
-    assert judged(GROUP, provider)["limits.prefix"].status == status
+    assert checked(GROUP, provider)["limits.prefix"].status == status

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from healthy import json_response, stream_response
-from probing import judged, statuses
+from probing import Provider, checked, judged, statuses
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.records.analysis import RuleResult
@@ -24,18 +24,26 @@ def reply(request: ProbeRequest) -> Reply:
     return Reply(text=f"About {request.id} there is much to say.")
 
 
+TEXTS = {"text.added", "text.changed", "text.doubled", "usage.output.lost"}
+"""The checks that report what the account says of texts."""
+
+
 def streamed(change: Callable[[Reply], Reply]) -> dict[str, RuleResult]:
-    """The results of a provider with modified streams."""
+    """The results of a provider with modified streams, with the checks of texts."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         return change(reply(request)) if attempt.condition.streaming else reply(request)
 
-    return judged(GROUP, provider)
+    return judged(GROUP, provider) | of_texts(provider)
+
+
+def of_texts(provider: Provider) -> dict[str, RuleResult]:
+    return {rule: one for rule, one in checked(GROUP, provider).items() if rule in TEXTS}
 
 
 def test_white_space_that_streams_lose_is_named() -> None:
     trimmed = streamed(lambda each: replace(each, text=(each.text or "").replace(" ", "") or None))
-    (message,) = trimmed["parity.content"].messages
+    (message,) = trimmed["text.changed"].messages
     assert "white space is missing or changed" in message
 
 
@@ -45,7 +53,7 @@ def test_json_that_is_reformatted_in_one_mode_passes() -> None:
         return replace(each, call=(name, json.dumps(json.loads(arguments), indent=1)))
 
     found = statuses(streamed(lambda each: spaced(each) if each.call else each))
-    assert found["parity.content"] == "passed"
+    assert {found[rule] for rule in TEXTS} == {"passed"}
 
 
 def _call_as_reasoning(each: Reply) -> Reply:
@@ -57,15 +65,15 @@ def _call_as_reasoning(each: Reply) -> Reply:
     [
         (lambda each: replace(each, reasoning=""), {"parity.reasoning"}),
         (_call_as_reasoning, {"parity.calls", "parity.finish"}),
-        (lambda each: replace(each, text=each.text and each.text[7:]), {"parity.content"}),
+        (lambda each: replace(each, text=each.text and each.text[7:]), {"usage.output.lost"}),
         (lambda each: replace(each, text=each.text and each.text[:9] * 2 + each.text[9:]),
-         {"parity.content"}),
+         {"text.doubled"}),
     ],
 )  # fmt: skip
 def test_losses_in_streams_are_errors(change: Callable[[Reply], Reply], found: set[str]) -> None:
     results = statuses(streamed(change))
     failed = {name for name, status in results.items() if status == "failed"}
-    assert found <= failed <= found | {"parity.content"}
+    assert found <= failed <= found | TEXTS
 
 
 def test_random_variation_is_not_a_defect() -> None:
@@ -80,7 +88,7 @@ def test_random_variation_is_not_a_defect() -> None:
     def varied(request: ProbeRequest, attempt: Attempt) -> Reply:
         return Reply(text=f"Answer {attempt.id}", reasoning=f"Reasoning {attempt.id}")
 
-    assert judged(GROUP, varied)["parity.content"].status in ("passed", "not_verifiable")
+    assert {"failed", "warned"}.isdisjoint(statuses(of_texts(varied)).values())
 
 
 def test_a_near_tie_of_one_prompt_is_not_a_defect() -> None:
@@ -92,7 +100,7 @@ def test_a_near_tie_of_one_prompt_is_not_a_defect() -> None:
             text=f"Hello!{' 👋' if hello and attempt.condition.streaming else ''} How are you?"
         )
 
-    assert judged(GROUP, provider)["parity.content"].status == "passed"
+    assert set(statuses(of_texts(provider)).values()) == {"passed"}
 
 
 def _counting(**counts: int) -> Callable[[ProbeRequest, Attempt], Reply | Response]:
