@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, wraps
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import orjson
 
@@ -21,15 +21,13 @@ from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.scores import Received
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, eq=False)
 class ParsedExchange:
     """One exchange of a rollout. Equality is identity, so that exchanges can be hashed.
 
     `recorded` is the exchange as recorded, `before` the one before it; `imported` exchanges are
-    recorded traffic. `results` belongs to `once`.
+    recorded traffic.
     """
 
     api: Api
@@ -37,7 +35,6 @@ class ParsedExchange:
     recorded: Exchange
     before: ParsedExchange | None = None
     imported: bool = False
-    results: dict[object, object] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def reply(self) -> Reply | None:
@@ -201,19 +198,6 @@ class ParsedExchange:
     def mismatches(self) -> tuple[tuple[int | None, Mismatch], ...]:
         """Differences from the SDK's types with event numbers; equal ones only once."""
         return tuple(_mismatches(self))
-
-
-def once(function: Callable[[ParsedExchange], T]) -> Callable[[ParsedExchange], T]:
-    """Cache the results of a function with their exchanges."""
-
-    @wraps(function)
-    def cached(exchange: ParsedExchange) -> T:
-        results = exchange.results
-        if function not in results:
-            results[function] = function(exchange)
-        return results[function]  # type: ignore[return-value]
-
-    return cached
 
 
 @dataclass(frozen=True)

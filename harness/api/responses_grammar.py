@@ -24,10 +24,17 @@ ITEM_TEXT = "item_text"
 ITEM_STATUS = "item_status"
 CALL = "call"
 CALL_DELTAS = "call.deltas"
+SEQUENCE = "sequence"
+CREATED = "created"
+TERMINAL = "terminal"
+ID = "id"
+EVENT_NAME = "event_name"
+ITEM_FIELDS = "item_fields"
 
 _ITEM_SEQUENCE = "output_item.added, deltas, output_item.done, all with the same item id"
 _PART_SEQUENCE = "part added, deltas, text done, part done"
 _CONTEXT = 40
+_OF_EVENTS = ("output_index", "sequence_number")  # fields of events, which no item has
 
 
 @dataclass(frozen=True)
@@ -96,11 +103,17 @@ class _Walker:
         self.found: list[Violation] = []
         self._items: dict[str, _Item] = {}
         self._truncated = truncated
+        self._number = -1
+        self._id: object = None
+        self._failed = False
+        self._last: StreamEvent | None = None
+        self._ends: list[StreamEvent] = []
 
     def read(self, event: StreamEvent) -> None:
         """Read the next event."""
         stem, _, step = event.type.rpartition(".")
         data = event.data or {}
+        self._any(event, data)
         if event.type in ("response.created", "response.in_progress"):
             self._begin(event, nested(data, "response", "status"))
         elif event.type == "response.output_item.added":
@@ -121,11 +134,56 @@ class _Walker:
             message = "An item was added but never closed with output_item.done."
             got = f"output_index {left[0]}"
             self.found.append(Violation(ITEMS, message, "output_item.done", got))
+        last = self._last
+        if last is not None and not last.is_error and self._ends != [last]:
+            message = "The stream does not end with exactly one terminal event."
+            got = f"{[event.type for event in self._ends]}, last event: {last.type}"
+            self._report(TERMINAL, last, message, "response.completed", got)
 
     def _report(
-        self, rule: str, event: StreamEvent, message: str, expected: str, got: str = ""
+        self,
+        rule: str,
+        event: StreamEvent,
+        message: str,
+        expected: str,
+        got: str = "",
+        path: str | None = None,
     ) -> None:
-        self.found.append(Violation(rule, message, expected, got or event.text, event=event.number))
+        self.found.append(Violation(rule, message, expected, got or event.text, path, event.number))
+
+    def _any(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
+        """Check what holds for events of all types, up to the first that reports a failure."""
+        first, self._last = self._last is None, event
+        self._failed = self._failed or event.is_error
+        if event.type in FINAL_EVENTS:
+            self._ends.append(event)
+        if event.name != event.type:
+            differs = "The `event:` line of an event differs from its type."
+            message = differs if event.name else "An event has no `event:` line."
+            self._report(EVENT_NAME, event, message, event.type, event.name or "no event: line")
+        if isinstance(data.get("response"), dict):
+            found = data["response"].get("id")
+            self._id = self._id or found
+            if found != self._id:
+                message, path = "The id of the response changes during the stream.", "$.response.id"
+                self._report(ID, event, message, repr(self._id), repr(found), path)
+        item = data["item"] if isinstance(data.get("item"), dict) else {}
+        if wrong := ", ".join(f"{key} {item[key]!r}" for key in _OF_EVENTS if key in item):
+            message, expected = "An item has fields of its event.", "fields of an item"
+            self._report(ITEM_FIELDS, event, message, expected, wrong, "$.item")
+        if self._failed:
+            return
+        number = data.get("sequence_number")
+        if not isinstance(number, int) or number <= self._number:
+            why = "does not increase" if isinstance(number, int) else "is not an integer"
+            message, expected = f"sequence_number {why}.", f"more than {self._number}"
+            self._report(SEQUENCE, event, message, expected, repr(number), "$.sequence_number")
+        else:
+            self._number = number
+        if (event.type == "response.created") is not first:
+            message = "The stream does not begin with exactly one response.created event."
+            expected = "response.created" if first else "no second response.created"
+            self._report(CREATED, event, message, expected, event.type)
 
     def _differ(
         self, rule: str, event: StreamEvent, message: str, deltas: str, final: object

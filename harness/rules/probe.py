@@ -301,6 +301,7 @@ class ProbeGroup:
     relations: tuple[Relation, ...] = ()
     """The relations of its probes to other rules, besides those of a probe itself."""
     family: str = ""  # the family of its probes; by default the first part of its name
+    typical: bool = False  # whether its requests resemble those of most clients
     burst: int | None = None  # send the requests after all others, this many concurrently
     golden: Callable[[Golden], Golden | None] | None = None
     """The part of a golden file that the probes need; no request is sent if the run's golden file

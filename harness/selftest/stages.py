@@ -32,9 +32,6 @@ SLICES = 20  # repetitions of an allowed variation that together send all probes
 _COMPARED_TRIES = 6
 """Tries at each case if a detector compares rollouts: 36 attempts over each API."""
 
-_COMMON = ("parity", "tools.choice", "prompt.cot")
-"""Prefixes of the ids of probes whose requests resemble those of most clients."""
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -59,7 +56,7 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
     """Return the runs for a fault; each is made only if the previous one found nothing.
 
     `suite` is that of the last stage, and of the healthy engine. For an allowed variation, each
-    `repetition` (from 0) has the cases and a part of the probes, and the first also the common
+    `repetition` (from 0) has the cases and a part of the probes, and the first also the typical
     ones; `SLICES` repetitions together have all probes. A worse model has the default run: every
     rule must leave its server alone.
     """
@@ -67,9 +64,10 @@ def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stag
         return (Stage(suite, ()),)
     if fault.allowed:
         start = (crc32(fault.name.encode()) + repetition) % SLICES
-        ids = [probe.id for probe in choose(suite).probes]
-        some = [*([] if repetition else _named(PROBES, _COMMON)), *ids[start::SLICES]]
-        return (Stage(suite, (CASES, *dict.fromkeys(some))),)
+        probes = choose(suite).probes
+        typical = [] if repetition else [probe for probe in probes if probe.group.typical]
+        ids = [probe.id for probe in (*typical, *probes[start::SLICES])]
+        return (Stage(suite, (CASES, *dict.fromkeys(ids))),)
     if fault.worse_model:
         return (Stage("standard", (), tries=1),)
     requests = [request for detector in known(fault) for request in _judged_requests(detector)]

@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import RenderError, message_tokens, text_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
-from harness.api.parsed_rollout import ParsedExchange, once
+from harness.api.parsed_rollout import ParsedExchange
 from harness.records.traits import Ledger
 from harness.rules.account.json_text import parsed_object
 from harness.text import repeated_piece
@@ -63,10 +64,15 @@ class _Entry(NamedTuple):
     # and a content type if it may have one
 
 
-@once
+_LEDGERS: WeakKeyDictionary[ParsedExchange, Ledger | None] = WeakKeyDictionary()
+
+
 def account(exchange: ParsedExchange) -> Ledger | None:
     """The ledger of the reply (see `ledger_of`), truncated or not; several rules read it."""
-    return None if exchange.reply is None else _ledger(exchange, exchange.reply)
+    if exchange not in _LEDGERS:
+        reply = exchange.reply
+        _LEDGERS[exchange] = None if reply is None else _ledger(exchange, reply)
+    return _LEDGERS[exchange]
 
 
 def ledger(exchange: ParsedExchange) -> Ledger | None:

@@ -139,7 +139,9 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
-GROUP = ProbeGroup("tools.choice", _requests, TOOL_CHOICE, family="calls", component="choice")
+GROUP = ProbeGroup(
+    "tools.choice", _requests, TOOL_CHOICE, family="calls", component="choice", typical=True
+)
 
 
 _RIGHT: Mapping[str, tuple[str, frozenset[str] | None]] = {

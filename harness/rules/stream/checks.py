@@ -50,6 +50,7 @@ class Grammar:
     component: str | None = None
     fix: str | None = None
     reads: tuple[Lost, ...] = ()
+    example: tuple[str, ...] | None = None
     only: Callable[[Reply], object] | None = None
 
 
@@ -65,6 +66,7 @@ def grammar_checks(to: Family, prefix: str, rules: Mapping[str, Grammar]) -> Non
             component=rule.component,
             fix=rule.fix,
             reads=rule.reads,
+            example=rule.example,
         )(partial(_judge, name))
 
 

@@ -37,7 +37,13 @@ _REQUESTS = tuple(
     for name, prompt in PROMPTS.items()
 )
 GROUP = ProbeGroup(
-    "parity", lambda _api: _REQUESTS, CHAT, modes=MODES, family="stream", component="usage"
+    "parity",
+    lambda _api: _REQUESTS,
+    CHAT,
+    modes=MODES,
+    family="stream",
+    component="usage",
+    typical=True,
 )
 
 

@@ -15,7 +15,6 @@ from harness.rules.stream.checks import Grammar, grammar_checks
 
 family = Family("stream", RESPONSES_STREAM, component="events")
 
-_OF_EVENTS = ("output_index", "sequence_number")
 _ASSEMBLY = "Clients assemble the response from these events."
 _AGREEMENT = "Clients that show deltas and clients that read final texts must see the same text."
 
@@ -72,6 +71,42 @@ grammar_checks(
             "arguments.",
             only=lambda reply: reply.calls,
         ),
+        grammar.SEQUENCE: Grammar(
+            "error",
+            "sequence_number increases from event to event. Clients use it to order events and to "
+            "resume streams.",
+            fix="Number the events of a stream from 0.",
+        ),
+        grammar.CREATED: Grammar(
+            "error", f"response.created is the first event and is sent once. {_ASSEMBLY}"
+        ),
+        grammar.TERMINAL: Grammar(
+            "error",
+            "Only the last event is response.completed, response.incomplete or response.failed. "
+            "Clients wait for this event; it contains the final response.",
+            example=(
+                "A Responses stream ends without response.completed.",
+                "https://github.com/vllm-project/vllm/pull/25719",
+            ),
+        ),
+        grammar.ID: Grammar(
+            "error",
+            "The response has the same id in all events. Clients send the id back as "
+            "previous_response_id.",
+        ),
+        grammar.EVENT_NAME: Grammar(
+            "warning",
+            "The `event:` line of each event equals its type. Most clients read the type from the "
+            "data.",
+            fix="Name every event by its type.",
+            reads=("framing",),
+        ),
+        grammar.ITEM_FIELDS: Grammar(
+            "info",
+            "An item has no fields of the event that contains it. Most clients ignore them; those "
+            "that copy all fields of an item send them back.",
+            fix="Put output_index and sequence_number into events, not into their items.",
+        ),
     },
 )
 
@@ -90,63 +125,6 @@ def _simulated(exchange: ParsedExchange) -> Iterator[Problem]:
         )
         got = ", ".join(event.type for event in exchange.known_events)
         yield Problem(exchange, message, "numbered events with deltas during generation", got)
-
-
-@family.check("responses.stream.sequence", streams, fix="Number the events of a stream from 0.")
-def _sequence(exchange: ParsedExchange) -> Iterator[Problem]:
-    """sequence_number increases from event to event.
-
-    Clients use it to order events and to resume streams.
-    """
-    last = -1
-    for event in exchange.known_events:
-        if event.is_error:
-            return
-        number = (event.data or {}).get("sequence_number")
-        if not isinstance(number, int) or number <= last:
-            wrong = "does not increase" if isinstance(number, int) else "is not an integer"
-            message = f"sequence_number {wrong}."
-            expected, path = f"more than {last}", "$.sequence_number"
-            yield Problem(exchange, message, expected, repr(number), path, event.number)
-            return
-        last = number
-
-
-@family.check(
-    "responses.stream.created",
-    streams,
-    text=f"response.created is the first event and is sent once. {_ASSEMBLY}",
-)
-def _created(exchange: ParsedExchange) -> Iterator[Problem]:
-    for position, event in enumerate(exchange.known_events):
-        if event.is_error:
-            return
-        if (event.type == "response.created") is not (position == 0):
-            message = "The stream does not begin with exactly one response.created event."
-            expected = "response.created" if position == 0 else "no second response.created"
-            yield Problem(exchange, message, expected, event.type, event=event.number)
-            return
-
-
-@family.check(
-    "responses.stream.terminal",
-    streams,
-    example=(
-        "A Responses stream ends without response.completed.",
-        "https://github.com/vllm-project/vllm/pull/25719",
-    ),
-)
-def _terminal(exchange: ParsedExchange) -> Iterator[Problem]:
-    """Only the last event is response.completed, response.incomplete or response.failed.
-
-    Clients wait for this event; it contains the final response.
-    """
-    events = exchange.known_events
-    ends = [event for event in events if event.type in FINAL_EVENTS]
-    if events and not events[-1].is_error and (len(ends) != 1 or events[-1] is not ends[0]):
-        message = "The stream does not end with exactly one terminal event."
-        got = f"{[event.type for event in ends]}, last event: {events[-1].type}"
-        yield Problem(exchange, message, "response.completed", got, event=events[-1].number)
 
 
 def _other_ends(exchange: ParsedExchange) -> bool:
@@ -179,39 +157,6 @@ def _status(exchange: ParsedExchange) -> Iterator[Problem]:
             yield Problem(exchange, message, expected, got, path, event.number)
 
 
-@family.check("responses.stream.id", streams)
-def _same_id(exchange: ParsedExchange) -> Iterator[Problem]:
-    """The response has the same id in all events.
-
-    Clients send the id back as previous_response_id.
-    """
-    first: object = None
-    for event, response in _responses(exchange):
-        found = response.get("id")
-        first = first or found
-        if found != first:
-            message, path = "The id of the response changes during the stream.", "$.response.id"
-            yield Problem(exchange, message, repr(first), repr(found), path, event.number)
-            return
-
-
-@family.check(
-    "responses.stream.event_name",
-    streams,
-    severity="warning",
-    fix="Name every event by its type.",
-    reads=("framing",),
-)
-def _event_name(exchange: ParsedExchange) -> Iterator[Problem]:
-    """The `event:` line of each event equals its type. Most clients read the type from the data."""
-    wrong = next((event for event in exchange.known_events if event.name != event.type), None)
-    if wrong is not None:
-        message = "The `event:` line of an event differs from its type."
-        message = message if wrong.name else "An event has no `event:` line."
-        got = wrong.name or "no event: line"
-        yield Problem(exchange, message, wrong.type, got, event=wrong.number)
-
-
 @family.check(
     "responses.stream.final",
     streams,
@@ -229,28 +174,6 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
             output = response.get("output")
             final = output if isinstance(output, list) else []
             yield from _compare(exchange, event, streamed, final)
-
-
-@family.check(
-    "responses.stream.item_fields",
-    streams,
-    severity="info",
-    fix="Put output_index and sequence_number into events, not into their items.",
-)
-def _item_fields(exchange: ParsedExchange) -> Iterator[Problem]:
-    """An item has no fields of the event that contains it.
-
-    Most clients ignore them; those that copy all fields of an item send them back.
-    """
-    for event in exchange.known_events:
-        found = (event.data or {}).get("item")
-        item = found if isinstance(found, dict) else {}
-        wrong = [f"{name} {item[name]!r}" for name in _OF_EVENTS if name in item]
-        if wrong:
-            message = "An item has fields of its event."
-            got = ", ".join(wrong)
-            yield Problem(exchange, message, "fields of an item", got, "$.item", event.number)
-            return
 
 
 def _compare(

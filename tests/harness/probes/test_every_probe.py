@@ -154,13 +154,6 @@ def short_limit(_: ProbeRequest, attempt: Attempt) -> Any:
     return limits.ended(attempt, "length" if attempt.sample.id == "unlimited" else "stop", 300)
 
 
-def noticing(request: ProbeRequest, attempt: Attempt) -> Any:
-    """A server that adds a text to replies that the token limit cut."""
-    if not request.id.startswith("cut"):
-        return limits.healthy(request, attempt)
-    return limits.begun(attempt, limits.COT[:20], limits.NOTICE)
-
-
 def long_but(beginning: str, **changes: Any) -> Provider:
     """A server that fails in the long prompts whose names begin so."""
     return long_prompts.healthy_except(
@@ -286,7 +279,6 @@ BROKEN: Mapping[str, Provider] = {
     "parity.calls": in_streams(lambda reply: replace(reply, call=None, text="Hm.")),
     "parity.finish": in_streams(lambda reply: replace(reply, call=None, text="Hm.")),
     "parity.text": in_streams(lambda reply: replace(reply, text=reply.text and "")),
-    "parity.content": in_streams(lambda reply: replace(reply, text=reply.text and reply.text[7:])),
     "parity.usage.prompt": in_streams(lambda reply: replace(reply, prompt=reply.prompt + 1)),
     "parity.usage.output": parity._counting(completion_tokens=40),
     "parity.usage.reasoning": parity._counting(reasoning_tokens=0),
@@ -296,7 +288,6 @@ BROKEN: Mapping[str, Provider] = {
     "prompt.tool.order": rendering(Rendering(instructions_last=True)),
     "clients": refusing_forms,
     "limits": short_limit,
-    "limits.prefix": noticing,
     "long.tokens": long_but("6000,25 steps", lost=40),
     "long.answered": long_prompts.healthy_except(
         long_prompts.starting("6000"), lambda _: refusal(503)
