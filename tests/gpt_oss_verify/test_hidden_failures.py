@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import re
 from collections import Counter
 
 import mock_provider as mock
@@ -142,3 +143,29 @@ def test_a_provider_with_the_newer_token_limit_gets_one_warning_and_is_judged(tm
     healthy, newer = found
     assert healthy["request.limit_name"] == "passed"
     assert newer == healthy | {"request.limit_name": "warned"}
+
+
+async def until_closed(request, writer):
+    """Answer well, with bodies that end with their connection."""
+    framed = bytearray()
+
+    class Unframed:
+        def write(self, content):
+            framed.extend(content)
+
+    await GOOD(request, Unframed())
+    head, _, body = bytes(framed).partition(b"\r\n\r\n")
+    if b"chunked" in head:
+        body = b"".join(re.findall(rb"(?s)[0-9a-f]+\r\n(data: .*?|event: .*?)\r\n", body))
+    media_type = b"text/event-stream" if b"event-stream" in head else b"application/json"
+    writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: %b\r\n\r\n%b" % (media_type, body))
+    await writer.drain()
+    writer.close()
+
+
+def test_bodies_that_end_with_their_connection_are_healthy(tmp_path):
+    _, analysis, _ = analysis_of(tmp_path, until_closed, "--suite", "tools", "-n", "6", "-k", "5")
+    found = [rule for rule in analysis["checks"] if rule["status"] in ("failed", "warned")]
+    assert [rule["check"]["id"] for rule in found] == []
+    assert all(result["invalid"] == 0 for result in analysis["results"])
+    assert sum(sum(each["outcomes"].values()) for each in analysis["results"]) == 6 * 5 * 2

@@ -34,6 +34,7 @@ REPLIES = {
     ),
     "extra-fields": Row(chat(HI), lambda s: "provider_specific_fields" in s.message),
     "other-ids": Row(calling, lambda s: s.call["id"].startswith("chatcmpl-tool-")),
+    "long-call-ids": Row(calling, lambda s: len(s.call["id"]) == 83),
     "empty-content": Row(calling, lambda s: s.message["content"] == ""),
     "empty-tool-calls": Row(chat(HI), lambda s: s.message.get("tool_calls") == []),
     "stop-when-forced": Row(forced, lambda s: s.finish == "stop" and s.call),
@@ -111,7 +112,9 @@ INPUTS = {
 
 def test_every_variation_has_a_row():
     named = {f"ok:{name}" for name in REPLIES | STREAMS | INPUTS}
-    assert named | {"ok:numeric-noise"} == names_of("rendering", "streaming", allowed=True)
+    assert named | {"ok:numeric-noise", "ok:lowest-logprobs"} == names_of(
+        "rendering", "streaming", allowed=True
+    )
 
 
 def parsed(seen) -> list[object]:
@@ -136,6 +139,16 @@ async def test_replies(name):
         for seen in (healthy, varied)
     ]
     assert calls[0] == calls[1]
+
+
+async def test_improbable_alternatives_have_the_lowest_value(monkeypatch):
+    monkeypatch.setattr(variations, "_PROBABLE", 0.0)
+    seen = await send(chat(HI, logprobs=True, top_logprobs=3), "ok:lowest-logprobs")
+    tokens = seen.json["choices"][0]["logprobs"]["content"]
+    others = [other["logprob"] for token in tokens for other in token["top_logprobs"][1:]]
+    assert others
+    assert set(others) == {-9999.0}
+    assert all(token["logprob"] > -100 for token in tokens)
 
 
 @pytest.mark.parametrize("name", STREAMS)

@@ -30,6 +30,9 @@ SAMPLING = {
     "top-p-dropped-beside-temperature": Row(
         chat(HI, temperature=1, top_p=0.5), lambda s: s.params[-1].top_p == 1
     ),
+    "temperature-zero-beside-tools": Row(
+        chat(HI, tools=[CHAT_TOOL], temperature=1), lambda s: s.params[-1].temperature == 0
+    ),
     "default-temperature-lowered": Row(respond(), lambda s: s.json["temperature"] == 0.7),
     "temperature-lowered": Row(chat(HI, temperature=1), lambda s: s.params[-1].temperature == 0.7),
     "temperature-fixed": Row(chat(HI, temperature=0), lambda s: s.params[-1].temperature == 0.7),
@@ -111,6 +114,10 @@ LIMITS = {
         chat({"role": "user", "content": "one two " * 800}),
         lambda s: s.json["usage"]["prompt_tokens"] == 1024,
     ),
+    "large-limit-cuts-prompt": Row(
+        chat(HI, max_tokens=131_072),
+        lambda s: s.prompt.endswith("Hi<|end|><|start|>assistant") and "ChatGPT" not in s.prompt,
+    ),
     "prompt-cut-at-the-front": Row(
         chat({"role": "user", "content": "one two " * 2020}), lambda s: _prompt_tokens(s) == 4000
     ),
@@ -143,6 +150,15 @@ STREAMED_USAGE = {
     "usage-chunk-missing": lambda s: not any(event.get("usage") for event in s.events),
 }
 WRONG = chat(HI, temperature="hot")
+
+
+def called(name: str) -> list[dict]:
+    function = {"name": "get_weather", "arguments": "{}"}
+    call = {"id": name, "type": "function", "function": function}
+    result = {"role": "tool", "tool_call_id": name, "content": "sunny"}
+    return [HI, {"role": "assistant", "tool_calls": [call]}, result]
+
+
 ERRORS = {
     "errors-with-status-200": Row(WRONG, lambda s: s.status == 200 and "error" in s.json),
     "error-as-detail": Row(WRONG, lambda s: s.status == 400 and "detail" in s.json),
@@ -181,6 +197,8 @@ ERRORS = {
         chat({"role": "system", "content": "Be brief."}, {"role": "system", "content": "Ok."}, HI),
         lambda s: s.status == 502,
     ),
+    "other-ids-refused": Row(chat(*called("toolu:1/a")), lambda s: s.status == 400),
+    "long-ids-refused": Row(chat(*called("call_" + "x" * 78)), lambda s: s.status == 400),
     "rejection-locks-all": Row(
         chat(HI, temperature="hot"),
         lambda s: s.status == 503 and "[400]" in s.text and "(reset after 2s)" in s.text,

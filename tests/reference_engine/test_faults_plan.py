@@ -93,7 +93,7 @@ async def test_other_requests_are_left_alone():
 async def test_no_fault_crashes_on_a_malformed_request(name):
     ask = chat("hi", 3, {"role": "user", "content": [4]}, tools=[5], tool_choice=6)
     seen = await send(ask, name, accepts="identity")  # some faults break the encoding
-    assert seen.status in {200, 400, 500}
+    assert seen.status in ({503} if name == "rejection-locks-all" else {200, 400, 500})
     assert seen.text
 
 

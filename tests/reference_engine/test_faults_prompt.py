@@ -187,6 +187,9 @@ RENDERING = {
     ),
 }  # fmt: skip
 HISTORY = {
+    "question-after-result-dropped": Row(
+        chat(*LOOP, {"role": "user", "content": "And now?"}), lambda s: "And now?" not in s.prompt
+    ),
     "chat-reasoning-not-replayed": Row(chat(*LOOP), lambda s: "Why not." not in s.prompt),
     "reasoning-items-not-replayed": Row(respond(ITEMS), lambda s: "Why not." not in s.prompt),
     "tool-loop-reasoning-dropped": Row(respond(ITEMS), lambda s: "Why not." not in s.prompt),

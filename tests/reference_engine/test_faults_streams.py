@@ -1,6 +1,7 @@
 """Faults of streams in both dialects."""
 
 import itertools
+import json
 import time
 
 import httpx
@@ -141,7 +142,7 @@ SILENCES = {"silent-before-finish": "other", "open-after-finish": "end"}  # what
 
 
 def test_every_fault_has_a_row():
-    by_hand = {"content-encoding-of-plain-body", *SILENCES}
+    by_hand = {"content-encoding-of-plain-body", "lines-split-at-separators", *SILENCES}
     by_hand |= {name for name, late in TIMINGS if late}
     assert CHAT.keys() | RESPONSES.keys() | by_hand == names_of("streaming")
 
@@ -167,6 +168,22 @@ def test_a_plain_body_claims_to_be_compressed(stream):
             httpx.post(url, json=body)
     assert plain.status_code == 200
     assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029"])
+def test_events_with_separators_of_lines_are_lost(separator):
+    body = {"model": MODEL, "messages": [HI], "stream": True}
+    said = []
+    for faults in ([], ["lines-split-at-separators"]):
+        engine = ScriptedEngine(ANSWER.replace("there", separator))
+        with serving(faulty_parts(faults).app(engine, AppSettings())) as url:
+            reply = httpx.post(f"{url}/chat/completions", json=body)
+        events = [json.loads(line[6:]) for line in reply.text.split("\n") if '"delta"' in line]
+        deltas = [event["choices"][0]["delta"] for event in events]
+        said.append("".join(delta.get("content") or "" for delta in deltas))
+    assert separator in said[0]
+    assert separator not in said[1]
+    assert said[1].startswith("Hello")
 
 
 @pytest.mark.parametrize("fault", SILENCES)

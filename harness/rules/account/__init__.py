@@ -57,7 +57,8 @@ def account_of(scores: Iterable[Score]) -> Account:
     ]
     same = [copies.copied(row.sheet) for row in rows]
     intact = [row.sheet for row, is_same in zip(rows, same, strict=True) if is_same]
-    counting = Counting(intact, [row.sheet for row in rows if not structure.is_twice(row.sheet)])
+    once = [row.sheet for row in rows if not structure.is_twice(row.sheet)]
+    counting = Counting(intact, once or [row.sheet for row in rows])
     entries: dict[tuple[str, int], Entry] = {}
     for found in (
         structure.found(rows, counting),

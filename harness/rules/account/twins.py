@@ -17,6 +17,9 @@ from harness.rules.account.entry import FEWEST, FEWEST_ALIKE, Entry, Found, Plac
 from harness.rules.account.json_text import parsed_object, strings
 from harness.text import shared_beginning
 
+_FEWEST_WRONG, _FEWEST_DIFFERENT = 6, 4
+"""Counts of equal replies that are wrong, and different errors among them that are estimates."""
+_MOST_WRONG = 0.8  # the share of such counts in an API and mode that invents them
 _REPEATS = 0.8  # the share of equal greedy replies from which a provider is deterministic
 
 
@@ -175,6 +178,7 @@ def _miscounted(rows: Sequence[Row], groups: Iterable[Sequence[Row]], counting: 
     Several show that one API and mode counts otherwise: then also the other replies in it.
     """
     found: dict[tuple[Api, bool, int], list[Row]] = defaultdict(list)
+    equal: dict[tuple[Api, bool], list[int]] = defaultdict(list)
     for group in groups:
         counts: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
         for row in group:
@@ -183,9 +187,11 @@ def _miscounted(rows: Sequence[Row], groups: Iterable[Sequence[Row]], counting: 
         for same in counts.values():
             right = [row for row in same if counting.off(row.sheet) == 0]
             for row in same if right else ():
-                off = counting.off(row.sheet)
+                off = counting.off(row.sheet) or 0
+                equal[row.api, row.sheet.streamed].append(off)
                 if off:
                     found[row.api, row.sheet.streamed, off].append(row)
+    yield from _estimated(rows, equal, counting)
     for (api, streamed, off), counted in found.items():
         same_mode = (row for row in rows if (row.api, row.sheet.streamed) == (api, streamed))
         alike = [row for row in same_mode if counting.off(row.sheet) == off]
@@ -193,6 +199,28 @@ def _miscounted(rows: Sequence[Row], groups: Iterable[Sequence[Row]], counting: 
             count = row.sheet.ledger.reported if row.sheet.ledger else 0
             how = f"are {abs(off)} too {'many' if off > 0 else 'few'}"
             yield row, Entry("miscounted", "count", how, "twin", str(count - off), str(count))
+
+
+def _estimated(
+    rows: Sequence[Row], equal: Mapping[tuple[Api, bool], Sequence[int]], counting: Counting
+) -> Found:
+    """Yield the replies in an API and mode whose counts are invented, such as those of streams.
+
+    Most replies with the text of a twin have another count there, by different numbers of tokens.
+    """
+    for (api, streamed), offs in equal.items():
+        wrong = [off for off in offs if off]
+        different = len(set(wrong))
+        if different < 2 or len(wrong) < max(_FEWEST_WRONG, _MOST_WRONG * len(offs)):
+            continue
+        what = "of streams" if streamed else "of whole replies"
+        kind = "estimates" if different >= _FEWEST_DIFFERENT else "wrong"
+        how = f"{what} are {kind}: from {min(wrong):+} to {max(wrong):+} for equal replies"
+        for row in rows:
+            one, off = row.sheet.ledger, counting.off(row.sheet)
+            if one is not None and off and (row.api, row.sheet.streamed) == (api, streamed):
+                wanted = str(one.reported - off)
+                yield row, Entry("miscounted", "count", how, "twin", wanted, str(one.reported))
 
 
 def _difference(sheet: Sheet, twin: Sheet) -> Entry | None:

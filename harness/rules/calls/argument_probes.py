@@ -7,7 +7,7 @@ account of the reply tells whether the model or the server changed it (see
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter
 
@@ -131,7 +131,10 @@ def _encoding(responses: ProbeResponses) -> Trials:
 
 @dataclass(frozen=True)
 class Typed:
-    """An argument that a call must contain: its function, its JSON value, and the prompt."""
+    """An argument that a call must contain: its function, its JSON value, and the prompt.
+
+    `more` has the other parameters of the function, each a string, with their values.
+    """
 
     name: str
     description: str
@@ -139,11 +142,13 @@ class Typed:
     value: int | float | bool | str | list[str] | dict[str, object] | None
     prompt: str
     what: str = "null"
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tool(self) -> Tool:
-        """The function, whose only parameter has the second part of its name."""
-        parameters = schema({self.key: self.parameter})
+        """The function, whose first parameter has the second part of its name."""
+        others = {name: {"type": "string"} for name in self.more}
+        parameters = schema({self.key: self.parameter, **others})
         return Tool(self.name, self.description, parameters, '{"done": true}')
 
     @property
@@ -154,7 +159,7 @@ class Typed:
     @property
     def arguments(self) -> dict[str, object]:
         """The arguments with this value."""
-        return {self.key: self.value}
+        return {self.key: self.value, **self.more}
 
 
 VALUES = TypeAdapter(dict[str, Typed]).validate_python(table("calls")["values"])

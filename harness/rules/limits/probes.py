@@ -27,6 +27,8 @@ LIMIT = 40  # output tokens; ends within a long answer, or within the arguments 
 LEAST = 1024  # output tokens that a reply without a limit may have at least
 _UNIT = 16  # servers set limits that are multiples of this
 STOP = "code word"
+_OF_WORD, _IN_WORD = closed({"code_word": {"type": "string"}}), "596"
+"""A schema of an answer, and a stop string within the answer that conforms to it."""
 _UNUSED_STOP = "\nObservation:"
 _TRIES, _TRIES_OF_SEVERAL = 3, 2
 """Requests with a stop string, which `stop.kept` and `stop.early` judge."""
@@ -138,6 +140,27 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
                 tries=_TRIES,
                 provokes=refusable,
                 modes=MODES,
+            ),
+            ProbeRequest(
+                "stopped at a limit",
+                _QUESTION,
+                temperature=0.0,
+                max_tokens=LIMIT,
+                whole=False,
+                options={"stop": [STOP]},
+                provokes=refusable,
+                modes=MODES,
+            ),
+            *(
+                ProbeRequest(
+                    name,
+                    _QUESTION,
+                    temperature=0.0,
+                    options=answer_format(api, _OF_WORD) | stop,
+                    provokes=refusable | {"answer.json"},
+                    modes=MODES,
+                )
+                for name, stop in (("schema", {}), ("stopped in a schema", {"stop": [_IN_WORD]}))
             ),
             ProbeRequest(
                 "stopped by another",

@@ -12,6 +12,7 @@ from harness.api.items import Message
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import EFFORTS
 from harness.rules.account.ledger import extra_tokens
+from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.refusals import declined, failure, served
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
@@ -69,6 +70,12 @@ _HOT, _COLD, _SEEDED, _ZERO = (
     tuple(f"{name} {at}" for at in range(1, len(_QUESTIONS) + 1))
     for name in ("hot", "cold", "seeded", "zero as seed")
 )
+_WITH_TOOL, _SAMPLES = "hot with a tool", 10
+_CALLS = frozenset(
+    f"calls.{name}"
+    for name in ("arguments.json", "arguments.cut", "arguments.strict", "in_text", "lost", "again")
+)
+"""Checks of calls that a weak model may violate at temperature 1."""
 _NARROW = ("narrow 1", "narrow 3")
 _NUCLEUS = 0.01  # a top_p with which only the most probable token can be drawn
 
@@ -92,6 +99,14 @@ _REQUESTS = (
         _at_one(name, question, tries=1, max_tokens=_OPEN_TOKENS + number)
         for names, question in zip(_FRESH, _QUESTIONS, strict=True)
         for number, name in enumerate(names, start=1)
+    ),
+    _at_one(
+        _WITH_TOOL,
+        _QUESTIONS[-1],
+        (WEATHER,),
+        tries=_SAMPLES,
+        sequential=False,
+        provokes=GARBLED | _CALLS,
     ),
     *map(partial(_at_zero, tries=_COLD_TRIES), _COLD, _QUESTIONS),
     *map(partial(_with_seed, tries=_COLD_TRIES), _SEEDED, _QUESTIONS),
@@ -230,6 +245,38 @@ def _hot(responses: ProbeResponses) -> Trials:
     got = f"{len(texts[0])} times {texts[0][0]!r}, and likewise for the other questions"
     same = Problem(exchange, message, "replies that differ", got)
     yield same if all(len(set(replies)) == 1 for replies in texts) else None
+
+
+@GROUP.probe(
+    "sampling.temperature.tools",
+    (_HOT[-1], _WITH_TOOL),
+    component="sampling",
+    fix="Apply the temperature of the request also if it offers tools.",
+    example=(
+        "With tools, the temperature becomes 0.",
+        "https://github.com/LostRuins/koboldcpp/issues/2481",
+    ),
+)
+def _hot_with_tool(responses: ProbeResponses) -> Trials:
+    """At temperature 1, ten replies to a question are not all equal if the request offers a tool.
+
+    Agents always offer tools. The same question without a tool shows how much the model varies: if
+    more than two of its replies are equal, nothing is judged.
+    """
+    plain, offered = (
+        [reply.generated for _, reply in responses.replies(name)] for name in (_HOT[-1], _WITH_TOOL)
+    )
+    if len(offered) < _SAMPLES - 1 or len(plain) < _TRIES / 2:
+        raise NotVerifiableError("too_few_replies", request=_WITH_TOOL)
+    if len(set(plain)) < len(plain) - 1:
+        raise NotVerifiableError("hardly_varies")
+    exchange, _ = responses.reply(_WITH_TOOL)
+    message = "With a tool, all replies to a question are equal at temperature 1."
+    got = (
+        f"{len(offered)} times {offered[0]!r}; without a tool, {len(set(plain))} different replies"
+    )
+    same = Problem(exchange, message, "replies that differ", got)
+    yield same if len(set(offered)) == 1 else None
 
 
 @GROUP.probe(

@@ -60,12 +60,23 @@ _NAMED_ABROAD = (Message("user", f"Give a JSON object whose harbour is {_ABROAD}
 _HARBOURS_ABROAD = closed(
     {"harbour": {"type": ["string", "null"], "enum": [_ABROAD, "Málaga", None]}}
 )
+_UNION = closed(
+    {
+        "harbour": {
+            "anyOf": [
+                {"type": "integer"},
+                {"anyOf": [{"type": "null"}, {"type": "string", "enum": ["Brest", "Dover"]}]},
+            ]
+        }
+    }
+)
+"""A union within a union."""
 _TOLD = (Message("user", 'Answer with this JSON object: {"code_word": "orchid596"}'),)
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
 _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
-_ASKED = ("named", "named later", "free", "free with a tool")
+_ASKED = ("named", "named later", "union", "free", "free with a tool")
 _FEWEST_EMPTY = _FEWEST_BROKEN = _FEWEST_CHANGED = 2
 _FEATURE = "a JSON schema for the answer"
 _WITH_TOOLS = f"{_FEATURE} together with tools"
@@ -87,6 +98,9 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest("named later", _NAMED_LATER, tries=3, options=named, provokes=provokes),
         ProbeRequest("free", _FREE, tries=2, options=free, provokes=provokes),
         ProbeRequest("free streamed", _FREE, options=free, provokes=provokes),
+        ProbeRequest(
+            "union", _NAMED, tries=2, options=answer_format(api, _UNION), provokes=provokes
+        ),
         ProbeRequest("without", _FREE),
         ProbeRequest(
             "abroad",

@@ -1,5 +1,6 @@
 """Faults in refusals and errors."""
 
+import re
 import time
 from dataclasses import dataclass, replace
 from itertools import compress, pairwise
@@ -21,6 +22,7 @@ ERROR = hooks.REPLY.when(lambda reply, _: reply.status >= 400)
 """Each error reply."""
 
 LOCKED_SECONDS = 2
+_LONGEST_ID = 64  # characters
 
 
 @dataclass
@@ -104,6 +106,24 @@ def other_tools_crash(body: Json, _: ClientRequest) -> None:
     for tool in body.get("tools") or ():
         if tool["type"] != "function":
             raise ApiError(500, f"KeyError: {tool['type']!r}")
+
+
+def _ids(message: Json) -> list[str]:
+    calls = message.get("tool_calls") or ()
+    found = [message.get("tool_call_id"), message.get("call_id"), *(one.get("id") for one in calls)]
+    return [name for name in found if isinstance(name, str)]
+
+
+@hooks.REQUEST_MESSAGE
+def other_ids_refused(message: Json, _: ClientRequest) -> None:
+    if not all(re.fullmatch(r"[\w-]+", name) for name in _ids(message)):
+        raise invalid("tool_call_id", "String should match pattern '^[a-zA-Z0-9_-]+$'.")
+
+
+@hooks.REQUEST_MESSAGE
+def long_ids_refused(message: Json, _: ClientRequest) -> None:
+    if any(len(name) > _LONGEST_ID for name in _ids(message)):
+        raise invalid("tool_call_id", f"String too long: at most {_LONGEST_ID} characters.")
 
 
 @hooks.REQUEST_MESSAGE

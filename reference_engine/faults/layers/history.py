@@ -13,6 +13,7 @@ from harmony.conversation import (
     Preamble,
     Reasoning,
     Result,
+    User,
 )
 from harmony.render import render_all
 from reference_engine.faults import hooks
@@ -31,6 +32,13 @@ hooks.ITEM_FILTER.faults(
     stored_reasoning_lost=lambda item: not (_continues() and isinstance(item, Reasoning)),
     tool_loop_reasoning_dropped=lambda item: not isinstance(item, Reasoning),
     preamble_not_replayed=lambda item: not isinstance(item, Preamble),
+)
+hooks.ITEMS.faults(
+    question_after_result_dropped=lambda items: [
+        item
+        for before, item in zip((None, *items), items, strict=False)
+        if not (isinstance(before, Result) and isinstance(item, User))
+    ]
 )
 hooks.ITEMS.faults(old_messages_dropped=lambda items: items[-8:])
 hooks.PROMPT.faults(

@@ -6,6 +6,7 @@ from harmony.conversation import User
 from harmony.parse import Delta, Ended, Event, HarmonyParser
 from reference_engine.faults import hooks
 from reference_engine.faults.http import (
+    BODY,
     ClientRequest,
     Json,
     chat_messages,
@@ -18,6 +19,7 @@ from reference_engine.server.visible_text import StopStrings
 _LONGEST_PROMPT, _KEPT_AT_START = 1024, 256
 _LONGEST_CONTEXT = 4000
 _LONGEST_REPLY = 2048
+_LONGEST_LIMIT = 100_000
 _NOTICE = "The reply was cut because it reached the token limit. Please send a shorter request."
 
 hooks.LIMIT.faults(
@@ -33,6 +35,16 @@ hooks.PROMPT.faults(
         else tokens
     ),
     prompt_cut_at_the_front=lambda tokens, _: tokens[-_LONGEST_CONTEXT:],
+)
+
+
+def _limit_of_request() -> int:
+    names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+    return max(int(BODY.get().get(name) or 0) for name in names)
+
+
+hooks.PROMPT.when(lambda *_: _limit_of_request() >= _LONGEST_LIMIT).faults(
+    large_limit_cuts_prompt=lambda tokens, _: tokens[len(tokens) // 4 :]
 )
 hooks.item_text(User).faults(overflow_cut_silently=lambda text: text[:12_000])
 hooks.REQUEST.when(hooks.of_streams).faults(

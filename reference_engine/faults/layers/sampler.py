@@ -63,6 +63,9 @@ hooks.REQUEST.faults(
 hooks.REQUEST.when(lambda body, _: "temperature" in body).faults(
     top_p_dropped_beside_temperature=lambda body, _: body.pop("top_p", None)
 )
+hooks.REQUEST.when(lambda body, _: bool(body.get("tools"))).faults(
+    temperature_zero_beside_tools=lambda body, _: body.update(temperature=0)
+)
 hooks.REQUEST.when(lambda body, _: "n" in body).faults(n_ignored=lambda body, _: body.update(n=1))
 
 
@@ -109,7 +112,7 @@ def constrain_token_masked(logits: Tensor, _: Sequence[int]) -> Tensor:
     return logits
 
 
-def _edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> None:
+def edit_logprobs(data: Json, change: Callable[[list[Json]], object]) -> None:
     for choice in choices(data):
         if choice.get("logprobs"):
             change(choice["logprobs"]["content"])
@@ -128,14 +131,14 @@ def alternatives_without_text(data: Json, _: ClientRequest) -> None:
             for other in (token.get("top_logprobs") or ())[1:]:
                 other |= {"token": "", "bytes": []}
 
-    _edit_logprobs(data, change)
+    edit_logprobs(data, change)
 
 
 @hooks.PAYLOAD
 def logprobs_null(data: Json, _: ClientRequest) -> None:
     for choice in choices(data):
         choice["logprobs"] = None
-    _edit_logprobs(data, list.clear)
+    edit_logprobs(data, list.clear)
 
 
 hooks.PAYLOAD.when(hooks.of_streams).faults(logprobs_missing_in_streams=logprobs_null)
@@ -149,4 +152,4 @@ def logprobs_shifted(data: Json, request: ClientRequest) -> None:
             token["logprob"] = value
 
     if not request.streaming:
-        _edit_logprobs(data, change)
+        edit_logprobs(data, change)

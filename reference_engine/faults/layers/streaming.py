@@ -48,6 +48,12 @@ async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream
         yield event
 
 
+@hooks.SSE_FILTER
+def lines_split_at_separators(event: SseEvent) -> bool:
+    """Drop what a reader of lines by `str.splitlines` cannot parse."""
+    return len(event.encode().decode().splitlines()) == event.encode().count(b"\n")
+
+
 @hooks.STREAM
 async def silent_before_finish(events: SseStream, _: ClientRequest) -> SseStream:
     async for event in events:

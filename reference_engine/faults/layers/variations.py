@@ -18,10 +18,14 @@ from reference_engine.faults.http import (
     output_items,
 )
 from reference_engine.faults.layers.parsing import dropped, recast
+from reference_engine.faults.layers.sampler import edit_logprobs
 from reference_engine.server.api_error import invalid
 
 _CONSTRAIN = " <|constrain|>json"
 _NOISE = 0.005
+_LONG_ID = 83  # characters
+_PROBABLE, _NO_VALUE = -12.0, -9999.0
+"""The least logprob of an alternative that is returned, and OpenAI's value for all others."""
 
 
 def _of_call(change: hooks.TextChange) -> hooks.TextChange:
@@ -152,6 +156,24 @@ def _without_prefix(identity: str) -> str:
     for prefix in ("rs_", "msg_", "fc_"):
         identity = identity.removeprefix(prefix)
     return identity
+
+
+@hooks.CHAT_MESSAGE
+def long_call_ids(message: Json, _: ClientRequest) -> None:
+    for call in message.get("tool_calls") or ():
+        if call.get("id"):
+            call["id"] = call["id"].ljust(_LONG_ID, "x")
+
+
+@hooks.PAYLOAD
+def lowest_logprobs(data: Json, _: ClientRequest) -> None:
+    def change(tokens: list[Json]) -> None:
+        for token in tokens:
+            for other in (token.get("top_logprobs") or ())[1:]:
+                if other["logprob"] < _PROBABLE:
+                    other["logprob"] = _NO_VALUE
+
+    edit_logprobs(data, change)
 
 
 @hooks.CHAT_MESSAGE

@@ -328,6 +328,18 @@ def test_equal_texts_with_other_counts_are_miscounted_in_one_mode() -> None:
     assert "1 too many" in found[2].message
 
 
+def test_streams_with_invented_counts_are_estimates() -> None:
+    made = []
+    for at, text in enumerate(TEXTS * 3):
+        for streamed in (False, True):
+            one = sheet(text * (1 + at // len(TEXTS)), request=f"r{at}", streamed=streamed)
+            made.append(counted(one, lambda n, at=at: n - 3 * at - 2) if streamed else one)
+    found = entries(made)
+    assert {one.kind for one in found[0::2]} == {"intact"}
+    assert {one.kind for one in found[1::2]} == {"miscounted"}
+    assert all("of streams are estimates" in one.message for one in found[1::2])
+
+
 def test_letters_that_a_structured_answer_loses() -> None:
     plain = sheet("Die Bären hören größere Stimmen im Gebüsch.", request="a")
     lossy = sheet(

@@ -20,7 +20,6 @@ from mutations import (
 )
 from replies import Reply, chat_blocks, chat_whole, counts, data, responses_blocks
 
-from harmony.render import text_tokens
 from harness.api import DIALECTS
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import Api
@@ -92,8 +91,7 @@ def test_an_object_in_a_chat_stream_that_is_not_a_chunk_is_one_finding(other):
 @pytest.mark.parametrize(
     ("written", "sent"),
     [
-        ("2 < 3 & 4 > 1", "2 &lt; 3 &amp; 4 &gt; 1"),
-        ("First line.\nSecond line.", "First line.\\nSecond line."),
+        ("2 < 3 & 4 > 1 & 5 < 6 & 7 < 8", "2 &lt; 3 &amp; 4 &gt; 1 &amp; 5 &lt; 6 &amp; 7 &lt; 8"),
         ("Grüße, 東京", "Gr\\u00fc\\u00dfe, \\u6771\\u4eac"),
     ],
 )
@@ -104,16 +102,11 @@ def test_escapes_are_reported_if_the_server_added_them(written, sent):
 
 
 def test_a_count_that_is_one_token_off_is_no_evidence_of_an_edit():
-    """The model spelled an escape with a token fewer, and the count of the CoT shows it."""
+    """The model spelled an escape with a token fewer."""
     escaped, written = 'Write "<p>\\n</p>" there.', 'Write "<p>\n</p>" there.'
     wrote = chat_whole(Reply(text=ANSWER.text, reasoning=written))["usage"]
-    for thinking, reported in ((len(text_tokens(escaped)), False), (None, True)):
-        counted = {"reasoning_tokens": thinking or len(text_tokens(written))}
-        usage = {**wrote, "completion_tokens_details": counted}
-        changed = both(put("choices.0.message.reasoning", escaped), put("usage", usage))
-        found = [each for each in details(chat(changed, ANSWER)) if each.id == "text.changed"]
-        assert bool(found) == reported
-        assert all(each.evidence.expected != each.evidence.got for each in found)
+    changed = both(put("choices.0.message.reasoning", escaped), put("usage", wrote))
+    assert "text.changed" not in findings(chat(changed, ANSWER))
 
 
 @pytest.mark.parametrize(

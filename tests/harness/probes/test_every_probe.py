@@ -315,6 +315,9 @@ BROKEN: Mapping[str, Provider] = {
     "sampling.effort": sampling.healthy_except("effort", sampling.thinking_alike),
     "sampling.effort.others": lambda *_: refusal(500),
     "sampling.temperature.high": sampling.greedy,
+    "sampling.temperature.tools": sampling.healthy_except(
+        "hot with a tool", Reply(text="Always the same.")
+    ),
     "sampling.cached": sampling.healthy_except("hot", sampling.open_answer(1)),
     "sampling.temperature.zero": sampling.healthy_except("cold", sampling.word_of),
     "sampling.top_p": sampling.healthy_except("narrow", sampling.word_of),

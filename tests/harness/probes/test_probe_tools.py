@@ -270,7 +270,7 @@ def _typed(arguments: Mapping[str, str]) -> Provider:
 
     def provider(request: ProbeRequest, _: Attempt) -> Reply:
         typed = VALUES[request.id]
-        right = json.dumps({typed.key: typed.value})
+        right = json.dumps(typed.arguments)
         said = calling(typed.tool, arguments.get(request.id, right))
         return replace(said, wrote=(typed.tool.name, right))
 
