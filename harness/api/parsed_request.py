@@ -79,6 +79,11 @@ class ParsedRequest:
         return self.body.get("reasoning_effort", nested(self.body, "reasoning", "effort"))
 
     @property
+    def stream(self) -> bool:
+        """Whether the request asks for a stream."""
+        return bool(self.body.get("stream"))
+
+    @property
     def choices(self) -> int:
         """The number of requested choices (`n`)."""
         count = self.body.get("n")

@@ -144,7 +144,7 @@ class ResponsesDialect(Dialect):
         for path, item in objects_at(raw, "output", ""):
             kind = member(item, "type", str, path)
             if kind == "reasoning":
-                reasoning.extend(_texts(item, "reasoning_text", path))
+                reasoning.extend(_texts(item, None, path))
             elif kind == "message":
                 text.extend(_texts(item, "output_text", path) or _texts(item, "refusal", path))
             elif kind == "function_call":
@@ -187,12 +187,15 @@ def _reference(item: Mapping[str, Any]) -> Body:
     return {"type": "item_reference", "id": item.get("id")}
 
 
-def _texts(item: Mapping[str, Any], kind: str, path: str) -> list[str]:
-    """Return the texts of the content parts of type `kind`."""
+def _texts(item: Mapping[str, Any], kind: str | None, path: str) -> list[str]:
+    """Return the texts of the content parts of type `kind`; None: of all parts that have a text.
+
+    Servers such as LiteLLM give the CoT the type of an answer. It is wrong, but not lost.
+    """
     return [
         member(part, "refusal" if kind == "refusal" else "text", str, place)
         for place, part in objects_at(item, "content", path)
-        if part.get("type") == kind
+        if (part.get("type") == kind if kind else isinstance(part.get("text"), str))
     ]
 
 

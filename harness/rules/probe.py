@@ -238,9 +238,15 @@ class ProbeResponses:
         """Return the first of `replies`. Raises NotVerifiableError."""
         return next(self.replies(name))
 
-    def prompt_tokens(self, name: str) -> tuple[ParsedExchange, int]:
-        """Return the reported prompt tokens of the first reply. Raises NotVerifiableError."""
-        exchange, reply = self.reply(name)
+    def prompt_tokens(self, name: str, *, streaming: bool = False) -> tuple[ParsedExchange, int]:
+        """Return the reported prompt tokens of the first reply. Raises NotVerifiableError.
+
+        A reply of the wanted mode is preferred: a server may count otherwise in streams, which
+        `parity.usage.prompt` judges.
+        """
+        exchange, reply = min(
+            self.replies(name), key=lambda each: each[0].request.stream != streaming
+        )
         return exchange, prompt_tokens(reply)
 
 

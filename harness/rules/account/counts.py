@@ -57,7 +57,7 @@ def found(rows: Sequence[Row], counting: Counting) -> Found:
             one is not None and is_odd(one, off) and not _is_usual(row.sheet, off, headers=headers)
         ):
             odd.append((row, off))
-    yield from _stock([row for row, _ in odd])
+    yield from _stock(rows, [row for row, _ in odd])
     yield from _borrowed(rows, [row for row, _ in odd], counting)
     few = [row for row, off in odd if off < 0]
     yield from _edges(rows if counting.offset < 0 else few, counting)
@@ -167,12 +167,19 @@ def _counts_answers_as_cot(rows: Iterable[Row]) -> bool:
     return 2 * sum(whole) > len(whole)
 
 
-def _stock(odd: Sequence[Row]) -> Found:
-    """Yield the replies with one answer to different requests whose tokens are not its own."""
+def _stock(rows: Sequence[Row], odd: Sequence[Row]) -> Found:
+    """Yield the replies with one answer to different requests whose tokens are not its own.
+
+    A model gives one answer to several requests, too. If the CoT is missing in other replies as
+    well, the tokens beyond such an answer are those of its CoT.
+    """
+    bare = sum(bool(row.sheet.text) and not row.sheet.reasoning for row in rows)
     stock: dict[str, list[Row]] = defaultdict(list)
     for row in odd:
         stock[row.sheet.text.strip()].append(row)
-    for text, same in stock.items():
+    for text, every in stock.items():
+        thinking = [row for row in every if row.sheet.reasoning]
+        same = every if 2 * (len(every) - len(thinking)) >= bare else thinking
         kinds = {row.sheet.request if row.sample[0] == _RECORDED else row.sample[0] for row in same}
         several = len(kinds) >= FEWEST_ALIKE
         most = len(same) >= _SHARED * len(odd)

@@ -322,6 +322,10 @@ def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
         raise NotVerifiableError("joined_instructions", rule="prompt.bare")
     if follows_from_added_text(responses, got, found.right):
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
+    if _shares_added_headings(first, second, responses) and 0 < got < min(found.right):
+        raise NotVerifiableError("headings_added", rule="prompt.bare")
+    if _same_reply(pair, responses):
+        raise NotVerifiableError("same_reply", request=pair.shorter, rule="reply.id.shared")
     alike = False
     if pair.plain is not None:
         with suppress(NotVerifiableError):
@@ -361,6 +365,37 @@ def follows_from_added_text(responses: ProbeResponses, got: int, right: Iterable
     dated = max(bare_lengths(PROMPTS["base"])) - min(bare_lengths(PROMPTS["base"]))
     sizes = {added, added + dated} if added else set[int]()
     return any(abs(got - tokens) in sizes for tokens in right)
+
+
+def _shares_added_headings(longer: str, shorter: str, responses: ProbeResponses) -> bool:
+    """Whether the text that the provider adds may have the headings that only `longer` needs.
+
+    A gateway that adds a tool, such as Headroom, has the developer message in every prompt.
+    """
+    more, less = (
+        bool(PROMPTS[name].tools) or any(map(instructs, PROMPTS[name].turns))
+        for name in (longer, shorter)
+    )
+    try:
+        return more and not less and _added_text(responses) > 0
+    except NotVerifiableError:
+        return False
+
+
+def _same_reply(pair: _Pair, responses: ProbeResponses) -> bool:
+    """Whether both requests got one reply, as from a cache that ignores differences.
+
+    One id that most replies have is none of a reply.
+    """
+    ids = {
+        request: each.exchanges[0].reply.raw.get("id")
+        for request, made in responses.rollouts.items()
+        for each in made[:1]
+        if each.exchanges and each.exchanges[0].reply is not None
+    }
+    shared = ids.get(pair.longer)
+    rare = 2 * sum(other == shared for other in ids.values()) < len(ids)
+    return bool(shared) and rare and shared == ids.get(pair.shorter)
 
 
 def _joins_instructions(responses: ProbeResponses) -> bool:

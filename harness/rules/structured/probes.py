@@ -374,7 +374,8 @@ def _ignored(
     found = list(served_replies(responses, [name], feature))
     if any(_fit_elsewhere(*answer) or _names_member(*answer) for answer in found):
         return None
-    shown, (_, not_shown) = prompt_tokens(found[0][1]), responses.prompt_tokens(without)
+    shown = prompt_tokens(found[0][1])
+    _, not_shown = responses.prompt_tokens(without, streaming=found[0][0].request.stream)
     are_json = all(parsed_object(reply.text.strip()) is not None for _, reply in found)
     as_json_mode = are_json and 0 < shown - not_shown == json_mode
     if shown > not_shown and not as_json_mode:

@@ -354,6 +354,15 @@ def test_unreadable_chat_bodies(raw: object, problem: str) -> None:
         CHAT.read(exchange(raw))
 
 
+@pytest.mark.parametrize("kind", ["reasoning_text", "output_text", "text", None])
+def test_a_cot_whose_part_has_another_type_is_there(kind: str | None) -> None:
+    """LiteLLM's bridge calls it output_text; `responses.reasoning.content` judges the type."""
+    item = {"type": "reasoning", "content": [{"type": kind, "text": "Hm."}, {"type": "x"}]}
+    answer = {"type": "message", "content": [{"type": "output_text", "text": "Hi."}]}
+    reply = RESPONSES.read(exchange({"output": [item, answer]}))
+    assert (reply.reasoning, reply.text) == ("Hm.", "Hi.")
+
+
 @pytest.mark.parametrize(
     ("raw", "problem"),
     [
@@ -362,7 +371,7 @@ def test_unreadable_chat_bodies(raw: object, problem: str) -> None:
         ({"output": [{}]}, r"output\[0\].type is missing"),
         ({"output": [{"type": "message", "content": "x"}]}, "content should be a list"),
         (
-            {"output": [{"type": "reasoning", "content": [{"type": "reasoning_text"}]}]},
+            {"output": [{"type": "message", "content": [{"type": "output_text"}]}]},
             r"output\[0\].content\[0\].text is missing",
         ),
         ({"output": [{"type": "function_call", "id": "1"}]}, r"output\[0\].call_id is missing"),

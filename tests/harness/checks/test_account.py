@@ -410,6 +410,22 @@ def test_one_sentence_for_different_requests_is_named() -> None:
     assert kinds([*HEALTHY, *own]) == set()
 
 
+def test_one_answer_without_its_cot_is_no_stock_sentence_where_others_lack_it() -> None:
+    """OGX drops the CoT without `reasoning.effort`, and several requests have the same answer."""
+    same = "The code word is orchid596."
+    thoughts = [f"{COT} {text}" * (at + 1) for at, text in enumerate(TEXTS)]
+    alike = [
+        replace(sheet(same, cot="", thought=thought), request=f"q{at}")
+        for at, thought in enumerate(thoughts[:5])
+    ]
+    others = [
+        sheet(text, cot="", thought=thought) for text, thought in zip(TEXTS, thoughts, strict=True)
+    ]
+    found = entries([*HEALTHY, *alike, *others])
+    assert "changed" not in {one.kind for one in found}
+    assert {one.kind for one in entries([*HEALTHY, *alike])[-5:]} == {"changed"}
+
+
 def test_the_answer_to_another_request_does_not_fit_its_own_tokens() -> None:
     other = replace(sheet(TEXTS[0], wrote=" ".join(TEXTS)), request="another")
     account, records = run([*HEALTHY, other])

@@ -260,6 +260,20 @@ def test_an_encrypted_cot_is_not_lost():
         assert ("responses.reasoning.content" in found) == reported
 
 
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_a_cot_under_the_type_of_an_answer_is_not_lost(status):
+    """LiteLLM's bridge from Responses to Chat Completions returns it so, also at the limit."""
+    body = responses_whole(Reply(text=TEXT, reasoning=COT))
+    body["output"][0]["content"][0]["type"] = "output_text"
+    if status == "incomplete":
+        body |= {"status": status, "incomplete_details": {"reason": "max_output_tokens"}}
+        body["output"][1]["status"] = status
+    found = examined.findings(rollout([json_response(body)], api="responses"))
+    assert "responses.reasoning.content" in found
+    lost = {"reasoning.missing", "reasoning.missing.truncated", "reply.lost", "usage.output.lost"}
+    assert not lost & set(found)
+
+
 def test_a_truncated_reply_may_return_its_cot_as_a_summary():
     body = responses_whole(Reply(text="", reasoning="We think."))
     body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}

@@ -78,7 +78,7 @@ def rendering(how: Rendering) -> Provider:
 
 def counting_otherwise(request: ProbeRequest, attempt: Attempt) -> Any:
     """A server whose prompt tokens have nothing to do with the prompt."""
-    return clients.answer(attempt.condition.api, 100 + sum(map(ord, request.id)))
+    return clients.answer(attempt.condition.api, 100 + 3 * sum(map(ord, request.id)))
 
 
 def refusing_forms(request: ProbeRequest, attempt: Attempt) -> Any:

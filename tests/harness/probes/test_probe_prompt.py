@@ -8,7 +8,7 @@ from itertools import product, starmap
 
 import openai_harmony as oh
 import pytest
-from healthy import json_response, rollout
+from healthy import exchange, json_response, rollout
 from probing import refusal
 from replies import Reply, chat_whole, responses_whole
 
@@ -44,9 +44,17 @@ PROBES = [each for each in GROUP.probes if each.about.family == "prompt"]
 
 
 def judged(
-    tokens: Count, api: Api = "chat", *, ollama: bool = False, refused: str | None = None
+    tokens: Count,
+    api: Api = "chat",
+    *,
+    ollama: bool = False,
+    refused: str | None = None,
+    ids: Callable[[str], str] | None = None,
 ) -> dict[str, RuleResult]:
-    """The results of a provider with these token counts, which may refuse a request with 400."""
+    """The results of a provider with these token counts, which may refuse a request with 400.
+
+    `ids` gives the id of the reply to each request; by default, all have the same one.
+    """
     make, name = {
         "chat": (chat_whole, "prompt_tokens"),
         "responses": (responses_whole, "input_tokens"),
@@ -61,6 +69,8 @@ def judged(
             whole["usage"] |= {name: counted, "total_tokens": counted + 20}
         if ollama:
             whole["system_fingerprint"] = "fp_ollama"
+        if ids is not None:
+            whole["id"] = ids(request.id)
         answer = refusal() if request.id == refused else json_response(whole)
         recorded = rollout([answer], api=api, sample=request.id, task=GROUP.name)
         rollouts[request.id] = [parse_rollout(recorded)]
@@ -692,6 +702,57 @@ def test_text_added_only_without_instructions_is_one_finding(added: int) -> None
     assert found == {"prompt.bare"}
     assert results["prompt.bare"].status == "failed"
     assert results["prompt.system"].reasons[0].code == "text_added_to_some"
+
+
+def test_a_tool_that_the_provider_adds_is_one_finding() -> None:
+    """Headroom adds a tool, so that every prompt has a developer message and a list of tools."""
+    hidden = Tool("retrieve", "Return the whole text.", {"type": "object", "properties": {}})
+
+    def tokens(prompt: Prompt) -> int:
+        return healthy(replace(prompt, tools=(*prompt.tools, hidden)))
+
+    results = judged(tokens)
+    found = {name for name, each in results.items() if each.status in ("failed", "warned")}
+    assert found == {"prompt.bare"}
+    codes = {results[name].reasons[0].code for name in ("prompt.developer", "prompt.tool")}
+    assert codes == {"headings_added"}
+
+    def without_tools(prompt: Prompt) -> int:
+        return healthy(replace(prompt, tools=(hidden,)))
+
+    assert judged(without_tools)["prompt.tool"].status == "failed"
+
+
+def test_prompts_are_compared_without_streaming() -> None:
+    """9router adds 2,000 tokens to the counts of all replies but Chat streams."""
+    rollouts = {}
+    for name in ("base", "tool"):
+        for streaming in (True, False):
+            whole = chat_whole(Reply(text="Hello."))
+            whole["usage"]["prompt_tokens"] = healthy(PROMPTS[name]) + 2000 * (not streaming)
+            made = rollout(
+                [exchange("chat", streaming, json_response(whole))], streaming=streaming,
+                sample=name, task=GROUP.name,
+            )  # fmt: skip
+            rollouts.setdefault(name, []).append(parse_rollout(made))
+    results = probe_results(PROBES, rollouts, ProbeOptions("m", ("chat",)))
+    status = {each.check.id: each.status for each in results if "chat" in each.check.apis}
+    assert (status["prompt.bare"], status["prompt.tool"]) == ("failed", "passed")
+
+
+def test_a_reply_to_another_request_says_nothing_about_a_prompt() -> None:
+    """Headroom's cache ignores the order of a schema; a server may also give all replies one id."""
+    rule, requests = "prompt.tool.schema.order", ("with order", "without order")
+    right = judged(healthy)[rule]
+    assert right.status == "passed"
+
+    def unordered(prompt: Prompt) -> int:
+        return healthy(PROMPTS["with order"] if prompt == PROMPTS["without order"] else prompt)
+
+    assert judged(unordered)[rule].status == "failed"
+    cached = judged(unordered, ids=lambda name: requests[0] if name in requests else name)[rule]
+    assert cached.status == "not_verifiable"
+    assert cached.reasons[0].code == "same_reply"
 
 
 def test_lost_instructions_beside_those_of_the_provider_are_still_found() -> None:
