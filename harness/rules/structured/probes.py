@@ -507,4 +507,4 @@ GROUP.probe(
     text="An answer with a schema has the characters outside ASCII that it has without the schema. "
     "A grammar that is compiled from bytes or escapes may exclude them: names lose letters. The "
     "enum of the schema has the requested name; a reply with another member of it is not judged.",
-)(accounted("abroad", reports=lambda entry: entry.witness == "twin"))
+)(accounted("abroad", reports=lambda entry: entry.witness == "twin" and entry.place == "answer"))
