@@ -20,7 +20,7 @@ _CONTENT_TYPE = 5  # tokens of a content type in the header of a call, and of it
 _MOST_MESSAGES = 8  # without a text, or joined with another one by the server
 _LEAST_ODD = 24  # tokens: other spellings and a few empty messages cannot explain them
 _BLOCK, _FEWEST_COUNTS = 8, 4
-"""The smallest unit of rounded counts, and the different counts that are all multiples of it."""
+"""The smallest unit of rounding, and how many different counts must be multiples of it."""
 _CHARACTERS = 4  # per token, in estimates
 
 

@@ -107,7 +107,7 @@ def _odd(sheet: Sheet, off: int, *, thinks: bool, headers: bool) -> Entry:
 
 
 def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Found:
-    """Yield the replies with CoT if each of them lacks a few tokens of it.
+    """Yield the replies with CoT if the CoT of each lacks a few tokens.
 
     The reasoning tokens are then also those of the whole CoT, with or without its header. A server
     that counts a few tokens in addition has the returned CoT as reasoning tokens.

@@ -232,8 +232,8 @@ def token_count(text: str) -> int | None:
 
 def more_tokens(returned: str, written: str) -> int | None:
     """Return how many more tokens a text has than the one that was returned."""
-    counts = [token_count(text) for text in (written, returned)]
-    return None if None in counts else counts[0] - counts[1]  # type: ignore[operator]
+    had, has = token_count(written), token_count(returned)
+    return None if had is None or has is None else had - has
 
 
 @lru_cache(maxsize=4096)

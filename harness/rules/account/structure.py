@@ -23,7 +23,7 @@ _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
 def found(rows: Sequence[Row], counting: Counting) -> Found:
-    """Yield the replies with a text twice, begun anew, escaped, or in a code fence."""
+    """Yield the replies whose text is repeated, restarted, escaped, or in a code fence."""
     for row in rows:
         if (entry := _structure(row.sheet, counting)) is not None:
             yield row, entry
@@ -67,7 +67,7 @@ def is_twice(sheet: Sheet) -> bool:
 
 
 def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
-    """Return what the form of a reply shows: a text twice, begun anew, or in a code fence."""
+    """Return whether a text is repeated, restarted, or in a code fence; None if it is not."""
     for place, text in _texts(sheet):
         if place in sheet.twice and not (sheet.ledger and sheet.ledger.extra == 0):
             how = "each piece of the stream comes twice"
@@ -89,7 +89,7 @@ def _is_whole_cot(sheet: Sheet) -> bool:
 
 
 def _once(text: str) -> Iterator[tuple[str, str]]:
-    """Yield texts of which this one may be made: the text once, or the text that begins anew."""
+    """Yield how a text may be repeated or restarted, and the text without the first part."""
     begin = text.find(text[:LONG_TEXT], LONG_TEXT) if len(text) > LONG_TEXT else -1
     while begin >= 0:
         rest = text[begin:]
