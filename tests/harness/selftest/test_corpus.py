@@ -1,0 +1,41 @@
+"""The recorded healthy run, and faults applied to it."""
+
+from corpus import damaged, healthy
+
+
+def test_nothing_in_the_healthy_run_is_accused() -> None:
+    """No error, no warning, and no cause."""
+    judgement = healthy().judged()
+    assert judgement.causes == ()
+    assert judgement.rules() == frozenset()
+
+
+def test_a_fault_changes_the_replies_that_it_affects_and_no_others() -> None:
+    """The missing `[DONE]` accuses every Chat stream, and nothing else."""
+    run = healthy()
+    rollouts = damaged(run.rollouts, "done-missing")
+    changed = {new.id for new, old in zip(rollouts, run.rollouts, strict=True) if new is not old}
+    judgement = run.judged(rollouts)
+    assert judgement.verdict == "fail"
+    assert judgement.rules("error") == {"chat.stream.done"}
+    assert judgement.accused("error") == changed
+    streamed = {
+        one.id
+        for one in run.rollouts
+        if any(each.response and each.response.parts for each in one.exchanges)
+    }
+    assert changed == {
+        one.id for one in run.rollouts if one.condition.api == "chat" and one.id in streamed
+    }
+
+
+def test_an_attempt_ends_where_the_changed_reply_ends_it() -> None:
+    """Without its call, a reply is the last one of its attempt."""
+    lost = damaged(healthy().rollouts, "calls-dropped-reason-kept")
+    shorter = [
+        (new, old)
+        for new, old in zip(lost, healthy().rollouts, strict=True)
+        if len(new.exchanges) < len(old.exchanges)
+    ]
+    assert shorter
+    assert {new.end for new, _ in shorter} == {"answered"}

@@ -1,0 +1,288 @@
+"""One recorded healthy run, the faults of replies applied to it in process, and its judge.
+
+`healthy_run.tar.xz` is a default run (`-k 1`, both APIs, both modes) against the bundled reference.
+There is no socket, no clock and no randomness: the same records give the same judgement.
+
+    run = healthy()
+    judgement = run.judged(damaged(run.rollouts, "done-missing"))
+    judgement.verdict, judgement.causes, judgement.findings
+"""
+
+import asyncio
+import tarfile
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from harness.api import DIALECTS
+from harness.api.items import UnreadableReplyError
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
+from harness.api.sse import blocks
+from harness.records.analysis import Analysis
+from harness.records.rollouts import Exchange, LoopEnd, Response, Rollout, StreamPart
+from harness.records.runs import RunInfo
+from harness.records.scores import Score, Severity
+from harness.run.run_log import read_rollouts, read_run_info
+from harness.tasks.suite import restored_tasks
+from harness.tasks.task import Task
+from harness.verdict.judge import Judge
+from reference_engine.faults.catalogue import CATALOGUE, read_plan
+from reference_engine.faults.fault import Fault
+from reference_engine.faults.server import FaultyHttp
+
+_STORED = Path(__file__).with_name("healthy_run.tar.xz")
+_OF_REPLIES = frozenset({"payload", "reply", "stream"})
+"""The points of faults that act on replies that the healthy server has made."""
+_FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "date"})
+"""Headers that a server adds around an app."""
+
+
+class Accusation(NamedTuple):
+    """One finding: its rule, its severity, the id of the accused rollout, and its sentence."""
+
+    rule: str
+    severity: Severity
+    record: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a run is said to be; `causes` are components, the first one first.
+
+    `findings` has every finding of a check, and up to three examples of each probe.
+    """
+
+    verdict: str
+    causes: tuple[str, ...]
+    findings: tuple[Accusation, ...]
+    analysis: Analysis = field(repr=False)
+
+    def rules(self, *severities: Severity) -> frozenset[str]:
+        """Return the rules that accuse, with one of these severities (error and warning)."""
+        wanted = severities or ("error", "warning")
+        return frozenset(one.rule for one in self.findings if one.severity in wanted)
+
+    def accused(self, *severities: Severity) -> frozenset[str]:
+        """Return the ids of the rollouts that a finding names, with one of these severities."""
+        wanted = severities or ("error", "warning")
+        return frozenset(one.record for one in self.findings if one.severity in wanted)
+
+
+_Scored = dict[int, tuple[Rollout, Score, ParsedRollout]]  # by the identity of the rollout
+
+
+class _CachedJudge(Judge):
+    """A judge that reuses the scores of the recorded rollouts for later judgements."""
+
+    def __init__(self, folder: Path, tasks: Sequence[Task], scored: _Scored) -> None:
+        super().__init__(folder, tasks)
+        self._scored_before = scored
+
+    def add(self, rollout: Rollout) -> None:
+        known = self._scored_before.get(id(rollout))
+        if known is None:
+            super().add(rollout)
+            return
+        _, score, parsed = known
+        self._read[rollout.task] += 1
+        self._exchanges.add(rollout)
+        self._keep(self._by_name[rollout.task], score, parsed)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded run. `rollouts` are in the order of its log."""
+
+    folder: Path
+    info: RunInfo
+    tasks: Sequence[Task]
+    rollouts: Sequence[Rollout]
+    scored: _Scored = field(default_factory=dict, repr=False)
+
+    def judged(self, rollouts: Iterable[Rollout] | None = None) -> Judgement:
+        """Judge these records as if the run had only them; its own by default.
+
+        Rollouts that are the same objects as the recorded ones are not parsed and scored again.
+        """
+        if not self.scored:
+            self._score()
+        judge = _CachedJudge(self.folder, self.tasks, self.scored)
+        for rollout in self.rollouts if rollouts is None else rollouts:
+            judge.add(rollout)
+        return _judgement(*judge.judged(self.info))
+
+    def _score(self) -> None:
+        by_name = {task.name: task for task in self.tasks}
+        for rollout in self.rollouts:
+            if (task := by_name.get(rollout.task)) is not None:
+                parsed = parse_rollout(rollout)
+                if (score := task.score(parsed)) is not None:
+                    self.scored[id(rollout)] = rollout, score, parsed
+
+    def without_golden(self) -> "Recorded":
+        """Return the same run as that of a provider without a golden file."""
+        info = self.info.model_copy(update={"golden": None})
+        return Recorded(self.folder, info, restored_tasks(self.folder, info), self.rollouts)
+
+
+def _judgement(analysis: Analysis, scores: Iterable[Score]) -> Judgement:
+    of_checks = (
+        Accusation(found.id, found.severity, found.evidence.record, found.message)
+        for score in scores
+        for found in score.findings
+    )
+    of_probes = (
+        Accusation(result.check.id, found.severity, found.evidence.record, found.message)
+        for result in analysis.checks
+        for found in result.examples
+    )
+    diagnosis = analysis.diagnosis
+    causes = () if diagnosis is None else tuple(cause.component for cause in diagnosis.causes)
+    findings = tuple(dict.fromkeys((*of_checks, *of_probes)))
+    return Judgement(analysis.verdict.decision or "scored", causes, findings, analysis)
+
+
+@cache
+def healthy() -> Recorded:
+    """Return the recorded healthy run; unpacked and parsed once per process."""
+    folder = Path(tempfile.mkdtemp(prefix="healthy-run-"))
+    with tarfile.open(_STORED) as archive:
+        archive.extractall(folder, filter="data")
+    folder = folder / "healthy"
+    info = read_run_info(folder)
+    return Recorded(folder, info, restored_tasks(folder, info), tuple(read_rollouts(folder)))
+
+
+def faults_of_replies() -> tuple[Fault, ...]:
+    """Return the faults that `damaged` applies to recorded replies, allowed variations included."""
+    return tuple(fault for fault in CATALOGUE.values() if _OF_REPLIES.issuperset(fault.changes))
+
+
+def damaged(rollouts: Sequence[Rollout], fault: str) -> list[Rollout]:
+    """Return the rollouts with a fault of replies, `NAME` or `NAME:RATE`.
+
+    Rollouts that it does not change are the same objects. An attempt ends where the changed reply
+    would end it.
+    """
+    app = FaultyHttp(_replay, read_plan([fault]), "gpt-oss-small", by_request=False)
+    return asyncio.run(resent(rollouts, app))
+
+
+_RECORDED: ContextVar[Response] = ContextVar("recorded")
+
+
+async def _replay(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the recorded response, as an app behind the middleware of faults."""
+    recorded = _RECORDED.get()
+    headers = [
+        (name.lower().encode(), value.encode())
+        for name, value in recorded.headers.items()
+        if name.lower() not in _FRAMING
+    ]
+    await send({"type": "http.response.start", "status": recorded.status, "headers": headers})
+    text = recorded.text + ("\n\n" if recorded.parts else "")
+    await send({"type": "http.response.body", "body": text.encode(), "more_body": False})
+
+
+async def resent(rollouts: Sequence[Rollout], app: ASGIApp, *, at_once: int = 64) -> list[Rollout]:
+    """Return the rollouts with the replies of an app to their requests, one after another each."""
+    limit = asyncio.Semaphore(at_once)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport) as client:
+
+        async def one(rollout: Rollout) -> Rollout:
+            async with limit:
+                return await _resent(rollout, client)
+
+        return list(await asyncio.gather(*map(one, rollouts)))
+
+
+async def _resent(rollout: Rollout, client: httpx.AsyncClient) -> Rollout:
+    made: list[Exchange] = []
+    ids: dict[str, str] = {}  # of recorded responses, and of those that replace them
+    for recorded in rollout.exchanges:
+        exchange = await _sent_again(recorded, ids, client)
+        made.append(exchange)
+        if exchange is recorded:
+            continue
+        end = _ends(rollout, recorded, exchange)
+        if end is not None:
+            return rollout.model_copy(update={"exchanges": tuple(made), "end": end})
+    if all(one is other for one, other in zip(made, rollout.exchanges, strict=True)):
+        return rollout
+    return rollout.model_copy(update={"exchanges": tuple(made)})
+
+
+async def _sent_again(
+    recorded: Exchange, ids: dict[str, str], client: httpx.AsyncClient
+) -> Exchange:
+    request, before = recorded.request, recorded.response
+    if before is None:
+        return recorded
+    text = request.text if request.text is not None else orjson.dumps(request.body).decode()
+    for old, new in ids.items():
+        text = text.replace(old, new)
+    token = _RECORDED.set(before)
+    try:
+        answer = await client.request(
+            request.method, request.url, headers=request.headers, content=text.encode()
+        )
+    finally:
+        _RECORDED.reset(token)
+    response = _response(before, answer)
+    if response == before:
+        return recorded
+    changes: dict[str, Any] = {"response": response}
+    if ids and request.text is None:
+        changes["request"] = request.model_copy(update={"body": orjson.loads(text)})
+    changed = recorded.model_copy(update=changes)
+    if request.url.endswith("/responses") and (old := _id(recorded)) and (new := _id(changed)):
+        ids |= {old: new} if old != new else {}
+    return changed
+
+
+def _ends(rollout: Rollout, recorded: Exchange, changed: Exchange) -> LoopEnd | None:
+    """Return how a changed reply ends the attempt; None if the recorded requests still follow."""
+    if changed.response is None or not changed.response.good_status:
+        return "failed"
+    dialect = DIALECTS[rollout.condition.api]
+    try:
+        reply = dialect.read(changed)
+        lost = bool(dialect.read(recorded).calls) and not reply.calls
+    except UnreadableReplyError:
+        return "unreadable"
+    return "answered" if lost else None
+
+
+def _response(before: Response, answer: httpx.Response) -> Response:
+    """Return what the app sent, with the recorded framing; events arrive at the recorded times."""
+    headers = {name.lower(): value for name, value in before.headers.items()}
+    framing = {name: value for name, value in headers.items() if name in _FRAMING}
+    headers = {name: value for name, value in answer.headers.items() if name not in _FRAMING}
+    headers = framing | headers
+    if not headers.get("content-type", "").startswith("text/event-stream"):
+        return Response(status=answer.status_code, headers=headers, body=answer.text)
+    raw = [block for block, _ in blocks(bytearray(answer.content))]
+    times = [part.at for part in before.parts] or [0.0]
+    last = max(1, len(raw) - 1)
+    at = (times[number * (len(times) - 1) // last] for number in range(len(raw)))
+    parts = tuple(map(StreamPart, at, raw))
+    return Response(status=answer.status_code, headers=headers, parts=parts)
+
+
+def _id(exchange: Exchange) -> str:
+    """Return the id of a Responses reply, which later requests may name; "" without one."""
+    try:
+        raw = DIALECTS["responses"].read(exchange).raw
+    except UnreadableReplyError:
+        return ""
+    return str(raw.get("id", ""))
