@@ -284,5 +284,5 @@ def names_newer_limit(exchange: Exchange) -> bool:
     """Return whether a response refuses the older name of the token limit, and names the newer."""
     response, body = exchange.response, exchange.request.body or {}
     refused = response is not None and meaning(response) == "refusal"
-    named = response is not None and _OTHER_LIMIT in (response.body or "")
+    named = response is not None and _OTHER_LIMIT in response.text
     return refused and named and with_newer_limit(body) is not None

@@ -38,6 +38,13 @@ class ParsedRequest:
         kinds = (tool.get("type") for tool in objects(self.body.get("tools")))
         return frozenset(kind for kind in kinds if isinstance(kind, str) and kind != "function")
 
+    @cached_property
+    def custom_tools(self) -> frozenset[str]:
+        """Names of the offered tools of type custom, whose input is a text of any form."""
+        custom = [tool for tool in objects(self.body.get("tools")) if tool.get("type") == "custom"]
+        names = (nested(tool, "custom", "name") or tool.get("name") for tool in custom)
+        return frozenset(name for name in names if isinstance(name, str))
+
     @property
     def tool_choice(self) -> ToolChoice:
         """Whether a tool may, must or must not be called."""

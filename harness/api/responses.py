@@ -144,7 +144,7 @@ class ResponsesDialect(Dialect):
         for path, item in objects_at(raw, "output", ""):
             kind = member(item, "type", str, path)
             if kind == "reasoning":
-                reasoning.extend(_texts(item, None, path))
+                reasoning.extend(_texts(item, None, path) or summary(item))
             elif kind == "message":
                 text.extend(_texts(item, "output_text", path) or _texts(item, "refusal", path))
             elif kind == "function_call":
@@ -197,6 +197,15 @@ def _texts(item: Mapping[str, Any], kind: str | None, path: str) -> list[str]:
         for place, part in objects_at(item, "content", path)
         if (part.get("type") == kind if kind else isinstance(part.get("text"), str))
     ]
+
+
+def summary(item: Mapping[str, Any]) -> list[str]:
+    """Return the texts in the summary of a reasoning item whose CoT is not encrypted.
+
+    Some servers put the raw CoT there.
+    """
+    parts = [] if item.get("encrypted_content") else objects(item.get("summary"))
+    return [text for part in parts if isinstance(text := part.get("text"), str)]
 
 
 def _finish(raw: Mapping[str, Any], *, called: bool) -> Finish:

@@ -5,6 +5,7 @@ A walker tracks what is open and records every violation. It accepts the events 
 (`response.reasoning.*`) and of vLLM (`response.reasoning_part.*`).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -208,13 +209,16 @@ class _Walker:
     def _open_item(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
         index, item = repr(data.get("output_index")), data.get("item")
         opened = item if isinstance(item, dict) else {}
-        if index in self._items:
-            message = "output_item.added was sent twice for one output_index."
+        known = self._items.get(index)
+        if known is not None and known.id == opened.get("id"):
+            message = "output_item.added was sent twice for one item."
             self._report(ITEMS, event, message, _ITEM_SEQUENCE)
             return
         if index != str(len(self._items)):
             message = "output_index does not increase by one from 0."
             self._report(ITEMS, event, message, str(len(self._items)), index)
+        if known is not None:
+            return
         self._items[index] = _Item(opened.get("id"), str(opened.get("type")), opened)
         if opened.get("status") == "completed":
             message = "An item already has status completed when it is added."
@@ -253,12 +257,12 @@ class _Walker:
             self._report(MISSING_DONE, event, message, "a done event with the complete text")
 
     def _compare(self, event: StreamEvent, item: _Item, final: Mapping[str, Any]) -> None:
-        streamed = {key: part.text for key, part in item.parts.items() if part.text}
+        streamed = _in_order({key: part.text for key, part in item.parts.items()})
         kinds: set[str | None] = {index_key for index_key, _ in streamed}
         if item.kind == "message":
             kinds.add("content_index")
-        texts = _item_texts(final).items()
-        final_texts = {key: text for key, text in texts if text and key[0] in kinds}
+        texts = _in_order(_item_texts(final))
+        final_texts = {key: text for key, text in texts.items() if key[0] in kinds}
         if streamed != final_texts:
             message = "The deltas of an item do not add up to its final text."
             self._differ(ITEM_TEXT, event, message, _by_index(streamed), _by_index(final_texts))
@@ -360,6 +364,19 @@ def _item_texts(item: Mapping[str, Any]) -> dict[tuple[str | None, str], str]:
             if isinstance(part, dict):
                 texts[index_key, repr(index)] = str(part.get("text") or part.get("refusal") or "")
     return texts
+
+
+def _in_order(
+    texts: Mapping[tuple[str | None, str], str],
+) -> dict[tuple[str | None, str], str]:
+    """Return the texts that are not empty, numbered as they come: `PARTS` judges their indices."""
+    kinds: Counter[str | None] = Counter()
+    numbered = {}
+    for (index_key, index), text in texts.items():
+        if text:
+            numbered[index_key, repr(kinds[index_key]) if index_key else index] = text
+            kinds[index_key] += 1
+    return numbered
 
 
 def _by_index(texts: Mapping[tuple[str | None, str], str]) -> str:

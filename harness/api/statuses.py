@@ -86,7 +86,7 @@ def refuses_streams(exchange: Exchange) -> bool:
     response, body = exchange.response, exchange.request.body or {}
     if response is None or meaning(response) != "refusal" or not body.get("stream"):
         return False
-    return _NO_STREAMS.search(response.body or "") is not None
+    return _NO_STREAMS.search(response.text) is not None
 
 
 def overloaded(exchange: Exchange) -> bool:

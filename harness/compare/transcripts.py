@@ -46,7 +46,7 @@ def read_reply(api: Api, exchange: Exchange) -> Reply | str:
     if response is None or exchange.failure is not None:
         return exchange.failure.message if exchange.failure else "no response"
     if not response.good_status:
-        return f"status {response.status}: {response.body or '(no body)'}"
+        return f"status {response.status}: {response.text or '(no body)'}"
     try:
         return DIALECTS[api].read(exchange)
     except UnreadableReplyError as error:

@@ -89,6 +89,7 @@ class Sheet:
     text: str
     calls: tuple[tuple[str, str], ...]  # name and arguments of each
     twice: tuple[str, ...] = ()  # the places whose pieces of the stream all come twice
+    restated: tuple[str, ...] = ()  # those in which one piece begins with the whole text before it
     streamed: bool = False
     ledger: Ledger | None = None  # None if the tokens cannot be counted
     wanted: Wanted | None = None

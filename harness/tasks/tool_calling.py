@@ -245,7 +245,7 @@ def _status(exchange: Exchange) -> str:
     response = exchange.response
     if response is None:
         return "There was no response."
-    body = " ".join((response.body or "").split())
+    body = " ".join(response.text.split())
     return f"Status {response.status}: {body[:200]}" if body else f"Status {response.status}."
 
 

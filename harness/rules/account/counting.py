@@ -11,7 +11,13 @@ from math import gcd
 
 from harness.records.traits import Ledger, Sheet
 from harness.rules.account.entry import FEWEST, FEWEST_ALIKE
-from harness.rules.account.ledger import ANSWER_HEADER, COT_HEADER, FRAMING, may_be_headers
+from harness.rules.account.ledger import (
+    ANSWER_HEADER,
+    COT_HEADER,
+    FRAMING,
+    may_be_headers,
+    token_count,
+)
 
 _USUAL = 0.2  # the share of intact replies in which a number of extra tokens is usual
 _EXPLAINED = 0.7  # the share of odd counts that one formula explains if it is the server's
@@ -115,12 +121,22 @@ def is_odd(found: Ledger, off: int) -> bool:
     )
 
 
+_ANSWER_ALONE = "are those of the answer alone"
+
+
+def _answer_alone(sheet: Sheet, one: Ledger) -> int:
+    """Return the tokens of the answer as returned, with as much of its format as the count has."""
+    text = token_count(sheet.text) or 0
+    return next((n for n in (text + 1, text + ANSWER_HEADER) if n == one.reported), text)
+
+
 _FORMULAS: Mapping[str, Callable[[Sheet, Ledger, int], int]] = {
     "are twice those of the reply, as if a hidden retry counted": lambda _, one, n: 2 * n,
     "include the CoT twice": lambda _, one, n: n + one.cot,
     "include the input tokens": lambda _, one, n: n + (one.prompt or 0),
     "omit the CoT": lambda _, one, n: n - one.cot,
     "omit the CoT and its header": lambda _, one, n: n - one.cot - COT_HEADER,
+    _ANSWER_ALONE: lambda sheet, one, _: _answer_alone(sheet, one),
     "are estimated from the characters": lambda sheet, *_: round(
         len(sheet.reasoning + sheet.text) / _CHARACTERS
     ),
@@ -165,7 +181,8 @@ def is_raised(one: Ledger) -> bool:
 
 def _is_proof(one: Ledger | None, off: int, how: str) -> bool:
     """Whether a formula alone proves how the count of a reply is wrong."""
-    whole = one is not None and one.exact and bool(one.cot) and bool(one.answer or one.calls)
+    exact = one is not None and (one.exact or how == _ANSWER_ALONE)
+    whole = one is not None and exact and bool(one.cot) and bool(one.answer or one.calls)
     repeated = one is not None and one.repeated and how.startswith("omit")
     return whole and abs(off) > _LEAST_ODD and not repeated
 

@@ -24,6 +24,7 @@ from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
+from harness.api.responses import summary
 from harness.records.traits import Ledger
 from harness.rules.account.json_text import parsed_object
 from harness.text import repeated_piece
@@ -114,10 +115,11 @@ def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) ->
         return None
     if _is_shortened(exchange, reply) or (entries := _entries(reply)) is None:
         return None
+    thoughts = [item for item in items if item.get("type") == "reasoning"]
     answer = sum(entry.least for entry in entries if isinstance(entry.message, Answer | Preamble))
     calls = sum(entry.least for entry in entries if isinstance(entry.message, Call))
     cot = sum(entry.least for entry in entries if isinstance(entry.message, Reasoning))
-    return Ledger(
+    found = Ledger(
         exchange.index,
         reply.output_tokens,
         reply.input_tokens,
@@ -130,10 +132,13 @@ def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) ->
         exact=end != "stop string"
         and all(entry.text and entry.most == entry.least for entry in entries),
         thinking=reply.usage.reasoning_tokens if reply.usage else None,
-        concealed=any(item.get("type") == "reasoning" for item in items) and not reply.reasoning,
+        concealed=bool(thoughts) and not reply.reasoning,
         repeated=reply.reasoning.strip() in reply.text,
         end=end,
     )
+    # A text in the place of summaries is one, unless it has the tokens of the CoT.
+    summarized = any(not objects(item.get("content")) and summary(item) for item in thoughts)
+    return None if summarized and abs(found.difference) > found.spelling else found
 
 
 def _end(exchange: ParsedExchange, reply: Reply) -> Literal["model", "stop string", "limit"] | None:

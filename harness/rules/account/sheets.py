@@ -11,6 +11,7 @@ from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import Sheet, Wanted
+from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.json_text import strings
 from harness.rules.account.ledger import account
 
@@ -27,6 +28,7 @@ def sheets(
     """
     for exchange, reply in parsed.replies:
         calls = tuple((call.name, call.arguments) for call in reply.calls)
+        pieces = _pieces(exchange)
         called = wanted is not None and any(name == wanted.name for name, _ in calls)
         yield Sheet(
             exchange=exchange.index,
@@ -38,7 +40,8 @@ def sheets(
             reasoning=reply.reasoning,
             text=reply.text,
             calls=calls,
-            twice=tuple(place for place, pieces in _pieces(exchange).items() if _is_twice(pieces)),
+            twice=tuple(place for place, said in pieces.items() if _is_twice(said)),
+            restated=tuple(place for place, said in pieces.items() if _is_restated(said)),
             streamed=bool(exchange.events),
             ledger=account(exchange) if counted else None,
             wanted=wanted if called or exchange.index == 0 else None,
@@ -95,6 +98,16 @@ def _pieces(exchange: ParsedExchange) -> Mapping[str, list[str]]:
             if isinstance(text, str) and text and "arguments" not in event.type:
                 found[place].append(text)
     return found
+
+
+def _is_restated(pieces: list[str]) -> bool:
+    """Whether a piece begins with the whole text before it, as if it was the text so far."""
+    before = ""
+    for piece in pieces:
+        if len(before) >= LONG_TEXT and piece.startswith(before):
+            return True
+        before += piece
+    return False
 
 
 def _is_twice(pieces: list[str]) -> bool:

@@ -72,6 +72,9 @@ def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
         if place in sheet.twice and not (sheet.ledger and sheet.ledger.extra == 0):
             how = "each piece of the stream comes twice"
             return Entry("added", place, how, "structure", "each piece once", text)
+        if place in sheet.restated and sheet.ledger and sheet.ledger.extra < 0:
+            how = "a piece of the stream repeats the whole text before it"
+            return Entry("added", place, how, "structure", "each piece once", text)
         for how, kept in _once(text):
             # A text that is there twice may be in two items, whose headers count.
             if any(_fits_instead(sheet, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):

@@ -18,7 +18,7 @@ from harness.rules.account.json_text import (
     strings,
     trailing_object,
 )
-from harness.rules.account.ledger import call_header, ledger, may_be_headers
+from harness.rules.account.ledger import ANSWER_HEADER, call_header, ledger, may_be_headers
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
     BUILT_IN,
@@ -27,6 +27,7 @@ from harness.rules.evidence.subjects import (
     calls,
     conversations,
     ended,
+    exchanges,
     repeats,
 )
 from harness.rules.rule import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
@@ -38,6 +39,17 @@ family = Family("calls", CHAT, component="calls")
 # where it directly follows the name, because a model may invent `search_code` for `search`.
 _BEFORE_NAME = r"(?:.*to=)?(?:functions?[._:/]*)*"
 _END_OF_COT = 200
+# What is before the arguments of a call: a header of harmony, or of the format of other models.
+# What an error says, or the member that has the call, if a server refuses what its model wrote.
+_OWN_CALL = re.compile(
+    r"failed_generation|tool_use_failed|tool call validation failed"
+    r"|model (?:output|generated|made|returned|called)[^.]{0,40}\b(?:tool|function)"
+    r"|(?:generated|output) (?:tool|function) call",
+    re.IGNORECASE,
+)
+_OTHER_FORMAT = "<function="
+_CALL_HEADER = re.compile(rf"(?:\bto=functions\.|{_OTHER_FORMAT})([\w-]+)")
+_CONTENT_TYPE = 5  # the most tokens of a content type in the header of a call, and of its spelling
 _ARGUMENTS = ("arguments", "parameters")
 # The most characters of empty arguments, such as `{}` or `null`, and the fewest tokens of lost
 # ones.
@@ -116,10 +128,31 @@ def _unknown_name(found: Call) -> Iterator[Problem]:
     A model occasionally invents a tool or corrects an odd name, and the attempt fails. More often,
     the server changes names or does not show the tools to the model.
     """
-    offered = found.exchange.request.functions
+    offered = {*found.exchange.request.functions, *found.exchange.request.custom_tools}
     if found.call.name not in offered and not (_is_built_in(found) or _intended(found)):
         message = "The reply calls a tool that the request did not offer."
         yield Problem(found.exchange, message, f"one of {sorted(offered)}", found.call.name)
+
+
+@family.check(
+    "calls.custom",
+    calls,
+    lambda found: found.call.name in found.exchange.request.custom_tools,
+    source=f"{FUNCTION_CALLING}#custom-tools",
+    fix="Return the call of a custom tool as a custom tool call, with its input as the text.",
+    example=(
+        "The call of a custom tool comes back as a function call.",
+        "https://github.com/Wei-Shaw/sub2api/issues/5659",
+    ),
+)
+def _custom(found: Call) -> Iterator[Problem]:
+    """The call of a custom tool comes back as a custom tool call.
+
+    Its input is a text of any form. A client looks for a function of that name, finds none, and
+    rejects the call, or runs the tool with JSON as its input.
+    """
+    message = f"{found.call.name} was offered as a custom tool, and its call is a function call."
+    yield Problem(found.exchange, message, "a custom tool call", found.call.arguments)
 
 
 @family.check(
@@ -323,15 +356,67 @@ def _strict(found: Call) -> Iterator[Problem]:
 def _in_text(answer: Answer) -> Iterator[Problem]:
     """A tool call is returned as a tool call, not as text.
 
-    The provider's harmony parser failed. Agents show the arguments to the user and stop.
+    The provider's harmony parser failed. Agents show the arguments to the user and stop. The words
+    of a call's header before the arguments, or the tokens of one in the count, prove it.
     """
     exchange, reply = answer
-    text = reply.text.strip()
+    text, functions = reply.text.strip(), exchange.request.functions
     text = text[1:-1] if text.startswith("[") and text.endswith("]") else text  # a list of calls
-    tool = _tool_of(trailing_object(text), exchange.request.functions.values())
+    headers = [name for name in _CALL_HEADER.findall(text) if name in functions]
+    # Of several tools that the arguments fit, the one whose name the text has last.
+    tools = sorted(functions.values(), key=lambda tool: text.rfind(tool.name), reverse=True)
+    tool = _tool_of(trailing_object(text), [functions[headers[-1]]] if headers else tools)
     if tool is not None and not exchange.request.wants_json:
         message = f"The answer contains what looks like the arguments of {tool.name}."
-        yield Problem(exchange, message, "a tool call", reply.text[-200:])
+        counted = answer.ledger
+        own = counted is not None and counted.exact and counted.difference <= 0
+        asked = _OTHER_FORMAT in exchange.prompt
+        foreign = _OTHER_FORMAT in text and not asked  # The model knows only harmony.
+        proven = (bool(headers) and (foreign or not (own or asked))) or _counts_call(answer, tool)
+        yield Problem(exchange, message, "a tool call", reply.text[-200:], proven=proven)
+
+
+def _counts_call(answer: Answer, tool: Tool) -> bool:
+    """Whether the count of a reply with the arguments as text is that of a call.
+
+    It then includes the header of the call instead of that of an answer, and that of the CoT if its
+    text is before the arguments.
+    """
+    counted = answer.ledger
+    if counted is None or not counted.exact or may_be_headers(counted.difference):
+        return False
+    header = call_header(tool.name)
+    least = header if not answer.reply.reasoning else header - ANSWER_HEADER
+    return least <= counted.difference <= least + _CONTENT_TYPE
+
+
+@family.check(
+    "calls.refused",
+    exchanges,
+    lambda exchange: exchange.request.functions,
+    source=GUIDE,
+    component="failures",
+    fix="Pass on the calls that the model makes; the client checks their arguments.",
+    example=(
+        "A call that does not match the schema becomes an error within the stream.",
+        "https://github.com/BerriAI/litellm/issues/40566",
+    ),
+)
+def _refuses_own(exchange: ParsedExchange) -> Iterator[Problem]:
+    """The server passes on the calls of its own model, and does not answer with an error.
+
+    The client tells the model what is wrong with its arguments, and the model calls again. After an
+    error, an agent has neither the call nor an answer.
+    """
+    message = "The server refuses a call that its own model made."
+    for event in exchange.error_events:
+        if _OWN_CALL.search(event.text):
+            yield Problem(exchange, message, "the call", event.text, event=event.number)
+            return
+    response = exchange.recorded.response
+    if response is not None and not response.good_status and _OWN_CALL.search(response.text):
+        got = f"status {response.status}: {response.text}"
+        yield Problem(exchange, message, "the call", got)
 
 
 @family.check(
@@ -423,8 +508,11 @@ def _is_json_answer(found: Call) -> bool:
 
 
 def _is_built_in(found: Call) -> bool:
-    name, offered = found.call.name, found.exchange.request.functions
-    return name not in offered and BUILT_IN.fullmatch(name) is not None
+    name, request = found.call.name, found.exchange.request
+    return (
+        name not in {*request.functions, *request.custom_tools}
+        and BUILT_IN.fullmatch(name) is not None
+    )
 
 
 def _intended(found: Call) -> str | None:

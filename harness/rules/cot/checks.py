@@ -174,6 +174,8 @@ def _responses_content(found: Item) -> Iterator[Problem]:
     written = written and not found.item.get("encrypted_content")
     if (not kinds and written) or any(kind != "reasoning_text" for kind in kinds):
         message = "A reasoning item does not contain the raw CoT as reasoning_text."
+        if not kinds and found.item.get("summary"):
+            message = "The CoT is in the summary of a reasoning item, and its content is empty."
         expected, path = '[{"type": "reasoning_text", …}]', f"{found.path}.content"
         yield Problem(found.exchange, message, expected, repr(content), path)
 

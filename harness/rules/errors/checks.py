@@ -82,14 +82,14 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     response = exchange.recorded.response
     if response is not None and meaning(response) == "refusal":
-        body = response.body or ""
+        body = response.text
         if _TOO_LONG.search(body) and _is_long(exchange.request):
             return
         if any(option in body for option in _may_be_missing(exchange.request)):
             return
         if "encrypted_content" in body and _has_foreign_cot(exchange):
             return
-        got = f"status {response.status}: {response.body or ''}"
+        got = f"status {response.status}: {body}"
         offered = len(exchange.request.functions)
         with_tools = f" with {offered} tools" if offered >= _MANY_TOOLS else ""
         message = f"The provider rejected a valid request{with_tools}."
@@ -106,7 +106,6 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     lambda exchange: not exchange.good_status,
     severity="warning",
     source=ERRORS,
-    recordings=False,
     fix="Name the parameters of the client's request, and check what the conversion adds to it.",
 )
 def _foreign_parameter(exchange: ParsedExchange) -> Iterator[Problem]:
@@ -118,7 +117,7 @@ def _foreign_parameter(exchange: ParsedExchange) -> Iterator[Problem]:
     response = exchange.recorded.response
     if response is None or meaning(response) != "refusal":
         return
-    body = response.body or ""
+    body = response.text
     named = _named_parameter(body)
     explained = _REQUIRED.search(body) or _TOO_LONG.search(body)
     if named and not explained and not _is_of_request(named, exchange.request.body):
@@ -161,7 +160,7 @@ def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
     response = exchange.recorded.response
     if response is None or meaning(response) != "server_error":
         return
-    body = response.body or ""
+    body = response.text
     if response.status not in GATEWAY or _PARSER_ERROR.search(body):
         got = f"status {response.status}: {body}"
         yield Problem(exchange, "The server failed on a valid request.", "a reply", got)
@@ -181,7 +180,7 @@ def _internals(exchange: ParsedExchange) -> Iterator[Problem]:
     A trace reveals the server's files and code, and does not tell the client what is wrong.
     """
     response = exchange.recorded.response
-    found = _STACK_TRACE.search((response.body or "") if response else "")
+    found = _STACK_TRACE.search(response.text if response else "")
     if found:
         message = "The error contains a stack trace."
         yield Problem(exchange, message, "a message for the client", found[0])

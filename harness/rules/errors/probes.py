@@ -176,7 +176,7 @@ def _has_message(value: object) -> bool:
 
 def _body_text(exchange: ParsedExchange) -> str:
     response = exchange.recorded.response
-    return "no body" if response is None else response.body or "no body"
+    return "no body" if response is None else response.text or "no body"
 
 
 def _is_rejected(invalid: InvalidRequest, responses: ProbeResponses) -> Trials:

@@ -72,7 +72,7 @@ def outcome(exchange: ParsedExchange) -> str:
     response = exchange.recorded.response
     if response is None:
         return "no response"
-    got = exchange.unreadable if exchange.good_status else response.body
+    got = exchange.unreadable if exchange.good_status else response.text
     return f"status {response.status}: {got or 'no body'}"
 
 

@@ -32,6 +32,7 @@ from harness.api.items import (
     Tool,
     ToolCall,
     ToolResult,
+    text_parts,
 )
 from harness.text import shared_beginning
 
@@ -249,11 +250,19 @@ TEXT_MISTAKES: Mapping[str, Callable[[str], str]] = {
 """Changes of every text that the client sends."""
 
 
+_KEPT_COT = "earlier CoT is kept, or becomes an answer of the assistant"
+"""The channels final and analysis have as many tokens."""
+_PARTS_AS_JSON = "the parts of a tool result are JSON text"
+_COT_OF_USER = "CoT is a message of the user"
+CERTAIN = frozenset({_PARTS_AS_JSON, _COT_OF_USER})
+"""Mistakes that one number shows: none of the others adds these tokens."""
+
+
 def explanations(longer: Prompt, shorter: Prompt, got: int) -> list[str]:
     """Return the mistakes that would give this difference. Raises VocabularyError."""
     if count(longer, _LIBRARY) - count(shorter, _LIBRARY) == got:  # The whole prompt is rendered.
         has_cot = any(isinstance(turn, Reasoning) for turn in longer.turns)
-        return ["earlier CoT is kept"] if has_cot else []
+        return [_KEPT_COT] if has_cot else []
     named = [name for name, counted in _mistakes() if counted(longer) - counted(shorter) == got]
     return [*named, *_lost_channels(longer, shorter, got)]
 
@@ -303,6 +312,9 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
     yield "instructions are there twice", counted(_doubled(lambda p: filter(instructs, p.turns)))
     yield "only the first part of a text is read", counted(_first_parts)
     yield "every part of a text is a message", counted(_split_parts)
+    yield _COT_OF_USER, counted(_with_cot_of_user)
+    for kind, separators in product(("text", "input_text"), (None, (",", ":"))):
+        yield _PARTS_AS_JSON, counted(partial(_with_parts_as_json, kind, separators))
     yield "instructions are system messages", _with_system_messages
     yield "the heading '# Instructions' is missing", _without_heading
     yield "words are split at combining marks", _split_at_marks
@@ -356,6 +368,24 @@ def _first_parts(prompt: Prompt) -> Prompt:
         for turn in prompt.turns
     )
     return replace(prompt, turns=tuple(turns))
+
+
+def _with_cot_of_user(prompt: Prompt) -> Prompt:
+    turns = (
+        Message("user", turn.text) if isinstance(turn, Reasoning) else turn for turn in prompt.turns
+    )
+    return replace(prompt, turns=tuple(turns))
+
+
+def _with_parts_as_json(kind: str, separators: tuple[str, str] | None, prompt: Prompt) -> Prompt:
+    """Return the prompt with the parts of each tool result as one text, as a client sent them."""
+
+    def change(turn: ConversationItem) -> ConversationItem:
+        if not (isinstance(turn, ToolResult) and isinstance(turn.text, tuple)):
+            return turn
+        return replace(turn, text=json.dumps(text_parts(turn.text, kind), separators=separators))
+
+    return replace(prompt, turns=tuple(map(change, prompt.turns)))
 
 
 def _split_parts(prompt: Prompt) -> Prompt:

@@ -105,7 +105,7 @@ def _requests(parsed: ParsedRollout) -> Iterator[Sent]:
         said = meaning(response) if response is not None else "server_error"
         if said in (None, "refusal") and response is not None and request.body is not None:
             body = orjson.dumps([request.url, request.body], option=orjson.OPT_SORT_KEYS)
-            refusal = f"status {response.status}: {response.body or ''}" if said else ""
+            refusal = f"status {response.status}: {response.text}" if said else ""
             yield Sent(index, blake2b(body, digest_size=12).hexdigest(), refusal)
 
 

@@ -25,6 +25,7 @@ from harness.records.scores import Severity
 from harness.rules.evidence.documents import document
 from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
 from harness.rules.evidence.rendering import (
+    CERTAIN,
     Prompt,
     added_text,
     bare_lengths,
@@ -421,10 +422,10 @@ def _is_joined(longer: str, shorter: str, got: int) -> bool:
 def _likely(pair: _Pair, got: int, responses: ProbeResponses) -> str:
     """Return the mistakes that explain the difference of this pair and of another one.
 
-    One number alone fits several mistakes by chance, unless it is 0: nothing was added.
+    One number alone fits most mistakes by chance, unless it is 0: nothing was added.
     """
     named = _explained(pair.longer, pair.shorter, got)
-    others = set(named if got == 0 else ())
+    others = set(named if got == 0 else CERTAIN)
     for other in PAIRS if named and got else ():
         if other.longer != pair.longer and responses.api in other.apis:
             with suppress(NotVerifiableError):

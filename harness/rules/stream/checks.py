@@ -125,7 +125,7 @@ def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
             yield Problem(exchange, message, "a JSON object", event.text, event=event.number)
 
 
-@family.check("stream.error_event", exchanges, tolerated=_BROKEN, component="failures")
+@family.check("stream.error_event", good_statuses, tolerated=_BROKEN, component="failures")
 def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream that began with status 200 contains no error event.
 

@@ -15,6 +15,7 @@ from harness.rules.stream.checks import Grammar, grammar_checks
 
 family = Family("stream", RESPONSES_STREAM, component="events")
 
+_ITEM_DONE = "response.output_item.done"
 _ASSEMBLY = "Clients assemble the response from these events."
 _AGREEMENT = "Clients that show deltas and clients that read final texts must see the same text."
 
@@ -160,15 +161,18 @@ def _status(exchange: ParsedExchange) -> Iterator[Problem]:
 @family.check(
     "responses.stream.final",
     streams,
-    text=f"The final response contains exactly the streamed items. {_AGREEMENT}",
+    text=f"The final response contains exactly the streamed items, in their order. {_AGREEMENT}",
 )
 def _final(exchange: ParsedExchange) -> Iterator[Problem]:
-    streamed: dict[int, Mapping[str, Any]] = {}
-    for event in exchange.known_events:
-        data = event.data or {}
-        if event.type == "response.output_item.done" and isinstance(data.get("item"), dict):
-            index = data.get("output_index")
-            streamed[index if isinstance(index, int) else len(streamed)] = data["item"]
+    found = [event.data or {} for event in exchange.known_events if event.type == _ITEM_DONE]
+    done = [data for data in found if isinstance(data.get("item"), dict)]
+    indices = [data.get("output_index") for data in done]
+    valid = sorted(set(indices), key=repr) == list(range(len(done)))
+    # `responses.stream.items` reports indices that identify no item; the items came in this order.
+    streamed = {
+        index if valid and isinstance(index, int) else at: data["item"]
+        for at, (index, data) in enumerate(zip(indices, done, strict=True))
+    }
     for event, response in _responses(exchange):
         if event.type in FINAL_EVENTS:
             output = response.get("output")
@@ -185,6 +189,15 @@ def _compare(
     if event.type == "response.completed" and set(streamed) != set(range(len(final))):
         message = "The final response and the stream have different items."
         expected, got = f"output_index {sorted(streamed)}", f"{len(final)} items"
+        yield Problem(exchange, message, expected, got, "$.response.output", event.number)
+        return
+    both = (
+        [_essence(streamed[at]) for at in sorted(streamed)],
+        [_essence(item) for item in objects(final)],
+    )
+    if both[0] != both[1] and sorted(map(repr, both[0])) == sorted(map(repr, both[1])):
+        message = "The final response has the items of the stream in a different order."
+        expected, got = (", ".join(str(item["type"]) for item in items) for items in both)
         yield Problem(exchange, message, expected, got, "$.response.output", event.number)
         return
     for index, item in enumerate(final):

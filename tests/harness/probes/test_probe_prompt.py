@@ -1,5 +1,6 @@
 """Prompt probes with token counts of rendered prompts."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import astuple, replace
@@ -418,7 +419,37 @@ def test_stale_cot_is_not_explained_by_mistakes_that_the_prompt_does_not_show() 
     (example,) = judged(lambda prompt: _SYSTEM_MESSAGE + count(prompt, _LIBRARY))[
         "prompt.cot.dropped"
     ].examples
-    assert example.evidence.got.endswith("as if earlier CoT is kept")
+    assert example.evidence.got.endswith(
+        "as if earlier CoT is kept, or becomes an answer of the assistant"
+    )
+
+
+_CHANGED_TURNS = {
+    "prompt.result.parts": (
+        "the parts of a tool result are JSON text",
+        lambda turn: isinstance(turn, ToolResult) and isinstance(turn.text, tuple),
+        lambda turn: replace(
+            turn, text=json.dumps([{"type": "text", "text": part} for part in turn.text])
+        ),
+    ),
+    "prompt.cot.kept": (
+        "CoT is a message of the user",
+        lambda turn: isinstance(turn, Reasoning),
+        lambda turn: Message("user", turn.text),
+    ),
+}
+
+
+@pytest.mark.parametrize("probe", _CHANGED_TURNS)
+def test_a_difference_names_what_a_part_of_the_history_became(probe: str) -> None:
+    what, has, change = _CHANGED_TURNS[probe]
+
+    def changed(prompt: Prompt) -> int:
+        turns = tuple(change(turn) if has(turn) else turn for turn in prompt.turns)
+        return healthy(replace(prompt, turns=turns))
+
+    example, *_ = judged(changed)[probe].examples
+    assert example.evidence.got.endswith(f", as if {what}")
 
 
 def test_lengths_that_are_not_consecutive_are_listed() -> None:
@@ -622,7 +653,9 @@ def test_stale_cot_that_openai_harmony_keeps_by_default_is_detected() -> None:
     assert not by_status["failed"]
     assert by_status["warned"] >= {"prompt.cot.dropped.second", "prompt.cot.dropped.in_loop"}
     (example,) = results["prompt.cot.dropped.second"].examples
-    assert example.evidence.got.endswith(", as if earlier CoT is kept")
+    assert example.evidence.got.endswith(
+        ", as if earlier CoT is kept, or becomes an answer of the assistant"
+    )
 
 
 def test_tags_in_an_earlier_answer_must_be_accepted_as_text() -> None:

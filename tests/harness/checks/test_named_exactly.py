@@ -1,0 +1,239 @@
+"""Findings that name what happened, and not what follows from it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from defects import ANSWER, CALL, MESSAGE, events, response, streamed, whole
+from examined import details
+from healthy import json_response, rollout, stream_response
+from mutations import both, drop, nothing, put, responses
+from replies import Reply, chat_blocks, choice, counts, responses_whole
+
+from harmony.render import text_tokens
+from harness.records.rollouts import Response, Rollout
+
+_TOOL = "get_weather"
+_ARGUMENTS = '{"location": "Lisbon"}'
+_CUSTOM = [{"type": "custom", "name": "apply_patch", "description": "Edits files."}]
+_REFUSAL = {"error": {"message": "Unknown or unsupported parameter: 'no_stop_trim'."}}
+_OWN_CALL = {"error": {"message": "Tool call validation failed", "code": "tool_use_failed"}}
+_HEADER = f"commentary to=functions.{_TOOL} json{_ARGUMENTS}"
+_NAMED = [{"type": "function", "function": {"name": f"get_value_{n}", "parameters": {
+    "type": "object", "properties": {"key": {"type": "string"}}, "required": ["key"],
+}}} for n in range(20)]  # fmt: skip
+
+
+def _indices(kind: str, change: Callable[[int], int]) -> Callable[[list[dict]], None]:
+    def changed(found: list[dict]) -> None:
+        for event in found:
+            if kind in event:
+                event[kind] = change(event[kind])
+
+    return changed
+
+
+def _reversed_output(found: list[dict]) -> None:
+    found[-1]["response"]["output"].reverse()
+
+
+def _cot_in_summary(body: dict) -> None:
+    for item in body["output"]:
+        if item["type"] == "reasoning":
+            parts = item.pop("content")
+            item |= {"content": [], "summary": [{**p, "type": "summary_text"} for p in parts]}
+
+
+def _text_so_far(chunks: list[dict]) -> list[str]:
+    """The third piece of the CoT is the whole CoT so far."""
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
+    pieces = [delta for delta in deltas if delta.get("reasoning")]
+    pieces[2]["reasoning"] = "".join(delta["reasoning"] for delta in pieces[:3])
+    return chat_blocks(chunks)
+
+
+def _text(text: str, cot: str | None = ANSWER.reasoning, tokens: int | None = None) -> Rollout:
+    """A reply with this text beside tools, and a count of its own."""
+    changes = [put(f"{MESSAGE}.content", text), put(f"{MESSAGE}.reasoning", cot)]
+    count = drop("usage") if tokens is None else put("usage.completion_tokens", tokens)
+    return whole(both(*changes, count), ANSWER)()
+
+
+def _refused(answer: Response, **fields: object) -> Rollout:
+    return rollout([answer], streaming=True, end="failed", **fields)
+
+
+def _stream(*blocks: object, code: int = 200) -> Response:
+    made = stream_response([f"data: {json.dumps(block)}" for block in blocks])
+    return made.model_copy(update={"status": code})
+
+
+_CHUNK = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-oss"}
+_BEGUN = {**_CHUNK, "choices": [choice({"role": "assistant", "reasoning": "I call it."})]}
+_LONG_COT = "The user wants two names of a column, one in English and one in German. " * 3
+_JSON = Reply(text='{"en": "Revenue", "de": "Umsatz"}', reasoning=_LONG_COT)
+
+NAMED = {
+    "every item at one index": (
+        events(_indices("output_index", lambda _: 0)),
+        {"responses.stream.items": "output_index does not increase by one from 0."},
+    ),
+    "parts from 1": (
+        events(_indices("content_index", lambda at: at + 1)),
+        {"responses.stream.parts": "content_index does not increase by one from 0."},
+    ),
+    "another order in the end": (
+        events(_reversed_output),
+        {
+            "responses.stream.final": "The final response has the items of the stream in a "
+            "different order.",
+            "responses.item.order": "The response ends with a reasoning item.",
+        },
+    ),
+    "CoT in the summary": (
+        response(_cot_in_summary),
+        {
+            "responses.reasoning.content": "The CoT is in the summary of a reasoning item, and its "
+            "content is empty."
+        },
+    ),
+    "the text so far": (
+        streamed(_text_so_far, replace(ANSWER, reasoning="The user wants something. Let me see.")),
+        {"text.added": "The server added text to the CoT: a piece of the stream repeats the whole "
+         "text before it; a model does not write this."},
+    ),
+    "the count of the answer": (
+        whole(
+            both(
+                put("usage.completion_tokens", len(text_tokens(_JSON.text or "")) + 1),
+                put("usage.total_tokens", 50 + len(text_tokens(_JSON.text or "")) + 1),
+                put("usage.completion_tokens_details.reasoning_tokens", 0),
+            ),
+            _JSON,
+        ),
+        {"usage.output.miscounted": "The output tokens are those of the answer alone."},
+    ),
+    "the header of a call": (
+        lambda: _text(_HEADER),
+        {
+            "calls.in_text": f"The answer contains what looks like the arguments of {_TOOL}.",
+            "harmony.remains": "The answer contains parts of a harmony header.",
+        },
+    ),
+    "the tokens of a call": (
+        lambda: _text(f"{ANSWER.reasoning}{_ARGUMENTS}", None, counts(CALL)[1] + 3),
+        {"calls.in_text": f"The answer contains what looks like the arguments of {_TOOL}."},
+    ),
+    "the tool that was called": (
+        whole(
+            nothing,
+            Reply(text='<function=get_value_4>{"key": "b"}</function>'),
+            tools=_NAMED,
+        ),
+        {"calls.in_text": "The answer contains what looks like the arguments of get_value_4."},
+    ),
+    "a custom tool": (
+        response(put("output.1.name", "apply_patch"), CALL, tools=_CUSTOM),
+        {
+            "calls.custom": "apply_patch was offered as a custom tool, and its call is a function "
+            "call."
+        },
+    ),
+    "its own call, in a stream": (
+        lambda: _refused(_stream(_BEGUN, _OWN_CALL)),
+        {"calls.refused": "The server refuses a call that its own model made."},
+    ),
+    "its own call": (
+        lambda: rollout([json_response(_OWN_CALL, 400)], end="failed"),
+        {"calls.refused": "The server refuses a call that its own model made."},
+    ),
+    "a refused stream": (
+        lambda: _refused(_stream(_REFUSAL, code=400)),
+        {
+            "request.refused": "The provider rejected a valid request.",
+            "request.refused.foreign": "The refusal names the parameter 'no_stop_trim', which the "
+            "request does not have.",
+        },
+    ),
+}  # fmt: skip
+_ALSO = {
+    "the tokens of a call": {
+        "reasoning.missing",
+        "reasoning.in_answer.untagged",
+        "usage.output.lost",
+        "usage.sum",
+    },
+    "the header of a call": {"usage.missing"},
+    "its own call, in a stream": {"stream.error_event"},
+    "its own call": {"request.refused"},
+    "the text so far": {"usage.reasoning"},
+    "the count of the answer": {"usage.reasoning"},
+}
+"""What the same reply also shows."""
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_finding_names_what_happened(name):
+    recording, named = NAMED[name]
+    found = details(recording())
+    assert {each.id: each.message for each in found if each.id in named} == named
+    others = {each.id for each in found} - named.keys() - _ALSO.get(name, set())
+    assert not others, [each for each in found if each.id in others]
+
+
+@pytest.mark.parametrize(
+    "name", ["the header of a call", "the tokens of a call", "the tool that was called"]
+)
+def test_the_form_of_a_call_in_a_text_proves_that_the_server_lost_it(name):
+    (found,) = (each for each in details(NAMED[name][0]()) if each.id == "calls.in_text")
+    assert found.proven
+
+
+def test_a_call_that_the_model_wrote_as_its_answer_proves_nothing():
+    exact = counts(replace(ANSWER, text=_HEADER))[1]
+    for recorded in (
+        _text(_ARGUMENTS),
+        _text(_HEADER, tokens=exact),
+        _text(_ARGUMENTS, tokens=counts(replace(ANSWER, text=_ARGUMENTS))[1]),
+    ):
+        assert not any(each.proven for each in details(recorded) if each.id == "calls.in_text")
+
+
+def test_a_summary_with_other_tokens_than_the_cot_is_no_miscount():
+    def summarized(body: dict) -> None:
+        _cot_in_summary(body)
+        body["output"][0]["summary"] = [{"type": "summary_text", "text": "**Thinking**"}]
+
+    reply = replace(ANSWER, reasoning=_LONG_COT)
+    found = {each.id for each in details(responses(summarized, reply))}
+    assert not {one for one in found if one.startswith("usage")}, found
+
+
+def test_lines_that_a_model_repeats_are_no_text_so_far():
+    line = "We repeat this line.\n"
+    reply = replace(ANSWER, reasoning=line * 3)
+
+    def by_line(chunks: list[dict]) -> list[str]:
+        first, *_, last, usage = chunks
+        pieces = [{**first, "choices": [choice({"reasoning": line})]} for _ in range(3)]
+        text = {**first, "choices": [choice({"content": ANSWER.text})]}
+        return chat_blocks([first, *pieces, text, last, usage])
+
+    assert not {each.id for each in details(streamed(by_line, reply)())} & {"text.added"}
+
+
+def test_items_that_end_in_another_order_than_they_began_are_healthy():
+    def closed_late(found: list[dict]) -> None:
+        done = [each for each in found if each["type"] == "response.output_item.done"]
+        assert len(done) == 2
+        found.remove(done[0])
+        found.insert(found.index(done[1]) + 1, done[0])
+        for number, event in enumerate(found):
+            event["sequence_number"] = number
+
+    assert not details(events(closed_late)())
+
+
+def test_a_whole_response_with_its_cot_in_the_content_is_healthy():
+    assert not details(rollout([json_response(responses_whole(ANSWER))], api="responses"))
