@@ -134,7 +134,7 @@ def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
             "--help-all lists all options, and COMMAND --help those of a command.\n\n"
             "Exit codes: 0 PASS, or SCORED (sample or own questions without a baseline) · 1 FAIL · "
             "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
-            "70 internal error of the tool · 130 stopped by Ctrl-C"
+            "70 a bug in the tool · 130 stopped by Ctrl-C"
         ),
         help_format="plaintext",
         default_parameter=Parameter(show_default=False, negative=()),

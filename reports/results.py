@@ -20,8 +20,8 @@ TOOL_CALLING_NOTE = (
 EVALS_NOTE = (
     "Scores are means over the attempts that were made; one without an answer scores 0. "
     "Brackets: 95% interval for other questions of the kind, with questions as clusters. "
-    "±: standard error of sampling the same questions again; of right-or-wrong scores, it assumes "
-    "two more tries that differ from the others, so that a perfect score does not look exact. "
+    "±: standard error of sampling the same questions again; for right-or-wrong scores, we add "
+    "two imaginary tries that differ from the others, so that a perfect score does not look exact. "
     "pass@k: at least one of k tries is correct. pass^k: all k tries are correct. maj@k: the most "
     "frequent answer of k tries is correct. Tokens and seconds: median / 90th percentile of the "
     "attempts."

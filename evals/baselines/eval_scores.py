@@ -17,7 +17,7 @@ from harness.statistics.mean_scores import Mean
 
 Reading = Literal["ours", "openai"]
 
-MAKE_ONE = "measure one with `gpt-oss-verify export RUN --format baseline`"
+MAKE_ONE = "create one with `gpt-oss-verify export RUN --format baseline`"
 
 
 class EvalScores(Record):

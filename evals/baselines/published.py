@@ -198,7 +198,7 @@ class PublishedBaseline:
         if scores.dataset.sample:
             return f"{whose_questions(scores.dataset)}; {MAKE_ONE}."
         if benchmark is None:
-            return f"nothing is published about {scores.eval}; {MAKE_ONE}."
+            return f"there is no baseline for {scores.eval} yet; {MAKE_ONE}."
         if len(scores.scores) != benchmark.questions:
             sampled = f"{len(scores.scores)} of {benchmark.questions} questions"
             return f"only {sampled} were sampled, and published figures cover all."
@@ -226,7 +226,7 @@ class PublishedBaseline:
 
 
 def whose_questions(data: DatasetInfo) -> str:
-    """Return why nothing is published about the questions of an eval, without a full stop."""
+    """Return why the questions of an eval have no published baseline, without a full stop."""
     match data.identity:
         case "own":
             return f"these are your own questions, not those published as {data.eval}"
@@ -237,7 +237,7 @@ def whose_questions(data: DatasetInfo) -> str:
             )
         case "part":
             return f"these are only {data.rows} of the published questions of {data.eval}"
-    return "nothing is published about these questions"
+    return "there is no published baseline for these questions"
 
 
 def _warnings(scores: EvalScores) -> tuple[str, ...]:

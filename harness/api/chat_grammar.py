@@ -112,7 +112,7 @@ class _Walker:
             message = "The stream sends more output after the finish_reason."
             self._report(FINISH, event, message, "no further output", str(delta))
         elif self._finish is not None and finish not in (None, "", self._finish):
-            message, where = "A later chunk has another finish_reason.", f"{path}.finish_reason"
+            message, where = "A later chunk has a different finish_reason.", f"{path}.finish_reason"
             self._report(FINISH, event, message, str(self._finish), str(finish), where)
         elif self._finish is not None and finish:
             message = "More than one chunk has a finish_reason."

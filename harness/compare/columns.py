@@ -60,8 +60,8 @@ class Column:
     Attributes:
         tries: One row per planned try that counts, of tool calling and evals. `group` names the
             condition (`chat · streaming`); `record` names the try in its log; `content` is what the
-            sample asks (a case, or the hash of its dataset); `sample_data` marks questions for
-            which nothing is published; `value` is missing if the try was not made or not graded;
+            sample asks (a case, or the hash of its dataset); `sample_data` marks questions without
+            published scores; `value` is missing if the try was not made or not graded;
             `openai_value` is the value as
             OpenAI's script reads the answer.
         times: One row per request (evals: per attempt), by task and group.

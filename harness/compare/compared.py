@@ -52,8 +52,8 @@ from harness.statistics.mean_scores import (
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURE = "measure a baseline with `gpt-oss-verify export RUN --format baseline`"
-SAMPLE_QUESTIONS = f"these are sample questions, for which nothing is published; {MEASURE}."
+MEASURE = "create a baseline with `gpt-oss-verify export RUN --format baseline`"
+SAMPLE_QUESTIONS = f"these are sample questions, which have no published scores; {MEASURE}."
 _NO_PROBLEM = frozenset({"success", "correct", "wrong", "graded"})
 _FIRST = "Share of attempts that succeed."
 _NOT_TESTED = "Median. It is not tested, because it depends on place and time."

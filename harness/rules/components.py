@@ -58,7 +58,7 @@ _COMPONENTS = (
     Component(
         "messages",
         "The server changes or shortens the texts of messages before they reach the model.",
-        "The model answers another question, or repeats names, code and quotations wrongly.",
+        "The model answers a different question, or repeats names, code and quotations wrongly.",
         "Pass on texts unchanged: no limits, no trimming, no escaping, no replacement.",
         follows=_RETURNED,
     ),
@@ -154,14 +154,14 @@ _COMPONENTS = (
     Component(
         "calls",
         "The server changes the names, ids or arguments of the model's calls.",
-        "Clients cannot assign or run calls, or run them with other arguments.",
+        "Clients cannot match or run calls, or run them with wrong arguments.",
         "Pass on names and arguments unchanged, and give every call an id of its own.",
         follows=(*_RETURNED, "structured"),
     ),
     Component(
         "format",
         "The server builds replies that deviate from the API.",
-        "Clients that read replies by the types of the API fail, or read another part.",
+        "Clients that read replies by the types of the API fail, or read the wrong part.",
         "Build replies with the types of the openai package, which state the type of each field.",
         follows=("failures", "unreadable", "events", "calls"),
     ),
@@ -181,7 +181,7 @@ _COMPONENTS = (
     ),
     Component(
         "options",
-        "The server does not use the options of the request, or reports other values.",
+        "The server does not use the options of the request, or reports different values.",
         "What the client sets has no effect, or it reads a setting that was not used.",
         "Pass every option on to the engine, and repeat in the response what was used.",
     ),
@@ -194,13 +194,13 @@ _COMPONENTS = (
     ),
     Component(
         "shared",
-        "The server mixes up requests, or serves them from a cache of other ones.",
-        "Users get replies to requests of others, and repeated requests succeed.",
+        "The server mixes up requests, or answers from another request's cache entry.",
+        "Users get replies to other users' requests, and a retry works.",
         "Look for state that requests share: parsers, stores, caches of prefixes and of replies.",
     ),
     Component(
         "replicas",
-        "Another model, or another version of the server, serves requests.",
+        "A different model, or a different version of the server, answers some requests.",
         "Results differ from request to request, and do not come from the requested model.",
         "Send every request to replicas with the same model, version and settings.",
     ),

@@ -78,7 +78,7 @@ class Lockout:
         self._turn = asyncio.Lock()
 
     async def send(self, once: Callable[[], Awaitable[Exchange]]) -> tuple[Exchange, float | None]:
-        """Send a request once; also return the seconds to wait after a lockout by another one."""
+        """Send a request once, after a lockout; also return the seconds to wait before a retry."""
         if self._until is not None:
             async with self._turn:
                 if self._until is not None:

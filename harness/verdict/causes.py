@@ -40,7 +40,7 @@ _ALWAYS = 0.9  # of the replies of an API
 _OF_REQUESTS = {"refused": "refusals", "failed": "failures"}
 _OF_COUNTS = frozenset({"usage", "shared"})  # whose defects change token counts
 _OF_TEXTS = frozenset({"text", "filter"})  # whose defects change what the model wrote
-_AGAIN = "The server has another defect of the kind {kind!r}, with a fix of its own."
+_AGAIN = "The server has a second, unrelated defect of the kind {kind!r}."
 _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 """Components whose rules expect a refusal, or have errors as their evidence."""
 

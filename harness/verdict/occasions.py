@@ -193,7 +193,7 @@ def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
     repeated = [each for each in tries.values() if len(each) > 1 and any(each)]
     mixed = sum(not all(each) for each in repeated)
     if mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated)):
-        yield "the same request is right in other tries"
+        yield "the same request succeeds in other tries"
     if hits and misses and mixed >= _FEWEST_MIXED:
         test = mannwhitneyu([e.load for e in hits], [e.load for e in misses], alternative="greater")
         if test.pvalue <= _CHANCE and test.statistic >= _LOADED * len(hits) * len(misses):

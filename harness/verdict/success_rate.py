@@ -272,11 +272,10 @@ def _undecided(
         for one in counts
     ]
     tries = made + math.ceil(max(further))
-    found = (
-        f"These tries cannot tell whether tool calls succeed as often as {target}, or only"
-        f" {_rate(target.lower)} of the time: {worst.text} for {worst.name}"
-    )
+    good, bad = (_rate(rate) for rate in rates)
+    fits = f"{worst.text} for {worst.name} fits a good server ({good}) and a bad one ({bad})."
     enough = None
+    opening = ""
     if any(_cannot_fail(one, target, tests) for one in counts):
         advice = (
             "However often so few cases fail, they may be too hard for the model: add cases, or"
@@ -286,9 +285,9 @@ def _undecided(
         turning = percentage(two_rates.turning_point(*rates))
         advice = f"Near {turning}, more tries hardly help; examine the failures."
     else:
-        enough = tries
+        enough, opening = tries, "Too few tries: "
         advice = f"At the same rate, `--resume RUN -k {tries}` would settle it."
-    return PartVerdict("inconclusive", (f"{found}. {advice}",), enough_tries=enough)
+    return PartVerdict("inconclusive", (f"{opening}{fits} {advice}",), enough_tries=enough)
 
 
 def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:

@@ -121,7 +121,7 @@ def test_a_baseline_that_is_too_uncertain_needs_a_better_one():
 def test_sample_questions_are_not_compared_with_published_figures():
     verdict = judged(recorded("gpqa", 0.9, sample=True))
     assert verdict.decision is None
-    assert "nothing is published about these questions" in verdict.reason
+    assert "there is no published baseline for these questions" in verdict.reason
 
 
 def test_a_growing_run_is_decided_before_its_end_but_not_too_early():

@@ -131,8 +131,8 @@ def test_several_figures_have_less_noise_unless_they_contradict_each_other():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"sample": True}, "nothing is published about these questions"),
-        ({"name": "basic"}, "nothing is published about basic"),
+        ({"sample": True}, "there is no published baseline for these questions"),
+        ({"name": "basic"}, "there is no baseline for basic yet"),
         ({"model": "gpt-oss"}, "does not contain 120b or 20b"),
         ({"effort": "none"}, "at none effort"),
         ({"scores": {"q1": (1.0,)}}, "only 1 of 30 questions"),

@@ -159,8 +159,8 @@ def _shown(responses: ProbeResponses) -> Trials:
 def _results(responses: ProbeResponses) -> Trials:
     """The answer has the value that a program printed.
 
-    A model that answers with another value does not see the result, or does not recognize it as the
-    result of its call.
+    A model that answers with a different value does not see the result, or does not recognize it as
+    the result of its call.
     """
     answered = [
         (exchange, text, value.value)

@@ -103,10 +103,10 @@ _FEWEST_RECODED = 2
 
 @GROUP.probe("tools.arguments.encoding", _BEYOND_ASCII, severity="warning")
 def _encoding(responses: ProbeResponses) -> Trials:
-    """Letters beyond ASCII in arguments are encoded alike with and without streaming.
+    """Letters beyond ASCII in arguments are encoded in the same way with and without streaming.
 
     The model writes them in one way, so one mode encodes the arguments again. Clients send them
-    back, and the model then reads other tokens than it wrote.
+    back, and the model then reads different tokens than it wrote.
     """
     escaped: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}
     written: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}

@@ -91,8 +91,8 @@ def _call_ids(parsed: ParsedRollout) -> list[tuple[ParsedExchange, str | None]]:
 def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
     """Tool calls within a conversation have distinct ids.
 
-    Otherwise their results cannot be told apart. The earlier calls of recorded traffic are those in
-    its requests, too.
+    Otherwise their results cannot be told apart. In recorded traffic, the calls in its requests
+    count as earlier calls.
     """
     for exchange, call_id in repeats(_call_ids(parsed)):
         message = "The tool call reuses the id of an earlier call in the conversation."
@@ -191,9 +191,9 @@ def _polluted_name(found: Call) -> Iterator[Problem]:
     """Tool names are returned as the model wrote them, without parts of the harmony header.
 
     The model may write the recipient before or after the channel, and the provider's harmony parser
-    handles only one of the two. Agents see an unknown tool and abort. A call with the name of
-    another tool is also reported if the CoT names only one tool, and the arguments fit only the
-    schema of that tool.
+    handles only one of the two. Agents see an unknown tool and abort. A call with the wrong tool's
+    name is also reported if the CoT names only one tool, and the arguments fit only the schema of
+    that tool.
     """
     intended, meant = _intended(found), _meant(found)
     if intended is not None:
@@ -202,7 +202,7 @@ def _polluted_name(found: Call) -> Iterator[Problem]:
         own = found.call.name == f"functions.{intended}"
         yield Problem(found.exchange, message, intended, found.call.name, proven=not own)
     elif meant is not None:
-        message = "The call has the arguments of the tool that the CoT names, but another name."
+        message = "The call has the arguments of the tool that the CoT names, but a different name."
         yield Problem(found.exchange, message, meant.name, found.call.name)
 
 
@@ -227,7 +227,7 @@ def _arguments(found: Call) -> Iterator[Problem]:
     """The arguments of a tool call are a JSON object.
 
     A model occasionally writes invalid JSON, and the attempt fails. More often, the server changes
-    or truncates the arguments, or sends their pieces in another order. Invalid JSON in nearly all
+    or truncates the arguments, or sends their pieces in the wrong order. Invalid JSON in nearly all
     calls of an API or mode is an error. The arguments of the built-in tool python are a program
     instead.
     """
@@ -560,7 +560,7 @@ def _again(pair: tuple[Answer, Answer]) -> Iterator[Problem]:
     for call in later.reply.calls[:1]:
         if (call.name, call.arguments) in made:
             message = f"The reply to the result of {call.name} makes the same call again."
-            yield Problem(later.exchange, message, "another reply", call.arguments)
+            yield Problem(later.exchange, message, "a different reply", call.arguments)
 
 
 family.accounted(

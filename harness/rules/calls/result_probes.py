@@ -261,7 +261,7 @@ def _order(responses: ProbeResponses) -> Trials:
     if wrong and len(wrong) < len(_ORDERS):
         raise NotVerifiableError("results_mixed_up")
     for exchange, named, word in told:
-        message = "The model takes the result of one call for that of the other."
+        message = "The model confuses the results of two calls."
         yield Problem(exchange, message, named, word) if wrong else None
 
 
@@ -282,7 +282,8 @@ def _used(responses: ProbeResponses) -> Trials:
     """The model tells what only the tool result contains.
 
     A random word in the result, which is JSON or a sentence, is the answer to the user's question.
-    A model that names it in no form does not see the result, whatever the token counts say.
+    If the model names it in neither form, it does not see the result, whatever the token counts
+    say.
     """
     words = {_told(city): word for city, word in _TOLD.items()}
 

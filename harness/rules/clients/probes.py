@@ -95,7 +95,9 @@ def _unreadable(variant: Variant, rollout: ParsedRollout) -> TrialResult:
     last = rollout.exchanges[-1]
     if not (last.good_status and last.unreadable):
         return None
-    message = f"A request with the header `Accept: {variant.accept}` gets another kind of reply."
+    message = (
+        f"A request with the header `Accept: {variant.accept}` gets a different kind of reply."
+    )
     return Problem(
         last, message, "the reply that the body of the request asks for", last.unreadable
     )

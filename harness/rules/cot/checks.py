@@ -234,8 +234,8 @@ def _forced(answer: Answer) -> Iterator[Problem]:
 def _after_result(later: tuple[Answer, ...]) -> Iterator[Problem]:
     """Replies after a tool result contain CoT, if their tokens include one.
 
-    gpt-oss often answers a tool result without CoT; then the reported tokens are those of the
-    answer. Without token counts, a share is tolerated.
+    gpt-oss often answers a tool result without CoT; the reported tokens then match the answer.
+    Without token counts, a share is tolerated.
     """
     lost = any(has_lost_cot(answer.exchange) or not answer.reply.output_tokens for answer in later)
     if lost and not any(answer.reply.reasoning for answer in later):

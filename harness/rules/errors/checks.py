@@ -217,7 +217,7 @@ def _limit_name(exchange: ParsedExchange) -> Iterator[Problem]:
     """max_tokens limits a Chat reply.
 
     OpenAI replaced it by max_completion_tokens, but most clients still send it. If a provider
-    refuses it and names the other, all requests are sent with the other.
+    refuses it and names max_completion_tokens, all requests are sent with that.
     """
     for retry in exchange.recorded.retries:
         if retry.status in _REFUSED and not retry.overloaded:
@@ -303,10 +303,11 @@ def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
     ),
 )
 def _locked_out_by_another(examined: Sequence[Score]) -> Iterator[Difference]:
-    """A rejected request changes nothing for other requests.
+    """A rejected request has no effect on other requests.
 
-    One client's mistake stops all others for that time, and clients that obey the status repeat
-    the rejected request, which starts it again. This run waited, and sent the other requests again.
+    One client's mistake blocks all clients for that time, and clients that obey the status repeat
+    the rejected request, which blocks them again. This run waited, and sent the other requests
+    again.
     """
     every = [(score, one) for score in examined for one in score.traits.locked_out]
     others = sum(bool(one.times) for _, one in every)
@@ -317,7 +318,7 @@ def _locked_out_by_another(examined: Sequence[Score]) -> Iterator[Difference]:
         message = "The server answered other requests with its rejection of this one."
         expected, got = f"a 4xx status, and replies to {others:,} others at once", one.rejected
         if not one.rejected:
-            message = "The server answered this request with the rejection of another one."
+            message = "The server answered this request with the rejection of another request."
             expected, got = "a reply", f"the rejection, {one.times} times"
         yield message, evidence(score.record, "$", expected, got, one.exchange)
 
@@ -335,8 +336,8 @@ def _locked_out_by_another(examined: Sequence[Score]) -> Iterator[Difference]:
 def _always_failed(examined: Sequence[Score]) -> Iterator[Difference]:
     """No request fails in all its tries with a 5xx status while others are served.
 
-    Clients can do nothing but leave out what the server fails on. A server that fails at random
-    serves one of the tries, and one that is down serves no other request at that time.
+    Clients can only leave out what the server fails on. A server that fails at random serves one of
+    the tries; a server that is down serves nothing else at that time.
     """
     groups: dict[tuple[str, str], dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
     for score in examined:

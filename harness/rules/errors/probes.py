@@ -115,7 +115,7 @@ def _status(responses: ProbeResponses) -> Trials:
 def _body(responses: ProbeResponses) -> Trials:
     """The body of a rejection says what is wrong, in OpenAI's form.
 
-    Clients show the message. Without it, users cannot correct the request. Another form than
+    Clients show the message. Without it, users cannot correct the request. A different form than
     `error` with message, type, and nullable param and code is a warning: SDKs read the message
     there, and programs distinguish errors by the other fields. The type must not be server_error,
     because clients retry requests that failed in the server. A code that is an integer is only
@@ -146,7 +146,7 @@ def _wrong_fields(error: Mapping[str, Any]) -> Iterator[str]:
         elif not isinstance(error[name], kinds):
             yield f"`{name}` is {NAMES[type(error[name])]}"
     if "server_error" in str(error.get("type")):
-        yield "`type` is that of a failure of the server"
+        yield "`type` says that the server failed"
 
 
 def _rejections(responses: ProbeResponses) -> Sequence[ParsedExchange]:

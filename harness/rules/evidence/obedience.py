@@ -55,7 +55,7 @@ def disobeyed(
     for name, mode, exchange, reply, shown in judged:
         found = None if shown else problem(name, exchange, reply)
         if found and able and name not in able:
-            message = f"{found.message[:-1]} at any try; replies to like requests are right."
+            message = f"{found.message[:-1]} on every try, while similar requests succeed."
             yield replace(found, message=message, severity="info")
         else:
             yield found and replace(found, proven=mode in lost)

@@ -308,8 +308,8 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
 
     for name, unwanted in _LOST.items():
         yield f"{name} missing", counted(_without(unwanted))
-    yield "the last message is there twice", counted(_doubled(lambda prompt: prompt.turns[-1:]))
-    yield "instructions are there twice", counted(_doubled(lambda p: filter(instructs, p.turns)))
+    yield "the last message appears twice", counted(_doubled(lambda prompt: prompt.turns[-1:]))
+    yield "instructions appear twice", counted(_doubled(lambda p: filter(instructs, p.turns)))
     yield "only the first part of a text is read", counted(_first_parts)
     yield "every part of a text is a message", counted(_split_parts)
     yield _COT_OF_USER, counted(_with_cot_of_user)

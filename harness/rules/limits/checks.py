@@ -56,7 +56,7 @@ _MOST_OF_HEADERS = 128
     every_choice,
     lambda answer: answer.reply.calls and not answer.exchange.request.forces_call,
     component="format",
-    fix="Set finish_reason to tool_calls for a message with calls, and for no other.",
+    fix="Set finish_reason to tool_calls if and only if the message has calls.",
 )
 def _calls_without_reason(answer: Answer) -> Iterator[Problem]:
     """A message with tool calls has finish_reason tool_calls.
@@ -407,7 +407,7 @@ def _stop_early(answer: Answer) -> Iterator[Problem]:
 
     Otherwise programs get no answer at all. Many engines also match stop strings against the CoT.
     The model itself may end its reply after the CoT: it did so if the server names another reason,
-    or if the CoT ends like a sentence, and its tokens leave none for a stop string.
+    or if the CoT ends like a sentence, and no token is left for a stop string.
     """
     reply = answer.reply
     if not reply.calls and not reply.text.strip() and not _model_ended(answer):

@@ -46,7 +46,7 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
         texts = Counter(score.traits.content for score in group)
         for score in group:
             if score.record in swapped:
-                message = "The prompt tokens and the texts are those of another request."
+                message = "The prompt tokens and the texts belong to another request."
                 got = f"those of {swapped[score.record]}"
                 yield message, evidence(score.record, "$", "a reply to its own request", got), True
                 continue
@@ -123,8 +123,8 @@ def _is_stock(
 family.accounted(
     "reply.borrowed",
     lambda entry: entry.how.startswith(BORROWED),
-    "No reply has the answer to another request. Otherwise users see each other's data. The "
-    "reported tokens do not fit the answer, which a reply to the other request has, too.",
+    "No reply has the answer to a different request. Otherwise users see each other's data. The "
+    "reported tokens do not fit the answer, and a reply to that request has the same answer.",
     reads=("extras",),
 )
 

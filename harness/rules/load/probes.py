@@ -48,7 +48,7 @@ _USES = tuple(word for words in WORDS.values() for word in words)
     source="https://github.com/openai/harmony/pull/26",
     tolerated=_NOT_REPEATED,
     text=f"With {AT_ONCE} concurrent requests, every reply answers its own request, and none "
-    "contains content of another one. Otherwise one user reads what another user wrote. The model "
+    "contains another's content. Otherwise one user reads what another user wrote. The model "
     "itself may omit the word of its request in a few replies.",
 )
 def _cross_talk(responses: ProbeResponses) -> Trials:

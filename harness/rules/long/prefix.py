@@ -110,8 +110,8 @@ def _other_replies(responses: ProbeResponses) -> Trials:
     found = len(documents)
     yield Problem(
         documents[0][1][0],
-        f"Each of {found} long prompts gets one reply when it is new, and another one both times "
-        "that it is sent again. If the cache changes nothing, this happens in at most one of "
+        f"Each of {found} long prompts gets one reply when it is new, and a different one both "
+        "times that it is sent again. If the cache changes nothing, this happens in at most one of "
         f"{4**found} runs.",
         "the same reply, or three different ones",
         documents[0][1][1].generated[:_SHOWN],
@@ -137,7 +137,7 @@ def _changed(cold: Reply, warm: Reply, again: Reply) -> bool:
     component="shared",
 )
 def _effort(responses: ProbeResponses) -> Trials:
-    """A prompt with another reasoning effort has different logprobs.
+    """A different reasoning effort gives different logprobs.
 
     The same logprobs mean that the model read the same prompt: the server lost the effort, or the
     cache ignores it.
@@ -151,5 +151,5 @@ def _effort(responses: ProbeResponses) -> Trials:
         raise NotVerifiableError("few_logprobs")
     for later, same in judged:
         message = "The prompt with effort high has exactly the logprobs of the one with effort low."
-        expected = "another reply, or different logprobs"
+        expected = "a different reply, or different logprobs"
         yield Problem(later, message, expected, "the same CoT and logprobs") if same else None

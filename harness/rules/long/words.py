@@ -96,7 +96,7 @@ _FOREIGN = "The reply has a code word that only another request contained."
 
 @GROUP.probe("long.foreign", _ALL, component="shared")
 def _foreign(responses: ProbeResponses) -> Trials:
-    """A reply has no code word that only another request contained.
+    """No reply has a code word that only another request contained.
 
     The model cannot know it: another prompt, other tools, or their cached values reached the model.
     """

@@ -44,8 +44,8 @@ def _values(found: _Listed) -> Iterator[Problem]:
     """Logprobs are at most 0, and the logprob of a token agrees with its alternatives.
 
     Scores and model comparisons are computed from them. The most probable alternative is the first;
-    the sampled token may precede it. A token never has exactly the alternatives of another token
-    before it.
+    the sampled token may precede it. Two successive tokens never have exactly the same
+    alternatives.
     """
     asked = found.exchange.request.body.get("top_logprobs")
     most = asked if type(asked) is int else None
@@ -126,7 +126,7 @@ def _empty(found: _Listed) -> Iterator[Problem]:
 def _repeated(before: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
     top, name = objects(entry.get("top_logprobs")), entry.get("token")
     if len(top) > 1 and top == objects(before.get("top_logprobs")) and name != before.get("token"):
-        message = "The alternatives of a token are exactly those of the token before."
+        message = "Two successive tokens have exactly the same alternatives."
         return message, f"the alternatives of {name!r}", f"those of {before.get('token')!r}"
     return None
 
@@ -163,9 +163,7 @@ def _wrong_entry(entry: Mapping[str, Any], most: int | None) -> tuple[str, str, 
         value for other, value in zip(top, listed, strict=True) if entry_bytes(other) == written
     ]
     if len(same) == 1 and abs(same[0] - chosen) > slack:
-        message = (
-            "The logprob of a token differs from that of the same token among the alternatives."
-        )
+        message = "The logprob of a token differs from its logprob among the alternatives."
         return message, f"{same[0]}", f"{chosen}"
     if ranked and not same and chosen > ranked[-1] + slack and _decoded(entry):
         message = "A token outside the alternatives is more probable than the last of them."

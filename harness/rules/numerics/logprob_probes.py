@@ -115,7 +115,7 @@ GROUP = ProbeGroup(
 def _probabilities(responses: ProbeResponses) -> Trials:
     """At temperature 1, tokens are drawn with the probabilities that their logprobs state.
 
-    A lower temperature or a top_p that the request did not set makes samples alike, and scores of
+    A lower temperature or a top_p that the request did not set makes samples similar, and scores of
     evals differ from the published ones.
     """
     replies = list(served_replies(responses, _DRAWN_QUESTIONS, "logprobs"))

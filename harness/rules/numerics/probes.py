@@ -193,8 +193,8 @@ def _defect(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
 def _greedy(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     """At temperature 0 the reply equals the reference's, except at near-ties between two tokens.
 
-    A token that the reference clearly rejects means another model, other weights or a defect of
-    the engine. This comparison needs no logprobs.
+    A token that the reference clearly rejects means a different model, different weights or a
+    defect of the engine. This comparison needs no logprobs.
     """
     for reply in compared:
         found, most = reply.divergence, golden.tolerance.gap

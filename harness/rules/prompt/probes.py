@@ -232,7 +232,7 @@ def _scale(responses: ProbeResponses) -> Trials:
     if abs(slope - 1) > _SAME_SCALE and fitting >= _FITTING * len(counted):
         message = "The prompt tokens of all requests are wrong in the same proportion."
     elif usual < _USUAL * len(counted):
-        message = "The prompt tokens do not depend on those of the prompts, as if estimated."
+        message = "The reported prompt tokens do not follow the prompts, as if estimated."
         got_text = f"at most {usual} of {len(counted)} requests differ from it in the same way"
     else:
         yield None

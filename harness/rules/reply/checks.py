@@ -245,7 +245,7 @@ def _option(body: Mapping[str, Any], name: str) -> object:
     reads=("fields",),
 )
 def _options(answer: Answer) -> Iterator[Problem]:
-    """A response reports the options of its request, and no other instructions.
+    """A response repeats the options and the instructions of its request.
 
     The options are tool_choice, token limit, effort, format, store, parallel_tool_calls,
     previous_response_id and instructions. Some servers always report the defaults, even if they
@@ -311,10 +311,10 @@ def _defaults(answer: Answer) -> Iterator[Problem]:
     fix="Serve the requested model, and name only the one that answers.",
 )
 def _model(answer: Answer) -> Iterator[Problem]:
-    """A reply names a single model, of the requested size and of no other family.
+    """Each reply names one model, of the requested size and family.
 
-    Providers choose their own names, but another size or family means another model. If the name
-    changes within a stream, another model may have written the rest.
+    Providers choose their own names, but a different size or family means a different model. If the
+    name changes within a stream, a different model may have written the rest.
     """
     requested = answer.exchange.request.body.get("model")
     named = answer.reply.raw.get("model")
@@ -322,7 +322,7 @@ def _model(answer: Answer) -> Iterator[Problem]:
     sizes = [known_model(str(name)) for name in both]
     families = [{*_FAMILY.findall(str(name))} for name in both]
     if not named or (None not in sizes and sizes[0] != sizes[1]) or families[1] - families[0]:
-        message = "The reply names a model of another size or family."
+        message = "The reply names a model of a different size or family."
         message = message if named else "The reply does not name its model."
         yield Problem(answer.exchange, message, str(requested), repr(named), "$.model")
         return

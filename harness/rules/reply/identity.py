@@ -97,7 +97,7 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
     severity="warning",
     component="replicas",
     example=(
-        "One reply in ten names another model.",
+        "One reply in ten names a different model.",
         "https://github.com/agentgateway/agentgateway/issues/1361",
     ),
 )
@@ -105,7 +105,7 @@ def _other_models(examined: Sequence[Score]) -> Iterator[Difference]:
     """Under one condition, all replies name the same model.
 
     Any name is fine, with or without a path, if it stays the same. A second name in some replies
-    means that another model, or another version, wrote them.
+    means that a different model or version wrote them.
     """
     groups: dict[Condition, list[Score]] = defaultdict(list)
     for score in examined:

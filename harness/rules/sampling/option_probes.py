@@ -81,6 +81,6 @@ def _metadata(responses: ProbeResponses) -> Trials:
 def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> Problem | None:
     if sent == got:
         return None
-    message = f"The `{name}` of the response differs from that of the request."
+    message = f"The `{name}` of the response differs from the request's."
     expected, found = (orjson.dumps(value).decode() for value in (sent, got))
     return Problem(exchange, message, expected, found, f"$.{name}")

@@ -179,7 +179,7 @@ def _effort(responses: ProbeResponses) -> Trials:
     fix="Refuse an effort that the model does not have by name, or use the nearest one.",
 )
 def _other_efforts(responses: ProbeResponses) -> Trials:
-    """An effort that gpt-oss does not have is refused, or served as another one.
+    """An effort that gpt-oss does not have is refused, or served as one that it has.
 
     Clients send none, minimal and xhigh to all models. Templates that know three efforts crash.
     """
@@ -380,8 +380,9 @@ def _seed(responses: ProbeResponses) -> Trials:
 def _zero(responses: ProbeResponses) -> Trials:
     """The seed 0 reproduces replies like any other seed.
 
-    Code that tests whether a seed is set may take 0 for none. The replies with another seed show
-    how often the same seed gives another reply, and those without a seed whether seeds matter.
+    Code that tests whether a seed is set may take 0 for none. The replies with a different seed
+    show how often the same seed gives different replies, and the replies without a seed show
+    whether seeds matter.
     """
     served(responses, _ZERO[0], "the seed 0")
     hot, seeded, zero = (
@@ -396,8 +397,8 @@ def _zero(responses: ProbeResponses) -> Trials:
         yield None
         return
     exchange, _ = responses.reply(_ZERO[0])
-    message = "Replies with the seed 0 vary significantly more than those with another seed."
-    expected = f"{usual} of {others} {_DIFFERENT}, as with another seed"
+    message = "Replies with the seed 0 vary significantly more than those with a different seed."
+    expected = f"{usual} of {others} {_DIFFERENT}, as with a different seed"
     yield Problem(exchange, message, expected, f"{odd} of {replies}")
 
 

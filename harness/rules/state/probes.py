@@ -271,7 +271,7 @@ def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -
     fix="Count the prompt of this request only.",
 )
 def _usage(responses: ProbeResponses) -> Trials:
-    """The prompt tokens of a response that continues another are those of its own prompt.
+    """The prompt tokens of a response that continues another count its own prompt.
 
     Providers bill by these counts, and clients compute from them how full the context is. A sum
     over all turns counts the earlier messages again in each turn.
@@ -312,8 +312,8 @@ _PROMPTS = {
 def _instructions(responses: ProbeResponses) -> Trials:
     """The instructions of a request apply to it alone, also if it continues a stored response.
 
-    Agents change them between turns. Otherwise the model ignores the new ones, or follows those
-    that the client has replaced.
+    Agents change them between turns. If this fails, the model ignores the new ones, or follows
+    those that the client has replaced.
     """
     yield from _by_prompt_tokens(responses, "instructed", _with_instructions)
 

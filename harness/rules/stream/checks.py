@@ -96,10 +96,10 @@ def _judge(rule_id: str, exchange: ParsedExchange) -> Iterator[Problem]:
 def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """A streaming reply has the media type text/event-stream.
 
-    Clients select their parser by it; browsers reject other types.
+    Clients select their parser by it; browsers reject any other type.
     """
     if exchange.content_type != "text/event-stream":
-        message = "The request set stream, but the media type of the reply is not that of a stream."
+        message = "The request set stream, but the reply does not have the media type of a stream."
         got = exchange.content_type or "no content-type"
         yield Problem(exchange, message, "text/event-stream", got)
 
@@ -151,7 +151,7 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
 
     A connection may break occasionally; more often the server failed during generation. No other
     check judges what arrived before. A stream that the client left at a time limit is a timeout,
-    and one that is not well-formed HTTP, or that does not end, is unreadable.
+    and a stream that is not well-formed HTTP, or that does not end, is unreadable.
     """
     response, failure = exchange.recorded.response, exchange.recorded.failure
     left = failure is not None and failure.kind in ("timeout", "protocol", "too_large")
@@ -240,7 +240,7 @@ def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     `reply.unreadable`.
     """
     if exchange.content_type != "application/json" and not exchange.events:
-        message = "The media type of a JSON reply is not that of JSON."
+        message = "A JSON reply does not have the media type of JSON."
         got = exchange.content_type or "no content-type"
         yield Problem(exchange, message, "application/json", got)
 

@@ -205,8 +205,8 @@ def _is_proven(responses: ProbeResponses, replies: Sequence[Reply]) -> bool:
 def _place(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is the text of the reply: not a call, not CoT, and not lost.
 
-    Clients read the text. Parsers that mistake the format for a recipient return another item, or
-    drop the message. A reply that only lacks the tokens of an answer is not judged.
+    Clients read the text. Parsers that mistake the format for a recipient return an item of the
+    wrong type, or drop the message. A reply that only lacks the tokens of an answer is not judged.
     """
     usable = [name for name in ("named", "free") if responses.rollouts.get(name)]
     answers = served_replies(responses, usable or ["named"], _FEATURE)
@@ -274,8 +274,8 @@ def _json_mode(responses: ProbeResponses) -> int:
 def _object_with_members(responses: ProbeResponses) -> Trials:
     """An answer in JSON mode is not an empty object, and the server adds no code fence to it.
 
-    A server that replaces JSON mode with a schema without properties leaves the model no other
-    answer, also if the user says which object to answer with. Programs get no data.
+    A server that replaces JSON mode with a schema without properties leaves the model no choice but
+    {}, even if the user says which object to answer with. Programs get no data.
     """
     feature = "a JSON object as the answer"
     found = list(served_replies(responses, ["object", "object told"], feature))
@@ -384,7 +384,9 @@ def _ignored(
     exchange, reply = required(whole, "no_whole_answer")[0]
     message = "The answer violates its format, and the prompt does not contain the format."
     if as_json_mode:
-        message = "The answer violates its schema, and the prompt is only that of JSON mode."
+        message = (
+            "The answer violates its schema, and the prompt is as in JSON mode, without the schema."
+        )
     got = f"{shown} prompt tokens, {not_shown} without a format: {reply.text}"
     return Problem(exchange, message, "an answer that conforms to the format", got)
 
@@ -505,6 +507,6 @@ GROUP.probe(
         "https://github.com/kekzl/imp/issues/1197",
     ),
     text="An answer with a schema has the characters outside ASCII that it has without the schema. "
-    "A grammar that is compiled from bytes or escapes may exclude them: names lose letters. The "
-    "enum of the schema has the requested name; a reply with another member of it is not judged.",
+    "A grammar that is compiled from bytes or escapes may exclude them, and names lose letters. "
+    "The schema's enum has the requested name; a reply with a different member is not judged.",
 )(accounted("abroad", reports=lambda entry: entry.witness == "twin" and entry.place == "answer"))

@@ -101,7 +101,7 @@ family.accounted(
         and _TWICE not in entry.how
     ),
     "The server adds no text to CoT and answer. Users read it, and later prompts contain it. The "
-    "reported tokens are those of the text without it.",
+    "reported tokens match the text without it.",
 )
 family.accounted(
     "text.doubled",
@@ -157,9 +157,9 @@ def _masked(answer: Answer) -> Iterator[Problem]:
 def _repeats_token(answer: Answer) -> Iterator[Problem]:
     """No text up to the token limit is one repeated token, and none ends in exclamation marks.
 
-    A healthy model never writes this: its loops have several tokens, or begin
-    after other text. Logits that are not finite select the token with number 0, an exclamation
-    mark. Characters for which the user or the CoT asks are not reported.
+    A healthy model never writes this: its loops have several tokens, or begin after other text.
+    Logits that are not finite select token 0, an exclamation mark. Characters for which the user or
+    the CoT asks are not reported.
     """
     for place, text in answer.texts:
         if _is_one_token(answer, place, text):

@@ -179,13 +179,13 @@ def _header_in_reasoning(answer: Answer) -> Iterator[Problem]:
     source=HARMONY,
     tolerated=0.005,
     component="prompt",
-    fix="Render and parse the harmony format, not that of another model.",
+    fix="Render and parse the harmony format, not another model's.",
 )
 def _foreign(answer: Answer) -> Iterator[Problem]:
     """No special tokens of another model's prompt format appear in any text.
 
-    gpt-oss has no such tokens. Either another model answers, or the server renders harmony inside
-    another chat template.
+    gpt-oss has no such tokens. Either a different model answers, or the server renders harmony
+    inside a different chat template.
     """
     what = "a special token of another model's prompt format"
     return _search(answer, _FOREIGN, _EVERYWHERE, what)

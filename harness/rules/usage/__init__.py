@@ -1,1 +1,1 @@
-"""Token counts: present, possible, and those of the text."""
+"""Token counts: present, possible, and matching the text."""

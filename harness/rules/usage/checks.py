@@ -112,7 +112,7 @@ def _has_content(answer: Answer) -> bool:
     fix="Report the tokens of the CoT as reasoning tokens, and return the CoT uncut.",
 )
 def _reasoning(found: Answer) -> Iterator[Problem]:
-    """The reasoning tokens are those of the CoT, in the details of the output tokens.
+    """The details of the output tokens have the tokens of the CoT as reasoning tokens.
 
     A count that includes answers or arguments misleads users about the share of reasoning. Servers
     may count the header of the CoT or not. Some never count reasoning tokens; clients cope. Chat
@@ -152,9 +152,9 @@ def _cached(answer: Answer) -> int | None:
 family.accounted(
     "usage.output.miscounted",
     lambda entry: entry.kind == "miscounted",
-    "The output tokens of a reply are those of its CoT, its answer and its calls, each counted "
-    "once. Users pay by this count, and plan their limits with it. The texts are intact: equal "
-    "replies report another count, or one formula explains the counts of most replies.",
+    "The output tokens of a reply count its CoT, its answer and its calls, each once. Users pay by "
+    "this count, and plan their limits with it. The texts are intact: equal replies report a "
+    "different count, or one formula explains the counts of most replies.",
     fix="Count every token of the complete output once, CoT included.",
 )
 family.accounted(
@@ -169,7 +169,7 @@ family.accounted(
 family.accounted(
     "usage.output.unexplained",
     lambda entry: entry.kind == "unknown" and entry.witness == "count",
-    "The reported output tokens of a reply are those of its text. Otherwise the server counts "
+    "The reported output tokens match the text of the reply. Otherwise the server counts "
     "wrongly, or it has lost or added text; the counts alone do not show which. A few tokens may "
     "differ, because a model can spell a text with other tokens than the tokenizer does.",
     component="output",

@@ -132,7 +132,7 @@ def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     text.
     """
     for record, (expected, got) in foreign_counts(examined).items():
-        message = "The token counts are those of a reply to another request."
+        message = "The token counts belong to a reply to another request."
         yield message, evidence(record, "$.usage", expected, got)
 
 

@@ -187,7 +187,7 @@ def test_a_reply_that_depends_on_accept_breaks_only_the_clients_that_send_it(api
     assert "openai 3.57 (Python)" not in found
     example, *_ = results["clients.accept"].examples
     assert example.message == (
-        "A request with the header `Accept: */*` gets another kind of reply."
+        "A request with the header `Accept: */*` gets a different kind of reply."
     )
 
 

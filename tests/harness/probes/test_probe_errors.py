@@ -112,7 +112,7 @@ def test_other_forms_of_error_bodies_are_warnings(body: Any) -> None:
     [
         ({"code": 400}, "`code` is an integer"),
         ({"param": ["max_tokens"]}, "`param` is a list"),
-        ({"type": "internal_server_error"}, "`type` is that of a failure of the server"),
+        ({"type": "internal_server_error"}, "`type` says that the server failed"),
         ({"type": None, "code": 1.5}, "`type` is null, `code` is a number"),
     ],
 )

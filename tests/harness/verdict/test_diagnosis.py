@@ -314,7 +314,7 @@ def circumstances(number):
         (lambda api, _, number, __: api == "chat" and number % 10 in (4, 5),
          " (only chat, 1 in 5 replies)"),
         (lambda *every: every[2] % 2 == 0,
-         " (in 50% of replies, the same request is right in other tries)"),
+         " (in 50% of replies, the same request succeeds in other tries)"),
     ],
 )  # fmt: skip
 def test_a_cause_says_when_it_happens(holds, expected):
@@ -363,7 +363,7 @@ def test_the_heaviest_finding_tells_load_that_others_of_its_component_hide():
     cause = diagnose(check_results(scores, GROUPS), scores).causes[0]
     assert set(cause.explains) == {"reply.lost", "reasoning.missing"}
     assert cause.under_load
-    assert "the same request is right in other tries, more often under load" in cause.description
+    assert "the same request succeeds in other tries, more often under load" in cause.description
 
 
 def test_no_sentence_of_a_component_stands_twice():
