@@ -23,7 +23,7 @@ from harness.run.run_log import read_run_info
 from harness.session import Session
 from harness.session import grade as grade_answers
 from harness.tasks.plan import Plan
-from harness.verdict.judge import Judge, first_finding
+from harness.verdict.judge import Judge
 from reports.text import counted, visible
 
 Sampler = Callable[[Plan, Path, LineDisplay, Judge], None]
@@ -62,21 +62,18 @@ def sample_here(plan: Plan, folder: Path, screen: LineDisplay, judge: Judge) -> 
 
 
 async def _judge_portions(session: Session, screen: LineDisplay, judge: Judge) -> None:
-    """Judge a run when a portion has ended: once early, or as often as a verdict may end it."""
+    """Judge a run whenever a verdict may end it; else tell the first error of an early look."""
     settings = session.plan.info.settings
-    told = False
     async with aclosing(session.portions()) as portions:
         async for number in portions:
-            if number > 1 and not (settings.ends_at_failure or settings.until_decided):
-                continue
-            analysis = judge.so_far(session.plan.info)
             if settings.until_decided:
-                screen.stage(f"round {number}: {_go_on(session, analysis.results)}")
-            elif settings.ends_at_failure and analysis.verdict.decision == "fail":
-                session.end = "decided"
-            elif not told and (found := first_finding(analysis)) is not None:
-                told = True
-                screen.tell(found)
+                results = judge.so_far(session.plan.info).results
+                screen.stage(f"round {number}: {_go_on(session, results)}")
+            elif settings.ends_at_failure:
+                if judge.so_far(session.plan.info).verdict.decision == "fail":
+                    session.end = "decided"
+            elif number == 1 and (error := judge.first_error(session.plan.info)) is not None:
+                screen.tell(f"first finding: {error.id}: {error.message}")
 
 
 def _go_on(session: Session, results: Sequence[TaskResult]) -> str:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,13 +16,15 @@ from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo
-from harness.records.scores import Score
+from harness.records.scores import Finding, Score
 from harness.records.settings import Thresholds
 from harness.rules.account import NO_ACCOUNT, account_of
+from harness.rules.catalogue import CHECKS
 from harness.run.run_log import new_rollouts
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, Scored, analyze
 from harness.verdict.kept_scores import KeptScores
+from harness.verdict.requirements import may_warn
 
 _T = TypeVar("_T")
 _PARTS = 60  # equal parts of the time of a run
@@ -117,6 +120,27 @@ class Judge:
         self.read()
         return self.judged(info, growing=True).analysis
 
+    def first_error(self, info: RunInfo) -> Finding | None:
+        """Return the error of a single reply that harms clients most; None without any.
+
+        The log may grow, so only findings count that no other reply can change: those of rules that
+        tolerate nothing and have no relation to other rules. Raises RunLogError.
+        """
+        self.read()
+        soft = may_warn(info.settings.thresholds)
+        errors = (
+            finding
+            for score in self._scores
+            for finding in score.findings
+            if finding.severity == "error" and finding.id not in soft
+        )
+        certain = (
+            (family_rank(rule.about.family), finding)
+            for finding in errors
+            if not (rule := CHECKS[finding.id]).relations and (finding.proven or not rule.tolerated)
+        )
+        return min(certain, key=itemgetter(0), default=(0, None))[1]
+
     def _scored(self) -> Scored:
         """Return what `analyze` needs: the account first, because all rules read it."""
         try:
@@ -176,16 +200,6 @@ def judge(folder: Path, info: RunInfo, tasks: Sequence[Task]) -> Judged:
     judge = Judge(folder, tasks)
     judge.read()
     return judge.judged(info)
-
-
-def first_finding(analysis: Analysis) -> str | None:
-    """Return the failed rule that harms clients most, in a sentence; None if no rule failed."""
-    failed = [rule for rule in analysis.checks if rule.status == "failed"]
-    if not failed:
-        return None
-    worst = min(failed, key=lambda rule: family_rank(rule.check.family))
-    message = worst.examples[0].message if worst.examples else worst.check.summary
-    return f"first finding: {worst.check.id}: {message}"
 
 
 class ExchangeCounter:

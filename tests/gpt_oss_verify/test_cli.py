@@ -120,13 +120,13 @@ def test_until_fail_ends_only_with_the_first_failure_and_is_not_resumed(mock, tm
 def test_one_early_look_tells_the_first_finding_while_nothing_is_in_flight(
     mock, monkeypatch, capsys
 ):
-    looks, so_far = [], Judge.so_far
+    looks, first_error = [], Judge.first_error
 
     def look(judge, info):
         looks.append((mock.in_flight, len(mock.received)))
-        return so_far(judge, info)
+        return first_error(judge, info)
 
-    monkeypatch.setattr(Judge, "so_far", look)
+    monkeypatch.setattr(Judge, "first_error", look)
     monkeypatch.setattr("harness.session.EARLY_LOOK", 8)
     mock.always = text('{"choices": "none"}')
     where = ("--base-url", mock.base_url, "--model", MODEL, "--apis", "chat", "--no-streaming")

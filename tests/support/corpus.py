@@ -27,7 +27,14 @@ from harness.api.items import UnreadableReplyError
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.api.sse import blocks
 from harness.records.analysis import Analysis
-from harness.records.rollouts import Exchange, LoopEnd, Response, Rollout, StreamPart
+from harness.records.rollouts import (
+    Exchange,
+    LoopEnd,
+    Response,
+    Rollout,
+    StreamPart,
+    TransportFailure,
+)
 from harness.records.runs import RunInfo
 from harness.records.scores import Score, Severity
 from harness.run.run_log import read_rollouts, read_run_info
@@ -236,6 +243,9 @@ async def _sent_again(
         answer = await client.request(
             request.method, request.url, headers=request.headers, content=text.encode()
         )
+    except httpx.DecodingError as error:
+        failure = TransportFailure(kind="protocol", message=str(error))
+        return recorded.model_copy(update={"response": None, "failure": failure})
     finally:
         _RECORDED.reset(token)
     response = _response(before, answer)
