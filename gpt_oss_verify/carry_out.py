@@ -42,7 +42,6 @@ def carry_out(
     )
     from gpt_oss_verify.judge_and_report import judge_and_print  # after sampling: slow
 
-    say("judging …")
     try:
         return judge_and_print(
             folder, judge=judge, as_json=run.as_json, show_questions=show_questions

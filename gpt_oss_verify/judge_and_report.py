@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evals.restoring import all_tasks
 from evals.task import EvalTask
+from gpt_oss_verify.progress import display
 from gpt_oss_verify.screen import print_raw, stdout
 from harness.compare.key_figures import result_summary
 from harness.compare.previous_run import since_previous
@@ -71,7 +72,11 @@ def judge_and_print(
 
     Raises the errors of `judge_and_report`.
     """
-    made = judge_and_report(folder, thresholds, changes, show_questions=show_questions, judge=judge)
+    with display(read_run_info(folder), debug=False) as screen:
+        screen.stage("judging")
+        made = judge_and_report(
+            folder, thresholds, changes, show_questions=show_questions, judge=judge
+        )
     if as_json:
         print_raw(json.dumps(summary(made.analysis, folder), ensure_ascii=False, indent=2))
     else:

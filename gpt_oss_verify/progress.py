@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.progress import TimeRemainingColumn as TimeLeft
 
 from evals.grading.grades import grade_of
 from evals.grading.requests import GRADING
@@ -23,11 +22,14 @@ from harness.run.attempts import Attempt
 from harness.run.sampling import Observer
 from harness.text import plain
 from harness.transport.receiver import ARRIVAL, Arrival
-from reports.text import counted
+from reports.text import clipped, counted
 
 SECONDS_BETWEEN_LINES = 10.0
 LONG_WAIT = 15.0  # seconds after which the line names what it waits for
+_LONG_STAGE = 5.0  # seconds after which the line says how long a stage has taken
+_UNUSUAL = 3  # times the mean of the others: a reply that takes longer is named
 _TICK = 1.0
+_BAR, _BESIDE = 20, 16  # columns of the bar, and of what else stands before the text
 _BOUNDS = "--reply-timeout and --max-tokens bound a reply"
 _FEWEST_MADE = 20  # attempts that an estimate of the time left rests on
 
@@ -72,7 +74,11 @@ class LineDisplay(Observer):
         self._planned = 0
         self._done = 0
         self._began = (0.0, 0)  # when the attempts began, and how many were done before
-        self._took = (0.0, 0)  # seconds of all finished attempts, and their number
+        self._took = (0.0, 0)  # seconds of all ended attempts, and their number
+        self._refused: Counter[str] = Counter()  # tries of ended attempts that were sent again
+        budget = info.settings.budget
+        self._deadline = None if budget is None else budget.deadline
+        self._opened = time.monotonic()
         self._pace = ""
         self._printed_at = 0.0
 
@@ -119,31 +125,48 @@ class LineDisplay(Observer):
         ARRIVAL.set(arrival)
         self._under_way[attempt.id] = (name, time.monotonic(), arrival)
 
+    def ended(self, attempt: Attempt) -> None:
+        """Wait for an attempt no longer, and learn how long attempts take."""
+        _, began, arrival = self._under_way.pop(attempt.id)
+        seconds, attempts = self._took
+        self._took = seconds + time.monotonic() - began, attempts + 1
+        self._refused.update(arrival.refused)
+
     def tick(self) -> None:
         """Print what the run waits for, if nothing else was printed for a while."""
-        waiting = self._waiting()
-        if waiting and time.monotonic() - self._printed_at >= LONG_WAIT:
+        waiting, (stage, began) = self._waiting(), self._stage
+        pause = max(_LONG_STAGE, self._printed_at - began) if stage else LONG_WAIT
+        if waiting and time.monotonic() - self._printed_at >= pause:
             self.tell(waiting)
 
     def _time_left(self) -> str:
-        """Return how long the other attempts will take, from those that have finished."""
+        """Return how long the other attempts will take, but at most until the deadline."""
         began, before = self._began
         made, left = self._done - before, self._planned - self._done
         if made < _FEWEST_MADE or not left:
             return ""
-        seconds = (time.monotonic() - began) / made * left
-        return f" · about {seconds / 60:.0f} min left" if seconds >= 90 else " · about 1 min left"
+        seconds, end = (time.monotonic() - began) / made * left, ""
+        if self._deadline is not None:
+            rest = max(0.0, self._deadline - (time.monotonic() - self._opened))
+            seconds, end = min((seconds, ""), (rest, " until the deadline"))
+        return f" · about {max(1.0, seconds / 60):.0f} min left{end}"
 
     def _waiting(self) -> str:
-        """Return how many replies are awaited, and which for longest, if that is long."""
+        """Return what the run waits for, if that is unusual: a stage, a retry, or a late reply."""
         now, (stage, began) = time.monotonic(), self._stage
-        oldest = min(list(self._under_way.values()), key=lambda begun: begun[1], default=None)
-        if stage and now - began >= LONG_WAIT:
+        if stage and now - began >= _LONG_STAGE:
             return f"{stage} … {now - began:.0f} s"
-        if oldest is not None and now - oldest[1] >= LONG_WAIT:
-            seconds, attempts = self._took
-            usual = f" (mean of the others: {seconds / attempts:.0f} s)" if attempts else ""
-            replies = counted(len(self._under_way), "reply", "replies")
+        under_way = list(self._under_way.values())
+        if again := [arrival.again for _, _, arrival in under_way if arrival.again > now]:
+            refused = self._refused + Counter(why for *_, one in under_way for why in one.refused)
+            counts = ", ".join(f"{count:,} × {why}" for why, count in refused.most_common(2))
+            return f"{counts}, next try in {min(again) - now:.0f} s"
+        oldest = min(under_way, key=lambda begun: begun[1], default=None)
+        seconds, attempts = self._took
+        mean = seconds / attempts if attempts else 0.0
+        if oldest is not None and now - oldest[1] >= max(LONG_WAIT, _UNUSUAL * mean):
+            usual = f" (mean of the others: {mean:.0f} s)" if attempts else ""
+            replies = counted(len(under_way), "reply", "replies")
             name, began, arrival = oldest
             made = 0 if arrival.receiver is None else arrival.receiver.characters()
             text = f", {counted(made, 'character')} so far" if made else f"; {_BOUNDS}"
@@ -158,10 +181,6 @@ class LineDisplay(Observer):
 
     def _count(self, rollout: Rollout) -> bool:
         """Count one more rollout; False for a grader's reply without a grade, which is repeated."""
-        if rollout.id in self._under_way:
-            began = self._under_way.pop(rollout.id)[1]
-            seconds, attempts = self._took
-            self._took = seconds + time.monotonic() - began, attempts + 1
         if rollout.task != GRADING:
             self._counts.add(rollout)
             return True
@@ -198,10 +217,9 @@ class LiveDisplay(LineDisplay):
         super().__init__(console, info)
         self.progress = Progress(
             SpinnerColumn(),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=_BAR),
             MofNCompleteColumn(),
             TextColumn("{task.description}", markup=False),
-            TimeLeft(compact=True),
             console=console,
             transient=True,
         )
@@ -236,8 +254,11 @@ class LiveDisplay(LineDisplay):
         if self._stage[0]:
             text = waiting or f"{self._stage[0]} …"
         else:
-            text = f"{self._counted()}{f' · {waiting}' if waiting else ''}"
-        self.progress.update(self._task, completed=self._done, description=plain(text))
+            text = f"{waiting or self._counted()}{self._time_left()}"
+        room = self.progress.console.width - _BAR - _BESIDE
+        self.progress.update(
+            self._task, completed=self._done, description=clipped(plain(text), max(10, room))
+        )
 
 
 class DebugDisplay(LineDisplay):

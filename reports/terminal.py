@@ -97,13 +97,18 @@ def _verdict(report: Report, console: Console) -> Iterator[Text]:
     indent = len(report.verdict) + 2
     most = max(1, _MOST_REASONS // max(1, len(verdict.reasons)))
     lines: Lines = []
+    stopped = report.analysis.run.stopped
     for reason in verdict.reasons:
+        if reason == stopped and len(verdict.reasons) > 1:
+            continue
         wrapped = _wrapped(Text(visible(reason)), console, indent, most)
         if not lines or len(lines) + len(wrapped) <= _MOST_REASONS:
             lines += wrapped
     label = Text(report.verdict, style=STYLES[verdict.decision])
     yield label + lines[0][len(label) :] if lines else label
     yield from lines[1:]
+    if stopped and len(verdict.reasons) > 1:
+        yield from _wrapped(Text(visible(stopped)), console, 0)
     if report.warnings:
         more = f" ({len(report.warnings) - 1} more in the report)" * (len(report.warnings) > 1)
         note = Text.assemble(("Note", "yellow"), f"{more}: {visible(report.warnings[0])}")

@@ -136,6 +136,9 @@ class _LedgerObserver(Observer):
     def started(self, attempt: Attempt) -> None:
         self._watcher.started(attempt)
 
+    def ended(self, attempt: Attempt) -> None:
+        self._watcher.ended(attempt)
+
     def finished(self, rollout: Rollout) -> None:
         self._ledger.note(rollout)
         self._watcher.finished(rollout)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from harness.api.fields import json_object, objects
+from harness.api.fields import error_message, json_object, objects, quoted
 from harness.records.rollouts import Exchange, Response
 
 Meaning = Literal["lockout", "overload", "refusal", "server_error"]
@@ -105,6 +105,15 @@ def _error_texts(response: Response) -> Iterator[str]:
     for value in (content.get("error"), *found):
         if isinstance(value, str):
             yield value[:_LONGEST]
+
+
+def explanation(response: Response) -> str:
+    """Return what a response with an error status says, in at most 200 characters."""
+    content = json_object(response.text)
+    if content is None:
+        return quoted(response.text) if response.text else "no explanation"
+    content = content.get("error") or content.get("message") or content.get("detail") or content
+    return " ".join(error_message(content).split())[:200]
 
 
 _WITHOUT_RESPONSE: Mapping[str | None, Trouble] = {

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from harness.api import DIALECTS
 from harness.api.chat import REASONING_FIELDS
-from harness.api.fields import error_message, json_object, objects, quoted
+from harness.api.fields import json_object, objects
 from harness.api.items import Message, Settings
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
+from harness.api.statuses import explanation
 from harness.errors import (
     ModelNotFoundError,
     ProviderUnauthorizedError,
@@ -187,7 +188,7 @@ def require_usable(
         )
     if status < 300:
         return
-    explained = f"{status} ({_explanation(answer)})"
+    explained = f"{status} ({explanation(answer)})"
     if status in {401, 403, 407}:
         remedy = (
             f"check the key in {provider.api_key_env}"
@@ -243,11 +244,3 @@ def _available(provider: Provider, models: list[str] | None) -> str:
     shown = near or sorted(models)[:MODELS_SHOWN]
     rest = len(models) - len(shown)
     return f"it has {', '.join(shown)}" + (f" and {rest} more" if rest else "")
-
-
-def _explanation(answer: Response) -> str:
-    content = json_object(answer.text)
-    if content is None:
-        return quoted(answer.text) if answer.text else "no explanation"
-    content = content.get("error") or content.get("message") or content.get("detail") or content
-    return " ".join(error_message(content).split())[:200]

@@ -41,6 +41,9 @@ class Observer:
     def started(self, attempt: Attempt) -> None:
         """An attempt has begun."""
 
+    def ended(self, attempt: Attempt) -> None:
+        """An attempt that began waits for nothing more; it may be written later, or dropped."""
+
     def finished(self, rollout: Rollout) -> None:
         """A rollout has been written to the log."""
 
@@ -92,7 +95,10 @@ async def run_attempts(
                     metered = limited and Metered(transport, limited, prices, attempt, dialect)
                     with metered or nullcontext(transport) as sending:
                         observer.started(attempt)
-                        done = await run_attempt(attempt, sending, dialect)
+                        try:
+                            done = await run_attempt(attempt, sending, dialect)
+                        finally:
+                            observer.ended(attempt)
                     writer.add(done)
             except SpentError:
                 return

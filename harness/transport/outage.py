@@ -19,7 +19,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from harness.api.statuses import overloaded, refuses_access, unanswered
+from harness.api.statuses import explanation, overloaded, refuses_access, unanswered
 from harness.errors import StoppedAnsweringError
 from harness.records.rollouts import SDK, Exchange, Sender
 from harness.transport.interface import Payload, Transport
@@ -35,10 +35,11 @@ SmallestRequest = Callable[[], Awaitable[Exchange]]
 
 
 def reason_of(exchange: Exchange) -> str:
-    """Return why an exchange is unanswered, in a few words."""
+    """Return why an exchange is unanswered, with what the server said."""
     if exchange.failure is not None:
         return exchange.failure.message
-    return f"status {exchange.response.status}" if exchange.response else "no response"
+    response = exchange.response
+    return f"status {response.status} ({explanation(response)})" if response else "no response"
 
 
 class Outage:

@@ -18,6 +18,7 @@ from harness.api.chat import names_newer_limit, with_newer_limit
 from harness.api.statuses import Trouble, lockout, trouble_of
 from harness.records.rollouts import SDK, Exchange, Retry, Sender
 from harness.transport.interface import Payload, Transport
+from harness.transport.receiver import ARRIVAL
 
 Retrying = Callable[[Exchange, int], None]
 """Called before a retry with the failed exchange and the number of the retry."""
@@ -161,6 +162,8 @@ class RetryingTransport:
                 )
             )
             self._retrying(exchange, len(retries))
+            if (arrival := ARRIVAL.get(None)) is not None:
+                arrival.wait(str(status or (exchange.failure and exchange.failure.kind)), waited)
             if locked is None:  # otherwise the next try waits
                 await asyncio.sleep(waited)
         if renamed and response is not None and response.good_status:

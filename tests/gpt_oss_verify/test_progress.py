@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 from analyses import planned
 from healthy import SUITE, correct, json_response, rollout
-from mock_provider import MockProvider
+from mock_provider import MockProvider, status
 from replies import MODEL, Reply
 from rich.console import Console
 from waiting import until
@@ -19,7 +19,7 @@ from gpt_oss_verify.progress import Counts, LineDisplay, LiveDisplay, display
 from harness.providers.entries import adhoc_provider
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
-from harness.records.settings import Sampling
+from harness.records.settings import Limits, Sampling
 from harness.run.run_log import RunLog
 from harness.run.sampling import run_attempts
 from harness.tasks.tool_calling import ToolCalling
@@ -145,7 +145,8 @@ def test_responses_cannot_control_the_terminal(progress):
 
 
 def test_what_the_run_waits_for_is_named(progress, monkeypatch):
-    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
+    for name in ("LONG_WAIT", "_LONG_STAGE"):
+        monkeypatch.setattr(f"gpt_oss_verify.progress.{name}", 0.05)
     monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
     with progress.display() as screen:
         screen.stage("contacting the provider")
@@ -216,4 +217,59 @@ def test_the_live_line_names_what_the_run_waits_for(terminal, monkeypatch):
         screen.begin(4, 0)
         screen.started(next(TASKS[0].attempts(1)))
         time.sleep(0.3)
-    assert "0 replies · 0 tokens · waiting for 1 reply, longest for tool_calling/" in terminal.text
+    assert "0/4 waiting for 1 reply, longest for tool_calling/" in terminal.text
+    assert all(len(line) <= 120 for line in re.split("[\r\n]", terminal.text))
+
+
+def test_replies_that_take_as_long_as_the_others_are_not_named(progress, monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
+    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)
+    first, second = islice(TASKS[0].attempts(1), 2)
+    with progress.display() as screen:
+        screen.begin(4, 0)
+        screen.started(first)
+        time.sleep(0.2)
+        screen.ended(first)
+        told = progress.text.count("waiting")
+        screen.started(second)
+        time.sleep(0.3)
+        assert progress.text.count("waiting") == told
+        time.sleep(0.6)
+        assert progress.text.count("waiting") > told
+
+
+def test_a_deadline_bounds_the_time_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress._FEWEST_MADE", 1)
+    monkeypatch.setattr("gpt_oss_verify.progress.SECONDS_BETWEEN_LINES", 0.0)
+    progress = Progress(tmp_path)
+    settings = INFO.settings.model_copy(update={"budget": Limits(deadline=900)})
+    info = INFO.model_copy(update={"settings": settings})
+    with display(info, debug=False, console=progress.console) as screen:
+        screen.begin(100_001, 0)
+        time.sleep(0.2)
+        progress.finish(screen, correct(CASE))
+    assert "1/100001 · about 15 min left until the deadline · " in progress.text
+
+
+async def test_refused_tries_are_counted_while_the_next_one_is_awaited(progress, monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
+    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.02)
+    busy = status(402, "Insufficient credits")
+    with progress.display() as screen:
+        screen.begin(1, 0)
+        async with (
+            MockProvider(always=busy) as mock,
+            open_transport(adhoc_provider(mock.base_url, MODEL, ["chat"])) as transport,
+        ):
+            run = run_attempts(
+                [next(TASKS[0].attempts(1))],
+                transport=transport,
+                log=progress.log,
+                concurrency=1,
+                observer=screen,
+            )
+            sampling = asyncio.create_task(run)
+            await until(lambda: re.search(r"[2-9] × 402, next try in \d+ s", progress.text))
+            sampling.cancel()
+            await asyncio.gather(sampling, return_exceptions=True)
+    assert "waiting for" not in progress.text
