@@ -113,6 +113,9 @@ class LineDisplay(Observer):
         self._stage = ("", 0.0)
         already = f", {finished} of which are done" if finished else ""
         verb = "sampling" if what == "attempts" else "grading"
+        if what == "requests alone":
+            self.tell(f"sending {counted(planned, 'failed request')} again, one at a time")
+            return
         self.tell(f"{verb} {counted(planned, what.removesuffix('s'))}{already}")
 
     def limit_changed(self, limit: int, most: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -17,7 +17,7 @@ from harness.run import run_folder
 from harness.run.attempts import Attempt
 from harness.run.launch import launched
 from harness.run.preflight import preflight, smallest_exchange
-from harness.run.run_log import RunLog, read_rollouts, write_run_info
+from harness.run.run_log import RunLog, read_chosen, read_rollouts, write_run_info
 from harness.run.sampling import Observer, run_attempts, run_until_stopped
 from harness.statistics.noninferiority import FIRST_LOOK
 from harness.tasks.attempt_order import (
@@ -35,6 +35,9 @@ from harness.transport.retry import RETRIES, RetryPolicy
 
 REPEATS_BROKEN = RetryPolicy({**RETRIES, "broken": 4})
 """A broken response does not measure the model's ability: it is requested again, and recorded."""
+ALONE = RetryPolicy({**RETRIES, "overloaded": 4, "passing": 2})
+"""Alone, a request is not in the way of others: it is repeated only against chance."""
+MOST_ALONE = 64  # requests of a run that are sent again alone
 T = TypeVar("T")
 LONG_REPLY = 1800.0
 """Seconds that a request of a task with long replies may take unless a timeout is set."""
@@ -113,7 +116,8 @@ class Session:
                 return
             planned = planned_attempts(self.plan.tasks) if log.finished else ()
             done = sum(attempt.id in log.finished for attempt in planned)
-            if done < info.planned:
+            again = [one for one in self._alone() if one.id not in log.finished] if done else []
+            if done < info.planned or again:
                 async with self._ready() as provider:
                     self.observer.begin(info.planned, done)
                     async for number in self.attempts(provider, log):
@@ -132,7 +136,9 @@ class Session:
         """Make every planned attempt that is not in the log yet, as far as the budget allows.
 
         The attempts that show most defects come first. The number of a portion is yielded when it
-        has ended and another follows. Raises RunLogError, and StoppedAnsweringError.
+        has ended and another follows. In the end, with nothing else in flight, requests whose
+        failure may be due to the load are sent again, one at a time: a form of request is not
+        blamed for what the load did. Raises RunLogError, and StoppedAnsweringError.
         """
         plan, outage = self.plan, self._outage(provider)
         planned = [(stage, part) for stage in stages(plan.tasks) for part in self._portions(stage)]
@@ -145,6 +151,18 @@ class Session:
                 yield number
             if self.end is not None:
                 return
+        if again := self._alone():
+            self.observer.begin(len(again), 0, "requests alone")
+            await self._attempt(provider, log, again, 1, outage, long=False, retries=ALONE)
+
+    def _alone(self) -> list[Attempt]:
+        """Return the attempts to make again alone, of each task in turn. Raises RunLogError."""
+        probes = [task for task in self.plan.tasks if task.info.kind == "probes"]
+        planned = {attempt.id for task in probes for attempt in task.all_attempts()}
+        made = (one for one in read_chosen(self.folder, planned) if one.exchanges)
+        last = {one.id: one.exchanges[-1] for one in made}
+        turns = zip_longest(*(task.alone(last) for task in probes))
+        return list(islice(filter(None, chain.from_iterable(turns)), MOST_ALONE))
 
     def _portions(self, stage: Stage) -> Iterator[Iterable[Attempt]]:
         """Yield the attempts of a stage that are sampled together, in order."""
@@ -199,10 +217,11 @@ class Session:
         outage: Outage,
         *,
         long: bool = True,
+        retries: RetryPolicy | None = None,
     ) -> None:
         async with open_transport(
             as_sampled(provider, concurrency, long_replies=long),
-            retries=self.plan.retries or (REPEATS_BROKEN if long else None),
+            retries=self.plan.retries or retries or (REPEATS_BROKEN if long else None),
             limit_changed=self.observer.limit_changed,
             watch=outage.watch,
         ) as transport:

@@ -206,6 +206,7 @@ class ParsedRollout:
 
     rollout: Rollout
     exchanges: tuple[ParsedExchange, ...]
+    under_load: bool = False  # whether it failed for the load: alone, such a request is served
 
     @property
     def mode(self) -> Mode:

@@ -51,7 +51,17 @@ _LASTS = re.compile(
     r"(?:(?P<minutes>\d+) ?m(?:in\w*)? ?)?(?:(?P<seconds>\d+(?:\.\d+)?) ?s(?:ec\w*)?\b)?",
     re.IGNORECASE,
 )
+_REJECTIONS = frozenset({400, 422})
+_UNREASONED = frozenset(
+    "a an and api are bad badrequest badrequesterror be client code could error errors exception "
+    "failed failure for from http in internal invalid invalidrequesterror is it message model no "
+    "none not null occurred of on or parameter please processed provider request requests response "
+    "server something supported the this to type unknown unprocessable entity upstream validation "
+    "was went with wrong your".split()
+)
+"""Words of an error message that names no reason, in lower case."""
 _LONGEST_BODY = 8_000  # characters of a body that are searched for both
+_OF_ERRORS = ("code", "type", "message", "detail", "param")
 _LONGEST = 300
 """Characters of an error message that are searched; a long one may quote the request."""
 
@@ -94,6 +104,23 @@ def overloaded(exchange: Exchange) -> bool:
     return exchange.response is not None and meaning(exchange.response) == "overload"
 
 
+def may_be_load(exchange: Exchange) -> bool:
+    """Return whether the load may be why a request failed, so that it is sent again alone.
+
+    It may be if the status is 5xx, if the connection was closed before the response, or if a
+    refusal names no reason. After a timeout, it would be waited for as long again.
+    """
+    response = exchange.response
+    if response is None:
+        return exchange.failure is not None and exchange.failure.kind == "cut"
+    said = meaning(response)
+    if said == "refusal" and response.status in _REJECTIONS:
+        words = re.findall(r"[^\W\d_]+", " ".join(_error_texts(response)).lower())
+        return _UNREASONED.issuperset(words)
+    failed = said in ("server_error", "overload") and response.status >= _SERVER_ERROR
+    return failed and response.status not in TIMEOUTS
+
+
 def _error_texts(response: Response) -> Iterator[str]:
     """Yield the code, type and message of an error; the beginning of a body that is not JSON."""
     content = json_object(response.text)
@@ -101,7 +128,7 @@ def _error_texts(response: Response) -> Iterator[str]:
         yield response.text[:_LONGEST]
         return
     errors = objects([content, content.get("error")])
-    found = [error.get(name) for error in errors for name in ("code", "type", "message", "detail")]
+    found = [error.get(name) for error in errors for name in _OF_ERRORS]
     for value in (content.get("error"), *found):
         if isinstance(value, str):
             yield value[:_LONGEST]

@@ -155,6 +155,9 @@ class Rollout(Record, extra="ignore"):
         "`attempt`; it determines the order of choices",
     )
     recording: Recording | None = Field(default=None, description="only of imported traffic")
+    alone: bool = Field(
+        default=False, description="whether a failed attempt was made again with no other in flight"
+    )
 
     @property
     def presentation(self) -> int:

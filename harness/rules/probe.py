@@ -96,6 +96,8 @@ class ProbeRequest(Sample):
             return self._reason("not_sent")
         last = rollout.exchanges[-1]
         failure = last.recorded.failure
+        if rollout.under_load:
+            return self._reason("under_load", got=_unreadable(rollout))
         if last.recorded.response is not None and lockout(last.recorded.response) is not None:
             return self._reason("locked_out", status=last.status or 0)
         if overloaded(last.recorded) and last.status != _UNAVAILABLE:

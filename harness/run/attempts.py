@@ -38,6 +38,7 @@ class Attempt:
     `more_tokens` is set, the first reply that the token limit cut is requested again with it,
     unless it ends with endless repetition.
     An attempt begins when the attempt with the id `after`, if that is under way, has ended.
+    `alone` is as in `Rollout`.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Attempt:
     more_tokens: int | None = None
     sender: Sender = SDK
     after: str | None = None
+    alone: bool = False
 
     @property
     def usual_requests(self) -> int:

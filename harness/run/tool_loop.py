@@ -74,6 +74,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
         attempt=attempt.number,
         end=end,
         exchanges=tuple(exchanges),
+        alone=attempt.alone,
     )
 
 

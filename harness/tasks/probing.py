@@ -1,16 +1,20 @@
 """A probe group as a task: its probes judge the responses to its requests together."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from harness.api import DIALECTS
 from harness.api.items import Reasoning, Settings
 from harness.api.parsed_rollout import ParsedRollout
+from harness.api.statuses import may_be_load
 from harness.golden.files import digest, serialized
 from harness.providers.entries import Provider
 from harness.records.analysis import RuleResult
 from harness.records.conditions import Api, Condition
+from harness.records.rollouts import Exchange
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.records.settings import Sampling
@@ -22,6 +26,10 @@ from harness.run.attempts import Attempt
 from harness.run.preflight import ALTERNATIVES, cot_field, most_alternatives
 from harness.run.run_folder import GOLDEN_FILE, write_text
 from harness.tasks.task import Task
+
+_Place = tuple[str, Condition]  # a request under one condition
+_FEWEST_ALONE = 3  # requests served alone that show what the failures of others are
+_FAILURES = 500  # the lowest status of a failure
 
 
 class ProbeTask(Task):
@@ -126,6 +134,25 @@ class ProbeTask(Task):
                     self._before(request, condition, number),
                 )
 
+    def alone(self, last: Mapping[str, Exchange]) -> Iterator[Attempt]:
+        """Yield an attempt at each request whose tries all failed, perhaps because of the load.
+
+        A group that tests the load, or costs much, sends nothing again.
+        """
+        tries: dict[_Place, list[Attempt]] = defaultdict(list)
+        for attempt in () if self.burst or self.expensive else self.all_attempts():
+            if attempt.id in last:
+                tries[attempt.sample.id, attempt.condition].append(attempt)
+        for place, made in tries.items():
+            if all(self._may_be_load(place, last[attempt.id]) for attempt in made):
+                yield replace(made[0], id=f"{made[0].id}/alone", after=None, alone=True)
+
+    def _may_be_load(self, place: _Place, last: Exchange) -> bool:
+        """Whether an attempt failed for a reason other than what its request asks for."""
+        sample, condition = place
+        failed = last.response is None or last.response.status >= _FAILURES
+        return may_be_load(last) and (failed or self._requests[sample, condition.api].valid)
+
     def _before(self, request: ProbeRequest, condition: Condition, number: int) -> str | None:
         repetition, place = divmod(number - 1, request.tries)
         if request.after is not None:
@@ -153,13 +180,33 @@ class ProbeTask(Task):
     ) -> Sequence[RuleResult]:
         """Return the result of every probe of the group that the run includes."""
         repetitions: dict[int, dict[str, list[ParsedRollout]]] = {0: {}}
+        under_load = self._under_load(list(chain.from_iterable(parsed.values())))
         for sample, rollouts in parsed.items():
-            for one in rollouts:
+            for each in rollouts:
+                one = replace(each, under_load=each.rollout.id in under_load)
                 tries = self._requests[sample, one.rollout.api].tries
                 made = repetitions.setdefault((one.rollout.attempt - 1) // tries, {})
                 made.setdefault(sample, []).append(one)
         first, *others = repetitions.values()
         return probe_results(self.probes, first, self._options, others, account)
+
+    def _under_load(self, every: Sequence[ParsedRollout]) -> frozenset[str]:
+        """Return the ids of the attempts whose failure is no evidence about their request.
+
+        The request was served alone; or it was not sent alone, and several others of the group that
+        failed likewise were served alone.
+        """
+        failed: dict[str, _Place] = {}
+        alone: dict[_Place, bool] = {}
+        for one in every:
+            place = one.rollout.sample, one.rollout.condition
+            fails = bool(one.exchanges) and self._may_be_load(place, one.rollout.exchanges[-1])
+            if one.rollout.alone:
+                alone[place] = not fails
+            elif fails:
+                failed[one.rollout.id] = place
+        usual = sum(alone.values()) >= _FEWEST_ALONE
+        return frozenset(record for record, place in failed.items() if alone.get(place, usual))
 
 
 def probe_tasks(

@@ -12,7 +12,7 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import FailedSample, RuleResult, TaskResult
 from harness.records.conditions import Condition, path_of, varying
-from harness.records.rollouts import Rollout
+from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.rules.account import Account
@@ -116,6 +116,13 @@ class Task(ABC):
         )
         identity = self.attempt_id(sample.id, condition, number)
         return Attempt(identity, self.name, sample, condition, number, settings, sampling.max_turns)
+
+    def alone(self, last: Mapping[str, Exchange]) -> Iterator[Attempt]:
+        """Yield the attempts to make again after all others, with nothing else in flight.
+
+        `last` has the last exchange of each finished attempt by its id.
+        """
+        return iter(())
 
     def plans(self, rollout: Rollout) -> bool:
         """Return whether condition and attempt of a rollout are planned; the sample may not be."""

@@ -9,10 +9,11 @@ key expires. The run ends if all of these are true:
 - nothing was answered for `SILENCE` seconds, or for `OVERLOAD` seconds if the server reports an
   overload, because rate limits count by the minute;
 - no request is in flight that was sent before these tries, because it may still be answered;
-- the smallest request over the API is not answered either (`CONFIRMING_TRIES` tries).
+- the smallest request over the API is not answered either (`CONFIRMING_TRIES` tries), nor the one
+  that the server answered fastest before. A server may fail on just the smallest request.
 
-The smallest request is the line between a server that stopped and one that fails often: a server
-that answers it is up, so `harness.verdict.gate` judges how many attempts got no reply.
+These requests are the line between a server that stopped and one that fails often: a server that
+answers one is up, so `harness.verdict.gate` judges how many attempts got no reply.
 """
 
 import asyncio
@@ -58,6 +59,9 @@ class Outage:
         self._since = 0.0
         self._overloaded = False
         self._last: Exchange | None = None
+        self._fastest = float("inf")
+        self._known_good: tuple[str, Payload, Sender] | None = None
+        self._inner: Transport | None = None
 
     @property
     def suspected(self) -> bool:
@@ -72,8 +76,10 @@ class Outage:
             self._answered_at = _now()
         return self._next
 
-    def end(self, number: int, exchange: Exchange | None) -> None:
-        """Note how a try ended; None if it was cancelled."""
+    def end(
+        self, number: int, exchange: Exchange | None, request: tuple[str, Payload, Sender]
+    ) -> None:
+        """Note how a try of a request ended; None if it was cancelled."""
         sent = self._in_flight.pop(number)
         if exchange is None:
             return
@@ -81,6 +87,9 @@ class Outage:
             self._answered += 1
             self._answered_at = _now()
             self._clock_time = time.time()
+            served = exchange.response is not None and exchange.response.good_status
+            if served and exchange.elapsed < self._fastest:
+                self._fastest, self._known_good = exchange.elapsed, request
             if sent >= self._since:
                 self._forget()
             return
@@ -95,6 +104,7 @@ class Outage:
 
         A request may then raise StoppedAnsweringError.
         """
+        self._inner = inner
         return _WatchedTransport(inner, self)
 
     async def check(self) -> None:
@@ -103,12 +113,14 @@ class Outage:
             await self.confirm()
 
     async def confirm(self) -> None:
-        """Send the smallest request if an outage is suspected. Raises StoppedAnsweringError."""
+        """Send both requests if an outage is suspected. Raises StoppedAnsweringError."""
         async with self._confirming:
             for number in range(CONFIRMING_TRIES):
                 if not self.suspected:
                     return
                 exchange = await self._smallest()
+                if unanswered(exchange) and exchange.response is not None:
+                    exchange = await self._known_answer() or exchange
                 if not unanswered(exchange):
                     self._answered_at = _now()
                     self._forget()
@@ -119,6 +131,13 @@ class Outage:
                     await asyncio.sleep(PAUSE)
             if self.suspected:
                 raise StoppedAnsweringError(self._sentence())
+
+    async def _known_answer(self) -> Exchange | None:
+        """Send the request that was answered fastest once more, if there is one."""
+        if self._known_good is None or self._inner is None:
+            return None
+        path, body, sender = self._known_good
+        return await self._inner.send(path, body, sender=sender)
 
     def _due(self) -> bool:
         if self._failed < FEWEST_TRIES or self._answered_at is None:
@@ -157,7 +176,7 @@ class _WatchedTransport:
         try:
             exchange = await self._inner.send(path, body, sender=sender)
         finally:
-            self._outage.end(number, exchange)
+            self._outage.end(number, exchange, (path, body, sender))
         await self._outage.check()
         return exchange
 

@@ -74,7 +74,7 @@ class Judge:
 
     def add(self, rollout: Rollout) -> None:
         """Score one rollout."""
-        self._read[rollout.task] += 1
+        self._read[rollout.task] += not rollout.alone
         self._exchanges.add(rollout)
         if (task := self._by_name.get(rollout.task)) is None:
             return

@@ -66,7 +66,7 @@ def _may_be_sent(variant: Variant, responses: ProbeResponses) -> bool:
 def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem | None:
     """Return the problem of a variant, if any. Raises NotVerifiableError."""
     twin, name = form.twin(variant), variant.request
-    rollout, *_ = responses.all(name)
+    rollout = max(responses.all(name), key=lambda each: each.rollout.alone)
     if name != variant.base and not any(one.replies for one in responses.all(variant.base)):
         raise NotVerifiableError("plain_request_fails", request=variant.base)
     if variant.accept != SDK.accept and (problem := _unreadable(variant, rollout)):

@@ -5,12 +5,11 @@ would have to run, prompts beyond its context length, options that it may lack, 
 another server, if the rejection names the option or the encrypted CoT.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from harness.api.fields import json_object, objects
+from harness.api.fields import objects
 from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.statuses import GATEWAY, meaning, refuses_streams
@@ -18,6 +17,12 @@ from harness.records.conditions import APIS, EFFORTS
 from harness.records.scores import Score
 from harness.records.traits import Sent, Tries
 from harness.rules.check import Difference, Family, evidence
+from harness.rules.evidence.refusals import (
+    foreign_reason,
+    is_about_length,
+    may_be_too_long,
+    outcome,
+)
 from harness.rules.evidence.subjects import delivered, exchanges
 from harness.rules.rule import CHAT, ERRORS, GUIDE, Problem
 from harness.statistics.rates import FALSE_ALARM
@@ -34,33 +39,8 @@ _STACK_TRACE = re.compile(
     r"Traceback \(most recent call last\)|File \\?\"[^\"\n]{1,200}\", line \d+"
     r"|goroutine \d+ \[|at [\w.$<>]+\([\w.]+:\d+\)|panicked at "
 )
-_TOO_LONG = re.compile(
-    r"context[_ ](?:length|window|size|limit)|maximum (?:context|prompt|input)"
-    r"|too many (?:input )?tokens"
-    r"|(?:prompt|input|request|messages?) (?:is|are|was) too (?:long|large)",
-    re.IGNORECASE,
-)
-# Characters of a request, and its output tokens, that every provider has room for.
-_PARAMETER = re.compile(
-    r"(?:un(?:known|supported|recognized|expected)|extra) (?:request )?"
-    r"(?:parameter|argument|field|keyword argument)s?(?: supplied)?"
-    r"(?:: *\W{0,3}| \W{1,3})(?P<name>[A-Za-z_][\w.\[\]]{2,60})",
-    re.IGNORECASE,
-)
-_REQUIRED = re.compile(r"\b(?:missing|required|requires|needs)\b", re.IGNORECASE)
-_NAME = re.compile(r"[a-z_]\w*")
-_SAME_NAMES = (
-    frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"}),
-    frozenset({"messages", "input", "prompt", "instructions"}),
-    frozenset({"response_format", "text", "format"}),
-    frozenset({"reasoning", "reasoning_effort", "effort"}),
-    frozenset({"stop", "stop_sequences"}),
-    frozenset({"functions", "tools", "tool_choice"}),
-)
-"""Names that the APIs have for one parameter."""
 _FEWEST_SERVED = 20  # other requests that show that a server was up while one kept failing
 _FEWEST_LOCKED_OUT = 2  # requests that show that a rejection is not that of one alone
-_SHORT, _FEW = 4_000, 2_048
 _MANY_TOOLS = 8  # of one request: some servers limit their number
 _REFUSED = frozenset({400, 422})  # statuses after which only another field helps
 _OPTIONAL = ("logprobs", "top_logprobs", "previous_response_id")
@@ -70,7 +50,7 @@ _NO_TEXT = frozenset({"image_url", "input_image", "input_audio", "file", "input_
 @family.check(
     "request.refused",
     exchanges,
-    lambda exchange: not _beyond_text(exchange.request),
+    lambda exchange: not (exchange.request.built_in or _other_parts(exchange.request)),
     apis=APIS,
     recordings=False,
 )
@@ -83,7 +63,7 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     response = exchange.recorded.response
     if response is not None and meaning(response) == "refusal":
         body = response.text
-        if _TOO_LONG.search(body) and _is_long(exchange.request):
+        if is_about_length(body) and may_be_too_long(exchange.request, body):
             return
         if any(option in body for option in _may_be_missing(exchange.request)):
             return
@@ -106,64 +86,39 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
     lambda exchange: not exchange.good_status,
     severity="warning",
     source=ERRORS,
+    reads=("fields", "extras"),
     fix="Name the parameters of the client's request, and check what the conversion adds to it.",
 )
-def _foreign_parameter(exchange: ParsedExchange) -> Iterator[Problem]:
-    """A refusal does not name a parameter that the request lacks.
+def _foreign_reason(exchange: ParsedExchange) -> Iterator[Problem]:
+    """The reason of a refusal is something that the request has.
 
-    The server converted the request to another format, and the next server refused what the client
-    did not send. Such a refusal does not show that the provider lacks the requested feature.
+    If it is a parameter, a tool or a length that the client did not send, the server converted the
+    request to another format, and the next server refused the result. Such a refusal does not show
+    that the provider lacks the requested feature.
     """
-    response = exchange.recorded.response
-    if response is None or meaning(response) != "refusal":
-        return
-    body = response.text
-    named = _named_parameter(body)
-    explained = _REQUIRED.search(body) or _TOO_LONG.search(body)
-    if named and not explained and not _is_of_request(named, exchange.request.body):
-        message = f"The refusal names the parameter {named!r}, which the request does not have."
-        got = f"status {response.status}: {body}"
-        yield Problem(exchange, message, "a reply, or a refusal of what the client sent", got)
-
-
-def _named_parameter(body: str) -> str | None:
-    """Return the parameter that an error names, in `param` or in its message."""
-    error = (json_object(body) or {}).get("error")
-    param = error.get("param") if isinstance(error, dict) else None
-    found = _PARAMETER.search(body)
-    return param if isinstance(param, str) and param else found and found["name"]
-
-
-def _is_of_request(name: str, body: object) -> bool:
-    """Whether a request has a name, or a longer one: `previous_response_id` for `response_id`."""
-    ends = tuple(f"_{part}" for part in _parts(name))
-    return any(f"_{word}".endswith(ends) for word in _words(body))
-
-
-def _parts(name: str) -> set[str]:
-    """Return the names in a path such as `tools[0].function`, and those with the same meaning."""
-    parts = set(_NAME.findall(name.lower()))
-    return parts.union(*(same for same in _SAME_NAMES if not parts.isdisjoint(same)))
-
-
-def _words(value: object) -> set[str]:
-    """Return the words in all keys and texts of a request, in lower case."""
-    return set(_NAME.findall(json.dumps(value).lower()))
+    if reason := foreign_reason(exchange):
+        expected = "a reply, or a refusal of what the client sent"
+        message = f"The request is refused for {reason}."
+        yield Problem(exchange, message, expected, outcome(exchange))
 
 
 @family.check("request.failed", exchanges, tolerated=0.002, apis=APIS, component="failures")
 def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
-    """Valid requests do not cause an internal server error.
+    """Requests do not cause an internal server error.
 
-    The usual cause is a harmony parser that fails on some generated text.
+    The usual cause is a harmony parser that fails on some generated text. An image, sound or file,
+    which gpt-oss cannot use, must be rejected with a 4xx status: clients retry what failed.
     """
     response = exchange.recorded.response
     if response is None or meaning(response) != "server_error":
         return
-    body = response.text
-    if response.status not in GATEWAY or _PARSER_ERROR.search(body):
-        got = f"status {response.status}: {body}"
-        yield Problem(exchange, "The server failed on a valid request.", "a reply", got)
+    if response.status in GATEWAY and not _PARSER_ERROR.search(response.text):
+        return
+    message, expected = "The server failed on a valid request.", "a reply"
+    if kinds := _other_parts(exchange.request):
+        message = f"The server failed on a part of type {kinds[0]}, which gpt-oss cannot use."
+        expected = "a 4xx status"
+    yield Problem(exchange, message, expected, outcome(exchange), proven=bool(kinds))
 
 
 @family.check(
@@ -242,11 +197,11 @@ def _encrypted(items: object) -> set[str]:
     return {content for content in contents if isinstance(content, str)}
 
 
-def _beyond_text(request: ParsedRequest) -> bool:
-    """Whether a request has parts other than text, or tools that the provider itself runs."""
+def _other_parts(request: ParsedRequest) -> list[str]:
+    """Return the types of the parts of a request that are not text."""
     turns = objects(request.body.get("messages")) + objects(request.body.get("input"))
-    parts = (part for turn in turns for part in objects(turn.get("content")))
-    return bool(request.built_in) or any(part.get("type") in _NO_TEXT for part in parts)
+    kinds = (part.get("type") for turn in turns for part in objects(turn.get("content")))
+    return [kind for kind in kinds if kind in _NO_TEXT]
 
 
 def _may_be_missing(request: ParsedRequest) -> Iterator[str]:
@@ -256,11 +211,6 @@ def _may_be_missing(request: ParsedRequest) -> Iterator[str]:
     if request.forces_call:
         yield "tool_choice"
     yield from (name for name in _OPTIONAL if request.body.get(name))
-
-
-def _is_long(request: ParsedRequest) -> bool:
-    """Whether a request may exceed the context length of some provider."""
-    return len(json.dumps(request.body)) > _SHORT or (request.limit or 0) > _FEW
 
 
 @family.cross_check(

@@ -1,9 +1,19 @@
-"""Refusals that a provider may send, and failures that it must not have."""
+"""What is a refusal, and what is a failure.
 
+A refusal has a 4xx status, or 501, and concerns what its request asks for. Any other 5xx status is
+a failure. A 4xx status whose reason is something that its request does not have, such as a
+parameter, a tool or its length, shows no missing feature (`foreign_reason`). One without any reason
+counts as a refusal of what was asked for, which other requests lack.
+"""
+
+import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from harness.api.fields import json_object
 from harness.api.items import Reply
+from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import meaning
 from harness.rules.missing import NotVerifiableError
@@ -11,6 +21,49 @@ from harness.rules.probe import ProbeResponses, TrialResult
 from harness.rules.rule import Problem
 
 _REFUSED = range(400, 500)
+_TOO_LONG = re.compile(
+    r"context[_ ](?:length|window|size|limit)|maximum (?:context|prompt|input)|\btoken limit"
+    r"|too many (?:input )?tokens"
+    r"|(?:prompt|input|request|messages?) (?:is|are|was) too (?:long|large)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"\d{4,}")  # a length that an error message names
+_SHORT, _FEW = 4_000, 2_048
+"""Characters of a request, and its output tokens, that every provider has room for."""
+_PARAMETER = re.compile(
+    r"(?:un(?:known|supported|recognized|expected)|extra) (?:request )?"
+    r"(?:parameter|argument|field|keyword argument)s?(?: supplied)?"
+    r"(?:: *\W{0,3}| \W{1,3})(?P<name>[A-Za-z_][\w.\[\]]{2,60})",
+    re.IGNORECASE,
+)
+_REQUIRED = re.compile(r"\b(?:missing|required|requires|needs)\b", re.IGNORECASE)
+_NAME = re.compile(r"[a-z_]\w*")
+_SAME_NAMES = (
+    frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"}),
+    frozenset({"messages", "input", "prompt", "instructions"}),
+    frozenset({"response_format", "text", "format"}),
+    frozenset({"reasoning", "reasoning_effort", "effort"}),
+    frozenset({"stop", "stop_sequences"}),
+    frozenset({"functions", "tools", "tool_choice"}),
+)
+"""Names that the APIs have for one parameter."""
+_IN_EVERY = frozenset({"model", "messages", "input", "max_tokens", "max_output_tokens"})
+_TOPICS = (
+    (
+        "images, sound or files",
+        r"\bimages?\b|\bvision\b|multi-?modal|\baudio\b",
+        r"image|audio|file",
+    ),
+    ("tools", r"\btools?\b|\bfunction[ _-]call", r"tool|function"),
+    ("streams", r"\bstream(?:s|ing)?\b", r'"stream\w*": (?:true|\{)'),
+    (
+        "the format of an answer",
+        r"json[ _](?:schema|mode|object)|structured|_format",
+        r"json|schema",
+    ),
+)
+"""Names, patterns of error messages, and patterns of the requests that they may be about."""
+_ABSENT = "which it does not have"
 
 
 def refused(rollout: ParsedRollout) -> bool:
@@ -19,22 +72,97 @@ def refused(rollout: ParsedRollout) -> bool:
 
 
 def declined(rollout: ParsedRollout) -> bool:
-    """Whether the provider refused an optional feature (see `harness.api.statuses`)."""
-    response = rollout.exchanges[-1].recorded.response
+    """Whether the provider refused what the last request asks for."""
+    last = rollout.exchanges[-1]
+    return _is_refusal(last) and foreign_reason(last) is None
+
+
+def _is_refusal(exchange: ParsedExchange) -> bool:
+    response = exchange.recorded.response
     return response is not None and meaning(response) == "refusal"
+
+
+def foreign_reason(exchange: ParsedExchange) -> str | None:
+    """Return what a refusal names as its reason although the request has nothing of it, or None.
+
+    The reason is a parameter, the length, or a topic; a message that also names a member of the
+    request, or a type in it, may be about that.
+    """
+    response, body = exchange.recorded.response, exchange.request.body
+    if not _is_refusal(exchange) or response is None or not body:
+        return None
+    said = response.text.lower()
+    sent = json.dumps({name: value for name, value in body.items() if value}).lower()
+    if is_about_length(said):
+        short = not may_be_too_long(exchange.request, said)
+        return "its length, although it is short" if short else None
+    if _REQUIRED.search(said):
+        return None
+    if parameter := _named_parameter(response.text):
+        known = _is_of_request(parameter, body)
+        return None if known else f"the parameter {parameter!r}, {_ABSENT}"
+    named = {name for name, value in body.items() if value is not None} - _IN_EVERY
+    own = named | set(re.findall(r'"type": "(\w+)"', sent))
+    if not own.isdisjoint(_NAME.findall(said)):
+        return None
+    topics = [topic for topic in _TOPICS if re.search(topic[1], said)]
+    foreign = topics and not any(re.search(topic[2], sent) for topic in topics)
+    return f"{topics[0][0]}, {_ABSENT}" if foreign else None
+
+
+def is_about_length(said: str) -> bool:
+    """Whether an error message is about the length of a request."""
+    return _TOO_LONG.search(said) is not None
+
+
+def may_be_too_long(request: ParsedRequest, said: str) -> bool:
+    """Whether a request may be as long as an error message says, or too long for some provider.
+
+    It has at most as many tokens as bytes, unless the server stores a part of it.
+    """
+    if request.body.get("previous_response_id"):
+        return True
+    size, output = len(json.dumps(request.body)), request.limit or 0
+    lengths = [int(number) for number in _NUMBER.findall(re.sub(r"(?<=\d)[,_](?=\d{3})", "", said))]
+    if lengths:
+        return size + output >= min(lengths)
+    return size > _SHORT or output > _FEW
+
+
+def _named_parameter(body: str) -> str | None:
+    """Return the parameter that an error names, in `param` or in its message."""
+    error = (json_object(body) or {}).get("error")
+    param = error.get("param") if isinstance(error, dict) else None
+    found = _PARAMETER.search(body)
+    return param if isinstance(param, str) and param else found and found["name"]
+
+
+def _is_of_request(name: str, body: object) -> bool:
+    """Whether a request has a name, or a longer one: `previous_response_id` for `response_id`."""
+    ends = tuple(f"_{part}" for part in _parts(name))
+    return any(f"_{word}".endswith(ends) for word in _NAME.findall(json.dumps(body).lower()))
+
+
+def _parts(name: str) -> set[str]:
+    """Return the names in a path such as `tools[0].function`, and those with the same meaning."""
+    parts = set(_NAME.findall(name.lower()))
+    return parts.union(*(same for same in _SAME_NAMES if not parts.isdisjoint(same)))
 
 
 def served(responses: ProbeResponses, name: str, feature: str) -> tuple[ParsedRollout, ...]:
     """Return the rollouts of one request that were not refused.
 
     `feature` is what the provider may lack, as the object of a sentence. Raises NotVerifiableError
-    if all were refused, which is legitimate, or none was sent.
+    if all were refused, or none was sent. Only a refusal of the feature is legitimate:
+    `request.refused.foreign` reports others.
     """
     rollouts = responses.all(name)
-    kept = tuple(rollout for rollout in rollouts if not declined(rollout))
+    kept = tuple(each for each in rollouts if not _is_refusal(each.exchanges[-1]))
     if not kept:
-        status = rollouts[0].exchanges[-1].status
-        raise NotVerifiableError("refuses_feature", feature=feature, status=status or 0)
+        last = next((each for each in rollouts if not declined(each)), rollouts[0]).exchanges[-1]
+        if reason := foreign_reason(last):
+            raise NotVerifiableError("refuses_otherwise", feature=feature, cause=reason)
+        raise NotVerifiableError("refuses_feature", feature=feature, status=last.status or 0)
     return kept
 
 
@@ -62,7 +190,8 @@ def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
         return None
     if last.good_status and last.unreadable:
         raise NotVerifiableError("unreadable_with", feature=feature, got=last.unreadable)
-    return Problem(last, f"The provider fails on {feature}.", "a reply", outcome(last))
+    alone = ", also if it is sent alone" if rollout.rollout.alone else ""
+    return Problem(last, f"The provider fails on {feature}{alone}.", "a reply", outcome(last))
 
 
 def outcome(exchange: ParsedExchange) -> str:

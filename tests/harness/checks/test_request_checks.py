@@ -28,7 +28,7 @@ def findings(message, status=400, **request):
 
 def test_a_rejection_of_a_short_text_is_reported():
     assert findings("bad request") == {"request.refused"}
-    assert findings(TOO_LONG) == {"request.refused"}
+    assert findings(TOO_LONG) == {"request.refused", "request.refused.foreign"}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,42 @@ def test_a_rejection_that_does_not_name_the_option_is_reported(message, request_
 )
 def test_rejections_of_universally_supported_options_are_reported(usual):
     assert findings("no effort, no logprobs", **usual) == {"request.refused"}
+
+
+TOO_MANY = "Your request exceeded model token limit: 262144 (requested: 286657)"
+
+
+@pytest.mark.parametrize(
+    ("message", "request_body", "foreign"),
+    [
+        (TOO_MANY, {"metadata": {"purpose": "x"}}, True),  # kimi-code#3530
+        (TOO_MANY, {"max_tokens": 262_144}, False),
+        ("prompt is too long", {"seed": 1}, True),
+        ("This model does not support image input.", {"tools": []}, True),
+        ("This model does not support image input.", {"messages": [{"content": [IMAGE]}]}, False),
+        ("Tools are not supported.", {"metadata": {}}, True),
+        (
+            "Tools are not supported with json_schema.",
+            {"response_format": {"type": "json_schema"}},
+            False,
+        ),
+        ("metadata is not supported for streams", {"metadata": {}}, False),
+        ("Streaming is not supported.", {"stream": True, "metadata": {}}, False),
+        ("Streaming is not supported.", {"stream": False, "metadata": {}}, True),
+        ("Not supported.", {"metadata": {}}, False),
+        ("bad request", {"metadata": {}}, False),
+    ],
+)
+def test_a_refusal_for_what_the_request_lacks_is_reported(message, request_body, foreign):
+    sent = {"messages": [{"role": "user", "content": "Hi there!"}], "tools": None} | request_body
+    assert ("request.refused.foreign" in findings(message, **sent)) is foreign
+
+
+def test_no_share_of_failures_on_images_is_tolerated():
+    for part, proven in ((IMAGE, True), ({"type": "text", "text": "Hi"}, False)):
+        sent = {"messages": [{"role": "user", "content": [part]}]}
+        (found,) = examined.details(asked(rollout([json_response({}, 500)], end="failed"), sent))
+        assert (found.id, found.proven) == ("request.failed", proven)
 
 
 def test_an_unrelated_rejection_of_a_long_prompt_is_reported():

@@ -74,6 +74,16 @@ def test_other_kinds_of_errors_fail(wrong: Any, failed: set[str]) -> None:
     assert of_status(results(wrong), "failed") == failed
 
 
+def test_an_image_that_gets_status_500_is_not_rejected() -> None:
+    """As LiteLLM answers (litellm#14085)."""
+    found = judged(
+        invalid_requests.GROUP,
+        lambda request, a: full(500) if request.id == "image" else healthy(request, a),
+    )
+    assert of_status(found, "failed") == {"errors.status"}
+    assert "errors.image" in of_status(found, "not_verifiable")
+
+
 def test_a_server_that_streams_every_reply_is_no_defect_of_errors() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
         chat = attempt.condition.api == "chat"

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from healthy import json_response, stream_response
-from probing import judged, refusal, statuses
+from probing import checked, judged, refusal, statuses
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.records.rollouts import Response
 from harness.rules.probe import ProbeRequest
+from harness.rules.sampling import option_probes as options
 from harness.rules.sampling.probes import GROUP
 from harness.run.attempts import Attempt
 
@@ -277,6 +278,17 @@ def test_refusals_are_legitimate() -> None:
     assert found(healthy_except("choices streamed", refusal()), "not_verifiable") == refused
     refused = {"sampling.seed", "sampling.seed.zero"}
     assert found(healthy_except("seeded", refusal()), "not_verifiable") == refused
+
+
+def test_a_refusal_for_another_reason_is_no_refusal_of_the_feature() -> None:
+    """As a gateway refuses metadata (kimi-code#3530)."""
+    said = {"error": {"message": "Your request exceeded model token limit: 262144"}}
+    results = judged(options.GROUP, lambda *_: json_response(said, 400), ["responses"])
+    reason = results["options.metadata"].reason
+    assert reason is not None
+    assert reason.endswith("for its length, although it is short (request.refused.foreign).")
+    checks = checked(options.GROUP, lambda *_: json_response(said, 400), ["responses"])
+    assert checks["request.refused.foreign"].status == "warned"
 
 
 @pytest.mark.parametrize(
