@@ -233,7 +233,7 @@ def refused(error: dict[str, object], **request: object) -> set[str]:
         ({"param": "tools"}, False),
         ({"param": "max_output_tokens"}, False),
         ({"param": "top_k", "message": "Missing required parameter: 'top_k'"}, False),
-        ({"param": "input_tokens", "message": "The maximum context length is 8192."}, True),
+        ({"param": "input_tokens", "message": "The maximum context length is 8192."}, False),
         ({"message": "Unsupported field value in the request."}, False),
         ({"param": None, "message": "JSON schemas are not supported."}, False),
     ],
