@@ -1,7 +1,8 @@
-"""What tests of the command line need, settings of hypothesis, and what a session did not test."""
+"""What tests of the command line need, settings of hypothesis and xdist, what was not tested."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from background import in_background
@@ -26,6 +27,18 @@ def mock() -> Iterator[MockProvider]:
     """A provider that answers every shipped case correctly; a test file may override it."""
     with in_background(MockProvider(always=provider_of())) as running:
         yield running
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With `--dist loadfile`, share the suites of the kernels: each runs in its own subprocess."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if "/test_kernel_suite.py::" in nodeid else super()._split_scope(nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -24,6 +24,7 @@ from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK, blocks_of
 from reference_engine.model.transformer import Transformer
 
+from .cards import required
 from .demands import decode_step, prefill
 from .kernels import chosen
 from .measuring import Limits, Result, Setup, Task, limits
@@ -34,8 +35,8 @@ DECODED = 64
 LONG_PROMPT = 8192
 CHUNK, SMALLER_CHUNK = 8192, 4096
 """Prompt tokens per step, as in the server; with fewer, decode rows wait half as long."""
-PREFILL_SHARES = {"20b": 0.47, "120b": 0.40}
-"""Least share of the limit, by shape; required for both chunks."""
+LIMITS = ((1.0, 0), (0.9, 0), (1.0, 1500), (0.9, 40))
+"""top_p and top_k of random rows; the host draws a row with a top_k above `CANDIDATES`."""
 CAP_GIB = 80
 FEWER_LAYERS = 2
 """Layers of the model that compares graphs with eager mode; all layers launch the same kernels."""
@@ -147,9 +148,9 @@ def _decode(model: Transformer, batch: int, limit: Limits, setup: Setup) -> Iter
     taken = _decode_seconds(model, prompts, DECODED if setup.on_gpu else 4)
     demand = decode_step(model.config, batch, PROMPT + DECODED // 2)
     share = demand.seconds(limit.bandwidth, limit.operations) / taken
-    demanded = setup.on_gpu and batch in (1, 64)
-    passed, note = (share >= 0.5, "50% of the limit") if demanded else (None, "")
-    yield Result(f"decode, batch {batch}", batch / taken, "tokens/s", share, passed, note)
+    name = f"decode, batch {batch}"
+    judged = required(setup.shape, name, share, limit)
+    yield Result(name, batch / taken, "tokens/s", share, *judged)
 
 
 def _eager(model: Transformer, batch: int) -> Iterator[Result]:
@@ -162,14 +163,11 @@ def _eager(model: Transformer, batch: int) -> Iterator[Result]:
 def _prefill(model: Transformer, limit: Limits, setup: Setup) -> Iterator[Result]:
     length = LONG_PROMPT if setup.on_gpu else 20
     shortest = prefill(model.config, length).seconds(limit.bandwidth, limit.operations)
-    least = PREFILL_SHARES.get(setup.shape)
     for chunk in (SMALLER_CHUNK, CHUNK) if setup.on_gpu else (CHUNK,):
         taken = _prefill_seconds(model, length, chunk)
         share, name = shortest / taken, f"prefill, {length} tokens in chunks of {chunk}"
-        passed, note = (
-            (None, "") if least is None else (share >= least, f"{least:.0%} of the limit")
-        )
-        yield Result(name, length / taken, "tokens/s", share, passed, note)
+        judged = required(setup.shape, name, share, limit)
+        yield Result(name, length / taken, "tokens/s", share, *judged)
 
 
 def context(setup: Setup) -> Iterator[Task]:
@@ -202,10 +200,9 @@ def _greedy(row: int, tokens: int) -> SamplingParams:
 
 
 def _drawn(row: int, tokens: int) -> SamplingParams:
-    """Alternates between greedy and random rows; every fourth row has a top_p."""
-    return SamplingParams(
-        tokens, temperature=float(row % 2), top_p=0.9 if row % 4 == 3 else 1.0, seed=row
-    )
+    """Alternates between greedy and random rows, most of them with a top_p, a top_k, or both."""
+    top_p, top_k = LIMITS[row // 2 % len(LIMITS)]
+    return SamplingParams(tokens, temperature=float(row % 2), top_p=top_p, top_k=top_k, seed=row)
 
 
 def _runner(

@@ -46,7 +46,7 @@ def errors(setup: Setup) -> Iterator[Task]:
     """The error of each kernel against the plain version in float64, in both number formats."""
     config = shape(setup.shape)
     for dtype in (torch.bfloat16, torch.float32):
-        # Of 20b, 200 tokens fill tiles of 32 rows, 300 those of 64 and 1,200 those of 128.
+        # Of 20b, 200 tokens fill half tiles of 64 rows, 300 whole ones, and 1,200 those of 128.
         for tokens in (1, 8, 64, 200, 300, 1200) if setup.on_gpu else (1, 8):
             name = f"experts, {tokens} tokens, {_number(dtype)}"
             yield Task(name, partial(_expert_error, name, config, tokens, dtype, setup))

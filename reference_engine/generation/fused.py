@@ -43,7 +43,7 @@ _MOST_SCORED = 64
 """Tokens up to which `router_scores` is faster than the three launches of a matrix product (on an
 H100, 2.3 instead of 7.1 µs for one token, and equal at 64 tokens and 128 experts)."""
 _MOST_CHOSEN = 256
-"""Tokens up to which `choose_experts` runs, in which every program reads all scores."""
+"""Tokens up to which `choose_experts` runs, whose programs read all chosen experts."""
 
 
 @dataclass(frozen=True)

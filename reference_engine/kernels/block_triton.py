@@ -5,7 +5,8 @@ Each kernel does in one launch what the model does in several:
 - `add_and_normalize`: adds the result of half a block to the stream, then `transformer.RMSNorm`.
 - `rotate_and_write`: `transformer.rotate` of queries and keys; writes keys and values to the cache.
 - `router_scores`: `transformer.Router.scores`, for a few tokens.
-- `choose_experts`: top-k and softmax of the router's scores, then `routing.route`.
+- `choose_experts`: top-k and softmax of the router's scores, then `routing.route`; two launches if
+  there are several tokens.
 
 Those definitions in plain PyTorch are the correct results.
 """
@@ -19,10 +20,10 @@ from reference_engine.kernels.routing import Routing, most_tiles
 from reference_engine.kernels.triton_support import power_of_two
 from reference_engine.kv_cache.cache import KVPages
 
-_LEAST_TOKENS, _MOST_TOKENS = 16, 64
-"""Tokens, slots or tiles that the four warps of `route_kernel` handle at once; with fewer, the
-scores of a token would be in several warps, which would have to wait for each other. For a single
-token, one warp is faster."""
+_TOKENS, _MOST_SLOTS, _CHUNKS = 16, 1024, tl.constexpr(16)
+"""Tokens of a program of `choose_kernel`, and slots, chunks or tiles that `place_kernel` handles at
+once. With fewer tokens, the scores of a token would be in several warps, which would have to wait
+for each other."""
 _LOWEST = tl.constexpr(-3e38)
 
 
@@ -238,19 +239,80 @@ def router_scores(tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return scores
 
 
-@triton.jit(do_not_specialize=["tokens", "tiles"])
-def route_kernel(
+@triton.jit(do_not_specialize=["tokens"])
+def choose_kernel(
+    chosen,
+    weights,
+    counts,
+    tile_rows,
+    tile_ends,
+    scores,
+    tokens,
+    TOP: tl.constexpr,
+    EXPERTS: tl.constexpr,
+    LOCAL_START: tl.constexpr,
+    LOCAL_END: tl.constexpr,
+    EXPERT_COLUMNS: tl.constexpr,
+    TOP_COLUMNS: tl.constexpr,
+    CHUNK: tl.constexpr,
+):
+    """Write `chosen` and `weights` (tokens, TOP) from `scores` (tokens, EXPERTS); grid (chunks,).
+
+    Also writes how many tokens of each chunk choose an expert, `counts` (chunks, EXPERTS). If CHUNK
+    is 1, there is only one token. Its experts differ, so each slot is a row and has a tile: then
+    `chosen` has local numbers, and the tiles are written in place of the counts.
+    """
+    token = tl.program_id(0) * CHUNK + tl.arange(0, CHUNK)
+    expert = tl.arange(0, EXPERT_COLUMNS)
+    used = (token < tokens)[:, None]
+    score = tl.load(
+        scores + token[:, None] * EXPERTS + expert[None, :],
+        mask=used & (expert < EXPERTS)[None, :],
+        other=float("-inf"),
+    ).to(tl.float32)
+    # A chosen expert gets minus infinity, so all others have more, also those with NaN.
+    left = tl.where(score > _LOWEST, score, _LOWEST)
+    left = tl.where((expert < EXPERTS)[None, :], left, float("-inf"))
+    wrong = tl.max((score != score).to(tl.int32), 1) > 0
+    highest = tl.max(left, 1)
+    place = tl.arange(0, TOP_COLUMNS)
+    total, power = tl.zeros((CHUNK,), tl.float32), tl.zeros((CHUNK, TOP_COLUMNS), tl.float32)
+    best = tl.zeros((CHUNK, TOP_COLUMNS), tl.int32)
+    for number in tl.static_range(TOP):
+        value, index = tl.max(left, 1, return_indices=True)
+        relative = tl.exp(value - highest)
+        total += relative
+        power = tl.where(place[None, :] == number, relative[:, None], power)
+        best = tl.where(place[None, :] == number, index[:, None], best)
+        left = tl.where(expert[None, :] == index[:, None], float("-inf"), left)
+    weight = tl.where(wrong[:, None], float("nan"), power / total[:, None])
+    slot = token[:, None] * TOP + place[None, :]
+    stored = used & (place < TOP)[None, :]
+    tl.store(weights + slot, weight, mask=stored)
+    if CHUNK == 1:
+        local = (best >= LOCAL_START) & (best < LOCAL_END)
+        tl.store(chosen + slot, tl.where(local, best - LOCAL_START, 0), mask=stored)
+        tl.store(tile_rows + slot, slot, mask=stored)
+        tl.store(tile_ends + slot, slot + local.to(tl.int32), mask=stored)
+    else:
+        tl.store(chosen + slot, best, mask=stored)
+        count = tl.sum(((left == float("-inf")) & used).to(tl.int32), 0)
+        tl.store(counts + tl.program_id(0) * EXPERTS + expert, count, mask=expert < EXPERTS)
+
+
+@triton.jit(do_not_specialize=["rows", "chunks", "tiles"])
+def place_kernel(
     slots,
     weights,
     tile_experts,
     tile_rows,
     tile_ends,
-    own_slots,
+    chosen,
     own_weights,
-    scores,
-    tokens,
+    counts,
+    rows,
+    chunks,
     tiles,
-    TOP: tl.constexpr,
     EXPERTS: tl.constexpr,
     LOCAL_START: tl.constexpr,
     LOCAL_END: tl.constexpr,
@@ -258,66 +320,38 @@ def route_kernel(
     BLOCK_ROWS: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """Choose experts from `scores` (tokens, EXPERTS) and sort the slots; grid (EXPERTS,).
+    """Write the slots, weights and tiles of an expert to its rows; grid (EXPERTS,).
 
-    Every program chooses for all tokens, so that it needs no other program, and writes the slots,
-    weights and tiles of its own expert. Until it knows the number of slots of the experts before
-    its own, it keeps its slots and weights in its rows of `own_slots` and `own_weights` (EXPERTS,
-    tokens). The tiles contain the slots of the experts LOCAL_START to LOCAL_END - 1.
+    `chosen` and `own_weights` (rows,) are those of each slot, and `counts` (chunks, EXPERTS) say
+    how many slots of which chunk belong to an expert. The tiles contain the slots of the experts
+    LOCAL_START to LOCAL_END - 1.
     """
     own = tl.program_id(0)
     expert = tl.arange(0, EXPERT_COLUMNS)
-    counts = tl.zeros((EXPERT_COLUMNS,), tl.int32)
-    own_slots += own * tokens
-    own_weights += own * tokens
-    written = own * 0
-    for start in range(0, tokens, CHUNK):
-        token = start + tl.arange(0, CHUNK)
-        used = (token < tokens)[:, None]
-        score = tl.load(
-            scores + token[:, None] * EXPERTS + expert[None, :],
-            mask=used & (expert < EXPERTS)[None, :],
-            other=float("-inf"),
-        ).to(tl.float32)
-        # A chosen expert gets minus infinity, so all others have more, also those with NaN.
-        left = tl.where(score > _LOWEST, score, _LOWEST)
-        left = tl.where((expert < EXPERTS)[None, :], left, float("-inf"))
-        wrong = tl.max((score != score).to(tl.int32), 1) > 0
-        highest = tl.max(left, 1)
-        total, power = tl.zeros((CHUNK,), tl.float32), tl.zeros((CHUNK,), tl.float32)
-        place = tl.full((CHUNK,), TOP, tl.int32)  # of the own expert among the chosen ones
-        for number in tl.static_range(TOP):
-            best, index = tl.max(left, 1, return_indices=True)
-            relative = tl.exp(best - highest)
-            total += relative
-            power = tl.where(index == own, relative, power)
-            place = tl.where(index == own, number, place)
-            left = tl.where(expert[None, :] == index[:, None], float("-inf"), left)
-        chosen = (left == float("-inf")) & (expert < EXPERTS)[None, :] & used
-        counts += tl.sum(chosen.to(tl.int32), 0)
-        mine = (place < TOP) & (token < tokens)
-        slot = token * TOP + place
-        at = written + tl.cumsum(mine.to(tl.int32), 0) - 1
-        tl.store(own_slots + at, slot, mask=mine)
-        tl.store(own_weights + at, tl.where(wrong, float("nan"), power / total), mask=mine)
-        written = tl.sum(tl.where(expert == own, counts, 0), 0)
-    tl.debug_barrier()  # Below, other threads read what was written.
+    count = tl.zeros((EXPERT_COLUMNS,), tl.int32)
+    for start in range(0, chunks, _CHUNKS):
+        chunk = start + tl.arange(0, _CHUNKS)
+        counted = (chunk < chunks)[:, None] & (expert < EXPERTS)[None, :]
+        at = chunk[:, None] * EXPERTS + expert[None, :]
+        count += tl.sum(tl.load(counts + at, mask=counted, other=0), 0)
+    first_row = tl.sum(tl.where(expert < own, count, 0), 0)
+    end = first_row + tl.sum(tl.where(expert == own, count, 0), 0)
 
-    first_row = tl.sum(tl.where(expert < own, counts, 0), 0)
-    for start in range(0, written, CHUNK):
-        at = start + tl.arange(0, CHUNK)
-        slot = tl.load(own_slots + at, mask=at < written, other=0)
-        weight = tl.load(own_weights + at, mask=at < written, other=0.0)
-        tl.store(slots + first_row + at, slot, mask=at < written)
-        tl.store(weights + first_row + at, weight, mask=at < written)
+    written = first_row
+    for start in range(0, rows, CHUNK):
+        slot = start + tl.arange(0, CHUNK)
+        mine = tl.load(chosen + slot, mask=slot < rows, other=-1) == own
+        row = written + tl.cumsum(mine.to(tl.int32), 0) - 1
+        tl.store(slots + row, slot, mask=mine)
+        tl.store(weights + row, tl.load(own_weights + slot, mask=mine, other=0.0), mask=mine)
+        written += tl.sum(mine.to(tl.int32), 0)
 
     local = (expert >= LOCAL_START) & (expert < LOCAL_END)
-    tiles_of = tl.where(local, (counts + BLOCK_ROWS - 1) // BLOCK_ROWS, 0)
+    tiles_of = tl.where(local, (count + BLOCK_ROWS - 1) // BLOCK_ROWS, 0)
     first_tile = tl.sum(tl.where(expert < own, tiles_of, 0), 0)
-    end = first_row + written
     if (own >= LOCAL_START) & (own < LOCAL_END):
-        for start in range(0, tl.cdiv(written, BLOCK_ROWS), CHUNK):
-            number = start + tl.arange(0, CHUNK)
+        for start in range(0, tl.cdiv(end - first_row, BLOCK_ROWS), _CHUNKS):
+            number = start + tl.arange(0, _CHUNKS)
             row = first_row + number * BLOCK_ROWS
             stored = row < end
             tile = first_tile + number
@@ -347,30 +381,26 @@ def choose_experts(scores: Tensor, top: int, block: int, local: range) -> Routin
         local: The experts of this process, whose slots are in tiles. The numbers of the tiles'
             experts start at 0.
     """
-    tokens, experts = scores.shape
-    chunk = 1 if tokens == 1 else min(max(power_of_two(tokens), _LEAST_TOKENS), _MOST_TOKENS)
-    tiles = most_tiles(tokens * top, len(local), block)
-    sizes = (tokens * top, tiles, tiles, tiles, experts * tokens)
-    slots, *tiling, own_slots = (scores.new_empty(size, dtype=torch.int32) for size in sizes)
-    weights, own_weights = (
-        torch.empty_like(each, dtype=torch.float32) for each in (slots, own_slots)
-    )
-    route_kernel[(experts,)](
-        slots,
-        weights,
-        *tiling,
-        own_slots,
-        own_weights,
-        scores,
-        tokens,
-        tiles,
-        TOP=top,
-        EXPERTS=experts,
-        LOCAL_START=local.start,
-        LOCAL_END=local.stop,
-        EXPERT_COLUMNS=power_of_two(experts),
-        BLOCK_ROWS=block,
-        CHUNK=chunk,
-        num_warps=1 if chunk == 1 else 4,
-    )
+    (tokens, experts), rows = scores.shape, scores.shape[0] * top
+    alone = tokens == 1
+    chunk = 1 if alone else _TOKENS
+    chunks = triton.cdiv(tokens, chunk)
+    tiles = rows if alone else most_tiles(rows, len(local), block)
+    sizes = (rows, rows, chunks * experts, tiles, tiles, tiles)
+    chosen, slots, counts, *tiling = (scores.new_empty(n, dtype=torch.int32) for n in sizes)
+    own_weights, weights = scores.new_empty((2, rows), dtype=torch.float32)
+    constants = {"EXPERTS": experts, "EXPERT_COLUMNS": power_of_two(experts)}
+    constants |= {"LOCAL_START": local.start, "LOCAL_END": local.stop}
+    choose_kernel[(chunks,)](
+        chosen, own_weights, counts, *tiling[1:], scores, tokens,
+        TOP=top, TOP_COLUMNS=power_of_two(top), CHUNK=chunk, **constants,
+        num_warps=1 if alone else 4,
+    )  # fmt: skip
+    if alone:
+        return Routing(tiling[1], own_weights, chosen, *tiling[1:])
+    place_kernel[(experts,)](
+        slots, weights, *tiling, chosen, own_weights, counts, rows, chunks, tiles,
+        BLOCK_ROWS=block, CHUNK=min(power_of_two(rows), _MOST_SLOTS), **constants,
+        num_warps=4,
+    )  # fmt: skip
     return Routing(slots, weights, *tiling)

@@ -33,7 +33,10 @@ _ALPHA = tl.constexpr(SWIGLU_ALPHA)
 _GROUP = tl.constexpr(32)
 _BITS, _FIRST_BITS = tl.constexpr(0x81C081C0 - 2**32), tl.constexpr(0x80C080C0 - 2**32)
 _MINUS_ZEROS, _UPPER = tl.constexpr(0x80008000 - 2**32), tl.constexpr(0xFFFF0000 - 2**32)
-_LEAST_ROWS, _MOST_ROWS = 16, 128
+_TILES = (16, 64, 128)
+"""Rows per tile to choose from."""
+_LEAST_HALVED, _SIZES = tl.constexpr(64), tl.constexpr(2)
+"""Rows per tile from which on the kernels also have code for half of the rows."""
 _FULL_LOAD = 256
 """Rows (a row is a token with one of its experts) from which on all multiprocessors have work."""
 _LEAST_PREFETCHED = 4 * 32
@@ -55,16 +58,9 @@ CONFIGURATIONS = {
         {"BLOCK_OUT": 64, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 4},
         {"BLOCK_OUT": 128, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 3},
     ),
-    "32 rows": _choices(
-        {"BLOCK_OUT": 64, "BLOCK_IN": 256, "num_warps": 4, "num_stages": 4},
-        {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 4, "num_stages": 5},
-    ),
     # With 128 registers a thread, two programs of eight warps, or four of four, fit.
     "more rows": _choices(
-        {"BLOCK_OUT": 128, "BLOCK_IN": 64, "num_warps": 8, "num_stages": 4},
         {"BLOCK_OUT": 128, "BLOCK_IN": 64, "num_warps": 8, "num_stages": 4, "maxnreg": 128},
-        {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 8, "num_stages": 3},
-        {"BLOCK_OUT": 64, "BLOCK_IN": 64, "num_warps": 4, "num_stages": 3, "maxnreg": 128},
         {"BLOCK_OUT": 64, "BLOCK_IN": 64, "num_warps": 4, "num_stages": 4, "maxnreg": 128},
         {"BLOCK_OUT": 128, "BLOCK_IN": 128, "num_warps": 4, "num_stages": 3},
     ),
@@ -81,8 +77,7 @@ rows (4 with `maxnreg` and eight warps, 33 of 128 × 128 with four warps); 3.7 s
 def _group_of(arguments):
     if arguments["bias"].dtype == torch.float32:
         return "float32"
-    rows = f"{arguments['BLOCK_ROWS']} rows"
-    return rows if rows in CONFIGURATIONS else "more rows"
+    return "16 rows" if arguments["BLOCK_ROWS"] == _TILES[0] else "more rows"
 
 
 _tuned = tuned(["IN", "OUT", "BLOCK_ROWS", "load"], CONFIGURATIONS, _group_of)
@@ -158,6 +153,19 @@ def _tile(tile_experts, tile_rows, tile_ends):
     tile = tl.program_id(1)
     first, end = tl.load(tile_rows + tile), tl.load(tile_ends + tile)
     return tl.load(tile_experts + tile), first, end
+
+
+@triton.jit
+def _has_size(rows, halved: tl.constexpr, BLOCK_ROWS: tl.constexpr):
+    """Return whether `rows` of a tile are multiplied as BLOCK_ROWS >> halved rows.
+
+    A tile that is at most half full runs half of the products; one without rows runs none.
+    """
+    if halved == 0 and BLOCK_ROWS >= _LEAST_HALVED:
+        found = rows > BLOCK_ROWS // 2
+    else:
+        found = (rows > 0) & (rows <= BLOCK_ROWS >> halved)
+    return found
 
 
 @triton.jit
@@ -253,27 +261,28 @@ def gate_up_kernel(
     `load` is only a key of the autotuner.
     """
     expert, first, end = _tile(tile_experts, tile_rows, tile_ends)
-    if first >= end:
-        return
-    row = first + tl.arange(0, BLOCK_ROWS)
-    row_used = row < end
-    token = tl.load(slots + row, mask=row_used, other=0) // TOP
-    output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-    product = _product(
-        tokens, token, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN, AHEAD
-    )
-    gate, linear = product.reshape(BLOCK_ROWS, BLOCK_OUT // 2, 2).split()
-    # NaN stays NaN, as in the plain version.
-    gate = tl.minimum(gate, limit, tl.PropagateNan.ALL)
-    linear = tl.maximum(linear, -limit, tl.PropagateNan.ALL)
-    linear = tl.minimum(linear, limit, tl.PropagateNan.ALL)
-    result = gate * tl.sigmoid(gate * _ALPHA) * (linear + 1)
-    column = tl.program_id(0) * (BLOCK_OUT // 2) + tl.arange(0, BLOCK_OUT // 2)
-    tl.store(
-        inner + row.to(tl.int64)[:, None] * (OUT // 2) + column[None, :],
-        result.to(inner.dtype.element_ty),
-        mask=row_used[:, None] & (column < OUT // 2)[None, :],
-    )
+    for halved in tl.static_range(_SIZES if BLOCK_ROWS >= _LEAST_HALVED else 1):
+        if _has_size(end - first, halved, BLOCK_ROWS):
+            row = first + tl.arange(0, BLOCK_ROWS >> halved)
+            row_used = row < end
+            token = tl.load(slots + row, mask=row_used, other=0) // TOP
+            output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+            product = _product(
+                tokens, token, row_used, blocks, scales, bias, expert, output,
+                IN, OUT, BLOCK_IN, AHEAD,
+            )  # fmt: skip
+            gate, linear = product.reshape(row.shape[0], BLOCK_OUT // 2, 2).split()
+            # NaN stays NaN, as in the plain version.
+            gate = tl.minimum(gate, limit, tl.PropagateNan.ALL)
+            linear = tl.maximum(linear, -limit, tl.PropagateNan.ALL)
+            linear = tl.minimum(linear, limit, tl.PropagateNan.ALL)
+            result = gate * tl.sigmoid(gate * _ALPHA) * (linear + 1)
+            column = tl.program_id(0) * (BLOCK_OUT // 2) + tl.arange(0, BLOCK_OUT // 2)
+            tl.store(
+                inner + row.to(tl.int64)[:, None] * (OUT // 2) + column[None, :],
+                result.to(inner.dtype.element_ty),
+                mask=row_used[:, None] & (column < OUT // 2)[None, :],
+            )
 
 
 @_tuned
@@ -302,22 +311,22 @@ def down_kernel(
     `weights` (rows,) has the order of `inner`: gathered by slot, it takes more registers.
     """
     expert, first, end = _tile(tile_experts, tile_rows, tile_ends)
-    if first >= end:
-        return
-    row = first + tl.arange(0, BLOCK_ROWS)
-    row_used = row < end
-    output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-    result = _product(
-        inner, row, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN, AHEAD
-    )
-    result *= tl.load(weights + row, mask=row_used, other=0.0)[:, None]
-    # Before the loop, this load would take registers for all of its rounds.
-    slot = tl.load(slots + row, mask=row_used, other=0)
-    tl.store(
-        out + slot.to(tl.int64)[:, None] * OUT + output[None, :],
-        result,
-        mask=row_used[:, None] & (output < OUT)[None, :],
-    )
+    for halved in tl.static_range(_SIZES if BLOCK_ROWS >= _LEAST_HALVED else 1):
+        if _has_size(end - first, halved, BLOCK_ROWS):
+            row = first + tl.arange(0, BLOCK_ROWS >> halved)
+            row_used = row < end
+            output = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+            result = _product(
+                inner, row, row_used, blocks, scales, bias, expert, output, IN, OUT, BLOCK_IN, AHEAD
+            )
+            result *= tl.load(weights + row, mask=row_used, other=0.0)[:, None]
+            # Before the loop, this load would take registers for all of its rounds.
+            slot = tl.load(slots + row, mask=row_used, other=0)
+            tl.store(
+                out + slot.to(tl.int64)[:, None] * OUT + output[None, :],
+                result,
+                mask=row_used[:, None] & (output < OUT)[None, :],
+            )
 
 
 def packed_experts(
@@ -342,9 +351,13 @@ def packed_experts(
 
 
 def block_rows(rows: int, experts: int, dtype: torch.dtype) -> int:
-    """Return the rows per tile: the average per expert, between 16 and 128; 16 in float32."""
-    most = _LEAST_ROWS if dtype == torch.float32 else _MOST_ROWS
-    return min(most, max(_LEAST_ROWS, power_of_two(rows // experts)))
+    """Return the rows per tile: the first size that holds the average of an expert, or the largest.
+
+    It is 16 in float32. With averages from 17 to 32, it is 64, so that an expert with more rows
+    than half a tile unpacks its weights once.
+    """
+    fitting = (size for size in _TILES if dtype == torch.float32 or rows // experts <= size)
+    return next(fitting, _TILES[-1])
 
 
 def multiply(

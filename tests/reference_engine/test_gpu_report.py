@@ -77,6 +77,21 @@ def test_a_failed_task_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_measured_card_has_requirements_and_an_unknown_one_has_none() -> None:
+    from benchmarks.gpu.cards import CARDS, required
+    from benchmarks.gpu.measuring import Limits
+
+    decode = "decode, batch 1"
+    for card in CARDS:
+        least = card.shares["20b"][decode]
+        near = Limits(1.03 * card.limits.bandwidth, 0.97 * card.limits.operations)
+        assert required("20b", decode, least, near)[0] is True
+        assert required("20b", decode, least - 0.01, near)[0] is False
+        assert required("20b", "decode, batch 3", 0.1, near) == (None, "")
+        passed, note = required("20b", decode, 0.1, Limits(near.bandwidth, 2 * near.operations))
+        assert (passed, note[:14]) == (None, "no requirement")
+
+
 @pytest.mark.slow
 def test_a_stage_that_is_stopped_keeps_its_results_and_prints_its_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ from reference_engine.generation.forward import Row
 from reference_engine.generation.graphs import GraphedForward, bucket, record_calls
 from reference_engine.generation.ragged import RaggedForward, width_for
 from reference_engine.generation.runner import Runner
-from reference_engine.generation.sampling import SamplingParams
+from reference_engine.generation.sampling import SamplingParams, uniform
 from reference_engine.generation.sequence import Sequence
 from reference_engine.kv_cache.cache import KVCache
 
@@ -159,12 +159,37 @@ def test_top_k_of_a_row_needs_no_further_graph(model):
     assert len(set(counts)) == 1
 
 
-def test_a_seed_gives_the_same_tokens_alone_and_in_a_batch(model):
-    wishes = [SamplingParams(8, seed=row) for row in range(5)]
-    together = both(model, wishes, prompts_for(5)).ids()
-    for row in (1, 4):
-        alone = Run(model, wishes[row : row + 1], prompts_for(5)[row : row + 1], recorded=True)
-        assert alone.ids() == together[row : row + 1]
+def drawn_plainly(model, prompt, wish):
+    """The tokens of a request, drawn one after another from sorted lists of probabilities."""
+    tokens = list(prompt)
+    for step in range(wish.max_tokens):
+        logits = model(torch.tensor([tokens]))[0, -1].double()
+        probable = (logits / (wish.temperature or 1)).softmax(-1)
+        order, kept = torch.arange(len(logits)), probable
+        if wish.top_k or wish.top_p < 1 or not wish.temperature:
+            ranked = probable.sort(descending=True, stable=True)
+            most = (wish.top_k or len(logits)) if wish.temperature else 1
+            order, kept = ranked.indices[:most], ranked.values[:most]
+            kept = kept * (kept.cumsum(0) - kept < wish.top_p * kept.sum())
+        reach = kept.cumsum(0)
+        tokens.append(int(order[(reach > uniform(wish.seed, step) * reach[-1]).nonzero()[0]]))
+    return tokens[len(prompt) :]
+
+
+def test_draws_of_a_mixed_batch_are_those_of_sorted_probabilities():
+    """A top_k above the candidates of a recorded step; the same limits with different seeds."""
+    model = random_transformer(num_hidden_layers=2, vocab_size=1500)
+    limits = [{}, {"temperature": 0}, {"top_k": 40}, {"top_p": 0.9}, {"top_k": 1100}]
+    limits += [{"top_k": 1100, "top_p": 0.999, "temperature": 2.0}]
+    wishes = [SamplingParams(5, seed=seed, **each) for each in limits for seed in (1, 2)]
+    prompts = [prompt for prompt in prompts_for(len(limits) + 1)[1:] for _ in range(2)]
+    with torch.inference_mode():
+        expected = [
+            drawn_plainly(model, prompt, wish) for prompt, wish in zip(prompts, wishes, strict=True)
+        ]
+    assert both(model, wishes, prompts).ids() == expected
+    equal = [one == other for one, other in zip(expected[::2], expected[1::2], strict=True)]
+    assert equal == [each.get("temperature") == 0 for each in limits], "seeds change the draws"
 
 
 def test_a_stopped_sequence_gets_no_token_already_in_flight(model):

@@ -133,17 +133,6 @@ def test_top_k_keeps_no_more_of_equally_probable_tokens():
     assert {draw([1.0, 1.0, 0.0, 1.0], seed=seed, top_k=2).id for seed in range(50)} == {0, 1}
 
 
-def test_a_row_with_top_k_does_not_change_others():
-    logits = torch.randn(1, 300, generator=torch.Generator().manual_seed(8)).expand(40, -1)
-    free = [Draw(SamplingParams(1), 2, step) for step in range(40)]
-    mixed = [
-        Draw(SamplingParams(1, top_k=1), 2, step) if step % 2 else each
-        for step, each in enumerate(free)
-    ]
-    assert sample(logits, mixed)[::2] == sample(logits, free)[::2]
-    assert {token.id for token in sample(logits, mixed)[1::2]} == {int(logits[0].argmax())}
-
-
 def test_logprobs_ignore_temperature_top_p_and_top_k():
     logits = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
     token = draw(logits, temperature=0, top_p=0.5, top_k=1, top_logprobs=2)

@@ -22,8 +22,9 @@ from reference_engine.kernels import KernelsError, attention_triton, experts_tri
 from reference_engine.kernels.attention_triton import attention_kernel, combine_kernel
 from reference_engine.kernels.block_triton import (
     add_norm_kernel,
+    choose_kernel,
+    place_kernel,
     rotate_kernel,
-    route_kernel,
     score_kernel,
 )
 from reference_engine.kernels.chunk_sums_triton import chunk_kernel
@@ -36,7 +37,7 @@ TYPES = {
     "*fp32": "largest sums logits divisors out part_maximum part_sum weights own_weights stream "
     "parts cos sin",
     "*i32": "slots tile_experts tile_rows tile_ends block_tables query_starts context_lengths "
-    "positions own_slots blocks",
+    "positions chosen counts blocks",
     "*u8": "scales",
     "fp32": "limit scale eps",
     "i32": "sequences heads table_width query_stride page_stride key_stride tokens tiles "
@@ -99,12 +100,6 @@ def instructions_of_loops(made):
     ]
 
 
-def instructions_of_loop(made):
-    """Returns those of the only loop with matrix products."""
-    (only,) = instructions_of_loops(made)
-    return only
-
-
 SHARED_MEMORY = 227 * 1024
 """Bytes of a program on an H200."""
 FLOATS = "inner query key_pages value_pages sinks bias"
@@ -127,7 +122,8 @@ def check(made, unit, *, prefetches, whole=True):
     """
     code = made.asm["sass"]
     assert unit in code
-    assert "LDL" not in (code if whole else "".join(instructions_of_loop(made))), "spilled"
+    looping = "".join(each for loop in instructions_of_loops(made) for each in loop)
+    assert "LDL" not in (code if whole else looping), "spilled"
     assert made.metadata.shared <= SHARED_MEMORY
     assert loops(made)
     for loop in loops(made):
@@ -155,9 +151,9 @@ def expert_code(kernel, chosen, rows, *, exact=False, target=H200):
 @pytest.mark.parametrize(("group", "chosen"), each(experts_triton.CONFIGURATIONS))
 def test_experts(kernel, group, chosen):
     exact = group == "float32"
-    rows = {"16 rows": 16, "32 rows": 32, "more rows": 128, "float32": 16}[group]
+    rows = 128 if group == "more rows" else 16
     made = expert_code(kernel, chosen, rows, exact=exact)
-    whole = group != "more rows" or triton.__version__ >= "3.7"
+    whole = rows == 16 or triton.__version__ >= "3.7"
     prefetches = not chosen.kwargs["AHEAD"]
     check(made, "FFMA" if exact else "HGMMA", prefetches=prefetches, whole=whole)
 
@@ -206,14 +202,12 @@ def loads_before_products(code):
     ]
 
 
-SIZES = {"16 rows": [16], "32 rows": [32], "more rows": [64, 128]}
 EVERY = pytest.mark.parametrize(
     ("rows", "chosen"),
     [
         pytest.param(rows, chosen, id=f"{rows} rows, {chosen}")
-        for group, sizes in SIZES.items()
-        for rows in sizes
-        for chosen in experts_triton.CONFIGURATIONS[group]
+        for rows in (16, 64, 128)
+        for chosen in experts_triton.CONFIGURATIONS["16 rows" if rows == 16 else "more rows"]
     ],
 )
 
@@ -222,9 +216,19 @@ EVERY = pytest.mark.parametrize(
 @EVERY
 def test_no_product_waits_for_scales_that_its_round_loads(kernel, rows, chosen):
     """Triton loads them rounds ahead, or the kernel does so in the round before."""
-    code = instructions_of_loop(expert_code(kernel, chosen, rows))
-    assert not loads_before_products(code)
-    assert any("LDG.E.U" in each for each in code) == chosen.kwargs["AHEAD"]
+    for code in instructions_of_loops(expert_code(kernel, chosen, rows)):
+        assert not loads_before_products(code)
+        assert any("LDG.E.U" in each for each in code) == chosen.kwargs["AHEAD"]
+
+
+@KERNELS
+@EVERY
+def test_a_tile_that_is_half_empty_runs_half_of_the_products(kernel, rows, chosen):
+    """A product has 64 outputs and the rows of the tile, or half of them. Tiles of 16 are whole."""
+    code = instructions_of_loops(expert_code(kernel, chosen, rows))
+    found = [re.findall(r"HGMMA\.64x(\d+)x16", "".join(loop)) for loop in code]
+    sizes = [rows] if rows == 16 else [rows, rows // 2]
+    assert found == [[str(size)] * len(found[0]) for size in sizes]
 
 
 REGISTERS, SHARED_BY_ALL, RESERVED = 64 * 1024, 228 * 1024, 1024
@@ -243,7 +247,7 @@ def programs(made, warps):
 
 
 @KERNELS
-@pytest.mark.parametrize("rows", SIZES["more rows"])
+@pytest.mark.parametrize("rows", [64, 128])
 def test_several_programs_of_prompts_fit_a_multiprocessor(kernel, rows):
     """While one waits, the other multiplies. `test_experts` checks that no register is spilled."""
     limited = [each for each in experts_triton.CONFIGURATIONS["more rows"] if each.maxnreg]
@@ -258,12 +262,12 @@ def test_several_programs_of_prompts_fit_a_multiprocessor(kernel, rows):
 def test_products_of_weights_end_before_the_next_round(kernel, rows, chosen):
     """In bfloat16, matrix units read the weights from registers while the program goes on."""
     made = expert_code(kernel, chosen, rows)
-    code = instructions_of_loop(made)
-    waits = [each for each in code if "WARPGROUP.DEPBAR" in each]
-    assert waits
-    assert all("gsb0, 0x0" in each for each in waits)
-    assert any(re.search(r"HGMMA\S* R\d+, R\d+", each) for each in code)
-    assert not early_uses(code)
+    for code in instructions_of_loops(made):
+        waits = [each for each in code if "WARPGROUP.DEPBAR" in each]
+        assert waits
+        assert all("gsb0, 0x0" in each for each in waits)
+        assert any(re.search(r"HGMMA\S* R\d+, R\d+", each) for each in code)
+        assert not early_uses(code)
     assert set(re.findall(r"pendings = (\d+)", made.asm["ttgir"])) == {"0"}
     require_finished_products(made)
 
@@ -280,7 +284,7 @@ def test_a_loop_that_does_not_wait_for_its_products_is_refused(kernel, monkeypat
     monkeypatch.setattr(experts_triton, "_finished", not_waited_for)
     monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))  # The key does not change.
     made = expert_code.__wrapped__(kernel, chosen, 128)
-    assert early_uses(instructions_of_loop(made))
+    assert all(early_uses(code) for code in instructions_of_loops(made))
     with pytest.raises(KernelsError, match=f"compiles {kernel.fn.__name__} so that it does not"):
         require_finished_products(made)
 
@@ -308,16 +312,14 @@ def test_instructions_per_weight(inputs, most):
     blocks = {"BLOCK_ROWS": 16, "BLOCK_OUT": 128, "BLOCK_IN": inputs, "AHEAD": False}
     types = {"tokens": "*bf16"}
     made = compiled(gate_up_kernel.fn, 4, 5 if inputs == 128 else 3, types, **blocks, **GATE_UP)
-    assert len(instructions_of_loop(made)) / inputs <= most
+    (code,) = instructions_of_loops(made)
+    assert len(code) / inputs <= most
 
 
 @pytest.mark.parametrize("window", [0, 128])
-@pytest.mark.parametrize("tokens", [2, 4, 16])
 @pytest.mark.parametrize(("group", "chosen"), each(attention_triton.CONFIGURATIONS))
-def test_attention(group, chosen, tokens, window):
+def test_attention(group, chosen, window):
     """Each token has eight rows; decode uses 16 rows. Without a window, the keys are split."""
-    if (group == "many rows") != (tokens == 16):
-        pytest.skip("no call combines them")
     unit = {"float32": "FFMA", "few rows": "HMMA", "many rows": "HGMMA"}[group]
     types = FLOAT32 if group == "float32" else {}
     made = compiled(
@@ -329,7 +331,7 @@ def test_attention(group, chosen, tokens, window):
         **chosen.kwargs,
         WINDOW=window,
         SPLIT=not window,
-        BLOCK_TOKENS=tokens,
+        BLOCK_TOKENS=16 if group == "many rows" else 2,
         registers=chosen.maxnreg,
     )
     check(made, unit, prefetches=group != "float32")
@@ -386,31 +388,28 @@ def test_the_small_steps_of_a_block():
         assert "LDL" not in made.asm["sass"], "registers are spilled"
 
 
-@pytest.mark.parametrize(("tokens", "warps"), [(1, 1), (16, 4), (64, 4)])
-@pytest.mark.parametrize(("experts", "start"), [(32, 0), (128, 0), (128, 64)])
-def test_the_router_waits_at_few_barriers(experts, start, tokens, warps):
-    """All or half of the experts are local. With up to 64 tokens, no loop repeats."""
-    made = compiled(
-        route_kernel,
-        warps,
-        3,
-        TOP=4,
-        EXPERTS=experts,
-        LOCAL_START=start,
-        LOCAL_END=experts,
-        EXPERT_COLUMNS=experts,
-        BLOCK_ROWS=16,
-        CHUNK=tokens,
-    )
-    assert "LDL" not in made.asm["sass"], "registers are spilled"
-    assert made.asm["sass"].count("BAR.SYNC") <= 17
+@pytest.mark.parametrize(("experts", "start"), [(32, 0), (128, 64)])
+def test_the_router_waits_at_few_barriers(experts, start):
+    """All or half of the experts are local. With 256 tokens, no loop of a program repeats."""
+    local = {"LOCAL_START": start, "LOCAL_END": experts}
+    columns = {"EXPERTS": experts, "EXPERT_COLUMNS": experts}
+    top = {"TOP": 4, "TOP_COLUMNS": 4}
+    alone = compiled(choose_kernel, 1, 3, CHUNK=1, **top, **local, **columns)
+    choose = compiled(choose_kernel, 4, 3, CHUNK=16, **top, **local, **columns)
+    place = compiled(place_kernel, 4, 3, BLOCK_ROWS=16, CHUNK=1024, **local, **columns)
+    barriers = []
+    for made in (alone, choose, place):
+        assert "LDL" not in made.asm["sass"], "registers are spilled"
+        barriers.append(made.asm["sass"].count("BAR.SYNC"))
+    assert all(found <= most for found, most in zip(barriers, (2, 8, 18), strict=True)), barriers
+    assert "MUFU.EX2" in choose.asm["sass"]
+    assert "MUFU" not in place.asm["sass"], "the program of an expert scores tokens"
 
 
 @pytest.mark.parametrize(
     ("dtype", "rows", "group"),
     [
         (torch.bfloat16, 16, "16 rows"),
-        (torch.bfloat16, 32, "32 rows"),
         (torch.bfloat16, 64, "more rows"),
         (torch.float32, 16, "float32"),
     ],

@@ -12,6 +12,7 @@ from triton.runtime.interpreter import InterpreterBuilder
 
 from reference_engine.kernels import experts, experts_triton, interpreting
 from reference_engine.kernels.experts_triton import packed_experts
+from reference_engine.kernels.routing import route
 from reference_engine.model import mxfp4
 from reference_engine.model.mxfp4 import PackedLinear
 
@@ -144,13 +145,12 @@ def test_weights_are_unpacked_exactly(narrow, monkeypatch):
     assert torch.equal(found.cpu(), mxfp4.decode(blocks[0], scales[0]))
 
 
-@pytest.mark.parametrize("dtype", BOUNDS, ids=["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "chosen", experts_triton.CONFIGURATIONS["more rows"], ids=lambda chosen: str(chosen)
 )
-def test_loading_scales_ahead_changes_no_bit(chosen, dtype, monkeypatch):
+def test_loading_scales_ahead_changes_no_bit(chosen, monkeypatch):
     """The inputs end within a round: 160 and 96 for rounds of 64 and 128."""
-    given = problem(140, 2, 2, 160, 96, dtype)
+    given = problem(9, 2, 2, 160, 96, torch.bfloat16)
     found = []
     for ahead in (False, True):
         alone = Config({**chosen.kwargs, "AHEAD": ahead}, chosen.num_warps, chosen.num_stages)
@@ -158,3 +158,27 @@ def test_loading_scales_ahead_changes_no_bit(chosen, dtype, monkeypatch):
             monkeypatch.setattr(kernel, "configs", [alone])
         found.append(check(*given))
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(("rows", "block"), [(20, 64), (50, 128), (70, 128)])
+def test_a_tile_that_is_half_empty_changes_no_bit(rows, block, monkeypatch):
+    """Tiles of 16 rows are never halved. The second expert has five rows fewer than the first."""
+    alone = experts_triton.CONFIGURATIONS["more rows"][:1]
+    for kernel in (experts_triton.gate_up_kernel, experts_triton.down_kernel):
+        monkeypatch.setattr(kernel, "configs", alone)
+    x, chosen, weights, *linears = problem(2 * rows - 5, 2, 1, 160, 96, torch.bfloat16)
+    chosen[:] = (torch.arange(len(chosen), device=DEVICE) >= rows)[:, None]
+    found = []
+    for size in (16, block):
+        found.append(torch.full((*chosen.shape, 160), torch.nan, device=DEVICE))
+        routing = route(chosen, weights, 2, size)
+        experts_triton.multiply(found[-1], x, routing, *linears, 7.0, size)
+    assert torch.equal(*found)
+
+
+def test_an_expert_with_more_rows_than_usual_unpacks_its_weights_once():
+    """A tile holds twice the average of an expert, from an average of 17 to one of 32."""
+    averages = {16: 16, 17: 64, 32: 64, 64: 64, 65: 128, 500: 128}
+    found = {n: experts_triton.block_rows(32 * n, 32, torch.bfloat16) for n in (1, *averages)}
+    assert found == {1: 16, **averages}
+    assert experts_triton.block_rows(32 * 500, 32, torch.float32) == 16

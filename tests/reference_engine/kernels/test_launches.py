@@ -19,19 +19,24 @@ from reference_engine.model.transformer import Unembedding
 
 @pytest.mark.parametrize(("rows", "combined"), [(1, 12), (64, 0)])
 def test_a_decode_step_has_the_expected_launches(rows, combined):
-    """With few rows, the keys of layers without a window are split and combined."""
+    """With few rows, the keys of layers without a window are split and combined.
+
+    The slots of a single row are in order, so no launch places them.
+    """
     found = decode_launches(shape("20b"), rows)
     layers = 24
     assert found["add_norm_kernel"] == 2 * layers + 1
     assert found["addmm"] == 2 * layers
-    for kernel in ("rotate", "attention", "score", "route", "gate_up", "down"):
+    for kernel in ("rotate", "attention", "score", "choose", "gate_up", "down"):
         assert found[f"{kernel}_kernel"] == layers
+    placed = layers if rows > 1 else 0
+    assert found["place_kernel"] == placed
     assert found["combine_kernel"] == combined
     assert found["chunk_kernel"] == 1, "sampling reads the logits once"
     assert found["_softmax"] == 0
-    assert per_layer("20b", rows) == 10 + combined / layers
+    assert per_layer("20b", rows) == 10 + (placed + combined) / layers
     # Embedding, rotary angles, unembedding and sampling.
-    assert found.total() <= 10 * layers + combined + 69
+    assert found.total() <= 10 * layers + placed + combined + 69
 
 
 @pytest.mark.parametrize("rows", [1, 64])
