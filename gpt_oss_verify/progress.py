@@ -22,7 +22,7 @@ from harness.run.attempts import Attempt
 from harness.run.sampling import Observer
 from harness.text import plain
 from harness.transport.receiver import ARRIVAL, Arrival
-from reports.text import clipped, counted
+from reports.text import clipped, counted, wrapped
 
 SECONDS_BETWEEN_LINES = 10.0
 LONG_WAIT = 15.0  # seconds after which the line names what it waits for
@@ -210,7 +210,10 @@ class LineDisplay(Observer):
     def tell(self, text: str) -> None:
         """Print a line, above the live one if there is one."""
         self._printed_at = time.monotonic()
-        self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
+        shown = plain(text)
+        if self._console.is_terminal:
+            shown = wrapped(shown, self._console.width)
+        self._console.print(shown, markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveDisplay(LineDisplay):

@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from gpt_oss_verify.carry_out import carry_out
 from gpt_oss_verify.choice import same_provider
-from gpt_oss_verify.options import ProviderOptions, Run
+from gpt_oss_verify.options import ProviderOptions, Run, RunOptions
+from gpt_oss_verify.planning import typed_command
 from gpt_oss_verify.screen import print_raw, say
 from harness.api import DIALECTS
 from harness.errors import (
@@ -26,6 +28,7 @@ from harness.errors import (
 from harness.providers.entries import Provider
 from harness.records.rollouts import SDK, Exchange
 from harness.records.runs import RunInfo
+from harness.records.settings import Limits
 from harness.reproduction import (
     CONTINUES,
     KEY_VARIABLE,
@@ -41,7 +44,9 @@ from harness.reproduction import (
     python,
     size,
 )
+from harness.retest import planned_retest
 from harness.run import run_folder
+from harness.run.budget import Budget
 from harness.run.launch import launched
 from harness.run.run_log import read_rollouts, read_run_info
 from harness.tasks.suite import restored_options
@@ -85,6 +90,8 @@ def reproduce(
     at_once = min(tries, max(USUAL_TRIES, info.settings.concurrency))
     entry = same_provider(info.provider, provider, at_once) if tries else _entry(info, provider)
     outcome = Outcome()
+    if tries and subject.of_run and entry is not None:
+        return _small_run(run, entry, finding, times)
     if tries and entry is not None:
         send = partial(
             experiment,
@@ -100,7 +107,7 @@ def reproduce(
             say("Interrupted. This is the best request so far:")
         except ProviderUnavailableError as error:
             say(f"Nothing was sent: {error}")
-    _print(subject, outcome, form, _key(entry, subject.exchange), run.name)
+    _print(subject, outcome, form, _key(entry, subject.exchange))
     if not tries:
         return EXIT_PASS
     if outcome.seen:
@@ -110,6 +117,14 @@ def reproduce(
     say(f"Reproduced in {outcome.unseen}.{_more_tries(subject, outcome)}")
     say(f"A finding that needs other requests at once shows in: gpt-oss-verify retest {run.name}")
     return EXIT_INCONCLUSIVE
+
+
+def _small_run(run: Path, entry: Provider, finding: str, times: int | None) -> int:
+    """Retest a finding that only a run shows; return 1 if it shows again, and 4 if not."""
+    say(f"{finding} compares the replies of a run. A small run sends those with the finding again.")
+    plan = planned_retest(run, entry, Budget(Limits()), typed_command(), times, finding)
+    code = carry_out(plan, RunOptions())
+    return EXIT_INCONCLUSIVE if code == EXIT_PASS else code
 
 
 def _more_tries(subject: Subject, outcome: Outcome) -> str:
@@ -147,7 +162,7 @@ async def _experiment(
                 say(f"{entry.name} did not answer at {ready.base_url}.")
 
 
-def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None, run: str) -> None:
+def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None) -> None:
     requests = [(request, _sent(request)) for request in subject.requests]
     if outcome.smallest is not None:
         requests[-1] = (subject.exchange, outcome.smallest)
@@ -156,7 +171,7 @@ def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None
         requests.append((other, _sent(other)))
     curls = [curl(exchange, body, key) for exchange, body in requests]
     if form == "issue":
-        print_raw(issue(subject, curls, outcome, run))
+        print_raw(issue(subject, curls, outcome))
     elif form == "curl":
         print_raw("\n\n".join(_labelled(subject, curls)))
     elif form == "python":
@@ -196,6 +211,8 @@ def _overview(subject: Subject, outcome: Outcome, curls: Sequence[str]) -> str:
     if outcome.smallest is not None and subject.body is not None:
         before, after = size(subject.body), size(outcome.smallest)
         lines.append(f"reduced request: {after:,} of {before:,} characters")
+    if subject.compared is not None:
+        lines.append(f"compare   {subject.difference}")
     if subject.others and subject.compared is None:
         lines.append(
             f"The probe judges this reply together with those to {len(subject.others)} other "
@@ -206,6 +223,9 @@ def _overview(subject: Subject, outcome: Outcome, curls: Sequence[str]) -> str:
             f"The `{CONTINUES}` is that of the run. It expires with the server: send the requests "
             "in this order, and use the id of the new response to the one before."
         )
+    if subject.enough > USUAL_TRIES and subject.body is not None and len(curls) == 1:
+        lines.append(f"It is rare, so the command is a loop of {subject.enough} tries.")
+        curls = [f"for i in $(seq {subject.enough}); do\n{curls[0]}\ndone"]
     return "\n\n".join([plain("\n".join(lines)), *curls])
 
 

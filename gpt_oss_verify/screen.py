@@ -5,6 +5,7 @@ import sys
 from rich.console import Console
 
 from harness.text import plain
+from reports.text import wrapped
 
 
 def stdout() -> Console:
@@ -18,13 +19,20 @@ def stderr() -> Console:
 
 
 def say(text: str) -> None:
-    """Print a message to stderr, unwrapped, with unprintable characters escaped."""
-    stderr().print(plain(text), soft_wrap=True)
+    """Print a message to stderr, with unprintable characters escaped."""
+    _print(stderr(), text)
 
 
 def show(text: str) -> None:
-    """Print a result to stdout, unwrapped, with unprintable characters escaped."""
-    stdout().print(plain(text), soft_wrap=True)
+    """Print a result to stdout, with unprintable characters escaped."""
+    _print(stdout(), text)
+
+
+def _print(console: Console, text: str) -> None:
+    shown = plain(text)
+    if console.is_terminal:
+        shown = wrapped(shown, console.width)
+    console.print(shown, soft_wrap=True)
 
 
 def print_raw(text: str) -> None:

@@ -31,7 +31,7 @@ from harness.records.conditions import Api
 from harness.records.redact import REDACTED
 from harness.records.rollouts import SDK, Exchange, Rollout
 from harness.records.scores import Finding
-from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
+from harness.rules.catalogue import PROBES, RULES, SINGLE_CHECKS, examine
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeRequest
 from harness.rules.rule import Rule
@@ -83,7 +83,19 @@ class Subject:
     def enough(self) -> int:
         """The tries that show the finding with a probability of 95% at its rate in the run."""
         failures, tries = self.result.affected
-        return max(USUAL_TRIES, fewest_tries(failures / tries))
+        return max(USUAL_TRIES, fewest_tries(failures / tries)) if tries else USUAL_TRIES
+
+    @property
+    def of_run(self) -> bool:
+        """Whether the rule compares the replies of a whole run."""
+        return not isinstance(self.rule, Probe) and self.result.check.id not in SINGLE_CHECKS
+
+    @property
+    def difference(self) -> str:
+        """What to look at in the reply and in the one that it is compared with."""
+        evidence = self.finding.evidence
+        what = f"`{evidence.path}` in both replies" if evidence.path else "both replies"
+        return f"{what}: {evidence.got}, instead of {evidence.expected}"
 
     @property
     def body(self) -> Body | None:
@@ -151,7 +163,7 @@ def choose(
 ) -> Subject:
     """Return the first finding of a rule in a run, or that in a record, with its evidence.
 
-    Raises ConfigurationError if there is none, or the rule compares the replies of a whole run.
+    Raises ConfigurationError if there is none.
     """
     examples = ((result, e) for result in analysis.checks for e in result.examples)
     named = (pair for pair in examples if pair[0].check.id == rule_id)
@@ -164,13 +176,10 @@ def choose(
         hint = suggestion(rule_id, known) if known else "it has no findings."
         raise ConfigurationError(f"There is no finding {rule_id!r}{where} in this run; {hint}")
     rule = RULES[rule_id]
-    if not isinstance(rule, Probe) and rule_id not in SINGLE_CHECKS:
-        raise ConfigurationError(
-            f"{rule_id} compares the replies of a whole run; repeat the run to see it again"
-        )
     task, uses = (rule.group.name, rule.uses) if isinstance(rule, Probe) else ("", ())
     evidence = finding.evidence
-    kept = [r for r in rollouts if r.id == evidence.record or (r.task == task and r.sample in uses)]
+    shown = {evidence.record, evidence.compared}
+    kept = [r for r in rollouts if r.id in shown or (r.task == task and r.sample in uses)]
     found = next((rollout for rollout in kept if rollout.id == evidence.record), None)
     if found is None or len(found.exchanges) <= evidence.exchange:
         raise ConfigurationError(
@@ -178,7 +187,7 @@ def choose(
             "judge it again with: gpt-oss-verify recheck RUN"
         )
     alone = Subject(result, finding, found, (), options)
-    if alone.shows(alone.requests):
+    if not alone.of_run and alone.shows(alone.requests):
         return alone
     others = tuple(other for other in kept if other is not found and other.api == found.api)
     compared = next((other for other in others if other.id == evidence.compared), None)
@@ -426,7 +435,8 @@ _NOT_SENT = re.compile(
     r"accept-encoding|user-agent|connection|content-type|authorization|x-stainless-.*"
 )
 """Headers that a command does not repeat; the key is added by name."""
-LONGEST_REPLY = 3_000  # characters of a response in an issue text
+_MOST_LINES = 24  # of all requests and responses in the text of an issue
+_LONGEST_LINE = 1_000  # characters of such a line of a response
 
 
 def curl(exchange: Exchange, body: Body | str | None, key: str | None) -> str:
@@ -481,9 +491,10 @@ def _call(api: Api, body: Body, *, first: bool) -> Iterator[str]:
         yield "print(reply.model_dump_json(indent=2))"
 
 
-def issue(subject: Subject, commands: Sequence[str], outcome: Outcome, run: str) -> str:
-    """A finding of a run as an issue in Markdown: what was sent, expected and received.
+def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
+    """A finding of a run as an issue in Markdown of at most 60 lines.
 
+    It has what was sent, expected and received, and a command that tests the server again.
     `commands` send its requests, and then the one with which its reply is compared, if any.
     """
     finding, about = subject.finding, subject.rule.about
@@ -500,17 +511,42 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome, run: str)
     ]
     if about.why:
         lines.append(f"- Why it matters: {about.why}")
-    lines += ["", "## Request", ""]
-    for number, command in enumerate(commands):
-        if number == len(subject.requests):
-            lines += ["## Request for comparison", ""]
-        lines += ["```sh", command, "```", ""]
-    lines += ["## Response", "", "```", *_response(subject.exchange), "```", ""]
-    lines += [
-        f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}. "
-        f"After a fix, `gpt-oss-verify retest {run}` tells whether its findings are gone."
-    ]
+    if subject.compared is not None:
+        lines.append(f"- Compare: {subject.difference}")
+    answers = [("Response", subject.exchange)]
+    if subject.compared is not None:
+        answers.append(("Response for comparison", subject.compared.exchanges[-1]))
+    most = _MOST_LINES // (len(commands) + len(answers))
+    titles = ["Request"] * len(subject.requests) + ["Request for comparison"]
+    for title, command in zip(titles, commands, strict=False):
+        lines += ["", f"## {title}", "", "```sh", _on_few_lines(command, most), "```"]
+    for title, exchange in answers:
+        lines += ["", f"## {title}", "", "```", *_response(exchange, most), "```"]
+    found = f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}"
+    lines += ["", f"{found}. This tests a server for it:", "", f"    {_command(subject)}"]
     return "\n".join(lines)
+
+
+def _command(subject: Subject) -> str:
+    """Return a command that tests the server for a finding, without the folder of the run."""
+    rollout, about = subject.rollout, subject.rule.about
+    sent_by = (
+        probe.id
+        for probe in PROBES.values()
+        if probe.group.name == rollout.task and rollout.sample in probe.uses
+    )
+    only = about.id if isinstance(subject.rule, Probe) else next(sent_by, about.id)
+    address = subject.exchange.request.url.removesuffix(DIALECTS[rollout.api].path)
+    model = shlex.quote(rollout.condition.model)
+    return f"gpt-oss-verify --base-url {shlex.quote(address)} --model {model} --only {only}"
+
+
+def _on_few_lines(command: str, most: int) -> str:
+    """Return a command without the line breaks of its JSON body, if it has many."""
+    if command.count("\n") < most:
+        return command
+    head, quote, body = command.partition(" -d '{")
+    return head + quote + re.sub(r"\n *", " ", body)
 
 
 def _parameters(api: Api) -> Collection[str]:
@@ -531,12 +567,15 @@ def _key_headers(exchange: Exchange, key: str | None) -> Iterator[str]:
             yield f"-H {quoted}"
 
 
-def _response(exchange: Exchange) -> Iterator[str]:
+def _response(exchange: Exchange, most: int) -> Iterator[str]:
     response = exchange.response
     if exchange.failure is not None:
         yield exchange.failure.message
     if response is None:
         return
     yield f"HTTP {response.status}"
-    text = response.text
-    yield text if len(text) <= LONGEST_REPLY else f"{text[:LONGEST_REPLY]}…"
+    lines = [line for line in response.text.splitlines() if line]
+    kept = lines[:most] if len(lines) <= most else lines[: most - 1]
+    yield from (x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in kept)
+    if len(lines) > len(kept):
+        yield f"… {len(lines) - len(kept)} more lines"

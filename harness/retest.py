@@ -4,7 +4,8 @@ A finding is fixed if it is not found in as many tries as its rate in the run re
 (`harness.statistics.recurrence`). So that its tries differ from those of the run in nothing else, a
 retest has the concurrency (unless another one is to show what needs load), the settings and the
 gate of the run, and makes all requests of a probe again. `harness.verdict.retested` decides, from
-what this module writes into `run.json`.
+what this module writes into `run.json`. Nothing that passed is sent for a single finding, or with
+fewer requests in flight than in the run.
 """
 
 import math
@@ -77,8 +78,9 @@ def planned_retest(
     budget: Budget,
     command: Sequence[str],
     tries: int | None = None,
+    only: str | None = None,
 ) -> Plan:
-    """Return the plan of a retest of the run in a folder.
+    """Return the plan of a retest of the run in a folder, or of the finding of one rule, `only`.
 
     A finding gets at most `tries`; None for as many as are needed, but at most `MOST_TRIES`.
 
@@ -86,8 +88,10 @@ def planned_retest(
     """
     info, analysis = read_run_info(folder), read_analysis(folder)
     known = (result for result in analysis.checks if result.check.id in RULES)
-    found = [result for result in known if result.status in _FOUND]
-    calls = _calls_failed(analysis)
+    found = [
+        result for result in known if result.status in _FOUND and only in (None, result.check.id)
+    ]
+    calls = _calls_failed(analysis) if only is None else False
     tested = dict(_tested(found, read_scores(folder), info))
     found.sort(key=lambda result: result.status)  # errors first
     rules = [
@@ -104,8 +108,9 @@ def planned_retest(
         calls=calls,
     )
     _require(folder, info, bool(retest.rules or calls))
-    chosen = _selection(retest, tested, analysis, tries)
-    changed = _with_selection(folder, info, chosen, retest)
+    alone = only is not None or now < info.settings.concurrency
+    chosen = _selection(retest, tested, analysis, tries, alone=alone)
+    changed = _with_selection(folder, info, chosen, retest, alone=alone)
     tasks = restored_tasks(folder, changed)
     sent = {"budget": budget.recorded_limits, "concurrency": provider.concurrency}
     settings = changed.settings.model_copy(update=sent)
@@ -232,9 +237,14 @@ def _tested(
 
 
 def _selection(
-    retest: RetestInfo, tested: Mapping[str, _Tested], analysis: Analysis, tries: int | None
+    retest: RetestInfo,
+    tested: Mapping[str, _Tested],
+    analysis: Analysis,
+    tries: int | None,
+    *,
+    alone: bool,
 ) -> _Selection:
-    """Choose what to send: what the findings need, and a small part of what passed."""
+    """Choose what to send: what the findings need and, unless `alone`, a part of what passed."""
     chosen = _Selection()
     decisive = {rule.rule for rule in retest.decisive if rule.stand_in is None}
     most = tries or MOST_TRIES
@@ -255,7 +265,8 @@ def _selection(
         for relation in PROBES[name].relations:
             if (other := getattr(relation, "rule", None)) in {probe.id for probe in own}:
                 chosen.probes[other] = None
-    _add_passed(chosen, analysis, own)
+    if not alone:
+        _add_passed(chosen, analysis, own)
     return chosen
 
 
@@ -330,7 +341,9 @@ def _add_passed(chosen: _Selection, analysis: Analysis, own: Sequence[Probe]) ->
     chosen.probes.update(dict.fromkeys(probe.id for probe in smallest.values()))
 
 
-def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: RetestInfo) -> RunInfo:
+def _with_selection(
+    folder: Path, info: RunInfo, chosen: _Selection, retest: RetestInfo, *, alone: bool
+) -> RunInfo:
     """Return `run.json` of the run with the tasks and settings of its retest."""
     tasks: list[TaskInfo] = []
     cases: tuple[str, ...] = ()
@@ -343,8 +356,8 @@ def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: Ret
             tries = max(tries, success_rate.fewest_tries(len(ids), thresholds, alternating=True))
         else:
             fill = max(FEW_CASES, info.settings.concurrency)  # so that the load is that of the run
-            passed = {case.id for case in suite.spread(math.ceil(fill / tries)).cases}
-            ids = passed | chosen.cases.keys()
+            spread = suite.spread(math.ceil(fill / tries)).cases
+            ids = set(chosen.cases) | {case.id for case in spread if not alone}
         cases = tuple(case.id for case in suite.cases if case.id in ids)
         tasks.append(calling.model_copy(update={"tries": tries}))
     groups = {PROBES[name].group.name for name in chosen.probes}

@@ -135,8 +135,9 @@ def summary(comparison: Comparison) -> Iterator[str]:
     """Yield the most important facts: verdicts, checks that only one column tested, differences."""
     base = [entry.label for entry in comparison.entries].index(comparison.against)
     statuses = _statuses(comparison)
-    for index in range(len(comparison.entries)):
-        yield _verdict(comparison, index, base, statuses)
+    for index, entry in enumerate(comparison.entries):
+        if entry.kind != "log":  # which has no verdict, causes or checks
+            yield _verdict(comparison, index, base, statuses)
     others = (index for index in range(len(comparison.entries)) if index != base)
     for index, found in zip(others, comparison.changes, strict=True):
         if found.fixed:

@@ -120,11 +120,12 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     run, decision = analysis.run, analysis.verdict.decision
     rules = (rule for group in groups(report) for rule in group.rules)
     failed = [rule for rule in rules if rule.status == "failed"]
-    loaded = bool(analysis.causes) and analysis.causes[0].under_load and analysis.complete
+    varies = any(cause.under_load or cause.intermittent for cause in analysis.causes)
+    loaded = varies and analysis.complete and run.settings.concurrency > 1
     if loaded and run.retest is None and not run.of_kind("traffic"):
         yield Step(
             "Test whether it needs concurrent requests:",
-            f"gpt-oss-verify retest {folder} --concurrency 1 -k 3",
+            f"gpt-oss-verify retest {folder} --concurrency 1",
         )
     elif failed:
         example = failed[0].result.check.id
@@ -194,6 +195,9 @@ def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
 
 def _worst(analysis: Analysis) -> str:
     failures = [failed for result in analysis.results for failed in result.failures]
+    if analysis.verdict.too_slow:
+        asked = f"--concurrency {analysis.run.settings.concurrency}"
+        return f"Repeat it with less load than {asked}: {analysis.verdict.too_slow[0]}."
     if not failures:
         return "Inspect rollouts.jsonl, which contains every exchange as it was on the wire."
     worst = failures[0]

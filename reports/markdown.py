@@ -22,7 +22,10 @@ def render_markdown(report: Report) -> str:
 
 def _lines(report: Report, examples: int | None) -> Iterator[str]:
     run = report.analysis.run
-    yield from (f"# {report.verdict}: gpt-oss on {markup.code(run.provider.name)}", "")
+    yield from (
+        f"# {report.verdict}: {markup.code(run.model)} on {markup.code(run.provider.name)}",
+        "",
+    )
     yield from (f"- {markup.prose(reason)}" for reason in report.analysis.verdict.reasons)
     yield from (f"- Note: {markup.prose(warning)}" for warning in report.warnings)
     yield ""
@@ -102,7 +105,7 @@ def _finding(rule: ShownRule, examples: int | None) -> Iterator[str]:
             place += f", compared with {markup.code(evidence.compared)}"
         yield f"- {place}: {markup.plain(example.message)}"
         yield f"  - expected {markup.code(evidence.expected)}"
-        yield f"  - got {markup.code(evidence.got)}"
+        yield f"  - got {markup.code(evidence.got or '(nothing arrived)')}"
     yield ""
 
 

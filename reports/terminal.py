@@ -13,7 +13,7 @@ from harness.records.scores import RuleKind
 from harness.text import first_few
 from reports import diagnosis
 from reports.model import FINDINGS, Report, ShownRule, Status, Table, Tone, rules_passed
-from reports.text import clipped, counted, visible
+from reports.text import JOINT, clipped, counted, joined, visible, wrapped
 
 STYLES: Mapping[Decision | None, str] = {
     "pass": "bold green",
@@ -30,6 +30,7 @@ _MARKS: Mapping[Status, tuple[str, str]] = {
 }
 MOST_LINES = 40
 _MOST_ROWS, _MOST_CLIENTS, _MOST_FORMS = 8, 2, 4
+_MOST_UNEXPLAINED = 5  # findings without a cause that are named
 _MOST_MESSAGES = 3  # of one rule
 _MOST_REASONS = 6  # lines of the reasons of the verdict
 _MOST_OF_ONE = 2  # lines of any other text, unless its first sentence is longer
@@ -46,7 +47,7 @@ def print_report(report: Report, console: Console) -> None:
     """
     before = [*_head(report, console), *_verdict(report, console)]
     tables = [table for section in report.sections for table in _shortened(section.summary)]
-    after = list(_end(report))
+    after = list(_end(report, console))
     used = [*before, *after]
     lines = sum(max(1, -(-line.cell_len // console.width)) for line in used)
     lines += sum(len(table.rows) + 3 for table in tables)
@@ -55,7 +56,7 @@ def print_report(report: Report, console: Console) -> None:
     for table in tables:
         print_table(table, console)
     for line in after:
-        console.print(line, soft_wrap=True)
+        console.print(wrapped(line.plain, console.width), soft_wrap=True)
 
 
 def _shortened(table: Table) -> Iterator[Table]:
@@ -72,7 +73,8 @@ def _wrapped(text: Text, console: Console, indent: int, most: int = _MOST_OF_ONE
 
     The first sentence is always complete.
     """
-    width = max(10, console.width - indent)
+    width, text = max(10, console.width - indent), text.copy()
+    text.plain = joined(text.plain)
     ends = [match.start() for match in _SENTENCE_END.finditer(text.plain)]
     for end in (len(text), *reversed(ends)):
         lines = list(text[:end].wrap(console, width))
@@ -80,6 +82,7 @@ def _wrapped(text: Text, console: Console, indent: int, most: int = _MOST_OF_ONE
             break
     for line in lines:
         line.rstrip()
+        line.plain = line.plain.replace(JOINT, " ")
     return [Text(" " * indent).append_text(line) for line in lines]
 
 
@@ -163,7 +166,9 @@ def _cause(
     cause, most = group.cause, _MOST_OF_ONE if group is groups[0] else 1
     if cause is None:
         if len(groups) > 1:
-            yield Text(f"{group.count} without a known cause", style="bold")
+            names = first_few([rule.result.check.id for rule in group.rules], _MOST_UNEXPLAINED)
+            title = Text(f"{group.count} without a known cause: {names}", style="bold")
+            yield from _wrapped(title, console, 0)
         return
     of = f" of {group.count}" if group.count else ""
     title = Text(f"Likely cause{of}: {visible(cause.description)}", style="bold")
@@ -187,13 +192,13 @@ def _found(rules: Sequence[ShownRule], console: Console) -> Iterator[Lines]:
         for message in messages[:_MOST_MESSAGES]:
             lines += _wrapped(Text(visible(message)), console, 4)
         if len(messages) == len(rule.messages) == 1 and rule.result.examples:
-            got = " ".join(rule.result.examples[0].evidence.got.split())
+            got = " ".join(rule.result.examples[0].evidence.got.split()) or "nothing arrived"
             lines += _wrapped(Text(f"Got: {visible(clipped(got, _MOST_QUOTED))}"), console, 4)
         said.update(messages)
         yield lines
 
 
-def _end(report: Report) -> Iterator[Text]:
+def _end(report: Report, console: Console) -> Iterator[Text]:
     """Yield how many rules passed, which clients work, and the next command."""
     kinds: tuple[tuple[RuleKind, str], ...] = (("check", "Checks"), ("probe", "Probes"))
     for kind, label in kinds:
@@ -204,7 +209,11 @@ def _end(report: Report) -> Iterator[Text]:
     yield Text(f"Report  {visible(report.folder)}/report.html")
     steps = diagnosis.next_steps(report, report.folder)
     for label, step in zip(("Next", "Then"), steps, strict=False):
-        yield Text(f"{label:8}{visible(step.line)}")
+        line = Text(f"{label:8}{visible(step.line)}")
+        if step.command and line.cell_len > console.width:
+            yield Text(f"{label:8}{visible(step.text)}")
+            line = Text(visible(step.command))
+        yield line
 
 
 def _clients(report: Report) -> Iterator[Text]:

@@ -2,8 +2,11 @@
 
 import json
 import math
+import re
 import shlex
+import textwrap
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from harness.records.analysis import RuleResult
@@ -45,6 +48,22 @@ def spread(value: Percentiles | None, digits: int = 2) -> str:
 def visible(text: str) -> str:
     """Return the text on one line, with every unprintable character escaped."""
     return plain(text, kept="")
+
+
+JOINT = "\ue000"  # stands for a space within a command while lines are wrapped
+_COMMAND = re.compile(r"`[^`\n]+`|(?:^|(?<=[: ] ))gpt-oss-verify [^;\n]+")
+
+
+def joined(text: str) -> str:
+    """Return a text whose commands wrap as a whole: they have `JOINT` instead of spaces."""
+    return _COMMAND.sub(lambda found: found[0].replace(" ", JOINT), text)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return a text with line breaks between its words, but not within a command."""
+    fill = partial(textwrap.wrap, width=width, break_long_words=False, break_on_hyphens=False)
+    lines = (line for part in joined(text).split("\n") for line in fill(part) or [""])
+    return "\n".join(lines).replace(JOINT, " ")
 
 
 def clipped(text: str, longest: int) -> str:

@@ -23,6 +23,9 @@ class Cause(Record):
         description="what breaks in clients; empty if an earlier cause of the component says it"
     )
     under_load: bool = Field(default=False, description="more frequent under load")
+    intermittent: bool = Field(
+        default=False, description="whether other tries of the same requests succeed"
+    )
     remedy: str = Field(description="where such defects were fixed")
     examples: tuple[Example, ...] = Field(description="known defects whose own rule failed")
     explains: tuple[str, ...] = Field(description="ids of the checks and probes it explains")

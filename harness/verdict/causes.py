@@ -22,7 +22,7 @@ from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.components import COMPONENTS, MODEL
 from harness.rules.rule import Rule
-from harness.verdict.occasions import UNDER_LOAD, Reply, occasions, replies_of
+from harness.verdict.occasions import INTERMITTENT, UNDER_LOAD, Reply, occasions, replies_of
 
 MOST_CAUSES = 3  # causes that are named
 _WARNING = 0.1  # weight of a warning; an error has 1
@@ -185,6 +185,7 @@ def _cause(
         description=f"{title[:-1]} ({', '.join(when)})." if when else title,
         effect="" if again else about.effect,
         under_load=UNDER_LOAD in when,
+        intermittent=INTERMITTENT in when,
         remedy=first.fix,
         examples=() if example is None else (example,),
         explains=tuple(dict.fromkeys(one.id for one in same)),

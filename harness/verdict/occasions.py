@@ -30,6 +30,7 @@ _SIZE = 8  # thousand characters, from which a request is long
 _SIDES = 2  # features of probes: the API and the mode
 _WITH, _WITHOUT = "requests with ", "requests without "
 UNDER_LOAD = "more often under load"
+INTERMITTENT = "the same request succeeds in other tries"
 _LOADED = 0.6
 """Probability that a reply with the finding began under more load than one without. Only a defect
 that spares some tries of the same request can depend on the load."""
@@ -193,7 +194,7 @@ def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
     repeated = [each for each in tries.values() if len(each) > 1 and any(each)]
     mixed = sum(not all(each) for each in repeated)
     if mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated)):
-        yield "the same request succeeds in other tries"
+        yield INTERMITTENT
     if hits and misses and mixed >= _FEWEST_MIXED:
         test = mannwhitneyu([e.load for e in hits], [e.load for e in misses], alternative="greater")
         if test.pvalue <= _CHANCE and test.statistic >= _LOADED * len(hits) * len(misses):

@@ -6,7 +6,7 @@ Each limit is judged over each API with one-sided bounds of the quantile, for an
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.records.conditions import Api
@@ -40,16 +40,21 @@ class _Limit(NamedTuple):
 
 
 class SpeedResult(NamedTuple):
-    """A decision about a limit over an API, in a sentence."""
+    """A decision about a limit over an API, in a sentence, and what was measured and required."""
 
     decision: Decision
     reason: str
+    measured: float = math.inf  # the slower, the higher
+    numbers: str = ""  # of a violated limit
 
 
 def judge(
     scores: Iterable[Score], thresholds: Thresholds, concurrency: int
 ) -> Sequence[SpeedResult]:
-    """Judge the limits of a gate by the attempts at tool calls of a complete run."""
+    """Judge the limits of a gate by the attempts at tool calls of a complete run.
+
+    The results of a limit begin with the slowest API, which stands for the others if all meet it.
+    """
     speed, where = thresholds.speed or Speed(), thresholds.where("speed")
     limits = [
         _Limit(measure, quantile, value)
@@ -68,11 +73,15 @@ def judge(
         reason = f"The gate{where} limits the speed of tool calls, but the run has none."
         return (SpeedResult("inconclusive", reason),)
     tests = len(limits) * len(streams)
-    return tuple(
-        _judged(limit, api, samples, tests, where)
-        for limit in limits
-        for api, samples in streams.items()
-    )
+    return tuple(result for limit in limits for result in _results(limit, streams, tests, where))
+
+
+def _results(
+    limit: _Limit, streams: Mapping[Api, dict[str, list[Score]]], tests: int, where: str
+) -> Sequence[SpeedResult]:
+    results = [_judged(limit, api, samples, tests, where) for api, samples in streams.items()]
+    results.sort(key=lambda result: -result.measured)
+    return results[:1] if all(result.decision == "pass" for result in results) else results
 
 
 def _attempts(scores: Iterable[Score]) -> dict[Api, dict[str, list[Score]]]:
@@ -103,13 +112,14 @@ def _judged(
     streams = f"{len(ordered)} streams"
     if worst <= slow * limit.value:
         bound = _bound(slow, slow * worst, unit)
-        return SpeedResult("pass", f"{found} ({bound} with 95% confidence, {streams}); {required}.")
+        reason = f"{found} ({bound} with 95% confidence, {streams}); {required}."
+        return SpeedResult("pass", reason, slow * measured)
     if best > slow * limit.value:
         bound = _bound(-slow, slow * best, unit)
-        return SpeedResult("fail", f"{found} ({bound} with 99% confidence, {streams}); {required}.")
-    return SpeedResult(
-        "inconclusive", f"{found} ({streams}); {required}. Only more tries (-k) can tell."
-    )
+        reason = f"{found} ({bound} with 99% confidence, {streams}); {required}."
+        return SpeedResult("fail", reason, slow * measured, f"{found}, {required}")
+    reason = f"{found} ({streams}); {required}. Only more tries (-k) can tell."
+    return SpeedResult("inconclusive", reason, slow * measured)
 
 
 def _values(measure: _Measure, scores: Iterable[Score]) -> Iterator[float]:

@@ -134,7 +134,9 @@ def test_the_issue_says_what_was_sent_expected_and_received(
     _, out, _ = reproduced(capsys, POLLUTED, "--times", "1", "--as-recorded", "--format", "issue")
     assert out.startswith("# ")
     assert f"of gpt-oss-verify {version('gpt-oss-verify')}" in out
-    assert f"gpt-oss-verify retest {Path(the_run()).name}" in out
+    *_, last = out.splitlines()
+    assert len(out.splitlines()) <= 60
+    assert run([*shlex.split(last)[1:], "-n", "1", "-k", "1", "--api-key-env", "MY_KEY"]) == 1
     for part in (
         "Expected:",
         "Received:",
@@ -311,11 +313,37 @@ def test_only_the_two_requests_that_the_message_compares_are_printed(
     assert "than request 'called'" in out or form == ["--format", "python"]
     sent = "client.responses.create(" if form == ["--format", "python"] else "curl -sS"
     assert out.count(sent) == 2
+    if form == ["--format", "issue"]:
+        assert out.count("\nHTTP 200\n") == 2
+        assert len(out.splitlines()) <= 60
+    assert form == ["--format", "python"] or "in both replies" in out or "both replies:" in out
     report = Path(the_run()) / "report.html"
     assert 'compared with <a data-r="prompt/called/responses/1"' in report.read_text("utf-8")
     thought, called = out.partition("## Response")[0].split(sent)[1:]
     assert "reasoning" in thought
     assert "reasoning" not in called
+
+
+def test_a_finding_of_a_whole_run_is_reproduced_by_a_small_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fails = True
+
+    async def unstable(request: Received, writer: asyncio.StreamWriter) -> None:
+        if fails and "Denver" in json.dumps(request.body):
+            await status(500, "the parser failed")(request, writer)
+        else:
+            await provider_of()(request, writer)
+
+    with in_background(MockProvider(always=unstable, models=[MODEL])) as running:
+        run(["--base-url", running.base_url, "--model", MODEL, "--suite", "tools", "-n", "6"])
+        folder, posts = the_run(), len(running.posts)
+        assert run(["reproduce", folder, "request.failed.always"]) == 1
+        assert 0 < len(running.posts) - posts < posts / 2
+        fails = False
+        assert run(["reproduce", folder, "request.failed.always"]) == 4
+    assert "compares the replies of a run" in capsys.readouterr().err
 
 
 def test_a_finding_that_needs_many_requests_says_so(

@@ -90,8 +90,12 @@ def test_another_concurrency_shows_what_needs_load(
 ) -> None:
     folder = failed_run(mock, "--concurrency", "4")
     mock.always, mock.most_in_flight = provider_of(), 0
+    before = len(mock.posts)
     run(["retest", str(folder), "--concurrency", "1"])
     assert mock.most_in_flight == 1
+    alone, before = len(mock.posts) - before, len(mock.posts)
+    run(["retest", str(folder)])
+    assert alone < len(mock.posts) - before, "without load, only the findings are sent"
     under_load = (
         f"Compare it with a retest under the load of the run: gpt-oss-verify retest {folder}"
     )

@@ -50,10 +50,10 @@ def test_the_first_screen_shows_the_verdict_its_reasons_and_next_steps():
     text = text_of(page_of(failing(), failing_scores()))
     parts = [
         "✕ FAIL",
-        "Why",
-        "pass^2 is 33.3%",
         "What to do next",
         "Reproduce a finding",
+        "Why",
+        "pass^2 is 33.3%",
         "Findings ✕",
         "Checks and",
     ]

@@ -57,7 +57,7 @@ def test_the_report_states_what_a_pass_proves():
 
 def test_a_pass():
     assert markdown(passing()) == snapshot("""\
-# PASS: gpt-oss on `mock`
+# PASS: `gpt-oss-mock` on `mock`
 
 - All figures meet the thresholds.
 
@@ -242,7 +242,7 @@ def test_the_report_fits_a_comment_with_prompts_of_any_length():
 def test_evals_have_scores_baseline_and_evidence():
     graded = evals("healthbench", rubric=rubric(), grader="gpt-4.1")
     text = markdown(analysis([evals(), graded], decision="fail", reasons=["worse"]))
-    assert text.startswith("# FAIL: gpt-oss on ")
+    assert text.startswith("# FAIL: `gpt-oss-mock` on ")
     assert "| score % | 50.0" in text
     assert "- 60.0%: one, table 1 (8 tries)" in text
     assert "| axis accuracy |" in text

@@ -89,8 +89,10 @@ chat non-streaming        6       1 66.7 100.0 33.3     –    2.00    200
 
 Checks  1 of 2 passed, 1 failed, 1 not verifiable, 1 skipped
 Report  runs/mock/report.html
-Next    Reproduce a finding with the smallest request: gpt-oss-verify reproduce runs/mock usage.sum
-Then    After a fix, test whether its findings are gone: gpt-oss-verify retest runs/mock
+Next    Reproduce a finding with the smallest request:
+gpt-oss-verify reproduce runs/mock usage.sum
+Then    After a fix, test whether its findings are gone:
+gpt-oss-verify retest runs/mock
 """)
 
 

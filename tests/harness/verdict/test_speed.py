@@ -77,9 +77,16 @@ def test_every_api_is_judged():
     both = [*scores(drawn(100)), *scores(drawn(100, mean=4.0), api="responses")]
     found = speed.judge(both, gate(first_token={"p50": 2}), 8)
     assert [(one.decision, one.reason.split(":")[0]) for one in found] == [
-        ("pass", "chat"),
         ("fail", "responses"),
+        ("pass", "chat"),
     ]
+
+
+@pytest.mark.parametrize(("measure", "limit"), [("first_token", 9), ("tokens_per_second", 9)])
+def test_the_slowest_api_stands_for_those_that_meet_a_limit(measure, limit):
+    both = [*scores(drawn(100)), *scores(drawn(100, mean=4.0), api="responses")]
+    (found,) = speed.judge(both, gate(**{measure: {"p50": limit}}), 8)
+    assert (found.decision, found.reason.split(":")[0]) == ("pass", "responses")
 
 
 def test_a_limit_at_a_load_needs_a_run_with_this_load():
