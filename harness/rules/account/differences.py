@@ -15,6 +15,7 @@ _MASK = re.compile(r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])")
 _WORDS = re.compile(r"\w+")
 _OTHER = re.compile(r"[^a-z0-9]")
 _JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
+_TYPOGRAPHIC = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"', "„": '"', "‘": "'", "’": "'"})
 OTHER_TYPES, OTHER_STYLE = "values have other types", "the names have another style"
 OTHER_ORDER = "its parts are in another order"
 LONG_TEXT = 16  # characters of a text that another one has only if it is made from it
@@ -57,9 +58,12 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
     "characters are escaped as in HTML, but for quotes": lambda t: html.escape(t, quote=False),
     "entities of HTML are decoded": html.unescape,
     "characters are escaped as in JSON": lambda t: json.dumps(t)[1:-1],
+    "characters beyond ASCII are escaped": lambda t: t.encode("ascii", "backslashreplace").decode(),
     "line breaks and quotes are escaped": lambda t: json.dumps(t, ensure_ascii=False)[1:-1],
     "escapes of JSON are decoded": _unescaped,
     "tags are missing": lambda t: re.sub(r"<[^<>]*>", "", t),
+    "compatibility characters are replaced (NFKC)": lambda t: unicodedata.normalize("NFKC", t),
+    "characters are decomposed (NFD)": lambda t: unicodedata.normalize("NFD", t),
     "letters are in lower case": str.lower,
     "letters are in upper case": str.upper,
     "words begin with capitals": str.title,
@@ -67,18 +71,18 @@ CHANGES: Mapping[str, Callable[[str], str]] = {
     "white space at the ends is missing": str.strip,
     "white space is reduced to single spaces": lambda t: " ".join(t.split()),
     "blank lines are missing": lambda t: re.sub(r"\n\s*\n", "\n", t),
-    "indentation is missing": lambda t: re.sub(r"\n +", "\n", t),
+    "indentation is missing": lambda t: re.sub(r"(?m)^[ \t]+", "", t),
     "line breaks are spaces": lambda t: t.replace("\n", " "),
+    "typographic quotes are replaced by ASCII": lambda t: t.translate(_TYPOGRAPHIC),
     "quotes are replaced": lambda t: t.replace('"', "'"),
     "backslashes are missing": lambda t: t.replace("\\", ""),
     "backslashes are doubled": lambda t: t.replace("\\", "\\\\"),
     "backslashes are slashes": lambda t: t.replace("\\", "/"),
     "decimal points are commas": lambda t: re.sub(r"(?<=\d)\.(?=\d)", ",", t),
     "Markdown is missing": lambda t: re.sub(r"[*`]", "", t),
-    "compatibility characters are replaced (NFKC)": lambda t: unicodedata.normalize("NFKC", t),
-    "characters are decomposed (NFD)": lambda t: unicodedata.normalize("NFD", t),
     "accents are missing": _without_marks,
     "characters beyond ASCII are missing": _ascii,
+    "characters beyond ASCII are replaced by ?": lambda t: t.encode("ascii", "replace").decode(),
     "UTF-8 is decoded as Latin-1": lambda t: t.encode().decode("latin-1"),
 }
 """What servers do to texts, by accident or to clean them."""

@@ -6,9 +6,7 @@ the library, and `explanation` names mistakes that would give the number of toke
 has.
 """
 
-import html
 import json
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +32,7 @@ from harness.api.items import (
     ToolResult,
     text_parts,
 )
+from harness.rules.account.differences import CHANGES
 from harness.text import shared_beginning
 
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
@@ -222,34 +221,6 @@ def instructs(turn: ConversationItem) -> bool:
     return isinstance(turn, Message) and turn.role in ("system", "developer")
 
 
-_QUOTES = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"', "„": '"', "‘": "'", "’": "'"})
-
-TEXT_MISTAKES: Mapping[str, Callable[[str], str]] = {
-    "letters are in lower case": str.lower,
-    "blank lines are missing": lambda text: re.sub(r"\n\s*\n", "\n", text),
-    "indentation is missing": lambda text: re.sub(r"(?m)^[ \t]+", "", text),
-    "white space is reduced to single spaces": lambda text: " ".join(text.split()),
-    "compatibility characters are replaced (NFKC)": lambda text: unicodedata.normalize(
-        "NFKC", text
-    ),
-    "accents are separate characters (NFD)": lambda text: unicodedata.normalize("NFD", text),
-    "typographic quotes are replaced by ASCII": lambda text: text.translate(_QUOTES),
-    "quotes and angle brackets are escaped as in HTML": html.escape,
-    "HTML entities are replaced by characters": html.unescape,
-    "quotes and line breaks are escaped as in JSON": lambda text: json.dumps(
-        text, ensure_ascii=False
-    )[1:-1],
-    "characters beyond ASCII are escaped": lambda text: text.encode(
-        "ascii", "backslashreplace"
-    ).decode(),
-    "characters beyond ASCII are replaced by ?": lambda text: text.encode(
-        "ascii", "replace"
-    ).decode(),
-    "characters beyond ASCII are missing": lambda text: text.encode("ascii", "ignore").decode(),
-}
-"""Changes of every text that the client sends."""
-
-
 _KEPT_COT = "earlier CoT is kept, or becomes an answer of the assistant"
 """The channels final and analysis have as many tokens."""
 _PARTS_AS_JSON = "the parts of a tool result are JSON text"
@@ -319,7 +290,7 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
     yield "the heading '# Instructions' is missing", _without_heading
     yield "words are split at combining marks", _split_at_marks
     yield "white space around texts is missing", counted(partial(with_texts, change=str.strip))
-    for name, change in TEXT_MISTAKES.items():
+    for name, change in CHANGES.items():
         yield name, counted(partial(with_texts, change=change))
 
 

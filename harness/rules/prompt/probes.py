@@ -87,7 +87,7 @@ _SAME_SCALE, _FEW_OFF, _OFF, _FITTING = 0.03, 4, 0.05, 0.9
 """The largest deviation of the scale from 1; by how many tokens, or by which share, a prompt may be
 off the line; and the least share of prompts that are on it. A tokenizer that splits words otherwise
 changes some texts more than others, and a lost part of prompts only those that have it."""
-_MOST_NAMED = 3  # mistakes that explain a difference
+_MOST_NAMED = 4  # mistakes that explain a difference
 _HARMLESS = range(-1, 3)
 """Tokens by which a system message may be longer: Ollama's has one more than harmony's. One that
 lacks two has other text: `commentary` in the list of channels is two tokens."""

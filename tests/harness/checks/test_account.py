@@ -13,7 +13,7 @@ from harness.records.conditions import Condition
 from harness.records.scores import Score
 from harness.records.traits import Ledger, Sheet, Traits, Wanted
 from harness.rules.account import Account, account_of
-from harness.rules.account.entry import BORROWED, FENCED, Entry
+from harness.rules.account.entry import FENCED, Entry
 from harness.rules.account.sheets import sheets as sheets_of
 
 COT = "The user wants a sentence, so I write one about the harbour and its boats."
@@ -110,7 +110,7 @@ def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, ho
     (entry,) = [one for one in entries([*HEALTHY[1:], sheet(text, wrote=TEXTS[0])]) if one.witness]
     assert (entry.place, entry.how, entry.wanted) == ("answer", how, TEXTS[0])
     own = entries([*HEALTHY[1:], sheet(text)])[-1]  # The model wrote it: the tokens are its own.
-    assert own.kind == "intact" or own.witness == "structure"
+    assert (own.kind, own.witness) == ("intact", "")
 
 
 @pytest.mark.parametrize("between", ["", "\n\n"])
@@ -155,7 +155,7 @@ def test_commands_of_latex_are_no_escapes() -> None:
     """A model may spell them with more tokens than the tokenizer."""
     answers = [rf"The result is \boxed{{{n}{n + 1}}} by \frac{{{n}}}{{{n + 3}}}." for n in range(5)]
     odd = [counted(sheet(text), lambda n: n + 2) for text in answers]
-    assert {one.kind for one in entries([*HEALTHY, *odd])} <= {"intact", "unknown"}
+    assert kinds([*HEALTHY, *odd]) == {("unknown", "")}
 
 
 def test_each_piece_of_a_stream_twice_is_named() -> None:
@@ -197,7 +197,7 @@ def test_a_changed_copy_is_the_servers_if_the_tokens_are_those_of_the_text() -> 
     assert (entry.kind, entry.place, entry.wanted) == ("lost", "answer", TEXTS[0])
     assert "the end is missing" in entry.message
     own = copy(TEXTS[0][:20], said=TEXTS[0])  # The model copied it badly.
-    assert kinds([*same, own]) == set() or entries([*same, own])[-1].kind == "unknown"
+    assert kinds([*same, own]) == {("unknown", "")}
 
 
 def test_a_text_that_the_model_received_with_a_change_is_not_the_answers() -> None:
@@ -208,8 +208,7 @@ def test_a_text_that_the_model_received_with_a_change_is_not_the_answers() -> No
     same = [prompted(copy(text), text) for text in TEXTS[3:]]
     changed = [prompted(copy(text.upper(), said=text), text.upper()) for text in TEXTS[:3]]
     found = entries([*same, *changed], tasks=1)
-    assert {one.place for one in found[-3:]} <= {"request", ""}
-    assert any(one.place == "request" for one in found)
+    assert {one.place for one in found[-3:]} == {"request"}
     assert {one.kind for one in found[:-3]} == {"intact"}
 
 
@@ -281,10 +280,7 @@ def test_a_stopped_or_cut_reply_is_the_beginning_of_the_whole_one() -> None:
     cut = {"request": "count", "end": "limit"}
     in_cot = [sheet("The reply reached its limit.", COT[:20], **cut) for _ in "ab"]
     assert kinds([whole, *in_cot]) == {("added", "answer")}
-    assert kinds([whole, in_cot[0]]) <= {
-        ("unknown", ""),
-        ("intact", ""),
-    }  # May be a rounding error.
+    assert kinds([whole, in_cot[0]]) == set()  # May be a rounding error.
 
 
 # --- Twins
@@ -430,7 +426,7 @@ def test_the_answer_to_another_request_does_not_fit_its_own_tokens() -> None:
     other = replace(sheet(TEXTS[0], wrote=" ".join(TEXTS)), request="another")
     account, records = run([*HEALTHY, other])
     entry = account.of(records[-1])
-    assert entry.how.startswith(BORROWED) or entry.kind == "unknown"
+    assert (entry.kind, entry.place) == ("unknown", "reply")
 
 
 def test_odd_spellings_in_one_mode_more_than_in_the_other_are_reported() -> None:
@@ -441,5 +437,5 @@ def test_odd_spellings_in_one_mode_more_than_in_the_other_are_reported() -> None
             counted(one, lambda n, at=at: n + 2 * (at % share == 0)) for at, one in enumerate(made)
         ]
 
-    assert kinds([*spelled(False, 8), *spelled(True, 8)]) <= {("unknown", "")}
+    assert kinds([*spelled(False, 8), *spelled(True, 8)]) == {("unknown", "")}
     assert ("unknown", "reply") in kinds([*spelled(False, 1000), *spelled(True, 3)])

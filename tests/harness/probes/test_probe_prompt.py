@@ -20,10 +20,10 @@ from harness.api.parsed_rollout import parse_rollout
 from harness.records.analysis import RuleResult
 from harness.records.conditions import Api
 from harness.records.settings import Thresholds
+from harness.rules.account.differences import CHANGES
 from harness.rules.evidence import rendering
 from harness.rules.evidence.rendering import (
     DEVIATIONS,
-    TEXT_MISTAKES,
     Arguments,
     Prompt,
     Rendering,
@@ -173,9 +173,26 @@ _LONG = {
 _EXACT = {f"prompt.exact.{part}" for part in ("user", "system", "answer", "result")}
 
 
-@pytest.mark.parametrize("mistake", TEXT_MISTAKES)
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "letters are in lower case",
+        "blank lines are missing",
+        "indentation is missing",
+        "white space is reduced to single spaces",
+        "compatibility characters are replaced (NFKC)",
+        "characters are decomposed (NFD)",
+        "typographic quotes are replaced by ASCII",
+        "characters are escaped as in HTML",
+        "entities of HTML are decoded",
+        "line breaks and quotes are escaped",
+        "characters beyond ASCII are escaped",
+        "characters beyond ASCII are replaced by ?",
+        "characters beyond ASCII are missing",
+    ],
+)
 def test_changed_texts_are_detected_and_named(mistake: str) -> None:
-    results = judged(lambda prompt: healthy(with_texts(prompt, TEXT_MISTAKES[mistake])))
+    results = judged(lambda prompt: healthy(with_texts(prompt, CHANGES[mistake])))
     assert {results[name].status for name in _EXACT} == {"failed"}
     assert any(mistake in results[name].examples[0].evidence.got for name in _EXACT)
 
@@ -371,7 +388,7 @@ def test_instructions_that_are_there_twice_are_named() -> None:
 
     for name in ("prompt.system", "prompt.exact.system"):
         (example,) = judged(doubled)[name].examples
-        assert "as if instructions are there twice" in example.evidence.got
+        assert "as if instructions appear twice" in example.evidence.got
 
 
 @pytest.mark.parametrize("scale", [0.75, 1.3, 4.2])
