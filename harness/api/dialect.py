@@ -42,7 +42,8 @@ class Dialect:
             body |= self.streaming
         options = self._options(settings)
         body |= {name: value for name, value in options.items() if value is not None}
-        return body | dict(settings.extra_body)
+        body |= settings.extra_body
+        return {name: body[name] for name in body if name not in settings.omits}
 
     def next_request(
         self, body: Mapping[str, Any], reply: Reply, items: Items, *, history: History = "sent"

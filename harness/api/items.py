@@ -141,4 +141,5 @@ class Settings:
     seed: int | None = None
     history: History = "sent"
     cot_field: str = "reasoning"
+    omits: frozenset[str] = frozenset()  # members of the body that are left out
     extra_body: Mapping[str, Any] = field(default_factory=dict)

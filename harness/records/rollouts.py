@@ -13,10 +13,11 @@ Key = Literal["right", "wrong", "none"]  # the key that a request is sent with
 
 @dataclass(frozen=True)
 class Sender:
-    """What the headers of a request say about its client: its key, and the media types it reads."""
+    """What a client does: its key, the media types that it reads, and whether it leaves early."""
 
     key: Key = "right"
     accept: str = "application/json"  # as OpenAI's SDKs send it, with streams, too
+    leaves: bool = False  # whether it closes the connection after the first text of a stream
 
 
 SDK = Sender()
@@ -71,7 +72,8 @@ class Response(Record):
         return self.body or "\n\n".join(part.raw for part in self.parts)
 
 
-FailureKind = Literal["connect", "timeout", "cut", "too_large", "protocol"]
+FailureKind = Literal["connect", "timeout", "cut", "too_large", "protocol", "left"]
+"""`left`: the client closed the connection during the reply, as the request says."""
 
 
 class TransportFailure(Record):

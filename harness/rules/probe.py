@@ -62,6 +62,7 @@ class ProbeRequest(Sample):
     temperature: float | None = None
     max_tokens: int | None = REPLY_TOKENS
     options: Mapping[str, Any] = field(default_factory=dict)
+    omits: frozenset[str] = frozenset()  # members that are left out of the request body
     tries: int = 1
     sequential: bool = False  # whether each try begins when the previous one has ended
     after: str | None = None
@@ -125,6 +126,7 @@ class ProbeRequest(Sample):
             max_tokens=(shared.max_tokens if loose else None) or self.max_tokens,
             seed=None,
             history=self.history,
+            omits=self.omits,
             extra_body={**shared.extra_body, **self.options},
         )
 

@@ -1,12 +1,14 @@
 """A sample, which is a conversation to continue, and a planned attempt at it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from harness.api import DIALECTS
 from harness.api.items import ConversationItem, Settings, Tool
 from harness.records.conditions import Condition
 from harness.records.rollouts import SDK, Sender
+
+Follow = Literal["retrieve", "cancel"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Sample:
     `turns` is the conversation that the model continues, oldest item first; `then` holds further
     user messages, sent one after each answer. `raw` is sent instead of the first request body.
     `later_instructions` and `later_tools`, if set, replace the instructions and the offered tools
-    in all but the first request (Responses).
+    in all but the first request (Responses). `follow` says what is done with the first response by
+    its id: it is retrieved until it is finished, or cancelled (Responses).
     """
 
     id: str
@@ -27,6 +30,7 @@ class Sample:
     later_instructions: str | None = None
     later_tools: tuple[Tool, ...] | None = None
     raw: str | None = None
+    follow: Follow | None = None
 
 
 @dataclass(frozen=True)

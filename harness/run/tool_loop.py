@@ -1,9 +1,11 @@
 """One attempt at one sample: send requests and tool results until the model answers."""
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from urllib.parse import quote
 
 import orjson
 
@@ -19,7 +21,11 @@ from harness.api.items import (
 from harness.records.rollouts import Exchange, LoopEnd, Rollout
 from harness.run.attempts import Attempt, Sample
 from harness.text import repeated_piece
-from harness.transport.interface import Transport, processed
+from harness.transport.interface import Payload, Transport, processed
+
+PENDING = frozenset({"queued", "in_progress"})
+"""The statuses of a response that is not finished."""
+_BETWEEN = 1.0  # seconds after which a response that is not finished is retrieved again
 
 
 async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) -> Rollout:
@@ -35,26 +41,31 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
     if settings.seed is not None:
         settings = replace(settings, seed=attempt_seed(settings.seed, attempt.id))
     body = replace(attempt, settings=settings).first_request()
+    path = dialect.path
+    payload: Payload = body if sample.raw is None else sample.raw
     messages = iter(sample.then)
     exchanges: list[Exchange] = []
     end: LoopEnd = "max_turns"
     more, most = attempt.more_tokens, attempt.max_turns
     while len(exchanges) < most:
-        sent = body if exchanges or sample.raw is None else sample.raw
-        exchange = await transport.send(dialect.path, sent, sender=attempt.sender)
+        exchange = await transport.send(path, payload, sender=attempt.sender)
         exchanges.append(exchange)
-        response = exchange.response
-        if exchange.failure is not None or response is None or not response.good_status:
-            end = "failed"
+        reply = await _read(exchange, dialect)
+        if isinstance(reply, str):
+            end = reply
             break
-        try:
-            reply = await processed(len(response.text), partial(dialect.read, exchange))
-        except UnreadableReplyError:
-            end = "unreadable"
-            break
+        if sample.follow is not None:
+            followed = len(exchanges) > 1
+            if followed and (sample.follow == "cancel" or reply.raw.get("status") not in PENDING):
+                end = "answered"
+                break
+            await asyncio.sleep(_BETWEEN * followed)
+            path = f"{dialect.path}/{quote(str(reply.raw.get('id')), safe='')}"
+            path, payload = (path, None) if sample.follow == "retrieve" else (f"{path}/cancel", "")
+            continue
         cut = reply.finish == "length" and repeated_piece(reply.generated) is None
         if cut and more is not None:
-            body = dialect.with_limit(body, more)
+            payload = body = dialect.with_limit(body, more)
             more, most = None, most + 1
             continue
         turns = await _next_items(sample, reply, messages)
@@ -66,6 +77,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
             body["instructions"] = sample.later_instructions
         if sample.later_tools is not None:
             body |= dialect.offered(sample.later_tools)
+        payload = body
     return Rollout(
         id=attempt.id,
         task=attempt.task,
@@ -76,6 +88,17 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
         exchanges=tuple(exchanges),
         alone=attempt.alone,
     )
+
+
+async def _read(exchange: Exchange, dialect: Dialect) -> Reply | LoopEnd:
+    """Return the reply, or how an attempt without one ends."""
+    response = exchange.response
+    if exchange.failure is not None or response is None or not response.good_status:
+        return "failed"
+    try:
+        return await processed(len(response.text), partial(dialect.read, exchange))
+    except UnreadableReplyError:
+        return "unreadable"
 
 
 async def _next_items(

@@ -237,4 +237,5 @@ def _outcome(parsed: ParsedRollout) -> Outcome:
     if rollout.end != "failed":
         return "answered"
     failure = rollout.exchanges[-1].failure
-    return "timeout" if failure is not None and failure.kind == "timeout" else "provider_error"
+    kinds: Mapping[str | None, Outcome] = {"timeout": "timeout", "left": "answered"}
+    return kinds.get(failure and failure.kind, "provider_error")

@@ -107,7 +107,10 @@ class HttpTransport:
         if (arrival := ARRIVAL.get(None)) is not None:
             arrival.receiver = receiver
         try:
-            failure = await self._receive(receiver, request.method, request.url, headers, data)
+            received = self._receive(
+                receiver, request.method, request.url, headers, data, leaves=sender.leaves
+            )
+            failure = await received
             elapsed = receiver.elapsed()
             await asyncio.sleep(0)  # so that the arrivals of other responses are recorded first
             respond = partial(receiver.response, self._redactor, complete=failure is None)
@@ -137,7 +140,14 @@ class HttpTransport:
         return kept | ({"authorization": f"Bearer {WRONG_KEY}"} if sender.key == "wrong" else {})
 
     async def _receive(
-        self, receiver: Receiver, method: str, url: str, headers: dict[str, str], data: bytes
+        self,
+        receiver: Receiver,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        data: bytes,
+        *,
+        leaves: bool,
     ) -> TransportFailure | None:
         """Send the request, pass the response to `receiver`, and return the failure, if any."""
         now = asyncio.get_running_loop().time
@@ -157,6 +167,8 @@ class HttpTransport:
                 receiver.begin(response.status, response.raw_headers)
                 async for chunk in body:
                     receiver.feed(chunk)
+                    if leaves and receiver.characters():
+                        return TransportFailure(kind="left", message="the client left the stream")
                     after_end = min(SECONDS_AFTER_END, self._idle_timeout)
                     silence = after_end if receiver.ended else self._idle_timeout
                     idle.reschedule(now() + silence)

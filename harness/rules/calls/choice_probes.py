@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from harness.api.fields import nested, objects
 from harness.api.items import Message
 from harness.records.conditions import MODES, Api
 from harness.rules.evidence.offers import LANGUAGE, TOOLS, offered
-from harness.rules.evidence.refusals import failure, first_replies, served
+from harness.rules.evidence.refusals import failure, first_replies, served, served_replies
 from harness.rules.missing import required
 from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import FUNCTION_CALLING, GUIDE, TOOL_CHOICE, Problem
@@ -114,6 +115,7 @@ def _right_tool(responses: ProbeResponses) -> Trials:
         yield None if got == expected else wrong
 
 
+_CUSTOM = "add_note"
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _HELLO = (Message("user", "Hello!"),)
 _TRIES = 2
@@ -122,6 +124,11 @@ _TRIES = 2
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     named: dict[str, Any] = {"type": "function"}
     named |= {"function": {"name": LANGUAGE.name}} if api == "chat" else {"name": LANGUAGE.name}
+    listed: dict[str, Any] = {"mode": "required", "tools": [named]}
+    custom: dict[str, Any] = {"name": _CUSTOM, "description": "Save a note, which is a text."}
+    chosen: dict[str, Any] = {"name": _CUSTOM}
+    if api == "chat":
+        listed, custom, chosen = {"allowed_tools": listed}, {"custom": custom}, {"custom": chosen}
     choices = (
         ("none", _WEATHER, "none"),
         ("required", _HELLO, "required"),
@@ -133,6 +140,16 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         *(
             request(name, turns, options={"tool_choice": choice}, tries=_TRIES)
             for name, turns, choice in choices
+        ),
+        request("allowed", _WEATHER, options={"tool_choice": {"type": "allowed_tools", **listed}}),
+        ProbeRequest(
+            "custom",
+            (Message("user", "Save this note: dock nine"),),
+            options={
+                "tools": [{"type": "custom", **custom}],
+                "tool_choice": {"type": "custom", **chosen},
+            },
+            provokes=provokes,
         ),
         request("parallel", _WEATHER, options={"parallel_tool_calls": True}),
         request("not parallel", _WEATHER, options={"parallel_tool_calls": False}),
@@ -148,6 +165,7 @@ _RIGHT: Mapping[str, tuple[str, frozenset[str] | None]] = {
     "none": ("no tool call", frozenset()),
     "required": ("a tool call", None),
     "named": (f"a call of {LANGUAGE.name}", frozenset({LANGUAGE.name})),
+    "allowed": (f"a call of {LANGUAGE.name}", frozenset({LANGUAGE.name})),
 }
 """By choice, what a reply must have, and the names of its calls; None for any call."""
 
@@ -188,6 +206,37 @@ for _name, _text in (
         if _name == "none"
         else None,
     )(partial(_followed, _name))
+
+
+GROUP.probe(
+    "tools.choice.allowed",
+    ("allowed",),
+    severity="warning",
+    text="With allowed_tools, the reply calls only a tool of the list. The client may run no other "
+    "at this step. A provider that does not support it must reject the request.",
+)(partial(_followed, "allowed"))
+
+
+@GROUP.probe("tools.custom", ("custom",), severity="warning", component="choice")
+def _calls_custom(responses: ProbeResponses) -> Trials:
+    """A custom tool that the request forces is called.
+
+    The server may have dropped it: it accepts the tool, and the model never sees it. A provider
+    that does not support custom tools must reject the request.
+    """
+    for exchange, reply in served_replies(responses, ["custom"], "tools of type custom"):
+        items = objects(reply.raw.get("output"))
+        for choice in objects(reply.raw.get("choices")):
+            items += objects(nested(choice, "message", "tool_calls"))
+        names = [
+            nested(item, kind, "name") or item.get("name")
+            for item in items
+            for kind in ("custom", "function")
+        ]
+        message = "The request forces a custom tool, and the reply does not call it."
+        got = ", ".join(str(item.get("type")) for item in items) or reply.text or "no text"
+        wrong = Problem(exchange, message, f"a call of {_CUSTOM}", got)
+        yield None if _CUSTOM in names else wrong
 
 
 @GROUP.probe(

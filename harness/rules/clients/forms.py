@@ -79,8 +79,10 @@ class Variant(_Sent):
     base: str = "base"
     set: Mapping[str, Any] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
+    omits: frozenset[str] = frozenset()
     twin: str | None = None
     slack: int = 0
+    adds: int = 0  # the fewest tokens that the form has more than its twin, if any
     severity: Severity | None = None
     refusal: Severity | None = None
     named: str | None = None
@@ -92,7 +94,8 @@ class Variant(_Sent):
     @property
     def request(self) -> str:
         """The id of its request; that of the plain request if nothing is changed."""
-        plain = not (self.set or self.drop) and self.turns == 1 and self.accept == SDK.accept
+        changed = self.set or self.drop or self.omits or self.accept != SDK.accept
+        plain = not changed and self.turns == 1
         return self.base if plain else f"form {self.name}"
 
     @cached_property
@@ -128,6 +131,7 @@ class Variant(_Sent):
             options={
                 key: member for key, member in changed.items() if member != body.get(key, ...)
             },
+            omits=self.omits,
             provokes=plain.provokes | MAY_BE_REFUSED | {"request.failed"},
             sender=replace(plain.sender, accept=self.accept),
         )

@@ -80,8 +80,13 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
         return None
     exchange, reply = rollout.replies[0]
     got, (_, right) = prompt_tokens(reply), responses.prompt_tokens(twin)
-    if abs(got - right) <= variant.slack:
+    if abs(got - right) <= variant.slack and not variant.adds:
         return None
+    if variant.adds:
+        message = f"The provider accepts the form {variant.name!r}, and ignores it."
+        expected = f"at least {right + variant.adds} prompt tokens"
+        ignored = Problem(exchange, message, expected, f"{got}", "$.usage")
+        return _severe(variant, ignored) if got < right + variant.adds else None
     if follows_from_added_text(responses, got, [right]):
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
     more, word = abs(got - right), "fewer" if got < right else "more"

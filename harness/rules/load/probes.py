@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from harness.api.items import Reply
+from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES, Api
+from harness.records.rollouts import Sender
 from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import offered
 from harness.rules.evidence.refusals import failure
-from harness.rules.missing import required
+from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import GUIDE, Problem
 
@@ -39,6 +40,54 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup(
     "load", _requests, GUIDE, suite="full", modes=MODES, burst=AT_ONCE, component="shared"
 )
+_LEFT, _NEXT = "left", "next"
+_LEAVING, _FEWEST_FAILED = 3, 2
+"""Clients that leave, and requests after them that fail by no chance."""
+LEAVING_GROUP = ProbeGroup(
+    "leaving",
+    lambda _api: (
+        ProbeRequest(
+            _LEFT,
+            (Message("user", "Tell me a long story about a harbour."),),
+            tries=_LEAVING,
+            sender=Sender(leaves=True),
+            valid=False,
+            whole=False,
+        ),
+        ProbeRequest(_NEXT, (Message("user", "Hello!"),), tries=_LEAVING, after=_LEFT, whole=False),
+    ),
+    GUIDE,
+    modes=("streaming",),
+    family="load",
+    component="failures",
+)
+
+
+@LEAVING_GROUP.probe(
+    "load.left",
+    (_LEFT, _NEXT),
+    fix="End the generation when its client leaves, and free what it held.",
+    example=(
+        "After a client closes its stream, the server does not serve the next request.",
+        "https://github.com/raullenchai/Rapid-MLX/issues/1759",
+        "https://github.com/ggml-org/llama.cpp/issues/24496",
+    ),
+)
+def _after_client_left(responses: ProbeResponses) -> Trials:
+    """A client that leaves during a reply does not keep the next one from being served.
+
+    Users close a chat, and agents end a stream at the first call. A server that goes on generating,
+    or never frees the place of that reply, fails for everyone else.
+    """
+    left = (one.exchanges[-1].recorded.failure for one in responses.all(_LEFT))
+    required((one for one in left if one is not None and one.kind == "left"), "nobody_left")
+    results = [failure(one, "a request after a client left") for one in responses.all(_NEXT)]
+    failed = sum(one is not None for one in results)
+    if 0 < failed < _FEWEST_FAILED:
+        raise NotVerifiableError("few_failed_after_leaving")
+    yield from results
+
+
 _USES = tuple(word for words in WORDS.values() for word in words)
 
 

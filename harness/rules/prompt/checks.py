@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from harness.api import DIALECTS
-from harness.api.fields import objects
+from harness.api.fields import nested, objects
 from harness.api.items import Message
+from harness.rules.account.ledger import token_count
 from harness.rules.check import Family
 from harness.rules.evidence.rendering import Prompt, bare_lengths
 from harness.rules.evidence.subjects import Answer, answers
@@ -64,3 +65,43 @@ def _added(answer: Answer) -> Iterator[Problem]:
         message = f"The prompt has {got - due} tokens more than the messages of the request."
         expected = f"about {due} tokens"
         yield Problem(answer.exchange, message, expected, f"{got} tokens", "$.usage")
+
+
+_COUNTED = (
+    0.9  # the least share of a request's texts in its prompt; a tokenizer may differ a little
+)
+
+
+def _sent(answer: Answer) -> int:
+    """Return the tokens of the texts that a request has, but for those of the assistant."""
+    body = answer.exchange.request.body
+    if answer.exchange.api == "harmony" or body.get("truncation") == "auto":
+        return 0
+    turns = objects(DIALECTS[answer.exchange.api].turns(body))
+    others = (turn for turn in turns if turn.get("role") != "assistant")
+    texts = (_text(turn.get("content", turn.get("output"))) for turn in others)
+    return sum(token_count(text) or 0 for text in texts if text)
+
+
+@family.check(
+    "prompt.cut",
+    answers,
+    lambda answer: answer.exchange.imported and answer.usage.input_tokens and _sent(answer),
+    component="messages",
+    fix="Render every message, or refuse a prompt that is too long.",
+    example=(
+        "Prompts above 4,096 tokens are cut silently.",
+        "https://github.com/ollama/ollama/issues/17889",
+    ),
+)
+def _cut(answer: Answer) -> Iterator[Problem]:
+    """A recorded prompt has at least the tokens of the texts that were sent.
+
+    With fewer, the model does not see all of them: the server cuts long conversations, or loses
+    messages. Cached tokens count. In live traffic, the probes of the prompt find this.
+    """
+    cached = nested(answer.reply.raw, "usage", "prompt_tokens_details", "cached_tokens")
+    due, got = _sent(answer), answer.usage.input_tokens or 0
+    if got + (cached if isinstance(cached, int) else 0) < _COUNTED * due:
+        message = "The prompt has fewer tokens than the texts of the request."
+        yield Problem(answer.exchange, message, f"more than {due}", f"{got} tokens", "$.usage")

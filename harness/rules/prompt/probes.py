@@ -53,7 +53,7 @@ _LONG = "\n\n    ".join(
 """20 kB in about 840 tokens, with runs of blanks and lines that servers may collapse."""
 _MORE_TOKENS = 600
 """Tokens added to that, to exceed 1,024 tokens: a common limit of servers that cut prompts."""
-_HOURS, _TOOLS = 12, 20
+_HOURS, _TOOLS = 20, 25
 PROMPTS = TypeAdapter(dict[str, Prompt]).validate_python(_CORPUS["prompts"])
 
 
@@ -71,9 +71,9 @@ def _long_prompts() -> Iterator[tuple[str, Prompt]]:
     yield "long description", replace(tool, tools=(replace(tide, description=_LONG),))
     yield "long thought", replace(called, turns=(question, Reasoning(_LONG), *called.turns[1:]))
     yield "longer result", replace(called, turns=(question, call, ToolResult("call_1", _LONG)))
-    yield "repetitive history", Prompt((*chain.from_iterable(hours), *base.turns))
-    several = (replace(tide, name=f"{tide.name}_{at}") for at in range(1, _TOOLS))
-    yield "twenty tools", replace(tool, tools=(tide, *several))
+    several = (tide, *(replace(tide, name=f"{tide.name}_{at}") for at in range(1, _TOOLS)))
+    yield "many tools", replace(tool, tools=several)
+    yield "long session", Prompt((*chain.from_iterable(hours), *base.turns), several)
 
 
 PROMPTS |= _long_prompts()

@@ -8,19 +8,22 @@ the CoT of a tool call, and which instructions and tools, are in the prompt of t
 Where the first request has `store: false`, the second one must not know it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES, Mode
+from harness.rules.check import Family
 from harness.rules.evidence.offers import MARKDOWN, WEATHER
 from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
 from harness.rules.evidence.refusals import declined, outcome, refused
 from harness.rules.evidence.rendering import Prompt, after_calls, differences
+from harness.rules.evidence.subjects import Answer, answers
 from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import (
     MAY_BE_REFUSED,
@@ -32,6 +35,7 @@ from harness.rules.probe import (
     prompt_tokens,
 )
 from harness.rules.rule import Problem, VoidIf
+from harness.run.attempts import Follow
 
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
@@ -64,6 +68,13 @@ _stored = partial(
     max_turns=2,
     provokes=MAY_BE_REFUSED,
 )
+_HI = (Message("user", "Hi there!"),)
+_POLLS = 40  # requests, 1 s apart, in which a short answer is finished
+_FOLLOWED: Sequence[tuple[str, Mapping[str, Any], Follow, int]] = (
+    ("kept", {"store": True}, "retrieve", 2),
+    ("background", {"store": True, "background": True}, "retrieve", _POLLS),
+    ("cancelled", {"store": True, "background": True}, "cancel", 2),
+)
 _REQUESTS = (
     _stored("told", (Message("user", _FIRST),), then=(_QUESTION, _LAST_QUESTION), max_turns=3),
     _stored("called", (Message("user", "What is the weather in Lisbon?"),), (WEATHER,)),
@@ -84,9 +95,15 @@ _REQUESTS = (
         effort="low",
     ),
     _stored("unkept", (Message("user", _FIRST),), then=(_LAST_QUESTION,), options={"store": False}),
+    *(
+        ProbeRequest(
+            name, _HI, options=options, follow=follow, max_turns=turns, whole=False, valid=False
+        )
+        for name, options, follow, turns in _FOLLOWED
+    ),
     ProbeRequest(
         "unknown",
-        (Message("user", "Hi there!"),),
+        _HI,
         options={"previous_response_id": _UNKNOWN},
         whole=False,
         valid=False,
@@ -144,6 +161,101 @@ def _unknown(responses: ProbeResponses) -> Trials:
         got = "a reply" if last.good_status else outcome(last)
         wrong = Problem(last, message, "status 404 or 400", got, "$.previous_response_id")
         yield None if refused(rollout) else wrong
+
+
+@GROUP.probe(
+    "state.retrieved",
+    ("kept",),
+    severity="warning",
+    fix="Return a stored response by its id, or answer `store: false`.",
+)
+def _retrieved(responses: ProbeResponses) -> Trials:
+    """A stored response can be retrieved by its id, with the output that it had.
+
+    Clients read it again after a broken stream, and to show a conversation.
+    """
+    for rollout in responses.all("kept"):
+        first, last = rollout.exchanges[0], rollout.exchanges[-1]
+        if first.reply is None or last is first:
+            raise NotVerifiableError("not_continued")
+        claims = first.reply.raw.get("store") is True
+        if declined(rollout) and not (claims and last.status == _NOT_FOUND):
+            raise NotVerifiableError("refuses_to_store")
+        message, expected = "A stored response cannot be retrieved by its id.", "the response"
+        got = outcome(last)
+        if last.reply is not None:
+            message, got = "A retrieved response has another output.", repr(last.reply.text)
+            expected = repr(first.reply.text)
+        same = last.reply is not None and last.reply.generated == first.reply.generated
+        yield None if same else Problem(last, message, expected, got)
+
+
+def is_background_ignored(exchange: ParsedExchange, reply: Reply) -> bool:
+    """Whether the response to a background request was sent when it was complete."""
+    asked = exchange.request.body.get("background") is True
+    return asked and reply.raw.get("background") is not True
+
+
+_IGNORED = "The provider accepts `background`, and ignores it."
+
+
+family = Family("state", _STATE, component="storage")
+
+
+@family.check(
+    "state.background.ignored",
+    answers,
+    lambda answer: answer.exchange.request.body.get("background"),
+    severity="warning",
+    apis=("responses",),
+    fix="Run the response in the background, or refuse `background` with an error naming it.",
+)
+def _background_ignored(answer: Answer) -> Iterator[Problem]:
+    """A background response says so.
+
+    Without the echo, the server ignored the option: its client waited for the whole reply, over a
+    connection that it wanted to close.
+    """
+    if is_background_ignored(*answer):
+        got = repr(answer.reply.raw.get("background"))
+        yield Problem(answer.exchange, _IGNORED, "background: true", got, "$.background")
+
+
+@GROUP.probe(
+    "state.background",
+    ("background", "cancelled"),
+    severity="warning",
+    fix="Run background responses to their end, or refuse `background` with an error naming it.",
+    example=(
+        "A background response stays queued, or cannot be retrieved.",
+        "https://github.com/vllm-project/agentic-api/issues/357",
+    ),
+)
+def _background(responses: ProbeResponses) -> Trials:
+    """A background response is finished, or cancelled, as its client asks.
+
+    Its client gets the id at once and retrieves the response later. A provider that does not
+    support this must reject the request, so that the client can wait instead.
+    """
+    for name in ("background", "cancelled"):
+        for rollout in responses.all(name):
+            first, last = rollout.exchanges[0], rollout.exchanges[-1]
+            if last is first and declined(rollout):
+                values = {"feature": "background responses", "status": first.status or 0}
+                raise NotVerifiableError("refuses_feature", **values)
+            status = last.reply.raw.get("status") if last.reply else None
+            if first.reply is None:
+                message, expected = "The provider fails on a background request.", "a response"
+            elif is_background_ignored(first, first.reply):
+                message, expected = _IGNORED, "status queued, or a refusal"
+            elif name == "background":
+                message, expected = "A background response is not finished.", "completed"
+                status = status if last.reply and last.reply.text else last.reply and "no text"
+            else:
+                message, expected = "A background response cannot be cancelled.", "cancelled"
+                status = expected if status == "completed" or refused(rollout) else status
+            ended = first.reply is not None and status == expected
+            yield None if ended else Problem(last, message, expected, str(status or outcome(last)))
 
 
 @GROUP.probe(

@@ -7,6 +7,7 @@ schema, the prompt tokens are the same as without a schema.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from harness.api.items import Message, Reply
@@ -28,6 +29,7 @@ from harness.rules.evidence.refusals import first_replies, served_replies
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
     GARBLED,
+    NON_STREAMING,
     ProbeGroup,
     ProbeRequest,
     ProbeResponses,
@@ -64,13 +66,13 @@ _UNION = closed(
     {
         "harbour": {
             "anyOf": [
-                {"type": "integer"},
+                {"type": "integer", "minimum": 1, "maximum": 40},
                 {"anyOf": [{"type": "null"}, {"type": "string", "enum": ["Brest", "Dover"]}]},
             ]
         }
     }
 )
-"""A union within a union."""
+"""A union within a union, with a bounded number."""
 _TOLD = (Message("user", 'Answer with this JSON object: {"code_word": "orchid596"}'),)
 _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
@@ -78,6 +80,7 @@ _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
 _ASKED = ("named", "named later", "union", "free", "free with a tool")
 _FEWEST_EMPTY = _FEWEST_BROKEN = _FEWEST_CHANGED = 2
+_CHOICES = 2
 _FEATURE = "a JSON schema for the answer"
 _WITH_TOOLS = f"{_FEATURE} together with tools"
 
@@ -117,6 +120,11 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest("object", _EITHER, tries=2, options=_object(api), provokes=provokes),
         ProbeRequest("object told", _TOLD, tries=2, options=_object(api), provokes=provokes),
         ProbeRequest("without object", _EITHER),
+        ProbeRequest("object streamed", _EITHER, options=_object(api), provokes=provokes),
+        ProbeRequest(
+            "object with a tool", _EITHER, (ORDER,), options=_object(api), provokes=provokes
+        ),
+        ProbeRequest("choices", _FREE, options=free | {"n": _CHOICES}, provokes=provokes),
     )
 
 
@@ -291,6 +299,51 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
     expected = "an object with members, such as the code word"
     several = len(objects) >= _FEWEST_EMPTY
     yield Problem(exchange, message, expected, reply.text) if empty and several else None
+
+
+def _also_object(name: str, where: str, responses: ProbeResponses) -> Trials:
+    usual = served_replies(responses, ["object"], "a JSON object as the answer")
+    found = (reply for _, reply in usual if parsed_object(reply.text.strip()) is not None)
+    required(found, "no_object_answer")
+    for exchange, reply in served_replies(responses, [name], f"a JSON object {where}"):
+        message = f"JSON mode has no effect {where}: the answer is not a JSON object."
+        wrong = Problem(exchange, message, "a JSON object", reply.text or "no text")
+        yield None if reply.calls or parsed_object(reply.text.strip()) is not None else wrong
+
+
+for _id, _name, _where, _modes in (
+    ("streaming", "object streamed", "in a stream", ("streaming",)),
+    ("tools", "object with a tool", "beside tools", NON_STREAMING),
+):
+    GROUP.probe(
+        f"structured.object.{_id}",
+        ("object", _name),
+        modes=_modes,
+        severity="warning",
+        text=f"JSON mode also has its effect {_where}. Agents with tools and interfaces that show "
+        "a stream parse the answer, too.",
+    )(partial(_also_object, _name, _where))
+
+
+@GROUP.probe("structured.choices", ("choices",), apis=("chat",))
+def _every_choice(responses: ProbeResponses) -> Trials:
+    """With `n`, every choice conforms to the schema of the answer.
+
+    A server that starts the grammar only for the first choice returns text in the others. Programs
+    parse all of them.
+    """
+    for exchange, reply in served_replies(responses, ["choices"], f"`n` with {_FEATURE}"):
+        schema = exchange.request.answer_schema or {}
+        fits = [
+            misfit(value, schema) is None
+            if (value := parsed_value(choice.text.strip())) is not None
+            else False
+            for choice in (reply, *reply.others)
+        ]
+        message = "Only some of several choices conform to the schema of the answer."
+        got = next((c.text for c, fit in zip(reply.others, fits[1:], strict=True) if not fit), "")
+        wrong = Problem(exchange, message, "a JSON answer in every choice", got)
+        yield wrong if fits[0] and not all(fits) else None
 
 
 _FORMATTED = (*_ASKED, "object")

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 from harness.api.fields import NAMES, nested
+from harness.api.parsed_rollout import ParsedExchange
 from harness.records.scores import Severity
 from harness.rules.account.ledger import COT_HEADER, SLACK
 from harness.rules.check import Family
-from harness.rules.evidence.subjects import Answer, answers, counted
+from harness.rules.evidence.subjects import Answer, answers, counted, streams
 from harness.rules.rule import CHAT, Problem
 
 family = Family("usage", CHAT, component="usage")
@@ -56,6 +57,28 @@ def _missing(answer: Answer) -> Iterator[Problem]:
         elif type(count) is not int:
             message, got = f"{name} is not an integer.", f"{NAMES[type(count)]}, {count!r}"
             yield Problem(answer.exchange, message, "an integer", got, f"{_PATH}.{name}")
+
+
+@family.check(
+    "usage.unasked",
+    streams,
+    lambda exchange: not nested(exchange.request.body, "stream_options", "include_usage"),
+    severity="warning",
+    apis=("chat",),
+    modes=("streaming",),
+    fix="Send a chunk without choices only if the request sets stream_options.include_usage.",
+)
+def _unasked(exchange: ParsedExchange) -> Iterator[Problem]:
+    """A Chat stream without `stream_options` has no chunk without choices.
+
+    That chunk has the usage. Clients that did not ask for it read the first choice of every chunk,
+    and fail. Usage beside a choice harms nobody.
+    """
+    for event in exchange.events:
+        if event.data is not None and event.data.get("choices") == [] and event.data.get("usage"):
+            message = "The stream has a chunk with usage and no choices, which nobody asked for."
+            yield Problem(exchange, message, "no such chunk", event.text, event=event.number)
+            return
 
 
 @family.check(

@@ -12,7 +12,7 @@ from mutations import both, drop, nothing, put, responses
 from replies import Reply, chat_blocks, choice, counts, responses_whole
 
 from harmony.render import text_tokens
-from harness.records.rollouts import Response, Rollout
+from harness.records.rollouts import Recording, Response, Rollout
 
 _TOOL = "get_weather"
 _ARGUMENTS = '{"location": "Lisbon"}'
@@ -221,6 +221,93 @@ def test_lines_that_a_model_repeats_are_no_text_so_far():
         return chat_blocks([first, *pieces, text, last, usage])
 
     assert not {each.id for each in details(streamed(by_line, reply)())} & {"text.added"}
+
+
+_PLACE = {"type": "object", "properties": {"berth": {"anyOf": [
+    {"type": "integer", "minimum": 1, "maximum": 40}, {"type": "null"},
+]}}, "required": ["berth"]}  # fmt: skip
+_FORMAT = {"type": "json_schema", "json_schema": {"name": "reply", "schema": _PLACE}}
+_ASKED = [{"role": "user", "content": f"How high is the tide at harbour {n}?"} for n in range(40)]
+_ALONE = [{"role": "user", "content": "Hi!"}, {"type": "reasoning", "summary": [], "content": []},
+          {"role": "user", "content": "And now?"}]  # fmt: skip
+
+
+def _refusing(name: str, api: str = "chat", streaming: bool = False, **request: object) -> Rollout:
+    """A server that refuses a request, and names the member that it does not accept."""
+    error = {"error": {"message": f"Invalid value: {name}", "param": name}}
+    recorded = rollout([json_response(error, 400)], api=api, streaming=streaming, end="failed")
+    first = recorded.exchanges[0]
+    kept = {key: value for key, value in first.request.body.items() if key != name}
+    asked = first.request.model_copy(update={"body": {**kept, **request}})
+    return recorded.model_copy(update={"exchanges": (first.model_copy(update={"request": asked}),)})
+
+
+def _second_choice(body: dict) -> None:
+    first = body["choices"][0]
+    body["choices"].append({**first, "index": 1, "message": {**first["message"], "content": "No."}})
+
+
+_BERTH = Reply(text='{"berth": 17}')
+RECORDED = {
+    "usage that nobody asked for": (streamed(nothing, stream_options=None), "usage.unasked"),
+    "a stop string as a text": (lambda: _refusing("stop", stop="\n"), "clients.refused_form"),
+    "tool_choice none without tools": (
+        lambda: _refusing("tool_choice", tool_choice="none", tools=[]), "clients.refused_form",
+    ),
+    "tool_choice null without tools": (
+        lambda: _refusing("tool_choice", tool_choice=None, tools=[]), "clients.refused_form",
+    ),
+    "a stream without its options": (
+        lambda: _refusing("stream_options", streaming=True), "clients.refused_form",
+    ),
+    "a reasoning item alone": (
+        lambda: _refusing("reasoning", "responses", input=_ALONE), "clients.refused_form",
+    ),
+    "background": (response(nothing, background=True), "state.background.ignored"),
+    "JSON mode in a stream": (
+        streamed(nothing, response_format={"type": "json_object"}), "answer.json",
+    ),
+    "JSON mode beside tools": (
+        whole(nothing, response_format={"type": "json_object"}, tools=_NAMED), "answer.json",
+    ),
+    "bounds and anyOf": (
+        whole(nothing, Reply(text='{"berth": 77}'), response_format=_FORMAT), "answer.json",
+    ),
+    "n with a format": (whole(_second_choice, _BERTH, response_format=_FORMAT, n=2), "answer.json"),
+    "40 messages and 25 tools": (whole(nothing, messages=_ASKED, tools=_NAMED), "prompt.cut"),
+    "a custom tool": (NAMED["a custom tool"][0], "calls.custom"),
+    "a long CoT without an answer": (
+        whole(nothing, Reply(reasoning=_LONG_COT * 8)), "reply.empty",
+    ),
+}  # fmt: skip
+"""Defects of forms of requests in recordings, and what is found."""
+
+
+@pytest.mark.parametrize("form", RECORDED)
+def test_recorded_traffic_with_a_form_says_something(form):
+    recording, rule = RECORDED[form]
+    imported = {"recording": Recording(source="a.jsonl, line 1")}
+    assert rule in {each.id for each in details(recording().model_copy(update=imported))}
+
+
+HEALTHY = {
+    "usage that was asked for": streamed(nothing),
+    "no usage": streamed(lambda chunks: chat_blocks(chunks[:-1]), stream_options=None),
+    "usage beside a choice": streamed(
+        lambda chunks: chat_blocks([*chunks[:-2], {**chunks[-2], "usage": chunks[-1]["usage"]}]),
+        stream_options=None,
+    ),
+    "background": response(put("background", True), background=True),
+    "a refusal of something else": lambda: _refusing("model", stop="\n", tools=[]),
+    "bounds and anyOf": whole(nothing, _BERTH, response_format=_FORMAT),
+    "a prompt of a few messages": whole(nothing, messages=_ASKED[:3]),
+}
+
+
+@pytest.mark.parametrize("form", HEALTHY)
+def test_a_healthy_recording_with_a_form_is_not_accused(form):
+    recorded = HEALTHY[form]().model_copy(update={"recording": Recording(source="a.jsonl, line 1")})
+    assert not {each.id for each in details(recorded)} & {rule for _, rule in RECORDED.values()}
 
 
 def test_items_that_end_in_another_order_than_they_began_are_healthy():

@@ -26,14 +26,15 @@ import test_probe_prompt as prompt
 import test_probe_sampling as sampling
 import test_probe_tools as tools
 from golden_replay import GOLDEN, Replay
-from healthy import json_response
+from healthy import exchange, json_response
+from healthy import response as healthy_response
 from probing import Provider, judged, refusal
-from replies import Reply, chat_whole
+from replies import Reply, chat_whole, responses_whole
 
 from harness.golden.content import Golden
 from harness.records.analysis import RuleResult
 from harness.records.conditions import BOTH_APIS, Api
-from harness.records.rollouts import Response
+from harness.records.rollouts import Response, TransportFailure
 from harness.records.settings import CONTEXT
 from harness.rules.calls.argument_probes import TEXTS
 from harness.rules.calls.choice_probes import NEEDED
@@ -107,6 +108,59 @@ def structured(request: ProbeRequest, attempt: Attempt) -> Any:
         without = request.id == "abroad without"
         return Reply(text="Łódź" if without else '{"harbour": "Łódź"}')
     return answers.structures(answers.GOOD, answers.FREE)(request, attempt)
+
+
+def in_every_form(request: ProbeRequest, _: Attempt, *, but: str = "") -> Response | Reply:
+    """A server whose answers are JSON in every form, or not in one."""
+    said = answers.PROSE if request.id == but else answers.FREE
+    whole = chat_whole(said)
+    if request.id != "choices":
+        return said
+    first = chat_whole(answers.FREE)["choices"][0]
+    return json_response({**whole, "choices": [first, {**whole["choices"][0], "index": 1}]})
+
+
+def choosing(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A server that follows every choice of tools, and calls custom tools."""
+    if request.id == "allowed":
+        return tools.calling("identify_language", '{"text": "Der Zug"}')
+    if request.id != "custom":
+        return tools._chosen(request, attempt)
+    if attempt.condition.api == "chat":
+        whole = chat_whole(Reply(text=None))
+        call = {"id": "call_1", "type": "custom", "custom": {"name": "add_note", "input": "dock"}}
+        whole["choices"][0]["message"]["tool_calls"] = [call]
+        return json_response(whole)
+    call = {"type": "custom_tool_call", "call_id": "call_1", "name": "add_note", "input": "dock"}
+    return json_response(responses_whole(Reply(text="Hm."), [call]))
+
+
+def leaving(after: Reply | Response) -> Provider:
+    """A server that answers in this way after a client has left its stream."""
+
+    def server(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id == "next":
+            return after
+        begun = healthy_response(attempt.condition.api, streaming=True, reply=UNANSWERED)
+        left = TransportFailure(kind="left", message="the client left the stream")
+        begun = begun.model_copy(update={"complete": False})
+        return [exchange(attempt.condition.api, True, begun, failure=left)]
+
+    return server
+
+
+def following(**second: object) -> Provider:
+    """A server whose responses run in the background, and have these members when retrieved."""
+
+    def server(request: ProbeRequest, _: Attempt) -> Any:
+        done = responses_whole(Reply(text="Hello!")) | {"store": True}
+        if request.id == "kept":
+            return [json_response(done), json_response(done | second)]
+        begun = done | {"status": "queued", "output": [], "background": True}
+        ended = {} if request.id == "background" else {"status": "cancelled", "output": []}
+        return [json_response(begun), json_response(done | {"background": True} | ended | second)]
+
+    return server
 
 
 def writing(request: ProbeRequest, attempt: Attempt) -> Reply:
@@ -189,6 +243,8 @@ HEALTHY: Mapping[str, Healthy] = {
     "tools.arguments": Healthy(writing),
     "tools.trigger": Healthy(tools._triggered),
     "tools.choice": Healthy(tools._chosen),
+    "tools.choice.allowed": Healthy(choosing),
+    "tools.custom": Healthy(choosing),
     "tools.names": Healthy(tools._named),
     "tools.preamble": Healthy(announced("I look it up.", 60), ("chat",)),
     "tools.loop": Healthy(tools._looping),
@@ -197,6 +253,11 @@ HEALTHY: Mapping[str, Healthy] = {
     "tools.schema": Healthy(tools._echoing),
     "cot": Healthy(cot.reader()),
     "structured": Healthy(structured, ("chat",)),
+    "structured.object.streaming": Healthy(in_every_form, ("chat",)),
+    "structured.object.tools": Healthy(in_every_form, ("chat",)),
+    "structured.choices": Healthy(in_every_form, ("chat",)),
+    "state.retrieved": Healthy(following(), ("responses",)),
+    "state.background": Healthy(following(), ("responses",)),
     "state": Healthy(cot.continued(), ("responses",)),
     "parity": Healthy(in_streams(lambda reply: reply)),
     "echo": Healthy(echo.provider(echo.unchanged, echo.unchanged)),
@@ -206,6 +267,7 @@ HEALTHY: Mapping[str, Healthy] = {
     "long": Healthy(long_prompts.healthy, ("chat",), max_context=long_prompts.CONTEXT),
     "long.output": Healthy(copying(), ("chat",), max_context=32_768),
     "long.numerics": Healthy(Replay(golden=LONG), golden=GOLDEN.model_copy(update={"long": LONG})),
+    "load.left": Healthy(leaving(UNANSWERED)),
     "load": Healthy(lambda request, _: load.about(request.id, request)),
     "builtin": Healthy(builtin.served(), ("responses",)),
     "sampling": Healthy(sampling.healthy),
@@ -226,6 +288,7 @@ BROKEN: Mapping[str, Provider] = {
     "tools.trigger": lambda request, _: UNANSWERED if request.id in NEEDED else WEATHER,
     "tools.trigger.right_tool": lambda *_: tools.calling("archive"),
     "tools.choice": lambda request, _: UNANSWERED if request.id != "none" else WEATHER,
+    "tools.custom": lambda *_: UNANSWERED,
     "tools.choice.parallel": lambda *_: refusal(500),
     "tools.names.accepted": lambda *_: refusal(),
     "tools.names.kept": shortening,
@@ -258,6 +321,9 @@ BROKEN: Mapping[str, Provider] = {
         beside_tool_tokens=55,
     ),
     "structured.object": answers.structures(answers.GOOD, answers.FREE, any_json=Reply(text="{ }")),
+    "structured.object.streaming": partial(in_every_form, but="object streamed"),
+    "structured.object.tools": partial(in_every_form, but="object with a tool"),
+    "structured.choices": partial(in_every_form, but="choices"),
     "structured.ends": answers.without_end('{"harbour": "Brest"}' + " \n" * 900, 1),
     "structured.tools": answers.structures(answers.GOOD, answers.FREE, beside_tool_tokens=40),
     "structured.reasoning": answers.structures(answers.GARBLED, answers.GARBLED),
@@ -274,6 +340,8 @@ BROKEN: Mapping[str, Provider] = {
     "state.previous_response.answer": cot.continued(keeps_answer=False),
     "state.previous_response.tools": cot.continued(tools="old"),
     "state.previous_response.instructions": cot.continued(instructions="old"),
+    "state.retrieved": following(output=[]),
+    "state.background": following(status="in_progress"),
     "state.unstored": lambda *_: [cot.SEEN, Reply(text="It is orchid596.")],
     "parity.reasoning": in_streams(lambda reply: replace(reply, reasoning="")),
     "parity.calls": in_streams(lambda reply: replace(reply, call=None, text="Hm.")),
@@ -303,6 +371,7 @@ BROKEN: Mapping[str, Provider] = {
     "long.numerics.logprobs": Replay(golden=LONG, noise=2 * LONG.tolerance.median),
     "long.numerics.greedy": numerics.Other(golden=LONG, least=2 * LONG.tolerance.gap),
     "load.cross_talk": lambda request, _: load.about("nowhere", request),
+    "load.left": leaving(refusal(500)),
     "load.served": lambda *_: refusal(500),
     "builtin.refused": lambda *_: refusal(500),
     "builtin.offered": builtin.served("builtin-undeclared"),

@@ -1,5 +1,6 @@
 """One attempt from the first request to its end, over a real socket."""
 
+import json
 from typing import Any
 
 import mock_provider as mock
@@ -11,7 +12,8 @@ from harness.api import DIALECTS
 from harness.api.items import Message, Settings, Tool
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import Api, Condition
-from harness.records.rollouts import Rollout
+from harness.records.rollouts import Rollout, Sender
+from harness.run import tool_loop
 from harness.run.attempts import Attempt, Sample
 from harness.run.tool_loop import attempt_seed, run_attempt
 from harness.transport import open_transport
@@ -199,6 +201,49 @@ async def test_stored_responses_are_continued_by_id() -> None:
     for body, kind in ((second, "function_call_output"), (third, "message")):
         assert body["previous_response_id"] == "resp_1"
         assert [item["type"] for item in body["input"]] == [kind]
+
+
+@pytest.mark.parametrize("follow", ["retrieve", "cancel"])
+async def test_a_background_response_is_followed_by_its_id(follow, monkeypatch) -> None:
+    monkeypatch.setattr(tool_loop, "_BETWEEN", 0.0)
+    ended = "completed" if follow == "retrieve" else "cancelled"
+    bodies = [
+        json.dumps({**responses_whole(Reply(text="Hi!")), "id": "resp/1", "status": status})
+        for status in ("queued", "in_progress", ended)
+    ]
+    found = iter(bodies[1:])
+
+    async def get(request: mock.Received, writer: Any) -> None:
+        await mock.text(next(found))(request, writer)
+
+    script = [mock.text(bodies[0]), mock.text(bodies[2])]
+    async with MockProvider(script=script, get=get) as provider:
+        sample = Sample("s1", ASK, follow=follow)
+        done = await run(provider, api="responses", sample=sample, max_turns=9)
+    sent = [(each.method, each.path.removeprefix("/v1/responses")) for each in provider.received]
+    polls = [("GET", "/resp%2F1")] * 2
+    assert sent == [
+        ("POST", ""),
+        *(polls if follow == "retrieve" else [("POST", "/resp%2F1/cancel")]),
+    ]
+    assert done.end == "answered"
+    assert DIALECTS["responses"].read(done.exchanges[-1]).raw["status"] == ended
+
+
+async def test_a_client_that_leaves_closes_its_connection_and_the_next_is_served() -> None:
+    piece = 'data: {"choices": [{"delta": {"content": "a "}}]}\n\n'
+    described = changed(adhoc_provider("http://127.0.0.1:9/v1", "m", ["chat"]), timeout=5)
+    async with MockProvider(script=[mock.endless(piece.encode(), "text/event-stream")]) as provider:
+        described = changed(described, base_url=provider.base_url)
+        async with open_transport(described) as transport:
+            body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+            left = await transport.send("/chat/completions", body, sender=Sender(leaves=True))
+            after = await transport.send("/chat/completions", body)
+    assert left.failure is not None
+    assert left.failure.kind == "left"
+    assert left.response is not None
+    assert not left.response.complete
+    assert DIALECTS["chat"].read(after).text
 
 
 async def test_a_raw_body_is_sent_and_recorded_unchanged() -> None:
