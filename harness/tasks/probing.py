@@ -237,5 +237,5 @@ def _outcome(parsed: ParsedRollout) -> Outcome:
     if rollout.end != "failed":
         return "answered"
     failure = rollout.exchanges[-1].failure
-    kinds: Mapping[str | None, Outcome] = {"timeout": "timeout", "left": "answered"}
-    return kinds.get(failure and failure.kind, "provider_error")
+    kinds: Mapping[str, Outcome] = {"timeout": "timeout", "left": "answered"}
+    return kinds.get(failure.kind if failure else "", "provider_error")

@@ -146,11 +146,7 @@ def _unknown_name(found: Call) -> Iterator[Problem]:
     ),
 )
 def _custom(found: Call) -> Iterator[Problem]:
-    """The call of a custom tool comes back as a custom tool call.
-
-    Its input is a text of any form. A client looks for a function of that name, finds none, and
-    rejects the call, or runs the tool with JSON as its input.
-    """
+    """The call of a custom tool is a custom tool call. Clients find no function of that name."""
     message = f"{found.call.name} was offered as a custom tool, and its call is a function call."
     yield Problem(found.exchange, message, "a custom tool call", found.call.arguments)
 
@@ -405,18 +401,16 @@ def _counts_call(answer: Answer, tool: Tool) -> bool:
 def _refuses_own(exchange: ParsedExchange) -> Iterator[Problem]:
     """The server passes on the calls of its own model, and does not answer with an error.
 
-    The client tells the model what is wrong with its arguments, and the model calls again. After an
-    error, an agent has neither the call nor an answer.
+    A client tells the model what is wrong with a call. After an error, an agent has no call.
     """
-    message = "The server refuses a call that its own model made."
-    for event in exchange.error_events:
-        if _OWN_CALL.search(event.text):
-            yield Problem(exchange, message, "the call", event.text, event=event.number)
-            return
     response = exchange.recorded.response
-    if response is not None and not response.good_status and _OWN_CALL.search(response.text):
-        got = f"status {response.status}: {response.text}"
-        yield Problem(exchange, message, "the call", got)
+    errors: list[tuple[str, int | None]] = [(e.text, e.number) for e in exchange.error_events]
+    if response is not None and not response.good_status:
+        errors = [(f"status {response.status}: {response.text}", None)]
+    for text, number in errors:
+        if _OWN_CALL.search(text):
+            message = "The server refuses a call that its own model made."
+            yield Problem(exchange, message, "the call", text, event=number)
 
 
 @family.check(

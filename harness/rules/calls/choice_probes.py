@@ -5,12 +5,19 @@ from functools import partial
 from typing import Any
 
 from harness.api.fields import nested, objects
-from harness.api.items import Message
+from harness.api.items import Message, Reply
 from harness.records.conditions import MODES, Api
 from harness.rules.evidence.offers import LANGUAGE, TOOLS, offered
-from harness.rules.evidence.refusals import failure, first_replies, served, served_replies
+from harness.rules.evidence.refusals import failure, first_replies, served
 from harness.rules.missing import required
-from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
+from harness.rules.probe import (
+    MAY_BE_REFUSED,
+    NON_STREAMING,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+)
 from harness.rules.rule import FUNCTION_CALLING, GUIDE, TOOL_CHOICE, Problem
 
 NEEDED: Mapping[str, tuple[str, str]] = {
@@ -166,6 +173,7 @@ _RIGHT: Mapping[str, tuple[str, frozenset[str] | None]] = {
     "required": ("a tool call", None),
     "named": (f"a call of {LANGUAGE.name}", frozenset({LANGUAGE.name})),
     "allowed": (f"a call of {LANGUAGE.name}", frozenset({LANGUAGE.name})),
+    "custom": (f"a call of {_CUSTOM}", frozenset({_CUSTOM})),
 }
 """By choice, what a reply must have, and the names of its calls; None for any call."""
 
@@ -178,11 +186,21 @@ def _followed(choice: str, responses: ProbeResponses) -> Trials:
         found for rollout in rollouts if (found := failure(rollout, f"tool_choice {choice}"))
     )
     for exchange, reply in first_replies(rollouts):
-        called = [call.name for call in reply.calls]
+        called = [call.name for call in reply.calls] + _custom_calls(reply)
         followed = bool(called) if allowed is None else set(called) == allowed
         message = f"The request set tool_choice to {choice}, but the reply does not follow it."
         got = f"calls: {', '.join(called) or 'none'}"
         yield None if followed else Problem(exchange, message, expected, got)
+
+
+def _custom_calls(reply: Reply) -> list[str]:
+    """Return the names of the calls of custom tools."""
+    items = objects(reply.raw.get("output"))
+    for choice in objects(reply.raw.get("choices")):
+        items += objects(nested(choice, "message", "tool_calls"))
+    names = (nested(item, "custom", "name") or item.get("name") for item in items)
+    kinds = ("custom", "custom_tool_call")
+    return [str(name) for item, name in zip(items, names, strict=True) if item.get("type") in kinds]
 
 
 _WHY = "Programs rely on it. A provider that does not support it must reject the request."
@@ -194,49 +212,21 @@ for _name, _text in (
     ("none", "With tool_choice none, the reply calls no tool."),
     ("required", "With tool_choice required, the reply calls a tool, even if none is needed."),
     ("named", "With tool_choice naming a function, the reply calls that function."),
+    ("allowed", "With tool_choice allowed_tools, the reply calls only a function of the list."),
+    ("custom", "With tool_choice naming a custom tool, the reply calls that tool."),
 ):
     GROUP.probe(
         f"tools.choice.{_name}",
         (_name,),
         needs="tool_choice",
-        modes=MODES,
+        severity="error" if _name in ("none", "required", "named") else "warning",
+        modes=MODES if _name in ("none", "required", "named") else NON_STREAMING,
         text=f"{_text} {_WHY} {_IN_STREAMS}",
         component="choice",
         fix="With tool_choice none, leave the tools out of the prompt, and return no calls."
         if _name == "none"
         else None,
     )(partial(_followed, _name))
-
-
-GROUP.probe(
-    "tools.choice.allowed",
-    ("allowed",),
-    severity="warning",
-    text="With allowed_tools, the reply calls only a tool of the list. The client may run no other "
-    "at this step. A provider that does not support it must reject the request.",
-)(partial(_followed, "allowed"))
-
-
-@GROUP.probe("tools.custom", ("custom",), severity="warning", component="choice")
-def _calls_custom(responses: ProbeResponses) -> Trials:
-    """A custom tool that the request forces is called.
-
-    The server may have dropped it: it accepts the tool, and the model never sees it. A provider
-    that does not support custom tools must reject the request.
-    """
-    for exchange, reply in served_replies(responses, ["custom"], "tools of type custom"):
-        items = objects(reply.raw.get("output"))
-        for choice in objects(reply.raw.get("choices")):
-            items += objects(nested(choice, "message", "tool_calls"))
-        names = [
-            nested(item, kind, "name") or item.get("name")
-            for item in items
-            for kind in ("custom", "function")
-        ]
-        message = "The request forces a custom tool, and the reply does not call it."
-        got = ", ".join(str(item.get("type")) for item in items) or reply.text or "no text"
-        wrong = Problem(exchange, message, f"a call of {_CUSTOM}", got)
-        yield None if _CUSTOM in names else wrong
 
 
 @GROUP.probe(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from harness.api.fields import objects
@@ -13,20 +14,6 @@ from harness.rules.rule import CHAT, Problem
 
 family = Family("clients", CHAT, component="refusals")
 
-
-def _ends_with_cot(body: Mapping[str, Any]) -> bool:
-    """Whether a reasoning item of the input has no message of the assistant or call after it."""
-    kinds = [
-        "said" if item.get("role") == "assistant" else item.get("type", "message")
-        for item in objects(body.get("input"))
-    ]
-    follows = zip(kinds, [*kinds[1:], None], strict=False)
-    return any(
-        kind == "reasoning" and after not in ("said", "function_call", "reasoning")
-        for kind, after in follows
-    )
-
-
 _FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], bool]]] = {
     "stop": ("a stop string that is a text", lambda body: isinstance(body.get("stop"), str)),
     "tool_choice": (
@@ -37,14 +24,19 @@ _FORMS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], bool]]] = {
         "a stream without `stream_options`",
         lambda body: bool(body.get("stream")) and "stream_options" not in body,
     ),
-    "reasoning": ("a reasoning item that no message or call follows", _ends_with_cot),
+    "reasoning": (
+        "a reasoning item that no message or call follows",
+        lambda body: any(
+            item.get("type") == "reasoning" and after.get("role") == "user"
+            for item, after in pairwise(objects(body.get("input")))
+        ),
+    ),
 }
 """By the name that a refusal has in it: forms of requests that the API defines."""
 
 
 def _forms(exchange: ParsedExchange) -> Mapping[str, str]:
-    body = exchange.request.body
-    return {name: form for name, (form, has) in _FORMS.items() if has(body)}
+    return {name: form for name, (form, has) in _FORMS.items() if has(exchange.request.body)}
 
 
 @family.check(
@@ -52,22 +44,16 @@ def _forms(exchange: ParsedExchange) -> Mapping[str, str]:
     exchanges,
     lambda exchange: exchange.imported and _forms(exchange),
     fix="Accept every form of the input that the API defines.",
-    example=(
-        "A stop string that is a text is refused.",
-        "https://github.com/raullenchai/Rapid-MLX/issues/2358",
-    ),
 )
 def _refused_form(exchange: ParsedExchange) -> Iterator[Problem]:
     """A form of a recorded request that the API defines is not refused.
 
-    In a run, the probes of the forms show what a server refuses. In recordings, the refusal names
-    it. Clients send these forms by default, and users cannot change that.
+    In live traffic, the probes of the forms show it; in recordings, the refusal names the form.
     """
     response = exchange.recorded.response
-    if response is None or meaning(response) != "refusal":
-        return
-    for name, form in _forms(exchange).items():
-        if re.search(rf"\b{name}\b", response.text):
-            message = f"The provider refuses {form}."
-            got = f"status {response.status}: {response.text}"
-            yield Problem(exchange, message, "a reply", got, f"$.{name}")
+    if response is not None and meaning(response) == "refusal":
+        for name, form in _forms(exchange).items():
+            if re.search(rf"\b{name}\b", response.text):
+                got = f"status {response.status}: {response.text}"
+                message = f"The provider refuses {form}."
+                yield Problem(exchange, message, "a reply", got, f"$.{name}")

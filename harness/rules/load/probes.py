@@ -1,6 +1,7 @@
 """Many concurrent requests, each with a distinct word: no reply belongs to another request."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
@@ -14,6 +15,7 @@ from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import GUIDE, Problem
 
 AT_ONCE = 64
+_STORY = (Message("user", "Tell me a long story about a harbour."),)
 
 WORDS: Mapping[Api, Sequence[str]] = {
     "responses": ("Brenvik", "Oltamar", "Quendal", "Zirpany", "Moskveld", "Tarnuwe", "Jolbrook",
@@ -40,21 +42,14 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup(
     "load", _requests, GUIDE, suite="full", modes=MODES, burst=AT_ONCE, component="shared"
 )
-_LEFT, _NEXT = "left", "next"
 _LEAVING, _FEWEST_FAILED = 3, 2
 """Clients that leave, and requests after them that fail by no chance."""
+_leaving = partial(ProbeRequest, tries=_LEAVING, whole=False)
 LEAVING_GROUP = ProbeGroup(
     "leaving",
     lambda _api: (
-        ProbeRequest(
-            _LEFT,
-            (Message("user", "Tell me a long story about a harbour."),),
-            tries=_LEAVING,
-            sender=Sender(leaves=True),
-            valid=False,
-            whole=False,
-        ),
-        ProbeRequest(_NEXT, (Message("user", "Hello!"),), tries=_LEAVING, after=_LEFT, whole=False),
+        _leaving("left", _STORY, sender=Sender(leaves=True), valid=False),
+        _leaving("next", _STORY, after="left", max_tokens=16),
     ),
     GUIDE,
     modes=("streaming",),
@@ -65,25 +60,22 @@ LEAVING_GROUP = ProbeGroup(
 
 @LEAVING_GROUP.probe(
     "load.left",
-    (_LEFT, _NEXT),
+    ("left", "next"),
     fix="End the generation when its client leaves, and free what it held.",
     example=(
         "After a client closes its stream, the server does not serve the next request.",
         "https://github.com/raullenchai/Rapid-MLX/issues/1759",
-        "https://github.com/ggml-org/llama.cpp/issues/24496",
     ),
 )
 def _after_client_left(responses: ProbeResponses) -> Trials:
     """A client that leaves during a reply does not keep the next one from being served.
 
-    Users close a chat, and agents end a stream at the first call. A server that goes on generating,
-    or never frees the place of that reply, fails for everyone else.
+    Users close a chat, and agents end a stream at the first call.
     """
-    left = (one.exchanges[-1].recorded.failure for one in responses.all(_LEFT))
-    required((one for one in left if one is not None and one.kind == "left"), "nobody_left")
-    results = [failure(one, "a request after a client left") for one in responses.all(_NEXT)]
-    failed = sum(one is not None for one in results)
-    if 0 < failed < _FEWEST_FAILED:
+    ends = (one.exchanges[-1].recorded.failure for one in responses.all("left"))
+    required((end for end in ends if end is not None and end.kind == "left"), "nobody_left")
+    results = [failure(one, "a request after a client left") for one in responses.all("next")]
+    if 0 < sum(one is not None for one in results) < _FEWEST_FAILED:
         raise NotVerifiableError("few_failed_after_leaving")
     yield from results
 

@@ -172,33 +172,22 @@ def _unknown(responses: ProbeResponses) -> Trials:
 def _retrieved(responses: ProbeResponses) -> Trials:
     """A stored response can be retrieved by its id, with the output that it had.
 
-    Clients read it again after a broken stream, and to show a conversation.
+    Clients read it again after a broken stream.
     """
     for rollout in responses.all("kept"):
         first, last = rollout.exchanges[0], rollout.exchanges[-1]
         if first.reply is None or last is first:
             raise NotVerifiableError("not_continued")
-        claims = first.reply.raw.get("store") is True
-        if declined(rollout) and not (claims and last.status == _NOT_FOUND):
+        if declined(rollout) and _stores_nothing(rollout):
             raise NotVerifiableError("refuses_to_store")
-        message, expected = "A stored response cannot be retrieved by its id.", "the response"
-        got = outcome(last)
+        message, got = "A stored response cannot be retrieved by its id.", outcome(last)
         if last.reply is not None:
-            message, got = "A retrieved response has another output.", repr(last.reply.text)
-            expected = repr(first.reply.text)
-        same = last.reply is not None and last.reply.generated == first.reply.generated
-        yield None if same else Problem(last, message, expected, got)
-
-
-def is_background_ignored(exchange: ParsedExchange, reply: Reply) -> bool:
-    """Whether the response to a background request was sent when it was complete."""
-    asked = exchange.request.body.get("background") is True
-    return asked and reply.raw.get("background") is not True
+            message, got = "A retrieved response has another output.", last.reply.generated
+        wrong = Problem(last, message, first.reply.generated, got)
+        yield None if got == first.reply.generated else wrong
 
 
 _IGNORED = "The provider accepts `background`, and ignores it."
-
-
 family = Family("state", _STATE, component="storage")
 
 
@@ -211,14 +200,10 @@ family = Family("state", _STATE, component="storage")
     fix="Run the response in the background, or refuse `background` with an error naming it.",
 )
 def _background_ignored(answer: Answer) -> Iterator[Problem]:
-    """A background response says so.
-
-    Without the echo, the server ignored the option: its client waited for the whole reply, over a
-    connection that it wanted to close.
-    """
-    if is_background_ignored(*answer):
-        got = repr(answer.reply.raw.get("background"))
-        yield Problem(answer.exchange, _IGNORED, "background: true", got, "$.background")
+    """A background response says so. Otherwise its client waited for the whole reply."""
+    echoed = answer.reply.raw.get("background")
+    if echoed is not True and answer.exchange.request.body.get("background"):
+        yield Problem(answer.exchange, _IGNORED, "background: true", repr(echoed), "$.background")
 
 
 @GROUP.probe(
@@ -226,36 +211,26 @@ def _background_ignored(answer: Answer) -> Iterator[Problem]:
     ("background", "cancelled"),
     severity="warning",
     fix="Run background responses to their end, or refuse `background` with an error naming it.",
-    example=(
-        "A background response stays queued, or cannot be retrieved.",
-        "https://github.com/vllm-project/agentic-api/issues/357",
-    ),
 )
 def _background(responses: ProbeResponses) -> Trials:
     """A background response is finished, or cancelled, as its client asks.
 
-    Its client gets the id at once and retrieves the response later. A provider that does not
-    support this must reject the request, so that the client can wait instead.
+    Its client gets the id at once, and the response later. A provider that does not support this
+    must reject the request.
     """
-    for name in ("background", "cancelled"):
-        for rollout in responses.all(name):
-            first, last = rollout.exchanges[0], rollout.exchanges[-1]
-            if last is first and declined(rollout):
-                values = {"feature": "background responses", "status": first.status or 0}
-                raise NotVerifiableError("refuses_feature", **values)
-            status = last.reply.raw.get("status") if last.reply else None
-            if first.reply is None:
-                message, expected = "The provider fails on a background request.", "a response"
-            elif is_background_ignored(first, first.reply):
-                message, expected = _IGNORED, "status queued, or a refusal"
-            elif name == "background":
-                message, expected = "A background response is not finished.", "completed"
-                status = status if last.reply and last.reply.text else last.reply and "no text"
-            else:
-                message, expected = "A background response cannot be cancelled.", "cancelled"
-                status = expected if status == "completed" or refused(rollout) else status
-            ended = first.reply is not None and status == expected
-            yield None if ended else Problem(last, message, expected, str(status or outcome(last)))
+    for rollout in responses.all("background", "cancelled"):
+        first, last = rollout.exchanges[0], rollout.exchanges[-1]
+        if last is first and declined(rollout):
+            raise NotVerifiableError(
+                "refuses_feature", feature="background responses", status=first.status or 0
+            )
+        cancels = rollout.rollout.sample == "cancelled"
+        status = last.reply and last.reply.raw.get("status")
+        ended = status == "completed" or (cancels and (status == "cancelled" or refused(rollout)))
+        problems = [Problem(last, "A background response does not end.", "an end", outcome(last))]
+        if first.reply is not None:
+            problems = [*_background_ignored(Answer(first, first.reply)), *problems]
+        yield None if ended and len(problems) == 1 else problems[0]
 
 
 @GROUP.probe(

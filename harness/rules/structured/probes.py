@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
-from harness.records.conditions import Api
+from harness.records.conditions import BOTH_APIS, Api
 from harness.records.traits import Wanted
 from harness.rules.account.entry import FENCED
 from harness.rules.account.json_text import (
@@ -81,6 +81,7 @@ _CUT, _LUCK = 0.1, 0.001
 _ASKED = ("named", "named later", "union", "free", "free with a tool")
 _FEWEST_EMPTY = _FEWEST_BROKEN = _FEWEST_CHANGED = 2
 _CHOICES = 2
+_FORMAT = "a JSON format of the answer"
 _FEATURE = "a JSON schema for the answer"
 _WITH_TOOLS = f"{_FEATURE} together with tools"
 
@@ -301,49 +302,37 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
     yield Problem(exchange, message, expected, reply.text) if empty and several else None
 
 
-def _also_object(name: str, where: str, responses: ProbeResponses) -> Trials:
-    usual = served_replies(responses, ["object"], "a JSON object as the answer")
-    found = (reply for _, reply in usual if parsed_object(reply.text.strip()) is not None)
-    required(found, "no_object_answer")
-    for exchange, reply in served_replies(responses, [name], f"a JSON object {where}"):
-        message = f"JSON mode has no effect {where}: the answer is not a JSON object."
-        wrong = Problem(exchange, message, "a JSON object", reply.text or "no text")
-        yield None if reply.calls or parsed_object(reply.text.strip()) is not None else wrong
+def _conforms(exchange: ParsedExchange, reply: Reply) -> bool:
+    found = parsed_value(reply.text.strip())
+    schema = exchange.request.answer_schema
+    return isinstance(found, dict) and (schema is None or misfit(found, schema) is None)
 
 
-for _id, _name, _where, _modes in (
-    ("streaming", "object streamed", "in a stream", ("streaming",)),
-    ("tools", "object with a tool", "beside tools", NON_STREAMING),
+def _also(usual: str, name: str, where: str, responses: ProbeResponses) -> Trials:
+    """Judge a format where servers lose its effect; the `usual` request shows that it has one."""
+    served = served_replies(responses, [usual], _FORMAT)
+    required((one for one in served if _conforms(*one)), "no_object_answer")
+    for exchange, reply in served_replies(responses, [name], f"{_FORMAT} {where}"):
+        choices = [one for one in (reply, *reply.others) if not one.calls]
+        wrong = [one.text or "no text" for one in choices if not _conforms(exchange, one)]
+        message = f"A JSON format of the answer has no effect {where}."
+        yield Problem(exchange, message, "JSON that conforms", wrong[0]) if wrong else None
+
+
+for _id, _usual, _name, _where, _modes, _apis in (
+    ("object.streaming", "object", "object streamed", "in a stream", ("streaming",), BOTH_APIS),
+    ("object.tools", "object", "object with a tool", "beside tools", NON_STREAMING, BOTH_APIS),
+    ("choices", "free", "choices", "in one of several choices", NON_STREAMING, ("chat",)),
 ):
     GROUP.probe(
-        f"structured.object.{_id}",
-        ("object", _name),
+        f"structured.{_id}",
+        (_usual, _name),
         modes=_modes,
+        apis=_apis,
         severity="warning",
-        text=f"JSON mode also has its effect {_where}. Agents with tools and interfaces that show "
-        "a stream parse the answer, too.",
-    )(partial(_also_object, _name, _where))
-
-
-@GROUP.probe("structured.choices", ("choices",), apis=("chat",))
-def _every_choice(responses: ProbeResponses) -> Trials:
-    """With `n`, every choice conforms to the schema of the answer.
-
-    A server that starts the grammar only for the first choice returns text in the others. Programs
-    parse all of them.
-    """
-    for exchange, reply in served_replies(responses, ["choices"], f"`n` with {_FEATURE}"):
-        schema = exchange.request.answer_schema or {}
-        fits = [
-            misfit(value, schema) is None
-            if (value := parsed_value(choice.text.strip())) is not None
-            else False
-            for choice in (reply, *reply.others)
-        ]
-        message = "Only some of several choices conform to the schema of the answer."
-        got = next((c.text for c, fit in zip(reply.others, fits[1:], strict=True) if not fit), "")
-        wrong = Problem(exchange, message, "a JSON answer in every choice", got)
-        yield wrong if fits[0] and not all(fits) else None
+        text=f"A JSON format of the answer also has its effect {_where}. Programs parse this "
+        "answer, too.",
+    )(partial(_also, _usual, _name, _where))
 
 
 _FORMATTED = (*_ASKED, "object")

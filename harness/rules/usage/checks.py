@@ -69,16 +69,14 @@ def _missing(answer: Answer) -> Iterator[Problem]:
     fix="Send a chunk without choices only if the request sets stream_options.include_usage.",
 )
 def _unasked(exchange: ParsedExchange) -> Iterator[Problem]:
-    """A Chat stream without `stream_options` has no chunk without choices.
+    """A Chat stream without `stream_options` has no chunk with usage and no choices.
 
-    That chunk has the usage. Clients that did not ask for it read the first choice of every chunk,
-    and fail. Usage beside a choice harms nobody.
+    Clients that did not ask for it read the first choice of every chunk, and fail.
     """
     for event in exchange.events:
-        if event.data is not None and event.data.get("choices") == [] and event.data.get("usage"):
+        if nested(event.data, "usage") and nested(event.data, "choices") == []:
             message = "The stream has a chunk with usage and no choices, which nobody asked for."
             yield Problem(exchange, message, "no such chunk", event.text, event=event.number)
-            return
 
 
 @family.check(

@@ -838,6 +838,7 @@ def test_every_check_is_violated_by_a_test():
         "calls.refused",
         "clients.refused_form",
         "prompt.cut",
+        "reply.broken_off",
         "state.background.ignored",
         "usage.unasked",
     }

@@ -8,11 +8,15 @@ import pytest
 from defects import ANSWER, CALL, MESSAGE, events, response, streamed, whole
 from examined import details
 from healthy import json_response, rollout, stream_response
-from mutations import both, drop, nothing, put, responses
+from mutations import asked, both, drop, nothing, put, responses
 from replies import Reply, chat_blocks, choice, counts, responses_whole
 
 from harmony.render import text_tokens
+from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Recording, Response, Rollout
+from harness.records.scores import Score
+from harness.rules.catalogue import compare_rollouts
+from harness.rules.measured import measured_score
 
 _TOOL = "get_weather"
 _ARGUMENTS = '{"location": "Lisbon"}'
@@ -324,3 +328,44 @@ def test_items_that_end_in_another_order_than_they_began_are_healthy():
 
 def test_a_whole_response_with_its_cot_in_the_content_is_healthy():
     assert not details(rollout([json_response(responses_whole(ANSWER))], api="responses"))
+
+
+_STORY = "The harbour has two piers, and the tide is high at nine in the morning."
+_NUMBERS = iter(range(1000))
+
+
+def _greedy(text: str, question: str = "Where?", *, streaming: bool = False) -> Score:
+    reply = replace(ANSWER, text=text)
+    made = rollout([reply], streaming=streaming, sample=question, attempt=next(_NUMBERS))
+    messages = [{"role": "user", "content": question}]
+    recorded = asked(made, {"temperature": 0, "messages": messages})
+    return measured_score(parse_rollout(recorded), {"outcome": "answered"})
+
+
+@pytest.mark.parametrize(
+    ("texts", "broken"),
+    [
+        ([_STORY, _STORY, _STORY[:33]], 1),  # within a word
+        ([_STORY, _STORY[:25]], 0),  # within one sentence only
+        ([_STORY, _STORY[:-1]], 0),  # without its full stop
+        ([f"{_STORY} {_STORY}", _STORY], 0),  # after a sentence
+        ([f"- salt\n- {_STORY}", "- salt"], 0),  # after a line
+        ([_STORY, "The town has one."], 0),
+    ],
+)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_reply_that_ends_in_the_middle_of_the_text_of_its_twin_is_broken_off(
+    texts, broken, streaming
+):
+    scores = [_greedy(text, streaming=streaming and at > 0) for at, text in enumerate(texts)]
+    compared = [finding for _, found in compare_rollouts(scores) for finding in found]
+    found = [each for each in compared if each.id == "reply.broken_off"]
+    assert len(found) == broken
+    assert {each.evidence.got for each in found} <= {texts[-1]}
+
+
+def test_two_replies_that_end_within_a_sentence_are_broken_off():
+    pairs = [(_STORY, "Where?"), (f"In short: {_STORY}", "Which one?")]
+    scores = [_greedy(text, question) for whole, question in pairs for text in (whole, whole[:25])]
+    compared = [finding for _, found in compare_rollouts(scores) for finding in found]
+    assert sum(each.id == "reply.broken_off" for each in compared) == 2
