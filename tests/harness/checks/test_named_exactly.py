@@ -156,8 +156,8 @@ NAMED = {
         lambda: _refused(_stream(_REFUSAL, code=400)),
         {
             "request.refused": "The provider rejected a valid request.",
-            "request.refused.foreign": "The refusal names the parameter 'no_stop_trim', which the "
-            "request does not have.",
+            "request.refused.foreign": "The request is refused for the parameter 'no_stop_trim', "
+            "which it does not have.",
         },
     ),
 }  # fmt: skip
