@@ -24,8 +24,8 @@ class Card:
 
 def _shares(decode: Mapping[int, float], prompts: Mapping[int, float]) -> Mapping[str, float]:
     """By measurement: decode by rows, and prompts of 8,192 tokens by the size of a chunk."""
-    found = {f"decode, batch {rows}": share for rows, share in decode.items()}
-    return found | {
+    steps = {f"decode, batch {rows}": share for rows, share in decode.items()}
+    return steps | {
         f"prefill, 8192 tokens in chunks of {chunk}": share for chunk, share in prompts.items()
     }
 
@@ -51,9 +51,11 @@ CARDS = (
 """An H100 with 80 GB and an H200; docs/reference-engine.md has the figures."""
 
 
-def required(shape: str, measurement: str, share: float, found: Limits) -> tuple[bool | None, str]:
+def required(
+    shape: str, measurement: str, share: float, measured: Limits
+) -> tuple[bool | None, str]:
     """Whether a share is high enough, and the requirement; None without one."""
-    card = next((each for each in CARDS if _near(each.limits, found)), None)
+    card = next((each for each in CARDS if _near(each.limits, measured)), None)
     if card is None:
         return None, "no requirement: the engine has not been measured on a card with these limits"
     least = card.shares.get(shape, {}).get(measurement)
@@ -62,6 +64,6 @@ def required(shape: str, measurement: str, share: float, found: Limits) -> tuple
     return share >= least, f"{least:.0%} of the limit of an {card.name}"
 
 
-def _near(known: Limits, found: Limits) -> bool:
-    pairs = ((known.bandwidth, found.bandwidth), (known.operations, found.operations))
+def _near(known: Limits, measured: Limits) -> bool:
+    pairs = ((known.bandwidth, measured.bandwidth), (known.operations, measured.operations))
     return all(abs(other / each - 1) <= TOLERANCE for each, other in pairs)

@@ -36,7 +36,7 @@ _MINUS_ZEROS, _UPPER = tl.constexpr(0x80008000 - 2**32), tl.constexpr(0xFFFF0000
 _TILES = (16, 64, 128)
 """Rows per tile to choose from."""
 _LEAST_HALVED, _SIZES = tl.constexpr(64), tl.constexpr(2)
-"""Rows per tile from which on the kernels also have code for half of the rows."""
+"""Rows per tile from which on the kernels also have code for half of the rows: for two sizes."""
 _FULL_LOAD = 256
 """Rows (a row is a token with one of its experts) from which on all multiprocessors have work."""
 _LEAST_PREFETCHED = 4 * 32
@@ -70,7 +70,7 @@ CONFIGURATIONS = {
 """The configurations to choose from, for each number of rows per tile.
 
 None spills registers in its loop. After the loop, Triton 3.6 spills registers of `down` with 128
-rows (4 with `maxnreg` and eight warps, 33 of 128 × 128 with four warps); 3.7 spills none.
+rows (2 with `maxnreg` and eight warps, 33 of 128 × 128 with four warps); 3.7 spills none.
 """
 
 
@@ -162,10 +162,10 @@ def _has_size(rows, halved: tl.constexpr, BLOCK_ROWS: tl.constexpr):
     A tile that is at most half full runs half of the products; one without rows runs none.
     """
     if halved == 0 and BLOCK_ROWS >= _LEAST_HALVED:
-        found = rows > BLOCK_ROWS // 2
+        fits = rows > BLOCK_ROWS // 2
     else:
-        found = (rows > 0) & (rows <= BLOCK_ROWS >> halved)
-    return found
+        fits = (rows > 0) & (rows <= BLOCK_ROWS >> halved)
+    return fits
 
 
 @triton.jit

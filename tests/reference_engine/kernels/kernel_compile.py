@@ -226,9 +226,9 @@ def test_no_product_waits_for_scales_that_its_round_loads(kernel, rows, chosen):
 def test_a_tile_that_is_half_empty_runs_half_of_the_products(kernel, rows, chosen):
     """A product has 64 outputs and the rows of the tile, or half of them. Tiles of 16 are whole."""
     code = instructions_of_loops(expert_code(kernel, chosen, rows))
-    found = [re.findall(r"HGMMA\.64x(\d+)x16", "".join(loop)) for loop in code]
+    products = [re.findall(r"HGMMA\.64x(\d+)x16", "".join(loop)) for loop in code]
     sizes = [rows] if rows == 16 else [rows, rows // 2]
-    assert found == [[str(size)] * len(found[0]) for size in sizes]
+    assert products == [[str(size)] * len(products[0]) for size in sizes]
 
 
 REGISTERS, SHARED_BY_ALL, RESERVED = 64 * 1024, 228 * 1024, 1024

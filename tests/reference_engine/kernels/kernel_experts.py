@@ -168,17 +168,17 @@ def test_a_tile_that_is_half_empty_changes_no_bit(rows, block, monkeypatch):
         monkeypatch.setattr(kernel, "configs", alone)
     x, chosen, weights, *linears = problem(2 * rows - 5, 2, 1, 160, 96, torch.bfloat16)
     chosen[:] = (torch.arange(len(chosen), device=DEVICE) >= rows)[:, None]
-    found = []
+    products = []
     for size in (16, block):
-        found.append(torch.full((*chosen.shape, 160), torch.nan, device=DEVICE))
+        products.append(torch.full((*chosen.shape, 160), torch.nan, device=DEVICE))
         routing = route(chosen, weights, 2, size)
-        experts_triton.multiply(found[-1], x, routing, *linears, 7.0, size)
-    assert torch.equal(*found)
+        experts_triton.multiply(products[-1], x, routing, *linears, 7.0, size)
+    assert torch.equal(*products)
 
 
 def test_an_expert_with_more_rows_than_usual_unpacks_its_weights_once():
     """A tile holds twice the average of an expert, from an average of 17 to one of 32."""
     averages = {16: 16, 17: 64, 32: 64, 64: 64, 65: 128, 500: 128}
-    found = {n: experts_triton.block_rows(32 * n, 32, torch.bfloat16) for n in (1, *averages)}
-    assert found == {1: 16, **averages}
+    tiles = {n: experts_triton.block_rows(32 * n, 32, torch.bfloat16) for n in (1, *averages)}
+    assert tiles == {1: 16, **averages}
     assert experts_triton.block_rows(32 * 500, 32, torch.float32) == 16
