@@ -222,7 +222,9 @@ class CaseSettings(Settings):
         "`cases`, or the name of a check or of its family, selects the tool-call cases.",
     )
     skip: Names = Field(
-        default=(), description="Leave out these probes or families, separated by commas."
+        default=(),
+        description="Leave out these probes, families, or probes that need a feature, such as "
+        "logprobs, separated by commas.",
     )
     max_context: int = Field(
         default=CONTEXT,

@@ -35,7 +35,7 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
     includes only the probes with long prompts. `only` and `skip` name probes: by id, by the
     beginning of one up to a dot, or by family. In `only`, which overrides the suite, `cases` and
     the names of checks select the cases, whose replies the checks judge; in `skip`, `cases` leaves
-    them out.
+    them out, and a feature, such as `logprobs`, the probes that need it.
 
     Raises ConfigurationError if a name is unknown, or one in `skip` names checks.
     """
@@ -43,14 +43,14 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
         if name != CASES and not _named(name, PROBES) and not _named(name, CHECKS):
             raise ConfigurationError(_unknown(name, "probe, check", [*PROBES, *CHECKS]))
     for name in skip:
-        if name != CASES and not _named(name, PROBES):
+        if name != CASES and not _skipped(name):
             if _named(name, CHECKS):
                 raise ConfigurationError(
                     f"{name} cannot be skipped: a check judges every reply, and costs nothing"
                 )
             raise ConfigurationError(_unknown(name, "probe", PROBES))
     named = {id_ for name in only for id_ in _named(name, PROBES)}
-    skipped = {id_ for name in skip for id_ in _named(name, PROBES)}
+    skipped = {id_ for name in skip for id_ in _skipped(name)}
     names_cases = any(name == CASES or not _named(name, PROBES) for name in only)
     cases = names_cases if only else suite != "long"
     return Chosen(
@@ -67,6 +67,11 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
 def _named(name: str, rules: Mapping[str, Rule]) -> Collection[str]:
     """Return the ids of the rules with this name; an id may also be the beginning of others."""
     return [id_ for id_, rule in rules.items() if rule.about.is_named(name)]
+
+
+def _skipped(name: str) -> Collection[str]:
+    """Return the ids of the probes with this name, or that need the feature with this name."""
+    return _named(name, PROBES) or [id_ for id_, probe in PROBES.items() if probe.needs == name]
 
 
 def _unknown(name: str, kinds: str, ids: Iterable[str]) -> str:

@@ -270,7 +270,7 @@ def _locked_out_by_another(examined: Sequence[Score]) -> Iterator[Difference]:
         if not one.rejected:
             message = "The server answered this request with the rejection of another request."
             expected, got = "a reply", f"the rejection, {one.times} times"
-        yield message, evidence(score.record, "$", expected, got, one.exchange)
+        yield message, evidence(score.record, "$", expected, got, one.exchange), True
 
 
 @family.cross_check(

@@ -55,6 +55,13 @@ def test_checks_select_the_cases_that_they_judge(name):
         choose("full", skip=[name])
 
 
+def test_a_feature_skips_the_probes_that_need_it():
+    skipped = ids("standard") - {probe.id for probe in choose("standard", (), ["logprobs"]).probes}
+    assert (
+        skipped == {name for name in ids("standard") if PROBES[name].needs == "logprobs"} != set()
+    )
+
+
 @pytest.mark.parametrize("option", ["only", "skip"])
 def test_an_unknown_name_comes_with_a_suggestion(option):
     with pytest.raises(ConfigurationError, match=r"did you mean 'prompt\.system'"):

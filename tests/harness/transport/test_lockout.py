@@ -135,6 +135,7 @@ def test_a_run_goes_on_and_names_the_request(
     assert code == 1, printed["verdict"]["reasons"]
     (found,) = [one for one in printed["checks"] if one["id"] == "request.locked_out"]
     assert found["status"] == "failed"
+    assert "request.locked_out" not in printed["diagnosis"]["unexplained"]
     assert not any("stopped answering" in reason for reason in printed["verdict"]["reasons"])
 
 
