@@ -12,8 +12,8 @@ from harness.api.parsed_rollout import ParsedRollout
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.scores import Evidence, Finding, Score
 from harness.records.traits import Sheet
-from harness.rules.account import UNKNOWN, Account
-from harness.rules.account.entry import Entry
+from harness.rules.account import Account
+from harness.rules.account.entry import UNKNOWN, Entry
 from harness.rules.rule import Declared, Problem, Rule, excerpt, members
 
 S = TypeVar("S")
@@ -62,23 +62,22 @@ class CrossCheck(Rule):
 
 @dataclass(frozen=True)
 class AccountRule(Rule):
-    """A rule that reports entries of the account: of the replies that it `judges`, if it `reports`.
+    """A rule that reports what the account says of the replies that it `judges`.
 
-    It computes nothing itself.
+    An entry names its rule (`Entry.rule`), which computes nothing itself.
     """
 
     judges: Callable[[Sheet, Entry], object]
-    reports: Callable[[Entry], object]
 
     def result(self, score: Score, account: Account) -> tuple[bool, Finding | None]:
         """Return whether the rule applies to a rollout, and its finding, if any."""
-        found = [
+        judged = [
             (sheet, entry)
             for sheet, entry in account.of_record(score.record, score.traits.sheets)
             if score.condition.api in self.about.apis and self.judges(sheet, entry)
         ]
-        for sheet, entry in found:
-            if self.reports(entry):
+        for sheet, entry in judged:
+            if entry.rule == self.id:
                 where = "$.usage" if entry.place in ("count", "reply") else "$"
                 shown = evidence(
                     score.record, where, excerpt(entry.wanted), excerpt(entry.got), sheet.exchange
@@ -90,7 +89,7 @@ class AccountRule(Rule):
                     evidence=shown,
                     proven=entry.proven,
                 )
-        return bool(found), None
+        return bool(judged), None
 
 
 @dataclass
@@ -154,7 +153,6 @@ class Family:
     def accounted(
         self,
         rule_id: str,
-        reports: Callable[[Entry], object],
         text: str,
         judges: Callable[[Sheet, Entry], object] = lambda _, entry: entry != UNKNOWN,
         **given: Unpack[Declared],
@@ -165,7 +163,7 @@ class Family:
         something.
         """
         declared = members("check", rule_id, text, given, self._default())
-        self.checks.append(AccountRule(**declared, judges=judges, reports=reports))
+        self.checks.append(AccountRule(**declared, judges=judges))
 
     def _default(self) -> Declared:
         return {

@@ -98,6 +98,7 @@ _COMPONENTS = (
         "The server does not sample as requested.",
         "Replies have tokens that the model would not choose, or options have no effect.",
         "Apply the sampling options of the request, and add no penalties or filters by default.",
+        after=("events", "output", "text", "shared", "unreadable"),
         follows=_RETURNED,
     ),
     Component(

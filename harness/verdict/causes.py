@@ -22,6 +22,7 @@ from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.components import COMPONENTS, MODEL
 from harness.rules.rule import Rule
+from harness.statistics.intervals import exact_bounds
 from harness.verdict.occasions import INTERMITTENT, UNDER_LOAD, Reply, occasions, replies_of
 
 MOST_CAUSES = 3  # causes that are named
@@ -30,7 +31,7 @@ _PROBE, _INHERITED = 0.5, 0.1
 """Weights of a probe, which has a few replies, and of a finding that another defect explains; a
 check has 1."""
 _BY_COUNTS = 0.5  # weight of what only token counts show
-_FEW = 3  # replies that are added to those without a finding: 1 of 1 shows less than 20 of 20
+_UNSURE = 0.1  # probability of a smaller share than the one that weighs: 1 of 1 shows less than 20
 _FEWEST, _RARE = 3, 0.02
 """Replies, and their share, below which a finding names no cause: one reply of a thousand has many
 properties, and shows not which of them matters."""
@@ -83,11 +84,26 @@ class _Found:
         return about.fix
 
     @property
+    def proven(self) -> bool:
+        """Whether a reply alone excludes the model."""
+        return any(example.proven for example in self.result.examples)
+
+    @property
     def isolated(self) -> bool:
         """Whether so few replies have it that they may share anything by chance; none proves it."""
         few = self.result.check.kind == "check" and self.result.failures < _FEWEST
-        proven = any(example.proven for example in self.result.examples)
-        return few and not proven and _share(self.result) < _RARE
+        return few and not self.proven and _share(self.result) < _RARE
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it names its component: a witness does only if it proves what it says."""
+        return not self.rule.witness or (self.proven and self.result.check.kind == "check")
+
+    @property
+    def is_solid(self) -> bool:
+        """Whether no model causes it, so that it explains statistics of texts."""
+        checked = self.result.check.kind == "probe" or self.result.status == "failed"
+        return checked and not self.rule.behaviour and (self.proven or not self.rule.tolerated)
 
 
 def diagnose(
@@ -105,8 +121,8 @@ def diagnose(
     ]
     found = sorted(_of_model(list(_found(failing, scores))), key=lambda one: (-one.weight, one.id))
     errors = any(one.result.status == "failed" for one in found)
-    shown = [one for one in found if not one.rule.witness]
-    parts = {one.component for one in shown}
+    shown = [one for one in found if one.is_shown]
+    parts = {one.component for one in shown if one.is_solid}
     after = {one.id: {*COMPONENTS[one.rule.component].after} - {one.component} for one in shown}
     shown = [one for one in shown if not parts & after[one.id]]
     if not any(one.result.status == "failed" for one in shown) and (errors or not shown):
@@ -231,7 +247,7 @@ def _weight(result: RuleResult) -> float:
         )
     if _by_counts(result) and rule.component != "usage":
         weight *= _BY_COUNTS
-    return weight * _share(result, _FEW)
+    return weight * _share(result, sure=True)
 
 
 def _of_model(found: Sequence[_Found]) -> Iterable[_Found]:
@@ -288,12 +304,16 @@ def _explains(other: _Found, one: _Found, tasks: Mapping[str, str]) -> bool:
     return same and other.component in COMPONENTS[one.component].follows
 
 
-def _share(result: RuleResult, added: int = 0) -> float:
-    """Return the share of replies with a finding, in the APIs and modes that have it."""
+def _share(result: RuleResult, *, sure: bool = False) -> float:
+    """Return the share of replies with a finding, in the APIs and modes that have it.
+
+    If it must be `sure`, this is its lower confidence bound.
+    """
     rates = {name: failures / every for name, (failures, every) in result.counts.items() if every}
     least = _HARDLY * max(rates.values(), default=0)
     found = [result.counts[name] for name, rate in rates.items() if rate and rate >= least]
-    return sum(failures for failures, _ in found) / (sum(every for _, every in found) + added)
+    failures, every = (sum(counts[part] for counts in found) for part in (0, 1))
+    return exact_bounds(failures, every, _UNSURE)[0] if sure else failures / every
 
 
 def _by_counts(result: RuleResult) -> bool:

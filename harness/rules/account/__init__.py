@@ -9,12 +9,12 @@ the module that its name says:
    ones; or several replies are changed alike, and none that the change would affect is intact.
 3. Whole twins: a greedy reply that a limit or a stop string ended is the beginning of the one that
    nothing ended.
-4. Twins: greedy replies to one request, in the other mode, over the other API, or tried again. They
-   count only if the provider repeats greedy replies.
-5. Counts: what the provider reports beyond the tokens of intact replies. A formula tells how a
-   count is wrong; otherwise counts only say that something is, and the reply is `unknown`.
+4. Twins: greedy replies to one request, in the other mode, over the other API, or tried again. The
+   majority is right. They count only if the provider repeats greedy replies.
+5. Counts: what the provider reports beyond the tokens of the texts and their format. A formula
+   shows how a count is wrong; otherwise counts only show that something is.
 
-Rules read the entries; none computes who wrote a text.
+Rules read the entries (`Entry.rule`); none computes who wrote a text.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,9 +23,7 @@ from harness.records.scores import Score
 from harness.records.traits import Sheet
 from harness.rules.account import copies, counts, structure, twins
 from harness.rules.account.counting import Counting
-from harness.rules.account.entry import Entry, Row
-
-INTACT, UNKNOWN = Entry("intact"), Entry("unknown")
+from harness.rules.account.entry import INTACT, UNKNOWN, Entry, Row
 
 
 class Account:
@@ -51,23 +49,21 @@ NO_ACCOUNT = Account()
 def account_of(scores: Iterable[Score]) -> Account:
     """Return the account of all replies of a run."""
     rows = [
-        Row(score.record, (score.task, score.sample), score.condition.api, copies.planned(sheet))
+        Row(score.record, (score.task, score.sample), score.condition.api, sheet)
         for score in scores
         for sheet in score.traits.sheets
     ]
     same = [copies.copied(row.sheet) for row in rows]
-    intact = [row.sheet for row, is_same in zip(rows, same, strict=True) if is_same]
-    once = [row.sheet for row in rows if not structure.is_twice(row.sheet)]
-    counting = Counting(intact, once or [row.sheet for row in rows])
+    counting = Counting([row for row in rows if not structure.is_twice(row.sheet)])
     entries: dict[tuple[str, int], Entry] = {}
-    for found in (
-        structure.found(rows, counting),
-        copies.found(rows, same, counting),
+    for witness in (
+        structure.judged(rows, counting),
+        copies.judged(rows, same, counting),
         twins.of_whole_replies(rows, counting),
-        twins.found(rows, counting),
-        counts.found(rows, counting),
+        twins.judged(rows, counting),
+        counts.judged(rows, counting),
     ):
-        for row, entry in found:
+        for row, entry in witness:
             entries.setdefault(row.key, entry)
     for row, is_same in zip(rows, same, strict=True):
         fits = counting.fits(row.sheet) and is_same is not False

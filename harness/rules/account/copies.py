@@ -4,16 +4,12 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from harness.records.conditions import Api
-from harness.records.traits import Sheet, Wanted
+from harness.records.traits import Sheet
 from harness.rules.account.counting import Counting
 from harness.rules.account.differences import (
     CHANGES,
-    OTHER_ORDER,
-    OTHER_STYLE,
-    OTHER_TYPES,
     Change,
     argument_change,
     bare,
@@ -28,30 +24,34 @@ from harness.rules.account.entry import (
     FEWEST_ALIKE,
     MANY_AGREEING,
     Entry,
-    Found,
+    Judged,
     Place,
     Row,
+    What,
 )
-from harness.rules.account.json_text import objects_in, parsed_object, strings
-from harness.rules.account.ledger import call_header, more_tokens, token_count
+from harness.rules.account.json_text import parsed_object, strings
+from harness.rules.account.ledger import call_header, more_tokens
 
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
 
 
-def found(rows: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Found:
-    """Judge the replies that lack what their requests want."""
+def judged(rows: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Judged:
+    """Judge the replies that lack what their requests want.
+
+    A mistake of the model is at every greedy try and under every condition: equal replies to one
+    sample count once.
+    """
     same = [row for row, is_same in zip(rows, copies, strict=True) if is_same]
-    other = [row for row, is_same in zip(rows, copies, strict=True) if is_same is False]
-    changed = [(row, *found) for row in other if (found := _copy_change(row.sheet)) is not None]
-    yield from _received([(row, entry) for row, entry, _ in changed], same)
-    authors = [_author(row, entry, more, same, counting) for row, entry, more in changed]
-    judged = [(row, entry) for row, entry, _ in changed]
+    different = [row for row, is_same in zip(rows, copies, strict=True) if is_same is False]
     by_author: dict[str | None, list[tuple[Row, Entry]]] = defaultdict(list)
-    for one, who in zip(judged, authors, strict=True):
-        by_author[who].append(one)
+    for row in different:
+        if (change := _copy_change(row.sheet)) is not None:
+            entry, more = change
+            by_author[_author(row, entry, more, same, counting)].append((row, entry))
     yield from by_author["surely"]
-    times = Counter(row.api for row, _ in by_author["server"])
-    yield from (one for one in by_author["server"] if times[one[0].api] >= FEWEST)
+    samples = {(row.api, row.sample) for row, _ in by_author["server"]}
+    times = Counter(api for api, _ in samples)
+    yield from (pair for pair in by_author["server"] if times[pair[0].api] >= FEWEST)
     counted, own = ({row.sample for row, _ in by_author[who]} for who in ("counted", "model"))
     if len(counted) >= FEWEST_ALIKE and len(counted) > len(own):
         yield from by_author["counted"]
@@ -63,100 +63,72 @@ def _author(
 ) -> str | None:
     """Return who wrote a reply that differs from the wanted one; None if that is unknown.
 
-    It is `surely` the server if the tokens of a long part agree, or if no model writes the text so.
-    If only a few tokens agree (`counted`), an odd spelling of a model that makes mistakes may
-    explain them.
+    It is `surely` the server if the count is that of the wanted text, and the CoT has that text, or
+    many tokens agree. A plan alone, a few tokens alone, or the count of an intact greedy reply
+    (`server`) must show it in several samples: a worse model forgets a backslash, or spells a text
+    with an odd token.
     """
     sheet = row.sheet
+    plans = _plans_copy(sheet)
     written = bare(sheet.reasoning), sheet.ledger and sheet.ledger.reported
     twins = [one.sheet for one in same if one.sample == row.sample and sheet.greedy]
-    if twins and entry.how == OTHER_ORDER:
-        return "surely"
-    agree = [n for n in more if counting.fits(sheet, n)] if not counting.occurs(sheet) else []
-    if agree and min(map(abs, agree)) >= MANY_AGREEING:
-        return "surely"
     equal = (written == (bare(one.reasoning), one.ledger and one.ledger.reported) for one in twins)
+    if twins and entry.what is What.REORDERED:
+        return "surely"
+    agree = [] if counting.fits(sheet) else [n for n in more if counting.fits(sheet, n)]
+    if agree and (plans or min(map(abs, agree)) >= MANY_AGREEING):
+        return "surely"
     if sheet.ledger is not None and any(equal):
         return "server"
-    own = counting.fits(sheet) and not any(counting.occurs(sheet, n) for n in more)
-    if own and counting.known[bool(sheet.calls)]:
+    if counting.fits(sheet) and not any(counting.is_near(sheet, n) for n in more):
         return "model"
-    named = entry.place == "name" and (_plans_copy(sheet) or entry.kind == "lost")
-    if named and entry.kind != "added":
+    if entry.place == "name" and (plans or entry.kind == "lost") and entry.kind != "added":
         return "surely"
-    if _plans_copy(sheet) and not counting.fits(sheet) and entry.kind != "added":
+    fewer = entry.kind != "added" and not counting.fits(sheet)
+    if plans and (fewer or _is_typical(sheet)):
         return "server"
-    if _plans_copy(sheet) and _is_typical(sheet):
-        return "server"
-    if own:
-        return "model"
     if not agree:
         return None
-    return "server" if entry.how in CHANGES else "counted"
+    return "server" if entry.what in CHANGES and not counting.is_near(sheet) else "counted"
 
 
-def _alike(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Found:
+def _alike(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Judged:
     """Yield the replies of one API that are all changed in one way.
 
     No reply that this change would affect is intact. The CoT of a model that made the change itself
     would show it. No model gives all values of a type another one, or all names another style.
     """
-    groups: dict[tuple[Api, str, str], list[tuple[Row, Entry]]] = defaultdict(list)
+    groups: dict[tuple[Api, str, What, str], list[tuple[Row, Entry]]] = defaultdict(list)
     for row, entry in changed:
-        if entry.simple and entry.how and bare(row.sheet.reasoning):
-            groups[row.api, entry.place, entry.how].append((row, entry))
-    for (api, _, how), found in groups.items():
-        modes = {row.sheet.streamed for row, _ in found}
+        if Change(entry.what).simple and bare(row.sheet.reasoning):
+            kept = entry.detail if entry.what in _OF_A_KIND else ""
+            groups[row.api, entry.place, entry.what, kept].append((row, entry))
+    for (api, _, what, detail), alike in groups.items():
+        modes = {row.sheet.streamed for row, _ in alike}
         peers = [one.sheet for one in same if one.api == api and one.sheet.streamed in modes]
-        if how.startswith((OTHER_TYPES, OTHER_STYLE)):
-            enough = len(found) >= FEWEST
+        if what in _OF_A_KIND:
+            enough = len({row.written for row, _ in alike}) >= FEWEST
         else:
-            planned = {row.sample for row, _ in found if _plans_copy(row.sheet)}
+            planned = {row.sample for row, _ in alike if _plans_copy(row.sheet)}
             enough = len(planned) >= FEWEST_ALIKE
-        if enough and not any(_affects(how, peer) for peer in peers):
-            yield from found
+        if enough and not any(_affects(what, detail, peer) for peer in peers):
+            yield from alike
 
 
-def _received(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Found:
-    """Yield the replies to texts that reached the model with the change that the reply shows.
-
-    In harmony, a text of the user has its own tokens. The prompts of intact replies show what else
-    a prompt has; a changed one has the tokens of the changed text, and not those of the text sent.
-    """
-    usual: dict[tuple[str, Api], Counter[int]] = defaultdict(Counter)
-    for row in same:
-        if (
-            rest := _rest_of_prompt(row, row.sheet.wanted.text if row.sheet.wanted else "")
-        ) is not None:
-            usual[row.sample[0], row.api][rest] += 1
-    found = []
-    for row, entry in changed:
-        counts = usual[row.sample[0], row.api]
-        rest, sent = (_rest_of_prompt(row, text) for text in (row.sheet.text, entry.wanted))
-        if entry.simple and counts and entry.place == "answer" and rest is not None:
-            common, times = counts.most_common(1)[0]
-            if times >= FEWEST_ALIKE and rest == common != sent:
-                found.append((row, entry._replace(place="request")))
-    yield from found if len(found) >= FEWEST else ()
+_OF_A_KIND = (What.RETYPED, What.STYLE)  # the changes of all values of a type, or names of a style
 
 
-def _rest_of_prompt(row: Row, text: str) -> int | None:
-    """Return the prompt tokens of a reply without those of a text."""
-    tokens = token_count(text) if text else None
-    prompt = row.sheet.ledger.prompt if row.sheet.ledger else None
-    return None if prompt is None or tokens is None else prompt - tokens
-
-
-def _affects(how: str, intact: Sheet) -> bool:
+def _affects(what: What, kind: str, intact: Sheet) -> bool:
     """Whether a change of texts would have altered an intact reply."""
-    change, wanted = CHANGES.get(how), intact.wanted
+    wanted = intact.wanted
     if wanted is None:
         return False
     arguments = wanted.arguments or {}
-    if how.startswith(OTHER_TYPES):
-        return how.endswith(tuple(f"({kind_of(value)})" for value in arguments.values()))
-    if how.startswith(OTHER_STYLE):
-        return how.endswith(tuple(f"({style_of(name)})" for name in arguments))
+    if what is What.RETYPED:
+        return kind in map(kind_of, arguments.values())
+    if what is What.STYLE:
+        return kind in map(style_of, arguments)
+    change = CHANGES.get(what)
     texts = [wanted.text, *strings(arguments)]
     return change is not None and any(change(text) != text for text in texts)
 
@@ -199,9 +171,8 @@ def _copy_change(sheet: Sheet) -> tuple[Entry, frozenset[int]] | None:
         if changed is None:
             return None
         more = call_header(wanted.name) - call_header(name)
-        return Entry(changed.kind, "name", changed.how, "copy", wanted.name, name), frozenset(
-            {more}
-        )
+        entry = Entry(changed.what, "name", "copy", wanted.name, name, changed.detail)
+        return entry, frozenset({more})
     got = parsed_object(arguments)
     if got is None or wanted.arguments is None:
         return None
@@ -215,7 +186,7 @@ def _copy(
     place: Place, change: Change, wanted: str, got: str, spellings: Iterable[str]
 ) -> tuple[Entry, frozenset[int]]:
     more = (more_tokens(got, spelling) for spelling in spellings)
-    entry = Entry(change.kind, place, change.how, "copy", wanted, got, change.simple)
+    entry = Entry(change.what, place, "copy", wanted, got, change.detail)
     return entry, frozenset(n for n in more if n is not None)
 
 
@@ -256,13 +227,3 @@ def _is_typical(sheet: Sheet) -> bool:
     made = {"", *(change(wanted.special) for change in CHANGES.values())} - {wanted.special}
     texts = (text for text in strings(wanted.arguments) if wanted.special in text)
     return any(text.replace(wanted.special, one) in got for text in texts for one in made)
-
-
-def planned(sheet: Sheet) -> Sheet:
-    """Return the sheet of a call with the arguments that its CoT plans as the wanted ones."""
-    if sheet.wanted is not None or not sheet.calls or "{" not in sheet.reasoning:
-        return sheet
-    name, arguments = sheet.calls[0]
-    made = parsed_object(arguments) or {}
-    plans = [plan for plan in objects_in(sheet.reasoning) if plan.keys() == made.keys()]
-    return replace(sheet, wanted=Wanted(name=name, arguments=plans[-1])) if plans else sheet

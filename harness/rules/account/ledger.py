@@ -34,6 +34,8 @@ Message = Reasoning | Preamble | Answer | Call
 COT_HEADER = ANSWER_HEADER = 6
 PREAMBLE_HEADER = 7
 """Tokens of the header and the end token of a message."""
+FIRST_HEADER = 3
+"""Tokens of `<|channel|>analysis<|message|>`, the header of the first message of a reply."""
 IN_PROMPT = 2
 """Tokens of `<|start|>assistant`, which ends the prompt."""
 FRAMING = 3
@@ -309,8 +311,10 @@ def _counts(text: str, *, json_too: bool) -> list[int]:
     texts = [text]
     value = parsed_object(text) if json_too else None
     if value is not None:
-        texts.append(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        if "\\u" in text:  # A model writes the characters; escapes have many more tokens.
+            texts = []
         texts += [json.dumps(value, ensure_ascii=False, indent=indent) for indent in _INDENTS]
+        texts.append(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
     return list(map(_text_length, texts))
 
 

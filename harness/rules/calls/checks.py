@@ -9,7 +9,6 @@ from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Tool
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.rules.account.differences import OTHER_TYPES
 from harness.rules.account.json_text import (
     ends_early,
     misfit,
@@ -559,14 +558,12 @@ def _again(pair: tuple[Answer, Answer]) -> Iterator[Problem]:
 
 family.accounted(
     "calls.arguments.changed",
-    lambda entry: entry.place in ("arguments", "name") and not entry.how.startswith(OTHER_TYPES),
     "Calls reach the client with the name and the arguments that the model wrote. Changed "
     "arguments that still match the schema make a tool do what the model did not intend.",
     lambda sheet, entry: sheet.calls and entry.kind != "unknown",
 )
 family.accounted(
     "calls.arguments.retyped",
-    lambda entry: entry.place == "arguments" and entry.how.startswith(OTHER_TYPES),
     "Values in arguments are not turned into strings, nor lists of one entry into the entry. "
     "Tools that check types reject such a call.",
     lambda sheet, entry: sheet.calls and entry.kind != "unknown",

@@ -289,9 +289,8 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
     yield "instructions are system messages", _with_system_messages
     yield "the heading '# Instructions' is missing", _without_heading
     yield "words are split at combining marks", _split_at_marks
-    yield "white space around texts is missing", counted(partial(with_texts, change=str.strip))
-    for name, change in CHANGES.items():
-        yield name, counted(partial(with_texts, change=change))
+    for what, change in CHANGES.items():
+        yield what.words, counted(partial(with_texts, change=change))
 
 
 def _announces(turn: ConversationItem, after: ConversationItem | None) -> bool:

@@ -13,7 +13,6 @@ from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.records.traits import Cut, Ledger
 from harness.rules.account.counting import is_raised
-from harness.rules.account.entry import CUT
 from harness.rules.account.json_text import ends_early
 from harness.rules.account.ledger import (
     ANSWER_HEADER,
@@ -515,7 +514,6 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
 
 family.accounted(
     "limits.prefix",
-    lambda entry: entry.witness in CUT and entry.kind != "intact",
     "The answer of a truncated reply is the beginning of the whole answer. Otherwise users read a "
     "part of the CoT, or a text of the server, as the answer. An equal request without the limit, "
     "or the tokens of the CoT, show what the model wrote.",
@@ -529,7 +527,6 @@ family.accounted(
 )
 family.accounted(
     "stop.followed",
-    lambda entry: entry.witness in CUT and entry.kind != "intact",
     "A reply that a stop string ends is the beginning of the reply to the same request without it. "
     "Otherwise text follows the stop string, and programs read it as part of the answer.",
     lambda sheet, entry: sheet.end == "stop string" and entry.kind != "unknown",

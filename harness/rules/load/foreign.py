@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.records.conditions import Api
 from harness.records.scores import Score
-from harness.rules.account.entry import BORROWED
 from harness.rules.account.ledger import FRAMING
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.rollouts import unrelated_requests
@@ -118,15 +117,6 @@ def _is_stock(
         and unrelated(other, twin)
         for other in answers[answer]
     )
-
-
-family.accounted(
-    "reply.borrowed",
-    lambda entry: entry.how.startswith(BORROWED),
-    "No reply has the answer to a different request. Otherwise users see each other's data. The "
-    "reported tokens do not fit the answer, and a reply to that request has the same answer.",
-    reads=("extras",),
-)
 
 
 def _callers(examined: Sequence[Score]) -> Mapping[str, Counter[_Sample]]:

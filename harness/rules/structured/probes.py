@@ -14,7 +14,7 @@ from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.traits import Wanted
-from harness.rules.account.entry import FENCED
+from harness.rules.account.entry import BEYOND_ASCII, What
 from harness.rules.account.json_text import (
     is_padded,
     mapped,
@@ -521,7 +521,7 @@ def _added_fences(responses: ProbeResponses, *names: str) -> list[Problem]:
     return [
         Problem(exchange, entry.message, entry.wanted, entry.got, proven=True)
         for exchange, entry in entries
-        if entry.how == FENCED
+        if entry.what is What.FENCED
     ]
 
 
@@ -551,4 +551,4 @@ GROUP.probe(
     text="An answer with a schema has the characters outside ASCII that it has without the schema. "
     "A grammar that is compiled from bytes or escapes may exclude them, and names lose letters. "
     "The schema's enum has the requested name; a reply with a different member is not judged.",
-)(accounted("abroad", reports=lambda entry: entry.witness == "twin" and entry.place == "answer"))
+)(accounted("abroad", reports=lambda entry: entry.what in BEYOND_ASCII))

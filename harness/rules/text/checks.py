@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 
-from harness.rules.account.entry import CUT
 from harness.rules.account.ledger import token_count, wrote_all
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
@@ -81,31 +80,19 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "UTF-8", " ".join(found))
 
 
-_TWICE = "twice"  # in what the account says of a text or of pieces that come two times
-
 family.accounted(
     "text.changed",
-    lambda entry: (
-        entry.kind == "changed" and entry.place in ("CoT", "answer") and entry.witness not in CUT
-    ),
     "CoT and answer are returned as the model wrote them. Any change alters code, quotations and "
     "data. The tokens of the reply, its CoT or an equal request show what the model wrote.",
     fix="Pass on the decoded tokens as they are, and escape them for JSON only.",
 )
 family.accounted(
     "text.added",
-    lambda entry: (
-        entry.kind == "added"
-        and entry.place in ("CoT", "answer")
-        and entry.witness not in CUT
-        and _TWICE not in entry.how
-    ),
     "The server adds no text to CoT and answer. Users read it, and later prompts contain it. The "
     "reported tokens match the text without it.",
 )
 family.accounted(
     "text.doubled",
-    lambda entry: entry.kind == "added" and _TWICE in entry.how and entry.place != "arguments",
     "No text comes twice. A server that continues after the final message, or sends each piece of "
     "a stream twice, returns it so. Clients show both.",
     fix="Send each piece of a text once, and end the reply at <|return|>.",

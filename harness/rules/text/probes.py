@@ -61,14 +61,3 @@ GROUP.probe(
     text="The text of an answer reaches the client as the model wrote it. Any change alters code, "
     "quotations and data.",
 )(accounted(*ALL_TEXTS, reports=lambda entry: entry.kind in _FAULTS and entry.place == "answer"))
-GROUP.probe(
-    "echo.received",
-    TEXTS,
-    severity="warning",
-    component="messages",
-    witness=True,
-    unjudged="echoes_unreliably",
-    text="The model repeats a text as the user wrote it. If the replies to several texts all have "
-    "the same typical change, and their CoT has it, too, the server made that change on the way to "
-    "the model.",
-)(accounted(*TEXTS, reports=lambda entry: entry.place == "request"))

@@ -172,7 +172,6 @@ def _cached(answer: Answer) -> int | None:
 
 family.accounted(
     "usage.output.miscounted",
-    lambda entry: entry.kind == "miscounted",
     "The output tokens of a reply count its CoT, its answer and its calls, each once. Users pay by "
     "this count, and plan their limits with it. The texts are intact: equal replies report a "
     "different count, or one formula explains the counts of most replies.",
@@ -180,7 +179,6 @@ family.accounted(
 )
 family.accounted(
     "usage.output.lost",
-    lambda entry: entry.kind == "lost" and entry.place in ("CoT", "answer"),
     "A reply has all the text that the model wrote. Otherwise users get an incomplete answer, and "
     "clients send an incomplete CoT back. The request determines the text, an equal request got it "
     "whole, or the reported tokens include a CoT that the reply lacks.",
@@ -189,7 +187,6 @@ family.accounted(
 )
 family.accounted(
     "usage.output.unexplained",
-    lambda entry: entry.kind == "unknown" and entry.witness == "count",
     "The reported output tokens match the text of the reply. Otherwise the server counts "
     "wrongly, or it has lost or added text; the counts alone do not show which. A few tokens may "
     "differ, because a model can spell a text with other tokens than the tokenizer does.",

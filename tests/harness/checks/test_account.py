@@ -13,7 +13,7 @@ from harness.records.conditions import Condition
 from harness.records.scores import Score
 from harness.records.traits import Ledger, Sheet, Traits, Wanted
 from harness.rules.account import Account, account_of
-from harness.rules.account.entry import FENCED, Entry
+from harness.rules.account.entry import Entry, What
 from harness.rules.account.sheets import sheets as sheets_of
 
 COT = "The user wants a sentence, so I write one about the harbour and its boats."
@@ -100,15 +100,15 @@ def test_a_server_may_count_more_or_less_of_the_format(less: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "how"),
+    ("text", "what"),
     [
-        (TEXTS[0] + TEXTS[0], "the same text is there twice"),
-        (TEXTS[0][:30] + TEXTS[0], "it begins anew"),
+        (TEXTS[0] + TEXTS[0], What.TWICE),
+        (TEXTS[0][:30] + TEXTS[0], What.RESTARTED),
     ],
 )
-def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, how: str) -> None:
+def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, what: What) -> None:
     (entry,) = [one for one in entries([*HEALTHY[1:], sheet(text, wrote=TEXTS[0])]) if one.witness]
-    assert (entry.place, entry.how, entry.wanted) == ("answer", how, TEXTS[0])
+    assert (entry.place, entry.what, entry.wanted) == ("answer", what, TEXTS[0])
     own = entries([*HEALTHY[1:], sheet(text)])[-1]  # The model wrote it: the tokens are its own.
     assert (own.kind, own.witness) == ("intact", "")
 
@@ -120,9 +120,7 @@ def test_every_answer_twice_shows_not_what_a_server_counts(between: str) -> None
         sheet(text + between + text, wrote=text, wanted=Wanted(text=f"orchid{at}"))
         for at, text in enumerate(asked)
     ]
-    assert {(one.kind, one.how) for one in entries(twice)} == {
-        ("added", "the same text is there twice")
-    }
+    assert {one.what for one in entries(twice)} == {What.TWICE}
 
 
 def test_a_text_in_two_items_is_there_twice() -> None:
@@ -130,32 +128,7 @@ def test_a_text_in_two_items_is_there_twice() -> None:
     assert one.ledger is not None
     second = one.ledger.returned + 7  # the header and the end token of the second message
     items = replace(one, ledger=replace(one.ledger, returned=second))
-    assert entries([*HEALTHY[1:], items])[-1].how == "the same text is there twice"
-
-
-@pytest.mark.parametrize(
-    ("char", "escaped", "how"),
-    [("<", "&lt;", "HTML"), ("é", "\\u00e9", "JSON")],
-)
-def test_a_few_tokens_of_escapes_count_if_several_requests_show_them(
-    char: str, escaped: str, how: str
-) -> None:
-    texts = [text.replace("near", f"near{char}") for text in TEXTS]
-    altered = [sheet(text.replace(char, escaped), wrote=text) for text in texts[:3]]
-    found = [one for one in entries([*HEALTHY[3:], *altered]) if one.witness]
-    assert {one.how for one in found} == {f"characters are escaped as in {how}"}
-    assert [one.wanted for one in found] == texts[:3]
-    many = char * 3 + char.join(TEXTS[0].split())
-    once = sheet(many.replace(char, escaped), wrote=many)
-    assert entries([*HEALTHY[1:], once])[-1].kind == "changed"
-    assert entries([*HEALTHY[1:], altered[0]])[-1].kind == "unknown"
-
-
-def test_commands_of_latex_are_no_escapes() -> None:
-    """A model may spell them with more tokens than the tokenizer."""
-    answers = [rf"The result is \boxed{{{n}{n + 1}}} by \frac{{{n}}}{{{n + 3}}}." for n in range(5)]
-    odd = [counted(sheet(text), lambda n: n + 2) for text in answers]
-    assert kinds([*HEALTHY, *odd]) == {("unknown", "")}
+    assert entries([*HEALTHY[1:], items])[-1].what is What.TWICE
 
 
 def test_each_piece_of_a_stream_twice_is_named() -> None:
@@ -179,7 +152,7 @@ def test_a_cot_under_two_names_is_not_there_twice() -> None:
 def test_a_code_fence_around_a_structured_answer() -> None:
     json_text = '{"harbour": "Brest", "boats": 12}'
     fenced = sheet(f"```json\n{json_text}\n```", wrote=json_text, format="x")
-    assert entries([*HEALTHY, fenced])[-1].how == FENCED
+    assert entries([*HEALTHY, fenced])[-1].what is What.FENCED
     assert entries([*HEALTHY, sheet(f"```json\n{json_text}\n```", format="x")])[-1].kind == "intact"
 
 
@@ -195,21 +168,9 @@ def test_a_changed_copy_is_the_servers_if_the_tokens_are_those_of_the_text() -> 
     lost = copy(TEXTS[0][:20], wrote=TEXTS[0])
     (entry,) = [one for one in entries([*same, lost]) if one.kind not in ("intact", "unknown")]
     assert (entry.kind, entry.place, entry.wanted) == ("lost", "answer", TEXTS[0])
-    assert "the end is missing" in entry.message
+    assert "text is missing: at the end" in entry.message
     own = copy(TEXTS[0][:20], said=TEXTS[0])  # The model copied it badly.
     assert kinds([*same, own]) == {("unknown", "")}
-
-
-def test_a_text_that_the_model_received_with_a_change_is_not_the_answers() -> None:
-    def prompted(one: Sheet, text: str) -> Sheet:
-        assert one.ledger is not None
-        return replace(one, ledger=replace(one.ledger, prompt=60 + tokens(text)))
-
-    same = [prompted(copy(text), text) for text in TEXTS[3:]]
-    changed = [prompted(copy(text.upper(), said=text), text.upper()) for text in TEXTS[:3]]
-    found = entries([*same, *changed], tasks=1)
-    assert {one.place for one in found[-3:]} == {"request"}
-    assert {one.kind for one in found[:-3]} == {"intact"}
 
 
 def call(arguments: str, cot: str = COT, wanted: Wanted = CALLED, name: str = "add_note") -> Sheet:
@@ -321,19 +282,7 @@ def test_equal_texts_with_other_counts_are_miscounted_in_one_mode() -> None:
     found = entries(more)
     assert {one.kind for one in found[2::4]} == {"miscounted"}
     assert {one.kind for one in found[0::4]} == {"intact"}
-    assert "1 too many" in found[2].message
-
-
-def test_streams_with_invented_counts_are_estimates() -> None:
-    made = []
-    for at, text in enumerate(TEXTS * 3):
-        for streamed in (False, True):
-            one = sheet(text * (1 + at // len(TEXTS)), request=f"r{at}", streamed=streamed)
-            made.append(counted(one, lambda n, at=at: n - 3 * at - 2) if streamed else one)
-    found = entries(made)
-    assert {one.kind for one in found[0::2]} == {"intact"}
-    assert {one.kind for one in found[1::2]} == {"miscounted"}
-    assert all("of streams are estimates" in one.message for one in found[1::2])
+    assert "1 too high" in found[2].message
 
 
 def test_letters_that_a_structured_answer_loses() -> None:
@@ -352,11 +301,11 @@ def test_letters_that_a_structured_answer_loses() -> None:
 @pytest.mark.parametrize(
     ("wrong", "how"),
     [
-        (lambda one: 2 * one.reported, "a hidden retry counted"),
-        (lambda one: one.reported + one.cot, "include the CoT twice"),
-        (lambda one: one.reported + one.prompt, "include the input tokens"),
-        (lambda one: one.reported - one.cot, "omit the CoT"),
-        (lambda one: -(-one.reported // 16) * 16, "are rounded to multiples of 16"),
+        (lambda one: 2 * one.reported, "a hidden retry were counted"),
+        (lambda one: one.reported + one.cot, "includes the CoT twice"),
+        (lambda one: one.reported + one.prompt, "includes the input tokens"),
+        (lambda one: one.reported - one.cot, "omits the CoT"),
+        (lambda one: -(-one.reported // 16) * 16, "is rounded: to multiples of 16"),
     ],
 )
 def test_a_formula_names_a_wrong_count(wrong: Callable[[Ledger], int], how: str) -> None:
@@ -422,20 +371,68 @@ def test_one_answer_without_its_cot_is_no_stock_sentence_where_others_lack_it() 
     assert {one.kind for one in entries([*HEALTHY, *alike])[-5:]} == {"changed"}
 
 
-def test_the_answer_to_another_request_does_not_fit_its_own_tokens() -> None:
-    other = replace(sheet(TEXTS[0], wrote=" ".join(TEXTS)), request="another")
-    account, records = run([*HEALTHY, other])
-    entry = account.of(records[-1])
-    assert (entry.kind, entry.place) == ("unknown", "reply")
+@pytest.mark.parametrize("streamed", [False, True])
+def test_more_odd_counts_than_a_model_spells_are_an_error_in_any_mode(streamed: bool) -> None:
+    made = [sheet(f"{text} {at}.", streamed=streamed) for at, text in enumerate(TEXTS * 30)]
+
+    def proven(odd: int) -> set[bool]:
+        counts = [
+            counted(one, lambda n, at=at: n + 8 + at % 3) for at, one in enumerate(made[:odd])
+        ]
+        found = entries([*counts, *made[odd:]])[:odd]
+        assert {one.what for one in found} == {What.TOO_HIGH}
+        return {one.proven for one in found}
+
+    assert proven(2) == {False}
+    assert [proven(odd) for odd in (15, 30, 150)] == [{True}] * 3
 
 
-def test_odd_spellings_in_one_mode_more_than_in_the_other_are_reported() -> None:
-    def spelled(mode: bool, share: int) -> list[Sheet]:
-        long = [sheet(f"{text} Then {text}", COT, streamed=mode) for text in TEXTS * 4]
-        made = [replace(one, request=f"{mode}{at}") for at, one in enumerate(long)]
+def test_a_reply_that_is_recorded_again_is_no_further_evidence() -> None:
+    made = [sheet(f"{text} {at}.") for at, text in enumerate(TEXTS * 30)]
+    odd = [counted(replace(one, request="r"), lambda n: n + 8) for one in made[:1]]
+    assert {one.proven for one in entries([*odd * 20, *made], tasks=1)[:20]} == {False}
+
+
+def four(damaged: Sheet) -> list[Entry]:
+    """The entries of two groups of four equal greedy requests; one reply of each is damaged."""
+    rows = []
+    for request in "ab":
+        whole = [sheet(TEXTS[0], request=request) for _ in "123"]
+        rows += [*whole, replace(damaged, request=request)]
+    return entries(rows)
+
+
+def test_the_majority_of_equal_requests_is_right() -> None:
+    """Also if the damaged reply has no count, or has one that fits it."""
+    own = sheet(TEXTS[0][:-9])
+    for damaged in (own, replace(own, ledger=None)):
+        found = four(damaged)
+        assert {one.kind for one in (*found[:3], *found[4:7])} == {"intact"}
+    lost = four(sheet(TEXTS[0][:-9], wrote=TEXTS[0]))
+    assert [one.kind for one in lost] == ["intact"] * 3 + ["lost"] + ["intact"] * 3 + ["lost"]
+
+
+def test_two_against_two_accuse_neither_unless_the_counts_decide() -> None:
+    def pairs(wrote: bool) -> list[Sheet]:
         return [
-            counted(one, lambda n, at=at: n + 2 * (at % share == 0)) for at, one in enumerate(made)
+            sheet(text, wrote=TEXTS[at] if wrote else text, request=f"r{at}")
+            for at in range(3)
+            for text in (TEXTS[at], TEXTS[at][:-9])
         ]
 
-    assert kinds([*spelled(False, 8), *spelled(True, 8)]) == {("unknown", "")}
-    assert ("unknown", "reply") in kinds([*spelled(False, 1000), *spelled(True, 3)])
+    assert kinds(pairs(wrote=False) * 2) == set()
+    found = entries(pairs(wrote=True) * 2)
+    assert {one.kind for one in found[1::2]} == {"lost"}
+    assert {one.kind for one in found[::2]} == {"intact"}
+
+
+def test_a_suffix_with_a_word_of_ours_is_added_text() -> None:
+    """The words of a message decide nothing."""
+    replies = [(f"r{at}", text) for at, text in enumerate(TEXTS)]
+    whole = [sheet(text, request=request) for request, text in replies for _ in "12"]
+    longer = [
+        sheet(f"{text} Checked twice.", wrote=text, request=request) for request, text in replies
+    ]
+    found = entries([*whole, *longer])
+    assert {one.rule for one in found[len(whole) :]} == {"text.added"}
+    assert {one.kind for one in found[: len(whole)]} == {"intact"}

@@ -104,8 +104,8 @@ NAMED = {
     ),
     "the text so far": (
         streamed(_text_so_far, replace(ANSWER, reasoning="The user wants something. Let me see.")),
-        {"text.added": "The server added text to the CoT: a piece of the stream repeats the whole "
-         "text before it; a model does not write this."},
+        {"text.doubled": "The server added text to the CoT: a piece of the stream repeats the "
+         "whole text before it; a model does not write this."},
     ),
     "the count of the answer": (
         whole(
@@ -116,7 +116,7 @@ NAMED = {
             ),
             _JSON,
         ),
-        {"usage.output.miscounted": "The output tokens are those of the answer alone."},
+        {"usage.output.miscounted": "The output count is that of the answer alone."},
     ),
     "the header of a call": (
         lambda: _text(_HEADER),
@@ -224,7 +224,10 @@ def test_lines_that_a_model_repeats_are_no_text_so_far():
         text = {**first, "choices": [choice({"content": ANSWER.text})]}
         return chat_blocks([first, *pieces, text, last, usage])
 
-    assert not {each.id for each in details(streamed(by_line, reply)())} & {"text.added"}
+    assert not {each.id for each in details(streamed(by_line, reply)())} & {
+        "text.added",
+        "text.doubled",
+    }
 
 
 _PLACE = {"type": "object", "properties": {"berth": {"anyOf": [

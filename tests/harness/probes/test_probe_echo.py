@@ -12,7 +12,6 @@ from harness.rules.text import probes as echo
 from harness.run.attempts import Attempt
 
 Change = Callable[[str], str]
-BOTH = {"echo.received": "warned", "echo.returned": "failed"}
 
 
 def unchanged(text: str) -> str:
@@ -40,8 +39,6 @@ def test_tokens_show_that_the_model_changed_a_text() -> None:
     assert set(statuses(judged(echo.GROUP, provider(unchanged, unchanged, copied))).values()) == {
         "passed"
     }
-    on_the_way = statuses(judged(echo.GROUP, provider(copied, unchanged)))
-    assert on_the_way["echo.received"] == "warned"
 
 
 def test_stream_pieces_in_the_wrong_order_are_detected() -> None:
@@ -64,7 +61,7 @@ def test_a_piece_that_is_there_twice_is_not_called_another_order() -> None:
         return Reply(text=doubled if wrong and request.id == "words" else text, wrote=text)
 
     result = judged(echo.GROUP, reply, apis=["chat"])["echo.returned"]
-    assert all("another order" not in example.message for example in result.examples)
+    assert all("reordered" not in example.message for example in result.examples)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +103,9 @@ def _half(text: str) -> str:
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (_half, "the end is missing"),
+        (_half, "at the end"),
         (_on_one_line, "white space is reduced"),
-        (lambda text: text[:200] + text[230:], "a part in the middle is missing"),
+        (lambda text: text[:200] + text[230:], "in the middle"),
     ],
 )
 @pytest.mark.parametrize("streaming", [True, False])

@@ -21,6 +21,7 @@ from harness.records.analysis import RuleResult
 from harness.records.conditions import Api
 from harness.records.settings import Thresholds
 from harness.rules.account.differences import CHANGES
+from harness.rules.account.entry import What
 from harness.rules.evidence import rendering
 from harness.rules.evidence.rendering import (
     DEVIATIONS,
@@ -173,28 +174,18 @@ _LONG = {
 _EXACT = {f"prompt.exact.{part}" for part in ("user", "system", "answer", "result")}
 
 
-@pytest.mark.parametrize(
-    "mistake",
-    [
-        "letters are in lower case",
-        "blank lines are missing",
-        "indentation is missing",
-        "white space is reduced to single spaces",
-        "compatibility characters are replaced (NFKC)",
-        "characters are decomposed (NFD)",
-        "typographic quotes are replaced by ASCII",
-        "characters are escaped as in HTML",
-        "entities of HTML are decoded",
-        "line breaks and quotes are escaped",
-        "characters beyond ASCII are escaped",
-        "characters beyond ASCII are replaced by ?",
-        "characters beyond ASCII are missing",
-    ],
-)
-def test_changed_texts_are_detected_and_named(mistake: str) -> None:
+_MISTAKES = (
+    *(What.LOWER, What.BLANK_LINES, What.INDENTATION, What.SINGLE_SPACES, What.NFKC, What.NFD),
+    *(What.TYPOGRAPHY, What.HTML, What.HTML_DECODED, What.JSON_QUOTED, What.PYTHON_ASCII),
+    *(What.QUESTION_MARKS, What.ASCII_ONLY),
+)  # those that change an exact text of every kind
+
+
+@pytest.mark.parametrize("mistake", _MISTAKES)
+def test_changed_texts_are_detected_and_named(mistake: What) -> None:
     results = judged(lambda prompt: healthy(with_texts(prompt, CHANGES[mistake])))
     assert {results[name].status for name in _EXACT} == {"failed"}
-    assert any(mistake in results[name].examples[0].evidence.got for name in _EXACT)
+    assert any(mistake.words in results[name].examples[0].evidence.got for name in _EXACT)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +268,7 @@ def test_white_space_that_is_missing_around_texts_is_named() -> None:
     changed = {name: each for name, each in changed.items() if each.failures}
     assert set(changed) == {f"prompt.exact.{part}.ends" for part in ("user", "system", "result")}
     for each in changed.values():
-        assert "white space around texts is missing" in each.examples[0].evidence.got
+        assert "white space at the ends is missing" in each.examples[0].evidence.got
 
 
 def test_a_preamble_next_to_cot_is_judged_separately() -> None:

@@ -11,6 +11,7 @@ from healthy import json_response, stream_response
 from probing import Provider, judged, refusal, statuses
 from replies import Reply, chat_whole, responses_blocks, responses_events, responses_whole
 
+from harmony.render import text_tokens
 from harness.api.items import Message, Tool, ToolResult
 from harness.records.rollouts import Response
 from harness.rules.account.differences import CHANGES
@@ -239,7 +240,8 @@ def _damages(value: arguments.Text) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", arguments.TEXTS)
-def test_texts_damaged_by_servers_fail(name: str) -> None:
+def test_a_text_that_a_server_damages_fails_if_the_tokens_show_it(name: str) -> None:
+    """The CoT alone does not: a worse model writes a different text than it plans."""
     for harm in _damages(arguments.TEXTS[name]):
 
         def damaging(request: ProbeRequest, _: Attempt, harm: str = harm) -> Reply:
@@ -248,7 +250,20 @@ def test_texts_damaged_by_servers_fail(name: str) -> None:
             return replace(made, reasoning=f"The text is: {intact}")
 
         found = judged(arguments.GROUP, damaging)
-        assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == "failed", harm
+        lengths = {
+            len(text_tokens(json.dumps({"note": text}, ensure_ascii=False)))
+            for text in (harm, arguments.TEXTS[name].intact)
+        }
+        status = "failed" if len(lengths) > 1 else "not_verifiable"
+        assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == status, harm
+
+
+def test_texts_that_are_all_damaged_alike_fail_although_the_tokens_are_equal() -> None:
+    def damaging(request: ProbeRequest, _: Attempt) -> Reply:
+        intact = arguments.TEXTS[request.id].intact
+        return replace(_changing(intact.title(), request), reasoning=f"The text is: {intact}")
+
+    assert "failed" in statuses(judged(arguments.GROUP, damaging)).values()
 
 
 @pytest.mark.parametrize(("name", "harm"), [("quotes", 'salt \\"and'), ("markup", "dock nine")])

@@ -63,7 +63,7 @@ def test_detectors_are_ids_prefixes_or_families() -> None:
     assert known(fault("a", "harmony.markers")) == ("harmony.markers",)
     assert set(known(fault("a", "parity.usage"))) > {"parity.usage.prompt"}
     load = {probe for probe in PROBES if probe.startswith("load.")}
-    assert set(known(fault("a", "load"))) == load | {"reply.foreign", "reply.borrowed"}
+    assert set(known(fault("a", "load"))) == load | {"reply.foreign"}
     assert known(fault("a", "harmony.remains")) == ("harmony.remains", "harmony.remains.reasoning")
 
 
@@ -72,7 +72,7 @@ def test_the_detectors_of_a_fault_run_first() -> None:
     assert asked == (Stage("full", ("parity.calls",)), Stage("full", ()))
     assert set(stages(BROKEN, "full")[0].only) >= {"cases", "parity.calls"}
     assert "tools.choice.none" in stages(fault("a", "calls.choice"), "full")[0].only
-    of_text = {"cases", "echo.returned", "echo.received"}
+    of_text = {"cases", "echo.returned"}
     assert set(stages(fault("a", "harmony.markers"), "standard")[0].only) == of_text
     assert stages(HEALTHY, "standard") == (Stage("standard", ()),)
     everyday = stages(fault("ok:a", allowed=True), "standard")
