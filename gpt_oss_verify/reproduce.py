@@ -28,7 +28,6 @@ from harness.errors import (
 from harness.providers.entries import Provider
 from harness.records.rollouts import SDK, Exchange
 from harness.records.runs import RunInfo
-from harness.records.settings import Limits
 from harness.reproduction import (
     CONTINUES,
     KEY_VARIABLE,
@@ -120,9 +119,13 @@ def reproduce(
 
 
 def _small_run(run: Path, entry: Provider, finding: str, times: int | None) -> int:
-    """Retest a finding that only a run shows; return 1 if it shows again, and 4 if not."""
+    """Retest a finding that only a run shows; return 1 if it shows again, 4 if not or not sent."""
     say(f"{finding} compares the replies of a run. A small run sends those with the finding again.")
-    plan = planned_retest(run, entry, Budget(Limits()), typed_command(), times, finding)
+    try:
+        plan = planned_retest(run, entry, Budget(), typed_command(), times, finding)
+    except ConfigurationError as error:
+        say(f"It cannot be sent again: {error}")
+        return EXIT_INCONCLUSIVE
     code = carry_out(plan, RunOptions())
     return EXIT_INCONCLUSIVE if code == EXIT_PASS else code
 

@@ -166,7 +166,8 @@ def _cause(
     cause, most = group.cause, _MOST_OF_ONE if group is groups[0] else 1
     if cause is None:
         if len(groups) > 1:
-            names = first_few([rule.result.check.id for rule in group.rules], _MOST_UNEXPLAINED)
+            ids = [rule.result.check.id for rule in group.rules if rule.result.status != "passed"]
+            names = first_few(ids, _MOST_UNEXPLAINED)
             title = Text(f"{group.count} without a known cause: {names}", style="bold")
             yield from _wrapped(title, console, 0)
         return
