@@ -1,7 +1,8 @@
 """Replies to one question at several efforts, and the comparison of their CoT."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from statistics import median
 
 from harness.api.items import Message, Tool
@@ -15,6 +16,8 @@ from harness.text import percentage
 
 TOOL, SCHEMA = " with a tool", " with a schema"
 """What a request has in addition to the question, as the end of its name."""
+GREEDY = tuple(f"greedy {effort}" for effort in EFFORTS)
+_GREEDY_TOKENS = 256  # of replies that gpt-oss does not begin alike if it sees different efforts
 _TRIES = 5
 _FEWEST_COTS = 3
 """Replies with CoT at the higher effort; those without CoT are left out, as theirs was lost."""
@@ -50,6 +53,10 @@ def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
     return (
         *(_puzzled(f"effort {effort}", effort=effort) for effort in EFFORTS),
         *(
+            _puzzled(name, effort=effort, temperature=0.0, tries=1, max_tokens=_GREEDY_TOKENS)
+            for name, effort in zip(GREEDY, EFFORTS, strict=True)
+        ),
+        *(
             _puzzled(f"effort {effort}{TOOL}", tools=(_UNUSED,), effort=effort)
             for effort in ("low", "high")
         ),
@@ -58,13 +65,41 @@ def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
 
 
+def without_effect(responses: ProbeResponses) -> Iterator[Problem]:
+    """Yield the problems that show that the prompts of two efforts are equal, or not harmony's.
+
+    The effort is one token of the system message: greedy replies to two efforts are equal only if
+    the model does not see it, and all these prompts have as many tokens.
+    """
+    made = [
+        (effort, exchange, reply)
+        for effort, name in zip(EFFORTS, GREEDY, strict=True)
+        for _, exchange, reply in responses.readable(name)
+    ]
+    for (less, _, lower), (more, exchange, higher) in pairwise(made):
+        message = f"Greedy replies at {more} and {less} effort are equal."
+        got = higher.reasoning + higher.text
+        if got == lower.reasoning + lower.text != "":
+            yield Problem(exchange, message, "replies that differ", got)
+    counts = {
+        effort: {reply.input_tokens for *_, reply in responses.readable(f"effort {effort}")}
+        for effort in EFFORTS
+    }
+    fixed = {effort: next(iter(each)) for effort, each in counts.items() if len(each) == 1}
+    if made and len({*fixed.values()}) > 1 and None not in fixed.values():
+        message = "The prompts of different efforts have different numbers of tokens."
+        got = ", ".join(f"{count} at {effort} effort" for effort, count in fixed.items())
+        yield Problem(made[0][1], message, "the same number", got, "$.usage")
+
+
 def unordered(
     responses: ProbeResponses, less: str, more: str, suffix: str = "", mode: Mode | None = None
 ) -> Problem | None:
     """Return the problem if the CoT is not longer at one effort than at a lower one.
 
     Raises NotVerifiableError if too few replies have CoT, if their CoTs are too short to differ and
-    not longer in the other mode, or if all are shorter at the higher effort: then it has an effect.
+    not longer in the other mode or in the plain form, or if all are shorter at the higher effort:
+    then it has an effect.
     """
     # Lengths in characters, which every provider returns.
     shorter, longer = (
@@ -82,7 +117,8 @@ def unordered(
     if share >= _LEAST_ORDER or high >= _MUCH_LONGER * low > 0:
         return None
     every = [len(reply.reasoning) for _, reply in responses.replies(f"effort {more}{suffix}")]
-    if high < _SHORTEST and median(every) < _MUCH_LONGER * high:
+    plain = [len(reply.reasoning) for *_, reply in responses.readable(f"effort {more}")]
+    if high < _SHORTEST and max(median(every), median(plain or [0])) < _MUCH_LONGER * high:
         raise NotVerifiableError("too_short_to_compare")
     if share == 0 and low > high:
         raise NotVerifiableError("reasons_less", more=more, less=less)

@@ -13,6 +13,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import EFFORTS
 from harness.rules.account.ledger import extra_tokens
 from harness.rules.evidence.offers import WEATHER
+from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
 from harness.rules.evidence.refusals import declined, failure, served
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
@@ -24,7 +25,15 @@ from harness.rules.probe import (
     prompt_tokens,
 )
 from harness.rules.rule import CHAT, GUIDE, Problem
-from harness.rules.sampling.effort import SCHEMA, TOOL, effort_requests, requests_with, unordered
+from harness.rules.sampling.effort import (
+    GREEDY,
+    SCHEMA,
+    TOOL,
+    effort_requests,
+    requests_with,
+    unordered,
+    without_effect,
+)
 from harness.statistics.differences import fisher_exact
 from harness.statistics.rates import at_least
 from harness.text import percentage
@@ -151,7 +160,8 @@ GROUP = ProbeGroup(
 
 @GROUP.probe(
     "sampling.effort",
-    requests_with(efforts=EFFORTS),
+    (*requests_with(efforts=EFFORTS), *GREEDY),
+    relations=(*PROMPT_TOKENS_ROUNDED, *PROMPT_TOKENS_VARY),
     source=GUIDE,
     fix="Write the effort of the request into the system message.",
     example=(
@@ -164,8 +174,11 @@ def _effort(responses: ProbeResponses) -> Trials:
 
     Scores differ by many points between efforts, so a provider that ignores effort does not serve
     the requested configuration. If only two neighbouring levels are equal, one of them is not
-    served, or they are close for this question: that is a warning.
+    served, or they are close for this question: that is a warning, unless greedy replies are equal.
     """
+    if found := list(without_effect(responses)):
+        yield from found
+        return
     yield unordered(responses, "low", "high")
     for less, more in pairwise(EFFORTS):
         close = unordered(responses, less, more)

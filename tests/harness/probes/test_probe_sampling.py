@@ -51,7 +51,7 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
         return interleaved(*[Reply(text=f"Story {number}.") for number in range(3)])
     if request.id == "choices":
         return choices(3) if attempt.condition.api == "chat" else Reply(text="One.")
-    if request.id.startswith("effort"):
+    if request.id.startswith(("effort", "greedy")):
         return Reply(
             text="266", reasoning="hmm " * (WORDS[str(request.effort)] + attempt.number % 3)
         )
@@ -224,6 +224,41 @@ def test_a_model_that_does_not_reason_shows_nothing_about_effort(low: int, high:
 
     efforts = {f"sampling.effort{each}" for each in ("", ".tools", ".streaming")}
     assert efforts <= found(provider, "not_verifiable")
+
+
+@pytest.mark.parametrize(
+    ("served", "message"),
+    [
+        (
+            {"low": "low", "medium": "low", "high": "low"},
+            "Greedy replies at medium and low effort are equal.",
+        ),
+        ({"high": "medium"}, "Greedy replies at high and medium effort are equal."),
+    ],
+)
+def test_equal_greedy_replies_show_that_the_effort_has_no_effect(
+    served: dict[str, str], message: str
+) -> None:
+    """As a server of low effort whose CoTs are too short to compare, and d-inference PR#703."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if not request.id.startswith(("effort", "greedy")):
+            return healthy(request, attempt)
+        effort = served.get(str(request.effort), request.effort)
+        return Reply(
+            text="266", reasoning={"low": "", "medium": "a" * 9}.get(str(effort), "b" * 99)
+        )
+
+    result = judged(GROUP, provider)["sampling.effort"]
+    assert result.status == "failed"
+    assert message in {each.message for each in result.examples}
+
+
+def test_prompts_of_all_efforts_have_as_many_tokens() -> None:
+    provider = healthy_except("effort high", Reply(text="266", reasoning="b" * 99, prompt=46))
+    result = judged(GROUP, provider)["sampling.effort"]
+    assert result.status == "failed"
+    assert "46 at high effort" in result.examples[0].evidence.got
 
 
 def test_short_cots_in_streams_show_effort_if_others_are_long() -> None:
