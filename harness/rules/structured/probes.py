@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from typing import Any
 
 from harness.api.items import Message, Reply
@@ -151,7 +152,7 @@ def _followed(responses: ProbeResponses) -> Trials:
     elif all(results) and not any(_contains_fit(*answer) for answer in found):
         if any(_fit_elsewhere(*answer) for answer in found):
             raise NotVerifiableError("json_elsewhere")
-        if not _is_proven(responses, [reply for _, reply in found]):
+        if not _is_proven(responses, found):
             raise NotVerifiableError("never_conforms")
         results = [result and replace(result, proven=True) for result in results]
     changed = list(_changed_answers(responses))
@@ -162,22 +163,32 @@ def _followed(responses: ProbeResponses) -> Trials:
 def _changed_answers(responses: ProbeResponses) -> Iterator[Problem]:
     """Yield the answers that a server has changed, if others conform to the same schema.
 
-    They conform without an object around them, or with the members of an enum in their own case.
+    They conform without what is around them, or with the members of an enum in their own case.
     A model that writes such an answer repeats it, and no grammar allows it.
     """
     for name in _ASKED:
         answers = list(responses.readable(name))
         conform = any(reply.text and not _unfit(e, reply) for _, e, reply in answers)
         for _, exchange, reply in answers if conform else ():
-            schema = exchange.request.answer_schema or {}
             problem = _unfit(exchange, reply)
-            if problem and any(misfit(one, schema) is None for one in _unchanged(reply, schema)):
+            if problem and _is_reshaped(exchange, reply):
                 yield replace(problem, proven=True)
 
 
-def _unchanged(reply: Reply, schema: Mapping[str, Any]) -> Iterator[object]:
-    """Yield what an answer may have been before a server wrapped it, or changed its case."""
-    value = parsed_object(reply.text.strip()) or {}
+def _is_reshaped(exchange: ParsedExchange, reply: Reply) -> bool:
+    """Whether an answer conforms to its schema apart from a change that servers make."""
+    schema = exchange.request.answer_schema or {}
+    return any(misfit(value, schema) is None for value in _unchanged(reply.text.strip(), schema))
+
+
+def _unchanged(text: str, schema: Mapping[str, Any]) -> Iterator[object]:
+    """Yield what an answer may have been before a server wrapped or cut it, or changed its case."""
+    yield from filter(None, map(parsed_object, (f"{{{text}", f"{text}}}")))
+    value = parsed_value(text)
+    if isinstance(value, list) and len(value) == 1:
+        yield from value
+    if not isinstance(value, dict):
+        return
     if len(value) == 1:
         yield from value.values()
     kinds = [kind.get("enum", ()) for kind in schema.get("properties", {}).values()]
@@ -185,21 +196,27 @@ def _unchanged(reply: Reply, schema: Mapping[str, Any]) -> Iterator[object]:
     yield mapped(value, lambda text: members.get(text.lower(), text))
 
 
-def _is_proven(responses: ProbeResponses, replies: Sequence[Reply]) -> bool:
-    """Whether the server, and not the model, is why no reply conforms to its schema.
+def _is_proven(responses: ProbeResponses, answers: Sequence[tuple[ParsedExchange, Reply]]) -> bool:
+    """Whether the server, and not the model, is why no answer conforms to its schema.
 
-    All answers begin as JSON, end normally and do not parse; all answers are one text, also those
-    to another question; or the model conforms over another API.
+    The model conforms to the same schema over another API or later in a conversation; all answers
+    are what was asked for in a different shape; all begin as JSON, end normally and do not parse;
+    or all answers are one text, also those to a different question.
     """
-    broken = [_is_broken(reply) for reply in replies]
     with suppress(NotVerifiableError):
         free = [reply.text for _, reply in served_replies(responses, ["free"], _FEATURE)]
-        texts = {text.strip() for text in (*free, *(reply.text for reply in replies))}
+        texts = {text.strip() for text in (*free, *(reply.text for _, reply in answers))}
         if len(texts) == 1 and texts != {""}:
             return True
-    elsewhere = first_replies(responses.other_apis.get("named", ()))
-    conforms = any(_unfit(*answer) is None for answer in elsewhere)
-    return conforms or (all(broken) and len(broken) >= _FEWEST_BROKEN)
+    later = responses.rollouts.get("named later", ())
+    elsewhere = chain(later, *map(responses.other_apis.get, ("named", "named later"), repeat(())))
+    if any(_unfit(*answer) is None for answer in first_replies(elsewhere)):
+        return True
+    several = len(answers) >= _FEWEST_BROKEN
+    return several and (
+        all(_is_reshaped(*answer) for answer in answers)
+        or all(_is_broken(reply) for _, reply in answers)
+    )
 
 
 @GROUP.probe(

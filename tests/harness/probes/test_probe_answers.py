@@ -348,8 +348,8 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
     ("provider", "found"),
     [
         (structures(GOOD, FREE), {}),
-        (structures(PROSE, SPOKEN), {"structured.followed": "not_verifiable"}),
-        (structures(FENCED, PROSE), {"structured.followed": "not_verifiable"}),
+        (structures(PROSE, SPOKEN, later=SPOKEN), {"structured.followed": "not_verifiable"}),
+        (structures(FENCED, PROSE, later=PROSE), {"structured.followed": "not_verifiable"}),
         (structures(PROSE, PROSE), {"structured.followed": "failed"}),
         (structures(Reply(text=UNFINISHED), PROSE), {"structured.followed": "failed"}),
         (
@@ -485,6 +485,26 @@ def test_a_model_that_conforms_over_another_api_is_not_the_cause() -> None:
 
     result = judged(structured.GROUP, provider)["structured.followed"]
     assert (result.status, result.counts) == ("failed", {"chat": (5, 5), "responses": (0, 5)})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"reply": {"harbour": "Brest"}}', '{"harbour": "BREST"}', '[{"harbour": "Brest"}]'),
+        *('"harbour": "Brest"}', '{"harbour": "Brest"'),
+    ],
+)
+def test_answers_that_are_all_changed_alike_are_not_the_model(text: str) -> None:
+    answer, other = Reply(text=text), Reply(text=text.replace("Brest", "Dover"))
+    provider = structures(answer, PROSE, later=other)
+    assert judged(structured.GROUP, provider, ["chat"])["structured.followed"].status == "failed"
+
+
+def test_a_model_that_conforms_later_in_a_conversation_is_not_the_cause() -> None:
+    for later, status in ((GOOD, "failed"), (PROSE, "not_verifiable")):
+        provider = structures(PROSE, SPOKEN, later=later)
+        found = judged(structured.GROUP, provider, ["chat"])["structured.followed"]
+        assert found.status == status
 
 
 def test_replies_without_text_do_not_violate_the_schema() -> None:
