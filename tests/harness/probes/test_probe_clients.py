@@ -276,7 +276,16 @@ def test_cot_is_sent_back_only_in_a_field_that_was_received(
 def test_without_usage_forms_with_a_twin_are_not_verifiable() -> None:
     results = judged(GROUP, lambda _, attempt: answer(attempt.condition.api, None))
     assert results["clients.call_content"].status == "not_verifiable"
-    assert results["clients.tool_types"].status == "passed"
+    assert results["clients.tool_types"].status == "not_verifiable"
+
+
+def test_a_tool_that_a_server_drops_is_not_supported() -> None:
+    """As OmniRoute drops custom tools (PR#4862)."""
+    (variant,) = (each for each in variants() if each.name == "custom")
+    dropped = answer("responses", 100 + sum(map(ord, "tool")))
+    result = judged(GROUP, with_other(variant, "responses", dropped))["clients.tool_types"]
+    assert result.status == "warned"
+    assert "accepts the form 'custom', and ignores it" in result.examples[0].message
 
 
 def test_a_form_is_not_judged_if_the_plain_request_is_refused_too() -> None:
