@@ -218,7 +218,7 @@ def _end(report: Report, console: Console) -> Iterator[Text]:
 
 
 def _clients(report: Report) -> Iterator[Text]:
-    """Yield how many clients work over all of their APIs, and which requests break which of them.
+    """Yield how many clients work over all of their APIs, and what breaks which of them.
 
     What a client sends only if its user asks for it is in a line of its own, except after a pass.
     """
@@ -235,13 +235,13 @@ def _clients(report: Report) -> Iterator[Text]:
     yield Text(f"Clients {works} work{others}")
     sent = [(form, result) for result in results for form in result.breaking]
     asked = [(form, result) for result in results for form in result.breaking_on_request]
-    yield from _broken("These requests fail", sent)
+    yield from _broken("Broken by", sent)
     if report.analysis.verdict.decision != "pass":
-        yield from _broken("Sent only if asked for, these fail", asked)
+        yield from _broken("Broken only if the user asks for it, by", asked)
 
 
 def _broken(label: str, found: Sequence[tuple[str, ClientResult]]) -> Iterator[Text]:
-    """Yield which requests fail over which API, those of most clients first, with the clients."""
+    """Yield what fails over which API, that of most clients first, with the clients."""
     clients: dict[str, list[str]] = {}
     for form, result in found:
         clients.setdefault(f"{form} over {result.api}", []).append(result.client)

@@ -11,11 +11,15 @@ from harness.api.stream_events import TEXT_FIELDS, Violation
 DONE_MARK = "done"
 DONE_REPEATED = "done.repeated"
 FINISH = "finish"
+FINISH_FOLLOWED = "finish.followed"
 FINISH_REPEATED = "finish.repeated"
 ROLE = "role"
 ID = "id"
 CONSTANT = "constant"
 TOOL_CALLS = "tool_calls"
+TOOL_CALLS_INDEX = "tool_calls.index"
+TOOL_CALLS_NUMBERS = "tool_calls.numbers"
+TOOL_CALLS_TYPE = "tool_calls.type"
 TOOL_CALLS_REPEATED = "tool_calls.repeated"
 USAGE_PLACE = "usage"
 ORDER = "order"
@@ -110,10 +114,10 @@ class _Walker:
         self._choices += 1
         if self._finish is not None and has_text:
             message = "The stream sends more output after the finish_reason."
-            self._report(FINISH, event, message, "no further output", str(delta))
+            self._report(FINISH_FOLLOWED, event, message, "no further output", str(delta))
         elif self._finish is not None and finish not in (None, "", self._finish):
             message, where = "A later chunk has a different finish_reason.", f"{path}.finish_reason"
-            self._report(FINISH, event, message, str(self._finish), str(finish), where)
+            self._report(FINISH_FOLLOWED, event, message, str(self._finish), str(finish), where)
         elif self._finish is not None and finish:
             message = "More than one chunk has a finish_reason."
             expected, where = "one chunk with a finish_reason", f"{path}.finish_reason"
@@ -134,9 +138,12 @@ class _Walker:
             if not call_id or not name:
                 message = "The first delta of a tool call lacks the id or the name."
                 yield TOOL_CALLS, message, "an id and a name", repr(call)
-            if index != str(len(self._calls)):
+            if call.get("index") is None:
+                message = "A delta of a tool call has no index."
+                yield TOOL_CALLS_INDEX, message, f"index {len(self._calls)}", repr(call)
+            elif index != str(len(self._calls)):
                 message = "Tool call indices do not increase by one from 0."
-                yield TOOL_CALLS, message, f"index {len(self._calls)}", f"index {index}"
+                yield TOOL_CALLS_NUMBERS, message, f"index {len(self._calls)}", f"index {index}"
             self._calls[index], self._names[index] = call_id, name
         elif self._names[index] and name not in (None, "", self._names[index]):
             message = "The name of a tool call is sent in several pieces."
@@ -146,7 +153,7 @@ class _Walker:
             yield TOOL_CALLS, message, f"{self._calls[index]}, or no id", str(call_id)
         elif "type" in call and call["type"] is None:
             message = "A later delta sets the type of a tool call to null."
-            yield TOOL_CALLS, message, "function, or no type", "null"
+            yield TOOL_CALLS_TYPE, message, "function, or no type", "null"
         elif call_id or name:
             message = "A later delta repeats the id or name of a tool call."
             yield TOOL_CALLS_REPEATED, message, "only the index and arguments", repr(call)

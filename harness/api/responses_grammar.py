@@ -17,6 +17,9 @@ from harness.api.stream_events import Violation
 from harness.text import differ_in_space, shared_beginning
 
 ITEMS = "items"
+ITEMS_INDEX = "items.index"
+ITEMS_ID = "items.id"
+ITEMS_CHANGED = "items.changed"
 PARTS = "parts"
 REASONING_PARTS = "reasoning_parts"
 DONE_TEXT = "done_text"
@@ -109,6 +112,7 @@ class _Walker:
         self._failed = False
         self._last: StreamEvent | None = None
         self._ends: list[StreamEvent] = []
+        self._misnumbered = False
 
     def read(self, event: StreamEvent) -> None:
         """Read the next event."""
@@ -216,7 +220,8 @@ class _Walker:
             return
         if index != str(len(self._items)):
             message = "output_index does not increase by one from 0."
-            self._report(ITEMS, event, message, str(len(self._items)), index)
+            self._report(ITEMS_INDEX, event, message, str(len(self._items)), index)
+            self._misnumbered = True
         if known is not None:
             return
         self._items[index] = _Item(opened.get("id"), str(opened.get("type")), opened)
@@ -339,17 +344,17 @@ class _Walker:
     def _live(self, event: StreamEvent, data: Mapping[str, Any], item_id: object) -> _Item | None:
         """The open item that an event refers to; None, with a violation, without such an item."""
         item = self._items.get(repr(data.get("output_index")))
-        reason = None
+        rule, reason = ITEMS, None
         if item is None:
             reason = f"{event.type} was sent before its item was added."
         elif item.done:
             reason = f"{event.type} was sent after its item was closed."
         elif item_id != item.id:
+            rule = ITEMS_CHANGED if event.type == "response.output_item.done" else ITEMS_ID
             reason = f"{event.type} has a different item id than output_item.added."
-        if reason is not None:
-            self._report(ITEMS, event, reason, _ITEM_SEQUENCE)
-            return None
-        return item
+        if reason is not None and not self._misnumbered:  # a wrong index names a wrong item
+            self._report(rule, event, reason, _ITEM_SEQUENCE)
+        return None if reason is not None and rule == ITEMS else item
 
 
 def _item_texts(item: Mapping[str, Any]) -> dict[tuple[str | None, str], str]:

@@ -30,6 +30,12 @@ def arguments(seen) -> str:
     return "".join(call["function"].get("arguments", "") for call in calls)
 
 
+def of_calls(seen, key: str) -> list[object]:
+    """The member of each delta of a call."""
+    calls = [call for delta in seen.deltas for call in delta.get("tool_calls", ())]
+    return [call.get(key, "none") for call in calls]
+
+
 def of_type(seen, kind: str) -> list[dict]:
     return [event for event in seen.events if event.get("type") == kind]
 
@@ -54,13 +60,12 @@ CHAT = {
         lambda s: s.finishes == ["tool_calls"],
     ),
     "chunk-ids-differ": Row(asking, lambda s: len({event["id"] for event in s.events}) > 1),
-    "call-index-missing": Row(
-        calling,
-        lambda s: (
-            arguments(s)
-            and not any("index" in call for d in s.deltas for call in d.get("tool_calls", ()))
-        ),
+    "call-index-missing": Row(calling, lambda s: set(of_calls(s, "index")) == {"none"}),
+    "call-index-from-one": Row(calling, lambda s: set(of_calls(s, "index")) == {1}),
+    "call-type-null": Row(
+        calling, lambda s: of_calls(s, "type")[0] and set(of_calls(s, "type")[1:]) == {None}
     ),
+    "finish-reason-missing": Row(asking, lambda s: s.said() == "Hello there." and not s.finishes),
     "choices-share-parser": Row(
         chat(HI, stream=True, n=2),
         lambda s: any(
@@ -92,6 +97,9 @@ RESPONSES = {
     ),
     "completed-missing": Row(responding, lambda s: "response.completed" not in s.types),
     "created-missing": Row(responding, lambda s: s.types[0] == "response.in_progress"),
+    "output-index-zero": Row(
+        responding, lambda s: {event.get("output_index", 0) for event in s.events} == {0}
+    ),
     "call-events-as-reasoning": Row(
         calling_by_responses,
         lambda s: (

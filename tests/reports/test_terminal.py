@@ -113,10 +113,10 @@ def test_the_line_of_clients_names_apis_and_what_fails_on_request(decision):
     shown = printed(found.model_copy(update={"clients": (broken, asked), "verdict": verdict}))
     lines = [
         "Clients 1 work, 1 break",
-        "        These requests fail: streams over responses (Codex)",
+        "        Broken by: streams over responses (Codex)",
     ]
     assert "\n".join(lines) in shown
-    line = "        Sent only if asked for, these fail: answer_schema over chat (Agno)\n"
+    line = "        Broken only if the user asks for it, by: answer_schema over chat (Agno)\n"
     assert (line in shown) == (decision == "fail")
 
 

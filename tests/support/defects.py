@@ -387,7 +387,7 @@ DEFECTS = (
             "calls.id.missing"),
     _defect(
         "every item at one index", events(_one_index),
-        "responses.stream.items",
+        "responses.stream.items.index",
     ),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from harness.api import DIALECTS
 from harness.api.items import History, Settings
-from harness.records.conditions import BOTH_APIS, Api, Mode
+from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
 from harness.records.rollouts import SDK
 from harness.records.scores import Severity
 from harness.rules.evidence.tables import table
@@ -21,6 +21,7 @@ _SEVERITIES: Sequence[Severity] = ("error", "warning", "info")
 _TOOL: Mapping[Api, str] = {"chat": "tools.0.function", "responses": "tools.0"}
 """The path of the definition of the first function."""
 _ON_REQUEST = "*"  # marks a client that sends a form only if its user asks for it
+_ALL = "all"  # stands for all clients of an API
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Client:
     wide: bool = False  # whether it is in wide use
     chat: str | None = None
     responses: str | None = None
+    like: str | None = None  # the client whose requests it sends, if it only reads otherwise
+    modes: tuple[Mode, ...] = MODES
 
     def returns_cot(self, api: Api) -> str | None:
         """Return whether it returns the CoT over an API; None if it does not use the API."""
@@ -38,6 +41,11 @@ class Client:
 
 
 CLIENTS = TypeAdapter(dict[str, Client]).validate_python(table("clients", "forms")["clients"])
+CLIENTS_OF: Mapping[Api, Sequence[str]] = {
+    api: [name for name, client in CLIENTS.items() if client.returns_cot(api) is not None]
+    for api in BOTH_APIS
+}
+"""The names of the clients of each API."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ class _Sent:
 
     def clients(self, api: Api) -> Mapping[str, bool]:
         """Return the clients that send it over an API, and whether they do so by default."""
-        names = (self._names(api) or "").split()
+        named = self._names(api) or ""
+        names = CLIENTS_OF[api] if named == _ALL else named.split()
         return {name.rstrip(_ON_REQUEST): not name.endswith(_ON_REQUEST) for name in names}
 
     def _names(self, api: Api) -> str | None:
@@ -63,12 +72,13 @@ class _Sent:
 
 @dataclass(frozen=True)
 class SharedRules(_Sent):
-    """The probes and checks of other families that judge a form."""
+    """The probes and checks of other families that judge a form, or replies."""
 
     ids: tuple[str, ...] = ()
     name: str = ""  # without one, it has that of its form
     mode: Mode | None = None  # the only mode whose findings count
-    mostly: bool = False  # whether only findings in most replies count
+    share: float = 0.0  # of the judged replies, in which a finding counts
+    unless: tuple[str, ...] = ()  # the rules whose findings explain these
 
 
 @dataclass(frozen=True)
@@ -153,7 +163,7 @@ def _place(body: dict[str, Any], path: str, api: Api) -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Form:
-    """What several clients send: its variants, and the rules of others that judge it."""
+    """What several clients send or receive: variants of requests, and rules of other families."""
 
     name: str
     summary: str
@@ -162,6 +172,7 @@ class Form:
     variants: tuple[Variant, ...] = ()
     rules: tuple[SharedRules, ...] = ()
     modes: tuple[Mode, ...] = NON_STREAMING  # in which its variants are sent
+    received: bool = False  # whether its rules judge what the clients receive
 
     @property
     def severity(self) -> Severity:

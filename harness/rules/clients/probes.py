@@ -1,4 +1,4 @@
-"""Which clients work with a server, judged from the forms of their requests.
+"""Which clients work with a server, judged from what they send and from what they receive.
 
 Each form of `forms.yaml` is one probe. It compares a request as clients write it with the
 same request in its plain form: it must be accepted, and where both are the same prompt, it must
@@ -6,18 +6,18 @@ have as many prompt tokens. The requests belong to the group of the family promp
 the plain ones.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeGuard
 
 from harness.api.fields import nested, objects
 from harness.api.parsed_rollout import ParsedRollout
 from harness.records.analysis import ClientResult, RuleResult
-from harness.records.conditions import BOTH_APIS, Api
+from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.rollouts import SDK
 from harness.rules.clients.forms import (
     CLIENTS,
+    CLIENTS_OF,
     FORMS,
     Form,
     SharedRules,
@@ -33,8 +33,6 @@ from harness.rules.rule import Problem
 
 _LEAST_JUDGED = 0.5
 """A client works only if more than this share of its forms was judged."""
-_MOST = 0.5
-"""The share of unusable replies from which no client works."""
 
 
 def _judge(form: Form, responses: ProbeResponses) -> Trials:
@@ -65,9 +63,10 @@ def _may_be_sent(variant: Variant, responses: ProbeResponses) -> bool:
 
 def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem | None:
     """Return the problem of a variant, if any. Raises NotVerifiableError."""
-    twin, name = form.twin(variant), variant.request
-    rollout = max(responses.all(name), key=lambda each: each.rollout.alone)
-    if name != variant.base and not any(one.replies for one in responses.all(variant.base)):
+    (mode,), twin, name = form.modes, form.twin(variant), variant.request
+    rollout = max(responses.all(name, mode=mode), key=lambda each: each.rollout.alone)
+    plain = responses.all(variant.base, mode=mode)
+    if name != variant.base and not any(one.replies for one in plain):
         raise NotVerifiableError("plain_request_fails", request=variant.base)
     if variant.accept != SDK.accept and (problem := _unreadable(variant, rollout)):
         return _severe(variant, problem)
@@ -79,7 +78,8 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     if twin is None:
         return None
     exchange, reply = rollout.replies[0]
-    got, (_, right) = prompt_tokens(reply), responses.prompt_tokens(twin)
+    _, right = responses.prompt_tokens(twin, streaming=mode == "streaming")
+    got = prompt_tokens(reply)
     if abs(got - right) <= variant.slack and not variant.adds:
         return None
     if variant.adds:
@@ -175,70 +175,70 @@ def client_results(rules: Iterable[RuleResult]) -> tuple[ClientResult, ...]:
         _client_result(name, api, results)
         for name in CLIENTS
         for api in BOTH_APIS
-        if CLIENTS[name].returns_cot(api) is not None
+        if name in CLIENTS_OF[api]
     )
     return tuple(result for result in found if result is not None)
 
 
 def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> ClientResult | None:
-    """Return the result of a client; None if the run judged nothing that it sends."""
+    """Return the result of a client; None if the run judged nothing that it sends or receives."""
+    client = CLIENTS[name]
     breaking: list[str] = []
     on_request: list[str] = []
     verified: list[str] = []
     unverified: list[str] = []
     for form in FORMS:
-        for sent in form.parts:
-            default = sent.clients(api).get(name)
-            rules = [results[id_] for id_ in form.judged_by(sent) if id_ in results]
+        used = name if form.received else client.like or name
+        for part in form.parts:
+            default = part.clients(api).get(used)
+            rules = [results[id_] for id_ in form.judged_by(part) if id_ in results]
             if default is None:
                 continue
-            if any(_breaks(rule, sent, api) for rule in rules) or _unusable(rules, sent, api):
-                (breaking if default else on_request).append(sent.name or form.name)
-            elif default and not _mostly(sent):
+            if _breaks(rules, part, api, client.modes, _explained(part, results)):
+                (breaking if default else on_request).append(part.name or form.name)
+            elif default and not form.received:
                 evident = any(group.startswith(api) for rule in rules for group in rule.counts)
-                (verified if evident else unverified).append(sent.name or form.name)
+                (verified if evident else unverified).append(part.name or form.name)
     planned = len(breaking) + len(verified) + len(unverified)
     if not (breaking or verified):
         return None
     works = len(verified) > _LEAST_JUDGED * planned
     return ClientResult(
-        client=CLIENTS[name].title,
+        client=client.title,
         api=api,
         status="breaks" if breaking else "works" if works else "not_verifiable",
         breaking=tuple(breaking),
         breaking_on_request=tuple(on_request),
         not_verifiable=tuple(unverified),
-        returns_cot=CLIENTS[name].returns_cot(api) or "",
+        returns_cot=client.returns_cot(api) or "",
     )
 
 
-def _conditions(sent: SharedRules, api: Api) -> str:
-    """Return the beginning of the names of the conditions whose findings count."""
-    return api if sent.mode is None else f"{api} · {sent.mode}"
+def _explained(part: Variant | SharedRules, results: Mapping[str, RuleResult]) -> Collection[str]:
+    """Return the conditions under which other rules explain the findings about a part."""
+    others = () if isinstance(part, Variant) else part.unless
+    return {group for id_ in others if id_ in results for group in results[id_].groups}
 
 
-def _mostly(sent: Variant | SharedRules) -> TypeGuard[SharedRules]:
-    return isinstance(sent, SharedRules) and sent.mostly
-
-
-def _unusable(rules: Iterable[RuleResult], sent: Variant | SharedRules, api: Api) -> bool:
-    """Whether one of several rules fails in at least half of the replies that they judged."""
-    if not _mostly(sent):
-        return False
-    shown = (item for rule in rules for item in rule.counts.items())
-    counts = [count for name, count in shown if name.startswith(_conditions(sent, api))]
-    failures = max((failed for failed, _ in counts), default=0)
-    return failures > 0 and failures >= _MOST * max(trials for _, trials in counts)
-
-
-def _breaks(rule: RuleResult, sent: Variant | SharedRules, api: Api) -> bool:
-    if isinstance(sent, Variant):
-        return f"{api} {sent.request}" in rule.failing
-    if sent.mostly:
-        return False
-    if rule.status in ("failed", "warned"):
-        return any(group.startswith(_conditions(sent, api)) for group in rule.groups)
+def _breaks(
+    rules: Sequence[RuleResult],
+    part: Variant | SharedRules,
+    api: Api,
+    modes: Sequence[Mode],
+    explained: Collection[str],
+) -> bool:
+    """Whether rules show that a part does not work over an API, in one of the modes of a client."""
+    if isinstance(part, Variant):
+        return any(f"{api} {part.request}" in rule.failing for rule in rules)
+    for condition in {name for rule in rules for name in rule.counts} - {*explained}:
+        over, _, mode = condition.partition(" · ")
+        if over != api or (mode and mode not in modes) or part.mode not in (None, mode):
+            continue
+        counts = [(rule, *rule.counts[condition]) for rule in rules if condition in rule.counts]
+        judged = max(trials for _, _, trials in counts)
+        failed = (failures for rule, failures, _ in counts if rule.status in ("failed", "warned"))
+        if (most := max(failed, default=0)) and most >= part.share * judged:
+            return True
     # A refusal that another rule counts leaves this rule without a verdict of its own.
-    return rule.status == "not_verifiable" and any(
-        request.startswith(api) for request in rule.failing
-    )
+    refused = (rule.failing for rule in rules if rule.status == "not_verifiable")
+    return any(request.startswith(api) for failing in refused for request in failing)

@@ -245,6 +245,15 @@ def _json_content_type(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, message, "application/json", got)
 
 
+_FINISH_ONCE = "Send finish_reason in the last chunk of every choice, and only there."
+_NAMED_ONCE = "Send the id, the name and the type of a call in its first delta only."
+_NUMBERED = "Number the calls of a choice from 0, in each of their deltas."
+
+
+def _has_calls(reply: Reply) -> object:
+    return reply.calls
+
+
 grammar_checks(
     family,
     "chat.stream",
@@ -265,15 +274,21 @@ grammar_checks(
         ),
         grammar.FINISH: Grammar(
             "error",
-            "A stream has a chunk with finish_reason, and no output follows it. Clients stop "
-            "reading there, or wait for it.",
-            fix="Send finish_reason in the last chunk of every choice.",
+            "A stream has a chunk with finish_reason. Clients that wait for it take the stream "
+            "for a broken one, and drop the answer or the calls.",
+            fix=_FINISH_ONCE,
+        ),
+        grammar.FINISH_FOLLOWED: Grammar(
+            "error",
+            "No output and no other finish_reason follows the finish_reason. Some clients stop "
+            "reading there.",
+            fix=_FINISH_ONCE,
         ),
         grammar.FINISH_REPEATED: Grammar(
             "warning",
             "Only one chunk has a finish_reason. Some gateways repeat it with the usage; most "
             "clients use the last one.",
-            fix="Send finish_reason in the last chunk of every choice.",
+            fix=_FINISH_ONCE,
         ),
         grammar.ROLE: Grammar(
             "warning",
@@ -294,23 +309,37 @@ grammar_checks(
         ),
         grammar.TOOL_CALLS: Grammar(
             "error",
-            "A streamed tool call starts with its id and name and keeps its index. Clients "
-            "assemble calls by index, and many keep only one piece of a name.",
-            fix=(
-                "Number the calls of a choice from 0, and send each piece of the arguments once, "
-                "in order."
-            ),
-            only=lambda reply: reply.calls,
+            "A streamed tool call starts with its id and name, and keeps them. Clients send the id "
+            "back, and many keep only one piece of a name.",
+            fix=_NAMED_ONCE,
+            only=_has_calls,
+        ),
+        grammar.TOOL_CALLS_INDEX: Grammar(
+            "error",
+            "Every delta of a tool call has the index of the call. Clients assemble calls by it.",
+            fix=_NUMBERED,
+            only=_has_calls,
+        ),
+        grammar.TOOL_CALLS_NUMBERS: Grammar(
+            "error",
+            "The calls of a choice have the indices 0, 1, 2, and so on. The stream helper of "
+            "OpenAI's SDK takes the index for the place in its list of calls.",
+            fix=_NUMBERED,
+            only=_has_calls,
+        ),
+        grammar.TOOL_CALLS_TYPE: Grammar(
+            "error",
+            "The later deltas of a tool call have no type, or the type function. The stream helper "
+            "of OpenAI's SDK copies a null, and then raises an error.",
+            fix=_NAMED_ONCE,
+            only=_has_calls,
         ),
         grammar.TOOL_CALLS_REPEATED: Grammar(
             "warning",
             "The id and name of a streamed tool call are sent once. Clients that concatenate all "
             "strings of the deltas get them twice.",
-            fix=(
-                "Number the calls of a choice from 0, and send each piece of the arguments once, "
-                "in order."
-            ),
-            only=lambda reply: reply.calls,
+            fix=_NAMED_ONCE,
+            only=_has_calls,
         ),
         grammar.ORDER: Grammar(
             "error",

@@ -27,7 +27,23 @@ grammar_checks(
             "error",
             "The events of an item follow the order added, deltas, done, with nothing before or "
             f"after. {_ASSEMBLY}",
-            fix="Announce every item, and use its id in all of its events.",
+            fix="Announce every item before its other events, and close it after them.",
+        ),
+        grammar.ITEMS_INDEX: Grammar(
+            "error",
+            f"The items of a response have the output_index 0, 1, 2, and so on. {_ASSEMBLY}",
+            fix="Number the items of a response from 0, and use the number in all their events.",
+        ),
+        grammar.ITEMS_ID: Grammar(
+            "error",
+            "The events of an item name it by its id. Some clients collect texts by it.",
+            fix="Use the id of an item in all of its events.",
+        ),
+        grammar.ITEMS_CHANGED: Grammar(
+            "error",
+            "An item is closed with the id with which it was added. The stream helper of OpenAI's "
+            "SDK raises an error if it changes.",
+            fix="Use the id of an item in all of its events.",
         ),
         grammar.PARTS: Grammar(
             "error",
@@ -168,7 +184,7 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
     done = [data for data in found if isinstance(data.get("item"), dict)]
     indices = [data.get("output_index") for data in done]
     valid = sorted(set(indices), key=repr) == list(range(len(done)))
-    # `responses.stream.items` reports indices that identify no item; the items came in this order.
+    # `responses.stream.items.index` reports wrong indices; the items came in this order.
     streamed = {
         index if valid and isinstance(index, int) else at: data["item"]
         for at, (index, data) in enumerate(zip(indices, done, strict=True))

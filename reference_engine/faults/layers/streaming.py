@@ -129,6 +129,23 @@ def call_index_missing(message: Json, _: ClientRequest) -> None:
         call.pop("index")
 
 
+@hooks.CHAT_MESSAGE.when(hooks.of_streams)
+def call_index_from_one(message: Json, _: ClientRequest) -> None:
+    for call in message.get("tool_calls") or ():
+        call["index"] += 1
+
+
+@hooks.CHAT_MESSAGE.when(hooks.of_streams)
+def call_type_null(message: Json, _: ClientRequest) -> None:
+    for call in message.get("tool_calls") or ():
+        call.setdefault("type", None)
+
+
+@hooks.CHOICE.when(hooks.of_streams)
+def finish_reason_missing(choice: Json, _: ClientRequest) -> None:
+    choice["finish_reason"] = None
+
+
 GZIP = {"content-encoding": "gzip"}
 
 
@@ -200,6 +217,11 @@ async def content_index_counts_deltas(events: SseStream, _: ClientRequest) -> Ss
             count += 1
         else:
             yield event
+
+
+@hooks.SSE_EVENT
+def output_index_zero(event: SseEvent) -> list[SseEvent]:
+    return [event.updated(output_index=0) if "output_index" in (event.data or {}) else event]
 
 
 @hooks.SSE_EVENT

@@ -81,7 +81,7 @@ _JSON = Reply(text='{"en": "Revenue", "de": "Umsatz"}', reasoning=_LONG_COT)
 NAMED = {
     "every item at one index": (
         events(_indices("output_index", lambda _: 0)),
-        {"responses.stream.items": "output_index does not increase by one from 0."},
+        {"responses.stream.items.index": "output_index does not increase by one from 0."},
     ),
     "parts from 1": (
         events(_indices("content_index", lambda at: at + 1)),

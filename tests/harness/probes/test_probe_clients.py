@@ -11,10 +11,18 @@ from replies import Reply, chat_whole, responses_items, responses_whole
 from harness.api import DIALECTS, items
 from harness.api.items import Settings, ToolCall
 from harness.records.analysis import ClientResult, RuleResult
-from harness.records.conditions import BOTH_APIS, Api
+from harness.records.conditions import BOTH_APIS, MODES, Api
 from harness.records.rollouts import Response
 from harness.rules.catalogue import PROBES, RULES
-from harness.rules.clients.forms import CLIENTS, FORMS, Form, Variant, form_requests
+from harness.rules.clients.forms import (
+    CLIENTS,
+    CLIENTS_OF,
+    FORMS,
+    Form,
+    SharedRules,
+    Variant,
+    form_requests,
+)
 from harness.rules.clients.probes import client_results
 from harness.rules.evidence.rendering import Prompt, after_calls, count
 from harness.rules.probe import ProbeRequest
@@ -30,8 +38,9 @@ VARIANTS = [
     for variant in form.variants
     for api in variant.apis
 ]
+Counts = dict[str, tuple[int, int]]
 Provider = Callable[[ProbeRequest, Attempt], Response | list[Reply]]
-ALL = {name for name, client in CLIENTS.items() if client.returns_cot("responses") is not None}
+ALL = set(CLIENTS_OF["responses"])
 CONVERSATIONS = [each for form in FORMS for each in form.variants if each.turns > 1]
 
 
@@ -117,7 +126,10 @@ def test_a_refused_form_breaks_the_clients_that_send_it(
     expected = variant.refusal or variant.severe
     assert {each.severity for each in result.examples} == {expected}
     assert result.status == {"error": "failed", "warning": "warned", "info": "passed"}[expected]
-    senders = {CLIENTS[name].title for name, default in variant.clients(api).items() if default}
+    sends = variant.clients(api)
+    senders = {
+        CLIENTS[name].title for name in CLIENTS_OF[api] if sends.get(CLIENTS[name].like or name)
+    }
     broken = {
         client
         for client, found in by_client(results, api).items()
@@ -206,6 +218,14 @@ def test_references_name_all_items_but_calls() -> None:
     ]
 
 
+def add_failed(results: dict[str, RuleResult], rule: str, counts: Counts) -> None:
+    """Add a failed rule of another family with these failures and trials by condition."""
+    passed = results["clients.call_content"]
+    about = passed.check.model_copy(update={"id": rule})
+    changed = {"check": about, "status": "failed", "counts": counts, "failing": ()}
+    results[rule] = passed.model_copy(update=changed)
+
+
 @pytest.mark.parametrize(
     ("rule", "counts", "broken"),
     [
@@ -213,44 +233,69 @@ def test_references_name_all_items_but_calls() -> None:
         ("prompt.instructions", {"responses": (1, 1)}, {"openai-agents 0.24"}),
         ("request.limit_name", {"chat · streaming": (5, 5)}, {"opencode 1.18"}),
         ("finish.limit", {"chat": (1, 4)}, set()),
-        ("usage.missing", {"chat · non-streaming": (5, 5), "chat · streaming": (0, 5)}, set()),
-        ("usage.missing", {"chat · streaming": (5, 5)}, {"opencode 1.18"}),
     ],
 )
 def test_a_rule_of_another_family_breaks_only_clients_that_send_what_it_judges(
-    rule: str, counts: dict[str, tuple[int, int]], broken: set[str]
+    rule: str, counts: Counts, broken: set[str]
 ) -> None:
     results = judged(GROUP, healthy)
-    passed = results["clients.call_content"]
-    about = passed.check.model_copy(update={"id": rule})
-    results[rule] = passed.model_copy(
-        update={"check": about, "status": "failed", "counts": counts, "failing": ()}
-    )
+    add_failed(results, rule, counts)
     found = {each.client for each in client_results(results.values()) if each.status == "breaks"}
     assert found & {"Codex 0.169", "openai-agents 0.24", "opencode 1.18"} == broken
 
 
+STREAM, WHOLE = "responses · streaming", "responses · non-streaming"
+ALWAYS_STREAMS = {name for name, client in CLIENTS.items() if client.modes == ("streaming",)}
+
+
 @pytest.mark.parametrize(
-    ("counts", "broken", "on_request"),
+    ("counts", "broken"),
     [
-        ({"responses · streaming": (9, 10), "responses · non-streaming": (0, 9)}, {"codex"}, True),
-        ({"responses · streaming": (0, 9), "responses · non-streaming": (9, 9)}, ALL, False),
-        ({"responses · streaming": (1, 9), "responses · non-streaming": (1, 9)}, set(), False),
+        ({STREAM: (9, 10), WHOLE: (0, 9)}, ALL),
+        ({STREAM: (0, 9), WHOLE: (9, 9)}, ALL - ALWAYS_STREAMS),
+        ({STREAM: (1, 9), WHOLE: (1, 9)}, set()),
     ],
 )
-def test_no_client_works_if_most_replies_are_unusable(
-    counts: dict[str, tuple[int, int]], broken: set[str], on_request: bool
+def test_no_client_works_in_a_mode_if_most_replies_are_unusable(
+    counts: Counts, broken: set[str]
 ) -> None:
     results = judged(GROUP, healthy)
-    passed = results["clients.call_content"]
-    about = passed.check.model_copy(update={"id": "reply.unreadable"})
-    changed = {"check": about, "status": "failed", "counts": counts, "failing": ()}
-    results["reply.unreadable"] = passed.model_copy(update=changed)
+    add_failed(results, "reply.unreadable", counts)
     found = by_client(results, "responses")
     titles = {CLIENTS[name].title for name in broken}
     assert {each for each, of in found.items() if of.status == "breaks"} == titles
-    assert ("streams" in found["Haystack 3.4"].breaking_on_request) == on_request
     assert by_client(results, "chat")["Haystack 3.4"].status != "breaks"
+
+
+ROWS = [
+    pytest.param(part, api, id=f"{part.name} {api}")
+    for form in FORMS
+    if form.received
+    for part in form.rules
+    for api in part.apis
+]
+
+
+@pytest.mark.parametrize(("part", "api"), ROWS)
+def test_a_finding_about_replies_breaks_the_clients_of_its_row(part: SharedRules, api: Api) -> None:
+    for mode in [part.mode] if part.mode else MODES:
+        results = judged(GROUP, healthy)
+        add_failed(results, part.ids[-1], {f"{api} · {mode}": (4, 4)})
+        found = {
+            client for client, of in by_client(results, api).items() if part.name in of.breaking
+        }
+        assert found == {
+            CLIENTS[name].title for name in part.clients(api) if mode in CLIENTS[name].modes
+        }
+
+
+def test_a_finding_that_another_explains_breaks_only_the_clients_of_that_one() -> None:
+    results = judged(GROUP, healthy)
+    for rule in ("reply.unreadable", "responses.stream.terminal"):
+        add_failed(results, rule, {STREAM: (5, 5)})
+    found = {client for client, of in by_client(results, "responses").items() if of.breaking}
+    assert "openai-agents 0.24" in found
+    assert "openai 3.57 (Python)" not in found
 
 
 @pytest.mark.parametrize(
