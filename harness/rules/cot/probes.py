@@ -92,10 +92,13 @@ def _returned(responses: ProbeResponses) -> Trials:
     replies = responses.replies(*_TOLD, *_STALE)
     thought = (answer for answer in replies if answer[1].reasoning or has_lost_cot(answer[0]))
     for exchange, reply in required(thought, "no_cot_tokens"):
-        summarized = any(item.get("summary") for item in objects(reply.raw.get("output")))
-        what, got = ("only a summary", "a summary") if summarized else ("no CoT", "none")
-        missing = Problem(exchange, f"The reply contains {what}.", "chain of thought", got)
-        yield None if reply.reasoning else missing
+        items = objects(reply.raw.get("output"))
+        summarized = any(item.get("summary") and not item.get("content") for item in items)
+        message, got = "The reply contains no CoT.", "none"
+        if summarized:
+            message, got = "The CoT is in a summary, where clients do not look for it.", "a summary"
+        missing = Problem(exchange, message, "chain of thought in the content", got)
+        yield missing if summarized or not reply.reasoning else None
 
 
 def _accepted(rollouts: Iterable[ParsedRollout]) -> Trials:

@@ -133,7 +133,7 @@ def test_cot_that_is_missing_once_is_healthy_and_more_often_is_not() -> None:
     assert failed(silent(("told",), wrote=False)) == set()  # The model wrote none.
 
 
-def test_a_summary_is_not_reported_as_missing_cot() -> None:
+def test_cot_in_a_summary_is_not_reported_as_missing() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         said = reader()(request, attempt)
         if attempt.condition.api == "chat" or not isinstance(said, Reply) or said.call:
@@ -147,7 +147,9 @@ def test_a_summary_is_not_reported_as_missing_cot() -> None:
 
     result = judged(cot.GROUP, provider)["cot.returned"]
     assert result.status == "failed"
-    assert result.examples[0].message == "The reply contains only a summary."
+    assert (
+        result.examples[0].message == "The CoT is in a summary, where clients do not look for it."
+    )
 
 
 def refusing(unwanted: Callable[[ProbeRequest], bool], status: int = 400) -> Any:
@@ -312,7 +314,7 @@ def continued(
     """
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id == "unknown":
+        if request.id == "unknown" or request.follow is not None:
             return refusal(404)
         if attempt.condition.streaming:
             return [refusal()]
@@ -402,7 +404,7 @@ def test_other_instructions_in_a_continued_conversation_are_detected(
 
 def test_a_server_that_reads_no_instructions_does_not_lose_them_by_continuing_a_response() -> None:
     found = state_results(continued(reads=False))
-    rules = {"state.previous_response.instructions"}
+    rules = {"state.previous_response.instructions", "state.retrieved", "state.background"}
     assert "failed" not in found.values()
     assert {rule for rule, status in found.items() if status == "not_verifiable"} == rules
 

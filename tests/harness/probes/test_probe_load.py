@@ -63,7 +63,7 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
 
     with in_background(MockProvider(always=slowly)) as mock:
         provider = adhoc_provider(mock.base_url, MODEL, BOTH_APIS, None)
-        run = planned(only=("load",), concurrency=2)
+        run = planned(only=("load.served",), concurrency=2)
         info = new_info(provider.info(), run.tasks, run.settings, ("test",))
         plan = Plan(provider, tuple(run.tasks), info)
         session.sample(plan, tmp_path, Observer())
