@@ -21,7 +21,14 @@ from scipy.special import betaincinv
 
 from evals.baselines.published import Benchmark, pooled_mean
 from harness.records.figures import BaselineFigure, Decision
-from harness.statistics.differences import TAIL
+from harness.statistics.copies import copied, said
+from harness.statistics.differences import (
+    TAIL,
+    Pair,
+    differences,
+    paired_means,
+    significant_cases,
+)
 from harness.statistics.mean_scores import Mean, mean_score, run_mean
 from harness.statistics.noninferiority import (
     FIRST_LOOK,
@@ -188,6 +195,44 @@ def coverage(design: Design, runs: int, rng: np.random.Generator, graded: bool =
     return covered / runs
 
 
+def worse(kind: str, short: bool, runs: int, rng: np.random.Generator) -> float:
+    """Share of healthy runs, 198 questions x 3, that `compare` calls worse than a healthy one.
+
+    The tries of the run are copies of the first one in all questions ("seed") or half of them
+    ("cache"); those of the reference are copies where both have one seed ("both"). Short replies
+    are letters; the tool cannot tell whether letters of half of the questions come from a cache.
+    """
+    found = 0
+    for _ in range(runs):
+        sides = [_tried(kind if side or kind == "both" else "", short, rng) for side in (0, 1)]
+        pair = Pair(*paired_means(sides[1], sides[0]), cases=len(sides[0]))
+        (mean,) = differences([pair])
+        tables = [
+            ((round(sum(here)), len(here)), (round(sum(there)), len(there)))
+            for there, here in zip(*sides, strict=True)
+        ]
+        cases = zip(tables, significant_cases(tables), strict=True)
+        fell = [a[0] * b[1] < b[0] * a[1] for (a, b), differs in cases if differs]
+        found += mean.seen == "worse" or any(fell)
+    return found / runs
+
+
+def _tried(kind: str, short: bool, rng: np.random.Generator) -> list[list[float]]:
+    """Scores of a run whose tries count as the tool counts them."""
+    tries = []
+    for number, chance in enumerate(GPQA.chances()):
+        copies = kind in ("seed", "both") or (kind == "cache" and number % 2)
+        for at, draw in enumerate(rng.random(1 if copies else 3).tolist() * (3 if copies else 1)):
+            letter = "A" if draw < chance else "BCD"[int(draw * 1e6) % 3]
+            text = letter if short else f"{' '.join(str(draw + n) for n in range(40))} {letter}"
+            tries.append((str(number), at, said(text, ""), float(letter == "A")))
+    left_out = copied([one[:3] for one in tries])
+    scores: dict[str, list[float]] = {}
+    for sample, at, _, score in tries:
+        scores.setdefault(sample, []).extend([] if (sample, at) in left_out else [score])
+    return list(scores.values())
+
+
 def predicted(design: Design, drop: float) -> tuple[float, float]:
     """The formula's probabilities of passing and failing, for a baseline of the same size."""
     ours, theirs = design.chances(drop), design.chances()
@@ -235,6 +280,9 @@ def main() -> None:
     for design in DESIGNS:
         report(design, options.runs, rng)
     print()
+    for kind in ("", "seed", "both", "cache"):
+        rates = [f"{worse(kind, short, options.runs, rng):.1%}" for short in (False, True)]
+        print(f"healthy runs, {kind or 'no'} copies: worse {rates[0]}, letters only {rates[1]}")
     for few in ((0.3,), (0.1, 0.5), (0.5, 0.5, 0.5)):
         chances = np.array([1.0] * (30 - len(few)) + list(few))
         low, high = misses(chances, 16, options.runs, rng)

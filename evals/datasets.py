@@ -28,8 +28,9 @@ from harmony.extras import install_command
 from harness.errors import ConfigurationError, read_text
 from harness.records.record import Record
 from harness.records.runs import DataIdentity, DatasetInfo
-from harness.text import strict_json
+from harness.text import first_few, strict_json
 
+MOST_BAD_ROWS = 50  # that are named
 _LONGEST_FIELD = 2**31 - 1
 
 
@@ -85,8 +86,8 @@ def validate_rows(raw: Iterable[RawRow], model: type[RowT]) -> tuple[RowT, ...]:
         except ValidationError as error:
             invalid.append(f"{row.place}: {_reason(error)}")
     if invalid:
-        more = f" ({len(invalid)} invalid rows in total)" if len(invalid) > 1 else ""
-        raise ConfigurationError(f"{invalid[0]}{more}.")
+        many = f"{len(invalid)} invalid rows: " if len(invalid) > 1 else ""
+        raise ConfigurationError(f"{many}{first_few(invalid, MOST_BAD_ROWS, '; ')}.")
     return tuple(rows)
 
 

@@ -7,6 +7,7 @@ attempts, and each takes about 100 bytes here.
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from string import ascii_uppercase
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from evals.grading.rubric import Rubrics
 from harness.records.figures import AtK, GraderReads, ProgramUse
 from harness.records.scores import Outcome, Score
 from harness.rules.measured import Sums
+from harness.statistics.copies import copied
 from harness.statistics.estimators import Scores, is_binary, maj_at_k
 from harness.statistics.intervals import at_k
 from harness.tasks.task import FailedSamples
@@ -23,12 +25,17 @@ _RIGHT = "right"
 
 
 class _Tries(NamedTuple):
-    """The attempts at a question in the order of the log: number, value, OpenAI's value, vote."""
+    """The attempts at a question in the order of the log: number, value, OpenAI's value, vote.
+
+    `texts` and `nats` are what they `said`.
+    """
 
     numbers: "array[int]"
     ours: "array[float]"
     openai: "array[float]"
     votes: list[str | None]
+    texts: "array[int]"
+    nats: "array[float]"
 
 
 class Tally:
@@ -41,7 +48,8 @@ class Tally:
         self.failed = FailedSamples()
         self.rubrics = Rubrics()
         self._tries = {
-            question: _Tries(array("l"), array("d"), array("d"), []) for question in questions
+            question: _Tries(array("l"), array("d"), array("d"), [], array("q"), array("f"))
+            for question in questions
         }
         self._votes: dict[str, str] = {}
         self._counts = Counter[str]()
@@ -58,6 +66,8 @@ class Tally:
         tries.openai.append(value if openai is None else openai)
         voted = vote(score)
         tries.votes.append(None if voted is None else self._votes.setdefault(voted, voted))
+        tries.texts.append(score.said[0])
+        tries.nats.append(score.said[1])
         if openai is not None:
             self._openai = (self._openai or 0.0) + openai
         if score.outcome == "no_answer":
@@ -66,18 +76,28 @@ class Tally:
         if (programs := score.programs) is not None:
             self._counts.update(could_run=1, ran=programs > 0, programs=programs)
 
+    @cached_property
+    def copies(self) -> frozenset[tuple[str, int]]:
+        """Question and number of the attempts that are copies of earlier ones."""
+        return copied(
+            (question, number, (text, nats))
+            for question, tries in self._tries.items()
+            for number, text, nats in zip(tries.numbers, tries.texts, tries.nats, strict=True)
+        )
+
     def values(self, reading: Reading = "ours") -> dict[str, tuple[float, ...]]:
-        """Return the values by question, in the order of the numbers of attempts."""
+        """Return the values by question without copies, in the order of the attempts' numbers."""
         return {
             question: tuple(
                 value
-                for _, value in sorted(
+                for number, value in sorted(
                     zip(
                         tries.numbers,
                         tries.openai if reading == "openai" else tries.ours,
                         strict=True,
                     )
                 )
+                if (question, number) not in self.copies
             )
             for question, tries in self._tries.items()
         }

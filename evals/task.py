@@ -55,6 +55,7 @@ from harness.run.preflight import preflight
 from harness.run.run_folder import write_text
 from harness.run.run_log import read_rollouts
 from harness.run.sampling import Observer
+from harness.statistics.copies import copies_sentence, said
 from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
 from harness.tasks.task import Task
@@ -160,7 +161,11 @@ class EvalTask(Task):
             marked = {} if reply is None else self._marked(parsed, reply)
             outcome = {"openai_value": 0.0, **marked, **(failure or {})}
         programs = None if self.info.sampling.python is None else python_tool.programs(parsed)
-        return measured_score(parsed, {**outcome, "programs": programs}, checks=False)
+        text = "\n".join(reply.generated for _, reply in parsed.replies)
+        found = said(text, parsed.exchanges[0].prompt if parsed.exchanges else "")
+        return measured_score(
+            parsed, {**outcome, "programs": programs, "said": found}, checks=False
+        )
 
     def with_grade(self, score: Score) -> Score:
         """Return the score with its rubric score, or with what a grader read in an answer."""
@@ -234,6 +239,7 @@ class EvalTask(Task):
             prompts=wording(self._settings.prompts or our_prompts(), self._templates),
             reading=reading,
             planned=self.info.tries,
+            copies=len(tally.copies),
             scores=tally.values(reading),
         )
 
@@ -318,6 +324,9 @@ class EvalTask(Task):
         every_round = self._settings.until_decided
         compared = self.eval_scores(condition, tally, baseline.reading)
         verdict = judge_scores(compared, baseline, self._margin, every_round=every_round)
+        if own.copies:
+            why = copies_sentence(own.copies, tally.sums.finished, own.sampling.temperature)
+            verdict = verdict.model_copy(update={"warnings": (*verdict.warnings, why)})
         return TaskResult(
             task=self.name,
             condition=condition,
@@ -327,6 +336,7 @@ class EvalTask(Task):
             outcomes=dict(outcomes.most_common()),
             at_k=() if rubric else tuple(tally.curve(counted, tries)),
             score=mean_score(counted),
+            copies=tuple(sorted(tally.copies)),
             grader_reads=tally.grader_reads,
             programs=tally.programs,
             openai_score=tally.openai_score,

@@ -4,6 +4,7 @@ Commands are listed as `module:function` and imported on first use, so that a ru
 """
 
 import ast
+import errno
 import gc
 import inspect
 import json
@@ -33,6 +34,7 @@ from harmony.extras import install_command
 from harness.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_CRASH,
+    EXIT_DISK_FULL,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
     ConfigurationError,
@@ -134,7 +136,7 @@ def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
             "--help-all lists all options, and COMMAND --help those of a command.\n\n"
             "Exit codes: 0 PASS, or SCORED (sample or own questions without a baseline) · 1 FAIL · "
             "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
-            "70 a bug in the tool · 130 stopped by Ctrl-C"
+            "70 a bug in the tool · 74 the disk is full · 130 stopped by Ctrl-C"
         ),
         help_format="plaintext",
         default_parameter=Parameter(show_default=False, negative=()),
@@ -189,16 +191,19 @@ def run(arguments: Sequence[str]) -> int:
         command = " ".join(("gpt-oss-verify", *(error.command_chain or ())))
         return _print_error(f"{_sentence(error)} See {command} --help.", EXIT_USAGE)
     except HarnessError as error:
+        reason = error.__context__
+        full = isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT)
+        code = EXIT_DISK_FULL if full else error.exit_code
         if "--json" in arguments:
             run = None if error.run is None else str(error.run)
             failed = {
                 **error.verdict,
                 "error": str(error),
-                "exit_code": error.exit_code,
+                "exit_code": code,
                 "run": run,
             }
             print_raw(json.dumps(failed, ensure_ascii=False, indent=2))
-        return _print_error(str(error), error.exit_code)
+        return _print_error(str(error), code)
     except PackageNotFoundError as error:
         advice = f"run {install_command('reference')} in the folder of the repository"
         return _print_error(f"The package {error.name} is not installed: {advice}.", EXIT_USAGE)

@@ -1,5 +1,6 @@
 """The provider, the grader, the gate and the budget that the options select."""
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from harness.records.conditions import BOTH_APIS
 from harness.records.runs import ProviderInfo, RunInfo, ScoreGate
 from harness.records.settings import Layer, Limits, Thresholds, layered
 from harness.run.budget import Budget
-from harness.text import suggestion
+from harness.run.preflight import MODELS_SHOWN, listed_models
+from harness.text import first_few, suggestion
 from harness.verdict import requirements
 from harness.verdict.reference_rate import default_thresholds, target_of, with_reference
+
+_MOST_SECONDS = 60.0  # for the list of models
 
 
 def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provider:
@@ -28,6 +32,13 @@ def chosen_provider(options: ProviderOptions, concurrency: int | None) -> Provid
         entry = providers.find_provider(options.provider, options.providers_file)
     elif options.base_url is not None and options.model is not None:
         entry = providers.adhoc_provider(options.base_url, options.model, apis)
+    elif options.base_url is not None:
+        entry = providers.adhoc_provider(options.base_url, "any", apis, options.api_key_env)
+        models = asyncio.run(listed_models(providers.changed(entry, timeout=_MOST_SECONDS))).ids
+        shown = (
+            f"serves {first_few(models, MODELS_SHOWN)}" if models else "does not list its models"
+        )
+        raise ConfigurationError(f"Give --model; {options.base_url} {shown}.")
     else:
         raise ConfigurationError(
             "Select a provider with --provider (`gpt-oss-verify providers` lists them), "

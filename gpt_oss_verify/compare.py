@@ -28,7 +28,7 @@ from gpt_oss_verify.options import (
     refuse,
     run_place,
 )
-from gpt_oss_verify.screen import print_raw, say, stdout
+from gpt_oss_verify.screen import print_raw, say, show, stdout
 from harness.compare.answers import answered_questions
 from harness.compare.columns import Column, read_run
 from harness.compare.compared import compare as compare_columns
@@ -48,7 +48,7 @@ from harness.errors import (
 from harness.records.settings import seconds
 from harness.run import run_folder
 from harness.run.run_log import read_run_info
-from reports.comparison import change_sentences, print_comparison, render_compare_markdown
+from reports.comparison import alert, change_sentences, print_comparison, render_compare_markdown
 from reports.history import print_history
 from reports.html.comparison_page import render_compare_html
 from reports.text import moment
@@ -196,7 +196,8 @@ def history(
         runs: The folder with the run folders. Default: runs.
         provider: Only this provider. Default: all.
         since: With --fail-on-change: how old the latest run may be, such as 36h or 1d.
-        fail_on_change: Exit with 1 if a result got worse, and with 4 if no run is new enough.
+        fail_on_change: Exit with 1 if a result got worse, with 3 if the provider did not answer
+            since, and with 4 if no run is new enough.
     """
     if fail_on_change and provider is None:
         raise ConfigurationError("--fail-on-change needs --provider: the one whose runs count.")
@@ -208,7 +209,7 @@ def history(
             f"There is no folder {runs}; name your folder of runs: history FOLDER."
         )
     found = history_of(runs, provider)
-    if provider is not None and not found.lines and not found.unread:
+    if provider is not None and not (found.lines or found.unread or fail_on_change):
         raise ConfigurationError(f"There is no run of {provider} in {runs}.")
     if as_json:
         print_raw(found.model_dump_json(indent=2))
@@ -216,26 +217,39 @@ def history(
         print_history(found, stdout())
     if provider is None or not fail_on_change:
         return EXIT_PASS
-    return _changed(latest_run(runs, provider), provider, oldest)
+    return _changed(runs, provider, oldest, as_json=as_json)
 
 
-def _changed(latest: Path | None, provider: str, oldest: float | None) -> int:
+def _changed(runs: Path, provider: str, oldest: float | None, *, as_json: bool) -> int:
     """Say what changed since the run before the latest one, and return the exit code."""
+    latest = latest_run(runs, provider)
+    since = "" if latest is None else read_run_info(latest).started_at
+    silent = run_folder.last_unanswered(runs, provider)
+    if silent is not None and silent[0] > since and not _before(silent[0], oldest):
+        after = f" since {moment(since)}" if since else ""
+        say(f"{provider} UNREACHABLE: no finished run{after}: the provider did not answer")
+        show(f"{moment(silent[0])}: {silent[1]}")
+        return EXIT_UNREACHABLE
     if latest is None:
         say(f"There is no finished run of {provider}.")
         return EXIT_INCONCLUSIVE
-    started = read_run_info(latest).started_at
-    if oldest is not None and datetime.fromisoformat(started).timestamp() < oldest:
-        say(f"The latest finished run of {provider} is too old: {latest.name}, {moment(started)}.")
+    if _before(since, oldest):
+        say(f"The latest finished run of {provider} is too old: {latest.name}, {moment(since)}.")
         return EXIT_INCONCLUSIVE
     compared = since_previous(latest)
     if compared is None:
         say(f"{latest.name} has no comparable run before it.")
         return EXIT_PASS
     (name, at), found = compared
-    sentences = [line for one in found.changes for line in change_sentences(one)]
-    say(f"{latest.name}, since {name} ({moment(at)}): {' '.join(sentences)}")
+    if not as_json:
+        sentences = [line for one in found.changes for line in change_sentences(one)]
+        show(f"{latest.name}, since {name} ({moment(at)}): {' '.join(sentences)}")
+    say(alert(found, str(latest / run_folder.PAGE_FILE)))
     return EXIT_FAIL if found.worse else EXIT_PASS
+
+
+def _before(time: str, oldest: float | None) -> bool:
+    return oldest is not None and datetime.fromisoformat(time).timestamp() < oldest
 
 
 def _seconds(text: str) -> float:

@@ -86,7 +86,15 @@ def create(
     _check_writable(out)
     command = shlex.join(("gpt-oss-verify", *sys.argv[1:]))
     if server.url is not None:
-        _write(out, _recorded(server, server.url, model, command))
+        kept = out.with_name(f"{out.name}.partial")
+        try:
+            golden = _recorded(server, server.url, model, command, kept)
+        except BaseException:
+            if kept.exists():
+                say(f"{kept} has the answers so far; the same command asks for the others.")
+            raise
+        _write(out, golden)
+        kept.unlink(missing_ok=True)
         return 0
     engine = ReferenceEngine(
         checkpoint=checkpoint,
@@ -97,15 +105,18 @@ def create(
     return 0
 
 
-def _recorded(options: ServerOptions, url: str, models: tuple[str, ...], command: str) -> Golden:
-    """Return a golden file of a server's answers."""
+def _recorded(
+    options: ServerOptions, url: str, models: tuple[str, ...], command: str, kept: Path
+) -> Golden:
+    """Return a golden file of a server's answers, without those that an earlier call kept."""
     if not options.engine or not options.numbers:
         raise ConfigurationError(
             "With --from, describe the server: --engine 'vLLM 0.32' --numbers 'bfloat16'."
         )
     provider = adhoc_provider(url, models[0], ("harmony",), options.api_key_env)
     provider = provider.model_copy(update={"timeout": options.timeout})
-    server = Server(provider, options.engine, options.numbers, not options.fp8)
+    exact = not options.fp8
+    server = Server(provider, options.engine, options.numbers, exact, kept=kept, progress=say)
     short = golden_prompts.requests("harmony", models[0])
     golden = record(models, server, short, say, command)
     if options.long:

@@ -24,7 +24,7 @@ from harness.verdict.judge import Judge
 from harness.verdict.reference_rate import target_of
 from reports.build import Texts, build_report
 from reports.ci import render_junit
-from reports.comparison import change_sentences
+from reports.comparison import change_sentences, worst_changes
 from reports.html.report import render_html
 from reports.html.transcripts import MOST_BYTES
 from reports.markdown import render_markdown
@@ -134,7 +134,8 @@ def _write_reports(
     if since is not None:
         before, found = since
         at = f"Since {before[0]} ({moment(before[1])}):"
-        first, *others = (sentence for one in found.changes for sentence in change_sentences(one))
+        worst = [f"{text}." for text in (worst_changes(found),) if text]
+        first, *others = [*worst, *(s for one in found.changes for s in change_sentences(one))]
         changes = (f"{at} {first}", *others)
     made = build_report(
         analysis,

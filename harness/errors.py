@@ -11,8 +11,9 @@
     │   └── LaunchError                3   the launch command did not become ready
     └── StoppedError                   130 Ctrl-C or SIGTERM
 
-Each message tells the user in one sentence what is wrong, where, and how to fix it. Errors of the
-provider during sampling are not raised: they are recorded and judged.
+A full disk is 74, whatever failed. Each message tells the user in one sentence what is wrong,
+where, and how to fix it. Errors of the provider during sampling are not raised: they are recorded
+and judged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_INCONCLUSIVE = 4
 EXIT_CRASH = 70
+EXIT_DISK_FULL = 74  # of sysexits.h: an error of input or output
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 

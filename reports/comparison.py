@@ -48,6 +48,7 @@ _KINDS: Mapping[EntryKind, str] = {
     "published": "published scores",
 }
 _NAMED = 5  # names in a sentence
+_LONGEST_ALERT = 200
 
 Statuses = Mapping[str, Sequence[RuleStatus | None]]  # of each check, by column
 
@@ -222,6 +223,39 @@ def _statistics(comparison: Comparison, index: int) -> str:
         return f"{text}. No difference could have been detected{few}."
     least = f"{max(size for size in sizes if size is not None) * 100:.0f} points"
     return f"{text}. Only a difference of more than {least} would have been detected{few}."
+
+
+def worst_changes(comparison: Comparison) -> str:
+    """Return what got worse in the last column, the most important first, in few words."""
+    base = [entry.label for entry in comparison.entries].index(comparison.against)
+    found, calls, scores = comparison.changes[-1], [0] * 4, []
+    for row in tested_rows(comparison):
+        here, there = row.cells[-1], row.cells[base]
+        if seen(row, -1) == "worse" and here and there:
+            if row.section == RATES:
+                counts = (there.hits, there.total, here.hits, here.total)
+                calls = [before + (more or 0) for before, more in zip(calls, counts, strict=True)]
+            else:
+                scores.append(f"{row.name} {percent(there.value)} → {percent(here.value)}%")
+    worse = [one for one in found.cases if not one.better]
+    checks = [one.id for one in found.broken if one.beyond_chance]
+    return ", ".join(
+        [
+            *(["tool calls {}/{} → {}/{}".format(*calls)] if calls[1] else []),
+            *scores,
+            *([f"{counted(len(checks), 'new error')}: {first_few(checks, 3)}"] if checks else []),
+            *([f"{counted(len(worse), 'case')} worse"] if worse else []),
+        ]
+    )
+
+
+def alert(comparison: Comparison, report: str) -> str:
+    """Return the change since an earlier run in one line of at most 200 characters."""
+    entry = comparison.entries[-1]
+    verdict = f"{entry.provider} {VERDICTS[entry.decision]}: "
+    room = _LONGEST_ALERT - len(verdict) - len(report) - 2
+    what = worst_changes(comparison) or "nothing got worse"
+    return f"{verdict}{what if len(what) <= room else f'{what[: max(room, 1) - 1]}…'}; {report}"
 
 
 def change_sentences(found: Changes) -> list[str]:

@@ -24,6 +24,7 @@ from harness.compare.eval_log import EvalLog
 from harness.compare.read_logs import KINDS, is_log, read_logs
 from harness.errors import ConfigurationError
 from harness.records.conditions import known_model
+from harness.statistics.copies import copies_sentence
 
 RANGE = "range"  # name of the default baseline: the healthy range of the independent reproductions
 
@@ -92,6 +93,11 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     notes = [f"The scores of {log.task} are those of {log.scorer}." for log in logs]
     notes += [] if complete else ["The eval of this log is not finished."]
     notes += [f"{lost} of {len(tries)} tries have no score."] if lost else []
+    notes += [
+        copies_sentence(log.copies, log.copies + len(log.tries), log.sampling.temperature)
+        for log in logs
+        if log.copies
+    ]
     entry = column.entry.model_copy(
         update={"kind": "log", "complete": complete, "notes": tuple(notes)}
     )

@@ -24,10 +24,11 @@ class EvalScores(Record):
     """All scores of one eval of one model at one effort.
 
     `scores` has every planned question by its id, with the values of its finished attempts in the
-    order of their numbers. `planned` is the number of attempts at each question. `grader` is the
-    model that graded, None if answers need no grader. `prompts` is the SHA-256 of the prompts
-    (`evals.prompts.wording`), None if it is unknown or irrelevant. `reading` states whose rules
-    read the answers: ours, or those of OpenAI's script, as for published scores.
+    order of their numbers; `copies` of others are left out. `planned` is the number of attempts at
+    each question. `grader` is the model that graded, None if answers need no grader. `prompts` is
+    the SHA-256 of the prompts (`evals.prompts.wording`), None if it is unknown or irrelevant.
+    `reading` states whose rules read the answers: ours, or those of OpenAI's script, as for
+    published scores.
     """
 
     eval: str
@@ -43,6 +44,7 @@ class EvalScores(Record):
         default={}, description="hash of each question, where the data have no hash of the whole"
     )
     planned: int = Field(ge=1)
+    copies: int = 0
     scores: Mapping[str, tuple[float, ...]] = Field(min_length=1)
 
     @property
@@ -59,7 +61,8 @@ class EvalScores(Record):
     @property
     def missing(self) -> int:
         """The number of planned attempts that were not made."""
-        return sum(max(0, self.planned - len(tries)) for tries in self.scores.values())
+        due = sum(max(0, self.planned - len(tries)) for tries in self.scores.values())
+        return max(0, due - self.copies)
 
     @property
     def rounds(self) -> int:

@@ -118,6 +118,7 @@ def log_baseline(logs: Sequence[EvalLog]) -> MeasuredBaseline:
                 sampling=log.sampling,
                 contents=log.contents,
                 planned=log.epochs,
+                copies=log.copies,
                 scores=scores,
             )
             for name, scores in log.scores.items()

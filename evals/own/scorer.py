@@ -102,6 +102,10 @@ def load_scored(name: str, path: Path) -> Loaded[ScoredRow]:
     """Return the questions of a scorer's file. Raises ConfigurationError if it cannot mark them."""
     scorer = Scorer(path.name, read_text(path))
     try:
+        if not callable(getattr(scorer.module, "score", None)):
+            raise ConfigurationError(
+                f"{path} has no function score(question, answer) that marks an answer."
+            )
         given = getattr(scorer.module, "QUESTIONS", None)
         if isinstance(given, str):
             raw = read_file(path.parent / given)

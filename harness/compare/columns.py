@@ -16,6 +16,7 @@ from harness.records.conditions import Condition
 from harness.records.runs import RunInfo, TaskInfo, group_name
 from harness.run.cases import load_suite, planned_cases
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE
+from harness.statistics.copies import copies_sentence
 from harness.statistics.mean_scores import Mean
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def read_run(folder: Path) -> Column:
         reason=next(iter(analysis.verdict.reasons), None),
         causes=tuple(cause.description for cause in analysis.causes),
         complete=analysis.complete,
-        notes=(*_scorers(info), *(() if analysis.complete else (unfinished,))),
+        notes=(*_scorers(info), *_copies(run), *(() if analysis.complete else (unfinished,))),
     )
     tested = info.of_kind("tool_calling", "eval")
     groups = [(task, condition) for task in tested for condition in task.conditions]
@@ -145,12 +146,23 @@ def _scorers(info: RunInfo) -> Iterator[str]:
             yield f"The scores of {task.name} are those of {task.dataset.scorer}."
 
 
+def _copies(run: Run) -> Iterator[str]:
+    temperatures = {task.name: task.sampling.temperature for task in run.info.tasks}
+    for result in run.analysis.results:
+        if count := len(result.copies):
+            yield copies_sentence(count, result.finished, temperatures[result.task])
+
+
 def _tries(run: Run, task: TaskInfo, condition: Condition) -> pd.DataFrame:
     """Return the planned tries of a group; with `--until-decided`, those of complete rounds."""
     rows = rows_of(run.attempts, task.name, condition).sort_values("attempt", kind="stable")
     if task.kind == "eval" and run.info.settings.until_decided:
         rounds = rows.groupby("sample").size().min()
         rows = rows[rows.groupby("sample").cumcount() < rounds]
+    for result in run.analysis.results:
+        if result.copies and (result.task, result.condition) == (task.name, condition):
+            pairs = zip(rows["sample"], rows["attempt"], strict=True)
+            rows = rows[[pair not in result.copies for pair in pairs]]
     data = task.dataset
     suite = load_suite(run.folder / CASES_FILE, run.folder / TOOLS_FILE) if data is None else None
     cases = {c.id: c for c in planned_cases(suite, run.info.settings).cases} if suite else {}

@@ -30,13 +30,12 @@ from harness.compare.comparison_types import (
     Unit,
 )
 from harness.compare.differing_settings import changes
-from harness.records.analysis import RuleResult, separation
+from harness.records.analysis import RuleResult, TaskResult, separation
 from harness.records.scores import Estimate
 from harness.statistics.differences import (
     Pair,
     differences,
     fisher_exact,
-    mantel_haenszel,
     paired_means,
     significant_cases,
 )
@@ -44,7 +43,6 @@ from harness.statistics.intervals import ALPHA, clustered_rate, median_interval
 from harness.statistics.mean_scores import (
     Mean,
     mean_score,
-    rate_mean,
     run_mean,
     share_mean,
 )
@@ -64,8 +62,6 @@ Match: TypeAlias = "pd.DataFrame"
 `here` and `there` have the values of the tries that were made; `same` is true if both samples ask
 the same.
 """
-Shares: TypeAlias = Mapping[str, tuple[int, int]]
-"""Failures and tries of a check by the parts of the condition."""
 Pairs: TypeAlias = Mapping[Key, Pair | str]
 """The means of a column and the reference by task and condition, or why they are not compared."""
 
@@ -206,7 +202,12 @@ def _rates(
     ks = [set(by_k) for by_k in rates if by_k]
     for k in sorted({1, max(set.intersection(*ks), default=1)}) if ks else ():
         about = f"At least one of {k} tries succeeds." if k > 1 else _FIRST
-        cells = [_estimated(by_k[k].pass_at) if k in by_k else None for by_k in rates]
+        cells = [
+            _estimated(by_k[k].pass_at, *(_passed(r) if r and k == 1 else ()))
+            if k in by_k
+            else None
+            for r, by_k in zip(results, rates, strict=True)
+        ]
         yield UntestedRow(
             RATES, f"pass@{k}", cells, pairs if k == 1 else (), "share", key[1], about
         )
@@ -214,6 +215,11 @@ def _rates(
             cells = [_estimated(by_k[k].pass_hat) if k in by_k else None for by_k in rates]
             about = f"All of {k} tries succeed."
             yield UntestedRow(RATES, f"pass^{k}", cells, (), "share", key[1], about)
+
+
+def _passed(result: TaskResult) -> tuple[int, int]:
+    """Return the passed and the finished tries of all cases."""
+    return sum(hits for hits, _ in result.cases.values()), result.finished
 
 
 def _scores(
@@ -274,7 +280,7 @@ def _checks(columns: Sequence[Column], against: int) -> Iterator[UntestedRow]:
         shares = [result.shares_by(parts) if result else {} for result in results]
         for part in dict.fromkeys(name for share in shares for name in share):
             rates = [
-                _failures(result, share.get(part))
+                _failures(result, share.get(part), part, parts)
                 for result, share in zip(results, shares, strict=True)
             ]
             base = rates[against]
@@ -316,12 +322,13 @@ def _checked(
     )
 
 
-def _failures(result: RuleResult | None, share: tuple[int, int] | None) -> Mean | None:
-    """Return a failure rate with its noise; the clusters of a part are those of the whole check."""
+def _failures(
+    result: RuleResult | None, share: tuple[int, int] | None, part: str, parts: Sequence[int]
+) -> Mean | None:
+    """Return a failure rate in a part of the conditions with its noise."""
     if result is None or result.rate is None or share is None:
         return None
-    whole = rate_mean(result.rate, result.applicable)
-    return share_mean(share[0] / share[1], share[1] * (whole.trials or 0) / result.applicable)
+    return share_mean(share[0] / share[1], min(share[1], result.trials_in(part, parts)))
 
 
 def _estimated(rate: Estimate, hits: int | None = None, total: int | None = None) -> Measured:
@@ -355,7 +362,7 @@ def _changes(
 ) -> Changes:
     """Return what changed in the column at the index `at`."""
     now, before = columns[at], columns[against]
-    changed = list(_check_changes(now, before))
+    changed = list(_check_changes(now, before, at, rows))
     cases = _changed_cases(match)
     beyond = [
         (row, found)
@@ -376,48 +383,33 @@ def _changes(
         and (
             (before.entry.decision, now.entry.decision) == ("pass", "fail")
             or any(found.seen == "worse" for _, found in beyond)
-            or any(change.beyond_chance for change in changed if change.after == "failed")
             or not all(case.better for case in cases)
         ),
     )
 
 
-def _check_changes(now: Column, before: Column) -> Iterator[CheckChange]:
+def _check_changes(
+    now: Column, before: Column, at: int, rows: Sequence[Row]
+) -> Iterator[CheckChange]:
     """Yield the checks that only one of two columns fails and both judge.
 
     Their shares are those of the same parts of the condition, so that 6 of 6 in one API is not
     compared with 0 of 12 in both.
     """
     both = [(here, before.checks[id_]) for id_, here in now.checks.items() if id_ in before.checks]
+    differing = {row.name for row in rows if (d := row.differences[at]) and d.seen != "none"}
     for here, there in both:
         statuses = {here.status, there.status}
         if "failed" in statuses and len(statuses) == 2 and statuses <= JUDGED:
             parts = separation([here, there])
-            ours, theirs = here.shares_by(parts), there.shares_by(parts)
             yield CheckChange(
                 id=here.check.id,
                 before=there.status,
                 after=here.status,
-                here=ours,
-                there=theirs,
-                beyond_chance=_beyond_chance(ours, theirs),
+                here=here.shares_by(parts),
+                there=there.shares_by(parts),
+                beyond_chance=here.check.id in differing,
             )
-
-
-def _beyond_chance(here: Shares, there: Shares) -> bool:
-    """Return whether the failures of a check differ in any part of it, or on average over parts.
-
-    A part is tested with Fisher's exact test, and all parts together with the exact conditional
-    test of stratified tables. Runs with the same requests can only differ less by chance than the
-    tests assume, because a request that is hard in one run is hard in the other. If there are
-    several parts with failures, each of the two gets half of the error probability (Bonferroni).
-    """
-    tables = [(here[part], there[part]) for part in here.keys() & there.keys()]
-    tables = [(ours, theirs) for ours, theirs in tables if ours[0] + theirs[0]]
-    level = ALPHA if len(tables) < 2 else ALPHA / 2 / len(tables)
-    return any(fisher_exact(*table) < level for table in tables) or (
-        len(tables) > 1 and mantel_haenszel(tables) < ALPHA / 2
-    )
 
 
 def _changed_cases(match: Match) -> tuple[ChangedCase, ...]:

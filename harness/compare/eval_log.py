@@ -1,13 +1,16 @@
 """What a log of another harness says: the scores of every try of a task, by sample."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from harness.records.conditions import Api, known_model
 from harness.records.settings import Sampling
+from harness.statistics.copies import copied, said
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class LogTry:
 class EvalLog:
     """One task of one model, from a log of another harness. Times are ISO 8601.
 
-    `scorer` says in words which values the scores are.
+    `scorer` says in words which values the scores are. `copies` counts tries that were left out;
+    `seeds` has the seeds of all requests, if they are known.
     """
 
     path: Path
@@ -49,6 +53,15 @@ class EvalLog:
     version: str
     scorer: str
     tries: tuple[LogTry, ...]
+    copies: int = 0
+    seeds: frozenset[int] = frozenset()
+
+    def without_copies(self) -> EvalLog:
+        """Return the log without tries that are copies of others, and with their number."""
+        every = [(t.sample, t.epoch, said(t.answer, t.question)) for t in self.tries]
+        copies = copied(every, one_seed=len(self.seeds) == 1)
+        kept = tuple(one for one in self.tries if (one.sample, one.epoch) not in copies)
+        return replace(self, tries=kept, copies=len(copies))
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, tuple[float, ...]]]:

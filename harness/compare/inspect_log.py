@@ -80,6 +80,7 @@ def read_inspect_log(path: Path) -> EvalLog:
             max_tokens=settings.max_tokens,
         ),
         dataset=spec.dataset.name or spec.task,
+        seeds=frozenset() if settings.seed is None else frozenset([settings.seed]),
         version=f"inspect_ai {spec.packages.get('inspect_ai', 'of unknown version')}",
         scorer=f"the scorer {scorer}" if scorer else "no scorer",
         tries=tuple(_tries(path, log.samples, scorer)),

@@ -19,6 +19,7 @@ from harness.records.conditions import Api
 from harness.records.settings import Sampling
 
 _RESULTS, _SAMPLES = "results_", "samples_"
+_SEED = 1234  # the seed of requests unless `model_args` has one
 
 
 def is_samples_file(path: Path) -> bool:
@@ -74,7 +75,8 @@ def _joined(path: Path, logs: list[EvalLog]) -> EvalLog:
         for one in log.tries
     )
     fields = {name: getattr(first, name) for name in EvalLog.__dataclass_fields__}
-    return EvalLog(**{**fields, "path": path, "epochs": len(logs), "tries": tries})
+    seeds = frozenset().union(*(log.seeds for log in logs))
+    return EvalLog(**{**fields, "path": path, "epochs": len(logs), "tries": tries, "seeds": seeds})
 
 
 def _read(path: Path) -> EvalLog:
@@ -107,6 +109,7 @@ def _read(path: Path) -> EvalLog:
             dataset=made["configs"][task].get("dataset_path") or task,
             version=f"lm_eval {made.get('lm_eval_version', 'of unknown version')}",
             scorer=f"lm_eval's {' and '.join(metrics)}",
+            seeds=frozenset([int(args.get("seed", _SEED))]),
             tries=tries,
         )
     except FileNotFoundError:

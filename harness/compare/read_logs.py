@@ -18,8 +18,9 @@ def is_log(path: Path) -> bool:
 
 
 def read_logs(path: Path) -> tuple[EvalLog, ...]:
-    """Return a log as its tasks. Raises ConfigurationError if it is damaged."""
-    return (read_inspect_log(path),) if is_inspect_log(path) else read_lm_eval(path)
+    """Return a log as its tasks, without copies. Raises ConfigurationError if it is damaged."""
+    logs = (read_inspect_log(path),) if is_inspect_log(path) else read_lm_eval(path)
+    return tuple(log.without_copies() for log in logs)
 
 
 def logs_in(folder: Path) -> Iterator[Path]:

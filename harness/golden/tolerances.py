@@ -7,7 +7,8 @@ from typing import Any
 
 from harmony.vocabulary import bytes_of
 from harness.errors import ConfigurationError
-from harness.golden.content import Answers, Continuation, Golden, HealthyRun
+from harness.golden import files
+from harness.golden.content import MILLI, Answers, Continuation, Golden, HealthyRun, Tolerance
 from harness.golden.distance import (
     LEAST_ALONE,
     ComparedToken,
@@ -15,10 +16,12 @@ from harness.golden.distance import (
     compare,
     differences,
     distance,
+    shown,
     tolerance,
 )
 from harness.golden.trusted_engines import Head
 
+_EQUAL = 1.5 / MILLI  # the differences of stored logprobs of engines that compute the same
 _UNSTEADY = 10
 """A golden token is unsteady if it changes by more than this many times the usual change."""
 
@@ -26,24 +29,61 @@ _UNSTEADY = 10
 def merged(golden: Golden, other: Golden, name: str) -> Golden:
     """Return a golden file, with the engine of another one, called `name`, as a healthy run.
 
-    The golden answers remain. Raises ConfigurationError if the other file answers other requests,
-    renders other prompts or has other weights.
+    The golden answers remain. If they are those of a server, no number formats were measured, and
+    the tolerances are at least those that the shipped file has for formats of 16 bits.
+
+    Raises ConfigurationError if the other file answers other requests, renders other prompts, has
+    other weights, or does not differ from a file that has only one engine.
     """
+    return _merged(golden, other, name, None if golden.patterns else files.shipped())
+
+
+def _merged(golden: Golden, other: Golden, name: str, formats: Golden | None) -> Golden:
     _require_same(golden, other, name)
     answers = marked(golden.continuations, [other.continuations])
     head = Head(other.engine, other.dtype, exact=all(run.exact for run in other.healthy[:1]))
     run = healthy_run(head, other.dtype, answers, other.continuations)
+    own = golden.engine, golden.dtype
+    if golden.lone and (run.distance.p99 <= _EQUAL or (run.engine, run.numbers) == own):
+        raise ConfigurationError(
+            f"{name} does not show how much healthy engines differ: it has the engine or the "
+            f"numbers of the first file ({shown(run.distance)}). Merge files of two engines, such "
+            "as vLLM and llama.cpp, or of one engine in two number formats."
+        )
     changes = {
         "continuations": answers,
         "weights_sha256": golden.weights_sha256 or other.weights_sha256,
         **learned((*golden.healthy, run)),
     }
+    if formats is not None:
+        for which in ("tolerance", "exact_tolerance"):
+            changes[which] = _at_least(changes[which], formats.exact_tolerance)
     if golden.dated and other.dated:
-        changes["dated"] = merged(golden.dated, other.dated, name)
+        changes["dated"] = _merged(golden.dated, other.dated, name, formats and formats.dated)
     tolerant = golden.model_copy(update=changes)
+    for source, engine in ((golden, "the first file"), (other, name)):
+        _require_tolerated(tolerant, source, engine)
     if golden.long and other.long:
-        return with_long(tolerant, merged(golden.long, other.long, name))
+        long = _merged(golden.long, other.long, name, formats and formats.long)
+        return with_long(tolerant, long)
     return tolerant
+
+
+def _at_least(found: Tolerance, least: Tolerance) -> Tolerance:
+    return Tolerance(**{name: max(value, getattr(least, name)) for name, value in found})
+
+
+def _require_tolerated(golden: Golden, source: Golden, name: str) -> None:
+    """Judge the answers that a file was made from, as those of a provider."""
+    head = Head(source.engine, source.dtype)
+    run = healthy_run(head, source.dtype, golden.continuations, source.continuations)
+    limit = golden.tolerance
+    alone, gap = run.farthest <= limit.request_p95, run.distance.gap <= limit.gap
+    if not (limit.allows(run.distance) and alone and gap):
+        raise ConfigurationError(
+            f"The merged file would fail {name}, from which it is made: {shown(run.distance)}, "
+            f"tolerated {shown(limit)}. Create the files again."
+        )
 
 
 def _require_same(first: Golden, other: Golden, name: str) -> None:

@@ -8,12 +8,15 @@ continues tokens returns all of them (`/v1/completions` of vLLM, SGLang and othe
 import asyncio
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from harmony.parse import FIRST_SPECIAL, parts_of
 from harmony.vocabulary import token_of
@@ -21,7 +24,7 @@ from harness.api import DIALECTS
 from harness.api.fields import objects_at
 from harness.api.harmony import completion_of
 from harness.api.items import UnreadableReplyError
-from harness.errors import ConfigurationError
+from harness.errors import ConfigurationError, os_errors
 from harness.golden.content import Answers, Continuation, Token
 from harness.golden.distance import ReportedToken, reported
 from harness.providers.entries import Provider
@@ -116,6 +119,7 @@ def _scored(answer: Mapping[str, Any]) -> Continuation:
 
 _DIALECT = DIALECTS["harmony"]
 _MOST_SHOWN = 200  # characters of an error
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,9 @@ class Server:
     """A server that is known to be healthy.
 
     `engine` and `numbers` describe it in golden files, `exact` is as in `Head`. It answers
-    `at_once` questions at a time: its numbers depend on the batch.
+    `at_once` questions at a time, because its numbers depend on the batch, but more whose numbers
+    are not compared. The file `kept` has the answers so far, so that the next call asks for the
+    rest; `progress` is told their number.
     """
 
     provider: Provider
@@ -131,27 +137,55 @@ class Server:
     numbers: str
     exact: bool
     at_once: int = 1
+    kept: Path | None = None
+    progress: Callable[[str], None] = lambda _: None
 
     def answers(
         self, questions: Sequence[Question], changes: Mapping[str, Any] = {}
     ) -> tuple[Head, Answers]:
         """Answer all questions.
 
-        Raises ConfigurationError if a reply is not usable, ProviderUnreachableError if none came.
+        Raises ConfigurationError if a reply is not usable or cannot be kept, and
+        ProviderUnreachableError if none came.
         """
         answers = asyncio.run(replace(self, **changes)._answers(questions))
         return Head(self.engine, self.numbers, exact=self.exact), answers
 
     async def _answers(self, questions: Sequence[Question]) -> Answers:
-        remaining = iter(questions)
-        found: dict[str, Continuation] = {}
-
-        async def work() -> None:
-            for question in remaining:
-                found[question.id] = await self._answer(question)
-
-        await asyncio.gather(*(work() for _ in range(self.at_once)))
+        found = dict(self._kept_answers(questions))
+        due = [question for question in questions if question.id not in found]
+        compared = [question for question in due if "logprobs" in question.body]
+        others = [question for question in due if "logprobs" not in question.body]
+        for portion in (*_portions(compared, self.at_once), *_portions(others, _AT_ONCE)):
+            answers = await asyncio.gather(*map(self._answer, portion))
+            for question, answer in zip(portion, answers, strict=True):
+                found[question.id] = answer
+                self._keep(question, answer)
+            self.progress(f"{len(found)} of {len(questions)} answers")
         return {question.id: found[question.id] for question in questions}
+
+    def _key(self, question: Question) -> str:
+        asked = self.provider.base_url, self.engine, self.numbers, self.at_once, question.body
+        return f"{question.id} {sha256(orjson.dumps(asked)).hexdigest()[:16]}"
+
+    def _kept_answers(self, questions: Sequence[Question]) -> Iterator[tuple[str, Continuation]]:
+        if self.kept is None or not self.kept.exists():
+            return
+        names = {self._key(question): question.id for question in questions}
+        for line in self.kept.read_text(encoding="utf-8").splitlines():
+            key, _, answer = line.partition("\t")
+            with suppress(ValidationError):  # a line that was cut
+                if key in names:
+                    yield names[key], Continuation.model_validate_json(answer)
+
+    def _keep(self, question: Question, answer: Continuation) -> None:
+        if self.kept is not None:
+            line = f"{self._key(question)}\t{answer.model_dump_json()}\n"
+            with (
+                os_errors(ConfigurationError, f"{self.kept} cannot be written"),
+                self.kept.open("a", encoding="utf-8") as file,
+            ):
+                file.write(line)
 
     async def _answer(self, question: Question) -> Continuation:
         received = await request(self.provider, _DIALECT.path, question.body)
@@ -167,6 +201,10 @@ class Server:
 
 
 Engine = ReferenceEngine | Server
+
+
+def _portions(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
+    return (questions[at : at + size] for at in range(0, len(questions), size))
 
 
 def _tokens(question: Question, raw: object) -> Sequence[Token]:

@@ -86,6 +86,9 @@ class TaskResult(Record):
     best_pass_at: float = 1.0
     best_pass_hat: float = 1.0
     score: MeanScore | None = None
+    copies: tuple[tuple[str, int], ...] = Field(
+        default=(), description="question and number of tries that are copies, and do not count"
+    )
     openai_score: float | None = None
     grader_reads: GraderReads | None = None
     programs: ProgramUse | None = Field(default=None, description="None if the model had no Python")
@@ -133,6 +136,9 @@ class RuleResult(Record):
     findings: int = Field(default=0, description="number of findings; a rollout may have several")
     counts: Mapping[str, tuple[int, int]] = Field(
         default={}, description="failures and applicable ones by condition (probe: by API)"
+    )
+    independent: Mapping[str, float] = Field(
+        default={}, description="the independent ones that they are worth, by condition"
     )
     modes: tuple[Mode, ...] = Field(
         default=(), description="modes of the replies with findings, of a probe"
@@ -198,18 +204,26 @@ class RuleResult(Record):
         }
         return dict(sorted(summed.items(), key=lambda item: (-item[1][0] / item[1][1], item[0])))
 
+    def trials_in(self, part: str, parts: Sequence[int]) -> float:
+        """Return the independent rollouts that those in one of the parts are worth."""
+        named = {name: self.independent.get(name, float(n)) for name, (_, n) in self.counts.items()}
+        return sum(n for name, n in named.items() if _part(name, parts) == part) or self.applicable
+
     def _grouped(self, parts: Sequence[int]) -> dict[str, list[tuple[int, int]]]:
         found: dict[str, list[tuple[int, int]]] = {}
         for name, count in self.counts.items():
-            words = name.split(" · ")
-            key = " · ".join(words[part] for part in parts if part < len(words))
-            found.setdefault(key, []).append(count)
+            found.setdefault(_part(name, parts), []).append(count)
         return found
 
     @property
     def share(self) -> str:
         """Return the shares in words: `3 of 40`, or `chat 6 of 6, responses 0 of 6`."""
         return share_text(self.shares)
+
+
+def _part(condition: str, parts: Sequence[int]) -> str:
+    words = condition.split(" · ")
+    return " · ".join(words[part] for part in parts if part < len(words))
 
 
 def passed_rules(results: Iterable[RuleResult], kind: RuleKind) -> tuple[int, int]:

@@ -134,6 +134,7 @@ class Score:
         programs: Programs of the model that were run; None where it could not run any (evals).
         openai_value: The value that OpenAI's own script gives the same text (evals).
         order: The order in which the choices were presented (GPQA).
+        said: What the replies said, to recognize copies (evals): see `harness.statistics.copies`.
         timing: One entry for each exchange that came with a complete response.
         seconds: Time of the last exchange, complete or not.
         requests: Requests without the `retries`.
@@ -159,6 +160,7 @@ class Score:
     grader_reads: bool | None = None
     programs: int | None = None
     order: tuple[int, ...] | None = None
+    said: tuple[int, float] = (0, 0.0)
     usage: Usage = Usage()
     timing: tuple[Timing, ...] = ()
     seconds: float | None = None

@@ -27,7 +27,7 @@ from harness.rules.rule import (
     finding_of,
     tolerated,
 )
-from harness.statistics.intervals import clustered_rate
+from harness.statistics.intervals import clustered_rate, independent_trials
 from harness.statistics.rates import excessive
 from harness.text import percentage
 
@@ -102,6 +102,10 @@ def judged_result(about: Description, findings: Sequence[Finding], counts: Count
         rate=clustered_rate(list(clusters.values())),
         findings=len(findings),
         counts={str(name): conditions[name] for name in sorted(conditions, key=str)},
+        independent={
+            str(name): independent_trials([one for key, one in counts.items() if key[1] == name])
+            for name in sorted(conditions, key=str)
+        },
         repeated=(sum(failed for failed, _ in repeated), sum(tries for _, tries in repeated)),
         messages=dict(messages.most_common(EXAMPLES)),
         examples=tuple(examples.values())[:EXAMPLES],
@@ -210,6 +214,7 @@ def _judged_probe(
     failing: set[str] = set()
     modes: set[Mode] = set()
     counts: dict[Api, tuple[int, int]] = {}
+    asked: Counter[str] = Counter()
     reasons: list[Reason] = []
     proven: dict[str, list[Api]] = defaultdict(list)
     made = ((api, each) for api in applicable for each in responses_over(api))
@@ -221,6 +226,7 @@ def _judged_probe(
             failed = [trial for trial in trials if trial is not None]
             before = counts.get(api, (0, 0))
             counts[api] = before[0] + len(failed), before[1] + len(trials)
+            asked[api] = max(asked[api], len(trials))  # repetitions ask the same again
             if probe.proves is not None and not failed:
                 apis = proven[probe.proves(responses)]
                 apis += [api] * (api not in apis)
@@ -249,6 +255,7 @@ def _judged_probe(
     changes = {
         "examples": tuple(compared_with(*example) for example in examples),
         "failing": tuple(sorted(failing)),
+        "independent": dict(asked),
         "modes": tuple(sorted(modes)),
         "reasons": () if findings else tuple(_proven(proven)),
     }

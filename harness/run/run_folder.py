@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import RunLogError
@@ -24,6 +25,7 @@ JUNIT_FILE = "junit.xml"
 PROVIDER_LOG = "provider.log"
 ERRORS_FILE = "internal-errors.txt"
 SCORES_FILE = "scores.jsonl"
+UNANSWERED_FILE = "unanswered.jsonl"  # in the folder of run folders
 
 COMPARED = {"applicable", "traits", "broken"}
 _SCORE = TypeAdapter(Score)
@@ -53,6 +55,22 @@ def create(parent: Path, name: str) -> Path:
 def run_folders(parent: Path) -> list[Path]:
     """Return the run folders directly in `parent`, by name."""
     return sorted(path.parent for path in parent.glob(f"*/{RUN_FILE}"))
+
+
+def note_unanswered(parent: Path, provider: str, why: str) -> None:
+    """Note that a provider could not be sampled, which leaves no run folder."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    with suppress(OSError), (parent / UNANSWERED_FILE).open("ab") as file:
+        file.write(orjson.dumps({"provider": provider, "at": at, "why": why}) + b"\n")
+
+
+def last_unanswered(parent: Path, provider: str) -> tuple[str, str] | None:
+    """Return when and why a provider could last not be sampled, if ever."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        notes = map(orjson.loads, (parent / UNANSWERED_FILE).read_bytes().splitlines())
+        times = [(one["at"], one["why"]) for one in notes if one["provider"] == provider]
+        return max(times, default=None)
+    return None
 
 
 def discard_unused(folder: Path) -> bool:

@@ -112,32 +112,10 @@ def clustered_error(means: Sequence[float]) -> float | None:
     return None if variance is None else math.sqrt(variance / len(means))
 
 
-def rate_mean(rate: Estimate, trials: int) -> Mean:
-    """Return a clustered rate as a mean with noise.
-
-    The effective number of trials is the one for which Clopper and Pearson's lower bound is the
-    lower end of the interval. For a share of 0 or 1, whose interval ignores clusters, it is
-    `trials`.
-    """
-    share = rate.value
-    return share_mean(share, float(trials) if share in {0, 1} else _effective_trials(rate, trials))
-
-
 def share_mean(share: float, trials: float) -> Mean:
     """Return a share of (effective) independent trials as a mean with noise."""
     noise = max(share * (1 - share) / trials, UNSEEN / trials**2)
     return Mean(share, math.sqrt(noise), 1.0, trials=trials)
-
-
-def _effective_trials(rate: Estimate, trials: int) -> float:
-    from scipy.optimize import brentq
-
-    def excess(count: float) -> float:
-        return exact_bounds(rate.value * count, count, ALPHA / 2)[0] - rate.low
-
-    if excess(trials) <= 0:
-        return float(trials)
-    return 1.0 if excess(1.0) >= 0 else float(brentq(excess, 1.0, trials))
 
 
 def _student(means: Sequence[float]) -> Estimate:

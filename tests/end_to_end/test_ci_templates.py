@@ -243,7 +243,7 @@ def nightly_scripts():
 
 
 @pytest.mark.parametrize("script", list(nightly_scripts()), ids=["github", "gitlab"])
-@pytest.mark.parametrize(("code", "webhook"), [(0, "w"), (1, "w"), (4, "w"), (1, "")])
+@pytest.mark.parametrize(("code", "webhook"), [(0, "w"), (1, "w"), (3, "w"), (1, "")])
 def test_a_nightly_job_ends_with_the_code_of_the_comparison(script, code, webhook, tmp_path):
     """The shell runs with fake commands that record their arguments and input."""
     commands = {

@@ -253,13 +253,32 @@ def test_a_night_is_compared_with_the_one_before_of_exactly_that_provider(tmp_pa
         finished=False,
     )
     code, said = nights(capsys)
-    assert (code, "mine-2, since mine-1" in said) == (0, True)
+    assert (code, said) == (0, "mine PASS: nothing got worse; runs/mine-2/report.html\n")
 
     judged_run(tmp_path / "runs" / "mine-4", never_in("chat · streaming"), provider="mine", day=5)
     code, said = nights(capsys)
     assert code == 1
-    assert said.startswith("mine-4, since mine-2 (2026-11-03 10:00")
-    assert said.count("\n") == 1
+    assert said.startswith("mine FAIL: tool calls ")
+    assert " → 0/" in said
+    assert said.endswith("; runs/mine-4/report.html\n")
+    assert len(said) <= 200
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_night_without_an_answer_is_a_failure(before, tmp_path, capsys):
+    if before:
+        judged_run(tmp_path / "runs" / "mine-1", provider="mine", day=1)
+    (tmp_path / "providers.yaml").write_text(
+        "providers: {mine: {base_url: 'http://127.0.0.1:9/v1', model: m, apis: [chat]}}"
+    )
+    assert run(["--provider", "mine", "-n", "1"]) == 3
+    capsys.readouterr()
+    code, said = nights(capsys, "--since", "1d")
+    assert code == 3
+    assert said.startswith("mine UNREACHABLE: no finished run")
+    assert said.endswith("the provider did not answer\n")
+    judged_run(tmp_path / "runs" / "mine-2", provider="mine", day=40_000)  # it answers again
+    assert nights(capsys)[0] == 0
 
 
 def test_a_night_without_a_run_is_noticed(tmp_path, capsys):

@@ -87,7 +87,8 @@ def test_two_servers_are_compared_question_by_question_and_the_metric_is_named(t
         f"sums {part}, gpt-oss-20b, default effort" for part in (STRICT, FLEXIBLE)
     ]
     for row in scores:
-        assert [cell["total"] for cell in row["cells"]] == [QUESTIONS * 2] * 2
+        # The runs of `bad` have one seed and the same replies.
+        assert [cell["total"] for cell in row["cells"]] == [QUESTIONS * 2, QUESTIONS]
         assert row["differences"][1]["pairs"] == QUESTIONS
         assert row["differences"][1]["seen"] == "worse"
     assert found["answers"][0]["answers"][0]["text"].startswith("I add. The answer is")
@@ -133,6 +134,30 @@ def test_a_question_of_gpqa_is_not_shown(copy, tmp_path):
     out = tmp_path / "out"
     run(["compare", str(copy), str(BAD), "--out", str(out)])
     assert not json.loads((out / "compare.json").read_text())["answers"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "copied", "of"),
+    [
+        (
+            lambda doc, run: f"{doc}",
+            1,
+            "a short reply, in all questions",
+        ),
+        (lambda doc, run: f"{doc} {run * (doc % 3)} {'because ' * 70}", 1 / 3, "a long reply"),
+        (lambda doc, run: f"It is {doc}." if doc else f"{run}", 0, "short, and not in all"),
+    ],
+)
+def test_copies_count_once(copy, capsys, reply, copied, of):
+    for run_number, path in enumerate(samples(copy)):
+        rewrite(path, lambda row: row.update(resps=[[reply(row["doc_id"], run_number)]]))  # noqa: B023
+    column, copies = baseline_column(str(copy)), int(QUESTIONS * copied)
+    assert len(column.tries) == 2 * (2 * QUESTIONS - copies), of
+    assert any("copies of other tries" in note for note in column.entry.notes) == (copies > 0)
+    base = copy / "base.json"
+    assert run(["export", str(copy), "--format", "baseline", "--out", str(base)]) == 0
+    assert {one.copies for one in read_baseline(base).results} == {copies}
+    assert run(["compare", str(base), str(copy), "--json"]) == 0
 
 
 def test_an_unfinished_run_says_so(copy):

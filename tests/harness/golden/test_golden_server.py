@@ -114,7 +114,24 @@ async def test_a_merged_file_tolerates_every_engine():
     turned = merged(other, GOLDEN, "shipped.json")
     assert not turned.lone
     assert turned.weights_sha256 == GOLDEN.weights_sha256
-    assert turned.tolerance.p95 == pytest.approx(2 * SHIFT, abs=0.02)
+    assert turned.tolerance.p95 == GOLDEN.exact_tolerance.p95  # more than 2 * SHIFT
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.004])
+async def test_two_servers_give_a_file_only_if_they_differ_and_no_tolerance_below_formats(
+    shift, monkeypatch
+):
+    first = await recorded()
+    monkeypatch.setattr("test_golden_server.SHIFT", SHIFT + shift)
+    other = (await recorded()).model_copy(update={"engine": "engine 2"})
+    if not shift:
+        with pytest.raises(ConfigurationError, match=r"b.json does not show how much .* 99% 0.000"):
+            merged(first, other, "b.json")
+        return
+    both = merged(first, other, "b.json")
+    assert both.tolerance.model_dump() == GOLDEN.exact_tolerance.model_dump()
+    with pytest.raises(ConfigurationError, match="the engine or the numbers of the first file"):
+        merged(first, other.model_copy(update={"engine": first.engine}), "b.json")
 
 
 async def test_an_engine_in_eight_bits_does_not_widen_the_exact_tolerance():
@@ -182,7 +199,29 @@ async def test_the_command_records_a_server(tmp_path, capsys):
         assert await asyncio.to_thread(run, command) == 0
     golden = files.load(out)
     assert golden.command.startswith("gpt-oss-verify")
-    assert "merge it with another" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "174 of 174 answers" in said
+    assert "merge it with another" in said
+    assert list(tmp_path.iterdir()) == [out]
+
+
+async def test_an_interrupted_recording_goes_on_and_asks_for_nothing_twice(tmp_path, capsys):
+    out, answer, asked = tmp_path / "golden.json", answering(), []
+
+    async def handle(request, writer):
+        asked.append(json.dumps(request.body))
+        await (mock.status(401) if len(asked) == 20 else answer)(request, writer)
+
+    async with MockProvider(always=handle) as provider:
+        given = ["--from", provider.base_url, "--engine", "e", "--numbers", "n", "--no-long"]
+        command = ["golden", "create", *given, "--model", MODEL, "--out", str(out)]
+        assert await asyncio.to_thread(run, command) == 2
+        assert not out.exists()
+        cut = len(asked)
+        assert await asyncio.to_thread(run, command) == 0
+    assert "30 of 174 answers" in capsys.readouterr().err
+    assert len(set(asked[:cut]) & set(asked[cut:])) <= 16 + len(PROMPTS)
+    assert len(asked) <= 188 + 16
 
 
 async def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(tmp_path, capsys):
@@ -207,4 +246,4 @@ async def test_a_server_with_a_short_context_is_told_of_no_long(tmp_path, capsys
         command = ["golden", "create", *given, "--model", MODEL, "--out", str(tmp_path / "g.json")]
         assert await asyncio.to_thread(run, command) == 2
     assert "If the context of the server is too short, use --no-long." in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["g.json.partial"]

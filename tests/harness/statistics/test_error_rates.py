@@ -95,3 +95,10 @@ def test_intervals_cover_the_truth(design, rng):
 def test_intervals_of_graded_scores_cover_the_truth(rng):
     graded = RATES["Design"]("graded", 40, 1, 0.4, 0.3, 0.04)
     assert RATES["coverage"](graded, RUNS, rng, graded=True) >= lowest_plausible(0.94, RUNS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "short"), [("", False), ("seed", False), ("seed", True), ("both", True)]
+)
+def test_a_healthy_run_with_copied_tries_is_no_worse_than_a_healthy_one(kind, short, rng):
+    assert RATES["worse"](kind, short, 40, rng) <= highest_plausible(0.05, 40)

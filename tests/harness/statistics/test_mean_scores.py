@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics.intervals import at_k, clustered_rate
-from harness.statistics.mean_scores import Mean, clustered_error, mean_score, rate_mean, run_mean
+from harness.statistics.intervals import at_k
+from harness.statistics.mean_scores import Mean, clustered_error, mean_score, run_mean
 
 TWO_HARD = [[1.0] * 4 + [0.0] * 4] * 2 + [[1.0] * 8] * 8
 right_or_wrong = st.lists(
@@ -107,12 +107,3 @@ def test_pass_at_and_pass_hat_over_questions():
 def test_a_mean_needs_questions_with_tries(scores):
     with pytest.raises(ValueError, match="at least one question"):
         run_mean(scores)
-
-
-@pytest.mark.parametrize(
-    "counts", [[(0, 5)] * 4, [(5, 5)] * 4, [(1, 5), (0, 5), (3, 5)], [(2, 30)]]
-)
-def test_a_rate_as_a_mean_keeps_its_interval(counts):
-    rate = clustered_rate(counts)
-    low, high = rate_mean(rate, sum(size for _, size in counts)).bounds(0.025)
-    assert (low, high) == pytest.approx((rate.low, rate.high), abs=0.02)
