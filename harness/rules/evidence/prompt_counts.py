@@ -10,12 +10,23 @@ _FEWEST_VARYING = 2
 
 
 def _counts_vary(examined: Iterable[Score]) -> bool:
-    """Whether identical requests under one condition report different prompt tokens, repeatedly."""
-    counts: dict[tuple[str, str, str], set[int]] = defaultdict(set)
-    for score in examined:
-        if score.traits.first_input:
-            counts[score.task, score.sample, score.condition.name].add(score.traits.first_input)
-    return sum(len(found) > 1 for found in counts.values()) >= _FEWEST_VARYING
+    """Whether equal plain requests repeatedly report different prompt tokens under one condition.
+
+    Plain ones have nothing but a user's text beside what most requests have. If only requests with
+    more vary, such as those with tools, the server renders that now and then: then the counts are
+    evidence of it, and not unreliable.
+    """
+    scores = [score for score in examined if score.traits.first_input and score.traits.user]
+    samples: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    counts: dict[tuple[str, str, str, str], set[int | None]] = defaultdict(set)
+    for score in scores:
+        rest = score.traits.user.rest if score.traits.user else ""
+        samples[rest].add((score.task, score.sample))
+        place = rest, score.task, score.sample, score.condition.name
+        counts[place].add(score.traits.first_input)
+    plain = max(samples, key=lambda rest: len(samples[rest]), default="")
+    varying = (rest == plain and len(found) > 1 for (rest, *_), found in counts.items())
+    return sum(varying) >= _FEWEST_VARYING
 
 
 _PATHS = ("$.usage", "$.usage.input_tokens")
