@@ -1,6 +1,7 @@
 """What the user sees during a run: a live line on a terminal, plain lines elsewhere."""
 
 import json
+import math
 import threading
 import time
 from collections import Counter
@@ -75,7 +76,8 @@ class LineDisplay(Observer):
         self._done = 0
         self._began = (0.0, 0)  # when the attempts began, and how many were done before
         self._took = (0.0, 0)  # seconds of all ended attempts, and their number
-        self._refused: Counter[str] = Counter()  # tries of ended attempts that were sent again
+        self._refused: Counter[str] = Counter()  # tries that were repeated, by status or failure
+        self._again = 0.0  # when the next of them is sent
         budget = info.settings.budget
         self._deadline = None if budget is None else budget.deadline
         self._opened = time.monotonic()
@@ -130,10 +132,15 @@ class LineDisplay(Observer):
 
     def ended(self, attempt: Attempt) -> None:
         """Wait for an attempt no longer, and learn how long attempts take."""
-        _, began, arrival = self._under_way.pop(attempt.id)
+        _, began, _ = self._under_way.pop(attempt.id)
         seconds, attempts = self._took
         self._took = seconds + time.monotonic() - began, attempts + 1
-        self._refused.update(arrival.refused)
+
+    def retrying(self, exchange: Exchange, number: int, waited: float) -> None:
+        """Count a try that is repeated."""
+        response, failure, now = exchange.response, exchange.failure, time.monotonic()
+        self._refused[str(response.status if response else failure and failure.kind)] += 1
+        self._again = min(self._again if self._again > now else math.inf, now + waited)
 
     def tick(self) -> None:
         """Print what the run waits for, if nothing else was printed for a while."""
@@ -160,10 +167,9 @@ class LineDisplay(Observer):
         if stage and now - began >= _LONG_STAGE:
             return f"{stage} … {now - began:.0f} s"
         under_way = list(self._under_way.values())
-        if again := [arrival.again for _, _, arrival in under_way if arrival.again > now]:
-            refused = self._refused + Counter(why for *_, one in under_way for why in one.refused)
-            counts = ", ".join(f"{count:,} × {why}" for why, count in refused.most_common(2))
-            return f"{counts}, next try in {min(again) - now:.0f} s"
+        if self._again > now:
+            counts = (f"{count:,} × {why}" for why, count in self._refused.most_common(2))
+            return f"{', '.join(counts)}, next try in {self._again - now:.0f} s"
         oldest = min(under_way, key=lambda begun: begun[1], default=None)
         seconds, attempts = self._took
         mean = seconds / attempts if attempts else 0.0
@@ -261,10 +267,8 @@ class LiveDisplay(LineDisplay):
             text = waiting or f"{self._stage[0]} …"
         else:
             text = f"{waiting or self._counted()}{self._time_left()}"
-        room = self.progress.console.width - _BAR - _BESIDE
-        self.progress.update(
-            self._task, completed=self._done, description=clipped(plain(text), max(10, room))
-        )
+        text = clipped(plain(text), max(10, self.progress.console.width - _BAR - _BESIDE))
+        self.progress.update(self._task, completed=self._done, description=text)
 
 
 class DebugDisplay(LineDisplay):

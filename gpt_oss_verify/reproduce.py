@@ -172,7 +172,8 @@ def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None
     if subject.compared is not None:
         other = subject.compared.exchanges[-1]
         requests.append((other, _sent(other)))
-    curls = [curl(exchange, body, key) for exchange, body in requests]
+    indent = None if form == "issue" else 1
+    curls = [curl(exchange, body, key, indent) for exchange, body in requests]
     if form == "issue":
         print_raw(issue(subject, curls, outcome))
     elif form == "curl":

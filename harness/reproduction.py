@@ -439,18 +439,19 @@ _MOST_LINES = 24  # of all requests and responses in the text of an issue
 _LONGEST_LINE = 1_000  # characters of such a line of a response
 
 
-def curl(exchange: Exchange, body: Body | str | None, key: str | None) -> str:
+def curl(
+    exchange: Exchange, body: Body | str | None, key: str | None, indent: int | None = 1
+) -> str:
     """A request as a curl command with this body; `key` is the environment variable of the key."""
     response = exchange.response
     compressed = "--compressed " if response and "content-encoding" in response.headers else ""
     url = shlex.quote(exchange.request.url)
     lines = [f"curl -sS {compressed}{url}", "-H 'Content-Type: application/json'"]
     lines += _key_headers(exchange, key)
+    if isinstance(body, Mapping):
+        body = json.dumps(dict(body), ensure_ascii=False, indent=indent)
     if body is not None:
-        text = (
-            body if isinstance(body, str) else json.dumps(dict(body), ensure_ascii=False, indent=1)
-        )
-        lines.append(f"-d {shlex.quote(text)}")
+        lines.append(f"-d {shlex.quote(body)}")
     return " \\\n  ".join(lines)
 
 
@@ -519,7 +520,7 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
     most = _MOST_LINES // (len(commands) + len(answers))
     titles = ["Request"] * len(subject.requests) + ["Request for comparison"]
     for title, command in zip(titles, commands, strict=False):
-        lines += ["", f"## {title}", "", "```sh", _on_few_lines(command, most), "```"]
+        lines += ["", f"## {title}", "", "```sh", command, "```"]
     for title, exchange in answers:
         lines += ["", f"## {title}", "", "```", *_response(exchange, most), "```"]
     found = f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}"
@@ -529,24 +530,13 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
 
 def _command(subject: Subject) -> str:
     """Return a command that tests the server for a finding, without the folder of the run."""
-    rollout, about = subject.rollout, subject.rule.about
-    sent_by = (
-        probe.id
-        for probe in PROBES.values()
-        if probe.group.name == rollout.task and rollout.sample in probe.uses
-    )
-    only = about.id if isinstance(subject.rule, Probe) else next(sent_by, about.id)
+    rollout, only = subject.rollout, subject.rule.about.id
+    sent_by = (p for p in PROBES.values() if p.group.name == rollout.task)
+    if only not in PROBES:
+        only = next((p.id for p in sent_by if rollout.sample in p.uses), only)
     address = subject.exchange.request.url.removesuffix(DIALECTS[rollout.api].path)
     model = shlex.quote(rollout.condition.model)
     return f"gpt-oss-verify --base-url {shlex.quote(address)} --model {model} --only {only}"
-
-
-def _on_few_lines(command: str, most: int) -> str:
-    """Return a command without the line breaks of its JSON body, if it has many."""
-    if command.count("\n") < most:
-        return command
-    head, quote, body = command.partition(" -d '{")
-    return head + quote + re.sub(r"\n *", " ", body)
 
 
 def _parameters(api: Api) -> Collection[str]:
@@ -575,7 +565,6 @@ def _response(exchange: Exchange, most: int) -> Iterator[str]:
         return
     yield f"HTTP {response.status}"
     lines = [line for line in response.text.splitlines() if line]
-    kept = lines[:most] if len(lines) <= most else lines[: most - 1]
-    yield from (x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in kept)
-    if len(lines) > len(kept):
-        yield f"… {len(lines) - len(kept)} more lines"
+    yield from (x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines[:most])
+    if len(lines) > most:
+        yield f"… {len(lines) - most} more lines"

@@ -49,6 +49,7 @@ _FOUND = ("failed", "warned")
 class _Selection:
     """What is sent: cases with their tries, and probes with the repetitions of their group."""
 
+    alone: bool  # nothing that passed
     cases: dict[str, None] = field(default_factory=dict)
     tries: int = 1
     probes: dict[str, None] = field(default_factory=dict)
@@ -87,10 +88,8 @@ def planned_retest(
     Raises ConfigurationError if the run has nothing that can be retested, and RunLogError.
     """
     info, analysis = read_run_info(folder), read_analysis(folder)
-    known = (result for result in analysis.checks if result.check.id in RULES)
-    found = [
-        result for result in known if result.status in _FOUND and only in (None, result.check.id)
-    ]
+    known = (r for r in analysis.checks if r.check.id in RULES and only in (None, r.check.id))
+    found = [result for result in known if result.status in _FOUND]
     calls = _calls_failed(analysis) if only is None else False
     tested = dict(_tested(found, read_scores(folder), info))
     found.sort(key=lambda result: result.status)  # errors first
@@ -108,9 +107,9 @@ def planned_retest(
         calls=calls,
     )
     _require(folder, info, bool(retest.rules or calls))
-    alone = only is not None or now < info.settings.concurrency
-    chosen = _selection(retest, tested, analysis, tries, alone=alone)
-    changed = _with_selection(folder, info, chosen, retest, alone=alone)
+    chosen = _Selection(alone=only is not None or now < info.settings.concurrency)
+    _select(chosen, retest, tested, analysis, tries)
+    changed = _with_selection(folder, info, chosen, retest)
     tasks = restored_tasks(folder, changed)
     sent = {"budget": budget.recorded_limits, "concurrency": provider.concurrency}
     settings = changed.settings.model_copy(update=sent)
@@ -236,16 +235,14 @@ def _tested(
         yield rule, _Tested(about, home, samples)
 
 
-def _selection(
+def _select(
+    chosen: _Selection,
     retest: RetestInfo,
     tested: Mapping[str, _Tested],
     analysis: Analysis,
     tries: int | None,
-    *,
-    alone: bool,
-) -> _Selection:
+) -> None:
     """Choose what to send: what the findings need and, unless `alone`, a part of what passed."""
-    chosen = _Selection()
     decisive = {rule.rule for rule in retest.decisive if rule.stand_in is None}
     most = tries or MOST_TRIES
     needed = {
@@ -265,9 +262,8 @@ def _selection(
         for relation in PROBES[name].relations:
             if (other := getattr(relation, "rule", None)) in {probe.id for probe in own}:
                 chosen.probes[other] = None
-    if not alone:
+    if not chosen.alone:
         _add_passed(chosen, analysis, own)
-    return chosen
 
 
 def _apis(conditions: Iterable[str]) -> list[Api]:
@@ -341,9 +337,7 @@ def _add_passed(chosen: _Selection, analysis: Analysis, own: Sequence[Probe]) ->
     chosen.probes.update(dict.fromkeys(probe.id for probe in smallest.values()))
 
 
-def _with_selection(
-    folder: Path, info: RunInfo, chosen: _Selection, retest: RetestInfo, *, alone: bool
-) -> RunInfo:
+def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: RetestInfo) -> RunInfo:
     """Return `run.json` of the run with the tasks and settings of its retest."""
     tasks: list[TaskInfo] = []
     cases: tuple[str, ...] = ()
@@ -357,7 +351,7 @@ def _with_selection(
         else:
             fill = max(FEW_CASES, info.settings.concurrency)  # so that the load is that of the run
             spread = suite.spread(math.ceil(fill / tries)).cases
-            ids = set(chosen.cases) | {case.id for case in spread if not alone}
+            ids = set(chosen.cases) | {case.id for case in spread if not chosen.alone}
         cases = tuple(case.id for case in suite.cases if case.id in ids)
         tasks.append(calling.model_copy(update={"tries": tries}))
     groups = {PROBES[name].group.name for name in chosen.probes}

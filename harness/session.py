@@ -144,6 +144,8 @@ class Session:
         planned = [(stage, part) for stage in stages(plan.tasks) for part in self._portions(stage)]
         for number, (stage, part) in enumerate(planned, 1):
             burst = max(stage.burst or 0, plan.info.settings.concurrency)
+            if plan.info.retest is not None and plan.info.settings.concurrency == 1:
+                burst = 1  # to show what needs load
             await self._attempt(provider, log, part, burst, outage, long=stage.long_replies)
             if plan.budget.stopped is not None:
                 return
@@ -223,6 +225,7 @@ class Session:
             as_sampled(provider, concurrency, long_replies=long),
             retries=self.plan.retries or retries or (REPEATS_BROKEN if long else None),
             limit_changed=self.observer.limit_changed,
+            retrying=self.observer.retrying,
             watch=outage.watch,
         ) as transport:
             await run_attempts(

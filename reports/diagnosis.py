@@ -197,7 +197,7 @@ def _worst(analysis: Analysis) -> str:
     failures = [failed for result in analysis.results for failed in result.failures]
     if analysis.verdict.too_slow:
         asked = f"--concurrency {analysis.run.settings.concurrency}"
-        return f"Repeat it with less load than {asked}: {analysis.verdict.too_slow[0]}."
+        return f"Repeat it with less load than {asked}. {analysis.verdict.too_slow[0]}"
     if not failures:
         return "Inspect rollouts.jsonl, which contains every exchange as it was on the wire."
     worst = failures[0]

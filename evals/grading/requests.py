@@ -170,7 +170,7 @@ async def grade_with(
         if any(ledger.next_request(task.id) is not None for task in tasks()):
             async with launched(grader, folder / GRADER_LOG) as ready:
                 budget.add_requests(await preflight(ready, (grader_api(ready),)))
-                async with open_transport(ready) as transport:
+                async with open_transport(ready, retrying=observer.retrying) as transport:
                     # An item without a readable grade is requested again in the next round.
                     for _ in range(REQUESTS):
                         await run_attempts(

@@ -310,8 +310,7 @@ class Verdict(Record):
     be known. `guide` is None without tool calling, or if it is incomplete. `enough_tries` at each
     case would decide an inconclusive run at the same success rate, if any number would.
     `internal_errors` has the tracebacks of the rules that raised, and of the attempts that could
-    not be scored, by id. `too_slow` has the limits of the gate that streams exceed, worst first,
-    each with what was measured and required.
+    not be scored, by id. `too_slow` has the violated limits of the gate on speed, in sentences.
     """
 
     decision: Decision | None

@@ -42,15 +42,18 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
     for name in only:
         if name != CASES and not _named(name, PROBES) and not _named(name, CHECKS):
             raise ConfigurationError(_unknown(name, "probe, check", [*PROBES, *CHECKS]))
+    skipped = {
+        name: {id_ for id_, p in PROBES.items() if p.about.is_named(name) or p.needs == name}
+        for name in skip
+    }
     for name in skip:
-        if name != CASES and not _skipped(name):
+        if name != CASES and not skipped[name]:
             if _named(name, CHECKS):
                 raise ConfigurationError(
                     f"{name} cannot be skipped: a check judges every reply, and costs nothing"
                 )
             raise ConfigurationError(_unknown(name, "probe", PROBES))
     named = {id_ for name in only for id_ in _named(name, PROBES)}
-    skipped = {id_ for name in skip for id_ in _skipped(name)}
     names_cases = any(name == CASES or not _named(name, PROBES) for name in only)
     cases = names_cases if only else suite != "long"
     return Chosen(
@@ -59,7 +62,7 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
             probe
             for probe in PROBES.values()
             if (probe.id in named if only else probe.suite in _INCLUDED[suite])
-            and probe.id not in skipped
+            and not any(probe.id in ids for ids in skipped.values())
         ),
     )
 
@@ -67,11 +70,6 @@ def choose(suite: SuiteName, only: Collection[str] = (), skip: Collection[str] =
 def _named(name: str, rules: Mapping[str, Rule]) -> Collection[str]:
     """Return the ids of the rules with this name; an id may also be the beginning of others."""
     return [id_ for id_, rule in rules.items() if rule.about.is_named(name)]
-
-
-def _skipped(name: str) -> Collection[str]:
-    """Return the ids of the probes with this name, or that need the feature with this name."""
-    return _named(name, PROBES) or [id_ for id_, probe in PROBES.items() if probe.needs == name]
 
 
 def _unknown(name: str, kinds: str, ids: Iterable[str]) -> str:

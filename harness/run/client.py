@@ -40,7 +40,7 @@ async def request(
     ProviderUnreachableError if there was no response.
     """
 
-    def retrying(failed: Exchange, number: int) -> None:
+    def retrying(failed: Exchange, number: int, _: float) -> None:
         what = f"status {failed.response.status}" if failed.response else "no response"
         say(f"{path} returned {what}; starting try {number + 1} of {TRIES}")
 

@@ -13,7 +13,7 @@ from harness.api import DIALECTS
 from harness.api.statuses import unanswered
 from harness.errors import HarnessError, StoppedError
 from harness.providers.entries import Prices
-from harness.records.rollouts import Rollout
+from harness.records.rollouts import Exchange, Rollout
 from harness.run.attempts import Attempt
 from harness.run.budget import Budget, Metered, SpentError
 from harness.run.run_log import RunLog
@@ -40,6 +40,9 @@ class Observer:
 
     def started(self, attempt: Attempt) -> None:
         """An attempt has begun."""
+
+    def retrying(self, exchange: Exchange, number: int, waited: float) -> None:
+        """A try failed, as `exchange` has it, and is repeated after `waited` seconds."""
 
     def ended(self, attempt: Attempt) -> None:
         """An attempt that began waits for nothing more; it may be written later, or dropped."""

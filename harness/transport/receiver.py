@@ -161,20 +161,9 @@ class Receiver:
 
 @dataclass(slots=True)
 class Arrival:
-    """What an attempt receives now: the request in flight, or the last one.
-
-    `refused` has the statuses, or kinds of failure, of the tries that were sent again, and `again`
-    the time (`time.monotonic`) of the next try; 0.0 before the first.
-    """
+    """What an attempt receives now: the request in flight, or the last one."""
 
     receiver: Receiver | None = None
-    refused: list[str] = field(default_factory=list)
-    again: float = 0.0
-
-    def wait(self, why: str, seconds: float) -> None:
-        """Note that a request is sent again after some seconds."""
-        self.refused.append(why)
-        self.again = time.monotonic() + seconds
 
 
 ARRIVAL: ContextVar[Arrival] = ContextVar("arrival")

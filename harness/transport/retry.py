@@ -18,10 +18,9 @@ from harness.api.chat import names_newer_limit, with_newer_limit
 from harness.api.statuses import Trouble, lockout, trouble_of
 from harness.records.rollouts import SDK, Exchange, Retry, Sender
 from harness.transport.interface import Payload, Transport
-from harness.transport.receiver import ARRIVAL
 
-Retrying = Callable[[Exchange, int], None]
-"""Called before a retry with the failed exchange and the number of the retry."""
+Retrying = Callable[[Exchange, int, float], None]
+"""Called before a retry with the failed exchange, the number of the retry, and its wait in s."""
 RETRIES: Mapping[Trouble, int] = {
     "overloaded": 15,
     "locked_out": 15,
@@ -129,7 +128,7 @@ class RetryingTransport:
     ) -> None:
         self._inner = inner
         self._policy = policy
-        self._retrying = retrying or (lambda exchange, number: None)
+        self._retrying = retrying or (lambda exchange, number, waited: None)
         self._renames = False
         self._lockout = Lockout()
 
@@ -161,9 +160,7 @@ class RetryingTransport:
                     waited=round(waited, 3),
                 )
             )
-            self._retrying(exchange, len(retries))
-            if (arrival := ARRIVAL.get(None)) is not None:
-                arrival.wait(str(status or (exchange.failure and exchange.failure.kind)), waited)
+            self._retrying(exchange, len(retries), waited)
             if locked is None:  # otherwise the next try waits
                 await asyncio.sleep(waited)
         if renamed and response is not None and response.good_status:

@@ -140,7 +140,7 @@ def decide(
         guide=guide.guide_rule(calling, thresholds),
         enough_tries=next(filter(None, (part.enough_tries for part in parts)), None),
         internal_errors=internal,
-        too_slow=tuple(limit.numbers for limit in speed if limit.numbers),
+        too_slow=tuple(limit.reason for limit in speed if limit.decision == "fail"),
     )
 
 

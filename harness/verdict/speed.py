@@ -40,12 +40,11 @@ class _Limit(NamedTuple):
 
 
 class SpeedResult(NamedTuple):
-    """A decision about a limit over an API, in a sentence, and what was measured and required."""
+    """A decision about a limit over an API, in a sentence."""
 
     decision: Decision
     reason: str
     measured: float = math.inf  # the slower, the higher
-    numbers: str = ""  # of a violated limit
 
 
 def judge(
@@ -117,7 +116,7 @@ def _judged(
     if best > slow * limit.value:
         bound = _bound(-slow, slow * best, unit)
         reason = f"{found} ({bound} with 99% confidence, {streams}); {required}."
-        return SpeedResult("fail", reason, slow * measured, f"{found}, {required}")
+        return SpeedResult("fail", reason, slow * measured)
     reason = f"{found} ({streams}); {required}. Only more tries (-k) can tell."
     return SpeedResult("inconclusive", reason, slow * measured)
 
