@@ -323,6 +323,10 @@ def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
         raise NotVerifiableError("joined_instructions", rule="prompt.bare")
     if follows_from_added_text(responses, got, found.right):
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
+    for shown in (each for each in PAIRS if (each.longer, each.shorter) == (pair.shorter, "base")):
+        # The provider adds a text to the shorter request alone, as rapid-mlx to tools.
+        if found.off < 0 and _Counted.of(shown, responses).off == -found.off:
+            raise NotVerifiableError("text_added_to_some", rule=shown.id)
     if _shares_added_headings(first, second, responses) and 0 < got < min(found.right):
         raise NotVerifiableError("headings_added", rule="prompt.bare")
     if _same_reply(pair, responses):

@@ -745,6 +745,20 @@ def test_text_added_only_without_instructions_is_one_finding(added: int) -> None
     assert results["prompt.system"].reasons[0].code == "text_added_to_some"
 
 
+def test_text_added_to_tools_without_instructions_is_one_finding() -> None:
+    """Rapid-mlx 0.16 adds 145 tokens to a Chat request with tools and no instructions."""
+
+    def tokens(prompt: Prompt) -> int:
+        alone = bool(prompt.tools) and not any(map(instructs, prompt.turns))
+        return healthy(prompt) + 145 * alone
+
+    results = judged(tokens)
+    assert results["prompt.tool"].status == "failed"
+    accused = {name for name, each in results.items() if each.status in ("failed", "warned")}
+    assert not {"prompt.tool.with_system", "prompt.tool.with_developer"} & accused
+    assert results["prompt.tool.with_system"].reasons[0].code == "text_added_to_some"
+
+
 def test_a_tool_that_the_provider_adds_is_one_finding() -> None:
     """Headroom adds a tool, so that every prompt has a developer message and a list of tools."""
     hidden = Tool("retrieve", "Return the whole text.", {"type": "object", "properties": {}})
