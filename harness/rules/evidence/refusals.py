@@ -49,19 +49,11 @@ _SAME_NAMES = (
 """Names that the APIs have for one parameter."""
 _IN_EVERY = frozenset({"model", "messages", "input", "max_tokens", "max_output_tokens"})
 _TOPICS = (
-    (
-        "images, sound or files",
-        r"\bimages?\b|\bvision\b|multi-?modal|\baudio\b",
-        r"image|audio|file",
-    ),
+    ("images or files", r"\bimages?\b|\bvision\b|multi-?modal|\baudio\b", r"image|audio|file"),
     ("tools", r"\btools?\b|\bfunction[ _-]call", r"tool|function"),
     ("streams", r"\bstream(?:s|ing)?\b", r'"stream\w*": (?:true|\{)'),
-    (
-        "the format of an answer",
-        r"json[ _](?:schema|mode|object)|structured|_format",
-        r"json|schema",
-    ),
-)
+    ("a format of answers", r"json[ _](?:schema|mode|object)|structured|_format", r"json|schema"),
+)  # fmt: skip
 """Names, patterns of error messages, and patterns of the requests that they may be about."""
 _ABSENT = "which it does not have"
 
