@@ -26,7 +26,7 @@ from harness.statistics.rates import at_least
 _CONTENT_TYPE = 6  # the most tokens of a content type in the header of a call, and its spelling
 HARMLESS = 6  # unexplained tokens of a reply that the spelling of a model explains
 _NEAR = 2  # those that it explains in one reply of four
-_ODD_SHARE, _CHANCE = 0.005, 0.001
+_ODD_SHARE, CHANCE = 0.005, 0.001
 """The largest share of replies that differ by more tokens, and the p-value of a larger share."""
 _LEAST_ODD = 24  # tokens: other spellings and a few empty messages cannot explain them
 _USUAL = 0.2  # the share of replies that shows a convention
@@ -118,7 +118,7 @@ def are_many(odd: Collection[Row], rows: Iterable[Row]) -> bool:
     """
     counted = {row.written for row in rows if row.sheet.ledger is not None}
     hits = len({row.written for row in odd})
-    return hits >= FEWEST_ALIKE and at_least(hits, len(counted), _ODD_SHARE) <= _CHANCE
+    return hits >= FEWEST_ALIKE and at_least(hits, len(counted), _ODD_SHARE) <= CHANCE
 
 
 def _answer_alone(sheet: Sheet, one: Ledger) -> int:
@@ -168,6 +168,12 @@ def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, tu
         for at in places:
             if many or _is_proof(sheets[at].ledger, offs[at], what):
                 wrong.setdefault(at, (what, ""))
+    same, times = Counter(offs[at] for at, *_ in odd).most_common(1)[0] if odd else (0, 0)
+    equal = [(at, sheet) for at, sheet, _ in odd if offs[at] == same > 0]
+    texts = {(sheet.reasoning, sheet.text) for _, sheet in equal}
+    if times >= _EXPLAINED * len(odd) and len(texts) >= max(_FEWEST_COUNTS, times / 2):
+        for at, _ in equal:
+            wrong.setdefault(at, (What.OFF, f"{same} too high"))
     return wrong
 
 

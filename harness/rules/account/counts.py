@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from harness.records.traits import Ledger, Sheet
-from harness.rules.account.counting import Counting, are_many, is_odd, wrong_counts
+from harness.rules.account.counting import CHANCE, Counting, are_many, is_odd, wrong_counts
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import FEWEST_ALIKE, Entry, Judged, Row, What
 from harness.rules.account.ledger import (
@@ -18,12 +18,14 @@ from harness.rules.account.ledger import (
     FRAMING,
     more_tokens,
 )
+from harness.statistics.rates import at_least
 from harness.text import shared_beginning
 
 _FEWEST_KNOWN = 5  # replies of a run that show how a server counts
 _MOST = 0.8  # the share of replies that a defect of all of them has
 _SURELY_ODD = 48  # tokens that no spelling and no empty messages of a model explain
 _AT_CUTS = 2  # tokens by which a text differs that is cut within a word
+_SPELLED_IN_COT = 0.05  # the share of replies whose CoT a model spells with more tokens, at most
 _WHOLE_COT = (0, COT_HEADER)  # reasoning tokens of a whole CoT beyond its text
 _RECORDED = "traffic"  # the task of imported traffic: requests of one client, of any kind
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
@@ -107,28 +109,27 @@ def _odd(sheet: Sheet, off: int, *, thinks: bool, many: bool) -> Entry:
 
 
 def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Judged:
-    """Yield the replies with CoT if the CoT of each lacks the same few tokens.
+    """Yield the replies whose CoT lacks tokens, if more of them do than a model spells oddly.
 
-    The reasoning tokens are then also those of the whole CoT, with or without its header.
+    The reasoning tokens are then also those of the whole CoT, with or without its header. This is
+    so in 2 of 219 different replies of a healthy run of the small model.
     """
     counted = [
-        (row, one)
+        (row, one, one.extra - counting.offset(one))
         for row in rows
         if (one := row.sheet.ledger) is not None and one.end == "model" and one.exact
         if one.cot and one.thinking
     ]
-    lacks = Counter(
-        one.extra - counting.offset(one)
-        for _, one in counted
-        if (one.thinking or 0) - one.cot - (one.extra - counting.offset(one)) in _WHOLE_COT
-    )
-    lacking, times = lacks.most_common(1)[0] if lacks else (0, 0)
-    if lacking <= 0 or times < max(_FEWEST_KNOWN, _MOST * len(counted)):
-        return
-    for row, one in counted:
-        if one.extra - counting.offset(one) == lacking:
-            wanted, got, detail = f"{one.cot + lacking} tokens", str(one.cot), f"{lacking} tokens"
-            yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, detail)
+    lacking = [
+        (row, one, more)
+        for row, one, more in counted
+        if more > 0 and (one.thinking or 0) - one.cot - more in _WHOLE_COT
+    ]
+    hits, every = (len({row.written for row, *_ in some}) for some in (lacking, counted))
+    if hits >= _FEWEST_KNOWN and at_least(hits, every, _SPELLED_IN_COT) <= CHANCE:
+        for row, one, more in lacking:
+            wanted, got = f"{one.cot + more} tokens", str(one.cot)
+            yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, f"{more} tokens")
 
 
 def _counts_answers_as_cot(rows: Iterable[Row]) -> bool:

@@ -42,6 +42,7 @@ class What(Enum):
     RESTATED = "added", "a piece of the stream repeats the whole text before it", _DOUBLED
     RESTARTED = "added", "it starts again from the beginning"
     FENCED = "added", "it is wrapped in a code fence"
+    EMPTY_FIRST = "added", "an empty object precedes the arguments"
     # One function of a server turns the written text into the one that arrived.
     HTML = "changed", "characters are escaped as in HTML"
     HTML_NOT_QUOTES = "changed", "characters except quotes are escaped as in HTML"
@@ -103,7 +104,7 @@ class What(Enum):
     AFTER_STOP = "added", "text follows the stop string", _STOPPED
     # The count and the text do not agree.
     NO_COT = "lost", "the reply has none"
-    COT_TOKENS = "lost", "every reply lacks the same number"
+    COT_TOKENS = "lost", "its reasoning tokens include more"
     STOCK = "changed", "replies to different requests have this one"
     EDGE = "added", "replies share it"
     TWICE_COUNTED = "miscounted", "is double, as if a hidden retry were counted"

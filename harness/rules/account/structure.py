@@ -7,8 +7,10 @@ from harness.records.traits import Sheet
 from harness.rules.account.counting import Counting
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import Entry, Judged, Place, Row, What
+from harness.rules.account.json_text import parsed_object
 from harness.rules.account.ledger import PREAMBLE_HEADER, more_tokens
 
+_EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -34,6 +36,10 @@ def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
             # A text that appears twice may be in two items, whose headers count.
             if any(_fits_instead(sheet, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):
                 return Entry(what, place, "structure", kept, text)
+    for _, arguments in sheet.calls:
+        rest = arguments.removeprefix(_EMPTY)
+        if rest != arguments and parsed_object(rest):
+            return Entry(What.EMPTY_FIRST, "arguments", "structure", rest, arguments)
     inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
     if inside and _fits_instead(sheet, counting, sheet.text, inside[1]):
         return Entry(What.FENCED, "answer", "structure", inside[1], sheet.text)

@@ -436,3 +436,36 @@ def test_a_suffix_with_a_word_of_ours_is_added_text() -> None:
     found = entries([*whole, *longer])
     assert {one.rule for one in found[len(whole) :]} == {"text.added"}
     assert {one.kind for one in found[: len(whole)]} == {"intact"}
+
+
+def test_an_empty_object_before_the_arguments_is_added_in_every_call() -> None:
+    calls = [call('{}{"note": "salt"}', wanted=Wanted(name="add_note")) for _ in "abcd"]
+    assert kinds(calls) == {("added", "arguments")}
+
+
+@pytest.mark.parametrize("share", [2, 4])
+def test_a_word_that_many_cots_lack_is_in_their_reasoning_tokens(share: int) -> None:
+    def thought(one: Sheet, lacks: bool) -> Sheet:
+        assert one.ledger is not None
+        counted = replace(
+            one.ledger, thinking=one.ledger.cot + lacks, reported=one.ledger.reported + lacks
+        )
+        return replace(one, ledger=counted)
+
+    made = [sheet(f"{text} {at}.") for at, text in enumerate(TEXTS * 12)]
+    found = entries(thought(one, at % share == 0) for at, one in enumerate(made))
+    assert {one.kind for one in found[::share]} == {"lost"}
+    assert {one.kind for at, one in enumerate(found) if at % share} == {"intact"}
+    assert {one.kind for one in entries(thought(one, at == 0) for at, one in enumerate(made))} <= {
+        "intact",
+        "unknown",
+    }
+
+
+@pytest.mark.parametrize("share", [1, 2, 4])
+def test_counts_that_are_all_too_high_by_one_number_are_wrong(share: int) -> None:
+    made = [
+        counted(one, lambda n, at=at: n + 20 * (at % share == 0))
+        for at, one in enumerate(sheet(f"{text} {at}.") for at, text in enumerate(TEXTS * 2))
+    ]
+    assert {one.what for one in entries(made)[::share]} == {What.OFF}
