@@ -54,7 +54,7 @@ def account_of(scores: Iterable[Score]) -> Account:
         for sheet in score.traits.sheets
     ]
     same = [copies.copied(row.sheet) for row in rows]
-    counting = Counting([row for row in rows if not structure.is_twice(row.sheet)])
+    counting = Counting([row for row in rows if not structure.is_twice(row.sheet)] or rows)
     entries: dict[tuple[str, int], Entry] = {}
     for witness in (
         structure.judged(rows, counting),

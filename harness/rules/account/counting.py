@@ -104,7 +104,8 @@ class Counting:
 
 def is_odd(one: Ledger, off: int) -> bool:
     """Whether so many unexplained tokens are neither another spelling nor further messages."""
-    if off > 0 and off % COT_HEADER == 0 and off <= _MOST_MESSAGES * COT_HEADER:
+    spellings = range(off, off + one.spellings + 1) if off > 0 else ()
+    if any(n % COT_HEADER == 0 and n <= _MOST_MESSAGES * COT_HEADER for n in spellings):
         return False
     if one.exact and not may_be_headers(off):
         return abs(off) > max(HARMLESS, one.spelling)

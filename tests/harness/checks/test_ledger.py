@@ -336,17 +336,17 @@ def test_a_cot_that_was_cut_for_display_is_named(ending, said):
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        (2 * counts(LONG)[1], "are twice those of the reply, as if a hidden retry counted"),
-        (counts(LONG)[1] + counts(LONG)[0], "include the input tokens"),
-        (counts(LONG)[1] + counts(LONG)[2], "include the CoT twice"),
-        (counts(LONG)[1] - counts(LONG)[2], "omit the CoT"),
+        (2 * counts(LONG)[1], "is double, as if a hidden retry were counted"),
+        (counts(LONG)[1] + counts(LONG)[0], "includes the input tokens"),
+        (counts(LONG)[1] + counts(LONG)[2], "includes the CoT twice"),
+        (counts(LONG)[1] - counts(LONG)[2], "omits the CoT"),
     ],
 )
 def test_a_wrong_count_of_the_whole_text_is_not_lost_text(tokens, message):
     reported = found(chat(LONG, tokens=tokens))
     wrong = [each for each in reported if each.id.startswith("usage.output")]
     assert [(each.id, each.message) for each in wrong] == [
-        ("usage.output.miscounted", f"The output tokens {message}.")
+        ("usage.output.miscounted", f"The output count {message}.")
     ]
 
 
