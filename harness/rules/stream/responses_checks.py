@@ -183,7 +183,7 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
     found = [event.data or {} for event in exchange.known_events if event.type == _ITEM_DONE]
     done = [data for data in found if isinstance(data.get("item"), dict)]
     indices = [data.get("output_index") for data in done]
-    valid = sorted(set(indices), key=repr) == list(range(len(done)))
+    valid = sorted(at for at in indices if type(at) is int) == list(range(len(done)))
     # `responses.stream.items.index` reports wrong indices; the items came in this order.
     streamed = {
         index if valid and isinstance(index, int) else at: data["item"]
