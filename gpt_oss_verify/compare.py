@@ -196,8 +196,7 @@ def history(
         runs: The folder with the run folders. Default: runs.
         provider: Only this provider. Default: all.
         since: With --fail-on-change: how old the latest run may be, such as 36h or 1d.
-        fail_on_change: Exit with 1 if a result got worse, with 3 if the provider did not answer
-            since, and with 4 if no run is new enough.
+        fail_on_change: Exit with 1 if worse, 3 without an answer, and 4 if no run is new enough.
     """
     if fail_on_change and provider is None:
         raise ConfigurationError("--fail-on-change needs --provider: the one whose runs count.")
