@@ -58,16 +58,7 @@ def install(work: Path) -> None:
 @contextmanager
 def serving() -> Iterator[None]:
     """Run the reference server, whose requests choose their faults. Raises BenchError."""
-    command = [
-        sys.executable,
-        "-m",
-        "reference_engine",
-        "serve",
-        "--port",
-        str(PORT),
-        "--threads",
-        "1",
-    ]
+    command = [sys.executable, "-m", "reference_engine", "serve", "--port", str(PORT)]
     options = "--threads", "1", "--max-context", "16384"  # Codex sends 7,300 tokens
     server = subprocess.Popen([*command, "--faults-by-request", *options])
     try:
