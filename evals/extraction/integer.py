@@ -31,7 +31,7 @@ _OR_ELSE = re.compile(r",\s*(?:and\s+)?(?:\d|[a-z]\s*=)|\s\([^()]*\)\s*[/,]\s*\(
 """A second value after the first clause: "70, 71" or "70 (for n = 2) / 71"."""
 _LIST = re.compile(r",(?!\d{3}(?!\d))")
 _SEVERAL = re.compile(r"=.*(?:\band\b|[,;]\s).*=|\)\s*/")
-_PROSE = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{3,}.*=")
+_PROSE = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{3,}.*(?:=|\\equiv(?![A-Za-z])|≡)")
 _SUM = re.compile(r"[-+*/·].*=")
 _COMMITS = re.compile(
     r"(?i)\b(?:total|sum|remainder|requested|required|desired|so|thus|hence|therefore|consequently"

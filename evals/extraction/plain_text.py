@@ -29,6 +29,7 @@ _CHARACTERS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
 }
 """Full-width characters, unusual spaces and hyphens, and invisible characters."""
 _TAGGED = re.compile(r"(?i)[<\[](final[_ -]?answer|answer)[>\]]\s*([^<\n]*?)\s*[<\[]/\1[>\]]")
+_TAG = re.compile(r"(?i)[<\[]/?(?:final[_ -]?answer|answer)[>\]]")
 _ANSWER_ROW = re.compile(r"\|\W*(?:(?:final|correct) )?answer\W*\|([^|]*)\|\s*", re.IGNORECASE)
 _TOTAL_ROW = re.compile(r"\|\W*(?:total|sum|)\W*\|(?:[^|]*\|)*?\s*\*\*([^|*]+)\*\*\s*\|\s*\Z", re.I)
 """The last row of a table at the end of a text, with the total in bold."""
@@ -63,7 +64,7 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 def plain_lines(text: str) -> list[str]:
     """Return the lines of a final answer that are not empty, without markup and table rows."""
     text = _DROPPED.sub("", _without_thoughts(text[-_LONGEST_TEXT:]).translate(_CHARACTERS))
-    text = _TAGGED.sub(r"\nAnswer: \2\n", text)
+    text = _TAG.sub("", _TAGGED.sub(r"\nAnswer: \2\n", text))
     total = _TOTAL_ROW.fullmatch(text, text.rstrip().rfind("\n") + 1)
     text = f"{text[: total.start()]}Answer: {total[1]}" if total else text
     lines = (_plain(line) for line in _with_boxes(_ESCAPED.sub(r"\\", text)).split("\n"))

@@ -253,7 +253,17 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statem
 
 
 def _conclusion(line: str, reader: AnswerReader) -> str | None:
-    """Return the answer of the last sentence of a text without any statement."""
+    """Return the answer of the last sentence of a text without any statement.
+
+    A remark after it is left out if it takes nothing back and concludes nothing itself.
+    """
+    for stop in reversed([*_END.finditer(line, 0, len(line) - 1)]):
+        remark = line[stop.end() :]
+        if not _REMARK.match(remark) or doubted(remark) or _TAKES_BACK.search(remark):
+            break
+        if _conclusion(remark, reader):
+            break
+        line = line[: stop.end()]
     start = max((stop.end() for stop in _END.finditer(line, 0, len(line) - 1)), default=0)
     alone = up_to(reader.last, _NOT_OTHERS).sub("", line[start:])
     sentence = _REASON.split(alone)[0].strip(" –—-,;:.")
