@@ -6,11 +6,11 @@ no client can make them do so. Parsers that are tested one token at a time then 
 that an API may make of them:
 
     import pytest
-    from harmony.conformance import FIXTURES, failures
+    from harmony.conformance import FIXTURES, require
 
     @pytest.mark.parametrize("fixture", FIXTURES, ids=str)
     def test_parser(fixture):
-        assert not failures(parse, fixture)
+        require(parse, fixture)
 
 `parse` takes the chunks of one reply, each a list of token ids, and returns its messages.
 """
@@ -130,6 +130,13 @@ def failures(parse: Parser, fixture: Fixture) -> list[Failure]:
         Failure(fixture, shown, examples[0], len(examples), len(chunkings), varies)
         for (shown, varies), examples in found.items()
     ]
+
+
+def require(parse: Parser, fixture: Fixture) -> None:
+    """Raise AssertionError with all wrong results of a parser for a fixture, if there are any."""
+    wrong = failures(parse, fixture)
+    if wrong:
+        raise AssertionError("\n".join(map(repr, wrong)))
 
 
 def _chunkings(length: int) -> Iterator[tuple[int, ...]]:

@@ -12,6 +12,7 @@ from rich.text import Text
 from harness.compare.comparison_types import (
     CHECKS,
     JUDGED,
+    OUTCOMES,
     RATES,
     TIMES,
     ChangedCase,
@@ -49,6 +50,7 @@ _KINDS: Mapping[EntryKind, str] = {
 }
 _NAMED = 5  # names in a sentence
 _LONGEST_ALERT = 200
+_MORE_OFTEN = 0.05  # of the tries, from which a problem is named as a reason
 
 Statuses = Mapping[str, Sequence[RuleStatus | None]]  # of each check, by column
 
@@ -145,8 +147,23 @@ def summary(comparison: Comparison) -> Iterator[str]:
             names = first_few([one.id for one in found.fixed], _NAMED)
             count = counted(len(found.fixed), "check")
             yield f"{found.label} fixes {count} that the reference fails: {names}."
+        yield from _why_worse(comparison, index, base)
         yield from _lone(comparison, index, base, statuses)
         yield _statistics(comparison, index)
+
+
+def _why_worse(comparison: Comparison, index: int, base: int) -> Iterator[str]:
+    """Yield the kinds of problems that are more frequent in a column with a worse rate or score."""
+    if not any(seen(row, index) == "worse" for row in tested_rows(comparison)):
+        return
+    for row in comparison.rows:
+        here, there = row.cells[index], row.cells[base]
+        if row.section == OUTCOMES and here and there and here.hits and here.total and there.total:
+            before, after = (there.hits or 0) / there.total, here.hits / here.total
+            if after - before >= _MORE_OFTEN:
+                counts = f"{here.hits} of {here.total} tries"
+                then = f"{there.hits} of {there.total} in the reference"
+                yield f"{row.name} ({row.group}): {counts}, {then}."
 
 
 def _statuses(comparison: Comparison) -> Statuses:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from evals.baselines.eval_scores import Baseline, EvalScores
@@ -80,6 +81,8 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
             "content": one.content,
             "sample_data": True,
             "value": one.values.get(part),
+            "outcome": log.outcome(one),
+            "invalid": False,
         }
         for log, part, one in every
     ]
@@ -101,9 +104,15 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     entry = column.entry.model_copy(
         update={"kind": "log", "complete": complete, "notes": tuple(notes)}
     )
+    settings = dict(column.settings)
+    for log in logs:
+        asked = sha256("\0".join(one.question for one in log.tries[:1]).encode()).hexdigest()
+        more = {"until": log.until, "prompt": asked[:12]}
+        settings |= {log.named(p): {**settings[log.named(p)], **more} for p in log.parts}
     return replace(
         column,
         entry=entry,
+        settings=settings,
         tries=pd.DataFrame(rows, columns=list(TRIES)),
         times=pd.DataFrame(times, columns=[*KEY, *MEASURED_TIMES]),
     )

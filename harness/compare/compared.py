@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 MEASURE = "create a baseline with `gpt-oss-verify export RUN --format baseline`"
 SAMPLE_QUESTIONS = f"these are sample questions, which have no published scores; {MEASURE}."
-_NO_PROBLEM = frozenset({"success", "correct", "wrong", "graded"})
+_NO_PROBLEM = frozenset({"success", "correct", "wrong", "graded", "answered"})
 _FIRST = "Share of attempts that succeed."
 _NOT_TESTED = "Median. It is not tested, because it depends on place and time."
 

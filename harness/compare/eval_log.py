@@ -36,7 +36,7 @@ class EvalLog:
     """One task of one model, from a log of another harness. Times are ISO 8601.
 
     `scorer` says in words which values the scores are. `copies` counts tries that were left out;
-    `seeds` has the seeds of all requests, if they are known.
+    `seeds` has the seeds of all requests, if they are known, and `until` the stop strings.
     """
 
     path: Path
@@ -55,6 +55,7 @@ class EvalLog:
     tries: tuple[LogTry, ...]
     copies: int = 0
     seeds: frozenset[int] = frozenset()
+    until: tuple[str, ...] = ()
 
     def without_copies(self) -> EvalLog:
         """Return the log without tries that are copies of others, and with their number."""
@@ -84,6 +85,12 @@ class EvalLog:
     def record(self, one: LogTry) -> str:
         """The name of a try in the log."""
         return f"{self.task}/{one.sample}/{one.epoch}"
+
+    def outcome(self, one: LogTry) -> str:
+        """Return what is wrong with the text of an answer; `answered` if nothing is."""
+        if not one.answer.strip():
+            return "empty answer"
+        return "raw harmony text" if "<|" in one.answer else "answered"
 
     @property
     def gated(self) -> bool:

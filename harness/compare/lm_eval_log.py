@@ -110,6 +110,7 @@ def _read(path: Path) -> EvalLog:
             version=f"lm_eval {made.get('lm_eval_version', 'of unknown version')}",
             scorer=f"lm_eval's {' and '.join(metrics)}",
             seeds=frozenset([int(args.get("seed", _SEED))]),
+            until=tuple(map(str, settings.get("until") or ())),
             tries=tries,
         )
     except FileNotFoundError:

@@ -102,6 +102,10 @@ def test_a_box_without_an_integer_is_no_answer(content):
     ("text", "expected"),
     [
         (r"\boxed{5} and, finally, \boxed{70}", None),
+        ("The remainder is **70**. Note: 2025 ≡ 5.", "70"),
+        ("The remainder is 70. Note: 70 is not certain.", None),
+        (r"\boxed{70}. Note that 2025 ≡ 5 (mod 10).", "70"),
+        (r"\boxed{70}</answer>", "70"),
         (r"\boxed{5} and then \boxed{70}", None),
         (r"\boxed{70} and \boxed{}", None),
         (r"\boxed{70} \boxed{", "70"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harmony.conformance import FIXTURES, Chunks, Fixture, Message, failures
+from harmony.conformance import FIXTURES, Chunks, Fixture, Message, failures, require
 from harmony.conversation import Answer, Call, Reasoning
 from harmony.parse import Delta, Ended, HarmonyParser, Started, item_of, parse_completion
 from harmony.render import CONTENT_TYPES, message_tokens
@@ -173,6 +173,12 @@ def test_transformers_parses_harmony_with_the_template_of_the_small_checkpoint(n
 
 def test_the_example_of_the_documentation_is_complete():
     page = (ROOT / "docs" / "other-engines.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    compile(block, "other-engines.md", "exec")
-    assert "assert not failures(parse, fixture)" in block
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        compile(block, "other-engines.md", "exec")
+    assert page.count("require(parse, fixture)") == 1
+
+
+def test_an_assertion_has_every_wrong_result_whole():
+    with pytest.raises(AssertionError) as raised:
+        require(lambda _chunks: [], FIXTURES[0])
+    assert str(raised.value) == repr(failures(lambda _chunks: [], FIXTURES[0])[0])
