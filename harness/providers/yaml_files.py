@@ -74,6 +74,8 @@ def _problem(error: ErrorDetails, model: type[BaseModel], place: Sequence[str]) 
         return f"{key} is missing"
     if error["type"] == "extra_forbidden":
         known = [name for name in _inner(model, keys[:-1]).model_fields if name != "name"]
+        if len(known) <= 2:  # p95 is no misspelt p90
+            return f"unknown key {key}; only {' and '.join(known)} exist"
         return f"unknown key {key}; {suggestion(keys[-1], known)}"
     if error["type"] == "string_pattern_mismatch":
         return f"{key} must be {_inner(model, keys[:-1]).model_fields[keys[-1]].description}"
