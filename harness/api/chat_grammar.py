@@ -15,7 +15,6 @@ FINISH_FOLLOWED = "finish.followed"
 FINISH_REPEATED = "finish.repeated"
 ROLE = "role"
 ID = "id"
-CONSTANT = "constant"
 TOOL_CALLS = "tool_calls"
 TOOL_CALLS_INDEX = "tool_calls.index"
 TOOL_CALLS_NUMBERS = "tool_calls.numbers"
@@ -37,7 +36,7 @@ def violations(events: Sequence[StreamEvent]) -> tuple[Violation, ...]:
 class _Walker:
     def __init__(self) -> None:
         self.found: list[Violation] = []
-        self._first: dict[str, object] = {}
+        self._id: object = None
         self._finish: object = None
         self._choices = 0
         self._calls: dict[str, object] = {}
@@ -52,7 +51,7 @@ class _Walker:
         self._error = self._error or event.is_error
         if event.data is None or event.is_error or _is_keep_alive(event.data):
             return
-        self._check_constants(event, event.data)
+        self._check_id(event, event.data.get("id"))
         choices = objects(event.data.get("choices"))
         for choice in choices:
             if not choice.get("index"):
@@ -92,15 +91,11 @@ class _Walker:
             message = "`data: [DONE]` is sent more than once."
             self._report(DONE_REPEATED, events[at], message, "one data: [DONE]", f"{len(marks)}")
 
-    def _check_constants(self, event: StreamEvent, data: Mapping[str, Any]) -> None:
-        for key, rule in (("id", ID), ("model", CONSTANT), ("created", CONSTANT)):
-            found = data.get(key)
-            if not found:
-                continue
-            first = self._first.setdefault(key, found)
-            if found != first:
-                message = f"`{key}` changes between chunks of one stream."
-                self._report(rule, event, message, str(first), str(found), f"$.{key}")
+    def _check_id(self, event: StreamEvent, sent: object) -> None:
+        self._id = self._id or sent
+        if sent and sent != self._id:
+            message = "`id` changes between chunks of one stream."
+            self._report(ID, event, message, str(self._id), str(sent), "$.id")
 
     def _read_choice(self, event: StreamEvent, choice: Mapping[str, Any]) -> None:
         raw_delta, finish = choice.get("delta"), choice.get("finish_reason")

@@ -33,12 +33,10 @@ CREATED = "created"
 TERMINAL = "terminal"
 ID = "id"
 EVENT_NAME = "event_name"
-ITEM_FIELDS = "item_fields"
 
 _ITEM_SEQUENCE = "output_item.added, deltas, output_item.done, all with the same item id"
 _PART_SEQUENCE = "part added, deltas, text done, part done"
 _CONTEXT = 40
-_OF_EVENTS = ("output_index", "sequence_number")  # fields of events, which no item has
 
 
 @dataclass(frozen=True)
@@ -172,10 +170,6 @@ class _Walker:
             if found != self._id:
                 message, path = "The id of the response changes during the stream.", "$.response.id"
                 self._report(ID, event, message, repr(self._id), repr(found), path)
-        item = data["item"] if isinstance(data.get("item"), dict) else {}
-        if wrong := ", ".join(f"{key} {item[key]!r}" for key in _OF_EVENTS if key in item):
-            message, expected = "An item has fields of its event.", "fields of an item"
-            self._report(ITEM_FIELDS, event, message, expected, wrong, "$.item")
         if self._failed:
             return
         number = data.get("sequence_number")

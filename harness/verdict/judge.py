@@ -78,14 +78,18 @@ class Judge:
         self._exchanges.add(rollout)
         if (task := self._by_name.get(rollout.task)) is None:
             return
-        parsed = parse_rollout(rollout)
         try:
-            score = task.score(parsed)
+            parsed, score = self.scored(task, rollout)
         except Exception:  # noqa: BLE001 (one attempt must not cost the verdict)
             self._unscored[rollout.id] = traceback.format_exc()
             return
         if score is not None:
             self._keep(task, self._sharing(score), parsed)
+
+    def scored(self, task: Task, rollout: Rollout) -> tuple[ParsedRollout, Score | None]:
+        """Parse and score a rollout; None for one that the task does not plan."""
+        parsed = parse_rollout(rollout)
+        return parsed, task.score(parsed)
 
     def _keep(self, task: Task, score: Score, parsed: ParsedRollout) -> None:
         if task.info.kind == "eval":

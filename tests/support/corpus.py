@@ -84,7 +84,7 @@ class Judgement:
         return frozenset(one.record for one in self.findings if one.severity in wanted)
 
 
-_Scored = dict[int, tuple[Rollout, Score, ParsedRollout]]  # by the identity of the rollout
+_Scored = dict[int, tuple[Rollout, ParsedRollout, Score | None]]  # by the identity of the rollout
 
 
 class _CachedJudge(Judge):
@@ -94,15 +94,10 @@ class _CachedJudge(Judge):
         super().__init__(folder, tasks)
         self._scored_before = scored
 
-    def add(self, rollout: Rollout) -> None:
+    def scored(self, task: Task, rollout: Rollout) -> tuple[ParsedRollout, Score | None]:
+        """See `Judge.scored`."""
         known = self._scored_before.get(id(rollout))
-        if known is None:
-            super().add(rollout)
-            return
-        _, score, parsed = known
-        self._read[rollout.task] += 1
-        self._exchanges.add(rollout)
-        self._keep(self._by_name[rollout.task], score, parsed)
+        return super().scored(task, rollout) if known is None else known[1:]
 
 
 @dataclass(frozen=True)
@@ -132,8 +127,7 @@ class Recorded:
         for rollout in self.rollouts:
             if (task := by_name.get(rollout.task)) is not None:
                 parsed = parse_rollout(rollout)
-                if (score := task.score(parsed)) is not None:
-                    self.scored[id(rollout)] = rollout, score, parsed
+                self.scored[id(rollout)] = rollout, parsed, task.score(parsed)
 
     def without_golden(self) -> "Recorded":
         """Return the same run as that of a provider without a golden file."""

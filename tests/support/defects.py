@@ -121,11 +121,6 @@ def _endless(chunks: list[dict[str, Any]]) -> list[str]:
     return chat_blocks(chunks[:-2])[:-1]
 
 
-def _vary_time(chunks: list[dict[str, Any]]) -> None:
-    for number, chunk in enumerate(chunks):
-        chunk["created"] += number
-
-
 def _usage_in_every_chunk(chunks: list[dict[str, Any]]) -> None:
     for chunk in chunks[1:-1]:
         chunk["usage"] = chunks[-1]["usage"]
@@ -254,7 +249,6 @@ DEFECTS = (
               tools=STRICT),
         "calls.arguments.strict",
     ),
-    _defect("each chunk has its own time", streamed(_vary_time), "chat.stream.constant"),
     _defect("the CoT after the answer", streamed(_late_cot), "chat.stream.order"),
     _defect("token counts all over", streamed(_usage_in_every_chunk), "chat.stream.usage"),
     _defect(
@@ -282,10 +276,6 @@ DEFECTS = (
     _defect(
         "the schema is ignored",
         whole(content('{"town": "Lisbon"}'), response_format=FORMAT), "answer.json",
-    ),
-    _defect(
-        "a forced call without CoT",
-        whole(drop(f"{MESSAGE}.reasoning"), CALL, tool_choice="required"), "reasoning.forced",
     ),
     _defect(
         "the answer as a call",
@@ -339,39 +329,10 @@ DEFECTS = (
         response(lambda body: body["output"].reverse(), CALL), "responses.item.order",
     ),
     _defect(
-        "auto in place of the choice of the request",
-        response(put("tool_choice", "auto"), CALL, tool_choice="required"), "responses.options",
-    ),
-    _defect(
-        "another effort",
-        response(put("reasoning", {"effort": "medium"}), reasoning={"effort": "high"}),
-        "responses.options",
-    ),
-    _defect(
         "a token limit of the server",
         response(put("max_output_tokens", 4096)), "responses.defaults",
     ),
     _defect("a top_p of the server", response(put("top_p", 0.9)), "responses.defaults"),
-    _defect(
-        "another choice of storage",
-        response(put("store", True), store=False), "responses.options",
-    ),
-    _defect(
-        "the continued response missing",
-        response(put("previous_response_id", None), previous_response_id="resp_1"),
-        "responses.options",
-    ),
-    _defect(
-        "instructions of the server",
-        response(put("instructions", "Be a pirate.")), "responses.options",
-    ),
-    _defect(
-        "another format of the answer",
-        response(
-            put("text", {"format": {"type": "text"}}), text={"format": {"type": "json_object"}}
-        ),
-        "responses.options",
-    ),
     _defect("a message of the user", whole(put(f"{MESSAGE}.role", "user")), "chat.schema"),
     _defect("an unknown end", whole(put("choices.0.finish_reason", "eos")), "chat.schema"),
     _defect(

@@ -41,8 +41,6 @@ NOT_NEEDED: Mapping[str, str] = {
 """Prompts that need no tool."""
 
 _TOLERATED = 0.1
-_LEAST_F1 = 0.7
-
 _PROMPTS = {name: prompt for name, (prompt, _) in NEEDED.items()} | dict(NOT_NEEDED)
 _TRIGGERS = tuple(offered(name, prompt) for name, prompt in _PROMPTS.items())
 TRIGGER_GROUP = ProbeGroup(
@@ -78,29 +76,6 @@ def _precision(responses: ProbeResponses) -> Trials:
             yield Problem(exchange, message, "no tool call", reply.calls[0].name)
         else:
             yield None
-
-
-@TRIGGER_GROUP.probe(
-    "tools.trigger.f1",
-    (*NEEDED, *NOT_NEEDED),
-    severity="info",
-    source="https://github.com/MoonshotAI/K2-Vendor-Verifier",
-    text=f"Precision and recall of tool calls give an F1 of at least {_LEAST_F1}. The figure "
-    "compares providers; it depends on the model as much as on the server.",
-    witness=True,
-)
-def _f1(responses: ProbeResponses) -> Trials:
-    needed = [bool(reply.calls) for _, reply in responses.replies(*NEEDED)]
-    not_needed = list(responses.replies(*NOT_NEEDED))
-    right = sum(needed)
-    called = right + sum(bool(reply.calls) for _, reply in not_needed)
-    score = 2 * right / (len(needed) + called)
-    if score >= _LEAST_F1:
-        yield None
-        return
-    got = f"F1 {score:.2f}: {right} of {len(needed)} needed calls, {called} calls in total"
-    message = "The model calls tools at the wrong times."
-    yield Problem(not_needed[0][0], message, f"an F1 of at least {_LEAST_F1}", got)
 
 
 @TRIGGER_GROUP.probe(

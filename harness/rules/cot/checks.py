@@ -203,24 +203,6 @@ def _responses_summary(found: Item) -> Iterator[Problem]:
 
 
 @family.check(
-    "reasoning.forced",
-    answers,
-    lambda answer: answer.exchange.request.forces_call,
-    severity="info",
-    witness=True,
-    reads=("extras",),
-)
-def _forced(answer: Answer) -> Iterator[Problem]:
-    """The model reasons before a forced tool call.
-
-    Some servers skip the CoT if tool_choice forces a call, and document this.
-    """
-    if not answer.reply.reasoning:
-        message = "The reply with a forced tool call contains no CoT."
-        yield Problem(answer.exchange, message, "reasoning", "none")
-
-
-@family.check(
     "reasoning.missing.after_result",
     after_reasoned_calls,
     severity="warning",

@@ -7,7 +7,6 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from harness.api.fields import nested
 from harness.api.parsed_rollout import ParsedRollout
 from harness.api.stream_events import carries_text
 from harness.records.conditions import known_model
@@ -213,54 +212,6 @@ def _phase(answer: Answer) -> Iterator[Problem]:
 
 def _last_item(answer: Answer) -> Mapping[str, Any]:
     return next(reversed(answer.output), {})
-
-
-_REPORTED = (
-    "tool_choice",
-    "max_output_tokens",
-    "reasoning.effort",
-    "text.format.type",
-    "store",
-    "parallel_tool_calls",
-    "previous_response_id",
-    "instructions",
-)
-
-
-_PLAIN = (str, int, type(None))
-
-
-def _option(body: Mapping[str, Any], name: str) -> object:
-    """Return an option of a request or a response; of `tool_choice`, the function that it names."""
-    value = nested(body, *name.split("."))
-    return value.get("name") if isinstance(value, dict) else value
-
-
-@family.check(
-    "responses.options",
-    answers,
-    severity="info",
-    source=RESPONSES,
-    component="options",
-    reads=("fields",),
-)
-def _options(answer: Answer) -> Iterator[Problem]:
-    """A response repeats the options and the instructions of its request.
-
-    The options are tool_choice, token limit, effort, format, store, parallel_tool_calls,
-    previous_response_id and instructions. Some servers always report the defaults, even if they
-    follow the request. Users then find wrong settings in their logs.
-    """
-    sent, got = answer.exchange.request.body, answer.reply.raw
-    for name in _REPORTED:
-        wanted, reported = _option(sent, name), _option(got, name)
-        known = name.partition(".")[0] in got and isinstance(reported, _PLAIN)
-        differs = wanted is not None and known and wanted != reported
-        lost = name == "previous_response_id" and wanted and name in got and not reported
-        added = name == "instructions" and reported and not wanted
-        if differs or lost or added:
-            message = f"The response reports a `{name}` that differs from the request."
-            yield Problem(answer.exchange, message, str(wanted), str(reported), f"$.{name}")
 
 
 _SAMPLED = ("temperature", "top_p")

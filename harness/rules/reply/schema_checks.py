@@ -1,14 +1,13 @@
 """Replies, chunks and events validated against the `openai` package and Open Responses."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
-from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedExchange
-from harness.api.sdk_types import OTHER_REASONING_EVENTS, event_model, stops_sdk
+from harness.api.sdk_types import event_model, stops_sdk
 from harness.records.conditions import APIS
 from harness.rules.check import Family
-from harness.rules.evidence.subjects import Answer, answers, exchanges, good_statuses, readable
+from harness.rules.evidence.subjects import Answer, answers, good_statuses, readable
 from harness.rules.rule import CHAT, GUIDE, OPEN_RESPONSES, RESPONSES, Problem
 
 family = Family("reply", RESPONSES, component="format")
@@ -22,9 +21,6 @@ _REQUIRED_OF_RESPONSES = frozenset(
     max_tool_calls store background service_tier metadata safety_identifier prompt_cache_key
     """.split()
 )
-_REQUIRED_OF_CHOICES = ("index", "finish_reason")
-_REQUIRED_OF_MESSAGES = ("role", "content")
-
 _ERROR_WHY = (
     "OpenAI's SDK passes on missing and wrong values unchecked. Its stream helpers raise an error "
     "if an event lacks an index, a delta, or the object that it announces."
@@ -119,46 +115,6 @@ def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
     for kind, event in unknown.items():
         message = f"The Responses API does not define the event type {kind!r}."
         yield Problem(exchange, message, "a defined event type", kind, "$.type", event.number)
-
-
-@family.check(
-    "responses.stream.reasoning_dialect",
-    exchanges,
-    lambda exchange: any(event.type.startswith("response.reasoning") for event in exchange.events),
-    severity="info",
-    source=OPEN_RESPONSES,
-)
-def _reasoning_dialect(exchange: ParsedExchange) -> Iterator[Problem]:
-    """Reasoning is streamed as response.reasoning_text.*, as in OpenAI's gpt-oss guide.
-
-    Known variants are response.reasoning.* of Open Responses and reasoning_part of vLLM.
-    """
-    other = next((event for event in exchange.events if event.type in OTHER_REASONING_EVENTS), None)
-    if other is not None:
-        message = "The stream uses reasoning events that differ from OpenAI's guide."
-        expected = "response.reasoning_text.delta in a response.content_part"
-        yield Problem(exchange, message, expected, other.type, "$.type", other.number)
-
-
-@family.check(
-    "chat.schema.required",
-    answers,
-    severity="info",
-    source=CHAT,
-    modes=("non-streaming",),
-    reads=("fields",),
-)
-def _chat_required(answer: Answer) -> Iterator[Problem]:
-    """Completions contain the keys that the API marks as required, even if null.
-
-    The openai package and most clients cope without these keys.
-    """
-    for choice in objects(answer.reply.raw.get("choices")):
-        message = choice.get("message")
-        present: Mapping[str, object] = message if isinstance(message, dict) else {}
-        missing = [key for key in _REQUIRED_OF_CHOICES if key not in choice]
-        missing += [f"message.{key}" for key in _REQUIRED_OF_MESSAGES if key not in present]
-        yield from _missing(answer.exchange, missing, "$.choices[0]")
 
 
 @family.check(

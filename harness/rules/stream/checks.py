@@ -301,12 +301,6 @@ grammar_checks(
             "All chunks of a stream have the same id. Clients assemble messages by id.",
             reads=("fields",),
         ),
-        grammar.CONSTANT: Grammar(
-            "info",
-            "All chunks of a stream have the same model and creation time. The API requires this; "
-            "few clients read the fields.",
-            reads=("fields",),
-        ),
         grammar.TOOL_CALLS: Grammar(
             "error",
             "A streamed tool call starts with its id and name, and keeps them. Clients send the id "

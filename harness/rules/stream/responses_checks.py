@@ -118,12 +118,6 @@ grammar_checks(
             fix="Name every event by its type.",
             reads=("framing",),
         ),
-        grammar.ITEM_FIELDS: Grammar(
-            "info",
-            "An item has no fields of the event that contains it. Most clients ignore them; those "
-            "that copy all fields of an item send them back.",
-            fix="Put output_index and sequence_number into events, not into their items.",
-        ),
     },
 )
 

@@ -6,13 +6,11 @@ tokens by exactly the tokens of these texts.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import gcd
 
 from harness.records.conditions import Api
 from harness.records.scores import Score
-from harness.records.traits import Ledger
-from harness.rules.account.ledger import FRAMING
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED
 from harness.rules.rule import CHAT
@@ -113,46 +111,3 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
                 )
                 got = str(score.traits.first_input)
                 yield message, evidence(score.record, "$.usage", str(usual), got)
-
-
-_FEWEST_ATTEMPTS = 4  # at a request, most of which agree in the number of prompt tokens
-
-
-@family.cross_check(
-    "usage.foreign",
-    lambda score: score.traits.sheets and score.traits.first_input,
-    component="shared",
-    fix="Keep the counters of a request with the request, not with a slot of the batch.",
-)
-def _foreign(examined: Sequence[Score]) -> Iterator[Difference]:
-    """No reply reports the token counts of another request.
-
-    Otherwise users pay for the tokens of others. The prompt tokens then differ from those of most
-    attempts at the same request and are those of another one, and the output tokens do not fit the
-    text.
-    """
-    for record, (expected, got) in foreign_counts(examined).items():
-        message = "The token counts belong to a reply to another request."
-        yield message, evidence(record, "$.usage", expected, got)
-
-
-def foreign_counts(examined: Sequence[Score]) -> Mapping[str, tuple[str, str]]:
-    """Return the right prompt tokens and the reported ones of replies with foreign counts."""
-    groups: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
-    for score in examined:
-        groups[score.task, score.sample, score.condition.api].append(score)
-    right: set[int | None] = set()
-    others: dict[str, tuple[int | None, Ledger]] = {}
-    for group in groups.values():
-        usual, times = Counter(each.traits.first_input for each in group).most_common(1)[0]
-        for score in group if len(group) >= _FEWEST_ATTEMPTS and 2 * times > len(group) else ():
-            for ledger in filter(None, (sheet.ledger for sheet in score.traits.sheets)):
-                if ledger.exchange == 0 and ledger.prompt == usual:
-                    right.add(usual)
-                elif ledger.exchange == 0 and abs(ledger.difference) > FRAMING:
-                    others[score.record] = usual, ledger
-    return {
-        record: (f"{usual} prompt tokens", f"{ledger.prompt}, and {ledger.reported} output tokens")
-        for record, (usual, ledger) in others.items()
-        if ledger.prompt in right
-    }

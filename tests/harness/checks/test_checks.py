@@ -243,10 +243,9 @@ def test_a_summary_without_its_part_is_a_warning():
     assert responses_stream(summary) == expected
 
 
-def test_other_reasoning_dialects_are_reported_as_info():
-    expected = {"responses.stream.reasoning_dialect"}
-    assert responses_stream(_open_responses) == expected
-    assert responses_stream(_reasoning_parts) == expected
+def test_other_reasoning_dialects_are_healthy():
+    assert responses_stream(_open_responses) == set()
+    assert responses_stream(_reasoning_parts) == set()
 
 
 def test_a_header_written_by_the_model_as_text_is_not_a_leak():
@@ -285,7 +284,6 @@ def truncated_without_cot(body):
 
 
 BROKEN_CHAT = [
-    ("chat.schema.required", drop("choices.0.message.content"), ANSWERED),
     ("chat.choices", lambda body: body["choices"].append(body["choices"][0]), CALL),
     ("chat.choices", put("choices.0.index", 1), CALL),
     ("reply.model", put("model", ""), CALL),
@@ -829,7 +827,6 @@ def test_every_check_is_violated_by_a_test():
         "request.server_error",
         "reply.content_type",
         "reply.id.repeated",
-        "responses.stream.reasoning_dialect",
         "stream.content_type",
         "text.masked",
     }
@@ -854,7 +851,6 @@ def test_every_check_is_violated_by_a_test():
         "usage.output.lost",
         "request.refused.foreign",
         "responses.status.cut",
-        "responses.stream.item_fields",
         "text.one_token",
     }
     elsewhere |= {"stream.left_open", "stream.silent"}  # test_stream_timing.py

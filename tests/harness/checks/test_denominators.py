@@ -20,9 +20,9 @@ BROAD = {
 """Selections that leave out nothing for which a defect is impossible."""
 ANY_REPLY = {
     *("reply.id", "reply.model", "reply.refused", "reply.content_type", "request.failed"),
-    *("usage.sum", "chat.choices", "chat.schema", "chat.schema.minor", "chat.schema.required"),
+    *("usage.sum", "chat.choices", "chat.schema", "chat.schema.minor"),
     *("responses.schema", "responses.schema.minor", "responses.schema.required"),
-    *("responses.options", "responses.status", "responses.item_type.undeclared"),
+    *("responses.status", "responses.item_type.undeclared"),
     *("request.server_error", "stream.content_type", "stream.json", "stream.error_event"),
     *("stream.cut", "reply.unreadable", "reasoning.in_answer", "reasoning.in_answer.repeated"),
     *("reasoning.in_answer.untagged", "reasoning.holds_answer", "harmony.markers"),
@@ -35,14 +35,14 @@ ANY_REPLY = {
         "chat.stream.finish.followed",
         "chat.stream.finish.repeated",
     ),
-    *("chat.stream.role", "chat.stream.id", "chat.stream.constant", "chat.stream.usage"),
+    *("chat.stream.role", "chat.stream.id", "chat.stream.usage"),
     *("responses.stream.items", "responses.stream.items.index", "responses.stream.items.id"),
     "responses.stream.items.changed",
     *("responses.stream.parts", "responses.stream.done_text"),
     *("responses.stream.done_missing", "responses.stream.item_text"),
     *("responses.stream.item_status", "responses.stream.sequence", "responses.stream.created"),
     *("responses.stream.terminal", "responses.stream.id", "responses.stream.event_name"),
-    *("responses.stream.item_fields", "responses.stream.final", "responses.stream.event_type"),
+    *("responses.stream.final", "responses.stream.event_type"),
 }
 """The checks whose defect any selected reply can have. A new check either belongs here, or selects
 the replies that it can judge."""

@@ -541,25 +541,6 @@ def test_servers_behind_one_address_may_count_differently():
     assert pooled(mixed, streaming=False) == set()
 
 
-def test_the_usage_of_another_request_is_reported_once():
-    def counted(prompt, reply, other=None):
-        body = json.loads(chat(reply, tokens=counts(other or reply)[1]).body)
-        given, made = prompt, body["usage"]["completion_tokens"]
-        body["usage"] |= {"prompt_tokens": given, "total_tokens": given + made}
-        return json_response(body)
-
-    longer = Reply(text=TEXT, reasoning=COT + COT)
-    for other, rules in ((60, {"usage.foreign"}), (61, set())):
-        answers = [("a", counted(50, HEALTHY[0]))] * 5 + [("b", counted(60, longer))] * 5
-        answers.append(("a", counted(other, HEALTHY[0], longer)))
-        scores = [
-            measured_score(parse_rollout(rollout([answer], sample=name, attempt=at)), ANSWERED)
-            for at, (name, answer) in enumerate(answers, 1)
-        ]
-        ids = {e.id for score in apply_tolerances(scores) for e in score.findings}
-        assert ids & {"usage.foreign"} == rules
-
-
 def cut(topic, tokens=30):
     """An answer whose text is cut after this many tokens, without its end token."""
     text = "".join(spelled(f"About {topic}: {TEXT} {TEXT}")[:tokens])

@@ -270,39 +270,6 @@ def test_an_item_that_the_limit_cut_is_incomplete(streaming, status, found):
     assert "responses.status.cut" not in _incomplete(status, streaming=streaming, **offered)
 
 
-def test_an_item_with_the_fields_of_its_event_is_noted():
-    events = responses_events(Reply(call=("get_weather", "{}")))
-    for event in events:
-        if event["type"] == "response.output_item.done":
-            event["item"]["sequence_number"] = -1
-    recorded = rollout([stream_response(responses_blocks(events))], api="responses", streaming=True)
-    (found,) = [each for each in details(recorded) if each.id.endswith("item_fields")]
-    assert (found.severity, found.evidence.got) == ("info", "sequence_number -1")
-
-
-@pytest.mark.parametrize(
-    ("sent", "got", "differs"),
-    [
-        ({"max_output_tokens": 900}, {"max_output_tokens": 900}, False),
-        ({"max_output_tokens": 900}, {"max_output_tokens": 4096}, True),
-        ({"text": {"format": {"type": "json_object"}}}, {"text": None}, True),
-        ({"text": {"format": {"type": "json_object"}}}, {}, False),
-        ({"tool_choice": {"type": "function", "name": "x"}}, {"tool_choice": "auto"}, True),
-        (
-            {"tool_choice": {"type": "function", "name": "x"}},
-            {"tool_choice": {"type": "function", "name": "x"}},
-            False,
-        ),
-    ],
-)
-def test_options_that_a_response_reports_wrongly_are_noted(sent, got, differs):
-    body = responses_whole(Reply(text="Yes."))
-    for name in ("text", "tool_choice", "max_output_tokens"):
-        body.pop(name, None)
-    recorded = asked(rollout([json_response(body | got)], api="responses"), sent)
-    assert ("responses.options" in findings(recorded)) is differs
-
-
 def judged_replies(odd: Rollout, number: int) -> set[str]:
     """The severities of the findings about one odd reply among healthy ones."""
     healthy_ones = [

@@ -157,7 +157,7 @@ KNOWN = (
     ("descriptions of tools are dropped, so the model does not use results",
      "tools.results.used prompt.tool.description prompt.long.tools", "tools"),
     ("identical requests have differing counts of prompt tokens",
-     "usage.input.differs:0.1:w usage.foreign:0.01", "shared"),
+     "usage.input.differs:0.1:w", "shared"),
     ("the text is repeated, which structured answers show, too",
      "text.doubled:0.4:w usage.sum:0.4", "text"),
     ("metadata is lost", "options.metadata:1:w", "options"),
