@@ -38,7 +38,7 @@ from reference_engine.faults.catalogue import CATALOGUE  # noqa: E402
 
 PACKAGES = ("harness.rules", "harness.verdict")
 _EMPTY = {bool: "False", int: "0", float: "0.0", str: '""', None: "None", type(None): "None"}
-_CHANGED = TypeAdapter(dict[int, Rollout])
+_CHANGED = TypeAdapter(dict[str, Rollout])
 _TRACED: dict[int, Callable[..., Any]] = {}
 Outcome = tuple[str, tuple[str, ...]]  # the verdict, and the first cause if any
 
@@ -163,9 +163,8 @@ def _empty(annotation: object) -> str | None:
         return None
     if issubclass(kind, (dict, list, set, frozenset, tuple)) and not hasattr(kind, "_fields"):
         return f"{kind.__name__}()" if kind.__module__ == "builtins" else None
-    names = {"Iterator": "iter(())", "Generator": "iter(())", "Mapping": "{}"}
-    sequences = dict.fromkeys(("Iterable", "Sequence", "Collection"), "()")
-    return {**names, **sequences, "Set": "frozenset()"}.get(kind.__name__)
+    names = {"Iterator": "iter(())", "Mapping": "{}", "Set": "frozenset()"}
+    return {**names, "Iterable": "()", "Sequence": "()", "Collection": "()"}.get(kind.__name__)
 
 
 def _code(body: str, function: FunctionType) -> CodeType:
@@ -183,8 +182,8 @@ def _recode(function: FunctionType, code: CodeType) -> Callable[[], None]:
 def traced(live: set[str]) -> Iterator[Switch]:
     """Yield switches that note in `live` which functions return something."""
     for number, (switch, function, empty) in enumerate(functions()):
-        names = function.__globals__, function.__name__, function.__defaults__
-        copy = FunctionType(function.__code__, *names)
+        own = function.__globals__, function.__name__, function.__defaults__
+        copy = FunctionType(function.__code__, *own)
         copy.__kwdefaults__ = function.__kwdefaults__
         _TRACED[number] = functools.partial(_call, copy, switch.name, empty, live)
         code = _code(f"return __traced__[{number}](*args, **kwargs)", function)
@@ -253,11 +252,11 @@ def cases(kept: Path, *, with_model: bool) -> Iterator[Case]:
                 rollouts = asyncio.run(server.resent(run.rollouts, fault.name))
             else:
                 continue
-            pairs = enumerate(zip(rollouts, run.rollouts, strict=True))
-            written = {at: new for at, (new, old) in pairs if new is not old}
+            pairs = zip(rollouts, run.rollouts, strict=True)
+            written = {new.id: new for new, old in pairs if new is not old}
             file.write_bytes(_CHANGED.dump_json(written))
         changed = _CHANGED.validate_json(file.read_bytes())
-        yield Case(fault.name, [changed.get(at, old) for at, old in enumerate(run.rollouts)])
+        yield Case(fault.name, [changed.get(one.id, one) for one in run.rollouts])
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +37,10 @@ from harness.records.rollouts import (
 )
 from harness.records.runs import RunInfo
 from harness.records.scores import Score, Severity
+from harness.run.attempts import Attempt
 from harness.run.run_log import read_rollouts, read_run_info
+from harness.run.tool_loop import attempt_seed
+from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.suite import restored_tasks
 from harness.tasks.task import Task
 from harness.verdict.judge import Judge
@@ -160,7 +163,23 @@ def healthy() -> Recorded:
         archive.extractall(folder, filter="data")
     folder = folder / "healthy"
     info = read_run_info(folder)
-    return Recorded(folder, info, restored_tasks(folder, info), tuple(read_rollouts(folder)))
+    tasks = restored_tasks(folder, info)
+    planned = {attempt.id: attempt for attempt in planned_attempts(tasks)}
+    rollouts = (one for one in read_rollouts(folder) if _is_sent(one, planned.get(one.id)))
+    return Recorded(folder, info, tasks, tuple(rollouts))
+
+
+def _is_sent(rollout: Rollout, attempt: Attempt | None) -> bool:
+    """Whether the run of today begins with this request; one that was changed since is left out."""
+    if attempt is None:
+        return False
+    sent = rollout.exchanges[0].request
+    if attempt.sample.raw is not None:
+        return sent.text == attempt.sample.raw
+    settings = attempt.settings
+    if settings.seed is not None:
+        settings = replace(settings, seed=attempt_seed(settings.seed, attempt.id))
+    return sent.body == replace(attempt, settings=settings).first_request()
 
 
 def faults_of_replies() -> tuple[Fault, ...]:
