@@ -50,7 +50,7 @@ class Switch:
     name: str
     module: str
     lines: int
-    off: Callable[[], Callable[[], None]] = field(compare=False)  # returns how it is on again
+    off: Callable[[], Callable[[], None]] = field(compare=False)  # returns how to undo it
 
 
 @dataclass
@@ -78,8 +78,7 @@ class Rig:
 
     def needed(self, case: Case, off: Sequence[Switch]) -> list[Switch]:
         """Return switches without which the outcome of a case would differ, one by one."""
-        found: list[Switch] = []
-        rest = list(off)
+        found, rest = list[Switch](), list(off)
         while rest and self._differs(case, rest):
             low, high = 0, len(rest)  # the outcome is right with rest[:low] off, wrong with [:high]
             while high - low > 1:
