@@ -1,0 +1,63 @@
+"""Each rule that reads the account, on a run with its defect and on a healthy one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from test_account import COT, HEALTHY, TEXTS, call, counted, run, sheet, twins
+
+from harness.records.conditions import Condition
+from harness.records.scores import Score
+from harness.records.traits import Sheet, Traits, Wanted
+from harness.rules.catalogue import RULES
+from harness.rules.check import AccountRule
+
+ACCOUNT_RULES = {id_: rule for id_, rule in RULES.items() if isinstance(rule, AccountRule)}
+WHOLE = sheet("one, two, three, four, five, six", request="count")
+STOPPED = {"request": "count", "stops": ("five",), "end": "stop string"}
+DEPTH = Wanted(name="set_depth", arguments={"maxDepth": 7})
+VOLUME = Wanted(name="set_volume", arguments={"volume": 0.5})
+
+DEFECTIVE = {
+    "text.added": twins(lambda text: f"{text} Powered by us."),
+    "text.changed": twins(lambda text: text.replace(" ", "")),
+    "text.doubled": [*HEALTHY[1:], sheet(TEXTS[0] * 2, wrote=TEXTS[0])],
+    "usage.output.lost": twins(lambda text: text[8:]),
+    "usage.output.miscounted": [
+        counted(one, lambda n, one=one: n + one.streamed) for one in twins(lambda text: text)
+    ],
+    "usage.output.unexplained": [*HEALTHY[1:], counted(sheet(TEXTS[0]), lambda n: n + 61)],
+    "stop.followed": [WHOLE, sheet("one, two, three, four,  six", wrote=WHOLE.text, **STOPPED)],
+    "limits.prefix": [
+        WHOLE,
+        *[sheet("The limit was reached.", COT[:20], request="count", end="limit") for _ in "ab"],
+    ],
+    "calls.arguments.changed": [
+        call('{"max_depth": 7}', wanted=DEPTH, name="set_depth") for _ in "ab"
+    ],
+    "calls.arguments.retyped": [
+        call('{"volume": "0.5"}', wanted=VOLUME, name="set_volume") for _ in "abcd"
+    ],
+}
+
+
+def reporting(sheets: Sequence[Sheet]) -> set[str]:
+    """The rules with a finding in a run with these replies."""
+    account, records = run(sheets)
+    condition = Condition(model="m", api="chat", mode="streaming")
+    found = set()
+    for record, one in zip(records, sheets, strict=True):
+        made = Score(record, "probes", "sample", condition, 1, "answered")
+        score = replace(made, traits=Traits(sheets=(one,)))
+        found |= {id_ for id_, rule in ACCOUNT_RULES.items() if rule.result(score, account)[1]}
+    return found
+
+
+@pytest.mark.parametrize("rule", ACCOUNT_RULES)
+def test_each_rule_reports_its_defect(rule: str) -> None:
+    """A rule without a row has no proof."""
+    assert rule in reporting(DEFECTIVE[rule])
+
+
+def test_no_rule_reports_a_healthy_run() -> None:
+    assert reporting(HEALTHY) == set()
