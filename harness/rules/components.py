@@ -135,8 +135,8 @@ _COMPONENTS = (
         "output",
         "The server loses parts of the model's output, or returns them in the wrong field.",
         "Clients show the CoT to users, wait for calls that never come, or get empty answers.",
-        "Parse the tokens of the reply with openai-harmony's parser, one parser for each "
-        "request, and pass on every part.",
+        "Pass on every part of the reply in its own field; where its tokens are parsed, use "
+        "openai-harmony's parser, one for each request.",
         follows=(*_RETURNED, "structured", "choice"),
     ),
     Component(

@@ -20,6 +20,7 @@ from harness.records.analysis import RuleResult
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
+from harness.rules.check import AccountRule
 from harness.rules.components import COMPONENTS, MODEL
 from harness.rules.rule import Rule
 from harness.statistics.intervals import exact_bounds
@@ -294,6 +295,8 @@ def _explains(other: _Found, one: _Found, tasks: Mapping[str, str]) -> bool:
     if not says or other.rule.witness or other.component == one.component:
         return False
     same = _shared(one.records, other.records, len(one.records))
+    if isinstance(one.rule, AccountRule) and isinstance(other.rule, AccountRule):
+        return True  # The account reports a reply once: what most replies have explains the rest.
     probe = one.result.check.kind == "probe"
     if one.by_counts and other.component in _OF_COUNTS:
         return same or _share(other.result) >= _MOSTLY * _share(one.result)

@@ -1,7 +1,7 @@
 """Replies that end normally in the middle of a text with which equal requests go on."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from harness.records.scores import Score
@@ -25,13 +25,23 @@ def _broken(text: str, whole: str) -> bool:
 
 
 def _cut_of(sheet: Sheet, twins: Sequence[Sheet]) -> str | None:
-    """Return the whole text of which a reply has only a part; None if it has all of one."""
+    """Return the whole text of which a reply has only a part; None if it has all of one.
+
+    Most equal requests are right: more of them have the whole text, or the part ends in a word.
+    """
+    times = Counter((twin.reasoning, twin.text) for twin in twins)
     for twin in twins:
         place = (sheet.reasoning, twin.reasoning) if not sheet.text else (sheet.text, twin.text)
         same = not sheet.text or sheet.reasoning == twin.reasoning
         if same and not sheet.calls and _broken(*place):
-            return place[1]
+            more = times[twin.reasoning, twin.text] > times[sheet.reasoning, sheet.text]
+            if more or _in_word(*place):
+                return place[1]
     return None
+
+
+def _in_word(text: str, whole: str) -> bool:
+    return len(text) >= LONG_TEXT and text[-1].isalpha() and whole[len(text)].isalpha()
 
 
 @family.cross_check(
@@ -61,10 +71,7 @@ def _broken_off(examined: Sequence[Score]) -> Iterator[Difference]:
             if (whole := _cut_of(sheet, twins)) is not None:
                 found.setdefault(score.record, (score, sheet, whole))
     texts = [(sheet.text or sheet.reasoning, whole) for _, sheet, whole in found.values()]
-    in_words = any(
-        len(text) >= LONG_TEXT and text[-1].isalpha() and whole[len(text)].isalpha()
-        for text, whole in texts
-    )
+    in_words = any(_in_word(text, whole) for text, whole in texts)
     requests = {sheet.request for _, sheet, _ in found.values()}
     for score, sheet, whole in found.values() if in_words or len(requests) >= _FEWEST else ():
         message = "The reply breaks off in the middle of its text, and ends as if it was whole."
