@@ -33,12 +33,12 @@ def apply_tolerances(
 
     Findings of a check with a tolerated share remain as they are in strata in which the share of
     affected rollouts exceeds it, by the exact binomial test of `harness.statistics.rates`. A
-    `growing` run is looked at many times, first with few conversations: each look has a smaller
-    level, and each conversation counts once, because a model may fail at every try of one.
-    Elsewhere they become informational, unless their evidence excludes
-    the model (`proven`). Warnings become errors in strata in which their share exceeds
-    `Rule.error_above`. Errors of checks in `may_warn` become warnings. What remains an error makes
-    the response of a tool-call attempt invalid.
+    conversation is at most one hit, because a model may fail at every try of one, and greedy
+    replies to it are copies. A `growing` run is looked at many times, first with few conversations:
+    each look has a smaller level, and each conversation counts once. Elsewhere they become
+    informational, unless their evidence excludes the model (`proven`). Warnings become errors in
+    strata in which their share exceeds `Rule.error_above`. Errors of checks in `may_warn` become
+    warnings. What remains an error makes the response of a tool-call attempt invalid.
     """
     compared = list(_compared(scores, account))
     strata = _strata(compared)
@@ -103,7 +103,7 @@ def _excessive(
         return frozenset((EVERY,))
     counts = {stratum: _counts(check_id, members) for stratum, members in strata.items()}
     if not growing:
-        return excessive(counts, rate)
+        return excessive(counts, rate, once=True)
     once = {
         stratum: [(hits / tries, 1) for hits, tries in found] for stratum, found in counts.items()
     }
@@ -115,7 +115,8 @@ def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[float, int]]:
     counted: dict[str, list[bool]] = defaultdict(list)
     for score in scores:
         if check_id in score.applicable:
-            found = any(finding.id == check_id for finding in score.findings)
+            serious = (one.severity != "info" for one in score.findings if one.id == check_id)
+            found = any(serious)
             counted[score.traits.conversation or f"{score.task}/{score.sample}"].append(found)
     return [(sum(found), len(found)) for found in counted.values()]
 

@@ -5,6 +5,7 @@ account of the reply tells whether the model or the server changed it (see
 `harness.rules.account`).
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -56,7 +57,14 @@ TEXTS = TypeAdapter(dict[str, Text]).validate_python(table("calls")["texts"])
 
 
 def _request(name: str, prompt: str, tools: tuple[Tool, ...], wanted: Wanted) -> ProbeRequest:
-    return replace(offered(name, prompt, tools), temperature=0.0, wanted=wanted)
+    """Return a greedy request; models forget one of several escapes that a value needs in JSON."""
+    escaped = "\\" in json.dumps(wanted.arguments, ensure_ascii=False)
+    return replace(
+        offered(name, prompt, tools),
+        temperature=0.0,
+        wanted=wanted,
+        provokes=frozenset({"calls.arguments.json"} if escaped else ()),
+    )
 
 
 _TEXT_REQUESTS = tuple(

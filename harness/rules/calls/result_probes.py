@@ -304,6 +304,7 @@ def _used(responses: ProbeResponses) -> Trials:
     modes=MODES,
     tolerated=_UNUSED,
     behaviour=True,
+    unjudged="no_call",
     fix="Offer the tools after every result, and parse calls however many results came before.",
     example=(
         "From a number of tool results on, calls are lost.",
@@ -314,16 +315,26 @@ def _goes_on(responses: ProbeResponses) -> Trials:
     """The model makes a requested call also after five results.
 
     The same conversation had such calls before: the second of two that one message requests, or
-    one for each message. Agents make dozens of calls in a row.
+    one for each message. Agents make dozens of calls in a row. A model that answers in words, or
+    that ended its reply as the account shows, decided so itself.
     """
 
-    def ended(_: str, exchange: ParsedExchange, reply: Reply) -> Problem:
+    def ended(_: str, exchange: ParsedExchange, __: Reply) -> Problem:
         message = "The reply after five tool results has no call, although one is requested."
-        got = reply.text or "no text, no call"
-        return Problem(exchange, message, f"a call of {WEATHER.name}", got)
+        return Problem(exchange, message, f"a call of {WEATHER.name}", "no text, no call")
 
     names = [request.id for request in (*_FIVE, *_ASKED)]
-    return disobeyed(responses, names, lambda _, reply: bool(reply.calls), ended)
+    intact = {
+        id(reply)
+        for _, rollout in responses.named(*names)
+        for exchange, reply in rollout.replies
+        if responses.account.of(rollout.rollout.id, exchange.index).kind == "intact"
+    }
+
+    def calls_on(_: str, reply: Reply) -> bool | None:
+        return bool(reply.calls) or (None if reply.text or id(reply) in intact else False)
+
+    return disobeyed(responses, names, calls_on, ended)
 
 
 _SHORTEST_COT = 16  # characters of a CoT that no answer contains by chance

@@ -10,7 +10,7 @@ from harness.api.fields import json_object, nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
-from harness.records.scores import Score
+from harness.records.scores import Score, Severity
 from harness.records.traits import Cut, Ledger
 from harness.rules.account.counting import is_raised
 from harness.rules.account.json_text import ends_early
@@ -106,8 +106,8 @@ def _empty(answer: Answer) -> Iterator[Problem]:
     """A reply that ended normally contains an answer or a tool call.
 
     Otherwise the user gets nothing, and no error explains why. The model itself may end its reply
-    after the CoT. The checks reply.lost, finish.limit and stop.early report replies that the server
-    emptied or cut.
+    after the CoT: it did so if the reported tokens are those of the CoT alone. The checks
+    reply.lost, finish.limit and stop.early report replies that the server emptied or cut.
     """
     exchange, reply = answer
     if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(answer):
@@ -115,7 +115,10 @@ def _empty(answer: Answer) -> Iterator[Problem]:
         kinds = dict.fromkeys(str(item.get("type")) for item in answer.output)
         found = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
         got = f"only {found}" if found else "no content"
-        yield Problem(exchange, message, "an answer or a tool call", got)
+        counted = answer.ledger
+        own = counted is not None and counted.cot > 0 and counted.extra == 0
+        severity: Severity | None = "info" if own else None
+        yield Problem(exchange, message, "an answer or a tool call", got, severity=severity)
 
 
 @family.check(

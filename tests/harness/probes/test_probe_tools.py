@@ -500,7 +500,7 @@ def _quotes_itself(request: ProbeRequest, attempt: Attempt) -> Reply:
         (_quotes_itself, "passed", "passed", "not_verifiable"),
         (_unaware, "failed", "passed", "passed"),
         (_shows_cot, "passed", "passed", "failed"),
-        (lambda *_: Reply(text="Ahoy!"), "failed", "failed", "passed"),
+        (lambda *_: Reply(text="Ahoy!"), "failed", "not_verifiable", "passed"),
         (lambda *_: refusal(), "not_verifiable", "not_verifiable", "not_verifiable"),
     ],
 )
@@ -553,9 +553,15 @@ def test_a_model_that_ends_some_conversations_is_no_defect(
     weak: tuple[str, ...], status: str
 ) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        return Reply(text="") if request.id.endswith(weak) else _with_results(request, attempt)
+        lost = Reply(text="", wrote=(WEATHER.name, '{"location": "Lisbon"}'))
+        return lost if request.id.endswith(weak) else _with_results(request, attempt)
 
     assert statuses(judged(results.GROUP, provider))["tools.results.goes_on"] == status
+
+
+def test_a_model_that_ends_every_conversation_itself_is_no_defect() -> None:
+    provider: Provider = lambda *_: Reply(text="")  # noqa: E731
+    assert statuses(judged(results.GROUP, provider))["tools.results.goes_on"] == "not_verifiable"
 
 
 def test_one_of_twenty_answers_without_the_word_may_be_of_the_model() -> None:

@@ -34,6 +34,12 @@ def attempts(passed, *, tries=4, skip=0):
     ]
 
 
+def asking(case, made):
+    """The rollout as one at a case, with a conversation of its own."""
+    turns = [{"role": "user", "content": case.id}]
+    return mutations.asked(made, {"messages": turns}).model_copy(update={"sample": case.id})
+
+
 def test_a_group_has_the_figures_of_its_attempts():
     (group,) = analysis_of(attempts([4, 3, 0]), CHAT).results
     assert (group.samples, group.tries, group.planned, group.finished) == (3, 4, 12, 12)
@@ -142,8 +148,10 @@ def test_a_check_with_few_enough_findings_passes_with_a_reason():
     rare = results(analysis_of(some, CHAT))["reasoning.missing"]
     assert (rare.status, rare.failures, rare.findings) == ("passed", 1, 1)
     assert "up to 1.0%" in rare.reason
-    always = results(analysis_of([thoughtless] * 3, CHAT))["reasoning.missing"]
-    assert always.status == "failed"
+    once = results(analysis_of([thoughtless] * 3, CHAT))["reasoning.missing"]
+    assert once.status == "passed"  # a conversation counts once
+    every = [asking(case, rollout([json_response(body)])) for case in CASES]
+    assert results(analysis_of(every, CHAT))["reasoning.missing"].status == "failed"
 
 
 def test_declared_limitations_neither_fail_nor_pass():
@@ -198,9 +206,8 @@ def test_unrequested_built_in_calls_are_attributed_to_the_model_if_not_in_the_pr
     more, expected
 ):
     calls = [
-        rollout([Reply(call=("python", "print(1)"))], sample=case.id, attempt=number)
+        asking(case, rollout([Reply(call=("python", "print(1)"))]))
         for case in CASES
-        for number in (1, 2)
     ]
     body = chat_whole(Reply(text="Hi!", prompt=min(bare_lengths(PROMPTS["base"])) + more))
     bare = rollout([json_response(body)], sample="base", attempt=1, task="prompt")
