@@ -1,0 +1,102 @@
+"""The recorded healthy run, its parts, and the same run with some replies changed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from os import environ
+from random import Random
+from typing import Any
+
+import pytest
+from corpus import Judgement, Recorded, healthy
+
+from harness.golden import files as golden_files
+from harness.records.rollouts import Rollout
+from harness.tasks.attempt_order import planned_attempts
+from harness.tasks.suite import restored_suite, suite_tasks
+from harness.tasks.tool_calling import NAME as TOOL_CALLING
+
+OPEN = pytest.mark.xfail(strict=False, reason="the account learns from the replies that it judges")
+"""Of laws that the account of replies (`harness.rules.account`) still breaks for some damage."""
+EFFORT = int(environ.get("LAWS", "1"))
+"""How many times as many examples are tried; the layer `laws` of the self-test tries more."""
+
+
+@cache
+def healthy_run() -> Recorded:
+    """The recorded run, with its replies scored."""
+    recorded = healthy()
+    recorded.judged()
+    return recorded
+
+
+def with_settings(**settings: Any) -> Recorded:
+    """The recorded run with other settings, and those of its records that these plan."""
+    recorded = healthy_run()
+    other = recorded.info.settings.model_copy(update=settings)
+    cases = recorded.info.task(TOOL_CALLING)
+    assert cases is not None
+    tasks = tuple(
+        suite_tasks(
+            recorded.info.provider,
+            other,
+            restored_suite(recorded.folder, cases.files),
+            golden_files.kept(recorded.folder, recorded.info),
+            tries=cases.tries,
+            sampling=cases.sampling,
+        )
+    )
+    changes = {"settings": other, "tasks": tuple(task.info for task in tasks)}
+    info = recorded.info.model_copy(update=changes)
+    planned = {(a.task, a.sample.id, a.condition, a.number) for a in planned_attempts(tasks)}
+    kept = [r for r in recorded.rollouts if (r.task, r.sample, r.condition, r.attempt) in planned]
+    return replace(recorded, info=info, tasks=tasks, rollouts=kept)
+
+
+@cache
+def samples(share: float, seed: int) -> Recorded:
+    """The recorded run with a random share of its samples, each with all its tries."""
+    recorded = healthy_run()
+
+    def is_kept(one: Rollout) -> bool:
+        return Random(f"{seed} {one.task} {one.sample}").random() < share
+
+    return replace(recorded, rollouts=list(filter(is_kept, recorded.rollouts)))
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The rollouts of a run that a change can change, in a random order: place, changed rollout."""
+
+    recorded: Recorded
+    possible: Sequence[tuple[int, Rollout]]
+
+    @classmethod
+    def of(
+        cls,
+        recorded: Recorded,
+        change: Callable[[Rollout], Rollout | None],
+        where: Callable[[Rollout], bool] = lambda _: True,
+        seed: int = 0,
+    ) -> "Changes":
+        """Change the rollouts of a part of the run."""
+        made = ((at, change(one)) for at, one in enumerate(recorded.rollouts) if where(one))
+        possible = [(at, other) for at, other in made if other is not None]
+        return cls(recorded, Random(seed).sample(possible, len(possible)))
+
+    def some(self, share: float) -> tuple[list[Rollout], frozenset[str]]:
+        """Return the run with a share of the changes, at least one, and the ids of these rollouts.
+
+        A larger share has all that a smaller one has.
+        """
+        rollouts = list(self.recorded.rollouts)
+        chosen = self.possible[: max(1, round(share * len(self.possible)))]
+        for at, other in chosen:
+            rollouts[at] = other
+        return rollouts, frozenset(other.id for _, other in chosen)
+
+
+def statuses(judgement: Judgement) -> Mapping[str, str]:
+    """Return the rules that failed or warned."""
+    results = ((one.check.id, one.status) for one in judgement.analysis.checks)
+    return {rule: status for rule, status in results if status in ("failed", "warned")}
