@@ -38,8 +38,10 @@ def _judged(
     return [(dose, damaged, changes.recorded.judged(made)) for dose, made, damaged in runs]
 
 
-@OPEN
-@pytest.mark.parametrize(("damage", "part", "seed"), _CASES)
+@pytest.mark.parametrize(
+    ("damage", "part", "seed"),
+    [pytest.param(*c, marks=OPEN if c[0] == "the answer twice" else ()) for c in _CASES],
+)
 def test_only_damaged_replies_are_accused(damage, part, seed):
     """A mistake of the model that was tolerated before may be among what is no longer."""
     own = {(one.rule, one.record) for one in samples(_SAMPLES, seed).judged().findings}

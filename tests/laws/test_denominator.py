@@ -17,8 +17,9 @@ _LOST: Mapping[str, Callable[[Response], Response]] = {
         update={"complete": False, "parts": r.parts[: len(r.parts) // 2]}
     ),
 }
+_BROKEN = {"20 tokens too many"}
 _TRIED = [*DAMAGES] if EFFORT > 1 else [*DAMAGES][1::4]
-_CASES = [None, *(pytest.param(name, marks=OPEN) for name in _TRIED)]
+_CASES = [None, *(pytest.param(name, marks=OPEN if name in _BROKEN else ()) for name in _TRIED)]
 
 
 def _accusations(judgement: Judgement, but: frozenset[str]) -> set[tuple[str, str]]:

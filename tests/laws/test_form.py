@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 from damages import SPELLINGS, changed
-from runs import EFFORT, OPEN, Changes, healthy_run, samples, statuses
+from runs import EFFORT, Changes, healthy_run, samples, statuses
 
 from harness.api.parsed_rollout import parse_rollout
 
@@ -21,7 +21,6 @@ def test_a_body_in_other_json_has_the_same_score(spelling):
             assert task.score(parse_rollout(other)) == task.score(parse_rollout(one))
 
 
-@OPEN
 @pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
 @pytest.mark.parametrize("spelling", _OF_CONTENT)
 def test_arguments_in_other_json_are_not_changed(spelling, share):
