@@ -205,10 +205,7 @@ def test_varying_prompt_tokens_of_identical_requests_are_not_verifiable(varying,
 def test_unrequested_built_in_calls_are_attributed_to_the_model_if_not_in_the_prompt(
     more, expected
 ):
-    calls = [
-        asking(case, rollout([Reply(call=("python", "print(1)"))]))
-        for case in CASES
-    ]
+    calls = [asking(case, rollout([Reply(call=("python", "print(1)"))])) for case in CASES]
     body = chat_whole(Reply(text="Hi!", prompt=min(bare_lengths(PROMPTS["base"])) + more))
     bare = rollout([json_response(body)], sample="base", attempt=1, task="prompt")
     run = planned(apis=("chat",), modes=("non-streaming",), only=("cases", "prompt.bare"))
