@@ -349,7 +349,6 @@ BROKEN: Mapping[str, Provider] = {
     "parity.usage.prompt": in_streams(lambda reply: replace(reply, prompt=reply.prompt + 1)),
     "parity.usage.output": parity._counting(completion_tokens=40),
     "parity.usage.reasoning": parity._counting(reasoning_tokens=0),
-    "echo.received": echo.provider(str.upper, echo.unchanged),
     "echo.returned": echo.provider(echo.unchanged, str.upper),
     "prompt": counting_otherwise,
     "prompt.tool.order": rendering(Rendering(instructions_last=True)),
