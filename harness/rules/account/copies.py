@@ -51,7 +51,14 @@ def judged(rows: Sequence[Row], copies: Sequence[bool | None], counting: Countin
     yield from by_author["surely"]
     samples = {(row.api, row.sample) for row, _ in by_author["server"]}
     times = Counter(api for api, _ in samples)
-    yield from (pair for pair in by_author["server"] if times[pair[0].api] >= FEWEST)
+    tries = Counter((row.sample, row.mode) for row, _ in by_author["server"])
+    intact = Counter((row.sample, row.mode) for row in same)
+    for row, entry in by_author["server"]:
+        # All tries in one mode are changed, and those in the others are not.
+        in_mode = tries[row.sample, row.mode] >= FEWEST and not intact[row.sample, row.mode]
+        elsewhere = sum(n for (sample, _), n in intact.items() if sample == row.sample)
+        if times[row.api] >= FEWEST or (in_mode and elsewhere >= FEWEST):
+            yield row, entry
     counted, own = ({row.sample for row, _ in by_author[who]} for who in ("counted", "model"))
     if len(counted) >= FEWEST_ALIKE and len(counted) > len(own):
         yield from by_author["counted"]

@@ -469,3 +469,17 @@ def test_counts_that_are_all_too_high_by_one_number_are_wrong(share: int) -> Non
         for at, one in enumerate(sheet(f"{text} {at}.") for at, text in enumerate(TEXTS * 2))
     ]
     assert {one.what for one in entries(made)[::share]} == {What.OFF}
+
+
+def test_a_copy_that_only_streams_change_is_the_servers() -> None:
+    """At every try, and never in complete replies; once may be a rounding error."""
+    separated = "salt\u2028pepper\u2029dock and a longer text"
+    lost = separated.replace("\u2028", "").replace("\u2029", "")
+
+    def made(streams: int) -> list[Sheet]:
+        streamed = sheet(lost, wrote=separated, wanted=Wanted(text=separated), streamed=True)
+        whole = sheet(separated, wanted=Wanted(text=separated))
+        return [replace(one, request="r") for one in (whole, whole, *[streamed] * streams)]
+
+    assert kinds([*HEALTHY, *made(2)]) == {("changed", "answer")}
+    assert ("changed", "answer") not in kinds([*HEALTHY, *made(1)])
