@@ -7,7 +7,6 @@ from os import environ
 from random import Random
 from typing import Any
 
-import pytest
 from corpus import Judgement, Recorded, healthy
 
 from harness.golden import files as golden_files
@@ -16,8 +15,6 @@ from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.suite import restored_suite, suite_tasks
 from harness.tasks.tool_calling import NAME as TOOL_CALLING
 
-OPEN = pytest.mark.xfail(strict=False, reason="a damaged twin is no witness")
-"""Of cases in which the account of replies (`harness.rules.account`) still breaks a law."""
 EFFORT = int(environ.get("LAWS", "1"))
 """How many times as many examples are tried; the layer `laws` of the self-test tries more."""
 

@@ -6,13 +6,16 @@ from functools import cache
 import pytest
 from corpus import Judgement
 from damages import DAMAGES, changed
-from runs import EFFORT, OPEN, Changes, samples, statuses
+from runs import EFFORT, Changes, samples
 
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.rollouts import Rollout
 
 _DOSES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if EFFORT > 1 else (0.05, 0.25, 1.0)
-_BROKEN = {"the answer twice", "a word of the CoT lost"}  # they accuse a healthy twin
+_OPEN = pytest.mark.xfail(
+    strict=EFFORT == 1, reason="one token decides which of two twins is right"
+)
+_BROKEN = {"a word of the CoT lost"}
 _SAMPLES = 0.25  # the share of the run that is damaged and judged
 _MODES = tuple(itertools.product(BOTH_APIS, MODES))
 _CASES = [
@@ -41,7 +44,7 @@ def _judged(
 
 @pytest.mark.parametrize(
     ("damage", "part", "seed"),
-    [pytest.param(*c, marks=OPEN if c[0] in _BROKEN else ()) for c in _CASES],
+    [pytest.param(*c, marks=_OPEN if c[0] in _BROKEN else ()) for c in _CASES],
 )
 def test_only_damaged_replies_are_accused(damage, part, seed):
     """A mistake of the model that was tolerated before may be among what is no longer."""
@@ -56,13 +59,11 @@ def test_only_damaged_replies_are_accused(damage, part, seed):
         assert not accused
 
 
-@OPEN
 @pytest.mark.parametrize(("damage", "part", "seed"), _CASES)
-def test_more_damage_is_seen_as_well(damage, part, seed):
-    failed, accused = False, 0
+def test_more_damage_is_an_error_as_well(damage, part, seed):
+    """Which rule reports it may change: a reply without an intact twin is judged by its count."""
+    failed = False
     for dose, damaged, judgement in _judged(damage, part, seed):
-        found = "failed" in statuses(judgement).values()
+        found = bool(judgement.accused("error") & damaged)
         assert found or not failed, f"no error at {dose:.0%}, which {damage} was before"
-        errors = len(judgement.accused("error") & damaged)
-        assert errors >= accused, f"{errors} replies accused at {dose:.0%}, {accused} before"
-        failed, accused = found, errors
+        failed = found

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from corpus import Judgement
 from damages import DAMAGES, changed, with_response
-from runs import EFFORT, OPEN, Changes, samples
+from runs import EFFORT, Changes, samples
 
 from harness.records.rollouts import Response, Rollout
 from harness.rules.catalogue import CHECKS
@@ -17,9 +17,8 @@ _LOST: Mapping[str, Callable[[Response], Response]] = {
         update={"complete": False, "parts": r.parts[: len(r.parts) // 2]}
     ),
 }
-_BROKEN = {"20 tokens too many"}
 _TRIED = [*DAMAGES] if EFFORT > 1 else [*DAMAGES][1::4]
-_CASES = [None, *(pytest.param(name, marks=OPEN if name in _BROKEN else ()) for name in _TRIED)]
+_CASES = [None, *_TRIED]
 
 
 def _accusations(judgement: Judgement, but: frozenset[str]) -> set[tuple[str, str]]:

@@ -49,7 +49,13 @@ NO_ACCOUNT = Account()
 def account_of(scores: Iterable[Score]) -> Account:
     """Return the account of all replies of a run."""
     rows = [
-        Row(score.record, (score.task, score.sample), score.condition.api, sheet)
+        Row(
+            score.record,
+            (score.task, score.sample),
+            score.condition.api,
+            sheet,
+            score.traits.reply_ids or (score.record,),
+        )
         for score in scores
         for sheet in score.traits.sheets
     ]

@@ -51,8 +51,10 @@ def judged(rows: Sequence[Row], copies: Sequence[bool | None], counting: Countin
     yield from by_author["surely"]
     samples = {(row.api, row.sample) for row, _ in by_author["server"]}
     times = Counter(api for api, _ in samples)
-    tries = Counter((row.sample, row.mode) for row, _ in by_author["server"])
-    intact = Counter((row.sample, row.mode) for row in same)
+    tries = Counter(
+        place for place, _ in {((row.sample, row.mode), row.ids) for row, _ in by_author["server"]}
+    )
+    intact = Counter(place for place, _ in {((row.sample, row.mode), row.ids) for row in same})
     for row, entry in by_author["server"]:
         # All tries in one mode are changed, and those in the others are not.
         in_mode = tries[row.sample, row.mode] >= FEWEST and not intact[row.sample, row.mode]

@@ -129,7 +129,7 @@ def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Judged:
     if hits >= _FEWEST_KNOWN and at_least(hits, every, _SPELLED_IN_COT) <= CHANCE:
         for row, one, more in lacking:
             wanted, got = f"{one.cot + more} tokens", str(one.cot)
-            yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, f"{more} tokens")
+            yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, f"by {more}")
 
 
 def _counts_answers_as_cot(rows: Iterable[Row]) -> bool:

@@ -104,7 +104,7 @@ class What(Enum):
     AFTER_STOP = "added", "text follows the stop string", _STOPPED
     # The count and the text do not agree.
     NO_COT = "lost", "the reply has none"
-    COT_TOKENS = "lost", "its reasoning tokens include more"
+    COT_TOKENS = "lost", "its reasoning tokens exceed it"
     STOCK = "changed", "replies to different requests have this one"
     EDGE = "added", "replies share it"
     TWICE_COUNTED = "miscounted", "is double, as if a hidden retry were counted"
@@ -192,6 +192,7 @@ class Row(NamedTuple):
     sample: tuple[str, str]  # task and sample
     api: Api
     sheet: Sheet
+    ids: tuple[str, ...] = ()  # of the replies of its rollout: copies have the same
 
     @property
     def key(self) -> tuple[str, int]:

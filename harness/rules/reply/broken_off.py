@@ -34,14 +34,16 @@ def _cut_of(sheet: Sheet, twins: Sequence[Sheet]) -> str | None:
         place = (sheet.reasoning, twin.reasoning) if not sheet.text else (sheet.text, twin.text)
         same = not sheet.text or sheet.reasoning == twin.reasoning
         if same and not sheet.calls and _broken(*place):
-            more = times[twin.reasoning, twin.text] > times[sheet.reasoning, sheet.text]
-            if more or _in_word(*place):
+            more = times[twin.reasoning, twin.text] - times[sheet.reasoning, sheet.text]
+            if more > 0 or (more == 0 and _in_word(*place)):
                 return place[1]
     return None
 
 
 def _in_word(text: str, whole: str) -> bool:
-    return len(text) >= LONG_TEXT and text[-1].isalpha() and whole[len(text)].isalpha()
+    """Whether a text ends within a word of the whole one, which does not have it twice."""
+    ends = len(text) >= LONG_TEXT and text[-1].isalpha() and whole[len(text)].isalpha()
+    return ends and not whole.startswith(text[:LONG_TEXT], len(text))
 
 
 @family.cross_check(
