@@ -22,34 +22,25 @@ LEVEL_OF_A_LOOK = LEVEL / LOOKS
 
 
 def excessive(
-    groups: Mapping[_Group, Sequence[tuple[float, int]]],
-    rate: float,
-    level: float = LEVEL,
-    *,
-    once: bool = False,
+    groups: Mapping[_Group, Sequence[tuple[float, int]]], rate: float, level: float = LEVEL
 ) -> frozenset[_Group]:
     """Return the groups in which the model cannot have caused all hits.
 
     Each group has the `counts` of `excess`, and is excessive if that is at most `level`.
     """
     return frozenset(
-        group
-        for group, counts in groups.items()
-        if counts and excess(counts, rate, once=once) <= level
+        group for group, counts in groups.items() if counts and excess(counts, rate) <= level
     )
 
 
-def excess(counts: Sequence[tuple[float, int]], rate: float, *, once: bool = False) -> float:
+def excess(counts: Sequence[tuple[float, int]], rate: float) -> float:
     """Return the probability of at least this many hits if at most the share `rate` is hit.
 
-    `counts` has the hits and trials of each cluster, such as the attempts at one sample. If `once`
-    is set, a cluster is at most one hit: its trials may be copies of each other.
+    `counts` has the hits and trials of each cluster, such as the attempts at one sample.
     Raises the errors of `clustered_rate`.
     """
     trials = effective_trials(counts)
     share = sum(hits for hits, _ in counts) / sum(size for _, size in counts)
-    if once and share:
-        trials = min(trials, len(counts) / share)
     return at_least(share * trials, trials, rate)
 
 

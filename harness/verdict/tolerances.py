@@ -32,9 +32,8 @@ def apply_tolerances(
     """Compare the rollouts, and lower findings that the model may have caused.
 
     Findings of a check with a tolerated share remain as they are in strata in which the share of
-    affected rollouts exceeds it, by the exact binomial test of `harness.statistics.rates`. A
-    conversation is at most one hit, because a model may fail at every try of one, and greedy
-    replies to it are copies. A `growing` run is looked at many times, first with few conversations:
+    affected rollouts exceeds it, by the exact binomial test of `harness.statistics.rates`. Copies
+    of a reply count once. A `growing` run is looked at many times, first with few conversations:
     each look has a smaller level, and each conversation counts once. Elsewhere they become
     informational, unless their evidence excludes the model (`proven`). Warnings become errors in
     strata in which their share exceeds `Rule.error_above`. Errors of checks in `may_warn` become
@@ -103,7 +102,7 @@ def _excessive(
         return frozenset((EVERY,))
     counts = {stratum: _counts(check_id, members) for stratum, members in strata.items()}
     if not growing:
-        return excessive(counts, rate, once=True)
+        return excessive(counts, rate)
     once = {
         stratum: [(hits / tries, 1) for hits, tries in found] for stratum, found in counts.items()
     }
@@ -111,14 +110,25 @@ def _excessive(
 
 
 def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[float, int]]:
-    """Return affected and judged rollouts by conversation, which several samples may share."""
-    counted: dict[str, list[bool]] = defaultdict(list)
+    """Return affected and judged rollouts by conversation, which several samples may share.
+
+    Copies count once: records of one reply, and equal greedy replies.
+    """
+    judged: dict[str, set[object]] = defaultdict(set)
+    affected: dict[str, set[object]] = defaultdict(set)
     for score in scores:
         if check_id in score.applicable:
-            serious = (one.severity != "info" for one in score.findings if one.id == check_id)
-            found = any(serious)
-            counted[score.traits.conversation or f"{score.task}/{score.sample}"].append(found)
-    return [(sum(found), len(found)) for found in counted.values()]
+            traits = score.traits
+            conversation = traits.conversation or f"{score.task}/{score.sample}"
+            reply: object = traits.reply_ids or score.record
+            if traits.sheets and all(sheet.greedy for sheet in traits.sheets):
+                reply = tuple(
+                    (one.stops, one.reasoning, one.text, one.calls) for one in traits.sheets
+                )
+            judged[conversation].add(reply)
+            if any(one.severity != "info" for one in score.findings if one.id == check_id):
+                affected[conversation].add(reply)
+    return [(len(affected[name]), len(replies)) for name, replies in judged.items()]
 
 
 def _judged(

@@ -298,6 +298,7 @@ BROKEN: Mapping[str, Provider] = {
     ],
     "tools.loop.goes_on": lambda *each: [tools._looping(*each)[0], refusal(500)],
     "tools.results": lambda *_: Reply(text="Ahoy!"),
+    "tools.results.goes_on": lambda *_: Reply(text="", wrote=(tools.WEATHER.name, "{}")),
     "tools.results.order": tools._telling(lambda asked: 1 - asked),
     "tools.results.streams": tools._shows_cot,
     "tools.schema": lambda *_: refusal(500),
