@@ -76,10 +76,9 @@ def effective_trials(counts: Sequence[tuple[float, int]]) -> float:
 def independent_trials(counts: Sequence[tuple[int, int]]) -> float:
     """Return `effective_trials`, and the number of clusters if all agree.
 
-    Six failures of one request say no more than one: the request may cause them. In simulated runs
-    of such a check without a difference, Fisher's test of all tries reports one in up to 52% of
-    pairs, and this number in at most 4% (`benchmarks/error_rates.py`). Raises the errors of
-    `clustered_rate`.
+    Six failures of one request say no more than one: the request may cause them. If all tries of
+    all clusters agree, their variance says nothing about how dependent they are, so each cluster
+    counts once. Raises the errors of `clustered_rate`.
     """
     agree = _share(counts) in (0, 1)
     return float(len(counts)) if agree else effective_trials(counts)

@@ -242,7 +242,7 @@ def test_a_part_of_the_data_is_a_sample(tmp_path):
         ('{"question": "q", "answer": "7.5"}\n', r"line 1: column 'answer'"),
         (
             '{"question": "q", "answer": 1000}\n' * 3,
-            r"line 1: column 'answer'.*3 invalid rows in total",
+            r"line 1: column 'answer'.*line 2: column 'answer'.*line 3: column 'answer'",
         ),
         ("", "has no rows"),
     ],

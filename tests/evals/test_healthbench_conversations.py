@@ -94,9 +94,13 @@ def test_a_bad_row_is_reported_with_its_line(
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
         loaded(tmp_path, raw(), raw(**{"prompt_id": "p2", **changes}), raw(**changes))
-    assert "rows.jsonl line 2" in str(caught.value)
-    assert problem in str(caught.value)
-    assert "(2 invalid rows in total)" in str(caught.value)
+    said = str(caught.value)
+    assert said.startswith("2 invalid rows: ")
+    second, third = said.split("; ")
+    assert "rows.jsonl line 2: " in second
+    assert "rows.jsonl line 3: " in third
+    assert problem in second
+    assert problem in third
 
 
 def test_a_duplicate_row_is_rejected(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from harness.run.attempts import Attempt, Sample
 from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import run_attempts
 from harness.transport import open_transport
+from harness.transport.retry import RetryPolicy
 
 NAME = "grader"
 LOG = grades_file(NAME, MODEL)
@@ -117,8 +118,10 @@ async def test_graded_items_are_not_requested_again(tmp_path: Path) -> None:
 
 
 async def test_unreadable_grades_are_final_but_failed_requests_are_retried_on_resume(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A grader without credit (402) is asked again 15 times for each item.
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
     garbled, refused = list(BENCH.rows)[:2]
 
     async def unreliable(request: Received, writer: asyncio.StreamWriter) -> None:

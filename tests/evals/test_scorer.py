@@ -123,7 +123,7 @@ def test_a_scorer_that_fails_after_sampling_costs_no_run(mine, mock, tmp_path, c
     [
         (("QUESTIONS =", "ROWS ="), "QUESTIONS must be a list of dicts with a question"),
         (("QUESTIONS = [", "QUESTIONS = 'none.jsonl' or ["), "none.jsonl"),
-        (("def score", "def mark"), "AttributeError: module 'scorer_my_eval' has no attribute"),
+        (("def score", "def mark"), "has no function score(question, answer) that marks an answer"),
         (("named / ", "named / 0 / "), "raised ZeroDivisionError: "),
         (("min(1.0, ", "max(7, "), "returned 7, not True, False or 0 to 1"),
         (("def score(", "def score)("), "cannot be run: SyntaxError"),

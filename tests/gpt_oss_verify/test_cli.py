@@ -42,7 +42,7 @@ def at(mock, *more):
 
 
 def only_run(tmp_path):
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     return folder
 
 
@@ -164,7 +164,6 @@ def test_strict_requires_the_expected_arguments(mock):
     ("arguments", "message"),
     [
         ([], "Select a provider with --provider"),
-        (["--base-url", "http://localhost:1/v1"], "Select a provider with --provider"),
         (["--fly"], "--fly"),
         (["fly"], "'fly' is not a command"),
         (["-p", "nobody"], "There is no provider 'nobody'"),
@@ -208,10 +207,24 @@ def test_a_usage_error_is_one_sentence_and_exit_code_2(arguments, message, capsy
     assert not os.path.exists("runs")
 
 
-def test_an_unreachable_provider_is_reported_immediately_and_leaves_no_files(capsys, tmp_path):
+def test_without_a_model_the_models_of_the_address_are_named(mock, capsys):
+    assert run(["--base-url", mock.base_url]) == 2
+    assert f"Give --model; {mock.base_url} serves {MODEL}." in capsys.readouterr().err
+    assert run(["--base-url", "http://127.0.0.1:1/v1"]) == 3
+    err = capsys.readouterr().err
+    assert "does not answer at http://127.0.0.1:1/v1/models" in err
+    assert err.count("\n") == 1
+    assert not os.path.exists("runs")
+
+
+def test_an_unreachable_provider_is_reported_immediately_and_leaves_one_line(capsys, tmp_path):
     assert run(["--base-url", "http://127.0.0.1:1/v1", "--model", "m"]) == 3
     assert "does not answer" in capsys.readouterr().err
-    assert list((tmp_path / "runs").iterdir()) == []
+    (noted,) = (tmp_path / "runs").iterdir()
+    (line,) = noted.read_text().splitlines()
+    assert noted.name == "unanswered.jsonl"
+    assert json.loads(line)["provider"] == "127.0.0.1-1"
+    assert "does not answer" in json.loads(line)["why"]
     assert run(["--base-url", "http://127.0.0.1:1/v1", "--model", "m", "--json"]) == 3
     printed = json.loads(capsys.readouterr().out)
     assert (printed["exit_code"], "does not answer" in printed["error"]) == (3, True)

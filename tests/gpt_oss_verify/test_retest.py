@@ -11,6 +11,7 @@ from mock_provider import MockProvider
 from replies import MODEL
 
 from gpt_oss_verify.app import run
+from harness.run import run_folder
 from harness.transport.retry import RetryPolicy
 
 POLLUTED = "calls.name.polluted"
@@ -118,7 +119,8 @@ def test_a_server_that_does_not_answer_leaves_no_folder(
     info["provider"]["base_url"] = "http://127.0.0.1:1/v1"
     (before / "run.json").write_text(json.dumps(info))
     assert run(["retest", str(before)]) == 3
-    assert [path.name for path in Path("runs").iterdir()] == [before.name]
+    assert sorted(path.name for path in Path("runs").iterdir()) == [before.name, "unanswered.jsonl"]
+    assert run_folder.last_unanswered(Path("runs"), info["provider"]["name"]) is not None
 
 
 def test_a_run_without_findings_and_a_retest_cannot_be_retested(
