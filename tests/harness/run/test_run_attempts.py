@@ -73,14 +73,18 @@ class Observer(RunWatcher):
 
     def __init__(self) -> None:
         self.begun: list[str] = []
-        self.ended: list[str] = []
+        self.left: list[str] = []
+        self.written: list[str] = []
         self.alive: list[weakref.ref[Rollout]] = []
 
     def started(self, attempt: Attempt) -> None:
         self.begun.append(attempt.id)
 
+    def ended(self, attempt: Attempt) -> None:
+        self.left.append(attempt.id)
+
     def finished(self, rollout: Rollout) -> None:
-        self.ended.append(rollout.id)
+        self.written.append(rollout.id)
         self.alive.append(weakref.ref(rollout))
 
 
@@ -98,8 +102,8 @@ async def test_every_attempt_ends_in_the_log(tmp_path: Path) -> None:
         await run(provider.base_url, tmp_path, observer=observer)
     assert sorted(ids(tmp_path)) == sorted(planned(5))
     assert {rollout.end for rollout in read_rollouts(tmp_path)} == {"answered"}
-    assert observer.ended == ids(tmp_path)
-    assert sorted(observer.begun) == sorted(observer.ended)
+    assert observer.written == ids(tmp_path)
+    assert sorted(observer.begun) == sorted(observer.left) == sorted(observer.written)
     assert 1 < provider.most_in_flight <= 4
 
 
@@ -130,12 +134,13 @@ async def test_cancelling_keeps_finished_attempts(tmp_path: Path) -> None:
         running = asyncio.create_task(
             run(provider.base_url, tmp_path, samples=50, observer=observer)
         )
-        await until(lambda: len(observer.ended) >= 3)
+        await until(lambda: len(observer.written) >= 3)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-    assert ids(tmp_path) == observer.ended
-    assert len(observer.begun) > len(observer.ended)
+    assert ids(tmp_path) == observer.written
+    assert sorted(observer.begun) == sorted(observer.left)
+    assert len(observer.begun) > len(observer.written)
 
 
 async def test_a_log_that_fails_stops_the_run(
@@ -283,7 +288,7 @@ async def test_an_attempt_starts_when_the_one_it_follows_has_ended(tmp_path: Pat
 
     def started(attempt: Attempt) -> None:
         note(attempt)
-        under_way.append(len(observer.begun) - len(observer.ended))
+        under_way.append(len(observer.begun) - len(observer.written))
 
     observer.started = started  # type: ignore[method-assign]
     async with MockProvider(delay=0.01) as provider:
@@ -293,5 +298,5 @@ async def test_an_attempt_starts_when_the_one_it_follows_has_ended(tmp_path: Pat
                 await run_attempts(
                     chained, transport=transport, log=log, concurrency=6, observer=observer
                 )
-    assert observer.ended == [each.id for each in made]
+    assert observer.written == [each.id for each in made]
     assert set(under_way) == {1}

@@ -47,7 +47,7 @@ def after(requests, then):
 
 
 def only_run(tmp_path):
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.is_dir())
     return folder
 
 
