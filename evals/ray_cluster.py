@@ -47,10 +47,14 @@ class ShardJob:
 
 @dataclass(frozen=True)
 class SampledShard:
-    """The compressed log of a shard, and the error that ended its sampling early, if any."""
+    """The compressed log of a shard, and the error that ended its sampling early, if any.
+
+    `unavailable`: the provider could not be sampled.
+    """
 
     log: bytes
     error: str | None = None
+    unavailable: bool = False
 
 
 class RayExecutor:
@@ -122,7 +126,7 @@ def sample_shard(shard: ShardJob) -> SampledShard:
         write_run_info(folder, info)
         for name, text in shard.questions.items():
             write_text(folder / name, text)
-        error = None
+        error, unavailable = None, False
         try:
             provider = Provider.model_validate_json(shard.provider)
             tasks = restored_evals(folder, info)
@@ -130,8 +134,10 @@ def sample_shard(shard: ShardJob) -> SampledShard:
             sample(plan, folder, Observer())
         except HarnessError as problem:
             error = str(problem)
+            unavailable = isinstance(problem, ProviderUnavailableError) and problem.tested
         log = folder / ROLLOUTS_FILE
-        return SampledShard(zlib.compress(log.read_bytes() if log.exists() else b"", 1), error)
+        packed = zlib.compress(log.read_bytes() if log.exists() else b"", 1)
+        return SampledShard(packed, error, unavailable)
 
 
 def sample_in_shards(plan: Plan, folder: Path, executor: RayExecutor, observer: Observer) -> None:
@@ -156,16 +162,19 @@ def sample_in_shards(plan: Plan, folder: Path, executor: RayExecutor, observer: 
 def _join_shards(
     plan: Plan, folder: Path, executor: RayExecutor, count: int, observer: Observer
 ) -> None:
-    errors = []
+    errors, unavailable = [], False
     with RunLog(folder) as log:
         for shard in executor.execute(divided(plan, folder, count)):
             if shard.error is not None:
                 errors.append(shard.error)
+                unavailable = unavailable or shard.unavailable
             for rollout in _unpacked(shard):
                 log.append(rollout)
                 observer.finished(rollout)
     if errors:
-        raise ProviderUnavailableError(f"{len(errors)} of {count} shards failed: {errors[0]}")
+        failed = ProviderUnavailableError(f"{len(errors)} of {count} shards failed: {errors[0]}")
+        failed.tested = unavailable
+        raise failed
 
 
 def _unpacked(shard: SampledShard) -> Iterator[Rollout]:

@@ -41,6 +41,7 @@ from evals.registry import eval_of, make_eval
 from evals.tally import Tally
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedRollout
+from harness.errors import not_tested
 from harness.providers.entries import Provider
 from harness.records.analysis import TaskResult
 from harness.records.conditions import Condition
@@ -186,7 +187,8 @@ class EvalTask(Task):
         grader = self._grader
         if grader is None or grader.launch is not None or grader.name == provider.name:
             return requests
-        return requests + await preflight(grader, (grader_api(grader),))
+        with not_tested():
+            return requests + await preflight(grader, (grader_api(grader),))
 
     async def grade(self, folder: Path, observer: Observer, budget: Budget) -> None:
         """Grade every answer without a grade. Raises ProviderUnavailableError or RunLogError."""
@@ -195,7 +197,8 @@ class EvalTask(Task):
             return
         unit = "rubric items" if self.graded else "answers"
         tasks = partial(self._grading_tasks, folder)
-        await grade_with(grader, tasks, folder, observer, budget, unit)
+        with not_tested():
+            await grade_with(grader, tasks, folder, observer, budget, unit)
 
     def _grading_tasks(self, folder: Path) -> Iterator[GradingTask]:
         """Return tasks for all rubric items of answers, or for answers that no rule reads."""

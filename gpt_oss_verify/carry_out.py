@@ -113,7 +113,7 @@ def sample_with_progress(
         with display(plan.info, debug=debug) as screen:
             sample(plan, folder, screen, judge)
     except (ProviderUnavailableError, ConfigurationError) as error:
-        if isinstance(error, ProviderUnavailableError):
+        if isinstance(error, ProviderUnavailableError) and error.tested:
             run_folder.note_unanswered(folder.parent, plan.provider.name, str(error))
         if not plan.info.resumed and run_folder.discard_unused(folder):
             raise

@@ -222,9 +222,11 @@ def history(
 def _changed(runs: Path, provider: str, oldest: float | None, *, as_json: bool) -> int:
     """Say what changed since the run before the latest one, and return the exit code."""
     latest = latest_run(runs, provider)
-    since = "" if latest is None else read_run_info(latest).started_at
+    info = None if latest is None else read_run_info(latest)
+    since = "" if info is None else info.started_at
     silent = run_folder.last_unanswered(runs, provider)
-    if silent is not None and silent[0] > since and not _before(silent[0], oldest):
+    ended = "" if info is None else info.finished_at or info.started_at
+    if silent is not None and silent[0] > ended and not _before(silent[0], oldest):
         after = f" since {moment(since)}" if since else ""
         say(f"{provider} UNREACHABLE: no finished run{after}: the provider did not answer")
         show(f"{moment(silent[0])}: {silent[1]}")

@@ -53,9 +53,10 @@ class RunLogError(HarnessError):
 
 
 class ProviderUnavailableError(HarnessError):
-    """The provider cannot be sampled."""
+    """The provider cannot be sampled; without `tested`, its grader or a Ray node cannot be used."""
 
     exit_code = EXIT_UNREACHABLE
+    tested = True
 
 
 class ProviderUnreachableError(ProviderUnavailableError):
@@ -82,6 +83,16 @@ class StoppedError(HarnessError):
     """The user stopped the run; all finished attempts are on disk."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+@contextmanager
+def not_tested() -> Iterator[None]:
+    """Mark a ProviderUnavailableError in the block as one of the grader."""
+    try:
+        yield
+    except ProviderUnavailableError as error:
+        error.tested = False
+        raise
 
 
 @contextmanager

@@ -350,7 +350,9 @@ def test_an_unreachable_provider_leaves_no_run_folder(tmp_path, capsys):
     base = ["eval", "--base-url", "http://127.0.0.1:1/v1", "--model", MODEL]
     assert run([*base, "--samples"]) == 3
     assert "does not answer" in capsys.readouterr().err
-    assert runs(tmp_path) == []
+    (noted,) = runs(tmp_path)
+    (line,) = lines(noted)
+    assert (noted.name, line["provider"]) == ("unanswered.jsonl", "127.0.0.1-1")
 
 
 def test_resuming_with_more_tries_adds_them_and_keeps_the_others(mock, tmp_path, capsys):
@@ -478,6 +480,21 @@ def test_the_parts_that_are_finished_are_kept(
     assert said in capsys.readouterr().err
     assert len(lines(folder / "rollouts.jsonl")) == 21
     assert run(["eval", "--resume", str(folder)]) == 0
+
+
+class Here(Broken):
+    def execute(self, parts):
+        yield from map(sample_shard, parts)
+
+
+def test_shards_that_the_provider_does_not_answer_leave_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "gpt_oss_verify.carry_out.on_ray",
+        lambda: lambda plan, folder, screen, _: sample_in_shards(plan, folder, Here(), screen),
+    )
+    base = ["eval", "--base-url", "http://127.0.0.1:1/v1", "--model", MODEL]
+    assert run([*base, "--samples", "--eval", "gpqa", "-k", "1", "--executor", "ray"]) == 3
+    assert [path.name for path in runs(tmp_path)] == ["unanswered.jsonl"]
 
 
 class FakeRay(ModuleType):

@@ -575,8 +575,12 @@ def test_a_provider_that_dies_ends_the_run_and_finished_attempts_are_kept(tmp_pa
     assert "launched with" in (folder / "report.md").read_text()
     entry["launch"]["command"][-1] = "1000"
     (tmp_path / "providers.yaml").write_text(json.dumps({"providers": {"mortal": entry}}))
+    night = ["history", "-p", "mortal", "--fail-on-change"]
+    assert run(night) == 3
+    capsys.readouterr()
     assert run(["--resume", str(folder)]) == 0
     assert len(rollouts(folder)) == 8
+    assert run(night) == 0
 
 
 # --- Finished runs
