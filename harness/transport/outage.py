@@ -10,7 +10,9 @@ key expires. The run ends if all of these are true:
   overload, because rate limits count by the minute;
 - no request is in flight that was sent before these tries, because it may still be answered;
 - the smallest request over the API is not answered either (`CONFIRMING_TRIES` tries), nor the one
-  that the server answered fastest before. A server may fail on just the smallest request.
+  that the server answered fastest before, unless the smallest timed out. A server may fail on
+  just the smallest request. Meanwhile no other request starts, and those in flight get `SILENCE`
+  seconds to end: a server that fails only under load answers now.
 
 These requests are the line between a server that stopped and one that fails often: a server that
 answers one is up, so `harness.verdict.gate` judges how many attempts got no reply.
@@ -19,6 +21,7 @@ answers one is up, so `harness.verdict.gate` judges how many attempts got no rep
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from harness.api.statuses import explanation, overloaded, refuses_access, unanswered
 from harness.errors import StoppedAnsweringError
@@ -50,6 +53,7 @@ class Outage:
         """Confirm an outage with `smallest`."""
         self._smallest = smallest
         self._confirming = asyncio.Lock()
+        self._idle = asyncio.Event()
         self._answered = 0
         self._answered_at: float | None = None
         self._clock_time = time.time()
@@ -68,19 +72,23 @@ class Outage:
         """Whether the last try was unanswered, and the server was not seen to be up since."""
         return self._failed > 0
 
-    def begin(self) -> int:
-        """Note that a try is sent; returns its number, for `end`."""
-        self._next += 1
-        self._in_flight[self._next] = _now()
-        if self._answered_at is None:
-            self._answered_at = _now()
-        return self._next
+    async def begin(self) -> int:
+        """Note that a try is sent, once no outage is being confirmed; return its number."""
+        async with self._confirming:
+            self._next += 1
+            self._in_flight[self._next] = _now()
+            self._idle.clear()
+            if self._answered_at is None:
+                self._answered_at = _now()
+            return self._next
 
     def end(
         self, number: int, exchange: Exchange | None, request: tuple[str, Payload, Sender]
     ) -> None:
         """Note how a try of a request ended; None if it was cancelled."""
         sent = self._in_flight.pop(number)
+        if not self._in_flight:
+            self._idle.set()
         if exchange is None:
             return
         if not unanswered(exchange):
@@ -115,17 +123,20 @@ class Outage:
     async def confirm(self) -> None:
         """Send both requests if an outage is suspected. Raises StoppedAnsweringError."""
         async with self._confirming:
+            if self.suspected and self._in_flight:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._idle.wait(), SILENCE)
             for number in range(CONFIRMING_TRIES):
                 if not self.suspected:
                     return
                 exchange = await self._smallest()
-                if unanswered(exchange) and exchange.response is not None:
+                if unanswered(exchange) and not _timed_out(exchange):
                     exchange = await self._known_answer() or exchange
                 if not unanswered(exchange):
                     self._answered_at = _now()
                     self._forget()
                     return
-                if exchange.failure is not None and exchange.failure.kind == "timeout":
+                if _timed_out(exchange):
                     break
                 if number + 1 < CONFIRMING_TRIES:
                     await asyncio.sleep(PAUSE)
@@ -172,13 +183,17 @@ class _WatchedTransport:
 
     async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """See `Transport`."""
-        number, exchange = self._outage.begin(), None
+        number, exchange = await self._outage.begin(), None
         try:
             exchange = await self._inner.send(path, body, sender=sender)
         finally:
             self._outage.end(number, exchange, (path, body, sender))
         await self._outage.check()
         return exchange
+
+
+def _timed_out(exchange: Exchange) -> bool:
+    return exchange.failure is not None and exchange.failure.kind == "timeout"
 
 
 def _now() -> float:

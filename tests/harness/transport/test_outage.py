@@ -144,15 +144,36 @@ def test_a_server_that_fails_in_5_or_30_percent_of_attempts(every, code, said, m
     assert said in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("failing", "codes"), [(status(429, "slow down"), {0}), (hang_up, {0, 1})])
-def test_a_server_that_fails_only_under_load_has_not_stopped(failing, codes, capsys):
+@pytest.mark.parametrize(
+    ("failing", "most", "codes"),
+    [(status(429, "slow down"), 5, {0}), (hang_up, 5, {0, 1}), (hang_up, 1, {0, 1})],
+)
+def test_a_server_that_fails_only_under_load_has_not_stopped(failing, most, codes, capsys):
     mock = MockProvider(delay=0.02)
 
     async def loaded(request, writer):
-        await (failing if mock.in_flight > 5 else GOOD)(request, writer)
+        await (failing if mock.in_flight > most else GOOD)(request, writer)
 
     mock.always = loaded
     with in_background(mock):
         assert run(["--base-url", mock.base_url, "--model", MODEL, *PLAN]) in codes
-    assert mock.most_in_flight > 5
+    assert mock.most_in_flight > most
+    assert "stopped answering" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("failing", [hang_up, status(503, "overloaded")])
+def test_a_server_that_fails_only_on_the_smallest_request_has_not_stopped(failing, capsys):
+    """It recovers when the outage is confirmed, and fails on the smallest request even then."""
+    made, confirmed = 0, False
+
+    async def recovering(request, writer):
+        nonlocal made, confirmed
+        made += 1
+        small = not request.body.get("tools")
+        confirmed = confirmed or (made > 30 and small)
+        failed = made > 30 and (small or not confirmed)
+        await (failing if failed else GOOD)(request, writer)
+
+    assert verified(recovering)[0] in {0, 1}
+    assert confirmed
     assert "stopped answering" not in capsys.readouterr().err
