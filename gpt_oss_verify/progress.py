@@ -30,7 +30,7 @@ LONG_WAIT = 15.0  # seconds after which the line names what it waits for
 _LONG_STAGE = 5.0  # seconds after which the line says how long a stage has taken
 _UNUSUAL = 3  # times the mean of the others: a reply that takes longer is named
 _TICK = 1.0
-_BAR, _BESIDE = 20, 16  # columns of the bar, and of what else stands before the text
+_BAR, _BESIDE = 20, 16  # columns of the bar, and of everything else before the text
 _BOUNDS = "--reply-timeout and --max-tokens bound a reply"
 _FEWEST_MADE = 20  # attempts that an estimate of the time left rests on
 

@@ -129,7 +129,7 @@ class Server:
     `engine` and `numbers` describe it in golden files, `exact` is as in `Head`. It answers
     `at_once` questions at a time, because its numbers depend on the batch, but more whose numbers
     are not compared. The file `kept` has the answers so far, so that the next call asks for the
-    rest; `progress` is told their number.
+    rest; `progress` gets their number.
     """
 
     provider: Provider

@@ -115,7 +115,7 @@ def is_odd(one: Ledger, off: int) -> bool:
 def are_many(odd: Collection[Row], rows: Iterable[Row]) -> bool:
     """Whether so many replies have odd counts that no model spelled all of them.
 
-    Equal replies to one sample count once, and so do those of one conversation.
+    Equal replies to one sample count once.
     """
     counted = {row.written for row in rows if row.sheet.ledger is not None}
     hits = len({row.written for row in odd})

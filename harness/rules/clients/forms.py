@@ -21,7 +21,7 @@ _SEVERITIES: Sequence[Severity] = ("error", "warning", "info")
 _TOOL: Mapping[Api, str] = {"chat": "tools.0.function", "responses": "tools.0"}
 """The path of the definition of the first function."""
 _ON_REQUEST = "*"  # marks a client that sends a form only if its user asks for it
-_ALL = "all"  # stands for all clients of an API
+_ALL = "all"  # all clients of an API
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ _FEWEST_VARYING = 2
 def _counts_vary(examined: Iterable[Score]) -> bool:
     """Whether equal plain requests repeatedly report different prompt tokens under one condition.
 
-    Plain ones have nothing but a user's text beside what most requests have. If only requests with
-    more vary, such as those with tools, the server renders that now and then: then the counts are
-    evidence of it, and not unreliable.
+    Plain requests add only a user's text to what most requests have. If only requests with more
+    vary, such as those with tools, the server renders the rest intermittently: the counts are
+    reliable, and show it.
     """
     scores = [score for score in examined if score.traits.first_input and score.traits.user]
     samples: dict[str, set[tuple[str, str]]] = defaultdict(set)

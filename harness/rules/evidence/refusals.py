@@ -75,7 +75,7 @@ def _is_refusal(exchange: ParsedExchange) -> bool:
 
 
 def foreign_reason(exchange: ParsedExchange) -> str | None:
-    """Return what a refusal names as its reason although the request has nothing of it, or None.
+    """Return the reason of a refusal if the request gives no cause for it; None otherwise.
 
     The reason is a parameter, the length, or a topic; a message that also names a member of the
     request, or a type in it, may be about that.

@@ -14,7 +14,7 @@ family = Family("reply", CHAT, component="failures")
 
 _FEWEST = 2  # requests whose replies end within a sentence; a model may end one early
 _INSIDE = re.compile(r"[ ,;:-]*\w")
-"""How a text goes on within a line; a model may leave out the marks at its end."""
+"""How a text continues within a line; a model may omit punctuation at the end."""
 
 
 def _broken(text: str, whole: str) -> bool:
