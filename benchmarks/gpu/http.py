@@ -53,10 +53,9 @@ def missing(module: str) -> str:
     """Why a module of the engine, or the vocabulary, cannot be used; empty if both can."""
     try:
         import_module(module)
+        from harmony.vocabulary import VocabularyError, token_bytes
     except ImportError as error:
         return f"not installed: {error.name}"
-    from harmony.vocabulary import VocabularyError, token_bytes
-
     try:
         token_bytes()
     except VocabularyError as error:

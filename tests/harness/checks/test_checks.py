@@ -821,7 +821,6 @@ def test_every_check_is_violated_by_a_test():
         "calls.id.repeated",
         "chat.schema.minor",
         "chat.stream.finish.repeated",
-        "request.internals",
         "request.limit_name",
         "request.refused",
         "request.server_error",

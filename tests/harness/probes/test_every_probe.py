@@ -37,7 +37,6 @@ from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Response, TransportFailure
 from harness.records.settings import CONTEXT
 from harness.rules.calls.argument_probes import TEXTS
-from harness.rules.calls.choice_probes import NEEDED
 from harness.rules.catalogue import PROBES
 from harness.rules.evidence.rendering import Rendering
 from harness.rules.numerics.golden_prompts import long, long_fingerprint
@@ -238,10 +237,9 @@ UNANSWERED = Reply(text="Hello!")
 FORGETFUL = cot.reader(cot.without_cot)
 
 HEALTHY: Mapping[str, Healthy] = {
-    "errors": Healthy(errors.keyed(401)),
+    "errors": Healthy(errors.healthy),
     "errors.overflow": Healthy(lambda *_: errors.REFUSED),
     "tools.arguments": Healthy(writing),
-    "tools.trigger": Healthy(tools._triggered),
     "tools.choice": Healthy(tools._chosen),
     "tools.choice.allowed": Healthy(choosing),
     "tools.choice.custom": Healthy(choosing),
@@ -250,7 +248,7 @@ HEALTHY: Mapping[str, Healthy] = {
     "tools.loop": Healthy(tools._looping),
     "tools.results": Healthy(tools._with_results),
     "tools.results.order": Healthy(tools._telling(lambda asked: asked)),
-    "tools.schema": Healthy(tools._echoing),
+    "tools.schema": Healthy(lambda *_: WEATHER),
     "cot": Healthy(cot.reader()),
     "structured": Healthy(structured, ("chat",)),
     "structured.object.streaming": Healthy(in_every_form, ("chat",)),
@@ -282,28 +280,19 @@ BROKEN: Mapping[str, Provider] = {
     "errors": lambda request, _: errors.HELLO,
     "errors.status": errors.answering(errors.full(500)),
     "errors.body": errors.answering(json_response({"error": {}}, 400)),
-    "errors.key": errors.keyed(200),
     "tools.arguments": lambda *each: (damaging if each[0].id in TEXTS else retyping)(*each),
     "tools.arguments.encoding": escaping,
-    "tools.trigger": lambda request, _: UNANSWERED if request.id in NEEDED else WEATHER,
-    "tools.trigger.right_tool": lambda *_: tools.calling("archive"),
     "tools.choice": lambda request, _: UNANSWERED if request.id != "none" else WEATHER,
     "tools.choice.parallel": lambda *_: refusal(500),
     "tools.names.accepted": lambda *_: refusal(),
     "tools.names.kept": shortening,
     "tools.preamble": announced(None, 90),
-    "tools.loop": lambda *_: [
-        tools.calling(tools.ORDER, '{"order_id": "A-17"}'),
-        tools.calling(tools.WEATHER, '{"location": "it"}'),
-    ],
-    "tools.loop.goes_on": lambda *each: [tools._looping(*each)[0], refusal(500)],
+    "tools.loop": lambda *each: [tools._looping(*each)[0], refusal(500)],
     "tools.results": lambda *_: Reply(text="Ahoy!"),
     "tools.results.goes_on": lambda *_: Reply(text="", wrote=(tools.WEATHER.name, "{}")),
     "tools.results.order": tools._telling(lambda asked: 1 - asked),
     "tools.results.streams": tools._shows_cot,
     "tools.schema": lambda *_: refusal(500),
-    "tools.schema.callable": lambda *_: Reply(text="No."),
-    "tools.schema.echo": partial(tools._echoing, parameters={"type": "object"}),
     "cot.returned": cot.silent(("told",)),
     "cot.accepted": cot.refusing(lambda _: True, 500),
     "cot.accepted.own": lambda *_: [cot.CALL, refusal()],

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from healthy import exchange, json_response, response, stream_response
+from healthy import json_response, stream_response
 from mock_provider import error
 from probing import Provider, judged, refusal, statuses
 from replies import Reply, chat_blocks, chat_chunks, responses_blocks, responses_events
@@ -26,23 +26,6 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
 def answering(wrong: Any) -> Provider:
     """A provider with this response to all invalid requests."""
     return lambda *each: HELLO if healthy(*each) is HELLO else wrong
-
-
-def keyed(status: int) -> Provider:
-    """A provider with a key that has this status without one."""
-
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id == "no key":
-            return HELLO if status == 200 else full(status)
-        if request.id == "wrong key":
-            return full(401)
-        if request.id != "right key":
-            return healthy(request, attempt)
-        made = exchange(attempt.condition.api, False, response(attempt.condition.api, False, HELLO))
-        key = made.request.model_copy(update={"headers": {"Authorization": "[redacted]"}})
-        return made.model_copy(update={"request": key})
-
-    return provider
 
 
 def full(status: int) -> Response:
@@ -149,7 +132,7 @@ def test_a_rejection_as_plain_text_is_one_finding() -> None:
 
 def test_rate_limited_requests_are_not_verifiable() -> None:
     found = results(full(429))
-    assert of_status(found, "passed") <= {"errors.key", "errors.body"}
+    assert of_status(found, "passed") <= {"errors.body"}
     assert "errors.status" in of_status(found, "not_verifiable")
 
 
@@ -158,14 +141,6 @@ def test_accepted_invalid_requests_are_warnings() -> None:
     answered = of_status(results(HELLO), "warned")
     assert {"errors.unknown_model", "errors.wrong_type", "errors.unmatched_result"} <= answered
     assert not answered & {"errors.status", "errors.body"}
-
-
-def test_status_403_rejects_a_key_too() -> None:
-    assert judged(invalid_requests.GROUP, keyed(403))["errors.key"].status == "passed"
-
-
-def test_without_a_key_there_is_none_to_check() -> None:
-    assert results(REFUSED)["errors.key"].status == "not_verifiable"
 
 
 def test_every_invalid_request_has_a_body_for_each_api() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from healthy import json_response, stream_response
 from probing import Provider, judged, refusal, statuses
-from replies import Reply, chat_whole, responses_blocks, responses_events, responses_whole
+from replies import Reply, chat_whole, responses_blocks, responses_events
 
 from harmony.render import text_tokens
 from harness.api.items import Message, Tool, ToolResult
@@ -22,8 +22,7 @@ from harness.rules.calls import preamble_probes as preamble
 from harness.rules.calls import result_probes as results
 from harness.rules.calls import schema_probes as schemas
 from harness.rules.calls.argument_probes import TYPES_GROUP, VALUES
-from harness.rules.calls.schema_probes import DEFINITIONS
-from harness.rules.evidence.offers import BY_NAME, LANGUAGE, ORDER, WEATHER
+from harness.rules.evidence.offers import BY_NAME, LANGUAGE, WEATHER
 from harness.rules.probe import ProbeGroup, ProbeRequest
 from harness.run.attempts import Attempt
 
@@ -33,44 +32,6 @@ _numbers = itertools.count(1)
 def calling(tool: Tool | str, arguments: str = '{"location": "Lisbon"}') -> Reply:
     name = tool if isinstance(tool, str) else tool.name
     return Reply(call=(name, arguments), call_id=f"call_{next(_numbers)}")
-
-
-# --- When to call
-
-
-def _triggered(request: ProbeRequest, _: Attempt) -> Reply:
-    if request.id in choice.NEEDED:
-        return calling(choice.NEEDED[request.id][1])
-    return Reply(text="Hello!")
-
-
-def test_missing_calls_fail() -> None:
-    found = statuses(judged(choice.TRIGGER_GROUP, lambda *_: Reply(text="Hello!")))
-    assert found["tools.trigger.recall"] == "warned"
-    assert found["tools.trigger.right_tool"] == "not_verifiable"
-
-
-def test_a_model_that_can_answer_without_a_tool_is_healthy() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        can = request.id in ("language", "markdown", "chart")
-        return Reply(text="It is German.") if can else _triggered(request, attempt)
-
-    assert not {"failed", "warned"} & set(statuses(judged(choice.TRIGGER_GROUP, provider)).values())
-
-
-def test_calls_in_reply_to_greetings_are_a_warning() -> None:
-    found = statuses(judged(choice.TRIGGER_GROUP, lambda *_: calling("archive")))
-    assert found["tools.trigger.recall"] == "passed"
-    assert found["tools.trigger.precision"] == "warned"
-    assert found["tools.trigger.right_tool"] == "warned"
-
-
-def test_one_missing_call_is_tolerated() -> None:
-    def once(request: ProbeRequest, attempt: Attempt) -> Reply:
-        return Reply(text="?") if request.id == "status" else _triggered(request, attempt)
-
-    result = judged(choice.TRIGGER_GROUP, once)["tools.trigger.recall"]
-    assert (result.status, result.failures) == ("passed", 2)
 
 
 # --- tool_choice
@@ -370,21 +331,8 @@ def test_types_that_the_model_confuses_are_not_verifiable() -> None:
 # --- The loop
 
 
-def _looping(request: ProbeRequest, _: Attempt) -> list[Reply | Response]:
-    if request.id == "dependent":
-        return [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER), Reply(text="Sunny.")]
+def _looping(_: ProbeRequest, __: Attempt) -> list[Reply | Response]:
     return [calling(WEATHER), Reply(text="I could not find out.")]
-
-
-def test_an_answer_instead_of_the_second_call_is_not_evidence() -> None:
-    replies = [
-        calling(ORDER, '{"order_id": "A-17"}'),
-        Reply(text="Shall I look up the weather, too?"),
-    ]
-    assert (
-        statuses(judged(results.LOOP_GROUP, lambda *_: replies))["tools.loop.dependent"]
-        == "not_verifiable"
-    )
 
 
 def test_without_a_call_the_loop_is_not_verifiable() -> None:
@@ -395,31 +343,13 @@ def test_without_a_call_the_loop_is_not_verifiable() -> None:
 # --- Schemas
 
 
-def _echoing(
-    request: ProbeRequest, attempt: Attempt, parameters: Mapping[str, object] | None = None
-) -> Reply | Response:
-    """A reply that repeats the function of its request, or one with these parameters."""
-    if attempt.condition.api == "chat" or request.id not in DEFINITIONS:
-        return calling(WEATHER)
-    sent = {**DEFINITIONS[request.id].parameters, "title": "added"}
-    tool = {"type": "function", "name": WEATHER.name, "strict": False}
-    tool["parameters"] = parameters or sent
-    return json_response({**responses_whole(calling(WEATHER)), "tools": [tool]})
-
-
 def test_a_schema_that_crashes_the_server_fails_its_probe() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
-        return refusal(500) if request.id == "items_property" else _echoing(request, attempt)
+        return refusal(500) if request.id == "items_property" else calling(WEATHER)
 
     found = statuses(judged(schemas.GROUP, provider))
     failed = {name for name, status in found.items() if status == "failed"}
     assert failed == {"tools.schema.items_property"}
-
-
-def test_missing_calls_are_a_warning() -> None:
-    found = statuses(judged(schemas.GROUP, lambda _, __: Reply(text="No.")))
-    assert found["tools.schema.callable"] == "warned"
-    assert found["tools.schema.echo"] == "not_verifiable"
 
 
 # --- Results of two calls

@@ -17,7 +17,7 @@ from harness.verdict.causes import MOST_CAUSES, diagnose
 LONGEST_FIX = 2 * (80 - len("    fix: "))  # two lines of a terminal
 EVERY = 100  # attempts over each API and mode, two at each request
 GROUPS = [(api, mode) for api in BOTH_APIS for mode in MODES]
-EVERY_CALL = "calls.choice tools.choice.named tools.choice.required tools.trigger.recall"
+EVERY_CALL = "calls.choice tools.choice.named tools.choice.required"
 
 # What servers did, the rules that fail (with the share of replies, if not all), and the component;
 # after it, when.
@@ -27,7 +27,7 @@ KNOWN = (
     ("a special token in the content beside calls",
      "harmony.markers:0.3 text.added:0.3 usage.sum:0.1", "output"),
     ("<|end|> is a stop token: every reply ends after the CoT",
-     f"reply.empty tools.loop.answers structured.asked echo.returned {EVERY_CALL}", "ends"),
+     f"reply.empty tools.results.used structured.asked echo.returned {EVERY_CALL}", "ends"),
     ("streams lose tokens now and then",
      "usage.output.lost:0.1:s echo.returned:0.1:s calls.arguments.json:0.1:s parity.text:0.2",
      "output only streams"),
