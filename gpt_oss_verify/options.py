@@ -119,6 +119,8 @@ class CaseOptions(CaseSettings):
     """Case file (JSON Lines). Default: the 36 shipped cases."""
     tools: Path | None = None
     """Tools file (a JSON list). Default: the six shipped tools."""
+    only_failed: Path | None = None
+    """Run only what failed, or was not verifiable, in a run: its folder, or its name in `runs`."""
     max_turns: Annotated[Count | None, Parameter(alias="-t")] = None
     """Maximum number of requests in an attempt. Default: 10."""
     golden: Path | None = None

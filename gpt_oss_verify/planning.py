@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ from gpt_oss_verify.options import (
     SamplingOptions,
     parse_apis,
     parse_list,
+    refuse,
+    run_place,
 )
 from gpt_oss_verify.screen import say
 from harness.errors import ConfigurationError
@@ -48,6 +50,7 @@ from harness.providers.entries import Provider
 from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
 from harness.records.runs import RunInfo, RunSettings, ScoreGate
 from harness.records.settings import Layer, Sampling, layered, names
+from harness.retest import not_passed
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info
@@ -114,10 +117,7 @@ def new_plan(options: Options) -> Plan:
     _check(options, budget)
     suite = None
     if not options.evals_alone:
-        suite = load_suite(options.cases.cases, options.cases.tools)
-        suite = suite.spread(options.cases.first_cases)
-        for bad in suite.bad_lines:
-            say(f"{suite.cases_file.name}, line {bad.number} is left out: {bad.reason}")
+        suite, options = _selected(options)
     settings = _settings(options, layers, evals, apis, provider, grader, budget, suite)
     described = provider.info()
     tasks: list[Task] = []
@@ -138,6 +138,28 @@ def new_plan(options: Options) -> Plan:
     tasks += _eval_tasks(options, provider, models, settings, evals, grader, own)
     info = new_info(described, tasks, settings, typed_command())
     return Plan(provider, tuple(tasks), info, budget, grader)
+
+
+def _selected(options: Options) -> tuple[Suite, Options]:
+    """Return the cases, and the options with the probes of `only_failed` in `only`.
+
+    Raises ConfigurationError or RunLogError.
+    """
+    cases = options.cases
+    if cases.only_failed is None:
+        suite = load_suite(cases.cases, cases.tools).spread(cases.first_cases)
+        for bad in suite.bad_lines:
+            say(f"{suite.cases_file.name}, line {bad.number} is left out: {bad.reason}")
+        return suite, options
+    run = run_place(cases.only_failed)
+    own = {name: getattr(cases, name) for name in ("only", "cases", "tools", "first_cases")}
+    refuse(f"--only-failed {run} selects the cases and probes itself;", **own)
+    failed, chosen = not_passed(run)
+    if read_run_info(run).of_kind("eval"):
+        say(f"--only-failed leaves out the evals of {run}; gpt-oss-verify eval samples them again.")
+    count = len(failed.cases) if failed else None
+    selected = cases.model_copy(update={"only": chosen, "first_cases": count})
+    return failed or load_suite(), replace(options, cases=selected)
 
 
 def _needs_grader(name: str, own: Mapping[str, Loaded[Any]]) -> bool:

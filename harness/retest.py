@@ -1,5 +1,7 @@
 """Plan a retest: send again what the findings of a run need, and a small part of what passed.
 
+`not_passed` selects what a new run may try again, with settings of its own.
+
 A finding is fixed if it is not found in as many tries as its rate in the run requires
 (`harness.statistics.recurrence`). So that its tries differ from those of the run in nothing else, a
 retest has the concurrency (unless another one is to show what needs load), the settings and the
@@ -22,8 +24,9 @@ from harness.records.runs import RetestedRule, RetestInfo, RunInfo, TaskInfo
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.probe import Probe
+from harness.rules.suites import CASES
 from harness.run.budget import Budget
-from harness.run.cases import planned_cases
+from harness.run.cases import Suite, planned_cases
 from harness.run.run_folder import read_analysis, read_scores
 from harness.run.run_log import read_run_info
 from harness.statistics.recurrence import (
@@ -116,6 +119,55 @@ def planned_retest(
     planned = new_info(info.provider, tasks, settings, command)
     planned = planned.model_copy(update={"retest": retest})
     return Plan(provider, tuple(tasks), planned, budget)
+
+
+def not_passed(folder: Path) -> tuple[Suite | None, tuple[str, ...]]:
+    """Return the cases of a run that did not always pass, and the probes for `choose`.
+
+    The cases are None if none failed. Probes are those that failed, warned or were not verifiable,
+    and those whose requests show what a check found; `cases` stands before them for the cases.
+
+    Raises ConfigurationError if there is neither, and RunLogError.
+    """
+    info, analysis = read_run_info(folder), read_analysis(folder)
+    if not info.of_kind("tool_calling", "probes"):
+        raise ConfigurationError(
+            f"{folder} has neither tool-call cases nor probes, from which --only-failed selects."
+        )
+    unclear = [r.check.id for r in analysis.checks if r.status in (*_FOUND, "not_verifiable")]
+    probes = dict.fromkeys(name for name in unclear if name in PROBES)
+    own = [PROBES[r.check.id] for r in analysis.checks if r.check.id in PROBES and r.applicable]
+    cases = {
+        case
+        for result in analysis.tool_calling
+        for case, (passed, _) in result.cases.items()
+        if passed < result.tries
+    }
+    for score in read_scores(folder):
+        shown = {f.id for f in score.findings if f.severity != "info"} & set(unclear)
+        if not shown:
+            continue
+        if score.task == TOOL_CALLING:
+            cases.add(score.sample)
+        elif users := _probes_of(own, score.task, score.sample):
+            probes[users[0].id] = None
+    if not cases and not probes:
+        raise ConfigurationError(
+            f"Everything passed in {folder}, so --only-failed selects nothing."
+        )
+    calling = info.task(TOOL_CALLING)
+    suite = restored_suite(folder, calling.files).named(cases) if calling and cases else None
+    return suite, (*((CASES,) if suite else ()), *probes)
+
+
+def _probes_of(probes: Iterable[Probe], group: str, request: str) -> list[Probe]:
+    """Return the probes that use a request, those with the fewest requests first.
+
+    A request that no probe uses is sent with any of its group.
+    """
+    alike = [probe for probe in probes if probe.group.name == group]
+    users = [probe for probe in alike if request in probe.uses] or alike
+    return sorted(users, key=lambda probe: len(probe.uses))
 
 
 def _require(folder: Path, info: RunInfo, found: bool) -> None:
@@ -272,20 +324,18 @@ def _apis(conditions: Iterable[str]) -> list[Api]:
 
 
 def _select_requests(
-    chosen: _Selection, finding: _Tested, own: Iterable[Probe], tries: int
+    chosen: _Selection, finding: _Tested, own: Sequence[Probe], tries: int
 ) -> None:
     """Include the probes that send the requests in which a check found something."""
-    probes = [probe for probe in own if probe.group.name == finding.task]
     covered: set[str] = set()
     selected: list[Probe] = []
     for sample in finding.samples:
-        # A request that no probe uses is sent with any of its group.
-        uses = [probe for probe in probes if sample in probe.uses] or probes
+        users = _probes_of(own, finding.task, sample)
         once = sum(made for name, made in finding.samples.items() if name in covered)
         if once >= tries or len(selected) == _FEW_PROBES:
             break
-        if sample not in covered and uses:
-            selected.append(min(uses, key=lambda probe: len(probe.uses)))
+        if sample not in covered and users:
+            selected.append(users[0])
             covered |= set(selected[-1].uses)
     once = sum(made for name, made in finding.samples.items() if name in covered)
     for probe in selected:
@@ -361,7 +411,7 @@ def _with_selection(folder: Path, info: RunInfo, chosen: _Selection, retest: Ret
             tasks.append(task.model_copy(update={"repetitions": repetitions}))
     settings = info.settings.model_copy(
         update={
-            "only": (*(("cases",) if cases else ()), *chosen.probes),
+            "only": (*((CASES,) if cases else ()), *chosen.probes),
             "skip": (),
             "evals": (),
             "required_evals": (),

@@ -161,16 +161,17 @@ def test_a_repaired_server_no_longer_shows_it(
 
 @pytest.fixture
 def rare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProvider]:
-    """A server whose every tenth reply has a polluted name, and its run of 30 tries."""
+    """A server whose every seventh reply has a polluted name, and its run of 30 tries."""
     monkeypatch.chdir(tmp_path)
     healthy, polluted, number = provider_of(), provider_of(polluted_name), iter(range(10_000))
 
     async def sometimes(request: Received, writer: asyncio.StreamWriter) -> None:
-        await (healthy if next(number) % 10 else polluted)(request, writer)
+        await (healthy if next(number) % 7 else polluted)(request, writer)
 
     with in_background(MockProvider(always=sometimes, models=[MODEL])) as running:
         address = ["--base-url", running.base_url, "--model", MODEL]
-        run([*address, "--api", "chat", "--only", "cases", "-n", "30", "-k", "1"])
+        alone = ["--concurrency", "1"]  # so that the same replies are polluted each time
+        run([*address, "--api", "chat", "--only", "cases", "-n", "30", "-k", "1", *alone])
         yield running
 
 

@@ -1,4 +1,4 @@
-"""`retest` over a real socket: what is fixed, what is not, and what cannot be told."""
+"""`retest` and `--only-failed` over a real socket: what is fixed, and what is sent again."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from background import in_background
-from healthy import correct, polluted_name, provider_of
+from healthy import SUITE, correct, polluted_name, provider_of
 from mock_provider import MockProvider
 from replies import MODEL
 
@@ -168,3 +168,72 @@ def test_a_retest_is_neither_a_row_of_a_site_nor_a_reference(
     address = ["--base-url", mock.base_url, "--model", MODEL]
     assert run([*address, "--reference", str(again)]) == 2
     assert f"is a retest of {before.name}" in capsys.readouterr().err
+
+
+def second(mock: MockProvider, *options: str) -> int:
+    """Verify the server again, with the options that select what failed."""
+    return run([*options, "--base-url", mock.base_url, "--model", MODEL])
+
+
+def prompts(mock: MockProvider, since: int) -> set[str]:
+    """The first user messages that the server got since so many requests."""
+    bodies = (request.body or {} for request in mock.posts[since:])
+    turns = (body.get("messages") or body["input"] for body in bodies)
+    return {next(str(t["content"]) for t in one if t.get("role") == "user") for one in turns}
+
+
+def test_only_failed_samples_the_cases_that_failed_and_is_resumed_with_them(
+    mock: MockProvider,
+) -> None:
+    case = SUITE.spread(4).cases[2]
+    mock.always = provider_of(lambda each: (polluted_name if each is case else correct)(each))
+    before, since = failed_run(mock), len(mock.posts)
+    mock.always = provider_of()
+    selected = ["--only-failed", before.name, "-k", "3"]
+    assert second(mock, *selected, "--max-requests", "7") == 4
+    again = retested(before)
+    assert run(["--resume", str(again)]) in (0, 4)
+    assert prompts(mock, since) - {"Hi"} == {case.prompt}
+    made = json.loads((again / "run.json").read_text())
+    assert (made["retest"], made["settings"]["case_ids"]) == (None, [case.id])
+    assert second(mock, "--only-failed", str(again)) == 2, "everything passed"
+
+
+def test_only_failed_samples_the_probes_that_did_not_pass(mock: MockProvider) -> None:
+    mock.always = provider_of()  # which answers every probe with the same text
+    second(mock, "--only", "sampling,cases", "-n", "2", "-k", "2")
+    (before,) = Path("runs").iterdir()
+    checks = json.loads((before / "analysis.json").read_text())["checks"]
+    unclear = {
+        one["check"]["id"]
+        for one in checks
+        if one["check"]["kind"] == "probe"
+        and one["check"]["family"] == "sampling"
+        and one["status"] in ("failed", "warned", "not_verifiable")
+    }
+    second(mock, "--only-failed", before.name)
+    only = json.loads((retested(before) / "run.json").read_text())["settings"]["only"]
+    assert unclear
+    assert unclear <= set(only) <= {one["check"]["id"] for one in checks}
+    assert not any(one["status"] == "passed" and one["check"]["id"] in only for one in checks)
+
+
+def test_only_failed_refuses_what_it_cannot_select(
+    mock: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = failed_run(mock, "--evals", "basic")
+    assert second(mock, "eval", "--eval", "basic", "--samples", "--out", "evals") in (0, 1, 4)
+    (evals,) = Path("evals").iterdir()
+    for wrong, sentence in (
+        (["--only-failed", before.name, "--only", "cot"], "itself; leave out --only.\n"),
+        (["--only-failed", before.name, "-n", "3"], "itself; leave out -n.\n"),
+        (["--only-failed", "missing"], "missing is not a run folder"),
+        (["--only-failed", str(evals)], "has neither tool-call cases nor probes"),
+        (["--only-failed", before.name, "--resume", before.name], "leave out --only-failed."),
+    ):
+        capsys.readouterr()
+        assert second(mock, *wrong) == 2
+        assert sentence in (said := capsys.readouterr().err)
+        assert said.count("\n") == 1
+    assert second(mock, "--only-failed", before.name, "--dry-run") == 0
+    assert f"leaves out the evals of {before}" in capsys.readouterr().err
