@@ -10,7 +10,7 @@ from harness.api.fields import nested, objects
 from harness.api.items import Tool
 from harness.records.conditions import Api
 
-ToolChoice = Literal["auto", "none", "required", "named"]
+ToolChoice = Literal["auto", "none", "required", "named", "other"]
 _LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 
 
@@ -47,16 +47,20 @@ class ParsedRequest:
 
     @property
     def tool_choice(self) -> ToolChoice:
-        """Whether a tool may, must or must not be called."""
+        """Whether a tool may, must or must not be called; other is a tool that is no function."""
         choice = self.body.get("tool_choice")
+        if nested(choice, "type") == "allowed_tools":
+            choice = nested(choice, "allowed_tools", "mode") or nested(choice, "mode")
         if choice in ("none", "required"):
             return "none" if choice == "none" else "required"
-        return "named" if self.chosen_tool else "auto"
+        if self.chosen_tool:
+            return "named"
+        return "other" if isinstance(choice, dict) else "auto"
 
     @property
     def forces_call(self) -> bool:
         """Whether a tool must be called."""
-        return self.tool_choice in ("required", "named")
+        return self.tool_choice not in ("auto", "none")
 
     @property
     def chosen_tool(self) -> str | None:

@@ -59,7 +59,7 @@ def _end(
 
 
 def _request(exchange: ParsedExchange) -> str:
-    """Return a hash of conversation, functions and effort, in the terms of both APIs."""
+    """Return a hash of conversation, functions, choice and effort, in the terms of both APIs."""
     request, body = exchange.request, exchange.request.body
     turns = DIALECTS[exchange.api].turns(body)
     if not turns or body.get("previous_response_id") or request.choices > 1 or request.built_in:
@@ -71,7 +71,8 @@ def _request(exchange: ParsedExchange) -> str:
         kept = {key: value for key, value in inner.items() if key not in ("role", "type", "id")}
         said.append([inner.get("role") or inner.get("type"), list(strings(kept))])
     tools = sorted((name, tool.parameters) for name, tool in request.functions.items())
-    return _digest([said, tools, request.effort, request.tool_choice])
+    chosen = sorted(strings(body.get("tool_choice") or "auto"))
+    return _digest([said, tools, request.effort, chosen])
 
 
 def _digest(value: object) -> str:

@@ -21,7 +21,7 @@ def _binds(answer: Answer) -> bool:
     """Whether tool_choice restricts a reply; one that a limit or a filter cut may lack its call."""
     request, reply = answer.exchange.request, answer.reply
     cut = request.forces_call and not reply.calls and reply.finish in ("length", "content_filter")
-    return request.tool_choice != "auto" and not cut
+    return request.tool_choice not in ("auto", "other") and not cut
 
 
 @family.check(

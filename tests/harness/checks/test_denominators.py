@@ -111,12 +111,29 @@ def test_a_check_counts_only_replies_that_can_have_its_defect(row):
     assert check not in judged(recorded(impossible, other))
 
 
-def test_a_reply_without_a_binding_tool_choice_is_not_counted():
-    free = mutations.chat(nothing, CALL, {"tool_choice": "auto"})
-    cut = mutations.chat(LENGTH, ANSWER, CHOICE)
-    assert "calls.choice" not in judged(free) | judged(cut)
-    assert "calls.choice" in judged(mutations.chat(nothing, CALL, CHOICE))
-    assert "chat.finish.tool_calls" not in judged(mutations.chat(nothing, CALL, CHOICE))
+_LISTED = {"tools": [{"type": "function", "function": {"name": "get_weather"}}]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "binds", "forces"),
+    [
+        ("auto", False, False),
+        ("none", True, False),
+        ("required", True, True),
+        ({"type": "function", "function": {"name": "get_weather"}}, True, True),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", **_LISTED}}, False, False),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "required", **_LISTED}}, True, True),
+        ({"type": "custom", "custom": {"name": "add_note"}}, False, True),
+    ],
+)
+def test_a_tool_choice_binds_or_forces_a_call(choice, binds, forces):
+    checks = judged(mutations.chat(nothing, CALL, {"tool_choice": choice}))
+    assert ("calls.choice" in checks) == binds
+    assert ("chat.finish.tool_calls" not in checks) == forces
+
+
+def test_a_reply_that_a_limit_cut_need_not_have_the_forced_call():
+    assert "calls.choice" not in judged(mutations.chat(LENGTH, ANSWER, CHOICE))
 
 
 def test_a_single_reply_repeats_no_id():
