@@ -13,6 +13,7 @@ from harness.selftest import selftest_run as run
 from harness.selftest.faults import catalogue
 from harness.selftest.faults import chosen as chosen_faults
 from harness.selftest.matrix import Matrix, Row
+from harness.selftest.stages import of_laws
 from reports import selftest as report
 from reports.text import counted
 
@@ -34,20 +35,22 @@ def selftest(
 
     Each fault is first tested with the rules that should detect it and, if they find nothing, with
     the whole suite. The healthy engine and its allowed variations must cause no errors, and a worse
-    model (layer `models`) must not be taken for a defect of the server. With
-    --repeat 20, every variation is also tested with the whole suite. To list the defects, run
+    model (layer `models`) must not be taken for a defect of the server. With --repeat 20, every
+    variation is also tested with the whole suite. With --faults laws, the healthy engine is run
+    with each API, mode and suite, and with random selections of rules; neither a run nor a random
+    part of it may cause an error or a warning. To list the defects, run
     `python -m reference_engine faults`.
 
     Args:
         faults: Only these faults or layers (or 'allowed variations'), separated by commas.
-            Default: all.
+            Default: all except 'laws'.
         suite: The whole suite, which the healthy engine must pass. Default: full.
         workers: Concurrent runs; each fault of the model needs its own server of 1 GB. Default: 4.
         repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
         whole: Test every fault with the whole suite from the start, except faults of the model.
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.
     """
-    chosen = chosen_faults(catalogue(), names(faults))
+    chosen = chosen_faults((*catalogue(), *of_laws()), names(faults))
     folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest")
     finished = _finished(folder / _ROWS, repeat) if resume else {}
     plan = run.SelfTestPlan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
@@ -81,9 +84,9 @@ def _announced(plan: run.SelfTestPlan) -> str:
     parts = [f"the {len(rules)} rules that detect these faults"] if rules else []
     if any(stage.whole for stage in planned):
         parts.append("the whole suite")
-    tested = " and ".join(parts)
+    first = f"First the healthy engine with {' and '.join(parts)}, then " if parts else ""
     faults = counted(len(plan.faults) - 1, "fault")
-    return f"First the healthy engine with {tested}, then {faults}, {plan.workers} at once."
+    return f"{first}{faults}, {plan.workers} at once."
 
 
 def _write(matrix: Matrix, folder: Path) -> None:

@@ -14,6 +14,7 @@ from harness.text import suggestion
 
 HEALTHY = "healthy"  # the name of the engine without faults
 VARIATIONS = "allowed variations"  # selects all of them, as a layer selects its faults
+LAWS = "laws"  # the layer of the healthy engine in every shape of a run; no default
 _MODELS = "models"  # the layer of worse models behind the healthy server
 
 
@@ -38,7 +39,8 @@ class Fault(Record):
     @property
     def names(self) -> frozenset[str]:
         """The names that select the fault: its own, its layer, and whether it is allowed."""
-        return frozenset({self.name, self.layer, *([VARIATIONS] if self.allowed else [])})
+        variation = self.allowed and self.layer != LAWS
+        return frozenset({self.name, self.layer, *([VARIATIONS] if variation else [])})
 
     @property
     def worse_model(self) -> bool:
@@ -72,7 +74,10 @@ def catalogue() -> tuple[Fault, ...]:
 
 
 def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]:
-    """Return the healthy engine, and faults by name or layer, or all. Raises ConfigurationError."""
+    """Return the healthy engine, and faults by name or layer, or all except the laws.
+
+    Raises ConfigurationError.
+    """
     known = frozenset[str]().union(*(fault.names for fault in faults))
     for name in names:
         if name not in known:
@@ -80,5 +85,7 @@ def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]
             hint = suggestion(name, sorted(known), listed)
             raise ConfigurationError(f"There is no fault or layer {name!r}; {hint}")
     return tuple(
-        fault for fault in faults if not names or fault.name == HEALTHY or fault.names & set(names)
+        fault
+        for fault in faults
+        if fault.name == HEALTHY or (fault.names & set(names) if names else fault.layer != LAWS)
     )

@@ -7,7 +7,7 @@ from harness.records.analysis import RuleResult
 from harness.records.record import Record
 from harness.records.scores import Severity
 from harness.rules.components import MODEL
-from harness.selftest.faults import Fault
+from harness.selftest.faults import LAWS, Fault
 from harness.selftest.matrix import Detection, HealthyRuns, Row, RowStatus
 from harness.selftest.stages import known
 from harness.statistics.intervals import ALPHA, exact_bounds
@@ -57,7 +57,8 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
     }
     if fault.allowed:
         every = [detection for run in runs for detection in _detections(fault, run, {})]
-        errors = tuple(detection for detection in every if detection.severity == "error")
+        loud = ("error", "warning") if fault.layer == LAWS else ("error",)
+        errors = tuple(detection for detection in every if detection.severity in loud)
         note = ", ".join(f"{detection.id}: {detection.message}" for detection in errors)
         status: RowStatus = "false alarm" if errors else "clean"
         counts = {"runs": len(runs), "accused": sum(map(has_error, runs))}

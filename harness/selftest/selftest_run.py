@@ -10,34 +10,38 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from random import Random
 
 from harness.errors import HarnessError
 from harness.golden import files as golden_files
 from harness.providers.entries import Launch, Provider, changed
-from harness.records.conditions import BOTH_APIS, MODES
+from harness.records.analysis import RuleResult
+from harness.records.conditions import BOTH_APIS
 from harness.records.diagnosis import Diagnosis
-from harness.records.runs import RunSettings
+from harness.records.runs import RunInfo, RunSettings
 from harness.records.settings import Sampling, SuiteName
 from harness.rules.suites import CASES, choose
 from harness.run import run_folder
 from harness.run.cases import load_suite, planned_cases
 from harness.run.launch import launched
-from harness.run.run_log import RunLog
+from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import Observer
 from harness.selftest import rows
-from harness.selftest.faults import HEALTHY, Fault
+from harness.selftest.faults import HEALTHY, LAWS, Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
-from harness.selftest.stages import FEW_CASES, Stage, stages
+from harness.selftest.stages import Stage, stages
 from harness.session import Session
 from harness.tasks.plan import Plan, ended, new_info, started
 from harness.tasks.suite import suite_tasks
+from harness.tasks.task import Task
 from harness.transport.retry import NO_RETRIES
-from harness.verdict.judge import judge
+from harness.verdict.judge import Judge, judge
 
 CONTEXT, LONG_CONTEXT = 2048, 8192
 """Tokens. The second is for long probes and exceeds the 4,096 positions on which the model was
 first trained. A larger context would prolong runs with defects whose replies never end."""
+_SHARES = (0.03, 0.1, 0.3, 0.7)  # of the attempts of a run, which are judged alone
 _LOOP = 192  # output tokens after which worse models loop; the healthy one ends before
 _COMMAND = "{python} -m reference_engine serve --port {port} --max-batch 64 --threads 1".split()
 _SERVER = Provider(
@@ -219,11 +223,16 @@ class _Runs:
         if fault.worse_model:
             tasks = _plan(provider, fault, stage, golden=False).tasks
             alone = (await asyncio.to_thread(judge, folder, info, tasks)).analysis.diagnosis
+        parts: tuple[RuleResult, ...] = ()
+        if fault.layer == LAWS:
+            parts = await asyncio.to_thread(_judged_in_parts, folder, info, plan.tasks)
         made = DefectRun(
             causes=_named(analysis.diagnosis),
             causes_alone=_named(alone),
             results=tuple(
-                result for result in analysis.checks if result.applicable or result.examples
+                result
+                for result in (*analysis.checks, *parts)
+                if result.applicable or result.examples
             ),
             requests=sum(score.requests for score in scores),
             tokens=sum((score.usage.input or 0) + (score.usage.output or 0) for score in scores),
@@ -234,6 +243,19 @@ class _Runs:
         return made
 
 
+def _judged_in_parts(folder: Path, info: RunInfo, tasks: Sequence[Task]) -> tuple[RuleResult, ...]:
+    """Judge random shares of the attempts of a run, each as if only these had been made."""
+    rollouts = list(read_rollouts(folder))
+    results: list[RuleResult] = []
+    for share in _SHARES:
+        part, random = Judge(folder, tasks), Random(share)  # noqa: S311
+        for rollout in rollouts:
+            if random.random() < share:
+                part.add(rollout)
+        results += part.judged(info).analysis.checks
+    return tuple(results)
+
+
 def _named(diagnosis: Diagnosis | None) -> tuple[str, ...]:
     return () if diagnosis is None else tuple(cause.component for cause in diagnosis.causes)
 
@@ -241,12 +263,12 @@ def _named(diagnosis: Diagnosis | None) -> tuple[str, ...]:
 def _plan(provider: Provider, fault: Fault, stage: Stage, *, golden: bool = True) -> Plan:
     """Return the plan of a stage; a fault that is not of the model is in a header."""
     settings = RunSettings(
-        apis=provider.apis,
-        modes=MODES,
+        apis=stage.apis,
+        modes=stage.modes,
         concurrency=provider.concurrency,
         suite=stage.suite,
         only=stage.only,
-        case_ids=FEW_CASES,
+        case_ids=stage.cases,
         max_context=LONG_CONTEXT if stage.long else CONTEXT,
     )
     tasks = tuple(
@@ -259,7 +281,7 @@ def _plan(provider: Provider, fault: Fault, stage: Stage, *, golden: bool = True
             sampling=Sampling(max_turns=3, max_tokens=_LOOP if fault.worse_model else None),
         )
     )
-    by_request = fault.name != HEALTHY and not fault.model
+    by_request = fault.name != HEALTHY and not fault.model and fault.layer != LAWS
     headers = {"X-Fault": fault.name} if by_request else provider.headers
     faulty = changed(provider, headers=headers, name=fault.name.replace(":", "-"))
     command = ("gpt-oss-verify", "selftest", "--faults", fault.name)
@@ -272,10 +294,12 @@ def healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:
     first = {
         name
         for fault in plan.faults[1:]
-        if rows.row_without_run(fault) is None
+        if rows.row_without_run(fault) is None and fault.layer != LAWS
         for name in stages(fault, plan.suite)[0].only
     }
     whole = Stage(plan.suite, ())
+    if all(fault.layer == LAWS for fault in plan.faults[1:]) and plan.faults[1:]:
+        return ()
     if plan.whole:
         return (whole,)
     if plan.everything:

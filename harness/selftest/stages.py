@@ -6,15 +6,18 @@ detector from one that does not work.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from random import Random
+from typing import get_args
 from zlib import crc32
 
-from harness.records.conditions import MODES
+from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
 from harness.records.settings import SuiteName
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.check import CrossCheck
 from harness.rules.rule import Rule
 from harness.rules.suites import CASES, choose
-from harness.selftest.faults import HEALTHY, Fault
+from harness.selftest.faults import HEALTHY, LAWS, Fault
 
 FEW_CASES = (
     "weather-lisbon",
@@ -29,6 +32,9 @@ several words."""
 
 SLICES = 20  # repetitions of an allowed variation that together send all probes
 
+_SETS, _MOST_NAMES = 20, 4
+"""Random selections of rules with which the laws are tested, and the most names in one."""
+
 _COMPARED_TRIES = 6
 """Tries at each case if a detector compares rollouts: 36 attempts over each API."""
 
@@ -40,6 +46,9 @@ class Stage:
     suite: SuiteName
     only: tuple[str, ...]
     tries: int = len(MODES)  # at each case: once in each mode
+    apis: tuple[Api, ...] = BOTH_APIS
+    modes: tuple[Mode, ...] = MODES
+    cases: tuple[str, ...] = FEW_CASES  # all if empty
 
     @property
     def whole(self) -> bool:
@@ -52,16 +61,46 @@ class Stage:
         return any(name.partition(".")[0] == "long" for name in self.only)
 
 
+@cache
+def shapes() -> Mapping[str, Stage]:
+    """Return the runs of the healthy engine that test the laws, by name.
+
+    They have each API, mode and suite, and random selections of families and rules.
+    """
+    every = [
+        Stage(suite, (), 1, apis, modes, ())
+        for suite in get_args(SuiteName)[:2]
+        for apis in (*((api,) for api in BOTH_APIS), BOTH_APIS)
+        for modes in (*((mode,) for mode in MODES), MODES)
+    ]
+    probes, random = choose("standard").probes, Random(0)  # noqa: S311
+    families, ids = sorted({p.about.family for p in probes}), [probe.id for probe in probes]
+    for _ in range(_SETS):
+        family, few = random.choice([CASES, *families]), random.randrange(_MOST_NAMES)
+        every.append(Stage("standard", (family, *random.sample(ids, few)), 1, cases=()))
+    parts = ((stage.only or (stage.suite, *stage.apis, *stage.modes), stage) for stage in every)
+    return {f"{LAWS}:{'+'.join(names)}": stage for names, stage in parts}
+
+
+def of_laws() -> Sequence[Fault]:
+    """Return the healthy engine in each shape of a run, as allowed variations."""
+    about = "A run, and random parts of it, with one try of what its name says."
+    shown = {"source": "", "detectors": (), "visible": False, "allowed": True, "model": False}
+    return [Fault(name=name, layer=LAWS, description=about, **shown) for name in shapes()]
+
+
 def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
     """Return the runs for a fault; each is made only if the previous one found nothing.
 
     `suite` is that of the last stage, and of the healthy engine. For an allowed variation, each
     `repetition` (from 0) has the cases and a part of the probes, and the first also the typical
-    ones; `SLICES` repetitions together have all probes. A worse model has the default run: every
-    rule must leave its server alone.
+    ones; `SLICES` repetitions together have all probes. A law has a run of its own, and a worse
+    model the default run: every rule must leave its server alone.
     """
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
+    if fault.layer == LAWS:
+        return (shapes()[fault.name],)
     if fault.allowed:
         start = (crc32(fault.name.encode()) + repetition) % SLICES
         probes = choose(suite).probes

@@ -4,13 +4,15 @@ It is made once, before all rules, from the sheets of all replies, and is the on
 decides it. The witnesses are asked in this order, and the first one that knows decides. Each has
 the module that its name says:
 
-1. Structure: a text is repeated, restarted, or in a code fence, and the count lacks what is added.
+1. Structure: a text is repeated, restarted, or in a code fence, and the count lacks what is added;
+   arguments have an empty object before them, or are encoded twice.
 2. Copies: the request determines the text or the call, and its tokens or its CoT are the wanted
    ones; or several replies are changed alike, and none that the change would affect is intact.
 3. Whole twins: a greedy reply that a limit or a stop string ended is the beginning of the one that
    nothing ended.
 4. Twins: greedy replies to one request, in the other mode, over the other API, or tried again. The
-   majority is right. They count only if the provider repeats greedy replies.
+   majority is right, without those that structure or copies accuse. They count only if the
+   provider repeats greedy replies.
 5. Counts: what the provider reports beyond the tokens of the texts and their format. A formula
    shows how a count is wrong; otherwise counts only show that something is.
 
@@ -61,12 +63,12 @@ def account_of(scores: Iterable[Score]) -> Account:
     ]
     same = [copies.copied(row.sheet) for row in rows]
     counting = Counting([row for row in rows if not structure.is_twice(row.sheet)] or rows)
-    entries: dict[tuple[str, int], Entry] = {}
+    entries = {row.key: entry for row, entry in copies.judged(rows, same, counting)}
+    entries |= {row.key: entry for row, entry in structure.judged(rows, counting)}
+    left = [row for row in rows if row.key not in entries]
     for witness in (
-        structure.judged(rows, counting),
-        copies.judged(rows, same, counting),
-        twins.of_whole_replies(rows, counting),
-        twins.judged(rows, counting),
+        twins.of_whole_replies(left, counting),
+        twins.judged(left, counting),
         counts.judged(rows, counting),
     ):
         for row, entry in witness:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from harness.records.traits import Ledger, Sheet
 from harness.rules.account.counting import CHANCE, Counting, are_many, is_odd, wrong_counts
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.entry import FEWEST_ALIKE, Entry, Judged, Row, What
+from harness.rules.account.entry import FEWEST, FEWEST_ALIKE, Entry, Judged, Row, What
 from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
@@ -133,14 +133,14 @@ def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Judged:
 
 
 def _counts_answers_as_cot(rows: Iterable[Row]) -> bool:
-    """Whether the tokens of most whole answers are reported as reasoning, as vLLM 0.32 does."""
-    whole = [
+    """Whether tokens of whole answers are reported as reasoning, as vLLM 0.32 does."""
+    whole = (
         one.thinking >= one.reported - FRAMING
         for row in rows
         if (one := row.sheet.ledger) is not None
         if one.end == "model" and one.thinking and one.answer >= 2 * _FEWEST_WORDS
-    ]
-    return 2 * sum(whole) > len(whole)
+    )
+    return sum(whole) >= FEWEST
 
 
 def _stock(rows: Sequence[Row], odd: Sequence[Row]) -> Judged:

@@ -107,7 +107,9 @@ def difference(wanted: str, got: str) -> Change:
         return Change(What.REORDERED)
     if _MASK.search(got) and not _MASK.search(wanted):
         return Change(What.MASKED)
-    if bare(wanted) == bare(got) or "\N{REPLACEMENT CHARACTER}" in got:
+    if "\N{REPLACEMENT CHARACTER}" in got.replace(wanted, ""):
+        return Change(What.GARBLED)
+    if bare(wanted) == bare(got):
         return Change(What.LETTERS)
     return Change(What.DIFFERENT)
 

@@ -17,6 +17,7 @@ MANY_AGREEING = 8
 """Tokens by which two texts differ, so that a count fits the different one by no chance."""
 
 _CUT, _STOPPED, _DOUBLED = "limits.prefix", "stop.followed", "text.doubled"
+_BROKEN_OFF = "reply.broken_off"
 _RULES = {
     "changed": "text.changed",
     "added": "text.added",
@@ -43,6 +44,7 @@ class What(Enum):
     RESTARTED = "added", "it starts again from the beginning"
     FENCED = "added", "it is wrapped in a code fence"
     EMPTY_FIRST = "added", "an empty object precedes the arguments"
+    ENCODED_TWICE = "changed", "the JSON is encoded again, as a text"
     # One function of a server turns the written text into the one that arrived.
     HTML = "changed", "characters are escaped as in HTML"
     HTML_NOT_QUOTES = "changed", "characters except quotes are escaped as in HTML"
@@ -77,9 +79,11 @@ class What(Enum):
     # Two texts differ.
     PART_LOST = "lost", "text is missing"
     PART_ADDED = "added", "text is added"
+    BROKEN_OFF = "lost", "it breaks off in the middle, and ends as if it was whole", _BROKEN_OFF
     SPACES = "changed", "white space is missing or changed"
     REORDERED = "changed", "its parts are reordered"
     MASKED = "changed", "words are masked"
+    GARBLED = "changed", "characters arrive as U+FFFD"
     LETTERS = "changed", "case, marks or letters beyond ASCII differ"
     NOT_ASCII = "changed", "letters beyond ASCII are missing or replaced"
     DIFFERENT = "changed", ""
@@ -125,8 +129,8 @@ class What(Enum):
 
 
 BEYOND_ASCII = (
-    *(What.NOT_ASCII, What.LETTERS, What.ACCENTS, What.ASCII_ONLY, What.QUESTION_MARKS),
-    *(What.JSON_ASCII, What.PYTHON_ASCII, What.LATIN_1, What.NFKC, What.NFD),
+    *(What.NOT_ASCII, What.LETTERS, What.GARBLED, What.ACCENTS, What.ASCII_ONLY),
+    *(What.QUESTION_MARKS, What.JSON_ASCII, What.PYTHON_ASCII, What.LATIN_1, What.NFKC, What.NFD),
 )
 """What happens only to texts with characters beyond ASCII."""
 

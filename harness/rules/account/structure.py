@@ -7,7 +7,7 @@ from harness.records.traits import Sheet
 from harness.rules.account.counting import Counting
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import Entry, Judged, Place, Row, What
-from harness.rules.account.json_text import parsed_object
+from harness.rules.account.json_text import parsed_object, parsed_value
 from harness.rules.account.ledger import PREAMBLE_HEADER, more_tokens
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
@@ -40,6 +40,9 @@ def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
         rest = arguments.removeprefix(_EMPTY)
         if rest != arguments and parsed_object(rest):
             return Entry(What.EMPTY_FIRST, "arguments", "structure", rest, arguments)
+        inner = parsed_value(arguments)
+        if isinstance(inner, str) and parsed_object(inner) is not None:
+            return Entry(What.ENCODED_TWICE, "arguments", "structure", inner, arguments)
     inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
     if inside and _fits_instead(sheet, counting, sheet.text, inside[1]):
         return Entry(What.FENCED, "answer", "structure", inside[1], sheet.text)

@@ -27,6 +27,11 @@ from harness.rules.account.json_text import parsed_object, strings
 from harness.text import shared_beginning
 
 _REPEATS = 0.8  # the share of equal greedy replies from which a provider is deterministic
+_AGREEING = 3  # replies to one request that show that a different one was broken off
+_NOT_OF_MODELS = (What.GARBLED, What.BROKEN_OFF, What.REORDERED)
+"""What the model does not write instead, although the count may fit."""
+_INSIDE = re.compile(r"[ ,;:-]*\w")
+"""How a text continues within a line; a model may omit punctuation at the end."""
 
 
 def of_whole_replies(rows: Sequence[Row], counting: Counting) -> Judged:
@@ -117,7 +122,10 @@ def _reported(row: Row) -> int | None:
 
 
 def _repeats(groups: Iterable[Sequence[Row]], counting: Counting) -> bool:
-    """Whether the greedy replies to one request in one mode that fit their counts agree."""
+    """Whether the greedy replies to one request in one mode that fit their counts agree.
+
+    One reply that a server damaged does not decide it.
+    """
     agreeing = compared = 0
     for group in groups:
         modes: dict[tuple[Api, bool], list[Row]] = defaultdict(list)
@@ -128,24 +136,54 @@ def _repeats(groups: Iterable[Sequence[Row]], counting: Counting) -> bool:
             if len(members) > 1:
                 compared += len(members)
                 agreeing += Counter(map(_texts, members)).most_common(1)[0][1]
-    return compared > 0 and agreeing >= _REPEATS * compared
+    return compared > 0 and agreeing + 1 >= _REPEATS * compared
 
 
 def _unlike(groups: Iterable[Sequence[Row]], counting: Counting) -> Judged:
-    """Yield the replies that differ from their twins in a way of servers, in several requests."""
+    """Yield the replies that differ from their twins in a way of servers, in several requests.
+
+    One request shows it if no model ends or spells a text so.
+    """
     apart: dict[str, list[tuple[Row, Entry]]] = defaultdict(list)
+    sure: list[tuple[Row, Entry]] = []
     for group in groups:
-        right = _right(group, counting)
-        for row in group if right is not None else ():
-            if right is not None and _texts(row) != _texts(right):
-                entry = _difference(row.sheet, right.sheet)
-                same_count = _reported(row) is not None and _reported(row) == _reported(right)
-                own = counting.is_near(row.sheet) and not same_count and not _differs(group)
-                if entry is not None and (entry.what is What.REORDERED or not own):
-                    apart[row.sheet.request].append((row, entry))
+        if (right := _right(group, counting)) is None:
+            continue
+        different = [row for row in group if _texts(row) != _texts(right)]
+        many = len(group) - len(different) >= _AGREEING
+        for row in different:
+            sheet, same_count = row.sheet, _reported(row) == _reported(right) is not None
+            own = counting.is_near(sheet) and not same_count and not _differs(group)
+            broken = _broken_off(sheet, right.sheet) if own or sheet.ledger is None else None
+            entry = broken or _difference(sheet, right.sheet)
+            if entry is not None and (entry.what in _NOT_OF_MODELS or not own):
+                apart[sheet.request].append((row, entry))
+                alone = broken is not None and (many or _ends_in_word(broken))
+                sure += [(row, entry)] if alone or entry.what is What.GARBLED else []
     if len(apart) >= FEWEST:
         for replies in apart.values():
             yield from replies
+    yield from sure
+
+
+def _broken_off(sheet: Sheet, twin: Sheet) -> Entry | None:
+    """Return that a reply ends in the middle of a line of its twin, if it does."""
+    place: Place = "answer" if sheet.text else "CoT"
+    got, whole = (one.text if sheet.text else one.reasoning for one in (sheet, twin))
+    same = place == "CoT" or sheet.reasoning == twin.reasoning
+    inside = got[-1:].isalnum() or got.endswith((" ", ",", ";", ":"))
+    if sheet.calls or not (same and inside and got != whole and whole.startswith(got)):
+        return None
+    if not _INSIDE.match(whole[len(got) :]):
+        return None
+    return Entry(What.BROKEN_OFF, place, "twin", whole, got)
+
+
+def _ends_in_word(entry: Entry) -> bool:
+    """Whether a text ends in a word of the whole one, which does not have it twice."""
+    rest = entry.wanted[len(entry.got) :]
+    ends = len(entry.got) >= LONG_TEXT and entry.got[-1].isalpha() and rest[0].isalpha()
+    return ends and not rest.startswith(entry.got[:LONG_TEXT])
 
 
 def _right(group: Sequence[Row], counting: Counting) -> Row | None:

@@ -79,13 +79,14 @@ def _swapped(
     other request do not. Parts of the prompt that vary, such as a date, have a few tokens.
     """
     prompts: dict[tuple[_Sample, Api], set[int]] = defaultdict(set)
-    for score in examined:
+    counted = [score for score in examined if score.traits.first_input]
+    for score in counted:
         prompts[_place(score)].add(score.traits.first_input or 0)
     owners: dict[object, Score] = {}
-    for score in examined:
+    for score in counted:
         if len(prompts[_place(score)]) == 1:
             owners.setdefault(_reply(score), score)
-    for score in examined:
+    for score in counted:
         count, owner = score.traits.first_input or 0, owners.get(_reply(score))
         others = prompts[_place(score)] - {count}
         varied = others and min(abs(count - other) for other in others) > FRAMING

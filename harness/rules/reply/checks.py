@@ -35,6 +35,19 @@ _OF_TRAINED_TOOLS = ("web_search_call", "code_interpreter_call")
 _FUNCTIONS = "functions"  # harmony's namespace of the offered functions
 
 
+family.accounted(
+    "reply.broken_off",
+    "A reply that ends normally is whole: greedy replies to the same request do not go on. Clients "
+    "take the part of a broken reply for the answer.",
+    component="failures",
+    fix="If the generation breaks off, end the stream with an error, and no reply with `stop`.",
+    example=(
+        "A stream that breaks off in the gateway ends with the finish reason stop.",
+        "https://github.com/BerriAI/litellm/issues/33404",
+    ),
+)
+
+
 @family.check("reply.id", answers, fix="Give every reply an id of its own.", reads=("fields",))
 def _reply_id(answer: Answer) -> Iterator[Problem]:
     """Every reply has an id. Logs, support requests and previous_response_id refer to it."""

@@ -97,13 +97,17 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
 
     A difference means that the prompt is rendered in two ways, or by backends that disagree. Some
     gateways route requests to different backends deliberately. If attempts under one condition
-    differ, no prompt can be judged by its tokens.
+    differ, no prompt can be judged by its tokens. The most frequent number is right; of several,
+    the one that is more frequent over both APIs.
     """
     groups: dict[tuple[str, str, Api, str], list[Score]] = defaultdict(list)
+    times: dict[tuple[str, str, str], Counter[int | None]] = defaultdict(Counter)
     for score in examined:
         groups[score.task, score.sample, score.condition.api, score.traits.host].append(score)
-    for group in groups.values():
-        usual = Counter(score.traits.first_input for score in group).most_common(1)[0][0]
+        times[score.task, score.sample, score.traits.host][score.traits.first_input] += 1
+    for (task, sample, _, host), group in groups.items():
+        here = Counter(score.traits.first_input for score in group)
+        usual = max(here, key=lambda n: (here[n], times[task, sample, host][n]))
         for score in group:
             if score.traits.first_input != usual:
                 message = (

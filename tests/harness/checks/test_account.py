@@ -1,5 +1,6 @@
 """The account: who wrote a reply, decided by structure, copies, twins and counts, in this order."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -410,6 +411,28 @@ def test_the_majority_of_equal_requests_is_right() -> None:
         assert {one.kind for one in (*found[:3], *found[4:7])} == {"intact"}
     lost = four(sheet(TEXTS[0][:-9], wrote=TEXTS[0]))
     assert [one.kind for one in lost] == ["intact"] * 3 + ["lost"] + ["intact"] * 3 + ["lost"]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda text: text[:-9], What.BROKEN_OFF),
+        (lambda text: text.replace("e", "\N{REPLACEMENT CHARACTER}", 1), What.GARBLED),
+    ],
+)
+def test_one_of_four_equal_requests_is_damaged(change: Callable[[str], str], what: What) -> None:
+    """It alone is accused, by one request, whether it has a count or not."""
+    own = sheet(change(TEXTS[0]), request="a")
+    for damaged in (own, replace(own, ledger=None)):
+        found = entries([*[sheet(TEXTS[0], request="a")] * 3, damaged])
+        assert [one.what for one in found] == [What.INTACT] * 3 + [what]
+
+
+def test_arguments_that_are_encoded_twice_are_no_majority() -> None:
+    written = '{"note": "salt \\"and\\" pepper"}'
+    made = [call(written), *[call(json.dumps(written))] * 3]
+    found = entries([replace(one, request="a") for one in made])
+    assert [one.what for one in found] == [What.INTACT] + [What.ENCODED_TWICE] * 3
 
 
 def test_two_against_two_accuse_neither_unless_the_counts_decide() -> None:

@@ -22,6 +22,7 @@ DEFECTIVE = {
     "text.added": twins(lambda text: f"{text} Powered by us."),
     "text.changed": twins(lambda text: text.replace(" ", "")),
     "text.doubled": [*HEALTHY[1:], sheet(TEXTS[0] * 2, wrote=TEXTS[0])],
+    "reply.broken_off": [*[sheet(TEXTS[0], request="a")] * 3, sheet(TEXTS[0][:-9], request="a")],
     "usage.output.lost": twins(lambda text: text[8:]),
     "usage.output.miscounted": [
         counted(one, lambda n, one=one: n + one.streamed) for one in twins(lambda text: text)

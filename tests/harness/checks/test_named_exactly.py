@@ -15,7 +15,8 @@ from harmony.render import text_tokens
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Recording, Response, Rollout
 from harness.records.scores import Score
-from harness.rules.catalogue import compare_rollouts
+from harness.rules.account import account_of
+from harness.rules.account.entry import Entry
 from harness.rules.measured import measured_score
 
 _TOOL = "get_weather"
@@ -345,10 +346,17 @@ def _greedy(text: str, question: str = "Where?", *, streaming: bool = False) -> 
     return measured_score(parse_rollout(recorded), {"outcome": "answered"})
 
 
+def _broken_off(scores: list[Score]) -> list[Entry]:
+    account = account_of(scores)
+    entries = [account.of(score.record) for score in scores]
+    return [entry for entry in entries if entry.rule == "reply.broken_off"]
+
+
 @pytest.mark.parametrize(
     ("texts", "broken"),
     [
         ([_STORY, _STORY, _STORY[:33]], 1),  # within a word
+        ([_STORY, _STORY, _STORY, _STORY[:25]], 1),  # within a sentence that three others have
         ([_STORY, _STORY[:25]], 0),  # within one sentence only
         ([_STORY, _STORY[:-1]], 0),  # without its full stop
         ([f"{_STORY} {_STORY}", _STORY], 0),  # after a sentence
@@ -361,10 +369,9 @@ def test_a_reply_that_ends_in_the_middle_of_the_text_of_its_twin_is_broken_off(
     texts, broken, streaming
 ):
     scores = [_greedy(text, streaming=streaming and at > 0) for at, text in enumerate(texts)]
-    compared = [finding for _, found in compare_rollouts(scores) for finding in found]
-    found = [each for each in compared if each.id == "reply.broken_off"]
+    found = _broken_off(scores)
     assert len(found) == broken
-    assert {each.evidence.got for each in found} <= {texts[-1]}
+    assert {entry.got for entry in found} <= {texts[-1]}
 
 
 def test_two_replies_that_end_within_a_sentence_are_broken_off():
@@ -373,9 +380,7 @@ def test_two_replies_that_end_within_a_sentence_are_broken_off():
     def broken(whole_replies: int) -> int:
         """How many replies are broken off, beside so many whole ones to each request."""
         texts = [(q, [*[whole] * whole_replies, whole[:25]]) for whole, q in pairs]
-        scores = [_greedy(text, question) for question, said in texts for text in said]
-        compared = [finding for _, found in compare_rollouts(scores) for finding in found]
-        return sum(each.id == "reply.broken_off" for each in compared)
+        return len(_broken_off([_greedy(text, q) for q, said in texts for text in said]))
 
     assert broken(2) == 2
     assert broken(1) == 0  # One of the texts may be longer than what the model wrote.

@@ -20,7 +20,7 @@ from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
 from harness.selftest.selftest_run import SelfTestPlan
-from harness.selftest.stages import SLICES, Stage, known, stages
+from harness.selftest.stages import SLICES, Stage, known, of_laws, stages
 from reports import selftest as report
 
 
@@ -79,6 +79,26 @@ def test_the_detectors_of_a_fault_run_first() -> None:
     assert len(everyday) == 1
     assert "cases" in everyday[0].only
     assert "parity.calls" in everyday[0].only
+
+
+def test_the_laws_are_tested_with_every_shape_of_a_run_if_they_are_named() -> None:
+    laws = of_laws()
+    assert not set(faults.chosen([HEALTHY, BROKEN, *laws], ())) & {*laws}
+    assert not set(
+        faults.chosen([HEALTHY, fault("ok:a", allowed=True), *laws], (faults.VARIATIONS,))
+    ) & {*laws}
+    assert faults.chosen([HEALTHY, BROKEN, *laws], ("laws",)) == (HEALTHY, *laws)
+    planned = [stage for law in laws for stage in stages(law, "full")]
+    assert {(s.suite, s.apis, s.modes) for s in planned if not s.only} == {
+        (suite, apis, modes)
+        for suite in ("tools", "standard")
+        for apis in (("responses",), ("chat",), ("responses", "chat"))
+        for modes in (("streaming",), ("non-streaming",), ("streaming", "non-streaming"))
+    }
+    assert len({s.only for s in planned if s.only}) == 20
+    assert all(choose("standard", s.only).probes or "cases" in s.only for s in planned if s.only)
+    warned = rows.row(laws[0], [made(harmony__markers="warning")], {})
+    assert (warned.status, warned.bad) == ("false alarm", True)
 
 
 @pytest.mark.parametrize(
