@@ -38,6 +38,7 @@ class _Walker:
         self.found: list[Violation] = []
         self._id: object = None
         self._finish: object = None
+        self._elsewhere: object = None  # the finish_reason of another index
         self._choices = 0
         self._calls: dict[str, object] = {}
         self._names: dict[str, object] = {}
@@ -56,6 +57,8 @@ class _Walker:
         for choice in choices:
             if not choice.get("index"):
                 self._read_choice(event, choice)
+            elif choice.get("finish_reason"):
+                self._elsewhere = choice["index"]
         self._read_usage(event, event.data, choices)
 
     def end(self, events: Sequence[StreamEvent]) -> None:
@@ -66,8 +69,11 @@ class _Walker:
         if not self._error:
             self._check_done(events)
         if self._finish is None and not self._error:
-            message = "No chunk in the stream has a finish_reason."
-            self._report(FINISH, last, message, "a finish_reason", "none")
+            message, got = "No chunk in the stream has a finish_reason.", "none"
+            if self._elsewhere is not None:
+                message = "No chunk has a finish_reason for the choice 0, but a chunk for another."
+                got = f"a finish_reason with index {self._elsewhere}"
+            self._report(FINISH, last, message, "a finish_reason with index 0", got)
         if self._late_cot is not None and self._finish == "stop":
             message, late = "The CoT is sent after the answer.", self._late_cot
             self._report(ORDER, late, message, "the CoT before the answer", late.text)

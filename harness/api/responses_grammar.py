@@ -18,6 +18,7 @@ from harness.text import differ_in_space, shared_beginning
 
 ITEMS = "items"
 ITEMS_INDEX = "items.index"
+ITEMS_REPEATED = "items.repeated"
 ITEMS_ID = "items.id"
 ITEMS_CHANGED = "items.changed"
 PARTS = "parts"
@@ -213,8 +214,10 @@ class _Walker:
             self._report(ITEMS, event, message, _ITEM_SEQUENCE)
             return
         if index != str(len(self._items)):
-            message = "output_index does not increase by one from 0."
-            self._report(ITEMS_INDEX, event, message, str(len(self._items)), index)
+            rule, message = ITEMS_INDEX, "output_index does not increase by one from 0."
+            if known is not None and "output_index" in data:
+                rule, message = ITEMS_REPEATED, "Two items have the same output_index."
+            self._report(rule, event, message, str(len(self._items)), index)
             self._misnumbered = True
         if known is not None:
             return
@@ -337,7 +340,14 @@ class _Walker:
 
     def _live(self, event: StreamEvent, data: Mapping[str, Any], item_id: object) -> _Item | None:
         """The open item that an event refers to; None, with a violation, without such an item."""
-        item = self._items.get(repr(data.get("output_index")))
+        index = repr(data.get("output_index"))
+        item = self._items.get(index)
+        if item_id is not None and (item is None or item.id != item_id):
+            added = (at for at, each in self._items.items() if each.id == item_id)
+            if (named := next(added, None)) is not None:
+                message = f"{event.type} has a different output_index than output_item.added."
+                self._report(ITEMS_INDEX, event, message, named, index, "$.output_index")
+                item = self._items[named]
         rule, reason = ITEMS, None
         if item is None:
             reason = f"{event.type} was sent before its item was added."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from harness.statistics.copies import copied, said
 
 @dataclass(frozen=True)
 class LogTry:
-    """One try (epoch, run) of one sample; `content` hashes the sample.
+    """One try (epoch, run) of one sample, whose right answer is `target`; `content` hashes both.
 
     `values` has the parts of its score: one without a name, or those of a score with several. A
     part that has no value is missing.
@@ -29,6 +30,7 @@ class LogTry:
     answer: str
     seconds: float | None
     tokens: int
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,12 @@ class EvalLog:
         """Return what is wrong with the text of an answer; `answered` if nothing is."""
         if not one.answer.strip():
             return "empty answer"
-        return "raw harmony text" if "<|" in one.answer else "answered"
+        if "<|" in one.answer:
+            return "raw harmony text"
+        wanted = "boxed" in one.question and not any(one.values.values())
+        *_, last = re.findall(r"\d+", one.answer) or [None]
+        unboxed = wanted and "boxed" not in one.answer and last == one.target
+        return "right but unboxed" if unboxed else "answered"
 
     @property
     def gated(self) -> bool:

@@ -127,6 +127,7 @@ def _tries(path: Path, samples: Sequence[EvalSample], scorer: str) -> Iterator[L
             answer=one.output.completion or (one.error.message if one.error else ""),
             seconds=one.total_time,
             tokens=sum(each.output_tokens for each in usage.values()),
+            target=target,
         )
 
 

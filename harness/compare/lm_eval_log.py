@@ -6,6 +6,7 @@ the name that lm_eval prints: `exact_match,strict-match`.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,7 @@ def _joined(path: Path, logs: list[EvalLog]) -> EvalLog:
                     "other; put them into folders of their own."
                 )
     tries = tuple(
-        LogTry(one.sample, number, one.content, one.values, one.question, one.answer, None, 0)
-        for number, log in enumerate(logs, start=1)
-        for one in log.tries
+        replace(one, epoch=number) for number, log in enumerate(logs, start=1) for one in log.tries
     )
     fields = {name: getattr(first, name) for name in EvalLog.__dataclass_fields__}
     seeds = frozenset().union(*(log.seeds for log in logs))
@@ -162,6 +161,7 @@ def _tries(rows: Iterable[Mapping[str, Any]], metrics: Iterable[str]) -> tuple[L
             answer=_text(row["resps"]),
             seconds=None,
             tokens=0,
+            target=str(row.get("target", "")),
         )
         for doc, row in first.items()
     )

@@ -27,6 +27,8 @@ _SYSTEMS = {"Darwin": "MacOS"}
 _PROCESSORS = {"x86_64": "x64", "aarch64": "arm64"}
 SECONDS_AFTER_END = 10.0
 """Seconds without data after the last event of a stream, after which the client leaves it."""
+SHARE_CLOSED_IDLE = 0.005
+"""The share of requests that may meet a connection that the server closes; more are failures."""
 _FIRST = ("model", "stream", "service_tier", "messages")
 """The first members of a body of OpenAI's Python SDK; the others follow in alphabetical order."""
 
@@ -80,6 +82,7 @@ class HttpTransport:
         self._timeout = provider.timeout
         self._idle_timeout = provider.idle_timeout
         self._in_flight = InFlight(provider.memory_mib * 2**20)
+        self._sent = self._closed_idle = 0
         granted = access(provider)
         self._redactor = Redactor(granted.secrets | secrets_in(granted.headers))
         self._headers = sdk_headers(provider.timeout, granted.headers)
@@ -107,10 +110,13 @@ class HttpTransport:
         if (arrival := ARRIVAL.get(None)) is not None:
             arrival.receiver = receiver
         try:
-            received = self._receive(
-                receiver, request.method, request.url, headers, data, leaves=sender.leaves
-            )
-            failure = await received
+            receive = partial(self._receive, receiver, request.method, request.url, headers, data)
+            failure = await receive(leaves=sender.leaves)
+            self._sent += 1
+            if failure is not None and failure.kind == "cut" and receiver.closed_idle():
+                self._closed_idle += 1
+                if self._closed_idle <= 1 + SHARE_CLOSED_IDLE * self._sent:
+                    failure = await receive(leaves=sender.leaves)
             elapsed = receiver.elapsed()
             await asyncio.sleep(0)  # so that the arrivals of other responses are recorded first
             respond = partial(receiver.response, self._redactor, complete=failure is None)
@@ -161,6 +167,7 @@ class HttpTransport:
                     headers=headers,
                     data=(data or None) if len(data) < LARGE else BytesIO(data),
                     allow_redirects=False,
+                    trace_request_ctx=receiver.reuse,
                 ) as response,
                 aclosing(body_of(response)) as body,
             ):

@@ -19,6 +19,7 @@ STREAM_LINES = 2_000_000
 """Limits of one response. Even a short event of a stream takes hundreds of bytes of memory, so its
 number of lines is limited; the longest reply of gpt-oss has fewer."""
 KEPT_BYTES = 64 * 1024  # of a body that exceeds its limit
+SECONDS_TO_CLOSE = 1.0  # from a request to the notice that its connection was already closed
 EVENT_STREAM = "text/event-stream"
 BEGINNINGS = (b"data:", b"event:", b"id:", b":")  # of a stream
 _LAST_EVENT = re.compile(
@@ -65,6 +66,7 @@ class Receiver:
     wants_stream: bool
     all: InFlight = field(default_factory=lambda: InFlight(STREAM_BYTES))
     sent: float = field(default_factory=time.perf_counter)
+    reused: bool = False
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     streaming: bool = False
@@ -78,6 +80,19 @@ class Receiver:
     def elapsed(self) -> float:
         """Seconds since the request was sent, rounded to microseconds."""
         return round(time.perf_counter() - self.sent, 6)
+
+    def reuse(self) -> None:
+        """Note that the request is sent over a connection that was idle."""
+        self.reused = True
+
+    def closed_idle(self) -> bool:
+        """Whether a connection was closed because it was idle, while the request was on its way.
+
+        Then it was closed at once and without a reply, and RFC 9112 (9.3.1, 9.5) lets a client
+        send the request again.
+        """
+        reused, self.reused = self.reused, False
+        return reused and self.status is None and self.elapsed() < SECONDS_TO_CLOSE
 
     def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Take the status and the headers, which are joined where a name repeats."""

@@ -348,7 +348,7 @@ DEFECTS = (
             "calls.id.missing"),
     _defect(
         "every item at one index", events(_one_index),
-        "responses.stream.items.index",
+        "responses.stream.items.repeated",
     ),
 )  # fmt: skip
 

@@ -166,7 +166,7 @@ def _wrong_entry(entry: Mapping[str, Any], most: int | None) -> tuple[str, str, 
         message = "The logprob of a token differs from its logprob among the alternatives."
         return message, f"{same[0]}", f"{chosen}"
     if ranked and not same and chosen > ranked[-1] + slack and _decoded(entry):
-        message = "A token outside the alternatives is more probable than the last of them."
+        message = "A sampled token is not among its alternatives, but more probable than the last."
         return message, repr(entry.get("token")), f"{[other.get('token') for other in top]}"
     return None
 

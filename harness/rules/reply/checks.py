@@ -365,5 +365,7 @@ def _choices(answer: Answer) -> Iterator[Problem]:
     expected = {repr(number) for number in range(exchange.request.choices)}
     if numbers != expected or (not exchange.events and len(choices) != len(expected)):
         message = "The reply does not have the requested number of choices."
+        if exchange.events and len(numbers) > len(expected):
+            message = "The chunks have more indices of choices than were requested."
         got = f"{len(choices)} with index {sorted(numbers)}"
         yield Problem(exchange, message, f"index {sorted(expected)}", got, "$.choices")

@@ -15,6 +15,7 @@ from harness.rules.stream.checks import Grammar, grammar_checks
 
 family = Family("stream", RESPONSES_STREAM, component="events")
 
+_NUMBERED = "Number the items of a response from 0, and use the number in all their events."
 _ITEM_DONE = "response.output_item.done"
 _ASSEMBLY = "Clients assemble the response from these events."
 _AGREEMENT = "Clients that show deltas and clients that read final texts must see the same text."
@@ -31,8 +32,15 @@ grammar_checks(
         ),
         grammar.ITEMS_INDEX: Grammar(
             "error",
-            f"The items of a response have the output_index 0, 1, 2, and so on. {_ASSEMBLY}",
-            fix="Number the items of a response from 0, and use the number in all their events.",
+            "The items of a response have the output_index 0, 1, 2, and so on, in all of their "
+            "events. The stream helpers of OpenAI's SDKs raise an error on an index of no item.",
+            fix=_NUMBERED,
+        ),
+        grammar.ITEMS_REPEATED: Grammar(
+            "error",
+            "Each item of a response has an output_index of its own. Clients that collect items by "
+            "it mix them.",
+            fix=_NUMBERED,
         ),
         grammar.ITEMS_ID: Grammar(
             "error",
@@ -178,7 +186,7 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
     done = [data for data in found if isinstance(data.get("item"), dict)]
     indices = [data.get("output_index") for data in done]
     valid = sorted(at for at in indices if type(at) is int) == list(range(len(done)))
-    # `responses.stream.items.index` reports wrong indices; the items came in this order.
+    # Other checks report wrong indices; the items came in this order.
     streamed = {
         index if valid and isinstance(index, int) else at: data["item"]
         for at, (index, data) in enumerate(zip(indices, done, strict=True))
@@ -217,7 +225,7 @@ def _compare(
         sent, kept = _essence(done), _essence(item) if isinstance(item, dict) else {}
         other = [key for key in sent if key not in kept or sent[key] != kept[key]]
         if other:
-            message = "An item of the final response differs from the streamed item."
+            message = f"An item of the final response differs in {other[0]} from the streamed item."
             path = f"$.response.output[{index}]"
             expected = repr({key: sent[key] for key in other})
             got = repr({key: kept[key] for key in other} if kept else item)

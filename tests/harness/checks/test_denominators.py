@@ -37,7 +37,7 @@ ANY_REPLY = {
     ),
     *("chat.stream.role", "chat.stream.id", "chat.stream.usage"),
     *("responses.stream.items", "responses.stream.items.index", "responses.stream.items.id"),
-    "responses.stream.items.changed",
+    *("responses.stream.items.repeated", "responses.stream.items.changed"),
     *("responses.stream.parts", "responses.stream.done_text"),
     *("responses.stream.done_missing", "responses.stream.item_text"),
     *("responses.stream.item_status", "responses.stream.sequence", "responses.stream.created"),

@@ -39,6 +39,12 @@ def _indices(kind: str, change: Callable[[int], int]) -> Callable[[list[dict]], 
     return changed
 
 
+def _moved(found: list[dict]) -> None:
+    for event in found:
+        if event["type"] == "response.output_text.delta":
+            event["output_index"] += 1
+
+
 def _reversed_output(found: list[dict]) -> None:
     found[-1]["response"]["output"].reverse()
 
@@ -82,7 +88,14 @@ _JSON = Reply(text='{"en": "Revenue", "de": "Umsatz"}', reasoning=_LONG_COT)
 NAMED = {
     "every item at one index": (
         events(_indices("output_index", lambda _: 0)),
-        {"responses.stream.items.index": "output_index does not increase by one from 0."},
+        {"responses.stream.items.repeated": "Two items have the same output_index."},
+    ),
+    "the deltas of an item at another index": (
+        events(_moved),
+        {
+            "responses.stream.items.index": "response.output_text.delta has a different "
+            "output_index than output_item.added."
+        },
     ),
     "parts from 1": (
         events(_indices("content_index", lambda at: at + 1)),

@@ -121,6 +121,24 @@ def test_the_history_has_a_point_for_each_run(copy, capsys):
         ]
 
 
+def test_answers_without_a_box_are_named(copy, tmp_path, capsys):
+    def boxed(row):
+        row["arguments"]["gen_args_0"]["arg_0"] = ["Add 0 and 1. Put the answer in \\boxed{}."]
+        row["resps"] = [[f"\\boxed{{{row['target']}}}"]]
+
+    def unboxed(row):
+        boxed(row)
+        row |= {"resps": [[f"The sum is {row['target']}."]], "exact_match": 0}
+
+    other = Path(shutil.copytree(copy, tmp_path / "other"))
+    for folder, change in ((copy, boxed), (other, unboxed)):
+        for path in samples(folder):
+            rewrite(path, change)
+    assert run(["compare", str(copy), str(other), "--out", str(tmp_path / "out")]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"right but unboxed (sums {STRICT}, gpt-oss-20b, default effort): 12 of 12" in printed
+
+
 def test_other_questions_are_not_paired(copy, capsys):
     for path in samples(copy):
         rewrite(path, lambda row: row.update(target_hash="0" * 64))

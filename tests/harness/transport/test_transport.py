@@ -371,15 +371,15 @@ async def test_cookies_are_not_returned() -> None:
 
 
 async def test_transient_failures_are_retried_and_counted() -> None:
-    script = [mock.status(500), mock.hang_up, mock.status(429, Retry_After="0.1")]
+    script = [mock.hang_up, mock.status(500), mock.status(429, Retry_After="0.1")]
     async with MockProvider(script=script) as provider:
         begun = time.monotonic()
         exchange = await send(provider, retries=QUICK)
         took = time.monotonic() - begun
     assert exchange.failure is None
     assert exchange.response.status == 200
-    assert [retry.status for retry in exchange.retries] == [500, None, 429]
-    assert exchange.retries[1].failure.kind == "cut"
+    assert [retry.status for retry in exchange.retries] == [None, 500, 429]
+    assert exchange.retries[0].failure.kind == "cut"
     assert exchange.retries[2].waited == 0.1
     assert took >= 0.1
 

@@ -17,6 +17,7 @@ from harness.records.rollouts import Exchange
 from harness.transport import connections, open_transport
 from harness.transport.connections import BYTES_AT_ONCE
 from harness.transport.interface import Transport
+from harness.transport.receiver import SECONDS_TO_CLOSE
 from harness.transport.retry import NO_RETRIES
 
 BODY = {"model": "m", "stream": True}
@@ -168,3 +169,29 @@ def test_the_reset_of_an_idle_connection_is_not_reported(
 
     run(check())
     assert not caplog.records
+
+
+async def cut(received: Received, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+async def cut_late(received: Received, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(SECONDS_TO_CLOSE)
+    writer.transport.abort()
+
+
+def test_a_request_is_sent_again_if_its_idle_connection_was_closed(run: Run) -> None:
+    reply = mock.stream([LONG])
+
+    async def failures(*handlers: mock.Handler, requests: int) -> list[str | None]:
+        async with transport_to(*handlers) as transport:
+            sent = [await send(transport) for _ in range(requests)]
+        return [each.failure and each.failure.kind for each in sent]
+
+    async def check() -> None:
+        assert await failures(reply, cut, reply, reply, requests=3) == [None] * 3
+        assert await failures(reply, cut, cut, requests=2) == [None, "cut"]
+        assert await failures(cut, reply, requests=1) == ["cut"]
+        assert await failures(reply, cut_late, reply, requests=2) == [None, "cut"]
+
+    run(check())
