@@ -24,7 +24,8 @@ from harness.tasks.probing import probe_tasks
 from harness.text import suggestion
 
 _SHOWN_TEXT = 400  # characters of a text in a request
-_KEYS = {"wrong": "a wrong", "none": "no"}
+
+
 _HEAD = """\
 # Checks and probes
 
@@ -114,7 +115,6 @@ def _requests(probe: Probe) -> Iterator[str]:
             f"{request.tries} tries" if request.tries > 1 else "",
             f"up to {request.max_turns} requests" if request.max_turns > 1 else "",
             f"after {request.after!r}" if request.after else "",
-            "" if request.sender.key == "right" else f"{_KEYS[request.sender.key]} API key",
             "" if request.sender.accept == SDK.accept else f"Accept: {request.sender.accept}",
         ]
         body = request.raw or json.dumps(

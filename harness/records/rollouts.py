@@ -8,14 +8,11 @@ from pydantic import Field
 from harness.records.conditions import Api, Condition
 from harness.records.record import Record
 
-Key = Literal["right", "wrong", "none"]  # the key that a request is sent with
-
 
 @dataclass(frozen=True)
 class Sender:
-    """What a client does: its key, the media types that it reads, and whether it leaves early."""
+    """What a client does: the media types that it reads, and whether it leaves early."""
 
-    key: Key = "right"
     accept: str = "application/json"  # as OpenAI's SDKs send it, with streams, too
     leaves: bool = False  # whether it closes the connection after the first text of a stream
 

@@ -15,13 +15,12 @@ import orjson
 from multidict import CIMultiDict
 
 from harness.providers.entries import Provider, access
-from harness.records.redact import REDACTED, Redactor, secrets_in
+from harness.records.redact import Redactor, secrets_in
 from harness.records.rollouts import SDK, Exchange, FailureKind, Request, Sender, TransportFailure
 from harness.transport.connections import PROXY, body_of, failure_of, parsed_url, proxy_for
 from harness.transport.interface import LARGE, Payload, processed
 from harness.transport.receiver import ARRIVAL, InFlight, Receiver, TooLargeError
 
-WRONG_KEY = "gpt-oss-verify-sends-a-wrong-key"
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 _SYSTEMS = {"Darwin": "MacOS"}
 _PROCESSORS = {"x86_64": "x64", "aarch64": "arm64"}
@@ -132,18 +131,14 @@ class HttpTransport:
         )
 
     def _headers_of(self, sender: Sender) -> dict[str, str]:
-        """Return the headers of a request; without secrets, unless its key is right."""
+        """Return the headers of a request."""
         headers = self._headers
         if sender.accept != SDK.accept:
             headers = {
                 name: sender.accept if name.lower() == "accept" else value
                 for name, value in headers.items()
             }
-        if sender.key == "right":
-            return headers
-        shown = self._redactor.headers(headers)
-        kept = {name: value for name, value in shown.items() if value != REDACTED}
-        return kept | ({"authorization": f"Bearer {WRONG_KEY}"} if sender.key == "wrong" else {})
+        return headers
 
     async def _receive(
         self,

@@ -1,4 +1,4 @@
-"""Whether the model calls a tool: where one is needed, and as `tool_choice` requires."""
+"""Whether the model calls a tool as `tool_choice` requires."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -7,9 +7,8 @@ from typing import Any
 from harness.api.fields import nested, objects
 from harness.api.items import Message, Reply
 from harness.records.conditions import MODES, Api
-from harness.rules.evidence.offers import LANGUAGE, TOOLS, offered
+from harness.rules.evidence.offers import LANGUAGE, TOOLS
 from harness.rules.evidence.refusals import failure, first_replies, served
-from harness.rules.missing import required
 from harness.rules.probe import (
     MAY_BE_REFUSED,
     NON_STREAMING,
@@ -18,84 +17,7 @@ from harness.rules.probe import (
     ProbeResponses,
     Trials,
 )
-from harness.rules.rule import FUNCTION_CALLING, GUIDE, TOOL_CHOICE, Problem
-
-NEEDED: Mapping[str, tuple[str, str]] = {
-    "status": ("Is the service up right now?", "service_status"),
-    "weather": ("What is the weather in Lisbon?", "get_weather"),
-    "language": ('Which language is this: "Der Zug kommt gleich"', "identify_language"),
-    "markdown": ("Convert to HTML: **very bold**", "markdown_to_html"),
-    "chart": ("Draw a line chart of [[1, 2], [2, 4], [3, 8]].", "draw_chart"),
-    "table": ("Show the columns name and price of the table products.", "query_table"),
-}
-"""Prompts that need a tool, and the name of the tool."""
-
-NOT_NEEDED: Mapping[str, str] = {
-    "hello": "Hello!",
-    "morning": "Good morning",
-    "thanks": "Thank you, that was great.",
-    "who": "Who are you?",
-    "how": "How are you?",
-    "bye": "Goodbye!",
-}
-"""Prompts that need no tool."""
-
-_TOLERATED = 0.1
-_PROMPTS = {name: prompt for name, (prompt, _) in NEEDED.items()} | dict(NOT_NEEDED)
-_TRIGGERS = tuple(offered(name, prompt) for name, prompt in _PROMPTS.items())
-TRIGGER_GROUP = ProbeGroup(
-    "tools.trigger", lambda _api: _TRIGGERS, GUIDE, family="calls", component="model"
-)
-
-
-@TRIGGER_GROUP.probe(
-    "tools.trigger.recall", NEEDED, severity="warning", tolerated=_TOLERATED, witness=True
-)
-def _recall(responses: ProbeResponses) -> Trials:
-    """In most cases, the model calls a tool where one is needed.
-
-    gpt-oss calls tools reliably. If calls are missing, the prompt or the parser is broken.
-    """
-    for exchange, reply in responses.replies(*NEEDED):
-        message, got = "The prompt needs a tool, but the reply calls none.", reply.text
-        missing = Problem(exchange, message, "a tool call", got or "no text, no call")
-        yield None if reply.calls else missing
-
-
-@TRIGGER_GROUP.probe(
-    "tools.trigger.precision", NOT_NEEDED, severity="warning", tolerated=_TOLERATED, witness=True
-)
-def _precision(responses: ProbeResponses) -> Trials:
-    """In most cases, the model calls no tool where none is needed.
-
-    A model that calls tools in reply to greetings did not get the prompt that it was trained on.
-    """
-    for exchange, reply in responses.replies(*NOT_NEEDED):
-        if reply.calls:
-            message = "The prompt needs no tool, but the reply calls one."
-            yield Problem(exchange, message, "no tool call", reply.calls[0].name)
-        else:
-            yield None
-
-
-@TRIGGER_GROUP.probe(
-    "tools.trigger.right_tool", NEEDED, severity="warning", tolerated=_TOLERATED, witness=True
-)
-def _right_tool(responses: ProbeResponses) -> Trials:
-    """In most cases, the model calls the right one of several tools.
-
-    The choice is the model's, but a model that sees all descriptions rarely errs.
-    """
-    called = (
-        (exchange, expected, call.name)
-        for name, (_, expected) in NEEDED.items()
-        for exchange, reply in responses.replies(name)
-        for call in reply.calls[:1]
-    )
-    for exchange, expected, got in required(called, "no_call"):
-        wrong = Problem(exchange, "The reply calls the wrong tool.", expected, got)
-        yield None if got == expected else wrong
-
+from harness.rules.rule import FUNCTION_CALLING, TOOL_CHOICE, Problem
 
 _CUSTOM = "add_note"
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)

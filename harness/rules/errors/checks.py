@@ -35,10 +35,8 @@ _PARSER_ERROR = re.compile(
     r"|channel marker present but no channel",
     re.IGNORECASE,
 )
-_STACK_TRACE = re.compile(
-    r"Traceback \(most recent call last\)|File \\?\"[^\"\n]{1,200}\", line \d+"
-    r"|goroutine \d+ \[|at [\w.$<>]+\([\w.]+:\d+\)|panicked at "
-)
+
+
 _FEWEST_SERVED = 20  # other requests that show that a server was up while one kept failing
 _FEWEST_LOCKED_OUT = 2  # requests that show that a rejection is not that of one alone
 _MANY_TOOLS = 8  # of one request: some servers limit their number
@@ -119,26 +117,6 @@ def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
         message = f"The server failed on a part of type {kinds[0]}, which gpt-oss cannot use."
         expected = "a 4xx status"
     yield Problem(exchange, message, expected, outcome(exchange), proven=bool(kinds))
-
-
-@family.check(
-    "request.internals",
-    exchanges,
-    lambda exchange: not exchange.good_status,
-    severity="warning",
-    component="errors",
-    fix="Leave stack traces out of error messages.",
-)
-def _internals(exchange: ParsedExchange) -> Iterator[Problem]:
-    """Error messages contain no stack trace.
-
-    A trace reveals the server's files and code, and does not tell the client what is wrong.
-    """
-    response = exchange.recorded.response
-    found = _STACK_TRACE.search(response.text if response else "")
-    if found:
-        message = "The error contains a stack trace."
-        yield Problem(exchange, message, "a message for the client", found[0])
 
 
 @family.check(

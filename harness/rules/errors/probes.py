@@ -14,15 +14,14 @@ from pydantic import TypeAdapter
 
 from harness.api.fields import NAMES
 from harness.api.items import Message, ToolCall, ToolResult
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
-from harness.records.rollouts import Sender
 from harness.records.scores import Severity
 from harness.records.settings import CONTEXT
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.refusals import outcome, refused
 from harness.rules.evidence.tables import table
-from harness.rules.missing import NotVerifiableError, required
+from harness.rules.missing import required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
 from harness.rules.rule import ERRORS, Problem
 
@@ -59,7 +58,7 @@ class InvalidRequest:
 INVALID_REQUESTS = TypeAdapter(tuple[InvalidRequest, ...]).validate_python(
     table("errors")["requests"]
 )
-_OTHER_TOOL, _VALID = "other tool", "right key"
+_OTHER_TOOL, _VALID = "other tool", "valid"
 _OTHER_CALL = (
     Message("user", "How high is the tide at Brest?"),
     ToolCall("call_1", "get_tide", '{"harbour": "Brest"}'),
@@ -85,8 +84,6 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ),
         invalid(_OTHER_TOOL, _OTHER_CALL, (WEATHER,)),
         few(_VALID, hello),
-        invalid("wrong key", hello, sender=Sender(key="wrong")),
-        invalid("no key", hello, sender=Sender(key="none")),
     )
 
 
@@ -209,31 +206,10 @@ def _fate(answered: ParsedExchange, responses: ProbeResponses) -> str:
 for _request in INVALID_REQUESTS:
     GROUP.probe(
         f"errors.{_request.name}",
-        (_request.name,),
+        (_request.name, _VALID) if _request.partly else (_request.name,),
         severity=_request.severity,
         text=f"{_request.what} is rejected. {_request.reason}",
     )(partial(_is_rejected, _request))
-
-
-@GROUP.probe("errors.key", (_VALID, "wrong key", "no key"), severity="warning")
-def _key(responses: ProbeResponses) -> Trials:
-    """A request with a wrong API key, or without one, is rejected with status 401 or 403.
-
-    Otherwise anyone who knows the address can use the service, and a mistyped key goes unnoticed.
-    """
-    with_key, without = (_headers(responses.all(name)[0]) for name in (_VALID, "no key"))
-    if with_key == without:
-        raise NotVerifiableError("no_api_key")
-    for name in ("wrong key", "no key"):
-        for last in responses.last(name):
-            got = "a reply" if last.good_status else outcome(last)
-            key = "a wrong key" if name == "wrong key" else "no key"
-            message = f"A request with {key} was not rejected with status 401 or 403."
-            yield None if last.status in (401, 403) else Problem(last, message, "401 or 403", got)
-
-
-def _headers(rollout: ParsedRollout) -> set[str]:
-    return set(rollout.exchanges[0].recorded.request.headers)
 
 
 _OVERFLOW = ProbeRequest(

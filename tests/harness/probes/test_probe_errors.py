@@ -20,7 +20,7 @@ DETAIL = {"detail": [{"loc": ["body"], "msg": "no", "type": "value_error"}]}
 
 def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
     """A provider that rejects invalid requests and needs no key."""
-    return HELLO if request.id in ("right key", "wrong key", "no key", "other tool") else REFUSED
+    return HELLO if request.id in ("valid", "wrong key", "no key", "other tool") else REFUSED
 
 
 def answering(wrong: Any) -> Provider:
