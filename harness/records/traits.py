@@ -159,14 +159,6 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True)
-class UserTexts:
-    """The tokens of the user's texts in a request, and a hash of everything else."""
-
-    tokens: int
-    rest: str
-
-
-@dataclass(frozen=True, slots=True)
 class Traits:
     """Properties by which the rollouts of a run are compared.
 
@@ -187,7 +179,8 @@ class Traits:
     locked_out: tuple[LockedOut, ...] = ()  # its requests that were; none in recorded traffic
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     conversation: str = ""  # the conversation of the first request as JSON, in lower case
-    user: UserTexts | None = None  # the user's part of it; None if its tokens cannot be counted
+    beside_user: str = ""
+    """A hash of the first request without the user's texts; empty if these are no plain texts."""
     invented: frozenset[str] = frozenset()
     """Invented words in replies and texts in arguments of calls that no request of the rollout
     contains, in lower case."""

@@ -182,7 +182,7 @@ class Judge:
                 found,
                 host=self._one(found.host),
                 conversation=self._one(found.conversation),
-                user=self._one(found.user),
+                beside_user=self._one(found.beside_user),
                 invented=self._one(found.invented),
                 calls=self._one(found.calls),
                 replicas=self._one(found.replicas),

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from faulty import HI, JSON_HI, MODEL, Row, chat, check, names_of, respond
 from scripted import ANSWER, CALL, CHAT_TOOL, COT, FLAT_TOOL, ScriptedEngine
+from test_faults_found import found_by_checks
 from test_faults_prompt import TOOLS as PROMPT_TOOLS
 
 from reference_engine.faults.server import faulty_parts
@@ -42,15 +43,6 @@ def crashes(status):
 
 
 PARSING = {
-    "header-crash": Row(calling, crashes(500)),
-    "header-crash-blames-client": Row(calling, crashes(400)),
-    "raw-markers-in-content": Row(
-        calling,
-        lambda s: "<|channel|>analysis<|message|>I think.<|end|>" in (s.message["content"] or ""),
-    ),
-    "stripped-markers-in-content": Row(
-        chat(HI), lambda s: s.message["content"] == "analysisI think.assistantfinalHello there."
-    ),
     "word-lost": Row(
         chat(HI, said=LONG_COT),
         lambda s: s.message["reasoning"] == "One two three five six.",
@@ -59,25 +51,11 @@ PARSING = {
         chat(HI, said=COT + "<|channel|>final<|message|>a < b<|return|>"),
         lambda s: s.message["content"] == "a &lt; b",
     ),
-    "cot-in-content": Row(
-        chat(HI),
-        lambda s: "I think." in s.message["content"] and "reasoning" not in s.message,
-    ),
-    "cot-in-tags": Row(
-        chat(HI), lambda s: s.message["content"].startswith("<reasoning>I think.</reasoning>")
-    ),
     "reasoning-missing-after-result": Row(
         chat(HI, *RESULT), lambda s: "reasoning" not in s.message
     ),
-    "answer-missing": Row(chat(HI), lambda s: s.message["content"] == "" and s.finish == "stop"),
-    "answer-in-reasoning": Row(
-        chat(HI), lambda s: s.message["reasoning"] == "I think.\n\nHello there."
-    ),
     "answer-repeated": Row(
         chat(HI), lambda s: s.message["content"] == "Hello there.\n\nHello there."
-    ),
-    "call-in-content": Row(
-        calling, lambda s: s.message["content"] == ARGUMENTS and s.finish == "stop"
     ),
     "cot-in-content-after-result": Row(
         chat(HI, *RESULT, stream=True),
@@ -99,24 +77,12 @@ PARSING = {
         chat(HI, said=f"{COT}<|channel|>final<|message|>{'word ' * 30}<|return|>"),
         lambda s: s.message["content"] == "word " * 15,
     ),
-    "call-in-reasoning": Row(
-        calling, lambda s: s.message["reasoning"] == f"I think.\n\n{ARGUMENTS}"
-    ),
-    "call-omitted": Row(calling, lambda s: "tool_calls" not in s.message and s.finish == "stop"),
     "preamble-lost": Row(
         chat(HI, said=COT + PLAN + CALL, tools=[CHAT_TOOL]),
         lambda s: s.message["content"] is None and s.call,
     ),
-    "characters-broken": Row(
-        chat(HI, said=BEYOND),
-        lambda s: "\ufffd" in s.message["content"] and "tea." in s.message["content"],
-    ),
     "reasoning-with-notice": Row(
         chat(HI), lambda s: s.message["reasoning"] == "I think.\n[end of reasoning]"
-    ),
-    "answer-labelled-commentary": Row(respond(), lambda s: s.output[-1]["phase"] == "commentary"),
-    "call-as-mcp-call": Row(
-        responding, lambda s: [item["type"] for item in s.output] == ["reasoning", "mcp_call"]
     ),
 }
 STRUCTURED = {
@@ -137,9 +103,6 @@ STRUCTURED = {
         chat(HI, said=JSON_ANSWER, response_format=FORMAT, tools=[CHAT_TOOL]),
         lambda s: "# Tools" not in s.prompt,
     ),
-    "json-in-reasoning": Row(
-        formatted, lambda s: '{"a": 1}' in s.message["reasoning"] and not s.message["content"]
-    ),
     "grammar-on-analysis": Row(formatted, lambda s: s.message["reasoning"] == "? ?????."),
     "grammar-on-later-replies": Row(
         chat(
@@ -151,25 +114,18 @@ STRUCTURED = {
         ),
         lambda s: not s.message["content"] and "reasoning" not in s.message,
     ),
-    "json-in-fences": Row(formatted, lambda s: s.message["content"] == '```json\n{"a": 1}\n```'),
     "json-object-empty": Row(
         chat(JSON_HI, said=JSON_ANSWER, response_format={"type": "json_object"}),
         lambda s: "additionalProperties" in s.prompt,
     ),
-    "answer-as-mcp-call": Row(
-        respond(said=JSON_ANSWER, text={"format": {"type": "json_schema"} | SCHEMA}),
-        lambda s: s.output[1]["type"] == "mcp_call" and s.output[1]["arguments"] == '{"a": 1}',
-    ),
 }
 REWRITTEN = {
     "functions-deleted-in-arguments": ('{"city": "functions.Rome"}', ARGUMENTS),
-    "end-of-arguments-lost": (ARGUMENTS, '{"city": "Rome'),
     "markup-deleted-in-arguments": ('{"city": "<b>Rome"}', ARGUMENTS),
     "arguments-escaped-as-html": ('{"city": "R&B"}', '{"city": "R&amp;B"}'),
     "typography-replaced-in-arguments": ('{"city": "–Rome"}', '{"city": "-Rome"}'),
     "numbers-as-strings-in-arguments": ('{"city": 0.5}', '{"city": "0.5"}'),
     "digits-as-numbers-in-arguments": ('{"city": "007"}', '{"city": 7}'),
-    "arguments-closed-twice": (ARGUMENTS, ARGUMENTS + "}"),
     "spaces-reduced-in-arguments": ('{"city": "R  ome"}', '{"city": "R ome"}'),
     "one-entry-lists-unwrapped": ('{"city": ["Rome"]}', ARGUMENTS),
     "lists-cut-in-arguments": ('{"city": [[1, 2], [3, 4]]}', '{"city": [[1, 2]]}'),
@@ -192,13 +148,6 @@ TOOLS = {
         chat(HI, said=CALL, tools=[CHAT_TOOL], tool_choice="none", max_tokens=200, stream=True),
         lambda s: s.finishes == ["tool_calls"],
     ),
-    "forced-choice-crashes": Row(
-        chat(HI, said=CALL, tools=[CHAT_TOOL], tool_choice="required"), crashes(500)
-    ),
-    "hyphens-in-names-changed": Row(
-        chat(HI, said=HYPHENS, tools=[named("get-the-weather")]),
-        lambda s: s.call["function"]["name"] == "get_the_weather",
-    ),
     "backslashes-lost-in-arguments": Row(
         chat(HI, said=CALL.replace("Rome", r"a\\b"), tools=[CHAT_TOOL]),
         lambda s: s.call["function"]["arguments"] == '{"city": "ab"}',
@@ -211,15 +160,6 @@ TOOLS = {
         chat(HI, said=CALL.replace("get_weather", "get_" * 12), tools=[named("get_" * 12)]),
         lambda s: s.call["function"]["name"] == "get_" * 10,
     ),
-    "channel-in-tool-name": Row(
-        calling, lambda s: s.call["function"]["name"] == "get_weather<|channel|>commentary"
-    ),
-    "json-in-tool-name": Row(
-        calling, lambda s: s.call["function"]["name"] == "get_weatherjson"
-    ),
-    "functions-prefix-kept": Row(
-        calling, lambda s: s.call["function"]["name"] == "functions.get_weather"
-    ),
     "property-named-items-crashes": Row(
         chat(
             HI,
@@ -231,26 +171,15 @@ TOOLS = {
         ),
         crashes(500),
     ),
-    "builtin-called": Row(
-        chat(HI),
-        lambda s: s.finish == "tool_calls" and s.call["function"]["name"] == "browser.search",
-    ),
     "call-ids-repeated": Row(calling, lambda s: s.call["id"] == "call_0"),
-    "call-ids-missing": Row(responding, lambda s: "call_id" not in s.output[1]),
-    "arguments-escaped-twice": Row(
-        responding, lambda s: s.output[1]["arguments"] == '"{\\"city\\": \\"Rome\\"}"'
-    ),
-    "calls-dropped-reason-kept": Row(
-        calling, lambda s: s.finish == "tool_calls" and "tool_calls" not in s.message
-    ),
 }  # fmt: skip
 
 
-def test_every_fault_has_a_row():
-    assert PARSING.keys() | {"parser-shared"} == names_of("parsing")
-    assert STRUCTURED.keys() == names_of("structured output")
+def test_every_fault_has_a_row_or_is_found_in_single_replies():
     tools = TOOLS.keys() | REWRITTEN.keys() | PROMPT_TOOLS.keys()
-    assert tools == names_of("tool mapping")
+    rows = PARSING.keys() | {"parser-shared"} | STRUCTURED.keys() | tools
+    layers = names_of("parsing", "structured output", "tool mapping")
+    assert rows | (layers & {*found_by_checks()}) == layers
 
 
 @pytest.mark.parametrize("name", PARSING | STRUCTURED | TOOLS)

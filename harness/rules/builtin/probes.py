@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from harmony.render import text_tokens
 from harness.api.fields import objects
 from harness.api.items import Message, Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.records.conditions import MODES, Api
-from harness.rules.evidence.refusals import failure, refused, served_replies
+from harness.rules.evidence.refusals import served_replies
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
     MAY_BE_REFUSED,
@@ -36,7 +35,7 @@ _GPT_OSS = "https://github.com/openai/gpt-oss#tools"
 _REFERENCE = "https://platform.openai.com/docs/api-reference/responses/create"
 _TRIES = 2
 _MISCOPIED = 0.3
-_SHOWN_SHARE = 0.9  # the model may write a text with fewer tokens than the tokenizer
+
 
 _HASHED = "gpt-oss-verify 4182"
 _FACTORS = (482_719, 917_353)
@@ -108,20 +107,6 @@ GROUP = ProbeGroup(
 )
 
 
-@GROUP.probe("builtin.refused", ("hash", "search"), severity="warning", source=_GPT_OSS)
-def _refused(responses: ProbeResponses) -> Trials:
-    """A request with a built-in tool is served or refused with a 4xx status.
-
-    After a refusal that names the missing tool, clients can fall back to functions. After a
-    failure, they cannot.
-    """
-    rollouts = responses.all("hash", "search")
-    if all(map(refused, rollouts)):
-        raise NotVerifiableError("no_built_in_tools")
-    for rollout in rollouts:
-        yield None if refused(rollout) else failure(rollout, "a built-in tool")
-
-
 @GROUP.probe("builtin.offered", ("plain", "hash"), severity="warning", source=_GPT_OSS)
 def _offered(responses: ProbeResponses) -> Trials:
     """A built-in tool reaches the prompt.
@@ -174,19 +159,6 @@ def _results(responses: ProbeResponses) -> Trials:
         yield None if value in text else Problem(exchange, message, value, text)
 
 
-@GROUP.probe("builtin.answered", _UNLIMITED)
-def _answered(responses: ProbeResponses) -> Trials:
-    """A completed response does not end with a built-in call.
-
-    The provider runs the call and lets the model continue. Clients cannot do this themselves.
-    """
-    for exchange, reply in _with_calls(responses, *_UNLIMITED):
-        last = _items(reply)[-1].get("type")
-        message = "A completed response ends with a call of a built-in tool."
-        open_ = reply.finish == "stop" and last in _KINDS
-        yield Problem(exchange, message, "a message", str(last), "$.output") if open_ else None
-
-
 @GROUP.probe("builtin.limit", ("limited",), severity="warning", source=_REFERENCE)
 def _limit(responses: ProbeResponses) -> Trials:
     """A response has at most `max_tool_calls` calls of built-in tools.
@@ -198,25 +170,6 @@ def _limit(responses: ProbeResponses) -> Trials:
         message = "The response has more calls of built-in tools than the request allows."
         wrong = Problem(exchange, message, f"at most {_MOST_CALLS}", str(count), "$.output")
         yield wrong if count > _MOST_CALLS else None
-
-
-@GROUP.probe("builtin.usage", _UNLIMITED)
-def _usage(responses: ProbeResponses) -> Trials:
-    """The completion tokens count every step of a response with built-in calls.
-
-    The texts, programs and chains of thought of all steps are a lower bound. Answers with
-    citations are left out, because providers rewrite them.
-    """
-    for exchange, reply in _with_calls(responses, *_UNLIMITED):
-        if reply.output_tokens is None:
-            raise NotVerifiableError("no_completion_tokens")
-        texts = [reply.reasoning, *(str(call.get("code") or "") for call in _calls(reply))]
-        texts += [text for text, notes in _texts(reply) if not notes]
-        least = int(_SHOWN_SHARE * sum(len(text_tokens(text)) for text in texts))
-        message = "The completion tokens are fewer than those of the texts in the response."
-        got = str(reply.output_tokens)
-        lost = Problem(exchange, message, f"at least {least}", got, "$.usage.output_tokens")
-        yield None if reply.output_tokens >= least else lost
 
 
 @GROUP.probe("builtin.citations", ("search",), severity="warning", source=_SEARCH_GUIDE)

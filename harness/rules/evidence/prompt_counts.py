@@ -16,11 +16,11 @@ def _counts_vary(examined: Iterable[Score]) -> bool:
     vary, such as those with tools, the server renders the rest intermittently: the counts are
     reliable, and show it.
     """
-    scores = [score for score in examined if score.traits.first_input and score.traits.user]
+    scores = [score for score in examined if score.traits.first_input and score.traits.beside_user]
     samples: dict[str, set[tuple[str, str]]] = defaultdict(set)
     counts: dict[tuple[str, str, str, str], set[int | None]] = defaultdict(set)
     for score in scores:
-        rest = score.traits.user.rest if score.traits.user else ""
+        rest = score.traits.beside_user
         samples[rest].add((score.task, score.sample))
         place = rest, score.task, score.sample, score.condition.name
         counts[place].add(score.traits.first_input)

@@ -24,7 +24,7 @@ from harness.rules.account.ledger import token_count
 from harness.rules.account.sheets import sheets
 from harness.rules.evidence.arrivals import arrivals
 from harness.rules.evidence.circumstances import circumstances
-from harness.rules.evidence.user_texts import user_texts
+from harness.rules.evidence.user_texts import beside_user
 
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
@@ -88,7 +88,7 @@ def traits(parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool
         arrivals=tuple(arrivals(parsed)),
         cuts=tuple(_cuts(parsed)),
         conversation="" if first is None else _conversation(first),
-        user=user_texts(parsed),
+        beside_user=beside_user(parsed),
         invented=frozenset(invented),
         call_ids=frozenset(call.id for reply in replies for call in reply.calls if call.id),
         calls=frozenset(calls),

@@ -1,15 +1,11 @@
-"""The user's texts in a request, counted in tokens."""
+"""What a request has besides the user's texts."""
 
-import re
-from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
 
 import orjson
 
+from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedRollout
-from harness.records.traits import UserTexts
-from harness.rules.account.ledger import token_count
 
 # Members of a body that do not change the prompt.
 _WITHOUT_EFFECT = frozenset({
@@ -19,43 +15,35 @@ _WITHOUT_EFFECT = frozenset({
 })  # fmt: skip
 
 
-# Servers escape special tokens in texts in several ways.
-_SPECIAL = re.compile(r"<\|\w+\|>")
+def beside_user(parsed: ParsedRollout) -> str:
+    """Return a hash of the first request of a rollout without the user's texts.
 
-
-def user_texts(parsed: ParsedRollout) -> UserTexts | None:
-    """Return the user's texts in the first request of a rollout; None if they cannot be counted.
-
-    That is the case if a message has several parts or an image, if the server stores further
-    messages of the conversation, if a text contains special tokens, in imported traffic, where the
-    server may have changed in the meantime, or if there is no vocabulary.
+    It is empty if a message has several parts or an image, if the server stores further messages of
+    the conversation, and in imported traffic, where the server may have changed in the meantime.
     """
     if not parsed.exchanges or parsed.rollout.recording is not None:
-        return None
+        return ""
     body = dict(parsed.exchanges[0].request.body)
     name = "messages" if parsed.rollout.api == "chat" else "input"
     turns = body.pop(name, None)
     if isinstance(turns, str):
         turns = [{"role": "user", "content": turns}]
     if not isinstance(turns, list) or body.get("previous_response_id"):
-        return None
-    texts = [_text(turn) for turn in turns if _is_user(turn)]
-    tokens = [None if text is None else token_count(text) for text in texts]
-    if not tokens or None in tokens:
-        return None
+        return ""
+    said = [turn.get("content") for turn in turns if _is_user(turn)]
+    if not said or not all(isinstance(content, str) or _is_text(content) for content in said):
+        return ""
     others = [{"role": "user"} if _is_user(turn) else turn for turn in turns]
     kept = {key: value for key, value in body.items() if key not in _WITHOUT_EFFECT}
     rest = blake2b(orjson.dumps([others, kept], option=orjson.OPT_SORT_KEYS), digest_size=12)
-    return UserTexts(sum(filter(None, tokens)), rest.hexdigest())
+    return rest.hexdigest()
 
 
 def _is_user(turn: object) -> bool:
     return isinstance(turn, dict) and turn.get("role") == "user"
 
 
-def _text(turn: Mapping[str, Any]) -> str | None:
-    """Return the text of a message; None unless it is one text without special tokens."""
-    content = turn.get("content")
-    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
-        content = content[0].get("text")
-    return content if isinstance(content, str) and not _SPECIAL.search(content) else None
+def _is_text(content: object) -> bool:
+    """Whether the parts of a message are one text."""
+    parts = objects(content)
+    return len(parts) == 1 and isinstance(parts[0].get("text"), str)

@@ -1,7 +1,5 @@
 """Long replies: the model copies a document twice, so that the reply is long."""
 
-from itertools import pairwise
-
 from harness.api.items import Reply
 from harness.rules.long.requests import (
     COPY,
@@ -17,9 +15,6 @@ from harness.rules.rule import Problem
 
 _LONG_PROMPT = cell(20_000, COUNTED)  # longer than a prompt and its copies: both fit if it does
 _LONG = 4096  # output tokens of a reply that shows that there is no lower limit
-_SILENCE = 60.0
-"""Seconds after which nginx (`proxy_read_timeout`) and AWS load balancers close a silent connection
-by default."""
 
 
 def _tokens(reply: Reply) -> int:
@@ -76,31 +71,3 @@ def _default(responses: ProbeResponses) -> Trials:
     """
     message = "A long reply to a request without a token limit was truncated."
     return _ended_early(responses, UNLIMITED, message, "a complete reply")
-
-
-@GROUP.probe(
-    "long.output.gaps",
-    (COPY,),
-    severity="warning",
-    modes=("streaming",),
-    unjudged="reply_too_short",
-    component="events",
-    fix="Send every token when it is generated, or a comment while nothing is.",
-)
-def _gaps(responses: ProbeResponses) -> Trials:
-    """A long stream has no gap after which clients and proxies close the connection.
-
-    A server that generates for a long time without an event must send comments in between. The time
-    until the first text does not count, because the request may wait in a queue.
-    """
-    message = "Nothing arrived for a long time while the reply was generated."
-    expected = f"at most {_SILENCE:.0f} s between two events"
-    for exchange in responses.last(COPY, mode="streaming"):
-        response, begun = exchange.recorded.response, next(iter(exchange.text_times), 0.0)
-        parts = response.parts if response else ()
-        times = [part.at for part in parts if part.at >= begun]
-        gap = max((later - at for at, later in pairwise(times)), default=0.0)
-        if gap > _SILENCE:
-            yield Problem(exchange, message, expected, f"{gap:.0f} s")
-        elif exchange.reply and (exchange.reply.output_tokens or 0) >= _LONG:
-            yield None

@@ -1,9 +1,4 @@
-"""User texts, counted in the prompt tokens of requests that differ in nothing else.
-
-In harmony, a user's text is between two special tokens, so its tokens are those of the text
-alone, in every template. Requests that are equal apart from these texts differ in their prompt
-tokens by exactly the tokens of these texts.
-"""
+"""Prompt tokens of requests, compared with those of equal and of different ones."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,52 +7,13 @@ from math import gcd
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.rules.check import Difference, Family, evidence
-from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED
 from harness.rules.rule import CHAT
 
 family = Family("usage", CHAT, component="messages")
 
-# Different counts that show that a server counts the user's texts.
-_FEWEST_AGREEING = 3
+
 _FEWEST_COUNTS, _SMALLEST_BLOCK = 8, 8
 """Different counts, and the number of which all are multiples: by chance, in one of 8^8 runs."""
-
-
-@family.cross_check(
-    "usage.input.text",
-    lambda score: score.traits.user,
-    severity="warning",
-    relations=PROMPT_TOKENS_ROUNDED,
-    witness=True,
-)
-def counted_texts(examined: Sequence[Score]) -> Iterator[Difference]:
-    """Requests that differ only in the user's text differ by the prompt tokens of that text.
-
-    Otherwise the model does not read the text that the user wrote. The other requests show what the
-    server adds to every prompt. Nothing is judged if identical requests have different counts.
-    """
-    by_request: dict[tuple[str, str, Api], list[Score]] = defaultdict(list)
-    for score in examined:
-        by_request[score.task, score.sample, score.condition.api].append(score)
-    if any(len({score.traits.first_input for score in same}) > 1 for same in by_request.values()):
-        return
-    groups: dict[tuple[Api, str], list[tuple[Score, int, int]]] = defaultdict(list)
-    for first, *_ in by_request.values():
-        user = first.traits.user
-        if user is not None and first.traits.first_input is not None:
-            group = groups[first.condition.api, user.rest]
-            group.append((first, user.tokens, first.traits.first_input - user.tokens))
-    for group in groups.values():
-        others = [rest for _, _, rest in group]
-        usual = max(others, key=others.count)
-        agreeing = {tokens for _, tokens, rest in group if rest == usual}
-        if len(agreeing) < _FEWEST_AGREEING or 2 * others.count(usual) <= len(group):
-            continue
-        for score, tokens, rest in group:
-            if rest != usual:
-                message = "The number of prompt tokens does not fit the user's text."
-                expected = f"{tokens + usual}, as in {others.count(usual)} other requests"
-                yield message, evidence(score.record, "$.usage", expected, str(tokens + rest))
 
 
 @family.cross_check(

@@ -198,28 +198,6 @@ def test_replies_that_name_another_model_are_reported(names: list[str], affected
     assert other == affected
 
 
-@pytest.mark.parametrize(
-    ("reported", "affected"),
-    [
-        ((71, 73, 75, 79), set()),
-        ((71, 73, 75, 78), {"d"}),
-        ((70, 70, 70, 70), set()),  # The server does not count what the user says.
-        ((71, 73, 76, 81), set()),  # Which two are right cannot be told.
-    ],
-)
-def test_prompt_tokens_follow_the_texts_of_the_user(
-    reported: tuple[int, ...], affected: set[str]
-) -> None:
-    texts = ("Hi.", "Hi. Hi.", "Hi. Hi. Hi.", "Hi. Hi. Hi. It is windy.")
-    scores = []
-    for name, text, count in zip("abcd", texts, reported, strict=True):
-        usage = {"prompt_tokens": count, "completion_tokens": 9, "total_tokens": count + 9}
-        body = chat_whole(Reply(text="Hello.")) | {"usage": usage, "id": f"chatcmpl-{name * 12}"}
-        scores.append(scored([json_response(body)], name, 1, text))
-    expected = {("usage.input.text", f"{name}/chat/non-streaming/1") for name in affected}
-    assert found(scores) == expected
-
-
 def cut_at(sample: str, prompt: int, output: int, text: str = "One, two,") -> Score:
     """A reply that was truncated at this many tokens; the request allows 4,096."""
     body = chat_whole(Reply(text=text))

@@ -225,13 +225,6 @@ def copying(**changes: Any) -> Provider:
     return server
 
 
-def pausing(_: ProbeRequest, attempt: Attempt) -> Any:
-    """A server whose long streams pause for a minute."""
-    whole = long_prompts.copying(attempt)
-    late = (replace(part, at=part.at + 61.0 * (at >= 8)) for at, part in enumerate(whole.parts))
-    return whole.model_copy(update={"parts": tuple(late)})
-
-
 WEATHER = tools.calling(tools.WEATHER)
 UNANSWERED = Reply(text="Hello!")
 FORGETFUL = cot.reader(cot.without_cot)
@@ -355,19 +348,15 @@ BROKEN: Mapping[str, Provider] = {
     "long.prefix.replies": long_but("warm,again", says="No."),
     "long.prefix.effort": long_but("other effort"),
     "long.output": copying(tokens=4_096, finish="length"),
-    "long.output.gaps": pausing,
     "long.numerics.logprobs": Replay(golden=LONG, noise=2 * LONG.tolerance.median),
     "long.numerics.greedy": numerics.Other(golden=LONG, least=2 * LONG.tolerance.gap),
     "load.cross_talk": lambda request, _: load.about("nowhere", request),
     "load.left": leaving(refusal(500)),
     "load.served": lambda *_: refusal(500),
-    "builtin.refused": lambda *_: refusal(500),
     "builtin.offered": builtin.served("builtin-undeclared"),
     "builtin.shown": builtin.served("program-hidden"),
     "builtin.results": builtin.served("builtin-reasoning-dropped"),
-    "builtin.answered": builtin.served(edit=builtin.ends_with_call),
     "builtin.limit": builtin.served("builtin-calls-unlimited"),
-    "builtin.usage": builtin.served(edit=builtin.counts_last_step),
     "builtin.citations": builtin.served("citations-unmapped"),
     "sampling.effort": sampling.healthy_except("effort", sampling.thinking_alike),
     "sampling.effort.others": lambda *_: refusal(500),

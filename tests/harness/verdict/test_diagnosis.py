@@ -48,7 +48,7 @@ KNOWN = (
      "shared"),
     ("prompt tokens exclude cached ones",
      "usage.sum prompt.bare prompt.tool prompt.call prompt.history prompt.cot.kept "
-     "usage.input.text:0.1", "usage"),
+     "usage.input.differs:0.1", "usage"),
     ("schemas without additionalProperties are refused",
      "request.refused:0.4 tools.schema.deep tools.schema.wide tools.schema.any_of "
      f"tools.names.accepted clients.defaults {EVERY_CALL}", "refusals"),
@@ -110,7 +110,7 @@ KNOWN = (
     ("earlier turns are intact, new instructions and tools are ignored",
      "state.previous_response.instructions state.previous_response.tools", "storage"),
     ("words are split at combining marks",
-     "prompt.scripts prompt.exact.user.combining usage.input.text:0.1", "messages"),
+     "prompt.scripts prompt.exact.user.combining usage.input.differs:0.1", "messages"),
     ("events lack an index",
      "responses.stream.items responses.stream.item_text responses.schema:0.3:s", "events"),
     ("errors are returned with status 200", "reply.unreadable stream.content_type",
@@ -133,7 +133,7 @@ KNOWN = (
      "events"),
     ("the answer is another text than that of its tokens",
      "logprobs.tokens:0.5 stop.kept:0.4", "text"),
-    ("all prompts are counted in proportion", "prompt.scale usage.input.text:0.1:w",
+    ("all prompts are counted in proportion", "prompt.scale usage.input.differs:0.1:w",
      "usage"),
     ("whole replies lose text, so the modes differ",
      "parity.text usage.output.lost:0.5", "output"),
@@ -420,9 +420,9 @@ def test_one_reply_of_hundreds_names_no_cause(others, named):
 
 
 def test_a_warning_of_a_witness_names_a_cause_if_nothing_else_was_found():
-    (cause,) = causes("usage.input.text:0.1:w")
-    assert cause.component == "messages"
-    assert "shown only by usage.input.text" in cause.description
+    (cause,) = causes("usage.input.differs:0.1:w")
+    assert cause.component == "shared"
+    assert "shown only by usage.input.differs" in cause.description
 
 
 def test_the_worst_finding_is_named_if_it_is_a_witness_that_no_cause_explains():

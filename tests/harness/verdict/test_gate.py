@@ -195,7 +195,9 @@ def test_a_check_that_failed_outside_the_attempts_fails_the_run():
 
 def test_probes_that_judged_nothing_are_not_a_pass():
     about = next(iter(PROBES.values())).about
-    silent = RuleResult(check=about, status="not_verifiable", reasons=(Reason(code="no_logprobs"),))
+    silent = RuleResult(
+        check=about, status="not_verifiable", reasons=(Reason(code="no_alternatives"),)
+    )
     replied = RuleResult(check=CHECKS["usage.sum"].about, status="passed", applicable=8)
     verdict = decide([], Thresholds(), beyond_cases=[silent, replied])
     assert verdict.decision == "inconclusive"

@@ -138,7 +138,7 @@ def test_a_few_refusals_remain_findings_of_their_probes() -> None:
 def test_what_replies_lack_is_one_warning(failures: int, sentences: int) -> None:
     results = [
         rule("logprobs.given", "warned", failures=failures),
-        rule("logprobs.values", "not_verifiable", reasons=(Reason(code="no_logprobs"),)),
+        rule("logprobs.values", "not_verifiable", reasons=(Reason(code="no_alternatives"),)),
         rule("logprobs.tokens", "not_verifiable", reasons=(Reason(code="no_answer"),)),
     ]
     found = list(lacking(results))
