@@ -14,7 +14,8 @@ from reference_engine.faults.http import ClientRequest
 
 INVENTED = '<|start|>functions.get_weather to=assistant<|channel|>commentary<|message|>"hot"<|end|>'
 AGAIN = "<|start|>assistant<|channel|>final<|message|>Once more.<|return|>"
-LOGPROBS = {"logprobs": True, "top_logprobs": 1}
+
+
 SHORT = {"max_tokens": 5}
 _PATTERN = {"type": "object", "properties": {"city": {"type": "string", "pattern": "^[A-Z]"}}}
 _WITH_PATTERN = {"type": "function", "function": {"name": "f", "parameters": _PATTERN}}
@@ -96,13 +97,8 @@ LIMITS = {
         chat({"role": "user", "content": "one two " * 4000}), lambda s: s.status == 200
     ),
 }
-USAGE = {
-    "prompt-tokens-rounded": lambda u: u["prompt_tokens"] % 16 == 0,
-}
-USAGE_OF_CHOICES = {
-    "prompt-counted-per-choice": lambda u, one: u["prompt_tokens"] == 2 * one["prompt_tokens"],
-}
-STREAMED_USAGE = {}
+
+
 WRONG = chat(HI, temperature="hot")
 
 
@@ -165,9 +161,13 @@ def test_every_fault_has_a_row_or_is_found_in_single_replies():
     drawn = {name for name, fault in CATALOGUE.items() if fault.at(LOGITS) and not fault.allowed}
     rows = SAMPLING.keys() | drawn | LIMITS.keys() | ERRORS.keys() | {"logprobs-shifted"}
     rows |= {"truncated-json-lost"}  # needs grammars, which the scripted engine lacks
-    rows |= USAGE.keys() | USAGE_OF_CHOICES.keys() | STREAMED_USAGE.keys()
     layers = names_of("sampling", "limits", "usage", "errors")
-    rows |= {"prompt-tokens-summed-over-turns", *(layers & {*found_by_checks()})}
+    rows |= {
+        "prompt-counted-per-choice",
+        "prompt-tokens-summed-over-turns",
+        "prompt-tokens-rounded",
+        *(layers & {*found_by_checks()}),
+    }
     assert rows == layers
 
 
@@ -193,15 +193,12 @@ async def test_a_truncated_response_streamed_as_completed():
     await check("truncation-as-completed", row)
 
 
-@pytest.mark.parametrize("name", USAGE)
-async def test_usage(name):
-    await check(name, Row(chat(HI), lambda s: USAGE[name](s.json.get("usage"))))
-
-
-@pytest.mark.parametrize("name", USAGE_OF_CHOICES)
-async def test_usage_of_several_choices(name):
-    one = (await send(chat(HI))).json["usage"]
-    await check(name, Row(chat(HI, n=2), lambda s: USAGE_OF_CHOICES[name](s.json["usage"], one)))
+async def test_prompt_tokens_rounded_and_of_several_choices():
+    rounded = Row(chat(HI), lambda s: s.json["usage"]["prompt_tokens"] % 16 == 0)
+    await check("prompt-tokens-rounded", rounded)
+    one = (await send(chat(HI))).json["usage"]["prompt_tokens"]
+    twice = Row(chat(HI, n=2), lambda s: s.json["usage"]["prompt_tokens"] == 2 * one)
+    await check("prompt-counted-per-choice", twice)
 
 
 async def test_prompt_tokens_summed_over_turns():
@@ -210,9 +207,3 @@ async def test_prompt_tokens_summed_over_turns():
         lambda s: s.json["usage"]["input_tokens"] == sum(len(encode(text)) for text in s.prompts),
     )
     await check("prompt-tokens-summed-over-turns", row)
-
-
-@pytest.mark.parametrize("name", STREAMED_USAGE)
-async def test_usage_of_streams(name):
-    ask = chat(HI, stream=True, stream_options={"include_usage": True})
-    await check(name, Row(ask, STREAMED_USAGE[name]))

@@ -16,7 +16,8 @@ PLAN = "<|channel|>commentary<|message|>One moment.<|end|><|start|>assistant"
 ARGUMENTS = '{"city": "Rome"}'
 calling = chat(HI, said=CALL, tools=[CHAT_TOOL])
 responding = respond(said=CALL, tools=[FLAT_TOOL])
-BEYOND = COT + "<|channel|>final<|message|>A café, 𠮷 and tea.<|return|>"
+
+
 LONG_COT = (
     "<|channel|>analysis<|message|>One two three four five six.<|end|>"
     "<|start|>assistant<|channel|>final<|message|>Seven.<|return|>"

@@ -20,25 +20,15 @@ RESULT = [
     ]},
     {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
 ]  # fmt: skip
-asking = chat(HI, stream=True)
+
+
 calling = chat(HI, said=CALL, tools=[CHAT_TOOL], stream=True)
 responding = respond(stream=True)
-calling_by_responses = respond(said=CALL, tools=[FLAT_TOOL], stream=True)
 
 
 def arguments(seen) -> str:
     calls = [call for delta in seen.deltas for call in delta.get("tool_calls", ())]
     return "".join(call["function"].get("arguments", "") for call in calls)
-
-
-def of_calls(seen, key: str) -> list[object]:
-    """The member of each delta of a call."""
-    calls = [call for delta in seen.deltas for call in delta.get("tool_calls", ())]
-    return [call.get(key, "none") for call in calls]
-
-
-def of_type(seen, kind: str) -> list[dict]:
-    return [event for event in seen.events if event.get("type") == kind]
 
 
 CHAT = {

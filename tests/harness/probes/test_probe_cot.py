@@ -364,28 +364,6 @@ def test_prompt_tokens_that_are_summed_over_turns_are_detected() -> None:
     assert after == expected + before
 
 
-def test_a_stored_tool_call_without_its_cot_is_detected() -> None:
-    cut = state_results(continued(call=("get_weather", '{"location": "Lis')))
-    assert cut["state.previous_response.cot"] == "passed"
-    found = state_results(continued(keeps_cot=False))
-    assert [name for name, status in found.items() if status == "failed"] == [
-        "state.previous_response.cot"
-    ]
-
-
-def test_a_stored_answer_that_is_not_in_the_prompt_is_detected() -> None:
-    found = state_results(continued(keeps_answer=False))
-    failed = [name for name, status in found.items() if status == "failed"]
-    assert failed == ["state.previous_response.answer"]
-
-
-@pytest.mark.parametrize("used", ["old", "none", "both"])
-def test_other_tools_in_a_continued_conversation_are_detected(used: str) -> None:
-    found = state_results(continued(tools=used))
-    failed = [name for name, status in found.items() if status == "failed"]
-    assert failed == ["state.previous_response.tools"]
-
-
 @pytest.mark.parametrize(
     ("used", "probes"),
     [

@@ -103,11 +103,6 @@ def failed(provider: Any) -> set[str]:
     }
 
 
-def test_checks_of_ends_pass_with_a_healthy_provider() -> None:
-    ids = ("finish.limit", "finish.early", "stop.kept", "stop.early", "reply.lost")
-    assert {checked(GROUP, healthy)[name].status for name in ids} == {"passed"}
-
-
 @pytest.mark.parametrize(
     ("said", "rule"),
     [

@@ -82,45 +82,6 @@ def starting(*beginnings: str) -> Callable[[str], bool]:
     return lambda name: name.startswith(beginnings)
 
 
-def test_a_healthy_provider_passes() -> None:
-    found = results(healthy)
-    for name in ("output.limit", "output.default"):
-        unsent = found.pop(f"long.{name}")  # This probe needs 20,000 tokens.
-        assert unsent.status == "not_verifiable"
-        assert unsent.reason.endswith("was not sent.")
-    assert set(statuses(found).values()) == {"passed"}
-
-
-@pytest.mark.parametrize(
-    ("provider", "failed"),
-    [
-        (healthy_except(starting("6000"), lambda a: reply(a, lost=1)), {"long.tokens"}),
-        (healthy_except(starting("25 steps"), lambda a: reply(a, lost=40)), {"long.tokens"}),
-        (healthy_except(starting("one tool"), lambda a: reply(a, lost=-7)), {"long.tokens"}),
-        (healthy_except(starting("fits"), lambda a: reply(a, lost=64)), {"long.limit"}),
-        (healthy_except(starting("over"), lambda a: reply(a, lost=1)), {"long.limit"}),
-        (healthy_except(starting("over"), lambda a: refusal(500)), {"long.limit"}),
-        (healthy_except(starting("6000"), lambda a: refusal(503)), {"long.answered"}),
-        (
-            healthy_except(starting("tools B"), lambda a: reply(a, says=WORDS["tools A"])),
-            {"long.foreign"},
-        ),
-        (
-            healthy_except(starting("6000"), lambda a: reply(a, says=WORDS["1000 at 2%"])),
-            {"long.foreign"},
-        ),
-        (
-            healthy_except(starting("warm", "again"), lambda a: reply(a, shift=2)),
-            {"long.prefix.numbers"},
-        ),
-        (healthy_except(starting("other effort"), reply), {"long.prefix.effort"}),
-    ],
-)
-def test_a_defect_fails_its_probe(provider: Any, failed: set[str]) -> None:
-    found = statuses(results(provider))
-    assert {name for name, status in found.items() if status == "failed"} == failed
-
-
 @pytest.mark.parametrize(
     ("replies", "status"),
     [

@@ -548,20 +548,3 @@ def test_tokens_of_hidden_cot_are_not_a_lost_preamble() -> None:
 def test_without_a_call_there_is_no_preamble() -> None:
     found = judged(preamble.GROUP, lambda *_: Reply(text="Lisbon has 21 degrees."))
     assert statuses(found)["tools.preamble"] == "not_verifiable"
-
-
-@pytest.mark.parametrize(
-    ("escaped", "status"),
-    [((False, False), "passed"), ((True, True), "not_verifiable"), ((False, True), "warned")],
-)
-def test_arguments_that_one_mode_escapes_are_found(escaped: tuple[bool, bool], status: str) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        value = arguments.TEXTS[request.id]
-        recoded = escaped[not attempt.condition.streaming]
-        text = json.dumps(value.arguments, ensure_ascii=recoded)
-        return Reply(call=(value.tool, text))
-
-    found = judged(arguments.GROUP, provider, ["chat"])["tools.arguments.encoding"]
-    assert found.status == status
-    for example in found.examples:
-        assert json.loads(example.evidence.expected) == json.loads(example.evidence.got)

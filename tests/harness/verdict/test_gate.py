@@ -201,7 +201,7 @@ def test_probes_that_judged_nothing_are_not_a_pass():
     replied = RuleResult(check=CHECKS["usage.sum"].about, status="passed", applicable=8)
     verdict = decide([], Thresholds(), beyond_cases=[silent, replied])
     assert verdict.decision == "inconclusive"
-    assert verdict.reasons == ("Nothing was judged: The replies have no logprobs.",)
+    assert verdict.reasons == ("Nothing was judged: The replies have no logprobs of alternatives.",)
     heard = silent.model_copy(update={"status": "passed", "applicable": 1})
     verdict = decide([], Thresholds(), beyond_cases=[silent, heard, replied])
     assert (verdict.decision, verdict.reasons) == ("pass", ("1 of 1 probes passed, none failed.",))

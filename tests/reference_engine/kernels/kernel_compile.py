@@ -203,16 +203,17 @@ def loads_before_products(code):
 
 
 EVERY = pytest.mark.parametrize(
-    ("rows", "chosen"),
+    ("kernel", "rows", "chosen"),
     [
-        pytest.param(rows, chosen, id=f"{rows} rows, {chosen}")
-        for rows in (16, 64, 128)
+        pytest.param(kernel, rows, chosen, id=f"{kernel.fn.__name__}, {rows} rows, {chosen}")
+        for kernel, sizes in ((gate_up_kernel, (16, 128)), (down_kernel, (16, 64, 128)))
+        for rows in sizes
         for chosen in experts_triton.CONFIGURATIONS["16 rows" if rows == 16 else "more rows"]
     ],
 )
+"""Both kernels have one loop: half tiles of 64 rows are compiled for one of them."""
 
 
-@KERNELS
 @EVERY
 def test_no_product_waits_for_scales_that_its_round_loads(kernel, rows, chosen):
     """Triton loads them rounds ahead, or the kernel does so in the round before."""
@@ -221,7 +222,6 @@ def test_no_product_waits_for_scales_that_its_round_loads(kernel, rows, chosen):
         assert any("LDG.E.U" in each for each in code) == chosen.kwargs["AHEAD"]
 
 
-@KERNELS
 @EVERY
 def test_a_tile_that_is_half_empty_runs_half_of_the_products(kernel, rows, chosen):
     """A product has 64 outputs and the rows of the tile, or half of them. Tiles of 16 are whole."""
@@ -246,8 +246,9 @@ def programs(made, warps):
     )
 
 
-@KERNELS
-@pytest.mark.parametrize("rows", [64, 128])
+@pytest.mark.parametrize(
+    ("kernel", "rows"), [(gate_up_kernel, 128), (down_kernel, 64), (down_kernel, 128)]
+)
 def test_several_programs_of_prompts_fit_a_multiprocessor(kernel, rows):
     """While one waits, the other multiplies. `test_experts` checks that no register is spilled."""
     limited = [each for each in experts_triton.CONFIGURATIONS["more rows"] if each.maxnreg]
@@ -257,7 +258,6 @@ def test_several_programs_of_prompts_fit_a_multiprocessor(kernel, rows):
         assert programs(made, chosen.num_warps) >= (2 if chosen.num_warps == 8 else 3)
 
 
-@KERNELS
 @EVERY
 def test_products_of_weights_end_before_the_next_round(kernel, rows, chosen):
     """In bfloat16, matrix units read the weights from registers while the program goes on."""
@@ -277,10 +277,9 @@ def not_waited_for(total):
     return total
 
 
-@KERNELS
-def test_a_loop_that_does_not_wait_for_its_products_is_refused(kernel, monkeypatch, tmp_path):
+def test_a_loop_that_does_not_wait_for_its_products_is_refused(monkeypatch, tmp_path):
     """This is how the loops were before they used the sum in each round."""
-    chosen = experts_triton.CONFIGURATIONS["more rows"][0]
+    kernel, chosen = gate_up_kernel, experts_triton.CONFIGURATIONS["more rows"][0]
     monkeypatch.setattr(experts_triton, "_finished", not_waited_for)
     monkeypatch.setattr(triton.knobs.cache, "dir", str(tmp_path))  # The key does not change.
     made = expert_code.__wrapped__(kernel, chosen, 128)
@@ -289,10 +288,9 @@ def test_a_loop_that_does_not_wait_for_its_products_is_refused(kernel, monkeypat
         require_finished_products(made)
 
 
-@pytest.mark.parametrize("capability", [80, 89])
-def test_products_of_older_gpus_end_before_the_program_goes_on(capability):
+def test_products_of_older_gpus_end_before_the_program_goes_on():
     chosen = experts_triton.CONFIGURATIONS["more rows"][0]
-    made = expert_code(gate_up_kernel, chosen, 128, target=GPUTarget("cuda", capability, 32))
+    made = expert_code(gate_up_kernel, chosen, 128, target=GPUTarget("cuda", 80, 32))
     assert "mma.sync" in made.asm["ptx"]
     assert "wgmma" not in made.asm["ptx"]
 
@@ -316,8 +314,15 @@ def test_instructions_per_weight(inputs, most):
     assert len(code) / inputs <= most
 
 
-@pytest.mark.parametrize("window", [0, 128])
-@pytest.mark.parametrize(("group", "chosen"), each(attention_triton.CONFIGURATIONS))
+@pytest.mark.parametrize(
+    ("group", "chosen", "window"),
+    [
+        pytest.param(group, chosen, window, id=f"{group}, {chosen}, {window}")
+        for group, found in attention_triton.CONFIGURATIONS.items()
+        for at, chosen in enumerate(found)
+        for window in ((0, 128) if at == 0 else (0,))
+    ],
+)
 def test_attention(group, chosen, window):
     """Each token has eight rows; decode uses 16 rows. Without a window, the keys are split."""
     unit = {"float32": "FFMA", "few rows": "HMMA", "many rows": "HGMMA"}[group]
@@ -342,14 +347,13 @@ def test_attention(group, chosen, window):
     assert len(loops(made)) == (2 if group == "many rows" and not window else 1)
 
 
-@pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("chosen", attention_triton.CONFIGURATIONS["many rows"], ids=str)
-def test_instructions_per_score(chosen, split):
+def test_instructions_per_score(chosen):
     """Most scores of a long prompt need no mask; both loops do the same arithmetic.
 
     A thread computes its share of the scores of a tile of 128 rows.
     """
-    blocks = {"WINDOW": 0, "SPLIT": split, "BLOCK_TOKENS": 16, **HEADS, **chosen.kwargs}
+    blocks = {"WINDOW": 0, "SPLIT": True, "BLOCK_TOKENS": 16, **HEADS, **chosen.kwargs}
     warps, limit = chosen.num_warps, chosen.maxnreg
     made = compiled(attention_kernel.fn, warps, chosen.num_stages, registers=limit, **blocks)
     plain, masked = instructions_of_loops(made)
