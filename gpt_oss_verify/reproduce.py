@@ -205,7 +205,7 @@ def _overview(subject: Subject, outcome: Outcome, curls: Sequence[str]) -> str:
     lines = [
         f"{result.check.id} ({finding.severity}): {finding.message}",
         f"expected  {finding.evidence.expected}",
-        f"got       {finding.evidence.got}",
+        f"got       {finding.evidence.shown}",
         f"in the run: {result.share} affected",
     ]
     if outcome.seen:

@@ -505,7 +505,7 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
         finding.message,
         "",
         f"- Expected: {finding.evidence.expected}",
-        f"- Received: {finding.evidence.got}",
+        f"- Received: {finding.evidence.shown}",
         f"- Seen in a run: {subject.result.share} replies"
         + (f", and in {outcome.seen} of {outcome.answered} repetitions" * bool(outcome.answered)),
         f"- Specification: {about.source}",

@@ -141,7 +141,7 @@ def _evidence(found: Finding) -> Iterator[str]:
     other = "" if at.compared is None else f", compared with {at.compared}"
     yield f"{at.record}, request {at.exchange + 1}{event}{path}{other}: {found.message}"
     yield f"  expected {at.expected}"
-    yield f"  got {at.got}"
+    yield f"  got {at.shown}"
 
 
 def _test(place: str, name: str, outcome: Result, lines: Iterable[str], message: str) -> TestCase:

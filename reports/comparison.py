@@ -28,6 +28,7 @@ from harness.compare.comparison_types import (
 from harness.compare.differing_settings import SettingChange
 from harness.records.analysis import RuleStatus, share_text
 from harness.records.families import short_title
+from harness.records.figures import Decision
 from harness.records.scores import Estimate
 from harness.statistics.differences import Difference, Seen
 from harness.statistics.intervals import ALPHA
@@ -156,6 +157,7 @@ def _why_worse(comparison: Comparison, index: int, base: int) -> Iterator[str]:
     """Yield the kinds of problems that are more frequent in a column with a worse rate or score."""
     if not any(seen(row, index) == "worse" for row in tested_rows(comparison)):
         return
+    found: dict[str, list[str | None]] = defaultdict(list)
     for row in comparison.rows:
         here, there = row.cells[index], row.cells[base]
         if row.section == OUTCOMES and here and there and here.hits and here.total and there.total:
@@ -163,7 +165,9 @@ def _why_worse(comparison: Comparison, index: int, base: int) -> Iterator[str]:
             if after - before >= _MORE_OFTEN:
                 counts = f"{here.hits} of {here.total} tries"
                 then = f"{there.hits} of {there.total} in the reference"
-                yield f"{row.name} ({row.group}): {counts}, {then}."
+                found[f"{row.name}: {counts}, {then}"].append(row.group)
+    for text, groups in found.items():  # scores of one answer have equal counts
+        yield f"{text}." if len(groups) > 1 else f"{text} ({groups[0]})."
 
 
 def _statuses(comparison: Comparison) -> Statuses:
@@ -180,6 +184,19 @@ def _statuses(comparison: Comparison) -> Statuses:
                 for parts in zip(before, every, strict=True)
             ]
     return found
+
+
+def stamp(comparison: Comparison) -> str:
+    """Return whether anything got worse, as the verdict on the whole comparison."""
+    return "✕ WORSE beyond chance" if comparison.worse else "⇄ No worsening beyond chance"
+
+
+def badge(comparison: Comparison, entry: Entry) -> tuple[str, Decision] | None:
+    """Return the verdict of a run, or WORSE for a log or a baseline that is worse, and its look."""
+    if entry.decision is not None:
+        return VERDICTS[entry.decision], entry.decision
+    worse = any(one.worse for one in comparison.changes if one.label == entry.label)
+    return ("WORSE", "fail") if worse else None
 
 
 def _verdict(comparison: Comparison, index: int, base: int, statuses: Statuses) -> str:
@@ -226,7 +243,7 @@ def _statistics(comparison: Comparison, index: int) -> str:
     if not tested:
         return f"{name} and {comparison.against} have no sample in common."
     beyond = [
-        f"{direction} in {first_few(measures, _NAMED)}"
+        f"{direction} in {first_few(measures, _NAMED, '; ')}"
         for direction in ("worse", "better")
         if (measures := [measure for measure, found in tested if found.seen == direction])
     ]
@@ -435,12 +452,14 @@ def _notes(entry: Entry) -> Iterator[str]:
 def print_comparison(comparison: Comparison, written: str | None, console: Console) -> None:
     """Print a comparison at the width of the console, and the page that it was written to."""
     console.print()
+    console.print(Text(stamp(comparison), style=STYLES["fail" if comparison.worse else None]))
+    console.print()
     for entry in comparison.entries:
-        verdict = f"  {VERDICTS[entry.decision]}" if entry.decision else ""
+        verdict, look = badge(comparison, entry) or ("", None)
         about = f"  {visible(entry_line(entry, Path()))}"
         role = "  reference" if entry.label == comparison.against else ""
         name = (visible(entry.label), "bold")
-        head = Text.assemble(name, (verdict, STYLES[entry.decision]), about, (role, "cyan"))
+        head = Text.assemble(name, (f"  {verdict}".rstrip(), STYLES[look]), about, (role, "cyan"))
         console.print(head, soft_wrap=True)
         for note in _notes(entry):
             console.print(Text(f"  {visible(note)}", style="yellow"), soft_wrap=True)
@@ -469,8 +488,11 @@ def _markdown(comparison: Comparison, folder: Path) -> Iterator[str]:
     against = markup.code(comparison.against)
     yield f"# gpt-oss: {len(comparison.entries) - 1} compared with {against}"
     yield ""
+    yield f"**{stamp(comparison)}**"
+    yield ""
     for entry in comparison.entries:
-        verdict = f"**{VERDICTS[entry.decision]}** · " if entry.decision else ""
+        shown = badge(comparison, entry)
+        verdict = f"**{shown[0]}** · " if shown else ""
         about = markup.plain(entry_line(entry, folder))
         yield f"- {markup.code(entry.label)}: {verdict}{about}"
         yield from (f"  - {markup.prose(note)}" for note in _notes(entry))

@@ -105,7 +105,7 @@ def _finding(rule: ShownRule, examples: int | None) -> Iterator[str]:
             place += f", compared with {markup.code(evidence.compared)}"
         yield f"- {place}: {markup.plain(example.message)}"
         yield f"  - expected {markup.code(evidence.expected)}"
-        yield f"  - got {markup.code(evidence.got or '(nothing arrived)')}"
+        yield f"  - got {markup.code(evidence.shown)}"
     yield ""
 
 

@@ -193,7 +193,7 @@ def _found(rules: Sequence[ShownRule], console: Console) -> Iterator[Lines]:
         for message in messages[:_MOST_MESSAGES]:
             lines += _wrapped(Text(visible(message)), console, 4)
         if len(messages) == len(rule.messages) == 1 and rule.result.examples:
-            got = " ".join(rule.result.examples[0].evidence.got.split()) or "nothing arrived"
+            got = " ".join(rule.result.examples[0].evidence.shown.split())
             lines += _wrapped(Text(f"Got: {visible(clipped(got, _MOST_QUOTED))}"), console, 4)
         said.update(messages)
         yield lines

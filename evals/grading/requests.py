@@ -20,9 +20,11 @@ from evals.grading.graded_eval import GradedEval
 from evals.grading.grades import REQUESTS, Ledger, last_reply
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message, Settings
+from harness.api.statuses import explanation
+from harness.errors import ProviderUnavailableError
 from harness.providers.entries import Provider
 from harness.records.conditions import Api, Condition
-from harness.records.rollouts import Rollout
+from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import PromptsInfo
 from harness.run.attempts import Attempt, Sample
 from harness.run.budget import Budget
@@ -39,6 +41,7 @@ GRADER_LOG = "grader.log"
 GRADING = "grading"  # the task name of grades
 ITEM = "final-answer"  # the id of the only rubric item of an answer that the rules cannot read
 _GIVEN_UP = ("length", "content_filter")
+_NO_CREDIT = 402
 
 
 @dataclass(frozen=True)
@@ -159,8 +162,17 @@ async def grade_with(
     written to the run folder. `unit` is the unit of the progress display.
 
     Raises ConfigurationError if the grader's key is not set, ProviderUnavailableError if the grader
-    could not be reached at all, and RunLogError.
+    could not be reached at all or has no credit, and RunLogError.
     """
+
+    def retrying(exchange: Exchange, number: int, waited: float) -> None:
+        if exchange.response is not None and exchange.response.status == _NO_CREDIT:
+            raise ProviderUnavailableError(
+                f"grader {grader.name} answers {_NO_CREDIT} ({explanation(exchange.response)}); "
+                f"add credit, and grade the rest with: gpt-oss-verify grade {folder}"
+            )
+        observer.retrying(exchange, number, waited)
+
     name = grades_file(grader.name, grader.model)
     observer, budget = observer or Observer(), budget or Budget()
     with RunLog(folder, name) as log:
@@ -170,7 +182,7 @@ async def grade_with(
         if any(ledger.next_request(task.id) is not None for task in tasks()):
             async with launched(grader, folder / GRADER_LOG) as ready:
                 budget.add_requests(await preflight(ready, (grader_api(ready),)))
-                async with open_transport(ready, retrying=observer.retrying) as transport:
+                async with open_transport(ready, retrying=retrying) as transport:
                     # An item without a readable grade is requested again in the next round.
                     for _ in range(REQUESTS):
                         await run_attempts(

@@ -1,5 +1,6 @@
 """The settings in which two runs differ. No I/O."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from harness.records.record import Record
@@ -51,18 +52,25 @@ def settings_of(info: RunInfo) -> SettingsByScope:
 def changes(
     here: SettingsByScope, there: SettingsByScope, *, moving: bool = False
 ) -> tuple[SettingChange, ...]:
-    """Return the settings that differ; with `moving`, those that can change a sample's result."""
-    found: list[SettingChange] = []
+    """Return the settings that differ; with `moving`, those that can change a sample's result.
+
+    One that does not differ alike in all tasks is named with each task.
+    """
     shared = [scope for scope in here if scope in there]
-    several = len([scope for scope in shared if scope != RUN]) > 1
+    found: dict[SettingChange, list[str]] = defaultdict(list)
     for scope in shared:
         ours, theirs = here[scope], there[scope]
         for name in dict.fromkeys([*ours, *theirs]):
             mine, other = _text(ours.get(name)), _text(theirs.get(name))
             if mine != other and (name in _MOVING or not moving):
-                what = f"{scope} {name}" if several and scope != RUN else name
-                found.append(SettingChange(what=what, here=mine, there=other))
-    return tuple(found)
+                found[SettingChange(what=name, here=mine, there=other)].append(scope)
+    tasks = sum(scope != RUN for scope in shared)
+    return tuple(
+        one if whole else one.model_copy(update={"what": f"{scope} {one.what}"})
+        for one, scopes in found.items()
+        for whole in [RUN in scopes or len(scopes) == tasks]
+        for scope in scopes[: 1 if whole else None]
+    )
 
 
 def sampling_settings(tries: int, sampling: Sampling) -> dict[str, object]:

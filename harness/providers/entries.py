@@ -28,6 +28,7 @@ from harness.records.settings import Layer, Settings
 from harness.text import suggestion
 
 LOCAL_FILE = Path("providers.yaml")
+_COMMAND_LINE = "command line"
 SHIPPED = "the shipped providers.yaml"
 ENVIRONMENT_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 CHARACTERS_PER_TOKEN = 4  # in English text; assumed for replies without reported usage
@@ -275,7 +276,7 @@ def adhoc_provider(
         name = "-".join(str(part) for part in (address.hostname, address.port) if part)
     except ValueError:
         name = ""
-    return _provider(name or "provider", entry, "command line")
+    return _provider(name or "provider", entry, _COMMAND_LINE)
 
 
 def changed(provider: Provider, **changes: object) -> Provider:
@@ -284,7 +285,7 @@ def changed(provider: Provider, **changes: object) -> Provider:
     Fields that were not set stay unset, so that defaults can still be recognized.
     """
     entry = provider.model_dump(exclude_unset=True) | changes
-    return _provider(str(entry.pop("name")), entry, "command line")
+    return _provider(str(entry.pop("name")), entry, _COMMAND_LINE)
 
 
 @cache
@@ -325,5 +326,6 @@ def _provider(name: str, entry: object, source: str) -> Provider:
     try:
         return Provider.model_validate({"name": name, **entry})
     except ValidationError as error:
-        problem = problems(error, Provider, ("providers", name))
+        place = () if source == _COMMAND_LINE else ("providers", name)
+        problem = problems(error, Provider, place)
         raise ConfigurationError(f"{source}: {problem}") from None

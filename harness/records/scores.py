@@ -78,6 +78,11 @@ class Evidence(Record):
     got: str
     received: Received = "differs"
 
+    @property
+    def shown(self) -> str:
+        """What the provider sent, for readers; `got` may be empty."""
+        return self.got or "nothing arrived"
+
 
 class Finding(Record):
     """One problem that a rule found in one rollout. An error makes the response invalid."""

@@ -13,7 +13,6 @@ from reports import comparison as text
 from reports.html.charts.forest import forest
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page
-from reports.text import VERDICTS
 
 Json: TypeAlias = dict[str, Any]
 _ANCHORS = {
@@ -44,7 +43,6 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         own_styles=("compare.css",),
         comparison=comparison,
         text=text,
-        verdicts=VERDICTS,
         changes=[(change.label, text.change_sentences(change)) for change in comparison.changes],
         label="Comparison",
         title=_title(comparison),
@@ -106,7 +104,7 @@ def _opened(row: Row, index: int, comparison: Comparison, link: str | None) -> J
             {
                 "message": one.message,
                 "expected": one.evidence.expected,
-                "got": one.evidence.got,
+                "got": one.evidence.shown,
                 "where": f"{one.evidence.record}, request {one.evidence.exchange + 1}"
                 + (f", {one.evidence.path}" if one.evidence.path else ""),
                 "href": None if link is None else f"{link}#try={quote(one.evidence.record)}",

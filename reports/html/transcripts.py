@@ -58,7 +58,7 @@ def score_details(score: Score, condition: str) -> Json:
                 "event": found.evidence.event,
                 "path": found.evidence.path and trimmed(found.evidence.path, 300),
                 "expected": trimmed(found.evidence.expected, 1_000),
-                "got": trimmed(found.evidence.got, 1_000),
+                "got": trimmed(found.evidence.shown, 1_000),
             }
             for found in shown_findings(score)
         ],

@@ -24,7 +24,7 @@ from evals.grading.requests import (
     run_answers,
 )
 from harness.api.items import Settings
-from harness.errors import ProviderUnauthorizedError
+from harness.errors import ProviderUnauthorizedError, ProviderUnavailableError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, Condition
 from harness.records.rollouts import Rollout
@@ -120,7 +120,7 @@ async def test_graded_items_are_not_requested_again(tmp_path: Path) -> None:
 async def test_unreadable_grades_are_final_but_failed_requests_are_retried_on_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A grader without credit (402) is asked again 15 times for each item.
+    # A grader that is overloaded is asked again 15 times for each item.
     monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.0)
     garbled, refused = list(BENCH.rows)[:2]
 
@@ -130,7 +130,7 @@ async def test_unreadable_grades_are_final_but_failed_requests_are_retried_on_re
         if f"Answer 1 to {garbled}." in prompt:
             handler = say("I would rather not say.")
         elif f"Answer 1 to {refused}." in prompt:
-            handler = mock.status(402, "You exceeded your quota.")
+            handler = mock.status(429, "You exceeded your quota.")
         await handler(request, writer)
 
     async with MockProvider(always=unreliable) as provider:
@@ -142,6 +142,22 @@ async def test_unreadable_grades_are_final_but_failed_requests_are_retried_on_re
         await grade_with(grader_at(provider), tasks, tmp_path)
     found = verdicts_in(tmp_path, LOG)
     assert set(whole) - set(found) == {f"cell/{garbled}/1"}
+
+
+async def test_a_grader_without_credit_ends_the_grading_which_goes_on_later(tmp_path: Path) -> None:
+    paid = iter(range(10_000))
+
+    async def until_spent(request: Received, writer: asyncio.StreamWriter) -> None:
+        handler = graded(request) if next(paid) < 5 else mock.status(402, "Insufficient credits")
+        await handler(request, writer)
+
+    async with MockProvider(always=until_spent) as provider:
+        with pytest.raises(ProviderUnavailableError, match=r"402 \(Insufficient credits\); add cr"):
+            await grade_with(grader_at(provider), tasks, tmp_path)
+        assert len(provider.posts) < 5 + 2 * grader_at(provider).concurrency
+    async with MockProvider(always=Grader()) as provider:
+        await grade_with(grader_at(provider), tasks, tmp_path)
+    assert verdicts_in(tmp_path, LOG) == expected()
 
 
 async def test_grading_tasks_are_created_lazily(tmp_path: Path) -> None:

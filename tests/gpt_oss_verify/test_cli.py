@@ -1,6 +1,7 @@
 """The command line from end to end, against a provider over a real socket."""
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -26,7 +27,8 @@ from gpt_oss_verify.choice import same_provider
 from gpt_oss_verify.options import ProviderOptions
 from gpt_oss_verify.planning import typed_command
 from harmony.extras import install_command
-from harness.errors import ConfigurationError
+from harness.errors import EXIT_DISK_FULL, ConfigurationError
+from harness.run.run_log import RunLog
 from harness.tasks import plan as plan_module
 from harness.verdict.judge import Judge
 
@@ -94,6 +96,32 @@ def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):
     mock.always = text('{"choices": "none"}')
     assert run(at(mock, "--apis", "chat", "--no-streaming")) == 1
     assert "8 invalid of 8 attempts, none allowed" in capsys.readouterr().out
+
+
+def test_a_full_disk_has_its_own_exit_code_and_loses_no_attempt(
+    mock, tmp_path, capsys, monkeypatch
+):
+    append, room = RunLog.append, [6]
+
+    def until_full(self, rollout):
+        room[0] -= 1
+        if room[0] < 0:
+            monkeypatch.setattr(os, "write", full)
+        append(self, rollout)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunLog, "append", until_full)
+    assert run(at(mock)) == EXIT_DISK_FULL
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "No space left on device; the 6 finished attempts are kept" in last
+    folder, posts = only_run(tmp_path), len(mock.posts)
+    assert len(rollouts(folder)) == 6
+    assert run(["--resume", str(folder)]) == 0
+    assert (len(rollouts(folder)), len(mock.posts) - posts) == (16, 2 + 2 * 10)
 
 
 def test_until_fail_ends_only_with_the_first_failure_and_is_not_resumed(mock, tmp_path, capsys):

@@ -61,6 +61,13 @@ def test_the_first_screen_shows_the_verdict_its_reasons_and_next_steps():
     assert places == sorted(places)
 
 
+def test_an_empty_reply_is_shown_as_nothing_that_arrived():
+    found = failing()
+    example = finding("a/chat/non-streaming/1", got="")
+    broken = found.model_copy(update={"checks": (failed_rule("usage.sum", "failed", example),)})
+    assert "got nothing arrived where" in text_of(page_of(broken, failing_scores()))
+
+
 def test_key_figures_follow_the_reasons_and_no_symptom_is_printed_twice():
     page = page_of(failing(), failing_scores())
     first, _, rest = page.partition('<section id="findings"')

@@ -178,6 +178,29 @@ def test_copies_count_once(copy, capsys, reply, copied, of):
     assert run(["compare", str(base), str(copy), "--json"]) == 0
 
 
+def test_a_comparison_says_first_that_it_is_worse_and_why(tmp_path, capsys):
+    bad = Path(shutil.copytree(BAD, tmp_path / "bad"))
+
+    def change(row):
+        prompt, settings = row["arguments"]["gen_args_0"].values()
+        prompt[0] = prompt[0].replace("Reason, then write", "Write")
+        settings["until"] = ["</s>", "###"]
+        row.update(resps=row["resps"] if row["exact_match"] else [[""]])
+
+    for path in samples(bad):
+        rewrite(path, change)
+    out = tmp_path / "out"
+    assert run(["compare", str(GOOD), str(bad), "--out", str(out)]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.startswith("✕ WORSE beyond chance 127.0.0.1:")
+    assert "WORSE log · openai/gpt-oss-20b" in printed
+    assert "Settings differ: until </s>, ### (reference: </s>), prompt " in printed
+    assert "empty answer: 6 of 12 tries, 0 of 24 in the reference." in printed
+    assert '<span class="decision fail">WORSE</span>' in (out / "compare.html").read_text("utf-8")
+    assert run(["compare", str(bad), str(GOOD)]) == 0
+    assert "No worsening beyond chance" in capsys.readouterr().out
+
+
 def test_an_unfinished_run_says_so(copy):
     path = samples(copy)[0]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in lines(path) if row["doc_id"] != 4))
