@@ -13,7 +13,7 @@ from harness.records.rollouts import Rollout
 
 _DOSES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if EFFORT > 1 else (0.05, 0.25, 1.0)
 _OPEN = pytest.mark.xfail(
-    strict=EFFORT == 1, reason="one token decides which of two twins is right"
+    strict=EFFORT == 1, reason="a CoT that the model spells oddly is among many that lack tokens"
 )
 _BROKEN = {"a word of the CoT lost"}
 _SAMPLES = 0.25  # the share of the run that is damaged and judged

@@ -102,6 +102,11 @@ class Counting:
         return any(self.fits(sheet, more + few) for few in range(-_NEAR, _NEAR + 1))
 
 
+def has_whole_cot(one: Ledger, more: int = 0) -> bool:
+    """Whether the reasoning tokens are those of a CoT with so many more, with or without header."""
+    return one.thinking is not None and one.thinking - one.cot - more in (0, COT_HEADER)
+
+
 def is_odd(one: Ledger, off: int) -> bool:
     """Whether so many unexplained tokens are neither another spelling nor further messages."""
     spellings = range(off, off + one.spellings + 1) if off > 0 else ()

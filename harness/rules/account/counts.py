@@ -9,7 +9,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from harness.records.traits import Ledger, Sheet
-from harness.rules.account.counting import CHANCE, Counting, are_many, is_odd, wrong_counts
+from harness.rules.account.counting import (
+    CHANCE,
+    Counting,
+    are_many,
+    has_whole_cot,
+    is_odd,
+    wrong_counts,
+)
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import FEWEST, FEWEST_ALIKE, Entry, Judged, Row, What
 from harness.rules.account.ledger import (
@@ -26,7 +33,6 @@ _MOST = 0.8  # the share of replies that a defect of all of them has
 _SURELY_ODD = 48  # tokens that no spelling and no empty messages of a model explain
 _AT_CUTS = 2  # tokens by which a text differs that is cut within a word
 _SPELLED_IN_COT = 0.05  # the share of replies whose CoT a model spells with more tokens, at most
-_WHOLE_COT = (0, COT_HEADER)  # reasoning tokens of a whole CoT beyond its text
 _RECORDED = "traffic"  # the task of imported traffic: requests of one client, of any kind
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
 _SHARED = 0.3  # the share of odd replies that have one text in common
@@ -121,9 +127,7 @@ def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Judged:
         if one.cot and one.thinking
     ]
     lacking = [
-        (row, one, more)
-        for row, one, more in counted
-        if more > 0 and (one.thinking or 0) - one.cot - more in _WHOLE_COT
+        (row, one, more) for row, one, more in counted if more > 0 and has_whole_cot(one, more)
     ]
     hits, every = (len({row.written for row, *_ in some}) for some in (lacking, counted))
     if hits >= _FEWEST_KNOWN and at_least(hits, every, _SPELLED_IN_COT) <= CHANCE:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
-from harness.rules.account.counting import HARMLESS, Counting
+from harness.rules.account.counting import HARMLESS, Counting, has_whole_cot
 from harness.rules.account.differences import LONG_TEXT, difference, folded
 from harness.rules.account.entry import (
     FEWEST,
@@ -190,9 +190,9 @@ def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     """Return a reply that arrived as the model wrote it; None if all agree or nothing shows it.
 
     Most replies are right, of those whose counts a model's spelling explains. Of texts that are
-    equally frequent, the one that fits its count is right; two that fit may both be the model's,
-    unless all streams have the one and all complete replies the other: streams are put together
-    from pieces.
+    equally frequent, the one whose CoT has its reasoning tokens is right; they may all be the
+    model's, unless all streams have the one and all complete replies the other: streams are put
+    together from pieces.
     """
     times = Counter(map(_texts, group))
     if len(times) < 2:
@@ -200,8 +200,12 @@ def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     near = [row for row in group if counting.is_near(row.sheet)] or group
     most = max(times[_texts(row)] for row in near)
     frequent = {_texts(row): row for row in near if times[_texts(row)] == most}
-    fitting = {text: row for text, row in frequent.items() if counting.fits(row.sheet)}
-    for texts in (frequent, fitting):
+    whole = {
+        t: row
+        for t, row in frequent.items()
+        if row.sheet.ledger and has_whole_cot(row.sheet.ledger)
+    }
+    for texts in (frequent, whole):
         if len(texts) == 1:
             return next(iter(texts.values()))
     return next(row for row in group if not row.sheet.streamed) if _differs(group) else None

@@ -449,6 +449,23 @@ def test_two_against_two_accuse_neither_unless_the_counts_decide() -> None:
     assert {one.kind for one in found[::2]} == {"intact"}
 
 
+def test_of_two_texts_the_cot_that_has_its_reasoning_tokens_is_right() -> None:
+    """Both fit their count: the format of a call has one token more or less."""
+
+    def pair(name: str, lost: str) -> list[Sheet]:
+        written = sheet(TEXTS[0], request=name)
+        cut = sheet(TEXTS[0], COT.replace(lost, "", 1), thought=COT, request=name)
+        made = [(cut, False), (cut, False), (written, True), (written, True)]
+        thinking = tokens(COT)
+        return [
+            replace(one, streamed=streamed, ledger=replace(one.ledger, thinking=thinking))
+            for one, streamed in made
+        ]
+
+    found = entries([*pair("a", " a"), *pair("b", " its"), *HEALTHY])
+    assert [one.kind for one in found[:8]] == ["lost", "lost", "intact", "intact"] * 2
+
+
 def test_a_suffix_with_a_word_of_ours_is_added_text() -> None:
     """The words of a message decide nothing."""
     replies = [(f"r{at}", text) for at, text in enumerate(TEXTS)]
