@@ -39,6 +39,7 @@ FAULTS = (
     *("calls-never-streamed", "usage-chunk-missing", "event-json-broken", "stream-ends-silently"),
     *("completed-missing", "created-missing", "output-index-zero", "content-index-counts-deltas"),
     *("message-never-added", "item-id-changes", "final-response-empty", "stream-simulated"),
+    *("fragment-repeated",),
 )
 RUN = ("-n", "4", "-k", "1", "-t", "3", "--max-tokens", "300", "--apis", "responses,chat")
 ONLY = "cases,clients.accept,clients.accept_in_streams"

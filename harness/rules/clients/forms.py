@@ -25,49 +25,47 @@ _ALL = "all"  # all clients of an API
 
 
 @dataclass(frozen=True)
-class Client:
-    """A client, and over which APIs it returns the CoT of earlier replies, in a few words."""
+class _ByApi:
+    """A text for each API over which something is sent."""
 
-    title: str
-    wide: bool = False  # whether it is in wide use
     chat: str | None = None
     responses: str | None = None
-    like: str | None = None  # the client whose requests it sends, if it only reads otherwise
-    modes: tuple[Mode, ...] = MODES
 
-    def returns_cot(self, api: Api) -> str | None:
-        """Return whether it returns the CoT over an API; None if it does not use the API."""
+    def over(self, api: Api) -> str | None:
+        """Return its text for an API; None if it is not sent over the API."""
         return self.chat if api == "chat" else self.responses
-
-
-CLIENTS = TypeAdapter(dict[str, Client]).validate_python(table("clients", "forms")["clients"])
-CLIENTS_OF: Mapping[Api, Sequence[str]] = {
-    api: [name for name, client in CLIENTS.items() if client.returns_cot(api) is not None]
-    for api in BOTH_APIS
-}
-"""The names of the clients of each API."""
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """What is sent over each API by the clients that it names, separated by spaces."""
-
-    chat: str | None = None
-    responses: str | None = None
 
     @property
     def apis(self) -> tuple[Api, ...]:
         """The APIs over which it is sent."""
-        return tuple(api for api in BOTH_APIS if self._names(api) is not None)
+        return tuple(api for api in BOTH_APIS if self.over(api) is not None)
+
+
+@dataclass(frozen=True)
+class Client(_ByApi):
+    """A client, and over which APIs it returns the CoT of earlier replies, in a few words."""
+
+    title: str = ""
+    wide: bool = False  # whether it is in wide use
+    like: str | None = None  # the client whose requests it sends, if it only reads otherwise
+    modes: tuple[Mode, ...] = MODES
+
+
+CLIENTS = TypeAdapter(dict[str, Client]).validate_python(table("clients", "forms")["clients"])
+CLIENTS_OF: Mapping[Api, Sequence[str]] = {
+    api: [name for name, client in CLIENTS.items() if api in client.apis] for api in BOTH_APIS
+}
+"""The names of the clients of each API."""
+
+
+class _Sent(_ByApi):
+    """What is sent over each API by the clients that it names, separated by spaces."""
 
     def clients(self, api: Api) -> Mapping[str, bool]:
         """Return the clients that send it over an API, and whether they do so by default."""
-        named = self._names(api) or ""
+        named = self.over(api) or ""
         names = CLIENTS_OF[api] if named == _ALL else named.split()
         return {name.rstrip(_ON_REQUEST): not name.endswith(_ON_REQUEST) for name in names}
-
-    def _names(self, api: Api) -> str | None:
-        return self.chat if api == "chat" else self.responses
 
 
 @dataclass(frozen=True)
@@ -188,10 +186,6 @@ class Form:
     def parts(self) -> tuple[Variant | SharedRules, ...]:
         """Its variants, and the rules of others."""
         return (*self.variants, *self.rules)
-
-    def judged_by(self, sent: Variant | SharedRules) -> tuple[str, ...]:
-        """Return the ids of the rules that judge a part of it."""
-        return sent.ids if isinstance(sent, SharedRules) else (self.rule,)
 
     def twin(self, variant: Variant) -> str | None:
         """Return the request with the same prompt, if a variant has one."""

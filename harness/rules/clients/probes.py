@@ -9,6 +9,7 @@ the plain ones.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from harness.api.fields import nested, objects
 from harness.api.parsed_rollout import ParsedRollout
@@ -17,7 +18,6 @@ from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.rollouts import SDK
 from harness.rules.clients.forms import (
     CLIENTS,
-    CLIENTS_OF,
     FORMS,
     Form,
     SharedRules,
@@ -175,7 +175,7 @@ def client_results(rules: Iterable[RuleResult]) -> tuple[ClientResult, ...]:
         _client_result(name, api, results)
         for name in CLIENTS
         for api in BOTH_APIS
-        if name in CLIENTS_OF[api]
+        if api in CLIENTS[name].apis
     )
     return tuple(result for result in found if result is not None)
 
@@ -190,11 +190,12 @@ def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> Cl
     for form in FORMS:
         used = name if form.received else client.like or name
         for part in form.parts:
-            default = part.clients(api).get(used)
-            rules = [results[id_] for id_ in form.judged_by(part) if id_ in results]
-            if default is None:
+            if (default := part.clients(api).get(used)) is None:
                 continue
-            if _breaks(rules, part, api, client.modes, _explained(part, results)):
+            shared = part if isinstance(part, SharedRules) else SharedRules(ids=(form.rule,))
+            rules = [results[id_] for id_ in shared.ids if id_ in results]
+            others = (results[id_].groups for id_ in shared.unless if id_ in results)
+            if _breaks(rules, part, api, client.modes, {*chain.from_iterable(others)}):
                 (breaking if default else on_request).append(part.name or form.name)
             elif default and not form.received:
                 evident = any(group.startswith(api) for rule in rules for group in rule.counts)
@@ -210,14 +211,8 @@ def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> Cl
         breaking=tuple(breaking),
         breaking_on_request=tuple(on_request),
         not_verifiable=tuple(unverified),
-        returns_cot=client.returns_cot(api) or "",
+        returns_cot=client.over(api) or "",
     )
-
-
-def _explained(part: Variant | SharedRules, results: Mapping[str, RuleResult]) -> Collection[str]:
-    """Return the conditions under which other rules explain the findings about a part."""
-    others = () if isinstance(part, Variant) else part.unless
-    return {group for id_ in others if id_ in results for group in results[id_].groups}
 
 
 def _breaks(
@@ -227,7 +222,10 @@ def _breaks(
     modes: Sequence[Mode],
     explained: Collection[str],
 ) -> bool:
-    """Whether rules show that a part does not work over an API, in one of the modes of a client."""
+    """Whether rules show that a part does not work over an API, in one of the modes of a client.
+
+    Other rules explain the findings under the conditions `explained`.
+    """
     if isinstance(part, Variant):
         return any(f"{api} {part.request}" in rule.failing for rule in rules)
     for condition in {name for rule in rules for name in rule.counts} - {*explained}:
