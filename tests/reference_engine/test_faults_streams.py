@@ -57,7 +57,8 @@ RESPONSES = {
         ),
     ),
 }
-BY_RESPONSES_TOO = {}
+
+
 TIMINGS = [
     ("done-missing", False),
     ("ok:compressed", False),
@@ -77,11 +78,6 @@ def test_every_fault_has_a_row_or_is_found_in_single_replies():
 @pytest.mark.parametrize("name", CHAT | RESPONSES)
 async def test_streams(name):
     await check(name, (CHAT | RESPONSES)[name])
-
-
-@pytest.mark.parametrize("name", BY_RESPONSES_TOO)
-async def test_responses_streams_of_faults_shared_with_chat(name):
-    await check(name, Row(responding, BY_RESPONSES_TOO[name]))
 
 
 @pytest.mark.parametrize("stream", [False, True])
