@@ -150,7 +150,7 @@ class Family:
 
         return add
 
-    def accounted(
+    def account_rule(
         self,
         rule_id: str,
         text: str,

@@ -6,7 +6,7 @@ from typing import TypeVar
 from harness.records.reasons import Reason
 
 T = TypeVar("T")
-_FEWEST = 2  # problems that are more than chance
+_FEWEST_PROBLEMS = 2  # problems that are more than chance
 
 
 class NotVerifiableError(Exception):
@@ -30,4 +30,4 @@ def repeated(trials: Iterable[T | None]) -> Sequence[T | None]:
     """Return the trials; those with a problem only if these are at least two."""
     made = list(trials)
     problems = sum(trial is not None for trial in made)
-    return [trial for trial in made if trial is None or problems >= _FEWEST]
+    return [trial for trial in made if trial is None or problems >= _FEWEST_PROBLEMS]

@@ -254,7 +254,7 @@ class ProbeResponses:
         return exchange, prompt_tokens(reply)
 
 
-def accounted(*names: str, reports: Callable[[Entry], object]) -> Judge:
+def account_judge(*names: str, reports: Callable[[Entry], object]) -> Judge:
     """Return a judge of what the account says of the replies to these requests.
 
     Replies that it does not know are not judged.

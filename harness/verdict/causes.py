@@ -33,7 +33,7 @@ _PROBE, _INHERITED = 0.5, 0.1
 check has 1."""
 _BY_COUNTS = 0.5  # weight of what only token counts show
 _UNSURE = 0.1  # probability of a smaller share than the one that weighs: 1 of 1 shows less than 20
-_FEWEST, _RARE = 3, 0.02
+_FEWEST_FAILURES, _RARE = 3, 0.02
 """Replies, and their share, below which a finding names no cause: one reply of a thousand has many
 properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
@@ -92,7 +92,7 @@ class _Found:
     @property
     def isolated(self) -> bool:
         """Whether so few replies have it that they may share anything by chance; none proves it."""
-        few = self.result.check.kind == "check" and self.result.failures < _FEWEST
+        few = self.result.check.kind == "check" and self.result.failures < _FEWEST_FAILURES
         return few and not self.proven and _share(self.result) < _RARE
 
     @property

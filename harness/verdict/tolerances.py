@@ -19,7 +19,7 @@ from harness.tasks.tool_calling import invalidated
 Stratum = tuple[str, str]  # a property of rollouts and its value: `("API", "chat")`
 
 EVERY: Stratum = ("run", "")
-_FEWEST, _MOST_REPLICAS = 10, 8
+_FEWEST_SCORES, _MOST_REPLICAS = 10, 8
 
 
 def apply_tolerances(
@@ -90,7 +90,7 @@ def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
         stratum: found
         for stratum, found in members.items()
         if stratum[0] in ("run", "API", "mode", "API and mode")
-        or (1 < values[stratum[0]] <= _MOST_REPLICAS and len(found) >= _FEWEST)
+        or (1 < values[stratum[0]] <= _MOST_REPLICAS and len(found) >= _FEWEST_SCORES)
     }
 
 

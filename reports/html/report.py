@@ -145,13 +145,13 @@ def _maps(
             yield drawings[task.name].heatmap(hints)
 
 
-_FEWEST = 3  # samples from which on a curve is drawn
+_FEWEST_SAMPLES = 3  # samples from which on a curve is drawn
 
 
 def _is_curve(result: TaskResult) -> bool:
     """Return whether rates over k say more than a sentence."""
     rates = {rate.value for at in result.at_k for rate in (at.pass_at, at.pass_hat)}
-    return len(result.at_k) > 1 and result.samples >= _FEWEST and len(rates) > 1
+    return len(result.at_k) > 1 and result.samples >= _FEWEST_SAMPLES and len(rates) > 1
 
 
 def _plain_rates(analysis: Analysis, labels: Labels) -> Iterator[str]:

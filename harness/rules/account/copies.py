@@ -20,8 +20,8 @@ from harness.rules.account.differences import (
     text_change,
 )
 from harness.rules.account.entry import (
-    FEWEST,
     FEWEST_ALIKE,
+    FEWEST_REPLIES,
     MANY_AGREEING,
     Entry,
     Judged,
@@ -57,9 +57,9 @@ def judged(rows: Sequence[Row], copies: Sequence[bool | None], counting: Countin
     intact = Counter(place for place, _ in {((row.sample, row.mode), row.ids) for row in same})
     for row, entry in by_author["server"]:
         # All tries in one mode are changed, and those in the others are not.
-        in_mode = tries[row.sample, row.mode] >= FEWEST and not intact[row.sample, row.mode]
+        in_mode = tries[row.sample, row.mode] >= FEWEST_REPLIES and not intact[row.sample, row.mode]
         elsewhere = sum(n for (sample, _), n in intact.items() if sample == row.sample)
-        if times[row.api] >= FEWEST or (in_mode and elsewhere >= FEWEST):
+        if times[row.api] >= FEWEST_REPLIES or (in_mode and elsewhere >= FEWEST_REPLIES):
             yield row, entry
     counted, own = ({row.sample for row, _ in by_author[who]} for who in ("counted", "model"))
     if len(counted) >= FEWEST_ALIKE and len(counted) > len(own):
@@ -116,7 +116,7 @@ def _alike(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Judged:
         modes = {row.sheet.streamed for row, _ in alike}
         peers = [one.sheet for one in same if one.api == api and one.sheet.streamed in modes]
         if what in _OF_A_KIND:
-            enough = len({row.written for row, _ in alike}) >= FEWEST
+            enough = len({row.written for row, _ in alike}) >= FEWEST_REPLIES
         else:
             planned = {row.sample for row, _ in alike if _plans_copy(row.sheet)}
             enough = len(planned) >= FEWEST_ALIKE

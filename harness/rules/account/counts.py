@@ -18,7 +18,7 @@ from harness.rules.account.counting import (
     wrong_counts,
 )
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.entry import FEWEST, FEWEST_ALIKE, Entry, Judged, Row, What
+from harness.rules.account.entry import FEWEST_ALIKE, FEWEST_REPLIES, Entry, Judged, Row, What
 from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
@@ -144,7 +144,7 @@ def _counts_answers_as_cot(rows: Iterable[Row]) -> bool:
         if (one := row.sheet.ledger) is not None
         if one.end == "model" and one.thinking and one.answer >= 2 * _FEWEST_WORDS
     )
-    return sum(whole) >= FEWEST
+    return sum(whole) >= FEWEST_REPLIES
 
 
 def _stock(rows: Sequence[Row], odd: Sequence[Row]) -> Judged:

@@ -11,7 +11,7 @@ Kind = Literal["intact", "miscounted", "lost", "added", "changed", "unknown"]
 Place = Literal["", "CoT", "answer", "arguments", "name", "count", "reply", "request"]
 Witness = Literal["", "structure", "copy", "twin", "whole", "count"]
 
-FEWEST, FEWEST_ALIKE = 2, 3
+FEWEST_REPLIES, FEWEST_ALIKE = 2, 3
 """Replies of which one, and replies changed alike of which two, may be so by chance."""
 MANY_AGREEING = 8
 """Tokens by which two texts differ, so that a count fits the different one by no chance."""

@@ -70,7 +70,7 @@ class _Entry(NamedTuple):
 _LEDGERS: WeakKeyDictionary[ParsedExchange, Ledger | None] = WeakKeyDictionary()
 
 
-def account(exchange: ParsedExchange) -> Ledger | None:
+def any_ledger(exchange: ParsedExchange) -> Ledger | None:
     """The ledger of the reply (see `ledger_of`), truncated or not; several rules read it."""
     if exchange not in _LEDGERS:
         reply = exchange.reply
@@ -80,7 +80,7 @@ def account(exchange: ParsedExchange) -> Ledger | None:
 
 def ledger(exchange: ParsedExchange) -> Ledger | None:
     """The ledger of a reply that the model ended itself."""
-    found = account(exchange)
+    found = any_ledger(exchange)
     return found if found and found.end == "model" else None
 
 
@@ -89,7 +89,7 @@ def cut_ledger(exchange: ParsedExchange) -> Ledger | None:
 
     The limit may also have cut a header, whose tokens are then not explained.
     """
-    found = account(exchange)
+    found = any_ledger(exchange)
     return found if found and found.end == "limit" else None
 
 

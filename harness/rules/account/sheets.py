@@ -13,7 +13,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import Sheet, Wanted
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.json_text import strings
-from harness.rules.account.ledger import account
+from harness.rules.account.ledger import any_ledger
 
 _FEWEST_PIECES = 6  # of a stream that has each twice
 
@@ -43,7 +43,7 @@ def sheets(
             twice=tuple(place for place, said in pieces.items() if _is_twice(said)),
             restated=tuple(place for place, said in pieces.items() if _is_restated(said)),
             streamed=bool(exchange.events),
-            ledger=account(exchange) if counted else None,
+            ledger=any_ledger(exchange) if counted else None,
             wanted=wanted if called or exchange.index == 0 else None,
         )
 

@@ -14,8 +14,8 @@ from harness.records.traits import Sheet
 from harness.rules.account.counting import HARMLESS, Counting, has_whole_cot
 from harness.rules.account.differences import LONG_TEXT, difference, folded
 from harness.rules.account.entry import (
-    FEWEST,
     FEWEST_ALIKE,
+    FEWEST_REPLIES,
     INTACT,
     Entry,
     Judged,
@@ -57,7 +57,7 @@ def of_whole_replies(rows: Sequence[Row], counting: Counting) -> Judged:
     # A rounding error may have ended the CoT of one reply early.
     times = Counter(mode[0] for mode, _ in {(row.mode, row.sample) for row, _ in apart})
     for row, entry in apart:
-        if row.sheet.end == "stop string" or times[row.api] >= FEWEST:
+        if row.sheet.end == "stop string" or times[row.api] >= FEWEST_REPLIES:
             yield row, entry
 
 
@@ -160,7 +160,7 @@ def _unlike(groups: Iterable[Sequence[Row]], counting: Counting) -> Judged:
                 apart[sheet.request].append((row, entry))
                 alone = broken is not None and (many or _ends_in_word(broken))
                 sure += [(row, entry)] if alone or entry.what is What.GARBLED else []
-    if len(apart) >= FEWEST:
+    if len(apart) >= FEWEST_REPLIES:
         for replies in apart.values():
             yield from replies
     yield from sure

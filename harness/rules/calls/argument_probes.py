@@ -20,7 +20,7 @@ from harness.rules.evidence.offers import BY_NAME, TOOLS, offered, schema
 from harness.rules.evidence.subjects import Call, calls
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
-from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, accounted
+from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, account_judge
 from harness.rules.rule import FUNCTION_CALLING, HARMONY, Problem
 
 
@@ -94,7 +94,7 @@ for _name, _value in TEXTS.items():
         unjudged="not_copied",
         text=f"Tool-call arguments with {_value.what or _name} reach the client unchanged. "
         "Otherwise the client runs the tool with arguments that the model did not generate.",
-    )(accounted(_name, reports=is_call_changed))
+    )(account_judge(_name, reports=is_call_changed))
 
 
 _BEYOND_ASCII = tuple(name for name, value in TEXTS.items() if not value.special.isascii())
@@ -197,4 +197,4 @@ for _name, _typed in VALUES.items():
         unjudged="not_written",
         text=f"An argument that is {_typed.what} keeps its JSON type and value. A value of another "
         "type may conform to the schema and still do something else.",
-    )(accounted(_name, reports=is_call_changed))
+    )(account_judge(_name, reports=is_call_changed))

@@ -12,7 +12,7 @@ from harness.rules.evidence.offers import BY_NAME, offered
 from harness.rules.evidence.refusals import failure, outcome
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
-from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, accounted
+from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, account_judge
 from harness.rules.rule import FUNCTION_CALLING, HARMONY
 
 
@@ -77,4 +77,4 @@ GROUP.probe(
     component="calls",
     text="Function names are returned unchanged, including hyphens and long names. A client cannot "
     "run a tool by a name that it does not know.",
-)(accounted(*NAMES, reports=is_call_changed))
+)(account_judge(*NAMES, reports=is_call_changed))

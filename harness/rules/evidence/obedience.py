@@ -18,7 +18,7 @@ from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, Trials
 from harness.rules.rule import Problem
 
-_FEWEST = 2  # replies; one alone shows nothing
+_FEWEST_REPLIES = 2  # replies; one alone shows nothing
 
 Right = Callable[[str, Reply], bool | None]
 """Whether a reply to the request of this name does what it asks; None if it does not show it."""
@@ -46,10 +46,10 @@ def disobeyed(
                     able |= {name} if shown else set()
         others = first_replies(responses.other_apis.get(name, ()))
         able |= {name for _, reply in others if right(name, reply)}
-    if judged and not able and len(judged) < _FEWEST:
+    if judged and not able and len(judged) < _FEWEST_REPLIES:
         raise NotVerifiableError("too_few_replies", request=judged[0][0])
     modes = [mode for _, mode, *_ in judged]
-    lost = {mode for mode in modes if modes.count(mode) >= _FEWEST} - {
+    lost = {mode for mode in modes if modes.count(mode) >= _FEWEST_REPLIES} - {
         mode for _, mode, *_, shown in judged if shown
     }
     for name, mode, exchange, reply, shown in judged:

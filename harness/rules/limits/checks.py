@@ -18,7 +18,7 @@ from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
-    account,
+    any_ledger,
     call_header,
     cut_ledger,
     hides_cot,
@@ -436,7 +436,7 @@ def _model_ended(answer: Answer) -> bool:
 
 def _reaches_limit(answer: Answer) -> bool:
     """Whether a reply has as many tokens as its request allows, or more, and these are its own."""
-    request, found = answer.exchange.request, account(answer.exchange)
+    request, found = answer.exchange.request, any_ledger(answer.exchange)
     most = None if request.limit is None else request.limit * request.choices
     tokens = answer.usage.output_tokens or 0
     return most is not None and tokens >= most and not (found and is_raised(found))
@@ -515,7 +515,7 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
             yield message, evidence(score.record, "$.usage", expected, got, cut.exchange)
 
 
-family.accounted(
+family.account_rule(
     "limits.prefix",
     "The answer of a truncated reply is the beginning of the whole answer. Otherwise users read a "
     "part of the CoT, or a text of the server, as the answer. An equal request without the limit, "
@@ -528,7 +528,7 @@ family.accounted(
         "https://github.com/jundot/omlx/issues/2860",
     ),
 )
-family.accounted(
+family.account_rule(
     "stop.followed",
     "A reply that a stop string ends is the beginning of the reply to the same request without it. "
     "Otherwise text follows the stop string, and programs read it as part of the answer.",

@@ -35,7 +35,7 @@ _OF_TRAINED_TOOLS = ("web_search_call", "code_interpreter_call")
 _FUNCTIONS = "functions"  # harmony's namespace of the offered functions
 
 
-family.accounted(
+family.account_rule(
     "reply.broken_off",
     "A reply that ends normally is whole: greedy replies to the same request do not go on. Clients "
     "take the part of a broken reply for the answer.",

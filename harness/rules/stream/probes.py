@@ -9,7 +9,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.rules.evidence.offers import offered
 from harness.rules.missing import NotVerifiableError
-from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, accounted
+from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, account_judge
 from harness.rules.rule import CHAT, GUIDE, Problem
 from harness.statistics.differences import Counts, mantel_haenszel
 
@@ -115,7 +115,7 @@ GROUP.probe(
     severity="warning",
     witness=True,
     text="Identical replies report the same output tokens in both modes. Users pay by this count.",
-)(accounted(*PROMPTS, reports=lambda entry: entry.kind == "miscounted"))
+)(account_judge(*PROMPTS, reports=lambda entry: entry.kind == "miscounted"))
 
 
 @GROUP.probe("parity.usage.reasoning", PROMPTS, severity="warning", witness=True)

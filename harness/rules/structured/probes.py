@@ -35,7 +35,7 @@ from harness.rules.probe import (
     ProbeRequest,
     ProbeResponses,
     Trials,
-    accounted,
+    account_judge,
     prompt_tokens,
 )
 from harness.rules.rule import STRUCTURED, Problem
@@ -568,4 +568,4 @@ GROUP.probe(
     text="An answer with a schema has the characters outside ASCII that it has without the schema. "
     "A grammar that is compiled from bytes or escapes may exclude them, and names lose letters. "
     "The schema's enum has the requested name; a reply with a different member is not judged.",
-)(accounted("abroad", reports=lambda entry: entry.what in BEYOND_ASCII))
+)(account_judge("abroad", reports=lambda entry: entry.what in BEYOND_ASCII))

@@ -80,18 +80,18 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
             yield Problem(answer.exchange, message, "UTF-8", " ".join(found))
 
 
-family.accounted(
+family.account_rule(
     "text.changed",
     "CoT and answer are returned as the model wrote them. Any change alters code, quotations and "
     "data. The tokens of the reply, its CoT or an equal request show what the model wrote.",
     fix="Pass on the decoded tokens as they are, and escape them for JSON only.",
 )
-family.accounted(
+family.account_rule(
     "text.added",
     "The server adds no text to CoT and answer. Users read it, and later prompts contain it. The "
     "reported tokens match the text without it.",
 )
-family.accounted(
+family.account_rule(
     "text.doubled",
     "No text comes twice. A server that continues after the final message, or sends each piece of "
     "a stream twice, returns it so. Clients show both.",

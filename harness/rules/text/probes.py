@@ -13,7 +13,7 @@ from harness.api.items import Message
 from harness.records.conditions import MODES
 from harness.records.traits import Wanted
 from harness.rules.evidence.tables import table
-from harness.rules.probe import ProbeGroup, ProbeRequest, accounted
+from harness.rules.probe import ProbeGroup, ProbeRequest, account_judge
 from harness.rules.rule import CHAT
 
 _ASK = "Please repeat after me: "
@@ -60,4 +60,8 @@ GROUP.probe(
     witness=True,
     text="The text of an answer reaches the client as the model wrote it. Any change alters code, "
     "quotations and data.",
-)(accounted(*ALL_TEXTS, reports=lambda entry: entry.kind in _FAULTS and entry.place == "answer"))
+)(
+    account_judge(
+        *ALL_TEXTS, reports=lambda entry: entry.kind in _FAULTS and entry.place == "answer"
+    )
+)

@@ -170,14 +170,14 @@ def _cached(answer: Answer) -> int | None:
     return cached if isinstance(cached, int) else None
 
 
-family.accounted(
+family.account_rule(
     "usage.output.miscounted",
     "The output tokens of a reply count its CoT, its answer and its calls, each once. Users pay by "
     "this count, and plan their limits with it. The texts are intact: equal replies report a "
     "different count, or one formula explains the counts of most replies.",
     fix="Count every token of the complete output once, CoT included.",
 )
-family.accounted(
+family.account_rule(
     "usage.output.lost",
     "A reply has all the text that the model wrote. Otherwise users get an incomplete answer, and "
     "clients send an incomplete CoT back. The request determines the text, an equal request got it "
@@ -185,7 +185,7 @@ family.accounted(
     component="output",
     reads=("extras",),
 )
-family.accounted(
+family.account_rule(
     "usage.output.unexplained",
     "The reported output tokens match the text of the reply. Otherwise the server counts "
     "wrongly, or it has lost or added text; the counts alone do not show which. A few tokens may "
