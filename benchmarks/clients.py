@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import resource
 import sys
@@ -27,6 +28,7 @@ QUESTION = (
 )
 PROMPT = f"{QUESTION}\nPlease reason step by step, and put your final answer within \\boxed{{}}."
 ANSWER = 70
+TRIES = 8  # of each question, as evals are usually run
 NOT_INSTALLED = 3
 
 
@@ -59,8 +61,8 @@ def harness(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> No
     watch.latency = recorded.p50 * 1000, recorded.p99 * 1000
 
 
-def sample_aime(base_url: str, tries: int, in_flight: int, place: Path, watch: Stopwatch) -> None:
-    """Sample one question into the folder `place`."""
+def sample_aime(base_url: str, samples: int, in_flight: int, place: Path, watch: Stopwatch) -> None:
+    """Sample questions, each up to eight times, into the folder `place`."""
     from rich.console import Console
 
     from evals.registry import load_data
@@ -79,8 +81,10 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path, watch: S
         evals=("aime25",), apis=("chat",), modes=("non-streaming",), concurrency=in_flight
     )
     file = place / "questions.jsonl"
-    row = json.dumps({"question": QUESTION, "answer": str(ANSWER)}) + "\n"
-    file.write_text(row, encoding="utf-8")
+    tries = math.gcd(samples, TRIES)
+    questions = (f"{QUESTION} This is question {number}." for number in range(samples // tries))
+    rows = (json.dumps({"question": text, "answer": str(ANSWER)}) for text in questions)
+    file.write_text("\n".join(rows), encoding="utf-8")
     condition = Condition(model="m", effort="high", api="chat", mode="non-streaming")
     data = load_data("aime25", file)
     sampling = Sampling(temperature=1.0, max_tokens=131_072)
@@ -92,7 +96,7 @@ def sample_aime(base_url: str, tries: int, in_flight: int, place: Path, watch: S
             with display(info, debug=False, console=console) as shown:
                 sample(Plan(provider, (task,), info), place, shown)
         (result,) = judge(place, info, [task]).analysis.results
-    assert result.finished == result.outcomes["correct"] == tries
+    assert result.finished == result.outcomes["correct"] == samples
 
 
 def bare(base_url: str, samples: int, in_flight: int, watch: Stopwatch) -> None:

@@ -29,25 +29,13 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """No two requests of a run get replies with the same id.
 
     Otherwise a reply was delivered to the wrong request, or came from a cache. Logs, support
-    tickets and stored responses cannot tell these replies apart.
+    tickets and stored responses cannot tell these replies apart. Ids of a few random digits, of a
+    counter or of a clock collide by chance, and are not judged.
     """
-    yield from _collisions(_by_range(examined, small=False), "reply")
-
-
-@family.cross_check(
-    "reply.id.range",
-    lambda score: score.traits.reply_ids,
-    severity="warning",
-    component="format",
-    fix="Draw ids from a range that is large enough to make them unique.",
-)
-def _small_range(examined: Sequence[Score]) -> Iterator[Difference]:
-    """Reply ids come from a range that is large enough to make them unique.
-
-    Ids of a few random digits, of a counter or of a clock collide by chance. Logs and support
-    tickets cannot tell these replies apart.
-    """
-    yield from _collisions(_by_range(examined, small=True), "reply")
+    for api in APIS:
+        group = [score for score in examined if score.condition.api == api]
+        if not _from_small_range(group):
+            yield from _collisions(group, "reply")
 
 
 @family.cross_check(
@@ -62,12 +50,6 @@ def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     for api in APIS:
         group = [score for score in examined if score.condition.api == api]
         yield from _collisions(group, "call")
-
-
-def _by_range(examined: Sequence[Score], *, small: bool) -> list[Score]:
-    """Return the scores of the APIs whose ids come, or do not come, from a small range."""
-    groups = [[score for score in examined if score.condition.api == api] for api in APIS]
-    return [score for group in groups if _from_small_range(group) == small for score in group]
 
 
 def _collisions(examined: Sequence[Score], what: Literal["reply", "call"]) -> Iterator[Difference]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from healthy import SUITE, correct, json_response, rollout
-from replies import MODEL, Reply, chat_whole, responses_whole
+from replies import MODEL, Reply, chat_whole
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.scores import Score
@@ -148,35 +148,21 @@ def test_truncated_replies_may_share_an_endless_repetition() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "rule"),
+    ("ids", "shared"),
     [
-        (["chatcmpl-1a2b3c4d5e6f", "chatcmpl-1a2b3c4d5e6f", "chatcmpl-9f8e7d6c5b4a"], "shared"),
-        (["chatcmpl-1", "chatcmpl-1", "chatcmpl-1"], "shared"),
-        (["chatcmpl-217", "chatcmpl-904", "chatcmpl-217"], "range"),
-        (["chatcmpl-1763712201", "chatcmpl-1763712201", "chatcmpl-1763712955"], "range"),
-        (["chatcmpl-217", "chatcmpl-904", "chatcmpl-218"], None),
+        (["chatcmpl-1a2b3c4d5e6f", "chatcmpl-1a2b3c4d5e6f", "chatcmpl-9f8e7d6c5b4a"], True),
+        (["chatcmpl-1", "chatcmpl-1", "chatcmpl-1"], True),
+        (["chatcmpl-217", "chatcmpl-904", "chatcmpl-217"], False),
+        (["chatcmpl-1763712201", "chatcmpl-1763712201", "chatcmpl-1763712955"], False),
+        (["chatcmpl-217", "chatcmpl-904", "chatcmpl-218"], False),
     ],
 )
-def test_shared_ids_are_reported(ids: list[str], rule: str | None) -> None:
+def test_shared_ids_are_reported(ids: list[str], shared: bool) -> None:
     scores = []
     for number, reply_id in enumerate(ids, start=1):
         body = chat_whole(Reply(text="No.")) | {"id": reply_id}
         scores.append(scored([json_response(body)], "a", number, "Hi"))
-    assert {check for check, _ in found(scores)} == ({f"reply.id.{rule}"} if rule else set())
-
-
-def test_short_numeric_ids_with_a_prefix_per_api_are_reported() -> None:
-    """Ollama's ids are such: `chatcmpl-217` and `resp_90417`."""
-    chat = [chat_whole(Reply(text="No.")) | {"id": f"chatcmpl-{n}"} for n in (217, 904, 217)]
-    other = [responses_whole(Reply(text="No.")) | {"id": f"resp_{n}"} for n in (90417, 1204, 88)]
-    scores = [
-        measured_score(
-            parse_rollout(rollout([json_response(body)], api=api, attempt=number)), ANSWERED
-        )
-        for api, bodies in (("chat", chat), ("responses", other))
-        for number, body in enumerate(bodies, start=1)
-    ]
-    assert {name for name, _ in found(scores)} == {"reply.id.range"}
+    assert {check for check, _ in found(scores)} == ({"reply.id.shared"} if shared else set())
 
 
 @pytest.mark.parametrize(
