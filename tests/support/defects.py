@@ -151,10 +151,6 @@ def _more_in_deltas(chunks: list[dict[str, Any]]) -> None:
         chunk["choices"][0]["delta"].update(EXTRA)
 
 
-def _think_twice(body: dict[str, Any]) -> None:
-    body["output"].insert(0, {**body["output"][0], "id": "rs_77"})
-
-
 def _one_index(found: list[dict[str, Any]]) -> None:
     for event in found:
         if "output_index" in event:
@@ -323,7 +319,6 @@ DEFECTS = (
         "in Responses, too",
         response(put("usage.input_tokens_details", {"cached_tokens": 900})), "usage.sum",
     ),
-    _defect("the CoT item twice", response(_think_twice), "responses.item.repeated"),
     _defect(
         "the CoT after its call",
         response(lambda body: body["output"].reverse(), CALL), "responses.item.order",

@@ -150,29 +150,6 @@ def _call_item(found: Item) -> Iterator[Problem]:
         yield Problem(found.exchange, message, "function_call", kind, f"{found.path}.type")
 
 
-@family.check(
-    "responses.item.repeated",
-    answers,
-    lambda answer: not answer.exchange.request.built_in and len(answer.output) > 1,
-    severity="warning",
-    source=RESPONSES,
-    tolerated=0.02,
-    component="output",
-    fix="Return every message of the model once.",
-)
-def _repeated_item(answer: Answer) -> Iterator[Problem]:
-    """No reasoning or message appears twice in a response.
-
-    Clients show it twice and send it back twice. Responses with tools that the provider runs are
-    not judged, because the model may repeat itself between calls.
-    """
-    numbered = enumerate(answer.output)
-    contents = ((n, repr(item["content"])) for n, item in numbered if item.get("content"))
-    for index, content in repeats(contents):
-        message, path = "Two items of the response have the same content.", f"$.output[{index}]"
-        yield Problem(answer.exchange, message, "a single item", content, path)
-
-
 def _leads_somewhere(answer: Answer) -> bool:
     """Whether a complete response has a reasoning item, and a message or call."""
     kinds = {item.get("type") for item in answer.output}

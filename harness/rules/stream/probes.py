@@ -106,7 +106,19 @@ def _prompt_tokens(responses: ProbeResponses) -> Trials:
     The prompt is the same, and users pay by this count. If it differs for few of the requests, the
     prompt itself differs: a part of the request does not reach the model in one of the modes.
     """
-    return _equal_counts(responses, "prompt", lambda reply: _usage(reply, "input_tokens"))
+    judged = False
+    for name in PROMPTS:
+        streaming, complete = _pair(responses, name)
+        got, *other = {reply.input_tokens for _, reply in streaming}
+        expected, *others = {reply.input_tokens for _, reply in complete}
+        if not (other or others) and None not in (got, expected):
+            judged = True
+            message = "The stream reports a different number of prompt tokens than the same "
+            message += "request without streaming."
+            differs = Problem(streaming[0][0], message, str(expected), str(got))
+            yield differs if got != expected else None
+    if not judged:
+        raise NotVerifiableError("no_constant_count", what="prompt")
 
 
 GROUP.probe(
@@ -118,63 +130,9 @@ GROUP.probe(
 )(account_judge(*PROMPTS, reports=lambda entry: entry.kind == "miscounted"))
 
 
-@GROUP.probe("parity.usage.reasoning", PROMPTS, severity="warning", witness=True)
-def _reasoning_tokens(responses: ProbeResponses) -> Trials:
-    """Reasoning tokens are reported in both modes or in neither.
-
-    Otherwise costs are explained in one mode only; clients cope.
-    """
-    pairs = [_pair(responses, name) for name in PROMPTS]
-    streaming, non_streaming = (
-        {
-            bool(_usage(reply, "reasoning_tokens"))
-            for replies in side
-            for _, reply in replies
-            if _usage(reply, "output_tokens") is not None
-        }
-        for side in zip(*pairs, strict=True)
-    )
-    if not streaming or not non_streaming:
-        raise NotVerifiableError("no_tokens_in_one_mode")
-    if streaming.isdisjoint(non_streaming):
-        got = "only in streams" if True in streaming else "only in non-streaming replies"
-        message = "Reasoning tokens are reported in one mode only."
-        yield Problem(pairs[0][0][0][0], message, "in both modes", got)
-    else:
-        yield None
-
-
-def _equal_counts(
-    responses: ProbeResponses,
-    what: str,
-    count: Callable[[Reply], int | None],
-    comparable: Callable[[Sequence[Answered], Sequence[Answered]], bool] = lambda *_: True,
-) -> Trials:
-    judged = False
-    for name in PROMPTS:
-        streaming, non_streaming = _pair(responses, name)
-        got, *other = {count(reply) for _, reply in streaming}
-        expected, *others = {count(reply) for _, reply in non_streaming}
-        constant = not (other or others) and None not in (got, expected)
-        if not constant or not comparable(streaming, non_streaming):
-            continue
-        judged = True
-        message = f"The stream reports a different number of {what} tokens than the same request "
-        message += "without streaming."
-        differs = Problem(streaming[0][0], message, str(expected), str(got))
-        yield differs if got != expected else None
-    if not judged:
-        raise NotVerifiableError("no_constant_count", what=what)
-
-
 def _pair(responses: ProbeResponses, name: str) -> tuple[Sequence[Answered], Sequence[Answered]]:
     """Return the streaming and non-streaming replies to one request. Raises NotVerifiableError."""
     return (
         list(responses.replies(name, mode="streaming")),
         list(responses.replies(name, mode="non-streaming")),
     )
-
-
-def _usage(reply: Reply, name: str) -> int | None:
-    found: int | None = getattr(reply.usage, name) if reply.usage else None
-    return found

@@ -331,7 +331,6 @@ BROKEN: Mapping[str, Provider] = {
     "parity.text": in_streams(lambda reply: replace(reply, text=reply.text and "")),
     "parity.usage.prompt": in_streams(lambda reply: replace(reply, prompt=reply.prompt + 1)),
     "parity.usage.output": parity._counting(completion_tokens=40),
-    "parity.usage.reasoning": parity._counting(reasoning_tokens=0),
     "echo.returned": echo.provider(echo.unchanged, str.upper),
     "prompt": counting_otherwise,
     "prompt.tool.order": rendering(Rendering(instructions_last=True)),

@@ -110,22 +110,9 @@ def _counting(**counts: int) -> Callable[[ProbeRequest, Attempt], Reply | Respon
         chunks = chat_chunks(reply(request))
         usage = chunks[-1]["usage"]
         usage |= {key: value for key, value in counts.items() if key in usage}
-        if "reasoning_tokens" in counts:
-            usage["completion_tokens_details"] = {"reasoning_tokens": counts["reasoning_tokens"]}
         streamed = stream_response(chat_blocks(chunks))
         return (
             streamed if attempt.condition.streaming else json_response(chat_whole(reply(request)))
         )
 
     return provider
-
-
-def test_reasoning_tokens_are_not_verifiable_without_counts_in_streams() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
-        streamed = stream_response(chat_blocks(chat_chunks(reply(request))[:-1]))
-        return (
-            streamed if attempt.condition.streaming else json_response(chat_whole(reply(request)))
-        )
-
-    results = statuses(judged(GROUP, provider, apis=["chat"]))
-    assert results["parity.usage.reasoning"] == "not_verifiable"

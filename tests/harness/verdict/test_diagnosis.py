@@ -41,7 +41,7 @@ KNOWN = (
     ("nothing is returned in the only API, tokens are counted",
      "reply.lost reasoning.missing", "output"),
     ("details of the usage are missing in streams",
-     "usage.reasoning:0.3:s parity.usage.reasoning", "usage"),
+     "usage.reasoning:0.3:s", "usage"),
     ("streams do not name the role", "chat.stream.role", "events"),
     ("failures under load become empty replies",
      "load.cross_talk load.served reply.empty:0.2 reasoning.missing:0.2 usage.output.lost:0.2",
