@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import fmean
 from typing import Literal, TypeAlias
@@ -75,21 +75,26 @@ def difference(
 def paired_means(run: Scores, baseline: Scores) -> tuple[Mean, Mean]:
     """Return two mean scores over the same questions in the same order.
 
-    If both have repeated tries of every question, each gets its own noise. Otherwise the variance
-    of the differences per question is divided equally between the two. It is free of the
-    difficulty of the questions and can only overestimate the noise.
+    If both have repeated tries of every question, each gets its own noise, enlarged if the
+    differences per question vary more than it explains: short replies from a cache are copies that
+    nothing shows. Otherwise the variance of the differences per question is divided equally
+    between the two. It is free of the difficulty of the questions and can only overestimate the
+    noise.
 
     Raises ValueError if the numbers of questions differ, or a question has no tries.
     """
     if len(run) != len(baseline):
         raise ValueError(f"{len(run)} questions cannot be paired with {len(baseline)}")
     first, second = run_mean(run), run_mean(baseline)
-    if min(map(len, run)) > 1 < min(map(len, baseline)):
-        return first, second
     ours, theirs = question_means(run), question_means(baseline)
     error = clustered_error([a - b for a, b in zip(ours, theirs, strict=True)])
+    noise = math.hypot(first.error, second.error)
     if not error:
         return first, second
+    if noise and min(map(len, run)) > 1 < min(map(len, baseline)):
+        larger = max(1.0, error / noise)
+        first = replace(first, error=first.error * larger)
+        return first, replace(second, error=second.error * larger)
     half, freedom = error / math.sqrt(2), len(run) - 1
     return (
         Mean(fmean(ours), half, min(map(len, run)), freedom),

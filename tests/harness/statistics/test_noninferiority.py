@@ -1,6 +1,7 @@
 """Non-inferiority to a baseline: decisions, detectable drops, pairs, and early stopping."""
 
 import math
+from statistics import fmean, stdev
 
 import pytest
 
@@ -95,6 +96,17 @@ def test_pairs_of_single_tries_get_the_variance_of_their_differences():
 def test_pairs_of_repeated_tries_get_their_own_variance():
     ours, theirs = [[1.0, 0.0], [1.0, 1.0]], [[0.0, 0.0], [1.0, 0.0]]
     assert paired_means(ours, theirs) == (run_mean(ours), run_mean(theirs))
+
+
+def test_copies_that_nothing_shows_enlarge_the_noise():
+    """Three equal tries from a cache have no variance, but their questions differ by chance."""
+    cached = [[1.0] * 3, [0.0] * 3] * 50
+    sampled = [[1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]] * 25
+    ours, theirs = paired_means(cached, sampled)
+    differences = [fmean(a) - fmean(b) for a, b in zip(cached, sampled, strict=True)]
+    expected = stdev(differences) / math.sqrt(len(cached))
+    assert math.hypot(ours.error, theirs.error) == pytest.approx(expected)
+    assert ours.error > run_mean(cached).error
 
 
 def test_identical_pairs_have_an_interval_with_a_width():
