@@ -1,4 +1,4 @@
-"""The grammar of a Chat Completions stream: chunks, finish_reason, usage, `[DONE]`."""
+"""The grammar of a Chat Completions stream: chunks, finish_reason, `[DONE]`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -20,7 +20,6 @@ TOOL_CALLS_INDEX = "tool_calls.index"
 TOOL_CALLS_NUMBERS = "tool_calls.numbers"
 TOOL_CALLS_TYPE = "tool_calls.type"
 TOOL_CALLS_REPEATED = "tool_calls.repeated"
-USAGE_PLACE = "usage"
 ORDER = "order"
 
 
@@ -42,7 +41,6 @@ class _Walker:
         self._choices = 0
         self._calls: dict[str, object] = {}
         self._names: dict[str, object] = {}
-        self._usage: StreamEvent | None = None
         self._error = False
         self._answered = False
         self._late_cot: StreamEvent | None = None
@@ -53,13 +51,11 @@ class _Walker:
         if event.data is None or event.is_error or _is_keep_alive(event.data):
             return
         self._check_id(event, event.data.get("id"))
-        choices = objects(event.data.get("choices"))
-        for choice in choices:
+        for choice in objects(event.data.get("choices")):
             if not choice.get("index"):
                 self._read_choice(event, choice)
             elif choice.get("finish_reason"):
                 self._elsewhere = choice["index"]
-        self._read_usage(event, event.data, choices)
 
     def end(self, events: Sequence[StreamEvent]) -> None:
         """Record what is missing at the end."""
@@ -158,18 +154,6 @@ class _Walker:
         elif call_id or name:
             message = "A later delta repeats the id or name of a tool call."
             yield TOOL_CALLS_REPEATED, message, "only the index and arguments", repr(call)
-
-    def _read_usage(
-        self, event: StreamEvent, data: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]
-    ) -> None:
-        if not isinstance(data.get("usage"), dict):
-            return
-        early = self._finish is None and any(not choice.get("finish_reason") for choice in choices)
-        if early or self._usage is not None:
-            message = "Usage is sent before the end." if early else "Usage is sent more than once."
-            expected = "one chunk with usage, after the finish_reason"
-            self._report(USAGE_PLACE, event, message, expected, event.text, "$.usage")
-        self._usage = event
 
 
 def _is_keep_alive(chunk: Mapping[str, Any]) -> bool:

@@ -246,7 +246,6 @@ DEFECTS = (
         "calls.arguments.strict",
     ),
     _defect("the CoT after the answer", streamed(_late_cot), "chat.stream.order"),
-    _defect("token counts all over", streamed(_usage_in_every_chunk), "chat.stream.usage"),
     _defect(
         "the name in every delta", streamed(_repeat_name, CALL),
         "chat.stream.tool_calls.repeated",

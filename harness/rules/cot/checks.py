@@ -138,7 +138,6 @@ def _unwritten(answer: Answer) -> Iterator[Problem]:
     "reasoning.missing.truncated",
     truncated_opening,
     tolerated=_UNWRITTEN_AT_LIMIT,
-    fix="Return a message that the token limit cut in the field of its channel, as a complete one.",
     example=(
         "The chain of thought of a truncated Chat reply becomes its content.",
         "https://github.com/jundot/omlx/issues/2860",

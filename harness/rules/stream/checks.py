@@ -341,12 +341,5 @@ grammar_checks(
             "and treat the CoT as complete.",
             only=lambda reply: reply.reasoning and reply.text,
         ),
-        grammar.USAGE_PLACE: Grammar(
-            "info",
-            "Usage is sent in one separate chunk after the finish_reason. Servers differ here, and "
-            "clients use the last usage that they receive.",
-            component="usage",
-            fix="Send the token counts in the last chunk if the request asks for them.",
-        ),
     },
 )

@@ -35,7 +35,7 @@ ANY_REPLY = {
         "chat.stream.finish.followed",
         "chat.stream.finish.repeated",
     ),
-    *("chat.stream.role", "chat.stream.id", "chat.stream.usage"),
+    *("chat.stream.role", "chat.stream.id"),
     *("responses.stream.items", "responses.stream.items.index", "responses.stream.items.id"),
     *("responses.stream.items.repeated", "responses.stream.items.changed"),
     *("responses.stream.parts", "responses.stream.done_text"),
