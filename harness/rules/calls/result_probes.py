@@ -7,18 +7,21 @@ the results of several calls in one reply only by their order.
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from harness.api.items import ConversationItem, Message, Reply, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES
 from harness.rules.evidence.obedience import disobeyed
-from harness.rules.evidence.offers import ORDER, TOOLS, WEATHER
+from harness.rules.evidence.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure
+from harness.rules.evidence.subjects import calls
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
-from harness.rules.rule import GUIDE, HARMONY, Problem
+from harness.rules.rule import GUIDE, HARMONY, RAW_COT, Problem
 
 _TURNS = 4
+_INDEPENDENT = 0.2
 _TRIES = 2
 
 
@@ -35,24 +38,56 @@ RESULTS = {
 }
 """Tool results other than a short JSON object."""
 
+_request = partial(ProbeRequest, max_turns=_TURNS)
+_DEPENDENT = Message("user", "Find the order A-17 and then call get_weather with its city.")
 _QUESTION = Message("user", "What is the weather in Lisbon?")
-_LOOPS = tuple(
-    ProbeRequest(name, (_QUESTION,), _with_output(WEATHER, output), max_turns=_TURNS, tries=_TRIES)
-    for name, output in RESULTS.items()
+_LOOPS = (
+    _request("dependent", (_DEPENDENT,), (ORDER, WEATHER), tries=3),
+    *(
+        _request(name, (_QUESTION,), _with_output(WEATHER, output), tries=_TRIES)
+        for name, output in RESULTS.items()
+    ),
 )
 LOOP_GROUP = ProbeGroup(
     "tools.loop", lambda _api: _LOOPS, GUIDE, family="calls", component="history"
 )
 
 
-@LOOP_GROUP.probe("tools.loop.goes_on", RESULTS, witness=True)
+@LOOP_GROUP.probe("tools.loop.goes_on", ("dependent", *RESULTS), witness=True)
 def _continues(responses: ProbeResponses) -> Trials:
     """A conversation continues after any tool result.
 
     Tools fail, return long results, or return nothing. Agents must not fail for that reason.
     """
-    rollouts = _with_results(responses, *RESULTS)
+    rollouts = _with_results(responses, "dependent", *RESULTS)
     return (failure(rollout, "a conversation with a tool result") for rollout in rollouts)
+
+
+@LOOP_GROUP.probe(
+    "tools.loop.dependent",
+    ("dependent",),
+    severity="warning",
+    source=RAW_COT,
+    modes=MODES,
+    tolerated=_INDEPENDENT,
+    component="model",
+    witness=True,
+)
+def _dependent(responses: ProbeResponses) -> Trials:
+    """In most cases, the model uses the result of the first call in the second call.
+
+    gpt-oss plans calls in its CoT. It cannot do so without CoT and tool results in the prompt.
+    """
+    found = (
+        (rollout.exchanges[-1], [call.call.arguments for call in second])
+        for rollout in responses.all("dependent")
+        if any(call.call.name == ORDER.name for call in calls(rollout))
+        if (second := [call for call in calls(rollout) if call.call.name == WEATHER.name])
+    )
+    for last, arguments in required(found, "not_both_calls"):
+        message = "The second call does not use the result of the first call."
+        wrong = Problem(last, message, f"a call with {ORDER_PLACE}", arguments[-1])
+        yield None if any(ORDER_PLACE in text for text in arguments) else wrong
 
 
 def _with_results(responses: ProbeResponses, *names: str) -> Sequence[ParsedRollout]:

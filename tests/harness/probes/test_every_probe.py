@@ -280,7 +280,11 @@ BROKEN: Mapping[str, Provider] = {
     "tools.names.accepted": lambda *_: refusal(),
     "tools.names.kept": shortening,
     "tools.preamble": announced(None, 90),
-    "tools.loop": lambda *each: [tools._looping(*each)[0], refusal(500)],
+    "tools.loop": lambda *_: [
+        tools.calling(tools.ORDER, '{"order_id": "A-17"}'),
+        tools.calling(tools.WEATHER, '{"location": "it"}'),
+    ],
+    "tools.loop.goes_on": lambda *each: [tools._looping(*each)[0], refusal(500)],
     "tools.results": lambda *_: Reply(text="Ahoy!"),
     "tools.results.goes_on": lambda *_: Reply(text="", wrote=(tools.WEATHER.name, "{}")),
     "tools.results.order": tools._telling(lambda asked: 1 - asked),

@@ -22,7 +22,7 @@ from harness.rules.calls import preamble_probes as preamble
 from harness.rules.calls import result_probes as results
 from harness.rules.calls import schema_probes as schemas
 from harness.rules.calls.argument_probes import TYPES_GROUP, VALUES
-from harness.rules.evidence.offers import BY_NAME, LANGUAGE, WEATHER
+from harness.rules.evidence.offers import BY_NAME, LANGUAGE, ORDER, WEATHER
 from harness.rules.probe import ProbeGroup, ProbeRequest
 from harness.run.attempts import Attempt
 
@@ -331,7 +331,9 @@ def test_types_that_the_model_confuses_are_not_verifiable() -> None:
 # --- The loop
 
 
-def _looping(_: ProbeRequest, __: Attempt) -> list[Reply | Response]:
+def _looping(request: ProbeRequest, _: Attempt) -> list[Reply | Response]:
+    if request.id == "dependent":
+        return [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER), Reply(text="Sunny.")]
     return [calling(WEATHER), Reply(text="I could not find out.")]
 
 
