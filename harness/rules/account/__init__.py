@@ -62,7 +62,7 @@ def account_of(scores: Iterable[Score]) -> Account:
         for sheet in score.traits.sheets
     ]
     same = [copies.copied(row.sheet) for row in rows]
-    counting = Counting([row for row in rows if not structure.is_twice(row.sheet)] or rows)
+    counting = Counting(rows)
     entries = {row.key: entry for row, entry in copies.judged(rows, same, counting)}
     entries |= {row.key: entry for row, entry in structure.judged(rows, counting)}
     left = [row for row in rows if row.key not in entries]

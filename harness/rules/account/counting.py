@@ -29,7 +29,8 @@ _NEAR = 2  # those that it explains in one reply of four
 _ODD_SHARE, CHANCE = 0.005, 0.001
 """The largest share of replies that differ by more tokens, and the p-value of a larger share."""
 _LEAST_ODD = 24  # tokens: other spellings and a few empty messages cannot explain them
-_USUAL = 0.2  # the share of replies that shows a convention
+_USUAL, _MOST_FOLLOW = 0.2, 0.5
+"""The shares of replies that show OpenAI's convention, and a different one."""
 _EXPLAINED = 0.7  # the share of odd counts that one formula explains if it is the server's
 _BLOCK, _FEWEST_COUNTS = 8, 4
 """The smallest unit of rounding, and how many different counts must be multiples of it."""
@@ -55,23 +56,27 @@ class Counting:
     def __init__(self, rows: Iterable[Row]) -> None:
         """Select the convention, and the content types of calls, from the replies of a run.
 
-        The first convention counts unless hardly any reply follows it: a server does not change its
-        convention from reply to reply. Equal replies to one sample count once.
+        A server counts answers and calls alike: a convention that explains only one of them may be
+        a defect, and gives way to OpenAI's if this explains the other. OpenAI's counts unless
+        hardly any reply follows it: a server does not change its convention from reply to reply.
+        Equal replies to one sample count once.
         """
         every = {
             row.written: row.sheet.ledger
             for row in rows
             if row.sheet.ledger is not None and row.sheet.ledger.end == "model"
         }
-        exact = [one for one in every.values() if one.exact and not one.calls]
-        follow = [sum(one.extra == by(one) for one in exact) for by in _CONVENTIONS]
-        usual = follow[0] >= _USUAL * len(exact)
-        self._by = _CONVENTIONS[0 if usual else follow.index(max(follow))]
-        called = Counter(one.extra - self._by(one) for one in every.values() if one.calls)
-        self._types = frozenset(
-            n for n, times in called.items()
-            if 0 <= n <= _CONTENT_TYPE and times >= _USUAL * called.total()
-        ) or frozenset({0})  # fmt: skip
+        answers = [one for one in every.values() if one.exact and not one.calls]
+        calls = [one for one in every.values() if one.calls]
+        types = [_types(one.extra - by(one) for one in calls) for by in _CONVENTIONS]
+        forms = []
+        for at, by in enumerate(_CONVENTIONS):
+            follow = sum(one.extra == by(one) for one in answers)
+            explains = follow >= (_MOST_FOLLOW if at else _USUAL) * len(answers)
+            forms.append((explains or not at) * (explains + bool(types[at])))
+        best = forms.index(max(forms))
+        self._by = _CONVENTIONS[best]
+        self._types = types[best] or frozenset({0})
 
     def offset(self, one: Ledger) -> int:
         """Return the tokens that the convention counts beyond the texts and their format."""
@@ -105,6 +110,13 @@ class Counting:
 def has_whole_cot(one: Ledger, more: int = 0) -> bool:
     """Whether the reasoning tokens are those of a CoT with so many more, with or without header."""
     return one.thinking is not None and one.thinking - one.cot - more in (0, COT_HEADER)
+
+
+def _types(extra: Iterable[int]) -> frozenset[int]:
+    """Return how many tokens the content types of calls have, from what calls have beyond texts."""
+    called = Counter(extra)
+    usual = {n for n, times in called.items() if times >= _USUAL * called.total()}
+    return frozenset(usual & {*range(_CONTENT_TYPE + 1)})
 
 
 def is_odd(one: Ledger, off: int) -> bool:

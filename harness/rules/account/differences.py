@@ -4,7 +4,7 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.rules.account.entry import What
@@ -74,6 +74,24 @@ CHANGES: Mapping[What, Callable[[str], str]] = {
     What.LATIN_1: lambda t: t.encode().decode("latin-1"),
 }
 """What servers do to texts, by accident or to clean them."""
+
+
+_UNDO: Sequence[Callable[[str], str]] = (
+    html.unescape,
+    _unescaped,
+    lambda t: t.replace("\\\\", "\\"),
+    lambda t: t.encode("latin-1", "ignore").decode(errors="ignore"),
+)
+
+
+def undone(text: str) -> Iterator[tuple[What, str]]:
+    """Yield the changes that may have made a text, and the text that each was made from."""
+    for undo in _UNDO:
+        written = undo(text)
+        for what, change in CHANGES.items() if written != text else ():
+            if change(written) == text:
+                yield what, written
+                break
 
 
 def bare(text: str) -> str:

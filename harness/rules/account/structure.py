@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.records.traits import Sheet
 from harness.rules.account.counting import Counting
-from harness.rules.account.differences import LONG_TEXT
+from harness.rules.account.differences import LONG_TEXT, undone
 from harness.rules.account.entry import Entry, Judged, Place, Row, What
 from harness.rules.account.json_text import parsed_object, parsed_value
 from harness.rules.account.ledger import PREAMBLE_HEADER, more_tokens
@@ -15,15 +15,10 @@ _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
 def judged(rows: Sequence[Row], counting: Counting) -> Judged:
-    """Yield the replies whose text is repeated, restarted, or in a code fence."""
+    """Yield the replies whose text is repeated, restarted, escaped, or in a code fence."""
     for row in rows:
         if (entry := _structure(row.sheet, counting)) is not None:
             yield row, entry
-
-
-def is_twice(sheet: Sheet) -> bool:
-    """Whether a text appears twice, so that the count does not show how the provider counts."""
-    return any(what is What.TWICE for _, text in _texts(sheet) for what, _ in _once(text))
 
 
 def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
@@ -36,6 +31,9 @@ def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
             # A text that appears twice may be in two items, whose headers count.
             if any(_fits_instead(sheet, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):
                 return Entry(what, place, "structure", kept, text)
+        for what, written in undone(text):
+            if _fits_instead(sheet, counting, text, written):
+                return Entry(what, place, "structure", written, text)
     for _, arguments in sheet.calls:
         rest = arguments.removeprefix(_EMPTY)
         if rest != arguments and parsed_object(rest):
@@ -74,3 +72,4 @@ def _fits_instead(
 def _texts(sheet: Sheet) -> Iterator[tuple[Place, str]]:
     yield "CoT", sheet.reasoning
     yield "answer", sheet.text
+    yield from (("arguments", arguments) for _, arguments in sheet.calls)
