@@ -17,34 +17,37 @@ _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 def judged(rows: Sequence[Row], counting: Counting) -> Judged:
     """Yield the replies whose text is repeated, restarted, escaped, or in a code fence."""
     for row in rows:
-        if (entry := _structure(row.sheet, counting)) is not None:
+        if (entry := next(_structure(row.sheet, counting), None)) is not None:
             yield row, entry
 
 
-def _structure(sheet: Sheet, counting: Counting) -> Entry | None:
+def _structure(sheet: Sheet, counting: Counting) -> Iterator[Entry]:
     for place, text in _texts(sheet):
         if place in sheet.twice and not (sheet.ledger and sheet.ledger.extra == 0):
-            return Entry(What.PIECES_TWICE, place, "structure", "each piece once", text)
+            yield Entry(What.PIECES_TWICE, place, "structure", "each piece once", text)
         if place in sheet.restated and sheet.ledger and sheet.ledger.extra < 0:
-            return Entry(What.RESTATED, place, "structure", "each piece once", text)
+            yield Entry(What.RESTATED, place, "structure", "each piece once", text)
         for what, kept in _once(text):
             # A text that appears twice may be in two items, whose headers count.
             if any(_fits_instead(sheet, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):
-                return Entry(what, place, "structure", kept, text)
+                yield Entry(what, place, "structure", kept, text)
         for what, written in undone(text):
             if _fits_instead(sheet, counting, text, written):
-                return Entry(what, place, "structure", written, text)
+                yield Entry(what, place, "structure", written, text)
     for _, arguments in sheet.calls:
-        rest = arguments.removeprefix(_EMPTY)
-        if rest != arguments and parsed_object(rest):
-            return Entry(What.EMPTY_FIRST, "arguments", "structure", rest, arguments)
-        inner = parsed_value(arguments)
-        if isinstance(inner, str) and parsed_object(inner) is not None:
-            return Entry(What.ENCODED_TWICE, "arguments", "structure", inner, arguments)
+        yield from _arguments(arguments)
     inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
     if inside and _fits_instead(sheet, counting, sheet.text, inside[1]):
-        return Entry(What.FENCED, "answer", "structure", inside[1], sheet.text)
-    return None
+        yield Entry(What.FENCED, "answer", "structure", inside[1], sheet.text)
+
+
+def _arguments(arguments: str) -> Iterator[Entry]:
+    rest = arguments.removeprefix(_EMPTY)
+    if rest != arguments and parsed_object(rest):
+        yield Entry(What.EMPTY_FIRST, "arguments", "structure", rest, arguments)
+    inner = parsed_value(arguments)
+    if isinstance(inner, str) and parsed_object(inner) is not None:
+        yield Entry(What.ENCODED_TWICE, "arguments", "structure", inner, arguments)
 
 
 def _once(text: str) -> Iterator[tuple[What, str]]:
