@@ -164,6 +164,7 @@ async def grade_with(
     Raises ConfigurationError if the grader's key is not set, ProviderUnavailableError if the grader
     could not be reached at all or has no credit, and RunLogError.
     """
+    watcher = observer or Observer()
 
     def retrying(exchange: Exchange, number: int, waited: float) -> None:
         if exchange.response is not None and exchange.response.status == _NO_CREDIT:
@@ -171,14 +172,14 @@ async def grade_with(
                 f"grader {grader.name} answers {_NO_CREDIT} ({explanation(exchange.response)}); "
                 f"add credit, and grade the rest with: gpt-oss-verify grade {folder}"
             )
-        observer.retrying(exchange, number, waited)
+        watcher.retrying(exchange, number, waited)
 
     name = grades_file(grader.name, grader.model)
-    observer, budget = observer or Observer(), budget or Budget()
+    budget = budget or Budget()
     with RunLog(folder, name) as log:
         ledger = Ledger(read_rollouts(folder, name))
-        observer.stage(f"grading with {grader.name}")
-        observer.begin(sum(1 for _ in tasks()), ledger.graded, unit)
+        watcher.stage(f"grading with {grader.name}")
+        watcher.begin(sum(1 for _ in tasks()), ledger.graded, unit)
         if any(ledger.next_request(task.id) is not None for task in tasks()):
             async with launched(grader, folder / GRADER_LOG) as ready:
                 budget.add_requests(await preflight(ready, (grader_api(ready),)))
@@ -190,7 +191,7 @@ async def grade_with(
                             transport=transport,
                             log=log,
                             concurrency=ready.concurrency,
-                            observer=_LedgerObserver(ledger, observer),
+                            observer=_LedgerObserver(ledger, watcher),
                             budget=budget,
                             prices=ready.prices,
                         )
