@@ -1,11 +1,6 @@
-"""The evals by name: loads their data, and creates an eval from data.
+"""The evals by name: loads their data, and creates an eval from data."""
 
-`python -m evals.registry NAME [PLACE]` writes the hashes of a published file for `evals.identity`:
-from the hub, or from a copy with a known SHA-256.
-"""
-
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -56,23 +51,3 @@ def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) 
     `seed` orders choices. Raises ConfigurationError for equal rows.
     """
     return eval_of(data.info).make(data, seed, prompts)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Write the hashes of a published file: NAME [PLACE]. Raises ConfigurationError."""
-    name, place = arguments[0], arguments[1] if len(arguments) > 1 else "hub"
-    data = load_data(name, place)
-    dataset = EVALS[name].facts.dataset
-    if dataset is None or data.info.revision != dataset.revision:
-        raise ConfigurationError(f"{place} is not a published file of {name}: its hash is unknown.")
-    ids = EVALS[name].make(data, 0, None).questions
-    path = Path(__file__).parent / dataset.folder / f"published-{name}.csv"
-    pairs = zip(ids, data.rows, strict=True)
-    lines = [f"{one.id},{row.fingerprint},{dataset.repository}" for one, row in pairs]
-    kept = path.read_text("utf-8").splitlines()[1:] if path.exists() else []
-    path.write_text("\n".join(["id,hash,source", *dict.fromkeys([*kept, *lines])]) + "\n", "utf-8")
-    print(path)  # noqa: T201 (a tool for maintainers)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from typing import Annotated, get_args
 
 from cyclopts import Parameter
@@ -24,38 +25,6 @@ from harness.tasks.probing import probe_tasks
 from harness.text import suggestion
 
 _SHOWN_TEXT = 400  # characters of a text in a request
-
-
-_HEAD = """\
-# Checks and probes
-
-`gpt-oss-verify checks --markdown` prints this page. `gpt-oss-verify checks ID` shows one check
-or probe, with the requests that a probe sends, named as in its findings.
-
-A **check** judges single rollouts: every tool call, every reply to a probe, and recorded traffic. A
-**probe** sends several requests and judges their replies together. An **error** violates a
-specification or harms the model's replies; it fails the run. A **warning** is a deviation that
-clients cope with. **Info** does not affect the verdict.
-
-The *tolerated* share is the share of attempts in which the model itself causes the problem; without
-one, only a server can cause it. Findings of a check with a tolerated share are info until the
-affected attempts of the whole run, or of one API, mode or replica, significantly exceed the share.
-Together, these exact binomial tests fail at most 1% of healthy servers
-([accuracy.md](accuracy.md#rare-defects)).
-
-In a run, every check and probe has one of these results: passed, failed, warned, declared (the
-provider's entry declares the limitation), not verifiable (the run contains nothing to judge) or
-skipped (it does not apply to the run).
-
-A probe does not judge a request that timed out or was not admitted (status 402, 408, 425,
-429, 504, 522, 524 or 529, or a rate limit that a response with another status reports).
-If a reply ends at the limit of {reply:,} output tokens, the probe requests it again with {more:,},
-unless the reply repeats one piece of text endlessly. A reply that ends at a limit is not judged."""
-
-_RELATIONS = """\
-Rules declare how their results depend on the provider's entry and on other rules. A rule that
-*needs* a capability is *declared*, not failed, if the entry lists it as missing. Declarations are
-applied in this order: needs, the warnings that a gate allows, void, excused, counts once."""
 
 
 def checks(
@@ -156,9 +125,9 @@ def markdown(rules: Sequence[Rule]) -> str:
 
 
 def _lines(rules: Sequence[Rule]) -> Iterator[str]:
-    yield from (_HEAD.format(reply=REPLY_TOKENS, more=MORE_TOKENS), "")
-    yield from _suites()
-    yield from _relations(rules)
+    page = (resources.files("harness") / "data" / "checks.md").read_text("utf-8")
+    tables = {"suites": "\n".join(_suites()), "relations": "\n".join(_relations(rules))}
+    yield page.rstrip().format(reply=REPLY_TOKENS, more=MORE_TOKENS, **tables)
     for heading, family in by_family(rules).items():
         yield from ("", f"## {heading}", "")
         yield "| id | severity | applies to | requirement and reason |"
@@ -191,8 +160,7 @@ def _relations(rules: Sequence[Rule]) -> Iterator[str]:
             *([f"needs {rule.needs}"] if rule.needs else []),
         ]:
             made[text].append(rule)
-    if made:
-        yield from ("", _RELATIONS, "", "| declaration | rules |", "| --- | --- |")
+    yield from ("| declaration | rules |", "| --- | --- |")
     for text, declaring in made.items():
         listed = ", ".join(f"`{rule.id}`" for rule in declaring)
         yield f"| {_escaped(text)} | {'every probe' if len(declaring) == len(PROBES) else listed} |"

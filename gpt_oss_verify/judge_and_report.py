@@ -137,12 +137,7 @@ def _write_reports(
         worst = [f"{text}." for text in (worst_changes(found),) if text]
         first, *others = [*worst, *(s for one in found.changes for s in change_sentences(one))]
         changes = (f"{at} {first}", *others)
-    made = build_report(
-        analysis,
-        str(folder),
-        regressions=changes,
-        texts=texts,
-    )
+    made = build_report(analysis, str(folder), regressions=changes, texts=texts)
     page = render_html(made, scores, partial(read_chosen, folder), most_bytes=most_bytes)
     run_folder.write_text(folder / run_folder.PAGE_FILE, page)
     run_folder.write_text(folder / run_folder.REPORT_FILE, render_markdown(made))

@@ -98,7 +98,6 @@ def causes(report: Report) -> list[Group]:
 
 
 _PROBE = "gpt-oss-verify --provider NAME"
-_MOST_IDS = 5  # failed rules that a command lists; it names the families of more
 
 
 @dataclass(frozen=True, slots=True)
