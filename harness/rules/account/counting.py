@@ -25,7 +25,7 @@ from harness.statistics.rates import at_least
 
 _CONTENT_TYPE = 6  # the most tokens of a content type in the header of a call, and its spelling
 HARMLESS = 6  # unexplained tokens of a reply that the spelling of a model explains
-_NEAR = 2  # those that it explains in one reply of four
+NEAR = 2  # those that it explains in one reply of four
 _ODD_SHARE, CHANCE = 0.005, 0.001
 """The largest share of replies that differ by more tokens, and the p-value of a larger share."""
 _LEAST_ODD = 24  # tokens: other spellings and a few empty messages cannot explain them
@@ -104,7 +104,7 @@ class Counting:
 
     def is_near(self, sheet: Sheet, more: int = 0) -> bool:
         """Whether the usual spellings of a model explain the count."""
-        return any(self.fits(sheet, more + few) for few in range(-_NEAR, _NEAR + 1))
+        return any(self.fits(sheet, more + few) for few in range(-NEAR, NEAR + 1))
 
 
 def has_whole_cot(one: Ledger, more: int = 0) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
-from harness.rules.account.counting import HARMLESS, Counting, has_whole_cot
+from harness.rules.account.counting import HARMLESS, NEAR, Counting, has_whole_cot
 from harness.rules.account.differences import LONG_TEXT, difference, folded
 from harness.rules.account.entry import (
     FEWEST_ALIKE,
@@ -39,7 +39,7 @@ def of_whole_replies(rows: Sequence[Row], counting: Counting) -> Judged:
     whole: dict[tuple[str, str, Api], list[Sheet]] = defaultdict(list)
     for row in rows:
         ended = row.sheet.greedy and row.sheet.end == "model"
-        if row.sheet.request and ended and (not row.sheet.ledger or counting.off(row.sheet) == 0):
+        if row.sheet.request and ended and abs(counting.off(row.sheet) or 0) <= NEAR:
             whole[row.sheet.request, row.sheet.format, row.api].append(row.sheet)
     apart: list[tuple[Row, Entry]] = []
     for row in rows:
