@@ -256,11 +256,9 @@ def _of_model(found: Sequence[_Found]) -> Iterable[_Found]:
 
     Logprobs show that it differs, and no rule fails that judges prompts or sampling otherwise.
     """
-    differs = any(
-        one.component == MODEL and one.id in PROBES and one.result.status == "failed"
-        for one in found
-    )
-    others = {one.component for one in found if not (one.rule.witness or one.rule.behaviour)}
+    failed = [one for one in found if one.result.status == "failed"]
+    differs = any(one.component == MODEL and one.id in PROBES for one in failed)
+    others = {one.component for one in failed if not (one.rule.witness or one.rule.behaviour)}
     takes = differs and others.isdisjoint(COMPONENTS[MODEL].after)
     return (one.of(MODEL) if takes and one.rule.behaviour else one for one in found)
 

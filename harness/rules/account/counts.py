@@ -18,7 +18,7 @@ from harness.rules.account.counting import (
     wrong_counts,
 )
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.entry import FEWEST_ALIKE, FEWEST_REPLIES, Entry, Judged, Row, What
+from harness.rules.account.entry import FEWEST_ALIKE, Entry, Judged, Row, What
 from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
@@ -122,7 +122,8 @@ def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Judged:
     """Yield the replies whose CoT lacks tokens, if more of them do than a model spells oddly.
 
     The reasoning tokens are then also those of the whole CoT, with or without its header. This is
-    so in 2 of 219 different replies of a healthy run of the small model.
+    so in 2 of 219 different replies of a healthy run of the small model. A worse model spells more
+    texts oddly, outside of the CoT as well: its rate there, by token, is the one to exceed.
     """
     counted = [
         (row, one, one.extra - counting.offset(one))
@@ -130,11 +131,14 @@ def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Judged:
         if (one := row.sheet.ledger) is not None and one.end == "model" and one.exact
         if one.cot and one.thinking
     ]
-    lacking = [
-        (row, one, more) for row, one, more in counted if more > 0 and has_whole_cot(one, more)
-    ]
-    hits, every = (len({row.written for row, *_ in some}) for some in (lacking, counted))
-    if hits >= _FEWEST_KNOWN and at_least(hits, every, _SPELLED_IN_COT) <= CHANCE:
+    lacking = [each for each in counted if each[2] > 0 and has_whole_cot(each[1], each[2])]
+    odd = [each for each in counted if each[2] > 0 and has_whole_cot(each[1])]
+    hits, others, every = (len({row.written for row, *_ in e}) for e in (lacking, odd, counted))
+    more_cot = sum(one.cot for _, one, _ in counted) / (
+        sum(one.answer for _, one, _ in counted) or 1
+    )
+    spelled = max(_SPELLED_IN_COT, min(1.0, more_cot * others / max(1, every)))
+    if hits >= _FEWEST_KNOWN and at_least(hits, every, spelled) <= CHANCE:
         for row, one, more in lacking:
             wanted, got = f"{one.cot + more} tokens", str(one.cot)
             yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, f"by {more}")
@@ -142,13 +146,12 @@ def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Judged:
 
 def _counts_answers_as_cot(rows: Iterable[Row]) -> bool:
     """Whether tokens of whole answers are reported as reasoning, as vLLM 0.32 does."""
-    whole = (
+    return any(
         one.thinking >= one.reported - FRAMING
         for row in rows
         if (one := row.sheet.ledger) is not None
         if one.end == "model" and one.thinking and one.answer >= 2 * _FEWEST_WORDS
     )
-    return sum(whole) >= FEWEST_REPLIES
 
 
 def _stock(rows: Sequence[Row], odd: Sequence[Row]) -> Judged:

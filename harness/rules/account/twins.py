@@ -227,8 +227,9 @@ def _differs(group: Sequence[Row]) -> bool:
 def _miscounted(groups: Iterable[Sequence[Row]], counting: Counting) -> Judged:
     """Yield the replies with the text of their twins and a different count.
 
-    The most frequent count is right, and of several the one that fits the text. A difference of few
-    tokens counts if several requests show it in one mode.
+    The most frequent count is right, of those that a model's spelling explains, and of several the
+    one that fits the text. A difference of few tokens counts if several requests show it in one
+    mode.
     """
     wrong: dict[tuple[Api, bool], list[tuple[Row, int]]] = defaultdict(list)
     for group in groups:
@@ -237,7 +238,8 @@ def _miscounted(groups: Iterable[Sequence[Row]], counting: Counting) -> Judged:
             if row.sheet.ledger is not None and not row.sheet.calls:
                 equal[_texts(row)].append(row)
         for same in equal.values():
-            times = Counter(filter(None, map(_reported, same)))
+            near = [row for row in same if abs(counting.off(row.sheet) or 0) <= HARMLESS] or same
+            times = Counter(filter(None, map(_reported, near)))
             frequent = [count for count in times if times[count] == max(times.values())]
             fitting = [_reported(row) for row in same if counting.fits(row.sheet)]
             right = [count for count in frequent if count in fitting] or frequent

@@ -12,7 +12,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
 from harness.records.scores import Score, Severity
 from harness.records.traits import Cut, Ledger
-from harness.rules.account.counting import is_raised
+from harness.rules.account.counting import has_whole_cot, is_raised
 from harness.rules.account.json_text import ends_early
 from harness.rules.account.ledger import (
     ANSWER_HEADER,
@@ -106,7 +106,8 @@ def _empty(answer: Answer) -> Iterator[Problem]:
     """A reply that ended normally contains an answer or a tool call.
 
     Otherwise the user gets nothing, and no error explains why. The model itself may end its reply
-    after the CoT: it did so if the reported tokens are those of the CoT alone. The checks
+    after the CoT: it did so if the reported tokens are those of the CoT alone, which it may spell
+    with more tokens than the tokenizer. The checks
     reply.lost, finish.limit and stop.early report replies that the server emptied or cut.
     """
     exchange, reply = answer
@@ -116,7 +117,8 @@ def _empty(answer: Answer) -> Iterator[Problem]:
         found = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
         got = f"only {found}" if found else "no content"
         counted = answer.ledger
-        own = counted is not None and counted.cot > 0 and counted.extra == 0
+        more = counted.extra if counted is not None else 0
+        own = counted is not None and counted.cot > 0 and (not more or has_whole_cot(counted, more))
         severity: Severity | None = "info" if own else None
         yield Problem(exchange, message, "an answer or a tool call", got, severity=severity)
 

@@ -173,8 +173,8 @@ def _effort(responses: ProbeResponses) -> Trials:
     """A higher effort produces more reasoning than a lower one.
 
     Scores differ by many points between efforts, so a provider that ignores effort does not serve
-    the requested configuration. If only two neighbouring levels are equal, one of them is not
-    served, or they are close for this question: that is a warning, unless greedy replies are equal.
+    the requested configuration. If only two neighbouring levels have CoTs of one length, they may
+    be close for this model: that is information, unless greedy replies are equal.
     """
     if found := list(without_effect(responses)):
         yield from found
@@ -182,7 +182,7 @@ def _effort(responses: ProbeResponses) -> Trials:
     yield unordered(responses, "low", "high")
     for less, more in pairwise(EFFORTS):
         close = unordered(responses, less, more)
-        yield close and replace(close, severity="warning")
+        yield close and replace(close, severity="info")
 
 
 @GROUP.probe(

@@ -486,6 +486,20 @@ def test_an_empty_object_before_the_arguments_is_added_in_every_call() -> None:
     assert kinds(calls) == {("added", "arguments")}
 
 
+def test_a_worse_model_spells_answers_oddly_as_well_as_cots() -> None:
+    """Its rate of odd answers, by token, is what the CoTs must exceed."""
+
+    def spelled(text: str, number: int) -> Sheet:
+        one = sheet(text, f"{COT} Number {number}.", request=f"n{number}")
+        more, in_cot = int(number % 6 < 2), int(number % 6 == 0)
+        assert one.ledger is not None
+        counts = {"reported": one.ledger.reported + more, "thinking": one.ledger.cot + in_cot}
+        return replace(one, ledger=replace(one.ledger, **counts))
+
+    found = entries(spelled(text, at) for at, text in enumerate(TEXTS * 6))
+    assert {one.what for one in found} == {What.INTACT, What.UNKNOWN}
+
+
 @pytest.mark.parametrize("share", [2, 4])
 def test_a_word_that_many_cots_lack_is_in_their_reasoning_tokens(share: int) -> None:
     def thought(one: Sheet, lacks: bool) -> Sheet:
