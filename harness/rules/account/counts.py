@@ -176,10 +176,15 @@ def _stock(rows: Sequence[Row], odd: Sequence[Row]) -> Judged:
 
 
 def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:
-    """Yield the replies that begin or end with one text, without which their tokens fit."""
+    """Yield the replies that begin or end with one text, without which their tokens fit.
+
+    Copies of one reply show nothing, and neither does a CoT that has its reasoning tokens.
+    """
     for place in ("CoT", "answer"):
         every = [
-            (row, row.sheet.reasoning if place == "CoT" else row.sheet.text) for row in lacking
+            (row, row.sheet.reasoning if place == "CoT" else row.sheet.text)
+            for row in lacking
+            if place == "answer" or not (row.sheet.ledger and has_whole_cot(row.sheet.ledger))
         ]
         for where, order in (("end", -1), ("beginning", 1)):
             texts = [(row, text[::order]) for row, text in every if text]
@@ -194,9 +199,11 @@ def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:
                 first, last = min(different), max(different)
                 shared = first[: shared_beginning(first, last)]
                 detail = f"at the {where} {shared[::order]!r}"
+                added: list[tuple[Row, Entry]] = []
                 for row, text in members:
-                    kept = text.removeprefix(shared)[::order].strip()
-                    more = more_tokens(text[::order], kept)
+                    kept, got = text.removeprefix(shared)[::order].strip(), text[::order]
+                    more = more_tokens(got, kept)
                     if more is not None and more < -1 and counting.fits(row.sheet, more):
-                        got = text[::order]
-                        yield row, Entry(What.EDGE, place, "count", kept, got, detail)
+                        added.append((row, Entry(What.EDGE, place, "count", kept, got, detail)))
+                if len({entry.got for _, entry in added}) >= FEWEST_ALIKE:
+                    yield from added
