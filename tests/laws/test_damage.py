@@ -12,10 +12,6 @@ from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.rollouts import Rollout
 
 _DOSES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if EFFORT > 1 else (0.05, 0.25, 1.0)
-_OPEN = pytest.mark.xfail(
-    strict=EFFORT == 1, reason="a CoT that the model spells oddly is among many that lack tokens"
-)
-_BROKEN = {"a word of the CoT lost"}
 _SAMPLES = 0.25  # the share of the run that is damaged and judged
 _MODES = tuple(itertools.product(BOTH_APIS, MODES))
 _CASES = [
@@ -42,10 +38,7 @@ def _judged(
     return [(dose, damaged, changes.recorded.judged(made)) for dose, made, damaged in runs]
 
 
-@pytest.mark.parametrize(
-    ("damage", "part", "seed"),
-    [pytest.param(*c, marks=_OPEN if c[0] in _BROKEN else ()) for c in _CASES],
-)
+@pytest.mark.parametrize(("damage", "part", "seed"), _CASES)
 def test_only_damaged_replies_are_accused(damage, part, seed):
     """A mistake of the model that was tolerated before may be among what is no longer."""
     own = {(one.rule, one.record) for one in samples(_SAMPLES, seed).judged().findings}
