@@ -107,7 +107,7 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     settings = dict(column.settings)
     for log in logs:
         asked = sha256("\0".join(one.question for one in log.tries[:1]).encode()).hexdigest()
-        more = {"until": log.until, "prompt": asked[:12]}
+        more = {"until": tuple(map(repr, log.until)), "prompt": asked[:12]}
         settings |= {log.named(p): {**settings[log.named(p)], **more} for p in log.parts}
     return replace(
         column,
