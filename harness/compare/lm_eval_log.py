@@ -73,9 +73,8 @@ def _joined(path: Path, logs: list[EvalLog]) -> EvalLog:
     tries = tuple(
         replace(one, epoch=number) for number, log in enumerate(logs, start=1) for one in log.tries
     )
-    fields = {name: getattr(first, name) for name in EvalLog.__dataclass_fields__}
     seeds = frozenset().union(*(log.seeds for log in logs))
-    return EvalLog(**{**fields, "path": path, "epochs": len(logs), "tries": tries, "seeds": seeds})
+    return replace(first, path=path, epochs=len(logs), tries=tries, seeds=seeds)
 
 
 def _read(path: Path) -> EvalLog:

@@ -58,7 +58,7 @@ def open_session(url: str) -> aiohttp.ClientSession:
     It sends each request once, with its own headers only, over as many connections as needed, and
     returns no cookies, which no record shows and which bind all requests to one replica. Idle
     connections are closed earlier than servers usually do, so that few requests are sent over a
-    closed connection. A request over a connection that was idle calls its `trace_request_ctx`.
+    closed connection. If a request gets an idle connection, its `trace_request_ctx` is told.
     """
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_reused)
@@ -73,7 +73,7 @@ def open_session(url: str) -> aiohttp.ClientSession:
 
 
 async def _reused(_session: object, trace: SimpleNamespace, _parameters: object) -> None:
-    trace.trace_request_ctx()
+    trace.trace_request_ctx.reused = True
 
 
 @lru_cache(maxsize=256)

@@ -81,7 +81,7 @@ class HttpTransport:
         self._timeout = provider.timeout
         self._idle_timeout = provider.idle_timeout
         self._in_flight = InFlight(provider.memory_mib * 2**20)
-        self._sent = self._closed_idle = 0
+        self._again = 1.0  # requests that may be sent again
         granted = access(provider)
         self._redactor = Redactor(granted.secrets | secrets_in(granted.headers))
         self._headers = sdk_headers(provider.timeout, granted.headers)
@@ -111,11 +111,11 @@ class HttpTransport:
         try:
             receive = partial(self._receive, receiver, request.method, request.url, headers, data)
             failure = await receive(leaves=sender.leaves)
-            self._sent += 1
-            if failure is not None and failure.kind == "cut" and receiver.closed_idle():
-                self._closed_idle += 1
-                if self._closed_idle <= 1 + SHARE_CLOSED_IDLE * self._sent:
-                    failure = await receive(leaves=sender.leaves)
+            self._again += SHARE_CLOSED_IDLE
+            cut = failure is not None and failure.kind == "cut"
+            if cut and receiver.closed_idle() and self._again >= 1:
+                self._again -= 1
+                failure = await receive(leaves=sender.leaves)
             elapsed = receiver.elapsed()
             await asyncio.sleep(0)  # so that the arrivals of other responses are recorded first
             respond = partial(receiver.response, self._redactor, complete=failure is None)
@@ -162,7 +162,7 @@ class HttpTransport:
                     headers=headers,
                     data=(data or None) if len(data) < LARGE else BytesIO(data),
                     allow_redirects=False,
-                    trace_request_ctx=receiver.reuse,
+                    trace_request_ctx=receiver,
                 ) as response,
                 aclosing(body_of(response)) as body,
             ):

@@ -66,7 +66,7 @@ class Receiver:
     wants_stream: bool
     all: InFlight = field(default_factory=lambda: InFlight(STREAM_BYTES))
     sent: float = field(default_factory=time.perf_counter)
-    reused: bool = False
+    reused: bool = False  # whether the connection was idle before
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     streaming: bool = False
@@ -80,10 +80,6 @@ class Receiver:
     def elapsed(self) -> float:
         """Seconds since the request was sent, rounded to microseconds."""
         return round(time.perf_counter() - self.sent, 6)
-
-    def reuse(self) -> None:
-        """Note that the request is sent over a connection that was idle."""
-        self.reused = True
 
     def closed_idle(self) -> bool:
         """Whether a connection was closed because it was idle, while the request was on its way.

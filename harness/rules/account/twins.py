@@ -72,7 +72,8 @@ def _beginning(sheet: Sheet, whole: Sheet) -> Entry | None:
     cot, text = _decoded(sheet.reasoning), _decoded(sheet.text)
     if sheet.end == "limit" and whole.reasoning.startswith(cot):
         unfinished = len(whole.reasoning.rstrip()) > len(cot)
-        if text and unfinished:
+        lost = not cot and whole.text.startswith(text)  # all of the CoT: nothing is added
+        if text and unfinished and not lost:
             return Entry(What.COT_UNFINISHED, "answer", "whole", "", text)
     if cot != whole.reasoning.rstrip():
         return None

@@ -246,6 +246,8 @@ def test_a_stopped_or_cut_reply_is_the_beginning_of_the_whole_one() -> None:
     in_cot = [sheet("The reply reached its limit.", COT[:20], **cut) for _ in "ab"]
     assert kinds([whole, *in_cot]) == {("added", "answer")}
     assert kinds([whole, in_cot[0]]) == set()  # May be a rounding error.
+    without_cot = [sheet("one, two, three,", "", thought=COT, **cut) for _ in "ab"]
+    assert ("added", "answer") not in kinds([whole, *without_cot])
 
 
 # --- Twins
