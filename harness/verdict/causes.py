@@ -243,7 +243,7 @@ def _weight(result: RuleResult) -> float:
     if result.check.kind == "probe":
         return (
             weight
-            * _share(result)
+            * _share(result, sure=True)
             * (_PROBE if _component(result) == rule.component else _INHERITED)
         )
     if _by_counts(result) and rule.component != "usage":
