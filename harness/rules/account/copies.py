@@ -61,7 +61,9 @@ def judged(rows: Sequence[Row], copies: Sequence[bool | None], counting: Countin
         elsewhere = sum(n for (sample, _), n in intact.items() if sample == row.sample)
         if times[row.api] >= FEWEST_REPLIES or (in_mode and elsewhere >= FEWEST_REPLIES):
             yield row, entry
-    counted, own = ({row.sample for row, _ in by_author[who]} for who in ("counted", "model"))
+    counted = {row.sample for row, _ in by_author["counted"]}
+    kinds = {entry.what for _, entry in by_author["counted"]}
+    own = {row.sample for row, entry in by_author["model"] if entry.what in kinds}
     if len(counted) >= FEWEST_ALIKE and len(counted) > len(own):
         yield from by_author["counted"]
     yield from _alike(by_author[None], same)

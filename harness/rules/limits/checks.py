@@ -467,8 +467,8 @@ def _limit(answer: Answer) -> Iterator[Problem]:
     """A reply ends at the token limit of its request, and then reports the truncation.
 
     Otherwise clients take a truncated answer for a complete one, or pay for an endless one. The
-    model rarely stops at exactly this length, and never within the JSON of a call. Servers may
-    count a few tokens of the format in addition.
+    model rarely stops at exactly this length, and never within the JSON of a call or after a CoT
+    without an answer. Servers may count a few tokens of the format in addition.
     """
     exchange, reply = answer
     request, tokens = exchange.request, reply.output_tokens or 0
@@ -479,7 +479,8 @@ def _limit(answer: Answer) -> Iterator[Problem]:
     elif exchange.at_limit and reply.finish in ("stop", "tool_calls") and not _may_end(answer):
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
-        cut = any(ends_early(call.arguments) for call in reply.calls)
+        calls = [call.arguments for call in reply.calls]
+        cut = any(map(ends_early, calls)) or not (reply.text or calls)
         yield Problem(exchange, message, expected, reply.finish, proven=cut)
 
 
