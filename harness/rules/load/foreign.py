@@ -75,20 +75,21 @@ def _swapped(
 ) -> Iterator[tuple[str, str]]:
     """Yield the replies that an unrelated request got as well, with the record of that one.
 
-    Their prompt tokens differ from those of other attempts at their own request, and those of the
-    other request do not. Parts of the prompt that vary, such as a date, have a few tokens.
+    Their prompt tokens are not those that most attempts at their own request have, and those of the
+    other request do not vary. Parts of the prompt that vary, such as a date, have a few tokens.
     """
-    prompts: dict[tuple[_Sample, Api], set[int]] = defaultdict(set)
+    prompts: dict[tuple[_Sample, Api], Counter[int]] = defaultdict(Counter)
     counted = [score for score in examined if score.traits.first_input]
     for score in counted:
-        prompts[_place(score)].add(score.traits.first_input or 0)
+        prompts[_place(score)][score.traits.first_input or 0] += 1
     owners: dict[object, Score] = {}
     for score in counted:
         if len(prompts[_place(score)]) == 1:
             owners.setdefault(_reply(score), score)
     for score in counted:
         count, owner = score.traits.first_input or 0, owners.get(_reply(score))
-        others = prompts[_place(score)] - {count}
+        times = prompts[_place(score)]
+        others = [other for other in times if other != count and times[other] >= times[count]]
         varied = others and min(abs(count - other) for other in others) > FRAMING
         if owner is not None and varied and score.traits.sheets and unrelated(score, owner):
             yield score.record, owner.record
