@@ -12,12 +12,7 @@ from types import ModuleType
 
 from evals.restoring import restored_evals
 from harmony.extras import install_command
-from harness.errors import (
-    ConfigurationError,
-    HarnessError,
-    ProviderUnavailableError,
-    StoppedError,
-)
+from harness.errors import ConfigurationError, HarnessError, ProviderUnavailableError, StoppedError
 from harness.providers.entries import Provider
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo

@@ -96,18 +96,9 @@ def compare(
         reason = "Options of new runs need a provider; add --provider, or"
         new = {"providers_file": providers_file, "apis": apis, "concurrency": concurrency}
         refuse(reason, cases, sampling, gate, budget, **new, evals=evals)
-    options = [
-        planning.Options(
-            ProviderOptions(provider=name, providers_file=providers_file, apis=apis),
-            sampling,
-            gate,
-            budget,
-            evals,
-            concurrency,
-            cases,
-        )
-        for name in provider
-    ]
+    chosen = [ProviderOptions(name, providers_file, apis=apis) for name in provider]
+    shared = (sampling, gate, budget, evals, concurrency, cases)
+    options = [planning.Options(one, *shared) for one in chosen]
     folders, code = _run(options)
     names = [*runs, *map(str, folders)]
     if len(names) + extra > 1:

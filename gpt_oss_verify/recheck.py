@@ -7,13 +7,7 @@ from cyclopts import Parameter
 
 from gpt_oss_verify.choice import gate_changes, thresholds_of_run
 from gpt_oss_verify.judge_and_report import judge_and_print
-from gpt_oss_verify.options import (
-    AsJson,
-    BaselineOptions,
-    GateOptions,
-    Run,
-    ShowQuestions,
-)
+from gpt_oss_verify.options import AsJson, BaselineOptions, GateOptions, Run, ShowQuestions
 from harness.run import run_folder
 from harness.run.run_log import read_run_info
 

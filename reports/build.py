@@ -12,16 +12,7 @@ from harness.records.scores import RuleKind
 from harness.records.settings import Limits, Thresholds
 from harness.text import percentage
 from reports.labels import Labels
-from reports.model import (
-    REPORTED,
-    Failure,
-    Family,
-    Report,
-    Section,
-    ShownRule,
-    Tile,
-    rules_passed,
-)
+from reports.model import REPORTED, Failure, Family, Report, Section, ShownRule, Tile, rules_passed
 from reports.results import (
     clients_table,
     evals_summary,

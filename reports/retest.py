@@ -40,11 +40,5 @@ def retest_section(analysis: Analysis, retest: RetestInfo) -> Section:
 
 def _row(one: RetestedFinding) -> Row:
     status = one.status if one.decisive else f"{one.status} (warning)"
-    return Row(
-        one.rule,
-        (
-            Cell(one.before or NOTHING),
-            Cell(one.now or NOTHING),
-            Cell(status, _TONES[one.status]),
-        ),
-    )
+    cells = Cell(one.before or NOTHING), Cell(one.now or NOTHING), Cell(status, _TONES[one.status])
+    return Row(one.rule, cells)

@@ -6,12 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from evals.baselines.eval_scores import Baseline, EvalScores
-from evals.baselines.measured import (
-    MeasuredBaseline,
-    MeasuredRun,
-    log_baseline,
-    read_baseline,
-)
+from evals.baselines.measured import MeasuredBaseline, MeasuredRun, log_baseline, read_baseline
 from evals.baselines.published import (
     PublishedBaseline,
     choose_figures,

@@ -8,15 +8,7 @@ from harness.records.figures import ExchangeCounts
 from harness.records.scores import Estimate, Score
 from harness.text import percentage
 from reports import diagnosis
-from reports.html.attempts import (
-    LOOKS,
-    MEASURES,
-    MOST_CELLS,
-    Attempts,
-    Drawing,
-    Heatmap,
-    letter,
-)
+from reports.html.attempts import LOOKS, MEASURES, MOST_CELLS, Attempts, Drawing, Heatmap, letter
 from reports.html.charts.counts import distributions, timeline
 from reports.html.charts.rates import Curve, curves, score_chart
 from reports.html.charts.svg import Figure
