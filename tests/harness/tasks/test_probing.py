@@ -100,15 +100,15 @@ async def test_an_error_of_another_cause_is_left_to_the_run():
 def test_the_token_limit_of_the_run_applies_to_probes(limit):
     """A reply that must be cut, or that has a limit of its own, keeps it."""
     sent, again = {}, {}
-    for group in (choice.TRIGGER_GROUP, limits.GROUP, sampling.GROUP):
+    for group in (choice.GROUP, limits.GROUP, sampling.GROUP):
         task = ProbeTask(group, group.probes, ProbeOptions(MODEL, ("chat",), max_tokens=limit))
         for attempt in task.attempts(1):
             sent[attempt.sample.id] = attempt.settings.max_tokens
             again[attempt.sample.id] = attempt.more_tokens
-    assert sent["weather"] == (limit or REPLY_TOKENS)
+    assert sent["named"] == (limit or REPLY_TOKENS)
     assert sent["effort high"] == (limit or PUZZLE_TOKENS)
     assert sent["cut"] == limits.LIMIT
     assert sent["long answer"] == MORE_TOKENS
     assert sent["unlimited"] is None
-    assert again["weather"] == (None if limit else MORE_TOKENS)
+    assert again["named"] == (None if limit else MORE_TOKENS)
     assert again["effort high"] is None
