@@ -158,7 +158,7 @@ async def test_a_repeated_request_does_not_count_as_a_turn() -> None:
 async def test_failed_and_unreadable_replies_end_the_attempt(
     handler: mock.Handler, end: str, at_turn: int
 ) -> None:
-    script = [mock.well_behaved] * at_turn + [handler, handler]
+    script = [mock.well_behaved] * at_turn + [handler] * 3
     async with MockProvider(script=script) as provider:
         done = await run(provider, streaming=False)
     assert done.end == end
