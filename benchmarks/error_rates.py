@@ -200,7 +200,7 @@ def worse(kind: str, short: bool, runs: int, rng: np.random.Generator) -> float:
 
     The tries of the run are copies of the first one in all questions ("seed") or half of them
     ("cache"); those of the reference are copies where both have one seed ("both"). Short replies
-    are letters; the tool cannot tell whether letters of half of the questions come from a cache.
+    are letters.
     """
     found = 0
     for _ in range(runs):

@@ -291,10 +291,7 @@ class EvalTask(Task):
         if self._data.info.gated or answer is None:
             expected = test.key if self._data.info.gated else test.right
             return {"expected": expected(sample, number), "got": answer or ""}
-        return {
-            "expected": test.right(sample, number),
-            "got": test.shown(sample, number, answer),
-        }
+        return {"expected": test.right(sample, number), "got": test.shown(sample, number, answer)}
 
     def _grade_of(self, record: str, question: str) -> dict[str, Any]:
         test: GradedEval = self.test  # type: ignore[assignment]

@@ -196,12 +196,7 @@ def run(arguments: Sequence[str]) -> int:
         code = EXIT_DISK_FULL if full else error.exit_code
         if "--json" in arguments:
             run = None if error.run is None else str(error.run)
-            failed = {
-                **error.verdict,
-                "error": str(error),
-                "exit_code": code,
-                "run": run,
-            }
+            failed = {**error.verdict, "error": str(error), "exit_code": code, "run": run}
             print_raw(json.dumps(failed, ensure_ascii=False, indent=2))
         return _print_error(str(error), code)
     except PackageNotFoundError as error:

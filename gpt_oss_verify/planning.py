@@ -308,13 +308,7 @@ def _eval_tasks(
         ).model_copy(update=python)
         tries = sampling.tries if options.evals_alone else QUICK_TRIES.get(name)
         yield EvalTask(
-            data,
-            conditions,
-            tries,
-            chosen,
-            settings,
-            extra_body=provider.extra_body,
-            grader=grader,
+            data, conditions, tries, chosen, settings, extra_body=provider.extra_body, grader=grader
         )
 
 

@@ -39,11 +39,7 @@ Fact = tuple[str, str]
 
 
 def build_report(
-    analysis: Analysis,
-    folder: str,
-    *,
-    regressions: Sequence[str] = (),
-    texts: Texts | None = None,
+    analysis: Analysis, folder: str, *, regressions: Sequence[str] = (), texts: Texts | None = None
 ) -> Report:
     """Build the report that all formats are rendered from.
 

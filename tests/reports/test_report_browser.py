@@ -71,7 +71,7 @@ def opened(browser, page_file):
         yield lambda **options: open_page(page_file.as_uri(), **options)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 800)])
 def test_cause_and_fix_are_on_the_first_screen(browser, tmp_path, width, height):
     found = analysis(
         [tool_calling([score("a", 1)], 1)],
