@@ -155,29 +155,15 @@ def _unlike(groups: Iterable[Sequence[Row]], counting: Counting) -> Judged:
         for row in different:
             sheet, same_count = row.sheet, _reported(row) == _reported(right) is not None
             own = counting.is_near(sheet) and not same_count and not _differs(group)
-            broken = _broken_off(sheet, right.sheet) if own or sheet.ledger is None else None
-            entry = broken or _difference(sheet, right.sheet)
+            entry = _difference(sheet, right.sheet, own=own or sheet.ledger is None)
             if entry is not None and (entry.what in _NOT_OF_MODELS or not own):
                 apart[sheet.request].append((row, entry))
-                alone = broken is not None and (many or _ends_in_word(broken))
-                sure += [(row, entry)] if alone or entry.what is What.GARBLED else []
+                broken = entry.what is What.BROKEN_OFF and (many or _ends_in_word(entry))
+                sure += [(row, entry)] if broken or entry.what is What.GARBLED else []
     if len(apart) >= FEWEST_REPLIES:
         for replies in apart.values():
             yield from replies
     yield from sure
-
-
-def _broken_off(sheet: Sheet, twin: Sheet) -> Entry | None:
-    """Return that a reply ends in the middle of a line of its twin, if it does."""
-    place: Place = "answer" if sheet.text else "CoT"
-    got, whole = (one.text if sheet.text else one.reasoning for one in (sheet, twin))
-    same = place == "CoT" or sheet.reasoning == twin.reasoning
-    inside = got[-1:].isalnum() or got.endswith((" ", ",", ";", ":"))
-    if sheet.calls or not (same and inside and got != whole and whole.startswith(got)):
-        return None
-    if not _INSIDE.match(whole[len(got) :]):
-        return None
-    return Entry(What.BROKEN_OFF, place, "twin", whole, got)
 
 
 def _ends_in_word(entry: Entry) -> bool:
@@ -258,21 +244,27 @@ def _miscounted(groups: Iterable[Sequence[Row]], counting: Counting) -> Judged:
                 yield row, Entry(What.OFF, "count", "twin", str(count - off), str(count), detail)
 
 
-def _difference(sheet: Sheet, twin: Sheet) -> Entry | None:
-    """Return how a reply differs from its twin; None if the model may have written both."""
+def _difference(sheet: Sheet, twin: Sheet, *, own: bool) -> Entry | None:
+    """Return how a reply differs from its twin; None if the model may have written both.
+
+    If the count is its `own` one, or it has none, a text that ends in the middle was broken off.
+    """
     pairs: list[tuple[Place, str, str]] = [
         ("CoT", twin.reasoning, sheet.reasoning),
         ("answer", twin.text, sheet.text),
         ("arguments", _spelled_calls(twin), _spelled_calls(sheet)),
     ]
     apart = [pair for pair in pairs if pair[1] != pair[2]]
-    if len(apart) != 1:
+    if len(apart) != 1 and (sheet.text or sheet.calls):
         return None
-    ((place, wanted, got),) = apart
+    place, wanted, got = apart[0]  # What ends in its CoT lacks the answer as well.
     change = difference(wanted, got)
     if not change.simple:
         return None
-    return Entry(change.what, place, "twin", wanted, got, change.detail)
+    inside = got[-1:].isalnum() or got.endswith((" ", ",", ";", ":"))
+    broken = own and inside and wanted.startswith(got) and _INSIDE.match(wanted[len(got) :])
+    what = What.BROKEN_OFF if broken and not sheet.calls else change.what
+    return Entry(what, place, "twin", wanted, got, change.detail)
 
 
 def _spelled_calls(sheet: Sheet) -> str:
