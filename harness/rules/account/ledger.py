@@ -78,19 +78,10 @@ def any_ledger(exchange: ParsedExchange) -> Ledger | None:
     return _LEDGERS[exchange]
 
 
-def ledger(exchange: ParsedExchange) -> Ledger | None:
-    """The ledger of a reply that the model ended itself."""
+def ledger(exchange: ParsedExchange, end: Literal["model", "limit"] = "model") -> Ledger | None:
+    """The ledger of a reply that ended so; a limit may have cut a header, whose tokens count."""
     found = any_ledger(exchange)
-    return found if found and found.end == "model" else None
-
-
-def cut_ledger(exchange: ParsedExchange) -> Ledger | None:
-    """The ledger of a reply that the token limit cut.
-
-    The limit may also have cut a header, whose tokens are then not explained.
-    """
-    found = any_ledger(exchange)
-    return found if found and found.end == "limit" else None
+    return found if found and found.end == end else None
 
 
 def ledger_of(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> Ledger | None:

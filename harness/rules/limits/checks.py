@@ -20,8 +20,8 @@ from harness.rules.account.ledger import (
     FRAMING,
     any_ledger,
     call_header,
-    cut_ledger,
     hides_cot,
+    ledger,
     ledger_of,
     token_count,
 )
@@ -339,7 +339,7 @@ def _cut_outside_calls(exchange: ParsedExchange) -> Ledger | None:
     """Return the ledger of a truncated reply that cannot be an unfinished call, if it has one."""
     request = exchange.request
     may_call = bool(request.functions) and request.tool_choice != "none"
-    return None if may_call else cut_ledger(exchange)
+    return None if may_call else ledger(exchange, "limit")
 
 
 def _headers(exchange: ParsedExchange) -> Iterator[int]:
