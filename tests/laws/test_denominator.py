@@ -9,6 +9,7 @@ from runs import EFFORT, Changes, samples
 
 from harness.records.rollouts import Response, Rollout
 from harness.rules.catalogue import CHECKS
+from harness.rules.check import AccountRule
 
 _LOST: Mapping[str, Callable[[Response], Response]] = {
     "refused": lambda _: Response(status=503, headers={}, body='{"error": {"message": "Busy."}}'),
@@ -22,9 +23,15 @@ _CASES = [None, *_TRIED]
 
 
 def _accusations(judgement: Judgement, but: frozenset[str]) -> set[tuple[str, str]]:
-    """Return the findings of checks; of probes, a judgement has only examples."""
+    """Return the findings of checks; of probes, a judgement has only examples.
+
+    What the account says of a reply counts as one: its count decides if its twin is lost.
+    """
     serious = (one for one in judgement.findings if one.severity != "info" and one.rule in CHECKS)
-    return {(one.rule, one.record) for one in serious if one.record not in but}
+    named = ((one, isinstance(CHECKS[one.rule], AccountRule)) for one in serious)
+    return {
+        ("account" if own else one.rule, one.record) for one, own in named if one.record not in but
+    }
 
 
 @pytest.mark.parametrize("lost", _LOST)
