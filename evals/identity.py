@@ -3,7 +3,7 @@
 `published-NAME.csv` in the folder of an eval has the id and the hash of every published question;
 a question has several rows if it was published in several wordings. The hash covers what a row
 means (`DataRow.meaning`) in a form that does not depend on white space, case, punctuation and the
-markup of TeX, so copies in another format or order are recognized, and translations are not.
+markup of TeX, so copies in a different format or order are recognized, and translations are not.
 """
 
 import csv

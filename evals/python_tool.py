@@ -80,7 +80,7 @@ def require_sandbox() -> None:
         reason = problem.splitlines()[-1].rstrip(".")
         raise ConfigurationError(
             "--with-tools python: the provider does not run Python itself, and this machine cannot "
-            f"run programs safely: {reason}. Use another machine, or omit --with-tools."
+            f"run programs safely: {reason}. Use a different machine, or omit --with-tools."
         )
 
 

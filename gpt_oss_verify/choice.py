@@ -54,7 +54,7 @@ def same_provider(
 ) -> Provider:
     """Return the provider of an earlier run, from its current entry or from the record of the run.
 
-    Raises ConfigurationError if the options select another provider, or the record is incomplete.
+    Raises ConfigurationError if the options select a different one, or the record is incomplete.
     """
     overrides = {"timeout": options.timeout, "concurrency": concurrency}
     if (options.provider, options.base_url, options.model) == (None, None, None):
@@ -91,7 +91,7 @@ def chosen_grader(name: str | None, providers_file: Path | None, *, send: bool =
         providers.access(grader)
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"HealthBench is graded by {grader.name}, and {error}; or name another entry with "
+            f"HealthBench is graded by {grader.name}, and {error}; or name a different entry with "
             "--grader."
         ) from None
     return grader

@@ -74,7 +74,7 @@ def create(
 
     Only files of the reference engine have tolerances for several number formats and patterns of
     known defects. Before the file of a server can be used to judge providers, `golden merge` must
-    combine it with the file of another engine.
+    combine it with the file of a different engine.
 
     Args:
         out: The file to write.

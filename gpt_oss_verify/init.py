@@ -94,7 +94,7 @@ def init(
         raise ConfigurationError(f"Give {missing}, or run init in a terminal.")
     if name in existing and not force:
         raise ConfigurationError(
-            f"{providers_file} already has an entry {name}; choose another --name, or "
+            f"{providers_file} already has an entry {name}; choose a different --name, or "
             "replace it with --force."
         )
     options = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm}

@@ -151,7 +151,7 @@ class DataOptions(DataSettings):
     samples: bool = False
     """Use the sample questions that ship with the tool; needs no internet."""
     data: str | None = None
-    """Another copy of the questions: a file, a folder with the published files, or hf:NAME."""
+    """A different copy of the questions: a file, a folder with the published files, or hf:NAME."""
     prompts_source: Annotated[str | None, Parameter(name="--prompts")] = None
     """ours (default), gpt-oss (the installed package), a wheel of gpt-oss, or a FILE."""
     with_tools: Literal["python"] | None = None

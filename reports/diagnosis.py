@@ -185,7 +185,7 @@ def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
     elif analysis.verdict.decision == "pass":
         yield Step("A retest does not replace a complete run; verify the provider again.")
     elif analysis.verdict.decision == "fail":
-        yield Step("After another fix:", command)
+        yield Step("After the next fix:", command)
     elif max(tries, default=0) > 0:
         yield Step("Settle it with:", f"{command} -k {max(tries)}")
     else:

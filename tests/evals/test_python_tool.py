@@ -116,7 +116,7 @@ def test_without_isolation_nothing_is_sampled(tmp_path, monkeypatch, capsys):
         assert evaluated(provider, "--api", "chat") == 2
         assert all("tools" not in post.body for post in provider.posts)
     message = capsys.readouterr().err
-    assert "run programs safely: no namespaces. Use another machine" in message
+    assert "run programs safely: no namespaces. Use a different machine" in message
     assert list((tmp_path / "runs").iterdir()) == []
 
 

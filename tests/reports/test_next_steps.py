@@ -43,7 +43,7 @@ def test_a_failed_rule_is_reproduced_and_retested():
     ("decision", "status", "enough", "step"),
     [
         ("pass", "fixed", None, "A retest does not replace a complete run; verify the provider"),
-        ("fail", "still there", None, "After another fix: gpt-oss-verify retest runs/before"),
+        ("fail", "still there", None, "After the next fix: gpt-oss-verify retest runs/before"),
         (
             "inconclusive",
             "not verifiable",
