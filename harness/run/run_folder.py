@@ -58,7 +58,10 @@ def run_folders(parent: Path) -> list[Path]:
 
 
 def note_unanswered(parent: Path, provider: str, why: str) -> None:
-    """Note that a provider could not be sampled, or not to the end."""
+    """Append to `unanswered.jsonl` that a provider could not be sampled, or not to the end.
+
+    A line has `provider`, `at` (ISO 8601) and `why`. Nothing is raised if it cannot be written.
+    """
     at = datetime.now(UTC).isoformat(timespec="seconds")
     with suppress(OSError), (parent / UNANSWERED_FILE).open("ab") as file:
         file.write(orjson.dumps({"provider": provider, "at": at, "why": why}) + b"\n")
