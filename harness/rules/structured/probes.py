@@ -41,6 +41,7 @@ from harness.rules.probe import (
 from harness.rules.rule import STRUCTURED, Problem
 from harness.rules.structured.checks import lost_answer, missing_answer
 from harness.statistics.rates import at_least
+from harness.text import repeated_piece
 
 _HARBOURS = ["Brest", "Dover", "La Rochelle"]
 _NAMED = (Message("user", "Give a JSON object whose harbour is Brest."),)
@@ -361,9 +362,11 @@ def _ends(responses: ProbeResponses) -> Trials:
     """A reply with a JSON format ends, like the replies to the same questions without a format.
 
     A grammar that allows white space after the JSON lets the model write it up to the token limit.
-    Users wait and pay for it, and the answer counts as truncated.
+    Users wait and pay for it, and the answer counts as truncated. A model that repeats a word in a
+    text of the JSON does so itself.
     """
-    cut = [rollout.exchanges[-1] for name in _FORMATTED for rollout in responses.cut.get(name, ())]
+    reached = (r.exchanges[-1] for name in _FORMATTED for r in responses.cut.get(name, ()))
+    cut = [one for one in reached if not (one.reply and _repeats_words(one.reply.text))]
     ended = list(responses.readable(*_FORMATTED))
     plain = any(responses.cut.get(name) for name in _NOT_ASKED)
     total = len(cut) + len(ended)
@@ -378,6 +381,10 @@ def _ends(responses: ProbeResponses) -> Trials:
             continue
         got = f"{len(cut)} of {total} replies reach the token limit"
         yield Problem(exchange, message, "the end of the reply after the JSON", got)
+
+
+def _repeats_words(text: str) -> bool:
+    return bool((repeated_piece(text) or "").strip())
 
 
 @GROUP.probe("structured.asked.streaming", ("free streamed", "without"), modes=("streaming",))

@@ -311,6 +311,7 @@ def without_end(text: str, asked: int, plain: int = 0) -> Any:
         (without_end('{"harbour": "Brest' + " \n" * 900, 1), "passed"),
         (without_end('{"harbour": "Brest' + " \n" * 900, 10), "failed"),
         (without_end('{"harbour": "Brest' + " \n" * 900, 10, plain=1), "passed"),
+        (without_end('{"harbour": "Brest' + " told" * 900, 10), "passed"),  # a model loops
     ],
 )
 def test_replies_with_a_format_end_like_others(provider: Any, status: str) -> None:
