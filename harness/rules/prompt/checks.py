@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from harness.api import DIALECTS
-from harness.api.fields import objects
+from harness.api.fields import nested, objects
 from harness.api.items import Message
+from harness.rules.account.ledger import token_count
 from harness.rules.check import Family
 from harness.rules.evidence.rendering import Prompt, bare_lengths
 from harness.rules.evidence.subjects import Answer, answers
@@ -64,3 +65,37 @@ def _added(answer: Answer) -> Iterator[Problem]:
         message = f"The prompt has {got - due} tokens more than the messages of the request."
         expected = f"about {due} tokens"
         yield Problem(answer.exchange, message, expected, f"{got} tokens", "$.usage")
+
+
+_COUNTED = 0.9  # the least share of the texts; another tokenizer needs a little less
+
+
+def _sent(answer: Answer) -> int:
+    """Return the tokens of the texts of a request, but for those of the assistant and its CoT."""
+    body = answer.exchange.request.body
+    if answer.exchange.api == "harmony" or body.get("truncation") == "auto":
+        return 0
+    texts = [
+        _text(turn.get("content", turn.get("output")))
+        for turn in objects(DIALECTS[answer.exchange.api].turns(body))
+        if turn.get("role") != "assistant" and turn.get("type") != "reasoning"
+    ]
+    return sum(token_count(text) or 0 for text in texts if text)
+
+
+@family.check(
+    "prompt.cut",
+    answers,
+    lambda answer: answer.exchange.imported and answer.usage.input_tokens and _sent(answer),
+    component="messages",
+    fix="Render every message, or refuse a prompt that is too long.",
+)
+def _cut(answer: Answer) -> Iterator[Problem]:
+    """A recorded prompt has at least the tokens of the texts that were sent.
+
+    With fewer, the model does not see all of them. In live traffic, probes of the prompt find this.
+    """
+    due, got = _sent(answer), answer.usage.input_tokens or 0
+    if got < _COUNTED * due and not nested(answer.reply.raw, "usage", "cache_read_input_tokens"):
+        message = "The prompt has fewer tokens than the texts of the request."
+        yield Problem(answer.exchange, message, f"more than {due}", f"{got} tokens", "$.usage")

@@ -295,6 +295,7 @@ RECORDED = {
         whole(nothing, Reply(text='{"berth": 77}'), response_format=_FORMAT), "answer.json",
     ),
     "n with a format": (whole(_second_choice, _BERTH, response_format=_FORMAT, n=2), "answer.json"),
+    "40 messages and 25 tools": (whole(nothing, messages=_ASKED, tools=_NAMED), "prompt.cut"),
     "a custom tool": (NAMED["a custom tool"][0], "calls.custom"),
     "a long CoT without an answer": (
         whole(nothing, Reply(reasoning=_LONG_COT * 8)), "reply.empty",

@@ -44,7 +44,7 @@ def expected() -> list[Score]:
     return [measured_score(parse_rollout(each), ANSWERED) for each in RECORDED]
 
 
-ONLY_IN_RECORDINGS = frozenset({"clients.refused_form"})
+ONLY_IN_RECORDINGS = frozenset({"prompt.cut", "clients.refused_form"})
 """Probes judge the same in live traffic."""
 
 
