@@ -91,9 +91,14 @@ class _Found:
 
     @property
     def isolated(self) -> bool:
-        """Whether so few replies have it that they may share anything by chance; none proves it."""
+        """Whether so few replies have it that they may share anything by chance; none proves it.
+
+        A rule that only warns below a high share may show a model that obeys less.
+        """
         few = self.result.check.kind == "check" and self.result.failures < _FEWEST_FAILURES
-        return few and not self.proven and _share(self.result) < _RARE
+        few &= _share(self.result) < _RARE
+        tolerant = bool(self.rule.tolerated) and self.rule.error_above is not None
+        return not self.proven and (few or (tolerant and self.result.status == "warned"))
 
     @property
     def is_shown(self) -> bool:
