@@ -166,7 +166,11 @@ def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, tu
     """
     counted = [(at, sheet, sheet.ledger) for at, sheet in enumerate(sheets) if sheet.ledger]
     offs = {at: counting.off(sheet) or 0 for at, sheet, _ in counted}
-    odd = [(at, sheet, one) for at, sheet, one in counted if is_odd(one, offs[at])]
+    odd = [
+        (at, sheet, one)
+        for at, sheet, one in counted
+        if is_odd(one, offs[at]) and not _is_lost(sheet, one)
+    ]
     reported = {one.reported for _, _, one in counted}
     unit = gcd(*reported)
     if len(reported) >= _FEWEST_COUNTS and unit >= _BLOCK:
@@ -193,6 +197,11 @@ def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, tu
         for at, _ in equal:
             wrong.setdefault(at, (What.OFF, f"{same} too high"))
     return wrong
+
+
+def _is_lost(sheet: Sheet, one: Ledger) -> bool:
+    """Whether a reply that the model ended has neither an answer nor a call (`reply.lost`)."""
+    return one.end == "model" and not (sheet.text.strip() or sheet.calls)
 
 
 def is_raised(one: Ledger) -> bool:
