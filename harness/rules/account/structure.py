@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from harness.records.traits import Sheet
 from harness.rules.account.counting import Counting
@@ -11,6 +12,7 @@ from harness.rules.account.json_text import parsed_object, parsed_value
 from harness.rules.account.ledger import PREAMBLE_HEADER, more_tokens
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
+_MOST_STARTS = 8  # at which a text may begin again; one of a single piece has as many as characters
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -27,7 +29,7 @@ def _structure(sheet: Sheet, counting: Counting) -> Iterator[Entry]:
             yield Entry(What.PIECES_TWICE, place, "structure", "each piece once", text)
         if place in sheet.restated and sheet.ledger and sheet.ledger.extra < 0:
             yield Entry(What.RESTATED, place, "structure", "each piece once", text)
-        for what, kept in _once(text):
+        for what, kept in islice(_once(text), _MOST_STARTS):
             # A text that appears twice may be in two items, whose headers count.
             if any(_fits_instead(sheet, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):
                 yield Entry(what, place, "structure", kept, text)
