@@ -33,6 +33,8 @@ from harness.rules.rule import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf
 
 family = Family("calls", CHAT, component="calls")
 
+_MOST_CLOSED = 64  # brackets at the end of arguments that are read
+
 # What a harmony header can leave around the name of a tool, with or without its special tokens:
 # ` to=functions.NAME<|channel|>commentary <|constrain|>json<|message|>`. A content type counts only
 # where it directly follows the name, because a model may invent `search_code` for `search`.
@@ -274,7 +276,7 @@ def _ends_early(found: Call) -> Iterator[Problem]:
 def _closes_twice(text: str) -> bool:
     """Whether a text is a JSON object and further closing brackets."""
     text, kept = text.strip(), text.rstrip("]} \n\t")
-    ends = range(len(kept) + 1, len(text))
+    ends = range(len(kept) + 1, min(len(text), len(kept) + _MOST_CLOSED))
     return any(parsed_object(text[:end]) is not None for end in ends)
 
 
