@@ -75,9 +75,9 @@ def _author(
     """Return who wrote a reply that differs from the wanted one; None if that is unknown.
 
     It is `surely` the server if the count is that of the wanted text, and the CoT has that text, or
-    many tokens agree. A plan alone, a few tokens alone, or the count of an intact greedy reply
-    (`server`) must show it in several samples: a worse model forgets a backslash, or spells a text
-    with an odd token.
+    many tokens agree. With the CoT, a spelling of the wanted text is enough. A plan alone, a few
+    tokens alone, or the count of an intact greedy reply (`server`) must show it in several samples:
+    a worse model forgets a backslash, or spells a text with an odd token.
     """
     sheet = row.sheet
     plans = _plans_copy(sheet)
@@ -87,7 +87,8 @@ def _author(
     if twins and entry.what is What.REORDERED:
         return "surely"
     agree = [] if counting.fits(sheet) else [n for n in more if counting.fits(sheet, n)]
-    if agree and (plans or min(map(abs, agree)) >= MANY_AGREEING):
+    near = not counting.is_near(sheet) and any(counting.is_near(sheet, n) for n in more)
+    if (agree and (plans or min(map(abs, agree)) >= MANY_AGREEING)) or (plans and near):
         return "surely"
     if sheet.ledger is not None and any(equal):
         return "server"
