@@ -4,8 +4,8 @@ It is made once, before all rules, from the sheets of all replies, and is the on
 decides it. The witnesses are asked in this order, and the first one that knows decides. Each has
 the module that its name says:
 
-1. Structure: a text is repeated, restarted, or in a code fence, and the count lacks what is added;
-   arguments have an empty object before them, or are encoded twice.
+1. Structure: a text is repeated, restarted, escaped, or in a code fence, and the count is that of
+   the text without this; arguments have an empty object before them, or are encoded twice.
 2. Copies: the request determines the text or the call, and its tokens or its CoT are the wanted
    ones; or several replies are changed alike, and none that the change would affect is intact.
 3. Whole twins: a greedy reply that a limit or a stop string ended is the beginning of the one that

@@ -98,11 +98,7 @@ def _is_usual(sheet: Sheet, off: int, *, headers: bool) -> bool:
 def _lacks_header(one: Ledger, off: int, *, headers: bool) -> bool:
     """Whether a truncated reply with CoT and answer lacks the tokens of the header between them."""
     return bool(
-        headers
-        and one.end == "limit"
-        and one.cot
-        and one.answer
-        and abs(off + COT_HEADER) <= _AT_CUTS
+        headers and one.end == "limit" and one.cot and one.answer and off <= _AT_CUTS - COT_HEADER
     )
 
 

@@ -119,10 +119,13 @@ def compared(scores: list[Score]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("shift", "uncounted", "found"),
-    [(0, 0, 0), (1, 0, 0), (-1, 0, 0), (-6, 0, 1), (-6, 6, 0), (-6, 3, 1)],
+    [(0, 0, 0), (1, 0, 0), (-1, 0, 0), (-6, 0, 1), (-6, 6, 0), (-6, 3, 1), (-14, 0, 1)],
 )
 def test_a_cot_that_is_cut_in_two_lacks_a_header(shift, uncounted, found):
-    """`uncounted` are the tokens of the format that a server never counts."""
+    """`uncounted` are the tokens of the format that a server never counts.
+
+    With a text that the server appends, even more tokens are missing.
+    """
     scores = []
     for number in range(6):
         body = chat_whole(Reply(text=f"{PLAN} {number}.", reasoning=COT))
