@@ -14,6 +14,8 @@ from harness.records.rollouts import Rollout
 _DOSES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if EFFORT > 1 else (0.05, 0.25, 1.0)
 _SAMPLES = 0.25  # the share of the run that is damaged and judged
 _MODES = tuple(itertools.product(BOTH_APIS, MODES))
+_SHOWN_BY_TWINS = ("the end of the answer lost", "the first word of the answer lost")
+"""Damage of a few tokens, which a spelling explains: only intact equal replies show it."""
 _CASES = [
     (damage, part, at + more * len(DAMAGES))
     for more in range(EFFORT)
@@ -53,10 +55,11 @@ def test_only_damaged_replies_are_accused(damage, part, seed):
 
 
 @pytest.mark.parametrize(("damage", "part", "seed"), _CASES)
-def test_more_damage_is_an_error_as_well(damage, part, seed):
+def test_more_damage_is_not_seen_less(damage, part, seed):
     """Which rule reports it may change: a reply without an intact twin is judged by its count."""
-    failed = False
+    before = 0
     for dose, damaged, judgement in _judged(damage, part, seed):
-        found = bool(judgement.accused("error") & damaged)
-        assert found or not failed, f"no error at {dose:.0%}, which {damage} was before"
-        failed = found
+        found = len(judgement.accused("error") & damaged)
+        least = min(before, 1) if damage in _SHOWN_BY_TWINS else before
+        assert found >= least, f"{found} accused at {dose:.0%}, {before} with less of {damage}"
+        before = found

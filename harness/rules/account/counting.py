@@ -68,15 +68,15 @@ class Counting:
         }
         answers = [one for one in every.values() if one.exact and not one.calls]
         calls = [one for one in every.values() if one.calls]
-        types = [_types(one.extra - by(one) for one in calls) for by in _CONVENTIONS]
-        forms = []
+        ranks = []
         for at, by in enumerate(_CONVENTIONS):
-            follow = sum(one.extra == by(one) for one in answers)
-            explains = follow >= (_MOST_FOLLOW if at else _USUAL) * len(answers)
-            forms.append((explains or not at) * (explains + bool(types[at])))
-        best = forms.index(max(forms))
-        self._by = _CONVENTIONS[best]
-        self._types = types[best] or frozenset({0})
+            share = _MOST_FOLLOW if at else _USUAL
+            of_answers = sum(one.extra == by(one) for one in answers) >= share * len(answers)
+            of_calls = bool(_types((one.extra - by(one) for one in calls), share))
+            ranks.append(of_answers + of_calls if of_answers or at == 0 else 0)
+        self._by = _CONVENTIONS[ranks.index(max(ranks))]
+        types = _types((one.extra - self._by(one) for one in calls), _USUAL)
+        self._types = types or frozenset({0})
 
     def offset(self, one: Ledger) -> int:
         """Return the tokens that the convention counts beyond the texts and their format."""
@@ -112,10 +112,13 @@ def has_whole_cot(one: Ledger, more: int = 0) -> bool:
     return one.thinking is not None and one.thinking - one.cot - more in (0, COT_HEADER)
 
 
-def _types(extra: Iterable[int]) -> frozenset[int]:
-    """Return how many tokens the content types of calls have, from what calls have beyond texts."""
+def _types(extra: Iterable[int], share: float) -> frozenset[int]:
+    """Return how many tokens the content types of calls have, from what calls have beyond texts.
+
+    At least this share of the calls has such a type.
+    """
     called = Counter(extra)
-    usual = {n for n, times in called.items() if times >= _USUAL * called.total()}
+    usual = {n for n, times in called.items() if times >= share * called.total()}
     return frozenset(usual & {*range(_CONTENT_TYPE + 1)})
 
 
