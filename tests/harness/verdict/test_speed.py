@@ -139,7 +139,7 @@ def test_a_wrong_limit_is_refused_in_one_sentence(content, said):
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize(
     ("limit", "tries", "code", "said"),
-    [(30, 2, 0, "95% confidence"), (1e-6, 2, 1, "99% confidence"), (30, 1, 4, "more tries")],
+    [(30, 6, 0, "95% confidence"), (1e-6, 6, 1, "99% confidence"), (30, 1, 4, "more tries")],
 )
 def test_the_limit_decides_verdict_exit_code_and_reports(limit, tries, code, said, tmp_path):
     entry = {"speed": {"first_token": {"p90": limit}}, "lower_rate": 0.4}
