@@ -4,8 +4,7 @@
 known SHA-256.
 """
 
-import sys
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
 
 import evals
@@ -13,9 +12,20 @@ from evals.registry import EVALS, load_data
 from harness.errors import ConfigurationError
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Write the hashes of a published file: NAME [PLACE]. Raises ConfigurationError."""
-    name, place = arguments[0], arguments[1] if len(arguments) > 1 else "hub"
+def main() -> None:
+    """Write the hashes of a published file: NAME [PLACE]."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=[name for name in EVALS if EVALS[name].facts.dataset])
+    parser.add_argument("place", nargs="?", default="hub")
+    options = parser.parse_args()
+    try:
+        write(options.name, options.place)
+    except ConfigurationError as error:
+        parser.error(str(error))
+
+
+def write(name: str, place: str) -> None:
+    """Write the hashes of the published file of an eval. Raises ConfigurationError."""
     data = load_data(name, place)
     dataset = EVALS[name].facts.dataset
     if dataset is None or data.info.revision != dataset.revision:
@@ -30,4 +40,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
