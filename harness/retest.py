@@ -124,8 +124,8 @@ def planned_retest(
 def not_passed(folder: Path) -> tuple[Suite | None, tuple[str, ...]]:
     """Return the cases of a run that did not always pass, and the probes for `choose`.
 
-    The cases are None if none failed. Probes are those that failed, warned or were not verifiable,
-    and those whose requests show what a check found; `cases` stands before them for the cases.
+    The cases are None if none failed. The probes are those that failed, warned or were not
+    verifiable, and those whose requests show what a check found, after `cases` if there are cases.
 
     Raises ConfigurationError if there is neither, and RunLogError.
     """

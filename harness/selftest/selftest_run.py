@@ -248,7 +248,7 @@ def _judged_in_parts(folder: Path, info: RunInfo, tasks: Sequence[Task]) -> tupl
     rollouts = list(read_rollouts(folder))
     results: list[RuleResult] = []
     for share in _SHARES:
-        part, random = Judge(folder, tasks), Random(share)  # noqa: S311
+        part, random = Judge(folder, tasks), Random(share)  # noqa: S311 (not a secret)
         for rollout in rollouts:
             if random.random() < share:
                 part.add(rollout)

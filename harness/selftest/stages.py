@@ -73,7 +73,7 @@ def shapes() -> Mapping[str, Stage]:
         for apis in (*((api,) for api in BOTH_APIS), BOTH_APIS)
         for modes in (*((mode,) for mode in MODES), MODES)
     ]
-    probes, random = choose("standard").probes, Random(0)  # noqa: S311
+    probes, random = choose("standard").probes, Random(0)  # noqa: S311 (not a secret)
     families, ids = sorted({p.about.family for p in probes}), [probe.id for probe in probes]
     for _ in range(_SETS):
         family, few = random.choice([CASES, *families]), random.randrange(_MOST_NAMES)
@@ -84,7 +84,7 @@ def shapes() -> Mapping[str, Stage]:
 
 def of_laws() -> Sequence[Fault]:
     """Return the healthy engine in each shape of a run, as allowed variations."""
-    about = "A run, and random parts of it, with one try of what its name says."
+    about = "A run with one try of what its name selects, and random parts of it."
     shown = {"source": "", "detectors": (), "visible": False, "allowed": True, "model": False}
     return [Fault(name=name, layer=LAWS, description=about, **shown) for name in shapes()]
 

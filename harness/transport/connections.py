@@ -58,7 +58,8 @@ def open_session(url: str) -> aiohttp.ClientSession:
     It sends each request once, with its own headers only, over as many connections as needed, and
     returns no cookies, which no record shows and which bind all requests to one replica. Idle
     connections are closed earlier than servers usually do, so that few requests are sent over a
-    closed connection. If a request gets an idle connection, its `trace_request_ctx` is told.
+    closed connection. A request over an idle connection sets `reused` of its request
+    context (`trace_request_ctx`).
     """
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_reused)

@@ -132,13 +132,12 @@ class HttpTransport:
 
     def _headers_of(self, sender: Sender) -> dict[str, str]:
         """Return the headers of a request."""
-        headers = self._headers
-        if sender.accept != SDK.accept:
-            headers = {
-                name: sender.accept if name.lower() == "accept" else value
-                for name, value in headers.items()
-            }
-        return headers
+        if sender.accept == SDK.accept:
+            return self._headers
+        return {
+            name: sender.accept if name.lower() == "accept" else value
+            for name, value in self._headers.items()
+        }
 
     async def _receive(
         self,
