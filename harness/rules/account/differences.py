@@ -79,7 +79,6 @@ CHANGES: Mapping[What, Callable[[str], str]] = {
 _UNDO: Sequence[Callable[[str], str]] = (
     html.unescape,
     _unescaped,
-    lambda t: t.replace("\\\\", "\\"),
     lambda t: t.encode("latin-1", "ignore").decode(errors="ignore"),
 )
 
