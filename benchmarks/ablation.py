@@ -4,7 +4,7 @@
 
 The recorded healthy run (`tests/support/corpus.py`) is changed by each fault of replies, and with
 `--model` by each other fault, which the server's app shows. `--kept` is the folder of the results.
-A function is switched off by an empty result, a constant is doubled and halved, a rule is removed.
+A function is switched off by an empty result, a constant is doubled or halved, a rule is removed.
 First everything is off at once; while a verdict or a first cause differs, the switch that makes it
 differ is found by halving, and stays on. Prints what remains off, a table by module, and the rules
 that are the only error of a case. `--only` judges some switches alone, such as those that a run of
@@ -37,6 +37,8 @@ from harness.rules.catalogue import RULES  # noqa: E402
 from reference_engine.faults.catalogue import CATALOGUE  # noqa: E402
 
 PACKAGES = ("harness.rules", "harness.verdict")
+_FACTORS = {"doubled": 2, "halved": 0.5}  # of constants
+_KINDS = ("functions", *_FACTORS, "rules")
 _EMPTY = {bool: "False", int: "0", float: "0.0", str: '""', None: "None", type(None): "None"}
 _CHANGED = TypeAdapter(dict[str, Rollout])
 _TRACED: dict[int, Callable[..., Any]] = {}
@@ -78,14 +80,15 @@ class Rig:
 
     def needed(self, case: Case, off: Sequence[Switch]) -> list[Switch]:
         """Return switches without which the outcome of a case would differ, one by one."""
-        found, rest = list[Switch](), list(off)
+        needed, rest = list[Switch](), list(off)
+        low = 0  # the outcome is right with rest[:low] off, and wrong with rest[:high]
         while rest and self._differs(case, rest):
-            low, high = 0, len(rest)  # the outcome is right with rest[:low] off, wrong with [:high]
+            high = len(rest)
             while high - low > 1:
                 middle = (low + high) // 2
                 low, high = (low, middle) if self._differs(case, rest[:middle]) else (middle, high)
-            found.append(rest.pop(high - 1))
-        return found
+            needed.append(rest.pop(low))
+        return needed
 
     def _differs(self, case: Case, off: Sequence[Switch]) -> bool:
         try:
@@ -207,17 +210,15 @@ def _noting(results: Iterable[Any], name: str, live: set[str]) -> Iterator[Any]:
         yield result
 
 
-def constants() -> Iterator[Switch]:
-    """Yield each number of a module, doubled and halved."""
+def constants(factor: float) -> Iterator[Switch]:
+    """Yield each number of a module, multiplied by a factor."""
     for module in _modules():
         source = inspect.getsource(module)
         for name, value in list(vars(module).items()):
             own = f"\n{name} = " in source or f"\n{name}: " in source
             if name.isupper() and own and type(value) in (int, float):
-                for factor in (2, 0.5):
-                    changed = type(value)(value * factor)
-                    off = functools.partial(_set, name, value, changed)
-                    yield Switch(f"{module.__name__}.{name} x {factor:g}", module.__name__, 1, off)
+                off = functools.partial(_set, name, value, type(value)(value * factor))
+                yield Switch(f"{module.__name__}.{name} x {factor:g}", module.__name__, 1, off)
 
 
 def _set(name: str, value: float, changed: float) -> Callable[[], None]:
@@ -262,7 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kept", type=Path, default=ROOT / "build/ablation")
     parser.add_argument("--model", action="store_true", help="also faults that need the model")
-    parser.add_argument("--what", choices=("functions", "constants", "rules"), default="functions")
+    parser.add_argument("--what", choices=_KINDS, default="functions")
     parser.add_argument("--modules", nargs="+", default=list(PACKAGES))
     parser.add_argument("--only", type=Path, help="file with the names of switches, one a line")
     parser.add_argument("--hold-out", type=int)
@@ -293,8 +294,8 @@ def main() -> None:
 def _switches(what: str) -> Iterator[Switch]:
     if what == "functions":
         yield from (switch for switch, _, _ in functions())
-    elif what == "constants":
-        yield from constants()
+    elif what in _FACTORS:
+        yield from constants(_FACTORS[what])
     else:
         for rule in RULES.values():
             judge = getattr(rule, "judge", None) or getattr(rule, "compare", None)
@@ -313,15 +314,13 @@ def _search(
         with _off(traced(case.live) if trace else ()):
             judged = rig.run.judged(case.rollouts)
         case.outcome, case.errors = (judged.verdict, judged.causes[:1]), judged.rules("error")
-        live |= case.live
-        off = [
-            switch
-            for switch in switches
-            if switch.name not in needed and (not trace or switch.name in case.live)
-        ]
+        live |= case.live if trace else {switch.name for switch in switches}
+        shown = case.live if trace else live
+        off = [one for one in switches if one.name in shown and one.name not in needed]
         for switch in rig.needed(case, off):
             needed[switch.name] = case.name
-        print(f"{case.name}: {case.outcome}, {len(off)} off", file=sys.stderr)
+        names = " ".join(name for name, by in needed.items() if by == case.name)
+        print(f"{case.name}: {case.outcome}, {len(off)} off; needs {names}", file=sys.stderr)
     return needed, live
 
 
