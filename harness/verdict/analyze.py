@@ -137,7 +137,7 @@ def _not_made(
     A run that ends once it is decided misses none.
     """
     kinds = {task.name: task.info.kind for task in tasks}
-    made = {(one.task, one.sample, one.condition, one.attempt) for one in scored.scores}
+    made = {(score.task, score.sample, score.condition, score.attempt) for score in scored.scores}
 
     def missing(*, evals: bool) -> Iterator[Score]:
         for attempt in () if info.settings.until_decided else planned_attempts(tasks):

@@ -48,7 +48,7 @@ _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class _Finding:
     """A failed or warned rule, its component, its weight, and the replies with the finding."""
 
     rule: Rule
@@ -125,40 +125,40 @@ def diagnose(
     failing = [
         result for result in results if result.applicable and result.status in ("failed", "warned")
     ]
-    found = sorted(_of_model(list(_found(failing, scores))), key=lambda one: (-one.weight, one.id))
-    errors = any(one.result.status == "failed" for one in found)
-    shown = [one for one in found if one.is_shown]
-    parts = {one.component for one in shown if one.is_solid}
-    after = {one.id: {*COMPONENTS[one.rule.component].after} - {one.component} for one in shown}
-    shown = [one for one in shown if not parts & after[one.id]]
-    if not any(one.result.status == "failed" for one in shown) and (errors or not shown):
-        shown = found
-    deciding = [one for one in shown if not one.isolated]
+    findings = sorted(_of_model(list(_findings(failing, scores))), key=lambda e: (-e.weight, e.id))
+    errors = any(finding.result.status == "failed" for finding in findings)
+    shown = [finding for finding in findings if finding.is_shown]
+    parts = {finding.component for finding in shown if finding.is_solid}
+    after = {e.id: {*COMPONENTS[e.rule.component].after} - {e.component} for e in shown}
+    shown = [finding for finding in shown if not parts & after[finding.id]]
+    if not any(finding.result.status == "failed" for finding in shown) and (errors or not shown):
+        shown = findings
+    deciding = [finding for finding in shown if not finding.isolated]
     if not (deciding or errors or components):
         return None
-    errors = any(one.result.status == "failed" for one in deciding)
+    errors = any(finding.result.status == "failed" for finding in deciding)
     causes: list[Cause] = []
     left = deciding
     while left and len(causes) < MOST_CAUSES:
-        failed = [one for one in left if one.result.status == "failed"]
+        failed = [finding for finding in left if finding.result.status == "failed"]
         if errors and not failed:
             break  # Beside errors, warnings that no error explains need no cause.
-        support = [one for one in found if one.rule.witness and one not in left]
+        support = [finding for finding in findings if finding.rule.witness and finding not in left]
         sums = {
-            part: sum(one.weight for one in (*left, *support) if one.component == part)
-            for part in dict.fromkeys(one.component for one in failed or left)
+            part: sum(finding.weight for finding in (*left, *support) if finding.component == part)
+            for part in dict.fromkeys(finding.component for finding in failed or left)
         }
         component = max(sums, key=sums.__getitem__)  # the heaviest finding breaks ties
-        own = [one for one in left if one.component == component]
+        own = [finding for finding in left if finding.component == component]
         again = any(cause.component == component for cause in causes)
-        others = [one for one in found if one.component == component and one not in deciding]
+        others = [e for e in findings if e.component == component and e not in deciding]
         cause = _cause(own, others, scores, results, again=again)
         causes.append(cause)
-        left = [one for one in left if one.id not in cause.explains]
+        left = [finding for finding in left if finding.id not in cause.explains]
     named = {rule for cause in causes for rule in cause.explains}
-    unexplained = tuple(one.id for one in found if one.id not in named)
-    known = max((_share(one.result) for one in found if one.id in named), default=0.0)
-    worse = [one for one in found if one.id in unexplained and _share(one.result) > known]
+    unexplained = tuple(finding.id for finding in findings if finding.id not in named)
+    known = max((_share(e.result) for e in findings if e.id in named), default=0.0)
+    worse = [e for e in findings if e.id in unexplained and _share(e.result) > known]
     return Diagnosis(
         causes=tuple(causes),
         unexplained=unexplained,
@@ -168,8 +168,8 @@ def diagnose(
 
 
 def _cause(
-    own: Sequence[_Found],
-    others: Sequence[_Found],
+    own: Sequence[_Finding],
+    others: Sequence[_Finding],
     scores: Sequence[Score],
     run: Sequence[RuleResult],
     *,
@@ -183,21 +183,19 @@ def _cause(
     """
     first = own[0]
     same = [
-        one
-        for one in own
-        if one.moved
-        or one.fix == first.fix
-        or _shared(one.records, first.records, max(len(one.records), len(first.records)))
+        finding
+        for finding in own
+        if finding.moved
+        or finding.fix == first.fix
+        or _shared(finding.records, first.records, max(len(finding.records), len(first.records)))
     ]
-    records = frozenset[str]().union(*(one.records for one in same))
-    same += [
-        one for one in others if one.rule.witness or _shared(one.records, records, len(one.records))
-    ]
+    records = frozenset[str]().union(*(finding.records for finding in same))
+    same += [e for e in others if e.rule.witness or _shared(e.records, records, len(e.records))]
     about = COMPONENTS[first.component]
     probes = [e for e in same if e.result.check.kind == "probe" and not e.moved]
     told = [first] if first.result.check.kind == "check" else probes
-    replies = frozenset[Reply]().union(*(one.replies for one in told))
-    when = list(occasions([one.result for one in told], replies, scores, run))
+    replies = frozenset[Reply]().union(*(finding.replies for finding in told))
+    when = list(occasions([finding.result for finding in told], replies, scores, run))
     if first.rule.witness:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
@@ -210,7 +208,7 @@ def _cause(
         intermittent=INTERMITTENT in when,
         remedy=first.fix,
         examples=() if example is None else (example,),
-        explains=tuple(dict.fromkeys(one.id for one in same)),
+        explains=tuple(dict.fromkeys(finding.id for finding in same)),
     )
 
 
@@ -219,26 +217,26 @@ def _shared(some: Set[str], others: Set[str], every: int) -> bool:
     return len(some & others) > _MOSTLY * every
 
 
-def _found(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_Found]:
+def _findings(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterable[_Finding]:
     """Yield the findings, each for the component of the one that explains it."""
     replies = replies_of(failing, scores)
-    found = [
-        _Found(RULES[one.check.id], one, _component(one), _weight(one), replies[one.check.id])
-        for one in failing
+    every = [
+        _Finding(RULES[e.check.id], e, _component(e), _weight(e), replies[e.check.id])
+        for e in failing
     ]
-    found.sort(key=lambda one: (one.result.check.kind != "probe", len(one.records), one.weight))
+    every.sort(key=lambda e: (e.result.check.kind != "probe", len(e.records), e.weight))
     tasks = {score.record: score.task for score in scores}
-    explained: dict[_Found, _Found] = {}
-    for at, one in enumerate(found):
-        wider = [other for other in found[at + 1 :] if len(other.records) >= len(one.records)]
-        for other in found if one.by_counts or one.result.check.kind == "probe" else wider:
-            if other not in explained and _explains(other, one, tasks):
-                explained[one] = max(other, explained.get(one, other), key=lambda e: e.weight)
-    for one in found:
-        first = one
-        while first in explained:
-            first = explained[first]
-        yield one if first is one else one.of(first.component)
+    sources: dict[_Finding, _Finding] = {}
+    for at, finding in enumerate(every):
+        wider = [other for other in every[at + 1 :] if len(other.records) >= len(finding.records)]
+        for other in every if finding.by_counts or finding.result.check.kind == "probe" else wider:
+            if other not in sources and _explains(other, finding, tasks):
+                sources[finding] = max(other, sources.get(finding, other), key=lambda e: e.weight)
+    for finding in every:
+        first = finding
+        while first in sources:
+            first = sources[first]
+        yield finding if first is finding else finding.of(first.component)
 
 
 def _weight(result: RuleResult) -> float:
@@ -256,16 +254,16 @@ def _weight(result: RuleResult) -> float:
     return weight * _share(result, sure=True)
 
 
-def _of_model(found: Sequence[_Found]) -> Iterable[_Found]:
+def _of_model(findings: Sequence[_Finding]) -> Iterable[_Finding]:
     """Yield the findings, those of behaviour for the model if it differs and the prompts do not.
 
     Logprobs show that it differs, and no rule fails that judges prompts or sampling otherwise.
     """
-    failed = [one for one in found if one.result.status == "failed"]
-    differs = any(one.component == MODEL and one.id in PROBES for one in failed)
-    others = {one.component for one in failed if not (one.rule.witness or one.rule.behaviour)}
+    failed = [finding for finding in findings if finding.result.status == "failed"]
+    differs = any(e.component == MODEL and e.id in PROBES for e in failed)
+    others = {e.component for e in failed if not (e.rule.witness or e.rule.behaviour)}
     takes = differs and others.isdisjoint(COMPONENTS[MODEL].after)
-    return (one.of(MODEL) if takes and one.rule.behaviour else one for one in found)
+    return (e.of(MODEL) if takes and e.rule.behaviour else e for e in findings)
 
 
 def _component(result: RuleResult) -> str:
@@ -287,7 +285,7 @@ def _component(result: RuleResult) -> str:
     return rule.component
 
 
-def _explains(other: _Found, one: _Found, tasks: Mapping[str, str]) -> bool:
+def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> bool:
     """Whether the defect that another rule found makes a rule fail, in mostly the same replies.
 
     A probe fails because of what it does not test only if other groups of requests show that, too.
@@ -295,19 +293,19 @@ def _explains(other: _Found, one: _Found, tasks: Mapping[str, str]) -> bool:
     counts of prompts. Of warnings, only those of changed texts explain anything.
     """
     says = other.result.status == "failed" or other.component in _OF_TEXTS
-    if not says or other.rule.witness or other.component == one.component:
+    if not says or other.rule.witness or other.component == finding.component:
         return False
-    same = _shared(one.records, other.records, len(one.records))
-    if isinstance(one.rule, AccountRule) and isinstance(other.rule, AccountRule):
+    same = _shared(finding.records, other.records, len(finding.records))
+    if isinstance(finding.rule, AccountRule) and isinstance(other.rule, AccountRule):
         return True  # The account reports a reply once: what most replies have explains the rest.
-    probe = one.result.check.kind == "probe"
-    if one.by_counts and other.component in _OF_COUNTS:
-        return same or _share(other.result) >= _MOSTLY * _share(one.result)
-    if other.by_counts or (one.by_counts and probe):
+    probe = finding.result.check.kind == "probe"
+    if finding.by_counts and other.component in _OF_COUNTS:
+        return same or _share(other.result) >= _MOSTLY * _share(finding.result)
+    if other.by_counts or (finding.by_counts and probe):
         return False
     if probe:
         same &= len({tasks[record] for record in other.records}) > 1
-    return same and other.component in COMPONENTS[one.component].follows
+    return same and other.component in COMPONENTS[finding.component].follows
 
 
 def _share(result: RuleResult, *, sure: bool = False) -> float:
@@ -317,8 +315,8 @@ def _share(result: RuleResult, *, sure: bool = False) -> float:
     """
     rates = {name: failures / every for name, (failures, every) in result.counts.items() if every}
     least = _HARDLY * max(rates.values(), default=0)
-    found = [result.counts[name] for name, rate in rates.items() if rate and rate >= least]
-    failures, every = (sum(counts[part] for counts in found) for part in (0, 1))
+    counted = [result.counts[name] for name, rate in rates.items() if rate and rate >= least]
+    failures, every = (sum(counts[part] for counts in counted) for part in (0, 1))
     return exact_bounds(failures, every, _UNSURE)[0] if sure else failures / every
 
 

@@ -61,7 +61,7 @@ def faulty_components(
     by_api = {tried.api: tried for tried in _tried(results)}
     raw = by_api.pop(_RAW, None)
     others = [other for other in by_api.values() if other.total]
-    found: list[ComponentFault] = []
+    faults: list[ComponentFault] = []
     if raw is not None and raw.total:
         level = fail_level(len(others) + 1)
         low = [
@@ -76,11 +76,11 @@ def faulty_components(
                 f"The API conversion of {names} is at fault: for the same cases, {raw}, where the "
                 f"tool renders prompts and parses answers itself, but {compared}."
             )
-            found.append(ComponentFault(component="API conversion", text=text))
+            faults.append(ComponentFault(component="API conversion", text=text))
         means = [raw.passed[case] / tries for case, tries in raw.tries.items() if tries]
         spread = spread_failures(means, target.reference, len(others) + 1)
         if raw in low and len(low) > 1 and spread and not any(raw.below(other) for other in others):
-            return (*found, _engine("; ".join(map(str, low))))
+            return (*faults, _engine("; ".join(map(str, low))))
     numbers = [
         rule.check.id
         for rule in rules
@@ -90,8 +90,8 @@ def faulty_components(
         and (len(rule.groups) > 1 or set(apis) == {_RAW})
     ]
     if numbers:
-        found.append(_engine(f"{', '.join(numbers)} failed over harmony"))
-    return tuple(found)
+        faults.append(_engine(f"{', '.join(numbers)} failed over harmony"))
+    return tuple(faults)
 
 
 def _tried(results: Sequence[TaskResult]) -> Iterator[_Tried]:

@@ -290,7 +290,7 @@ def _invalid(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterator[
 def _of_attempts(results: Sequence[TaskResult]) -> str:
     """Return `3 invalid of 16 attempts (24 planned)`."""
     names = ("invalid", "finished", "planned")
-    invalid, made, planned = (sum(getattr(one, name) for one in results) for name in names)
+    invalid, made, planned = (sum(getattr(result, name) for result in results) for name in names)
     beside = f" ({planned} planned)" if made < planned else ""
     return f"{invalid} invalid of {made} attempts{beside}"
 
@@ -314,14 +314,14 @@ def server_errors(exchanges: ExchangeCounts, thresholds: Thresholds) -> Iterator
 def _too_silent(results: Sequence[TaskResult]) -> Iterator[str]:
     """Yield the conditions under which too many attempts got no reply, in a sentence."""
     level = SILENCE_ERROR / len(results) if results else 0.0
-    found = []
+    conditions = []
     for result in results:
         silent = sum(result.no_reply.values()) - result.outcomes.get("refused", 0)
         if silent and at_least(silent, result.finished, LARGEST_SILENT_SHARE) <= level:
-            found.append(f"{result.name} {silent} of {result.finished}")
-    if found:
+            conditions.append(f"{result.name} {silent} of {result.finished}")
+    if conditions:
         yield (
-            f"Attempts got no reply: {'; '.join(found)}; at most "
+            f"Attempts got no reply: {'; '.join(conditions)}; at most "
             f"{percentage(LARGEST_SILENT_SHARE)} is acceptable."
         )
 
@@ -365,9 +365,9 @@ def _failures(rules: RuleResults) -> Iterator[str]:
     kinds: tuple[RuleKind, ...] = ("probe", "check")
     parts = []
     for kind in kinds:
-        if any(one.check.kind == kind and one.status == "failed" for one in rules.beyond_cases):
-            every = [one for one in rules.all if one.check.kind == kind]
-            failed = sum(one.status == "failed" for one in every)
+        if any(rule.check.kind == kind and rule.status == "failed" for rule in rules.beyond_cases):
+            every = [result for result in rules.all if result.check.kind == kind]
+            failed = sum(result.status == "failed" for result in every)
             parts.append(f"{failed} of {passed_rules(every, kind)[1]} {kind}s")
     if parts:
         yield f"{' and '.join(parts)} failed."
@@ -394,7 +394,7 @@ def _decision_on_evals(evals: Sequence[TaskResult], *, complete: bool) -> Decisi
         return "fail"
     if not complete or "inconclusive" in decisions:
         return "inconclusive"
-    undecided = [result for result, one in zip(evals, decisions, strict=True) if one is None]
+    undecided = [result for result, given in zip(evals, decisions, strict=True) if given is None]
     if len(undecided) == len(evals):
         return None
     if any(result.dataset is not None and not result.dataset.sample for result in undecided):

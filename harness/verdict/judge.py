@@ -170,27 +170,27 @@ class Judge:
 
         Attempts at one sample have most of these in common, and a run has tens of thousands.
         """
-        found = score.traits
+        traits = score.traits
         return replace(
             score,
-            task=self._one(score.task),
-            sample=self._one(score.sample),
-            condition=self._one(score.condition),
-            expected=self._one(score.expected),
-            applicable=self._one(score.applicable),
+            task=self._first(score.task),
+            sample=self._first(score.sample),
+            condition=self._first(score.condition),
+            expected=self._first(score.expected),
+            applicable=self._first(score.applicable),
             traits=replace(
-                found,
-                host=self._one(found.host),
-                conversation=self._one(found.conversation),
-                beside_user=self._one(found.beside_user),
-                invented=self._one(found.invented),
-                calls=self._one(found.calls),
-                replicas=self._one(found.replicas),
-                models=self._one(found.models),
+                traits,
+                host=self._first(traits.host),
+                conversation=self._first(traits.conversation),
+                beside_user=self._first(traits.beside_user),
+                invented=self._first(traits.invented),
+                calls=self._first(traits.calls),
+                replicas=self._first(traits.replicas),
+                models=self._first(traits.models),
             ),
         )
 
-    def _one(self, value: _T) -> _T:
+    def _first(self, value: _T) -> _T:
         """Return the first value that equals this one."""
         first: _T = self._shared.setdefault(value, value)
         return first

@@ -39,7 +39,7 @@ def target_of(thresholds: Thresholds) -> Target:
     reference = None if stated is None else float(stated)
     if reference is None and thresholds.reference_cases:
         counts = thresholds.reference_cases.values()
-        passed, tries = sum(one[0] for one in counts), sum(one[1] for one in counts)
+        passed, tries = sum(case[0] for case in counts), sum(case[1] for case in counts)
         reference = shown_rate(passed, tries)
         source = f"lower bound of {origin or 'the bundled reference'}: {passed} of {tries} passed"
     reference = DEFAULT_REFERENCE if reference is None else reference
@@ -84,8 +84,8 @@ def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> 
 def cases_of(run: Path) -> dict[str, tuple[int, int]]:
     """Return passes and tries of each case in a run; raises the errors of `with_reference`."""
     with os_errors(ConfigurationError, f"--reference {run} cannot be read"):
-        found = run.is_dir()
-    if not found:
+        exists = run.is_dir()
+    if not exists:
         raise ConfigurationError(f"--reference: {_WANTED}, not {run}.")
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     analysis = read_analysis(run)

@@ -43,13 +43,13 @@ def related(
     `WarnsInRecordings` is applied to each finding (see `warning_in_recordings`), and `ShowsLack` to
     the verdict (see `lacking`).
     """
-    found = [_declared(result, rules[result.check.id], limitations) for result in results]
-    found = list(requirements.lowered(found, thresholds))
-    others = {result.check.id: result for result in found}
-    found = [_voided(result, rules[result.check.id], others, scores) for result in found]
-    others = {result.check.id: result for result in found}
-    found = [_excused(result, rules[result.check.id], others) for result in found]
-    return _once(found, rules)
+    judged = [_declared(result, rules[result.check.id], limitations) for result in results]
+    judged = list(requirements.lowered(judged, thresholds))
+    others = {result.check.id: result for result in judged}
+    judged = [_voided(result, rules[result.check.id], others, scores) for result in judged]
+    others = {result.check.id: result for result in judged}
+    judged = [_excused(result, rules[result.check.id], others) for result in judged]
+    return _once(judged, rules)
 
 
 def warning_in_recordings() -> frozenset[str]:
@@ -123,7 +123,7 @@ def _once(results: Sequence[RuleResult], rules: Mapping[str, Rule]) -> tuple[Rul
             "rejected for something they share."
         )
         reporting = [result for result in results if result.check.id == relation.rule]
-        said = [one for one in reporting if any(e.evidence.got == text for e in one.examples)]
+        said = [rule for rule in reporting if any(e.evidence.got == text for e in rule.examples)]
         first = next(iter(said), alike[0])
         examples = tuple(e.model_copy(update={"message": common}) for e in first.examples)
         values = {"rule": first.check.id, "refusal": text}

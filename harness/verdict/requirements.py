@@ -48,8 +48,8 @@ def lowered(results: Iterable[RuleResult], thresholds: Thresholds) -> Iterator[R
     soft = may_warn(thresholds)
     reason = Reason(code="lowered_by_gate", values={"where": thresholds.where("may_warn")})
     for result in results:
-        found = result.status in ("failed", "warned") and result.check.severity == "error"
-        if found and result.check.id in soft:
+        is_error = result.status in ("failed", "warned") and result.check.severity == "error"
+        if is_error and result.check.id in soft:
             examples = tuple(map(as_warning, result.examples))
             changes = {"status": "warned", "reasons": (reason,), "examples": examples}
             yield result.model_copy(update=changes)

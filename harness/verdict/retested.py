@@ -35,11 +35,11 @@ def findings(
     """
     results = {result.check.id: result for result in rules}
     decisive = {rule.rule for rule in retest.decisive}
-    found = {
+    by_rule = {
         rule.rule: _finding(rule, results, decisive=rule.rule in decisive) for rule in retest.rules
     }
     for rule in retest.rules:
-        yield _with_stand_in(rule, found)
+        yield _with_stand_in(rule, by_rule)
     rates = decide_rates(calling, verdict.thresholds, complete=True) if calling else None
     if retest.calls:
         yield _calls(rates.decision if rates else None, calling)
@@ -79,12 +79,12 @@ def _finding(
     return made
 
 
-def _with_stand_in(rule: RetestedRule, found: Mapping[str, RetestedFinding]) -> RetestedFinding:
+def _with_stand_in(rule: RetestedRule, by_rule: Mapping[str, RetestedFinding]) -> RetestedFinding:
     """Return what became of a finding; if it was tried too seldom, its stand-in may tell."""
-    own = found[rule.rule]
+    own = by_rule[rule.rule]
     if own.status != "not verifiable" or rule.stand_in is None:
         return own
-    if found[rule.stand_in].status != "fixed" or not own.now.startswith("0 of"):
+    if by_rule[rule.stand_in].status != "fixed" or not own.now.startswith("0 of"):
         return own
     reason = f"It is of the component or cause of {rule.stand_in}, which is fixed."
     return own.model_copy(update={"status": "fixed", "reason": reason})
@@ -104,8 +104,8 @@ def _found_instead(result: RuleResult | None, results: Mapping[str, RuleResult])
 def _counts(result: RuleResult | None, conditions: Sequence[str]) -> tuple[int, int]:
     """Return failures and tries under some conditions."""
     counts: Mapping[str, tuple[int, int]] = {} if result is None else result.counts
-    found = [counts.get(name, (0, 0)) for name in conditions]
-    return sum(one for one, _ in found), sum(every for _, every in found)
+    tried = [counts.get(name, (0, 0)) for name in conditions]
+    return sum(failures for failures, _ in tried), sum(every for _, every in tried)
 
 
 def _calls(decision: Decision | None, calling: Sequence[TaskResult]) -> RetestedFinding:
@@ -124,13 +124,13 @@ def _share(result: RuleResult) -> str:
 
 def _passed(calling: Sequence[TaskResult]) -> str:
     counts = [count for result in calling for count in result.cases.values()]
-    return f"{sum(one for one, _ in counts)} of {sum(every for _, every in counts)} passed"
+    return f"{sum(passes for passes, _ in counts)} of {sum(every for _, every in counts)} passed"
 
 
 def decide(
     info: RunInfo,
     retest: RetestInfo,
-    found: Sequence[RetestedFinding],
+    retested: Sequence[RetestedFinding],
     verdict: Verdict,
     *,
     complete: bool,
@@ -139,7 +139,7 @@ def decide(
 
     Requirements of the gate on what a run includes do not apply to a retest.
     """
-    decisive = [one for one in found if one.decisive]
+    decisive = [finding for finding in retested if finding.decisive]
     failed = [*_named(decisive, "still there", retest), *_named(decisive, "new", retest)]
     if not failed and verdict.decision == "fail":
         failed = list(verdict.reasons)
@@ -159,13 +159,11 @@ def decide(
 
 
 def _named(
-    found: Sequence[RetestedFinding], status: RetestStatus, retest: RetestInfo
+    retested: Sequence[RetestedFinding], status: RetestStatus, retest: RetestInfo
 ) -> Iterator[str]:
     """Yield the findings with a status, in a sentence."""
-    those = [
-        f"{one.rule} ({one.now})" if one.now else one.rule for one in found if one.status == status
-    ]
-    before = sum(one.status != "new" for one in found)
+    those = [f"{e.rule} ({e.now})" if e.now else e.rule for e in retested if e.status == status]
+    before = sum(e.status != "new" for e in retested)
     if those:
         count = f"{len(those)} of {before} findings of" if status != "new" else "not found in"
         yield f"{status.capitalize()}, {count} {retest.name}: {first_few(those, SHOWN_RULES)}."

@@ -85,11 +85,11 @@ def _results(
 
 def _attempts(scores: Iterable[Score]) -> dict[Api, dict[str, list[Score]]]:
     """Return the attempts that were made by API and case."""
-    found: dict[Api, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
+    attempts: dict[Api, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
     for score in scores:
         if score.finished:
-            found[score.condition.api][score.sample].append(score)
-    return found
+            attempts[score.condition.api][score.sample].append(score)
+    return attempts
 
 
 def _judged(
@@ -105,19 +105,19 @@ def _judged(
         return SpeedResult("inconclusive", reason)
     share = _SHARES[limit.quantile]
     worst = quantile_bound(clusters, share, ALPHA)
-    best = -quantile_bound([[-v for v in one] for one in clusters], 1 - share, FAIL_ERROR / tests)
+    best = -quantile_bound([[-v for v in case] for case in clusters], 1 - share, FAIL_ERROR / tests)
     measured = slow * ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-    found = f"{what} is {measured:.3g}{unit}"
+    fact = f"{what} is {measured:.3g}{unit}"
     streams = f"{len(ordered)} streams"
     if worst <= slow * limit.value:
         bound = _bound(slow, slow * worst, unit)
-        reason = f"{found} ({bound} with 95% confidence, {streams}); {required}."
+        reason = f"{fact} ({bound} with 95% confidence, {streams}); {required}."
         return SpeedResult("pass", reason, slow * measured)
     if best > slow * limit.value:
         bound = _bound(-slow, slow * best, unit)
-        reason = f"{found} ({bound} with 99% confidence, {streams}); {required}."
+        reason = f"{fact} ({bound} with 99% confidence, {streams}); {required}."
         return SpeedResult("fail", reason, slow * measured)
-    reason = f"{found} ({streams}); {required}. Only more tries (-k) can tell."
+    reason = f"{fact} ({streams}); {required}. Only more tries (-k) can tell."
     return SpeedResult("inconclusive", reason, slow * measured)
 
 

@@ -97,8 +97,8 @@ def decide(results: Sequence[TaskResult], thresholds: Thresholds) -> PartVerdict
         return PartVerdict("fail", tuple(reasons), warnings)
     if under:
         return PartVerdict("inconclusive", (_few_cases_reason(under, target),), warnings)
-    undecided = [one for one in conditions if _evidence(one, target) < two_rates.pass_level()]
-    undecided += [one for one in modes if not two_rates.above(one.best, one.planned, target.lower)]
+    undecided = [tried for tried in conditions if _evidence(tried, target) < two_rates.pass_level()]
+    undecided += [e for e in modes if not two_rates.above(e.best, e.planned, target.lower)]
     if undecided:
         return replace(_undecided(undecided, target, results, len(tested)), warnings=warnings)
     worst = min(conditions, key=_best_rate)
@@ -161,16 +161,14 @@ def _modes(result: TaskResult) -> Iterator[PassCounts]:
     for mode, cases in result.modes.items():
         if cases:  # With one case and one try, one of the modes has none.
             passed, made, planned = map(sum, zip(*cases.values(), strict=True))
-            best = [
-                (one.passed + one.planned - one.finished, one.planned) for one in cases.values()
-            ]
+            best = [(e.passed + e.planned - e.finished, e.planned) for e in cases.values()]
             means = tuple(good / tries for good, tries in best)
             yield PassCounts(f"{result.name} · {mode}", passed, made, planned, means)
 
 
 def _pooled(conditions: Sequence[PassCounts]) -> PassCounts:
-    means = tuple(fmean(rates) for rates in zip(*(one.means for one in conditions), strict=True))
-    sums = ((one.passed, one.made, one.planned) for one in conditions)
+    means = tuple(fmean(rates) for rates in zip(*(e.means for e in conditions), strict=True))
+    sums = ((condition.passed, condition.made, condition.planned) for condition in conditions)
     passed, made, planned = map(sum, zip(*sums, strict=True))
     return PassCounts(EVERYWHERE, passed, made, planned, means)
 
@@ -189,7 +187,7 @@ def _weak_cases(results: Sequence[TaskResult], thresholds: Thresholds) -> Iterat
     groups = len(results) + (len(results) > 1)
     level = two_rates.case_level(groups * len(results[0].cases))
     for case in results[0].cases:
-        tried = [PassCounts(one.name, *one.cases[case], one.tries) for one in results]
+        tried = [PassCounts(result.name, *result.cases[case], result.tries) for result in results]
         pooled = replace(_pooled(tried), name="")
         known = thresholds.reference_cases.get(case)
         for counts in (pooled, *tried):
@@ -268,15 +266,15 @@ def _undecided(
     worst = min(counts, key=_best_rate)
     made = results[0].tries
     further = [
-        two_rates.further_tries(one.best, one.planned, *rates, tests) * made / one.planned
-        for one in counts
+        two_rates.further_tries(tried.best, tried.planned, *rates, tests) * made / tried.planned
+        for tried in counts
     ]
     tries = made + math.ceil(max(further))
     good, bad = (_rate(rate) for rate in rates)
     fits = f"{worst.text} for {worst.name} fits a good server ({good}) and a bad one ({bad})."
     enough = None
     opening = ""
-    if any(_cannot_fail(one, target, tests) for one in counts):
+    if any(_cannot_fail(tried, target, tests) for tried in counts):
         advice = (
             "However often so few cases fail, they may be too hard for the model: add cases, or"
             " compare with a run of a trusted server (--reference RUN)."

@@ -41,11 +41,11 @@ def apply_tolerances(
     """
     compared = list(_compared(scores, account))
     strata = _strata(compared)
-    found = {finding.id for score in compared for finding in score.findings}
-    exceeded = {rule: _excessive(rule, CHECKS[rule].tolerated, strata, growing) for rule in found}
+    ids = {finding.id for score in compared for finding in score.findings}
+    exceeded = {rule: _excessive(rule, CHECKS[rule].tolerated, strata, growing) for rule in ids}
     serious = {
         rule: _excessive(rule, above, strata, growing)
-        for rule in found
+        for rule in ids
         if (above := CHECKS[rule].error_above) is not None
     }
     return [_judged(score, exceeded, serious, may_warn) for score in compared]
@@ -63,11 +63,11 @@ def strata_of(score: Score) -> Iterator[Stratum]:
 
 def _compared(scores: Sequence[Score], account: Account) -> Iterator[Score]:
     broken: dict[str, str] = {}
-    found = compare_rollouts([score for score in scores if score.finished], broken, account)
+    compared = compare_rollouts([score for score in scores if score.finished], broken, account)
     joined: dict[frozenset[str], frozenset[str]] = {}
     for score in scores:
         if score.finished:
-            applicable, findings = next(found)
+            applicable, findings = next(compared)
             every = score.applicable | applicable
             score = replace(
                 score,
@@ -87,10 +87,10 @@ def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
             members[stratum].append(score)
     values = Counter(name for name, _ in members)
     return {
-        stratum: found
-        for stratum, found in members.items()
+        stratum: rollouts
+        for stratum, rollouts in members.items()
         if stratum[0] in ("run", "API", "mode", "API and mode")
-        or (1 < values[stratum[0]] <= _MOST_REPLICAS and len(found) >= _FEWEST_SCORES)
+        or (1 < values[stratum[0]] <= _MOST_REPLICAS and len(rollouts) >= _FEWEST_SCORES)
     }
 
 
@@ -104,7 +104,7 @@ def _excessive(
     if not growing:
         return excessive(counts, rate)
     once = {
-        stratum: [(hits / tries, 1) for hits, tries in found] for stratum, found in counts.items()
+        stratum: [(hits / tries, 1) for hits, tries in pairs] for stratum, pairs in counts.items()
     }
     return excessive(once, rate, LEVEL_OF_A_LOOK)
 
@@ -122,11 +122,9 @@ def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[float, int]]:
             conversation = traits.conversation or f"{score.task}/{score.sample}"
             reply: object = traits.reply_ids or score.record
             if traits.sheets and all(sheet.greedy for sheet in traits.sheets):
-                reply = tuple(
-                    (one.stops, one.reasoning, one.text, one.calls) for one in traits.sheets
-                )
+                reply = tuple((e.stops, e.reasoning, e.text, e.calls) for e in traits.sheets)
             judged[conversation].add(reply)
-            if any(one.severity != "info" for one in score.findings if one.id == check_id):
+            if any(e.severity != "info" for e in score.findings if e.id == check_id):
                 affected[conversation].add(reply)
     return [(len(affected[name]), len(replies)) for name, replies in judged.items()]
 
