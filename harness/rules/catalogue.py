@@ -25,19 +25,19 @@ def _modules() -> Iterator[ModuleType]:
     """Import and yield all modules of all families, the families in the order of reports."""
     for family in FAMILIES:
         package = import_module(f"{rules.__name__}.{family}")
-        for found in iter_modules(package.__path__, f"{package.__name__}."):
-            yield import_module(found.name)
+        for module in iter_modules(package.__path__, f"{package.__name__}."):
+            yield import_module(module.name)
 
 
 def _members(kind: type[T]) -> Iterator[T]:
     """Yield the objects of one kind that the modules define, each once."""
-    found = {id(member): member for module in _MODULES for member in vars(module).values()}
-    return (member for member in found.values() if isinstance(member, kind))
+    members = {id(member): member for module in _MODULES for member in vars(module).values()}
+    return (member for member in members.values() if isinstance(member, kind))
 
 
-def _by_id(found: Iterable[R]) -> Mapping[str, R]:
+def _by_id(members: Iterable[R]) -> Mapping[str, R]:
     """Return rules by id; raise ValueError if two have the same."""
-    every = list(found)
+    every = list(members)
     by_id = {rule.id: rule for rule in every}
     if len(by_id) < len(every):
         ids = [rule.id for rule in every]
@@ -117,22 +117,22 @@ def compare_rollouts(
 
     `broken` is as for `examine`.
     """
-    found: list[tuple[str, Sequence[object], Sequence[Finding | None]]] = []
+    judged: list[tuple[str, Sequence[object], Sequence[Finding | None]]] = []
     rules: tuple[CrossCheck | AccountRule, ...] = (*CROSS_CHECKS, *ACCOUNT_RULES)
     for check in rules:
         try:
             if isinstance(check, AccountRule):
                 results = [check.result(score, account) for score in examined]
-                found.append((check.id, [a for a, _ in results], [f for _, f in results]))
+                judged.append((check.id, [a for a, _ in results], [f for _, f in results]))
             else:
                 applies = list(map(check.applies, examined))
                 findings = check.findings(examined)
-                found.append((check.id, applies, [findings.get(s.record) for s in examined]))
+                judged.append((check.id, applies, [findings.get(s.record) for s in examined]))
         except Exception:
             if broken is None:
                 raise
             broken[check.id] = traceback.format_exc()
     for at in range(len(examined)):
-        applicable = frozenset(check_id for check_id, applies, _ in found if applies[at])
-        every = (findings[at] for _, _, findings in found)
+        applicable = frozenset(check_id for check_id, applies, _ in judged if applies[at])
+        every = (findings[at] for _, _, findings in judged)
         yield applicable, [finding for finding in every if finding is not None]

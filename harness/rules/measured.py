@@ -35,12 +35,12 @@ def measured_score(
     counted = checks and "usage.output.lost" not in except_for
     applicable, findings = frozenset[str](), tuple[Finding, ...]()
     broken: dict[str, str] = {}
-    found = basic_traits(parsed)
+    known = basic_traits(parsed)
     if checks:
         applicable, findings = examine(parsed, except_for=except_for, broken=broken)
-        found = traits(parsed, wanted, counted=counted)
+        known = traits(parsed, wanted, counted=counted)
         if "request.failed" not in except_for:
-            found = replace(found, tries=_tries(parsed, found))
+            known = replace(known, tries=_tries(parsed, known))
     return Score(
         record=rollout.id,
         task=rollout.task,
@@ -55,12 +55,12 @@ def measured_score(
         applicable=applicable,
         findings=findings,
         broken=tuple(broken.items()),
-        traits=found,
+        traits=known,
         **judged,
     )
 
 
-def _tries(parsed: ParsedRollout, found: Traits) -> Tries | None:
+def _tries(parsed: ParsedRollout, known: Traits) -> Tries | None:
     """Return the tries of the last request; a gateway's timeout may be a slow model."""
     if parsed.rollout.recording is not None or not parsed.exchanges:
         return None
@@ -70,7 +70,7 @@ def _tries(parsed: ParsedRollout, found: Traits) -> Tries | None:
     if last.response is None or said not in (None, "server_error") or status in TIMEOUTS:
         return None
     failed = sum(retry.server_failed for retry in last.retries) + bool(status)
-    until = found.circumstances[-1].began
+    until = known.circumstances[-1].began
     return Tries(failed, status, until - sum(retry.waited for retry in last.retries), until)
 
 
@@ -166,10 +166,10 @@ class Sums:
 
 def sums(finished: Iterable[Score]) -> dict[str, Any]:
     """Return the members of a `TaskResult` that only count and measure its finished attempts."""
-    found = Sums()
+    total = Sums()
     for score in finished:
-        found.add(score)
-    return found.members()
+        total.add(score)
+    return total.members()
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

@@ -18,9 +18,9 @@ class NotVerifiableError(Exception):
         super().__init__(self.reason.text)
 
 
-def required(found: Iterable[T], code: str, **values: str | float) -> Sequence[T]:
+def required(parts: Iterable[T], code: str, **values: str | float) -> Sequence[T]:
     """All items. Raises NotVerifiableError with the reason of this code if there are none."""
-    items = list(found)
+    items = list(parts)
     if not items:
         raise NotVerifiableError(code, **values)
     return items

@@ -196,17 +196,17 @@ class ProbeResponses:
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
         """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
-        found = tuple(
+        rollouts = tuple(
             rollout
             for name in names
             for rollout in self.rollouts.get(name, ())
             if mode in (None, rollout.mode)
         )
-        if not found:
+        if not rollouts:
             values = {"request": names[0], "mode": str(mode)}
             other = Reason(code="no_reply_in_mode", values=values)
             raise NotVerifiableError(self.unusable.get(names[0], other))
-        return found
+        return rollouts
 
     def named(self, *names: str) -> Iterator[tuple[str, ParsedRollout]]:
         """Return the usable rollouts of some requests, each after the name of its request.
@@ -232,11 +232,11 @@ class ProbeResponses:
         """The first reply of each rollout. Raises NotVerifiableError if a request has none."""
         self.all(*names, mode=mode)
         for name in names:
-            made = [one for one in self.rollouts.get(name, ()) if mode in (None, one.mode)]
-            found = [reply for rollout in made for reply in islice(rollout.replies, 1)]
-            if made and not found:
+            made = [e for e in self.rollouts.get(name, ()) if mode in (None, e.mode)]
+            replies = [reply for rollout in made for reply in islice(rollout.replies, 1)]
+            if made and not replies:
                 raise NotVerifiableError("no_reply", request=name, got=_unreadable(made[0]))
-            yield from found
+            yield from replies
 
     def reply(self, name: str) -> tuple[ParsedExchange, Reply]:
         """Return the first of `replies`. Raises NotVerifiableError."""
@@ -403,8 +403,8 @@ def _is_rate_limited(exchange: ParsedExchange) -> bool:
     """Whether an error in the body or in an event of a response is a rate limit."""
     bodies = [exchange.body, *(event.data for event in exchange.error_events)]
     bodies += [(body or {}).get("response") for body in bodies]
-    found = [body for body in bodies if isinstance(body, dict)]
-    errors = objects([*found, *(body.get("error") for body in found)])
+    parsed = [body for body in bodies if isinstance(body, dict)]
+    errors = objects([*parsed, *(body.get("error") for body in parsed)])
     return any(str(error.get(name)) in _TOO_MANY for error in errors for name in ("code", "type"))
 
 

@@ -72,7 +72,7 @@ def probe_results(
         others = (
             made
             for made in repetitions
-            if any(one.rollout.api == api for sent in made.values() for one in sent)
+            if any(rollout.rollout.api == api for sent in made.values() for rollout in sent)
         )
         group = probes[0].group
         return [group.responses(made, api, options, account) for made in (rollouts, *others)]
@@ -103,7 +103,7 @@ def judged_result(about: Description, findings: Sequence[Finding], counts: Count
         findings=len(findings),
         counts={str(name): conditions[name] for name in sorted(conditions, key=str)},
         independent={
-            str(name): independent_trials([one for key, one in counts.items() if key[1] == name])
+            str(name): independent_trials([e for key, e in counts.items() if key[1] == name])
             for name in sorted(conditions, key=str)
         },
         repeated=(sum(failed for failed, _ in repeated), sum(tries for _, tries in repeated)),
@@ -120,11 +120,11 @@ def _breaks_clients(finding: Finding) -> tuple[int, bool]:
 
 def _summed(counts: Counts, part: int) -> dict[Hashable, tuple[int, int]]:
     """Return the counts summed by one part of their keys."""
-    found: dict[Hashable, tuple[int, int]] = {}
+    sums: dict[Hashable, tuple[int, int]] = {}
     for key, (failures, trials) in counts.items():
-        before = found.get(key[part], (0, 0))
-        found[key[part]] = before[0] + failures, before[1] + trials
-    return found
+        before = sums.get(key[part], (0, 0))
+        sums[key[part]] = before[0] + failures, before[1] + trials
+    return sums
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,10 @@ def _tally(examined: Iterable[Score]) -> _Tally:
         place = score.task, score.sample, score.condition.name
         alike[score.applicable, place] += 1
         tally.broken.update(score.broken)
-        found = [finding for finding in score.findings if finding.id in score.applicable]
-        for finding in found:
+        findings = [finding for finding in score.findings if finding.id in score.applicable]
+        for finding in findings:
             tally.findings[finding.id].append(finding)
-        for check_id in {finding.id for finding in found}:
+        for check_id in {finding.id for finding in findings}:
             tally.failed[check_id][place] += 1
     for (applicable, place), attempts in alike.items():
         for check_id in applicable:
@@ -210,7 +210,7 @@ def _judged_probe(
     if not applicable:
         return _skipped(about, options.apis)
     problems: list[tuple[Api, Finding]] = []
-    found: dict[tuple[str, str], tuple[ProbeResponses, Problem]] = {}
+    sources: dict[tuple[str, str], tuple[ProbeResponses, Problem]] = {}
     failing: set[str] = set()
     modes: set[Mode] = set()
     counts: dict[Api, tuple[int, int]] = {}
@@ -234,7 +234,7 @@ def _judged_probe(
                 rollout = _rollout(responses, problem)
                 finding = finding_of(about, rollout.id, problem)
                 problems.append((api, finding))
-                found.setdefault((rollout.id, finding.message), (responses, problem))
+                sources.setdefault((rollout.id, finding.message), (responses, problem))
                 failing.add(f"{api} {rollout.sample}")
                 modes.add(rollout.condition.mode or "non-streaming")
     if not counts:
@@ -249,7 +249,7 @@ def _judged_probe(
     ]
     judged = judged_result(about, findings, {(api, api): count for api, count in counts.items()})
     examples = (
-        (example, _compared(probe, *found[example.evidence.record, example.message]))
+        (example, _compared(probe, *sources[example.evidence.record, example.message]))
         for example in judged.examples
     )
     changes = {
@@ -270,9 +270,9 @@ def _compared(probe: Probe, responses: ProbeResponses, problem: Problem) -> str 
     """
     own = _rollout(responses, problem).id
 
-    def found(*kept: str) -> bool:
+    def finds(*kept: str) -> bool:
         rollouts, cut = (
-            {name: [one for one in made if one.rollout.id in kept] for name, made in part.items()}
+            {name: [e for e in made if e.rollout.id in kept] for name, made in part.items()}
             for part in (responses.rollouts, responses.cut)
         )
         trials = _trials(probe, replace(responses, rollouts=rollouts, cut=cut))
@@ -283,10 +283,10 @@ def _compared(probe: Probe, responses: ProbeResponses, problem: Problem) -> str 
             for trial in trials
         )
 
-    if found(own):
+    if finds(own):
         return None
-    others = (one.rollout.id for name in probe.uses for one in responses.rollouts.get(name, ()))
-    return next((other for other in others if other != own and found(own, other)), None)
+    others = (e.rollout.id for name in probe.uses for e in responses.rollouts.get(name, ()))
+    return next((other for other in others if other != own and finds(own, other)), None)
 
 
 def _trials(probe: Probe, responses: ProbeResponses) -> Sequence[TrialResult] | Reason:

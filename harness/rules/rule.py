@@ -209,20 +209,20 @@ def members(
     default: Declared,
 ) -> dict[str, Any]:
     """Return the members of a `Rule`; `text` is its summary (one sentence) and the reason."""
-    found: dict[str, Any] = {"severity": "error", **default}
-    found |= {name: value for name, value in given.items() if value is not None}
+    declared: dict[str, Any] = {"severity": "error", **default}
+    declared |= {name: value for name, value in given.items() if value is not None}
     summary, _, why = " ".join((text or "").split()).partition(". ")
     described = {
-        name: found.pop(name) for name in ("family", "severity", "source", "apis", "modes")
+        name: declared.pop(name) for name in ("family", "severity", "source", "apis", "modes")
     }
     described |= {"id": rule_id, "kind": kind, "summary": f"{summary}.", "why": why}
-    found["about"] = Description.model_validate(described)
-    found["own_fix"] = found.pop("fix", None)
-    if "example" in found:
-        shown, *sources = found["example"]
-        found["example"] = Example(description=shown, sources=tuple(sources))
-    found["relations"] = (*default.get("relations", ()), *given.get("relations", ()))
-    return found
+    declared["about"] = Description.model_validate(described)
+    declared["own_fix"] = declared.pop("fix", None)
+    if "example" in declared:
+        shown, *sources = declared["example"]
+        declared["example"] = Example(description=shown, sources=tuple(sources))
+    declared["relations"] = (*default.get("relations", ()), *given.get("relations", ()))
+    return declared
 
 
 def finding_of(about: Description, record: str, problem: Problem) -> Finding:

@@ -207,16 +207,16 @@ def _served(responses: ProbeResponses, *names: str) -> Iterator[tuple[ParsedExch
 def _with_calls(responses: ProbeResponses, *names: str) -> Sequence[tuple[ParsedExchange, Reply]]:
     """Return the replies with a built-in call. Raises NotVerifiableError."""
     answered = [name for name in names if responses.rollouts.get(name)]
-    found: list[tuple[ParsedExchange, Reply]] = []
+    answers: list[tuple[ParsedExchange, Reply]] = []
     missing = NotVerifiableError("no_built_in_call")
     for name in answered or names:
         try:
-            found += [answer for answer in _served(responses, name) if _calls(answer[1])]
+            answers += [answer for answer in _served(responses, name) if _calls(answer[1])]
         except NotVerifiableError as error:
             missing = error
-    if not found:
+    if not answers:
         raise missing
-    return found
+    return answers
 
 
 def _computes(call: Mapping[str, Any], value: _Computed) -> bool:
@@ -253,7 +253,7 @@ def _misplaced(
 def _unmapped(exchange: ParsedExchange, text: str, reply: Reply) -> Problem | None:
     """A citation of a display that exists, in a text without any annotation."""
     displays = sum(call.get("status") == "completed" for call in _calls(reply))
-    markers = [found[0] for found in _MARKER.finditer(text) if int(found[1]) < displays]
+    markers = [match[0] for match in _MARKER.finditer(text) if int(match[1]) < displays]
     if not markers:
         return None
     message = "The citations of an answer are not mapped to annotations."

@@ -70,11 +70,11 @@ _AFTER_NAME = (
 
 
 @family.check("calls.id.missing", calls, fix="Give every call an id of its own.")
-def _call_id(found: Call) -> Iterator[Problem]:
+def _call_id(call: Call) -> Iterator[Problem]:
     """Every tool call has an id. Without an id, a client cannot send the tool result back."""
-    if not found.call.id:
-        message = f"The call of {found.call.name} has no id."
-        yield Problem(found.exchange, message, "a non-empty string", repr(found.call.id))
+    if not call.call.id:
+        message = f"The call of {call.call.name} has no id."
+        yield Problem(call.exchange, message, "a non-empty string", repr(call.call.id))
 
 
 def _call_ids(parsed: ParsedRollout) -> list[tuple[ParsedExchange, str | None]]:
@@ -117,28 +117,28 @@ def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
 @family.check(
     "calls.name.unknown",
     calls,
-    lambda found: not _is_json_answer(found),
+    lambda call: not _is_json_answer(call),
     severity="warning",
     source=GUIDE,
     tolerated=_MISTAKES,
     witness=True,
 )
-def _unknown_name(found: Call) -> Iterator[Problem]:
+def _unknown_name(call: Call) -> Iterator[Problem]:
     """Tool calls name a tool that the request offered.
 
     A model occasionally invents a tool or corrects an odd name, and the attempt fails. More often,
     the server changes names or does not show the tools to the model.
     """
-    offered = {*found.exchange.request.functions, *found.exchange.request.custom_tools}
-    if found.call.name not in offered and not (_is_built_in(found) or _intended(found)):
+    offered = {*call.exchange.request.functions, *call.exchange.request.custom_tools}
+    if call.call.name not in offered and not (_is_built_in(call) or _intended(call)):
         message = "The reply calls a tool that the request did not offer."
-        yield Problem(found.exchange, message, f"one of {sorted(offered)}", found.call.name)
+        yield Problem(call.exchange, message, f"one of {sorted(offered)}", call.call.name)
 
 
 @family.check(
     "calls.custom",
     calls,
-    lambda found: found.call.name in found.exchange.request.custom_tools,
+    lambda call: call.call.name in call.exchange.request.custom_tools,
     source=f"{FUNCTION_CALLING}#custom-tools",
     fix="Return the call of a custom tool as a custom tool call, with its input as the text.",
     example=(
@@ -146,10 +146,10 @@ def _unknown_name(found: Call) -> Iterator[Problem]:
         "https://github.com/Wei-Shaw/sub2api/issues/5659",
     ),
 )
-def _custom(found: Call) -> Iterator[Problem]:
+def _custom(call: Call) -> Iterator[Problem]:
     """The call of a custom tool is a custom tool call. Clients find no function of that name."""
-    message = f"{found.call.name} was offered as a custom tool, and its call is a function call."
-    yield Problem(found.exchange, message, "a custom tool call", found.call.arguments)
+    message = f"{call.call.name} was offered as a custom tool, and its call is a function call."
+    yield Problem(call.exchange, message, "a custom tool call", call.call.arguments)
 
 
 @family.check(
@@ -166,15 +166,15 @@ def _custom(found: Call) -> Iterator[Problem]:
         "https://github.com/vllm-project/vllm/issues/27385",
     ),
 )
-def _built_in(found: Call) -> Iterator[Problem]:
+def _built_in(call: Call) -> Iterator[Problem]:
     """The reply does not call a built-in tool of harmony that the request did not offer.
 
     gpt-oss does this occasionally. It becomes frequent if the system message advertises built-in
     tools that are not available.
     """
-    if _is_built_in(found):
+    if _is_built_in(call):
         message = "The reply calls a built-in harmony tool that the request did not offer."
-        yield Problem(found.exchange, message, "no call of a built-in tool", found.call.name)
+        yield Problem(call.exchange, message, "no call of a built-in tool", call.call.name)
 
 
 @family.check(
@@ -184,7 +184,7 @@ def _built_in(found: Call) -> Iterator[Problem]:
     tolerated=0.01,
     fix="Take the name from the recipient only, wherever the header has it.",
 )
-def _polluted_name(found: Call) -> Iterator[Problem]:
+def _polluted_name(call: Call) -> Iterator[Problem]:
     """Tool names are returned as the model wrote them, without parts of the harmony header.
 
     The model may write the recipient before or after the channel, and the provider's harmony parser
@@ -192,35 +192,35 @@ def _polluted_name(found: Call) -> Iterator[Problem]:
     name is also reported if the CoT names only one tool, and the arguments fit only the schema of
     that tool.
     """
-    intended, meant = _intended(found), _meant(found)
+    intended, meant = _intended(call), _meant(call)
     if intended is not None:
         message = f"The tool name {intended} was returned with parts of its harmony header."
         # A model may write the namespace twice.
-        own = found.call.name == f"functions.{intended}"
-        yield Problem(found.exchange, message, intended, found.call.name, proven=not own)
+        own = call.call.name == f"functions.{intended}"
+        yield Problem(call.exchange, message, intended, call.call.name, proven=not own)
     elif meant is not None:
         message = "The call has the arguments of the tool that the CoT names, but a different name."
-        yield Problem(found.exchange, message, meant.name, found.call.name)
+        yield Problem(call.exchange, message, meant.name, call.call.name)
 
 
-def _is_without_arguments(found: Call) -> bool:
+def _is_without_arguments(call: Call) -> bool:
     """Whether a call has no arguments, and its function requires none."""
-    tool = found.exchange.request.functions.get(found.call.name)
+    tool = call.exchange.request.functions.get(call.call.name)
     if tool is None or misfit({}, tool.parameters) is not None:
         return False
-    return not tool.parameters.get("properties") or found.call.arguments.strip() in _NO_ARGUMENTS
+    return not tool.parameters.get("properties") or call.call.arguments.strip() in _NO_ARGUMENTS
 
 
 @family.check(
     "calls.arguments.json",
     calls,
-    lambda found: not (_is_cut(found) or _is_without_arguments(found)),
+    lambda call: not (_is_cut(call) or _is_without_arguments(call)),
     severity="warning",
     tolerated=_MISTAKES,
     error_above=_MOST_MISTAKES,
     witness=True,
 )
-def _arguments(found: Call) -> Iterator[Problem]:
+def _arguments(call: Call) -> Iterator[Problem]:
     """The arguments of a tool call are a JSON object.
 
     A model occasionally writes invalid JSON, and the attempt fails. More often, the server changes
@@ -228,16 +228,16 @@ def _arguments(found: Call) -> Iterator[Problem]:
     calls of an API or mode is an error. The arguments of the built-in tool python are a program
     instead.
     """
-    is_program = found.call.name == "python" and _is_built_in(found)
-    if parsed_object(found.call.arguments) is None and not is_program:
-        message = f"The arguments of {found.call.name} are not a JSON object."
-        yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
+    is_program = call.call.name == "python" and _is_built_in(call)
+    if parsed_object(call.call.arguments) is None and not is_program:
+        message = f"The arguments of {call.call.name} are not a JSON object."
+        yield Problem(call.exchange, message, "a JSON object", call.call.arguments)
 
 
 family.check(
     "calls.arguments.json.none",
     calls,
-    lambda found: not _is_cut(found) and _is_without_arguments(found),
+    lambda call: not _is_cut(call) and _is_without_arguments(call),
     severity="warning",
     tolerated=_MISTAKES,
     text="The arguments of a call without arguments are {}, a JSON object. gpt-oss writes it for a "
@@ -249,10 +249,10 @@ family.check(
 @family.check(
     "calls.arguments.cut",
     calls,
-    lambda found: not (_is_cut(found) or found.exchange.at_limit),
+    lambda call: not (_is_cut(call) or call.exchange.at_limit),
     tolerated=0.005,
 )
-def _ends_early(found: Call) -> Iterator[Problem]:
+def _ends_early(call: Call) -> Iterator[Problem]:
     """The arguments of a finished tool call are one whole JSON object, closed once.
 
     The model completes the JSON before it ends the call, as in all 170 recorded calls. A server
@@ -260,17 +260,17 @@ def _ends_early(found: Call) -> Iterator[Problem]:
     arguments are reported if the function requires some and the reply has fewer tokens than it
     reports.
     """
-    if ends_early(found.call.arguments):
-        message = f"The arguments of {found.call.name} are a truncated JSON object."
-        yield Problem(found.exchange, message, "a complete JSON object", found.call.arguments)
-    elif _closes_twice(found.call.arguments):
-        message = f"The arguments of {found.call.name} have a closing bracket too many."
-        yield Problem(found.exchange, message, "one JSON object", found.call.arguments)
-    elif (missing := _missing_tokens(found)) is not None:
-        name = found.call.name
+    if ends_early(call.call.arguments):
+        message = f"The arguments of {call.call.name} are a truncated JSON object."
+        yield Problem(call.exchange, message, "a complete JSON object", call.call.arguments)
+    elif _closes_twice(call.call.arguments):
+        message = f"The arguments of {call.call.name} have a closing bracket too many."
+        yield Problem(call.exchange, message, "one JSON object", call.call.arguments)
+    elif (missing := _missing_tokens(call)) is not None:
+        name = call.call.name
         message = f"The arguments of {name} are empty, although the reported tokens include some."
-        got = f"{found.call.arguments!r} and {missing} unexplained tokens"
-        yield Problem(found.exchange, message, "the required arguments", got)
+        got = f"{call.call.arguments!r} and {missing} unexplained tokens"
+        yield Problem(call.exchange, message, "the required arguments", got)
 
 
 def _closes_twice(text: str) -> bool:
@@ -280,29 +280,29 @@ def _closes_twice(text: str) -> bool:
     return any(parsed_object(text[:end]) is not None for end in ends)
 
 
-def _missing_tokens(found: Call) -> int | None:
+def _missing_tokens(call: Call) -> int | None:
     """The reported tokens that a reply lacks, if a call lacks all of its required arguments."""
-    tool, counted = found.exchange.request.functions.get(found.call.name), ledger(found.exchange)
-    empty = not parsed_object(found.call.arguments or "{}") and len(found.call.arguments) <= _EMPTY
+    tool, counted = call.exchange.request.functions.get(call.call.name), ledger(call.exchange)
+    empty = not parsed_object(call.call.arguments or "{}") and len(call.call.arguments) <= _EMPTY
     if tool is None or counted is None or not empty or counted.difference < _FEWEST_LOST:
         return None
     return None if misfit({}, tool.parameters) is None else counted.difference
 
 
 @family.check("calls.arguments.escaped", calls, tolerated=0.002)
-def _escaped(found: Call) -> Iterator[Problem]:
+def _escaped(call: Call) -> Iterator[Problem]:
     """The arguments of a tool call are encoded as JSON, and only once.
 
     Clients parse the arguments once and pass a string to the tool instead of an object. Objects in
     the notation of Python, such as {'city': None}, cannot be parsed.
     """
-    inner = parsed_value(found.call.arguments)
+    inner = parsed_value(call.call.arguments)
     if isinstance(inner, str) and parsed_object(inner) is not None:
-        message = f"The arguments of {found.call.name} are encoded as JSON twice."
-        yield Problem(found.exchange, message, inner, found.call.arguments)
-    elif inner is None and _is_python(found.call.arguments):
-        message = f"The arguments of {found.call.name} are in the notation of Python."
-        yield Problem(found.exchange, message, "a JSON object", found.call.arguments)
+        message = f"The arguments of {call.call.name} are encoded as JSON twice."
+        yield Problem(call.exchange, message, inner, call.call.arguments)
+    elif inner is None and _is_python(call.call.arguments):
+        message = f"The arguments of {call.call.name} are in the notation of Python."
+        yield Problem(call.exchange, message, "a JSON object", call.call.arguments)
 
 
 def _is_python(text: str) -> bool:
@@ -319,23 +319,23 @@ def _is_python(text: str) -> bool:
 @family.check(
     "calls.arguments.strict",
     calls,
-    lambda found: found.call.name in found.exchange.request.strict and not _is_cut(found),
+    lambda call: call.call.name in call.exchange.request.strict and not _is_cut(call),
     source=f"{FUNCTION_CALLING}#strict-mode",
     component="structured",
     fix="Constrain the arguments of strict functions to their schema.",
 )
-def _strict(found: Call) -> Iterator[Problem]:
+def _strict(call: Call) -> Iterator[Problem]:
     """The arguments of a function with `strict: true` conform to its schema.
 
     Clients rely on this guarantee. A provider that cannot give it must reject the request.
     """
-    name, arguments = found.call.name, parsed_object(found.call.arguments)
+    name, arguments = call.call.name, parsed_object(call.call.arguments)
     problem: str | None = "not a JSON object"
     if arguments is not None:
-        problem = misfit(arguments, found.exchange.request.functions[name].parameters)
+        problem = misfit(arguments, call.exchange.request.functions[name].parameters)
     if problem is not None:
         message = f"The arguments of {name} violate its schema, although the function is strict."
-        yield Problem(found.exchange, message, "arguments that conform to the schema", problem)
+        yield Problem(call.exchange, message, "arguments that conform to the schema", problem)
 
 
 @family.check(
@@ -458,8 +458,8 @@ def _lost(answer: Answer) -> Iterator[Problem]:
             yield Problem(exchange, message, "a tool call", got, "$.usage")
 
 
-def _is_cut(found: Call) -> bool:
-    reply = found.exchange.reply
+def _is_cut(call: Call) -> bool:
+    reply = call.exchange.reply
     return reply is not None and reply.finish in ("length", "content_filter")
 
 
@@ -483,10 +483,10 @@ def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
     return None
 
 
-def _meant(found: Call) -> Tool | None:
+def _meant(call: Call) -> Tool | None:
     """The tool that the model means, if CoT and arguments show that it is not the called one."""
-    functions, reply = found.exchange.request.functions, found.exchange.reply
-    own, arguments = functions.get(found.call.name), parsed_object(found.call.arguments)
+    functions, reply = call.exchange.request.functions, call.exchange.reply
+    own, arguments = functions.get(call.call.name), parsed_object(call.call.arguments)
     if own is None or arguments is None or reply is None:
         return None
     named = [tool for name, tool in functions.items() if name in reply.reasoning]
@@ -496,23 +496,23 @@ def _meant(found: Call) -> Tool | None:
     return _tool_of(arguments, named) if arguments else without
 
 
-def _is_json_answer(found: Call) -> bool:
+def _is_json_answer(call: Call) -> bool:
     """Whether `chat.answer.item` or `responses.answer.item` reports a call."""
-    reply = found.exchange.reply
-    return reply is not None and Answer(found.exchange, reply).misplaced is not None
+    reply = call.exchange.reply
+    return reply is not None and Answer(call.exchange, reply).misplaced is not None
 
 
-def _is_built_in(found: Call) -> bool:
-    name, request = found.call.name, found.exchange.request
+def _is_built_in(call: Call) -> bool:
+    name, request = call.call.name, call.exchange.request
     return (
         name not in {*request.functions, *request.custom_tools}
         and BUILT_IN.fullmatch(name) is not None
     )
 
 
-def _intended(found: Call) -> str | None:
+def _intended(call: Call) -> str | None:
     """The offered tool whose name is returned with parts of a header; None for any other name."""
-    name, offered = found.call.name, found.exchange.request.functions
+    name, offered = call.call.name, call.exchange.request.functions
     patterns = ((tool, f"{_BEFORE_NAME}{re.escape(tool)}{_AFTER_NAME}") for tool in offered)
     matching = (tool for tool, pattern in patterns if re.fullmatch(pattern, name, re.DOTALL))
     return None if name in offered else next(matching, None)

@@ -80,7 +80,7 @@ def _followed(choice: str, responses: ProbeResponses) -> Trials:
     expected, allowed = _RIGHT[choice]
     rollouts = served(responses, choice, f"tool_choice {choice}")
     yield from (
-        found for rollout in rollouts if (found := failure(rollout, f"tool_choice {choice}"))
+        failed for rollout in rollouts if (failed := failure(rollout, f"tool_choice {choice}"))
     )
     for exchange, reply in first_replies(rollouts):
         called = [call.name for call in reply.calls] + _custom_calls(reply)

@@ -78,13 +78,13 @@ def _dependent(responses: ProbeResponses) -> Trials:
 
     gpt-oss plans calls in its CoT. It cannot do so without CoT and tool results in the prompt.
     """
-    found = (
+    both = (
         (rollout.exchanges[-1], [call.call.arguments for call in second])
         for rollout in responses.all("dependent")
         if any(call.call.name == ORDER.name for call in calls(rollout))
         if (second := [call for call in calls(rollout) if call.call.name == WEATHER.name])
     )
-    for last, arguments in required(found, "not_both_calls"):
+    for last, arguments in required(both, "not_both_calls"):
         message = "The second call does not use the result of the first call."
         wrong = Problem(last, message, f"a call with {ORDER_PLACE}", arguments[-1])
         yield None if any(ORDER_PLACE in text for text in arguments) else wrong
@@ -92,8 +92,8 @@ def _dependent(responses: ProbeResponses) -> Trials:
 
 def _with_results(responses: ProbeResponses, *names: str) -> Sequence[ParsedRollout]:
     """Return the rollouts with a tool result. Raises NotVerifiableError."""
-    found = (rollout for rollout in responses.all(*names) if len(rollout.exchanges) > 1)
-    return required(found, "no_tool_result")
+    rollouts = (rollout for rollout in responses.all(*names) if len(rollout.exchanges) > 1)
+    return required(rollouts, "no_tool_result")
 
 
 _LOOK_UP = Tool(
@@ -175,11 +175,11 @@ def _after_five(*orders: tuple[str, str]) -> ProbeRequest:
     for number, (order, city) in enumerate(orders):
         if number:
             turns.append(Message("assistant", f"{orders[number - 1][1]} has 18 °C."))
-        found, asked = f"call_{2 * number + 1}", f"call_{2 * number + 2}"
+        order_call, asked = f"call_{2 * number + 1}", f"call_{2 * number + 2}"
         turns += [
             Message("user", f"Find the order {order} and then call {WEATHER.name} with its city."),
-            ToolCall(found, ORDER.name, json.dumps({"order_id": order})),
-            ToolResult(found, json.dumps({"order_id": order, "city": city})),
+            ToolCall(order_call, ORDER.name, json.dumps({"order_id": order})),
+            ToolResult(order_call, json.dumps({"order_id": order, "city": city})),
             ToolCall(asked, WEATHER.name, json.dumps({"location": city})),
             ToolResult(asked, WEATHER.output),
         ]
@@ -228,12 +228,12 @@ def _order(responses: ProbeResponses) -> Trials:
     told: list[tuple[ParsedExchange, str, str]] = []
     asked: set[int] = set()
     for number in range(len(_PAIRS)):
-        found = []
+        answers = []
         for words in (words for at, words in _ORDERS if at == number):
             exchange, reply = responses.reply(" not ".join(words))
-            found.append((exchange, words[0], _named(reply, words) or ""))
-        if len({word for _, _, word in found} - {""}) == len(found):
-            told += found
+            answers.append((exchange, words[0], _named(reply, words) or ""))
+        if len({word for _, _, word in answers} - {""}) == len(answers):
+            told += answers
             asked.add(number % len(_CITIES))
     wrong = [answer for answer in told if answer[1] != answer[2]]
     if len(asked) < len(_CITIES):
@@ -357,5 +357,5 @@ def _streams(responses: ProbeResponses) -> Trials:
 def _named(reply: Reply, words: tuple[str, str]) -> str | None:
     """Return the only word that a reply names; without text, the only one in its CoT."""
     text = (reply.text or reply.reasoning).lower()
-    found = [word for word in words if word in text]
-    return found[0] if len(found) == 1 else None
+    named = [word for word in words if word in text]
+    return named[0] if len(named) == 1 else None

@@ -153,10 +153,10 @@ def _place(body: dict[str, Any], path: str, api: Api) -> tuple[Any, Any]:
     """Return the list or object that contains the member of a path, and its index or key."""
     steps = path.replace("tool.", f"{_TOOL[api]}.", 1) if path.startswith("tool.") else path
     *parents, last = (int(step) if step.isdigit() else step for step in steps.split("."))
-    found: Any = body
+    parent: Any = body
     for step in parents:
-        found = found[step]
-    return found, last
+        parent = parent[step]
+    return parent, last
 
 
 @dataclass(frozen=True)

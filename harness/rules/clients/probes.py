@@ -66,7 +66,7 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     (mode,), twin, name = form.modes, form.twin(variant), variant.request
     rollout = max(responses.all(name, mode=mode), key=lambda each: each.rollout.alone)
     plain = responses.all(variant.base, mode=mode)
-    if name != variant.base and not any(one.replies for one in plain):
+    if name != variant.base and not any(rollout.replies for rollout in plain):
         raise NotVerifiableError("plain_request_fails", request=variant.base)
     if variant.accept != SDK.accept and (problem := _unreadable(variant, rollout)):
         return _severe(variant, problem)
@@ -92,8 +92,8 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
     more, word = abs(got - right), "fewer" if got < right else "more"
     message = f"The form {variant.name!r} has {more} {word} prompt tokens than its plain form."
-    found = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")
-    return _severe(variant, found)
+    wrong = Problem(exchange, message, f"{right} prompt tokens", f"{got}", "$.usage")
+    return _severe(variant, wrong)
 
 
 def _unreadable(variant: Variant, rollout: ParsedRollout) -> TrialResult:
@@ -138,8 +138,8 @@ def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
         raise NotVerifiableError("tokens_fit_no_prompt")
     message = f"The prompt of the form {variant.name!r} lacks the CoT before the call."
     expected = f"{min(right)} more prompt tokens"
-    found = Problem(exchange, message, expected, f"{got} more", "$.usage")
-    return _severe(variant, found)
+    wrong = Problem(exchange, message, expected, f"{got} more", "$.usage")
+    return _severe(variant, wrong)
 
 
 GROUP.also_send(form_requests)
@@ -171,13 +171,13 @@ def client_results(rules: Iterable[RuleResult]) -> tuple[ClientResult, ...]:
     results = {rule.check.id: rule for rule in rules}
     if not any(form.rule in results for form in FORMS):
         return ()
-    found = (
+    judged = (
         _client_result(name, api, results)
         for name in CLIENTS
         for api in BOTH_APIS
         if api in CLIENTS[name].apis
     )
-    return tuple(result for result in found if result is not None)
+    return tuple(result for result in judged if result is not None)
 
 
 def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> ClientResult | None:

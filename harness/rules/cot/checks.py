@@ -80,9 +80,9 @@ def _chat_field(answer: Answer) -> Iterator[Problem]:
     messages = exchange.messages
     if not any(message.get("reasoning") for message in messages):
         fields = {name for message in messages for name, value in message.items() if value}
-        found = ", ".join(sorted(name for name in fields if "reason" in name)) or "another field"
+        got = ", ".join(sorted(name for name in fields if "reason" in name)) or "another field"
         message = "The message returns the CoT in a field other than `reasoning`."
-        yield Problem(exchange, message, "reasoning", found, _PATH)
+        yield Problem(exchange, message, "reasoning", got, _PATH)
 
 
 @family.check(
@@ -161,44 +161,44 @@ def _truncated(answer: Answer) -> Iterator[Problem]:
     fix="Return the CoT as a list of reasoning_text parts.",
     reads=("extras",),
 )
-def _responses_content(found: Item) -> Iterator[Problem]:
+def _responses_content(item: Item) -> Iterator[Problem]:
     """The content of a reasoning item is a list of reasoning_text parts with the raw CoT.
 
     Clients of gpt-oss read the CoT there and send the item back. An encrypted CoT can be sent back
     too.
     """
-    content = found.item.get("content")
+    content = item.item.get("content")
     kinds = [part.get("type") for part in objects(content)]
-    written = found.item.get("summary") or has_lost_cot(found.exchange)
-    written = written and not found.item.get("encrypted_content")
+    written = item.item.get("summary") or has_lost_cot(item.exchange)
+    written = written and not item.item.get("encrypted_content")
     if (not kinds and written) or any(kind != "reasoning_text" for kind in kinds):
         message = "A reasoning item does not contain the raw CoT as reasoning_text."
-        if not kinds and found.item.get("summary"):
+        if not kinds and item.item.get("summary"):
             message = "The CoT is in the summary of a reasoning item, and its content is empty."
-        expected, path = '[{"type": "reasoning_text", …}]', f"{found.path}.content"
-        yield Problem(found.exchange, message, expected, repr(content), path)
+        expected, path = '[{"type": "reasoning_text", …}]', f"{item.path}.content"
+        yield Problem(item.exchange, message, expected, repr(content), path)
 
 
 @family.check(
     "responses.reasoning.summary",
     reasoning_items,
-    lambda found: found.item.get("summary"),
+    lambda item: item.item.get("summary"),
     severity="warning",
     component="format",
     fix="Leave the summary empty unless there is one.",
 )
-def _responses_summary(found: Item) -> Iterator[Problem]:
+def _responses_summary(item: Item) -> Iterator[Problem]:
     """The reasoning summary is not a copy of the raw CoT.
 
     Clients show summaries to users; the raw CoT is not meant for users.
     """
-    raw = [part.get("text") for part in objects(found.item.get("content"))]
-    summaries = [part.get("text") for part in objects(found.item.get("summary"))]
+    raw = [part.get("text") for part in objects(item.item.get("content"))]
+    summaries = [part.get("text") for part in objects(item.item.get("summary"))]
     copies = [text for text in summaries if text and text in raw]
     if copies:
         message = "The summary of a reasoning item is a copy of the raw CoT."
-        expected, path = "[] or a real summary", f"{found.path}.summary"
-        yield Problem(found.exchange, message, expected, str(copies[0]), path)
+        expected, path = "[] or a real summary", f"{item.path}.summary"
+        yield Problem(item.exchange, message, expected, str(copies[0]), path)
 
 
 @family.check(

@@ -164,16 +164,16 @@ def _code_word_replies(
 
     Raises NotVerifiableError also if the model does not even repeat the user's code word.
     """
-    found = []
+    replies = []
     for name in names:
         if all(refused(rollout) for rollout in responses.all(name)):
             raise NotVerifiableError("refuses_cot")
-        found += [(name, *reply) for reply in responses.replies(name)]
-    if not any(_knows(reply, name) for name, _, reply in found):
+        replies += [(name, *reply) for reply in responses.replies(name)]
+    if not any(_knows(reply, name) for name, _, reply in replies):
         told = ((name, reply) for name in _TOLD for _, reply in responses.replies(name))
         if not all(_knows(reply, name) for name, reply in told):
             raise NotVerifiableError("forgets_user")
-    return found
+    return replies
 
 
 def _used(responses: ProbeResponses, names: tuple[str, ...]) -> Trials:

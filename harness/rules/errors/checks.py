@@ -237,18 +237,18 @@ def _locked_out_by_another(examined: Sequence[Score]) -> Iterator[Difference]:
     the rejected request, which blocks them again. This run waited, and sent the other requests
     again.
     """
-    every = [(score, one) for score in examined for one in score.traits.locked_out]
-    others = sum(bool(one.times) for _, one in every)
+    every = [(score, lockout) for score in examined for lockout in score.traits.locked_out]
+    others = sum(bool(lockout.times) for _, lockout in every)
     if not others and len(every) < _FEWEST_LOCKED_OUT:
         return
-    rejected = [(score, one) for score, one in every if one.rejected]
-    for score, one in rejected or every:
+    rejected = [(score, lockout) for score, lockout in every if lockout.rejected]
+    for score, lockout in rejected or every:
         message = "The server answered other requests with its rejection of this one."
-        expected, got = f"a 4xx status, and replies to {others:,} others at once", one.rejected
-        if not one.rejected:
+        expected, got = f"a 4xx status, and replies to {others:,} others at once", lockout.rejected
+        if not lockout.rejected:
             message = "The server answered this request with the rejection of another request."
-            expected, got = "a reply", f"the rejection, {one.times} times"
-        yield message, evidence(score.record, "$", expected, got, one.exchange), True
+            expected, got = "a reply", f"the rejection, {lockout.times} times"
+        yield message, evidence(score.record, "$", expected, got, lockout.exchange), True
 
 
 @family.cross_check(
@@ -289,10 +289,10 @@ def _always_failed(examined: Sequence[Score]) -> Iterator[Difference]:
                 f"The request {sample!r} of {task} failed in all {every} tries, while "
                 f"{len(meanwhile)} other requests were served."
             )
-            found = evidence(
+            shown = evidence(
                 score.record, "$", "a reply", f"status {tries.status}", score.requests - 1
             )
-            yield message, found
+            yield message, shown
 
 
 def _meanwhile(failed: Sequence[Tries], served: Sequence[Tries]) -> list[Tries]:

@@ -167,8 +167,8 @@ def _has_message(value: object) -> bool:
         return any(map(_has_message, value))
     if not isinstance(value, dict):
         return False
-    found = [value.get(name) for name in _MESSAGES]
-    return any(isinstance(text, str) and text for text in found) or any(map(_has_message, found))
+    texts = [value.get(name) for name in _MESSAGES]
+    return any(isinstance(text, str) and text for text in texts) or any(map(_has_message, texts))
 
 
 def _body_text(exchange: ParsedExchange) -> str:

@@ -52,7 +52,7 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
             calls = [call for call in score.traits.calls if made[call][sample] == 1]
             unusual = {call: made[call] for call in calls if len(group) >= _FEWEST_ATTEMPTS}
             words = _foreign_words(score, unusual, conversations)
-            word, other = next((found for found in words if found[1] != sample), ("", ()))
+            word, other = next((pair for pair in words if pair[1] != sample), ("", ()))
             if other:
                 message = f"The reply contains {word!r}, a word of the request {'/'.join(other)}."
                 expected = "no content of another request"
@@ -66,8 +66,8 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
                 message = (
                     f"The reply has the text of the reply to an unrelated request, {twin.record}."
                 )
-                found = evidence(score.record, "$", "a reply to its own request", "the same")
-                yield message, found, True
+                shown = evidence(score.record, "$", "a reply to its own request", "the same")
+                yield message, shown, True
 
 
 def _swapped(
@@ -106,16 +106,16 @@ def _reply(score: Score) -> object:
 
 
 def _is_stock(
-    one: Score,
+    score: Score,
     twin: Score,
     answers: Mapping[str, Sequence[Score]],
     unrelated: Callable[[Score, Score], bool],
 ) -> bool:
     """Whether the model also gives this answer, after another CoT, to a third request."""
-    answer = one.traits.answer or twin.traits.answer
+    answer = score.traits.answer or twin.traits.answer
     return bool(answer) and any(
-        other.traits.content != one.traits.content
-        and unrelated(other, one)
+        other.traits.content != score.traits.content
+        and unrelated(other, score)
         and unrelated(other, twin)
         for other in answers[answer]
     )

@@ -72,10 +72,10 @@ def _after_client_left(responses: ProbeResponses) -> Trials:
 
     Users close a chat, and agents end a stream at the first call.
     """
-    ends = (one.exchanges[-1].recorded.failure for one in responses.all("left"))
+    ends = (rollout.exchanges[-1].recorded.failure for rollout in responses.all("left"))
     required((end for end in ends if end is not None and end.kind == "left"), "nobody_left")
-    results = [failure(one, "a request after a client left") for one in responses.all("next")]
-    if 0 < sum(one is not None for one in results) < _FEWEST_FAILED:
+    results = [failure(e, "a request after a client left") for e in responses.all("next")]
+    if 0 < sum(result is not None for result in results) < _FEWEST_FAILED:
         raise NotVerifiableError("few_failed_after_leaving")
     yield from results
 

@@ -26,17 +26,17 @@ _USES = [f"{kind} {n}" for kind in _KINDS for n in PREFIXES]
 
 def _changes(one: list[ReportedToken], other: list[ReportedToken]) -> list[float]:
     """|Δ logprob| of the alternatives that both list, up to the first different token."""
-    found: list[float] = []
+    changes: list[float] = []
     least, most = _INFORMATIVE
     for first, second in zip(one, other, strict=False):
-        found += (
+        changes += (
             abs(value - second.top[name])
             for name, value in first.top.items()
             if name in second.top and least < value < most
         )
         if first.name != second.name:
             break
-    return found
+    return changes
 
 
 def _pairs(
@@ -54,8 +54,8 @@ def _replies(
     responses: ProbeResponses, number: int, *kinds: str
 ) -> list[tuple[ParsedExchange, Reply]]:
     """The replies to the requests of these kinds with one of the prompts; each is sent once."""
-    found = responses.readable(*(f"{kind} {number}" for kind in kinds))
-    return [(exchange, reply) for _, exchange, reply in found]
+    replies = responses.readable(*(f"{kind} {number}" for kind in kinds))
+    return [(exchange, reply) for _, exchange, reply in replies]
 
 
 @GROUP.probe(
@@ -79,11 +79,11 @@ def _numbers(responses: ProbeResponses) -> Trials:
         if cold.reasoning == reply.reasoning and len(changes) >= _LEAST
     )
     for later, changes in required(judged, "few_logprobs_again"):
-        found = median(changes)
+        change = median(changes)
         message = "The same prompt has different logprobs when it is sent again."
         expected = f"median |Δ logprob| up to {_TOLERANCE} nats"
-        got = f"{found:.2f} nats, of {len(changes)} values"
-        yield None if found <= _TOLERANCE else Problem(later, message, expected, got)
+        got = f"{change:.2f} nats, of {len(changes)} values"
+        yield None if change <= _TOLERANCE else Problem(later, message, expected, got)
 
 
 @GROUP.probe(
@@ -107,12 +107,12 @@ def _other_replies(responses: ProbeResponses) -> Trials:
     if not all(_changed(*(reply for _, reply in replies)) for replies in documents):
         yield None
         return
-    found = len(documents)
+    count = len(documents)
     yield Problem(
         documents[0][1][0],
-        f"Each of {found} long prompts gets one reply when it is new, and a different one both "
+        f"Each of {count} long prompts gets one reply when it is new, and a different one both "
         "times that it is sent again. If the cache changes nothing, this happens in at most one of "
-        f"{4**found} runs.",
+        f"{4**count} runs.",
         "the same reply, or three different ones",
         documents[0][1][1].generated[:_SHOWN],
     )

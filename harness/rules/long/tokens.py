@@ -86,11 +86,11 @@ def _all_grown(responses: ProbeResponses) -> Trials:
     of 20,000 tokens are files and pages that agents read.
     """
     names = [name for name in (_SHORT, *_SHORTER) if responses.rollouts.get(name)]
-    found = dict.fromkeys(name for name, *_ in responses.readable(*names))
-    if not found:
+    readable = dict.fromkeys(name for name, *_ in responses.readable(*names))
+    if not readable:
         responses.reply(names[0] if names else _SHORT)  # Raises, and says why.
     for name, shorter in _SHORTER.items():
-        if name in found:
+        if name in readable:
             yield _grown(responses, name, shorter)
 
 

@@ -31,7 +31,7 @@ Found = Mapping[str, tuple[ParsedExchange, bool]]
 """By request, its exchange and whether the reply has the code word."""
 
 
-def _found(responses: ProbeResponses, names: Iterable[str]) -> Found:
+def _words(responses: ProbeResponses, names: Iterable[str]) -> Found:
     """Return the requests with a reply that ended by itself, or has the word."""
     return {
         name: (exchange, hit)
@@ -86,7 +86,7 @@ def _needles(responses: ProbeResponses) -> Trials:
     fail.
     """
     responses.all(*next(iter(_CELLS.values())))
-    shortest, *longer = (_found(responses, names) for names in _CELLS.values())
+    shortest, *longer = (_words(responses, names) for names in _CELLS.values())
     yield _lost(shortest, longer)
 
 

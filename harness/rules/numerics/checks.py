@@ -40,26 +40,26 @@ def _listed(parsed: ParsedRollout) -> Iterator[_Listed]:
 
 
 @family.check("logprobs.values", _listed, needs="logprobs")
-def _values(found: _Listed) -> Iterator[Problem]:
+def _values(listed: _Listed) -> Iterator[Problem]:
     """Logprobs are at most 0, and the logprob of a token agrees with its alternatives.
 
     Scores and model comparisons are computed from them. The most probable alternative is the first;
     the sampled token may precede it. Two successive tokens never have exactly the same
     alternatives.
     """
-    asked = found.exchange.request.body.get("top_logprobs")
+    asked = listed.exchange.request.body.get("top_logprobs")
     most = asked if type(asked) is int else None
-    if _are_placeholders(found.entries, most):
+    if _are_placeholders(listed.entries, most):
         message = "Every logprob is exactly 0.0: these are placeholders, not logprobs."
-        got = f"0.0 at {len(found.entries)} tokens, without other alternatives"
-        yield Problem(found.exchange, message, "logprobs", got, logprob_path(found.exchange))
+        got = f"0.0 at {len(listed.entries)} tokens, without other alternatives"
+        yield Problem(listed.exchange, message, "logprobs", got, logprob_path(listed.exchange))
         return
-    for at, entry in enumerate(found.entries):
-        problem = _wrong_entry(entry, most) or (at and _repeated(found.entries[at - 1], entry))
+    for at, entry in enumerate(listed.entries):
+        problem = _wrong_entry(entry, most) or (at and _repeated(listed.entries[at - 1], entry))
         if problem:
             message, expected, got = problem
-            path = f"{logprob_path(found.exchange)}[{at}]"
-            yield Problem(found.exchange, message, expected, got, path)
+            path = f"{logprob_path(listed.exchange)}[{at}]"
+            yield Problem(listed.exchange, message, expected, got, path)
             return
 
 
@@ -78,13 +78,13 @@ def _are_placeholders(entries: Sequence[Mapping[str, Any]], most: int | None) ->
 
 
 @family.check("logprobs.tokens", _listed, needs="logprobs", witness=True)
-def _tokens(found: _Listed) -> Iterator[Problem]:
+def _tokens(listed: _Listed) -> Iterator[Problem]:
     """The tokens with logprobs are the tokens of the answer.
 
     A logprob of the wrong token is worse than none. The author of a recording may have shortened
     the list.
     """
-    exchange, reply, entries = found
+    exchange, reply, entries = listed
     text, answer = _text(entries), _decodable(reply.text)
     shortened = exchange.imported and answer.startswith(_decodable(text))
     if answer not in _decodable(text) and not shortened:
@@ -103,14 +103,14 @@ def _tokens(found: _Listed) -> Iterator[Problem]:
         "https://github.com/vllm-project/vllm/pull/34875",
     ),
 )
-def _empty(found: _Listed) -> Iterator[Problem]:
+def _empty(listed: _Listed) -> Iterator[Problem]:
     """The alternatives of a token have a text or bytes.
 
     Otherwise clients cannot tell them apart. Special tokens, such as the end token, may have none:
     one alternative without text, and several at the end of a sentence, are not reported.
     """
     before, empty = "", []
-    for at, entry in enumerate(found.entries):
+    for at, entry in enumerate(listed.entries):
         alternatives = [entry_bytes(other) for other in objects(entry.get("top_logprobs"))]
         ends = before.rstrip().endswith(_SENTENCE_ENDS)
         if alternatives.count(b"") > 1 and not ends:
@@ -118,9 +118,9 @@ def _empty(found: _Listed) -> Iterator[Problem]:
         before = str(entry.get("token"))
     if len(empty) >= _FEWEST_EMPTY:
         message = f"At {len(empty)} tokens, several alternatives have neither text nor bytes."
-        path = f"{logprob_path(found.exchange)}[{empty[0]}].top_logprobs"
-        got = repr(objects(found.entries[empty[0]].get("top_logprobs")))
-        yield Problem(found.exchange, message, "a text or bytes for each", got, path)
+        path = f"{logprob_path(listed.exchange)}[{empty[0]}].top_logprobs"
+        got = repr(objects(listed.entries[empty[0]].get("top_logprobs")))
+        yield Problem(listed.exchange, message, "a text or bytes for each", got, path)
 
 
 def _repeated(before: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, str, str] | None:

@@ -120,18 +120,18 @@ def _probabilities(responses: ProbeResponses) -> Trials:
     """
     replies = list(served_replies(responses, _DRAWN_QUESTIONS, "logprobs"))
     draws = [draw for reply in replies for entry in entries_of(*reply) for draw in _draw(entry)]
-    found = sharpness(required(draws, "no_alternatives"))
-    unusual = not _COLDEST <= found.temperature <= _HOTTEST
-    if unusual and found.chance <= _FALSE_ALARM:
-        kind = "probable" if found.excess > 0 else "improbable"
+    fit = sharpness(required(draws, "no_alternatives"))
+    unusual = not _COLDEST <= fit.temperature <= _HOTTEST
+    if unusual and fit.chance <= _FALSE_ALARM:
+        kind = "probable" if fit.excess > 0 else "improbable"
         message = f"At temperature 1, {kind} tokens are drawn more often than their logprobs state."
-        got = f"{len(draws)} tokens as at a temperature of about {found.temperature:.2g}"
-        if found.temperature > _MEANINGLESS:
+        got = f"{len(draws)} tokens as at a temperature of about {fit.temperature:.2g}"
+        if fit.temperature > _MEANINGLESS:
             message = "The logprobs do not belong to the drawn tokens: the text is not noise."
             got = f"{len(draws)} tokens that fit no temperature"
-        got += f"; this happens at temperature 1 with a probability of at most {found.chance:.1g}"
+        got += f"; this happens at temperature 1 with a probability of at most {fit.chance:.1g}"
         yield Problem(replies[0][0], message, "tokens as at a temperature of 1", got)
-    elif found.variance < _VARIANCE:
+    elif fit.variance < _VARIANCE:
         raise NotVerifiableError("too_certain")
     else:
         yield None

@@ -90,7 +90,7 @@ def _numeric(
         golden, replies = compared(responses)
         if not golden.patterns:
             return "The golden file has no patterns of defects, so it is unknown what this proves."
-        found = [
+        defects = [
             pattern.defect
             for pattern in golden.patterns
             if any(
@@ -101,9 +101,9 @@ def _numeric(
             )
         ]
         where = "these logprobs" if logprobs else "the text of the answers"
-        listed = f": {', '.join(found)}" if found else ""
+        listed = f": {', '.join(defects)}" if defects else ""
         return (
-            f"{len(found)} of {len(golden.patterns)} known defects would show in {where}{listed}."
+            f"{len(defects)} of {len(golden.patterns)} known defects would show in {where}{listed}."
         )
 
     def add(compare: Comparison) -> Comparison:
@@ -159,16 +159,16 @@ def _defect(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     """
     if not golden.patterns:
         raise NotVerifiableError("no_patterns", hint=_HINT)
-    found = recognized(golden, compared)
-    if found is None:
+    match = recognized(golden, compared)
+    if match is None:
         yield None
         return
     message = (
         "The logprobs differ from the reference's like those of an engine with a known defect "
-        f"({found.pattern.defect}): {found.pattern.text}"
+        f"({match.pattern.defect}): {match.pattern.text}"
     )
     expected = "0% of the changes that the defect causes"
-    got = f"{percentage(found.share, 0)} of them (± {percentage(found.error, 0)})"
+    got = f"{percentage(match.share, 0)} of them (± {percentage(match.error, 0)})"
     yield Problem(compared[0].exchange, message, expected, got)
 
 
@@ -197,16 +197,16 @@ def _greedy(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     defect of the engine. This comparison needs no logprobs.
     """
     for reply in compared:
-        found, most = reply.divergence, golden.tolerance.gap
-        if found is None or found.gap <= most:
+        divergence, most = reply.divergence, golden.tolerance.gap
+        if divergence is None or divergence.gap <= most:
             yield None
             continue
         message = (
-            f"The greedy reply diverges after {found.at} tokens, where the reference prefers its "
-            "token by more than noise explains."
+            f"The greedy reply diverges after {divergence.at} tokens, where the reference prefers "
+            "its token by more than noise explains."
         )
-        got = f"{found.got}, less probable by at least {found.gap:.1f} nats"
-        expected = f"{found.expected}, or a token at most {most:.1f} nats less probable"
+        got = f"{divergence.got}, less probable by at least {divergence.gap:.1f} nats"
+        expected = f"{divergence.expected}, or a token at most {most:.1f} nats less probable"
         yield Problem(reply.exchange, message, expected, got)
 
 
@@ -239,11 +239,11 @@ def _distribution(responses: ProbeResponses) -> Trials:
     texts: dict[str, list[str]] = {}
     for name, _, reply in same:
         texts.setdefault(name, []).append(drawn_text(reply.reasoning, reply.text))
-    found = p_value({name: draws.texts for name, draws in golden.drawn.items()}, texts)
+    p = p_value({name: draws.texts for name, draws in golden.drawn.items()}, texts)
     message = f"{len(same)} replies at temperature 1 are not distributed like the reference's."
     expected = f"a p-value above {_SIGNIFICANCE:g}"
-    other = Problem(same[0][1], message, expected, f"p = {found:.2g}")
-    yield other if found <= _SIGNIFICANCE else None
+    other = Problem(same[0][1], message, expected, f"p = {p:.2g}")
+    yield other if p <= _SIGNIFICANCE else None
 
 
 def _reference(
@@ -310,27 +310,27 @@ def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
             yield _exceeding_alone(reply.exchange, distance(most), allowed)
 
 
-def _exceeding(exchange: ParsedExchange, found: Distance, allowed: Tolerance) -> Problem | None:
-    if allowed.allows(found):
+def _exceeding(exchange: ParsedExchange, distance: Distance, allowed: Tolerance) -> Problem | None:
+    if allowed.allows(distance):
         return None
     message = (
         "The logprobs differ from the reference's by more than those of healthy engines: "
-        f"{found.values} logprobs at {found.tokens} positions, {percentage(found.agreement, 0)} of "
-        "which have the same most probable token."
+        f"{distance.values} logprobs at {distance.tokens} positions, "
+        f"{percentage(distance.agreement, 0)} of which have the same most probable token."
     )
-    return Problem(exchange, message, f"at most {shown(allowed)}", shown(found))
+    return Problem(exchange, message, f"at most {shown(allowed)}", shown(distance))
 
 
 def _exceeding_alone(
-    exchange: ParsedExchange, found: Distance, allowed: Tolerance
+    exchange: ParsedExchange, distance: Distance, allowed: Tolerance
 ) -> Problem | None:
-    if found.p95 <= allowed.request_p95:
+    if distance.p95 <= allowed.request_p95:
         return None
     message = (
         "The logprobs of this reply differ from the reference's by more than those of any reply of "
-        f"healthy engines: {found.values} logprobs at {found.tokens} positions, without the "
+        f"healthy engines: {distance.values} logprobs at {distance.tokens} positions, without the "
         "position that differs most."
     )
     expected = f"95% of |Δ logprob| within {allowed.request_p95:.3f} nats"
-    got = f"95% of |Δ logprob| within {found.p95:.3f} nats"
+    got = f"95% of |Δ logprob| within {distance.p95:.3f} nats"
     return Problem(exchange, message, expected, got)

@@ -26,13 +26,13 @@ def _messages(answer: Answer) -> tuple[Message, ...] | None:
     if other or answer.exchange.api == "harmony" or body.get("prompt") or body.get("conversation"):
         return None
     instructions = body.get("instructions")
-    found = [Message("system", instructions)] if isinstance(instructions, str) else []
+    messages = [Message("system", instructions)] if isinstance(instructions, str) else []
     for turn in DIALECTS[answer.exchange.api].turns(body):
         text = _text(turn.get("content")) if isinstance(turn, dict) else None
         if text is None or turn["role"] not in _ROLES or turn.get("tool_calls"):
             return None
-        found.append(Message(turn["role"], text))
-    return tuple(found)
+        messages.append(Message(turn["role"], text))
+    return tuple(messages)
 
 
 def _text(content: object) -> str | None:

@@ -274,9 +274,9 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     others = (replace(pair, longer=a, shorter=b, expected=same) for a, b in pair.also)
     judged: list[TrialResult] = []
     missing: NotVerifiableError | None = None
-    for one in (pair, *others):
+    for tried in (pair, *others):
         try:
-            judged.append(_difference(one, responses))
+            judged.append(_difference(tried, responses))
         except NotVerifiableError as error:
             missing = missing or error
     if missing is not None and not any(judged):
@@ -314,20 +314,20 @@ class _Counted:
 
 def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
     """Return the problem of one pair, if any. Raises NotVerifiableError."""
-    found = _Counted.of(pair, responses)
-    if not found.off:
+    counted = _Counted.of(pair, responses)
+    if not counted.off:
         return None
     first, second = pair.expected or (pair.longer, pair.shorter)
-    got, word = found.got, "more" if found.got >= 0 else "fewer"
+    got, word = counted.got, "more" if counted.got >= 0 else "fewer"
     if _is_joined(first, second, got) and _joins_instructions(responses):
         raise NotVerifiableError("joined_instructions", rule="prompt.bare")
-    if follows_from_added_text(responses, got, found.right):
+    if follows_from_added_text(responses, got, counted.right):
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
     for shown in (each for each in PAIRS if (each.longer, each.shorter) == (pair.shorter, "base")):
         # The provider adds a text to the shorter request alone, as rapid-mlx to tools.
-        if found.off < 0 and _Counted.of(shown, responses).off == -found.off:
+        if counted.off < 0 and _Counted.of(shown, responses).off == -counted.off:
             raise NotVerifiableError("text_added_to_some", rule=shown.id)
-    if _shares_added_headings(first, second, responses) and 0 < got < min(found.right):
+    if _shares_added_headings(first, second, responses) and 0 < got < min(counted.right):
         raise NotVerifiableError("headings_added", rule="prompt.bare")
     if _same_reply(pair, responses):
         raise NotVerifiableError("same_reply", request=pair.shorter, rule="reply.id.shared")
@@ -335,17 +335,17 @@ def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
     if pair.plain is not None:
         with suppress(NotVerifiableError):
             plain = _Counted.of(_BY_ID[pair.plain], responses)
-            alike = bool(plain.off) and (not got or found.off == plain.off)
+            alike = bool(plain.off) and (not got or counted.off == plain.off)
     if alike:
         raise NotVerifiableError("fails_like_plain", rule=str(pair.plain))
-    expected = f"{'about ' if pair.slack else ''}{_as_text(found.right)}"
+    expected = f"{'about ' if pair.slack else ''}{_as_text(counted.right)}"
     likely = _likely(pair, got, responses)
     return Problem(
-        found.longer,
+        counted.longer,
         f"Request {pair.longer!r} should have {expected} prompt tokens than request "
         f"{pair.shorter!r}, but it has {abs(got)} {word}.",
         f"{expected}: {added_text(PROMPTS[first], PROMPTS[second])!r}",
-        f"{abs(got)} {word} ({found.more} and {found.less})"
+        f"{abs(got)} {word} ({counted.more} and {counted.less})"
         + (f", as if {likely}" if likely else ""),
         "$.usage",
     )

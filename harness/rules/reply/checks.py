@@ -105,49 +105,49 @@ def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
         "https://github.com/vllm-project/vllm/pull/35907",
     ),
 )
-def _undeclared_item(found: Item) -> Iterator[Problem]:
+def _undeclared_item(item: Item) -> Iterator[Problem]:
     """A response contains only reasoning, messages and calls of the offered tools.
 
     Clients cannot answer a call of a tool that they did not declare. Such items come from
     incorrectly parsed harmony headers. A few may be calls that the model invents; not an item that
     is named like a part of a header, nor any but a trained tool's where the answer must be JSON.
     """
-    reply = found.exchange.reply
-    if reply is not None and Answer(found.exchange, reply).misplaced:
+    reply = item.exchange.reply
+    if reply is not None and Answer(item.exchange, reply).misplaced:
         return  # `responses.answer.item` reports it.
-    kind = str(found.item.get("type"))
+    kind = str(item.item.get("type"))
     tool = kind.removesuffix("_call")
-    declared = any(tool in name or name in kind for name in found.exchange.request.built_in)
+    declared = any(tool in name or name in kind for name in item.exchange.request.built_in)
     if kind not in ("reasoning", "message", "function_call") and not declared:
         message = f"The response contains a {kind} item, but the request declared no such tool."
         expected = "reasoning, message or function_call"
-        names = (tool, str(found.item.get("name")), str(found.item.get("server_label")))
+        names = (tool, str(item.item.get("name")), str(item.item.get("server_label")))
         trained = kind in _OF_TRAINED_TOOLS or any(map(BUILT_IN.fullmatch, names))
-        answered = found.exchange.request.wants_json or any(map(_OF_HEADERS.fullmatch, names))
-        proven, path = answered and not trained, f"{found.path}.type"
-        yield Problem(found.exchange, message, expected, kind, path, proven=proven)
+        answered = item.exchange.request.wants_json or any(map(_OF_HEADERS.fullmatch, names))
+        proven, path = answered and not trained, f"{item.path}.type"
+        yield Problem(item.exchange, message, expected, kind, path, proven=proven)
 
 
 @family.check(
     "responses.call.item",
     items,
-    lambda found: not found.exchange.request.built_in,
+    lambda item: not item.exchange.request.built_in,
     source=HARMONY,
     component="output",
     fix="Return a call of an offered function as a function call, whatever its channel.",
 )
-def _call_item(found: Item) -> Iterator[Problem]:
+def _call_item(item: Item) -> Iterator[Problem]:
     """A call of an offered function is an item of type function_call.
 
     About one call in 100 is not in the channel commentary. Parsers that expect calls only there
     take it for a call of an MCP server, and agents do not run it.
     """
-    kind, name = str(found.item.get("type")), str(found.item.get("name"))
-    in_functions = found.item.get("server_label") in (None, _FUNCTIONS)
-    called = kind.endswith("_call") and in_functions and name in found.exchange.request.functions
+    kind, name = str(item.item.get("type")), str(item.item.get("name"))
+    in_functions = item.item.get("server_label") in (None, _FUNCTIONS)
+    called = kind.endswith("_call") and in_functions and name in item.exchange.request.functions
     if called and kind != "function_call":
         message = f"The call of {name} is an item of type {kind}."
-        yield Problem(found.exchange, message, "function_call", kind, f"{found.path}.type")
+        yield Problem(item.exchange, message, "function_call", kind, f"{item.path}.type")
 
 
 def _leads_somewhere(answer: Answer) -> bool:

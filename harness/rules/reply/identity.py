@@ -56,11 +56,11 @@ def _collisions(examined: Sequence[Score], what: Literal["reply", "call"]) -> It
     first: dict[str, str] = {}
     path = "$.id" if what == "reply" else "$"
     for score in examined:
-        for found in sorted(score.traits.reply_ids if what == "reply" else score.traits.call_ids):
-            other = first.setdefault(found, score.record)
+        for key in sorted(score.traits.reply_ids if what == "reply" else score.traits.call_ids):
+            other = first.setdefault(key, score.record)
             if other != score.record:
                 message = f"The {what} has the same id as a {what} in {other}."
-                yield message, evidence(score.record, path, "a unique id", found)
+                yield message, evidence(score.record, path, "a unique id", key)
 
 
 def _from_small_range(examined: Sequence[Score]) -> bool:

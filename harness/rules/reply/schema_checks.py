@@ -54,8 +54,8 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
 def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:
     """Report each path once, at its first occurrence; those that stop the SDK come first."""
     first = {miss.path: (event, miss) for event, miss in reversed(exchange.mismatches)}
-    found = [(event, miss) for event, miss in reversed(first.values()) if miss.minor is minor]
-    for event, miss in sorted(found, key=lambda pair: not stops_sdk(pair[0], pair[1].path)):
+    misses = [(event, miss) for event, miss in reversed(first.values()) if miss.minor is minor]
+    for event, miss in sorted(misses, key=lambda pair: not stops_sdk(pair[0], pair[1].path)):
         missing = miss.message == "a required field"
         message = f"{miss.path}: {miss.message}."
         message = f"The required field {miss.path} is missing." if missing else message

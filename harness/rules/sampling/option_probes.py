@@ -82,5 +82,5 @@ def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> 
     if sent == got:
         return None
     message = f"The `{name}` of the response differs from the request's."
-    expected, found = (orjson.dumps(value).decode() for value in (sent, got))
-    return Problem(exchange, message, expected, found, f"$.{name}")
+    expected, actual = (orjson.dumps(value).decode() for value in (sent, got))
+    return Problem(exchange, message, expected, actual, f"$.{name}")

@@ -176,8 +176,8 @@ def _effort(responses: ProbeResponses) -> Trials:
     the requested configuration. If only two neighbouring levels have CoTs of one length, they may
     be close for this model: that is information, unless greedy replies are equal.
     """
-    if found := list(without_effect(responses)):
-        yield from found
+    if problems := list(without_effect(responses)):
+        yield from problems
         return
     yield unordered(responses, "low", "high")
     for less, more in pairwise(EFFORTS):

@@ -263,12 +263,12 @@ def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     rollouts = responses.all(name)
     if all(declined(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
         raise NotVerifiableError("refuses_to_store")
-    found = [rollout for rollout in rollouts if len(rollout.exchanges) > 1]
-    if not found:
+    continued = [rollout for rollout in rollouts if len(rollout.exchanges) > 1]
+    if not continued:
         raise NotVerifiableError("not_continued")
-    if all(declined(rollout) and _stores_nothing(rollout) for rollout in found):
-        raise NotVerifiableError("refuses_to_continue", got=outcome(found[0].exchanges[-1]))
-    return found
+    if all(declined(rollout) and _stores_nothing(rollout) for rollout in continued):
+        raise NotVerifiableError("refuses_to_continue", got=outcome(continued[0].exchanges[-1]))
+    return continued
 
 
 def _stores_nothing(rollout: ParsedRollout) -> bool:
@@ -309,7 +309,7 @@ def _replies(responses: ProbeResponses, name: str) -> Iterator[tuple[ParsedExcha
         for first, second in [rollout.exchanges[:2]]
         if first.reply is not None and second.reply is not None
     ]
-    kept = [one for one in read if not _lacks_instructions(responses, name, one[0], one[2])]
+    kept = [e for e in read if not _lacks_instructions(responses, name, e[0], e[2])]
     if read and not kept:
         raise NotVerifiableError("instructions_not_rendered")
     return ((second, earlier, reply) for _, second, earlier, reply in kept)
@@ -321,8 +321,8 @@ def _lacks_instructions(responses: ProbeResponses, name: str, mode: Mode, first:
     if bare == _PROMPTS[name]:
         return False
     plain = _PROMPTS["told"]
-    others = [one for one in responses.rollouts.get("told", ()) if one.mode == mode and one.replies]
-    more = {prompt_tokens(first) - prompt_tokens(one.replies[0][1]) for one in others}
+    others = [e for e in responses.rollouts.get("told", ()) if e.mode == mode and e.replies]
+    more = {prompt_tokens(first) - prompt_tokens(rollout.replies[0][1]) for rollout in others}
     return bool(more) and more <= differences(bare, plain) - differences(_PROMPTS[name], plain)
 
 
@@ -333,7 +333,7 @@ _CHANNEL = 2
 def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -> Trials:
     """Judge the content of the prompts of continued responses by their additional tokens."""
     before = _PROMPTS[name]
-    found: list[TrialResult] = []
+    trials: list[TrialResult] = []
     for second, earlier, reply in _replies(responses, name):
         more = prompt_tokens(reply) - prompt_tokens(earlier)
         sizes = [
@@ -343,12 +343,12 @@ def _by_prompt_tokens(responses: ProbeResponses, name: str, prompts: _Prompts) -
         if more not in right and more + _CHANNEL in right:
             continue
         expected, path = f"{min(sizes[0][1])} more prompt tokens", "$.usage.input_tokens"
-        found += [
+        trials += [
             Problem(second, message, expected, f"{more} more", path) if message else None
             for message, fitting in sizes
             if more in fitting
         ][:1]
-    yield from required(repeated(found), "tokens_fit_no_prompt")
+    yield from required(repeated(trials), "tokens_fit_no_prompt")
 
 
 @_probe(
@@ -364,7 +364,7 @@ def _usage(responses: ProbeResponses) -> Trials:
     over all turns counts the earlier messages again in each turn.
     """
     told = _PROMPTS["told"]
-    found: list[TrialResult] = []
+    trials: list[TrialResult] = []
     for second, earlier, reply in _replies(responses, "told"):
         before, after = prompt_tokens(earlier), prompt_tokens(reply)
         prompts = _with_answer(told, earlier)
@@ -372,13 +372,13 @@ def _usage(responses: ProbeResponses) -> Trials:
         more = frozenset[int]().union(*right)
         summed = {before, before + (earlier.output_tokens or 0)}
         if after - before in more:
-            found.append(None)
+            trials.append(None)
         elif any(after - before - earlier in more for earlier in summed):
             message = "The prompt tokens of a continued response include those of the earlier one."
             expected, path = f"{before + min(more)}", "$.usage.input_tokens"
             got = f"{after}, after {before} in the first request"
-            found.append(Problem(second, message, expected, got, path))
-    yield from required(repeated(found), "tokens_fit_nothing")
+            trials.append(Problem(second, message, expected, got, path))
+    yield from required(repeated(trials), "tokens_fit_nothing")
 
 
 def _instructing(*texts: str | None) -> Iterator[Message]:

@@ -71,7 +71,7 @@ def grammar_checks(to: Family, prefix: str, rules: Mapping[str, Grammar]) -> Non
 
 
 def _first_violation(rule_id: str, exchange: ParsedExchange) -> Violation | None:
-    return next((found for found in exchange.violations if found.rule == rule_id), None)
+    return next((violation for violation in exchange.violations if violation.rule == rule_id), None)
 
 
 def _can_violate(rule_id: str, only: Callable[[Reply], object], exchange: ParsedExchange) -> object:

@@ -182,8 +182,8 @@ def _status(exchange: ParsedExchange) -> Iterator[Problem]:
     text=f"The final response contains exactly the streamed items, in their order. {_AGREEMENT}",
 )
 def _final(exchange: ParsedExchange) -> Iterator[Problem]:
-    found = [event.data or {} for event in exchange.known_events if event.type == _ITEM_DONE]
-    done = [data for data in found if isinstance(data.get("item"), dict)]
+    ended = [event.data or {} for event in exchange.known_events if event.type == _ITEM_DONE]
+    done = [data for data in ended if isinstance(data.get("item"), dict)]
     indices = [data.get("output_index") for data in done]
     valid = sorted(at for at in indices if type(at) is int) == list(range(len(done)))
     # Other checks report wrong indices; the items came in this order.

@@ -51,11 +51,11 @@ def _left_open(exchange: ParsedExchange) -> Iterator[Problem]:
     Clients that read a stream to its end wait as long as the server keeps it open, and each stream
     takes a connection. The last event is complete, so the reply is judged like others.
     """
-    found = arrivals_of(exchange)
+    arrivals = arrivals_of(exchange)
     failed = exchange.recorded.failure is not None
-    if found is not None and found.finished and not failed and found.open >= _LONG:
+    if arrivals is not None and arrivals.finished and not failed and arrivals.open >= _LONG:
         message = "The stream stayed open after its finish."
-        got = f"open for {found.open:.0f} s after the finish"
+        got = f"open for {arrivals.open:.0f} s after the finish"
         yield Problem(exchange, message, "the end of the response", got)
 
 
@@ -76,15 +76,15 @@ def _silent(exchange: ParsedExchange) -> Iterator[Problem]:
 
     The user sees half an answer, and waits. A slow model pauses after other tokens, too.
     """
-    found = arrivals_of(exchange)
-    if found is None or found.finished or exchange.recorded.failure is None:
+    arrivals = arrivals_of(exchange)
+    if arrivals is None or arrivals.finished or exchange.recorded.failure is None:
         return
-    if found.open >= max(_LONG, _LONGER * found.longest):
+    if arrivals.open >= max(_LONG, _LONGER * arrivals.longest):
         ended = "the client gave up"
         if exchange.recorded.failure.kind != "timeout":
             ended = "the connection broke off"
         message = f"The stream fell silent in the middle of the reply, until {ended}."
-        got = f"no data for {found.open:.0f} s after {exchange.events[-1].text}"
+        got = f"no data for {arrivals.open:.0f} s after {exchange.events[-1].text}"
         yield Problem(exchange, message, "the rest of the reply", got)
 
 
@@ -100,16 +100,16 @@ def _mostly_at_the_end(
     If a loaded client or the network caused them, the place would have the share of all pauses that
     it has of all waits: one in each stream. The test is exact (binomial distribution).
     """
-    every = [(score, one) for score in examined for one in score.traits.arrivals]
-    found = [
-        (score, one)
-        for score, one in every
-        if seconds(one) >= max(PAUSE, _LONGER * one.longest) and one.whole
+    every = [(score, stream) for score in examined for stream in score.traits.arrivals]
+    paused = [
+        (score, stream)
+        for score, stream in every
+        if seconds(stream) >= max(PAUSE, _LONGER * stream.longest) and stream.whole
     ]
-    pauses = sum(one.pauses for _, one in every) + len(found)
-    waits = sum(one.waits for _, one in every) + len(every)
-    if found and at_least(len(found), pauses, len(every) / waits) <= LEVEL:
-        yield from found
+    pauses = sum(stream.pauses for _, stream in every) + len(paused)
+    waits = sum(stream.waits for _, stream in every) + len(every)
+    if paused and at_least(len(paused), pauses, len(every) / waits) <= LEVEL:
+        yield from paused
 
 
 @family.cross_check(
@@ -126,15 +126,15 @@ def _silent_before_end(examined: Sequence[Score]) -> Iterator[Difference]:
     other waits of its stream are far shorter, and if the pauses in the streams of the run are
     mostly before their ends.
     """
-    for score, one in _mostly_at_the_end(_silence, examined):
-        after = "its finish reason" if one.finished else "it ended without a finish reason"
+    for score, stream in _mostly_at_the_end(_silence, examined):
+        after = "its finish reason" if stream.finished else "it ended without a finish reason"
         message = "The stream fell silent for seconds after its last text, before its end."
-        got = f"{_silence(one):.1f} s until {after}; other waits at most {one.longest:.1f} s"
-        yield message, evidence(score.record, "$", "the finish reason", got, one.exchange)
+        got = f"{_silence(stream):.1f} s until {after}; other waits at most {stream.longest:.1f} s"
+        yield message, evidence(score.record, "$", "the finish reason", got, stream.exchange)
 
 
-def _silence(one: Arrivals) -> float:
-    return one.silence if one.finished else one.silence + one.open
+def _silence(stream: Arrivals) -> float:
+    return stream.silence if stream.finished else stream.silence + stream.open
 
 
 @family.cross_check(
@@ -151,11 +151,11 @@ def _briefly_open(examined: Sequence[Score]) -> Iterator[Difference]:
     waits of its stream are far shorter, and if the pauses in the streams of the run are mostly
     after their finish.
     """
-    for score, one in _mostly_at_the_end(_open_briefly, examined):
+    for score, e in _mostly_at_the_end(_open_briefly, examined):
         message = "The stream stayed open for seconds after its finish."
-        got = f"open for {one.open:.1f} s after the finish; other waits at most {one.longest:.1f} s"
-        yield message, evidence(score.record, "$", "the end of the response", got, one.exchange)
+        got = f"open for {e.open:.1f} s after the finish; other waits at most {e.longest:.1f} s"
+        yield message, evidence(score.record, "$", "the end of the response", got, e.exchange)
 
 
-def _open_briefly(one: Arrivals) -> float:
-    return one.open if one.finished and one.open < _LONG else 0.0
+def _open_briefly(stream: Arrivals) -> float:
+    return stream.open if stream.finished and stream.open < _LONG else 0.0

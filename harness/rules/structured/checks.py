@@ -54,13 +54,13 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "the end of the reply after the JSON", got)
         return
     schema = exchange.request.answer_schema
-    found = parsed_value(reply.text.strip())
-    if found is None or (schema is None and not isinstance(found, dict)):
+    value = parsed_value(reply.text.strip())
+    if value is None or (schema is None and not isinstance(value, dict)):
         expected = "a JSON object" if schema is None else "a JSON value"
         message = f"The request set a JSON response format, but the answer is not {expected}."
         yield Problem(exchange, message, expected, reply.text or "no text")
     elif schema is not None:
-        problem = misfit(found, schema)
+        problem = misfit(value, schema)
         if problem is not None:
             message = "The answer violates the schema of the requested response format."
             yield Problem(exchange, message, problem, reply.text)

@@ -142,18 +142,18 @@ def _followed(responses: ProbeResponses) -> Trials:
     text are judged by other rules.
     """
     served = list(served_replies(responses, ["named"], _FEATURE))
-    found = [answer for answer in served if answer[1].text]
-    if not found:
+    answered = [answer for answer in served if answer[1].text]
+    if not answered:
         elsewhere = any(_fit_elsewhere(*answer) for answer in served)
         raise NotVerifiableError("json_elsewhere" if elsewhere else "no_answer")
-    results: list[Problem | None] = [_unfit(*answer) for answer in found]
+    results: list[Problem | None] = [_unfit(*answer) for answer in answered]
     fenced = _added_fences(responses, "named", "free")
     if fenced:
         results = [*fenced]
-    elif all(results) and not any(_contains_fit(*answer) for answer in found):
-        if any(_fit_elsewhere(*answer) for answer in found):
+    elif all(results) and not any(_contains_fit(*answer) for answer in answered):
+        if any(_fit_elsewhere(*answer) for answer in answered):
             raise NotVerifiableError("json_elsewhere")
-        if not _is_proven(responses, found):
+        if not _is_proven(responses, answered):
             raise NotVerifiableError("never_conforms")
         results = [result and replace(result, proven=True) for result in results]
     changed = list(_changed_answers(responses))
@@ -237,8 +237,8 @@ def _place(responses: ProbeResponses) -> Trials:
     """
     usable = [name for name in ("named", "free") if responses.rollouts.get(name)]
     answers = served_replies(responses, usable or ["named"], _FEATURE)
-    found = ((*answer, _elsewhere(*answer), lost_answer(*answer)) for answer in answers)
-    made = (answer for answer in found if answer[1].text or answer[2] is not None or answer[3])
+    placed = ((*answer, _elsewhere(*answer), lost_answer(*answer)) for answer in answers)
+    made = (answer for answer in placed if answer[1].text or answer[2] is not None or answer[3])
     for exchange, reply, other, lost in required(made, "no_answer"):
         message = "The answer is in another part of the reply instead of its text."
         moved = Problem(exchange, message, "the text of a message", other or "")
@@ -305,12 +305,12 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
     {}, even if the user says which object to answer with. Programs get no data.
     """
     feature = "a JSON object as the answer"
-    found = list(served_replies(responses, ["object", "object told"], feature))
+    replies = list(served_replies(responses, ["object", "object told"], feature))
     fenced = _added_fences(responses, "object")
     if fenced:
         yield from fenced
         return
-    values = [(*answer, parsed_object(answer[1].text.strip())) for answer in found]
+    values = [(*answer, parsed_object(answer[1].text.strip())) for answer in replies]
     objects = [answer for answer in values if answer[2] is not None]
     exchange, reply, _ = required(objects, "no_object_answer")[0]
     empty = all(value == {} for *_, value in objects)
@@ -321,18 +321,18 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
 
 
 def _conforms(exchange: ParsedExchange, reply: Reply) -> bool:
-    found = parsed_value(reply.text.strip())
+    value = parsed_value(reply.text.strip())
     schema = exchange.request.answer_schema
-    return isinstance(found, dict) and (schema is None or misfit(found, schema) is None)
+    return isinstance(value, dict) and (schema is None or misfit(value, schema) is None)
 
 
 def _also(usual: str, name: str, where: str, responses: ProbeResponses) -> Trials:
     """Judge a format where servers lose its effect; the `usual` request shows that it has one."""
     served = served_replies(responses, [usual], _FORMAT)
-    required((one for one in served if _conforms(*one)), "no_object_answer")
+    required((answer for answer in served if _conforms(*answer)), "no_object_answer")
     for exchange, reply in served_replies(responses, [name], f"{_FORMAT} {where}"):
-        choices = [one for one in (reply, *reply.others) if not one.calls]
-        wrong = [one.text or "no text" for one in choices if not _conforms(exchange, one)]
+        choices = [choice for choice in (reply, *reply.others) if not choice.calls]
+        wrong = [choice.text or "no text" for choice in choices if not _conforms(exchange, choice)]
         message = f"A JSON format of the answer has no effect {where}."
         yield Problem(exchange, message, "JSON that conforms", wrong[0]) if wrong else None
 
@@ -366,7 +366,7 @@ def _ends(responses: ProbeResponses) -> Trials:
     text of the JSON does so itself.
     """
     reached = (r.exchanges[-1] for name in _FORMATTED for r in responses.cut.get(name, ()))
-    cut = [one for one in reached if not (one.reply and _repeats_words(one.reply.text))]
+    cut = [e for e in reached if not (e.reply and _repeats_words(e.reply.text))]
     ended = list(responses.readable(*_FORMATTED))
     plain = any(responses.cut.get(name) for name in _NOT_ASKED)
     total = len(cut) + len(ended)
@@ -437,16 +437,16 @@ def _ignored(
     has effect if any part of a reply conforms to it, or has the name of its member, which nothing
     else in the prompt contains.
     """
-    found = list(served_replies(responses, [name], feature))
-    if any(_fit_elsewhere(*answer) or _names_member(*answer) for answer in found):
+    replies = list(served_replies(responses, [name], feature))
+    if any(_fit_elsewhere(*answer) or _names_member(*answer) for answer in replies):
         return None
-    shown = prompt_tokens(found[0][1])
-    _, not_shown = responses.prompt_tokens(without, streaming=found[0][0].request.stream)
-    are_json = all(parsed_object(reply.text.strip()) is not None for _, reply in found)
+    shown = prompt_tokens(replies[0][1])
+    _, not_shown = responses.prompt_tokens(without, streaming=replies[0][0].request.stream)
+    are_json = all(parsed_object(reply.text.strip()) is not None for _, reply in replies)
     as_json_mode = are_json and 0 < shown - not_shown == json_mode
     if shown > not_shown and not as_json_mode:
         return None
-    whole = ((e, reply) for e, reply in found if reply.text and reply.finish != "length")
+    whole = ((e, reply) for e, reply in replies if reply.text and reply.finish != "length")
     exchange, reply = required(whole, "no_whole_answer")[0]
     message = "The answer violates its format, and the prompt does not contain the format."
     if as_json_mode:
@@ -525,9 +525,9 @@ _PARTS: Mapping[str, Callable[[Reply], bool]] = {
 
 
 def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
-    found = parsed_object(reply.text.strip())
+    value = parsed_object(reply.text.strip())
     schema = exchange.request.answer_schema or {}
-    problem = "a JSON object" if found is None else misfit(found, schema)
+    problem = "a JSON object" if value is None else misfit(value, schema)
     if problem is None:
         return None
     message = "The answer violates its schema."

@@ -74,10 +74,10 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
     All letters beyond ASCII are wrong, including those in the arguments that tools receive.
     """
     for place, text in answer.texts:
-        found = [run for run in misread(text) if run not in answer.exchange.prompt]
-        if len(found) >= _FEWEST_MISREAD:
+        runs = [run for run in misread(text) if run not in answer.exchange.prompt]
+        if len(runs) >= _FEWEST_MISREAD:
             message = f"The {place} contains UTF-8 that was decoded as a single-byte encoding."
-            yield Problem(answer.exchange, message, "UTF-8", " ".join(found))
+            yield Problem(answer.exchange, message, "UTF-8", " ".join(runs))
 
 
 family.account_rule(
@@ -120,11 +120,11 @@ def _masked(answer: Answer) -> Iterator[Problem]:
     and in arguments of calls it writes no names such as [PHONE_REDACTED].
     """
     for place, text in answer.texts:
-        found = _MASK.search(_TITLE.sub("", text))
-        if found and found[0] not in answer.exchange.prompt:
+        match = _MASK.search(_TITLE.sub("", text))
+        if match and match[0] not in answer.exchange.prompt:
             message = f"The {place} contains a masked word."
-            context = found.string[max(0, found.start() - 40) : found.end() + 40]
-            own = place != "argument text" or found[0][0] in "*█"
+            context = match.string[max(0, match.start() - 40) : match.end() + 40]
+            own = place != "argument text" or match[0][0] in "*█"
             yield Problem(
                 answer.exchange, message, "the word that the model wrote", context, proven=not own
             )

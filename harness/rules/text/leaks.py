@@ -82,9 +82,9 @@ def _search(
         if place in ("answer", "reasoning") and "`" in text:
             text = _CODE.sub("", text)
         matches = pattern.finditer(text)
-        found = next((one for one in matches if one.group().strip() not in exchange.prompt), None)
-        if found:
-            context = text[max(0, found.start() - 40) : found.end() + 40]
+        match = next((m for m in matches if m.group().strip() not in exchange.prompt), None)
+        if match:
+            context = text[max(0, match.start() - 40) : match.end() + 40]
             message = f"The {place} contains {what}."
             # Only the model writes a header in a form that it was not trained to write.
             malformed = _SPECIAL_TOKEN.search(_WELL_FORMED.sub("", text)) is not None
@@ -102,9 +102,9 @@ def _special_tokens(answer: Answer) -> Iterator[Problem]:
     reported tokens are exactly those of its texts. A special token is a single token, its spelling
     several. A few headers that the model malformed are tolerated.
     """
-    found = list(_search(answer, _SPECIAL_TOKEN, _EVERYWHERE, "a harmony special token"))
-    if not found or not _fits_tokens(answer):
-        yield from found
+    problems = list(_search(answer, _SPECIAL_TOKEN, _EVERYWHERE, "a harmony special token"))
+    if not problems or not _fits_tokens(answer):
+        yield from problems
 
 
 @family.check(
@@ -120,8 +120,8 @@ def _cut_header(answer: Answer) -> Iterator[Problem]:
     The provider's harmony parser returns an unfinished header as text. Clients show the markup.
     """
     for place, text in (("answer", answer.reply.text), ("reasoning", answer.reply.reasoning)):
-        found = _CUT_HEADER.search(text)
-        if found and found[0] not in answer.exchange.prompt:
+        match = _CUT_HEADER.search(text)
+        if match and match[0] not in answer.exchange.prompt:
             message = f"The truncated {place} ends with parts of a harmony header."
             yield Problem(answer.exchange, message, f"{place} without format markup", text[-80:])
 
@@ -146,16 +146,16 @@ def _header(answer: Answer) -> Iterator[Problem]:
     reply, what = answer.reply, "parts of a harmony header"
     if any(_SPECIAL_TOKEN.search(text) for text in (reply.text, *(c.name for c in reply.calls))):
         return
-    found = list(_search(answer, _HEADER, ("answer", "tool name"), what))
-    if not found and not reply.reasoning:
-        found = list(_search(answer, _ANSWER_HEADER, ("answer",), what))
-    counted = answer.ledger if found else None
+    problems = list(_search(answer, _HEADER, ("answer", "tool name"), what))
+    if not problems and not reply.reasoning:
+        problems = list(_search(answer, _ANSWER_HEADER, ("answer",), what))
+    counted = answer.ledger if problems else None
     own = counted is not None and counted.exact and counted.difference in _WRITTEN
     unparsed = not reply.reasoning and _COT_HEADER.match(reply.text)
     if unparsed or not own:
         dropped = counted is not None and counted.exact and counted.difference >= _FEWEST_DROPPED
         proven = bool(unparsed) or (dropped and not answer.exchange.request.wants_json)
-        yield from (replace(problem, proven=proven) for problem in found)
+        yield from (replace(problem, proven=proven) for problem in problems)
 
 
 @family.check(
@@ -282,10 +282,10 @@ def _fits_tokens(answer: Answer) -> bool:
 
 def _wrote_both(answer: Answer) -> bool:
     """Whether the reported tokens cover the CoT and the answer, so the model wrote both."""
-    found = answer.ledger
-    if found is None:
+    counted = answer.ledger
+    if counted is None:
         return False
-    return found.reported >= found.texts and (found.thinking or found.cot) >= found.cot
+    return counted.reported >= counted.texts and (counted.thinking or counted.cot) >= counted.cot
 
 
 def _stripped(answer: Answer) -> tuple[ParsedExchange, str, str]:

@@ -84,21 +84,21 @@ def _unasked(exchange: ParsedExchange) -> Iterator[Problem]:
     counted,
     fix="Count every token of the rendered prompt and of the complete output once, CoT included.",
 )
-def _sum(found: Answer) -> Iterator[Problem]:
+def _sum(answer: Answer) -> Iterator[Problem]:
     """The token counts of a reply are possible.
 
     Providers bill by these counts, and users plan budgets with them. The total is the sum of input
     and output tokens, which include the cached and the reasoning tokens.
     """
-    for message, expected, got in islice(_wrong_counts(found), 1):
-        yield Problem(found.exchange, message, expected, str(got), _PATH)
+    for message, expected, got in islice(_wrong_counts(answer), 1):
+        yield Problem(answer.exchange, message, expected, str(got), _PATH)
 
 
-def _wrong_counts(found: Answer) -> Iterator[tuple[str, str, int | None]]:
+def _wrong_counts(answer: Answer) -> Iterator[tuple[str, str, int | None]]:
     """Yield what is wrong with the counts of a reply: message, expected and reported count."""
-    usage, cached = found.usage, _cached(found)
+    usage, cached = answer.usage, _cached(answer)
     given, made = usage.input_tokens or 0, usage.output_tokens or 0
-    if _has_content(found):
+    if _has_content(answer):
         for name, count in (("input", given), ("output", made)):
             if count <= 0:
                 message = f"The reply has content, but reports no {name} tokens."
@@ -126,28 +126,28 @@ def _has_content(answer: Answer) -> bool:
 @family.check(
     "usage.reasoning",
     counted,
-    lambda found: (
-        found.usage.output_tokens and (found.reply.reasoning or found.usage.reasoning_tokens)
+    lambda answer: (
+        answer.usage.output_tokens and (answer.reply.reasoning or answer.usage.reasoning_tokens)
     ),
     severity="warning",
     fix="Report the tokens of the CoT as reasoning tokens, and return the CoT uncut.",
 )
-def _reasoning(found: Answer) -> Iterator[Problem]:
+def _reasoning(answer: Answer) -> Iterator[Problem]:
     """The details of the output tokens have the tokens of the CoT as reasoning tokens.
 
     A count that includes answers or arguments misleads users about the share of reasoning. Servers
     may count the header of the CoT or not. Some never count reasoning tokens; clients cope. Chat
     need not have the details, but a count of 0 is wrong.
     """
-    counted_at, reported = _OUTPUT_DETAILS[found.exchange.api], found.usage.reasoning_tokens
-    counted_text = found.ledger
+    counted_at, reported = _OUTPUT_DETAILS[answer.exchange.api], answer.usage.reasoning_tokens
+    counted_text = answer.ledger
     severity: Severity | None = None
-    if found.reply.reasoning and not reported:
+    if answer.reply.reasoning and not reported:
         message = "The reply has reasoning, but reports no reasoning tokens."
         expected, got = "more than 0", str(reported)
-        if reported is None and found.exchange.api == "chat":
+        if reported is None and answer.exchange.api == "chat":
             severity = "info"
-    elif reported and not nested(found.reply.raw, "usage", counted_at):
+    elif reported and not nested(answer.reply.raw, "usage", counted_at):
         message = "The reasoning tokens are outside the details, where few clients read them."
         expected, got = f"in {counted_at}", "next to the other counts"
     elif reported and counted_text and (tokens := counted_text.cot):
@@ -156,12 +156,12 @@ def _reasoning(found: Answer) -> Iterator[Problem]:
         if least <= reported <= most:
             return
         message = "The number of reasoning tokens does not match the CoT."
-        if reported > most and found.reply.reasoning.rstrip().endswith(("...", "…")):
+        if reported > most and answer.reply.reasoning.rstrip().endswith(("...", "…")):
             message = "The CoT ends with an ellipsis, and tokens are missing: the server cut it."
         expected, got = f"{least} to {most} for a CoT of {tokens} tokens", str(reported)
     else:
         return
-    yield Problem(found.exchange, message, expected, got, _PATH, severity=severity)
+    yield Problem(answer.exchange, message, expected, got, _PATH, severity=severity)
 
 
 def _cached(answer: Answer) -> int | None:
