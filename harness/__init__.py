@@ -34,6 +34,6 @@ def __getattr__(name: str) -> object:
     if name in ("load", "load_many"):
         from harness.compare import dataframes
 
-        found: object = getattr(dataframes, name)
-        return found
+        value: object = getattr(dataframes, name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -180,16 +180,16 @@ def choose(
     evidence = finding.evidence
     shown = {evidence.record, evidence.compared}
     kept = [r for r in rollouts if r.id in shown or (r.task == task and r.sample in uses)]
-    found = next((rollout for rollout in kept if rollout.id == evidence.record), None)
-    if found is None or len(found.exchanges) <= evidence.exchange:
+    rollout = next((rollout for rollout in kept if rollout.id == evidence.record), None)
+    if rollout is None or len(rollout.exchanges) <= evidence.exchange:
         raise ConfigurationError(
             f"the run lacks the record {evidence.record} of the finding; "
             "judge it again with: gpt-oss-verify recheck RUN"
         )
-    alone = Subject(result, finding, found, (), options)
+    alone = Subject(result, finding, rollout, (), options)
     if not alone.of_run and alone.shows(alone.requests):
         return alone
-    others = tuple(other for other in kept if other is not found and other.api == found.api)
+    others = tuple(other for other in kept if other is not rollout and other.api == rollout.api)
     compared = next((other for other in others if other.id == evidence.compared), None)
     return replace(alone, others=others, compared=compared)
 
@@ -523,8 +523,8 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
         lines += ["", f"## {title}", "", "```sh", command, "```"]
     for title, exchange in answers:
         lines += ["", f"## {title}", "", "```", *_response(exchange, most), "```"]
-    found = f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}"
-    lines += ["", f"{found}. This tests a server for it:", "", f"    {_command(subject)}"]
+    origin = f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}"
+    lines += ["", f"{origin}. This tests a server for it:", "", f"    {_command(subject)}"]
     return "\n".join(lines)
 
 

@@ -92,16 +92,16 @@ def planned_retest(
     """
     info, analysis = read_run_info(folder), read_analysis(folder)
     known = (r for r in analysis.checks if r.check.id in RULES and only in (None, r.check.id))
-    found = [result for result in known if result.status in _FOUND]
+    findings = [result for result in known if result.status in _FOUND]
     calls = _calls_failed(analysis) if only is None else False
-    tested = dict(_tested(found, read_scores(folder), info))
-    found.sort(key=lambda result: result.status)  # errors first
+    tested = dict(_tested(findings, read_scores(folder), info))
+    findings.sort(key=lambda result: result.status)  # errors first
     rules = [
         tested[result.check.id].about if result.check.id in tested else _of_probe(result)
-        for result in found
+        for result in findings
         if result.check.id in tested or result.check.kind == "probe"
     ]
-    cases = {rule for rule, one in tested.items() if one.task == TOOL_CALLING}
+    cases = {rule for rule, finding in tested.items() if finding.task == TOOL_CALLING}
     now = provider.concurrency
     retest = RetestInfo(
         run=str(folder),
@@ -170,7 +170,7 @@ def _probes_of(probes: Iterable[Probe], group: str, request: str) -> list[Probe]
     return sorted(users, key=lambda probe: len(probe.uses))
 
 
-def _require(folder: Path, info: RunInfo, found: bool) -> None:
+def _require(folder: Path, info: RunInfo, any_rules: bool) -> None:
     """Refuse a run that cannot be retested. Raises ConfigurationError."""
     if info.retest is not None:
         raise ConfigurationError(
@@ -181,7 +181,7 @@ def _require(folder: Path, info: RunInfo, found: bool) -> None:
             f"{folder} is recorded traffic, whose requests cannot be sent again; "
             "record new traffic, and import it."
         )
-    if not found:
+    if not any_rules:
         raise ConfigurationError(
             f"{folder} has no errors or warnings of checks and probes, so there is nothing to "
             f"retest; repeat the run with: {' '.join(info.command)}"
@@ -204,7 +204,7 @@ def _with_stand_ins(
             tested.setdefault(about.component, rule)
     for rule in rules:
         causes = [cause.explains for cause in analysis.causes if rule.rule in cause.explains]
-        alike = (one for one in tested.values() if any(one.rule in names for names in causes))
+        alike = (other for other in tested.values() if any(other.rule in names for names in causes))
         best = tested.get(RULES[rule.rule].component) or next(alike, rule)
         yield rule if best is rule else rule.model_copy(update={"stand_in": best.rule})
 
@@ -241,14 +241,14 @@ def _retested(result: RuleResult, failures: int, tries: int, rate: float) -> Ret
 
 
 def _tested(
-    found: Sequence[RuleResult], scores: Iterable[Score], info: RunInfo
+    findings: Sequence[RuleResult], scores: Iterable[Score], info: RunInfo
 ) -> Iterator[tuple[str, _Tested]]:
     """Yield the findings of checks by id, with the samples that showed them.
 
     The rate of a finding is that in the task where it was found most often, or at the samples that
     were tried several times, whichever is higher: a defect may affect one case always.
     """
-    checks = {result.check.id: result for result in found if result.check.kind == "check"}
+    checks = {result.check.id: result for result in findings if result.check.kind == "check"}
     sampled = {task.name for task in info.of_kind("tool_calling", "probes")}
     tries: Counter[tuple[str, str, str]] = Counter()  # by task, sample and condition
     failures: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
@@ -270,7 +270,7 @@ def _tested(
             if task == home and condition in result.groups:
                 judged[sample] += made
         again = [(places[place], tries[place]) for place in places if place[0] == home]
-        others = sum(one - 1 for one, _ in again), sum(every - 1 for _, every in again)
+        others = sum(failures - 1 for failures, _ in again), sum(every - 1 for _, every in again)
         failed_samples: Counter[str] = Counter()
         for (task, sample, _), failed in places.items():
             failed_samples[sample] += failed if task == home else 0
@@ -351,7 +351,7 @@ def _select_cases(chosen: _Selection, wanted: Sequence[tuple[_Tested, int]]) -> 
     for finding, tries in wanted:
         needed = math.ceil(tries / sum(finding.samples.values()))
         chosen.tries = max(chosen.tries, needed + needed % 2)
-    for finding, tries in sorted(wanted, key=lambda one: len(one[0].samples)):
+    for finding, tries in sorted(wanted, key=lambda pair: len(pair[0].samples)):
         made = sum(finding.samples.get(case, 0) for case in chosen.cases) * chosen.tries
         for sample, once in finding.samples.items():
             if made >= tries:

@@ -116,7 +116,7 @@ class Session:
                 return
             planned = planned_attempts(self.plan.tasks) if log.finished else ()
             done = sum(attempt.id in log.finished for attempt in planned)
-            again = [one for one in self._alone() if one.id not in log.finished] if done else []
+            again = [e for e in self._alone() if e.id not in log.finished] if done else []
             if done < info.planned or again:
                 async with self._ready() as provider:
                     self.observer.begin(info.planned, done)
@@ -161,8 +161,8 @@ class Session:
         """Return the attempts to make again alone, of each task in turn. Raises RunLogError."""
         probes = [task for task in self.plan.tasks if task.info.kind == "probes"]
         planned = {attempt.id for task in probes for attempt in task.all_attempts()}
-        made = (one for one in read_chosen(self.folder, planned) if one.exchanges)
-        last = {one.id: one.exchanges[-1] for one in made}
+        made = (rollout for rollout in read_chosen(self.folder, planned) if rollout.exchanges)
+        last = {rollout.id: rollout.exchanges[-1] for rollout in made}
         turns = zip_longest(*(task.alone(last) for task in probes))
         return list(islice(filter(None, chain.from_iterable(turns)), MOST_ALONE))
 

@@ -66,8 +66,8 @@ def repeated_piece(text: str) -> str | None:
         times = max(_FEWEST_TIMES, -(-_SHORTEST_RUN // size))
         if piece.strip() and end.endswith(piece * times):
             return piece
-    found = (sentence.strip() for sentence in _SENTENCE.findall(end))
-    counted = Counter(sentence for sentence in found if len(sentence.split()) >= _FEWEST_WORDS)
+    sentences = (sentence.strip() for sentence in _SENTENCE.findall(end))
+    counted = Counter(sentence for sentence in sentences if len(sentence.split()) >= _FEWEST_WORDS)
     many = counted.total() >= _FEWEST_SENTENCES
     few = len(counted) <= _MOST_DIFFERENT * counted.total()
     return max(counted, key=counted.__getitem__) if many and few else None

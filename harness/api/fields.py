@@ -74,20 +74,20 @@ def json_object(text: str) -> Mapping[str, Any] | None:
 
 def member(value: Mapping[str, Any], key: str, kind: type[T], path: str) -> T:
     """Return the required field `value[key]` of type `kind`. Raises UnreadableReplyError."""
-    found = optional_member(value, key, kind, path)
-    if found is None:
+    given = optional_member(value, key, kind, path)
+    if given is None:
         problem = "is null" if key in value else "is missing"
         raise UnreadableReplyError(f"{_join(path, key)} {problem}, expected {NAMES[kind]}")
-    return found
+    return given
 
 
 def optional_member(value: Mapping[str, Any], key: str, kind: type[T], path: str) -> T | None:
     """`value[key]`, or None if it is missing or null. Raises UnreadableReplyError."""
-    found: T | None = value.get(key)
-    if found is None or type(found) is kind:
-        return found
+    given: T | None = value.get(key)
+    if given is None or type(given) is kind:
+        return given
     raise UnreadableReplyError(
-        f"{_join(path, key)} should be {NAMES[kind]}, but is {NAMES[type(found)]}"
+        f"{_join(path, key)} should be {NAMES[kind]}, but is {NAMES[type(given)]}"
     )
 
 
@@ -96,13 +96,13 @@ def objects_at(value: Mapping[str, Any], key: str, path: str) -> list[tuple[str,
     items = optional_member(value, key, list, path)
     if not items:
         return []
-    found = []
+    placed = []
     for index, item in enumerate(items):
         place = f"{_join(path, key)}[{index}]"
         if not isinstance(item, dict):
             raise UnreadableReplyError(f"{place} should be an object, but is {NAMES[type(item)]}")
-        found.append((place, item))
-    return found
+        placed.append((place, item))
+    return placed
 
 
 def too_deep(value: object) -> bool:

@@ -80,12 +80,12 @@ class HarmonyDialect(Dialect):
 
     def logprobs(self, raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return the entries of all tokens, CoT and markers included."""
-        found = choices_of(raw)[0][1].get("logprobs")
-        if not isinstance(found, dict):
+        listed = choices_of(raw)[0][1].get("logprobs")
+        if not isinstance(listed, dict):
             return []
-        if isinstance(found.get("content"), list):  # llama.cpp has the form of Chat Completions.
-            return objects(found["content"])
-        lists = [found.get(name) or [] for name in _JOINED[:3]]
+        if isinstance(listed.get("content"), list):  # llama.cpp has the form of Chat Completions.
+            return objects(listed["content"])
+        lists = [listed.get(name) or [] for name in _JOINED[:3]]
         return [
             _entry(name, value) | {"top_logprobs": [_entry(*pair) for pair in (top or {}).items()]}
             for name, value, top in zip(*lists, strict=False)
@@ -194,7 +194,7 @@ def items_of(
         return item.text if isinstance(item.text, str) else separator.join(item.text)
 
     known = {**names, **{item.id: item.name for item in items if isinstance(item, ToolCall)}}
-    found: list[harmony.ConversationItem] = []
+    turns: list[harmony.ConversationItem] = []
     for at, item in enumerate(items):
         match item:
             case Message(role="assistant"):
@@ -202,19 +202,19 @@ def items_of(
                     isinstance(following, ToolCall) for following in items[at + 1 : at + 2]
                 )
                 text = text_of(item)
-                found.append(harmony.Preamble(text) if calls_next else harmony.Answer(text))
+                turns.append(harmony.Preamble(text) if calls_next else harmony.Answer(text))
             case Message(role="user"):
-                found.append(harmony.User(text_of(item)))
+                turns.append(harmony.User(text_of(item)))
             case Message():
-                found.append(harmony.Developer(text_of(item)))
+                turns.append(harmony.Developer(text_of(item)))
             case Reasoning():
-                found.append(harmony.Reasoning(item.text))
+                turns.append(harmony.Reasoning(item.text))
             case ToolCall():
-                found.append(harmony.Call(item.name, item.arguments))
+                turns.append(harmony.Call(item.name, item.arguments))
             case ToolResult():
                 name = known.get(item.call_id, item.call_id)
-                found.append(harmony.Result(name, text_of(item)))
-    return found
+                turns.append(harmony.Result(name, text_of(item)))
+    return turns
 
 
 def _turn(message: Sequence[int]) -> dict[str, Any]:

@@ -125,8 +125,8 @@ class ParsedRequest:
     def answer_format(self) -> Mapping[str, Any]:
         """The requested format of the answer; empty without one."""
         path = ("response_format",) if self.api == "chat" else ("text", "format")
-        found = nested(self.body, *path)
-        return found if isinstance(found, dict) else {}
+        given = nested(self.body, *path)
+        return given if isinstance(given, dict) else {}
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
         yield from objects(self.body.get("functions"))  # The form that preceded `tools`.

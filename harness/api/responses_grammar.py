@@ -166,11 +166,11 @@ class _Walker:
             message = differs if event.name else "An event has no `event:` line."
             self._report(EVENT_NAME, event, message, event.type, event.name or "no event: line")
         if isinstance(data.get("response"), dict):
-            found = data["response"].get("id")
-            self._id = self._id or found
-            if found != self._id:
+            given = data["response"].get("id")
+            self._id = self._id or given
+            if given != self._id:
                 message, path = "The id of the response changes during the stream.", "$.response.id"
-                self._report(ID, event, message, repr(self._id), repr(found), path)
+                self._report(ID, event, message, repr(self._id), repr(given), path)
         if self._failed:
             return
         number = data.get("sequence_number")

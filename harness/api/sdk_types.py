@@ -77,19 +77,19 @@ def mismatches(
     if shape in _valid or shape in judged:
         return ()
     judged.add(shape)
-    found: list[Mismatch] = []
+    misses: list[Mismatch] = []
     try:
         model.model_validate_json(text, strict=True)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)
-        found += _readable(
+        misses += _readable(
             model, [problem for problem in errors if not _accepted(model, problem)], data
         )
-    if not found:
+    if not misses:
         if len(_valid) >= _MOST_SHAPES:
             _valid.clear()
         _valid.add(shape)
-    return found
+    return misses
 
 
 def shape_of(data: Mapping[str, Any]) -> tuple[object, object]:
@@ -154,7 +154,7 @@ def _owners(models: Sequence[type[BaseModel]], steps: Sequence[str]) -> Sequence
     """Return the models that the field names and names of union members in `steps` lead to."""
     for step in steps:
         fields = [model.model_fields[step] for model in models if step in model.model_fields]
-        inner = [found for field in fields for found in _models_in(field.annotation)]
+        inner = [model for field in fields for model in _models_in(field.annotation)]
         models = inner or [model for model in models if model.__name__ == step] or models
     return models
 

@@ -128,8 +128,8 @@ def _error_texts(response: Response) -> Iterator[str]:
         yield response.text[:_LONGEST]
         return
     errors = objects([content, content.get("error")])
-    found = [error.get(name) for error in errors for name in _OF_ERRORS]
-    for value in (content.get("error"), *found):
+    texts = [error.get(name) for error in errors for name in _OF_ERRORS]
+    for value in (content.get("error"), *texts):
         if isinstance(value, str):
             yield value[:_LONGEST]
 

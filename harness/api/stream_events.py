@@ -29,14 +29,14 @@ def texts_of(event: StreamEvent) -> list[str]:
     """The pieces of CoT and answer in an event, without arguments, summaries and repetitions."""
     if event.type:
         kind = event.type.removesuffix(".delta")
-        found: list[object] = [nested(event.data, "delta")] if kind in _TEXT_EVENTS else []
+        texts: list[object] = [nested(event.data, "delta")] if kind in _TEXT_EVENTS else []
     else:
-        found = []
+        texts = []
         for choice in objects(nested(event.data, "choices")):
             delta = choice.get("delta")
             cot = nested(delta, "reasoning") or nested(delta, "reasoning_content")
-            found += [cot, nested(delta, "content")]
-    return [text for text in found if isinstance(text, str) and text]
+            texts += [cot, nested(delta, "content")]
+    return [text for text in texts if isinstance(text, str) and text]
 
 
 def carries_text(event: StreamEvent) -> bool:

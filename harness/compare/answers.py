@@ -29,25 +29,25 @@ def answered_questions(columns: Sequence[Column], against: int) -> tuple[Answere
     its best where it is better or equal; the reference the reverse. The texts of gated data are not
     shown. Raises RunLogError and ConfigurationError.
     """
-    chosen = sorted(_chosen(columns, against), key=lambda one: -one[0])[:MOST]
+    chosen = sorted(_chosen(columns, against), key=lambda e: -e[0])[:MOST]
     texts = [
         _texts(column, {rows[at]["record"] for _, _, rows in chosen if at in rows})
         for at, column in enumerate(columns)
     ]
-    found = []
+    asked = []
     for _, (group, sample), rows in chosen:
         shown = [(texts[at].get(row["record"]), row) for at, row in rows.items()]
-        if len([one for one, _ in shown if one]) < 2:
+        if len([pair for pair, _ in shown if pair]) < 2:
             continue
-        question = next(one[0] for one, _ in shown if one)
+        question = next(pair[0] for pair, _ in shown if pair)
         answers = {
             at: ShownAnswer(value=row["value"], text=texts[at][row["record"]][1])
             for at, row in rows.items()
             if row["record"] in texts[at]
         }
         cells = tuple(answers.get(at) for at in range(len(columns)))
-        found.append(AnsweredQuestion(sample=sample, group=group, question=question, answers=cells))
-    return tuple(found)
+        asked.append(AnsweredQuestion(sample=sample, group=group, question=question, answers=cells))
+    return tuple(asked)
 
 
 def _chosen(
@@ -61,11 +61,11 @@ def _chosen(
             by_question[str(group), str(sample)][at] = tries.sort_values("value", kind="stable")
     for (group, sample), every in by_question.items():
         contents = {at: tries["content"].iloc[0] for at, tries in every.items()}
-        tries = {at: one for at, one in every.items() if contents[at] == contents.get(against)}
+        tries = {at: rows for at, rows in every.items() if contents[at] == contents.get(against)}
         if len(tries) < 2:
             continue
         base = fmean(tries[against]["value"])
-        moved = {at: fmean(one["value"]) - base for at, one in tries.items() if at != against}
+        moved = {at: fmean(rows["value"]) - base for at, rows in tries.items() if at != against}
         largest = max(moved.values(), key=abs)
         rows = {at: tries[at].iloc[0 if move < 0 else -1] for at, move in moved.items()}
         rows[against] = tries[against].iloc[-1 if largest < 0 else 0]
@@ -77,26 +77,26 @@ def _texts(column: Column, records: set[str]) -> _Texts:
     place = Path(column.entry.place or "")
     if column.entry.kind == "log":
         return {
-            record: (one.question[:_LONGEST], one.answer[:_LONGEST])
+            record: (tried.question[:_LONGEST], tried.answer[:_LONGEST])
             for log in read_logs(place)
-            for one in log.tries
-            if (record := log.record(one)) in records and not log.gated
+            for tried in log.tries
+            if (record := log.record(tried)) in records and not log.gated
         }
     if column.entry.kind != "run" or not (place / ROLLOUTS_FILE).exists():
         return {}  # a copy without its log is compared by its scores
     gated = {
         task.name for task in read_run_info(place).tasks if task.dataset and task.dataset.gated
     }
-    found: _Texts = {}
+    texts: _Texts = {}
     for rollout in read_rollouts(place):
         if rollout.id in records and rollout.task not in gated:
             messages = transcript(rollout).messages
-            turns = [at for at, one in enumerate(messages) if one["role"] == "assistant"]
+            turns = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
             first = turns[0] if turns else len(messages)
-            asked = "\n\n".join(str(one["content"]) for one in messages[:first])
-            said = "\n\n".join(_said(one) for one in messages[first:] if one["role"] == "assistant")
-            found[rollout.id] = asked[:_LONGEST], said[:_LONGEST]
-    return found
+            asked = "\n\n".join(str(message["content"]) for message in messages[:first])
+            said = "\n\n".join(_said(e) for e in messages[first:] if e["role"] == "assistant")
+            texts[rollout.id] = asked[:_LONGEST], said[:_LONGEST]
+    return texts
 
 
 def _said(message: Message) -> str:

@@ -178,9 +178,9 @@ def _times(run: Run, task: TaskInfo, condition: Condition) -> pd.DataFrame:
     if task.kind == "eval":
         attempts = rows_of(run.attempts, task.name, condition)
         reported = run.usage.dropna(subset="output")[["record", "reasoning"]]
-        found = attempts.merge(reported, how="left")
+        times = attempts.merge(reported, how="left")
     else:
-        found = rows_of(run.timing, task.name, condition)
+        times = rows_of(run.timing, task.name, condition)
     names = {
         "seconds": "request",
         "total": "request",
@@ -188,7 +188,7 @@ def _times(run: Run, task: TaskInfo, condition: Condition) -> pd.DataFrame:
         "tokens_per_second": "tokens per second",
         "reasoning": "reasoning tokens",
     }
-    return found.rename(columns=names).assign(group=group_name(task, condition))
+    return times.rename(columns=names).assign(group=group_name(task, condition))
 
 
 def _joined(frames: Iterable[pd.DataFrame], columns: Iterable[str]) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def compare(columns: Sequence[Column], against: int, tool_version: str) -> Compa
         against=base.entry.label,
         entries=tuple(map(_entry, columns, [base] * len(columns), matches, pairs)),
         rows=tuple(rows),
-        tested=sum(found is not None for row in rows for found in row.differences),
+        tested=sum(difference is not None for row in rows for difference in row.differences),
         changes=tuple(_changes(columns, at, against, matches[at], rows) for at in others),
     )
 
@@ -141,8 +141,8 @@ def _pair(column: Column, base: Column, key: Key, match: Match) -> Pair | str:
     if base.published and not column.published:
         return _published_pair(column, base, key)
     if column.published and not base.published:
-        found = _published_pair(base, column, key)
-        return found if isinstance(found, str) else Pair(found.reference, found.run, found.cases)
+        pair = _published_pair(base, column, key)
+        return pair if isinstance(pair, str) else Pair(pair.reference, pair.run, pair.cases)
     if key not in column.keys or key not in base.keys:
         return "only one of the two has it."
     shared = _shared(_of(match, key))
@@ -159,14 +159,14 @@ def _published_pair(run: Column, baseline: Column, key: Key) -> Pair | str:
         return f"{baseline.entry.label} has no figure for it; {MEASURE}."
     if missing := int(tries["value"].isna().sum()):
         return f"{missing} tries are missing."
-    found = baseline.published[key]
+    published = baseline.published[key]
     values = tries["openai_value"].fillna(tries["value"]).groupby(tries["sample"]).agg(list)
-    if len(values) != found.questions:
+    if len(values) != published.questions:
         return (
-            f"it has {len(values)} of {found.questions} questions, and published figures "
+            f"it has {len(values)} of {published.questions} questions, and published figures "
             "cover all of them."
         )
-    return Pair(run_mean(list(values)), found.mean, len(values))
+    return Pair(run_mean(list(values)), published.mean, len(values))
 
 
 # Rows.
@@ -177,13 +177,13 @@ def _untested_rows(
 ) -> Iterator[UntestedRow]:
     """Yield all rows of a comparison, in the order of reports."""
     decisions = [column.entry.decision for column in columns]
-    verdicts = [one and Measured(decision=one) for one in decisions]
+    verdicts = [decision and Measured(decision=decision) for decision in decisions]
     if any(verdicts):
         yield UntestedRow(VERDICTS, "verdict", verdicts, unit="decision")
     keys = list(dict.fromkeys(k for column in columns if not column.published for k in column.keys))
     for key in keys:
-        found = [pair.get(key) for pair in pairs]
-        tested = [pair if isinstance(pair, Pair) else None for pair in found]
+        parts = [pair.get(key) for pair in pairs]
+        tested = [pair if isinstance(pair, Pair) else None for pair in parts]
         yield from _rates(columns, key, tested)
         yield from _scores(columns, key, tested)
     for key in keys:
@@ -342,12 +342,12 @@ def _tested(rows: Sequence[UntestedRow], against: int) -> Iterator[Row]:
     """Yield the rows with their differences, which are tested together."""
     tests = iter(differences([pair for row in rows for pair in row.pairs if pair]))
     for row in rows:
-        found = tuple(next(tests) if pair else None for pair in row.pairs)
+        deltas = tuple(next(tests) if pair else None for pair in row.pairs)
         base = row.cells[against]
-        differs = any(one.seen != "none" for one in found if one) or any(
+        differs = any(delta.seen != "none" for delta in deltas if delta) or any(
             base and cell and _state_differs(cell, base) for cell in row.cells
         )
-        fields = {**row._asdict(), "differences": found or (None,) * len(row.cells)}
+        fields = {**row._asdict(), "differences": deltas or (None,) * len(row.cells)}
         del fields["pairs"]
         yield Row(**fields, differs=differs)
 
@@ -365,9 +365,9 @@ def _changes(
     changed = list(_check_changes(now, before, at, rows))
     cases = _changed_cases(match)
     beyond = [
-        (row, found)
+        (row, difference)
         for row in rows
-        if (found := row.differences[at]) is not None and found.seen != "none"
+        if (difference := row.differences[at]) is not None and difference.seen != "none"
     ]
     return Changes(
         label=now.entry.label,
@@ -375,14 +375,14 @@ def _changes(
         fixed=tuple(change for change in changed if change.before == "failed"),
         cases=cases,
         rates=tuple(
-            RateChange(name=row.group or row.name, difference=found)
-            for row, found in beyond
+            RateChange(name=row.group or row.name, difference=difference)
+            for row, difference in beyond
             if row.unit != "status"
         ),
         worse=now.entry.kind in ("run", "log")
         and (
             (before.entry.decision, now.entry.decision) == ("pass", "fail")
-            or any(found.seen == "worse" for _, found in beyond)
+            or any(difference.seen == "worse" for _, difference in beyond)
             or not all(case.better for case in cases)
         ),
     )
@@ -420,7 +420,7 @@ def _changed_cases(match: Match) -> tuple[ChangedCase, ...]:
         ((round(sum(case.here)), len(case.here)), (round(sum(case.there)), len(case.there)))
         for case in binary
     ]
-    found = [
+    changed = [
         ChangedCase(
             sample=case.sample,
             group=case.group,
@@ -433,7 +433,7 @@ def _changed_cases(match: Match) -> tuple[ChangedCase, ...]:
         )
         if differs
     ]
-    return tuple(sorted(found, key=lambda case: (case.p, case.group, case.sample)))
+    return tuple(sorted(changed, key=lambda case: (case.p, case.group, case.sample)))
 
 
 # What limits a comparison.

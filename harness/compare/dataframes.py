@@ -214,16 +214,16 @@ class Run(Frames):
     def _every_score(self) -> list[Score]:
         """Return the scores of all attempts. Raises RunLogError unless they fit the analysis."""
         scores = list(read_scores(self.folder) if self._judged is None else self._judged[1])
-        judged = {(found.task, found.condition): found.finished for found in self.analysis.results}
+        judged = {(e.task, e.condition): e.finished for e in self.analysis.results}
         made = ((score.task, score.condition) for score in scores if score.finished)
-        found = Counter(
+        counted = Counter(
             (task, used) if (task, used) in judged else (task, used.alternating)
             for task, used in made
         )
         for key, finished in judged.items():
-            if found[key] != finished:
+            if counted[key] != finished:
                 raise RunLogError(
-                    f"{self.folder / SCORES_FILE} has {found[key]} attempts of {key[0]}, "
+                    f"{self.folder / SCORES_FILE} has {counted[key]} attempts of {key[0]}, "
                     f"{key[1].name}, but {ANALYSIS_FILE} has {finished}; judge the run again with: "
                     f"gpt-oss-verify recheck {self.folder}"
                 )
@@ -313,8 +313,8 @@ def _all_tables(
         used, kind = score.condition, kinds.get(score.task, "eval")
         condition = (used.model, used.effort, used.api, used.mode)
         keys = (score.record, score.task, kind, score.sample, *condition, score.attempt)
-        found = (*score.findings, *of_probes[score.record])
-        count = Counter(finding.severity for finding in found)
+        findings = (*score.findings, *of_probes[score.record])
+        count = Counter(finding.severity for finding in findings)
         value = score.value if score.finished else None
         made = (score.outcome, score.finished, score.invalid, value, score.exact, score.seconds)
         counts = (score.requests, score.retries, count["error"], count["warning"])
@@ -328,7 +328,7 @@ def _all_tables(
         for number, time in enumerate(score.timing):
             times = (time.total, time.first_token, time.tokens_per_second)
             rows["timing"].append((*keys, number, *times))
-        for finding in found:
+        for finding in findings:
             at = finding.evidence
             place = (at.exchange, at.event, at.path, at.expected, at.got)
             rows["findings"].append((*keys, finding.id, finding.severity, finding.message, *place))

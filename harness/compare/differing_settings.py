@@ -57,17 +57,17 @@ def changes(
     One that does not differ alike in all tasks is named with each task.
     """
     shared = [scope for scope in here if scope in there]
-    found: dict[SettingChange, list[str]] = defaultdict(list)
+    changed: dict[SettingChange, list[str]] = defaultdict(list)
     for scope in shared:
         ours, theirs = here[scope], there[scope]
         for name in dict.fromkeys([*ours, *theirs]):
             mine, other = _text(ours.get(name)), _text(theirs.get(name))
             if mine != other and (name in _MOVING or not moving):
-                found[SettingChange(what=name, here=mine, there=other)].append(scope)
+                changed[SettingChange(what=name, here=mine, there=other)].append(scope)
     tasks = sum(scope != RUN for scope in shared)
     return tuple(
-        one if whole else one.model_copy(update={"what": f"{scope} {one.what}"})
-        for one, scopes in found.items()
+        change if whole else change.model_copy(update={"what": f"{scope} {change.what}"})
+        for change, scopes in changed.items()
         for whole in [RUN in scopes or len(scopes) == tasks]
         for scope in scopes[: 1 if whole else None]
     )
@@ -81,12 +81,12 @@ def sampling_settings(tries: int, sampling: Sampling) -> dict[str, object]:
 
 def _of_task(task: TaskInfo) -> dict[str, object]:
     efforts = tuple(dict.fromkeys(condition.effort for condition in task.conditions))
-    found = sampling_settings(task.tries, task.sampling)
+    settings = sampling_settings(task.tries, task.sampling)
     if task.kind == "tool_calling":
         files = {name.partition(".")[0]: sha[:12] for name, sha in task.files.items()}
-        return {**found, "reasoning effort": efforts, **files}
+        return {**settings, "reasoning effort": efforts, **files}
     return {
-        **found,
+        **settings,
         "efforts": efforts,
         "api": tuple(dict.fromkeys(condition.api for condition in task.conditions)),
         "data": task.dataset and task.dataset.sha256[:12],

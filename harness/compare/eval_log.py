@@ -63,40 +63,40 @@ class EvalLog:
         """Return the log without tries that are copies of others, and with their number."""
         every = [(t.sample, t.epoch, said(t.answer, t.question)) for t in self.tries]
         copies = copied(every, one_seed=len(self.seeds) == 1)
-        kept = tuple(one for one in self.tries if (one.sample, one.epoch) not in copies)
+        kept = tuple(tried for tried in self.tries if (tried.sample, tried.epoch) not in copies)
         return replace(self, tries=kept, copies=len(copies))
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[str, tuple[float, ...]]]:
         """The scores by part and sample, in the order of epochs; parts are named `TASK PART`."""
-        found: dict[str, dict[str, list[float]]] = {}
+        by_name: dict[str, dict[str, list[float]]] = {}
         for part in self.parts:
-            of_part = found.setdefault(self.named(part), defaultdict(list))
-            for one in sorted(self.tries, key=lambda one: one.epoch):
-                of_part[one.sample] += [one.values[part]] if part in one.values else []
+            of_part = by_name.setdefault(self.named(part), defaultdict(list))
+            for tried in sorted(self.tries, key=lambda tried: tried.epoch):
+                of_part[tried.sample] += [tried.values[part]] if part in tried.values else []
         return {
             name: {sample: tuple(values) for sample, values in of_part.items()}
-            for name, of_part in found.items()
+            for name, of_part in by_name.items()
         }
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
         """The names of the parts of the score."""
-        return tuple(dict.fromkeys(part for one in self.tries for part in one.values)) or ("",)
+        return tuple(dict.fromkeys(part for tried in self.tries for part in tried.values)) or ("",)
 
-    def record(self, one: LogTry) -> str:
+    def record(self, tried: LogTry) -> str:
         """The name of a try in the log."""
-        return f"{self.task}/{one.sample}/{one.epoch}"
+        return f"{self.task}/{tried.sample}/{tried.epoch}"
 
-    def outcome(self, one: LogTry) -> str:
+    def outcome(self, tried: LogTry) -> str:
         """Return what is wrong with the text of an answer; `answered` if nothing is."""
-        if not one.answer.strip():
+        if not tried.answer.strip():
             return "empty answer"
-        if "<|" in one.answer:
+        if "<|" in tried.answer:
             return "raw harmony text"
-        wanted = "boxed" in one.question and not any(one.values.values())
-        *_, last = re.findall(r"\d+", one.answer) or [None]
-        unboxed = wanted and "boxed" not in one.answer and last == one.target
+        wanted = "boxed" in tried.question and not any(tried.values.values())
+        *_, last = re.findall(r"\d+", tried.answer) or [None]
+        unboxed = wanted and "boxed" not in tried.answer and last == tried.target
         return "right but unboxed" if unboxed else "answered"
 
     @property
@@ -115,4 +115,4 @@ class EvalLog:
     @cached_property
     def contents(self) -> Mapping[str, str]:
         """The hash of each sample."""
-        return {one.sample: one.content for one in self.tries}
+        return {tried.sample: tried.content for tried in self.tries}

@@ -80,8 +80,8 @@ def history_of(parent: Path, provider: str | None) -> History:
             unread.append(str(error))
     for path in logs_in(parent):
         try:
-            found = read_logs(path)
-            logs += [found] if provider in (None, found[0].provider) else []
+            read = read_logs(path)
+            logs += [read] if provider in (None, read[0].provider) else []
         except ConfigurationError as error:
             unread.append(str(error))
     return history(str(parent), analyses, unread, logs)
@@ -97,7 +97,7 @@ def history(
     runs: dict[str, list[_Judged]] = defaultdict(list)
     for judged in sorted(analyses, key=lambda judged: judged[1].run.started_at):
         runs[judged[1].run.provider.name].append(judged)
-    points = {name: _points(found) for name, found in runs.items()}
+    points = {name: _points(logs) for name, logs in runs.items()}
     for log in logs:
         points[log[0].provider] = [*points.get(log[0].provider, ()), _of_log(log)]
     lines = (ProviderHistory(provider=name, points=_dated(points[name])) for name in sorted(points))
@@ -135,9 +135,9 @@ def _of_log(logs: Sequence[EvalLog]) -> HistoryPoint:
     parts = {
         log.group(part): log.scores[log.named(part)].values() for log in logs for part in log.parts
     }
-    made = {group: [tries for tries in found if tries] for group, found in parts.items()}
-    tries, first = [one for log in logs for one in log.tries], logs[0]
-    seconds = [one.seconds for one in tries if one.seconds is not None]
+    made = {group: [tries for tries in cases if tries] for group, cases in parts.items()}
+    tries, first = [tried for log in logs for tried in log.tries], logs[0]
+    seconds = [tried.seconds for tried in tries if tried.seconds is not None]
     return HistoryPoint(
         run=first.path.name,
         place=str(first.path),
@@ -146,9 +146,9 @@ def _of_log(logs: Sequence[EvalLog]) -> HistoryPoint:
         decision=None,
         complete=all(log.complete for log in logs),
         tool_version=first.version,
-        tokens=sum(one.tokens for one in tries),
+        tokens=sum(tried.tokens for tried in tries),
         latency=statistics.median(seconds) if seconds else None,
-        scores={name: mean_score(found).estimate for name, found in made.items() if found},
+        scores={name: mean_score(cases).estimate for name, cases in made.items() if cases},
     )
 
 
@@ -165,7 +165,7 @@ def _changed(infos: Sequence[RunInfo]) -> tuple[SettingChange, ...]:
 def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -> HistoryPoint:
     info, worst = analysis.run, worst_figures(analysis)
     tasks = {task.name: task for task in info.tasks}
-    times = [one.latency.last if one.is_eval else one.latency.total for one in analysis.results]
+    times = [e.latency.last if e.is_eval else e.latency.total for e in analysis.results]
     failed = sum(result.status == "failed" for result in analysis.checks)
     return HistoryPoint(
         run=analysis.run_id,
@@ -179,7 +179,7 @@ def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -
         pass_at=worst.pass_at,
         pass_hat=worst.pass_hat,
         failed_checks=failed if analysis.checks else None,
-        tokens=sum(one.tokens.input + one.tokens.output for one in analysis.results),
+        tokens=sum(result.tokens.input + result.tokens.output for result in analysis.results),
         latency=max((time.p50 for time in times if time), default=None),
         scores={
             group_name(tasks[result.task], result.condition): result.score.estimate

@@ -123,7 +123,7 @@ def _sample(rollout: Rollout, score: Score, target: str, *, withheld: bool) -> _
     if withheld:
         messages = tuple({"role": message["role"], "content": _WITHHELD} for message in messages)
     converted = list(_messages(messages))
-    first = next((n for n, one in enumerate(converted) if one["role"] == "assistant"), 0)
+    first = next((n for n, message in enumerate(converted) if message["role"] == "assistant"), 0)
     counts = score.usage
     usage = _usage(counts.input or 0, counts.output or 0, counts.reasoning or 0)
     return {

@@ -63,7 +63,7 @@ def read_inspect_log(path: Path) -> EvalLog:
     spec, settings = log.eval, log.eval.model_generate_config
     provider, model = _served(spec.model)
     responses = spec.model_args.get("responses_api")
-    scorer = next((name for one in log.samples for name in one.scores or ()), "")
+    scorer = next((name for sample in log.samples for name in sample.scores or ()), "")
     return EvalLog(
         path=path,
         task=spec.task.rpartition("/")[2],
@@ -97,8 +97,8 @@ def _tries(path: Path, samples: Sequence[EvalSample], scorer: str) -> Iterator[L
     from inspect_ai.scorer import value_to_float
 
     number = value_to_float()
-    for one in samples:
-        score = (one.scores or {}).get(scorer)
+    for sample in samples:
+        score = (sample.scores or {}).get(scorer)
         value = None if score is None else score.value
         parts = value if isinstance(value, Mapping) else {"": value}
         values = {}
@@ -108,24 +108,24 @@ def _tries(path: Path, samples: Sequence[EvalSample], scorer: str) -> Iterator[L
             made = number(given) if _scalar(given) else math.inf
             if made > 1:
                 raise ConfigurationError(
-                    f"{path}: the score {scorer} of sample {one.id} is {_one_line(str(given))}; "
+                    f"{path}: the score {scorer} of sample {sample.id} is {_one_line(str(given))}; "
                     "scores must be C, P, I or numbers of at most 1."
                 )
             if not math.isnan(made):
                 values[part] = made
-        asked = one.input if isinstance(one.input, str) else _joined(one.input)
-        choices = "\n".join(one.choices or ())
-        target = one.target if isinstance(one.target, str) else "\n".join(one.target)
+        asked = sample.input if isinstance(sample.input, str) else _joined(sample.input)
+        choices = "\n".join(sample.choices or ())
+        target = sample.target if isinstance(sample.target, str) else "\n".join(sample.target)
         text = f"{asked}\0{choices}\0{target}".encode("utf-8", "surrogatepass")
-        usage = one.model_usage or {}
+        usage = sample.model_usage or {}
         yield LogTry(
-            sample=str(one.id),
-            epoch=one.epoch,
+            sample=str(sample.id),
+            epoch=sample.epoch,
             content=hashlib.sha256(text).hexdigest()[:16],
             values=values,
             question=f"{asked}\n{choices}".strip(),
-            answer=one.output.completion or (one.error.message if one.error else ""),
-            seconds=one.total_time,
+            answer=sample.output.completion or (sample.error.message if sample.error else ""),
+            seconds=sample.total_time,
             tokens=sum(each.output_tokens for each in usage.values()),
             target=target,
         )

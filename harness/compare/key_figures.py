@@ -68,7 +68,7 @@ def worst_figures(analysis: Analysis) -> WorstFigures:
     """Return the lowest rates and speed, and the highest median time to the first token."""
     rates = [result.at_k for result in analysis.tool_calling if result.at_k]
     k = min((at[-1].k for at in rates), default=None)
-    last = [at for found in rates for at in found if at.k == k]
+    last = [at for rate in rates for at in rate if at.k == k]
     times = [result.latency for result in analysis.tool_calling]
     first = [time.first_token for time in times if time.first_token is not None]
     speeds = [time.tokens_per_second for time in times if time.tokens_per_second is not None]
@@ -88,7 +88,7 @@ def _lowest(rates: Sequence[Estimate]) -> Estimate | None:
 
 def result_summary(analysis: Analysis) -> ResultSummary:
     """Return what can be published about a run, as one line and as values."""
-    run, found = analysis.run, analysis.verdict.decision
+    run, decision = analysis.run, analysis.verdict.decision
     kinds: tuple[RuleKind, ...] = ("check", "probe")
     shares = {kind: _rules(analysis, kind) for kind in kinds}
     calls, evals = _tool_calls(analysis), _evals(analysis)
@@ -97,18 +97,18 @@ def result_summary(analysis: Analysis) -> ResultSummary:
     if calls is not None:
         passed.append(f"{_counted(calls)} tool calls ({_percent(calls.rate)})")
     scores = (
-        f"{one.name} {_percent(one.score)}"
-        + ("" if one.baseline is None else f" (baseline {percentage(one.baseline)})")
-        for one in evals
+        f"{result.name} {_percent(result.score)}"
+        + ("" if result.baseline is None else f" (baseline {percentage(result.baseline)})")
+        for result in evals
     )
-    verdict = f"{run.model} on {run.provider.name}: {(found or 'scored').upper()}"
+    verdict = f"{run.model} on {run.provider.name}: {(decision or 'scored').upper()}"
     counts = [f"passed {', '.join(passed)}"] if passed else []
     line = "; ".join([verdict, *counts, *scores, f"gpt-oss-verify {run.tool_version}, {date}"])
     return ResultSummary(
         line=f"{line}: {command}",
         provider=run.provider.name,
         model=run.model,
-        decision=found,
+        decision=decision,
         checks=shares["check"],
         probes=shares["probe"],
         tool_calls=calls,

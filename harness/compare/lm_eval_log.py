@@ -39,7 +39,7 @@ def read_lm_eval(path: Path) -> tuple[EvalLog, ...]:
     Raises ConfigurationError if files are missing or damaged, or runs in a folder differ.
     """
     if path.is_dir():
-        files = [one for results in results_files(path) for one in _samples_of(results)]
+        files = [file for results in results_files(path) for file in _samples_of(results)]
     else:
         files = _samples_of(path) if path.name.startswith(_RESULTS) else [path]
     by_task: dict[str, list[EvalLog]] = {}
@@ -51,12 +51,12 @@ def read_lm_eval(path: Path) -> tuple[EvalLog, ...]:
 
 def _samples_of(results: Path) -> list[Path]:
     time = results.stem.removeprefix(_RESULTS)
-    found = sorted(results.parent.glob(f"{_SAMPLES}*_{time}.jsonl"))
-    if not found:
+    files = sorted(results.parent.glob(f"{_SAMPLES}*_{time}.jsonl"))
+    if not files:
         raise ConfigurationError(
             f"{results} has no samples beside it; run lm_eval again with --log_samples."
         )
-    return found
+    return files
 
 
 def _joined(path: Path, logs: list[EvalLog]) -> EvalLog:
@@ -71,7 +71,7 @@ def _joined(path: Path, logs: list[EvalLog]) -> EvalLog:
                     "other; put them into folders of their own."
                 )
     tries = tuple(
-        replace(one, epoch=number) for number, log in enumerate(logs, start=1) for one in log.tries
+        replace(e, epoch=number) for number, log in enumerate(logs, start=1) for e in log.tries
     )
     seeds = frozenset().union(*(log.seeds for log in logs))
     return replace(first, path=path, epochs=len(logs), tries=tries, seeds=seeds)
@@ -94,7 +94,7 @@ def _read(path: Path) -> EvalLog:
             task=task,
             provider=_provider(args, made["model_source"]),
             model=made["model_name"],
-            effort=str(_found(asked, "reasoning_effort") or "default"),
+            effort=str(_member(asked, "reasoning_effort") or "default"),
             api=_api(made["model_source"]),
             started_at=datetime.fromtimestamp(made["date"], UTC).isoformat(timespec="seconds"),
             complete=made["n-samples"][task]["effective"] == len(tries),
@@ -125,17 +125,17 @@ def _read(path: Path) -> EvalLog:
 def _metrics(made: Mapping[str, Any], task: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The metrics with values of at most 1 where more is better. Raises ConfigurationError."""
     better = made.get("higher_is_better", {}).get(task, {})
-    found: dict[str, bool] = {}
+    usables: dict[str, bool] = {}
     for row in rows:
         for metric in row["metrics"]:
             value, name = row[metric], f"{metric},{row['filter']}"
             usable = isinstance(value, bool | int | float) and value <= 1
-            found[name] = found.get(name, better.get(metric) is not False) and usable
-    names = [name for name, usable in found.items() if usable]
+            usables[name] = usables.get(name, better.get(metric) is not False) and usable
+    names = [name for name, usable in usables.items() if usable]
     if not names:
         raise ConfigurationError(
             f"The task {task} of lm_eval has no metric whose values are numbers of at most 1 where "
-            f"more is better ({', '.join(found) or 'none at all'}), so it cannot be compared."
+            f"more is better ({', '.join(usables) or 'none at all'}), so it cannot be compared."
         )
     return names
 
@@ -181,7 +181,7 @@ def _question(row: Mapping[str, Any]) -> str:
     """Return the prompt; with a chat template, it is a list with the messages as JSON."""
     asked = _text(_arguments(row)[0])
     try:
-        return "\n\n".join(f"{one['role']}: {one['content']}" for one in orjson.loads(asked))
+        return "\n\n".join(f"{e['role']}: {e['content']}" for e in orjson.loads(asked))
     except (ValueError, LookupError, TypeError):
         return asked
 
@@ -200,7 +200,7 @@ def _api(source: str) -> Api:
     return "chat" if "chat" in source else "harmony"
 
 
-def _found(values: Mapping[str, Any], name: str) -> object:
+def _member(values: Mapping[str, Any], name: str) -> object:
     """Return a member of settings or of the objects in them, such as `extra_body`."""
-    nested = (_found(value, name) for value in values.values() if isinstance(value, Mapping))
+    nested = (_member(value, name) for value in values.values() if isinstance(value, Mapping))
     return values.get(name) or next(filter(None, nested), None)

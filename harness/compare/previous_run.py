@@ -29,14 +29,14 @@ def since_previous(folder: Path) -> tuple[tuple[str, str], Comparison] | None:
 
 def latest_run(parent: Path, provider: str) -> Path | None:
     """Return the latest finished run of exactly this provider in a folder; no retest or traffic."""
-    found: list[tuple[str, Path]] = []
+    runs: list[tuple[str, Path]] = []
     for path in run_folders(parent):
         with suppress(RunLogError):
             info = read_run_info(path)
             finished = info.finished_at is not None and info.retest is None
             if finished and info.provider.name == provider and not info.of_kind("traffic"):
-                found.append((info.started_at, path))
-    return max(found, default=(None, None))[1]
+                runs.append((info.started_at, path))
+    return max(runs, default=(None, None))[1]
 
 
 def previous_run(folder: Path) -> Path | None:

@@ -147,9 +147,9 @@ class Tolerance(Record):
     request_p95: float
     gap: float
 
-    def allows(self, found: Distance) -> bool:
+    def allows(self, distance: Distance) -> bool:
         """Return whether a healthy engine may deviate this much."""
-        pairs = ((found.median, self.median), (found.p95, self.p95), (found.p99, self.p99))
+        pairs = ((distance.median, self.median), (distance.p95, self.p95), (distance.p99, self.p99))
         return all(figure <= most for figure, most in pairs)
 
 

@@ -175,5 +175,5 @@ def _changes(golden: Continuation, defective: Continuation) -> tuple[tuple[int |
 
 
 def _moved(token: Token, values: Mapping[int, float]) -> tuple[int | None, ...]:
-    found = ((values.get(id_), value) for id_, value in token.top)
-    return tuple(None if came is None else round((came - value) * MILLI) for came, value in found)
+    pairs = ((values.get(id_), value) for id_, value in token.top)
+    return tuple(None if came is None else round((came - value) * MILLI) for came, value in pairs)

@@ -55,8 +55,8 @@ def divergence(golden: Sequence[Token], reply: Reply, *, ended: bool) -> Diverge
     if not reply.calls:
         return _walk(golden, expected, reply.text, ended=ended)
     spellings = _spellings(reply.calls[0].arguments)
-    found = [_walk(golden, expected, text, ended=ended) for text in spellings]
-    return None if None in found else max(filter(None, found), key=lambda spelled: spelled.at)
+    walked = [_walk(golden, expected, text, ended=ended) for text in spellings]
+    return None if None in walked else max(filter(None, walked), key=lambda spelled: spelled.at)
 
 
 def _spellings(arguments: str) -> Iterator[str]:
@@ -150,10 +150,10 @@ def compared_replies(
         continuation = golden.continuations[name]
         if reply.input_tokens == continuation.prompt_tokens:
             tokens = list(continuation.tokens())
-            found = divergence(tokens, reply, ended=reply.finish != "length")
-            early = found is not None and tokens[found.at].part in ("reasoning", "marker")
+            diverged = divergence(tokens, reply, ended=reply.finish != "length")
+            early = diverged is not None and tokens[diverged.at].part in ("reasoning", "marker")
             compared = () if early else _compared(tokens, exchange, reply)
-            yield ComparedReply(name, exchange, found, compared)
+            yield ComparedReply(name, exchange, diverged, compared)
 
 
 def _compared(
@@ -164,5 +164,5 @@ def _compared(
     places = [at for at, token in enumerate(tokens) if token.part == "answer"]
     if entries and entries[0].name == bytes_of(tokens[0].id):
         places = list(range(len(tokens)))
-    found = compare([tokens[place] for place in places], entries)
-    return [replace(token, at=places[token.at]) for token in found]
+    compared = compare([tokens[place] for place in places], entries)
+    return [replace(token, at=places[token.at]) for token in compared]

@@ -48,8 +48,8 @@ class Share:
 def recognized(golden: Golden, replies: Sequence[ComparedReply]) -> Share | None:
     """Return the defect that the replies certainly show, if any."""
     shares = (share_of(pattern, replies) for pattern in golden.patterns)
-    found = [share for share in shares if share is not None and share.sure]
-    best = min(found, key=lambda share: share.rest, default=None)
+    sure = [share for share in shares if share is not None and share.sure]
+    best = min(sure, key=lambda share: share.rest, default=None)
     return best if best is not None and best.rest <= golden.tolerance.median else None
 
 
@@ -112,8 +112,8 @@ def with_defect(reply: ComparedReply, golden: Golden, pattern: Pattern) -> Compa
     expected = pattern.changes[reply.name]
     tokens = (_changed(token, expected[token.at]) for token in reply.compared)
     known = [token for token in tokens if token.differences]
-    found = _divergence(golden.continuations[reply.name], expected) or reply.divergence
-    return replace(reply, compared=known, divergence=found)
+    diverged = _divergence(golden.continuations[reply.name], expected) or reply.divergence
+    return replace(reply, compared=known, divergence=diverged)
 
 
 def _changed(token: ComparedToken, expected: Sequence[int | None]) -> ComparedToken:

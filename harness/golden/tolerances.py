@@ -69,8 +69,8 @@ def _merged(golden: Golden, other: Golden, name: str, formats: Golden | None) ->
     return tolerant
 
 
-def _at_least(found: Tolerance, least: Tolerance) -> Tolerance:
-    return Tolerance(**{name: max(value, getattr(least, name)) for name, value in found})
+def _at_least(tolerance: Tolerance, least: Tolerance) -> Tolerance:
+    return Tolerance(**{name: max(value, getattr(least, name)) for name, value in tolerance})
 
 
 def _require_tolerated(golden: Golden, source: Golden, name: str) -> None:
@@ -95,10 +95,10 @@ def _require_same(first: Golden, other: Golden, name: str) -> None:
             f"{name} and the first file answer different requests: create both with one version."
         )
     for request, continuation in first.continuations.items():
-        due, found = continuation.prompt_tokens, other.continuations[request].prompt_tokens
-        if due != found:
+        due, got = continuation.prompt_tokens, other.continuations[request].prompt_tokens
+        if due != got:
             raise ConfigurationError(
-                f"{name} has {found} prompt tokens in {request!r}, but the first file has {due}: "
+                f"{name} has {got} prompt tokens in {request!r}, but the first file has {due}: "
                 "create both with the same date (--current-date)."
             )
 
@@ -137,7 +137,7 @@ def healthy_run(head: Head, numbers: str, golden: Answers, others: Answers) -> H
 
 def _compared(golden: Continuation, other: Continuation) -> Sequence[ComparedToken]:
     entries = (
-        ReportedToken(bytes_of(token.id), {bytes_of(one): value for one, value in token.top})
+        ReportedToken(bytes_of(token.id), {bytes_of(id_): value for id_, value in token.top})
         for token in other.tokens()
     )
     return compare(golden.tokens(), entries)

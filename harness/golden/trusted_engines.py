@@ -152,17 +152,17 @@ class Server:
         return Head(self.engine, self.numbers, exact=self.exact), answers
 
     async def _answers(self, questions: Sequence[Question]) -> Answers:
-        found = dict(self._kept_answers(questions))
-        due = [question for question in questions if question.id not in found]
+        known = dict(self._kept_answers(questions))
+        due = [question for question in questions if question.id not in known]
         compared = [question for question in due if "logprobs" in question.body]
         others = [question for question in due if "logprobs" not in question.body]
         for portion in (*_portions(compared, self.at_once), *_portions(others, _AT_ONCE)):
             answers = await asyncio.gather(*map(self._answer, portion))
             for question, answer in zip(portion, answers, strict=True):
-                found[question.id] = answer
+                known[question.id] = answer
                 self._keep(question, answer)
-            self.progress(f"{len(found)} of {len(questions)} answers")
-        return {question.id: found[question.id] for question in questions}
+            self.progress(f"{len(known)} of {len(questions)} answers")
+        return {question.id: known[question.id] for question in questions}
 
     def _key(self, question: Question) -> str:
         asked = self.provider.base_url, self.engine, self.numbers, self.at_once, question.body

@@ -43,18 +43,18 @@ def parse_yaml(text: str, source: str) -> object:
 
 def problems(error: ValidationError, model: type[BaseModel], place: Sequence[str]) -> str:
     """Return all validation errors of an entry, with their keys; `place` has the parent keys."""
-    found: dict[object, ErrorDetails] = {}
-    for one in error.errors(include_url=False, include_input=False):
-        found.setdefault(_value_of(one, model), one)  # a union has an error for each of its types
-    return numbered([_problem(one, model, place) for one in found.values()])
+    errors: dict[object, ErrorDetails] = {}
+    for e in error.errors(include_url=False, include_input=False):
+        errors.setdefault(_value_of(e, model), e)  # a union has an error for each of its types
+    return numbered([_problem(e, model, place) for e in errors.values()])
 
 
-def numbered(found: Sequence[str]) -> str:
+def numbered(texts: Sequence[str]) -> str:
     """Return one error as it is, or the number of errors with each of them."""
-    if len(found) == 1:
-        return found[0]
-    listed = "; ".join(f"({number}) {text}" for number, text in enumerate(found, 1))
-    return f"{len(found)} errors: {listed}"
+    if len(texts) == 1:
+        return texts[0]
+    listed = "; ".join(f"({number}) {text}" for number, text in enumerate(texts, 1))
+    return f"{len(texts)} errors: {listed}"
 
 
 def _value_of(error: ErrorDetails, model: type[BaseModel]) -> object:

@@ -199,7 +199,7 @@ class RuleResult(Record):
         if not parts:
             return {"": (self.failures, self.applicable)}
         summed = {
-            name: (sum(one for one, _ in counts), sum(every for _, every in counts))
+            name: (sum(failures for failures, _ in counts), sum(every for _, every in counts))
             for name, counts in self._grouped(parts).items()
         }
         return dict(sorted(summed.items(), key=lambda item: (-item[1][0] / item[1][1], item[0])))
@@ -210,10 +210,10 @@ class RuleResult(Record):
         return sum(n for name, n in named.items() if _part(name, parts) == part) or self.applicable
 
     def _grouped(self, parts: Sequence[int]) -> dict[str, list[tuple[int, int]]]:
-        found: dict[str, list[tuple[int, int]]] = {}
+        groups: dict[str, list[tuple[int, int]]] = {}
         for name, count in self.counts.items():
-            found.setdefault(_part(name, parts), []).append(count)
-        return found
+            groups.setdefault(_part(name, parts), []).append(count)
+        return groups
 
     @property
     def share(self) -> str:

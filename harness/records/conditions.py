@@ -52,7 +52,7 @@ PARTS = ("model", "effort", "api", "mode")
 
 def varying(conditions: Sequence[Condition]) -> tuple[str, ...]:
     """Return the parts in which conditions differ, in the order of `PARTS`."""
-    return tuple(part for part in PARTS if len({getattr(one, part) for one in conditions}) > 1)
+    return tuple(part for part in PARTS if len({getattr(e, part) for e in conditions}) > 1)
 
 
 def path_of(condition: Condition, parts: Sequence[str]) -> str:

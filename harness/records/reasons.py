@@ -29,8 +29,8 @@ class _Wording(Record):
 def wordings() -> Mapping[str, _Wording]:
     """Return the table `harness/data/reasons.yaml` by code."""
     table = resources.files("harness") / "data" / "reasons.yaml"
-    found = yaml.safe_load(table.read_text("utf-8"))
-    return TypeAdapter(dict[str, _Wording]).validate_python(found)
+    parsed = yaml.safe_load(table.read_text("utf-8"))
+    return TypeAdapter(dict[str, _Wording]).validate_python(parsed)
 
 
 class Reason(Record):

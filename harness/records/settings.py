@@ -37,8 +37,8 @@ def seconds(value: object) -> float:
     """Return `1h30m`, `20m`, `45s` or a number of seconds. Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LONGEST:
         return float(value)
-    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    hours, minutes, rest = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     if not 0 < (total := hours * 3600 + minutes * 60 + rest) < _LONGEST:
         raise ValueError(f"must be a time such as 20m, 1h30m or a number of seconds, not {value!r}")
     return float(total)

@@ -71,7 +71,7 @@ def last_unanswered(parent: Path, provider: str) -> tuple[str, str] | None:
     """Return when and why a provider could last not be sampled, if ever."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         notes = map(orjson.loads, (parent / UNANSWERED_FILE).read_bytes().splitlines())
-        times = [(one["at"], one["why"]) for one in notes if one["provider"] == provider]
+        times = [(note["at"], note["why"]) for note in notes if note["provider"] == provider]
         return max(times, default=None)
     return None
 

@@ -50,8 +50,8 @@ class Row(Record):
     @property
     def worst(self) -> Severity | None:
         """The worst severity of the detections; None without any."""
-        found = {detection.severity for detection in self.detections}
-        return next((severity for severity in get_args(Severity) if severity in found), None)
+        severities = {detection.severity for detection in self.detections}
+        return next((severity for severity in get_args(Severity) if severity in severities), None)
 
     @property
     def bad(self) -> bool:

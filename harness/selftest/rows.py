@@ -37,9 +37,9 @@ def baseline(runs: Sequence[DefectRun]) -> Baseline:
     """Return the worst severity of each rule on the healthy engine."""
     worst: dict[str, Severity] = {}
     for result in (result for run in runs for result in run.results):
-        found, known_worst = severity(result), worst.get(result.check.id)
-        if found and (known_worst is None or _WEIGHT[found] > _WEIGHT[known_worst]):
-            worst[result.check.id] = found
+        level, known_worst = severity(result), worst.get(result.check.id)
+        if level and (known_worst is None or _WEIGHT[level] > _WEIGHT[known_worst]):
+            worst[result.check.id] = level
     return worst
 
 
@@ -63,13 +63,13 @@ def row(fault: Fault, runs: Sequence[DefectRun], healthy: Baseline) -> Row:
         status: RowStatus = "false alarm" if errors else "clean"
         counts = {"runs": len(runs), "accused": sum(map(has_error, runs))}
         return Row(fault=fault, status=status, detections=errors, note=note, **counts, **cost)
-    found = _detections(fault, runs[-1], healthy)
+    detections = _detections(fault, runs[-1], healthy)
     if fault.worse_model and (note := _accuses_server(runs[-1])):
-        return Row(fault=fault, status="false alarm", detections=found, note=note, **cost)
-    if any(detection.expected for detection in found):
-        return Row(fault=fault, status="detected", detections=found, **cost)
+        return Row(fault=fault, status="false alarm", detections=detections, note=note, **cost)
+    if any(detection.expected for detection in detections):
+        return Row(fault=fault, status="detected", detections=detections, **cost)
     missed = f"None of {', '.join(fault.detectors)} found anything."
-    return Row(fault=fault, status="missed", detections=found, note=missed, **cost)
+    return Row(fault=fault, status="missed", detections=detections, note=missed, **cost)
 
 
 def _accuses_server(run: DefectRun) -> str:
@@ -117,13 +117,13 @@ def needs_no_more_stages(fault: Fault, run: DefectRun, healthy: Baseline) -> boo
 
 def _detections(fault: Fault, run: DefectRun, healthy: Baseline) -> tuple[Detection, ...]:
     expected = set(known(fault))
-    found: list[Detection] = []
+    detections: list[Detection] = []
     for result in run.results:
         worst = severity(result)
         usual = healthy.get(result.check.id)
         if worst is None or (usual is not None and _WEIGHT[worst] <= _WEIGHT[usual]):
             continue
-        found.append(
+        detections.append(
             Detection(
                 id=result.check.id,
                 severity=worst,
@@ -133,6 +133,4 @@ def _detections(fault: Fault, run: DefectRun, healthy: Baseline) -> tuple[Detect
                 message=result.examples[0].message,
             )
         )
-    return tuple(
-        sorted(found, key=lambda detection: (not detection.expected, -_WEIGHT[detection.severity]))
-    )
+    return tuple(sorted(detections, key=lambda e: (not e.expected, -_WEIGHT[e.severity])))

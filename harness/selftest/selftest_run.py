@@ -194,9 +194,9 @@ class _Runs:
         for stage in self._healthy_stages if healthy else planned:
             if stage.whole and not fault.worse_model:
                 await self._run_healthy(shared, stage)
-            one = await self._run(provider, fault, stage, keep=repetition == 0)
-            self._made[fault.name].append(one)
-            if not healthy and rows.needs_no_more_stages(fault, one, self._baseline):
+            run = await self._run(provider, fault, stage, keep=repetition == 0)
+            self._made[fault.name].append(run)
+            if not healthy and rows.needs_no_more_stages(fault, run, self._baseline):
                 break
 
     async def _run_healthy(self, provider: Provider, stage: Stage) -> None:

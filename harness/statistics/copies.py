@@ -56,14 +56,14 @@ def copied(tries: Iterable[Try], *, one_seed: bool = False) -> frozenset[tuple[s
     known to have `one_seed`, that need not be too improbable for chance.
     """
     numbers: dict[int, dict[str, Said]] = defaultdict(dict)
-    for sample, number, one in tries:
-        if one[0]:
-            numbers[number][sample] = Said(*one)
+    for sample, number, said in tries:
+        if said[0]:
+            numbers[number][sample] = Said(*said)
     equal = {
-        (sample, later): one.nats
+        (sample, later): reply.nats
         for later, replies in numbers.items()
-        for sample, one in replies.items()
-        if any(numbers[at].get(sample) == one for at in numbers if at < later)
+        for sample, reply in replies.items()
+        if any(numbers[at].get(sample) == reply for at in numbers if at < later)
     }
     whole: dict[int, float] = {}
     usual = Counter[bool]()  # whether two tries that differ somewhere agree at a sample
@@ -72,7 +72,7 @@ def copied(tries: Iterable[Try], *, one_seed: bool = False) -> frozenset[tuple[s
             if _agree(earlier, replies):
                 whole[later] = sum(equal[sample, later] for sample in replies)
             else:
-                usual.update(earlier.get(name) == one for name, one in replies.items())
+                usual.update(earlier.get(name) == reply for name, reply in replies.items())
     if usual:
         nats = -math.log((usual[True] + 1) / (usual.total() + 2))
         whole = {at: min(sum_, nats * len(numbers[at])) for at, sum_ in whole.items()}

@@ -190,8 +190,8 @@ def significant_cases(tables: Sequence[tuple[Counts, Counts]]) -> list[bool]:
 
     chosen = [index for index, table in enumerate(tables) if _least_p(*table) <= ALPHA]
     adjusted = false_discovery_control([fisher_exact(*tables[index]) for index in chosen])
-    found = {index for index, p in zip(chosen, adjusted, strict=True) if p <= ALPHA}
-    return [index in found for index in range(len(tables))]
+    significant = {index for index, p in zip(chosen, adjusted, strict=True) if p <= ALPHA}
+    return [index in significant for index in range(len(tables))]
 
 
 def share_larger(first: Sequence[float], second: Sequence[float]) -> float:

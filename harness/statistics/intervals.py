@@ -165,13 +165,11 @@ def quantile_bound(clusters: Sequence[Sequence[float]], share: float, tail: floa
 
     ordered = sorted(value for cluster in clusters for value in cluster)
     measured = ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
-    counts = [(sum(v <= measured for v in one), len(one)) for one in clusters if one]
+    counts = [(sum(v <= measured for v in values), len(values)) for values in clusters if values]
     trials = effective_trials(counts)
     ranks = [rank * trials / len(ordered) for rank in range(1, len(ordered) + 1)]
-    found = bisect_left(
-        ranks, True, key=lambda rank: betainc(rank, trials - rank + 1, share) <= tail
-    )
-    return ordered[found] if found < len(ordered) else math.inf
+    at = bisect_left(ranks, True, key=lambda rank: betainc(rank, trials - rank + 1, share) <= tail)
+    return ordered[at] if at < len(ordered) else math.inf
 
 
 def median_interval(values: Sequence[float]) -> Estimate:

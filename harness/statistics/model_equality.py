@@ -31,16 +31,16 @@ def p_value(one: Texts, other: Texts) -> float:
     import numpy as np
 
     generator = np.random.default_rng(_SEED)
-    found = 0.0
+    statistic = 0.0
     permuted = np.zeros(PERMUTATIONS)
     for prompt in sorted(set(one) & set(other)):
         sizes = len(one[prompt]), len(other[prompt])
         kernel = _hamming([*one[prompt], *other[prompt]])
         weights = np.repeat([1 / sizes[0], -1 / sizes[1]], sizes)
-        found += float(weights @ kernel @ weights)
+        statistic += float(weights @ kernel @ weights)
         mixed = generator.permuted(np.tile(weights, (PERMUTATIONS, 1)), axis=1)
         permuted += np.einsum("pi,ij,pj->p", mixed, kernel, mixed, optimize=True)
-    at_least = int((permuted >= found - 1e-12).sum())
+    at_least = int((permuted >= statistic - 1e-12).sum())
     return (1 + at_least) / (1 + PERMUTATIONS)
 
 

@@ -56,14 +56,14 @@ def compare(
         gap = max(0.0, abs(run.value - baseline.value + margin) - allowance)
         needed = tries_needed(gap, run.error, run.tries, baseline.error)
     pair, tolerated = Pair(run, baseline, cases=None), margin + allowance
-    found = detectable_worsening(pair, run_tail, reference_tail=TAIL, margin=tolerated)
+    detectable = detectable_worsening(pair, run_tail, reference_tail=TAIL, margin=tolerated)
     return BaselineComparison(
         decision=decision,
         score=run.value,
         baseline=baseline.value,
         difference=between,
         margin=margin,
-        detectable=None if found is None else found - tolerated,
+        detectable=None if detectable is None else detectable - tolerated,
         allowance=allowance,
         further_tries=None if needed is None else max(1, needed - math.floor(run.tries)),
     )

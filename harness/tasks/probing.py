@@ -183,10 +183,10 @@ class ProbeTask(Task):
         under_load = self._under_load(list(chain.from_iterable(parsed.values())))
         for sample, rollouts in parsed.items():
             for each in rollouts:
-                one = replace(each, under_load=each.rollout.id in under_load)
-                tries = self._requests[sample, one.rollout.api].tries
-                made = repetitions.setdefault((one.rollout.attempt - 1) // tries, {})
-                made.setdefault(sample, []).append(one)
+                rollout = replace(each, under_load=each.rollout.id in under_load)
+                tries = self._requests[sample, rollout.rollout.api].tries
+                made = repetitions.setdefault((rollout.rollout.attempt - 1) // tries, {})
+                made.setdefault(sample, []).append(rollout)
         first, *others = repetitions.values()
         return probe_results(self.probes, first, self._options, others, account)
 
@@ -198,13 +198,13 @@ class ProbeTask(Task):
         """
         failed: dict[str, _Place] = {}
         alone: dict[_Place, bool] = {}
-        for one in every:
-            place = one.rollout.sample, one.rollout.condition
-            fails = bool(one.exchanges) and self._may_be_load(place, one.rollout.exchanges[-1])
-            if one.rollout.alone:
+        for each in every:
+            place = each.rollout.sample, each.rollout.condition
+            fails = bool(each.exchanges) and self._may_be_load(place, each.rollout.exchanges[-1])
+            if each.rollout.alone:
                 alone[place] = not fails
             elif fails:
-                failed[one.rollout.id] = place
+                failed[each.rollout.id] = place
         usual = sum(alone.values()) >= _FEWEST_ALONE
         return frozenset(record for record, place in failed.items() if alone.get(place, usual))
 

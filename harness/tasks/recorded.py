@@ -42,19 +42,19 @@ class ImportedTraffic(Task):
             return None
         lost = parsed.rollout.recording.lost
         score = measured_score(parsed, _outcome(parsed), except_for=not_judged(lost))
-        found = score.traits
-        masked = "fields" in lost or any(map(_MASKED.search, found.reply_ids))
+        traits = score.traits
+        masked = "fields" in lost or any(map(_MASKED.search, traits.reply_ids))
         return replace(
             score,
             timing=(),
             seconds=None,
             # Requests of one client may share words, state and replies on purpose.
             traits=Traits(
-                reply_ids=() if masked else found.reply_ids,
-                first_input=found.first_input,
-                host=found.host,
-                sheets=found.sheets,
-                cuts=found.cuts,
+                reply_ids=() if masked else traits.reply_ids,
+                first_input=traits.first_input,
+                host=traits.host,
+                sheets=traits.sheets,
+                cuts=traits.cuts,
             ),
         )
 

@@ -90,8 +90,8 @@ def restored_suite(folder: Path, hashes: Mapping[str, str]) -> Suite:
     Raises ConfigurationError or RunLogError.
     """
     suite = load_suite(folder / CASES_FILE, folder / TOOLS_FILE)
-    found = {CASES_FILE: suite.cases_file.sha256, TOOLS_FILE: suite.tools_file.sha256}
-    if found != dict(hashes):
+    actual = {CASES_FILE: suite.cases_file.sha256, TOOLS_FILE: suite.tools_file.sha256}
+    if actual != dict(hashes):
         raise RunLogError(
             f"{CASES_FILE} or {TOOLS_FILE} in {folder} was changed after the run; restore it."
         )

@@ -187,15 +187,15 @@ def _modes(planned: Sequence[Score]) -> Mapping[Mode, Mapping[str, PassedTries]]
 
     Tries without a reply do not count.
     """
-    found: dict[Mode, dict[str, PassedTries]] = {mode: {} for mode in MODES}
+    modes: dict[Mode, dict[str, PassedTries]] = {mode: {} for mode in MODES}
     for score in planned:
         if (mode := score.condition.mode) is not None and not score.no_reply:
-            passed, finished, tries = found[mode].get(score.sample, (0, 0, 0))
-            one = score.finished and score.value == 1
-            found[mode][score.sample] = PassedTries(
-                passed + one, finished + score.finished, tries + 1
+            passed, finished, tries = modes[mode].get(score.sample, (0, 0, 0))
+            right = score.finished and score.value == 1
+            modes[mode][score.sample] = PassedTries(
+                passed + right, finished + score.finished, tries + 1
             )
-    return found
+    return modes
 
 
 def invalidated(score: Score, findings: Sequence[Finding]) -> Score:

@@ -51,33 +51,33 @@ def read_traffic(
     """
     scrubber = Scrubber(known_secrets())
     recordings = read_recordings(paths)
-    found: list[Imported] = []
+    requests: list[Imported] = []
     left_out = recordings.left_out
     known: set[object] = set()
     for pair in recordings.pairs:
         try:
-            one = imported(pair, models, scrubber)
+            recorded = imported(pair, models, scrubber)
         except LeftOutError as error:
             left_out[str(error)] += 1
             continue
-        content = _content(one.exchange)
-        if host is not None and one.host != host:
-            left_out[f"host {one.host or 'unknown'}"] += 1
+        content = _content(recorded.exchange)
+        if host is not None and recorded.host != host:
+            left_out[f"host {recorded.host or 'unknown'}"] += 1
         elif content in known:
             left_out["recorded twice"] += 1
         else:
             known.add(content)
-            found.append(one)
+            requests.append(recorded)
     counted = dict(left_out.most_common())
-    if not found:
+    if not requests:
         reasons = first_few([f"{count} × {reason}" for reason, count in counted.items()], 5)
         raise ConfigurationError(
             f"The recordings have no request to gpt-oss over Chat Completions or Responses "
             f"(left out: {reasons}); pass --model NAME if the model has another name."
         )
-    info = ImportInfo(files=recordings.files, requests=len(found), left_out=counted)
-    hosts = Counter(one.host for one in found)
-    return Traffic(tuple(_rollouts(conversations(found))), info, hosts)
+    info = ImportInfo(files=recordings.files, requests=len(requests), left_out=counted)
+    hosts = Counter(recorded.host for recorded in requests)
+    return Traffic(tuple(_rollouts(conversations(requests))), info, hosts)
 
 
 def write_traffic(
@@ -126,22 +126,22 @@ def _rollouts(joined: Sequence[Sequence[Imported]]) -> list[Rollout]:
     return made
 
 
-def _same_request(one: Imported) -> object:
+def _same_request(recorded: Imported) -> object:
     """Return the key of identical requests to one host on one day, streaming or not.
 
     Without a date, they are of one file. Servers differ and change, so a difference between hosts
     or months is not a defect.
     """
-    undated = "date" in one.lost
-    when = one.pair.file if undated else one.exchange.started_at[: len("2026-01-31")]
+    undated = "date" in recorded.lost
+    when = recorded.pair.file if undated else recorded.exchange.started_at[: len("2026-01-31")]
     ignored = ("stream", "stream_options")
-    body = {name: value for name, value in one.body.items() if name not in ignored}
-    return one.api, one.host, when, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    body = {name: value for name, value in recorded.body.items() if name not in ignored}
+    return recorded.api, recorded.host, when, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
-def _name(one: Imported, taken: Collection[str]) -> str:
+def _name(recorded: Imported, taken: Collection[str]) -> str:
     """Return the file and place of a request as the name of a sample."""
-    name = f"{_UNFIT_FOR_AN_ID.sub('-', Path(one.pair.file).stem)}:{one.pair.number}"
+    name = f"{_UNFIT_FOR_AN_ID.sub('-', Path(recorded.pair.file).stem)}:{recorded.pair.number}"
     if name not in taken:
         return name
     return next(free for n in count(2) if (free := f"{name}:{n}") not in taken)
@@ -163,13 +163,13 @@ def _rollout(exchanges: Sequence[Imported], sample: str, attempt: int) -> Rollou
     )
 
 
-def _condition(one: Imported) -> Condition:
-    effort = one.body.get("reasoning_effort") or nested(one.body, "reasoning", "effort")
+def _condition(recorded: Imported) -> Condition:
+    effort = recorded.body.get("reasoning_effort") or nested(recorded.body, "reasoning", "effort")
     return Condition(
-        model=str(one.body.get("model")),
+        model=str(recorded.body.get("model")),
         effort=effort if isinstance(effort, str) else None,
-        api=one.api,
-        mode="streaming" if one.body.get("stream") else "non-streaming",
+        api=recorded.api,
+        mode="streaming" if recorded.body.get("stream") else "non-streaming",
     )
 
 
@@ -188,16 +188,16 @@ _Turn = tuple[str, ...]
 """One message or item of a conversation, in a normalized form that can be compared."""
 
 
-def conversations(found: Sequence[Imported]) -> list[list[Imported]]:
+def conversations(requests: Sequence[Imported]) -> list[list[Imported]]:
     """Join exchanges to conversations; the order in which they were recorded does not matter.
 
     An exchange continues another if its messages begin with the messages and the reply of the
     other, or if its `previous_response_id` is the id of the other's reply. If two continue the same
     one, the second starts a new conversation.
     """
-    replies = [_reply(recorded) for recorded in found]
+    replies = [_reply(recorded) for recorded in requests]
     after: dict[object, list[int]] = {}
-    for number, (recorded, reply) in enumerate(zip(found, replies, strict=True)):
+    for number, (recorded, reply) in enumerate(zip(requests, replies, strict=True)):
         if reply is not None:
             turns = [*_sent(recorded), *_returned(recorded, reply)]
             after.setdefault(_key(recorded, turns), []).append(number)
@@ -206,17 +206,17 @@ def conversations(found: Sequence[Imported]) -> list[list[Imported]]:
                 after.setdefault(identity, []).append(number)
     follower: dict[int, int] = {}
     continued = set()
-    for number, recorded in enumerate(found):
-        before = [one for one in _before(recorded, after) if one != number and one not in follower]
+    for number, recorded in enumerate(requests):
+        before = [at for at in _before(recorded, after) if at != number and at not in follower]
         if before:
-            same_file = [one for one in before if found[one].pair.file == recorded.pair.file]
+            same_file = [at for at in before if requests[at].pair.file == recorded.pair.file]
             follower[(same_file or before)[0]] = number
             continued.add(number)
-    chains = [[start] for start in range(len(found)) if start not in continued]
+    chains = [[start] for start in range(len(requests)) if start not in continued]
     for chain in chains:
         while chain[-1] in follower:
             chain.append(follower[chain[-1]])
-    return [[found[number] for number in chain] for chain in chains]
+    return [[requests[number] for number in chain] for chain in chains]
 
 
 def _before(recorded: Imported, after: Mapping[object, list[int]]) -> list[int]:

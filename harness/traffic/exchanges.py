@@ -213,8 +213,8 @@ def _json(value: object) -> object:
 def _objects(response: Response) -> list[Mapping[str, Any]]:
     """Return the JSON object of a response, or the first events of a stream."""
     texts = [response.body] if response.body else [part.raw for part in response.parts[:8]]
-    found = (_json(text.rpartition("data:")[2] if response.parts else text) for text in texts)
-    return [value for value in found if isinstance(value, dict)]
+    values = (_json(text.rpartition("data:")[2] if response.parts else text) for text in texts)
+    return [value for value in values if isinstance(value, dict)]
 
 
 def _api_of(replies: Sequence[Mapping[str, Any]], request: Mapping[str, Any]) -> Api | None:
@@ -236,9 +236,9 @@ def _name_of(path: str) -> str:
 def _began(members: Mapping[str, Any], headers: Mapping[str, str]) -> datetime | None:
     """Return when the request was made, in UTC; to the minute if only the response has a time."""
     for value in (_first(members, _TIMES), headers.get("date")):
-        found = _time(value)
-        if found is not None:
-            return found if found.tzinfo else found.replace(tzinfo=UTC)
+        time = _time(value)
+        if time is not None:
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
     return None
 
 
@@ -418,7 +418,7 @@ def _unwrapped(value: object) -> object:
 
 def _headers_of(value: object) -> dict[str, str]:
     """Recorded headers: an object of texts or lists, or a list of objects or pairs."""
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     pairs: list[tuple[object, object]] = []
     if isinstance(value, Mapping):
         pairs = list(value.items())
@@ -431,8 +431,8 @@ def _headers_of(value: object) -> dict[str, str]:
     for name, held in pairs:
         texts = held if isinstance(held, list) else [held]
         joined = ", ".join(_header(text) for text in texts if text is not None)
-        found[_header(name).lower()] = joined
-    return found
+        headers[_header(name).lower()] = joined
+    return headers
 
 
 def _header(value: object) -> str:

@@ -138,14 +138,14 @@ def _file(path: Path) -> _File:
         raw = path.read_bytes()
     content = _parsed(raw, path)
     listed = content if isinstance(content, list) else [content]
-    found = [list(_entries(item)) for item in listed]
-    entries = [entry for within in found for entry in within]
+    lists = [list(_entries(item)) for item in listed]
+    entries = [entry for within in lists for entry in within]
     if not entries:
         raise ConfigurationError(
             f"{path} has no recorded requests: expected entries of a HAR file, interactions of a "
             "VCR cassette, or objects with `request` and `response`."
         )
-    return _File(path, hashlib.sha256(raw).hexdigest(), entries, found.count([]))
+    return _File(path, hashlib.sha256(raw).hexdigest(), entries, lists.count([]))
 
 
 def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
@@ -158,23 +158,23 @@ def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
             yield from _entries(item, depth + 1)
 
 
-def _entry(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _entry(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return a pair with the names `request` and `response`, a line of a batch, or None."""
     for shape in SHAPES:
-        if shape.request in found and shape.response in found:
-            request, response = found[shape.request], found[shape.response]
+        if shape.request in entry and shape.response in entry:
+            request, response = entry[shape.request], entry[shape.response]
             if shape.client:
-                request = {"body": _parameters(found, shape)}
-            return {**found, "request": request, "response": response, "client": shape.client}
-    return found if BATCH in found and ("response" in found or "body" in found) else None
+                request = {"body": _parameters(entry, shape)}
+            return {**entry, "request": request, "response": response, "client": shape.client}
+    return entry if BATCH in entry and ("response" in entry or "body" in entry) else None
 
 
-def _parameters(found: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
+def _parameters(entry: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
     """Return the body of a request that a client recorded; the client reads a stream as a whole."""
-    sent = found[shape.request]
+    sent = entry[shape.request]
     body = dict(sent) if isinstance(sent, dict) else {shape.request: sent}
-    others = [found.get(name) for name in shape.more]
-    for members in ({name: found.get(name) for name in ("model", "tools")}, *others):
+    others = [entry.get(name) for name in shape.more]
+    for members in ({name: entry.get(name) for name in ("model", "tools")}, *others):
         if isinstance(members, dict):
             body |= {name: value for name, value in members.items() if value is not None}
     return {name: value for name, value in body.items() if not name.startswith("stream")}

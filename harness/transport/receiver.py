@@ -137,15 +137,15 @@ class Receiver:
 
         It may be called in another thread. What was counted is not read again.
         """
-        start, found = self.counted
+        start, count = self.counted
         if not self.streaming:
             return 0
         new = bytes(self.received[start:])
         end = new.rfind(b"\n") + 1
         texts = _TEXT.findall(new[:end])
-        found += sum(len(_ESCAPED.sub(b".", text).decode(errors="replace")) for text in texts)
-        self.counted = start + end, found
-        return found
+        count += sum(len(_ESCAPED.sub(b".", text).decode(errors="replace")) for text in texts)
+        self.counted = start + end, count
+        return count
 
     def response(self, redactor: Redactor, *, complete: bool) -> Response | None:
         """Return the response as far as it was received, or None."""
