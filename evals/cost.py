@@ -142,7 +142,7 @@ def _parts(tasks: Sequence[Task], amounts: Mapping[str, _Amount]) -> Iterator[Pa
         yield Part(name=name, **amount.rounded)
     for task in tasks:
         for probe in task.probes if isinstance(task, ProbeTask) and task.expensive else ():
-            used = (one for one in task.all_attempts() if one.sample.id in probe.uses)
+            used = (attempt for attempt in task.all_attempts() if attempt.sample.id in probe.uses)
             yield Part(name=probe.id, **sum(map(_attempt, used), _Amount()).rounded)
 
 

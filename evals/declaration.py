@@ -83,11 +83,11 @@ def folders() -> list[Traversable]:
 @cache
 def facts_of(folder: str) -> Mapping[str, Facts]:
     """Return the facts about the evals of a folder, by their names."""
-    found = yaml.safe_load((resources.files("evals") / folder / FACTS).read_text("utf-8"))
-    for name, facts in found.items():
+    given = yaml.safe_load((resources.files("evals") / folder / FACTS).read_text("utf-8"))
+    for name, facts in given.items():
         if "dataset" in facts:
             facts["dataset"] = {**facts["dataset"], "name": name, "folder": folder}
-    return TypeAdapter(dict[str, Facts]).validate_python(found)
+    return TypeAdapter(dict[str, Facts]).validate_python(given)
 
 
 @cache

@@ -54,10 +54,10 @@ def identify(hashes: Sequence[str], published: Mapping[str, str], rows: int) -> 
     """Return what questions with these hashes are; the published set has `rows` of them."""
     if not published:
         return "unknown"
-    found = {published[one] for one in hashes if one in published}
-    if len(found) < len(hashes):  # others among them, or one twice
+    known = {published[digest] for digest in hashes if digest in published}
+    if len(known) < len(hashes):  # others among them, or one twice
         return "own"
-    return "published" if len(found) == rows else "part"
+    return "published" if len(known) == rows else "part"
 
 
 def known_ids(folder: str, info: DatasetInfo) -> Mapping[str, str]:

@@ -39,8 +39,8 @@ def ending(parsed: ParsedRollout) -> tuple[Reply | None, ScoreFields | None]:
 
 def refusal_phrase(text: str) -> str:
     """Return the words with which a text refuses, and a space; '' if it does not refuse."""
-    found = _REFUSAL.match(text.strip())
-    return f"{found[0]} " if found else ""
+    match = _REFUSAL.match(text.strip())
+    return f"{match[0]} " if match else ""
 
 
 def _failure(parsed: ParsedRollout, answer: Answer) -> ScoreFields | None:

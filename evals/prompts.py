@@ -53,8 +53,8 @@ def our_templates() -> Mapping[str, str]:
     """Return our templates by name, those of every folder of this package."""
     folders = sorted(files("evals").iterdir(), key=lambda folder: folder.name)
     texts = (folder / FILE for folder in folders if (folder / FILE).is_file())
-    found = [yaml.safe_load(text.read_text(encoding="utf-8")) for text in texts]
-    return {name: text for templates in found for name, text in templates.items()}
+    loaded = [yaml.safe_load(text.read_text(encoding="utf-8")) for text in texts]
+    return {name: text for templates in loaded for name, text in templates.items()}
 
 
 def with_ours(prompts: PromptsInfo) -> Mapping[str, str]:
@@ -64,7 +64,7 @@ def with_ours(prompts: PromptsInfo) -> Mapping[str, str]:
 
 def fill(template: str, **values: str) -> str:
     """Return a template with its placeholders replaced, but not placeholders within the values."""
-    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
 
 
 def wording(prompts: PromptsInfo, names: Iterable[str]) -> str | None:
@@ -99,18 +99,18 @@ def _from_scripts(
 
     Raises ConfigurationError.
     """
-    found: dict[str, str] = {}
+    prompts: dict[str, str] = {}
     for name, (module, constant) in scripts.items():
         path = f"gpt_oss/evals/{module}.py"
         try:
             text = (root / path).read_text(encoding="utf-8")
-            found[name] = _in_our_form(_constant(text, constant), placeholders(name))
+            prompts[name] = _in_our_form(_constant(text, constant), placeholders(name))
         except (OSError, KeyError, ValueError, SyntaxError):
             raise ConfigurationError(
                 f"{source} has no template {constant} in {path}; --prompts knows those of 0.0.9: "
                 f"{_INSTALL}."
             ) from None
-    return _checked(source, found)
+    return _checked(source, prompts)
 
 
 def placeholders(name: str) -> list[str]:
@@ -158,7 +158,7 @@ def _from_file(path: Path) -> PromptsInfo:
 
 def _checked(source: str, templates: Mapping[str, object]) -> PromptsInfo:
     """Return the templates as a record, if each one is known and has the placeholders it needs."""
-    found: dict[str, str] = {}
+    prompts: dict[str, str] = {}
     for name, text in templates.items():
         if name not in our_templates() or not isinstance(text, str):
             raise ConfigurationError(
@@ -170,8 +170,8 @@ def _checked(source: str, templates: Mapping[str, object]) -> PromptsInfo:
             raise ConfigurationError(
                 f"--prompts {source}: the placeholders of {name} must be {needed}."
             )
-        found[name] = text
-    return _recorded(source, found)
+        prompts[name] = text
+    return _recorded(source, prompts)
 
 
 def _recorded(source: str, templates: Mapping[str, str]) -> PromptsInfo:

@@ -14,11 +14,11 @@ from harness.records.runs import DatasetInfo, PromptsInfo
 from harness.text import suggestion
 
 EVALS: Mapping[str, Eval] = {
-    one.name: one for folder in folders() for one in import_module(f"evals.{folder.name}").EVALS
+    e.name: e for folder in folders() for e in import_module(f"evals.{folder.name}").EVALS
 }
 NAMES = tuple(EVALS)
 QUICK_TRIES: Mapping[str, int] = {
-    name: one.facts.quick_tries for name, one in EVALS.items() if one.facts.quick_tries is not None
+    name: e.facts.quick_tries for name, e in EVALS.items() if e.facts.quick_tries is not None
 }
 
 
@@ -38,11 +38,11 @@ def load_data(name: str, place: DataSource = "hub") -> Loaded[Any]:
         return load_own_rows(own, name, OWN.row)
     if name not in EVALS:
         raise ConfigurationError(f"There is no eval {name!r}; {suggestion(name, NAMES)}")
-    one = EVALS[name]
-    if one.built_in is not None:
-        return Loaded((), one.built_in)
-    assert one.facts.dataset is not None, f"{name} has no dataset"
-    return load_rows(one.facts.dataset, place, one.row)
+    declared = EVALS[name]
+    if declared.built_in is not None:
+        return Loaded((), declared.built_in)
+    assert declared.facts.dataset is not None, f"{name} has no dataset"
+    return load_rows(declared.facts.dataset, place, declared.row)
 
 
 def make_eval(data: Loaded[Any], seed: int, prompts: PromptsInfo | None = None) -> AnyEval:

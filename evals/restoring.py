@@ -22,11 +22,11 @@ def read_questions(folder: Path, info: DatasetInfo) -> Loaded[Any]:
 
     Raises ConfigurationError or RunLogError.
     """
-    one = eval_of(info)
-    if one.built_in is not None:
+    declared = eval_of(info)
+    if declared.built_in is not None:
         return Loaded((), info)
     path = folder / questions_file(info.eval)
-    rows = validate_rows(read_file(path), one.row)
+    rows = validate_rows(read_file(path), declared.row)
     if rows_sha256(row.content() for row in rows) != (info.withheld or info.sha256):
         raise RunLogError(f"{path} was changed after the run; restore it.")
     code = read_text(folder / scorer_file(info)) if info.scorer else ""

@@ -129,7 +129,7 @@ class Tally:
             return
         if not is_binary(counted):
             return
-        votes = [one.votes + [None] * (tries - len(one.votes)) for one in self._tries.values()]
+        votes = [e.votes + [None] * (tries - len(e.votes)) for e in self._tries.values()]
         counts = [(len(values), round(sum(values))) for values in counted]
         for k in curve_ks(tries):
             won = sum(maj_at_k(answers, _RIGHT, k) for answers in votes)

@@ -163,9 +163,9 @@ class EvalTask(Task):
             outcome = {"openai_value": 0.0, **marked, **(failure or {})}
         programs = None if self.info.sampling.python is None else python_tool.programs(parsed)
         text = "\n".join(reply.generated for _, reply in parsed.replies)
-        found = said(text, parsed.exchanges[0].prompt if parsed.exchanges else "")
+        spoken = said(text, parsed.exchanges[0].prompt if parsed.exchanges else "")
         return measured_score(
-            parsed, {**outcome, "programs": programs, "said": found}, checks=False
+            parsed, {**outcome, "programs": programs, "said": spoken}, checks=False
         )
 
     def with_grade(self, score: Score) -> Score:
@@ -182,8 +182,8 @@ class EvalTask(Task):
         A grader that is another provider must answer too, or the run would end without grades. One
         that is launched is not needed before the grading.
         """
-        found, requests = await python_tool.settled(self.info.sampling, provider)
-        self.info = self.info.model_copy(update={"sampling": found})
+        sampling, requests = await python_tool.settled(self.info.sampling, provider)
+        self.info = self.info.model_copy(update={"sampling": sampling})
         grader = self._grader
         if grader is None or grader.launch is not None or grader.name == provider.name:
             return requests
@@ -215,17 +215,17 @@ class EvalTask(Task):
 
     def tallies(self, scores: Iterable[Score] = ()) -> dict[Condition, Tally]:
         """Gather the finished attempts of this task by condition; keeps no score."""
-        found = {condition: Tally(self.question_ids) for condition in self.info.conditions}
+        tallies = {condition: Tally(self.question_ids) for condition in self.info.conditions}
         for score in scores:
             if score.task != self.name or not score.finished:
                 continue
-            tally = found[self.group_of(score.condition)]
+            tally = tallies[self.group_of(score.condition)]
             tally.add(score)
             if isinstance(self.test, GradedEval):
                 graded = score.outcome in _ANSWERED
                 met = self._verdicts.get(score.record, {}) if graded else None
                 tally.rubrics.add(rubric_score(self.test.rows[score.sample], met))
-        return found
+        return tallies
 
     def eval_scores(
         self, condition: Condition, tally: Tally, reading: Reading = "ours"
@@ -295,14 +295,14 @@ class EvalTask(Task):
 
     def _grade_of(self, record: str, question: str) -> dict[str, Any]:
         test: GradedEval = self.test  # type: ignore[assignment]
-        found = rubric_score(test.rows[question], self._verdicts.get(record, {}))
-        if not found.ungraded:
-            return {"outcome": "graded", "value": found.score.value}
+        graded = rubric_score(test.rows[question], self._verdicts.get(record, {}))
+        if not graded.ungraded:
+            return {"outcome": "graded", "value": graded.score.value}
         detail = (
-            f"{found.ungraded} of {found.items} rubric items without a grade: "
-            f"between {found.score.low:.3f} and {found.score.high:.3f}"
+            f"{graded.ungraded} of {graded.items} rubric items without a grade: "
+            f"between {graded.score.low:.3f} and {graded.score.high:.3f}"
         )
-        return {"outcome": "grader_error", "value": found.score.value, "detail": detail}
+        return {"outcome": "grader_error", "value": graded.score.value, "detail": detail}
 
     def results(self, scores: Iterable[Score]) -> Iterator[TaskResult]:
         """Yield the figures under each condition; see `Task`."""
@@ -357,4 +357,4 @@ class EvalTask(Task):
     def _counted(self, own: EvalScores, rounds: int) -> Scores:
         """Return the attempts over which the score is averaged: complete rounds, or all made."""
         used = own.filled(0.0, rounds) if rounds else own
-        return [found for found in used.scores.values() if found] or [(0.0,)]
+        return [scores for scores in used.scores.values() if scores] or [(0.0,)]

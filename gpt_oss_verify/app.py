@@ -264,10 +264,10 @@ def _sentence(error: CycloptsError) -> str:
 def _invalid_options(error: ValidationError, options: Argument) -> Iterator[str]:
     """Yield what is wrong with each option of a class of settings, in a sentence."""
     flags: dict[object, str] = {option.keys[-1]: option.name for option in options.children}
-    for one in error.errors(include_url=False):
-        wrong = str(one["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
+    for problem in error.errors(include_url=False):
+        wrong = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should ")
         wrong = wrong.removeprefix("must ")
-        yield f"Invalid value {one['input']!r} for {flags[one['loc'][0]]}. Must {wrong}."
+        yield f"Invalid value {problem['input']!r} for {flags[problem['loc'][0]]}. Must {wrong}."
 
 
 def _print_error(text: str, code: int) -> int:

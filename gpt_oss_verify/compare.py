@@ -98,13 +98,13 @@ def compare(
         refuse(reason, cases, sampling, gate, budget, **new, evals=evals)
     chosen = [ProviderOptions(name, providers_file, apis=apis) for name in provider]
     shared = (sampling, gate, budget, evals, concurrency, cases)
-    options = [planning.Options(one, *shared) for one in chosen]
+    options = [planning.Options(name, *shared) for name in chosen]
     folders, code = _run(options)
     names = [*runs, *map(str, folders)]
     if len(names) + extra > 1:
-        found = _comparison(names, against)
-        _report(found, out, as_json=as_json)
-        return code or (EXIT_FAIL if found.worse else EXIT_PASS)
+        comparison = _comparison(names, against)
+        _report(comparison, out, as_json=as_json)
+        return code or (EXIT_FAIL if comparison.worse else EXIT_PASS)
     return code
 
 
@@ -130,22 +130,22 @@ def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
     return folders, code
 
 
-def _report(found: Comparison, out: Path | None, *, as_json: bool) -> None:
+def _report(comparison: Comparison, out: Path | None, *, as_json: bool) -> None:
     """Print a comparison, and write its files unless only JSON is requested."""
     if out is None and not as_json:
         out = run_folder.create(DEFAULT_OUT, STEM)
     if out is not None:
         texts = {
-            "html": render_compare_html(found, out),
-            "md": render_compare_markdown(found, out),
-            "json": found.model_dump_json(indent=2) + "\n",
+            "html": render_compare_html(comparison, out),
+            "md": render_compare_markdown(comparison, out),
+            "json": comparison.model_dump_json(indent=2) + "\n",
         }
         for suffix, text in texts.items():
             run_folder.write_text(out / f"{STEM}.{suffix}", text)
     if as_json:
-        print_raw(found.model_dump_json(indent=2))
+        print_raw(comparison.model_dump_json(indent=2))
     else:
-        print_comparison(found, f"{out}/{STEM}.html", stdout())
+        print_comparison(comparison, f"{out}/{STEM}.html", stdout())
 
 
 def _comparison(names: Sequence[str], against: str | None) -> Comparison:
@@ -160,8 +160,8 @@ def _comparison(names: Sequence[str], against: str | None) -> Comparison:
         raise ConfigurationError("Only published baselines are given; add a run to compare.")
     baselines = (at for at, column in enumerate(columns) if column.entry.kind not in ("run", "log"))
     base = next(baselines, 0) if against is None else chosen.index(against)
-    found = compare_columns(columns, base, version("gpt-oss-verify"))
-    return found.model_copy(update={"answers": answered_questions(columns, base)})
+    comparison = compare_columns(columns, base, version("gpt-oss-verify"))
+    return comparison.model_copy(update={"answers": answered_questions(columns, base)})
 
 
 def _column(name: str) -> Column:
@@ -198,13 +198,13 @@ def history(
         raise ConfigurationError(
             f"There is no folder {runs}; name your folder of runs: history FOLDER."
         )
-    found = history_of(runs, provider)
-    if provider is not None and not (found.lines or found.unread or fail_on_change):
+    past = history_of(runs, provider)
+    if provider is not None and not (past.lines or past.unread or fail_on_change):
         raise ConfigurationError(f"There is no run of {provider} in {runs}.")
     if as_json:
-        print_raw(found.model_dump_json(indent=2))
+        print_raw(past.model_dump_json(indent=2))
     else:
-        print_history(found, stdout())
+        print_history(past, stdout())
     if provider is None or not fail_on_change:
         return EXIT_PASS
     return _changed(runs, provider, oldest, as_json=as_json)
@@ -232,12 +232,12 @@ def _changed(runs: Path, provider: str, oldest: float | None, *, as_json: bool) 
     if compared is None:
         say(f"{latest.name} has no comparable run before it.")
         return EXIT_PASS
-    (name, at), found = compared
+    (name, at), comparison = compared
     if not as_json:
-        sentences = [line for one in found.changes for line in change_sentences(one)]
+        sentences = [line for change in comparison.changes for line in change_sentences(change)]
         show(f"{latest.name}, since {name} ({moment(at)}): {' '.join(sentences)}")
-    say(alert(found, str(latest / run_folder.PAGE_FILE)))
-    return EXIT_FAIL if found.worse else EXIT_PASS
+    say(alert(comparison, str(latest / run_folder.PAGE_FILE)))
+    return EXIT_FAIL if comparison.worse else EXIT_PASS
 
 
 def _before(time: str, oldest: float | None) -> bool:

@@ -122,8 +122,8 @@ def _with_model_and_apis(
     models = None if offline else _listed_models(asked, needed=needed)
     asked = changed(asked, model=model or _model(models))
     if apis is None:
-        found = () if models is None else _supported_apis(asked, models.ids or [])
-        apis = found or BOTH_APIS
+        supported = () if models is None else _supported_apis(asked, models.ids or [])
+        apis = supported or BOTH_APIS
         if _interactive():
             apis = parse_apis(_ask("APIs", parse_apis, default=",".join(apis)))
     elif models is not None:
@@ -158,10 +158,10 @@ def _require_version(provider: Provider) -> None:
     if urlsplit(address).path.rstrip("/"):
         return
     try:
-        found = asyncio.run(listed_models(changed(provider, base_url=f"{address}/v1")))
+        listed = asyncio.run(listed_models(changed(provider, base_url=f"{address}/v1")))
     except ProviderUnavailableError:
         return
-    if found.ids is not None:
+    if listed.ids is not None:
         raise ProviderUnavailableError(
             f"{address} lists no models, but {address}/v1 does; pass --base-url {address}/v1."
         )

@@ -132,10 +132,10 @@ def _write_reports(
     since = since_previous(folder) if analysis.complete else None
     changes: tuple[str, ...] = ()
     if since is not None:
-        before, found = since
+        before, comparison = since
         at = f"Since {before[0]} ({moment(before[1])}):"
-        worst = [f"{text}." for text in (worst_changes(found),) if text]
-        first, *others = [*worst, *(s for one in found.changes for s in change_sentences(one))]
+        worst = [f"{text}." for text in (worst_changes(comparison),) if text]
+        first, *others = [*worst, *(s for e in comparison.changes for s in change_sentences(e))]
         changes = (f"{at} {first}", *others)
     made = build_report(analysis, str(folder), regressions=changes, texts=texts)
     page = render_html(made, scores, partial(read_chosen, folder), most_bytes=most_bytes)

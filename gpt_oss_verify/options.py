@@ -237,16 +237,16 @@ def parse_apis(text: str | None) -> tuple[Api, ...] | None:
     """Return `responses,chat` as values; None for None. Raises ConfigurationError."""
     if text is None:
         return None
-    found = parse_list("--apis", text, APIS)
-    return tuple(api for name in found for api in APIS if api == name)
+    chosen = parse_list("--apis", text, APIS)
+    return tuple(api for name in chosen for api in APIS if api == name)
 
 
 def parse_list(option: str, text: str, known: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return `a,b` as values without repeats. Raises ConfigurationError for unknown ones."""
-    found = names(text)
-    unknown = [name for name in found if known is not None and name not in known]
-    if unknown or not found:
+    given = names(text)
+    unknown = [name for name in given if known is not None and name not in known]
+    if unknown or not given:
         wrong = unknown[0] if unknown else text
         wanted = f"takes {', '.join(known)}" if known else "takes names separated by commas"
         raise ConfigurationError(f"{option} {wanted}, not {wrong!r}.")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(given))

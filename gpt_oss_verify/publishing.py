@@ -37,14 +37,14 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
         out: The folder of the site.
     """
     folders = list(_expanded(runs))
-    found = [run for run in folders if (run / run_folder.ANALYSIS_FILE).exists()] or folders
+    judged = [run for run in folders if (run / run_folder.ANALYSIS_FILE).exists()] or folders
     for run in folders:
-        if run not in found:  # perhaps of a run that could not start
+        if run not in judged:  # perhaps of a run that could not start
             say(f"left out: {run} has no results; judge it with: gpt-oss-verify recheck {run}")
         elif (run / RUN_FILE).exists() and (retest := read_run_info(run).retest) is not None:
             say(f"left out: {run} is a retest of {retest.name}; a site shows runs of a suite")
-            found.remove(run)
-    if not found:
+            judged.remove(run)
+    if not judged:
         raise ConfigurationError("Name at least one run: gpt-oss-verify site RUN … --out DIR.")
     prices = {
         name: entry.prices
@@ -52,7 +52,7 @@ def site(*runs: RunPath, out: Path, providers_file: ProvidersFile = None) -> int
         if entry.prices is not None
     }
     analyses: list[Analysis] = []
-    for run in found:
+    for run in judged:
         say(f"publishing {run}")
         name = run.resolve().name
         if any(name == other.run_id for other in analyses):

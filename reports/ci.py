@@ -134,12 +134,12 @@ def _score(result: TaskResult, name: str, *, tolerant: bool) -> TestCase:
     return _test(f"scores.{result.task}", name, outcome, [score, reason], reason)
 
 
-def _evidence(found: Finding) -> Iterator[str]:
-    at = found.evidence
+def _evidence(finding: Finding) -> Iterator[str]:
+    at = finding.evidence
     event = "" if at.event is None else f", event {at.event}"
     path = "" if at.path is None else f", {at.path}"
     other = "" if at.compared is None else f", compared with {at.compared}"
-    yield f"{at.record}, request {at.exchange + 1}{event}{path}{other}: {found.message}"
+    yield f"{at.record}, request {at.exchange + 1}{event}{path}{other}: {finding.message}"
     yield f"  expected {at.expected}"
     yield f"  got {at.shown}"
 
@@ -209,7 +209,7 @@ def _annotations(analysis: Analysis) -> Iterator[str]:
     for rule in sorted(map(ShownRule, analysis.checks), key=lambda rule: rule.rank):
         if rule.status in ("failed", "warned"):
             level = "error" if rule.status == "failed" else "warning"
-            example = next((found.message for found in rule.result.examples), "")
+            example = next((example.message for example in rule.result.examples), "")
             about = rule.result.check
             message = f"{share(rule.result)}: {example} {about.source}"
             yield annotation(level, about.id, message)

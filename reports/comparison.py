@@ -77,29 +77,29 @@ def measure_of(row: Row) -> str:
     return row.name if row.group is None else f"{row.group} {row.name}"
 
 
-def value(row: Row, found: Measured | None) -> str:
+def value(row: Row, cell: Measured | None) -> str:
     """Return the value of a row in one column: `97.8 (94–100)`, `✕ 3 of 40`, `PASS`."""
-    if found is None:
+    if cell is None:
         return NOTHING
-    if found.decision is not None:
-        return VERDICTS[found.decision]
-    if found.status is not None:
-        sign = model.STATUSES[found.status][0]
-        shown = found.status in ("failed", "warned", "declared")
-        return f"{sign} {found.hits} of {found.total}" if shown else sign
+    if cell.decision is not None:
+        return VERDICTS[cell.decision]
+    if cell.status is not None:
+        sign = model.STATUSES[cell.status][0]
+        shown = cell.status in ("failed", "warned", "declared")
+        return f"{sign} {cell.hits} of {cell.total}" if shown else sign
     if row.unit == "share":
-        return share(found)
-    if found.value is None or found.low is None or found.high is None:
+        return share(cell)
+    if cell.value is None or cell.low is None or cell.high is None:
         return NOTHING
-    parts = (f"{part:,.{_DIGITS[row.unit]}f}" for part in (found.value, found.low, found.high))
+    parts = (f"{part:,.{_DIGITS[row.unit]}f}" for part in (cell.value, cell.low, cell.high))
     return "{} ({}–{})".format(*parts)
 
 
-def share(found: Measured) -> str:
+def share(measured: Measured) -> str:
     """Return a share in percent with its interval."""
-    if found.value is None or found.low is None or found.high is None:
-        return percent(found.value)
-    return estimate(Estimate(value=found.value, low=found.low, high=found.high))
+    if measured.value is None or measured.low is None or measured.high is None:
+        return percent(measured.value)
+    return estimate(Estimate(value=measured.value, low=measured.low, high=measured.high))
 
 
 def seen(row: Row, index: int) -> Seen:
@@ -129,7 +129,7 @@ def entry_line(entry: Entry, folder: Path) -> str:
 
 def changes(differs: Sequence[SettingChange], other: str = "reference") -> str:
     """Return the settings that differ: `tries 5 (reference: 2), seed 1 (reference: not set)`."""
-    return ", ".join(f"{one.what} {one.here} ({other}: {one.there})" for one in differs)
+    return ", ".join(f"{change.what} {change.here} ({other}: {change.there})" for change in differs)
 
 
 # Sentences.
@@ -143,11 +143,11 @@ def summary(comparison: Comparison) -> Iterator[str]:
         if entry.kind != "log":  # which has no verdict, causes or checks
             yield _verdict(comparison, index, base, statuses)
     others = (index for index in range(len(comparison.entries)) if index != base)
-    for index, found in zip(others, comparison.changes, strict=True):
-        if found.fixed:
-            names = first_few([one.id for one in found.fixed], _NAMED)
-            count = counted(len(found.fixed), "check")
-            yield f"{found.label} fixes {count} that the reference fails: {names}."
+    for index, changed in zip(others, comparison.changes, strict=True):
+        if changed.fixed:
+            names = first_few([check.id for check in changed.fixed], _NAMED)
+            count = counted(len(changed.fixed), "check")
+            yield f"{changed.label} fixes {count} that the reference fails: {names}."
         yield from _why_worse(comparison, index, base)
         yield from _lone(comparison, index, base, statuses)
         yield _statistics(comparison, index)
@@ -157,7 +157,7 @@ def _why_worse(comparison: Comparison, index: int, base: int) -> Iterator[str]:
     """Yield the kinds of problems that are more frequent in a column with a worse rate or score."""
     if not any(seen(row, index) == "worse" for row in tested_rows(comparison)):
         return
-    found: dict[str, list[str | None]] = defaultdict(list)
+    worse: dict[str, list[str | None]] = defaultdict(list)
     for row in comparison.rows:
         here, there = row.cells[index], row.cells[base]
         if row.section == OUTCOMES and here and there and here.hits and here.total and there.total:
@@ -165,8 +165,8 @@ def _why_worse(comparison: Comparison, index: int, base: int) -> Iterator[str]:
             if after - before >= _MORE_OFTEN:
                 counts = f"{here.hits} of {here.total} tries"
                 then = f"{there.hits} of {there.total} in the reference"
-                found[f"{row.name}: {counts}, {then}"].append(row.group)
-    for text, groups in found.items():  # scores of one answer have equal counts
+                worse[f"{row.name}: {counts}, {then}"].append(row.group)
+    for text, groups in worse.items():  # scores of one answer have equal counts
         yield f"{text}." if len(groups) > 1 else f"{text} ({groups[0]})."
 
 
@@ -174,16 +174,16 @@ def _statuses(comparison: Comparison) -> Statuses:
     """Return the status of each check by column; that of its worst part if it has several."""
     order: list[RuleStatus | None] = ["failed", "warned", "declared", "passed"]
     order += ["not_verifiable", "skipped"]
-    found: dict[str, list[RuleStatus | None]] = {}
+    by_name: dict[str, list[RuleStatus | None]] = {}
     for row in comparison.rows:
         if row.unit == "status":
             every = [None if cell is None else cell.status for cell in row.cells]
-            before = found.get(row.name, every)
-            found[row.name] = [
+            before = by_name.get(row.name, every)
+            by_name[row.name] = [
                 min(filter(None, parts), key=order.index, default=None)
                 for parts in zip(before, every, strict=True)
             ]
-    return found
+    return by_name
 
 
 def stamp(comparison: Comparison) -> str:
@@ -195,7 +195,7 @@ def badge(comparison: Comparison, entry: Entry) -> tuple[str, Decision] | None:
     """Return the verdict of a run, or WORSE for a log or a baseline that is worse, and its look."""
     if entry.decision is not None:
         return VERDICTS[entry.decision], entry.decision
-    worse = any(one.worse for one in comparison.changes if one.label == entry.label)
+    worse = any(change.worse for change in comparison.changes if change.label == entry.label)
     return ("WORSE", "fail") if worse else None
 
 
@@ -222,7 +222,7 @@ def _verdict(comparison: Comparison, index: int, base: int, statuses: Statuses) 
 def _lone(comparison: Comparison, index: int, base: int, statuses: Statuses) -> Iterator[str]:
     """Yield the checks that a column or the reference tested, but not both."""
     for one, other in ((index, base), (base, index)):
-        pairs = [(found[one], found[other]) for found in statuses.values()]
+        pairs = [(each[one], each[other]) for each in statuses.values()]
         lone = [here for here, there in pairs if here in JUDGED and there not in JUDGED]
         if lone and any(there in JUDGED for _, there in pairs):
             names = [comparison.entries[at].label for at in (one, other)]
@@ -236,21 +236,21 @@ def _statistics(comparison: Comparison, index: int) -> str:
     """Return the differences between a column and the reference that are beyond chance."""
     name = comparison.entries[index].label
     tested = [
-        (measure_of(row), found)
+        (measure_of(row), difference)
         for row in tested_rows(comparison)
-        if (found := row.differences[index]) is not None
+        if (difference := row.differences[index]) is not None
     ]
     if not tested:
         return f"{name} and {comparison.against} have no sample in common."
     beyond = [
         f"{direction} in {first_few(measures, _NAMED, '; ')}"
         for direction in ("worse", "better")
-        if (measures := [measure for measure, found in tested if found.seen == direction])
+        if (measures := [measure for measure, difference in tested if difference.seen == direction])
     ]
     if beyond:
         return f"Beyond chance, {name} is {' and '.join(beyond)}."
-    sizes = [found.detectable for _, found in tested]
-    samples = [found.pairs for _, found in tested if found.pairs is not None]
+    sizes = [difference.detectable for _, difference in tested]
+    samples = [difference.pairs for _, difference in tested if difference.pairs is not None]
     few = f" with {counted(min(samples), 'sample')}" if samples else ""
     text = f"The pass rates of {name} and {comparison.against} do not differ by more than chance"
     if None in sizes:
@@ -262,7 +262,7 @@ def _statistics(comparison: Comparison, index: int) -> str:
 def worst_changes(comparison: Comparison) -> str:
     """Return what got worse in the last column, the most important first, in few words."""
     base = [entry.label for entry in comparison.entries].index(comparison.against)
-    found, calls, scores = comparison.changes[-1], [0] * 4, []
+    changed, calls, scores = comparison.changes[-1], [0] * 4, []
     for row in tested_rows(comparison):
         here, there = row.cells[-1], row.cells[base]
         if seen(row, -1) == "worse" and here and there:
@@ -271,8 +271,8 @@ def worst_changes(comparison: Comparison) -> str:
                 calls = [before + (more or 0) for before, more in zip(calls, counts, strict=True)]
             else:
                 scores.append(f"{row.name} {percent(there.value)} → {percent(here.value)}%")
-    worse = [one for one in found.cases if not one.better]
-    checks = [one.id for one in found.broken if one.beyond_chance]
+    worse = [case for case in changed.cases if not case.better]
+    checks = [check.id for check in changed.broken if check.beyond_chance]
     return ", ".join(
         [
             *(["tool calls {}/{} → {}/{}".format(*calls)] if calls[1] else []),
@@ -292,16 +292,16 @@ def alert(comparison: Comparison, report: str) -> str:
     return f"{verdict}{what if len(what) <= room else f'{what[: max(room, 1) - 1]}…'}; {report}"
 
 
-def change_sentences(found: Changes) -> list[str]:
+def change_sentences(changed: Changes) -> list[str]:
     """Return what changed in a column, compared with the reference."""
-    if found.unchanged:
+    if changed.unchanged:
         return ["No change beyond chance."]
-    cases = {better: [one for one in found.cases if one.better == better] for better in (0, 1)}
+    cases = {better: [case for case in changed.cases if case.better == better] for better in (0, 1)}
     lists = {
-        ("newly failing", "check"): [_changed_check(one) for one in found.broken],
-        ("no longer failing", "check"): [_changed_check(one) for one in found.fixed],
-        ("worse, beyond chance", "case"): [changed_case(one) for one in cases[0]],
-        ("better, beyond chance", "case"): [changed_case(one) for one in cases[1]],
+        ("newly failing", "check"): [_changed_check(check) for check in changed.broken],
+        ("no longer failing", "check"): [_changed_check(check) for check in changed.fixed],
+        ("worse, beyond chance", "case"): [changed_case(case) for case in cases[0]],
+        ("better, beyond chance", "case"): [changed_case(case) for case in cases[1]],
     }
     return [
         *(
@@ -309,35 +309,35 @@ def change_sentences(found: Changes) -> list[str]:
             for (what, noun), names in lists.items()
             if names
         ),
-        *(f"{one.name} is {result(one.difference)}." for one in found.rates),
+        *(f"{rate.name} is {result(rate.difference)}." for rate in changed.rates),
     ]
 
 
-def _changed_check(one: CheckChange) -> str:
-    counts = f"{share_text(one.here)} failed, in the reference {share_text(one.there)}"
-    return f"{one.id} ({counts}{'' if one.beyond_chance else '; too few tries to exclude chance'})"
+def _changed_check(rule: CheckChange) -> str:
+    rates = f"{share_text(rule.here)} failed, in the reference {share_text(rule.there)}"
+    return f"{rule.id} ({rates}{'' if rule.beyond_chance else '; too few tries to exclude chance'})"
 
 
-def changed_case(one: ChangedCase) -> str:
+def changed_case(case: ChangedCase) -> str:
     """Return `weather-1, chat · streaming: 0 of 5 tries pass, in the reference 5 of 5`."""
-    (passed, tries), (other_passed, other_tries) = one.here, one.there
+    (passed, tries), (other_passed, other_tries) = case.here, case.there
     return (
-        f"{one.sample}, {one.group}: {passed} of {tries} tries pass, in the reference "
+        f"{case.sample}, {case.group}: {passed} of {tries} tries pass, in the reference "
         f"{other_passed} of {other_tries}"
     )
 
 
-def result(found: Difference) -> str:
+def result(difference: Difference) -> str:
     """Return the result of a test, as a sentence without a subject."""
-    paired = "" if found.pairs is None else f", {counted(found.pairs, 'sample')} paired"
-    points = [f"{part * 100:+.1f}" for part in (found.value, found.low, found.high)]
+    paired = "" if difference.pairs is None else f", {counted(difference.pairs, 'sample')} paired"
+    points = [f"{part * 100:+.1f}" for part in (difference.value, difference.low, difference.high)]
     size = "{} points (95% interval {} to {}{})".format(*points, paired)
-    if found.seen != "none":
-        return f"{found.seen}: {size}"
-    chance = ", which may be chance among so many tests" if found.p < ALPHA else ""
+    if difference.seen != "none":
+        return f"{difference.seen}: {size}"
+    chance = ", which may be chance among so many tests" if difference.p < ALPHA else ""
     least = "no worsening is detectable with so few attempts"
-    if found.detectable is not None:
-        least = f"a worsening of {found.detectable * 100:.1f} points or more is detectable"
+    if difference.detectable is not None:
+        least = f"a worsening of {difference.detectable * 100:.1f} points or more is detectable"
     return f"no difference found: {size}{chance}; {least}"
 
 
@@ -364,9 +364,9 @@ def _differences(comparison: Comparison) -> Iterator[str]:
         column = "" if few else f"{entry.label}, "
         equal: dict[tuple[Seen, str], list[str]] = defaultdict(list)
         for row in tested_rows(comparison):
-            found = row.differences[index]
-            if found is not None and (few or found.seen != "none"):
-                equal[found.seen, result(found)].append(measure_of(row))
+            difference = row.differences[index]
+            if difference is not None and (few or difference.seen != "none"):
+                equal[difference.seen, result(difference)].append(measure_of(row))
         for (direction, text), measures in equal.items():
             yield f"{MARKS[direction]} {column}{', '.join(measures)}: {text}".lstrip()
 
@@ -381,8 +381,8 @@ def sections(comparison: Comparison, *, most_checks: int) -> Iterator[Section]:
     if shown:
         more = len(shown) - most_checks
         notes = (f"{more} more are in compare.html.",) if more > 0 else ()
-        found = _table(comparison, [_table_row(row) for row in shown[:most_checks]])
-        yield Section("Checks that fail or differ", found, notes=notes)
+        table = _table(comparison, [_table_row(row) for row in shown[:most_checks]])
+        yield Section("Checks that fail or differ", table, notes=notes)
     for changed in comparison.changes:
         title = f"Changes: {changed.label} compared with {comparison.against}"
         yield Section(title, notes=tuple(change_sentences(changed)))
@@ -394,14 +394,14 @@ def sections(comparison: Comparison, *, most_checks: int) -> Iterator[Section]:
 def _table_row(row: Row, indent: str = "") -> model.Row:
     """Return a row; a value is marked if it is better or worse than that of the reference."""
     cells = []
-    for index, found in enumerate(row.cells):
+    for index, cell in enumerate(row.cells):
         direction = seen(row, index)
         tone = _SEEN_TONES[direction]
-        if found is not None and found.decision is not None:
-            tone = model.DECISION_TONES[found.decision]
-        elif found is not None:
-            tone = tone or _STATUS_TONES.get(found.status, "")
-        cells.append(Cell(f"{value(row, found)} {MARKS[direction]}".rstrip(), tone))
+        if cell is not None and cell.decision is not None:
+            tone = model.DECISION_TONES[cell.decision]
+        elif cell is not None:
+            tone = tone or _STATUS_TONES.get(cell.status, "")
+        cells.append(Cell(f"{value(row, cell)} {MARKS[direction]}".rstrip(), tone))
     return model.Row(f"{indent}{label(row)}", tuple(cells))
 
 
@@ -440,7 +440,7 @@ def _family_count(count: Counter[RuleStatus | None]) -> str:
 
 def _mark(note: str) -> Seen:
     """Return what a sentence reports, by the mark that it begins with."""
-    return next((found for found, mark in MARKS.items() if mark and note.startswith(mark)), "none")
+    return next((seen for seen, mark in MARKS.items() if mark and note.startswith(mark)), "none")
 
 
 def _notes(entry: Entry) -> Iterator[str]:

@@ -43,7 +43,7 @@ def severities(rules: Sequence[ShownRule], more: str = "") -> str:
     """Return the number of errors and warnings: `5 errors, 1 warning`; "" without any."""
     statuses = count_statuses(rules)
     names: tuple[tuple[Status, str], ...] = (("failed", "error"), ("warned", "warning"))
-    return ", ".join(counted(statuses[one], more + name) for one, name in names if statuses[one])
+    return ", ".join(counted(statuses[e], more + name) for e, name in names if statuses[e])
 
 
 def facts(cause: Cause) -> Iterator[tuple[str, str]]:
@@ -60,11 +60,11 @@ def facts(cause: Cause) -> Iterator[tuple[str, str]]:
 
 def notes(report: Report) -> Iterator[str]:
     """Yield sentences on the causes, and on the components at fault."""
-    found = report.analysis.diagnosis
+    diagnosis = report.analysis.diagnosis
     if report.analysis.causes:
         yield HYPOTHESES
-    if found is not None:
-        yield from (component.text for component in found.components)
+    if diagnosis is not None:
+        yield from (component.text for component in diagnosis.components)
 
 
 def groups(report: Report) -> list[Group]:
@@ -90,10 +90,10 @@ def groups(report: Report) -> list[Group]:
 
 def causes(report: Report) -> list[Group]:
     """Return the groups that have a cause, and the first one if its cause is not known."""
-    found = report.analysis.diagnosis
-    if found is None:
+    diagnosis = report.analysis.diagnosis
+    if diagnosis is None:
         return []
-    unknown = found.worst_unexplained is not None
+    unknown = diagnosis.worst_unexplained is not None
     return [g for at, g in enumerate(groups(report)) if g.cause or (unknown and not at)]
 
 
@@ -179,7 +179,7 @@ def _after_a_pass(analysis: Analysis) -> Step:
 def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
     """Yield the next step after a complete retest."""
     command = f"gpt-oss-verify retest {shlex.quote(retest.run)}"
-    tries = [one.enough or 0 for one in analysis.retest if one.status == "not verifiable"]
+    tries = [e.enough or 0 for e in analysis.retest if e.status == "not verifiable"]
     if retest.concurrency is not None and analysis.verdict.decision != "fail":
         yield Step("Compare it with a retest under the load of the run:", command)
     elif analysis.verdict.decision == "pass":

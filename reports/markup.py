@@ -16,15 +16,15 @@ def row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def table(found: Table) -> Iterator[str]:
+def table(shown: Table) -> Iterator[str]:
     """Yield a table with its note, line by line."""
-    yield row(["", *(plain(", ".join(head)) for head in found.heads)])
-    yield row(["---", *("---:" for _ in found.heads)])
-    for line in found.rows:
+    yield row(["", *(plain(", ".join(head)) for head in shown.heads)])
+    yield row(["---", *("---:" for _ in shown.heads)])
+    for line in shown.rows:
         yield row([plain(line.label), *(plain(cell.text) for cell in line.cells)])
     yield ""
-    if found.note:
-        yield from (plain(found.note), "")
+    if shown.note:
+        yield from (plain(shown.note), "")
 
 
 def code(text: str) -> str:

@@ -147,7 +147,7 @@ class ShownRule:
         Of those in equally many, the one in the larger share of its own replies comes first.
         """
         about, result = self.result.check, self.result
-        most = max((one / every for one, every in result.shares.values() if every), default=0.0)
+        most = max((some / every for some, every in result.shares.values() if every), default=0.0)
         status = list(STATUSES).index(self.status)
         return status, -result.failures, -most, family_rank(about.family), about.id
 
@@ -268,12 +268,12 @@ def rules_passed(rules: Sequence[ShownRule], kind: RuleKind) -> tuple[str, str]:
 
     Both are the numbers of the verdict; the first is "" if the run has none of the kind.
     """
-    found = [rule for rule in rules if rule.result.check.kind == kind]
-    passed, judged = passed_rules((rule.result for rule in found), kind)
-    counts = count_statuses(found)
+    those = [rule for rule in rules if rule.result.check.kind == kind]
+    passed, judged = passed_rules((rule.result for rule in those), kind)
+    counts = count_statuses(those)
     others = (
         f"{counts[status]:,} {name}"
         for status, (_, name) in STATUSES.items()
         if counts[status] and status != "passed"
     )
-    return f"{passed:,} of {judged:,}" if found else "", ", ".join(others)
+    return f"{passed:,} of {judged:,}" if those else "", ", ".join(others)

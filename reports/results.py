@@ -149,8 +149,8 @@ def _compared(result: TaskResult) -> BaselineComparison | None:
 
 
 def _baseline(result: TaskResult) -> str:
-    found = _compared(result)
-    return NOTHING if found is None else percent(found.baseline)
+    compared = _compared(result)
+    return NOTHING if compared is None else percent(compared.baseline)
 
 
 def _decision(result: TaskResult) -> Cell:
@@ -170,15 +170,15 @@ def _median(value: Percentiles | None, digits: int = 2) -> str:
 
 
 def _grader_reads(result: TaskResult) -> str:
-    found = result.grader_reads
-    return NOTHING if found is None else f"{found.right} of {found.read}"
+    reads = result.grader_reads
+    return NOTHING if reads is None else f"{reads.right} of {reads.read}"
 
 
 def _programs(result: TaskResult) -> str:
-    found = result.programs
-    if found is None:
+    programs = result.programs
+    if programs is None:
         return NOTHING
-    return f"{found.attempts:,} ({counted(found.programs, 'program')})"
+    return f"{programs.attempts:,} ({counted(programs.programs, 'program')})"
 
 
 def rubric_table(result: TaskResult, name: str) -> Iterator[Table]:
@@ -241,15 +241,15 @@ def _pass_rates(
     """Yield a row for each k from `least` on; pass^1 is pass@1."""
     for k in _ks(results):
         if k >= least:
-            found = [_at(result, k) for result in results]
-            cells = (NOTHING if at is None else estimate(rate(at)) for at in found)
+            rates = [_at(result, k) for result in results]
+            cells = (NOTHING if at is None else estimate(rate(at)) for at in rates)
             yield Row(f"{prefix}{k} %", tuple(map(Cell, cells)))
 
 
 def _majorities(results: Results) -> Iterator[Row]:
     for k in _ks(results)[1:]:
-        found = [_at(result, k) for result in results]
-        cells = tuple(Cell(percent(at.majority if at else None)) for at in found)
+        rates = [_at(result, k) for result in results]
+        cells = tuple(Cell(percent(at.majority if at else None)) for at in rates)
         yield Row(f"maj@{k} %", cells)
 
 

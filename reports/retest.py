@@ -27,9 +27,9 @@ ERROR_RATES = (
 def retest_section(analysis: Analysis, retest: RetestInfo) -> Section:
     """Return the findings of the run that was retested, those that remain first."""
     heads = (("before",), ("now",), ("result",))
-    ordered = sorted(analysis.retest, key=lambda one: _ORDER.index(one.status))
+    ordered = sorted(analysis.retest, key=lambda finding: _ORDER.index(finding.status))
     table = Table(heads, tuple(map(_row, ordered)), title="finding")
-    reasons = dict.fromkeys(f"{one.rule}: {one.reason}" for one in ordered if one.reason)
+    reasons = dict.fromkeys(f"{e.rule}: {e.reason}" for e in ordered if e.reason)
     return Section(
         title=f"Retest of {retest.name}",
         table=table,
@@ -38,7 +38,7 @@ def retest_section(analysis: Analysis, retest: RetestInfo) -> Section:
     )
 
 
-def _row(one: RetestedFinding) -> Row:
-    status = one.status if one.decisive else f"{one.status} (warning)"
-    cells = Cell(one.before or NOTHING), Cell(one.now or NOTHING), Cell(status, _TONES[one.status])
-    return Row(one.rule, cells)
+def _row(finding: RetestedFinding) -> Row:
+    status = finding.status if finding.decisive else f"{finding.status} (warning)"
+    now = Cell(status, _TONES[finding.status])
+    return Row(finding.rule, (Cell(finding.before or NOTHING), Cell(finding.now or NOTHING), now))

@@ -29,10 +29,10 @@ def summary(matrix: Matrix) -> str:
     seen = Counter(row.status for row in matrix.rows)
     visible = seen["detected"] + seen["missed"] + seen["failed"]
     healthy = seen["clean"] + seen["false alarm"]
-    found = matrix.innocent
+    innocent = matrix.innocent
     rate = (
-        f"errors in {found.accused} of {found.runs} runs: at most "
-        f"{percentage(found.rate_at_most, 2)} of runs, 95% confidence"
+        f"errors in {innocent.accused} of {innocent.runs} runs: at most "
+        f"{percentage(innocent.rate_at_most, 2)} of runs, 95% confidence"
     )
     parts = [f"{seen['false alarm']} false alarms on {healthy} healthy servers ({rate})"]
     if visible:

@@ -140,15 +140,15 @@ def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
         for line in (*_wrapped(Text(visible(component.text)), console, 0), Text())
     ]
     heads = [list(_cause(group, groups, console)) for group in groups]
-    found = [list(_found(group.rules, console)) for group in groups]
+    listed = [list(_found(group.rules, console)) for group in groups]
     room -= sum(len(head) + 1 for head in heads) + len(components) + (not all(heads))
     fitting = [0] * len(groups)
-    offers = ((at, number) for at, lists in enumerate(found) for number in range(len(lists)))
+    offers = ((at, number) for at, lists in enumerate(listed) for number in range(len(lists)))
     for at, number in sorted(offers, key=lambda offer: (offer[1] > 0, offer)):
-        size = len(found[at][number])
+        size = len(listed[at][number])
         if number == fitting[at] and (size <= room or not any(fitting)):
             fitting[at], room = number + 1, room - size
-    for group, head, lists, count in zip(groups, heads, found, fitting, strict=True):
+    for group, head, lists, count in zip(groups, heads, listed, fitting, strict=True):
         yield from head
         for lines in lists[:count]:
             yield from lines
@@ -228,8 +228,8 @@ def _clients(report: Report) -> Iterator[Text]:
         statuses.setdefault(result.client, set()).add(result.status)
     if not statuses:
         return
-    works = sum(found == {"works"} for found in statuses.values())
-    breaks = sum("breaks" in found for found in statuses.values())
+    works = sum(said == {"works"} for said in statuses.values())
+    breaks = sum("breaks" in said for said in statuses.values())
     counts = ((breaks, "break"), (len(statuses) - works - breaks, "not verifiable"))
     others = "".join(f", {count} {what}" for count, what in counts if count)
     yield Text(f"Clients {works} work{others}")
@@ -240,10 +240,10 @@ def _clients(report: Report) -> Iterator[Text]:
         yield from _broken("Broken only if the user asks for it, by", asked)
 
 
-def _broken(label: str, found: Sequence[tuple[str, ClientResult]]) -> Iterator[Text]:
+def _broken(label: str, results: Sequence[tuple[str, ClientResult]]) -> Iterator[Text]:
     """Yield what fails over which API, that of most clients first, with the clients."""
     clients: dict[str, list[str]] = {}
-    for form, result in found:
+    for form, result in results:
         clients.setdefault(f"{form} over {result.api}", []).append(result.client)
     listed = [
         f"{form} ({first_few(those, _MOST_CLIENTS)})"

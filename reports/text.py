@@ -56,7 +56,7 @@ _COMMAND = re.compile(r"`[^`\n]+`|(?:^|(?<=[: ] ))gpt-oss-verify [^;\n]+")
 
 def joined(text: str) -> str:
     """Return a text whose commands wrap as a whole: they have `JOINT` instead of spaces."""
-    return _COMMAND.sub(lambda found: found[0].replace(" ", JOINT), text)
+    return _COMMAND.sub(lambda match: match[0].replace(" ", JOINT), text)
 
 
 def wrapped(text: str, width: int) -> str:

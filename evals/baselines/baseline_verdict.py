@@ -46,11 +46,11 @@ def judge_scores(
     planned = scores.planned * len(scores.scores)
     made = [value for tries in scores.scores.values() for value in tries]
     score = f", with a score of {percentage(sum(made) / len(made))}" if made else ""
-    found = f"{len(made)} of {planned} planned attempts were made{score}"
+    fact = f"{len(made)} of {planned} planned attempts were made{score}"
     best = _judge(scores.filled(1.0, scores.planned), baseline, margin, TAIL)
     if best.decision != "fail":
-        return _undecided(scores, f"{found}.")
-    reason = f"{best.reason} This assumes that every missing attempt is correct: {found}."
+        return _undecided(scores, f"{fact}.")
+    reason = f"{best.reason} This assumes that every missing attempt is correct: {fact}."
     return best.model_copy(update={"reason": reason})
 
 

@@ -66,28 +66,28 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     import pandas as pd
 
     column = _measured(log_baseline(logs), logs[0].path)
-    every = [(log, part, one) for log in logs for part in log.parts for one in log.tries]
+    every = [(log, part, tried) for log in logs for part in log.parts for tried in log.tries]
     rows = [
         {
             "task": log.named(part),
             "group": log.group(part),
-            "record": log.record(one),
-            "sample": one.sample,
-            "content": one.content,
+            "record": log.record(tried),
+            "sample": tried.sample,
+            "content": tried.content,
             "sample_data": True,
-            "value": one.values.get(part),
-            "outcome": log.outcome(one),
+            "value": tried.values.get(part),
+            "outcome": log.outcome(tried),
             "invalid": False,
         }
-        for log, part, one in every
+        for log, part, tried in every
     ]
     times = [
-        {"task": log.named(part), "group": log.group(part), "request": one.seconds}
-        for log, part, one in every
-        if one.seconds is not None
+        {"task": log.named(part), "group": log.group(part), "request": tried.seconds}
+        for log, part, tried in every
+        if tried.seconds is not None
     ]
-    tries = [one for log in logs for one in log.tries]
-    lost, complete = sum(not one.values for one in tries), all(log.complete for log in logs)
+    tries = [tried for log in logs for tried in log.tries]
+    lost, complete = sum(not tried.values for tried in tries), all(log.complete for log in logs)
     notes = [f"The scores of {log.task} are those of {log.scorer}." for log in logs]
     notes += [] if complete else ["The eval of this log is not finished."]
     notes += [f"{lost} of {len(tries)} tries have no score."] if lost else []
@@ -101,7 +101,7 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     )
     settings = dict(column.settings)
     for log in logs:
-        asked = sha256("\0".join(one.question for one in log.tries[:1]).encode()).hexdigest()
+        asked = sha256("\0".join(tried.question for tried in log.tries[:1]).encode()).hexdigest()
         more = {"until": tuple(map(repr, log.until)), "prompt": asked[:12]}
         settings |= {log.named(p): {**settings[log.named(p)], **more} for p in log.parts}
     return replace(

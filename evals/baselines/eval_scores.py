@@ -74,8 +74,8 @@ class EvalScores(Record):
         return self.model_copy(
             update={
                 "scores": {
-                    question: (*found[:tries], *[value] * (tries - len(found)))
-                    for question, found in self.scores.items()
+                    question: (*values[:tries], *[value] * (tries - len(values)))
+                    for question, values in self.scores.items()
                 }
             }
         )

@@ -100,15 +100,15 @@ class PublishedScores(Record):
 @cache
 def published_scores() -> PublishedScores:
     """Return the scores that ship with the package."""
-    found = [
+    tables = [
         PublishedScores.model_validate_json((folder / SCORES).read_bytes())
         for folder in folders()
         if (folder / SCORES).is_file()
     ]
     return PublishedScores(
-        benchmarks={name: one for each in found for name, one in each.benchmarks.items()},
-        sources={name: one for each in found for name, one in each.sources.items()},
-        rows=tuple(row for each in found for row in each.rows),
+        benchmarks={name: e for each in tables for name, e in each.benchmarks.items()},
+        sources={name: source for each in tables for name, source in each.sources.items()},
+        rows=tuple(row for each in tables for row in each.rows),
     )
 
 

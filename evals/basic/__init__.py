@@ -47,4 +47,4 @@ def _make(data: Loaded[Any], seed: int, prompts: PromptsInfo | None) -> AnswerEv
     return AnswerEval(data.info, {"greeting": _HI}, seed=seed, prompts=prompts)
 
 
-EVALS = tuple(replace(one, built_in=_INFO) for one in declared(__name__, DataRow, _make))
+EVALS = tuple(replace(entry, built_in=_INFO) for entry in declared(__name__, DataRow, _make))

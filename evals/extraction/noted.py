@@ -19,8 +19,8 @@ def withheld(text: str) -> str:
 def note(text: str, answer: str | None, theirs: str | None) -> str:
     """Return a placeholder with the answers that we and OpenAI's script find in the text."""
     letter = theirs if theirs in _LETTERS else "none"
-    found = f"; answer {answer or 'none'}; by OpenAI's script {letter}]"
-    return withheld(text).removesuffix("]") + found
+    added = f"; answer {answer or 'none'}; by OpenAI's script {letter}]"
+    return withheld(text).removesuffix("]") + added
 
 
 def noted_letters(text: str) -> tuple[str | None, str | None]:

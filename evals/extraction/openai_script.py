@@ -81,5 +81,5 @@ def letter(text: str) -> str:
     the first character of the text. (Two of the original's thirteen patterns are left out because a
     pattern of higher rank always matches where they do.)
     """
-    found = (find(text) for find in _RANKED)
-    return next((letter for letter in found if letter), text.removeprefix("**")[:1])
+    letters = (find(text) for find in _RANKED)
+    return next((letter for letter in letters if letter), text.removeprefix("**")[:1])

@@ -180,11 +180,11 @@ _RESULT = re.compile(r"[-+*/·×].*=")
 def stated_answer(text: str, reader: AnswerReader) -> str | None:
     """Return the answer that a final answer states, None without one or with more than one."""
     lines = plain_lines(text)
-    found = [*_statements(lines, reader), *_short_lines(lines, reader)]
-    if not found:
+    statements = [*_statements(lines, reader), *_short_lines(lines, reader)]
+    if not statements:
         return _conclusion(lines[_last(lines)], reader) if lines else None
     kept = _not_taken_back(
-        sorted(found, key=lambda statement: (statement.line, statement.at)), lines
+        sorted(statements, key=lambda statement: (statement.line, statement.at)), lines
     )
     answers = {
         statement.answer
@@ -194,14 +194,14 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     return answers.pop() if len(answers) == 1 else None
 
 
-def _not_taken_back(found: Sequence[_Statement], lines: Sequence[str]) -> Sequence[_Statement]:
+def _not_taken_back(stated: Sequence[_Statement], lines: Sequence[str]) -> Sequence[_Statement]:
     """Return the statements after the last place where the writer takes back an earlier one."""
-    first = (found[0].line, found[0].at)
+    first = (stated[0].line, stated[0].at)
     for number in range(len(lines) - 1, first[0] - 1, -1):
         gone = [(number, match.start()) for match in _TAKES_BACK.finditer(lines[number])]
         if gone and gone[-1] > first:
-            return [statement for statement in found if (statement.line, statement.at) > gone[-1]]
-    return found
+            return [statement for statement in stated if (statement.line, statement.at) > gone[-1]]
+    return stated
 
 
 def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statement]:

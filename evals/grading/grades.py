@@ -110,7 +110,7 @@ class Ledger:
 def _objects(text: str) -> tuple[list[dict[str, object]], str]:
     """Return the outermost JSON objects in a text, up to a limit, and the text around them."""
     decoder = json.JSONDecoder(object_pairs_hook=_unambiguous, strict=False)
-    found: list[dict[str, object]] = []
+    parsed: list[dict[str, object]] = []
     around, at = "", 0
     for _ in range(_MOST_OBJECTS):
         start = text.find("{", at)
@@ -119,10 +119,10 @@ def _objects(text: str) -> tuple[list[dict[str, object]], str]:
         around, at = around + text[at:start], start + 1
         try:
             value, at = decoder.raw_decode(text, start)
-            found.append(value)
+            parsed.append(value)
         except (ValueError, RecursionError):
             pass
-    return found, around + text[at:]
+    return parsed, around + text[at:]
 
 
 def _unambiguous(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -93,8 +93,8 @@ class Rubrics:
     def add(self, attempt: RubricScore) -> None:
         """Add the attempt at a question."""
         self._overall.add(attempt.question, attempt.score)
-        for tag, found in attempt.tags.items():
-            self._by_tag[tag].add(attempt.question, found)
+        for tag, score in attempt.tags.items():
+            self._by_tag[tag].add(attempt.question, score)
         self._counts.update(
             unanswered=not attempt.answered,
             grader_errors=attempt.ungraded > 0,
@@ -120,9 +120,9 @@ class _Figure:
         self.ranges: list[tuple[float, float, float]] = []
         self._by_question: dict[str, list[float]] = defaultdict(list)
 
-    def add(self, question: str, found: ScoreRange) -> None:
-        self.ranges.append((found.value, found.low, found.high))
-        self._by_question[question].append(found.value)
+    def add(self, question: str, score: ScoreRange) -> None:
+        self.ranges.append((score.value, score.low, score.high))
+        self._by_question[question].append(score.value)
 
     def figure(self) -> RubricFigure:
         values, low, high = zip(*self.ranges, strict=True)

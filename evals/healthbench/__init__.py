@@ -77,7 +77,7 @@ class HealthBenchRow(Verbatim):
 
     def meaning(self) -> object:
         """Return the conversation, and the rubric in any order."""
-        items = sorted((f"{one.points:g}", one.criterion) for one in self.rubrics)
+        items = sorted((f"{rubric.points:g}", rubric.criterion) for rubric in self.rubrics)
         return [(turn.role, turn.text) for turn in self.prompt], items
 
     @property

@@ -93,12 +93,12 @@ class OwnRow(DataRow):
     @property
     def items(self) -> tuple[RubricItem, ...]:
         """The criteria with their points."""
-        found = []
+        listed = []
         for place, text in enumerate(self.rubric):
             points = _POINTS.match(text)
             criterion = text[points.end() :] if points else text
-            found.append(RubricItem.of(place, criterion, float(points[1]) if points else 1.0, ()))
-        return tuple(found)
+            listed.append(RubricItem.of(place, criterion, float(points[1]) if points else 1.0, ()))
+        return tuple(listed)
 
     def item(self) -> Item:
         """Return the question with its right answer, as it is read."""

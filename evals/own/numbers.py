@@ -54,10 +54,10 @@ def rounding(answer: str) -> float:
 def read_number(text: str) -> float | None:
     """Return the number that a text consists of, with a unit or as the side of an equation."""
     bare = _EQUALS.split(without_markup(text))[-1].strip(" ()[]\"'*~$")
-    found = _NUMBER.match(bare)
-    if not found or not _UNIT.fullmatch(bare[found.end() :]):
+    match = _NUMBER.match(bare)
+    if not match or not _UNIT.fullmatch(bare[match.end() :]):
         return None
-    sign, above, below, digits, power, divisor = found.groups()
+    sign, above, below, digits, power, divisor = match.groups()
     if above is not None:
         value, divisor = float(above), below
     else:

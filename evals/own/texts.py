@@ -24,8 +24,8 @@ def short_text(text: str) -> str | None:
     lines = plain_lines(text)
     labels = [label[1] for line in lines if (label := _LABEL.search(line))]
     boxes = [box for line in lines if not _LABEL.search(line) for box in _BOX.findall(line)]
-    found = labels or boxes or (lines if len(lines) == 1 else [])
-    bare = [_BOX.sub(r"\1", one).strip(" \"'“”‘’`") for one in found]
+    texts = labels or boxes or (lines if len(lines) == 1 else [])
+    bare = [_BOX.sub(r"\1", text).strip(" \"'“”‘’`") for text in texts]
     same = len(set(map(folded, bare))) == 1
     return bare[-1].rstrip(".") if same and 0 < len(bare[-1]) <= _LONGEST else None
 

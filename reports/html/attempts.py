@@ -220,16 +220,16 @@ class Drawing:
         )
 
     def _row(self, name: str, cells: Mapping[tuple[str, int], Cell], hint: str) -> Row:
-        found = cells.values()
-        good = sum(cell.outcome in _PASSED for cell in found)
-        graded = any(cell.outcome == "graded" for cell in found)
-        mean = sum(cell.value for cell in found) / len(found)
+        attempts = cells.values()
+        good = sum(cell.outcome in _PASSED for cell in attempts)
+        graded = any(cell.outcome == "graded" for cell in attempts)
+        mean = sum(cell.value for cell in attempts) / len(attempts)
         return Row(
             name=name,
             hint=hint,
-            failed=len(found) - good,
-            summary=f"{mean:.2f}" if graded else f"{good}/{len(found)}",
-            outcomes=" ".join(sorted({cell.outcome for cell in found})),
+            failed=len(attempts) - good,
+            summary=f"{mean:.2f}" if graded else f"{good}/{len(attempts)}",
+            outcomes=" ".join(sorted({cell.outcome for cell in attempts})),
             blocks=tuple(
                 tuple(cells.get((condition, number)) for number in range(1, self._width + 1))
                 for condition in self._conditions

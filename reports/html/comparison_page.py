@@ -66,20 +66,20 @@ def _title(comparison: Comparison) -> str:
 
 def _figures(comparison: Comparison) -> Iterator[Figure]:
     for row in text.tested_rows(comparison):
-        found = [
+        pairs = [
             (entry.label, difference)
             for entry, difference in zip(comparison.entries, row.differences, strict=True)
             if difference is not None
         ]
         name = row.name if row.group is None else f"{row.group}, {row.name}"
-        yield Figure(name, forest(name, found), f"difference from {comparison.against} in points")
+        yield Figure(name, forest(name, pairs), f"difference from {comparison.against} in points")
 
 
 def _cell(row: Row, index: int, entry: Entry, key: int | None) -> Json:
     """Return a cell: text, style, label for screen readers, and the key of its details."""
-    found, direction = row.cells[index], text.seen(row, index)
-    shown = text.value(row, found)
-    state = "" if found is None else found.decision or found.status or ""
+    cell, direction = row.cells[index], text.seen(row, index)
+    shown = text.value(row, cell)
+    state = "" if cell is None else cell.decision or cell.status or ""
     against = "" if direction == "none" else f"{direction} than the reference"
     spoken = (entry.label, f"{text.label(row)}: {shown}", state, against)
     return {
@@ -93,23 +93,23 @@ def _cell(row: Row, index: int, entry: Entry, key: int | None) -> Json:
 
 def _opened(row: Row, index: int, comparison: Comparison, link: str | None) -> Json:
     """Return what a cell shows when it is opened."""
-    found, entry = row.cells[index], comparison.entries[index]
-    assert found is not None
+    cell, entry = row.cells[index], comparison.entries[index]
+    assert cell is not None
     anchor = "checks" if row.unit == "status" else _ANCHORS.get(row.section, "verdict")
     return {
         "title": f"{entry.label} · {text.measure_of(row)}",
         "about": row.about,
-        "facts": list(_facts(row, found, row.differences[index])),
+        "facts": list(_facts(row, cell, row.differences[index])),
         "examples": [
             {
-                "message": one.message,
-                "expected": one.evidence.expected,
-                "got": one.evidence.shown,
-                "where": f"{one.evidence.record}, request {one.evidence.exchange + 1}"
-                + (f", {one.evidence.path}" if one.evidence.path else ""),
-                "href": None if link is None else f"{link}#try={quote(one.evidence.record)}",
+                "message": example.message,
+                "expected": example.evidence.expected,
+                "got": example.evidence.shown,
+                "where": f"{example.evidence.record}, request {example.evidence.exchange + 1}"
+                + (f", {example.evidence.path}" if example.evidence.path else ""),
+                "href": None if link is None else f"{link}#try={quote(example.evidence.record)}",
             }
-            for one in found.examples
+            for example in cell.examples
         ],
         "cases": list(_cases(comparison, entry.label, row)),
         "href": None if link is None else f"{link}#{anchor}",
@@ -120,22 +120,22 @@ def _cases(comparison: Comparison, label: str, row: Row) -> Iterator[str]:
     """Yield the changed cases behind the difference of a pass rate or score."""
     if any(row.differences) and row.unit == "share":
         for changed in comparison.changes:
-            for one in changed.cases if changed.label == label else ():
-                if one.group in (row.group, row.name):
-                    yield text.changed_case(one)
+            for case in changed.cases if changed.label == label else ():
+                if case.group in (row.group, row.name):
+                    yield text.changed_case(case)
 
 
-def _facts(row: Row, found: Measured, difference: Difference | None) -> Iterator[tuple[str, str]]:
-    yield "value", text.value(row, found)
-    if found.status is not None:
-        yield "status", found.status.replace("_", " ")
-    if found.total is not None:
-        counts = f"{found.hits:,} of {found.total:,}" if found.hits is not None else ""
-        yield "count", counts or f"{found.total:,}"
-    if found.low is not None and row.unit == "status":
-        yield "share, %", text.share(found)
-    if found.reason:
-        yield "reason", found.reason
+def _facts(row: Row, cell: Measured, difference: Difference | None) -> Iterator[tuple[str, str]]:
+    yield "value", text.value(row, cell)
+    if cell.status is not None:
+        yield "status", cell.status.replace("_", " ")
+    if cell.total is not None:
+        counts = f"{cell.hits:,} of {cell.total:,}" if cell.hits is not None else ""
+        yield "count", counts or f"{cell.total:,}"
+    if cell.low is not None and row.unit == "status":
+        yield "share, %", text.share(cell)
+    if cell.reason:
+        yield "reason", cell.reason
     if difference is not None:
         yield "compared with the reference", text.result(difference)
         yield "p-value", f"{difference.p:.2g}, corrected {difference.adjusted:.2g}"

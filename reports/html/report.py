@@ -47,14 +47,14 @@ def render_html(
     gated = {task.name for task in analysis.run.tasks if task.dataset and task.dataset.gated}
     hidden = sorted(gated - {task for task, _ in report.texts})
     order = candidates.choose(_named(analysis))
-    chosen, found = set(order), dict[str, Score]()
+    chosen, shown = set(order), dict[str, Score]()
     drawings = _drawings(analysis, attempts, labels)
     for score in scores:
         if score.task not in probes and score.finished:
             drawings[score.task].add(score, labels.condition(score.task, score.condition))
         if score.record in chosen and score.finished:
-            found[score.record] = score
-    transcripts = read_transcripts(read, order, found, hidden, most_bytes)
+            shown[score.record] = score
+    transcripts = read_transcripts(read, order, shown, hidden, most_bytes)
     missing = (
         f"the page has {len(transcripts):,} of {analysis.exchanges.rollouts:,}: evidence, failures "
         "and a sample of the other attempts at cases and questions"
@@ -66,7 +66,7 @@ def render_html(
         {
             "scores": {
                 score.record: score_details(score, labels.condition(score.task, score.condition))
-                for score in map(found.get, order)
+                for score in map(shown.get, order)
                 if score is not None
             },
             "transcripts": transcripts,
@@ -191,12 +191,12 @@ def _score_figures(analysis: Analysis, labels: Labels) -> Iterator[Figure]:
         yield Figure(title, score_chart(title, results))
 
 
-def _timelines(found: ExchangeCounts) -> Iterator[Figure]:
+def _timelines(exchanges: ExchangeCounts) -> Iterator[Figure]:
     """Return charts of requests, errors and retries over time."""
     for title, counts, kind in (
-        ("Requests finished", found.ended, "count"),
-        ("Errors", found.failed, "count bad"),
-        ("Retries", found.retried, "count poor"),
+        ("Requests finished", exchanges.ended, "count"),
+        ("Errors", exchanges.failed, "count bad"),
+        ("Retries", exchanges.retried, "count poor"),
     ):
         if counts:
-            yield Figure(title, timeline(title, counts, found.seconds, kind))
+            yield Figure(title, timeline(title, counts, exchanges.seconds, kind))

@@ -58,7 +58,7 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
 
 
 def _scores(runs: Sequence[SiteRun]) -> list[str]:
-    return list(dict.fromkeys(one.name for run in runs for one in run.summary.evals))
+    return list(dict.fromkeys(scored.name for run in runs for scored in run.summary.evals))
 
 
 def _heads(runs: Sequence[SiteRun]) -> list[str]:
@@ -69,14 +69,14 @@ def _heads(runs: Sequence[SiteRun]) -> list[str]:
 
 
 def _cells(run: SiteRun, runs: Sequence[SiteRun]) -> Iterator[Cell]:
-    found = run.summary
+    summary = run.summary
     failed = any(counts.get("failed") for counts in run.families.values())
-    for passed in (found.checks, found.probes):
+    for passed in (summary.checks, summary.probes):
         others: Tone = "bad" if failed else "poor"
         tone = others if passed.passed < passed.total else ""
         yield Cell(f"{passed.passed} of {passed.total}", tone) if passed.total else Cell(NOTHING)
-    scores = {one.name: one.score for one in found.evals}
-    calls = None if found.tool_calls is None else found.tool_calls.rate
+    scores = {scored.name: scored.score for scored in summary.evals}
+    calls = None if summary.tool_calls is None else summary.tool_calls.rate
     for rate in (calls, *(scores.get(name) for name in _scores(runs))):
         yield Cell(NOTHING if rate is None else estimate(rate))
     yield Cell(NOTHING if run.first_token is None else f"{run.first_token:.2f}")
@@ -119,28 +119,28 @@ _CHARACTER = 6.6  # width of a character in pixels; `textLength` fits the text t
 _PADDING = 6.0
 
 
-def badge(found: ResultSummary) -> str:
+def badge(summary: ResultSummary) -> str:
     """Return a badge such as `gpt-oss | PASS · tool calls 98.1% · 2026-11-21` as SVG.
 
     Its title, which browsers show and screen readers read, is the whole line of the summary.
     """
-    rate = None if found.tool_calls is None else found.tool_calls.rate
+    rate = None if summary.tool_calls is None else summary.tool_calls.rate
     calls = [] if rate is None else [f"tool calls {percentage(rate.value)}"]
-    verdict = " · ".join([VERDICTS[found.decision], *calls, found.date])
+    verdict = " · ".join([VERDICTS[summary.decision], *calls, summary.date])
     left, right = (len(part) * _CHARACTER + 2 * _PADDING for part in (_LABEL, verdict))
     return str(
         tag(
             "svg",
-            tag("title", found.line),
+            tag("title", summary.line),
             tag("rect", width=left, height=20, fill="#2b2f33"),
-            tag("rect", x=left, width=right, height=20, fill=_COLOURS[found.decision]),
+            tag("rect", x=left, width=right, height=20, fill=_COLOURS[summary.decision]),
             _text(_LABEL, _PADDING),
             _text(verdict, left + _PADDING),
             xmlns="http://www.w3.org/2000/svg",
             width=f"{left + right:.1f}",
             height=20,
             role="img",
-            aria_label=found.line,
+            aria_label=summary.line,
         )
     )
 

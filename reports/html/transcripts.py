@@ -24,7 +24,7 @@ Json = dict[str, Any]
 def transcript(rollout: Rollout, score: Score | None) -> Json:
     """Return what the page shows of one rollout; the findings of its score mark events."""
     findings = () if score is None else shown_findings(score)
-    marked = [(found.evidence.exchange, found.evidence.event) for found in findings]
+    marked = [(finding.evidence.exchange, finding.evidence.event) for finding in findings]
     return {
         "end": rollout.end.replace("_", " "),
         "exchanges": [
@@ -51,16 +51,16 @@ def score_details(score: Score, condition: str) -> Json:
         "notes": [[name, trimmed(text, 1_000)] for name, text in notes.items() if text],
         "findings": [
             {
-                "id": found.id,
-                "severity": found.severity,
-                "message": trimmed(found.message, 1_000),
-                "exchange": found.evidence.exchange,
-                "event": found.evidence.event,
-                "path": found.evidence.path and trimmed(found.evidence.path, 300),
-                "expected": trimmed(found.evidence.expected, 1_000),
-                "got": trimmed(found.evidence.shown, 1_000),
+                "id": finding.id,
+                "severity": finding.severity,
+                "message": trimmed(finding.message, 1_000),
+                "exchange": finding.evidence.exchange,
+                "event": finding.evidence.event,
+                "path": finding.evidence.path and trimmed(finding.evidence.path, 300),
+                "expected": trimmed(finding.evidence.expected, 1_000),
+                "got": trimmed(finding.evidence.shown, 1_000),
             }
-            for found in shown_findings(score)
+            for finding in shown_findings(score)
         ],
     }
 
@@ -105,12 +105,12 @@ def _facts(exchange: Exchange, reply: Reply | str) -> Iterator[str]:
 def _tools(body: Mapping[str, Any]) -> list[str]:
     """Return the names of the tools in a request, for either API."""
     offered = body.get("tools")
-    found = []
+    names = []
     for tool in offered if isinstance(offered, list) else ():
         inner = tool.get("function", tool) if isinstance(tool, dict) else None
         name = inner.get("name") if isinstance(inner, dict) else None
-        found.append(trimmed(name, 100) if isinstance(name, str) else "(unnamed)")
-    return found
+        names.append(trimmed(name, 100) if isinstance(name, str) else "(unnamed)")
+    return names
 
 
 def _request(exchange: Exchange) -> Json:
@@ -130,15 +130,15 @@ def _request(exchange: Exchange) -> Json:
 
 
 def _response(response: Response, marked: set[int]) -> Json:
-    found: Json = {
+    shown: Json = {
         "line": f"status {response.status}{'' if response.complete else ', truncated'}",
         "headers": _headers(response.headers),
     }
     if response.body is not None:
-        found["body"] = pretty_text(response.body)
+        shown["body"] = pretty_text(response.body)
     if response.parts:
-        found["events"] = list(_events(response.parts, marked))
-    return found
+        shown["events"] = list(_events(response.parts, marked))
+    return shown
 
 
 def _events(parts: Sequence[StreamPart], marked: set[int]) -> Iterator[list[Any]]:
@@ -238,21 +238,21 @@ def read_transcripts(
     than parsed values.
     """
     rank = {record: number for number, record in enumerate(order)}
-    found: dict[str, bytes] = {}
+    texts: dict[str, bytes] = {}
     held: list[tuple[int, str]] = []
     size = 0
     worst = len(order)
     for rollout in read(order):
         if rank[rollout.id] < worst and rollout.task not in hidden:
             text = orjson.dumps(transcript(rollout, scores.get(rollout.id)))
-            found[rollout.id] = text
+            texts[rollout.id] = text
             heapq.heappush(held, (-rank[rollout.id], rollout.id))
             size += len(text)
             while size > _HELD * most_bytes:
                 worst, record = -held[0][0], heapq.heappop(held)[1]
-                size -= len(found.pop(record, b""))
-    kept = fitting(order, {record: len(text) for record, text in found.items()}, most_bytes)
-    return {record: orjson.Fragment(found[record]) for record in order if record in kept}
+                size -= len(texts.pop(record, b""))
+    kept = fitting(order, {record: len(text) for record, text in texts.items()}, most_bytes)
+    return {record: orjson.Fragment(texts[record]) for record in order if record in kept}
 
 
 class Candidates:
@@ -299,7 +299,7 @@ class Candidates:
 
 def shown_findings(score: Score) -> tuple[Finding, ...]:
     """Return the findings of a score that a page shows."""
-    return tuple(found for found in score.findings if found.severity != "info")
+    return tuple(finding for finding in score.findings if finding.severity != "info")
 
 
 def fitting(order: Iterable[str], sizes: Mapping[str, int], most_bytes: int) -> set[str]:

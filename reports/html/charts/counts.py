@@ -19,22 +19,22 @@ _BARS = 24
 
 def distributions(name: str, unit: str, groups: Values) -> Markup | None:
     """Draw one measure of each group, up to the highest 99th percentile; None without values."""
-    found = {
+    shown = {
         group: (values, figures)
         for group, values in groups.items()
         if (figures := percentiles(values)) is not None
     }
-    if not found:
+    if not shown:
         return None
-    end = _end([figures.p99 for _, figures in found.values()])
+    end = _end([figures.p99 for _, figures in shown.values()])
     x = Scale(0, end, _LEFT, WIDTH - _RIGHT)
-    bottom = _TOP + _ROW * len(found)
+    bottom = _TOP + _ROW * len(shown)
     parts = [*_axis(x, end, bottom)]
-    for row, (group, (values, figures)) in enumerate(found.items()):
+    for row, (group, (values, figures)) in enumerate(shown.items()):
         parts += _row(group, values, figures, x, _TOP + _ROW * row)
     summary = "; ".join(
         f"{group}: median {number(figures.p50)} {unit}".strip()
-        for group, (_, figures) in found.items()
+        for group, (_, figures) in shown.items()
     )
     return chart(bottom + _BOTTOM, f"{name}. {summary}", *parts)
 

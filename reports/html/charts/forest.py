@@ -16,22 +16,22 @@ _LEAST_REACH = 0.02
 """The axis always spans two points to both sides, so that tiny differences look tiny."""
 
 
-def forest(name: str, found: Sequence[tuple[str, Difference]]) -> Markup:
+def forest(name: str, pairs: Sequence[tuple[str, Difference]]) -> Markup:
     """Return the chart of one measure: the label and the difference of each entry."""
-    reach = max([_LEAST_REACH, *(abs(end) for _, one in found for end in (one.low, one.high))])
+    reach = max([_LEAST_REACH, *(abs(end) for _, e in pairs for end in (e.low, e.high))])
     x = Scale(-reach, reach, _LEFT, WIDTH - _RIGHT)
-    bottom = _TOP + _ROW * len(found)
+    bottom = _TOP + _ROW * len(pairs)
     parts = [*_axis(x, reach, bottom)]
-    for index, (label, one) in enumerate(found):
-        parts += _drawn(label, one, x, _TOP + _ROW * index)
-    summary = "; ".join(f"{label} {one.value * 100:+.1f} points" for label, one in found)
+    for index, (label, difference) in enumerate(pairs):
+        parts += _drawn(label, difference, x, _TOP + _ROW * index)
+    summary = "; ".join(f"{label} {e.value * 100:+.1f} points" for label, e in pairs)
     return chart(bottom + _BOTTOM, f"{name}: {summary}", *parts)
 
 
 def _axis(x: Scale, reach: float, bottom: float) -> list[Markup]:
     parts = []
     marks = [mark / 100 for mark in ticks(reach * 100, 3)]
-    for mark in [*(-one for one in reversed(marks) if one), *marks]:
+    for mark in [*(-mark for mark in reversed(marks) if mark), *marks]:
         if math.isclose(mark, 0.0):
             parts.append(line(x(0), _TOP, x(0), bottom + 3, "zero"))
         else:
@@ -42,12 +42,12 @@ def _axis(x: Scale, reach: float, bottom: float) -> list[Markup]:
     return parts
 
 
-def _drawn(label: str, one: Difference, x: Scale, top: float) -> list[Markup]:
+def _drawn(label: str, shown: Difference, x: Scale, top: float) -> list[Markup]:
     height = top + _ROW - 9
-    figures = f"{one.value * 100:+.1f} ({one.low * 100:+.1f} to {one.high * 100:+.1f})"
+    figures = f"{shown.value * 100:+.1f} ({shown.low * 100:+.1f} to {shown.high * 100:+.1f})"
     return [
         text(_LEFT, top + 13, clipped(label, _LONGEST), kind="name"),
         text(WIDTH - _RIGHT, top + 13, figures, anchor="end", kind="figures"),
-        line(x(one.low), height, x(one.high), height, f"reach {one.seen}"),
-        tag("circle", cx=x(one.value), cy=height, r=4, class_=f"point {one.seen}"),
+        line(x(shown.low), height, x(shown.high), height, f"reach {shown.seen}"),
+        tag("circle", cx=x(shown.value), cy=height, r=4, class_=f"point {shown.seen}"),
     ]
