@@ -32,7 +32,7 @@ _UNUSUAL = 3  # times the mean of the others: a reply that takes longer is named
 _TICK = 1.0
 _BAR, _BESIDE = 20, 16  # columns of the bar, and of everything else before the text
 _BOUNDS = "--reply-timeout and --max-tokens bound a reply"
-_FEWEST_MADE = 20  # attempts that an estimate of the time left rests on
+_FEWEST_ATTEMPTS = 20  # attempts that an estimate of the time left rests on
 
 
 class Counts:
@@ -153,7 +153,7 @@ class LineDisplay(Observer):
         """Return how long the other attempts will take, but at most until the deadline."""
         began, before = self._began
         made, left = self._done - before, self._planned - self._done
-        if made < _FEWEST_MADE or not left:
+        if made < _FEWEST_ATTEMPTS or not left:
             return ""
         seconds, end = (time.monotonic() - began) / made * left, ""
         if self._deadline is not None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 # A text runs away if it ends with repetitions of one piece: longest piece, fewest repetitions, and
 # shortest total length, in characters.
-_LONGEST_PIECE, _FEWEST_TIMES, _SHORTEST_RUN = 300, 6, 400
+_LONGEST_PIECE, _FEWEST_REPEATS, _SHORTEST_RUN = 300, 6, 400
 # It also does if its lines and sentences, of this number of words at least, are so many and so few
 # different ones: a real CoT of 12,000 tokens had 72 different lines of 1,415.
 _FEWEST_WORDS, _FEWEST_SENTENCES, _MOST_DIFFERENT = 3, 200, 0.08
@@ -58,12 +58,12 @@ def repeated_piece(text: str) -> str | None:
     """
     end = text.rstrip()
     if len(text) - len(end) >= _SHORTEST_RUN:
-        return text[len(end) :][:_FEWEST_TIMES]
+        return text[len(end) :][:_FEWEST_REPEATS]
     if len(end) < _SHORTEST_RUN:
         return None
-    for size in range(1, min(_LONGEST_PIECE, len(end) // _FEWEST_TIMES) + 1):
+    for size in range(1, min(_LONGEST_PIECE, len(end) // _FEWEST_REPEATS) + 1):
         piece = end[-size:]
-        times = max(_FEWEST_TIMES, -(-_SHORTEST_RUN // size))
+        times = max(_FEWEST_REPEATS, -(-_SHORTEST_RUN // size))
         if piece.strip() and end.endswith(piece * times):
             return piece
     sentences = (sentence.strip() for sentence in _SENTENCE.findall(end))

@@ -28,7 +28,7 @@ from harness.run.run_folder import GOLDEN_FILE, write_text
 from harness.tasks.task import Task
 
 _Place = tuple[str, Condition]  # a request under one condition
-_FEWEST_ALONE = 3  # requests served alone that show what the failures of others are
+_FEWEST_SERVED_ALONE = 3  # requests served alone that show what the failures of others are
 _FAILURES = 500  # the lowest status of a failure
 
 
@@ -205,7 +205,7 @@ class ProbeTask(Task):
                 alone[place] = not fails
             elif fails:
                 failed[each.rollout.id] = place
-        usual = sum(alone.values()) >= _FEWEST_ALONE
+        usual = sum(alone.values()) >= _FEWEST_SERVED_ALONE
         return frozenset(record for record, place in failed.items() if alone.get(place, usual))
 
 

@@ -204,7 +204,7 @@ async def test_the_text_of_an_endless_reply_is_counted_while_it_arrives(api, pro
     ("deadline", "left"), [(None, r"\d+ min left"), (120, "2 min left until the deadline")]
 )
 def test_the_time_left_is_estimated_and_ends_at_the_deadline(deadline, left, progress, monkeypatch):
-    monkeypatch.setattr("gpt_oss_verify.progress._FEWEST_MADE", 1)
+    monkeypatch.setattr("gpt_oss_verify.progress._FEWEST_ATTEMPTS", 1)
     monkeypatch.setattr("gpt_oss_verify.progress.SECONDS_BETWEEN_LINES", 0.0)
     budget = None if deadline is None else Limits(deadline=deadline)
     settings = INFO.settings.model_copy(update={"budget": budget})

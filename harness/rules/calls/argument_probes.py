@@ -106,7 +106,7 @@ def _named_calls(responses: ProbeResponses) -> Iterator[tuple[str, Call]]:
 
 
 _ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}")
-_FEWEST_RECODED = 2
+_FEWEST_CALLS = 2
 
 
 @GROUP.probe("tools.arguments.encoding", _BEYOND_ASCII, severity="warning")
@@ -127,7 +127,7 @@ def _encoding(responses: ProbeResponses) -> Trials:
     required(written["streaming"] + written["non-streaming"], "only_ascii")
     for mode, other in (MODES, MODES[::-1]):
         apart = not escaped[other] and not written[mode]
-        if apart and min(len(escaped[mode]), len(written[other])) >= _FEWEST_RECODED:
+        if apart and min(len(escaped[mode]), len(written[other])) >= _FEWEST_CALLS:
             message = f"Only {mode} replies escape letters beyond ASCII in arguments."
             same = {name: call.call.arguments for name, call in written[other]}
             for name, call in escaped[mode]:

@@ -54,7 +54,7 @@ _CONTENT_TYPE = 5  # the most tokens of a content type in the header of a call, 
 _ARGUMENTS = ("arguments", "parameters")
 # The most characters of empty arguments, such as `{}` or `null`, and the fewest tokens of lost
 # ones.
-_EMPTY, _FEWEST_LOST = 4, 4
+_EMPTY, _FEWEST_TOKENS = 4, 4
 _MOST_CHARACTERS = 20_000  # of arguments that are compared with Python's notation
 # The largest share of conversations in which the model itself invents a tool or writes invalid
 # JSON. Of 170 recorded calls of the large models, 2 have stray quotes or escapes, most of which
@@ -284,7 +284,7 @@ def _missing_tokens(call: Call) -> int | None:
     """The reported tokens that a reply lacks, if a call lacks all of its required arguments."""
     tool, counted = call.exchange.request.functions.get(call.call.name), ledger(call.exchange)
     empty = not parsed_object(call.call.arguments or "{}") and len(call.call.arguments) <= _EMPTY
-    if tool is None or counted is None or not empty or counted.difference < _FEWEST_LOST:
+    if tool is None or counted is None or not empty or counted.difference < _FEWEST_TOKENS:
         return None
     return None if misfit({}, tool.parameters) is None else counted.difference
 

@@ -14,7 +14,7 @@ from harness.rules.rule import CHAT, GUIDE, TOOL_CHOICE, Problem
 
 family = Family("calls", CHAT, component="choice")
 
-_FEWEST_SHOWN = 4  # characters of arguments in a text
+_FEWEST_CHARACTERS = 4  # characters of arguments in a text
 
 
 def _binds(answer: Answer) -> bool:
@@ -136,7 +136,7 @@ def _shown_arguments(reply: Reply) -> ToolCall | None:
         for part in sorted(_members(value), key=len, reverse=True):
             shown += len(part) * text.count(part)
             text = text.replace(part, " ")
-        if shown >= _FEWEST_SHOWN and not re.search(r"\w", text):
+        if shown >= _FEWEST_CHARACTERS and not re.search(r"\w", text):
             return call
     return None
 

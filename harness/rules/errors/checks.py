@@ -37,8 +37,8 @@ _PARSER_ERROR = re.compile(
 )
 
 
-_FEWEST_SERVED = 20  # other requests that show that a server was up while one kept failing
-_FEWEST_LOCKED_OUT = 2  # requests that show that a rejection is not that of one alone
+_FEWEST_OTHERS = 20  # other requests that show that a server was up while one kept failing
+_FEWEST_LOCKOUTS = 2  # requests that show that a rejection is not that of one alone
 _MANY_TOOLS = 8  # of one request: some servers limit their number
 _REFUSED = frozenset({400, 422})  # statuses after which only another field helps
 _OPTIONAL = ("logprobs", "top_logprobs", "previous_response_id")
@@ -239,7 +239,7 @@ def _locked_out_by_another(examined: Sequence[Score]) -> Iterator[Difference]:
     """
     every = [(score, lockout) for score in examined for lockout in score.traits.locked_out]
     others = sum(bool(lockout.times) for _, lockout in every)
-    if not others and len(every) < _FEWEST_LOCKED_OUT:
+    if not others and len(every) < _FEWEST_LOCKOUTS:
         return
     rejected = [(score, lockout) for score, lockout in every if lockout.rejected]
     for score, lockout in rejected or every:
@@ -281,7 +281,7 @@ def _always_failed(examined: Sequence[Score]) -> Iterator[Difference]:
         ]
         meanwhile = _meanwhile([tries for _, tries in failed], served)
         most = max((tries.failed for _, tries in failed), default=0)
-        if len(meanwhile) < _FEWEST_SERVED or not _is_no_chance(most, meanwhile, len(examined)):
+        if len(meanwhile) < _FEWEST_OTHERS or not _is_no_chance(most, meanwhile, len(examined)):
             continue
         every = sum(tries.failed for _, tries in failed)
         for score, tries in failed:

@@ -42,7 +42,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup(
     "load", _requests, GUIDE, suite="full", modes=MODES, burst=AT_ONCE, component="shared"
 )
-_LEAVING, _FEWEST_FAILED = 3, 2
+_LEAVING, _FEWEST_FAILURES = 3, 2
 """Clients that leave, and requests after them that fail by no chance."""
 _leaving = partial(ProbeRequest, tries=_LEAVING, whole=False)
 LEAVING_GROUP = ProbeGroup(
@@ -75,7 +75,7 @@ def _after_client_left(responses: ProbeResponses) -> Trials:
     ends = (rollout.exchanges[-1].recorded.failure for rollout in responses.all("left"))
     required((end for end in ends if end is not None and end.kind == "left"), "nobody_left")
     results = [failure(e, "a request after a client left") for e in responses.all("next")]
-    if 0 < sum(result is not None for result in results) < _FEWEST_FAILED:
+    if 0 < sum(result is not None for result in results) < _FEWEST_FAILURES:
         raise NotVerifiableError("few_failed_after_leaving")
     yield from results
 

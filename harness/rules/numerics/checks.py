@@ -19,7 +19,7 @@ family = Family("numerics", CHAT, component="logprobs")
 
 _TOLERANCE = 1e-3
 _FEWEST_ALTERNATIVES = 3  # that every provider with logprobs can return
-_FEWEST_EMPTY = 2  # tokens with several alternatives that have no text
+_FEWEST_EMPTY_TOKENS = 2  # tokens with several alternatives that have no text
 _SENTENCE_ENDS = (".", "!", "?", ":", '"', ")", "`", "}", "]")
 _SUM_TOLERANCE = 0.01
 """Logprobs in bfloat16 have 8 bits: a probability near 1/4 is off by up to 0.4% of it."""
@@ -116,7 +116,7 @@ def _empty(listed: _Listed) -> Iterator[Problem]:
         if alternatives.count(b"") > 1 and not ends:
             empty.append(at)
         before = str(entry.get("token"))
-    if len(empty) >= _FEWEST_EMPTY:
+    if len(empty) >= _FEWEST_EMPTY_TOKENS:
         message = f"At {len(empty)} tokens, several alternatives have neither text nor bytes."
         path = f"{logprob_path(listed.exchange)}[{empty[0]}].top_logprobs"
         got = repr(objects(listed.entries[empty[0]].get("top_logprobs")))

@@ -13,7 +13,7 @@ from harness.rules.rule import HARMONY, Problem
 
 family = Family("prompt", HARMONY, component="prompt")
 
-_FEWEST_HIDDEN = 32
+_FEWEST_HIDDEN_TOKENS = 32
 """Tokens of a text of its own that a server adds; the deviations of healthy renderings, such as a
 date, a blank line or a heading, are fewer."""
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
@@ -61,7 +61,7 @@ def _added(answer: Answer) -> Iterator[Problem]:
     """
     due = max(bare_lengths(Prompt(_messages(answer) or ())))
     got = answer.usage.input_tokens or 0
-    if got - due >= _FEWEST_HIDDEN:
+    if got - due >= _FEWEST_HIDDEN_TOKENS:
         message = f"The prompt has {got - due} tokens more than the messages of the request."
         expected = f"about {due} tokens"
         yield Problem(answer.exchange, message, expected, f"{got} tokens", "$.usage")

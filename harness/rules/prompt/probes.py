@@ -78,7 +78,7 @@ def _long_prompts() -> Iterator[tuple[str, Prompt]]:
 
 PROMPTS |= _long_prompts()
 _FEW_TOKENS = 16
-_FEWEST_ADDED = 8  # tokens of a text that a provider adds to every prompt
+_FEWEST_ADDED_TOKENS = 8  # tokens of a text that a provider adds to every prompt
 _FEWEST_LENGTHS = 10
 _USUAL = 0.2
 """The least share of prompts that have as many tokens more as usual. A server that renders no tools
@@ -355,7 +355,7 @@ def _added_text(responses: ProbeResponses) -> int:
     """The tokens that the provider adds to a minimal prompt; 0 if they are too few for a text."""
     _, count = responses.prompt_tokens("base")
     added = count - max(bare_lengths(PROMPTS["base"]))
-    return added if added >= _FEWEST_ADDED else 0
+    return added if added >= _FEWEST_ADDED_TOKENS else 0
 
 
 def follows_from_added_text(responses: ProbeResponses, got: int, right: Iterable[int]) -> bool:

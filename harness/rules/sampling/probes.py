@@ -44,7 +44,7 @@ _COLD_TRIES = 3
 _OPEN_TOKENS = 64
 _CHOICES = 3
 _STREAMS = 2  # streams of several choices; a model may omit the CoT of one choice
-_FEWEST_LOST = 10
+_FEWEST_LOST_TOKENS = 10
 """Tokens of a CoT that was lost; with fewer, the model may have written an empty one."""
 _MOST_OF = 0.8
 """The share of the tokens of all choices below which a count omits one of three: a model may spell
@@ -443,7 +443,7 @@ def _n(responses: ProbeResponses) -> Trials:
             have = [bool(reply.reasoning) for reply in replies]
             message = "Some choices have CoT, and others lack the CoT that their tokens include."
             lost = Problem(last, message, "CoT in all choices", "in some", "$.choices")
-            missing = (extra_tokens(last.reply) or 0) > _FEWEST_LOST
+            missing = (extra_tokens(last.reply) or 0) > _FEWEST_LOST_TOKENS
             yield lost if any(have) and not all(have) and missing else None
             same = len({reply.reasoning + reply.text for reply in replies}) == 1
             message = (

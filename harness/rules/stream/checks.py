@@ -29,7 +29,7 @@ family = Family("stream", CHAT_STREAM, component="events")
 # The share of streams that end because of an overload or of the network.
 _BROKEN = 0.005
 # Requests, and tries of each, which a network does not break all by chance.
-_FEWEST_BROKEN = 2
+_FEWEST_CUT_STREAMS = 2
 # Tokens per second; no known server decodes a single reply this fast.
 _TOO_FAST = 20_000
 # A stream arrives in a burst if its reader waits for this share of the total time, and at least
@@ -184,9 +184,9 @@ def cut_at_every_try(examined: Sequence[Score]) -> Iterator[Difference]:
     always = [
         made
         for made in tries.values()
-        if len(made) >= _FEWEST_BROKEN and all(finding for _, finding in made)
+        if len(made) >= _FEWEST_CUT_STREAMS and all(finding for _, finding in made)
     ]
-    for score, finding in chain(*always) if len(always) >= _FEWEST_BROKEN else ():
+    for score, finding in chain(*always) if len(always) >= _FEWEST_CUT_STREAMS else ():
         if finding is not None:
             message = "Every stream of this request breaks off."
             expected, got = finding.evidence.expected, finding.evidence.got

@@ -81,7 +81,7 @@ _NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
 _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
 _ASKED = ("named", "named later", "union", "free", "free with a tool")
-_FEWEST_EMPTY = _FEWEST_BROKEN = _FEWEST_CHANGED = 2
+_FEWEST_REPLIES = 2
 _CHOICES = 2
 _FORMAT = "a JSON format of the answer"
 _FEATURE = "a JSON schema for the answer"
@@ -158,7 +158,7 @@ def _followed(responses: ProbeResponses) -> Trials:
         results = [result and replace(result, proven=True) for result in results]
     changed = list(_changed_answers(responses))
     yield from results
-    yield from changed if len(changed) >= _FEWEST_CHANGED else ()
+    yield from changed if len(changed) >= _FEWEST_REPLIES else ()
 
 
 def _changed_answers(responses: ProbeResponses) -> Iterator[Problem]:
@@ -213,7 +213,7 @@ def _is_proven(responses: ProbeResponses, answers: Sequence[tuple[ParsedExchange
     elsewhere = chain(later, *map(responses.other_apis.get, ("named", "named later"), repeat(())))
     if any(_unfit(*answer) is None for answer in first_replies(elsewhere)):
         return True
-    several = len(answers) >= _FEWEST_BROKEN
+    several = len(answers) >= _FEWEST_REPLIES
     return several and (
         all(_is_reshaped(*answer) for answer in answers)
         or all(_is_broken(reply) for _, reply in answers)
@@ -316,7 +316,7 @@ def _object_with_members(responses: ProbeResponses) -> Trials:
     empty = all(value == {} for *_, value in objects)
     message = "In JSON mode, every answer is an empty object."
     expected = "an object with members, such as the code word"
-    several = len(objects) >= _FEWEST_EMPTY
+    several = len(objects) >= _FEWEST_REPLIES
     yield Problem(exchange, message, expected, reply.text) if empty and several else None
 
 

@@ -27,7 +27,7 @@ _MASK = re.compile(
 )
 _NULL_NAMES = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Object]"})
 # One such run can be correct text, such as the end of a German quotation.
-_FEWEST_MISREAD = 2
+_FEWEST_MISREAD_RUNS = 2
 _COMMON_PUNCTUATION = "\u00a0«»–—‘’“”„…€°"
 _CODECS = ("latin-1", "cp1252")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
@@ -75,7 +75,7 @@ def _mojibake(answer: Answer) -> Iterator[Problem]:
     """
     for place, text in answer.texts:
         runs = [run for run in misread(text) if run not in answer.exchange.prompt]
-        if len(runs) >= _FEWEST_MISREAD:
+        if len(runs) >= _FEWEST_MISREAD_RUNS:
             message = f"The {place} contains UTF-8 that was decoded as a single-byte encoding."
             yield Problem(answer.exchange, message, "UTF-8", " ".join(runs))
 

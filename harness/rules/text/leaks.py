@@ -59,7 +59,7 @@ _WRITTEN = (0, -2)
 """Unexplained tokens of a reply whose header the model wrote as text, or without `<|message|>`. The
 name of the channel is then in the text and in the header that the ledger assumes. If the server
 dropped special tokens instead, those of the reply exceed these numbers."""
-_FEWEST_DROPPED = 2  # special tokens of a header, beyond the tokens of its words
+_FEWEST_TOKENS = 2  # special tokens of a header, beyond the tokens of its words
 _EVERYWHERE = ("answer", "reasoning", "tool name", "argument text")
 
 
@@ -153,7 +153,7 @@ def _header(answer: Answer) -> Iterator[Problem]:
     own = counted is not None and counted.exact and counted.difference in _WRITTEN
     unparsed = not reply.reasoning and _COT_HEADER.match(reply.text)
     if unparsed or not own:
-        dropped = counted is not None and counted.exact and counted.difference >= _FEWEST_DROPPED
+        dropped = counted is not None and counted.exact and counted.difference >= _FEWEST_TOKENS
         proven = bool(unparsed) or (dropped and not answer.exchange.request.wants_json)
         yield from (replace(problem, proven=proven) for problem in problems)
 
