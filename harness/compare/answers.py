@@ -29,7 +29,7 @@ def answered_questions(columns: Sequence[Column], against: int) -> tuple[Answere
     its best where it is better or equal; the reference the reverse. The texts of gated data are not
     shown. Raises RunLogError and ConfigurationError.
     """
-    chosen = sorted(_chosen(columns, against), key=lambda e: -e[0])[:MOST]
+    chosen = sorted(_chosen(columns, against), key=lambda choice: -choice[0])[:MOST]
     texts = [
         _texts(column, {rows[at]["record"] for _, _, rows in chosen if at in rows})
         for at, column in enumerate(columns)

@@ -44,9 +44,9 @@ def parse_yaml(text: str, source: str) -> object:
 def problems(error: ValidationError, model: type[BaseModel], place: Sequence[str]) -> str:
     """Return all validation errors of an entry, with their keys; `place` has the parent keys."""
     errors: dict[object, ErrorDetails] = {}
-    for e in error.errors(include_url=False, include_input=False):
-        errors.setdefault(_value_of(e, model), e)  # a union has an error for each of its types
-    return numbered([_problem(e, model, place) for e in errors.values()])
+    for detail in error.errors(include_url=False, include_input=False):
+        errors.setdefault(_value_of(detail, model), detail)  # a union has an error for each type
+    return numbered([_problem(detail, model, place) for detail in errors.values()])
 
 
 def numbered(texts: Sequence[str]) -> str:

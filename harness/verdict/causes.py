@@ -260,7 +260,7 @@ def _of_model(findings: Sequence[_Finding]) -> Iterable[_Finding]:
     Logprobs show that it differs, and no rule fails that judges prompts or sampling otherwise.
     """
     failed = [finding for finding in findings if finding.result.status == "failed"]
-    differs = any(e.component == MODEL and e.id in PROBES for e in failed)
+    differs = any(finding.component == MODEL and finding.id in PROBES for finding in failed)
     others = {e.component for e in failed if not (e.rule.witness or e.rule.behaviour)}
     takes = differs and others.isdisjoint(COMPONENTS[MODEL].after)
     return (e.of(MODEL) if takes and e.rule.behaviour else e for e in findings)

@@ -163,7 +163,7 @@ def _named(
 ) -> Iterator[str]:
     """Yield the findings with a status, in a sentence."""
     those = [f"{e.rule} ({e.now})" if e.now else e.rule for e in retested if e.status == status]
-    before = sum(e.status != "new" for e in retested)
+    before = sum(finding.status != "new" for finding in retested)
     if those:
         count = f"{len(those)} of {before} findings of" if status != "new" else "not found in"
         yield f"{status.capitalize()}, {count} {retest.name}: {first_few(those, SHOWN_RULES)}."

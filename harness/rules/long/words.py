@@ -27,11 +27,11 @@ _LEAST_FOUND = 5 / 6
 """The share of words in the shortest prompts that a model must find to be judged at longer ones."""
 _TOOLS = ("tools A", "tools B", "tools C")
 
-Found = Mapping[str, tuple[ParsedExchange, bool]]
+Hits = Mapping[str, tuple[ParsedExchange, bool]]
 """By request, its exchange and whether the reply has the code word."""
 
 
-def _words(responses: ProbeResponses, names: Iterable[str]) -> Found:
+def _hits(responses: ProbeResponses, names: Iterable[str]) -> Hits:
     """Return the requests with a reply that ended by itself, or has the word."""
     return {
         name: (exchange, hit)
@@ -41,7 +41,7 @@ def _words(responses: ProbeResponses, names: Iterable[str]) -> Found:
     }
 
 
-def _lost(shortest: Found, longer: Sequence[Found]) -> TrialResult:
+def _lost(shortest: Hits, longer: Sequence[Hits]) -> TrialResult:
     """A problem if significantly fewer words are found from some length on; see `_SIGNIFICANCE`.
 
     Each group is compared with the shortest prompts together with all longer groups. Raises
@@ -86,7 +86,7 @@ def _needles(responses: ProbeResponses) -> Trials:
     fail.
     """
     responses.all(*next(iter(_CELLS.values())))
-    shortest, *longer = (_words(responses, names) for names in _CELLS.values())
+    shortest, *longer = (_hits(responses, names) for names in _CELLS.values())
     yield _lost(shortest, longer)
 
 

@@ -24,7 +24,7 @@ def forest(name: str, pairs: Sequence[tuple[str, Difference]]) -> Markup:
     parts = [*_axis(x, reach, bottom)]
     for index, (label, difference) in enumerate(pairs):
         parts += _drawn(label, difference, x, _TOP + _ROW * index)
-    summary = "; ".join(f"{label} {e.value * 100:+.1f} points" for label, e in pairs)
+    summary = "; ".join(f"{label} {change.value * 100:+.1f} points" for label, change in pairs)
     return chart(bottom + _BOTTOM, f"{name}: {summary}", *parts)
 
 
