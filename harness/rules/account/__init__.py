@@ -11,8 +11,8 @@ the module that its name says:
 3. Whole twins: a greedy reply that a limit or a stop string ended is the beginning of the one that
    nothing ended.
 4. Twins: greedy replies to one request, in the other mode, over the other API, or tried again. The
-   majority is right, without those that structure or copies accuse. They count only if the
-   provider repeats greedy replies.
+   majority is right, without those that structure, copies, or rules of single replies accuse.
+   They count only if the provider repeats greedy replies.
 5. Counts: what the provider reports beyond the tokens of the texts and their format. A formula
    shows how a count is wrong; otherwise counts only show that something is.
 
@@ -57,8 +57,10 @@ def account_of(scores: Iterable[Score]) -> Account:
             score.condition.api,
             sheet,
             score.traits.reply_ids or (score.record,),
+            sheet.exchange in faulty,
         )
         for score in scores
+        for faulty in [{e.evidence.exchange for e in score.findings if e.severity == "error"}]
         for sheet in score.traits.sheets
     ]
     same = [copies.copied(row.sheet) for row in rows]

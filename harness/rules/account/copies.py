@@ -66,7 +66,7 @@ def judged(rows: Sequence[Row], copies: Sequence[bool | None], counting: Countin
     own = {row.sample for row, entry in by_author["model"] if entry.what in kinds}
     if len(counted) >= FEWEST_ALIKE and len(counted) > len(own):
         yield from by_author["counted"]
-    yield from _alike(by_author[None], same)
+    yield from _alike(by_author[None], same, counting)
 
 
 def _author(
@@ -104,11 +104,12 @@ def _author(
     return "server" if entry.what in CHANGES and not counting.is_near(sheet) else "counted"
 
 
-def _alike(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Judged:
+def _alike(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row], counting: Counting) -> Judged:
     """Yield the replies of one API that are all changed in one way.
 
     No reply that this change would affect is intact. The CoT of a model that made the change itself
-    would show it. No model gives all values of a type another one, or all names another style.
+    would show it, and its count would fit. No model gives all values of a type another one, or all
+    names another style.
     """
     groups: dict[tuple[Api, str, What, str], list[tuple[Row, Entry]]] = defaultdict(list)
     for row, entry in changed:
@@ -121,10 +122,18 @@ def _alike(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row]) -> Judged:
         if what in _OF_A_KIND:
             enough = len({row.written for row, _ in alike}) >= FEWEST_REPLIES
         else:
-            planned = {row.sample for row, _ in alike if _plans_copy(row.sheet)}
-            enough = len(planned) >= FEWEST_ALIKE
+            shown = {
+                row.sample
+                for row, _ in alike
+                if _plans_copy(row.sheet) or _lacks_tokens(row.sheet, counting)
+            }
+            enough = len(shown) >= FEWEST_ALIKE
         if enough and not any(_affects(what, detail, peer) for peer in peers):
             yield from alike
+
+
+def _lacks_tokens(sheet: Sheet, counting: Counting) -> bool:
+    return (counting.off(sheet) or 0) > 0 and not counting.is_near(sheet)
 
 
 _OF_A_KIND = (What.RETYPED, What.STYLE)  # the changes of all values of a type, or names of a style

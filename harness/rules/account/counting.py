@@ -71,7 +71,8 @@ class Counting:
         ranks = []
         for at, by in enumerate(_CONVENTIONS):
             share = _MOST_FOLLOW if at else _USUAL
-            of_answers = sum(one.extra == by(one) for one in answers) >= share * len(answers)
+            following = sum(one.extra == by(one) and not _is_of_cot(one) for one in answers)
+            of_answers = following >= share * len(answers)
             of_calls = bool(_types((one.extra - by(one) for one in calls), share))
             ranks.append(of_answers + of_calls if of_answers or at == 0 else 0)
         self._by = _CONVENTIONS[ranks.index(max(ranks))]
@@ -105,6 +106,14 @@ class Counting:
     def is_near(self, sheet: Sheet, more: int = 0) -> bool:
         """Whether the usual spellings of a model explain the count."""
         return any(self.fits(sheet, more + few) for few in range(-NEAR, NEAR + 1))
+
+
+def _is_of_cot(one: Ledger) -> bool:
+    """Whether the reasoning tokens show that two more tokens are of the CoT, not of the format.
+
+    They may include the first header, which has three tokens, but not `<|start|>assistant` alone.
+    """
+    return one.extra == IN_PROMPT and one.thinking == one.cot + IN_PROMPT
 
 
 def has_whole_cot(one: Ledger, more: int = 0) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from harness.records.traits import Ledger, Sheet
 from harness.rules.account.counting import (
     CHANCE,
+    HARMLESS,
     Counting,
     are_many,
     has_whole_cot,
@@ -32,6 +33,9 @@ _FEWEST_KNOWN = 5  # replies of a run that show how a server counts
 _MOST = 0.8  # the share of replies that a defect of all of them has
 _SURELY_ODD = 48  # tokens that no spelling and no empty messages of a model explain
 _AT_CUTS = 2  # tokens by which a text differs that is cut within a word
+_MOST_OF_HEADER = -COT_HEADER - HARMLESS
+"""Tokens that the header and the spelling of a text explain. If more are missing, the server added
+text, or a model repeated itself, with fewer tokens in each round than the tokenizer has."""
 _SPELLED_IN_COT = 0.05  # the share of replies whose CoT a model spells with more tokens, at most
 _RECORDED = "traffic"  # the task of imported traffic: requests of one client, of any kind
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
@@ -51,6 +55,7 @@ def judged(rows: Sequence[Row], counting: Counting) -> Judged:
     ]
     headers = len(whole) >= _FEWEST_KNOWN and 2 * sum(whole) > len(whole)
     odd: list[tuple[Row, int]] = []
+    lacking: list[tuple[Row, Entry, int]] = []
     for at, row in enumerate(rows):
         one, off = row.sheet.ledger, counting.off(row.sheet) or 0
         if one is not None and at in wrong:
@@ -61,11 +66,13 @@ def judged(rows: Sequence[Row], counting: Counting) -> Judged:
             one, off, headers=headers and counting.offset(one) > -COT_HEADER
         ):
             got, right = str(one.reported), str(one.reported - off)
-            yield row, Entry(What.NO_HEADER, "answer", "count", right, got)
+            lacking.append((row, Entry(What.NO_HEADER, "answer", "count", right, got), off))
         elif (
             one is not None and is_odd(one, off) and not _is_usual(row.sheet, off, headers=headers)
         ):
             odd.append((row, off))
+    several = len({row.sample for row, _, off in lacking if off < _MOST_OF_HEADER}) > 1
+    yield from ((row, entry) for row, entry, off in lacking if several or off >= _MOST_OF_HEADER)
     yield from _stock(rows, [row for row, _ in odd])
     yield from _edges([row for row in rows if (counting.off(row.sheet) or 0) < 0], counting)
     thinks = any(row.sheet.reasoning for row in rows)

@@ -176,7 +176,8 @@ def _ends_in_word(entry: Entry) -> bool:
 def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     """Return a reply that arrived as the model wrote it; None if all agree or nothing shows it.
 
-    Most replies are right, of those whose counts a model's spelling explains. Of texts that are
+    Most replies are right, of those that no rule accuses and whose counts a model's spelling
+    explains. Of texts that are
     equally frequent, the one whose CoT has its reasoning tokens is right; they may all be the
     model's, unless all streams have the one and all complete replies the other: streams are put
     together from pieces.
@@ -184,6 +185,7 @@ def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     times = Counter(map(_texts, group))
     if len(times) < 2:
         return None
+    group = [row for row in group if not row.faulty] or group
     near = [row for row in group if counting.is_near(row.sheet)] or group
     most = max(times[_texts(row)] for row in near)
     frequent = {_texts(row): row for row in near if times[_texts(row)] == most}

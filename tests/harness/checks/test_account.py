@@ -1,7 +1,7 @@
 """The account: who wrote a reply, decided by structure, copies, twins and counts, in this order."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,7 @@ from replies import Reply, chat_blocks, chat_chunks
 from harmony.render import text_tokens
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import Condition
-from harness.records.scores import Score
+from harness.records.scores import Evidence, Finding, Score
 from harness.records.traits import Ledger, Sheet, Traits, Wanted
 from harness.rules.account import Account, account_of
 from harness.rules.account.entry import Entry, What
@@ -62,7 +62,17 @@ def counted(one: Sheet, by: Callable[[int], int]) -> Sheet:
     return replace(one, ledger=replace(one.ledger, reported=by(one.ledger.reported)))
 
 
-def run(sheets: Iterable[Sheet], tasks: int = 5) -> tuple[Account, list[str]]:
+ESCAPED = Finding(
+    id="calls.arguments.escaped",
+    severity="error",
+    message="The arguments are in the notation of Python.",
+    evidence=Evidence(record="r", exchange=0, expected="JSON", got="{'note': 'salt'}"),
+)
+
+
+def run(
+    sheets: Iterable[Sheet], tasks: int = 5, faulty: Collection[int] = ()
+) -> tuple[Account, list[str]]:
     """The account of a run with these replies, each to a sample of its own kind."""
     scores = []
     for at, one in enumerate(sheets):
@@ -70,7 +80,8 @@ def run(sheets: Iterable[Sheet], tasks: int = 5) -> tuple[Account, list[str]]:
         condition = Condition(model="m", api="chat", mode=mode)
         record, sample = f"r{at}", one.request or f"s{at}"
         score = Score(record, f"probes{at % tasks}", sample, condition, 1, "answered")
-        scores.append(replace(score, traits=Traits(sheets=(one,))))
+        findings = (ESCAPED,) if at in faulty else ()
+        scores.append(replace(score, traits=Traits(sheets=(one,)), findings=findings))
     return account_of(scores), [score.record for score in scores]
 
 
@@ -199,6 +210,23 @@ def test_a_model_that_writes_other_arguments_is_not_accused() -> None:
     assert kinds([longer, longer]) == {("unknown", "")}
 
 
+@pytest.mark.parametrize(("thought", "changed"), [("žluté lodě 潮🌊ありがとう", True), ("", False)])
+def test_characters_that_all_texts_lack_have_tokens(thought: str, changed: bool) -> None:
+    """A model that writes none of them has the count of what it writes."""
+    asked = [f"žluté 潮🌊 {word}" for word in WORDS]
+    lacking = [
+        sheet(
+            text.encode("ascii", "ignore").decode(),
+            wrote=text if changed else None,
+            thought=COT + thought,
+            wanted=Wanted(text=text),
+        )
+        for text in asked
+    ]
+    found = entries([*HEALTHY, *lacking])[len(HEALTHY) :]
+    assert {entry.what for entry in found} == {What.ASCII_ONLY if changed else What.UNKNOWN}
+
+
 @pytest.mark.parametrize(
     ("cot", "trimmed"),
     [
@@ -223,6 +251,18 @@ def test_a_name_in_another_style_than_in_the_cot_is_changed() -> None:
     assert kinds([call("{}", "I call it now.", wanted, "get_weather")]) == {("unknown", "")}
     prefixed = call("{}", "I call get-weather now.", wanted, "functions.get-weather")
     assert kinds([prefixed]) == {("unknown", "")}  # A model may write the prefix itself.
+
+
+@pytest.mark.parametrize(("more", "lost"), [(0, True), (3, False)])
+def test_two_tokens_of_every_cot_are_no_convention(more: int, lost: bool) -> None:
+    """If the reasoning tokens have two more than the CoT, with its header or without."""
+    asked = []
+    for text, word in zip(TEXTS * 2, WORDS * 2, strict=True):
+        one = counted(sheet(text, f"{COT} {len(asked)} {word}"), lambda n: n + 2)
+        assert one.ledger is not None
+        thinking = one.ledger.cot + (2 if lost else more)
+        asked.append(replace(one, ledger=replace(one.ledger, thinking=thinking)))
+    assert {entry.what for entry in entries(asked)} == {What.COT_TOKENS if lost else What.INTACT}
 
 
 # --- Whole twins
@@ -276,6 +316,18 @@ def test_streams_that_differ_from_their_twins_are_changed(
     found = entries(twins(change))
     assert {one.kind for one in found[2::4]} == {kind}
     assert {one.kind for one in found[0::4]} == {"intact"}
+
+
+def test_a_reply_that_a_rule_accuses_is_no_evidence_of_its_twins() -> None:
+    """Most arguments are in the notation of Python; the others are as the model wrote them."""
+    replies = [
+        replace(call(text), request=request, ledger=None, wanted=None)
+        for request in "abc"
+        for text in ["{'note': 'salt'}"] * 3 + ['{"note": "salt"}']
+    ]
+    account, records = run(replies, faulty={at for at in range(12) if at % 4 < 3})
+    changed = [record for record in records if account.of(record).witness]
+    assert changed == [record for at, record in enumerate(records) if at % 4 < 3]
 
 
 def test_one_request_with_differing_twins_may_be_a_near_tie() -> None:
