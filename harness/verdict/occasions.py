@@ -43,7 +43,7 @@ def replies_of(
 
     Of a probe, these are the replies to the requests that it accuses, in the modes that it does.
     """
-    found: dict[str, set[Reply]] = defaultdict(set)
+    by_rule: dict[str, set[Reply]] = defaultdict(set)
     places: dict[tuple[str, str, bool], set[Reply]] = defaultdict(set)
     for score in scores:
         last = max(len(score.traits.circumstances) - 1, 0)
@@ -51,13 +51,13 @@ def replies_of(
         places[place].add((score.record, last))
         for finding in score.findings:
             if finding.severity != "info":
-                found[finding.id].add((score.record, finding.evidence.exchange))
+                by_rule[finding.id].add((score.record, finding.evidence.exchange))
     for result in results:
         if result.check.kind == "probe":
             group = PROBES[result.check.id].group.name
             for name, mode in product(result.failing, result.modes or MODES):
-                found[result.check.id] |= places[group, name, mode == "streaming"]
-    return defaultdict(frozenset, {rule: frozenset(replies) for rule, replies in found.items()})
+                by_rule[result.check.id] |= places[group, name, mode == "streaming"]
+    return defaultdict(frozenset, {rule: frozenset(replies) for rule, replies in by_rule.items()})
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,10 @@ def occasions(
     tests = len(names | _lacking(names)) if checks else _SIDES
     places = frozenset({*APIS, _STREAMS, _WHOLE})
     for tried in (places, places, names - places, names - places):
-        found = min(_separations(units, tried), default=None)
-        if found is not None and found.chance <= _CHANCE / tests:
-            yield f"only {found.name}"
-            units = found.inside
+        best = min(_separations(units, tried), default=None)
+        if best is not None and best.chance <= _CHANCE / tests:
+            yield f"only {best.name}"
+            units = best.inside
     if checks:
         yield from _frequency(units)
     elif (
@@ -107,15 +107,15 @@ def occasions(
 def _units(
     checks: Set[str], replies: Collection[Reply], scores: Sequence[Score]
 ) -> Iterator[_Unit]:
-    times = [one for score in scores for one in score.traits.circumstances]
-    begun, ended = sorted(one.began for one in times), sorted(one.ended for one in times)
+    times = [sent for score in scores for sent in score.traits.circumstances]
+    begun, ended = sorted(sent.began for sent in times), sorted(sent.ended for sent in times)
     for score in scores:
         if not checks & score.applicable:
             continue
         condition = score.condition
         place = {condition.api, _STREAMS if condition.streaming else _WHOLE}
         every = score.traits.circumstances
-        hits = [one for index, one in enumerate(every) if (score.record, index) in replies]
+        hits = [sent for index, sent in enumerate(every) if (score.record, index) in replies]
         made = hits or every
         yield _Unit(
             hit=bool(hits),
@@ -128,8 +128,8 @@ def _units(
         )
 
 
-def _features(one: Circumstances) -> frozenset[str]:
-    return one.features | ({_LONG} if one.size >= _SIZE else set())
+def _features(sent: Circumstances) -> frozenset[str]:
+    return sent.features | ({_LONG} if sent.size >= _SIZE else set())
 
 
 def _of_probes(results: Sequence[RuleResult], run: Sequence[RuleResult]) -> Iterator[_Unit]:
@@ -164,11 +164,11 @@ def _separations(units: Sequence[_Unit], names: Set[str]) -> Iterator[_Separatio
         opposite = name.replace(_WITHOUT, _WITH)
         wanted = name == opposite
         inside = [unit for unit in units if (opposite in unit.features) is wanted]
-        found, outside = sum(unit.hit for unit in inside), len(units) - len(inside)
-        if not wanted and found < _ALWAYS * len(inside):
+        within, outside = sum(unit.hit for unit in inside), len(units) - len(inside)
+        if not wanted and within < _ALWAYS * len(inside):
             continue  # Most requests lack a rare option: this says little, unless all have it.
-        if found and outside and (hits - found) / outside <= _HARDLY * found / len(inside):
-            chance = float(hypergeom.sf(found - 1, len(units), hits, len(inside)))
+        if within and outside and (hits - within) / outside <= _HARDLY * within / len(inside):
+            chance = float(hypergeom.sf(within - 1, len(units), hits, len(inside)))
             yield _Separation(chance, len(name.split()), name, inside)
 
 

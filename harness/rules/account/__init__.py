@@ -50,7 +50,7 @@ NO_ACCOUNT = Account()
 
 def account_of(scores: Iterable[Score]) -> Account:
     """Return the account of all replies of a run."""
-    rows = [
+    replies = [
         Row(
             score.record,
             (score.task, score.sample),
@@ -63,19 +63,19 @@ def account_of(scores: Iterable[Score]) -> Account:
         for faulty in [{e.evidence.exchange for e in score.findings if e.severity == "error"}]
         for sheet in score.traits.sheets
     ]
-    same = [copies.copied(row.sheet) for row in rows]
-    counting = Counting(rows)
-    entries = {row.key: entry for row, entry in copies.judged(rows, same, counting)}
-    entries |= {row.key: entry for row, entry in structure.judged(rows, counting)}
-    left = [row for row in rows if row.key not in entries]
+    same = [copies.copied(row.sheet) for row in replies]
+    counting = Counting(replies)
+    entries = {row.key: entry for row, entry in copies.judged(replies, same, counting)}
+    entries |= {row.key: entry for row, entry in structure.judged(replies, counting)}
+    left = [row for row in replies if row.key not in entries]
     for witness in (
         twins.of_whole_replies(left, counting),
         twins.judged(left, counting),
-        counts.judged(rows, counting),
+        counts.judged(replies, counting),
     ):
         for row, entry in witness:
             entries.setdefault(row.key, entry)
-    for row, is_same in zip(rows, same, strict=True):
+    for row, is_same in zip(replies, same, strict=True):
         fits = counting.fits(row.sheet) and is_same is not False
         entries.setdefault(row.key, INTACT if is_same or fits else UNKNOWN)
     return Account(entries)

@@ -35,14 +35,14 @@ from harness.rules.account.ledger import call_header, more_tokens
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
 
 
-def judged(rows: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Judged:
+def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Judged:
     """Judge the replies that lack what their requests want.
 
     A mistake of the model is at every greedy try and under every condition: equal replies to one
     sample count once.
     """
-    same = [row for row, is_same in zip(rows, copies, strict=True) if is_same]
-    different = [row for row, is_same in zip(rows, copies, strict=True) if is_same is False]
+    same = [row for row, is_same in zip(replies, copies, strict=True) if is_same]
+    different = [row for row, is_same in zip(replies, copies, strict=True) if is_same is False]
     by_author: dict[str | None, list[tuple[Row, Entry]]] = defaultdict(list)
     for row in different:
         if (change := _copy_change(row.sheet)) is not None:
@@ -82,8 +82,8 @@ def _author(
     sheet = row.sheet
     plans = _plans_copy(sheet)
     written = bare(sheet.reasoning), sheet.ledger and sheet.ledger.reported
-    twins = [one.sheet for one in same if one.sample == row.sample and sheet.greedy]
-    equal = (written == (bare(one.reasoning), one.ledger and one.ledger.reported) for one in twins)
+    twins = [reply.sheet for reply in same if reply.sample == row.sample and sheet.greedy]
+    equal = (written == (bare(e.reasoning), e.ledger and e.ledger.reported) for e in twins)
     if twins and entry.what is What.REORDERED:
         return "surely"
     agree = [] if counting.fits(sheet) else [n for n in more if counting.fits(sheet, n)]
@@ -118,7 +118,7 @@ def _alike(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row], counting: 
             groups[row.api, entry.place, entry.what, kept].append((row, entry))
     for (api, _, what, detail), alike in groups.items():
         modes = {row.sheet.streamed for row, _ in alike}
-        peers = [one.sheet for one in same if one.api == api and one.sheet.streamed in modes]
+        peers = [e.sheet for e in same if e.api == api and e.sheet.streamed in modes]
         if what in _OF_A_KIND:
             enough = len({row.written for row, _ in alike}) >= FEWEST_REPLIES
         else:
@@ -247,4 +247,4 @@ def _is_typical(sheet: Sheet) -> bool:
     got = "\n".join(strings(parsed_object(next(_called(sheet), ("", ""))[1])))
     made = {"", *(change(wanted.special) for change in CHANGES.values())} - {wanted.special}
     texts = (text for text in strings(wanted.arguments) if wanted.special in text)
-    return any(text.replace(wanted.special, one) in got for text in texts for one in made)
+    return any(text.replace(wanted.special, other) in got for text in texts for other in made)

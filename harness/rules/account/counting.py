@@ -43,9 +43,9 @@ _CONVENTIONS: Sequence[Callable[[Ledger], int]] = (
     lambda _: IN_PROMPT,  # with `<|start|>assistant`, which ends the prompt
     lambda _: FRAMING,  # with both
     lambda _: -FIRST_HEADER,  # without the first header, which some servers put into the prompt
-    lambda one: -COT_HEADER if one.cot else 0,  # without the format of the CoT
-    lambda one: -one.markup,  # the texts alone
-    lambda one: 1 - one.markup,  # the texts and the end token
+    lambda ledger: -COT_HEADER if ledger.cot else 0,  # without the format of the CoT
+    lambda ledger: -ledger.markup,  # the texts alone
+    lambda ledger: 1 - ledger.markup,  # the texts and the end token
 )
 """Tokens that a provider may report beyond those of the texts and their format."""
 
@@ -53,7 +53,7 @@ _CONVENTIONS: Sequence[Callable[[Ledger], int]] = (
 class Counting:
     """The convention of a provider, and the counts that it explains."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, replies: Iterable[Row]) -> None:
         """Select the convention, and the content types of calls, from the replies of a run.
 
         A server counts answers and calls alike: a convention that explains only one of them may be
@@ -63,25 +63,25 @@ class Counting:
         """
         every = {
             row.written: row.sheet.ledger
-            for row in rows
+            for row in replies
             if row.sheet.ledger is not None and row.sheet.ledger.end == "model"
         }
-        answers = [one for one in every.values() if one.exact and not one.calls]
-        calls = [one for one in every.values() if one.calls]
+        answers = [ledger for ledger in every.values() if ledger.exact and not ledger.calls]
+        calls = [ledger for ledger in every.values() if ledger.calls]
         ranks = []
         for at, by in enumerate(_CONVENTIONS):
             share = _MOST_FOLLOW if at else _USUAL
-            following = sum(one.extra == by(one) and not _is_of_cot(one) for one in answers)
+            following = sum(e.extra == by(e) and not _is_of_cot(e) for e in answers)
             of_answers = following >= share * len(answers)
-            of_calls = bool(_types((one.extra - by(one) for one in calls), share))
+            of_calls = bool(_types((ledger.extra - by(ledger) for ledger in calls), share))
             ranks.append(of_answers + of_calls if of_answers or at == 0 else 0)
         self._by = _CONVENTIONS[ranks.index(max(ranks))]
-        types = _types((one.extra - self._by(one) for one in calls), _USUAL)
+        types = _types((ledger.extra - self._by(ledger) for ledger in calls), _USUAL)
         self._types = types or frozenset({0})
 
-    def offset(self, one: Ledger) -> int:
+    def offset(self, ledger: Ledger) -> int:
         """Return the tokens that the convention counts beyond the texts and their format."""
-        return self._by(one)
+        return self._by(ledger)
 
     def off(self, sheet: Sheet) -> int | None:
         """Reported tokens that the reply does not explain; negative if it needs more.
@@ -89,36 +89,36 @@ class Counting:
         None if they cannot be counted. JSON may be spelled with other tokens than returned, and a
         call may have a content type.
         """
-        one = sheet.ledger
-        if one is None:
+        ledger = sheet.ledger
+        if ledger is None:
             return None
-        extra = one.reported - one.texts - one.markup - self._by(one)
-        return extra - one.spellings if extra > one.spellings else min(extra, 0)
+        extra = ledger.reported - ledger.texts - ledger.markup - self._by(ledger)
+        return extra - ledger.spellings if extra > ledger.spellings else min(extra, 0)
 
     def fits(self, sheet: Sheet, more: int = 0) -> bool:
         """Whether the count is the usual one if the texts had so many more tokens than returned."""
-        one = sheet.ledger
-        if one is None:
+        ledger = sheet.ledger
+        if ledger is None:
             return False
         usual = self._types if sheet.calls else (0,)
-        return one.extra - more - self._by(one) in usual
+        return ledger.extra - more - self._by(ledger) in usual
 
     def is_near(self, sheet: Sheet, more: int = 0) -> bool:
         """Whether the usual spellings of a model explain the count."""
         return any(self.fits(sheet, more + few) for few in range(-NEAR, NEAR + 1))
 
 
-def _is_of_cot(one: Ledger) -> bool:
+def _is_of_cot(ledger: Ledger) -> bool:
     """Whether the reasoning tokens show that two more tokens are of the CoT, not of the format.
 
     They may include the first header, which has three tokens, but not `<|start|>assistant` alone.
     """
-    return one.extra == IN_PROMPT and one.thinking == one.cot + IN_PROMPT
+    return ledger.extra == IN_PROMPT and ledger.thinking == ledger.cot + IN_PROMPT
 
 
-def has_whole_cot(one: Ledger, more: int = 0) -> bool:
+def has_whole_cot(ledger: Ledger, more: int = 0) -> bool:
     """Whether the reasoning tokens are those of a CoT with so many more, with or without header."""
-    return one.thinking is not None and one.thinking - one.cot - more in (0, COT_HEADER)
+    return ledger.thinking is not None and ledger.thinking - ledger.cot - more in (0, COT_HEADER)
 
 
 def _types(extra: Iterable[int], share: float) -> frozenset[int]:
@@ -131,39 +131,39 @@ def _types(extra: Iterable[int], share: float) -> frozenset[int]:
     return frozenset(usual & {*range(_CONTENT_TYPE + 1)})
 
 
-def is_odd(one: Ledger, off: int) -> bool:
+def is_odd(ledger: Ledger, off: int) -> bool:
     """Whether so many unexplained tokens are neither another spelling nor further messages."""
-    spellings = range(off, off + one.spellings + 1) if off > 0 else ()
+    spellings = range(off, off + ledger.spellings + 1) if off > 0 else ()
     if any(n % COT_HEADER == 0 and n <= _MOST_MESSAGES * COT_HEADER for n in spellings):
         return False
-    if one.exact and not may_be_headers(off):
-        return abs(off) > max(HARMLESS, one.spelling)
-    return abs(off) > max(_LEAST_ODD, one.spelling)
+    if ledger.exact and not may_be_headers(off):
+        return abs(off) > max(HARMLESS, ledger.spelling)
+    return abs(off) > max(_LEAST_ODD, ledger.spelling)
 
 
-def are_many(odd: Collection[Row], rows: Iterable[Row]) -> bool:
+def are_many(odd: Collection[Row], replies: Iterable[Row]) -> bool:
     """Whether so many replies have odd counts that no model spelled all of them.
 
     Equal replies to one sample count once.
     """
-    counted = {row.written for row in rows if row.sheet.ledger is not None}
+    counted = {row.written for row in replies if row.sheet.ledger is not None}
     hits = len({row.written for row in odd})
     return hits >= FEWEST_ALIKE and at_least(hits, len(counted), _ODD_SHARE) <= CHANCE
 
 
-def _answer_alone(sheet: Sheet, one: Ledger) -> int:
+def _answer_alone(sheet: Sheet, ledger: Ledger) -> int:
     """Return the tokens of the answer as returned, with as much of its format as the count has."""
     text = token_count(sheet.text) or 0
-    return next((n for n in (text + 1, text + ANSWER_HEADER) if n == one.reported), text)
+    return next((n for n in (text + 1, text + ANSWER_HEADER) if n == ledger.reported), text)
 
 
 _FORMULAS: Mapping[What, Callable[[Sheet, Ledger, int], int]] = {
-    What.TWICE_COUNTED: lambda _, one, n: 2 * n,
-    What.COT_COUNTED_TWICE: lambda _, one, n: n + one.cot,
-    What.INPUT_COUNTED: lambda _, one, n: n + (one.prompt or 0),
-    What.COT_OMITTED: lambda _, one, n: n - one.cot,
-    What.COT_HEADER_OMITTED: lambda _, one, n: n - one.cot - COT_HEADER,
-    What.ANSWER_ALONE: lambda sheet, one, _: _answer_alone(sheet, one),
+    What.TWICE_COUNTED: lambda _, ledger, n: 2 * n,
+    What.COT_COUNTED_TWICE: lambda _, ledger, n: n + ledger.cot,
+    What.INPUT_COUNTED: lambda _, ledger, n: n + (ledger.prompt or 0),
+    What.COT_OMITTED: lambda _, ledger, n: n - ledger.cot,
+    What.COT_HEADER_OMITTED: lambda _, ledger, n: n - ledger.cot - COT_HEADER,
+    What.ANSWER_ALONE: lambda sheet, ledger, _: _answer_alone(sheet, ledger),
     What.FROM_CHARACTERS: lambda sheet, *_: round(len(sheet.reasoning + sheet.text) / _CHARACTERS),
 }
 """Wrong ways to count: the number that each gives for a reply of n tokens."""
@@ -179,11 +179,11 @@ def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, tu
     counted = [(at, sheet, sheet.ledger) for at, sheet in enumerate(sheets) if sheet.ledger]
     offs = {at: counting.off(sheet) or 0 for at, sheet, _ in counted}
     odd = [
-        (at, sheet, one)
-        for at, sheet, one in counted
-        if is_odd(one, offs[at]) and not _is_lost(sheet, one)
+        (at, sheet, ledger)
+        for at, sheet, ledger in counted
+        if is_odd(ledger, offs[at]) and not _is_lost(sheet, ledger)
     ]
-    reported = {one.reported for _, _, one in counted}
+    reported = {ledger.reported for _, _, ledger in counted}
     unit = gcd(*reported)
     if len(reported) >= _FEWEST_COUNTS and unit >= _BLOCK:
         detail = f"to multiples of {unit}"
@@ -192,10 +192,10 @@ def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, tu
     for what, formula in _FORMULAS.items():
         judged = explained = 0
         places = []
-        for at, sheet, one in odd:
-            results = set(_results(formula, sheet, one, counting))
-            judged += results != {one.texts + one.markup + counting.offset(one)}
-            if one.reported in results:
+        for at, sheet, ledger in odd:
+            results = set(_results(formula, sheet, ledger, counting))
+            judged += results != {ledger.texts + ledger.markup + counting.offset(ledger)}
+            if ledger.reported in results:
                 explained += 1
                 places.append(at)
         many = explained >= max(FEWEST_ALIKE, _EXPLAINED * judged)
@@ -211,27 +211,29 @@ def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, tu
     return wrong
 
 
-def _is_lost(sheet: Sheet, one: Ledger) -> bool:
+def _is_lost(sheet: Sheet, ledger: Ledger) -> bool:
     """Whether a reply that the model ended has neither an answer nor a call (`reply.lost`)."""
-    return one.end == "model" and not (sheet.text.strip() or sheet.calls)
+    return ledger.end == "model" and not (sheet.text.strip() or sheet.calls)
 
 
-def is_raised(one: Ledger) -> bool:
+def is_raised(ledger: Ledger) -> bool:
     """Whether a count includes a retry, the CoT twice, or the input."""
-    return one.reported in {n + one.explained for n in (one.explained, one.cot, one.prompt) if n}
+    return ledger.reported in {
+        n + ledger.explained for n in (ledger.explained, ledger.cot, ledger.prompt) if n
+    }
 
 
-def _is_proof(one: Ledger | None, off: int, what: What) -> bool:
+def _is_proof(ledger: Ledger | None, off: int, what: What) -> bool:
     """Whether a formula alone proves how the count of a reply is wrong."""
-    exact = one is not None and (one.exact or what is What.ANSWER_ALONE)
-    whole = one is not None and exact and bool(one.cot) and bool(one.answer or one.calls)
-    repeated = one is not None and one.repeated and what in _OMISSIONS
+    sure = ledger is not None and (ledger.exact or what is What.ANSWER_ALONE)
+    whole = ledger is not None and sure and bool(ledger.cot) and bool(ledger.answer or ledger.calls)
+    repeated = ledger is not None and ledger.repeated and what in _OMISSIONS
     return whole and abs(off) > _LEAST_ODD and not repeated
 
 
 def _results(
-    formula: Callable[[Sheet, Ledger, int], int], sheet: Sheet, one: Ledger, counting: Counting
+    formula: Callable[[Sheet, Ledger, int], int], sheet: Sheet, ledger: Ledger, counting: Counting
 ) -> Iterator[int]:
     """Yield what a formula gives for a reply, in each spelling that the model may have written."""
-    for more in range(one.spellings + 1) if sheet.calls else (0,):
-        yield formula(sheet, one, one.texts + one.markup + counting.offset(one) + more)
+    for more in range(ledger.spellings + 1) if sheet.calls else (0,):
+        yield formula(sheet, ledger, ledger.texts + ledger.markup + counting.offset(ledger) + more)

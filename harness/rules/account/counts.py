@@ -45,48 +45,50 @@ _EDGES = ((_SHARED, LONG_TEXT), (_MOST, 6))
 is for a text that a server adds to every reply."""
 
 
-def judged(rows: Sequence[Row], counting: Counting) -> Judged:
+def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     """Judge replies by their counts alone."""
-    wrong = wrong_counts([row.sheet for row in rows], counting)
+    wrong = wrong_counts([row.sheet for row in replies], counting)
     whole = [
         counting.fits(row.sheet)
-        for row in rows
+        for row in replies
         if row.sheet.ledger and row.sheet.reasoning and row.sheet.end == "model"
     ]
     headers = len(whole) >= _FEWEST_KNOWN and 2 * sum(whole) > len(whole)
     odd: list[tuple[Row, int]] = []
     lacking: list[tuple[Row, Entry, int]] = []
-    for at, row in enumerate(rows):
-        one, off = row.sheet.ledger, counting.off(row.sheet) or 0
-        if one is not None and at in wrong:
+    for at, row in enumerate(replies):
+        ledger, off = row.sheet.ledger, counting.off(row.sheet) or 0
+        if ledger is not None and at in wrong:
             what, detail = wrong[at]
-            right = str(one.explained + counting.offset(one))
-            yield row, Entry(what, "count", "count", right, str(one.reported), detail)
-        elif one is not None and _lacks_header(
-            one, off, headers=headers and counting.offset(one) > -COT_HEADER
+            right = str(ledger.explained + counting.offset(ledger))
+            yield row, Entry(what, "count", "count", right, str(ledger.reported), detail)
+        elif ledger is not None and _lacks_header(
+            ledger, off, headers=headers and counting.offset(ledger) > -COT_HEADER
         ):
-            got, right = str(one.reported), str(one.reported - off)
+            got, right = str(ledger.reported), str(ledger.reported - off)
             lacking.append((row, Entry(What.NO_HEADER, "answer", "count", right, got), off))
         elif (
-            one is not None and is_odd(one, off) and not _is_usual(row.sheet, off, headers=headers)
+            ledger is not None
+            and is_odd(ledger, off)
+            and not _is_usual(row.sheet, off, headers=headers)
         ):
             odd.append((row, off))
     several = len({row.sample for row, _, off in lacking if off < _MOST_OF_HEADER}) > 1
     yield from ((row, entry) for row, entry, off in lacking if several or off >= _MOST_OF_HEADER)
-    yield from _stock(rows, [row for row, _ in odd])
-    yield from _edges([row for row in rows if (counting.off(row.sheet) or 0) < 0], counting)
-    thinks = any(row.sheet.reasoning for row in rows)
-    in_cot = _counts_answers_as_cot(rows)
-    for row in rows:
-        one = row.sheet.ledger
-        cut = one is not None and one.end == "limit" and one.answer >= _FEWEST_WORDS
-        if one is not None and cut and one.thinking == one.reported and not in_cot:
+    yield from _stock(replies, [row for row, _ in odd])
+    yield from _edges([row for row in replies if (counting.off(row.sheet) or 0) < 0], counting)
+    thinks = any(row.sheet.reasoning for row in replies)
+    in_cot = _counts_answers_as_cot(replies)
+    for row in replies:
+        ledger = row.sheet.ledger
+        cut = ledger is not None and ledger.end == "limit" and ledger.answer >= _FEWEST_WORDS
+        if ledger is not None and cut and ledger.thinking == ledger.reported and not in_cot:
             got = row.sheet.text
             yield row, Entry(What.ONLY_REASONING, "answer", "count", "only CoT", got)
-    many = are_many([row for row, _ in odd], rows)
+    many = are_many([row for row, _ in odd], replies)
     for row, off in odd:
         yield row, _odd(row.sheet, off, thinks=thinks, many=many)
-    yield from _without_tokens_of_cot(rows, counting)
+    yield from _without_tokens_of_cot(replies, counting)
 
 
 def _is_usual(sheet: Sheet, off: int, *, headers: bool) -> bool:
@@ -102,26 +104,34 @@ def _is_usual(sheet: Sheet, off: int, *, headers: bool) -> bool:
     return off > 0 and (sheet.end == "limit" or not (sheet.text.strip() or sheet.calls))
 
 
-def _lacks_header(one: Ledger, off: int, *, headers: bool) -> bool:
+def _lacks_header(ledger: Ledger, off: int, *, headers: bool) -> bool:
     """Whether a truncated reply with CoT and answer lacks the tokens of the header between them."""
     return bool(
-        headers and one.end == "limit" and one.cot and one.answer and off <= _AT_CUTS - COT_HEADER
+        headers
+        and ledger.end == "limit"
+        and ledger.cot
+        and ledger.answer
+        and off <= _AT_CUTS - COT_HEADER
     )
 
 
 def _odd(sheet: Sheet, off: int, *, thinks: bool, many: bool) -> Entry:
     """Return what an odd count says of a reply, if no formula and no other reply explains it."""
-    one = sheet.ledger
-    count = one.reported if one else 0
+    ledger = sheet.ledger
+    count = ledger.reported if ledger else 0
     wanted, got = f"{count - off} tokens for this text", str(count)
-    if off > 0 and not sheet.reasoning and (thinks or (one and one.thinking and not one.concealed)):
+    if (
+        off > 0
+        and not sheet.reasoning
+        and (thinks or (ledger and ledger.thinking and not ledger.concealed))
+    ):
         return Entry(What.NO_COT, "CoT", "count", wanted, got)
-    proven = many or (one is not None and abs(off) > max(_SURELY_ODD, one.spelling))
+    proven = many or (ledger is not None and abs(off) > max(_SURELY_ODD, ledger.spelling))
     what = What.TOO_HIGH if off > 0 else What.TOO_LOW
     return Entry(what, "reply", "count", wanted, got, proven=proven)
 
 
-def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Judged:
+def _without_tokens_of_cot(replies: Sequence[Row], counting: Counting) -> Judged:
     """Yield the replies whose CoT lacks tokens, if more of them do than a model spells oddly.
 
     The reasoning tokens are then also those of the whole CoT, with or without its header. This is
@@ -129,41 +139,41 @@ def _without_tokens_of_cot(rows: Sequence[Row], counting: Counting) -> Judged:
     texts oddly, outside of the CoT as well: its rate there, by token, is the one to exceed.
     """
     counted = [
-        (row, one, one.extra - counting.offset(one))
-        for row in rows
-        if (one := row.sheet.ledger) is not None and one.end == "model" and one.exact
-        if one.cot and one.thinking
+        (row, ledger, ledger.extra - counting.offset(ledger))
+        for row in replies
+        if (ledger := row.sheet.ledger) is not None and ledger.end == "model" and ledger.exact
+        if ledger.cot and ledger.thinking
     ]
     lacking = [each for each in counted if each[2] > 0 and has_whole_cot(each[1], each[2])]
     odd = [each for each in counted if each[2] > 0 and has_whole_cot(each[1])]
     hits, others, every = (len({row.written for row, *_ in e}) for e in (lacking, odd, counted))
-    more_cot = sum(one.cot for _, one, _ in counted) / (
-        sum(one.answer for _, one, _ in counted) or 1
+    more_cot = sum(ledger.cot for _, ledger, _ in counted) / (
+        sum(ledger.answer for _, ledger, _ in counted) or 1
     )
     spelled = max(_SPELLED_IN_COT, min(1.0, more_cot * others / max(1, every)))
     if hits >= _FEWEST_KNOWN and at_least(hits, every, spelled) <= CHANCE:
-        for row, one, more in lacking:
-            wanted, got = f"{one.cot + more} tokens", str(one.cot)
+        for row, ledger, more in lacking:
+            wanted, got = f"{ledger.cot + more} tokens", str(ledger.cot)
             yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, f"by {more}")
 
 
-def _counts_answers_as_cot(rows: Iterable[Row]) -> bool:
+def _counts_answers_as_cot(replies: Iterable[Row]) -> bool:
     """Whether tokens of whole answers are reported as reasoning, as vLLM 0.32 does."""
     return any(
-        one.thinking >= one.reported - FRAMING
-        for row in rows
-        if (one := row.sheet.ledger) is not None
-        if one.end == "model" and one.thinking and one.answer >= 2 * _FEWEST_WORDS
+        ledger.thinking >= ledger.reported - FRAMING
+        for row in replies
+        if (ledger := row.sheet.ledger) is not None
+        if ledger.end == "model" and ledger.thinking and ledger.answer >= 2 * _FEWEST_WORDS
     )
 
 
-def _stock(rows: Sequence[Row], odd: Sequence[Row]) -> Judged:
+def _stock(replies: Sequence[Row], odd: Sequence[Row]) -> Judged:
     """Yield the replies with one answer to different requests whose tokens are not its own.
 
     A model gives one answer to several requests, too. If the CoT is missing in other replies as
     well, the tokens beyond such an answer are those of its CoT.
     """
-    without = sum(bool(row.sheet.text) and not row.sheet.reasoning for row in rows)
+    without = sum(bool(row.sheet.text) and not row.sheet.reasoning for row in replies)
     stock: dict[str, list[Row]] = defaultdict(list)
     for row in odd:
         stock[row.sheet.text.strip()].append(row)

@@ -38,7 +38,7 @@ def _without_marks(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    return _JSON_ESCAPES.sub(lambda found: str(json.loads(f'"{found[0]}"')), text)
+    return _JSON_ESCAPES.sub(lambda match: str(json.loads(f'"{match[0]}"')), text)
 
 
 CHANGES: Mapping[What, Callable[[str], str]] = {

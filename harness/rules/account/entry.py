@@ -212,8 +212,8 @@ class Row(NamedTuple):
     @property
     def written(self) -> tuple[object, ...]:
         """What arrived: texts and count. Equal replies to one sample are one piece of evidence."""
-        one = self.sheet
-        return self.sample, one.reasoning, one.text, one.calls, one.ledger and one.ledger.reported
+        sheet, counted = self.sheet, self.sheet.ledger
+        return self.sample, sheet.reasoning, sheet.text, sheet.calls, counted and counted.reported
 
 
 Judged = Iterator[tuple[Row, Entry]]

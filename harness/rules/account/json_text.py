@@ -95,9 +95,9 @@ def trailing_object(text: str) -> dict[str, object] | None:
     for _ in range(_MOST_STARTS):
         if start < 0:
             return None
-        found = parsed_object(text[start:])
-        if found is not None:
-            return found
+        parsed = parsed_object(text[start:])
+        if parsed is not None:
+            return parsed
         start = text.find("{", start + 1)
     return None
 

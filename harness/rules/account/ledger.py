@@ -80,8 +80,8 @@ def any_ledger(exchange: ParsedExchange) -> Ledger | None:
 
 def ledger(exchange: ParsedExchange, end: Literal["model", "limit"] = "model") -> Ledger | None:
     """The ledger of a reply that ended so; a limit may have cut a header, whose tokens count."""
-    found = any_ledger(exchange)
-    return found if found and found.end == end else None
+    counted = any_ledger(exchange)
+    return counted if counted and counted.end == end else None
 
 
 def ledger_of(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> Ledger | None:
@@ -112,7 +112,7 @@ def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) ->
     answer = sum(entry.least for entry in entries if isinstance(entry.message, Answer | Preamble))
     calls = sum(entry.least for entry in entries if isinstance(entry.message, Call))
     cot = sum(entry.least for entry in entries if isinstance(entry.message, Reasoning))
-    found = Ledger(
+    counted = Ledger(
         exchange.index,
         reply.output_tokens,
         reply.input_tokens,
@@ -131,7 +131,7 @@ def _ledger(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) ->
     )
     # A text in the place of summaries is one, unless it has the tokens of the CoT.
     summarized = any(not objects(item.get("content")) and summary(item) for item in thoughts)
-    return None if summarized and abs(found.difference) > found.spelling else found
+    return None if summarized and abs(counted.difference) > counted.spelling else counted
 
 
 def _end(exchange: ParsedExchange, reply: Reply) -> Literal["model", "stop string", "limit"] | None:
@@ -150,8 +150,8 @@ def _end(exchange: ParsedExchange, reply: Reply) -> Literal["model", "stop strin
 
 def wrote_all(exchange: ParsedExchange, reply: Reply, *, spelled: bool = False) -> bool:
     """Whether a reply has exactly the reported tokens, so the model wrote all of its text."""
-    found = ledger_of(exchange, reply, spelled=spelled)
-    return bool(found and found.exact and found.end == "model" and not found.difference)
+    counted = ledger_of(exchange, reply, spelled=spelled)
+    return bool(counted and counted.exact and counted.end == "model" and not counted.difference)
 
 
 def extra_tokens(reply: Reply) -> int | None:
@@ -180,12 +180,12 @@ def has_lost_cot(exchange: ParsedExchange) -> bool:
     Tokens that cannot be counted are unexplained, except those of a shortened text. If the CoT is
     in the answer, the unexplained tokens are those of its header.
     """
-    reply, found = exchange.reply, ledger(exchange)
+    reply, counted = exchange.reply, ledger(exchange)
     if reply is None or reply.reasoning or not reply.output_tokens:
         return False
-    if found is None:
+    if counted is None:
         return not _is_shortened(exchange, reply)
-    return found.difference >= COT_HEADER
+    return counted.difference >= COT_HEADER
 
 
 def has_tagged_cot(reply: Reply) -> bool:
@@ -260,7 +260,7 @@ def _messages(reply: Reply) -> Iterator[Message]:
     items = Counter(item.get("type") for item in objects(reply.raw.get("output")))
     reasoning, text = reply.reasoning, reply.text
     if not reasoning:
-        reasoning = "".join(found[2] for found in _TAGGED.finditer(text))
+        reasoning = "".join(match[2] for match in _TAGGED.finditer(text))
         text = _TAGGED.sub("", text)
     if reasoning:
         yield Reasoning(reasoning)
@@ -288,7 +288,7 @@ def _spelled_singly(text: str) -> int:
     A model that repeats one character writes one token at a time; the tokenizer has tokens for many
     spaces or dashes. Raises RenderError.
     """
-    runs = (found.group() for found in _RUN.finditer(text))
+    runs = (match.group() for match in _RUN.finditer(text))
     return sum(max(0, len(run) - _text_length(run)) for run in runs)
 
 

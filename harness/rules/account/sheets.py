@@ -83,7 +83,7 @@ def _digest(value: object) -> str:
 
 def _pieces(exchange: ParsedExchange) -> Mapping[str, list[str]]:
     """Return the pieces of the CoT and of the answer in the order of their events."""
-    found: dict[str, list[str]] = {"CoT": [], "answer": []}
+    pieces: dict[str, list[str]] = {"CoT": [], "answer": []}
     for event in exchange.events:
         if event.type and event.type.endswith(".delta"):
             place = "CoT" if "reasoning" in event.type else "answer"
@@ -92,13 +92,13 @@ def _pieces(exchange: ParsedExchange) -> Mapping[str, list[str]]:
             choices = objects(nested(event.data, "choices"))
             inner = [choice.get("delta") for choice in choices]
             # Some servers send the CoT under both names.
-            cots = [nested(one, "reasoning") or nested(one, "reasoning_content") for one in inner]
+            cots = [nested(e, "reasoning") or nested(e, "reasoning_content") for e in inner]
             deltas = [("CoT", cot) for cot in cots]
-            deltas += [("answer", nested(one, "content")) for one in inner]
+            deltas += [("answer", nested(delta, "content")) for delta in inner]
         for place, text in deltas:
             if isinstance(text, str) and text and "arguments" not in event.type:
-                found[place].append(text)
-    return found
+                pieces[place].append(text)
+    return pieces
 
 
 def _is_restated(pieces: list[str]) -> bool:

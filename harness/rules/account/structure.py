@@ -16,9 +16,9 @@ _MOST_STARTS = 8  # at which a text may begin again; one of a single piece has a
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
-def judged(rows: Sequence[Row], counting: Counting) -> Judged:
+def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     """Yield the replies whose text is repeated, restarted, escaped, or in a code fence."""
-    for row in rows:
+    for row in replies:
         if (entry := next(_structure(row.sheet, counting), None)) is not None:
             yield row, entry
 

@@ -34,20 +34,20 @@ _INSIDE = re.compile(r"[ ,;:-]*\w")
 """How a text continues within a line; a model may omit punctuation at the end."""
 
 
-def of_whole_replies(rows: Sequence[Row], counting: Counting) -> Judged:
+def of_whole_replies(replies: Sequence[Row], counting: Counting) -> Judged:
     """Compare the replies that a limit or a stop string ended with the whole ones."""
     whole: dict[tuple[str, str, Api], list[Sheet]] = defaultdict(list)
-    for row in rows:
+    for row in replies:
         ended = row.sheet.greedy and row.sheet.end == "model"
         if row.sheet.request and ended and abs(counting.off(row.sheet) or 0) <= NEAR:
             whole[row.sheet.request, row.sheet.format, row.api].append(row.sheet)
     apart: list[tuple[Row, Entry]] = []
-    for row in rows:
+    for row in replies:
         sheet = row.sheet
         twins = whole.get((sheet.request, sheet.format, row.api), [])
         if sheet.end not in ("limit", "stop string") or not (sheet.greedy and twins):
             continue
-        if len({(one.reasoning, one.text) for one in twins}) > 1:
+        if len({(twin.reasoning, twin.text) for twin in twins}) > 1:
             continue
         entry = _beginning(sheet, twins[0])
         if entry is not None:
@@ -98,10 +98,10 @@ def _decoded(text: str) -> str:
     return text.rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
 
 
-def judged(rows: Sequence[Row], counting: Counting) -> Judged:
+def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     """Compare the greedy replies to one request that the model ended."""
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in replies:
         if row.sheet.request and row.sheet.greedy and row.sheet.end == "model":
             groups[row.sheet.request, row.sheet.format].append(row)
     if _repeats(groups.values(), counting):

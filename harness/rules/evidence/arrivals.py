@@ -20,8 +20,8 @@ _TEXTS = frozenset({"message", "reasoning"})
 def arrivals(parsed: ParsedRollout) -> Iterator[Arrivals]:
     """Yield how each stream of a rollout with text arrived; nothing of recorded traffic."""
     for exchange in () if parsed.rollout.recording else parsed.exchanges:
-        if exchange.good_status and (found := arrivals_of(exchange)) is not None:
-            yield found
+        if exchange.good_status and (stream := arrivals_of(exchange)) is not None:
+            yield stream
 
 
 def arrivals_of(exchange: ParsedExchange) -> Arrivals | None:

@@ -53,9 +53,9 @@ def disobeyed(
         mode for _, mode, *_, shown in judged if shown
     }
     for name, mode, exchange, reply, shown in judged:
-        found = None if shown else problem(name, exchange, reply)
-        if found and able and name not in able:
-            message = f"{found.message[:-1]} on every try, while similar requests succeed."
-            yield replace(found, message=message, severity="info")
+        wrong = None if shown else problem(name, exchange, reply)
+        if wrong and able and name not in able:
+            message = f"{wrong.message[:-1]} on every try, while similar requests succeed."
+            yield replace(wrong, message=message, severity="info")
         else:
-            yield found and replace(found, proven=mode in lost)
+            yield wrong and replace(wrong, proven=mode in lost)

@@ -25,7 +25,7 @@ def _counts_vary(examined: Iterable[Score]) -> bool:
         place = rest, score.task, score.sample, score.condition.name
         counts[place].add(score.traits.first_input)
     plain = max(samples, key=lambda rest: len(samples[rest]), default="")
-    varying = (rest == plain and len(found) > 1 for (rest, *_), found in counts.items())
+    varying = (rest == plain and len(inputs) > 1 for (rest, *_), inputs in counts.items())
     return sum(varying) >= _FEWEST_VARYING
 
 

@@ -125,8 +125,8 @@ def _named_parameter(body: str) -> str | None:
     """Return the parameter that an error names, in `param` or in its message."""
     error = (json_object(body) or {}).get("error")
     param = error.get("param") if isinstance(error, dict) else None
-    found = _PARAMETER.search(body)
-    return param if isinstance(param, str) and param else found and found["name"]
+    match = _PARAMETER.search(body)
+    return param if isinstance(param, str) and param else match and match["name"]
 
 
 def _is_of_request(name: str, body: object) -> bool:

@@ -108,7 +108,7 @@ def differences(
     instructions may also follow the tools; with `quoted_results`, tool results may also be JSON
     strings. Raises RenderError and VocabularyError.
     """
-    found: set[int] = set()
+    sizes: set[int] = set()
     for separator in DEVIATIONS[0]:
         beginnings = {
             len(_beginning(longer, how)) - len(_beginning(shorter, how))
@@ -121,8 +121,8 @@ def differences(
             if quoted <= quoted_results
             for how in [Rendering(separator, "", False, False, call_type, arguments, quoted)]
         }
-        found.update(map(sum, product(beginnings, histories)))
-    return frozenset(found)
+        sizes.update(map(sum, product(beginnings, histories)))
+    return frozenset(sizes)
 
 
 def bare_lengths(prompt: Prompt) -> frozenset[int]:

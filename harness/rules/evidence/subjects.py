@@ -81,8 +81,8 @@ class Answer(NamedTuple):
         choices = objects(self.reply.raw.get("choices"))
         messages = objects([choice.get("message") for choice in choices])
         parts = [part for item in self.output for part in objects(item.get("content"))]
-        found = [str(part["refusal"]) for part in (*messages, *parts) if part.get("refusal")]
-        return found or ["content_filter"] * (self.reply.finish == "content_filter")
+        texts = [str(part["refusal"]) for part in (*messages, *parts) if part.get("refusal")]
+        return texts or ["content_filter"] * (self.reply.finish == "content_filter")
 
     @property
     def choices(self) -> list[Mapping[str, Any]]:
@@ -121,10 +121,10 @@ class Item(NamedTuple):
         return reply is not None and reply.raw.get("status") == "completed"
 
 
-def repeats(found: Iterable[tuple[T, object]]) -> Iterator[tuple[T, str]]:
+def repeats(parts: Iterable[tuple[T, object]]) -> Iterator[tuple[T, str]]:
     """Yield the parts that have the text of an earlier part; parts without text are left out."""
     known: set[str] = set()
-    for part, text in found:
+    for part, text in parts:
         if isinstance(text, str):
             if text in known:
                 yield part, text

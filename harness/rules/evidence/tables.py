@@ -15,5 +15,5 @@ _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def table(family: str, name: str = "requests") -> Mapping[str, Any]:
     """Read the YAML file of this name in the folder of a family."""
     content = (resources.files("harness.rules") / family / f"{name}.yaml").read_bytes()
-    found: Mapping[str, Any] = yaml.load(content, _Loader)  # noqa: S506 (a SafeLoader)
-    return found
+    parsed: Mapping[str, Any] = yaml.load(content, _Loader)  # noqa: S506 (a SafeLoader)
+    return parsed

@@ -138,8 +138,8 @@ def _lower_json(value: object) -> str:
 
 
 def _canonical(arguments: str) -> str:
-    found = json_object(arguments)
-    return arguments if found is None else orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()
+    value = json_object(arguments)
+    return arguments if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _digest(written: str, shortest: int) -> str:
@@ -173,7 +173,7 @@ def _of_reply(exchange: ParsedExchange, raw: Mapping[str, Any]) -> Iterator[tupl
             yield name, raw[name]
     reply_id = raw.get("id")
     if isinstance(reply_id, str):
-        form = _RANDOM.sub(lambda found: f"<{len(found[0])}>", reply_id)
+        form = _RANDOM.sub(lambda match: f"<{len(match[0])}>", reply_id)
         yield f"form of {exchange.api} ids", form
 
 

@@ -114,8 +114,8 @@ def _empty(answer: Answer) -> Iterator[Problem]:
     if _is_empty(reply) and not exchange.at_limit and not _lost_tokens(answer):
         message = "The reply ended normally without an answer or a tool call."
         kinds = dict.fromkeys(str(item.get("type")) for item in answer.output)
-        found = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
-        got = f"only {found}" if found else "no content"
+        parts = ", ".join(kinds) or ("reasoning" if reply.reasoning else "")
+        got = f"only {parts}" if parts else "no content"
         counted = answer.ledger
         more = counted.extra if counted is not None else 0
         own = counted is not None and counted.cot > 0 and (not more or has_whole_cot(counted, more))
@@ -261,11 +261,11 @@ def _cut_item(answer: Answer) -> Iterator[Problem]:
         if event.type == "response.output_item.done" and event.data
     ]
     last, path = answer.output[-1], f"$.output[{len(answer.output) - 1}].status"
-    found = [(None, path, last), *((event, "$.item.status", item) for event, item in done[-1:])]
+    items = [(None, path, last), *((event, "$.item.status", item) for event, item in done[-1:])]
     kinds = (
         ("function_call",) if answer.exchange.request.functions else ("function_call", "message")
     )
-    for event, where, item in found:
+    for event, where, item in items:
         read: Mapping[str, Any] = item if isinstance(item, dict) else {}
         if read.get("type") in kinds and read.get("status") == "completed":
             message = "The item that the token limit cut has the status completed."
@@ -431,17 +431,17 @@ def _model_ended(answer: Answer) -> bool:
         reasons = (choice.get(name, "") for choice in answer.choices[:1] for name in _STOP_REASONS)
         if any(not isinstance(reason, str) for reason in reasons):
             return True
-    found = ledger_of(*answer)
+    counted = ledger_of(*answer)
     closed = answer.reply.reasoning.rstrip().endswith((".", "!", "?"))
-    return found is not None and closed and found.difference <= 0
+    return counted is not None and closed and counted.difference <= 0
 
 
 def _reaches_limit(answer: Answer) -> bool:
     """Whether a reply has as many tokens as its request allows, or more, and these are its own."""
-    request, found = answer.exchange.request, any_ledger(answer.exchange)
+    request, counted = answer.exchange.request, any_ledger(answer.exchange)
     most = None if request.limit is None else request.limit * request.choices
     tokens = answer.usage.output_tokens or 0
-    return most is not None and tokens >= most and not (found and is_raised(found))
+    return most is not None and tokens >= most and not (counted and is_raised(counted))
 
 
 def _may_end(answer: Answer) -> bool:
