@@ -207,6 +207,7 @@ def test_the_rows_of_a_run_are_read_back(mine, tmp_path):
 
 def test_a_dry_run_does_not_need_the_key_of_the_grader(mock, monkeypatch, capsys):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat", "--dry-run"]
     assert run(["eval", *place, "--eval", "basic,healthbench"]) == 2  # the data are on the hub
     assert "OPENAI_API_KEY" not in capsys.readouterr().err

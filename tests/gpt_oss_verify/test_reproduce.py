@@ -329,6 +329,7 @@ def test_a_finding_of_a_whole_run_is_reproduced_by_a_small_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.01)
     fails = True
 
     async def unstable(request: Received, writer: asyncio.StreamWriter) -> None:

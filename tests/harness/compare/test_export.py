@@ -162,9 +162,9 @@ def test_inspect_lists_reads_and_dumps_the_logs(stored, tmp_path):
             assert log.status == "success"
             assert log.results.total_samples == len(log.samples) > 0
             assert all(sample.target for sample in log.samples)
-            command = [sys.executable, "-m", "inspect_ai", "log", "dump", info.name]
-            dumped = subprocess.run(command, check=True, capture_output=True, text=True)
-            assert json.loads(dumped.stdout)["eval"]["task"] == log.eval.task
+        command = [sys.executable, "-m", "inspect_ai", "log", "dump", info.name]
+        dumped = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert json.loads(dumped.stdout)["eval"]["task"] == log.eval.task
 
 
 @pytest.mark.skipif(not HAS_INSPECT, reason="inspect_ai is not installed")
