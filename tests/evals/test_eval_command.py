@@ -571,6 +571,7 @@ def test_quick_evals_and_tool_calling_share_one_run_and_verdict(mock, monkeypatc
         return load_data(name, place)
 
     monkeypatch.setattr("gpt_oss_verify.planning.load_data", offline)
+    monkeypatch.setattr("harness.transport.retry.RetryPolicy.wait", lambda *_: 0.01)
     options = ["--apis", "chat", "--no-streaming", "-n", "1", "-k", "1", "--evals", "quick"]
     options += ["--rule", "guide"]
     base = ["--base-url", mock.base_url, "--model", MODEL, *options]
