@@ -290,7 +290,8 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
 
     A probe fails because of what it does not test only if other groups of requests show that, too.
     Counts alone show no defect of texts, and only wrong counts, where as many are wrong, change the
-    counts of prompts. Of warnings, only those of changed texts explain anything.
+    counts of prompts. Replies of other requests show as these in some replies, and as changed texts
+    in others. Of warnings, only those of changed texts explain anything.
     """
     says = other.result.status == "failed" or other.component in _OF_TEXTS
     if not says or other.rule.witness or other.component == finding.component:
@@ -299,7 +300,8 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     if isinstance(finding.rule, AccountRule) and isinstance(other.rule, AccountRule):
         return True  # The account reports a reply once: what most replies have explains the rest.
     probe = finding.result.check.kind == "probe"
-    if finding.by_counts and other.component in _OF_COUNTS:
+    mixed = other.component == "shared" and finding.component in _OF_TEXTS and not other.by_counts
+    if mixed or (finding.by_counts and other.component in _OF_COUNTS):
         return same or _share(other.result) >= _MOSTLY * _share(finding.result)
     if other.by_counts or (finding.by_counts and probe):
         return False

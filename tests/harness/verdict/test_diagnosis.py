@@ -419,6 +419,17 @@ def test_one_reply_of_hundreds_names_no_cause(others, named):
     assert (found.worst_unexplained == "numerics.greedy") or named
 
 
+def test_replies_of_other_requests_are_changed_texts_where_the_request_wants_one():
+    rules = {0: ["reply.foreign"], 1: ["reply.foreign"], 2: ["text.changed"]}
+    scores = [
+        attempt(n, "chat", "non-streaming", {"reply.foreign", "text.changed"},
+                [finding(rule, f"chat non-streaming {n}") for rule in rules.get(n % 5, ())])
+        for n in range(EVERY)
+    ]  # fmt: skip
+    found = diagnose(check_results(scores, GROUPS), scores)
+    assert [each.component for each in found.causes] == ["shared"]
+
+
 def test_a_warning_of_a_witness_names_a_cause_if_nothing_else_was_found():
     (cause,) = causes("usage.input.differs:0.1:w")
     assert cause.component == "shared"
