@@ -11,8 +11,8 @@ the module that its name says:
 3. Whole twins: a greedy reply that a limit or a stop string ended is the beginning of the one that
    nothing ended.
 4. Twins: greedy replies to one request, in the other mode, over the other API, or tried again. The
-   majority is right, without those that structure, copies, or rules of single replies accuse.
-   They count only if the provider repeats greedy replies.
+   majority is right, without those that structure, copies, or rules of arguments accuse. They
+   count only if the provider repeats greedy replies.
 5. Counts: what the provider reports beyond the tokens of the texts and their format. A formula
    shows how a count is wrong; otherwise counts only show that something is.
 
@@ -21,7 +21,7 @@ Rules read the entries (`Entry.rule`); none computes who wrote a text.
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness.records.scores import Score
+from harness.records.scores import Finding, Score
 from harness.records.traits import Sheet
 from harness.rules.account import copies, counts, structure, twins
 from harness.rules.account.counting import Counting
@@ -48,6 +48,11 @@ NO_ACCOUNT = Account()
 """The account of no replies: nothing is known."""
 
 
+def _is_of_arguments(finding: Finding) -> bool:
+    """Whether it shows that a server changed arguments; errors of events leave texts intact."""
+    return finding.severity == "error" and finding.id.startswith("calls.arguments.")
+
+
 def account_of(scores: Iterable[Score]) -> Account:
     """Return the account of all replies of a run."""
     replies = [
@@ -60,7 +65,7 @@ def account_of(scores: Iterable[Score]) -> Account:
             sheet.exchange in faulty,
         )
         for score in scores
-        for faulty in [{e.evidence.exchange for e in score.findings if e.severity == "error"}]
+        for faulty in [{e.evidence.exchange for e in score.findings if _is_of_arguments(e)}]
         for sheet in score.traits.sheets
     ]
     same = [copies.copied(row.sheet) for row in replies]

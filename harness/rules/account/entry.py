@@ -197,7 +197,7 @@ class Row(NamedTuple):
     api: Api
     sheet: Sheet
     ids: tuple[str, ...] = ()  # of the replies of its rollout: copies have the same
-    faulty: bool = False  # whether a rule fails for the reply alone: it is no evidence of others
+    faulty: bool = False  # whether a rule accuses its arguments: it is no evidence of others
 
     @property
     def key(self) -> tuple[str, int]:

@@ -176,11 +176,10 @@ def _ends_in_word(entry: Entry) -> bool:
 def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     """Return a reply that arrived as the model wrote it; None if all agree or nothing shows it.
 
-    Most replies are right, of those that no rule accuses and whose counts a model's spelling
-    explains. Of texts that are
-    equally frequent, the one whose CoT has its reasoning tokens is right; they may all be the
-    model's, unless all streams have the one and all complete replies the other: streams are put
-    together from pieces.
+    Most replies are right, of those whose arguments no rule accuses and whose counts a model's
+    spelling explains. Of texts that are equally frequent, the one whose CoT has its reasoning
+    tokens is right; they may all be the model's, unless all streams have the one and all complete
+    replies the other: streams are put together from pieces.
     """
     times = Counter(map(_texts, group))
     if len(times) < 2:
