@@ -1,7 +1,9 @@
 """`providers.yaml`: the address, APIs and credentials of each provider.
 
-Entries of the user's file replace shipped entries of the same name. The file contains the names of
-environment variables with keys, never a key; `access` reads the variables when they are needed.
+The shipped entries are in the file of that name at the top level, which setup.py packs into the
+wheel. Entries of the user's file replace shipped entries of the same name; in a checkout, both are
+one file. It contains the names of environment variables with keys, never a key; `access` reads the
+variables when they are needed.
 """
 
 import os
@@ -10,7 +12,6 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -29,7 +30,8 @@ from harness.text import suggestion
 
 LOCAL_FILE = Path("providers.yaml")
 _COMMAND_LINE = "command line"
-SHIPPED = "the shipped providers.yaml"
+_PACKAGE = Path(__file__).parents[1]
+_SHIPPED_FILES = (_PACKAGE / "data" / LOCAL_FILE, _PACKAGE.parent / LOCAL_FILE)  # wheel, checkout
 ENVIRONMENT_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 CHARACTERS_PER_TOKEN = 4  # in English text; assumed for replies without reported usage
 
@@ -241,7 +243,8 @@ def key_variables(provider: Provider) -> list[str]:
 
 def load_providers(path: Path | None = None) -> dict[str, Provider]:
     """Read the shipped entries and the user's, which override them. Raises ConfigurationError."""
-    return _shipped_providers() | own_providers(path)
+    own = own_providers(path)  # first: an error in the file of a checkout is one of the user's
+    return _shipped_providers() | own
 
 
 def own_providers(path: Path | None = None) -> dict[str, Provider]:
@@ -290,8 +293,8 @@ def changed(provider: Provider, **changes: object) -> Provider:
 
 @cache
 def _shipped_providers() -> dict[str, Provider]:
-    shipped = resources.files("harness") / "data" / "providers.yaml"
-    return _providers(SHIPPED, _content(shipped.read_text(encoding="utf-8"), SHIPPED))
+    shipped = next(filter(Path.is_file, _SHIPPED_FILES))
+    return _providers(str(shipped), _content(read_text(shipped), str(shipped)))
 
 
 def _own_file(path: Path | None) -> tuple[str, dict[str, Any]]:

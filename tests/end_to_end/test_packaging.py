@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from background import in_background
 from healthy import provider_of
-from installed import PACKAGES, ROOT, Built, Installation, built
+from installed import FILES, PACKAGES, ROOT, Built, Installation, built
 from mock_provider import MockProvider
 from replies import MODEL
 
 LARGEST_WHEEL = 12_000_000
 ONE_CASE = ("--suite", "tools", "-n", "1", "-k", "1", "--rule", "guide")
+PROVIDERS = "harness/data/providers.yaml"
 DATA = {
     "evals/aime25/scores.json",
     "evals/aime25/published-aime25.csv",
@@ -25,7 +26,6 @@ DATA = {
     "evals/gpqa/samples.csv",
     "evals/healthbench/samples.jsonl",
     "harness/data/cases.jsonl",
-    "harness/data/providers.yaml",
     "harness/data/tools.json",
     "harness/golden/gpt-oss-small.json",
     "reference_engine/small/chat_template.jinja",
@@ -64,7 +64,9 @@ def test_the_wheel_contains_all_packages_and_nothing_else(
 ) -> None:
     packed = in_wheel(distributions.wheel)
     assert packed >= DATA
-    assert packed == of_packages(distributions.tree)
+    assert packed == of_packages(distributions.tree) | {PROVIDERS}
+    with zipfile.ZipFile(distributions.wheel) as archive:
+        assert archive.read(PROVIDERS) == (ROOT / "providers.yaml").read_bytes()
     assert distributions.wheel.stat().st_size < LARGEST_WHEEL
 
 
@@ -73,7 +75,7 @@ def test_the_source_distribution_contains_what_the_wheel_contains(
 ) -> None:
     with tarfile.open(distributions.sdist) as archive:
         unpacked = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    assert unpacked >= in_wheel(distributions.wheel) | {"LICENSE", "README.md", "pyproject.toml"}
+    assert unpacked >= (in_wheel(distributions.wheel) - {PROVIDERS}) | set(FILES)
 
 
 def test_a_base_install_runs_without_the_checkout(
@@ -95,7 +97,7 @@ def test_a_base_install_verifies_a_provider(installation: Installation, tmp_path
     assert json.loads(said)["verdict"]["decision"] == "pass"
     (run,) = (tmp_path / "runs").iterdir()
     assert "<!doctype html>" in (run / "report.html").read_text(encoding="utf-8")
-    installation.run("providers", cwd=tmp_path)
+    assert "OPENROUTER_API_KEY" in installation.run("providers", cwd=tmp_path)
     assert "requests" in installation.run(*place, "--dry-run", cwd=tmp_path)
     assert "PASS" in installation.run("recheck", str(run), cwd=tmp_path)
     (again,) = (tmp_path / "again").iterdir()

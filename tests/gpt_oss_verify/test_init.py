@@ -1,11 +1,12 @@
 """`init`: entries that load, in files that keep their contents and never contain a key."""
 
 import asyncio
+import difflib
 import io
+import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ KEY = "sk-proj-Abc123Def456Ghi789"
 PRINTABLE = st.characters(codec="utf-8", exclude_categories=["C", "Zl", "Zp"])
 ENTRY = {"base_url": "http://h/v1", "model": "m", "apis": ["chat"]}
 MINE = Path("providers.yaml")
+CHECKOUT = Path(__file__).parents[2] / MINE
 BASE = ["init", "mine", "--base-url", "http://127.0.0.1:1/v1", "--model", "m", "--offline"]
 OWN = """\
 # Ours.
@@ -103,7 +105,7 @@ def test_an_entry_is_replaced_in_place(name: str) -> None:
 
 
 def test_every_entry_that_ships_can_be_replaced() -> None:
-    shipped = (resources.files("harness") / "data" / "providers.yaml").read_text(encoding="utf-8")
+    shipped = CHECKOUT.read_text(encoding="utf-8")
     for name in load_providers():
         assert yaml.safe_load(with_entry(shipped, "f", name, ENTRY))["providers"][name] == ENTRY
 
@@ -161,8 +163,8 @@ def test_a_new_file_has_only_the_new_entry(capsys: pytest.CaptureFixture[str]) -
     assert list(own_providers()) == ["mine"]
     assert MINE.read_text(encoding="utf-8").count("\n") == 9
     loaded = load_providers()
-    mine = loaded.pop("mine")
-    assert loaded == shipped
+    mine = loaded["mine"]
+    assert loaded == shipped | {"mine": mine}
     assert (mine.rpm, mine.concurrency, mine.api_key_env, mine.apis) == (
         60,
         4,
@@ -275,10 +277,14 @@ def test_without_an_answer_and_a_model_nothing_is_written_and_nothing_else_is_sa
     assert not MINE.exists()
 
 
-def test_a_checkout_has_no_file_of_its_own_that_init_would_change() -> None:
-    checkout = Path(__file__).parents[2]
-    assert not (checkout / "providers.yaml").is_symlink()
-    assert "/providers.yaml" in (checkout / ".gitignore").read_text("utf-8").split()
+def test_in_a_checkout_an_entry_is_added_to_the_shipped_ones() -> None:
+    shutil.copy(CHECKOUT, MINE)
+    assert run(["init", "of-a-test", *BASE[2:]]) == 0
+    before, after = (path.read_text("utf-8").splitlines() for path in (CHECKOUT, MINE))
+    added = [line for line in difflib.ndiff(before, after) if line[:2] != "  "]
+    assert added[:2] == ["+ ", "+   of-a-test:"]
+    assert all(line.startswith("+ ") for line in added)
+    assert run(["init", "groq", *BASE[2:]]) == 2
 
 
 def test_the_status_of_models_is_named(

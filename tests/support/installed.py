@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("evals", "gpt_oss_verify", "harmony", "harness", "reference_engine", "reports")
-FILES = ("LICENSE", "README.md", "pyproject.toml")
+FILES = ("LICENSE", "MANIFEST.in", "README.md", "providers.yaml", "pyproject.toml", "setup.py")
 BUILD = """
 import sys
 from setuptools import build_meta
