@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from harness.api.json_text import parsed_object, strings
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
 from harness.rules.account.counting import Counting
@@ -29,7 +30,6 @@ from harness.rules.account.entry import (
     Row,
     What,
 )
-from harness.rules.account.json_text import parsed_object, strings
 from harness.rules.account.ledger import call_header, more_tokens
 
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from harness.api.json_text import parsed_value
 from harness.rules.account.entry import What
-from harness.rules.account.json_text import parsed_value
 from harness.text import differ_in_space, shared_beginning
 
 _MASK = re.compile(r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])")

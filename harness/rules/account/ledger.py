@@ -23,10 +23,10 @@ from harmony.render import RenderError, message_tokens, text_tokens
 from harmony.vocabulary import VocabularyError, harmony_encoding
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
+from harness.api.json_text import parsed_object
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import summary
 from harness.records.traits import Ledger
-from harness.rules.account.json_text import parsed_object
 from harness.text import repeated_piece
 
 Message = Reasoning | Preamble | Answer | Call

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from harness.api.json_text import parsed_object, parsed_value
 from harness.records.traits import Sheet
 from harness.rules.account.counting import Counting
 from harness.rules.account.differences import LONG_TEXT, undone
 from harness.rules.account.entry import Entry, Judged, Place, Row, What
-from harness.rules.account.json_text import parsed_object, parsed_value
 from harness.rules.account.ledger import PREAMBLE_HEADER, more_tokens
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers

@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.api.json_text import parsed_object, strings
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
 from harness.rules.account.counting import HARMLESS, NEAR, Counting, has_whole_cot
@@ -23,7 +24,6 @@ from harness.rules.account.entry import (
     Row,
     What,
 )
-from harness.rules.account.json_text import parsed_object, strings
 from harness.text import shared_beginning
 
 _REPEATS = 0.8  # the share of equal greedy replies from which a provider is deterministic

@@ -8,8 +8,7 @@ from itertools import pairwise
 from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Tool
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.rules.account.json_text import (
+from harness.api.json_text import (
     ends_early,
     misfit,
     parsed_object,
@@ -17,6 +16,7 @@ from harness.rules.account.json_text import (
     strings,
     trailing_object,
 )
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.rules.account.ledger import ANSWER_HEADER, call_header, ledger, may_be_headers
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (

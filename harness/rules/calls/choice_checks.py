@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from harness.api.fields import objects
 from harness.api.items import Reply, ToolCall
+from harness.api.json_text import is_doubled, parsed_object
 from harness.api.parsed_rollout import ParsedExchange
-from harness.rules.account.json_text import is_doubled, parsed_object
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.rule import CHAT, GUIDE, TOOL_CHOICE, Problem

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from harness.api.fields import json_object
+from harness.api.json_text import strings
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import lockout, meaning
 from harness.records.traits import (
@@ -19,7 +20,6 @@ from harness.records.traits import (
     Traits,
     Wanted,
 )
-from harness.rules.account.json_text import strings
 from harness.rules.account.ledger import token_count
 from harness.rules.account.sheets import sheets
 from harness.rules.evidence.arrivals import arrivals

@@ -8,12 +8,12 @@ from typing import Any
 from harmony.render import RenderError
 from harness.api.fields import json_object, nested, objects
 from harness.api.items import Reply
+from harness.api.json_text import ends_early
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
 from harness.records.scores import Score, Severity
 from harness.records.traits import Cut, Ledger
 from harness.rules.account.counting import has_whole_cot, is_raised
-from harness.rules.account.json_text import ends_early
 from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,

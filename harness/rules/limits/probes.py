@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from harness.api.items import Message
+from harness.api.json_text import ends_early
 from harness.records.conditions import MODES, Api
-from harness.rules.account.json_text import ends_early
 from harness.rules.account.ledger import FRAMING
 from harness.rules.evidence.offers import NOTE, answer_format, closed
 from harness.rules.evidence.refusals import declined, outcome

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from harness.api.items import Reply
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.rules.account.json_text import (
+from harness.api.json_text import (
     is_padded,
     misfit,
     parsed_value,
 )
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.rules.account.ledger import ANSWER_HEADER, ledger_of
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice

@@ -12,11 +12,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from harness.api.items import Message, Reply
-from harness.api.parsed_rollout import ParsedExchange
-from harness.records.conditions import BOTH_APIS, Api
-from harness.records.traits import Wanted
-from harness.rules.account.entry import BEYOND_ASCII, What
-from harness.rules.account.json_text import (
+from harness.api.json_text import (
     is_padded,
     mapped,
     misfit,
@@ -25,6 +21,10 @@ from harness.rules.account.json_text import (
     parsed_value,
     strings,
 )
+from harness.api.parsed_rollout import ParsedExchange
+from harness.records.conditions import BOTH_APIS, Api
+from harness.records.traits import Wanted
+from harness.rules.account.entry import BEYOND_ASCII, What
 from harness.rules.evidence.offers import ORDER, answer_format, closed
 from harness.rules.evidence.refusals import first_replies, served_replies
 from harness.rules.missing import NotVerifiableError, required

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from harness.api.json_text import parsed_object
 from harness.api.parsed_rollout import ParsedExchange
-from harness.rules.account.json_text import parsed_object
 from harness.rules.account.ledger import wrote_all
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
