@@ -129,6 +129,9 @@ REWRITTEN = {
     "digits-as-numbers-in-arguments": ('{"city": "007"}', '{"city": 7}'),
     "spaces-reduced-in-arguments": ('{"city": "R  ome"}', '{"city": "R ome"}'),
     "one-entry-lists-unwrapped": ('{"city": ["Rome"]}', ARGUMENTS),
+    "line-breaks-raw-in-arguments": ('{"city": "Ro\\nme"}', '{"city": "Ro\nme"}'),
+    "quotes-raw-in-arguments": ('{"city": "\\"Rome\\""}', '{"city": ""Rome""}'),
+    "other-escapes-in-arguments": ('{"city": "Málaga"}', '{"city": "M\\xe1laga"}'),
     "lists-cut-in-arguments": ('{"city": [[1, 2], [3, 4]]}', '{"city": [[1, 2]]}'),
 }
 """The arguments that the model writes, and those that the client receives."""

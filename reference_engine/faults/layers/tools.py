@@ -88,6 +88,9 @@ hooks.whole_text("call").faults(
     one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
     digits_as_numbers_in_arguments=lambda text: re.sub(r': ?"0*(\d+)"', r": \1", text),
     arguments_closed_twice=lambda text: f"{text}}}",
+    line_breaks_raw_in_arguments=lambda text: text.replace("\\n", "\n").replace("\\t", "\t"),
+    quotes_raw_in_arguments=lambda text: text.replace('\\"', '"'),
+    other_escapes_in_arguments=lambda text: text.encode("ascii", "backslashreplace").decode(),
     lists_cut_in_arguments=lambda text: _LISTS.sub(r"[\1]", text),
 )
 
