@@ -9,6 +9,7 @@ A run passes through these modules; most of the others implement one command eac
     planning    options → the plan of a run, a new one or an earlier one
     progress    what is shown while the run is sampled
     judge_and_report   judging and reporting a run from its folder, and its exit code
+    pytest_plugin      the results of a run as tests of a pytest session
 """
 
 

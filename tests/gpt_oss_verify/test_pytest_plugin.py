@@ -1,0 +1,153 @@
+"""Sessions of pytest with the plugin, in a project that turns every warning into an error."""
+
+import json
+from collections.abc import Iterator
+from xml.etree import ElementTree as ET
+
+import pytest
+import scipy.special  # noqa: F401 (a session in this process forgets what it imports itself)
+from background import in_background
+from healthy import polluted_name, provider_of
+from mock_provider import MockProvider
+from replies import MODEL
+from reporting import analysis, failed_rule, finding, passing_scores, tool_calling
+
+from harness.records.analysis import ClientResult
+from harness.run.run_folder import write_analysis
+
+pytest_plugins = ["pytester"]
+
+PLUGIN = ("-p", "gpt_oss_verify.pytest_plugin", "-p", "no:asyncio")
+POLLUTED = "gpt-oss::check::calls.name.polluted"
+CLIENT = "Codex 0.169"
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makeini("[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n")
+    pytester.makepyfile(test_own="def test_own():\n    pass")
+    return pytester
+
+
+@pytest.fixture
+def recorded(project: pytest.Pytester) -> pytest.Pytester:
+    """The folder `runs/mine` has a failed run."""
+    client = ClientResult(
+        client=CLIENT, api="responses", status="breaks", breaking=("tools",), returns_cot="yes"
+    )
+    rules = [
+        failed_rule("usage.sum", "failed", finding("c/chat/non-streaming/1")),
+        failed_rule("cot.used", "not_verifiable"),
+    ]
+    found = analysis([tool_calling(passing_scores())], rules, "fail")
+    folder = project.path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    write_analysis(folder, found.model_copy(update={"clients": (client,)}))
+    return project
+
+
+def test_without_an_option_there_is_nothing_to_test(project: pytest.Pytester) -> None:
+    result = project.runpytest_inprocess(*PLUGIN, "-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*gpt-oss*")
+
+
+def test_every_result_of_a_finished_run_is_a_test(recorded: pytest.Pytester) -> None:
+    junit = recorded.path / "junit.xml"
+    result = recorded.runpytest_inprocess(
+        *PLUGIN, "--gpt-oss-run", "mine", "-rs", f"--junitxml={junit}"
+    )
+    outcomes = result.parseoutcomes()
+    assert (outcomes["failed"], outcomes["skipped"]) == (3, 1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "usage.sum: *",
+            "expected   *",
+            "got        *",
+            "fix        *",
+            "reproduce  gpt-oss-verify reproduce mine usage.sum",
+            f"{CLIENT} breaks over responses: tools",
+            "FAIL: *",
+            "SKIPPED*",
+        ]
+    )
+    failed = [case for case in ET.parse(junit).iter("testcase") if case.find("failure") is not None]
+    assert [(case.get("classname"), case.get("name")) for case in failed] == [
+        ("gpt-oss", "verdict"),
+        ("gpt-oss.check", "usage.sum"),
+        ("gpt-oss.client", CLIENT),
+    ]
+
+
+def test_pytest_selects_them_as_any_others(recorded: pytest.Pytester) -> None:
+    options = (*PLUGIN, "--gpt-oss-run", "runs/mine")
+    recorded.runpytest_inprocess(*options, "-k", "check or own").assert_outcomes(
+        failed=1, passed=1, skipped=1, deselected=5
+    )
+    recorded.runpytest_inprocess(*options, "--lf").assert_outcomes(failed=1)
+    recorded.runpytest_inprocess(*options, "-x").assert_outcomes(failed=1, passed=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--gpt-oss-run=gone"], "*gone has no analysis.json*"),
+        (["--gpt-oss-provider=mime"], "*mime*"),
+        (["--gpt-oss-run=gone", "--gpt-oss-model=m"], "*needs no other option*"),
+        (["--gpt-oss-suite=all"], "*invalid choice*"),
+    ],
+)
+def test_wrong_options_end_the_session_with_a_sentence(
+    project: pytest.Pytester, options: list[str], said: str
+) -> None:
+    result = project.runpytest_inprocess(*PLUGIN, *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+    assert "Traceback" not in str(result.stderr)
+
+
+@pytest.fixture
+def broken() -> Iterator[MockProvider]:
+    """A server that pollutes the names of tools."""
+    with in_background(MockProvider(always=provider_of(polluted_name), models=[MODEL])) as running:
+        yield running
+
+
+def of(mock: MockProvider) -> tuple[str, ...]:
+    return (f"--gpt-oss-base-url={mock.base_url}", f"--gpt-oss-model={MODEL}")
+
+
+def test_the_workers_of_a_session_share_one_run_of_a_broken_server(
+    project: pytest.Pytester, broken: MockProvider
+) -> None:
+    options = ("--gpt-oss-suite=tools", "-n", "2", "-k", "verdict or case or calls.name")
+    result = project.runpytest_subprocess(*PLUGIN, *of(broken), *options)
+    (folder,) = (project.path / "runs").iterdir()
+    verdict = json.loads((folder / "analysis.json").read_text("utf-8"))["verdict"]
+    assert verdict["decision"] == "fail"
+    result.stdout.fnmatch_lines_random(
+        [
+            f"FAILED {POLLUTED} *",
+            "cause *",
+            f"reproduce  gpt-oss-verify reproduce runs/{folder.name} calls.name.polluted",
+        ]
+    )
+
+
+def test_a_healthy_server_passes_and_what_was_not_judged_is_skipped(
+    project: pytest.Pytester, mock: MockProvider
+) -> None:
+    result = project.runpytest_subprocess(*PLUGIN, *of(mock), "--gpt-oss-suite=tools")
+    outcomes = result.parseoutcomes()
+    assert result.ret == 0
+    assert outcomes["passed"] > 50
+    assert outcomes["skipped"] > 50
+
+
+def test_without_a_run_every_test_is_an_error(project: pytest.Pytester) -> None:
+    away = ("--gpt-oss-base-url=http://127.0.0.1:9/v1", "--gpt-oss-model=m")
+    result = project.runpytest_subprocess(*PLUGIN, *away, "-k", "verdict or calls.name")
+    outcomes = result.parseoutcomes()
+    assert outcomes["errors"] > 1
+    assert "failed" not in outcomes
+    result.stdout.fnmatch_lines(["There are no results: *127.0.0.1:9*"])
