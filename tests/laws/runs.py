@@ -5,15 +5,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from os import environ
 from random import Random
-from typing import Any
 
 from corpus import Judgement, Recorded, healthy
 
-from harness.golden import files as golden_files
 from harness.records.rollouts import Rollout
-from harness.tasks.attempt_order import planned_attempts
-from harness.tasks.suite import restored_suite, suite_tasks
-from harness.tasks.tool_calling import NAME as TOOL_CALLING
 
 EFFORT = int(environ.get("LAWS", "1"))
 """How many times as many examples are tried: `LAWS=5 pytest tests/laws`."""
@@ -25,29 +20,6 @@ def healthy_run() -> Recorded:
     recorded = healthy()
     recorded.judged()
     return recorded
-
-
-def with_settings(**settings: Any) -> Recorded:
-    """The recorded run with other settings, and those of its records that these plan."""
-    recorded = healthy_run()
-    other = recorded.info.settings.model_copy(update=settings)
-    cases = recorded.info.task(TOOL_CALLING)
-    assert cases is not None
-    tasks = tuple(
-        suite_tasks(
-            recorded.info.provider,
-            other,
-            restored_suite(recorded.folder, cases.files),
-            golden_files.kept(recorded.folder, recorded.info),
-            tries=cases.tries,
-            sampling=cases.sampling,
-        )
-    )
-    changes = {"settings": other, "tasks": tuple(task.info for task in tasks)}
-    info = recorded.info.model_copy(update=changes)
-    planned = {(a.task, a.sample.id, a.condition, a.number) for a in planned_attempts(tasks)}
-    kept = [r for r in recorded.rollouts if (r.task, r.sample, r.condition, r.attempt) in planned]
-    return replace(recorded, info=info, tasks=tasks, rollouts=kept)
 
 
 @cache

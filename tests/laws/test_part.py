@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import EFFORT, healthy_run, samples, statuses, with_settings
+from runs import EFFORT, healthy_run, samples, statuses
 
 from harness.records.conditions import BOTH_APIS, MODES
 from harness.rules.suites import choose
@@ -30,7 +30,7 @@ def _shapes() -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("shape", [*_shapes()], ids=lambda s: " ".join(map(str, s.values())))
 def test_a_run_with_other_settings_is_healthy(shape):
-    judgement = with_settings(**shape).judged()
+    judgement = healthy_run().with_settings(**shape).judged()
     assert not statuses(judgement)
     assert not judgement.causes
 

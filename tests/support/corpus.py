@@ -26,6 +26,7 @@ from harness.api import DIALECTS
 from harness.api.items import UnreadableReplyError
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.api.sse import blocks
+from harness.golden import files as golden_files
 from harness.records.analysis import Analysis
 from harness.records.rollouts import (
     Exchange,
@@ -41,8 +42,9 @@ from harness.run.attempts import Attempt
 from harness.run.run_log import read_rollouts, read_run_info
 from harness.run.tool_loop import attempt_seed
 from harness.tasks.attempt_order import planned_attempts
-from harness.tasks.suite import restored_tasks
+from harness.tasks.suite import restored_suite, restored_tasks, suite_tasks
 from harness.tasks.task import Task
+from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.verdict.judge import Judge
 from reference_engine.faults.catalogue import CATALOGUE, read_plan
 from reference_engine.faults.fault import Fault
@@ -124,6 +126,27 @@ class Recorded:
         for rollout in self.rollouts if rollouts is None else rollouts:
             judge.add(rollout)
         return _judgement(*judge.judged(self.info))
+
+    def with_settings(self, **settings: Any) -> "Recorded":
+        """Return the same run with other settings, and those of its records that these plan."""
+        other = self.info.settings.model_copy(update=settings)
+        cases = self.info.task(TOOL_CALLING)
+        assert cases is not None
+        tasks = tuple(
+            suite_tasks(
+                self.info.provider,
+                other,
+                restored_suite(self.folder, cases.files),
+                golden_files.kept(self.folder, self.info),
+                tries=cases.tries,
+                sampling=cases.sampling,
+            )
+        )
+        changes = {"settings": other, "tasks": tuple(task.info for task in tasks)}
+        planned = {(a.task, a.sample.id, a.condition, a.number) for a in planned_attempts(tasks)}
+        places = ((one.task, one.sample, one.condition, one.attempt) for one in self.rollouts)
+        kept = [one for one, at in zip(self.rollouts, places, strict=True) if at in planned]
+        return replace(self, info=self.info.model_copy(update=changes), tasks=tasks, rollouts=kept)
 
     def _score(self) -> None:
         by_name = {task.name: task for task in self.tasks}

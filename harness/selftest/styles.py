@@ -1,0 +1,210 @@
+"""A recorded healthy run as if its model had other habits: law 9 (variety) of the verdict.
+
+Each recorded reply is turned into the tokens that the model wrote, rewritten by habits, and served
+again by the reference engine's own server. Later requests of a conversation follow from the new
+replies, because the tool loop of a run makes them.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+import orjson
+
+from harness.api import DIALECTS
+from harness.api.items import Reply, UnreadableReplyError
+from harness.api.parsed_request import ParsedRequest
+from harness.api.sse import blocks
+from harness.records.rollouts import SDK, Exchange, Response, Rollout, Sender, StreamPart
+from harness.run.attempts import Attempt
+from harness.run.tool_loop import run_attempt
+from harness.selftest.completions import (
+    Completion,
+    answer,
+    completion_of,
+    cot,
+    is_beginning,
+    tokens_of,
+)
+from harness.selftest.habits import Habit, Written
+from harness.transport.http import sdk_order
+from harness.transport.interface import Payload
+
+_NEXT = (cot("The tool gave no result that I can use."), answer("I could not find that out."))
+"""What the model writes if a conversation goes on longer than the recorded one."""
+
+
+class Server(Protocol):
+    """The reference engine's server in this process."""
+
+    async def answer(
+        self, method: str, path: str, body: bytes, completions: Sequence[Sequence[int]]
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body of a reply with the first completion that is allowed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Style:
+    """Habits, each with the share of the replies that can have it and do."""
+
+    shares: Mapping[Habit, float]
+    seed: int = 0
+
+    def applied(
+        self, written: Written, prompt: str, attempt: str, *, greedy: bool
+    ) -> Completion | None:
+        """Return a completion with the habits; None if it has none of them.
+
+        Equal greedy requests have equal completions, except for a habit that makes them differ.
+        """
+        made: Completion | None = None
+        for habit, share in self.shares.items():
+            own = greedy and not habit.each_try
+            place = (prompt, written.completion) if own else (attempt, written.turn)
+            random = Random(f"{self.seed} {habit.name} {place}")  # noqa: S311 (not a secret)
+            if random.random() < share and (other := habit.rewrite(written, random)) is not None:
+                made, written = other, written.with_completion(other)
+        return made
+
+
+@dataclass(frozen=True)
+class HealthyReplies:
+    """The replies of a recorded run, and the attempts that it planned, by id."""
+
+    attempts: Mapping[str, Attempt]
+    rollouts: Sequence[Rollout]
+    _wholes: dict[str, list[Completion]] = field(default_factory=lambda: defaultdict(list))
+    _written: dict[str, Sequence[Completion]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for rollout in self.rollouts:
+            replies = self._replies(rollout)
+            if replies is None:
+                continue
+            self._written[rollout.id] = [completion_of(*one) for one in replies]
+            for (reply, _), completion in zip(replies, self._written[rollout.id], strict=True):
+                if reply.finish != "length":
+                    self._wholes[_prompt(self.attempts[rollout.id])].append(completion)
+
+    def _replies(self, rollout: Rollout) -> Sequence[tuple[Reply, ParsedRequest]] | None:
+        """Return the replies of a rollout; None if one is not a text that tokens prescribe."""
+        attempt = self.attempts.get(rollout.id)
+        if attempt is None or attempt.sample.raw is not None or attempt.sample.follow is not None:
+            return None
+        replies: list[tuple[Reply, ParsedRequest]] = []
+        for exchange in rollout.exchanges:
+            request = ParsedRequest(rollout.api, exchange.request.body or {})
+            try:
+                reply = DIALECTS[rollout.api].read(exchange)
+            except UnreadableReplyError:
+                return None
+            if reply.others or request.built_in or _asks_logprobs(request):
+                return None
+            replies.append((reply, request))
+        return replies
+
+    async def with_style(self, rollout: Rollout, style: Style, server: Server) -> Rollout:
+        """Return a rollout with its replies in a style; itself if none can be or is changed."""
+        if rollout.id not in self._written:
+            return rollout
+        attempt = self.attempts[rollout.id]
+        model = _Model(self, rollout, attempt, style, server)
+        made = await run_attempt(attempt, model, DIALECTS[rollout.api])
+        return made if model.changed else rollout
+
+    def completions(self, rollout: Rollout) -> Sequence[Completion]:
+        """Return what the model wrote in each exchange, beyond a cut if a twin shows it."""
+        wholes = self._wholes[_prompt(self.attempts[rollout.id])]
+        return [
+            next((one for one in wholes if is_beginning(completion, one)), completion)
+            for completion in self._written[rollout.id]
+        ]
+
+
+def _prompt(attempt: Attempt) -> str:
+    sample = attempt.sample
+    names = [tool.name for tool in sample.tools]
+    return f"{sample.turns} {sample.instructions} {names} {attempt.settings.reasoning_effort}"
+
+
+def _asks_logprobs(request: ParsedRequest) -> bool:
+    body = request.body
+    return bool(body.get("logprobs") or body.get("top_logprobs"))
+
+
+class _Model:
+    """The transport of one attempt: each reply is the recorded one in a style."""
+
+    def __init__(
+        self,
+        healthy: HealthyReplies,
+        rollout: Rollout,
+        attempt: Attempt,
+        style: Style,
+        server: Server,
+    ) -> None:
+        self.changed = False
+        self._rollout, self._attempt = rollout, attempt
+        self._completions = healthy.completions(rollout)
+        self._style, self._server = style, server
+        self._turn = -1
+        self._sent: object = None
+
+    async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
+        """See `Transport`."""
+        assert isinstance(body, Mapping)
+        request = ParsedRequest(self._rollout.api, body)
+        turns = DIALECTS[self._rollout.api].turns(body)
+        self._turn += turns != self._sent  # the same turns with a larger limit: the same reply
+        self._sent = turns
+        last = len(self._completions) - 1
+        usual = self._completions[self._turn] if self._turn <= last else _NEXT
+        written = Written(usual, request, self._turn)
+        styled = self._style.applied(
+            written,
+            _prompt(self._attempt),
+            self._attempt.id,
+            greedy=body.get("temperature") == 0,
+        )
+        recorded = self._rollout.exchanges[min(self._turn, len(self._rollout.exchanges) - 1)]
+        stateful = self._attempt.settings.history != "sent"
+        if styled is None and not self.changed and not stateful and self._turn <= last:
+            return recorded
+        self.changed = self.changed or styled is not None
+        styled = usual if styled is None else styled
+        ordered = sdk_order(body)
+        status, headers, data = await self._server.answer(
+            "POST", f"/v1{path}", orjson.dumps(ordered), [tokens_of(styled), tokens_of(usual)]
+        )
+        sent = recorded.request.model_copy(update={"body": ordered})
+        response = _response(recorded, status, headers, data)
+        return recorded.model_copy(update={"request": sent, "response": response})
+
+
+def _response(recorded: Exchange, status: int, headers: dict[str, str], data: bytes) -> Response:
+    """Return a response whose events arrive evenly in the time of the recorded ones."""
+    if not headers.get("content-type", "").startswith("text/event-stream"):
+        return Response(status=status, headers=headers, body=data.decode())
+    raw = [block for block, _ in blocks(bytearray(data))]
+    times = [part.at for part in recorded.response.parts] if recorded.response else []
+    first, last = (times[0], times[-1]) if times else (0.0, recorded.elapsed)
+    step = (last - first) / max(1, len(raw) - 1)
+    parts = tuple(StreamPart(first + number * step, text) for number, text in enumerate(raw))
+    return Response(status=status, headers=headers, parts=parts)
+
+
+async def styled(
+    healthy: HealthyReplies, rollouts: Sequence[Rollout], style: Style, server: Server
+) -> list[Rollout]:
+    """Return rollouts of a run in a style; those without a changed reply are the same objects."""
+    at_once = asyncio.Semaphore(64)
+
+    async def one(rollout: Rollout) -> Rollout:
+        async with at_once:
+            return await healthy.with_style(rollout, style, server)
+
+    return list(await asyncio.gather(*map(one, rollouts)))
