@@ -128,12 +128,12 @@ def _choice_reply(
     message = member(choice, "message", dict, path)
     finish = optional_member(choice, "finish_reason", str, path)
     path = f"{path}.message"
-    texts = [optional_member(message, name, str, path) for name in ("content", "refusal")]
+    refusal = optional_member(message, "refusal", str, path)
     return Reply(
         reasoning=_reasoning(message, path),
-        text=next(filter(None, texts), ""),
+        text=optional_member(message, "content", str, path) or refusal or "",
         calls=tuple(_call(call, place) for place, call in objects_at(message, "tool_calls", path)),
-        finish=FINISHES.get(finish or "", "unknown"),
+        finish="content_filter" if refusal else FINISHES.get(finish or "", "unknown"),
         usage=read_usage(raw, prompt="prompt", completion="completion"),
         raw=raw,
         others=others,

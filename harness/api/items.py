@@ -97,7 +97,8 @@ class Reply:
 
     `reasoning` is the raw CoT, whichever field carried it. `raw` is the complete JSON object: for
     a stream, the final object of Responses or the reassembled Chat completion. `others` are the
-    further choices of a Chat completion with `n` above 1.
+    further choices of a Chat completion with `n` above 1. A reply with a `refusal` ended by
+    `content_filter`, whatever its finish reason says: a filter wrote it, not the model.
     """
 
     reasoning: str

@@ -141,12 +141,15 @@ class ResponsesDialect(Dialect):
         reasoning: list[str] = []
         text: list[str] = []
         calls: list[ToolCall] = []
+        refused = False
         for path, item in objects_at(raw, "output", ""):
             kind = member(item, "type", str, path)
             if kind == "reasoning":
                 reasoning.extend(_texts(item, None, path) or summary(item))
             elif kind == "message":
-                text.extend(_texts(item, "output_text", path) or _texts(item, "refusal", path))
+                refusals = _texts(item, "refusal", path)
+                refused |= any(refusals)
+                text.extend(_texts(item, "output_text", path) or refusals)
             elif kind == "function_call":
                 fields = (member(item, key, str, path) for key in ("call_id", "name", "arguments"))
                 calls.append(ToolCall(*fields))
@@ -154,7 +157,7 @@ class ResponsesDialect(Dialect):
             reasoning="".join(reasoning),
             text="".join(text),
             calls=tuple(calls),
-            finish=_finish(raw, called=bool(calls)),
+            finish="content_filter" if refused else _finish(raw, called=bool(calls)),
             usage=read_usage(raw, prompt="input", completion="output"),
             raw=raw,
         )

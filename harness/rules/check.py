@@ -60,6 +60,25 @@ class CrossCheck(Rule):
         }
 
 
+_PATHS = (
+    {
+        "CoT": "$.output[?@.type=='reasoning']",
+        "answer": "$.output[?@.type=='message']",
+        "arguments": "$.output[?@.type=='function_call']",
+        "name": "$.output[?@.type=='function_call']",
+        **dict.fromkeys(("count", "reply"), "$.usage"),
+    },
+    {
+        "CoT": "$.choices[0].message.reasoning",
+        "answer": "$.choices[0].message.content",
+        "arguments": "$.choices[0].message.tool_calls",
+        "name": "$.choices[0].message.tool_calls",
+        **dict.fromkeys(("count", "reply"), "$.usage"),
+    },
+)
+"""The JSON paths of the places in an account, in replies of Responses and of Chat."""
+
+
 @dataclass(frozen=True)
 class AccountRule(Rule):
     """A rule that reports what the account says of the replies that it `judges`.
@@ -78,9 +97,9 @@ class AccountRule(Rule):
         ]
         for sheet, entry in judged:
             if entry.rule == self.id:
-                where = "$.usage" if entry.place in ("count", "reply") else "$"
+                path = _PATHS[score.condition.api == "chat"].get(entry.place, "$")
                 shown = evidence(
-                    score.record, where, excerpt(entry.wanted), excerpt(entry.got), sheet.exchange
+                    score.record, path, excerpt(entry.wanted), excerpt(entry.got), sheet.exchange
                 )
                 return True, Finding(
                     id=self.id,

@@ -7,17 +7,33 @@ from dataclasses import dataclass
 class Component:
     """A part of a server: what it does wrong, what breaks in clients, and how it is corrected.
 
-    `title` is a sentence, to which a cause adds when this happens. A rule may have a fix of its
-    own. Defects of the components in `after` also fail the rules of this one, and those in
-    `follows` do in the same replies.
+    `title` is a sentence, to which a cause adds when this happens. `engine` is how a server that
+    runs the model corrects it; `gateway`, if that is not the same, how one that converts the
+    replies of another server does: it forwards the `fields`. A rule may have a fix of its own.
+    Defects of the components in `after` also fail the rules of this one, and those in `follows` do
+    in the same replies.
     """
 
     id: str
     title: str
     effect: str
-    fix: str
+    engine: str
+    gateway: str = ""
+    fields: str = ""
     after: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
+
+    @property
+    def fix(self) -> str:
+        """How the defect is corrected, whichever field differs."""
+        return self.fix_of(self.fields)
+
+    def fix_of(self, fields: str) -> str:
+        """How the defect is corrected in an engine, and in a gateway that these fields pass."""
+        if not self.gateway:
+            return self.engine
+        gateway = self.gateway.format(fields=fields)
+        return f"In an engine: {self.engine} In a gateway or bridge: {gateway}"
 
 
 MODEL = "model"  # the component of what only another model, other weights or numerics show
@@ -37,8 +53,9 @@ _COMPONENTS = (
         "failures",
         "The server fails on valid requests.",
         "Long agent runs break, and clients that retry get the same error.",
-        "Read the exception in the server's log; frequent ones are in the parser of the output "
-        "and in the chat template.",
+        "read the exception in the log; most are in the output parser and the chat template.",
+        "return the error of the engine with its {fields}.",
+        "status",
     ),
     Component(
         "unreadable",
@@ -59,21 +76,27 @@ _COMPONENTS = (
         "messages",
         "The server changes or shortens the texts of messages before they reach the model.",
         "The model answers a different question, or repeats names, code and quotations wrongly.",
-        "Pass on texts unchanged: no limits, no trimming, no escaping, no replacement.",
+        "render texts unchanged: no limits, trimming, escaping or replacement.",
+        "forward {fields} unchanged.",
+        "messages",
         follows=_RETURNED,
     ),
     Component(
         "history",
         "The server changes or drops earlier turns before they reach the model.",
         "Agents repeat calls, contradict results, or forget why they called a tool.",
-        "Render every part of every earlier turn: calls, results, and the CoT of the current turn.",
+        "render every part of every earlier turn: calls, results, and the CoT of the turn.",
+        "forward {fields} in both directions.",
+        "calls, results and reasoning",
         follows=_RETURNED,
     ),
     Component(
         "tools",
         "The server changes or drops the tools of a request before they reach the model.",
         "The model does not see what the client offers, so it makes no calls or wrong ones.",
-        "Render names, descriptions and schemas of all functions unchanged, in their order.",
+        "render names, descriptions and schemas of all functions unchanged, in order.",
+        "forward {fields} unchanged.",
+        "tools",
         follows=_RETURNED,
     ),
     Component(
@@ -105,8 +128,9 @@ _COMPONENTS = (
         "logprobs",
         "The server's logprobs are missing or wrong.",
         "Clients that rank or verify answers by their logprobs get errors or wrong results.",
-        "Return natural logarithms of the probabilities at temperature 1, one entry for each "
-        "token of the text.",
+        "return the natural logarithm of each token's probability at temperature 1.",
+        "forward {fields} unchanged.",
+        "logprobs",
         follows=("events", "output", "text", "sampling"),
     ),
     Component(
@@ -135,15 +159,18 @@ _COMPONENTS = (
         "output",
         "The server loses parts of the model's output, or returns them in the wrong field.",
         "Clients show the CoT to users, wait for calls that never come, or get empty answers.",
-        "Pass on every part of the reply in its own field; where its tokens are parsed, use "
-        "openai-harmony's parser, one for each request.",
+        "parse the tokens with openai-harmony, one parser per request.",
+        "forward {fields} in fields of their own.",
+        "reasoning, content and calls",
         follows=(*_RETURNED, "structured", "choice"),
     ),
     Component(
         "text",
         "The server changes the text that the model wrote.",
         "Answers arrive with errors that the model did not make.",
-        "Compare the text of the reply with the decoded tokens, and pass it on unchanged.",
+        "return the decoded tokens unchanged.",
+        "forward {fields} unchanged.",
+        "texts",
         follows=("events", "output", "filter", "structured", "model", "shared"),
     ),
     Component(
@@ -156,7 +183,9 @@ _COMPONENTS = (
         "calls",
         "The server changes the names, ids or arguments of the model's calls.",
         "Clients cannot match or run calls, or run them with wrong arguments.",
-        "Pass on names and arguments unchanged, and give every call an id of its own.",
+        "return names and arguments unchanged, and give every call an id of its own.",
+        "forward {fields} unchanged.",
+        "names, ids and arguments",
         follows=(*_RETURNED, "structured"),
     ),
     Component(
@@ -170,14 +199,18 @@ _COMPONENTS = (
         "events",
         "The server does not stream correctly.",
         "Clients that read streams lose text or calls, or wait for an end that never comes.",
-        "Make the events add up to exactly the non-streaming reply, in the order of the API.",
+        "make the events add up to exactly the non-streaming reply.",
+        "forward each event as it arrives, with {fields}.",
+        "its index, id and type",
         follows=("failures", "unreadable", "format", "calls", "shared"),
     ),
     Component(
         "usage",
         "The server's token counts are missing or wrong.",
         "Costs, limits and context lengths that clients compute from them are wrong.",
-        "Count the tokens of the rendered prompt and of the complete output, CoT included.",
+        "count the tokens of the rendered prompt and of the whole output, CoT included.",
+        "forward the engine's {fields}.",
+        "usage",
         follows=(*_RETURNED, "sampling"),
     ),
     Component(

@@ -12,8 +12,10 @@ probe that fails over only one of them shows a defect of the conversion.
 When: exact tests on the replies with and without the finding (`harness.verdict.occasions`).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Self
 
 from harness.records.analysis import RuleResult
@@ -38,11 +40,18 @@ _FEWEST_FAILURES, _RARE = 3, 0.02
 properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _MOSTLY = 0.5  # of the replies with a finding
-_ALWAYS = 0.9  # of the replies of an API
+_SELDOM, _ALWAYS = 0.1, 0.9  # of the replies of an API
 _OF_REQUESTS = {"refused": "refusals", "failed": "failures"}
 _OF_COUNTS = frozenset({"usage", "shared"})  # whose defects change token counts
 _OF_TEXTS = frozenset({"text", "filter"})  # whose defects change what the model wrote
-_AGAIN = "The server has a second, unrelated defect of the kind {kind!r}."
+_FIELDS = (
+    (re.compile(r"\breasoning"), "the reasoning"),
+    (re.compile(r"\bmessage'|\bcontent\b"), "the content"),
+    (re.compile(r"tool_call|function_call|\barguments\b"), "the calls"),
+)
+"""Patterns of JSON paths, and the fields that a gateway must forward."""
+_MOST_FIXES = 2  # remedies of a cause whose findings have several
+_BUILDS = "only some replies: two builds behind one router?"
 _EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
 """Components whose rules expect a refusal, or have errors as their evidence."""
 
@@ -81,8 +90,12 @@ class _Finding:
     @property
     def fix(self) -> str:
         """How the defect of its component is corrected."""
-        about = self.rule if self.rule.component == self.component else COMPONENTS[self.component]
-        return about.fix
+        if self.rule.component == self.component and self.rule.own_fix:
+            return self.rule.own_fix
+        about = COMPONENTS[self.component]
+        paths = [example.evidence.path or "" for example in self.result.examples]
+        named = [name for pattern, name in _FIELDS if any(map(pattern.search, paths))]
+        return about.fix_of(named[0]) if len(named) == 1 else about.fix
 
     @property
     def proven(self) -> bool:
@@ -150,11 +163,9 @@ def diagnose(
         }
         component = max(sums, key=sums.__getitem__)  # the heaviest finding breaks ties
         own = [finding for finding in left if finding.component == component]
-        again = any(cause.component == component for cause in causes)
         others = [e for e in findings if e.component == component and e not in deciding]
-        cause = _cause(own, others, scores, results, again=again)
-        causes.append(cause)
-        left = [finding for finding in left if finding.id not in cause.explains]
+        causes.append(_cause(own, others, scores, results))
+        left = [finding for finding in left if finding not in own]
     named = {rule for cause in causes for rule in cause.explains}
     unexplained = tuple(finding.id for finding in findings if finding.id not in named)
     known = max((_share(e.result) for e in findings if e.id in named), default=0.0)
@@ -172,44 +183,44 @@ def _cause(
     others: Sequence[_Finding],
     scores: Sequence[Score],
     run: Sequence[RuleResult],
-    *,
-    again: bool,
 ) -> Cause:
-    """Return the cause of the heaviest finding of a component, or of the next one if `again`.
+    """Return the cause of the findings of a component, the heaviest first, which says when.
 
-    Findings of the component with the same fix, or mostly in the same replies, have one cause, and
-    so have those that they explain. The `others` of the component do not decide: witnesses, and
-    findings in single replies, which need the same replies.
+    The `others` of the component do not decide: witnesses, and findings in single replies, which
+    need the same replies.
     """
     first = own[0]
-    same = [
-        finding
-        for finding in own
-        if finding.moved
-        or finding.fix == first.fix
-        or _shared(finding.records, first.records, max(len(finding.records), len(first.records)))
-    ]
-    records = frozenset[str]().union(*(finding.records for finding in same))
-    same += [e for e in others if e.rule.witness or _shared(e.records, records, len(e.records))]
+    records = frozenset[str]().union(*(finding.records for finding in own))
+    same = [e for e in others if e.rule.witness or _shared(e.records, records, len(e.records))]
     about = COMPONENTS[first.component]
-    probes = [e for e in same if e.result.check.kind == "probe" and not e.moved]
+    probes = [e for e in own if e.result.check.kind == "probe" and not e.moved]
     told = [first] if first.result.check.kind == "check" else probes
     replies = frozenset[Reply]().union(*(finding.replies for finding in told))
     when = list(occasions([finding.result for finding in told], replies, scores, run))
+    if UNDER_LOAD not in when and all(map(_needs_load, told)):
+        when.append(UNDER_LOAD)
+    if first.component == MODEL and _SELDOM < _share(first.result) < _ALWAYS:
+        when.append(_BUILDS)
     if first.rule.witness:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
-    title = _AGAIN.format(kind=first.component) if again else about.title
+    fixes = dict.fromkeys(finding.fix for finding in own if finding is first or finding.is_solid)
     return Cause(
         component=first.component,
-        description=f"{title[:-1]} ({', '.join(when)})." if when else title,
-        effect="" if again else about.effect,
+        description=f"{about.title[:-1]} ({', '.join(when)})." if when else about.title,
+        effect=about.effect,
         under_load=UNDER_LOAD in when,
         intermittent=INTERMITTENT in when,
-        remedy=first.fix,
+        remedy=" ".join(islice(fixes, _MOST_FIXES)),
         examples=() if example is None else (example,),
-        explains=tuple(dict.fromkeys(finding.id for finding in same)),
+        explains=tuple(dict.fromkeys(finding.id for finding in (*own, *same))),
     )
+
+
+def _needs_load(finding: _Finding) -> bool:
+    """Whether a finding comes from requests that are sent in a burst, and shows shared state."""
+    probe = PROBES.get(finding.id)
+    return probe is not None and probe.group.burst is not None and finding.component == "shared"
 
 
 def _shared(some: Set[str], others: Set[str], every: int) -> bool:
@@ -227,9 +238,8 @@ def _findings(failing: Sequence[RuleResult], scores: Sequence[Score]) -> Iterabl
     every.sort(key=lambda e: (e.result.check.kind != "probe", len(e.records), e.weight))
     tasks = {score.record: score.task for score in scores}
     sources: dict[_Finding, _Finding] = {}
-    for at, finding in enumerate(every):
-        wider = [other for other in every[at + 1 :] if len(other.records) >= len(finding.records)]
-        for other in every if finding.by_counts or finding.result.check.kind == "probe" else wider:
+    for finding in every:
+        for other in every:
             if other not in sources and _explains(other, finding, tasks):
                 sources[finding] = max(other, sources.get(finding, other), key=lambda e: e.weight)
     for finding in every:
@@ -290,24 +300,29 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
 
     A probe fails because of what it does not test only if other groups of requests show that, too.
     Counts alone show no defect of texts, and only wrong counts, where as many are wrong, change the
-    counts of prompts. Replies of other requests show as these in some replies, and as changed texts
-    in others. Of warnings, only those of changed texts explain anything.
+    counts of prompts. Replies of other requests show as these in some replies, and as changed,
+    lost or unreadable ones in others: if one of them is proven, it explains what is not in every
+    reply. Of warnings, only those of changed texts explain anything.
     """
     says = other.result.status == "failed" or other.component in _OF_TEXTS
     if not says or other.rule.witness or other.component == finding.component:
         return False
     same = _shared(finding.records, other.records, len(finding.records))
+    wider = (len(other.records), other.weight) >= (len(finding.records), finding.weight)
     if isinstance(finding.rule, AccountRule) and isinstance(other.rule, AccountRule):
-        return True  # The account reports a reply once: what most replies have explains the rest.
+        return wider  # The account reports a reply once: what most replies have explains the rest.
     probe = finding.result.check.kind == "probe"
-    mixed = other.component == "shared" and finding.component in _OF_TEXTS and not other.by_counts
-    if mixed or (finding.by_counts and other.component in _OF_COUNTS):
+    follows = COMPONENTS[finding.component].follows
+    if other.component == "shared" and not other.by_counts and "shared" in follows:
+        partly = other.proven and _share(finding.result) < _ALWAYS
+        return same or partly or _share(other.result) >= _MOSTLY * _share(finding.result)
+    if finding.by_counts and other.component in _OF_COUNTS:
         return same or _share(other.result) >= _MOSTLY * _share(finding.result)
-    if other.by_counts or (finding.by_counts and probe):
+    if other.by_counts or (finding.by_counts and probe) or not (wider or probe):
         return False
     if probe:
         same &= len({tasks[record] for record in other.records}) > 1
-    return same and other.component in COMPONENTS[finding.component].follows
+    return same and other.component in follows
 
 
 def _share(result: RuleResult, *, sure: bool = False) -> float:

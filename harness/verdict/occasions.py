@@ -2,11 +2,14 @@
 
 A finding occurs only in streams, only in requests with an option or a form of message, or only in
 those without it, if other replies hardly have it, and the hypergeometric distribution excludes
-chance (Fisher's exact test, one-sided). Features are tested one after the other, the API and the
-mode first, then the one that separates best, among the replies that have those before.
+chance (Fisher's exact test, one-sided). Many options occur together, so a property is named only if
+requests that differ in it alone differ in the finding, or if it is the only property that fits. Of
+several that fit equally, all are named, or none. The API and the mode are tested first, then the
+properties of requests, among the replies that have those before.
 """
 
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -29,11 +32,16 @@ _STREAMS, _WHOLE, _LONG = "streams", "complete replies", "requests above 8,000 c
 _SIZE = 8  # thousand characters, from which a request is long
 _SIDES = 2  # features of probes: the API and the mode
 _WITH, _WITHOUT = "requests with ", "requests without "
-UNDER_LOAD = "more often under load"
+UNDER_LOAD = "only with several requests in flight: try --concurrency 1"
 INTERMITTENT = "the same request succeeds in other tries"
-_LOADED = 0.6
-"""Probability that a reply with the finding began under more load than one without. Only a defect
-that spares some tries of the same request can depend on the load."""
+_MOST_EQUAL = 2  # properties that fit equally and are still named
+_FAMILIES = (
+    (re.compile("|".join(APIS)), "API"),
+    (re.compile(f"{_STREAMS}|{_WHOLE}"), "mode"),
+    (re.compile(r"requests (?:for JSON|with(?:out)? (?:response_format|text\.format).*)"), "JSON"),
+    (re.compile(r"requests (?:for several choices|with(?:out)? n)"), "choices"),
+)
+"""Names of one property: requests differ in it alone if they differ in nothing else."""
 
 
 def replies_of(
@@ -69,7 +77,7 @@ class _Unit:
 
     hit: bool
     features: frozenset[str]  # the API, the mode, and those of its requests and replies
-    load: int = 0  # requests in flight when its own began
+    load: int = 0  # requests in flight while its own was, itself included
     request: object = None  # its task, sample and condition
 
 
@@ -91,10 +99,10 @@ def occasions(
     tests = len(names | _lacking(names)) if checks else _SIDES
     places = frozenset({*APIS, _STREAMS, _WHOLE})
     for tried in (places, places, names - places, names - places):
-        best = min(_separations(units, tried), default=None)
-        if best is not None and best.chance <= _CHANCE / tests:
-            yield f"only {best.name}"
-            units = best.inside
+        if conditions := _conditions(units, tried, _CHANCE / tests):
+            yield f"only {' or '.join(each.name for each in conditions)}"
+            inside = frozenset[int]().union(*(each.inside for each in conditions))
+            units = [units[at] for at in sorted(inside)]
     if checks:
         yield from _frequency(units)
     elif (
@@ -121,7 +129,7 @@ def _units(
             hit=bool(hits),
             features=frozenset(place).union(*map(_features, made)),
             load=max(
-                (bisect_right(begun, e.began) - bisect_right(ended, e.began) for e in made),
+                (bisect_left(begun, e.ended) - bisect_right(ended, e.began) for e in made),
                 default=0,
             ),
             request=(score.task, score.sample, condition.name),
@@ -152,7 +160,61 @@ class _Separation(NamedTuple):
     """The probability that so many of the findings have the feature by chance."""
     words: int
     name: str
-    inside: Sequence[_Unit]  # the attempts that have it
+    inside: frozenset[int]  # the places of the attempts that have it
+
+
+def _conditions(units: Sequence[_Unit], names: Set[str], chance: float) -> Sequence[_Separation]:
+    """Return the property that decides the finding, or up to two that fit equally."""
+    separations = sorted(s for s in _separations(units, names) if s.chance <= chance)
+    if not separations:
+        return ()
+    best = separations[0]
+    others = [s for s in separations[1:] if _family(s.name) != _family(best.name)]
+    equal = [best, *(other for other in others if _fits_equally(other, best, units))]
+    for each in equal:
+        # The same requests are sent over both APIs and in both modes; others may differ in what
+        # no property tells.
+        of_place = each.name in (*APIS, _STREAMS, _WHOLE)
+        if (of_place or _decides(each, units)) and _differs_alone(each.name, units, chance):
+            return (each,)
+    decide = all(_WITHOUT not in each.name and _decides(each, units) for each in equal)
+    return equal if decide and len(equal) <= _MOST_EQUAL else ()
+
+
+def _family(name: str) -> str:
+    """Return the property that a feature is a value, or the lack, of."""
+    known = next((family for pattern, family in _FAMILIES if pattern.fullmatch(name)), None)
+    return known or name.replace(_WITHOUT, _WITH).partition(" = ")[0]
+
+
+def _fits_equally(other: _Separation, best: _Separation, units: Sequence[_Unit]) -> bool:
+    """Whether attempts with only the other feature have the finding as often as those with both."""
+    from scipy.stats import hypergeom  # slow to import
+
+    alone, both = other.inside - best.inside, other.inside & best.inside
+    hits_alone, hits = (sum(units[at].hit for at in part) for part in (alone, other.inside))
+    return bool(both) and hypergeom.cdf(hits_alone, len(other.inside), hits, len(alone)) > _CHANCE
+
+
+def _differs_alone(name: str, units: Sequence[_Unit], chance: float) -> bool:
+    """Whether attempts that differ in this feature alone differ in the finding."""
+    family, wanted = _family(name), name.replace(_WITHOUT, _WITH)
+    groups: dict[frozenset[str], list[_Unit]] = defaultdict(list)
+    for unit in units:
+        groups[frozenset(e for e in unit.features if _family(e) != family)].append(unit)
+    mixed = [
+        unit
+        for group in groups.values()
+        if len({wanted in unit.features for unit in group}) > 1
+        for unit in group
+    ]
+    return any(each.name == name and each.chance <= chance for each in _separations(mixed, {name}))
+
+
+def _decides(separation: _Separation, units: Sequence[_Unit]) -> bool:
+    """Whether the attempts with a feature have the finding always, or by chance in some tries."""
+    inside = [units[at] for at in separation.inside]
+    return sum(unit.hit for unit in inside) >= _ALWAYS * len(inside) or _is_intermittent(inside)
 
 
 def _separations(units: Sequence[_Unit], names: Set[str]) -> Iterator[_Separation]:
@@ -163,8 +225,10 @@ def _separations(units: Sequence[_Unit], names: Set[str]) -> Iterator[_Separatio
     for name in sorted(names | _lacking(names)):
         opposite = name.replace(_WITHOUT, _WITH)
         wanted = name == opposite
-        inside = [unit for unit in units if (opposite in unit.features) is wanted]
-        within, outside = sum(unit.hit for unit in inside), len(units) - len(inside)
+        inside = frozenset(
+            at for at, unit in enumerate(units) if (opposite in unit.features) is wanted
+        )
+        within, outside = sum(units[at].hit for at in inside), len(units) - len(inside)
         if not wanted and within < _ALWAYS * len(inside):
             continue  # Most requests lack a rare option: this says little, unless all have it.
         if within and outside and (hits - within) / outside <= _HARDLY * within / len(inside):
@@ -180,26 +244,39 @@ def _lacking(names: Set[str]) -> frozenset[str]:
 
 def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
     """Yield in which share of replies, whether now and then, and whether load matters."""
-    from scipy.stats import hypergeom, mannwhitneyu  # slow to import
-
-    hits = [unit for unit in units if unit.hit]
-    misses = [unit for unit in units if not unit.hit]
-    share = len(hits) / max(1, len(units))
+    hits = sum(unit.hit for unit in units)
+    share = hits / max(1, len(units))
     if 0 < share < _ALWAYS:
         often = f"in {percentage(share, 0)} of" if share > _SELDOM else f"1 in {1 / share:.0f}"
         yield f"{often} replies"
-    tries: dict[object, list[bool]] = defaultdict(list)
-    for unit in units:
-        tries[unit.request].append(unit.hit)
-    repeated = [each for each in tries.values() if len(each) > 1 and any(each)]
-    mixed = sum(not all(each) for each in repeated)
-    if mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated)):
+    if _is_intermittent(units):
         yield INTERMITTENT
-    if hits and misses and mixed >= _FEWEST_MIXED:
-        test = mannwhitneyu([e.load for e in hits], [e.load for e in misses], alternative="greater")
-        if test.pvalue <= _CHANCE and test.statistic >= _LOADED * len(hits) * len(misses):
-            yield UNDER_LOAD
-            fewest = min(unit.load for unit in hits)
-            loaded = sum(unit.load >= fewest for unit in units)
-            if hypergeom.sf(len(hits) - 1, len(units), len(hits), loaded) <= _CHANCE:
-                yield f"only with {fewest} or more requests in flight"
+    if _needs_load(units):
+        yield UNDER_LOAD
+
+
+def _tries(units: Sequence[_Unit]) -> Iterator[list[_Unit]]:
+    """Yield the tries of each request that has the finding."""
+    tries: dict[object, list[_Unit]] = defaultdict(list)
+    for unit in units:
+        tries[unit.request].append(unit)
+    return (each for each in tries.values() if any(unit.hit for unit in each))
+
+
+def _is_intermittent(units: Sequence[_Unit]) -> bool:
+    """Whether the same requests are right in some tries."""
+    repeated = [each for each in _tries(units) if len(each) > 1]
+    mixed = sum(not all(unit.hit for unit in each) for each in repeated)
+    return mixed >= max(_FEWEST_MIXED, _MIXED * len(repeated))
+
+
+def _needs_load(units: Sequence[_Unit]) -> bool:
+    """Whether the requests that have the finding are right in all tries that were sent alone."""
+    from scipy.stats import hypergeom  # slow to import
+
+    tries = [unit for each in _tries(units) for unit in each]
+    alone = [unit for unit in tries if unit.load <= 1]
+    if not alone or any(unit.hit for unit in alone):
+        return False
+    hits = sum(unit.hit for unit in tries)
+    return bool(hypergeom.sf(hits - 1, len(tries), hits, len(tries) - len(alone)) <= _CHANCE)

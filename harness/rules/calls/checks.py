@@ -460,7 +460,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
 
 def _is_cut(call: Call) -> bool:
     reply = call.exchange.reply
-    return reply is not None and reply.finish in ("length", "content_filter")
+    return reply is not None and reply.finish == "length"
 
 
 def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:

@@ -18,9 +18,9 @@ _FEWEST_CHARACTERS = 4  # characters of arguments in a text
 
 
 def _binds(answer: Answer) -> bool:
-    """Whether tool_choice restricts a reply; one that a limit or a filter cut may lack its call."""
+    """Whether tool_choice restricts a reply; one that a limit cut may lack its call."""
     request, reply = answer.exchange.request, answer.reply
-    cut = request.forces_call and not reply.calls and reply.finish in ("length", "content_filter")
+    cut = request.forces_call and not reply.calls and reply.finish == "length"
     return request.tool_choice not in ("auto", "other") and not cut
 
 

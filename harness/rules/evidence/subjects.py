@@ -76,13 +76,18 @@ class Answer(NamedTuple):
         return next((item for item in self.output if _holds_json(item, cut=cut)), None)
 
     @property
+    def filtered(self) -> bool:
+        """Whether a filter wrote or stopped the reply: only `reply.refused` judges it."""
+        return self.reply.finish == "content_filter"
+
+    @property
     def refusals(self) -> list[str]:
         """What a filter returned instead of the model's answer."""
         choices = objects(self.reply.raw.get("choices"))
         messages = objects([choice.get("message") for choice in choices])
         parts = [part for item in self.output for part in objects(item.get("content"))]
         texts = [str(part["refusal"]) for part in (*messages, *parts) if part.get("refusal")]
-        return texts or ["content_filter"] * (self.reply.finish == "content_filter")
+        return texts or ["content_filter"] * self.filtered
 
     @property
     def choices(self) -> list[Mapping[str, Any]]:
@@ -165,15 +170,20 @@ def streams(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
 
 
 def answers(parsed: ParsedRollout) -> Iterator[Answer]:
-    """Exchanges with a readable reply."""
+    """Exchanges with a readable reply, without those that a filter wrote or stopped."""
+    return (answer for answer in delivered_answers(parsed) if not answer.filtered)
+
+
+def delivered_answers(parsed: ParsedRollout) -> Iterator[Answer]:
+    """Exchanges with a readable reply, also from a filter, of which the model did not write all."""
     return (Answer(exchange, reply) for exchange, reply in parsed.replies)
 
 
 def every_choice(parsed: ParsedRollout) -> Iterator[Answer]:
-    """Every choice of every readable reply; `answers` has the first of each."""
+    """Every choice of every reply of `answers`, which has the first of each."""
     for exchange, reply in parsed.replies:
-        yield Answer(exchange, reply)
-        yield from (Answer(exchange, other) for other in reply.others)
+        choices = (Answer(exchange, choice) for choice in (reply, *reply.others))
+        yield from (answer for answer in choices if not answer.filtered)
 
 
 def ended(parsed: ParsedRollout) -> Iterator[Answer]:
@@ -197,7 +207,7 @@ def calls(parsed: ParsedRollout) -> Iterator[Call]:
 
 def items(parsed: ParsedRollout) -> Iterator[Item]:
     """Every output item of Responses replies."""
-    for exchange, reply in parsed.replies:
+    for exchange, reply in answers(parsed):
         output = reply.raw.get("output")
         for index, item in enumerate(output if isinstance(output, list) else ()):
             if isinstance(item, dict):
@@ -237,8 +247,7 @@ def _to_user(parsed: ParsedRollout) -> Iterator[Answer]:
     for answer in islice(answers(parsed), 1):
         request = answer.exchange.request
         free = request.tool_choice in ("auto", "none") and not request.wants_json
-        hidden = answer.refusals or hides_cot(answer.exchange)
-        if free and request.answers_user and not hidden:
+        if free and request.answers_user and not hides_cot(answer.exchange):
             yield answer
 
 

@@ -30,6 +30,7 @@ from harness.rules.evidence.subjects import (
     Answer,
     answers,
     counted,
+    delivered_answers,
     ended,
     every_choice,
 )
@@ -125,7 +126,7 @@ def _empty(answer: Answer) -> Iterator[Problem]:
 
 @family.check(
     "reply.refused",
-    answers,
+    delivered_answers,
     severity="warning",
     source=HARMONY,
     error_above=_FILTERED,
@@ -290,11 +291,11 @@ def _is_empty(reply: Reply) -> bool:
 def _returns_nothing(answer: Answer) -> bool:
     """Whether a counted reply has no CoT, text or call, and nothing else that explains its tokens.
 
-    A filter may have removed the text, and a stop string may have ended the reply at its beginning.
+    A stop string may have ended the reply at its beginning.
     """
     exchange, reply = answer
     ended = reply.finish in ("stop", "tool_calls", "length") and not exchange.request.stops
-    empty = _is_empty(reply) and not reply.reasoning and not answer.refusals
+    empty = _is_empty(reply) and not reply.reasoning
     return bool(ended and empty and reply.output_tokens) and _shows_all(answer)
 
 

@@ -34,7 +34,7 @@ class _Listed(NamedTuple):
 
 
 def _listed(parsed: ParsedRollout) -> Iterator[_Listed]:
-    for exchange, reply in parsed.replies:
+    for exchange, reply in answers(parsed):
         if reply.text and (entries := logprob_entries(exchange, reply)):
             yield _Listed(exchange, reply, entries)
 

@@ -118,9 +118,9 @@ def _wrong_counts(answer: Answer) -> Iterator[tuple[str, str, int | None]]:
 
 
 def _has_content(answer: Answer) -> bool:
-    """Whether a reply has content of the model; a filter may have refused before the model ran."""
+    """Whether a reply has content of the model."""
     reply = answer.reply
-    return bool(reply.reasoning or reply.text or reply.calls) and not answer.refusals
+    return bool(reply.reasoning or reply.text or reply.calls)
 
 
 @family.check(
