@@ -15,7 +15,6 @@ When: exact tests on the replies with and without the finding (`harness.verdict.
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Self
 
 from harness.records.analysis import RuleResult
@@ -88,14 +87,9 @@ class _Finding:
         return self.rule.id
 
     @property
-    def fix(self) -> str:
-        """How the defect of its component is corrected."""
-        if self.rule.component == self.component and self.rule.own_fix:
-            return self.rule.own_fix
-        about = COMPONENTS[self.component]
-        paths = [example.evidence.path or "" for example in self.result.examples]
-        named = [name for pattern, name in _FIELDS if any(map(pattern.search, paths))]
-        return about.fix_of(named[0]) if len(named) == 1 else about.fix
+    def own_fix(self) -> str | None:
+        """How the defect is corrected, if not as others of its component."""
+        return self.rule.own_fix if self.rule.component == self.component else None
 
     @property
     def proven(self) -> bool:
@@ -204,17 +198,25 @@ def _cause(
     if first.rule.witness:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
-    fixes = dict.fromkeys(finding.fix for finding in own if finding is first or finding.is_solid)
+    fixes = [first.own_fix or about.fix_of(_fields(own) or about.fields)]
+    fixes += (e.own_fix for e in own if e.own_fix and e.is_solid and e.own_fix not in fixes)
     return Cause(
         component=first.component,
         description=f"{about.title[:-1]} ({', '.join(when)})." if when else about.title,
         effect=about.effect,
         under_load=UNDER_LOAD in when,
         intermittent=INTERMITTENT in when,
-        remedy=" ".join(islice(fixes, _MOST_FIXES)),
+        remedy=" ".join(fixes[:_MOST_FIXES]),
         examples=() if example is None else (example,),
         explains=tuple(dict.fromkeys(finding.id for finding in (*own, *same))),
     )
+
+
+def _fields(findings: Iterable[_Finding]) -> str | None:
+    """Return the field of a reply that differs, as the paths of the evidence name it."""
+    paths = [e.evidence.path or "" for each in findings for e in each.result.examples]
+    named = [name for pattern, name in _FIELDS if any(map(pattern.search, paths))]
+    return named[0] if len(named) == 1 else None
 
 
 def _needs_load(finding: _Finding) -> bool:
