@@ -11,8 +11,6 @@ An attempt has exactly one outcome. The rules apply in this order:
 Only the final answer is marked, never the CoT. Every outcome except those of rule 5 scores 0.
 """
 
-import re
-
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedRollout
 from harness.records.rollouts import Exchange
@@ -21,8 +19,6 @@ from harness.rules.evidence.subjects import Answer
 from harness.tasks.task import ScoreFields
 
 _DETAIL = 200  # characters
-_REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)
-"""The words with which gpt-oss begins a refusal."""
 
 
 def ending(parsed: ParsedRollout) -> tuple[Reply | None, ScoreFields | None]:
@@ -35,12 +31,6 @@ def ending(parsed: ParsedRollout) -> tuple[Reply | None, ScoreFields | None]:
     if last.reply is None:
         return None, _failed("provider_error", f"the reply cannot be read: {last.unreadable}")
     return last.reply, _failure(parsed, Answer(last, last.reply))
-
-
-def refusal_phrase(text: str) -> str:
-    """Return the words with which a text refuses, and a space; '' if it does not refuse."""
-    match = _REFUSAL.match(text.strip())
-    return f"{match[0]} " if match else ""
 
 
 def _failure(parsed: ParsedRollout, answer: Answer) -> ScoreFields | None:

@@ -34,7 +34,7 @@ from evals.grading.requests import (
     unread_tasks,
 )
 from evals.grading.rubric import rubric_score
-from evals.outcomes import ending, refusal_phrase
+from evals.outcomes import ending
 from evals.own.scorer import ScorerError, scorer_file
 from evals.prompts import our_prompts, wording
 from evals.registry import eval_of, make_eval
@@ -60,6 +60,7 @@ from harness.statistics.copies import copies_sentence, said
 from harness.statistics.estimators import Scores
 from harness.statistics.mean_scores import mean_score
 from harness.tasks.task import Task
+from harness.text import refusal_phrase
 
 _SHOWN_OF_FAILURES = ("answer", "expected", "got", "order", "detail")
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")

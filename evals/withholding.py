@@ -14,7 +14,6 @@ import orjson
 from evals.answer_eval import AnswerEval
 from evals.datasets import questions_file, rows_sha256
 from evals.extraction.noted import note, withheld
-from evals.outcomes import refusal_phrase
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
 from harness.api.items import Reply, UnreadableReplyError
@@ -26,6 +25,7 @@ from harness.records.rollouts import Exchange, Response, Rollout, StreamPart, Tr
 from harness.records.runs import TaskInfo
 from harness.run.published_copy import Withholding
 from harness.run.run_log import read_run_info
+from harness.text import refusal_phrase
 
 _TEXTS = ("messages", "input", "instructions", "tools")
 _REFUSED = "[withheld]"

@@ -79,7 +79,7 @@ def compare(
     Exits with 1 if a run is worse than the reference by more than chance.
 
     Args:
-        runs: Run folders, logs of inspect_ai or lm_eval, baseline files, or published baselines.
+        runs: Run folders, logs of inspect_ai, lm_eval, evalscope or sgl-eval, or baselines.
         against: The run to compare the others with. Default: the first baseline, or the first run.
         provider: Run this provider first; repeat the option for several providers.
         apis: responses, chat, harmony (raw completions), or several separated by commas.

@@ -13,6 +13,8 @@ _LONGEST_PIECE, _FEWEST_REPEATS, _SHORTEST_RUN = 300, 6, 400
 # It also does if its lines and sentences, of this number of words at least, are so many and so few
 # different ones: a real CoT of 12,000 tokens had 72 different lines of 1,415.
 _FEWEST_WORDS, _FEWEST_SENTENCES, _MOST_DIFFERENT = 3, 200, 0.08
+_REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)
+"""The words with which gpt-oss begins a refusal."""
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]?")
 
 
@@ -71,6 +73,12 @@ def repeated_piece(text: str) -> str | None:
     many = counted.total() >= _FEWEST_SENTENCES
     few = len(counted) <= _MOST_DIFFERENT * counted.total()
     return max(counted, key=counted.__getitem__) if many and few else None
+
+
+def refusal_phrase(text: str) -> str:
+    """Return the words with which a text refuses, and a space; '' if it does not refuse."""
+    match = _REFUSAL.match(text.strip())
+    return f"{match[0]} " if match else ""
 
 
 def first_few(names: Sequence[str], most: int, separator: str = ", ") -> str:

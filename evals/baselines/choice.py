@@ -91,6 +91,7 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     notes = [f"The scores of {log.task} are those of {log.scorer}." for log in logs]
     notes += [] if complete else ["The eval of this log is not finished."]
     notes += [f"{lost} of {len(tries)} tries have no score."] if lost else []
+    notes += filter(None, (log.failed for log in logs))
     notes += [
         copies_sentence(log.copies, log.copies + len(log.tries), log.sampling.temperature)
         for log in logs

@@ -138,7 +138,7 @@ def _side(side: str) -> int | None:
     number = _NUMBER.match(side)
     if not number:
         return None
-    unit = side[number.end() :].strip()
+    unit = side[number.end() :].strip(" ()")
     if unit and not _UNIT.fullmatch(unit):
         return None
     return _quotient(number["sign"], re.sub("[, ]", "", number["whole"]), number["divisor"] or "1")

@@ -33,6 +33,8 @@ _TAG = re.compile(r"(?i)[<\[]/?(?:final[_ -]?answer|answer)[>\]]")
 _ANSWER_ROW = re.compile(r"\|\W*(?:(?:final|correct) )?answer\W*\|([^|]*)\|\s*", re.IGNORECASE)
 _TOTAL_ROW = re.compile(r"\|\W*(?:total|sum|)\W*\|(?:[^|]*\|)*?\s*\*\*([^|*]+)\*\*\s*\|\s*\Z", re.I)
 """The last row of a table at the end of a text, with the total in bold."""
+_BOLD_ROW = re.compile(r"\|(?:[^|*\n]*\|)+\s*\*\*([^|*]*\d[^|*]*)\*\*\s*\|\s*\Z")
+"""The last row of a table at the end of a text, with its last cell in bold."""
 _LINE_MARKS = re.compile(
     r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F300-\U0001FAFF])+|[\s∎■□\\]+$"
 )
@@ -49,7 +51,7 @@ _NOTHING = re.compile(
     r"\\!|\\(?:left|right|displaystyle|textstyle|bigl?|bigr?|Bigl?|Bigr?)(?![A-Za-z])"
     r"|\\(?:bf|rm|it|sf|small|normalsize|large|Large|LARGE|huge|Huge)(?![A-Za-z])"
     r"|\\(?:color|textcolor|[hv]?phantom|hspace)\*?\s*\{[^{}]*\}"
-    r"|\\(?:blacksquare|square|Box|qed|checkmark)(?![A-Za-z])|\\[()\[\]]|\\?\$|\*\*|__|`"
+    r"|\\(?:blacksquare|square|Box|qed|checkmark)(?![A-Za-z])|\\[()\[\]{}]|\\?\$|\*\*|__|`"
 )
 _COMMA = re.compile(r"(?:\\text)?\{,\}")
 _WRAPPER = re.compile(
@@ -65,7 +67,10 @@ def plain_lines(text: str) -> list[str]:
     """Return the lines of a final answer that are not empty, without markup and table rows."""
     text = _DROPPED.sub("", _without_thoughts(text[-_LONGEST_TEXT:]).translate(_CHARACTERS))
     text = _TAG.sub("", _TAGGED.sub(r"\nAnswer: \2\n", text))
-    total = _TOTAL_ROW.fullmatch(text, text.rstrip().rfind("\n") + 1)
+    last = text.rstrip().rfind("\n") + 1
+    total = _TOTAL_ROW.fullmatch(text, last)
+    if total is None and not re.search(r"\|\s*\*\*[^|*\n]*\d", text[:last]):  # the only one
+        total = _BOLD_ROW.fullmatch(text, last)
     text = f"{text[: total.start()]}Answer: {total[1]}" if total else text
     lines = (_plain(line) for line in _with_boxes(_ESCAPED.sub(r"\\", text)).split("\n"))
     return [line for line in lines if line]

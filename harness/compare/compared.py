@@ -123,7 +123,9 @@ def labelled(columns: Sequence[Column]) -> list[Column]:
 def _match(column: Column, base: Column) -> Match:
     both = column.samples.merge(base.samples, how="outer", on=[*KEY, "sample"])
     names = {"values_x": "here", "values_y": "there"}
-    return both.rename(columns=names).assign(same=both["content_x"] == both["content_y"])
+    unknown = (both["content_x"] == "") | (both["content_y"] == "")  # without any reply
+    same = (both["content_x"] == both["content_y"]) | unknown
+    return both.rename(columns=names).assign(same=same)
 
 
 def _shared(match: Match) -> Match:

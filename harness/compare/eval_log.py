@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
+import orjson
+
+from harness.errors import ConfigurationError
 from harness.records.conditions import Api, known_model
+from harness.records.scores import Outcome
 from harness.records.settings import Sampling
 from harness.statistics.copies import copied, said
+from harness.text import percentage, refusal_phrase
+
+STOPS: Mapping[object, Outcome] = {
+    **dict.fromkeys(("max_tokens", "model_length", "length"), "truncated"),
+    "content_filter": "refused",
+    "error": "provider_error",
+}
+"""What is wrong with a reply by the reason why it ended, as harnesses name it."""
+_MARKERS = re.compile(r"<\||assistant(?:final|analysis|commentary)|\Aanalysis(?=[A-Z])")
+"""Markers of harmony, and what remains of them without tags."""
+_TIME = re.compile(r"(\d{8})[_-]?(\d{6})")
 
 
 @dataclass(frozen=True)
@@ -19,7 +39,8 @@ class LogTry:
     """One try (epoch, run) of one sample, whose right answer is `target`; `content` hashes both.
 
     `values` has the parts of its score: one without a name, or those of a score with several. A
-    part that has no value is missing.
+    part that has no value is missing. `stop` is what is wrong with the end of the reply, if
+    anything; with `provider_error` there is no reply, and `content` may be unknown ("").
     """
 
     sample: str
@@ -31,6 +52,7 @@ class LogTry:
     seconds: float | None
     tokens: int
     target: str = ""
+    stop: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,8 @@ class EvalLog:
     def without_copies(self) -> EvalLog:
         """Return the log without tries that are copies of others, and with their number."""
         every = [(t.sample, t.epoch, said(t.answer, t.question)) for t in self.tries]
-        copies = copied(every, one_seed=len(self.seeds) == 1)
+        alike = len(self.seeds) == 1 or self.sampling.temperature == 0
+        copies = copied(every, one_seed=alike)
         kept = tuple(tried for tried in self.tries if (tried.sample, tried.epoch) not in copies)
         return replace(self, tries=kept, copies=len(copies))
 
@@ -89,15 +112,34 @@ class EvalLog:
         return f"{self.task}/{tried.sample}/{tried.epoch}"
 
     def outcome(self, tried: LogTry) -> str:
-        """Return what is wrong with the text of an answer; `answered` if nothing is."""
+        """Return what is wrong with an answer; `answered` if nothing is."""
+        if tried.stop is not None:
+            return tried.stop
         if not tried.answer.strip():
             return "empty answer"
-        if "<|" in tried.answer:
+        if _MARKERS.search(tried.answer):
             return "raw harmony text"
+        if refusal_phrase(tried.answer):
+            return "refused"
         wanted = "boxed" in tried.question and not any(tried.values.values())
         *_, last = re.findall(r"\d+", tried.answer) or [None]
         unboxed = wanted and "boxed" not in tried.answer and last == tried.target
         return "right but unboxed" if unboxed else "answered"
+
+    @property
+    def failed(self) -> str | None:
+        """Say how many requests got no reply, and the score with and without them."""
+        lost = [tried for tried in self.tries if tried.stop == "provider_error"]
+        if not lost:
+            return None
+        with_them, without = (
+            percentage(fmean(value for tried in tries for value in tried.values.values()))
+            for tries in (self.tries, [tried for tried in self.tries if tried not in lost])
+        )
+        return (
+            f"{len(lost)} of {len(self.tries)} requests of {self.task} got no reply and count as "
+            f"failed: {with_them} of the tries are right, {without} of those with a reply."
+        )
 
     @property
     def gated(self) -> bool:
@@ -116,3 +158,39 @@ class EvalLog:
     def contents(self) -> Mapping[str, str]:
         """The hash of each sample."""
         return {tried.sample: tried.content for tried in self.tries}
+
+
+@contextmanager
+def readable(path: Path, harness: str) -> Iterator[None]:
+    """Turn what a damaged log raises into a ConfigurationError."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read as a log of {harness} "
+            f"({type(error).__name__}: {str(error)[:200]})."
+        ) from None
+
+
+def rows_of(path: Path) -> list[Any]:
+    """Return the rows of a JSONL file."""
+    return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+
+
+def hashed(*texts: str) -> str:
+    """Return a hash of the parts of a question."""
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def member(values: Mapping[str, Any], name: str) -> object:
+    """Return a member of settings or of the objects in them, such as `extra_body`."""
+    nested = (member(value, name) for value in values.values() if isinstance(value, Mapping))
+    return values.get(name) or next(filter(None, nested), None)
+
+
+def time_of(folder: Path, file: Path) -> str:
+    """Return the time in the name of a folder, or that of a file in it, as ISO 8601."""
+    if named := _TIME.search(folder.resolve().name):
+        return datetime.strptime("".join(named.groups()), "%Y%m%d%H%M%S").astimezone().isoformat()
+    written = (folder / file).stat().st_mtime
+    return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")

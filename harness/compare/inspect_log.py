@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from harmony.extras import install_command
-from harness.compare.eval_log import EvalLog, LogTry
+from harness.compare.eval_log import STOPS, EvalLog, LogTry, hashed
 from harness.errors import ConfigurationError
 from harness.records.record import problem_of
 from harness.records.settings import Sampling
@@ -116,18 +115,18 @@ def _tries(path: Path, samples: Sequence[EvalSample], scorer: str) -> Iterator[L
         asked = sample.input if isinstance(sample.input, str) else _joined(sample.input)
         choices = "\n".join(sample.choices or ())
         target = sample.target if isinstance(sample.target, str) else "\n".join(sample.target)
-        text = f"{asked}\0{choices}\0{target}".encode("utf-8", "surrogatepass")
         usage = sample.model_usage or {}
         yield LogTry(
             sample=str(sample.id),
             epoch=sample.epoch,
-            content=hashlib.sha256(text).hexdigest()[:16],
+            content=hashed(asked, choices, target),
             values=values,
             question=f"{asked}\n{choices}".strip(),
             answer=sample.output.completion or (sample.error.message if sample.error else ""),
             seconds=sample.total_time,
             tokens=sum(each.output_tokens for each in usage.values()),
             target=target,
+            stop=STOPS.get(sample.output.stop_reason if sample.output.choices else None),
         )
 
 

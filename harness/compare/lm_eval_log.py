@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from harness.compare.eval_log import EvalLog, LogTry
+from harness.compare.eval_log import EvalLog, LogTry, member, readable, rows_of
 from harness.errors import ConfigurationError
 from harness.records.conditions import Api
 from harness.records.settings import Sampling
@@ -80,9 +80,13 @@ def _joined(path: Path, logs: list[EvalLog]) -> EvalLog:
 def _read(path: Path) -> EvalLog:
     task, _, time = path.stem.removeprefix(_SAMPLES).rpartition("_")
     results = path.with_name(f"{_RESULTS}{time}.json")
-    try:
+    if not results.exists():
+        raise ConfigurationError(
+            f"{results} is missing: it names the model of {path.name}; copy it there."
+        )
+    with readable(path, "lm_eval"):
         made = orjson.loads(results.read_bytes())
-        rows = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+        rows = rows_of(path)
         config = made["config"]
         metrics = _metrics(made, task, rows)
         tries = _tries(rows, metrics)
@@ -94,7 +98,7 @@ def _read(path: Path) -> EvalLog:
             task=task,
             provider=_provider(args, made["model_source"]),
             model=made["model_name"],
-            effort=str(_member(asked, "reasoning_effort") or "default"),
+            effort=str(member(asked, "reasoning_effort") or "default"),
             api=_api(made["model_source"]),
             started_at=datetime.fromtimestamp(made["date"], UTC).isoformat(timespec="seconds"),
             complete=made["n-samples"][task]["effective"] == len(tries),
@@ -111,15 +115,6 @@ def _read(path: Path) -> EvalLog:
             until=tuple(map(str, settings.get("until") or ())),
             tries=tries,
         )
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"{results} is missing: it names the model of {path.name}; copy it there."
-        ) from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ConfigurationError(
-            f"{path} and {results.name} cannot be read as a log of lm_eval "
-            f"({type(error).__name__}: {str(error)[:200]})."
-        ) from None
 
 
 def _metrics(made: Mapping[str, Any], task: str, rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -198,9 +193,3 @@ def _provider(args: Mapping[str, Any], source: str) -> str:
 
 def _api(source: str) -> Api:
     return "chat" if "chat" in source else "harmony"
-
-
-def _member(values: Mapping[str, Any], name: str) -> object:
-    """Return a member of settings or of the objects in them, such as `extra_body`."""
-    nested = (_member(value, name) for value in values.values() if isinstance(value, Mapping))
-    return values.get(name) or next(filter(None, nested), None)

@@ -1,29 +1,55 @@
-"""Logs of inspect_ai and lm_eval: which they are, and their tasks."""
+"""Logs of other harnesses: which they are, and their tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.compare.eval_log import EvalLog
+from harness.compare.evalscope_log import is_evalscope, read_evalscope
 from harness.compare.inspect_log import is_inspect_log, read_inspect_log
 from harness.compare.lm_eval_log import is_samples_file, read_lm_eval, results_files
+from harness.compare.sgl_eval_log import is_sgl_eval, read_sgl_eval
+from harness.errors import ConfigurationError
 
-KINDS = "an Inspect log, samples of lm_eval or a folder of them"
+KINDS = "a log of Inspect, lm_eval, evalscope or sgl-eval"
+_SCRIPT = "_allresults.json"  # what gpt_oss.evals, OpenAI's script, writes
 
 
 def is_log(path: Path) -> bool:
     """Return whether a file or a folder is a log, by its name or its first members."""
-    if path.is_dir():
-        return bool(results_files(path))
-    return is_samples_file(path) or is_inspect_log(path) or path in results_files(path.parent)
+    return _reader(path) is not None
 
 
 def read_logs(path: Path) -> tuple[EvalLog, ...]:
     """Return a log as its tasks, without copies. Raises ConfigurationError if it is damaged."""
-    logs = (read_inspect_log(path),) if is_inspect_log(path) else read_lm_eval(path)
+    logs = (_reader(path) or read_lm_eval)(path)
     return tuple(log.without_copies() for log in logs)
 
 
 def logs_in(folder: Path) -> Iterator[Path]:
     """Yield the logs in a folder of runs; of lm_eval, the results of each run."""
-    yield from (path for path in sorted(folder.iterdir()) if is_inspect_log(path))
+    inside = sorted(folder.iterdir())
+    yield from (e for e in inside if is_inspect_log(e) or is_evalscope(e) or is_sgl_eval(e))
     yield from results_files(folder)
+
+
+def _reader(path: Path) -> Callable[[Path], tuple[EvalLog, ...]] | None:
+    """Return what reads a log; None if it is none."""
+    if path.name.endswith(_SCRIPT):
+        return _refused
+    if is_inspect_log(path):
+        return lambda path: (read_inspect_log(path),)
+    if is_evalscope(path):
+        return read_evalscope
+    if is_sgl_eval(path):
+        return read_sgl_eval
+    results = results_files(path if path.is_dir() else path.parent)
+    is_lm_eval = bool(results) if path.is_dir() else is_samples_file(path) or path in results
+    return read_lm_eval if is_lm_eval else None
+
+
+def _refused(path: Path) -> tuple[EvalLog, ...]:
+    raise ConfigurationError(
+        f"{path} is of gpt_oss.evals, which does not store which tries belong to one question, why "
+        "a reply ended, or how many tokens it had: no interval can be computed. Ask the same "
+        "prompts with `gpt-oss-verify eval --prompts gpt-oss`."
+    )

@@ -27,6 +27,8 @@ UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
         (r"\textbf{70}", "70"),
         (r"\mathbf{\text{70}}", "70"),
         (r"\boxed{70}", "70"),
+        (r"\{70\}", "70"),
+        (r"70 \text{ (minutes)}", "70"),
         ("{70}", "70"),
         ("{{70}}", "70"),
         ("$70$", "70"),
@@ -188,3 +190,16 @@ def test_numbers_that_are_not_stated_as_answers_are_ignored(text):
 def test_a_padded_answer_in_a_box_is_read_back(number, after):
     assert integer_answer(rf"Let me see: 12. \boxed{{{number:03d}}}{after}") == str(number)
     assert read_integer(f"{number:,}") == number
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("| product | 4900 |\n| root | **70** |", "70"),
+        ("| product | **4900** |\n| root | **70** |", None),
+        ("| root | **70** |\n| product | 4900 |", None),
+        ("| root | 70 |", None),
+    ],
+)
+def test_the_only_bold_number_of_a_table_is_its_answer_in_the_last_row(rows, expected):
+    assert integer_answer(f"We compute:\n\n| step | value |\n|:--|--:|\n{rows}\n") == expected

@@ -1,0 +1,255 @@
+"""Folders of evalscope and sgl-eval are compared, become baselines, and appear in the history.
+
+The folders have the members that evalscope 1.14.1 and sgl-eval 0.1.3 write, and that are read.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evals.baselines.choice import baseline_column
+from evals.baselines.measured import read_baseline
+from gpt_oss_verify.app import run
+from harness.compare.read_logs import read_logs
+
+QUESTIONS, REPEATS = 12, 4
+
+
+def right(question, repeat):
+    return (question + repeat) % 4 != 0
+
+
+def wrong(question, repeat):
+    return right(question, repeat) and question % 2 == 0
+
+
+def write(path, *rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def said(question, repeat, answer):
+    """A reply; no two are equal by chance."""
+    words = " ".join(f"step{(question * 31 + repeat * 17 + n) % 97}" for n in range(9))
+    return f"{words}: \\boxed{{{answer}}}"
+
+
+def evalscope(  # each option is one difference
+    folder,
+    solves=right,
+    *,
+    reply=said,
+    stops=lambda question, repeat: "stop",
+    lost=frozenset(),
+    newer=True,
+    incomplete=False,
+    port=1,
+    **generation,
+):
+    config = {
+        "evalscope_version": "1.14.1",
+        "model": "gpt-oss-20b",
+        "api_url": f"http://127.0.0.1:{port}/v1",
+        "datasets": ["aime", "aime25"],
+        "repeats": REPEATS,
+        "generation_config": {"batch_size": 4, **generation},
+    }
+    write(folder / "configs" / "task_config.yaml", config)
+    every = [(q, r) for q in range(QUESTIONS) for r in range(REPEATS)]
+    made = [pair for pair in every if pair not in lost]
+    reviews, predictions = [], []
+    for at, (q, r) in reversed(list(enumerate(every))):  # in order of completion
+        if (q, r) not in made:
+            continue
+        answer = q + 1 if solves(q, r) else 0
+        content = [{"type": "reasoning", "reasoning": "Add."}]
+        content += [{"type": "text", "text": reply(q, r, answer), "refusal": None}]
+        asked = {"role": "user", "content": f"What is {q} + 1?"}
+        score = {"value": {"acc": float(solves(q, r))}, "main_score_name": None}
+        place = {"sample_id": at, "group_id": q, **({"generation_index": r} if newer else {})}
+        reviews.append(
+            {
+                "index": at,
+                "target": [str(q + 1)],
+                "messages": [asked, {"role": "assistant", "content": content}],
+                "sample_score": {"score": score, **place},
+            }
+        )
+        choice = {"message": {"content": content}, "stop_reason": stops(q, r)}
+        output = {"choices": [choice], "usage": {"output_tokens": 9}, "time": 0.5}
+        predictions.append({"index": at, "model_output": output})
+    name = "aime25_default.jsonl"
+    write(folder / "predictions" / "m" / name, *predictions)
+    write(folder / "reviews" / "m" / name, *reviews)
+    counts = {"requested": len(every), "succeeded": len(made), "errored": len(lost)}
+    summary = {**counts, "incomplete": incomplete, "subsets": {"default": counts}}
+    write(
+        folder / "reports" / "m" / "aime25.json", {"num": len(made), "execution_summary": summary}
+    )
+    return folder
+
+
+def sgl_eval(folder, solves=right, *, stops=lambda question, repeat: "stop", partial=False):
+    gen = {"temperature": 1.0, "seed": None, "reasoning_effort": "high"}
+    made = {"name": "gsm8k", "num_examples": QUESTIONS, "n_repeats": REPEATS, "partial": partial}
+    made |= {"model": "openai/gpt-oss-20b", "base_url": "http://127.0.0.1:2/v1", "gen": gen}
+    write(folder / "metrics.json", made)
+    for r in range(REPEATS):
+        rows = [
+            {
+                "id": q,
+                "problem": f"What is {q} + 1?",
+                "expected_answer": str(q + 1),
+                "symbolic_correct": solves(q, r),
+                "generation": said(q, r, q + 1),
+                "finish_reason": stops(q, r),
+                "num_generated_tokens": 9,
+            }
+            for q in range(QUESTIONS)
+        ]
+        write(folder / f"output-rs{r}.jsonl", *rows)
+    return folder
+
+
+def compared(capsys, *folders):
+    code = run(["compare", *map(str, folders), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_questions_are_clusters_and_repeats_are_tries(tmp_path):
+    for newer in (True, False):
+        folder = evalscope(tmp_path / str(newer) / "20261128_083000", newer=newer, temperature=1)
+        (log,) = read_logs(folder)
+        assert (log.task, log.provider, log.model, log.epochs) == (
+            "aime25",
+            "127.0.0.1:1",
+            "gpt-oss-20b",
+            REPEATS,
+        )
+        assert log.started_at.startswith("2026-11-28T08:30:00")
+        assert log.scores["aime25"]["default 1"] == (1, 1, 1, 0)
+        assert (log.tries[0].question, log.tries[0].target) == ("What is 0 + 1?", "1")
+        assert len(set(log.contents.values())) == QUESTIONS
+
+
+@pytest.mark.parametrize("make", [evalscope, sgl_eval])
+def test_a_worse_server_is_worse_by_the_paired_interval(make, tmp_path, capsys):
+    code, found = compared(capsys, make(tmp_path / "a"), make(tmp_path / "b", wrong))
+    (score,) = [row for row in found["rows"] if row["section"] == "Scores"]
+    difference = score["differences"][1]
+    assert (code, difference["seen"], difference["pairs"]) == (1, "worse", QUESTIONS)
+    assert difference["value"] == pytest.approx(-0.375)
+    assert run(["compare", str(tmp_path / "b"), str(tmp_path / "a"), "--json"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("generation", "reply"),
+    [
+        ({"seed": 42, "temperature": 1}, lambda q, r, answer: said(q, 0, answer)),
+        ({"temperature": 0}, lambda q, r, answer: said(q, 0, answer)),
+        ({}, lambda q, r, answer: said(q, 0, answer)),
+        ({"temperature": 1}, lambda q, r, answer: said(q, 0, answer) + " and so on" * 60),
+    ],
+    ids=["seed", "greedy", "empty generation_config", "equal texts"],
+)
+def test_repeats_that_are_copies_count_once(generation, reply, tmp_path):
+    def solves(question, repeat):
+        return question % 3 > 0
+
+    folder = evalscope(tmp_path / "a", solves, reply=reply, **generation)
+    (log,) = read_logs(folder)
+    assert log.copies == QUESTIONS * (REPEATS - 1)
+    assert {len(scores) for scores in log.scores["aime25"].values()} == {1}
+    assert any("copies of other tries" in note for note in baseline_column(str(folder)).entry.notes)
+
+
+def test_independent_repeats_are_no_copies(tmp_path):
+    assert not read_logs(evalscope(tmp_path, temperature=1))[0].copies
+
+
+@pytest.mark.parametrize("make", [evalscope, sgl_eval])
+def test_what_ended_the_replies_stands_before_the_score(make, tmp_path, capsys):
+    cut = make(
+        tmp_path / "b",
+        wrong,
+        stops=lambda q, r: ("max_tokens" if make is evalscope else "length") if q % 2 else "stop",
+    )
+    assert run(["compare", str(make(tmp_path / "a")), str(cut), "--out", str(tmp_path / "o")]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    cause = "truncated: 24 of 48 tries, 0 of 48 in the reference"
+    assert 0 < printed.index(cause) < printed.index("Beyond chance")
+
+
+@pytest.mark.parametrize("text", ["analysisWe add.assistantfinal7", "I’m sorry, but I can’t help."])
+def test_markers_without_tags_and_refusals_are_named(text, tmp_path):
+    (log,) = read_logs(evalscope(tmp_path, reply=lambda q, r, answer: f"{text} {q} {r}"))
+    named = {log.outcome(tried) for tried in log.tries}
+    assert named == {"raw harmony text" if "final" in text else "refused"}
+
+
+def test_requests_without_a_reply_count_as_failed_and_both_figures_are_shown(tmp_path, capsys):
+    lost = {(0, 1), (0, 2), *((5, repeat) for repeat in range(REPEATS))}
+    folder = evalscope(tmp_path / "b", lost=frozenset(lost), temperature=1)
+    (log,) = read_logs(folder)
+    assert len(log.tries) == QUESTIONS * REPEATS
+    assert log.scores["aime25"]["default 0"] == (0, 0, 0, 1)
+    assert log.scores["aime25"]["default 5"] == (0,) * REPEATS
+    _, found = compared(capsys, evalscope(tmp_path / "a", temperature=1), folder)
+    (score,) = [row for row in found["rows"] if row["section"] == "Scores"]
+    assert score["differences"][1]["pairs"] == QUESTIONS
+    assert (
+        "6 of 48 requests of aime25 got no reply and count as failed: 64.6% of the tries are right,"
+        " 73.8% of those with a reply."
+    ) in found["entries"][1]["notes"]
+
+
+def killed(folder):
+    evalscope(folder)
+    (reviews,) = folder.glob("reviews/m/*")
+    reviews.rename(f"{reviews}.rerun-92")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (killed, "was stopped before the end; finish the run with --use-cache"),
+        (lambda folder: evalscope(folder, incomplete=True), "was stopped before the end"),
+        (lambda folder: sgl_eval(folder, partial=True), "sgl-eval was stopped before the end"),
+        (lambda folder: script(folder), "does not store which tries belong to one question"),
+        (lambda folder: damaged(folder), "cannot be read as a log of evalscope"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_a_sentence(make, said, tmp_path, capsys):
+    place = make(tmp_path / "b")
+    assert run(["compare", str(evalscope(tmp_path / "a")), str(place)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def script(folder):
+    path = folder / "aime25_gpt-oss-20b-high_temp1.0_20261128_allresults.json"
+    write(path, {"score": 0.9, "metrics": {}, "htmls": [], "convos": []})
+    return path
+
+
+def damaged(folder):
+    evalscope(folder)
+    (reviews,) = folder.glob("reviews/m/*")
+    reviews.write_text('{"index": 1}\n')
+    return folder
+
+
+def test_a_folder_becomes_a_baseline_and_a_point_of_the_history(tmp_path, capsys):
+    good, bad = evalscope(tmp_path / "runs" / "a", temperature=1), sgl_eval(tmp_path / "runs" / "b")
+    out = tmp_path / "base.json"
+    assert run(["export", str(good), "--format", "baseline", "--out", str(out)]) == 0
+    (scores,) = read_baseline(out).results
+    assert (scores.eval, scores.planned, len(scores.scores)) == ("aime25", REPEATS, QUESTIONS)
+    worse = evalscope(tmp_path / "c", wrong, temperature=1)
+    assert run(["compare", str(out), str(worse), "--json"]) == 1
+    capsys.readouterr()
+    assert run(["history", str(tmp_path / "runs"), "--json"]) == 0
+    lines = json.loads(capsys.readouterr().out)["lines"]
+    assert [line["provider"] for line in lines] == ["127.0.0.1:1", "127.0.0.1:2"]
+    assert Path(bad).exists()
