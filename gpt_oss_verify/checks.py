@@ -10,14 +10,14 @@ from typing import Annotated, get_args
 from cyclopts import Parameter
 from rich.text import Text
 
-from gpt_oss_verify.screen import print_raw, stdout
+from gpt_oss_verify.screen import print_raw, say, stdout
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
 from harness.records.rollouts import SDK
 from harness.records.settings import SuiteName
-from harness.rules.catalogue import PROBES, RULES
+from harness.rules.catalogue import LEFT_OUT, PROBES, RULES
 from harness.rules.probe import MORE_TOKENS, REPLY_TOKENS, Probe, ProbeOptions, ProbeRequest
 from harness.rules.rule import Rule
 from harness.rules.suites import choose
@@ -41,6 +41,8 @@ def checks(
         family: List only the checks and probes of this family.
         as_markdown: Print Markdown, as on the documentation site.
     """
+    for why in LEFT_OUT:
+        say(why)
     if rule_id is not None and family is not None:
         raise ConfigurationError("Give the id of one check or probe, or --family, not both.")
     listed = entries(family) if rule_id is None else (_named(rule_id),)

@@ -1,8 +1,12 @@
-"""All rules by id. A rule is found in any module of a folder of `harness/rules`."""
+"""All rules by id. A rule is found in any module of a folder of `harness/rules`.
+
+Other packages add modules by the entry point `gpt_oss_verify.rules` (docs/own-rules.md).
+"""
 
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, TypeVar
@@ -11,7 +15,7 @@ from harness import rules
 from harness.api.parsed_rollout import ParsedRollout
 from harness.records.conditions import APIS, MODES, Api, Mode
 from harness.records.families import FAMILIES
-from harness.records.scores import Finding, Score
+from harness.records.scores import Description, Finding, Score
 from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.check import AccountRule, Check, CrossCheck, Family
 from harness.rules.probe import Probe, ProbeGroup
@@ -29,9 +33,44 @@ def _modules() -> Iterator[ModuleType]:
             yield import_module(module.name)
 
 
-def _members(kind: type[T]) -> Iterator[T]:
+def _registered(shipped: Iterable[ModuleType]) -> Iterator[ModuleType]:
+    """Import and yield the modules of other packages; note in `LEFT_OUT` why one is left out."""
+    taken = {about.id.partition(".")[0] for about in _described(shipped)} | {*FAMILIES}
+    for entry in entry_points(group="gpt_oss_verify.rules"):
+        try:
+            module = _own_module(entry, taken | OWN_FAMILIES)
+        except Exception as error:  # noqa: BLE001 (a broken package must not cost the others)
+            why = f"{type(error).__name__}: {error}"
+            LEFT_OUT.append(f"The rules of the package {entry.value} are left out ({why}).")
+        else:
+            OWN_FAMILIES.add(entry.name)
+            yield module
+
+
+def _own_module(entry: EntryPoint, taken: Collection[str]) -> ModuleType:
+    """Import a module of another package. Raises ValueError if its rules have another prefix."""
+    if entry.name in taken:
+        raise ValueError(f"the name {entry.name} is taken")
+    module: ModuleType = entry.load()
+    ids = set[str]()
+    for about in _described([module]):
+        if about.family != entry.name or not about.id.startswith(f"{entry.name}."):
+            raise ValueError(f"{about.id} does not belong to the family {entry.name}")
+        if about.id in ids:
+            raise ValueError(f"two rules have the id {about.id}")
+        ids.add(about.id)
+    return module
+
+
+def _described(modules: Iterable[ModuleType]) -> Iterator[Description]:
+    modules = list(modules)
+    yield from (check.about for each in _members(Family, modules) for check in each.checks)
+    yield from (probe.about for each in _members(ProbeGroup, modules) for probe in each.probes)
+
+
+def _members(kind: type[T], modules: Iterable[ModuleType]) -> Iterator[T]:
     """Yield the objects of one kind that the modules define, each once."""
-    members = {id(member): member for module in _MODULES for member in vars(module).values()}
+    members = {id(member): member for module in modules for member in vars(module).values()}
     return (member for member in members.values() if isinstance(member, kind))
 
 
@@ -45,11 +84,16 @@ def _by_id(members: Iterable[R]) -> Mapping[str, R]:
     return by_id
 
 
-_MODULES = tuple(_modules())
-GROUPS: tuple[ProbeGroup, ...] = tuple(_members(ProbeGroup))
+LEFT_OUT: list[str] = []
+"""Why the rules of packages are left out, a sentence for each."""
+OWN_FAMILIES: set[str] = set()
+"""The families of the rules of other packages."""
+_SHIPPED = tuple(_modules())
+_MODULES = (*_SHIPPED, *_registered(_SHIPPED))
+GROUPS: tuple[ProbeGroup, ...] = tuple(_members(ProbeGroup, _MODULES))
 PROBES: Mapping[str, Probe] = _by_id(probe for group in GROUPS for probe in group.probes)
 CHECKS: Mapping[str, Check | CrossCheck | AccountRule] = _by_id(
-    check for family in _members(Family) for check in family.checks
+    check for family in _members(Family, _MODULES) for check in family.checks
 )
 SINGLE_CHECKS: Mapping[str, Check] = {
     check_id: check for check_id, check in CHECKS.items() if isinstance(check, Check)

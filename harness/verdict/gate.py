@@ -19,6 +19,7 @@ from harness.records.figures import BaselineVerdict, Decision, ExchangeCounts
 from harness.records.runs import RunInfo, RunSettings
 from harness.records.scores import RuleKind
 from harness.records.settings import Thresholds
+from harness.rules.catalogue import LEFT_OUT, OWN_FAMILIES
 from harness.run.run_folder import ERRORS_FILE
 from harness.statistics.rates import at_least
 from harness.text import first_few, percentage
@@ -80,7 +81,11 @@ def decide(
     they apply to a run that is complete apart from evals. `unscored` has the tracebacks of attempts
     that could not be scored, by id. An internal error leaves a FAIL as it is, and rules out a PASS.
     """
-    raised = {rule.check.id: rule.traceback for rule in rules.all if rule.traceback is not None}
+    raised = {
+        rule.check.id: rule.traceback
+        for rule in rules.all
+        if rule.traceback is not None and rule.check.family not in OWN_FAMILIES
+    }
     internal = {**raised, **unscored}
     unclear = tuple(_not_judged(list(raised), len(unscored)))
     if info.settings.findings_only:
@@ -136,12 +141,22 @@ def decide(
             *(unclear if decision == "fail" else ()),
             *(warning for part in parts for warning in part.warnings),
             *relations.lacking(rules.all),
+            *_of_packages(rules.all),
         ),
         guide=guide.guide_rule(calling, thresholds),
         enough_tries=next(filter(None, (part.enough_tries for part in parts)), None),
         internal_errors=internal,
         too_slow=tuple(limit.reason for limit in speed if limit.decision == "fail"),
     )
+
+
+def _of_packages(rules: Sequence[RuleResult]) -> Iterator[str]:
+    """Yield which rules of other packages judged nothing because they are broken."""
+    yield from LEFT_OUT
+    for rule in rules:
+        if rule.traceback is not None and rule.check.family in OWN_FAMILIES:
+            error = rule.traceback.strip().rpartition("\n")[2]
+            yield f"{rule.check.id}, a rule of another package, raised an error ({error})."
 
 
 def _not_judged(raised: Sequence[str], unscored: int) -> Iterator[str]:
