@@ -171,7 +171,7 @@ def _relations(rules: Sequence[Rule]) -> Iterator[str]:
 def _columns(rule: Rule) -> Iterator[str]:
     about = rule.about
     yield f"[`{about.id}`]({about.source})"
-    tolerance = f", {rule.tolerated * 100:g}% tolerated" if rule.tolerated else ""
+    tolerance = f", tolerated: {rule.habit}" if rule.habit else ""
     yield f"{about.severity}{tolerance}"
     suite = "" if about.kind == "check" else f"; probe, suite {rule.suite}"
     yield f"{rule.scope}{suite}"

@@ -89,7 +89,8 @@ def summary(analysis: Analysis, folder: Path) -> Mapping[str, object]:
     whole = analysis.model_dump(mode="json")
     thresholds = analysis.verdict.thresholds
     shown_thresholds = whole["verdict"]["thresholds"]
-    shown_thresholds.pop("reference_cases")
+    for counts in ("reference_cases", "reference_rules"):
+        shown_thresholds.pop(counts)
     shown_thresholds["rule"] = "guide" if thresholds.by_guide else "success_rate"
     shown_thresholds["reference"] = target_of(thresholds).reference
     shown = ("status", "applicable", "failures", "counts")

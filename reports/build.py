@@ -319,8 +319,9 @@ def _provider_facts(provider: ProviderInfo) -> Iterator[Fact]:
 
 def _limit_facts(limits: Thresholds | Limits | None) -> Iterator[Fact]:
     """Yield each threshold or limit: its value and, unless it is a default, where it is set."""
+    hidden = ("origins", "reference_cases", "reference_rules")
     for name, value in limits or ():
-        if value not in (None, ()) and name not in ("origins", "reference_cases"):
+        if value not in (None, ()) and name not in hidden:
             origin = limits.origins.get(name) if limits else None
             yield name.replace("_", " "), setting(value) + (f" ({origin})" if origin else "")
 

@@ -164,10 +164,13 @@ class Thresholds(Gate):
     """The gate of a run.
 
     Without a stated `reference`, it follows from `reference_cases`: the passes and tries of each
-    case in a reference run. `origins` has the source of each setting that is not the default.
+    case in a reference run. `reference_rules` has what its model does: failures and trials of each
+    rule that tolerates a share, by condition (of probes: by API). `origins` has the source of each
+    setting that is not the default.
     """
 
     reference_cases: dict[str, tuple[int, int]] = Field(default={})
+    reference_rules: dict[str, dict[str, tuple[int, int]]] = Field(default={})
     origins: dict[str, str] = Field(default={})
 
     @property

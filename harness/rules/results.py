@@ -23,13 +23,13 @@ from harness.rules.rule import (
     Problem,
     Rule,
     WarnsInRecordings,
+    as_warning,
     compared_with,
     finding_of,
     tolerated,
 )
 from harness.statistics.intervals import clustered_rate, independent_trials
-from harness.statistics.rates import excessive
-from harness.text import percentage
+from harness.statistics.rates import FALSE_ALARM, excessive
 
 EXAMPLES = 3
 
@@ -176,8 +176,8 @@ def _check_result(check: Rule, tally: _Tally, planned: Collection[tuple[Api, Mod
     noted = sum(finding.severity == "info" != about.severity for finding in findings)
     if noted:
         reasons = [Reason(code=relation.code) for relation in check.related(WarnsInRecordings)]
-        if check.tolerated:
-            values = {"share": percentage(check.tolerated)}
+        if check.habit:
+            values = {"share": str(check.habit)}
             if noted < len(findings):
                 values |= {"noted": str(noted), "findings": str(len(findings))}
             code = "tolerated" if noted == len(findings) else "partly_tolerated"
@@ -241,10 +241,15 @@ def _judged_probe(
         distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
         return RuleResult(check=about, status="not_verifiable", reasons=distinct)
     failures, every = (sum(column) for column in zip(*counts.values(), strict=True))
-    groups: dict[str, list[tuple[int, int]]] = {api: [count] for api, count in counts.items()}
-    exceeded = excessive({_EVERY: [(failures, every)], **groups}, probe.tolerated)
+    groups: dict[str, list[tuple[float, int]]] = {api: [count] for api, count in counts.items()}
+    groups[_EVERY] = [(failures, every)]
+    exceeded = excessive(groups, probe.tolerated)
+    above = probe.error_above
+    serious = exceeded if above is None else excessive(groups, above, FALSE_ALARM)
     findings = [
-        finding if finding.proven or exceeded & {_EVERY, api} else tolerated(finding)
+        finding
+        if finding.proven or serious & {_EVERY, api}
+        else (as_warning if exceeded & {_EVERY, api} else tolerated)(finding)
         for api, finding in problems
     ]
     judged = judged_result(about, findings, {(api, api): count for api, count in counts.items()})

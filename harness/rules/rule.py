@@ -17,6 +17,7 @@ from harness.records.runs import Capability
 from harness.records.scores import Description, Evidence, Finding, Score, Severity
 from harness.records.settings import SuiteName
 from harness.rules.components import COMPONENTS
+from harness.rules.habits import UNUSABLE, Habit
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
 RAW_COT = "https://cookbook.openai.com/articles/gpt-oss/handle-raw-cot"
@@ -131,12 +132,13 @@ class Rule:
     """Whether its evidence is what the model does with its prompt. If the logprobs differ from
     gpt-oss's, and no other rule shows why, the model is the cause of that, too."""
     example: Example | None = None  # a known defect that fails this rule
-    tolerated: float = 0.0
+    habit: Habit | None = None
     """The share of rollouts (or of trials of a probe) in which the model causes the problem at
-    most; 0 if only a server can. Problems are info unless their number exceeds it
+    most; None if only a server can. Problems are info unless their number exceeds it
     significantly; see `harness.statistics.rates`."""
     error_above: float | None = None
-    """The share of rollouts that no usable model exceeds; a warning above it is an error."""
+    """The share of rollouts that no usable model exceeds; unproven problems are errors above it,
+    and warnings below."""
     needs: Capability | None = None  # a capability that a provider's entry may declare missing
     suite: SuiteName = "tools"  # the smallest suite that includes the rule
     relations: tuple[Relation, ...] = ()
@@ -152,6 +154,11 @@ class Rule:
         """Refuse a component that does not exist. Raises ValueError."""
         if self.component not in COMPONENTS:
             raise ValueError(f"{self.about.id}: there is no component {self.component!r}")
+
+    @property
+    def tolerated(self) -> float:
+        """The share of its habit, 0 without one."""
+        return self.habit.share if self.habit else 0.0
 
     @property
     def fix(self) -> str:
@@ -192,7 +199,7 @@ class Declared(TypedDict, total=False):
     behaviour: bool
     example: Sequence[str] | None
     """A known defect: its description and the addresses of its reports."""
-    tolerated: float
+    habit: Habit
     error_above: float | None
     needs: Capability | None
     suite: SuiteName | None
@@ -217,6 +224,9 @@ def members(
     }
     described |= {"id": rule_id, "kind": kind, "summary": f"{summary}.", "why": why}
     declared["about"] = Description.model_validate(described)
+    habit = declared.get("habit")
+    if habit and not habit.source and described["severity"] == "error":
+        declared.setdefault("error_above", UNUSABLE)
     declared["own_fix"] = declared.pop("fix", None)
     if "example" in declared:
         shown, *sources = declared["example"]

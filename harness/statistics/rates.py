@@ -44,6 +44,20 @@ def excess(counts: Sequence[tuple[float, int]], rate: float) -> float:
     return at_least(share * trials, trials, rate)
 
 
+def exceeds(counts: Sequence[tuple[float, int]], reference: tuple[int, int]) -> bool:
+    """Return whether a share is larger than that of a reference run (Fisher's exact test).
+
+    `counts` are as in `excess`, `reference` has hits and trials; any share exceeds one of none.
+    """
+    from scipy.stats import fisher_exact
+
+    trials = round(effective_trials(counts))
+    share = sum(hits for hits, _ in counts) / sum(size for _, size in counts)
+    hits = round(share * trials)
+    table = [[hits, trials - hits], [reference[0], reference[1] - reference[0]]]
+    return not reference[1] or float(fisher_exact(table, alternative="greater").pvalue) <= LEVEL
+
+
 def at_least(hits: float, trials: float, rate: float) -> float:
     """Return P(X >= hits) for X binomial, both numbers possibly fractions."""
     from scipy.special import betainc

@@ -187,7 +187,11 @@ def _tolerated(
     soft = requirements.may_warn(thresholds)
     return (
         *apply_tolerances(
-            [*by_kind["tool_calling"], *by_kind["probes"]], soft, account=account, growing=growing
+            [*by_kind["tool_calling"], *by_kind["probes"]],
+            soft,
+            account=account,
+            growing=growing,
+            reference=thresholds.reference_rules,
         ),
         *apply_tolerances(by_kind["traffic"], soft | warning_in_recordings(), account=account),
     )

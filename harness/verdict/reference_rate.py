@@ -8,7 +8,9 @@ from pathlib import Path
 import orjson
 
 from harness.errors import ConfigurationError, os_errors
+from harness.records.analysis import Analysis
 from harness.records.settings import Thresholds
+from harness.rules.catalogue import RULES
 from harness.run.run_folder import read_analysis
 from harness.statistics.two_rates import shown_rate
 from harness.text import percentage
@@ -68,9 +70,15 @@ def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> 
     try:
         rate = float(stated)
     except ValueError:
+        analysis = _analysis_of(run := Path(str(stated)))
         changes: dict[str, object] = {
             "reference": None,
-            "reference_cases": cases_of(Path(str(stated))),
+            "reference_cases": _cases_of(run, analysis),
+            "reference_rules": {
+                result.check.id: result.counts
+                for result in analysis.checks
+                if result.applicable and result.check.id in RULES and RULES[result.check.id].habit
+            },
         }
         origin = f"{origin} {stated}"
     else:
@@ -81,14 +89,17 @@ def with_reference(thresholds: Thresholds, stated: float | str, origin: str) -> 
     return thresholds.model_copy(update=changes)
 
 
-def cases_of(run: Path) -> dict[str, tuple[int, int]]:
-    """Return passes and tries of each case in a run; raises the errors of `with_reference`."""
+def _analysis_of(run: Path) -> Analysis:
     with os_errors(ConfigurationError, f"--reference {run} cannot be read"):
         exists = run.is_dir()
     if not exists:
         raise ConfigurationError(f"--reference: {_WANTED}, not {run}.")
+    return read_analysis(run)
+
+
+def _cases_of(run: Path, analysis: Analysis) -> dict[str, tuple[int, int]]:
+    """Return passes and tries of each case in a run; raises the errors of `with_reference`."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    analysis = read_analysis(run)
     if (retest := analysis.run.retest) is not None:
         raise ConfigurationError(
             f"The reference {run} is a retest of {retest.name} and has few of its cases; "

@@ -17,6 +17,7 @@ from harness.rules.rule import (
     WarnsInRecordings,
     tolerated,
 )
+from harness.statistics.rates import exceeds
 from harness.text import first_few
 from harness.verdict import requirements
 
@@ -38,7 +39,8 @@ def related(
     2. A failure is a warning if the gate says so (`may_warn`).
     3. `VoidIf`: a finding with unreliable evidence is not verifiable.
     4. `ExcusedIf`: a finding that the model causes itself is information.
-    5. `OnceWith`: refusals with one text are one finding.
+    5. Findings of a probe that are as frequent in the run of the reference are information.
+    6. `OnceWith`: refusals with one text are one finding.
 
     `WarnsInRecordings` is applied to each finding (see `warning_in_recordings`), and `ShowsLack` to
     the verdict (see `lacking`).
@@ -49,6 +51,7 @@ def related(
     judged = [_voided(result, rules[result.check.id], others, scores) for result in judged]
     others = {result.check.id: result for result in judged}
     judged = [_excused(result, rules[result.check.id], others) for result in judged]
+    judged = [_compared(result, rules[result.check.id], thresholds) for result in judged]
     return _once(judged, rules)
 
 
@@ -98,6 +101,23 @@ def _excused(result: RuleResult, rule: Rule, others: Mapping[str, RuleResult]) -
             changes = {"status": "passed", "examples": examples, "reasons": (reason,)}
             return result.model_copy(update=changes)
     return result
+
+
+def _compared(result: RuleResult, rule: Rule, thresholds: Thresholds) -> RuleResult:
+    """Return the result compared with the same rule of the reference; `apply_tolerances` compares
+    the findings of checks.
+    """
+    known = thresholds.reference_rules.get(rule.id)
+    of_probe = rule.about.kind == "probe" and not any(e.proven for e in result.examples)
+    found = of_probe and result.status in _FOUND
+    if not known or not (found or [e.code for e in result.reasons] == ["tolerated"]):
+        return result
+    if any(exceeds([count], known.get(name, (0, 0))) for name, count in result.counts.items()):
+        return result
+    failed, tries = (sum(column) for column in zip(*known.values(), strict=True))
+    reason = Reason(code="as_at_reference", values={"failed": failed, "tries": tries})
+    changes = {"examples": tuple(map(tolerated, result.examples)), "reasons": (reason,)}
+    return result.model_copy(update={"status": "passed", **changes} if found else changes)
 
 
 def _once(results: Sequence[RuleResult], rules: Mapping[str, Rule]) -> tuple[RuleResult, ...]:

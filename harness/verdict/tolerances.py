@@ -13,7 +13,7 @@ from harness.records.scores import Finding, Score
 from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.catalogue import CHECKS, compare_rollouts
 from harness.rules.rule import as_error, as_warning, tolerated
-from harness.statistics.rates import LEVEL_OF_A_LOOK, excessive
+from harness.statistics.rates import LEVEL_OF_A_LOOK, exceeds, excessive
 from harness.tasks.tool_calling import invalidated
 
 Stratum = tuple[str, str]  # a property of rollouts and its value: `("API", "chat")`
@@ -28,6 +28,7 @@ def apply_tolerances(
     *,
     account: Account = NO_ACCOUNT,
     growing: bool = False,
+    reference: Mapping[str, Mapping[str, tuple[int, int]]] = {},
 ) -> list[Score]:
     """Compare the rollouts, and lower findings that the model may have caused.
 
@@ -35,14 +36,22 @@ def apply_tolerances(
     affected rollouts exceeds it, by the exact binomial test of `harness.statistics.rates`. Copies
     of a reply count once. A `growing` run is looked at many times, first with few conversations:
     each look has a smaller level, and each conversation counts once. Elsewhere they become
-    informational, unless their evidence excludes the model (`proven`). Warnings become errors in
-    strata in which their share exceeds `Rule.error_above`. Errors of checks in `may_warn` become
-    warnings. What remains an error makes the response of a tool-call attempt invalid.
+    informational, unless their evidence excludes the model (`proven`). Unproven findings are errors
+    in strata in which their share exceeds `Rule.error_above`, and warnings elsewhere. Errors of
+    checks in `may_warn` become warnings. What remains an error makes the response of a tool-call
+    attempt invalid. Of a rule in `reference` (see `Thresholds.reference_rules`), findings are also
+    informational in strata in which the share of that run is not significantly exceeded.
     """
     compared = list(_compared(scores, account))
     strata = _strata(compared)
     ids = {finding.id for score in compared for finding in score.findings}
     exceeded = {rule: _excessive(rule, CHECKS[rule].tolerated, strata, growing) for rule in ids}
+    for rule in ids & reference.keys():
+        exceeded[rule] = frozenset(
+            stratum
+            for stratum in exceeded[rule]
+            if exceeds(_counts(rule, strata[stratum]), _in_stratum(reference[rule], stratum))
+        )
     serious = {
         rule: _excessive(rule, above, strata, growing)
         for rule in ids
@@ -92,6 +101,14 @@ def _strata(scores: Iterable[Score]) -> Mapping[Stratum, list[Score]]:
         if stratum[0] in ("run", "API", "mode", "API and mode")
         or (1 < values[stratum[0]] <= _MOST_REPLICAS and len(rollouts) >= _FEWEST_SCORES)
     }
+
+
+def _in_stratum(counts: Mapping[str, tuple[int, int]], stratum: Stratum) -> tuple[int, int]:
+    """Return failures and trials of the conditions that belong to a stratum; of a replica, all."""
+    kind, value = stratum
+    every = kind not in ("API", "mode", "API and mode")
+    chosen = [each for name, each in counts.items() if every or value in (name, *name.split(" · "))]
+    return sum(failed for failed, _ in chosen), sum(tries for _, tries in chosen)
 
 
 def _excessive(
@@ -144,7 +161,11 @@ def _judged(
             return tolerated(finding)
         if finding.id in may_warn:
             return as_warning(finding)
-        return finding if strata.isdisjoint(serious.get(finding.id, ())) else as_error(finding)
+        if (strata_of_errors := serious.get(finding.id)) is None:
+            return finding
+        if not strata.isdisjoint(strata_of_errors):
+            return as_error(finding)
+        return finding if finding.proven else as_warning(finding)
 
     findings = tuple(map(judged, score.findings))
     if score.value is None:

@@ -18,6 +18,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
 from harness.records.conditions import MODES, Api
 from harness.rules.evidence.refusals import served_replies
+from harness.rules.habits import Habit
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
     MAY_BE_REFUSED,
@@ -34,7 +35,7 @@ _SEARCH_GUIDE = "https://platform.openai.com/docs/guides/tools-web-search"
 _GPT_OSS = "https://github.com/openai/gpt-oss#tools"
 _REFERENCE = "https://platform.openai.com/docs/api-reference/responses/create"
 _TRIES = 2
-_MISCOPIED = 0.3
+_MISCOPIED = Habit(0.3)
 
 
 _HASHED = "gpt-oss-verify 4182"
@@ -140,7 +141,7 @@ def _shown(responses: ProbeResponses) -> Trials:
         yield None if _calls(reply) else hidden
 
 
-@GROUP.probe("builtin.results", _VALUES, tolerated=_MISCOPIED)
+@GROUP.probe("builtin.results", _VALUES, habit=_MISCOPIED)
 def _results(responses: ProbeResponses) -> Trials:
     """The answer has the value that a program printed.
 

@@ -29,6 +29,7 @@ from harness.rules.evidence.subjects import (
     exchanges,
     repeats,
 )
+from harness.rules.habits import BROKEN_JSON, UNUSABLE_CALLS, Habit
 from harness.rules.rule import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
 
 family = Family("calls", CHAT, component="calls")
@@ -56,12 +57,6 @@ _ARGUMENTS = ("arguments", "parameters")
 # ones.
 _EMPTY, _FEWEST_TOKENS = 4, 4
 _MOST_CHARACTERS = 20_000  # of arguments that are compared with Python's notation
-# The largest share of conversations in which the model itself invents a tool or writes invalid
-# JSON. Of 170 recorded calls of the large models, 2 have stray quotes or escapes, most of which
-# parse.
-_MISTAKES = 0.02
-_MOST_MISTAKES = 0.5  # the share from which no agent could use the model
-_AGAIN = 0.05  # the largest share of results after which a model makes the same call again
 _FAILED = re.compile(r"error|exception|traceback|fail|unavailable|time.?out|retry|again", re.I)
 _NO_ARGUMENTS = ("", "{}", "null")
 _AFTER_NAME = (
@@ -120,7 +115,7 @@ def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
     lambda call: not _is_json_answer(call),
     severity="warning",
     source=GUIDE,
-    tolerated=_MISTAKES,
+    habit=Habit(0.02),
     witness=True,
 )
 def _unknown_name(call: Call) -> Iterator[Problem]:
@@ -157,7 +152,7 @@ def _custom(call: Call) -> Iterator[Problem]:
     calls,
     severity="warning",
     source=HARMONY,
-    tolerated=0.02,
+    habit=Habit(0.02),
     relations=[ExcusedIf("prompt.bare", "built_in_unasked")],
     component="prompt",
     fix="Offer the built-in tools in the system message only if the request offers them.",
@@ -181,7 +176,7 @@ def _built_in(call: Call) -> Iterator[Problem]:
     "calls.name.polluted",
     calls,
     source=HARMONY,
-    tolerated=0.01,
+    habit=Habit(0.01),
     fix="Take the name from the recipient only, wherever the header has it.",
 )
 def _polluted_name(call: Call) -> Iterator[Problem]:
@@ -216,8 +211,8 @@ def _is_without_arguments(call: Call) -> bool:
     calls,
     lambda call: not (_is_cut(call) or _is_without_arguments(call)),
     severity="warning",
-    tolerated=_MISTAKES,
-    error_above=_MOST_MISTAKES,
+    habit=BROKEN_JSON,
+    error_above=UNUSABLE_CALLS,
     witness=True,
 )
 def _arguments(call: Call) -> Iterator[Problem]:
@@ -239,7 +234,7 @@ family.check(
     calls,
     lambda call: not _is_cut(call) and _is_without_arguments(call),
     severity="warning",
-    tolerated=_MISTAKES,
+    habit=BROKEN_JSON,
     text="The arguments of a call without arguments are {}, a JSON object. gpt-oss writes it for a "
     "function without parameters, too. Clients that parse an empty text as JSON fail.",
     witness=True,
@@ -250,7 +245,8 @@ family.check(
     "calls.arguments.cut",
     calls,
     lambda call: not (_is_cut(call) or call.exchange.at_limit),
-    tolerated=0.005,
+    habit=BROKEN_JSON,
+    error_above=UNUSABLE_CALLS,
 )
 def _ends_early(call: Call) -> Iterator[Problem]:
     """The arguments of a finished tool call are one whole JSON object, closed once.
@@ -289,7 +285,7 @@ def _missing_tokens(call: Call) -> int | None:
     return None if misfit({}, tool.parameters) is None else counted.difference
 
 
-@family.check("calls.arguments.escaped", calls, tolerated=0.002)
+@family.check("calls.arguments.escaped", calls, habit=BROKEN_JSON, error_above=UNUSABLE_CALLS)
 def _escaped(call: Call) -> Iterator[Problem]:
     """The arguments of a tool call are encoded as JSON, and only once.
 
@@ -343,7 +339,7 @@ def _strict(call: Call) -> Iterator[Problem]:
     ended,
     lambda answer: answer.exchange.request.functions and not answer.reply.calls,
     source=HARMONY,
-    tolerated=0.01,
+    habit=Habit(0.01),
     component="output",
     example=(
         "The arguments of a call are returned as content.",
@@ -535,7 +531,7 @@ def _after_results(parsed: ParsedRollout) -> Iterator[tuple[Answer, Answer]]:
 @family.check(
     "calls.again",
     _after_results,
-    tolerated=_AGAIN,
+    habit=Habit(0.05),
     component="history",
     behaviour=True,
     fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",

@@ -7,16 +7,15 @@ from harness.api.json_text import strings
 from harness.records.scores import Score
 from harness.records.traits import Sheet
 from harness.rules.check import Difference, Family, evidence
+from harness.rules.habits import UNUSABLE_CALLS, Habit
 from harness.rules.rule import FUNCTION_CALLING
 from harness.text import strict_json
 
 family = Family("calls", FUNCTION_CALLING, component="calls")
 
-_SLIPS, _STRAY = 0.05, 0.2
-"""The largest shares of the calls with line breaks, and with quotes or escapes, whose JSON a model
-breaks. Of 170 recorded calls of the large models, 2 have stray quotes or escapes and none a raw
-line break; of 10 requests with quotes, the small model breaks 2."""
-_UNUSABLE = 0.5  # the share from which no agent could use the model
+_SLIPS = Habit(0.05, "none of 170 recorded calls has a raw line break")
+_STRAY = Habit(0.2, "2 of 170 recorded calls; the small model breaks 2 of 10 with quotes")
+"""Of the calls with line breaks, and of those with quotes or escapes."""
 _FEWEST_CALLS = 2  # different ones, that show that a server decodes all escapes
 _LINE_BREAKS = "\r\n"
 _AS_WRITTEN = "Pass on the JSON of the arguments as the model wrote it, with its escapes."
@@ -101,7 +100,7 @@ def _compared(
 @family.cross_check(
     "calls.arguments.line_breaks",
     _has(_BREAKS),
-    tolerated=_SLIPS,
+    habit=_SLIPS,
     fix=_AS_WRITTEN,
     example=(
         "The line breaks in the arguments of calls are not escaped.",
@@ -147,7 +146,7 @@ for _id, _its, _rule in (
         f"calls.arguments.{_id}",
         _has(_its),
         severity="warning",
-        tolerated=_STRAY,
-        error_above=_UNUSABLE,
+        habit=_STRAY,
+        error_above=UNUSABLE_CALLS,
         fix=_AS_WRITTEN,
     )(_rule)

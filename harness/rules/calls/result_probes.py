@@ -16,12 +16,12 @@ from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure
 from harness.rules.evidence.subjects import calls
+from harness.rules.habits import Habit
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import GUIDE, HARMONY, RAW_COT, Problem
 
 _TURNS = 4
-_INDEPENDENT = 0.2
 _TRIES = 2
 
 
@@ -69,7 +69,7 @@ def _continues(responses: ProbeResponses) -> Trials:
     severity="warning",
     source=RAW_COT,
     modes=MODES,
-    tolerated=_INDEPENDENT,
+    habit=Habit(0.2),
     component="model",
     witness=True,
 )
@@ -149,7 +149,7 @@ _TOLD = {
 }
 _IN_JSON = ("Rome", "Cairo")
 """Cities whose result is JSON, as usual. A sentence is easier for most models that obey less."""
-_UNUSED = 0.01
+_UNUSED = Habit(0.01)
 """The share of replies that noise changes, although others to the same request are right."""
 
 
@@ -249,7 +249,7 @@ def _order(responses: ProbeResponses) -> Trials:
     "tools.results.used",
     map(_told, _TOLD),
     modes=MODES,
-    tolerated=_UNUSED,
+    habit=_UNUSED,
     behaviour=True,
     unjudged="no_answer",
     fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",
@@ -282,7 +282,7 @@ def _used(responses: ProbeResponses) -> Trials:
     "tools.results.goes_on",
     [request.id for request in (*_FIVE, *_ASKED)],
     modes=MODES,
-    tolerated=_UNUSED,
+    habit=_UNUSED,
     behaviour=True,
     unjudged="no_call",
     fix="Offer the tools after every result, and parse calls however many results came before.",

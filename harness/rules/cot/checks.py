@@ -18,16 +18,14 @@ from harness.rules.evidence.subjects import (
     reasoning_items,
     truncated_opening,
 )
+from harness.rules.habits import MALFORMED_HEADERS, NO_COT, NO_COT_AFTER_RESULT
 from harness.rules.rule import RAW_COT, Problem
 
 family = Family("cot", RAW_COT, component="output")
 
-# CoT was in 380 of 380 recorded raw replies of gpt-oss to a user, and in 93% after tool results of
-# agents. After short results, 17 of 48 conversations with six servers had none, judged by tokens.
-_ABSENT = 0.01
-_ABSENT_AFTER_RESULT = 0.15
 _UNWRITTEN = 0.05
-_UNWRITTEN_AT_LIMIT = 0.1  # the token counts of a truncated reply do not show whether it had CoT
+_UNWRITTEN_AT_LIMIT = NO_COT._replace(share=0.1)
+"""The token counts of a truncated reply do not show whether it had CoT."""
 _PATH = "$.choices[0].message"
 
 
@@ -36,7 +34,7 @@ def _thought(answer: Answer) -> bool:
     return bool(answer.reply.reasoning) or has_lost_cot(answer.exchange)
 
 
-@family.check("reasoning.missing", opening, _thought, tolerated=_ABSENT, reads=("extras",))
+@family.check("reasoning.missing", opening, _thought, habit=MALFORMED_HEADERS, reads=("extras",))
 def _missing(answer: Answer) -> Iterator[Problem]:
     """A reply to the user contains the CoT, if its tokens include one.
 
@@ -117,7 +115,7 @@ def _may_think(answer: Answer) -> bool:
     opening,
     _may_think,
     severity="warning",
-    tolerated=_ABSENT,
+    habit=NO_COT,
     error_above=_UNWRITTEN,
     reads=("extras",),
 )
@@ -137,7 +135,7 @@ def _unwritten(answer: Answer) -> Iterator[Problem]:
 @family.check(
     "reasoning.missing.truncated",
     truncated_opening,
-    tolerated=_UNWRITTEN_AT_LIMIT,
+    habit=_UNWRITTEN_AT_LIMIT,
     example=(
         "The chain of thought of a truncated Chat reply becomes its content.",
         "https://github.com/jundot/omlx/issues/2860",
@@ -205,7 +203,7 @@ def _responses_summary(item: Item) -> Iterator[Problem]:
     "reasoning.missing.after_result",
     after_reasoned_calls,
     severity="warning",
-    tolerated=_ABSENT_AFTER_RESULT,
+    habit=NO_COT_AFTER_RESULT,
     example=(
         "The response to a tool result lacks the chain of thought.",
         "https://github.com/ollama/ollama/issues/12158",

@@ -18,6 +18,7 @@ from harness.rules.account.ledger import has_lost_cot
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.refusals import outcome, refused
 from harness.rules.evidence.rendering import Prompt, differences
+from harness.rules.habits import NO_COT, Habit
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
 from harness.rules.rule import RAW_COT, Problem
@@ -36,8 +37,7 @@ _LISBON_RESULT = ToolResult("call_1", '{"temperature": 21}')
 _OSLO_RESULT = ToolResult("call_2", '{"temperature": 9}')
 _SECOND_REASONING = Reasoning(f"The user wants {WEATHER.name}. With location: Oslo.")
 _ANSWER = Message("assistant", "It is 21 degrees in Lisbon.")
-_ABSENT = 0.01  # share of replies to a user without CoT: 0 of 380 recorded ones, so at most 0.8%
-_FORGOTTEN = 0.2
+_FORGOTTEN = Habit(0.2)
 
 
 def _reasoning(word: str) -> Reasoning:
@@ -83,7 +83,7 @@ _TOLD = tuple(f"told {word}" for word in _CODE_WORDS[:2])
 _STALE = tuple(f"{kind} {word}" for kind in ("stale", "stale call") for word in _CODE_WORDS[:2])
 
 
-@GROUP.probe("cot.returned", (*_TOLD, *_STALE), tolerated=_ABSENT, component="output")
+@GROUP.probe("cot.returned", (*_TOLD, *_STALE), habit=NO_COT, component="output")
 def _returned(responses: ProbeResponses) -> Trials:
     """Replies whose tokens include a CoT contain it in the field that the API defines.
 
@@ -207,7 +207,7 @@ def _added_tokens(name: str) -> frozenset[int]:
 @GROUP.probe(
     "cot.used",
     (*_KEPT, *_TOLD, _OWN),
-    tolerated=_FORGOTTEN,
+    habit=_FORGOTTEN,
     component="history",
     witness=True,
     behaviour=True,
@@ -223,7 +223,7 @@ def _used_after_call(responses: ProbeResponses) -> Trials:
 @GROUP.probe(
     "cot.used.across_calls",
     (*_ACROSS, *_TOLD, _OWN),
-    tolerated=_FORGOTTEN,
+    habit=_FORGOTTEN,
     component="history",
     witness=True,
     behaviour=True,

@@ -24,6 +24,7 @@ from harness.rules.evidence.refusals import (
     outcome,
 )
 from harness.rules.evidence.subjects import delivered, exchanges
+from harness.rules.habits import FAILED_REQUESTS
 from harness.rules.rule import CHAT, ERRORS, GUIDE, Problem
 from harness.statistics.rates import FALSE_ALARM
 
@@ -100,7 +101,7 @@ def _foreign_reason(exchange: ParsedExchange) -> Iterator[Problem]:
         yield Problem(exchange, message, expected, outcome(exchange))
 
 
-@family.check("request.failed", exchanges, tolerated=0.002, apis=APIS, component="failures")
+@family.check("request.failed", exchanges, habit=FAILED_REQUESTS, apis=APIS, component="failures")
 def _failed(exchange: ParsedExchange) -> Iterator[Problem]:
     """Requests do not cause an internal server error.
 

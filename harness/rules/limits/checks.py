@@ -34,6 +34,7 @@ from harness.rules.evidence.subjects import (
     ended,
     every_choice,
 )
+from harness.rules.habits import MALFORMED_HEADERS, Habit
 from harness.rules.rule import CHAT, GUIDE, HARMONY, RESPONSES, STOP_IN_COT, Problem
 
 family = Family("limits", CHAT, component="output")
@@ -101,7 +102,7 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
     ended,
     lambda answer: not (answer.misplaced or answer.exchange.request.stops or _calls_client(answer)),
     source=GUIDE,
-    tolerated=0.02,
+    habit=Habit(0.02),
 )
 def _empty(answer: Answer) -> Iterator[Problem]:
     """A reply that ended normally contains an answer or a tool call.
@@ -151,7 +152,7 @@ def _refused(answer: Answer) -> Iterator[Problem]:
     answers,
     lambda answer: _has_counted_cot(answer) or _returns_nothing(answer),
     source=HARMONY,
-    tolerated=0.002,
+    habit=MALFORMED_HEADERS,
     reads=("extras",),
 )
 def _lost(answer: Answer) -> Iterator[Problem]:
@@ -180,7 +181,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     lambda answer: answer.reply.finish == "length" and _shows_all(answer),
     severity="warning",
     source=GUIDE,
-    tolerated=0.02,
+    habit=Habit(0.02),
     fix="Return a message that the token limit cut in the field of its channel, as a complete one.",
     example=(
         "A truncated non-streaming reply contains neither its CoT nor its answer.",
@@ -253,8 +254,8 @@ def _status(answer: Answer) -> Iterator[Problem]:
 def _cut_item(answer: Answer) -> Iterator[Problem]:
     """The answer or call that the token limit cut is not a completed item.
 
-    Clients that read items take it for a whole one. Messages beside functions are not judged,
-    because they may be comments that ended before the limit.
+    Clients that read items take it for a whole one. A message may be a comment that ended before
+    the limit: it is judged if the tokens of the reply leave none for its end.
     """
     done = [
         (event, event.data.get("item"))
@@ -263,9 +264,8 @@ def _cut_item(answer: Answer) -> Iterator[Problem]:
     ]
     last, path = answer.output[-1], f"$.output[{len(answer.output) - 1}].status"
     items = [(None, path, last), *((event, "$.item.status", item) for event, item in done[-1:])]
-    kinds = (
-        ("function_call",) if answer.exchange.request.functions else ("function_call", "message")
-    )
+    counted = ledger(answer.exchange, "limit")
+    kinds = ("function_call", "message") if counted and not counted.extra else ("function_call",)
     for event, where, item in items:
         read: Mapping[str, Any] = item if isinstance(item, dict) else {}
         if read.get("type") in kinds and read.get("status") == "completed":
@@ -402,7 +402,7 @@ def _stop_kept(answer: Answer) -> Iterator[Problem]:
     lambda answer: answer.exchange.request.stops,
     severity="warning",
     source=STOP_IN_COT,
-    tolerated=0.02,
+    habit=Habit(0.02),
     needs="stop",
     component="ends",
     fix="Look for stop strings in the answer only, not in the CoT or in headers.",
@@ -457,7 +457,7 @@ def _may_end(answer: Answer) -> bool:
     "finish.limit",
     counted,
     _reaches_limit,
-    tolerated=0.02,
+    habit=Habit(0.02),
     component="ends",
     fix=(
         "Stop at the token limit of the request, and report the reason length (Responses: "
@@ -468,8 +468,8 @@ def _limit(answer: Answer) -> Iterator[Problem]:
     """A reply ends at the token limit of its request, and then reports the truncation.
 
     Otherwise clients take a truncated answer for a complete one, or pay for an endless one. The
-    model rarely stops at exactly this length, and never within the JSON of a call or after a CoT
-    without an answer. Servers may count a few tokens of the format in addition.
+    model rarely stops at exactly this length, and never within the JSON of a call. Servers may
+    count a few tokens of the format in addition.
     """
     exchange, reply = answer
     request, tokens = exchange.request, reply.output_tokens or 0
@@ -480,8 +480,7 @@ def _limit(answer: Answer) -> Iterator[Problem]:
     elif exchange.at_limit and reply.finish in ("stop", "tool_calls") and not _may_end(answer):
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
-        calls = [call.arguments for call in reply.calls]
-        cut = any(map(ends_early, calls)) or not (reply.text or calls)
+        cut = any(ends_early(call.arguments) for call in reply.calls)
         yield Problem(exchange, message, expected, reply.finish, proven=cut)
 
 

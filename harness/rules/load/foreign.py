@@ -9,17 +9,19 @@ from harness.rules.account.ledger import FRAMING
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.rollouts import unrelated_requests
 from harness.rules.evidence.traits import CODE_WORD
+from harness.rules.habits import Habit
 from harness.rules.rule import CHAT
 
 family = Family("load", CHAT, component="shared")
 
 _Sample = tuple[str, str]  # task and sample
 
+_BY_CHANCE = Habit(0.003, "of words that a model invents for two requests: 3 of 1,052 replies")
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual for it, and attempts at another that make a call."""
 
 
-@family.cross_check("reply.foreign", lambda score: score.traits.conversation, tolerated=0.003)
+@family.cross_check("reply.foreign", lambda score: score.traits.conversation, habit=_BY_CHANCE)
 def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     """No reply contains content that belongs to another request.
 

@@ -10,6 +10,7 @@ from harness.records.rollouts import Sender
 from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import offered
 from harness.rules.evidence.refusals import failure
+from harness.rules.habits import FAILED_REQUESTS, Habit
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import GUIDE, Problem
@@ -28,7 +29,7 @@ WORDS: Mapping[Api, Sequence[str]] = {
 """Invented words: the model repeats the first half, and looks up the weather of the second."""
 
 _OVERLOADED = 503
-_UNREACHED, _NOT_REPEATED = 0.02, 0.05
+_UNREACHED, _NOT_REPEATED = FAILED_REQUESTS._replace(share=0.02), Habit(0.05)
 """Shares of requests that the network loses, and of replies in which the model omits the word."""
 
 
@@ -87,7 +88,7 @@ _USES = tuple(word for words in WORDS.values() for word in words)
     "load.cross_talk",
     _USES,
     source="https://github.com/openai/harmony/pull/26",
-    tolerated=_NOT_REPEATED,
+    habit=_NOT_REPEATED,
     text=f"With {AT_ONCE} concurrent requests, every reply answers its own request, and none "
     "contains another's content. Otherwise one user reads what another user wrote. The model "
     "itself may omit the word of its request in a few replies.",
@@ -118,7 +119,7 @@ def _foreign(word: str, reply: Reply) -> str | None:
 @GROUP.probe(
     "load.served",
     _USES,
-    tolerated=_UNREACHED,
+    habit=_UNREACHED,
     text=f"{AT_ONCE} concurrent requests are served, or rejected with status 429 or 503. A server "
     "that fails under this load fails in production.",
 )

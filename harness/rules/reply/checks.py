@@ -22,6 +22,7 @@ from harness.rules.evidence.subjects import (
     items,
     repeats,
 )
+from harness.rules.habits import Habit
 from harness.rules.rule import CHAT, HARMONY, RAW_COT, RESPONSES, Problem
 
 family = Family("reply", CHAT, component="format")
@@ -94,7 +95,7 @@ def _repeated_item_id(answer: Answer) -> Iterator[Problem]:
     "responses.item_type.undeclared",
     items,
     source=RESPONSES,
-    tolerated=0.02,
+    habit=Habit(0.02),
     component="output",
     fix=(
         "Return a call of an offered function as a function call, and a message of the channel "
@@ -183,7 +184,7 @@ def _item_order(answer: Answer) -> Iterator[Problem]:
     lambda answer: not answer.exchange.request.built_in and _last_item(answer).get("phase"),
     severity="warning",
     source=RESPONSES,
-    tolerated=0.02,
+    habit=Habit(0.02),
     component="output",
     fix="Label only the messages of the channel commentary as commentary.",
 )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
 from itertools import chain, pairwise
 
@@ -26,13 +26,12 @@ from harness.rules.probe import (
 )
 from harness.rules.rule import CHAT, GUIDE, Problem
 from harness.rules.sampling.effort import (
-    GREEDY,
     SCHEMA,
     TOOL,
     effort_requests,
+    other_prompts,
     requests_with,
-    unordered,
-    without_effect,
+    same_effort,
 )
 from harness.statistics.differences import fisher_exact
 from harness.statistics.rates import at_least
@@ -160,7 +159,7 @@ GROUP = ProbeGroup(
 
 @GROUP.probe(
     "sampling.effort",
-    (*requests_with(efforts=EFFORTS), *GREEDY),
+    requests_with(efforts=EFFORTS),
     relations=(*PROMPT_TOKENS_ROUNDED, *PROMPT_TOKENS_VARY),
     source=GUIDE,
     fix="Write the effort of the request into the system message.",
@@ -173,16 +172,13 @@ def _effort(responses: ProbeResponses) -> Trials:
     """A higher effort produces more reasoning than a lower one.
 
     Scores differ by many points between efforts, so a provider that ignores effort does not serve
-    the requested configuration. If only two neighbouring levels have CoTs of one length, they may
-    be close for this model: that is information, unless greedy replies are equal.
+    the requested configuration. A model that reasons alike at two efforts still writes other texts.
     """
-    if problems := list(without_effect(responses)):
-        yield from problems
-        return
-    yield unordered(responses, "low", "high")
+    problems: list[Problem | None] = [*other_prompts(responses)]
     for less, more in pairwise(EFFORTS):
-        close = unordered(responses, less, more)
-        yield close and replace(close, severity="info")
+        with suppress(NotVerifiableError):
+            problems += filter(None, [same_effort(responses, less, more)])
+    yield from problems or [same_effort(responses, "low", "high")]
 
 
 @GROUP.probe(
@@ -217,7 +213,7 @@ def _effort_with_tools(responses: ProbeResponses) -> Trials:
 
     Agents send tools in every request, and some servers build these prompts differently.
     """
-    yield unordered(responses, "low", "high", TOOL)
+    yield same_effort(responses, "low", "high", TOOL)
 
 
 @GROUP.probe(
@@ -236,7 +232,7 @@ def _effort_in_streams(responses: ProbeResponses) -> Trials:
     """
     for name in requests_with(SCHEMA):
         served(responses, name, "a JSON schema for the answer")
-    yield unordered(responses, "low", "high", SCHEMA, mode="streaming")
+    yield same_effort(responses, "low", "high", SCHEMA, mode="streaming")
 
 
 @GROUP.probe(
@@ -257,7 +253,11 @@ def _hot(responses: ProbeResponses) -> Trials:
     )
     got = f"{len(texts[0])} times {texts[0][0]!r}, and likewise for the other questions"
     same = Problem(exchange, message, "replies that differ", got)
-    yield same if all(len(set(replies)) == 1 for replies in texts) else None
+    constant = all(len(set(replies)) == 1 for replies in texts)
+    answers = {replies[0] for replies in texts}
+    if constant and (len(answers) < len(texts) or len(min(answers, key=len)) < _BEGINNING):
+        raise NotVerifiableError("too_short_to_compare")  # such as one refusal
+    yield same if constant else None
 
 
 @GROUP.probe(
@@ -283,6 +283,8 @@ def _hot_with_tool(responses: ProbeResponses) -> Trials:
         raise NotVerifiableError("too_few_replies", request=_WITH_TOOL)
     if len(set(plain)) < len(plain) - 1:
         raise NotVerifiableError("hardly_varies")
+    if len(offered[0]) < _BEGINNING:
+        raise NotVerifiableError("too_short_to_compare")
     exchange, _ = responses.reply(_WITH_TOOL)
     message = "With a tool, all replies to a question are equal at temperature 1."
     got = (

@@ -22,12 +22,11 @@ from harness.rules.evidence.subjects import (
     streams,
     timed_streams,
 )
+from harness.rules.habits import BROKEN_STREAMS
 from harness.rules.rule import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem, WarnsInRecordings
 
 family = Family("stream", CHAT_STREAM, component="events")
 
-# The share of streams that end because of an overload or of the network.
-_BROKEN = 0.005
 # Requests, and tries of each, which a network does not break all by chance.
 _FEWEST_CUT_STREAMS = 2
 # Tokens per second; no known server decodes a single reply this fast.
@@ -125,7 +124,7 @@ def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
             yield Problem(exchange, message, "a JSON object", event.text, event=event.number)
 
 
-@family.check("stream.error_event", good_statuses, tolerated=_BROKEN, component="failures")
+@family.check("stream.error_event", good_statuses, habit=BROKEN_STREAMS, component="failures")
 def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream that began with status 200 contains no error event.
 
@@ -141,7 +140,7 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     "stream.cut",
     good_statuses,
     source=GUIDE,
-    tolerated=_BROKEN,
+    habit=BROKEN_STREAMS,
     relations=(WarnsInRecordings("recorded_cut"),),
     component="events",
     fix="Send streams to their end.",
@@ -198,7 +197,7 @@ def cut_at_every_try(examined: Sequence[Score]) -> Iterator[Difference]:
     timed_streams,
     severity="warning",
     source=SERVER_SENT_EVENTS,
-    tolerated=0.1,
+    habit=BROKEN_STREAMS._replace(share=0.1),
     component="events",
     fix="Send every event when its token is generated.",
     recordings=False,

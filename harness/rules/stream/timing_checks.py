@@ -13,6 +13,7 @@ from harness.records.traits import Arrivals
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.arrivals import PAUSE, arrivals_of
 from harness.rules.evidence.subjects import good_statuses
+from harness.rules.habits import BROKEN_STREAMS
 from harness.rules.rule import SERVER_SENT_EVENTS, Problem
 from harness.statistics.rates import LEVEL, at_least
 
@@ -21,7 +22,6 @@ family = Family("stream", SERVER_SENT_EVENTS, component="events")
 _LONG = 9.0
 """Seconds after the last event of a stream that no load of a client explains; the client leaves
 after ten (`harness.transport.http.SECONDS_AFTER_END`)."""
-_BROKEN = 0.005  # the share of streams that the network breaks, as of `stream.cut`
 _LONGER = 10
 """How many times longer a pause at the end is than all waits before it, of a slow model."""
 
@@ -36,7 +36,7 @@ def _timed(parsed: ParsedRollout) -> Iterator[ParsedExchange]:
 @family.check(
     "stream.left_open",
     _timed,
-    tolerated=_BROKEN,
+    habit=BROKEN_STREAMS,
     recordings=False,
     fix="End the response right after its last event: with the last chunk, or by closing the "
     "connection.",
@@ -62,7 +62,7 @@ def _left_open(exchange: ParsedExchange) -> Iterator[Problem]:
 @family.check(
     "stream.silent",
     _timed,
-    tolerated=_BROKEN,
+    habit=BROKEN_STREAMS,
     recordings=False,
     fix="Find out why the generation stops, and end a stream that cannot be continued with an "
     "error event.",

@@ -12,6 +12,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.rules.account.ledger import ANSWER_HEADER, ledger_of
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
+from harness.rules.habits import Habit
 from harness.rules.rule import CHAT, STRUCTURED, Problem
 
 family = Family("structured", CHAT, component="structured")
@@ -37,7 +38,7 @@ def _whole(parsed: ParsedRollout) -> Iterator[Answer]:
         and not (answer.reply.calls or answer.misplaced or lost_answer(*answer))
     ),
     source=STRUCTURED,
-    tolerated=0.02,
+    habit=Habit(0.02),
     needs="json_schema",
 )
 def _structured_answer(answer: Answer) -> Iterator[Problem]:

@@ -27,6 +27,7 @@ from harness.records.traits import Wanted
 from harness.rules.account.entry import BEYOND_ASCII, What
 from harness.rules.evidence.offers import ORDER, answer_format, closed
 from harness.rules.evidence.refusals import first_replies, served_replies
+from harness.rules.habits import Habit
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
     GARBLED,
@@ -76,13 +77,15 @@ _UNION = closed(
 )
 """A union within a union, with a bounded number."""
 _TOLD = (Message("user", 'Answer with this JSON object: {"code_word": "orchid596"}'),)
-_NOT_FOLLOWED, _WITHOUT_PROSE = 0.1, 0.05
+_NOT_FOLLOWED, _WITHOUT_PROSE = Habit(0.1), Habit(0.05)
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
 _CUT, _LUCK = 0.1, 0.001
 """The share of replies that a model does not end itself, and the largest p-value of more."""
 _ASKED = ("named", "named later", "union", "free", "free with a tool")
 _FEWEST_REPLIES = 2
-_CHOICES = 2
+_FEWEST_OTHERS = 3
+"""Replies that show that a format has no effect; with fewer, the model may slip. Of several
+choices, all but the first."""
 _FORMAT = "a JSON format of the answer"
 _FEATURE = "a JSON schema for the answer"
 _WITH_TOOLS = f"{_FEATURE} together with tools"
@@ -98,6 +101,9 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     named, free = (
         answer_format(api, closed({member: {"type": "string"} | kind}))
         for member, kind in (("harbour", {"enum": _HARBOURS}), ("verdict_text", {}))
+    )
+    beside = partial(
+        ProbeRequest, turns=_EITHER, tries=_FEWEST_OTHERS, options=_object(api), provokes=provokes
     )
     return (
         ProbeRequest("named", _NAMED, tries=5, options=named, provokes=provokes),
@@ -123,18 +129,16 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest("object", _EITHER, tries=2, options=_object(api), provokes=provokes),
         ProbeRequest("object told", _TOLD, tries=2, options=_object(api), provokes=provokes),
         ProbeRequest("without object", _EITHER),
-        ProbeRequest("object streamed", _EITHER, options=_object(api), provokes=provokes),
-        ProbeRequest(
-            "object with a tool", _EITHER, (ORDER,), options=_object(api), provokes=provokes
-        ),
-        ProbeRequest("choices", _FREE, options=free | {"n": _CHOICES}, provokes=provokes),
+        beside("object streamed"),
+        beside("object with a tool", tools=(ORDER,)),
+        ProbeRequest("choices", _FREE, options=free | {"n": _FEWEST_OTHERS + 1}, provokes=provokes),
     )
 
 
 GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema", component="structured")
 
 
-@GROUP.probe("structured.followed", (*_ASKED, "without"), tolerated=_NOT_FOLLOWED, behaviour=True)
+@GROUP.probe("structured.followed", (*_ASKED, "without"), habit=_NOT_FOLLOWED, behaviour=True)
 def _followed(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is only JSON that conforms to it.
 
@@ -330,11 +334,20 @@ def _also(usual: str, name: str, where: str, responses: ProbeResponses) -> Trial
     """Judge a format where servers lose its effect; the `usual` request shows that it has one."""
     served = served_replies(responses, [usual], _FORMAT)
     required((answer for answer in served if _conforms(*answer)), "no_object_answer")
-    for exchange, reply in served_replies(responses, [name], f"{_FORMAT} {where}"):
-        choices = [choice for choice in (reply, *reply.others) if not choice.calls]
-        wrong = [choice.text or "no text" for choice in choices if not _conforms(exchange, choice)]
+    made = [
+        (exchange, choice)
+        for exchange, reply in served_replies(responses, [name], f"{_FORMAT} {where}")
+        for choice in reply.others or (reply,)
+        if choice.text and not choice.calls
+    ]
+    if any(_conforms(*answer) for answer in made):
+        yield None
+    elif len(made) < _FEWEST_OTHERS:
+        raise NotVerifiableError("too_few_replies", request=name)
+    else:
+        exchange, reply = made[0]
         message = f"A JSON format of the answer has no effect {where}."
-        yield Problem(exchange, message, "JSON that conforms", wrong[0]) if wrong else None
+        yield Problem(exchange, message, "JSON that conforms", reply.text)
 
 
 for _id, _usual, _name, _where, _modes, _apis in (
@@ -465,7 +478,7 @@ def _names_member(exchange: ParsedExchange, reply: Reply) -> bool:
 @GROUP.probe(
     "structured.reasoning",
     ("named", "free", "without"),
-    tolerated=_WITHOUT_PROSE,
+    habit=_WITHOUT_PROSE,
     fix="Apply the grammar to the final channel only, after its header.",
     example=(
         "The grammar of the answer also constrains the chain of thought and garbles it.",

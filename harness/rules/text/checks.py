@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from harness.rules.account.ledger import token_count, wrote_all
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
+from harness.rules.habits import recorded
 from harness.rules.rule import CHAT, GUIDE, Problem
 from harness.text import repeated_piece
 
@@ -37,7 +38,7 @@ _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2,}")
     "text.garbled",
     every_choice,
     source=_UTF_8,
-    tolerated=0.005,
+    habit=recorded(0.005),
     fix="Decode the tokens of a reply together, and send only complete characters.",
 )
 def _garbled(answer: Answer) -> Iterator[Problem]:
@@ -59,7 +60,7 @@ family.check(
     every_choice,
     lambda answer: not answer.exchange.prompt.isascii(),
     source=_UTF_8,
-    tolerated=0.02,
+    habit=recorded(0.02),
     text="Replies to prompts with accents, emoji or other scripts contain no U+FFFD replacement "
     "characters. Such replies often have characters of several tokens. A decoding defect is rare "
     "among all replies, but frequent among these.",
@@ -67,7 +68,9 @@ family.check(
 )(_garbled)
 
 
-@family.check("text.mojibake", every_choice, severity="warning", source=_UTF_8, tolerated=0.005)
+@family.check(
+    "text.mojibake", every_choice, severity="warning", source=_UTF_8, habit=recorded(0.005)
+)
 def _mojibake(answer: Answer) -> Iterator[Problem]:
     """No text is UTF-8 that was decoded as Latin-1 or Windows-1252.
 
@@ -99,7 +102,7 @@ family.account_rule(
 )
 
 
-@family.check("text.placeholder", every_choice, severity="warning", tolerated=0.005)
+@family.check("text.placeholder", every_choice, severity="warning", habit=recorded(0.005))
 def _placeholder(answer: Answer) -> Iterator[Problem]:
     """An answer is not the null value of a programming language.
 
@@ -112,7 +115,9 @@ def _placeholder(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "an answer, or null", text)
 
 
-@family.check("text.masked", every_choice, severity="warning", tolerated=0.005, component="filter")
+@family.check(
+    "text.masked", every_choice, severity="warning", habit=recorded(0.005), component="filter"
+)
 def _masked(answer: Answer) -> Iterator[Problem]:
     """No word of a text is replaced by asterisks or by a name such as [REDACTED].
 
@@ -173,7 +178,7 @@ def _is_one_token(answer: Answer, place: str, text: str) -> bool:
     every_choice,
     severity="warning",
     source=GUIDE,
-    tolerated=0.01,
+    habit=recorded(0.01),
     component="model",
     fix=(
         "Stop at <|return|> and <|call|>; if the model does not write them, compare logprobs with"

@@ -9,6 +9,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.rules.account.ledger import wrote_all
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
+from harness.rules.habits import MALFORMED_HEADERS, recorded
 from harness.rules.rule import HARMONY, RAW_COT, Problem
 
 family = Family("text", RAW_COT, component="output")
@@ -93,7 +94,7 @@ def _search(
             yield Problem(exchange, message, expected, context, proven=not own)
 
 
-@family.check("harmony.markers", every_choice, source=HARMONY, tolerated=0.01)
+@family.check("harmony.markers", every_choice, source=HARMONY, habit=MALFORMED_HEADERS)
 def _special_tokens(answer: Answer) -> Iterator[Problem]:
     """No harmony special tokens leak into the answer, reasoning, tool names or arguments.
 
@@ -130,7 +131,7 @@ def _cut_header(answer: Answer) -> Iterator[Problem]:
     "harmony.remains",
     every_choice,
     source=HARMONY,
-    tolerated=0.005,
+    habit=MALFORMED_HEADERS,
     fix="Parse headers as tokens, not as text, and drop those that a reply begins or ends with.",
 )
 def _header(answer: Answer) -> Iterator[Problem]:
@@ -162,7 +163,7 @@ def _header(answer: Answer) -> Iterator[Problem]:
     "harmony.remains.reasoning",
     every_choice,
     source=HARMONY,
-    tolerated=0.005,
+    habit=MALFORMED_HEADERS,
     fix="Parse headers as tokens, not as text, and drop those that a reply begins or ends with.",
 )
 def _header_in_reasoning(answer: Answer) -> Iterator[Problem]:
@@ -177,7 +178,7 @@ def _header_in_reasoning(answer: Answer) -> Iterator[Problem]:
     "harmony.foreign",
     every_choice,
     source=HARMONY,
-    tolerated=0.005,
+    habit=recorded(0.005),
     component="prompt",
     fix="Render and parse the harmony format, not another model's.",
 )
@@ -214,7 +215,7 @@ def _tagged(answer: Answer) -> Iterator[Problem]:
     "reasoning.in_answer.untagged",
     every_choice,
     severity="warning",
-    tolerated=0.01,
+    habit=recorded(0.01),
     example=(
         "The chain of thought is returned as part of the content.",
         "https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/851",
@@ -232,7 +233,9 @@ def _untagged(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "an answer", reply.text)
 
 
-@family.check("reasoning.in_answer.repeated", every_choice, severity="warning", tolerated=0.01)
+@family.check(
+    "reasoning.in_answer.repeated", every_choice, severity="warning", habit=recorded(0.01)
+)
 def _repeated(answer: Answer) -> Iterator[Problem]:
     """The answer does not repeat the CoT. Users see text that is not meant for them."""
     exchange, text, reasoning = _stripped(answer)
@@ -261,7 +264,7 @@ def _same(answer: Answer) -> Iterator[Problem]:
         yield Problem(exchange, message, "an answer that differs from the CoT", answer.reply.text)
 
 
-@family.check("reasoning.holds_answer", every_choice, severity="warning", tolerated=0.05)
+@family.check("reasoning.holds_answer", every_choice, severity="warning", habit=recorded(0.05))
 def _answer_in_reasoning(answer: Answer) -> Iterator[Problem]:
     """The CoT does not end with the answer.
 

@@ -9,6 +9,7 @@ from harness.records.scores import Severity
 from harness.rules.account.ledger import COT_HEADER, SLACK
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, answers, counted, streams
+from harness.rules.habits import MALFORMED_HEADERS
 from harness.rules.rule import CHAT, Problem
 
 family = Family("usage", CHAT, component="usage")
@@ -19,7 +20,6 @@ _COUNTS = {
     "responses": ("input_tokens", "output_tokens"),
 }
 _OUTPUT_DETAILS = {"chat": "completion_tokens_details", "responses": "output_tokens_details"}
-_ODD = 0.01  # the share of replies that a model spells with many more tokens
 _FEW_TOKENS = 3
 """With one of `SLACK` in a longer text, a difference that other spellings explain."""
 
@@ -191,7 +191,7 @@ family.account_rule(
     "wrongly, or it has lost or added text; the counts alone do not show which. A few tokens may "
     "differ, because a model can spell a text with other tokens than the tokenizer does.",
     component="output",
-    tolerated=_ODD,
+    habit=MALFORMED_HEADERS,
     witness=True,
     reads=("extras",),
 )

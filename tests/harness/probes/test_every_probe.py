@@ -116,7 +116,8 @@ def in_every_form(request: ProbeRequest, _: Attempt, *, but: str = "") -> Respon
     if request.id != "choices":
         return said
     first = chat_whole(answers.FREE)["choices"][0]
-    return json_response({**whole, "choices": [first, {**whole["choices"][0], "index": 1}]})
+    others = [{**whole["choices"][0], "index": index} for index in (1, 2, 3)]
+    return json_response({**whole, "choices": [first, *others]})
 
 
 def choosing(request: ProbeRequest, attempt: Attempt) -> Any:
@@ -361,11 +362,11 @@ BROKEN: Mapping[str, Provider] = {
     "builtin.results": builtin.served("builtin-reasoning-dropped"),
     "builtin.limit": builtin.served("builtin-calls-unlimited"),
     "builtin.citations": builtin.served("citations-unmapped"),
-    "sampling.effort": sampling.healthy_except("effort", sampling.thinking_alike),
+    "sampling.effort": sampling.healthy_except(("effort", "greedy"), sampling.thinking_alike),
     "sampling.effort.others": lambda *_: refusal(500),
     "sampling.temperature.high": sampling.greedy,
     "sampling.temperature.tools": sampling.healthy_except(
-        "hot with a tool", Reply(text="Always the same.")
+        "hot with a tool", sampling.open_answer(1)
     ),
     "sampling.cached": sampling.healthy_except("hot", sampling.open_answer(1)),
     "sampling.temperature.zero": sampling.healthy_except("cold", sampling.word_of),

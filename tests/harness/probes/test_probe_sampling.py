@@ -68,7 +68,7 @@ def open_answer(word: object) -> Reply:
     )
 
 
-def healthy_except(name: str, said: Any) -> Any:
+def healthy_except(name: str | tuple[str, ...], said: Any) -> Any:
     """The healthy provider with another reply to requests whose name has this prefix."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
@@ -143,7 +143,7 @@ def thinking_alike(attempt: Attempt) -> Reply:
     ("provider", "expected"),
     [
         (
-            healthy_except("effort", thinking_alike),
+            healthy_except(("effort", "greedy"), thinking_alike),
             {
                 "sampling.effort",
                 "sampling.effort.streaming",
@@ -239,14 +239,14 @@ def test_a_model_that_does_not_reason_shows_nothing_about_effort(low: int, high:
 def test_equal_greedy_replies_show_that_the_effort_has_no_effect(
     served: dict[str, str], message: str
 ) -> None:
-    """As a server of low effort whose CoTs are too short to compare, and d-inference PR#703."""
+    """As a server of low effort, and d-inference PR#703."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if not request.id.startswith(("effort", "greedy")):
             return healthy(request, attempt)
         effort = served.get(str(request.effort), request.effort)
         return Reply(
-            text="266", reasoning={"low": "", "medium": "a" * 9}.get(str(effort), "b" * 99)
+            text="266", reasoning={"low": "a" * 20, "medium": "b" * 30}.get(str(effort), "c" * 99)
         )
 
     result = judged(GROUP, provider)["sampling.effort"]
@@ -261,12 +261,22 @@ def test_prompts_of_all_efforts_have_as_many_tokens() -> None:
     assert "46 at high effort" in result.examples[0].evidence.got
 
 
-def test_short_cots_in_streams_show_effort_if_others_are_long() -> None:
+def test_a_model_whose_replies_in_one_form_are_short_is_not_accused() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         short = request.id.endswith("schema") and attempt.condition.streaming
         return Reply(text="266", reasoning="7 = 7.") if short else healthy(request, attempt)
 
-    assert found(provider, "failed") == {"sampling.effort.streaming"}
+    assert found(provider, "failed") == set()
+
+
+def test_a_model_that_refuses_everything_is_not_accused() -> None:
+    def refusing(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id.startswith("choices"):
+            return healthy(request, attempt)
+        sorry = "I’m sorry, but I can’t help with that."
+        return Reply(text=sorry, reasoning="The user asks for something that I must refuse.")
+
+    assert found(refusing, "failed", "warned") == set()
 
 
 def test_noise_at_temperature_0_is_healthy() -> None:

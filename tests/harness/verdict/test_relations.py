@@ -185,3 +185,13 @@ def test_every_reason_in_the_sources_has_a_wording_with_its_values() -> None:
 
 def test_a_reason_of_a_newer_version_is_shown_by_its_words() -> None:
     assert Reason(code="not_known_yet", values={"a": 1}).text == "Not known yet."
+
+
+@pytest.mark.parametrize(("failed", "status"), [(12, "passed"), (1, "failed")])
+def test_a_probe_that_fails_as_often_as_at_the_reference_passes(failed: int, status: str) -> None:
+    name = "tools.results.used"
+    found = rule(name, "failed", kind="probe", failures=15, counts={"chat": (15, 20)})
+    (one,) = related([found], [], Thresholds(reference_rules={name: {"chat": (failed, 20)}}))
+    assert one.status == status
+    if status == "passed":
+        assert one.reason == f"As often as at the reference: {failed} of 20 there."

@@ -12,7 +12,8 @@ from harness.rules.catalogue import CHECKS
 from harness.rules.results import check_results
 from harness.verdict.tolerances import apply_tolerances
 
-EMPTY = "reply.empty"
+RECORDED = "text.garbled.beyond_ascii"
+"""A rule with a documented share of 2%; `reply.empty` tolerates as much, and has no figure."""
 
 
 def score(
@@ -22,7 +23,7 @@ def score(
     api: Api = "chat",
     replica: str = "",
     task: str = "probes",
-    check: str = EMPTY,
+    check: str = RECORDED,
     mode: Mode = "streaming",
     proven: bool = False,
 ) -> Score:
@@ -48,12 +49,39 @@ def severities(scores: Iterable[Score]) -> set[str]:
 
 
 def test_rare_deviations_of_the_model_are_info() -> None:
-    assert CHECKS[EMPTY].tolerated == 0.02
+    assert CHECKS[RECORDED].tolerated == 0.02
     assert severities(score(at, empty=at % 50 == 0) for at in range(1000)) == {"info"}
 
 
-def test_one_empty_answer_in_ten_is_an_error() -> None:
+def test_one_bad_answer_in_ten_is_an_error() -> None:
     assert severities(score(at, empty=at % 10 == 0) for at in range(400)) == {"error"}
+
+
+@pytest.mark.parametrize(
+    ("every", "proven", "severity"),
+    [(10, False, "warning"), (3, False, "error"), (10, True, "error")],
+)
+def test_without_a_documented_share_a_rule_warns_while_the_model_is_usable(
+    every, proven, severity
+) -> None:
+    scores = (
+        score(at, empty=at % every == 0, check="reply.empty", proven=proven) for at in range(400)
+    )
+    assert severities(scores) == {severity}
+
+
+@pytest.mark.parametrize(
+    ("condition", "failed", "severity"),
+    [
+        ("chat · streaming", 40, "info"),
+        ("chat · streaming", 4, "error"),
+        ("responses", 40, "error"),
+    ],
+)
+def test_what_is_as_frequent_at_the_reference_is_tolerated(condition, failed, severity) -> None:
+    scores = [score(at, empty=at % 10 == 0) for at in range(400)]
+    judged = apply_tolerances(scores, reference={RECORDED: {condition: (failed, 400)}})
+    assert {found.severity for each in judged for found in each.findings} == {severity}
 
 
 def test_the_same_conversation_in_many_samples_counts_once() -> None:
@@ -106,11 +134,11 @@ def test_one_finding_whose_evidence_excludes_the_model_is_not_tolerated() -> Non
 def test_a_result_says_how_many_of_its_findings_are_tolerated(proven, code) -> None:
     scores = [score(at, empty=at in (7, 8, 9), proven=at in proven) for at in range(1000)]
     results = check_results(list(apply_tolerances(scores)), [("chat", "streaming")])
-    (result,) = (each for each in results if each.check.id == EMPTY)
+    (result,) = (each for each in results if each.check.id == RECORDED)
     assert [reason.code for reason in result.reasons] == ([code] if code else [])
     if code == "partly_tolerated":
         assert result.reasons[0].text == (
-            "The model itself may cause 2 of the 3 findings, as in up to 2.0% of the attempts, "
+            f"The model itself may cause 2 of the 3 findings ({CHECKS[RECORDED].habit}), "
             "but not the others."
         )
 
