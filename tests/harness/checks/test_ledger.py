@@ -549,13 +549,13 @@ def cut(topic, tokens=30):
 
 
 def test_replies_without_a_cot_to_lose_do_not_hide_those_that_lost_one():
-    lost = [chat(Reply(text=f"{TEXT} {n}.", reasoning=COT), reasoning=None) for n in range(5)]
+    lost = [chat(Reply(text=f"{TEXT} {n}.", reasoning=COT), reasoning=None) for n in range(8)]
     kept = [Reply(text=f"{TEXT} {n}.", reasoning=COT) for n in range(20)]
     plain = [Reply(text=f"{TEXT} {n}.", reasoning="") for n in range(40)]
     for replies in ([*lost, *kept], [*lost, *kept, *plain]):
         found = pooled_findings(replies, streaming=False)
         missing = [each.severity for each in found if each.id == "reasoning.missing"]
-        assert missing == ["error"] * 5
+        assert missing == ["error"] * 8
 
 
 def test_a_cached_token_account_does_not_keep_its_exchange_alive():
