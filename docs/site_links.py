@@ -12,6 +12,7 @@ from mkdocs.structure.files import File, Files
 from gpt_oss_verify.checks import entries, markdown
 
 OVERVIEW = "overview.md"
+_PICTURE = re.compile(r'"(?:docs/)?pictures/')
 _OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./(?!\w+://)[^)]*\)")
 
 
@@ -30,4 +31,5 @@ def on_page_markdown(markdown: str, **_: object) -> str:
     The word after the language of a block is for the tests of the commands.
     """
     markdown = markdown.replace("```console provider", "```console")
+    markdown = _PICTURE.sub('"../pictures/', markdown)  # a page is a folder of the site
     return _OUTSIDE.sub(r"\1", markdown.replace("](../README.md", f"]({OVERVIEW}"))

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -22,6 +23,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from evals.identity import fingerprint, identify, published_ids
 from harmony.extras import install_command
@@ -30,7 +32,8 @@ from harness.records.record import Record
 from harness.records.runs import DataIdentity, DatasetInfo
 from harness.text import first_few, strict_json
 
-MOST_BAD_ROWS = 50  # that are named
+MOST_BAD_ROWS = 50  # different reasons that are named
+_MOST_PLACES = 20  # rows of one reason
 _LONGEST_FIELD = 2**31 - 1
 
 
@@ -79,23 +82,44 @@ def questions_file(name: str) -> str:
 def validate_rows(raw: Iterable[RawRow], model: type[RowT]) -> tuple[RowT, ...]:
     """Return the rows as instances of `model`. Raises ConfigurationError."""
     rows: list[RowT] = []
-    invalid: list[str] = []
+    invalid: dict[str, list[str]] = defaultdict(list)  # the places by what is wrong there
     for row in raw:
         try:
             rows.append(model.model_validate(dict(row.values)))
         except ValidationError as error:
-            invalid.append(f"{row.place}: {_reason(error)}")
-    if invalid:
-        many = f"{len(invalid)} invalid rows: " if len(invalid) > 1 else ""
-        raise ConfigurationError(f"{many}{first_few(invalid, MOST_BAD_ROWS, '; ')}.")
+            invalid[_reasons(error, row)].append(row.place)
+    refuse_rows(invalid)
     return tuple(rows)
 
 
-def _reason(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    column = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"column {column!r}: {message}" if column else message
+def refuse_rows(invalid: Mapping[str, Sequence[str]]) -> None:
+    """Raise ConfigurationError if rows are invalid; `invalid` has their places by the reason."""
+    if not invalid:
+        return
+    count = sum(map(len, invalid.values()))
+    reasons = [f"{first_few(places, _MOST_PLACES)}: {why}" for why, places in invalid.items()]
+    many = f"{count} invalid rows: " if count > 1 else ""
+    raise ConfigurationError(f"{many}{first_few(reasons, MOST_BAD_ROWS, '; ')}.")
+
+
+def _reasons(error: ValidationError, row: RawRow) -> str:
+    """Return everything that is wrong with a row; with missing columns, those that it has."""
+    details = error.errors(include_url=False)
+    missing = [_column(detail) for detail in details if detail["type"] == "missing"]
+    reasons = [_reason(detail) for detail in details if detail["type"] != "missing"]
+    if missing:
+        has = ", ".join(map(repr, row.values))
+        reasons.insert(0, f"without column {' and '.join(missing)}; its columns are {has}")
+    return ", ".join(reasons)
+
+
+def _column(detail: ErrorDetails) -> str:
+    return repr(".".join(str(part) for part in detail["loc"]))
+
+
+def _reason(detail: ErrorDetails) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"column {_column(detail)}: {message}" if detail["loc"] else message
 
 
 def read_file(path: Path, name: str | None = None) -> tuple[RawRow, ...]:
@@ -112,6 +136,7 @@ def read_file(path: Path, name: str | None = None) -> tuple[RawRow, ...]:
 
 def parse_jsonl(text: str, name: str) -> Iterator[RawRow]:
     """Yield one JSON object per line; empty lines are skipped. Raises ConfigurationError."""
+    invalid: dict[str, list[str]] = defaultdict(list)
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -119,10 +144,13 @@ def parse_jsonl(text: str, name: str) -> Iterator[RawRow]:
         try:
             row = strict_json(line)
         except ValueError as error:
-            raise ConfigurationError(f"{place} is not JSON: {error}.") from None
-        if not isinstance(row, dict):
-            raise ConfigurationError(f"{place} is not a JSON object.")
-        yield RawRow(place, row)
+            invalid[f"not JSON: {error}"].append(place)
+            continue
+        if isinstance(row, dict):
+            yield RawRow(place, row)
+        else:
+            invalid["not a JSON object"].append(place)
+    refuse_rows(invalid)
 
 
 def parse_csv(text: str, name: str) -> Iterator[RawRow]:
@@ -133,6 +161,7 @@ def parse_csv(text: str, name: str) -> Iterator[RawRow]:
     csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] | None = None
+    invalid: dict[str, list[str]] = defaultdict(list)
     start = 1
     try:
         for fields in reader:
@@ -143,13 +172,13 @@ def parse_csv(text: str, name: str) -> Iterator[RawRow]:
             if columns is None:
                 columns = fields
             elif len(fields) != len(columns):
-                raise ConfigurationError(
-                    f"{place} has {len(fields)} fields, but there are {len(columns)} columns."
-                )
+                why = f"{len(fields)} fields, but there are {len(columns)} columns"
+                invalid[why].append(place)
             else:
                 yield RawRow(place, dict(zip(columns, fields, strict=True)))
     except csv.Error as error:
         raise ConfigurationError(f"{name} line {start} is not CSV: {error}.") from None
+    refuse_rows(invalid)
 
 
 def select(items: Sequence[T], examples: int | None, seed: int) -> tuple[T, ...]:

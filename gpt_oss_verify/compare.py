@@ -215,12 +215,12 @@ def _changed(runs: Path, provider: str, oldest: float | None, *, as_json: bool) 
     latest = latest_run(runs, provider)
     info = None if latest is None else read_run_info(latest)
     since = "" if info is None else info.started_at
-    silent = run_folder.last_unanswered(runs, provider)
+    silent = next(reversed(run_folder.unanswered(runs, provider)), None)
     ended = "" if info is None else info.finished_at or info.started_at
     if silent is not None and silent[0] > ended and not _before(silent[0], oldest):
         after = f" since {moment(since)}" if since else ""
         say(f"{provider} UNREACHABLE: no finished run{after}: the provider did not answer")
-        show(f"{moment(silent[0])}: {silent[1]}")
+        show(f"{moment(silent[0])}: {silent[2]}")
         return EXIT_UNREACHABLE
     if latest is None:
         say(f"There is no finished run of {provider}.")

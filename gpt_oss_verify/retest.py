@@ -36,8 +36,8 @@ def retest(
 ) -> int:
     """Test whether the findings of a run are fixed.
 
-    Sends again what its findings need, as often as is needed to tell a fixed defect from one that
-    is only half as frequent, and a small part of what passed.
+    Sends again what its findings need, with enough tries to tell fixed from halved, and a small
+    part of what passed.
 
     Args:
         tries: Most tries of one finding. Default: as many as are needed, up to 200.

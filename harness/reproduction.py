@@ -500,9 +500,9 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
     """
     finding, about = subject.finding, subject.rule.about
     lines = [
-        f"# {about.summary.rstrip('.')}: violated under {subject.rollout.condition.name}",
+        f"# {finding.message.rstrip('.')} ({subject.rollout.condition.name})",
         "",
-        finding.message,
+        about.summary,
         "",
         f"- Expected: {finding.evidence.expected}",
         f"- Received: {finding.evidence.shown}",

@@ -136,21 +136,27 @@ def changes(differs: Sequence[SettingChange], other: str = "reference") -> str:
 
 
 def summary(comparison: Comparison) -> Iterator[str]:
-    """Yield the most important facts: verdicts, checks that only one column tested, differences."""
+    """Yield what differs beyond chance, the verdicts, and what only one column tested."""
     base = [entry.label for entry in comparison.entries].index(comparison.against)
     statuses = _statuses(comparison)
+    rows = tested_rows(comparison)
+    columns = range(len(comparison.entries))
+    differ = [at for at in columns if any(seen(row, at) != "none" for row in rows)]
+    for index in differ:
+        yield _statistics(comparison, index)
+        yield from _why_worse(comparison, index, base)
     for index, entry in enumerate(comparison.entries):
         if entry.kind != "log":  # which has no verdict, causes or checks
             yield _verdict(comparison, index, base, statuses)
-    others = (index for index in range(len(comparison.entries)) if index != base)
+    others = (index for index in columns if index != base)
     for index, changed in zip(others, comparison.changes, strict=True):
         if changed.fixed:
             names = first_few([check.id for check in changed.fixed], _NAMED)
             count = counted(len(changed.fixed), "check")
             yield f"{changed.label} fixes {count} that the reference fails: {names}."
-        yield from _why_worse(comparison, index, base)
         yield from _lone(comparison, index, base, statuses)
-        yield _statistics(comparison, index)
+        if index not in differ:
+            yield _statistics(comparison, index)
 
 
 def _why_worse(comparison: Comparison, index: int, base: int) -> Iterator[str]:
@@ -225,11 +231,10 @@ def _lone(comparison: Comparison, index: int, base: int, statuses: Statuses) -> 
         pairs = [(each[one], each[other]) for each in statuses.values()]
         lone = [here for here, there in pairs if here in JUDGED and there not in JUDGED]
         if lone and any(there in JUDGED for _, there in pairs):
-            names = [comparison.entries[at].label for at in (one, other)]
-            yield (
-                f"{names[0]} tested {counted(len(lone), 'check')} that {names[1]} did not; "
-                f"{lone.count('failed') or 'none'} of them failed."
-            )
+            failed = lone.count("failed")
+            what = f"{failed} failed" if failed else "none failed"
+            name = comparison.entries[one].label
+            yield f"{counted(len(lone), 'check')} ran only in {name}; {what}."
 
 
 def _statistics(comparison: Comparison, index: int) -> str:
@@ -248,7 +253,7 @@ def _statistics(comparison: Comparison, index: int) -> str:
         if (measures := [measure for measure, difference in tested if difference.seen == direction])
     ]
     if beyond:
-        return f"Beyond chance, {name} is {' and '.join(beyond)}."
+        return f"{name} is significantly {' and '.join(beyond)}."
     sizes = [difference.detectable for _, difference in tested]
     samples = [difference.pairs for _, difference in tested if difference.pairs is not None]
     few = f" with {counted(min(samples), 'sample')}" if samples else ""
@@ -349,8 +354,8 @@ def how_tested(comparison: Comparison) -> str:
         f"Tested together: {counted(comparison.tested, 'difference')} from {comparison.against}. "
         "Better or worse is reported only if chance alone would report any of them in "
         "fewer than 5 of 100 comparisons (Holm's correction). Each interval is a 95% interval of "
-        "that difference alone. The same samples are paired. A detectable difference is found with "
-        "a probability of about 80%. Times are shown and not tested."
+        "that difference alone. The same samples are paired. A detectable difference is one that "
+        "is found with a power of about 80%. Times are shown and not tested."
     )
 
 

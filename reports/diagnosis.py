@@ -4,10 +4,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from urllib.parse import urlsplit
 
 from harness.records.analysis import Analysis
 from harness.records.diagnosis import Cause
-from harness.records.runs import RetestInfo
+from harness.records.runs import RetestInfo, RunInfo
 from reports.model import Report, ShownRule, Status, count_statuses
 from reports.text import counted
 
@@ -100,6 +101,16 @@ def causes(report: Report) -> list[Group]:
 _PROBE = "gpt-oss-verify --provider NAME"
 
 
+def _whole_run(run: RunInfo) -> str:
+    """Return the command of a complete run; one by address has its host and port as its name."""
+    provider = run.provider
+    if urlsplit(provider.base_url).netloc.replace(":", "-") != provider.name:
+        return f"gpt-oss-verify --provider {shlex.quote(provider.name)}"
+    return shlex.join(
+        ["gpt-oss-verify", "--base-url", provider.base_url, "--model", provider.model]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do: a sentence, and the command for it if there is one."""
@@ -162,6 +173,8 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
         yield Step("Sample until it is decided: repeat the run with --until-decided.")
     elif any(task.kind == "traffic" for task in analysis.run.tasks):
         yield Step("Record more traffic, or send tool calls and probes:", _PROBE)
+    elif analysis.run.settings.first_cases is not None:
+        yield Step("Verify all cases and probes:", _whole_run(analysis.run))
     elif tries is not None:
         command = f"gpt-oss-verify --resume {folder} -k {tries}"
         yield Step("Add tries, without repeating any:", command)
@@ -183,7 +196,7 @@ def _after_a_retest(analysis: Analysis, retest: RetestInfo) -> Iterator[Step]:
     if retest.concurrency is not None and analysis.verdict.decision != "fail":
         yield Step("Compare it with a retest under the load of the run:", command)
     elif analysis.verdict.decision == "pass":
-        yield Step("A retest does not replace a complete run; verify the provider again.")
+        yield Step("Verify the provider again:", _whole_run(analysis.run))
     elif analysis.verdict.decision == "fail":
         yield Step("After the next fix:", command)
     elif max(tries, default=0) > 0:

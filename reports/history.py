@@ -38,7 +38,8 @@ def print_history(history: History, console: Console) -> None:
 
 def title(line: ProviderHistory) -> str:
     """Return `groq: 4 runs`."""
-    return f"{line.provider}: {counted(len(line.points), 'run')}"
+    runs = sum(point.unanswered is None for point in line.points)
+    return f"{line.provider}: {counted(runs, 'run')}"
 
 
 def table(line: ProviderHistory, *, intervals: bool = True) -> Table:
@@ -67,6 +68,8 @@ def table(line: ProviderHistory, *, intervals: bool = True) -> Table:
 
 
 def _verdict(point: HistoryPoint) -> Cell:
+    if point.unanswered is not None:
+        return Cell("no answer", "bad")
     if not point.complete:
         return Cell("unfinished", "poor")
     return Cell(VERDICTS[point.decision], DECISION_TONES[point.decision])

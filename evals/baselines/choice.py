@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 from evals.baselines.eval_scores import Baseline, EvalScores
@@ -100,15 +99,9 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
     entry = column.entry.model_copy(
         update={"kind": "log", "complete": complete, "notes": tuple(notes)}
     )
-    settings = dict(column.settings)
-    for log in logs:
-        asked = sha256("\0".join(tried.question for tried in log.tries[:1]).encode()).hexdigest()
-        more = {"until": tuple(map(repr, log.until)), "prompt": asked[:12]}
-        settings |= {log.named(p): {**settings[log.named(p)], **more} for p in log.parts}
     return replace(
         column,
         entry=entry,
-        settings=settings,
         tries=pd.DataFrame(rows, columns=list(TRIES)),
         times=pd.DataFrame(times, columns=[*KEY, *MEASURED_TIMES]),
     )
@@ -152,6 +145,8 @@ def _settings(scores: EvalScores, every: Sequence[EvalScores]) -> dict[str, obje
         "api": scores.api,
         "data": scores.dataset.sha256[:12],
         "scorer": scores.dataset.scorer,
+        **({} if scores.until is None else {"until": tuple(map(repr, scores.until))}),
+        **({} if scores.first_question is None else {"prompt": scores.first_question[:12]}),
     }
 
 

@@ -43,6 +43,10 @@ class EvalScores(Record):
     contents: Mapping[str, str] = Field(
         default={}, description="hash of each question, where the data have no hash of the whole"
     )
+    until: tuple[str, ...] | None = Field(default=None, description="the stop strings of a log")
+    first_question: str | None = Field(
+        default=None, description="SHA-256 of the first prompt of a log"
+    )
     planned: int = Field(ge=1)
     copies: int = 0
     scores: Mapping[str, tuple[float, ...]] = Field(min_length=1)

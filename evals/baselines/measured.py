@@ -117,6 +117,10 @@ def log_baseline(logs: Sequence[EvalLog]) -> MeasuredBaseline:
                 api=log.api,
                 sampling=log.sampling,
                 contents=log.contents,
+                until=log.until,
+                first_question=hashlib.sha256(
+                    "".join(tried.question for tried in log.tries[:1]).encode()
+                ).hexdigest(),
                 planned=log.epochs,
                 copies=log.copies,
                 scores=scores,

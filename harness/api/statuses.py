@@ -32,6 +32,7 @@ _LIMIT = re.compile(
     r"|resource[ _]?exhausted|concurrency limit|insufficient[ _](?:credit|balance|funds)",
     re.IGNORECASE,
 )
+_NO_CREDIT = re.compile(r"insufficient[ _](?:quota|credit|balance|funds)", re.IGNORECASE)
 _NO_STREAMS = re.compile(
     r"\bstream(?:s|ing)?\b[^.]{0,60}\b(?:not (?:yet )?|un|isn't |aren't )"
     r"(?:support|avail|implement|allow|enabl)"
@@ -150,6 +151,13 @@ _WITHOUT_RESPONSE: Mapping[str | None, Trouble] = {
 }
 
 
+def out_of_credit(response: Response) -> bool:
+    """Return whether the account of the key has no credit left, which no waiting changes."""
+    if response.good_status or "retry-after" in response.headers:
+        return False
+    return _NO_CREDIT.search(" ".join(_error_texts(response))) is not None
+
+
 def trouble_of(exchange: Exchange) -> Trouble | None:
     """Return why an exchange failed, if the same request may succeed later; otherwise None.
 
@@ -160,16 +168,19 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
         return _WITHOUT_RESPONSE.get(kind)
     said = meaning(exchange.response)
     if said == "overload":
-        return "overloaded"
+        return None if out_of_credit(exchange.response) else "overloaded"
     if said == "server_error" or exchange.response.status == _CONFLICT:
         return "passing"
     return "broken" if kind in {"cut", "timeout"} else None
 
 
 def refuses_access(exchange: Exchange) -> bool:
-    """Return whether the server refuses every request, as when a key expires, or redirects it."""
-    status = exchange.response.status if exchange.response else 0
-    return status in _NO_ACCESS or status in _REDIRECTS
+    """Return whether the server refuses every request: a key or credit ended, or it redirects."""
+    response = exchange.response
+    if response is None:
+        return False
+    status = response.status
+    return status in _NO_ACCESS or status in _REDIRECTS or out_of_credit(response)
 
 
 def unanswered(exchange: Exchange) -> bool:

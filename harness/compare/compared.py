@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 
 MEASURE = "create a baseline with `gpt-oss-verify export RUN --format baseline`"
 SAMPLE_QUESTIONS = f"these are sample questions, which have no published scores; {MEASURE}."
-_NO_PROBLEM = frozenset({"success", "correct", "wrong", "graded", "answered"})
+_INVALID = "invalid_response"  # also an attempt with another outcome, if a check found an error
+_NO_PROBLEM = frozenset({"success", "correct", "wrong", "graded", "answered", _INVALID})
 _FIRST = "Share of attempts that succeed."
 _NOT_TESTED = "Median. It is not tested, because it depends on place and time."
 
@@ -249,16 +250,16 @@ def _score(column: Column, key: Key) -> Measured | None:
 
 
 def _outcomes(groups: Sequence[pd.DataFrame], key: Key) -> Iterator[UntestedRow]:
-    """Yield the share of tries with each kind of problem: an outcome, or an invalid reply."""
+    """Yield the share of tries with an invalid response, and with each other bad outcome."""
     kinds = {outcome for tries in groups for outcome in tries["outcome"].dropna()}
-    for name in ("invalid", *sorted(kinds - _NO_PROBLEM)):
+    for name in (_INVALID, *sorted(kinds - _NO_PROBLEM)):
         cells = [_share(tries, name) if tries["outcome"].any() else None for tries in groups]
         if any(cell and cell.hits for cell in cells):
             yield UntestedRow(OUTCOMES, name.replace("_", " "), cells, group=key[1])
 
 
 def _share(tries: pd.DataFrame, outcome: str) -> Measured:
-    hit = tries["invalid"] if outcome == "invalid" else tries["outcome"] == outcome
+    hit = tries["invalid"] if outcome == _INVALID else tries["outcome"] == outcome
     counts = hit.groupby(tries["sample"]).agg(["sum", "count"])
     rate = clustered_rate(list(counts.itertuples(index=False, name=None)))
     return _estimated(rate, *map(int, counts.sum()))

@@ -54,14 +54,15 @@ def changes(
 ) -> tuple[SettingChange, ...]:
     """Return the settings that differ; with `moving`, those that can change a sample's result.
 
-    One that does not differ alike in all tasks is named with each task.
+    A setting that one side does not have is unknown there, as in a baseline of an earlier version,
+    and not compared. One that does not differ alike in all tasks is named with each task.
     """
     shared = [scope for scope in here if scope in there]
     changed: dict[SettingChange, list[str]] = defaultdict(list)
     for scope in shared:
         ours, theirs = here[scope], there[scope]
-        for name in dict.fromkeys([*ours, *theirs]):
-            mine, other = _text(ours.get(name)), _text(theirs.get(name))
+        for name in filter(theirs.__contains__, ours):
+            mine, other = _text(ours[name]), _text(theirs[name])
             if mine != other and (name in _MOVING or not moving):
                 changed[SettingChange(what=name, here=mine, there=other)].append(scope)
     tasks = sum(scope != RUN for scope in shared)

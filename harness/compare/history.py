@@ -17,7 +17,7 @@ from harness.records.figures import Decision
 from harness.records.record import Record
 from harness.records.runs import RunInfo, group_name
 from harness.records.scores import Estimate
-from harness.run.run_folder import read_analysis, run_folders
+from harness.run.run_folder import read_analysis, run_folders, unanswered
 from harness.run.run_log import read_run_info
 from harness.statistics.mean_scores import mean_score
 
@@ -32,7 +32,8 @@ class HistoryPoint(Record):
 
     `pass_at` and `pass_hat` are the lowest of all conditions, for `k` tries; `latency` is the
     highest median time of a request in seconds. `changed` has the settings that differ from the
-    previous run and can change a result; `gap_days` is set after an unusually long pause.
+    previous run and can change a result; `gap_days` is set after an unusually long pause. A time at
+    which the provider did not answer is a point, too: `unanswered` has the reason.
     """
 
     run: str
@@ -51,6 +52,7 @@ class HistoryPoint(Record):
     scores: Mapping[str, Estimate] = {}
     changed: tuple[SettingChange, ...] = ()
     gap_days: float | None = None
+    unanswered: str | None = None
 
 
 class ProviderHistory(Record):
@@ -84,7 +86,7 @@ def history_of(parent: Path, provider: str | None) -> History:
             logs += [read] if provider in (None, read[0].provider) else []
         except ConfigurationError as error:
             unread.append(str(error))
-    return history(str(parent), analyses, unread, logs)
+    return history(str(parent), analyses, unread, logs, unanswered(parent, provider))
 
 
 def history(
@@ -92,14 +94,23 @@ def history(
     analyses: Sequence[_Judged],
     unread: Sequence[str] = (),
     logs: Sequence[Sequence[EvalLog]] = (),
+    silent: Sequence[tuple[str, str, str]] = (),
 ) -> History:
-    """Return all runs by provider, oldest first; `unread` has a sentence for each run left out."""
+    """Return all runs by provider, oldest first; `unread` has a sentence for each run left out.
+
+    `silent` has the times at which a provider did not answer, the provider, and the reason.
+    """
     runs: dict[str, list[_Judged]] = defaultdict(list)
     for judged in sorted(analyses, key=lambda judged: judged[1].run.started_at):
         runs[judged[1].run.provider.name].append(judged)
     points = {name: _points(logs) for name, logs in runs.items()}
     for log in logs:
         points[log[0].provider] = [*points.get(log[0].provider, ()), _of_log(log)]
+    for at, name, why in silent:
+        of_provider = points.get(name, ())
+        before = max((e for e in of_provider if e.started_at <= at), key=_start, default=None)
+        if before is None or before.complete or before.unanswered:  # else it has a row already
+            points[name] = [*of_provider, _without_answer(at, why)]
     lines = (ProviderHistory(provider=name, points=_dated(points[name])) for name in sorted(points))
     return History(folder=folder, lines=tuple(lines), unread=tuple(unread))
 
@@ -121,6 +132,15 @@ def gaps(times: Sequence[str]) -> list[float | None]:
         return [None] * len(times)
     limit = max(UNUSUAL * statistics.median(pauses), _DAY)
     return [None, *(pause / _DAY if pause > limit else None for pause in pauses)]
+
+
+def _start(point: HistoryPoint) -> str:
+    return point.started_at
+
+
+def _without_answer(at: str, why: str) -> HistoryPoint:
+    nothing = {"run": "", "place": "", "model": "", "tool_version": "", "decision": None}
+    return HistoryPoint(started_at=at, complete=False, unanswered=why, **nothing)
 
 
 def _points(runs: Sequence[_Judged]) -> Sequence[HistoryPoint]:

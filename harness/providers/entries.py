@@ -35,6 +35,7 @@ _SHIPPED_FILES = (_PACKAGE / "data" / LOCAL_FILE, _PACKAGE.parent / LOCAL_FILE) 
 ENVIRONMENT_NAME = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 CHARACTERS_PER_TOKEN = 4  # in English text; assumed for replies without reported usage
 
+_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/models")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _FRAMING_HEADERS = ("content-length", "transfer-encoding")
 _KEY_SHAPES = (
@@ -69,7 +70,11 @@ def _url(value: str) -> str:
         raise ValueError("the URL contains a user name or password; use api_key_env or headers")
     if parts.query or parts.fragment:
         raise ValueError("the URL has a ? or # part, which a base URL cannot have")
-    return value.rstrip("/")
+    base = value.rstrip("/")
+    for path in _ENDPOINTS:
+        if base.endswith(path):
+            raise ValueError(f"leave {path} out: the base URL is {base.removesuffix(path)}")
+    return base
 
 
 def _headers(value: dict[str, str]) -> dict[str, str]:

@@ -96,10 +96,21 @@ def _inner(model: type[BaseModel], keys: Sequence[str]) -> type[BaseModel]:
     return model
 
 
+_INDENTATION = "; check the indentation of this line and of those above it"
+_HINTS = {
+    "expected <block end>": _INDENTATION,
+    "mapping values are not allowed here": _INDENTATION,
+    "could not find expected ':'": _INDENTATION,
+    "'\\t' that cannot start": "; indent with spaces instead of tabs",
+}
+"""What to do about an error, by a part of PyYAML's message."""
+
+
 def _yaml_message(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+        hint = next((text for said, text in _HINTS.items() if said in str(error.problem)), "")
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}{hint}"
     return f"is not YAML: {error}"
 
 

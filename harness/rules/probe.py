@@ -149,14 +149,16 @@ class ProbeResponses:
 
     `unusable` has the reason for each request without any (see `ProbeRequest.unusable`), and `cut`
     the rollouts that are not used because the token limit cut a reply that must be whole. `golden`
-    is the part of the run's golden file that the group needs, if any. `max_context` is the
-    context length that the provider is expected to have, in tokens.
+    is the part of the run's golden file that the group needs, if any; `without_part` tells that the
+    run has a golden file without this part. `max_context` is the context length that the provider
+    is expected to have, in tokens.
     """
 
     api: Api
     rollouts: Mapping[str, Sequence[ParsedRollout]]
     unusable: Mapping[str, Reason] = field(default_factory=dict)
     golden: Golden | None = None
+    without_part: bool = False
     max_context: int = CONTEXT
     cut: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
     other_apis: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
@@ -192,7 +194,16 @@ class ProbeResponses:
             name: [rollout.final for rollout in made if rollout.rollout.api != api]
             for name, made in rollouts.items()
         }
-        return cls(api, usable, unusable, golden, max_context, cut, others, account)
+        return cls(
+            api,
+            usable,
+            unusable,
+            golden,
+            max_context=max_context,
+            cut=cut,
+            other_apis=others,
+            account=account,
+        )
 
     def all(self, *names: str, mode: Mode | None = None) -> tuple[ParsedRollout, ...]:
         """The usable rollouts of some requests. Raises NotVerifiableError if there are none."""
@@ -347,7 +358,8 @@ class ProbeGroup:
     ) -> ProbeResponses:
         """Return the usable responses to its requests over an API."""
         requests, golden = self.requests(api), self.golden_of(options)
-        return ProbeResponses.of(requests, rollouts, api, golden, options.max_context, account)
+        made = ProbeResponses.of(requests, rollouts, api, golden, options.max_context, account)
+        return replace(made, without_part=golden is None and options.golden is not None)
 
     def probe(
         self,

@@ -10,7 +10,7 @@ from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import json_object, objects
 from harness.api.items import Message, Settings
 from harness.api.responses import CODE_INTERPRETER, CODE_INTERPRETER_CALL
-from harness.api.statuses import explanation
+from harness.api.statuses import explanation, out_of_credit
 from harness.errors import (
     ModelNotFoundError,
     ProviderUnauthorizedError,
@@ -197,6 +197,10 @@ def require_usable(
             "providers.yaml"
         )
         raise ProviderUnauthorizedError(f"provider {name} refuses access: {explained}; {remedy}")
+    if out_of_credit(answer):
+        raise ProviderUnauthorizedError(
+            f"provider {name} has no credit left: {explained}; add credit, or use another key"
+        )
     if status in GATEWAY_STATUSES:
         raise ProviderUnreachableError(
             f"provider {name} answered {explained} at {url} in {TRIES} tries; "

@@ -67,13 +67,13 @@ def note_unanswered(parent: Path, provider: str, why: str) -> None:
         file.write(orjson.dumps({"provider": provider, "at": at, "why": why}) + b"\n")
 
 
-def last_unanswered(parent: Path, provider: str) -> tuple[str, str] | None:
-    """Return when and why a provider could last not be sampled, if ever."""
+def unanswered(parent: Path, provider: str | None = None) -> list[tuple[str, str, str]]:
+    """Return when which provider could not be sampled, and why; the earliest first."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         notes = map(orjson.loads, (parent / UNANSWERED_FILE).read_bytes().splitlines())
-        times = [(note["at"], note["why"]) for note in notes if note["provider"] == provider]
-        return max(times, default=None)
-    return None
+        every = [(note["at"], note["provider"], note["why"]) for note in notes]
+        return sorted(note for note in every if provider in (None, note[1]))
+    return []
 
 
 def discard_unused(folder: Path) -> bool:

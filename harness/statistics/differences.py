@@ -37,11 +37,12 @@ class Pair:
 class Difference(Record):
     """A run minus the reference, paired if the row is about cases or questions.
 
-    `low` and `high` are the 95% interval of this difference alone. `p` is its two-sided p-value
-    and `adjusted` the p-value after Holm's correction for all differences of the comparison;
-    `seen` is "better" or "worse" only if `adjusted` is below 5%. `detectable` is the smallest
-    true worsening that these runs detect with a probability of 80% after correction; None if they
-    cannot detect any. `pairs` counts the shared cases or questions; None for unpaired rates.
+    `low` and `high` are the 95% interval of this difference alone, between -1 and 1 where the
+    difference is. `p` is its two-sided p-value and `adjusted` the p-value after Holm's correction
+    for all differences of the comparison; `seen` is "better" or "worse" only if `adjusted` is below
+    5%. `detectable` is the smallest true worsening that these runs detect with a probability of 80%
+    after correction; None if they cannot detect any. `pairs` counts the shared cases or questions;
+    None for unpaired rates.
     """
 
     value: float
@@ -236,8 +237,8 @@ def _tested(pair: Pair, p: float, adjusted: float, count: int) -> Difference:
         seen = "better" if (interval.value > 0) == pair.higher_is_better else "worse"
     return Difference(
         value=interval.value,
-        low=interval.low,
-        high=interval.high,
+        low=max(interval.low, min(-1.0, interval.value)),
+        high=min(interval.high, max(1.0, interval.value)),
         p=p,
         adjusted=adjusted,
         seen=seen,

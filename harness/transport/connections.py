@@ -22,6 +22,8 @@ from harness.records.rollouts import FailureKind
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 PROXY = re.compile(r"https?://(?:.*@)?([^@/]+)(?:/.*)?", re.IGNORECASE)  # the group: host and port
 SECONDS_TO_CONNECT = 10.0
+_WITHOUT_TLS = {"wrong version number", "record layer failure", "packet length too long"}
+"""What OpenSSL says if a server answers the handshake with plain HTTP."""
 BYTES_AT_ONCE = 16 * 1024
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -174,6 +176,11 @@ def _connection_error(error: OSError) -> str:
         return f"its TLS certificate is not trusted ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "no reason given").lower().replace("_", " ")
-        return f"TLS failed ({reason})"
+        plain = (
+            "; if the server has no TLS, its address begins with http://"
+            if reason in _WITHOUT_TLS
+            else ""
+        )
+        return f"TLS failed ({reason}){plain}"
     number, text = error.errno, error.strerror
     return os.strerror(number) if number and number > 0 else text or str(error)

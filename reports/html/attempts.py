@@ -4,6 +4,7 @@ A map has a row for each sample and a cell for each attempt. Pages show tens of 
 attempts, so scores are read twice: to find the worst samples, and to draw their rows.
 """
 
+import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,10 @@ from harness.records.analysis import Analysis
 from harness.records.conditions import Condition
 from harness.records.scores import Outcome, Score
 from reports.labels import Labels
+from reports.text import clipped
 
+_HASH = re.compile(r"[0-9a-f]{12}")  # the name of a question without an id
+_LONGEST_LABEL = 60
 _PASSED: frozenset[Outcome] = frozenset({"success", "correct", "graded", "answered"})
 
 MEASURES: Mapping[str, str] = {
@@ -149,6 +153,12 @@ class Row:
     summary: str
     outcomes: str
     blocks: tuple[tuple[Cell | None, ...], ...]
+
+    @property
+    def label(self) -> str:
+        """The name, or the beginning of a question whose name is only its hash."""
+        unnamed = self.hint and _HASH.fullmatch(self.name)
+        return clipped(" ".join(self.hint.split()), _LONGEST_LABEL) if unnamed else self.name
 
 
 @dataclass(frozen=True)

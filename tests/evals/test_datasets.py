@@ -186,7 +186,9 @@ def test_any_hub_dataset_with_the_same_columns_is_loaded(named):
 
 
 def test_a_hub_dataset_with_other_columns_is_an_error(named):
-    with pytest.raises(ConfigurationError, match=r"me/mine test row 1: column 'Correct Answer'"):
+    with pytest.raises(
+        ConfigurationError, match=r"me/mine test row 4: without column 'Correct Answer' and"
+    ):
         load_rows(GPQA, "hf:me/mine", GpqaRow)
 
 
@@ -233,16 +235,19 @@ def test_a_part_of_the_data_is_a_sample(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('\n{"question": "q", "answer": "7"}\nnot json\n', r"line 3 is not JSON"),
-        ('{"question": "q", "answer": NaN}\n', r"line 1 is not JSON"),
-        ('{"question": "q", "answer": "7"}\n[1]\n', r"line 2 is not a JSON object"),
-        ('{"answer": "7"}\n', r"line 1: column 'question'"),
+        (
+            '\n{"question": "q", "answer": "7"}\nnot json\nnot json\n',
+            r"line 3, \S+ line 4: not JSON",
+        ),
+        ('{"question": "q", "answer": NaN}\n', r"line 1: not JSON"),
+        ('{"question": "q", "answer": "7"}\n[1]\n', r"line 2: not a JSON object"),
+        ('{"answer": "7"}\n', r"line 1: without column 'question'; its columns are 'answer'"),
         ('{"question": " ", "answer": "7"}\n', r"line 1: column 'question'"),
         ('{"question": "q", "answer": "x"}\n', r"line 1: column 'answer'"),
         ('{"question": "q", "answer": "7.5"}\n', r"line 1: column 'answer'"),
         (
             '{"question": "q", "answer": 1000}\n' * 3,
-            r"line 1: column 'answer'.*line 2: column 'answer'.*line 3: column 'answer'",
+            r"line 1, \S+ line 2, \S+ line 3: column 'answer'",
         ),
         ("", "has no rows"),
     ],
@@ -257,7 +262,7 @@ def test_a_bad_line_is_reported_with_its_number(tmp_path, text, reason):
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ('"q\nq",1,2,3,4\nq,1,2,3\n', r"line 4 has 4 fields, but there are 5 columns"),
+        ('"q\nq",1,2,3,4\nq,1,2,3\n', r"line 4: 4 fields, but there are 5 columns"),
         ('"q\nq",1,2,3,4\nq,1,,3,4\n', r"line 4: column 'Incorrect Answer 1'"),
         ('q,1,2,3,4\nq,1,2,3,"4\n', r"line 3 is not CSV"),
     ],
@@ -272,7 +277,9 @@ def test_a_bad_table_row_is_reported_with_its_first_line(tmp_path, rows, reason)
 def test_a_missing_column_is_reported_by_name(tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text("Question,Correct Answer\nq,1\n")
-    with pytest.raises(ConfigurationError, match=r"column 'Incorrect Answer 1': Field required"):
+    with pytest.raises(
+        ConfigurationError, match=r"without column 'Incorrect Answer 1'.*; its columns are '"
+    ):
         load_rows(GPQA, file, GpqaRow)
 
 

@@ -127,7 +127,7 @@ def test_a_scorer_that_fails_after_sampling_costs_no_run(mine, mock, tmp_path, c
         (("named / ", "named / 0 / "), "raised ZeroDivisionError: "),
         (("min(1.0, ", "max(7, "), "returned 7, not True, False or 0 to 1"),
         (("def score(", "def score)("), "cannot be run: SyntaxError"),
-        (('"question":', '"text":'), "question 1: column 'question': Field required"),
+        (('"question":', '"text":'), "without column 'question'; its columns are 'text'"),
         (("f\"colours-{n}\"", '"same"'), "contains the question same twice"),
     ],
 )  # fmt: skip

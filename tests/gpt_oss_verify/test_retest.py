@@ -120,7 +120,7 @@ def test_a_server_that_does_not_answer_leaves_no_folder(
     (before / "run.json").write_text(json.dumps(info))
     assert run(["retest", str(before)]) == 3
     assert sorted(path.name for path in Path("runs").iterdir()) == [before.name, "unanswered.jsonl"]
-    assert run_folder.last_unanswered(Path("runs"), info["provider"]["name"]) is not None
+    assert run_folder.unanswered(Path("runs"), info["provider"]["name"])
 
 
 def test_a_run_without_findings_and_a_retest_cannot_be_retested(

@@ -63,7 +63,7 @@ def test_the_summary_begins_with_verdicts_causes_and_failing_checks():
     assert list(summary(comparison(*rows, causes=(CAUSE,)))) == [
         "a (reference): PASS. No check fails.",
         f"b: FAIL. Likely cause: {CAUSE} 1 check fails: cot.used.",
-        "b tested 1 check that a did not; 1 of them failed.",
+        "1 check ran only in b; 1 failed.",
         "The pass rates of b and a do not differ by more than chance. Only a difference of more "
         "than 41 points would have been detected with 6 samples.",
     ]

@@ -42,7 +42,7 @@ def test_a_failed_rule_is_reproduced_and_retested():
 @pytest.mark.parametrize(
     ("decision", "status", "enough", "step"),
     [
-        ("pass", "fixed", None, "A retest does not replace a complete run; verify the provider"),
+        ("pass", "fixed", None, "Verify the provider again: gpt-oss-verify --provider mock"),
         ("fail", "still there", None, "After the next fix: gpt-oss-verify retest runs/before"),
         (
             "inconclusive",

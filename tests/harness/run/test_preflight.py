@@ -62,6 +62,25 @@ async def test_a_provider_that_is_not_running_is_unreachable() -> None:
         await check(provider)
 
 
+async def test_an_account_without_credit_is_asked_once() -> None:
+    message = "You exceeded your current quota (insufficient_quota); check your billing details"
+    async with MockProvider(always=mock.status(429, message)) as provider:
+        with pytest.raises(ProviderUnauthorizedError, match="no credit left: 429"):
+            await check(provider)
+    assert len(provider.posts) == 1
+
+
+async def test_an_address_with_tls_of_a_server_without_it_says_so() -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        with pytest.raises(ProviderUnreachableError, match="its address begins with http://"):
+            await preflight(adhoc_provider(address, "m", APIS), APIS)
+
+
 async def test_an_unresolvable_name_is_reported() -> None:
     described = adhoc_provider("http://no-such-host.invalid/v1", "m", APIS)
     with pytest.raises(ProviderUnreachableError, match="could not connect"):
