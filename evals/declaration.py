@@ -87,7 +87,7 @@ def facts_of(folder: str) -> Mapping[str, Facts]:
     for name, facts in given.items():
         if "dataset" in facts:
             facts["dataset"] = {**facts["dataset"], "name": name, "folder": folder}
-    return TypeAdapter(dict[str, Facts]).validate_python(given)
+    return TypeAdapter(dict[str, Facts]).validate_python(given, extra="forbid")
 
 
 @cache

@@ -332,7 +332,7 @@ def _provider(name: str, entry: object, source: str) -> Provider:
     if not isinstance(entry, dict):
         raise ConfigurationError(f"{source}: providers.{name} must be a mapping with base_url, …")
     try:
-        return Provider.model_validate({"name": name, **entry})
+        return Provider.model_validate({"name": name, **entry}, extra="forbid")
     except ValidationError as error:
         place = () if source == _COMMAND_LINE else ("providers", name)
         problem = problems(error, Provider, place)

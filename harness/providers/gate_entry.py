@@ -35,7 +35,7 @@ def gate_entry(content: object, source: str, place: Sequence[str] = ()) -> GateE
         what = f"{'.'.join(place)} " if place else ""
         raise ConfigurationError(f"{source}: {what}must be a mapping such as max_invalid: 0")
     try:
-        return GateEntry.model_validate(content)
+        return GateEntry.model_validate(content, extra="forbid")
     except ValidationError as error:
         raise ConfigurationError(f"{source}: {problems(error, GateEntry, place)}") from None
 

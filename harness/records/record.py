@@ -4,9 +4,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Record(BaseModel):
-    """Base of all types that are written to disk: immutable, without unknown fields."""
+    """Base of all types that are written to disk: immutable.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Unknown fields are ignored, because another version wrote them: an old run folder stays
+    readable. What users write is read with `extra="forbid"`, so that a misspelled key is an error.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 def problem_of(error: Exception) -> str:
@@ -15,8 +19,6 @@ def problem_of(error: Exception) -> str:
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        return f"the field {place} is not part of the format; another version or an editor added it"
     if first["type"] == "missing":
         return f"the field {place} is missing"
     return f"{place}: {first['msg']}" if place else first["msg"]

@@ -134,7 +134,7 @@ class Recording(Record):
     lost: tuple[Lost, ...] = ()
 
 
-class Rollout(Record, extra="ignore"):
+class Rollout(Record):
     """One attempt at one sample under one condition: all its exchanges, in order.
 
     `end` states why sampling stopped: the model answered, the turns ran out, an exchange

@@ -215,13 +215,12 @@ GATE_SETTINGS = ("baseline", "margin", "margins", "required_evals", "origins")
 """The settings, in addition to the thresholds, that affect only the verdict of a run."""
 
 
-class RunInfo(Record, extra="ignore"):
+class RunInfo(Record):
     """`run.json`: everything needed to understand, resume and repeat a run.
 
     Times are ISO 8601 UTC. `ended` states why sampling ended, or is None before that; `stopped`
     then states how a budget stopped the last session. `resumed` has the time of each `--resume`. A
-    run with `retest` only tells whether the findings of another run are fixed. Unknown members are
-    ignored, because an earlier version wrote others.
+    run with `retest` only tells whether the findings of another run are fixed.
     """
 
     schema_version: int = SCHEMA_VERSION
