@@ -37,6 +37,7 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
 CLIENT_STATUSES: Mapping[str, tuple[str, Tone]] = {
     "works": ("works", "good"),
     "breaks": ("breaks", "bad"),
+    "sometimes": ("breaks now and then", "poor"),
     "not_verifiable": ("not verifiable", "poor"),
 }
 """The label and the tone of whether a client works."""

@@ -311,8 +311,8 @@ def clients_table(results: Iterable[ClientResult]) -> Table:
     rows: dict[str, dict[str, Cell]] = {}
     for result in results:
         label, tone = CLIENT_STATUSES[result.status]
-        if result.breaking:
-            label += f": {', '.join(result.breaking)}"
+        if reasons := (*result.breaking, *result.sometimes):
+            label += f": {'; '.join(reasons)}"
         if result.breaking_on_request:
             label += f"; fails if asked for: {', '.join(result.breaking_on_request)}"
         cells = rows.setdefault(result.client, {})

@@ -230,23 +230,31 @@ def _clients(report: Report) -> Iterator[Text]:
         return
     works = sum(said == {"works"} for said in statuses.values())
     breaks = sum("breaks" in said for said in statuses.values())
-    counts = ((breaks, "break"), (len(statuses) - works - breaks, "not verifiable"))
+    rest = [said for said in statuses.values() if said != {"works"} and "breaks" not in said]
+    sometimes = sum("sometimes" in said for said in rest)
+    counts = (
+        (breaks, "break"),
+        (sometimes, "break now and then"),
+        (len(rest) - sometimes, "not verifiable"),
+    )
     others = "".join(f", {count} {what}" for count, what in counts if count)
     yield Text(f"Clients {works} work{others}")
     sent = [(form, result) for result in results for form in result.breaking]
+    partly = [(form, result) for result in results for form in result.sometimes]
     asked = [(form, result) for result in results for form in result.breaking_on_request]
-    yield from _broken("Broken by", sent)
+    yield from _broken("Break", sent)
+    yield from _broken("Break now and then", partly)
     if report.analysis.verdict.decision != "pass":
-        yield from _broken("Broken only if the user asks for it, by", asked)
+        yield from _broken("Break only if the user asks for it", asked)
 
 
 def _broken(label: str, results: Sequence[tuple[str, ClientResult]]) -> Iterator[Text]:
-    """Yield what fails over which API, that of most clients first, with the clients."""
+    """Yield which clients break over which API, the most first, with the reason."""
     clients: dict[str, list[str]] = {}
     for form, result in results:
         clients.setdefault(f"{form} over {result.api}", []).append(result.client)
     listed = [
-        f"{form} ({first_few(those, _MOST_CLIENTS)})"
+        f"{first_few(those, _MOST_CLIENTS)} ({form})"
         for form, those in sorted(clients.items(), key=lambda item: -len(item[1]))
     ]
     if listed:

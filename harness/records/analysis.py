@@ -270,12 +270,17 @@ class GuideRule(Record):
 
 
 class ClientResult(Record):
-    """Whether the requests of a client work over one API, as far as their forms were tested."""
+    """Whether a client works over one API: what it sends is accepted, what it gets usable."""
 
     client: str = Field(description="its name, and the version whose requests are known")
     api: Api
-    status: Literal["works", "breaks", "not_verifiable"]
-    breaking: tuple[str, ...] = Field(default=(), description="forms that do not work")
+    status: Literal["works", "breaks", "sometimes", "not_verifiable"]
+    breaking: tuple[str, ...] = Field(
+        default=(), description="forms and kinds of conversations that do not work"
+    )
+    sometimes: tuple[str, ...] = Field(
+        default=(), description="kinds of conversations of which fewer than half do not work"
+    )
     breaking_on_request: tuple[str, ...] = Field(
         default=(), description="those that it sends only if its user asks for them"
     )

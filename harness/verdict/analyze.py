@@ -14,7 +14,8 @@ from harness.records.runs import RunInfo, TaskKind
 from harness.records.scores import Score
 from harness.records.settings import Thresholds
 from harness.rules.account import Account
-from harness.rules.clients.probes import client_results
+from harness.rules.clients.conversations import Conversation
+from harness.rules.clients.results import client_results
 from harness.rules.results import check_results
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.task import Task, not_run
@@ -43,6 +44,7 @@ class Scored:
     """The tracebacks of rollouts that could not be scored, by id."""
     evals: KeptScores
     account: Account
+    conversations: Sequence[Conversation] = ()
 
 
 class Judged(NamedTuple):
@@ -113,7 +115,7 @@ def analyze(
         probe_attempts_made=probe_attempts_made,
         results=results,
         checks=rules.all if any(task.kind != "eval" for task in info.tasks) else (),
-        clients=client_results(rules.all),
+        clients=client_results(rules.all, scored.conversations, scores),
         diagnosis=diagnose(
             rules.all,
             scores,

@@ -20,6 +20,7 @@ from harness.records.scores import Finding, Score
 from harness.records.settings import Thresholds
 from harness.rules.account import NO_ACCOUNT, account_of
 from harness.rules.catalogue import CHECKS
+from harness.rules.clients.conversations import Conversation, conversations, is_conversation
 from harness.run.run_log import new_rollouts
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, Scored, analyze
@@ -49,6 +50,7 @@ class Judge:
         self._evals = KeptScores()
         self._unscored: dict[str, str] = {}
         self._groups: dict[str, dict[str, list[ParsedRollout]]] = defaultdict(dict)
+        self._conversations: list[ParsedRollout] = []
         self._exchanges = ExchangeCounter()
         self._shared: dict[Any, Any] = {}
 
@@ -96,6 +98,8 @@ class Judge:
             self._evals.append(score)
             return
         self._scores.append(score)
+        if is_conversation(parsed):
+            self._conversations.append(parsed)
         if task.info.kind == "probes":
             self._groups[task.name].setdefault(score.sample, []).append(parsed)
 
@@ -110,13 +114,14 @@ class Judge:
         """
         for task in self.tasks:
             task.read_grades(self.folder)
+        growing = growing or info.settings.ends_at_failure
         return analyze(
-            self._scored(),
+            self._scored(growing=growing),
             self.tasks,
             info,
             run_id=self.folder.name,
             thresholds=thresholds,
-            growing=growing or info.settings.ends_at_failure,
+            growing=growing,
         )
 
     def so_far(self, info: RunInfo) -> Analysis:
@@ -145,7 +150,11 @@ class Judge:
         )
         return min(certain, key=itemgetter(0), default=(0, None))[1]
 
-    def _scored(self) -> Scored:
+    def conversations(self) -> tuple[Conversation, ...]:
+        """Read the conversations of clients; this takes a few milliseconds a reply."""
+        return conversations(self._conversations)
+
+    def _scored(self, *, growing: bool) -> Scored:
         """Return what `analyze` needs: the account first, because all rules read it."""
         try:
             account = account_of(self._scores)
@@ -155,14 +164,17 @@ class Judge:
         groups = (
             task.probe_results(self._groups.get(task.name, {}), account) for task in self.tasks
         )
+        probes = tuple(result for results in groups for result in results)
+        clients = not growing and any(result.check.family == "clients" for result in probes)
         return Scored(
             self._scores,
             self._read,
-            tuple(result for results in groups for result in results),
+            probes,
             self._exchanges.counts(),
             self._unscored,
             self._evals,
             account,
+            self.conversations() if clients else (),
         )
 
     def _sharing(self, score: Score) -> Score:

@@ -113,10 +113,10 @@ def test_the_line_of_clients_names_apis_and_what_fails_on_request(decision):
     shown = printed(found.model_copy(update={"clients": (broken, asked), "verdict": verdict}))
     lines = [
         "Clients 1 work, 1 break",
-        "        Broken by: streams over responses (Codex)",
+        "        Break: Codex (streams over responses)",
     ]
     assert "\n".join(lines) in shown
-    line = "        Broken only if the user asks for it, by: answer_schema over chat (Agno)\n"
+    line = "        Break only if the user asks for it: Agno (answer_schema over chat)\n"
     assert (line in shown) == (decision == "fail")
 
 

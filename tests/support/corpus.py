@@ -38,6 +38,7 @@ from harness.records.rollouts import (
 )
 from harness.records.runs import RunInfo
 from harness.records.scores import Score, Severity
+from harness.rules.clients.conversations import Conversation
 from harness.run.attempts import Attempt
 from harness.run.run_log import read_rollouts, read_run_info
 from harness.run.tool_loop import attempt_seed
@@ -95,9 +96,14 @@ _Scored = dict[int, tuple[Rollout, ParsedRollout, Score | None]]  # by the ident
 class _CachedJudge(Judge):
     """A judge that reuses the scores of the recorded rollouts for later judgements."""
 
-    def __init__(self, folder: Path, tasks: Sequence[Task], scored: _Scored) -> None:
+    def __init__(self, folder: Path, tasks: Sequence[Task], scored: _Scored, clients: bool) -> None:
         super().__init__(folder, tasks)
         self._scored_before = scored
+        self._clients = clients
+
+    def conversations(self) -> tuple[Conversation, ...]:
+        """See `Judge.conversations`; seconds that only tests of the clients need."""
+        return super().conversations() if self._clients else ()
 
     def scored(self, task: Task, rollout: Rollout) -> tuple[ParsedRollout, Score | None]:
         """See `Judge.scored`."""
@@ -115,14 +121,17 @@ class Recorded:
     rollouts: Sequence[Rollout]
     scored: _Scored = field(default_factory=dict, repr=False)
 
-    def judged(self, rollouts: Iterable[Rollout] | None = None) -> Judgement:
+    def judged(
+        self, rollouts: Iterable[Rollout] | None = None, *, clients: bool = False
+    ) -> Judgement:
         """Judge these records as if the run had only them; its own by default.
 
+        With `clients`, the conversations of clients are read, too.
         Rollouts that are the same objects as the recorded ones are not parsed and scored again.
         """
         if not self.scored:
             self._score()
-        judge = _CachedJudge(self.folder, self.tasks, self.scored)
+        judge = _CachedJudge(self.folder, self.tasks, self.scored, clients)
         for rollout in self.rollouts if rollouts is None else rollouts:
             judge.add(rollout)
         return _judgement(*judge.judged(self.info))

@@ -21,7 +21,6 @@ _SEVERITIES: Sequence[Severity] = ("error", "warning", "info")
 _TOOL: Mapping[Api, str] = {"chat": "tools.0.function", "responses": "tools.0"}
 """The path of the definition of the first function."""
 _ON_REQUEST = "*"  # marks a client that sends a form only if its user asks for it
-_ALL = "all"  # all clients of an API
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Client(_ByApi):
     wide: bool = False  # whether it is in wide use
     like: str | None = None  # the client whose requests it sends, if it only reads otherwise
     modes: tuple[Mode, ...] = MODES
+    tried: bool = False  # whether it was tried with the damages of `needs.csv`
 
 
 CLIENTS = TypeAdapter(dict[str, Client]).validate_python(table("clients", "forms")["clients"])
@@ -64,19 +64,15 @@ class _Sent(_ByApi):
     def clients(self, api: Api) -> Mapping[str, bool]:
         """Return the clients that send it over an API, and whether they do so by default."""
         named = self.over(api) or ""
-        names = CLIENTS_OF[api] if named == _ALL else named.split()
-        return {name.rstrip(_ON_REQUEST): not name.endswith(_ON_REQUEST) for name in names}
+        return {name.rstrip(_ON_REQUEST): not name.endswith(_ON_REQUEST) for name in named.split()}
 
 
 @dataclass(frozen=True)
 class SharedRules(_Sent):
-    """The probes and checks of other families that judge a form, or replies."""
+    """The probes and checks of other families that judge a form."""
 
     ids: tuple[str, ...] = ()
     name: str = ""  # without one, it has that of its form
-    mode: Mode | None = None  # the only mode whose findings count
-    share: float = 0.0  # of the judged replies, in which a finding counts
-    unless: tuple[str, ...] = ()  # the rules whose findings explain these
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ def _place(body: dict[str, Any], path: str, api: Api) -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Form:
-    """What several clients send or receive: variants of requests, and rules of other families."""
+    """What several clients send: variants of requests, and rules of other families."""
 
     name: str
     summary: str
@@ -170,7 +166,6 @@ class Form:
     variants: tuple[Variant, ...] = ()
     rules: tuple[SharedRules, ...] = ()
     modes: tuple[Mode, ...] = NON_STREAMING  # in which its variants are sent
-    received: bool = False  # whether its rules judge what the clients receive
 
     @property
     def severity(self) -> Severity:

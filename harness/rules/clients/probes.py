@@ -1,4 +1,4 @@
-"""Which clients work with a server, judged from what they send and from what they receive.
+"""Whether a server accepts what clients send.
 
 Each form of `forms.yaml` is one probe. It compares a request as clients write it with the
 same request in its plain form: it must be accepted, and where both are the same prompt, it must
@@ -6,33 +6,20 @@ have as many prompt tokens. The requests belong to the group of the family promp
 the plain ones.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 
 from harness.api.fields import nested, objects
 from harness.api.parsed_rollout import ParsedRollout
-from harness.records.analysis import ClientResult, RuleResult
-from harness.records.conditions import BOTH_APIS, Api, Mode
+from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import SDK
-from harness.rules.clients.forms import (
-    CLIENTS,
-    FORMS,
-    Form,
-    SharedRules,
-    Variant,
-    form_requests,
-)
+from harness.rules.clients.forms import FORMS, Form, Variant, form_requests
 from harness.rules.evidence.refusals import declined, failure
 from harness.rules.evidence.rendering import after_calls, differences
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, TrialResult, Trials, prompt_tokens
 from harness.rules.prompt.probes import GROUP, PROMPTS, follows_from_added_text
 from harness.rules.rule import Problem
-
-_LEAST_JUDGED = 0.5
-"""A client works only if more than this share of its forms was judged."""
 
 
 def _judge(form: Form, responses: ProbeResponses) -> Trials:
@@ -161,82 +148,3 @@ for _form in FORMS:
         apis=[api for api in BOTH_APIS if any(api in _variant.apis for _variant in _form.variants)],
         text=f"{_form.summary} {_form.why}",
     )(partial(_judge, _form))
-
-
-def client_results(rules: Iterable[RuleResult]) -> tuple[ClientResult, ...]:
-    """Return what each client can expect of the server over each API that it uses.
-
-    `rules` are the results of all checks and probes; without any of this family, nothing is known.
-    """
-    results = {rule.check.id: rule for rule in rules}
-    if not any(form.rule in results for form in FORMS):
-        return ()
-    judged = (
-        _client_result(name, api, results)
-        for name in CLIENTS
-        for api in BOTH_APIS
-        if api in CLIENTS[name].apis
-    )
-    return tuple(result for result in judged if result is not None)
-
-
-def _client_result(name: str, api: Api, results: Mapping[str, RuleResult]) -> ClientResult | None:
-    """Return the result of a client; None if the run judged nothing that it sends or receives."""
-    client = CLIENTS[name]
-    breaking: list[str] = []
-    on_request: list[str] = []
-    verified: list[str] = []
-    unverified: list[str] = []
-    for form in FORMS:
-        used = name if form.received else client.like or name
-        for part in form.parts:
-            if (default := part.clients(api).get(used)) is None:
-                continue
-            shared = part if isinstance(part, SharedRules) else SharedRules(ids=(form.rule,))
-            rules = [results[id_] for id_ in shared.ids if id_ in results]
-            others = (results[id_].groups for id_ in shared.unless if id_ in results)
-            if _breaks(rules, part, api, client.modes, {*chain.from_iterable(others)}):
-                (breaking if default else on_request).append(part.name or form.name)
-            elif default and not form.received:
-                evident = any(group.startswith(api) for rule in rules for group in rule.counts)
-                (verified if evident else unverified).append(part.name or form.name)
-    planned = len(breaking) + len(verified) + len(unverified)
-    if not (breaking or verified):
-        return None
-    works = len(verified) > _LEAST_JUDGED * planned
-    return ClientResult(
-        client=client.title,
-        api=api,
-        status="breaks" if breaking else "works" if works else "not_verifiable",
-        breaking=tuple(breaking),
-        breaking_on_request=tuple(on_request),
-        not_verifiable=tuple(unverified),
-        returns_cot=client.over(api) or "",
-    )
-
-
-def _breaks(
-    rules: Sequence[RuleResult],
-    part: Variant | SharedRules,
-    api: Api,
-    modes: Sequence[Mode],
-    explained: Collection[str],
-) -> bool:
-    """Whether rules show that a part does not work over an API, in one of the modes of a client.
-
-    Other rules explain the findings under the conditions `explained`.
-    """
-    if isinstance(part, Variant):
-        return any(f"{api} {part.request}" in rule.failing for rule in rules)
-    for condition in {name for rule in rules for name in rule.counts} - {*explained}:
-        over, _, mode = condition.partition(" · ")
-        if over != api or (mode and mode not in modes) or part.mode not in (None, mode):
-            continue
-        counts = [(rule, *rule.counts[condition]) for rule in rules if condition in rule.counts]
-        judged = max(trials for _, _, trials in counts)
-        failed = (failures for rule, failures, _ in counts if rule.status in ("failed", "warned"))
-        if (most := max(failed, default=0)) and most >= part.share * judged:
-            return True
-    # A refusal that another rule counts leaves this rule without a verdict of its own.
-    refused = (rule.failing for rule in rules if rule.status == "not_verifiable")
-    return any(request.startswith(api) for failing in refused for request in failing)

@@ -1,0 +1,62 @@
+"""What clients need of a reply, as `benchmarks/real_clients.py` measured it with real clients.
+
+Each row of `needs.csv` is a damage to the replies of one API in one mode: the rules that all find
+it, and the clients that then cannot use the reply. A rule may have the path of its finding.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from harness.records.conditions import Api, Mode
+from harness.records.scores import Finding
+
+EVERY = "all"
+"""All clients of an API, those that nobody tried too: what arrives cannot be used."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """One damage: `rules` are `id` or `id@path`, `breaks` the names of clients."""
+
+    damage: str
+    api: Api
+    mode: Mode
+    rules: frozenset[str]
+    breaks: frozenset[str]
+
+
+@cache
+def needs() -> tuple[Need, ...]:
+    """Return the rows of the table."""
+    with (resources.files("harness.rules.clients") / "needs.csv").open(encoding="utf-8") as file:
+        return tuple(
+            Need(
+                row["damage"],
+                "chat" if row["api"] == "chat" else "responses",
+                "streaming" if row["mode"] == "streaming" else "non-streaming",
+                frozenset(row["rules"].split()),
+                frozenset(row["breaks"].split()),
+            )
+            for row in csv.DictReader(file)
+        )
+
+
+def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str, str]:
+    """Return the clients that cannot use the replies with these findings, each with the damage."""
+    keys = {key for found in findings if found.severity != "info" for key in finding_keys(found)}
+    return {
+        client: need.damage
+        for need in needs()
+        if (need.api, need.mode) == (api, mode) and need.rules <= keys
+        for client in need.breaks
+    }
+
+
+def finding_keys(finding: Finding) -> tuple[str, str]:
+    """Return the names that the table may have for a finding."""
+    path = re.sub(r"\[\d+\]", "[]", finding.evidence.path or "").replace(" ", "")
+    return finding.id, f"{finding.id}@{path}"

@@ -1,0 +1,139 @@
+"""Which clients work with a server: by what they send, and by the conversations they would have."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from harness.records.analysis import ClientResult, RuleResult
+from harness.records.conditions import BOTH_APIS, Api, Mode
+from harness.records.scores import Score
+from harness.rules.clients.conversations import SDK, Conversation, shares
+from harness.rules.clients.forms import CLIENTS, FORMS, SharedRules, Variant
+from harness.rules.clients.needs import EVERY, broken_by
+
+_LEAST_JUDGED = 0.5
+"""A client works only if more than this share of its forms was judged."""
+_EARLIER_CALLS = frozenset({"called", "thought"})
+"""The plain requests that return a call and its result."""
+_UNTRIED = "replies that were not tried with it"
+
+
+def client_results(
+    rules: Iterable[RuleResult],
+    conversations: Sequence[Conversation] = (),
+    scores: Iterable[Score] = (),
+) -> tuple[ClientResult, ...]:
+    """Return what each client can expect of the server over each API that it uses.
+
+    `rules` are the results of all checks and probes; without any of this family, nothing is known.
+    `scores` have the findings of the conversations, with tolerances applied.
+    """
+    results = {rule.check.id: rule for rule in rules}
+    if not any(form.rule in results for form in FORMS):
+        return ()
+    read = {made.record: made for made in conversations}
+    broken = {
+        score.record: broken_by(score.findings, read[score.record].api, read[score.record].mode)
+        for score in scores
+        if score.record in read
+    }
+    judged = (
+        _client_result(name, api, results, conversations, broken)
+        for name in CLIENTS
+        for api in BOTH_APIS
+        if api in CLIENTS[name].apis
+    )
+    return tuple(result for result in judged if result is not None)
+
+
+def _client_result(
+    name: str,
+    api: Api,
+    results: Mapping[str, RuleResult],
+    conversations: Iterable[Conversation],
+    broken: Mapping[str, Mapping[str, str]],
+) -> ClientResult | None:
+    """Return the result of a client; None if the run judged nothing that it sends or receives."""
+    client = CLIENTS[name]
+    breaking: list[str] = []
+    on_request: list[str] = []
+    verified: list[Variant | SharedRules] = []
+    unverified: list[str] = []
+    for form in FORMS:
+        for part in form.parts:
+            if (default := part.clients(api).get(client.like or name)) is None:
+                continue
+            ids = part.ids if isinstance(part, SharedRules) else (form.rule,)
+            rules = [results[id_] for id_ in ids if id_ in results]
+            if _breaks(rules, part, api, client.modes):
+                (breaking if default else on_request).append(part.name or form.name)
+            elif default and any(group.startswith(api) for r in rules for group in r.counts):
+                verified.append(part)
+            elif default:
+                unverified.append(part.name or form.name)
+    own = any(isinstance(p, Variant) and p.base in _EARLIER_CALLS for p in verified)
+    made = [c for c in conversations if c.api == api and c.mode in client.modes]
+    problems = dict(_problems(name, made, broken, own_calls=own))
+    sometimes: list[str] = []
+    for text, mostly in shares(made, problems):
+        (breaking if mostly else sometimes).append(text)
+    if not client.tried and any(broken.get(c.record) for c in made if c.record not in problems):
+        unverified.append(_UNTRIED)
+    planned = len(breaking) + len(verified) + len(unverified)
+    if not (breaking or verified or sometimes):
+        return None
+    works = len(verified) > _LEAST_JUDGED * planned and _UNTRIED not in unverified
+    known = "sometimes" if sometimes else "works" if works else "not_verifiable"
+    return ClientResult(
+        client=client.title,
+        api=api,
+        status="breaks" if breaking else known,
+        breaking=tuple(breaking),
+        breaking_on_request=tuple(on_request),
+        sometimes=tuple(sometimes),
+        not_verifiable=tuple(unverified),
+        returns_cot=client.over(api) or "",
+    )
+
+
+def _problems(
+    name: str,
+    made: Iterable[Conversation],
+    broken: Mapping[str, Mapping[str, str]],
+    *,
+    own_calls: bool,
+) -> Iterator[tuple[str, str]]:
+    """Yield the conversations that a client cannot have, each with the reason.
+
+    A refused result of a call says nothing about a client with `own_calls`: a form of its own in
+    which the server accepts them.
+    """
+    for conversation in made:
+        found = broken.get(conversation.record, {})
+        if conversation.failed is not None:
+            if not (conversation.turn and own_calls):
+                yield conversation.record, conversation.failed
+        elif why := conversation.unread.get(name) or found.get(name):
+            yield conversation.record, why
+        elif EVERY in found and (conversation.readable or name not in SDK):
+            yield conversation.record, found[EVERY]
+
+
+def _breaks(
+    rules: Sequence[RuleResult],
+    part: Variant | SharedRules,
+    api: Api,
+    modes: Sequence[Mode],
+) -> bool:
+    """Whether rules show that a part does not work over an API, in one of the modes of a client."""
+    if isinstance(part, Variant):
+        return any(f"{api} {part.request}" in rule.failing for rule in rules)
+    for rule in rules:
+        for condition, (failures, _) in rule.counts.items():
+            over, _, mode = condition.partition(" · ")
+            if failures and over == api and mode in ("", *modes) and rule.status in _FAILED:
+                return True
+    # A refusal that another rule counts leaves this rule without a verdict of its own.
+    refused = (rule.failing for rule in rules if rule.status == "not_verifiable")
+    return any(request.startswith(api) for failing in refused for request in failing)
+
+
+_FAILED = ("failed", "warned")

@@ -1,0 +1,130 @@
+"""The line of clients, against what real clients did under 13 damages (openai 3.57, 2026-11)."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+import pytest
+from corpus import healthy
+
+from benchmarks.real.damages import Wire, damaged
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout
+from harness.api.sse import blocks
+from harness.records.analysis import ClientResult
+from harness.records.rollouts import Exchange, Rollout, StreamPart, TransportFailure
+from harness.records.scores import Score
+from harness.rules.clients.conversations import conversations, is_conversation
+from harness.rules.clients.results import client_results
+
+SDK, HELPERS = "openai 3.57 (Python)", "openai 3.57 (Python), stream() and parse()"
+Break = tuple[str, str, bool]
+"""A client, an API, and whether it streams."""
+
+
+def changed(exchange: Exchange, damage: str) -> Exchange:
+    response = exchange.response
+    assert response is not None
+    text = response.text + ("\n\n" if response.parts else "")
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    wire = damaged(damage, Wire(headers["content-type"], "", text.encode()))
+    streamed = "event-stream" in wire.media
+    parts = [StreamPart(0.1, raw) for raw, _ in blocks(bytearray(wire.body))] if streamed else ()
+    body = None if streamed else wire.body.decode()
+    new = {"headers": headers | {"content-type": wire.media}, "body": body, "parts": tuple(parts)}
+    return exchange.model_copy(update={"response": response.model_copy(update=new)})
+
+
+@cache
+def recorded() -> tuple[Rollout, ...]:
+    return tuple(
+        one
+        for one in healthy().rollouts
+        if is_conversation(parse_rollout(one)) and one.task != "echo"
+    )
+
+
+@cache
+def checks() -> Mapping[str, object]:
+    return {rule.check.id: rule for rule in healthy().judged().analysis.checks}
+
+
+def results(made: Mapping[Rollout, Rollout] | list[Rollout]) -> tuple[ClientResult, ...]:
+    tasks = {task.name: task for task in healthy().tasks}
+    parsed: list[ParsedRollout] = list(map(parse_rollout, made))
+    scores = (tasks[each.rollout.task].score(each) for each in parsed)
+    found: list[Score] = [score for score in scores if score is not None]
+    return client_results(checks().values(), conversations(parsed), found)
+
+
+def under(damage: str) -> tuple[ClientResult, ...]:
+    return results(
+        [
+            one.model_copy(update={"exchanges": tuple(changed(e, damage) for e in one.exchanges)})
+            for one in recorded()
+        ]
+    )
+
+
+def breaks(found: tuple[ClientResult, ...], status: str = "breaking") -> Iterator[Break]:
+    for result in found:
+        for reason in getattr(result, status):
+            yield result.client, result.api, "streamed" in reason
+
+
+BOTH = [(SDK, True), (HELPERS, True)]
+REALITY: Mapping[str, set[Break]] = {
+    "no-content-index": {(HELPERS, "responses", True)},
+    "dup-done": set(),
+    "null-usage": set(),
+    "finish-stop": set(),
+    "args-object": {
+        *((client, "chat", streams) for client in (SDK, HELPERS) for streams in (False, True)),
+        *((client, "responses", False) for client in (SDK, HELPERS)),
+        (HELPERS, "responses", True),
+    },
+    "no-call-id": {
+        *((client, "chat", streams) for client in (SDK, HELPERS) for streams in (False, True)),
+    },
+    "empty-choices": set(),
+    "mid-error": {(client, api, True) for client, _ in BOTH for api in ("chat", "responses")},
+    "crlf": set(),
+    "comments": set(),
+}
+"""What broke; an answer that `parse()` returns has no call there, so calls are read as by hand."""
+
+
+def sdk(found: Iterator[Break]) -> set[Break]:
+    return {each for each in found if each[0] in (SDK, HELPERS)}
+
+
+@pytest.mark.parametrize("damage", REALITY)
+def test_the_installed_sdk_breaks_where_it_broke(damage: str) -> None:
+    assert sdk(breaks(under(damage))) == REALITY[damage]
+
+
+def test_a_page_of_a_gateway_now_and_then_is_called_so() -> None:
+    found = under("html-200")
+    partly = sdk(breaks(found, "sometimes")) | sdk(breaks(found))
+    assert {each[1:] for each in partly} == {
+        (api, streams) for api in ("chat", "responses") for streams in (False, True)
+    }
+    assert not {result.status for result in found if result.client in (SDK, HELPERS)} - {
+        "sometimes",
+        "breaks",
+    }
+
+
+def test_a_healthy_server_breaks_no_client() -> None:
+    assert not [each for each in under("") if each.status in ("breaks", "sometimes")]
+
+
+def test_bytes_that_cannot_be_decoded_break_every_client() -> None:
+    failure = TransportFailure(kind="protocol", message="The response is compressed with zstd.")
+    lost = {"response": None, "failure": failure}
+    found = results(
+        [
+            one.model_copy(update={"exchanges": (one.exchanges[0].model_copy(update=lost),)})
+            for one in recorded()
+        ]
+    )
+    assert {result.status for result in found} == {"breaks"}
+    assert all("compressed with zstd" in reason for _ in found for reason in found[0].breaking)
