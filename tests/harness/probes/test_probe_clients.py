@@ -11,7 +11,7 @@ from replies import Reply, chat_whole, responses_items, responses_whole
 from harness.api import DIALECTS, items
 from harness.api.items import Settings, ToolCall
 from harness.records.analysis import ClientResult, RuleResult
-from harness.records.conditions import BOTH_APIS, MODES, Api
+from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Response
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.clients.forms import (
@@ -19,7 +19,6 @@ from harness.rules.clients.forms import (
     CLIENTS_OF,
     FORMS,
     Form,
-    SharedRules,
     Variant,
     form_requests,
 )
