@@ -1,48 +1,93 @@
 // Conversations with a tool by real JavaScript clients, as python_clients.py has them.
 //
-//     node javascript_clients.mjs BASE_URL FAULT
+//     node javascript_clients.mjs BASE_URL [DAMAGE …]
+import { Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, run, setTracingDisabled, tool as agentTool } from "@openai/agents";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { z } from "zod";
 
-const [url, fault] = process.argv.slice(2);
+const [url, ...damages] = process.argv.slice(2);
 const question = "What is the weather in Lisbon?";
-const headers = { "X-Fault": fault };
-const options = { baseURL: url, apiKey: "none", headers };
-const client = new OpenAI({ ...options, maxRetries: 0, timeout: 60_000, defaultHeaders: headers });
-const settings = { model: "gpt-oss-small", temperature: 0 };
-const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+const model = "gpt-oss-small";
+const schema = { location: { type: "string" }, unit: { type: "string" } };
+const parameters = { type: "object", properties: schema, required: ["location"] };
 const fn = { name: "get_weather", description: "Get the weather.", parameters };
-const greeting = "Hi there!";
+const place = z.object({ location: z.string(), unit: z.string().nullish() });
 let calls = [];
+let damage = "";
 
-function getWeather({ city }) {
-  calls.push(city);
-  return `It is sunny in ${city}, 21 degrees.`;
+function getWeather({ location }) {
+  calls.push(location);
+  return `It is sunny in ${location}, 21 degrees.`;
 }
 
-async function chatHelper() {
-  const read = async (content, tools) => {
-    const stream = client.chat.completions.stream({ ...settings, messages: [{ role: "user", content }], ...tools });
-    return (await stream.finalChatCompletion()).choices[0].message;
-  };
-  const { tool_calls } = await read(question, { tools: [{ type: "function", function: fn }] });
-  for (const call of tool_calls ?? []) getWeather(JSON.parse(call.function.arguments));
-  return (await read(greeting)).content;
+const options = () => ({ baseURL: url, apiKey: "none", headers: { "X-Damage": damage } });
+const newClient = () => new OpenAI({ ...options(), maxRetries: 0, timeout: 30_000, defaultHeaders: { "X-Damage": damage } });
+
+async function chat(read) {
+  const messages = [{ role: "user", content: question }];
+  for (let turn = 0; turn < 3; turn++) {
+    const message = await read(newClient(), { model, messages, tools: [{ type: "function", function: fn }] });
+    if (!message.tool_calls?.length) return message.content;
+    messages.push({ role: "assistant", content: null, tool_calls: message.tool_calls });
+    for (const call of message.tool_calls) {
+      messages.push({ role: "tool", tool_call_id: call.id, content: getWeather(JSON.parse(call.function.arguments)) });
+    }
+  }
+  throw new Error("The conversation does not end.");
 }
 
-async function responsesHelper() {
-  const read = (input, tools) => client.responses.stream({ ...settings, input, ...tools }).finalResponse();
-  const { output } = await read(question, { tools: [{ type: "function", ...fn, strict: false }] });
-  for (const item of output) if (item.type === "function_call") getWeather(JSON.parse(item.arguments));
-  return (await read(greeting)).output_text;
+const chatWhole = async (client, body) => (await client.chat.completions.create(body)).choices[0].message;
+const chatHelper = async (client, body) => (await client.chat.completions.stream(body).finalChatCompletion()).choices[0].message;
+
+async function chatStream(client, body) {
+  const message = { content: "", tool_calls: [] };
+  for await (const chunk of await client.chat.completions.create({ ...body, stream: true })) {
+    const delta = chunk.choices[0]?.delta;
+    message.content += delta?.content ?? "";
+    for (const call of delta?.tool_calls ?? []) {
+      if (!message.tool_calls[call.index]) message.tool_calls[call.index] = call;
+      else message.tool_calls[call.index].function.arguments += call.function.arguments;
+    }
+  }
+  return message;
 }
 
-async function vercel(model, streaming) {
-  const getTool = tool({ description: fn.description, inputSchema: z.object({ city: z.string() }), execute: getWeather });
-  const given = { model, prompt: question, tools: { get_weather: getTool }, stopWhen: stepCountIs(3), temperature: 0, maxRetries: 0 };
+async function responses(read) {
+  const input = [{ role: "user", content: question }];
+  for (let turn = 0; turn < 3; turn++) {
+    const { text, output } = await read(newClient(), { model, input, tools: [{ type: "function", ...fn, strict: false }] });
+    const asked = output.filter((item) => item.type === "function_call");
+    if (!asked.length) return text;
+    for (const { call_id, name, arguments: given } of asked) {
+      input.push({ type: "function_call", call_id, name, arguments: given });
+      input.push({ type: "function_call_output", call_id, output: getWeather(JSON.parse(given)) });
+    }
+  }
+  throw new Error("The conversation does not end.");
+}
+
+const read = ({ output_text, output }) => ({ text: output_text, output });
+const responsesWhole = async (client, body) => read(await client.responses.create(body));
+const responsesHelper = async (client, body) => read(await client.responses.stream(body).finalResponse());
+
+async function responsesStream(client, body) {
+  let text = "";
+  const items = {};
+  for await (const event of await client.responses.create({ ...body, stream: true })) {
+    if (event.type === "response.output_text.delta") text += event.delta;
+    else if (event.type === "response.output_item.added" && event.item.type === "function_call") items[event.output_index] = event.item;
+    else if (event.type === "response.function_call_arguments.delta") items[event.output_index].arguments += event.delta;
+    else if (event.type === "error" || event.type === "response.failed") throw new Error(event.type);
+  }
+  return { text, output: Object.values(items) };
+}
+
+async function vercel(chosen, streaming) {
+  const getTool = tool({ description: fn.description, inputSchema: place, execute: getWeather });
+  const given = { model: chosen, prompt: question, tools: { get_weather: getTool }, stopWhen: stepCountIs(3), maxRetries: 0 };
   if (!streaming) return (await generateText(given)).text;
   let text = "";
   for await (const part of streamText({ ...given, onError: () => {} }).fullStream) {
@@ -53,23 +98,51 @@ async function vercel(model, streaming) {
   return text;
 }
 
-const uses = { "oai-js-stream chat streaming": chatHelper, "oai-js-stream responses streaming": responsesHelper };
-const models = {
-  "ai chat": createOpenAI(options).chat(settings.model),
-  "ai responses": createOpenAI(options).responses(settings.model),
-  "ai-compat chat": createOpenAICompatible({ ...options, name: "r", includeUsage: true }).chatModel(settings.model),
+async function agents(kind, stream) {
+  const chosen = new kind(newClient(), model);
+  const weather = agentTool({ name: fn.name, description: fn.description, parameters: place, execute: getWeather });
+  const agent = new Agent({ name: "agent", instructions: "", model: chosen, tools: [weather] });
+  const result = await run(agent, question, { stream, maxTurns: 3 });
+  if (stream) await result.completed;
+  return result.finalOutput;
+}
+
+const uses = {
+  "oai-js chat non-streaming": () => chat(chatWhole),
+  "oai-js chat streaming": () => chat(chatStream),
+  "oai-js-stream chat streaming": () => chat(chatHelper),
+  "oai-js responses non-streaming": () => responses(responsesWhole),
+  "oai-js responses streaming": () => responses(responsesStream),
+  "oai-js-stream responses streaming": () => responses(responsesHelper),
 };
-for (const [name, model] of Object.entries(models)) {
-  uses[`${name} non-streaming`] = () => vercel(model, false);
-  uses[`${name} streaming`] = () => vercel(model, true);
+const models = {
+  "ai chat": () => createOpenAI(options()).chat(model),
+  "ai responses": () => createOpenAI(options()).responses(model),
+  "ai-compat chat": () => createOpenAICompatible({ ...options(), name: "r", includeUsage: true }).chatModel(model),
+};
+for (const [name, made] of Object.entries(models)) {
+  uses[`${name} non-streaming`] = () => vercel(made(), false);
+  uses[`${name} streaming`] = () => vercel(made(), true);
 }
-for (const [name, use] of Object.entries(uses)) {
-  calls = [];
-  let shown;
-  try {
-    shown = { text: ((await use()) ?? "").trim() };
-  } catch (error) {
-    shown = { error: `${error?.name}: ${error?.message}`.slice(0, 200) };
+for (const [api, kind] of [["chat", OpenAIChatCompletionsModel], ["responses", OpenAIResponsesModel]]) {
+  uses[`agents-js ${api} non-streaming`] = () => agents(kind, false);
+  uses[`agents-js ${api} streaming`] = () => agents(kind, true);
+}
+setTracingDisabled(true);
+process.on("unhandledRejection", () => {});
+for (damage of damages) {
+  for (const [name, use] of Object.entries(uses)) {
+    calls = [];
+    let shown;
+    let timer;
+    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("no end after 15 s")), 15_000)));
+    try {
+      shown = { text: ((await Promise.race([use(), late])) ?? "").trim() };
+    } catch (error) {
+      shown = { error: `${error?.name}: ${error?.message}`.slice(0, 200) };
+    }
+    clearTimeout(timer);
+    console.log(JSON.stringify([damage, name, { calls, ...shown }]));
   }
-  console.log(JSON.stringify([name, { calls, ...shown }]));
 }
+process.exit(0);

@@ -1,10 +1,11 @@
 """Conversations with a tool by real Python clients and Codex, in each way of reading replies.
 
-    python python_clients.py BASE_URL FAULT CODEX
+    python python_clients.py BASE_URL CODEX [DAMAGE …]
 
-The server applies the fault to each request (header X-Fault). Prints a JSON object for each client,
-API and mode: the arguments of its calls, and its last text or the error. `CODEX` is the path of
-Codex's command. benchmarks/real_clients.py runs this with the versions that it installs.
+The server applies a damage to each reply (header X-Damage); '' is none. Prints a JSON array for
+each damage, client, API and mode: the arguments of its calls, and its last text or the error.
+`CODEX` is the path of Codex's command. benchmarks/real_clients.py runs this with the versions that
+it installs.
 """
 
 import asyncio
@@ -19,7 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no download
+
 import agents
+import litellm
 import openai
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
@@ -31,41 +35,56 @@ from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 MODEL, QUESTION, TURNS = "gpt-oss-small", "What is the weather in Lisbon?", 3
-GREETING = "Hi there!"
 Body = Mapping[str, Any]
-PLAIN: dict[str, Any] = {"model": MODEL, "temperature": 0}
-PLACE = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+PLACE = {
+    "type": "object",
+    "properties": {"location": {"type": "string"}, "unit": {"type": "string"}},
+    "required": ["location"],
+}
 FUNCTION = {"name": "get_weather", "description": "Get the weather.", "parameters": PLACE}
-TOOL = [{"type": "function", "function": FUNCTION}]
-CHAT = PLAIN | {"messages": [{"role": "user", "content": QUESTION}], "tools": TOOL}
-RESPONSES = PLAIN | {"input": QUESTION, "tools": [{"type": "function", **FUNCTION}]}
-URL, FAULT, CODEX = sys.argv[1:]
-CONNECTION = {"base_url": URL, "api_key": "none", "max_retries": 0, "timeout": 60}
-OPTIONS: dict[str, Any] = CONNECTION | {"default_headers": {"X-Fault": FAULT}}
+CHAT = {"model": MODEL, "tools": [{"type": "function", "function": FUNCTION}]}
+RESPONSES = {"model": MODEL, "tools": [{"type": "function", **FUNCTION}]}
+URL, CODEX, *DAMAGES = sys.argv[1:]
 called: list[str] = []
 
 
-def get_weather(city: str) -> str:
-    """Get the weather in a city."""
-    called.append(city)
-    return f"It is sunny in {city}, 21 degrees."
+def options(damage: str) -> dict[str, Any]:
+    connection = {"base_url": URL, "api_key": "none", "max_retries": 0, "timeout": 30}
+    return connection | {"default_headers": {"X-Damage": damage}}
 
 
-def chat(read: Callable[..., tuple[str, Sequence[Any] | None]]) -> str:
-    """Return the text after a question without tools; call the function first."""
-    api = openai.OpenAI(**OPTIONS).chat.completions
-    for call in read(api, CHAT)[1] or ():
-        get_weather(**json.loads(call.function.arguments))
-    return read(api, PLAIN | {"messages": [{"role": "user", "content": GREETING}]})[0]
+def get_weather(location: str, unit: str = "celsius") -> str:
+    """Get the weather at a place."""
+    called.append(location)
+    return f"It is sunny in {location}, 21 degrees {unit}."
+
+
+def chat(read: Callable[..., tuple[str, Sequence[Any]]], damage: str) -> str:
+    """Have the conversation as OpenAI's guide on function calling does."""
+    api = openai.OpenAI(**options(damage)).chat.completions
+    history: list[Any] = [{"role": "user", "content": QUESTION}]
+    for _ in range(TURNS):
+        text, calls = read(api, CHAT | {"messages": history})
+        if not calls:
+            return text
+        asked = [
+            {"id": call.id, "type": "function", "function": {
+                "name": call.function.name, "arguments": call.function.arguments}}
+            for call in calls
+        ]  # fmt: skip
+        history.append({"role": "assistant", "content": None, "tool_calls": asked})
+        for call in calls:
+            result = get_weather(**json.loads(call.function.arguments))
+            history.append({"role": "tool", "tool_call_id": call.id, "content": result})
+    raise ValueError("The conversation does not end.")
 
 
 def chat_whole(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
     message = api.create(**body).choices[0].message
-    return message.content, message.tool_calls
+    return message.content, message.tool_calls or ()
 
 
 def chat_stream(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
-    """As OpenAI's guide on function calling reads a stream."""
     text, calls = "", {}
     for chunk in api.create(**body, stream=True):
         delta = chunk.choices[0].delta if chunk.choices else None
@@ -78,19 +97,35 @@ def chat_stream(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
     return text, list(calls.values())
 
 
+def chat_parse(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
+    strict = [{"type": "function", "function": FUNCTION | {"strict": True}}]
+    message = api.parse(**body | {"tools": strict}).choices[0].message
+    return message.content, message.tool_calls or ()
+
+
 def chat_helper(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
     with api.stream(**body) as stream:
         message = stream.get_final_completion().choices[0].message
-    return message.content, message.tool_calls
+    return message.content, message.tool_calls or ()
 
 
-def responses(read: Callable[..., tuple[str, Sequence[Any]]]) -> str:
-    """Return the text after a question without tools; call the function first."""
-    api = openai.OpenAI(**OPTIONS).responses
-    for item in read(api, RESPONSES)[1]:
-        if item.type == "function_call":
-            get_weather(**json.loads(item.arguments))
-    return read(api, PLAIN | {"input": GREETING})[0]
+def responses(read: Callable[..., tuple[str, Sequence[Any]]], damage: str) -> str:
+    """Have the conversation as OpenAI's guide on function calling does."""
+    api = openai.OpenAI(**options(damage)).responses
+    history: list[Any] = [{"role": "user", "content": QUESTION}]
+    for _ in range(TURNS):
+        text, output = read(api, RESPONSES | {"input": history})
+        calls = [item for item in output if item.type == "function_call"]
+        if not calls:
+            return text
+        for call in calls:
+            history.append({"type": "function_call", "call_id": call.call_id,
+                            "name": call.name, "arguments": call.arguments})  # fmt: skip
+            result = get_weather(**json.loads(call.arguments))
+            history.append(
+                {"type": "function_call_output", "call_id": call.call_id, "output": result}
+            )
+    raise ValueError("The conversation does not end.")
 
 
 def responses_whole(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
@@ -98,8 +133,12 @@ def responses_whole(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
     return reply.output_text, reply.output
 
 
+def responses_parse(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
+    reply = api.parse(**body)
+    return reply.output_text, reply.output
+
+
 def responses_stream(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
-    """As OpenAI's guide on function calling reads a stream."""
     text, calls = "", {}
     for event in api.create(**body, stream=True):
         if event.type == "response.output_text.delta":
@@ -108,6 +147,8 @@ def responses_stream(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
             calls[event.output_index] = event.item
         elif event.type == "response.function_call_arguments.delta":
             calls[event.output_index].arguments += event.delta
+        elif event.type in ("error", "response.failed"):
+            raise ValueError(event.type)
     return text, list(calls.values())
 
 
@@ -117,14 +158,13 @@ def responses_helper(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
     return reply.output_text, reply.output
 
 
-def openai_agents(api: str, streaming: bool) -> str:
+def openai_agents(api: str, streaming: bool, damage: str) -> str:
     agents.set_tracing_disabled(True)
     kinds = {"chat": agents.OpenAIChatCompletionsModel, "responses": agents.OpenAIResponsesModel}
     agent = agents.Agent(
         name="agent",
-        model=kinds[api](model=MODEL, openai_client=openai.AsyncOpenAI(**OPTIONS)),
+        model=kinds[api](model=MODEL, openai_client=openai.AsyncOpenAI(**options(damage))),
         tools=[agents.function_tool(get_weather)],
-        model_settings=agents.ModelSettings(temperature=0),
     )
 
     async def run() -> str:
@@ -133,13 +173,13 @@ def openai_agents(api: str, streaming: bool) -> str:
         result = agents.Runner.run_streamed(agent, QUESTION, max_turns=TURNS)
         async for _ in result.stream_events():
             pass
-        return str(result.final_output)
+        return str(result.final_output or "")
 
     return asyncio.run(run())
 
 
-def langchain(api: str, streaming: bool) -> str:
-    model = ChatOpenAI(use_responses_api=api == "responses", **PLAIN, **OPTIONS)
+def langchain(api: str, streaming: bool, damage: str) -> str:
+    model = ChatOpenAI(model=MODEL, use_responses_api=api == "responses", **options(damage))
     bound = model.bind_tools([tool(get_weather)])
     history: list[Any] = [HumanMessage(QUESTION)]
     for _ in range(TURNS):
@@ -153,10 +193,10 @@ def langchain(api: str, streaming: bool) -> str:
     raise ValueError("The conversation does not end.")
 
 
-def pydantic_ai(api: str, streaming: bool) -> str:
+def pydantic_ai(api: str, streaming: bool, damage: str) -> str:
     kind = OpenAIChatModel if api == "chat" else OpenAIResponsesModel
-    model = kind(MODEL, provider=OpenAIProvider(openai_client=openai.AsyncOpenAI(**OPTIONS)))
-    agent = Agent(model, tools=[get_weather], model_settings={"temperature": 0})
+    client = openai.AsyncOpenAI(**options(damage))
+    agent = Agent(kind(MODEL, provider=OpenAIProvider(openai_client=client)), tools=[get_weather])
 
     async def run() -> str:
         if not streaming:
@@ -167,36 +207,60 @@ def pydantic_ai(api: str, streaming: bool) -> str:
     return asyncio.run(run())
 
 
-def codex() -> str:
-    """One turn with its own instructions and tools, which the small model does not call."""
+def lite(streaming: bool, damage: str) -> str:
+    """LiteLLM as a client: Chat Completions of an OpenAI-compatible server."""
+    history: list[Any] = [{"role": "user", "content": QUESTION}]
+    given = {"model": f"openai/{MODEL}", "api_base": URL, "api_key": "none", "num_retries": 0}
+    given |= {"extra_headers": {"X-Damage": damage}, "tools": CHAT["tools"], "timeout": 30}
+    for _ in range(TURNS):
+        reply = litellm.completion(**given, messages=history, stream=streaming)
+        if streaming:
+            reply = litellm.stream_chunk_builder(list(reply))
+        message = reply.choices[0].message
+        if not message.tool_calls:
+            return message.content or ""
+        history.append(message)
+        for call in message.tool_calls:
+            result = get_weather(**json.loads(call.function.arguments))
+            history.append({"role": "tool", "tool_call_id": call.id, "content": result})
+    raise ValueError("The conversation does not end.")
+
+
+def codex(damage: str) -> str:
+    """One turn with its own instructions and tools; it is answered with a text."""
     entry: dict[str, object] = {"name": "r", "base_url": URL, "wire_api": "responses"}
-    entry |= {"http_headers.X-Fault": FAULT, "request_max_retries": 0, "stream_max_retries": 0}
+    entry |= {"http_headers.X-Damage": damage or "", "request_max_retries": 0}
+    entry |= {"stream_max_retries": 0, "stream_idle_timeout_ms": 10_000}
     chosen: list[tuple[str, object]] = [("model", MODEL), ("model_provider", "r")]
     chosen += [(f"model_providers.r.{key}", value) for key, value in entry.items()]
-    options = [part for key, value in chosen for part in ("-c", f"{key}={json.dumps(value)}")]
+    given = [part for key, value in chosen for part in ("-c", f"{key}={json.dumps(value)}")]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [CODEX, "exec", "--skip-git-repo-check", "-C", folder, *options, QUESTION],
+            [CODEX, "exec", "--skip-git-repo-check", "-C", folder, *given, QUESTION],
             env=os.environ | {"HOME": folder, "CODEX_HOME": folder},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=60,
             check=False,
         )
     if done.returncode:
         raise ValueError(done.stderr[-200:])
     called.append(QUESTION)
-    return "an answer" if done.stdout.strip() else ""  # Codex sets no temperature
+    return done.stdout.strip()
 
 
-USES: dict[str, Callable[[], str]] = {
-    "oai-py chat non-streaming": lambda: chat(chat_whole),
-    "oai-py chat streaming": lambda: chat(chat_stream),
-    "oai-py-stream chat streaming": lambda: chat(chat_helper),
-    "oai-py responses non-streaming": lambda: responses(responses_whole),
-    "oai-py responses streaming": lambda: responses(responses_stream),
-    "oai-py-stream responses streaming": lambda: responses(responses_helper),
+USES: dict[str, Callable[[str], str]] = {
+    "oai-py chat non-streaming": partial(chat, chat_whole),
+    "oai-py chat streaming": partial(chat, chat_stream),
+    "oai-py-stream chat non-streaming": partial(chat, chat_parse),
+    "oai-py-stream chat streaming": partial(chat, chat_helper),
+    "oai-py responses non-streaming": partial(responses, responses_whole),
+    "oai-py responses streaming": partial(responses, responses_stream),
+    "oai-py-stream responses non-streaming": partial(responses, responses_parse),
+    "oai-py-stream responses streaming": partial(responses, responses_helper),
+    "litellm chat non-streaming": partial(lite, False),
+    "litellm chat streaming": partial(lite, True),
 }
 for client, use in {"agents-py": openai_agents, "lc-py": langchain, "pyd": pydantic_ai}.items():
     for over in ("chat", "responses"):
@@ -206,10 +270,13 @@ if Path(CODEX).exists():
     USES["codex responses streaming"] = codex
 
 warnings.simplefilter("ignore")
-for name, converse in USES.items():
-    called.clear()
-    try:
-        shown = {"text": (converse() or "").strip()}
-    except Exception as error:  # noqa: BLE001 - whatever a client raises is the result
-        shown = {"error": f"{type(error).__name__}: {error}"[:200]}
-    print(json.dumps([name, {"calls": called, **shown}]), flush=True)
+litellm.suppress_debug_info = True
+for name in DAMAGES:
+    for use_name, converse in USES.items():
+        called.clear()
+        try:
+            shown = {"text": (converse(name) or "").strip()}
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is the result
+            shown = {"error": f"{type(error).__name__}: {error}"[:200]}
+        print(json.dumps([name, use_name, {"calls": called, **shown}]), flush=True)
+os._exit(0)  # threads of LiteLLM

@@ -69,8 +69,9 @@ class Response(Record):
         return self.body or "\n\n".join(part.raw for part in self.parts)
 
 
-FailureKind = Literal["connect", "timeout", "cut", "too_large", "protocol", "left"]
-"""`left`: the client closed the connection during the reply, as the request says."""
+FailureKind = Literal["connect", "timeout", "cut", "too_large", "protocol", "encoding", "left"]
+"""`encoding`: compressed in a way that the request did not ask for. `left`: the client closed the
+connection during the reply, as the request says."""
 
 
 class TransportFailure(Record):

@@ -236,7 +236,7 @@ def _failed_exchange(parsed: ParsedRollout) -> ScoreFields | None:
         return _failure("provider_error", _status(exchange), no_reply=silent)
     if exchange.failure.kind == "timeout":
         return _failure("timeout", exchange.failure.message, no_reply=silent)
-    if exchange.failure.kind in ("too_large", "protocol"):
+    if exchange.failure.kind in ("too_large", "protocol", "encoding"):
         return _failure("invalid_response", exchange.failure.message)
     return _failure("provider_error", exchange.failure.message, no_reply=silent)
 

@@ -147,8 +147,11 @@ class MalformedBodyError(aiohttp.ClientError):
     """The rest of a body cannot be read, because its framing is not that of HTTP."""
 
 
-def failure_of(error: Exception) -> tuple[FailureKind, str]:
-    """Return the kind of an error of aiohttp, or of the system below it, and its text."""
+def failure_of(error: Exception, *, begun: bool = True) -> tuple[FailureKind, str]:
+    """Return the kind of an error of aiohttp, or of the system below it, and its text.
+
+    Before the response has `begun`, a coding that cannot be decoded is one that nobody asked for.
+    """
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "connect", "the time limit has passed"
     if isinstance(error, aiohttp.ClientHttpProxyError):
@@ -159,6 +162,8 @@ def failure_of(error: Exception) -> tuple[FailureKind, str]:
         return "connect", "the URL is not valid"
     if isinstance(error.__cause__, ContentEncodingError):
         return "protocol", error.__cause__.message
+    if not begun and "content-encoding" in _text(error):  # aiohttp keeps only the text
+        return "encoding", _text(error)
     if isinstance(error, OSError | aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
         return "cut", _text(error)
     return "protocol", _text(error)

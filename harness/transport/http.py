@@ -166,6 +166,11 @@ class HttpTransport:
                 aclosing(body_of(response)) as body,
             ):
                 receiver.begin(response.status, response.raw_headers)
+                if (coding := response.headers.get("Content-Encoding", "")) not in _ALLOWED:
+                    accepted = headers.get("Accept-Encoding") or headers.get("accept-encoding", "")
+                    if coding.lower() not in accepted.lower():
+                        message = f"{_SENTENCES['encoding']}: {coding}"
+                        return TransportFailure(kind="encoding", message=message)
                 async for chunk in body:
                     receiver.feed(chunk)
                     if leaves and receiver.characters():
@@ -183,18 +188,20 @@ class HttpTransport:
             message = f"{stopped}; the client gave up" if idle.expired() else late
             return TransportFailure(kind="timeout", message=message)
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
-            return self._failure(error)
+            return self._failure(error, begun=receiver.status is not None)
         return None
 
-    def _failure(self, error: Exception) -> TransportFailure:
-        kind, detail = failure_of(error)
+    def _failure(self, error: Exception, *, begun: bool) -> TransportFailure:
+        kind, detail = failure_of(error, begun=begun)
         through = self._through if kind == "connect" else ""
         detail = self._redactor.text(detail.encode("utf-8", "replace").decode())
         return TransportFailure(kind=kind, message=f"{_SENTENCES[kind]}{through}: {detail}")
 
 
+_ALLOWED = frozenset({"", "identity"})
 _SENTENCES: Mapping[FailureKind, str] = {
     "connect": "could not connect",
     "cut": "the connection was closed before the response was complete",
     "protocol": "the response is not well-formed HTTP",
+    "encoding": "the response is compressed in a way that the request did not ask for",
 }

@@ -46,12 +46,22 @@ def needs() -> tuple[Need, ...]:
 
 
 def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str, str]:
-    """Return the clients that cannot use the replies with these findings, each with the damage."""
-    keys = {key for found in findings if found.severity != "info" for key in finding_keys(found)}
+    """Return the clients that cannot use the replies with these findings, each with the damage.
+
+    Of the damages that fit, those count that the most rules describe. Information counts only if it
+    is about a schema: other information is what the model may have written.
+    """
+    keys = {
+        key
+        for found in findings
+        if found.severity != "info" or ".schema" in found.id
+        for key in finding_keys(found)
+    }
+    fitting = [n for n in needs() if (n.api, n.mode) == (api, mode) and n.rules <= keys]
     return {
         client: need.damage
-        for need in needs()
-        if (need.api, need.mode) == (api, mode) and need.rules <= keys
+        for need in fitting
+        if not any(need.rules < other.rules for other in fitting)
         for client in need.breaks
     }
 

@@ -235,6 +235,9 @@ def _status(answer: Answer) -> Iterator[Problem]:
     elif status != "completed":
         message = "The response has finished, but its status is neither completed nor incomplete."
         yield Problem(exchange, message, "completed or incomplete", repr(status), "$.status")
+    if status == "incomplete" and _complete_calls(answer):
+        message = "The response is incomplete, though its calls are complete: the status is wrong."
+        yield Problem(exchange, message, "completed", "'incomplete'", "$.status")
     for at, item in enumerate(answer.output if status == "completed" else ()):
         if item.get("status") not in (None, "completed"):
             message = "An item in a completed response does not have status completed."
@@ -242,10 +245,21 @@ def _status(answer: Answer) -> Iterator[Problem]:
             yield Problem(exchange, message, "completed", repr(item["status"]), path)
 
 
+def _complete_calls(answer: Answer) -> bool:
+    """Whether a response whose limit was not reached ends with a whole call."""
+    exchange, reply = answer
+    limit = exchange.request.limit
+    below = limit is not None and reply.output_tokens is not None and reply.output_tokens < limit
+    last = answer.output[-1] if answer.output else {}
+    if not (below and reply.calls and last.get("type") == "function_call"):
+        return False
+    return json_object(reply.calls[-1].arguments) is not None
+
+
 @family.check(
     "responses.status.cut",
     answers,
-    lambda answer: answer.exchange.truncated and answer.output,
+    lambda answer: answer.exchange.truncated and answer.output and not _complete_calls(answer),
     severity="warning",
     source=RESPONSES,
     component="ends",

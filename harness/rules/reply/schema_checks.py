@@ -42,7 +42,7 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     stream.error_event reports error events.
     """
     failure, reason = exchange.recorded.failure, exchange.unreadable
-    if failure is not None and failure.kind in ("protocol", "too_large"):
+    if failure is not None and failure.kind in ("protocol", "encoding", "too_large"):
         reason = failure.message
     if reason is not None and not exchange.error_events:
         response = exchange.recorded.response

@@ -153,7 +153,7 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     and a stream that is not well-formed HTTP, or that does not end, is unreadable.
     """
     response, failure = exchange.recorded.response, exchange.recorded.failure
-    left = failure is not None and failure.kind in ("timeout", "protocol", "too_large", "left")
+    left = failure is not None and failure.kind not in ("connect", "cut")
     if response is not None and not (response.complete or left):
         message = "The stream broke off before its end."
         last = exchange.events[-1].text if exchange.events else "no event"

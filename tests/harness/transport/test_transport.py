@@ -315,6 +315,18 @@ async def test_malformed_http_is_a_failure(content: bytes) -> None:
     assert exchange.retries == ()
 
 
+@pytest.mark.parametrize("coding", ["zstd", "br"])
+async def test_a_compression_that_was_not_asked_for_is_named(coding: str) -> None:
+    """Also where the installed packages could decode it: clients without them cannot."""
+    head = {"Content-Encoding": coding}
+    async with MockProvider(script=[mock.text(b"\x28\xb5\x2f\xfd", **head)]) as provider:
+        exchange = await send(provider, BODY)
+    assert exchange.failure.kind == "encoding"
+    assert exchange.failure.message.startswith(
+        "the response is compressed in a way that the request did not ask for: "
+    )
+
+
 @pytest.mark.parametrize("broken", [b"nothex\r\n", b"5\r\nlonger", b"HTTP/1.1 502 Bad\r\n\r\n"])
 async def test_a_stream_with_broken_framing_is_a_failure_and_keeps_its_blocks(
     broken: bytes,
