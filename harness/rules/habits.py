@@ -26,6 +26,11 @@ class Habit(NamedTuple):
 MALFORMED_HEADERS = Habit(
     0.03, "9 of 850 turns of gpt-oss-20b (llama.cpp#27720), and 2.3% in another log"
 )
+NEAR_TIES = Habit(
+    0.03,
+    "80 of 1,000 long completions differ at temperature 0 (Thinking Machines), short ones less",
+)
+"""Of greedy replies that differ from others to the same request."""
 BROKEN_JSON = Habit(0.02, "stray quotes or escapes in 2 of 170 recorded calls")
 NO_COT = Habit(0.01, "0 of 380 recorded raw replies to a user")
 NO_COT_AFTER_RESULT = Habit(

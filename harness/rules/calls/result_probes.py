@@ -5,18 +5,19 @@ the results of several calls in one reply only by their order.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from harness.api.items import ConversationItem, Message, Reply, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES
 from harness.rules.evidence.obedience import disobeyed
 from harness.rules.evidence.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
-from harness.rules.evidence.refusals import failure
+from harness.rules.evidence.refusals import failure, first_replies
+from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.evidence.subjects import calls
-from harness.rules.habits import Habit
+from harness.rules.habits import NEAR_TIES, Habit
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import GUIDE, HARMONY, RAW_COT, Problem
@@ -149,8 +150,6 @@ _TOLD = {
 }
 _IN_JSON = ("Rome", "Cairo")
 """Cities whose result is JSON, as usual. A sentence is easier for most models that obey less."""
-_UNUSED = Habit(0.01)
-"""The share of replies that noise changes, although others to the same request are right."""
 
 
 def _told(city: str) -> str:
@@ -245,11 +244,28 @@ def _order(responses: ProbeResponses) -> Trials:
         yield Problem(exchange, message, named, word) if wrong else None
 
 
+@cache
+def _longer_by(name: str) -> frozenset[int]:
+    """By how many tokens a prompt may be longer than the one of the first swapped results."""
+    prompts = {request.id: Prompt(request.turns, request.tools) for request in _REQUESTS}
+    return differences(prompts[name], prompts[_SWAPPED[0].id])
+
+
+def _reach_model(responses: ProbeResponses, names: Iterable[str]) -> bool:
+    """Whether the prompt tokens are those of conversations with all their results."""
+    try:
+        other = responses.prompt_tokens(_SWAPPED[0].id)[1]
+        counts = {name: responses.prompt_tokens(name)[1] for name in names}
+    except NotVerifiableError:
+        return False
+    return all(count - other in _longer_by(name) for name, count in counts.items())
+
+
 @GROUP.probe(
     "tools.results.used",
-    map(_told, _TOLD),
+    (*map(_told, _TOLD), _SWAPPED[0].id),
     modes=MODES,
-    habit=_UNUSED,
+    habit=NEAR_TIES,
     behaviour=True,
     unjudged="no_answer",
     fix="Render every tool result, and reuse no cached prompt beyond the tokens that both share.",
@@ -262,8 +278,8 @@ def _used(responses: ProbeResponses) -> Trials:
     """The model tells what only the tool result contains.
 
     A random word in the result, which is JSON or a sentence, is the answer to the user's question.
-    If the model names it in neither form, it does not see the result, whatever the token counts
-    say.
+    A model that never names it, although the token counts show that its prompts have the results,
+    refuses or cannot.
     """
     words = {_told(city): word for city, word in _TOLD.items()}
 
@@ -275,14 +291,22 @@ def _used(responses: ProbeResponses) -> Trials:
         got = reply.text or f"a call of {reply.calls[0].name}"
         return Problem(exchange, message, words[name], got)
 
-    return disobeyed(responses, words, tells, unused)
+    trials = list(disobeyed(responses, words, tells, unused))
+    able = any(
+        tells(name, reply)
+        for name in words
+        for _, reply in first_replies(responses.other_apis.get(name, ()))
+    )
+    if trials and all(trials) and not able and _reach_model(responses, words):
+        raise NotVerifiableError("has_results_in_prompt")
+    return iter(trials)
 
 
 @GROUP.probe(
     "tools.results.goes_on",
     [request.id for request in (*_FIVE, *_ASKED)],
     modes=MODES,
-    habit=_UNUSED,
+    habit=NEAR_TIES,
     behaviour=True,
     unjudged="no_call",
     fix="Offer the tools after every result, and parse calls however many results came before.",

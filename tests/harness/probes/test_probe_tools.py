@@ -23,6 +23,7 @@ from harness.rules.calls import result_probes as results
 from harness.rules.calls import schema_probes as schemas
 from harness.rules.calls.argument_probes import TYPES_GROUP, VALUES
 from harness.rules.evidence.offers import BY_NAME, LANGUAGE, ORDER, WEATHER
+from harness.rules.evidence.rendering import Prompt, count
 from harness.rules.probe import ProbeGroup, ProbeRequest
 from harness.run.attempts import Attempt
 
@@ -550,3 +551,15 @@ def test_tokens_of_hidden_cot_are_not_a_lost_preamble() -> None:
 def test_without_a_call_there_is_no_preamble() -> None:
     found = judged(preamble.GROUP, lambda *_: Reply(text="Lisbon has 21 degrees."))
     assert statuses(found)["tools.preamble"] == "not_verifiable"
+
+
+@pytest.mark.parametrize(("arrives", "status"), [(True, "not_verifiable"), (False, "failed")])
+def test_a_model_that_refuses_although_its_prompts_have_the_results_is_not_accused(
+    arrives: bool, status: str
+) -> None:
+    def refusing(request: ProbeRequest, attempt: Attempt) -> Reply:
+        turns = (turn for turn in request.turns if arrives or not isinstance(turn, ToolResult))
+        tokens = count(Prompt(tuple(turns), request.tools))
+        return Reply(text="I’m sorry, but I can’t help with that.", prompt=tokens)
+
+    assert statuses(judged(results.GROUP, refusing))["tools.results.used"] == status
