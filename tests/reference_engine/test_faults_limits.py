@@ -127,6 +127,10 @@ ERRORS = {
     "other-tools-crash": Row(
         respond(tools=[{"type": "custom", "name": "f"}]), lambda s: s.status == 500
     ),
+    "other-tools-dropped": Row(
+        respond(tools=[{"type": "custom", "name": "f"}]),
+        lambda s: "namespace functions" not in s.prompt,
+    ),
     "unmatched-result-accepted": Row(
         chat(HI, {"role": "tool", "tool_call_id": "c9", "content": "x"}),
         lambda s: s.status == 200,

@@ -126,6 +126,15 @@ REWRITTEN = {
     "arguments-escaped-as-html": ('{"city": "R&B"}', '{"city": "R&amp;B"}'),
     "typography-replaced-in-arguments": ('{"city": "–Rome"}', '{"city": "-Rome"}'),
     "numbers-as-strings-in-arguments": ('{"city": 0.5}', '{"city": "0.5"}'),
+    "fractions-in-32-bits-in-arguments": ('{"city": 0.1}', '{"city": 0.10000000149011612}'),
+    "large-integers-rounded-in-arguments": (
+        '{"city": 9007199254740993}',
+        '{"city": 9007199254740992}',
+    ),
+    "days-as-times-in-arguments": ('{"city": "2026-04-05"}', '{"city": "2026-04-05T00:00:00Z"}'),
+    "compatibility-replaced-in-arguments": ('{"city": "½"}', '{"city": "1⁄2"}'),
+    "empty-arguments-dropped": ('{"city": "Rome", "day": ""}', ARGUMENTS),
+    "backslashes-doubled-in-arguments": (r'{"city": "a\\b"}', r'{"city": "a\\\\b"}'),
     "digits-as-numbers-in-arguments": ('{"city": "007"}', '{"city": 7}'),
     "spaces-reduced-in-arguments": ('{"city": "R  ome"}', '{"city": "R ome"}'),
     "one-entry-lists-unwrapped": ('{"city": ["Rome"]}', ARGUMENTS),
@@ -174,6 +183,13 @@ TOOLS = {
             ],
         ),
         crashes(500),
+    ),
+    "namespaces-lost": Row(
+        respond(
+            said=CALL,
+            tools=[{"type": "namespace", "name": "n", "description": "d", "tools": [FLAT_TOOL]}],
+        ),
+        lambda s: "namespace" not in s.output[-1],
     ),
     "call-ids-repeated": Row(calling, lambda s: s.call["id"] == "call_0"),
 }  # fmt: skip

@@ -136,7 +136,8 @@ def _lacks_tokens(sheet: Sheet, counting: Counting) -> bool:
     return (counting.off(sheet) or 0) > 0 and not counting.is_near(sheet)
 
 
-_OF_A_KIND = (What.RETYPED, What.STYLE)  # the changes of all values of a type, or names of a style
+_OF_A_KIND = (What.RETYPED, What.CONVERTED, What.STYLE)
+"""The changes of all values of a kind, or names of a style."""
 
 
 def _affects(what: What, kind: str, intact: Sheet) -> bool:
@@ -145,7 +146,7 @@ def _affects(what: What, kind: str, intact: Sheet) -> bool:
     if wanted is None:
         return False
     arguments = wanted.arguments or {}
-    if what is What.RETYPED:
+    if what in (What.RETYPED, What.CONVERTED):
         return kind in map(kind_of, arguments.values())
     if what is What.STYLE:
         return kind in map(style_of, arguments)

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import struct
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -17,6 +18,8 @@ _OTHER = re.compile(r"[^a-z0-9]")
 _JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
 _TYPOGRAPHIC = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"', "„": '"', "‘": "'", "’": "'"})
 LONG_TEXT = 16  # characters of a text that another one has only if it is made from it
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_LARGEST_EXACT = 2**53  # integers up to this one are 64-bit floats without rounding
 _FEWEST_WORDS = 5  # words that a model does not copy in another order
 
 
@@ -158,7 +161,7 @@ def style_of(name: str) -> str:
 
 
 def _is_same(wanted: object, got: object) -> bool:
-    if isinstance(wanted, str) and isinstance(got, str):
+    if isinstance(wanted, str) and isinstance(got, str) and not _is_timed(wanted, got):
         return wanted in got
     return wanted == got and _spelled(wanted) == _spelled(got)
 
@@ -183,6 +186,8 @@ def argument_change(wanted: Mapping[str, object], got: Mapping[str, object]) -> 
 
 
 def _value_change(wanted: object, got: object) -> Change:
+    if _is_timed(wanted, got) or _is_rounded(wanted, got):
+        return Change(What.CONVERTED, kind_of(wanted))
     if isinstance(wanted, str) and isinstance(got, str):
         return text_change(wanted, got)
     if isinstance(wanted, list) and isinstance(got, list):
@@ -207,12 +212,41 @@ def _is_same_or_retyped(wanted: object, got: object) -> bool:
 
 
 def kind_of(value: object) -> str:
-    """Return the JSON type of a value; texts of digits and lists of one are kinds of their own."""
-    if isinstance(value, str) and value.isdigit():
-        return "digits"
-    if isinstance(value, list) and len(value) == 1:
-        return "list of one"
+    """Return the JSON type of a value, or a narrower kind that servers treat in their own way."""
+    match value:
+        case str() if value.isdigit():
+            return "digits"
+        case str() if _DAY.fullmatch(value):
+            return "day"
+        case [_]:
+            return "list of one"
+        case float() if not value.is_integer():
+            return "fraction"
+        case int() if abs(value) > _LARGEST_EXACT:
+            return "large integer"
     return "number" if type(value) in (int, float) else type(value).__name__
+
+
+def _is_timed(wanted: object, got: object) -> bool:
+    """Whether a text is the wanted day, and a time after it."""
+    return (
+        isinstance(got, str)
+        and kind_of(wanted) == "day"
+        and got[:11]
+        in (
+            f"{wanted}T",
+            f"{wanted} ",
+        )
+    )
+
+
+def _is_rounded(wanted: object, got: object) -> bool:
+    """Whether a number is the wanted fraction as a 32-bit float, or integer as a 64-bit float."""
+    if not isinstance(wanted, int | float) or not isinstance(got, int | float):
+        return False
+    if kind_of(wanted) == "fraction":
+        return struct.pack("f", wanted) == struct.pack("f", got)
+    return kind_of(wanted) == "large integer" and float(wanted) == got
 
 
 def is_retyped(wanted: object, got: object) -> bool:

@@ -95,6 +95,7 @@ class What(Enum):
     EXCHANGED = "changed", "the values are exchanged"
     LIST_REORDERED = "changed", "a list is reordered"
     LIST_CUT = "lost", "the end of a list is missing"
+    CONVERTED = "changed", "days become times, or numbers are rounded"
     VALUE = "changed", "a value differs"
     NAME_STYLE = "changed", "the name uses a different style"
     NAME_CUT = "lost", "the end of the name is missing"

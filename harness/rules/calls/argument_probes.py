@@ -141,7 +141,7 @@ def _encoding(responses: ProbeResponses) -> Trials:
 class Typed:
     """An argument that a call must contain: its function, its JSON value, and the prompt.
 
-    `more` has the other parameters of the function, each a string, with their values.
+    `more` has the values of the other parameters, and `optional` those that may be absent.
     """
 
     name: str
@@ -150,13 +150,18 @@ class Typed:
     value: int | float | bool | str | list[str] | dict[str, object] | None
     prompt: str
     what: str = "null"
-    more: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, str | bool] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
 
     @property
     def tool(self) -> Tool:
         """The function, whose first parameter has the second part of its name."""
-        others = {name: {"type": "string"} for name in self.more}
+        kinds = {str: "string", bool: "boolean"}
+        others = {name: {"type": kinds[type(value)]} for name, value in self.more.items()}
         parameters = schema({self.key: self.parameter, **others})
+        parameters["required"] = [
+            name for name in parameters["required"] if name not in self.optional
+        ]
         return Tool(self.name, self.description, parameters, '{"done": true}')
 
     @property

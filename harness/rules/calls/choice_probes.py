@@ -1,4 +1,4 @@
-"""Whether the model calls a tool as `tool_choice` requires."""
+"""Whether the model calls a tool as `tool_choice` requires, and a function of a namespace."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 from harness.api.fields import nested, objects
 from harness.api.items import Message, Reply
 from harness.records.conditions import MODES, Api
-from harness.rules.evidence.offers import LANGUAGE, TOOLS
+from harness.rules.evidence.offers import LANGUAGE, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure, first_replies, served
 from harness.rules.probe import (
     MAY_BE_REFUSED,
@@ -20,6 +20,7 @@ from harness.rules.probe import (
 from harness.rules.rule import FUNCTION_CALLING, TOOL_CHOICE, Problem
 
 _CUSTOM = "add_note"
+_NAMESPACE = "forecasts"
 _WEATHER = (Message("user", "What is the weather in Lisbon?"),)
 _HELLO = (Message("user", "Hello!"),)
 _TRIES = 2
@@ -40,7 +41,18 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
     )
     provokes = MAY_BE_REFUSED | {"calls.choice", "calls.parallel"}
     request = partial(ProbeRequest, tools=TOOLS, provokes=provokes)
+    function = {"name": WEATHER.name, "description": WEATHER.description, "strict": False}
+    function |= {"type": "function", "parameters": WEATHER.parameters}
+    group = {"type": "namespace", "name": _NAMESPACE, "description": "About the weather."}
+    in_namespace = ProbeRequest(
+        "namespace",
+        _WEATHER,
+        options={"tools": [{**group, "tools": [function]}]},
+        provokes=MAY_BE_REFUSED,
+        tries=_TRIES,
+    )
     return (
+        *((in_namespace,) if api == "responses" else ()),
         *(
             request(name, turns, options={"tool_choice": choice}, tries=_TRIES)
             for name, turns, choice in choices
@@ -146,3 +158,34 @@ def _parallel(responses: ProbeResponses) -> Trials:
             message = "The request disabled parallel tool calls, but the reply has several calls."
             got = f"{len(reply.calls)} calls"
             yield Problem(exchange, message, "at most one call", got) if several else None
+
+
+@GROUP.probe(
+    "tools.namespace",
+    ("namespace",),
+    apis=("responses",),
+    modes=MODES,
+    component="calls",
+    source="https://github.com/openai/codex",
+    fix="Return the namespace of a function in its calls, as the request had it, beside its name.",
+    unjudged="no_call",
+)
+def _namespaces(responses: ProbeResponses) -> Trials:
+    """A call of a function in a namespace has the name of the function, and its namespace.
+
+    Codex groups its functions in namespaces. It answers a call without the namespace, or with both
+    in one name, with "unsupported call".
+    """
+    rollouts = served(responses, "namespace", "tools in a namespace")
+    yield from (
+        failed for rollout in rollouts if (failed := failure(rollout, "tools in a namespace"))
+    )
+    for exchange, reply in first_replies(rollouts):
+        done = (event.data.get("item") for event in exchange.events if isinstance(event.data, dict))
+        for item in objects([*objects(reply.raw.get("output")), *done]):
+            if item.get("type") == "function_call" and item.get("name"):
+                right = (item["name"], item.get("namespace")) == (WEATHER.name, _NAMESPACE)
+                message = "The call of a function in a namespace cannot be matched with it."
+                expected = f"the name {WEATHER.name} and the namespace {_NAMESPACE}"
+                got = f"the name {item['name']} and the namespace {item.get('namespace')}"
+                yield None if right else Problem(exchange, message, expected, got)

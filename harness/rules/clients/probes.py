@@ -73,8 +73,7 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
         message = f"The provider accepts the form {variant.name!r}, and ignores it."
         expected = f"at least {right + variant.adds} prompt tokens"
         ignored = Problem(exchange, message, expected, f"{got}", "$.usage")
-        severity = variant.refusal or variant.severe
-        return replace(ignored, severity=severity) if got < right + variant.adds else None
+        return _severe(variant, ignored) if got < right + variant.adds else None
     if follows_from_added_text(responses, got, [right]):
         raise NotVerifiableError("text_added_to_some", rule="prompt.bare")
     more, word = abs(got - right), "fewer" if got < right else "more"

@@ -108,6 +108,12 @@ def other_tools_crash(body: Json, _: ClientRequest) -> None:
             raise ApiError(500, f"KeyError: {tool['type']!r}")
 
 
+@hooks.REQUEST
+def other_tools_dropped(body: Json, _: ClientRequest) -> None:
+    if tools := body.get("tools"):
+        body["tools"] = [tool for tool in tools if tool["type"] == "function"]
+
+
 def _ids(message: Json) -> list[str]:
     calls = message.get("tool_calls") or ()
     found = [message.get("tool_call_id"), message.get("call_id"), *(one.get("id") for one in calls)]

@@ -3,6 +3,8 @@
 import html
 import json
 import re
+import struct
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -17,6 +19,8 @@ _AUTO = ToolPolicy()
 _ASCII = str.maketrans({"–": "-", "—": "-", "’": "'", "“": "'", "”": "'", "…": "..."})
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LISTS = re.compile(r"\[(\[[^\[\]]*\])(?:\s*,\s*\[[^\[\]]*\])+\s*\]")
+_DAY = re.compile(r'"(\d{4}-\d\d-\d\d)"')
+_EMPTY = re.compile(r'"\w+": ?(?:false|0|""|null|\[\]|\{\})(, |(?=\}))')
 _ONE_ENTRY = re.compile(r'\[\s*("[^"\[\]]*"|[-\d.]+)\s*\]')
 
 
@@ -28,6 +32,11 @@ def _called_name(change: hooks.TextChange) -> Callable[[Event], Iterable[Event]]
         return [event]
 
     return edit
+
+
+def _in_32_bits(number: re.Match[str]) -> str:
+    (rounded,) = struct.unpack("f", struct.pack("f", float(number[0])))
+    return repr(rounded)
 
 
 CALLED_NAME = Hook[hooks.TextChange](
@@ -78,12 +87,20 @@ CALLED_NAME.faults(
 hooks.whole_text("call").faults(
     functions_deleted_in_arguments=lambda text: text.replace("functions.", ""),
     backslashes_lost_in_arguments=lambda text: text.replace("\\\\", ""),
+    backslashes_doubled_in_arguments=lambda text: text.replace("\\\\", "\\\\\\\\"),
     ends_of_arguments_trimmed=lambda text: re.sub(r' +"(?=[,}])', '"', text),
     end_of_arguments_lost=lambda text: text[:-2],
     markup_deleted_in_arguments=lambda text: re.sub(r"<[^>]*>", "", text),
     arguments_escaped_as_html=lambda text: html.escape(text, quote=False),
     typography_replaced_in_arguments=lambda text: text.translate(_ASCII),
     numbers_as_strings_in_arguments=lambda text: re.sub(r": ?([\d.]+)(?=[,}])", r': "\1"', text),
+    fractions_in_32_bits_in_arguments=lambda text: re.sub(r"(?<=: )\d+\.\d+", _in_32_bits, text),
+    large_integers_rounded_in_arguments=lambda text: re.sub(
+        r"(?<=: )\d{16,}", lambda number: str(int(float(number[0]))), text
+    ),
+    days_as_times_in_arguments=lambda text: _DAY.sub(r'"\1T00:00:00Z"', text),
+    compatibility_replaced_in_arguments=lambda text: unicodedata.normalize("NFKC", text),
+    empty_arguments_dropped=lambda text: _EMPTY.sub("", text).replace(", }", "}"),
     spaces_reduced_in_arguments=lambda text: re.sub(" +", " ", text),
     one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
     digits_as_numbers_in_arguments=lambda text: re.sub(r': ?"0*(\d+)"', r": \1", text),
@@ -162,6 +179,7 @@ def _set_arguments(call: Json, request: ClientRequest, change: Callable[[str], o
 
 
 hooks.CALL.faults(
+    namespaces_lost=lambda call, _: call.pop("namespace", None),
     call_ids_missing=lambda call, _: call.pop(_id_key(call), None),
     arguments_escaped_twice=lambda call, request: _set_arguments(call, request, json.dumps),
 )

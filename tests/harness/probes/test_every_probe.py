@@ -135,6 +135,18 @@ def choosing(request: ProbeRequest, attempt: Attempt) -> Any:
     return json_response(responses_whole(Reply(text="Hm."), [call]))
 
 
+def in_namespace(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A server whose calls name the namespace of their function."""
+    if request.id != "namespace":
+        return tools._chosen(request, attempt)
+    said = healthy_response("responses", streaming=attempt.condition.streaming, reply=WEATHER)
+    named = f'"name": "{tools.WEATHER.name}"'
+    changed = said.model_dump_json().replace(
+        json.dumps(named)[1:-1], json.dumps(f'{named}, "namespace": "forecasts"')[1:-1]
+    )
+    return Response.model_validate_json(changed)
+
+
 def leaving(after: Reply | Response) -> Provider:
     """A server that answers in this way after a client has left its stream."""
 
@@ -238,6 +250,7 @@ HEALTHY: Mapping[str, Healthy] = {
     "tools.choice.allowed": Healthy(choosing),
     "tools.choice.custom": Healthy(choosing),
     "tools.names": Healthy(tools._named),
+    "tools.namespace": Healthy(in_namespace, ("responses",)),
     "tools.preamble": Healthy(announced("I look it up.", 60), ("chat",)),
     "tools.loop": Healthy(tools._looping),
     "tools.results": Healthy(tools._with_results),
@@ -279,6 +292,7 @@ BROKEN: Mapping[str, Provider] = {
     "tools.choice": lambda request, _: UNANSWERED if request.id != "none" else WEATHER,
     "tools.choice.parallel": lambda *_: refusal(500),
     "tools.names.accepted": lambda *_: refusal(),
+    "tools.namespace": lambda *_: WEATHER,
     "tools.names.kept": shortening,
     "tools.preamble": announced(None, 90),
     "tools.loop": lambda *_: [
