@@ -13,7 +13,8 @@ from harness.selftest import selftest_run as run
 from harness.selftest.faults import catalogue
 from harness.selftest.faults import chosen as chosen_faults
 from harness.selftest.matrix import Matrix, Row
-from harness.selftest.stages import of_laws
+from harness.selftest.stages import of_laws, of_styles
+from harness.selftest.styles import Server
 from reports import selftest as report
 from reports.text import counted
 
@@ -43,17 +44,19 @@ def selftest(
 
     Args:
         faults: Only these faults or layers (or 'allowed variations'), separated by commas.
-            Default: all except 'laws'.
+            Default: all except 'laws' and 'styles'.
         suite: The whole suite, which the healthy engine must pass. Default: full.
         workers: Concurrent runs; each fault of the model needs its own server of 1 GB. Default: 4.
         repeat: How often to run healthy servers, to bound the false-alarm rate. Default: 1.
         whole: Test every fault with the whole suite from the start, except faults of the model.
         resume: Folder of an interrupted self-test with the same options; finished faults are kept.
     """
-    chosen = chosen_faults((*catalogue(), *of_laws()), names(faults))
+    chosen = chosen_faults((*catalogue(), *of_laws(), *of_styles()), names(faults))
     folder = resume or run_folder.create(out or DEFAULT_OUT, "selftest")
     finished = _finished(folder / _ROWS, repeat) if resume else {}
-    plan = run.SelfTestPlan(chosen, faults is None, suite, workers, folder, repeat, whole, finished)
+    plan = run.SelfTestPlan(
+        chosen, faults is None, suite, workers, folder, repeat, whole, finished, _server
+    )
     done = set(finished)
     say(_announced(plan))
     try:
@@ -75,6 +78,12 @@ def selftest(
         report.print_matrix(matrix, stdout())
         show(str(folder / "matrix.html"))
     return EXIT_PASS if matrix.passed else EXIT_FAIL
+
+
+def _server(max_context: int) -> Server:
+    from reference_engine.prescribed import PrescribedServer
+
+    return PrescribedServer(max_context)
 
 
 def _announced(plan: run.SelfTestPlan) -> str:

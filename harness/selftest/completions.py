@@ -114,11 +114,11 @@ def _ended(reply: Reply) -> Completion:
     return (*thought, answer(_MORE)) if whole else (cot(reply.reasoning + _MORE), answer(_MORE))
 
 
-def is_beginning(cut: Completion, whole: Completion) -> bool:
-    """Return whether a completion may be the beginning of another."""
-    if len(cut) > len(whole):
-        return False
-    *full, last = cut
-    same = all(one == other for one, other in zip(full, whole, strict=False))
-    other = whole[len(full)]
-    return same and last.header == other.header and other.text.startswith(last.text)
+def is_beginning(reply: Reply, whole: Completion) -> bool:
+    """Return whether a reply may be the beginning of what the model wrote."""
+    first, last = whole[0], whole[-1]
+    begun = reply.calls[-1].arguments if reply.calls else reply.text
+    if not begun:
+        return first.is_cot and first.text.startswith(reply.reasoning)
+    same = last.is_call == bool(reply.calls) and last.text.startswith(begun)
+    return same and reply.reasoning == (first.text if first.is_cot else "")

@@ -14,7 +14,10 @@ from harness.text import suggestion
 
 HEALTHY = "healthy"  # the name of the engine without faults
 VARIATIONS = "allowed variations"  # selects all of them, as a layer selects its faults
-LAWS = "laws"  # the layer of the healthy engine in every shape of a run; no default
+LAWS = "laws"  # the layer of the healthy engine in every shape of a run
+STYLES = "styles"  # the layer of the healthy engine whose model has other habits
+ONLY_NAMED = frozenset({LAWS, STYLES})
+"""Layers that are tested only if they are named."""
 _MODELS = "models"  # the layer of worse models behind the healthy server
 
 
@@ -39,7 +42,7 @@ class Fault(Record):
     @property
     def names(self) -> frozenset[str]:
         """The names that select the fault: its own, its layer, and whether it is allowed."""
-        variation = self.allowed and self.layer != LAWS
+        variation = self.allowed and self.layer not in ONLY_NAMED
         return frozenset({self.name, self.layer, *([VARIATIONS] if variation else [])})
 
     @property
@@ -74,7 +77,7 @@ def catalogue() -> tuple[Fault, ...]:
 
 
 def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]:
-    """Return the healthy engine, and faults by name or layer, or all except the laws.
+    """Return the healthy engine, and faults by name or layer, or all that need not be named.
 
     Raises ConfigurationError.
     """
@@ -87,5 +90,6 @@ def chosen(faults: Sequence[Fault], names: Collection[str]) -> tuple[Fault, ...]
     return tuple(
         fault
         for fault in faults
-        if fault.name == HEALTHY or (fault.names & set(names) if names else fault.layer != LAWS)
+        if fault.name == HEALTHY
+        or (fault.names & set(names) if names else fault.layer not in ONLY_NAMED)
     )

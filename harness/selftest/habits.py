@@ -6,7 +6,7 @@ report is "no figure known".
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -270,8 +270,8 @@ def _broken(value: object, random: Random) -> str:
     return random.choice(broken)
 
 
-def _refused(refusal: str) -> Callable[[Written, Random], Completion]:
-    return lambda written, random: (answer(refusal),)
+def _said(text: str) -> Callable[[Written, Random], Completion]:
+    return lambda written, random: (answer(text),)
 
 
 _SORRY = "I\u2019m sorry, but I can\u2019t help with that."
@@ -293,6 +293,23 @@ def _reordered(value: dict[str, Any], _: Random) -> str:
     return _dump(dict(reversed(value.items())))
 
 
+_SHAPES = {
+    "bold": "**{}**",
+    "heading and list": "### Answer\n\n- {}",
+    "table": "| Answer |\n|---|\n| {} |",
+    "fence": "```text\n{}\n```",
+    "LaTeX": "\\[\n\\boxed{{\\text{{{}}}}}\n\\]",
+    "emoji": "{} \U0001f44d\U0001f3fd",
+    "preface": "Here is what you asked for:\n\n{}",
+    "closing offer": "{}\n\nLet me know if you need more!",
+    "citation": "{}\u30101\u2020L3-L5\u3011",
+}
+_INSTEAD_OF_CALLS = {
+    "refusal instead of a call": (_SORRY, _UNKNOWN),
+    "no call": ("I have done what you asked for.", _UNKNOWN),
+    "question instead of a call": (_ASK, _UNKNOWN),
+    "no access": ("I don\u2019t have access to real\u2011time data.", "vLLM 22578"),
+}
 _RAW = (
     Habit("the same again", lambda written, _: written.completion, "the control"),
     Habit(
@@ -364,8 +381,7 @@ _RAW = (
     Habit("commentary before calls", _before("is_call", "Let me look that up for you.")),
     Habit("empty reply", _unfinished, "20b, short prompts (omeryasirkucuk/amx PR 372)"),
     Habit("empty reply with a format", _unfinished_format),
-    Habit("refusal", _instead("is_answer", _refused(_SORRY))),
-    Habit("refusal instead of a call", _instead("is_call", _refused(_SORRY))),
+    Habit("refusal", _instead("is_answer", _said(_SORRY))),
     Habit("CoT 5 times longer", _texts("is_cot", _thoughts(5))),
     Habit("CoT 20 times longer", _texts("is_cot", _thoughts(20))),
     Habit("short CoT", _texts("is_cot", lambda text, _: text.partition(".")[0][:40] + ".")),
@@ -378,15 +394,7 @@ _RAW = (
     Habit("compact JSON", _arguments(_compact)),
     Habit("members in another order", _arguments(_reordered)),
     Habit("escapes in arguments", _arguments(lambda value, _: json.dumps(value))),
-    Habit("bold", _texts("is_answer", _shape("**{}**"))),
-    Habit("heading and list", _texts("is_answer", _shape("### Answer\n\n- {}"))),
-    Habit("table", _texts("is_answer", _shape("| Answer |\n|---|\n| {} |"))),
-    Habit("fence", _texts("is_answer", _shape("```text\n{}\n```"))),
-    Habit("LaTeX", _texts("is_answer", _shape("\\[\n\\boxed{{\\text{{{}}}}}\n\\]"))),
-    Habit("emoji", _texts("is_answer", _shape("{} \U0001f44d\U0001f3fd"))),
-    Habit("preface", _texts("is_answer", _shape("Here is what you asked for:\n\n{}"))),
-    Habit("closing offer", _texts("is_answer", _shape("{}\n\nLet me know if you need more!"))),
-    Habit("citation", _texts("is_answer", _shape("{}\u30101\u2020L3-L5\u3011"))),
+    *(Habit(name, _texts("is_answer", _shape(pattern))) for name, pattern in _SHAPES.items()),
     Habit(
         "another language",
         _texts("is_answer", lambda text, r: r.choice(_LANGUAGES).format(text) if text else text),
@@ -404,17 +412,9 @@ _RAW = (
             lambda one, _: f" to=functions.{one.name}<|channel|>commentary json<|message|>",
         ),
     ),
-    Habit(
-        "no call",
-        _instead("is_call", lambda written, _: (answer("I have done what you asked for."),)),
-    ),
-    Habit("question instead of a call", _instead("is_call", lambda w, _: (answer(_ASK),))),
-    Habit(
-        "no access",
-        _instead(
-            "is_call", lambda w, _: (answer("I don\u2019t have access to real\u2011time data."),)
-        ),
-        "vLLM 22578",
+    *(
+        Habit(name, _instead("is_call", _said(text)), source)
+        for name, (text, source) in _INSTEAD_OF_CALLS.items()
     ),
     Habit(
         "call as JSON in the answer",
@@ -444,34 +444,69 @@ _RAW = (
     ),
 )
 HABITS: Mapping[str, Habit] = {habit.name: habit for habit in _RAW}
+_SLIPS = (
+    *("aborted header", "commentary to the assistant", "name with hyphens", "functions twice"),
+    *("answer ended twice", "call ended by return", "seven CoTs", "call in analysis"),
+)
+"""What reports of gpt-oss call mistakes of the model."""
+_ALTERNATIVES = ("near-ties in answers", "near-ties in CoTs", "another beginning")
+_MIXTURES: Mapping[str, Mapping[str, float]] = {
+    "20b": {
+        "CoT 5 times longer": 1.0,
+        "typography in answers": 0.5,
+        "typography in CoTs": 0.5,
+        "bold": 0.1,
+        "JSON over several lines": 0.1,
+        "compact JSON": 0.3,
+        **dict.fromkeys(_SLIPS, 0.01),
+    },
+    "20b on a real engine": {
+        "CoT 5 times longer": 1.0,
+        "typography in answers": 0.5,
+        "compact JSON": 0.3,
+        **dict.fromkeys(_SLIPS, 0.01),
+        **dict.fromkeys(_ALTERNATIVES, 0.03),
+    },
+    "20b without slips": {"CoT 5 times longer": 1.0, "typography in answers": 1.0, "bold": 0.3},
+    "120b": {
+        "typography in answers": 0.5,
+        "typography in arguments": 0.02,
+        "compact JSON": 1.0,
+        "heading and list": 0.1,
+        "two CoTs": 0.02,
+        **dict.fromkeys(_SLIPS, 0.003),
+    },
+    "120b on a real engine": {
+        "typography in answers": 0.5,
+        "typography in arguments": 0.02,
+        "compact JSON": 1.0,
+        **dict.fromkeys(_SLIPS, 0.003),
+        **dict.fromkeys(_ALTERNATIVES, 0.02),
+    },
+    "long thoughts": {"CoT 20 times longer": 0.3, "near-ties in CoTs": 0.08, "citation": 0.05},
+    "careless calls": {
+        "no call": 0.03,
+        "wrong tool": 0.02,
+        "question instead of a call": 0.02,
+        "malformed JSON": 0.02,
+        "name in words": 0.01,
+        "unknown tool": 0.01,
+        "commentary before calls": 0.2,
+        "arguments in arguments": 0.01,
+    },
+    "chatty": {
+        "preface": 0.2,
+        "closing offer": 0.2,
+        "emoji": 0.1,
+        "table": 0.05,
+        "fence": 0.05,
+        "another language": 0.02,
+        "refusal": 0.01,
+        "commentary before answers": 0.02,
+    },
+}
+"""Habits with the shares of documented reports, or cautious ones."""
 MIXTURES: Mapping[str, Mapping[Habit, float]] = {
     name: {HABITS[habit]: share for habit, share in shares.items()}
-    for name, shares in {
-        "20b, documented slips": {
-            "CoT 5 times longer": 1.0,
-            "typography in answers": 0.5,
-            "typography in CoTs": 0.5,
-            "bold": 0.1,
-            "JSON over several lines": 0.1,
-            "compact JSON": 0.3,
-            "aborted header": 0.01,
-            "CoT to the assistant": 0.01,
-            "functions twice": 0.01,
-            "name with hyphens": 0.01,
-        },
-        "120b, few slips": {
-            "typography in answers": 0.3,
-            "typography in arguments": 0.02,
-            "heading and list": 0.1,
-            "compact JSON": 1.0,
-            "two CoTs": 0.02,
-            "aborted header": 0.003,
-        },
-    }.items()
+    for name, shares in _MIXTURES.items()
 }
-"""Shares of habits by name."""
-
-
-def shares_of(names: Sequence[str], share: float) -> Mapping[Habit, float]:
-    """Return habits with the same share."""
-    return {HABITS[name]: share for name in names}

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -27,10 +28,12 @@ from harness.run.launch import launched
 from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import Observer
 from harness.selftest import rows
-from harness.selftest.faults import HEALTHY, LAWS, Fault
+from harness.selftest.faults import HEALTHY, LAWS, ONLY_NAMED, STYLES, Fault
 from harness.selftest.matrix import Matrix, Row
+from harness.selftest.recorded_run import RecordedRun
 from harness.selftest.rows import DefectRun
 from harness.selftest.stages import Stage, stages
+from harness.selftest.styles import Server, StyledRun, styles_of
 from harness.session import Session
 from harness.tasks.plan import Plan, ended, new_info, started
 from harness.tasks.suite import suite_tasks
@@ -69,6 +72,7 @@ class SelfTestPlan:
     The healthy engine and the allowed variations are run `repeat` times. If `whole` is set, every
     fault except those of the model is tested with the whole suite from the start. Faults with a row
     in `finished`, by name, are not tested again, except the healthy engine if `repeat` is above 1.
+    `server` makes the server of styles, for a context of so many tokens.
     """
 
     faults: Sequence[Fault]
@@ -79,6 +83,7 @@ class SelfTestPlan:
     repeat: int = 1
     whole: bool = False
     finished: Mapping[str, Row] = field(default_factory=dict)
+    server: Callable[[int], Server] | None = None
 
     def queue(self) -> Sequence[tuple[Fault, int]]:
         """Return the runs except the healthy engine's first, longest first: fault, repetition."""
@@ -143,6 +148,7 @@ class _Runs:
         self._baseline: rows.Baseline = {}
         self._healthy_stages = healthy_stages(plan)
         self._covered: set[Stage] = set()
+        self._styled: StyledRun | None = None
         self._lock = asyncio.Lock()
 
     async def run_healthy(self, shared: Provider) -> None:
@@ -172,6 +178,9 @@ class _Runs:
             self.rows[fault.name] = nothing
             return
         try:
+            if fault.layer == STYLES:
+                await self._judge_styles(fault, shared)
+                return
             long = stages(fault, self._plan.suite)[0].long
             if fault.model or long:
                 log = self._plan.out / f"engine-{fault.name}.log"
@@ -199,6 +208,29 @@ class _Runs:
             if not healthy and rows.needs_no_more_stages(fault, run, self._baseline):
                 break
 
+    async def _judge_styles(self, fault: Fault, shared: Provider) -> None:
+        """Judge the default run of the healthy engine, made once, in the styles of a fault."""
+        async with self._lock:
+            if self._styled is None:
+                assert self._plan.server is not None
+                stage = stages(fault, self._plan.suite)[0]
+                folder, info, tasks = await self._sampled(shared, self._plan.faults[0], stage)
+                run = RecordedRun(folder, info, tasks, tuple(read_rollouts(folder)))
+                self._styled = StyledRun(run, partial(self._plan.server, CONTEXT))
+            for style in styles_of(fault.name.removeprefix(f"{STYLES}:")):
+                began = time.monotonic()
+                analysis = await asyncio.to_thread(self._styled.judged, style)
+                seconds = time.monotonic() - began
+                made = DefectRun(
+                    results=_applicable(analysis.checks),
+                    causes=_named(analysis.diagnosis),
+                    requests=0,
+                    tokens=0,
+                    seconds=seconds,
+                )
+                self._made[fault.name].append(made)
+        self.rows[fault.name] = rows.row(fault, self._made[fault.name], self._baseline)
+
     async def _run_healthy(self, provider: Provider, stage: Stage) -> None:
         async with self._lock:
             if stage not in self._covered:
@@ -206,34 +238,36 @@ class _Runs:
                 self._healthy.append(await self._run(provider, self._plan.faults[0], stage))
                 self._baseline = rows.baseline(self._healthy)
 
-    async def _run(
-        self, provider: Provider, fault: Fault, stage: Stage, *, keep: bool = True
-    ) -> DefectRun:
-        """Run a stage; unless `keep`, delete the folder if it has no error. Raises HarnessError."""
-        began = time.monotonic()
+    async def _sampled(
+        self, provider: Provider, fault: Fault, stage: Stage
+    ) -> tuple[Path, RunInfo, Sequence[Task]]:
+        """Run a stage; return its folder, the run and its tasks. Raises HarnessError."""
         plan = _plan(provider, fault, stage)
         folder = run_folder.create(self._plan.out / "runs", plan.provider.name)
         plan = started(plan, folder)
         with RunLog(folder) as log:
             async for _ in Session(plan, folder, Observer()).attempts(plan.provider, log):
                 pass
-        info = ended(plan, "complete")
-        analysis, scores = await asyncio.to_thread(judge, folder, info, plan.tasks)
+        return folder, ended(plan, "complete"), plan.tasks
+
+    async def _run(
+        self, provider: Provider, fault: Fault, stage: Stage, *, keep: bool = True
+    ) -> DefectRun:
+        """Run a stage; unless `keep`, delete the folder if it has no error. Raises HarnessError."""
+        began = time.monotonic()
+        folder, info, planned = await self._sampled(provider, fault, stage)
+        analysis, scores = await asyncio.to_thread(judge, folder, info, planned)
         alone: Diagnosis | None = None
         if fault.worse_model:
             tasks = _plan(provider, fault, stage, golden=False).tasks
             alone = (await asyncio.to_thread(judge, folder, info, tasks)).analysis.diagnosis
         parts: tuple[RuleResult, ...] = ()
         if fault.layer == LAWS:
-            parts = await asyncio.to_thread(_judged_in_parts, folder, info, plan.tasks)
+            parts = await asyncio.to_thread(_judged_in_parts, folder, info, planned)
         made = DefectRun(
             causes=_named(analysis.diagnosis),
             causes_alone=_named(alone),
-            results=tuple(
-                result
-                for result in (*analysis.checks, *parts)
-                if result.applicable or result.examples
-            ),
+            results=_applicable((*analysis.checks, *parts)),
             requests=sum(score.requests for score in scores),
             tokens=sum((score.usage.input or 0) + (score.usage.output or 0) for score in scores),
             seconds=time.monotonic() - began,
@@ -241,6 +275,11 @@ class _Runs:
         if not (keep or rows.has_error(made)):
             await asyncio.to_thread(shutil.rmtree, folder)
         return made
+
+
+def _applicable(results: Sequence[RuleResult]) -> tuple[RuleResult, ...]:
+    """Return the results that judged something."""
+    return tuple(result for result in results if result.applicable or result.examples)
 
 
 def _judged_in_parts(folder: Path, info: RunInfo, tasks: Sequence[Task]) -> tuple[RuleResult, ...]:
@@ -294,11 +333,11 @@ def healthy_stages(plan: SelfTestPlan) -> Sequence[Stage]:
     first = {
         name
         for fault in plan.faults[1:]
-        if rows.row_without_run(fault) is None and fault.layer != LAWS
+        if rows.row_without_run(fault) is None and fault.layer not in ONLY_NAMED
         for name in stages(fault, plan.suite)[0].only
     }
     whole = Stage(plan.suite, ())
-    if all(fault.layer == LAWS for fault in plan.faults[1:]) and plan.faults[1:]:
+    if all(fault.layer in ONLY_NAMED for fault in plan.faults[1:]) and plan.faults[1:]:
         return ()
     if plan.whole:
         return (whole,)

@@ -17,7 +17,8 @@ from harness.rules.catalogue import PROBES, RULES
 from harness.rules.check import CrossCheck
 from harness.rules.rule import Rule
 from harness.rules.suites import CASES, choose
-from harness.selftest.faults import HEALTHY, LAWS, Fault
+from harness.selftest.faults import HEALTHY, LAWS, STYLES, Fault
+from harness.selftest.habits import HABITS, MIXTURES
 
 FEW_CASES = (
     "weather-lisbon",
@@ -89,18 +90,32 @@ def of_laws() -> Sequence[Fault]:
     return [Fault(name=name, layer=LAWS, description=about, **shown) for name in shapes()]
 
 
+def of_styles() -> Sequence[Fault]:
+    """Return the healthy engine with a model that has each habit or mixture of habits."""
+    sources = {name: habit.documented for name, habit in HABITS.items()}
+    every = sources | dict.fromkeys(MIXTURES, "habits in documented shares")
+    shown = {"detectors": (), "visible": False, "allowed": True, "model": False}
+    about = "The recorded run of the healthy engine as if its model wrote so."
+    return [
+        Fault(name=f"{STYLES}:{name}", layer=STYLES, description=about, source=source, **shown)
+        for name, source in every.items()
+    ]
+
+
 def stages(fault: Fault, suite: SuiteName, repetition: int = 0) -> Sequence[Stage]:
     """Return the runs for a fault; each is made only if the previous one found nothing.
 
     `suite` is that of the last stage, and of the healthy engine. For an allowed variation, each
     `repetition` (from 0) has the cases and a part of the probes, and the first also the typical
     ones; `SLICES` repetitions together have all probes. A law has a run of its own, and a worse
-    model the default run: every rule must leave its server alone.
+    model and a style the default run: every rule must leave their server alone.
     """
     if fault.name == HEALTHY:
         return (Stage(suite, ()),)
     if fault.layer == LAWS:
         return (shapes()[fault.name],)
+    if fault.layer == STYLES:
+        return (Stage("standard", (), tries=1, cases=()),)
     if fault.allowed:
         start = (crc32(fault.name.encode()) + repetition) % SLICES
         probes = choose(suite).probes

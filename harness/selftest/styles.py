@@ -7,10 +7,10 @@ replies, because the tool loop of a run makes them.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -18,6 +18,8 @@ from harness.api import DIALECTS
 from harness.api.items import Reply, UnreadableReplyError
 from harness.api.parsed_request import ParsedRequest
 from harness.api.sse import blocks
+from harness.records.analysis import Analysis
+from harness.records.conditions import BOTH_APIS, MODES
 from harness.records.rollouts import SDK, Exchange, Response, Rollout, Sender, StreamPart
 from harness.run.attempts import Attempt
 from harness.run.tool_loop import run_attempt
@@ -29,7 +31,9 @@ from harness.selftest.completions import (
     is_beginning,
     tokens_of,
 )
-from harness.selftest.habits import Habit, Written
+from harness.selftest.habits import HABITS, MIXTURES, Habit, Written
+from harness.selftest.recorded_run import RecordedRun
+from harness.tasks.attempt_order import planned_attempts
 from harness.transport.http import sdk_order
 from harness.transport.interface import Payload
 
@@ -47,12 +51,26 @@ class Server(Protocol):
         ...
 
 
+SHARES = (0.02, 0.05, 0.2, 1.0)
+"""Of the replies that can have a habit: as documented, more often than documented, always."""
+_SEEDS = 3  # of a mixture
+PARTS: Mapping[str, Mapping[str, Any]] = {
+    "whole": {},
+    **{api: {"apis": (api,)} for api in BOTH_APIS},
+    **{mode: {"modes": (mode,)} for mode in MODES},
+    "tool cases": {"suite": "tools"},
+    "100 attempts": {},
+}
+"""Parts of a run, with their settings; the last has the first attempts of its log."""
+
+
 @dataclass(frozen=True)
 class Style:
     """Habits, each with the share of the replies that can have it and do."""
 
     shares: Mapping[Habit, float]
     seed: int = 0
+    part: str = "whole"  # the part of the run that has it; the rest is not judged
 
     def applied(
         self, written: Written, prompt: str, attempt: str, *, greedy: bool
@@ -77,18 +95,18 @@ class HealthyReplies:
 
     attempts: Mapping[str, Attempt]
     rollouts: Sequence[Rollout]
-    _wholes: dict[str, list[Completion]] = field(default_factory=lambda: defaultdict(list))
     _written: dict[str, Sequence[Completion]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for rollout in self.rollouts:
-            replies = self._replies(rollout)
-            if replies is None:
-                continue
-            self._written[rollout.id] = [completion_of(*one) for one in replies]
-            for (reply, _), completion in zip(replies, self._written[rollout.id], strict=True):
-                if reply.finish != "length":
-                    self._wholes[_prompt(self.attempts[rollout.id])].append(completion)
+        wholes: dict[str, list[Completion]] = defaultdict(list)
+        read = {one.id: self._replies(one) for one in self.rollouts}
+        replies = {id_: found for id_, found in read.items() if found is not None}
+        for id_, found in replies.items():
+            whole = (one for one in found if not _is_part(*one))
+            wholes[_prompt(self.attempts[id_])] += (completion_of(*one) for one in whole)
+        for id_, found in replies.items():
+            known = wholes[_prompt(self.attempts[id_])]
+            self._written[id_] = [_completion(*one, known) for one in found]
 
     def _replies(self, rollout: Rollout) -> Sequence[tuple[Reply, ParsedRequest]] | None:
         """Return the replies of a rollout; None if one is not a text that tokens prescribe."""
@@ -112,17 +130,23 @@ class HealthyReplies:
         if rollout.id not in self._written:
             return rollout
         attempt = self.attempts[rollout.id]
-        model = _Model(self, rollout, attempt, style, server)
+        model = _Model(rollout, attempt, self._written[rollout.id], style, server)
         made = await run_attempt(attempt, model, DIALECTS[rollout.api])
         return made if model.changed else rollout
 
-    def completions(self, rollout: Rollout) -> Sequence[Completion]:
-        """Return what the model wrote in each exchange, beyond a cut if a twin shows it."""
-        wholes = self._wholes[_prompt(self.attempts[rollout.id])]
-        return [
-            next((one for one in wholes if is_beginning(completion, one)), completion)
-            for completion in self._written[rollout.id]
-        ]
+
+def _is_part(reply: Reply, request: ParsedRequest) -> bool:
+    """Return whether the server may have ended a reply before the model did."""
+    return reply.finish == "length" or bool(request.stops)
+
+
+def _completion(reply: Reply, request: ParsedRequest, wholes: Sequence[Completion]) -> Completion:
+    """Return what the model wrote, beyond a cut or a stop string if a whole reply shows it."""
+    if _is_part(reply, request):
+        for whole in wholes:
+            if is_beginning(reply, whole):
+                return whole
+    return completion_of(reply, request)
 
 
 def _prompt(attempt: Attempt) -> str:
@@ -141,15 +165,15 @@ class _Model:
 
     def __init__(
         self,
-        healthy: HealthyReplies,
         rollout: Rollout,
         attempt: Attempt,
+        completions: Sequence[Completion],
         style: Style,
         server: Server,
     ) -> None:
         self.changed = False
         self._rollout, self._attempt = rollout, attempt
-        self._completions = healthy.completions(rollout)
+        self._completions = completions
         self._style, self._server = style, server
         self._turn = -1
         self._sent: object = None
@@ -208,3 +232,27 @@ async def styled(
             return await healthy.with_style(rollout, style, server)
 
     return list(await asyncio.gather(*map(one, rollouts)))
+
+
+class StyledRun:
+    """A recorded healthy run that is judged as if its model had other habits."""
+
+    def __init__(self, run: RecordedRun, server: Callable[[], Server]) -> None:
+        """Read the replies; `server` is called for each style."""
+        self._run, self._server = run, server
+        attempts = {attempt.id: attempt for attempt in planned_attempts(run.tasks)}
+        self._healthy = HealthyReplies(attempts, run.rollouts)
+
+    def judged(self, style: Style) -> Analysis:
+        """Judge the part of the run that has the style."""
+        part = self._run.with_settings(PARTS[style.part]) if PARTS[style.part] else self._run
+        rollouts = part.rollouts[:100] if style.part == "100 attempts" else part.rollouts
+        made = asyncio.run(styled(self._healthy, rollouts, style, self._server()))
+        return part.analyzed(made)[0]
+
+
+def styles_of(name: str) -> Sequence[Style]:
+    """Return the styles that test a habit, in each share, or a mixture, in each part."""
+    if name in HABITS:
+        return [Style({HABITS[name]: share}) for share in SHARES]
+    return [Style(MIXTURES[name], seed, part) for seed in range(_SEEDS) for part in PARTS]

@@ -30,7 +30,7 @@ def _shapes() -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("shape", [*_shapes()], ids=lambda s: " ".join(map(str, s.values())))
 def test_a_run_with_other_settings_is_healthy(shape):
-    judgement = healthy_run().with_settings(**shape).judged()
+    judgement = healthy_run().with_settings(shape).judged()
     assert not statuses(judgement)
     assert not judgement.causes
 

@@ -2,22 +2,24 @@
 
 import pytest
 from runs import samples
-from styled_run import judged, lines
+from styled_run import accusations
 
-from harness.selftest.habits import shares_of
+from harness.selftest.habits import HABITS
+from harness.selftest.styles import Style, StyledRun
+from reference_engine.prescribed import PrescribedServer
 
-_SAMPLES = 0.2  # the share of the run that is judged
 _HABITS = ("JSON over several lines", "bold", "typography in answers", "another language")
 
 
-def test_the_same_tokens_again_are_healthy():
-    judgement = judged(shares_of(["the same again"], 1.0), samples(_SAMPLES, 1))
-    assert not [*lines(judgement)]
-    assert not judgement.causes
+@pytest.fixture(scope="module")
+def run() -> StyledRun:
+    return StyledRun(samples(0.2, 1), PrescribedServer)
+
+
+def test_the_same_tokens_again_are_healthy(run: StyledRun) -> None:
+    assert not [*accusations(run.judged(Style({HABITS["the same again"]: 1.0})))]
 
 
 @pytest.mark.parametrize("habit", _HABITS)
-def test_a_habit_of_the_model_accuses_no_server(habit):
-    judgement = judged(shares_of([habit], 0.05), samples(_SAMPLES, 1))
-    assert not [*lines(judgement)]
-    assert not judgement.causes
+def test_a_habit_of_the_model_accuses_no_server(run: StyledRun, habit: str) -> None:
+    assert not [*accusations(run.judged(Style({HABITS[habit]: 0.05})))]

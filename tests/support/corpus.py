@@ -24,9 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from harness.api import DIALECTS
 from harness.api.items import UnreadableReplyError
-from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.api.sse import blocks
-from harness.golden import files as golden_files
 from harness.records.analysis import Analysis
 from harness.records.rollouts import (
     Exchange,
@@ -36,17 +34,13 @@ from harness.records.rollouts import (
     StreamPart,
     TransportFailure,
 )
-from harness.records.runs import RunInfo
 from harness.records.scores import Score, Severity
-from harness.rules.clients.conversations import Conversation
 from harness.run.attempts import Attempt
 from harness.run.run_log import read_rollouts, read_run_info
 from harness.run.tool_loop import attempt_seed
+from harness.selftest.recorded_run import RecordedRun
 from harness.tasks.attempt_order import planned_attempts
-from harness.tasks.suite import restored_suite, restored_tasks, suite_tasks
-from harness.tasks.task import Task
-from harness.tasks.tool_calling import NAME as TOOL_CALLING
-from harness.verdict.judge import Judge
+from harness.tasks.suite import restored_tasks
 from reference_engine.faults.catalogue import CATALOGUE, read_plan
 from reference_engine.faults.fault import Fault
 from reference_engine.faults.server import FaultyHttp
@@ -90,36 +84,9 @@ class Judgement:
         return frozenset(one.record for one in self.findings if one.severity in wanted)
 
 
-_Scored = dict[int, tuple[Rollout, ParsedRollout, Score | None]]  # by the identity of the rollout
-
-
-class _CachedJudge(Judge):
-    """A judge that reuses the scores of the recorded rollouts for later judgements."""
-
-    def __init__(self, folder: Path, tasks: Sequence[Task], scored: _Scored, clients: bool) -> None:
-        super().__init__(folder, tasks)
-        self._scored_before = scored
-        self._clients = clients
-
-    def conversations(self) -> tuple[Conversation, ...]:
-        """See `Judge.conversations`; seconds that only tests of the clients need."""
-        return super().conversations() if self._clients else ()
-
-    def scored(self, task: Task, rollout: Rollout) -> tuple[ParsedRollout, Score | None]:
-        """See `Judge.scored`."""
-        known = self._scored_before.get(id(rollout))
-        return super().scored(task, rollout) if known is None else known[1:]
-
-
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(RecordedRun):
     """A recorded run. `rollouts` are in the order of its log."""
-
-    folder: Path
-    info: RunInfo
-    tasks: Sequence[Task]
-    rollouts: Sequence[Rollout]
-    scored: _Scored = field(default_factory=dict, repr=False)
 
     def judged(
         self, rollouts: Iterable[Rollout] | None = None, *, clients: bool = False
@@ -127,42 +94,9 @@ class Recorded:
         """Judge these records as if the run had only them; its own by default.
 
         With `clients`, the conversations of clients are read, too.
-        Rollouts that are the same objects as the recorded ones are not parsed and scored again.
         """
-        if not self.scored:
-            self._score()
-        judge = _CachedJudge(self.folder, self.tasks, self.scored, clients)
-        for rollout in self.rollouts if rollouts is None else rollouts:
-            judge.add(rollout)
-        return _judgement(*judge.judged(self.info))
-
-    def with_settings(self, **settings: Any) -> "Recorded":
-        """Return the same run with other settings, and those of its records that these plan."""
-        other = self.info.settings.model_copy(update=settings)
-        cases = self.info.task(TOOL_CALLING)
-        assert cases is not None
-        tasks = tuple(
-            suite_tasks(
-                self.info.provider,
-                other,
-                restored_suite(self.folder, cases.files),
-                golden_files.kept(self.folder, self.info),
-                tries=cases.tries,
-                sampling=cases.sampling,
-            )
-        )
-        changes = {"settings": other, "tasks": tuple(task.info for task in tasks)}
-        planned = {(a.task, a.sample.id, a.condition, a.number) for a in planned_attempts(tasks)}
-        places = ((one.task, one.sample, one.condition, one.attempt) for one in self.rollouts)
-        kept = [one for one, at in zip(self.rollouts, places, strict=True) if at in planned]
-        return replace(self, info=self.info.model_copy(update=changes), tasks=tasks, rollouts=kept)
-
-    def _score(self) -> None:
-        by_name = {task.name: task for task in self.tasks}
-        for rollout in self.rollouts:
-            if (task := by_name.get(rollout.task)) is not None:
-                parsed = parse_rollout(rollout)
-                self.scored[id(rollout)] = rollout, parsed, task.score(parsed)
+        judged = self.rollouts if rollouts is None else rollouts
+        return _judgement(*self.analyzed(judged, clients=clients))
 
     def without_golden(self) -> "Recorded":
         """Return the same run as that of a provider without a golden file."""

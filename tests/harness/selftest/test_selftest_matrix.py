@@ -20,7 +20,8 @@ from harness.selftest.faults import Fault
 from harness.selftest.matrix import Matrix, Row
 from harness.selftest.rows import DefectRun
 from harness.selftest.selftest_run import SelfTestPlan
-from harness.selftest.stages import SLICES, Stage, known, of_laws, stages
+from harness.selftest.stages import SLICES, Stage, known, of_laws, of_styles, stages
+from harness.selftest.styles import PARTS, styles_of
 from reports import selftest as report
 
 
@@ -290,3 +291,15 @@ def test_a_constructed_fault_proves_a_rule_that_no_reported_fault_proves() -> No
 
 if __name__ == "__main__":
     WITH_FAULT.write_text("".join(f"{rule}\n" for rule in with_fault()), encoding="utf-8")
+
+
+def test_styles_must_be_named_and_have_each_share_or_each_seed_and_part() -> None:
+    every = [HEALTHY, *of_styles()]
+    assert faults.chosen(every, []) == (HEALTHY,)
+    assert set(faults.chosen(every, ["styles"])) == set(every)
+    assert len(every) > 60
+    shares = [max(style.shares.values()) for style in styles_of("typography in arguments")]
+    assert shares == [0.02, 0.05, 0.2, 1.0]
+    assert {(style.seed, style.part) for style in styles_of("20b")} == {
+        (seed, part) for seed in range(3) for part in PARTS
+    }
