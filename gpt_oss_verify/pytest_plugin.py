@@ -91,7 +91,9 @@ class _Session:
         session = getattr(self.config, "workerinput", {}).get("testrunuid")
         if session is None or "run" in self.given:
             return self.given if "run" in self.given else self._made()
-        with (Path(gettempdir()) / f"{_SESSION}-{session}.json").open("a+") as noted:
+        with (Path(gettempdir()) / f"{_SESSION}-{session}.json").open(
+            "a+", encoding="utf-8"
+        ) as noted:
             fcntl.flock(noted, fcntl.LOCK_EX)
             noted.seek(0)
             if text := noted.read():

@@ -110,29 +110,38 @@ def _log(
 def _tries(reviews: Path, predictions: Path, subset: str) -> Iterator[LogTry]:
     predicted = {row["index"]: row["model_output"] for row in rows_of(predictions)}
     number: Counter[int] = Counter()
-    for row in sorted(rows_of(reviews), key=lambda row: int(row["sample_score"]["sample_id"])):
+    latest = {row["index"]: row for row in rows_of(reviews)}  # a rerun appends
+    for row in sorted(latest.values(), key=lambda row: int(row["sample_score"]["sample_id"])):
         placed, score = row["sample_score"], row["sample_score"]["score"]
         values, group = score["value"], int(placed["group_id"])
         number[group] += 1
         main = score.get("main_score_name") or next(iter(values), "")
+        value = float(values[main]) if main in values else None  # some are excluded
+        if value is not None and value > 1:
+            raise ConfigurationError(
+                f"{reviews}: the score {main} of question {group} is {value:g}; scores must be "
+                "numbers of at most 1."
+            )
         output = predicted[row["index"]]
-        (reply, *_) = output["choices"]
-        parts = reply["message"]["content"]
+        reply = next(iter(output["choices"]), {"stop_reason": "error"})
+        parts = (reply.get("message") or {}).get("content")
         messages = row.get("messages") or [{"role": "user", "content": row.get("input", "")}]
         asked = [each for each in messages if each["role"] in ("system", "user")]
         question = "\n\n".join(_text(each["content"]) for each in asked)
-        target = row.get("target") or ""
+        targets = row.get("target") or ""
+        target = targets if isinstance(targets, str) else "\n".join(map(str, targets))
+        repeat = placed.get("generation_index")  # which is new
         refused = any(isinstance(part, dict) and part.get("refusal") for part in parts or ())
         yield LogTry(
             sample=f"{subset} {group}",
-            epoch=int(placed.get("generation_index", number[group] - 1)) + 1,
-            content=hashed(question, str(target)),
-            values={"": float(values[main])} if main in values else {},
+            epoch=number[group] if repeat is None else int(repeat) + 1,
+            content=hashed(question, target),
+            values={} if value is None else {"": value},
             question=question,
             answer=_text(parts),
             seconds=output.get("time"),
             tokens=(output.get("usage") or {}).get("output_tokens") or 0,
-            target=target if isinstance(target, str) else "\n".join(map(str, target)),
+            target=target,
             stop="refused" if refused else STOPS.get(reply.get("stop_reason")),
         )
 

@@ -204,6 +204,34 @@ def test_requests_without_a_reply_count_as_failed_and_both_figures_are_shown(tmp
     ) in found["entries"][1]["notes"]
 
 
+def changed(folder, change):
+    """A folder with a change of one row of its reviews."""
+    evalscope(folder, temperature=1)
+    (reviews,) = folder.glob("reviews/m/*")
+    rows = [json.loads(line) for line in reviews.read_text().splitlines()]
+    write(reviews, *change(rows))
+    return folder
+
+
+def test_a_row_of_a_rerun_replaces_the_first_and_an_excluded_score_is_missing(tmp_path):
+    def change(rows):
+        again = json.loads(json.dumps(rows[0]))
+        again["sample_score"]["score"]["value"] = {}
+        return [*rows, again]
+
+    (log,) = read_logs(changed(tmp_path, change))
+    assert len(log.tries) == QUESTIONS * REPEATS
+    assert [tried.values for tried in log.tries].count({}) == 1
+
+
+def too_high(folder):
+    def change(rows):
+        rows[3]["sample_score"]["score"]["value"] = {"bleu": 37.2}
+        return rows
+
+    return changed(folder, change)
+
+
 def killed(folder):
     evalscope(folder)
     (reviews,) = folder.glob("reviews/m/*")
@@ -219,6 +247,7 @@ def killed(folder):
         (lambda folder: sgl_eval(folder, partial=True), "sgl-eval was stopped before the end"),
         (lambda folder: script(folder), "does not store which tries belong to one question"),
         (lambda folder: damaged(folder), "cannot be read as a log of evalscope"),
+        (too_high, "the score bleu of question 11 is 37.2; scores must be numbers of at most 1."),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_a_sentence(make, said, tmp_path, capsys):
