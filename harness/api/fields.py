@@ -67,6 +67,22 @@ def reported_error(value: Mapping[str, Any], text: str) -> object:
     return None
 
 
+_OF_FAILURES = (
+    *("message", "detail", "reason", "error", "errors", "last_error", "status_details"),
+    *("incomplete_details", "response", "choices", "code"),
+)
+"""The members in which servers put the reason of a failure, the most telling first."""
+
+
+def failure_reason(value: object) -> str:
+    """Return what an event that reports a failure says, wherever it says it; empty if nothing."""
+    if isinstance(value, str):
+        return value
+    inner = [value.get(name) for name in _OF_FAILURES] if isinstance(value, dict) else value
+    said = map(failure_reason, inner if isinstance(inner, list) else ())
+    return next(filter(None, said), "")
+
+
 def json_object(text: str) -> Mapping[str, Any] | None:
     """Parse a JSON object. None for any other text, and for objects nested too deeply to report."""
     return read_object(text)[0]

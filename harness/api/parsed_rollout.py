@@ -86,6 +86,8 @@ class ParsedExchange:
             return "no reply"
         if (said := meaning(response)) is not None:
             return "refused" if said == "refusal" else "failed"
+        if self.error_events and self.text_times:
+            return "interrupted"
         if self.error_events or (self.body or {}).get("status") == "failed":
             return "failed"
         return "differs" if self.unreadable is None else "unreadable"

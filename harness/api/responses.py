@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from harness.api.dialect import Dialect, json_events
 from harness.api.fields import (
-    error_message,
+    failure_reason,
     member,
     objects,
     objects_at,
@@ -219,5 +219,6 @@ def _finish(raw: Mapping[str, Any], *, called: bool) -> Finish:
         details = optional_member(raw, "incomplete_details", dict, "") or {}
         return INCOMPLETE.get(str(details.get("reason")), "unknown")
     if status == "failed":
-        raise UnreadableReplyError(f"the response failed: {error_message(raw.get('error'))}")
+        reason = failure_reason(raw) or "it states no reason"
+        raise UnreadableReplyError(f"the response failed: {reason}")
     return "unknown"

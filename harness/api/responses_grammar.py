@@ -140,9 +140,11 @@ class _Walker:
             self.found.append(Violation(ITEMS, message, "output_item.done", got))
         last = self._last
         if last is not None and not last.is_error and self._ends != [last]:
-            message = "The stream does not end with exactly one terminal event."
-            got = f"{[event.type for event in self._ends]}, last event: {last.type}"
-            self._report(TERMINAL, last, message, "response.completed", got)
+            message = f"The stream ends with {last.type}, without a terminal event."
+            if self._ends:
+                message = f"The stream goes on after {self._ends[0].type}."
+            expected = "one response.completed, response.incomplete or response.failed at the end"
+            self._report(TERMINAL, last, message, expected, last.text)
 
     def _report(
         self,
@@ -169,14 +171,16 @@ class _Walker:
             given = data["response"].get("id")
             self._id = self._id or given
             if given != self._id:
-                message, path = "The id of the response changes during the stream.", "$.response.id"
+                message = f"{event.type} has a different response id than the events before it."
+                path = "$.response.id"
                 self._report(ID, event, message, repr(self._id), repr(given), path)
         if self._failed:
             return
         number = data.get("sequence_number")
         if not isinstance(number, int) or number <= self._number:
             why = "does not increase" if isinstance(number, int) else "is not an integer"
-            message, expected = f"sequence_number {why}.", f"more than {self._number}"
+            message = f"sequence_number {why} in {event.type}."
+            expected = f"more than {self._number}"
             self._report(SEQUENCE, event, message, expected, repr(number), "$.sequence_number")
         else:
             self._number = number

@@ -58,9 +58,10 @@ class Description(Record):
         return name in (self.id, self.family) or self.id.startswith(f"{name}.")
 
 
-Received = Literal["refused", "failed", "no reply", "unreadable", "differs"]
-"""What a request got: a refusal, a failure of the server (an error event of a stream too), no
-complete response, a 2xx response that is not a reply, or a reply that differs."""
+Received = Literal["refused", "failed", "interrupted", "no reply", "unreadable", "differs"]
+"""What a request got: a refusal, a failure of the server (a stream that begins with an error too),
+a stream that reports an error after some text, no complete response, a 2xx response that is not a
+reply, or a reply that differs."""
 
 
 class Evidence(Record):

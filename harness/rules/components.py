@@ -38,7 +38,7 @@ class Component:
 
 MODEL = "model"  # the component of what only another model, other weights or numerics show
 _RETURNED = (
-    *("failures", "unreadable", "format", "events", "ends"),
+    *("failures", "interrupted", "unreadable", "format", "events", "ends"),
     *("output", "text", "filter", "calls", "model", "shared"),
 )
 """Components whose defects show in replies, and so in what the model seems to do."""
@@ -58,11 +58,20 @@ _COMPONENTS = (
         "status and error",
     ),
     Component(
+        "interrupted",
+        "The server's streams fail in their middle.",
+        "Clients show half an answer, or wait for an end that never comes.",
+        "fix the exception in its log.",
+        "send the next server's {fields}, numbered as this stream.",
+        "error on",
+        follows=("failures",),
+    ),
+    Component(
         "unreadable",
         "The server sends bodies or events that no client can read as a reply.",
         "Clients stop with an error, or take an error for an empty reply.",
         "Send errors with a 4xx or 5xx status and a JSON body, and replies in the form of the API.",
-        follows=("failures", "format", "events", "calls"),
+        follows=("failures", "interrupted", "format", "events", "calls"),
     ),
     Component(
         "prompt",
@@ -193,7 +202,7 @@ _COMPONENTS = (
         "The server builds replies that deviate from the API.",
         "Clients that read replies by the types of the API fail, or read the wrong part.",
         "Build replies with the types of the openai package, which state the type of each field.",
-        follows=("failures", "unreadable", "events", "calls"),
+        follows=("failures", "interrupted", "unreadable", "events", "calls"),
     ),
     Component(
         "events",
@@ -202,7 +211,7 @@ _COMPONENTS = (
         "make events add up to the non-streaming reply.",
         "forward each event with {fields}.",
         "its index, id and type",
-        follows=("failures", "unreadable", "format", "calls", "shared"),
+        follows=("failures", "interrupted", "unreadable", "format", "calls", "shared"),
     ),
     Component(
         "usage",

@@ -40,7 +40,7 @@ properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _MOSTLY = 0.5  # of the replies with a finding
 _SELDOM, _ALWAYS = 0.1, 0.9  # of the replies of an API
-_OF_REQUESTS = {"refused": "refusals", "failed": "failures"}
+_OF_REQUESTS = {"refused": "refusals", "failed": "failures", "interrupted": "interrupted"}
 _OF_COUNTS = frozenset({"usage", "shared"})  # whose defects change token counts
 _OF_TEXTS = frozenset({"text", "filter"})  # whose defects change what the model wrote
 _FIELDS = (

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import chain
 
 from harness.api import chat_grammar as grammar
-from harness.api.fields import json_object
+from harness.api.fields import failure_reason, json_object, nested, objects
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sse import DONE
@@ -124,16 +124,22 @@ def _event_json(exchange: ParsedExchange) -> Iterator[Problem]:
             yield Problem(exchange, message, "a JSON object", event.text, event=event.number)
 
 
-@family.check("stream.error_event", good_statuses, habit=BROKEN_STREAMS, component="failures")
+@family.check("stream.error_event", good_statuses, habit=BROKEN_STREAMS, component="interrupted")
 def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream that began with status 200 contains no error event.
 
     Many clients ignore error events and show a truncated answer. An overload may cause one
-    occasionally. A chunk with the finish_reason error is also reported.
+    occasionally. A chunk with an error in its choice, or with the finish_reason error, is also
+    reported.
     """
     for event in exchange.error_events:
-        message = "The stream contains an error event."
-        yield Problem(exchange, message, "a reply", event.text, event=event.number)
+        where = "its middle" if exchange.text_times else "its beginning"
+        kind = event.type if event.type == "response.failed" else "an error event"
+        if any("finish_reason" in choice for choice in objects(nested(event.data, "choices"))):
+            kind = "an error in a choice"
+        message = f"The stream fails in {where}, with {kind}."
+        got = failure_reason(event.data or {}) or event.text
+        yield Problem(exchange, message, "the rest of the reply", got, event=event.number)
 
 
 @family.check(
@@ -142,8 +148,7 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     source=GUIDE,
     habit=BROKEN_STREAMS,
     relations=(WarnsInRecordings("recorded_cut"),),
-    component="events",
-    fix="Send streams to their end.",
+    component="interrupted",
 )
 def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     """A stream is sent to its end.
@@ -164,6 +169,7 @@ def _cut(exchange: ParsedExchange) -> Iterator[Problem]:
     "stream.cut.always",
     lambda score: score.condition.mode == "streaming" and "stream.cut" in score.applicable,
     relations=(WarnsInRecordings("recorded_cut"),),
+    component="interrupted",
     fix="Raise the limit on the length or the time of a stream, and send streams to their end.",
     example=(
         "A load balancer resets long streams.",

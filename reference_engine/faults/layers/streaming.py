@@ -22,6 +22,7 @@ _ARGUMENTS = "response.function_call_arguments"
 _STREAMED_TEXTS = {"response.output_text.delta", f"{_ARGUMENTS}.delta"}
 _TERMINAL = {"response.completed", "response.incomplete"}
 SILENT_SECONDS = 2.5
+_LOST: Json = {"message": "The upstream connection was lost.", "type": "server_error", "code": None}
 
 hooks.SSE_FILTER.faults(
     done_missing=lambda event: not event.done,
@@ -46,6 +47,29 @@ async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream
         if event.choice.get("finish_reason") or event.type in _TERMINAL:
             return
         yield event
+
+
+@hooks.STREAM.when(hooks.of_chat)
+async def stream_fails_in_a_choice(events: SseStream, _: ClientRequest) -> SseStream:
+    async for event in events:
+        yield event
+        if event.delta.keys() & {"reasoning", "content", "tool_calls"}:
+            yield event.with_choice(delta={}, finish_reason="error", error=_LOST)
+            yield SseEvent()
+            return
+
+
+@hooks.STREAM.when(hooks.of_responses)
+async def stream_fails_as_another_response(events: SseStream, request: ClientRequest) -> SseStream:
+    """End with a failed response that a gateway makes without looking at its stream."""
+    failed: Json = {"object": "response", "status": "failed", "model": request.served, "output": []}
+    async for event in events:
+        yield event
+        if event.type.endswith(".delta"):
+            failed |= {"id": f"resp_{secrets.token_hex(16)}", "error": _LOST}
+            data = {"type": "response.failed", "sequence_number": 0, "response": failed}
+            yield SseEvent(data, "response.failed")
+            return
 
 
 @hooks.SSE_FILTER

@@ -2,12 +2,21 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from replies import MODEL, Reply, chat_whole
+from replies import (
+    MODEL,
+    Reply,
+    chat_blocks,
+    chat_chunks,
+    chat_whole,
+    data,
+    responses_blocks,
+    responses_events,
+)
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.scores import Finding
@@ -61,6 +70,36 @@ def _called(*arguments: str) -> list[Pair]:
     ]
 
 
+_LOST = {"message": "Worker 3 was lost.", "type": "server_error", "param": None, "code": None}
+_FAILED = {"object": "response", "status": "failed", "model": MODEL, "output": []}
+_SAID = Reply(text="It is sunny in Lisbon, and warm; take a hat with you, and some water.")
+
+
+def _broken(last: Pair | str | None, mark: str = "1") -> Pair:
+    """A stream that ends with this event in the middle of its CoT, or that ends as it should.
+
+    The event is the choice of a chunk, an event of Responses, or a block of another form.
+    """
+    said = replace(_SAID, mark=mark)
+    if isinstance(last, dict) and "type" in last:
+        begun = responses_blocks(responses_events(said))[:6]
+        blocks = [*begun, f"event: {last['type']}\n{data(last)}"]
+        pair = chat({"stream": True, "input": "Hi."}, "".join(f"{each}\n\n" for each in blocks))
+        pair["request"]["url"] = "https://api.test/v1/responses"
+        del pair["request"]["body"]["messages"]
+        return pair
+    chunks = chat_chunks(said)
+    made = data({**chunks[0], "choices": [last]}) if isinstance(last, dict) else last
+    blocks = chat_blocks(chunks) if made is None else [*map(data, chunks[:5]), made, "data: [DONE]"]
+    body = {"stream": True, "stream_options": {"include_usage": True}}
+    return chat(body, "".join(f"{each}\n\n" for each in blocks))
+
+
+def _failed(**response: Any) -> Pair:
+    made = {**_FAILED, "id": "resp_1", **response}
+    return {"type": "response.failed", "sequence_number": 6, "response": made}
+
+
 @dataclass(frozen=True)
 class Kind:
     """The exchanges, the rule that reports them, its severity, and what its message has."""
@@ -71,6 +110,34 @@ class Kind:
     says: str
 
 
+_CHOICE = {"index": 0, "delta": {}, "finish_reason": "error"}
+_OTHER = _failed(id="resp_other", error=_LOST) | {"sequence_number": 0}
+_FAILURES: dict[str, tuple[Pair | str, str, str]] = {
+    "an error event": (data({"error": _LOST}), "stream.error_event", "with an error event."),
+    "an error by its name": (
+        f"event: error\n{data({'detail': 'lost'})}", "stream.error_event", "with an error event.",
+    ),
+    "an error in a choice": (
+        {**_CHOICE, "error": _LOST}, "stream.error_event", "with an error in a choice.",
+    ),
+    "a finish reason": (_CHOICE, "stream.error_event", "with an error in a choice."),
+    "a failed response": (_failed(error=_LOST), "stream.error_event", "with response.failed."),
+    "a reason elsewhere": (
+        _failed(error=None, status_details={"error": _LOST}),
+        "stream.error_event",
+        "with response.failed.",
+    ),
+    "another response": (_OTHER, "responses.stream.id", "response.failed has a different"),
+    "a number of another stream": (
+        _OTHER, "responses.stream.sequence", "does not increase in response.failed.",
+    ),
+}  # fmt: skip
+_STREAMS = {
+    f"a stream that ends with {name}": Kind(
+        lambda last=last: [_broken(last), _broken(last, "2")], rule, "error", says
+    )
+    for name, (last, rule, says) in _FAILURES.items()
+}
 KINDS = {
     "raw line breaks in arguments": Kind(
         lambda: _called('{"note": "salt\npepper"}', '{"note": "salt\npepper"}'),
@@ -90,8 +157,10 @@ KINDS = {
         "warning",
         "A string in the arguments has an escape that JSON does not know",
     ),
+    **_STREAMS,
 }
 HEALTHY = {
+    "a healthy stream": lambda: [_broken(None), _broken(None, "2")],
     "JSON on several lines": lambda: _called(
         '{\n\t"note": "salt\\npepper"\n}', '{\r\n"note": "a\\nb"}'
     ),
@@ -118,3 +187,12 @@ def test_a_reported_kind_is_named(tmp_path, name):
 def test_its_healthy_neighbour_is_not_accused(tmp_path, name):
     found = {each.id for each in accused(tmp_path, HEALTHY[name]())}
     assert not found & {kind.rule for kind in KINDS.values()}
+
+
+@pytest.mark.parametrize("name", sorted(_FAILURES.keys() - {"a finish reason"}))
+def test_the_reason_of_a_failing_stream_is_shown(tmp_path, name):
+    last = _FAILURES[name][0]
+    found = accused(tmp_path, [_broken(last), _broken(last, "2")])
+    reasons = {each.evidence.got for each in found if each.id == "stream.error_event"}
+    assert reasons == {"lost" if name == "an error by its name" else "Worker 3 was lost."}
+    assert {each.evidence.received for each in found} <= {"interrupted", "no reply"}
