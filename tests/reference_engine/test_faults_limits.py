@@ -170,6 +170,7 @@ def test_every_fault_has_a_row_or_is_found_in_single_replies():
         "prompt-counted-per-choice",
         "prompt-tokens-summed-over-turns",
         "prompt-tokens-rounded",
+        "prompts-of-streams-estimated",
         *(layers & {*found_by_checks()}),
     }
     assert rows == layers
@@ -195,6 +196,12 @@ async def test_a_truncated_response_streamed_as_completed():
         ),
     )
     await check("truncation-as-completed", row)
+
+
+async def test_prompt_tokens_of_streams_are_estimated():
+    asked = chat(HI, stream=True, stream_options={"include_usage": True})
+    estimated = Row(asked, lambda s: s.events[-1]["usage"]["prompt_tokens"] == 40)
+    await check("prompts-of-streams-estimated", estimated)
 
 
 async def test_prompt_tokens_rounded_and_of_several_choices():

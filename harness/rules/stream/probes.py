@@ -26,6 +26,7 @@ PROMPTS = {
 _INSTRUCTED, _INSTRUCTIONS = "thanks", "Answer in one friendly sentence."
 _TRIES = 2
 _SIGNIFICANCE = 0.01
+_FEWEST_SAME = 2  # prompts with equal replies and different counts
 
 _REQUESTS = tuple(
     replace(
@@ -93,6 +94,48 @@ for _name, (_label, _present) in _FEATURES.items():
     )(partial(_equally_frequent, _label, _present))
 
 
+def _prompt_counts(responses: ProbeResponses) -> Sequence[tuple[Problem | None, bool]]:
+    """Return how the counts of each prompt differ, and whether a reply is the same in both modes.
+
+    Raises NotVerifiableError if no prompt has the same count at each try.
+    """
+    judged: list[tuple[Problem | None, bool]] = []
+    for name in PROMPTS:
+        streaming, complete = _pair(responses, name)
+        got, *other = {reply.input_tokens for _, reply in streaming}
+        expected, *others = {reply.input_tokens for _, reply in complete}
+        if other or others or None in (got, expected):
+            continue
+        message = "The stream reports a different number of prompt tokens than the same "
+        message += "request without streaming."
+        shown = f"{got} in the stream, {expected} without streaming"
+        differs = Problem(streaming[0][0], message, str(expected), shown, "$.usage")
+        streamed, whole = (
+            {
+                (
+                    reply.reasoning,
+                    reply.text,
+                    *((call.name, call.arguments) for call in reply.calls),
+                )
+                for _, reply in side
+            }
+            for side in (streaming, complete)
+        )
+        judged.append((differs if got != expected else None, bool(streamed & whole)))
+    if not judged:
+        raise NotVerifiableError("no_constant_count", what="prompt")
+    return judged
+
+
+def _are_miscounted(judged: Sequence[tuple[Problem | None, bool]]) -> bool:
+    """Whether prompts that are counted otherwise get the same replies, so that they are the same.
+
+    One request may get the same reply without a part of it.
+    """
+    same = [equal for problem, equal in judged if problem is not None]
+    return sum(same) >= _FEWEST_SAME and 2 * sum(same) > len(same)
+
+
 @GROUP.probe(
     "parity.usage.prompt",
     PROMPTS,
@@ -101,24 +144,32 @@ for _name, (_label, _present) in _FEATURES.items():
     witness=True,
 )
 def _prompt_tokens(responses: ProbeResponses) -> Trials:
+    """Streaming and non-streaming requests have the same prompt.
+
+    If it has other tokens and the replies differ, too, a part of the request does not reach the
+    model in one of the modes.
+    """
+    judged = _prompt_counts(responses)
+    yield from (None if _are_miscounted(judged) else problem for problem, _ in judged)
+
+
+@GROUP.probe(
+    "parity.usage.prompt.count",
+    PROMPTS,
+    fix="Report the engine's own count of prompt tokens in streams, too.",
+    example=(
+        "A gateway counts the prompts of streams itself, with another tokenizer.",
+        "https://github.com/BerriAI/litellm/issues/39088",
+    ),
+)
+def _counted_otherwise(responses: ProbeResponses) -> Trials:
     """Streaming and non-streaming replies report the same prompt tokens.
 
-    The prompt is the same, and users pay by this count. If it differs for few of the requests, the
-    prompt itself differs: a part of the request does not reach the model in one of the modes.
+    Users pay by this count. If the replies to several prompts are the same in both modes, so are
+    their prompts: only the count is wrong.
     """
-    judged = False
-    for name in PROMPTS:
-        streaming, complete = _pair(responses, name)
-        got, *other = {reply.input_tokens for _, reply in streaming}
-        expected, *others = {reply.input_tokens for _, reply in complete}
-        if not (other or others) and None not in (got, expected):
-            judged = True
-            message = "The stream reports a different number of prompt tokens than the same "
-            message += "request without streaming."
-            differs = Problem(streaming[0][0], message, str(expected), str(got))
-            yield differs if got != expected else None
-    if not judged:
-        raise NotVerifiableError("no_constant_count", what="prompt")
+    judged = _prompt_counts(responses)
+    yield from (problem if _are_miscounted(judged) else None for problem, _ in judged)
 
 
 GROUP.probe(

@@ -53,7 +53,7 @@ async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream
 async def stream_fails_in_a_choice(events: SseStream, _: ClientRequest) -> SseStream:
     async for event in events:
         yield event
-        if event.delta.keys() & {"reasoning", "content", "tool_calls"}:
+        if any(map(event.delta.get, ("reasoning", "content", "tool_calls"))):
             yield event.with_choice(delta={}, finish_reason="error", error=_LOST)
             yield SseEvent()
             return

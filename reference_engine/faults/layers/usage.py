@@ -1,7 +1,7 @@
 """Faults in token counts."""
 
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json
+from reference_engine.faults.http import ClientRequest, Json, messages_of
 
 _PROMPT = ("prompt_tokens", "input_tokens")
 _COMPLETION = ("completion_tokens", "output_tokens")
@@ -24,7 +24,7 @@ def _set_reasoning(usage: Json, tokens: int) -> None:
     usage[f"{_key(usage, _COMPLETION)}_details"]["reasoning_tokens"] = tokens
 
 
-_BLOCK = 16  # tokens
+_BLOCK, _TEMPLATE = 16, 40  # tokens
 
 hooks.SSE_FILTER.faults(usage_chunk_missing=lambda event: not (event.data or {}).get("usage"))
 hooks.USAGE.faults(
@@ -42,6 +42,15 @@ hooks.USAGE.faults(
         usage, _PROMPT, usage[_key(usage, _PROMPT)] * int(request.body.get("n") or 1)
     ),
 )
+
+
+@hooks.USAGE.when(hooks.of_streams)
+def prompts_of_streams_estimated(usage: Json, request: ClientRequest) -> None:
+    """Count a prompt from its characters, as gateways do whose tokenizer is another model's."""
+    text = "".join(str(item.get("content")) for item in messages_of(request.body))
+    characters = len(text + str(request.body.get("tools") or ""))
+    _set(usage, _PROMPT, _TEMPLATE + characters // 4)
+    usage[f"{_key(usage, _PROMPT)}_details"] = {"cached_tokens": 0, "cache_write_tokens": 0}
 
 
 @hooks.RESPONSE

@@ -348,7 +348,10 @@ BROKEN: Mapping[str, Provider] = {
     "parity.calls": in_streams(lambda reply: replace(reply, call=None, text="Hm.")),
     "parity.finish": in_streams(lambda reply: replace(reply, call=None, text="Hm.")),
     "parity.text": in_streams(lambda reply: replace(reply, text=reply.text and "")),
-    "parity.usage.prompt": in_streams(lambda reply: replace(reply, prompt=reply.prompt + 1)),
+    "parity.usage.prompt": in_streams(
+        lambda reply: replace(reply, prompt=reply.prompt + 1, reasoning="Another prompt.")
+    ),
+    "parity.usage.prompt.count": in_streams(lambda reply: replace(reply, prompt=reply.prompt + 1)),
     "parity.usage.output": parity._counting(completion_tokens=40),
     "echo.returned": echo.provider(echo.unchanged, str.upper),
     "prompt": counting_otherwise,

@@ -145,7 +145,7 @@ KNOWN = (
      "sampling.effort sampling.effort.streaming numerics.greedy", "prompt"),
     ("streams lack the instructions", "parity.usage.prompt:0.2 usage.input.differs:0.01:w",
      "prompt"),
-    ("streams count other prompt tokens", "parity.usage.prompt", "prompt"),
+    ("streams count other prompt tokens", "parity.usage.prompt.count", "usage"),
     ("one choice is returned, whatever n is",
      "chat.choices:0.01 sampling.n sampling.n.streaming", "sampling"),
     ("only streams return one choice", "chat.choices:0.01:s sampling.n.streaming", "sampling"),
