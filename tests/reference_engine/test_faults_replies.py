@@ -115,6 +115,25 @@ STRUCTURED = {
         ),
         lambda s: not s.message["content"] and "reasoning" not in s.message,
     ),
+    "schema-name-before-answer": Row(
+        chat(HI, said=JSON_ANSWER, response_format=FORMAT, stream=True),
+        lambda s: s.said() == 's{"a": 1}',
+    ),
+    "uncompiled-schemas-ignored": Row(
+        chat(
+            HI,
+            said=ANSWER,
+            response_format={
+                "type": "json_schema",
+                "json_schema": {
+                    "name": "s",
+                    "strict": True,
+                    "schema": {"type": "string", "pattern": "(?=B)"},
+                },
+            },
+        ),
+        lambda s: s.status == 200,
+    ),
     "json-object-empty": Row(
         chat(JSON_HI, said=JSON_ANSWER, response_format={"type": "json_object"}),
         lambda s: "additionalProperties" in s.prompt,

@@ -157,7 +157,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
                     _QUESTION,
                     temperature=0.0,
                     options=answer_format(api, _OF_WORD) | stop,
-                    provokes=refusable | {"answer.json"},
+                    provokes=refusable | ({"answer.json"} if stop else set()),
                     modes=MODES,
                 )
                 for name, stop in (("schema", {}), ("stopped in a schema", {"stop": [_IN_WORD]}))

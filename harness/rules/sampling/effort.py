@@ -43,7 +43,7 @@ def effort_requests(api: Api) -> tuple[ProbeRequest, ...]:
     schema = partial(
         _puzzled,
         options=answer_format(api, _ANSWER),
-        provokes=frozenset({"request.refused", "answer.json"}),
+        provokes=frozenset({"request.refused"}),
     )
     greedy = {"temperature": 0.0, "tries": 1, "max_tokens": _GREEDY_TOKENS}
     return tuple(

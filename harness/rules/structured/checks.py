@@ -2,22 +2,25 @@
 
 from collections.abc import Iterator
 
+from harness.api.fields import nested
 from harness.api.items import Reply
 from harness.api.json_text import (
     is_padded,
     misfit,
+    parsed_object,
     parsed_value,
 )
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.rules.account.ledger import ANSWER_HEADER, ledger_of
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
-from harness.rules.habits import Habit
+from harness.rules.habits import MALFORMED_HEADERS, Habit
 from harness.rules.rule import CHAT, STRUCTURED, Problem
 
 family = Family("structured", CHAT, component="structured")
 
 _ENDED = ("stop", "tool_calls")
+_OF_HEADERS = frozenset({"analysis", "assistant", "commentary", "final", "json", "json_schema"})
 _EMPTY_MESSAGES = 2
 """Messages without text that the model itself may have written."""
 
@@ -59,12 +62,53 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
     if value is None or (schema is None and not isinstance(value, dict)):
         expected = "a JSON object" if schema is None else "a JSON value"
         message = f"The request set a JSON response format, but the answer is not {expected}."
+        if any(_surrounded_answer(answer)):
+            return
+        if around := _around_object(reply.text):
+            place = "before" if around[0] else "after"
+            message = f"Text stands {place} the JSON of the answer."
         yield Problem(exchange, message, expected, reply.text or "no text")
     elif schema is not None:
         problem = misfit(value, schema)
         if problem is not None:
             message = "The answer violates the schema of the requested response format."
             yield Problem(exchange, message, problem, reply.text)
+
+
+def _around_object(text: str) -> tuple[str, str] | None:
+    """Return what is before and after the JSON object of a text; None if it has no such object."""
+    before, opening, rest = text.strip().partition("{")
+    inner, closing, after = rest.rpartition("}")
+    if parsed_object(f"{opening}{inner}{closing}") is None or not before + after:
+        return None
+    return before.strip(), after.strip()
+
+
+@family.check(
+    "answer.surrounded",
+    _whole,
+    lambda answer: answer.exchange.request.answer_schema is not None and answer.reply.text.strip(),
+    source=STRUCTURED,
+    habit=MALFORMED_HEADERS,
+    needs="json_schema",
+    component="output",
+    fix="Return only the text of the final message, without parts of its header or of the request.",
+)
+def _surrounded_answer(answer: Answer) -> Iterator[Problem]:
+    """Around the JSON of an answer is no part of a header, and no name of the schema.
+
+    Programs cannot parse the answer. A model writes a malformed header occasionally, and never the
+    name of the schema; a parser that cuts the header at the wrong place leaves them.
+    """
+    exchange, reply = answer
+    given = exchange.request.answer_format
+    name = nested(given, "json_schema", "name") or given.get("name")
+    for part in _around_object(reply.text) or ():
+        if part and (part == name or part.lower() in _OF_HEADERS):
+            what = "the name of its schema" if part == name else "a word of a harmony header"
+            message = f"Around the JSON of the answer is {what}: {part}."
+            yield Problem(exchange, message, "only the JSON", reply.text, proven=part == name)
+            return
 
 
 def _misplaced_answer(answer: Answer) -> Iterator[Problem]:

@@ -26,7 +26,7 @@ from harness.records.conditions import BOTH_APIS, Api
 from harness.records.traits import Wanted
 from harness.rules.account.entry import BEYOND_ASCII, What
 from harness.rules.evidence.offers import ORDER, answer_format, closed
-from harness.rules.evidence.refusals import first_replies, served_replies
+from harness.rules.evidence.refusals import first_replies, refused, served_replies
 from harness.rules.habits import Habit
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
@@ -76,6 +76,9 @@ _UNION = closed(
     }
 )
 """A union within a union, with a bounded number."""
+_UNCOMPILED = "pattern"
+_LOOKAHEAD = closed({"harbour": {"type": "string", "pattern": "^(?=B)[A-Z]{5}-[0-9]{3}$"}})
+"""A pattern that few grammars support, and that the model's natural answer violates."""
 _TOLD = (Message("user", 'Answer with this JSON object: {"code_word": "orchid596"}'),)
 _NOT_FOLLOWED, _WITHOUT_PROSE = Habit(0.1), Habit(0.05)
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
@@ -97,7 +100,8 @@ def _object(api: Api) -> dict[str, Any]:
 
 
 def _requests(api: Api) -> tuple[ProbeRequest, ...]:
-    provokes = GARBLED | {"request.refused", "answer.json"}
+    refusable = GARBLED | {"request.refused"}
+    provokes = refusable | {"answer.json"}
     named, free = (
         answer_format(api, closed({member: {"type": "string"} | kind}))
         for member, kind in (("harbour", {"enum": _HARBOURS}), ("verdict_text", {}))
@@ -106,12 +110,15 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest, turns=_EITHER, tries=_FEWEST_OTHERS, options=_object(api), provokes=provokes
     )
     return (
-        ProbeRequest("named", _NAMED, tries=5, options=named, provokes=provokes),
-        ProbeRequest("named later", _NAMED_LATER, tries=3, options=named, provokes=provokes),
-        ProbeRequest("free", _FREE, tries=2, options=free, provokes=provokes),
-        ProbeRequest("free streamed", _FREE, options=free, provokes=provokes),
+        ProbeRequest("named", _NAMED, tries=5, options=named, provokes=refusable),
+        ProbeRequest("named later", _NAMED_LATER, tries=3, options=named, provokes=refusable),
+        ProbeRequest("free", _FREE, tries=2, options=free, provokes=refusable),
+        ProbeRequest("free streamed", _FREE, options=free, provokes=refusable),
         ProbeRequest(
-            "union", _NAMED, tries=2, options=answer_format(api, _UNION), provokes=provokes
+            "union", _NAMED, tries=2, options=answer_format(api, _UNION), provokes=refusable
+        ),
+        ProbeRequest(
+            _UNCOMPILED, _NAMED, options=answer_format(api, _LOOKAHEAD), provokes=provokes
         ),
         ProbeRequest("without", _FREE),
         ProbeRequest(
@@ -120,11 +127,13 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             tries=2,
             temperature=0.0,
             options=answer_format(api, _HARBOURS_ABROAD | {"required": []}),
-            provokes=provokes,
+            provokes=refusable,
             wanted=Wanted(text=_ABROAD),
         ),
         ProbeRequest("abroad without", _NAMED_ABROAD, temperature=0.0, wanted=Wanted(text=_ABROAD)),
-        ProbeRequest("free with a tool", _FREE, (ORDER,), tries=2, options=free, provokes=provokes),
+        ProbeRequest(
+            "free with a tool", _FREE, (ORDER,), tries=2, options=free, provokes=refusable
+        ),
         ProbeRequest("tool without a schema", _FREE, (ORDER,)),
         ProbeRequest("object", _EITHER, tries=2, options=_object(api), provokes=provokes),
         ProbeRequest("object told", _TOLD, tries=2, options=_object(api), provokes=provokes),
@@ -291,6 +300,31 @@ def _applied(responses: ProbeResponses) -> Trials:
     yield _ignored(responses, "free", "without", _FEATURE, _json_mode(responses))
     with suppress(NotVerifiableError):
         yield _ignored(responses, "object", "without object", "a JSON object as the answer")
+
+
+@GROUP.probe(
+    "structured.compiled",
+    (_UNCOMPILED,),
+    severity="warning",
+    fix="Refuse a schema that the grammar does not support, with status 400 and the reason.",
+    example=(
+        "A pattern that cannot be compiled is ignored.",
+        "https://github.com/ggml-org/llama.cpp/issues/19051",
+    ),
+)
+def _compiled(responses: ProbeResponses) -> Trials:
+    """A schema that the server cannot compile is refused, or the answer conforms to it.
+
+    Programs trust the schema that the server accepted.
+    """
+    for rollout in responses.all(_UNCOMPILED):
+        for exchange, reply in rollout.replies:
+            if reply.text and reply.finish == "stop":
+                problem = _unfit(exchange, reply)
+                message = "The schema has a pattern with a lookahead, which has no effect."
+                yield problem and replace(problem, message=message)
+        if refused(rollout):
+            yield None
 
 
 def _json_mode(responses: ProbeResponses) -> int:

@@ -169,6 +169,9 @@ hooks.whole_text("answer").faults(
 )
 hooks.CONVERSATION.faults(format_ignored=lambda c: replace(c, answer_format=None))
 hooks.REQUEST.when(hooks.of_streams).faults(format_ignored_in_streams=_drop_format)
+hooks.REQUEST.when(lambda body, _: "(?=" in str([body.get(name) for name in _FORMATS])).faults(
+    uncompiled_schemas_ignored=_drop_format
+)
 hooks.REQUEST.when(lambda body, _: body.get("tools")).faults(
     format_ignored_beside_tools=_drop_format
 )
@@ -231,6 +234,24 @@ def grammar_on_analysis(event: Event) -> list[Event]:
         case Delta("reasoning", text):
             return [Delta("reasoning", re.sub(r"\w", "?", text))]
     return [event]
+
+
+def _schema_name() -> str:
+    body = BODY.get()
+    given = body.get("response_format") or body["text"]["format"]
+    return str((given.get("json_schema") or given).get("name", ""))
+
+
+STREAMED_JSON = STRUCTURED.when(lambda *_: BODY.get().get("stream") is True)
+"""Each event of the parser, in streams that must follow a schema."""
+STREAMED_JSON.faults(
+    schema_name_before_answer=lambda event: (
+        [event, Delta("answer", _schema_name())] if event == Started("answer") else [event]
+    ),
+    preface_before_streamed_json=lambda event: (
+        [event, Delta("answer", "Here is the JSON:\n")] if event == Started("answer") else [event]
+    ),
+)
 
 
 @STRUCTURED

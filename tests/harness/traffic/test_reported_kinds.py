@@ -100,6 +100,33 @@ def _failed(**response: Any) -> Pair:
     return {"type": "response.failed", "sequence_number": 6, "response": made}
 
 
+_SCHEMA = {
+    "type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"],
+}  # fmt: skip
+
+
+def _formatted(
+    before: str = "",
+    after: str = "",
+    *,
+    value: str = '{"word": "orchid"}',
+    stream: bool = False,
+    tries: int = 2,
+) -> list[Pair]:
+    """Requests with a schema, whose answers have a text around the JSON."""
+    wanted = {"type": "json_schema", "json_schema": {"name": "reply", "schema": _SCHEMA}}
+    made = []
+    for at in range(tries):
+        mark = f"{'s' if stream else 'w'}{at}{before}{after}"
+        said = Reply(text=f"{before}{value}{after}", mark=mark)
+        asked = {"response_format": wanted, "messages": [{"role": "user", "content": mark}]}
+        if stream:
+            asked |= {"stream": True, "stream_options": {"include_usage": True}}
+        blocks = "".join(f"{each}\n\n" for each in chat_blocks(chat_chunks(said)))
+        made.append(chat(asked, blocks if stream else chat_whole(said)))
+    return made
+
+
 @dataclass(frozen=True)
 class Kind:
     """The exchanges, the rule that reports them, its severity, and what its message has."""
@@ -158,8 +185,32 @@ KINDS = {
         "A string in the arguments has an escape that JSON does not know",
     ),
     **_STREAMS,
+    "the name of the schema before a streamed answer": Kind(
+        lambda: _formatted("reply", stream=True),
+        "answer.surrounded",
+        "error",
+        "Around the JSON of the answer is the name of its schema: reply.",
+    ),
+    "a channel after a whole answer": Kind(
+        lambda: _formatted(after=" final", tries=3),
+        "answer.surrounded",
+        "error",
+        "Around the JSON of the answer is a word of a harmony header: final.",
+    ),
+    "a sentence before each streamed answer": Kind(
+        lambda: [*_formatted("Here it is:", stream=True, tries=4), *_formatted(tries=4)],
+        "answer.json",
+        "warning",
+        "Text stands before the JSON of the answer.",
+    ),
 }
 HEALTHY = {
+    "JSON with a schema, streamed and whole": lambda: [*_formatted(stream=True), *_formatted()],
+    "the name of the schema in the JSON": lambda: _formatted(value='{"word": "reply"}'),
+    "one preface among many answers": lambda: [
+        *_formatted("Here it is:", tries=1),
+        *_formatted(tries=9),
+    ],
     "a healthy stream": lambda: [_broken(None), _broken(None, "2")],
     "JSON on several lines": lambda: _called(
         '{\n\t"note": "salt\\npepper"\n}', '{\r\n"note": "a\\nb"}'
