@@ -415,6 +415,7 @@ def _refuses_own(exchange: ParsedExchange) -> Iterator[Problem]:
     ended,
     lambda answer: answer.exchange.request.functions and not answer.reply.calls,
     source=HARMONY,
+    habit=Habit(0.02),
     component="output",
     example=(
         "The arguments of a call are returned as chain of thought.",
@@ -442,7 +443,8 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if counted is not None and counted.difference < header and not reply.text.strip():
             return  # The model wrote an empty answer instead.
         message = f"The CoT ends with the arguments of {tool.name}, and the reply has no tool call."
-        yield Problem(exchange, message, "a tool call", reply.reasoning[-200:])
+        proven = counted is not None  # else the model may have ended its reply after a draft
+        yield Problem(exchange, message, "a tool call", reply.reasoning[-200:], proven=proven)
     elif counted is not None and counted.exact and reply.text.strip():
         end = reply.reasoning[-_END_OF_COT:]
         named = [name for name in request.functions if name in end]
@@ -451,7 +453,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if lost and not may_be_headers(counted.difference):
             message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
             got = f"{counted.difference} unexplained tokens"
-            yield Problem(exchange, message, "a tool call", got, "$.usage")
+            yield Problem(exchange, message, "a tool call", got, "$.usage", proven=True)
 
 
 def _is_cut(call: Call) -> bool:

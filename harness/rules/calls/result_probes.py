@@ -18,7 +18,7 @@ from harness.rules.evidence.refusals import failure, first_replies
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.evidence.subjects import calls
 from harness.rules.habits import NEAR_TIES, Habit
-from harness.rules.missing import NotVerifiableError, required
+from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import GUIDE, HARMONY, RAW_COT, Problem
 
@@ -359,8 +359,10 @@ _SHORTEST_COT = 16  # characters of a CoT that no answer contains by chance
 def _streams(responses: ProbeResponses) -> Trials:
     """The text of a stream after a tool result does not contain the CoT.
 
-    The same request without streaming shows which text is the CoT.
+    The same request without streaming shows which text is the CoT. A model may once write it in its
+    answer.
     """
+    trials: list[Problem | None] = []
     for name in map(_told, _TOLD):
         complete = {
             reply.reasoning.strip()
@@ -375,7 +377,8 @@ def _streams(responses: ProbeResponses) -> Trials:
                 expected = "the CoT in its own field, as in replies without streaming"
                 wrong = Problem(exchange, message, expected, reply.text)
                 if thoughts:
-                    yield wrong if shown and shown[0] not in reply.reasoning else None
+                    trials.append(wrong if shown and shown[0] not in reply.reasoning else None)
+    yield from repeated(trials)
 
 
 def _named(reply: Reply, words: tuple[str, str]) -> str | None:

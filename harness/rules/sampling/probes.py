@@ -43,8 +43,8 @@ _COLD_TRIES = 3
 _OPEN_TOKENS = 64
 _CHOICES = 3
 _STREAMS = 2  # streams of several choices; a model may omit the CoT of one choice
-_FEWEST_LOST_TOKENS = 10
-"""Tokens of a CoT that was lost; with fewer, the model may have written an empty one."""
+_FEWEST_LOST_TOKENS = 24
+"""Tokens of a CoT that was lost; fewer may be those of malformed headers."""
 _MOST_OF = 0.8
 """The share of the tokens of all choices below which a count omits one of three: a model may spell
 a text with fewer tokens than the tokenizer."""

@@ -28,7 +28,7 @@ from harness.rules.account.entry import BEYOND_ASCII, What
 from harness.rules.evidence.offers import ORDER, answer_format, closed
 from harness.rules.evidence.refusals import first_replies, refused, served_replies
 from harness.rules.habits import Habit
-from harness.rules.missing import NotVerifiableError, required
+from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import (
     GARBLED,
     NON_STREAMING,
@@ -252,11 +252,13 @@ def _place(responses: ProbeResponses) -> Trials:
     answers = served_replies(responses, usable or ["named"], _FEATURE)
     placed = ((*answer, _elsewhere(*answer), lost_answer(*answer)) for answer in answers)
     made = (answer for answer in placed if answer[1].text or answer[2] is not None or answer[3])
+    trials: list[Problem | None] = []
     for exchange, reply, other, lost in required(made, "no_answer"):
         message = "The answer is in another part of the reply instead of its text."
         moved = Problem(exchange, message, "the text of a message", other or "")
         missing = moved if other is not None else missing_answer(exchange, reply, lost)
-        yield None if reply.text else missing
+        trials.append(None if reply.text else missing)
+    yield from required(repeated(trials), "no_answer")  # a model may draft one, and end its reply
 
 
 def _is_broken(reply: Reply) -> bool:
