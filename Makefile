@@ -17,13 +17,14 @@ Downloads on macOS: about 0.2 GB. The tests need 0.2 GB more. Installed packages
 endef
 export SIZES
 
-.PHONY: snapshots help verify evals selftest golden test pytest lint format bench gpu real docs wheel lock pins clean
+.PHONY: snapshots help verify evals selftest golden test pytest coverage lint format bench gpu real docs wheel lock pins clean
 
 help:
 	@echo "make verify   verify the bundled reference engine: 2 to 4 minutes on two cores"
 	@echo "make evals    run the sample questions of all evals against it, with a report"
 	@echo "make selftest check that every known defect of the reference engine is detected"
 	@echo "make test     run all linters, type checks and tests: 10 to 14 minutes on two cores"
+	@echo "make coverage run all tests, and print the lines of the product that none of them runs"
 	@echo "make lint     run linters, type checks and import contracts only"
 	@echo "make format   format the code"
 	@echo "make golden   regenerate the small checkpoint's golden file after a change of weights"
@@ -62,6 +63,11 @@ test: $(VENV)/.test
 pytest: $(VENV)/.test
 	$(BIN)/pytest --collect-only -qq >/dev/null || true
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed 0
+
+coverage: export OMP_NUM_THREADS := 1
+coverage: $(VENV)/.test
+	$(PIP) 'pytest-cov>=7,<8'
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed 0 --cov
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

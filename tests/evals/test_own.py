@@ -137,7 +137,7 @@ def test_a_run_whose_judging_fails_can_be_judged_again(mine, mock, tmp_path, mon
         assert run(asked) == 70
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"judge them again with: gpt-oss-verify recheck {folder}" in capsys.readouterr().err
-    assert run(["recheck", str(folder)]) in {0, 1, 4}
+    assert run(["recheck", str(folder)]) == 0
 
 
 def test_the_dry_run_states_the_token_limit_of_each_eval(mine, mock, capsys):
@@ -185,16 +185,16 @@ def test_ten_questions_run_resume_and_become_a_baseline(mine, mock, tmp_path, ca
     rows = [{"question": f"What is {n} + 1?", "answer": n + 1} for n in range(10)]
     mine.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     asked = ["eval", *place, "--eval", str(mine), "--out", str(tmp_path / "runs")]
-    assert run([*asked, "-k", "2"]) in {0, 1, 4}
+    assert run([*asked, "-k", "2"]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     info = json.loads((folder / "run.json").read_text())
     assert [task["name"] for task in info["tasks"]] == ["my-questions"]
-    assert run(["recheck", str(folder)]) in {0, 1, 4}
+    assert run(["recheck", str(folder)]) == 0
     assert run(["export", str(folder), "--format", "csv", "--out", str(tmp_path / "csv")]) == 0
     base = tmp_path / "base.json"
     assert run(["export", str(folder), "--format", "baseline", "--out", str(base)]) == 0
     capsys.readouterr()
-    assert run([*asked, "-k", "2", "--baseline", str(base)]) in {0, 4}
+    assert run([*asked, "-k", "2", "--baseline", str(base)]) == 4
     assert "my-questions" in capsys.readouterr().out
 
 

@@ -141,7 +141,7 @@ def test_a_run_that_was_never_judged_is_judged_in_memory(tmp_path):
     here = harness.load(folder)
     assert len(here.attempts) == 4 * len(SUITE.cases)
     assert not (folder / "analysis.json").exists()
-    assert main(["recheck", str(folder)]) in (1, 4)
+    assert main(["recheck", str(folder)]) == 4
     assert harness.load(folder).attempts.equals(here.attempts)
     assert harness.load(folder).analysis.verdict == here.analysis.verdict
 

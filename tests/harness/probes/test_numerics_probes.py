@@ -12,6 +12,7 @@ from harmony.parse import FIRST_SPECIAL
 from harness.golden.content import Token
 from harness.records.rollouts import Response
 from harness.rules.numerics import probes as numerics
+from harness.verdict.coverage import too_little_judged
 
 SPREAD = GOLDEN.exact_tolerance.median / 2  # As far as exact healthy engines are, in the median.
 
@@ -198,10 +199,15 @@ def test_incomparable_replies_are_reported_with_a_reason(
         assert reason in str(result.reason)
 
 
-def test_a_golden_file_without_patterns_recognizes_no_defect() -> None:
-    golden = GOLDEN.model_copy(update={"patterns": ()})
-    result = judged(numerics.GROUP, Replay(), golden=golden)["numerics.defect"]
-    assert (result.status, "patterns" in str(result.reason)) == ("not_verifiable", True)
+def test_what_a_golden_file_of_servers_lacks_does_not_prevent_a_pass() -> None:
+    golden = GOLDEN.model_copy(update={"patterns": (), "long": None})
+    results = judged(numerics.GROUP, Replay(), golden=golden)
+    results |= judged(numerics.LONG_GROUP, Replay(), golden=golden)
+    silent = {rule for rule, status in statuses(results).items() if status == "not_verifiable"}
+    assert silent == {"numerics.defect", "long.numerics.logprobs", "long.numerics.greedy"}
+    assert "patterns" in str(results["numerics.defect"].reason)
+    assert "no answers to these requests" in str(results["long.numerics.greedy"].reason)
+    assert not list(too_little_judged(list(results.values())))
 
 
 def drawing(choose: Any) -> Any:

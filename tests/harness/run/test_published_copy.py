@@ -72,7 +72,7 @@ def test_the_path_of_a_gate_file_is_shortened_everywhere(folder: Path, tmp_path:
     gate = tmp_path / "somebodys-home" / "gate.yaml"
     gate.parent.mkdir()
     gate.write_text("min_pass_at_k: 0.5\n")
-    assert run(["recheck", str(folder), "--gate", str(gate)]) in {0, 1}
+    assert run(["recheck", str(folder), "--gate", str(gate)]) == 1
     assert "somebodys-home" in (folder / "analysis.json").read_text(encoding="utf-8")
     assert run(["site", str(folder), "--out", "site"]) == 0
     assert "somebodys-home" not in contents(tmp_path / "site")
