@@ -13,7 +13,7 @@ from replies import MODEL
 from reporting import analysis, failed_rule, finding, passing_scores, tool_calling
 
 from harness.records.analysis import ClientResult
-from harness.run.run_folder import write_analysis
+from harness.run.run_folder import read_analysis, write_analysis
 
 pytest_plugins = ["pytester"]
 
@@ -77,6 +77,16 @@ def test_every_result_of_a_finished_run_is_a_test(recorded: pytest.Pytester) -> 
         ("gpt-oss.check", "usage.sum"),
         ("gpt-oss.client", CLIENT),
     ]
+
+
+def test_a_client_that_breaks_now_and_then_does_not_fail(recorded: pytest.Pytester) -> None:
+    folder = recorded.path / "runs" / "mine"
+    found = read_analysis(folder)
+    (client,) = found.clients
+    now = client.model_copy(update={"status": "sometimes", "breaking": ()})
+    write_analysis(folder, found.model_copy(update={"clients": (now,)}))
+    result = recorded.runpytest_inprocess(*PLUGIN, "--gpt-oss-run=mine", "-k", "client")
+    result.assert_outcomes(passed=1, deselected=7)
 
 
 def test_pytest_selects_them_as_any_others(recorded: pytest.Pytester) -> None:
