@@ -1,19 +1,26 @@
 """Variety: what a model may write accuses no server; the control shows that nothing else does."""
 
 import pytest
-from runs import samples
+from runs import EFFORT, samples
 from styled_run import accusations
 
-from harness.selftest.habits import HABITS
-from harness.selftest.styles import Style, StyledRun
+from harness.selftest.habits import HABITS, MIXTURES
+from harness.selftest.styles import SHARES, Style, StyledRun
 from reference_engine.prescribed import PrescribedServer
 
-_HABITS = ("JSON over several lines", "bold", "typography in answers", "another language")
+_ACCUSED = {
+    *("near-ties in answers", "near-ties in CoTs", "aborted header", "two CoTs", "seven CoTs"),
+    *("name with hyphens", "functions twice", "commentary before answers", "empty reply", "no CoT"),
+    *("malformed JSON", "arguments in arguments", "code as arguments", "numbers as strings"),
+    *("commentary to the assistant", "dashes in the channel", "wrong tool", "unknown tool"),
+}
+"""Habits that rules take for defects of a server today; none may remain."""
+_HABITS = [name for name in HABITS if name not in _ACCUSED]
 
 
 @pytest.fixture(scope="module")
 def run() -> StyledRun:
-    return StyledRun(samples(0.2, 1), PrescribedServer)
+    return StyledRun(samples(0.1 * EFFORT, 1), PrescribedServer)
 
 
 def test_the_same_tokens_again_are_healthy(run: StyledRun) -> None:
@@ -22,4 +29,8 @@ def test_the_same_tokens_again_are_healthy(run: StyledRun) -> None:
 
 @pytest.mark.parametrize("habit", _HABITS)
 def test_a_habit_of_the_model_accuses_no_server(run: StyledRun, habit: str) -> None:
-    assert not [*accusations(run.judged(Style({HABITS[habit]: 0.05})))]
+    assert not [*accusations(run.judged(Style({HABITS[habit]: SHARES[1]})))]
+
+
+def test_a_mixture_of_habits_accuses_no_server(run: StyledRun) -> None:
+    assert not [*accusations(run.judged(Style(MIXTURES["20b without slips"])))]
