@@ -123,7 +123,7 @@ def _tries(reviews: Path, predictions: Path, subset: str) -> Iterator[LogTry]:
                 "numbers of at most 1."
             )
         output = predicted[row["index"]]
-        reply = next(iter(output["choices"]), {"stop_reason": "error"})
+        reply: dict[str, Any] = next(iter(output["choices"]), {"stop_reason": "error"})
         parts = (reply.get("message") or {}).get("content")
         messages = row.get("messages") or [{"role": "user", "content": row.get("input", "")}]
         asked = [each for each in messages if each["role"] in ("system", "user")]
