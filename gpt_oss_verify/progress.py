@@ -4,7 +4,7 @@ import json
 import math
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -33,6 +33,7 @@ _TICK = 1.0
 _BAR, _BESIDE = 20, 16  # columns of the bar, and of everything else before the text
 _BOUNDS = "in a new run, --reply-timeout and --max-tokens bound a reply"
 _FEWEST_ATTEMPTS = 20  # attempts that an estimate of the time left rests on
+_PACE = 100  # the last attempts, whose pace it follows: the first ones are often shorter
 
 
 class Counts:
@@ -74,7 +75,8 @@ class LineDisplay(Observer):
         self._under_way: dict[str, tuple[str, float, Arrival]] = {}
         self._planned = 0
         self._done = 0
-        self._began = (0.0, 0)  # when the attempts began, and how many were done before
+        self._began = 0.0  # when the attempts began
+        self._ends = deque[float](maxlen=_PACE)  # when the last ones ended
         self._took = (0.0, 0)  # seconds of all ended attempts, and their number
         self._refused: Counter[str] = Counter()  # tries that were repeated, by status or failure
         self._again = 0.0  # when the next of them is sent
@@ -111,7 +113,8 @@ class LineDisplay(Observer):
         """Print the number of planned attempts."""
         self._end_stage()
         self._planned, self._done = planned, finished
-        self._began = (time.monotonic(), finished)
+        self._began = time.monotonic()
+        self._ends.clear()
         self._stage = ("", 0.0)
         already = f", {finished} of which are done" if finished else ""
         verb = "sampling" if what == "attempts" else "grading"
@@ -151,11 +154,11 @@ class LineDisplay(Observer):
 
     def _time_left(self) -> str:
         """Return how long the other attempts will take, but at most until the deadline."""
-        began, before = self._began
-        made, left = self._done - before, self._planned - self._done
-        if made < _FEWEST_ATTEMPTS or not left:
+        left, ends = self._planned - self._done, self._ends
+        if len(ends) < _FEWEST_ATTEMPTS or not left:
             return ""
-        seconds, end = (time.monotonic() - began) / made * left, ""
+        since = ends[0] if len(ends) == ends.maxlen else self._began
+        seconds, end = (time.monotonic() - since) / len(ends) * left, ""
         if self._deadline is not None:
             rest = max(0.0, self._deadline - (time.monotonic() - self._opened))
             seconds, end = min((seconds, ""), (rest, " until the deadline"))
@@ -173,9 +176,11 @@ class LineDisplay(Observer):
         oldest = min(under_way, key=lambda begun: begun[1], default=None)
         seconds, attempts = self._took
         mean = seconds / attempts if attempts else 0.0
-        if oldest is not None and now - oldest[1] >= max(LONG_WAIT, _UNUSUAL * mean):
+        late = max(LONG_WAIT, _UNUSUAL * mean)
+        if oldest is not None and now - oldest[1] >= late:
             usual = f" (mean of the others: {mean:.0f} s)" if attempts else ""
-            replies = counted(len(under_way), "reply", "replies")
+            waited = sum(now - began >= late for _, began, _ in under_way)
+            replies = counted(waited, "reply", "replies")
             name, began, arrival = oldest
             made = 0 if arrival.receiver is None else arrival.receiver.characters()
             text = f", {counted(made, 'character')} so far" if made else f"; {_BOUNDS}"
@@ -185,6 +190,7 @@ class LineDisplay(Observer):
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout, and print a line if it is time."""
         self._done += self._count(rollout)
+        self._ends.append(time.monotonic())
         if time.monotonic() - self._printed_at >= SECONDS_BETWEEN_LINES:
             self.tell(self._line())
 
@@ -256,6 +262,7 @@ class LiveDisplay(LineDisplay):
     def finished(self, rollout: Rollout) -> None:
         """Count one more rollout; `tick` shows it."""
         self._done += self._count(rollout)
+        self._ends.append(time.monotonic())
 
     def _end_stage(self) -> None:
         """Print nothing: the line is removed at the end."""

@@ -216,6 +216,29 @@ def test_the_time_left_is_estimated_and_ends_at_the_deadline(deadline, left, pro
         assert re.search(rf"1/1001 · about {left} · ", progress.text)
 
 
+def test_the_time_left_follows_the_pace_of_the_last_attempts(progress, monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress._FEWEST_ATTEMPTS", 2)
+    monkeypatch.setattr("gpt_oss_verify.progress._PACE", 2)
+    with progress.display() as screen:
+        screen.begin(100, 0)
+        screen._began = 0.0  # long ago, when attempts were slow
+        for _ in range(2):
+            progress.finish(screen, correct(CASE))
+        assert screen._time_left() == " · about 1 min left"
+
+
+def test_only_late_replies_are_counted_as_waited_for(progress, monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 5.0)
+    with progress.display() as screen:
+        screen.begin(4, 0)
+        first, second = islice(TASKS[0].attempts(1), 2)
+        screen.started(first)
+        name, began, arrival = screen._under_way[first.id]
+        screen._under_way[first.id] = (name, began - 6, arrival)
+        screen.started(second)
+        assert screen._waiting().startswith("waiting for 1 reply, ")
+
+
 def test_the_live_line_names_what_the_run_waits_for(terminal, monkeypatch):
     monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
     monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.01)

@@ -6,6 +6,7 @@ have as many prompt tokens. The requests belong to the group of the family promp
 the plain ones.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -52,10 +53,12 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     """Return the problem of a variant, if any. Raises NotVerifiableError."""
     (mode,), twin, name = form.modes, form.twin(variant), variant.request
     rollout = max(responses.all(name, mode=mode), key=lambda each: each.rollout.alone)
-    plain = responses.all(variant.base, mode=mode)
-    if name != variant.base and not any(rollout.replies for rollout in plain):
-        raise NotVerifiableError("plain_request_fails", request=variant.base)
+    plain = variant.base if name != variant.base else _PLAIN
+    if not any(each.replies for each in responses.all(plain, mode=mode)):
+        raise NotVerifiableError("plain_request_fails", request=plain)
     if variant.accept != SDK.accept and (problem := _unreadable(variant, rollout)):
+        if any(map(_is_unreadable, _others(variant, responses))):
+            raise NotVerifiableError("unreadable_with", feature="others", got=problem.got)
         return _severe(variant, problem)
     problem = failure(rollout, f"the form {variant.name!r} of requests, which clients send")
     if problem is not None:
@@ -65,7 +68,7 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     if twin is None:
         return None
     exchange, reply = rollout.replies[0]
-    _, right = responses.prompt_tokens(twin, streaming=mode == "streaming")
+    right = _right(variant, twin, responses, streaming=mode == "streaming")
     got = prompt_tokens(reply)
     if abs(got - right) <= variant.slack and not variant.adds:
         return None
@@ -82,10 +85,35 @@ def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem
     return _severe(variant, wrong)
 
 
+def _right(variant: Variant, twin: str, responses: ProbeResponses, *, streaming: bool) -> int:
+    """Return the prompt tokens of a twin, as they are if the twin itself lost nothing.
+
+    A twin that should be longer than the plain request, and is not, lost what makes it longer.
+    """
+    _, right = responses.prompt_tokens(twin, streaming=streaming)
+    if twin == variant.base or not {twin, variant.base} <= PROMPTS.keys():
+        return right
+    _, plain = responses.prompt_tokens(variant.base, streaming=streaming)
+    more = differences(PROMPTS[twin], PROMPTS[variant.base])
+    return plain + min(more) if right <= plain and min(more, default=0) > 0 else right
+
+
+def _others(variant: Variant, responses: ProbeResponses) -> Iterator[ParsedRollout]:
+    """Yield the rollouts of the other requests, which say whether a failure is of all of them."""
+    for name, rollouts in responses.rollouts.items():
+        if name != variant.request:
+            yield from rollouts
+
+
+def _is_unreadable(rollout: ParsedRollout) -> bool:
+    last = rollout.exchanges[-1]
+    return last.good_status and last.unreadable is not None
+
+
 def _unreadable(variant: Variant, rollout: ParsedRollout) -> TrialResult:
     """Return the problem of a reply that only another media type in `Accept` makes unreadable."""
     last = rollout.exchanges[-1]
-    if not (last.good_status and last.unreadable):
+    if not _is_unreadable(rollout) or last.unreadable is None:
         return None
     message = (
         f"A request with the header `Accept: {variant.accept}` gets a different kind of reply."
@@ -128,12 +156,16 @@ def _lost_cot(variant: Variant, rollout: ParsedRollout) -> Problem | None:
     return _severe(variant, wrong)
 
 
+_PLAIN = "called"
+"""The plain request for a form that is its own base: a result of a tool."""
 GROUP.also_send(form_requests)
 for _form in FORMS:
     if not _form.variants:
         continue
     _twins = (_form.twin(_variant) for _variant in _form.variants)
     _requests = {name for v in _form.variants for name in (v.request, v.base)} | {*_twins} - {None}
+    if any(variant.request == variant.base for variant in _form.variants):
+        _requests.add(_PLAIN)
     GROUP.probe(
         _form.rule,
         sorted(filter(None, _requests)),
