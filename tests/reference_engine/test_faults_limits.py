@@ -127,6 +127,9 @@ ERRORS = {
     "other-tools-crash": Row(
         respond(tools=[{"type": "custom", "name": "f"}]), lambda s: s.status == 500
     ),
+    "late-developer-dropped": Row(
+        chat(HI, {"role": "developer", "content": "Be brief."}), lambda s: "brief" not in s.prompt
+    ),
     "other-tools-dropped": Row(
         respond(tools=[{"type": "custom", "name": "f"}]),
         lambda s: "namespace functions" not in s.prompt,

@@ -114,6 +114,14 @@ def other_tools_dropped(body: Json, _: ClientRequest) -> None:
         body["tools"] = [tool for tool in tools if tool["type"] == "function"]
 
 
+@hooks.REQUEST
+def late_developer_dropped(body: Json, _: ClientRequest) -> None:
+    key = messages_key(body)
+    if isinstance(body.get(key), list):
+        first, *later = body[key]
+        body[key] = [first, *(each for each in later if each.get("role") != "developer")]
+
+
 def _ids(message: Json) -> list[str]:
     calls = message.get("tool_calls") or ()
     found = [message.get("tool_call_id"), message.get("call_id"), *(one.get("id") for one in calls)]
