@@ -1,4 +1,7 @@
-"""Variety: what a model may write accuses no server; the control shows that nothing else does."""
+"""Variety: what a model may write accuses no server; the control shows that nothing else does.
+
+A tenth of the samples is judged; `LAWS=10` judges all of them, on which more rules still accuse.
+"""
 
 import pytest
 from runs import EFFORT, samples
@@ -8,13 +11,8 @@ from harness.selftest.habits import HABITS, MIXTURES
 from harness.selftest.styles import SHARES, Style, StyledRun
 from reference_engine.prescribed import PrescribedServer
 
-_ACCUSED = {
-    *("near-ties in answers", "near-ties in CoTs", "aborted header", "two CoTs", "seven CoTs"),
-    *("name with hyphens", "functions twice", "commentary before answers", "empty reply", "no CoT"),
-    *("malformed JSON", "arguments in arguments", "code as arguments", "numbers as strings"),
-    *("commentary to the assistant", "dashes in the channel", "wrong tool", "unknown tool"),
-}
-"""Habits that rules take for defects of a server today; none may remain."""
+_ACCUSED = {"seven CoTs"}
+"""Habits that a rule takes for a defect of a server today; none may remain."""
 _HABITS = [name for name in HABITS if name not in _ACCUSED]
 
 
