@@ -20,7 +20,14 @@ from harness.rules.evidence.refusals import outcome, refused
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.habits import NO_COT, Habit
 from harness.rules.missing import NotVerifiableError, required
-from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
+from harness.rules.probe import (
+    MAY_BE_REFUSED,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
 from harness.rules.rule import RAW_COT, Problem
 
 _CODE_WORDS = ("zulu4182", "orchid596", "kestrel73")
@@ -76,7 +83,19 @@ def _requests() -> tuple[ProbeRequest, ...]:
 
 
 _REQUESTS = _requests()
-GROUP = ProbeGroup("cot", lambda _api: _REQUESTS, RAW_COT, component="refusals")
+_SUMMARY = "with a summary"
+_SUMMARIZED = ProbeRequest(
+    _SUMMARY,
+    (Message("user", "The code word is orchid596."), Message("assistant", "Understood."), _LATER),
+    options={"reasoning": {"summary": "auto"}},
+    provokes=MAY_BE_REFUSED,
+)
+GROUP = ProbeGroup(
+    "cot",
+    lambda api: (*_REQUESTS, _SUMMARIZED) if api == "responses" else _REQUESTS,
+    RAW_COT,
+    component="refusals",
+)
 _KEPT = tuple(f"kept {word}" for word in _CODE_WORDS)
 _ACROSS = tuple(f"kept across calls {word}" for word in _CODE_WORDS[:2])
 _TOLD = tuple(f"told {word}" for word in _CODE_WORDS[:2])
@@ -99,6 +118,33 @@ def _returned(responses: ProbeResponses) -> Trials:
             message, got = "The CoT is in a summary, where clients do not look for it.", "a summary"
         missing = Problem(exchange, message, "chain of thought in the content", got)
         yield missing if summarized or not reply.reasoning else None
+
+
+@GROUP.probe(
+    "cot.returned.unasked",
+    (*_TOLD, _SUMMARY),
+    apis=("responses",),
+    component="output",
+    fix="Return the CoT of every response; in a gateway or bridge, forward it from every reply.",
+    example=(
+        "Responses without `reasoning.summary` have no CoT.",
+        "https://github.com/ai-dynamo/dynamo/issues/14069",
+    ),
+)
+def _unasked(responses: ProbeResponses) -> Trials:
+    """The CoT is returned also if the request does not set reasoning.summary.
+
+    That option asks for a summary. Clients of gpt-oss need the CoT itself, and do not send it.
+    """
+    replies = list(responses.replies(*_TOLD))
+    lacking = [exchange for exchange, reply in replies if not reply.reasoning]
+    asked = [reply.reasoning for _, reply in responses.replies(_SUMMARY)]
+    if len(lacking) == len(replies) and all(asked) and all(map(has_lost_cot, lacking)):
+        message = "The reply contains CoT only if the request sets reasoning.summary."
+        for exchange in lacking:
+            yield Problem(exchange, message, "the CoT, whatever the request sets", "none")
+    else:
+        yield None
 
 
 def _accepted(rollouts: Iterable[ParsedRollout]) -> Trials:

@@ -151,6 +151,9 @@ AFTER_RESULT = hooks.PARSED.when(
 )
 """Each event of the parser, in replies to a tool result."""
 
+hooks.PARSED.when(
+    lambda *_: "input" in BODY.get() and not (BODY.get().get("reasoning") or {}).get("summary")
+).faults(cot_only_with_summary=dropped("reasoning"))
 AFTER_RESULT.faults(reasoning_missing_after_result=dropped("reasoning"))
 AFTER_RESULT.when(lambda *_: BODY.get().get("stream") is True).faults(
     cot_in_content_after_result=recast("reasoning", "answer")
