@@ -113,7 +113,7 @@ def test_a_check_that_fails_in_one_run_differs_and_has_its_evidence(tmp_path):
     assert row.cells[1].examples[0].id == row.name
     assert row.differences[1].seen == "worse"
     assert row.differences[1].pairs is None
-    invalid = rows(found, "invalid")
+    invalid = rows(found, "invalid response")
     assert [cell.hits for cell in invalid[BROKEN].cells] == [0, 20]
     assert [cell.total for cell in invalid[BROKEN].cells] == [20, 20]
 
