@@ -99,7 +99,7 @@ def chat_stream(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
 
 def chat_parse(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
     strict = [{"type": "function", "function": FUNCTION | {"strict": True}}]
-    message = api.parse(**body | {"tools": strict}).choices[0].message
+    message = api.parse(**{**body, "tools": strict}).choices[0].message
     return message.content, message.tool_calls or ()
 
 
