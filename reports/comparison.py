@@ -143,8 +143,8 @@ def summary(comparison: Comparison) -> Iterator[str]:
     columns = range(len(comparison.entries))
     differ = [at for at in columns if any(seen(row, at) != "none" for row in rows)]
     for index in differ:
-        yield _statistics(comparison, index)
         yield from _why_worse(comparison, index, base)
+        yield _statistics(comparison, index)
     for index, entry in enumerate(comparison.entries):
         if entry.kind != "log":  # which has no verdict, causes or checks
             yield _verdict(comparison, index, base, statuses)

@@ -178,7 +178,7 @@ def test_what_ended_the_replies_stands_before_the_score(make, tmp_path, capsys):
     assert run(["compare", str(make(tmp_path / "a")), str(cut), "--out", str(tmp_path / "o")]) == 1
     printed = " ".join(capsys.readouterr().out.split())
     cause = "truncated: 24 of 48 tries, 0 of 48 in the reference"
-    assert 0 < printed.index(cause) < printed.index("Beyond chance")
+    assert 0 < printed.index(cause) < printed.index("is significantly worse")
 
 
 @pytest.mark.parametrize("text", ["analysisWe add.assistantfinal7", "I’m sorry, but I can’t help."])
