@@ -16,11 +16,13 @@ from harness.records.scores import Finding
 
 EVERY = "all"
 """All clients of an API, those that nobody tried too: what arrives cannot be used."""
+UNTRIED = "?"
+"""Before the name of a client that nobody tried with this damage."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """One damage: `rules` are `id` or `id@path`, `breaks` the names of clients."""
+    """One damage: `rules` are `id` or `id@path`, `breaks` the names of clients, or `?name`."""
 
     damage: str
     api: Api
@@ -48,7 +50,8 @@ def needs() -> tuple[Need, ...]:
 def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str, str]:
     """Return the clients that cannot use the replies with these findings, each with the damage.
 
-    Of the damages that fit, those count that the most rules describe. Information counts only if it
+    Of the damages that fit, those count that the most rules describe. Where the same rules find
+    several, a client breaks if all break it, and otherwise is as if untried. Information counts only if it
     is about a schema: other information is what the model may have written.
     """
     keys = {
@@ -58,12 +61,14 @@ def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str,
         for key in finding_keys(found)
     }
     fitting = [n for n in needs() if (n.api, n.mode) == (api, mode) and n.rules <= keys]
-    return {
-        client: need.damage
-        for need in fitting
-        if not any(need.rules < other.rules for other in fitting)
-        for client in need.breaks
-    }
+    best = [n for n in fitting if not any(n.rules < other.rules for other in fitting)]
+    broken: dict[str, str] = {}
+    for need in best:
+        alike = [other.breaks for other in best if other.rules == need.rules]
+        for client in need.breaks:
+            known = all({client, EVERY} & breaks for breaks in alike)
+            broken[client if known else f"{UNTRIED}{client.removeprefix(UNTRIED)}"] = need.damage
+    return broken
 
 
 def finding_keys(finding: Finding) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.scores import Score
 from harness.rules.clients.conversations import SDK, Conversation, shares
 from harness.rules.clients.forms import CLIENTS, FORMS, SharedRules, Variant
-from harness.rules.clients.needs import EVERY, broken_by
+from harness.rules.clients.needs import EVERY, UNTRIED, broken_by
 
 _LEAST_JUDGED = 0.5
 """A client works only if more than this share of its forms was judged."""
@@ -75,7 +75,8 @@ def _client_result(
     sometimes: list[str] = []
     for text, mostly in shares(made, problems):
         (breaking if mostly else sometimes).append(text)
-    if not client.tried and any(broken.get(c.record) for c in made if c.record not in problems):
+    unsure = [broken.get(c.record, {}) for c in made if c.record not in problems]
+    if any(f"{UNTRIED}{name}" in found or (found and not client.tried) for found in unsure):
         unverified.append(_UNTRIED)
     planned = len(breaking) + len(verified) + len(unverified)
     if not (breaking or verified or sometimes):

@@ -236,8 +236,10 @@ def _status(answer: Answer) -> Iterator[Problem]:
         message = "The response has finished, but its status is neither completed nor incomplete."
         yield Problem(exchange, message, "completed or incomplete", repr(status), "$.status")
     if status == "incomplete" and _complete_calls(answer):
-        message = "The response is incomplete, though its calls are complete: the status is wrong."
-        yield Problem(exchange, message, "completed", "'incomplete'", "$.status")
+        message = "The status says that a limit cut the response, but its calls are complete."
+        limit = exchange.request.limit or "unlimited"
+        got = f"'incomplete', with {reply.output_tokens} of {limit} tokens"
+        yield Problem(exchange, message, "completed", got, "$.incomplete_details.reason")
     for at, item in enumerate(answer.output if status == "completed" else ()):
         if item.get("status") not in (None, "completed"):
             message = "An item in a completed response does not have status completed."
@@ -246,14 +248,14 @@ def _status(answer: Answer) -> Iterator[Problem]:
 
 
 def _complete_calls(answer: Answer) -> bool:
-    """Whether a response whose limit was not reached ends with a whole call."""
+    """Whether a response ends with a whole call, by its status too, below the limit if there is."""
     exchange, reply = answer
-    limit = exchange.request.limit
-    below = limit is not None and reply.output_tokens is not None and reply.output_tokens < limit
-    last = answer.output[-1] if answer.output else {}
-    if not (below and reply.calls and last.get("type") == "function_call"):
+    limit, last = exchange.request.limit, answer.output[-1] if answer.output else {}
+    if limit is not None and (reply.output_tokens is None or reply.output_tokens >= limit):
         return False
-    return json_object(reply.calls[-1].arguments) is not None
+    if last.get("type") != "function_call" or last.get("status") != "completed":
+        return False
+    return bool(reply.calls) and json_object(reply.calls[-1].arguments) is not None
 
 
 @family.check(

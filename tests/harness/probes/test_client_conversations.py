@@ -12,10 +12,15 @@ from harness.api.sse import blocks
 from harness.records.analysis import ClientResult
 from harness.records.rollouts import Exchange, Rollout, StreamPart, TransportFailure
 from harness.records.scores import Score
+from harness.rules.catalogue import RULES
 from harness.rules.clients.conversations import conversations, is_conversation
+from harness.rules.clients.forms import CLIENTS
+from harness.rules.clients.needs import EVERY, UNTRIED, needs
 from harness.rules.clients.results import client_results
 
 SDK, HELPERS = "openai 3.57 (Python)", "openai 3.57 (Python), stream() and parse()"
+PYDANTIC, NPM = "pydantic-ai 2.38", "openai 6.49 (npm), stream()"
+VERCEL = "Vercel AI SDK 6.0 (@ai-sdk/openai 3.0)"
 Break = tuple[str, str, bool]
 """A client, an API, and whether it streams."""
 
@@ -99,6 +104,32 @@ def sdk(found: Iterator[Break]) -> set[Break]:
 @pytest.mark.parametrize("damage", REALITY)
 def test_the_installed_sdk_breaks_where_it_broke(damage: str) -> None:
     assert sdk(breaks(under(damage))) == REALITY[damage]
+
+
+TABLE: Mapping[str, set[Break]] = {
+    "no-content-index": {(PYDANTIC, "responses", True), (NPM, "responses", True)},
+    "dup-done": {(VERCEL, "responses", True)},
+    "finish-stop": {(VERCEL, "responses", True), (VERCEL, "responses", False)},
+    "no-call-id": {
+        (PYDANTIC, "responses", True),
+        (PYDANTIC, "chat", False),
+        (VERCEL, "responses", True),
+    },
+}
+"""What broke of the clients that the table knows."""
+
+
+@pytest.mark.parametrize("damage", TABLE)
+def test_the_table_breaks_the_others_where_they_broke(damage: str) -> None:
+    found = {each for each in breaks(under(damage)) if each[0] in (PYDANTIC, NPM, VERCEL)}
+    assert found == TABLE[damage]
+
+
+def test_the_table_names_known_clients_and_rules() -> None:
+    for need in needs():
+        assert {name.removeprefix(UNTRIED) for name in need.breaks} <= {*CLIENTS, EVERY}
+        assert need.rules
+        assert {rule.partition("@")[0] for rule in need.rules} <= RULES.keys()
 
 
 def test_a_page_of_a_gateway_now_and_then_is_called_so() -> None:
