@@ -51,8 +51,8 @@ def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str,
     """Return the clients that cannot use the replies with these findings, each with the damage.
 
     Of the damages that fit, those count that the most rules describe. Where the same rules find
-    several, a client breaks if all break it, and otherwise is as if untried. Information counts only if it
-    is about a schema: other information is what the model may have written.
+    several, a client breaks if all break it, and otherwise is as if untried. Information counts
+    only if it is about a schema: other information is what the model may have written.
     """
     keys = {
         key
