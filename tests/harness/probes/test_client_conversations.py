@@ -110,11 +110,6 @@ TABLE: Mapping[str, set[Break]] = {
     "no-content-index": {(PYDANTIC, "responses", True), (NPM, "responses", True)},
     "dup-done": {(VERCEL, "responses", True)},
     "finish-stop": {(VERCEL, "responses", True), (VERCEL, "responses", False)},
-    "no-call-id": {
-        (PYDANTIC, "responses", True),
-        (PYDANTIC, "chat", False),
-        (VERCEL, "responses", True),
-    },
 }
 """What broke of the clients that the table knows."""
 
