@@ -54,6 +54,13 @@ FROM_SOURCE = {
     "final-output-empty": "llama",
 }
 """By damage, clients that break as their source says, or as an earlier trial showed."""
+ALWAYS = [
+    ("a call that stands in the text or is lost", api, mode, rule, EVERY)
+    for rule in ("calls.lost", "calls.in_text", "calls.arguments.cut", "calls.arguments.json")
+    for api in BOTH_APIS
+    for mode in MODES
+]
+"""Rows that no client has to try: there is nothing to call."""
 _QUARTER = "html-200"
 """Hits a quarter of the replies, so that what breaks is chance."""
 
@@ -273,7 +280,8 @@ def main() -> int:
     (work / "outcomes.json").write_text(
         json.dumps([[*key, value] for key, value in found.items()], indent=0), encoding="utf-8"
     )
-    made = [row for row in rows(found, replies, arguments.damages) if row[0] != _QUARTER]
+    measured = rows(found, replies, arguments.damages)
+    made = [*ALWAYS, *(row for row in measured if row[0] != _QUARTER)]
     write(sys.stdout, made)
     if arguments.write:
         with TABLE.open("w", encoding="utf-8") as file:
