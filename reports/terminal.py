@@ -34,6 +34,7 @@ _MOST_UNEXPLAINED = 5  # findings without a cause that are named
 _MOST_MESSAGES = 3  # of one rule
 _MOST_REASONS = 6  # lines of the reasons of the verdict
 _MOST_OF_ONE = 2  # lines of any other text, unless its first sentence is longer
+_MOST_ALIKE, _MOST_OF_VALUE = 3, 60  # probes whose replies are alike, and characters of one
 _MOST_QUOTED = 150  # characters of what a server sent
 _SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z`])")
 
@@ -206,6 +207,7 @@ def _end(report: Report, console: Console) -> Iterator[Text]:
         passed, others = rules_passed(report.rules, kind)
         if passed:
             yield Text(f"{label}  {passed} passed{f', {others}' if others else ''}")
+    yield from _alike(report)
     yield from _clients(report)
     yield Text(f"Report  {visible(report.folder)}/report.html")
     steps = diagnosis.next_steps(report, report.folder)
@@ -215,6 +217,23 @@ def _end(report: Report, console: Console) -> Iterator[Text]:
             yield Text(f"{label:8}{visible(step.text)}")
             line = Text(visible(step.command))
         yield line
+
+
+def _alike(report: Report) -> Iterator[Text]:
+    """Yield the probes that judge nothing, because all replies have the same wrong value."""
+    reasons = {
+        rule.result.check.id: reason.values["got"]
+        for rule in report.rules
+        if rule.result.status == "not_verifiable"
+        for reason in rule.result.reasons
+        if reason.code == "same_value"
+    }
+    if reasons:
+        shown = f", such as {clipped(str(next(iter(reasons.values()))), _MOST_OF_VALUE)}"
+        yield Text(
+            f"        Not verifiable: {first_few(list(reasons), _MOST_ALIKE)} (every reply has the "
+            f"same different value{visible(shown)})"
+        )
 
 
 def _clients(report: Report) -> Iterator[Text]:

@@ -6,6 +6,7 @@ probes share requests. A probe is a pure function from recorded responses to tri
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any, Unpack
 
 from harness.api.fields import objects
 from harness.api.items import History, Reply, Settings
+from harness.api.json_text import parsed_object
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import TIMEOUTS, lockout, overloaded
 from harness.golden.content import Golden
@@ -24,9 +26,10 @@ from harness.records.runs import Capability
 from harness.records.settings import CONTEXT, SuiteName
 from harness.records.traits import Wanted
 from harness.rules.account import NO_ACCOUNT, Account
+from harness.rules.account.differences import has_arguments
 from harness.rules.account.entry import Entry
 from harness.rules.missing import NotVerifiableError
-from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, members
+from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, excerpt, members
 from harness.run.attempts import Sample
 
 GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
@@ -46,6 +49,7 @@ limit of an upstream provider in a 200, and OpenAI's API in `response.failed`.""
 _UNAVAILABLE = 503  # may be the server's answer to just this request, such as a long prompt
 _CUT = "cut"
 EQUAL_REFUSALS = OnceWith("request.refused", fewest=4)
+_FEWEST_ALIKE = 2  # replies with one wrong value, which are no single slip
 NON_STREAMING: tuple[Mode, ...] = ("non-streaming",)
 
 
@@ -161,6 +165,7 @@ class ProbeResponses:
     without_part: bool = False
     max_context: int = CONTEXT
     cut: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
+    wanted: Mapping[str, Wanted] = field(default_factory=dict)  # by request that has any
     other_apis: Mapping[str, Sequence[ParsedRollout]] = field(default_factory=dict)
     """All rollouts of the requests over other APIs, as evidence of what the model can do."""
     account: Account = field(default_factory=Account)  # who wrote the texts of the replies
@@ -201,6 +206,7 @@ class ProbeResponses:
             golden,
             max_context=max_context,
             cut=cut,
+            wanted={request.id: request.wanted for request in requests if request.wanted},
             other_apis=others,
             account=account,
         )
@@ -268,19 +274,41 @@ class ProbeResponses:
 def account_judge(*names: str, reports: Callable[[Entry], object]) -> Judge:
     """Return a judge of what the account says of the replies to these requests.
 
-    Replies that it does not know are not judged.
+    Replies that it does not know are not judged. If all replies to a request have the same value
+    instead of the wanted one, a model and a server may both be the author, so the reason names it.
     """
 
     def judge(responses: ProbeResponses) -> Trials:
-        for _, rollout in responses.named(*names):
-            for exchange, _ in rollout.replies:
+        instead: dict[str, list[str]] = defaultdict(list)
+        for name, rollout in responses.named(*names):
+            for exchange, reply in rollout.replies:
                 entry = responses.account.of(rollout.rollout.id, exchange.index)
                 if reports(entry):
                     yield Problem(exchange, entry.message, entry.wanted, entry.got)
                 elif entry.kind == "intact":
                     yield None
+                elif got := _instead(reply, responses.wanted.get(name)):
+                    instead[name].append(got)
+        for got in instead.values():
+            if len(got) >= _FEWEST_ALIKE and len(set(got)) == 1:
+                raise NotVerifiableError("same_value", got=excerpt(got[0]))
 
     return judge
+
+
+def _instead(reply: Reply, wanted: Wanted | None) -> str:
+    """Return what a reply has in the place of what its request wants; empty without either."""
+    if wanted is None:
+        return ""
+    if wanted.text:
+        return "" if wanted.text in reply.text else reply.text
+    made = [(call.name, parsed_object(call.arguments)) for call in reply.calls]
+    named = [given for name, given in made if wanted.name in ("", name)]
+    if not named:
+        return ", ".join(call.name for call in reply.calls)
+    if wanted.arguments is None or any(has_arguments(wanted.arguments, each) for each in named):
+        return ""
+    return reply.calls[0].arguments
 
 
 TrialResult = Problem | None

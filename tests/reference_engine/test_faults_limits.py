@@ -78,6 +78,7 @@ LIMITS = {
     "limit-hidden": Row(
         chat(HI, said=COT + COT + ANSWER), lambda s: s.json["usage"]["completion_tokens"] == 16
     ),
+    "limit-hidden-of-512": Row(chat(HI), lambda s: s.params[-1].max_tokens == 512),
     "limit-hidden-of-long-replies": Row(chat(HI), lambda s: s.params[-1].max_tokens == 2048),
     "limit-lowered-of-long-replies": Row(
         chat(HI, max_tokens=16_000), lambda s: s.params[-1].max_tokens == 2048

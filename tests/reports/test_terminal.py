@@ -23,6 +23,7 @@ from rich.console import Console
 
 from harness.records.analysis import ClientResult
 from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
+from harness.records.reasons import Reason
 from reports.build import build_report
 from reports.terminal import MOST_LINES, print_report
 from reports.text import visible
@@ -118,6 +119,21 @@ def test_the_line_of_clients_names_apis_and_what_fails_on_request(decision):
     assert "\n".join(lines) in shown
     line = "        Break only if the user asks for it: Agno (answer_schema over chat)\n"
     assert (line in shown) == (decision == "fail")
+
+
+def test_a_probe_whose_replies_all_have_one_wrong_value_is_named():
+    found = passing()
+    value = '{"id": 712}'
+    alike = tuple(
+        each.model_copy(update={"reasons": (Reason(code="same_value", values={"got": value}),)})
+        if each.status == "not_verifiable"
+        else each
+        for each in found.checks
+    )
+    [name] = [each.check.id for each in alike if each.status == "not_verifiable"]
+    shown = " ".join(printed(found.model_copy(update={"checks": alike})).split())
+    assert f"Not verifiable: {name} (every reply has the same different value" in shown
+    assert value in shown
 
 
 def test_findings_that_do_not_fit_are_counted():

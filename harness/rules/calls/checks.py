@@ -96,17 +96,27 @@ def _repeated_call_id(parsed: ParsedRollout) -> Iterator[Problem]:
 
 
 def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
-    """Yield the ids of calls in the history of the first request of recorded traffic, each once."""
+    """Yield the ids of calls in the history of the first request of recorded traffic.
+
+    A client may send a call again, so an id counts once, but for each different call of one turn.
+    """
     if parsed.rollout.recording is None:
         return
     known: set[str] = set()
+    parallel: dict[str, object] = {}
     for turn in DIALECTS[parsed.rollout.api].turns(parsed.exchanges[0].request.body):
+        if not isinstance(turn, dict) or turn.get("type") not in ("function_call", "reasoning"):
+            parallel = {}
         for call in (turn, *objects(turn.get("tool_calls"))) if isinstance(turn, dict) else ():
             made = call.get("type") in ("function", "function_call")
             call_id = call.get("call_id", call.get("id"))
-            if made and isinstance(call_id, str) and call_id not in known:
-                known.add(call_id)
+            said = call.get("function") or (call.get("name"), call.get("arguments"))
+            if not made or not isinstance(call_id, str):
+                continue
+            if call_id not in known or parallel.get(call_id, said) != said:
                 yield call_id
+            known.add(call_id)
+            parallel[call_id] = said
 
 
 @family.check(

@@ -25,6 +25,7 @@ _NOTICE = "The reply was cut because it reached the token limit. Please send a s
 hooks.LIMIT.faults(
     limit_ignored=lambda _: None,
     limit_hidden=lambda limit: limit or 16,
+    limit_hidden_of_512=lambda limit: limit or 512,
     limit_hidden_of_long_replies=lambda limit: limit or _LONGEST_REPLY,
     limit_lowered_of_long_replies=lambda limit: min(limit or _LONGEST_REPLY, _LONGEST_REPLY),
 )

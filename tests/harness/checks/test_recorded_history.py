@@ -6,7 +6,7 @@ import pytest
 from examined import findings
 from healthy import json_response, rollout
 from mutations import asked
-from replies import Reply, chat_whole
+from replies import Reply, chat_whole, responses_whole
 
 from harness.records.rollouts import Recording
 
@@ -43,3 +43,22 @@ def test_only_an_id_that_the_server_repeats_is_reported(earlier, new, found):
     recorded = asked(rollout([json_response(body)], task="traffic"), _history(*earlier))
     recorded = recorded.model_copy(update={"recording": Recording(source="a.har")})
     assert ("calls.id.repeated" in findings(recorded)) == found
+
+
+@pytest.mark.parametrize("place", ["Lisbon", "Porto"])
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_parallel_calls_of_a_turn_have_ids_of_their_own(api, place):
+    calls = [("call_1", '{"location": "Lisbon"}'), ("call_1", json.dumps({"location": place}))]
+    turns = [
+        {"type": "function_call", "call_id": call_id, "name": "get_weather", "arguments": given}
+        for call_id, given in calls
+    ]
+    if api == "chat":
+        made = [{**_call(i), "function": {"name": "f", "arguments": given}} for i, given in calls]
+        turns = [{"role": "assistant", "content": None, "tool_calls": made}]
+    said = chat_whole if api == "chat" else responses_whole
+    recorded = rollout([json_response(said(Reply(text="Sunny.")))], api=api, task="traffic")
+    history = {"messages" if api == "chat" else "input": [{"role": "user", "content": "?"}, *turns]}
+    recorded = asked(recorded, history)
+    recorded = recorded.model_copy(update={"recording": Recording(source="a.har")})
+    assert ("calls.id.repeated" in findings(recorded)) == (place == "Porto")

@@ -237,6 +237,16 @@ def test_texts_that_the_model_damages_are_not_verifiable(name: str, harm: str) -
 def test_texts_copied_incorrectly_are_not_verifiable() -> None:
     found = judged(arguments.GROUP, lambda request, _: _writing("Something else", request))
     assert set(statuses(found).values()) == {"not_verifiable"}
+    reasons = {reason.code for result in found.values() for reason in result.reasons}
+    assert reasons == {"same_value", "only_ascii"}
+
+
+def test_replies_with_several_wrong_values_are_slips_of_the_model() -> None:
+    found = judged(
+        arguments.GROUP, lambda request, attempt: _writing(attempt.condition.name, request)
+    )
+    reasons = {reason.code for result in found.values() for reason in result.reasons}
+    assert reasons == {"not_copied"}
 
 
 # --- Types of arguments
