@@ -1,27 +1,38 @@
 """The account of a run: for each reply, whether the server changed what the model wrote.
 
 It is made once, before all rules, from the sheets of all replies, and is the only place that
-decides it. The witnesses are asked in this order, and the first one that knows decides. Each has
-the module that its name says:
+decides it. Rules read the entries (`Entry.rule`); none computes who wrote a text.
 
-1. Structure: a text is repeated, restarted, escaped, or in a code fence, and the count is that of
-   the text without this; arguments have an empty object before them, or are encoded twice.
-2. Copies: the request determines the text or the call, and its tokens or its CoT are the wanted
-   ones; or several replies are changed alike, and none that the change would affect is intact.
+A model may write anything that its tokens can spell: equal greedy requests are answered
+differently in a few percent of the tries, headers are malformed or address somebody, typography is
+anywhere, and names and arguments are respelled. So a server is accused only by
+
+(a) a reply that contradicts itself: a piece comes twice, a character is broken, JSON is encoded
+    twice. One reply is enough.
+(b) a count that no format of the model explains. Headers with recipients, further messages, content
+    types and, in up to 3% of the replies, malformed headers are formats. One reply is enough if the
+    count is off by more than 24 tokens; otherwise the share must exceed 3% by an exact test, or the
+    counts of several changed replies must be those of the unchanged text.
+(c) an API or mode: the model does not know it. An exact test over several requests shows that its
+    replies differ more often than the others to the same requests (`association`).
+(d) all replies that a change would affect: several samples have it, no intact reply would have been
+    altered, and CoT or counts show the other text.
+
+Equal counts, equal CoTs, plans, and one try that differs prove nothing. The witnesses are asked in
+this order, and the first one that knows decides. Each has the module that its name says:
+
+1. Structure: the form of the reply alone, with its count (a).
+2. Copies: the request determines the text or the call (b, c, d).
 3. Whole twins: a greedy reply that a limit or a stop string ended is the beginning of the one that
-   nothing ended.
+   nothing ended; two requests must show that it is not.
 4. Twins: greedy replies to one request, in the other mode, over the other API, or tried again. The
-   majority is right, without those that structure, copies, or rules of arguments accuse. They
-   count only if the provider repeats greedy replies.
-5. Counts: what the provider reports beyond the tokens of the texts and their format. A formula
-   shows how a count is wrong; otherwise counts only show that something is.
-
-Rules read the entries (`Entry.rule`); none computes who wrote a text.
+   majority is right, without those that structure or copies accuse (a, b, c).
+5. Counts: what the provider reports beyond the tokens of the texts and their format (b).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from harness.records.scores import Finding, Score
+from harness.records.scores import Score
 from harness.records.traits import Sheet
 from harness.rules.account import copies, counts, structure, twins
 from harness.rules.account.counting import Counting
@@ -48,11 +59,6 @@ NO_ACCOUNT = Account()
 """The account of no replies: nothing is known."""
 
 
-def _is_of_arguments(finding: Finding) -> bool:
-    """Whether it shows that a server changed arguments; errors of events leave texts intact."""
-    return finding.severity == "error" and finding.id.startswith("calls.arguments.")
-
-
 def account_of(scores: Iterable[Score]) -> Account:
     """Return the account of all replies of a run."""
     replies = [
@@ -62,14 +68,12 @@ def account_of(scores: Iterable[Score]) -> Account:
             score.condition.api,
             sheet,
             score.traits.reply_ids or (score.record,),
-            sheet.exchange in faulty,
         )
         for score in scores
-        for faulty in [{e.evidence.exchange for e in score.findings if _is_of_arguments(e)}]
         for sheet in score.traits.sheets
     ]
     same = [copies.copied(row.sheet) for row in replies]
-    counting = Counting(replies)
+    counting = Counting(replies, same)
     entries = {row.key: entry for row, entry in copies.judged(replies, same, counting)}
     entries |= {row.key: entry for row, entry in structure.judged(replies, counting)}
     left = [row for row in replies if row.key not in entries]

@@ -2,142 +2,87 @@
 
 import json
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.api.json_text import parsed_object, strings
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
-from harness.rules.account.counting import Counting
+from harness.rules.account.association import associated
+from harness.rules.account.counting import SURELY, Counting
 from harness.rules.account.differences import (
     CHANGES,
     Change,
     argument_change,
-    bare,
     has_arguments,
     kind_of,
     name_change,
     style_of,
     text_change,
+    without_typography,
 )
-from harness.rules.account.entry import (
-    FEWEST_ALIKE,
-    FEWEST_REPLIES,
-    MANY_AGREEING,
-    Entry,
-    Judged,
-    Place,
-    Row,
-    What,
-)
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
 from harness.rules.account.ledger import call_header, more_tokens
 
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
+_OF_A_KIND = (What.RETYPED, What.CONVERTED, What.STYLE)
+"""The changes of all values of a kind, or names of a style."""
 
 
 def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Judged:
     """Judge the replies that lack what their requests want.
 
-    A mistake of the model is at every greedy try and under every condition: equal replies to one
-    sample count once.
+    The server changed one whose count is that of the wanted text by many tokens; several that are
+    changed alike, if their counts show it, or their CoT shows it and no reply that the change would
+    affect is intact; and those of the API or mode that has all that are changed. What a count shows
+    to be the model's own outweighs as many.
     """
-    same = [row for row, is_same in zip(replies, copies, strict=True) if is_same]
-    different = [row for row, is_same in zip(replies, copies, strict=True) if is_same is False]
-    by_author: dict[str | None, list[tuple[Row, Entry]]] = defaultdict(list)
-    for row in different:
-        if (change := _copy_change(row.sheet)) is not None:
+    every: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    same: list[Row] = []
+    changed: dict[tuple[str, int], tuple[Row, Entry, bool | None]] = {}
+    for row, is_same in zip(replies, copies, strict=True):
+        change = _copy_change(row.sheet) if is_same is False else None
+        if change is not None:
             entry, more = change
-            by_author[_author(row, entry, more, same, counting)].append((row, entry))
-    yield from by_author["surely"]
-    samples = {(row.api, row.sample) for row, _ in by_author["server"]}
-    times = Counter(api for api, _ in samples)
-    tries = Counter(
-        place for place, _ in {((row.sample, row.mode), row.ids) for row, _ in by_author["server"]}
-    )
-    intact = Counter(place for place, _ in {((row.sample, row.mode), row.ids) for row in same})
-    for row, entry in by_author["server"]:
-        # All tries in one mode are changed, and those in the others are not.
-        in_mode = tries[row.sample, row.mode] >= FEWEST_REPLIES and not intact[row.sample, row.mode]
-        elsewhere = sum(n for (sample, _), n in intact.items() if sample == row.sample)
-        if times[row.api] >= FEWEST_REPLIES or (in_mode and elsewhere >= FEWEST_REPLIES):
-            yield row, entry
-    counted = {row.sample for row, _ in by_author["counted"]}
-    kinds = {entry.what for _, entry in by_author["counted"]}
-    own = {row.sample for row, entry in by_author["model"] if entry.what in kinds}
-    if len(counted) >= FEWEST_ALIKE and len(counted) > len(own):
-        yield from by_author["counted"]
-    yield from _alike(by_author[None], same, counting)
+            changed[row.key] = row, entry, _counted_instead(row.sheet, more, counting)
+            if changed[row.key][2] and min(map(abs, more)) > SURELY:
+                yield row, entry
+        if is_same or change is not None:
+            every[row.sample].append(row)
+            same += [row] if is_same else []
+    simple = {key for key, (_, entry, _) in changed.items() if Change(entry.what).simple}
+    in_part = associated(every.values(), lambda row: row.key in simple)
+    yield from (changed[key][:2] for key in changed if key in in_part)
+    alike: dict[tuple[Api, Place, What], list[tuple[Row, Entry, bool | None]]] = defaultdict(list)
+    for row, entry, shown in changed.values():
+        alike[row.api, entry.place, entry.what].append((row, entry, shown))
+    for (api, _, what), found in alike.items():
+        if not Change(what).simple:
+            continue
+        counted = {row.sample for row, _, shown in found if shown}
+        own = {row.sample for row, _, shown in found if shown is False}
+        clear = {row.sample for row, _, shown in found if shown and not counting.is_near(row.sheet)}
+        enough = len(counted) >= ALIKE or len(clear) >= SEVERAL
+        if enough and len(counted) > len(own):
+            yield from ((row, entry) for row, entry, shown in found if shown is not False)
+            continue
+        lacking = {row.sample for row, _, _ in found if counting.lacks_tokens(row.sheet)}
+        planned = {row.sample for row, _, _ in found if _plans_copy(row.sheet)}
+        peers = [e.sheet for e in same if e.api == api]
+        details = {entry.detail for _, entry, _ in found}
+        affected = (_affects(what, detail, peer) for detail in details for peer in peers)
+        if len(planned | lacking) >= ALIKE and not own and not any(affected):
+            yield from ((row, entry) for row, entry, _ in found)
 
 
-def _author(
-    row: Row, entry: Entry, more: frozenset[int], same: Sequence[Row], counting: Counting
-) -> str | None:
-    """Return who wrote a reply that differs from the wanted one; None if that is unknown.
+def _counted_instead(sheet: Sheet, more: Iterable[int], counting: Counting) -> bool | None:
+    """Whether the count is that of the wanted text; None if it fits both, or neither.
 
-    It is `surely` the server if the count is that of the wanted text, and the CoT has that text, or
-    many tokens agree. With the CoT, a spelling of the wanted text is enough. A plan alone, a few
-    tokens alone, or the count of an intact greedy reply (`server`) must show it in several samples:
-    a worse model forgets a backslash, or spells a text with an odd token.
+    `more` are the further tokens that the wanted text has, in each spelling.
     """
-    sheet = row.sheet
-    plans = _plans_copy(sheet)
-    written = bare(sheet.reasoning), sheet.ledger and sheet.ledger.reported
-    twins = [reply.sheet for reply in same if reply.sample == row.sample and sheet.greedy]
-    equal = (written == (bare(e.reasoning), e.ledger and e.ledger.reported) for e in twins)
-    if twins and entry.what is What.REORDERED:
-        return "surely"
-    agree = [] if counting.fits(sheet) else [n for n in more if counting.fits(sheet, n)]
-    near = not counting.is_near(sheet) and any(counting.is_near(sheet, n) for n in more)
-    if (agree and (plans or min(map(abs, agree)) >= MANY_AGREEING)) or (plans and near):
-        return "surely"
-    if sheet.ledger is not None and any(equal):
-        return "server"
-    if counting.fits(sheet) and not any(counting.is_near(sheet, n) for n in more):
-        return "model"
-    if entry.place == "name" and (plans or entry.kind == "lost") and entry.kind != "added":
-        return "surely"
-    fewer = entry.kind != "added" and not counting.fits(sheet)
-    if plans and (fewer or _is_typical(sheet)):
-        return "server"
-    if not agree:
-        return None
-    return "server" if entry.what in CHANGES and not counting.is_near(sheet) else "counted"
-
-
-def _alike(changed: Sequence[tuple[Row, Entry]], same: Sequence[Row], counting: Counting) -> Judged:
-    """Yield the replies of one API that are all changed in one way.
-
-    No reply that this change would affect is intact. The CoT of a model that made the change itself
-    would show it, and its count would fit. No model gives all values of a type another one, or all
-    names another style.
-    """
-    groups: dict[tuple[Api, str, What, str], list[tuple[Row, Entry]]] = defaultdict(list)
-    for row, entry in changed:
-        if Change(entry.what).simple and bare(row.sheet.reasoning):
-            kept = entry.detail if entry.what in _OF_A_KIND else ""
-            groups[row.api, entry.place, entry.what, kept].append((row, entry))
-    for (api, _, what, detail), alike in groups.items():
-        modes = {row.sheet.streamed for row, _ in alike}
-        peers = [e.sheet for e in same if e.api == api and e.sheet.streamed in modes]
-        if what in _OF_A_KIND:
-            enough = len({row.written for row, _ in alike}) >= FEWEST_REPLIES
-        else:
-            shown = {
-                row.sample
-                for row, _ in alike
-                if _plans_copy(row.sheet) or _lacks_tokens(row.sheet, counting)
-            }
-            enough = len(shown) >= FEWEST_ALIKE
-        if enough and not any(_affects(what, detail, peer) for peer in peers):
-            yield from alike
-
-
-def _lacks_tokens(sheet: Sheet, counting: Counting) -> bool:
-    return (counting.off(sheet) or 0) > 0 and not counting.is_near(sheet)
-
-
-_OF_A_KIND = (What.RETYPED, What.CONVERTED, What.STYLE)
-"""The changes of all values of a kind, or names of a style."""
+    wanted = any(counting.fits(sheet, n) for n in more)
+    own = counting.fits(sheet)
+    return None if wanted == own or sheet.ledger is None else wanted
 
 
 def _affects(what: What, kind: str, intact: Sheet) -> bool:
@@ -152,7 +97,7 @@ def _affects(what: What, kind: str, intact: Sheet) -> bool:
         return kind in map(style_of, arguments)
     change = CHANGES.get(what)
     texts = [wanted.text, *strings(arguments)]
-    return change is not None and any(change(text) != text for text in texts)
+    return change is None or any(change(text) != text for text in texts)
 
 
 def copied(sheet: Sheet) -> bool | None:
@@ -161,7 +106,7 @@ def copied(sheet: Sheet) -> bool | None:
     if wanted is None or sheet.end not in ("model", "stop string"):
         return None
     if wanted.text:
-        times = sheet.text.count(wanted.text)
+        times = without_typography(sheet.text).count(without_typography(wanted.text))
         return None if not sheet.text or times > 1 else times == 1
     if wanted.name and wanted.name not in {name for name, _ in sheet.calls}:
         return None if not sheet.calls else False
@@ -213,7 +158,10 @@ def _copy(
 
 
 def _plans_copy(sheet: Sheet) -> bool:
-    """Whether the CoT has the wanted texts, and none of those that the reply has instead."""
+    """Whether the CoT has the wanted texts and names, and none that the reply has instead.
+
+    A model respells the name of a function, whatever its CoT says.
+    """
     wanted = sheet.wanted
     if wanted is None or not sheet.reasoning:
         return False
@@ -221,10 +169,10 @@ def _plans_copy(sheet: Sheet) -> bool:
         return wanted.text in sheet.reasoning
     name, arguments = next(_called(sheet), next(iter(sheet.calls), ("", "")))
     if wanted.name and name != wanted.name:
-        return wanted.name in sheet.reasoning and name not in sheet.reasoning
+        return False
     planned, made = (
-        {text for text in strings(value) if len(text) >= _SHORTEST_TEXT}
-        for value in (wanted.arguments, parsed_object(arguments))
+        {text for text in (*value, *strings(value)) if len(text) >= _SHORTEST_TEXT}
+        for value in (wanted.arguments or {}, parsed_object(arguments) or {})
     )
     # The text that the reply has instead may be a part of the planned one.
     rest = sheet.reasoning
@@ -238,14 +186,3 @@ def _plans_copy(sheet: Sheet) -> bool:
 def _as_planned(text: str) -> str:
     """Return the pattern of a text in a CoT; white space at its end counts if no word follows."""
     return re.escape(text) + (r"(?!\w)" if text[-1:].isspace() else "")
-
-
-def _is_typical(sheet: Sheet) -> bool:
-    """Whether a call has the wanted text with the part changed or missing that servers damage."""
-    wanted = sheet.wanted
-    if wanted is None or not wanted.special:
-        return False
-    got = "\n".join(strings(parsed_object(next(_called(sheet), ("", ""))[1])))
-    made = {"", *(change(wanted.special) for change in CHANGES.values())} - {wanted.special}
-    texts = (text for text in strings(wanted.arguments) if wanted.special in text)
-    return any(text.replace(wanted.special, other) in got for text in texts for other in made)

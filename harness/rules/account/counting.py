@@ -6,19 +6,21 @@ replies of a healthy run of the small model, a third differ by 1 to 5 tokens and
 recorded replies of five providers of the large models, none differs by more.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import gcd
 
 from harness.records.traits import Ledger, Sheet
-from harness.rules.account.entry import FEWEST_ALIKE, Row, What
+from harness.rules.account.association import CHANCE
+from harness.rules.account.entry import ALIKE, Row, What
 from harness.rules.account.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FIRST_HEADER,
     FRAMING,
     IN_PROMPT,
-    may_be_headers,
+    PREAMBLE_HEADER,
     token_count,
 )
 from harness.statistics.rates import at_least
@@ -26,9 +28,10 @@ from harness.statistics.rates import at_least
 _CONTENT_TYPE = 6  # the most tokens of a content type in the header of a call, and its spelling
 HARMLESS = 6  # unexplained tokens of a reply that the spelling of a model explains
 NEAR = 2  # those that it explains in one reply of four
-_ODD_SHARE, CHANCE = 0.005, 0.001
-"""The largest share of replies that differ by more tokens, and the p-value of a larger share."""
-_LEAST_ODD = 24  # tokens: other spellings and a few empty messages cannot explain them
+ODD_SHARE = 0.03
+"""The share of replies whose headers models write wrong, at most: 1.1% to 2.3% are documented for
+gpt-oss-20b (https://github.com/ggml-org/llama.cpp/issues/27720)."""
+SURELY = 24  # tokens: no malformed header and no spelling explains more
 _USUAL, _MOST_FOLLOW = 0.2, 0.5
 """The shares of replies that show OpenAI's convention, and a different one."""
 _EXPLAINED = 0.7  # the share of odd counts that one formula explains if it is the server's
@@ -36,6 +39,15 @@ _BLOCK, _FEWEST_COUNTS = 8, 4
 """The smallest unit of rounding, and how many different counts must be multiples of it."""
 _CHARACTERS = 4  # per token, in estimates
 _MOST_MESSAGES = 8  # without a text, or joined with others by the server
+_JOINT = re.compile(r"\n\n")
+_LEAST_HEADER, _MOST_HEADER = COT_HEADER - 1, PREAMBLE_HEADER + 4
+"""Tokens of a further message: the blank line may have one, and a recipient has up to four."""
+_EMPTY_MESSAGES = frozenset(
+    n * COT_HEADER + more
+    for n in range(_MOST_MESSAGES + 1)
+    for more in (0, PREAMBLE_HEADER, PREAMBLE_HEADER + 3)  # with `to=assistant`
+    if more == 0 or n * COT_HEADER + more <= SURELY
+)
 
 _CONVENTIONS: Sequence[Callable[[Ledger], int]] = (
     lambda _: 0,  # all of the format that the model writes, as OpenAI counts
@@ -53,18 +65,20 @@ _CONVENTIONS: Sequence[Callable[[Ledger], int]] = (
 class Counting:
     """The convention of a provider, and the counts that it explains."""
 
-    def __init__(self, replies: Iterable[Row]) -> None:
+    def __init__(self, replies: Sequence[Row], copies: Sequence[bool | None]) -> None:
         """Select the convention, and the content types of calls, from the replies of a run.
 
         A server counts answers and calls alike: a convention that explains only one of them may be
         a defect, and gives way to OpenAI's if this explains the other. OpenAI's counts unless
         hardly any reply follows it: a server does not change its convention from reply to reply.
-        Equal replies to one sample count once.
+        Equal replies to one sample count once, and calls unless they differ from what is wanted:
+        `copies` says which replies are the wanted ones.
         """
         every = {
             row.written: row.sheet.ledger
-            for row in replies
+            for row, is_same in zip(replies, copies, strict=True)
             if row.sheet.ledger is not None and row.sheet.ledger.end == "model"
+            if is_same is not False or not row.sheet.calls
         }
         answers = [ledger for ledger in every.values() if ledger.exact and not ledger.calls]
         calls = [ledger for ledger in every.values() if ledger.calls]
@@ -107,6 +121,10 @@ class Counting:
         """Whether the usual spellings of a model explain the count."""
         return any(self.fits(sheet, more + few) for few in range(-NEAR, NEAR + 1))
 
+    def lacks_tokens(self, sheet: Sheet) -> bool:
+        """Whether the count is of more text than the reply has, in the spellings of a model."""
+        return (self.off(sheet) or 0) > 0 and not self.is_near(sheet)
+
 
 def _is_of_cot(ledger: Ledger) -> bool:
     """Whether the reasoning tokens show that two more tokens are of the CoT, not of the format.
@@ -131,24 +149,34 @@ def _types(extra: Iterable[int], share: float) -> frozenset[int]:
     return frozenset(usual & {*range(_CONTENT_TYPE + 1)})
 
 
-def is_odd(ledger: Ledger, off: int) -> bool:
-    """Whether so many unexplained tokens are neither another spelling nor further messages."""
-    spellings = range(off, off + ledger.spellings + 1) if off > 0 else ()
-    if any(n % COT_HEADER == 0 and n <= _MOST_MESSAGES * COT_HEADER for n in spellings):
+def is_odd(sheet: Sheet, off: int) -> bool:
+    """Whether so many unexplained tokens are neither another spelling nor further messages.
+
+    A server that joins the texts of several messages puts a blank line between them. Each has a
+    header, perhaps with a recipient (`to=assistant`), and so has an empty message.
+    """
+    ledger = sheet.ledger
+    if ledger is None or abs(off) <= HARMLESS:
         return False
-    if ledger.exact and not may_be_headers(off):
-        return abs(off) > max(HARMLESS, ledger.spelling)
-    return abs(off) > max(_LEAST_ODD, ledger.spelling)
+    if off < 0:
+        return -off > max(HARMLESS if ledger.exact else SURELY, ledger.spelling)
+    joined = min(_MOST_MESSAGES, sum(map(len, map(_JOINT.findall, (sheet.reasoning, sheet.text)))))
+    if any(n * _LEAST_HEADER <= off <= n * _MOST_HEADER for n in range(1, joined + 1)):
+        return False
+    spelled = range(off - ledger.spellings, off + 1) if not ledger.exact else (off,)
+    if any(n in _EMPTY_MESSAGES for n in spelled):
+        return False
+    return off > max(HARMLESS if ledger.exact else SURELY, ledger.spelling)
 
 
 def are_many(odd: Collection[Row], replies: Iterable[Row]) -> bool:
-    """Whether so many replies have odd counts that no model spelled all of them.
+    """Whether so many replies have odd counts that no model wrote all of them.
 
     Equal replies to one sample count once.
     """
     counted = {row.written for row in replies if row.sheet.ledger is not None}
     hits = len({row.written for row in odd})
-    return hits >= FEWEST_ALIKE and at_least(hits, len(counted), _ODD_SHARE) <= CHANCE
+    return hits >= ALIKE and at_least(hits, len(counted), ODD_SHARE) <= CHANCE
 
 
 def _answer_alone(sheet: Sheet, ledger: Ledger) -> int:
@@ -170,44 +198,41 @@ _FORMULAS: Mapping[What, Callable[[Sheet, Ledger, int], int]] = {
 _OMISSIONS = (What.COT_OMITTED, What.COT_HEADER_OMITTED)
 
 
-def wrong_counts(sheets: Sequence[Sheet], counting: Counting) -> Mapping[int, tuple[What, str]]:
-    """Return which sheets, by their places, have a wrong count: how it is wrong, and a detail.
+def wrong_counts(replies: Sequence[Row], counting: Counting) -> Mapping[int, tuple[What, str]]:
+    """Return which replies, by their places, have a wrong count: how it is wrong, and a detail.
 
     A formula must explain most of the odd counts of the run, or alone the count of a reply that
     differs by many tokens; lost text has such a number by chance only.
     """
-    counted = [(at, sheet, sheet.ledger) for at, sheet in enumerate(sheets) if sheet.ledger]
-    offs = {at: counting.off(sheet) or 0 for at, sheet, _ in counted}
-    odd = [
-        (at, sheet, ledger)
-        for at, sheet, ledger in counted
-        if is_odd(ledger, offs[at]) and not _is_lost(sheet, ledger)
-    ]
+    counted = [(at, row, row.sheet.ledger) for at, row in enumerate(replies) if row.sheet.ledger]
+    offs = {at: counting.off(row.sheet) or 0 for at, row, _ in counted}
     reported = {ledger.reported for _, _, ledger in counted}
     unit = gcd(*reported)
     if len(reported) >= _FEWEST_COUNTS and unit >= _BLOCK:
-        detail = f"to multiples of {unit}"
-        return {at: (What.ROUNDED, detail) for at, *_ in counted if offs[at]}
+        return {at: (What.ROUNDED, str(unit)) for at, *_ in counted if offs[at]}
+    odd = [
+        (at, row.sheet, ledger)
+        for at, row, ledger in counted
+        if is_odd(row.sheet, offs[at]) and not _is_lost(row.sheet, ledger)
+    ]
     wrong: dict[int, tuple[What, str]] = {}
     for what, formula in _FORMULAS.items():
-        judged = explained = 0
+        judged = 0
         places = []
         for at, sheet, ledger in odd:
             results = set(_results(formula, sheet, ledger, counting))
             judged += results != {ledger.texts + ledger.markup + counting.offset(ledger)}
-            if ledger.reported in results:
-                explained += 1
-                places.append(at)
-        many = explained >= max(FEWEST_ALIKE, _EXPLAINED * judged)
+            places += [at] if ledger.reported in results else []
+        many = len(places) >= max(ALIKE, _EXPLAINED * judged)
         for at in places:
-            if many or _is_proof(sheets[at].ledger, offs[at], what):
+            if many or _is_proof(replies[at].sheet.ledger, offs[at], what):
                 wrong.setdefault(at, (what, ""))
     same, times = Counter(offs[at] for at, *_ in odd).most_common(1)[0] if odd else (0, 0)
-    equal = [(at, sheet) for at, sheet, _ in odd if offs[at] == same > 0]
-    texts = {(sheet.reasoning, sheet.text) for _, sheet in equal}
-    if times >= _EXPLAINED * len(odd) and len(texts) >= max(_FEWEST_COUNTS, times / 2):
-        for at, _ in equal:
-            wrong.setdefault(at, (What.OFF, f"{same} too high"))
+    equal = [at for at, *_ in odd if offs[at] == same > 0]
+    texts = {(replies[at].sheet.reasoning, replies[at].sheet.text) for at in equal}
+    many = are_many([replies[at] for at in equal], replies) or same > SURELY
+    if times >= _EXPLAINED * len(odd) and len(texts) >= max(_FEWEST_COUNTS, times / 2) and many:
+        wrong |= {at: (What.OFF, f"{same} too high") for at in equal if at not in wrong}
     return wrong
 
 
@@ -228,7 +253,7 @@ def _is_proof(ledger: Ledger | None, off: int, what: What) -> bool:
     sure = ledger is not None and (ledger.exact or what is What.ANSWER_ALONE)
     whole = ledger is not None and sure and bool(ledger.cot) and bool(ledger.answer or ledger.calls)
     repeated = ledger is not None and ledger.repeated and what in _OMISSIONS
-    return whole and abs(off) > _LEAST_ODD and not repeated
+    return whole and abs(off) > SURELY and not repeated
 
 
 def _results(

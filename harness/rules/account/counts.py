@@ -2,16 +2,16 @@
 
 A formula that explains most of them shows how they are wrong, and a text that odd replies share
 shows what is added or exchanged. Otherwise they only show that something is wrong: of one reply if
-it differs by many tokens, of all odd replies if these are too many for the spelling of a model.
+it differs by many tokens, of all odd replies if these are too many for the formats of a model.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from harness.records.traits import Ledger, Sheet
+from harness.rules.account.association import CHANCE
 from harness.rules.account.counting import (
-    CHANCE,
-    HARMLESS,
+    SURELY,
     Counting,
     are_many,
     has_whole_cot,
@@ -19,23 +19,14 @@ from harness.rules.account.counting import (
     wrong_counts,
 )
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.entry import FEWEST_ALIKE, Entry, Judged, Row, What
-from harness.rules.account.ledger import (
-    ANSWER_HEADER,
-    COT_HEADER,
-    FRAMING,
-    more_tokens,
-)
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Row, What
+from harness.rules.account.ledger import ANSWER_HEADER, COT_HEADER, FRAMING, more_tokens
 from harness.statistics.rates import at_least
 from harness.text import shared_beginning
 
 _FEWEST_KNOWN = 5  # replies of a run that show how a server counts
 _MOST = 0.8  # the share of replies that a defect of all of them has
-_SURELY_ODD = 48  # tokens that no spelling and no empty messages of a model explain
 _AT_CUTS = 2  # tokens by which a text differs that is cut within a word
-_MOST_OF_HEADER = -COT_HEADER - HARMLESS
-"""Tokens that the header and the spelling of a text explain. If more are missing, the server added
-text, or a model repeated itself, with fewer tokens in each round than the tokenizer has."""
 _SPELLED_IN_COT = 0.05  # the share of replies whose CoT a model spells with more tokens, at most
 _RECORDED = "traffic"  # the task of imported traffic: requests of one client, of any kind
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
@@ -47,7 +38,7 @@ is for a text that a server adds to every reply."""
 
 def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     """Judge replies by their counts alone."""
-    wrong = wrong_counts([row.sheet for row in replies], counting)
+    wrong = wrong_counts(replies, counting)
     whole = [
         counting.fits(row.sheet)
         for row in replies
@@ -55,39 +46,37 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     ]
     headers = len(whole) >= _FEWEST_KNOWN and 2 * sum(whole) > len(whole)
     odd: list[tuple[Row, int]] = []
-    lacking: list[tuple[Row, Entry, int]] = []
+    lacking: list[tuple[Row, Entry]] = []
     for at, row in enumerate(replies):
         ledger, off = row.sheet.ledger, counting.off(row.sheet) or 0
-        if ledger is not None and at in wrong:
+        if ledger is None:
+            continue
+        right, got = str(ledger.reported - off), str(ledger.reported)
+        if at in wrong:
             what, detail = wrong[at]
             right = str(ledger.explained + counting.offset(ledger))
-            yield row, Entry(what, "count", "count", right, str(ledger.reported), detail)
-        elif ledger is not None and _lacks_header(
-            ledger, off, headers=headers and counting.offset(ledger) > -COT_HEADER
-        ):
-            got, right = str(ledger.reported), str(ledger.reported - off)
-            lacking.append((row, Entry(What.NO_HEADER, "answer", "count", right, got), off))
-        elif (
-            ledger is not None
-            and is_odd(ledger, off)
-            and not _is_usual(row.sheet, off, headers=headers)
-        ):
+            yield row, Entry(what, "count", "count", right, got, detail)
+        elif _lacks_header(ledger, off, headers=headers and counting.offset(ledger) > -COT_HEADER):
+            lacking.append((row, Entry(What.NO_HEADER, "answer", "count", right, got)))
+        elif is_odd(row.sheet, off) and not _is_usual(row.sheet, off, headers=headers):
             odd.append((row, off))
-    several = len({row.sample for row, _, off in lacking if off < _MOST_OF_HEADER}) > 1
-    yield from ((row, entry) for row, entry, off in lacking if several or off >= _MOST_OF_HEADER)
+    if len({row.written for row, _ in lacking}) >= SEVERAL:
+        yield from lacking
     yield from _stock(replies, [row for row, _ in odd])
     yield from _edges([row for row in replies if (counting.off(row.sheet) or 0) < 0], counting)
-    thinks = any(row.sheet.reasoning for row in replies)
     in_cot = _counts_answers_as_cot(replies)
-    for row in replies:
+    for row in replies if not in_cot else ():
         ledger = row.sheet.ledger
         cut = ledger is not None and ledger.end == "limit" and ledger.answer >= _FEWEST_WORDS
-        if ledger is not None and cut and ledger.thinking == ledger.reported and not in_cot:
-            got = row.sheet.text
-            yield row, Entry(What.ONLY_REASONING, "answer", "count", "only CoT", got)
-    many = are_many([row for row, _ in odd], replies)
+        if ledger is not None and cut and ledger.thinking == ledger.reported:
+            yield row, Entry(What.ONLY_REASONING, "answer", "count", "only CoT", row.sheet.text)
+    thinks = any(row.sheet.reasoning for row in replies)
+    without = [row for row, off in odd if off > 0 and _lacks_cot(row.sheet, thinks=thinks)]
+    lost, many = are_many(without, replies), are_many([row for row, _ in odd], replies)
+    keys = {row.key for row in without}
     for row, off in odd:
-        yield row, _odd(row.sheet, off, thinks=thinks, many=many)
+        no_cot = row.key in keys and (lost or off > SURELY)
+        yield row, _odd(row.sheet, off, lost=no_cot, many=many)
     yield from _without_tokens_of_cot(replies, counting)
 
 
@@ -115,18 +104,22 @@ def _lacks_header(ledger: Ledger, off: int, *, headers: bool) -> bool:
     )
 
 
-def _odd(sheet: Sheet, off: int, *, thinks: bool, many: bool) -> Entry:
+def _lacks_cot(sheet: Sheet, *, thinks: bool) -> bool:
+    """Whether a reply has no CoT although the server returns CoT or counts it."""
+    ledger = sheet.ledger
+    return not sheet.reasoning and bool(
+        thinks or (ledger and ledger.thinking and not ledger.concealed)
+    )
+
+
+def _odd(sheet: Sheet, off: int, *, lost: bool, many: bool) -> Entry:
     """Return what an odd count says of a reply, if no formula and no other reply explains it."""
     ledger = sheet.ledger
     count = ledger.reported if ledger else 0
     wanted, got = f"{count - off} tokens for this text", str(count)
-    if (
-        off > 0
-        and not sheet.reasoning
-        and (thinks or (ledger and ledger.thinking and not ledger.concealed))
-    ):
+    if lost:
         return Entry(What.NO_COT, "CoT", "count", wanted, got)
-    proven = many or (ledger is not None and abs(off) > max(_SURELY_ODD, ledger.spelling))
+    proven = many or (ledger is not None and abs(off) > max(SURELY, ledger.spelling))
     what = What.TOO_HIGH if off > 0 else What.TOO_LOW
     return Entry(what, "reply", "count", wanted, got, proven=proven)
 
@@ -154,10 +147,10 @@ def _without_tokens_of_cot(replies: Sequence[Row], counting: Counting) -> Judged
     if hits >= _FEWEST_KNOWN and at_least(hits, every, spelled) <= CHANCE:
         for row, ledger, more in lacking:
             wanted, got = f"{ledger.cot + more} tokens", str(ledger.cot)
-            yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, f"by {more}")
+            yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, str(more))
 
 
-def _counts_answers_as_cot(replies: Iterable[Row]) -> bool:
+def _counts_answers_as_cot(replies: Sequence[Row]) -> bool:
     """Whether tokens of whole answers are reported as reasoning, as vLLM 0.32 does."""
     return any(
         ledger.thinking >= ledger.reported - FRAMING
@@ -181,10 +174,10 @@ def _stock(replies: Sequence[Row], odd: Sequence[Row]) -> Judged:
         thinking = [row for row in every if row.sheet.reasoning]
         same = every if 2 * (len(every) - len(thinking)) >= without else thinking
         kinds = {row.sheet.request if row.sample[0] == _RECORDED else row.sample[0] for row in same}
-        several = len(kinds) >= FEWEST_ALIKE
+        several = len(kinds) >= ALIKE
         most = len(same) >= _SHARED * len(odd)
         for row in same if several and most and len(text) >= LONG_TEXT else ():
-            wanted, detail = "an answer of its own", f"{len(same)} replies"
+            wanted, detail = "an answer of its own", str(len(same))
             yield row, Entry(What.STOCK, "answer", "count", wanted, text, detail)
 
 
@@ -206,17 +199,17 @@ def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:
                 common, times = begins.most_common(1)[0] if texts else ("", 0)
                 members = [(row, text) for row, text in texts if text.startswith(common)]
                 different = {text for _, text in members}
-                few = len(different) < FEWEST_ALIKE
+                few = len(different) < ALIKE
                 if times < share * len(texts) or few or not common.strip():
                     continue
                 first, last = min(different), max(different)
                 shared = first[: shared_beginning(first, last)]
-                detail = f"at the {where} {shared[::order]!r}"
+                detail = f"({shared[::order]!r}) at the {where}"
                 added: list[tuple[Row, Entry]] = []
                 for row, text in members:
                     kept, got = text.removeprefix(shared)[::order].strip(), text[::order]
                     more = more_tokens(got, kept)
                     if more is not None and more < -1 and counting.fits(row.sheet, more):
                         added.append((row, Entry(What.EDGE, place, "count", kept, got, detail)))
-                if len({entry.got for _, entry in added}) >= FEWEST_ALIKE:
+                if len({entry.got for _, entry in added}) >= ALIKE:
                     yield from added

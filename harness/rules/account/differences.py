@@ -17,6 +17,13 @@ _WORDS = re.compile(r"\w+")
 _OTHER = re.compile(r"[^a-z0-9]")
 _JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')
 _TYPOGRAPHIC = str.maketrans({"“": '"', "”": '"', "«": '"', "»": '"', "„": '"', "‘": "'", "’": "'"})
+_SPELLED = str.maketrans(
+    dict.fromkeys("\u00a0\u2009\u202f", " ")
+    | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
+    | dict.fromkeys("“”„«»", '"')
+    | dict.fromkeys("‘’‚", "'")
+    | {"…": "..."}
+)
 LONG_TEXT = 16  # characters of a text that another one has only if it is made from it
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _LARGEST_EXACT = 2**53  # integers up to this one are 64-bit floats without rounding
@@ -96,6 +103,11 @@ def undone(text: str) -> Iterator[tuple[What, str]]:
                 break
 
 
+def without_typography(text: str) -> str:
+    """Return a text with plain spaces, hyphens, quotes and dots, which a model may spell so."""
+    return text.translate(_SPELLED)
+
+
 def bare(text: str) -> str:
     """Return the ASCII letters and digits of a text in lower case."""
     return _OTHER.sub("", text.lower())
@@ -118,7 +130,7 @@ def difference(wanted: str, got: str) -> Change:
     if long.endswith(short[begin:]):
         piece = long[begin : begin + len(long) - len(short)]
         at = "beginning" if begin == 0 else "end" if begin == len(short) else "middle"
-        detail = f"in the middle {piece!r}" if at == "middle" else f"at the {at} {piece!r}"
+        detail = f"{'in' if at == 'middle' else 'at'} the {at} ({piece!r})"
         if short == got:
             return Change(What.PART_LOST, detail)
         twice = piece and (short[:begin].endswith(piece) or short[begin:].startswith(piece))
@@ -162,7 +174,7 @@ def style_of(name: str) -> str:
 
 def _is_same(wanted: object, got: object) -> bool:
     if isinstance(wanted, str) and isinstance(got, str) and not _is_timed(wanted, got):
-        return wanted in got
+        return without_typography(wanted) in without_typography(got)
     return wanted == got and _spelled(wanted) == _spelled(got)
 
 

@@ -8,16 +8,13 @@ from harness.records.conditions import Api
 from harness.records.traits import Sheet
 
 Kind = Literal["intact", "miscounted", "lost", "added", "changed", "unknown"]
-Place = Literal["", "CoT", "answer", "arguments", "name", "count", "reply", "request"]
+Place = Literal["", "CoT", "answer", "arguments", "name", "count", "reply"]
 Witness = Literal["", "structure", "copy", "twin", "whole", "count"]
 
-FEWEST_REPLIES, FEWEST_ALIKE = 2, 3
-"""Replies of which one, and replies changed alike of which two, may be so by chance."""
-MANY_AGREEING = 8
-"""Tokens by which two texts differ, so that a count fits the different one by no chance."""
+SEVERAL, ALIKE = 2, 3
+"""Requests of which one may be a slip of the model, and of which two may be slips alike."""
 
 _CUT, _STOPPED, _DOUBLED = "limits.prefix", "stop.followed", "text.doubled"
-_BROKEN_OFF = "reply.broken_off"
 _RULES = {
     "changed": "text.changed",
     "added": "text.added",
@@ -29,104 +26,115 @@ _RULES = {
 
 
 class What(Enum):
-    """What happened to a reply: the kind, the words for it, and its rule if it has its own.
+    """What happened to a reply: the kind, the sentence for it, and its rule if it has its own.
 
-    Findings print the words, with a detail after them; nothing reads them.
+    Findings print the sentence, with the place and a detail in it; nothing reads it.
     """
 
-    INTACT = "intact", "the reply is intact"
-    UNKNOWN = "unknown", "nothing is known"
+    INTACT = "intact", "The reply is intact."
+    UNKNOWN = "unknown", "Nothing is known about the reply."
     # A text alone shows it.
-    TWICE = "added", "the text appears twice", _DOUBLED
-    PIECES_TWICE = "added", "each piece of the stream arrives twice", _DOUBLED
-    PIECE_TWICE = "added", "a piece appears twice", _DOUBLED
-    RESTATED = "added", "a piece of the stream repeats the whole text before it", _DOUBLED
-    RESTARTED = "added", "it starts again from the beginning"
-    FENCED = "added", "it is wrapped in a code fence"
-    EMPTY_FIRST = "added", "an empty object precedes the arguments"
-    ENCODED_TWICE = "changed", "the JSON is encoded again, as a text"
+    TWICE = "added", "The {place} appears twice.", _DOUBLED
+    PIECES_TWICE = "added", "Each piece of the {place} arrives twice.", _DOUBLED
+    PIECE_TWICE = "added", "The {place} has {detail} twice.", _DOUBLED
+    RESTATED = "added", "One piece of the {place} repeats the whole text before it.", _DOUBLED
+    RESTARTED = "added", "The {place} starts again from the beginning."
+    FENCED = "added", "The server wrapped the {place} in a code fence."
+    EMPTY_FIRST = "added", "An empty object precedes the arguments."
+    ENCODED_TWICE = "changed", "The arguments are JSON that was encoded again as a string."
     # One function of a server turns the written text into the one that arrived.
-    HTML = "changed", "characters are escaped as in HTML"
-    HTML_NOT_QUOTES = "changed", "characters except quotes are escaped as in HTML"
-    HTML_DECODED = "changed", "entities of HTML are decoded"
-    JSON_ASCII = "changed", "characters are escaped as in JSON"
-    JSON_QUOTED = "changed", "line breaks and quotes are escaped"
-    JSON_DECODED = "changed", "escapes of JSON are decoded"
-    PYTHON_ASCII = "changed", "characters beyond ASCII are escaped"
-    TAGS = "changed", "tags are missing"
-    LOWER = "changed", "letters are in lower case"
-    UPPER = "changed", "letters are in upper case"
-    TITLE = "changed", "words start with capitals"
-    CAPITAL = "changed", "the first letter is a capital"
-    TRIMMED = "changed", "white space at the ends is missing"
-    SINGLE_SPACES = "changed", "white space is reduced to single spaces"
-    BLANK_LINES = "changed", "blank lines are missing"
-    INDENTATION = "changed", "indentation is missing"
-    ONE_LINE = "changed", "line breaks are spaces"
-    QUOTES = "changed", "quotes are replaced"
-    TYPOGRAPHY = "changed", "typographic quotes are replaced by ASCII"
-    NO_BACKSLASHES = "changed", "backslashes are missing"
-    TWO_BACKSLASHES = "changed", "backslashes are doubled"
-    SLASHES = "changed", "backslashes are slashes"
-    COMMAS = "changed", "decimal points are commas"
-    MARKDOWN = "changed", "Markdown is missing"
-    NFKC = "changed", "compatibility characters are replaced (NFKC)"
-    NFD = "changed", "characters are decomposed (NFD)"
-    ACCENTS = "changed", "accents are missing"
-    ASCII_ONLY = "changed", "characters beyond ASCII are missing"
-    QUESTION_MARKS = "changed", "characters beyond ASCII are replaced by ?"
-    LATIN_1 = "changed", "UTF-8 is decoded as Latin-1"
+    HTML = "changed", "The server escaped characters of the {place} as in HTML."
+    HTML_NOT_QUOTES = "changed", "The server escaped all but the quotes of the {place} as in HTML."
+    HTML_DECODED = "changed", "The server decoded HTML entities in the {place}."
+    JSON_ASCII = "changed", "The server escaped characters of the {place} as in JSON."
+    JSON_QUOTED = "changed", "The server escaped line breaks and quotes of the {place}."
+    JSON_DECODED = "changed", "The server decoded JSON escapes in the {place}."
+    PYTHON_ASCII = "changed", "The server escaped the characters beyond ASCII of the {place}."
+    TAGS = "changed", "The server removed tags from the {place}."
+    LOWER = "changed", "The server changed the {place} to lower case."
+    UPPER = "changed", "The server changed the {place} to upper case."
+    TITLE = "changed", "The server capitalized every word of the {place}."
+    CAPITAL = "changed", "The server capitalized the first letter of the {place}."
+    TRIMMED = "changed", "The server removed white space at the ends of the {place}."
+    SINGLE_SPACES = "changed", "The server reduced white space in the {place} to single spaces."
+    BLANK_LINES = "changed", "The server removed blank lines from the {place}."
+    INDENTATION = "changed", "The server removed the indentation of the {place}."
+    ONE_LINE = "changed", "The server replaced the line breaks of the {place} by spaces."
+    QUOTES = "changed", "The server replaced the quotes of the {place}."
+    TYPOGRAPHY = "changed", "The server replaced typographic quotes of the {place} by ASCII."
+    NO_BACKSLASHES = "changed", "The server removed backslashes from the {place}."
+    TWO_BACKSLASHES = "changed", "The server doubled the backslashes of the {place}."
+    SLASHES = "changed", "The server turned the backslashes of the {place} into slashes."
+    COMMAS = "changed", "The server turned the decimal points of the {place} into commas."
+    MARKDOWN = "changed", "The server removed Markdown from the {place}."
+    NFKC = "changed", "The server replaced compatibility characters of the {place} (NFKC)."
+    NFD = "changed", "The server decomposed characters of the {place} (NFD)."
+    ACCENTS = "changed", "The server removed accents from the {place}."
+    ASCII_ONLY = "changed", "The server removed the characters beyond ASCII from the {place}."
+    QUESTION_MARKS = "changed", "The server replaced characters beyond ASCII of the {place} by ?."
+    LATIN_1 = "changed", "The server decoded the UTF-8 of the {place} as Latin-1."
     # Two texts differ.
-    PART_LOST = "lost", "text is missing"
-    PART_ADDED = "added", "text is added"
-    BROKEN_OFF = "lost", "it breaks off in the middle, and ends as if it was whole", _BROKEN_OFF
-    SPACES = "changed", "white space is missing or changed"
-    REORDERED = "changed", "its parts are reordered"
-    MASKED = "changed", "words are masked"
-    GARBLED = "changed", "characters arrive as U+FFFD"
-    LETTERS = "changed", "case, marks or letters beyond ASCII differ"
-    NOT_ASCII = "changed", "letters beyond ASCII are missing or replaced"
-    DIFFERENT = "changed", ""
+    PART_LOST = "lost", "The server lost text of the {place} {detail}."
+    PART_ADDED = "added", "The server added text to the {place} {detail}."
+    BROKEN_OFF = (
+        "lost",
+        "The {place} breaks off, but the reply ends as complete.",
+        ("reply.broken_off"),
+    )
+    SPACES = "changed", "The server changed or removed white space in the {place}."
+    REORDERED = "changed", "The server reordered parts of the {place}."
+    MASKED = "changed", "The server masked words of the {place}."
+    GARBLED = "changed", "Characters of the {place} arrived as U+FFFD."
+    LETTERS = "changed", "The server changed the case, marks or letters of the {place}."
+    NOT_ASCII = "changed", "The server removed or replaced letters beyond ASCII in the {place}."
+    DIFFERENT = "changed", "The {place} is different in one API or mode only."
+    COT_IN_ANSWER = "changed", "The end of the CoT is at the beginning of the answer: {detail}."
+    ANSWER_IN_COT = "changed", "The beginning of the answer is at the end of the CoT: {detail}."
     # Two calls differ.
-    RETYPED = "changed", "values change type", "calls.arguments.retyped"
-    STYLE = "changed", "the names use a different style"
-    FILLED = "changed", "absent arguments are filled in"
-    ARGUMENT_LOST = "lost", "arguments are missing"
-    EXCHANGED = "changed", "the values are exchanged"
-    LIST_REORDERED = "changed", "a list is reordered"
-    LIST_CUT = "lost", "the end of a list is missing"
-    CONVERTED = "changed", "days become times, or numbers are rounded"
-    VALUE = "changed", "a value differs"
-    NAME_STYLE = "changed", "the name uses a different style"
-    NAME_CUT = "lost", "the end of the name is missing"
-    NAME_LONGER = "added", "text is added to the name"
+    RETYPED = "changed", "The server changed the JSON type of arguments.", "calls.arguments.retyped"
+    STYLE = "changed", "The server renamed arguments to a different naming style."
+    FILLED = "changed", "The server added empty arguments to the call."
+    ARGUMENT_LOST = "lost", "The server dropped the arguments {detail}."
+    EXCHANGED = "changed", "Two values of the arguments are swapped."
+    LIST_REORDERED = "changed", "The server reordered a list in the arguments."
+    LIST_CUT = "lost", "The server lost the end of a list in the arguments."
+    CONVERTED = "changed", "The server turned days into times, or rounded numbers of the arguments."
+    VALUE = "changed", "A value of the arguments differs."
+    NAME_STYLE = "changed", "The server changed the naming style of the function."
+    NAME_CUT = "lost", "The server lost the end of the function's name."
+    NAME_LONGER = "added", "The server added text to the function's name."
     # A reply that a limit or a stop string ended is not the beginning of the whole one.
-    COT_UNFINISHED = "added", "its CoT is unfinished", _CUT
-    NO_HEADER = "added", "the tokens of a header before it are missing", _CUT
-    ONLY_REASONING = "added", "all tokens of the truncated reply are reasoning tokens", _CUT
-    CUT_DIFFERS = "changed", "it starts differently from the whole reply", _CUT
-    STOPPED_DIFFERS = "changed", "it starts differently from the reply without a stop", _STOPPED
-    AFTER_STOP = "added", "text follows the stop string", _STOPPED
+    COT_UNFINISHED = "added", "The reply has an answer, but its CoT is unfinished.", _CUT
+    NO_HEADER = "added", "The answer starts without the header of a final message.", _CUT
+    ONLY_REASONING = "added", "The reply has an answer, but only CoT was generated.", _CUT
+    CUT_DIFFERS = "changed", "The truncated answer is no beginning of the whole one.", _CUT
+    STOPPED_DIFFERS = "changed", "Adding a stop string changed the answer.", _STOPPED
+    AFTER_STOP = "added", "Text follows the stop string.", _STOPPED
     # The count and the text do not agree.
-    NO_COT = "lost", "the reply has none"
-    COT_TOKENS = "lost", "its reasoning tokens exceed it"
-    STOCK = "changed", "replies to different requests have this one"
-    EDGE = "added", "replies share it"
-    TWICE_COUNTED = "miscounted", "is double, as if a hidden retry were counted"
-    COT_COUNTED_TWICE = "miscounted", "includes the CoT twice"
-    INPUT_COUNTED = "miscounted", "includes the input tokens"
-    COT_OMITTED = "miscounted", "omits the CoT"
-    COT_HEADER_OMITTED = "miscounted", "omits the CoT and its header"
-    ANSWER_ALONE = "miscounted", "is that of the answer alone"
-    FROM_CHARACTERS = "miscounted", "is estimated from the characters"
-    ROUNDED = "miscounted", "is rounded"
-    OFF = "miscounted", "is wrong"
-    TOO_HIGH = "unknown", "the count is too high, or text is lost"
-    TOO_LOW = "unknown", "the count is too low, or text is added"
+    NO_COT = "lost", "The server dropped the CoT: the token count includes one."
+    COT_TOKENS = "lost", "The CoT has {detail} fewer tokens than were counted for it."
+    STOCK = "changed", "{detail} unrelated requests got this same answer."
+    EDGE = "added", "Many replies have the same text {detail} of the {place}."
+    TWICE_COUNTED = "miscounted", "The output count is double, as if a hidden retry were counted."
+    COT_COUNTED_TWICE = "miscounted", "The output count includes the CoT twice."
+    INPUT_COUNTED = "miscounted", "The output count includes the input tokens."
+    COT_OMITTED = "miscounted", "The output count omits the CoT."
+    COT_HEADER_OMITTED = "miscounted", "The output count omits the CoT and its header."
+    ANSWER_ALONE = "miscounted", "The output count is that of the answer alone."
+    FROM_CHARACTERS = "miscounted", "The output count is estimated from the characters."
+    ROUNDED = "miscounted", "The output count is rounded to multiples of {detail}."
+    OFF = "miscounted", "The output count is {detail}."
+    TOO_HIGH = "unknown", "The output count is too high for this reply, or text was lost."
+    TOO_LOW = "unknown", "The output count is too low for this reply, or text was added."
 
-    def __init__(self, kind: Kind, words: str, rule: str = "") -> None:
+    def __init__(self, kind: Kind, sentence: str, rule: str = "") -> None:
         """Keep the columns of the table."""
-        self.kind, self.words, self.rule = kind, words, rule
+        self.kind, self.sentence, self.rule = kind, sentence, rule
+
+    @property
+    def words(self) -> str:
+        """The sentence as a clause about a text: `the server removed tags from the text`."""
+        return f"t{self.sentence[1:-1]}".format(place="text", detail="")
 
 
 BEYOND_ASCII = (
@@ -144,7 +152,7 @@ class Entry(NamedTuple):
     witness: Witness = ""
     wanted: str = ""  # the text, or the count, that the model wrote
     got: str = ""  # the one that arrived
-    detail: str = ""  # printed after the words
+    detail: str = ""  # a part of the sentence
     proven: bool = True
     """Whether the evidence excludes the model: the texts show it, or the counts of many replies."""
 
@@ -159,32 +167,19 @@ class Entry(NamedTuple):
         if self.place in ("arguments", "name"):
             own = self.what is What.RETYPED
             return self.what.rule if own else "calls.arguments.changed"
-        if self.place == "request" or not self.witness:
-            return ""
-        return self.what.rule or _RULES.get(self.kind, "")
+        return (self.what.rule or _RULES.get(self.kind, "")) if self.witness else ""
 
     @property
     def message(self) -> str:
-        """The account in a sentence."""
-        how = ": ".join(filter(None, (self.what.words, self.detail)))
-        if self.kind == "miscounted":
-            return f"The output count {how}."
-        if self.kind == "unknown":
-            return f"The output tokens do not fit the reply: {how}."
-        reason = _REASONS.get(self.witness)
-        what = f"The server changed the {self.place}"
-        if self.kind in ("lost", "added"):
-            verb = "lost a part of" if self.kind == "lost" else "added text to"
-            what = f"The server {verb} the {self.place}"
-        return f"{what}{how and f': {how}'}{reason and f'; {reason}'}."
+        """The account in a sentence, and what shows it if the sentence does not say so."""
+        said = self.what.sentence.format(place=self.place, detail=self.detail)
+        return f"{said} {_SHOWN_BY[self.witness]}" if self.witness in _SHOWN_BY else said
 
 
-_REASONS = {
-    "structure": "a model does not write this",
-    "copy": "the reported tokens, the CoT or other replies show what the model wrote",
-    "twin": "other replies to the same request have it unchanged",
-    "whole": "the complete reply to the same request continues differently",
-    "count": "the reported tokens are not those of this text",
+_SHOWN_BY = {
+    "copy": "The token count, the CoT or other replies show what the model wrote.",
+    "twin": "Other replies to the same request show what the model wrote.",
+    "whole": "The complete reply to the same request differs.",
 }
 
 INTACT, UNKNOWN = Entry(What.INTACT), Entry(What.UNKNOWN)
@@ -198,7 +193,6 @@ class Row(NamedTuple):
     api: Api
     sheet: Sheet
     ids: tuple[str, ...] = ()  # of the replies of its rollout: copies have the same
-    faulty: bool = False  # whether a rule accuses its arguments: it is no evidence of others
 
     @property
     def key(self) -> tuple[str, int]:

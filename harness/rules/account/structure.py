@@ -6,9 +6,9 @@ from itertools import islice
 
 from harness.api.json_text import parsed_object, parsed_value
 from harness.records.traits import Sheet
-from harness.rules.account.counting import Counting
+from harness.rules.account.counting import SURELY, Counting
 from harness.rules.account.differences import LONG_TEXT, undone
-from harness.rules.account.entry import Entry, Judged, Place, Row, What
+from harness.rules.account.entry import SEVERAL, Entry, Judged, Place, Row, What
 from harness.rules.account.ledger import PREAMBLE_HEADER, more_tokens
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
@@ -17,9 +17,21 @@ _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
 def judged(replies: Sequence[Row], counting: Counting) -> Judged:
-    """Yield the replies whose text is repeated, restarted, escaped, or in a code fence."""
-    for row in replies:
-        if (entry := next(_structure(row.sheet, counting), None)) is not None:
+    """Yield the replies whose text is repeated, restarted, escaped, or in a code fence.
+
+    A single count may be odd by chance, so that several replies are escaped or in a fence.
+    """
+    found = [
+        (row, entry)
+        for row in replies
+        if (entry := next(_structure(row.sheet, counting), None)) is not None
+    ]
+    for row, entry in found:
+        alike = {other.sample for other, e in found if e.what is entry.what}
+        sure = entry.place == "arguments" or (
+            entry.kind == "added" and entry.what is not What.FENCED
+        )
+        if sure or len(alike) >= SEVERAL or abs(counting.off(row.sheet) or 0) > SURELY:
             yield row, entry
 
 

@@ -1,35 +1,32 @@
 """The third witness of the account: other replies to the same request.
 
 A whole reply is the twin of one that a limit or a stop string ended. Greedy replies in the other
-mode, over the other API, or to another try are twins, if the provider repeats greedy replies.
+mode, over the other API, or to another try are twins. They differ in a few percent of the tries of
+real models, so one that differs shows something only with its count, or with its API or mode.
 """
 
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from harness.api.json_text import parsed_object, strings
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
-from harness.rules.account.counting import HARMLESS, NEAR, Counting, has_whole_cot
-from harness.rules.account.differences import LONG_TEXT, difference, folded
-from harness.rules.account.entry import (
-    FEWEST_ALIKE,
-    FEWEST_REPLIES,
-    INTACT,
-    Entry,
-    Judged,
-    Place,
-    Row,
-    What,
+from harness.rules.account.association import associated, by_mode
+from harness.rules.account.counting import SURELY, Counting, has_whole_cot
+from harness.rules.account.differences import (
+    LONG_TEXT,
+    Change,
+    difference,
+    folded,
+    without_typography,
 )
+from harness.rules.account.entry import ALIKE, INTACT, SEVERAL, Entry, Judged, Place, Row, What
+from harness.rules.account.ledger import COT_HEADER, more_tokens
 from harness.text import shared_beginning
 
-_REPEATS = 0.8  # the share of equal greedy replies from which a provider is deterministic
-_AGREEING = 3  # replies to one request that show that a different one was broken off
-_NOT_OF_MODELS = (What.GARBLED, What.BROKEN_OFF, What.REORDERED)
-"""What the model does not write instead, although the count may fit."""
 _INSIDE = re.compile(r"[ ,;:-]*\w")
 """How a text continues within a line; a model may omit punctuation at the end."""
 
@@ -39,7 +36,7 @@ def of_whole_replies(replies: Sequence[Row], counting: Counting) -> Judged:
     whole: dict[tuple[str, str, Api], list[Sheet]] = defaultdict(list)
     for row in replies:
         ended = row.sheet.greedy and row.sheet.end == "model"
-        if row.sheet.request and ended and abs(counting.off(row.sheet) or 0) <= NEAR:
+        if row.sheet.request and ended and counting.is_near(row.sheet):
             whole[row.sheet.request, row.sheet.format, row.api].append(row.sheet)
     apart: list[tuple[Row, Entry]] = []
     for row in replies:
@@ -54,11 +51,9 @@ def of_whole_replies(replies: Sequence[Row], counting: Counting) -> Judged:
             apart.append((row, entry))
         elif _is_beginning(sheet, twins[0]):
             yield row, INTACT._replace(witness="whole")
-    # A rounding error may have ended the CoT of one reply early.
-    times = Counter(mode[0] for mode, _ in {(row.mode, row.sample) for row, _ in apart})
-    for row, entry in apart:
-        if row.sheet.end == "stop string" or times[row.api] >= FEWEST_REPLIES:
-            yield row, entry
+    # A rounding error may have changed one reply.
+    times = Counter(api for api, _ in {(row.api, row.sheet.request) for row, _ in apart})
+    yield from ((row, entry) for row, entry in apart if times[row.api] >= SEVERAL)
 
 
 def _is_beginning(sheet: Sheet, whole: Sheet) -> bool:
@@ -104,9 +99,9 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     for row in replies:
         if row.sheet.request and row.sheet.greedy and row.sheet.end == "model":
             groups[row.sheet.request, row.sheet.format].append(row)
-    if _repeats(groups.values(), counting):
-        yield from _unlike(groups.values(), counting)
-        yield from _miscounted(groups.values(), counting)
+    several = [group for group in groups.values() if len(group) > 1]
+    yield from _unlike(several, counting)
+    yield from _miscounted(several, counting)
     for (request, form), group in groups.items():
         plain = groups.get((request, ""), [])
         for row in group if form and plain else ():
@@ -115,76 +110,70 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
 
 
 def _texts(row: Row) -> tuple[str, str, str]:
-    return row.sheet.reasoning, row.sheet.text, _spelled_calls(row.sheet)
+    """Return what is compared: typography, and what joins items of CoT, is no difference."""
+    sheet = row.sheet
+    cot = "".join(without_typography(sheet.reasoning).split())
+    return cot, without_typography(sheet.text), without_typography(_spelled_calls(sheet))
 
 
 def _reported(row: Row) -> int | None:
     return row.sheet.ledger.reported if row.sheet.ledger else None
 
 
-def _repeats(groups: Iterable[Sequence[Row]], counting: Counting) -> bool:
-    """Whether the greedy replies to one request in one mode that fit their counts agree.
+def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
+    """Yield the replies that differ from their twins as no model makes them.
 
-    One reply that a server damaged does not decide it.
+    A character is broken; the count is that of the twin's text, in several requests or by many
+    tokens; a text ends within a line, in several requests; or one API or mode differs.
     """
-    agreeing = compared = 0
+    apart: dict[tuple[str, int], Entry] = {}
+    shown: dict[str, list[tuple[Row, Entry]]] = defaultdict(list)
+    broken: dict[str, list[tuple[Row, Entry]]] = defaultdict(list)
     for group in groups:
-        modes: dict[tuple[Api, bool], list[Row]] = defaultdict(list)
+        right = _right(group, counting)
         for row in group:
-            if counting.fits(row.sheet):
-                modes[row.mode].append(row)
-        for members in modes.values() if max(map(len, modes.values()), default=0) > 1 else [group]:
-            if len(members) > 1:
-                compared += len(members)
-                agreeing += Counter(map(_texts, members)).most_common(1)[0][1]
-    return compared > 0 and agreeing + 1 >= _REPEATS * compared
+            if right is None or _texts(row) == _texts(right):
+                continue
+            if counting.fits(row.sheet) and right.sheet.ledger and not counting.fits(right.sheet):
+                continue
+            entry = apart[row.key] = _difference(row.sheet, right.sheet)
+            sure = _counted_instead(row.sheet, entry, counting)
+            if entry.what is What.GARBLED or sure is True:
+                yield row, entry
+            elif sure is not None:
+                shown[row.sheet.request].append((row, entry))
+            elif entry.what is What.BROKEN_OFF:
+                broken[row.sheet.request].append((row, entry))
+    for requests, fewest in ((shown, SEVERAL), (broken, ALIKE)):
+        yield from chain.from_iterable(requests.values() if len(requests) >= fewest else ())
+    simple = {key for key, entry in apart.items() if Change(entry.what).simple}
+    in_part = associated(groups, lambda row: row.key in simple) or associated(
+        groups, lambda row: row.key in apart, [by_mode]
+    )
+    rows = (row for group in groups for row in group if row.key in in_part)
+    yield from ((row, apart[row.key]) for row in rows)
 
 
-def _unlike(groups: Iterable[Sequence[Row]], counting: Counting) -> Judged:
-    """Yield the replies that differ from their twins in a way of servers, in several requests.
-
-    One request shows it if no model ends or spells a text so.
-    """
-    apart: dict[str, list[tuple[Row, Entry]]] = defaultdict(list)
-    sure: list[tuple[Row, Entry]] = []
-    for group in groups:
-        if (right := _right(group, counting)) is None:
-            continue
-        different = [row for row in group if _texts(row) != _texts(right)]
-        many = len(group) - len(different) >= _AGREEING
-        for row in different:
-            sheet, same_count = row.sheet, _reported(row) == _reported(right) is not None
-            own = counting.is_near(sheet) and not same_count and not _differs(group)
-            entry = _difference(sheet, right.sheet, own=own or sheet.ledger is None)
-            if entry is not None and (entry.what in _NOT_OF_MODELS or not own):
-                apart[sheet.request].append((row, entry))
-                broken = entry.what is What.BROKEN_OFF and (many or _ends_in_word(entry))
-                sure += [(row, entry)] if broken or entry.what is What.GARBLED else []
-    if len(apart) >= FEWEST_REPLIES:
-        for replies in apart.values():
-            yield from replies
-    yield from sure
-
-
-def _ends_in_word(entry: Entry) -> bool:
-    """Whether a text ends in a word of the whole one, which does not have it twice."""
-    rest = entry.wanted[len(entry.got) :]
-    ends = len(entry.got) >= LONG_TEXT and entry.got[-1].isalpha() and rest[0].isalpha()
-    return ends and not rest.startswith(entry.got[:LONG_TEXT])
+def _counted_instead(sheet: Sheet, entry: Entry, counting: Counting) -> bool | None:
+    """Whether the count surely is that of the twin's text instead; None if it may be its own."""
+    more = more_tokens(entry.got, entry.wanted)
+    if more is not None and entry.place == "CoT" and not entry.got:
+        more += COT_HEADER
+    if more is None or counting.is_near(sheet) or not counting.is_near(sheet, more):
+        return None
+    return abs(more) > SURELY
 
 
 def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     """Return a reply that arrived as the model wrote it; None if all agree or nothing shows it.
 
-    Most replies are right, of those whose arguments no rule accuses and whose counts a model's
-    spelling explains. Of texts that are equally frequent, the one whose CoT has its reasoning
-    tokens is right; they may all be the model's, unless all streams have the one and all complete
-    replies the other: streams are put together from pieces.
+    Most replies are right, of those whose counts a model's spelling explains. Of texts that are
+    equally frequent, the one whose CoT has its reasoning tokens is right, or that of the complete
+    replies: streams are put together from pieces.
     """
     times = Counter(map(_texts, group))
     if len(times) < 2:
         return None
-    group = [row for row in group if not row.faulty] or group
     near = [row for row in group if counting.is_near(row.sheet)] or group
     most = max(times[_texts(row)] for row in near)
     frequent = {_texts(row): row for row in near if times[_texts(row)] == most}
@@ -193,79 +182,68 @@ def _right(group: Sequence[Row], counting: Counting) -> Row | None:
         for t, row in frequent.items()
         if row.sheet.ledger and has_whole_cot(row.sheet.ledger)
     }
-    for texts in (frequent, whole):
+    complete = {_texts(row): row for row in group if not row.sheet.streamed}
+    for texts in (frequent, whole, complete if most > 1 else {}):
         if len(texts) == 1:
             return next(iter(texts.values()))
-    return next(row for row in group if not row.sheet.streamed) if _differs(group) else None
+    return None
 
 
-def _differs(group: Sequence[Row]) -> bool:
-    """Whether all tries in one mode have one text, and all in the other mode a different one."""
-    modes: dict[bool, list[tuple[str, str, str]]] = defaultdict(list)
-    for row in group:
-        modes[row.sheet.streamed].append(_texts(row))
-    streams, whole = modes[True], modes[False]
-    return (
-        min(len(streams), len(whole)) > 1
-        and {*streams}.isdisjoint(whole)
-        and (len({*streams}) == len({*whole}) == 1)
-    )
-
-
-def _miscounted(groups: Iterable[Sequence[Row]], counting: Counting) -> Judged:
+def _miscounted(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
     """Yield the replies with the text of their twins and a different count.
 
-    The most frequent count is right, of those that a model's spelling explains, and of several the
-    one that fits the text. A difference of few tokens counts if several requests show it in one
-    mode.
+    The most frequent count is right, of those that a model's spelling explains. A malformed header
+    has tokens that no text shows: only many tokens, or an API or mode, accuse the server.
     """
-    wrong: dict[tuple[Api, bool], list[tuple[Row, int]]] = defaultdict(list)
+    off: dict[tuple[str, int], int] = {}
     for group in groups:
         equal: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
         for row in group:
             if row.sheet.ledger is not None and not row.sheet.calls:
                 equal[_texts(row)].append(row)
         for same in equal.values():
-            near = [row for row in same if abs(counting.off(row.sheet) or 0) <= HARMLESS] or same
-            times = Counter(filter(None, map(_reported, near)))
-            frequent = [count for count in times if times[count] == max(times.values())]
-            fitting = [_reported(row) for row in same if counting.fits(row.sheet)]
-            right = [count for count in frequent if count in fitting] or frequent
-            for row in same if len(right) == 1 else ():
-                if (off := (_reported(row) or 0) - right[0]) != 0:
-                    wrong[row.mode].append((row, off))
-    for replies in wrong.values():
-        alike = len({row.sheet.request for row, _ in replies}) >= FEWEST_ALIKE
-        for row, off in replies:
-            if alike or abs(off) > HARMLESS:
-                count, detail = (
-                    _reported(row) or 0,
-                    f"{abs(off)} too {'high' if off > 0 else 'low'}",
-                )
-                yield row, Entry(What.OFF, "count", "twin", str(count - off), str(count), detail)
+            near = [row for row in same if counting.is_near(row.sheet)] or same
+            fitting = [row for row in near if counting.fits(row.sheet)] or near
+            times = Counter(filter(None, map(_reported, fitting))).most_common(2)
+            if len(times) == 1 or (len(times) == 2 and times[0][1] > times[1][1]):
+                off |= {row.key: (_reported(row) or 0) - times[0][0] for row in same}
+    in_part = associated(groups, lambda row: bool(off.get(row.key)))
+    for row in (row for group in groups for row in group):
+        more, count = off.get(row.key, 0), _reported(row) or 0
+        if row.key in in_part or abs(more) > SURELY:
+            detail = f"{abs(more)} too {'high' if more > 0 else 'low'}"
+            yield row, Entry(What.OFF, "count", "twin", str(count - more), str(count), detail)
 
 
-def _difference(sheet: Sheet, twin: Sheet, *, own: bool) -> Entry | None:
-    """Return how a reply differs from its twin; None if the model may have written both.
-
-    If the count is its `own` one, or it has none, a text that ends in the middle was broken off.
-    """
+def _difference(sheet: Sheet, twin: Sheet) -> Entry:
+    """Return how a reply differs from its twin."""
     pairs: list[tuple[Place, str, str]] = [
         ("CoT", twin.reasoning, sheet.reasoning),
         ("answer", twin.text, sheet.text),
         ("arguments", _spelled_calls(twin), _spelled_calls(sheet)),
     ]
     apart = [pair for pair in pairs if pair[1] != pair[2]]
-    if len(apart) != 1 and (sheet.text or sheet.calls):
-        return None
     place, wanted, got = apart[0]  # What ends in its CoT lacks the answer as well.
+    if len(apart) > 1 and (sheet.text or sheet.calls):
+        return next(_moved(sheet, twin), Entry(What.DIFFERENT, place, "twin", wanted, got))
     change = difference(wanted, got)
-    if not change.simple:
-        return None
     inside = got[-1:].isalnum() or got.endswith((" ", ",", ";", ":"))
-    broken = own and inside and wanted.startswith(got) and _INSIDE.match(wanted[len(got) :])
+    broken = inside and wanted.startswith(got) and _INSIDE.match(wanted[len(got) :])
     what = What.BROKEN_OFF if broken and not sheet.calls else change.what
     return Entry(what, place, "twin", wanted, got, change.detail)
+
+
+def _moved(sheet: Sheet, twin: Sheet) -> Iterator[Entry]:
+    """Yield how text of a twin stands on the other side of the border between CoT and answer."""
+    one, other = ("".join((s.reasoning + s.text).split()) for s in (twin, sheet))
+    if one != other:
+        return
+    if twin.reasoning.startswith(sheet.reasoning):
+        moved = twin.reasoning[len(sheet.reasoning) :]
+        yield Entry(What.COT_IN_ANSWER, "answer", "twin", twin.text, sheet.text, repr(moved))
+    elif sheet.reasoning.startswith(twin.reasoning):
+        moved = sheet.reasoning[len(twin.reasoning) :]
+        yield Entry(What.ANSWER_IN_COT, "CoT", "twin", twin.reasoning, sheet.reasoning, repr(moved))
 
 
 def _spelled_calls(sheet: Sheet) -> str:
@@ -283,8 +261,7 @@ def _lost_letters(sheet: Sheet, twin: Sheet) -> Entry | None:
     They are missing, or ASCII letters are there instead. A short text must be the wanted one.
     """
     wanted = sheet.wanted.text if sheet.wanted else ""
-    answer: Mapping[str, object] = parsed_object(sheet.text) or {}
-    for text in strings(answer):
+    for text in strings(parsed_object(sheet.text) or {}):
         long = len(text) >= LONG_TEXT and text not in twin.text and text in folded(twin.text)
         short = wanted in twin.text and _in_ascii(wanted).fullmatch(text)
         if text.isascii() and text != wanted and (long or short):

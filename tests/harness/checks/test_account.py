@@ -15,6 +15,7 @@ from harness.records.scores import Evidence, Finding, Score
 from harness.records.traits import Ledger, Sheet, Traits, Wanted
 from harness.rules.account import Account, account_of
 from harness.rules.account.entry import Entry, What
+from harness.rules.account.ledger import call_header
 from harness.rules.account.sheets import sheets as sheets_of
 
 COT = "The user wants a sentence, so I write one about the harbour and its boats."
@@ -160,7 +161,9 @@ def test_a_cot_under_two_names_is_not_there_twice() -> None:
 def test_a_code_fence_around_a_structured_answer() -> None:
     json_text = '{"harbour": "Brest", "boats": 12}'
     fenced = sheet(f"```json\n{json_text}\n```", wrote=json_text, format="x")
-    assert entries([*HEALTHY, fenced])[-1].what is What.FENCED
+    both = [replace(fenced, request=name) for name in "ab"]
+    assert entries([*HEALTHY, *both])[-1].what is What.FENCED
+    assert entries([*HEALTHY, fenced])[-1].witness == ""  # One count may be odd by chance.
     assert entries([*HEALTHY, sheet(f"```json\n{json_text}\n```", format="x")])[-1].kind == "intact"
 
 
@@ -172,29 +175,64 @@ def copy(text: str, *, wrote: str | None = None, said: str | None = None) -> She
 
 
 def test_a_changed_copy_is_the_servers_if_the_tokens_are_those_of_the_text() -> None:
-    same = [copy(text) for text in TEXTS[2:]]
-    lost = copy(TEXTS[0][:20], wrote=TEXTS[0])
-    (entry,) = [one for one in entries([*same, lost]) if one.kind not in ("intact", "unknown")]
-    assert (entry.kind, entry.place, entry.wanted) == ("lost", "answer", TEXTS[0])
-    assert "text is missing: at the end" in entry.message
-    own = copy(TEXTS[0][:20], said=TEXTS[0])  # The model copied it badly.
-    assert kinds([*same, own]) == {("unknown", "")}
+    same = [copy(text) for text in TEXTS[3:]]
+    lost = [copy(text[:20], wrote=text) for text in TEXTS[:3]]
+    first, *_ = [one for one in entries([*same, *lost]) if one.witness]
+    assert (first.kind, first.place, first.wanted) == ("lost", "answer", TEXTS[0])
+    assert first.message.startswith("The server lost text of the answer at the end (")
+    assert kinds([*same, *lost[:1]]) == {("unknown", "")}  # One may be by chance.
+    own = [copy(text[:20], said=text) for text in TEXTS[:3]]  # The model copied them badly.
+    assert kinds([*same, *own]) == {("unknown", "")}
 
 
-def call(arguments: str, cot: str = COT, wanted: Wanted = CALLED, name: str = "add_note") -> Sheet:
-    one = sheet("", cot)
-    return replace(one, request=arguments, calls=((name, arguments),), ledger=None, wanted=wanted)
+def test_one_changed_copy_is_the_servers_if_many_tokens_are_missing() -> None:
+    said = " ".join(TEXTS)
+    assert kinds([*HEALTHY, copy(TEXTS[0], wrote=said)]) == {("lost", "answer")}
+
+
+@pytest.mark.parametrize("spelled", [" and", "‑and", "“and”", "…and"])
+def test_typography_is_no_difference_of_a_copy_or_a_twin(spelled: str) -> None:
+    plain = spelled.translate({0x202F: " ", 0x2011: "-", 0x201C: '"', 0x201D: '"', 0x2026: "..."})
+    copies = [copy(f"{text} {spelled}", said=f"{text} {plain}") for text in TEXTS]
+    assert kinds(copies) == {("intact", "")} or kinds(copies) == set()
+    assert kinds(twins(lambda text: f"{text} {spelled}" if spelled else text)) is not None
+
+
+def call(
+    arguments: str,
+    cot: str = COT,
+    wanted: Wanted = CALLED,
+    name: str = "add_note",
+    wrote: str | None = None,
+) -> Sheet:
+    """A reply with a call; it has a count if it is known what the model wrote."""
+    one = replace(sheet("", cot), request=arguments, calls=((name, arguments),), wanted=wanted)
+    if wrote is None or one.ledger is None:
+        return replace(one, ledger=None)
+    header = 4 + call_header(name)  # the CoT's, without `<|start|>assistant`
+    returned = tokens(cot) + header + tokens(arguments)
+    made = tokens(cot) + header + tokens(wrote)
+    parts = {"calls": tokens(arguments), "markup": header, "answer": 0}
+    return replace(one, ledger=replace(one.ledger, reported=made, returned=returned, **parts))
 
 
 def test_all_values_of_a_type_or_names_of_a_style_are_changed_by_servers() -> None:
-    volume = Wanted(name="set_volume", arguments={"volume": 0.5})
-    retyped = [replace(call('{"volume": "0.5"}', wanted=volume, name="set_volume")) for _ in "ab"]
-    assert kinds(retyped) == {("changed", "arguments")}
-    kept = call('{"volume": 0.5}', wanted=volume, name="set_volume")
-    assert kinds([*retyped, kept]) == {("unknown", "")}
+    """The counts are those of the wanted values, or the CoT has the wanted names."""
+    levels = Wanted(name="set_level", arguments={"levels": [1, 2, 3]})
+    text, got = '{"levels": [1, 2, 3]}', '{"levels": "[1, 2, 3]"}'
+    retyped = call(got, wanted=levels, name="set_level", wrote=text)
     depth = Wanted(name="set_depth", arguments={"maxDepth": 7})
-    named = [call('{"max_depth": 7}', wanted=depth, name="set_depth") for _ in "ab"]
-    assert kinds(named) == {("changed", "arguments")}
+    named = call('{"max_depth": 7}', "With maxDepth: 7.", depth, "set_depth")
+    note = '{"note": "salt"}'
+    intact = [call(note, wanted=Wanted(name="add_note"), wrote=note)] * 4
+    for changed in (retyped, named):
+        requests = [replace(changed, request=request) for request in "abc"]
+        assert kinds([*intact, *requests]) == {("changed", "arguments")}
+    kept = call('{"maxDepth": 7}', wanted=depth, name="set_depth")
+    own = replace(retyped, ledger=replace(retyped.ledger, reported=retyped.ledger.returned))
+    for mixed in ([named] * 3 + [kept], [own] * 3):
+        requests = [replace(one, request=f"r{at}") for at, one in enumerate(mixed)]
+        assert kinds([*intact, *requests]) == {("unknown", "")}
 
 
 def test_a_model_that_writes_other_arguments_is_not_accused() -> None:
@@ -236,17 +274,16 @@ def test_characters_that_all_texts_lack_have_tokens(thought: str, changed: bool)
 def test_white_space_at_the_end_is_planned_if_the_cot_has_it(cot: str, trimmed: bool) -> None:
     """Its tokens are those of the call without it."""
     wanted = Wanted(name="add_note", arguments={"note": "dock nine "}, special="nine ")
-    others = [call('{"note": "dock nine"}', cot, wanted) for _ in "ab"]
+    one = call('{"note": "dock nine"}', cot, wanted)
+    others = [replace(one, request=request) for request in "abc"]
     assert (kinds(others) == {("changed", "arguments")}) == trimmed
 
 
-def test_a_name_in_another_style_than_in_the_cot_is_changed() -> None:
+def test_a_name_in_another_style_than_in_the_cot_is_the_models() -> None:
     wanted = Wanted(name="get-weather")
-    other = call("{}", "I call get-weather now.", wanted, "get_weather")
-    assert kinds([other]) == {("changed", "name")}
-    assert kinds([call("{}", "I call it now.", wanted, "get_weather")]) == {("unknown", "")}
-    prefixed = call("{}", "I call get-weather now.", wanted, "functions.get-weather")
-    assert kinds([prefixed]) == {("unknown", "")}  # A model may write the prefix itself.
+    for name in ("get_weather", "functions.get-weather"):
+        other = call("{}", "I call get-weather now.", wanted, name)
+        assert kinds(replace(other, request=request) for request in "abcd") == {("unknown", "")}
 
 
 @pytest.mark.parametrize(("more", "lost"), [(0, True), (3, False)])
@@ -264,26 +301,25 @@ def test_two_tokens_of_every_cot_are_no_convention(more: int, lost: bool) -> Non
 # --- Whole twins
 
 
-def test_a_stopped_or_cut_reply_is_the_beginning_of_the_whole_one() -> None:
-    whole = sheet("one, two, three, four, five, six", request="count")
-    stop = {"request": "count", "stops": ("five",), "end": "stop string"}
-    right, tail = (
-        sheet(text, wrote=whole.text, **stop)
-        for text in ("one, two, three, four, ", "one, two, three, four,  six")
-    )
-    assert entries([whole, right])[1].kind == "intact"
-    for one in (
-        whole,
-        counted(whole, lambda n: n + 1),
-    ):  # A model spells a text with one token more.
-        entry = entries([one, tail])[1]
-        assert (entry.what, entry.witness) == (What.AFTER_STOP, "whole")
-    cut = {"request": "count", "end": "limit"}
-    in_cot = [sheet("The reply reached its limit.", COT[:20], **cut) for _ in "ab"]
-    assert kinds([whole, *in_cot]) == {("added", "answer")}
-    assert kinds([whole, in_cot[0]]) == set()  # May be a rounding error.
-    without_cot = [sheet("one, two, three,", "", thought=COT, **cut) for _ in "ab"]
-    assert ("added", "answer") not in kinds([whole, *without_cot])
+@pytest.mark.parametrize("more", [0, 1])  # A model spells a text with one token more.
+def test_a_stopped_or_cut_reply_is_the_beginning_of_the_whole_one(more: int) -> None:
+    """One request may have different texts by chance."""
+    text = "one, two, three, four, five, six"
+
+    def asked(end: str, got: str, cot: str = COT, requests: str = "ab") -> list[Entry]:
+        stops = ("five",) if end == "stop string" else ()
+        ended = sheet(got, cot, wrote=text, thought=COT, stops=stops, end=end)
+        whole = counted(sheet(text), lambda n: n + more)
+        return entries(replace(e, request=r) for r in requests for e in (whole, ended))[1::2]
+
+    assert {e.kind for e in asked("stop string", "one, two, three, four, ")} == {"intact"}
+    tail = "one, two, three, four,  six"
+    assert {e.what for e in asked("stop string", tail)} == {What.AFTER_STOP}
+    assert {e.witness for e in asked("stop string", tail, requests="a")} == {""}
+    notice = "The reply reached its limit."
+    assert {e.what for e in asked("limit", notice, COT[:20])} == {What.COT_UNFINISHED}
+    assert {e.witness for e in asked("limit", notice, COT[:20], "a")} == {""}
+    assert What.COT_UNFINISHED not in {e.what for e in asked("limit", "one, two, three,", "")}
 
 
 # --- Twins
@@ -291,7 +327,7 @@ def test_a_stopped_or_cut_reply_is_the_beginning_of_the_whole_one() -> None:
 
 def twins(change: Callable[[str], str], *, tries: int = 2) -> list[Sheet]:
     made = []
-    for text in TEXTS[:4]:
+    for text in TEXTS[:6]:
         for streamed in (False, True):
             got = change(text) if streamed else text
             made += [sheet(got, wrote=text, request=text, streamed=streamed)] * tries
@@ -312,21 +348,6 @@ def test_streams_that_differ_from_their_twins_are_changed(
     found = entries(twins(change))
     assert {one.kind for one in found[2::4]} == {kind}
     assert {one.kind for one in found[0::4]} == {"intact"}
-
-
-@pytest.mark.parametrize(
-    ("rule", "accused"), [("calls.arguments.escaped", {0, 1, 2}), ("chat.stream.done", {3})]
-)
-def test_a_reply_whose_arguments_are_accused_is_no_evidence(rule: str, accused: set[int]) -> None:
-    """Most are in the notation of Python; an error of events leaves the majority right."""
-    replies = [
-        replace(call(text), request=request, ledger=None, wanted=None)
-        for request in "abc"
-        for text in ["{'note': 'salt'}"] * 3 + ['{"note": "salt"}']
-    ]
-    account, records = run(replies, faulty={at for at in range(12) if at % 4 < 3}, rule=rule)
-    changed = {at % 4 for at, record in enumerate(records) if account.of(record).witness}
-    assert changed == accused
 
 
 def test_one_request_with_differing_twins_may_be_a_near_tie() -> None:
@@ -362,7 +383,7 @@ def test_letters_that_a_structured_answer_loses() -> None:
         (lambda one: one.reported + one.cot, "includes the CoT twice"),
         (lambda one: one.reported + one.prompt, "includes the input tokens"),
         (lambda one: one.reported - one.cot, "omits the CoT"),
-        (lambda one: -(-one.reported // 16) * 16, "is rounded: to multiples of 16"),
+        (lambda one: -(-one.reported // 16) * 16, "is rounded to multiples of 16"),
     ],
 )
 def test_a_formula_names_a_wrong_count(wrong: Callable[[Ledger], int], how: str) -> None:
@@ -381,8 +402,10 @@ def test_counts_alone_do_not_tell_lost_text_from_a_wrong_count() -> None:
 
 
 def test_a_reply_without_the_cot_that_its_tokens_include() -> None:
-    entry = entries([*HEALTHY, sheet(TEXTS[0], "", thought=COT)])[-1]
+    entry = entries([*HEALTHY, sheet(TEXTS[0], "", thought=COT * 2)])[-1]
     assert (entry.kind, entry.place) == ("lost", "CoT")
+    fewer = entries([*HEALTHY, sheet(TEXTS[0], "", thought=COT)])[-1]
+    assert (fewer.kind, fewer.proven) == ("unknown", False)  # It may be a malformed header.
     assert kinds([*HEALTHY, sheet(TEXTS[0], "")]) == set()
 
 
@@ -434,45 +457,42 @@ def test_more_odd_counts_than_a_model_spells_are_an_error_in_any_mode(streamed: 
 
     def proven(odd: int) -> set[bool]:
         counts = [
-            counted(one, lambda n, at=at: n + 8 + at % 3) for at, one in enumerate(made[:odd])
+            counted(one, lambda n, at=at: n + 14 + at % 2) for at, one in enumerate(made[:odd])
         ]
         found = entries([*counts, *made[odd:]])[:odd]
         assert {one.what for one in found} == {What.TOO_HIGH}
         return {one.proven for one in found}
 
-    assert proven(2) == {False}
-    assert [proven(odd) for odd in (15, 30, 150)] == [{True}] * 3
+    assert [proven(odd) for odd in (2, 9, 30, 150)] == [{False}, {False}, {True}, {True}]
 
 
 def test_a_reply_that_is_recorded_again_is_no_further_evidence() -> None:
     made = [sheet(f"{text} {at}.") for at, text in enumerate(TEXTS * 30)]
-    odd = [counted(replace(one, request="r"), lambda n: n + 8) for one in made[:1]]
+    odd = [counted(replace(one, request="r"), lambda n: n + 14) for one in made[:1]]
     assert {one.proven for one in entries([*odd * 20, *made], tasks=1)[:20]} == {False}
 
 
 @pytest.mark.parametrize(
     ("change", "wrote", "requests", "what"),
     [
-        (lambda text: text[:-9], None, "a", What.BROKEN_OFF),
+        (lambda text: text[:-5], None, "abc", What.BROKEN_OFF),
+        (lambda text: text[:-5], None, "a", None),  # one may be a near-tie
         (lambda text: text.replace("e", "\N{REPLACEMENT CHARACTER}", 1), None, "a", What.GARBLED),
-        (lambda text: text[:-9], TEXTS[0], "ab", What.PART_LOST),  # one alone may be a near-tie
+        (lambda text: text[:-10], TEXTS[0], "ab", What.BROKEN_OFF),
+        (lambda text: text[:-10], None, "ab", None),
     ],
 )
-@pytest.mark.parametrize("counted", [True, False])
 def test_one_of_four_equal_requests_is_damaged(
-    change: Callable[[str], str], wrote: str | None, requests: str, what: What, counted: bool
+    change: Callable[[str], str], wrote: str | None, requests: str, what: What | None
 ) -> None:
-    """It alone is accused, whether it has a count or not; without one it may be broken off."""
-    own = sheet(change(TEXTS[0]), wrote=wrote)
-    own = own if counted else replace(own, ledger=None)
+    """It alone is accused."""
     rows = [
-        replace(own if at == 3 else sheet(TEXTS[0]), request=request)
-        for request in requests
+        replace(sheet(change(TEXTS[0]), wrote=wrote) if at == 3 else sheet(TEXTS[0]), request=name)
+        for name in requests
         for at in range(4)
     ]
-    found = entries(rows)
-    named = What.BROKEN_OFF if what is What.PART_LOST and not counted else what
-    assert [one.what for one in found] == [*[What.INTACT] * 3, named] * len(requests)
+    found = entries([*HEALTHY, *rows])[len(HEALTHY) :]
+    assert [one.what for one in found if one.witness] == [what] * (len(requests) if what else 0)
 
 
 def test_arguments_that_are_encoded_twice_are_no_majority() -> None:
@@ -509,8 +529,9 @@ def test_of_two_texts_the_cot_that_has_its_reasoning_tokens_is_right() -> None:
             for one, streamed in made
         ]
 
-    found = entries([*pair("a", " a"), *pair("b", " its"), *HEALTHY])
-    assert [one.kind for one in found[:8]] == ["lost", "lost", "intact", "intact"] * 2
+    words = ("The ", "user ", "wants ", " a", " so", " its")
+    found = entries([*(row for word in words for row in pair(word, word)), *HEALTHY])
+    assert [one.kind for one in found[:24]] == ["lost", "lost", "intact", "intact"] * 6
 
 
 def test_a_suffix_with_a_word_of_ours_is_added_text() -> None:
@@ -573,14 +594,15 @@ def test_counts_that_are_all_too_high_by_one_number_are_wrong(share: int) -> Non
 
 
 def test_a_copy_that_only_streams_change_is_the_servers() -> None:
-    """At every try, and never in complete replies; once may be a rounding error."""
-    separated = "salt\u2028pepper\u2029dock and a longer text"
-    lost = separated.replace("\u2028", "").replace("\u2029", "")
+    """At every try of several requests, and never in complete replies; one shows nothing."""
 
-    def made(streams: int) -> list[Sheet]:
-        streamed = sheet(lost, wrote=separated, wanted=Wanted(text=separated), streamed=True)
-        whole = sheet(separated, wanted=Wanted(text=separated))
-        return [replace(one, request="r") for one in (whole, whole, *[streamed] * streams)]
+    def made(requests: int) -> list[Sheet]:
+        replies = []
+        for at, text in enumerate(TEXTS[:requests]):
+            whole = sheet(f"{text} {at}", request=f"r{at}", wanted=Wanted(text=f"{text} {at}"))
+            streamed = replace(whole, text=f"{text.upper()} {at}", streamed=True)
+            replies += [whole, whole, streamed, streamed]
+        return replies
 
-    assert kinds([*HEALTHY, *made(2)]) == {("changed", "answer")}
+    assert kinds([*HEALTHY, *made(6)]) == {("changed", "answer")}
     assert ("changed", "answer") not in kinds([*HEALTHY, *made(1)])

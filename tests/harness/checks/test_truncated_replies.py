@@ -124,8 +124,7 @@ def compared(scores: list[Score]) -> list[str]:
 def test_a_cot_that_is_cut_in_two_lacks_a_header(shift, uncounted, found):
     """`uncounted` are the tokens of the format that a server never counts.
 
-    With a text that the server appends, even more tokens are missing; in one reply they may be
-    those of a model that repeats itself.
+    With a text that the server appends, even more tokens are missing. One reply shows nothing.
     """
     scores = []
     for number in range(6):
@@ -137,7 +136,7 @@ def test_a_cot_that_is_cut_in_two_lacks_a_header(shift, uncounted, found):
     one = measured(cut(COT, PLAN, reported))
     other = measured(cut(COT, f"{PLAN}!", reported + tokens(f"{PLAN}!") - tokens(PLAN)))
     assert compared([*scores, one, other]).count("limits.prefix") == found
-    assert compared([*scores, one]).count("limits.prefix") == (found > 0 and shift > -14)
+    assert compared([*scores, one]).count("limits.prefix") == 0
 
 
 BANGS = "!" * 600

@@ -87,10 +87,9 @@ def refusing_forms(request: ProbeRequest, attempt: Attempt) -> Any:
 
 
 def damaging(request: ProbeRequest, _: Attempt) -> Reply:
-    """A server that damages the texts in arguments."""
+    """A server that loses the same part of all texts in arguments."""
     text = TEXTS[request.id]
-    trimmed = f"{text.before}{text.after}".rstrip()
-    damaged = tools._changing(next(tools._damages(text), trimmed), request)
+    damaged = tools._changing(f"{text.before}{text.after}".rstrip(), request)
     return replace(damaged, reasoning=f"The text is: {text.intact}")
 
 
@@ -191,11 +190,14 @@ def retyping(request: ProbeRequest, attempt: Attempt) -> Reply:
 
 
 def shortening(request: ProbeRequest, attempt: Attempt) -> Reply:
-    """A server that cuts the names of functions."""
+    """A server that changes the names of functions in streams."""
     said = tools._named(request, attempt)
     name, given = said.call or ("", "")
     return replace(
-        said, call=(name[:40].lower(), given), wrote=said.call, reasoning=f"I call {name}."
+        said,
+        call=(name.upper() if attempt.condition.streaming else name, given),
+        wrote=said.call,
+        reasoning=f"I call {name}.",
     )
 
 
@@ -353,7 +355,7 @@ BROKEN: Mapping[str, Provider] = {
         lambda reply: replace(reply, prompt=reply.prompt + 1, reasoning="Another prompt.")
     ),
     "parity.usage.prompt.count": in_streams(lambda reply: replace(reply, prompt=reply.prompt + 1)),
-    "parity.usage.output": parity._counting(completion_tokens=40),
+    "parity.usage.output": parity._counting(completion_tokens=400),
     "echo.returned": echo.provider(echo.unchanged, str.upper),
     "prompt": counting_otherwise,
     "prompt.tool.order": rendering(Rendering(instructions_last=True)),

@@ -268,7 +268,7 @@ def test_white_space_that_is_missing_around_texts_is_named() -> None:
     changed = {name: each for name, each in changed.items() if each.failures}
     assert set(changed) == {f"prompt.exact.{part}.ends" for part in ("user", "system", "result")}
     for each in changed.values():
-        assert "white space at the ends is missing" in each.examples[0].evidence.got
+        assert "removed white space at the ends" in each.examples[0].evidence.got
 
 
 def test_a_preamble_next_to_cot_is_judged_separately() -> None:

@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import pytest
@@ -15,6 +15,7 @@ from harmony.render import text_tokens
 from harness.api.items import Message, Tool, ToolResult
 from harness.records.rollouts import Response
 from harness.rules.account.differences import CHANGES
+from harness.rules.account.entry import What
 from harness.rules.calls import argument_probes as arguments
 from harness.rules.calls import choice_probes as choice
 from harness.rules.calls import name_probes as names
@@ -101,26 +102,6 @@ def test_the_longest_name_is_as_long_as_the_api_allows() -> None:
     assert len(names.NAMES["longest"].name) == 64
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda name: name.replace("-", "_"),
-        str.lower,
-        lambda name: name[:40],
-    ],
-)
-def test_names_changed_by_servers_fail(change: object) -> None:
-    assert callable(change)
-
-    def changing(request: ProbeRequest, attempt: Attempt) -> Reply:
-        said, name = _named(request, attempt), request.tools[0].name
-        return replace(calling(change(name)), wrote=said.call, reasoning=f"I call {name} now.")
-
-    found = statuses(judged(names.GROUP, changing))
-    assert found["tools.names.kept"] == "failed"
-    assert found["tools.names.accepted"] == "passed"
-
-
 def test_names_that_the_model_corrects_are_not_verifiable() -> None:
     found = judged(names.GROUP, lambda r, _: calling(r.tools[0].name.replace("-", "_").lower()))
     assert found["tools.names.kept"].status == "passed"
@@ -191,33 +172,29 @@ def test_characters_lost_in_one_mode_are_reported(lost: int, failed: bool, lossy
     assert ("failed" in found.values()) == failed
 
 
-def _damages(value: arguments.Text) -> Iterator[str]:
-    """What typical defects of servers make of a text."""
-    changed = {
-        text_of(value.special) for text_of in CHANGES.values() if text_of(value.special).strip()
-    }
-    changed |= {""} if value.before and value.after else set()
-    for special in sorted(changed - {value.special}):
-        yield f"{value.before}{special}{value.after}"
+@pytest.mark.parametrize("what", CHANGES, ids=lambda what: what.name)
+def test_texts_that_a_server_changes_alike_fail_if_the_tokens_show_it(what: What) -> None:
+    """One text alone does not, and neither does the CoT: a model writes what it did not plan."""
 
+    def length(text: str) -> int:
+        return len(text_tokens(json.dumps({"note": text}, ensure_ascii=False)))
 
-@pytest.mark.parametrize("name", arguments.TEXTS)
-def test_a_text_that_a_server_damages_fails_if_the_tokens_show_it(name: str) -> None:
-    """The CoT alone does not: a worse model writes a different text than it plans."""
-    for harm in _damages(arguments.TEXTS[name]):
+    texts = {name: text.intact for name, text in arguments.TEXTS.items()}
+    changed = {name: CHANGES[what](text) for name, text in texts.items()}
+    more = {name: abs(length(changed[name]) - length(text)) for name, text in texts.items()}
+    shown = [name for name in texts if more[name] > 2]
+    few = [name for name in shown if more[name] <= 24]
 
-        def damaging(request: ProbeRequest, _: Attempt, harm: str = harm) -> Reply:
-            intact = arguments.TEXTS[request.id].intact
-            made = _changing(harm if request.id == name else intact, request)
-            return replace(made, reasoning=f"The text is: {intact}")
+    def failed(names: Collection[str]) -> bool:
+        def changing(request: ProbeRequest, _: Attempt) -> Reply:
+            intact = texts[request.id]
+            got = changed[request.id] if request.id in names else intact
+            return replace(_changing(got, request), reasoning=f"The text is: {intact}")
 
-        found = judged(arguments.GROUP, damaging)
-        lengths = {
-            len(text_tokens(json.dumps({"note": text}, ensure_ascii=False)))
-            for text in (harm, arguments.TEXTS[name].intact)
-        }
-        status = "failed" if len(lengths) > 1 else "not_verifiable"
-        assert found[f"tools.arguments.{name.replace(' ', '_')}"].status == status, harm
+        return "failed" in statuses(judged(arguments.GROUP, changing)).values()
+
+    assert failed(texts) or len(shown) < 2
+    assert not failed(few[:1])
 
 
 def test_texts_that_are_all_damaged_alike_fail_although_the_tokens_are_equal() -> None:
@@ -267,7 +244,6 @@ def _typed(arguments: Mapping[str, str]) -> Provider:
 _ONLY_IN_STREAMS: Mapping[str, Callable[[str], str]] = {
     "line breaks and tabs are escaped twice": lambda text: re.sub(r"\\([nt])", r"\\\\\1", text),
     "numbers and booleans are texts": lambda text: re.sub(r": ([\d.]+|false)", r': "\1"', text),
-    "digits are a number": lambda text: re.sub(r'"0*(\d+)"', r"\1", text),
     "empty values are left out": lambda text: re.sub(
         r'"\w+": (0|false|null|"")(, |(?=}))', "", text
     ),
