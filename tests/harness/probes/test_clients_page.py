@@ -1,14 +1,16 @@
-"""The tables of docs/clients.md, which are made from the forms and the clients.
+"""The tables of docs/clients.md, which are made from the forms, the clients and what they need.
 
 `PYTHONPATH=.:tests/support python tests/harness/probes/test_clients_page.py` writes them again.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from docs_pages import ROOT
 
 from harness.records.conditions import BOTH_APIS
 from harness.rules.clients.forms import CLIENTS, FORMS, Form
+from harness.rules.clients.needs import UNTRIED, needs
 
 PAGE = ROOT / "docs" / "clients.md"
 
@@ -30,12 +32,30 @@ def client_row(name: str) -> str:
     return f"| {name} | {title} | {client.chat or '–'} | {client.responses or '–'} |"
 
 
-TABLES = {"rules": list(map(form_row, FORMS)), "client": list(map(client_row, CLIENTS))}
+def damage_rows() -> Iterator[str]:
+    """The damages that break a client that was tried, with the replies that then break it."""
+    broken: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for need in needs():
+        over = "Chat" if need.api == "chat" else "Responses"
+        kind = f"{over}, {'streams' if need.mode == 'streaming' else 'whole'}"
+        tried = sorted(each for each in need.breaks if not each.startswith(UNTRIED))
+        if tried and kind not in broken[need.damage][", ".join(tried)]:
+            broken[need.damage][", ".join(tried)].append(kind)
+    for damage, kinds in broken.items():
+        for clients, those in kinds.items():
+            yield f"| {damage} | {'; '.join(those)} | {clients} |"
+
+
+TABLES = {
+    "rules": list(map(form_row, FORMS)),
+    "client": list(map(client_row, CLIENTS)),
+    "damage": list(damage_rows()),
+}
 """The rows of each table, by the title of its first column."""
 
 
 def made(page: str) -> Iterator[str]:
-    """The lines of the page with the rows of both tables replaced."""
+    """The lines of the page with the rows of the tables replaced."""
     old, title = False, ""
     for line in page.splitlines():
         old = old and line.startswith("|")
@@ -47,7 +67,7 @@ def made(page: str) -> Iterator[str]:
         title = line.removeprefix("| ").partition(" |")[0]
 
 
-def test_the_page_about_clients_has_both_tables() -> None:
+def test_the_page_about_clients_has_its_tables() -> None:
     page = PAGE.read_text("utf-8")
     assert list(made(page)) == page.splitlines()
 
