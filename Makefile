@@ -66,7 +66,6 @@ pytest: $(VENV)/.test
 
 coverage: export OMP_NUM_THREADS := 1
 coverage: $(VENV)/.test
-	$(PIP) 'pytest-cov>=7,<8'
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed 0 --cov
 
 lint: $(VENV)/.test

@@ -175,7 +175,7 @@ def answers(parsed: ParsedRollout) -> Iterator[Answer]:
 
 
 def delivered_answers(parsed: ParsedRollout) -> Iterator[Answer]:
-    """Exchanges with a readable reply, also from a filter, of which the model did not write all."""
+    """Exchanges with a readable reply, also one that a filter wrote or stopped."""
     return (Answer(exchange, reply) for exchange, reply in parsed.replies)
 
 
