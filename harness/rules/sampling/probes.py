@@ -236,7 +236,10 @@ def _effort_in_streams(responses: ProbeResponses) -> Trials:
 
 
 @GROUP.probe(
-    "sampling.temperature.high", (*_HOT, *chain.from_iterable(_FRESH)), component="sampling"
+    "sampling.temperature.high",
+    (*_HOT, *chain.from_iterable(_FRESH), *_COLD),
+    component="sampling",
+    fix="Apply the temperature of the request, and draw a new seed if it has none.",
 )
 def _hot(responses: ProbeResponses) -> Trials:
     """At temperature 1, replies to the same question differ.
@@ -249,7 +252,8 @@ def _hot(responses: ProbeResponses) -> Trials:
     ]
     exchange, _ = responses.reply(_HOT[0])
     message = (
-        "At temperature 1, all replies to the same question are equal, for each of three questions."
+        "At temperature 1, all replies to the same question are equal, for each of three questions"
+        f"{_author(responses)}."
     )
     got = f"{len(texts[0])} times {texts[0][0]!r}, and likewise for the other questions"
     same = Problem(exchange, message, "replies that differ", got)
@@ -258,6 +262,26 @@ def _hot(responses: ProbeResponses) -> Trials:
     if constant and (len(answers) < len(texts) or len(min(answers, key=len)) < _BEGINNING):
         raise NotVerifiableError("too_short_to_compare")  # such as one refusal
     yield same if constant else None
+
+
+def _author(responses: ProbeResponses) -> str:
+    """Return what equal replies at temperature 1 come from, if the other replies tell it.
+
+    Those at temperature 0 are the same if the temperature has no effect. A reply that goes on where
+    a lower token limit ends another was generated anew, so that no cache has sent it.
+    """
+    with suppress(NotVerifiableError):
+        if all(
+            _texts(responses, cold, least=1)[0] == _texts(responses, hot, least=1)[0]
+            for cold, hot in zip(_COLD, _HOT, strict=True)
+        ):
+            return ", and equal to those at temperature 0: the temperature has no effect"
+        for hot, fresh in zip(_HOT, _FRESH, strict=True):
+            begun = responses.reply(hot)[1].generated
+            longer = (responses.reply(name)[1].generated for name in fresh)
+            if any(text.startswith(begun) and text != begun for text in longer):
+                return ", but not to those at temperature 0: requests without a seed get the same"
+    return ""
 
 
 @GROUP.probe(

@@ -13,6 +13,7 @@ from reference_engine.faults.http import ClientRequest, Json, choices, output_it
 from reference_engine.generation.sampling import SamplingParams
 
 _PENALTY = 1.1
+_DEFAULT_SEED = 42
 _LONGEST_RUNAWAY = 320
 _LOOP = 4  # tokens that a loop repeats
 _CERTAIN = 1000.0  # nats by which a forced token exceeds all others
@@ -48,6 +49,7 @@ hooks.SAMPLING.faults(
     temperature_lowered=lambda params: replace(params, temperature=0.7 * params.temperature),
     temperature_fixed=lambda params: replace(params, temperature=0.7),
     always_greedy=lambda params: replace(params, temperature=0.0),
+    seed_constant=lambda params: replace(params, seed=params.seed or _DEFAULT_SEED),
     seed_ignored=lambda params: replace(params, seed=None),
     seed_zero_ignored=lambda params: replace(params, seed=params.seed or None),
     call_not_a_stop=lambda params: _unstopped(params, parse.CALL),

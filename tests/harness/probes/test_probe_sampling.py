@@ -301,6 +301,26 @@ def test_a_few_odd_replies_at_temperature_0_are_noise(count: int, expected: str)
     assert "sampling.temperature.zero" in found(odd(count), expected)
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (lambda *_: 0, "equal to those at temperature 0"),
+        (lambda hot, limit: hot * limit, "requests without a seed get the same"),
+        (lambda hot, _: hot, "each of three questions."),  # A cache without the limit in its key.
+    ],
+)
+def test_equal_replies_tell_a_constant_seed_from_greedy_ones(said: Any, words: str) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if not request.id.startswith(("hot", "fresh", "cold")):
+            return healthy(request, attempt)
+        word = open_answer(str(request.turns[-1])[-16:]).text or ""
+        more = said(not request.id.startswith("cold"), request.max_tokens)
+        return Reply(text=f"{'Hot' * bool(more)} {word}{'.' * more}", reasoning="")
+
+    [example] = judged(GROUP, provider)["sampling.temperature.high"].examples
+    assert words in example.message
+
+
 def test_low_variation_is_not_verifiable() -> None:
     def sure(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id == "hot 1" and attempt.number == 1:
