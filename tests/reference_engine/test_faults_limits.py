@@ -38,6 +38,7 @@ SAMPLING = {
     "temperature-lowered": Row(chat(HI, temperature=1), lambda s: s.params[-1].temperature == 0.7),
     "temperature-fixed": Row(chat(HI, temperature=0), lambda s: s.params[-1].temperature == 0.7),
     "always-greedy": Row(chat(HI), lambda s: s.params[-1].temperature == 0),
+    "seed-constant": Row(chat(HI), lambda s: s.params[-1].seed == 42),
     "seed-ignored": Row(chat(HI, seed=3), lambda s: s.params[-1].seed is None),
     "seed-zero-ignored": Row(chat(HI, seed=0), lambda s: s.params[-1].seed is None),
     "alternatives-without-text": Row(
@@ -82,6 +83,10 @@ LIMITS = {
     "limit-hidden-of-long-replies": Row(chat(HI), lambda s: s.params[-1].max_tokens == 2048),
     "limit-lowered-of-long-replies": Row(
         chat(HI, max_tokens=16_000), lambda s: s.params[-1].max_tokens == 2048
+    ),
+    "long-calls-fail": Row(
+        chat(HI, said=CALL.replace("{", "{" + 160 * " "), tools=[CHAT_TOOL]),
+        lambda s: s.status == 500,
     ),
     "prompt-cut-in-the-middle": Row(
         chat({"role": "user", "content": "one two " * 800}),

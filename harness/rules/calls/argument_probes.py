@@ -17,10 +17,18 @@ from harness.records.conditions import MODES, Mode
 from harness.records.traits import Wanted
 from harness.rules.account.entry import Entry
 from harness.rules.evidence.offers import BY_NAME, TOOLS, offered, schema
+from harness.rules.evidence.refusals import failure
 from harness.rules.evidence.subjects import Call, calls
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
-from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, account_judge
+from harness.rules.probe import (
+    GARBLED,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    account_judge,
+)
 from harness.rules.rule import FUNCTION_CALLING, HARMONY, Problem
 
 
@@ -203,3 +211,73 @@ for _name, _typed in VALUES.items():
         text=f"An argument that is {_typed.what} keeps its JSON type and value. A value of another "
         "type may conform to the schema and still do something else.",
     )(account_judge(_name, reports=is_call_changed))
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a call must write."""
+
+    path: str
+    content: str
+
+
+FILES = TypeAdapter(dict[str, File]).validate_python(table("calls")["files"])
+_WRITE = Tool(
+    "write_file",
+    "Write a file.",
+    schema({name: {"type": "string"} for name in ("path", "content")}),
+    '{"written": true}',
+)
+_FILE_TOKENS = 1536  # about 500 of the file, twice with its escapes, and a CoT
+_FILE_REQUESTS = tuple(
+    replace(
+        _request(
+            name,
+            f"Write exactly this file to {file.path}, with the blank lines at its end:\n"
+            f"{file.content}",
+            (_WRITE,),
+            Wanted(name=_WRITE.name, arguments={"path": file.path, "content": file.content}),
+        ),
+        effort="low",
+        max_tokens=_FILE_TOKENS,
+        whole=False,
+        provokes=GARBLED | {"calls.arguments.json", "calls.arguments.cut", "text.runaway"},
+    )
+    for name, file in FILES.items()
+)
+FILES_GROUP = ProbeGroup(
+    "tools.files",
+    lambda _api: _FILE_REQUESTS,
+    FUNCTION_CALLING,
+    modes=MODES,
+    family="calls",
+    component="calls",
+)
+
+
+@FILES_GROUP.probe(
+    "tools.files.readable",
+    FILES,
+    fix="Return what the model wrote, also if a call is long or its JSON is invalid.",
+    example=(
+        "Long calls become errors of the server's own parser.",
+        "https://github.com/ollama/ollama/issues/17638",
+    ),
+)
+def _readable(responses: ProbeResponses) -> Trials:
+    """A request to write a file of 40 lines gets a readable reply.
+
+    Coding agents send such requests all the time. If the server fails on the call that its own
+    model wrote, the agent repeats the request without end.
+    """
+    for rollout in responses.all(*FILES):
+        yield failure(rollout, "a call that writes a file of 40 lines")
+
+
+FILES_GROUP.probe(
+    "tools.files.kept",
+    FILES,
+    unjudged="not_written",
+    text="A file of 40 lines in the arguments of a call reaches the client unchanged. Agents run "
+    "what they write, so a lost backslash or quote breaks the user's program.",
+)(account_judge(*FILES, reports=is_call_changed))

@@ -24,6 +24,7 @@ from reference_engine.faults.http import BODY, ClientRequest, Json
 from reference_engine.server.api_error import ApiError
 
 _LOST_TOKEN = 4
+_LONGEST_CALL = 160  # characters of arguments
 _MANY_RESULTS = 5
 _LONG_ANSWER = 100  # characters
 _HEADER_ERROR = "unexpected tokens remaining in message header: ['<|constrain|>json']"
@@ -124,6 +125,13 @@ def _failure(status: int, message: str) -> hooks.EventChange:
 def _drop_format(body: Json, _: ClientRequest) -> None:
     for name in _FORMATS:
         body.pop(name, None)
+
+
+@hooks.whole_text("call")
+def long_calls_fail(arguments: str) -> str:
+    if len(arguments) > _LONGEST_CALL:
+        raise ApiError(500, "Failed to parse tool call arguments as JSON.")
+    return arguments
 
 
 hooks.PARSER.faults(

@@ -189,6 +189,16 @@ def retyping(request: ProbeRequest, attempt: Attempt) -> Reply:
     return replace(written, call=(str(request.wanted and request.wanted.name), "{}"))
 
 
+def filing(request: ProbeRequest, attempt: Attempt, *, loses: bool = False) -> Reply:
+    """A server whose calls write the wanted file, or lose its backslashes in streams."""
+    wanted = request.wanted
+    assert wanted
+    right = json.dumps(wanted.arguments)
+    lost = json.dumps({name: text.replace("\\", "") for name, text in wanted.arguments.items()})
+    sent = lost if loses and attempt.condition.streaming else right
+    return replace(Reply(call=(wanted.name, sent)), wrote=(wanted.name, right))
+
+
 def shortening(request: ProbeRequest, attempt: Attempt) -> Reply:
     """A server that changes the names of functions in streams."""
     said = tools._named(request, attempt)
@@ -254,6 +264,7 @@ HEALTHY: Mapping[str, Healthy] = {
     "tools.names": Healthy(tools._named),
     "tools.namespace": Healthy(in_namespace, ("responses",)),
     "tools.preamble": Healthy(announced("I look it up.", 60), ("chat",)),
+    "tools.files": Healthy(filing),
     "tools.loop": Healthy(tools._looping),
     "tools.results": Healthy(tools._with_results),
     "tools.results.order": Healthy(tools._telling(lambda asked: asked)),
@@ -293,6 +304,8 @@ BROKEN: Mapping[str, Provider] = {
     "tools.arguments.encoding": escaping,
     "tools.choice": lambda request, _: UNANSWERED if request.id != "none" else WEATHER,
     "tools.choice.parallel": lambda *_: refusal(500),
+    "tools.files.readable": lambda *_: refusal(500),
+    "tools.files.kept": partial(filing, loses=True),
     "tools.names.accepted": lambda *_: refusal(),
     "tools.namespace": lambda *_: WEATHER,
     "tools.names.kept": shortening,
