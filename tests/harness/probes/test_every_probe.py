@@ -190,13 +190,11 @@ def retyping(request: ProbeRequest, attempt: Attempt) -> Reply:
 
 
 def filing(request: ProbeRequest, attempt: Attempt, *, loses: bool = False) -> Reply:
-    """A server whose calls write the wanted file, or lose its backslashes in streams."""
-    wanted = request.wanted
-    assert wanted
-    right = json.dumps(wanted.arguments)
-    lost = json.dumps({name: text.replace("\\", "") for name, text in wanted.arguments.items()})
-    sent = lost if loses and attempt.condition.streaming else right
-    return replace(Reply(call=(wanted.name, sent)), wrote=(wanted.name, right))
+    """A server whose calls write the wanted file, or lose it in streams."""
+    assert request.wanted
+    right = json.dumps(request.wanted.arguments)
+    sent = "{}" if loses and attempt.condition.streaming else right
+    return Reply(call=(request.wanted.name, sent), wrote=(request.wanted.name, right))
 
 
 def shortening(request: ProbeRequest, attempt: Attempt) -> Reply:
