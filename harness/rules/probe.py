@@ -289,9 +289,9 @@ def account_judge(*names: str, reports: Callable[[Entry], object]) -> Judge:
                     yield None
                 elif got := _instead(reply, responses.wanted.get(name)):
                     instead[name].append(got)
-        for got in instead.values():
-            if len(got) >= _FEWEST_ALIKE and len(set(got)) == 1:
-                raise NotVerifiableError("same_value", got=excerpt(got[0]))
+        for values in instead.values():
+            if len(values) >= _FEWEST_ALIKE and len(set(values)) == 1:
+                raise NotVerifiableError("same_value", got=excerpt(values[0]))
 
     return judge
 
