@@ -458,12 +458,12 @@ def test_tries_are_added_to_a_finished_run_and_nothing_is_repeated(
     assert "has 3 tries of each case; --tries must be larger" in capsys.readouterr().err
 
 
-def test_an_inconclusive_run_prints_the_command_that_settles_it(mock, tmp_path, capsys):
+def test_an_inconclusive_run_prints_the_tries_that_settle_it(mock, tmp_path, capsys):
     few = ("--suite", "tools", "-n", "6", "-k", "1")
     assert run(["--base-url", mock.base_url, "--model", MODEL, *few]) == 4
     folder = only_run(tmp_path)
-    command = re.search(r"gpt-oss-verify (--resume \S+ -k \d+)", capsys.readouterr().out)
-    assert run(command[1].split()) == 0
+    (tries,) = re.findall(r"--resume RUN -k (\d+)", capsys.readouterr().out)
+    assert run(["--resume", str(folder), "-k", tries]) == 0
     assert rollouts(folder)
 
 
