@@ -68,7 +68,7 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Any:
         return begun(attempt, COT[:20])
     if request.id.startswith("cut"):
         return refusal() if attempt.condition.streaming else ended(attempt, "length", LIMIT)
-    if "long" in request.id:
+    if request.id.endswith("long answer"):
         return long(attempt, 2_100, "stop", len(request.id))
     return Reply(text="The ", reasoning=COT) if request.id.startswith("stopped") else ANSWER
 
@@ -167,7 +167,7 @@ def test_a_default_limit_above_the_length_of_other_replies_shows_in_a_long_list(
 )
 def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, found: bool) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if "long" not in request.id:
+        if not request.id.endswith("long answer"):
             return healthy(request, attempt)
         prompt = 100 + 4 * len(request.id)
         return long(attempt, tokens(prompt), finish, prompt)
