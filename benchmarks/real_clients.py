@@ -61,6 +61,8 @@ ALWAYS = [
     for mode in MODES
 ]
 """Rows that no client has to try: there is nothing to call."""
+BY_PLACE = ("schema", "responses.status", "chat.stream.tool_calls", "responses.stream.items.id")
+"""In the names of rules that find several damages: which one it is, the path says."""
 _QUARTER = "html-200"
 """Hits a quarter of the replies, so that what breaks is chance."""
 
@@ -220,7 +222,7 @@ def _found(rollout: Rollout, place: int, wire: Wire) -> set[str]:
     keys = {
         finding_keys(each) for each in findings if each.severity != "info" or ".schema" in each.id
     }
-    return {key if "schema" in name else name for name, key in keys}
+    return {key if any(each in name for each in BY_PLACE) else name for name, key in keys}
 
 
 def rows(

@@ -135,17 +135,21 @@ def _arguments_as_objects(events: list[Event]) -> list[Event]:
 
 
 def _one_delta(events: list[Event]) -> list[Event]:
-    """Put the streamed arguments of Chat into the first delta of the call, as an object."""
-    first: dict[int, dict[str, Any]] = {}
+    """Put the streamed arguments of Chat into one delta after the first of the call, as an object.
+
+    The first delta says `""`, as it did; a call of one delta has the object there.
+    """
+    deltas: dict[int, list[dict[str, Any]]] = {}
     texts: dict[int, str] = {}
     for event in filter(_chunk, events):
         for call in _calls([event]):
-            first.setdefault(call["index"], call["function"])
+            deltas.setdefault(call["index"], []).append(call["function"])
             said = call["function"].pop("arguments", "")
             text = said if isinstance(said, str) else json.dumps(said)
             texts[call["index"]] = texts.get(call["index"], "") + text
-    for index, function in first.items():
-        function["arguments"] = json.loads(texts[index] or "{}")
+    for index, functions in deltas.items():
+        functions[0]["arguments"] = ""
+        functions[min(1, len(functions) - 1)]["arguments"] = json.loads(texts[index] or "{}")
     return events
 
 
@@ -311,17 +315,17 @@ BYTES: dict[str, Callable[[Wire], Wire]] = {
     "plain-text": _plain_text,
 }
 """By name. `zstd-forced` and `html-200` ignore what the client accepts."""
-_WITHOUT_DONE = frozenset({"done-missing", "mid-error", "stream-ends-silently"})
+_WITHOUT_DONE = frozenset({"done-missing", "error-event", "stream-ends-silently"})
 DAMAGES: dict[str, Damage] = {
-    "no-content-index": without("content_index"),
-    "dup-done": lambda events: list(_repeated_done(events)),
-    "null-usage": _usage(None),
-    "finish-stop": _status_of_a_cut,
-    "args-object": _arguments_as_objects,
-    "no-call-id": without("id", of=_call),
+    "content-index-missing": without("content_index"),
+    "done-events-repeated": lambda events: list(_repeated_done(events)),
+    "usage-null": _usage(None),
+    "status-of-a-cut": _status_of_a_cut,
+    "arguments-as-objects": _arguments_as_objects,
+    "id-of-call-missing": without("id", of=_call),
     "empty-choices": _more({"choices": []}, chat=True),
     "unknown-event": _more({"type": "response.keepalive", "sequence_number": 0}, chat=False),
-    "mid-error": _failing,
+    "error-event": _failing,
     "response-failed": _failed_response,
     "error-in-choice": _error_in_choice,
     "event-json-broken": _broken_json,

@@ -21,6 +21,8 @@ TOOL_CALLS_NUMBERS = "tool_calls.numbers"
 TOOL_CALLS_TYPE = "tool_calls.type"
 TOOL_CALLS_REPEATED = "tool_calls.repeated"
 ORDER = "order"
+_LOST = {"an id": "id", "an id and a name": "id", "a name": "function.name"}
+"""What the first delta of a call must have, and its path."""
 
 
 def violations(events: Sequence[StreamEvent]) -> tuple[Violation, ...]:
@@ -126,15 +128,18 @@ class _Walker:
             self._answered, self._late_cot = True, None
         for call in objects(delta.get("tool_calls")):
             for rule, message, expected, got in self._read_call(call):
-                self._report(rule, event, message, expected, got, f"{path}.delta.tool_calls")
+                lost = f"[].{_LOST[expected]}" if expected in _LOST else ""
+                where = f"{path}.delta.tool_calls{lost}"
+                self._report(rule, event, message, expected, got, where)
 
     def _read_call(self, call: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         index, call_id = repr(call.get("index")), call.get("id")
         name = nested(call, "function", "name")
         if index not in self._calls:
             if not call_id or not name:
-                message = "The first delta of a tool call lacks the id or the name."
-                yield TOOL_CALLS, message, "an id and a name", repr(call)
+                lost = "a name" if call_id else "an id" if name else "an id and a name"
+                message = f"The first delta of a tool call lacks {lost}."
+                yield TOOL_CALLS, message, lost, repr(call)
             if call.get("index") is None:
                 message = "A delta of a tool call has no index."
                 yield TOOL_CALLS_INDEX, message, f"index {len(self._calls)}", repr(call)

@@ -352,7 +352,7 @@ class _Walker:
                 message = f"{event.type} has a different output_index than output_item.added."
                 self._report(ITEMS_INDEX, event, message, named, index, "$.output_index")
                 item = self._items[named]
-        rule, reason = ITEMS, None
+        rule, reason, path = ITEMS, None, None
         if item is None:
             reason = f"{event.type} was sent before its item was added."
         elif item.done:
@@ -360,8 +360,9 @@ class _Walker:
         elif item_id != item.id:
             rule = ITEMS_CHANGED if event.type == "response.output_item.done" else ITEMS_ID
             reason = f"{event.type} has a different item id than output_item.added."
+            path = "$.item.id" if item.id is None else "$.item_id"
         if reason is not None and not self._misnumbered:  # a wrong index names a wrong item
-            self._report(rule, event, reason, _ITEM_SEQUENCE)
+            self._report(rule, event, reason, _ITEM_SEQUENCE, path=path)
         return None if reason is not None and rule == ITEMS else item
 
 

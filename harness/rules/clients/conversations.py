@@ -4,6 +4,8 @@ The tool cases, the tool loops and the texts of echo and parity are such convers
 of request that all clients can send. Probes of single tokens or options are not.
 """
 
+import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +32,7 @@ class Conversation:
     calls: bool  # whether a tool is called
     readable: bool = True  # whether our own reading finds a reply in each response
     failed: str | None = None  # for every client
-    turn: int = 0  # the request that failed for every client
+    turn: int = 0  # the request that was refused
     unread: Mapping[str, str] = field(default_factory=dict)  # by client: why the SDK has no use
 
 
@@ -66,7 +68,9 @@ def _read(rollout: ParsedRollout) -> Conversation:
     unread: dict[str, str] = {}
     for turn, exchange in enumerate(rollout.exchanges):
         if failed := _failed(exchange):
-            return replace(made, failed=failed, turn=turn)
+            return replace(made, failed=failed, turn=turn if exchange.recorded.response else 0)
+        if what := _no_reply(exchange):
+            return replace(made, failed=what)
         for client, helper in SDK.items():
             if client not in unread and (why := reads(exchange, helper=helper)):
                 unread[client] = why
@@ -83,6 +87,21 @@ def _failed(exchange: ParsedExchange) -> str | None:
     if response.good_status:
         return None
     return f"status {response.status}: {explanation(response)}"
+
+
+def _no_reply(exchange: ParsedExchange) -> str | None:
+    """Return what came with a 2xx status, if it is nothing that a client can parse."""
+    response = exchange.recorded.response
+    if response is None or exchange.reply is not None:
+        return None
+    if exchange.request.stream and re.search(r"^data:", response.text, re.M):
+        return None
+    try:
+        json.loads(response.text)
+    except ValueError:
+        wanted = "events" if exchange.request.stream else "JSON"
+        return f"the reply is {exchange.content_type or 'of no media type'}, and no {wanted}"
+    return None
 
 
 def shares(made: Sequence[Conversation], problems: Mapping[str, str]) -> Iterator[tuple[str, bool]]:

@@ -67,7 +67,8 @@ def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str,
         alike = [other.breaks for other in best if other.rules == need.rules]
         for client in need.breaks:
             known = all({client, EVERY} & breaks for breaks in alike)
-            broken[client if known else f"{UNTRIED}{client.removeprefix(UNTRIED)}"] = need.damage
+            name = client if known else f"{UNTRIED}{client.removeprefix(UNTRIED)}"
+            broken.setdefault(name, need.damage.replace("-", " "))
     return broken
 
 

@@ -77,7 +77,9 @@ def _unusable(got: _Got, exchange: ParsedExchange) -> str | None:
         if not isinstance(arguments, str):
             return f"the arguments of a call are {type(arguments).__name__}, and not a string"
     if reply is None:
-        return None if got.text or got.calls else "nothing arrives"
+        whole = all(_is_json(str(arguments)) for _, arguments in got.calls)
+        arrives = None if got.text or got.calls else "nothing arrives"
+        return arrives if whole else "the arguments of a call are no JSON"
     if reply.text and not got.text:
         return "the text does not arrive"
     if len(got.calls) < len(reply.calls):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
+from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sdk_types import event_model, stops_sdk
 from harness.records.conditions import APIS
@@ -123,10 +124,14 @@ def _event_type(exchange: ParsedExchange) -> Iterator[Problem]:
 def _responses_required(answer: Answer) -> Iterator[Problem]:
     """A response contains every key that Open Responses requires, even if null.
 
-    OpenAI's own types require fewer keys. Strict Open Responses clients reject the response.
+    OpenAI's own types require fewer keys. Strict Open Responses clients reject the response, and
+    some clients one whose function calls have no id of their own.
     """
     missing = sorted(_REQUIRED_OF_RESPONSES - answer.reply.raw.keys())
     yield from _missing(answer.exchange, missing, "$")
+    for index, item in enumerate(objects(answer.reply.raw.get("output"))):
+        if item.get("type") == "function_call" and item.get("id") is None:
+            yield from _missing(answer.exchange, ["id"], f"$.output[{index}].id")
 
 
 def _missing(exchange: ParsedExchange, keys: list[str], path: str) -> Iterator[Problem]:
