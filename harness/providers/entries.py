@@ -57,7 +57,7 @@ def looks_like_key(text: str) -> bool:
 
 
 def _url(value: str) -> str:
-    """Return `value` without its trailing slash. Raises ValueError if it is not a base URL."""
+    """Return `value` without its trailing slash. Raises ValueError if it is not a plain one."""
     try:
         parts = urlsplit(value.replace("{port}", "1"))
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -70,7 +70,11 @@ def _url(value: str) -> str:
         raise ValueError("the URL contains a user name or password; use api_key_env or headers")
     if parts.query or parts.fragment:
         raise ValueError("the URL has a ? or # part, which a base URL cannot have")
-    base = value.rstrip("/")
+    return value.rstrip("/")
+
+
+def _base_url(base: str) -> str:
+    """Return a base URL. Raises ValueError if it is the URL of an endpoint."""
     for path in _ENDPOINTS:
         if base.endswith(path):
             raise ValueError(f"leave {path} out: the base URL is {base.removesuffix(path)}")
@@ -109,6 +113,7 @@ def _arguments(value: object) -> object:
 
 
 Url = Annotated[str, AfterValidator(_url)]
+BaseUrl = Annotated[Url, AfterValidator(_base_url)]
 
 
 class Prices(Entry):
@@ -149,7 +154,7 @@ class Provider(Settings):
     """
 
     name: str = Field(min_length=1)
-    base_url: Url
+    base_url: BaseUrl
     model: str = Field(min_length=1)
     apis: Annotated[tuple[Api, ...], AfterValidator(_no_repeats)] = BOTH_APIS
     api_key_env: str | None = Field(
