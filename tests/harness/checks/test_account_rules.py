@@ -22,22 +22,39 @@ DEFECTIVE = {
     "text.added": twins(lambda text: f"{text} Powered by us."),
     "text.changed": twins(lambda text: text.replace(" ", "")),
     "text.doubled": [*HEALTHY[1:], sheet(TEXTS[0] * 2, wrote=TEXTS[0])],
-    "reply.broken_off": [*[sheet(TEXTS[0], request="a")] * 3, sheet(TEXTS[0][:-9], request="a")],
+    "reply.broken_off": [
+        sheet(TEXTS[0][: -9 if cut else None], request=str(number), streamed=bool(cut))
+        for number in range(8)
+        for cut in (0, 0, 1, 1)
+    ],
     "usage.output.lost": twins(lambda text: text[8:]),
     "usage.output.miscounted": [
         counted(one, lambda n, one=one: n + one.streamed) for one in twins(lambda text: text)
     ],
     "usage.output.unexplained": [*HEALTHY[1:], counted(sheet(TEXTS[0]), lambda n: n + 61)],
-    "stop.followed": [WHOLE, sheet("one, two, three, four,  six", wrote=WHOLE.text, **STOPPED)],
+    "stop.followed": [
+        replace(each, request=number)
+        for number in "abcd"
+        for each in [
+            WHOLE,
+            *[sheet("one, two, three, four,  six", wrote=WHOLE.text, **STOPPED)] * 2,
+        ]
+    ],
     "limits.prefix": [
-        WHOLE,
-        *[sheet("The limit was reached.", COT[:20], request="count", end="limit") for _ in "ab"],
+        replace(each, request=number)
+        for number in "abcd"
+        for each in [
+            WHOLE,
+            *[sheet("The limit was reached.", COT[:20], request="count", end="limit")] * 2,
+        ]
     ],
     "calls.arguments.changed": [
-        call('{"max_depth": 7}', wanted=DEPTH, name="set_depth") for _ in "ab"
+        replace(call('{"max_depth": 7}', wanted=DEPTH, name="set_depth"), request=number)
+        for number in "abcdef"
     ],
     "calls.arguments.retyped": [
-        call('{"volume": "0.5"}', wanted=VOLUME, name="set_volume") for _ in "abcd"
+        replace(call('{"volume": "0.5"}', wanted=VOLUME, name="set_volume"), request=number)
+        for number in "abcdef"
     ],
 }
 
