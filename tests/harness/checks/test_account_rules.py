@@ -16,7 +16,10 @@ ACCOUNT_RULES = {id_: rule for id_, rule in RULES.items() if isinstance(rule, Ac
 WHOLE = sheet("one, two, three, four, five, six", request="count")
 STOPPED = {"request": "count", "stops": ("five",), "end": "stop string"}
 DEPTH = Wanted(name="set_depth", arguments={"maxDepth": 7})
-VOLUME = Wanted(name="set_volume", arguments={"volume": 0.5})
+LEVELS = Wanted(name="set_levels", arguments={"levels": [1, 2, 3]})
+
+NOTE = '{"note": "salt"}'
+NOTES = [call(NOTE, wanted=Wanted(name="add_note"), wrote=NOTE)] * 4
 
 DEFECTIVE = {
     "text.added": twins(lambda text: f"{text} Powered by us."),
@@ -49,12 +52,26 @@ DEFECTIVE = {
         ]
     ],
     "calls.arguments.changed": [
-        replace(call('{"max_depth": 7}', wanted=DEPTH, name="set_depth"), request=number)
-        for number in "abcdef"
+        *NOTES,
+        *(
+            replace(call('{"max_depth": 7}', "With maxDepth: 7.", DEPTH, "set_depth"), request=name)
+            for name in "abcdef"
+        ),
     ],
     "calls.arguments.retyped": [
-        replace(call('{"volume": "0.5"}', wanted=VOLUME, name="set_volume"), request=number)
-        for number in "abcdef"
+        *NOTES,
+        *(
+            replace(
+                call(
+                    '{"levels": "[1, 2, 3]"}',
+                    wanted=LEVELS,
+                    name="set_levels",
+                    wrote='{"levels": [1, 2, 3]}',
+                ),
+                request=name,
+            )
+            for name in "abcdef"
+        ),
     ],
 }
 
