@@ -117,9 +117,6 @@ def _wrong_counts(answer: Answer) -> Iterator[tuple[str, str, int | None]]:
             yield message, f"0 to {total}", part
 
 
-_FURTHER = 8 * COT_HEADER  # tokens of the headers of further messages of CoT in a reply
-
-
 def _has_content(answer: Answer) -> bool:
     """Whether a reply has content of the model."""
     reply = answer.reply
@@ -155,14 +152,14 @@ def _reasoning(answer: Answer) -> Iterator[Problem]:
         expected, got = f"in {counted_at}", "next to the other counts"
     elif reported and counted_text and (tokens := counted_text.cot):
         slack = max(_FEW_TOKENS, tokens // SLACK)
-        least, most = tokens - slack, tokens + COT_HEADER + slack
-        cut = answer.reply.reasoning.rstrip().endswith(("...", "…"))
-        # The model may write its CoT in several messages, whose headers no text shows.
-        further = 0 if cut or counted_text.extra > _FURTHER else max(0, counted_text.extra)
-        if least <= reported <= most + further:
+        # The model may write its CoT in several messages, which servers join with blank lines.
+        items = sum(item.get("type") == "reasoning" for item in answer.output)
+        further = max(items - 1, answer.reply.reasoning.count("\n\n"))
+        least, most = tokens - slack - further, tokens + COT_HEADER * (1 + further) + slack
+        if least <= reported <= most:
             return
         message = "The number of reasoning tokens does not match the CoT."
-        if reported > most and cut:
+        if reported > most and answer.reply.reasoning.rstrip().endswith(("...", "…")):
             message = "The CoT ends with an ellipsis, and tokens are missing: the server cut it."
         expected, got = f"{least} to {most} for a CoT of {tokens} tokens", str(reported)
     else:
