@@ -231,7 +231,7 @@ def wrong_counts(replies: Sequence[Row], counting: Counting) -> Mapping[int, tup
     equal = [at for at, *_ in odd if offs[at] == same > 0]
     texts = {(replies[at].sheet.reasoning, replies[at].sheet.text) for at in equal}
     many = are_many([replies[at] for at in equal], replies) or same > SURELY
-    if times >= _EXPLAINED * len(odd) and len(texts) >= max(_FEWEST_COUNTS, times / 2) and many:
+    if times >= _EXPLAINED * len(odd) and len(texts) >= _FEWEST_COUNTS and many:
         wrong |= {at: (What.OFF, f"{same} too high") for at in equal if at not in wrong}
     return wrong
 

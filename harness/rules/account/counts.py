@@ -5,12 +5,14 @@ shows what is added or exchanged. Otherwise they only show that something is wro
 it differs by many tokens, of all odd replies if these are too many for the formats of a model.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from harness.records.traits import Ledger, Sheet
 from harness.rules.account.association import CHANCE
 from harness.rules.account.counting import (
+    NEAR,
     SURELY,
     Counting,
     are_many,
@@ -19,11 +21,20 @@ from harness.rules.account.counting import (
     wrong_counts,
 )
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Row, What
-from harness.rules.account.ledger import ANSWER_HEADER, COT_HEADER, FRAMING, more_tokens
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
+from harness.rules.account.ledger import (
+    ANSWER_HEADER,
+    COT_HEADER,
+    FRAMING,
+    more_tokens,
+    token_count,
+)
 from harness.statistics.rates import at_least
 from harness.text import shared_beginning
 
+_SENTENCE_END = re.compile(r"[.!?\n]\s*$")
+_GLUED = re.compile(r"[.!?](?=[^\W\d_])")  # the end of a sentence without a space after it
+_LONGEST_MOVED = 60  # characters of a text that is on the wrong side of a border
 _FEWEST_KNOWN = 5  # replies of a run that show how a server counts
 _MOST = 0.8  # the share of replies that a defect of all of them has
 _AT_CUTS = 2  # tokens by which a text differs that is cut within a word
@@ -62,6 +73,7 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
             odd.append((row, off))
     if len({row.written for row, _ in lacking}) >= SEVERAL:
         yield from lacking
+    yield from _moved(replies)
     yield from _stock(replies, [row for row, _ in odd])
     yield from _edges([row for row in replies if (counting.off(row.sheet) or 0) < 0], counting)
     in_cot = _counts_answers_as_cot(replies)
@@ -125,7 +137,7 @@ def _odd(sheet: Sheet, off: int, *, lost: bool, many: bool) -> Entry:
 
 
 def _without_tokens_of_cot(replies: Sequence[Row], counting: Counting) -> Judged:
-    """Yield the replies whose CoT lacks tokens, if more of them do than a model spells oddly.
+    """Yield the replies of a mode whose CoT lacks tokens, if more do than a model spells oddly.
 
     The reasoning tokens are then also those of the whole CoT, with or without its header. This is
     so in 2 of 219 different replies of a healthy run of the small model. A worse model spells more
@@ -137,17 +149,49 @@ def _without_tokens_of_cot(replies: Sequence[Row], counting: Counting) -> Judged
         if (ledger := row.sheet.ledger) is not None and ledger.end == "model" and ledger.exact
         if ledger.cot and ledger.thinking
     ]
-    lacking = [each for each in counted if each[2] > 0 and has_whole_cot(each[1], each[2])]
     odd = [each for each in counted if each[2] > 0 and has_whole_cot(each[1])]
-    hits, others, every = (len({row.written for row, *_ in e}) for e in (lacking, odd, counted))
+    others = len({row.written for row, *_ in odd})
     more_cot = sum(ledger.cot for _, ledger, _ in counted) / (
         sum(ledger.answer for _, ledger, _ in counted) or 1
     )
-    spelled = max(_SPELLED_IN_COT, min(1.0, more_cot * others / max(1, every)))
-    if hits >= _FEWEST_KNOWN and at_least(hits, every, spelled) <= CHANCE:
-        for row, ledger, more in lacking:
-            wanted, got = f"{ledger.cot + more} tokens", str(ledger.cot)
-            yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, str(more))
+    total = len({row.written for row, *_ in counted})
+    spelled = max(_SPELLED_IN_COT, min(1.0, more_cot * others / max(1, total)))
+    for mode in {row.mode for row, *_ in counted}:
+        own = [each for each in counted if each[0].mode == mode]
+        lacking = [each for each in own if each[2] > 0 and has_whole_cot(each[1], each[2])]
+        hits, every = (len({row.written for row, *_ in e}) for e in (lacking, own))
+        if hits >= _FEWEST_KNOWN and at_least(hits, every, spelled) <= CHANCE:
+            for row, ledger, more in lacking:
+                wanted, got = f"{ledger.cot + more} tokens", str(ledger.cot)
+                yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, str(more))
+
+
+def _moved(replies: Sequence[Row]) -> Judged:
+    """Yield the replies in which text stands on the wrong side of the border of CoT and answer.
+
+    The CoT ends within a sentence, and the reasoning tokens are those with a border where a
+    sentence ends and the next one follows without a space.
+    """
+    found: list[tuple[Row, Entry]] = []
+    for row in replies:
+        sheet, ledger = row.sheet, row.sheet.ledger
+        if ledger is None or not (ledger.exact and ledger.thinking and ledger.cot and sheet.text):
+            continue
+        if ledger.end != "model" or _SENTENCE_END.search(sheet.reasoning):
+            continue
+        early = ledger.thinking > ledger.cot
+        for end in _GLUED.finditer(sheet.text[:_LONGEST_MOVED] if early else sheet.reasoning):
+            moved = sheet.text[: end.end()] if early else sheet.reasoning[end.end() :]
+            tokens = (token_count(moved) or 0) * (1 if early else -1)
+            if abs(ledger.thinking - ledger.cot - tokens) <= NEAR and len(moved) <= _LONGEST_MOVED:
+                what = What.COT_IN_ANSWER if early else What.ANSWER_IN_COT
+                place: Place = "answer" if early else "CoT"
+                wanted = sheet.text[end.end() :] if early else sheet.reasoning[: end.end()]
+                got = sheet.text if early else sheet.reasoning
+                found.append((row, Entry(what, place, "count", wanted, got, repr(moved))))
+                break
+    if len({row.written for row, _ in found}) >= SEVERAL:
+        yield from found
 
 
 def _counts_answers_as_cot(replies: Sequence[Row]) -> bool:
@@ -161,24 +205,32 @@ def _counts_answers_as_cot(replies: Sequence[Row]) -> bool:
 
 
 def _stock(replies: Sequence[Row], odd: Sequence[Row]) -> Judged:
-    """Yield the replies with one answer to different requests whose tokens are not its own.
+    """Yield the replies with one answer to different requests that is not their own.
 
-    A model gives one answer to several requests, too. If the CoT is missing in other replies as
-    well, the tokens beyond such an answer are those of its CoT.
+    Its tokens are not those counted; or it has no CoT and is not what most tries of its request
+    get, or it is what nearly all requests get. A model gives one answer to several requests, too,
+    but it thinks about each. If the CoT is missing in other replies as well, the tokens beyond such
+    an answer are those of its CoT.
     """
     without = sum(bool(row.sheet.text) and not row.sheet.reasoning for row in replies)
+    keys = {row.key for row in odd}
+    usual: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     stock: dict[str, list[Row]] = defaultdict(list)
-    for row in odd:
+    for row in replies:
+        usual[row.sample][row.sheet.text.strip()] += 1
         stock[row.sheet.text.strip()].append(row)
     for text, every in stock.items():
-        thinking = [row for row in every if row.sheet.reasoning]
-        same = every if 2 * (len(every) - len(thinking)) >= without else thinking
-        kinds = {row.sheet.request if row.sample[0] == _RECORDED else row.sample[0] for row in same}
-        several = len(kinds) >= ALIKE
-        most = len(same) >= _SHARED * len(odd)
-        for row in same if several and most and len(text) >= LONG_TEXT else ():
-            wanted, detail = "an answer of its own", str(len(same))
-            yield row, Entry(What.STOCK, "answer", "count", wanted, text, detail)
+        counted = [row for row in every if row.key in keys]
+        thinking = [row for row in counted if row.sheet.reasoning]
+        own = counted if 2 * (len(counted) - len(thinking)) >= without else thinking
+        bare = [row for row in every if not (row.sheet.reasoning or row.sheet.calls)]
+        rare = [row for row in bare if usual[row.sample].most_common(1)[0][0] != text]
+        everywhere = len(bare) >= max(_FEWEST_KNOWN, _MOST * len(replies))
+        for same in (own if len(own) >= _SHARED * len(odd) else [], bare if everywhere else rare):
+            kinds = {r.sheet.request if r.sample[0] == _RECORDED else r.sample[0] for r in same}
+            for row in same if len(kinds) >= ALIKE and len(text) >= LONG_TEXT else ():
+                wanted, detail = "an answer of its own", f"{len(same)} replies: {text!r}"
+                yield row, Entry(What.STOCK, "answer", "count", wanted, text, detail)
 
 
 def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:

@@ -107,13 +107,11 @@ class What(Enum):
     COT_UNFINISHED = "added", "The reply has an answer, but its CoT is unfinished.", _CUT
     NO_HEADER = "added", "The answer starts without the header of a final message.", _CUT
     ONLY_REASONING = "added", "The reply has an answer, but only CoT was generated.", _CUT
-    CUT_DIFFERS = "changed", "The truncated answer is no beginning of the whole one.", _CUT
-    STOPPED_DIFFERS = "changed", "Adding a stop string changed the answer.", _STOPPED
     AFTER_STOP = "added", "Text follows the stop string.", _STOPPED
     # The count and the text do not agree.
     NO_COT = "lost", "The server dropped the CoT: the token count includes one."
     COT_TOKENS = "lost", "The CoT has {detail} fewer tokens than were counted for it."
-    STOCK = "changed", "{detail} unrelated requests got this same answer."
+    STOCK = "changed", "Unrelated requests got one answer, in {detail}."
     EDGE = "added", "Many replies have the same text {detail} of the {place}."
     TWICE_COUNTED = "miscounted", "The output count is double, as if a hidden retry were counted."
     COT_COUNTED_TWICE = "miscounted", "The output count includes the CoT twice."

@@ -25,7 +25,6 @@ from harness.rules.account.differences import (
 )
 from harness.rules.account.entry import ALIKE, INTACT, SEVERAL, Entry, Judged, Place, Row, What
 from harness.rules.account.ledger import COT_HEADER, more_tokens
-from harness.text import shared_beginning
 
 _INSIDE = re.compile(r"[ ,;:-]*\w")
 """How a text continues within a line; a model may omit punctuation at the end."""
@@ -80,11 +79,6 @@ def _beginning(sheet: Sheet, whole: Sheet) -> Entry | None:
             return None
         if len(text) > len(expected.rstrip()) and sheet.text.startswith(expected):
             return Entry(What.AFTER_STOP, "answer", "whole", expected, sheet.text)
-    elif expected.startswith(text):
-        return None
-    if not shared_beginning(expected, text):
-        what = What.CUT_DIFFERS if sheet.end == "limit" else What.STOPPED_DIFFERS
-        return Entry(what, "answer", "whole", expected[: len(text)], text)
     return None
 
 

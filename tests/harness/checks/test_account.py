@@ -435,6 +435,41 @@ def test_one_sentence_for_different_requests_is_named() -> None:
     assert kinds([*HEALTHY, *own]) == set()
 
 
+@pytest.mark.parametrize("busy", [4, 30])
+def test_a_busy_page_with_plausible_counts_is_named(busy: int) -> None:
+    """Other tries get their own answers, or hardly any do. A refusal has a CoT of its own."""
+    page = "The service is busy. Please try again later."
+    tries = [
+        sheet(f"{text} {at}", request=f"q{at}") for _ in "abc" for at, text in enumerate(TEXTS)
+    ]
+
+    def replaced(cot: str) -> list[Entry]:
+        pages = [replace(sheet(page, cot), request=one.request) for one in tries[:busy]]
+        return entries([*pages, *tries[busy:]], tasks=len(TEXTS))
+
+    found = replaced("")
+    assert [e.what for e in found if e.witness] == [What.STOCK] * busy
+    assert found[0].message == f"Unrelated requests got one answer, in {busy} replies: {page!r}."
+    assert not any(e.witness for e in replaced(COT))
+
+
+def test_the_end_of_the_cot_at_the_beginning_of_the_answer_is_named() -> None:
+    """The reasoning tokens are those of the whole CoT, in every reply."""
+
+    def moved(text: str, early: bool) -> Sheet:
+        cot = f"We name {text[4:8]} and the pier, so the word is short."
+        tail = "short." if early else ""
+        shown = cot.removesuffix(tail)
+        split = (shown, tail + text) if early else (cot + text[:9], text[9:])
+        one = sheet(split[1], split[0], wrote=text, thought=cot, request=text)
+        return replace(one, ledger=replace(one.ledger, thinking=tokens(cot)))
+
+    assert {e.what for e in entries(moved(t, True) for t in TEXTS)} == {What.COT_IN_ANSWER}
+    found = entries(moved(t, False) for t in TEXTS)
+    assert {e.what for e in found} == {What.ANSWER_IN_COT}
+    assert found[0].message.endswith(f"end of the CoT: {TEXTS[0][:9]!r}.")
+
+
 def test_one_answer_without_its_cot_is_no_stock_sentence_where_others_lack_it() -> None:
     """OGX drops the CoT without `reasoning.effort`, and several requests have the same answer."""
     same = "The code word is orchid596."
