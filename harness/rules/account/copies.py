@@ -25,8 +25,6 @@ from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Ro
 from harness.rules.account.ledger import call_header, more_tokens
 
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
-_OF_A_KIND = (What.RETYPED, What.CONVERTED, What.STYLE)
-"""The changes of all values of a kind, or names of a style."""
 
 
 def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> Judged:

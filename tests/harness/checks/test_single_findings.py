@@ -98,7 +98,7 @@ def test_an_object_in_a_chat_stream_that_is_not_a_chunk_is_one_finding(other):
 )
 def test_escapes_that_the_server_added_do_not_fit_the_count(written, sent):
     """By so many tokens that no header explains them."""
-    written, sent = (" ".join([text] * 6) for text in (written, sent))
+    written, sent = (" ".join([text] * 12) for text in (written, sent))
     changed = put("choices.0.message.content", sent)
     found = findings(chat(changed, Reply(text=written, reasoning=COT)))
     assert "text.changed" in found
