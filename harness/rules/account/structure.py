@@ -28,7 +28,7 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     ]
     for row, entry in found:
         alike = {other.sample for other, e in found if e.what is entry.what}
-        sure = entry.place == "arguments" or (
+        sure = entry.what is What.ENCODED_TWICE or (
             entry.kind == "added" and entry.what is not What.FENCED
         )
         if sure or len(alike) >= SEVERAL or abs(counting.off(row.sheet) or 0) > SURELY:

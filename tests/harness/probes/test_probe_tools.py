@@ -41,6 +41,7 @@ def calling(tool: Tool | str, arguments: str = '{"location": "Lisbon"}') -> Repl
 _KEPT = {
     "none": Reply(text="I may not look."),
     "named": calling(LANGUAGE, '{"text": "a"}'),
+    "namespace": Reply(text="I may not look."),
 }
 
 
