@@ -20,7 +20,7 @@ from evals.grading.graded_eval import GradedEval
 from evals.grading.grades import REQUESTS, Ledger, last_reply
 from evals.prompts import fill, our_prompts
 from harness.api.items import Message, Settings
-from harness.api.statuses import explanation
+from harness.api.statuses import explanation, out_of_credit
 from harness.errors import ProviderUnavailableError
 from harness.providers.entries import Provider
 from harness.records.conditions import Api, Condition
@@ -130,11 +130,14 @@ def unread_tasks(
 
 
 class _LedgerObserver(Observer):
-    """Updates the ledger, and forwards to another observer."""
+    """Updates the ledger, forwards to another observer, and lets `check` read the last response."""
 
-    def __init__(self, ledger: Ledger, observer: Observer) -> None:
+    def __init__(
+        self, ledger: Ledger, observer: Observer, check: Callable[[Exchange], None]
+    ) -> None:
         self._ledger = ledger
         self._watcher = observer
+        self._check = check
 
     def started(self, attempt: Attempt) -> None:
         self._watcher.started(attempt)
@@ -145,6 +148,7 @@ class _LedgerObserver(Observer):
     def finished(self, rollout: Rollout) -> None:
         self._ledger.note(rollout)
         self._watcher.finished(rollout)
+        self._check(rollout.exchanges[-1])
 
 
 async def grade_with(
@@ -166,12 +170,16 @@ async def grade_with(
     """
     watcher = observer or Observer()
 
-    def retrying(exchange: Exchange, number: int, waited: float) -> None:
-        if exchange.response is not None and exchange.response.status == _NO_CREDIT:
+    def check(exchange: Exchange) -> None:
+        response = exchange.response
+        if response is not None and (response.status == _NO_CREDIT or out_of_credit(response)):
             raise ProviderUnavailableError(
-                f"grader {grader.name} answers {_NO_CREDIT} ({explanation(exchange.response)}); "
+                f"grader {grader.name} answers {response.status} ({explanation(response)}); "
                 f"add credit, and grade the rest with: gpt-oss-verify grade {folder}"
             )
+
+    def retrying(exchange: Exchange, number: int, waited: float) -> None:
+        check(exchange)
         watcher.retrying(exchange, number, waited)
 
     name = grades_file(grader.name, grader.model)
@@ -191,7 +199,7 @@ async def grade_with(
                             transport=transport,
                             log=log,
                             concurrency=ready.concurrency,
-                            observer=_LedgerObserver(ledger, watcher),
+                            observer=_LedgerObserver(ledger, watcher, check),
                             budget=budget,
                             prices=ready.prices,
                         )

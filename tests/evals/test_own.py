@@ -79,7 +79,7 @@ def test_csv_and_the_columns_of_gpqa(tmp_path):
     ("row", "wanted"),
     [
         ({"question": "q"}, "line 2: column 'answer' is empty; give an answer, a pattern or a"),
-        ({"answer": 1}, "line 2: column 'question'"),
+        ({"answer": 1}, "line 2: without column 'question'; its columns are 'answer'"),
         ({"question": "q", "answer": "A", "choices": ["x"]}, "2 to 26 different choices, not 1"),
         ({"question": "q", "answer": "x", "choices": ["x", "x"]}, "different choices, not 1"),
         ({"question": "q", "answer": "C", "choices": ["x", "y"]}, "neither a choice nor its"),

@@ -267,7 +267,7 @@ def test_replies_that_take_as_long_as_the_others_are_not_named(progress, monkeyp
 async def test_refused_tries_are_counted_while_the_next_one_is_awaited(progress, monkeypatch):
     monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
     monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.02)
-    busy = status(402, "Insufficient credits")
+    busy = status(429, "Too many requests")
     with progress.display() as screen:
         screen.begin(1, 0)
         async with (
@@ -280,6 +280,6 @@ async def test_refused_tries_are_counted_while_the_next_one_is_awaited(progress,
             options = {"log": progress.log, "concurrency": 1, "observer": screen}
             run = run_attempts(attempts, transport=transport, **options)
             sampling = asyncio.create_task(run)
-            await until(lambda: re.search(r"[2-9] × 402, next try in \d+ s", progress.text))
+            await until(lambda: re.search(r"[2-9] × 429, next try in \d+ s", progress.text))
             sampling.cancel()
             await asyncio.gather(sampling, return_exceptions=True)

@@ -25,7 +25,7 @@ CLIENT = "Codex 0.169"
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makeini("[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n")
-    pytester.makepyfile(test_own="def test_own():\n    pass")
+    pytester.makepyfile(test_of_the_project="def test_own():\n    pass")
     return pytester
 
 

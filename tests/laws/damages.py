@@ -147,6 +147,10 @@ DAMAGES: Mapping[str, Change] = {
 
 def _escaped(arguments: str) -> str:
     """Return JSON with the escapes of servers in Go and PHP: `<>&` and letters beyond ASCII."""
+    try:
+        json.loads(arguments)
+    except ValueError:  # which no server can write again
+        return arguments
     escapes = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
     letters = (char if char.isascii() else json.dumps(char)[1:-1] for char in arguments)
     return "".join(letters).translate(escapes)

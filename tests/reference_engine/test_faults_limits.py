@@ -84,10 +84,6 @@ LIMITS = {
     "limit-lowered-of-long-replies": Row(
         chat(HI, max_tokens=16_000), lambda s: s.params[-1].max_tokens == 2048
     ),
-    "long-calls-fail": Row(
-        chat(HI, said=CALL.replace("{", "{" + 160 * " "), tools=[CHAT_TOOL]),
-        lambda s: s.status == 500,
-    ),
     "prompt-cut-in-the-middle": Row(
         chat({"role": "user", "content": "one two " * 800}),
         lambda s: s.json["usage"]["prompt_tokens"] == 1024,

@@ -44,6 +44,10 @@ def crashes(status):
 
 
 PARSING = {
+    "long-calls-fail": Row(
+        chat(HI, said=CALL.replace("{", "{" + 160 * " "), tools=[CHAT_TOOL]),
+        lambda s: s.status == 500,
+    ),
     "word-lost": Row(
         chat(HI, said=LONG_COT),
         lambda s: s.message["reasoning"] == "One two three five six.",

@@ -89,7 +89,8 @@ def refusing_forms(request: ProbeRequest, attempt: Attempt) -> Any:
 def damaging(request: ProbeRequest, _: Attempt) -> Reply:
     """A server that loses the same part of all texts in arguments."""
     text = TEXTS[request.id]
-    damaged = tools._changing(f"{text.before}{text.after}".rstrip(), request)
+    left = f"{text.before}{text.after}".rstrip() or text.special[:-3]
+    damaged = tools._changing(left, request)
     return replace(damaged, reasoning=f"The text is: {text.intact}")
 
 
@@ -197,13 +198,13 @@ def filing(request: ProbeRequest, attempt: Attempt, *, loses: bool = False) -> R
     return Reply(call=(request.wanted.name, sent), wrote=(request.wanted.name, right))
 
 
-def shortening(request: ProbeRequest, attempt: Attempt) -> Reply:
-    """A server that changes the names of functions in streams."""
+def lengthening(request: ProbeRequest, attempt: Attempt) -> Reply:
+    """A server that makes the names of functions longer."""
     said = tools._named(request, attempt)
     name, given = said.call or ("", "")
     return replace(
         said,
-        call=(name.upper() if attempt.condition.streaming else name, given),
+        call=(f"{name}_of_server", given),
         wrote=said.call,
         reasoning=f"I call {name}.",
     )
@@ -306,7 +307,7 @@ BROKEN: Mapping[str, Provider] = {
     "tools.files.kept": partial(filing, loses=True),
     "tools.names.accepted": lambda *_: refusal(),
     "tools.namespace": lambda *_: WEATHER,
-    "tools.names.kept": shortening,
+    "tools.names.kept": lengthening,
     "tools.preamble": announced(None, 90),
     "tools.loop": lambda *_: [
         tools.calling(tools.ORDER, '{"order_id": "A-17"}'),

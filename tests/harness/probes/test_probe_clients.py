@@ -281,7 +281,7 @@ def test_a_tool_that_a_server_drops_is_not_supported() -> None:
 def test_a_form_is_not_judged_if_the_plain_request_is_refused_too() -> None:
     results = judged(GROUP, lambda _, __: refusal())
     assert {each.status for each in results.values()} <= {"not_verifiable", "warned"}
-    assert by_client(results, "chat")["CrewAI 1.15"].status == "not_verifiable"
+    assert "CrewAI 1.15" not in by_client(results, "chat")
 
 
 def variants() -> list[Variant]:

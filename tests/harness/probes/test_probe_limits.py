@@ -206,25 +206,31 @@ NOTICE = "The reply reached the limit."
 
 
 @pytest.mark.parametrize(
-    ("cot", "text", "status"),
+    ("cot", "text", "found"),
     [
-        (COT, None, "passed"),
-        (COT[:20], None, "passed"),
-        (COT[:20], COT[20:30], "failed"),
-        (COT[:20], NOTICE, "failed"),
-        (COT, "The code", "passed"),
-        (COT, "Sorry, it was cut.", "failed"),
-        ("Another CoT.", "The code", "passed"),
-        ("Another CoT.", NOTICE, "passed"),
+        (COT, None, False),
+        (COT[:20], None, False),
+        (COT[:20], COT[20:30], True),
+        (COT[:20], NOTICE, True),
+        (COT, "The code", False),
+        (COT, "Sorry, it was cut.", False),  # as another answer of the model may be
+        ("Another CoT.", "The code", False),
+        ("Another CoT.", NOTICE, False),
     ],
 )
-@pytest.mark.parametrize("name", ["cut in the CoT", "cut at"])
 def test_a_truncated_greedy_reply_is_the_beginning_of_the_whole_one(
-    name: str, cot: str, text: str | None, status: str
+    cot: str, text: str | None, found: bool
 ) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id.startswith(name):
-            return begun(attempt, cot, text)
-        return healthy(request, attempt)
+    """Replies to one request may differ by chance."""
 
-    assert checked(GROUP, provider)["limits.prefix"].status == status
+    def truncating(*names: str) -> bool:
+        def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+            if request.id.startswith(names):
+                return begun(attempt, cot, text)
+            return healthy(request, attempt)
+
+        return checked(GROUP, provider)["limits.prefix"].failures > 0
+
+    assert truncating("cut in the CoT", "cut at") == found
+    assert not truncating("cut in the CoT")
+    assert not truncating("cut at")
