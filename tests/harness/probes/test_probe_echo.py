@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from probing import judged, statuses
+from probing import judged
 from replies import Reply, pieces
 
 from harmony.render import text_tokens
