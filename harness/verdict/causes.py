@@ -187,7 +187,7 @@ def _cause(
     records = frozenset[str]().union(*(finding.records for finding in own))
     same = [e for e in others if e.rule.witness or _shared(e.records, records, len(e.records))]
     about = COMPONENTS[first.component]
-    probes = [e for e in own if e.result.check.kind == "probe" and not e.moved]
+    probes = [e for e in (*own, *same) if e.result.check.kind == "probe" and not e.moved]
     told = [first] if first.result.check.kind == "check" else probes
     replies = frozenset[Reply]().union(*(finding.replies for finding in told))
     when = list(occasions([finding.result for finding in told], replies, scores, run))

@@ -81,7 +81,7 @@ def test_half_of_a_fix_fails(mock: MockProvider) -> None:
 
 def test_the_concurrency_is_that_of_the_run_and_is_reached(mock: MockProvider) -> None:
     before = failed_run(mock, "--concurrency", "16")
-    mock.always, mock.delay, mock.most_in_flight = provider_of(), 0.05, 0
+    mock.always, mock.delay, mock.most_in_flight = provider_of(), 0.2, 0
     assert run(["retest", str(before)]) == 0
     assert mock.most_in_flight == 16
 

@@ -126,7 +126,7 @@ def started(command: list[str], **environment: str) -> list[subprocess.Popen]:
 def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
     """Returns the exit code and stderr of each process."""
     try:
-        said = [process.communicate(timeout=120)[1] for process in processes]
+        said = [process.communicate(timeout=600)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
