@@ -91,6 +91,7 @@ class Sheet:
     twice: tuple[str, ...] = ()  # the places whose pieces of the stream all come twice
     restated: tuple[str, ...] = ()  # those in which one piece begins with the whole text before it
     streamed: bool = False
+    several: bool = False  # whether the answer has several messages, which some servers join
     ledger: Ledger | None = None  # None if the tokens cannot be counted
     wanted: Wanted | None = None
 

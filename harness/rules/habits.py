@@ -10,6 +10,8 @@ UNUSABLE = 0.2
 """The share of replies from which no agent can use a model: of tasks with ten steps, 0.8 ** 10, or
 11%, succeed."""
 
+MOSTLY = 0.5
+"""The share of replies without CoT that no effort of the model explains."""
 UNUSABLE_CALLS = 0.5  # the share of calls with broken JSON; below it, worse models still call tools
 
 

@@ -199,7 +199,7 @@ class Declared(TypedDict, total=False):
     behaviour: bool
     example: Sequence[str] | None
     """A known defect: its description and the addresses of its reports."""
-    habit: Habit
+    habit: Habit | None
     error_above: float | None
     needs: Capability | None
     suite: SuiteName | None

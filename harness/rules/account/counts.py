@@ -209,8 +209,8 @@ def _stock(replies: Sequence[Row], odd: Sequence[Row]) -> Judged:
 
     Its tokens are not those counted; or it has no CoT and is not what most tries of its request
     get, or it is what nearly all requests get. A model gives one answer to several requests, too,
-    but it thinks about each. If the CoT is missing in other replies as well, the tokens beyond such
-    an answer are those of its CoT.
+    as when it refuses, but it thinks about each. If the CoT is missing in other replies as well,
+    this shows nothing.
     """
     without = sum(bool(row.sheet.text) and not row.sheet.reasoning for row in replies)
     keys = {row.key for row in odd}
@@ -225,6 +225,7 @@ def _stock(replies: Sequence[Row], odd: Sequence[Row]) -> Judged:
         own = counted if 2 * (len(counted) - len(thinking)) >= without else thinking
         bare = [row for row in every if not (row.sheet.reasoning or row.sheet.calls)]
         rare = [row for row in bare if usual[row.sample].most_common(1)[0][0] != text]
+        rare = rare if 2 * len(rare) >= without else []
         everywhere = len(bare) >= max(_FEWEST_KNOWN, _MOST * len(replies))
         for same in (own if len(own) >= _SHARED * len(odd) else [], bare if everywhere else rare):
             kinds = {r.sheet.request if r.sample[0] == _RECORDED else r.sample[0] for r in same}

@@ -43,6 +43,7 @@ def sheets(
             twice=tuple(place for place, said in pieces.items() if _is_twice(said)),
             restated=tuple(place for place, said in pieces.items() if _is_restated(said)),
             streamed=bool(exchange.events),
+            several=_kinds(reply).count("message") > 1,
             ledger=any_ledger(exchange) if counted else None,
             wanted=wanted if called or exchange.index == 0 else None,
         )
@@ -56,6 +57,11 @@ def _end(
     if reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
         return "unknown"
     return "stop string" if exchange.request.stops else "model"
+
+
+def _kinds(reply: Reply) -> list[object]:
+    """Return the types of the output items of a response; none of a Chat reply."""
+    return [item.get("type") for item in objects(reply.raw.get("output"))]
 
 
 def _request(exchange: ParsedExchange) -> str:

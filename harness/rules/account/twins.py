@@ -103,11 +103,13 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
                 yield row, entry
 
 
-def _texts(row: Row) -> tuple[str, str, str]:
-    """Return what is compared: typography, and what joins items of CoT, is no difference."""
+def _texts(row: Row, group: Sequence[Row]) -> tuple[str, str, str]:
+    """Return what is compared: typography, and what joins items and messages, is no difference."""
     sheet = row.sheet
-    cot = "".join(without_typography(sheet.reasoning).split())
-    return cot, without_typography(sheet.text), without_typography(_spelled_calls(sheet))
+    cot, text = (without_typography(said) for said in (sheet.reasoning, sheet.text))
+    if any(each.sheet.several for each in group):
+        text = "".join(text.split())
+    return "".join(cot.split()), text, without_typography(_spelled_calls(sheet))
 
 
 def _reported(row: Row) -> int | None:
@@ -126,7 +128,7 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
     for group in groups:
         right = _right(group, counting)
         for row in group:
-            if right is None or _texts(row) == _texts(right):
+            if right is None or _texts(row, group) == _texts(right, group):
                 continue
             if counting.fits(row.sheet) and right.sheet.ledger and not counting.fits(right.sheet):
                 continue
@@ -165,18 +167,18 @@ def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     equally frequent, the one whose CoT has its reasoning tokens is right, or that of the complete
     replies: streams are put together from pieces.
     """
-    times = Counter(map(_texts, group))
+    times = Counter(_texts(row, group) for row in group)
     if len(times) < 2:
         return None
     near = [row for row in group if counting.is_near(row.sheet)] or group
-    most = max(times[_texts(row)] for row in near)
-    frequent = {_texts(row): row for row in near if times[_texts(row)] == most}
+    most = max(times[_texts(row, group)] for row in near)
+    frequent = {_texts(row, group): row for row in near if times[_texts(row, group)] == most}
     whole = {
         t: row
         for t, row in frequent.items()
         if row.sheet.ledger and has_whole_cot(row.sheet.ledger)
     }
-    complete = {_texts(row): row for row in group if not row.sheet.streamed}
+    complete = {_texts(row, group): row for row in group if not row.sheet.streamed}
     for texts in (frequent, whole, complete if most > 1 else {}):
         if len(texts) == 1:
             return next(iter(texts.values()))
@@ -194,7 +196,7 @@ def _miscounted(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
         equal: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
         for row in group:
             if row.sheet.ledger is not None and not row.sheet.calls:
-                equal[_texts(row)].append(row)
+                equal[_texts(row, group)].append(row)
         for same in equal.values():
             near = [row for row in same if counting.is_near(row.sheet)] or same
             fitting = [row for row in near if counting.fits(row.sheet)] or near

@@ -18,12 +18,11 @@ from harness.rules.evidence.subjects import (
     reasoning_items,
     truncated_opening,
 )
-from harness.rules.habits import MALFORMED_HEADERS, NO_COT, NO_COT_AFTER_RESULT
+from harness.rules.habits import MALFORMED_HEADERS, MOSTLY, NO_COT, NO_COT_AFTER_RESULT
 from harness.rules.rule import RAW_COT, Problem
 
 family = Family("cot", RAW_COT, component="output")
 
-_UNWRITTEN = 0.05
 _UNWRITTEN_AT_LIMIT = NO_COT._replace(share=0.1)
 """The token counts of a truncated reply do not show whether it had CoT."""
 _PATH = "$.choices[0].message"
@@ -116,14 +115,14 @@ def _may_think(answer: Answer) -> bool:
     _may_think,
     severity="warning",
     habit=NO_COT,
-    error_above=_UNWRITTEN,
+    error_above=MOSTLY,
     reads=("extras",),
 )
 def _unwritten(answer: Answer) -> Iterator[Problem]:
     """At most one reply to the user in 100 lacks CoT, unless the request asks for low effort.
 
     None of 380 recorded replies lacked it. A server that hides CoT may also omit its tokens from
-    the count, or some requests go to such a server. It is an error in more than 5% of the replies.
+    the count. Agents work without CoT, so it is an error only if most replies lack it.
     The check reasoning.in_answer reports a CoT in tags in the answer.
     """
     reply = answer.reply
@@ -136,6 +135,7 @@ def _unwritten(answer: Answer) -> Iterator[Problem]:
     "reasoning.missing.truncated",
     truncated_opening,
     habit=_UNWRITTEN_AT_LIMIT,
+    error_above=MOSTLY,
     example=(
         "The chain of thought of a truncated Chat reply becomes its content.",
         "https://github.com/jundot/omlx/issues/2860",
@@ -149,7 +149,9 @@ def _truncated(answer: Answer) -> Iterator[Problem]:
     """
     if not answer.reply.reasoning:
         message = "The reply was truncated at the token limit, and has no CoT before its text."
-        yield Problem(answer.exchange, message, "reasoning", f"only {answer.reply.text!r}")
+        got = f"only {answer.reply.text!r}"
+        thought = bool(answer.reply.usage and answer.reply.usage.reasoning_tokens)
+        yield Problem(answer.exchange, message, "reasoning", got, proven=thought)
 
 
 @family.check(

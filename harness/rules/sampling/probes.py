@@ -378,7 +378,7 @@ def _cold(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe(
     "sampling.top_p",
-    (*_HOT, *_NARROW),
+    (*_HOT, *_COLD, *_NARROW),
     component="sampling",
     fix="Pass top_p on to the engine, also beside a temperature.",
     example=(
@@ -396,7 +396,9 @@ def _narrow(responses: ProbeResponses) -> Trials:
         served(responses, name, "top_p")
     exchange, _ = responses.reply(_NARROW[0])
     message = f"At temperature 1, replies differ with a top_p of {_NUCLEUS} as without it."
-    yield _as_varied(responses, exchange, message, _NARROW)
+    problem = _as_varied(responses, exchange, message, _NARROW)
+    narrow, cold = (_odd([_texts(responses, n, least=1) for n in some]) for some in (_NARROW, _COLD))
+    yield problem if problem and fisher_exact(narrow, cold) <= _LUCK else None
 
 
 _of_seeds = partial(GROUP.probe, apis=("chat",), needs="seed", severity="warning")

@@ -22,7 +22,7 @@ from harness.rules.evidence.subjects import (
     streams,
     timed_streams,
 )
-from harness.rules.habits import BROKEN_STREAMS
+from harness.rules.habits import BROKEN_STREAMS, Habit
 from harness.rules.rule import CHAT_STREAM, GUIDE, SERVER_SENT_EVENTS, Problem, WarnsInRecordings
 
 family = Family("stream", CHAT_STREAM, component="events")
@@ -51,6 +51,7 @@ class Grammar:
     reads: tuple[Lost, ...] = ()
     example: tuple[str, ...] | None = None
     only: Callable[[Reply], object] | None = None
+    habit: Habit | None = None
 
 
 def grammar_checks(to: Family, prefix: str, rules: Mapping[str, Grammar]) -> None:
@@ -66,6 +67,7 @@ def grammar_checks(to: Family, prefix: str, rules: Mapping[str, Grammar]) -> Non
             fix=rule.fix,
             reads=rule.reads,
             example=rule.example,
+            habit=rule.habit,
         )(partial(_judge, name))
 
 
@@ -345,6 +347,7 @@ grammar_checks(
             "No CoT follows the end of the answer. Clients show the answer from its first delta, "
             "and treat the CoT as complete.",
             only=lambda reply: reply.reasoning and reply.text,
+            habit=Habit(0.02),
         ),
     },
 )
