@@ -34,11 +34,11 @@ class What(Enum):
     INTACT = "intact", "The reply is intact."
     UNKNOWN = "unknown", "Nothing is known about the reply."
     # A text alone shows it.
-    TWICE = "added", "The {place} appears twice.", _DOUBLED
+    TWICE = "added", "The reply has the {place} twice.", _DOUBLED
     PIECES_TWICE = "added", "Each piece of the {place} arrives twice.", _DOUBLED
-    PIECE_TWICE = "added", "The {place} has {detail} twice.", _DOUBLED
+    PIECE_TWICE = "added", "The reply has {detail} twice in the {place}.", _DOUBLED
     RESTATED = "added", "One piece of the {place} repeats the whole text before it.", _DOUBLED
-    RESTARTED = "added", "The {place} starts again from the beginning."
+    RESTARTED = "added", "The reply starts the {place} again from the beginning."
     FENCED = "added", "The server wrapped the {place} in a code fence."
     EMPTY_FIRST = "added", "An empty object precedes the arguments."
     ENCODED_TWICE = "changed", "The arguments are JSON that was encoded again as a string."
@@ -78,7 +78,7 @@ class What(Enum):
     PART_ADDED = "added", "The server added text to the {place} {detail}."
     BROKEN_OFF = (
         "lost",
-        "The {place} breaks off, but the reply ends as complete.",
+        "The reply breaks off within the {place}, but ends as complete.",
         ("reply.broken_off"),
     )
     SPACES = "changed", "The server changed or removed white space in the {place}."
@@ -87,7 +87,7 @@ class What(Enum):
     GARBLED = "changed", "Characters of the {place} arrived as U+FFFD."
     LETTERS = "changed", "The server changed the case, marks or letters of the {place}."
     NOT_ASCII = "changed", "The server removed or replaced letters beyond ASCII in the {place}."
-    DIFFERENT = "changed", "The {place} is different in one API or mode only."
+    DIFFERENT = "changed", "One API or mode alone returns the {place} differently."
     COT_IN_ANSWER = "changed", "The end of the CoT is at the beginning of the answer: {detail}."
     ANSWER_IN_COT = "changed", "The beginning of the answer is at the end of the CoT: {detail}."
     # Two calls differ.

@@ -66,8 +66,8 @@ def _beginning(sheet: Sheet, whole: Sheet) -> Entry | None:
     cot, text = _decoded(sheet.reasoning), _decoded(sheet.text)
     if sheet.end == "limit" and whole.reasoning.startswith(cot):
         unfinished = len(whole.reasoning.rstrip()) > len(cot)
-        lost = not cot and whole.text.startswith(text)  # all of the CoT: nothing is added
-        if text and unfinished and not lost:
+        own = whole.text.startswith(text)  # a preamble, or the answer of a reply without its CoT
+        if text and unfinished and not own:
             return Entry(What.COT_UNFINISHED, "answer", "whole", "", text)
     if cot != whole.reasoning.rstrip():
         return None
@@ -163,26 +163,31 @@ def _counted_instead(sheet: Sheet, entry: Entry, counting: Counting) -> bool | N
 def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     """Return a reply that arrived as the model wrote it; None if all agree or nothing shows it.
 
-    Most replies are right, of those whose counts a model's spelling explains. Of texts that are
-    equally frequent, the one whose CoT has its reasoning tokens is right, or that of the complete
-    replies: streams are put together from pieces.
+    Most replies are right, of those without broken characters whose counts a model's spelling
+    explains. Of texts that are equally frequent, the one whose CoT has its reasoning tokens is
+    right, or that of the complete replies: streams are put together from pieces.
     """
     times = Counter(_texts(row, group) for row in group)
     if len(times) < 2:
         return None
-    near = [row for row in group if counting.is_near(row.sheet)] or group
+    whole = [row for row in group if not any(map(_is_garbled, _texts(row, group)))] or group
+    near = [row for row in whole if counting.is_near(row.sheet)] or whole
     most = max(times[_texts(row, group)] for row in near)
     frequent = {_texts(row, group): row for row in near if times[_texts(row, group)] == most}
-    whole = {
+    counted = {
         t: row
         for t, row in frequent.items()
         if row.sheet.ledger and has_whole_cot(row.sheet.ledger)
     }
     complete = {_texts(row, group): row for row in group if not row.sheet.streamed}
-    for texts in (frequent, whole, complete if most > 1 else {}):
+    for texts in (frequent, counted, complete if most > 1 else {}):
         if len(texts) == 1:
             return next(iter(texts.values()))
     return None
+
+
+def _is_garbled(text: str) -> bool:
+    return "\N{REPLACEMENT CHARACTER}" in text
 
 
 def _miscounted(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
