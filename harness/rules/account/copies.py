@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from harness.api.json_text import parsed_object, strings
+from harness.api.ledger import call_header, more_tokens
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
 from harness.rules.account.association import associated
@@ -22,7 +23,6 @@ from harness.rules.account.differences import (
     without_typography,
 )
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
-from harness.rules.account.ledger import call_header, more_tokens
 
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
 

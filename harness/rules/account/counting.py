@@ -11,10 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import gcd
 
-from harness.records.traits import Ledger, Sheet
-from harness.rules.account.association import CHANCE
-from harness.rules.account.entry import ALIKE, Row, What
-from harness.rules.account.ledger import (
+from harness.api.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FIRST_HEADER,
@@ -23,14 +20,15 @@ from harness.rules.account.ledger import (
     PREAMBLE_HEADER,
     token_count,
 )
+from harness.records.traits import Ledger, Sheet
+from harness.rules.account.association import CHANCE
+from harness.rules.account.entry import ALIKE, Row, What
+from harness.rules.habits import MALFORMED_HEADERS
 from harness.statistics.rates import at_least
 
 _CONTENT_TYPE = 6  # the most tokens of a content type in the header of a call, and its spelling
 HARMLESS = 6  # unexplained tokens of a reply that the spelling of a model explains
 NEAR = 2  # those that it explains in one reply of four
-ODD_SHARE = 0.03
-"""The share of replies whose headers models write wrong, at most: 1.1% to 2.3% are documented for
-gpt-oss-20b (https://github.com/ggml-org/llama.cpp/issues/27720)."""
 SURELY = 24  # tokens: no malformed header and no spelling explains more
 _USUAL, _MOST_FOLLOW = 0.2, 0.5
 """The shares of replies that show OpenAI's convention, and a different one."""
@@ -176,7 +174,7 @@ def are_many(odd: Collection[Row], replies: Iterable[Row]) -> bool:
     """
     counted = {row.written for row in replies if row.sheet.ledger is not None}
     hits = len({row.written for row in odd})
-    return hits >= ALIKE and at_least(hits, len(counted), ODD_SHARE) <= CHANCE
+    return hits >= ALIKE and at_least(hits, len(counted), MALFORMED_HEADERS.share) <= CHANCE
 
 
 def _answer_alone(sheet: Sheet, ledger: Ledger) -> int:

@@ -9,6 +9,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from harness.api.ledger import (
+    ANSWER_HEADER,
+    COT_HEADER,
+    FRAMING,
+    more_tokens,
+    token_count,
+)
 from harness.records.traits import Ledger, Sheet
 from harness.rules.account.association import CHANCE
 from harness.rules.account.counting import (
@@ -22,13 +29,6 @@ from harness.rules.account.counting import (
 )
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
-from harness.rules.account.ledger import (
-    ANSWER_HEADER,
-    COT_HEADER,
-    FRAMING,
-    more_tokens,
-    token_count,
-)
 from harness.statistics.rates import at_least
 from harness.text import shared_beginning
 

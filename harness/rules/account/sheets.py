@@ -10,10 +10,10 @@ from harness.api import DIALECTS
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.json_text import strings
+from harness.api.ledger import any_ledger
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import Sheet, Wanted
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.ledger import any_ledger
 
 _FEWEST_PIECES = 6  # of a stream that has each twice
 

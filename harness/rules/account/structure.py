@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from harness.api.json_text import parsed_object, parsed_value
+from harness.api.ledger import PREAMBLE_HEADER, more_tokens
 from harness.records.traits import Sheet
 from harness.rules.account.counting import SURELY, Counting
 from harness.rules.account.differences import LONG_TEXT, undone
 from harness.rules.account.entry import SEVERAL, Entry, Judged, Place, Row, What
-from harness.rules.account.ledger import PREAMBLE_HEADER, more_tokens
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
 _MOST_STARTS = 8  # at which a text may begin again; one of a single piece has as many as characters

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from harness.api.json_text import parsed_object, strings
+from harness.api.ledger import COT_HEADER, more_tokens
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
 from harness.rules.account.association import associated, by_mode
@@ -24,7 +25,6 @@ from harness.rules.account.differences import (
     without_typography,
 )
 from harness.rules.account.entry import ALIKE, INTACT, SEVERAL, Entry, Judged, Place, Row, What
-from harness.rules.account.ledger import COT_HEADER, more_tokens
 
 _INSIDE = re.compile(r"[ ,;:-]*\w")
 """How a text continues within a line; a model may omit punctuation at the end."""

@@ -16,8 +16,8 @@ from harness.api.json_text import (
     strings,
     trailing_object,
 )
+from harness.api.ledger import ANSWER_HEADER, call_header, ledger, may_be_headers
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.rules.account.ledger import ANSWER_HEADER, call_header, ledger, may_be_headers
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
     BUILT_IN,

@@ -1,7 +1,7 @@
 """Preambles: text for the user before a tool call, on the commentary channel."""
 
 from harness.api.items import Message
-from harness.rules.account.ledger import extra_tokens
+from harness.api.ledger import extra_tokens
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.refusals import first_replies
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials

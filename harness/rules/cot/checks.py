@@ -5,8 +5,8 @@ from typing import Any
 
 from harness.api.chat import REASONING_FIELDS
 from harness.api.fields import nested, objects
+from harness.api.ledger import has_lost_cot, has_tagged_cot
 from harness.api.parsed_rollout import ParsedExchange
-from harness.rules.account.ledger import has_lost_cot, has_tagged_cot
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
     Answer,

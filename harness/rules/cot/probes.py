@@ -12,9 +12,9 @@ from functools import cache
 
 from harness.api.fields import objects
 from harness.api.items import Message, Reasoning, Reply, ToolCall, ToolResult
+from harness.api.ledger import has_lost_cot
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES
-from harness.rules.account.ledger import has_lost_cot
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.refusals import outcome, refused
 from harness.rules.evidence.rendering import Prompt, differences

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from harness.api.fields import nested, objects
+from harness.api.ledger import SLACK, ledger
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.sse import StreamEvent
 from harness.api.stream_events import carries_text
 from harness.records.traits import Arrivals
-from harness.rules.account.ledger import SLACK, ledger
 
 PAUSE = 2.0  # seconds; no known server takes as long for one token of a stream that it has begun
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 from harness.api.fields import objects
 from harness.api.items import Reply, ToolCall, Usage
 from harness.api.json_text import ends_early, parsed_object
+from harness.api.ledger import hides_cot, ledger
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import Ledger
-from harness.rules.account.ledger import hides_cot, ledger
 
 T = TypeVar("T")
 

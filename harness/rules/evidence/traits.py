@@ -11,6 +11,7 @@ import orjson
 
 from harness.api.fields import json_object
 from harness.api.json_text import strings
+from harness.api.ledger import token_count
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import lockout, meaning
 from harness.records.traits import (
@@ -20,7 +21,6 @@ from harness.records.traits import (
     Traits,
     Wanted,
 )
-from harness.rules.account.ledger import token_count
 from harness.rules.account.sheets import sheets
 from harness.rules.evidence.arrivals import arrivals
 from harness.rules.evidence.circumstances import circumstances

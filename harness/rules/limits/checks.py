@@ -9,12 +9,7 @@ from harmony.render import RenderError
 from harness.api.fields import json_object, nested, objects
 from harness.api.items import Reply
 from harness.api.json_text import ends_early
-from harness.api.parsed_rollout import ParsedExchange
-from harness.records.conditions import Api
-from harness.records.scores import Score, Severity
-from harness.records.traits import Cut, Ledger
-from harness.rules.account.counting import has_whole_cot, is_raised
-from harness.rules.account.ledger import (
+from harness.api.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
@@ -25,6 +20,11 @@ from harness.rules.account.ledger import (
     ledger_of,
     token_count,
 )
+from harness.api.parsed_rollout import ParsedExchange
+from harness.records.conditions import Api
+from harness.records.scores import Score, Severity
+from harness.records.traits import Cut, Ledger
+from harness.rules.account.counting import has_whole_cot, is_raised
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import (
     Answer,

@@ -6,8 +6,8 @@ from functools import partial
 
 from harness.api.items import Message
 from harness.api.json_text import ends_early
+from harness.api.ledger import FRAMING
 from harness.records.conditions import MODES, Api
-from harness.rules.account.ledger import FRAMING
 from harness.rules.evidence.offers import NOTE, answer_format, closed
 from harness.rules.evidence.refusals import declined, outcome
 from harness.rules.missing import NotVerifiableError

@@ -3,9 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from harness.api.ledger import FRAMING
 from harness.records.conditions import Api
 from harness.records.scores import Score
-from harness.rules.account.ledger import FRAMING
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.rollouts import unrelated_requests
 from harness.rules.evidence.traits import CODE_WORD

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from harness.api import DIALECTS
 from harness.api.fields import nested, objects
 from harness.api.items import Message
-from harness.rules.account.ledger import token_count
+from harness.api.ledger import token_count
 from harness.rules.check import Family
 from harness.rules.evidence.rendering import Prompt, bare_lengths
 from harness.rules.evidence.subjects import Answer, answers

@@ -9,9 +9,9 @@ from itertools import chain, pairwise
 from harmony.render import text_tokens
 from harness.api.fields import objects
 from harness.api.items import Message
+from harness.api.ledger import extra_tokens
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import EFFORTS
-from harness.rules.account.ledger import extra_tokens
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
 from harness.rules.evidence.refusals import declined, failure, served
@@ -397,7 +397,9 @@ def _narrow(responses: ProbeResponses) -> Trials:
     exchange, _ = responses.reply(_NARROW[0])
     message = f"At temperature 1, replies differ with a top_p of {_NUCLEUS} as without it."
     problem = _as_varied(responses, exchange, message, _NARROW)
-    narrow, cold = (_odd([_texts(responses, n, least=1) for n in some]) for some in (_NARROW, _COLD))
+    narrow, cold = (
+        _odd([_texts(responses, n, least=1) for n in some]) for some in (_NARROW, _COLD)
+    )
     yield problem if problem and fisher_exact(narrow, cold) <= _LUCK else None
 
 

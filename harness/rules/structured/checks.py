@@ -10,8 +10,8 @@ from harness.api.json_text import (
     parsed_object,
     parsed_value,
 )
+from harness.api.ledger import ANSWER_HEADER, ledger_of
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.rules.account.ledger import ANSWER_HEADER, ledger_of
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.habits import MALFORMED_HEADERS, Habit

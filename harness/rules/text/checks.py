@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from harness.rules.account.ledger import token_count, wrote_all
+from harness.api.ledger import token_count, wrote_all
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.habits import recorded

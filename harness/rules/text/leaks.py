@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from harness.api.json_text import parsed_object
+from harness.api.ledger import wrote_all
 from harness.api.parsed_rollout import ParsedExchange
-from harness.rules.account.ledger import wrote_all
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.habits import MALFORMED_HEADERS, recorded

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from harness.api.fields import NAMES, nested
+from harness.api.ledger import COT_HEADER, SLACK
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.scores import Severity
-from harness.rules.account.ledger import COT_HEADER, SLACK
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, answers, counted, streams
 from harness.rules.habits import MALFORMED_HEADERS

@@ -9,13 +9,13 @@ from healthy import rollout, stream_response
 from replies import Reply, chat_blocks, chat_chunks
 
 from harmony.render import text_tokens
+from harness.api.ledger import call_header
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import Condition
 from harness.records.scores import Evidence, Finding, Score
 from harness.records.traits import Ledger, Sheet, Traits, Wanted
 from harness.rules.account import Account, account_of
 from harness.rules.account.entry import Entry, What
-from harness.rules.account.ledger import call_header
 from harness.rules.account.sheets import sheets as sheets_of
 
 COT = "The user wants a sentence, so I write one about the harbour and its boats."

@@ -31,11 +31,11 @@ from replies import (
 
 from harmony.conversation import Answer, Reasoning
 from harmony.render import message_tokens
+from harness.api.ledger import IN_PROMPT
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.rollouts import Response, Retry
 from harness.records.scores import Score
 from harness.rules import catalogue
-from harness.rules.account.ledger import IN_PROMPT
 from harness.rules.catalogue import CHECKS, RULES
 from harness.rules.check import AccountRule
 from harness.rules.text.checks import misread

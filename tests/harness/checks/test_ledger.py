@@ -13,15 +13,15 @@ from replies import Reply, chat_blocks, chat_chunks, chat_whole, choice, counts,
 from harmony.conversation import Answer, Call, Preamble, Reasoning
 from harmony.render import CONTENT_TYPES, message_tokens
 from harmony.vocabulary import encode, harmony_encoding
-from harness.api.parsed_rollout import parse_rollout
-from harness.rules import catalogue
-from harness.rules.account.ledger import (
+from harness.api.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     IN_PROMPT,
     PREAMBLE_HEADER,
     ledger,
 )
+from harness.api.parsed_rollout import parse_rollout
+from harness.rules import catalogue
 from harness.rules.measured import measured_score
 from harness.verdict.tolerances import apply_tolerances
 
