@@ -445,10 +445,10 @@ def test_tries_are_added_to_a_finished_run_and_nothing_is_repeated(
 ):
     monkeypatch.setattr(RetryPolicy, "wait", lambda *_: 0.01)
     few = ("--suite", "tools", "-n", "6", "-k", "2", "--only", "cases,errors")
-    assert run(["--base-url", mock.base_url, "--model", MODEL, *few[2:]]) in {1, 4}
+    assert run(["--base-url", mock.base_url, "--model", MODEL, *few[2:]]) == 1
     folder = only_run(tmp_path)
     before, asked = rollouts(folder), len(mock.posts)
-    assert run(["--resume", str(folder), "-k", "3"]) in {1, 4}
+    assert run(["--resume", str(folder), "-k", "3"]) == 1
     after = rollouts(folder)
     assert after[: len(before)] == before
     ids = [json.loads(line)["id"] for line in after]
@@ -661,7 +661,7 @@ def test_recheck_writes_the_reports_again(mock, tmp_path, monkeypatch):
         (folder / name).unlink()
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    assert run(["recheck", str(folder), "--open"]) in {0, 4}
+    assert run(["recheck", str(folder), "--open"]) == 0
     assert opened == [(folder / "report.html").resolve().as_uri()]
     assert {name: (folder / name).read_text() for name in names} == first
 

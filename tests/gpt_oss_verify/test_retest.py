@@ -192,7 +192,7 @@ def test_only_failed_samples_the_cases_that_failed_and_is_resumed_with_them(
     selected = ["--only-failed", before.name, "-k", "3"]
     assert second(mock, *selected, "--max-requests", "7") == 4
     again = retested(before)
-    assert run(["--resume", str(again)]) in (0, 4)
+    assert run(["--resume", str(again)]) == 4
     assert prompts(mock, since) - {"Hi"} == {case.prompt}
     made = json.loads((again / "run.json").read_text())
     assert (made["retest"], made["settings"]["case_ids"]) == (None, [case.id])
@@ -222,7 +222,7 @@ def test_only_failed_refuses_what_it_cannot_select(
     mock: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = failed_run(mock, "--evals", "basic")
-    assert second(mock, "eval", "--eval", "basic", "--samples", "--out", "evals") in (0, 1, 4)
+    assert second(mock, "eval", "--eval", "basic", "--samples", "--out", "evals") == 0
     (evals,) = Path("evals").iterdir()
     for wrong, sentence in (
         (["--only-failed", before.name, "--only", "cot"], "itself; leave out --only.\n"),

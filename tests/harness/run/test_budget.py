@@ -200,7 +200,7 @@ def test_a_failed_run_fails_even_if_the_budget_is_used_up(mock, capsys):
 
 
 def test_the_budget_includes_probes(mock):
-    assert run(at(mock, "--only", "prompt", "--max-requests", "5")) in {1, 4}
+    assert run(at(mock, "--only", "prompt", "--max-requests", "5")) == 1
     assert len(mock.received) == 5
 
 
