@@ -262,6 +262,13 @@ def test_the_first_cause_of_known_defects_is_the_part_that_was_defective():
     assert len(KNOWN) - len(wrong) >= FEWEST_RIGHT, wrong
 
 
+@pytest.mark.parametrize(("share", "named"), [(0.5, True), (1, False)])
+def test_deviating_numbers_of_some_replies_ask_for_two_builds(share, named):
+    """As of a router before an engine with another quantization."""
+    (first, *_) = causes(f"numerics.logprobs:{share}")
+    assert ("two builds" in first.description) == named
+
+
 def when(holds, rule="reply.lost", **options):
     """The first cause if one rule fails in the replies for which `holds` is true."""
     scores = []
