@@ -91,6 +91,8 @@ def _affects(what: What, kind: str, intact: Sheet) -> bool:
     arguments = wanted.arguments or {}
     if what in (What.RETYPED, What.CONVERTED):
         return kind in map(kind_of, arguments.values())
+    if what is What.EMPTY_LOST:
+        return not all(arguments.values())
     if what is What.STYLE:
         return kind in map(style_of, arguments)
     change = CHANGES.get(what)

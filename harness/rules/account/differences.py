@@ -188,6 +188,8 @@ def argument_change(wanted: Mapping[str, object], got: Mapping[str, object]) -> 
         return Change(What.FILLED if filled else What.DIFFERENT)
     if missing := sorted(wanted.keys() - got.keys()):
         lost = got.keys() <= wanted.keys()
+        if lost and not any(wanted[name] for name in missing):
+            return Change(What.EMPTY_LOST)
         return Change(What.ARGUMENT_LOST, ", ".join(missing)) if lost else Change(What.DIFFERENT)
     pairs = [(value, got[name]) for name, value in wanted.items() if not _is_same(value, got[name])]
     texts = [value for value in wanted.values() if isinstance(value, str)]

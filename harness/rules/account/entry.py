@@ -95,6 +95,7 @@ class What(Enum):
     STYLE = "changed", "The server renamed arguments to a different naming style."
     FILLED = "changed", "The server added empty arguments to the call."
     ARGUMENT_LOST = "lost", "The server dropped the arguments {detail}."
+    EMPTY_LOST = "lost", "The server dropped arguments whose values are empty or false."
     EXCHANGED = "changed", "Two values of the arguments are swapped."
     LIST_REORDERED = "changed", "The server reordered a list in the arguments."
     LIST_CUT = "lost", "The server lost the end of a list in the arguments."
