@@ -268,7 +268,8 @@ def is_retyped(wanted: object, got: object) -> bool:
     if wanted == [got]:
         return True
     if isinstance(wanted, str):
-        return not isinstance(got, str | list | dict) and json.dumps(got) == wanted
+        number = type(got) is int and wanted.isdecimal() and int(wanted) == got
+        return number or (not isinstance(got, str | list | dict) and json.dumps(got) == wanted)
     if wanted is None:
         return got in ("", "null", "None")
     return isinstance(got, str) and (parsed_value(got) == wanted or got == str(wanted))
