@@ -22,13 +22,18 @@ _TRIED = [*DAMAGES] if EFFORT > 1 else [*DAMAGES][1::4]
 _CASES = [None, *_TRIED]
 
 
-def _accusations(judgement: Judgement, but: frozenset[str]) -> set[tuple[str, str]]:
+def _findings(
+    judgement: Judgement, but: frozenset[str], tolerated: bool = False
+) -> set[tuple[str, str]]:
     """Return the findings of checks; of probes, a judgement has only examples.
 
-    What the account says of a reply counts as one: its count decides if its twin is lost.
+    What the account says of a reply counts as one: its count decides if its twin is lost. Whether a
+    share is `tolerated` depends on the number of replies.
     """
-    serious = (one for one in judgement.findings if one.severity != "info" and one.rule in CHECKS)
-    named = ((one, isinstance(CHECKS[one.rule], AccountRule)) for one in serious)
+    counted = (one for one in judgement.findings if tolerated or one.severity != "info")
+    named = (
+        (one, isinstance(CHECKS[one.rule], AccountRule)) for one in counted if one.rule in CHECKS
+    )
     return {
         ("account" if own else one.rule, one.record) for one, own in named if one.record not in but
     }
@@ -54,4 +59,4 @@ def test_lost_replies_change_no_other_judgement(damage, lost):
     for id_ in ids:
         rollouts[places[id_]] = lose(rollouts[places[id_]]) or rollouts[places[id_]]
     after = recorded.judged(rollouts)
-    assert _accusations(after, ids) <= _accusations(before, ids)
+    assert _findings(after, ids) <= _findings(before, ids, tolerated=True)
