@@ -6,6 +6,7 @@ replies, because the tool loop of a run makes them.
 """
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Server(Protocol):
 SHARES = (0.02, 0.05, 0.2, 1.0)
 """Of the replies that can have a habit: as documented, more often than documented, always."""
 _SEEDS = 3  # of a mixture
+_FINGERPRINT = re.compile(r'"system_fingerprint":\s*"[^"]*"')
+_NARROW = 0.1  # a top_p below which only the most probable token is drawn
 PARTS: Mapping[str, Mapping[str, Any]] = {
     "whole": {},
     **{api: {"apis": (api,)} for api in BOTH_APIS},
@@ -77,7 +80,8 @@ class Style:
     ) -> Completion | None:
         """Return a completion with the habits; None if it has none of them.
 
-        Equal greedy requests have equal completions, except for a habit that makes them differ.
+        Equal greedy requests, and those with one seed, have equal completions, except for a habit
+        that makes them differ.
         """
         made: Completion | None = None
         for habit, share in self.shares.items():
@@ -192,7 +196,7 @@ class _Model:
             written,
             _prompt(self._attempt),
             self._attempt.id,
-            greedy=body.get("temperature") == 0,
+            greedy=_draws_alike(body),
         )
         recorded = self._rollout.exchanges[min(self._turn, len(self._rollout.exchanges) - 1)]
         stateful = self._attempt.settings.history != "sent"
@@ -209,8 +213,17 @@ class _Model:
         return recorded.model_copy(update={"request": sent, "response": response})
 
 
+def _draws_alike(body: Mapping[str, Any]) -> bool:
+    """Whether equal requests get equal replies: nothing is drawn, or with one seed."""
+    top_p = body.get("top_p")
+    narrow = top_p is not None and top_p < _NARROW
+    return body.get("temperature") == 0 or narrow or body.get("seed") is not None
+
+
 def _response(recorded: Exchange, status: int, headers: dict[str, str], data: bytes) -> Response:
-    """Return a response whose events arrive evenly in the time of the recorded ones."""
+    """Return a response of the recorded replica, whose events arrive evenly in the same time."""
+    if recorded.response and (replica := _FINGERPRINT.search(recorded.response.text)):
+        data = _FINGERPRINT.sub(replica[0], data.decode()).encode()
     if not headers.get("content-type", "").startswith("text/event-stream"):
         return Response(status=status, headers=headers, body=data.decode())
     raw = [block for block, _ in blocks(bytearray(data))]

@@ -289,7 +289,12 @@ def text_change(wanted: str, got: str) -> Change:
 
 
 def name_change(wanted: str, got: str) -> Change | None:
-    """Return what was done to the name of a function; None if the model chose a different one."""
+    """Return what was done to the name of a function; None if the model chose a different one.
+
+    A model may write the namespace twice.
+    """
+    if got == f"functions.{wanted}":
+        return None
     plain, plain_got = (re.sub(r"[\W_]+", "", name).lower() for name in (wanted, got))
     if plain == plain_got:
         return Change(What.NAME_STYLE)
