@@ -16,6 +16,7 @@ from harness.rules.evidence.subjects import (
     opening,
     readable,
     reasoning_items,
+    reports_cot,
     truncated_opening,
 )
 from harness.rules.habits import MALFORMED_HEADERS, MOSTLY, NO_COT, NO_COT_AFTER_RESULT
@@ -43,14 +44,15 @@ def _missing(answer: Answer) -> Iterator[Problem]:
     exchange = answer.exchange
     if not has_lost_cot(exchange):
         return
+    proven = reports_cot(answer)
     if exchange.api == "chat":
         message = "The reply contains no reasoning."
-        yield Problem(exchange, message, "reasoning: text", "no reasoning", _PATH)
+        yield Problem(exchange, message, "reasoning: text", "no reasoning", _PATH, proven=proven)
         return
     kinds = [str(item.get("type")) for item in answer.output]
     if "reasoning" not in kinds:
         message, got = "The response contains no reasoning item.", ", ".join(kinds) or "no items"
-        yield Problem(exchange, message, "a reasoning item", got, "$.output")
+        yield Problem(exchange, message, "a reasoning item", got, "$.output", proven=proven)
 
 
 @family.check(
@@ -145,13 +147,16 @@ def _unwritten(answer: Answer) -> Iterator[Problem]:
 def _truncated(answer: Answer) -> Iterator[Problem]:
     """Truncated replies to the user contain CoT: the limit cuts it, or the answer after it.
 
-    Some servers return a truncated CoT as the answer, and users see it.
+    Some servers return a truncated CoT as the answer, and users see it. A reply that reports
+    reasoning tokens, and has no CoT, contradicts itself.
     """
     if not answer.reply.reasoning:
         message = "The reply was truncated at the token limit, and has no CoT before its text."
-        got = f"only {answer.reply.text!r}"
-        thought = bool(answer.reply.usage and answer.reply.usage.reasoning_tokens)
-        yield Problem(answer.exchange, message, "reasoning", got, proven=thought)
+        got, proven = f"only {answer.reply.text!r}", reports_cot(answer)
+        if proven:
+            message = "The reply reports reasoning tokens, and has no CoT."
+            got = f"{answer.usage.reasoning_tokens} reasoning tokens, text {answer.reply.text!r}"
+        yield Problem(answer.exchange, message, "reasoning", got, proven=proven)
 
 
 @family.check(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from harness.api.fields import objects
 from harness.api.items import Reply, ToolCall, Usage
 from harness.api.json_text import ends_early, parsed_object
-from harness.api.ledger import hides_cot, ledger
+from harness.api.ledger import COT_HEADER, hides_cot, ledger
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.traits import Ledger
 
@@ -238,8 +238,14 @@ def opening(parsed: ParsedRollout) -> Iterator[Answer]:
 def truncated_opening(parsed: ParsedRollout) -> Iterator[Answer]:
     """The first reply, if it answers the user, freely, and the token limit cut its text or CoT."""
     for answer in _to_user(parsed):
-        if answer.reply.finish == "length" and (answer.reply.text or answer.reply.reasoning):
+        written = answer.reply.text or answer.reply.reasoning or reports_cot(answer)
+        if answer.reply.finish == "length" and written:
             yield answer
+
+
+def reports_cot(answer: Answer) -> bool:
+    """Whether a reply reports more reasoning tokens than the header of a CoT has."""
+    return (answer.usage.reasoning_tokens or 0) > COT_HEADER
 
 
 def _to_user(parsed: ParsedRollout) -> Iterator[Answer]:
