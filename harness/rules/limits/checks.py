@@ -268,10 +268,10 @@ def _complete_calls(answer: Answer) -> bool:
     fix="Set the status of a truncated item to incomplete, also in its done event.",
 )
 def _cut_item(answer: Answer) -> Iterator[Problem]:
-    """The answer or call that the token limit cut is not a completed item.
+    """The CoT, answer or call that the token limit cut is not a completed item.
 
     Clients that read items take it for a whole one. A message may be a comment that ended before
-    the limit: it is judged if the tokens of the reply leave none for its end.
+    the limit, and a CoT may have ended: they are judged if the tokens leave none for their end.
     """
     done = [
         (event, event.data.get("item"))
@@ -281,7 +281,9 @@ def _cut_item(answer: Answer) -> Iterator[Problem]:
     last, path = answer.output[-1], f"$.output[{len(answer.output) - 1}].status"
     items = [(None, path, last), *((event, "$.item.status", item) for event, item in done[-1:])]
     counted = ledger(answer.exchange, "limit")
-    kinds = ("function_call", "message") if counted and not counted.extra else ("function_call",)
+    kinds = {"function_call"}
+    if counted and not counted.extra:
+        kinds |= {"message", "reasoning"}
     for event, where, item in items:
         read: Mapping[str, Any] = item if isinstance(item, dict) else {}
         if read.get("type") in kinds and read.get("status") == "completed":
