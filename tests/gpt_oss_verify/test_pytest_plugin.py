@@ -49,7 +49,7 @@ def recorded(project: pytest.Pytester) -> pytest.Pytester:
 def test_without_an_option_there_is_nothing_to_test(project: pytest.Pytester) -> None:
     result = project.runpytest_inprocess(*PLUGIN, "-v")
     result.assert_outcomes(passed=1)
-    result.stdout.no_fnmatch_line("*gpt-oss*")
+    result.stdout.no_fnmatch_line("*gpt-oss::*")
 
 
 def test_every_result_of_a_finished_run_is_a_test(recorded: pytest.Pytester) -> None:

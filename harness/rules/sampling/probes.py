@@ -51,6 +51,7 @@ a text with fewer tokens than the tokenizer."""
 _NOISE, _LUCK = 0.05, 0.001
 """The share of odd replies that batching causes at temperature 0, and the largest p-value of more:
 six odd replies of 18."""
+_BESIDE_COLD = 0.05  # the largest p-value of more than at temperature 0
 _DIFFERENT = "replies differ from the most frequent one"
 _BEGINNING = 60
 """Compared characters of a reply: later ones differ by noise even on healthy servers."""
@@ -400,7 +401,7 @@ def _narrow(responses: ProbeResponses) -> Trials:
     narrow, cold = (
         _odd([_texts(responses, n, least=1) for n in some]) for some in (_NARROW, _COLD)
     )
-    yield problem if problem and fisher_exact(narrow, cold) <= _LUCK else None
+    yield problem if problem and fisher_exact(narrow, cold) <= _BESIDE_COLD else None
 
 
 _of_seeds = partial(GROUP.probe, apis=("chat",), needs="seed", severity="warning")

@@ -176,8 +176,8 @@ def test_findings_are_lowered_where_they_are_rare_enough():
     assert found == {"reasoning.rare": "info"}
     assert {each.outcome for each in one} == {"success"}
     many = apply_tolerances([score(silent, number) for number in range(1, 11)])
-    assert {each.outcome for each in many} == {"invalid_response"}
-    assert catalogue.CHECKS["reasoning.rare"].error_above == 0.05
+    assert {finding.severity for each in many for finding in each.findings} == {"warning"}
+    assert catalogue.CHECKS["reasoning.rare"].error_above == 0.5
 
 
 def test_every_sample_gets_its_first_try_before_any_gets_a_second():
