@@ -44,15 +44,14 @@ def _missing(answer: Answer) -> Iterator[Problem]:
     exchange = answer.exchange
     if not has_lost_cot(exchange):
         return
-    proven = reports_cot(answer)
     if exchange.api == "chat":
         message = "The reply contains no reasoning."
-        yield Problem(exchange, message, "reasoning: text", "no reasoning", _PATH, proven=proven)
+        yield Problem(exchange, message, "reasoning: text", "no reasoning", _PATH)
         return
     kinds = [str(item.get("type")) for item in answer.output]
     if "reasoning" not in kinds:
         message, got = "The response contains no reasoning item.", ", ".join(kinds) or "no items"
-        yield Problem(exchange, message, "a reasoning item", got, "$.output", proven=proven)
+        yield Problem(exchange, message, "a reasoning item", got, "$.output")
 
 
 @family.check(
