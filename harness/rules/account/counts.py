@@ -167,7 +167,7 @@ def _without_tokens_of_cot(replies: Sequence[Row], counting: Counting) -> Judged
 
 
 def _moved(replies: Sequence[Row]) -> Judged:
-    """Yield the replies in which text stands on the wrong side of the border of CoT and answer.
+    """Yield the replies that are split at the wrong place between CoT and answer.
 
     The CoT ends within a sentence, and the reasoning tokens are those with a border where a
     sentence ends and the next one follows without a space.
