@@ -20,7 +20,7 @@ from harness.run.sampling import Observer, run_attempts
 from harness.transport.pacing import AdaptiveTransport, RateLimitedTransport
 from harness.transport.retry import RetryingTransport, RetryPolicy
 
-WARM, WHOLE = 500, 2000
+WARM, WHOLE = 500, 3500
 WINDOW, EVERY = 250, 25
 IN_FLIGHT = 8
 SMALLEST_TRACE = 50
