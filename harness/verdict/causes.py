@@ -324,7 +324,22 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
         return False
     if probe:
         same &= len({tasks[record] for record in other.records}) > 1
+    same |= finding.component == "structured" and _is_elsewhere(other, finding)
     return same and other.component in follows
+
+
+def _is_elsewhere(other: _Finding, finding: _Finding) -> bool:
+    """Return whether another defect of replies is mostly in those without a finding.
+
+    What no schema causes damages answers to schemas, too, in the same APIs and modes.
+    """
+    places, others = (
+        {place for place, (failures, _) in each.result.counts.items() if failures}
+        for each in (finding, other)
+    )
+    outside = len(other.records - finding.records) > _MOSTLY * len(other.records)
+    often = _share(other.result) >= _HARDLY * _share(finding.result)
+    return outside and often and places <= others and other.is_solid
 
 
 def _share(result: RuleResult, *, sure: bool = False) -> float:

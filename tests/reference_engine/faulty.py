@@ -148,8 +148,8 @@ class Row:
 
 
 async def check(name: str, row: Row) -> None:
-    """Check that the fault has the effect of its row, and a healthy server does not."""
-    healthy, faulty = await send(row.ask), await send(row.ask, name)
+    """Check that the fault, in each request, has the effect of its row; a healthy server has not."""
+    healthy, faulty = await send(row.ask), await send(row.ask, f"{name}:1")
     assert not row.shows(healthy), healthy
     assert row.shows(faulty), faulty
 

@@ -96,6 +96,9 @@ RENDERING = {
     ),
     "channel-list-changed": Row(chat(HI), lambda s: "channels: analysis, final." in s.prompt),
     "builtin-advertised": Row(chat(HI), lambda s: "## python" in s.prompt),
+    "high-effort-as-medium": Row(
+        chat(HI, reasoning_effort="high"), lambda s: "Reasoning: medium\n" in s.prompt
+    ),
     "effort-ignored": Row(
         chat(HI, reasoning_effort="high"), lambda s: "Reasoning: medium\n" in s.prompt
     ),
@@ -276,6 +279,9 @@ HISTORY = {
         after(respond(said=LONG_COT, max_output_tokens=16), "More"),
         lambda s: "I think" not in s.prompt,
     ),
+    "reasoning-items-as-user-text": Row(
+        respond(ITEMS), lambda s: '<|start|>user<|message|>{"type": "reasoning"' in s.prompt
+    ),
     "unstored-response-kept": Row(
         after(respond(store=False), "More"), lambda s: "Hello there." in s.prompt
     ),
@@ -300,7 +306,7 @@ async def test_a_cached_prefix_hides_everything_after_the_first_question():
     def hides(seen) -> bool:
         return seen.prompt.endswith("Hi<|end|><|start|>assistant")
 
-    await check("prefix-cache-hides-results:1", Row(chat(*LOOP), hides))
+    await check("prefix-cache-hides-results", Row(chat(*LOOP), hides))
 
 
 @pytest.mark.parametrize("name", RENDERING | HISTORY)

@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 from faulty import HI, MODEL, Row, chat, check, names_of, respond
-from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, ScriptedEngine, serving
+from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, LONG_COT, ScriptedEngine, serving
 from test_faults_found import found_by_checks
 
 from reference_engine.faults.layers import streaming
@@ -32,6 +32,13 @@ def arguments(seen) -> str:
 
 
 CHAT = {
+    "broken-streams-finished": Row(
+        chat(HI, said=LONG_COT + "<|channel|>final<|message|>Hello there.<|return|>", stream=True),
+        lambda s: not s.said() and s.finishes == ["stop"],
+    ),
+    "texts-so-far-in-chunks": Row(
+        chat(HI, stream=True), lambda s: s.said() == "HelloHello thereHello there."
+    ),
     "arguments-in-content-after-result": Row(
         chat(HI, *RESULT, said=CALL, tools=[CHAT_TOOL], stream=True),
         lambda s: s.said() == "Rome" and s.finishes == ["tool_calls"],

@@ -140,6 +140,9 @@ hooks.PARSER.faults(
     characters_broken=lambda _, __: _TokenwiseParser(),
     parser_shared=lambda parser, _: _SharedParser(parser),
 )
+hooks.PARSER.when(lambda *_: BODY.get().get("stream") is True).faults(
+    characters_broken_in_streams=lambda *_: _TokenwiseParser()
+)
 hooks.PARSED.faults(
     cot_in_content=recast("reasoning", "answer"),
     answer_missing=dropped("answer"),

@@ -6,6 +6,7 @@ import re
 import struct
 import unicodedata
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from harmony.parse import Delta, Ended, Event, Started
@@ -178,10 +179,17 @@ def _set_arguments(call: Json, request: ClientRequest, change: Callable[[str], o
         function["arguments"] = change(function["arguments"])
 
 
+def _parsed(arguments: str) -> object:
+    with suppress(ValueError):
+        return json.loads(arguments)
+    return arguments
+
+
 hooks.CALL.faults(
     namespaces_lost=lambda call, _: call.pop("namespace", None),
     call_ids_missing=lambda call, _: call.pop(_id_key(call), None),
     arguments_escaped_twice=lambda call, request: _set_arguments(call, request, json.dumps),
+    arguments_as_objects=lambda call, request: _set_arguments(call, request, _parsed),
 )
 
 

@@ -32,6 +32,7 @@ hooks.USAGE.faults(
         dict.fromkeys(usage.keys() & {*_PROMPT, *_COMPLETION, "total_tokens"}, 0)
     ),
     usage_sum_wrong=lambda usage, _: usage.update(total_tokens=_completion(usage)),
+    completion_tokens_excess=lambda usage, _: _set(usage, _COMPLETION, _completion(usage) + 20),
     reasoning_tokens_zero=lambda usage, _: _set_reasoning(usage, 0),
     reasoning_tokens_excess=lambda usage, _: _set_reasoning(usage, _completion(usage) + 1),
     reasoning_tokens_include_answer=lambda usage, _: _set_reasoning(usage, _completion(usage)),
@@ -42,6 +43,13 @@ hooks.USAGE.faults(
         usage, _PROMPT, usage[_key(usage, _PROMPT)] * int(request.body.get("n") or 1)
     ),
 )
+
+
+@hooks.USAGE.when(lambda _, request: request.body.keys() & {"response_format", "text"})
+def reasoning_uncounted_beside_schema(usage: Json, _: ClientRequest) -> None:
+    details = usage[f"{_key(usage, _COMPLETION)}_details"]
+    _set(usage, _COMPLETION, _completion(usage) - details["reasoning_tokens"])
+    details["reasoning_tokens"] = 0
 
 
 @hooks.USAGE.when(hooks.of_streams)
