@@ -148,7 +148,7 @@ class Row:
 
 
 async def check(name: str, row: Row) -> None:
-    """Check that the fault, in each request, has the effect of its row; a healthy server has not."""
+    """Check that a fault of each request has the effect of its row, and no fault has not."""
     healthy, faulty = await send(row.ask), await send(row.ask, f"{name}:1")
     assert not row.shows(healthy), healthy
     assert row.shows(faulty), faulty
