@@ -14,6 +14,7 @@ installed.
 import argparse
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -178,7 +179,11 @@ def outcomes(work: Path, url: str, damages: Sequence[str]) -> Mapping[tuple[str,
     found: dict[tuple[str, str], Any] = {}
     for command in commands:
         process = subprocess.Popen(
-            [*command, "", *damages], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [*command, "", *damages],
+            env=os.environ | {"PYTHONPATH": str(SCRIPTS.parents[1])},  # it reads as the tool does
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert process.stdout is not None
         for line in process.stdout:

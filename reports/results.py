@@ -315,7 +315,8 @@ def clients_table(results: Iterable[ClientResult]) -> Table:
             label += f": {'; '.join(reasons)}"
         if result.breaking_on_request:
             label += f"; fails if asked for: {', '.join(result.breaking_on_request)}"
-        cells = rows.setdefault(result.client, {})
+        by = f", replies read by {result.read_by}" if result.read_by else ""
+        cells = rows.setdefault(f"{result.client}{by}", {})
         cells[result.api] = Cell(label, tone)
         cells[f"{result.api}: returns CoT"] = Cell(result.returns_cot)
     heads = dict.fromkeys(head for cells in rows.values() for head in cells)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,13 @@ import openai
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-from openai.resources.chat import Completions
-from openai.resources.responses import Responses
 from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
+from harness.rules.clients.readers import READERS
+
 MODEL, QUESTION, TURNS = "gpt-oss-small", "What is the weather in Lisbon?", 3
-Body = Mapping[str, Any]
 PLACE = {
     "type": "object",
     "properties": {"location": {"type": "string"}, "unit": {"type": "string"}},
@@ -59,103 +58,42 @@ def get_weather(location: str, unit: str = "celsius") -> str:
     return f"It is sunny in {location}, 21 degrees {unit}."
 
 
-def chat(read: Callable[..., tuple[str, Sequence[Any]]], damage: str) -> str:
-    """Have the conversation as OpenAI's guide on function calling does."""
+def chat(streaming: bool, helper: bool, damage: str) -> str:
+    """Have the conversation as OpenAI's guide on function calling does; `parse()` needs strict."""
     api = openai.OpenAI(**options(damage)).chat.completions
+    function = FUNCTION | ({"strict": True} if helper and not streaming else {})
+    body = CHAT | {"tools": [{"type": "function", "function": function}]}
     history: list[Any] = [{"role": "user", "content": QUESTION}]
     for _ in range(TURNS):
-        text, calls = read(api, CHAT | {"messages": history})
-        if not calls:
-            return text
+        got = READERS["chat", streaming, helper](api, body | {"messages": history})
+        if not got.calls:
+            return got.text
         asked = [
             {"id": call.id, "type": "function", "function": {
-                "name": call.function.name, "arguments": call.function.arguments}}
-            for call in calls
+                "name": call.name, "arguments": call.arguments}}
+            for call in got.calls
         ]  # fmt: skip
         history.append({"role": "assistant", "content": None, "tool_calls": asked})
-        for call in calls:
-            result = get_weather(**json.loads(call.function.arguments))
+        for call in got.calls:
+            result = get_weather(**json.loads(call.arguments))
             history.append({"role": "tool", "tool_call_id": call.id, "content": result})
     raise ValueError("The conversation does not end.")
 
 
-def chat_whole(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
-    message = api.create(**body).choices[0].message
-    return message.content, message.tool_calls or ()
-
-
-def chat_stream(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
-    text, calls = "", {}
-    for chunk in api.create(**body, stream=True):
-        delta = chunk.choices[0].delta if chunk.choices else None
-        text += (delta and delta.content) or ""
-        for call in (delta and delta.tool_calls) or ():
-            if call.index not in calls:
-                calls[call.index] = call
-            else:
-                calls[call.index].function.arguments += call.function.arguments
-    return text, list(calls.values())
-
-
-def chat_parse(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
-    strict = [{"type": "function", "function": FUNCTION | {"strict": True}}]
-    message = api.parse(**{**body, "tools": strict}).choices[0].message
-    return message.content, message.tool_calls or ()
-
-
-def chat_helper(api: Completions, body: Body) -> tuple[str, Sequence[Any]]:
-    with api.stream(**body) as stream:
-        message = stream.get_final_completion().choices[0].message
-    return message.content, message.tool_calls or ()
-
-
-def responses(read: Callable[..., tuple[str, Sequence[Any]]], damage: str) -> str:
+def responses(streaming: bool, helper: bool, damage: str) -> str:
     """Have the conversation as OpenAI's guide on function calling does."""
     api = openai.OpenAI(**options(damage)).responses
     history: list[Any] = [{"role": "user", "content": QUESTION}]
     for _ in range(TURNS):
-        text, output = read(api, RESPONSES | {"input": history})
-        calls = [item for item in output if item.type == "function_call"]
-        if not calls:
-            return text
-        for call in calls:
-            history.append({"type": "function_call", "call_id": call.call_id,
+        got = READERS["responses", streaming, helper](api, RESPONSES | {"input": history})
+        if not got.calls:
+            return got.text
+        for call in got.calls:
+            history.append({"type": "function_call", "call_id": call.id,
                             "name": call.name, "arguments": call.arguments})  # fmt: skip
             result = get_weather(**json.loads(call.arguments))
-            history.append(
-                {"type": "function_call_output", "call_id": call.call_id, "output": result}
-            )
+            history.append({"type": "function_call_output", "call_id": call.id, "output": result})
     raise ValueError("The conversation does not end.")
-
-
-def responses_whole(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
-    reply = api.create(**body)
-    return reply.output_text, reply.output
-
-
-def responses_parse(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
-    reply = api.parse(**body)
-    return reply.output_text, reply.output
-
-
-def responses_stream(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
-    text, calls = "", {}
-    for event in api.create(**body, stream=True):
-        if event.type == "response.output_text.delta":
-            text += event.delta
-        elif event.type == "response.output_item.added" and event.item.type == "function_call":
-            calls[event.output_index] = event.item
-        elif event.type == "response.function_call_arguments.delta":
-            calls[event.output_index].arguments += event.delta
-        elif event.type in ("error", "response.failed"):
-            raise ValueError(event.type)
-    return text, list(calls.values())
-
-
-def responses_helper(api: Responses, body: Body) -> tuple[str, Sequence[Any]]:
-    with api.stream(**body) as stream:
-        reply = stream.get_final_response()
-    return reply.output_text, reply.output
 
 
 def openai_agents(api: str, streaming: bool, damage: str) -> str:
@@ -251,17 +189,13 @@ def codex(damage: str) -> str:
 
 
 USES: dict[str, Callable[[str], str]] = {
-    "oai-py chat non-streaming": partial(chat, chat_whole),
-    "oai-py chat streaming": partial(chat, chat_stream),
-    "oai-py-stream chat non-streaming": partial(chat, chat_parse),
-    "oai-py-stream chat streaming": partial(chat, chat_helper),
-    "oai-py responses non-streaming": partial(responses, responses_whole),
-    "oai-py responses streaming": partial(responses, responses_stream),
-    "oai-py-stream responses non-streaming": partial(responses, responses_parse),
-    "oai-py-stream responses streaming": partial(responses, responses_helper),
     "litellm chat non-streaming": partial(lite, False),
     "litellm chat streaming": partial(lite, True),
 }
+for helper, client in enumerate(("oai-py", "oai-py-stream")):
+    for over, talk in {"chat": chat, "responses": responses}.items():
+        USES[f"{client} {over} non-streaming"] = partial(talk, False, bool(helper))
+        USES[f"{client} {over} streaming"] = partial(talk, True, bool(helper))
 for client, use in {"agents-py": openai_agents, "lc-py": langchain, "pyd": pydantic_ai}.items():
     for over in ("chat", "responses"):
         USES[f"{client} {over} non-streaming"] = partial(use, over, False)

@@ -286,6 +286,9 @@ class ClientResult(Record):
     )
     not_verifiable: tuple[str, ...] = Field(default=(), description="forms that were not judged")
     returns_cot: str = Field(description="whether it returns the CoT of earlier replies")
+    read_by: str = Field(
+        default="", description="the installed package that read the replies; else, a table decides"
+    )
 
 
 RetestStatus = Literal["fixed", "still there", "not verifiable", "new"]

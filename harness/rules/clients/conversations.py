@@ -13,13 +13,11 @@ from dataclasses import dataclass, field, replace
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import explanation, without_reply
 from harness.records.conditions import Api, Mode
-from harness.rules.clients.sdk import reads
+from harness.rules.clients.sdk import reading, reads
 
 TASKS = frozenset({"tool_calling", "tools.loop", "echo", "parity"})
 _MOST = 12
 """Conversations of a task that are read over an API and in a mode: the shortest."""
-SDK: Mapping[str, bool] = {"oai-py": False, "oai-py-stream": True}
-"""The clients that are OpenAI's Python SDK, and whether they use its helpers."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class Conversation:
     readable: bool = True  # whether our own reading finds a reply in each response
     failed: str | None = None  # for every client
     turn: int = 0  # the request that was refused
-    unread: Mapping[str, str] = field(default_factory=dict)  # by client: why the SDK has no use
+    read: Mapping[str, str | None] = field(default_factory=dict)
+    """By client that is installed and read all replies: why it gets nothing usable, if so."""
 
 
 def is_conversation(parsed: ParsedRollout) -> bool:
@@ -66,15 +65,16 @@ def _read(rollout: ParsedRollout) -> Conversation:
     readable = all(exchange.reply is not None for exchange in rollout.exchanges)
     made = Conversation(rollout.rollout.id, rollout.rollout.api, rollout.mode, calls, readable)
     unread: dict[str, str] = {}
+    able = set.intersection(*map(reading, rollout.exchanges))
     for turn, exchange in enumerate(rollout.exchanges):
         if failed := _failed(exchange):
             return replace(made, failed=failed, turn=turn if exchange.recorded.response else 0)
         if what := _no_reply(exchange):
             return replace(made, failed=what)
-        for client, helper in SDK.items():
-            if client not in unread and (why := reads(exchange, helper=helper)):
+        for client in able - unread.keys():
+            if why := reads(exchange, client):
                 unread[client] = why
-    return replace(made, unread=unread)
+    return replace(made, read={**dict.fromkeys(able), **unread})
 
 
 def _failed(exchange: ParsedExchange) -> str | None:

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.scores import Score
-from harness.rules.clients.conversations import SDK, Conversation, shares
+from harness.rules.clients.conversations import Conversation, shares
 from harness.rules.clients.forms import CLIENTS, FORMS, SharedRules, Variant
 from harness.rules.clients.needs import EVERY, UNTRIED, broken_by
+from harness.rules.clients.sdk import package
 
 _LEAST_JUDGED = 0.5
 """A client works only if more than this share of its forms was judged."""
@@ -75,7 +76,9 @@ def _client_result(
     sometimes: list[str] = []
     for text, mostly in shares(made, problems):
         (breaking if mostly else sometimes).append(text)
-    unsure = [broken.get(c.record, {}) for c in made if c.record not in problems]
+    unsure = [
+        broken.get(c.record, {}) for c in made if c.record not in problems and name not in c.read
+    ]
     if any(f"{UNTRIED}{name}" in found or (found and not client.tried) for found in unsure):
         unverified.append(_UNTRIED)
     planned = len(breaking) + len(verified) + len(unverified)
@@ -92,6 +95,7 @@ def _client_result(
         sometimes=tuple(sometimes),
         not_verifiable=tuple(unverified),
         returns_cot=client.over(api) or "",
+        read_by=package(name) if any(name in c.read for c in made) else "",
     )
 
 
@@ -112,9 +116,9 @@ def _problems(
         if conversation.failed is not None:
             if not (conversation.turn and own_calls):
                 yield conversation.record, conversation.failed
-        elif why := conversation.unread.get(name) or found.get(name):
+        elif why := conversation.read.get(name, found.get(name)):
             yield conversation.record, why
-        elif EVERY in found and (conversation.readable or name not in SDK):
+        elif EVERY in found and (conversation.readable or name not in conversation.read):
             yield conversation.record, found[EVERY]
 
 

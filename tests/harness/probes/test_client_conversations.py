@@ -16,7 +16,9 @@ from harness.records.scores import Score
 from harness.rules.catalogue import RULES
 from harness.rules.clients.conversations import conversations, is_conversation
 from harness.rules.clients.forms import CLIENTS
+from harness.rules.clients.frameworks import frameworks
 from harness.rules.clients.needs import EVERY, UNTRIED, needs
+from harness.rules.clients.readers import Got
 from harness.rules.clients.results import client_results
 
 SDK, HELPERS = "openai 3.57 (Python)", "openai 3.57 (Python), stream() and parse()"
@@ -134,6 +136,36 @@ TABLE: Mapping[str, set[Break]] = {
 def test_the_table_breaks_the_others_where_they_broke(damage: str) -> None:
     found = {each for each in breaks(under(damage)) if each[0] in (PYDANTIC, NPM, VERCEL)}
     assert found == TABLE[damage]
+
+
+AGENTS = "openai-agents 0.24"
+BY_AGENTS: Mapping[str, set[Break]] = {
+    "content-index-missing": set(),
+    "done-events-repeated": set(),
+    "status-of-a-cut": {(AGENTS, "responses", False)},
+    "arguments-as-objects": {
+        *((AGENTS, api, streams) for api in ("chat", "responses") for streams in (False, True)),
+    },
+    "id-of-call-missing": {(AGENTS, "chat", streams) for streams in (False, True)},
+    "error-event": {(AGENTS, api, True) for api in ("chat", "responses")},
+}
+"""What broke of a framework that the tests install, and that reads the replies itself."""
+
+
+@pytest.mark.parametrize("damage", BY_AGENTS)
+def test_an_installed_framework_breaks_where_it_broke(damage: str) -> None:
+    found = under(damage)
+    assert {each for each in breaks(found) if each[0] == AGENTS} == BY_AGENTS[damage]
+    by = {result.read_by.partition(" ")[0] for result in found if result.client == AGENTS}
+    assert by == {"openai-agents"}
+
+
+def test_a_version_that_cannot_read_a_healthy_reply_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = {"lc-py": ("json", "langchain-openai", lambda *_: Got("", []))}
+    monkeypatch.setattr("harness.rules.clients.frameworks._FRAMEWORKS", other)
+    assert frameworks.__wrapped__() == {}
 
 
 def test_the_table_names_known_clients_and_rules() -> None:
