@@ -1,6 +1,6 @@
 """The result of a run for CI systems: `junit.xml`, GitHub annotations and step outputs. No I/O.
 
-`junit.xml` has the verdict, all checks, all samples and all eval scores as tests. It has a failure
+`junit.xml` has the verdict, all rules, clients, samples and eval scores as tests. It has a failure
 if and only if the run failed, and an error if and only if the tool did. A test that decided
 nothing, such as the verdict of an inconclusive run, is skipped, with the reason. What a passing run
 tolerates, such as a sample that failed once, is in the output of a passed test. The duration of a
@@ -16,12 +16,14 @@ from typing import Literal
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from harness.records.analysis import Analysis, TaskResult
+from harness.records.analysis import Analysis, ClientResult, TaskResult
+from harness.records.diagnosis import Cause
 from harness.records.figures import Decision
 from harness.records.scores import Finding, Score
 from harness.text import plain
+from reports.diagnosis import groups
 from reports.labels import Labels
-from reports.model import Report, ShownRule
+from reports.model import CLIENT_STATUSES, Report, ShownRule
 from reports.text import VERDICTS, clipped, counted, estimate, share
 
 _LONGEST = 10_000
@@ -39,7 +41,7 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
     analysis = report.analysis
     labels = Labels(analysis)
     decision, reasons = analysis.verdict.decision, analysis.verdict.reasons
-    outcome = _RESULTS[decision]
+    outcome, sentence = _RESULTS[decision], ": ".join([report.verdict, *reasons[:1]])
     if analysis.verdict.internal_errors and decision != "fail":
         outcome = "error"
     passed = decision != "fail"
@@ -52,9 +54,16 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
         if score.task in tasks:
             problems[place][score.sample] += _problem(score)
             seconds[*place, score.sample] += _seconds(score)
+    causes = {rule.result.check.id: g.cause for g in groups(report) for rule in g.rules}
     suites = {
-        "verdict": [_test("verdict", "verdict", outcome, reasons, _sentence(report, reasons))],
-        "checks": [_check(ShownRule(result), tolerant=passed) for result in analysis.checks],
+        "verdict": [
+            _test("verdict", "verdict", outcome, [sentence, *reasons[1:]], sentence),
+        ],
+        "checks": [
+            _check(ShownRule(result), causes.get(result.check.id), tolerant=passed)
+            for result in analysis.checks
+        ],
+        "clients": [_client(result, tolerant=passed) for result in analysis.clients],
     }
     for result in analysis.tool_calling:
         name = labels.condition(result.task, result.condition)
@@ -71,11 +80,6 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
         test.time = round(seconds[result.task, labels.condition(result.task, result.condition)], 3)
         suites["scores"].append(test)
     return _file(suites)
-
-
-def _sentence(report: Report, reasons: Sequence[str]) -> str:
-    """Return the verdict with its most important reason."""
-    return ": ".join([report.verdict, *reasons[:1]])
 
 
 def _seconds(score: Score) -> float:
@@ -96,13 +100,15 @@ def _problem(score: Score) -> list[str]:
     return [text]
 
 
-def _check(rule: ShownRule, *, tolerant: bool) -> TestCase:
+def _check(rule: ShownRule, cause: Cause | None, *, tolerant: bool) -> TestCase:
     result, about = rule.result, rule.result.check
     lines = [about.summary, *([] if result.reason is None else [result.reason])]
     if result.findings:
         lines.append(f"Seen in {rule.share}: {rule.occurrence}.")
     for example in result.examples:
         lines += _evidence(example)
+    if cause is not None:
+        lines += [f"likely cause: {cause.description}", f"fix: {cause.remedy}"]
     outcome: Result = "passed"
     message = result.examples[0].message if result.examples else about.summary
     if result.status == "failed" and not tolerant:
@@ -110,6 +116,18 @@ def _check(rule: ShownRule, *, tolerant: bool) -> TestCase:
     elif result.status in ("not_verifiable", "skipped", "declared"):
         outcome, message = "skipped", result.reason or rule.label
     return _test(f"checks.{about.family}", about.id, outcome, lines, message)
+
+
+def _client(result: ClientResult, *, tolerant: bool) -> TestCase:
+    outcome: Result = "passed"
+    if result.status == "not_verifiable":
+        outcome = "skipped"
+    elif result.status == "breaks" and not tolerant:
+        outcome = "failure"
+    label = f"{result.client} {CLIENT_STATUSES[result.status][0]} over {result.api}"
+    parts = result.breaking or result.sometimes or result.not_verifiable
+    message = f"{label}: {', '.join(parts)}" if parts else label
+    return _test(f"clients.{result.api}", result.client, outcome, [message], message)
 
 
 def _sample(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Literal
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,12 +13,13 @@ from mock_provider import MockProvider
 from replies import MODEL
 from reporting import analysis, failed_rule, finding, passing_scores, tool_calling
 
-from harness.records.analysis import ClientResult
-from harness.run.run_folder import read_analysis, write_analysis
+from harness.records.analysis import Analysis, ClientResult
+from reports.build import build_report
+from reports.ci import render_junit
 
 pytest_plugins = ["pytester"]
 
-PLUGIN = ("-p", "gpt_oss_verify.pytest_plugin", "-p", "no:asyncio")
+PLUGIN = ("-p", "gpt_oss_verify.pytest_plugin", "-p", "no:asyncio", "--assert=plain")
 POLLUTED = "gpt-oss::check::calls.name.polluted"
 CLIENT = "Codex 0.169"
 
@@ -40,9 +42,13 @@ def recorded(project: pytest.Pytester) -> pytest.Pytester:
         failed_rule("cot.used", "not_verifiable"),
     ]
     found = analysis([tool_calling(passing_scores())], rules, "fail")
-    folder = project.path / "runs" / "mine"
-    folder.mkdir(parents=True)
-    write_analysis(folder, found.model_copy(update={"clients": (client,)}))
+    (project.path / "runs" / "mine").mkdir(parents=True)
+    return write_tests(project, found.model_copy(update={"clients": (client,)}))
+
+
+def write_tests(project: pytest.Pytester, found: Analysis) -> pytest.Pytester:
+    tests = render_junit(build_report(found, "mine"), passing_scores())
+    (project.path / "runs" / "mine" / "junit.xml").write_text(tests, "utf-8")
     return project
 
 
@@ -61,11 +67,10 @@ def test_every_result_of_a_finished_run_is_a_test(recorded: pytest.Pytester) -> 
     assert (outcomes["failed"], outcomes["skipped"]) == (3, 1)
     result.stdout.fnmatch_lines_random(
         [
-            "usage.sum: *",
-            "expected   *",
-            "got        *",
-            "fix        *",
-            "reproduce  gpt-oss-verify reproduce mine usage.sum",
+            "Prompt and completion tokens add up *",
+            "  expected *",
+            "  got *",
+            "reproduce: gpt-oss-verify reproduce mine usage.sum",
             f"{CLIENT} breaks over responses: tools",
             "FAIL: *",
             "SKIPPED*",
@@ -79,19 +84,21 @@ def test_every_result_of_a_finished_run_is_a_test(recorded: pytest.Pytester) -> 
     ]
 
 
-def test_a_client_that_breaks_now_and_then_does_not_fail(recorded: pytest.Pytester) -> None:
-    folder = recorded.path / "runs" / "mine"
-    found = read_analysis(folder)
-    (client,) = found.clients
-    now = client.model_copy(update={"status": "sometimes", "breaking": ()})
-    write_analysis(folder, found.model_copy(update={"clients": (now,)}))
-    result = recorded.runpytest_inprocess(*PLUGIN, "--gpt-oss-run=mine", "-k", "client")
-    result.assert_outcomes(passed=1, deselected=7)
+@pytest.mark.parametrize("status", ["sometimes", "works"])
+def test_a_client_that_breaks_now_and_then_does_not_fail(
+    project: pytest.Pytester, status: Literal["sometimes", "works"]
+) -> None:
+    client = ClientResult(client=CLIENT, api="chat", status=status, returns_cot="yes")
+    found = analysis([tool_calling(passing_scores())], decision="fail")
+    (project.path / "runs" / "mine").mkdir(parents=True)
+    write_tests(project, found.model_copy(update={"clients": (client,)}))
+    result = project.runpytest_inprocess(*PLUGIN, "--gpt-oss-run=mine", "-k", "client")
+    result.assert_outcomes(passed=1, deselected=5)
 
 
 def test_pytest_selects_them_as_any_others(recorded: pytest.Pytester) -> None:
     options = (*PLUGIN, "--gpt-oss-run", "runs/mine")
-    recorded.runpytest_inprocess(*options, "-k", "check or own").assert_outcomes(
+    recorded.runpytest_inprocess(*options, "-k", "check or probe or own").assert_outcomes(
         failed=1, passed=1, skipped=1, deselected=5
     )
     recorded.runpytest_inprocess(*options, "--lf").assert_outcomes(failed=1)
@@ -101,7 +108,7 @@ def test_pytest_selects_them_as_any_others(recorded: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--gpt-oss-run=gone"], "*gone has no analysis.json*"),
+        (["--gpt-oss-run=gone"], "*gone has no junit.xml*recheck gone*"),
         (["--gpt-oss-provider=mime"], "*mime*"),
         (["--gpt-oss-run=gone", "--gpt-oss-model=m"], "*needs no other option*"),
         (["--gpt-oss-suite=all"], "*invalid choice*"),
@@ -138,8 +145,9 @@ def test_the_workers_of_a_session_share_one_run_of_a_broken_server(
     result.stdout.fnmatch_lines_random(
         [
             f"FAILED {POLLUTED} *",
-            "cause *",
-            f"reproduce  gpt-oss-verify reproduce runs/{folder.name} calls.name.polluted",
+            "likely cause: *",
+            "fix: *",
+            f"reproduce: gpt-oss-verify reproduce runs/{folder.name} calls.name.polluted",
         ]
     )
 

@@ -18,6 +18,8 @@ from reporting import (
     tool_calling,
 )
 
+from harness.records.analysis import ClientResult
+from harness.records.diagnosis import Cause, Diagnosis
 from harness.verdict.gate import exit_code
 from reports.build import build_report
 from reports.ci import render_junit
@@ -125,3 +127,41 @@ def test_cases_with_attempts_that_were_not_made_are_skipped():
     found = analysis([tool_calling(scores)], decision="inconclusive")
     skipped = junit_of(found, scores).find(".//testcase[@name='c']/skipped")
     assert skipped.get("message") == "1 of 1 try passed, 2 planned"
+
+
+@pytest.mark.parametrize(
+    ("status", "decision", "outcome"),
+    [
+        ("breaks", "fail", "failure"),
+        ("breaks", "pass", "system-out"),
+        ("sometimes", "fail", "system-out"),
+        ("works", "fail", "system-out"),
+        ("not_verifiable", "fail", "skipped"),
+    ],
+)
+def test_a_client_that_breaks_fails_in_a_failed_run(status, decision, outcome):
+    client = ClientResult(
+        client="Codex", api="chat", status=status, breaking=("tools",), returns_cot="yes"
+    )
+    found = analysis([tool_calling(passing_scores())], decision=decision)
+    root = junit_of(found.model_copy(update={"clients": (client,)}), passing_scores())
+    (test,) = root.findall(".//testcase[@name='Codex']")
+    assert [element.tag for element in test] == [outcome]
+
+
+def test_a_failed_rule_names_its_likely_cause_and_its_fix():
+    found = failing()
+    cause = Cause(
+        component="usage",
+        description="The server miscounts.",
+        effect="",
+        examples=(),
+        explains=("usage.sum",),
+        remedy="Count all tokens.",
+    )
+    root = junit_of(
+        found.model_copy(update={"diagnosis": Diagnosis(causes=(cause,), unexplained=())}),
+        failing_scores(),
+    )
+    text = root.find(".//testcase[@name='usage.sum']/failure").text
+    assert text.endswith("likely cause: The server miscounts.\nfix: Count all tokens.")
