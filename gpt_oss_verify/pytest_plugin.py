@@ -163,7 +163,7 @@ def _results(home: Path, run: str) -> dict[str, list["TestCase"]]:
 
 
 class _Tests(pytest.Collector):
-    """All tests of the run."""
+    """All tests."""
 
     def collect(self) -> Iterator["_Test"]:
         """Yield the verdict, and then the others as `kind::name`."""
@@ -182,6 +182,7 @@ class _Test(pytest.Item):
 
     def runtest(self) -> None:
         """Fail with what was expected, what came, why, and how to see it again; or skip."""
+        kind, _, rule = self.name.partition("::")
         skipped = all(test.is_skipped for test in self.results)
         texts = []
         for test in self.results:
@@ -189,11 +190,10 @@ class _Test(pytest.Item):
             if skipped or not test.is_skipped:
                 texts += [f"{place}{problem.text or problem.message}" for problem in test.result]
         if skipped and self.name != _VERDICT:  # junit.xml skips that of an inconclusive run
-            pytest.skip(texts[0] if texts else "The run did not include it.")
+            pytest.skip(" ".join([f"{rule}:", *texts[0].split()]) if texts else "Not in this run.")
         if texts:
-            kind, _, rule = self.name.partition("::")
-            command = _AGAIN.get(kind, "retest {run}").format(run=self.run, rule=rule)
-            pytest.fail("\n".join([*texts, f"reproduce: gpt-oss-verify {command}"]), pytrace=False)
+            again = _AGAIN.get(kind, "retest {run}").format(run=self.run, rule=rule)
+            pytest.fail("\n".join([*texts, f"reproduce: gpt-oss-verify {again}"]), pytrace=False)
 
     def reportinfo(self) -> tuple[str, None, str]:
         """Return how the terminal names the test."""

@@ -94,17 +94,19 @@ def evals_table(results: Results, labels: Labels) -> Table:
 
 
 def tool_calling_summary(results: Results, labels: Labels) -> Table:
-    """Return one row per condition, narrow enough for 80 columns; the last k is that of all."""
+    """Return one row per condition, narrow enough for 80 columns; the last k is that of all.
+
+    TTFT is the time to the first token.
+    """
     k = max(_ks(results), default=1)
     columns: list[Column] = [
         (("attempts",), _made),
         (("invalid",), _invalid),
-        (("pass", "@1 %"), lambda r: Cell(_share(r, 1, lambda at: at.pass_at))),
-        (("pass", f"@{k} %"), lambda r: Cell(_share(r, k, lambda at: at.pass_at))),
-        (("pass", f"^{k} %"), lambda r: Cell(_share(r, k, lambda at: at.pass_hat))),
-        (("first", "token"), lambda r: Cell(_median(r.latency.first_token))),
+        (("pass@1",), lambda r: Cell(_share(r, 1, lambda at: at.pass_at))),
+        ((f"pass@{k}",), lambda r: Cell(_share(r, k, lambda at: at.pass_at))),
+        ((f"pass^{k}",), lambda r: Cell(_share(r, k, lambda at: at.pass_hat))),
+        (("TTFT",), lambda r: Cell(_median(r.latency.first_token))),
         (("request",), lambda r: Cell(_median(r.latency.total))),
-        (("tokens",), lambda r: Cell(f"{r.tokens.output:,}")),
     ]
     if k == 1:
         del columns[3:5]

@@ -57,7 +57,7 @@ def print_report(report: Report, console: Console) -> None:
     for table in tables:
         print_table(table, console)
     for line in after:
-        console.print(wrapped(line.plain, console.width), soft_wrap=True)
+        console.print(wrapped(line.plain, console.width, " " * 8), soft_wrap=True)
 
 
 def _shortened(table: Table) -> Iterator[Table]:
@@ -231,8 +231,8 @@ def _alike(report: Report) -> Iterator[Text]:
     if reasons:
         shown = f", such as {clipped(str(next(iter(reasons.values()))), _MOST_OF_VALUE)}"
         yield Text(
-            f"        Not verifiable: {first_few(list(reasons), _MOST_ALIKE)} (every reply has the "
-            f"same different value{visible(shown)})"
+            f"        Not verifiable: {first_few(list(reasons), _MOST_ALIKE)} (every try returned "
+            f"the same wrong value{visible(shown)})"
         )
 
 

@@ -59,9 +59,18 @@ def joined(text: str) -> str:
     return _COMMAND.sub(lambda match: match[0].replace(" ", JOINT), text)
 
 
-def wrapped(text: str, width: int) -> str:
-    """Return a text with line breaks between its words, but not within a command."""
-    fill = partial(textwrap.wrap, width=width, break_long_words=False, break_on_hyphens=False)
+def wrapped(text: str, width: int, indent: str = "") -> str:
+    """Return a text with line breaks between its words, but not within a command.
+
+    Lines after a break have the indent.
+    """
+    fill = partial(
+        textwrap.wrap,
+        width=width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     lines = (line for part in joined(text).split("\n") for line in fill(part) or [""])
     return "\n".join(lines).replace(JOINT, " ")
 

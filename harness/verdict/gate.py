@@ -370,9 +370,10 @@ def _rules_passed(rules: Sequence[RuleResult]) -> Iterator[str]:
     kinds = {result.check.kind for result in rules}
     passed, judged = passed_rules(rules, "probe")
     if kinds == {"probe"}:
-        yield f"{passed} of {judged} probes passed, none failed."
+        how_many = f"All {judged}" if passed == judged else f"{passed} of {judged}"
+        yield f"{how_many} probes passed{'' if passed == judged else '; none failed'}."
     elif any(map(_judged, rules)):
-        yield f"{sum(map(_judged, rules))} checks applied, none failed."
+        yield f"{sum(map(_judged, rules))} checks applied; none failed."
 
 
 def _failures(rules: RuleResults) -> Iterator[str]:

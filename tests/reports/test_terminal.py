@@ -62,9 +62,8 @@ mock · gpt-oss-mock · http://127.0.0.1:1/v1
 
 PASS  All figures meet the thresholds.
 
-                                     pass  pass  pass first
-times: median in s attempts invalid  @1 %  @2 %  ^2 % token request tokens
-chat non-streaming        6       0 100.0 100.0 100.0     –    2.00    200
+times: median in s attempts invalid pass@1 pass@2 pass^2 TTFT request
+chat non-streaming        6       0  100.0  100.0  100.0    –    2.00
 
 Checks  2 of 2 passed, 1 not verifiable, 1 skipped
 Report  runs/mock/report.html
@@ -84,9 +83,8 @@ FAIL  chat · non-streaming: 1 invalid of 6 attempts, none allowed.
     The total is not the sum of prompt and completion tokens.
     Got: 1
 
-                                    pass  pass pass first
-times: median in s attempts invalid @1 %  @2 % ^2 % token request tokens
-chat non-streaming        6       1 66.7 100.0 33.3     –    2.00    200
+times: median in s attempts invalid pass@1 pass@2 pass^2 TTFT request
+chat non-streaming        6       1   66.7  100.0   33.3    –    2.00
 
 Checks  1 of 2 passed, 1 failed, 1 not verifiable, 1 skipped
 Report  runs/mock/report.html
@@ -132,7 +130,7 @@ def test_a_probe_whose_replies_all_have_one_wrong_value_is_named():
     )
     [name] = [each.check.id for each in alike if each.status == "not_verifiable"]
     shown = " ".join(printed(found.model_copy(update={"checks": alike})).split())
-    assert f"Not verifiable: {name} (every reply has the same different value" in shown
+    assert f"Not verifiable: {name} (every try returned the same wrong value" in shown
     assert value in shown
 
 
