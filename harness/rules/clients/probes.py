@@ -40,13 +40,15 @@ def _judge(form: Form, responses: ProbeResponses) -> Trials:
 
 
 def _may_be_sent(variant: Variant, responses: ProbeResponses) -> bool:
-    """Whether replies have the member of a message that the clients send back in a variant."""
-    if variant.received is None:
-        return True
-    rollouts = responses.rollouts.get(variant.base, ())
-    replies = (reply for rollout in rollouts for _, reply in rollout.replies)
-    choices = (choice for reply in replies for choice in objects(reply.raw.get("choices")))
-    return any(nested(choice, "message", variant.received) for choice in choices)
+    """Whether replies have the member or item that the clients send back in a variant."""
+    name = variant.received
+    rollouts = (rollout for each in responses.rollouts.values() for rollout in each)
+    raw = (reply.raw for rollout in rollouts for _, reply in rollout.replies)
+    return name is None or any(
+        any(nested(choice, "message", name) for choice in objects(reply.get("choices")))
+        or any(item.get("type") == name for item in objects(reply.get("output")))
+        for reply in raw
+    )
 
 
 def _problem(form: Form, variant: Variant, responses: ProbeResponses) -> Problem | None:

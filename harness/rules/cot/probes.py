@@ -37,6 +37,7 @@ _PROMPT_TWO = (
 )
 _QUESTION = "What is the code word?"
 _OWN = "own"
+_CALLED = "called"
 _LATER = Message("user", _QUESTION)
 _LISBON = ToolCall("call_1", WEATHER.name, '{"location": "Lisbon"}')
 _OSLO = ToolCall("call_2", WEATHER.name, '{"location": "Oslo"}')
@@ -77,6 +78,7 @@ def _requests() -> tuple[ProbeRequest, ...]:
     announced = (user, _reasoning(first), preamble, _LISBON, _LISBON_RESULT)
     requests += [
         ProbeRequest(_OWN, (user,), tools, max_turns=4, then=(_QUESTION,)),
+        ProbeRequest(_CALLED, (user, _LISBON, _LISBON_RESULT), tools),
         ProbeRequest("beside text", announced, tools),
     ]
     return tuple(requests)
@@ -147,17 +149,26 @@ def _unasked(responses: ProbeResponses) -> Trials:
         yield None
 
 
-def _accepted(rollouts: Iterable[ParsedRollout]) -> Trials:
-    """Whether the last request of each rollout, whose history contains CoT, succeeded."""
-    for rollout in rollouts:
-        last = rollout.exchanges[-1]
+def _accepted(responses: ProbeResponses, rollouts: Iterable[ParsedRollout]) -> Trials:
+    """Whether the last request of each rollout, whose history contains CoT, succeeded.
+
+    Where a call without CoT is refused as well, one with CoT is not refused for its CoT.
+    """
+    plain = responses.rollouts.get(_CALLED, ())
+    calls_fail = bool(plain) and not any(each.exchanges[-1].good_status for each in plain)
+    last = [rollout.exchanges[-1] for rollout in rollouts]
+    judged = [e for e in last if e.good_status or not (calls_fail and e.request.functions)]
+    if not judged:
+        raise NotVerifiableError("plain_request_fails", request=_CALLED)
+    for exchange in judged:
         message = "The provider rejects or fails on a conversation that contains CoT."
-        yield None if last.good_status else Problem(last, message, "a reply", outcome(last))
+        problem = Problem(exchange, message, "a reply", outcome(exchange))
+        yield None if exchange.good_status else problem
 
 
 @GROUP.probe(
     "cot.accepted",
-    (*_KEPT, *_ACROSS, *_STALE),
+    (*_KEPT, *_ACROSS, *_STALE, _CALLED),
     fix="Accept CoT in the field that the API defines, and with text and calls.",
 )
 def _accepts(responses: ProbeResponses) -> Trials:
@@ -165,12 +176,12 @@ def _accepts(responses: ProbeResponses) -> Trials:
 
     The model calls tools from within its CoT, so clients must send it back.
     """
-    return _accepted(responses.all(*_KEPT, *_ACROSS, *_STALE))
+    return _accepted(responses, responses.all(*_KEPT, *_ACROSS, *_STALE))
 
 
 @GROUP.probe(
     "cot.accepted.own",
-    (_OWN,),
+    (_OWN, _CALLED),
     modes=MODES,
     fix="Accept CoT in the field that the API defines, and with text and calls.",
 )
@@ -182,12 +193,12 @@ def _accepts_own(responses: ProbeResponses) -> Trials:
     continued = [rollout for rollout in responses.all(_OWN) if len(rollout.exchanges) > 1]
     if not any(reply.reasoning for rollout in continued for _, reply in rollout.replies):
         raise NotVerifiableError("no_cot_continued")
-    yield from _accepted(continued)
+    yield from _accepted(responses, continued)
 
 
 @GROUP.probe(
     "cot.accepted.beside_text",
-    ("beside text",),
+    ("beside text", _CALLED),
     fix="Accept CoT in the field that the API defines, and with text and calls.",
 )
 def _accepts_with_text(responses: ProbeResponses) -> Trials:
@@ -195,7 +206,7 @@ def _accepts_with_text(responses: ProbeResponses) -> Trials:
 
     gpt-oss generates such messages when it announces a tool call to the user.
     """
-    return _accepted(responses.all("beside text"))
+    return _accepted(responses, responses.all("beside text"))
 
 
 def _knows(reply: Reply, name: str) -> bool:

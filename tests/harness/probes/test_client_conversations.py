@@ -1,5 +1,6 @@
 """The line of clients, against what real clients did under 13 damages (openai 3.57, 2026-11)."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -199,3 +200,44 @@ def test_bytes_that_cannot_be_decoded_break_every_client() -> None:
     )
     assert {result.status for result in found} == {"breaks"}
     assert all("compressed with zstd" in reason for _ in found for reason in found[0].breaking)
+
+
+def without_cot_items(exchange: Exchange) -> Exchange:
+    """The reply without its reasoning items, as converters return it."""
+    response = exchange.response
+    assert response is not None
+    body = json.loads(response.body or "{}")
+    body["output"] = [i for i in body.get("output", ()) if i["type"] != "reasoning"]
+    return exchange.model_copy(
+        update={"response": response.model_copy(update={"body": json.dumps(body)})}
+    )
+
+
+def with_more_prompt(exchange: Exchange) -> Exchange:
+    response = exchange.response
+    assert response is not None
+    body = json.loads(response.body or "{}")
+    body["usage"]["input_tokens"] += 11
+    return exchange.model_copy(
+        update={"response": response.model_copy(update={"body": json.dumps(body)})}
+    )
+
+
+@pytest.mark.parametrize(("returned", "status"), [(True, "failed"), (False, "passed")])
+def test_reasoning_items_that_no_reply_has_are_sent_by_no_client(
+    returned: bool, status: str
+) -> None:
+    made = [
+        one
+        for one in healthy().rollouts
+        if one.task == "prompt" and one.api == "responses" and not one.condition.streaming
+    ]
+    for at, one in enumerate(made):
+        exchanges = one.exchanges
+        if "null and status" in one.sample:
+            exchanges = tuple(map(with_more_prompt, exchanges))
+        if not returned:
+            exchanges = tuple(map(without_cot_items, exchanges))
+        made[at] = one.model_copy(update={"exchanges": exchanges})
+    results = {rule.check.id: rule for rule in healthy().judged(made).analysis.checks}
+    assert results["clients.reasoning_items"].status == status

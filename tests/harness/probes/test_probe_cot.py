@@ -170,6 +170,14 @@ def test_rejected_cot_is_detected(name: str, found: set[str]) -> None:
     assert failed(refusing(lambda request: request.id.startswith(name), 500)) >= found
 
 
+def test_a_call_that_is_refused_without_cot_is_not_refused_for_its_cot() -> None:
+    """As two gateways do that drop or refuse a call after a message of the user."""
+    found = judged(cot.GROUP, refusing(lambda request: bool(request.tools)))
+    accepted = {name: result for name, result in found.items() if "cot.accepted" in name}
+    assert {result.status for result in accepted.values()} <= {"passed", "not_verifiable"}
+    assert accepted["cot.accepted"].status == "passed"  # those without a call are accepted
+
+
 # --- Stored responses
 
 
