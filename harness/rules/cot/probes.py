@@ -7,7 +7,7 @@ answering, or keep the code word to itself: if the prompt has the tokens of the 
 not evidence. Chat requests send CoT back in the field in which the provider returns it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from harness.api.fields import objects
@@ -149,12 +149,11 @@ def _unasked(responses: ProbeResponses) -> Trials:
         yield None
 
 
-def _accepted(responses: ProbeResponses, rollouts: Iterable[ParsedRollout]) -> Trials:
+def _accepted(rollouts: Iterable[ParsedRollout], plain: Sequence[ParsedRollout] = ()) -> Trials:
     """Whether the last request of each rollout, whose history contains CoT, succeeded.
 
-    Where a call without CoT is refused as well, one with CoT is not refused for its CoT.
+    Where the `plain` call without CoT is refused as well, one with CoT is not refused for its CoT.
     """
-    plain = responses.rollouts.get(_CALLED, ())
     calls_fail = bool(plain) and not any(each.exchanges[-1].good_status for each in plain)
     last = [rollout.exchanges[-1] for rollout in rollouts]
     judged = [e for e in last if e.good_status or not (calls_fail and e.request.functions)]
@@ -176,12 +175,12 @@ def _accepts(responses: ProbeResponses) -> Trials:
 
     The model calls tools from within its CoT, so clients must send it back.
     """
-    return _accepted(responses, responses.all(*_KEPT, *_ACROSS, *_STALE))
+    return _accepted(responses.all(*_KEPT, *_ACROSS, *_STALE), responses.rollouts.get(_CALLED, ()))
 
 
 @GROUP.probe(
     "cot.accepted.own",
-    (_OWN, _CALLED),
+    (_OWN,),
     modes=MODES,
     fix="Accept CoT in the field that the API defines, and with text and calls.",
 )
@@ -193,7 +192,7 @@ def _accepts_own(responses: ProbeResponses) -> Trials:
     continued = [rollout for rollout in responses.all(_OWN) if len(rollout.exchanges) > 1]
     if not any(reply.reasoning for rollout in continued for _, reply in rollout.replies):
         raise NotVerifiableError("no_cot_continued")
-    yield from _accepted(responses, continued)
+    yield from _accepted(continued)
 
 
 @GROUP.probe(
@@ -206,7 +205,7 @@ def _accepts_with_text(responses: ProbeResponses) -> Trials:
 
     gpt-oss generates such messages when it announces a tool call to the user.
     """
-    return _accepted(responses, responses.all("beside text"))
+    return _accepted(responses.all("beside text"), responses.rollouts.get(_CALLED, ()))
 
 
 def _knows(reply: Reply, name: str) -> bool:

@@ -321,6 +321,7 @@ BROKEN: Mapping[str, Provider] = {
     "tools.schema": lambda *_: refusal(500),
     "cot.returned": cot.silent(("told",)),
     "cot.accepted": cot.refusing(lambda _: True, 500),
+    "cot.accepted.beside_text": cot.refusing(lambda request: request.id == "beside text", 500),
     "cot.accepted.own": lambda *_: [cot.CALL, refusal()],
     "cot.used": FORGETFUL,
     "cot.dropped": cot.reader(lambda turns: turns),
