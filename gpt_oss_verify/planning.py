@@ -50,7 +50,7 @@ from harness.providers.entries import Provider
 from harness.records.conditions import EFFORTS, MODES, Api, Condition, Mode
 from harness.records.runs import RunInfo, RunSettings, ScoreGate
 from harness.records.settings import Layer, Sampling, layered, names
-from harness.retest import not_passed
+from harness.repeat.retest import not_passed
 from harness.run.budget import Budget
 from harness.run.cases import Suite, load_suite
 from harness.run.run_log import read_run_info

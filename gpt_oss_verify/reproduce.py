@@ -28,22 +28,11 @@ from harness.errors import (
 from harness.providers.entries import Provider
 from harness.records.rollouts import SDK, Exchange
 from harness.records.runs import RunInfo
-from harness.reproduction import (
-    CONTINUES,
-    KEY_VARIABLE,
-    MOST_REQUESTS,
-    USUAL_TRIES,
-    Body,
-    Outcome,
-    Subject,
-    choose,
-    curl,
-    experiment,
-    issue,
-    python,
-    size,
-)
-from harness.retest import planned_retest
+from harness.repeat.commands import KEY_VARIABLE, curl, issue, python
+from harness.repeat.experiment import MOST_REQUESTS, Outcome, experiment
+from harness.repeat.retest import planned_retest
+from harness.repeat.smaller import Body, size
+from harness.repeat.subject import CONTINUES, USUAL_TRIES, Subject, choose
 from harness.run import run_folder
 from harness.run.budget import Budget
 from harness.run.launch import launched

@@ -17,7 +17,7 @@ from gpt_oss_verify.options import (
     RunOptions,
 )
 from gpt_oss_verify.planning import typed_command
-from harness.retest import planned_retest
+from harness.repeat.retest import planned_retest
 from harness.run.run_log import read_run_info
 
 

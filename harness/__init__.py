@@ -5,9 +5,9 @@ Its packages; each imports only packages below it:
     selftest        run the reference engine with every known fault and list what detects it
     compare         runs side by side, over time, and as DataFrames
     traffic         recorded traffic of other clients as rollouts
+    repeat          what a finding needs, sent again: reproduced, reduced, tested after a fix
     session         sample a run into its folder
     verdict         from scores to a verdict: analysis, statistics of the gate, causes
-    reproduction    the request of a finding, sent again, reduced, as a command and an issue text
     tasks           tool calling, probe groups and imported traffic as tasks, and the plan of a run
     rules           checks and probes, one folder per family, and their results over a run
     golden          the reference engine's logprobs, and a provider's distance from them

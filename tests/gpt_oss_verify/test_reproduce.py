@@ -19,10 +19,13 @@ from replies import MODEL, Reply
 
 from gpt_oss_verify.app import run
 from gpt_oss_verify.reproduce import _overview
-from harness import reproduction
 from harness.records.analysis import RuleResult
 from harness.records.scores import Evidence, Finding
-from harness.reproduction import Outcome, Subject, python, smaller
+from harness.repeat import experiment
+from harness.repeat.commands import python
+from harness.repeat.experiment import Outcome
+from harness.repeat.smaller import smaller
+from harness.repeat.subject import Subject
 from harness.rules.catalogue import CHECKS
 from harness.rules.probe import ProbeOptions
 from harness.transport.retry import RetryPolicy
@@ -423,7 +426,7 @@ def test_a_stopped_reduction_prints_the_best_request_so_far(
 def test_a_step_says_what_it_waits_for(
     broken: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reproduction, "WAIT", 0.1)
+    monkeypatch.setattr(experiment, "WAIT", 0.1)
     broken.delay = 0.3
     _, _, err = reproduced(capsys, POLLUTED, "--times", "2", "--as-recorded")
     assert "waiting for 2 of 2 replies" in err
@@ -447,7 +450,7 @@ def test_no_variant_is_sent_twice(broken: MockProvider, capsys: pytest.CaptureFi
 def test_endless_replies_to_a_variant_are_not_awaited(
     broken: MockProvider, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reproduction, "WAIT", 0.3)
+    monkeypatch.setattr(experiment, "WAIT", 0.3)
     usual = broken.always
     assert usual is not None
 

@@ -20,7 +20,7 @@ from harness.errors import ConfigurationError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.redact import Redactor
 from harness.records.rollouts import Exchange
-from harness.reproduction import curl
+from harness.repeat.commands import curl
 from harness.transport import open_transport, receiver
 from harness.transport.retry import NO_RETRIES, RetryPolicy
 

@@ -1,0 +1,1 @@
+"""Send again what a finding needs: to reproduce it, to reduce its request, or after a fix."""

@@ -1,0 +1,157 @@
+"""The requests of a finding as curl commands, as Python, and as the text of an issue."""
+
+import json
+import re
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from inspect import signature
+from operator import attrgetter
+
+from harness.api import DIALECTS
+from harness.records.conditions import Api
+from harness.records.redact import REDACTED
+from harness.records.rollouts import SDK, Exchange
+from harness.repeat.experiment import Outcome
+from harness.repeat.smaller import Body
+from harness.repeat.subject import CONTINUES, Subject
+from harness.rules.catalogue import PROBES
+
+KEY_VARIABLE = "API_KEY"
+_NOT_SENT = re.compile(
+    r"accept-encoding|user-agent|connection|content-type|authorization|x-stainless-.*"
+)
+"""Headers that a command does not repeat; the key is added by name."""
+_MOST_LINES = 24  # of all requests and responses in the text of an issue
+_LONGEST_LINE = 1_000  # characters of such a line of a response
+
+
+def curl(
+    exchange: Exchange, body: Body | str | None, key: str | None, indent: int | None = 1
+) -> str:
+    """A request as a curl command with this body; `key` is the environment variable of the key."""
+    response = exchange.response
+    compressed = "--compressed " if response and "content-encoding" in response.headers else ""
+    url = shlex.quote(exchange.request.url)
+    lines = [f"curl -sS {compressed}{url}", "-H 'Content-Type: application/json'"]
+    lines += _key_headers(exchange, key)
+    if isinstance(body, Mapping):
+        body = json.dumps(dict(body), ensure_ascii=False, indent=indent)
+    if body is not None:
+        lines.append(f"-d {shlex.quote(body)}")
+    return " \\\n  ".join(lines)
+
+
+def python(
+    api: Api, base_url: str, bodies: Sequence[Body], key: str | None, accept: str = SDK.accept
+) -> str:
+    """Requests as a Python program with the openai package; `accept` is the header `Accept`."""
+    api_key = "'none'" if key is None else f"os.environ[{key!r}]"
+    if accept != SDK.accept:
+        api_key += f", default_headers={{'Accept': {accept!r}}}"
+    lines = [
+        *(["import os", ""] if key else []),
+        "from openai import OpenAI",
+        "",
+        f"client = OpenAI(base_url={base_url!r}, api_key={api_key}, max_retries=0)",
+    ]
+    for body in bodies:
+        lines += _call(api, body, first=body is bodies[0])
+    return "\n".join(lines)
+
+
+def _call(api: Api, body: Body, *, first: bool) -> Iterator[str]:
+    """A request; one that continues a stored response continues that of the previous request."""
+    known = _parameters(api)
+    others = {name: value for name, value in body.items() if name not in known}
+    yield f"reply = client.{DIALECTS[api].sdk}.create("
+    for name, value in body.items():
+        if name in known:
+            yield f"    {name}={'reply.id' if name == CONTINUES and not first else repr(value)},"
+    if others:
+        yield f"    extra_body={others!r},"
+    yield ")"
+    if body.get("stream"):
+        yield "for event in reply:\n    print(event.model_dump_json())"
+        if api == "responses":
+            yield "reply = event.response"
+    else:
+        yield "print(reply.model_dump_json(indent=2))"
+
+
+def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
+    """A finding of a run as an issue in Markdown of at most 60 lines.
+
+    It has what was sent, expected and received, and a command that tests the server again.
+    `commands` send its requests, and then the one with which its reply is compared, if any.
+    """
+    finding, about = subject.finding, subject.rule.about
+    lines = [
+        f"# {finding.message.rstrip('.')} ({subject.rollout.condition.name})",
+        "",
+        about.summary,
+        "",
+        f"- Expected: {finding.evidence.expected}",
+        f"- Received: {finding.evidence.shown}",
+        f"- Seen in a run: {subject.result.share} replies"
+        + (f", and in {outcome.seen} of {outcome.answered} repetitions" * bool(outcome.answered)),
+        f"- Specification: {about.source}",
+    ]
+    if about.why:
+        lines.append(f"- Why it matters: {about.why}")
+    if subject.compared is not None:
+        lines.append(f"- Compare: {subject.difference}")
+    answers = [("Response", subject.exchange)]
+    if subject.compared is not None:
+        answers.append(("Response for comparison", subject.compared.exchanges[-1]))
+    most = _MOST_LINES // (len(commands) + len(answers))
+    titles = ["Request"] * len(subject.requests) + ["Request for comparison"]
+    for title, command in zip(titles, commands, strict=False):
+        lines += ["", f"## {title}", "", "```sh", command, "```"]
+    for title, exchange in answers:
+        lines += ["", f"## {title}", "", "```", *_response(exchange, most), "```"]
+    origin = f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}"
+    lines += ["", f"{origin}. This tests a server for it:", "", f"    {_command(subject)}"]
+    return "\n".join(lines)
+
+
+def _command(subject: Subject) -> str:
+    """Return a command that tests the server for a finding, without the folder of the run."""
+    rollout, only = subject.rollout, subject.rule.about.id
+    sent_by = (p for p in PROBES.values() if p.group.name == rollout.task)
+    if only not in PROBES:
+        only = next((p.id for p in sent_by if rollout.sample in p.uses), only)
+    address = subject.exchange.request.url.removesuffix(DIALECTS[rollout.api].path)
+    model = shlex.quote(rollout.condition.model)
+    return f"gpt-oss-verify --base-url {shlex.quote(address)} --model {model} --only {only}"
+
+
+def _parameters(api: Api) -> Collection[str]:
+    """Return the parameters of `create` in the openai package; others are sent as `extra_body`."""
+    from openai import OpenAI
+
+    create = attrgetter(f"{DIALECTS[api].sdk}.create")(OpenAI(api_key="-"))
+    return signature(create).parameters
+
+
+def _key_headers(exchange: Exchange, key: str | None) -> Iterator[str]:
+    if key is not None:
+        yield f'-H "Authorization: Bearer ${key}"'
+    for name, value in exchange.request.headers.items():
+        if not _NOT_SENT.fullmatch(name.lower()):
+            shown = f"${{{name.upper().replace('-', '_')}}}" if value == REDACTED else value
+            quoted = f'"{name}: {shown}"' if value == REDACTED else shlex.quote(f"{name}: {value}")
+            yield f"-H {quoted}"
+
+
+def _response(exchange: Exchange, most: int) -> Iterator[str]:
+    response = exchange.response
+    if exchange.failure is not None:
+        yield exchange.failure.message
+    if response is None:
+        return
+    yield f"HTTP {response.status}"
+    lines = [line for line in response.text.splitlines() if line]
+    yield from (x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines[:most])
+    if len(lines) > most:
+        yield f"… {len(lines) - most} more lines"

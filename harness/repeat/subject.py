@@ -1,0 +1,169 @@
+"""A finding to reproduce: what must be sent again, and whether new replies show it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from harness.api.fields import objects
+from harness.api.parsed_rollout import parse_rollout
+from harness.errors import ConfigurationError
+from harness.records.analysis import Analysis, RuleResult
+from harness.records.rollouts import Exchange, Rollout
+from harness.records.scores import Finding
+from harness.repeat.smaller import Body, Variants, smaller
+from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
+from harness.rules.missing import NotVerifiableError
+from harness.rules.probe import Probe, ProbeOptions, ProbeRequest
+from harness.rules.rule import Rule
+from harness.statistics.recurrence import fewest_tries
+from harness.text import suggestion
+
+CONTINUES = "previous_response_id"
+USUAL_TRIES = 5  # fewer without a finding do not exclude that half of the replies have it
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One finding to reproduce."""
+
+    result: RuleResult  # of its rule in the run
+    finding: Finding
+    rollout: Rollout  # with the evidence
+    others: tuple[Rollout, ...]  # those without which a probe does not find it
+    options: ProbeOptions
+    compared: Rollout | None = None  # the only one of `others` that the finding needs
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that was violated."""
+        return RULES[self.result.check.id]
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange with the evidence."""
+        return self.rollout.exchanges[self.finding.evidence.exchange]
+
+    @property
+    def requests(self) -> tuple[Exchange, ...]:
+        """The exchanges whose requests must be sent in this order.
+
+        A request contains the conversation so far, unless it continues a stored response.
+        """
+        last = self.finding.evidence.exchange
+        if CONTINUES in (self.exchange.request.body or {}):
+            return self.rollout.exchanges[: last + 1]
+        return (self.exchange,)
+
+    @property
+    def enough(self) -> int:
+        """The tries that show the finding with a probability of 95% at its rate in the run."""
+        failures, tries = self.result.affected
+        return max(USUAL_TRIES, fewest_tries(failures / tries)) if tries else USUAL_TRIES
+
+    @property
+    def of_run(self) -> bool:
+        """Whether the rule compares the replies of a whole run."""
+        return not isinstance(self.rule, Probe) and self.result.check.id not in SINGLE_CHECKS
+
+    @property
+    def difference(self) -> str:
+        """What to look at in the reply and in the one that it is compared with."""
+        evidence = self.finding.evidence
+        what = f"`{evidence.path}` in both replies" if evidence.path else "both replies"
+        return f"{what}: {evidence.got}, instead of {evidence.expected}"
+
+    @property
+    def body(self) -> Body | None:
+        """The body of the only request to send; None if there are several, or if it has no body."""
+        return self.exchange.request.body if len(self.requests) == 1 else None
+
+    @property
+    def continues(self) -> bool:
+        """Whether a request names a response that only the server of the run may still store."""
+        return any(CONTINUES in (sent.request.body or {}) for sent in self.requests)
+
+    def shows(self, exchanges: Sequence[Exchange]) -> bool:
+        """Whether the rule finds a problem in new exchanges for `requests`.
+
+        A probe compares them with the recorded replies to its other requests.
+        """
+        rule, rollout = self.rule, self.rollout
+        before = self.finding.evidence.exchange + 1 - len(exchanges)
+        kept = rollout.exchanges[:before] if isinstance(rule, Probe) else ()
+        changes = {"exchanges": (*kept, *exchanges), "end": "answered"}
+        again = parse_rollout(rollout.model_copy(update=changes))
+        if not isinstance(rule, Probe):
+            return any(finding.id == rule.id for finding in examine(again)[1])
+        rollouts = {rollout.sample: [again]}
+        for other in self.others:
+            rollouts.setdefault(other.sample, []).append(parse_rollout(other))
+        responses = rule.group.responses(rollouts, rollout.api, self.options)
+        try:
+            problems = [problem for problem in rule.judge(responses) if problem is not None]
+        except NotVerifiableError:
+            return False
+        return any(problem.exchange.recorded is exchanges[-1] for problem in problems)
+
+    def smaller(self, body: Body) -> Variants:
+        """Yield variants of a request that are still an experiment of the rule.
+
+        A probe judges what its own request asks for. It can lose the tools that neither the finding
+        nor the reply names, unless it is compared with other requests.
+        """
+        if not isinstance(self.rule, Probe):
+            yield from smaller(body)
+            return
+        if self.others or not request_of(self.rule, self.rollout).valid:
+            return
+        replies = (reply for _, reply in parse_rollout(self.rollout).replies)
+        said = (self.finding.model_dump_json(), *(reply.generated for reply in replies))
+        rest = json.dumps({**body, "tools": []}) + "".join(said)
+        tools = objects(body.get("tools"))
+        named = [tool for tool in tools if str(tool.get("function", tool).get("name")) in rest]
+        if 0 < len(named) < len(tools):
+            yield "the other tools", {**body, "tools": named}
+
+
+def request_of(probe: Probe, rollout: Rollout) -> ProbeRequest:
+    """Return the request of a probe that a rollout sent."""
+    return next(r for r in probe.group.requests(rollout.api) if r.id == rollout.sample)
+
+
+def choose(
+    analysis: Analysis,
+    rollouts: Iterable[Rollout],
+    options: ProbeOptions,
+    rule_id: str,
+    record: str | None = None,
+) -> Subject:
+    """Return the first finding of a rule in a run, or that in a record, with its evidence.
+
+    Raises ConfigurationError if there is none.
+    """
+    examples = ((result, e) for result in analysis.checks for e in result.examples)
+    named = (pair for pair in examples if pair[0].check.id == rule_id)
+    result, finding = next(
+        (p for p in named if record in (None, p[1].evidence.record)), (None, None)
+    )
+    if result is None or finding is None:
+        where = "" if record is None else f" with an example in {record}"
+        known = [result.check.id for result in analysis.checks if result.examples]
+        hint = suggestion(rule_id, known) if known else "it has no findings."
+        raise ConfigurationError(f"There is no finding {rule_id!r}{where} in this run; {hint}")
+    rule = RULES[rule_id]
+    task, uses = (rule.group.name, rule.uses) if isinstance(rule, Probe) else ("", ())
+    evidence = finding.evidence
+    shown = {evidence.record, evidence.compared}
+    kept = [r for r in rollouts if r.id in shown or (r.task == task and r.sample in uses)]
+    rollout = next((rollout for rollout in kept if rollout.id == evidence.record), None)
+    if rollout is None or len(rollout.exchanges) <= evidence.exchange:
+        raise ConfigurationError(
+            f"the run lacks the record {evidence.record} of the finding; "
+            "judge it again with: gpt-oss-verify recheck RUN"
+        )
+    alone = Subject(result, finding, rollout, (), options)
+    if not alone.of_run and alone.shows(alone.requests):
+        return alone
+    others = tuple(other for other in kept if other is not rollout and other.api == rollout.api)
+    compared = next((other for other in others if other.id == evidence.compared), None)
+    return replace(alone, others=others, compared=compared)
