@@ -184,6 +184,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command, and return its exit code."""
     try:
+        return _run(arguments)
+    except BrokenPipeError:
+        # Nobody reads the output any more, so nothing may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command, and report what is wrong. Raises BrokenPipeError."""
+    try:
         code = prepared(arguments)(
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
         )
@@ -205,9 +215,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _print_error("stopped", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # Nobody reads the output any more, so nothing may be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
+        raise
     except Exception:  # noqa: BLE001 (a crash must not exit with 1, which is a verdict)
         traceback.print_exc()
         return _print_error("this is a bug in the tool; please report it", EXIT_CRASH)

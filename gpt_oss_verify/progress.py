@@ -31,7 +31,7 @@ _LONG_STAGE = 5.0  # seconds after which the line says how long a stage has take
 _UNUSUAL = 3  # times the mean of the others: a reply that takes longer is named
 _TICK = 1.0
 _BAR, _BESIDE = 20, 16  # columns of the bar, and of everything else before the text
-_BOUNDS = "in a new run, --reply-timeout and --max-tokens bound a reply"
+_BOUNDS = "--reply-timeout (also with --resume) or, in a new run, --max-tokens bounds it"
 _FEWEST_ATTEMPTS = 20  # attempts that an estimate of the time left rests on
 _PACE = 100  # the last attempts, whose pace it follows: the first ones are often shorter
 

@@ -36,5 +36,9 @@ def _print(console: Console, text: str) -> None:
 
 
 def print_raw(text: str) -> None:
-    """Print machine-readable text to stdout without wrapping, with one line end."""
+    """Print machine-readable text to stdout without wrapping, with one line end.
+
+    Raises BrokenPipeError at once if nobody reads it.
+    """
     sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.flush()

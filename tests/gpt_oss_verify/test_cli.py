@@ -27,7 +27,7 @@ from gpt_oss_verify.choice import same_provider
 from gpt_oss_verify.options import ProviderOptions
 from gpt_oss_verify.planning import typed_command
 from harmony.extras import install_command
-from harness.errors import EXIT_DISK_FULL, ConfigurationError
+from harness.errors import EXIT_BROKEN_PIPE, EXIT_DISK_FULL, ConfigurationError
 from harness.run.run_log import RunLog
 from harness.tasks import plan as plan_module
 from harness.transport.retry import RetryPolicy
@@ -751,3 +751,12 @@ def test_the_readme_says_how_much_the_default_run_sends(mock, capsys):
 def test_a_run_records_the_command_that_was_typed(monkeypatch, program, typed):
     monkeypatch.setattr("sys.argv", [program, "-k", "1"])
     assert typed_command() == typed
+
+
+def test_an_error_that_nobody_reads_ends_without_a_traceback():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "gpt_oss_verify", "--json", "--provider", "no-such"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (EXIT_BROKEN_PIPE, "")

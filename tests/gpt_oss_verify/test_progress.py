@@ -157,7 +157,7 @@ def test_what_the_run_waits_for_is_named(progress, monkeypatch):
     lines = progress.text.splitlines()
     assert lines[1] == "contacting the provider … 0 s"
     longest = f"waiting for 1 reply, longest for tool_calling/{CASE.id}: 0 s"
-    longest += "; in a new run, --reply-timeout and --max-tokens bound a reply"
+    longest += "; --reply-timeout (also with --resume) or, in a new run, --max-tokens bounds it"
     assert lines[-1] == f"0/4 · 0 replies · 0 tokens · {longest}"
 
 
