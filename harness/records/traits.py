@@ -180,6 +180,7 @@ class Traits:
     locked_out: tuple[LockedOut, ...] = ()  # its requests that were; none in recorded traffic
     cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     conversation: str = ""  # the conversation of the first request as JSON, in lower case
+    options: str = ""  # the other members of the first request: each name with a hash of its value
     beside_user: str = ""
     """A hash of the first request without the user's texts; empty if these are no plain texts."""
     invented: frozenset[str] = frozenset()

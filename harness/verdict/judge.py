@@ -194,6 +194,7 @@ class Judge:
                 traits,
                 host=self._first(traits.host),
                 conversation=self._first(traits.conversation),
+                options=self._first(traits.options),
                 beside_user=self._first(traits.beside_user),
                 invented=self._first(traits.invented),
                 calls=self._first(traits.calls),

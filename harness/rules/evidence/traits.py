@@ -28,6 +28,7 @@ from harness.rules.evidence.user_texts import beside_user
 
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
+_CONVERSATION = ("instructions", "messages", "input")
 _LONGEST_CONVERSATION = 20_000
 _FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
 _SHORTEST_VALUE = 4
@@ -88,6 +89,7 @@ def traits(parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool
         arrivals=tuple(arrivals(parsed)),
         cuts=tuple(_cuts(parsed)),
         conversation="" if first is None else _conversation(first),
+        options="" if first is None else _options(first),
         beside_user=beside_user(parsed),
         invented=frozenset(invented),
         call_ids=frozenset(call.id for reply in replies for call in reply.calls if call.id),
@@ -129,8 +131,14 @@ def _is_from(answer: str, sent: str) -> bool:
 def _conversation(exchange: ParsedExchange) -> str:
     """Return the conversation of a request, without its tools and options."""
     body = exchange.request.body
-    turns = [body.get(name) for name in ("instructions", "messages", "input")]
-    return _lower_json(turns)[:_LONGEST_CONVERSATION]
+    return _lower_json([body.get(name) for name in _CONVERSATION])[:_LONGEST_CONVERSATION]
+
+
+def _options(exchange: ParsedExchange) -> str:
+    body = exchange.request.body
+    rest = sorted(body.keys() - set(_CONVERSATION))
+    texts = (orjson.dumps(body[name], option=orjson.OPT_SORT_KEYS).decode() for name in rest)
+    return " ".join(f"{name}={_digest(text, 0)}" for name, text in zip(rest, texts, strict=True))
 
 
 def _lower_json(value: object) -> str:

@@ -14,6 +14,7 @@ family = Family("reply", CHAT, component="shared")
 
 
 _FEW_DIGITS = 7
+_MOST_APART = 4  # members that the key of a cache lacks; more differ if no such key exists
 
 
 @family.cross_check(
@@ -21,15 +22,16 @@ _FEW_DIGITS = 7
     lambda score: score.traits.reply_ids,
     relations=(WarnsInRecordings("recorded_twice"),),
     fix=(
-        "Look for a cache of replies and for state that requests share; only if nothing else is "
-        "shared, create an id for each reply."
+        "Look for a cache of replies whose key lacks members of the request, and for state that "
+        "requests share; only if nothing else is shared, create an id for each reply."
     ),
 )
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """No two requests of a run get replies with the same id.
 
-    Otherwise a reply was delivered to the wrong request, or came from a cache. Logs, support
-    tickets and stored responses cannot tell these replies apart. Ids of a few random digits, of a
+    Otherwise a reply was delivered to the wrong request, or came from a cache, whose key may lack
+    members of the request. Logs, support tickets and stored responses cannot tell these replies
+    apart. Ids of a few random digits, of a
     counter or of a clock collide by chance, and are not judged.
     """
     for api in APIS:
@@ -53,14 +55,41 @@ def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 def _collisions(examined: Sequence[Score], what: Literal["reply", "call"]) -> Iterator[Difference]:
-    first: dict[str, str] = {}
+    shared = list(_shared(examined, what))
     path = "$.id" if what == "reply" else "$"
+    lacking = _members_apart([(score, other) for score, other, _ in shared])
+    for score, other, key in shared:
+        message = f"The {what} has the same id as a {what} in {other.record}."
+        if lacking:
+            message += f" Requests that differ only in {', '.join(lacking)} share replies."
+        yield message, evidence(score.record, path, "a unique id", key)
+
+
+def _shared(
+    examined: Sequence[Score], what: Literal["reply", "call"]
+) -> Iterator[tuple[Score, Score, str]]:
+    first: dict[str, Score] = {}
     for score in examined:
         for key in sorted(score.traits.reply_ids if what == "reply" else score.traits.call_ids):
-            other = first.setdefault(key, score.record)
-            if other != score.record:
-                message = f"The {what} has the same id as a {what} in {other}."
-                yield message, evidence(score.record, path, "a unique id", key)
+            other = first.setdefault(key, score)
+            if other.record != score.record:
+                yield score, other, key
+
+
+def _members_apart(pairs: Sequence[tuple[Score, Score]]) -> Sequence[str]:
+    """Return what the key of a cache lacks: members in which requests of one conversation differ.
+
+    Empty if conversations differ, or if the requests differ in too much for a key of a cache.
+    """
+    traits = [(score.traits, other.traits) for score, other in pairs]
+    if any(not one.conversation or one.conversation != other.conversation for one, other in traits):
+        return ()
+    differing = {
+        option.partition("=")[0]
+        for one, other in traits
+        for option in set(one.options.split()) ^ set(other.options.split())
+    }
+    return sorted(differing) if len(differing) <= _MOST_APART else ()
 
 
 def _from_small_range(examined: Sequence[Score]) -> bool:

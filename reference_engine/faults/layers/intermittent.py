@@ -53,6 +53,15 @@ def replies_cached_with_new_ids(reply: Reply, request: ClientRequest) -> Reply:
     return Reply(reply.status, reply.headers, orjson.dumps(body))
 
 
+@hooks.REPLY
+def cache_key_lacks_temperature(reply: Reply, request: ClientRequest) -> Reply:
+    if reply.status != 200 or not reply.body:
+        return reply
+    keyed = {name: value for name, value in request.body.items() if name != "temperature"}
+    key = orjson.dumps([request.api, "options", keyed], option=orjson.OPT_SORT_KEYS)
+    return Reply(reply.status, reply.headers, _CACHE.setdefault(key, reply.body))
+
+
 @hooks.REQUEST
 def reply_of_another_request(body: Json, request: ClientRequest) -> None:
     last = _LAST.get(request.api)

@@ -20,9 +20,9 @@ LISBON, HTML = (
 ANSWERED = {"outcome": "answered"}
 
 
-def scored(says, sample: str, attempt: int, prompt: str) -> Score:
+def scored(says, sample: str, attempt: int, prompt: str, **options: object) -> Score:
     recorded = rollout(says, sample=sample, attempt=attempt)
-    body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}]}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], **options}
     exchanges = tuple(
         each.model_copy(update={"request": each.request.model_copy(update={"body": body})})
         for each in recorded.exchanges
@@ -163,6 +163,32 @@ def test_shared_ids_are_reported(ids: list[str], shared: bool) -> None:
         body = chat_whole(Reply(text="No.")) | {"id": reply_id}
         scores.append(scored([json_response(body)], "a", number, "Hi"))
     assert {check for check, _ in found(scores)} == ({"reply.id.shared"} if shared else set())
+
+
+@pytest.mark.parametrize(
+    ("prompts", "temperatures", "lacking"),
+    [
+        (["Hi", "Hi", "Hi"], [0, 1, 0.5], " Requests that differ only in temperature"),
+        (["Hi", "Hi", "Hi"], [1, 1, 1], ""),
+        (["Hi", "Hi", "Bye"], [0, 1, 0.5], ""),
+    ],
+)
+def test_members_that_the_key_of_a_cache_lacks_are_named(
+    prompts: list[str], temperatures: list[float], lacking: str
+) -> None:
+    cached = json_response(chat_whole(Reply(text="No.")) | {"id": "chatcmpl-1a2b3c4d5e6f"})
+    other = json_response(chat_whole(Reply(text="No.")) | {"id": "chatcmpl-9f8e7d6c5b4a"})
+    scores = [
+        scored([cached], "a", number, prompt, temperature=temperature, top_p=1)
+        for number, (prompt, temperature) in enumerate(
+            zip(prompts, temperatures, strict=True), start=1
+        )
+    ]
+    scores.append(scored([other], "b", 1, "Other"))
+    messages = [one.message for _, each in compare_rollouts(scores) for one in each]
+    assert len(messages) == 2
+    assert all(said.partition(".")[2].startswith(lacking) for said in messages)
+    assert any(" share replies" in said for said in messages) == bool(lacking)
 
 
 @pytest.mark.parametrize(
