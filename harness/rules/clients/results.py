@@ -15,6 +15,7 @@ _LEAST_JUDGED = 0.5
 _EARLIER_CALLS = frozenset({"called", "thought"})
 """The plain requests that return a call and its result."""
 _UNTRIED = "replies that were not tried with it"
+_CALLS = "earlier calls"
 
 
 def client_results(
@@ -71,6 +72,7 @@ def _client_result(
             elif default:
                 unverified.append(part.name or form.name)
     own = any(isinstance(p, Variant) and p.base in _EARLIER_CALLS for p in verified)
+    unverified += [] if own or _calls_judged(api, results) else [_CALLS]
     made = [c for c in conversations if c.api == api and c.mode in client.modes]
     problems = dict(_problems(name, made, broken, own_calls=own))
     sometimes: list[str] = []
@@ -84,7 +86,7 @@ def _client_result(
     planned = len(breaking) + len(verified) + len(unverified)
     if not (breaking or verified or sometimes):
         return None
-    works = len(verified) > _LEAST_JUDGED * planned and _UNTRIED not in unverified
+    works = len(verified) > _LEAST_JUDGED * planned and not {_UNTRIED, _CALLS} & {*unverified}
     known = "sometimes" if sometimes else "works" if works else "not_verifiable"
     return ClientResult(
         client=client.title,
@@ -97,6 +99,23 @@ def _client_result(
         returns_cot=client.over(api) or "",
         read_by=package(name) if any(name in c.read for c in made) else "",
     )
+
+
+def _calls_judged(api: Api, results: Mapping[str, RuleResult]) -> bool:
+    """Whether the run could judge a form of requests with an earlier call, if it has any.
+
+    A server that refuses the plain ones may accept them from the programs that send all items back,
+    as the conversations do, and not from those that send the calls alone.
+    """
+    bases = {
+        form.rule: {v.base for v in form.variants if v.over(api) is not None} for form in FORMS
+    }
+    rules = [
+        results[rule]
+        for rule, of in bases.items()
+        if of and of <= _EARLIER_CALLS and rule in results
+    ]
+    return not rules or any(group.startswith(api) for rule in rules for group in rule.counts)
 
 
 def _problems(

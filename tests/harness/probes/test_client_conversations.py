@@ -16,7 +16,7 @@ from harness.records.rollouts import Exchange, Rollout, StreamPart, TransportFai
 from harness.records.scores import Score
 from harness.rules.catalogue import RULES
 from harness.rules.clients.conversations import conversations, is_conversation
-from harness.rules.clients.forms import CLIENTS
+from harness.rules.clients.forms import CLIENTS, FORMS
 from harness.rules.clients.frameworks import frameworks
 from harness.rules.clients.needs import EVERY, UNTRIED, needs
 from harness.rules.clients.readers import Got
@@ -241,3 +241,18 @@ def test_reasoning_items_that_no_reply_has_are_sent_by_no_client(
         made[at] = one.model_copy(update={"exchanges": exchanges})
     results = {rule.check.id: rule for rule in healthy().judged(made).analysis.checks}
     assert results["clients.reasoning_items"].status == status
+
+
+def test_a_client_does_not_work_for_certain_if_the_plain_calls_are_refused() -> None:
+    """Two gateways refuse a call after a message of the user, and answer whole items."""
+    of_prompt = [one for one in healthy().rollouts if one.task == "prompt"]
+    judged = healthy().judged(of_prompt).analysis.checks
+    rules = {rule.check.id: rule for rule in judged}
+    for form in FORMS:
+        if form.rule in rules and any(v.base in ("called", "thought") for v in form.variants):
+            rule = rules[form.rule]
+            counts = {key: n for key, n in rule.counts.items() if not key.startswith("responses")}
+            rules[form.rule] = rule.model_copy(update={"counts": counts})
+    found = client_results(rules.values(), conversations(map(parse_rollout, recorded())))
+    assert {each.status for each in found if each.api == "responses"} == {"not_verifiable"}
+    assert "works" in {each.status for each in found if each.api == "chat"}
