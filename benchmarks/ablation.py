@@ -2,8 +2,10 @@
 
     python benchmarks/ablation.py [--what functions] [--modules harness.rules.limits ...]
 
-The recorded healthy run (`tests/support/corpus.py`) is changed by each fault of replies, and with
-`--model` by each other fault, which the server's app shows. `--kept` is the folder of the results.
+The recorded healthy run (`tests/support/corpus.py`) is changed by each fault that needs no model:
+of replies as they were recorded, others as the reference engine's server writes the same tokens
+again. The mixtures of habits (`harness/selftest/habits.py`) are cases, too: they stay healthy.
+`--kept` is the folder of the changed replies.
 A function is switched off by an empty result, a constant is doubled or halved, a rule is removed.
 First everything is off at once; while a verdict or a first cause differs, the switch that makes it
 differ is found by halving, and stays on. Prints what remains off, a table by module, and the rules
@@ -34,12 +36,19 @@ from pydantic import TypeAdapter  # noqa: E402
 
 from harness.records.rollouts import Rollout  # noqa: E402
 from harness.rules.catalogue import RULES  # noqa: E402
+from harness.selftest.habits import MIXTURES, Habit  # noqa: E402
+from harness.selftest.styles import HealthyReplies, Style, styled  # noqa: E402
+from harness.tasks.attempt_order import planned_attempts  # noqa: E402
 from reference_engine.faults.catalogue import CATALOGUE  # noqa: E402
+from reference_engine.faults.server import faulty_parts  # noqa: E402
+from reference_engine.prescribed import PrescribedServer  # noqa: E402
 
 PACKAGES = ("harness.rules", "harness.verdict")
 _FACTORS = {"doubled": 2, "halved": 0.5}  # of constants
 _KINDS = ("functions", *_FACTORS, "rules")
 _EMPTY = {bool: "False", int: "0", float: "0.0", str: '""', None: "None", type(None): "None"}
+_AS_WRITTEN = Style({Habit("none", lambda written, _: written.completion): 1.0})
+"""Each reply is served again, with the tokens that the model wrote."""
 _CHANGED = TypeAdapter(dict[str, Rollout])
 _TRACED: dict[int, Callable[..., Any]] = {}
 Outcome = tuple[str, tuple[str, ...]]  # the verdict, and the first cause if any
@@ -232,37 +241,51 @@ def _set(name: str, value: float, changed: float) -> Callable[[], None]:
     return functools.partial(put, value)
 
 
-def cases(kept: Path, *, with_model: bool) -> Iterator[Case]:
-    """Yield the run with each visible fault that is no allowed variation, from `kept` if there."""
+def cases(kept: Path) -> Iterator[Case]:
+    """Yield the run with each visible fault that is no allowed variation, from `kept` if there.
+
+    A fault of the model or of sampling shows only what its requests and replies show. Then the
+    mixtures of habits.
+    """
     run = corpus.healthy()
     kept.mkdir(parents=True, exist_ok=True)
     of_replies = {fault.name for fault in corpus.faults_of_replies()}
-    server = None
-    for fault in CATALOGUE.values():
-        if fault.allowed or not fault.visible:
-            continue
-        file = kept / f"{fault.name}.json"
+    faults = [fault for fault in CATALOGUE.values() if fault.visible and not fault.allowed]
+    made: dict[str, Callable[[], Sequence[Rollout]]] = {}
+    for fault in faults:
+        if fault.name in of_replies:
+            made[fault.name] = functools.partial(corpus.damaged, run.rollouts, fault.name)
+        elif not fault.of_engine:
+            server = functools.partial(PrescribedServer, create=faulty_parts((fault.name,)).app)
+            made[fault.name] = functools.partial(_served, run, _AS_WRITTEN, server)
+    for name, habits in MIXTURES.items():
+        made[f"mixture {name}"] = functools.partial(_served, run, Style(habits), PrescribedServer)
+    for name, make in made.items():
+        file = kept / f"{name}.json"
         if not file.exists():
-            if fault.name in of_replies:
-                rollouts = corpus.damaged(run.rollouts, fault.name)
-            elif with_model:
-                import resampled
-
-                server = server or resampled.Server(kept / "completions.sqlite")
-                rollouts = asyncio.run(server.resent(run.rollouts, fault.name))
-            else:
-                continue
-            pairs = zip(rollouts, run.rollouts, strict=True)
+            pairs = zip(make(), run.rollouts, strict=True)
             written = {new.id: new for new, old in pairs if new is not old}
             file.write_bytes(_CHANGED.dump_json(written))
         changed = _CHANGED.validate_json(file.read_bytes())
-        yield Case(fault.name, [changed.get(one.id, one) for one in run.rollouts])
+        yield Case(name, [changed.get(one.id, one) for one in run.rollouts])
+
+
+def _served(
+    run: corpus.Recorded, style: Style, server: Callable[[], PrescribedServer]
+) -> Sequence[Rollout]:
+    return asyncio.run(styled(_healthy_replies(), run.rollouts, style, server()))
+
+
+@functools.cache
+def _healthy_replies() -> HealthyReplies:
+    run = corpus.healthy()
+    attempts = {attempt.id: attempt for attempt in planned_attempts(run.tasks)}
+    return HealthyReplies(attempts, run.rollouts)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kept", type=Path, default=ROOT / "build/ablation")
-    parser.add_argument("--model", action="store_true", help="also faults that need the model")
     parser.add_argument("--what", choices=_KINDS, default="functions")
     parser.add_argument("--modules", nargs="+", default=list(PACKAGES))
     parser.add_argument("--only", type=Path, help="file with the names of switches, one a line")
@@ -272,7 +295,7 @@ def main() -> None:
     rig = Rig(corpus.healthy())
     chosen = [
         case
-        for at, case in enumerate(cases(given.kept, with_model=given.model))
+        for at, case in enumerate(cases(given.kept))
         if at % 3 != given.hold_out and given.held_out in (None, at % 3)
     ]
     always: set[str] = set()

@@ -4,19 +4,22 @@ Prompts, texts, events, limits, stop strings, tool choices, schemas and counts a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextvars import ContextVar
 
+from starlette.applications import Starlette
 from starlette.types import Message
 
 from harmony.conversation import Answer, Call
 from harmony.parse import MESSAGE, START, parse_completion
 from harmony.vocabulary import encode, harmony_encoding
+from reference_engine.backends.token_source import TokenSource
 from reference_engine.generation.errors import require_room
 from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.server.app import create_app
 from reference_engine.server.settings import AppSettings
 
+CreateApp = Callable[[TokenSource, AppSettings], Starlette]
 _COMPLETIONS: ContextVar[Sequence[Sequence[int]]] = ContextVar("completions")
 _CALL = " <|constrain|>json<|message|>"
 
@@ -72,8 +75,9 @@ def _continued(header: list[int], completions: Sequence[Sequence[int]]) -> list[
 class PrescribedServer:
     """The HTTP application of the reference engine in one event loop, called without a socket."""
 
-    def __init__(self, max_context: int = 8192) -> None:
-        self._app = create_app(_PrescribedModel(max_context), AppSettings())
+    def __init__(self, max_context: int = 8192, create: CreateApp = create_app) -> None:
+        """Make the application; `create` may make one with faults (`faulty_parts(...).app`)."""
+        self._app = create(_PrescribedModel(max_context), AppSettings())
 
     async def answer(
         self, method: str, path: str, body: bytes, completions: Sequence[Sequence[int]]
