@@ -134,7 +134,7 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     loaded = varies and analysis.complete and run.settings.concurrency > 1
     if loaded and run.retest is None and not run.of_kind("traffic"):
         yield Step(
-            "Test whether it needs concurrent requests:",
+            "Test whether it happens only under load:",
             f"gpt-oss-verify retest {folder} --concurrency 1",
         )
     elif failed:
@@ -177,7 +177,7 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
         yield Step("Verify all cases and probes:", _whole_run(analysis.run))
     elif tries is not None:
         command = f"gpt-oss-verify --resume {folder} -k {tries}"
-        yield Step("Add tries, without repeating any:", command)
+        yield Step("Add tries to the run:", command)
 
 
 def _after_a_pass(analysis: Analysis) -> Step:

@@ -264,7 +264,7 @@ def _clients(report: Report) -> Iterator[Text]:
     yield from _broken("Break", sent)
     yield from _broken("Break now and then", partly)
     if report.analysis.verdict.decision != "pass":
-        yield from _broken("Break only if the user asks for it", asked)
+        yield from _broken("Break only with features that users must ask for", asked)
 
 
 def _broken(label: str, results: Sequence[tuple[str, ClientResult]]) -> Iterator[Text]:

@@ -59,10 +59,10 @@ _COMPONENTS = (
     ),
     Component(
         "interrupted",
-        "The server's streams fail in their middle.",
+        "The server's streams fail midway.",
         "Clients show half an answer, or wait for an end that never comes.",
         "fix the exception in its log.",
-        "send the next server's {fields}, numbered as this stream.",
+        "forward the upstream server's {fields}, and continue the numbers of this stream.",
         "error on",
         follows=("failures",),
     ),

@@ -89,6 +89,6 @@ def copies_sentence(copies: int, tries: int, temperature: float | None) -> str:
     """Return how many tries are copies, and how to sample tries that are not."""
     remedy = "sample with a temperature above 0" if temperature == 0 else "give each run a new seed"
     return (
-        f"{copies:,} of {tries:,} tries are copies of other tries of their question, and count "
-        f"once: {remedy}, and use no cache of replies."
+        f"{copies:,} of {tries:,} tries are copies of another try at the same question and are "
+        f"not counted again: {remedy}, and use no cache of replies."
     )

@@ -43,7 +43,7 @@ def target_of(thresholds: Thresholds) -> Target:
         counts = thresholds.reference_cases.values()
         passed, tries = sum(case[0] for case in counts), sum(case[1] for case in counts)
         reference = shown_rate(passed, tries)
-        source = f"lower bound of {origin or 'the bundled reference'}: {passed} of {tries} passed"
+        source = f"lower bound: {origin or 'the bundled reference'} passed {passed} of {tries}"
     reference = DEFAULT_REFERENCE if reference is None else reference
     if not thresholds.lower_rate < reference:
         raise ConfigurationError(

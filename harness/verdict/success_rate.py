@@ -271,7 +271,7 @@ def _undecided(
     ]
     tries = made + math.ceil(max(further))
     good, bad = (_rate(rate) for rate in rates)
-    fits = f"{worst.text} for {worst.name} fits a good server ({good}) and a bad one ({bad})."
+    fits = f"{worst.text} for {worst.name} fits both a good server ({good}) and a bad one ({bad})."
     enough = None
     opening = ""
     if any(_cannot_fail(tried, target, tests) for tried in counts):

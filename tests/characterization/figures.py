@@ -301,7 +301,7 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("reliable", r"Tool calls succeed more than"),
     ("unreliable", r"Tool calls succeed less often than the reference.*Most failures"),
     ("few_cases_fail", r"Tool calls succeed less often than the reference"),
-    ("too_few_tries", r"(Too few tries: )?\d+ of \d+ .* fits a good server"),
+    ("too_few_tries", r"(Too few tries: )?\d+ of \d+ .* fits both a good server"),
     ("broken_cases", r"(?P<count>\d+) cases? fails? often, and the reference"),
     ("probes_passed", r"(?:All )?\d+(?: of \d+)? probes passed"),
     ("checks_passed", r"\d+ checks applied; none failed"),

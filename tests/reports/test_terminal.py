@@ -115,7 +115,9 @@ def test_the_line_of_clients_names_apis_and_what_fails_on_request(decision):
         "        Break: Codex (streams over responses)",
     ]
     assert "\n".join(lines) in shown
-    line = "        Break only if the user asks for it: Agno (answer_schema over chat)\n"
+    line = (
+        "        Break only with features that users must ask for: Agno (answer_schema over chat)\n"
+    )
     assert (line in shown) == (decision == "fail")
 
 

@@ -72,7 +72,7 @@ def _unusable(got: Got, exchange: ParsedExchange) -> str | None:
         if not (isinstance(call.id, str) and call.id):
             return "a call has no id, so its result cannot be sent"
         if not isinstance(call.arguments, str):
-            return f"the arguments of a call are {type(call.arguments).__name__}, and not a string"
+            return f"call arguments are a {type(call.arguments).__name__}, not a string"
     if reply is None:
         whole = all(_is_json(str(call.arguments)) for call in got.calls)
         arrives = None if got.text or got.calls else "nothing arrives"

@@ -150,10 +150,10 @@ def _truncated(answer: Answer) -> Iterator[Problem]:
     reasoning tokens, and has no CoT, contradicts itself.
     """
     if not answer.reply.reasoning:
-        message = "The reply was truncated at the token limit, and has no CoT before its text."
+        message = "The reply was truncated at the token limit but has no CoT before its text."
         got, proven = f"only {answer.reply.text!r}", reports_cot(answer)
         if proven:
-            message = "The reply reports reasoning tokens, and has no CoT."
+            message = "The reply reports reasoning tokens but has no CoT."
             got = f"{answer.usage.reasoning_tokens} reasoning tokens, text {answer.reply.text!r}"
         yield Problem(answer.exchange, message, "reasoning", got, proven=proven)
 

@@ -100,7 +100,7 @@ def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     Clients select their parser by it; browsers reject any other type.
     """
     if exchange.content_type != "text/event-stream":
-        message = "The request set stream, but the reply does not have the media type of a stream."
+        message = "The request set stream, but the content type is not text/event-stream."
         got = exchange.content_type or "no content-type"
         yield Problem(exchange, message, "text/event-stream", got)
 
@@ -135,11 +135,11 @@ def _error_event(exchange: ParsedExchange) -> Iterator[Problem]:
     reported.
     """
     for event in exchange.error_events:
-        where = "its middle" if exchange.text_times else "its beginning"
+        where = "midway" if exchange.text_times else "at its beginning"
         kind = event.type if event.type == "response.failed" else "an error event"
         if any("finish_reason" in choice for choice in objects(nested(event.data, "choices"))):
             kind = "an error in a choice"
-        message = f"The stream fails in {where}, with {kind}."
+        message = f"The stream fails {where}, with {kind}."
         got = failure_reason(event.data or {}) or event.text
         yield Problem(exchange, message, "the rest of the reply", got, event=event.number)
 

@@ -171,7 +171,7 @@ def test_copies_count_once(copy, capsys, reply, copied, of):
         rewrite(path, lambda row: row.update(resps=[[reply(row["doc_id"], run_number)]]))  # noqa: B023
     column, copies = baseline_column(str(copy)), int(QUESTIONS * copied)
     assert len(column.tries) == 2 * (2 * QUESTIONS - copies), of
-    assert any("copies of other tries" in note for note in column.entry.notes) == (copies > 0)
+    assert any("copies of another try" in note for note in column.entry.notes) == (copies > 0)
     base = copy / "base.json"
     assert run(["export", str(copy), "--format", "baseline", "--out", str(base)]) == 0
     assert {one.copies for one in read_baseline(base).results} == {copies}
