@@ -74,6 +74,16 @@ PARSING = {
         chat(HI),
         lambda s: (s.message["reasoning"], s.message["content"]) == ("I think.Hello", " there."),
     ),
+    "cot-in-both": Row(
+        chat(HI),
+        lambda s: (
+            (s.message["reasoning"], s.message["content"]) == ("I think.", "I think.Hello there.")
+        ),
+    ),
+    "cot-in-both-in-streams": Row(
+        chat(HI, stream=True),
+        lambda s: s.said("reasoning") == "I think." and s.said() == "I think.Hello there.",
+    ),
     "reasoning-missing-after-result": Row(
         chat(HI, *RESULT), lambda s: "reasoning" not in s.message
     ),

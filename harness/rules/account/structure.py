@@ -36,6 +36,7 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
 
 
 def _structure(sheet: Sheet, counting: Counting) -> Iterator[Entry]:
+    yield from _cot_copied(sheet, counting)
     for place, text in _texts(sheet):
         if place in sheet.twice and not (sheet.ledger and sheet.ledger.extra == 0):
             yield Entry(What.PIECES_TWICE, place, "structure", "each piece once", text)
@@ -53,6 +54,14 @@ def _structure(sheet: Sheet, counting: Counting) -> Iterator[Entry]:
     inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
     if inside and _fits_instead(sheet, counting, sheet.text, inside[1]):
         yield Entry(What.FENCED, "answer", "structure", inside[1], sheet.text)
+
+
+def _cot_copied(sheet: Sheet, counting: Counting) -> Iterator[Entry]:
+    copied, text = sheet.reasoning.strip(), sheet.text.lstrip()
+    if len(copied) >= LONG_TEXT and text.startswith(copied):
+        kept = text.removeprefix(copied).lstrip()
+        if _fits_instead(sheet, counting, sheet.text, kept):
+            yield Entry(What.COT_IN_BOTH, "answer", "structure", kept, sheet.text, repr(copied))
 
 
 def _arguments(arguments: str) -> Iterator[Entry]:

@@ -227,6 +227,9 @@ def _difference(sheet: Sheet, twin: Sheet) -> Entry:
     place, wanted, got = apart[0]  # What ends in its CoT lacks the answer as well.
     if len(apart) > 1 and (sheet.text or sheet.calls):
         return next(_moved(sheet, twin), Entry(What.DIFFERENT, place, "twin", wanted, got))
+    copied = sheet.reasoning.strip()
+    if place == "answer" and copied and got.lstrip().startswith(copied) and got.endswith(wanted):
+        return Entry(What.COT_IN_BOTH, place, "twin", wanted, got, repr(copied))
     change = difference(wanted, got)
     inside = got[-1:].isalnum() or got.endswith((" ", ",", ";", ":"))
     broken = inside and wanted.startswith(got) and _INSIDE.match(wanted[len(got) :])

@@ -179,3 +179,16 @@ def reasoning_items_as_user_text(message: Json, _: ClientRequest) -> None:
         text = json.dumps(message)
         message.clear()
         message.update(role="user", content=text)
+
+
+@hooks.CHOICE
+def cot_in_both(choice: Json, _: ClientRequest) -> None:
+    message = choice.get("message") or choice.get("delta") or {}
+    if reasoning := message.get("reasoning"):
+        message["content"] = reasoning + (message.get("content") or "")
+
+
+@hooks.CHOICE
+def cot_in_both_in_streams(choice: Json, _: ClientRequest) -> None:
+    if reasoning := choice.get("delta", {}).get("reasoning"):
+        choice["delta"]["content"] = reasoning

@@ -113,6 +113,7 @@ def test_a_server_may_count_more_or_less_of_the_format(less: int) -> None:
     [
         (TEXTS[0] + TEXTS[0], What.TWICE),
         (TEXTS[0][:30] + TEXTS[0], What.RESTARTED),
+        (COT + TEXTS[0], What.COT_IN_BOTH),
     ],
 )
 def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, what: What) -> None:
