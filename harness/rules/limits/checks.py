@@ -499,7 +499,8 @@ def _limit(answer: Answer) -> Iterator[Problem]:
         message = "The reply ends exactly at the token limit, but reports a normal end."
         expected = "length" if exchange.api == "chat" else "incomplete, max_output_tokens"
         cut = any(ends_early(call.arguments) for call in reply.calls)
-        yield Problem(exchange, message, expected, reply.finish, proven=cut)
+        got = reply.finish if exchange.api == "chat" else "completed"
+        yield Problem(exchange, message, expected, got, proven=cut)
 
 
 @family.cross_check(
