@@ -223,6 +223,17 @@ def _item_ids_change(event: Event) -> None:
         event["item_id"] = f"item_{event.get('sequence_number')}"
 
 
+def _later_types_null(event: Event) -> None:
+    if _chunk(event):
+        for call in _calls([event]):
+            call.setdefault("type", None)
+
+
+def _closed_as_another(event: Event) -> None:
+    if event.get("type") == "response.output_item.done":
+        event["item"]["id"] += "0"
+
+
 def _doubled(event: Event) -> None:
     for part in _objects(event):
         for name in ("content", "delta"):
@@ -245,6 +256,20 @@ def _usage_as_text(event: Event) -> None:
         for name, value in (part.get("usage") or {}).items():
             if isinstance(value, int):
                 part["usage"][name] = str(value)
+
+
+def _empty_output_text(event: Event) -> None:
+    """Send the member that the SDKs compute."""
+    whole = event.get("response", event)
+    if whole.get("object") == "response":
+        whole["output_text"] = ""
+
+
+def _created_with_fraction(event: Event) -> None:
+    for part in _objects(event):
+        for name in ("created", "created_at"):
+            if isinstance(part.get(name), int):
+                part[name] += 0.25
 
 
 def _broken_json(events: list[Event]) -> list[Event | str]:
@@ -334,6 +359,7 @@ DAMAGES: dict[str, Damage] = {
     "finish-missing": setting("finish_reason", None),
     "call-type-null": setting("type", None, of=lambda part: "function" in part),
     "call-type-missing": without("type", of=lambda part: "function" in part),
+    "call-type-null-later": each(_later_types_null),
     "call-index-missing": without("index", of=lambda part: "function" in part),
     "call-index-from-one": each(_index_from_one),
     "call-id-missing": without("call_id"),
@@ -348,6 +374,9 @@ DAMAGES: dict[str, Damage] = {
     "created-missing": without("created", "created_at"),
     "model-missing": without("model"),
     "usage-missing": without("usage"),
+    "usage-empty": _usage({}),
+    "output-text-empty": each(_empty_output_text),
+    "created-with-fraction": each(_created_with_fraction),
     "usage-without-details": without(
         "prompt_tokens_details",
         "completion_tokens_details",
@@ -360,6 +389,7 @@ DAMAGES: dict[str, Damage] = {
     "item-id-missing": without("item_id"),
     "item-ids-change": each(_item_ids_change),
     "items-without-id": without("id", of=_item),
+    "item-id-changes-at-end": each(_closed_as_another),
     "output-index-missing": without("output_index"),
     "output-index-zero": setting("output_index", 0),
     "content-index-one": setting("content_index", 1),

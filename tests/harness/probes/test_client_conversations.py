@@ -1,6 +1,7 @@
 """The line of clients, against what real clients did under 13 damages (openai 3.57, 2026-11)."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -14,7 +15,7 @@ from harness.api.sse import blocks
 from harness.records.analysis import ClientResult
 from harness.records.rollouts import Exchange, Rollout, StreamPart, TransportFailure
 from harness.records.scores import Score
-from harness.rules.catalogue import RULES
+from harness.rules.catalogue import CHECKS, RULES
 from harness.rules.clients.conversations import conversations, is_conversation
 from harness.rules.clients.forms import CLIENTS, FORMS
 from harness.rules.clients.frameworks import frameworks
@@ -256,3 +257,14 @@ def test_a_client_does_not_work_for_certain_if_the_plain_calls_are_refused() -> 
     found = client_results(rules.values(), conversations(map(parse_rollout, recorded())))
     assert {each.status for each in found if each.api == "responses"} == {"not_verifiable"}
     assert "works" in {each.status for each in found if each.api == "chat"}
+
+
+def test_what_a_rule_says_to_raise_in_a_client_was_tried() -> None:
+    """A rule whose text names a helper or client that fails has a damage that was measured."""
+    said = {
+        name
+        for name, rule in CHECKS.items()
+        if re.search(r"(helpers?|clients?) of OpenAI's SDKs?|LangChain|Codex", rule.about.why)
+    }
+    assert "responses.stream.parts" in said
+    assert said <= {rule.partition("@")[0] for need in needs() for rule in need.rules}
