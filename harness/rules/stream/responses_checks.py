@@ -198,6 +198,28 @@ def _final(exchange: ParsedExchange) -> Iterator[Problem]:
             yield from _compare(exchange, event, streamed, final)
 
 
+@family.check(
+    "responses.stream.output_text",
+    streams,
+    severity="warning",
+    fix="Leave out `output_text`, which SDKs compute, or send the whole text in it.",
+)
+def _output_text(exchange: ParsedExchange) -> Iterator[Problem]:
+    """The member `output_text` of a final response, if it has one, is its text.
+
+    SDKs compute it. That of OpenAI for npm keeps what a stream sends, and its user gets no text.
+    """
+    for event, response in _responses(exchange):
+        items = objects(response.get("output"))
+        parts = [part for item in items for part in objects(item.get("content"))]
+        texts = [part.get("text") for part in parts if part.get("type") == "output_text"]
+        said, whole = response.get("output_text"), "".join(map(str, texts))
+        if event.type in FINAL_EVENTS and isinstance(said, str) and said != whole:
+            message = "The member `output_text` of the final response is not its text."
+            path = "$.response.output_text"
+            yield Problem(exchange, message, repr(whole), repr(said), path, event.number)
+
+
 def _compare(
     exchange: ParsedExchange,
     event: StreamEvent,

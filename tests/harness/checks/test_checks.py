@@ -572,6 +572,11 @@ BROKEN_RESPONSES_STREAM = [
     ("responses.stream.done_text", remove_event("response.output_text.delta"), ANSWERED),
     ("responses.stream.item_text", drop_one_text, CALL),
     ("responses.stream.item_text", count_up, ANSWERED),
+    (
+        "responses.stream.output_text",
+        lambda e: event_of(e, "response.completed")["response"].update(output_text=""),
+        ANSWERED,
+    ),
     ("responses.stream.final", forget_item, CALL),
     ("responses.stream.final", other_final, CALL),
     ("stream.error_event", lambda e: e.insert(-1, {"type": "error", "message": "x"}), CALL),

@@ -42,7 +42,7 @@ ANY_REPLY = {
     *("responses.stream.done_missing", "responses.stream.item_text"),
     *("responses.stream.item_status", "responses.stream.sequence", "responses.stream.created"),
     *("responses.stream.terminal", "responses.stream.id", "responses.stream.event_name"),
-    *("responses.stream.final", "responses.stream.event_type"),
+    *("responses.stream.final", "responses.stream.output_text", "responses.stream.event_type"),
 }
 """The checks whose defect any selected reply can have. A new check either belongs here, or selects
 the replies that it can judge."""
