@@ -54,16 +54,14 @@ _COMPONENTS = (
         "The server fails on valid requests.",
         "Long agent runs break, and clients that retry get the same error.",
         "fix the exception in its log, often of the parser or template.",
-        "return its {fields}.",
-        "status and error",
+        "return its status and error.",
     ),
     Component(
         "interrupted",
         "The server's streams fail midway.",
         "Clients show half an answer, or wait for an end that never comes.",
         "fix the exception in its log.",
-        "forward the upstream server's {fields}, and continue the numbers of this stream.",
-        "error on",
+        "forward the upstream error, and keep the numbering of this stream.",
         follows=("failures",),
     ),
     Component(
