@@ -22,8 +22,8 @@ _MOST_APART = 4  # members that the key of a cache lacks; more differ if no such
     lambda score: score.traits.reply_ids,
     relations=(WarnsInRecordings("recorded_twice"),),
     fix=(
-        "Look for a cache of replies whose key lacks members of the request, and for state that "
-        "requests share; only if nothing else is shared, create an id for each reply."
+        "Look for a cache whose key lacks members of the request, and for state that requests "
+        "share; if nothing is shared, create an id for each reply."
     ),
 )
 def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
