@@ -67,6 +67,15 @@ def _prompt_tokens(seen) -> int:
     return seen.json.get("usage", {}).get("prompt_tokens", 0)
 
 
+USAGE = {
+    "completion-tokens-excess": Row(
+        chat(HI), lambda s: s.json["usage"]["completion_tokens"] == 16 + 20
+    ),
+    "reasoning-uncounted-beside-schema": Row(
+        chat(HI, response_format={"type": "text"}),
+        lambda s: s.json["usage"]["completion_tokens"] == 16 - 3,
+    ),
+}
 LIMITS = {
     "truncated-cot-split": Row(
         chat(HI, said=LONG_COT, max_tokens=16),
@@ -121,6 +130,12 @@ ERRORS = {
     "images-ignored": Row(
         chat({"role": "user", "content": [HI_PART, IMAGE]}), lambda s: s.status == 200
     ),
+    "images-crash": Row(
+        chat({"role": "user", "content": [HI_PART, IMAGE]}), lambda s: s.status == 500
+    ),
+    "pages-with-status-200": Row(
+        chat(HI), lambda s: s.status == 200 and s.text.startswith("<html>")
+    ),
     "message-members-refused": Row(chat({**HI, "name": "me"}), lambda s: s.status == 400),
     "optional-members-required": Row(
         chat(HI, tools=[{"type": "function", "function": {"name": "f"}}]),
@@ -168,7 +183,14 @@ ERRORS = {
 
 def test_every_fault_has_a_row_or_is_found_in_single_replies():
     drawn = {name for name, fault in CATALOGUE.items() if fault.at(LOGITS) and not fault.allowed}
-    rows = SAMPLING.keys() | drawn | LIMITS.keys() | ERRORS.keys() | {"logprobs-shifted"}
+    rows = (
+        SAMPLING.keys()
+        | drawn
+        | USAGE.keys()
+        | LIMITS.keys()
+        | ERRORS.keys()
+        | {"logprobs-shifted"}
+    )
     rows |= {"truncated-json-lost"}  # needs grammars, which the scripted engine lacks
     layers = names_of("sampling", "limits", "usage", "errors")
     rows |= {
@@ -181,9 +203,9 @@ def test_every_fault_has_a_row_or_is_found_in_single_replies():
     assert rows == layers
 
 
-@pytest.mark.parametrize("name", SAMPLING | LIMITS | ERRORS)
+@pytest.mark.parametrize("name", SAMPLING | USAGE | LIMITS | ERRORS)
 async def test_replies(name):
-    await check(name, (SAMPLING | LIMITS | ERRORS)[name])
+    await check(name, (SAMPLING | USAGE | LIMITS | ERRORS)[name])
 
 
 def test_shifted_logprobs():

@@ -256,7 +256,7 @@ def test_cot_is_sent_back_only_in_a_field_that_was_received(
     others = with_other(variant, "chat", refusal())
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response | list[Reply]:
-        plain = (request.id, attempt.condition.api) == (variant.base, "chat")
+        plain = attempt.condition.api == "chat" and request.id != variant.request
         return json_response(whole) if plain else others(request, attempt)
 
     failing = judged(GROUP, provider)["clients.cot_field"].failing
