@@ -20,10 +20,10 @@ export SIZES
 .PHONY: snapshots help verify evals selftest golden test pytest coverage lint format bench gpu real docs wheel lock pins clean
 
 help:
-	@echo "make verify   verify the bundled reference engine: 2 to 4 minutes on two cores"
+	@echo "make verify   verify the bundled reference engine: 2 to 6 minutes on two cores"
 	@echo "make evals    run the sample questions of all evals against it, with a report"
 	@echo "make selftest check that every known defect of the reference engine is detected"
-	@echo "make test     run all linters, type checks and tests: 10 to 14 minutes on two cores"
+	@echo "make test     run all linters, type checks and tests: 10 to 27 minutes on two cores"
 	@echo "make coverage run all tests, and print the lines of the product that none of them runs"
 	@echo "make lint     run linters, type checks and import contracts only"
 	@echo "make format   format the code"
