@@ -52,6 +52,9 @@ _RUN = re.compile(r"\s{24,}|(\S)\1{23,}")
 _ELLIPSES = ("…", "...")
 _COUNTED_ITEMS = ("reasoning", "message", "function_call")
 _INDENTS = (None, 1, 2, 4)
+_MOST_JOINED = 8  # messages in one text
+_LEAST_HEADER, _MOST_HEADER = COT_HEADER - 1, PREAMBLE_HEADER + 4
+"""Tokens of a joined message: the blank line may have one, and a recipient has up to four."""
 _MOST_PIECES = 4  # messages of CoT in one reply, besides the one that it shows
 SLACK = 20  # one token of so many may be spelled in another way
 
@@ -202,11 +205,23 @@ def _is_shortened(exchange: ParsedExchange, reply: Reply) -> bool:
     return exchange.imported and any(t.rstrip().endswith(_ELLIPSES) for t in _texts(reply))
 
 
-def may_be_headers(tokens: int) -> bool:
+def are_joined(tokens: int, *texts: str) -> bool:
+    """Whether this many tokens may be headers of messages whose texts the server has joined.
+
+    It puts a blank line between them. A header may have a recipient (`to=assistant`).
+    """
+    joined = min(_MOST_JOINED, sum(text.count("\n\n") for text in texts))
+    return any(n * _LEAST_HEADER <= tokens <= n * _MOST_HEADER for n in range(1, joined + 1))
+
+
+def may_be_headers(tokens: int, *texts: str) -> bool:
     """Whether this many tokens may be headers of messages that a reply does not show separately.
 
-    These are empty messages, further messages of CoT, and a preamble before the answer.
+    These are empty messages, further messages of CoT, a preamble before the answer, and messages
+    that are joined in the texts of the reply.
     """
+    if are_joined(tokens, *texts):
+        return True
     pieces = range(0, _MOST_PIECES * COT_HEADER + 1, COT_HEADER)
     return tokens in pieces or tokens - PREAMBLE_HEADER in pieces
 

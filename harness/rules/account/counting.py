@@ -6,7 +6,6 @@ replies of a healthy run of the small model, a third differ by 1 to 5 tokens and
 recorded replies of five providers of the large models, none differs by more.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import gcd
@@ -18,6 +17,7 @@ from harness.api.ledger import (
     FRAMING,
     IN_PROMPT,
     PREAMBLE_HEADER,
+    are_joined,
     token_count,
 )
 from harness.records.traits import Ledger, Sheet
@@ -36,10 +36,7 @@ _EXPLAINED = 0.7  # the share of odd counts that one formula explains if it is t
 _BLOCK, _FEWEST_COUNTS = 8, 4
 """The smallest unit of rounding, and how many different counts must be multiples of it."""
 _CHARACTERS = 4  # per token, in estimates
-_MOST_MESSAGES = 8  # without a text, or joined with others by the server
-_JOINT = re.compile(r"\n\n")
-_LEAST_HEADER, _MOST_HEADER = COT_HEADER - 1, PREAMBLE_HEADER + 4
-"""Tokens of a further message: the blank line may have one, and a recipient has up to four."""
+_MOST_MESSAGES = 8  # without a text
 _EMPTY_MESSAGES = frozenset(
     n * COT_HEADER + more
     for n in range(_MOST_MESSAGES + 1)
@@ -150,16 +147,14 @@ def _types(extra: Iterable[int], share: float) -> frozenset[int]:
 def is_odd(sheet: Sheet, off: int) -> bool:
     """Whether so many unexplained tokens are neither another spelling nor further messages.
 
-    A server that joins the texts of several messages puts a blank line between them. Each has a
-    header, perhaps with a recipient (`to=assistant`), and so has an empty message.
+    Joined messages have headers, perhaps with a recipient (`to=assistant`), and so have empty ones.
     """
     ledger = sheet.ledger
     if ledger is None or abs(off) <= HARMLESS:
         return False
     if off < 0:
         return -off > max(HARMLESS if ledger.exact else SURELY, ledger.spelling)
-    joined = min(_MOST_MESSAGES, sum(map(len, map(_JOINT.findall, (sheet.reasoning, sheet.text)))))
-    if any(n * _LEAST_HEADER <= off <= n * _MOST_HEADER for n in range(1, joined + 1)):
+    if are_joined(off, sheet.reasoning, sheet.text):
         return False
     spelled = range(off - ledger.spellings, off + 1) if not ledger.exact else (off,)
     if any(n in _EMPTY_MESSAGES for n in spelled):

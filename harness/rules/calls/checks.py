@@ -386,7 +386,8 @@ def _counts_call(answer: Answer, tool: Tool) -> bool:
     text is before the arguments.
     """
     counted = answer.ledger
-    if counted is None or not counted.exact or may_be_headers(counted.difference):
+    texts = answer.reply.reasoning, answer.reply.text
+    if counted is None or not counted.exact or may_be_headers(counted.difference, *texts):
         return False
     header = call_header(tool.name)
     least = header if not answer.reply.reasoning else header - ANSWER_HEADER
@@ -460,7 +461,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         named = [name for name in request.functions if name in end]
         shortest = min(map(call_header, named), default=None)
         lost = shortest is not None and counted.difference >= max(shortest, counted.spelling)
-        if lost and not may_be_headers(counted.difference):
+        if lost and not may_be_headers(counted.difference, reply.reasoning, reply.text):
             message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
             got = f"{counted.difference} unexplained tokens"
             yield Problem(exchange, message, "a tool call", got, "$.usage", proven=True)

@@ -1,7 +1,7 @@
 """Preambles: text for the user before a tool call, on the commentary channel."""
 
 from harness.api.items import Message
-from harness.api.ledger import extra_tokens
+from harness.api.ledger import are_joined, extra_tokens
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.refusals import first_replies
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
@@ -41,7 +41,7 @@ def _preamble(responses: ProbeResponses) -> Trials:
         lost = extra_tokens(reply) or 0
         if reply.text:
             yield None
-        elif lost >= _LEAST:
+        elif lost >= _LEAST and not are_joined(lost, reply.reasoning):
             message = (
                 "The reply lacks the text before a tool call, although its tokens were counted."
             )

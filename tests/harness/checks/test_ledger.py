@@ -18,6 +18,7 @@ from harness.api.ledger import (
     COT_HEADER,
     IN_PROMPT,
     PREAMBLE_HEADER,
+    are_joined,
     ledger,
 )
 from harness.api.parsed_rollout import parse_rollout
@@ -564,3 +565,10 @@ def test_a_cached_token_account_does_not_keep_its_exchange_alive():
     kept = weakref.ref(exchange)
     del exchange
     assert kept() is None
+
+
+@pytest.mark.parametrize(("tokens", "joined"), [(5, True), (32, True), (66, True), (67, False)])
+def test_blank_lines_between_joined_messages_explain_their_headers(tokens, joined):
+    """Seven messages of CoT (vLLM 22403) have six further headers."""
+    assert are_joined(tokens, "\n\n".join("abcdefg")) == joined
+    assert not are_joined(tokens, "One message.")
