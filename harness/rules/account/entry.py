@@ -89,7 +89,7 @@ class What(Enum):
     NOT_ASCII = "changed", "The server removed or replaced letters beyond ASCII in the {place}."
     DIFFERENT = "changed", "One API or mode alone returns the {place} differently."
     COT_IN_ANSWER = "changed", "The end of the CoT is at the beginning of the answer: {detail}."
-    COT_IN_BOTH = "added", "The CoT stands in the answer, too: {detail}."
+    COT_IN_BOTH = "added", "The answer begins with the whole CoT: {detail}."
     ANSWER_IN_COT = "changed", "The beginning of the answer is at the end of the CoT: {detail}."
     # Two calls differ.
     RETYPED = "changed", "The server changed the JSON type of arguments.", "calls.arguments.retyped"

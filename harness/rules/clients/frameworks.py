@@ -24,7 +24,7 @@ Framework = Callable[[Api, bool, Collection[str]], Got]
 
 
 def _done(run: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end; whoever judges may be in a loop of its own."""
+    """Run a coroutine in a thread of its own, because the caller may be in an event loop."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, run).result()
 

@@ -31,8 +31,8 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
 
     Otherwise a reply was delivered to the wrong request, or came from a cache, whose key may lack
     members of the request. Logs, support tickets and stored responses cannot tell these replies
-    apart. Ids of a few random digits, of a
-    counter or of a clock collide by chance, and are not judged.
+    apart. Ids of a few random digits, of a counter or of a clock collide by chance, and are not
+    judged.
     """
     for api in APIS:
         group = [score for score in examined if score.condition.api == api]

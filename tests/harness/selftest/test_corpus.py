@@ -43,3 +43,11 @@ def test_an_attempt_ends_where_the_changed_reply_ends_it() -> None:
     ]
     assert shorter
     assert {new.end for new, _ in shorter} == {"answered"}
+
+
+def test_what_damages_replies_without_a_schema_explains_answers_that_break_theirs() -> None:
+    run = healthy()
+    judgement = run.judged(damaged(run.rollouts, "texts-so-far-in-chunks"))
+    assert "answer.json" in judgement.rules("error")
+    assert judgement.causes[0] == "text"
+    assert "structured" not in judgement.causes
