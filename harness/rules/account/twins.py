@@ -96,11 +96,15 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     several = [group for group in groups.values() if len(group) > 1]
     yield from _unlike(several, counting)
     yield from _miscounted(several, counting)
+    lost: list[tuple[Row, Entry]] = []
+    kept = False
     for (request, form), group in groups.items():
         plain = groups.get((request, ""), [])
         for row in group if form and plain else ():
-            if (entry := _lost_letters(row.sheet, plain[0].sheet)) is not None:
-                yield row, entry
+            entry = _lost_letters(row.sheet, plain[0].sheet)
+            kept |= entry is None and not row.sheet.text.isascii()
+            lost += [(row, entry)] if entry is not None else []
+    yield from lost if len(lost) >= SEVERAL and not kept else ()
 
 
 def _texts(row: Row, group: Sequence[Row]) -> tuple[str, str, str]:

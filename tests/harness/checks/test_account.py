@@ -369,9 +369,10 @@ def test_letters_that_a_structured_answer_loses() -> None:
     lossy = sheet(
         '{"satz":"Die Baren horen grossere Stimmen im Gebusch."}', request="a", format="x"
     )
-    assert entries([plain, lossy])[1].kind == "changed"
+    assert entries([plain, lossy])[1].kind != "changed"  # a model may slip once
+    assert [one.kind for one in entries([plain, lossy, lossy])[1:]] == ["changed"] * 2
     kept = sheet('{"satz":"Die Bären hören größere Stimmen im Gebüsch."}', request="a", format="x")
-    assert entries([plain, kept])[1].kind == "intact"
+    assert [one.kind for one in entries([plain, kept, lossy, lossy])[1:]] == ["intact"] * 3
 
 
 # --- Counts
