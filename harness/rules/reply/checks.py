@@ -40,7 +40,7 @@ family.account_rule(
     "reply.broken_off",
     "A reply that ends normally is whole: greedy replies to the same request do not go on. Clients "
     "take the part of a broken reply for the answer.",
-    component="failures",
+    component="output",
     fix="If the generation breaks off, end the stream with an error, and no reply with `stop`.",
     example=(
         "A stream that breaks off in the gateway ends with the finish reason stop.",
