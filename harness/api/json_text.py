@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema.exceptions import UnknownType
@@ -55,15 +55,6 @@ def leaves(value: object) -> Iterator[object]:
             yield from leaves(inner)
     else:
         yield value
-
-
-def mapped(value: object, change: Callable[[str], object]) -> object:
-    """Return a JSON value with a change of all texts in it."""
-    if isinstance(value, dict):
-        return {name: mapped(inner, change) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [mapped(inner, change) for inner in value]
-    return change(value) if isinstance(value, str) else value
 
 
 def strings(value: object) -> Iterator[str]:

@@ -4,17 +4,15 @@ A weak model may fail to follow a schema that it sees. If the server neither sho
 schema, the prompt tokens are the same as without a schema.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import chain, repeat
 from typing import Any
 
 from harness.api.items import Message, Reply
 from harness.api.json_text import (
     is_padded,
-    mapped,
     misfit,
     objects_in,
     parsed_object,
@@ -22,11 +20,11 @@ from harness.api.json_text import (
     strings,
 )
 from harness.api.parsed_rollout import ParsedExchange
-from harness.records.conditions import BOTH_APIS, Api
+from harness.records.conditions import BOTH_APIS, MODES, Api
 from harness.records.traits import Wanted
-from harness.rules.account.entry import BEYOND_ASCII, What
+from harness.rules.account.entry import BEYOND_ASCII
 from harness.rules.evidence.offers import ORDER, answer_format, closed
-from harness.rules.evidence.refusals import first_replies, refused, served_replies
+from harness.rules.evidence.refusals import refused, served_replies
 from harness.rules.habits import Habit
 from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import (
@@ -147,90 +145,21 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
 GROUP = ProbeGroup("structured", _requests, STRUCTURED, needs="json_schema", component="structured")
 
 
-@GROUP.probe("structured.followed", (*_ASKED, "without"), habit=_NOT_FOLLOWED, behaviour=True)
+@GROUP.probe("structured.followed", ("named",), modes=MODES, habit=_NOT_FOLLOWED, behaviour=True)
 def _followed(responses: ProbeResponses) -> Trials:
-    """An answer with a JSON schema is only JSON that conforms to it.
+    """An answer with a JSON schema is only JSON that conforms to it, whole and in streams.
 
     Programs parse it. A provider that does not support it must reject the request. Replies without
-    text are judged by other rules.
+    text are judged by other rules. A model that never writes such JSON may be unable to.
     """
     served = list(served_replies(responses, ["named"], _FEATURE))
     answered = [answer for answer in served if answer[1].text]
-    if not answered:
-        elsewhere = any(_fit_elsewhere(*answer) for answer in served)
-        raise NotVerifiableError("json_elsewhere" if elsewhere else "no_answer")
-    results: list[Problem | None] = [_unfit(*answer) for answer in answered]
-    fenced = _added_fences(responses, "named", "free")
-    if fenced:
-        results = [*fenced]
-    elif all(results) and not any(_contains_fit(*answer) for answer in answered):
-        if any(_fit_elsewhere(*answer) for answer in answered):
-            raise NotVerifiableError("json_elsewhere")
-        if not _is_proven(responses, answered):
-            raise NotVerifiableError("never_conforms")
-        results = [result and replace(result, proven=True) for result in results]
-    changed = list(_changed_answers(responses))
-    yield from results
-    yield from changed if len(changed) >= _FEWEST_REPLIES else ()
-
-
-def _changed_answers(responses: ProbeResponses) -> Iterator[Problem]:
-    """Yield the answers that a server has changed, if others conform to the same schema.
-
-    They conform without what is around them, or with the members of an enum in their own case.
-    A model that writes such an answer repeats it, and no grammar allows it.
-    """
-    for name in _ASKED:
-        answers = list(responses.readable(name))
-        conform = any(reply.text and not _unfit(e, reply) for _, e, reply in answers)
-        for _, exchange, reply in answers if conform else ():
-            problem = _unfit(exchange, reply)
-            if problem and _is_reshaped(exchange, reply):
-                yield replace(problem, proven=True)
-
-
-def _is_reshaped(exchange: ParsedExchange, reply: Reply) -> bool:
-    """Whether an answer conforms to its schema apart from a change that servers make."""
-    schema = exchange.request.answer_schema or {}
-    return any(misfit(value, schema) is None for value in _unchanged(reply.text.strip(), schema))
-
-
-def _unchanged(text: str, schema: Mapping[str, Any]) -> Iterator[object]:
-    """Yield what an answer may have been before a server wrapped or cut it, or changed its case."""
-    yield from filter(None, map(parsed_object, (f"{{{text}", f"{text}}}")))
-    value = parsed_value(text)
-    if isinstance(value, list) and len(value) == 1:
-        yield from value
-    if not isinstance(value, dict):
-        return
-    if len(value) == 1:
-        yield from value.values()
-    kinds = [kind.get("enum", ()) for kind in schema.get("properties", {}).values()]
-    members = {str(member).lower(): member for kind in kinds for member in kind}
-    yield mapped(value, lambda text: members.get(text.lower(), text))
-
-
-def _is_proven(responses: ProbeResponses, answers: Sequence[tuple[ParsedExchange, Reply]]) -> bool:
-    """Whether the server, and not the model, is why no answer conforms to its schema.
-
-    The model conforms to the same schema over another API or later in a conversation; all answers
-    are what was asked for in a different shape; all begin as JSON, end normally and do not parse;
-    or all answers are one text, also those to a different question.
-    """
-    with suppress(NotVerifiableError):
-        free = [reply.text for _, reply in served_replies(responses, ["free"], _FEATURE)]
-        texts = {text.strip() for text in (*free, *(reply.text for _, reply in answers))}
-        if len(texts) == 1 and texts != {""}:
-            return True
-    later = responses.rollouts.get("named later", ())
-    elsewhere = chain(later, *map(responses.other_apis.get, ("named", "named later"), repeat(())))
-    if any(_unfit(*answer) is None for answer in first_replies(elsewhere)):
-        return True
-    several = len(answers) >= _FEWEST_REPLIES
-    return several and (
-        all(_is_reshaped(*answer) for answer in answers)
-        or all(_is_broken(reply) for _, reply in answers)
-    )
+    able = any(_contains_fit(*answer) for answer in answered)
+    if not able and any(_fit_elsewhere(*answer) for answer in served):
+        raise NotVerifiableError("json_elsewhere")
+    if not able:
+        raise NotVerifiableError("never_conforms" if answered else "no_answer")
+    yield from (_unfit(*answer) for answer in answered)
 
 
 @GROUP.probe(
@@ -259,12 +188,6 @@ def _place(responses: ProbeResponses) -> Trials:
         missing = moved if other is not None else missing_answer(exchange, reply, lost)
         trials.append(None if reply.text else missing)
     yield from required(repeated(trials), "no_answer")  # a model may draft one, and end its reply
-
-
-def _is_broken(reply: Reply) -> bool:
-    """Whether an answer begins as JSON, ends normally and does not parse."""
-    text = reply.text.strip()
-    return text.startswith("{") and reply.finish == "stop" and parsed_value(text) is None
 
 
 def _elsewhere(exchange: ParsedExchange, reply: Reply) -> str | None:
@@ -339,17 +262,13 @@ def _json_mode(responses: ProbeResponses) -> int:
 
 @GROUP.probe("structured.object", ("object", "object told", "without object"), severity="warning")
 def _object_with_members(responses: ProbeResponses) -> Trials:
-    """An answer in JSON mode is not an empty object, and the server adds no code fence to it.
+    """An answer in JSON mode is not an empty object.
 
     A server that replaces JSON mode with a schema without properties leaves the model no choice but
     {}, even if the user says which object to answer with. Programs get no data.
     """
     feature = "a JSON object as the answer"
     replies = list(served_replies(responses, ["object", "object told"], feature))
-    fenced = _added_fences(responses, "object")
-    if fenced:
-        yield from fenced
-        return
     values = [(*answer, parsed_object(answer[1].text.strip())) for answer in replies]
     objects = [answer for answer in values if answer[2] is not None]
     exchange, reply, _ = required(objects, "no_object_answer")[0]
@@ -581,21 +500,6 @@ def _unfit(exchange: ParsedExchange, reply: Reply) -> Problem | None:
         return None
     message = "The answer violates its schema."
     return Problem(exchange, message, problem, reply.text)
-
-
-def _added_fences(responses: ProbeResponses, *names: str) -> list[Problem]:
-    """Return the answers in a code fence that the server has put there."""
-    entries = (
-        (exchange, responses.account.of(rollout.rollout.id, exchange.index))
-        for name in names
-        for rollout in responses.rollouts.get(name, ())
-        for exchange, _ in rollout.replies
-    )
-    return [
-        Problem(exchange, entry.message, entry.wanted, entry.got, proven=True)
-        for exchange, entry in entries
-        if entry.what is What.FENCED
-    ]
 
 
 def _contains_fit(exchange: ParsedExchange, reply: Reply) -> bool:

@@ -325,7 +325,7 @@ BROKEN: Mapping[str, Provider] = {
     "cot.accepted.own": lambda *_: [cot.CALL, refusal()],
     "cot.used": FORGETFUL,
     "cot.dropped": cot.reader(lambda turns: turns),
-    "structured.followed": answers.structures(answers.PROSE, answers.PROSE),
+    "structured.followed": answers.structures(answers.INTRODUCED, answers.PROSE),
     "structured.place": answers.structures(answers.AS_CALL, answers.AS_CALL),
     "structured.asked": answers.structures(
         answers.PROSE,

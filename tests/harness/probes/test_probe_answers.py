@@ -320,28 +320,12 @@ def test_replies_with_a_format_end_like_others(provider: Any, status: str) -> No
     assert results["structured.ends"] == status
 
 
-@pytest.mark.parametrize(
-    "changed", ['{"reply": {"harbour": "Brest"}}', '{"harbour": "BREST"}', '{"harbor": "Brest"}']
-)
-@pytest.mark.parametrize("hits", [0, 1, 2])
-def test_answers_that_a_server_wraps_or_changes_are_reported(changed: str, hits: int) -> None:
-    whole, left = structures(GOOD, FREE), [hits]
-
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id != "named" or not left[0]:
-            return whole(request, attempt)
-        left[0] -= 1
-        return structures(Reply(text=changed), FREE)(request, attempt)
-
-    failed = judged(structured.GROUP, provider, ["chat"])["structured.followed"].status == "failed"
-    assert failed is (hits > 1 and "harbour" in changed)
-
-
 PROBED = (
     "ends",
     *("followed", "place", "object", "asked", "asked.streaming", "asked.tools", "tools"),
     *("reasoning", "later"),
 )
+INTRODUCED = Reply(text=f"Here you are: {GOOD.text}")
 CALLED = Reply(call=("lookup_order", '{"order_id": "A-17"}'))
 UNFINISHED = '{"harbour": "Br'
 OTHER = Reply(text='{"code_word": "orchid596"}')
@@ -357,12 +341,7 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
         (structures(GOOD, FREE), {}),
         (structures(PROSE, SPOKEN, later=SPOKEN), {"structured.followed": "not_verifiable"}),
         (structures(FENCED, PROSE, later=PROSE), {"structured.followed": "not_verifiable"}),
-        (structures(PROSE, PROSE), {"structured.followed": "failed"}),
-        (structures(Reply(text=UNFINISHED), PROSE), {"structured.followed": "failed"}),
-        (
-            structures(replace(FENCED, wrote=UNFINISHED), PROSE),
-            {"structured.followed": "failed"},
-        ),
+        (structures(Reply(text=UNFINISHED), PROSE), {"structured.followed": "not_verifiable"}),
         (
             structures(Reply(call=("json", UNFINISHED)), PROSE),
             {"structured.followed": "not_verifiable", "structured.place": "failed"},
@@ -380,10 +359,6 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             {"structured.asked": "failed", "structured.object": "not_verifiable"},
         ),
         (structures(GOOD, FREE, any_json=PROSE), {"structured.object": "not_verifiable"}),
-        (
-            structures(GOOD, FREE, any_json=replace(FENCED, wrote=UNFINISHED)),
-            {"structured.object": "warned"},
-        ),
         (structures(GOOD, FREE, any_json=FENCED), {"structured.object": "not_verifiable"}),
         (structures(GOOD, FREE, any_json=Reply(text="{ }")), {"structured.object": "warned"}),
         (structures(GOOD, FREE, any_json=Reply(text="{ }"), told=GOOD), {}),
@@ -439,10 +414,7 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
             structures(Reply(text='```json\n{"harbour": "Brest"}\n```'), FREE),
             {"structured.followed": "failed"},
         ),
-        (
-            structures(Reply(text=f"Here you are: {GOOD.text}"), FREE),
-            {"structured.followed": "failed"},
-        ),
+        (structures(INTRODUCED, FREE), {"structured.followed": "failed"}),
         (structures(Reply(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
         (structures(GARBLED, GARBLED, any_json_tokens=12), {"structured.reasoning": "failed"}),
         (structures(GOOD, FREE, later=replace(GOOD, text="")), {"structured.later": "failed"}),
@@ -485,34 +457,14 @@ def test_characters_are_compared_with_the_answer_without_a_schema(
     assert found["structured.characters"] == status
 
 
-def test_a_model_that_conforms_over_another_api_is_not_the_cause() -> None:
+def test_prose_in_streams_alone_is_not_what_the_model_answers() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if attempt.condition.api == "chat":
-            return structures(PROSE, SPOKEN)(request, attempt)
-        return GOOD if request.id == "named" else FREE
+        if request.id == "named":
+            return PROSE if attempt.condition.streaming else GOOD
+        return FREE
 
     result = judged(structured.GROUP, provider)["structured.followed"]
-    assert (result.status, result.counts) == ("failed", {"chat": (5, 5), "responses": (0, 5)})
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *('{"reply": {"harbour": "Brest"}}', '{"harbour": "BREST"}', '[{"harbour": "Brest"}]'),
-        *('"harbour": "Brest"}', '{"harbour": "Brest"'),
-    ],
-)
-def test_answers_that_are_all_changed_alike_are_not_the_model(text: str) -> None:
-    answer, other = Reply(text=text), Reply(text=text.replace("Brest", "Dover"))
-    provider = structures(answer, PROSE, later=other)
-    assert judged(structured.GROUP, provider, ["chat"])["structured.followed"].status == "failed"
-
-
-def test_a_model_that_conforms_later_in_a_conversation_is_not_the_cause() -> None:
-    for later, status in ((GOOD, "failed"), (PROSE, "not_verifiable")):
-        provider = structures(PROSE, SPOKEN, later=later)
-        found = judged(structured.GROUP, provider, ["chat"])["structured.followed"]
-        assert found.status == status
+    assert (result.status, result.modes) == ("failed", ("streaming",))
 
 
 def test_replies_without_text_do_not_violate_the_schema() -> None:
@@ -521,7 +473,7 @@ def test_replies_without_text_do_not_violate_the_schema() -> None:
         return Reply(text="") if lost else structures(GOOD, FREE)(request, attempt)
 
     found = judged(structured.GROUP, provider, ["chat"])["structured.followed"]
-    assert (found.status, found.counts) == ("passed", {"chat": (0, 1)})
+    assert (found.status, found.counts) == ("passed", {"chat": (0, 2)})
 
 
 def test_answers_in_another_place_are_judged_even_if_other_replies_are_cut() -> None:
