@@ -129,10 +129,12 @@ def _excessive(
 def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[float, int]]:
     """Return affected and judged rollouts by conversation, which several samples may share.
 
-    Copies count once: records of one reply, and equal greedy replies.
+    Copies count once: records of one reply, and equal greedy replies to equal requests, also of
+    other samples.
     """
     judged: dict[str, set[object]] = defaultdict(set)
     affected: dict[str, set[object]] = defaultdict(set)
+    first: dict[object, str] = {}
     for score in scores:
         if check_id in score.applicable:
             traits = score.traits
@@ -140,6 +142,9 @@ def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[float, int]]:
             reply: object = traits.reply_ids or score.record
             if traits.sheets and all(sheet.greedy for sheet in traits.sheets):
                 reply = tuple((e.stops, e.reasoning, e.text, e.calls) for e in traits.sheets)
+                if all(sheet.request for sheet in traits.sheets):
+                    requests = tuple((e.request, e.format) for e in traits.sheets)
+                    conversation = first.setdefault((requests, reply), conversation)
             judged[conversation].add(reply)
             if any(e.severity != "info" for e in score.findings if e.id == check_id):
                 affected[conversation].add(reply)

@@ -7,7 +7,7 @@ import pytest
 
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.scores import Evidence, Finding, Score
-from harness.records.traits import Traits
+from harness.records.traits import Sheet, Traits
 from harness.rules.catalogue import CHECKS
 from harness.rules.results import check_results
 from harness.verdict.tolerances import apply_tolerances
@@ -91,6 +91,20 @@ def test_the_same_conversation_in_many_samples_counts_once() -> None:
         for each in scores
     ]
     assert severities(asked) == {"info"}
+
+
+@pytest.mark.parametrize(("request_", "severity"), [("a", "info"), ("", "error")])
+def test_one_greedy_slip_in_many_samples_counts_once(request_: str, severity: str) -> None:
+    slip = Sheet(
+        exchange=0, request=request_, greedy=True, stops=(), format="", end="model",
+        reasoning="", text="The same answer.", calls=(),
+    )  # fmt: skip
+    scores = [score(at, empty=at % 10 == 0) for at in range(400)]
+    same = (
+        replace(each, traits=replace(each.traits, sheets=(slip,))) if each.findings else each
+        for each in scores
+    )
+    assert severities(same) == {severity}
 
 
 def test_replies_of_all_tasks_count_together() -> None:
