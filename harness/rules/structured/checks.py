@@ -126,7 +126,7 @@ def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
         if answer.exchange.api == "chat":
             message = f"The JSON answer was returned as a {item.get('type')}, which is not offered."
             path = "$.choices[0].message.tool_calls"
-        yield Problem(answer.exchange, message, "a message", repr(item), path)
+        yield Problem(answer.exchange, message, "a message", repr(item), path, proven=True)
 
 
 def lost_answer(exchange: ParsedExchange, reply: Reply) -> int:
@@ -159,6 +159,7 @@ for _id in ("chat.answer.item", "responses.answer.item"):
             and (answer.reply.finish in _ENDED or answer.reply.text.strip() or answer.misplaced)
         ),
         source=STRUCTURED,
+        habit=MALFORMED_HEADERS,
         component="output",
         fix=(
             "Return the content of a message of the channel final as the answer, also if its "
