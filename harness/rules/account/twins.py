@@ -96,15 +96,18 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     several = [group for group in groups.values() if len(group) > 1]
     yield from _unlike(several, counting)
     yield from _miscounted(several, counting)
-    lost: list[tuple[Row, Entry]] = []
-    kept = False
+    lost: dict[Api, list[tuple[Row, Entry]]] = defaultdict(list)
+    kept: set[Api] = set()
     for (request, form), group in groups.items():
         plain = groups.get((request, ""), [])
         for row in group if form and plain else ():
             entry = _lost_letters(row.sheet, plain[0].sheet)
-            kept |= entry is None and not row.sheet.text.isascii()
-            lost += [(row, entry)] if entry is not None else []
-    yield from lost if len(lost) >= SEVERAL and not kept else ()
+            if entry is not None:
+                lost[row.api].append((row, entry))
+            elif not row.sheet.text.isascii():
+                kept.add(row.api)
+    for api, rows in lost.items():
+        yield from rows if len(rows) >= SEVERAL and api not in kept else ()
 
 
 def _texts(row: Row, group: Sequence[Row]) -> tuple[str, str, str]:
