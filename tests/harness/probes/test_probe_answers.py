@@ -457,6 +457,17 @@ def test_characters_are_compared_with_the_answer_without_a_schema(
     assert found["structured.characters"] == status
 
 
+def test_letters_that_one_api_loses_are_reported_for_it_alone() -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        if request.id == "abroad without":
+            return Reply(text="Łódź")
+        harbour = "Lodz" if attempt.condition.api == "chat" else "Łódź"
+        return Reply(text=f'{{"harbour": "{harbour}"}}')
+
+    result = judged(structured.GROUP, provider)["structured.characters"]
+    assert (result.status, result.counts) == ("failed", {"chat": (2, 2), "responses": (0, 2)})
+
+
 def test_prose_in_streams_alone_is_not_what_the_model_answers() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id == "named":
