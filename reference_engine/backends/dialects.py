@@ -110,6 +110,8 @@ class Vllm(Dialect):
             "top_k": params.top_k,
             "min_p": 0.0,
             "repetition_penalty": 1.0,
+            "frequency_penalty": params.frequency_penalty,
+            "presence_penalty": params.presence_penalty,
             "stop_token_ids": sorted(params.stop_token_ids),
             "skip_special_tokens": False,
             "return_token_ids": True,
@@ -199,8 +201,10 @@ class LlamaCpp(Dialect):
         """Return the body of a request, with the order of the reference sampler.
 
         The server stops at the end tokens of its model file, which for gpt-oss are the same.
-        `n_probs` is at least 1 because 0 requests no logprobs.
+        `n_probs` is at least 1 because 0 requests no logprobs. Raises BackendError if it asks for
+        penalties.
         """
+        _require_no_penalties("llama.cpp", params)
         return {
             "prompt": list(prompt),
             "n_predict": params.max_tokens,
@@ -285,7 +289,8 @@ class Ollama(Dialect):
     def request(
         model: str, prompt: Sequence[int], params: SamplingParams, room: int
     ) -> Mapping[str, Any]:
-        """Return the body of a request. Raises BackendError if it asks for logprobs."""
+        """Return the body of a request. Raises BackendError for logprobs and penalties."""
+        _require_no_penalties("ollama", params)
         if params.top_logprobs is not None:
             raise BackendError(
                 "The ollama backend does not support logprobs: its API has no token ids.",
@@ -321,6 +326,17 @@ class Ollama(Dialect):
             message = self._parser.open
             tokens.append(CALL if message and message.kind == "call" else RETURN)
         return [Token(token) for token in tokens]
+
+
+def _require_no_penalties(name: str, params: SamplingParams) -> None:
+    """Refuse penalties: these servers count the tokens of the prompt, too. Raises BackendError."""
+    if params.penalizes:
+        raise BackendError(
+            f"The {name} backend does not support frequency_penalty and presence_penalty: the "
+            "server penalizes the tokens of the prompt, too.",
+            status=400,
+            code="unsupported_value",
+        )
 
 
 def _may_be_special(text: str) -> bool:

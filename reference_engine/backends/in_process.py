@@ -127,7 +127,7 @@ class _Sequence:
         self._unread = prompt
         self._params = params
         self._seed = seed_of(params)
-        self._drawn = 0
+        self._drawn: list[int] = []
         self._constraint = params.grammar.start(prompt) if params.grammar else None
 
     def step(self) -> Token | None:
@@ -136,11 +136,12 @@ class _Sequence:
         logits = self._read(now)
         if self._unread:
             return None
-        draw = Draw(self._params, self._seed, self._drawn, self._constraint)
+        generated = self._drawn if self._params.penalizes else ()
+        draw = Draw(self._params, self._seed, len(self._drawn), self._constraint, generated)
         [token] = sample(AllLogits(logits), [draw])
         if token is None:
             raise GenerationError(NOT_FINITE)
-        self._drawn += 1
+        self._drawn.append(token.id)
         self._unread = [token.id]
         return token
 

@@ -152,7 +152,7 @@ class Launched:
     draws: Sequence[Draw]  # the settings of each row
     overlaps: bool
     """Whether the next step may be launched before `tokens` is called. This is the case if the
-    logits are not needed: no row has a top_p, a top_k, logprobs or a constraint."""
+    logits are not needed: no row has a top_p, a top_k, logprobs, penalties or a constraint."""
     _logits: Tensor
     _drawn: Tensor
     _digests: Tensor | None  # of several processes
@@ -167,7 +167,10 @@ class Launched:
         host = _to_host(drawn[:count])
         compared = None if digests is None else _to_host(digests[:count])
         copied = torch.cuda.current_stream().record_event() if drawn.is_cuda else None
-        read = any(d.params.top_logprobs is not None or d.constraint is not None for d in draws)
+        read = any(
+            d.params.top_logprobs is not None or d.constraint is not None or d.params.penalizes
+            for d in draws
+        )
         overlaps = not (read or is_nucleus(draws))
         return cls(draws, overlaps, logits[:count], host, compared, copied)
 

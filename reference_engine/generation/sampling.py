@@ -8,6 +8,7 @@ fixed order, so a draw does not depend on the rest of the batch.
 
 import math
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -64,6 +65,13 @@ class SamplingParams:
     """Number of alternatives to report with the logprob of each token. 0 reports only the token's
     own logprob, None reports no logprobs."""
     grammar: Grammar | None = None  # restricts the completion
+    frequency_penalty: float = 0.0  # lowers a token's logit by this for each time it was generated
+    presence_penalty: float = 0.0  # lowers the logits of generated tokens by this
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether the generated tokens change the logits."""
+        return bool(self.frequency_penalty or self.presence_penalty)
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -82,8 +90,8 @@ class SamplingParams:
 class Token:
     """A generated token.
 
-    `logprob` and `top` are logprobs of the unmodified distribution, before temperature, top_p,
-    top_k and grammar. They are set only if the request enabled logprobs.
+    `logprob` and `top` are logprobs of the unmodified distribution, before penalties, temperature,
+    top_p, top_k and grammar. They are set only if the request enabled logprobs.
     """
 
     id: int
@@ -97,13 +105,15 @@ class Token:
 class Draw:
     """One row to sample: its settings, its seed, and the number of tokens drawn before.
 
-    A draw with a constraint passes it the drawn token, so it must not be repeated.
+    A draw with a constraint passes it the drawn token, so it must not be repeated. `generated` are
+    the tokens so far, if the settings penalize them.
     """
 
     params: SamplingParams
     seed: int
     step: int
     constraint: Constraint | None = None
+    generated: Sequence[int] = ()
 
 
 Sampler = Callable[[Logits, Sequence[Draw]], list[Token | None]]  # the signature of `sample`
@@ -189,9 +199,9 @@ def draw_tokens(logits: Logits, settings: Tensor, candidates: int) -> Tensor:
 
 
 def read_tokens(logits: Logits, drawn: Tensor, draws: Sequence[Draw]) -> list[Token | None]:
-    """Return the tokens that `draw_tokens` drew, or others if a constraint does not allow them.
+    """Return the tokens that `draw_tokens` drew, or others after penalties and constraints.
 
-    `logits` are for undecided rows, for constraints and for the requested logprobs.
+    `logits` are for undecided rows, penalties, constraints and the requested logprobs.
     """
     chosen: list[int] = drawn.tolist()
     candidates = CANDIDATES
@@ -203,9 +213,13 @@ def read_tokens(logits: Logits, drawn: Tensor, draws: Sequence[Draw]) -> list[To
             chosen[row] = token
         candidates = undecided.values.shape[1]
     for row, draw in enumerate(draws):
+        if chosen[row] == NO_TOKEN:
+            continue
+        if draw.generated:
+            chosen[row] = _draw_from(_penalized(logits.of([row]), draw), draw)
         rule = draw.constraint
-        if rule is not None and chosen[row] != NO_TOKEN and not rule.take(chosen[row]):
-            chosen[row] = _draw_allowed(logits.of([row]), draw, rule.allowed())
+        if rule is not None and not rule.take(chosen[row]):
+            chosen[row] = _draw_allowed(_penalized(logits.of([row]), draw), draw, rule.allowed())
             rule.take(chosen[row])
     tokens = [None if token == NO_TOKEN else Token(token) for token in chosen]
     tops = {
@@ -249,8 +263,27 @@ def _draw_allowed(logits: Tensor, draw: Draw, allowed: Tensor) -> int:
     top_k).
     """
     masked = logits.masked_fill(~allowed.to(logits.device), -math.inf)
-    settings = _settings([replace(draw, seed=~draw.seed)], masked.device)
-    return int(draw_tokens(AllLogits(masked), settings, masked.shape[1]))
+    return _draw_from(masked, replace(draw, seed=~draw.seed))
+
+
+def _draw_from(logits: Tensor, draw: Draw) -> int:
+    """Draw from the changed logits of one row, (1, vocabulary)."""
+    return int(draw_tokens(AllLogits(logits), _settings([draw], logits.device), logits.shape[1]))
+
+
+def _penalized(logits: Tensor, draw: Draw) -> Tensor:
+    """Return the logits of one row, (1, vocabulary), after the penalties for generated tokens.
+
+    The logit of a token that was generated c > 0 times is lowered by c times the frequency penalty
+    and by the presence penalty, as OpenAI's API reference defines them ("Advanced usage: frequency
+    and presence penalties"). Tokens of the prompt do not count, as in vLLM.
+    """
+    counts = Counter(draw.generated)
+    given = draw.params
+    lowered = [given.presence_penalty + given.frequency_penalty * n for n in counts.values()]
+    tokens = torch.tensor([list(counts)], dtype=torch.int64, device=logits.device)
+    penalties = torch.tensor([lowered], dtype=logits.dtype, device=logits.device)
+    return logits.scatter_add(1, tokens, -penalties)
 
 
 def _limited(top_p: Tensor, top_k: Tensor) -> Tensor:

@@ -48,7 +48,8 @@ class Sequence:
         """
         gains = self.cached + 1 >= len(self.tokens)
         constraint = self.constraint if gains else None
-        return Draw(self.params, self.seed, self.generated, constraint)
+        generated = self.tokens[len(self.prompt) :] if self.params.penalizes else ()
+        return Draw(self.params, self.seed, self.generated, constraint, generated)
 
     def is_full(self, max_context: int) -> bool:
         """Return whether the sequence has reached its maximum number of tokens."""

@@ -194,6 +194,7 @@ class Tool(RequestModel):
 
     type: Literal["function"]
     function: OfferedFunction
+    strict: Ignored = None
 
 
 class NamedFunction(RequestModel):

@@ -165,11 +165,25 @@ def _supported(unsupported: Collection[object], supported: str) -> BeforeValidat
     return BeforeValidator(check)
 
 
+_NEAREST = {"none": "medium", "minimal": "low"}
+"""Efforts that clients send to all models, and what most servers of gpt-oss make of them.
+
+gpt-oss always reasons. SGLang 0.5.23 and llama.cpp (llama_cpp_python 0.3.36) leave out `none`, so
+the prompt has the default, medium; transformers 5.24 has it for every effort. SGLang makes
+`minimal` low, llama.cpp writes it as it is. vLLM 0.33 refuses both.
+"""
 SupportedEffort = Annotated[
-    Effort, _supported(("none", "minimal", "xhigh", "max"), "low, medium, high")
+    Effort,
+    _supported(("xhigh", "max"), "none, minimal, low, medium, high"),
+    BeforeValidator(
+        lambda effort: _NEAREST.get(effort, effort) if isinstance(effort, str) else effort
+    ),
 ]
 Verbosity = Annotated[Literal["medium"], _supported(("low", "high"), "medium")]
-ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
+ServiceTier = Literal[
+    "auto", "default", "flex", "scale", "priority", "fast", "ultrafast", "on_demand", "performance"
+]
+"""OpenAI's tiers and, last, those of Groq's API, whose clients send `on_demand` to any server."""
 
 
 def _count_or_all(value: int) -> int:
@@ -189,7 +203,10 @@ def _zero(value: float) -> float:
 
 
 Zero = Annotated[float, AfterValidator(_zero)]
-"""An unsupported penalty or bias: only its neutral value is accepted."""
+"""An unsupported bias: only its neutral value is accepted."""
+
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+"""`frequency_penalty` or `presence_penalty`, with the bounds of OpenAI's API."""
 
 Limit = Annotated[int, Field(ge=1)]
 
@@ -317,8 +334,8 @@ class AnswerRequest(RequestModel):
     top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
     top_k: TopK = 0
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    frequency_penalty: Zero = 0
-    presence_penalty: Zero = 0
+    frequency_penalty: Penalty = 0
+    presence_penalty: Penalty = 0
 
     @field_validator("stream_options")
     @classmethod
@@ -337,4 +354,6 @@ class AnswerRequest(RequestModel):
             self.seed,
             STOP_TOKENS,
             top_logprobs,
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
         )

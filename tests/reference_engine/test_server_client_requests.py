@@ -152,6 +152,18 @@ def test_an_item_without_a_type_is_recognized_by_role_or_id(client, engine):
     assert "to=functions.get_weather" in engine.prompts[-1]
 
 
+def test_parsed_arguments_of_an_earlier_call_change_nothing(client, engine):
+    """openai npm 7.59 sends them back after `parse()` and `stream()`."""
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c", "output": "sunny"}
+    client.responses.create(model=MODEL, input=[USER, call, result], tools=[FLAT_TOOL])
+    parsed = [USER, call | {"parsed_arguments": {}}, result]
+    reply = client.responses.create(model=MODEL, input=parsed, tools=[FLAT_TOOL])
+    assert engine.prompts[-1] == engine.prompts[-2]
+    listed = client.responses.input_items.list(reply.id, order="asc").data
+    assert "parsed_arguments" not in listed[1].to_dict()
+
+
 def test_a_refusal_is_rendered_as_assistant_text(client, engine):
     refusal = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
     client.chat.completions.create(model=MODEL, messages=[USER, refusal, USER])

@@ -71,13 +71,22 @@ def test_null_is_accepted_for_every_optional_parameter(client, create, parameter
     create(client, extra_body=dict.fromkeys(optional))
 
 
-@pytest.mark.parametrize("effort", ["none", "minimal", "xhigh"])
+@pytest.mark.parametrize("effort", ["xhigh", "max"])
 def test_an_effort_of_other_models_is_refused(client, effort):
     error = refused(chat, client, reasoning_effort=effort)
     assert (error.code, error.param) == ("unsupported_value", "reasoning_effort")
     assert "low, medium, high" in error.message
     error = refused(respond, client, reasoning={"effort": effort})
     assert (error.code, error.param) == ("unsupported_value", "reasoning.effort")
+
+
+@pytest.mark.parametrize(("effort", "used"), [("none", "medium"), ("minimal", "low")])
+def test_an_effort_below_low_is_the_one_that_most_servers_use(client, engine, effort, used):
+    chat(client, reasoning_effort=effort)
+    assert f"Reasoning: {used}\n" in engine.prompts[-1]
+    reply = respond(client, reasoning={"effort": effort})
+    assert f"Reasoning: {used}\n" in engine.prompts[-1]
+    assert reply.reasoning.effort == used
 
 
 @pytest.mark.parametrize("verbosity", ["low", "high"])
@@ -92,14 +101,19 @@ def test_only_medium_verbosity_is_supported(client, verbosity):
 @pytest.mark.parametrize(
     ("neutral", "other"),
     [
-        ({"frequency_penalty": 0}, {"frequency_penalty": 0.5}),
-        ({"presence_penalty": 0}, {"presence_penalty": -1}),
+        ({"frequency_penalty": 0.3}, {"frequency_penalty": 2.5}),
+        ({"presence_penalty": -1}, {"presence_penalty": -3}),
         ({"logit_bias": {"7": 0}}, {"logit_bias": {"7": 5}}),
     ],
 )
-def test_only_neutral_penalties_and_biases_are_supported(client, neutral, other):
+def test_penalties_have_bounds_and_biases_are_neutral(client, neutral, other):
     chat(client, **neutral)
-    assert refused(chat, client, **other).code == "unsupported_value"
+    assert next(iter(other)) in refused(chat, client, **other).param
+
+
+def test_responses_repeats_its_penalties(client):
+    reply = respond(client, extra_body={"frequency_penalty": 0.3, "presence_penalty": 1})
+    assert (reply.to_dict()["frequency_penalty"], reply.to_dict()["presence_penalty"]) == (0.3, 1)
 
 
 def test_up_to_four_stop_strings_are_allowed(client):

@@ -66,7 +66,7 @@ CHAT_ERRORS = [
     ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs.enable_thinking"),
     ({"chat_template_kwargs": {"builtin_tools": []}}, "chat_template_kwargs.builtin_tools"),
     (
-        {"chat_template_kwargs": {"reasoning_effort": "none"}},
+        {"chat_template_kwargs": {"reasoning_effort": "max"}},
         "chat_template_kwargs.reasoning_effort",
     ),
     ({"messages": []}, "messages"),

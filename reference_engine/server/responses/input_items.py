@@ -58,7 +58,9 @@ CUSTOM_INPUT = "input"  # the parameter of the function that the model sees for 
 class InputItem(RequestModel):
     """An item of the input."""
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"id", "status", "namespace", "caller", "async_"})
+    hidden: ClassVar[frozenset[str]] = frozenset(
+        {"id", "status", "namespace", "caller", "async_", "parsed_arguments"}
+    )
 
     id: Ignored = None
     status: Ignored = None
@@ -132,6 +134,7 @@ class CallItem(_NamedCallItem):
 
     type: Literal["function_call"]
     arguments: str
+    parsed_arguments: Ignored = None
 
     def call(self) -> Call:
         """Return the call as the model wrote it."""

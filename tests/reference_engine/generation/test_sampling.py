@@ -256,3 +256,42 @@ def test_a_row_without_finite_logits_has_no_token_and_does_not_affect_others(wro
 
 def test_tokens_can_be_excluded_by_logits_of_minus_infinity():
     assert draw([-math.inf, 0.0, -math.inf], top_p=0.5).id == 1
+
+
+def test_penalties_lower_the_logits_of_generated_tokens():
+    """Token 0 was generated three times, token 2 once; the prompt does not count."""
+    logits = torch.tensor([[3.0, 1.0, 2.0, 0.0]])
+    params = SamplingParams(frequency_penalty=0.5, presence_penalty=-0.25)
+    lowered = torch.tensor([3.0 - 3 * 0.5 + 0.25, 1.0, 2.0 - 0.5 + 0.25, 0.0]).softmax(-1)
+    seeds = range(4000)
+    tokens = sample(
+        logits.expand(len(seeds), -1), [Draw(params, seed, 4, None, (0, 2, 0, 0)) for seed in seeds]
+    )
+    counts = Counter(token.id for token in tokens)
+    for token, probability in enumerate(lowered.tolist()):
+        deviation = math.sqrt(len(seeds) * probability * (1 - probability))
+        assert abs(counts[token] - len(seeds) * probability) < 4 * deviation
+
+
+@pytest.mark.parametrize("wishes", [{"temperature": 0}, {"top_k": 1}, {"top_p": 0.1}])
+def test_penalties_apply_before_the_most_probable_tokens_are_chosen(wishes):
+    params = SamplingParams(frequency_penalty=1, top_logprobs=0, **wishes)
+    draws = [Draw(params, 0, 3, None, (1, 1, 1)), Draw(params, 0, 3, None, (0,))]
+    logits = torch.tensor([[2.0, 3.0], [2.0, 3.0]])
+    first, second = sample(logits, draws)
+    assert (first.id, second.id) == (0, 1)
+    assert first.logprob == pytest.approx(float(logits[0].log_softmax(-1)[0]))
+
+
+def test_penalties_apply_to_the_tokens_that_a_grammar_allows():
+    class NotTwo:
+        def take(self, token):
+            return token != 2
+
+        def allowed(self):
+            return torch.tensor([True, True, False])
+
+    params = SamplingParams(temperature=0, presence_penalty=2)
+    draw_of = Draw(params, 0, 1, NotTwo(), (1,))
+    (token,) = sample(torch.tensor([[4.0, 5.0, 9.0]]), [draw_of])
+    assert token.id == 0
