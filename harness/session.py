@@ -1,15 +1,16 @@
 """Sample a run into its folder, a portion at a time; whoever consumes the portions judges them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from harness.errors import ProviderUnreachableError, StoppedAnsweringError
+from harness.errors import ProviderUnreachableError, StoppedAnsweringError, StoppedError
 from harness.providers.entries import Provider
 from harness.records.conditions import Api, Condition
 from harness.records.runs import RunEnd
@@ -62,6 +63,8 @@ class Session:
         end: Why the run ended, if it did. Whoever consumes `portions` ends it by setting this.
         undecided: The results that further rounds sample, by task and condition; None for all.
             Whoever consumes the rounds of a run with `until_decided` sets it.
+        replies: The tries of this session, by status or failure.
+        made: The attempts of the run that are on disk.
     """
 
     plan: Plan
@@ -69,6 +72,8 @@ class Session:
     observer: Observer
     end: RunEnd | None = None
     undecided: Collection[tuple[str, Condition]] | None = None
+    replies: Counter[str] = field(default_factory=Counter)
+    made: int = 0
 
     @classmethod
     def begun(cls, plan: Plan, folder: Path, observer: Observer) -> Self:
@@ -91,9 +96,10 @@ class Session:
         try:
             run_until_stopped(_before_deadline(plan, main))
         except StoppedAnsweringError as error:
-            why = f"{str(error).capitalize()}; finish the run with --resume RUN."
-            stopped = ended(plan, None).model_copy(update={"stopped": why})
-            write_run_info(self.folder, stopped)
+            self._write_stopped(f", because {error}")
+            raise StoppedAnsweringError(f"{error}; {self._replies()}") from None
+        except StoppedError:
+            self._write_stopped("")
             raise
         if plan.budget.stopped is not None and not plan.budget.requests:
             raise ProviderUnreachableError(
@@ -101,7 +107,23 @@ class Session:
                 f"the deadline of {plan.budget.limits.deadline} s; check that it is running, or "
                 "allow it more time"
             )
-        write_run_info(self.folder, ended(plan, self.end))
+        if plan.budget.stopped is not None:
+            self._write_stopped(f" by the budget, {plan.budget.stopped}")
+        else:
+            write_run_info(self.folder, ended(plan, self.end))
+
+    def _write_stopped(self, why: str) -> None:
+        """Record how far the run came before it was stopped, why, and with what replies."""
+        planned = self.plan.info.planned
+        made = f"{min(self.made, planned):,} of {planned:,} attempts"  # some are made again
+        sentence = f"Stopped after {made}{why}; {self._replies()}."
+        info = ended(self.plan, self.end).model_copy(update={"stopped": sentence})
+        write_run_info(self.folder, info)
+
+    def _replies(self) -> str:
+        """Return how many tries had which status or failure: `replies: 429 × 720, 200 × 3`."""
+        counts = (f"{kind} × {many:,}" for kind, many in self.replies.most_common())
+        return f"replies: {', '.join(counts) or 'none'}"
 
     async def portions(self) -> AsyncGenerator[int]:
         """Sample and grade what is missing, and yield the number of each portion that has ended.
@@ -110,7 +132,7 @@ class Session:
         sample of the results that are undecided. Raises the errors of `run`.
         """
         info = self.plan.info
-        with RunLog(self.folder) as log:
+        with RunLog(self.folder) as log, self._counting(log):
             if self.end is not None:
                 return
             if info.settings.until_decided:
@@ -128,6 +150,14 @@ class Session:
         if self.end is None:
             await self.grade()
             self.end = None if self.plan.budget.stopped else "complete"
+
+    @contextmanager
+    def _counting(self, log: RunLog) -> Iterator[None]:
+        """Learn how many attempts the log has at the end of the block."""
+        try:
+            yield
+        finally:
+            self.made = log.count
 
     async def grade(self) -> None:
         """Grade the answers that have no grade yet, as far as the budget allows."""
@@ -246,9 +276,11 @@ class Session:
         """Watch for an outage; the first condition of the run has the model and API to test."""
         conditions = [condition for info in self.plan.info.tasks for condition in info.conditions]
         if not conditions:
-            return Outage(partial(smallest_exchange, provider, provider.apis[0]))
-        used = provider.model_copy(update={"model": conditions[0].model})
-        return Outage(partial(smallest_exchange, used, conditions[0].api))
+            smallest = partial(smallest_exchange, provider, provider.apis[0])
+        else:
+            used = provider.model_copy(update={"model": conditions[0].model})
+            smallest = partial(smallest_exchange, used, conditions[0].api)
+        return Outage(smallest, self.replies)
 
     @asynccontextmanager
     async def _ready(self) -> AsyncIterator[Provider]:
@@ -290,7 +322,9 @@ def grade(plan: Plan, folder: Path, observer: Observer) -> None:
     Raises the errors of `Session.run`.
     """
     run_until_stopped(_before_deadline(plan, Session(plan, folder, observer).grade()))
-    info = plan.info.model_copy(update={"stopped": plan.budget.stopped})
+    limit = plan.budget.stopped
+    stopped = f"Stopped by the budget, {limit}; finish it with `grade RUN`." if limit else None
+    info = plan.info.model_copy(update={"stopped": stopped})
     if info.ended is None and sum(1 for _ in read_rollouts(folder)) >= info.planned:
         info = ended(plan, "complete")
     write_run_info(folder, info)

@@ -60,12 +60,12 @@ class Budget:
 
     @property
     def stopped(self) -> str | None:
-        """The limit that stopped the session and what was used, in a sentence; None without one."""
+        """The limit that stopped the session, and what was used; None without one."""
         if self._reached is None:
             return None
         spent = f"{self.requests} requests in {self.elapsed:.0f} s"
         spent += f" for ${self.cost:,.4f}" if self.cost else ""
-        return f"Stopped by the budget, {self._reached}: {spent}; finish it with --resume RUN."
+        return f"{self._reached}: {spent}"
 
     @property
     def recorded_limits(self) -> Limits | None:

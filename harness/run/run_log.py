@@ -166,6 +166,7 @@ class RunLog:
     Attributes:
         finished: The ids that were in the log when it was opened. Appended ones are only counted,
             so that memory does not grow with the run.
+        count: How many rollouts are in the log.
     """
 
     def __init__(self, folder: Path, name: str = ROLLOUTS_FILE) -> None:
@@ -187,7 +188,7 @@ class RunLog:
             os.close(self._file)
             raise
         self.finished = frozenset(ids)
-        self._count = len(ids)
+        self.count = len(ids)
         self._syncer = ThreadPoolExecutor(1, thread_name_prefix="fsync")
         self._syncing: Future[None] | None = None
         self._synced_at = time.monotonic()
@@ -207,7 +208,7 @@ class RunLog:
             os.ftruncate(self._file, self._size)
             raise self._failed(error) from error
         self._size += len(line)
-        self._count += 1
+        self.count += 1
 
     def _write(self, line: bytes) -> None:
         """Write all of `line`, and sync to disk periodically.
@@ -227,7 +228,7 @@ class RunLog:
 
     def _failed(self, error: OSError) -> RunLogError:
         return RunLogError(
-            f"{self._path} cannot be written: {error.strerror}; the {self._count} "
+            f"{self._path} cannot be written: {error.strerror}; the {self.count} "
             "finished attempts are kept; fix the problem and continue with --resume"
         )
 

@@ -39,5 +39,11 @@ async def open_transport(
             transport = watch(transport)
         if provider.rpm or provider.tpm:
             transport = RateLimitedTransport(transport, rpm=provider.rpm, tpm=provider.tpm)
-        adaptive = AdaptiveTransport(transport, most=provider.concurrency, changed=limit_changed)
-        yield RetryingTransport(adaptive, retries or RetryPolicy(), retrying)
+        policy = retries or RetryPolicy()
+        adaptive = AdaptiveTransport(
+            transport,
+            most=provider.concurrency,
+            changed=limit_changed,
+            longest_retry_after=policy.longest_retry_after,
+        )
+        yield RetryingTransport(adaptive, policy, retrying)

@@ -20,12 +20,13 @@ answers one is up, so `harness.verdict.gate` judges how many attempts got no rep
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from harness.api.statuses import explanation, overloaded, refuses_access, unanswered
 from harness.errors import StoppedAnsweringError
-from harness.records.rollouts import SDK, Exchange, Sender
+from harness.records.rollouts import SDK, Exchange, FailureKind, Sender
 from harness.transport.interface import Payload, Transport
 
 FEWEST_TRIES = 3
@@ -33,6 +34,16 @@ SILENCE = 15.0
 OVERLOAD = 90.0
 CONFIRMING_TRIES = 3
 PAUSE = 1.0  # seconds between these tries
+
+_FAILURES: Mapping[FailureKind, str] = {
+    "connect": "no connection",
+    "timeout": "timeout",
+    "cut": "cut off",
+    "too_large": "too large",
+    "protocol": "no HTTP",
+    "encoding": "undecodable body",
+    "left": "left by the client",
+}
 
 SmallestRequest = Callable[[], Awaitable[Exchange]]
 """Sends the smallest request once, with a short timeout."""
@@ -49,9 +60,10 @@ def reason_of(exchange: Exchange) -> str:
 class Outage:
     """What the tries of one run say about whether the server still answers."""
 
-    def __init__(self, smallest: SmallestRequest) -> None:
-        """Confirm an outage with `smallest`."""
+    def __init__(self, smallest: SmallestRequest, replies: Counter[str] | None = None) -> None:
+        """Confirm an outage with `smallest`; count the tries in `replies`, by status or failure."""
         self._smallest = smallest
+        self._replies = Counter[str]() if replies is None else replies
         self._confirming = asyncio.Lock()
         self._idle = asyncio.Event()
         self._answered = 0
@@ -91,6 +103,7 @@ class Outage:
             self._idle.set()
         if exchange is None:
             return
+        self._replies[_kind_of(exchange)] += 1
         if not unanswered(exchange):
             self._answered += 1
             self._answered_at = _now()
@@ -190,6 +203,13 @@ class _WatchedTransport:
             self._outage.end(number, exchange, (path, body, sender))
         await self._outage.check()
         return exchange
+
+
+def _kind_of(exchange: Exchange) -> str:
+    """Return the status of a try, or what became of it instead."""
+    if exchange.failure is not None:
+        return _FAILURES[exchange.failure.kind]
+    return "no response" if exchange.response is None else str(exchange.response.status)
 
 
 def _timed_out(exchange: Exchange) -> bool:

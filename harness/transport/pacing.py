@@ -15,6 +15,7 @@ from harness.api.statuses import overloaded
 from harness.providers.entries import CHARACTERS_PER_TOKEN
 from harness.records.rollouts import SDK, Exchange, Sender
 from harness.transport.interface import Payload, Transport
+from harness.transport.retry import LONGEST_RETRY_AFTER, retry_after
 
 LimitChanged = Callable[[int, int], None]
 """Called with the number of requests now allowed in flight and the configured maximum."""
@@ -26,9 +27,19 @@ class AdaptiveTransport:
     A status that reports overload halves the limit, once for all requests that were in flight at
     that time. As many successful responses as the limit raise it by one. Failed connections and
     other errors do not indicate load and change nothing.
+
+    A Retry-After of such a status holds back all requests, up to `longest_retry_after`. Then one
+    request is sent alone, and the others follow if it is not answered so again.
     """
 
-    def __init__(self, inner: Transport, *, most: int, changed: LimitChanged | None = None) -> None:
+    def __init__(
+        self,
+        inner: Transport,
+        *,
+        most: int,
+        changed: LimitChanged | None = None,
+        longest_retry_after: float = LONGEST_RETRY_AFTER,
+    ) -> None:
         """Send through `inner`; the limit starts at its maximum, `most`."""
         self._inner = inner
         self._changed = changed or (lambda limit, most: None)
@@ -36,6 +47,9 @@ class AdaptiveTransport:
         self._limiter = CapacityLimiter(most)
         self._decreases = 0
         self._successes = 0
+        self._longest_retry_after = longest_retry_after
+        self._held_until: float | None = None  # time of the event loop; None if nothing is held
+        self._turn = asyncio.Lock()
 
     @property
     def limit(self) -> int:
@@ -46,7 +60,7 @@ class AdaptiveTransport:
         """See `Transport`."""
         async with self._limiter:
             decreases = self._decreases
-            exchange = await self._inner.send(path, body, sender=sender)
+            exchange = await self._send_in_turn(path, body, sender)
             response = exchange.response
             if overloaded(exchange):
                 if decreases == self._decreases:
@@ -57,6 +71,29 @@ class AdaptiveTransport:
                 if self._successes >= self.limit:
                     self._set(self.limit + 1)
         return exchange
+
+    async def _send_in_turn(self, path: str, body: Payload, sender: Sender) -> Exchange:
+        """Send a request now, or alone once the provider may be asked again."""
+        if self._held_until is not None:
+            async with self._turn:
+                if self._held_until is not None:
+                    left = self._held_until - asyncio.get_running_loop().time()
+                    await asyncio.sleep(max(0.0, left))
+                    exchange = await self._inner.send(path, body, sender=sender)
+                    self._held_until = None
+                    self._hold(exchange)
+                    return exchange
+        exchange = await self._inner.send(path, body, sender=sender)
+        self._hold(exchange)
+        return exchange
+
+    def _hold(self, exchange: Exchange) -> None:
+        """Hold back all requests for as long as an overloaded provider asks for."""
+        response = exchange.response
+        asked = retry_after(response.headers) if response and overloaded(exchange) else None
+        if asked:
+            until = asyncio.get_running_loop().time() + min(asked, self._longest_retry_after)
+            self._held_until = max(until, self._held_until or 0.0)
 
     def _set(self, limit: int) -> None:
         self._successes = 0

@@ -29,6 +29,8 @@ RETRIES: Mapping[Trouble, int] = {
     "broken": 0,
 }
 
+LONGEST_RETRY_AFTER = 60.0  # seconds
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -46,7 +48,7 @@ class RetryPolicy:
     retries: Mapping[Trouble, int] = field(default_factory=lambda: RETRIES)
     first_wait: float = 0.5
     longest_wait: float = 20
-    longest_retry_after: float = 60
+    longest_retry_after: float = LONGEST_RETRY_AFTER
 
     def wait(self, attempt: int, retry_after: float | None) -> float:
         """Seconds to wait after failed attempt number `attempt`, counted from 0."""

@@ -210,7 +210,8 @@ def decide_calls_and_probes(
     decisive = probes or [result for result in beyond_cases if result.check.id == _EVERY_REPLY]
     judged = any(result.finished for result in results) or any(map(_judged, decisive))
     if not judged and not problems:
-        return PartVerdict("inconclusive", (*ended, *_why_nothing_was_judged(probes), *unverified))
+        why = ended or _why_nothing_was_judged(probes)
+        return PartVerdict("inconclusive", (*why, *unverified))
     cut_off = f"{planned - made} of {planned} planned attempts were not made."
     missing = [cut_off, *ended] if made < planned else []
     if any(result.finished < result.planned for result in results):

@@ -278,7 +278,10 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("findings_only", r"Imported traffic gets a verdict only on request"),
     ("attempts_missing", rf"(?P<missing>{_NUMBER}) of (?P<planned>{_NUMBER}) planned attempts"),
     ("so_far", r"Of the tool calls so far, (?P<passed>\d+) of (?P<made>\d+)"),
-    ("budget", r"Stopped by the budget, (?:max_requests|max_cost|deadline) (?P<limit>[$\w.]+)"),
+    (
+        "budget",
+        r"Stopped (?:after .+ )?by the budget, (?:max_\w+|deadline) (?P<limit>[$\w.]+)",
+    ),
     ("ended_by_failure", r"The run ended as soon as it had failed"),
     ("too_many_invalid", rf".+: {_NUMBER} invalid of"),
     ("too_silent", r"Attempts got no reply: (?P<shares>.*\d+ of \d+); at most"),

@@ -35,7 +35,7 @@ def info(tmp_path):
 
 def test_an_eval_that_exceeds_its_budget_is_inconclusive_and_can_be_resumed(mock, tmp_path, capsys):
     assert scored(mock, "--eval", "aime25", "-k", "2", "--max-requests", "9") == 4
-    assert "Stopped by the budget, max_requests 9 (--max-requests)" in capsys.readouterr().out
+    assert "by the budget, max_requests 9 (--max-requests)" in capsys.readouterr().out
     folder, written = info(tmp_path)
     assert len(mock.received) == 9
     assert (written["ended"], written["finished_at"]) == (None, None)

@@ -556,6 +556,9 @@ def test_ctrl_c_keeps_finished_attempts_and_the_run_can_be_resumed(mock, tmp_pat
     assert "Traceback" not in err
     done = len(rollouts(folder))
     assert 0 < done < 24
+    said = " ".join(out.split())
+    assert re.search(rf"Stopped after {done} of 24 attempts; replies: 200 × \d+\.", said)
+    assert "was not sent" not in said
     assert json.loads((folder / "analysis.json").read_text())["verdict"]["decision"] == (
         "inconclusive"
     )

@@ -154,7 +154,10 @@ def test_a_run_that_used_up_its_budget_is_inconclusive_and_can_be_resumed(mock, 
     assert run(at(mock, "--max-requests", "7")) == 4
     out, err = capsys.readouterr()
     assert "at least 8 requests are planned" in err
-    assert "Stopped by the budget, max_requests 7 (--max-requests): 6 requests" in out
+    assert (
+        "Stopped after 2 of 8 attempts by the budget, max_requests 7 (--max-requests): 6 requests"
+        in " ".join(out.split())
+    )
     (folder,) = (tmp_path / "runs").iterdir()
     assert len(mock.received) <= 7
     before = (folder / "rollouts.jsonl").read_text()
@@ -186,7 +189,9 @@ def test_a_deadline_cancels_what_is_in_flight_and_keeps_what_is_finished(mock, t
     began = time.monotonic()
     assert run(at(mock, "--deadline", "2", "--concurrency", "1")) == 4
     assert time.monotonic() - began < 20
-    assert "Stopped by the budget, deadline 2 s (--deadline)" in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
+    assert "attempts by the budget, deadline 2 s (--deadline)" in out
+    assert f"; replies: 200 × {hanging - 1}." in out
     (folder,) = (tmp_path / "runs").iterdir()
     assert len((folder / "rollouts.jsonl").read_text().splitlines()) == hanging // 2
     mock.always = good
@@ -196,7 +201,7 @@ def test_a_deadline_cancels_what_is_in_flight_and_keeps_what_is_finished(mock, t
 def test_a_failed_run_fails_even_if_the_budget_is_used_up(mock, capsys):
     mock.always = provider_of(lambda _: [Reply(text="No.")])
     assert run(at(mock, "--max-requests", "6")) == 1
-    assert "Stopped by the budget" in capsys.readouterr().out
+    assert "by the budget, max_requests 6" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_budget_includes_probes(mock):

@@ -74,13 +74,17 @@ def test_a_server_that_stops_ends_the_run(failing, reason, tmp_path, capsys):
     folder = only_run(tmp_path)
     assert re.search("gpt-oss-verify: the server (stopped answering at|refused access from) ", err)
     assert f"after 28 requests: {reason}" in err
+    assert re.search("; replies: .*200 × 28", err)
     assert f"; continue with --resume runs/{folder.name}" in err
     assert len(mock.posts) < 200
     assert all(one["end"] == "answered" for one in logged(folder))
     analysis = json.loads((folder / "analysis.json").read_text())
     assert analysis["verdict"]["decision"] == "inconclusive"
     reasons = " ".join(analysis["verdict"]["reasons"])
-    assert re.search("The server (stopped answering at|refused access from) ", reasons)
+    assert re.search("because the server (stopped answering at|refused access from) ", reasons)
+    made = len(logged(folder))
+    assert re.match(rf"\d+ of 48 planned .* Stopped after {made} of 48 attempts, ", reasons)
+    assert re.search(r"; replies: .*200 × 28.*\.", reasons)
 
 
 def test_a_dead_server_is_resumed_without_repeating_anything(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import asyncio
 import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import mock_provider as mock
@@ -120,6 +121,37 @@ async def test_requests_are_sent_in_order_and_a_cancelled_one_blocks_no_other() 
     answered = [each.request.url for each in done if isinstance(each, Exchange)]
     assert answered == ["/0", "/3", "/4"]
     assert not provider.asked
+
+
+async def test_retry_after_holds_back_all_requests_and_then_one_asks_alone() -> None:
+    """Ten requests at once at a provider that asks for pauses of 0.2 s and refuses three tries."""
+    refusing = mock.status(429, Retry_After="0.2")
+    arrived: list[float] = []
+
+    async def handle(request: mock.Received, writer: asyncio.StreamWriter) -> None:
+        arrived.append(asyncio.get_running_loop().time())
+        await (refusing if len(arrived) <= 3 else mock.text("{}"))(request, writer)
+
+    async with MockProvider(always=handle) as provider:
+        described = changed(adhoc_provider(provider.base_url, "m", ["chat"]), concurrency=1)
+        async with open_transport(described, retries=RetryPolicy()) as transport:
+            sent = [transport.send("/chat/completions", BODY) for _ in range(10)]
+            exchanges = await asyncio.gather(*sent)
+    assert all(exchange.response and exchange.response.status == 200 for exchange in exchanges)
+    assert len(arrived) == 13
+    pauses = [later - earlier for earlier, later in pairwise(arrived[:4])]
+    assert all(pause >= 0.19 for pause in pauses)
+
+
+async def test_a_longer_retry_after_than_the_policy_allows_holds_nothing_for_longer() -> None:
+    script = [mock.status(503, Retry_After="3600")]
+    async with MockProvider(script=script) as provider:
+        described = adhoc_provider(provider.base_url, "m", ["chat"])
+        policy = RetryPolicy({"overloaded": 1}, longest_retry_after=0.1)
+        async with open_transport(described, retries=policy) as transport:
+            exchange = await transport.send("/chat/completions", BODY)
+    assert exchange.response is not None
+    assert exchange.response.status == 200
 
 
 async def test_no_request_is_lost_at_a_provider_with_little_capacity() -> None:
