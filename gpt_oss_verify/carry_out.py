@@ -22,7 +22,7 @@ from harness.run import run_folder
 from harness.run.run_log import read_run_info
 from harness.session import Session
 from harness.session import grade as grade_answers
-from harness.tasks.plan import Plan
+from harness.tasks.plan import Plan, now
 from harness.verdict.judge import Judge
 from reports.text import counted, visible
 
@@ -113,9 +113,14 @@ def sample_with_progress(
         with display(plan.info, debug=debug) as screen:
             sample(plan, folder, screen, judge)
     except (ProviderUnavailableError, ConfigurationError) as error:
+        discarded = not plan.info.resumed and run_folder.discard_unused(folder)
         if isinstance(error, ProviderUnavailableError) and error.tested:
-            run_folder.note_unanswered(folder.parent, plan.provider.name, str(error))
-        if not plan.info.resumed and run_folder.discard_unused(folder):
+            run = None if discarded else folder.name
+            note = run_folder.Unanswered(
+                provider=plan.provider.name, at=now(), why=str(error), run=run
+            )
+            run_folder.note_unanswered(folder.parent, note)
+        if discarded:
             raise
         from gpt_oss_verify.judge_and_report import judge_and_report
 

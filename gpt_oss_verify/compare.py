@@ -217,10 +217,10 @@ def _changed(runs: Path, provider: str, oldest: float | None, *, as_json: bool) 
     since = "" if info is None else info.started_at
     silent = next(reversed(run_folder.unanswered(runs, provider)), None)
     ended = "" if info is None else info.finished_at or info.started_at
-    if silent is not None and silent[0] > ended and not _before(silent[0], oldest):
+    if silent is not None and silent.at > ended and not _before(silent.at, oldest):
         after = f" since {moment(since)}" if since else ""
         say(f"{provider} UNREACHABLE: no finished run{after}: the provider did not answer")
-        show(f"{moment(silent[0])}: {silent[2]}")
+        show(f"{moment(silent.at)}: {silent.why}")
         return EXIT_UNREACHABLE
     if latest is None:
         say(f"There is no finished run of {provider}.")

@@ -26,7 +26,7 @@ def print_history(history: History, console: Console) -> None:
         print_table(table(line, intervals=console.width >= _WIDE), console, repeated=1)
         for point in line.points:
             for remark in remarks(point):
-                console.print(Text(f"┄ before {moment(point.started_at)}: {remark}", "yellow"))
+                console.print(Text(f"┄ {moment(point.started_at)}: {remark}", "yellow"))
         for name, values in series(line).items():
             console.print(Text.assemble(f"{visible(name)}  ", (sparkline(values), "cyan")))
     console.print()
@@ -76,9 +76,11 @@ def _verdict(point: HistoryPoint) -> Cell:
 
 
 def remarks(point: HistoryPoint) -> Iterator[str]:
-    """Yield the gap and the changes of settings between this run and the previous one."""
+    """Yield how the run was stopped, and the gap and changed settings since the previous one."""
+    if point.stopped is not None:
+        yield visible(point.stopped)
     if point.gap_days is not None:
-        yield f"{point.gap_days:.0f} days without a run"
+        yield f"{point.gap_days:.0f} days without a run before"
     if point.changed:
         yield visible(f"settings changed: {changes(point.changed, 'before')}")
 

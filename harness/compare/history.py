@@ -17,7 +17,7 @@ from harness.records.figures import Decision
 from harness.records.record import Record
 from harness.records.runs import RunInfo, group_name
 from harness.records.scores import Estimate
-from harness.run.run_folder import read_analysis, run_folders, unanswered
+from harness.run.run_folder import Unanswered, read_analysis, run_folders, unanswered
 from harness.run.run_log import read_run_info
 from harness.statistics.mean_scores import mean_score
 
@@ -32,8 +32,9 @@ class HistoryPoint(Record):
 
     `pass_at` and `pass_hat` are the lowest of all conditions, for `k` tries; `latency` is the
     highest median time of a request in seconds. `changed` has the settings that differ from the
-    previous run and can change a result; `gap_days` is set after an unusually long pause. A time at
-    which the provider did not answer is a point, too: `unanswered` has the reason.
+    previous run and can change a result; `gap_days` is set after an unusually long pause, and
+    `stopped` if the run was stopped before its end. A time at which the provider did not answer is
+    a point, too: `unanswered` has the reason.
     """
 
     run: str
@@ -53,6 +54,7 @@ class HistoryPoint(Record):
     changed: tuple[SettingChange, ...] = ()
     gap_days: float | None = None
     unanswered: str | None = None
+    stopped: str | None = None
 
 
 class ProviderHistory(Record):
@@ -94,11 +96,12 @@ def history(
     analyses: Sequence[_Judged],
     unread: Sequence[str] = (),
     logs: Sequence[Sequence[EvalLog]] = (),
-    silent: Sequence[tuple[str, str, str]] = (),
+    silent: Sequence[Unanswered] = (),
 ) -> History:
     """Return all runs by provider, oldest first; `unread` has a sentence for each run left out.
 
-    `silent` has the times at which a provider did not answer, the provider, and the reason.
+    `silent` has the times at which a provider did not answer; one that ended a run that is here
+    has no row of its own.
     """
     runs: dict[str, list[_Judged]] = defaultdict(list)
     for judged in sorted(analyses, key=lambda judged: judged[1].run.started_at):
@@ -106,11 +109,10 @@ def history(
     points = {name: _points(logs) for name, logs in runs.items()}
     for log in logs:
         points[log[0].provider] = [*points.get(log[0].provider, ()), _of_log(log)]
-    for at, name, why in silent:
-        of_provider = points.get(name, ())
-        before = max((e for e in of_provider if e.started_at <= at), key=_start, default=None)
-        if before is None or before.complete or before.unanswered:  # else it has a row already
-            points[name] = [*of_provider, _without_answer(at, why)]
+    shown = {Path(place).name for place, _ in analyses}
+    for note in silent:
+        if note.run not in shown:
+            points[note.provider] = [*points.get(note.provider, ()), _without_answer(note)]
     lines = (ProviderHistory(provider=name, points=_dated(points[name])) for name in sorted(points))
     return History(folder=folder, lines=tuple(lines), unread=tuple(unread))
 
@@ -134,13 +136,9 @@ def gaps(times: Sequence[str]) -> list[float | None]:
     return [None, *(pause / _DAY if pause > limit else None for pause in pauses)]
 
 
-def _start(point: HistoryPoint) -> str:
-    return point.started_at
-
-
-def _without_answer(at: str, why: str) -> HistoryPoint:
+def _without_answer(note: Unanswered) -> HistoryPoint:
     nothing = {"run": "", "place": "", "model": "", "tool_version": "", "decision": None}
-    return HistoryPoint(started_at=at, complete=False, unanswered=why, **nothing)
+    return HistoryPoint(started_at=note.at, complete=False, unanswered=note.why, **nothing)
 
 
 def _points(runs: Sequence[_Judged]) -> Sequence[HistoryPoint]:
@@ -207,4 +205,5 @@ def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -
             if result.score is not None
         },
         changed=changed,
+        stopped=None if analysis.complete else info.stopped,
     )

@@ -9,6 +9,7 @@ from harness.compare.inspect_log import is_inspect_log, read_inspect_log
 from harness.compare.lm_eval_log import is_samples_file, read_lm_eval, results_files
 from harness.compare.sgl_eval_log import is_sgl_eval, read_sgl_eval
 from harness.errors import ConfigurationError
+from harness.run.run_log import RUN_FILE
 
 KINDS = "a log of Inspect, lm_eval, evalscope or sgl-eval"
 _SCRIPT = "_allresults.json"  # what gpt_oss.evals, OpenAI's script, writes
@@ -26,10 +27,21 @@ def read_logs(path: Path) -> tuple[EvalLog, ...]:
 
 
 def logs_in(folder: Path) -> Iterator[Path]:
-    """Yield the logs in a folder of runs; of lm_eval, the results of each run."""
+    """Yield the logs in a folder of runs and in its folders; of lm_eval, the results of each run.
+
+    The folders of runs and logs themselves are not searched.
+    """
     inside = sorted(folder.iterdir())
-    yield from (e for e in inside if is_inspect_log(e) or is_evalscope(e) or is_sgl_eval(e))
-    yield from results_files(folder)
+    further = [e for e in inside if e.is_dir() and not (_is_one_log(e) or (e / RUN_FILE).exists())]
+    yield from filter(_is_one_log, inside)
+    for other in further:
+        yield from filter(_is_one_log, sorted(other.iterdir()))
+    results = [found for place in (folder, *further) for found in results_files(place)]
+    yield from dict.fromkeys(results)
+
+
+def _is_one_log(path: Path) -> bool:
+    return is_inspect_log(path) or is_evalscope(path) or is_sgl_eval(path)
 
 
 def _reader(path: Path) -> Callable[[Path], tuple[EvalLog, ...]] | None:

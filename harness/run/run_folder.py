@@ -6,11 +6,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import RunLogError
 from harness.records.analysis import Analysis
+from harness.records.record import Record
 from harness.records.scores import Score
 from harness.run.run_log import ROLLOUTS_FILE, RUN_FILE, opened, replacing
 
@@ -57,23 +57,36 @@ def run_folders(parent: Path) -> list[Path]:
     return sorted(path.parent for path in parent.glob(f"*/{RUN_FILE}"))
 
 
-def note_unanswered(parent: Path, provider: str, why: str) -> None:
-    """Append to `unanswered.jsonl` that a provider could not be sampled, or not to the end.
+class Unanswered(Record):
+    """A time (ISO 8601) at which a provider could not be sampled, or not to the end, and why.
 
-    A line has `provider`, `at` (ISO 8601) and `why`. Nothing is raised if it cannot be written.
+    `run` is the folder of the run that it ended, or None if no attempt finished.
     """
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+
+    provider: str
+    at: str
+    why: str
+    run: str | None = None
+
+
+def note_unanswered(parent: Path, note: Unanswered) -> None:
+    """Append a line to `unanswered.jsonl`. Nothing is raised if it cannot be written."""
     with suppress(OSError), (parent / UNANSWERED_FILE).open("ab") as file:
-        file.write(orjson.dumps({"provider": provider, "at": at, "why": why}) + b"\n")
+        file.write(note.model_dump_json().encode() + b"\n")
 
 
-def unanswered(parent: Path, provider: str | None = None) -> list[tuple[str, str, str]]:
-    """Return when which provider could not be sampled, and why; the earliest first."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        notes = map(orjson.loads, (parent / UNANSWERED_FILE).read_bytes().splitlines())
-        every = [(note["at"], note["provider"], note["why"]) for note in notes]
-        return sorted(note for note in every if provider in (None, note[1]))
-    return []
+def unanswered(parent: Path, provider: str | None = None) -> list[Unanswered]:
+    """Return when which provider could not be sampled; the earliest first.
+
+    Lines that cannot be read are left out.
+    """
+    notes: list[Unanswered] = []
+    with suppress(OSError):
+        for line in (parent / UNANSWERED_FILE).read_bytes().splitlines():
+            with suppress(ValidationError):
+                notes.append(Unanswered.model_validate_json(line))
+    mine = (note for note in notes if provider in (None, note.provider))
+    return sorted(mine, key=lambda note: note.at)
 
 
 def discard_unused(folder: Path) -> bool:

@@ -18,6 +18,14 @@ from harness.compare.previous_run import previous_run, since_previous
 from harness.errors import HarnessError
 from harness.records.analysis import RuleResult
 from harness.run.cases import Suite
+from harness.run.run_folder import (
+    Unanswered,
+    note_unanswered,
+    read_analysis,
+    unanswered,
+    write_analysis,
+)
+from harness.run.run_log import read_run_info, write_run_info
 from harness.statistics.intervals import clustered_rate
 from harness.statistics.mean_scores import Mean
 
@@ -496,6 +504,32 @@ def test_history_has_every_run_with_changes_and_gaps(tmp_path):
     assert (other.points[0].failed_checks, other.points[0].tokens) == (0, 4 * 70)
     assert len(found.unread) == 1
     assert [line.provider for line in history_of(tmp_path, "other").lines] == ["other"]
+
+
+def test_every_night_without_an_answer_has_a_row_whatever_runs_stand_between(tmp_path):
+    """Unfinished runs hide no later night; a night that ended a run that is here has its row."""
+    judged_run(tmp_path / "whole", provider="mine", day=0, **LITTLE)
+    judged_run(tmp_path / "halted", provider="mine", day=1, **LITTLE)
+    info = read_run_info(tmp_path / "halted")
+    write_run_info(tmp_path / "halted", info.model_copy(update={"stopped": "Stopped after 3."}))
+    analysis = read_analysis(tmp_path / "halted")
+    stopped = analysis.run.model_copy(update={"stopped": "Stopped after 3."})
+    unfinished = {"run": stopped, "complete": False}
+    write_analysis(tmp_path / "halted", analysis.model_copy(update=unfinished))
+    for day, run in ((2, None), (3, "halted"), (4, "deleted"), (5, None)):
+        at = f"2026-11-0{day + 1}T06:00:00+00:00"
+        note_unanswered(tmp_path, Unanswered(provider="mine", at=at, why="no route", run=run))
+    (line,) = history_of(tmp_path, None).lines
+    kinds = ["silent" if e.unanswered else e.stopped or "run" for e in line.points]
+    assert kinds == ["run", "Stopped after 3.", "silent", "silent", "silent"]
+    assert [e.started_at[8:10] for e in line.points[2:]] == ["03", "05", "06"]
+
+
+def test_lines_of_unanswered_nights_that_cannot_be_read_are_left_out(tmp_path):
+    good = b'{"provider": "mine", "at": "2026-11-01T06:00:00+00:00", "why": "no route"}\n'
+    (tmp_path / "unanswered.jsonl").write_bytes(b"{torn\n" + good + b"[]\n\xff\n")
+    assert [note.why for note in unanswered(tmp_path, "mine")] == ["no route"]
+    assert not unanswered(tmp_path, "other")
 
 
 def test_history_compares_settings_with_the_latest_run_of_the_same_task(tmp_path):

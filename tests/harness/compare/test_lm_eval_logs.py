@@ -15,6 +15,7 @@ import pytest
 from evals.baselines.choice import baseline_column
 from evals.baselines.measured import read_baseline
 from gpt_oss_verify.app import run
+from harness.compare.history import history_of
 from harness.compare.lm_eval_log import read_lm_eval
 from harness.compare.read_logs import is_log
 from harness.errors import ConfigurationError
@@ -253,3 +254,13 @@ def test_samples_without_their_results_are_refused(copy):
     next(copy.glob(f"*/results_{path.stem.rpartition('_')[2]}.json")).unlink()
     with pytest.raises(ConfigurationError, match=r"results_.* is missing: it names the model of"):
         read_lm_eval(path)
+
+
+def test_a_history_of_a_parent_of_folders_of_lm_eval_has_their_runs(tmp_path):
+    shutil.copytree(GOOD, tmp_path / "nights" / "monday")
+    there = [
+        point.place for line in history_of(tmp_path / "nights", None).lines for point in line.points
+    ]
+    inside = history_of(tmp_path / "nights" / "monday", None)
+    assert there == [point.place for line in inside.lines for point in line.points]
+    assert there
