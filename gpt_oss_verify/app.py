@@ -4,11 +4,13 @@ Commands are listed as `module:function` and imported on first use, so that a ru
 """
 
 import ast
+import difflib
 import errno
 import gc
 import inspect
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,7 @@ from cyclopts import (
     Group,
     MissingArgumentError,
     Parameter,
+    UnknownOptionError,
     UnusedCliTokensError,
 )
 from cyclopts.help import ColumnSpec, DefaultFormatter, HelpEntry, HelpPanel, NameRenderer
@@ -102,6 +105,12 @@ def serve(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
             f"The reference engine is not installed: {install_command('reference')}"
         ) from None
     return code if isinstance(code, int) else 0
+
+
+_ADDRESS = re.compile(r"https?://\S+$|[\w.-]+:\d+(?:/\S*)?$")
+_MAIN_JOB = frozenset({"verify", "run", "test", "check", "start"})
+_OF_OTHERS = frozenset({"--url", "--endpoint", "--api-base", "--server"})
+"""What other tools call --base-url."""
 
 
 class _Short(DefaultFormatter):
@@ -258,8 +267,12 @@ def _reflow(command: App) -> None:
 
 def _sentence(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        problem = "an unexpected argument" if error.command_chain else "not a command"
-        return f"{error.unused_tokens[0]!r} is {problem}."
+        unknown = error.unused_tokens[0]
+        if error.command_chain:
+            return f"{unknown!r} is an unexpected argument."
+        return f"{unknown!r} is not a command. {_instead_of(unknown)}".rstrip()
+    if isinstance(error, UnknownOptionError) and error.token.keyword in _OF_OTHERS:
+        return f"Unknown option: {error.token.keyword}. Use --base-url URL."
     if isinstance(error, MissingArgumentError) and error.argument:
         missing = f"{error.argument.name} is missing."
         return f"{error.keyword} needs a value." if error.keyword else missing
@@ -267,6 +280,17 @@ def _sentence(error: CycloptsError) -> str:
         return " ".join(_invalid_options(invalid, error.argument))
     text = " ".join(str(error).split()).replace('"', "'")
     return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _instead_of(word: str) -> str:
+    """Return what to type instead of a word that is no command; '' if that is unknown."""
+    if _ADDRESS.match(word):
+        address = word if "://" in word else f"http://{word}"
+        return f"To verify this address: gpt-oss-verify --base-url {address} --model NAME."
+    if word in _MAIN_JOB:
+        return "Verifying needs no command: gpt-oss-verify --provider NAME."
+    near = difflib.get_close_matches(word, [name for name in app if name[0] != "-"], n=1)
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 def _invalid_options(error: ValidationError, options: Argument) -> Iterator[str]:

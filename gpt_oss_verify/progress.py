@@ -281,6 +281,10 @@ class LiveDisplay(LineDisplay):
 class DebugDisplay(LineDisplay):
     """Also prints every request and response; keys were redacted when they were recorded."""
 
+    def tested(self, exchange: Exchange) -> None:
+        """Print an exchange before the run."""
+        self.tell(f"──── before the run\n{_exchange_text(exchange)}")
+
     def finished(self, rollout: Rollout) -> None:
         """Print the exchanges of one rollout."""
         for number, exchange in enumerate(rollout.exchanges):
@@ -303,8 +307,10 @@ def display(info: RunInfo, *, debug: bool, console: Console | None = None) -> It
 
 def _exchange_text(exchange: Exchange) -> str:
     request = exchange.request
-    body = json.dumps(request.body, ensure_ascii=False) if request.text is None else request.text
-    lines = [f"{request.method} {request.url}", body]
+    body = request.text
+    if body is None and request.body is not None:
+        body = json.dumps(request.body, ensure_ascii=False)
+    lines = [f"{request.method} {request.url}", body or ""]
     if exchange.failure is not None:
         lines.append(f"failed: {exchange.failure.kind}: {exchange.failure.message}")
     if exchange.response is not None:

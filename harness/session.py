@@ -294,7 +294,9 @@ class Session:
         async with launched(plan.provider, self.folder / run_folder.PROVIDER_LOG) as provider:
             for model, used in apis.items():
                 tested = provider.model_copy(update={"model": model})
-                requests = await preflight(tested, tuple(used), self.observer.stage)
+                requests = await preflight(
+                    tested, tuple(used), self.observer.stage, self.observer.tested
+                )
                 plan.budget.add_requests(requests)
             for task in plan.tasks:
                 plan.budget.add_requests(await task.learn(provider))

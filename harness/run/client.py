@@ -18,6 +18,7 @@ POLICY = RetryPolicy(
 )
 
 Say = Callable[[str], None]  # tells the user something
+Seen = Callable[[Exchange], None]  # gets each exchange, which no log has
 
 
 class NotConnectedError(ProviderUnreachableError):
@@ -29,12 +30,14 @@ async def request(
     path: str,
     body: Mapping[str, Any] | None = None,
     say: Say = lambda _: None,
+    seen: Seen = lambda _: None,
 ) -> Response:
     """POST `body` to `path` below the base URL, or GET without a body.
 
     A request that a failing or overloaded server rejects is sent up to `TRIES` times; `say`
-    receives a sentence about each retry. Connections are not retried, so that a wrong base URL is
-    reported at once. The response may be incomplete, which a run records as a finding.
+    receives a sentence about each retry, and `seen` the exchange. Connections are not retried, so
+    that a wrong base URL is reported at once. The response may be incomplete, which a run records
+    as a finding.
 
     Raises ConfigurationError if an environment variable of the provider is not set, and
     ProviderUnreachableError if there was no response.
@@ -46,6 +49,7 @@ async def request(
 
     async with open_transport(provider, retries=POLICY, retrying=retrying) as transport:
         exchange = await transport.send(path, body)
+    seen(exchange)
     if exchange.response is not None:
         return exchange.response
     failure = exchange.failure

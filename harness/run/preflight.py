@@ -1,6 +1,7 @@
 """A few cheap requests before a run, which reject a provider that cannot be sampled."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from harness.errors import (
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
-from harness.run.client import TRIES, NotConnectedError, Say, request
+from harness.run.client import TRIES, NotConnectedError, Say, Seen, request
 from harness.transport import open_transport
 from harness.transport.retry import NO_RETRIES
 
@@ -32,19 +33,28 @@ MODELS_SHOWN = 8
 ALTERNATIVES = (20, 5, 1)
 REJECTED = frozenset({400, 422})
 NO_SUCH_MODEL = ("model_not_found", "model not found", "unknown model", "invalid model")
+_NOT_FOUND = frozenset({404, 405, 410, 501})
+_FORBIDDEN = 403
+_OF_PLACE = re.compile(r"\b(?:country|countries|region|territory|location)\b", re.I)
 GATEWAY_STATUSES = frozenset({502, 503, 504})
 
 
-async def preflight(provider: Provider, apis: Sequence[Api], say: Say = lambda _: None) -> int:
+async def preflight(
+    provider: Provider,
+    apis: Sequence[Api],
+    say: Say = lambda _: None,
+    seen: Seen = lambda _: None,
+) -> int:
     """Check that the provider answers, accepts the key and has the model on each of `apis`.
 
     Errors that a run can report as findings, such as a 500, are left to the run. `say` gets a
-    sentence about each retry. Returns the number of requests, without retries. Raises
-    ConfigurationError if an environment variable is not set, and ProviderUnavailableError.
+    sentence about each retry, and `seen` each exchange. Returns the number of requests, without
+    retries. Raises ConfigurationError if an environment variable is not set, and
+    ProviderUnavailableError.
     """
-    models = (await listed_models(provider, say)).ids
+    models = (await listed_models(provider, say, seen)).ids
     for api in apis:
-        require_usable(provider, api, await smallest_request(provider, api, say), models)
+        require_usable(provider, api, await smallest_request(provider, api, say, seen), models)
     return 1 + len(apis)
 
 
@@ -77,10 +87,12 @@ class ModelList(NamedTuple):
     status: int | None = None
 
 
-async def listed_models(provider: Provider, say: Say = lambda _: None) -> ModelList:
+async def listed_models(
+    provider: Provider, say: Say = lambda _: None, seen: Seen = lambda _: None
+) -> ModelList:
     """Return the provider's models; raises as `request`."""
     try:
-        answer = await request(_within(provider, LONGEST_LIST), "/models", say=say)
+        answer = await request(_within(provider, LONGEST_LIST), "/models", say=say, seen=seen)
     except NotConnectedError:
         raise
     except ProviderUnreachableError:
@@ -94,10 +106,12 @@ async def listed_models(provider: Provider, say: Say = lambda _: None) -> ModelL
         return ModelList(status=answer.status)
 
 
-async def smallest_request(provider: Provider, api: Api, say: Say = lambda _: None) -> Response:
+async def smallest_request(
+    provider: Provider, api: Api, say: Say = lambda _: None, seen: Seen = lambda _: None
+) -> Response:
     """Return the answer to the shortest real request; raises the errors of `request`."""
     within = _within(provider, LONGEST_WAIT)
-    return await request(within, DIALECTS[api].path, _body(provider, api), say)
+    return await request(within, DIALECTS[api].path, _body(provider, api), say, seen)
 
 
 async def smallest_exchange(provider: Provider, api: Api) -> Exchange:
@@ -182,14 +196,23 @@ def require_usable(
     """Raise ProviderUnavailableError after an answer that shows that no request can succeed."""
     status, name = answer.status, provider.name
     url = provider.base_url + DIALECTS[api].path
-    if status < 300 and answer.headers.get("content-type", "").startswith("text/html"):
+    if answer.headers.get("content-type", "").startswith("text/html") and (
+        status < 300 or status in _NOT_FOUND
+    ):
+        other = f", or leave {api} out of its apis" if status in _NOT_FOUND else ""
         raise ProviderUnavailableError(
-            f"provider {name} answers {url} with a web page, not with JSON; check base_url"
+            f"provider {name} answers {url} with a web page (status {status}), not with JSON: the "
+            f"path of base_url is wrong{_missing_version(provider)}{other}"
         )
     if status < 300:
         return
     explained = f"{status} ({explanation(answer)})"
-    if status in {401, 403, 407}:
+    if status == _FORBIDDEN and _OF_PLACE.search(answer.text):
+        raise ProviderUnauthorizedError(
+            f"provider {name} refuses requests from here, not the key: {explained}; send them from "
+            "a place that it supports"
+        )
+    if status in {401, _FORBIDDEN, 407}:
         remedy = (
             f"check the key in {provider.api_key_env}"
             if provider.api_key_env
@@ -218,7 +241,7 @@ def require_usable(
             f"provider {name} has no model {provider.model!r}: {explained}; "
             f"{_available(provider, models)}"
         )
-    if status in {404, 405, 410, 501}:
+    if status in _NOT_FOUND:
         raise ProviderUnavailableError(
             f"provider {name} does not support {url}: {explained}; "
             f"check base_url{_missing_version(provider)}, or leave {api} out of its apis"

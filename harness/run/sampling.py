@@ -32,6 +32,9 @@ class Observer:
     def stage(self, text: str) -> None:
         """The current activity, in a few words."""
 
+    def tested(self, exchange: Exchange) -> None:
+        """A request before the run has got its reply, which no log has."""
+
     def begin(self, planned: int, finished: int, what: str = "attempts") -> None:
         """Sampling begins; `finished` of the planned attempts are already in the log."""
 

@@ -198,6 +198,11 @@ def test_strict_requires_the_expected_arguments(mock):
         ([], "Select a provider with --provider"),
         (["--fly"], "--fly"),
         (["fly"], "'fly' is not a command"),
+        (["http://x:1/v1"], "gpt-oss-verify --base-url http://x:1/v1 --model NAME"),
+        (["localhost:8000"], "gpt-oss-verify --base-url http://localhost:8000 --model NAME"),
+        (["verify"], "gpt-oss-verify --provider NAME"),
+        (["compar"], "Did you mean compare?"),
+        (["--url", "http://x:1/v1"], "Use --base-url URL."),
         (["-p", "nobody"], "There is no provider 'nobody'"),
         (
             ["-p", "reference", "-n", "0"],
@@ -282,6 +287,16 @@ def test_a_wrong_key_and_a_wrong_model_are_reported_immediately(mock, capsys):
     assert "does not exist\\x1b[2J" in said
     assert run(at(mock, "--api-key-env", "NO_SUCH_KEY")) == 2
     assert "NO_SUCH_KEY" in capsys.readouterr().err
+
+
+def test_debug_shows_the_requests_before_the_run(mock, monkeypatch, capsys):
+    mock.api_key = "sk-right"
+    monkeypatch.setenv("MINE", "sk-wrong-and-secret")
+    assert run(at(mock, "--debug", "--api-key-env", "MINE")) == 3
+    said = capsys.readouterr().err
+    assert "──── before the run" in said
+    assert "\nstatus 401 after " in said
+    assert "sk-wrong-and-secret" not in said
 
 
 def test_an_unfinished_run_is_inconclusive(mock, tmp_path, capsys):

@@ -150,7 +150,21 @@ async def test_a_missing_or_wrong_key_is_reported(monkeypatch: pytest.MonkeyPatc
                 (404, "Not Found"),
             ]
         ),
-        (mock.text("<html>", "text/html"), ProviderUnavailableError, "web page.*check base_url"),
+        (mock.text("<html>", "text/html"), ProviderUnavailableError, "web page.*path of base_url"),
+        (
+            mock.raw(
+                b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+                b"<p>gpt-oss-mok was not found on this server</p>"
+            ),
+            ProviderUnavailableError,
+            r"web page \(status 404\).*path of base_url.*leave responses out",
+        ),
+        (
+            mock.status(403, "Country, region, or territory not supported"),
+            ProviderUnauthorizedError,
+            "refuses requests from here, not the key",
+        ),
+        (mock.status(403, "Forbidden"), ProviderUnauthorizedError, "--api-key-env"),
         (mock.status(301, Location="https://h/"), ProviderUnavailableError, "to https://h/"),
         (mock.raw(b""), ProviderUnreachableError, "connection was closed before"),
     ],
