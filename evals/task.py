@@ -344,6 +344,7 @@ class EvalTask(Task):
             failures=tally.failed.lowest(
                 lambda score: {name: getattr(score, name) for name in _SHOWN_OF_FAILURES}
             ),
+            failed=len(tally.failed),
             dataset=self.test.info,
             rubric=rubric,
             grader=own.grader,

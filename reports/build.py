@@ -109,6 +109,7 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
             summary=tool_calling_summary(results, labels),
             notes=tuple(_guide(analysis)),
             failures=tuple(_failures(results, labels, texts)),
+            failed=sum(result.failed for result in results),
         )
     if results := analysis.evals:
         named = {labels.result(result): result for result in results}
@@ -124,6 +125,7 @@ def _sections(analysis: Analysis, labels: Labels, texts: Texts) -> Iterator[Sect
                 if result.baseline is not None and result.baseline.baseline is not None
             ),
             failures=tuple(_failures(results, labels, texts)),
+            failed=sum(result.failed for result in results),
         )
     if analysis.clients:
         table = clients_table(analysis.clients)

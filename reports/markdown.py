@@ -47,7 +47,7 @@ def _lines(report: Report, examples: int | None) -> Iterator[str]:
     for section in report.sections:
         yield from (f"## {section.title}", "", *markup.table(section.table))
         yield from (line for note in section.notes for line in (markup.plain(note), ""))
-        yield from _failures(section.failures)
+        yield from _failures(section.failures, section.failed)
         for table in section.details:
             yield from (f"### {markup.plain(table.title)}", "", *markup.table(table))
         for baseline in section.baselines:
@@ -109,10 +109,11 @@ def _finding(rule: ShownRule, examples: int | None) -> Iterator[str]:
     yield ""
 
 
-def _failures(failures: Sequence[Failure]) -> Iterator[str]:
+def _failures(failures: Sequence[Failure], failed: int) -> Iterator[str]:
     if not failures:
         return
-    yield from ("### Failed samples", "")
+    of_all = f": the worst {len(failures)} of {failed}" if failed > len(failures) else ""
+    yield from (f"### Failed samples{of_all}", "")
     for failure in failures:
         where = f"{markup.code(failure.sample)}, {markup.plain(failure.where)}"
         yield f"- **{failure.head}**: {where} ({failure.outcomes})"

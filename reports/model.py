@@ -203,6 +203,7 @@ class Section:
     baselines: tuple[tuple[str, BaselineInfo], ...] = ()
     """The baseline of each column that has one, by the name of the column."""
     failures: tuple[Failure, ...] = ()  # the samples that failed most
+    failed: int = 0  # all samples that failed
 
 
 @dataclass(frozen=True, slots=True)

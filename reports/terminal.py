@@ -125,9 +125,8 @@ def _verdict(report: Report, console: Console) -> Iterator[Text]:
 def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
     """Yield the causes with their fixes and findings, in `room` lines if one finding fits.
 
-    The heaviest finding of each cause comes before further ones of any cause. The heading of a
-    cause, or a last line, counts its errors and warnings, because not all of them fit. Findings
-    for information are shown only without a verdict.
+    The heaviest finding of each cause comes before further ones of any cause. A last line of each
+    cause counts those that do not fit. Findings for information are shown only without a verdict.
     """
     groups = [
         group
@@ -142,7 +141,8 @@ def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
     ]
     heads = [list(_cause(group, groups, console)) for group in groups]
     listed = [list(_found(group.rules, console)) for group in groups]
-    room -= sum(len(head) + 1 for head in heads) + len(components) + (not all(heads))
+    room -= sum(len(head) + 1 + (len(lists) > 1) for head, lists in zip(heads, listed, strict=True))
+    room -= len(components)
     fitting = [0] * len(groups)
     offers = ((at, number) for at, lists in enumerate(listed) for number in range(len(lists)))
     for at, number in sorted(offers, key=lambda offer: (offer[1] > 0, offer)):
@@ -153,20 +153,28 @@ def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
         yield from head
         for lines in lists[:count]:
             yield from lines
-        left = diagnosis.severities(group.rules[count:], "more ")
-        if left and not head:
-            yield Text(f"  and {left} in the report", style="dim")
+        if left := _not_shown(group.rules[count:], count, report):
+            yield Text(f"  {left} in the report", style="dim")
         yield Text()
     yield from components
+
+
+def _not_shown(rules: Sequence[ShownRule], shown: int, report: Report) -> str:
+    """Return how many findings of a cause the report has beside those that are shown."""
+    more, before = ("more ", "and ") if shown else ("", "")
+    left = diagnosis.severities(rules, more)
+    if not left and rules and report.verdict == FINDINGS:
+        left = counted(len(rules), f"{more}finding")
+    return f"{before}{left}" if left else ""
 
 
 def _cause(
     group: diagnosis.Group, groups: Sequence[diagnosis.Group], console: Console
 ) -> Iterator[Text]:
-    """Yield a cause and its fix; findings without a cause have a heading beside causes."""
+    """Yield a cause and its fix; errors and warnings without one have a heading beside causes."""
     cause, most = group.cause, _MOST_OF_ONE if group is groups[0] else 1
     if cause is None:
-        if len(groups) > 1:
+        if len(groups) > 1 and group.count:
             ids = [rule.result.check.id for rule in group.rules if rule.result.status != "passed"]
             names = first_few(ids, _MOST_UNEXPLAINED)
             title = Text(f"{group.count} without a known cause: {names}", style="bold")

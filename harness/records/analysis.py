@@ -96,7 +96,8 @@ class TaskResult(Record):
     latency: Latency = Latency()
     requests: int = 0
     retries: int = 0
-    failures: tuple[FailedSample, ...] = ()
+    failures: tuple[FailedSample, ...] = Field(default=(), description="the worst of them")
+    failed: int = Field(default=0, description="samples of which an attempt failed")
     dataset: DatasetInfo | None = None
     rubric: RubricSummary | None = None
     grader: str | None = None

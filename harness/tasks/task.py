@@ -171,6 +171,10 @@ class FailedSamples:
         if value < (1.0 if worst is None else worst.value or 0.0):
             self._worst[sample] = score
 
+    def __len__(self) -> int:
+        """The number of samples of which an attempt failed."""
+        return len(self._worst)
+
     def lowest(self, fields: Callable[[Score], Mapping[str, Any]]) -> tuple[FailedSample, ...]:
         """Return the samples with the lowest mean value, at most ten.
 

@@ -150,6 +150,7 @@ class ToolCalling(Task):
             best_pass_at=mean(count > 0 for count in best),
             best_pass_hat=mean(count >= tries for count in best),
             failures=failures.lowest(self._of_failure),
+            failed=len(failures),
             **sums(made),
         )
 

@@ -82,6 +82,7 @@ def render_html(
         letter=letter,
         maps=list(_maps(analysis, drawings, report.texts)),
         failures=[failure for section in report.sections for failure in section.failures],
+        failed=sum(section.failed for section in report.sections),
         hidden=hidden,
         efforts=list(_score_figures(analysis, labels)),
         rates=list(_rate_figures(analysis, labels)),
