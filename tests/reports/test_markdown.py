@@ -166,6 +166,14 @@ Seen in chat · non-streaming.
 """)
 
 
+def test_failed_samples_that_are_not_shown_are_counted():
+    found = failing()
+    (result,) = found.results
+    many = result.model_copy(update={"failed": 38})
+    text = markdown(found.model_copy(update={"results": (many,)}))
+    assert f"### Failed samples: the worst {len(result.failures)} of 38\n" in text
+
+
 def test_checks_that_judged_nothing_are_named_with_the_reason():
     text = markdown(passing())
     assert (

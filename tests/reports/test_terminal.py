@@ -225,7 +225,23 @@ def test_the_largest_summary_fits_one_screen():
     long = [line for line in text.splitlines() if not line.startswith(("Next", "Then"))]
     assert max(map(len, long)) <= 80
     assert sum(-(-len(line) // 80) or 1 for line in text.splitlines()) <= MOST_LINES
-    assert text.count("error usage.e") >= 1
+    assert (shown := text.count("error usage.e")) >= 1
+    assert f"and {9 - shown} more errors in the report" in text
+
+
+def test_information_without_a_cause_has_no_heading_beside_a_cause():
+    found = analysis([tool_calling(failing_scores())], decision=None)
+    settings = found.run.settings.model_copy(update={"findings_only": True})
+    found = found.model_copy(update={"run": found.run.model_copy(update={"settings": settings})})
+    example = finding("a/chat/non-streaming/1")
+    error, noted = (failed_rule(f"usage.{name}", "failed", example) for name in ("a", "b"))
+    noted = noted.model_copy(update={"status": "passed"})
+    cause = Cause(component="output", description="Parsed wrongly.", effect="", remedy="Mend it.",
+                  examples=(), explains=("usage.a",))  # fmt: skip
+    diagnosis = Diagnosis(causes=(cause,), unexplained=(), components=())
+    text = printed(found.model_copy(update={"checks": (error, noted), "diagnosis": diagnosis}))
+    assert "usage.b" in text
+    assert "without a known cause" not in text
 
 
 def test_information_does_not_follow_a_pass_but_is_what_imported_traffic_shows():
