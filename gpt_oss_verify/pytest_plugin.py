@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,13 @@ _OPTIONS = {
     "model": "Model name as the provider knows it.",
     "suite": "standard (default), tools, full, or long.",
     "gate": "File with requirements.",
+    "only": "Only these probes, checks or cases, separated by commas.",
+    "n": "The first N tool-call cases.",
+    "k": "Tries at each case.",
     "run": "Show the results of this finished run: its folder, or its name in runs.",
 }
+_RUN = "--gpt-oss-run"
+_NUMBERS = {"n": "-n", "k": "-k"}  # options whose values are numbers, as the command has them
 _NAME = "gpt-oss"
 _SESSION = "gpt-oss-session"
 _VERDICT = "verdict"
@@ -44,7 +50,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup(_NAME, "gpt-oss-verify")
     for name, text in _OPTIONS.items():
         choices = ("standard", "tools", "full", "long") if name == "suite" else None
-        group.addoption(f"--gpt-oss-{name}", help=text, choices=choices)
+        number = int if name in _NUMBERS else None
+        group.addoption(f"--gpt-oss-{name}", help=text, choices=choices, type=number)
+
+
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Refuse the form of an option that moves the root of the tests. Raises UsageError.
+
+    pytest looks for the root and the settings of a project before it knows the options of plugins,
+    so it takes a folder after a space for one with tests.
+    """
+    arguments, home = early_config.invocation_params.args, early_config.invocation_params.dir
+    for option, value in pairwise(map(str, arguments)):
+        place = home / value
+        if option == _RUN and place.exists() and not place.resolve().is_relative_to(home):
+            raise pytest.UsageError(
+                f"Write {_RUN}={value}: after a space, pytest takes a folder outside of {home} for "
+                "one with tests, and ignores the settings of your project."
+            )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -105,7 +128,8 @@ class _Session:
     def _made(self) -> dict[str, str]:
         """Make the run in a process of its own; return its folder as `run`, or an `error`."""
         command = [sys.executable, "-m", "gpt_oss_verify", "--json"]
-        command += [f"--{name}={value}" for name, value in self.given.items()]
+        for name, value in self.given.items():
+            command += [_NUMBERS[name], str(value)] if name in _NUMBERS else [f"--{name}={value}"]
         capture = self.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             done = subprocess.run(command, stdout=subprocess.PIPE, cwd=self.home, check=False)  # noqa: S603
@@ -129,10 +153,12 @@ def _planned(given: Mapping[str, Any]) -> list[str]:
     named = ProviderOptions(given.get("provider"), None, given.get("base-url"), given.get("model"))
     gate = GateOptions(gate=given.get("gate"))
     layers = gate_for(chosen_provider(named, None), None, gate, BudgetOptions())
-    chosen = choose(given.get("suite") or layered(Thresholds(), layers).suite or "standard")
+    suite = given.get("suite") or layered(Thresholds(), layers).suite or "standard"
+    chosen = choose(suite, given["only"].split(",") if "only" in given else ())
+    cases = load_suite().cases[: given.get("n")] if chosen.cases else ()
     return [
         _VERDICT,
-        *(f"case::{case.id}" for case in load_suite().cases if chosen.cases),
+        *(f"case::{case.id}" for case in cases),
         *(f"{rule.about.kind}::{rule.id}" for rule in (*CHECKS.values(), *chosen.probes)),
         *(f"client::{client.title}" for client in CLIENTS.values()),
     ]

@@ -169,3 +169,35 @@ def test_without_a_run_every_test_is_an_error(project: pytest.Pytester) -> None:
     assert outcomes["errors"] > 1
     assert "failed" not in outcomes
     result.stdout.fnmatch_lines(["There are no results: *127.0.0.1:9*"])
+
+
+def test_a_run_elsewhere_needs_the_form_that_keeps_the_settings_of_the_project(
+    recorded: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = recorded.mkdir("tests_here")
+    (inside / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    (inside / "test_one.py").write_text("def test_one(): pass\n")
+    place = recorded.path / "runs" / "mine"
+    monkeypatch.chdir(inside)
+    refused = recorded.runpytest_inprocess(*PLUGIN, "--gpt-oss-run", str(place))
+    kept = recorded.runpytest_inprocess(*PLUGIN, f"--gpt-oss-run={place}", "-v")
+    refused.stderr.fnmatch_lines([f"*Write --gpt-oss-run={place}: after a space*"])
+    kept.stdout.fnmatch_lines(["configfile: pytest.ini*", "*gpt-oss::verdict*"])
+    assert "../" not in kept.stdout.str().partition("gpt-oss::verdict")[0].rpartition("\n")[2]
+
+
+def test_a_small_run_sends_and_reports_what_the_options_select(project: pytest.Pytester) -> None:
+    with in_background(MockProvider(always=provider_of())) as mock:
+        result = project.runpytest_inprocess(
+            *PLUGIN,
+            f"--gpt-oss-base-url={mock.base_url}",
+            f"--gpt-oss-model={MODEL}",
+            "--gpt-oss-only=cases",
+            "--gpt-oss-n=2",
+            "--gpt-oss-k=1",
+            "-k",
+            "case or verdict",
+            "-v",
+        )
+    assert result.stdout.str().count("gpt-oss::case::") == 2
+    assert len(mock.posts) < 40
