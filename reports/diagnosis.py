@@ -101,8 +101,25 @@ def causes(report: Report) -> list[Group]:
 _PROBE = "gpt-oss-verify --provider NAME"
 
 
+_PARTS = frozenset({"-n", "--only", "--skip"})  # options that choose a part of a run
+_SHOWN = frozenset({"--json", "--debug"})  # options that choose how it is shown
+
+
 def _whole_run(run: RunInfo) -> str:
-    """Return the command of a complete run; one by address has its host and port as its name."""
+    """Return the command of a complete run: what was typed, without the choice of a part.
+
+    Without a typed one, a provider by address has its host and port as its name.
+    """
+    kept: list[str] = []
+    words = iter(run.command)
+    for word in words:
+        if word in _PARTS:
+            next(words, None)
+        elif word.partition("=")[0] not in _PARTS | _SHOWN:
+            kept.append(word)
+    names = {"-p", "--provider", "--base-url"} & {word.partition("=")[0] for word in kept}
+    if names and "--resume" not in kept:
+        return shlex.join(kept)
     provider = run.provider
     if urlsplit(provider.base_url).netloc.replace(":", "-") != provider.name:
         return f"gpt-oss-verify --provider {shlex.quote(provider.name)}"

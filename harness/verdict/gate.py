@@ -224,7 +224,11 @@ def decide_calls_and_probes(
     if missing or unverified or (rates and rates.decision != "pass"):
         if missing or rates is None or rates.decision == "pass":
             return PartVerdict("inconclusive", (*missing, *unverified), warnings)
-        return replace(rates, reasons=(*rates.reasons, *unverified), warnings=warnings)
+        if unverified:  # more tries alone would not settle it
+            reasons = (*rates.reasons, *unverified)
+            return replace(rates, reasons=reasons, warnings=warnings, enough_tries=None)
+        reasons = (" ".join(filter(None, (*rates.reasons, rates.advice))),)
+        return replace(rates, reasons=reasons, warnings=warnings)
     invalid = sum(result.invalid for result in results)
     reasons = (f"{invalid} invalid responses.", *rates.reasons) if rates else ()
     return PartVerdict("pass", (*reasons, *_rules_passed(probes or beyond_cases), *met), warnings)

@@ -24,13 +24,14 @@ EVERYWHERE = "all conditions together"
 class PartVerdict:
     """The decision on a part of a run, its reasons and warnings; most important first.
 
-    `enough_tries` is as in `Verdict`.
+    `enough_tries` is as in `Verdict`; `advice` says how they settle it, unless more is missing.
     """
 
     decision: Decision | None
     reasons: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     enough_tries: int | None = None
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -272,8 +273,6 @@ def _undecided(
     tries = made + math.ceil(max(further))
     good, bad = (_rate(rate) for rate in rates)
     fits = f"{worst.text} for {worst.name} fits both a good server ({good}) and a bad one ({bad})."
-    enough = None
-    opening = ""
     if any(_cannot_fail(tried, target, tests) for tried in counts):
         advice = (
             "However often so few cases fail, they may be too hard for the model: add cases, or"
@@ -283,9 +282,10 @@ def _undecided(
         turning = percentage(two_rates.turning_point(*rates))
         advice = f"Near {turning}, more tries hardly help; examine the failures."
     else:
-        enough, opening = tries, "Too few tries: "
         advice = f"At the same rate, `--resume RUN -k {tries}` would settle it."
-    return PartVerdict("inconclusive", (f"{opening}{fits} {advice}",), enough_tries=enough)
+        reasons = (f"Too few tries: {fits}",)
+        return PartVerdict("inconclusive", reasons, enough_tries=tries, advice=advice)
+    return PartVerdict("inconclusive", (f"{fits} {advice}",))
 
 
 def _cannot_fail(counts: PassCounts, target: Target, tests: int) -> bool:

@@ -115,3 +115,23 @@ def with_more_tries(number):
     comparison = result.baseline.comparison.model_copy(update={"further_tries": number})
     verdict = result.baseline.model_copy(update={"comparison": comparison})
     return result.model_copy(update={"baseline": verdict})
+
+
+@pytest.mark.parametrize(
+    ("typed", "advised"),
+    [
+        ("-p mine -n 2 -k 1 --gate strict.yaml", "-p mine -k 1 --gate strict.yaml"),
+        ("--provider=mine --only=cases --debug --gate g", "--provider=mine --gate g"),
+        ("--base-url http://h/v1 --model m --skip long", "--base-url http://h/v1 --model m"),
+        ("--resume runs/x", "--provider mock"),
+    ],
+)
+def test_a_whole_run_is_advised_with_what_was_typed(typed, advised):
+    """A run of a few cases that could not be decided."""
+    found = analysis(checks=[], decision="inconclusive")
+    settings = found.run.settings.model_copy(update={"first_cases": 2})
+    command = ("gpt-oss-verify", *typed.split())
+    run = found.run.model_copy(update={"settings": settings, "command": command})
+    found = found.model_copy(update={"run": run})
+    steps = next_steps(build_report(found, "runs/x"), "runs/x")
+    assert [step.command for step in steps] == [f"gpt-oss-verify {advised}"]

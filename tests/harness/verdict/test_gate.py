@@ -100,6 +100,15 @@ def test_few_tries_are_inconclusive_and_state_how_many_would_decide(cases, tries
         assert decide([group(cases=cases, tries=settled)], Thresholds()).decision == "pass"
 
 
+def test_more_tries_are_not_recommended_where_they_would_not_settle_it():
+    """The gate requires a probe that the run left out."""
+    few = group(cases=2, tries=1)
+    verdict = decide([few], Thresholds(), unverified=("cot.used must pass, but was left out.",))
+    assert verdict.enough_tries is None
+    assert "would settle it" not in " ".join(verdict.reasons)
+    assert verdict.reasons[1:] == ("cot.used must pass, but was left out.",)
+
+
 @pytest.mark.parametrize(("cases", "failed", "few"), [(1, [1], True), (36, [1, 1, 1], False)])
 def test_more_tries_are_not_recommended_where_cases_are_too_few(cases, failed, few):
     (reason,) = part([group(cases=cases, tries=1, failed=failed)], Thresholds()).reasons
