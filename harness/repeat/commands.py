@@ -11,7 +11,7 @@ from operator import attrgetter
 from harness.api import DIALECTS
 from harness.records.conditions import Api
 from harness.records.redact import REDACTED
-from harness.records.rollouts import SDK, Exchange
+from harness.records.rollouts import SDK, Exchange, Response
 from harness.repeat.experiment import Outcome
 from harness.repeat.smaller import Body
 from harness.repeat.subject import CONTINUES, Subject
@@ -83,9 +83,11 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
     """A finding of a run as an issue in Markdown of at most 60 lines.
 
     It has what was sent, expected and received, and a command that tests the server again.
-    `commands` send its requests, and then the one with which its reply is compared, if any.
+    `commands` send its requests, and then the one with which its reply is compared, if any. What
+    was received is the reply to the request that is shown, if this was sent again.
     """
-    finding, about = subject.finding, subject.rule.about
+    about = subject.rule.about
+    finding, received = outcome.again or (subject.finding, subject.exchange)
     lines = [
         f"# {finding.message.rstrip('.')} ({subject.rollout.condition.name})",
         "",
@@ -101,15 +103,15 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
         lines.append(f"- Why it matters: {about.why}")
     if subject.compared is not None:
         lines.append(f"- Compare: {subject.difference}")
-    answers = [("Response", subject.exchange)]
+    answers = [("Response", received, finding.evidence.event)]
     if subject.compared is not None:
-        answers.append(("Response for comparison", subject.compared.exchanges[-1]))
+        answers.append(("Response for comparison", subject.compared.exchanges[-1], None))
     most = _MOST_LINES // (len(commands) + len(answers))
     titles = ["Request"] * len(subject.requests) + ["Request for comparison"]
     for title, command in zip(titles, commands, strict=False):
         lines += ["", f"## {title}", "", "```sh", command, "```"]
-    for title, exchange in answers:
-        lines += ["", f"## {title}", "", "```", *_response(exchange, most), "```"]
+    for title, exchange, event in answers:
+        lines += ["", f"## {title}", "", "```", *_response(exchange, event, most), "```"]
     origin = f"Found by the {about.kind} `{about.id}` of gpt-oss-verify {version('gpt-oss-verify')}"
     lines += ["", f"{origin}. This tests a server for it:", "", f"    {_command(subject)}"]
     return "\n".join(lines)
@@ -144,14 +146,29 @@ def _key_headers(exchange: Exchange, key: str | None) -> Iterator[str]:
             yield f"-H {quoted}"
 
 
-def _response(exchange: Exchange, most: int) -> Iterator[str]:
+def _response(exchange: Exchange, event: int | None, most: int) -> Iterator[str]:
+    """Yield the lines of a response; of a long one, the first, and those around an event."""
     response = exchange.response
     if exchange.failure is not None:
         yield exchange.failure.message
     if response is None:
         return
     yield f"HTTP {response.status}"
-    lines = [line for line in response.text.splitlines() if line]
-    yield from (x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines[:most])
-    if len(lines) > most:
-        yield f"… {len(lines) - most} more lines"
+    lines, at = _lines(response, event)
+    shown = [x if len(x) <= _LONGEST_LINE else f"{x[:_LONGEST_LINE]}…" for x in lines]
+    begin = 0 if at < most else min(at - most // 2, len(lines) - most + 1)
+    if begin:
+        yield shown[0]
+        yield f"… {begin - 1} more lines"
+    end = begin + most - (1 if begin else 0)
+    yield from shown[begin:end]
+    if len(lines) > end:
+        yield f"… {len(lines) - end} more lines"
+
+
+def _lines(response: Response, event: int | None) -> tuple[list[str], int]:
+    """Return the lines of a response that are not empty, and the first one of an event, or 0."""
+    if event is None or not 0 <= event < len(response.parts):
+        return [line for line in response.text.splitlines() if line], 0
+    parts = [[line for line in part.raw.splitlines() if line] for part in response.parts]
+    return [line for part in parts for line in part], sum(map(len, parts[:event]))

@@ -9,6 +9,7 @@ from harness.api import DIALECTS
 from harness.api.parsed_rollout import parse_rollout
 from harness.api.statuses import without_reply
 from harness.records.rollouts import SDK, Exchange
+from harness.records.scores import Finding
 from harness.repeat.smaller import Body, size
 from harness.repeat.subject import CONTINUES, USUAL_TRIES, Subject, request_of
 from harness.rules.probe import Probe
@@ -22,13 +23,15 @@ class Outcome:
     """How often a finding was reproduced, and the smallest request that still showed it.
 
     `sent` counts the tries that ended, `unanswered` those of them that say nothing, because the
-    server did not answer.
+    server did not answer. `again` has the finding in a reply to the smallest request, and its
+    exchange.
     """
 
     seen: int = 0
     sent: int = 0
     unanswered: int = 0
     smallest: Body | None = None
+    again: tuple[Finding, Exchange] | None = None
 
     @property
     def answered(self) -> int:
@@ -113,6 +116,7 @@ async def _reduce(
             say(f"{total} requests: without {part}, {shown} ({size(candidate):,} characters)")
             if tried.seen:
                 body = outcome.smallest = candidate
+                outcome.again = tried.again
                 reduced = True
                 break
     if not total:
@@ -148,10 +152,11 @@ async def _repeat(
             if not done:
                 say(f"waiting for {len(waiting)} of {times} replies")
             for exchanges in (task.result() for task in done):
-                shown = subject.shows(exchanges)
+                found = subject.found_in(exchanges)
                 outcome.sent += 1
-                outcome.seen += shown
-                outcome.unanswered += not shown and without_reply(exchanges[-1])
+                outcome.seen += found is not None
+                outcome.unanswered += found is None and without_reply(exchanges[-1])
+                outcome.again = outcome.again or found
     finally:
         for task in waiting:
             task.cancel()

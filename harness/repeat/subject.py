@@ -82,10 +82,11 @@ class Subject:
         """Whether a request names a response that only the server of the run may still store."""
         return any(CONTINUES in (sent.request.body or {}) for sent in self.requests)
 
-    def shows(self, exchanges: Sequence[Exchange]) -> bool:
-        """Whether the rule finds a problem in new exchanges for `requests`.
+    def found_in(self, exchanges: Sequence[Exchange]) -> tuple[Finding, Exchange] | None:
+        """Return what the rule finds in new exchanges for `requests`, and the exchange with it.
 
-        A probe compares them with the recorded replies to its other requests.
+        None if it finds nothing. What a probe finds is as in the run; it compares the exchanges
+        with the recorded replies to its other requests.
         """
         rule, rollout = self.rule, self.rollout
         before = self.finding.evidence.exchange + 1 - len(exchanges)
@@ -93,7 +94,8 @@ class Subject:
         changes = {"exchanges": (*kept, *exchanges), "end": "answered"}
         again = parse_rollout(rollout.model_copy(update=changes))
         if not isinstance(rule, Probe):
-            return any(finding.id == rule.id for finding in examine(again)[1])
+            found = (finding for finding in examine(again)[1] if finding.id == rule.id)
+            return next(((each, exchanges[each.evidence.exchange]) for each in found), None)
         rollouts = {rollout.sample: [again]}
         for other in self.others:
             rollouts.setdefault(other.sample, []).append(parse_rollout(other))
@@ -101,8 +103,9 @@ class Subject:
         try:
             problems = [problem for problem in rule.judge(responses) if problem is not None]
         except NotVerifiableError:
-            return False
-        return any(problem.exchange.recorded is exchanges[-1] for problem in problems)
+            return None
+        shown = any(problem.exchange.recorded is exchanges[-1] for problem in problems)
+        return (self.finding, exchanges[-1]) if shown else None
 
     def smaller(self, body: Body) -> Variants:
         """Yield variants of a request that are still an experiment of the rule.
@@ -162,7 +165,7 @@ def choose(
             "judge it again with: gpt-oss-verify recheck RUN"
         )
     alone = Subject(result, finding, rollout, (), options)
-    if not alone.of_run and alone.shows(alone.requests):
+    if not alone.of_run and alone.found_in(alone.requests):
         return alone
     others = tuple(other for other in kept if other is not rollout and other.api == rollout.api)
     compared = next((other for other in others if other.id == evidence.compared), None)

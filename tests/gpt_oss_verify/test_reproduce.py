@@ -20,9 +20,10 @@ from replies import MODEL, Reply
 from gpt_oss_verify.app import run
 from gpt_oss_verify.reproduce import _overview
 from harness.records.analysis import RuleResult
+from harness.records.rollouts import Exchange, StreamPart
 from harness.records.scores import Evidence, Finding
 from harness.repeat import experiment
-from harness.repeat.commands import python
+from harness.repeat.commands import issue, python
 from harness.repeat.experiment import Outcome
 from harness.repeat.smaller import smaller
 from harness.repeat.subject import Subject
@@ -79,6 +80,42 @@ def test_an_overview_says_that_ids_of_stored_responses_expire(stored: bool) -> N
     subject = Subject(result, found, whole, (), ProbeOptions("m", ("responses",)))
     shown = _overview(subject, Outcome(), ["curl"])
     assert ("It expires with the server" in shown) == stored
+
+
+def long_stream(wrong: int, message: str) -> tuple[Subject, Exchange]:
+    """A recorded stream of 60 events of which one has a finding."""
+    recorded = rollout([Reply(text="Hi.")], api="chat", streaming=True)
+    (exchange,) = recorded.exchanges
+    assert exchange.response is not None
+    parts = tuple(StreamPart(at=0.0, raw=f'data: {{"event": {number}}}') for number in range(60))
+    response = exchange.response.model_copy(update={"parts": parts})
+    exchange = exchange.model_copy(update={"response": response})
+    whole = recorded.model_copy(update={"exchanges": (exchange,)})
+    evidence = Evidence(record=whole.id, exchange=0, event=wrong, expected="an index", got="none")
+    about = CHECKS["chat.stream.tool_calls.index"].about
+    found = Finding(id=about.id, severity="error", message=message, evidence=evidence)
+    result = RuleResult(check=about, status="failed", applicable=1, failures=1, findings=1)
+    return Subject(result, found, whole, (), ProbeOptions("m", ("chat",))), exchange
+
+
+@pytest.mark.parametrize("wrong", [0, 3, 40, 59])
+def test_an_issue_shows_the_lines_around_the_finding(wrong: int) -> None:
+    subject, _ = long_stream(wrong, "A delta has no index.")
+    lines = issue(subject, ["curl"], Outcome()).splitlines()
+    assert len(lines) <= 60
+    assert f'data: {{"event": {wrong}}}' in lines
+    counted = [int(line.split()[1]) for line in lines if line.endswith("more lines")]
+    assert sum(line.startswith("data: ") for line in lines) + sum(counted) == 60
+
+
+def test_an_issue_shows_what_the_reduced_request_received() -> None:
+    subject, _ = long_stream(3, "The delta of get_weather has no index.")
+    other, exchange = long_stream(58, "The delta of service_status has no index.")
+    outcome = Outcome(seen=2, sent=2, smallest={"model": "m"}, again=(other.finding, exchange))
+    text = issue(subject, ["curl"], outcome)
+    assert text.startswith("# The delta of service_status has no index")
+    assert '{"event": 58}' in text
+    assert "get_weather" not in text
 
 
 def the_run() -> str:
@@ -409,14 +446,14 @@ def test_a_stopped_reduction_prints_the_best_request_so_far(
     said: str,
 ) -> None:
     steps = iter(range(100))
-    shows = Subject.shows
+    shows = Subject.found_in
 
     def stopping(subject: Subject, exchanges: Any) -> bool:
         if next(steps) == 4:
             raise stops
         return shows(subject, exchanges)
 
-    monkeypatch.setattr(Subject, "shows", stopping)
+    monkeypatch.setattr(Subject, "found_in", stopping)
     code, out, err = reproduced(capsys, POLLUTED, "--times", "1")
     assert code == 1
     assert said in err
