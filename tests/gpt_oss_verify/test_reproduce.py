@@ -448,7 +448,7 @@ def test_a_stopped_reduction_prints_the_best_request_so_far(
     steps = iter(range(100))
     shows = Subject.found_in
 
-    def stopping(subject: Subject, exchanges: Any) -> bool:
+    def stopping(subject: Subject, exchanges: Any) -> Any:
         if next(steps) == 4:
             raise stops
         return shows(subject, exchanges)
