@@ -32,6 +32,7 @@ _UNUSUAL = 3  # times the mean of the others: a reply that takes longer is named
 _TICK = 1.0
 _BAR, _BESIDE = 20, 16  # columns of the bar, and of everything else before the text
 _BOUNDS = "--reply-timeout (also with --resume) or, in a new run, --max-tokens bounds it"
+_IN_SECONDS = 100  # an estimate below is shown in seconds
 _FEWEST_ATTEMPTS = 20  # attempts that an estimate of the time left rests on
 _PACE = 100  # the last attempts, whose pace it follows: the first ones are often shorter
 
@@ -78,6 +79,7 @@ class LineDisplay(Observer):
         self._began = 0.0  # when the attempts began
         self._ends = deque[float](maxlen=_PACE)  # when the last ones ended
         self._took = (0.0, 0)  # seconds of all ended attempts, and their number
+        self._longest = 0.0  # seconds of the longest of them
         self._refused: Counter[str] = Counter()  # tries that were repeated, by status or failure
         self._again = 0.0  # when the next of them is sent
         budget = info.settings.budget
@@ -137,7 +139,9 @@ class LineDisplay(Observer):
         """Wait for an attempt no longer, and learn how long attempts take."""
         _, began, _ = self._under_way.pop(attempt.id)
         seconds, attempts = self._took
-        self._took = seconds + time.monotonic() - began, attempts + 1
+        took = time.monotonic() - began
+        self._took = seconds + took, attempts + 1
+        self._longest = max(self._longest, took)
 
     def retrying(self, exchange: Exchange, number: int, waited: float) -> None:
         """Count a try that is repeated."""
@@ -153,16 +157,22 @@ class LineDisplay(Observer):
             self.tell(waiting)
 
     def _time_left(self) -> str:
-        """Return how long the other attempts will take, but at most until the deadline."""
+        """Return how long the other attempts will take, but at most until the deadline.
+
+        The newest attempt under way may take as long as the longest so far.
+        """
         left, ends = self._planned - self._done, self._ends
         if len(ends) < _FEWEST_ATTEMPTS or not left:
             return ""
-        since = ends[0] if len(ends) == ends.maxlen else self._began
-        seconds, end = (time.monotonic() - since) / len(ends) * left, ""
+        since, now = ends[0] if len(ends) == ends.maxlen else self._began, time.monotonic()
+        newest = max((began for _, began, _ in list(self._under_way.values())), default=-math.inf)
+        seconds, end = max((now - since) / len(ends) * left, newest + self._longest - now), ""
         if self._deadline is not None:
             rest = max(0.0, self._deadline - (time.monotonic() - self._opened))
             seconds, end = min((seconds, ""), (rest, " until the deadline"))
-        return f" · about {max(1.0, seconds / 60):.0f} min left{end}"
+        if seconds < _IN_SECONDS:
+            return f" · about {max(1, math.ceil(seconds / 10)) * 10} s left{end}"
+        return f" · about {seconds / 60:.0f} min left{end}"
 
     def _waiting(self) -> str:
         """Return what the run waits for, if that is unusual: a stage, a retry, or a late reply."""

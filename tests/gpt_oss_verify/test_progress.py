@@ -224,7 +224,24 @@ def test_the_time_left_follows_the_pace_of_the_last_attempts(progress, monkeypat
         screen._began = 0.0  # long ago, when attempts were slow
         for _ in range(2):
             progress.finish(screen, correct(CASE))
-        assert screen._time_left() == " · about 1 min left"
+        assert screen._time_left() == " · about 10 s left"
+
+
+def test_the_time_left_is_not_shorter_than_the_newest_reply_may_take(progress, monkeypatch):
+    """The longest attempt took 300 s, and the last one began now."""
+    monkeypatch.setattr("gpt_oss_verify.progress._FEWEST_ATTEMPTS", 2)
+    with progress.display() as screen:
+        screen.begin(3, 0)
+        for _ in range(2):
+            progress.finish(screen, correct(CASE))
+        assert screen._time_left() == " · about 10 s left"
+        first, last = islice(TASKS[0].attempts(1), 2)
+        began = time.monotonic()
+        screen.started(first)
+        monkeypatch.setattr(time, "monotonic", lambda: began + 300.0)
+        screen.ended(first)
+        screen.started(last)
+        assert screen._time_left() == " · about 5 min left"
 
 
 def test_only_late_replies_are_counted_as_waited_for(progress, monkeypatch):
