@@ -14,7 +14,7 @@ anywhere, and names and arguments are respelled. So a server is accused only by
     count is off by more than 24 tokens; otherwise the share must exceed 3% by an exact test, or the
     counts of several changed replies must be those of the unchanged text.
 (c) an API or mode: the model does not know it. An exact test over several requests shows that its
-    replies differ more often than the others to the same requests (`association`).
+    replies differ more often than the others to the same requests (`court.associated`).
 (d) all replies that a change would affect: several samples have it, no intact reply would have been
     altered, and CoT or counts show the other text.
 

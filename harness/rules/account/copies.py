@@ -3,14 +3,15 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from math import inf
 
 from harness.api.json_text import parsed_object, strings
 from harness.api.ledger import call_header, more_tokens
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
-from harness.rules.account.association import associated
 from harness.rules.account.counting import SURELY, Counting
+from harness.rules.account.court import Claim, associated, convicted
 from harness.rules.account.differences import (
     CHANGES,
     Change,
@@ -36,41 +37,40 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
     to be the model's own outweighs as many.
     """
     every: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    same: list[Row] = []
-    changed: dict[tuple[str, int], tuple[Row, Entry, bool | None]] = {}
+    peers: dict[Api, list[Sheet]] = defaultdict(list)
+    claims: list[Claim] = []
     for row, is_same in zip(replies, copies, strict=True):
         change = _copy_change(row.sheet) if is_same is False else None
-        if change is not None:
-            entry, more = change
-            changed[row.key] = row, entry, _counted_instead(row.sheet, more, counting)
-            if changed[row.key][2] and min(map(abs, more)) > SURELY:
-                yield row, entry
         if is_same or change is not None:
             every[row.sample].append(row)
-            same += [row] if is_same else []
-    simple = {key for key, (_, entry, _) in changed.items() if Change(entry.what).simple}
-    in_part = associated(every.values(), lambda row: row.key in simple)
-    yield from (changed[key][:2] for key in changed if key in in_part)
-    alike: dict[tuple[Api, Place, What], list[tuple[Row, Entry, bool | None]]] = defaultdict(list)
-    for row, entry, shown in changed.values():
-        alike[row.api, entry.place, entry.what].append((row, entry, shown))
-    for (api, _, what), found in alike.items():
-        if not Change(what).simple:
-            continue
-        counted = {row.sample for row, _, shown in found if shown}
-        own = {row.sample for row, _, shown in found if shown is False}
-        clear = {row.sample for row, _, shown in found if shown and not counting.is_near(row.sheet)}
-        enough = len(counted) >= ALIKE or len(clear) >= SEVERAL
-        if enough and len(counted) > len(own):
-            yield from ((row, entry) for row, entry, shown in found if shown is not False)
-            continue
-        lacking = {row.sample for row, _, _ in found if counting.lacks_tokens(row.sheet)}
-        planned = {row.sample for row, _, _ in found if _plans_copy(row.sheet)}
-        peers = [e.sheet for e in same if e.api == api]
-        details = {entry.detail for _, entry, _ in found}
-        affected = (_affects(what, detail, peer) for detail in details for peer in peers)
-        if len(planned | lacking) >= ALIKE and not own and not any(affected):
-            yield from ((row, entry) for row, entry, _ in found)
+        if is_same:
+            peers[row.api].append(row.sheet)
+        elif change is not None:
+            entry, more = change
+            shown = _counted_instead(row.sheet, more, counting)
+            proof = bool(shown) and min(map(abs, more)) > SURELY
+            alike = (row.api, entry.place, entry.what) if Change(entry.what).simple else None
+            fewest = (ALIKE if counting.is_near(row.sheet) else SEVERAL) if shown else inf
+            claims.append(Claim(row, entry, proof, alike, row.sample, fewest, shown is False))
+    yield from convicted(claims)
+    alike: dict[Hashable, list[Claim]] = defaultdict(list)
+    for claim in (claim for claim in claims if claim.alike):
+        alike[claim.alike].append(claim)
+    simple = {claim.row.key: claim.entry for found in alike.values() for claim in found}
+    yield from associated(every.values(), simple)
+    for found in alike.values():
+        kinds = {(one.entry.what, one.entry.detail, one.row.api) for one in found}
+        intact = (_affects(what, kind, one) for what, kind, api in kinds for one in peers[api])
+        if not any(one.own for one in found) and not any(intact):
+            yield from convicted(
+                one._replace(fewest=ALIKE if _is_wanted(one.row.sheet, counting) else inf)
+                for one in found
+            )
+
+
+def _is_wanted(sheet: Sheet, counting: Counting) -> bool:
+    """Whether the CoT plans the copy, or the count is of more text than the reply has."""
+    return counting.lacks_tokens(sheet) or _plans_copy(sheet)
 
 
 def _counted_instead(sheet: Sheet, more: Iterable[int], counting: Counting) -> bool | None:

@@ -21,7 +21,7 @@ from harness.api.ledger import (
     token_count,
 )
 from harness.records.traits import Ledger, Sheet
-from harness.rules.account.association import CHANCE
+from harness.rules.account.court import CHANCE
 from harness.rules.account.entry import ALIKE, Row, What
 from harness.rules.habits import MALFORMED_HEADERS
 from harness.statistics.rates import at_least

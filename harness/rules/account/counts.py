@@ -7,7 +7,7 @@ it differs by many tokens, of all odd replies if these are too many for the form
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from harness.api.ledger import (
     ANSWER_HEADER,
@@ -17,7 +17,6 @@ from harness.api.ledger import (
     token_count,
 )
 from harness.records.traits import Ledger, Sheet
-from harness.rules.account.association import CHANCE
 from harness.rules.account.counting import (
     NEAR,
     SURELY,
@@ -27,8 +26,9 @@ from harness.rules.account.counting import (
     is_odd,
     wrong_counts,
 )
+from harness.rules.account.court import CHANCE, Claim, convicted
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
+from harness.rules.account.entry import ALIKE, Entry, Judged, Place, Row, What
 from harness.statistics.rates import at_least
 from harness.text import shared_beginning
 
@@ -57,7 +57,7 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     ]
     headers = len(whole) >= _FEWEST_KNOWN and 2 * sum(whole) > len(whole)
     odd: list[tuple[Row, int]] = []
-    lacking: list[tuple[Row, Entry]] = []
+    lacking: list[Claim] = []
     for at, row in enumerate(replies):
         ledger, off = row.sheet.ledger, counting.off(row.sheet) or 0
         if ledger is None:
@@ -68,12 +68,12 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
             right = str(ledger.explained + counting.offset(ledger))
             yield row, Entry(what, "count", "count", right, got, detail)
         elif _lacks_header(ledger, off, headers=headers and counting.offset(ledger) > -COT_HEADER):
-            lacking.append((row, Entry(What.NO_HEADER, "answer", "count", right, got)))
+            entry = Entry(What.NO_HEADER, "answer", "count", right, got)
+            lacking.append(Claim(row, entry, alike=True, unit=row.written))
         elif is_odd(row.sheet, off) and not _is_usual(row.sheet, off, headers=headers):
             odd.append((row, off))
-    if len({row.written for row, _ in lacking}) >= SEVERAL:
-        yield from lacking
-    yield from _moved(replies)
+    yield from convicted(lacking)
+    yield from convicted(_moved(replies))
     yield from _stock(replies, [row for row, _ in odd])
     yield from _edges([row for row in replies if (counting.off(row.sheet) or 0) < 0], counting)
     in_cot = _counts_answers_as_cot(replies)
@@ -166,13 +166,12 @@ def _without_tokens_of_cot(replies: Sequence[Row], counting: Counting) -> Judged
                 yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, str(more))
 
 
-def _moved(replies: Sequence[Row]) -> Judged:
+def _moved(replies: Sequence[Row]) -> Iterator[Claim]:
     """Yield the replies that are split at the wrong place between CoT and answer.
 
     The CoT ends within a sentence, and the reasoning tokens are those with a border where a
     sentence ends and the next one follows without a space.
     """
-    found: list[tuple[Row, Entry]] = []
     for row in replies:
         sheet, ledger = row.sheet, row.sheet.ledger
         if ledger is None or not (ledger.exact and ledger.thinking and ledger.cot and sheet.text):
@@ -188,10 +187,9 @@ def _moved(replies: Sequence[Row]) -> Judged:
                 place: Place = "answer" if early else "CoT"
                 wanted = sheet.text[end.end() :] if early else sheet.reasoning[: end.end()]
                 got = sheet.text if early else sheet.reasoning
-                found.append((row, Entry(what, place, "count", wanted, got, repr(moved))))
+                entry = Entry(what, place, "count", wanted, got, repr(moved))
+                yield Claim(row, entry, alike=True, unit=row.written)
                 break
-    if len({row.written for row, _ in found}) >= SEVERAL:
-        yield from found
 
 
 def _counts_answers_as_cot(replies: Sequence[Row]) -> bool:

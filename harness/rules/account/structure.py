@@ -8,8 +8,9 @@ from harness.api.json_text import parsed_object, parsed_value
 from harness.api.ledger import PREAMBLE_HEADER, more_tokens
 from harness.records.traits import Sheet
 from harness.rules.account.counting import SURELY, Counting
+from harness.rules.account.court import Claim, convicted
 from harness.rules.account.differences import LONG_TEXT, undone
-from harness.rules.account.entry import SEVERAL, Entry, Judged, Place, Row, What
+from harness.rules.account.entry import Entry, Judged, Place, Row, What
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
 _MOST_STARTS = 8  # at which a text may begin again; one of a single piece has as many as characters
@@ -21,18 +22,19 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
 
     A single count may be odd by chance, so that several replies are escaped or in a fence.
     """
-    found = [
-        (row, entry)
-        for row in replies
-        if (entry := next(_structure(row.sheet, counting), None)) is not None
-    ]
-    for row, entry in found:
-        alike = {other.sample for other, e in found if e.what is entry.what}
-        sure = entry.what is What.ENCODED_TWICE or (
-            entry.kind == "added" and entry.what is not What.FENCED
+    made = ((row, entry) for row in replies for entry in islice(_structure(row.sheet, counting), 1))
+    return convicted(
+        Claim(
+            row,
+            entry,
+            entry.what is What.ENCODED_TWICE
+            or (entry.kind == "added" and entry.what is not What.FENCED)
+            or abs(counting.off(row.sheet) or 0) > SURELY,
+            alike=entry.what,
+            unit=row.sample,
         )
-        if sure or len(alike) >= SEVERAL or abs(counting.off(row.sheet) or 0) > SURELY:
-            yield row, entry
+        for row, entry in made
+    )
 
 
 def _structure(sheet: Sheet, counting: Counting) -> Iterator[Entry]:

@@ -9,14 +9,13 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 from harness.api.json_text import parsed_object, strings
 from harness.api.ledger import COT_HEADER, more_tokens
 from harness.records.conditions import Api
 from harness.records.traits import Sheet
-from harness.rules.account.association import associated, by_mode
 from harness.rules.account.counting import SURELY, Counting, has_whole_cot
+from harness.rules.account.court import BY_MODE, Claim, associated, convicted
 from harness.rules.account.differences import (
     LONG_TEXT,
     Change,
@@ -37,7 +36,7 @@ def of_whole_replies(replies: Sequence[Row], counting: Counting) -> Judged:
         ended = row.sheet.greedy and row.sheet.end == "model"
         if row.sheet.request and ended and counting.is_near(row.sheet):
             whole[row.sheet.request, row.sheet.format, row.api].append(row.sheet)
-    apart: list[tuple[Row, Entry]] = []
+    apart: list[Claim] = []
     for row in replies:
         sheet = row.sheet
         twins = whole.get((sheet.request, sheet.format, row.api), [])
@@ -47,12 +46,11 @@ def of_whole_replies(replies: Sequence[Row], counting: Counting) -> Judged:
             continue
         entry = _beginning(sheet, twins[0])
         if entry is not None:
-            apart.append((row, entry))
+            # A rounding error may have changed one reply.
+            apart.append(Claim(row, entry, alike=row.api, unit=sheet.request))
         elif _is_beginning(sheet, twins[0]):
             yield row, INTACT._replace(witness="whole")
-    # A rounding error may have changed one reply.
-    times = Counter(api for api, _ in {(row.api, row.sheet.request) for row, _ in apart})
-    yield from ((row, entry) for row, entry in apart if times[row.api] >= SEVERAL)
+    yield from convicted(apart)
 
 
 def _is_beginning(sheet: Sheet, whole: Sheet) -> bool:
@@ -96,18 +94,17 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     several = [group for group in groups.values() if len(group) > 1]
     yield from _unlike(several, counting)
     yield from _miscounted(several, counting)
-    lost: dict[Api, list[tuple[Row, Entry]]] = defaultdict(list)
+    lost: list[Claim] = []
     kept: set[Api] = set()
     for (request, form), group in groups.items():
         plain = groups.get((request, ""), [])
         for row in group if form and plain else ():
             entry = _lost_letters(row.sheet, plain[0].sheet)
             if entry is not None:
-                lost[row.api].append((row, entry))
+                lost.append(Claim(row, entry, alike=row.api, unit=row.key))
             elif not row.sheet.text.isascii():
                 kept.add(row.api)
-    for api, rows in lost.items():
-        yield from rows if len(rows) >= SEVERAL and api not in kept else ()
+    yield from convicted(claim for claim in lost if claim.alike not in kept)
 
 
 def _texts(row: Row, group: Sequence[Row]) -> tuple[str, str, str]:
@@ -129,9 +126,7 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
     A character is broken; the count is that of the twin's text, in several requests or by many
     tokens; a text ends within a line, in several requests; or one API or mode differs.
     """
-    apart: dict[tuple[str, int], Entry] = {}
-    shown: dict[str, list[tuple[Row, Entry]]] = defaultdict(list)
-    broken: dict[str, list[tuple[Row, Entry]]] = defaultdict(list)
+    claims: list[Claim] = []
     for group in groups:
         right = _right(group, counting)
         for row in group:
@@ -139,22 +134,17 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
                 continue
             if counting.fits(row.sheet) and right.sheet.ledger and not counting.fits(right.sheet):
                 continue
-            entry = apart[row.key] = _difference(row.sheet, right.sheet)
+            entry = _difference(row.sheet, right.sheet)
             sure = _counted_instead(row.sheet, entry, counting)
-            if entry.what is What.GARBLED or sure is True:
-                yield row, entry
-            elif sure is not None:
-                shown[row.sheet.request].append((row, entry))
-            elif entry.what is What.BROKEN_OFF:
-                broken[row.sheet.request].append((row, entry))
-    for requests, fewest in ((shown, SEVERAL), (broken, ALIKE)):
-        yield from chain.from_iterable(requests.values() if len(requests) >= fewest else ())
-    simple = {key for key, entry in apart.items() if Change(entry.what).simple}
-    in_part = associated(groups, lambda row: row.key in simple) or associated(
-        groups, lambda row: row.key in apart, [by_mode]
-    )
-    rows = (row for group in groups for row in group if row.key in in_part)
-    yield from ((row, apart[row.key]) for row in rows)
+            proof = entry.what is What.GARBLED or sure is True
+            broken = sure is None and entry.what is What.BROKEN_OFF
+            alike = None if proof or not (broken or sure is False) else broken
+            fewest = ALIKE if broken else SEVERAL
+            claims.append(Claim(row, entry, proof, alike, row.sheet.request, fewest))
+    yield from convicted(claims)
+    apart = {claim.row.key: claim.entry for claim in claims}
+    simple = {key: entry for key, entry in apart.items() if Change(entry.what).simple}
+    yield from associated(groups, simple) or associated(groups, apart, [BY_MODE])
 
 
 def _counted_instead(sheet: Sheet, entry: Entry, counting: Counting) -> bool | None:
@@ -215,12 +205,15 @@ def _miscounted(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
             times = Counter(filter(None, map(_reported, fitting))).most_common(2)
             if len(times) == 1 or (len(times) == 2 and times[0][1] > times[1][1]):
                 off |= {row.key: (_reported(row) or 0) - times[0][0] for row in same}
-    in_part = associated(groups, lambda row: bool(off.get(row.key)))
-    for row in (row for group in groups for row in group):
-        more, count = off.get(row.key, 0), _reported(row) or 0
-        if row.key in in_part or abs(more) > SURELY:
-            detail = f"{abs(more)} too {'high' if more > 0 else 'low'}"
-            yield row, Entry(What.OFF, "count", "twin", str(count - more), str(count), detail)
+    entries: dict[tuple[str, int], Entry] = {}
+    for row in (row for group in groups for row in group if off.get(row.key)):
+        more, count = off[row.key], _reported(row) or 0
+        detail = f"{abs(more)} too {'high' if more > 0 else 'low'}"
+        entry = Entry(What.OFF, "count", "twin", str(count - more), str(count), detail)
+        entries[row.key] = entry
+        if abs(more) > SURELY:
+            yield row, entry
+    yield from associated(groups, entries)
 
 
 def _difference(sheet: Sheet, twin: Sheet) -> Entry:

@@ -1,0 +1,83 @@
+"""The court of the account: which claims of its witnesses accuse the server, and none the model.
+
+A claim accuses if the reply alone excludes the model (a), if enough samples or requests have it and
+more than those whose counts are the model's own (b, d), or if an API or mode has it (c).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from math import inf
+from typing import NamedTuple
+
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Row
+from harness.statistics.differences import mantel_haenszel
+
+CHANCE = 0.001
+"""The p-value from which on a difference is not due to chance."""
+
+Part = Callable[[Row], Hashable]
+BY_MODE: Part = lambda row: row.sheet.streamed  # noqa: E731
+"""Whether the reply is a stream; two APIs may have different prompts for one request."""
+_PARTS: Sequence[Part] = (BY_MODE, lambda row: row.api, lambda row: row.mode)
+
+
+class Claim(NamedTuple):
+    """What a witness says of a reply, and how far its evidence goes."""
+
+    row: Row
+    entry: Entry
+    proof: bool = False  # the reply alone excludes the model
+    alike: Hashable = None  # claims with one value support each other; None: no other does
+    unit: Hashable = None  # the sample or request: one may be a slip of the model
+    fewest: float = SEVERAL  # units of such claims that are enough; inf: it supports no other
+    own: bool = False  # the count shows that the model wrote it so
+
+
+def convicted(claims: Iterable[Claim]) -> Iterator[tuple[Row, Entry]]:
+    """Yield the replies that a proof, or enough claims alike, accuse."""
+    every: dict[Hashable, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        if claim.proof:
+            yield claim.row, claim.entry
+        if claim.alike is not None:
+            every[claim.alike].append(claim)
+    for alike in every.values():
+        own = {claim.unit for claim in alike if claim.own}
+        shown = {claim.unit for claim in alike if claim.fewest < inf}
+        enough = (
+            len({claim.unit for claim in alike if claim.fewest <= fewest}) >= fewest
+            for fewest in {claim.fewest for claim in alike}
+        )
+        if any(enough) and len(shown) > len(own):
+            yield from ((claim.row, claim.entry) for claim in alike if not claim.own)
+
+
+def associated(
+    requests: Iterable[Sequence[Row]],
+    entries: Mapping[tuple[str, int], Entry],
+    parts: Sequence[Part] = _PARTS,
+) -> Sequence[tuple[Row, Entry]]:
+    """Return the replies with an entry in the API or mode in which most of them have one.
+
+    The exact test is over requests: within one, its replies may differ in any API and mode alike.
+    Several requests must have replies that differ, and copies of one reply count once.
+    """
+    compared = [list({row.ids: row for row in rows}.values()) for rows in requests]
+    best, found = CHANCE, list[tuple[Row, Entry]]()
+    for part in parts:
+        for value in dict.fromkeys(part(row) for rows in compared for row in rows):
+            tables, inside = [], []
+            for rows in compared:
+                counts = {True: [0, 0], False: [0, 0]}
+                for row in rows:
+                    counts[part(row) == value][0] += row.key in entries
+                    counts[part(row) == value][1] += 1
+                (hits, tries), (others, of) = counts[True], counts[False]
+                if tries and of and 0 < hits + others < tries + of:
+                    tables.append(((hits, tries), (others, of)))
+                    inside += [rows] if hits * of > others * tries else []
+            p = mantel_haenszel(tables) if len(inside) >= ALIKE else 1.0
+            if p <= best and 2 * len(inside) > len(tables):
+                apart = (row for rows in inside for row in rows if part(row) == value)
+                best, found = p, [(row, entries[row.key]) for row in apart if row.key in entries]
+    return found
