@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 # One token in 50, far more than the recorded replies of real models show (none in 13,000).
 _SPELLED_OTHERWISE = 50
@@ -148,12 +148,18 @@ class Arrivals:
     whole: bool  # whether no tokens of the reply are known to be missing in its text
 
 
+class Feature(NamedTuple):
+    """A property of a request, its reply or its mode, with the value that it has."""
+
+    property: str  # such as `tools`, an option of the request
+    value: str = ""  # such as `high`; empty: it has the property, whatever its value
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """Under which circumstances one exchange took place."""
 
-    features: frozenset[str]
-    """What the request or the reply has that others lack, such as `requests with tools`."""
+    features: frozenset[Feature]  # what the request or the reply has that others lack
     size: int  # characters of the request's body, in thousands
     began: float  # Unix time in seconds
     ended: float  # the same as `began` if the duration is unknown

@@ -1,17 +1,16 @@
 """When a defect shows: exact tests on the replies with and without it. Pure.
 
-A finding occurs only in streams, only in requests with an option or a form of message, or only in
-those without it, if other replies hardly have it, and the hypergeometric distribution excludes
-chance (Fisher's exact test, one-sided). Many options occur together, so a property is named only if
-requests that differ in it alone differ in the finding, or if it is the only property that fits. Of
-several that fit equally, all are named, or none. The API and the mode are tested first, then the
-properties of requests, among the replies that have those before.
+A finding occurs only in replies with a feature, or only in those without it, if other replies
+hardly have it, and the hypergeometric distribution excludes chance (Fisher's exact test,
+one-sided). Many options occur together, so a feature is named only if requests that differ in it
+alone differ in the finding, or if it is the only one that fits. Of several that fit equally, all
+are named, or none. The API and the mode are tested first, within the samples that were sent in
+both, then the other properties, among the replies that have those before.
 """
 
-import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -19,8 +18,9 @@ from typing import NamedTuple
 from harness.records.analysis import RuleResult
 from harness.records.conditions import APIS, MODES
 from harness.records.scores import Score
-from harness.records.traits import Circumstances
+from harness.records.traits import Circumstances, Feature
 from harness.rules.catalogue import PROBES
+from harness.rules.evidence.circumstances import CHOICES, JSON, TOOL_RESULT, TRUNCATED
 from harness.text import percentage
 
 Reply = tuple[str, int]  # the id of a rollout, and the index of an exchange in it
@@ -28,20 +28,51 @@ _CHANCE = 0.05  # probability below which a difference is not due to chance; div
 _HARDLY = 0.1  # of the rate of replies with a feature: findings without it are background
 _ALWAYS, _SELDOM = 0.9, 0.3  # shares of replies
 _FEWEST_MIXED, _MIXED = 3, 0.3  # requests that are right in some tries: number, share
-_STREAMS, _WHOLE, _LONG = "streams", "complete replies", "requests above 8,000 characters"
 _SIZE = 8  # thousand characters, from which a request is long
+_LONG = Feature("size")
+_API, _MODE = ({Feature(name, one) for one in of} for name, of in (("API", APIS), ("mode", MODES)))
+_PLACES = frozenset(_API | _MODE)
 _SIDES = 2  # features of probes: the API and the mode
-_WITH, _WITHOUT = "requests with ", "requests without "
 UNDER_LOAD = "only with several requests in flight: try --concurrency 1"
 INTERMITTENT = "the same request succeeds in other tries"
-_MOST_EQUAL = 2  # properties that fit equally and are still named
-_FAMILIES = (
-    (re.compile("|".join(APIS)), "API"),
-    (re.compile(f"{_STREAMS}|{_WHOLE}"), "mode"),
-    (re.compile(r"requests (?:for JSON|with(?:out)? (?:response_format|text\.format).*)"), "JSON"),
-    (re.compile(r"requests (?:for several choices|with(?:out)? n)"), "choices"),
-)
-"""Names of one property: requests differ in it alone if they differ in nothing else."""
+_MOST_EQUAL = 2  # features that fit equally and are still named
+_SAME = {"response_format": JSON.property, "text.format": JSON.property, "n": CHOICES.property}
+"""Options whose requests have another property, too: they differ in one if in the other."""
+_WORDS = {
+    Feature("mode", "streaming"): "streams",
+    Feature("mode", "non-streaming"): "complete replies",
+    JSON: "requests for JSON",
+    CHOICES: "requests for several choices",
+    TOOL_RESULT: "replies to a tool result",
+    TRUNCATED: "truncated replies",
+    _LONG: f"requests above {_SIZE},000 characters",
+}
+
+
+class _Property(NamedTuple):
+    """A feature, or its lack, in which attempts may differ."""
+
+    lacks: bool
+    feature: Feature
+
+    @property
+    def known(self) -> str | None:
+        """The words for the feature; None if it is an option of the request, or a form."""
+        api = self.feature.property == "API"
+        return self.feature.value if api else _WORDS.get(self.feature)
+
+    @property
+    def words(self) -> str:
+        """What has the property, after `only`, or what lacks it, after `all but`."""
+        name, value = self.feature
+        option = f"{name} = {value}" if value else name
+        return self.known or f"requests {'without' if self.lacks else 'with'} {option}"
+
+
+def _about(feature: Feature) -> str:
+    """Return what a feature is about, as others may be that have another name."""
+    name = feature.property
+    return _SAME.get(name) or _SAME.get(name.partition(".")[0], name)
 
 
 def replies_of(
@@ -76,9 +107,17 @@ class _Unit:
     """
 
     hit: bool
-    features: frozenset[str]  # the API, the mode, and those of its requests and replies
+    some: frozenset[Feature]  # its API and mode, and the features of any of its replies
+    every: frozenset[Feature]  # its API and mode, and the features of all its replies
     load: int = 0  # requests in flight while its own was, itself included
-    request: object = None  # its task, sample and condition
+    sample: Hashable = None  # its task and sample
+    request: Hashable = None  # its sample and condition
+
+    def has(self, wanted: _Property) -> bool:
+        """Whether a reply has the property."""
+        if wanted.lacks:
+            return wanted.feature not in self.every
+        return wanted.feature in self.some
 
 
 def occasions(
@@ -95,12 +134,20 @@ def occasions(
     checks = {result.check.id for result in results if result.check.kind == "check"}
     made = _units(checks, replies, scores) if checks else _of_probes(results, run)
     units: Sequence[_Unit] = list(made)
-    names = frozenset[str]().union(*(unit.features for unit in units))
-    tests = len(names | _lacking(names)) if checks else _SIDES
-    places = frozenset({*APIS, _STREAMS, _WHOLE})
-    for tried in (places, places, names - places, names - places):
+    features = frozenset[Feature]().union(*(unit.some for unit in units))
+    places = [_Property(False, feature) for feature in features & _PLACES]
+    others = [
+        _Property(lacks, feature)
+        for feature in features - _PLACES
+        for lacks in (False, True)
+        if not (lacks and feature.value)
+    ]
+    tests = len(places) + len(others) if checks else _SIDES
+    for tried in (places, places, others, others):
         if conditions := _conditions(units, tried, _CHANCE / tests):
-            yield f"only {' or '.join(each.name for each in conditions)}"
+            excluded = any(each.wanted.lacks and each.wanted.known for each in conditions)
+            words = " or ".join(each.wanted.words for each in conditions)
+            yield f"{'all but' if excluded else 'only'} {words}"
             inside = frozenset[int]().union(*(each.inside for each in conditions))
             units = [units[at] for at in sorted(inside)]
     if checks:
@@ -109,7 +156,7 @@ def occasions(
         all(result.modes == ("streaming",) != result.check.modes for result in results)
         and 0.5 ** sum(result.failures for result in results) <= _CHANCE
     ):
-        yield f"only {_STREAMS}"
+        yield f"only {_WORDS[Feature('mode', 'streaming')]}"
 
 
 def _units(
@@ -121,22 +168,25 @@ def _units(
         if not checks & score.applicable:
             continue
         condition = score.condition
-        place = {condition.api, _STREAMS if condition.streaming else _WHOLE}
+        place = {Feature("API", condition.api), Feature("mode", condition.mode)}
         every = score.traits.circumstances
         hits = [sent for index, sent in enumerate(every) if (score.record, index) in replies]
         made = hits or every
+        features = [_features(sent) for sent in made] or [frozenset[Feature]()]
         yield _Unit(
             hit=bool(hits),
-            features=frozenset(place).union(*map(_features, made)),
+            some=frozenset(place).union(*features),
+            every=frozenset(place) | features[0].intersection(*features),
             load=max(
                 (bisect_left(begun, e.ended) - bisect_right(ended, e.began) for e in made),
                 default=0,
             ),
+            sample=(score.task, score.sample),
             request=(score.task, score.sample, condition.name),
         )
 
 
-def _features(sent: Circumstances) -> frozenset[str]:
+def _features(sent: Circumstances) -> frozenset[Feature]:
     return sent.features | ({_LONG} if sent.size >= _SIZE else set())
 
 
@@ -145,50 +195,50 @@ def _of_probes(results: Sequence[RuleResult], run: Sequence[RuleResult]) -> Iter
     tested = {rule.removesuffix(".streaming") for rule in failed}
     for result in run:
         if result.check.id.removesuffix(".streaming") in tested and result.check.kind == "probe":
-            mode = {_STREAMS if result.check.modes == ("streaming",) else _WHOLE}
-            places = mode if len(result.check.modes) == 1 else set[str]()
+            mode = result.check.modes if len(result.check.modes) == 1 else ()
             for api, (failures, every) in result.counts.items():
+                place = frozenset({Feature("API", api), *(Feature("mode", one) for one in mode)})
                 hits = failures if result.check.id in failed else 0
                 for number in range(every):
-                    yield _Unit(hit=number < hits, features=frozenset({api, *places}))
+                    yield _Unit(number < hits, place, place)
 
 
 class _Separation(NamedTuple):
-    """A feature that separates findings: the smallest has the least chance, then fewest words."""
+    """A property that separates findings: the smallest has the least chance.
+
+    Then an option comes before its values, and what has it before what lacks it.
+    """
 
     chance: float
-    """The probability that so many of the findings have the feature by chance."""
-    words: int
-    name: str
+    """The probability that so many of the findings have the property by chance."""
+    has_value: bool
+    wanted: _Property
     inside: frozenset[int]  # the places of the attempts that have it
 
 
-def _conditions(units: Sequence[_Unit], names: Set[str], chance: float) -> Sequence[_Separation]:
+def _conditions(
+    units: Sequence[_Unit], tried: Sequence[_Property], chance: float
+) -> Sequence[_Separation]:
     """Return the property that decides the finding, or up to two that fit equally."""
-    separations = sorted(s for s in _separations(units, names) if s.chance <= chance)
+    separations = sorted(s for s in _separations(units, tried) if s.chance <= chance)
     if not separations:
         return ()
     best = separations[0]
-    others = [s for s in separations[1:] if _family(s.name) != _family(best.name)]
+    about = _about(best.wanted.feature)
+    others = [s for s in separations[1:] if _about(s.wanted.feature) != about]
     equal = [best, *(other for other in others if _fits_equally(other, best, units))]
     for each in equal:
         # The same requests are sent over both APIs and in both modes; others may differ in what
         # no property tells.
-        of_place = each.name in (*APIS, _STREAMS, _WHOLE)
-        if (of_place or _decides(each, units)) and _differs_alone(each.name, units, chance):
+        of_place = each.wanted.feature in _PLACES
+        if (of_place or _decides(each, units)) and _differs_alone(each.wanted, units, chance):
             return (each,)
-    decide = all(_WITHOUT not in each.name and _decides(each, units) for each in equal)
+    decide = all(not each.wanted.lacks and _decides(each, units) for each in equal)
     return equal if decide and len(equal) <= _MOST_EQUAL else ()
 
 
-def _family(name: str) -> str:
-    """Return the property that a feature is a value, or the lack, of."""
-    known = next((family for pattern, family in _FAMILIES if pattern.fullmatch(name)), None)
-    return known or name.replace(_WITHOUT, _WITH).partition(" = ")[0]
-
-
 def _fits_equally(other: _Separation, best: _Separation, units: Sequence[_Unit]) -> bool:
-    """Whether attempts with only the other feature have the finding as often as those with both."""
+    """Whether attempts with the other property alone have the finding as often as with both."""
     from scipy.stats import hypergeom  # slow to import
 
     alone, both = other.inside - best.inside, other.inside & best.inside
@@ -196,50 +246,49 @@ def _fits_equally(other: _Separation, best: _Separation, units: Sequence[_Unit])
     return bool(both) and hypergeom.cdf(hits_alone, len(other.inside), hits, len(alone)) > _CHANCE
 
 
-def _differs_alone(name: str, units: Sequence[_Unit], chance: float) -> bool:
-    """Whether attempts that differ in this feature alone differ in the finding."""
-    family, wanted = _family(name), name.replace(_WITHOUT, _WITH)
-    groups: dict[frozenset[str], list[_Unit]] = defaultdict(list)
-    for unit in units:
-        groups[frozenset(e for e in unit.features if _family(e) != family)].append(unit)
-    mixed = [
-        unit
-        for group in groups.values()
-        if len({wanted in unit.features for unit in group}) > 1
-        for unit in group
-    ]
-    return any(each.name == name and each.chance <= chance for each in _separations(mixed, {name}))
+def _differs_alone(wanted: _Property, units: Sequence[_Unit], chance: float) -> bool:
+    """Whether attempts that differ in this property alone differ in the finding."""
+    about = _about(wanted.feature)
+
+    def rest(unit: _Unit) -> Hashable:
+        return frozenset(feature for feature in unit.some if _about(feature) != about)
+
+    # Over two APIs, one request has other options.
+    alike = [lambda unit: unit.sample, rest] if wanted.feature in _PLACES else [rest]
+    for same in alike:
+        groups: dict[Hashable, list[_Unit]] = defaultdict(list)
+        for unit in units:
+            groups[same(unit)].append(unit)
+        mixed = [
+            unit
+            for group in groups.values()
+            if len({unit.has(wanted) for unit in group}) > 1
+            for unit in group
+        ]
+        if mixed:
+            return any(each.chance <= chance for each in _separations(mixed, [wanted]))
+    return False
 
 
 def _decides(separation: _Separation, units: Sequence[_Unit]) -> bool:
-    """Whether the attempts with a feature have the finding always, or by chance in some tries."""
+    """Whether the attempts with a property have the finding always, or by chance in some tries."""
     inside = [units[at] for at in separation.inside]
     return sum(unit.hit for unit in inside) >= _ALWAYS * len(inside) or _is_intermittent(inside)
 
 
-def _separations(units: Sequence[_Unit], names: Set[str]) -> Iterator[_Separation]:
-    """Yield those of some features without which the findings are no more than background."""
+def _separations(units: Sequence[_Unit], tried: Sequence[_Property]) -> Iterator[_Separation]:
+    """Yield the properties without which the findings are no more than background."""
     from scipy.stats import hypergeom  # slow to import
 
     hits = sum(unit.hit for unit in units)
-    for name in sorted(names | _lacking(names)):
-        opposite = name.replace(_WITHOUT, _WITH)
-        wanted = name == opposite
-        inside = frozenset(
-            at for at, unit in enumerate(units) if (opposite in unit.features) is wanted
-        )
+    for wanted in tried:
+        inside = frozenset(at for at, unit in enumerate(units) if unit.has(wanted))
         within, outside = sum(units[at].hit for at in inside), len(units) - len(inside)
-        if not wanted and within < _ALWAYS * len(inside):
+        if wanted.lacks and within < _ALWAYS * len(inside):
             continue  # Most requests lack a rare option: this says little, unless all have it.
         if within and outside and (hits - within) / outside <= _HARDLY * within / len(inside):
             chance = float(hypergeom.sf(within - 1, len(units), hits, len(inside)))
-            yield _Separation(chance, len(name.split()), name, inside)
-
-
-def _lacking(names: Set[str]) -> frozenset[str]:
-    """Return the features of the requests that lack an option or a form, whatever its value."""
-    without = (name.replace(_WITH, _WITHOUT) for name in names if " = " not in name)
-    return frozenset(name for name in without if name.startswith(_WITHOUT))
+            yield _Separation(chance, bool(wanted.feature.value), wanted, inside)
 
 
 def _frequency(units: Sequence[_Unit]) -> Iterator[str]:

@@ -10,8 +10,12 @@ import orjson
 
 from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedExchange
-from harness.records.traits import Circumstances
+from harness.records.traits import Circumstances, Feature
 
+JSON, CHOICES = Feature("JSON"), Feature("choices")
+"""A request for an answer in JSON, and one for several choices."""
+TOOL_RESULT, TRUNCATED = Feature("tool result"), Feature("truncated")
+"""A reply to the result of a tool, and a truncated one."""
 _ALIKE = {
     "max_completion_tokens": "a token limit",
     "max_output_tokens": "a token limit",
@@ -44,29 +48,27 @@ def circumstances(exchange: ParsedExchange) -> Circumstances:
 
 
 @lru_cache(_SHARED)
-def _one(features: frozenset[str]) -> frozenset[str]:
+def _one(features: frozenset[Feature]) -> frozenset[Feature]:
     """Return one object for equal features: most requests of a run have those of others."""
     return features
 
 
-def _features(exchange: ParsedExchange) -> Iterator[str]:
+def _features(exchange: ParsedExchange) -> Iterator[Feature]:
     """Yield what the request and the reply have that others lack: options, values, and forms."""
     request = exchange.request
-    for name in _options(request.body):
-        yield f"requests with {name}"
+    yield from _options(request.body)
+    yield from map(Feature, _forms(request.body))
     if request.wants_json:
-        yield "requests for JSON"
+        yield JSON
     if request.choices > 1:
-        yield "requests for several choices"
-    for form in _forms(request.body):
-        yield f"requests with {form}"
+        yield CHOICES
     if not request.answers_user:
-        yield "replies to a tool result"
+        yield TOOL_RESULT
     if exchange.truncated:
-        yield "truncated replies"
+        yield TRUNCATED
 
 
-def _options(body: Mapping[str, Any]) -> Iterator[str]:
+def _options(body: Mapping[str, Any]) -> Iterator[Feature]:
     for key, value in body.items():
         if key in _IN_EVERY or value in _NOT_SENT:
             continue
@@ -74,11 +76,11 @@ def _options(body: Mapping[str, Any]) -> Iterator[str]:
         for member, inner in members:
             name = key if member is None else f"{key}.{member}"
             name = _ALIKE.get(name, name)
-            yield name
+            yield Feature(name)
             if isinstance(inner, bool):
-                yield f"{name} = {str(inner).lower()}"
+                yield Feature(name, str(inner).lower())
             elif inner == 0 or (isinstance(inner, str) and _WORD.fullmatch(inner)):
-                yield f"{name} = {inner or 0}"
+                yield Feature(name, str(inner or 0))
 
 
 def _forms(body: Mapping[str, Any]) -> Iterator[str]:

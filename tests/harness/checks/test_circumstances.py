@@ -5,6 +5,7 @@ from healthy import exchange, response, rollout
 from replies import Reply
 
 from harness.api.parsed_rollout import parse_rollout
+from harness.records.traits import Feature
 from harness.rules.evidence.circumstances import circumstances
 
 USER = {"role": "user", "content": "Hi"}
@@ -23,15 +24,23 @@ def features(api, **body):
 @pytest.mark.parametrize(
     ("chat", "responses", "named"),
     [
-        ({"reasoning_effort": "low"}, {"reasoning": {"effort": "low"}}, "reasoning.effort"),
-        ({"max_tokens": 16}, {"max_output_tokens": 16}, "a token limit"),
-        ({"logprobs": True}, {"top_logprobs": 2}, "logprobs"),
-        ({"temperature": 0}, {"temperature": 0.0}, "temperature = 0"),
-        ({"tool_choice": "required"}, {"tool_choice": "required"}, "tool_choice = required"),
+        (
+            {"reasoning_effort": "low"},
+            {"reasoning": {"effort": "low"}},
+            Feature("reasoning.effort"),
+        ),
+        ({"max_tokens": 16}, {"max_output_tokens": 16}, Feature("a token limit")),
+        ({"logprobs": True}, {"top_logprobs": 2}, Feature("logprobs")),
+        ({"temperature": 0}, {"temperature": 0.0}, Feature("temperature", "0")),
+        (
+            {"tool_choice": "required"},
+            {"tool_choice": "required"},
+            Feature("tool_choice", "required"),
+        ),
     ],
 )
 def test_an_option_has_one_name_over_both_apis(chat, responses, named):
-    assert f"requests with {named}" in features("chat", **chat) & features("responses", **responses)
+    assert named in features("chat", **chat) & features("responses", **responses)
 
 
 def test_forms_of_messages_are_features():
@@ -39,11 +48,11 @@ def test_forms_of_messages_are_features():
     thought = {"role": "assistant", "content": "Hi", "reasoning": "A greeting."}
     parts = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
     assert features("chat", messages=[system, system, USER, thought, parts]) == {
-        "requests with system messages",
-        "requests with several system messages",
-        "requests with assistant messages",
-        "requests with earlier CoT",
-        "requests with content in parts",
+        Feature("system messages"),
+        Feature("several system messages"),
+        Feature("assistant messages"),
+        Feature("earlier CoT"),
+        Feature("content in parts"),
     }
 
 

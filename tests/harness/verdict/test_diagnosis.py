@@ -8,7 +8,7 @@ from harness.records.analysis import RuleResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.diagnosis import ComponentFault
 from harness.records.scores import Evidence, Finding, Score
-from harness.records.traits import Circumstances, Traits
+from harness.records.traits import Circumstances, Feature, Traits
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.components import COMPONENTS
 from harness.rules.results import check_results
@@ -283,10 +283,10 @@ def when(holds, rule="reply.lost", **options):
 @pytest.mark.parametrize(
     ("features", "hit", "named"),
     [
-        ({"requests with stop strings"}, {True}, "only requests with stop strings"),
-        ({"requests with reasoning.effort"}, {False}, "only requests without reasoning.effort"),
-        ({"requests with reasoning.effort = low"}, {False}, None),
-        ({"requests with seed"}, {True, False}, None),
+        ({Feature("stop strings")}, {True}, "only requests with stop strings"),
+        ({Feature("reasoning.effort")}, {False}, "only requests without reasoning.effort"),
+        ({Feature("reasoning.effort", "low")}, {False}, None),
+        ({Feature("seed")}, {True, False}, None),
     ],
 )
 def test_an_option_is_named_if_it_or_its_absence_separates_the_findings(features, hit, named):
@@ -300,18 +300,26 @@ def test_an_option_is_named_if_it_or_its_absence_separates_the_findings(features
     assert f"({named})" in told if named else "only" not in told
 
 
-TOOLS, LIMIT = "requests with tools", "requests with a token limit"
+TOOLS, LIMIT = Feature("tools"), Feature("a token limit")
 
 
 @pytest.mark.parametrize(
     ("kinds", "hit", "named"),
     [
         # Requests that differ in one property alone differ in the finding.
-        ([(TOOLS, LIMIT), (TOOLS,), (LIMIT,), ()], lambda e: TOOLS in e, f"(only {TOOLS}, "),
+        (
+            [(TOOLS, LIMIT), (TOOLS,), (LIMIT,), ()],
+            lambda e: TOOLS in e,
+            "(only requests with tools, ",
+        ),
         # Two properties always occur together: both are named.
-        ([(TOOLS, LIMIT), (), ()], lambda e: TOOLS in e, f"(only {TOOLS} or {LIMIT}, "),
+        (
+            [(TOOLS, LIMIT), (), ()],
+            lambda e: TOOLS in e,
+            "(only requests with a token limit or requests with tools, ",
+        ),
         # What decides is none of the properties: some requests with the limit never have it.
-        ([(LIMIT,), (LIMIT,), ("ids",), ()], None, "(1 in 4 replies)"),
+        ([(LIMIT,), (LIMIT,), (Feature("ids"),), ()], None, "(1 in 4 replies)"),
     ],
 )
 def test_a_condition_is_named_if_it_alone_decides_or_with_all_that_fit_equally(kinds, hit, named):
@@ -329,7 +337,7 @@ def test_a_condition_is_named_if_it_alone_decides_or_with_all_that_fit_equally(k
 
 def circumstances(number):
     """Every fifth pair of attempts has tools, every seventh is long, and the load grows."""
-    features = {"requests with tools"} if number // 2 % 5 == 0 else set()
+    features = {TOOLS} if number // 2 % 5 == 0 else set()
     size = 20 if number // 2 % 7 == 0 else 1
     began = float(number // 2 * 1000 + number % 10)
     return {"features": frozenset(features), "size": size, "began": began, "ended": began + 20}

@@ -1,0 +1,67 @@
+"""When a defect shows, told from the requests of a default run."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from corpus import healthy
+
+from harness.records.rollouts import Exchange, Rollout
+
+Where = Callable[[Rollout, dict[str, Any]], bool]
+
+
+def printed(change: Callable[[dict[str, Any]], None], where: Where) -> str:
+    """The first cause if a server changes the bodies of some complete replies."""
+
+    def changed(rollout: Rollout, exchange: Exchange) -> Exchange:
+        sent, response = exchange.request.body, exchange.response
+        whole = response is not None and response.good_status and response.body
+        if response is None or not whole or not sent or not where(rollout, sent):
+            return exchange
+        body = json.loads(response.body)
+        change(body)
+        made = response.model_copy(update={"body": json.dumps(body)})
+        return exchange.model_copy(update={"response": made})
+
+    made = []
+    for rollout in healthy().rollouts:
+        exchanges = tuple(changed(rollout, exchange) for exchange in rollout.exchanges)
+        same = all(map(lambda one, other: one is other, exchanges, rollout.exchanges))
+        made.append(rollout if same else rollout.model_copy(update={"exchanges": exchanges}))
+    diagnosis = healthy().judged(made).analysis.diagnosis
+    assert diagnosis is not None
+    return diagnosis.causes[0].description
+
+
+def milliseconds(body: dict[str, Any]) -> None:
+    if "created" in body:
+        body["created"] *= 1000
+
+
+def other_object(body: dict[str, Any]) -> None:
+    body["object"] = "reply"
+
+
+def is_short(_: Rollout, sent: dict[str, Any]) -> bool:
+    return len(json.dumps(sent)) < 8000
+
+
+def answers_user(_: Rollout, sent: dict[str, Any]) -> bool:
+    turns = sent.get("messages") or sent.get("input")
+    last = turns[-1] if isinstance(turns, list) else {}
+    return last.get("role") != "tool" and last.get("type") != "function_call_output"
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "words"),
+    [
+        # Requests of Responses have options that those of Chat lack.
+        (milliseconds, lambda one, _: one.api == "chat", "only chat, only complete replies"),
+        (other_object, is_short, "only complete replies, all but requests above 8,000 characters"),
+        (other_object, answers_user, "only complete replies, all but replies to a tool result"),
+    ],
+)
+def test_api_mode_and_exceptions_are_named(change, where, words):
+    assert printed(change, where).endswith(f"({words}).")
