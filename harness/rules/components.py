@@ -1,6 +1,14 @@
-"""The parts of a server that a rule can show to be at fault. No I/O."""
+"""The parts of a server that a rule can show to be at fault, and all that is known of them. No I/O.
 
+What a defect of one part does to the rules of others is a member of the part; the verdict finds the
+causes of a run from these members, and knows no part by name.
+"""
+
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from harness.records.scores import Received
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,22 @@ class Component:
     fields: str = ""
     after: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
+    instead: Received | None = None
+    """What requests get instead of a reply if this part is at fault, whatever they test."""
+    expects: tuple[Received, ...] = ()
+    """What the requests of its rules may get instead of a reply: its rules judge that, too."""
+    only_counts: str | None = None  # the part at fault if only token counts show it
+    one_api: str | None = None  # the part at fault if a probe fails over one API, and never else
+    about_counts: bool = False  # its rules judge token counts
+    changes_counts: bool = False  # its defects change token counts
+    changes_texts: bool = False  # its defects change what the model wrote
+    mixes_requests: bool = False
+    """Its defects put one request's content into the reply to another: now and then, under load,
+    and with any consequence."""
+    of_some_requests: bool = False
+    """Its rules judge only requests that ask for it; other defects damage their replies, too."""
+    of_behaviour: bool = False  # it changes what the model does with its prompt
+    partly: str = ""  # what its defects mean if only some replies have them
 
     @property
     def fix(self) -> str:
@@ -36,6 +60,22 @@ class Component:
         return f"In an engine: {self.engine} In a gateway or bridge: {gateway}"
 
 
+_NO_REPLY: tuple[Received, ...] = ("refused", "failed", "interrupted")
+_FIELDS = (
+    (re.compile(r"\breasoning"), "the reasoning"),
+    (re.compile(r"\bmessage'|\bcontent\b"), "the content"),
+    (re.compile(r"tool_call|function_call|\barguments\b"), "the calls"),
+)
+"""Patterns of JSON paths, and the fields that a gateway must forward."""
+
+
+def fields_of(paths: Iterable[str]) -> str | None:
+    """Return the field of a reply that differs, as the paths of the evidence name it."""
+    found = list(paths)
+    named = [name for pattern, name in _FIELDS if any(map(pattern.search, found))]
+    return named[0] if len(named) == 1 else None
+
+
 MODEL = "model"  # the component of what only another model, other weights or numerics show
 _RETURNED = (
     *("failures", "interrupted", "unreadable", "format", "events", "ends"),
@@ -48,6 +88,8 @@ _COMPONENTS = (
         "The server refuses valid requests.",
         "Clients get an error for requests that the API allows.",
         "Accept what the API allows, and ignore fields that the server does not use.",
+        instead="refused",
+        only_counts="history",
     ),
     Component(
         "failures",
@@ -55,6 +97,7 @@ _COMPONENTS = (
         "Long agent runs break, and clients that retry get the same error.",
         "fix the exception in its log, often of the parser or template.",
         "return its status and error.",
+        instead="failed",
     ),
     Component(
         "interrupted",
@@ -63,6 +106,7 @@ _COMPONENTS = (
         "fix the exception in its log.",
         "forward the upstream error, and keep the numbering of this stream.",
         follows=("failures",),
+        instead="interrupted",
     ),
     Component(
         "unreadable",
@@ -70,6 +114,7 @@ _COMPONENTS = (
         "Clients stop with an error, or take an error for an empty reply.",
         "Send errors with a 4xx or 5xx status and a JSON body, and replies in the form of the API.",
         follows=("failures", "interrupted", "format", "events", "calls"),
+        instead="unreadable",
     ),
     Component(
         "prompt",
@@ -113,6 +158,7 @@ _COMPONENTS = (
         "Store every completed response with its input before its last event is sent, where "
         "every replica finds it.",
         follows=_RETURNED,
+        expects=_NO_REPLY,
     ),
     Component(
         MODEL,
@@ -122,6 +168,9 @@ _COMPONENTS = (
         "check weights, number formats and caches first.",
         after=("prompt", "messages", "history", "tools", "sampling", "logprobs"),
         follows=("shared",),
+        one_api="logprobs",
+        of_behaviour=True,
+        partly="only some replies: two builds behind one router?",
     ),
     Component(
         "sampling",
@@ -147,6 +196,7 @@ _COMPONENTS = (
         "Render the schema into the developer message, and apply the grammar to the final "
         "channel only, after its header.",
         follows=_RETURNED,
+        of_some_requests=True,
     ),
     Component(
         "choice",
@@ -179,12 +229,14 @@ _COMPONENTS = (
         "forward {fields} unchanged.",
         "texts",
         follows=("events", "output", "filter", "structured", "model", "shared"),
+        changes_texts=True,
     ),
     Component(
         "filter",
         "A filter of the server blocks replies, or replaces words in them.",
         "Harmless requests get no answer, or an answer with gaps.",
         "Switch the filter off, or report in the finish reason that it acted.",
+        changes_texts=True,
     ),
     Component(
         "calls",
@@ -219,6 +271,8 @@ _COMPONENTS = (
         "forward the engine's {fields}.",
         "usage",
         follows=(*_RETURNED, "sampling"),
+        about_counts=True,
+        changes_counts=True,
     ),
     Component(
         "options",
@@ -232,18 +286,23 @@ _COMPONENTS = (
         "Clients cannot tell their own mistakes from failures of the server.",
         "Map each kind of error to its 4xx or 5xx status with a JSON body, and refuse invalid "
         "requests before sampling.",
+        expects=_NO_REPLY,
     ),
     Component(
         "shared",
         "The server mixes up requests, or answers from another request's cache entry.",
         "Users get replies to other users' requests, and a retry works.",
         "Look for state that requests share: parsers, stores, caches of prefixes and of replies.",
+        expects=_NO_REPLY,
+        changes_counts=True,
+        mixes_requests=True,
     ),
     Component(
         "replicas",
         "A different model, or a different version of the server, answers some requests.",
         "Results differ from request to request, and do not come from the requested model.",
         "Send every request to replicas with the same model, version and settings.",
+        expects=_NO_REPLY,
     ),
     Component(
         "builtin",
@@ -255,3 +314,5 @@ _COMPONENTS = (
 )
 
 COMPONENTS = {component.id: component for component in _COMPONENTS}
+INSTEAD = {component.instead: component for component in _COMPONENTS if component.instead}
+"""The components at fault, by what requests get instead of a reply."""

@@ -16,7 +16,7 @@ from harness.records.rollouts import Lost
 from harness.records.runs import Capability
 from harness.records.scores import Description, Evidence, Finding, Score, Severity
 from harness.records.settings import SuiteName
-from harness.rules.components import COMPONENTS
+from harness.rules.components import COMPONENTS, Component
 from harness.rules.habits import UNUSABLE, Habit
 
 GUIDE = "https://cookbook.openai.com/articles/gpt-oss/verifying-implementations"
@@ -161,9 +161,14 @@ class Rule:
         return self.habit.share if self.habit else 0.0
 
     @property
+    def part(self) -> Component:
+        """The part of a server that is at fault if it fails."""
+        return COMPONENTS[self.component]
+
+    @property
     def fix(self) -> str:
         """How the defect is corrected, in a sentence."""
-        return self.own_fix or COMPONENTS[self.component].fix
+        return self.own_fix or self.part.fix
 
     @property
     def id(self) -> str:

@@ -12,7 +12,6 @@ probe that fails over only one of them shows a defect of the conversion.
 When: exact tests on the replies with and without the finding (`harness.verdict.occasions`).
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Self
@@ -22,7 +21,7 @@ from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.check import AccountRule
-from harness.rules.components import COMPONENTS, MODEL
+from harness.rules.components import COMPONENTS, INSTEAD, Component, fields_of
 from harness.rules.rule import Rule
 from harness.statistics.intervals import exact_bounds
 from harness.verdict.occasions import INTERMITTENT, UNDER_LOAD, Reply, occasions, replies_of
@@ -40,19 +39,7 @@ properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _MOSTLY = 0.5  # of the replies with a finding
 _SELDOM, _ALWAYS = 0.1, 0.9  # of the replies of an API
-_OF_REQUESTS = {"refused": "refusals", "failed": "failures", "interrupted": "interrupted"}
-_OF_COUNTS = frozenset({"usage", "shared"})  # whose defects change token counts
-_OF_TEXTS = frozenset({"text", "filter"})  # whose defects change what the model wrote
-_FIELDS = (
-    (re.compile(r"\breasoning"), "the reasoning"),
-    (re.compile(r"\bmessage'|\bcontent\b"), "the content"),
-    (re.compile(r"tool_call|function_call|\barguments\b"), "the calls"),
-)
-"""Patterns of JSON paths, and the fields that a gateway must forward."""
 _MOST_FIXES = 2  # remedies of a cause whose findings have several
-_BUILDS = "only some replies: two builds behind one router?"
-_EXPECT_ERRORS = frozenset({"errors", "storage", "shared", "replicas"})
-"""Components whose rules expect a refusal, or have errors as their evidence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +66,12 @@ class _Finding:
     @property
     def by_counts(self) -> bool:
         """Whether only token counts show it, and it is not about these."""
-        return self.rule.component != "usage" and _by_counts(self.result)
+        return not self.rule.part.about_counts and _by_counts(self.result)
+
+    @property
+    def about(self) -> Component:
+        """Its component."""
+        return COMPONENTS[self.component]
 
     @property
     def id(self) -> str:
@@ -136,7 +128,7 @@ def diagnose(
     errors = any(finding.result.status == "failed" for finding in findings)
     shown = [finding for finding in findings if finding.is_shown]
     parts = {finding.component for finding in shown if finding.is_solid}
-    after = {e.id: {*COMPONENTS[e.rule.component].after} - {e.component} for e in shown}
+    after = {e.id: {*e.rule.part.after} - {e.component} for e in shown}
     shown = [finding for finding in shown if not parts & after[finding.id]]
     if not any(finding.result.status == "failed" for finding in shown) and (errors or not shown):
         shown = findings
@@ -186,19 +178,20 @@ def _cause(
     first = own[0]
     records = frozenset[str]().union(*(finding.records for finding in own))
     same = [e for e in others if e.rule.witness or _shared(e.records, records, len(e.records))]
-    about = COMPONENTS[first.component]
+    about = first.about
     probes = [e for e in (*own, *same) if e.result.check.kind == "probe" and not e.moved]
     told = [first] if first.result.check.kind == "check" else probes
     replies = frozenset[Reply]().union(*(finding.replies for finding in told))
     when = list(occasions([finding.result for finding in told], replies, scores, run))
     if UNDER_LOAD not in when and all(map(_needs_load, told)):
         when.append(UNDER_LOAD)
-    if first.component == MODEL and _SELDOM < _share(first.result) < _ALWAYS:
-        when.append(_BUILDS)
+    if about.partly and _SELDOM < _share(first.result) < _ALWAYS:
+        when.append(about.partly)
     if first.rule.witness:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
-    fixes = [first.own_fix or about.fix_of(_fields(own) or about.fields)]
+    paths = (e.evidence.path or "" for each in own for e in each.result.examples)
+    fixes = [first.own_fix or about.fix_of(fields_of(paths) or about.fields)]
     fixes += (e.own_fix for e in own if e.own_fix and e.is_solid and e.own_fix not in fixes)
     return Cause(
         component=first.component,
@@ -212,17 +205,10 @@ def _cause(
     )
 
 
-def _fields(findings: Iterable[_Finding]) -> str | None:
-    """Return the field of a reply that differs, as the paths of the evidence name it."""
-    paths = [e.evidence.path or "" for each in findings for e in each.result.examples]
-    named = [name for pattern, name in _FIELDS if any(map(pattern.search, paths))]
-    return named[0] if len(named) == 1 else None
-
-
 def _needs_load(finding: _Finding) -> bool:
-    """Whether a finding comes from requests that are sent in a burst, and shows shared state."""
+    """Whether a finding comes from requests in a burst, and shows that these are mixed up."""
     probe = PROBES.get(finding.id)
-    return probe is not None and probe.group.burst is not None and finding.component == "shared"
+    return probe is not None and probe.group.burst is not None and finding.about.mixes_requests
 
 
 def _shared(some: Set[str], others: Set[str], every: int) -> bool:
@@ -261,7 +247,7 @@ def _weight(result: RuleResult) -> float:
             * _share(result, sure=True)
             * (_PROBE if _component(result) == rule.component else _INHERITED)
         )
-    if _by_counts(result) and rule.component != "usage":
+    if _by_counts(result) and not rule.part.about_counts:
         weight *= _BY_COUNTS
     return weight * _share(result, sure=True)
 
@@ -272,10 +258,10 @@ def _of_model(findings: Sequence[_Finding]) -> Iterable[_Finding]:
     Logprobs show that it differs, and no rule fails that judges prompts or sampling otherwise.
     """
     failed = [finding for finding in findings if finding.result.status == "failed"]
-    differs = any(finding.component == MODEL and finding.id in PROBES for finding in failed)
     others = {e.component for e in failed if not (e.rule.witness or e.rule.behaviour)}
-    takes = differs and others.isdisjoint(COMPONENTS[MODEL].after)
-    return (e.of(MODEL) if takes and e.rule.behaviour else e for e in findings)
+    differs = [e.about for e in failed if e.about.of_behaviour and e.id in PROBES]
+    model = differs[0] if differs and others.isdisjoint(differs[0].after) else None
+    return (e.of(model.id) if model and e.rule.behaviour else e for e in findings)
 
 
 def _component(result: RuleResult) -> str:
@@ -284,16 +270,15 @@ def _component(result: RuleResult) -> str:
     received = {example.evidence.received for example in result.examples}
     got = received.pop() if len(received) == 1 else "differs"
     probe = result.check.kind == "probe"
-    if got == "unreadable" and probe:
-        return "unreadable"
-    if got in _OF_REQUESTS and rule.component not in _EXPECT_ERRORS:
-        return _OF_REQUESTS[got]
-    if rule.component == "refusals" and _by_counts(result):
-        return "history"  # The request is served, and the model does not see all of it.
+    part = INSTEAD.get(got)
+    if part is not None and got not in rule.part.expects and (probe or got != "unreadable"):
+        return part.id
+    if rule.part.only_counts and _by_counts(result):
+        return rule.part.only_counts
     rates = [failures / every for failures, every in result.counts.values() if every]
     of_one_api = max(rates, default=0) >= _ALWAYS and min(rates, default=0) == 0
-    if rule.component == MODEL and probe and of_one_api:
-        return "logprobs"
+    if rule.part.one_api and probe and of_one_api:
+        return rule.part.one_api
     return rule.component
 
 
@@ -306,7 +291,7 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     lost or unreadable ones in others: if one of them is proven, it explains what is not in every
     reply. Of warnings, only those of changed texts explain anything.
     """
-    says = other.result.status == "failed" or other.component in _OF_TEXTS
+    says = other.result.status == "failed" or other.about.changes_texts
     if not says or other.rule.witness or other.component == finding.component:
         return False
     same = _shared(finding.records, other.records, len(finding.records))
@@ -314,24 +299,24 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     if isinstance(finding.rule, AccountRule) and isinstance(other.rule, AccountRule):
         return wider  # The account reports a reply once: what most replies have explains the rest.
     probe = finding.result.check.kind == "probe"
-    follows = COMPONENTS[finding.component].follows
-    if other.component == "shared" and not other.by_counts and "shared" in follows:
+    follows = other.component in finding.about.follows
+    if other.about.mixes_requests and not other.by_counts and follows:
         partly = other.proven and _share(finding.result) < _ALWAYS
         return same or partly or _share(other.result) >= _MOSTLY * _share(finding.result)
-    if finding.by_counts and other.component in _OF_COUNTS:
+    if finding.by_counts and other.about.changes_counts:
         return same or _share(other.result) >= _MOSTLY * _share(finding.result)
     if other.by_counts or (finding.by_counts and probe) or not (wider or probe):
         return False
     if probe:
         same &= len({tasks[record] for record in other.records}) > 1
-    same |= finding.component == "structured" and _is_elsewhere(other, finding)
-    return same and other.component in follows
+    same |= finding.about.of_some_requests and _is_elsewhere(other, finding)
+    return same and follows
 
 
 def _is_elsewhere(other: _Finding, finding: _Finding) -> bool:
     """Return whether another defect of replies is mostly in those without a finding.
 
-    What no schema causes damages answers to schemas, too, in the same APIs and modes.
+    What damages all replies damages those that a rule alone judges, in the same APIs and modes.
     """
     places, others = (
         {place for place, (failures, _) in each.result.counts.items() if failures}
