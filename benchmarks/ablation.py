@@ -241,14 +241,13 @@ def _set(name: str, value: float, changed: float) -> Callable[[], None]:
     return functools.partial(put, value)
 
 
-def cases(kept: Path) -> Iterator[Case]:
-    """Yield the run with each visible fault that is no allowed variation, from `kept` if there.
+def cases(folder: Path) -> Iterator[Case]:
+    """Yield the run with each visible fault that is no allowed variation, from `folder` if there.
 
     A fault of the model or of sampling shows only what its requests and replies show. Then the
     mixtures of habits.
     """
     run = corpus.healthy()
-    kept.mkdir(parents=True, exist_ok=True)
     of_replies = {fault.name for fault in corpus.faults_of_replies()}
     faults = [fault for fault in CATALOGUE.values() if fault.visible and not fault.allowed]
     made: dict[str, Callable[[], Sequence[Rollout]]] = {}
@@ -257,22 +256,31 @@ def cases(kept: Path) -> Iterator[Case]:
             made[fault.name] = functools.partial(corpus.damaged, run.rollouts, fault.name)
         elif not fault.of_engine:
             server = functools.partial(PrescribedServer, create=faulty_parts((fault.name,)).app)
-            made[fault.name] = functools.partial(_served, run, _AS_WRITTEN, server)
+            made[fault.name] = functools.partial(served, run, _AS_WRITTEN, server)
     for name, habits in MIXTURES.items():
-        made[f"mixture {name}"] = functools.partial(_served, run, Style(habits), PrescribedServer)
+        made[f"mixture {name}"] = functools.partial(served, run, Style(habits), PrescribedServer)
     for name, make in made.items():
-        file = kept / f"{name}.json"
-        if not file.exists():
-            pairs = zip(make(), run.rollouts, strict=True)
-            written = {new.id: new for new, old in pairs if new is not old}
-            file.write_bytes(_CHANGED.dump_json(written))
-        changed = _CHANGED.validate_json(file.read_bytes())
-        yield Case(name, [changed.get(one.id, one) for one in run.rollouts])
+        yield Case(name, kept(folder, name, make, run))
 
 
-def _served(
+def kept(
+    folder: Path, name: str, make: Callable[[], Sequence[Rollout]], run: corpus.Recorded
+) -> Sequence[Rollout]:
+    """Return the rollouts of a case; those that its `make` changed are kept in a file."""
+    file = folder / f"{name}.json"
+    if not file.exists():
+        pairs = zip(make(), run.rollouts, strict=True)
+        written = {new.id: new for new, old in pairs if new is not old}
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(_CHANGED.dump_json(written))
+    changed = _CHANGED.validate_json(file.read_bytes())
+    return [changed.get(one.id, one) for one in run.rollouts]
+
+
+def served(
     run: corpus.Recorded, style: Style, server: Callable[[], PrescribedServer]
 ) -> Sequence[Rollout]:
+    """Return the run with its replies written in a style, and made by a server."""
     return asyncio.run(styled(_healthy_replies(), run.rollouts, style, server()))
 
 
