@@ -21,10 +21,9 @@ from harness.api.ledger import (
     token_count,
 )
 from harness.records.traits import Ledger, Sheet
-from harness.rules.account.court import CHANCE
+from harness.rules.account.court import exceeds
 from harness.rules.account.entry import ALIKE, Row, What
 from harness.rules.habits import MALFORMED_HEADERS
-from harness.statistics.rates import at_least
 
 _CONTENT_TYPE = 6  # the most tokens of a content type in the header of a call, and its spelling
 HARMLESS = 6  # unexplained tokens of a reply that the spelling of a model explains
@@ -169,7 +168,7 @@ def are_many(odd: Collection[Row], replies: Iterable[Row]) -> bool:
     """
     counted = {row.written for row in replies if row.sheet.ledger is not None}
     hits = len({row.written for row in odd})
-    return hits >= ALIKE and at_least(hits, len(counted), MALFORMED_HEADERS.share) <= CHANCE
+    return exceeds(hits, len(counted), MALFORMED_HEADERS.share)
 
 
 def _answer_alone(sheet: Sheet, ledger: Ledger) -> int:

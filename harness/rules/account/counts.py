@@ -26,10 +26,9 @@ from harness.rules.account.counting import (
     is_odd,
     wrong_counts,
 )
-from harness.rules.account.court import CHANCE, Claim, convicted
+from harness.rules.account.court import Claim, convicted, exceeds
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import ALIKE, Entry, Judged, Place, Row, What
-from harness.statistics.rates import at_least
 from harness.text import shared_beginning
 
 _SENTENCE_END = re.compile(r"[.!?\n]\s*$")
@@ -160,7 +159,7 @@ def _without_tokens_of_cot(replies: Sequence[Row], counting: Counting) -> Judged
         own = [each for each in counted if each[0].mode == mode]
         lacking = [each for each in own if each[2] > 0 and has_whole_cot(each[1], each[2])]
         hits, every = (len({row.written for row, *_ in e}) for e in (lacking, own))
-        if hits >= _FEWEST_KNOWN and at_least(hits, every, spelled) <= CHANCE:
+        if hits >= _FEWEST_KNOWN and exceeds(hits, every, spelled):
             for row, ledger, more in lacking:
                 wanted, got = f"{ledger.cot + more} tokens", str(ledger.cot)
                 yield row, Entry(What.COT_TOKENS, "CoT", "count", wanted, got, str(more))
@@ -226,10 +225,14 @@ def _stock(replies: Sequence[Row], odd: Sequence[Row]) -> Judged:
         rare = rare if 2 * len(rare) >= without else []
         everywhere = len(bare) >= max(_FEWEST_KNOWN, _MOST * len(replies))
         for same in (own if len(own) >= _SHARED * len(odd) else [], bare if everywhere else rare):
-            kinds = {r.sheet.request if r.sample[0] == _RECORDED else r.sample[0] for r in same}
-            for row in same if len(kinds) >= ALIKE and len(text) >= LONG_TEXT else ():
-                wanted, detail = "an answer of its own", f"{len(same)} replies: {text!r}"
-                yield row, Entry(What.STOCK, "answer", "count", wanted, text, detail)
+            wanted, detail = "an answer of its own", f"{len(same)} replies: {text!r}"
+            entry = Entry(What.STOCK, "answer", "count", wanted, text, detail)
+            kinds = (e.sheet.request if e.sample[0] == _RECORDED else e.sample[0] for e in same)
+            if len(text) >= LONG_TEXT:
+                claims = zip(same, kinds, strict=True)
+                yield from convicted(
+                    Claim(e, entry, False, True, kind, ALIKE) for e, kind in claims
+                )
 
 
 def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:
@@ -249,18 +252,17 @@ def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:
                 begins = Counter(text[:shortest] for _, text in texts)
                 common, times = begins.most_common(1)[0] if texts else ("", 0)
                 members = [(row, text) for row, text in texts if text.startswith(common)]
-                different = {text for _, text in members}
-                few = len(different) < ALIKE
-                if times < share * len(texts) or few or not common.strip():
+                if times < share * len(texts) or not common.strip():
                     continue
+                different = [text for _, text in members]
                 first, last = min(different), max(different)
                 shared = first[: shared_beginning(first, last)]
                 detail = f"({shared[::order]!r}) at the {where}"
-                added: list[tuple[Row, Entry]] = []
+                added: list[Claim] = []
                 for row, text in members:
                     kept, got = text.removeprefix(shared)[::order].strip(), text[::order]
                     more = more_tokens(got, kept)
                     if more is not None and more < -1 and counting.fits(row.sheet, more):
-                        added.append((row, Entry(What.EDGE, place, "count", kept, got, detail)))
-                if len({entry.got for _, entry in added}) >= ALIKE:
-                    yield from added
+                        entry = Entry(What.EDGE, place, "count", kept, got, detail)
+                        added.append(Claim(row, entry, alike=True, unit=got, fewest=ALIKE))
+                yield from convicted(added)

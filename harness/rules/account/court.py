@@ -1,7 +1,8 @@
 """The court of the account: which claims of its witnesses accuse the server, and none the model.
 
 A claim accuses if the reply alone excludes the model (a), if enough samples or requests have it and
-more than those whose counts are the model's own (b, d), or if an API or mode has it (c).
+more than those whose counts are the model's own, or more replies than a habit explains (b, d), or
+if an API or mode has it (c).
 """
 
 from collections import defaultdict
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Row
 from harness.statistics.differences import mantel_haenszel
+from harness.statistics.rates import at_least
 
 CHANCE = 0.001
 """The p-value from which on a difference is not due to chance."""
@@ -50,6 +52,11 @@ def convicted(claims: Iterable[Claim]) -> Iterator[tuple[Row, Entry]]:
         )
         if any(enough) and len(shown) > len(own):
             yield from ((claim.row, claim.entry) for claim in alike if not claim.own)
+
+
+def exceeds(hits: int, replies: int, share: float) -> bool:
+    """Whether so many replies have something that no model which has it in this share wrote all."""
+    return hits >= ALIKE and at_least(hits, replies, share) <= CHANCE
 
 
 def associated(
