@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import fmean
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from harness.records.record import Record
 from harness.records.scores import Estimate
 from harness.statistics.estimators import Scores, question_means
 from harness.statistics.intervals import ALPHA, critical_value
 from harness.statistics.mean_scores import UNSEEN, Mean, clustered_error, run_mean
+from harness.statistics.question import Counts
 
 TAIL = 0.05  # one-sided error probability of a bound
 POWER = 0.8  # probability that a run detects the drop that is reported as detectable
@@ -21,7 +22,6 @@ _STEPS = 4096
 """Resolution of the smallest detectable worsening, as a fraction of the largest possible one."""
 
 Seen = Literal["better", "worse", "none"]
-Counts: TypeAlias = tuple[int, int]  # hits and trials
 
 
 @dataclass(frozen=True)
@@ -204,30 +204,6 @@ def share_larger(first: Sequence[float], second: Sequence[float]) -> float:
     from scipy.stats import mannwhitneyu
 
     return float(mannwhitneyu(second, first).statistic) / (len(first) * len(second))
-
-
-def mantel_haenszel(tables: Sequence[tuple[Counts, Counts]]) -> float:
-    """Return the two-sided p-value for equally frequent hits on both sides of stratified tables.
-
-    The exact conditional test: within a stratum the hits of one side are hypergeometric, and the
-    test statistic is their sum over strata (Agresti, Categorical Data Analysis, 2013, section
-    7.3.5); the p-value is twice the smaller tail. `statsmodels` has only the chi-squared
-    approximation, which needs more than the two tries per stratum that probes make.
-    """
-    import numpy as np
-    from scipy.stats import hypergeom
-
-    distribution = np.ones(1)
-    statistic = 0
-    for (hits, trials), (other_hits, other_trials) in tables:
-        all_hits = hits + other_hits
-        low, high = max(0, all_hits - other_trials), min(trials, all_hits)
-        counts = np.arange(low, high + 1)
-        pmf = hypergeom.pmf(counts, trials + other_trials, all_hits, trials)
-        distribution = np.convolve(distribution, pmf)
-        statistic += hits - low
-    tails = distribution[: statistic + 1].sum(), distribution[statistic:].sum()
-    return float(min(1.0, 2 * min(tails)))
 
 
 def _tested(pair: Pair, p: float, adjusted: float, count: int) -> Difference:

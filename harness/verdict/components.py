@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Api
 from harness.records.diagnosis import ComponentFault
-from harness.statistics.differences import mantel_haenszel
+from harness.statistics.question import Answer
 from harness.statistics.two_rates import evidence, fail_level, spread_failures
 from harness.verdict.reference_rate import Target
 
@@ -43,12 +43,12 @@ class _Tried:
 
     def below(self, other: _Tried) -> bool:
         """Return whether fewer tries of the same cases pass than over another API."""
-        tables = [
-            ((self.passed[case], self.tries[case]), (other.passed[case], other.tries[case]))
+        tables = {
+            case: ((self.passed[case], self.tries[case]), (other.passed[case], other.tries[case]))
             for case in self.tries.keys() & other.tries.keys()
-        ]
+        }
         fewer = self.passes * other.total < other.passes * self.total
-        return fewer and mantel_haenszel(tables) <= _LEVEL
+        return fewer and Answer(tables).p <= _LEVEL
 
 
 def faulty_components(

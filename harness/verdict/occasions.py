@@ -21,6 +21,7 @@ from harness.records.scores import Score
 from harness.records.traits import Circumstances, Feature
 from harness.rules.catalogue import PROBES
 from harness.rules.evidence.circumstances import CHOICES, JSON, TOOL_RESULT, TRUNCATED
+from harness.statistics.question import asked
 from harness.text import percentage
 
 Reply = tuple[str, int]  # the id of a rollout, and the index of an exchange in it
@@ -239,11 +240,8 @@ def _conditions(
 
 def _fits_equally(other: _Separation, best: _Separation, units: Sequence[_Unit]) -> bool:
     """Whether attempts with the other property alone have the finding as often as with both."""
-    from scipy.stats import hypergeom  # slow to import
-
-    alone, both = other.inside - best.inside, other.inside & best.inside
-    hits_alone, hits = (sum(units[at].hit for at in part) for part in (alone, other.inside))
-    return bool(both) and hypergeom.cdf(hits_alone, len(other.inside), hits, len(alone)) > _CHANCE
+    answer = asked((None, at not in best.inside, units[at].hit) for at in other.inside)
+    return bool(other.inside & best.inside) and answer.p_fewer > _CHANCE
 
 
 def _differs_alone(wanted: _Property, units: Sequence[_Unit], chance: float) -> bool:
@@ -278,17 +276,14 @@ def _decides(separation: _Separation, units: Sequence[_Unit]) -> bool:
 
 def _separations(units: Sequence[_Unit], tried: Sequence[_Property]) -> Iterator[_Separation]:
     """Yield the properties without which the findings are no more than background."""
-    from scipy.stats import hypergeom  # slow to import
-
-    hits = sum(unit.hit for unit in units)
     for wanted in tried:
         inside = frozenset(at for at, unit in enumerate(units) if unit.has(wanted))
-        within, outside = sum(units[at].hit for at in inside), len(units) - len(inside)
-        if wanted.lacks and within < _ALWAYS * len(inside):
+        answer = asked((None, at in inside, unit.hit) for at, unit in enumerate(units))
+        (within, size), (others, outside) = answer.part, answer.others
+        if wanted.lacks and within < _ALWAYS * size:
             continue  # Most requests lack a rare option: this says little, unless all have it.
-        if within and outside and (hits - within) / outside <= _HARDLY * within / len(inside):
-            chance = float(hypergeom.sf(within - 1, len(units), hits, len(inside)))
-            yield _Separation(chance, bool(wanted.feature.value), wanted, inside)
+        if within and outside and others / outside <= _HARDLY * within / size:
+            yield _Separation(answer.p_more, bool(wanted.feature.value), wanted, inside)
 
 
 def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
@@ -321,11 +316,6 @@ def _is_intermittent(units: Sequence[_Unit]) -> bool:
 
 def _needs_load(units: Sequence[_Unit]) -> bool:
     """Whether the requests that have the finding are right in all tries that were sent alone."""
-    from scipy.stats import hypergeom  # slow to import
-
-    tries = [unit for each in _tries(units) for unit in each]
-    alone = [unit for unit in tries if unit.load <= 1]
-    if not alone or any(unit.hit for unit in alone):
-        return False
-    hits = sum(unit.hit for unit in tries)
-    return bool(hypergeom.sf(hits - 1, len(tries), hits, len(tries) - len(alone)) <= _CHANCE)
+    answer = asked((None, unit.load > 1, unit.hit) for each in _tries(units) for unit in each)
+    hits_alone, alone = answer.others
+    return bool(alone) and not hits_alone and answer.p_more <= _CHANCE

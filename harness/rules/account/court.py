@@ -11,7 +11,7 @@ from math import inf
 from typing import NamedTuple
 
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Row
-from harness.statistics.differences import mantel_haenszel
+from harness.statistics.question import asked
 from harness.statistics.rates import at_least
 
 CHANCE = 0.001
@@ -69,22 +69,21 @@ def associated(
     The exact test is over requests: within one, its replies may differ in any API and mode alike.
     Several requests must have replies that differ, and copies of one reply count once.
     """
-    compared = [list({row.ids: row for row in rows}.values()) for rows in requests]
+    rows = [
+        (request, row)
+        for request, copies in enumerate(requests)
+        for row in {row.ids: row for row in copies}.values()
+    ]
     best, found = CHANCE, list[tuple[Row, Entry]]()
     for part in parts:
-        for value in dict.fromkeys(part(row) for rows in compared for row in rows):
-            tables, inside = [], []
-            for rows in compared:
-                counts = {True: [0, 0], False: [0, 0]}
-                for row in rows:
-                    counts[part(row) == value][0] += row.key in entries
-                    counts[part(row) == value][1] += 1
-                (hits, tries), (others, of) = counts[True], counts[False]
-                if tries and of and 0 < hits + others < tries + of:
-                    tables.append(((hits, tries), (others, of)))
-                    inside += [rows] if hits * of > others * tries else []
-            p = mantel_haenszel(tables) if len(inside) >= ALIKE else 1.0
-            if p <= best and 2 * len(inside) > len(tables):
-                apart = (row for rows in inside for row in rows if part(row) == value)
-                best, found = p, [(row, entries[row.key]) for row in apart if row.key in entries]
+        for value in dict.fromkeys(part(row) for _, row in rows):
+            answer = asked((at, part(row) == value, row.key in entries) for at, row in rows)
+            most = 2 * len(answer.more) > len(answer.telling)
+            if len(answer.more) >= ALIKE and most and answer.p <= best:
+                best = answer.p
+                found = [
+                    (row, entries[row.key])
+                    for at, row in rows
+                    if at in answer.more and part(row) == value and row.key in entries
+                ]
     return found

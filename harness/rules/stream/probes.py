@@ -11,7 +11,7 @@ from harness.rules.evidence.offers import offered
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, account_judge
 from harness.rules.rule import CHAT, GUIDE, Problem
-from harness.statistics.differences import Counts, mantel_haenszel
+from harness.statistics.question import asked
 
 Answered = tuple[ParsedExchange, Reply]
 
@@ -60,26 +60,26 @@ _FEATURES: Mapping[str, tuple[str, Callable[[Reply], bool]]] = {
 def _equally_frequent(
     label: str, present: Callable[[Reply], bool], responses: ProbeResponses
 ) -> Trials:
-    tables: list[tuple[Counts, Counts]] = []
-    different: ParsedExchange | None = None
-    for name in PROMPTS:
-        pair = _pair(responses, name)
-        stream, complete = (
-            (sum(present(reply) for _, reply in replies), len(replies)) for replies in pair
-        )
-        tables.append((stream, complete))
-        if stream[0] * complete[1] != complete[0] * stream[1]:
-            different = different or pair[0][0][0]
-    if different is None or mantel_haenszel(tables) >= _SIGNIFICANCE:
+    pairs = {name: _pair(responses, name) for name in PROMPTS}
+    answer = asked(
+        (name, side is pair[0], present(reply))
+        for name, pair in pairs.items()
+        for side in pair
+        for _, reply in side
+    )
+    unequal = (
+        name
+        for name, (one, other) in answer.tables.items()
+        if one[0] * other[1] != other[0] * one[1]
+    )
+    different = next(unequal, None)
+    if different is None or answer.p >= _SIGNIFICANCE:
         yield None
         return
-    got, expected = (
-        f"{sum(hits for hits, _ in side)} of {sum(trials for _, trials in side)}"
-        for side in zip(*tables, strict=True)
-    )
+    got, expected = (f"{hits} of {rows}" for hits, rows in (answer.part, answer.others))
     message = f"Streams contain {label} more or less often than non-streaming replies."
     expected = f"as in {expected} non-streaming replies"
-    yield Problem(different, message, expected, f"{got} streams")
+    yield Problem(pairs[different][0][0][0], message, expected, f"{got} streams")
 
 
 for _name, (_label, _present) in _FEATURES.items():

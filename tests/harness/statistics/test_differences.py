@@ -12,7 +12,6 @@ from harness.statistics.differences import (
     differences,
     fisher_exact,
     holm,
-    mantel_haenszel,
     p_value,
     paired_means,
     share_larger,
@@ -129,36 +128,6 @@ def test_the_false_discovery_rate_is_that_of_benjamini_and_hochberg():
     """By hand: 2/252 < 2/3 of 5%, and 52/252 > 5%."""
     tables = [(LOST, SURE), (LOST, SURE), ((1, 5), (4, 5))]
     assert significant_cases(tables) == [True, True, False]
-
-
-tables = st.lists(
-    st.integers(1, 4).flatmap(
-        lambda n: st.tuples(
-            st.tuples(st.integers(0, n), st.just(n)), st.tuples(st.integers(0, n), st.just(n))
-        )
-    ),
-    max_size=6,
-)
-
-
-@given(tables)
-def test_mantel_haenszel_is_symmetric(drawn):
-    swapped = [(other, one) for one, other in drawn]
-    assert 0 < mantel_haenszel(drawn) <= 1
-    assert mantel_haenszel(swapped) == pytest.approx(mantel_haenszel(drawn))
-
-
-@pytest.mark.parametrize(
-    ("drawn", "p"),
-    [
-        ([((0, 2), (2, 2))] * 3, 2 / 6**3),
-        ([((1, 4), (3, 4))], 2 * 17 / 70),
-        ([((2, 2), (2, 2)), ((0, 2), (0, 2))], 1.0),
-        ([((1, 2), (3, 5)), ((2, 3), (0, 4))], 2 * 210 / 735),
-    ],
-)
-def test_mantel_haenszel_is_the_exact_test(drawn, p):
-    assert mantel_haenszel(drawn) == pytest.approx(p)
 
 
 @given(*[st.lists(st.integers(0, 9), min_size=1, max_size=8)] * 2)
