@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "tests/laws")]
+sys.path[:0] = [str(ROOT / each) for each in ("", "benchmarks", "tests/support", "tests/laws")]
 
 import corpus  # noqa: E402
+from ablation import kept, served  # noqa: E402
 from damages import DAMAGES, changed  # noqa: E402
 from runs import Changes  # noqa: E402
 
-from benchmarks.ablation import kept, served  # noqa: E402
 from evals.restoring import all_tasks  # noqa: E402
 from harness.errors import ConfigurationError  # noqa: E402
 from harness.records.analysis import Analysis  # noqa: E402
