@@ -8,14 +8,15 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
+Stratum = TypeVar("Stratum", bound=Hashable)
 Counts: TypeAlias = tuple[int, int]  # hits and rows
 Table: TypeAlias = tuple[Counts, Counts]  # of the part, and of the other rows
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Generic[Stratum]):
     """The hits in a part of the rows and in the others, by stratum.
 
     Exact and conditional on the hits of each stratum: those of the part are hypergeometric, and the
@@ -25,7 +26,7 @@ class Answer:
     stratum that probes have.
     """
 
-    tables: Mapping[Hashable, Table]
+    tables: Mapping[Stratum, Table]
 
     @property
     def part(self) -> Counts:
@@ -38,7 +39,7 @@ class Answer:
         return self._total(1)
 
     @property
-    def telling(self) -> frozenset[Hashable]:
+    def telling(self) -> frozenset[Stratum]:
         """The strata that can tell: with rows on both sides, of which some are hits."""
         return frozenset(
             key
@@ -47,7 +48,7 @@ class Answer:
         )
 
     @property
-    def more(self) -> frozenset[Hashable]:
+    def more(self) -> frozenset[Stratum]:
         """The strata in which the part has the larger share of hits."""
         return frozenset(
             key
@@ -93,12 +94,12 @@ class Answer:
         return sum(hits for hits, _ in pairs), sum(rows for _, rows in pairs)
 
 
-def asked(rows: Iterable[tuple[Hashable, bool, bool]]) -> Answer:
+def asked(rows: Iterable[tuple[Stratum, bool, bool]]) -> Answer[Stratum]:
     """Return the answer for rows: the stratum of each, whether it is in the part, and is a hit.
 
     Copies are one piece of evidence: leave them out before.
     """
-    counts: dict[Hashable, list[list[int]]] = defaultdict(lambda: [[0, 0], [0, 0]])
+    counts: dict[Stratum, list[list[int]]] = defaultdict(lambda: [[0, 0], [0, 0]])
     for stratum, inside, hit in rows:
         side = counts[stratum][not inside]
         side[0] += hit

@@ -169,7 +169,7 @@ def _units(
         if not checks & score.applicable:
             continue
         condition = score.condition
-        place = {Feature("API", condition.api), Feature("mode", condition.mode)}
+        place = {Feature("API", condition.api), Feature("mode", MODES[not condition.streaming])}
         every = score.traits.circumstances
         hits = [sent for index, sent in enumerate(every) if (score.record, index) in replies]
         made = hits or every

@@ -53,12 +53,12 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
             fewest = (ALIKE if counting.is_near(row.sheet) else SEVERAL) if shown else inf
             claims.append(Claim(row, entry, proof, alike, row.sample, fewest, shown is False))
     yield from convicted(claims)
-    alike: dict[Hashable, list[Claim]] = defaultdict(list)
+    by_change: dict[Hashable, list[Claim]] = defaultdict(list)
     for claim in (claim for claim in claims if claim.alike):
-        alike[claim.alike].append(claim)
-    simple = {claim.row.key: claim.entry for found in alike.values() for claim in found}
+        by_change[claim.alike].append(claim)
+    simple = {claim.row.key: claim.entry for found in by_change.values() for claim in found}
     yield from associated(every.values(), simple)
-    for found in alike.values():
+    for found in by_change.values():
         kinds = {(one.entry.what, one.entry.detail, one.row.api) for one in found}
         intact = (_affects(what, kind, one) for what, kind, api in kinds for one in peers[api])
         if not any(one.own for one in found) and not any(intact):
