@@ -32,6 +32,7 @@ FINISHES: Mapping[str, Finish] = {
 }
 REASONING_FIELDS = ("reasoning", "reasoning_content")
 TEXT_FIELDS = ("content", "refusal", *REASONING_FIELDS)
+_CUSTOM = "custom"  # the type of the call of a tool whose input is a text of any form
 
 
 class ChatDialect(Dialect):
@@ -129,14 +130,16 @@ def _choice_reply(
     finish = optional_member(choice, "finish_reason", str, path)
     path = f"{path}.message"
     refusal = optional_member(message, "refusal", str, path)
+    calls = objects_at(message, "tool_calls", path)
     return Reply(
         reasoning=_reasoning(message, path),
         text=optional_member(message, "content", str, path) or refusal or "",
-        calls=tuple(_call(call, place) for place, call in objects_at(message, "tool_calls", path)),
+        calls=tuple(_call(call, place) for place, call in calls if not _is_custom(call)),
         finish="content_filter" if refusal else FINISHES.get(finish or "", "unknown"),
         usage=read_usage(raw, prompt="prompt", completion="completion"),
         raw=raw,
         others=others,
+        custom_calls=tuple(_call(call, place) for place, call in calls if _is_custom(call)),
     )
 
 
@@ -188,12 +191,22 @@ def _reasoning(message: Mapping[str, Any], path: str) -> str:
     return "".join(optional_member(item, "text", str, place) or "" for place, item in details)
 
 
+def _is_custom(call: Mapping[str, Any]) -> bool:
+    return call.get("type") == _CUSTOM
+
+
+def _names_in(call: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the member of a call that has its name, and the member in it that has its text."""
+    return (_CUSTOM, "input") if _is_custom(call) else ("function", "arguments")
+
+
 def _call(call: Mapping[str, Any], path: str) -> ToolCall:
-    function = member(call, "function", dict, path)
+    kind, text = _names_in(call)
+    made = member(call, kind, dict, path)
     return ToolCall(
         id=member(call, "id", str, path),
-        name=member(function, "name", str, f"{path}.function"),
-        arguments=member(function, "arguments", str, f"{path}.function"),
+        name=member(made, "name", str, f"{path}.{kind}"),
+        arguments=member(made, text, str, f"{path}.{kind}"),
     )
 
 
@@ -222,9 +235,11 @@ class _ChoiceBuilder:
         if self._details:
             message["reasoning_details"] = self._details
         for at, call in sorted(self._calls.items()):
+            kind, text = _names_in(call)
+            made = call.setdefault(kind, {})
             if at in self._names:
-                call["function"]["name"] = "".join(self._names[at])
-            call["function"]["arguments"] = "".join(self._arguments[at])
+                made["name"] = "".join(self._names[at])
+            made[text] = "".join(self._arguments[at])
             message.setdefault("tool_calls", []).append(call)
         choice = {"index": index, "message": message, "finish_reason": self.finish}
         return choice | ({"logprobs": {"content": self._logprobs}} if self._logprobs else {})
@@ -256,17 +271,20 @@ class _ChoiceBuilder:
 
     def _add_call(self, delta: Mapping[str, Any], path: str) -> None:
         index = member(delta, "index", int, path)
-        call = self._calls.setdefault(index, {"type": "function", "function": {}})
+        call = self._calls.setdefault(index, {"type": "function"})
         identity = optional_member(delta, "id", str, path)
         if identity:
             call.setdefault("id", identity)
-        function = optional_member(delta, "function", dict, path) or {}
-        path = f"{path}.function"
-        name = optional_member(function, "name", str, path)
+        if _CUSTOM in delta:
+            call["type"] = _CUSTOM
+        kind, text = _names_in(call)
+        made = optional_member(delta, kind, dict, path) or {}
+        path = f"{path}.{kind}"
+        name = optional_member(made, "name", str, path)
         names = self._names.setdefault(index, []) if name else []
         if name and name not in names[:1]:  # some servers repeat the name in every chunk
             names.append(name)
-        arguments = optional_member(function, "arguments", str, path) or ""
+        arguments = optional_member(made, text, str, path) or ""
         self._arguments.setdefault(index, []).append(arguments)
 
 

@@ -97,8 +97,10 @@ class Reply:
 
     `reasoning` is the raw CoT, whichever field carried it. `raw` is the complete JSON object: for
     a stream, the final object of Responses or the reassembled Chat completion. `others` are the
-    further choices of a Chat completion with `n` above 1. A reply with a `refusal` ended by
-    `content_filter`, whatever its finish reason says: a filter wrote it, not the model.
+    further choices of a Chat completion with `n` above 1. `calls` are those of functions, and
+    `custom_calls` those of custom tools, whose arguments are a text of any form. A reply with a
+    `refusal` ended by `content_filter`, whatever its finish reason says: a filter wrote it, not the
+    model.
     """
 
     reasoning: str
@@ -108,11 +110,13 @@ class Reply:
     usage: Usage | None
     raw: Mapping[str, Any]
     others: tuple[Reply, ...] = ()
+    custom_calls: tuple[ToolCall, ...] = ()
 
     @property
     def generated(self) -> str:
         """Everything that the model wrote: CoT, text, and name and arguments of each call."""
-        calls = (f"{call.name} {call.arguments}" for call in self.calls)
+        made = (*self.calls, *self.custom_calls)
+        calls = (f"{call.name} {call.arguments}" for call in made)
         return "\n".join((self.reasoning, self.text, *calls))
 
     @property

@@ -141,6 +141,7 @@ class ResponsesDialect(Dialect):
         reasoning: list[str] = []
         text: list[str] = []
         calls: list[ToolCall] = []
+        custom: list[ToolCall] = []
         refused = False
         for path, item in objects_at(raw, "output", ""):
             kind = member(item, "type", str, path)
@@ -153,6 +154,9 @@ class ResponsesDialect(Dialect):
             elif kind == "function_call":
                 fields = (member(item, key, str, path) for key in ("call_id", "name", "arguments"))
                 calls.append(ToolCall(*fields))
+            elif kind == "custom_tool_call":
+                given = (str(item.get(key) or "") for key in ("call_id", "name", "input"))
+                custom.append(ToolCall(*given))
         return Reply(
             reasoning="".join(reasoning),
             text="".join(text),
@@ -160,6 +164,7 @@ class ResponsesDialect(Dialect):
             finish="content_filter" if refused else _finish(raw, called=bool(calls)),
             usage=read_usage(raw, prompt="input", completion="output"),
             raw=raw,
+            custom_calls=tuple(custom),
         )
 
 

@@ -282,6 +282,10 @@ HISTORY = {
     "reasoning-items-as-user-text": Row(
         respond(ITEMS), lambda s: '<|start|>user<|message|>{"type": "reasoning"' in s.prompt
     ),
+    "stored-history-doubled": Row(
+        after(respond(instructions="Be kind."), "More"),
+        lambda s: s.prompt.count("Hello there.") == 2 and s.prompt.count("More") == 1,
+    ),
     "unstored-response-kept": Row(
         after(respond(store=False), "More"), lambda s: "Hello there." in s.prompt
     ),

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from harness.api.fields import nested, objects
-from harness.api.items import Message, Reply
+from harness.api.fields import objects
+from harness.api.items import Message
 from harness.records.conditions import MODES, Api
 from harness.rules.evidence.offers import LANGUAGE, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure, first_replies, served
@@ -95,21 +95,11 @@ def _followed(choice: str, responses: ProbeResponses) -> Trials:
         failed for rollout in rollouts if (failed := failure(rollout, f"tool_choice {choice}"))
     )
     for exchange, reply in first_replies(rollouts):
-        called = [call.name for call in reply.calls] + _custom_calls(reply)
+        called = [call.name for call in (*reply.calls, *reply.custom_calls)]
         followed = bool(called) if allowed is None else set(called) == allowed
         message = f"The request set tool_choice to {choice}, but the reply does not follow it."
         got = f"calls: {', '.join(called) or 'none'}"
         yield None if followed else Problem(exchange, message, expected, got)
-
-
-def _custom_calls(reply: Reply) -> list[str]:
-    """Return the names of the calls of custom tools."""
-    items = objects(reply.raw.get("output"))
-    for choice in objects(reply.raw.get("choices")):
-        items += objects(nested(choice, "message", "tool_calls"))
-    names = (nested(item, "custom", "name") or item.get("name") for item in items)
-    kinds = ("custom", "custom_tool_call")
-    return [str(name) for item, name in zip(items, names, strict=True) if item.get("type") in kinds]
 
 
 _WHY = "Programs rely on it. A provider that does not support it must reject the request."

@@ -90,7 +90,7 @@ def _reason_without_calls(answer: Answer) -> Iterator[Problem]:
 
     Agents use finish_reason to decide whether to run tools or to stop.
     """
-    if not answer.reply.calls:
+    if not (answer.reply.calls or answer.reply.custom_calls):
         reason = finish_reason(answer.reply.raw)
         message = f"finish_reason is {reason}, but the message has no tool calls."
         path = "$.choices[0].message.tool_calls"
@@ -299,7 +299,8 @@ def _calls_client(answer: Answer) -> bool:
     Calls that the provider runs have no `call_id`.
     """
     declared = bool(answer.exchange.request.built_in)
-    return declared and any(item.get("call_id") for item in answer.output)
+    called = any(item.get("call_id") for item in answer.output)
+    return bool(answer.reply.custom_calls) or (declared and called)
 
 
 def _is_empty(reply: Reply) -> bool:

@@ -8,7 +8,7 @@ the CoT of a tool call, and which instructions and tools, are in the prompt of t
 Where the first request has `store: false`, the second one must not know it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -225,8 +225,8 @@ def _background(responses: ProbeResponses) -> Trials:
                 "refuses_feature", feature="background responses", status=first.status or 0
             )
         cancels = rollout.rollout.sample == "cancelled"
-        status = last.reply and last.reply.raw.get("status")
-        ended = status == "completed" or (cancels and (status == "cancelled" or refused(rollout)))
+        read = [exchange.reply.raw.get("status") for exchange in (first, last) if exchange.reply]
+        ended = "completed" in read or (cancels and ("cancelled" in read or refused(rollout)))
         problems = [Problem(last, "A background response does not end.", "an end", outcome(last))]
         if first.reply is not None:
             problems = [*_background_ignored(Answer(first, first.reply)), *problems]
@@ -363,22 +363,79 @@ def _usage(responses: ProbeResponses) -> Trials:
     Providers bill by these counts, and clients compute from them how full the context is. A sum
     over all turns counts the earlier messages again in each turn.
     """
-    told = _PROMPTS["told"]
     trials: list[TrialResult] = []
     for second, earlier, reply in _replies(responses, "told"):
         before, after = prompt_tokens(earlier), prompt_tokens(reply)
-        prompts = _with_answer(told, earlier)
-        right = [differences(prompt, told) for wrong, prompt in prompts if not wrong]
-        more = frozenset[int]().union(*right)
-        summed = {before, before + (earlier.output_tokens or 0)}
+        more = _added_tokens(_right_prompts(earlier))
         if after - before in more:
             trials.append(None)
-        elif any(after - before - earlier in more for earlier in summed):
+        elif _is_sum(earlier, after - before, more):
             message = "The prompt tokens of a continued response include those of the earlier one."
             expected, path = f"{before + min(more)}", "$.usage.input_tokens"
             got = f"{after}, after {before} in the first request"
             trials.append(Problem(second, message, expected, got, path))
     yield from required(repeated(trials), "tokens_fit_nothing")
+
+
+def _right_prompts(earlier: Reply) -> list[Prompt]:
+    """Return the right prompts of the request that continues the response to `told`."""
+    return [prompt for wrong, prompt in _with_answer(_PROMPTS["told"], earlier) if not wrong]
+
+
+def _added_tokens(prompts: Iterable[Prompt]) -> frozenset[int]:
+    """How many more tokens these prompts may have than that of `told`."""
+    sizes = (differences(prompt, _PROMPTS["told"]) for prompt in prompts)
+    return frozenset[int]().union(*sizes)
+
+
+def _is_sum(earlier: Reply, more: int, right: frozenset[int]) -> bool:
+    """Whether a count that is `more` than the earlier one includes the earlier one."""
+    before = prompt_tokens(earlier)
+    summed = {before, before + (earlier.output_tokens or 0)}
+    return any(more - each in right for each in summed)
+
+
+@_probe(
+    "state.previous_response.once",
+    ("told",),
+    fix="Put the stored conversation into the prompt once, before the input of the new request.",
+    example=(
+        "A continued response has the stored conversation twice.",
+        "https://github.com/NousResearch/hermes-agent/issues/95137",
+        "https://github.com/NousResearch/hermes-agent/issues/101644",
+    ),
+)
+def _once(responses: ProbeResponses) -> Trials:
+    """The prompt that continues a stored response has the earlier conversation once.
+
+    With copies of it, the context fills up faster, the client pays for tokens that it did not send,
+    and the model loses track of the order of the messages.
+    """
+    told = _PROMPTS["told"]
+    copy = min(_added_tokens([replace(told, turns=told.turns * 2)]))
+    trials: list[TrialResult] = []
+    for second, earlier, reply in _replies(responses, "told"):
+        more = prompt_tokens(reply) - prompt_tokens(earlier)
+        prompts = _right_prompts(earlier)
+        right = _added_tokens(prompts)
+        repeats = (
+            replace(prompt, turns=(*again, *prompt.turns))
+            for prompt in prompts
+            for again in (told.turns, prompt.turns[:-1])
+        )
+        if more in right or more + _CHANNEL in right:
+            trials.append(None)
+        elif not _is_sum(earlier, more, right):
+            known, expected = more in _added_tokens(repeats), f"{min(right)} more prompt tokens"
+            if known or more >= max(right) + copy:
+                message = (
+                    "The earlier conversation is twice in the prompt that continues a response."
+                    if known
+                    else "The prompt that continues a response has more than the conversation."
+                )
+                path = "$.usage.input_tokens"
+                trials.append(Problem(second, message, expected, f"{more} more", path))
+    yield from required(repeated(trials), "tokens_fit_no_prompt")
 
 
 def _instructing(*texts: str | None) -> Iterator[Message]:

@@ -10,6 +10,7 @@ from harmony.conversation import (
     Answer,
     Call,
     ConversationItem,
+    Developer,
     Preamble,
     Reasoning,
     Result,
@@ -99,6 +100,13 @@ def _dropped_by_library(items: hooks.Items) -> hooks.Items:
         return items
     first = next(at for at, item in enumerate(items) if isinstance(item, Answer))
     return [item for at, item in enumerate(items) if at > first or not isinstance(item, Reasoning)]
+
+
+@hooks.ITEMS
+def stored_history_doubled(items: hooks.Items) -> Iterable[ConversationItem]:
+    sent = messages_of(dict(BODY.get())) or [None]
+    stored = [item for item in items[: -len(sent)] if not isinstance(item, Developer)]
+    return (*items[: -len(sent)], *stored, *items[-len(sent) :]) if _continues() else items
 
 
 @hooks.ITEMS

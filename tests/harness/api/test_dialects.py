@@ -557,3 +557,38 @@ def test_responses_has_an_item_for_each_turn() -> None:
     assert len({item["id"] for item in thoughts}) == 2
     assert thoughts[0]["content"] == [{"type": "reasoning_text", "text": "Call it."}]
     assert body["input"][1]["content"][1] == {"type": "input_text", "text": "in Oslo?"}
+
+
+def custom_call(**given: str) -> dict[str, Any]:
+    return {"id": "call_1", "type": "custom", "custom": {"name": "add_note", **given}}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_call_of_a_custom_tool_has_a_text(streaming: bool) -> None:
+    """Chat, as OpenAI's SDK parses it; in a stream, the pieces of the input follow the name."""
+    message = {"role": "assistant", "content": None, "tool_calls": [custom_call(input="dock 9")]}
+    choice = {"index": 0, "finish_reason": "tool_calls", "message": message}
+    if streaming:
+        deltas = [
+            {"tool_calls": [{"index": 0, **custom_call(input="")}]},
+            {"tool_calls": [{"index": 0, "custom": {"input": "dock"}}]},
+            {"tool_calls": [{"index": 0, "custom": {"input": " 9"}}]},
+        ]
+        chunks: list[dict[str, Any]] = [
+            {"choices": [{"index": 0, "delta": delta}]} for delta in deltas
+        ]
+        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+        recorded = exchange([data(chunk) for chunk in chunks], streaming=True)
+    else:
+        recorded = exchange({"choices": [choice]})
+    reply = CHAT.read(recorded)
+    assert (reply.calls, reply.finish) == ((), "tool_calls")
+    assert reply.custom_calls == (ToolCall("call_1", "add_note", "dock 9"),)
+    assert "dock 9" in reply.generated
+
+
+def test_the_item_of_a_custom_tool_call_has_a_text() -> None:
+    item = {"type": "custom_tool_call", "call_id": "call_1", "name": "add_note", "input": "dock"}
+    body = {"status": "completed", "output": [item]}
+    reply = RESPONSES.read(exchange(body))
+    assert reply.custom_calls == (ToolCall("call_1", "add_note", "dock"),)

@@ -353,6 +353,7 @@ BROKEN: Mapping[str, Provider] = {
     "state.previous_response": cot.streams_pass(cot.stored((60, 12))),
     "state.previous_response.unknown": lambda *_: cot.SEEN,
     "state.previous_response.usage": cot.continued(summed=True),
+    "state.previous_response.once": cot.continued(copies=cot.whole_copy),
     "state.previous_response.cot": cot.continued(keeps_cot=False),
     "state.previous_response.answer": cot.continued(keeps_answer=False),
     "state.previous_response.tools": cot.continued(tools="old"),

@@ -314,11 +314,12 @@ def continued(
     stale: str = "",
     without_channel: bool = False,
     reads: bool = True,
+    copies: Callable[[Prompt, tuple[Any, ...]], tuple[Any, ...]] = lambda _prompt, _added: (),
 ) -> Any:
     """A provider that stores replies and counts the tokens of the prompt that it renders.
 
     It may keep `stale` CoT before an answer, and render the answer without its channel. It may not
-    read instructions at all.
+    read instructions at all. `copies` are put before the conversation that is continued.
     """
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
@@ -349,7 +350,7 @@ def continued(
             "both": (*request.tools, *replaced)
         }
         offered = replaced if replaced == request.tools else offers[tools]
-        after = Prompt((*later, *request.turns, *added), offered)
+        after = Prompt((*later, *copies(before, added), *request.turns, *added), offered)
         counts = [count(each, Rendering()) + 9 for each in (before, after)]
         if summed:
             counts[1] += counts[0]
@@ -370,6 +371,43 @@ def test_prompt_tokens_that_are_summed_over_turns_are_detected() -> None:
     evidence = results["state.previous_response.usage"].examples[0].evidence
     expected, after, before = map(int, re.findall(r"\d+", f"{evidence.expected} {evidence.got}"))
     assert after == expected + before
+
+
+def whole_copy(prompt: Prompt, added: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*prompt.turns, *added[:-1])
+
+
+@pytest.mark.parametrize(
+    ("copies", "said"),
+    [
+        (lambda prompt, _: prompt.turns, "is twice in the prompt"),
+        (whole_copy, "is twice in the prompt"),
+        (lambda *given: whole_copy(*given) * 2, "has more than the conversation"),
+        (lambda prompt, _: (Message("user", "Keep this. " * 40), *prompt.turns), "has more than"),
+    ],
+)
+def test_a_second_copy_of_the_stored_conversation_is_detected(copies: Any, said: str) -> None:
+    """As Hermes Agent 0.21 repeats the user's message, or all of them."""
+    results = judged(state.GROUP, streams_pass(continued(copies=copies)), ["responses"])
+    failed = [name for name, each in results.items() if each.status == "failed"]
+    assert failed == ["state.previous_response.once"]
+    assert said in results["state.previous_response.once"].examples[0].message
+
+
+def test_a_long_stale_cot_is_no_second_copy() -> None:
+    found = state_results(continued(stale="and so " * 60))
+    assert found["state.previous_response.once"] == "passed"
+
+
+@pytest.mark.parametrize("retrieved", [405, 404, 200])
+def test_a_background_response_that_is_completed_at_once_has_ended(retrieved: int) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id not in ("background", "cancelled"):
+            return continued()(request, attempt)
+        done = json_response(responses_whole(SEEN) | {"background": True, "status": "completed"})
+        return [done, done if retrieved == 200 else refusal(retrieved)]
+
+    assert state_results(provider)["state.background"] == "passed"
 
 
 @pytest.mark.parametrize(
