@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference_engine.backends.token_source import TokenSource
@@ -24,12 +24,15 @@ from reference_engine.server.connection import Context
 from reference_engine.server.generation import Generation
 from reference_engine.server.raw_completions import create_raw_completion
 from reference_engine.server.responses.handler import ResponsesHandler
+from reference_engine.server.responses.socket import ResponsesSocket
 from reference_engine.server.settings import AppSettings
 
 logger = logging.getLogger(__name__)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 _OPEN_PATHS = frozenset({"/health"})
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+"""The messages of ASGI that have the headers of a reply."""
 
 
 def create_app(
@@ -76,6 +79,7 @@ def _routes(context: Context) -> Sequence[BaseRoute]:
         Route("/v1/chat/completions", _guarded(chat), methods=["POST"]),
         Route("/v1/completions", _guarded(raw), methods=["POST"]),
         Route("/v1/responses", _guarded(responses.create), methods=["POST"]),
+        WebSocketRoute("/v1/responses", ResponsesSocket(context, responses).serve),
         Route(stored, _guarded(responses.stored), methods=["GET", "DELETE"]),
         Route(f"{stored}/input_items", _guarded(responses.input_items), methods=["GET"]),
         Route(f"{stored}/cancel", _guarded(responses.cancel), methods=["POST"]),
@@ -121,8 +125,8 @@ class _RequestId:
         header = (b"x-request-id", f"req_{secrets.token_hex(16)}".encode())
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], header]}
+            if message["type"] in _STARTS:
+                message = {**message, "headers": [*message.get("headers", ()), header]}
             await send(message)
 
         await self._app(scope, receive, send_with_id)

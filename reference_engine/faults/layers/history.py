@@ -104,9 +104,9 @@ def _dropped_by_library(items: hooks.Items) -> hooks.Items:
 
 @hooks.ITEMS
 def stored_history_doubled(items: hooks.Items) -> Iterable[ConversationItem]:
-    sent = messages_of(dict(BODY.get())) or [None]
-    stored = [item for item in items[: -len(sent)] if not isinstance(item, Developer)]
-    return (*items[: -len(sent)], *stored, *items[-len(sent) :]) if _continues() else items
+    new = len(messages_of(dict(BODY.get()))) or 1
+    stored = [item for item in items[:-new] if not isinstance(item, Developer)]
+    return (*items[:-new], *stored, *items[-new:]) if _continues() else items
 
 
 @hooks.ITEMS

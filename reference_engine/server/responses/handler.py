@@ -3,10 +3,10 @@
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, Field, ValidationError
@@ -23,6 +23,8 @@ from reference_engine.server.responses.offered_tools import builtin_of
 from reference_engine.server.responses.output_items import OutputWriter
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.responses.steps import StepEvent, Steps
+
+P = TypeVar("P", bound="ResponsesReply")
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,15 @@ class Stored:
 
 
 class ResponseStore:
-    """Stores the most recently used responses, up to a number and a size."""
+    """Stores the most recently used responses, up to a number and a size.
 
-    def __init__(self, max_responses: int, max_bytes: int) -> None:
+    What it does not have is looked for in the store `behind` it, if there is one.
+    """
+
+    def __init__(
+        self, max_responses: int, max_bytes: int, behind: "ResponseStore | None" = None
+    ) -> None:
+        self._behind = behind
         self._max_responses = max_responses
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -70,14 +78,16 @@ class ResponseStore:
     def get(self, response_id: str) -> Stored | None:
         """Return a response, which becomes the most recently used one."""
         if response_id not in self._stored:
-            return None
+            return self._behind.get(response_id) if self._behind else None
         self._stored.move_to_end(response_id)
         return self._stored[response_id][0]
 
     def item(self, item_id: str) -> tuple[tuple[ConversationItem, ...], str | None] | None:
         """Return the conversation items of an output item, with the call id of a call."""
         stored = self.get(self._items.get(item_id, ""))
-        return stored.items[item_id] if stored else None
+        if stored is None:
+            return self._behind.item(item_id) if self._behind else None
+        return stored.items[item_id]
 
     def delete(self, response_id: str) -> None:
         """Delete a response if it is stored."""
@@ -127,22 +137,32 @@ class ResponsesHandler:
     def __init__(self, context: Context) -> None:
         self._context = context
         settings = context.settings
-        self._store = ResponseStore(settings.stored_responses, settings.stored_bytes)
+        self.store = ResponseStore(settings.stored_responses, settings.stored_bytes)
 
     async def create(self, request: Request) -> Response:
         """Create a response, streaming or not."""
         context = self._context
         body = await context.read(request, ResponsesRequest)
-        history = _history(body, self._store)
+        reply = await self.reply(body, self.store, ResponsesReply)
+        return await reply.respond(request, context.stop, stream=body.stream)
+
+    async def reply(self, body: ResponsesRequest, memory: ResponseStore, kind: type[P]) -> P:
+        """Return the reply to a request whose earlier responses are in a memory.
+
+        The memory of a connection also keeps responses with `store: false`. Raises ApiError.
+        """
+        history = _history(body, memory)
         steps, tools = await self._steps(body, history)
         writer = OutputWriter(body, tools)
 
         def keep(response: Json) -> None:
+            stored = _stored(body, response, history, writer, steps)
             if body.store:
-                self._store.put(_stored(body, response, history, writer, steps))
+                self.store.put(stored)
+            if memory is not self.store:
+                memory.put(stored)
 
-        reply = ResponsesReply(body, steps, writer, keep)
-        return await reply.respond(request, context.stop, stream=body.stream)
+        return kind(body, steps, writer, keep)
 
     async def _steps(
         self, body: ResponsesRequest, history: tuple[ConversationItem, ...]
@@ -177,7 +197,7 @@ class ResponsesHandler:
         """Return or delete a stored response. Raises ApiError."""
         stored = self._stored(request)
         if request.method == "DELETE":
-            self._store.delete(stored.id)
+            self.store.delete(stored.id)
             return json_response({"id": stored.id, "object": "response", "deleted": True})
         if request.query_params.get("stream", "false").lower() != "false":
             message = "'stream' requires a background response, which this server does not support."
@@ -197,7 +217,7 @@ class ResponsesHandler:
 
     def _stored(self, request: Request) -> Stored:
         response_id = request.path_params["response_id"]
-        stored = self._store.get(response_id)
+        stored = self.store.get(response_id)
         if stored is None:
             message = f"Response with id '{response_id}' not found."
             raise ApiError(404, message, param="response_id", code="response_not_found")
@@ -296,12 +316,16 @@ class ResponsesReply(Reply):
 
     def encode(self, events: Iterable[Json]) -> bytes:
         """Encode events with names and sequence numbers."""
-        encoded = b""
+        return b"".join(
+            b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
+            for event in self.numbered(events)
+        )
+
+    def numbered(self, events: Iterable[Json]) -> Iterator[Json]:
+        """Yield the next events with their sequence numbers."""
         for event in events:
-            numbered = event | {"sequence_number": self._sent}
+            yield event | {"sequence_number": self._sent}
             self._sent += 1
-            encoded += b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(numbered))
-        return encoded
 
     def failure(self, error: ApiError) -> bytes:
         """Return the event that ends a stream after an error."""
