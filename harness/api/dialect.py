@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from harness.api.fields import objects_at, quoted, read_object
 from harness.api.items import Body, History, Items, Reply, Settings, Tool, UnreadableReplyError
-from harness.api.sse import StreamEvent, stream_events
+from harness.api.sse import StreamEvent, message_events, stream_events
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response
 
@@ -82,8 +82,8 @@ class Dialect:
         if cached is not None and cached[0]() is exchange:
             return cached[1]
         response = _good_response(exchange)
-        if (exchange.request.body or {}).get("stream"):
-            parsed = stream_events(response.parts) if events is None else events()
+        if exchange.request.streams:
+            parsed = events_of(exchange) if events is None else events()
             raw = self._reassembled(response, parsed)
         else:
             raw = _json_body(response)
@@ -112,6 +112,12 @@ class Dialect:
     def _reply(self, raw: Body) -> Reply:
         """Return the reply in a complete response object."""
         raise NotImplementedError
+
+
+def events_of(exchange: Exchange) -> Iterator[StreamEvent]:
+    """Yield the events of a stream; nothing if there is none."""
+    parts = () if exchange.response is None else exchange.response.parts
+    return message_events(parts) if exchange.request.over_websocket else stream_events(parts)
 
 
 def json_events(

@@ -10,6 +10,8 @@ from harness.api.fields import nested, objects
 from harness.api.items import Tool
 from harness.records.conditions import Api
 
+MESSAGE = "response.create"
+"""The type of a request over WebSocket, whose response is a stream."""
 ToolChoice = Literal["auto", "none", "required", "named", "other"]
 _LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 
@@ -92,7 +94,7 @@ class ParsedRequest:
     @property
     def stream(self) -> bool:
         """Whether the request asks for a stream."""
-        return bool(self.body.get("stream"))
+        return bool(self.body.get("stream")) or self.body.get("type") == MESSAGE
 
     @property
     def choices(self) -> int:

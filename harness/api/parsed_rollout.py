@@ -10,11 +10,12 @@ from typing import Any
 import orjson
 
 from harness.api import DIALECTS, chat_grammar, responses_grammar
+from harness.api.dialect import events_of
 from harness.api.fields import json_object, objects, reported_error
 from harness.api.items import Reply, UnreadableReplyError
 from harness.api.parsed_request import ParsedRequest
 from harness.api.sdk_types import Mismatch, chunk_model, event_model, mismatches, reply_model
-from harness.api.sse import StreamEvent, stream_events
+from harness.api.sse import StreamEvent
 from harness.api.statuses import meaning
 from harness.api.stream_events import Violation, carries_text
 from harness.records.conditions import Api, Mode
@@ -74,7 +75,7 @@ class ParsedExchange:
 
     @property
     def good_status(self) -> bool:
-        """Whether a response with a 2xx status arrived, complete or not."""
+        """Whether a response with a good status arrived, complete or not."""
         response = self.recorded.response
         return response is not None and response.good_status
 
@@ -113,8 +114,7 @@ class ParsedExchange:
     @cached_property
     def events(self) -> tuple[StreamEvent, ...]:
         """The events of a stream; empty if the response was not streamed."""
-        response = self.recorded.response
-        return () if response is None else tuple(stream_events(response.parts))
+        return tuple(events_of(self.recorded))
 
     @property
     def error_events(self) -> Sequence[StreamEvent]:

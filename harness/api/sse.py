@@ -34,6 +34,13 @@ class StreamEvent(NamedTuple):
         return self.text.strip() == DONE
 
 
+def message_events(parts: Iterable[StreamPart]) -> Iterator[StreamEvent]:
+    """Yield the events of a stream over WebSocket, where each message is the data of one."""
+    for index, part in enumerate(parts):
+        event = _parsed(index, part.at, "", part.raw)
+        yield event._replace(name=event.type)
+
+
 def stream_events(parts: Iterable[StreamPart]) -> Iterator[StreamEvent]:
     """Yield the events of a stream in order, without comments and blocks that have no data.
 

@@ -164,6 +164,8 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
     "broken" is a response that ended early after a good status, or timed out.
     """
     kind = None if exchange.failure is None else exchange.failure.kind
+    if exchange.request.over_websocket and not (exchange.response and exchange.response.text):
+        return None  # the upgrade, or what became of the connection, is the answer
     if exchange.response is None:
         return _WITHOUT_RESPONSE.get(kind)
     said = meaning(exchange.response)
@@ -177,7 +179,7 @@ def trouble_of(exchange: Exchange) -> Trouble | None:
 def refuses_access(exchange: Exchange) -> bool:
     """Return whether the server refuses every request: a key or credit ended, or it redirects."""
     response = exchange.response
-    if response is None:
+    if response is None or exchange.request.over_websocket:  # 403: FastAPI without such a route
         return False
     status = response.status
     return status in _NO_ACCESS or status in _REDIRECTS or out_of_credit(response)

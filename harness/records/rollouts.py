@@ -11,17 +11,25 @@ from harness.records.record import Record
 
 @dataclass(frozen=True)
 class Sender:
-    """What a client does: the media types that it reads, and whether it leaves early."""
+    """What a client does: the media types that it reads, whether it leaves early, and over what.
+
+    Requests with the same `socket` go over one WebSocket connection, which has this name.
+    """
 
     accept: str = "application/json"  # as OpenAI's SDKs send it, with streams, too
     leaves: bool = False  # whether it closes the connection after the first text of a stream
+    socket: str = ""
 
 
 SDK = Sender()
+SWITCHING = 101
+"""The status of an upgrade to WebSocket, and so of the responses that come as messages."""
 
 
 class Request(Record):
-    """One HTTP request. `headers` are redacted before they are recorded.
+    """One HTTP request, or a message over WebSocket (then `url` begins with `ws`).
+
+    `headers` are redacted before they are recorded.
 
     A body that is intentionally not a JSON object is in `text`.
     """
@@ -32,12 +40,23 @@ class Request(Record):
     body: dict[str, Any] | None
     text: str | None = None
 
+    @property
+    def over_websocket(self) -> bool:
+        """Whether it was a message over WebSocket."""
+        return self.url.startswith(("ws://", "wss://"))
+
+    @property
+    def streams(self) -> bool:
+        """Whether it asks for a stream, as every message over WebSocket does."""
+        return self.over_websocket or bool((self.body or {}).get("stream"))
+
 
 @dataclass(frozen=True, slots=True)
 class StreamPart:
     """One block of a server-sent event stream as received, without its closing blank line.
 
     `at` is in seconds since the request was sent; `raw` may be a comment or span several lines.
+    Over WebSocket, it is one message.
     A dataclass, because a stream has many parts: it takes an eighth of the memory of a `Record`.
     """
 
@@ -46,7 +65,7 @@ class StreamPart:
 
 
 class Response(Record):
-    """One HTTP response; a stream has `parts`, anything else has `body`.
+    """One response; a stream has `parts`, anything else has `body`.
 
     Text is decoded as UTF-8 with errors replaced. `complete` is False when the connection
     closed before the response ended.
@@ -60,8 +79,8 @@ class Response(Record):
 
     @property
     def good_status(self) -> bool:
-        """Whether the status is 2xx."""
-        return 200 <= self.status < 300
+        """Whether the status is 2xx, or that of a WebSocket."""
+        return 200 <= self.status < 300 or self.status == SWITCHING
 
     @property
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""The requests of a finding as curl commands, as Python, and as the text of an issue."""
+"""The requests of a finding as shell commands, as Python, and as the text of an issue."""
 
 import json
 import re
@@ -9,6 +9,8 @@ from inspect import signature
 from operator import attrgetter
 
 from harness.api import DIALECTS
+from harness.api.parsed_request import MESSAGE
+from harness.api.responses import FINAL_EVENTS
 from harness.records.conditions import Api
 from harness.records.redact import REDACTED
 from harness.records.rollouts import SDK, Exchange, Response
@@ -29,7 +31,16 @@ _LONGEST_LINE = 1_000  # characters of such a line of a response
 def curl(
     exchange: Exchange, body: Body | str | None, key: str | None, indent: int | None = 1
 ) -> str:
-    """A request as a curl command with this body; `key` is the environment variable of the key."""
+    """A request as a curl command with this body; `key` is the environment variable of the key.
+
+    A message over WebSocket is a command of websocat.
+    """
+    if exchange.request.over_websocket:
+        message = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+        sent = f"printf '%s\\n' {shlex.quote(message)} | websocat -n"
+        return " \\\n  ".join(
+            [sent, *_key_headers(exchange, key), shlex.quote(exchange.request.url)]
+        )
     response = exchange.response
     compressed = "--compressed " if response and "content-encoding" in response.headers else ""
     url = shlex.quote(exchange.request.url)
@@ -55,9 +66,23 @@ def python(
         "",
         f"client = OpenAI(base_url={base_url!r}, api_key={api_key}, max_retries=0)",
     ]
+    if any(body.get("type") == MESSAGE for body in bodies):
+        lines.append("with client.responses.connect() as connection:")
+        lines += [f"    {line}" for body in bodies for line in _message(body, body is bodies[0])]
+        return "\n".join(lines)
     for body in bodies:
         lines += _call(api, body, first=body is bodies[0])
     return "\n".join(lines)
+
+
+def _message(body: Body, first: bool) -> Iterator[str]:
+    """A message over WebSocket, as `_call`."""
+    continues = "" if first or CONTINUES not in body else f" | {{{CONTINUES!r}: event.response.id}}"
+    yield f"connection.send({dict(body)!r}{continues})"
+    yield "for event in connection:"
+    yield "    print(event.to_json(indent=None))"
+    yield f"    if event.type in {(*FINAL_EVENTS, 'error')!r}:"
+    yield "        break"
 
 
 def _call(api: Api, body: Body, *, first: bool) -> Iterator[str]:
@@ -124,6 +149,8 @@ def _command(subject: Subject) -> str:
     if only not in PROBES:
         only = next((p.id for p in sent_by if rollout.sample in p.uses), only)
     address = subject.exchange.request.url.removesuffix(DIALECTS[rollout.api].path)
+    if subject.exchange.request.over_websocket:
+        address = f"http{address.removeprefix('ws')}"
     model = shlex.quote(rollout.condition.model)
     return f"gpt-oss-verify --base-url {shlex.quote(address)} --model {model} --only {only}"
 

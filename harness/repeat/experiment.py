@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from secrets import token_hex
 
 from harness.api import DIALECTS
 from harness.api.parsed_rollout import parse_rollout
@@ -13,6 +14,7 @@ from harness.records.scores import Finding
 from harness.repeat.smaller import Body, size
 from harness.repeat.subject import CONTINUES, USUAL_TRIES, Subject, request_of
 from harness.rules.probe import Probe
+from harness.run.tool_loop import send_together
 from harness.statistics.intervals import exact_bounds
 from harness.statistics.recurrence import MISSED, fewest_tries
 from harness.transport.interface import Transport
@@ -167,7 +169,12 @@ async def _once(
 ) -> list[Exchange]:
     """Send one conversation."""
     path, rule = DIALECTS[subject.rollout.api].path, subject.rule
-    sender = request_of(rule, subject.rollout).sender if isinstance(rule, Probe) else SDK
+    request = request_of(rule, subject.rollout) if isinstance(rule, Probe) else None
+    sender = SDK if request is None else request.sender
+    if sender.socket:  # each try has a connection of its own
+        sender = replace(sender, socket=token_hex(8))
+    if request is not None and request.together:
+        return await send_together(transport, path, bodies, sender)
     made: list[Exchange] = []
     for body, before in zip(bodies, subject.requests, strict=False):
         sent: Body | str | None = body if body is not None else before.request.text

@@ -1,5 +1,6 @@
 """A sample, which is a conversation to continue, and a planned attempt at it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +20,9 @@ class Sample:
     user messages, sent one after each answer. `raw` is sent instead of the first request body.
     `later_instructions` and `later_tools`, if set, replace the instructions and the offered tools
     in all but the first request (Responses). `follow` says what is done with the first response by
-    its id: it is retrieved until it is finished, or cancelled (Responses).
+    its id: it is retrieved until it is finished, or cancelled (Responses). `together` has members
+    of the bodies of further requests, which are otherwise like the first one: they are sent over
+    the same connection before the first is answered.
     """
 
     id: str
@@ -31,6 +34,7 @@ class Sample:
     later_tools: tuple[Tool, ...] | None = None
     raw: str | None = None
     follow: Follow | None = None
+    together: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,9 @@ class Attempt:
     @property
     def usual_requests(self) -> int:
         """The requests that the attempt needs if the model answers after at most one call."""
-        return min(self.max_turns, 1 + len(self.sample.then) + bool(self.sample.tools))
+        sample = self.sample
+        turns = min(self.max_turns, 1 + len(sample.then) + bool(sample.tools))
+        return turns + len(sample.together)
 
     def first_request(self) -> dict[str, Any]:
         """Return the body of the first request, unless the sample has a `raw` one."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from urllib.parse import quote
@@ -11,6 +11,7 @@ import orjson
 
 from harness.api.dialect import Dialect
 from harness.api.items import (
+    Body,
     ConversationItem,
     Message,
     Reply,
@@ -18,8 +19,8 @@ from harness.api.items import (
     ToolResult,
     UnreadableReplyError,
 )
-from harness.records.rollouts import Exchange, LoopEnd, Rollout
-from harness.run.attempts import Attempt, Sample
+from harness.records.rollouts import Exchange, LoopEnd, Rollout, Sender
+from harness.run.attempts import Attempt, Follow, Sample
 from harness.text import repeated_piece
 from harness.transport.interface import Payload, Transport, processed
 
@@ -47,8 +48,12 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
     exchanges: list[Exchange] = []
     end: LoopEnd = "max_turns"
     more, most = attempt.more_tokens, attempt.max_turns
+    sender = replace(attempt.sender, socket=attempt.sender.socket and attempt.id)
+    if sample.together:
+        bodies = [body, *({**body, **members} for members in sample.together)]
+        return _rollout(attempt, "answered", await send_together(transport, path, bodies, sender))
     while len(exchanges) < most:
-        exchange = await transport.send(path, payload, sender=attempt.sender)
+        exchange = await transport.send(path, payload, sender=sender)
         exchanges.append(exchange)
         reply = await _read(exchange, dialect)
         if isinstance(reply, str):
@@ -60,8 +65,7 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
                 end = "answered"
                 break
             await asyncio.sleep(_BETWEEN * followed)
-            path = f"{dialect.path}/{quote(str(reply.raw.get('id')), safe='')}"
-            path, payload = (path, None) if sample.follow == "retrieve" else (f"{path}/cancel", "")
+            path, payload = _followed(sample.follow, reply, dialect)
             continue
         cut = reply.finish == "length" and repeated_piece(reply.generated) is None
         if cut and more is not None:
@@ -73,15 +77,38 @@ async def run_attempt(attempt: Attempt, transport: Transport, dialect: Dialect) 
             end = "answered"
             break
         body = dialect.next_request(body, reply, turns, history=settings.history)
-        if sample.later_instructions is not None:
-            body["instructions"] = sample.later_instructions
-        if sample.later_tools is not None:
-            body |= dialect.offered(sample.later_tools)
-        payload = body
+        payload = body = body | _later(sample, dialect)
+    return _rollout(attempt, end, exchanges)
+
+
+def _later(sample: Sample, dialect: Dialect) -> Body:
+    """Return the members that replace those of the first request in all others."""
+    later: Body = {}
+    if sample.later_instructions is not None:
+        later["instructions"] = sample.later_instructions
+    if sample.later_tools is not None:
+        later |= dialect.offered(sample.later_tools)
+    return later
+
+
+def _followed(follow: Follow, reply: Reply, dialect: Dialect) -> tuple[str, Payload]:
+    """Return the path and the body of the request that follows a response by its id."""
+    path = f"{dialect.path}/{quote(str(reply.raw.get('id')), safe='')}"
+    return (path, None) if follow == "retrieve" else (f"{path}/cancel", "")
+
+
+async def send_together(
+    transport: Transport, path: str, bodies: Iterable[Payload], sender: Sender
+) -> list[Exchange]:
+    """Send requests in this order before the first is answered."""
+    return await asyncio.gather(*(transport.send(path, body, sender=sender) for body in bodies))
+
+
+def _rollout(attempt: Attempt, end: LoopEnd, exchanges: Iterable[Exchange]) -> Rollout:
     return Rollout(
         id=attempt.id,
         task=attempt.task,
-        sample=sample.id,
+        sample=attempt.sample.id,
         condition=attempt.condition,
         attempt=attempt.number,
         end=end,

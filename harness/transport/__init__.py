@@ -1,7 +1,7 @@
 """Recorded HTTP requests to a provider: rate limits, adaptive concurrency and one retry layer."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from harness.providers.entries import Provider
 from harness.transport.connections import allow_open_files, open_session
@@ -33,8 +33,11 @@ async def open_transport(
     not an HTTP proxy.
     """
     allow_open_files(provider.concurrency + SPARE_FILES)
-    async with open_session(provider.base_url) as session:
-        transport: Transport = HttpTransport(session, provider)
+    async with (
+        open_session(provider.base_url) as session,
+        aclosing(HttpTransport(session, provider)) as http,
+    ):
+        transport: Transport = http
         if watch is not None:
             transport = watch(transport)
         if provider.rpm or provider.tpm:

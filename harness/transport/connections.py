@@ -76,7 +76,8 @@ def open_session(url: str) -> aiohttp.ClientSession:
 
 
 async def _reused(_session: object, trace: SimpleNamespace, _parameters: object) -> None:
-    trace.trace_request_ctx.reused = True
+    if trace.trace_request_ctx is not None:  # as for WebSockets
+        trace.trace_request_ctx.reused = True
 
 
 @lru_cache(maxsize=256)

@@ -1,7 +1,8 @@
-"""Send one HTTP request as OpenAI's Python SDK does, and record it as it was on the wire."""
+"""Send one request as OpenAI's Python SDK does, and record it as it was on the wire."""
 
 import asyncio
 import platform
+import time
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -16,10 +17,19 @@ from multidict import CIMultiDict
 
 from harness.providers.entries import Provider, access
 from harness.records.redact import Redactor, secrets_in
-from harness.records.rollouts import SDK, Exchange, FailureKind, Request, Sender, TransportFailure
+from harness.records.rollouts import (
+    SDK,
+    Exchange,
+    FailureKind,
+    Request,
+    Response,
+    Sender,
+    TransportFailure,
+)
 from harness.transport.connections import PROXY, body_of, failure_of, parsed_url, proxy_for
 from harness.transport.interface import LARGE, Payload, processed
 from harness.transport.receiver import ARRIVAL, InFlight, Receiver, TooLargeError
+from harness.transport.websocket import Sockets
 
 USER_AGENT = f"gpt-oss-verify/{version('gpt-oss-verify')}"
 _SYSTEMS = {"Darwin": "MacOS"}
@@ -85,9 +95,12 @@ class HttpTransport:
         granted = access(provider)
         self._redactor = Redactor(granted.secrets | secrets_in(granted.headers))
         self._headers = sdk_headers(provider.timeout, granted.headers)
+        self._sockets = Sockets(session, self._redactor, provider.idle_timeout)
 
     async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """See `Transport`."""
+        if sender.socket:
+            return await self._send_message(path, body, sender)
         headers, data = self._headers_of(sender), b""
         if isinstance(body, Mapping):
             body = sdk_order(body)
@@ -129,6 +142,42 @@ class HttpTransport:
             started_at=started_at,
             elapsed=elapsed,
         )
+
+    async def _send_message(self, path: str, body: Payload, sender: Sender) -> Exchange:
+        """Send a message over a WebSocket connection."""
+        data = orjson.dumps(body) if isinstance(body, Mapping) else (body or "").encode()
+        request = Request(
+            method="GET",
+            url=f"ws{self._base_url.removeprefix('http')}{path}",
+            headers=self._redactor.headers(self._headers),
+            body=self._redactor.body(body, data) if isinstance(body, Mapping) else None,
+            text=self._redactor.text(body) if isinstance(body, str) else None,
+        )
+        started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        began = time.perf_counter()
+        response: Response | None = None
+        failure: TransportFailure | None
+        try:
+            async with asyncio.timeout(self._timeout):
+                response, failure = await self._sockets.request(
+                    sender.socket, request.url, self._headers, data.decode(), leaves=sender.leaves
+                )
+        except TimeoutError:
+            late = f"the response was not complete within {self._timeout:g} s"
+            failure = TransportFailure(kind="timeout", message=late)
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError) as error:
+            failure = self._failure(error, begun=False)
+        return Exchange(
+            request=request,
+            response=response,
+            failure=failure,
+            started_at=started_at,
+            elapsed=round(time.perf_counter() - began, 6),
+        )
+
+    async def aclose(self) -> None:
+        """Close the WebSocket connections; the session closes all others."""
+        await self._sockets.close()
 
     def _headers_of(self, sender: Sender) -> dict[str, str]:
         """Return the headers of a request."""

@@ -109,7 +109,7 @@ class Outage:
             self._answered_at = _now()
             self._clock_time = time.time()
             served = exchange.response is not None and exchange.response.good_status
-            if served and exchange.elapsed < self._fastest:
+            if served and not request[2].socket and exchange.elapsed < self._fastest:
                 self._fastest, self._known_good = exchange.elapsed, request
             if sent >= self._since:
                 self._forget()

@@ -26,7 +26,8 @@ class AdaptiveTransport:
 
     A status that reports overload halves the limit, once for all requests that were in flight at
     that time. As many successful responses as the limit raise it by one. Failed connections and
-    other errors do not indicate load and change nothing.
+    other errors do not indicate load and change nothing. Requests on one WebSocket connection that
+    are sent together count as one.
 
     A Retry-After of such a status holds back all requests, up to `longest_retry_after`. Then one
     request is sent alone, and the others follow if it is not answered so again.
@@ -50,6 +51,8 @@ class AdaptiveTransport:
         self._longest_retry_after = longest_retry_after
         self._held_until: float | None = None  # time of the event loop; None if nothing is held
         self._turn = asyncio.Lock()
+        self._first: dict[str, asyncio.Event] = {}
+        """By connection, set once the first of the requests in flight may be sent."""
 
     @property
     def limit(self) -> int:
@@ -58,18 +61,33 @@ class AdaptiveTransport:
 
     async def send(self, path: str, body: Payload = None, *, sender: Sender = SDK) -> Exchange:
         """See `Transport`."""
-        async with self._limiter:
-            decreases = self._decreases
-            exchange = await self._send_in_turn(path, body, sender)
-            response = exchange.response
-            if overloaded(exchange):
-                if decreases == self._decreases:
-                    self._decreases += 1
-                    self._set(max(1, self.limit // 2))
-            elif response is not None and response.good_status and self.limit < self._most:
-                self._successes += 1
-                if self._successes >= self.limit:
-                    self._set(self.limit + 1)
+        if (first := self._first.get(sender.socket)) is not None:
+            await first.wait()
+            return await self._inner.send(path, body, sender=sender)
+        began = asyncio.Event()
+        if sender.socket:
+            self._first[sender.socket] = began
+        try:
+            async with self._limiter:
+                began.set()
+                return await self._adapted(path, body, sender)
+        finally:
+            began.set()
+            self._first.pop(sender.socket, None)
+
+    async def _adapted(self, path: str, body: Payload, sender: Sender) -> Exchange:
+        """Send a request, and adapt the limit to its response."""
+        decreases = self._decreases
+        exchange = await self._send_in_turn(path, body, sender)
+        response = exchange.response
+        if overloaded(exchange):
+            if decreases == self._decreases:
+                self._decreases += 1
+                self._set(max(1, self.limit // 2))
+        elif response is not None and response.good_status and self.limit < self._most:
+            self._successes += 1
+            if self._successes >= self.limit:
+                self._set(self.limit + 1)
         return exchange
 
     async def _send_in_turn(self, path: str, body: Payload, sender: Sender) -> Exchange:

@@ -1,6 +1,6 @@
 """Every hook at which a fault can act, in the order in which a request reaches them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -39,6 +39,9 @@ PromptChange = Callable[[list[int], Conversation], list[int]]
 EventChange = Callable[[Event], Iterable[Event]]
 ParserChange = Callable[[HarmonyParser, GenerationRequest], HarmonyParser]
 StreamChange = Callable[[SseStream, ClientRequest], SseStream]
+SocketEvents = AsyncIterator[Json | None]
+SocketChange = Callable[[SocketEvents, Callable[[], int]], SocketEvents]
+"""The second argument returns how many requests of the connection have no response yet."""
 TextChange = Callable[[str], str]
 
 MODEL = Hook[ModelChange]("model")
@@ -304,6 +307,15 @@ def _each_kept_sse_event(keep: Callable[[SseEvent], bool]) -> StreamChange:
 
 
 SSE_FILTER = Hook("stream", _each_kept_sse_event)  # whether each event of a stream is sent
+
+
+SOCKET = Hook[SocketChange]("socket")
+"""The events that the server sends over one WebSocket connection; None closes it."""
+
+
+def of_sockets(body: Json, _: ClientRequest) -> bool:
+    """Return whether a request came over WebSocket: a condition for `REQUEST.when`."""
+    return body.get("type") == "response.create"
 
 
 def echo(field: str, default: object = None) -> JsonEdit:

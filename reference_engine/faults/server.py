@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import orjson
@@ -64,6 +64,9 @@ class FaultyHttp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; only requests for a response of the model show faults."""
+        if scope["type"] == "websocket" and scope["path"] in _APIS:
+            await self._serve_socket(scope, receive, send)
+            return
         post = scope["type"] == "http" and scope["method"] == "POST"
         if not post or scope["path"] not in {*_APIS, _RAW_PATH}:
             await self._app(scope, receive, send)
@@ -97,6 +100,16 @@ class FaultyHttp:
                 return
             await self._serve(scope, _replayed(body, receive), send, request)
 
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a connection, whose requests all show the same faults."""
+        try:
+            faults = self._faults(scope)
+        except FaultError as error:
+            await ApiError(400, str(error)).response()(scope, receive, send)
+            return
+        with activated(faults):
+            await _Socket(self._app, self._served).serve(scope, receive, send)
+
     def _faults(self, scope: Scope) -> Sequence[Fault]:
         number = next(self._numbers)
         named = dict(scope["headers"]).get(HEADER, b"").decode("latin-1")
@@ -125,6 +138,70 @@ class FaultyHttp:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+_CLOSED = 1011  # the code of RFC 6455 (7.4.1) for an unexpected condition
+_SOCKET_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
+
+
+class _Socket:
+    """A WebSocket connection with the hooks REQUEST, PAYLOAD and SOCKET."""
+
+    def __init__(self, app: ASGIApp, served: str) -> None:
+        self._app = app
+        self._request = ClientRequest("responses", {}, served)
+        self._waiting = 0
+        self._events: asyncio.Queue[Message | None] = asyncio.Queue()
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the connection until it is closed."""
+
+        async def received() -> Message:
+            while True:
+                message = await receive()
+                if (text := message.get("text")) is None:
+                    return message
+                self._waiting += 1
+                self._request = replace(self._request, body=_object(text.encode()))
+                try:
+                    return {**message, "text": _changed_body(text.encode(), self._request).decode()}
+                except ApiError as error:
+                    event = {"type": "error", "status": error.status, **error.body()}
+                    self._events.put_nowait(_sent(event))
+
+        async def work() -> None:
+            try:
+                await self._app(scope, received, self._events.put)
+            finally:
+                self._events.put_nowait(None)
+
+        task = asyncio.create_task(work())
+        try:
+            await self._forward(send)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _forward(self, send: Send) -> None:
+        async def events() -> hooks.SocketEvents:
+            while (message := await self._events.get()) is not None:
+                if message["type"] != "websocket.send":
+                    await send(message)
+                    continue
+                event = changed(hooks.PAYLOAD, orjson.loads(message["text"]), self._request)
+                yield event
+                self._waiting -= event["type"] in _SOCKET_ENDS
+
+        healthy: hooks.SocketEvents = events()
+        async for event in changed(hooks.SOCKET, healthy, lambda: self._waiting):
+            if event is None:
+                await send({"type": "websocket.close", "code": _CLOSED})
+                return
+            await send(_sent(event))
+
+
+def _sent(event: Json) -> Message:
+    return {"type": "websocket.send", "text": orjson.dumps(event).decode()}
 
 
 def _object(body: bytes) -> Json:

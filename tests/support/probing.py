@@ -14,7 +14,7 @@ from harness.golden.content import Golden
 from harness.golden.files import shipped
 from harness.records.analysis import RuleResult
 from harness.records.conditions import MODES, Api
-from harness.records.rollouts import Exchange, Response
+from harness.records.rollouts import SWITCHING, Exchange, Response
 from harness.records.scores import Score
 from harness.records.settings import CONTEXT
 from harness.rules.account import account_of
@@ -106,11 +106,28 @@ def with_own_request(recorded: Any, attempt: Attempt) -> Any:
         streaming=attempt.condition.streaming,
         settings=attempt.settings,
     )
+    bodies = [body, *({**body, **more} for more in attempt.sample.together)]
+    bodies += [body] * (len(recorded.exchanges) - len(bodies))
     exchanges = [
-        each.model_copy(update={"request": each.request.model_copy(update={"body": body})})
-        for each in recorded.exchanges
+        each.model_copy(update={"request": each.request.model_copy(update={"body": own})})
+        for each, own in zip(recorded.exchanges, bodies, strict=False)
     ]
+    if attempt.sender.socket:
+        exchanges = [over_websocket(each) for each in exchanges]
     return recorded.model_copy(update={"exchanges": tuple(exchanges), "id": attempt.id})
+
+
+def over_websocket(recorded: Exchange) -> Exchange:
+    """The exchange as messages over WebSocket."""
+    request = recorded.request.model_copy(update={"url": "ws://test/v1/responses"})
+    response = recorded.response
+    if response is not None and response.parts:
+        raws = [part.raw.partition("data: ")[2] for part in response.parts]
+        parts = tuple(
+            replace(part, raw=raw) for part, raw in zip(response.parts, raws, strict=True)
+        )
+        response = Response(status=SWITCHING, headers={}, parts=parts)
+    return recorded.model_copy(update={"request": request, "response": response})
 
 
 def statuses(results: dict[str, RuleResult]) -> dict[str, str]:

@@ -99,7 +99,8 @@ def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
 
     Clients select their parser by it; browsers reject any other type.
     """
-    if exchange.content_type != "text/event-stream":
+    websocket = exchange.recorded.request.over_websocket
+    if exchange.content_type != "text/event-stream" and not websocket:
         message = "The request set stream, but the content type is not text/event-stream."
         got = exchange.content_type or "no content-type"
         yield Problem(exchange, message, "text/event-stream", got)

@@ -25,6 +25,7 @@ import test_probe_parity as parity
 import test_probe_prompt as prompt
 import test_probe_sampling as sampling
 import test_probe_tools as tools
+import test_probe_websocket as websocket
 from golden_replay import GOLDEN, Replay
 from healthy import exchange, json_response
 from healthy import response as healthy_response
@@ -274,6 +275,7 @@ HEALTHY: Mapping[str, Healthy] = {
     "structured.object.tools": Healthy(in_every_form, ("chat",)),
     "structured.choices": Healthy(in_every_form, ("chat",)),
     "state.retrieved": Healthy(following(), ("responses",)),
+    "state.websocket": Healthy(websocket.serving(), ("responses",)),
     "state.background": Healthy(following(), ("responses",)),
     "state": Healthy(cot.continued(), ("responses",)),
     "parity": Healthy(in_streams(lambda reply: reply)),
@@ -359,6 +361,12 @@ BROKEN: Mapping[str, Provider] = {
     "state.previous_response.tools": cot.continued(tools="old"),
     "state.previous_response.instructions": cot.continued(instructions="old"),
     "state.retrieved": following(output=[]),
+    "state.websocket.upgrade": lambda *_: [websocket.closed()],
+    "state.websocket.events": websocket.serving(greeting=websocket.reordered()),
+    "state.websocket.continued": websocket.serving(told=[cot.SEEN, websocket.error()]),
+    "state.websocket.errors": websocket.serving(wrong=[cot.SEEN, websocket.closed(), cot.SEEN]),
+    "state.websocket.order": websocket.serving(two=websocket.mixed()),
+    "state.websocket.left": websocket.serving(after=[websocket.closed()]),
     "state.background": following(status="in_progress"),
     "state.unstored": lambda *_: [cot.SEEN, Reply(text="It is orchid596.")],
     "parity.reasoning": in_streams(lambda reply: replace(reply, reasoning="")),

@@ -390,7 +390,9 @@ def test_a_second_copy_of_the_stored_conversation_is_detected(copies: Any, said:
     """As Hermes Agent 0.21 repeats the user's message, or all of them."""
     results = judged(state.GROUP, streams_pass(continued(copies=copies)), ["responses"])
     failed = [name for name, each in results.items() if each.status == "failed"]
-    assert failed == ["state.previous_response.once"]
+    assert "state.previous_response.once" in failed
+    # A short copy has as many tokens as some other wrong prompt.
+    assert set(failed) <= {"state.previous_response.once", "state.previous_response.instructions"}
     assert said in results["state.previous_response.once"].examples[0].message
 
 

@@ -1,0 +1,281 @@
+"""Responses over WebSocket, which Codex dials first and OpenAI's clients offer.
+
+A request is one message, and each event of its response is one. The connection knows its own
+responses, also those with `store: false`, so that a turn sends only what is new. A provider that
+does not offer it refuses the upgrade with 426 or another 4xx status: that is no failure.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from harness.api.items import Message, Reply
+from harness.api.parsed_request import MESSAGE
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.conditions import Mode
+from harness.records.rollouts import Sender
+from harness.rules.evidence.offers import WEATHER
+from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
+from harness.rules.evidence.refusals import outcome
+from harness.rules.missing import NotVerifiableError
+from harness.rules.probe import (
+    MAY_BE_REFUSED,
+    ProbeGroup,
+    ProbeRequest,
+    ProbeResponses,
+    Trials,
+    prompt_tokens,
+)
+from harness.rules.rule import Problem
+
+_GUIDE = "https://developers.openai.com/api/docs/guides/websocket-mode"
+_FEATURE = "Responses over WebSocket"
+_UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
+_STREAMS: tuple[Mode, ...] = ("streaming",)
+_TRIES = 2
+_WORDS = ("orchid", "walnut")
+_TOLD = (
+    "The code word is heron284. The lamp in the window of the mill is red, and the bench beside "
+    "the gate is made of stone. Keep all of that in mind, for I will ask later."
+)
+_CODE_WORD = "heron284"
+_QUESTION = "What is the code word?"
+_HI = (Message("user", "Hi there!"),)
+_OPEN, _PLAIN = "greeting", "greeting in a stream"
+
+_message = partial(
+    ProbeRequest,
+    options={"type": MESSAGE, "store": False},
+    omits=frozenset({"stream"}),
+    sender=Sender(socket="own"),
+    provokes=MAY_BE_REFUSED | {"request.failed", "reply.unreadable"},
+)
+
+
+def _say(word: str) -> tuple[Message]:
+    return (Message("user", f"Say the word {word} and nothing else."),)
+
+
+def _input(word: str) -> Mapping[str, Any]:
+    return {"input": [{"type": "message", "role": "user", "content": _say(word)[0].text}]}
+
+
+_REQUESTS = (
+    _message(_OPEN, _HI, temperature=0, tries=_TRIES),
+    ProbeRequest(_PLAIN, _HI, temperature=0, tries=_TRIES, options={"store": False}),
+    _message(
+        "told",
+        (Message("user", _TOLD),),
+        then=(_QUESTION,),
+        history="response",
+        max_turns=2,
+        tries=_TRIES,
+    ),
+    _message(
+        "called",
+        (Message("user", "What is the weather in Lisbon?"),),
+        (WEATHER,),
+        history="response",
+        max_turns=2,
+        tries=_TRIES,
+    ),
+    _message(
+        "wrong",
+        _HI,
+        together=({"previous_response_id": _UNKNOWN}, {}),
+        whole=False,
+        valid=False,
+    ),
+    _message("two", _say(_WORDS[0]), together=(_input(_WORDS[1]),), tries=_TRIES, valid=False),
+    _message("left", _HI, sender=Sender(socket="own", leaves=True), whole=False, valid=False),
+    _message("after", _HI, after="left", whole=False, valid=False),
+)
+GROUP = ProbeGroup(
+    "state.websocket",
+    lambda _api: _REQUESTS,
+    _GUIDE,
+    apis=("responses",),
+    modes=_STREAMS,
+    relations=(*PROMPT_TOKENS_ROUNDED, *PROMPT_TOKENS_VARY),
+    component="storage",
+)
+
+
+@GROUP.probe(
+    "state.websocket.upgrade",
+    (_OPEN,),
+    severity="warning",
+    component="errors",
+    fix="Refuse the upgrade with status 426 or another 4xx status.",
+)
+def _upgrade(responses: ProbeResponses) -> Trials:
+    """An upgrade to WebSocket succeeds, or is refused with a 4xx status.
+
+    After 426, Codex 0.171 goes on over HTTP; with other answers, its turn takes longer, or ends.
+    """
+    for rollout in responses.all(_OPEN):
+        last = rollout.exchanges[-1]
+        refused = last.status is not None and 400 <= last.status < 500
+        message = "The upgrade to WebSocket was neither accepted nor refused."
+        note = Problem(last, message, "status 101 or 426", outcome(last), severity="info")
+        yield None if refused or (last.recorded.response is not None and last.good_status) else note
+
+
+def _open(responses: ProbeResponses, name: str) -> Sequence[ParsedRollout]:
+    """Return the rollouts of a request if the provider offers WebSocket at all.
+
+    Raises NotVerifiableError if it does not, or a request was not sent.
+    """
+    greetings = responses.all(_OPEN)
+    if not any(each.exchanges[-1].reply is not None for each in greetings):
+        last = greetings[0].exchanges[-1]
+        if last.status is None or not last.good_status:
+            raise NotVerifiableError("refuses_feature", feature=_FEATURE, status=last.status or 0)
+        raise NotVerifiableError("fails_on_feature", feature=_FEATURE, got=outcome(last))
+    return responses.all(name)
+
+
+@GROUP.probe(
+    "state.websocket.events",
+    (_OPEN, _PLAIN),
+    component="events",
+    fix="Send the events that a stream over HTTP has, in the same order.",
+)
+def _events(responses: ProbeResponses) -> Trials:
+    """Over WebSocket, a response has the events of a stream, in the same order.
+
+    Clients read both with the same code.
+    """
+    opened = _open(responses, _OPEN)
+    usual = {_kinds(exchange): exchange for exchange, _ in responses.replies(_PLAIN)}
+    shapes = {_shape(reply) for _, reply in responses.replies(_PLAIN)}
+    for rollout in opened:
+        exchange = rollout.exchanges[-1]
+        if exchange.reply is not None and _shape(exchange.reply) in shapes:
+            kinds = _kinds(exchange)
+            message = "Over WebSocket, the events differ from those of a stream over HTTP."
+            expected = ", ".join(next(iter(usual)))
+            yield (
+                None if kinds in usual else Problem(exchange, message, expected, ", ".join(kinds))
+            )
+
+
+def _kinds(exchange: ParsedExchange) -> tuple[str, ...]:
+    """Return the types of the events in order, those that repeat once."""
+    return tuple(kind for kind, _ in groupby(event.type for event in exchange.known_events))
+
+
+def _shape(reply: Reply) -> tuple[bool, bool, int, str]:
+    return bool(reply.reasoning), bool(reply.text), len(reply.calls), reply.finish
+
+
+@GROUP.probe(
+    "state.websocket.continued",
+    (_OPEN, "told", "called"),
+    fix="Keep the responses of a connection in its memory until it is closed, whatever `store` is.",
+)
+def _continued(responses: ProbeResponses) -> Trials:
+    """A response is continued by its id on its connection, also with `store: false`.
+
+    Each turn sends only what is new. A server that loses the rest answers without the conversation,
+    or without the call whose result it gets.
+    """
+    for name in ("told", "called"):
+        for rollout in _open(responses, name):
+            first, last = rollout.exchanges[0], rollout.exchanges[-1]
+            if first.reply is None or (last is first and name == "called"):
+                continue  # no reply, or the model called no tool
+            if last is not first:
+                yield _lost(first.reply, last)
+
+
+def _lost(first: Reply, last: ParsedExchange) -> Problem | None:
+    """Return the problem of a continued conversation, if any. Raises NotVerifiableError."""
+    message = "On the same connection, a response cannot be continued by its id."
+    if last.reply is None:
+        return Problem(last, message, "a reply", outcome(last))
+    if _CODE_WORD in last.reply.text or prompt_tokens(last.reply) > prompt_tokens(first):
+        return None
+    message = "The prompt that continues a response of the connection is not longer than before."
+    got = f"{prompt_tokens(last.reply)}, after {prompt_tokens(first)} in the request before"
+    return Problem(last, message, "more prompt tokens", got, "$.usage.input_tokens")
+
+
+@GROUP.probe(
+    "state.websocket.errors",
+    (_OPEN, "wrong"),
+    component="errors",
+    fix="Send an event of the type error with its status, and keep the connection open.",
+)
+def _errors(responses: ProbeResponses) -> Trials:
+    """A request with an error gets an event of the type error, and the connection stays open.
+
+    If it is closed instead, clients do not learn what was wrong, repeat the request, and lose the
+    conversation that only the connection knows.
+    """
+    for rollout in _open(responses, "wrong"):
+        _, wrong, right = rollout.exchanges
+        if wrong.reply is not None:
+            raise NotVerifiableError("wrong_accepted")
+        said = wrong.status is not None and (not wrong.good_status or bool(wrong.error_events))
+        for exchange, good, message, expected in (
+            (wrong, said, "A wrong request got no event of the type error.", "an error event"),
+            (right, right.reply is not None, "After an error, a request got no reply.", "a reply"),
+        ):
+            if not good:
+                yield Problem(exchange, message, expected, outcome(exchange))
+                break
+        else:
+            yield None
+
+
+@GROUP.probe(
+    "state.websocket.order",
+    (_OPEN, "two"),
+    component="shared",
+    fix="Answer the requests of a connection one after another, or name the stream of each event.",
+)
+def _order(responses: ProbeResponses) -> Trials:
+    """Two requests on one connection are answered one after another.
+
+    Only the order tells a client to which request an event belongs. If the events of two responses
+    are mixed, it joins pieces of both.
+    """
+    for rollout in _open(responses, "two"):
+        yield next(_mixed(rollout), None)
+
+
+def _mixed(rollout: ParsedRollout) -> Iterator[Problem]:
+    for exchange, own, other in zip(rollout.exchanges, _WORDS, _WORDS[::-1], strict=True):
+        responses = [(event.data or {}).get("response") for event in exchange.events]
+        ids = {str(each.get("id")) for each in responses if isinstance(each, dict)}
+        if len(ids) > 1:
+            message = "The events of two responses are mixed on one connection."
+            yield Problem(exchange, message, "the events of one response", ", ".join(sorted(ids)))
+        elif exchange.reply is None:
+            message = "One of two requests on a connection got no reply."
+            yield Problem(exchange, message, "a reply", outcome(exchange))
+        else:
+            said = exchange.reply.generated.lower()
+            if other in said and own not in said:
+                message = "A request on a connection got the reply to another one."
+                yield Problem(exchange, message, own, exchange.reply.text)
+
+
+@GROUP.probe(
+    "state.websocket.left",
+    (_OPEN, "left", "after"),
+    component="interrupted",
+    fix="End the response of a closed connection, and nothing else.",
+)
+def _left(responses: ProbeResponses) -> Trials:
+    """A client that leaves during a response disturbs no other connection.
+
+    Users of agents interrupt them all the time, and continue over a new connection.
+    """
+    _open(responses, "left")
+    for rollout in responses.all("after"):
+        last = rollout.exchanges[-1]
+        message = "After a client had left, a request on another connection got no reply."
+        yield None if last.reply is not None else Problem(last, message, "a reply", outcome(last))

@@ -1,0 +1,165 @@
+"""Probes of Responses over WebSocket, on simulated providers."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from healthy import exchange, json_response, stream_response
+from probing import judged, statuses
+from replies import Reply, responses_blocks, responses_events
+
+from harness.api.items import Message
+from harness.records.rollouts import Exchange, Response, TransportFailure
+from harness.rules.probe import ProbeRequest
+from harness.rules.state.websocket_probes import GROUP
+from harness.run.attempts import Attempt
+
+HELLO = Reply(text="Hello there.", reasoning="Greet.")
+CALL = Reply(call=("get_weather", '{"city": "Lisbon"}'), text=None)
+Provider = Callable[[ProbeRequest, Attempt], Any]
+
+
+def counted(reply: Reply, tokens: int) -> Response:
+    """A stream that reports these prompt tokens."""
+    events = responses_events(reply)
+    events[-1]["response"]["usage"] |= {"input_tokens": tokens, "total_tokens": tokens + 20}
+    return stream_response(responses_blocks(events))
+
+
+def error(status: int | None = 400) -> Response:
+    """An error event; without a status, it is a part of a stream."""
+    event = {"type": "error", "error": {"message": "not found", "code": "x"}, "status": status}
+    if status is None:
+        return stream_response([f"data: {json.dumps(event)}"])
+    return json_response(event, status)
+
+
+def closed() -> Exchange:
+    failure = TransportFailure(kind="cut", message="the server closed the connection")
+    return exchange("responses", True, None, failure=failure)
+
+
+def serving(**given: Any) -> Provider:
+    """A healthy provider, except for the answers to these requests."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        name = request.id.replace(" ", "_")
+        if name in given:
+            return given[name]
+        return {
+            "told": [counted(HELLO, 60), counted(HELLO, 90)],
+            "called": [counted(CALL, 100), counted(HELLO, 140)],
+            "wrong": [HELLO, error(), HELLO],
+            "two": [replace(HELLO, text="Orchid"), replace(HELLO, text="Walnut")],
+        }.get(name, HELLO)
+
+    return provider
+
+
+def found(provider: Provider) -> dict[str, str]:
+    results = statuses(judged(GROUP, provider, ["responses"]))
+    return {name.rpartition(".")[2]: status for name, status in results.items()}
+
+
+def failed(provider: Provider) -> set[str]:
+    return {name for name, status in found(provider).items() if status in ("failed", "warned")}
+
+
+ALL = {"upgrade", "events", "continued", "errors", "order", "left"}
+
+
+def test_a_healthy_server_passes() -> None:
+    assert found(serving()) == dict.fromkeys(ALL, "passed")
+
+
+@pytest.mark.parametrize("status", [426, 404, 403, 405, 400])
+def test_a_refused_upgrade_is_no_failure(status: int) -> None:
+    """426 as the guide wants; 403 as FastAPI answers without such a route; 404, 405."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        return Response(status=status, headers={}, body="") if attempt.sender.socket else HELLO
+
+    expected = dict.fromkeys(ALL, "not_verifiable") | {"upgrade": "passed"}
+    assert found(provider) == expected
+
+
+@pytest.mark.parametrize("answer", [Response(status=500, headers={}, body=""), closed()])
+def test_any_other_answer_to_the_upgrade_is_a_note(answer: Any) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        return [answer] if attempt.sender.socket else HELLO
+
+    results = judged(GROUP, provider, ["responses"])
+    (note,) = {example.severity for example in results["state.websocket.upgrade"].examples}
+    assert note == "info"
+    others = {each.status for name, each in results.items() if not name.endswith("upgrade")}
+    assert others == {"not_verifiable"}
+
+
+def reordered() -> Response:
+    events = responses_events(HELLO)
+    at = next(i for i, event in enumerate(events) if event["type"].endswith("_text.done"))
+    events[at], events[at + 1] = events[at + 1], events[at]
+    return stream_response(responses_blocks(events))
+
+
+def mixed() -> list[Response]:
+    first, second = responses_events(HELLO), responses_events(replace(HELLO, text="Walnut"))
+    for event in second:
+        if "response" in event:
+            event["response"]["id"] = "resp_of_another_request"
+    events = [event for pair in zip(first, second, strict=False) for event in pair]
+    return [
+        stream_response(responses_blocks(events[:-1])),
+        stream_response(responses_blocks(events[-1:])),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"greeting": reordered()}, {"events"}),
+        ({"told": [counted(HELLO, 60), counted(HELLO, 20)]}, {"continued"}),
+        ({"told": [counted(HELLO, 60), error()]}, {"continued"}),
+        ({"called": [counted(CALL, 100), closed()]}, {"continued"}),
+        ({"wrong": [HELLO, closed(), HELLO]}, {"errors"}),
+        ({"wrong": [HELLO, error(), closed()]}, {"errors"}),
+        ({"two": mixed()}, {"order"}),
+        ({"two": [HELLO, closed()]}, {"order"}),
+        ({"two": [replace(HELLO, text="Walnut"), replace(HELLO, text="Orchid")]}, {"order"}),
+        ({"after": [closed()]}, {"left"}),
+    ],
+)
+def test_a_defect_is_found_by_one_probe(given: dict[str, Any], names: set[str]) -> None:
+    assert failed(serving(**given)) == names
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"wrong": [HELLO, error(None), HELLO]},  # an error event without a status
+        {"wrong": [HELLO, HELLO, HELLO]},  # answered, which state.previous_response.unknown judges
+        {"called": [counted(HELLO, 60)]},  # the model calls no tool
+        {"told": [counted(HELLO, 60), counted(Reply(text="It is heron284."), 20)]},
+        {"greeting": Reply(text="Hi!"), "greeting_in_a_stream": HELLO},  # without CoT
+    ],
+)
+def test_what_a_model_or_a_server_may_do_is_no_defect(given: dict[str, Any]) -> None:
+    assert failed(serving(**given)) == set()
+
+
+def test_the_conversation_is_sent_in_messages_without_stream() -> None:
+    (told,) = (each for each in GROUP.requests("responses") if each.id == "told")
+    assert told.turns == (Message("user", told.turns[0].text),)
+    seen: list[Any] = []
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if attempt.sender.socket:
+            seen.append(attempt.first_request())
+        return serving()(request, attempt)
+
+    judged(GROUP, provider, ["responses"])
+    assert {body["type"] for body in seen} == {"response.create"}
+    assert not any("stream" in body for body in seen)
+    assert {body["store"] for body in seen} == {False}
