@@ -81,7 +81,9 @@ class Evidence(Record):
 
     @property
     def shown(self) -> str:
-        """What the provider sent, for readers; `got` may be empty."""
+        """What the provider sent, for readers; `got` may be empty or blank."""
+        if self.got and not self.got.strip():
+            return f"only white space: {self.got!r}"
         return self.got or "nothing arrived"
 
 

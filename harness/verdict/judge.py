@@ -3,7 +3,7 @@
 import traceback
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
+from harness.api.statuses import unanswered
 from harness.records.analysis import Analysis
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
@@ -51,7 +52,8 @@ class Judge:
         self._unscored: dict[str, str] = {}
         self._groups: dict[str, dict[str, list[ParsedRollout]]] = defaultdict(dict)
         self._conversations: list[ParsedRollout] = []
-        self._exchanges = ExchangeCounter()
+        probes = {task.name for task in tasks if task.info.kind == "probes"}
+        self._exchanges = ExchangeCounter(probes)
         self._shared: dict[Any, Any] = {}
 
     def read(self) -> None:
@@ -220,9 +222,13 @@ def judge(folder: Path, info: RunInfo, tasks: Sequence[Task]) -> Judged:
 
 
 class ExchangeCounter:
-    """Counts the exchanges of rollouts, and keeps when they ended."""
+    """Counts the exchanges of rollouts, and keeps when they ended.
 
-    def __init__(self) -> None:
+    Refusals in tasks of `provoking`, which a server rightly sends, are no errors over time.
+    """
+
+    def __init__(self, provoking: Collection[str] = ()) -> None:
+        self._provoking = provoking
         self._rollouts = self._served = self._after_failures = 0
         self._first = float("inf")
         self._errors, self._retries = Counter[str](), Counter[str]()
@@ -243,7 +249,8 @@ class ExchangeCounter:
             if failure is not None or response is None or not response.good_status:
                 status = None if response is None else response.status
                 self._errors[_cause(status, failure)] += 1
-                self._failed.append(ended)
+                if rollout.task not in self._provoking or unanswered(exchange):
+                    self._failed.append(ended)
             else:
                 self._served += 1
                 self._after_failures += any(retry.server_failed for retry in exchange.retries)

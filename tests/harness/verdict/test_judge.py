@@ -17,7 +17,7 @@ from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_run_info
 from harness.tasks.suite import restored_tasks
 from harness.tasks.tool_calling import ToolCalling
 from harness.verdict.analyze import Judged
-from harness.verdict.judge import Judge, judge
+from harness.verdict.judge import ExchangeCounter, Judge, judge
 
 SMALL = SUITE.first(6)
 CHAT = {"apis": ("chat",), "modes": ("non-streaming",)}
@@ -111,3 +111,19 @@ def test_what_a_model_may_do_is_no_first_finding(tmp_path: Path) -> None:
     without = [json_response(body)]
     asked = [rollout(without, sample=case.id) for case in SUITE.cases]
     assert told(tmp_path, asked) is None
+
+
+@pytest.mark.parametrize(("status", "error"), [(400, False), (429, True), (500, True)])
+def test_a_refusal_that_a_probe_provokes_is_no_error_over_time(status: int, error: bool) -> None:
+    whole = rollout([Reply(text="Hi.")], api="chat")
+    (exchange,) = whole.exchanges
+    assert exchange.response is not None
+    response = exchange.response.model_copy(update={"status": status})
+    refused = exchange.model_copy(update={"response": response})
+    refusal = whole.model_copy(update={"exchanges": (refused,)})
+    for provoking, failed in ((set[str](), True), ({refusal.task}, error)):
+        counter = ExchangeCounter(provoking)
+        counter.add(refusal)
+        counts = counter.counts()
+        assert counts.errors == {f"status {status}": 1}
+        assert sum(counts.failed) == failed
