@@ -170,6 +170,7 @@ def parse_csv(text: str, name: str) -> Iterator[RawRow]:
             if not fields:
                 continue
             if columns is None:
+                _refuse_other_separators(fields, place)
                 columns = fields
             elif len(fields) != len(columns):
                 why = f"{len(fields)} fields, but there are {len(columns)} columns"
@@ -179,6 +180,15 @@ def parse_csv(text: str, name: str) -> Iterator[RawRow]:
     except csv.Error as error:
         raise ConfigurationError(f"{name} line {start} is not CSV: {error}.") from None
     refuse_rows(invalid)
+
+
+def _refuse_other_separators(names: Sequence[str], place: str) -> None:
+    """Refuse column names that something else than commas separates."""
+    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+        if len(names) == 1 and separator in names[0]:
+            raise ConfigurationError(
+                f"{place} separates its columns with {called}: save the file with commas instead."
+            )
 
 
 def select(items: Sequence[T], examples: int | None, seed: int) -> tuple[T, ...]:

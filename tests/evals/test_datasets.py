@@ -350,3 +350,14 @@ def test_every_source_has_a_sample_and_is_an_eval():
         assert len({question.id for question in test.questions}) == test.info.rows
     with pytest.raises(ConfigurationError, match=r"no eval 'aime'; did you mean 'aime25'"):
         load_eval("aime")
+
+
+@pytest.mark.parametrize(("separator", "called"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_csv_file_with_other_separators_is_refused_with_their_name(
+    separator: str, called: str
+) -> None:
+    text = f"question{separator}answer\nWhat is 2 + 2?{separator}4\n"
+    with pytest.raises(ConfigurationError, match=f"x.csv line 1 separates .* with {called}"):
+        list(parse_csv(text, "x.csv"))
+    one = list(parse_csv('"question"\n"a;b"\n', "x.csv"))
+    assert [row.values for row in one] == [{"question": "a;b"}]

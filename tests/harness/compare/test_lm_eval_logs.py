@@ -264,3 +264,8 @@ def test_a_history_of_a_parent_of_folders_of_lm_eval_has_their_runs(tmp_path):
     inside = history_of(tmp_path / "nights" / "monday", None)
     assert there == [point.place for line in inside.lines for point in line.points]
     assert there
+
+
+def test_recheck_of_a_log_names_the_command_that_reads_it(capsys):
+    assert run(["recheck", str(GOOD)]) == 2
+    assert f"gpt-oss-verify compare {GOOD} RUN" in capsys.readouterr().err
