@@ -32,9 +32,9 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
     """Judge the replies that lack what their requests want.
 
     The server changed one whose count is that of the wanted text by many tokens; several that are
-    changed alike, if their counts show it, or their CoT shows it and no reply that the change would
-    affect is intact; and those of the API or mode that has all that are changed. What a count shows
-    to be the model's own outweighs as many.
+    changed alike, if their counts show it, or if no reply that the change would affect is intact
+    and none has the count of what arrived (see `_is_wanted`); and those of the API or mode that has
+    all that are changed. What a count shows to be the model's own outweighs as many.
     """
     every: dict[tuple[str, str], list[Row]] = defaultdict(list)
     peers: dict[Api, list[Sheet]] = defaultdict(list)
@@ -63,14 +63,20 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
         intact = (_affects(what, kind, one) for what, kind, api in kinds for one in peers[api])
         if not any(one.own for one in found) and not any(intact):
             yield from convicted(
-                one._replace(fewest=ALIKE if _is_wanted(one.row.sheet, counting) else inf)
+                one._replace(fewest=ALIKE if _is_wanted(one.row, one.entry, counting) else inf)
                 for one in found
             )
 
 
-def _is_wanted(sheet: Sheet, counting: Counting) -> bool:
-    """Whether the CoT plans the copy, or the count is of more text than the reply has."""
-    return counting.lacks_tokens(sheet) or _plans_copy(sheet)
+def _is_wanted(row: Row, entry: Entry, counting: Counting) -> bool:
+    """Whether the model wrote the copy: count, CoT or the type that the tool declares show it.
+
+    A model that plans one text may write another, so a plan shows nothing if the count is that of
+    the text that arrived. Models keep to the declared types of arguments.
+    """
+    if counting.fits(row.sheet):
+        return entry.what is What.RETYPED
+    return counting.lacks_tokens(row.sheet) or _plans_copy(row.sheet)
 
 
 def _counted_instead(sheet: Sheet, more: Iterable[int], counting: Counting) -> bool | None:

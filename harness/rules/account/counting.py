@@ -233,13 +233,6 @@ def _is_lost(sheet: Sheet, ledger: Ledger) -> bool:
     return ledger.end == "model" and not (sheet.text.strip() or sheet.calls)
 
 
-def is_raised(ledger: Ledger) -> bool:
-    """Whether a count includes a retry, the CoT twice, or the input."""
-    return ledger.reported in {
-        n + ledger.explained for n in (ledger.explained, ledger.cot, ledger.prompt) if n
-    }
-
-
 def _is_proof(ledger: Ledger | None, off: int, what: What) -> bool:
     """Whether a formula alone proves how the count of a reply is wrong."""
     sure = ledger is not None and (ledger.exact or what is What.ANSWER_ALONE)

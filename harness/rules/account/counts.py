@@ -28,7 +28,7 @@ from harness.rules.account.counting import (
 )
 from harness.rules.account.court import Claim, convicted, exceeds
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.entry import ALIKE, Entry, Judged, Place, Row, What
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
 from harness.text import shared_beginning
 
 _SENTENCE_END = re.compile(r"[.!?\n]\s*$")
@@ -169,7 +169,8 @@ def _moved(replies: Sequence[Row]) -> Iterator[Claim]:
     """Yield the replies that are split at the wrong place between CoT and answer.
 
     The CoT ends within a sentence, and the reasoning tokens are those with a border where a
-    sentence ends and the next one follows without a space.
+    sentence ends and the next one follows without a space. A few tokens may be another spelling of
+    the model, in every try of a request.
     """
     for row in replies:
         sheet, ledger = row.sheet, row.sheet.ledger
@@ -187,7 +188,9 @@ def _moved(replies: Sequence[Row]) -> Iterator[Claim]:
                 wanted = sheet.text[end.end() :] if early else sheet.reasoning[: end.end()]
                 got = sheet.text if early else sheet.reasoning
                 entry = Entry(what, place, "count", wanted, got, repr(moved))
-                yield Claim(row, entry, alike=True, unit=row.written)
+                fewest = SEVERAL if abs(ledger.thinking - ledger.cot) > NEAR else ALIKE
+                unit = sheet.request or row.sample
+                yield Claim(row, entry, alike=True, unit=unit, fewest=fewest)
                 break
 
 

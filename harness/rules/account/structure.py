@@ -51,7 +51,7 @@ def _structure(sheet: Sheet, counting: Counting) -> Iterator[Entry]:
         for what, written in undone(text):
             if _fits_instead(sheet, counting, text, written):
                 yield Entry(what, place, "structure", written, text)
-    for _, arguments in sheet.calls:
+    for _, arguments in sheet.calls if not counting.fits(sheet) else ():
         yield from _arguments(arguments)
     inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
     if inside and _fits_instead(sheet, counting, sheet.text, inside[1]):

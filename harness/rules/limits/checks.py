@@ -13,8 +13,8 @@ from harness.api.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
-    any_ledger,
     call_header,
+    extra_tokens,
     hides_cot,
     ledger,
     ledger_of,
@@ -24,7 +24,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
 from harness.records.scores import Score, Severity
 from harness.records.traits import Cut, Ledger
-from harness.rules.account.counting import has_whole_cot, is_raised
+from harness.rules.account.counting import SURELY, has_whole_cot
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import (
     Answer,
@@ -161,7 +161,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     Otherwise the model wrote an answer or a call, and the server lost it. If the reply contains
     nothing at all, it lost the CoT, too. A call whose header the model misspelled is not a call,
     and its tokens are not counted. In rare replies, these are all tokens beyond the CoT: a few, not
-    those of a long text. Parsers may drop a call that the token limit cut.
+    more than malformed headers have. Parsers may drop a call that the token limit cut.
     """
     exchange, reply = answer
     if lost := _lost_tokens(answer):
@@ -169,7 +169,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if not reply.reasoning:
             message = "The reply contains nothing, but reports output tokens."
         got = f"{reply.output_tokens} tokens"
-        proven = not reply.reasoning or (lost > _MOST_OF_HEADERS and not exchange.truncated)
+        proven = not reply.reasoning or (lost > SURELY and not exchange.truncated)
         expected = f"text for {lost} more tokens"
         path = "$.output" if exchange.api == "responses" else "$.choices"
         yield Problem(exchange, message, expected, got, path, proven=proven)
@@ -457,11 +457,17 @@ def _model_ended(answer: Answer) -> bool:
 
 
 def _reaches_limit(answer: Answer) -> bool:
-    """Whether a reply has as many tokens as its request allows, or more, and these are its own."""
-    request, counted = answer.exchange.request, any_ledger(answer.exchange)
+    """Whether a reply has as many tokens as its request allows, or more, and these are its own.
+
+    A count that the texts of a reply do not explain is wrong, or that of lost text: other rules say
+    so, and it exceeds no limit.
+    """
+    request, reply, usage = answer.exchange.request, answer.reply, answer.usage
     most = None if request.limit is None else request.limit * request.choices
-    tokens = answer.usage.output_tokens or 0
-    return most is not None and tokens >= most and not (counted and is_raised(counted))
+    tokens, hidden = usage.output_tokens or 0, 0 if reply.reasoning else usage.reasoning_tokens
+    unexplained = (extra_tokens(reply) or 0) - (hidden or 0)
+    own = unexplained <= max(SURELY, tokens // _SPELLED_OTHERWISE)
+    return most is not None and tokens >= most and own
 
 
 def _may_end(answer: Answer) -> bool:

@@ -21,8 +21,8 @@ _FEWEST_COTS = 3
 """Replies with CoT at the higher effort; those without CoT are left out, as theirs was lost."""
 _LEAST_ORDER = 0.75
 """If effort has no effect, five pairs of replies reach this value once in nine times."""
-_SHORTEST = 16
-"""Characters of a greedy reply; shorter ones may be equal at different efforts."""
+_SHORTEST = 32
+"""Characters of a CoT; shorter ones may be equal at different efforts, and show none of them."""
 _MUCH_LONGER = 2  # a ratio of medians that shows an effect where lengths vary more than usual
 
 _PUZZLE = (
@@ -77,7 +77,8 @@ def same_effort(
 
     Its CoT is not longer at the higher effort, and the greedy replies are equal. The lengths alone
     show nothing, because a model may reason alike at both. Raises NotVerifiableError if too few
-    replies have CoT, or if greedy replies are too short, do not count anything, or differ.
+    replies have CoT, if their CoT is too short, or if greedy replies do not count anything or
+    differ.
     """
     # Lengths in characters, which every provider returns.
     shorter, longer = (
@@ -100,7 +101,8 @@ def same_effort(
     if len(texts) > 1:
         raise NotVerifiableError("reasons_alike", more=more, less=less)
     text = texts.pop()
-    if len(text) < _SHORTEST or not re.search(r"\d", text):  # a refusal has no number
+    shortest = min(high, *(len(reply.reasoning) for _, reply in greedy))
+    if shortest < _SHORTEST or not re.search(r"\d", text):  # a refusal has no number
         raise NotVerifiableError("too_short_to_compare")
     message = f"Greedy replies at {more} and {less} effort{suffix} are equal."
     got = f"{text}; medians of {high:g} and {low:g} characters"

@@ -12,6 +12,7 @@ from harness.api.json_text import (
 )
 from harness.api.ledger import ANSWER_HEADER, ledger_of
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.rules.account.counting import SURELY
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.habits import MALFORMED_HEADERS, Habit
@@ -147,7 +148,7 @@ def missing_answer(exchange: ParsedExchange, reply: Reply, lost: int) -> Problem
     """Return the problem of a reply without the answer that its tokens include."""
     message = "The reply has no answer, although its tokens include one."
     got = f"no text, and {lost} of {reply.output_tokens} tokens unexplained"
-    return Problem(exchange, message, "the JSON answer", got)
+    return Problem(exchange, message, "the JSON answer", got, proven=lost > SURELY)
 
 
 for _id in ("chat.answer.item", "responses.answer.item"):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from harness.api.json_text import parsed_object
 from harness.api.ledger import wrote_all
 from harness.api.parsed_rollout import ParsedExchange
+from harness.rules.account.counting import NEAR
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
 from harness.rules.habits import MALFORMED_HEADERS, recorded
@@ -60,7 +61,8 @@ _WRITTEN = (0, -2)
 """Unexplained tokens of a reply whose header the model wrote as text, or without `<|message|>`. The
 name of the channel is then in the text and in the header that the ledger assumes. If the server
 dropped special tokens instead, those of the reply exceed these numbers."""
-_FEWEST_TOKENS = 2  # special tokens of a header, beyond the tokens of its words
+_UNREAD = re.compile(rf"{_MERGED_HEADER}|\bto=functions\.\S+?(?:\s*(?:json|code))?\s*\{{")
+"""Words of a header without spaces, or those of a call with its arguments: no sentence has them."""
 _EVERYWHERE = ("answer", "reasoning", "tool name", "argument text")
 
 
@@ -140,9 +142,10 @@ def _header(answer: Answer) -> Iterator[Problem]:
     The provider's harmony parser failed. Clients show or execute the markup. Nothing is reported if
     the number of tokens shows that the model wrote the header as text, or without its message
     token, unless the reply begins with the header of a missing CoT. Words of a header prove a
-    defect only if the reply begins with them in place of its CoT, or if it has more tokens than its
-    words; without this proof, a few are tolerated, because a model may write them. The check
-    harmony.markers reports headers with special tokens.
+    defect only if the reply begins with them in place of its CoT, or if they are no words of a
+    sentence and the reply has more tokens than these; without this proof, a few are tolerated,
+    because a model may explain its format. The check harmony.markers reports headers with special
+    tokens.
     """
     reply, what = answer.reply, "parts of a harmony header"
     if any(_SPECIAL_TOKEN.search(text) for text in (reply.text, *(c.name for c in reply.calls))):
@@ -154,8 +157,9 @@ def _header(answer: Answer) -> Iterator[Problem]:
     own = counted is not None and counted.exact and counted.difference in _WRITTEN
     unparsed = not reply.reasoning and _COT_HEADER.match(reply.text)
     if unparsed or not own:
-        dropped = counted is not None and counted.exact and counted.difference >= _FEWEST_TOKENS
-        proven = bool(unparsed) or (dropped and not answer.exchange.request.wants_json)
+        dropped = counted is not None and counted.exact and counted.difference > NEAR
+        unread = not answer.exchange.request.wants_json and _UNREAD.search(reply.text)
+        proven = bool(unparsed) or bool(dropped and unread)
         yield from (replace(problem, proven=proven) for problem in problems)
 
 

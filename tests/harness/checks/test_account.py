@@ -280,6 +280,37 @@ def test_white_space_at_the_end_is_planned_if_the_cot_has_it(cot: str, trimmed: 
     assert (kinds(others) == {("changed", "arguments")}) == trimmed
 
 
+def test_a_slip_in_every_try_has_the_count_of_what_the_model_wrote() -> None:
+    """Its CoT plans the copy, and both spellings have equally many tokens."""
+    asked = ["reef\\tiller", "luff\\thwart", "hull\\teak", "bilge\\toe rail"]
+    slips = []
+    for text in asked:
+        wanted = Wanted(name="add_note", arguments={"note": text})
+        slip = json.dumps({"note": text.encode().decode("unicode_escape")})
+        slips.append(call(slip, f"With note: {text}.", wanted, wrote=slip))
+    assert kinds([*HEALTHY, *slips, *slips]) == {("unknown", "")}
+    uncounted = [replace(slip, ledger=None) for slip in slips]
+    assert kinds([*HEALTHY, *uncounted]) == {("changed", "arguments")}
+
+
+@pytest.mark.parametrize(("value", "arrived"), [("true", "1"), ("false", "0")])
+def test_a_type_that_the_tool_does_not_declare_needs_no_count(value: str, arrived: str) -> None:
+    """`true` and `1` are one token each in compact JSON."""
+
+    def called(word: str, got: str) -> Sheet:
+        wanted = Wanted(name="set_light", arguments={"lamp": word, "on": json.loads(value)})
+        text = f'{{"lamp":"{word}","on":{got}}}'
+        return call(text, f"The {word} is to be set.", wanted, "set_light", wrote=text)
+
+    note = '{"note": "salt"}'
+    intact = [call(note, wanted=Wanted(name="add_note"), wrote=note)] * 4
+    intact += HEALTHY
+    changed = [called(word, arrived) for word in WORDS[:3]]
+    assert kinds([*intact, *changed]) == {("changed", "arguments")}
+    assert kinds([*intact, *changed[:2]]) == {("unknown", "")}
+    assert kinds([*intact, *changed, called(WORDS[3], value)]) == {("unknown", "")}
+
+
 def test_a_name_in_another_style_than_in_the_cot_is_the_models() -> None:
     wanted = Wanted(name="get-weather")
     for name in ("get_weather", "functions.get-weather"):
@@ -472,6 +503,23 @@ def test_the_end_of_the_cot_at_the_beginning_of_the_answer_is_named() -> None:
     assert found[0].message.endswith(f"end of the CoT: {TEXTS[0][:9]!r}.")
 
 
+def test_a_border_that_a_spelling_explains_is_the_models_in_all_tries_of_two_requests() -> None:
+    """The CoT ends with a word of the copy, whose address has a point as a sentence's end has."""
+
+    def drafted(address: str, seen: int) -> Sheet:
+        cot = f"They want it word for word. So I answer: {address}"
+        one = sheet(f"{address} \N{ANCHOR}", cot, request=address)
+        return replace(one, ledger=replace(one.ledger, thinking=tokens(cot) - seen))
+
+    def tries(addresses: Iterable[str]) -> list[Sheet]:
+        each = [drafted(address, tokens(address.partition(".")[2])) for address in addresses]
+        return [replace(one, streamed=streamed) for one in each for streamed in (False, True)]
+
+    assert kinds([*HEALTHY, *tries(["keel@lock.pier", "bow@weir.ferry"])]) == set()
+    more = ["keel@lock.pier", "bow@weir.ferry", "jib@mole.buoy", "oar@slip.dock"]
+    assert kinds([*HEALTHY, *tries(more)]) == {("changed", "CoT")}
+
+
 def test_one_answer_without_its_cot_is_no_stock_sentence_where_others_lack_it() -> None:
     """OGX drops the CoT without `reasoning.effort`, and several requests have the same answer."""
     same = "The code word is orchid596."
@@ -537,6 +585,19 @@ def test_arguments_that_are_encoded_twice_are_no_majority() -> None:
     made = [call(written), *[call(json.dumps(written))] * 3]
     found = entries([replace(one, request="a") for one in made])
     assert [one.what for one in found] == [What.INTACT] + [What.ENCODED_TWICE] * 3
+
+
+@pytest.mark.parametrize("encode", [json.dumps, "{{}}{}".format])
+def test_arguments_that_the_model_encoded_twice_have_their_own_count(
+    encode: Callable[[str], str],
+) -> None:
+    written = [f'{{"note": "salt and {word}"}}' for word in WORDS[:4]]
+    wanted = Wanted(name="add_note")
+    own = [call(encode(text), wanted=wanted, wrote=encode(text)) for text in written]
+    plain = [call(text, wanted=wanted, wrote=text) for text in written]
+    assert kinds([*HEALTHY, *plain, *own]) == set()
+    servers = [call(encode(text), wanted=wanted, wrote=text) for text in written]
+    assert {place for _, place in kinds([*HEALTHY, *plain, *servers])} == {"arguments"}
 
 
 def test_two_against_two_accuse_neither_unless_the_counts_decide() -> None:

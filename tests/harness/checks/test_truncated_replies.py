@@ -305,6 +305,12 @@ def test_words_of_a_header_alone_prove_nothing():
     assert "harmony.remains info" in judged_replies(odd, 300)
     dropped = said("Yes.assistantfinalNo.", reasoning=COT, extra=3)
     assert "harmony.remains error" in judged_replies(dropped, 300)
+    explained = "First analysis, then commentary to=functions.get_fare json, then final: 13."
+    for extra in (3, 12):
+        odd = said(explained, reasoning="", extra=extra)
+        assert "harmony.remains info" in judged_replies(odd, 300)
+    lost = said('commentary to=functions.get_fare json{"stop": "Pier"}', reasoning=COT, extra=4)
+    assert "harmony.remains error" in judged_replies(lost, 300)
     unparsed = said("analysisWe need to plan.assistantfinalYes.", reasoning="")
     assert "harmony.remains error" in judged_replies(unparsed, 300)
 
@@ -320,3 +326,18 @@ def test_one_reply_with_a_few_lost_tokens_may_be_the_models(reasoning, extra, se
 def test_the_finding_about_a_lost_reply_says_what_is_missing():
     (found,) = [each for each in details(cut(COT, None, 900, **SCHEMA)) if each.id == "reply.lost"]
     assert json.dumps(found.evidence.expected).endswith(' more tokens"')
+
+
+def test_a_count_that_no_text_explains_exceeds_no_limit() -> None:
+    """It may be the sum over all chunks; that of a reply without its limit is explained."""
+    text = "The ferry leaves the pier at nine, and the tide turns an hour later. " * 3
+    own = said(text, reasoning=COT, max_tokens=20)
+    assert "finish.limit error" in judged_replies(own, 300)
+    inflated = said(text[:60], reasoning=COT, extra=900, max_tokens=256)
+    assert not [found for found in judged_replies(inflated, 300) if found.startswith("finish")]
+
+
+def test_an_empty_reply_with_the_tokens_of_a_text_is_lost_however_rare() -> None:
+    assert "reply.lost error" in judged_replies(said("", reasoning=COT, extra=40), 300)
+    malformed = said("", reasoning=COT, extra=12)
+    assert "reply.lost error" not in judged_replies(malformed, 300)

@@ -246,12 +246,24 @@ def test_equal_greedy_replies_show_that_the_effort_has_no_effect(
             return healthy(request, attempt)
         effort = served.get(str(request.effort), request.effort)
         return Reply(
-            text="266", reasoning={"low": "a" * 20, "medium": "b" * 30}.get(str(effort), "c" * 99)
+            text="266", reasoning={"low": "a" * 40, "medium": "b" * 60}.get(str(effort), "c" * 99)
         )
 
     result = judged(GROUP, provider)["sampling.effort"]
     assert result.status == "failed"
     assert message in {each.message for each in result.examples}
+
+
+def test_equal_short_replies_show_nothing_about_the_effort() -> None:
+    """A worse model writes one short line at any effort, perhaps over one API alone."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if not request.effort or attempt.condition.api == "chat":
+            return healthy(request, attempt)
+        return Reply(text='{"answer": 1000}', reasoning="1000.")
+
+    efforts = {f"sampling.effort{each}" for each in ("", ".tools", ".streaming")}
+    assert not efforts & found(provider, "failed")
 
 
 def test_prompts_of_all_efforts_have_as_many_tokens() -> None:
