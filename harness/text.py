@@ -15,6 +15,8 @@ _LONGEST_PIECE, _FEWEST_REPEATS, _SHORTEST_RUN = 300, 6, 400
 _FEWEST_WORDS, _FEWEST_SENTENCES, _MOST_DIFFERENT = 3, 200, 0.08
 _REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)
 """The words with which gpt-oss begins a refusal."""
+PLACEHOLDER = r"[\[<{]{1,2}[A-Z]+(?:[_ ][A-Z0-9]+)*[\]>}]{1,2}"
+"""A name in capitals, such as those with which filters replace words: `<LOCATION>`, `[NAME_1]`."""
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]?")
 
 

@@ -4,6 +4,7 @@
 report is "no figure known".
 """
 
+import html
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -138,6 +139,16 @@ def _inside(value: object, change: Callable[[str], str]) -> object:
             return [_inside(inner, change) for inner in value]
         case str():
             return change(value)
+    return value
+
+
+def _numbers(value: object) -> object:
+    """Return a JSON value with numbers for the truth values in its members."""
+    match value:
+        case dict():
+            return {key: _numbers(inner) for key, inner in value.items()}
+        case bool():
+            return int(value)
     return value
 
 
@@ -443,7 +454,57 @@ _RAW = (
         ),
     ),
 )
-HABITS: Mapping[str, Habit] = {habit.name: habit for habit in _RAW}
+HABITS: dict[str, Habit] = {habit.name: habit for habit in _RAW}
+
+
+def _everywhere(change: Callable[[str], str]) -> Rewrite:
+    """Change answers, and the strings in arguments."""
+
+    def rewrite(written: Written, random: Random) -> Completion | None:
+        answered = _texts("is_answer", lambda text, _: change(text))(written, random)
+        made = answered or written.completion
+        called = _arguments(lambda value, _: _dump(_inside(value, change)))
+        return called(written.with_completion(made), random) or answered
+
+    return rewrite
+
+
+def _draft(written: Written, _: Random) -> Completion | None:
+    """End the CoT with the answer, without a point after it."""
+    answers = [one.text for one in written.completion if one.is_answer]
+    if not written.first_cot or not answers:
+        return None
+    thought = replace(written.completion[0], text=f"{written.completion[0].text} So: {answers[0]}")
+    return thought, *written.completion[1:]
+
+
+_FORMAT_IN_WORDS = (
+    "First comes analysis, then commentary to=functions.get_weather json, and then final."
+)
+SLIPS: dict[str, Habit] = {
+    habit.name: habit
+    for habit in (
+        Habit("one backslash for two", _arguments(lambda v, _: _dump(v).replace(r"\\", "\\"))),
+        Habit("no backslashes", _everywhere(lambda text: text.replace("\\", ""))),
+        Habit("entities decoded", _everywhere(html.unescape)),
+        Habit("entities encoded", _everywhere(html.escape)),
+        Habit("lower case", _everywhere(str.lower)),
+        Habit("one line", _everywhere(lambda text: " ".join(text.split()))),
+        Habit("no accents", _everywhere(lambda text: text.encode("ascii", "ignore").decode())),
+        Habit("trimmed", _everywhere(str.strip)),
+        Habit("masked", _everywhere(lambda text: re.sub(r"\b[A-Z][a-z]+", "***", text))),
+        Habit("arguments encoded twice", _arguments(lambda v, _: json.dumps(_dump(v)))),
+        Habit("an empty object first", _arguments(lambda v, _: "{}" + _dump(v))),
+        Habit("true as 1", _arguments(lambda v, _: _compact(_numbers(v), _))),
+        Habit("answer twice", _texts("is_answer", lambda text, _: f"{text}\n\n{text}")),
+        Habit("half an answer", _texts("is_answer", lambda text, _: text[: len(text) // 2])),
+        Habit("a space first", _texts("is_answer", lambda text, _: f" {text}")),
+        Habit("draft of the answer", _draft),
+        Habit("format in words", _instead("is_answer", _said(_FORMAT_IN_WORDS))),
+    )
+}
+"""What a model writes in every try of one or two samples, and a server could have made of its text.
+Its tokens are those of what it wrote."""
 _SLIPS = (
     *("aborted header", "commentary to the assistant", "name with hyphens", "functions twice"),
     *("answer ended twice", "call ended by return", "seven CoTs", "call in analysis"),

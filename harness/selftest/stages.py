@@ -18,7 +18,7 @@ from harness.rules.check import CrossCheck
 from harness.rules.rule import Rule
 from harness.rules.suites import CASES, choose
 from harness.selftest.faults import HEALTHY, LAWS, STYLES, Fault
-from harness.selftest.habits import HABITS, MIXTURES
+from harness.selftest.habits import HABITS, MIXTURES, SLIPS
 
 FEW_CASES = (
     "weather-lisbon",
@@ -91,8 +91,8 @@ def of_laws() -> Sequence[Fault]:
 
 
 def of_styles() -> Sequence[Fault]:
-    """Return the healthy engine with a model that has each habit or mixture of habits."""
-    sources = {name: habit.documented for name, habit in HABITS.items()}
+    """Return the healthy engine with a model that has each habit, slip or mixture of habits."""
+    sources = {name: habit.documented for name, habit in (HABITS | SLIPS).items()}
     every = sources | dict.fromkeys(MIXTURES, "habits in documented shares")
     shown = {"detectors": (), "visible": False, "allowed": True, "model": False}
     about = "The recorded run of the healthy engine as if its model wrote so."

@@ -32,7 +32,7 @@ from harness.selftest.completions import (
     is_beginning,
     tokens_of,
 )
-from harness.selftest.habits import HABITS, MIXTURES, Habit, Written
+from harness.selftest.habits import HABITS, MIXTURES, SLIPS, Habit, Written
 from harness.selftest.recorded_run import RecordedRun
 from harness.tasks.attempt_order import planned_attempts
 from harness.transport.http import sdk_order
@@ -54,6 +54,8 @@ class Server(Protocol):
 
 SHARES = (0.02, 0.05, 0.2, 1.0)
 """Of the replies that can have a habit: as documented, more often than documented, always."""
+SAMPLES = (1, 2)
+"""Of a run, in each try of which the model makes one slip."""
 _SEEDS = 3  # of a mixture
 _FINGERPRINT = re.compile(r'"system_fingerprint":\s*"[^"]*"')
 _NARROW = 0.1  # a top_p below which only the most probable token is drawn
@@ -74,6 +76,9 @@ class Style:
     shares: Mapping[Habit, float]
     seed: int = 0
     part: str = "whole"  # the part of the run that has it; the rest is not judged
+    samples: int | None = None
+    """Of the run that have it, with all their tries, in all APIs and modes; None for all samples.
+    They are those that come first if all are in a random order."""
 
     def applied(
         self, written: Written, prompt: str, attempt: str, *, greedy: bool
@@ -260,12 +265,34 @@ class StyledRun:
         """Judge the part of the run that has the style."""
         part = self._run.with_settings(PARTS[style.part]) if PARTS[style.part] else self._run
         rollouts = part.rollouts[:100] if style.part == "100 attempts" else part.rollouts
-        made = asyncio.run(styled(self._healthy, rollouts, style, self._server()))
-        return part.analyzed(made)[0]
+        return part.analyzed(asyncio.run(self._styled(rollouts, style)))[0]
+
+    async def _styled(self, rollouts: Sequence[Rollout], style: Style) -> Sequence[Rollout]:
+        """Return the rollouts in a style, or those of as many samples as it has and can have it."""
+        server = self._server()
+        if style.samples is None:
+            return await styled(self._healthy, rollouts, style, server)
+        every: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for at, one in enumerate(rollouts):
+            every[one.task, one.sample].append(at)
+        made, left = list(rollouts), style.samples
+        for tries in Random(style.seed).sample([*every.values()], len(every)):  # noqa: S311
+            if not left:
+                break
+            others = await styled(self._healthy, [rollouts[at] for at in tries], style, server)
+            for at, other in zip(tries, others, strict=True):
+                made[at] = other
+            left -= any(made[at] is not rollouts[at] for at in tries)
+        return made
 
 
 def styles_of(name: str) -> Sequence[Style]:
-    """Return the styles that test a habit, in each share, or a mixture, in each part."""
-    if name in HABITS:
-        return [Style({HABITS[name]: share}) for share in SHARES]
+    """Return the styles that test a habit, a slip, or a mixture, in each part.
+
+    A habit is in each share of the replies, and as a slip in one and in two samples.
+    """
+    if name in HABITS or name in SLIPS:
+        habit = HABITS.get(name) or SLIPS[name]
+        shares = [Style({habit: share}) for share in SHARES] if name in HABITS else []
+        return [*shares, *(Style({habit: 1.0}, samples=samples) for samples in SAMPLES)]
     return [Style(MIXTURES[name], seed, part) for seed in range(_SEEDS) for part in PARTS]

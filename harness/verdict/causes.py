@@ -292,7 +292,7 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     reply. Of warnings, only those of changed texts explain anything.
     """
     says = other.result.status == "failed" or other.about.changes_texts
-    if not says or other.rule.witness or other.component == finding.component:
+    if not says or not other.is_shown or other.component == finding.component:
         return False
     same = _shared(finding.records, other.records, len(finding.records))
     wider = (len(other.records), other.weight) >= (len(finding.records), finding.weight)

@@ -51,6 +51,18 @@ def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
         )
 
 
+def without_reply(recorded: Coverage) -> Iterator[str]:
+    """How many recorded requests got no reply, or one that cannot be read, in one sentence."""
+    missing = sum(recorded.not_judged.values())
+    counted = [f"{count} × {why.rstrip('.')}" for why, count in recorded.not_judged.items()]
+    why = first_few(counted, _NAMED)
+    if missing == recorded.planned:
+        yield f"No recorded request got a reply ({why}), so no check judges one."
+    elif missing:
+        of = f"{missing} of {recorded.planned} recorded requests"
+        yield f"{of} got no reply ({why}); the checks judge the others."
+
+
 def _parts(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterator[Coverage]:
     """Yield the probes of a run, those of each family that lack replies, and the recorded replies.
 

@@ -91,7 +91,11 @@ def decide(
     if info.settings.findings_only:
         return Verdict(
             decision=None,
-            reasons=(FINDINGS_ONLY, *unclear),
+            reasons=(
+                FINDINGS_ONLY,
+                *(coverage.without_reply(recorded) if recorded else ()),
+                *unclear,
+            ),
             thresholds=thresholds,
             internal_errors=internal,
         )

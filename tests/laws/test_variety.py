@@ -7,8 +7,8 @@ import pytest
 from runs import EFFORT, samples
 from styled_run import accusations
 
-from harness.selftest.habits import HABITS, MIXTURES
-from harness.selftest.styles import SHARES, Style, StyledRun
+from harness.selftest.habits import HABITS, MIXTURES, SLIPS
+from harness.selftest.styles import SAMPLES, SHARES, Style, StyledRun
 from reference_engine.prescribed import PrescribedServer
 
 _ACCUSED = {"seven CoTs"}
@@ -28,6 +28,14 @@ def test_the_same_tokens_again_are_healthy(run: StyledRun) -> None:
 @pytest.mark.parametrize("habit", _HABITS)
 def test_a_habit_of_the_model_accuses_no_server(run: StyledRun, habit: str) -> None:
     assert not [*accusations(run.judged(Style({HABITS[habit]: SHARES[1]})))]
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_in_all_tries_of_a_few_samples_accuses_no_server(run: StyledRun, slip: str) -> None:
+    """All APIs and modes have it, and no text of one or two samples alone proves anything."""
+    for few in SAMPLES:
+        judged = run.judged(Style({SLIPS[slip]: 1.0}, seed=EFFORT, samples=few))
+        assert not [line for line in accusations(judged) if line.startswith("F")]
 
 
 def test_a_mixture_of_habits_accuses_no_server(run: StyledRun) -> None:

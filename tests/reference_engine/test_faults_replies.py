@@ -177,6 +177,8 @@ REWRITTEN = {
     "arguments-escaped-as-html": ('{"city": "R&B"}', '{"city": "R&amp;B"}'),
     "typography-replaced-in-arguments": ('{"city": "–Rome"}', '{"city": "-Rome"}'),
     "numbers-as-strings-in-arguments": ('{"city": 0.5}', '{"city": "0.5"}'),
+    "booleans-as-numbers-in-arguments": ('{"city": true}', '{"city": 1}'),
+    "places-masked-in-arguments": (ARGUMENTS, '{"city": "<LOCATION>"}'),
     "fractions-in-32-bits-in-arguments": ('{"city": 0.1}', '{"city": 0.10000000149011612}'),
     "large-integers-rounded-in-arguments": (
         '{"city": 9007199254740993}',

@@ -79,7 +79,7 @@ class Counting:
         ranks = []
         for at, by in enumerate(_CONVENTIONS):
             share = _MOST_FOLLOW if at else _USUAL
-            following = sum(e.extra == by(e) and not _is_of_cot(e) for e in answers)
+            following = sum(e.extra == by(e) and not _is_of_cot(e, by(e)) for e in answers)
             of_answers = following >= share * len(answers)
             of_calls = bool(_types((ledger.extra - by(ledger) for ledger in calls), share))
             ranks.append(of_answers + of_calls if of_answers or at == 0 else 0)
@@ -120,12 +120,14 @@ class Counting:
         return (self.off(sheet) or 0) > 0 and not self.is_near(sheet)
 
 
-def _is_of_cot(ledger: Ledger) -> bool:
-    """Whether the reasoning tokens show that two more tokens are of the CoT, not of the format.
+def _is_of_cot(ledger: Ledger, offset: int) -> bool:
+    """Whether the reasoning tokens show that so many tokens are of the CoT, not of the format.
 
-    They may include the first header, which has three tokens, but not `<|start|>assistant` alone.
+    They may include the first header, which has three tokens, but not `<|start|>assistant` alone;
+    and they are not fewer than those of a CoT to which nothing was added.
     """
-    return ledger.extra == IN_PROMPT and ledger.thinking == ledger.cot + IN_PROMPT
+    of_format = 0 <= offset != IN_PROMPT
+    return not of_format and ledger.extra == offset and ledger.thinking == ledger.cot + offset
 
 
 def has_whole_cot(ledger: Ledger, more: int = 0) -> bool:
@@ -179,6 +181,7 @@ def _answer_alone(sheet: Sheet, ledger: Ledger) -> int:
 
 _FORMULAS: Mapping[What, Callable[[Sheet, Ledger, int], int]] = {
     What.TWICE_COUNTED: lambda _, ledger, n: 2 * n,
+    What.SUMMED: lambda _, ledger, n: n * (n + 1) // 2,
     What.COT_COUNTED_TWICE: lambda _, ledger, n: n + ledger.cot,
     What.INPUT_COUNTED: lambda _, ledger, n: n + (ledger.prompt or 0),
     What.COT_OMITTED: lambda _, ledger, n: n - ledger.cot,

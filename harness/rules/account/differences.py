@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from harness.api.json_text import parsed_value
 from harness.rules.account.entry import What
-from harness.text import differ_in_space, shared_beginning
+from harness.text import PLACEHOLDER, differ_in_space, shared_beginning
 
-_MASK = re.compile(r"(?:[*#█•_x]{3,}|\[[A-Z_ ]+\])")
+_MASK = re.compile(rf"[*#█•_x]{{3,}}|{PLACEHOLDER}")
 _WORDS = re.compile(r"\w+")
 _OTHER = re.compile(r"[^a-z0-9]")
 _JSON_ESCAPES = re.compile(r'(?:\\(?:u[0-9a-fA-F]{4}|[nrtbf"\\/]))+')

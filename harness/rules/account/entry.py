@@ -116,6 +116,7 @@ class What(Enum):
     STOCK = "changed", "Unrelated requests got one answer, in {detail}."
     EDGE = "added", "Many replies have the same text {detail} of the {place}."
     TWICE_COUNTED = "miscounted", "The output count is double, as if a hidden retry were counted."
+    SUMMED = "miscounted", "The output count is the sum of the counts of all chunks."
     COT_COUNTED_TWICE = "miscounted", "The output count includes the CoT twice."
     INPUT_COUNTED = "miscounted", "The output count includes the input tokens."
     COT_OMITTED = "miscounted", "The output count omits the CoT."

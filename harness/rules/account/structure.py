@@ -10,7 +10,7 @@ from harness.records.traits import Sheet
 from harness.rules.account.counting import SURELY, Counting
 from harness.rules.account.court import Claim, convicted
 from harness.rules.account.differences import LONG_TEXT, undone
-from harness.rules.account.entry import Entry, Judged, Place, Row, What
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
 _MOST_STARTS = 8  # at which a text may begin again; one of a single piece has as many as characters
@@ -20,21 +20,21 @@ _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     """Yield the replies whose text is repeated, restarted, escaped, or in a code fence.
 
-    A single count may be odd by chance, so that several replies are escaped or in a fence.
+    A single count may be odd by chance, so that several replies are escaped or in a fence. A model
+    may write odd arguments in each try of a sample, and then their tokens are near its own.
     """
     made = ((row, entry) for row in replies for entry in islice(_structure(row.sheet, counting), 1))
-    return convicted(
-        Claim(
-            row,
-            entry,
-            entry.what is What.ENCODED_TWICE
-            or (entry.kind == "added" and entry.what is not What.FENCED)
-            or abs(counting.off(row.sheet) or 0) > SURELY,
-            alike=entry.what,
-            unit=row.sample,
-        )
-        for row, entry in made
-    )
+    return convicted(_claim(row, entry, counting) for row, entry in made)
+
+
+def _claim(row: Row, entry: Entry, counting: Counting) -> Claim:
+    sure = entry.what is not What.FENCED and entry.kind == "added"
+    fewest = SEVERAL
+    if entry.place == "arguments" and entry.what in (What.ENCODED_TWICE, What.EMPTY_FIRST):
+        sure = not counting.is_near(row.sheet)
+        fewest = SEVERAL if sure else ALIKE
+    proof = sure or abs(counting.off(row.sheet) or 0) > SURELY
+    return Claim(row, entry, proof, entry.what, row.sample, fewest)
 
 
 def _structure(sheet: Sheet, counting: Counting) -> Iterator[Entry]:

@@ -22,6 +22,8 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LISTS = re.compile(r"\[(\[[^\[\]]*\])(?:\s*,\s*\[[^\[\]]*\])+\s*\]")
 _DAY = re.compile(r'"(\d{4}-\d\d-\d\d)"')
 _EMPTY = re.compile(r'"\w+": ?(?:false|0|""|null|\[\]|\{\})(, |(?=\}))')
+_PLACE = re.compile(r'("(?:location|city|place)": ?)"[^"]+"')
+_BOOLEAN = re.compile(r"(?<=: )(?:true|false)(?=[,}])")
 _ONE_ENTRY = re.compile(r'\[\s*("[^"\[\]]*"|[-\d.]+)\s*\]')
 
 
@@ -103,6 +105,10 @@ hooks.whole_text("call").faults(
     compatibility_replaced_in_arguments=lambda text: unicodedata.normalize("NFKC", text),
     empty_arguments_dropped=lambda text: _EMPTY.sub("", text).replace(", }", "}"),
     spaces_reduced_in_arguments=lambda text: re.sub(" +", " ", text),
+    places_masked_in_arguments=lambda text: _PLACE.sub(r'\1"<LOCATION>"', text),
+    booleans_as_numbers_in_arguments=lambda text: _BOOLEAN.sub(
+        lambda value: str(int(value[0] == "true")), text
+    ),
     one_entry_lists_unwrapped=lambda text: _ONE_ENTRY.sub(r"\1", text),
     digits_as_numbers_in_arguments=lambda text: re.sub(r': ?"0*(\d+)"', r": \1", text),
     arguments_closed_twice=lambda text: f"{text}}}",

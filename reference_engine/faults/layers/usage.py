@@ -53,6 +53,13 @@ def reasoning_uncounted_beside_schema(usage: Json, _: ClientRequest) -> None:
 
 
 @hooks.USAGE.when(hooks.of_streams)
+def completion_tokens_of_all_chunks(usage: Json, _: ClientRequest) -> None:
+    """Add up the counts so far of all chunks, of which each has one token."""
+    count = _completion(usage)
+    _set(usage, _COMPLETION, count * (count + 1) // 2)
+
+
+@hooks.USAGE.when(hooks.of_streams)
 def prompts_of_streams_estimated(usage: Json, request: ClientRequest) -> None:
     """Count a prompt from its characters, as gateways do whose tokenizer is another model's."""
     text = "".join(str(item.get("content")) for item in messages_of(request.body))

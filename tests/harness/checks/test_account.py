@@ -318,6 +318,20 @@ def test_a_name_in_another_style_than_in_the_cot_is_the_models() -> None:
         assert kinds(replace(other, request=request) for request in "abcd") == {("unknown", "")}
 
 
+@pytest.mark.parametrize("title", ["Planning\n", "Thoughts on the request\n\n"])
+def test_a_title_before_every_cot_is_no_convention(title: str) -> None:
+    """The reasoning tokens are those of the CoT without it."""
+    titled = []
+    for text, word in zip(TEXTS, WORDS, strict=True):
+        cot = f"{word} is a word that I look up, and I say where it stands."
+        one = sheet(text, title + cot, thought=cot, request=text)
+        assert one.ledger is not None
+        titled.append(replace(one, ledger=replace(one.ledger, thinking=tokens(cot))))
+    assert {entry.what for entry in entries(titled)} == {What.EDGE}
+    own = [replace(one, ledger=replace(one.ledger, thinking=one.ledger.cot)) for one in titled]
+    assert not any(entry.witness for entry in entries(own))
+
+
 @pytest.mark.parametrize(("more", "lost"), [(0, True), (3, False)])
 def test_two_tokens_of_every_cot_are_no_convention(more: int, lost: bool) -> None:
     """If the reasoning tokens have two more than the CoT, with its header or without."""

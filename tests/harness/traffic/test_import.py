@@ -459,6 +459,25 @@ def test_a_rejected_request_does_not_fail_the_provider(
     assert "failed" not in checks.values()
 
 
+@pytest.mark.parametrize(("status", "others"), [(429, 0), (502, 0), (503, 2)])
+def test_requests_without_a_reply_are_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    others: int,
+):
+    monkeypatch.chdir(tmp_path)
+    limited = pair({"messages": [ASK]}, {"error": {"message": "Come back later."}})
+    limited["response"]["status"] = status
+    served = [pair({"messages": [ASK], "seed": n}, chat(ANSWER, n)) for n in range(others)]
+    assert run(["import", str(written(tmp_path, limited, *served)), "-p", "mine"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"1 × the status was {status}" in said
+    assert ("1 of 3 recorded requests got no reply" in said) == bool(others)
+    assert ("No recorded request got a reply" in said) == (not others)
+
+
 def test_words_and_masked_ids_shared_by_requests_are_not_findings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
