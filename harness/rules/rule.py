@@ -131,6 +131,9 @@ class Rule:
     behaviour: bool = False
     """Whether its evidence is what the model does with its prompt. If the logprobs differ from
     gpt-oss's, and no other rule shows why, the model is the cause of that, too."""
+    counts: bool = False
+    """Whether its evidence is how many tokens a reply has. It shows nothing in an API and mode in
+    which most counts are proven to be wrong."""
     example: Example | None = None  # a known defect that fails this rule
     habit: Habit | None = None
     """The share of rollouts (or of trials of a probe) in which the model causes the problem at
@@ -202,6 +205,7 @@ class Declared(TypedDict, total=False):
     fix: str | None  # `Rule.own_fix`
     witness: bool
     behaviour: bool
+    counts: bool
     example: Sequence[str] | None
     """A known defect: its description and the addresses of its reports."""
     habit: Habit | None

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from harness.records.scores import Finding, Score
 from harness.rules.account import NO_ACCOUNT, Account
+from harness.rules.account.entry import ALIKE
 from harness.rules.catalogue import CHECKS, compare_rollouts
 from harness.rules.rule import as_error, as_warning, tolerated
 from harness.statistics.rates import LEVEL_OF_A_LOOK, exceeds, excessive
@@ -40,9 +41,11 @@ def apply_tolerances(
     in strata in which their share exceeds `Rule.error_above`, and warnings elsewhere. Errors of
     checks in `may_warn` become warnings. What remains an error makes the response of a tool-call
     attempt invalid. Of a rule in `reference` (see `Thresholds.reference_rules`), findings are also
-    informational in strata in which the share of that run is not significantly exceeded.
+    informational in strata in which the share of that run is not significantly exceeded. Findings
+    whose evidence is a count are informational where counts are wrong.
     """
     compared = list(_compared(scores, account))
+    miscounted = _miscounted(compared, account)
     strata = _strata(compared)
     ids = {finding.id for score in compared for finding in score.findings}
     exceeded = {rule: _excessive(rule, CHECKS[rule].tolerated, strata, growing) for rule in ids}
@@ -57,7 +60,22 @@ def apply_tolerances(
         for rule in ids
         if (above := CHECKS[rule].error_above) is not None
     }
-    return [_judged(score, exceeded, serious, may_warn) for score in compared]
+    return [
+        _judged(score, exceeded, serious, may_warn, counted=score.condition.name not in miscounted)
+        for score in compared
+    ]
+
+
+def _miscounted(scores: Iterable[Score], account: Account) -> frozenset[str]:
+    """Return the APIs and modes in which most output counts are known to be wrong."""
+    counted, wrong = Counter[str](), Counter[str]()
+    for score in scores:
+        for sheet, entry in account.of_record(score.record, score.traits.sheets):
+            counted[score.condition.name] += sheet.ledger is not None
+            wrong[score.condition.name] += entry.kind == "miscounted"
+    return frozenset(
+        name for name, times in wrong.items() if times >= ALIKE and 2 * times > counted[name]
+    )
 
 
 def strata_of(score: Score) -> Iterator[Stratum]:
@@ -156,12 +174,16 @@ def _judged(
     exceeded: Mapping[str, Collection[Stratum]],
     serious: Mapping[str, Collection[Stratum]],
     may_warn: Collection[str],
+    *,
+    counted: bool,
 ) -> Score:
     if not score.findings:
         return score
     strata = set(strata_of(score))
 
     def judged(finding: Finding) -> Finding:
+        if CHECKS[finding.id].counts and not counted:
+            return tolerated(finding)
         if not finding.proven and strata.isdisjoint(exceeded[finding.id]):
             return tolerated(finding)
         if finding.id in may_warn:

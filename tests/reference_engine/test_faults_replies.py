@@ -53,6 +53,9 @@ PARSING = {
         chat(HI, said=LONG_COT),
         lambda s: s.message["reasoning"] == "One two three five six.",
     ),
+    "title-before-cot": Row(
+        chat(HI, said=LONG_COT), lambda s: s.message["reasoning"].startswith("Thoughts:\n\nOne")
+    ),
     "text-escaped-for-html": Row(
         chat(HI, said=COT + "<|channel|>final<|message|>a < b<|return|>"),
         lambda s: s.message["content"] == "a &lt; b",

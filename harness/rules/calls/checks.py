@@ -427,6 +427,7 @@ def _refuses_own(exchange: ParsedExchange) -> Iterator[Problem]:
     lambda answer: answer.exchange.request.functions and not answer.reply.calls,
     source=HARMONY,
     habit=Habit(0.02),
+    counts=True,
     component="output",
     example=(
         "The arguments of a call are returned as chain of thought.",

@@ -153,6 +153,7 @@ def _refused(answer: Answer) -> Iterator[Problem]:
     lambda answer: _has_counted_cot(answer) or _returns_nothing(answer),
     source=HARMONY,
     habit=MALFORMED_HEADERS,
+    counts=True,
     reads=("extras",),
 )
 def _lost(answer: Answer) -> Iterator[Problem]:

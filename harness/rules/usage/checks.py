@@ -196,5 +196,6 @@ family.account_rule(
     component="output",
     habit=MALFORMED_HEADERS,
     witness=True,
+    counts=True,
     reads=("extras",),
 )

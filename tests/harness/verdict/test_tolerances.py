@@ -7,7 +7,9 @@ import pytest
 
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.scores import Evidence, Finding, Score
-from harness.records.traits import Sheet, Traits
+from harness.records.traits import Ledger, Sheet, Traits
+from harness.rules.account import Account
+from harness.rules.account.entry import Entry, What
 from harness.rules.catalogue import CHECKS
 from harness.rules.results import check_results
 from harness.verdict.tolerances import apply_tolerances
@@ -140,6 +142,29 @@ def test_one_finding_whose_evidence_excludes_the_model_is_not_tolerated() -> Non
     for proven, severity in ((True, "error"), (False, "info")):
         scores = [score(at, empty=at == 7, proven=proven) for at in range(1000)]
         assert severities(scores) == {severity}
+
+
+@pytest.mark.parametrize(
+    ("check", "wrong", "severity"),
+    [
+        ("reply.lost", 20, "info"),
+        ("usage.output.unexplained", 20, "info"),
+        ("reply.lost", 2, "error"),
+        (RECORDED, 20, "error"),
+    ],
+)
+def test_where_most_counts_are_wrong_they_accuse_no_reply(
+    check: str, wrong: int, severity: str
+) -> None:
+    scores = [score(at, empty=at == 7, proven=True, check=check) for at in range(30)]
+    ledger = Ledger(0, 90, 70, 4, 4, 0, 5, returned=13, spellings=0, exact=True)
+    sheet = Sheet(0, "", True, (), "", "model", "", "So.", (), ledger=ledger)
+    scores = [replace(one, traits=Traits(sheets=(sheet,))) for one in scores]
+    miscounted = Entry(What.SUMMED, "count", "count")
+    account = Account({(one.record, 0): miscounted for one in scores[:wrong]})
+    judged = apply_tolerances(scores, account=account)
+    found = [each for one in judged for each in one.findings if each.id == check]
+    assert {each.severity for each in found} == {severity}
 
 
 @pytest.mark.parametrize(
