@@ -14,6 +14,7 @@ family = Family("reply", CHAT, component="shared")
 
 
 _FEW_DIGITS = 7
+_NO_COLLISION = 20  # replies to one id, of a clock in seconds too
 _MOST_APART = 4  # members that the key of a cache lacks; more differ if no such key exists
 
 
@@ -93,9 +94,13 @@ def _members_apart(pairs: Sequence[tuple[Score, Score]]) -> Sequence[str]:
 
 
 def _from_small_range(examined: Sequence[Score]) -> bool:
-    """Whether ids differ only in a few digits at the end, as those of a counter or a clock do."""
-    ids = {reply_id for score in examined for reply_id in score.traits.reply_ids}
-    if len(ids) < 2:
+    """Whether ids differ only in a few digits at the end, as those of a counter or a clock do.
+
+    So many replies to one id are no collision of these.
+    """
+    every = [reply_id for score in examined for reply_id in score.traits.reply_ids]
+    ids = set(every)
+    if len(ids) < 2 or len(every) >= _NO_COLLISION * len(ids):
         return False
     start = shared_beginning(min(ids), max(ids))
     ends = [reply_id[start:] for reply_id in ids]

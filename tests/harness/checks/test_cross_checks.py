@@ -155,6 +155,8 @@ def test_truncated_replies_may_share_an_endless_repetition() -> None:
         (["chatcmpl-217", "chatcmpl-904", "chatcmpl-217"], False),
         (["chatcmpl-1763712201", "chatcmpl-1763712201", "chatcmpl-1763712955"], False),
         (["chatcmpl-217", "chatcmpl-904", "chatcmpl-218"], False),
+        ([f"chatcmpl-{number % 3}" for number in range(60)], True),
+        ([f"chatcmpl-{number // 2}" for number in range(60)], False),
     ],
 )
 def test_shared_ids_are_reported(ids: list[str], shared: bool) -> None:
