@@ -29,7 +29,7 @@ help:
 	@echo "  make lint      run linters, type checks and import contracts only"
 	@echo "  make format    format the code"
 	@echo "  make coverage  run all tests, and print the lines of the product that none of them runs"
-	@echo "  make snapshots record the rules, reports and figures that tests compare with"
+	@echo "  make snapshots record what tests compare with: rules, reports, figures, results of kernels"
 	@echo "  make golden    regenerate the small checkpoint's golden file after a change of weights"
 	@echo "Measure"
 	@echo "  make bench     measure engine speed, the cost of sampling and judging, and error rates"
@@ -120,6 +120,7 @@ snapshots: $(VENV)/.test
 	PYTHONPATH=.:tests/support $(BIN)/python tests/harness/probes/test_clients_page.py
 	PYTHONPATH=.:tests/support $(BIN)/python tests/harness/selftest/test_selftest_matrix.py
 	$(BIN)/python tests/characterization/record.py
+	PYTHONPATH=tests/support $(BIN)/python tests/reference_engine/kernels/kernel_suites.py
 	-$(BIN)/pytest --inline-snapshot=create,fix tests/reports tests/reference_engine/generation/test_engine.py
 
 clean:

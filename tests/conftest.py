@@ -42,7 +42,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in the last lines which kinds of tests were skipped."""
+    """Say in the last lines which suites ran again, and which kinds of tests were skipped."""
+    passed = terminalreporter.stats.get("passed", [])
+    repeated = [text for one in passed for name, text in one.user_properties if name == "repeated"]
+    if repeated:
+        terminalreporter.section("REPEATED until `make snapshots` records the results")
+        for line in repeated:
+            terminalreporter.write_line(f"  {line}")
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = [str(one.longrepr[2]).removeprefix("Skipped: ") for one in skipped]
     if reasons:

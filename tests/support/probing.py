@@ -1,9 +1,10 @@
 """Probe groups judged on recorded responses of a simulated provider."""
 
+import pickle
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from healthy import json_response, rollout
 from replies import Reply
@@ -69,32 +70,80 @@ def scores(
     group: ProbeGroup, rollouts: Mapping[str, Sequence[ParsedRollout]], options: ProbeOptions
 ) -> list[Score]:
     """The scores of all rollouts of a group."""
-    task = ProbeTask(group, group.probes, options)
-    found = [task.score(each) for same in rollouts.values() for each in same]
-    return [each for each in found if each is not None]
+    task = _plan(group, options).task
+    every = (one for same in rollouts.values() for one in same)
+    found = [
+        _remembered(_SCORED, (id(task), id(one)), lambda one=one: (one, task.score(one)))
+        for one in every
+    ]
+    return [score for _, score in found if score is not None]
 
 
 def made(
     group: ProbeGroup, provider: Provider, options: ProbeOptions
 ) -> dict[str, list[ParsedRollout]]:
-    """The rollouts of a group with this provider, by request."""
-    task = ProbeTask(group, group.probes, options)
+    """The rollouts of a group with this provider, by request.
+
+    Most answers are those of a healthy provider in every test, so equal ones are parsed once.
+    """
+    plan = _plan(group, options)
     rollouts: dict[str, list[ParsedRollout]] = defaultdict(list)
-    for attempt in task.all_attempts():
-        api, name = attempt.condition.api, attempt.sample.id
-        request = next(each for each in group.requests(api) if each.id == name)
+    for number, (request, attempt) in enumerate(plan.attempts):
         response = provider(request, attempt)
         answers = response if isinstance(response, Sequence) else [response]
-        recorded = rollout(
-            answers,
-            api=api,
-            streaming=attempt.condition.streaming,
-            sample=name,
-            attempt=attempt.number,
-            task=group.name,
-        )
-        rollouts[name].append(parse_rollout(with_own_request(recorded, attempt)))
+        key = (id(plan), number, pickle.dumps(answers))
+        parsed = _remembered(_PARSED, key, lambda a=answers, of=attempt: _parsed(group, a, of))
+        rollouts[attempt.sample.id].append(parsed)
     return rollouts
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The task of a group and its attempts; what its key names by identity is kept alive."""
+
+    named: tuple[Any, ...]
+    task: ProbeTask
+    attempts: Sequence[tuple[ProbeRequest, Attempt]]
+
+
+_T = TypeVar("_T")
+_PLANS: dict[Hashable, _Plan] = {}
+_PARSED: dict[Hashable, ParsedRollout] = {}
+_SCORED: dict[Hashable, tuple[ParsedRollout, Score | None]] = {}
+_KEPT = 3000  # rollouts
+
+
+def _plan(group: ProbeGroup, options: ProbeOptions) -> _Plan:
+    named = (group, options.golden, *group.probes)
+    key = (*map(id, named), repr(replace(options, golden=None)))
+    return _remembered(_PLANS, key, lambda: _planned(named, group, options))
+
+
+def _planned(named: tuple[Any, ...], group: ProbeGroup, options: ProbeOptions) -> _Plan:
+    task = ProbeTask(group, group.probes, options)
+    requests = {api: {one.id: one for one in group.requests(api)} for api in options.apis}
+    attempts = ((requests[one.condition.api][one.sample.id], one) for one in task.all_attempts())
+    return _Plan(named, task, tuple(attempts))
+
+
+def _remembered(memory: dict[Hashable, _T], key: Hashable, make: Callable[[], _T]) -> _T:
+    if key not in memory:
+        if len(memory) >= _KEPT:
+            memory.clear()
+        memory[key] = make()
+    return memory[key]
+
+
+def _parsed(group: ProbeGroup, answers: Sequence[Any], attempt: Attempt) -> ParsedRollout:
+    recorded = rollout(
+        answers,
+        api=attempt.condition.api,
+        streaming=attempt.condition.streaming,
+        sample=attempt.sample.id,
+        attempt=attempt.number,
+        task=group.name,
+    )
+    return parse_rollout(with_own_request(recorded, attempt))
 
 
 def with_own_request(recorded: Any, attempt: Attempt) -> Any:

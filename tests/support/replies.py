@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from harmony.conversation import Answer, Call, Reasoning
@@ -57,15 +58,20 @@ def chat_whole(reply: Reply) -> dict[str, Any]:
 
 def counts(reply: Reply) -> tuple[int, int, int]:
     """The prompt, completion and reasoning tokens of a reply."""
-    thought = Reasoning(reply.reasoning) if reply.reasoning else None
-    wrote = reply.wrote or reply.call or reply.text
+    return reply.prompt, *_written(reply.reasoning, reply.wrote or reply.call or reply.text)
+
+
+@lru_cache(maxsize=10_000)
+def _written(reasoning: str, wrote: str | tuple[str, str] | None) -> tuple[int, int]:
+    """The completion and reasoning tokens."""
+    thought = Reasoning(reasoning) if reasoning else None
     said = [Answer(wrote) if isinstance(wrote, str) else Call(*wrote)] if wrote else []
     try:
         made = sum(len(message_tokens(each)) for each in (thought, *said) if each)
-        thinking = len(text_tokens(reply.reasoning))
+        thinking = len(text_tokens(reasoning))
     except RenderError:  # A text that the tokenizer does not support.
-        made = thinking = len(reply.reasoning) // 4
-    return reply.prompt, max(1, made - 2), thinking
+        made = thinking = len(reasoning) // 4
+    return max(1, made - 2), thinking
 
 
 def chat_usage(reply: Reply) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from healthy import json_response, stream_response
@@ -43,6 +44,7 @@ ALL = set(CLIENTS_OF["responses"])
 CONVERSATIONS = [each for form in FORMS for each in form.variants if each.turns > 1]
 
 
+@cache
 def twins() -> dict[tuple[str, Api], str]:
     """The request whose prompt tokens each form must have, by the request of the form and API."""
     return {
@@ -51,6 +53,12 @@ def twins() -> dict[tuple[str, Api], str]:
         for variant in form.variants
         for api in variant.apis
     }
+
+
+@cache
+def added() -> dict[str, int]:
+    """The prompt tokens that the form of a request adds."""
+    return {each.request: each.adds for each in variants()}
 
 
 def answer(api: Api, tokens: int | None) -> Response:
@@ -87,8 +95,7 @@ def healthy(request: ProbeRequest, attempt: Attempt) -> Response | list[Reply]:
     name = request.id
     while (name, api) in names and names[name, api] != name:
         name = names[name, api]
-    adds = {each.request: each.adds for each in variants()}
-    tokens = 100 + sum(map(ord, name)) + adds.get(request.id, 0)
+    tokens = 100 + sum(map(ord, name)) + added().get(request.id, 0)
     if attempt.condition.streaming:
         return [Reply(text="Hello.", prompt=tokens)]
     return answer(api, tokens)

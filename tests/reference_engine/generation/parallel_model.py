@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import files_read  # noqa: F401  # notes the files, if the suite asks for them
 import torch
 from plain_attention import without_triton
 from torch import Tensor

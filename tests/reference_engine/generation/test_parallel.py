@@ -1,14 +1,9 @@
 """One model in two processes: its parts, their sums, and a server."""
 
-import importlib.util
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
-from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import parallel_model
@@ -17,6 +12,7 @@ import torch
 from parallel_model import SCENARIOS
 from scripted import running
 from tiny_model import random_transformer, tiny_config
+from two_processes import SCRIPT, ended, made_by_two, started
 
 from reference_engine.checkpoint import Checkpoint, load_model
 from reference_engine.checkpoint.synthetic import synthesize
@@ -29,8 +25,6 @@ from reference_engine.kernels.routing import route
 from reference_engine.model.config import TINY
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.server.settings import SMALL_CHECKPOINT
-
-HERE = Path(parallel_model.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -107,32 +101,6 @@ def test_the_error_names_the_size_that_cannot_be_divided(count, word):
         Shard(0, 2).local_config(tiny_config(vocab_size=301))
 
 
-def started(command: list[str], **environment: str) -> list[subprocess.Popen]:
-    """Start two processes as torchrun does."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    return [
-        subprocess.Popen(
-            [sys.executable, *command],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-
-
-def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
-    """Returns the exit code and stderr of each process."""
-    try:
-        said = [process.communicate(timeout=600)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
-
-
 def test_a_lost_leader_is_reported_even_without_a_library_message(monkeypatch):
     class Lost:
         def receive(self):
@@ -142,14 +110,6 @@ def test_a_lost_leader_is_reported_even_without_a_library_message(monkeypatch):
     sizes = dict.fromkeys(("max_context", "prefill_chunk", "memory"))
     with pytest.raises(SetupError, match="Another process of the model stopped"):
         Follower().run(random_transformer(), max_batch=2, **sizes)
-
-
-def made_by_two(group, checkpoint, out, **environment):
-    """The results of a group of scenarios in two processes."""
-    script = str(HERE / "parallel_model.py")
-    results = ended(started([script, group, str(checkpoint), str(out)], **environment))
-    assert [code for code, _ in results] == [0, 0], results
-    return torch.load(out)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +158,7 @@ def test_messages_do_not_grow_with_the_context(made, name, rows):
 @pytest.mark.parametrize("scenario", ["EAGER", "RECORDED"])
 def test_a_process_that_differs_by_one_bit_stops_all(checkpoints, tmp_path, scenario):
     """The logits are gathered, so that both processes would still draw the same tokens."""
-    script = [str(HERE / "parallel_model.py"), f"DIFFERING_{scenario}", str(checkpoints / "hf")]
+    script = [SCRIPT, f"DIFFERING_{scenario}", str(checkpoints / "hf")]
     (leader, _), (follower, said) = ended(started([*script, str(tmp_path / "made.pt")]))
     assert leader != 0
     assert follower != 0
@@ -211,17 +171,6 @@ def test_digests_show_a_difference_in_one_bit(dtype):
     other = stream.clone()
     other[1, 7] = torch.nextafter(stream[1, 7], stream.new_tensor(9))
     assert (digests(stream) != digests(other)).tolist() == [False, True, False]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
-@torch.inference_mode()
-def test_two_processes_with_the_kernels_of_a_gpu_agree_with_plain_pytorch(checkpoints, tmp_path):
-    """In Triton's interpreter, with the fused kernels of a decode step."""
-    place = checkpoints / "hf"
-    found = made_by_two("INTERPRETED", place, tmp_path / "made.pt", TRITON_INTERPRET="1")
-    plain = replace(parallel_model.INTERPRETED["kernels"], kernels="torch")
-    assert found["kernels"]["made"] == plain.run(str(place))["made"]
 
 
 def url_of(leader: subprocess.Popen) -> str:
