@@ -17,7 +17,7 @@ Downloads on macOS: about 0.2 GB. The tests need 0.2 GB more. Installed packages
 endef
 export SIZES
 
-.PHONY: snapshots help verify evals selftest golden test pytest coverage lint format bench gpu real docs wheel lock pins clean
+.PHONY: snapshots help verify evals selftest golden test pytest coverage lint format bench gpu real schemas docs wheel lock pins clean
 
 help:
 	@echo "Use"
@@ -35,6 +35,7 @@ help:
 	@echo "  make bench     measure engine speed, the cost of sampling and judging, and error rates"
 	@echo "  make gpu       check and measure the engine on a GPU, with this machine's PyTorch and Triton"
 	@echo "  make real      verify real servers on the small checkpoint (installs them; takes hours)"
+	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"
 	@echo "  make wheel     build the wheel in dist"
@@ -94,6 +95,9 @@ gpu:
 
 real: $(VENV)/.reference
 	$(BIN)/python benchmarks/real_servers.py
+
+schemas: $(VENV)/.test
+	$(BIN)/python -m benchmarks.json_schema_suite
 
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

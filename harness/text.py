@@ -35,10 +35,10 @@ def percentage(share: float, digits: int = 1) -> str:
     return f"{share:.{digits}%}"
 
 
-def strict_json(text: str) -> object:
+def strict_json(text: str, decoder: json.JSONDecoder | None = None) -> object:
     """Return the value of a JSON text, without NaN and Infinity. Raises ValueError."""
     try:
-        value: object = _DECODER.decode(text)
+        value: object = (decoder or _DECODER).decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value
@@ -97,8 +97,9 @@ def suggestion(name: str, known: Sequence[str], otherwise: str | None = None) ->
     return otherwise or f"choose from {', '.join(known)}"
 
 
-def _refuse(constant: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
+    """Refuse NaN and Infinity, which only Python takes for JSON. Raises ValueError."""
     raise ValueError(f"{constant} is not a JSON value")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_constant=refuse_constant)

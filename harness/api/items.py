@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
+from typing import Any, Literal
 
 Role = Literal["system", "developer", "user", "assistant"]
 Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]
@@ -72,13 +68,6 @@ class Tool:
     parameters: Mapping[str, Any]
     output: str = ""
     run: Callable[[str], Awaitable[str]] | None = None
-
-    @cached_property
-    def validator(self) -> Draft202012Validator:
-        """Validates arguments; cached, because creating it takes as long as several validations."""
-        from jsonschema import Draft202012Validator
-
-        return Draft202012Validator(self.parameters)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from jsonschema.exceptions import UnknownType
-from referencing.exceptions import Unresolvable
-
-from harness.api.items import Tool
-from harness.api.tools import schema_problem
 from harness.text import strict_json
 
 # The number of opening braces tried as the start of an object, to bound the cost.
@@ -106,11 +100,3 @@ def objects_in(text: str) -> Iterator[dict[str, object]]:
         if isinstance(value, dict):
             yield value
         start = text.find("{", end)
-
-
-def misfit(value: object, schema: Mapping[str, Any]) -> str | None:
-    """Why a value violates a schema. None if it conforms or the schema itself is invalid."""
-    try:
-        return schema_problem(value, Tool("", "", schema, ""))
-    except (Unresolvable, UnknownType, TypeError, re.error):
-        return None

@@ -119,9 +119,13 @@ class ParsedRequest:
         """The JSON schema of the requested response format."""
         if self.answer_format.get("type") != "json_schema":
             return None
-        inner = self.answer_format.get("json_schema")
-        schema = (inner if isinstance(inner, dict) else self.answer_format).get("schema")
+        schema = self._answer_schema.get("schema")
         return schema if isinstance(schema, dict) else None
+
+    @property
+    def strict_answer(self) -> bool:
+        """Whether the answer must follow its schema in strict mode."""
+        return self._answer_schema.get("strict") is True
 
     @property
     def answer_format(self) -> Mapping[str, Any]:
@@ -129,6 +133,12 @@ class ParsedRequest:
         path = ("response_format",) if self.api == "chat" else ("text", "format")
         given = nested(self.body, *path)
         return given if isinstance(given, dict) else {}
+
+    @property
+    def _answer_schema(self) -> Mapping[str, Any]:
+        """The member of the response format that has the schema, in the form of either API."""
+        inner = self.answer_format.get("json_schema")
+        return inner if isinstance(inner, dict) else self.answer_format
 
     def _entries(self) -> Iterator[Mapping[str, Any]]:
         yield from objects(self.body.get("functions"))  # The form that preceded `tools`.

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.items import Tool
-from harness.api.tools import parse_tools, schema_problem
+from harness.api.json_schema import misfit
+from harness.api.tools import parse_tools
 from harness.errors import ConfigurationError, read_text
 from harness.records.runs import RunSettings
 from harness.text import strict_json
@@ -191,7 +192,7 @@ def _arguments(value: object, tool: Tool) -> Mapping[str, Any]:
             raise _BadCaseError(f"expected_arguments is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise _BadCaseError("expected_arguments must be a JSON object, or one in a string")
-    problem = schema_problem(value, tool)
+    problem = misfit(value, tool.parameters)
     if problem:
         raise _BadCaseError(f"expected_arguments do not match the schema of {tool.name}: {problem}")
     return value

@@ -15,7 +15,7 @@ from harness.run.run_log import write_run_info
 from harness.tasks.task import Task
 from harness.transport.retry import RetryPolicy
 
-PACKAGES = ("aiohttp", "jsonschema", "numpy", "openai", "pydantic", "scipy", "uvloop")
+PACKAGES = ("aiohttp", "jsonschema-rs", "numpy", "openai", "pydantic", "scipy", "uvloop")
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,9 @@ from statistics import mean
 from typing import Any
 
 from harness.api.items import Message, Tool
+from harness.api.json_schema import text_misfit
 from harness.api.parsed_rollout import ParsedRollout
 from harness.api.statuses import refuses_streams, without_reply
-from harness.api.tools import schema_problem
 from harness.records.analysis import PassedTries, TaskResult
 from harness.records.conditions import MODES, Condition, Mode
 from harness.records.figures import AtK
@@ -315,7 +315,7 @@ def _argument_problem(text: str, case: Case, tool: Tool) -> tuple[str | None, bo
         return f"The arguments are not JSON: {error}.", False
     if not isinstance(arguments, dict):
         return "The arguments are not a JSON object.", False
-    problem = schema_problem(arguments, tool)
+    problem = text_misfit(text, tool.parameters)
     if problem is not None:
         return f"The arguments do not match the schema: {problem}", False
     return None, same_arguments(case.expected_arguments, arguments, tool.parameters)

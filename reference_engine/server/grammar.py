@@ -20,6 +20,7 @@ from harmony.conversation import Conversation
 from harmony.parse import CALL, FIRST_SPECIAL, RETURN, HarmonyParser, Started, messages_in
 from harmony.vocabulary import harmony_encoding, token_bytes
 from reference_engine.model.config import VOCABULARY
+from reference_engine.server.enforceable import enforceable
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -42,7 +43,7 @@ def rules_for(schema: Mapping[str, Any], *, strict: bool) -> str:
     from llguidance import LLMatcher
 
     rules = LLMatcher.grammar_from_json_schema(
-        json.dumps(schema),
+        json.dumps(enforceable(dict(schema), strict=strict)),
         defaults={"whitespace_pattern": _SPACE, "json_allow_general_unicode_escapes": True},
         overrides={"lenient": not strict},
     )

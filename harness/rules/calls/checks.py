@@ -8,9 +8,9 @@ from itertools import pairwise
 from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Tool
+from harness.api.json_schema import conforms, misfit, text_misfit
 from harness.api.json_text import (
     ends_early,
-    misfit,
     parsed_object,
     parsed_value,
     strings,
@@ -335,10 +335,11 @@ def _strict(call: Call) -> Iterator[Problem]:
 
     Clients rely on this guarantee. A provider that cannot give it must reject the request.
     """
-    name, arguments = call.call.name, parsed_object(call.call.arguments)
+    name, arguments = call.call.name, call.call.arguments
     problem: str | None = "not a JSON object"
-    if arguments is not None:
-        problem = misfit(arguments, call.exchange.request.functions[name].parameters)
+    if parsed_object(arguments) is not None:
+        schema = call.exchange.request.functions[name].parameters
+        problem = text_misfit(arguments, schema, strict=True)
     if problem is not None:
         message = f"The arguments of {name} violate its schema, although the function is strict."
         yield Problem(call.exchange, message, "arguments that conform to the schema", problem)
@@ -488,7 +489,7 @@ def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
     for tool in tools:
         properties = tool.parameters.get("properties")
         known = set(properties) if isinstance(properties, dict) else set()
-        if arguments.keys() <= known and misfit(arguments, tool.parameters) is None:
+        if arguments.keys() <= known and conforms(arguments, tool.parameters):
             return tool
     return None
 
@@ -502,7 +503,7 @@ def _meant(call: Call) -> Tool | None:
     named = [tool for name, tool in functions.items() if name in reply.reasoning]
     if len(named) != 1 or own in named or misfit(arguments, own.parameters) is None:
         return None
-    without = named[0] if misfit({}, named[0].parameters) is None else None
+    without = named[0] if conforms({}, named[0].parameters) else None
     return _tool_of(arguments, named) if arguments else without
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from harness.api.fields import nested
 from harness.api.items import Reply
+from harness.api.json_schema import text_misfit, validator_of
 from harness.api.json_text import (
     is_padded,
-    misfit,
     parsed_object,
     parsed_value,
 )
@@ -14,7 +14,7 @@ from harness.api.ledger import ANSWER_HEADER, ledger_of
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.rules.account.counting import SURELY
 from harness.rules.check import Family
-from harness.rules.evidence.subjects import Answer, every_choice
+from harness.rules.evidence.subjects import Answer, every_choice, exchanges
 from harness.rules.habits import MALFORMED_HEADERS, Habit
 from harness.rules.rule import CHAT, STRUCTURED, Problem
 
@@ -70,10 +70,42 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
             message = f"Text stands {place} the JSON of the answer."
         yield Problem(exchange, message, expected, reply.text or "no text")
     elif schema is not None:
-        problem = misfit(value, schema)
+        problem = text_misfit(reply.text, schema, strict=exchange.request.strict_answer)
         if problem is not None:
             message = "The answer violates the schema of the requested response format."
             yield Problem(exchange, message, problem, reply.text)
+
+
+def _not_judged(exchange: ParsedExchange) -> Iterator[tuple[str, str]]:
+    """Each schema of a request that judges nothing, or not all that it says, with the reason."""
+    request = exchange.request
+    tools = [(f"the function {tool.name}", tool.parameters) for tool in request.functions.values()]
+    answer = [] if request.answer_schema is None else [("the answer", request.answer_schema)]
+    for of_what, schema in (*tools, *answer):
+        validator = validator_of(schema)
+        if validator.unusable is not None:
+            yield f"The schema of {of_what} cannot be used, and judges nothing.", validator.unusable
+        elif validator.left_out:
+            message = f"A pattern of the schema of {of_what} cannot be read, and judges nothing."
+            yield message, validator.left_out[0]
+
+
+@family.check(
+    "request.schema",
+    exchanges,
+    lambda exchange: any(_not_judged(exchange)),
+    severity="info",
+    source="https://json-schema.org/draft/2020-12/json-schema-core",
+    witness=True,
+)
+def _usable_schema(exchange: ParsedExchange) -> Iterator[Problem]:
+    """The schemas of a request are JSON schemas, and their patterns are those of ECMA-262.
+
+    Arguments and answers are not judged by any other schema or pattern: nobody knows what it means.
+    """
+    for message, reason in _not_judged(exchange):
+        expected = "a JSON schema without references to other documents"
+        yield Problem(exchange, message, expected, reason)
 
 
 def _around_object(text: str) -> tuple[str, str] | None:

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 
 from harness.api.items import Message, Reply
+from harness.api.json_schema import misfit
 from harness.api.json_text import (
     is_padded,
-    misfit,
     objects_in,
     parsed_object,
     parsed_value,
