@@ -25,6 +25,7 @@ from harness.rules.account.differences import (
 )
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
 
+_PLANNED = 4  # samples that a model plans to copy, and that a change of a server affects
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
 
 
@@ -33,8 +34,8 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
 
     The server changed one whose count is that of the wanted text by many tokens; several that are
     changed alike, if their counts show it, or if no reply that the change would affect is intact
-    and none has the count of what arrived (see `_is_wanted`); and those of the API or mode that has
-    all that are changed. What a count shows to be the model's own outweighs as many.
+    and it is likely that the model wrote the copy (see `_fewest`); and those of the API or mode
+    that has all that are changed. What a count shows to be the model's own outweighs as many.
     """
     every: dict[tuple[str, str], list[Row]] = defaultdict(list)
     peers: dict[Api, list[Sheet]] = defaultdict(list)
@@ -63,20 +64,20 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
         intact = (_affects(what, kind, one) for what, kind, api in kinds for one in peers[api])
         if not any(one.own for one in found) and not any(intact):
             yield from convicted(
-                one._replace(fewest=ALIKE if _is_wanted(one.row, one.entry, counting) else inf)
-                for one in found
+                one._replace(fewest=_fewest(one.row.sheet, one.entry, counting)) for one in found
             )
 
 
-def _is_wanted(row: Row, entry: Entry, counting: Counting) -> bool:
-    """Whether the model wrote the copy: count, CoT or the type that the tool declares show it.
+def _fewest(sheet: Sheet, entry: Entry, counting: Counting) -> float:
+    """How many samples show that the model wrote the copy, by count, plan or declared type.
 
-    A model that plans one text may write another, so a plan shows nothing if the count is that of
-    the text that arrived. Models keep to the declared types of arguments.
+    A model that plans one text may write another in all tries of a few samples. A plan then shows
+    little if the count is that of the text that arrived, which the wanted one may have as well.
     """
-    if counting.fits(row.sheet):
-        return entry.what is What.RETYPED
-    return counting.lacks_tokens(row.sheet) or _plans_copy(row.sheet)
+    planned = _plans_copy(sheet)
+    if counting.fits(sheet):
+        return ALIKE if entry.what is What.RETYPED else _PLANNED if planned else inf
+    return ALIKE if planned or counting.lacks_tokens(sheet) else inf
 
 
 def _counted_instead(sheet: Sheet, more: Iterable[int], counting: Counting) -> bool | None:
