@@ -29,6 +29,7 @@ from reference_engine.generation.link import Link
 from reference_engine.generation.sampling import Sampler, SamplingParams, Token, sample
 from reference_engine.generation.sequence import Sequence as TokenSequence
 from reference_engine.generation.setup import Sizes, runner_for
+from reference_engine.generation.threads import flush_denormals
 from reference_engine.metrics import EngineMetrics, Snapshot, TokenClock
 from reference_engine.model.transformer import Transformer
 
@@ -114,6 +115,7 @@ class Engine:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+            self._runner.close()
 
     async def generate(
         self, prompt: Sequence[int], params: SamplingParams
@@ -152,9 +154,7 @@ class Engine:
             self._wake.notify()
 
     def _work(self) -> None:
-        # Probabilities below 1e-38 become zero: otherwise, sampling on a CPU takes four times as
-        # long if a quarter of the vocabulary is that improbable. This holds for this thread only.
-        torch.set_flush_denormal(True)
+        flush_denormals()
         while self._wait_for_work():
             try:
                 self._admit()

@@ -7,11 +7,13 @@ order.
 
 If the model has several processes, each has a runner, and all make the same decisions (`link`).
 
-The runner uses no threads; `engine` does.
+On a CPU, `threads` divides the rows of a step, so a forward pass can run in several threads at the
+same time, with different sequences. Planning and keeping count stay in the caller's thread.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,12 +27,17 @@ from reference_engine.generation.graphs import (
     practice_table,
 )
 from reference_engine.generation.link import Link, digests
-from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, sample
+from reference_engine.generation.sampling import Draw, Sampler, SamplingParams, Token, sample
 from reference_engine.generation.scheduler import HEADROOM, Scheduler
 from reference_engine.generation.sequence import Sequence, Step
+from reference_engine.generation.threads import RowThreads
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK
+from reference_engine.model.logits import Logits
 from reference_engine.model.transformer import Transformer
+
+_Pass = tuple[list[tuple[Sequence, Row]], int]
+"""Rows of up to n new tokens, and n."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class Runner:
         self._sampler = sampler
         self._forward = forward or GatheredForward(model, cache)
         self._link = link or Link()
+        self._threads = RowThreads.of(model)
         self._decoder: Decoder | None = None
         if isinstance(forward, GraphedForward) and sampler is sample:
             self._decoder = forward.decoder(max_batch)
@@ -141,7 +149,7 @@ class Runner:
         else:
             self._flight = self._launch(self._decoder, plan.decode)
         steps += self._read(flight)
-        return steps + self._run(passes)
+        return steps + self._run([(rows, length) for rows, length in passes if rows])
 
     def _launch(self, decoder: Decoder, rows: list[tuple[Sequence, Row]]) -> _Flight | None:
         if not rows:
@@ -173,21 +181,68 @@ class Runner:
         assert self._flight is not None
         return replace(row, tokens=[drawn_in(self._flight.places[sequence])])
 
-    def _run(self, passes: list[tuple[list[tuple[Sequence, Row]], int]]) -> list[Step]:
-        """Run rows of up to n tokens and draw the tokens of the sequences that are ready."""
+    def _run(self, passes: list[_Pass]) -> list[Step]:
+        """Run the passes and draw the tokens of the sequences that are ready."""
         ready: list[Sequence] = []
         streams: list[Tensor] = []
-        for rows, length in passes:
-            if rows:
-                stream = self._forward([row for _, row in rows], length)
-                for at in self.scheduler.advance(rows):
-                    ready.append(rows[at][0])
-                    streams.append(stream[at : at + 1])
+        for (rows, _), stream in zip(passes, self._streams(passes), strict=True):
+            for at in self.scheduler.advance(rows):
+                ready.append(rows[at][0])
+                streams.append(stream[at : at + 1])
         if not ready:
             return []
         stream, draws = torch.cat(streams), [sequence.draw() for sequence in ready]
-        logits = self._model.unembedding.logits(stream)
-        tokens = self._link.tokens(
-            lambda: self._sampler(logits, draws), lambda: digests(stream).tolist()
-        )
+        run = self._threads.run_all if self._threads.count > 1 else None
+        logits = self._model.unembedding.logits(stream, run)
+        read = partial(self._drawn, logits, draws)
+        tokens = self._link.tokens(read, lambda: digests(stream).tolist())
         return [self.scheduler.gain(*gained) for gained in zip(ready, tokens, strict=True)]
+
+    def _streams(self, passes: list[_Pass]) -> list[Tensor]:
+        """Return the streams of each pass; one thread computes all rows of a sequence."""
+        places: dict[Sequence, list[tuple[int, int]]] = {}
+        for number, (rows, _) in enumerate(passes):
+            for at, (sequence, _) in enumerate(rows):
+                places.setdefault(sequence, []).append((number, at))
+        sequences = list(places)
+        work = [sum(passes[number][1] for number, _ in places[each]) for each in sequences]
+
+        def forward(share: list[int]) -> list[tuple[list[int], Tensor | None]]:
+            mine = {place for each in share for place in places[sequences[each]]}
+            made: list[tuple[list[int], Tensor | None]] = []
+            for number, (rows, length) in enumerate(passes):
+                chosen = [at for at in range(len(rows)) if (number, at) in mine]
+                run = [rows[at][1] for at in chosen]
+                made.append((chosen, self._forward(run, length) if run else None))
+            return made
+
+        shares = self._threads.run(
+            [partial(forward, share) for share in self._threads.shares(work)]
+        )
+        return [_joined(parts) for parts in zip(*shares, strict=True)]
+
+    def _drawn(self, logits: Logits, draws: list[Draw]) -> list[Token | None]:
+        """Draw the tokens, a part of the rows in each thread."""
+        if self._threads.count == 1:
+            return self._sampler(logits, draws)
+        size = -(-len(draws) // self._threads.useful(len(draws)))
+        parts = [slice(start, start + size) for start in range(0, len(draws), size)]
+        tokens = self._threads.run(
+            [partial(self._sampler, logits.part(part), draws[part]) for part in parts]
+        )
+        return [token for drawn in tokens for token in drawn]
+
+    def close(self) -> None:
+        """End the runner's threads."""
+        self._threads.close()
+
+
+def _joined(parts: Iterable[tuple[list[int], Tensor | None]]) -> Tensor:
+    """Return the streams of a pass from parts, each with the numbers of its rows."""
+    made = [(rows, stream) for rows, stream in parts if stream is not None]
+    if len(made) == 1:
+        return made[0][1]
+    whole = made[0][1].new_empty(sum(len(rows) for rows, _ in made), made[0][1].shape[1])
+    for rows, stream in made:
+        whole[rows] = stream
+    return whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from array import array
 from collections import OrderedDict
@@ -56,7 +57,7 @@ hooks.INPUT.faults(
 @hooks.FORWARD
 def positions_restarted_by_cache_hit(model: Transformer, run: Forward) -> Forward:
     begun: dict[int, tuple[weakref.ref[array[int]], int]] = {}
-    shift = torch.zeros(0, dtype=torch.long)
+    running = threading.local()  # `shift` of each row that the thread runs
 
     def first(row: Row) -> int:
         """Return where the first chunk of the row's sequence, which the cache sets, began."""
@@ -66,13 +67,13 @@ def positions_restarted_by_cache_hit(model: Transformer, run: Forward) -> Forwar
         return begun[key][1]
 
     def shifted(positions: Tensor) -> Tensor:
+        shift = running.shift
         positions = positions.clone()
         positions[: len(shift)] += shift[:, None]
         return positions
 
     def restarted(rows: Sequence[Row], length: int) -> Tensor:
-        nonlocal shift
-        shift = -torch.tensor([first(row) for row in rows])
+        running.shift = -torch.tensor([first(row) for row in rows])
         return run(rows, length)
 
     _positions(shifted)(model)

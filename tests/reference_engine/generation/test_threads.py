@@ -1,0 +1,151 @@
+"""Threads divide the rows of a step, and change no bit of any row."""
+
+import threading
+import time
+
+import pytest
+import torch
+from tiny_model import random_transformer
+
+from reference_engine.checkpoint import load_model
+from reference_engine.generation.engine import Engine
+from reference_engine.generation.errors import GenerationError
+from reference_engine.generation.forward import GatheredForward
+from reference_engine.generation.runner import Runner
+from reference_engine.generation.sampling import SamplingParams, Token
+from reference_engine.generation.sequence import Sequence
+from reference_engine.generation.setup import runner_for
+from reference_engine.generation.threads import RowThreads
+from reference_engine.model.transformer import Transformer
+from reference_engine.small import SMALL_CHECKPOINT
+
+
+@pytest.fixture(scope="module", params=["small", "full unembedding"])
+def model(request) -> Transformer:
+    if request.param == "small":
+        return load_model(SMALL_CHECKPOINT, "cpu", torch.float32)
+    return random_transformer(vocab_size=40_000)
+
+
+def requests() -> list[tuple[tuple[int, ...], SamplingParams]]:
+    """Prompts of several lengths, some with a common beginning, with all kinds of draws."""
+    text = torch.randint(0, 300, (400,), generator=torch.Generator().manual_seed(0)).tolist()
+    kinds = [{}, {"temperature": 0}, {"top_p": 0.8}, {"top_logprobs": 3}]
+    return [
+        (
+            tuple(text[at % 5 : at % 5 + 70 + 11 * at]),
+            SamplingParams(4 + at % 3, seed=at, **kinds[at % 4]),
+        )
+        for at in range(20)
+    ]
+
+
+def tokens_of(runner: Runner) -> list[list[Token]]:
+    made: dict[Sequence, list[Token]] = {Sequence(*given): [] for given in requests()}
+    for sequence in made:
+        runner.add(sequence)
+    while runner.scheduler.running:
+        for step in runner.step():
+            made[step.sequence].append(step.token)
+    runner.close()
+    return list(made.values())
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_every_number_of_threads_gives_the_same_tokens_and_logprobs(model, count, monkeypatch):
+    expected = tokens_of(runner_for(model))
+    monkeypatch.setattr(RowThreads, "of", lambda model: RowThreads(count))
+    used: set[str] = set()
+    run = GatheredForward.__call__
+
+    def noted(self, rows, length):
+        used.add(threading.current_thread().name)
+        return run(self, rows, length)
+
+    monkeypatch.setattr(GatheredForward, "__call__", noted)
+    assert tokens_of(runner_for(model)) == expected
+    assert len(used) > 1
+    assert all(name.startswith("rows") for name in used)
+
+
+def test_threads_are_those_of_pytorch_but_one_for_a_wide_model(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert RowThreads.of(random_transformer()).count == 3
+    assert RowThreads.of(random_transformer(hidden_size=1088)).count == 1
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert RowThreads.of(random_transformer()).count == 1
+
+
+@pytest.mark.parametrize(
+    ("work", "parts"),
+    [
+        ([], 1),
+        ([1] * 15, 1),  # Two threads would hardly be faster.
+        ([1] * 16, 2),
+        ([64], 1),  # All blocks of a sequence's prompt run in one thread.
+        ([64, 1, 1, 1], 2),
+        ([64, 64, *[1] * 20], 3),
+        ([1] * 100, 4),
+    ],
+)
+def test_shares_have_about_equal_work(work, parts):
+    shares = RowThreads(4).shares(work)
+    assert sorted(item for share in shares for item in share) == list(range(len(work)))
+    assert len(shares) == parts
+    sums = [sum(work[item] for item in share) for share in shares]
+    assert max(sums) - min(sums) <= max(work, default=0)
+
+
+def test_each_thread_has_one_thread_of_pytorch_and_no_denormals():
+    row_threads, before = RowThreads(2), torch.get_num_threads()
+
+    def job() -> tuple[int, bool, float]:
+        time.sleep(0.05)  # so that each thread gets one
+        tiny = torch.full((1,), 1e-30) * 1e-10
+        return torch.get_num_threads(), torch.is_inference_mode_enabled(), tiny.item()
+
+    assert row_threads.run([job, job]) == [(1, True, 0.0)] * 2
+    assert torch.get_num_threads() == before
+    row_threads.close()
+    assert row_threads.run([job]) == [(1, True, 0.0)]  # An engine can start again.
+    row_threads.close()
+
+
+def test_a_failure_is_raised_after_all_threads_have_ended():
+    ended = []
+
+    def fails() -> None:
+        raise ValueError("first")
+
+    def works() -> None:
+        time.sleep(0.1)
+        ended.append(True)
+
+    row_threads = RowThreads(2)
+    with pytest.raises(ValueError, match="first"):
+        row_threads.run([fails, works])
+    assert ended == [True]
+    row_threads.close()
+
+
+async def test_an_engine_survives_a_failure_in_a_thread(monkeypatch):
+    monkeypatch.setattr(RowThreads, "of", lambda model: RowThreads(2))
+    engine = Engine(random_transformer())
+    engine.start()
+    run = GatheredForward.__call__
+
+    def fails(self, rows, length):
+        raise ValueError("broken")
+
+    async def tokens() -> list[Token]:
+        return [token async for token in engine.generate([1, 2, 3], SamplingParams(3, seed=0))]
+
+    try:
+        monkeypatch.setattr(GatheredForward, "__call__", fails)
+        with pytest.raises(GenerationError, match="broken"):
+            await tokens()
+        monkeypatch.setattr(GatheredForward, "__call__", run)
+        assert len(await tokens()) == 3
+    finally:
+        engine.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("rows")]
