@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from harness.rules.probe import MORE_TOKENS
 from harness.run.attempts import Attempt
 from harness.tasks.probing import ProbeTask
 from harness.tasks.task import Task
@@ -63,6 +64,9 @@ def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[A
 
     Groups of probes begin with those that have the most probes for each of their requests. Among
     the first tries of a group, and so on, attempts that may be long begin first.
+
+    Probes without a limit, or with one of at least `MORE_TOKENS` that is not the run's, begin right
+    after the early look: one that began late would keep the run waiting when all others have ended.
     """
     probes = {
         task.name: len(task.probes) / max(1, task.info.planned)
@@ -84,4 +88,13 @@ def decisive_first(attempts: Iterable[Attempt], tasks: Sequence[Task]) -> list[A
         early = attempt.number == 1 and (attempt.task, attempt.sample.id) in few
         return 0 if early else 3, 0.0, 0, 0
 
-    return sorted(attempts, key=rank)
+    limits = {task.name: task.info.sampling.max_tokens for task in tasks}
+
+    def longest(attempt: Attempt) -> bool:
+        limit = attempt.settings.max_tokens
+        of_its_own = limit is None or (limit >= MORE_TOKENS and limit != limits[attempt.task])
+        return attempt.task in probes and of_its_own
+
+    ordered = sorted(attempts, key=rank)
+    others = [attempt for attempt in ordered if not longest(attempt)]
+    return [*others[:EARLY_LOOK], *filter(longest, ordered), *others[EARLY_LOOK:]]

@@ -6,7 +6,7 @@ from analyses import planned
 from healthy import SUITE
 from scipy.stats import binom
 
-from harness.rules.probe import ProbeOptions
+from harness.rules.probe import MORE_TOKENS, ProbeOptions
 from harness.rules.suites import choose
 from harness.statistics.rates import LEVEL, LEVEL_OF_A_LOOK, LOOKS, excess
 from harness.tasks.attempt_order import (
@@ -27,6 +27,13 @@ def test_the_most_decisive_attempts_come_first():
     attempts = list(planned_attempts(tasks))
     ordered = decisive_first(attempts, tasks)
     assert sorted(each.id for each in ordered) == sorted(each.id for each in attempts)
+    long = [each for each in ordered if (each.settings.max_tokens or MORE_TOKENS) >= MORE_TOKENS]
+    long = [each for each in long if each.task != "tool_calling"]
+    assert {"limits/unlimited", "limits/unlimited list"} <= {
+        f"{each.task}/{each.sample.id}" for each in long
+    }
+    assert ordered[EARLY_LOOK : EARLY_LOOK + len(long)] == long
+    ordered = [each for each in ordered if each not in long]
     few = len(tools[0].info.conditions) * FEW_CASES
     assert {(each.task, each.number) for each in ordered[:few]} == {("tool_calling", 1)}
     probes = {
@@ -57,6 +64,15 @@ def test_the_early_look_sees_a_few_cases_and_most_probes_with_short_replies() ->
     assert {"tool_calling", "prompt", "errors"} <= {each.task for each in first}
     limits = [each.settings.max_tokens for each in first if each.task != "tool_calling"]
     assert all(limit is not None and limit <= SHORT for limit in limits)
+
+
+def test_the_limit_of_the_run_makes_no_reply_one_of_the_longest() -> None:
+    options = ProbeOptions("gpt-oss-mock", ("chat",), max_tokens=8 * MORE_TOKENS)
+    tasks = probe_tasks(choose("standard").probes, options)
+    ordered = decisive_first(planned_attempts(tasks), tasks)
+    usual = [each.settings.max_tokens == 8 * MORE_TOKENS for each in ordered]
+    assert sum(usual) > EARLY_LOOK
+    assert not usual[EARLY_LOOK]
 
 
 @pytest.mark.parametrize("rate", [0.005, 0.05, 0.2])
