@@ -17,7 +17,7 @@ Downloads on macOS: about 0.2 GB. The tests need 0.2 GB more. Installed packages
 endef
 export SIZES
 
-.PHONY: snapshots help verify evals selftest golden test pytest coverage lint format bench gpu real schemas docs wheel lock pins clean
+.PHONY: snapshots judgements help verify evals selftest golden test pytest coverage lint format bench gpu real schemas docs wheel lock pins clean
 
 help:
 	@echo "Use"
@@ -126,6 +126,10 @@ snapshots: $(VENV)/.test
 	$(BIN)/python tests/characterization/record.py
 	PYTHONPATH=tests/support $(BIN)/python tests/reference_engine/kernels/kernel_suites.py
 	-$(BIN)/pytest --inline-snapshot=create,fix tests/reports tests/reference_engine/generation/test_engine.py
+
+# A commit that changes a line names it, says why, and stores it (--write).
+judgements: $(VENV)/.test
+	$(BIN)/python benchmarks/judgements.py
 
 clean:
 	rm -rf $(VENV) .real .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
