@@ -9,7 +9,8 @@ healthy variations (`tests/support/reported.tar.xz`). No case needs a model.
 `judgements.json` has a line for each: the verdict, the rules that failed and that warned, and the
 causes with their conditions, the first one first. Prints the lines that differ and exits with 1 if
 there are any; `--write` stores them. Prints last how many faults have a right first cause, which
-is the component of a rule that the catalogue expects. 15 minutes of CPU; changed replies are kept.
+is the component of a rule that the catalogue expects. 15 minutes of CPU. The changed replies are
+kept in `build/judgements`; remove it after a change of faults.
 """
 
 import argparse
@@ -169,10 +170,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--only", nargs="+", default=["*"], help="patterns of names of cases")
     parser.add_argument("--write", action="store_true", help="store the lines of these cases")
+    parser.add_argument("--stored", type=Path, default=STORED, help="file of the lines")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     names = [name for name in cases() if any(fnmatch(name, each) for each in given.only)]
-    stored = json.loads(STORED.read_text("utf-8")) if STORED.exists() else {}
+    stored = json.loads(given.stored.read_text("utf-8")) if given.stored.exists() else {}
     found: dict[str, Judgement] = {}
     with ProcessPoolExecutor(given.processes) as pool:
         for name, line in zip(names, pool.map(judgement_of, names), strict=True):
@@ -187,7 +189,7 @@ def main() -> int:
     if given.write:
         known = {name: (stored | found)[name] for name in cases() if name in stored | found}
         lines = (f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in known.items())
-        STORED.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+        given.stored.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
     return int(bool(different) and not given.write)
 
 
