@@ -35,6 +35,7 @@ help:
 	@echo "  make bench     measure engine speed, the cost of sampling and judging, and error rates"
 	@echo "  make gpu       check and measure the engine on a GPU, with this machine's PyTorch and Triton"
 	@echo "  make real      verify real servers on the small checkpoint (installs them; takes hours)"
+	@echo "  make judgements compare what is said of known cases with stored lines: 15 minutes of CPU"
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"
