@@ -76,8 +76,23 @@ def _closed(schema: Schema) -> Schema:
 
 def _exact(schema: Schema) -> Schema:
     """Narrow what llguidance would not enforce exactly. Raises ValueError."""
+    if schema.get("enum") == []:
+        raise ValueError("an enum has no values")
     if any(_inexact(value) for value in _constants(schema)):
         raise ValueError("an enum or const has a number that is not exact as a float64")
+    _narrow_bounds(schema)
+    if isinstance(pattern := schema.get("pattern"), str):
+        schema["pattern"] = _rust(pattern)
+    if (form := _FORMATS.get(str(schema.get("format")))) is not None:
+        if "pattern" in schema:
+            raise ValueError("a pattern beside a date or time is not supported")
+        del schema["format"]
+        schema["pattern"] = form
+    return schema
+
+
+def _narrow_bounds(schema: Schema) -> None:
+    """Move bounds to the numbers that are exact. Raises ValueError if that leaves none."""
     for keys, sign in ((_LOWER, -1), (_UPPER, 1)):
         for key in keys:
             bound = schema.get(key)
@@ -87,14 +102,6 @@ def _exact(schema: Schema) -> Schema:
                 raise ValueError(f"{key} excludes all numbers that are exact as a float64")
             if bound * sign > _EXACT:
                 schema[key] = _EXACT * sign
-    if isinstance(pattern := schema.get("pattern"), str):
-        schema["pattern"] = _rust(pattern)
-    if (form := _FORMATS.get(str(schema.get("format")))) is not None:
-        if "pattern" in schema:
-            raise ValueError("a pattern beside a date or time is not supported")
-        del schema["format"]
-        schema["pattern"] = form
-    return schema
 
 
 def _possible(schema: Schema) -> Schema:

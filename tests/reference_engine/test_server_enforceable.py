@@ -119,6 +119,7 @@ def test_strict_mode_enforces(schema, accepted, refused):
         ({"type": "integer", "minimum": 2**53 + 1}, "excludes all numbers"),
         ({"type": "string", "pattern": "^(?=D)[A-Z]+$"}, "look-around"),
         ({"type": "string", "pattern": r"^[^\S]$"}, "brackets"),
+        ({"allOf": [{"additionalProperties": {}}], "enum": []}, "no values"),
         ({}, "strict mode requires"),
         ({"type": "array"}, "strict mode requires"),
         (CLOSED | {"additionalProperties": True}, "strict mode requires"),

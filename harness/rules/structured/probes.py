@@ -75,8 +75,9 @@ _UNION = closed(
 )
 """A union within a union, with a bounded number."""
 _UNCOMPILED = "pattern"
-_LOOKAHEAD = closed({"harbour": {"type": "string", "pattern": "^(?=B)[A-Z]{5}-[0-9]{3}$"}})
-"""A pattern that few grammars support, and that the model's natural answer violates."""
+_LOOKAHEAD = closed({"harbour": {"type": "string", "pattern": "^(?=D)[A-Z]{5}-[0-9]{3}$"}})
+"""A pattern that few grammars support, and that Brest violates in every spelling: a grammar without
+the lookahead lets the model write it."""
 _TOLD = (Message("user", 'Answer with this JSON object: {"code_word": "orchid596"}'),)
 _NOT_FOLLOWED, _WITHOUT_PROSE = Habit(0.1), Habit(0.05)
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""

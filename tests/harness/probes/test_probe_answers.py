@@ -267,7 +267,7 @@ def structures(
     replies = {"named": named, "free": free, "object": any_json, "free streamed": streamed}
     replies |= {"free with a tool": beside_tool, "named later": later}
     replies["object told"] = told or any_json
-    replies["pattern"] = Reply(text='{"harbour": "BREST-596"}')
+    replies["pattern"] = Reply(text='{"harbour": "DOVER-596"}')
     replies |= dict.fromkeys(_ALSO, FREE)
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
