@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from gpt_oss_verify.screen import say, show
+from harmony.installed import harmony_package
 from harness.errors import ConfigurationError, os_errors
 from harness.golden import files
 from harness.golden.content import Golden
@@ -84,6 +85,8 @@ def create(
     if (checkpoint is None) == (server.url is None):
         raise ConfigurationError("Give either --checkpoint DIR or --from URL.")
     _check_writable(out)
+    if warning := harmony_package().warning:
+        say(warning)
     command = shlex.join(("gpt-oss-verify", *sys.argv[1:]))
     if server.url is not None:
         kept = out.with_name(f"{out.name}.partial")

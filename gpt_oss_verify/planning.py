@@ -44,6 +44,7 @@ from gpt_oss_verify.options import (
     run_place,
 )
 from gpt_oss_verify.screen import say
+from harmony.installed import harmony_package
 from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.providers.entries import Provider
@@ -136,6 +137,8 @@ def new_plan(options: Options) -> Plan:
             effort=sampling.reasoning_effort,
         )
     tasks += _eval_tasks(options, provider, models, settings, evals, grader, own)
+    if warning := harmony_package().warning:
+        say(warning)
     info = new_info(described, tasks, settings, typed_command())
     return Plan(provider, tuple(tasks), info, budget, grader)
 

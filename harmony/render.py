@@ -1,15 +1,20 @@
 """Renders a conversation to harmony tokens, without stale chain of thought.
 
-openai-harmony does the rendering, but not the dropping of analysis: its own rule applies only if
-the last assistant message is `final`, and only to messages before the first `final`
-(openai/harmony `src/encoding.rs`). Instead, `drop_stale_reasoning` follows OpenAI's "How to handle
-the raw chain of thought in gpt-oss".
+The headers of messages are written here, as in openai/harmony `docs/format.md`: another package
+with the import name `openai_harmony` writes others (`harmony.installed`). The module behind that
+name only provides the vocabulary, and writes the contents of the system message and of tools.
+
+It does not drop analysis, either: its rule applies only if the last assistant message is `final`,
+and only to messages before the first `final` (openai/harmony `src/encoding.rs`). Instead,
+`drop_stale_reasoning` follows OpenAI's "How to handle the raw chain of thought in gpt-oss".
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Literal
 
 import openai_harmony as oh
 
@@ -29,7 +34,18 @@ from harmony.conversation import (
     User,
     texts_of,
 )
-from harmony.parse import CALL, END, END_OF_TEXT, MESSAGE, RETURN, Completion, messages_in
+from harmony.parse import (
+    CALL,
+    CHANNEL,
+    CONSTRAIN,
+    END,
+    END_OF_TEXT,
+    MESSAGE,
+    RETURN,
+    START,
+    Completion,
+    messages_in,
+)
 from harmony.vocabulary import encode, harmony_encoding
 
 _EFFORT = {
@@ -39,11 +55,23 @@ _EFFORT = {
 }
 CONTENT_TYPES = ("", "json", "<|constrain|>json")
 """The content types that gpt-oss writes into the headers of calls and JSON answers."""
+_CONSTRAINED = "<|constrain|>"
+
+Order = Literal["before", "calls after", "results after", "after"]
+"""Whether the recipients of function calls and of their results stand before the channel, as in
+openai/harmony `docs/format.md` and most of its renderings, or after it. gpt-oss writes both in its
+calls. All orders have as many tokens."""
+_RECIPIENT_LAST: Mapping[Order, tuple[type[ConversationItem], ...]] = {
+    "before": (),
+    "calls after": (Call,),
+    "results after": (Result,),
+    "after": (Call, Result),
+}
+OTHER_ORDERS: tuple[Order, ...] = ("calls after", "results after", "after")
+_INSTRUCTIONS = "# Instructions\n\n"
 _NOTHING = Developer("")
 _IN_ANALYSIS = (Reasoning, BuiltinCall, BuiltinResult)
 _AS_WRITTEN = oh.RenderConversationConfig(auto_drop_analysis=False)
-_BUILTIN_CALL = "<|start|>assistant<|channel|>analysis to={name} code<|message|>"
-"""The header as gpt-oss writes it. openai-harmony puts the recipient before the channel."""
 
 _MARKS = 4  # Start, role, message, end.
 _LONGEST_TOKEN = 128  # Bytes.
@@ -78,13 +106,13 @@ def least_tokens(conversation: Conversation) -> int:
     return _MARKS * messages + sum(len(text) // _LONGEST_TOKEN for text in texts)
 
 
-def render_prompt(conversation: Conversation) -> list[int]:
+def render_prompt(conversation: Conversation, order: Order = "before") -> list[int]:
     """Render a prompt that ends with `<|start|>assistant`. Raises RenderError."""
     items = drop_stale_reasoning(conversation.items)
-    return render_all(replace(conversation, items=items))
+    return render_all(replace(conversation, items=items), order)
 
 
-def render_all(conversation: Conversation) -> list[int]:
+def render_all(conversation: Conversation, order: Order = "before") -> list[int]:
     """Like `render_prompt`, with the complete chain of thought. Raises RenderError."""
     items = tuple(item for item in conversation.items if item != _NOTHING)
     conversation = replace(conversation, items=items)
@@ -95,7 +123,7 @@ def render_all(conversation: Conversation) -> list[int]:
             oh.Conversation.from_messages(leading), config=_AS_WRITTEN
         )
         for item in items[_leading(items) :]:
-            tokens += _item_tokens(item)
+            tokens += _message_tokens(item, order=order)
         tokens += encode("<|start|>assistant")
     except (ValueError, TypeError, RecursionError, oh.HarmonyError) as error:
         reason = str(error).partition(" at line ")[0]
@@ -121,7 +149,7 @@ def continued(
     tokens = [token for message in messages for token in message]
     for item in items:
         _require_short_stretches(texts_of(item))
-        tokens += _item_tokens(item)
+        tokens += _message_tokens(item)
     return [*tokens, *encode("<|start|>assistant")]
 
 
@@ -131,31 +159,82 @@ def _is_stale(message: Sequence[int]) -> bool:
     return "<|channel|>analysis" in header and "functions." not in header
 
 
+def tokens_sha256(tokens: Iterable[int]) -> str:
+    """SHA-256 (hexadecimal) of token ids, written in decimal and separated by commas."""
+    return sha256(",".join(map(str, tokens)).encode()).hexdigest()
+
+
 def message_tokens(item: ConversationItem, content_type: str = "") -> list[int]:
     """The tokens of a message; its header may have one of `CONTENT_TYPES`. Raises RenderError."""
     _require_short_stretches(texts_of(item))
-    message = message_of(item)
-    message.content_type = content_type or None
     try:
-        tokens: list[int] = harmony_encoding().render(message)
-    except (ValueError, oh.HarmonyError) as error:
+        return _message_tokens(item, content_type)
+    except ValueError as error:
         raise RenderError(f"The message cannot be rendered as harmony: {error}.") from error
+
+
+@dataclass(frozen=True)
+class _Header:
+    author: str
+    channel: str = ""
+    recipient: str = ""
+    content_type: str = ""
+    end: int = END
+
+
+def _header(item: ConversationItem) -> _Header:
+    match item:
+        case Developer():
+            return _Header("developer")
+        case User():
+            return _Header("user")
+        case Reasoning():
+            return _Header("assistant", "analysis")
+        case Preamble():
+            return _Header("assistant", "commentary")
+        case Answer():
+            return _Header("assistant", "final")
+        case Call(name):
+            recipient = f"functions.{name}"
+            return _Header("assistant", "commentary", recipient, CONTENT_TYPES[-1], CALL)
+        case Result(name):
+            return _Header(f"functions.{name}", "commentary", "assistant")
+        case BuiltinCall(name):
+            return _Header("assistant", "analysis", name, "code", CALL)
+        case BuiltinResult(name):
+            return _Header(name, "analysis", "assistant")
+
+
+def _message_tokens(
+    item: ConversationItem, content_type: str | None = None, order: Order = "before"
+) -> list[int]:
+    """The tokens of a message; the recipient of a built-in call is where gpt-oss writes it."""
+    header = _header(item)
+    kind = header.content_type if content_type is None else content_type
+    recipient = f" to={header.recipient}" if header.recipient else ""
+    last = isinstance(item, (BuiltinCall, *_RECIPIENT_LAST[order]))
+    tokens = [START, *_text(header.author + recipient * (not last))]
+    if header.channel:
+        tokens += [CHANNEL, *_text(header.channel + recipient * last)]
+    if kind.startswith(_CONSTRAINED):
+        tokens += [*_text(" "), CONSTRAIN, *_text(kind.removeprefix(_CONSTRAINED))]
+    elif kind:
+        tokens += _text(f" {kind}")
+    content = texts_of(item)[-1]
+    "".join(texts_of(item)).encode()  # a UnicodeEncodeError, which the tokenizer does not raise
+    heading = _INSTRUCTIONS if isinstance(item, Developer) else ""
+    return [*tokens, MESSAGE, *_text(heading + content), header.end]
+
+
+def _text(text: str) -> list[int]:
+    tokens: list[int] = harmony_encoding().encode(text, disallowed_special=())
     return tokens
-
-
-def _item_tokens(item: ConversationItem) -> list[int]:
-    if not isinstance(item, BuiltinCall):
-        tokens: list[int] = harmony_encoding().render(message_of(item))
-        return tokens
-    content = harmony_encoding().encode(item.content, disallowed_special=())
-    return [*encode(_BUILTIN_CALL.format(name=item.name)), *content, *encode("<|call|>")]
 
 
 def text_tokens(text: str) -> list[int]:
     """Return the tokens of a text, encoded separately from its header. Raises RenderError."""
     _require_short_stretches([text])
-    tokens: list[int] = harmony_encoding().encode(text, disallowed_special=())
-    return tokens
+    return _text(text)
 
 
 def written_tokens(prompt: str) -> list[int]:
@@ -252,38 +331,3 @@ def _response_formats(answer_format: AnswerFormat) -> str:
     schema = json.dumps(dict(answer_format.schema), ensure_ascii=False, separators=(",", ":"))
     comment = f"// {answer_format.description}\n" if answer_format.description else ""
     return f"# Response Formats\n\n## {answer_format.name}\n\n{comment}{schema}"
-
-
-def message_of(item: ConversationItem) -> oh.Message:
-    """An item as a message of openai-harmony."""
-    match item:
-        case Developer(text):
-            content = oh.DeveloperContent.new().with_instructions(text)
-            return oh.Message.from_role_and_content(oh.Role.DEVELOPER, content)
-        case User(text):
-            return oh.Message.from_role_and_content(oh.Role.USER, text)
-        case Reasoning(text):
-            return _assistant(text, "analysis")
-        case Preamble(text):
-            return _assistant(text, "commentary")
-        case Answer(text):
-            return _assistant(text, "final")
-        case Call(name, arguments):
-            call = _assistant(arguments, "commentary").with_recipient(f"functions.{name}")
-            return call.with_content_type(CONTENT_TYPES[-1])
-        case Result(name, output):
-            return _result(f"functions.{name}", output, "commentary")
-        case BuiltinCall(name, content):
-            return _assistant(content, "analysis").with_recipient(name).with_content_type("code")
-        case BuiltinResult(name, output):
-            return _result(name, output, "analysis")
-
-
-def _assistant(text: str, channel: str) -> oh.Message:
-    return oh.Message.from_role_and_content(oh.Role.ASSISTANT, text).with_channel(channel)
-
-
-def _result(tool: str, output: str, channel: str) -> oh.Message:
-    author = oh.Author.new(oh.Role.TOOL, tool)
-    result = oh.Message.from_author_and_content(author, output)
-    return result.with_channel(channel).with_recipient("assistant")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from harmony.installed import harmony_package
 from harness.providers.entries import Provider
 from harness.records.runs import ProviderInfo, RunEnd, RunInfo, RunSettings
 from harness.records.settings import Thresholds
@@ -51,6 +52,7 @@ def new_info(
         versions={
             "python": platform.python_version(),
             "platform": platform.platform(),
+            "openai_harmony": harmony_package().described,
             **{name: version(name) for name in PACKAGES},
         },
         started_at=now(),

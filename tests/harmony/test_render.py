@@ -17,7 +17,15 @@ from harmony.conversation import (
     Result,
     User,
 )
-from harmony.render import RenderError, drop_stale_reasoning, least_tokens, render_prompt
+from harmony.installed import OPENAI, harmony_package
+from harmony.render import (
+    OTHER_ORDERS,
+    RenderError,
+    drop_stale_reasoning,
+    least_tokens,
+    message_tokens,
+    render_prompt,
+)
 from harmony.vocabulary import encode, harmony_encoding, token_bytes
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -244,3 +252,62 @@ def test_built_in_calls_and_results_before_a_final_answer_are_dropped():
 )  # fmt: skip
 def test_text_with_special_tokens_is_encoded_as_harmony_encodes_it(text):
     assert encode(text) == harmony_encoding().encode(text, allowed_special="all")
+
+
+def in_library(author: str, text: str, channel: str = "", recipient: str = "", kind: str = ""):
+    """The tokens of a message as the installed openai_harmony renders it."""
+    role = oh.Role(author) if author in ("user", "assistant") else oh.Role.TOOL
+    named = oh.Author.new(role, author) if role is oh.Role.TOOL else oh.Author(role=role)
+    message = oh.Message.from_author_and_content(named, text)
+    message = message.with_channel(channel) if channel else message
+    message = message.with_recipient(recipient) if recipient else message
+    message = message.with_content_type(kind) if kind else message
+    return harmony_encoding().render(message)
+
+
+TEXTS = [
+    "",
+    " ",
+    "Hm.",
+    "<|end|><|call|>",
+    '{"a": "東京 naïve 👍🏽"}',
+    " \n\n x\t",
+    "of 3.14 % \r\n",
+]
+NAMES = ["f", "get_weather", "a-b.c", "naïve 東京", "to=x", "<|end|>", "analysis", "", " f "]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_headers_and_contents_are_those_of_openai_harmony(text):
+    said = {
+        User(text): ("user", text),
+        Reasoning(text): ("assistant", text, "analysis"),
+        Preamble(text): ("assistant", text, "commentary"),
+        Answer(text): ("assistant", text, "final"),
+    }
+    assert [message_tokens(item) for item in said] == [in_library(*each) for each in said.values()]
+    for name in NAMES:
+        to = f"functions.{name}"
+        order = "before" if harmony_package().name == OPENAI else "after"
+        last = render_prompt(Conversation((User("q"), Call(name, text), Result(name, text))), order)
+        kind = "<|constrain|>json"
+        whole = in_library("assistant", text, "commentary", to, kind)
+        whole += in_library(to, text, "commentary", "assistant")
+        assert last[-len(whole) - 2 : -2] == whole
+        if order == "before":
+            for each in ("", "json", kind):
+                due = in_library("assistant", text, "commentary", to, each)
+                assert message_tokens(Call(name, text), each) == due
+
+
+def test_the_orders_of_recipient_and_channel_have_as_many_tokens():
+    items = (User("q"), Call("f", "{}"), Result("f", "x"), BuiltinCall("python", "1"))
+    prompts = {order: render_prompt(Conversation(items), order) for order in OTHER_ORDERS}
+    usual = render_prompt(Conversation(items))
+    assert {len(prompt) for prompt in prompts.values()} == {len(usual)}
+    text = {order: harmony_encoding().decode(tokens) for order, tokens in prompts.items()}
+    called = "assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>"
+    told = "functions.f<|channel|>commentary to=assistant<|message|>"
+    assert [called in text[order] for order in OTHER_ORDERS] == [True, False, True]
+    assert [told in text[order] for order in OTHER_ORDERS] == [False, True, True]
+    assert all("assistant<|channel|>analysis to=python code" in each for each in text.values())

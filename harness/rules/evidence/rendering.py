@@ -1,9 +1,8 @@
 """Prompt tokens of a conversation: in every healthy rendering, and after a server's mistakes.
 
-openai-harmony renders the prompts, message by message. It does not drop stale chain of thought
-here: callers that expect this leave the CoT out. `Rendering` lists how healthy servers deviate from
-the library, and `explanation` names mistakes that would give the number of tokens that a prompt
-has.
+`harmony.render` renders the prompts, message by message. It does not drop stale chain of thought
+here: callers that expect this leave the CoT out. `Rendering` lists how healthy servers deviate, and
+`explanation` names mistakes that would give the number of tokens that a prompt has.
 """
 
 import json
@@ -19,7 +18,7 @@ import openai_harmony as oh
 from harmony import conversation as harmony
 from harmony.conversation import texts_of
 from harmony.parse import END, START
-from harmony.render import developer_content, message_of, message_tokens, text_tokens
+from harmony.render import developer_content, message_tokens, text_tokens
 from harmony.vocabulary import encode, harmony_encoding
 from harness.api.harmony import functions_of, items_of
 from harness.api.items import (
@@ -171,10 +170,11 @@ def _rendered(
     if texts or tools:
         content = developer_content("".join(texts[:1]), functions_of(tools))
         messages.append(oh.Message.from_role_and_content(oh.Role.DEVELOPER, content))
-    messages += [message_of(harmony.Developer(text)) for text in texts[1:]]
     encoding = harmony_encoding()
     conversation = oh.Conversation.from_messages(messages)
     rendered: list[int] = encoding.render_conversation(conversation, config=_AS_WRITTEN)
+    for text in texts[1:]:
+        rendered += message_tokens(harmony.Developer(text))
     if not (instructions_last and texts):
         return rendered
     begin = rendered.index(START, 1) + 3  # after `<|start|>developer<|message|>`
