@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from reference_engine.small.unembedding import CodedUnembedding
 
 INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_QUANTIZATION = ("quant_method", "quant_algo", "format", "bnb_4bit_quant_type", "fmt")
+"""The keys that name a quantization in the configurations of transformers 5.23, compressed-tensors,
+ModelOpt, bitsandbytes and fp8."""
 _DTYPES = {
     "F32": torch.float32,
     "BF16": torch.bfloat16,
@@ -45,6 +49,8 @@ _DTYPES = {
 Wanted = tuple[Shape, tuple[str, ...]]
 """The shape of a stored tensor, and its possible dtypes."""
 
+_NOT_A_NUMBER = 255
+"""The scale that stands for NaN in the OCP Microscaling Formats, version 1.0, section 5.4.1."""
 _FLOATS: tuple[str, ...] = ("F32", "BF16", "F16")
 _PACKED = ("U8",)
 _CODES_PREFIX = "token_codes."
@@ -54,9 +60,10 @@ _TABLES = {"model.embed_tokens.weight": "embed_tokens", "lm_head.weight": "lm_he
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor of a safetensors file."""
+    """A tensor of a safetensors file, with its name there."""
 
     path: Path
+    name: str
     dtype: str  # the name of safetensors
     shape: Shape
 
@@ -69,8 +76,9 @@ class Checkpoint:
             raise SetupError(f"{path} is not a folder; a checkpoint is a folder with config.json.")
         self.path = path
         self.raw_config = read_config(path)
+        require_readable_quantization(self.raw_config, path)
         self.config = ModelConfig.from_dict(self.raw_config, source=path / "config.json")
-        self._files = _tensors_of(path)
+        self._files = _under_plain_names(_tensors_of(path))
         self.layout: Layout = "original" if "embedding.weight" in self._files else "hf"
         self._sources = sources(self.config, self.layout)
         self._check_names()
@@ -124,6 +132,12 @@ class Checkpoint:
         for expert in chain.from_iterable(cut.rows or (range(experts),)):
             one = range(expert, expert + 1)
             with self.rows(blocks_name, one) as blocks, self.rows(scales_name, one) as scales:
+                if (scales == _NOT_A_NUMBER).any():
+                    raise SetupError(
+                        f"Tensor {scales_name!r} in {self._files[scales_name].path} has the scale "
+                        f"{_NOT_A_NUMBER}, which is not a number, in expert {expert}: the weights "
+                        "are damaged; download or copy them again."
+                    )
                 yield blocks[0], scales[0]
 
     def nbytes(self, name: str) -> int:
@@ -146,8 +160,9 @@ class Checkpoint:
 
         The file is open only inside the `with` block, so that its pages do not stay in memory.
         """
-        with safe_open(self._files[name].path, "pt") as file:
-            yield file.get_slice(name)[rows.start : rows.stop]
+        stored = self._files[name]
+        with safe_open(stored.path, "pt") as file:
+            yield file.get_slice(stored.name)[rows.start : rows.stop]
 
     def _whole(self, name: str) -> Tensor:
         with safe_open(self._files[name].path, "pt") as file:
@@ -269,6 +284,13 @@ def _tensors_of(folder: Path) -> dict[str, StoredTensor]:
     """Return the tensors of all files, which must be those of the index, if there is one."""
     index = folder / INDEX
     listed = _read_index(index) if index.exists() else {}
+    single = folder / SINGLE
+    if listed and single.exists() and SINGLE not in listed.values():
+        newer, older = sorted((single, index), key=lambda path: -path.stat().st_mtime)
+        raise SetupError(
+            f"{folder} has two sets of weights, {SINGLE} and those that {INDEX} lists: keep one. "
+            f"{newer.name} is newer than {older.name}; transformers reads {SINGLE}."
+        )
     paths = sorted({folder / file for file in listed.values()} or folder.glob("*.safetensors"))
     if not paths:
         raise SetupError(f"{folder} has no *.safetensors file.")
@@ -287,13 +309,39 @@ def _tensors_of(folder: Path) -> dict[str, StoredTensor]:
         for name, tensor in slices.items():
             if name in found:
                 raise SetupError(f"Tensor {name!r} is in both {found[name].path} and {path}.")
-            found[name] = StoredTensor(path, tensor.get_dtype(), tuple(tensor.get_shape()))
+            found[name] = StoredTensor(path, name, tensor.get_dtype(), tuple(tensor.get_shape()))
     for name, file_name in listed.items():
         if name not in found or found[name].path.name != file_name:
             raise SetupError(
                 f"{index} lists tensor {name!r} in {folder / file_name}, which does not contain it."
             )
     return found
+
+
+def _under_plain_names(files: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The tensors by name, with experts in floats under the names of experts in floats.
+
+    After transformers 5.23 has dequantised MXFP4 experts, it saves them as `NAME_blocks`
+    (`findings/dequantised_experts_keep_their_packed_names.sh`).
+    """
+    blocks = "_blocks"
+    return {
+        name.removesuffix(blocks) if stored.dtype in _FLOATS else name: stored
+        for name, stored in files.items()
+    }
+
+
+def require_readable_quantization(raw: Mapping[str, Any], folder: Path) -> None:
+    """Raise SetupError if a configuration declares another quantization than MXFP4."""
+    given = raw.get("quantization_config") or raw.get("compression_config") or {}
+    if not given or (isinstance(given, dict) and given.get("quant_method") == "mxfp4"):
+        return
+    named = [given.get(key) for key in _QUANTIZATION] if isinstance(given, dict) else [given]
+    shown = ", ".join(str(each) for each in named if each) or "of an unknown method"
+    raise SetupError(
+        f"{folder / 'config.json'}: the quantization {shown} is not supported; MXFP4, BF16, F16 "
+        "and F32 are."
+    )
 
 
 def _read_index(index: Path) -> dict[str, str]:

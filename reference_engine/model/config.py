@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
@@ -175,13 +176,21 @@ def _rope_settings(raw: Mapping[str, Any], source: Path | str) -> dict[str, Any]
         return {}
     if not isinstance(rope, dict):
         raise SetupError(f"{source}: the rope settings must be an object, not {rope!r}.")
-    kind = rope.get("rope_type", rope.get("type", "yarn"))
+    if nested := [name for name, each in rope.items() if isinstance(each, dict)]:
+        raise SetupError(
+            f"{source}: the rope settings are nested ({', '.join(nested)}), but gpt-oss has the "
+            "same in all layers."
+        )
+    kind = rope.get("rope_type", rope.get("type"))
+    if kind is None:
+        raise SetupError(f"{source}: the rope settings lack 'rope_type', which is 'yarn'.")
     if kind == "default":
         return {"rope_theta": rope.get("rope_theta", raw.get("rope_theta")), "rope_factor": 1.0}
     if kind != "yarn":
         raise SetupError(f"{source}: rope_type {kind!r} is not 'yarn', which gpt-oss uses.")
-    if rope.get("truncate", False):
-        raise SetupError(f"{source}: gpt-oss uses unrounded YaRN, but 'truncate' is true.")
+    _require_rope_of_gpt_oss(
+        {"partial_rotary_factor": raw.get("partial_rotary_factor")} | rope, source
+    )
     settings = {
         "rope_theta": rope.get("rope_theta"),
         "rope_factor": rope.get("factor"),
@@ -190,6 +199,43 @@ def _rope_settings(raw: Mapping[str, Any], source: Path | str) -> dict[str, Any]
         "initial_context_length": rope.get("original_max_position_embeddings"),
     }
     return {key: value for key, value in settings.items() if value is not None}
+
+
+def _require_rope_of_gpt_oss(rope: Mapping[str, Any], source: Path | str) -> None:
+    """Refuse rope settings that transformers 5.23 reads, but that no gpt-oss model has.
+
+    Without `truncate`, it rounds the limits of YaRN's ramp. Its concentration is `attention_factor`
+    or, of `mscale` and `mscale_all_dim`, the quotient of 0.1 · scale · ln(factor) + 1. Without
+    `original_max_position_embeddings`, it takes `max_position_embeddings`.
+    """
+    if rope.get("truncate", True):
+        given = json.dumps(rope["truncate"]) if "truncate" in rope else "missing"
+        raise SetupError(
+            f"{source}: gpt-oss uses unrounded YaRN, but 'truncate' is {given}, so that "
+            "transformers and mlx-lm round: set it to false if the model was trained unrounded."
+        )
+    for name in ("factor", "original_max_position_embeddings"):
+        if rope.get(name) is None:
+            raise SetupError(f"{source}: the rope settings lack {name!r}, which engines guess.")
+    if rope.get("partial_rotary_factor") not in (None, 1):
+        raise SetupError(f"{source}: gpt-oss has no 'partial_rotary_factor' other than 1.")
+    factor = _number("factor", rope["factor"], source, whole=False)
+    attention, scale, of_all = (
+        _number(name, rope[name], source, whole=False) if rope.get(name) else None
+        for name in ("attention_factor", "mscale", "mscale_all_dim")
+    )
+    if attention is None and scale and of_all:
+        attention = _concentration(factor, scale) / _concentration(factor, of_all)
+    due = _concentration(factor, 1)
+    if attention is not None and not math.isclose(attention, due, rel_tol=1e-6):
+        raise SetupError(
+            f"{source}: 'attention_factor' or 'mscale' scale the rotation by {attention:.4f}, but "
+            f"gpt-oss scales it by {due:.4f}."
+        )
+
+
+def _concentration(factor: float, scale: float) -> float:
+    return 0.1 * scale * math.log(factor) + 1 if factor > 1 else 1.0
 
 
 def _reject_other_architectures(raw: Mapping[str, Any], source: Path | str) -> None:

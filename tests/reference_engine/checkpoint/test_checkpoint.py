@@ -1,6 +1,7 @@
 """Checkpoints in both layouts are loaded exactly, and errors name the file and the tensor."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -286,3 +287,80 @@ def test_every_stored_tensor_is_read_exactly(written):
     assert torch.equal(block.mlp.mlp1_weight, stored[f"{layer}.mlp.experts.gate_up_proj"].mT)
     assert torch.equal(block.mlp.mlp2_weight, stored[f"{layer}.mlp.experts.down_proj"])
     assert torch.equal(block.attn.qkv.weight[64:96], stored[f"{layer}.self_attn.k_proj.weight"])
+
+
+def with_index(folder, shards="model-00001-of-00001.safetensors"):
+    """An index beside `model.safetensors`, as two saves by transformers leave it."""
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors, folder / shards)
+    index = {"metadata": {}, "weight_map": dict.fromkeys(tensors, shards)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [
+        ("model.safetensors", "model.safetensors.index.json"),
+        ("model.safetensors.index.json", "model.safetensors"),
+    ],
+)
+def test_two_sets_of_weights_are_refused_and_the_newer_is_named(broken, newer, older):
+    folder = broken()
+    with_index(folder)
+    os.utime(folder / older, (1_000, 1_000))
+    os.utime(folder / newer, (2_000, 2_000))
+    with pytest.raises(SetupError, match=f"two sets of weights.*: keep one. {newer} is newer"):
+        Checkpoint(folder)
+
+
+def test_an_index_that_lists_the_single_file_is_no_second_set(broken):
+    folder = broken()
+    with_index(folder, "model.safetensors")
+    Checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("declared", "shown"),
+    [
+        ({"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"},
+         "compressed-tensors, nvfp4-pack-quantized"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "modelopt, NVFP4"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+         "bitsandbytes, nf4"),
+        ({"quant_method": "fp8", "fmt": "e4m3"}, "fp8, e4m3"),
+        ({"bits": 4}, "of an unknown method"),
+        ("awq", "awq"),
+    ],
+)  # fmt: skip
+def test_another_quantization_is_named_before_its_tensors(broken, declared, shown):
+    folder = broken({f"{EXPERTS}.gate_up_proj": None}, {"quantization_config": declared})
+    with pytest.raises(SetupError, match=f"quantization {shown} is not supported; MXFP4, BF16"):
+        Checkpoint(folder)
+
+
+def test_experts_in_floats_under_packed_names_are_read(broken, written):
+    """As transformers 5.23 saves them after it has dequantised MXFP4."""
+    _, plain = with_packed_experts(written[1])
+    moved = dict(plain)
+    for name in written[1]:
+        if name.endswith(("gate_up_proj", "down_proj")):
+            moved |= {name: None, f"{name}_blocks": plain[name]}
+    assert same_weights(
+        load_model(broken(moved), "cpu", torch.float32),
+        load_model(broken(plain), "cpu", torch.float32),
+    )
+
+
+def test_a_scale_that_is_not_a_number_is_named(broken, written):
+    packed, _ = with_packed_experts(written[1])
+    scales = packed[f"{EXPERTS}.down_proj_scales"].clone()
+    scales[3, 0, 0] = 255
+    folder = broken({**packed, f"{EXPERTS}.down_proj_scales": scales})
+    with pytest.raises(SetupError, match=r"down_proj_scales.*the scale 255.*in expert 3"):
+        load_model(folder, "cpu", torch.float32)
+
+
+def test_a_scale_of_254_is_a_number(broken, written):
+    packed, _ = with_packed_experts(written[1])
+    scales = torch.full_like(packed[f"{EXPERTS}.down_proj_scales"], 254)
+    load_model(broken({**packed, f"{EXPERTS}.down_proj_scales": scales}), "cpu", torch.float32)

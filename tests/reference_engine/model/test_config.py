@@ -1,6 +1,7 @@
 """config.json in both layouts becomes one configuration, and errors name the wrong value."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -60,6 +61,18 @@ def parse(raw: dict[str, Any]) -> ModelConfig:
     return ModelConfig.from_dict(raw, source="config.json")
 
 
+def rope(**changes):
+    """The rope settings of gpt-oss, changed; `...` removes one."""
+    changed = {**HUGGING_FACE["rope_scaling"], **changes}
+    return {name: value for name, value in changed.items() if value is not ...}
+
+
+def test_rope_settings_that_change_nothing_are_read():
+    same = rope(attention_factor=0.1 * math.log(32) + 1, mscale=1.0, partial_rotary_factor=1.0)
+    assert parse({**HUGGING_FACE, "rope_scaling": same}) == parse(HUGGING_FACE)
+    assert parse({**HUGGING_FACE, "rope_scaling": rope(truncate=None)}) == parse(HUGGING_FACE)
+
+
 def test_both_layouts_describe_the_same_model(tmp_path):
     for name, raw in (("hf.json", HUGGING_FACE), ("original.json", ORIGINAL)):
         (tmp_path / name).write_text(json.dumps(raw), encoding="utf-8")
@@ -96,7 +109,20 @@ def test_plain_rotary_positions_have_factor_one():
         ({"tie_word_embeddings": True}, "'tie_word_embeddings' must be False"),
         ({"layer_types": ["full_attention"] * 2}, "'layer_types' must alternate"),
         ({"rope_scaling": {"rope_type": "linear"}}, "rope_type 'linear' is not"),
-        ({"rope_scaling": {"rope_type": "yarn", "truncate": True}}, "unrounded"),
+        ({"rope_scaling": {"rope_type": "yarn", "truncate": True}}, "'truncate' is true"),
+        ({"rope_scaling": rope(truncate=...)}, "'truncate' is missing"),
+        ({"rope_scaling": rope(rope_type=...)}, "lack 'rope_type', which is 'yarn'"),
+        ({"rope_scaling": rope(factor=None)}, "lack 'factor'"),
+        ({"rope_scaling": rope(factor="32")}, "'factor' must be a number"),
+        ({"rope_scaling": rope(original_max_position_embeddings=...)}, "lack 'original_max"),
+        ({"rope_scaling": rope(partial_rotary_factor=0.5)}, "no 'partial_rotary_factor'"),
+        ({"partial_rotary_factor": 0.5}, "no 'partial_rotary_factor'"),
+        (
+            {"rope_scaling": rope(attention_factor=1.0)},
+            "by 1.0000, but gpt-oss scales it by 1.3466",
+        ),
+        ({"rope_scaling": rope(mscale=1.0, mscale_all_dim=1.0)}, "by 1.0000, but gpt-oss"),
+        ({"rope_parameters": {"full_attention": rope()}}, "nested (full_attention)"),
         ({"rope_scaling": "yarn"}, "must be an object"),
     ],
 )
