@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import openai_harmony as oh
 
@@ -39,6 +39,7 @@ _SOME_DATE = "2026-01-31"  # all dates have the same number of tokens
 _HEADING = "# Instructions\n\n"
 
 Arguments = Literal["as sent", "spaced", "compact", "ascii"]
+Quoted = Literal["", "unicode", "ascii"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ class Rendering:
     call_type: str = "<|constrain|>json"
     """The content type of an earlier tool call (openai/harmony issue 91)."""
     arguments: Arguments = "as sent"  # how the arguments of an earlier tool call are written
-    quoted_results: bool = False
-    """Whether a tool result is written as a JSON string, as in Ollama's template."""
+    quoted_results: Quoted = ""
+    """Whether a tool result is written as a JSON string, as in OpenAI's and Ollama's templates, and
+    whether only with ASCII."""
+    comment_once: bool = False
+    """Whether only the first line of a tool's description begins with `// `, as in OpenAI's chat
+    template."""
 
 
 _LIBRARY = Rendering()
@@ -64,9 +69,10 @@ _SEPARATORS, _INSTRUCTIONS_ENDS = ("", "\n", "\n\n"), ("", "\n\n")
 _CALL_TYPES = ("<|constrain|>json", "json", "")
 _ARGUMENTS: tuple[Arguments, ...] = ("as sent", "spaced", "compact", "ascii")
 _EITHER = (False, True)
+_QUOTED: tuple[Quoted, ...] = ("", "unicode", "ascii")
 DEVIATIONS = (
     *(_SEPARATORS, _INSTRUCTIONS_ENDS, _EITHER, _EITHER),
-    *(_CALL_TYPES, _ARGUMENTS, _EITHER),
+    *(_CALL_TYPES, _ARGUMENTS, _QUOTED, _EITHER),
 )
 """What was observed on healthy servers, for each member of `Rendering`."""
 
@@ -108,16 +114,20 @@ def differences(
     strings. Raises RenderError and VocabularyError.
     """
     sizes: set[int] = set()
+    lines = any("\n" in tool.description for tool in (*longer.tools, *shorter.tools))
+    comments = _EITHER if lines else (False,)
     for separator in DEVIATIONS[0]:
         beginnings = {
             len(_beginning(longer, how)) - len(_beginning(shorter, how))
-            for order in product(_INSTRUCTIONS_ENDS, _EITHER, _EITHER)
-            if (how := Rendering(separator, *order)).instructions_last <= instructions_last
+            for end, separate, last, once in product(
+                _INSTRUCTIONS_ENDS, _EITHER, (False, instructions_last), comments
+            )
+            for how in [Rendering(separator, end, separate, last, comment_once=once)]
         }
         histories = {
             len(_history(longer, how)) - len(_history(shorter, how))
-            for call_type, arguments, quoted in product(_CALL_TYPES, _ARGUMENTS, _EITHER)
-            if quoted <= quoted_results
+            for call_type, arguments, quoted in product(_CALL_TYPES, _ARGUMENTS, _QUOTED)
+            if quoted_results or not quoted
             for how in [Rendering(separator, "", False, False, call_type, arguments, quoted)]
         }
         sizes.update(map(sum, product(beginnings, histories)))
@@ -154,14 +164,18 @@ def _beginning(prompt: Prompt, how: Rendering, date: str | None = None) -> Seque
     texts = tuple(text + how.instructions_end for item in items for text in texts_of(item))
     if texts and not how.separate:
         texts = (how.separator.join(texts),)
-    key = texts, how.instructions_last, date
+    key = texts, how.instructions_last, how.comment_once, date
     if key not in prompt.beginnings:
         prompt.beginnings[key] = _rendered(prompt.tools, *key)
     return prompt.beginnings[key]
 
 
 def _rendered(
-    tools: Sequence[Tool], texts: Sequence[str], instructions_last: bool, date: str | None
+    tools: Sequence[Tool],
+    texts: Sequence[str],
+    instructions_last: bool,
+    comment_once: bool,
+    date: str | None,
 ) -> Sequence[int]:
     system = oh.SystemContent.new()
     if date is not None:
@@ -175,14 +189,30 @@ def _rendered(
     rendered: list[int] = encoding.render_conversation(conversation, config=_AS_WRITTEN)
     for text in texts[1:]:
         rendered += message_tokens(harmony.Developer(text))
-    if not (instructions_last and texts):
-        return rendered
+    if comment_once and tools:
+        rendered = _with_developer_text(rendered, lambda text: _commented_once(text, tools))
+    if instructions_last and texts:
+        instructions = f"{_HEADING}{texts[0]}"
+        rendered = _with_developer_text(
+            rendered,
+            lambda text: f"{text.removeprefix(instructions).lstrip()}\n\n{instructions}",
+        )
+    return rendered
+
+
+def _with_developer_text(rendered: Sequence[int], change: Callable[[str], str]) -> list[int]:
+    """Return a prompt with the text of its first developer message changed."""
     begin = rendered.index(START, 1) + 3  # after `<|start|>developer<|message|>`
     end = rendered.index(END, begin)
-    instructions = f"{_HEADING}{texts[0]}"
-    offered = encoding.decode(rendered[begin:end]).removeprefix(instructions).lstrip()
-    swapped = encoding.encode(f"{offered}\n\n{instructions}", disallowed_special=())
-    return [*rendered[:begin], *swapped, *rendered[end:]]
+    text = change(harmony_encoding().decode(list(rendered[begin:end])))
+    return [*rendered[:begin], *text_tokens(text), *rendered[end:]]
+
+
+def _commented_once(text: str, tools: Iterable[Tool]) -> str:
+    for tool in tools:
+        lines = "\n// ".join(tool.description.split("\n"))
+        text = text.replace(f"// {lines}\n", f"// {tool.description}\n")
+    return text
 
 
 def _history(prompt: Prompt, how: Rendering) -> list[int]:
@@ -198,7 +228,8 @@ def _message(item: harmony.ConversationItem, how: Rendering) -> Sequence[int]:
             written = harmony.Call(name, _written(arguments, how.arguments))
             return _message_tokens(written, how.call_type)
         case harmony.Result(name, output) if how.quoted_results:
-            return _message_tokens(harmony.Result(name, json.dumps(output)))
+            quoted = json.dumps(output, ensure_ascii=how.quoted_results == "ascii")
+            return _message_tokens(harmony.Result(name, quoted))
     return _message_tokens(item)
 
 
@@ -225,6 +256,10 @@ _KEPT_COT = "earlier CoT is kept, or becomes an answer of the assistant"
 """The channels final and analysis have as many tokens."""
 _PARTS_AS_JSON = "the parts of a tool result are JSON text"
 _COT_OF_USER = "CoT is a message of the user"
+_PUBLISHED = (
+    "nested fields are written as in OpenAI's chat template: without descriptions, and longer "
+    "items of lists as any"
+)
 CERTAIN = frozenset({_PARTS_AS_JSON, _COT_OF_USER})
 """Mistakes that one number shows: none of the others adds these tokens."""
 
@@ -289,6 +324,7 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
     yield "instructions are system messages", _with_system_messages
     yield "the heading '# Instructions' is missing", _without_heading
     yield "words are split at combining marks", _split_at_marks
+    yield _PUBLISHED, _with_published_tools
     for what, change in CHANGES.items():
         yield what.words, counted(partial(with_texts, change=change))
 
@@ -390,3 +426,69 @@ def _split_at_marks(prompt: Prompt) -> int:
     marked = (f"\0{sign}" if unicodedata.category(sign)[0] == "M" else sign for sign in text)
     parts = "".join(marked).split("\0")
     return sum(len(encode(part)) for part in parts) if len(parts) > 1 else len(rendered)
+
+
+_LONGEST_ITEM = 50  # characters of the type of an item; that template writes longer ones as `any`
+_PUBLISHED_TYPES = {
+    **{kind: kind for kind in ("string", "number", "boolean", "object")},
+    "integer": "number",
+    "array": "any[]",
+}
+_BEFORE_TYPE = "\n" + 16 * " "  # what that template writes before the type of a nested field
+
+
+def _with_published_tools(prompt: Prompt) -> int:
+    """The tokens of a prompt whose tools are written as in OpenAI's chat template of gpt-oss.
+
+    The template is that of llama.cpp, `models/templates/openai-gpt-oss-120b.jinja` (in the source
+    of llama_cpp_python 0.3.36).
+    """
+
+    def change(text: str) -> str:
+        instructions, heading, _ = text.partition("# Tools\n\n")
+        written = "".join(map(_published_tool, prompt.tools))
+        return (
+            f"{instructions}{heading}## functions\n\nnamespace functions {{\n\n{written}"
+            "} // namespace functions"
+        )
+
+    rendered = tokens(prompt, _LIBRARY)
+    return len(_with_developer_text(rendered, change) if prompt.tools else rendered)
+
+
+def _published_tool(tool: Tool) -> str:
+    properties = tool.parameters.get("properties") or {}
+    if not properties:
+        return f"// {tool.description}\ntype {tool.name} = () => any;\n\n"
+    fields = []
+    for name, field in properties.items():
+        text = f"// {field['description']}\n" if field.get("description") else ""
+        default = field.get("default")
+        shown = default if field.get("enum") else json.dumps(default, ensure_ascii=False)
+        ending = f", // default: {shown}" if "default" in field else ""
+        label = _label(name, tool.parameters)
+        fields.append(f"{text}{label}: {_published_type(field)}{ending},\n")
+    lines = "".join(fields)
+    return f"// {tool.description}\ntype {tool.name} = (_: {{\n{lines}}}) => any;\n\n"
+
+
+def _published_type(field: Mapping[str, Any]) -> str:
+    kind, items, properties = (field.get(name) for name in ("type", "items", "properties"))
+    if kind == "array" and items:
+        inner = _published_type(items)
+        return "any[]" if len(inner) > _LONGEST_ITEM else f"{inner}[]"
+    if kind == "object" and properties:
+        fields = (
+            f"{_label(name, field)}: {_BEFORE_TYPE}{_published_type(each)}"
+            for name, each in properties.items()
+        )
+        return f"{{\n{', '.join(fields)}}}"
+    if kind == "string" and field.get("enum"):
+        return " | ".join(f'"{choice}"' for choice in field["enum"])
+    if isinstance(kind, list):
+        return " | ".join(kind)
+    return _PUBLISHED_TYPES.get(str(kind), "any")
+
+
+def _label(name: str, schema: Mapping[str, Any]) -> str:
+    return name if name in (schema.get("required") or ()) else f"{name}?"

@@ -276,7 +276,7 @@ def _judge(pair: _Pair, responses: ProbeResponses) -> Trials:
     missing: NotVerifiableError | None = None
     for tried in (pair, *others):
         try:
-            judged.append(_difference(tried, responses))
+            judged.append(_quoted(tried, responses) or _difference(tried, responses))
         except NotVerifiableError as error:
             missing = missing or error
     if missing is not None and not any(judged):
@@ -299,10 +299,7 @@ class _Counted:
         """Count both requests of a pair. Raises NotVerifiableError."""
         longer, more = responses.prompt_tokens(pair.longer)
         _, less = responses.prompt_tokens(pair.shorter)
-        # Ollama is the only healthy server that quotes tool results.
-        fingerprint = None if longer.reply is None else longer.reply.raw.get("system_fingerprint")
-        same = pair.expected or (pair.longer, pair.shorter)
-        right = _right(*same, quoted_results=fingerprint == "fp_ollama")
+        right = _right(*(pair.expected or (pair.longer, pair.shorter)))
         off = min((more - less - tokens for tokens in right), key=abs)
         return cls(longer, more, less, right, off if abs(off) > pair.slack * max(right) else 0)
 
@@ -349,6 +346,42 @@ def _difference(pair: _Pair, responses: ProbeResponses) -> TrialResult:
         + (f", as if {likely}" if likely else ""),
         "$.usage",
     )
+
+
+def _quoted(pair: _Pair, responses: ProbeResponses) -> Problem | None:
+    """Report tool results as JSON strings: OpenAI's chat template writes them so.
+
+    The model reads them, but was trained on results as they are. Ollama has no other template.
+    """
+    counted = _Counted.of(pair, responses)
+    if not (counted.off and all(_fits_quoted(each, responses) for each in (pair, *_OF_RESULTS))):
+        return None
+    reply = counted.longer.reply
+    of_ollama = reply is not None and reply.raw.get("system_fingerprint") == "fp_ollama"
+    return Problem(
+        counted.longer,
+        "Tool results are written as JSON strings, in quotes and with escapes, as by OpenAI's chat "
+        "template.",
+        f"{_as_text(counted.right)}: the result as it was sent",
+        f"{counted.got} more ({counted.more} and {counted.less})",
+        "$.usage",
+        severity="info" if of_ollama else "warning",
+    )
+
+
+_OF_RESULTS = [
+    _BY_ID[id_]
+    for id_ in ("prompt.result.long", "prompt.exact.result", "prompt.exact.result.marks")
+]
+
+
+def _fits_quoted(pair: _Pair, responses: ProbeResponses) -> bool:
+    """Whether a difference is that of results as JSON strings, or unknown."""
+    try:
+        got = _Counted.of(pair, responses).got
+    except NotVerifiableError:
+        return True
+    return got in _right(*(pair.expected or (pair.longer, pair.shorter)), quoted_results=True)
 
 
 def _added_text(responses: ProbeResponses) -> int:
@@ -446,7 +479,7 @@ def _explained(longer: str, shorter: str, got: int) -> Sequence[str]:
 
 
 @cache
-def _right(longer: str, shorter: str, *, quoted_results: bool) -> frozenset[int]:
+def _right(longer: str, shorter: str, *, quoted_results: bool = False) -> frozenset[int]:
     """The differences of two prompts; rendering long ones takes most of the time of a judgement."""
     return differences(PROMPTS[longer], PROMPTS[shorter], quoted_results=quoted_results)
 

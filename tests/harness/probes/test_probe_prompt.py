@@ -27,7 +27,9 @@ from harness.rules.evidence.rendering import (
     DEVIATIONS,
     Arguments,
     Prompt,
+    Quoted,
     Rendering,
+    _with_published_tools,
     count,
     differences,
     instructs,
@@ -106,8 +108,8 @@ def _cot(turn: object) -> bool:
 @pytest.mark.parametrize(
     ("how", "api"),
     [
-        *((how, "chat") for how in RENDERINGS[::47]),
-        *((how, "responses") for how in RENDERINGS[::115]),
+        *((how, "chat") for how in RENDERINGS[::151]),
+        *((how, "responses") for how in RENDERINGS[::331]),
     ],
     ids=str,
 )
@@ -461,20 +463,44 @@ def test_a_difference_names_what_a_part_of_the_history_became(probe: str) -> Non
 
 
 def test_lengths_that_are_not_consecutive_are_listed() -> None:
-    one_less = PROMPTS["longer result"], PROMPTS["called"]
-    results = judged(lambda prompt: healthy(prompt) + (prompt is one_less[0]), ollama=True)
-    (example,) = results["prompt.result.long"].examples
-    expected = sorted(differences(*one_less))
+    one_more = PROMPTS["both called"], PROMPTS["both asked"]
+    results = judged(lambda prompt: healthy(prompt) + (prompt is one_more[0]))
+    (example,) = results["prompt.results.names"].examples
+    *others, last = sorted(differences(*one_more, quoted_results=False))
+    listed = ", ".join(map(str, others))
     assert example.message.startswith(
-        f"Request 'longer result' should have {expected[0]} or {expected[1]} more prompt tokens"
+        f"Request 'both called' should have {listed} or {last} more prompt tokens"
     )
 
 
-def test_only_ollama_writes_a_tool_result_as_a_json_string() -> None:
-    quoted = Rendering(quoted_results=True)
-    results = judged(lambda prompt: healthy(prompt, quoted))
-    failed = {name for name, each in results.items() if each.status == "failed"}
-    assert "prompt.exact.result" in failed
+@pytest.mark.parametrize("quoted", ["unicode", "ascii"])
+def test_tool_results_as_json_strings_are_a_warning_and_a_note_at_ollama(quoted: Quoted) -> None:
+    def found(*, ollama: bool) -> set[tuple[str, str | None]]:
+        how = Rendering(quoted_results=quoted)
+        results = judged(lambda prompt: healthy(prompt, how), ollama=ollama)
+        assert not {name for name, each in results.items() if each.status == "failed"}
+        examples = [each.examples[0] for each in results.values() if each.examples]
+        return {(each.severity, each.message.partition(",")[0]) for each in examples}
+
+    told = "Tool results are written as JSON strings"
+    assert ("warning", told) in found(ollama=False)
+    assert ("info", told) in found(ollama=True)
+
+
+def test_a_description_that_is_a_comment_only_in_its_first_line_is_complete() -> None:
+    once = Rendering(comment_once=True)
+    results = judged(lambda prompt: healthy(prompt, once))
+    assert {name for name, each in results.items() if each.status != "passed"} == {"prompt.bare"}
+    described = PROMPTS["long description"]
+    assert count(described, once) < count(described)
+
+
+def test_nested_fields_as_in_openais_chat_template_are_named() -> None:
+    results = judged(_with_published_tools)
+    for rule in ("prompt.tool.schema", "prompt.exact.schema"):
+        example = results[rule].examples[0]
+        assert example.severity == "error"
+        assert "nested fields are written as in OpenAI's chat template" in example.evidence.got
 
 
 def test_a_lost_parameter_with_the_name_of_a_keyword_is_detected() -> None:
