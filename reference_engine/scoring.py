@@ -25,8 +25,9 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
+from harmony.conversation import Conversation
 from harmony.parse import parts_of
-from harmony.render import render_prompt
+from harmony.render import render_prompt, tokens_sha256
 from reference_engine.errors import SetupError
 from reference_engine.faults.catalogue import read_plan
 from reference_engine.faults.fault import activated, changed
@@ -35,13 +36,14 @@ from reference_engine.generation.engine import Engine
 from reference_engine.generation.errors import EngineError
 from reference_engine.generation.forward import MakeForward
 from reference_engine.generation.graphs import forward_for
-from reference_engine.generation.sampling import UNLIMITED, Token, logprobs_of
+from reference_engine.generation.sampling import UNLIMITED, SamplingParams, Token, logprobs_of
 from reference_engine.model.config import ModelConfig
 from reference_engine.model.transformer import Transformer, sink_attention
 from reference_engine.server.api_error import ApiError
 from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.fields import parse_request
 from reference_engine.server.generation import GenerationRequest
+from reference_engine.server.raw_completions import CompletionRequest
 from reference_engine.server.responses.input_items import history_of
 from reference_engine.server.responses.request import ResponsesRequest
 from reference_engine.server.serve import load
@@ -56,13 +58,19 @@ _MOST_SCORES = 2**26  # numbers in the attention scores of a chunk, 256 MiB in f
 _UNBOUNDED = 2**31  # tokens
 
 
+_Order = GenerationRequest | CompletionRequest
+
+
 class Question(BaseModel):
-    """One line of input: a request body, and optionally a completion to score."""
+    """One line of input: a request body, and optionally a completion to score.
+
+    The body of a raw completion (`harmony`) has the prompt, which only faults of prompts change.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    api: Literal["chat", "responses"]
+    api: Literal["chat", "responses", "harmony"]
     body: dict[str, object]
     completion: tuple[int, ...] | None = None
     top: int = TOP
@@ -84,10 +92,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class Answer:
-    """One line of output."""
+    """One line of output; `prompt_sha256` is that of the prompt's tokens."""
 
     id: str
     prompt_tokens: int
+    prompt_sha256: str
     tokens: tuple[Scored, ...]
 
     def line(self) -> bytes:
@@ -132,7 +141,7 @@ def answer_lines(lines: Iterable[bytes], settings: ServeSettings) -> Iterator[by
 def _answers(
     model: Transformer,
     settings: ServeSettings,
-    pairs: Sequence[tuple[Question, GenerationRequest]],
+    pairs: Sequence[tuple[Question, _Order]],
     forward: MakeForward,
 ) -> Iterator[Answer]:
     open_ended = [pair for pair in pairs if pair[0].completion is None]
@@ -142,18 +151,26 @@ def _answers(
         if question.completion is not None:
             prompt = _prompt(order)
             tokens = score_completion(model, prompt, question.completion, question.top)
-            yield _answer(question, len(prompt), tokens)
+            yield _answer(question, prompt, tokens)
 
 
-def _prompt(order: GenerationRequest) -> list[int]:
+def _prompt(order: _Order) -> list[int]:
+    if isinstance(order, CompletionRequest):
+        return changed(PROMPT, order.tokens(), Conversation(()))
     order = changed(GENERATION, order)
     return changed(PROMPT, render_prompt(order.conversation), order.conversation)
+
+
+def _sampling(order: _Order) -> SamplingParams:
+    if isinstance(order, CompletionRequest):
+        return order.sampling(order.max_tokens, None)
+    return order.sampling
 
 
 def _generate(
     model: Transformer,
     settings: ServeSettings,
-    pairs: Sequence[tuple[Question, GenerationRequest]],
+    pairs: Sequence[tuple[Question, _Order]],
     forward: MakeForward,
 ) -> Sequence[Answer]:
     engine = Engine(
@@ -166,13 +183,12 @@ def _generate(
         forward=forward,
     )
 
-    async def generate(question: Question, order: GenerationRequest) -> Answer:
-        prompt = _prompt(order)
-        given = order.sampling.max_tokens
-        limit = _MAX_TOKENS if given == UNLIMITED else given
-        params = replace(order.sampling, max_tokens=limit, top_logprobs=TOP)
+    async def generate(question: Question, order: _Order) -> Answer:
+        prompt, sampling = _prompt(order), _sampling(order)
+        limit = _MAX_TOKENS if sampling.max_tokens == UNLIMITED else sampling.max_tokens
+        params = replace(sampling, max_tokens=limit, top_logprobs=TOP)
         async with aclosing(engine.generate(prompt, params)) as tokens:
-            return _answer(question, len(prompt), [token async for token in tokens])
+            return _answer(question, prompt, [token async for token in tokens])
 
     async def generate_all() -> Sequence[Answer]:
         return await asyncio.gather(*(generate(*pair) for pair in pairs))
@@ -244,19 +260,21 @@ class _ChunkedContext:
         return sink_attention(query, key, value, visible[None], sinks)
 
 
-def _order(question: Question, date: str | None) -> GenerationRequest:
+def _order(question: Question, date: str | None) -> _Order:
     body = orjson.dumps(question.body)
+    if question.api == "harmony":
+        return parse_request(CompletionRequest, body)
     if question.api == "chat":
         return parse_request(ChatRequest, body).generation_request(date)
     request = parse_request(ResponsesRequest, body)
     return request.generation_request(history_of(request.items, (), {}, lambda _: None), date)
 
 
-def _answer(question: Question, prompt_tokens: int, tokens: Iterable[Token]) -> Answer:
+def _answer(question: Question, prompt: Sequence[int], tokens: Iterable[Token]) -> Answer:
     found = list(tokens)
     ids = [token.id for token in found]
     scored = []
     for token, part in zip(found, parts_of(ids), strict=True):
         assert token.logprob is not None
         scored.append(Scored(token.id, token.logprob, part, token.top))
-    return Answer(question.id, prompt_tokens, tuple(scored))
+    return Answer(question.id, len(prompt), tokens_sha256(prompt), tuple(scored))

@@ -94,14 +94,8 @@ class HarmonyDialect(Dialect):
     def _conversation(
         self, items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
     ) -> Body:
-        leading = [] if instructions is None else [harmony.Developer(instructions)]
-        conversation = harmony.Conversation(
-            items=(*leading, *items_of(items)),
-            tools=functions_of(tools),
-            effort=_EFFORTS.get(settings.reasoning_effort or "", "medium"),
-        )
         try:
-            prompt = render_prompt(conversation)
+            prompt = render_prompt(conversation_of(items, instructions, tools, settings))
         except (RenderError, VocabularyError) as error:
             raise ConfigurationError(f"--apis harmony: {error}") from error
         return {
@@ -179,6 +173,18 @@ def functions_of(tools: Sequence[Tool]) -> tuple[harmony.FunctionTool, ...]:
     """Tools as functions of a harmony prompt."""
     return tuple(
         harmony.FunctionTool(tool.name, tool.description, tool.parameters) for tool in tools
+    )
+
+
+def conversation_of(
+    items: Items, instructions: str | None, tools: Sequence[Tool], settings: Settings
+) -> harmony.Conversation:
+    """Return what a first request asks, without a date."""
+    leading = [] if instructions is None else [harmony.Developer(instructions)]
+    return harmony.Conversation(
+        items=(*leading, *items_of(items)),
+        tools=functions_of(tools),
+        effort=_EFFORTS.get(settings.reasoning_effort or "", "medium"),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from harmony.render import Order
 from harmony.vocabulary import bytes_of
 from harness.records.record import Record
 
@@ -47,20 +48,25 @@ class Continuation(Record):
 
     `parts` has one letter per token (see `PARTS`). `top` lists the alternatives of each token as
     id, thousandths of a nat, id, thousandths of a nat, and so on. `unsteady` are the places of the
-    tokens that are not steady.
+    tokens that are not steady. `prompt_sha256` is that of the prompt's tokens
+    (`harmony.render.tokens_sha256`), empty in files of older versions.
     """
 
     prompt_tokens: int
+    prompt_sha256: str = ""
     ids: tuple[int, ...]
     parts: str
     top: tuple[tuple[int, ...], ...]
     unsteady: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, prompt_tokens: int, tokens: Sequence[Token]) -> Continuation:
+    def of(
+        cls, prompt_tokens: int, tokens: Sequence[Token], prompt_sha256: str = ""
+    ) -> Continuation:
         """Return an answer of an engine."""
         return cls(
             prompt_tokens=prompt_tokens,
+            prompt_sha256=prompt_sha256,
             ids=tuple(token.id for token in tokens),
             parts="".join(_LETTERS[token.part] for token in tokens),
             top=tuple(map(_flat, tokens)),
@@ -166,6 +172,16 @@ class Pattern(Record):
     changes: dict[str, tuple[tuple[int | None, ...], ...]]
 
 
+class Respelled(Record):
+    """The answers to prompts in another order of recipient and channel, by request name.
+
+    Only requests with earlier calls are spelled differently. `patterns` have their changes.
+    """
+
+    continuations: dict[str, Continuation]
+    patterns: tuple[Pattern, ...]
+
+
 class Golden(Record):
     """A golden file.
 
@@ -176,6 +192,9 @@ class Golden(Record):
     answers to long prompts, with their own tolerances, if they were computed. `dated` has those
     to prompts with a date line, with tolerances that cover other dates. `weights_sha256`
     is empty if a server answered. `license` is that of the file.
+
+    The prompts of `continuations` have recipient and channel in the order `order`; `orders` has the
+    answers to those that are spelled differently in other orders, if they were computed.
     """
 
     models: tuple[str, ...] = Field(min_length=1)
@@ -193,6 +212,8 @@ class Golden(Record):
     patterns: tuple[Pattern, ...]
     long: Golden | None = None
     dated: Golden | None = None
+    order: Order = "before"
+    orders: dict[Order, Respelled] = Field(default={})
     license: str = "Apache-2.0"
 
     @property
@@ -203,3 +224,22 @@ class Golden(Record):
         """
         own = self.engine, self.dtype
         return all((run.engine, run.numbers) == own for run in self.healthy)
+
+    def in_order(self, order: Order) -> Golden:
+        """The file with the answers to prompts in one of its other orders."""
+        other = self.orders[order]
+        moved = {pattern.defect: pattern.changes for pattern in other.patterns}
+        none = {name: ((),) * len(answer.ids) for name, answer in other.continuations.items()}
+        patterns = (
+            each.model_copy(
+                update={"changes": {**each.changes, **none, **moved.get(each.defect, {})}}
+            )
+            for each in self.patterns
+        )
+        return self.model_copy(
+            update={
+                "order": order,
+                "continuations": {**self.continuations, **other.continuations},
+                "patterns": tuple(patterns),
+            }
+        )

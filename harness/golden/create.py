@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from harmony.render import Order
 from harness.golden.content import (
     MILLI,
     Answers,
@@ -11,6 +12,7 @@ from harness.golden.content import (
     Drawn,
     Golden,
     Pattern,
+    Respelled,
     Token,
     drawn_text,
 )
@@ -21,8 +23,9 @@ DRAWS = 20
 LONG_CONTEXT = 65_536  # tokens of the context in which the long prompts are answered
 DEFECTS = tuple(
     """
-    sinks-dropped sinks-of-other-heads window-one-too-long window-on-odd-layers window-nowhere
-    window-everywhere yarn-rounded expert-bias-unweighted swiglu-without-clamp
+    sinks-dropped sinks-of-other-heads window-one-too-long window-one-too-short
+    window-on-odd-layers window-nowhere window-everywhere yarn-rounded router-softmax-over-all
+    expert-bias-unweighted swiglu-without-clamp
     history-ends-with-return result-order-reversed user-named-human tools-before-instructions
     """.split()
 )
@@ -82,6 +85,8 @@ def create(
     for defect in defects:
         progress(f"the defect {defect}")
         patterns.append(_pattern_of(defect, _greedy(requests), engine, greedy))
+    progress("other orders of recipient and channel")
+    orders = respelled(engine, requests, head.current_date, healthy, defects)
     return Golden(
         models=tuple(models),
         engine=head.engine,
@@ -93,8 +98,58 @@ def create(
         continuations=greedy,
         drawn={name: _texts(name, answers) for name in requests.drawn},
         patterns=tuple(pattern for pattern in patterns if pattern is not None),
+        orders=orders,
         **learned([healthy_run(run[0], numbers, greedy, run[1]) for numbers, run in runs.items()]),
     )
+
+
+def respelled(
+    engine: Engine,
+    requests: Requests,
+    date: str | None,
+    healthy: Mapping[str, Mapping[str, Any]] = HEALTHY,
+    defects: Sequence[str] = DEFECTS,
+) -> dict[Order, Respelled]:
+    """Answer the prompts that are spelled differently in other orders of recipient and channel.
+
+    Tokens that healthy configurations change most are marked, but the tolerances are not learned
+    from these few prompts. `date` is that of the prompts.
+    """
+    orders: dict[Order, dict[str, Continuation]] = {}
+    questions = _respelled(requests, date)
+    if not questions:
+        return {}
+    _, answers = engine.answers(questions)
+    runs = []
+    for changes in healthy.values():
+        at = _respelled(requests, changes.get("current_date", date))
+        runs.append(engine.answers(at, changes)[1])
+    greedy = marked(answers, runs)
+    patterns = [_pattern_of(defect, questions, engine, greedy) for defect in defects]
+    for order, bodies in requests.respelled(date).items():
+        names = {f"{order}/{name}": name for name in bodies}
+        orders[order] = {name: greedy[id_] for id_, name in names.items()}
+    return {
+        order: Respelled(
+            continuations=named,
+            patterns=tuple(
+                pattern.model_copy(
+                    update={"changes": {e: pattern.changes[f"{order}/{e}"] for e in named}}
+                )
+                for pattern in patterns
+                if pattern is not None
+            ),
+        )
+        for order, named in orders.items()
+    }
+
+
+def _respelled(requests: Requests, date: str | None) -> Sequence[Question]:
+    return [
+        Question(f"{order}/{name}", "harmony", body)
+        for order, bodies in requests.respelled(date).items()
+        for name, body in bodies.items()
+    ]
 
 
 def create_all(

@@ -15,6 +15,7 @@ from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.golden.content import Golden, Token
 from harness.golden.distance import ComparedToken, compare, entries_of
+from harness.golden.recognition import is_golden_prompt
 
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}".encode()
 _TEXT = ("answer", "preamble")
@@ -130,7 +131,7 @@ def _other_channel(golden: Sequence[Token], expected: Sequence[str], reply: Repl
 
 @dataclass(frozen=True)
 class ComparedReply:
-    """A reply to a prompt as long as the golden one, and where it differs.
+    """A reply to a golden prompt, and where it differs.
 
     `compared` has the tokens of the answer, by their place in the whole completion; none if the
     reply diverged before its answer.
@@ -145,11 +146,10 @@ class ComparedReply:
 def compared_replies(
     golden: Golden, replies: Iterable[tuple[str, ParsedExchange, Reply]]
 ) -> Iterator[ComparedReply]:
-    """Compare named replies, except those to prompts that are not as long as the golden ones."""
+    """Compare named replies, except those to other prompts than the golden ones."""
     for name, exchange, reply in replies:
-        continuation = golden.continuations[name]
-        if reply.input_tokens == continuation.prompt_tokens:
-            tokens = list(continuation.tokens())
+        if is_golden_prompt(golden, name, reply):
+            tokens = list(golden.continuations[name].tokens())
             diverged = divergence(tokens, reply, ended=reply.finish != "length")
             early = diverged is not None and tokens[diverged.at].part in ("reasoning", "marker")
             compared = () if early else _compared(tokens, exchange, reply)

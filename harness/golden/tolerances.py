@@ -101,6 +101,12 @@ def _require_same(first: Golden, other: Golden, name: str) -> None:
                 f"{name} has {got} prompt tokens in {request!r}, but the first file has {due}: "
                 "create both with the same date (--current-date)."
             )
+        hashes = {continuation.prompt_sha256, other.continuations[request].prompt_sha256} - {""}
+        if len(hashes) > 1:
+            raise ConfigurationError(
+                f"{name} and the first file have other prompt tokens in {request!r}, although as "
+                "many: create both with one version and the same date (--current-date)."
+            )
 
 
 def with_long(golden: Golden, long: Golden) -> Golden:

@@ -19,6 +19,7 @@ import orjson
 from pydantic import ValidationError
 
 from harmony.parse import FIRST_SPECIAL, parts_of
+from harmony.render import Order, tokens_sha256
 from harmony.vocabulary import token_of
 from harness.api import DIALECTS
 from harness.api.fields import objects_at
@@ -31,18 +32,23 @@ from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.run.client import request
 
+Respell = Callable[[str | None], Mapping[Order, Mapping[str, Mapping[str, Any]]]]
+
 
 @dataclass(frozen=True)
 class Requests:
     """The request bodies of a golden file by name: greedy ones with logprobs, and sampled ones.
 
-    `sha256` identifies the requests, whatever API they are sent over.
+    `sha256` identifies the requests, whatever API they are sent over. `respelled` returns, for a
+    date line or none, those whose prompts have another spelling with as many tokens: raw
+    completions, by the order of recipient and channel.
     """
 
     greedy: Mapping[str, Mapping[str, Any]]
     drawn: Mapping[str, Mapping[str, Any]]
     api: Api
     sha256: str
+    respelled: Respell = lambda _: {}
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class ReferenceEngine:
 
 def _scored(answer: Mapping[str, Any]) -> Continuation:
     tokens = [Token(token["id"], token["part"], token["top"]) for token in answer["tokens"]]
-    return Continuation.of(answer["prompt_tokens"], tokens)
+    return Continuation.of(answer["prompt_tokens"], tokens, answer["prompt_sha256"])
 
 
 _DIALECT = DIALECTS["harmony"]
@@ -197,7 +203,8 @@ class Server:
             tokens = _tokens(question, orjson.loads(received.text))
         except (ValueError, UnreadableReplyError) as error:
             raise ConfigurationError(f"The reply of {place} is not usable: {error}.") from None
-        return Continuation.of(len(question.body["prompt"]), tokens)
+        prompt = question.body["prompt"]
+        return Continuation.of(len(prompt), tokens, tokens_sha256(prompt))
 
 
 Engine = ReferenceEngine | Server

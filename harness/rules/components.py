@@ -45,7 +45,7 @@ class Component:
     of_some_requests: bool = False
     """Its rules judge only requests that ask for it; other defects damage their replies, too."""
     of_behaviour: bool = False  # it changes what the model does with its prompt
-    partly: str = ""  # what its defects mean if only some replies have them
+    partly: str = ""  # what its defects mean if equal requests differ
 
     @property
     def fix(self) -> str:

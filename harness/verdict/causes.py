@@ -12,8 +12,10 @@ probe that fails over only one of them shows a defect of the conversion.
 When: exact tests on the replies with and without the finding (`harness.verdict.occasions`).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Self
 
 from harness.records.analysis import RuleResult
@@ -38,7 +40,7 @@ _FEWEST_FAILURES, _RARE = 3, 0.02
 properties, and shows not which of them matters."""
 _HARDLY = 0.1  # of the largest share of an API and mode: findings elsewhere are background
 _MOSTLY = 0.5  # of the replies with a finding
-_SELDOM, _ALWAYS = 0.1, 0.9  # of the replies of an API
+_ALWAYS = 0.9  # of the replies of an API
 _MOST_FIXES = 2  # remedies of a cause whose findings have several
 
 
@@ -185,7 +187,7 @@ def _cause(
     when = list(occasions([finding.result for finding in told], replies, scores, run))
     if UNDER_LOAD not in when and all(map(_needs_load, told)):
         when.append(UNDER_LOAD)
-    if about.partly and _SELDOM < _share(first.result) < _ALWAYS:
+    if about.partly and _equal_requests_differ(first.result):
         when.append(about.partly)
     if first.rule.witness:
         when.append(f"shown only by {first.id}")
@@ -203,6 +205,19 @@ def _cause(
         examples=() if example is None else (example,),
         explains=tuple(dict.fromkeys(finding.id for finding in (*own, *same))),
     )
+
+
+def _equal_requests_differ(result: RuleResult) -> bool:
+    """Whether a probe fails in some requests over each of two APIs that it passes over the other.
+
+    If the same requests fail over both, they are the ones that show the defect. If more fail over
+    one API, that API has it.
+    """
+    failing: dict[str, set[str]] = defaultdict(set)
+    for request in result.failing:
+        api, _, name = request.partition(" ")
+        failing[api].add(name)
+    return any(a - b and b - a for a, b in combinations(failing.values(), 2))
 
 
 def _needs_load(finding: _Finding) -> bool:

@@ -96,6 +96,10 @@ INPUTS = {
             in s.prompt
         ),
     ),
+    "result-recipient-in-channel": Row(
+        chat(*LOOP),
+        lambda s: "functions.get_weather<|channel|>commentary to=assistant<|message|>" in s.prompt,
+    ),
     "effort-clamped": Row(
         chat(HI, reasoning_effort="minimal"), lambda s: "Reasoning: low" in s.prompts[-1]
     ),

@@ -1,11 +1,14 @@
 """The engine's logprobs of generated and given completions."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_model import random_transformer
 
+from harmony.conversation import Conversation, User
+from harmony.render import render_prompt, tokens_sha256
 from reference_engine import scoring
 from reference_engine.errors import SetupError
 from reference_engine.scoring import answer_lines, score_completion
@@ -78,3 +81,23 @@ BAD = {
 def test_invalid_scoring_requests_are_rejected(line, small):
     with pytest.raises(SetupError):
         list(answer_lines([line], small))
+
+
+def test_a_raw_completion_is_scored_like_the_same_prompt_of_chat(small):
+    prompt = render_prompt(Conversation((User("Hi"),)))
+    raw = {"model": "m", "prompt": prompt, "temperature": 0, "max_tokens": 6, "logprobs": 20}
+    chat, completed = asked(
+        small,
+        {"id": "1", "api": "chat", "body": CHAT | {"max_tokens": 6}},
+        {"id": "2", "api": "harmony", "body": raw},
+    )
+    assert chat["tokens"] == completed["tokens"]
+    assert chat["prompt_sha256"] == completed["prompt_sha256"] == tokens_sha256(prompt)
+
+
+def test_faults_of_prompts_change_a_raw_completion(small):
+    prompt = render_prompt(Conversation((User("Hi"),)))
+    question = {"id": "1", "api": "harmony", "body": {"model": "m", "prompt": prompt}}
+    [usual] = asked(small, question)
+    [other] = asked(replace(small, faults=("user-named-human",)), question)
+    assert usual["prompt_sha256"] != other["prompt_sha256"]

@@ -8,13 +8,15 @@ Golden files answer exactly these requests: after a change here, create them aga
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
+from harmony.render import OTHER_ORDERS, Order, render_prompt
 from harness.api import DIALECTS
+from harness.api.harmony import conversation_of
 from harness.api.items import ConversationItem, Message, Reasoning, Settings, ToolCall, ToolResult
 from harness.golden.trusted_engines import Requests
 from harness.records.conditions import Api
@@ -173,7 +175,31 @@ def body(api: Api, request: ProbeRequest, model: str = "") -> dict[str, Any]:
 
 def requests(api: Api = "chat", model: str = "") -> Requests:
     """All requests that a golden file answers."""
-    return Requests(_bodies(greedy, api, model), _bodies(drawn, api, model), api, fingerprint())
+    return Requests(
+        _bodies(greedy, api, model),
+        _bodies(drawn, api, model),
+        api,
+        fingerprint(),
+        partial(respelled, model),
+    )
+
+
+def respelled(model: str, date: str | None) -> Mapping[Order, Mapping[str, Mapping[str, Any]]]:
+    """The raw completions of the greedy requests with earlier calls, in each other order.
+
+    `date` is that of the system message, YYYY-MM-DD.
+    """
+    bodies: dict[Order, dict[str, Mapping[str, Any]]] = {order: {} for order in OTHER_ORDERS}
+    for request in greedy("harmony"):
+        if not any(isinstance(turn, ToolCall) for turn in request.turns):
+            continue
+        settings = request.settings(Settings(model))
+        asked = conversation_of(request.turns, request.instructions, request.tools, settings)
+        raw = body("harmony", request, model)
+        for order, named in bodies.items():
+            prompt = render_prompt(replace(asked, current_date=date), order)
+            named[request.id] = raw | {"prompt": prompt}
+    return bodies
 
 
 def long_requests(api: Api = "chat", model: str = "") -> Requests:

@@ -5,9 +5,10 @@ sampled at temperature 1 are compared as distributions, which needs neither logp
 replies, but dozens of replies, and detects only large differences.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from harmony.render import Order
 from harness.api.parsed_rollout import ParsedExchange
 from harness.golden.content import Distance, Golden, Tolerance, drawn_text
 from harness.golden.distance import (
@@ -19,6 +20,7 @@ from harness.golden.distance import (
     without_farthest,
 )
 from harness.golden.divergence import ComparedReply, compared_replies
+from harness.golden.orders import in_rendered_order
 from harness.golden.patterns import recognized, with_defect
 from harness.records.conditions import APIS
 from harness.records.scores import Severity
@@ -82,8 +84,7 @@ def _numeric(
     fingerprint = golden_prompts.long_fingerprint if long else golden_prompts.fingerprint
 
     def compared(responses: ProbeResponses) -> tuple[Golden, Sequence[ComparedReply]]:
-        golden = _reference(responses, fingerprint)
-        replies = _comparable(responses, golden, uses)
+        golden, replies = _comparable(responses, _reference(responses, fingerprint), uses)
         return golden, _with_logprobs(replies) if logprobs else replies
 
     def proves(compare: Comparison, responses: ProbeResponses) -> str:
@@ -170,6 +171,41 @@ def _defect(golden: Golden, compared: Sequence[ComparedReply]) -> Trials:
     expected = "0% of the changes that the defect causes"
     got = f"{percentage(match.share, 0)} of them (± {percentage(match.error, 0)})"
     yield Problem(compared[0].exchange, message, expected, got)
+
+
+_WRITTEN: Mapping[Order, str] = {
+    "calls after": "calls have it after the channel, and results before it",
+    "results after": "results have it after the channel, and calls before it",
+    "after": "calls and results have it after the channel",
+}
+
+
+@GROUP.probe(
+    "numerics.recipient",
+    ("result", "two results"),
+    severity="info",
+    apis=("chat", "responses"),
+    component="prompt",
+    fix="Render the recipients of earlier calls and of tool results before the channel.",
+)
+def _recipient(responses: ProbeResponses) -> Trials:
+    """In the prompt, the recipients of earlier calls and of tool results precede the channel.
+
+    OpenAI's format description renders them so. oss-harmony, which vLLM renders with since 0.31,
+    puts them after the channel, where gpt-oss itself mostly writes them in calls. Token counts are
+    equal: the golden answers that fit the replies tell which order it is.
+    """
+    reference = _reference(responses)
+    if not reference.orders:
+        raise NotVerifiableError("no_orders", hint=_HINT)
+    golden, compared = _comparable(responses, reference, ("result", "two results"))
+    for reply in compared:
+        if golden.order == "before":
+            yield None
+            continue
+        message = f"Recipients are in another place of the prompt: {_WRITTEN[golden.order]}."
+        expected = "functions.NAME to=assistant<|channel|>commentary"
+        yield Problem(reply.exchange, message, expected, "the answers to prompts in that order")
 
 
 @_numeric(
@@ -273,20 +309,26 @@ def _same_prompts(golden: Golden, responses: ProbeResponses) -> int:
 
 def _comparable(
     responses: ProbeResponses, golden: Golden, uses: Sequence[str]
-) -> Sequence[ComparedReply]:
-    """The replies to prompts as long as the golden ones, compared. Raises NotVerifiableError."""
+) -> tuple[Golden, Sequence[ComparedReply]]:
+    """The replies to golden prompts, compared, and the golden file in the order of these prompts.
+
+    Raises NotVerifiableError.
+    """
     replies = list(responses.readable(*uses))
     if not replies:
         responses.reply(uses[0])  # Raises, and says why.
     if not any(reply.reasoning for _, _, reply in replies):
         raise NotVerifiableError("no_cot_before_answers")
+    golden = in_rendered_order(golden, replies)
     compared = list(compared_replies(golden, replies))
     if not compared:
         name, _, reply = replies[0]
         due = golden.continuations[name].prompt_tokens
         tokens = reply.input_tokens or "an unknown number of"
+        if tokens == due:
+            raise NotVerifiableError("other_prompt_tokens", tokens=due)
         raise NotVerifiableError("other_prompts", tokens=tokens, due=due)
-    return compared
+    return golden, compared
 
 
 def _with_logprobs(replies: Sequence[ComparedReply]) -> Sequence[ComparedReply]:

@@ -68,6 +68,7 @@ class _OtherLayers(ModelConfig):
 
 CONFIG.faults(
     window_one_too_long=lambda c: replace(c, sliding_window=c.sliding_window + 1),
+    window_one_too_short=lambda c: replace(c, sliding_window=c.sliding_window - 1),
     window_on_odd_layers=lambda c: _OtherLayers(**vars(c), kinds=(_FULL, _SLIDING)),
     window_nowhere=lambda c: _OtherLayers(**vars(c), kinds=(_FULL, _FULL)),
     window_everywhere=lambda c: _OtherLayers(**vars(c), kinds=(_SLIDING, _SLIDING)),
@@ -135,18 +136,20 @@ def prefix_of_another_prompt(tokens: list[int]) -> list[int]:
 
 
 Activation = Callable[[Tensor, float], Tensor]
+Shares = Callable[[Tensor, int], Tensor]
 
 
 class StagedExperts(MixtureOfExperts):
     """The same computation as the healthy experts, slower, in stages that faults can replace."""
 
     activation: Activation
+    shares: Shares
     bias_weighted: bool
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the experts add to the residual stream x, (B, T, H)."""
         tokens = self.norm(x)
-        share = _chosen_shares(self.gate.scores(tokens), self.gate.top)
+        share = self.shares(self.gate.scores(tokens), self.gate.top)
         bias_share = share if self.bias_weighted else (share > 0).float()
         out = product(bias_share, self.mlp2_bias.float().mT)
         for expert in range(len(self.mlp1_bias)):
@@ -163,6 +166,7 @@ def staged(experts: MixtureOfExperts) -> StagedExperts:
         experts.__class__ = StagedExperts
         converted = cast("StagedExperts", experts)
         converted.activation, converted.bias_weighted = swiglu, True
+        converted.shares = _chosen_shares
     return cast("StagedExperts", experts)
 
 
@@ -170,6 +174,12 @@ def _chosen_shares(scores: Tensor, top: int) -> Tensor:
     """Return the weight of each expert, (B, T, E): a softmax over the chosen experts."""
     chosen = scores.topk(top, dim=-1)
     return torch.zeros_like(scores).scatter(-1, chosen.indices, chosen.values.softmax(-1))
+
+
+def _shares_of_all(scores: Tensor, top: int) -> Tensor:
+    """Return the weight of each expert, (B, T, E), from a softmax over all of them."""
+    chosen = scores.softmax(-1).topk(top, dim=-1)
+    return torch.zeros_like(scores).scatter(-1, chosen.indices, chosen.values)
 
 
 def _without_plus_one(x: Tensor, limit: float) -> Tensor:
@@ -187,6 +197,7 @@ EXPERTS.faults(
     swiglu_without_plus_one=lambda e: setattr(staged(e), "activation", _without_plus_one),
     swiglu_without_clamp=lambda e: setattr(e, "limit", math.inf),
     expert_bias_missing=lambda e: _zero(e.mlp2_bias),
+    router_softmax_over_all=lambda e: setattr(staged(e), "shares", _shares_of_all),
     expert_bias_unweighted=lambda e: setattr(staged(e), "bias_weighted", False),
 )
 ATTENTION.faults(shard_lost=lambda attention: _zero(attention.out.weight.chunk(2, dim=1)[1]))

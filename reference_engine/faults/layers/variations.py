@@ -1,5 +1,6 @@
 """Allowed variations: no check may report an error for them. First inputs, then outputs."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -34,7 +35,11 @@ def _of_call(change: hooks.TextChange) -> hooks.TextChange:
 
 CALL_HEADER = Hook[hooks.TextChange]("prompt", lambda change: hooks.HEADER.adapt(_of_call(change)))
 """The header of each earlier call in the prompt."""
+_RESULT = re.compile(r"(functions\..*)( to=assistant)<\|channel\|>(.*)", re.DOTALL)
 
+hooks.HEADER.faults(
+    result_recipient_in_channel=lambda header: _RESULT.sub(r"\1<|channel|>\3\2", header)
+)
 hooks.CONVERSATION.faults(date_line=lambda c: replace(c, current_date="2026-11-20"))
 hooks.DEVELOPER_TEXT.faults(
     blank_line_before_instructions=lambda text: text if "# Tools" in text else f"\n\n{text}"

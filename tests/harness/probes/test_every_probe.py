@@ -424,6 +424,7 @@ BROKEN: Mapping[str, Provider] = {
     "sampling.probabilities": answers.sampled(0.7),
     "numerics": Replay(noise=2 * GOLDEN.tolerance.median),
     "numerics.defect": Replay(defect="sinks-of-other-heads", noise=numerics.SPREAD),
+    "numerics.recipient": Replay(golden=GOLDEN.in_order("after")),
     "numerics.greedy": numerics.Other(least=2 * GOLDEN.tolerance.gap),
     "options.repeated": answers.repeats(temperature=1.0),
     "options.metadata": answers.repeats(metadata={}),

@@ -1,5 +1,8 @@
 """Numerics probes with a provider that replays the golden file, with modifications."""
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +12,12 @@ from probing import judged, statuses
 from replies import Reply, chat_whole
 
 from harmony.parse import FIRST_SPECIAL
-from harness.golden.content import Token
+from harmony.render import OTHER_ORDERS, Order, render_prompt, tokens_sha256
+from harness.api.harmony import conversation_of
+from harness.api.items import Settings
+from harness.golden.content import Golden, Token
 from harness.records.rollouts import Response
+from harness.rules.numerics import golden_prompts
 from harness.rules.numerics import probes as numerics
 from harness.verdict.coverage import too_little_judged
 
@@ -51,6 +58,7 @@ def test_less_exact_logprobs_warn() -> None:
         "numerics.logprobs": "passed",
         "numerics.precision": "warned",
         "numerics.defect": "passed",
+        "numerics.recipient": "passed",
         "numerics.greedy": "passed",
     }
 
@@ -116,7 +124,7 @@ def test_one_token_of_a_short_reply_does_not_decide() -> None:
 
 def test_without_logprobs_the_tokens_are_still_compared() -> None:
     results = found(Replay(logprobs=False))
-    assert results.pop("numerics.greedy") == "passed"
+    assert results.pop("numerics.greedy") == results.pop("numerics.recipient") == "passed"
     assert set(results.values()) == {"not_verifiable"}
 
 
@@ -221,3 +229,117 @@ def drawing(choose: Any) -> Any:
         return json_response(body)
 
     return provider
+
+
+ORDERS = [(order, part) for part in (GOLDEN, GOLDEN.dated) for order in OTHER_ORDERS]
+
+
+@pytest.mark.parametrize("noise", [0.0, SPREAD])
+@pytest.mark.parametrize(("order", "part"), ORDERS)
+def test_another_order_of_recipient_and_channel_is_named_and_else_healthy(
+    order: Order, part: Any, noise: float
+) -> None:
+    results = judged(
+        numerics.GROUP, Replay(golden=part.in_order(order), noise=noise), golden=GOLDEN
+    )
+    named = results.pop("numerics.recipient")
+    assert set(statuses(results).values()) == {"passed"}
+    assert named.examples[0].severity == "info"
+    assert {"calls after": "calls have it after", "results after": "results have it after"}.get(
+        order, "calls and results have it after"
+    ) in named.examples[0].message
+
+
+def test_without_logprobs_texts_tell_the_order_if_they_differ() -> None:
+    """The texts of the small checkpoint are equal in all orders."""
+    results = found(Replay(golden=GOLDEN.in_order("after"), logprobs=False))
+    assert results["numerics.greedy"] == "passed"
+
+
+@pytest.mark.parametrize("defect", ["sinks-of-other-heads", "router-softmax-over-all"])
+def test_a_known_defect_is_named_in_every_order(defect: str) -> None:
+    for order in OTHER_ORDERS:
+        provider = Replay(golden=GOLDEN.in_order(order), defect=defect)
+        result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.defect"]
+        assert defect in result.examples[0].message
+
+
+class Shown(Replay):
+    """A server that returns the tokens of its prompts, or their logprobs."""
+
+    prompts: Mapping[str, Sequence[int]] = {}
+    by_logprobs = False
+
+    def __call__(self, request: Any, attempt: Any) -> Response:
+        response = super().__call__(request, attempt)
+        body = json.loads(response.body)
+        ids = self.prompts[request.id]
+        if self.by_logprobs:
+            entries = [{str(token): {"logprob": -0.1, "rank": 1}} for token in ids[1:]]
+            body["prompt_logprobs"] = [None, *entries]
+        else:
+            body["prompt_token_ids"] = ids
+        return json_response(body)
+
+
+def prompts(order: Order = "before", date: str | None = None) -> dict[str, list[int]]:
+    """The tokens of the golden prompts, as a server renders them."""
+    shown = {}
+    for each in golden_prompts.greedy("harmony"):
+        settings = each.settings(Settings("m"))
+        asked = conversation_of(each.turns, each.instructions, each.tools, settings)
+        shown[each.id] = render_prompt(replace(asked, current_date=date), order)
+    return shown
+
+
+@pytest.mark.parametrize("by_logprobs", [False, True])
+@pytest.mark.parametrize("order", ["before", *OTHER_ORDERS])
+@pytest.mark.parametrize("date", [None, "2031-01-02"])
+def test_a_shown_prompt_decides_the_order(
+    order: Order, date: str | None, by_logprobs: bool
+) -> None:
+    part = GOLDEN.dated if date else GOLDEN
+    assert part is not None
+    part = part if order == "before" else part.in_order(order)
+    provider = Shown(golden=part, prompts=prompts(order, date), by_logprobs=by_logprobs)
+    results = judged(numerics.GROUP, provider, golden=GOLDEN)
+    named = results.pop("numerics.recipient")
+    assert bool(named.examples) == (order != "before")
+    assert set(statuses(results).values()) == {"passed"}
+
+
+def test_a_shown_prompt_with_other_tokens_is_not_judged() -> None:
+    other = {name: [*tokens[:-1], tokens[-1] + 1] for name, tokens in prompts().items()}
+    results = judged(numerics.GROUP, Shown(prompts=other), golden=GOLDEN)
+    assert set(statuses(results).values()) == {"not_verifiable"}
+    assert "are not the golden ones" in str(results["numerics.greedy"].reason)
+
+
+def test_the_shipped_digests_are_those_of_the_rendered_prompts() -> None:
+    for part in (GOLDEN, GOLDEN.dated):
+        assert part is not None
+        for order in ("before", *OTHER_ORDERS):
+            one = part if order == "before" else part.in_order(order)
+            due = {
+                name: tokens_sha256(each)
+                for name, each in prompts(order, part.current_date).items()
+            }
+            assert {name: each.prompt_sha256 for name, each in one.continuations.items()} == due
+
+
+def test_a_golden_file_of_an_older_version_is_read() -> None:
+    def older(golden: Golden) -> Golden:
+        answers = {
+            name: each.model_copy(update={"prompt_sha256": ""})
+            for name, each in golden.continuations.items()
+        }
+        return golden.model_copy(update={"continuations": answers, "orders": {}, "dated": None})
+
+    kept = {"order", "orders"}
+    data = older(GOLDEN).model_dump(mode="json", exclude=kept)
+    for each in (*data["continuations"].values(), *data["long"]["continuations"].values()):
+        del each["prompt_sha256"]
+    golden = Golden.model_validate(data)
+    results = statuses(judged(numerics.GROUP, Replay(), golden=golden))
+    assert results.pop("numerics.recipient") == "not_verifiable"
+    assert set(results.values()) == {"passed"}

@@ -262,10 +262,21 @@ def test_the_first_cause_of_known_defects_is_the_part_that_was_defective():
     assert len(KNOWN) - len(wrong) >= FEWEST_RIGHT, wrong
 
 
-@pytest.mark.parametrize(("share", "named"), [(0.5, True), (1, False)])
-def test_deviating_numbers_of_some_replies_ask_for_two_builds(share, named):
-    """As of a router before an engine with another quantization."""
-    (first, *_) = causes(f"numerics.logprobs:{share}")
+@pytest.mark.parametrize(
+    ("failing", "named"),
+    [
+        (("chat list", "chat sum", "responses long", "responses sum"), True),
+        (("chat result", "chat two results", "responses result", "responses two results"), False),
+        (("chat result", "chat two results", "responses result"), False),
+        (("chat list", "chat sum"), False),
+        ((), False),
+    ],
+)
+def test_two_builds_are_named_only_if_equal_requests_differ(failing, named):
+    """As of a router before an engine with another quantization, not as of another rendering."""
+    result = probe("numerics.logprobs", 0.5).model_copy(update={"failing": failing})
+    (first, *_) = diagnose([result], []).causes
+    assert first.component == "model"
     assert ("two builds" in first.description) == named
 
 
