@@ -37,6 +37,7 @@ help:
 	@echo "  make real      verify real servers on the small checkpoint (installs them; takes hours)"
 	@echo "  make judgements compare what is said of known cases with stored lines: 15 minutes of CPU"
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
+	@echo "  make clients   measure what real clients need and send (Node.js; 20 minutes); NEWEST=1: the newest"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"
 	@echo "  make wheel     build the wheel in dist"
@@ -99,6 +100,11 @@ real: $(VENV)/.reference
 
 schemas: $(VENV)/.test
 	$(BIN)/python -m benchmarks.json_schema_suite
+
+.PHONY: clients
+clients: $(VENV)/.test
+	$(BIN)/python benchmarks/real_clients.py $(if $(NEWEST),--newest,--write)
+	$(if $(NEWEST),,PYTHONPATH=.:tests/support $(BIN)/python tests/harness/probes/test_clients_page.py)
 
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,53 +1,59 @@
-"""The table of what clients need: real clients, and what each damage to replies breaks.
+"""The rows about clients: real clients, what each damage to replies breaks, and what they send.
 
-    python benchmarks/real_clients.py [DAMAGE …] [--work DIR] [--write]
+    python benchmarks/real_clients.py [DAMAGE …] [--work DIR] [--jobs N] [--write | --newest]
 
-Installs the clients of `PYTHON` and `NPM`, and serves them recorded replies of the reference server
-(a call, then a text) with each damage of benchmarks/real/damages.py. Each client has one
-conversation with a tool over each API and in each mode; it breaks if it raises, if its calls differ
-from those without a damage, or if no text arrives. Prints a row for each damage, API and mode: the
-rules that find the damage in these replies, and the clients that break. With `--write`, the rows of
-all damages replace harness/rules/clients/needs.csv. Exit code 2 means that something cannot be
-installed.
+Installs the clients of benchmarks/real/clients.yaml in a folder of its own, and serves them
+recorded replies of the reference server (a call, then a text) with each damage of
+benchmarks/real/damages.py. Each client has one conversation with a tool over each API and in each
+mode; it breaks if it raises, if its calls differ from those without a damage, or if no text
+arrives. A client whose healthy conversation fails is named and has no row. Prints the rows that
+differ from those in harness/rules/clients: needs.csv (the rules that find a damage, and the clients
+that break), returned.csv (where each client returns the CoT) and measured.csv (versions and date).
+`--write` replaces these files and the recorded requests of the tests. `--newest` takes the newest
+releases instead of the pinned ones. Exit code 1 means that a row differs (without `--write`), 2
+that something cannot be installed.
 """
 
 import argparse
 import csv
+import datetime
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any, NamedTuple, TextIO
+from typing import Any, ClassVar, NamedTuple
 
-from corpus import healthy
-from real.damages import BYTES, DAMAGES, Wire, damaged
-from real_servers import BenchError, called
+import yaml
 
-from harness.api.parsed_rollout import ParsedRollout, parse_rollout
-from harness.api.sse import blocks
-from harness.records.conditions import BOTH_APIS, MODES, Api, Mode
-from harness.records.rollouts import Response, Rollout, StreamPart
-from harness.rules.catalogue import examine
-from harness.rules.clients.forms import CLIENTS
-from harness.rules.clients.needs import EVERY, finding_keys
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "benchmarks")]
 
-SCRIPTS = Path(__file__).parent / "real"
-TABLE = Path(__file__).parents[1] / "harness/rules/clients/needs.csv"
-PYTHON = (
-    "openai==3.57.0 openai-agents==0.24.0 langchain==1.5.2 langchain-openai==1.7.4 "
-    "pydantic-ai-slim[openai]==2.38.0 litellm==1.110.2"
-).split()
-NPM = (
-    "openai@6.49.0 @openai/agents@0.20.0 ai@6.0.326 @ai-sdk/openai@3.0.141 "
-    "@ai-sdk/openai-compatible@2.0.92 zod @openai/codex@0.169.0"
-).split()
+from corpus import healthy  # noqa: E402
+from real.damages import BYTES, DAMAGES, Wire, damaged  # noqa: E402
+from real_servers import BenchError, called  # noqa: E402
+
+from harness.api.parsed_rollout import ParsedRollout, parse_rollout  # noqa: E402
+from harness.api.sse import blocks  # noqa: E402
+from harness.records.conditions import BOTH_APIS, MODES, Api, Mode  # noqa: E402
+from harness.records.rollouts import Response, Rollout, StreamPart  # noqa: E402
+from harness.rules.catalogue import examine  # noqa: E402
+from harness.rules.clients.forms import CLIENTS  # noqa: E402
+from harness.rules.clients.needs import EVERY, finding_keys  # noqa: E402
+
+SCRIPTS = ROOT / "benchmarks/real"
+TABLES = ROOT / "harness/rules/clients"
+REQUESTS = ROOT / "tests/reference_engine/client_requests.jsonl"
 INSTALLED = frozenset({"oai-py", "oai-py-stream"})
-"""The clients that the tool runs itself, and that need no row."""
+"""The clients that the tool runs itself, and that need no row of needs.csv."""
+WRITES_HISTORY = INSTALLED | {"oai-js", "oai-js-stream"}
+"""The SDKs as programs use them that write the history themselves, without a CoT."""
 FROM_SOURCE = {
     "call-index-missing": "hay smol",
     "finish-missing": "opencode qwen-code strands",
@@ -60,12 +66,21 @@ ALWAYS = [
     for rule in ("calls.lost", "calls.in_text", "calls.arguments.cut", "calls.arguments.json")
     for api in BOTH_APIS
     for mode in MODES
+] + [
+    ("a call that stands in the text or is lost", "chat", mode, "chat.finish.no_calls", EVERY)
+    for mode in MODES
 ]
 """Rows that no client has to try: there is nothing to call."""
 BY_PLACE = ("schema", "responses.status", "chat.stream.tool_calls", "responses.stream.items.id")
 """In the names of rules that find several damages: which one it is, the path says."""
+URL = "URL"
+"""In a command, the base URL of its server."""
+MARK = "measured "
+"""What the scripts of the clients print before a result."""
 _QUARTER = "html-200"
 """Hits a quarter of the replies, so that what breaks is chance."""
+_LONG = 120
+"""Characters of a text of a client's own, above which the recorded request has a short one."""
 
 
 class Conversation(NamedTuple):
@@ -73,9 +88,13 @@ class Conversation(NamedTuple):
 
     rollout: Rollout
     wires: Sequence[Wire]
+    thought: str  # the CoT of the first reply
 
 
-def recorded() -> Mapping[tuple[str, bool], Conversation]:
+Replies = Mapping[tuple[str, bool], Conversation]
+
+
+def recorded() -> Replies:
     """Return one conversation for each API, and whether it is streamed."""
     found: dict[tuple[str, bool], Conversation] = {}
     for rollout in healthy().rollouts:
@@ -83,10 +102,10 @@ def recorded() -> Mapping[tuple[str, bool], Conversation]:
             continue
         first, second = (exchange.reply for exchange in parse_rollout(rollout).exchanges)
         weather = first and [call.name for call in first.calls] == ["get_weather"]
-        if weather and second and second.text:
+        if first and weather and second and second.text:
             wires = [_wire(e.response) for e in rollout.exchanges if e.response]
             key = rollout.api, rollout.condition.streaming
-            found.setdefault(key, Conversation(rollout, wires))
+            found.setdefault(key, Conversation(rollout, wires, first.reasoning))
     return found
 
 
@@ -96,16 +115,34 @@ def _wire(response: Response) -> Wire:
     return Wire(headers["content-type"], "", text.encode())
 
 
+def plan(replies: Replies, damages: Sequence[str]) -> Mapping[str, list[str]]:
+    """Return, by damage, the APIs and modes whose replies it changes; '' is no damage."""
+    return {
+        damage: [
+            f"{api} {'streaming' if streams else 'non-streaming'}"
+            for (api, streams), made in replies.items()
+            if not damage or any(damaged(damage, wire) != wire for wire in made.wires)
+        ]
+        for damage in ("", *damages)
+    }
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers a conversation with the recorded replies, with the damage of its request."""
 
     protocol_version = "HTTP/1.1"
-    replies: Mapping[tuple[str, bool], Conversation] = {}
+    replies: ClassVar[Replies] = {}
+
+    def do_GET(self) -> None:
+        """Refuse the upgrade to WebSocket and lists of models, as most servers do."""
+        upgrade = "websocket" in (self.headers.get("Upgrade") or "").lower()
+        self._send(426 if upgrade else 404, Wire("application/json", "", b"{}"))
 
     def do_POST(self) -> None:
         """Answer, or refuse what OpenAI's API refuses."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         api = "responses" if "responses" in self.path else "chat"
+        self.server.bodies.append((api, body))  # type: ignore[attr-defined]
         items = body["messages" if api == "chat" else "input"]
         items = items if isinstance(items, list) else []
         if refusal := _refusal(items):
@@ -150,48 +187,103 @@ def _refusal(items: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-@contextmanager
-def serving(replies: Mapping[tuple[str, bool], Conversation]) -> Iterator[str]:
-    """Serve the replies; yield the base URL."""
-    Handler.replies = replies
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
+@dataclass
+class Measured:
+    """What the clients made of the replies, by damage and use ("pyd chat streaming").
+
+    `requests` are those of the conversations without a damage.
+    """
+
+    outcomes: dict[tuple[str, str], Any] = field(default_factory=dict)
+    requests: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
 
 
-def install(work: Path) -> None:
+def install(work: Path, clients: Mapping[str, Any], *, newest: bool) -> None:
     """Install the clients, unless they are. Raises BenchError."""
     if (done := work / "installed").exists():
         return
-    called(sys.executable, "-m", "venv", "--clear", str(work / "env"))
-    called(str(work / "env/bin/pip"), "install", "-q", *PYTHON)
-    called("npm", "install", "--silent", "--prefix", str(work), *NPM)
+    for name, each in clients["python"].items():
+        called(sys.executable, "-m", "venv", "--clear", str(work / name))
+        wanted = [_unpinned(package) if newest else package for package in each["packages"]]
+        called(str(work / name / "bin/pip"), "install", "-q", *wanted)
+    wanted = [_unpinned(package) if newest else package for package in clients["npm"]["packages"]]
+    called("npm", "install", "--silent", "--prefix", str(work), *wanted)
     done.touch()
 
 
-def outcomes(work: Path, url: str, damages: Sequence[str]) -> Mapping[tuple[str, str], Any]:
-    """Return what each client, API and mode made of each damage: its calls and its text."""
+def _unpinned(package: str) -> str:
+    """Return a package without its version: `name==1.2`, `@scope/name@1.2`."""
+    name = package.partition("==")[0]
+    return name[0] + name[1:].partition("@")[0] + ("@latest" if name == package else "")
+
+
+def installed(work: Path, clients: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the versions of the packages that were installed."""
+    found: dict[str, str] = {}
+    for name, each in clients["python"].items():
+        for package in each["packages"]:
+            bare = package.partition("==")[0]
+            named = bare.partition("[")[0].replace("-", "_")
+            (info,) = (work / name / "lib").glob(f"python*/site-packages/{named}-*.dist-info")
+            found[bare] = info.name.removesuffix(".dist-info").rpartition("-")[2]
+    for package in map(_unpinned, clients["npm"]["packages"]):
+        bare = package.removesuffix("@latest")
+        path = work / "node_modules" / bare / "package.json"
+        found[f"npm:{bare}"] = json.loads(path.read_text("utf-8"))["version"]
+    return found
+
+
+def measure(
+    work: Path, clients: Mapping[str, Any], replies: Replies, damages: Sequence[str], jobs: int
+) -> Measured:
+    """Let all clients have their conversations."""
+    planned = work / "plan.json"
+    planned.write_text(json.dumps(plan(replies, damages)), encoding="utf-8")
     script = work / "javascript_clients.mjs"  # beside its modules
     script.write_text((SCRIPTS / script.name).read_text("utf-8"), encoding="utf-8")
-    python = [str(work / "env/bin/python"), str(SCRIPTS / "python_clients.py"), url]
-    commands = [*python, str(work / "node_modules/.bin/codex")], ["node", str(script), url]
-    found: dict[tuple[str, str], Any] = {}
-    for command in commands:
-        process = subprocess.Popen(
-            [*command, "", *damages],
-            env=os.environ | {"PYTHONPATH": str(SCRIPTS.parents[1])},  # it reads as the tool does
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("["):
-                damage, use, outcome = json.loads(line)
-                found[damage, use] = outcome
-        process.wait()
+    commands = [["node", str(script), URL, str(planned)]]
+    binaries = str(work / "node_modules/.bin")
+    for name, each in clients["python"].items():
+        start = [str(work / name / "bin/python"), str(SCRIPTS / "python_clients.py")]
+        start += [URL, str(planned), binaries]
+        commands += [[*start, *those.split()] for those in each["processes"]]
+    found = Measured()
+    (work / "measured.jsonl").unlink(missing_ok=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda command: _converse(work, command, replies, found), commands))
     return found
+
+
+def _converse(work: Path, command: Sequence[str], replies: Replies, found: Measured) -> None:
+    Handler.replies = replies
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    bodies: list[tuple[str, Any]] = []
+    server.bodies = bodies  # type: ignore[attr-defined]
+    Thread(target=server.serve_forever, daemon=True).start()
+    process = subprocess.Popen(
+        [f"http://127.0.0.1:{server.server_port}/v1" if part == URL else part for part in command],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},  # it reads as the tool does
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    for line in process.stdout:
+        if not line.startswith(MARK):  # libraries print, too
+            continue
+        damage, use, outcome = json.loads(line.removeprefix(MARK))
+        found.outcomes[damage, use] = outcome
+        if not damage:
+            found.requests[use] = bodies.copy()
+        with (work / "measured.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps([damage, use, outcome, found.requests[use]]) + "\n")
+        bodies.clear()
+        process.stdin.write("\n")  # only now may the next use send requests
+        process.stdin.flush()
+    process.wait()
+    server.shutdown()
 
 
 def breaks(outcome: Mapping[str, Any], healthy: Mapping[str, Any]) -> bool:
@@ -230,29 +322,26 @@ def _found(rollout: Rollout, place: int, wire: Wire) -> set[str]:
     return {key if any(each in name for each in BY_PLACE) else name for name, key in keys}
 
 
-def rows(
-    found: Mapping[tuple[str, str], Any],
-    replies: Mapping[tuple[str, bool], Conversation],
-    damages: Sequence[str],
-) -> Iterator[tuple[str, Api, Mode, str, str]]:
+def not_run(found: Measured) -> Iterator[str]:
+    """Yield the uses whose healthy conversation fails: nothing can be said about them."""
+    for (damage, use), outcome in found.outcomes.items():
+        if not damage and not (outcome["calls"] and outcome.get("text")):
+            yield f"{use}: {outcome.get('error') or 'nothing arrives'}"
+
+
+def need_rows(
+    found: Measured, replies: Replies, damages: Sequence[str]
+) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table: the damages that rules find or that break a client."""
+    failed = {line.partition(":")[0] for line in not_run(found)}
     for damage in damages:
         for api in BOTH_APIS:
             for mode in MODES:
-                uses = {
-                    use.split()[0]: outcome
-                    for (name, use), outcome in found.items()
-                    if name == damage and use.endswith(f" {api} {mode}")
-                }
-                broken = {
-                    client
-                    for client, outcome in uses.items()
-                    if breaks(outcome, found["", f"{client} {api} {mode}"])
-                }
+                broken, tried = _broken(found, damage, api, mode, failed)
                 by = " ".join(sorted(rules(replies[api, mode == "streaming"], damage)))
                 more = FROM_SOURCE.get(damage, "").split() if broken else []
                 named = {*(broken - INSTALLED), *(c for c in more if api in CLIENTS[c].apis)}
-                if broken and broken == uses.keys():
+                if broken and broken == tried:
                     named = {EVERY}
                 if named and not by:
                     print(f"{damage}: no rule, {api} {mode}: {sorted(named)}", file=sys.stderr)
@@ -260,40 +349,197 @@ def rows(
                     yield damage, api, mode, by, " ".join(sorted(named))
 
 
-def write(out: TextIO, made: Sequence[tuple[str, ...]]) -> None:
-    """Write the table."""
+def _broken(
+    found: Measured, damage: str, api: Api, mode: Mode, failed: set[str]
+) -> tuple[set[str], set[str]]:
+    """Return the clients that a damage breaks, and all that were tried with it."""
+    broken: set[str] = set()
+    tried: set[str] = set()
+    for (name, use), outcome in found.outcomes.items():
+        client, _, place = use.partition(" ")
+        if name == damage and place == f"{api} {mode}" and use not in failed:
+            tried.add(client)
+            if breaks(outcome, found.outcomes["", use]):
+                broken.add(client)
+    return broken, tried
+
+
+def returned_rows(found: Measured, replies: Replies) -> Iterator[tuple[str, ...]]:
+    """Yield where each use returns the CoT of a call, as the paths of the members that have it."""
+    failed = {line.partition(":")[0] for line in not_run(found)}
+    for use in sorted(found.requests.keys() - failed):
+        client, api, mode = use.split()
+        thought = replies[api, mode == "streaming"].thought
+        sent = [body for _, body in found.requests[use]]
+        after = [body for body in sent if any(map(_is_result, _items(body)))]
+        if after and client not in WRITES_HISTORY:
+            paths = sorted(set(_places(after[-1], thought)))
+            yield client, api, mode, " ".join(paths) or _reference(after[-1]) or "lost"
+
+
+def _reference(body: Mapping[str, Any]) -> str:
+    """Return how a request names the stored CoT or returns it encrypted, if it does."""
+    items = _items(body)
+    if body.get("previous_response_id"):
+        return "previous_response_id"
+    if any(item.get("type") == "item_reference" for item in items):
+        return "item_reference"
+    encrypted = any(i.get("type") == "reasoning" and i.get("encrypted_content") for i in items)
+    return "encrypted_content" if encrypted else ""
+
+
+def _items(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages or input items of a request."""
+    given = body.get("messages") or body.get("input")
+    return [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
+
+
+def _places(value: object, text: str, path: str = "") -> Iterator[str]:
+    if isinstance(value, str):
+        if text and text in value:
+            yield path
+        elif value and path.rpartition(".")[2] in _COT and text.endswith(value):
+            yield f"{path}:last-fragment"
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _places(part, text, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _places(part, text, f"{path}[]")
+
+
+_COT = ("reasoning", "reasoning_content")
+
+
+def request_rows(found: Measured) -> Iterator[dict[str, Any]]:
+    """Yield the distinct requests of the healthy conversations, without the texts of others."""
+    seen: set[str] = set()
+    failed = {line.partition(":")[0] for line in not_run(found)}
+    for use, sent in sorted(found.requests.items()):
+        for turn, (api, body) in enumerate(sent):
+            if use not in failed:
+                row = {"client": use.split()[0], "api": api, "turn": turn, "body": _short(body)}
+                if (key := json.dumps(row, sort_keys=True)) not in seen:
+                    seen.add(key)
+                    yield row
+
+
+def _short(value: object, name: str = "") -> object:
+    """Return a value of a request with short texts, and of the tools only one of each type."""
+    if isinstance(value, str):
+        return value if len(value) <= _LONG or name == "encrypted_content" else "A long text."
+    if isinstance(value, list) and name == "tools":
+        kept: dict[str, object] = {}
+        for tool in value:
+            kept.setdefault(str(tool.get("type")), _own(tool))
+        return list(kept.values())
+    if isinstance(value, list):
+        return [_short(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _short(part, key) for key, part in value.items()}
+    return value
+
+
+def _own(tool: Mapping[str, Any]) -> object:
+    """Return a tool as it is if it is ours, or its form without its texts."""
+    named = tool.get("function", tool)
+    if named.get("name") in ("get_weather", None):
+        return _short(tool)
+    form = {"type": "object", "properties": {}}
+    short: dict[str, object] = {
+        "description": "A tool.",
+        "parameters": form,
+        "tools": [],
+        "format": None,
+    }
+    made = {key: short.get(key, part) for key, part in named.items()}
+    made = {key: part for key, part in made.items() if part is not None}
+    if "tools" in made:
+        inner = {"type": "function", "name": "f", "description": "A tool.", "parameters": form}
+        made["tools"] = [inner]
+    return {**tool, "function": made} if "function" in tool else made
+
+
+def version_rows(
+    clients: Mapping[str, Any], versions: Mapping[str, str]
+) -> Iterator[tuple[str, ...]]:
+    """Yield what was installed for each client."""
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    for client, packages in clients["clients"].items():
+        for package in packages.split():
+            yield client, package, versions[package], today
+
+
+HEADS = {
+    "needs": ("damage", "api", "mode", "rules", "breaks"),
+    "returned": ("client", "api", "mode", "cot"),
+    "measured": ("client", "package", "version", "date"),
+}
+
+
+def text_of(name: str, rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table as the text of its file."""
+    out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(("damage", "api", "mode", "rules", "breaks"))
-    table.writerows(made)
+    table.writerow(HEADS[name])
+    table.writerows(rows)
+    return out.getvalue()
+
+
+def changes(name: str, text: str, damages: Sequence[str] = ()) -> list[str]:
+    """Return the rows that the stored table has not, and those that only it has."""
+    path = TABLES / f"{name}.csv"
+    old = path.read_text("utf-8").splitlines() if path.exists() else []
+    new = text.splitlines()
+    partly = name == "needs" and damages
+    kept = [r for r in old if not partly or r.partition(",")[0] in damages]
+    gone = [f"- {name}.csv: {row}" for row in kept if row not in new]
+    return gone + [f"+ {name}.csv: {row}" for row in new if row not in old]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     every = [*BYTES, *DAMAGES]
-    parser.add_argument("damages", nargs="*", default=every, metavar="DAMAGE")
-    parser.add_argument("--work", type=Path, default=Path(".real/clients"))
+    parser.add_argument("damages", nargs="*", metavar="DAMAGE")
+    parser.add_argument("--work", type=Path, default=ROOT / ".real/clients")
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--newest", action="store_true")
     arguments = parser.parse_args()
+    damages = arguments.damages or every
     work = arguments.work.resolve()
+    work = work.with_name(f"{work.name}-newest") if arguments.newest else work
     work.mkdir(parents=True, exist_ok=True)
+    clients = yaml.safe_load((SCRIPTS / "clients.yaml").read_text("utf-8"))
     replies = recorded()
     try:
-        install(work)
+        install(work, clients, newest=arguments.newest)
+        versions = installed(work, clients)
     except BenchError as error:
         print(error, file=sys.stderr)
         return 2
-    with serving(replies) as url:
-        found = outcomes(work, url, arguments.damages)
-    (work / "outcomes.json").write_text(
-        json.dumps([[*key, value] for key, value in found.items()], indent=0), encoding="utf-8"
-    )
-    measured = rows(found, replies, arguments.damages)
-    made = [*ALWAYS, *(row for row in measured if row[0] != _QUARTER)]
-    write(sys.stdout, made)
+    found = measure(work, clients, replies, damages, arguments.jobs)
+    for line in not_run(found):
+        print(f"not run: {line}", file=sys.stderr)
+    needed = (row for row in need_rows(found, replies, damages) if row[0] != _QUARTER)
+    tables = {
+        "needs": text_of("needs", [*(() if arguments.damages else ALWAYS), *needed]),
+        "returned": text_of("returned", returned_rows(found, replies)),
+        "measured": text_of("measured", version_rows(clients, versions)),
+    }
+    differ = [
+        line
+        for name, text in tables.items()
+        if name != "measured"
+        for line in changes(name, text, arguments.damages)
+    ]
+    print("\n".join(differ) or "No row differs.")
     if arguments.write:
-        with TABLE.open("w", encoding="utf-8") as file:
-            write(file, made)
-    return 0
+        for name, text in tables.items():
+            (TABLES / f"{name}.csv").write_text(text, encoding="utf-8")
+        lines = (json.dumps(row, ensure_ascii=False) for row in request_rows(found))
+        REQUESTS.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return 1 if differ and not arguments.write else 0
 
 
 if __name__ == "__main__":

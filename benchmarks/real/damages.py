@@ -247,6 +247,37 @@ def _parts(event: Event) -> None:
             part["content"] = [{"type": "text", "text": part["content"]}]
 
 
+def _another_response_at_the_end(event: Event) -> None:
+    if event.get("type") == "response.completed":
+        event["response"]["id"] += "0"
+
+
+def _finish_without_calls(event: Event) -> None:
+    for choice in event.get("choices") or ():
+        for name in ("message", "delta"):
+            if name in choice:
+                choice[name].pop("tool_calls", None)
+
+
+def _text_after_arguments(events: list[Event]) -> list[Event]:
+    """Write a word after the JSON of each call, as a parser does that loses the end of a call."""
+    for event in events:
+        if event.get("type") == "response.function_call_arguments.done":
+            event["arguments"] += " done"
+        for call in _calls([event.get("response", event)]):
+            function = call.get("function", call)
+            if function.get("arguments", "").endswith("}"):
+                function["arguments"] += " done"
+    return events
+
+
+def _foreign_first(events: list[Event]) -> list[Event]:
+    """Send an event of the server's own before all others."""
+    lost = ("choices", "type", "response")
+    own = {name: value for name, value in events[0].items() if name not in lost}
+    return [own | {"replica": "b"}, *events] if len(events) > 1 else events
+
+
 def _usage(value: object) -> Damage:
     return setting("usage", value)
 
@@ -360,6 +391,7 @@ DAMAGES: dict[str, Damage] = {
     "call-type-null": setting("type", None, of=lambda part: "function" in part),
     "call-type-missing": without("type", of=lambda part: "function" in part),
     "call-type-null-later": each(_later_types_null),
+    "call-index-null": setting("index", None, of=lambda part: "function" in part),
     "call-index-missing": without("index", of=lambda part: "function" in part),
     "call-index-from-one": each(_index_from_one),
     "call-id-missing": without("call_id"),
@@ -386,6 +418,10 @@ DAMAGES: dict[str, Damage] = {
     "usage-without-input": without("input_tokens", "prompt_tokens"),
     "usage-as-text": each(_usage_as_text),
     "sequence-missing": without("sequence_number"),
+    "foreign-event-first": _foreign_first,
+    "calls-missing": each(_finish_without_calls),
+    "text-after-arguments": _text_after_arguments,
+    "response-id-changes-at-end": each(_another_response_at_the_end),
     "item-id-missing": without("item_id"),
     "item-ids-change": each(_item_ids_change),
     "items-without-id": without("id", of=_item),

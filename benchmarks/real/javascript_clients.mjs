@@ -1,14 +1,23 @@
 // Conversations with a tool by real JavaScript clients, as python_clients.py has them.
 //
-//     node javascript_clients.mjs BASE_URL [DAMAGE …]
+//     node javascript_clients.mjs BASE_URL PLAN
+import { readFileSync, readSync, writeSync } from "node:fs";
 import { Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, run, setTracingDisabled, tool as agentTool } from "@openai/agents";
 import { createOpenAI } from "@ai-sdk/openai";
+import { createGroq } from "@ai-sdk/groq";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { createOpenResponses } from "@ai-sdk/open-responses";
+import { complete } from "@earendil-works/pi-ai/compat";
+import { HumanMessage, ToolMessage } from "@langchain/core/messages";
+import { tool as langchainTool } from "@langchain/core/tools";
+import { ChatOpenAI } from "@langchain/openai";
+import { createOpenRouter } from "@openrouter/ai-sdk-provider";
 import { generateText, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { z } from "zod";
 
-const [url, ...damages] = process.argv.slice(2);
+const [url, planned] = process.argv.slice(2);
+const plan = JSON.parse(readFileSync(planned, "utf-8"));
 const question = "What is the weather in Lisbon?";
 const model = "gpt-oss-small";
 const schema = { location: { type: "string" }, unit: { type: "string" } };
@@ -107,6 +116,74 @@ async function agents(kind, stream) {
   return result.finalOutput;
 }
 
+// Sends back what the SDK returned, unchanged.
+async function chatPushed(read) {
+  const messages = [{ role: "user", content: question }];
+  for (let turn = 0; turn < 3; turn++) {
+    const message = await read(newClient(), { model, messages, tools: [{ type: "function", function: fn }] });
+    if (!message.tool_calls?.length) return message.content;
+    messages.push(message);
+    for (const call of message.tool_calls) {
+      messages.push({ role: "tool", tool_call_id: call.id, content: getWeather(JSON.parse(call.function.arguments)) });
+    }
+  }
+  throw new Error("The conversation does not end.");
+}
+
+async function responsesPushed(read) {
+  const input = [{ role: "user", content: question }];
+  for (let turn = 0; turn < 3; turn++) {
+    const { text, output } = await read(newClient(), { model, input, tools: [{ type: "function", ...fn, strict: false }] });
+    const asked = output.filter((item) => item.type === "function_call");
+    if (!asked.length) return text;
+    input.push(...output);
+    for (const call of asked) input.push({ type: "function_call_output", call_id: call.call_id, output: getWeather(JSON.parse(call.arguments)) });
+  }
+  throw new Error("The conversation does not end.");
+}
+
+async function runTools(stream) {
+  const run = { ...fn, function: getWeather, parse: JSON.parse };
+  const runner = newClient().chat.completions.runTools({ model, stream, messages: [{ role: "user", content: question }], tools: [{ type: "function", function: run }] });
+  return runner.finalContent();
+}
+
+async function langchain(useResponsesApi, streaming) {
+  const weather = langchainTool(getWeather, { name: fn.name, description: fn.description, schema: place });
+  const configuration = { baseURL: url, defaultHeaders: { "X-Damage": damage } };
+  const bound = new ChatOpenAI({ model, apiKey: "none", maxRetries: 0, useResponsesApi, configuration }).bindTools([weather]);
+  const history = [new HumanMessage(question)];
+  for (let turn = 0; turn < 3; turn++) {
+    let message;
+    if (streaming) for await (const chunk of await bound.stream(history)) message = message ? message.concat(chunk) : chunk;
+    else message = await bound.invoke(history);
+    if (message.invalid_tool_calls?.length) throw new Error(`invalid calls: ${JSON.stringify(message.invalid_tool_calls)}`);
+    if (!message.tool_calls?.length) return message.text;
+    history.push(message);
+    for (const call of message.tool_calls) history.push(new ToolMessage({ tool_call_id: call.id, content: getWeather(call.args) }));
+  }
+  throw new Error("The conversation does not end.");
+}
+
+async function pi(api) {
+  const limits = { contextWindow: 128_000, maxTokens: 8_000, cost: { input: 0, output: 0, cacheRead: 0, cacheWrite: 0 } };
+  const chosen = { id: model, name: model, api, provider: "r", baseUrl: url, reasoning: true, input: ["text"], headers: { "X-Damage": damage }, ...limits };
+  const tools = [{ name: fn.name, description: fn.description, parameters }];
+  const messages = [{ role: "user", content: question, timestamp: Date.now() }];
+  for (let turn = 0; turn < 3; turn++) {
+    const message = await complete(chosen, { systemPrompt: "Be brief.", messages, tools }, { apiKey: "none", maxRetries: 0 });
+    if (message.stopReason === "error") throw new Error(message.errorMessage);
+    const asked = message.content.filter((part) => part.type === "toolCall");
+    if (!asked.length) return message.content.filter((part) => part.type === "text").map((part) => part.text).join("");
+    messages.push(message);
+    for (const { id, name, arguments: given } of asked) {
+      const content = [{ type: "text", text: getWeather(given) }];
+      messages.push({ role: "toolResult", toolCallId: id, toolName: name, content, isError: false, timestamp: Date.now() });
+    }
+  }
+  throw new Error("The conversation does not end.");
+}
+
 const uses = {
   "oai-js chat non-streaming": () => chat(chatWhole),
   "oai-js chat streaming": () => chat(chatStream),
@@ -115,9 +192,18 @@ const uses = {
   "oai-js responses streaming": () => responses(responsesStream),
   "oai-js-stream responses streaming": () => responses(responsesHelper),
 };
+uses["oai-js-pushed chat non-streaming"] = () => chatPushed(chatWhole);
+uses["oai-js-pushed chat streaming"] = () => chatPushed(chatHelper);
+uses["oai-js-pushed responses non-streaming"] = () => responsesPushed(responsesWhole);
+uses["oai-js-pushed responses streaming"] = () => responsesPushed(responsesHelper);
+uses["oai-js-run-tools chat non-streaming"] = () => runTools(false);
+uses["oai-js-run-tools chat streaming"] = () => runTools(true);
 const models = {
   "ai chat": () => createOpenAI(options()).chat(model),
   "ai responses": () => createOpenAI(options()).responses(model),
+  "ai-groq chat": () => createGroq(options())(model),
+  "ai-openrouter chat": () => createOpenRouter(options()).chat(model),
+  "ai-open responses": () => createOpenResponses({ ...options(), name: "r", url: `${url}/responses` })(model),
   "ai-compat chat": () => createOpenAICompatible({ ...options(), name: "r", includeUsage: true }).chatModel(model),
 };
 for (const [name, made] of Object.entries(models)) {
@@ -128,10 +214,19 @@ for (const [api, kind] of [["chat", OpenAIChatCompletionsModel], ["responses", O
   uses[`agents-js ${api} non-streaming`] = () => agents(kind, false);
   uses[`agents-js ${api} streaming`] = () => agents(kind, true);
 }
+for (const [api, over] of [["chat", false], ["responses", true]]) {
+  uses[`lc-js ${api} non-streaming`] = () => langchain(over, false);
+  uses[`lc-js ${api} streaming`] = () => langchain(over, true);
+}
+uses["pi chat streaming"] = () => pi("openai-completions");
+uses["pi responses streaming"] = () => pi("openai-responses");
 setTracingDisabled(true);
 process.on("unhandledRejection", () => {});
-for (damage of damages) {
+const returning = new Set(["oai-js-pushed", "oai-js-run-tools"]); // show only what they return
+for (damage of Object.keys(plan)) {
   for (const [name, use] of Object.entries(uses)) {
+    const [client, ...place] = name.split(" ");
+    if (!plan[damage].includes(place.join(" ")) || (damage && returning.has(client))) continue;
     calls = [];
     let shown;
     let timer;
@@ -142,7 +237,8 @@ for (damage of damages) {
       shown = { error: `${error?.name}: ${error?.message}`.slice(0, 200) };
     }
     clearTimeout(timer);
-    console.log(JSON.stringify([damage, name, { calls, ...shown }]));
+    writeSync(1, `\nmeasured ${JSON.stringify([damage, name, { calls, ...shown }])}\n`);
+    readSync(0, Buffer.alloc(1)); // the requests of this use are noted
   }
 }
 process.exit(0);

@@ -1,11 +1,13 @@
 """Conversations with a tool by real Python clients and Codex, in each way of reading replies.
 
-    python python_clients.py BASE_URL CODEX [DAMAGE …]
+    python python_clients.py BASE_URL PLAN FOLDER CLIENT …
 
-The server applies a damage to each reply (header X-Damage); '' is none. Prints a JSON array for
-each damage, client, API and mode: the arguments of its calls, and its last text or the error.
-`CODEX` is the path of Codex's command. benchmarks/real_clients.py runs this with the versions that
-it installs.
+The server applies a damage to each reply (header X-Damage); '' is none. `PLAN` is a JSON file: by
+damage, the APIs and modes whose replies it changes ("chat streaming"). Prints
+"measured" and a JSON array for each damage, client, API and mode: the arguments of its calls, and
+its last text or the error, and waits for a line. `FOLDER`
+has the command of Codex. benchmarks/real_clients.py runs this with the
+versions that it installs, in the environment of the clients that it names.
 """
 
 import asyncio
@@ -18,21 +20,14 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no download
-
-import agents
-import litellm
-import openai
-from langchain_core.messages import HumanMessage
-from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
-from pydantic_ai import Agent
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
-from pydantic_ai.providers.openai import OpenAIProvider
+os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "ANONYMIZED_TELEMETRY": "false"}
 
 from harness.rules.clients.readers import READERS
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 MODEL, QUESTION, TURNS = "gpt-oss-small", "What is the weather in Lisbon?", 3
 PLACE = {
@@ -43,7 +38,7 @@ PLACE = {
 FUNCTION = {"name": "get_weather", "description": "Get the weather.", "parameters": PLACE}
 CHAT = {"model": MODEL, "tools": [{"type": "function", "function": FUNCTION}]}
 RESPONSES = {"model": MODEL, "tools": [{"type": "function", **FUNCTION}]}
-URL, CODEX, *DAMAGES = sys.argv[1:]
+URL, PLAN, FOLDER, *CLIENTS = sys.argv[1:]
 called: list[str] = []
 
 
@@ -60,6 +55,8 @@ def get_weather(location: str, unit: str = "celsius") -> str:
 
 def chat(streaming: bool, helper: bool, damage: str) -> str:
     """Have the conversation as OpenAI's guide on function calling does; `parse()` needs strict."""
+    import openai
+
     api = openai.OpenAI(**options(damage)).chat.completions
     function = FUNCTION | ({"strict": True} if helper and not streaming else {})
     body = CHAT | {"tools": [{"type": "function", "function": function}]}
@@ -82,6 +79,8 @@ def chat(streaming: bool, helper: bool, damage: str) -> str:
 
 def responses(streaming: bool, helper: bool, damage: str) -> str:
     """Have the conversation as OpenAI's guide on function calling does."""
+    import openai
+
     api = openai.OpenAI(**options(damage)).responses
     history: list[Any] = [{"role": "user", "content": QUESTION}]
     for _ in range(TURNS):
@@ -96,7 +95,48 @@ def responses(streaming: bool, helper: bool, damage: str) -> str:
     raise ValueError("The conversation does not end.")
 
 
+def pushed(api: str, streaming: bool, damage: str) -> str:
+    """Have the conversation with the SDK, and send back what it returned, unchanged."""
+    import openai
+
+    client = openai.OpenAI(**options(damage))
+    history: list[Any] = [{"role": "user", "content": QUESTION}]
+    for _ in range(TURNS):
+        if api == "chat":
+            body: Any = CHAT | {"messages": history}
+            if streaming:
+                with client.chat.completions.stream(**body) as stream:
+                    message: Any = stream.get_final_completion().choices[0].message
+            else:
+                message = client.chat.completions.create(**body).choices[0].message
+            if not message.tool_calls:
+                return message.content or ""
+            history.append(message)
+            for call in message.tool_calls:
+                result = get_weather(**json.loads(call.function.arguments))
+                history.append({"role": "tool", "tool_call_id": call.id, "content": result})
+        else:
+            body = RESPONSES | {"input": history}
+            if streaming:
+                with client.responses.stream(**body) as events:
+                    reply: Any = events.get_final_response()
+            else:
+                reply = client.responses.create(**body)
+            asked = [item for item in reply.output if item.type == "function_call"]
+            if not asked:
+                return str(reply.output_text)
+            history += reply.output
+            for call in asked:
+                result = get_weather(**json.loads(call.arguments))
+                given = {"type": "function_call_output", "call_id": call.call_id}
+                history.append(given | {"output": result})
+    raise ValueError("The conversation does not end.")
+
+
 def openai_agents(api: str, streaming: bool, damage: str) -> str:
+    import agents
+    import openai
+
     agents.set_tracing_disabled(True)
     kinds = {"chat": agents.OpenAIChatCompletionsModel, "responses": agents.OpenAIResponsesModel}
     agent = agents.Agent(
@@ -117,7 +157,24 @@ def openai_agents(api: str, streaming: bool, damage: str) -> str:
 
 
 def langchain(api: str, streaming: bool, damage: str) -> str:
+    from langchain_openai import ChatOpenAI
+
     model = ChatOpenAI(model=MODEL, use_responses_api=api == "responses", **options(damage))
+    return in_langchain(model, streaming)
+
+
+def langchain_groq(streaming: bool, damage: str) -> str:
+    from langchain_groq import ChatGroq
+
+    given = options(damage)
+    url = given.pop("base_url").removesuffix("/v1")
+    return in_langchain(ChatGroq(model=MODEL, base_url=url, **given), streaming)
+
+
+def in_langchain(model: "BaseChatModel", streaming: bool) -> str:
+    from langchain_core.messages import HumanMessage
+    from langchain_core.tools import tool
+
     bound = model.bind_tools([tool(get_weather)])
     history: list[Any] = [HumanMessage(QUESTION)]
     for _ in range(TURNS):
@@ -132,6 +189,11 @@ def langchain(api: str, streaming: bool, damage: str) -> str:
 
 
 def pydantic_ai(api: str, streaming: bool, damage: str) -> str:
+    import openai
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
     kind = OpenAIChatModel if api == "chat" else OpenAIResponsesModel
     client = openai.AsyncOpenAI(**options(damage))
     agent = Agent(kind(MODEL, provider=OpenAIProvider(openai_client=client)), tools=[get_weather])
@@ -147,6 +209,9 @@ def pydantic_ai(api: str, streaming: bool, damage: str) -> str:
 
 def lite(streaming: bool, damage: str) -> str:
     """LiteLLM as a client: Chat Completions of an OpenAI-compatible server."""
+    import litellm
+
+    litellm.suppress_debug_info = True
     history: list[Any] = [{"role": "user", "content": QUESTION}]
     given = {"model": f"openai/{MODEL}", "api_base": URL, "api_key": "none", "num_retries": 0}
     given |= {"extra_headers": {"X-Damage": damage}, "tools": CHAT["tools"], "timeout": 30}
@@ -164,6 +229,67 @@ def lite(streaming: bool, damage: str) -> str:
     raise ValueError("The conversation does not end.")
 
 
+def google_adk(streaming: bool, damage: str) -> str:
+    """An agent with LiteLLM's model class, as ADK's guide uses servers of other vendors."""
+    from google.adk.agents import Agent
+    from google.adk.agents.run_config import RunConfig, StreamingMode
+    from google.adk.models.lite_llm import LiteLlm
+    from google.adk.runners import InMemoryRunner
+
+    model = LiteLlm(
+        model=f"openai/{MODEL}",
+        api_base=URL,
+        api_key="none",
+        num_retries=0,
+        extra_headers={"X-Damage": damage},
+    )
+    agent = Agent(name="agent", model=model, tools=[get_weather])
+    mode = StreamingMode.SSE if streaming else StreamingMode.NONE
+
+    async def run() -> str:
+        config = RunConfig(streaming_mode=mode, max_llm_calls=TURNS)
+        events = await InMemoryRunner(agent=agent).run_debug(
+            QUESTION, run_config=config, quiet=True
+        )
+        if any(event.error_code for event in events):
+            raise ValueError(next(event.error_message for event in events if event.error_code))
+        final = [event for event in events if event.is_final_response() and not event.partial]
+        parts = final[-1].content.parts if final and final[-1].content else ()
+        return "".join(part.text or "" for part in parts or () if not part.thought)
+
+    return asyncio.run(run())
+
+
+def browser_use(damage: str) -> str:
+    """A question to the model class; its agents need a browser."""
+    from browser_use.llm.messages import UserMessage
+    from browser_use.llm.openai.chat import ChatOpenAI
+
+    model = ChatOpenAI(model=MODEL, **options(damage))
+    called.append(QUESTION)
+    return str(asyncio.run(model.ainvoke([UserMessage(content=QUESTION)])).completion)
+
+
+def agent_framework(api: str, streaming: bool, damage: str) -> str:
+    import openai
+    from agent_framework import Agent
+    from agent_framework.openai import OpenAIChatClient, OpenAIChatCompletionClient
+
+    kind = OpenAIChatCompletionClient if api == "chat" else OpenAIChatClient
+    client = kind(MODEL, async_client=openai.AsyncOpenAI(**options(damage)))
+
+    async def run() -> str:
+        agent = Agent(client, tools=[get_weather])
+        if not streaming:
+            return str((await agent.run(QUESTION)).text)
+        stream = agent.run(QUESTION, stream=True)
+        async for _ in stream:
+            pass
+        return str((await stream.get_final_response()).text)
+
+    return asyncio.run(run())
+
+
 def codex(damage: str) -> str:
     """One turn with its own instructions and tools; it is answered with a text."""
     entry: dict[str, object] = {"name": "r", "base_url": URL, "wire_api": "responses"}
@@ -174,7 +300,7 @@ def codex(damage: str) -> str:
     given = [part for key, value in chosen for part in ("-c", f"{key}={json.dumps(value)}")]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [CODEX, "exec", "--skip-git-repo-check", "-C", folder, *given, QUESTION],
+            [f"{FOLDER}/codex", "exec", "--skip-git-repo-check", "-C", folder, *given, QUESTION],
             env=os.environ | {"HOME": folder, "CODEX_HOME": folder},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -188,29 +314,51 @@ def codex(damage: str) -> str:
     return done.stdout.strip()
 
 
+def both(client: str, use: Callable[[str, bool, str], str]) -> dict[str, Callable[[str], str]]:
+    return {
+        f"{client} {api} {mode}": partial(use, api, mode == "streaming")
+        for api in ("chat", "responses")
+        for mode in ("non-streaming", "streaming")
+    }
+
+
+def sdk(helper: bool) -> Callable[[str, bool, str], str]:
+    talks = {"chat": chat, "responses": responses}
+    return lambda api, streaming, damage: talks[api](streaming, helper, damage)
+
+
 USES: dict[str, Callable[[str], str]] = {
+    **both("oai-py", sdk(helper=False)),
+    **both("oai-py-stream", sdk(helper=True)),
+    **both("oai-py-pushed", pushed),
+    **both("agents-py", openai_agents),
+    **both("lc-py", langchain),
+    **both("pyd", pydantic_ai),
+    **both("maf", agent_framework),
+    "lc-groq chat non-streaming": partial(langchain_groq, False),
+    "lc-groq chat streaming": partial(langchain_groq, True),
     "litellm chat non-streaming": partial(lite, False),
     "litellm chat streaming": partial(lite, True),
+    "adk chat non-streaming": partial(google_adk, False),
+    "adk chat streaming": partial(google_adk, True),
+    "browser-use chat non-streaming": browser_use,
+    "codex responses streaming": codex,
 }
-for helper, client in enumerate(("oai-py", "oai-py-stream")):
-    for over, talk in {"chat": chat, "responses": responses}.items():
-        USES[f"{client} {over} non-streaming"] = partial(talk, False, bool(helper))
-        USES[f"{client} {over} streaming"] = partial(talk, True, bool(helper))
-for client, use in {"agents-py": openai_agents, "lc-py": langchain, "pyd": pydantic_ai}.items():
-    for over in ("chat", "responses"):
-        USES[f"{client} {over} non-streaming"] = partial(use, over, False)
-        USES[f"{client} {over} streaming"] = partial(use, over, True)
-if Path(CODEX).exists():
-    USES["codex responses streaming"] = codex
 
 warnings.simplefilter("ignore")
-litellm.suppress_debug_info = True
-for name in DAMAGES:
+for name, changed in json.loads(Path(PLAN).read_text(encoding="utf-8")).items():
     for use_name, converse in USES.items():
+        client, place = use_name.split(" ", 1)
+        if client not in CLIENTS or place not in changed:
+            continue
+        if name and use_name.startswith("oai-py-pushed"):  # shows only what it returns
+            continue
         called.clear()
         try:
             shown = {"text": (converse(name) or "").strip()}
         except Exception as error:  # noqa: BLE001 - whatever a client raises is the result
             shown = {"error": f"{type(error).__name__}: {error}"[:200]}
-        print(json.dumps([name, use_name, {"calls": called, **shown}]), flush=True)
+        made = json.dumps([name, use_name, {"calls": called, **shown}])
+        print(f"\nmeasured {made}", flush=True)
+        sys.stdin.readline()  # the requests of this use are noted
 os._exit(0)  # threads of LiteLLM

@@ -21,7 +21,12 @@ from harness.records.scores import Finding, Score
 from harness.records.settings import Thresholds
 from harness.rules.account import NO_ACCOUNT, account_of
 from harness.rules.catalogue import CHECKS
-from harness.rules.clients.conversations import Conversation, conversations, is_conversation
+from harness.rules.clients.conversations import (
+    Conversation,
+    conversations,
+    damaging,
+    is_conversation,
+)
 from harness.run.run_log import new_rollouts
 from harness.tasks.task import Task
 from harness.verdict.analyze import Judged, Scored, analyze
@@ -30,6 +35,7 @@ from harness.verdict.requirements import may_warn
 
 _T = TypeVar("_T")
 _PARTS = 60  # equal parts of the time of a run
+_MOST_RECORDED = 1000  # recorded conversations that are read as clients do
 
 
 class Judge:
@@ -100,7 +106,8 @@ class Judge:
             self._evals.append(score)
             return
         self._scores.append(score)
-        if is_conversation(parsed):
+        recorded = task.info.kind == "traffic" and len(self._conversations) >= _MOST_RECORDED
+        if is_conversation(parsed) and not recorded:
             self._conversations.append(parsed)
         if task.info.kind == "probes":
             self._groups[task.name].setdefault(score.sample, []).append(parsed)
@@ -154,7 +161,7 @@ class Judge:
 
     def conversations(self) -> tuple[Conversation, ...]:
         """Read the conversations of clients; this takes a few milliseconds a reply."""
-        return conversations(self._conversations)
+        return conversations(self._conversations, damaging(self._scores))
 
     def _scored(self, *, growing: bool) -> Scored:
         """Return what `analyze` needs: the account first, because all rules read it."""
@@ -167,7 +174,8 @@ class Judge:
             task.probe_results(self._groups.get(task.name, {}), account) for task in self.tasks
         )
         probes = tuple(result for results in groups for result in results)
-        clients = not growing and any(result.check.family == "clients" for result in probes)
+        clients = any(result.check.family == "clients" for result in probes)
+        clients = clients or any(task.info.kind == "traffic" for task in self.tasks)
         return Scored(
             self._scores,
             self._read,
@@ -176,7 +184,7 @@ class Judge:
             self._unscored,
             self._evals,
             account,
-            self.conversations() if clients else (),
+            self.conversations() if clients and not growing else (),
         )
 
     def _sharing(self, score: Score) -> Score:

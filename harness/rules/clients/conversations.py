@@ -1,7 +1,8 @@
 """The conversations that clients would have: a tool is called, or a text is read.
 
 The tool cases, the tool loops and the texts of echo and parity are such conversations, in the form
-of request that all clients can send. Probes of single tokens or options are not.
+of request that all clients can send, and so is recorded traffic. Of the other probes, those count
+whose replies are whole: a refusal, or a reply that a limit cut, may be what the probe is about.
 """
 
 import json
@@ -10,14 +11,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import explanation, without_reply
 from harness.records.conditions import Api, Mode
+from harness.records.rollouts import Rollout
+from harness.records.scores import Score
+from harness.rules.clients.needs import decisive
 from harness.rules.clients.sdk import reading, reads
 
 TASKS = frozenset({"tool_calling", "tools.loop", "echo", "parity"})
+RECORDED = "traffic"
+"""The task of imported conversations."""
 _MOST = 12
-"""Conversations of a task that are read over an API and in a mode: the shortest."""
+"""Conversations of a kind that are read over an API and in a mode: the shortest."""
+NOTHING: Mapping[str, frozenset[str]] = {}
 
 
 @dataclass(frozen=True)
@@ -31,32 +39,91 @@ class Conversation:
     readable: bool = True  # whether our own reading finds a reply in each response
     failed: str | None = None  # for every client
     turn: int = 0  # the request that was refused
+    own: bool = True  # whether it has the form that all clients can send, so that it is read
     read: Mapping[str, str | None] = field(default_factory=dict)
     """By client that is installed and read all replies: why it gets nothing usable, if so."""
 
 
 def is_conversation(parsed: ParsedRollout) -> bool:
     """Whether a rollout is the first try of a conversation."""
-    return parsed.rollout.task in TASKS and parsed.rollout.attempt == 1
+    if parsed.rollout.task == RECORDED:
+        return _is_whole(parsed)
+    return parsed.rollout.attempt == 1 and (parsed.rollout.task in TASKS or _is_whole(parsed))
 
 
-def conversations(rollouts: Iterable[ParsedRollout]) -> tuple[Conversation, ...]:
-    """Read those of the rollouts that were answered; one that was made again alone counts once."""
-    last = {(r.rollout.task, r.rollout.sample, r.rollout.condition): r for r in rollouts}
-    by_task: dict[tuple[str, Api, Mode], list[ParsedRollout]] = defaultdict(list)
-    for rollout in last.values():
-        if not any(without_reply(exchange.recorded) for exchange in rollout.exchanges):
-            by_task[rollout.rollout.task, rollout.rollout.api, rollout.mode].append(rollout)
-    return tuple(
-        _read(rollout) for made in by_task.values() for rollout in sorted(made, key=_length)[:_MOST]
+def _is_whole(parsed: ParsedRollout) -> bool:
+    """Whether all replies arrived, none of them is cut, and functions alone were offered."""
+    return bool(parsed.exchanges) and all(
+        exchange.delivered
+        and not exchange.truncated
+        and all(
+            tool.get("type", "function") == "function"
+            for tool in objects(exchange.request.body.get("tools"))
+        )
+        for exchange in parsed.exchanges
     )
+
+
+def conversations(
+    rollouts: Iterable[ParsedRollout], damaged: Mapping[str, frozenset[str]] = NOTHING
+) -> tuple[Conversation, ...]:
+    """Read those of the rollouts that were answered; one that was made again alone counts once.
+
+    `damaged` has, by record, the rules that found what breaks clients (see `damaging`). Of the
+    tasks and the recordings, the shortest of each kind are read; of the other probes only damaged
+    ones, the shortest with the same findings. The others with these findings do to clients what
+    those that were read do.
+    """
+    last = {_again(parsed.rollout): parsed for parsed in rollouts}
+    alike: dict[tuple[str, Api, Mode, frozenset[str]], list[ParsedRollout]] = defaultdict(list)
+    for parsed in last.values():
+        if not any(without_reply(exchange.recorded) for exchange in parsed.exchanges):
+            task = parsed.rollout.task if _has_own_form(parsed) else ""
+            found = damaged.get(parsed.rollout.id, frozenset())
+            alike[task, parsed.rollout.api, parsed.mode, found].append(parsed)
+    return tuple(
+        made
+        for (task, _, _, found), those in alike.items()
+        for made in _like_the_shortest(those, unread=not (task or found))
+    )
+
+
+def damaging(scores: Iterable[Score]) -> Mapping[str, frozenset[str]]:
+    """Return, by record, the rules with findings that tell what breaks clients."""
+    found = ((s.record, decisive().intersection(f.id for f in s.findings)) for s in scores)
+    return {record: rules for record, rules in found if rules}
+
+
+def _has_own_form(parsed: ParsedRollout) -> bool:
+    return parsed.rollout.task in (*TASKS, RECORDED)
+
+
+def _again(rollout: Rollout) -> object:
+    """Return what the repetitions of a conversation have in common."""
+    recorded = rollout.task == RECORDED
+    return rollout.id if recorded else (rollout.task, rollout.sample, rollout.condition)
+
+
+def _like_the_shortest(those: Sequence[ParsedRollout], *, unread: bool) -> Iterator[Conversation]:
+    """Yield the conversations with equal findings, of which the shortest are read."""
+    reading: dict[bool, Conversation] = {}
+    for at, parsed in enumerate(sorted(those, key=_length)):
+        made = _kind(parsed)
+        if not unread and (at < _MOST or made.calls not in reading):
+            reading[made.calls] = _read(parsed)
+            yield reading[made.calls]
+        elif unread:
+            yield made
+        else:
+            like = reading[made.calls]
+            yield replace(made, failed=like.failed, turn=like.turn, read=like.read)
 
 
 def _length(rollout: ParsedRollout) -> int:
     return sum(len(exchange.events) for exchange in rollout.exchanges)
 
 
-def _read(rollout: ParsedRollout) -> Conversation:
+def _kind(rollout: ParsedRollout) -> Conversation:
     # Of an unreadable reply to an offer of tools, a call is expected.
     calls = any(
         exchange.request.functions if exchange.reply is None else exchange.reply.calls
@@ -64,6 +131,11 @@ def _read(rollout: ParsedRollout) -> Conversation:
     )
     readable = all(exchange.reply is not None for exchange in rollout.exchanges)
     made = Conversation(rollout.rollout.id, rollout.rollout.api, rollout.mode, calls, readable)
+    return replace(made, own=_has_own_form(rollout))
+
+
+def _read(rollout: ParsedRollout) -> Conversation:
+    made = _kind(rollout)
     unread: dict[str, str] = {}
     able = set.intersection(*map(reading, rollout.exchanges))
     for turn, exchange in enumerate(rollout.exchanges):
@@ -105,13 +177,20 @@ def _no_reply(exchange: ParsedExchange) -> str | None:
 
 
 def shares(made: Sequence[Conversation], problems: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
-    """Yield "7 of 9 tool conversations: reason" for each kind, and whether it is most of them."""
+    """Yield "7 of 9 tool conversations: reason" for each kind, and whether it is most of them.
+
+    Most of those in the form of all clients are enough: what broke others may be unread.
+    """
     for calls, kind in ((True, "tool conversations"), (False, "conversations without a call")):
         for streams in (False, True):
             those = [c for c in made if (c.calls, c.mode == "streaming") == (calls, streams)]
-            reasons = [problems[c.record] for c in those if c.record in problems]
-            if reasons:
+            own = [c for c in those if c.own]
+            bad = [c for c in those if c.record in problems]
+            reasons = [problems[c.record] for c in bad]
+            if bad:
+                those = own if all(c.own for c in bad) else those
                 name = f"streamed {kind}" if streams else kind
                 reason = max(reasons, key=reasons.count)
                 text = f"{len(reasons)} of {len(those)} {name}: {reason}"
-                yield text, 2 * len(reasons) >= len(those)
+                most_own = bool(own) and 2 * sum(c.own for c in bad) >= len(own)
+                yield text, most_own or 2 * len(bad) >= len(those)

@@ -47,6 +47,23 @@ def needs() -> tuple[Need, ...]:
         )
 
 
+@cache
+def decisive() -> frozenset[str]:
+    """Return the ids of the rules in the table, whose findings tell what breaks clients."""
+    return frozenset(rule.partition("@")[0] for need in needs() for rule in need.rules)
+
+
+@cache
+def fatal() -> frozenset[str]:
+    """Return the ids of the rules whose finding alone breaks every client."""
+    return frozenset(
+        rule
+        for need in needs()
+        for rule in need.rules
+        if need.breaks == {EVERY} and len(need.rules) == 1 and "@" not in rule
+    )
+
+
 def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str, str]:
     """Return the clients that cannot use the replies with these findings, each with the damage.
 

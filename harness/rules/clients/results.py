@@ -1,5 +1,6 @@
 """Which clients work with a server: by what they send, and by the conversations they would have."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.records.analysis import ClientResult, RuleResult
@@ -7,15 +8,19 @@ from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.scores import Score
 from harness.rules.clients.conversations import Conversation, shares
 from harness.rules.clients.forms import CLIENTS, FORMS, SharedRules, Variant
-from harness.rules.clients.needs import EVERY, UNTRIED, broken_by
+from harness.rules.clients.needs import EVERY, UNTRIED, broken_by, fatal
 from harness.rules.clients.sdk import package
 
 _LEAST_JUDGED = 0.5
 """A client works only if more than this share of its forms was judged."""
 _EARLIER_CALLS = frozenset({"called", "thought"})
 """The plain requests that return a call and its result."""
+_OFTEN = 0.03
+"""Up to this share, replies that the model may have spoilt break no client: a worse model accuses
+no server. It is the share that the rules allow calls that are no JSON."""
 _UNTRIED = "replies that were not tried with it"
 _CALLS = "earlier calls"
+_LOST_CALL = "a call that stands in the text or is lost"
 
 
 def client_results(
@@ -25,20 +30,24 @@ def client_results(
 ) -> tuple[ClientResult, ...]:
     """Return what each client can expect of the server over each API that it uses.
 
-    `rules` are the results of all checks and probes; without any of this family, nothing is known.
-    `scores` have the findings of the conversations, with tolerances applied.
+    `rules` are the results of all checks and probes. Without any of this family, as in recorded
+    traffic, the forms are unknown, and only clients that break are returned. `scores` have the
+    findings of the conversations, with tolerances applied.
     """
     results = {rule.check.id: rule for rule in rules}
-    if not any(form.rule in results for form in FORMS):
+    sent = any(form.rule in results for form in FORMS)
+    if not (sent or conversations):
         return ()
+    scores = tuple(scores)
     read = {made.record: made for made in conversations}
     broken = {
         score.record: broken_by(score.findings, read[score.record].api, read[score.record].mode)
         for score in scores
         if score.record in read
     }
+    spoilt = frozenset(_spoilt(read, scores, allowed=_OFTEN if sent else 0))
     judged = (
-        _client_result(name, api, results, conversations, broken)
+        _client_result(name, api, results if sent else {}, conversations, broken, spoilt)
         for name in CLIENTS
         for api in BOTH_APIS
         if api in CLIENTS[name].apis
@@ -52,6 +61,7 @@ def _client_result(
     results: Mapping[str, RuleResult],
     conversations: Iterable[Conversation],
     broken: Mapping[str, Mapping[str, str]],
+    spoilt: frozenset[str],
 ) -> ClientResult | None:
     """Return the result of a client; None if the run judged nothing that it sends or receives."""
     client = CLIENTS[name]
@@ -78,6 +88,8 @@ def _client_result(
     sometimes: list[str] = []
     for text, mostly in shares(made, problems):
         (breaking if mostly else sometimes).append(text)
+    others = {c.record: _LOST_CALL for c in made if c.record in spoilt - problems.keys()}
+    sometimes += [text for text, _ in shares(made, others)]
     unsure = [
         broken.get(c.record, {}) for c in made if c.record not in problems and name not in c.read
     ]
@@ -99,6 +111,26 @@ def _client_result(
         returns_cot=client.over(api) or "",
         read_by=package(name) if any(name in c.read for c in made) else "",
     )
+
+
+def _spoilt(
+    read: Mapping[str, Conversation], scores: Iterable[Score], *, allowed: float
+) -> Iterator[str]:
+    """Yield the records whose reply no client can use, but which a tolerance lets the model write.
+
+    Of each kind, they count if there are several, and more than a share that is `allowed`; in a
+    recording, for which it is 0, one counts.
+    """
+    kinds: dict[tuple[Api, Mode, bool], list[str]] = defaultdict(list)
+    for score in scores:
+        if (made := read.get(score.record)) and any(
+            found.severity == "info" and found.id in fatal() for found in score.findings
+        ):
+            kinds[made.api, made.mode, made.calls].append(score.record)
+    for kind, found in kinds.items():
+        every = sum((c.api, c.mode, c.calls) == kind for c in read.values())
+        if len(found) > max(1, allowed * every) or not allowed:
+            yield from found
 
 
 def _calls_judged(api: Api, results: Mapping[str, RuleResult]) -> bool:

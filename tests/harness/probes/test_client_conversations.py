@@ -16,7 +16,7 @@ from harness.records.analysis import ClientResult
 from harness.records.rollouts import Exchange, Rollout, StreamPart, TransportFailure
 from harness.records.scores import Score
 from harness.rules.catalogue import CHECKS, RULES
-from harness.rules.clients.conversations import conversations, is_conversation
+from harness.rules.clients.conversations import TASKS, conversations, damaging, is_conversation
 from harness.rules.clients.forms import CLIENTS, FORMS
 from harness.rules.clients.frameworks import frameworks
 from harness.rules.clients.needs import EVERY, UNTRIED, needs
@@ -48,7 +48,7 @@ def recorded() -> tuple[Rollout, ...]:
     """Three conversations of each task with tools, and one text, over each API and in each mode."""
     made: dict[tuple[str, str, bool], list[Rollout]] = defaultdict(list)
     for one in healthy().rollouts:
-        if is_conversation(parse_rollout(one)) and one.task != "echo":
+        if one.task in TASKS and is_conversation(parse_rollout(one)) and one.task != "echo":
             made[one.task, one.condition.api, one.condition.streaming].append(one)
     most = {"parity": 1}
     return tuple(one for key, each in made.items() for one in each[: most.get(key[0], 3)])
@@ -66,7 +66,7 @@ def results(made: Mapping[Rollout, Rollout] | list[Rollout]) -> tuple[ClientResu
     parsed: list[ParsedRollout] = list(map(parse_rollout, made))
     scores = (tasks[each.rollout.task].score(each) for each in parsed)
     found: list[Score] = [score for score in scores if score is not None]
-    return client_results(checks().values(), conversations(parsed), found)
+    return client_results(checks().values(), conversations(parsed, damaging(found)), found)
 
 
 def under(damage: str) -> tuple[ClientResult, ...]:
@@ -269,3 +269,67 @@ def test_what_a_rule_says_to_raise_in_a_client_was_tried() -> None:
     }
     assert "responses.stream.parts" in said
     assert said <= {rule.partition("@")[0] for need in needs() for rule in need.rules}
+
+
+def test_a_foreign_first_event_in_streams_of_probes_breaks_those_that_raise() -> None:
+    made = [
+        one.model_copy(
+            update={"exchanges": tuple(changed(e, "foreign-event-first") for e in one.exchanges)}
+        )
+        for one in healthy().rollouts
+        if one.task == "prompt" and one.condition.name == "chat · streaming"
+    ]
+    assert made
+    found = results([*recorded(), *made])
+    broken = {*breaks(found), *breaks(found, "sometimes")}
+    assert sdk(iter(broken)) == {(HELPERS, "chat", True)}
+
+
+def test_lost_calls_of_a_few_replies_break_every_client_now_and_then() -> None:
+    tools = [one for one in healthy().rollouts if one.task == "tools.choice"]
+    made = [
+        one.model_copy(
+            update={"exchanges": tuple(changed(e, "calls-missing") for e in one.exchanges)}
+        )
+        if one.condition.name == "chat · non-streaming"
+        else one
+        for one in tools
+    ]
+    found = results([*recorded(), *made])
+    partly = {result.client for result in found if result.api == "chat" and result.sometimes}
+    broken = {result.client for result in found if result.api == "chat" and result.breaking}
+    chat = {
+        client.title
+        for client in CLIENTS.values()
+        if client.chat and "non-streaming" in client.modes
+    }
+    assert partly | broken >= chat
+    assert not any(result.sometimes for result in found if result.api == "responses")
+
+
+def test_a_recording_names_only_clients_that_break() -> None:
+    ours = [
+        one.model_copy(update={"task": "traffic", "id": f"traffic/{one.id}"}) for one in recorded()
+    ]
+    parsed = list(map(parse_rollout, ours))
+    assert client_results((), conversations(parsed), ()) == ()
+    lost = [
+        parse_rollout(one.model_copy(
+            update={"exchanges": tuple(changed(e, "content-index-missing") for e in one.exchanges)}
+        ))
+        for one in ours
+    ]  # fmt: skip
+    found = client_results((), conversations(lost), ())
+    assert {result.client for result in found} == {HELPERS}
+    assert {result.status for result in found} == {"breaks"}
+
+
+def test_custom_tools_and_cut_replies_are_no_conversations_of_all_clients() -> None:
+    one = next(one for one in recorded() if one.task == "tool_calling")
+    assert is_conversation(parse_rollout(one.model_copy(update={"task": "traffic"})))
+    body = json.loads(json.dumps(one.exchanges[0].request.body))
+    body["tools"][0]["type"] = "custom"
+    request = one.exchanges[0].request.model_copy(update={"body": body})
+    exchange = one.exchanges[0].model_copy(update={"request": request})
+    other = one.model_copy(update={"task": "traffic", "exchanges": (exchange,)})
+    assert not is_conversation(parse_rollout(other))
