@@ -357,7 +357,8 @@ def _broken(
     tried: set[str] = set()
     for (name, use), outcome in found.outcomes.items():
         client, _, place = use.partition(" ")
-        if name == damage and place == f"{api} {mode}" and use not in failed:
+        known = client in CLIENTS and use not in failed
+        if name == damage and place == f"{api} {mode}" and known:
             tried.add(client)
             if breaks(outcome, found.outcomes["", use]):
                 broken.add(client)
@@ -435,6 +436,8 @@ def _short(value: object, name: str = "") -> object:
         return list(kept.values())
     if isinstance(value, list):
         return [_short(part) for part in value]
+    if isinstance(value, dict) and name == "client_metadata":
+        return dict.fromkeys(value, "A text.")
     if isinstance(value, dict):
         return {key: _short(part, key) for key, part in value.items()}
     return value

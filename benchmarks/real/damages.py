@@ -259,18 +259,6 @@ def _finish_without_calls(event: Event) -> None:
                 choice[name].pop("tool_calls", None)
 
 
-def _text_after_arguments(events: list[Event]) -> list[Event]:
-    """Write a word after the JSON of each call, as a parser does that loses the end of a call."""
-    for event in events:
-        if event.get("type") == "response.function_call_arguments.done":
-            event["arguments"] += " done"
-        for call in _calls([event.get("response", event)]):
-            function = call.get("function", call)
-            if function.get("arguments", "").endswith("}"):
-                function["arguments"] += " done"
-    return events
-
-
 def _foreign_first(events: list[Event]) -> list[Event]:
     """Send an event of the server's own before all others."""
     lost = ("choices", "type", "response")
@@ -420,7 +408,6 @@ DAMAGES: dict[str, Damage] = {
     "sequence-missing": without("sequence_number"),
     "foreign-event-first": _foreign_first,
     "calls-missing": each(_finish_without_calls),
-    "text-after-arguments": _text_after_arguments,
     "response-id-changes-at-end": each(_another_response_at_the_end),
     "item-id-missing": without("item_id"),
     "item-ids-change": each(_item_ids_change),

@@ -1,7 +1,8 @@
 // Conversations with a tool by real JavaScript clients, as python_clients.py has them.
 //
 //     node javascript_clients.mjs BASE_URL PLAN
-import { readFileSync, readSync, writeSync } from "node:fs";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { readFileSync, writeSync } from "node:fs";
 import { Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, run, setTracingDisabled, tool as agentTool } from "@openai/agents";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createGroq } from "@ai-sdk/groq";
@@ -24,11 +25,11 @@ const schema = { location: { type: "string" }, unit: { type: "string" } };
 const parameters = { type: "object", properties: schema, required: ["location"] };
 const fn = { name: "get_weather", description: "Get the weather.", parameters };
 const place = z.object({ location: z.string(), unit: z.string().nullish() });
-let calls = [];
+const called = new AsyncLocalStorage(); // a use that raised may go on and call
 let damage = "";
 
 function getWeather({ location }) {
-  calls.push(location);
+  called.getStore().push(location);
   return `It is sunny in ${location}, 21 degrees.`;
 }
 
@@ -227,18 +228,18 @@ for (damage of Object.keys(plan)) {
   for (const [name, use] of Object.entries(uses)) {
     const [client, ...place] = name.split(" ");
     if (!plan[damage].includes(place.join(" ")) || (damage && returning.has(client))) continue;
-    calls = [];
+    const calls = [];
     let shown;
     let timer;
     const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("no end after 15 s")), 15_000)));
     try {
-      shown = { text: ((await Promise.race([use(), late])) ?? "").trim() };
+      shown = { text: ((await Promise.race([called.run(calls, use), late])) ?? "").trim() };
     } catch (error) {
       shown = { error: `${error?.name}: ${error?.message}`.slice(0, 200) };
     }
     clearTimeout(timer);
     writeSync(1, `\nmeasured ${JSON.stringify([damage, name, { calls, ...shown }])}\n`);
-    readSync(0, Buffer.alloc(1)); // the requests of this use are noted
+    await new Promise((noted) => process.stdin.once("data", noted)); // the requests of this use
   }
 }
 process.exit(0);

@@ -21,7 +21,7 @@ pytest_plugins = ["pytester"]
 
 PLUGIN = ("-p", "gpt_oss_verify.pytest_plugin", "-p", "no:asyncio", "--assert=plain")
 POLLUTED = "gpt-oss::check::calls.name.polluted"
-CLIENT = "Codex 0.169"
+CLIENT = "Codex 0.171"
 
 
 @pytest.fixture

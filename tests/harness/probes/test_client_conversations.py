@@ -24,8 +24,8 @@ from harness.rules.clients.readers import Got
 from harness.rules.clients.results import client_results
 
 SDK, HELPERS = "openai 3.57 (Python)", "openai 3.57 (Python), stream() and parse()"
-PYDANTIC, NPM = "pydantic-ai 2.38", "openai 6.49 (npm), stream()"
-VERCEL = "Vercel AI SDK 6.0 (@ai-sdk/openai 3.0)"
+PYDANTIC, NPM = "pydantic-ai 2.68", "openai 7.59 (npm), stream()"
+VERCEL = "Vercel AI SDK 7.0 (@ai-sdk/openai 4.0)"
 Break = tuple[str, str, bool]
 """A client, an API, and whether it streams."""
 
@@ -122,13 +122,13 @@ TABLE: Mapping[str, set[Break]] = {
     "arguments-as-objects": {
         *((client, "chat", True) for client in (PYDANTIC, NPM, VERCEL)),
         *((client, "chat", False) for client in (PYDANTIC, VERCEL)),
-        *((client, "responses", True) for client in (NPM, VERCEL)),
+        *((client, "responses", True) for client in (PYDANTIC, NPM, VERCEL)),
         (VERCEL, "responses", False),
     },
     "output-text-empty": {(NPM, "responses", True)},
     "id-of-call-missing": {
         (PYDANTIC, "chat", False),
-        *((PYDANTIC, "responses", True), (VERCEL, "responses", True)),
+        *((client, "responses", True) for client in (PYDANTIC, NPM, VERCEL)),
         (VERCEL, "responses", False),
     },
 }

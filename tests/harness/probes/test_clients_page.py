@@ -3,6 +3,7 @@
 `PYTHONPATH=.:tests/support python tests/harness/probes/test_clients_page.py` writes them again.
 """
 
+import csv
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -46,10 +47,28 @@ def damage_rows() -> Iterator[str]:
             yield f"| {damage} | {'; '.join(those)} | {clients} |"
 
 
+def returned_rows() -> Iterator[str]:
+    """Where each client returns the CoT, by API and mode."""
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for row in rows_of("returned"):
+        places = ", ".join(f"`{place}`" for place in row["cot"].split())
+        found[row["client"], row["api"]][row["mode"]] = "lost" if row["cot"] == "lost" else places
+    for (client, api), modes in found.items():
+        over = "Chat" if api == "chat" else "Responses"
+        whole, streamed = (modes.get(mode, "–") for mode in ("non-streaming", "streaming"))
+        yield f"| {client} | {over} | {whole} | {streamed} |"
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (ROOT / f"harness/rules/clients/{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 TABLES = {
     "rules": list(map(form_row, FORMS)),
     "client": list(map(client_row, CLIENTS)),
     "damage": list(damage_rows()),
+    "function of": list(returned_rows()),
 }
 """The rows of each table, by the title of its first column."""
 
@@ -70,6 +89,16 @@ def made(page: str) -> Iterator[str]:
 def test_the_page_about_clients_has_its_tables() -> None:
     page = PAGE.read_text("utf-8")
     assert list(made(page)) == page.splitlines()
+
+
+def test_titles_have_the_versions_that_were_measured() -> None:
+    measured: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in rows_of("measured"):
+        measured[row["client"]].append(row)
+    for name in CLIENTS.keys() & measured.keys():
+        own = measured[name][0]["version"]
+        assert ".".join(own.split(".")[:2]) in CLIENTS[name].title, name
+    assert {row["client"] for row in rows_of("returned")} <= measured.keys()
 
 
 if __name__ == "__main__":

@@ -235,7 +235,7 @@ def add_failed(results: dict[str, RuleResult], rule: str, counts: Counts) -> Non
 @pytest.mark.parametrize(
     ("rule", "counts", "broken"),
     [
-        ("prompt.developer", {"responses": (1, 1)}, {"Codex 0.169"}),
+        ("prompt.developer", {"responses": (1, 1)}, {"Codex 0.171"}),
         ("prompt.instructions", {"responses": (1, 1)}, {"openai-agents 0.24"}),
         ("request.limit_name", {"chat · streaming": (5, 5)}, {"opencode 1.18"}),
         ("finish.limit", {"chat": (1, 4)}, set()),
@@ -247,7 +247,7 @@ def test_a_rule_of_another_family_breaks_only_clients_that_send_what_it_judges(
     results = judged(GROUP, healthy)
     add_failed(results, rule, counts)
     found = {each.client for each in client_results(results.values()) if each.status == "breaks"}
-    assert found & {"Codex 0.169", "openai-agents 0.24", "opencode 1.18"} == broken
+    assert found & {"Codex 0.171", "openai-agents 0.24", "opencode 1.18"} == broken
 
 
 @pytest.mark.parametrize(
