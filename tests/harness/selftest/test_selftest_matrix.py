@@ -278,8 +278,11 @@ def test_styles_must_be_named_and_have_each_share_or_each_seed_and_part() -> Non
     assert faults.chosen(every, []) == (HEALTHY,)
     assert set(faults.chosen(every, ["styles"])) == set(every)
     assert len(every) > 60
-    shares = [max(style.shares.values()) for style in styles_of("typography in arguments")]
-    assert shares == [0.02, 0.05, 0.2, 1.0]
+    styles = styles_of("typography in arguments")
+    shares = [(max(style.shares.values()), style.samples) for style in styles]
+    few = [(1.0, 1), (1.0, 2)]
+    assert shares == [*((share, None) for share in (0.02, 0.05, 0.2, 1.0)), *few]
+    assert [(1.0, style.samples) for style in styles_of("lower case")] == few
     assert {(style.seed, style.part) for style in styles_of("20b")} == {
         (seed, part) for seed in range(3) for part in PARTS
     }
