@@ -76,9 +76,12 @@ def shapes() -> Mapping[str, Stage]:
     ]
     probes, random = choose("standard").probes, Random(0)  # noqa: S311 (not a secret)
     families, ids = sorted({p.about.family for p in probes}), [probe.id for probe in probes]
-    for _ in range(_SETS):
+    chosen: set[tuple[str, ...]] = set()
+    while len(chosen) < _SETS:
         family, few = random.choice([CASES, *families]), random.randrange(_MOST_NAMES)
-        every.append(Stage("standard", (family, *random.sample(ids, few)), 1, cases=()))
+        names = (family, *random.sample(ids, few))
+        every += [] if names in chosen else [Stage("standard", names, 1, cases=())]
+        chosen.add(names)
     parts = ((stage.only or (stage.suite, *stage.apis, *stage.modes), stage) for stage in every)
     return {f"{LAWS}:{'+'.join(names)}": stage for names, stage in parts}
 
