@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 Role = Literal["system", "developer", "user", "assistant"]
 Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]
-History = Literal["sent", "response", "items"]
+History = Literal["sent", "response", "items", "conversation"]
 """How a request refers to the earlier conversation: it contains all of it, or names the earlier
-response (Responses), or names the reasoning and messages of earlier responses (Responses)."""
+response, the reasoning and messages of earlier responses, or nothing but the `conversation` that
+its options name (all three only in Responses)."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ class ResponsesDialect(Dialect):
         added, output = _items(items), reply.raw["output"]
         if history == "response":
             return {**body, "previous_response_id": reply.raw.get("id"), "input": added}
+        if history == "conversation":
+            return {**body, "input": added}
         if history == "items":
             output = map(_reference, output)
         return {**body, "input": [*body["input"], *output, *added]}

@@ -282,6 +282,10 @@ HISTORY = {
     "reasoning-items-as-user-text": Row(
         respond(ITEMS), lambda s: '<|start|>user<|message|>{"type": "reasoning"' in s.prompt
     ),
+    "conversation-ignored": Row(respond(conversation="conv_1"), lambda s: s.status == 200),
+    "context-management-ignored": Row(
+        respond(context_management=[{"type": "compaction"}]), lambda s: s.status == 200
+    ),
     "stored-history-doubled": Row(
         after(respond(instructions="Be kind."), "More"),
         lambda s: s.prompt.count("Hello there.") == 2 and s.prompt.count("More") == 1,

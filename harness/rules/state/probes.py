@@ -15,6 +15,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from harness.api.fields import objects
 from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES, Mode
@@ -39,6 +40,11 @@ from harness.run.attempts import Follow
 
 _STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
+_CONVERSATION = "conv_gpt_oss_verify_never_got_this_id"
+_THRESHOLD = 1_000  # tokens, the fewest that OpenAI's API accepts
+_COMPACTION = {"type": "compaction", "compact_threshold": _THRESHOLD}
+_LONG = "The harbour was quiet, and the tide came in slowly. " * 200 + "What was quiet?"
+"""About 2,200 tokens, so that the prompt exceeds the threshold."""
 _CODE_WORD = "orchid596"
 _NOT_FOUND = 404
 _TRIES = 2
@@ -101,6 +107,21 @@ _REQUESTS = (
         )
         for name, options, follow, turns in _FOLLOWED
     ),
+    _stored(
+        "conversation",
+        (Message("user", _FIRST),),
+        then=(_LAST_QUESTION,),
+        history="conversation",
+        options={"conversation": _CONVERSATION},
+        valid=False,
+    ),
+    ProbeRequest(
+        "compacted",
+        (Message("user", _LONG),),
+        options={"context_management": [_COMPACTION]},
+        whole=False,
+        valid=False,
+    ),
     ProbeRequest(
         "unknown",
         _HI,
@@ -161,6 +182,59 @@ def _unknown(responses: ProbeResponses) -> Trials:
         got = "a reply" if last.good_status else outcome(last)
         wrong = Problem(last, message, "status 404 or 400", got, "$.previous_response_id")
         yield None if refused(rollout) else wrong
+
+
+@GROUP.probe(
+    "state.conversation",
+    ("conversation",),
+    fix="Keep the items of the conversation, or refuse `conversation` with an error naming it.",
+    example=(
+        "A named conversation has copies of its messages.",
+        "https://github.com/NousResearch/hermes-agent/issues/101644",
+    ),
+)
+def _conversation(responses: ProbeResponses) -> Trials:
+    """A request in a `conversation` knows the earlier ones, or is refused.
+
+    Its client sends only what is new. A server that ignores the member answers without the rest.
+    """
+    for rollout in responses.all("conversation"):
+        first, last = rollout.exchanges[0], rollout.exchanges[-1]
+        if first.reply is None:
+            problem = Problem(first, "A conversation fails.", "a reply or 4xx", outcome(first))
+            yield None if refused(rollout) else problem
+        elif last is not first and last.reply is not None:
+            message = "The provider accepts `conversation`, and ignores it."
+            got = "a reply without the request before"
+            wrong = Problem(last, message, "status 404 or 400", got, "$.conversation")
+            yield None if _continues_from(first.reply, last.reply) else wrong
+
+
+@GROUP.probe(
+    "state.compaction",
+    ("compacted",),
+    severity="warning",
+    fix="Compact the context, or refuse `context_management` with an error naming it.",
+)
+def _compaction(responses: ProbeResponses) -> Trials:
+    """Above the threshold of `context_management`, a response has a compaction item.
+
+    Its client relies on it when a session gets long. A provider that does not support this must
+    refuse the request, so that the client compacts the context itself.
+    """
+    for rollout in responses.all("compacted"):
+        last = rollout.exchanges[-1]
+        reply = last.reply
+        if reply is None:
+            problem = Problem(last, "Compaction fails.", "a reply or 4xx", outcome(last))
+            yield None if refused(rollout) else problem
+        elif prompt_tokens(reply) > _THRESHOLD:
+            kinds = [str(item.get("type")) for item in objects(reply.raw.get("output"))]
+            message = "The provider accepts `context_management`, and compacts nothing."
+            wrong = Problem(last, message, "a compaction item", ", ".join(kinds), "$.output")
+            yield None if "compaction" in kinds else wrong
+        else:
+            yield None
 
 
 @GROUP.probe(

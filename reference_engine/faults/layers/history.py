@@ -76,6 +76,10 @@ hooks.REQUEST.when(hooks.of_responses).faults(
 hooks.REQUEST.when(lambda body, _: "previous_response_id" in body).faults(
     continued_instructions_ignored=lambda body, _: body.update(instructions=None)
 )
+hooks.REQUEST.when(hooks.of_responses).faults(
+    conversation_ignored=lambda body, _: body.pop("conversation", None),
+    context_management_ignored=lambda body, _: body.pop("context_management", None),
+)
 hooks.RESPONSE.faults(
     previous_response_ignored=hooks.echo("previous_response_id"),
     continued_instructions_ignored=hooks.echo("instructions"),

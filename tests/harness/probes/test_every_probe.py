@@ -361,6 +361,10 @@ BROKEN: Mapping[str, Provider] = {
     "state.previous_response.tools": cot.continued(tools="old"),
     "state.previous_response.instructions": cot.continued(instructions="old"),
     "state.retrieved": following(output=[]),
+    "state.conversation": cot.answering(
+        "conversation", cot.long_reply(tokens=60), cot.long_reply(tokens=20)
+    ),
+    "state.compaction": cot.answering("compacted", cot.long_reply()),
     "state.websocket.upgrade": lambda *_: [websocket.closed()],
     "state.websocket.events": websocket.serving(greeting=websocket.reordered()),
     "state.websocket.continued": websocket.serving(told=[cot.SEEN, websocket.error()]),

@@ -323,7 +323,7 @@ def continued(
     """
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id == "unknown" or request.follow is not None:
+        if request.id in ("unknown", "compacted") or request.follow is not None:
             return refusal(404)
         if attempt.condition.streaming:
             return [refusal()]
@@ -399,6 +399,50 @@ def test_a_second_copy_of_the_stored_conversation_is_detected(copies: Any, said:
 def test_a_long_stale_cot_is_no_second_copy() -> None:
     found = state_results(continued(stale="and so " * 60))
     assert found["state.previous_response.once"] == "passed"
+
+
+def answering(name: str, *answers: Any) -> Any:
+    """A healthy provider, except for the answers to one request."""
+    return lambda request, attempt: (
+        list(answers) if request.id == name else continued()(request, attempt)
+    )
+
+
+def long_reply(*kinds: str, tokens: int = 2_300) -> Response:
+    body = responses_whole(SEEN)
+    body["output"] = [*({"type": kind, "id": f"{kind}_1"} for kind in kinds), *body["output"]]
+    body["usage"] |= {"input_tokens": tokens, "total_tokens": tokens + 20}
+    return json_response(body)
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        ([refusal(400)], "passed"),
+        ([refusal(404)], "passed"),
+        ([refusal(500)], "failed"),
+        ([long_reply(tokens=60), long_reply(tokens=95)], "passed"),
+        ([long_reply(tokens=60), long_reply(tokens=20)], "failed"),
+    ],
+)
+def test_a_conversation_is_kept_or_refused(answers: list[Any], status: str) -> None:
+    """Hermes Agent keeps named conversations, OpenAI refuses unknown ones."""
+    assert state_results(answering("conversation", *answers))["state.conversation"] == status
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (refusal(400), "passed"),
+        (refusal(500), "warned"),
+        (long_reply("compaction"), "passed"),
+        (long_reply("compaction", tokens=300), "passed"),
+        (long_reply(tokens=300), "passed"),
+        (long_reply(), "warned"),
+    ],
+)
+def test_a_context_is_compacted_or_the_request_refused(answer: Any, status: str) -> None:
+    assert state_results(answering("compacted", answer))["state.compaction"] == status
 
 
 @pytest.mark.parametrize("retrieved", [405, 404, 200])
