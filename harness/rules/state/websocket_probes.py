@@ -42,6 +42,7 @@ _TOLD = (
 _CODE_WORD = "heron284"
 _QUESTION = "What is the code word?"
 _HI = (Message("user", "Hi there!"),)
+_SENT = 3  # requests of `wrong`
 _OPEN, _PLAIN = "greeting", "greeting in a stream"
 
 _message = partial(
@@ -215,7 +216,9 @@ def _errors(responses: ProbeResponses) -> Trials:
     conversation that only the connection knows.
     """
     for rollout in _open(responses, "wrong"):
-        _, wrong, right = rollout.exchanges
+        if len(rollout.exchanges) < _SENT:
+            continue  # a damaged record
+        _, wrong, right = rollout.exchanges[:_SENT]
         if wrong.reply is not None:
             raise NotVerifiableError("wrong_accepted")
         said = wrong.status is not None and (not wrong.good_status or bool(wrong.error_events))
@@ -247,7 +250,7 @@ def _order(responses: ProbeResponses) -> Trials:
 
 
 def _mixed(rollout: ParsedRollout) -> Iterator[Problem]:
-    for exchange, own, other in zip(rollout.exchanges, _WORDS, _WORDS[::-1], strict=True):
+    for exchange, own, other in zip(rollout.exchanges, _WORDS, _WORDS[::-1], strict=False):
         responses = [(event.data or {}).get("response") for event in exchange.events]
         ids = {str(each.get("id")) for each in responses if isinstance(each, dict)}
         if len(ids) > 1:
