@@ -31,6 +31,8 @@ STOPS: Mapping[object, Outcome] = {
 """What is wrong with a reply by the reason why it ended, as harnesses name it."""
 _MARKERS = re.compile(r"<\||assistant(?:final|analysis|commentary)|\Aanalysis(?=[A-Z])")
 """Markers of harmony, and what remains of them without tags."""
+_LINE = re.compile(r"^(?:\(?([A-J])[).:]\s+)?(.*?)\s*$", re.MULTILINE)
+"""A line of a question, and its letter if a choice begins with it."""
 _TIME = re.compile(r"(\d{8})[_-]?(\d{6})")
 
 
@@ -60,7 +62,8 @@ class EvalLog:
     """One task of one model, from a log of another harness. Times are ISO 8601.
 
     `scorer` says in words which values the scores are. `copies` counts tries that were left out;
-    `seeds` has the seeds of all requests, if they are known, and `until` the stop strings.
+    `seeds` has the seeds of all requests, if they are known, `until` the stop strings, and `cache`
+    the name of the harness's own cache of replies.
     """
 
     path: Path
@@ -80,6 +83,7 @@ class EvalLog:
     copies: int = 0
     seeds: frozenset[int] = frozenset()
     until: tuple[str, ...] = ()
+    cache: str | None = None
 
     def without_copies(self) -> EvalLog:
         """Return the log without tries that are copies of others, and with their number."""
@@ -180,6 +184,19 @@ def rows_of(path: Path) -> list[Any]:
 def hashed(*texts: str) -> str:
     """Return a hash of the parts of a question."""
     return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def question_hash(question: str, target: str) -> str:
+    """Return a hash of a question and its right answer.
+
+    If the answer is the letter of a choice, it does not depend on the order of the choices: their
+    lines are sorted without letters, and the first line of the right choice replaces its letter.
+    """
+    lines = [(match[1], match[2]) for match in _LINE.finditer(question)]
+    right = [text for letter, text in lines if letter == target.strip(" ()")]
+    if not right or not {"A", "B"} <= {letter for letter, _ in lines}:
+        return hashed(question, target)
+    return hashed(*sorted(text for _, text in lines), right[-1])
 
 
 def member(values: Mapping[str, Any], name: str) -> object:

@@ -18,8 +18,8 @@ from harness.compare.eval_log import (
     STOPS,
     EvalLog,
     LogTry,
-    hashed,
     member,
+    question_hash,
     readable,
     rows_of,
     time_of,
@@ -59,13 +59,17 @@ def read_evalscope(folder: Path) -> tuple[EvalLog, ...]:
 
 
 def _report(folder: Path, reviews: Path, benchmark: str) -> Mapping[str, Any]:
-    """Return the summary of the execution; nothing if the run was not finished."""
+    """Return the summary of the execution; nothing if the run was not finished.
+
+    evalscope 1.14.1 also calls a finished run `incomplete` if `ignore_errors` lost a request.
+    """
     path = folder / "reports" / reviews.name / f"{benchmark}.json"
     if not path.exists():
         return {}
     report = orjson.loads(path.read_bytes())
     summary = report.get("execution_summary") or {"requested": report["num"]}
-    return {} if summary.get("incomplete") else summary
+    done = summary.get("succeeded", summary["requested"]) + summary.get("errored", 0)
+    return {} if done < summary["requested"] else summary
 
 
 def _log(
@@ -135,7 +139,7 @@ def _tries(reviews: Path, predictions: Path, subset: str) -> Iterator[LogTry]:
         yield LogTry(
             sample=f"{subset} {group}",
             epoch=number[group] if repeat is None else int(repeat) + 1,
-            content=hashed(question, target),
+            content=question_hash(question, target),
             values={} if value is None else {"": value},
             question=question,
             answer=_text(parts),

@@ -16,7 +16,7 @@ from harness.records.record import problem_of
 from harness.records.settings import Sampling
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalSample
+    from inspect_ai.log import EvalSample, EvalSpec
     from inspect_ai.model import ChatMessage
 
 _HEAD = 4096  # bytes in which a JSON log has its member `eval`
@@ -59,7 +59,8 @@ def read_inspect_log(path: Path) -> EvalLog:
         ) from None
     if not log.samples:
         raise ConfigurationError(f"{path} has no samples; run the eval again with --log-samples.")
-    spec, settings = log.eval, log.eval.model_generate_config
+    spec = log.eval
+    settings = spec.model_generate_config.merge(log.plan.config)  # that of the task, then options
     provider, model = _served(spec.model)
     responses = spec.model_args.get("responses_api")
     scorer = next((name for sample in log.samples for name in sample.scores or ()), "")
@@ -82,7 +83,7 @@ def read_inspect_log(path: Path) -> EvalLog:
         seeds=frozenset() if settings.seed is None else frozenset([settings.seed]),
         version=f"inspect_ai {spec.packages.get('inspect_ai', 'of unknown version')}",
         scorer=f"the scorer {scorer}" if scorer else "no scorer",
-        tries=tuple(_tries(path, log.samples, scorer)),
+        tries=tuple(_tries(path, log.samples, spec, scorer)),
     )
 
 
@@ -92,48 +93,98 @@ def _served(name: str) -> tuple[str, str]:
     return provider, model or provider
 
 
-def _tries(path: Path, samples: Sequence[EvalSample], scorer: str) -> Iterator[LogTry]:
-    from inspect_ai.scorer import value_to_float
-
-    number = value_to_float()
-    for sample in samples:
-        score = (sample.scores or {}).get(scorer)
-        value = None if score is None else score.value
-        parts = value if isinstance(value, Mapping) else {"": value}
-        values = {}
-        for part, given in parts.items():
-            if given is None:
-                continue
-            made = number(given) if _scalar(given) else math.inf
-            if made > 1:
-                raise ConfigurationError(
-                    f"{path}: the score {scorer} of sample {sample.id} is {_one_line(str(given))}; "
-                    "scores must be C, P, I or numbers of at most 1."
-                )
-            if not math.isnan(made):
+def _tries(
+    path: Path, samples: Sequence[EvalSample], spec: EvalSpec, scorer: str
+) -> Iterator[LogTry]:
+    scores = [_parts(sample, scorer) for sample in samples]
+    usable = _usable(path, samples, scores, scorer)
+    for sample, parts in zip(samples, scores, strict=True):
+        lost = sample.error is not None and not sample.output.completion
+        values = dict.fromkeys(usable, 0.0) if lost and not parts else {}
+        for part in usable:
+            if part in parts and not math.isnan(made := _number(parts[part])):
                 values[part] = made
         asked = sample.input if isinstance(sample.input, str) else _joined(sample.input)
         choices = "\n".join(sample.choices or ())
         target = sample.target if isinstance(sample.target, str) else "\n".join(sample.target)
-        usage = sample.model_usage or {}
+        ends = sample.output.stop_reason if sample.output.choices else None
         yield LogTry(
             sample=str(sample.id),
             epoch=sample.epoch,
-            content=hashed(asked, choices, target),
+            content=hashed(asked, *_asked_for(sample, target)),
             values=values,
             question=f"{asked}\n{choices}".strip(),
-            answer=sample.output.completion or (sample.error.message if sample.error else ""),
+            answer=sample.output.completion,
             seconds=sample.total_time,
-            tokens=sum(each.output_tokens for each in usage.values()),
+            tokens=_tokens(sample, spec),
             target=target,
-            stop=STOPS.get(sample.output.stop_reason if sample.output.choices else None),
+            stop="provider_error" if lost else STOPS.get(ends),
         )
 
 
-def _scalar(value: object) -> bool:
+def _asked_for(sample: EvalSample, target: str) -> tuple[str, str]:
+    """Return choices and right answer; of choices, in any order and with the right text."""
+    choices = sample.choices or []
+    if len(target) == 1 and 0 <= (at := ord(target) - ord("A")) < len(choices):
+        return "\n".join(sorted(choices)), choices[at]
+    return "\n".join(choices), target
+
+
+def _parts(sample: EvalSample, scorer: str) -> dict[str, object]:
+    """Return the values of a score by part; its only value has no name."""
+    score = (sample.scores or {}).get(scorer)
+    value = None if score is None else score.value
+    parts = value if isinstance(value, Mapping) else {"": value}
+    return {part: given for part, given in parts.items() if given is not None}
+
+
+def _usable(
+    path: Path,
+    samples: Sequence[EvalSample],
+    scores: Sequence[Mapping[str, object]],
+    scorer: str,
+) -> list[str]:
+    """Return the parts that are numbers of at most 1 in all samples. Raises ConfigurationError.
+
+    The others of several parts, such as counts, are left out, and those that begin with `_`: the
+    HealthBench of inspect_evals 0.28 stores each criterion so.
+    """
+    unfit: dict[str, tuple[EvalSample, object]] = {}
+    for sample, parts in zip(samples, scores, strict=True):
+        for part, given in parts.items():
+            if part not in unfit and _number(given) > 1:
+                unfit[part] = sample, given
+    named = dict.fromkeys(part for parts in scores for part in parts)
+    usable = [part for part in named if part not in unfit and not part.startswith("_")]
+    if unfit and not usable:
+        sample, given = next(iter(unfit.values()))
+        raise ConfigurationError(
+            f"{path}: the score {scorer} of sample {sample.id} is {_one_line(str(given))}; "
+            "scores must be C, P, I or numbers of at most 1."
+        )
+    return usable or [""]
+
+
+def _number(value: object) -> float:
+    """Return the value of a score as inspect_ai counts it; infinite if it is no number."""
+    from inspect_ai.scorer import value_to_float
+
+    numeric = isinstance(value, bool | int | float)
     if isinstance(value, str):
-        return value in _WORDS or re.fullmatch(r"-?\d+(\.\d+)?", value) is not None
-    return isinstance(value, bool | int | float)
+        numeric = value in _WORDS or re.fullmatch(r"-?\d+(\.\d+)?", value) is not None
+    return float(value_to_float()(value)) if numeric else math.inf  # type: ignore[arg-type]
+
+
+def _tokens(sample: EvalSample, spec: EvalSpec) -> int:
+    """Return the output tokens of the model itself, without those of roles such as a judge."""
+    usage = sample.model_usage or {}
+    own = usage[spec.model].output_tokens if spec.model in usage else 0
+    used = sample.role_usage or {}
+    for name, role in (spec.model_roles or {}).items():
+        models = role if isinstance(role, list) else [role]
+        if name in used and any(model.model == spec.model for model in models):
+            own -= used[name].output_tokens
+    return own
 
 
 def _joined(messages: Iterable[ChatMessage]) -> str:

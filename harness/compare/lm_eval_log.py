@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from harness.compare.eval_log import EvalLog, LogTry, member, readable, rows_of
+from harness.compare.eval_log import EvalLog, LogTry, hashed, member, readable, rows_of
 from harness.errors import ConfigurationError
 from harness.records.conditions import Api
 from harness.records.settings import Sampling
 
 _RESULTS, _SAMPLES = "results_", "samples_"
+_CHOICES = ("choice1", "choice2", "choice3", "choice4")  # of GPQA's documents, as shuffled
 _SEED = 1234  # the seed of requests unless `model_args` has one
 
 
@@ -91,7 +92,7 @@ def _read(path: Path) -> EvalLog:
         metrics = _metrics(made, task, rows)
         tries = _tries(rows, metrics)
         settings = _settings(rows[0])
-        args = config["model_args"] if isinstance(config["model_args"], dict) else {}
+        args = _model_args(config["model_args"])
         asked = {**args, **(config.get("gen_kwargs") or {}), **settings}
         return EvalLog(
             path=path,
@@ -113,6 +114,7 @@ def _read(path: Path) -> EvalLog:
             scorer=f"lm_eval's {' and '.join(metrics)}",
             seeds=frozenset([int(args.get("seed", _SEED))]),
             until=tuple(map(str, settings.get("until") or ())),
+            cache=config.get("use_cache"),
             tries=tries,
         )
 
@@ -149,7 +151,7 @@ def _tries(rows: Iterable[Mapping[str, Any]], metrics: Iterable[str]) -> tuple[L
         LogTry(
             sample=str(doc),
             epoch=1,
-            content=f"{row['doc_hash'][:16]} {row['target_hash'][:16]}",
+            content=_content(row),
             values=values[doc],
             question=_question(row),
             answer=_text(row["resps"]),
@@ -159,6 +161,28 @@ def _tries(rows: Iterable[Mapping[str, Any]], metrics: Iterable[str]) -> tuple[L
         )
         for doc, row in first.items()
     )
+
+
+def _content(row: Mapping[str, Any]) -> str:
+    """Return a hash of question and target; of choices, in any order and with the right text.
+
+    lm_eval shuffles the choices of GPQA with a state that tasks before it and the cache of
+    `datasets` change, so that equal seeds do not give equal orders.
+    """
+    target, doc = str(row.get("target", "")).strip(" ()"), row.get("doc") or {}
+    listed = doc.get("choices") or [doc[name] for name in _CHOICES if name in doc]
+    if len(target) == 1 and 0 <= (at := ord(target) - ord("A")) < len(listed):
+        fields = doc.values()
+        texts = [each for each in fields if isinstance(each, str) and each.strip(" ()") != target]
+        return hashed(*sorted({*texts, *map(str, listed)}), str(listed[at]))
+    return f"{row['doc_hash'][:16]} {row['target_hash'][:16]}"
+
+
+def _model_args(given: object) -> dict[str, Any]:
+    """Return `model_args`, which lm_eval stores as they were given: as an object or as a text."""
+    if isinstance(given, str):
+        return dict(part.strip().split("=", 1) for part in given.split(",") if "=" in part)
+    return given if isinstance(given, dict) else {}
 
 
 def _arguments(row: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -7,7 +7,15 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from harness.compare.eval_log import STOPS, EvalLog, LogTry, hashed, readable, rows_of, time_of
+from harness.compare.eval_log import (
+    STOPS,
+    EvalLog,
+    LogTry,
+    question_hash,
+    readable,
+    rows_of,
+    time_of,
+)
 from harness.errors import ConfigurationError
 from harness.records.settings import Sampling
 
@@ -65,7 +73,7 @@ def _tries(path: Path) -> Iterator[LogTry]:
         yield LogTry(
             sample=str(row["id"]),
             epoch=epoch,
-            content=hashed(row["problem"], str(row["expected_answer"])),
+            content=question_hash(row["problem"], str(row["expected_answer"])),
             values={"": float(bool(row["symbolic_correct"]))},
             question=row["problem"],
             answer=row.get("generation") or "",

@@ -11,6 +11,7 @@ import pytest
 from evals.baselines.choice import baseline_column
 from evals.baselines.measured import read_baseline
 from gpt_oss_verify.app import run
+from harness.compare.eval_log import question_hash
 from harness.compare.read_logs import read_logs
 
 QUESTIONS, REPEATS = 12, 4
@@ -43,7 +44,7 @@ def evalscope(  # each option is one difference
     stops=lambda question, repeat: "stop",
     lost=frozenset(),
     newer=True,
-    incomplete=False,
+    stopped=False,
     port=1,
     **generation,
 ):
@@ -82,8 +83,9 @@ def evalscope(  # each option is one difference
     name = "aime25_default.jsonl"
     write(folder / "predictions" / "m" / name, *predictions)
     write(folder / "reviews" / "m" / name, *reviews)
-    counts = {"requested": len(every), "succeeded": len(made), "errored": len(lost)}
-    summary = {**counts, "incomplete": incomplete, "subsets": {"default": counts}}
+    errored = 0 if stopped else len(lost)
+    counts = {"requested": len(every), "succeeded": len(made), "errored": errored}
+    summary = {**counts, "incomplete": len(made) < len(every), "subsets": {"default": counts}}
     write(
         folder / "reports" / "m" / "aime25.json", {"num": len(made), "execution_summary": summary}
     )
@@ -204,6 +206,16 @@ def test_requests_without_a_reply_count_as_failed_and_both_figures_are_shown(tmp
     ) in found["entries"][1]["notes"]
 
 
+def test_choices_in_another_order_are_the_same_question():
+    first = "What is it?\nA) ice\nB) snow\n  of hail\nC) rain\nAnswer with a letter."
+    other = "What is it?\nA) rain\nB) ice\nC) snow\n  of hail\nAnswer with a letter."
+    bracketed = "What is it?\n(A) snow\n  of hail\n(B) rain\n(C) ice\nAnswer with a letter."
+    assert question_hash(first, "B") == question_hash(other, "C") == question_hash(bracketed, "(A)")
+    assert question_hash(first, "B") != question_hash(other, "B")
+    assert question_hash("A is 1 and B is 2.", "A") != question_hash("B is 2 and A is 1.", "A")
+    assert question_hash("A. Smith counts.\nHow many?", "A") != question_hash("How many?", "A")
+
+
 def changed(folder, change):
     """A folder with a change of one row of its reviews."""
     evalscope(folder, temperature=1)
@@ -243,7 +255,10 @@ def killed(folder):
     ("make", "said"),
     [
         (killed, "was stopped before the end; finish the run with --use-cache"),
-        (lambda folder: evalscope(folder, incomplete=True), "was stopped before the end"),
+        (
+            lambda folder: evalscope(folder, lost=frozenset({(3, 1)}), stopped=True),
+            "was stopped before the end",
+        ),
         (lambda folder: sgl_eval(folder, partial=True), "sgl-eval was stopped before the end"),
         (lambda folder: script(folder), "does not store which tries belong to one question"),
         (lambda folder: damaged(folder), "cannot be read as a log of evalscope"),

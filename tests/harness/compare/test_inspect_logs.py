@@ -60,6 +60,93 @@ def evaluated(folder, wrong, form):
     return path
 
 
+def evaluated_again(folder, reply, **options):
+    """Let inspect_ai ask questions with choices of a task with its own settings; the log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from inspect_ai import Task
+        from inspect_ai import eval as evaluate
+        from inspect_ai.dataset import MemoryDataset, Sample
+        from inspect_ai.model import GenerateConfig, get_model
+        from inspect_ai.scorer import choice
+        from inspect_ai.solver import multiple_choice
+
+        samples = MemoryDataset(
+            [Sample(f"Which is {n}?", [str(n), "x", "y"], "A", id=n) for n in range(4)]
+        )
+        samples.shuffle_choices(options.pop("shuffle"))
+        (log,) = evaluate(
+            Task(
+                samples,
+                solver=multiple_choice(),
+                scorer=choice(),
+                name="own",
+                config=GenerateConfig(temperature=0, seed=42, reasoning_effort="high"),
+            ),
+            model=get_model("mockllm/gpt-oss-20b", custom_outputs=reply, memoize=False),
+            log_dir=str(folder),
+            display="none",
+            max_samples=1,
+            **options,
+        )
+    assert log.status == "success"
+    (path,) = folder.glob("*.eval")
+    return read_inspect_log(path)
+
+
+def answers_a(messages, *_):
+    from inspect_ai.model import ModelOutput, ModelUsage
+
+    output = ModelOutput.from_content("mockllm/model", "ANSWER: A")
+    output.usage = ModelUsage(input_tokens=9, output_tokens=4, total_tokens=13)
+    return output
+
+
+def test_settings_of_the_task_are_read_and_an_option_goes_before_them(tmp_path):
+    log = evaluated_again(tmp_path / "a", answers_a, shuffle=1)
+    assert (log.sampling.temperature, log.seeds, log.effort) == (0, {42}, "high")
+    log = evaluated_again(tmp_path / "b", answers_a, shuffle=1, temperature=0.5)
+    assert (log.sampling.temperature, log.seeds, log.effort) == (0.5, {42}, "high")
+
+
+def test_choices_in_another_order_are_paired(tmp_path):
+    first, second = (
+        evaluated_again(tmp_path / str(seed), answers_a, shuffle=seed) for seed in (1, 2)
+    )
+    assert [t.target for t in first.tries] != [t.target for t in second.tries]
+    assert first.contents == second.contents
+    assert len(set(first.contents.values())) == 4
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_samples_with_errors_count_as_failed_and_have_no_answer(scored, tmp_path):
+    def reply(messages, *_):
+        if "Which is 2?" in messages[-1].text:
+            raise RuntimeError("503 A is overloaded")
+        return answers_a(messages)
+
+    log = evaluated_again(tmp_path, reply, shuffle=1, fail_on_error=False, score_on_error=scored)
+    (lost,) = [tried for tried in log.tries if tried.stop == "provider_error"]
+    assert (lost.sample, lost.answer, dict(lost.values)) == ("2", "", {"": 0.0})
+    assert len(log.scores["own"]) == 4
+    assert "1 of 4 requests of own got no reply and count as failed" in log.failed
+
+
+def test_tokens_of_a_judge_and_counts_in_a_score_are_left_out(good, tmp_path):
+    path = log_as_json(good, tmp_path)
+    text = json.loads(path.read_text())
+    for sample in text["samples"]:
+        usage = sample["model_usage"]["mockllm/gpt-oss-20b"]
+        sample["model_usage"]["openai/judge"] = {**usage, "output_tokens": 5000}
+        value = {"healthbench_score": -0.25, "criteria_met": 3, "_crit_0_met": 1.0}
+        sample["scores"]["match"]["value"] = value
+    path.write_text(json.dumps(text))
+    log = read_inspect_log(path)
+    assert {tried.tokens for tried in log.tries} == {4}
+    assert log.parts == ("healthbench_score",)
+    assert {tried.values["healthbench_score"] for tried in log.tries} == {-0.25}
+
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     return evaluated(tmp_path_factory.mktemp("good"), lambda n, nth: n == 0 and nth == 1, "eval")

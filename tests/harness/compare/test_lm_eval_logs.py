@@ -140,6 +140,46 @@ def test_answers_without_a_box_are_named(copy, tmp_path, capsys):
     assert "right but unboxed: 12 of 12 tries, 0 of 12 in the reference." in printed
 
 
+def test_the_arguments_of_the_model_may_be_a_text(copy):
+    for results in copy.glob("*/results_*.json"):
+        made = json.loads(results.read_text())
+        args = {**made["config"]["model_args"], "seed": 7, "reasoning_effort": "low"}
+        made["config"]["model_args"] = ",".join(f"{name}={args[name]}" for name in args)
+        results.write_text(json.dumps(made))
+    (log,) = read_lm_eval(copy)
+    assert (log.effort, log.seeds) == ("low", {7})
+    assert log.provider == read_lm_eval(GOOD)[0].provider
+
+
+def choices(row, order):
+    """Make a row one of GPQA, whose choices lm_eval shuffles."""
+    texts = [f"{row['target']} m", "1 km", "2 km", "3 km"]
+    shown = [texts[at] for at in order]
+    row["target"] = f"({'ABCD'[order.index(0)]})"
+    row["doc"] = {
+        "Question": f"How far is {row['doc_id']}?",
+        "Correct Answer": texts[0],
+        **{f"choice{at}": text for at, text in enumerate(shown, 1)},
+        "choices": shown,
+        "answer": row["target"],
+    }
+    for name in ("doc_hash", "target_hash"):
+        row[name] = f"{hash((name, *shown)):064x}"
+
+
+def test_questions_are_paired_by_the_text_of_the_right_choice(copy, tmp_path):
+    other, third = (Path(shutil.copytree(copy, tmp_path / name)) for name in ("other", "third"))
+    for folder, order in ((copy, [0, 1, 2, 3]), (other, [2, 0, 3, 1]), (third, [2, 0, 3, 1])):
+        for path in samples(folder):
+            rewrite(path, lambda row, order=order: choices(row, order))
+    for path in samples(third):  # where another choice is the right one
+        rewrite(path, lambda row: row.update(target="(A)"))
+    first, second, third = (read_lm_eval(folder)[0].contents for folder in (copy, other, third))
+    assert first == second
+    assert not set(first.values()) & set(third.values())
+    assert len(set(first.values())) == QUESTIONS
+
+
 def test_other_questions_are_not_paired(copy, capsys):
     for path in samples(copy):
         rewrite(path, lambda row: row.update(target_hash="0" * 64))
