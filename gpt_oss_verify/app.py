@@ -81,7 +81,7 @@ _OWN_EXIT_CODES = {
     "4 no finished run, or none since --since",
     **dict.fromkeys(("init", "providers"), f"{_NO_VERDICT} · {_UNREACHABLE}"),
     "compare": "0 nothing got worse · 1 a result got worse beyond chance · "
-    f"2 usage or configuration · {_UNREACHABLE}",
+    f"2 usage or configuration · {_UNREACHABLE} · 4 nothing of a run could be compared",
     "reproduce": "0 only printed (--times 0) · 1 reproduced · "
     f"2 usage or configuration · {_UNREACHABLE} · 4 not reproduced: gone, or rare",
     "retest": "0 all findings are fixed · 1 a finding is still there, or a rule fails only now · "

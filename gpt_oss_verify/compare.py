@@ -76,7 +76,8 @@ def compare(
 ) -> int:
     """Show the differences between runs, and which exceed chance.
 
-    Exits with 1 if a run is worse than the reference by more than chance.
+    Exits with 1 if a run is worse than the reference by more than chance, and with 4 if nothing
+    of a run could be compared with it.
 
     Args:
         runs: Run folders, logs of inspect_ai, lm_eval, evalscope or sgl-eval, or baselines.
@@ -104,7 +105,9 @@ def compare(
     if len(names) + extra > 1:
         comparison = _comparison(names, against)
         _report(comparison, out, as_json=as_json)
-        return code or (EXIT_FAIL if comparison.worse else EXIT_PASS)
+        if code or comparison.worse:
+            return code or EXIT_FAIL
+        return EXIT_INCONCLUSIVE if comparison.uncompared else EXIT_PASS
     return code
 
 

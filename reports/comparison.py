@@ -194,7 +194,13 @@ def _statuses(comparison: Comparison) -> Statuses:
 
 def stamp(comparison: Comparison) -> str:
     """Return whether anything got worse, as the verdict on the whole comparison."""
-    return "✕ WORSE beyond chance" if comparison.worse else "⇄ No worsening beyond chance"
+    if comparison.worse:
+        return "✕ WORSE beyond chance"
+    if names := comparison.uncompared:
+        return (
+            f"? Nothing of {first_few(names, _NAMED)} could be compared with {comparison.against}"
+        )
+    return "⇄ No worsening beyond chance"
 
 
 def badge(comparison: Comparison, entry: Entry) -> tuple[str, Decision] | None:
@@ -297,6 +303,12 @@ def alert(comparison: Comparison, report: str) -> str:
     return f"{verdict}{what if len(what) <= room else f'{what[: max(room, 1) - 1]}…'}; {report}"
 
 
+def compared(comparison: Comparison) -> list[Changes]:
+    """Return the changes of the columns of which anything was compared with the reference."""
+    unknown = comparison.uncompared
+    return [each for each in comparison.changes if each.worse or each.label not in unknown]
+
+
 def change_sentences(changed: Changes) -> list[str]:
     """Return what changed in a column, compared with the reference."""
     if changed.unchanged:
@@ -388,7 +400,7 @@ def sections(comparison: Comparison, *, most_checks: int) -> Iterator[Section]:
         notes = (f"{more} more are in compare.html.",) if more > 0 else ()
         table = _table(comparison, [_table_row(row) for row in shown[:most_checks]])
         yield Section("Checks that fail or differ", table, notes=notes)
-    for changed in comparison.changes:
+    for changed in compared(comparison):
         title = f"Changes: {changed.label} compared with {comparison.against}"
         yield Section(title, notes=tuple(change_sentences(changed)))
     yield Section("Differences", notes=tuple(_differences(comparison)))

@@ -104,6 +104,7 @@ def _of_log(logs: Sequence[EvalLog]) -> Column:
         entry=entry,
         tries=pd.DataFrame(rows, columns=list(TRIES)),
         times=pd.DataFrame(times, columns=[*KEY, *MEASURED_TIMES]),
+        logs=tuple(logs),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harness.compare.comparison_types import Entry, Unit
 from harness.compare.dataframes import Run, rows_of
 from harness.compare.differing_settings import SettingsByScope, settings_of
+from harness.compare.eval_log import EvalLog
 from harness.records.analysis import RuleResult, TaskResult
 from harness.records.conditions import Condition
 from harness.records.runs import RunInfo, TaskInfo, group_name
@@ -70,6 +71,7 @@ class Column:
         published: The scores of a published baseline, which has no tries.
         settings: The settings that can differ.
         checks: The results of checks and probes by id.
+        logs: The tasks of a log of another harness.
     """
 
     entry: Entry
@@ -79,6 +81,7 @@ class Column:
     published: Mapping[Key, Published] = field(default_factory=dict)
     settings: SettingsByScope = field(default_factory=dict)
     checks: Mapping[str, RuleResult] = field(default_factory=dict)
+    logs: tuple[EvalLog, ...] = ()
 
     @cached_property
     def keys(self) -> list[Key]:

@@ -30,6 +30,7 @@ from harness.compare.comparison_types import (
     Unit,
 )
 from harness.compare.differing_settings import changes
+from harness.compare.shared_replies import without_shared_replies
 from harness.records.analysis import RuleResult, TaskResult, separation
 from harness.records.scores import Estimate
 from harness.statistics.differences import (
@@ -82,6 +83,9 @@ class UntestedRow(NamedTuple):
 def compare(columns: Sequence[Column], against: int, tool_version: str) -> Comparison:
     """Compare every column with the one at the index `against`. Their labels are unique."""
     base = columns[against]
+    columns = [
+        column if column is base else without_shared_replies(column, base) for column in columns
+    ]
     keys = list(dict.fromkeys(key for column in columns for key in column.keys))
     matches = [_match(column, base) for column in columns]
     pairs: list[Pairs] = [

@@ -88,6 +88,12 @@ class Row(Record):
     differences: tuple[Difference | None, ...]
     differs: bool
 
+    def compares(self, at: int, base: int) -> bool:
+        """Return whether a column was tested against the reference, or both judge a check."""
+        here, there = self.cells[at], self.cells[base]
+        judged = here and there and {here.status, there.status} <= JUDGED
+        return self.differences[at] is not None or bool(judged)
+
 
 class ChangedCase(Record):
     """A case or question whose results differ between two runs by more than chance.
@@ -186,3 +192,15 @@ class Comparison(Record):
     def worse(self) -> bool:
         """Return whether a column got worse than the reference by more than chance."""
         return any(change.worse for change in self.changes)
+
+    @property
+    def uncompared(self) -> tuple[str, ...]:
+        """The labels of runs of which no sample and no check was compared with the reference.
+
+        Baselines beside the reference are shown for information, unless nothing else was compared.
+        """
+        base = [entry.label for entry in self.entries].index(self.against)
+        others = [(at, entry) for at, entry in enumerate(self.entries) if at != base]
+        unknown = [e for at, e in others if not any(row.compares(at, base) for row in self.rows)]
+        every = len(unknown) == len(others)
+        return tuple(e.label for e in unknown if every or e.kind in ("run", "log"))

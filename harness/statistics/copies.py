@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 _NATS_OF_A_LETTER = -math.log(0.52) / 5 / 4
 _LEAST_NATS = -math.log(0.9)
-_ONE_REPLY = -math.log(1e-6)
+ONE_REPLY = -math.log(1e-6)
 """Nats from which a repeated reply is a copy by itself."""
-_WHOLE_TRIES = -math.log(1e-3)
+WHOLE_TRIES = -math.log(1e-3)
 """Nats from which tries are copies of others that agree with them at every sample."""
 _WORD = re.compile(r"\w+")
 
@@ -76,9 +76,9 @@ def copied(tries: Iterable[Try], *, one_seed: bool = False) -> frozenset[tuple[s
     if usual:
         nats = -math.log((usual[True] + 1) / (usual.total() + 2))
         whole = {at: min(sum_, nats * len(numbers[at])) for at, sum_ in whole.items()}
-    if sum(whole.values()) < _WHOLE_TRIES and not one_seed:
+    if sum(whole.values()) < WHOLE_TRIES and not one_seed:
         whole = {}
-    return frozenset(pair for pair, nats in equal.items() if pair[1] in whole or nats >= _ONE_REPLY)
+    return frozenset(pair for pair, nats in equal.items() if pair[1] in whole or nats >= ONE_REPLY)
 
 
 def _agree(first: Mapping[str, Said], second: Mapping[str, Said]) -> bool:

@@ -43,7 +43,9 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         own_styles=("compare.css",),
         comparison=comparison,
         text=text,
-        changes=[(change.label, text.change_sentences(change)) for change in comparison.changes],
+        changes=[
+            (change.label, text.change_sentences(change)) for change in text.compared(comparison)
+        ],
         label="Comparison",
         title=_title(comparison),
         links=links,

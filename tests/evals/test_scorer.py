@@ -98,7 +98,7 @@ def test_another_scorer_of_the_same_questions_is_not_compared(mine, mock, tmp_pa
     run(asked(mock, mine, tmp_path / "more", "--baseline", str(base)))
     assert "was scored by my_eval.py (" in " ".join(capsys.readouterr().out.split())
     (other,) = (tmp_path / "more").iterdir()
-    assert run(["compare", str(folder), str(other), "--json"]) == 0
+    assert run(["compare", str(folder), str(other), "--json"]) == 4
     found = json.loads(capsys.readouterr().out)
     assert found["tested"] == 0
     assert any(one["what"] == "scorer" for one in found["entries"][1]["differs"])

@@ -208,7 +208,9 @@ def test_eval_runs_and_a_baseline_are_compared_by_question(tmp_path, capsys):
     (row,) = (row for row in found["rows"] if row["section"] == "Scores")
     assert row["differences"][1]["seen"] == "worse"
     assert row["cells"][2] is None
-    assert run(["compare", folders[1], "card", "--json"]) == 0
+    assert run(["compare", folders[0], "good.json", "card", "--json"]) == 0
+    capsys.readouterr()
+    assert run(["compare", folders[1], "card", "--json"]) == 4  # nothing could be compared
     found = json.loads(capsys.readouterr().out)
     assert found["against"] == found["entries"][1]["label"]  # a baseline is what runs are held to
     assert "sample questions" in found["entries"][0]["notes"][0]

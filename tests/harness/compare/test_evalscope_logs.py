@@ -65,7 +65,8 @@ def evalscope(  # each option is one difference
             continue
         answer = q + 1 if solves(q, r) else 0
         content = [{"type": "reasoning", "reasoning": "Add."}]
-        content += [{"type": "text", "text": reply(q, r, answer), "refusal": None}]
+        text = f"{reply(q, r, answer)} {folder.name}"  # no two servers say the same
+        content += [{"type": "text", "text": text, "refusal": None}]
         asked = {"role": "user", "content": f"What is {q} + 1?"}
         score = {"value": {"acc": float(solves(q, r))}, "main_score_name": None}
         place = {"sample_id": at, "group_id": q, **({"generation_index": r} if newer else {})}
@@ -104,7 +105,7 @@ def sgl_eval(folder, solves=right, *, stops=lambda question, repeat: "stop", par
                 "problem": f"What is {q} + 1?",
                 "expected_answer": str(q + 1),
                 "symbolic_correct": solves(q, r),
-                "generation": said(q, r, q + 1),
+                "generation": f"{said(q, r, q + 1)} {folder.name}",
                 "finish_reason": stops(q, r),
                 "num_generated_tokens": 9,
             }
@@ -214,6 +215,59 @@ def test_choices_in_another_order_are_the_same_question():
     assert question_hash(first, "B") != question_hash(other, "B")
     assert question_hash("A is 1 and B is 2.", "A") != question_hash("B is 2 and A is 1.", "A")
     assert question_hash("A. Smith counts.\nHow many?", "A") != question_hash("How many?", "A")
+
+
+def cached(question, repeat, answer):
+    return said(question, 0, answer) + f" {'because' * 70} {question} {repeat}"
+
+
+@pytest.mark.parametrize(
+    ("place", "generation", "copies"),
+    [
+        ("b/log", {"temperature": 1}, True),
+        ("b/log", {"temperature": 0.6, "seed": 7}, False),
+        ("b/log", {"temperature": 0}, False),
+        ("b/other", {"temperature": 1}, False),
+    ],
+    ids=["cache", "one seed", "greedy", "own replies"],
+)
+def test_the_replies_of_another_server_are_not_compared(
+    place, generation, copies, tmp_path, capsys
+):
+    trusted = evalscope(tmp_path / "a" / "log", reply=cached, **generation)
+    suspect = evalscope(tmp_path / place, reply=cached, port=2, **generation)
+    code, found = compared(capsys, trusted, suspect)
+    assert code == (4 if copies else 0)
+    notes = " ".join(found["entries"][1]["notes"])
+    assert ("48 of 48 replies of aime25 are copies of those of 127.0.0.1:1" in notes) == copies
+    assert ("word for word" in notes) == (generation["temperature"] != 1)
+    assert run(["compare", str(trusted), str(suspect), "--out", str(tmp_path / "out")]) == code
+    printed = capsys.readouterr().out
+    assert ("No worsening" in printed) == (not copies)
+    assert ("No change" in printed) == (not copies)
+    assert ("Nothing of 127.0.0.1:2 could be compared" in printed) == copies
+
+
+def test_only_the_replies_that_are_copies_are_left_out(tmp_path, capsys):
+    def half(question, repeat, answer):
+        own = cached(question, repeat, answer)
+        return own if question % 2 else own.replace("because", "since")
+
+    trusted = evalscope(tmp_path / "a" / "log", reply=cached, temperature=1)
+    suspect = evalscope(tmp_path / "b" / "log", reply=half, port=2, temperature=1)
+    code, found = compared(capsys, trusted, suspect)
+    assert code == 0
+    assert "24 of 48 replies of aime25 are copies" in " ".join(found["entries"][1]["notes"])
+    (score,) = [row for row in found["rows"] if row["section"] == "Scores"]
+    assert score["differences"][1]["pairs"] == QUESTIONS / 2
+
+
+def test_short_replies_that_agree_by_chance_are_no_copies(tmp_path, capsys):
+    trusted, suspect = (
+        evalscope(tmp_path / name / "log", reply=lambda q, r, answer: "A", temperature=1)
+        for name in ("a", "b")
+    )
+    assert compared(capsys, trusted, suspect)[0] == 0
 
 
 def changed(folder, change):

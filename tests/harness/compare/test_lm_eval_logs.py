@@ -183,8 +183,27 @@ def test_questions_are_paired_by_the_text_of_the_right_choice(copy, tmp_path):
 def test_other_questions_are_not_paired(copy, capsys):
     for path in samples(copy):
         rewrite(path, lambda row: row.update(target_hash="0" * 64))
-    assert run(["compare", str(GOOD), str(copy), "--json"]) == 0
+    assert run(["compare", str(GOOD), str(copy), "--json"]) == 4
     assert "the cases or data differ" in capsys.readouterr().out
+
+
+def test_replies_from_the_cache_of_another_server_are_not_compared(copy, tmp_path, capsys):
+    """lm_eval leaves the server out of the key of its cache."""
+    other = Path(shutil.copytree(copy, tmp_path / "other"))
+
+    def cached(folder, port, name):
+        for results in folder.glob("*/results_*.json"):
+            made = json.loads(results.read_text())
+            made["config"]["use_cache"] = name
+            made["config"]["model_args"]["base_url"] = f"http://127.0.0.1:{port}/v1"
+            results.write_text(json.dumps(made))
+
+    cached(copy, 1, "cache")
+    note = "are copies of those of 127.0.0.1:1, and say nothing about this server: both used the"
+    for name, copies in (("cache", True), (None, False)):
+        cached(other, 2, name)
+        assert run(["compare", str(copy), str(other), "--json"]) == (4 if copies else 0)
+        assert (note in capsys.readouterr().out) == copies
 
 
 def test_a_question_of_gpqa_is_not_shown(copy, tmp_path):
