@@ -1,11 +1,13 @@
 r"""The integer in the answer to an AIME question.
 
-It may be written as `\dfrac{140}{2}`, `1,234`, `70^\circ`, `70 ways` or `m+n=70`.
+It may be written as `\dfrac{140}{2}`, `1,234`, `2^{10}`, `5 thousand`, `70^\circ`, `70 ways` or
+`m+n=70`.
 """
 
 import re
 from collections.abc import Sequence
 
+from evals.extraction.number_words import changes_number, sized, stated_numbers
 from evals.extraction.plain_text import without_markup
 from evals.extraction.statements import FOUR, doubted, stated_answer
 
@@ -13,6 +15,9 @@ _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])|°|
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*(\d+)\s*[)}]?\s*\)?\s*$")
 _EQUALS = re.compile(r"=|\\equiv(?![A-Za-z])|≡")
 _FRACTION = re.compile(r"([+-]?)\s*\\[dtc]?frac\s*\{\s*(\d{1,40})\s*\}\s*\{\s*(\d{1,40})\s*\}")
+_POWER = re.compile(
+    r"(?:(\d{1,20})\s*(?:\\times|\\cdot|[×·*])\s*)?(\d{1,6})\s*\^\s*\{?\s*(\d{1,2})\s*\}?"
+)
 _NUMBER = re.compile(
     r"(?P<sign>[+-]?)\s?"
     r"(?P<whole>\d{1,3}(?:,\d{3}){1,12}|\d{1,3}(?: \d{3}){1,12}|\d{1,40})"
@@ -71,6 +76,9 @@ def read_integer(tex: str) -> int | None:
     bare = without_markup(tex)
     if _SEVERAL.search(bare):
         return None
+    if power := _POWER.fullmatch(bare.strip(" .")):
+        value: int = int(power[1] or 1) * int(power[2]) ** int(power[3])
+        return value
     sides = [_side(side) for side in reversed(_EQUALS.split(bare))]
     return next((value for value in sides if value is not None), None)
 
@@ -83,7 +91,7 @@ class _Integers:
     def boxed(self, content: str) -> str | None:
         *others, last = _LIST.split(content)
         if (words := _IN_WORDS.fullmatch(content.strip())) and not doubted(content):
-            return _text(read_integer(words[1]))
+            return _text(read_integer(content.strip()[words.start(1) :]))
         return None if others and not _SUM.search(last) else _text(read_integer(last))
 
     def stated(self, text: str) -> str | None:
@@ -119,6 +127,9 @@ class _Integers:
     def without_choices(self, sentence: str) -> str:
         return sentence
 
+    def names_other(self, remark: str, answer: str) -> bool:
+        return any(number != answer for number in stated_numbers(remark))
+
 
 def _text(value: int | None) -> str | None:
     return None if value is None else str(value)
@@ -138,10 +149,12 @@ def _side(side: str) -> int | None:
     number = _NUMBER.match(side)
     if not number:
         return None
-    unit = side[number.end() :].strip(" ()")
-    if unit and not _UNIT.fullmatch(unit):
+    factor, end = sized(side, number.end())
+    unit = side[end:].strip(" ()")
+    if unit and (not _UNIT.fullmatch(unit) or changes_number(unit)):
         return None
-    return _quotient(number["sign"], re.sub("[, ]", "", number["whole"]), number["divisor"] or "1")
+    whole = int(re.sub("[, ]", "", number["whole"])) * factor
+    return _quotient(number["sign"], str(whole), number["divisor"] or "1")
 
 
 def _quotient(sign: str, dividend: str, divisor: str) -> int | None:

@@ -62,6 +62,13 @@ _SHORT = 3
 """Choices with texts of this length occur in sentences by chance."""
 _SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+_RAISED = re.compile(r"(?<=[\w)])[⁺⁻]?[⁰¹²³⁴-⁹]+")
+_TIMES = re.compile(r"\\(?:times|cdot)(?![A-Za-z])|(?<=\d)\s*[·⋅*x]\s*(?=10\b|10\^)")
+_LETTERED = re.compile(r"\W*(?:option\s+)?\(?[A-D][).:]")
+_ALONE = re.compile(r"(?<![\w'’-])[A-D](?![\w^'’-])")
+_NEARLY = re.compile(r"(?:≈|\\approx(?![A-Za-z]))\s*\[?[-+]?\d[\d.,]*")
+"""A rounded value of a choice."""
+_SIDES = re.compile(r"=|≈|\\(?:approx|simeq|sim)(?![A-Za-z])")
 _LONGEST = 1000
 
 
@@ -128,22 +135,39 @@ class _Choices:
         return named.pop() if chosen and len(named) == 1 else None
 
     def without_choices(self, sentence: str) -> str:
-        sentence = self.of(_ASIDE).sub("", sentence)
+        sentence = _NEARLY.sub("", self.of(_ASIDE).sub("", sentence))
         for text in self.texts:
             sentence = sentence.replace(text, "") if len(text) > _SHORT else sentence
         return sentence
 
+    def names_other(self, remark: str, answer: str) -> bool:
+        texts = zip(ascii_uppercase, self.texts, strict=False)
+        quoted = {
+            letter
+            for letter, text in texts
+            if text and re.search(rf"(?<![\w.]){re.escape(text)}(?![\w.]*\w)", remark)
+        }
+        return not quoted.union(self.of(_ALONE).findall(remark)) <= {answer}
+
     def _by_text(self, text: str) -> str | None:
-        """Return the letter of the only choice with this text."""
-        wanted = _folded(text)
+        """Return the letter of the only choice with this text, or with a side of this equation."""
+        sides = [text]
+        if _SIDES.search(text) and not self.of(_LETTERED).match(text):
+            sides += _SIDES.split(text)
+        named = [self._equal(_folded(side)) for side in sides]
+        letters = {letter for equal in named for letter in equal}
+        return letters.pop() if len(letters) == 1 else None
+
+    def _equal(self, wanted: str) -> list[str]:
+        """Return the letters of the choices with a folded text."""
         pairs = zip(ascii_uppercase, self.texts, strict=False)
-        equal = [letter for letter, choice in pairs if _folded(choice) == wanted]
-        return equal[0] if wanted and len(equal) == 1 else None
+        return [letter for letter, choice in pairs if wanted and _folded(choice) == wanted]
 
 
 def _folded(text: str) -> str:
     """Return the text of a choice in the form in which texts are compared."""
-    bare = unicodedata.normalize("NFKC", without_markup(text)).translate(_SPELLING).casefold()
+    bare = _TIMES.sub("×", _RAISED.sub(lambda raised: f"^{raised[0]}", without_markup(text)))
+    bare = unicodedata.normalize("NFKC", bare).translate(_SPELLING).casefold()
     bare = re.sub(r"^(?:the |an? )+", "", " ".join(bare.split()).strip(" .*_:!()\"'"))
     bare = _FRACTION.sub(r"\1/\2", bare).replace("√", "sqrt")
     return re.sub(r"[\s{}\\]", "", bare)

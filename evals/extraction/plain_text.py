@@ -7,6 +7,7 @@ BOX_OPEN, BOX_CLOSE = "⟦", "⟧"
 _LONGEST_TEXT = 60_000
 _LONGEST_LINE = 3_000
 _LONGEST_BOX = 1_000
+_BESIDE = 100  # characters before and after a box that may belong to it
 _DEEPEST = 20
 
 _FINAL = re.compile(r"<\|channel\|>final[^<]*<\|message\|>|assistantfinal")
@@ -61,6 +62,41 @@ _WRAPPER = re.compile(
 _BRACED = re.compile(r"(?<![A-Za-z\\^_}])\{([^{}\\]*)\}")
 _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s*(?:\{|(\d+))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+
+
+_TEX_ENDS = r"(?:\s|\\[,;:! ]|~)*"
+_NEGATES = re.compile(rf"(?:^|[=:(\[{{$]|\\[(\[]|\b(?:is|be|get|equals))\s*[-−]{_TEX_ENDS}$")
+"""A sign before a box."""
+_TAKES_BOX = re.compile(
+    r"(?:[+*/·×÷|±∓√≈≠<>≤≥]|[\^_]\s*\{?|\\(?:cdot|times|div|pm|mp|approx|sim|neq?|leq?|geq?|log|ln|sin|cos|tan"
+    r"|sqrt|l?vert|lfloor|lceil|left\|)(?![A-Za-z])|\\(?:[dtc]?frac|binom)\s*(?:\{[^{}$]*\}\s*)?\{"
+    r"|\\(?:sqrt|log|ln|exp)(?:\[\w*\])?\s*\{"
+    rf"|\S\s*[-−]|\d){_TEX_ENDS}$"
+)
+"""An operator, a function or a factor directly before a box in the same formula."""
+_TAKES_WORD = re.compile(
+    r"(?i)\b(?:negative|minus|plus|times|twice|thrice|half|double|triple|(?:root|square|cube) of"
+    r"|squared?)[\s$]*(?:\\[(\[]\s*)?$"
+)
+_TAKES_BARE = re.compile(
+    r"(?:[+/·×÷^±√≈≠<>≤≥]|[\d)]\s*\*|(?<=\d)[-−]?|\\(?:sqrt|[dtc]?frac|cdot|times)\W*)$"
+)
+"""The same outside formulas, where a star can be emphasis, and a dash a list."""
+_CHANGES_BOX = re.compile(
+    rf"[.,]?\d|[eE][-+]?\d|{_TEX_ENDS}(?:\\right)?\)\s*\^|{_TEX_ENDS}(?:\^\s*\{{?\s*[-+]?(?:\d|[a-zA-Z](?![A-Za-z]))|[⁰¹²³⁴-⁹ⁿ]|_\s*\{{?\s*\d"
+    r"|\\(?:cdot|times|div|pm|pi|sqrt|ln|log|[dtc]?frac|binom)(?![A-Za-z])|[·×÷√π]"
+    r"|[*/]\s*[\d\\]|[-+−±]\s*(?:\d|\\(?!text|quad|mathrm|,|\s)))"
+)
+"""A power, a base, digits, an operator or a factor directly after a box."""
+_CHANGES_IN_MATH = re.compile(
+    rf"{_TEX_ENDS}(?:!|[+-]\s*[a-zA-Z]|[a-zA-Z](?![A-Za-z])(?<![mgsLKNJT]))"
+)
+_SIZE_AFTER = re.compile(
+    r"(?i)(?:[\s~$]|\\[,;:! )\]]|\\text\w*\s*\{)*"
+    r"\b((?:dozen|hundred|thousand|million|billion|trillion|lakh|crore)s?|k|squared|cubed|factorial|pi"
+    r"|hal(?:f|ves)|thirds?|quarters?|tenths?|hundredths?|thousandths?)(?![A-Za-z])"
+)
+"""A word of size after a box."""
 
 
 def plain_lines(text: str) -> list[str]:
@@ -119,13 +155,37 @@ def _plain(line: str) -> str:
 
 
 def _with_boxes(text: str) -> str:
-    r"""Return the text with ⟦70⟧ for `\boxed{70}`. A box that is not closed remains TeX."""
+    r"""Return the text with ⟦70⟧ for `\boxed{70}`. A box that is not closed remains TeX.
+
+    A sign and a word of size beside a number are moved into its box; if a factor, a power or
+    another operation changes the number, a question mark is.
+    """
     parts, at = [], 0
     for start, end, content in _boxes(text):
         if start >= at:
-            parts += [text[at:start], BOX_OPEN, _plain(" ".join(content.split())), BOX_CLOSE]
+            inside = _plain(" ".join(content.split()))
+            if re.match(r"[-+]?\d", inside):
+                line = text[text.rfind("\n", 0, start) + 1 : start]
+                inside = _changed(line, inside, text[end : end + _BESIDE].partition("\n")[0])
+            parts += [text[at:start], BOX_OPEN, inside, BOX_CLOSE]
             at = end
     return "".join([*parts, text[at:]])
+
+
+def _changed(before: str, number: str, after: str) -> str:
+    """Return a number in a box with what the text beside the box makes of it."""
+    pairs = (("\\(", "\\)"), ("\\[", "\\]"))
+    opened = before.replace("$$", "$").count("$") % 2 or any(
+        before.rfind(start) > before.rfind(end) for start, end in pairs
+    )
+    before = before[-_BESIDE:]
+    sign = _NEGATES.search(before) if opened or re.search(r"[-−]$", before) else None
+    taken = not sign and (_TAKES_BOX if opened else _TAKES_BARE).search(before)
+    changed = _CHANGES_BOX.match(after) or (opened and _CHANGES_IN_MATH.match(after))
+    if taken or changed or _TAKES_WORD.search(before):
+        return f"?{number}"
+    size = _SIZE_AFTER.match(after)
+    return f"{'-' if sign else ''}{number}{f' {size[1]}' if size else ''}"
 
 
 def _boxes(text: str) -> Iterator[tuple[int, int, str]]:

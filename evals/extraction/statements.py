@@ -106,7 +106,7 @@ _TAKES_BACK = re.compile(
     r"|\bi (?:misread|miscounted|confused|swapped|forgot|overlooked"
     r"|(?:have to|must|need to) change)"
     r"|\b(?:disregard|ignore) (?:that|this|the above|my)"
-    r"|\blet me (?:re\w+|start over|start again|try again|think again|check)"
+    r"|\blet me (?:re\w+|start over|start again|try again|think again|(?:double-?\s?)?check|verify)"
     r"|\b(?:need|have) to (?:redo|start over|recount|restart)"
     r"|\b(?:could not|couldn['’]t|cannot|can['’]t|unable to|failed to) (?:\w+ )?(?:repair|fix"
     r"|resolve|reconcile|finish|complete|solve|determine|settle|decide|give)"
@@ -119,6 +119,31 @@ _TAKES_BACK = re.compile(
     r"|(?:^|[.!?]\s+)\W*(?:or|but|pero)\b|不对|不對|等等|いや|いいえ"
 )
 """The writer takes back the preceding text, or does not finish it."""
+_CONFIRMS = re.compile(
+    r"(?i)[✓✔✅]|\b(?:holds?|match(?:es)?|agrees?|consistent|confirm(?:s|ed)|verified|as expected"
+    r"|indeed|checks out|works|ok(?:ay)?|yes|good|same (?:value|result|answer|number|count|total)"
+    r"|also (?:follows|(?:be )?(?:seen|obtained|derived|checked|verified|found|proved)))\b"
+)
+"""A remark that confirms the preceding answer."""
+_WITHDRAWS = re.compile(
+    r"(?i)\b(?:but|should|must|need|needs|have to|asks?|asked|wants?|twice|instead"
+    r"|correct(?:ed|ion)|mistake|error|slip|redo|recount|recompute|recalculate|start|again"
+    r"|contradicts?|exceeds?|misses|ignores"
+    r"|overcounts?|forgot|change|final(?:ly)?|half|halv\w+|doubl(?:e[ds]?|ing)|tripl\w+|divid\w+"
+    r"|multipl\w+|subtract\w*|add(?:s|ed|ing)?|includ\w+|minus|plus|times|remov\w+|count(?:s|ed)?"
+    r"|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen"
+    r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:-\w+)?|hundred|thousand|million)\b|[✗✘❌≠]"
+)
+"""What a remark has that changes the answer, or may do so."""
+_CHECKS = re.compile(
+    r"(?i)(?:\W*(?:let me (?:(?:double|re)-?\s?)?(?:check|verify)|wait|hold on|hmm+|however"
+    r"|actually|alternatively|but)\b)+"
+)
+"""The beginning of a remark that need not take anything back."""
+_LINES, _LONGEST_REMARK = 12, 1_000  # lines and characters
+_ONE_COULD = re.compile(r"(?i)\b(?:one|we|you|i|this|it) (?:could|can|may|might)\b")
+_EQUALS = re.compile(r"=\s*(-?\d[\d,]*)(?![\d.,]*\d|\s*[-+*/·×^=(a-z\\])")
+"""The value of an equation that is at its end."""
 
 
 FOUR = "D"
@@ -162,6 +187,10 @@ class AnswerReader(Protocol):
         """Return a sentence without the texts of choices."""
         ...
 
+    def names_other(self, remark: str, answer: str) -> bool:
+        """Return whether a remark names another answer than this one."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Statement:
@@ -184,7 +213,7 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     if not statements:
         return _conclusion(lines[_last(lines)], reader) if lines else None
     kept = _not_taken_back(
-        sorted(statements, key=lambda statement: (statement.line, statement.at)), lines
+        sorted(statements, key=lambda statement: (statement.line, statement.at)), lines, reader
     )
     answers = {
         statement.answer
@@ -194,14 +223,43 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     return answers.pop() if len(answers) == 1 else None
 
 
-def _not_taken_back(stated: Sequence[_Statement], lines: Sequence[str]) -> Sequence[_Statement]:
-    """Return the statements after the last place where the writer takes back an earlier one."""
+def _not_taken_back(
+    stated: Sequence[_Statement], lines: Sequence[str], reader: AnswerReader
+) -> Sequence[_Statement]:
+    """Return the statements after the last place where the writer takes back an earlier one.
+
+    A remark that only confirms the answer ("Let me check: 6·7 = 42. ✓") takes nothing back.
+    """
     first = (stated[0].line, stated[0].at)
     for number in range(len(lines) - 1, first[0] - 1, -1):
         gone = [(number, match.start()) for match in _TAKES_BACK.finditer(lines[number])]
-        if gone and gone[-1] > first:
-            return [statement for statement in stated if (statement.line, statement.at) > gone[-1]]
+        for place in reversed([place for place in gone if place > first]):
+            before = {each.answer or "" for each in stated if (each.line, each.at) < place} - {""}
+            remark = "\n".join([lines[number][place[1] :], *lines[number + 1 :][:_LINES]])
+            if (
+                number + _LINES < len(lines)
+                or len(remark) > _LONGEST_REMARK
+                or len(before) != 1
+                or not _confirms(remark, before.pop(), reader)
+            ):
+                return [each for each in stated if (each.line, each.at) > place]
     return stated
+
+
+def _confirms(remark: str, answer: str, reader: AnswerReader) -> bool:
+    """Return whether the rest of a text confirms its answer, and neither doubts nor changes it."""
+    checks = _CHECKS.match(remark)
+    if not checks or reader.names_other(remark, answer):
+        return False
+    said = _ONE_COULD.sub(" ", reader.without_choices(remark[checks.end() :]))
+    if doubted(said) or _WITHDRAWS.search(said):
+        return False
+    return answer in _equations(remark) or bool(_CONFIRMS.search(said))
+
+
+def _equations(text: str) -> set[str]:
+    """Return the integers at the ends of equations."""
+    return {value.replace(",", "") for value in _EQUALS.findall(text)}
 
 
 def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statement]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.answer_eval import Item, Order
+from evals.extraction.number_words import changes_number, sized, stated_numbers
 from evals.extraction.plain_text import without_markup
 from evals.extraction.statements import FOUR, stated_answer
 from evals.prompts import fill
@@ -55,7 +56,10 @@ def read_number(text: str) -> float | None:
     """Return the number that a text consists of, with a unit or as the side of an equation."""
     bare = _EQUALS.split(without_markup(text))[-1].strip(" ()[]\"'*~$")
     match = _NUMBER.match(bare)
-    if not match or not _UNIT.fullmatch(bare[match.end() :]):
+    if not match:
+        return None
+    factor, end = sized(bare, match.end())
+    if not _UNIT.fullmatch(bare[end:]) or changes_number(bare[end:]):
         return None
     sign, above, below, digits, power, divisor = match.groups()
     if above is not None:
@@ -64,7 +68,7 @@ def read_number(text: str) -> float | None:
         value = float(digits.replace(",", "")) * 10.0 ** int(power or 0)
     if divisor is not None and float(divisor) == 0:
         return None
-    value /= float(divisor or 1)
+    value *= factor / float(divisor or 1)
     return -value if sign == "-" else value
 
 
@@ -90,6 +94,9 @@ class _Numbers:
     def without_choices(self, sentence: str) -> str:
         """Return the sentence without words for rounding, which do not express doubt."""
         return _ABOUT.sub("", sentence)
+
+    def names_other(self, remark: str, answer: str) -> bool:
+        return any(float(number) != float(answer) for number in stated_numbers(remark))
 
 
 def _text(text: str) -> str | None:

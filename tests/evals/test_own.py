@@ -13,7 +13,7 @@ from evals.baselines.published import PUBLISHED_SAMPLING
 from evals.datasets import Loaded
 from evals.grading.graded_eval import GradedEval
 from evals.own import OwnRow, own_name
-from evals.own.numbers import read_number
+from evals.own.numbers import DecimalItem, read_number
 from evals.registry import EVALS, load_data, make_eval
 from evals.restoring import read_questions
 from gpt_oss_verify.app import run
@@ -282,6 +282,27 @@ def test_numbers_are_right_within_their_tolerance():
 @pytest.mark.parametrize("text", ["1/0", "3 or 4", "2x", "", "m+n"])
 def test_texts_that_are_no_single_number(text):
     assert read_number(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("Answer: 5 thousand", 5000),
+        ("Answer: 1.5 million people", 1.5e6),
+        (r"\boxed{2.5}\text{ million}", 2.5e6),
+        (r"$-\boxed{2.5}$", -2.5),
+        ("Answer: 5 half-lives", 5),
+        ("\\boxed{2.5}\n\nLet me check: 5/2 = 2.5. ✓", 2.5),
+        ("Answer: 5 pi", None),
+        ("Answer: 5 halves", None),
+        (r"$\boxed{2.5}\times 10^3$", None),
+        (r"$2\cdot\boxed{2.5}$", None),
+        ("\\boxed{2.5}\n\nWait, it is 3.5, ok.", None),
+    ],
+)
+def test_what_stands_beside_a_number_belongs_to_it(text, number):
+    read = DecimalItem(text="How much?", answer="1").read(text, None)
+    assert (read and float(read)) == number
 
 
 def test_short_texts_are_equal_after_normalising_or_match_a_pattern():
