@@ -23,6 +23,8 @@ LOOP = [
     {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
 ]
 CALLED = "<|start|>assistant to=functions.get_weather<|channel|>commentary"
+REFERENCE = {"name": "s", "schema": {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}}
+WITH_REFERENCE = {"type": "json_schema", "json_schema": REFERENCE}
 
 REPLIES = {
     "reasoning-content": Row(
@@ -110,6 +112,7 @@ INPUTS = {
     ),
     "logprobs-refused": Row(chat(HI, logprobs=True), lambda s: s.status == 400),
     "logprobs-limited": Row(chat(HI, logprobs=True, top_logprobs=6), lambda s: s.status == 400),
+    "references-refused": Row(chat(HI, response_format=WITH_REFERENCE), lambda s: s.status == 400),
     "forced-choice-refused": Row(forced, lambda s: s.status == 400),
 }
 

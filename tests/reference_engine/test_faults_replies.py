@@ -36,6 +36,15 @@ CUSTOM_CALL = COT + "<|channel|>commentary to=functions.note<|message|>Rome<|cal
 HYPHENS = CALL.replace("get_weather", "get-the-weather")
 
 
+BERTH = {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}
+
+
+def asked_for(**schema) -> dict:
+    """A response format of Chat Completions with a strict schema."""
+    given = {"name": "s", "strict": True, "schema": schema}
+    return {"type": "json_schema", "json_schema": given}
+
+
 def named(name: str) -> dict:
     return {"type": "function", "function": {"name": name}}
 
@@ -168,6 +177,26 @@ STRUCTURED = {
             },
         ),
         lambda s: s.status == 200,
+    ),
+    "any-of-beside-properties-ignored": Row(
+        chat(HI, said=ANSWER, response_format=asked_for(**BERTH, anyOf=[{"required": ["a"]}])),
+        lambda s: "anyOf" not in s.prompt,
+    ),
+    "unique-items-ignored": Row(
+        chat(
+            HI,
+            said=ANSWER,
+            response_format=asked_for(type="array", items=BERTH, uniqueItems=True),
+        ),
+        lambda s: s.status == 200,
+    ),
+    "answers-with-references-empty": Row(
+        chat(
+            HI,
+            said=JSON_ANSWER,
+            response_format=asked_for(**{"$ref": "#/$defs/a", "$defs": {"a": BERTH}}),
+        ),
+        lambda s: not s.message["content"],
     ),
     "json-object-empty": Row(
         chat(JSON_HI, said=JSON_ANSWER, response_format={"type": "json_object"}),

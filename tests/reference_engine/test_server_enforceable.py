@@ -75,6 +75,11 @@ def test_what_strict_mode_accepts_conforms(seed):
 
 
 CLOSED = {"type": "object", "properties": {"a": {"type": "integer"}}}
+EITHER = {
+    "type": "object",
+    "properties": {"berth": {"type": "integer"}, "open": {"type": "boolean"}},
+    "anyOf": [{"required": ["open"]}],
+}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +109,8 @@ CLOSED = {"type": "object", "properties": {"a": {"type": "integer"}}}
         ({"type": "string", "pattern": r"^a[\s.]$"}, '"a."', '"a\u0085"'),
         (CLOSED, '{"a":1}', r'{"a":1,"\u0061":"x"}'),
         (CLOSED, '{"a":1}', '{"a":1,"b":2}'),
+        (EITHER, '{"berth":12,"open":true}', '{"berth":12}'),
+        ({"$ref": "#/$defs/port", "$defs": {"port": {"enum": ["Brest"]}}}, '"Brest"', '"Lisbon"'),
     ],
 )
 def test_strict_mode_enforces(schema, accepted, refused):
@@ -119,6 +126,7 @@ def test_strict_mode_enforces(schema, accepted, refused):
         ({"type": "integer", "minimum": 2**53 + 1}, "excludes all numbers"),
         ({"type": "string", "pattern": "^(?=D)[A-Z]+$"}, "look-around"),
         ({"type": "string", "pattern": r"^[^\S]$"}, "brackets"),
+        ({"type": "array", "items": {"type": "null"}, "uniqueItems": True}, "uniqueItems"),
         ({"allOf": [{"additionalProperties": {}}], "enum": []}, "no values"),
         ({}, "strict mode requires"),
         ({"type": "array"}, "strict mode requires"),

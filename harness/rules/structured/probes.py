@@ -74,11 +74,52 @@ _UNION = closed(
     }
 )
 """A union within a union, with a bounded number."""
-_UNCOMPILED = "pattern"
-_LOOKAHEAD = closed({"harbour": {"type": "string", "pattern": "^(?=D)[A-Z]{5}-[0-9]{3}$"}})
-"""A pattern that few grammars support, and that Brest violates in every spelling: a grammar without
-the lookahead lets the model write it."""
-_TOLD = (Message("user", 'Answer with this JSON object: {"code_word": "orchid596"}'),)
+
+
+def _told(answer: str) -> tuple[Message]:
+    """A prompt that no model misunderstands."""
+    return (Message("user", f"Answer with this JSON object: {answer}"),)
+
+
+_TOLD = _told('{"code_word": "orchid596"}')
+_HARBOUR = {"type": "string", "enum": _HARBOURS}
+_DEFINED = {"$defs": {"Harbour": _HARBOUR}}
+_REFERENCE = {"$ref": "#/$defs/Harbour"}
+_FIVE = [*_HARBOURS, "Cork", "Bilbao"]
+_DISTINCT = {
+    "type": "array",
+    "items": _REFERENCE,
+    "minItems": len(_FIVE),
+    "maxItems": len(_FIVE),
+    "uniqueItems": True,
+}
+"""Even a model that draws at random repeats one of five in 24 of 25 answers (1 - 5!/5^5)."""
+_CONTRADICTED: Mapping[str, tuple[str, tuple[Message, ...], dict[str, Any]]] = {
+    "pattern": (
+        "a pattern with a lookahead",
+        _NAMED,
+        closed({"harbour": {"type": "string", "pattern": "^(?=D)[A-Z]{5}-[0-9]{3}$"}}),
+    ),
+    "anyOf": (
+        "anyOf with lists of required members",
+        _told('{"berth": 12}'),
+        closed({"berth": {"type": "integer"}, "harbour": _HARBOUR, "open": {"type": "boolean"}})
+        | {"required": ["berth"], "anyOf": [{"required": ["harbour"]}, {"required": ["open"]}]},
+    ),
+    "uniqueItems": (
+        "uniqueItems",
+        _told('{"harbours": ["Brest", "Brest", "Brest", "Brest", "Brest"]}'),
+        closed({"harbours": _DISTINCT}) | {"$defs": {"Harbour": {"type": "string", "enum": _FIVE}}},
+    ),
+    "references": (
+        "a $ref",
+        _told('{"harbour": "Lisbon"}'),
+        closed({"harbour": _REFERENCE}) | _DEFINED,
+    ),
+}
+"""By request: a keyword that some grammars ignore, a prompt for an answer that violates nothing
+else of the schema, and the schema. A model that the keyword does not constrain writes that answer;
+under a grammar that has it, no model can."""
 _NOT_FOLLOWED, _WITHOUT_PROSE = Habit(0.1), Habit(0.05)
 """Shares in which the model may ignore a schema that it is only shown, or reason in symbols."""
 _CUT, _LUCK = 0.1, 0.001
@@ -116,8 +157,9 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         ProbeRequest(
             "union", _NAMED, tries=2, options=answer_format(api, _UNION), provokes=refusable
         ),
-        ProbeRequest(
-            _UNCOMPILED, _NAMED, options=answer_format(api, _LOOKAHEAD), provokes=provokes
+        *(
+            ProbeRequest(name, prompt, options=answer_format(api, schema), provokes=provokes)
+            for name, (_, prompt, schema) in _CONTRADICTED.items()
         ),
         ProbeRequest("without", _FREE),
         ProbeRequest(
@@ -230,7 +272,7 @@ def _applied(responses: ProbeResponses) -> Trials:
 
 @GROUP.probe(
     "structured.compiled",
-    (_UNCOMPILED,),
+    _CONTRADICTED,
     severity="warning",
     fix="Refuse a schema that the grammar does not support, with status 400 and the reason.",
     example=(
@@ -241,16 +283,57 @@ def _applied(responses: ProbeResponses) -> Trials:
 def _compiled(responses: ProbeResponses) -> Trials:
     """A schema that the server cannot compile is refused, or the answer conforms to it.
 
-    Programs trust the schema that the server accepted.
+    Programs trust the schema that the server accepted. Each of the requests has a keyword that the
+    answer for which the user asks violates; some grammars ignore it without a word.
     """
-    for rollout in responses.all(_UNCOMPILED):
+    for name, rollout in responses.named(*_CONTRADICTED):
         for exchange, reply in rollout.replies:
             if reply.text and reply.finish == "stop":
                 problem = _unfit(exchange, reply)
-                message = "The schema has a pattern with a lookahead, which has no effect."
+                message = f"The schema has {_CONTRADICTED[name][0]}, which has no effect."
                 yield problem and replace(problem, message=message)
         if refused(rollout):
             yield None
+
+
+@GROUP.probe(
+    "structured.references",
+    ("references", "uniqueItems", "named"),
+    fix="Compile the schema with its $defs, and apply the grammar to the final channel only.",
+)
+def _with_references(responses: ProbeResponses) -> Trials:
+    """An answer whose schema has $ref and $defs is not empty.
+
+    The libraries that write schemas from types use them for every enum and nested type. One empty
+    answer may be the model's; all of them, over every API, while other schemas get answers, are the
+    server's.
+    """
+    others = [reply for _, reply in served_replies(responses, ["named"], _FEATURE)]
+    if not all(map(_is_answered, others)):
+        raise NotVerifiableError("also_empty")
+    own = list(served_replies(responses, ["references"], f"{_FEATURE} with $ref"))
+    with suppress(NotVerifiableError):
+        own += list(served_replies(responses, ["uniqueItems"], _FEATURE))
+    if any(_is_answered(reply) for _, reply in own):
+        yield None
+        return
+    elsewhere = [
+        rollout.exchanges[-1].reply
+        for name in ("references", "uniqueItems")
+        for rollout in responses.other_apis.get(name, ())
+    ]
+    made = [reply for reply in elsewhere if reply is not None]
+    count = len(own) + (0 if any(map(_is_answered, made)) else len(made))
+    if count < _FEWEST_REPLIES:
+        raise NotVerifiableError("too_few_replies", request="references")
+    exchange, _ = own[0]
+    message = "With $ref and $defs in the schema, every answer is empty."
+    expected = f"text, as in {len(others)} answers with another schema"
+    yield Problem(exchange, message, expected, f"no text in {count} replies")
+
+
+def _is_answered(reply: Reply) -> bool:
+    return bool(reply.text.strip() or reply.calls or reply.finish == "length")
 
 
 def _json_mode(responses: ProbeResponses) -> int:

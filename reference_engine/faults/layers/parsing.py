@@ -127,6 +127,26 @@ def _drop_format(body: Json, _: ClientRequest) -> None:
         body.pop(name, None)
 
 
+def _without(body: object, keyword: str, beside: str) -> None:
+    """Remove a keyword from each subschema that also has another one."""
+    if isinstance(body, dict):
+        if beside in body:
+            body.pop(keyword, None)
+        body = list(body.values())
+    for inner in body if isinstance(body, list) else ():
+        _without(inner, keyword, beside)
+
+
+def _ignored(keyword: str, beside: str) -> hooks.JsonEdit:
+    """Return a change by which the format of the answer lacks a keyword."""
+
+    def change(body: Json, _: ClientRequest) -> None:
+        for name in _FORMATS:
+            _without(body.get(name), keyword, beside)
+
+    return change
+
+
 @hooks.whole_text("call")
 def long_calls_fail(arguments: str) -> str:
     if len(arguments) > _LONGEST_CALL:
@@ -186,6 +206,13 @@ hooks.CONVERSATION.faults(format_ignored=lambda c: replace(c, answer_format=None
 hooks.REQUEST.when(hooks.of_streams).faults(format_ignored_in_streams=_drop_format)
 hooks.REQUEST.when(lambda body, _: "(?=" in str([body.get(name) for name in _FORMATS])).faults(
     uncompiled_schemas_ignored=_drop_format
+)
+hooks.REQUEST.faults(
+    any_of_beside_properties_ignored=_ignored("anyOf", beside="properties"),
+    unique_items_ignored=_ignored("uniqueItems", beside="items"),
+)
+STRUCTURED.when(lambda _, request: "$ref" in str(request.conversation.answer_format)).faults(
+    answers_with_references_empty=dropped("answer")
 )
 hooks.REQUEST.when(lambda body, _: body.get("tools")).faults(
     format_ignored_beside_tools=_drop_format

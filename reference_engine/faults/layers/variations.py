@@ -112,6 +112,13 @@ def logprobs_limited(body: Json, _: ClientRequest) -> None:
 
 
 @hooks.REQUEST
+def references_refused(body: Json, _: ClientRequest) -> None:
+    given = {name: body.get(name) for name in ("response_format", "text")}
+    if "'$ref'" in str(given):
+        raise invalid("response_format", "$ref is not supported in a schema.", "unsupported")
+
+
+@hooks.REQUEST
 def forced_choice_refused(_: Json, request: ClientRequest) -> None:
     if request.forced_choice:
         message = "Only 'auto' and 'none' are supported for tool_choice."

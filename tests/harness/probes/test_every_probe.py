@@ -340,6 +340,9 @@ BROKEN: Mapping[str, Provider] = {
     ),
     "structured.object": answers.structures(answers.GOOD, answers.FREE, any_json=Reply(text="{ }")),
     "structured.compiled": lambda *_: answers.GOOD,
+    "structured.references": lambda request, _: (
+        answers.GOOD if request.id == "named" else answers.EMPTY
+    ),
     "structured.object.streaming": partial(in_every_form, but="object streamed"),
     "structured.object.tools": partial(in_every_form, but="object with a tool"),
     "structured.choices": partial(in_every_form, but="choices"),

@@ -246,6 +246,20 @@ GOOD, FREE = Reply(text='{"harbour": "Brest"}'), Reply(text='{"verdict_text": "o
 PROSE, SPOKEN = Reply(text="It is orchid596."), Reply(text="The word is orchid596.")
 
 
+CONSTRAINED = {
+    "pattern": Reply(text='{"harbour": "DOVER-596"}'),
+    "anyOf": Reply(text='{"berth": 12, "open": true}'),
+    "uniqueItems": Reply(text='{"harbours": ["Brest", "Cork", "Bilbao", "Dover", "La Rochelle"]}'),
+    "references": Reply(text='{"harbour": "Dover"}'),
+}
+"""Answers of a grammar with every keyword, to prompts that contradict each."""
+OBEYED = {
+    "pattern": Reply(text='{"harbour": "BREST-596"}'),
+    "anyOf": Reply(text='{"berth": 12}'),
+    "uniqueItems": Reply(text=json.dumps({"harbours": ["Brest"] * 5})),
+    "references": Reply(text='{"harbour": "Lisbon"}'),
+}
+"""Answers of a model that nothing constrains."""
 _ALSO = ("object streamed", "object with a tool", "choices")
 """What `test_every_probe.py` proves."""
 
@@ -267,7 +281,7 @@ def structures(
     replies = {"named": named, "free": free, "object": any_json, "free streamed": streamed}
     replies |= {"free with a tool": beside_tool, "named later": later}
     replies["object told"] = told or any_json
-    replies["pattern"] = Reply(text='{"harbour": "DOVER-596"}')
+    replies |= CONSTRAINED
     replies |= dict.fromkeys(_ALSO, FREE)
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
@@ -295,7 +309,7 @@ def without_end(text: str, asked: int, plain: int = 0) -> Any:
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
         kind = bool(request.options)
-        if attempt.condition.streaming or request.id in _ALSO or not left[kind]:
+        if attempt.condition.streaming or request.id in {*_ALSO, *CONSTRAINED} or not left[kind]:
             return whole(request, attempt)
         left[kind] -= 1
         body = chat_whole(Reply(text=text))
@@ -431,7 +445,10 @@ GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 )
 def test_defective_structured_answers_are_reported(provider: Any, found: dict[str, str]) -> None:
     results = statuses(judged(structured.GROUP, provider, ["chat"]))
-    elsewhere = ("structured.characters", "structured.object.", "structured.choices")
+    elsewhere = (
+        *("structured.characters", "structured.object.", "structured.choices"),
+        "structured.references",
+    )
     judged_here = {name: each for name, each in results.items() if not name.startswith(elsewhere)}
     assert {name: each for name, each in judged_here.items() if each != "passed"} == found
 
@@ -516,6 +533,73 @@ def test_hidden_cot_is_not_attributed_to_the_schema() -> None:
     other = replace(PROSE, reasoning="")
     found = judged(structured.GROUP, lambda request, _: silent.get(request.id, other), ["chat"])
     assert statuses(found)["structured.reasoning"] == "not_verifiable"
+
+
+EMPTY, THINKS_ONLY = Reply(text=""), Reply(text=None, reasoning="The user wants an object.")
+
+
+def compiling(replies: dict[str, Any], named: Reply = GOOD) -> dict[str, Any]:
+    """The results of a server with these responses to some requests, over both APIs."""
+    known = {"named": named} | CONSTRAINED | replies
+
+    def provider(request: ProbeRequest, _: Attempt) -> Any:
+        return known.get(request.id, PROSE)
+
+    return judged(structured.GROUP, provider)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "said"),
+    [
+        ("pattern", "a pattern with a lookahead"),
+        ("anyOf", "anyOf with lists of required members"),
+        ("uniqueItems", "uniqueItems"),
+        ("references", "a $ref"),
+    ],
+)
+def test_a_keyword_that_a_grammar_ignores_is_named(ignored: str, said: str) -> None:
+    found = compiling({ignored: OBEYED[ignored]})["structured.compiled"]
+    assert found.status == "warned"
+    assert {each.message for each in found.examples} == {
+        f"The schema has {said}, which has no effect."
+    }
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        CONSTRAINED,
+        dict.fromkeys(CONSTRAINED, refusal()),
+        {"anyOf": refusal(), "references": refusal()},
+    ],
+)
+def test_a_server_that_enforces_or_refuses_a_schema_is_not_accused(replies: dict[str, Any]) -> None:
+    found = statuses(compiling(replies))
+    assert found["structured.compiled"] in ("passed", "not_verifiable")
+    assert found["structured.references"] in ("passed", "not_verifiable")
+
+
+@pytest.mark.parametrize(
+    ("replies", "named", "status"),
+    [
+        ({"references": EMPTY, "uniqueItems": EMPTY}, GOOD, "failed"),
+        ({"references": EMPTY, "uniqueItems": refusal()}, GOOD, "failed"),  # over both APIs
+        ({"references": EMPTY}, GOOD, "passed"),
+        ({"references": EMPTY, "uniqueItems": EMPTY}, EMPTY, "not_verifiable"),
+        ({"references": refusal(), "uniqueItems": refusal()}, GOOD, "not_verifiable"),
+        ({"references": AS_CALL}, GOOD, "passed"),
+    ],
+)
+def test_answers_with_references_have_text(
+    replies: dict[str, Any], named: Reply, status: str
+) -> None:
+    assert statuses(compiling(replies, named))["structured.references"] == status
+
+
+def test_one_empty_answer_with_references_proves_nothing() -> None:
+    replies = {"named": GOOD} | CONSTRAINED | {"references": EMPTY, "uniqueItems": refusal()}
+    found = judged(structured.GROUP, lambda request, _: replies.get(request.id, PROSE), ["chat"])
+    assert found["structured.references"].status == "not_verifiable"
 
 
 # --- Options
