@@ -4,7 +4,8 @@
 # flag" becomes "any JSON value", and 5 is a valid answer. No warning is written. Schemas that say
 # "at least one of these members" are usually spelled so. The same schema without `anyOf` refuses 5.
 # The reverse holds for a bare `required`: {"type": "object", "required": ["a"]} accepts {}, and
-# refuses {"a": 1}. A lookahead in a pattern and `uniqueItems` have no effect; `$ref` has.
+# refuses {"a": 1}. `uniqueItems` has no effect, and no warning either; a lookahead
+# in a pattern has none, with a warning; `$ref` has its effect.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -67,6 +68,6 @@ only required {} accepted
 only required {"a": 1} refused
 TEXT
 "$work/venv/bin/python" "$work/show.py" >"$work/found" 2>"$work/errors" || { cat "$work/errors"; exit 1; }
-! grep -i warn "$work/errors"
+if grep -vi lookahead "$work/errors" | grep -i warning; then exit 1; fi
 diff "$work/seen" "$work/found"
 cat "$work/found"
