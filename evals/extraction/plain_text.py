@@ -65,26 +65,31 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
 _TEX_ENDS = r"(?:\s|\\[,;:! ]|~)*"
+_RAISES = r"\^\s*\{?\s*[-+]?(?:\d|[a-zA-Z](?![A-Za-z]))"
 _NEGATES = re.compile(rf"(?:^|[=:(\[{{$]|\\[(\[]|\b(?:is|be|get|equals))\s*[-−]{_TEX_ENDS}$")
 """A sign before a box."""
 _TAKES_BOX = re.compile(
-    r"(?:[+*/·×÷|±∓√≈≠<>≤≥]|[\^_]\s*\{?|\\(?:cdot|times|div|pm|mp|approx|sim|neq?|leq?|geq?|log|ln|sin|cos|tan"
-    r"|sqrt|l?vert|lfloor|lceil|left\|)(?![A-Za-z])|\\(?:[dtc]?frac|binom)\s*(?:\{[^{}$]*\}\s*)?\{"
-    r"|\\(?:sqrt|log|ln|exp)(?:\[\w*\])?\s*\{"
+    r"(?:[+*/·×÷|±∓√≈≠<>≤≥]|[\^_]\s*\{?|\\(?:cdot|times|div|pm|mp|approx|sim|neq?|leq?|geq?)"
+    r"|\\(?:log|ln|sin|cos|tan|sqrt|l?vert|lfloor|lceil|left\||pi|theta|phi|alpha|lambda|omega)"
+    r"|\\(?:[dtc]?frac|binom)\s*(?:\{[^{}$]*\}\s*)?\{|\\(?:sqrt|log|ln|exp)(?:\[\w*\])?\s*\{"
+    r"|[\w}](?:\\left)?\(|(?<![A-Za-z\\])[A-Za-z]"
     rf"|\S\s*[-−]|\d){_TEX_ENDS}$"
 )
 """An operator, a function or a factor directly before a box in the same formula."""
+_TAKES_BARE = re.compile(
+    r"(?:[+/·×÷^±√≈≠<>≤≥]|[\d)]\s*\*|[\w}](?:\\left)?\(|^\s*\d[\d,]*\s*-\s*|(?<=\d)[-−]?"
+    r"|\\(?:sqrt|[dtc]?frac|cdot|times)\W*)$"
+)
+"""The same outside formulas, where a star can be emphasis, and a dash a list."""
 _TAKES_WORD = re.compile(
     r"(?i)\b(?:negative|minus|plus|times|twice|thrice|half|double|triple|(?:root|square|cube) of"
     r"|squared?)[\s$]*(?:\\[(\[]\s*)?$"
 )
-_TAKES_BARE = re.compile(
-    r"(?:[+/·×÷^±√≈≠<>≤≥]|[\d)]\s*\*|(?<=\d)[-−]?|\\(?:sqrt|[dtc]?frac|cdot|times)\W*)$"
-)
-"""The same outside formulas, where a star can be emphasis, and a dash a list."""
 _CHANGES_BOX = re.compile(
-    rf"[.,]?\d|[eE][-+]?\d|{_TEX_ENDS}(?:\\right)?\)\s*\^|{_TEX_ENDS}(?:\^\s*\{{?\s*[-+]?(?:\d|[a-zA-Z](?![A-Za-z]))|[⁰¹²³⁴-⁹ⁿ]|_\s*\{{?\s*\d"
-    r"|\\(?:cdot|times|div|pm|pi|sqrt|ln|log|[dtc]?frac|binom)(?![A-Za-z])|[·×÷√π]"
+    r"[.,]?\d|:\d|[eE][-+]?\d|[a-zπ](?<![mgs])(?![A-Za-z])"
+    r"|[\s$]*and (?:a|one)[ -](?:half|third|quarter)"
+    rf"|{_TEX_ENDS}(?:(?:\\right)?[)}}]\s*{_RAISES}|{_RAISES}|[⁰¹²³⁴-⁹ⁿ]|_\s*\{{?\s*\d"
+    r"|\\(?:cdot|times|div|pm|pi|sqrt|ln|log|[dtc]?frac|binom|[lc]?dots)(?![A-Za-z])|[·×÷√π]"
     r"|[*/]\s*[\d\\]|[-+−±]\s*(?:\d|\\(?!text|quad|mathrm|,|\s)))"
 )
 """A power, a base, digits, an operator or a factor directly after a box."""
@@ -175,7 +180,7 @@ def _with_boxes(text: str) -> str:
 def _changed(before: str, number: str, after: str) -> str:
     """Return a number in a box with what the text beside the box makes of it."""
     pairs = (("\\(", "\\)"), ("\\[", "\\]"))
-    opened = before.replace("$$", "$").count("$") % 2 or any(
+    opened = before.replace("\\$", "").replace("$$", "$").count("$") % 2 or any(
         before.rfind(start) > before.rfind(end) for start, end in pairs
     )
     before = before[-_BESIDE:]

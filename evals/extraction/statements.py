@@ -121,10 +121,20 @@ _TAKES_BACK = re.compile(
 """The writer takes back the preceding text, or does not finish it."""
 _CONFIRMS = re.compile(
     r"(?i)[✓✔✅]|\b(?:holds?|match(?:es)?|agrees?|consistent|confirm(?:s|ed)|verified|as expected"
-    r"|indeed|checks out|works|ok(?:ay)?|yes|good|same (?:value|result|answer|number|count|total)"
+    r"|indeed|checks out|works|ok(?:ay)?|yes|good)\b"
+)
+"""A check that succeeds."""
+_ALSO = re.compile(
+    r"(?i)\b(?:same (?:value|result|answer|number|count|total)"
     r"|also (?:follows|(?:be )?(?:seen|obtained|derived|checked|verified|found|proved)))\b"
 )
-"""A remark that confirms the preceding answer."""
+"""A second way to the answer."""
+_HOLDS = r"(?:holds|matches|agrees|works|checks out|is consistent|is right|fits)"
+_AGREES = re.compile(
+    rf"(?i)\W*(?:(?:yes|ok|okay|indeed|that|this|it|everything|all)\W+)*{_HOLDS}"
+    r"(?: indeed| too| as expected| as well)?\W*"
+)
+"""A remark that says nothing but that the answer holds."""
 _WITHDRAWS = re.compile(
     r"(?i)\b(?:but|should|must|need|needs|have to|asks?|asked|wants?|twice|instead"
     r"|correct(?:ed|ion)|mistake|error|slip|redo|recount|recompute|recalculate|start|again"
@@ -132,7 +142,9 @@ _WITHDRAWS = re.compile(
     r"|overcounts?|forgot|change|final(?:ly)?|half|halv\w+|doubl(?:e[ds]?|ing)|tripl\w+|divid\w+"
     r"|multipl\w+|subtract\w*|add(?:s|ed|ing)?|includ\w+|minus|plus|times|remov\w+|count(?:s|ed)?"
     r"|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen"
-    r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:-\w+)?|hundred|thousand|million)\b|[✗✘❌≠]"
+    r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:-\w+)?|hundred|thousand|million"
+    r"|squared?|root|negative|opposite|complement\w*|inverse|reciprocal|an?other|different"
+    r"|options?|choices?|first|second|third|last|former|latter)\b|[✗✘❌≠]"
 )
 """What a remark has that changes the answer, or may do so."""
 _CHECKS = re.compile(
@@ -254,7 +266,12 @@ def _confirms(remark: str, answer: str, reader: AnswerReader) -> bool:
     said = _ONE_COULD.sub(" ", reader.without_choices(remark[checks.end() :]))
     if doubted(said) or _WITHDRAWS.search(said):
         return False
-    return answer in _equations(remark) or bool(_CONFIRMS.search(said))
+    if answer in _equations(remark) or _ALSO.search(said):
+        return True
+    if "check" in checks[0].casefold() or "verify" in checks[0].casefold():
+        return bool(_CONFIRMS.search(said))
+    works = re.search(rf"(?i)\b{re.escape(answer)} (?:indeed )?{_HOLDS}", said)
+    return bool(works or _AGREES.fullmatch(said))
 
 
 def _equations(text: str) -> set[str]:

@@ -188,7 +188,7 @@ def test_numbers_that_are_not_stated_as_answers_are_ignored(text):
 @UNHURRIED
 @given(st.integers(0, 999), st.text(alphabet="abc \n$", max_size=20))
 def test_a_padded_answer_in_a_box_is_read_back(number, after):
-    assert integer_answer(rf"Let me see: 12. \boxed{{{number:03d}}}{after}") == str(number)
+    assert integer_answer(rf"Let me see: 12. \boxed{{{number:03d}}} {after}") == str(number)
     assert read_integer(f"{number:,}") == number
 
 
