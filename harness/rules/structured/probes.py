@@ -305,8 +305,8 @@ def _with_references(responses: ProbeResponses) -> Trials:
     """An answer whose schema has $ref and $defs is not empty.
 
     The libraries that write schemas from types use them for every enum and nested type. One empty
-    answer may be the model's; all of them, over every API, while other schemas get answers, are the
-    server's.
+    answer may be the model's; several, and none with text, are the server's if another schema
+    always gets an answer.
     """
     others = [reply for _, reply in served_replies(responses, ["named"], _FEATURE)]
     if not all(map(_is_answered, others)):
@@ -333,7 +333,7 @@ def _with_references(responses: ProbeResponses) -> Trials:
 
 
 def _is_answered(reply: Reply) -> bool:
-    return bool(reply.text.strip() or reply.calls or reply.finish == "length")
+    return bool(reply.text.strip() or reply.calls or reply.finish != "stop")
 
 
 def _json_mode(responses: ProbeResponses) -> int:
