@@ -2,7 +2,7 @@
 
     python benchmarks/real_clients.py [DAMAGE …] [--work DIR] [--jobs N] [--write | --newest]
 
-Installs the clients of benchmarks/real/clients.yaml in a folder of its own, and serves them
+Installs the clients of benchmarks/real_clients.yaml in a folder of its own, and serves them
 recorded replies of the reference server (a call, then a text) with each damage of
 benchmarks/real/damages.py. Each client has one conversation with a tool over each API and in each
 mode; it breaks if it raises, if its calls differ from those without a damage, or if no text
@@ -513,7 +513,7 @@ def main() -> int:
     work = arguments.work.resolve()
     work = work.with_name(f"{work.name}-newest") if arguments.newest else work
     work.mkdir(parents=True, exist_ok=True)
-    clients = yaml.safe_load((SCRIPTS / "clients.yaml").read_text("utf-8"))
+    clients = yaml.safe_load((Path(__file__).with_suffix(".yaml")).read_text("utf-8"))
     replies = recorded()
     try:
         install(work, clients, newest=arguments.newest)
