@@ -103,7 +103,7 @@ INPUTS = {
         lambda s: "functions.get_weather<|channel|>commentary to=assistant<|message|>" in s.prompt,
     ),
     "effort-clamped": Row(
-        chat(HI, reasoning_effort="minimal"), lambda s: "Reasoning: low" in s.prompts[-1]
+        chat(HI, reasoning_effort="xhigh"), lambda s: "Reasoning: high" in s.prompts[-1]
     ),
     "low-effort-by-default": Row(chat(HI), lambda s: "Reasoning: low\n" in s.prompt),
     "accept-asks-for-stream": Row(

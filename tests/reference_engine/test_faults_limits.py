@@ -75,6 +75,10 @@ USAGE = {
         chat(HI, response_format={"type": "text"}),
         lambda s: s.json["usage"]["completion_tokens"] == 16 - 3,
     ),
+    "completion-tokens-of-all-chunks": Row(
+        chat(HI, stream=True, stream_options={"include_usage": True}),
+        lambda s: s.events[-1]["usage"]["completion_tokens"] == 16 * 17 // 2,
+    ),
 }
 LIMITS = {
     "truncated-cot-split": Row(

@@ -460,15 +460,15 @@ def _model_ended(answer: Answer) -> bool:
 def _reaches_limit(answer: Answer) -> bool:
     """Whether a reply has as many tokens as its request allows, or more, and these are its own.
 
-    A count that the texts of a reply do not explain is wrong, or that of lost text: other rules say
-    so, and it exceeds no limit.
+    A count of more tokens that the texts of a reply do not explain is wrong, or that of lost text:
+    other rules say so, and it exceeds no limit.
     """
     request, reply, usage = answer.exchange.request, answer.reply, answer.usage
     most = None if request.limit is None else request.limit * request.choices
     tokens, hidden = usage.output_tokens or 0, 0 if reply.reasoning else usage.reasoning_tokens
     unexplained = (extra_tokens(reply) or 0) - (hidden or 0)
     own = unexplained <= max(SURELY, tokens // _SPELLED_OTHERWISE)
-    return most is not None and tokens >= most and own
+    return most is not None and (tokens == most or (tokens > most and own))
 
 
 def _may_end(answer: Answer) -> bool:

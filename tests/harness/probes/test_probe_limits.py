@@ -106,9 +106,12 @@ def failed(provider: Any) -> set[str]:
 @pytest.mark.parametrize(
     ("said", "rule"),
     [
-        (lambda attempt: ended(attempt, "stop", LIMIT), "finish.limit"),
-        (lambda attempt: ended(attempt, "length", LIMIT + 300), "finish.limit"),
-        (lambda attempt: ended(attempt, "tool_calls", LIMIT), "finish.limit"),
+        (lambda attempt: ended(attempt, "stop", LIMIT, text=" one" * LIMIT), "finish.limit"),
+        (
+            lambda attempt: ended(attempt, "length", LIMIT + 300, text=" one" * (LIMIT + 300)),
+            "finish.limit",
+        ),
+        (lambda attempt: ended(attempt, "tool_calls", LIMIT, text=" one" * LIMIT), "finish.limit"),
         (refusal(500), "request.failed"),
     ],
 )
