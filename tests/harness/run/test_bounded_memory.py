@@ -38,7 +38,7 @@ class Answering:
     ) -> Exchange:
         self.asked += 1
         await asyncio.sleep(0)
-        text = json.dumps(chat_whole(Reply(text=f"Answer {self.asked}.")))
+        text = json.dumps(chat_whole(Reply(text=f"Answer {self.asked % 9}.")))
         return exchange("chat", False, json_response(text, 429 if self.asked % 5 == 0 else 200))
 
 
