@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.scores import Score
+from harness.rules.account.court import CHANCE
 from harness.rules.clients.conversations import Conversation, shares
 from harness.rules.clients.forms import CLIENTS, FORMS, SharedRules, Variant
 from harness.rules.clients.needs import EVERY, UNTRIED, broken_by, fatal
 from harness.rules.clients.sdk import package
+from harness.statistics.rates import at_least
 
 _LEAST_JUDGED = 0.5
 """A client works only if more than this share of its forms was judged."""
@@ -17,7 +19,8 @@ _EARLIER_CALLS = frozenset({"called", "thought"})
 """The plain requests that return a call and its result."""
 _OFTEN = 0.03
 """Up to this share, replies that the model may have spoilt break no client: a worse model accuses
-no server. It is the share that the rules allow calls that are no JSON."""
+no server. It is the share that the rules allow calls that are no JSON. It is exceeded if chance
+explains the replies with less than the probability `CHANCE`."""
 _UNTRIED = "replies that were not tried with it"
 _CALLS = "earlier calls"
 _LOST_CALL = "a call that stands in the text or is lost"
@@ -118,7 +121,7 @@ def _spoilt(
 ) -> Iterator[str]:
     """Yield the records whose reply no client can use, but which a tolerance lets the model write.
 
-    Of each kind, they count if there are several, and more than a share that is `allowed`; in a
+    Of each kind, they count if they exceed a share that is `allowed` by more than chance; in a
     recording, for which it is 0, one counts.
     """
     kinds: dict[tuple[Api, Mode, bool], list[str]] = defaultdict(list)
@@ -129,7 +132,7 @@ def _spoilt(
             kinds[made.api, made.mode, made.calls].append(score.record)
     for kind, found in kinds.items():
         every = sum((c.api, c.mode, c.calls) == kind for c in read.values())
-        if len(found) > max(1, allowed * every) or not allowed:
+        if not allowed or at_least(len(found), every, allowed) <= CHANCE:
             yield from found
 
 
