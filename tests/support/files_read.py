@@ -37,8 +37,11 @@ def _of_project(name: str) -> str | None:
     if not path.is_relative_to(ROOT) or not path.is_file():
         return None
     inside = path.relative_to(ROOT)
-    hidden = any(part.startswith(".") or part == "__pycache__" for part in inside.parts)
-    return None if hidden else inside.as_posix()
+    made = any(
+        part.startswith(".") or part == "__pycache__" or part.endswith(".egg-info")
+        for part in inside.parts
+    )
+    return None if made else inside.as_posix()
 
 
 def _write() -> None:
