@@ -5,8 +5,8 @@ A run passes through these modules; most of the others implement one command eac
     app         calls the function of a command, and exits with its code
     options     the options that commands share
     verify      the main job, `eval` and `grade`
-    choice      the provider, grader, gate and budget that the options select
-    planning    options → the plan of a run, a new one or an earlier one
+    resolve     options → the provider, grader, gate and budget that they select
+    planning    what is selected → the plan of a run, a new one or an earlier one
     progress    what is shown while the run is sampled
     judge_and_report   judging and reporting a run from its folder, and its exit code
     pytest_plugin      the results of a run as tests of a pytest session

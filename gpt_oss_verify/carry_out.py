@@ -6,9 +6,9 @@ from pathlib import Path
 
 from evals.cost import Cost, Expectation, Part, expect
 from evals.restoring import all_tasks
-from gpt_oss_verify.choice import budget_for, same_grader
-from gpt_oss_verify.options import DEFAULT_OUT, BudgetOptions, RunOptions
+from gpt_oss_verify.options import DEFAULT_OUT, Options, RunOptions
 from gpt_oss_verify.progress import LineDisplay, display
+from gpt_oss_verify.resolve import resolve
 from gpt_oss_verify.screen import print_raw, say, show, stdout
 from harness.errors import (
     ConfigurationError,
@@ -16,7 +16,6 @@ from harness.errors import (
     StoppedAnsweringError,
     StoppedError,
 )
-from harness.providers.entries import find_provider
 from harness.records.analysis import TaskResult
 from harness.run import run_folder
 from harness.run.run_log import read_run_info
@@ -143,16 +142,7 @@ def sample_with_progress(
     return judge
 
 
-def grade(
-    run: Path,
-    grader: str | None,
-    budget: BudgetOptions,
-    providers_file: Path | None,
-    *,
-    unread: bool,
-    debug: bool,
-    as_json: bool,
-) -> int:
+def grade(run: Path, options: Options, *, unread: bool, debug: bool, as_json: bool) -> int:
     """Grade the answers of a run, judge it again, and return the exit code.
 
     Raises ConfigurationError if there is no grader or nothing to grade, and StoppedError.
@@ -160,18 +150,15 @@ def grade(
     from gpt_oss_verify.judge_and_report import judge_and_print, with_settings  # imports reports
 
     info = read_run_info(run)
-    if unread and grader is None:
+    if unread and options.decision.grader_name is None:
         raise ConfigurationError("--unread has no default grader; name one with --grader.")
-    if grader is None:
-        chosen = same_grader(info, providers_file)
-    else:
-        chosen = find_provider(grader, providers_file)
-    spending = budget_for(budget, chosen)
-    info = with_settings(info, {"unread_grader" if unread else "grader": chosen.info()})
-    tasks = all_tasks(run, info, chosen)
+    chosen = resolve(options, info)
+    asked = chosen.provider
+    info = with_settings(info, {"unread_grader" if unread else "grader": asked.info()})
+    tasks = all_tasks(run, info, asked)
     if not unread and not any(getattr(task, "graded", False) for task in tasks):
         raise ConfigurationError(f"{run} has no HealthBench answers, so there is nothing to grade.")
-    plan = Plan(chosen, tuple(tasks), info, spending)
+    plan = Plan(asked, tuple(tasks), info, chosen.budget)
     try:
         with display(info, debug=debug) as screen:
             grade_answers(plan, run, screen)

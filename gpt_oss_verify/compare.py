@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from evals.baselines.choice import baseline_column
-from gpt_oss_verify import planning
 from gpt_oss_verify.carry_out import sample_with_progress
 from gpt_oss_verify.judge_and_report import judge_and_report
 from gpt_oss_verify.options import (
@@ -22,12 +22,14 @@ from gpt_oss_verify.options import (
     BudgetOptions,
     CaseOptions,
     GateOptions,
+    Options,
     ProviderOptions,
     ProvidersFile,
     SamplingOptions,
     refuse,
     run_place,
 )
+from gpt_oss_verify.planning import new_plan
 from gpt_oss_verify.screen import print_raw, say, show, stdout
 from harness.compare.answers import answered_questions
 from harness.compare.columns import Column, read_run
@@ -97,9 +99,16 @@ def compare(
         reason = "Options of new runs need a provider; add --provider, or"
         new = {"providers_file": providers_file, "apis": apis, "concurrency": concurrency}
         refuse(reason, cases, sampling, gate, budget, **new, evals=evals)
-    chosen = [ProviderOptions(name, providers_file, apis=apis) for name in provider]
-    shared = (sampling, gate, budget, evals, concurrency, cases)
-    options = [planning.Options(name, *shared) for name in chosen]
+    shared = Options(
+        sampling=sampling,
+        gate=gate,
+        budget=budget,
+        evals=evals,
+        concurrency=concurrency,
+        cases=cases,
+    )
+    asked = [ProviderOptions(name, providers_file, apis=apis) for name in provider]
+    options = [replace(shared, provider=each) for each in asked]
     folders, code = _run(options)
     names = [*runs, *map(str, folders)]
     if len(names) + extra > 1:
@@ -111,14 +120,14 @@ def compare(
     return code
 
 
-def _run(options: Sequence[planning.Options]) -> tuple[list[Path], int]:
+def _run(options: Sequence[Options]) -> tuple[list[Path], int]:
     """Run every provider, and return the folders of the runs and the exit code.
 
     An unreachable provider is left out, and determines the exit code, because the comparison is
     incomplete. If an option is wrong, no provider is run.
     """
     folders, code = [], EXIT_PASS
-    for plan in [planning.new_plan(chosen) for chosen in options]:
+    for plan in [new_plan(chosen) for chosen in options]:
         name = plan.provider.name
         folder = run_folder.create(DEFAULT_OUT, name)
         say(f"{name}: {folder}")

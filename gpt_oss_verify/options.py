@@ -213,6 +213,31 @@ class RunOptions:
     as_json: AsJson = False
 
 
+@dataclass(frozen=True)
+class Options:
+    """All options of a run."""
+
+    provider: ProviderOptions = ProviderOptions()
+    sampling: SamplingOptions = SamplingOptions()
+    gate: GateOptions = GateOptions()
+    budget: BudgetOptions = BudgetOptions()
+    evals: str | None = None
+    """Names, or `quick`; None for those of the gate or, with `evals_alone`, the default ones."""
+    concurrency: int | None = None
+    cases: CaseOptions = CaseOptions()
+    evals_alone: bool = False
+    """Whether to leave out tool calling and probes, which `cases` chooses."""
+    data: DataOptions = DataOptions()
+    baseline: BaselineOptions = BaselineOptions()
+    decision: DecisionOptions = DecisionOptions()
+    grading: bool = False
+    """Whether only answers are graded, of an earlier run."""
+    executor: str | None = None
+    """What distributes the run over machines."""
+    dry_run: bool = False
+    """Whether nothing will be sent."""
+
+
 def refuse(reason: str, *options: object, **others: object) -> None:
     """Raise ConfigurationError, naming the option, if one of the options is given."""
     flags = {

@@ -142,18 +142,16 @@ class _Session:
 
 def _planned(given: Mapping[str, Any]) -> list[str]:
     """Return the names of the tests of a new run. Raises ConfigurationError."""
-    from gpt_oss_verify.choice import chosen_provider, gate_for
-    from gpt_oss_verify.options import BudgetOptions, GateOptions, ProviderOptions
-    from harness.records.settings import Thresholds, layered
+    from gpt_oss_verify.options import GateOptions, Options, ProviderOptions
+    from gpt_oss_verify.resolve import resolve
     from harness.rules.catalogue import CHECKS
     from harness.rules.clients.forms import CLIENTS
     from harness.rules.suites import choose
     from harness.run.cases import load_suite
 
     named = ProviderOptions(given.get("provider"), None, given.get("base-url"), given.get("model"))
-    gate = GateOptions(gate=given.get("gate"))
-    layers = gate_for(chosen_provider(named, None), None, gate, BudgetOptions())
-    suite = given.get("suite") or layered(Thresholds(), layers).suite or "standard"
+    resolved = resolve(Options(provider=named, gate=GateOptions(gate=given.get("gate"))))
+    suite = given.get("suite") or resolved.thresholds.suite or "standard"
     chosen = choose(suite, given["only"].split(",") if "only" in given else ())
     cases = load_suite().cases[: given.get("n")] if chosen.cases else ()
     return [

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from gpt_oss_verify.choice import gate_changes, thresholds_of_run
 from gpt_oss_verify.judge_and_report import judge_and_print
 from gpt_oss_verify.options import AsJson, BaselineOptions, GateOptions, Run, ShowQuestions
+from gpt_oss_verify.resolve import gate_of_run
 from harness.compare.read_logs import is_log
 from harness.errors import ConfigurationError
 from harness.run import run_folder
@@ -34,8 +34,8 @@ def recheck(
             f"{run} is a log of another harness, which judged it; compare it with a run: "
             f"gpt-oss-verify compare {run} RUN"
         )
-    thresholds = thresholds_of_run(gate, read_run_info(run))
-    changes = {**gate_changes(gate), **baseline.stated}
+    thresholds, changes = gate_of_run(gate, read_run_info(run))
+    changes |= baseline.stated
     code = judge_and_print(run, thresholds, changes, show_questions=show_questions, as_json=as_json)
     if open_page:
         webbrowser.open((run / run_folder.PAGE_FILE).resolve().as_uri())

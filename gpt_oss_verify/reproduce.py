@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -12,9 +13,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from gpt_oss_verify.carry_out import carry_out
-from gpt_oss_verify.choice import same_provider
-from gpt_oss_verify.options import ProviderOptions, Run, RunOptions
+from gpt_oss_verify.options import Options, ProviderOptions, Run, RunOptions
 from gpt_oss_verify.planning import typed_command
+from gpt_oss_verify.resolve import Chosen, resolve
 from gpt_oss_verify.screen import print_raw, say
 from harness.api import DIALECTS
 from harness.errors import (
@@ -27,14 +28,12 @@ from harness.errors import (
 )
 from harness.providers.entries import Provider
 from harness.records.rollouts import SDK, Exchange
-from harness.records.runs import RunInfo
 from harness.repeat.commands import KEY_VARIABLE, curl, issue, python
 from harness.repeat.experiment import MOST_REQUESTS, Outcome, experiment
 from harness.repeat.retest import planned_retest
 from harness.repeat.smaller import Body, size
 from harness.repeat.subject import CONTINUES, USUAL_TRIES, Subject, choose
 from harness.run import run_folder
-from harness.run.budget import Budget
 from harness.run.launch import launched
 from harness.run.run_log import read_rollouts, read_run_info
 from harness.tasks.suite import restored_options
@@ -76,10 +75,13 @@ def reproduce(
     if tries is None:
         tries = min(subject.enough, MOST_REQUESTS)
     at_once = min(tries, max(USUAL_TRIES, info.settings.concurrency))
-    entry = same_provider(info.provider, provider, at_once) if tries else _entry(info, provider)
+    chosen = None
+    with nullcontext() if tries else suppress(ConfigurationError):
+        chosen = resolve(Options(provider, concurrency=at_once or None), info)
+    entry = None if chosen is None else chosen.provider
     outcome = Outcome()
-    if tries and subject.of_run and entry is not None:
-        return _small_run(run, entry, finding, times)
+    if tries and subject.of_run and chosen is not None:
+        return _small_run(run, chosen, finding, times)
     if tries and entry is not None:
         send = partial(
             experiment,
@@ -107,11 +109,11 @@ def reproduce(
     return EXIT_INCONCLUSIVE
 
 
-def _small_run(run: Path, entry: Provider, finding: str, times: int | None) -> int:
+def _small_run(run: Path, chosen: Chosen, finding: str, times: int | None) -> int:
     """Retest a finding that only a run shows; return 1 if it shows again, 4 if not or not sent."""
     say(f"{finding} compares the replies of a run. A small run sends those with the finding again.")
     try:
-        plan = planned_retest(run, entry, Budget(), typed_command(), times, finding)
+        plan = planned_retest(run, chosen.provider, chosen.budget, typed_command(), times, finding)
     except ConfigurationError as error:
         say(f"It cannot be sent again: {error}")
         return EXIT_INCONCLUSIVE
@@ -225,14 +227,6 @@ def _overview(subject: Subject, outcome: Outcome, curls: Sequence[str]) -> str:
 def _sent(exchange: Exchange) -> Body | str | None:
     request = exchange.request
     return request.text if request.body is None else request.body
-
-
-def _entry(info: RunInfo, options: ProviderOptions) -> Provider | None:
-    """Return the provider of the run, if its entry can be found."""
-    try:
-        return same_provider(info.provider, options, None)
-    except ConfigurationError:
-        return None
 
 
 def _key(entry: Provider | None, exchange: Exchange) -> str | None:

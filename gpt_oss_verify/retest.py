@@ -5,18 +5,19 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gpt_oss_verify.carry_out import carry_out, print_plan
-from gpt_oss_verify.choice import budget_for, same_provider
 from gpt_oss_verify.options import (
     COUNT,
     AsJson,
     BudgetOptions,
     Debug,
+    Options,
     Out,
     ProviderOptions,
     Run,
     RunOptions,
 )
 from gpt_oss_verify.planning import typed_command
+from gpt_oss_verify.resolve import resolve
 from harness.repeat.retest import planned_retest
 from harness.run.run_log import read_run_info
 
@@ -45,8 +46,9 @@ def retest(
         dry_run: Print requests, tokens and cost, and send nothing.
     """
     info = read_run_info(run)
-    entry = same_provider(info.provider, provider, concurrency or info.settings.concurrency)
-    plan = planned_retest(run, entry, budget_for(budget, entry), typed_command(), tries)
+    at_once = concurrency or info.settings.concurrency
+    chosen = resolve(Options(provider, budget=budget, concurrency=at_once), info)
+    plan = planned_retest(run, chosen.provider, chosen.budget, typed_command(), tries)
     if dry_run:
         print_plan(plan, dry_run=True, as_json=as_json)
         return 0

@@ -20,6 +20,7 @@ from gpt_oss_verify.options import (
     Debug,
     DecisionOptions,
     GateOptions,
+    Options,
     ProviderOptions,
     ProvidersFile,
     Run,
@@ -45,14 +46,14 @@ def verify(
 ) -> int:
     """Verify a provider."""
     from gpt_oss_verify.carry_out import carry_out, print_plan
-    from gpt_oss_verify.planning import Options, new_plan, resume
+    from gpt_oss_verify.planning import new_plan, resume
 
+    options = Options(provider, sampling, gate, budget, evals, run.concurrency, cases)
     if run.resume is not None:
         others = sampling.model_copy(update={"tries": None})
         _refuse_settings(run, provider, cases, others, evals=evals)
-        plan = resume(run.resume, provider, gate, budget, run.concurrency, sampling.tries)
-        return carry_out(plan, run)
-    plan = new_plan(Options(provider, sampling, gate, budget, evals, run.concurrency, cases))
+        return carry_out(resume(run.resume, options), run)
+    plan = new_plan(options)
     if run.dry_run:
         print_plan(plan, dry_run=True, as_json=run.as_json)
         return 0
@@ -82,31 +83,28 @@ def evaluate(
         executor: ray: sample parts of the run as tasks of a Ray cluster, and join them here.
     """
     from gpt_oss_verify.carry_out import carry_out, on_ray, print_plan, sample_here
-    from gpt_oss_verify.planning import Options, new_plan, resume
+    from gpt_oss_verify.planning import new_plan, resume
 
-    gate_options = GateOptions(gate=gate)
+    options = Options(
+        provider,
+        sampling,
+        GateOptions(gate=gate),
+        budget,
+        evals,
+        run.concurrency,
+        evals_alone=True,
+        data=data,
+        baseline=baseline,
+        decision=decision,
+        executor=executor,
+        dry_run=run.dry_run,
+    )
     if run.resume is not None:
         given = (data, baseline, decision, sampling.model_copy(update={"tries": None}))
         others = {"eval": evals, "executor": executor, "gate": gate}
         _refuse_settings(run, provider, *given, **others)
-        plan = resume(run.resume, provider, gate_options, budget, run.concurrency, sampling.tries)
-        return carry_out(plan, run, show_questions=show_questions)
-    plan = new_plan(
-        Options(
-            provider,
-            sampling,
-            gate_options,
-            budget,
-            evals,
-            run.concurrency,
-            evals_alone=True,
-            data=data,
-            baseline=baseline,
-            decision=decision,
-            executor=executor,
-            dry_run=run.dry_run,
-        )
-    )
+        return carry_out(resume(run.resume, options), run, show_questions=show_questions)
+    plan = new_plan(options)
     print_plan(plan, dry_run=run.dry_run, as_json=run.as_json and run.dry_run)
     if run.dry_run:
         return 0
@@ -133,9 +131,13 @@ def grade(
     """
     from gpt_oss_verify.carry_out import grade as grade_run
 
-    return grade_run(
-        run, grader, budget, providers_file, unread=unread, debug=debug, as_json=as_json
+    options = Options(
+        ProviderOptions(providers_file=providers_file),
+        budget=budget,
+        decision=DecisionOptions(grader_name=grader),
+        grading=True,
     )
+    return grade_run(run, options, unread=unread, debug=debug, as_json=as_json)
 
 
 def _refuse_settings(

@@ -445,7 +445,7 @@ def test_shards_sampled_by_other_processes_equal_the_whole_run(mock, tmp_path, m
 def test_options_an_executor_does_not_support_are_rejected_before_loading_questions(
     mock, monkeypatch, capsys, other
 ):
-    monkeypatch.setattr("gpt_oss_verify.planning.load_data", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("gpt_oss_verify.resolve.load_data", lambda *_: pytest.fail("loaded"))
     assert run(at(mock, "--eval", "gpqa", "--executor", "ray", *other)) == 2
     assert "--executor samples on other machines" in capsys.readouterr().err
 
@@ -570,7 +570,7 @@ def test_quick_evals_and_tool_calling_share_one_run_and_verdict(mock, monkeypatc
             raise ConfigurationError("no hub here")
         return load_data(name, place)
 
-    monkeypatch.setattr("gpt_oss_verify.planning.load_data", offline)
+    monkeypatch.setattr("gpt_oss_verify.resolve.load_data", offline)
     monkeypatch.setattr("harness.transport.retry.RetryPolicy.wait", lambda *_: 0.01)
     options = ["--apis", "chat", "--no-streaming", "-n", "1", "-k", "1", "--evals", "quick"]
     options += ["--rule", "guide"]

@@ -7,7 +7,7 @@ from background import in_background
 from mock_provider import MockProvider
 from quiz import MODEL, quiz
 
-from gpt_oss_verify import planning
+from gpt_oss_verify import resolve
 from gpt_oss_verify.app import run
 
 pytestmark = pytest.mark.usefixtures("empty_folder")
@@ -84,7 +84,7 @@ def test_a_grader_also_needs_prices(mock, tmp_path, capsys):
 
 
 def test_evals_do_not_start_once_the_budget_is_used_up(mock, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(planning, "load_data", lambda name, _="": _samples(name))
+    monkeypatch.setattr(resolve, "load_data", lambda name, _="": _samples(name))
     smoke = ["-n", "1", "-k", "1", "--no-streaming", "--evals", "quick", "--max-requests", "3"]
     assert run([*at(mock)[1:], *smoke]) == 4
     assert "max_requests 3 (--max-requests)" in capsys.readouterr().out

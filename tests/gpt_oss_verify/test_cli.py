@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from analyses import PROVIDER
+from analyses import PROVIDER, planned
 from background import in_background
 from healthy import SUITE, correct, provider_of, without_call
 from mock_provider import MockProvider, status, text
@@ -23,9 +23,9 @@ from replies import MODEL, Reply
 
 from gpt_oss_verify import app as app_module
 from gpt_oss_verify.app import main, run
-from gpt_oss_verify.choice import same_provider
-from gpt_oss_verify.options import ProviderOptions
+from gpt_oss_verify.options import Options
 from gpt_oss_verify.planning import typed_command
+from gpt_oss_verify.resolve import resolve
 from harmony.extras import install_command
 from harness.errors import EXIT_BROKEN_PIPE, EXIT_DISK_FULL, ConfigurationError
 from harness.run.run_log import RunLog
@@ -537,9 +537,10 @@ def test_a_finished_run_is_resumed_only_with_what_it_had(mock, tmp_path, capsys)
 
 def test_resuming_a_launched_provider_requires_its_entry():
     launched = {"base_url": "http://127.0.0.1:{port}/v1", "launch_command": ("serve",)}
-    info = PROVIDER.model_copy(update={"name": "gone", **launched})
+    provider = PROVIDER.model_copy(update={"name": "gone", **launched})
+    info = planned().info.model_copy(update={"provider": provider})
     with pytest.raises(ConfigurationError, match=r"launched gone, but its entry .* --providers"):
-        same_provider(info, ProviderOptions(), None)
+        resolve(Options(), info)
 
 
 @pytest.mark.slow

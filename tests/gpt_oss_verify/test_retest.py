@@ -110,6 +110,27 @@ def test_a_retest_that_was_stopped_is_not_verifiable_and_is_resumed(mock: MockPr
     assert run(["--resume", str(retested(before))]) == 0
 
 
+def test_the_budget_of_a_providers_file_limits_a_retest_unless_an_option_does(
+    mock: MockProvider,
+) -> None:
+    before = failed_run(mock)
+    mock.always = provider_of()
+    Path("providers.yaml").write_text("providers: {}\ngate: {budget: {max_requests: 7}}\n", "utf-8")
+    posts = len(mock.posts)
+    assert run(["retest", str(before)]) == 4
+    assert len(mock.posts) - posts <= 7
+    assert run(["retest", str(before), "--max-requests", "9999"]) == 0
+
+
+def test_a_gate_of_a_version_with_other_rules_can_be_retested(mock: MockProvider) -> None:
+    before = failed_run(mock)
+    info = json.loads((before / "run.json").read_text())
+    info["settings"]["thresholds"]["may_warn"] = ["a.rule.that.is.gone"]
+    (before / "run.json").write_text(json.dumps(info))
+    mock.always = provider_of()
+    assert run(["retest", str(before)]) == 0
+
+
 def test_a_server_that_does_not_answer_leaves_no_folder(
     mock: MockProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
