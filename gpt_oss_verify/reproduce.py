@@ -1,19 +1,19 @@
 """The command `reproduce`: the request behind a finding, sent again, reduced, and printed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from gpt_oss_verify.carry_out import carry_out
-from gpt_oss_verify.options import Options, ProviderOptions, Run, RunOptions
+from gpt_oss_verify.options import Options, ProviderOptions, Run, RunOptions, parse_list
 from gpt_oss_verify.planning import typed_command
 from gpt_oss_verify.resolve import Chosen, resolve
 from gpt_oss_verify.screen import print_raw, say
@@ -42,6 +42,7 @@ from harness.transport import open_transport
 from harness.transport.interface import Transport
 from harness.transport.retry import RETRIES, RetryPolicy
 
+FORMS = ("curl", "python", "issue")
 TIME_LIMIT = 50
 """Seconds for each portion of tries, after which the best request so far is printed."""
 RETRIED = RetryPolicy({**RETRIES, "passing": 0})
@@ -56,7 +57,7 @@ def reproduce(
     record: str | None = None,
     times: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     as_recorded: bool = False,
-    form: Annotated[Literal["curl", "python", "issue"] | None, Parameter(name="--format")] = None,
+    form: Annotated[str | None, Parameter(name="--format")] = None,
     provider: ProviderOptions = ProviderOptions(),
 ) -> int:
     """Replay the request behind a finding.
@@ -66,11 +67,15 @@ def reproduce(
         record: The record to use. Default: the first example in the report.
         times: How often to send it; 0 prints only the recorded request. Default: 5 to 60.
         as_recorded: Do not reduce the request by removing parts that the finding does not need.
-        form: Print only a curl command, a Python program, or an issue in Markdown.
+        form: Print only a command (curl), a program (python) or the text of an issue (issue), or
+            several of them, separated by commas: the request is sent and reduced once.
     """
+    forms = parse_list("--format", form, FORMS) if form is not None else ()
     info = read_run_info(run)
     options, analysis = restored_options(run, info), run_folder.read_analysis(run)
     subject = choose(analysis, read_rollouts(run), options, finding, record)
+    if "python" in forms and not all(isinstance(body, Mapping) for _, body in _sent(subject)):
+        raise ConfigurationError("a request has no JSON body; use --format curl")
     tries = times
     if tries is None:
         tries = min(subject.enough, MOST_REQUESTS)
@@ -97,7 +102,7 @@ def reproduce(
             say("Interrupted. This is the best request so far:")
         except ProviderUnavailableError as error:
             say(f"Nothing was sent: {error}")
-    _print(subject, outcome, form, _key(entry, subject.exchange))
+    print_raw("\n\n".join(_printed(subject, outcome, forms, _key(entry, subject.exchange))))
     if not tries:
         return EXIT_PASS
     if outcome.seen:
@@ -156,30 +161,36 @@ async def _experiment(
                 say(f"{entry.name} did not answer at {ready.base_url}.")
 
 
-def _print(subject: Subject, outcome: Outcome, form: str | None, key: str | None) -> None:
-    requests = [(request, _sent(request)) for request in subject.requests]
+def _printed(
+    subject: Subject, outcome: Outcome, forms: Sequence[str], key: str | None
+) -> Iterator[str]:
+    """Yield the requests in each form, after its name if there are several; or an overview."""
+    requests = _sent(subject)
     if outcome.smallest is not None:
-        requests[-1] = (subject.exchange, outcome.smallest)
-    if subject.compared is not None:
-        other = subject.compared.exchanges[-1]
-        requests.append((other, _sent(other)))
-    indent = None if form == "issue" else 1
-    curls = [curl(exchange, body, key, indent) for exchange, body in requests]
-    if form == "issue":
-        print_raw(issue(subject, curls, outcome))
-    elif form == "curl":
-        print_raw("\n\n".join(_labelled(subject, curls)))
-    elif form == "python":
-        bodies = [body for _, body in requests if isinstance(body, Mapping)]
-        if len(bodies) < len(requests):
-            raise ConfigurationError("a request has no JSON body; use --format curl")
-        api = subject.rollout.api
-        base_url = subject.exchange.request.url.removesuffix(DIALECTS[api].path)
-        sent = subject.exchange.request.headers
-        accept = {name.lower(): value for name, value in sent.items()}.get("accept", SDK.accept)
-        print_raw(python(api, base_url, bodies, key, accept))
-    else:
-        print_raw(_overview(subject, outcome, _labelled(subject, curls)))
+        requests[len(subject.requests) - 1] = (subject.exchange, outcome.smallest)
+    curls = [curl(exchange, body, key) for exchange, body in requests]
+    if not forms:
+        yield _overview(subject, outcome, _labelled(subject, curls))
+    for form in forms:
+        if len(forms) > 1:
+            yield f"# --format {form}"
+        if form == "issue":
+            lines = [curl(exchange, body, key, indent=None) for exchange, body in requests]
+            yield issue(subject, lines, outcome)
+        elif form == "curl":
+            yield "\n\n".join(_labelled(subject, curls))
+        else:
+            yield _program(
+                subject, [body for _, body in requests if isinstance(body, Mapping)], key
+            )
+
+
+def _program(subject: Subject, bodies: Sequence[Body], key: str | None) -> str:
+    """Return the requests as a Python program."""
+    api, sent = subject.rollout.api, subject.exchange.request
+    base_url = sent.url.removesuffix(DIALECTS[api].path)
+    headers = {name.lower(): value for name, value in sent.headers.items()}
+    return python(api, base_url, bodies, key, headers.get("accept", SDK.accept))
 
 
 def _labelled(subject: Subject, curls: Sequence[str]) -> list[str]:
@@ -224,9 +235,13 @@ def _overview(subject: Subject, outcome: Outcome, curls: Sequence[str]) -> str:
     return "\n\n".join([plain("\n".join(lines)), *curls])
 
 
-def _sent(exchange: Exchange) -> Body | str | None:
-    request = exchange.request
-    return request.text if request.body is None else request.body
+def _sent(subject: Subject) -> list[tuple[Exchange, Body | str | None]]:
+    """Return the recorded exchanges of a finding with the bodies of their requests."""
+    exchanges = list(subject.requests)
+    if subject.compared is not None:
+        exchanges.append(subject.compared.exchanges[-1])
+    bodies = (e.request.text if e.request.body is None else e.request.body for e in exchanges)
+    return list(zip(exchanges, bodies, strict=True))
 
 
 def _key(entry: Provider | None, exchange: Exchange) -> str | None:

@@ -156,7 +156,7 @@ def _evidence(finding: Finding) -> Iterator[str]:
     at = finding.evidence
     event = "" if at.event is None else f", event {at.event}"
     path = "" if at.path is None else f", {at.path}"
-    other = "" if at.compared is None else f", compared with {at.compared}"
+    other = "" if at.compared is None else f", compared with {at.compared} ({at.comparison})"
     yield f"{at.record}, request {at.exchange + 1}{event}{path}{other}: {finding.message}"
     yield f"  expected {at.expected}"
     yield f"  got {at.shown}"

@@ -102,7 +102,8 @@ def _finding(rule: ShownRule, examples: int | None) -> Iterator[str]:
         if evidence.path is not None:
             place += f", {markup.code(evidence.path)}"
         if evidence.compared is not None:
-            place += f", compared with {markup.code(evidence.compared)}"
+            other = markup.code(evidence.compared)
+            place += f", compared with {other} ({markup.prose(evidence.comparison)})"
         yield f"- {place}: {markup.plain(example.message)}"
         yield f"  - expected {markup.code(evidence.expected)}"
         yield f"  - got {markup.code(evidence.shown)}"

@@ -153,19 +153,24 @@ def _findings(report: Report, console: Console, room: int) -> Iterator[Text]:
         yield from head
         for lines in lists[:count]:
             yield from lines
-        if left := _not_shown(group.rules[count:], count, report):
-            yield Text(f"  {left} in the report", style="dim")
+        if left := _not_shown(group.rules[count:], count, report, console.width):
+            yield Text(left, style="dim")
         yield Text()
     yield from components
 
 
-def _not_shown(rules: Sequence[ShownRule], shown: int, report: Report) -> str:
-    """Return how many findings of a cause the report has beside those that are shown."""
+def _not_shown(rules: Sequence[ShownRule], shown: int, report: Report, width: int) -> str:
+    """Return how many findings of a cause are only in the report, with as many ids as fit."""
     more, before = ("more ", "and ") if shown else ("", "")
-    left = diagnosis.severities(rules, more)
-    if not left and rules and report.verdict == FINDINGS:
-        left = counted(len(rules), f"{more}finding")
-    return f"{before}{left}" if left else ""
+    if report.verdict != FINDINGS:
+        rules = [rule for rule in rules if rule.status in ("failed", "warned")]
+    if not rules:
+        return ""
+    count = diagnosis.severities(rules, more) or counted(len(rules), f"{more}finding")
+    ids = [rule.result.check.id for rule in rules]
+    begin = f"  {before}{count} in the report"
+    lines = (f"{begin}: {first_few(ids, most)}" for most in range(len(ids), 0, -1))
+    return next((line for line in lines if len(line) <= width), begin)
 
 
 def _cause(

@@ -1,5 +1,6 @@
 """Parsed request bodies: one view of the options of Chat Completions and Responses. No I/O."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ MESSAGE = "response.create"
 """The type of a request over WebSocket, whose response is a stream."""
 ToolChoice = Literal["auto", "none", "required", "named", "other"]
 _LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
+_LONGEST_VALUE = 40  # characters of a value that is shown
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -156,3 +159,24 @@ class ParsedRequest:
             if isinstance(name, str):
                 schema = parameters if isinstance(parameters, dict) else {}
                 yield Tool(name, str(entry.get("description") or ""), schema, "")
+
+
+def differing_members(body: object, other: object, path: str = "") -> Iterator[str]:
+    """Yield the members in which one request body differs from another, with short values.
+
+    A difference is stated at the deepest place that has all of it: ``stream` (true, there false)`,
+    ``messages[1].content``, ``tools` (only here)`.
+    """
+    if isinstance(body, dict) and isinstance(other, dict) and (not path or body.keys() & other):
+        for name in dict.fromkeys((*body, *other)):
+            inner = f"{path}.{name}" if path else str(name)
+            yield from differing_members(body.get(name, _ABSENT), other.get(name, _ABSENT), inner)
+    elif isinstance(body, list) and isinstance(other, list) and len(body) == len(other):
+        for at, (mine, theirs) in enumerate(zip(body, other, strict=True)):
+            yield from differing_members(mine, theirs, f"{path}[{at}]")
+    elif body is _ABSENT or other is _ABSENT:
+        yield f"`{path}` (only {'there' if body is _ABSENT else 'here'})"
+    elif body != other or type(body) is not type(other):
+        here, there = (json.dumps(value, ensure_ascii=False) for value in (body, other))
+        short = max(len(here), len(there)) <= _LONGEST_VALUE
+        yield f"`{path}` ({here}, there {there})" if short else f"`{path}`"

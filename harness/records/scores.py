@@ -8,6 +8,7 @@ from pydantic import Field
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.record import Record
 from harness.records.traits import Traits
+from harness.text import first_few
 
 Severity = Literal["error", "warning", "info"]
 Outcome = Literal[
@@ -34,6 +35,7 @@ Outcome = Literal[
 
 
 RuleKind = Literal["check", "probe"]
+_MOST_MEMBERS = 4  # members of two requests that are named
 
 
 class Description(Record):
@@ -67,7 +69,8 @@ reply, or a reply that differs."""
 class Evidence(Record):
     """The place of a finding: a record, an exchange in it, and a JSON path or event number.
 
-    `compared` is the record with the only other reply that the finding of a probe needs.
+    `compared` is the record with the only other reply that the finding of a probe needs, and
+    `differing` has the members in which its request differs from the one of the finding.
     """
 
     record: str
@@ -75,6 +78,7 @@ class Evidence(Record):
     path: str | None = None
     event: int | None = None
     compared: str | None = None
+    differing: tuple[str, ...] = ()
     expected: str
     got: str
     received: Received = "differs"
@@ -85,6 +89,14 @@ class Evidence(Record):
         if self.got and not self.got.strip():
             return f"only white space: {self.got!r}"
         return self.got or "nothing arrived"
+
+    @property
+    def comparison(self) -> str:
+        """How the requests of the two compared replies differ, for readers; empty without two."""
+        if self.compared is None:
+            return ""
+        listed = first_few(self.differing, _MOST_MEMBERS)
+        return f"the requests differ in {listed}" if listed else "the requests are equal"
 
 
 class Finding(Record):

@@ -14,7 +14,7 @@ from harness.repeat.smaller import Body, Variants, smaller
 from harness.rules.catalogue import RULES, SINGLE_CHECKS, examine
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import Probe, ProbeOptions, ProbeRequest
-from harness.rules.rule import Rule
+from harness.rules.rule import Rule, compared_with
 from harness.statistics.recurrence import fewest_tries
 from harness.text import suggestion
 
@@ -67,10 +67,11 @@ class Subject:
 
     @property
     def difference(self) -> str:
-        """What to look at in the reply and in the one that it is compared with."""
+        """What to look at in the two replies that are compared, and how their requests differ."""
         evidence = self.finding.evidence
         what = f"`{evidence.path}` in both replies" if evidence.path else "both replies"
-        return f"{what}: {evidence.got}, instead of {evidence.expected}"
+        differ = f"; {evidence.comparison}" if evidence.comparison else ""
+        return f"{what}: {evidence.got}, instead of {evidence.expected}{differ}"
 
     @property
     def body(self) -> Body | None:
@@ -144,9 +145,9 @@ def choose(
     Raises ConfigurationError if there is none.
     """
     examples = ((result, e) for result in analysis.checks for e in result.examples)
-    named = (pair for pair in examples if pair[0].check.id == rule_id)
+    of_rule = (pair for pair in examples if pair[0].check.id == rule_id)
     result, finding = next(
-        (p for p in named if record in (None, p[1].evidence.record)), (None, None)
+        (p for p in of_rule if record in (None, p[1].evidence.record)), (None, None)
     )
     if result is None or finding is None:
         where = "" if record is None else f" with an example in {record}"
@@ -169,4 +170,5 @@ def choose(
         return alone
     others = tuple(other for other in kept if other is not rollout and other.api == rollout.api)
     compared = next((other for other in others if other.id == evidence.compared), None)
-    return replace(alone, others=others, compared=compared)
+    finding = compared_with(finding, rollout, compared)
+    return replace(alone, finding=finding, others=others, compared=compared)

@@ -254,7 +254,7 @@ def _judged_probe(
     ]
     judged = judged_result(about, findings, {(api, api): count for api, count in counts.items()})
     examples = (
-        (example, _compared(probe, *sources[example.evidence.record, example.message]))
+        (example, *_compared(probe, *sources[example.evidence.record, example.message]))
         for example in judged.examples
     )
     changes = {
@@ -267,17 +267,20 @@ def _judged_probe(
     return judged.model_copy(update=changes)
 
 
-def _compared(probe: Probe, responses: ProbeResponses, problem: Problem) -> str | None:
-    """Return the id of the rollout with which a problem's is compared.
+def _compared(
+    probe: Probe, responses: ProbeResponses, problem: Problem
+) -> tuple[Rollout, Rollout | None]:
+    """Return the rollout with a problem, and the one with which it is compared.
 
     The probe finds the same problem in these two rollouts alone, and not in its own alone. None if
     it needs no other rollout, or more than one.
     """
-    own = _rollout(responses, problem).id
+    own = _rollout(responses, problem)
 
-    def finds(*kept: str) -> bool:
+    def finds(*kept: Rollout) -> bool:
+        ids = {rollout.id for rollout in kept}
         rollouts, cut = (
-            {name: [e for e in made if e.rollout.id in kept] for name, made in part.items()}
+            {name: [e for e in made if e.rollout.id in ids] for name, made in part.items()}
             for part in (responses.rollouts, responses.cut)
         )
         trials = _trials(probe, replace(responses, rollouts=rollouts, cut=cut))
@@ -289,9 +292,9 @@ def _compared(probe: Probe, responses: ProbeResponses, problem: Problem) -> str 
         )
 
     if finds(own):
-        return None
-    others = (e.rollout.id for name in probe.uses for e in responses.rollouts.get(name, ()))
-    return next((other for other in others if other != own and finds(own, other)), None)
+        return own, None
+    others = (e.rollout for name in probe.uses for e in responses.rollouts.get(name, ()))
+    return own, next((other for other in others if other.id != own.id and finds(own, other)), None)
 
 
 def _trials(probe: Probe, responses: ProbeResponses) -> Sequence[TrialResult] | Reason:

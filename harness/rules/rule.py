@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
+from harness.api.parsed_request import differing_members
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import APIS, BOTH_APIS, MODES, Api, Mode
 from harness.records.diagnosis import Example
 from harness.records.reasons import Lacks
-from harness.records.rollouts import Lost
+from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import Capability
 from harness.records.scores import Description, Evidence, Finding, Score, Severity
 from harness.records.settings import SuiteName
@@ -265,10 +266,14 @@ def finding_of(about: Description, record: str, problem: Problem) -> Finding:
     )
 
 
-def compared_with(finding: Finding, record: str | None) -> Finding:
+def compared_with(finding: Finding, own: Rollout, other: Rollout | None) -> Finding:
     """Return the finding with the record with which its reply is compared, if there is one."""
-    evidence = finding.evidence.model_copy(update={"compared": record})
-    return finding.model_copy(update={"evidence": evidence})
+    if other is None:
+        return finding
+    here, there = own.exchanges[finding.evidence.exchange], other.exchanges[-1]
+    differing = tuple(differing_members(here.request.body or {}, there.request.body or {}))
+    changes = {"compared": other.id, "differing": differing}
+    return finding.model_copy(update={"evidence": finding.evidence.model_copy(update=changes)})
 
 
 def as_warning(finding: Finding) -> Finding:

@@ -189,6 +189,20 @@ def test_the_issue_says_what_was_sent_expected_and_received(
     assert "sk-secret" not in out
 
 
+def test_several_formats_need_one_reduction(
+    broken: MockProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = len(broken.posts)
+    assert reproduced(capsys, POLLUTED)[0] == 1
+    once = len(broken.posts) - before
+    code, out, _ = reproduced(capsys, POLLUTED, "--format", "issue,curl,python")
+    assert (code, len(broken.posts) - before) == (1, 2 * once)
+    text, command, program = out.split("# --format ")[1:]
+    assert text.startswith("issue\n\n# ")
+    assert command.startswith("curl\n\ncurl -sS")
+    assert program.startswith("python\n\nimport os\n")
+
+
 def test_a_repaired_server_no_longer_shows_it(
     broken: MockProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -358,8 +372,12 @@ def test_only_the_two_requests_that_the_message_compares_are_printed(
         assert out.count("\nHTTP 200\n") == 2
         assert len(out.splitlines()) <= 60
     assert form == ["--format", "python"] or "in both replies" in out or "both replies:" in out
-    report = Path(the_run()) / "report.html"
-    assert 'compared with <a data-r="prompt/called/responses/1"' in report.read_text("utf-8")
+    assert form == ["--format", "python"] or "the requests differ in `input`" in out
+    page = (Path(the_run()) / "report.html").read_text("utf-8")
+    assert 'compared with <a data-r="prompt/called/responses/1"' in page
+    assert "the requests differ in <code>input</code>" in page
+    for report in ("report.md", "junit.xml"):
+        assert "the requests differ in `input`" in (Path(the_run()) / report).read_text("utf-8")
     thought, called = out.partition("## Response")[0].split(sent)[1:]
     assert "reasoning" in thought
     assert "reasoning" not in called

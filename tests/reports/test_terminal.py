@@ -202,6 +202,34 @@ def test_two_long_reasons_of_a_verdict_both_fit():
     assert "Probes failed" in text
 
 
+def test_a_cause_without_room_for_its_finding_names_it():
+    found = analysis(
+        [tool_calling(failing_scores(), under=each) for each in FOUR],
+        decision="fail",
+        reasons=["Tool calls succeed less often than the reference. " * 9] * 4,
+    )
+    example = finding("a/chat/non-streaming/1")
+    rules = tuple(failed_rule(f"usage.e{n}", "failed", example) for n in range(5))
+    causes = tuple(
+        Cause(
+            component="output",
+            description=f"The server does number {number} wrongly.",
+            effect="Clients break.",
+            remedy="Do it rightly.",
+            examples=(),
+            explains=(rule.check.id,),
+        )
+        for number, rule in enumerate(rules)
+    )
+    diagnosis = Diagnosis(causes=causes, unexplained=(), components=())
+    found = found.model_copy(update={"checks": rules, "diagnosis": diagnosis})
+    text = printed(found, 80)
+    for part in text.split("Likely cause of 1 error: ")[1:]:
+        number = part.removeprefix("The server does number ")[0]
+        assert f"usage.e{number}" in part
+    assert "  1 error in the report: usage.e4" in text
+
+
 def test_the_largest_summary_fits_one_screen():
     found = analysis(
         [tool_calling(failing_scores(), under=each) for each in FOUR],

@@ -1,6 +1,5 @@
 """Where a reply ends: at the token limit, or at a stop string."""
 
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -214,20 +213,26 @@ def _default(responses: ProbeResponses) -> Trials:
 
     A low default limit ends the replies of a reasoning model before the answer begins. A schema
     makes one of the replies long; a provider without schemas may refuse it. A server that does not
-    report the truncation ends this JSON after a round number of tokens.
+    report the truncation ends this JSON after a round number of tokens. Where a reply was
+    truncated, shorter ones do not count: they cannot show its limit.
     """
-    replies = list(responses.replies("unlimited"))
-    with suppress(NotVerifiableError):
-        replies += responses.replies("unlimited list")
-    for exchange, reply in replies:
+    responses.all("unlimited", "unlimited list")
+    whole: list[int | None] = []
+    cut: list[int] = []
+    for _, exchange, reply in responses.readable("unlimited", "unlimited list"):
         count = reply.output_tokens
         if reply.finish != "length" and not (
             count and count % _UNIT == 0 and ends_early(reply.text)
         ):
-            yield None
+            whole.append(count)
         elif count is None:
             raise NotVerifiableError("no_output_tokens")
+        elif count > LEAST:
+            yield None
         else:
+            cut.append(count)
             message, expected = "A reply without a token limit was truncated.", f"more than {LEAST}"
-            early = Problem(exchange, message, f"{expected} tokens", f"{count}", "$.usage")
-            yield early if count <= LEAST else None
+            yield Problem(exchange, message, f"{expected} tokens", f"{count}", "$.usage")
+    for count in whole:
+        if count is None or count >= min(cut, default=0):
+            yield None

@@ -159,6 +159,21 @@ def test_a_default_limit_above_the_length_of_other_replies_shows_in_a_long_list(
     assert refused["limits.default"].status == "passed"
 
 
+@pytest.mark.parametrize(("short", "counts"), [(40, (1, 1)), (511, (1, 1)), (512, (1, 2))])
+def test_replies_too_short_to_show_a_limit_do_not_count_beside_one_that_does(
+    short: int, counts: tuple[int, int]
+) -> None:
+    def said(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id == "unlimited":
+            return ended(attempt, "stop", short)
+        if request.id == "unlimited list":
+            return ended(attempt, "stop", 512, text='{"zeros": [0, 0')
+        return healthy(request, attempt)
+
+    result = judged(GROUP, said, ["chat"])["limits.default"]
+    assert (result.failures, result.applicable) == counts
+
+
 @pytest.mark.parametrize(
     ("tokens", "finish", "found"),
     [
