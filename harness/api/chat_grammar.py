@@ -21,7 +21,12 @@ TOOL_CALLS_NUMBERS = "tool_calls.numbers"
 TOOL_CALLS_TYPE = "tool_calls.type"
 TOOL_CALLS_REPEATED = "tool_calls.repeated"
 ORDER = "order"
-_LOST = {"an id": "id", "an id and a name": "id", "a name": "function.name"}
+_LOST = {
+    "an id": "id",
+    "an id and a name": "id",
+    "a name": "function.name",
+    "the type function": "type",
+}
 """What the first delta of a call must have, and its path."""
 
 
@@ -134,12 +139,15 @@ class _Walker:
 
     def _read_call(self, call: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         index, call_id = repr(call.get("index")), call.get("id")
-        name = nested(call, "function", "name")
+        name = nested(call, "function", "name") or nested(call, "custom", "name")
         if index not in self._calls:
             if not call_id or not name:
                 lost = "a name" if call_id else "an id" if name else "an id and a name"
                 message = f"The first delta of a tool call lacks {lost}."
                 yield TOOL_CALLS, message, lost, repr(call)
+            if call.get("type") is None:
+                message = "The first delta of a tool call has no type."
+                yield TOOL_CALLS_TYPE, message, "the type function", repr(call)
             if call.get("index") is None:
                 message = "A delta of a tool call has no index."
                 yield TOOL_CALLS_INDEX, message, f"index {len(self._calls)}", repr(call)

@@ -1,5 +1,7 @@
 """Allowed variations change the wire format or the prompt, but not what was said."""
 
+from dataclasses import replace
+
 import pytest
 from faulty import HI, Row, chat, check, names_of, respond, send
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -55,6 +57,12 @@ STREAMS = {
     "keep-alive-comments": Row(streaming, lambda s: s.text.count(": keep-alive\n\n") > 3),
     "carriage-returns": Row(streaming, lambda s: "\r\n\r\n" in s.text),
     "role-in-every-chunk": Row(streaming, lambda s: all("role" in delta for delta in s.deltas)),
+    "type-in-every-delta": Row(
+        replace(calling, body=calling.body | {"stream": True}),
+        lambda s: all(
+            call.get("type") for delta in s.deltas for call in delta.get("tool_calls") or ()
+        ),
+    ),
     "empty-delta": Row(streaming, lambda s: s.deltas[0] == {"content": ""}),
     "finish-with-last-text": Row(
         streaming,

@@ -5,6 +5,7 @@ import json
 import time
 
 import httpx
+import openai
 import pytest
 from faulty import HI, MODEL, Row, chat, check, names_of, respond
 from scripted import ANSWER, CALL, CHAT_TOOL, FLAT_TOOL, LONG_COT, ScriptedEngine, serving
@@ -98,6 +99,21 @@ def test_a_plain_body_claims_to_be_compressed(stream):
             httpx.post(url, json=body)
     assert plain.status_code == 200
     assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [("call-type-missing", None), ("ok:type-in-every-delta", "function")],
+)
+def test_the_type_of_a_streamed_call_as_openai_reads_it(fault, kind):
+    app = faulty_parts([fault]).app(ScriptedEngine(CALL), AppSettings())
+    with (
+        serving(app) as url,
+        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client,
+        client.chat.completions.stream(model=MODEL, messages=[HI], tools=[CHAT_TOOL]) as stream,
+    ):
+        (call,) = stream.get_final_completion().choices[0].message.tool_calls
+    assert (call.type, call.function.name) == (kind, "get_weather")
 
 
 @pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029"])

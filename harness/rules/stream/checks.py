@@ -331,8 +331,8 @@ grammar_checks(
         ),
         grammar.TOOL_CALLS_TYPE: Grammar(
             "error",
-            "The later deltas of a tool call have no type, or the type function. The stream helper "
-            "of OpenAI's SDK copies a null, and then raises an error.",
+            "The first delta of a tool call has its type; later ones have none, or the same. The "
+            "stream helpers of OpenAI's SDKs copy a null and miss a type, and then raise an error.",
             fix=_NAMED_ONCE,
             only=_has_calls,
         ),

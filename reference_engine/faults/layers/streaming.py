@@ -165,6 +165,12 @@ def call_type_null(message: Json, _: ClientRequest) -> None:
         call.setdefault("type", None)
 
 
+@hooks.CHAT_MESSAGE.when(hooks.of_streams)
+def call_type_missing(message: Json, _: ClientRequest) -> None:
+    for call in message.get("tool_calls") or ():
+        call.pop("type", None)
+
+
 @hooks.CHOICE.when(hooks.of_streams)
 def finish_reason_missing(choice: Json, _: ClientRequest) -> None:
     choice["finish_reason"] = None

@@ -136,6 +136,12 @@ def reasoning_content(message: Json, _: ClientRequest) -> None:
         message["reasoning_content"] = message.pop("reasoning")
 
 
+@hooks.CHAT_MESSAGE.when(hooks.of_streams)
+def type_in_every_delta(message: Json, _: ClientRequest) -> None:
+    for call in message.get("tool_calls") or ():
+        call["type"] = "function"
+
+
 @hooks.CHAT_MESSAGE
 def both_reasoning_fields(message: Json, _: ClientRequest) -> None:
     if "reasoning" in message:

@@ -7,7 +7,7 @@ import mock_provider as mock
 import pytest
 from replies import blocks, chat_whole, data, responses_whole, whole
 
-from harness.api import DIALECTS
+from harness.api import DIALECTS, chat_grammar
 from harness.api.dialect import Dialect
 from harness.api.items import (
     Message,
@@ -579,6 +579,8 @@ def test_the_call_of_a_custom_tool_has_a_text(streaming: bool) -> None:
         ]
         chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
         recorded = exchange([data(chunk) for chunk in chunks], streaming=True)
+        found = chat_grammar.violations(list(stream_events(recorded.response.parts)))
+        assert {each.rule for each in found} == {chat_grammar.ROLE, chat_grammar.DONE_MARK}
     else:
         recorded = exchange({"choices": [choice]})
     reply = CHAT.read(recorded)

@@ -447,6 +447,8 @@ BROKEN_CHAT_STREAM = [
     ("chat.stream.tool_calls", lambda chunks: first_call(chunks).pop("id"), CALL),
     ("chat.stream.tool_calls.numbers", lambda chunks: first_call(chunks).update(index=1), CALL),
     ("chat.stream.tool_calls.type", null_type, CALL),
+    ("chat.stream.tool_calls.type", lambda chunks: first_call(chunks).pop("type"), CALL),
+    ("chat.stream.tool_calls.type", lambda chunks: first_call(chunks).update(type=None), CALL),
     ("chat.reasoning.field", rename_reasoning, CALL),
     ("chat.reasoning.field", late_copy, CALL),
     ("usage.missing", lambda chunks: chunks.pop(), CALL),
