@@ -1,7 +1,7 @@
 """A sample, which is a conversation to continue, and a planned attempt at it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.api import DIALECTS
@@ -19,10 +19,11 @@ class Sample:
     `turns` is the conversation that the model continues, oldest item first; `then` holds further
     user messages, sent one after each answer. `raw` is sent instead of the first request body.
     `later_instructions` and `later_tools`, if set, replace the instructions and the offered tools
-    in all but the first request (Responses). `follow` says what is done with the first response by
-    its id: it is retrieved until it is finished, or cancelled (Responses). `together` has members
-    of the bodies of further requests, which are otherwise like the first one: they are sent over
-    the same connection before the first is answered.
+    in all but the first request (Responses). `later` has members that these requests have instead
+    of its own; the conversation then also goes on after a reply without text. `follow` says what is
+    done with the first response by its id: it is retrieved until it is finished, or cancelled
+    (Responses). `together` has members of the bodies of further requests, which are otherwise like
+    the first one: they are sent over the same connection before the first is answered.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Sample:
     then: tuple[str, ...] = ()
     later_instructions: str | None = None
     later_tools: tuple[Tool, ...] | None = None
+    later: Mapping[str, Any] = field(default_factory=dict)
     raw: str | None = None
     follow: Follow | None = None
     together: tuple[Mapping[str, Any], ...] = ()

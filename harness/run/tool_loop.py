@@ -88,7 +88,7 @@ def _later(sample: Sample, dialect: Dialect) -> Body:
         later["instructions"] = sample.later_instructions
     if sample.later_tools is not None:
         later |= dialect.offered(sample.later_tools)
-    return later
+    return {**later, **sample.later}
 
 
 def _followed(follow: Follow, reply: Reply, dialect: Dialect) -> tuple[str, Payload]:
@@ -136,7 +136,7 @@ async def _next_items(
         return ()
     if reply.calls:
         return tuple([ToolResult(call.id, await _output(sample, call)) for call in reply.calls])
-    text = next(messages, None) if reply.text else None
+    text = next(messages, None) if reply.text or sample.later else None
     return () if text is None else (Message("user", text),)
 
 

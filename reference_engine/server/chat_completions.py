@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from harmony.parse import Delta, Ended, Event, Started
 from reference_engine.server.chat_request import ChatRequest
-from reference_engine.server.connection import Context, Json, Reply, Take
+from reference_engine.server.connection import Context, Json, Reply, Take, obfuscated
 from reference_engine.server.generation import Generation, usage_of
 
 _SEPARATOR = "\n\n"
@@ -33,6 +33,7 @@ class ChatReply(Reply):
         self, body: ChatRequest, fingerprint: str, generations: Sequence[Generation]
     ) -> None:
         self._with_usage = body.stream_options.include_usage
+        self._obfuscates = body.stream_options.include_obfuscation
         self._generations = generations
         self._choices = [
             ChatChoice(at, logprobs=body.logprobs, show_reasoning=body.show_reasoning)
@@ -90,7 +91,8 @@ class ChatReply(Reply):
 
     def _chunk(self, *choices: Json, usage: Json | None = None) -> Json:
         chunk = self._head | {"object": "chat.completion.chunk", "choices": choices}
-        return chunk | {"usage": usage} if self._with_usage else chunk
+        chunk |= {"usage": usage} if self._with_usage else {}
+        return obfuscated(chunk) if self._obfuscates and choices else chunk
 
     def _usage(self) -> Json:
         """Return the token counts. The prompt is counted once for all choices."""

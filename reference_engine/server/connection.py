@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,15 @@ Take = Callable[[Sequence[Json]], Awaitable[None]]
 """Receives the stream events of the next token."""
 Emit = Callable[[bytes], Awaitable[None]]
 """Sends one or more encoded events."""
+
+
+_BLOCK = 64  # bytes
+
+
+def obfuscated(delta: Json) -> Json:
+    """Return a delta with as many random characters as make its size a multiple of a block."""
+    missing = -len(orjson.dumps(delta | {"obfuscation": ""})) % _BLOCK
+    return delta | {"obfuscation": secrets.token_hex(_BLOCK)[:missing]}
 
 
 class Reply(ABC):

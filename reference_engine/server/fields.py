@@ -313,7 +313,7 @@ class StreamOptions(RequestModel):
     """`stream_options` of a request. `continuous_usage_stats` is vLLM's."""
 
     include_usage: bool = False
-    include_obfuscation: Ignored = None
+    include_obfuscation: bool = False  # OpenAI's default is true
     continuous_usage_stats: Ignored = None
 
 

@@ -283,6 +283,10 @@ HISTORY = {
         respond(ITEMS), lambda s: '<|start|>user<|message|>{"type": "reasoning"' in s.prompt
     ),
     "conversation-ignored": Row(respond(conversation="conv_1"), lambda s: s.status == 200),
+    "compaction-items-dropped": Row(
+        respond([{"type": "compaction", "encrypted_content": "abc"}, HI]),
+        lambda s: s.status == 200,
+    ),
     "context-management-ignored": Row(
         respond(context_management=[{"type": "compaction"}]), lambda s: s.status == 200
     ),

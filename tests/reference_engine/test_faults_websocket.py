@@ -48,9 +48,14 @@ def closes(connection: Connection, _: ScriptedEngine) -> bool:
     return False
 
 
+def answers(connection: Connection, _: ScriptedEngine) -> bool:
+    return bool(connection.ask("One", generate=False)[-1]["response"]["output"])
+
+
 ROWS: dict[str, Use] = {
     "socket-events-reordered": kinds_of_a_response,
     "socket-state-lost": forgets,
+    "socket-generates-always": answers,
     "socket-responses-mixed": mixes,
     "socket-errors-close": closes,
 }

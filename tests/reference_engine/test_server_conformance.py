@@ -4,6 +4,7 @@ The decisions are listed in docs/reference-engine.md.
 """
 
 import openai
+import orjson
 import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
@@ -128,6 +129,20 @@ def test_stream_options_need_a_stream(client):
     options = {"include_obfuscation": False}
     assert refused(respond, client, stream_options=options).param == "stream_options"
     list(respond(client, stream_options=options, stream=True))
+
+
+@pytest.mark.parametrize("ask", [chat, respond])
+def test_obfuscated_deltas_have_few_sizes(client, ask):
+    """A multiple of 64 bytes; without the option they have no such member."""
+    for hides in (True, False):
+        options = {"include_obfuscation": hides}
+        events = [event.to_dict() for event in ask(client, stream_options=options, stream=True)]
+        deltas = [event for event in events if "delta" in event or event.get("choices")]
+        assert len(deltas) > 2
+        assert {("obfuscation" in event) for event in deltas} == {hides}
+        assert not any("obfuscation" in event for event in events if event not in deltas)
+        sizes = {len(orjson.dumps(event)) % 64 for event in deltas}
+        assert (sizes == {0}) is hides
 
 
 def test_json_mode_needs_the_word_json(client):

@@ -1,11 +1,15 @@
-"""Options that a response repeats."""
+"""Options whose effect a client sees in the reply: it repeats them, or has what they ask for."""
+
+from collections.abc import Sequence
 
 import orjson
 
+from harness.api.fields import nested
 from harness.api.items import Message
 from harness.api.parsed_rollout import ParsedExchange
+from harness.records.conditions import Api
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.evidence.refusals import served
+from harness.rules.evidence.refusals import failure, refused, served
 from harness.rules.probe import MAY_BE_REFUSED, ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import RESPONSES, Problem
 
@@ -32,12 +36,17 @@ _REQUESTS = (
         options={"metadata": _METADATA},
         provokes=MAY_BE_REFUSED,
     ),
+    ProbeRequest("tier", _HI, options={"service_tier": "flex"}, whole=False, valid=False),
 )
 
 
-GROUP = ProbeGroup(
-    "options", lambda _api: _REQUESTS, RESPONSES, family="sampling", component="options"
-)
+def _requests(api: Api) -> Sequence[ProbeRequest]:
+    usage = {"include_usage": True} if api == "chat" else {}
+    options = {"stream_options": usage | {"include_obfuscation": True}}
+    return (*_REQUESTS, ProbeRequest("padded", _HI, options=options, whole=False, valid=False))
+
+
+GROUP = ProbeGroup("options", _requests, RESPONSES, family="sampling", component="options")
 
 
 @GROUP.probe("options.repeated", ("options",), apis=("responses",), severity="warning")
@@ -76,6 +85,51 @@ def _metadata(responses: ProbeResponses) -> Trials:
         else:
             message = "The response has no `metadata`, although its request set it."
             yield Problem(exchange, message, "the metadata of the request", "none", "$.metadata")
+
+
+@GROUP.probe(
+    "options.obfuscation",
+    ("padded",),
+    modes=("streaming",),
+    severity="warning",
+    fix="Send `obfuscation` with each delta, or refuse the option with an error naming it.",
+)
+def _obfuscation(responses: ProbeResponses) -> Trials:
+    """With `include_obfuscation`, the deltas of a stream have random characters, or it is refused.
+
+    They hide the length of each token from those who can see the network. A client that asks for
+    them must know that it does not get them.
+    """
+    for rollout in responses.all("padded"):
+        last = rollout.exchanges[-1]
+        if last.reply is None:
+            yield None if refused(rollout) else failure(rollout, "include_obfuscation")
+        else:
+            padded = any(nested(event.data, "obfuscation") is not None for event in last.events)
+            message = "The provider accepts `include_obfuscation`, and ignores it."
+            yield None if padded else Problem(last, message, "deltas with `obfuscation`", "none")
+
+
+@GROUP.probe(
+    "options.service_tier",
+    ("tier",),
+    severity="warning",
+    fix="State the tier that served the request, or refuse the option with an error naming it.",
+)
+def _service_tier(responses: ProbeResponses) -> Trials:
+    """A reply to a request with a `service_tier` states the tier that served it, or it is refused.
+
+    Tiers have other prices and speeds. A client whose tier is ignored does not know what it pays.
+    """
+    for rollout in responses.all("tier"):
+        last = rollout.exchanges[-1]
+        if last.reply is None:
+            yield None if refused(rollout) else failure(rollout, "service_tier")
+        else:
+            stated = last.reply.raw.get("service_tier")
+            message = "The provider accepts `service_tier`, and does not state the tier."
+            wrong = Problem(last, message, "a tier", repr(stated), "$.service_tier")
+            yield None if isinstance(stated, str) and stated else wrong
 
 
 def _differs(exchange: ParsedExchange, name: str, sent: object, got: object) -> Problem | None:

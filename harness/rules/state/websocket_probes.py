@@ -74,6 +74,17 @@ _REQUESTS = (
         tries=_TRIES,
     ),
     _message(
+        "prepared",
+        (Message("user", _TOLD),),
+        then=(_QUESTION,),
+        history="response",
+        max_turns=2,
+        options={"type": MESSAGE, "store": False, "generate": False},
+        later={"generate": True},
+        whole=False,
+        valid=False,
+    ),
+    _message(
         "called",
         (Message("user", "What is the weather in Lisbon?"),),
         (WEATHER,),
@@ -204,6 +215,32 @@ def _lost(first: Reply, last: ParsedExchange) -> Problem | None:
 
 
 @GROUP.probe(
+    "state.websocket.prepared",
+    (_OPEN, "told", "prepared"),
+    fix="With generate false, keep the request without a reply, or refuse it with an error event.",
+)
+def _prepared(responses: ProbeResponses) -> Trials:
+    """With `generate: false`, a request gets no output, and can be continued by its id.
+
+    Agents send their instructions and tools so, before the user has written. A server that ignores
+    the member bills a reply that nobody reads; one that drops the request loses the instructions.
+    """
+    for rollout in _open(responses, "prepared"):
+        first, last = rollout.exchanges[0], rollout.exchanges[-1]
+        if first.reply is None:
+            message = "A request with `generate: false` got neither a response nor an error event."
+            wrong = Problem(first, message, "an empty response", outcome(first))
+            yield None if _has_error(first) else wrong
+        elif first.reply.generated.strip():
+            message = "The provider accepts `generate: false`, and generates a reply."
+            yield Problem(first, message, "no output", first.reply.generated, "$.response.output")
+        elif last is first:
+            raise NotVerifiableError("not_continued")
+        else:
+            yield _lost(responses.reply("told")[1], last)
+
+
+@GROUP.probe(
     "state.websocket.errors",
     (_OPEN, "wrong"),
     component="errors",
@@ -221,9 +258,13 @@ def _errors(responses: ProbeResponses) -> Trials:
         _, wrong, right = rollout.exchanges[:_SENT]
         if wrong.reply is not None:
             raise NotVerifiableError("wrong_accepted")
-        said = wrong.status is not None and (not wrong.good_status or bool(wrong.error_events))
         for exchange, good, message, expected in (
-            (wrong, said, "A wrong request got no event of the type error.", "an error event"),
+            (
+                wrong,
+                _has_error(wrong),
+                "A wrong request got no event of the type error.",
+                "an error event",
+            ),
             (right, right.reply is not None, "After an error, a request got no reply.", "a reply"),
         ):
             if not good:
@@ -231,6 +272,11 @@ def _errors(responses: ProbeResponses) -> Trials:
                 break
         else:
             yield None
+
+
+def _has_error(exchange: ParsedExchange) -> bool:
+    known = exchange.status is not None
+    return known and (not exchange.good_status or bool(exchange.error_events))
 
 
 @GROUP.probe(

@@ -200,6 +200,12 @@ def result_parts_lost(message: Json, _: ClientRequest) -> None:
         message[key] = ""
 
 
+@hooks.REQUEST.when(hooks.of_responses)
+def compaction_items_dropped(body: Json, _: ClientRequest) -> None:
+    if isinstance(given := body.get("input"), list):
+        body["input"] = [item for item in given if item.get("type") != "compaction"]
+
+
 @hooks.REQUEST
 def previous_response_ignored(body: Json, _: ClientRequest) -> None:
     if "previous_response_id" not in body:

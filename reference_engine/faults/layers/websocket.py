@@ -9,6 +9,9 @@ from reference_engine.faults.layers.history import previous_response_ignored
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 
 hooks.REQUEST.when(hooks.of_sockets).faults(socket_state_lost=previous_response_ignored)
+hooks.REQUEST.when(hooks.of_sockets).faults(
+    socket_generates_always=lambda body, _: body.pop("generate", None)
+)
 hooks.RESPONSE.faults(socket_state_lost=hooks.echo("previous_response_id"))
 
 

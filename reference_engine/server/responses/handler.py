@@ -16,7 +16,7 @@ from starlette.responses import Response
 from harmony.conversation import ConversationItem, texts_of
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.server.api_error import ApiError, invalid, json_response
-from reference_engine.server.connection import Context, Json, Reply, Take
+from reference_engine.server.connection import Context, Json, Reply, Take, obfuscated
 from reference_engine.server.generation import Generation, GenerationRequest, usage_of
 from reference_engine.server.responses.input_items import history_of
 from reference_engine.server.responses.offered_tools import builtin_of
@@ -324,7 +324,9 @@ class ResponsesReply(Reply):
     def numbered(self, events: Iterable[Json]) -> Iterator[Json]:
         """Yield the next events with their sequence numbers."""
         for event in events:
-            yield event | {"sequence_number": self._sent}
+            sent = event | {"sequence_number": self._sent}
+            hides = self._body.stream_options.include_obfuscation and "delta" in event
+            yield obfuscated(sent) if hides else sent
             self._sent += 1
 
     def failure(self, error: ApiError) -> bytes:

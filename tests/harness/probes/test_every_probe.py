@@ -368,9 +368,11 @@ BROKEN: Mapping[str, Provider] = {
         "conversation", cot.long_reply(tokens=60), cot.long_reply(tokens=20)
     ),
     "state.compaction": cot.answering("compacted", cot.long_reply()),
+    "state.compaction.item": cot.answering("compacted before", cot.SEEN),
     "state.websocket.upgrade": lambda *_: [websocket.closed()],
     "state.websocket.events": websocket.serving(greeting=websocket.reordered()),
     "state.websocket.continued": websocket.serving(told=[cot.SEEN, websocket.error()]),
+    "state.websocket.prepared": websocket.serving(prepared=[cot.SEEN, cot.SEEN]),
     "state.websocket.errors": websocket.serving(wrong=[cot.SEEN, websocket.closed(), cot.SEEN]),
     "state.websocket.order": websocket.serving(two=websocket.mixed()),
     "state.websocket.left": websocket.serving(after=[websocket.closed()]),
@@ -435,6 +437,8 @@ BROKEN: Mapping[str, Provider] = {
     "numerics.greedy": numerics.Other(least=2 * GOLDEN.tolerance.gap),
     "options.repeated": answers.repeats(temperature=1.0),
     "options.metadata": answers.repeats(metadata={}),
+    "options.obfuscation": lambda *_: UNANSWERED,
+    "options.service_tier": answers.repeats(service_tier=None),
 }
 
 

@@ -21,7 +21,7 @@ from replies import (
     responses_whole,
 )
 
-from harness.records.conditions import Api
+from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Response
 from harness.rules.numerics import logprob_probes as logprobs
 from harness.rules.probe import ProbeRequest
@@ -605,12 +605,22 @@ def test_one_empty_answer_with_references_proves_nothing() -> None:
 # --- Options
 
 
+def padded(api: Api, *, pads: bool = True) -> Response:
+    """A stream whose events have random characters, if it `pads` them."""
+    said, more = Reply(text="Hello!"), {"obfuscation": "x"} if pads else {}
+    events = chat_chunks(said) if api == "chat" else responses_events(said)
+    encode = chat_blocks if api == "chat" else responses_blocks
+    return stream_response(encode([event | more for event in events]))
+
+
 def repeats(*absent: str, **changes: Any) -> Any:
     """A provider that repeats options with these changes; it leaves out the absent ones."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Response | Reply:
         if request.id.startswith("order"):
             return Reply(text="anchor pumpkin")
+        if attempt.condition.streaming:
+            return padded(attempt.condition.api)
         tool = {"type": "function", "name": "get_weather", "parameters": {}, "strict": False}
         sent = {"temperature": 0.75, "max_output_tokens": 96, "tools": [tool], **request.options}
         reply = responses_whole(Reply(text="Hello!"))
@@ -634,6 +644,33 @@ def test_wrongly_echoed_options_are_reported(changes: dict[str, Any], found: set
     results = statuses(judged(options.GROUP, repeats(**changes), ["responses"]))
     assert {name for name, status in results.items() if status == "warned"} == found
     assert "failed" not in results.values()
+
+
+@pytest.mark.parametrize("api", BOTH_APIS)
+@pytest.mark.parametrize(
+    ("streamed", "whole", "statuses_of"),
+    [
+        (True, {"service_tier": "default"}, ("passed", "passed")),
+        (False, {"service_tier": None}, ("warned", "warned")),
+        (400, 400, ("passed", "passed")),
+        (500, 500, ("warned", "warned")),
+    ],
+)
+def test_an_option_has_an_effect_or_is_refused(
+    api: Api, streamed: Any, whole: Any, statuses_of: tuple[str, str]
+) -> None:
+    make = chat_whole if api == "chat" else responses_whole
+
+    def provider(_: ProbeRequest, attempt: Attempt) -> Any:
+        answer = streamed if attempt.condition.streaming else whole
+        if isinstance(answer, bool):
+            return padded(api, pads=answer)
+        if isinstance(answer, int):
+            return refusal(answer)
+        return json_response(make(Reply(text="Hello!")) | answer)
+
+    found = statuses(judged(options.GROUP, provider, [api]))
+    assert (found["options.obfuscation"], found["options.service_tier"]) == statuses_of
 
 
 def test_options_left_out_of_a_response_are_not_verifiable() -> None:

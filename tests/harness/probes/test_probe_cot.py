@@ -16,7 +16,7 @@ from harness.records.rollouts import Response
 from harness.rules.cot import probes as cot
 from harness.rules.evidence.rendering import Prompt, Rendering, count
 from harness.rules.probe import ProbeRequest
-from harness.rules.state import probes as state
+from harness.rules.state import previous_response_probes as state
 from harness.run.attempts import Attempt
 
 SEEN = Reply(text="The code word is {}.", reasoning="I recall it.")
@@ -190,7 +190,7 @@ def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool 
         return json_response(body)
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id == "unknown":
+        if request.id in ("unknown", "compacted before"):
             return refusal(404)
         first = CALL if request.id == "called" else SEEN
         if request.id == "unkept":
@@ -323,7 +323,7 @@ def continued(
     """
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id in ("unknown", "compacted") or request.follow is not None:
+        if request.id in ("unknown", "compacted", "compacted before") or request.follow is not None:
             return refusal(404)
         if attempt.condition.streaming:
             return [refusal()]
@@ -443,6 +443,14 @@ def test_a_conversation_is_kept_or_refused(answers: list[Any], status: str) -> N
 )
 def test_a_context_is_compacted_or_the_request_refused(answer: Any, status: str) -> None:
     assert state_results(answering("compacted", answer))["state.compaction"] == status
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [(refusal(400), "passed"), (refusal(500), "failed"), (SEEN, "failed")]
+)
+def test_a_compaction_item_that_nobody_can_read_is_refused(answer: Any, status: str) -> None:
+    provider = answering("compacted before", answer)
+    assert state_results(provider)["state.compaction.item"] == status
 
 
 @pytest.mark.parametrize("retrieved", [405, 404, 200])

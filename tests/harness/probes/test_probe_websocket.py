@@ -17,6 +17,7 @@ from harness.rules.state.websocket_probes import GROUP
 from harness.run.attempts import Attempt
 
 HELLO = Reply(text="Hello there.", reasoning="Greet.")
+NOTHING = Reply(text=None, reasoning="")
 CALL = Reply(call=("get_weather", '{"city": "Lisbon"}'), text=None)
 Provider = Callable[[ProbeRequest, Attempt], Any]
 
@@ -50,6 +51,7 @@ def serving(**given: Any) -> Provider:
             return given[name]
         return {
             "told": [counted(HELLO, 60), counted(HELLO, 90)],
+            "prepared": [counted(NOTHING, 60), counted(HELLO, 90)],
             "called": [counted(CALL, 100), counted(HELLO, 140)],
             "wrong": [HELLO, error(), HELLO],
             "two": [replace(HELLO, text="Orchid"), replace(HELLO, text="Walnut")],
@@ -67,7 +69,7 @@ def failed(provider: Provider) -> set[str]:
     return {name for name, status in found(provider).items() if status in ("failed", "warned")}
 
 
-ALL = {"upgrade", "events", "continued", "errors", "order", "left"}
+ALL = {"upgrade", "events", "continued", "prepared", "errors", "order", "left"}
 
 
 def test_a_healthy_server_passes() -> None:
@@ -125,6 +127,10 @@ def mixed() -> list[Response]:
         ({"called": [counted(CALL, 100), closed()]}, {"continued"}),
         ({"wrong": [HELLO, closed(), HELLO]}, {"errors"}),
         ({"wrong": [HELLO, error(), closed()]}, {"errors"}),
+        ({"prepared": [HELLO, HELLO]}, {"prepared"}),
+        ({"prepared": [closed()]}, {"prepared"}),
+        ({"prepared": [NOTHING, error()]}, {"prepared"}),
+        ({"prepared": [NOTHING, counted(HELLO, 20)]}, {"prepared"}),
         ({"two": mixed()}, {"order"}),
         ({"two": [HELLO, closed()]}, {"order"}),
         ({"two": [replace(HELLO, text="Walnut"), replace(HELLO, text="Orchid")]}, {"order"}),
@@ -140,6 +146,9 @@ def test_a_defect_is_found_by_one_probe(given: dict[str, Any], names: set[str]) 
     [
         {"wrong": [HELLO, error(None), HELLO]},  # an error event without a status
         {"wrong": [HELLO, HELLO, HELLO]},  # answered, which state.previous_response.unknown judges
+        {"prepared": [error()]},  # refused
+        {"prepared": [error(None)]},
+        {"prepared": [NOTHING, counted(Reply(text="It is heron284."), 20)]},
         {"called": [counted(HELLO, 60)]},  # the model calls no tool
         {"told": [counted(HELLO, 60), counted(Reply(text="It is heron284."), 20)]},
         {"greeting": Reply(text="Hi!"), "greeting_in_a_stream": HELLO},  # without CoT

@@ -8,23 +8,19 @@ the CoT of a tool call, and which instructions and tools, are in the prompt of t
 Where the first request has `store: false`, the second one must not know it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
-from harness.api.fields import objects
 from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES, Mode
-from harness.rules.check import Family
 from harness.rules.evidence.offers import MARKDOWN, WEATHER
 from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
 from harness.rules.evidence.refusals import declined, outcome, refused
 from harness.rules.evidence.rendering import Prompt, after_calls, differences
-from harness.rules.evidence.subjects import Answer, answers
 from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import (
     MAY_BE_REFUSED,
@@ -36,24 +32,18 @@ from harness.rules.probe import (
     prompt_tokens,
 )
 from harness.rules.rule import Problem, VoidIf
-from harness.run.attempts import Follow
 
-_STATE = "https://platform.openai.com/docs/guides/conversation-state"
+STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
-_CONVERSATION = "conv_gpt_oss_verify_never_got_this_id"
-_THRESHOLD = 1_000  # tokens, the fewest that OpenAI's API accepts
-_COMPACTION = {"type": "compaction", "compact_threshold": _THRESHOLD}
-_LONG = "The harbour was quiet, and the tide came in slowly. " * 200 + "What was quiet?"
-"""About 2,200 tokens, so that the prompt exceeds the threshold."""
 _CODE_WORD = "orchid596"
 _NOT_FOUND = 404
 _TRIES = 2
 """With two requests in two modes, losing one response in three passes 4% of the time."""
-_FIRST = (
+FIRST = (
     f"The code word is {_CODE_WORD}. The door of the house by the old harbour is green, and the "
     "boat that lies in front of it has two sails. Keep all of that in mind, for I will ask later."
 )
-_QUESTION, _LAST_QUESTION = "What colour is the door?", "What is the code word?"
+_QUESTION, LAST_QUESTION = "What colour is the door?", "What is the code word?"
 _GREETING, _FAREWELL = "Hello, who are you?", "Goodbye!"
 _OLD = "You are the porter of a small hotel."
 _NEW = (
@@ -74,15 +64,8 @@ _stored = partial(
     max_turns=2,
     provokes=MAY_BE_REFUSED,
 )
-_HI = (Message("user", "Hi there!"),)
-_POLLS = 40  # requests, 1 s apart, in which a short answer is finished
-_FOLLOWED: Sequence[tuple[str, Mapping[str, Any], Follow, int]] = (
-    ("kept", {"store": True}, "retrieve", 2),
-    ("background", {"store": True, "background": True}, "retrieve", _POLLS),
-    ("cancelled", {"store": True, "background": True}, "cancel", 2),
-)
 _REQUESTS = (
-    _stored("told", (Message("user", _FIRST),), then=(_QUESTION, _LAST_QUESTION), max_turns=3),
+    _stored("told", (Message("user", FIRST),), then=(_QUESTION, LAST_QUESTION), max_turns=3),
     _stored("called", (Message("user", "What is the weather in Lisbon?"),), (WEATHER,)),
     _stored(
         "instructed",
@@ -100,31 +83,10 @@ _REQUESTS = (
         then=(_FAREWELL,),
         effort="low",
     ),
-    _stored("unkept", (Message("user", _FIRST),), then=(_LAST_QUESTION,), options={"store": False}),
-    *(
-        ProbeRequest(
-            name, _HI, options=options, follow=follow, max_turns=turns, whole=False, valid=False
-        )
-        for name, options, follow, turns in _FOLLOWED
-    ),
-    _stored(
-        "conversation",
-        (Message("user", _FIRST),),
-        then=(_LAST_QUESTION,),
-        history="conversation",
-        options={"conversation": _CONVERSATION},
-        valid=False,
-    ),
-    ProbeRequest(
-        "compacted",
-        (Message("user", _LONG),),
-        options={"context_management": [_COMPACTION]},
-        whole=False,
-        valid=False,
-    ),
+    _stored("unkept", (Message("user", FIRST),), then=(LAST_QUESTION,), options={"store": False}),
     ProbeRequest(
         "unknown",
-        _HI,
+        (Message("user", "Hi there!"),),
         options={"previous_response_id": _UNKNOWN},
         whole=False,
         valid=False,
@@ -133,7 +95,7 @@ _REQUESTS = (
 GROUP = ProbeGroup(
     "state",
     lambda _api: _REQUESTS,
-    _STATE,
+    STATE,
     apis=("responses",),
     relations=(
         *PROMPT_TOKENS_ROUNDED,
@@ -185,129 +147,6 @@ def _unknown(responses: ProbeResponses) -> Trials:
 
 
 @GROUP.probe(
-    "state.conversation",
-    ("conversation",),
-    fix="Keep the items of the conversation, or refuse `conversation` with an error naming it.",
-    example=(
-        "A named conversation has copies of its messages.",
-        "https://github.com/NousResearch/hermes-agent/issues/101644",
-    ),
-)
-def _conversation(responses: ProbeResponses) -> Trials:
-    """A request in a `conversation` knows the earlier ones, or is refused.
-
-    Its client sends only what is new. A server that ignores the member answers without the rest.
-    """
-    for rollout in responses.all("conversation"):
-        first, last = rollout.exchanges[0], rollout.exchanges[-1]
-        if first.reply is None:
-            problem = Problem(first, "A conversation fails.", "a reply or 4xx", outcome(first))
-            yield None if refused(rollout) else problem
-        elif last is not first and last.reply is not None:
-            message = "The provider accepts `conversation`, and ignores it."
-            got = "a reply without the request before"
-            wrong = Problem(last, message, "status 404 or 400", got, "$.conversation")
-            yield None if _continues_from(first.reply, last.reply) else wrong
-
-
-@GROUP.probe(
-    "state.compaction",
-    ("compacted",),
-    severity="warning",
-    fix="Compact the context, or refuse `context_management` with an error naming it.",
-)
-def _compaction(responses: ProbeResponses) -> Trials:
-    """Above the threshold of `context_management`, a response has a compaction item.
-
-    Its client relies on it when a session gets long. A provider that does not support this must
-    refuse the request, so that the client compacts the context itself.
-    """
-    for rollout in responses.all("compacted"):
-        last = rollout.exchanges[-1]
-        reply = last.reply
-        if reply is None:
-            problem = Problem(last, "Compaction fails.", "a reply or 4xx", outcome(last))
-            yield None if refused(rollout) else problem
-        elif prompt_tokens(reply) > _THRESHOLD:
-            kinds = [str(item.get("type")) for item in objects(reply.raw.get("output"))]
-            message = "The provider accepts `context_management`, and compacts nothing."
-            wrong = Problem(last, message, "a compaction item", ", ".join(kinds), "$.output")
-            yield None if "compaction" in kinds else wrong
-        else:
-            yield None
-
-
-@GROUP.probe(
-    "state.retrieved",
-    ("kept",),
-    severity="warning",
-    fix="Return a stored response by its id, or answer `store: false`.",
-)
-def _retrieved(responses: ProbeResponses) -> Trials:
-    """A stored response can be retrieved by its id, with the output that it had.
-
-    Clients read it again after a broken stream.
-    """
-    for rollout in responses.all("kept"):
-        first, last = rollout.exchanges[0], rollout.exchanges[-1]
-        if first.reply is None or last is first:
-            raise NotVerifiableError("not_continued")
-        if declined(rollout) and _stores_nothing(rollout):
-            raise NotVerifiableError("refuses_to_store")
-        message, got = "A stored response cannot be retrieved by its id.", outcome(last)
-        if last.reply is not None:
-            message, got = "A retrieved response has another output.", last.reply.generated
-        wrong = Problem(last, message, first.reply.generated, got)
-        yield None if got == first.reply.generated else wrong
-
-
-_IGNORED = "The provider accepts `background`, and ignores it."
-family = Family("state", _STATE, component="storage")
-
-
-@family.check(
-    "state.background.ignored",
-    answers,
-    lambda answer: answer.exchange.request.body.get("background"),
-    severity="warning",
-    apis=("responses",),
-    fix="Run the response in the background, or refuse `background` with an error naming it.",
-)
-def _background_ignored(answer: Answer) -> Iterator[Problem]:
-    """A background response says so. Otherwise its client waited for the whole reply."""
-    echoed = answer.reply.raw.get("background")
-    if echoed is not True and answer.exchange.request.body.get("background"):
-        yield Problem(answer.exchange, _IGNORED, "background: true", repr(echoed), "$.background")
-
-
-@GROUP.probe(
-    "state.background",
-    ("background", "cancelled"),
-    severity="warning",
-    fix="Run background responses to their end, or refuse `background` with an error naming it.",
-)
-def _background(responses: ProbeResponses) -> Trials:
-    """A background response is finished, or cancelled, as its client asks.
-
-    Its client gets the id at once, and the response later. A provider that does not support this
-    must reject the request.
-    """
-    for rollout in responses.all("background", "cancelled"):
-        first, last = rollout.exchanges[0], rollout.exchanges[-1]
-        if last is first and declined(rollout):
-            raise NotVerifiableError(
-                "refuses_feature", feature="background responses", status=first.status or 0
-            )
-        cancels = rollout.rollout.sample == "cancelled"
-        read = [exchange.reply.raw.get("status") for exchange in (first, last) if exchange.reply]
-        ended = "completed" in read or (cancels and ("cancelled" in read or refused(rollout)))
-        problems = [Problem(last, "A background response does not end.", "an end", outcome(last))]
-        if first.reply is not None:
-            problems = [*_background_ignored(Answer(first, first.reply)), *problems]
-        yield None if ended and len(problems) == 1 else problems[0]
-
-
-@GROUP.probe(
     "state.unstored",
     ("unkept",),
     modes=MODES,
@@ -324,7 +163,7 @@ def _unstored(responses: ProbeResponses) -> Trials:
         message = "The provider kept a response, although its request set `store: false`."
         got = "a reply that knows the earlier conversation"
         kept = Problem(second, message, "status 404 or 400", got, "$.previous_response_id")
-        known = first.reply and second.reply and _continues_from(first.reply, second.reply)
+        known = first.reply and second.reply and continues_from(first.reply, second.reply)
         yield kept if known else None
 
 
@@ -340,12 +179,13 @@ def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
     continued = [rollout for rollout in rollouts if len(rollout.exchanges) > 1]
     if not continued:
         raise NotVerifiableError("not_continued")
-    if all(declined(rollout) and _stores_nothing(rollout) for rollout in continued):
+    if all(declined(rollout) and stores_nothing(rollout) for rollout in continued):
         raise NotVerifiableError("refuses_to_continue", got=outcome(continued[0].exchanges[-1]))
     return continued
 
 
-def _stores_nothing(rollout: ParsedRollout) -> bool:
+def stores_nothing(rollout: ParsedRollout) -> bool:
+    """Whether a provider does not claim to have stored a first response that it does not know."""
     reply = rollout.exchanges[0].reply
     claims = reply is not None and reply.raw.get("store") is True
     return not claims or rollout.exchanges[-1].status != _NOT_FOUND
@@ -357,7 +197,7 @@ def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
         if second.reply is None or first.reply is None:
             message = "A stored response cannot be continued by its id."
             return Problem(second, message, "a reply", outcome(second))
-        if not _continues_from(first.reply, second.reply):
+        if not continues_from(first.reply, second.reply):
             before, after = prompt_tokens(first.reply), prompt_tokens(second.reply)
             message = "The prompt that continues a response has no more tokens than the one before."
             got = f"{after}, after {before} in the request before"
@@ -365,7 +205,7 @@ def _broken_continuation(rollout: ParsedRollout) -> Problem | None:
     return None
 
 
-def _continues_from(first: Reply, second: Reply) -> bool:
+def continues_from(first: Reply, second: Reply) -> bool:
     """Whether the second reply shows the first conversation. Raises NotVerifiableError."""
     knows = _CODE_WORD in second.text.lower()
     return knows or prompt_tokens(second) > prompt_tokens(first)
