@@ -26,7 +26,7 @@ from harness.api.items import Reply
 from harness.api.json_text import parsed_object
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.responses import summary
-from harness.records.traits import Ledger
+from harness.records.replies import Ledger
 from harness.text import repeated_piece
 
 Message = Reasoning | Preamble | Answer | Call

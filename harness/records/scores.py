@@ -1,5 +1,6 @@
 """The score of a rollout: findings with evidence, an outcome, a value, usage and timing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,7 +8,7 @@ from pydantic import Field
 
 from harness.records.conditions import Api, Condition, Mode
 from harness.records.record import Record
-from harness.records.traits import Traits
+from harness.records.replies import Row, Traits
 from harness.text import first_few
 
 Severity = Literal["error", "warning", "info"]
@@ -136,8 +137,8 @@ class Timing:
 class Score:
     """A line of `scores.jsonl`: the score of one planned attempt.
 
-    A dataclass rather than a model, because a run has tens of thousands. `applicable`, `traits` and
-    `broken` are not stored.
+    A dataclass rather than a model, because a run has tens of thousands. `applicable`, `rows`,
+    `traits` and `broken` are not stored.
 
     Attributes:
         record: Id of the rollout.
@@ -159,6 +160,7 @@ class Score:
         seconds: Time of the last exchange, complete or not.
         requests: Requests without the `retries`.
         applicable: Ids of the rules that had something to judge.
+        rows: One for each exchange, with what comparisons with other exchanges need.
         traits: What comparisons with other rollouts need.
         broken: Rules that raised when they judged the rollout, with tracebacks.
     """
@@ -188,8 +190,19 @@ class Score:
     retries: int = 0
     applicable: frozenset[str] = frozenset()
     findings: tuple[Finding, ...] = ()
+    rows: tuple[Row, ...] = ()
     traits: Traits = field(default_factory=Traits)
     broken: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def replies(self) -> Sequence[Row]:
+        """The rows of its readable replies to valid requests."""
+        return [row for row in self.rows if row.answered]
+
+    @property
+    def reply_ids(self) -> tuple[str, ...]:
+        """The ids of its replies, without those that have none."""
+        return tuple(row.reply_id for row in self.rows if row.reply_id)
 
     @property
     def finished(self) -> bool:

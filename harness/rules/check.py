@@ -10,8 +10,8 @@ from typing import Any, TypeVar, Unpack
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.records.conditions import BOTH_APIS, MODES
+from harness.records.replies import Row
 from harness.records.scores import Evidence, Finding, Score
-from harness.records.traits import Sheet
 from harness.rules.account import Account
 from harness.rules.account.entry import UNKNOWN, Entry
 from harness.rules.rule import Declared, Problem, Rule, excerpt, members
@@ -86,20 +86,20 @@ class AccountRule(Rule):
     An entry names its rule (`Entry.rule`), which computes nothing itself.
     """
 
-    judges: Callable[[Sheet, Entry], object]
+    judges: Callable[[Row, Entry], object]
 
     def result(self, score: Score, account: Account) -> tuple[bool, Finding | None]:
         """Return whether the rule applies to a rollout, and its finding, if any."""
         judged = [
-            (sheet, entry)
-            for sheet, entry in account.of_record(score.record, score.traits.sheets)
-            if score.condition.api in self.about.apis and self.judges(sheet, entry)
+            (row, entry)
+            for row, entry in account.of_replies(score)
+            if row.api in self.about.apis and self.judges(row, entry)
         ]
-        for sheet, entry in judged:
+        for row, entry in judged:
             if entry.rule == self.id:
-                path = _PATHS[score.condition.api == "chat"].get(entry.place, "$")
+                path = _PATHS[row.api == "chat"].get(entry.place, "$")
                 shown = evidence(
-                    score.record, path, excerpt(entry.wanted), excerpt(entry.got), sheet.exchange
+                    score.record, path, excerpt(entry.wanted), excerpt(entry.got), row.exchange
                 )
                 return True, Finding(
                     id=self.id,
@@ -173,7 +173,7 @@ class Family:
         self,
         rule_id: str,
         text: str,
-        judges: Callable[[Sheet, Entry], object] = lambda _, entry: entry != UNKNOWN,
+        judges: Callable[[Row, Entry], object] = lambda _, entry: entry != UNKNOWN,
         **given: Unpack[Declared],
     ) -> None:
         """Register a rule that reports entries of the account, with its summary and reason.

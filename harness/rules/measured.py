@@ -9,9 +9,10 @@ from typing import Any
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import TIMEOUTS, meaning
 from harness.records.figures import Latency, TokenCounts
+from harness.records.replies import Row, Tries, Wanted
 from harness.records.scores import Finding, Score, Timing, Usage
-from harness.records.traits import Traits, Tries, Wanted
 from harness.rules.catalogue import examine
+from harness.rules.evidence.rows import rows
 from harness.rules.evidence.traits import basic_traits, traits
 from harness.statistics.estimators import percentiles
 
@@ -35,12 +36,13 @@ def measured_score(
     counted = checks and "usage.output.lost" not in except_for
     applicable, findings = frozenset[str](), tuple[Finding, ...]()
     broken: dict[str, str] = {}
+    exchanges = tuple(rows(parsed, wanted, valid=checks, counted=counted))
     known = basic_traits(parsed)
     if checks:
         applicable, findings = examine(parsed, except_for=except_for, broken=broken)
-        known = traits(parsed, wanted, counted=counted)
-        if "request.failed" not in except_for:
-            known = replace(known, tries=_tries(parsed, known))
+        known = traits(parsed)
+        if "request.failed" not in except_for and exchanges:
+            known = replace(known, tries=_tries(parsed, exchanges[-1]))
     return Score(
         record=rollout.id,
         task=rollout.task,
@@ -55,14 +57,15 @@ def measured_score(
         applicable=applicable,
         findings=findings,
         broken=tuple(broken.items()),
+        rows=exchanges,
         traits=known,
         **judged,
     )
 
 
-def _tries(parsed: ParsedRollout, known: Traits) -> Tries | None:
+def _tries(parsed: ParsedRollout, row: Row) -> Tries | None:
     """Return the tries of the last request; a gateway's timeout may be a slow model."""
-    if parsed.rollout.recording is not None or not parsed.exchanges:
+    if parsed.rollout.recording is not None:
         return None
     last = parsed.exchanges[-1].recorded
     said = None if last.response is None else meaning(last.response)
@@ -70,8 +73,8 @@ def _tries(parsed: ParsedRollout, known: Traits) -> Tries | None:
     if last.response is None or said not in (None, "server_error") or status in TIMEOUTS:
         return None
     failed = sum(retry.server_failed for retry in last.retries) + bool(status)
-    until = known.circumstances[-1].began
-    return Tries(failed, status, until - sum(retry.waited for retry in last.retries), until)
+    since = row.began - sum(retry.waited for retry in last.retries)
+    return Tries(failed, status, since, row.began)
 
 
 def usage(parsed: ParsedRollout) -> Usage:

@@ -21,10 +21,10 @@ from harness.api.statuses import TIMEOUTS, lockout, overloaded
 from harness.golden.content import Golden
 from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.reasons import Reason
+from harness.records.replies import Wanted
 from harness.records.rollouts import SDK, Sender
 from harness.records.runs import Capability
 from harness.records.settings import CONTEXT, SuiteName
-from harness.records.traits import Wanted
 from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.account.differences import has_arguments
 from harness.rules.account.entry import Entry

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from harness.api.parsed_rollout import ParsedRollout
+from harness.records.replies import Traits
 from harness.records.rollouts import Lost, Rollout
 from harness.records.runs import ImportInfo, TaskInfo
 from harness.records.scores import Outcome, Score
-from harness.records.traits import Traits
 from harness.rules.catalogue import CHECKS
 from harness.rules.measured import measured_score
 from harness.run.attempts import Attempt
@@ -42,20 +42,16 @@ class ImportedTraffic(Task):
             return None
         lost = parsed.rollout.recording.lost
         score = measured_score(parsed, _outcome(parsed), except_for=not_judged(lost))
-        traits = score.traits
-        masked = "fields" in lost or any(map(_MASKED.search, traits.reply_ids))
+        traits, rows = score.traits, score.rows
+        if "fields" in lost or any(map(_MASKED.search, score.reply_ids)):
+            rows = tuple(replace(row, reply_id="") for row in rows)
         return replace(
             score,
             timing=(),
             seconds=None,
+            rows=rows,
             # Requests of one client may share words, state and replies on purpose.
-            traits=Traits(
-                reply_ids=() if masked else traits.reply_ids,
-                first_input=traits.first_input,
-                host=traits.host,
-                sheets=traits.sheets,
-                cuts=traits.cuts,
-            ),
+            traits=Traits(first_input=traits.first_input, host=traits.host),
         )
 
 

@@ -36,11 +36,11 @@ from harness.api.statuses import refuses_streams, without_reply
 from harness.records.analysis import PassedTries, TaskResult
 from harness.records.conditions import MODES, Condition, Mode
 from harness.records.figures import AtK
+from harness.records.replies import Wanted
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import TaskInfo
 from harness.records.scores import Finding, Outcome, Score
 from harness.records.settings import Sampling
-from harness.records.traits import Wanted
 from harness.rules.measured import measured_score, sums
 from harness.rules.rule import excerpt
 from harness.run.attempts import Attempt, Sample

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from harness.records.analysis import RuleResult
 from harness.records.conditions import APIS, MODES
+from harness.records.replies import Feature, Row
 from harness.records.scores import Score
-from harness.records.traits import Circumstances, Feature
 from harness.rules.catalogue import PROBES
-from harness.rules.evidence.circumstances import CHOICES, JSON, TOOL_RESULT, TRUNCATED
+from harness.rules.evidence.features import CHOICES, JSON, TOOL_RESULT, TRUNCATED
 from harness.statistics.question import asked
 from harness.text import percentage
 
@@ -86,7 +86,7 @@ def replies_of(
     by_rule: dict[str, set[Reply]] = defaultdict(set)
     places: dict[tuple[str, str, bool], set[Reply]] = defaultdict(set)
     for score in scores:
-        last = max(len(score.traits.circumstances) - 1, 0)
+        last = max(len(score.rows) - 1, 0)
         place = score.task, f"{score.condition.api} {score.sample}", score.condition.streaming
         places[place].add((score.record, last))
         for finding in score.findings:
@@ -163,17 +163,16 @@ def occasions(
 def _units(
     checks: Set[str], replies: Collection[Reply], scores: Sequence[Score]
 ) -> Iterator[_Unit]:
-    times = [sent for score in scores for sent in score.traits.circumstances]
-    begun, ended = sorted(sent.began for sent in times), sorted(sent.ended for sent in times)
+    every = [row for score in scores for row in score.rows]
+    begun, ended = sorted(row.began for row in every), sorted(row.ended for row in every)
     for score in scores:
         if not checks & score.applicable:
             continue
         condition = score.condition
         place = {Feature("API", condition.api), Feature("mode", MODES[not condition.streaming])}
-        every = score.traits.circumstances
-        hits = [sent for index, sent in enumerate(every) if (score.record, index) in replies]
-        made = hits or every
-        features = [_features(sent) for sent in made] or [frozenset[Feature]()]
+        hits = [row for row in score.rows if row.key in replies]
+        made = hits or score.rows
+        features = [_features(row) for row in made] or [frozenset[Feature]()]
         yield _Unit(
             hit=bool(hits),
             some=frozenset(place).union(*features),
@@ -187,8 +186,8 @@ def _units(
         )
 
 
-def _features(sent: Circumstances) -> frozenset[Feature]:
-    return sent.features | ({_LONG} if sent.size >= _SIZE else set())
+def _features(row: Row) -> frozenset[Feature]:
+    return row.features | ({_LONG} if row.size >= _SIZE else set())
 
 
 def _of_probes(results: Sequence[RuleResult], run: Sequence[RuleResult]) -> Iterator[_Unit]:

@@ -70,8 +70,8 @@ def _miscounted(scores: Iterable[Score], account: Account) -> frozenset[str]:
     """Return the APIs and modes in which most output counts are known to be wrong."""
     counted, wrong = Counter[str](), Counter[str]()
     for score in scores:
-        for sheet, entry in account.of_record(score.record, score.traits.sheets):
-            counted[score.condition.name] += sheet.ledger is not None
+        for row, entry in account.of_replies(score):
+            counted[score.condition.name] += row.ledger is not None
             wrong[score.condition.name] += entry.kind == "miscounted"
     return frozenset(
         name for name, times in wrong.items() if times >= ALIKE and 2 * times > counted[name]
@@ -155,13 +155,13 @@ def _counts(check_id: str, scores: Iterable[Score]) -> list[tuple[float, int]]:
     first: dict[object, str] = {}
     for score in scores:
         if check_id in score.applicable:
-            traits = score.traits
-            conversation = traits.conversation or f"{score.task}/{score.sample}"
-            reply: object = traits.reply_ids or score.record
-            if traits.sheets and all(sheet.greedy for sheet in traits.sheets):
-                reply = tuple((e.stops, e.reasoning, e.text, e.calls) for e in traits.sheets)
-                if all(sheet.request for sheet in traits.sheets):
-                    requests = tuple((e.request, e.format) for e in traits.sheets)
+            rows = score.replies
+            conversation = score.traits.conversation or f"{score.task}/{score.sample}"
+            reply: object = score.reply_ids or score.record
+            if rows and all(row.greedy for row in rows):
+                reply = tuple((row.stops, row.reasoning, row.text, row.calls) for row in rows)
+                if all(row.request for row in rows):
+                    requests = tuple((row.request, row.format) for row in rows)
                     conversation = first.setdefault((requests, reply), conversation)
             judged[conversation].add(reply)
             if any(e.severity != "info" for e in score.findings if e.id == check_id):

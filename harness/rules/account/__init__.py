@@ -1,6 +1,6 @@
 """The account of a run: for each reply, whether the server changed what the model wrote.
 
-It is made once, before all rules, from the sheets of all replies, and is the only place that
+It is made once, before all rules, from the rows of all replies, and is the only place that
 decides it. Rules read the entries (`Entry.rule`); none computes who wrote a text.
 
 A model may write anything that its tokens can spell: equal greedy requests are answered
@@ -32,11 +32,11 @@ this order, and the first one that knows decides. Each has the module that its n
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from harness.records.replies import Row
 from harness.records.scores import Score
-from harness.records.traits import Sheet
 from harness.rules.account import copies, counts, structure, twins
 from harness.rules.account.counting import Counting
-from harness.rules.account.entry import INTACT, UNKNOWN, Entry, Row
+from harness.rules.account.entry import INTACT, UNKNOWN, Entry
 
 
 class Account:
@@ -50,9 +50,9 @@ class Account:
         """Return the entry of a reply; `unknown` for one that is not in the account."""
         return self._entries.get((record, exchange), UNKNOWN)
 
-    def of_record(self, record: str, sheets: Iterable[Sheet]) -> Iterator[tuple[Sheet, Entry]]:
-        """Yield the sheets of a rollout with their entries."""
-        return ((sheet, self.of(record, sheet.exchange)) for sheet in sheets)
+    def of_replies(self, score: Score) -> Iterator[tuple[Row, Entry]]:
+        """Yield the replies of a rollout with their entries."""
+        return ((row, self.of(*row.key)) for row in score.replies)
 
 
 NO_ACCOUNT = Account()
@@ -61,18 +61,8 @@ NO_ACCOUNT = Account()
 
 def account_of(scores: Iterable[Score]) -> Account:
     """Return the account of all replies of a run."""
-    replies = [
-        Row(
-            score.record,
-            (score.task, score.sample),
-            score.condition.api,
-            sheet,
-            score.traits.reply_ids or (score.record,),
-        )
-        for score in scores
-        for sheet in score.traits.sheets
-    ]
-    same = [copies.copied(row.sheet) for row in replies]
+    replies = [row for score in scores for row in score.replies]
+    same = [copies.copied(row) for row in replies]
     counting = Counting(replies, same)
     entries = {row.key: entry for row, entry in copies.judged(replies, same, counting)}
     entries |= {row.key: entry for row, entry in structure.judged(replies, counting)}
@@ -85,6 +75,6 @@ def account_of(scores: Iterable[Score]) -> Account:
         for row, entry in witness:
             entries.setdefault(row.key, entry)
     for row, is_same in zip(replies, same, strict=True):
-        fits = counting.fits(row.sheet) and is_same is not False
+        fits = counting.fits(row) and is_same is not False
         entries.setdefault(row.key, INTACT if is_same or fits else UNKNOWN)
     return Account(entries)

@@ -9,7 +9,7 @@ from math import inf
 from harness.api.json_text import parsed_object, strings
 from harness.api.ledger import call_header, more_tokens
 from harness.records.conditions import Api
-from harness.records.traits import Sheet
+from harness.records.replies import Row
 from harness.rules.account.counting import SURELY, Counting
 from harness.rules.account.court import Claim, associated, convicted
 from harness.rules.account.differences import (
@@ -23,7 +23,7 @@ from harness.rules.account.differences import (
     text_change,
     without_typography,
 )
-from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, What
 
 _PLANNED = 4  # samples that a model plans to copy, and that a change of a server affects
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
@@ -38,20 +38,20 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
     that has all that are changed. What a count shows to be the model's own outweighs as many.
     """
     every: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    peers: dict[Api, list[Sheet]] = defaultdict(list)
+    peers: dict[Api, list[Row]] = defaultdict(list)
     claims: list[Claim] = []
     for row, is_same in zip(replies, copies, strict=True):
-        change = _copy_change(row.sheet) if is_same is False else None
+        change = _copy_change(row) if is_same is False else None
         if is_same or change is not None:
             every[row.sample].append(row)
         if is_same:
-            peers[row.api].append(row.sheet)
+            peers[row.api].append(row)
         elif change is not None:
             entry, more = change
-            shown = _counted_instead(row.sheet, more, counting)
+            shown = _counted_instead(row, more, counting)
             proof = bool(shown) and min(map(abs, more)) > SURELY
             alike = (row.api, entry.place, entry.what) if Change(entry.what).simple else None
-            fewest = (ALIKE if counting.is_near(row.sheet) else SEVERAL) if shown else inf
+            fewest = (ALIKE if counting.is_near(row) else SEVERAL) if shown else inf
             claims.append(Claim(row, entry, proof, alike, row.sample, fewest, shown is False))
     yield from convicted(claims)
     by_change: dict[Hashable, list[Claim]] = defaultdict(list)
@@ -64,33 +64,33 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
         intact = (_affects(what, kind, one) for what, kind, api in kinds for one in peers[api])
         if not any(one.own for one in found) and not any(intact):
             yield from convicted(
-                one._replace(fewest=_fewest(one.row.sheet, one.entry, counting)) for one in found
+                one._replace(fewest=_fewest(one.row, one.entry, counting)) for one in found
             )
 
 
-def _fewest(sheet: Sheet, entry: Entry, counting: Counting) -> float:
+def _fewest(row: Row, entry: Entry, counting: Counting) -> float:
     """How many samples show that the model wrote the copy, by count, plan or declared type.
 
     A model that plans one text may write another in all tries of a few samples. A plan then shows
     little if the count is that of the text that arrived, which the wanted one may have as well.
     """
-    planned = _plans_copy(sheet)
-    if counting.fits(sheet):
+    planned = _plans_copy(row)
+    if counting.fits(row):
         return ALIKE if entry.what is What.RETYPED else _PLANNED if planned else inf
-    return ALIKE if planned or counting.lacks_tokens(sheet) else inf
+    return ALIKE if planned or counting.lacks_tokens(row) else inf
 
 
-def _counted_instead(sheet: Sheet, more: Iterable[int], counting: Counting) -> bool | None:
+def _counted_instead(row: Row, more: Iterable[int], counting: Counting) -> bool | None:
     """Whether the count is that of the wanted text; None if it fits both, or neither.
 
     `more` are the further tokens that the wanted text has, in each spelling.
     """
-    wanted = any(counting.fits(sheet, n) for n in more)
-    own = counting.fits(sheet)
-    return None if wanted == own or sheet.ledger is None else wanted
+    wanted = any(counting.fits(row, n) for n in more)
+    own = counting.fits(row)
+    return None if wanted == own or row.ledger is None else wanted
 
 
-def _affects(what: What, kind: str, intact: Sheet) -> bool:
+def _affects(what: What, kind: str, intact: Row) -> bool:
     """Whether a change of texts would have altered an intact reply."""
     wanted = intact.wanted
     if wanted is None:
@@ -107,39 +107,39 @@ def _affects(what: What, kind: str, intact: Sheet) -> bool:
     return change is None or any(change(text) != text for text in texts)
 
 
-def copied(sheet: Sheet) -> bool | None:
+def copied(row: Row) -> bool | None:
     """Whether a reply has what its request wants; None if the request wants nothing it can have."""
-    wanted = sheet.wanted
-    if wanted is None or sheet.end not in ("model", "stop string"):
+    wanted = row.wanted
+    if wanted is None or row.end not in ("model", "stop string"):
         return None
     if wanted.text:
-        times = without_typography(sheet.text).count(without_typography(wanted.text))
-        return None if not sheet.text or times > 1 else times == 1
-    if wanted.name and wanted.name not in {name for name, _ in sheet.calls}:
-        return None if not sheet.calls else False
+        times = without_typography(row.text).count(without_typography(wanted.text))
+        return None if not row.text or times > 1 else times == 1
+    if wanted.name and wanted.name not in {name for name, _ in row.calls}:
+        return None if not row.calls else False
     if wanted.arguments is None:
         return True
-    return any(has_arguments(wanted.arguments, parsed_object(args)) for _, args in _called(sheet))
+    return any(has_arguments(wanted.arguments, parsed_object(args)) for _, args in _called(row))
 
 
-def _called(sheet: Sheet) -> Iterator[tuple[str, str]]:
+def _called(row: Row) -> Iterator[tuple[str, str]]:
     """Yield the calls of the wanted function, or all if the request names none."""
-    name = sheet.wanted.name if sheet.wanted else ""
-    return (call for call in sheet.calls if name in ("", call[0]))
+    name = row.wanted.name if row.wanted else ""
+    return (call for call in row.calls if name in ("", call[0]))
 
 
-def _copy_change(sheet: Sheet) -> tuple[Entry, frozenset[int]] | None:
+def _copy_change(row: Row) -> tuple[Entry, frozenset[int]] | None:
     """Return how a reply differs from what its request wants, if a server may have done so.
 
     The numbers are those of further tokens that the wanted text has, in each spelling.
     """
-    wanted = sheet.wanted
+    wanted = row.wanted
     if wanted is None:
         return None
     if wanted.text:
-        change = text_change(wanted.text, sheet.text)
-        return _copy("answer", change, wanted.text, sheet.text, [wanted.text])
-    name, arguments = next(_called(sheet), next(iter(sheet.calls), ("", "")))
+        change = text_change(wanted.text, row.text)
+        return _copy("answer", change, wanted.text, row.text, [wanted.text])
+    name, arguments = next(_called(row), next(iter(row.calls), ("", "")))
     if name != wanted.name and wanted.name:
         changed = name_change(wanted.name, name)
         if changed is None:
@@ -164,17 +164,17 @@ def _copy(
     return entry, frozenset(n for n in more if n is not None)
 
 
-def _plans_copy(sheet: Sheet) -> bool:
+def _plans_copy(row: Row) -> bool:
     """Whether the CoT has the wanted texts and names, and none that the reply has instead.
 
     A model respells the name of a function, whatever its CoT says.
     """
-    wanted = sheet.wanted
-    if wanted is None or not sheet.reasoning:
+    wanted = row.wanted
+    if wanted is None or not row.reasoning:
         return False
     if wanted.text:
-        return wanted.text in sheet.reasoning
-    name, arguments = next(_called(sheet), next(iter(sheet.calls), ("", "")))
+        return wanted.text in row.reasoning
+    name, arguments = next(_called(row), next(iter(row.calls), ("", "")))
     if wanted.name and name != wanted.name:
         return False
     planned, made = (
@@ -182,7 +182,7 @@ def _plans_copy(sheet: Sheet) -> bool:
         for value in (wanted.arguments or {}, parsed_object(arguments) or {})
     )
     # The text that the reply has instead may be a part of the planned one.
-    rest = sheet.reasoning
+    rest = row.reasoning
     for text in planned - made:
         rest, times = re.subn(_as_planned(text), "", rest)
         if not times:

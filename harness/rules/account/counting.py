@@ -20,9 +20,9 @@ from harness.api.ledger import (
     are_joined,
     token_count,
 )
-from harness.records.traits import Ledger, Sheet
+from harness.records.replies import Ledger, Row
 from harness.rules.account.court import exceeds
-from harness.rules.account.entry import ALIKE, Row, What
+from harness.rules.account.entry import ALIKE, What
 from harness.rules.habits import MALFORMED_HEADERS
 
 _CONTENT_TYPE = 6  # the most tokens of a content type in the header of a call, and its spelling
@@ -69,10 +69,10 @@ class Counting:
         `copies` says which replies are the wanted ones.
         """
         every = {
-            row.written: row.sheet.ledger
+            row.written: row.ledger
             for row, is_same in zip(replies, copies, strict=True)
-            if row.sheet.ledger is not None and row.sheet.ledger.end == "model"
-            if is_same is not False or not row.sheet.calls
+            if row.ledger is not None and row.ledger.end == "model"
+            if is_same is not False or not row.calls
         }
         answers = [ledger for ledger in every.values() if ledger.exact and not ledger.calls]
         calls = [ledger for ledger in every.values() if ledger.calls]
@@ -91,33 +91,33 @@ class Counting:
         """Return the tokens that the convention counts beyond the texts and their format."""
         return self._by(ledger)
 
-    def off(self, sheet: Sheet) -> int | None:
+    def off(self, row: Row) -> int | None:
         """Reported tokens that the reply does not explain; negative if it needs more.
 
         None if they cannot be counted. JSON may be spelled with other tokens than returned, and a
         call may have a content type.
         """
-        ledger = sheet.ledger
+        ledger = row.ledger
         if ledger is None:
             return None
         extra = ledger.reported - ledger.texts - ledger.markup - self._by(ledger)
         return extra - ledger.spellings if extra > ledger.spellings else min(extra, 0)
 
-    def fits(self, sheet: Sheet, more: int = 0) -> bool:
+    def fits(self, row: Row, more: int = 0) -> bool:
         """Whether the count is the usual one if the texts had so many more tokens than returned."""
-        ledger = sheet.ledger
+        ledger = row.ledger
         if ledger is None:
             return False
-        usual = self._types if sheet.calls else (0,)
+        usual = self._types if row.calls else (0,)
         return ledger.extra - more - self._by(ledger) in usual
 
-    def is_near(self, sheet: Sheet, more: int = 0) -> bool:
+    def is_near(self, row: Row, more: int = 0) -> bool:
         """Whether the usual spellings of a model explain the count."""
-        return any(self.fits(sheet, more + few) for few in range(-NEAR, NEAR + 1))
+        return any(self.fits(row, more + few) for few in range(-NEAR, NEAR + 1))
 
-    def lacks_tokens(self, sheet: Sheet) -> bool:
+    def lacks_tokens(self, row: Row) -> bool:
         """Whether the count is of more text than the reply has, in the spellings of a model."""
-        return (self.off(sheet) or 0) > 0 and not self.is_near(sheet)
+        return (self.off(row) or 0) > 0 and not self.is_near(row)
 
 
 def _is_of_cot(ledger: Ledger, offset: int) -> bool:
@@ -145,17 +145,17 @@ def _types(extra: Iterable[int], share: float) -> frozenset[int]:
     return frozenset(usual & {*range(_CONTENT_TYPE + 1)})
 
 
-def is_odd(sheet: Sheet, off: int) -> bool:
+def is_odd(row: Row, off: int) -> bool:
     """Whether so many unexplained tokens are neither another spelling nor further messages.
 
     Joined messages have headers, perhaps with a recipient (`to=assistant`), and so have empty ones.
     """
-    ledger = sheet.ledger
+    ledger = row.ledger
     if ledger is None or abs(off) <= HARMLESS:
         return False
     if off < 0:
         return -off > max(HARMLESS if ledger.exact else SURELY, ledger.spelling)
-    if are_joined(off, sheet.reasoning, sheet.text):
+    if are_joined(off, row.reasoning, row.text):
         return False
     spelled = range(off - ledger.spellings, off + 1) if not ledger.exact else (off,)
     if any(n in _EMPTY_MESSAGES for n in spelled):
@@ -168,26 +168,26 @@ def are_many(odd: Collection[Row], replies: Iterable[Row]) -> bool:
 
     Equal replies to one sample count once.
     """
-    counted = {row.written for row in replies if row.sheet.ledger is not None}
+    counted = {row.written for row in replies if row.ledger is not None}
     hits = len({row.written for row in odd})
     return exceeds(hits, len(counted), MALFORMED_HEADERS.share)
 
 
-def _answer_alone(sheet: Sheet, ledger: Ledger) -> int:
+def _answer_alone(row: Row, ledger: Ledger) -> int:
     """Return the tokens of the answer as returned, with as much of its format as the count has."""
-    text = token_count(sheet.text) or 0
+    text = token_count(row.text) or 0
     return next((n for n in (text + 1, text + ANSWER_HEADER) if n == ledger.reported), text)
 
 
-_FORMULAS: Mapping[What, Callable[[Sheet, Ledger, int], int]] = {
+_FORMULAS: Mapping[What, Callable[[Row, Ledger, int], int]] = {
     What.TWICE_COUNTED: lambda _, ledger, n: 2 * n,
     What.SUMMED: lambda _, ledger, n: n * (n + 1) // 2,
     What.COT_COUNTED_TWICE: lambda _, ledger, n: n + ledger.cot,
     What.INPUT_COUNTED: lambda _, ledger, n: n + (ledger.prompt or 0),
     What.COT_OMITTED: lambda _, ledger, n: n - ledger.cot,
     What.COT_HEADER_OMITTED: lambda _, ledger, n: n - ledger.cot - COT_HEADER,
-    What.ANSWER_ALONE: lambda sheet, ledger, _: _answer_alone(sheet, ledger),
-    What.FROM_CHARACTERS: lambda sheet, *_: round(len(sheet.reasoning + sheet.text) / _CHARACTERS),
+    What.ANSWER_ALONE: lambda row, ledger, _: _answer_alone(row, ledger),
+    What.FROM_CHARACTERS: lambda row, *_: round(len(row.reasoning + row.text) / _CHARACTERS),
 }
 """Wrong ways to count: the number that each gives for a reply of n tokens."""
 _OMISSIONS = (What.COT_OMITTED, What.COT_HEADER_OMITTED)
@@ -199,41 +199,41 @@ def wrong_counts(replies: Sequence[Row], counting: Counting) -> Mapping[int, tup
     A formula must explain most of the odd counts of the run, or alone the count of a reply that
     differs by many tokens; lost text has such a number by chance only.
     """
-    counted = [(at, row, row.sheet.ledger) for at, row in enumerate(replies) if row.sheet.ledger]
-    offs = {at: counting.off(row.sheet) or 0 for at, row, _ in counted}
+    counted = [(at, row, row.ledger) for at, row in enumerate(replies) if row.ledger]
+    offs = {at: counting.off(row) or 0 for at, row, _ in counted}
     reported = {ledger.reported for _, _, ledger in counted}
     unit = gcd(*reported)
     if len(reported) >= _FEWEST_COUNTS and unit >= _BLOCK:
         return {at: (What.ROUNDED, str(unit)) for at, *_ in counted if offs[at]}
     odd = [
-        (at, row.sheet, ledger)
+        (at, row, ledger)
         for at, row, ledger in counted
-        if is_odd(row.sheet, offs[at]) and not _is_lost(row.sheet, ledger)
+        if is_odd(row, offs[at]) and not _is_lost(row, ledger)
     ]
     wrong: dict[int, tuple[What, str]] = {}
     for what, formula in _FORMULAS.items():
         judged = 0
         places = []
-        for at, sheet, ledger in odd:
-            results = set(_results(formula, sheet, ledger, counting))
+        for at, row, ledger in odd:
+            results = set(_results(formula, row, ledger, counting))
             judged += results != {ledger.texts + ledger.markup + counting.offset(ledger)}
             places += [at] if ledger.reported in results else []
         many = len(places) >= max(ALIKE, _EXPLAINED * judged)
         for at in places:
-            if many or _is_proof(replies[at].sheet.ledger, offs[at], what):
+            if many or _is_proof(replies[at].ledger, offs[at], what):
                 wrong.setdefault(at, (what, ""))
     same, times = Counter(offs[at] for at, *_ in odd).most_common(1)[0] if odd else (0, 0)
     equal = [at for at, *_ in odd if offs[at] == same > 0]
-    texts = {(replies[at].sheet.reasoning, replies[at].sheet.text) for at in equal}
+    texts = {(replies[at].reasoning, replies[at].text) for at in equal}
     many = are_many([replies[at] for at in equal], replies) or same > SURELY
     if times >= _EXPLAINED * len(odd) and len(texts) >= _FEWEST_COUNTS and many:
         wrong |= {at: (What.OFF, f"{same} too high") for at in equal if at not in wrong}
     return wrong
 
 
-def _is_lost(sheet: Sheet, ledger: Ledger) -> bool:
+def _is_lost(row: Row, ledger: Ledger) -> bool:
     """Whether a reply that the model ended has neither an answer nor a call (`reply.lost`)."""
-    return ledger.end == "model" and not (sheet.text.strip() or sheet.calls)
+    return ledger.end == "model" and not (row.text.strip() or row.calls)
 
 
 def _is_proof(ledger: Ledger | None, off: int, what: What) -> bool:
@@ -245,8 +245,8 @@ def _is_proof(ledger: Ledger | None, off: int, what: What) -> bool:
 
 
 def _results(
-    formula: Callable[[Sheet, Ledger, int], int], sheet: Sheet, ledger: Ledger, counting: Counting
+    formula: Callable[[Row, Ledger, int], int], row: Row, ledger: Ledger, counting: Counting
 ) -> Iterator[int]:
     """Yield what a formula gives for a reply, in each spelling that the model may have written."""
-    for more in range(ledger.spellings + 1) if sheet.calls else (0,):
-        yield formula(sheet, ledger, ledger.texts + ledger.markup + counting.offset(ledger) + more)
+    for more in range(ledger.spellings + 1) if row.calls else (0,):
+        yield formula(row, ledger, ledger.texts + ledger.markup + counting.offset(ledger) + more)

@@ -16,7 +16,7 @@ from harness.api.ledger import (
     more_tokens,
     token_count,
 )
-from harness.records.traits import Ledger, Sheet
+from harness.records.replies import Ledger, Row
 from harness.rules.account.counting import (
     NEAR,
     SURELY,
@@ -28,7 +28,7 @@ from harness.rules.account.counting import (
 )
 from harness.rules.account.court import Claim, convicted, exceeds
 from harness.rules.account.differences import LONG_TEXT
-from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, What
 from harness.text import shared_beginning
 
 _SENTENCE_END = re.compile(r"[.!?\n]\s*$")
@@ -50,15 +50,13 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     """Judge replies by their counts alone."""
     wrong = wrong_counts(replies, counting)
     whole = [
-        counting.fits(row.sheet)
-        for row in replies
-        if row.sheet.ledger and row.sheet.reasoning and row.sheet.end == "model"
+        counting.fits(row) for row in replies if row.ledger and row.reasoning and row.end == "model"
     ]
     headers = len(whole) >= _FEWEST_KNOWN and 2 * sum(whole) > len(whole)
     odd: list[tuple[Row, int]] = []
     lacking: list[Claim] = []
     for at, row in enumerate(replies):
-        ledger, off = row.sheet.ledger, counting.off(row.sheet) or 0
+        ledger, off = row.ledger, counting.off(row) or 0
         if ledger is None:
             continue
         right, got = str(ledger.reported - off), str(ledger.reported)
@@ -69,39 +67,39 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
         elif _lacks_header(ledger, off, headers=headers and counting.offset(ledger) > -COT_HEADER):
             entry = Entry(What.NO_HEADER, "answer", "count", right, got)
             lacking.append(Claim(row, entry, alike=True, unit=row.written))
-        elif is_odd(row.sheet, off) and not _is_usual(row.sheet, off, headers=headers):
+        elif is_odd(row, off) and not _is_usual(row, off, headers=headers):
             odd.append((row, off))
     yield from convicted(lacking)
     yield from convicted(_moved(replies))
     yield from _stock(replies, [row for row, _ in odd])
-    yield from _edges([row for row in replies if (counting.off(row.sheet) or 0) < 0], counting)
+    yield from _edges([row for row in replies if (counting.off(row) or 0) < 0], counting)
     in_cot = _counts_answers_as_cot(replies)
     for row in replies if not in_cot else ():
-        ledger = row.sheet.ledger
+        ledger = row.ledger
         cut = ledger is not None and ledger.end == "limit" and ledger.answer >= _FEWEST_WORDS
         if ledger is not None and cut and ledger.thinking == ledger.reported:
-            yield row, Entry(What.ONLY_REASONING, "answer", "count", "only CoT", row.sheet.text)
-    thinks = any(row.sheet.reasoning for row in replies)
-    without = [row for row, off in odd if off > 0 and _lacks_cot(row.sheet, thinks=thinks)]
+            yield row, Entry(What.ONLY_REASONING, "answer", "count", "only CoT", row.text)
+    thinks = any(row.reasoning for row in replies)
+    without = [row for row, off in odd if off > 0 and _lacks_cot(row, thinks=thinks)]
     lost, many = are_many(without, replies), are_many([row for row, _ in odd], replies)
     keys = {row.key for row in without}
     for row, off in odd:
         no_cot = row.key in keys and (lost or off > SURELY)
-        yield row, _odd(row.sheet, off, lost=no_cot, many=many)
+        yield row, _odd(row, off, lost=no_cot, many=many)
     yield from _without_tokens_of_cot(replies, counting)
 
 
-def _is_usual(sheet: Sheet, off: int, *, headers: bool) -> bool:
+def _is_usual(row: Row, off: int, *, headers: bool) -> bool:
     """Whether the end of a reply may explain its count.
 
     A limit cuts headers and calls, whose tokens are counted; an empty reply is judged elsewhere. If
     it is known how the server counts `headers`, a truncated reply may not lack the tokens of one.
     """
-    if sheet.end == "stop string":
+    if row.end == "stop string":
         return off < 0
-    if sheet.end == "limit" and -COT_HEADER - ANSWER_HEADER <= off < 0:
+    if row.end == "limit" and -COT_HEADER - ANSWER_HEADER <= off < 0:
         return not headers
-    return off > 0 and (sheet.end == "limit" or not (sheet.text.strip() or sheet.calls))
+    return off > 0 and (row.end == "limit" or not (row.text.strip() or row.calls))
 
 
 def _lacks_header(ledger: Ledger, off: int, *, headers: bool) -> bool:
@@ -115,17 +113,17 @@ def _lacks_header(ledger: Ledger, off: int, *, headers: bool) -> bool:
     )
 
 
-def _lacks_cot(sheet: Sheet, *, thinks: bool) -> bool:
+def _lacks_cot(row: Row, *, thinks: bool) -> bool:
     """Whether a reply has no CoT although the server returns CoT or counts it."""
-    ledger = sheet.ledger
-    return not sheet.reasoning and bool(
+    ledger = row.ledger
+    return not row.reasoning and bool(
         thinks or (ledger and ledger.thinking and not ledger.concealed)
     )
 
 
-def _odd(sheet: Sheet, off: int, *, lost: bool, many: bool) -> Entry:
+def _odd(row: Row, off: int, *, lost: bool, many: bool) -> Entry:
     """Return what an odd count says of a reply, if no formula and no other reply explains it."""
-    ledger = sheet.ledger
+    ledger = row.ledger
     count = ledger.reported if ledger else 0
     wanted, got = f"{count - off} tokens for this text", str(count)
     if lost:
@@ -145,7 +143,7 @@ def _without_tokens_of_cot(replies: Sequence[Row], counting: Counting) -> Judged
     counted = [
         (row, ledger, ledger.extra - counting.offset(ledger))
         for row in replies
-        if (ledger := row.sheet.ledger) is not None and ledger.end == "model" and ledger.exact
+        if (ledger := row.ledger) is not None and ledger.end == "model" and ledger.exact
         if ledger.cot and ledger.thinking
     ]
     odd = [each for each in counted if each[2] > 0 and has_whole_cot(each[1])]
@@ -173,23 +171,23 @@ def _moved(replies: Sequence[Row]) -> Iterator[Claim]:
     the model, in every try of a request.
     """
     for row in replies:
-        sheet, ledger = row.sheet, row.sheet.ledger
-        if ledger is None or not (ledger.exact and ledger.thinking and ledger.cot and sheet.text):
+        ledger = row.ledger
+        if ledger is None or not (ledger.exact and ledger.thinking and ledger.cot and row.text):
             continue
-        if ledger.end != "model" or _SENTENCE_END.search(sheet.reasoning):
+        if ledger.end != "model" or _SENTENCE_END.search(row.reasoning):
             continue
         early = ledger.thinking > ledger.cot
-        for end in _GLUED.finditer(sheet.text[:_LONGEST_MOVED] if early else sheet.reasoning):
-            moved = sheet.text[: end.end()] if early else sheet.reasoning[end.end() :]
+        for end in _GLUED.finditer(row.text[:_LONGEST_MOVED] if early else row.reasoning):
+            moved = row.text[: end.end()] if early else row.reasoning[end.end() :]
             tokens = (token_count(moved) or 0) * (1 if early else -1)
             if abs(ledger.thinking - ledger.cot - tokens) <= NEAR and len(moved) <= _LONGEST_MOVED:
                 what = What.COT_IN_ANSWER if early else What.ANSWER_IN_COT
                 place: Place = "answer" if early else "CoT"
-                wanted = sheet.text[end.end() :] if early else sheet.reasoning[: end.end()]
-                got = sheet.text if early else sheet.reasoning
+                wanted = row.text[end.end() :] if early else row.reasoning[: end.end()]
+                got = row.text if early else row.reasoning
                 entry = Entry(what, place, "count", wanted, got, repr(moved))
                 fewest = SEVERAL if abs(ledger.thinking - ledger.cot) > NEAR else ALIKE
-                unit = sheet.request or row.sample
+                unit = row.request or row.sample
                 yield Claim(row, entry, alike=True, unit=unit, fewest=fewest)
                 break
 
@@ -199,7 +197,7 @@ def _counts_answers_as_cot(replies: Sequence[Row]) -> bool:
     return any(
         ledger.thinking >= ledger.reported - FRAMING
         for row in replies
-        if (ledger := row.sheet.ledger) is not None
+        if (ledger := row.ledger) is not None
         if ledger.end == "model" and ledger.thinking and ledger.answer >= 2 * _FEWEST_WORDS
     )
 
@@ -212,25 +210,25 @@ def _stock(replies: Sequence[Row], odd: Sequence[Row]) -> Judged:
     as when it refuses, but it thinks about each. If the CoT is missing in other replies as well,
     this shows nothing.
     """
-    without = sum(bool(row.sheet.text) and not row.sheet.reasoning for row in replies)
+    without = sum(bool(row.text) and not row.reasoning for row in replies)
     keys = {row.key for row in odd}
     usual: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     stock: dict[str, list[Row]] = defaultdict(list)
     for row in replies:
-        usual[row.sample][row.sheet.text.strip()] += 1
-        stock[row.sheet.text.strip()].append(row)
+        usual[row.sample][row.text.strip()] += 1
+        stock[row.text.strip()].append(row)
     for text, every in stock.items():
         counted = [row for row in every if row.key in keys]
-        thinking = [row for row in counted if row.sheet.reasoning]
+        thinking = [row for row in counted if row.reasoning]
         own = counted if 2 * (len(counted) - len(thinking)) >= without else thinking
-        bare = [row for row in every if not (row.sheet.reasoning or row.sheet.calls)]
+        bare = [row for row in every if not (row.reasoning or row.calls)]
         rare = [row for row in bare if usual[row.sample].most_common(1)[0][0] != text]
         rare = rare if 2 * len(rare) >= without else []
         everywhere = len(bare) >= max(_FEWEST_KNOWN, _MOST * len(replies))
         for same in (own if len(own) >= _SHARED * len(odd) else [], bare if everywhere else rare):
             wanted, detail = "an answer of its own", f"{len(same)} replies: {text!r}"
             entry = Entry(What.STOCK, "answer", "count", wanted, text, detail)
-            kinds = (e.sheet.request if e.sample[0] == _RECORDED else e.sample[0] for e in same)
+            kinds = (e.request if e.sample[0] == _RECORDED else e.sample[0] for e in same)
             if len(text) >= LONG_TEXT:
                 claims = zip(same, kinds, strict=True)
                 yield from convicted(
@@ -245,9 +243,9 @@ def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:
     """
     for place in ("CoT", "answer"):
         every = [
-            (row, row.sheet.reasoning if place == "CoT" else row.sheet.text)
+            (row, row.reasoning if place == "CoT" else row.text)
             for row in lacking
-            if place == "answer" or not (row.sheet.ledger and has_whole_cot(row.sheet.ledger))
+            if place == "answer" or not (row.ledger and has_whole_cot(row.ledger))
         ]
         for where, order in (("end", -1), ("beginning", 1)):
             texts = [(row, text[::order]) for row, text in every if text]
@@ -265,7 +263,7 @@ def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:
                 for row, text in members:
                     kept, got = text.removeprefix(shared)[::order].strip(), text[::order]
                     more = more_tokens(got, kept)
-                    if more is not None and more < -1 and counting.fits(row.sheet, more):
+                    if more is not None and more < -1 and counting.fits(row, more):
                         entry = Entry(What.EDGE, place, "count", kept, got, detail)
                         added.append(Claim(row, entry, alike=True, unit=got, fewest=ALIKE))
                 yield from convicted(added)

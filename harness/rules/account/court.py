@@ -10,7 +10,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from math import inf
 from typing import NamedTuple
 
-from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Row
+from harness.records.replies import Row
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry
 from harness.statistics.question import asked
 from harness.statistics.rates import at_least
 
@@ -18,7 +19,7 @@ CHANCE = 0.001
 """The p-value from which on a difference is not due to chance."""
 
 Part = Callable[[Row], Hashable]
-BY_MODE: Part = lambda row: row.sheet.streamed  # noqa: E731
+BY_MODE: Part = lambda row: row.streamed  # noqa: E731
 """Whether the reply is a stream; two APIs may have different prompts for one request."""
 _PARTS: Sequence[Part] = (BY_MODE, lambda row: row.api, lambda row: row.mode)
 
@@ -72,7 +73,7 @@ def associated(
     rows = [
         (request, row)
         for request, copies in enumerate(requests)
-        for row in {row.ids: row for row in copies}.values()
+        for row in {row.reply_id or row.key: row for row in copies}.values()
     ]
     best, found = CHANCE, list[tuple[Row, Entry]]()
     for part in parts:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Literal, NamedTuple
 
-from harness.records.conditions import Api
-from harness.records.traits import Sheet
+from harness.records.replies import Row
 
 Kind = Literal["intact", "miscounted", "lost", "added", "changed", "unknown"]
 Place = Literal["", "CoT", "answer", "arguments", "name", "count", "reply"]
@@ -184,32 +183,6 @@ _SHOWN_BY = {
 }
 
 INTACT, UNKNOWN = Entry(What.INTACT), Entry(What.UNKNOWN)
-
-
-class Row(NamedTuple):
-    """A reply in the account."""
-
-    record: str
-    sample: tuple[str, str]  # task and sample
-    api: Api
-    sheet: Sheet
-    ids: tuple[str, ...] = ()  # of the replies of its rollout: copies have the same
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """The record and the index of the exchange."""
-        return self.record, self.sheet.exchange
-
-    @property
-    def mode(self) -> tuple[Api, bool]:
-        """The API, and whether the reply is a stream."""
-        return self.api, self.sheet.streamed
-
-    @property
-    def written(self) -> tuple[object, ...]:
-        """What arrived: texts and count. Equal replies to one sample are one piece of evidence."""
-        sheet, counted = self.sheet, self.sheet.ledger
-        return self.sample, sheet.reasoning, sheet.text, sheet.calls, counted and counted.reported
 
 
 Judged = Iterator[tuple[Row, Entry]]

@@ -6,11 +6,11 @@ from itertools import islice
 
 from harness.api.json_text import parsed_object, parsed_value
 from harness.api.ledger import PREAMBLE_HEADER, more_tokens
-from harness.records.traits import Sheet
+from harness.records.replies import Row
 from harness.rules.account.counting import SURELY, Counting
 from harness.rules.account.court import Claim, convicted
 from harness.rules.account.differences import LONG_TEXT, undone
-from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Row, What
+from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, What
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
 _MOST_STARTS = 8  # at which a text may begin again; one of a single piece has as many as characters
@@ -23,7 +23,7 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     A single count may be odd by chance, so that several replies are escaped or in a fence. A model
     may write odd arguments in each try of a sample, and then their tokens are near its own.
     """
-    made = ((row, entry) for row in replies for entry in islice(_structure(row.sheet, counting), 1))
+    made = ((row, entry) for row in replies for entry in islice(_structure(row, counting), 1))
     return convicted(_claim(row, entry, counting) for row, entry in made)
 
 
@@ -31,39 +31,39 @@ def _claim(row: Row, entry: Entry, counting: Counting) -> Claim:
     sure = entry.what is not What.FENCED and entry.kind == "added"
     fewest = SEVERAL
     if entry.place == "arguments" and entry.what in (What.ENCODED_TWICE, What.EMPTY_FIRST):
-        sure = not counting.is_near(row.sheet)
+        sure = not counting.is_near(row)
         fewest = SEVERAL if sure else ALIKE
-    proof = sure or abs(counting.off(row.sheet) or 0) > SURELY
+    proof = sure or abs(counting.off(row) or 0) > SURELY
     return Claim(row, entry, proof, entry.what, row.sample, fewest)
 
 
-def _structure(sheet: Sheet, counting: Counting) -> Iterator[Entry]:
-    yield from _cot_copied(sheet, counting)
-    for place, text in _texts(sheet):
-        if place in sheet.twice and not (sheet.ledger and sheet.ledger.extra == 0):
+def _structure(row: Row, counting: Counting) -> Iterator[Entry]:
+    yield from _cot_copied(row, counting)
+    for place, text in _texts(row):
+        if place in row.twice and not (row.ledger and row.ledger.extra == 0):
             yield Entry(What.PIECES_TWICE, place, "structure", "each piece once", text)
-        if place in sheet.restated and sheet.ledger and sheet.ledger.extra < 0:
+        if place in row.restated and row.ledger and row.ledger.extra < 0:
             yield Entry(What.RESTATED, place, "structure", "each piece once", text)
         for what, kept in islice(_once(text), _MOST_STARTS):
             # A text that appears twice may be in two items, whose headers count.
-            if any(_fits_instead(sheet, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):
+            if any(_fits_instead(row, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):
                 yield Entry(what, place, "structure", kept, text)
         for what, written in undone(text):
-            if _fits_instead(sheet, counting, text, written):
+            if _fits_instead(row, counting, text, written):
                 yield Entry(what, place, "structure", written, text)
-    for _, arguments in sheet.calls if not counting.fits(sheet) else ():
+    for _, arguments in row.calls if not counting.fits(row) else ():
         yield from _arguments(arguments)
-    inside = _FENCE.fullmatch(sheet.text.strip()) if sheet.format else None
-    if inside and _fits_instead(sheet, counting, sheet.text, inside[1]):
-        yield Entry(What.FENCED, "answer", "structure", inside[1], sheet.text)
+    inside = _FENCE.fullmatch(row.text.strip()) if row.format else None
+    if inside and _fits_instead(row, counting, row.text, inside[1]):
+        yield Entry(What.FENCED, "answer", "structure", inside[1], row.text)
 
 
-def _cot_copied(sheet: Sheet, counting: Counting) -> Iterator[Entry]:
-    copied, text = sheet.reasoning.strip(), sheet.text.lstrip()
+def _cot_copied(row: Row, counting: Counting) -> Iterator[Entry]:
+    copied, text = row.reasoning.strip(), row.text.lstrip()
     if len(copied) >= LONG_TEXT and text.startswith(copied):
         kept = text.removeprefix(copied).lstrip()
-        if _fits_instead(sheet, counting, sheet.text, kept):
-            yield Entry(What.COT_IN_BOTH, "answer", "structure", kept, sheet.text, repr(copied))
+        if _fits_instead(row, counting, row.text, kept):
+            yield Entry(What.COT_IN_BOTH, "answer", "structure", kept, row.text, repr(copied))
 
 
 def _arguments(arguments: str) -> Iterator[Entry]:
@@ -86,18 +86,18 @@ def _once(text: str) -> Iterator[tuple[What, str]]:
 
 
 def _fits_instead(
-    sheet: Sheet, counting: Counting, returned: str, written: str, headers: int = 0
+    row: Row, counting: Counting, returned: str, written: str, headers: int = 0
 ) -> bool:
     """Whether the count is usual for a reply with a different text and less headers, not for this.
 
     `headers` are the tokens of those that it then lacks.
     """
     more = more_tokens(returned, written) if returned != written else None
-    usual = more is not None and counting.fits(sheet, more - headers)
-    return usual and not counting.is_near(sheet)
+    usual = more is not None and counting.fits(row, more - headers)
+    return usual and not counting.is_near(row)
 
 
-def _texts(sheet: Sheet) -> Iterator[tuple[Place, str]]:
-    yield "CoT", sheet.reasoning
-    yield "answer", sheet.text
-    yield from (("arguments", arguments) for _, arguments in sheet.calls)
+def _texts(row: Row) -> Iterator[tuple[Place, str]]:
+    yield "CoT", row.reasoning
+    yield "answer", row.text
+    yield from (("arguments", arguments) for _, arguments in row.calls)

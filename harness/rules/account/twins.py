@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from harness.api.json_text import parsed_object, strings
 from harness.api.ledger import COT_HEADER, more_tokens
 from harness.records.conditions import Api
-from harness.records.traits import Sheet
+from harness.records.replies import Row
 from harness.rules.account.counting import SURELY, Counting, has_whole_cot
 from harness.rules.account.court import BY_MODE, Claim, associated, convicted
 from harness.rules.account.differences import (
@@ -23,7 +23,7 @@ from harness.rules.account.differences import (
     folded,
     without_typography,
 )
-from harness.rules.account.entry import ALIKE, INTACT, SEVERAL, Entry, Judged, Place, Row, What
+from harness.rules.account.entry import ALIKE, INTACT, SEVERAL, Entry, Judged, Place, What
 
 _INSIDE = re.compile(r"[ ,;:-]*\w")
 """How a text continues within a line; a model may omit punctuation at the end."""
@@ -31,38 +31,37 @@ _INSIDE = re.compile(r"[ ,;:-]*\w")
 
 def of_whole_replies(replies: Sequence[Row], counting: Counting) -> Judged:
     """Compare the replies that a limit or a stop string ended with the whole ones."""
-    whole: dict[tuple[str, str, Api], list[Sheet]] = defaultdict(list)
+    whole: dict[tuple[str, str, Api], list[Row]] = defaultdict(list)
     for row in replies:
-        ended = row.sheet.greedy and row.sheet.end == "model"
-        if row.sheet.request and ended and counting.is_near(row.sheet):
-            whole[row.sheet.request, row.sheet.format, row.api].append(row.sheet)
+        ended = row.greedy and row.end == "model"
+        if row.request and ended and counting.is_near(row):
+            whole[row.request, row.format, row.api].append(row)
     apart: list[Claim] = []
     for row in replies:
-        sheet = row.sheet
-        twins = whole.get((sheet.request, sheet.format, row.api), [])
-        if sheet.end not in ("limit", "stop string") or not (sheet.greedy and twins):
+        twins = whole.get((row.request, row.format, row.api), [])
+        if row.end not in ("limit", "stop string") or not (row.greedy and twins):
             continue
         if len({(twin.reasoning, twin.text) for twin in twins}) > 1:
             continue
-        entry = _beginning(sheet, twins[0])
+        entry = _beginning(row, twins[0])
         if entry is not None:
             # A rounding error may have changed one reply.
-            apart.append(Claim(row, entry, alike=row.api, unit=sheet.request))
-        elif _is_beginning(sheet, twins[0]):
+            apart.append(Claim(row, entry, alike=row.api, unit=row.request))
+        elif _is_beginning(row, twins[0]):
             yield row, INTACT._replace(witness="whole")
     yield from convicted(apart)
 
 
-def _is_beginning(sheet: Sheet, whole: Sheet) -> bool:
+def _is_beginning(row: Row, whole: Row) -> bool:
     """Whether CoT and answer of a reply are the beginnings of those of the whole one."""
-    pairs = ((whole.reasoning, sheet.reasoning), (whole.text, sheet.text))
+    pairs = ((whole.reasoning, row.reasoning), (whole.text, row.text))
     return all(text.startswith(_decoded(begin)) for text, begin in pairs)
 
 
-def _beginning(sheet: Sheet, whole: Sheet) -> Entry | None:
+def _beginning(row: Row, whole: Row) -> Entry | None:
     """Return how a reply that was ended early is not the beginning of the whole one."""
-    cot, text = _decoded(sheet.reasoning), _decoded(sheet.text)
-    if sheet.end == "limit" and whole.reasoning.startswith(cot):
+    cot, text = _decoded(row.reasoning), _decoded(row.text)
+    if row.end == "limit" and whole.reasoning.startswith(cot):
         unfinished = len(whole.reasoning.rstrip()) > len(cot)
         own = whole.text.startswith(text)  # a preamble, or the answer of a reply without its CoT
         if text and unfinished and not own:
@@ -70,13 +69,13 @@ def _beginning(sheet: Sheet, whole: Sheet) -> Entry | None:
     if cot != whole.reasoning.rstrip():
         return None
     expected = whole.text
-    if sheet.end == "stop string":
-        ends = [at for stop in sheet.stops if (at := expected.find(stop)) >= 0]
+    if row.end == "stop string":
+        ends = [at for stop in row.stops if (at := expected.find(stop)) >= 0]
         expected = expected[: min(ends)] if ends else expected
         if text == _decoded(expected) or not text:
             return None
-        if len(text) > len(expected.rstrip()) and sheet.text.startswith(expected):
-            return Entry(What.AFTER_STOP, "answer", "whole", expected, sheet.text)
+        if len(text) > len(expected.rstrip()) and row.text.startswith(expected):
+            return Entry(What.AFTER_STOP, "answer", "whole", expected, row.text)
     return None
 
 
@@ -89,8 +88,8 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     """Compare the greedy replies to one request that the model ended."""
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in replies:
-        if row.sheet.request and row.sheet.greedy and row.sheet.end == "model":
-            groups[row.sheet.request, row.sheet.format].append(row)
+        if row.request and row.greedy and row.end == "model":
+            groups[row.request, row.format].append(row)
     several = [group for group in groups.values() if len(group) > 1]
     yield from _unlike(several, counting)
     yield from _miscounted(several, counting)
@@ -99,25 +98,24 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     for (request, form), group in groups.items():
         plain = groups.get((request, ""), [])
         for row in group if form and plain else ():
-            entry = _lost_letters(row.sheet, plain[0].sheet)
+            entry = _lost_letters(row, plain[0])
             if entry is not None:
                 lost.append(Claim(row, entry, alike=row.api, unit=row.key))
-            elif not row.sheet.text.isascii():
+            elif not row.text.isascii():
                 kept.add(row.api)
     yield from convicted(claim for claim in lost if claim.alike not in kept)
 
 
 def _texts(row: Row, group: Sequence[Row]) -> tuple[str, str, str]:
     """Return what is compared: typography, and what joins items and messages, is no difference."""
-    sheet = row.sheet
-    cot, text = (without_typography(said) for said in (sheet.reasoning, sheet.text))
-    if any(each.sheet.several for each in group):
+    cot, text = (without_typography(said) for said in (row.reasoning, row.text))
+    if any(each.several for each in group):
         text = "".join(text.split())
-    return "".join(cot.split()), text, without_typography(_spelled_calls(sheet))
+    return "".join(cot.split()), text, without_typography(_spelled_calls(row))
 
 
 def _reported(row: Row) -> int | None:
-    return row.sheet.ledger.reported if row.sheet.ledger else None
+    return row.ledger.reported if row.ledger else None
 
 
 def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
@@ -132,27 +130,27 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
         for row in group:
             if right is None or _texts(row, group) == _texts(right, group):
                 continue
-            if counting.fits(row.sheet) and right.sheet.ledger and not counting.fits(right.sheet):
+            if counting.fits(row) and right.ledger and not counting.fits(right):
                 continue
-            entry = _difference(row.sheet, right.sheet)
-            sure = _counted_instead(row.sheet, entry, counting)
+            entry = _difference(row, right)
+            sure = _counted_instead(row, entry, counting)
             proof = entry.what is What.GARBLED or sure is True
             broken = sure is None and entry.what is What.BROKEN_OFF
             alike = None if proof or not (broken or sure is False) else broken
             fewest = ALIKE if broken else SEVERAL
-            claims.append(Claim(row, entry, proof, alike, row.sheet.request, fewest))
+            claims.append(Claim(row, entry, proof, alike, row.request, fewest))
     yield from convicted(claims)
     apart = {claim.row.key: claim.entry for claim in claims}
     simple = {key: entry for key, entry in apart.items() if Change(entry.what).simple}
     yield from associated(groups, simple) or associated(groups, apart, [BY_MODE])
 
 
-def _counted_instead(sheet: Sheet, entry: Entry, counting: Counting) -> bool | None:
+def _counted_instead(row: Row, entry: Entry, counting: Counting) -> bool | None:
     """Whether the count surely is that of the twin's text instead; None if it may be its own."""
     more = more_tokens(entry.got, entry.wanted)
     if more is not None and entry.place == "CoT" and not entry.got:
         more += COT_HEADER
-    if more is None or counting.is_near(sheet) or not counting.is_near(sheet, more):
+    if more is None or counting.is_near(row) or not counting.is_near(row, more):
         return None
     return abs(more) > SURELY
 
@@ -168,15 +166,11 @@ def _right(group: Sequence[Row], counting: Counting) -> Row | None:
     if len(times) < 2:
         return None
     whole = [row for row in group if not any(map(_is_garbled, _texts(row, group)))] or group
-    near = [row for row in whole if counting.is_near(row.sheet)] or whole
+    near = [row for row in whole if counting.is_near(row)] or whole
     most = max(times[_texts(row, group)] for row in near)
     frequent = {_texts(row, group): row for row in near if times[_texts(row, group)] == most}
-    counted = {
-        t: row
-        for t, row in frequent.items()
-        if row.sheet.ledger and has_whole_cot(row.sheet.ledger)
-    }
-    complete = {_texts(row, group): row for row in group if not row.sheet.streamed}
+    counted = {t: row for t, row in frequent.items() if row.ledger and has_whole_cot(row.ledger)}
+    complete = {_texts(row, group): row for row in group if not row.streamed}
     for texts in (frequent, counted, complete if most > 1 else {}):
         if len(texts) == 1:
             return next(iter(texts.values()))
@@ -197,11 +191,11 @@ def _miscounted(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
     for group in groups:
         equal: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
         for row in group:
-            if row.sheet.ledger is not None and not row.sheet.calls:
+            if row.ledger is not None and not row.calls:
                 equal[_texts(row, group)].append(row)
         for same in equal.values():
-            near = [row for row in same if counting.is_near(row.sheet)] or same
-            fitting = [row for row in near if counting.fits(row.sheet)] or near
+            near = [row for row in same if counting.is_near(row)] or same
+            fitting = [row for row in near if counting.fits(row)] or near
             times = Counter(filter(None, map(_reported, fitting))).most_common(2)
             if len(times) == 1 or (len(times) == 2 and times[0][1] > times[1][1]):
                 off |= {row.key: (_reported(row) or 0) - times[0][0] for row in same}
@@ -216,60 +210,60 @@ def _miscounted(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
     yield from associated(groups, entries)
 
 
-def _difference(sheet: Sheet, twin: Sheet) -> Entry:
+def _difference(row: Row, twin: Row) -> Entry:
     """Return how a reply differs from its twin."""
     pairs: list[tuple[Place, str, str]] = [
-        ("CoT", twin.reasoning, sheet.reasoning),
-        ("answer", twin.text, sheet.text),
-        ("arguments", _spelled_calls(twin), _spelled_calls(sheet)),
+        ("CoT", twin.reasoning, row.reasoning),
+        ("answer", twin.text, row.text),
+        ("arguments", _spelled_calls(twin), _spelled_calls(row)),
     ]
     apart = [pair for pair in pairs if pair[1] != pair[2]]
     place, wanted, got = apart[0]  # What ends in its CoT lacks the answer as well.
-    if len(apart) > 1 and (sheet.text or sheet.calls):
-        return next(_moved(sheet, twin), Entry(What.DIFFERENT, place, "twin", wanted, got))
-    copied = sheet.reasoning.strip()
+    if len(apart) > 1 and (row.text or row.calls):
+        return next(_moved(row, twin), Entry(What.DIFFERENT, place, "twin", wanted, got))
+    copied = row.reasoning.strip()
     if place == "answer" and copied and got.lstrip().startswith(copied) and got.endswith(wanted):
         return Entry(What.COT_IN_BOTH, place, "twin", wanted, got, repr(copied))
     change = difference(wanted, got)
     inside = got[-1:].isalnum() or got.endswith((" ", ",", ";", ":"))
     broken = inside and wanted.startswith(got) and _INSIDE.match(wanted[len(got) :])
-    what = What.BROKEN_OFF if broken and not sheet.calls else change.what
+    what = What.BROKEN_OFF if broken and not row.calls else change.what
     return Entry(what, place, "twin", wanted, got, change.detail)
 
 
-def _moved(sheet: Sheet, twin: Sheet) -> Iterator[Entry]:
+def _moved(row: Row, twin: Row) -> Iterator[Entry]:
     """Yield how text of a twin stands on the other side of the border between CoT and answer."""
-    one, other = ("".join((s.reasoning + s.text).split()) for s in (twin, sheet))
+    one, other = ("".join((s.reasoning + s.text).split()) for s in (twin, row))
     if one != other:
         return
-    if twin.reasoning.startswith(sheet.reasoning):
-        moved = twin.reasoning[len(sheet.reasoning) :]
-        yield Entry(What.COT_IN_ANSWER, "answer", "twin", twin.text, sheet.text, repr(moved))
-    elif sheet.reasoning.startswith(twin.reasoning):
-        moved = sheet.reasoning[len(twin.reasoning) :]
-        yield Entry(What.ANSWER_IN_COT, "CoT", "twin", twin.reasoning, sheet.reasoning, repr(moved))
+    if twin.reasoning.startswith(row.reasoning):
+        moved = twin.reasoning[len(row.reasoning) :]
+        yield Entry(What.COT_IN_ANSWER, "answer", "twin", twin.text, row.text, repr(moved))
+    elif row.reasoning.startswith(twin.reasoning):
+        moved = row.reasoning[len(twin.reasoning) :]
+        yield Entry(What.ANSWER_IN_COT, "CoT", "twin", twin.reasoning, row.reasoning, repr(moved))
 
 
-def _spelled_calls(sheet: Sheet) -> str:
+def _spelled_calls(row: Row) -> str:
     """Return the calls, with JSON in one spelling."""
     return "\n".join(
         f"{name} {args if value is None else json.dumps(value, ensure_ascii=False)}"
-        for name, args in sheet.calls
+        for name, args in row.calls
         for value in (parsed_object(args),)
     )
 
 
-def _lost_letters(sheet: Sheet, twin: Sheet) -> Entry | None:
+def _lost_letters(row: Row, twin: Row) -> Entry | None:
     """Return the text of a structured answer without the letters beyond ASCII of its twin.
 
     They are missing, or ASCII letters are there instead. A short text must be the wanted one.
     """
-    wanted = sheet.wanted.text if sheet.wanted else ""
-    for text in strings(parsed_object(sheet.text) or {}):
+    wanted = row.wanted.text if row.wanted else ""
+    for text in strings(parsed_object(row.text) or {}):
         long = len(text) >= LONG_TEXT and text not in twin.text and text in folded(twin.text)
         short = wanted in twin.text and _in_ascii(wanted).fullmatch(text)
         if text.isascii() and text != wanted and (long or short):
-            return Entry(What.NOT_ASCII, "answer", "twin", wanted or twin.text, sheet.text)
+            return Entry(What.NOT_ASCII, "answer", "twin", wanted or twin.text, row.text)
     return None
 
 

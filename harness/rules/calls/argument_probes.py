@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from harness.api.items import Tool
 from harness.records.conditions import MODES, Mode
-from harness.records.traits import Wanted
+from harness.records.replies import Wanted
 from harness.rules.account.entry import Entry
 from harness.rules.evidence.offers import BY_NAME, TOOLS, offered, schema
 from harness.rules.evidence.refusals import failure

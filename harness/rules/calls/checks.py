@@ -573,11 +573,11 @@ family.account_rule(
     "calls.arguments.changed",
     "Calls reach the client with the name and the arguments that the model wrote. Changed "
     "arguments that still match the schema make a tool do what the model did not intend.",
-    lambda sheet, entry: sheet.calls and entry.kind != "unknown",
+    lambda row, entry: row.calls and entry.kind != "unknown",
 )
 family.account_rule(
     "calls.arguments.retyped",
     "Values in arguments are not turned into strings, nor lists of one entry into the entry. "
     "Tools that check types reject such a call.",
-    lambda sheet, entry: sheet.calls and entry.kind != "unknown",
+    lambda row, entry: row.calls and entry.kind != "unknown",
 )

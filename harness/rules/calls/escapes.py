@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.api.json_text import strings
+from harness.records.replies import Row
 from harness.records.scores import Score
-from harness.records.traits import Sheet
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.habits import UNUSABLE_CALLS, Habit
 from harness.rules.rule import FUNCTION_CALLING
@@ -59,11 +59,11 @@ _ESCAPES = _judge(
 )
 
 
-def _judged(score: Score, judge: Judge) -> Iterator[tuple[Sheet, str, bool]]:
-    for sheet in score.traits.sheets:
-        for _, arguments in sheet.calls if sheet.end != "limit" else ():
+def _judged(score: Score, judge: Judge) -> Iterator[tuple[Row, str, bool]]:
+    for row in score.replies:
+        for _, arguments in row.calls if row.end != "limit" else ():
             if (broken := judge(arguments)) is not None:
-                yield sheet, arguments, broken
+                yield row, arguments, broken
 
 
 def _has(judge: Judge) -> Callable[[Score], bool]:
@@ -87,13 +87,13 @@ def _compared(
     calls = [(score, *call) for score in examined for call in _judged(score, judge)]
     broken = [call for call in calls if call[-1]]
     written = {
-        (sheet.request, arguments) if sheet.greedy else score.traits.reply_ids or score.record
-        for score, sheet, arguments, _ in broken
+        (row.request, arguments) if row.greedy else score.reply_ids or score.record
+        for score, row, arguments, _ in broken
     }
     always = proves and len(broken) == len(calls) and len(written) >= _FEWEST_CALLS
-    for score, sheet, arguments, _ in broken:
+    for score, row, arguments, _ in broken:
         share = f"{message}, as in {len(broken)} of {len(calls)} calls with {what}."
-        shown = evidence(score.record, "$", expected, arguments, sheet.exchange)
+        shown = evidence(score.record, "$", expected, arguments, row.exchange)
         yield share, shown, always
 
 

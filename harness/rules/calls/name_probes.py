@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter
 
 from harness.api.parsed_rollout import ParsedRollout
-from harness.records.traits import Wanted
+from harness.records.replies import Wanted
 from harness.rules.calls.argument_probes import is_call_changed
 from harness.rules.evidence.offers import BY_NAME, offered
 from harness.rules.evidence.refusals import failure, outcome

@@ -14,8 +14,8 @@ from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.statuses import GATEWAY, meaning, refuses_streams
 from harness.records.conditions import APIS, EFFORTS
+from harness.records.replies import Row, Tries
 from harness.records.scores import Score
-from harness.records.traits import Sent, Tries
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.refusals import (
     foreign_reason,
@@ -194,7 +194,7 @@ def _may_be_missing(request: ParsedRequest) -> Iterator[str]:
 
 @family.cross_check(
     "request.refused.partly",
-    lambda score: score.traits.sent,
+    lambda score: any(row.sent for row in score.rows),
     component="replicas",
     fix="Serve a valid request whatever the model generates, and by every replica.",
 )
@@ -205,24 +205,25 @@ def _partly_refused(examined: Sequence[Score]) -> Iterator[Difference]:
     that the model generated, or one of several replicas, is the reason. A refusal that violates
     `request.refused` is reported there.
     """
-    tries: dict[str, list[tuple[Score, Sent]]] = defaultdict(list)
+    tries: dict[str, list[tuple[Score, Row]]] = defaultdict(list)
     for score in examined:
-        for sent in score.traits.sent:
-            tries[sent.request].append((score, sent))
+        for row in score.rows:
+            if row.sent:
+                tries[row.sent].append((score, row))
     for group in tries.values():
-        served = sum(not sent.refusal for _, sent in group)
-        for score, sent in group if served else ():
+        served = sum(not row.refusal for _, row in group)
+        for score, row in group if served else ():
             known = any(finding.id == "request.refused" for finding in score.findings)
-            if sent.refusal and not known:
+            if row.refusal and not known:
                 times = f"{served} of {len(group)} times"
                 message = f"The provider refused a request that it served {times}."
                 expected = "a reply, as to the same request before or after"
-                yield message, evidence(score.record, "$", expected, sent.refusal, sent.exchange)
+                yield message, evidence(score.record, "$", expected, row.refusal, row.exchange)
 
 
 @family.cross_check(
     "request.locked_out",
-    lambda score: score.traits.sent or score.traits.locked_out,
+    lambda score: any(row.sent or row.locked_out or row.rejected for row in score.rows),
     source=ERRORS,
     component="errors",
     fix="Answer a rejected request with its own 4xx status, and do not lock the model for others.",
@@ -238,18 +239,20 @@ def _locked_out_by_another(examined: Sequence[Score]) -> Iterator[Difference]:
     the rejected request, which blocks them again. This run waited, and sent the other requests
     again.
     """
-    every = [(score, lockout) for score in examined for lockout in score.traits.locked_out]
-    others = sum(bool(lockout.times) for _, lockout in every)
+    every = [
+        (score, row) for score in examined for row in score.rows if row.locked_out or row.rejected
+    ]
+    others = sum(bool(row.locked_out) for _, row in every)
     if not others and len(every) < _FEWEST_LOCKOUTS:
         return
-    rejected = [(score, lockout) for score, lockout in every if lockout.rejected]
-    for score, lockout in rejected or every:
+    rejected = [(score, row) for score, row in every if row.rejected]
+    for score, row in rejected or every:
         message = "The server answered other requests with its rejection of this one."
-        expected, got = f"a 4xx status, and replies to {others:,} others at once", lockout.rejected
-        if not lockout.rejected:
+        expected, got = f"a 4xx status, and replies to {others:,} others at once", row.rejected
+        if not row.rejected:
             message = "The server answered this request with the rejection of another request."
-            expected, got = "a reply", f"the rejection, {lockout.times} times"
-        yield message, evidence(score.record, "$", expected, got, lockout.exchange), True
+            expected, got = "a reply", f"the rejection, {row.locked_out} times"
+        yield message, evidence(score.record, "$", expected, got, row.exchange), True
 
 
 @family.cross_check(

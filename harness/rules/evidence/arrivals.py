@@ -1,27 +1,19 @@
 """How a stream arrived: its pauses, its silence before its end, and how long it stayed open."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 from harness.api.fields import nested, objects
 from harness.api.ledger import SLACK, ledger
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sse import StreamEvent
 from harness.api.stream_events import carries_text
-from harness.records.traits import Arrivals
+from harness.records.replies import Arrivals
 
 PAUSE = 2.0  # seconds; no known server takes as long for one token of a stream that it has begun
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _CALLS = frozenset({"response.function_call_arguments.done", "response.output_item.added"})
 """Events of Responses that servers send when they know a call, with or without pieces before."""
 _TEXTS = frozenset({"message", "reasoning"})
-
-
-def arrivals(parsed: ParsedRollout) -> Iterator[Arrivals]:
-    """Yield how each stream of a rollout with text arrived; nothing of recorded traffic."""
-    for exchange in () if parsed.rollout.recording else parsed.exchanges:
-        if exchange.good_status and (stream := arrivals_of(exchange)) is not None:
-            yield stream
 
 
 def arrivals_of(exchange: ParsedExchange) -> Arrivals | None:
@@ -36,7 +28,6 @@ def arrivals_of(exchange: ParsedExchange) -> Arrivals | None:
     times = sorted({event.at for event in events if first <= event.at <= last})
     waits = [later - earlier for earlier, later in pairwise(times)]
     return Arrivals(
-        exchange=exchange.index,
         waits=len(waits),
         pauses=sum(wait >= PAUSE for wait in waits),
         longest=max(waits, default=0.0),

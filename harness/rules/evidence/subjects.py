@@ -10,7 +10,7 @@ from harness.api.items import Reply, ToolCall, Usage
 from harness.api.json_text import ends_early, parsed_object
 from harness.api.ledger import COT_HEADER, hides_cot, ledger
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.records.traits import Ledger
+from harness.records.replies import Ledger
 
 T = TypeVar("T")
 

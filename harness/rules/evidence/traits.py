@@ -11,26 +11,14 @@ import orjson
 
 from harness.api.fields import json_object
 from harness.api.json_text import strings
-from harness.api.ledger import token_count
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.api.statuses import lockout, meaning
-from harness.records.traits import (
-    Cut,
-    LockedOut,
-    Sent,
-    Traits,
-    Wanted,
-)
-from harness.rules.account.sheets import sheets
-from harness.rules.evidence.arrivals import arrivals
-from harness.rules.evidence.circumstances import circumstances
+from harness.records.replies import Traits
 from harness.rules.evidence.user_texts import beside_user
 
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
 _CONVERSATION = ("instructions", "messages", "input")
 _LONGEST_CONVERSATION = 20_000
-_FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
 _SHORTEST_VALUE = 4
 _SHORTEST_CONTENT, _SHORTEST_ANSWER = 200, 16
 _OF_RESPONSES = re.compile(
@@ -47,22 +35,15 @@ _WORD = re.compile(r"\w{3,}")
 
 
 def basic_traits(parsed: ParsedRollout) -> Traits:
-    """The traits that cost nothing, such as ids of replies and tokens of the first prompt."""
-    ids = (reply.raw.get("id") for _, reply in parsed.replies)
+    """The traits that cost nothing: the host, and the tokens of the first prompt."""
     return Traits(
-        reply_ids=tuple(reply_id for reply_id in ids if isinstance(reply_id, str) and reply_id),
         first_input=_first_input(parsed),
         host=urlsplit(parsed.exchanges[0].recorded.request.url).netloc if parsed.exchanges else "",
-        circumstances=tuple(map(circumstances, parsed.exchanges)),
-        locked_out=() if parsed.rollout.recording else tuple(_locked_out(parsed)),
     )
 
 
-def traits(parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool = True) -> Traits:
-    """All traits of one rollout; its replies are `counted` unless their token counts are at fault.
-
-    `wanted` is what its reply must have in it, if its request determines that.
-    """
+def traits(parsed: ParsedRollout) -> Traits:
+    """All traits of one rollout."""
     sent = "\n".join(_lower_json(exchange.request.body) for exchange in parsed.exchanges)
     replies = [reply for _, reply in parsed.replies]
     calls = {
@@ -84,10 +65,6 @@ def traits(parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool
     answer = replies[0].text if unique and len(replies) == 1 else ""
     return replace(
         basic_traits(parsed),
-        sent=() if parsed.rollout.recording else tuple(_requests(parsed)),
-        sheets=tuple(sheets(parsed, wanted, counted=counted)),
-        arrivals=tuple(arrivals(parsed)),
-        cuts=tuple(_cuts(parsed)),
         conversation="" if first is None else _conversation(first),
         options="" if first is None else _options(first),
         beside_user=beside_user(parsed),
@@ -99,27 +76,6 @@ def traits(parsed: ParsedRollout, wanted: Wanted | None = None, *, counted: bool
         replicas=tuple(dict.fromkeys(_replicas(parsed))),
         models=frozenset(_models(parsed)),
     )
-
-
-def _requests(parsed: ParsedRollout) -> Iterator[Sent]:
-    for index, exchange in enumerate(parsed.exchanges):
-        request, response = exchange.recorded.request, exchange.recorded.response
-        said = meaning(response) if response is not None else "server_error"
-        if said in (None, "refusal") and response is not None and request.body is not None:
-            body = orjson.dumps([request.url, request.body], option=orjson.OPT_SORT_KEYS)
-            refusal = f"status {response.status}: {response.text}" if said else ""
-            yield Sent(index, blake2b(body, digest_size=12).hexdigest(), refusal)
-
-
-def _locked_out(parsed: ParsedRollout) -> Iterator[LockedOut]:
-    for index, exchange in enumerate(parsed.exchanges):
-        response = exchange.recorded.response
-        times = sum(retry.locked_out for retry in exchange.recorded.retries)
-        rejected = ""
-        if response is not None and lockout(response) is not None:
-            rejected = f"status {response.status}: {response.text}"
-        if times or rejected:
-            yield LockedOut(index, times, rejected)
 
 
 def _is_from(answer: str, sent: str) -> bool:
@@ -191,21 +147,3 @@ def _first_input(parsed: ParsedRollout) -> int | None:
     if first is None or first.reply is None or first.request.built_in:
         return None
     return first.reply.input_tokens
-
-
-def _cuts(parsed: ParsedRollout) -> Iterator[Cut]:
-    """Yield the truncated replies of a rollout that have fewer tokens than the request allows.
-
-    Both the reported tokens and those of the text are fewer, because servers may not count all
-    tokens.
-    """
-    for exchange, reply in parsed.replies:
-        request, count = exchange.request, reply.output_tokens
-        if not exchange.truncated or request.limit is None or request.choices > 1:
-            continue
-        most = request.limit - _FEWEST_MISSING
-        if not count or not reply.input_tokens or count > most:
-            continue
-        shown = token_count(reply.generated)
-        if shown is not None and shown <= most:
-            yield Cut(exchange.index, reply.input_tokens, count, request.limit)

@@ -22,8 +22,8 @@ from harness.api.ledger import (
 )
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
+from harness.records.replies import Cut, Ledger, Row
 from harness.records.scores import Score, Severity
-from harness.records.traits import Cut, Ledger
 from harness.rules.account.counting import SURELY, has_whole_cot
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import (
@@ -513,7 +513,7 @@ def _limit(answer: Answer) -> Iterator[Problem]:
 
 @family.cross_check(
     "finish.early",
-    lambda score: score.traits.cuts,
+    lambda score: any(row.cut for row in score.rows),
     component="ends",
     fix="Apply no limit of output tokens that the request does not set.",
 )
@@ -525,15 +525,15 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
     the request needlessly. A full context also ends replies early, but then prompt and reply
     together always have the same number of tokens.
     """
-    groups: dict[Api, list[tuple[Score, Cut]]] = defaultdict(list)
+    groups: dict[Api, list[tuple[Score, Row, Cut]]] = defaultdict(list)
     for score in examined:
-        groups[score.condition.api] += [(score, cut) for cut in score.traits.cuts]
+        groups[score.condition.api] += [(score, row, row.cut) for row in score.rows if row.cut]
     for group in groups.values():
-        prompts = [cut.input for _, cut in group]
-        longest = max((cut.input + cut.output for _, cut in group), default=0)
-        same = len({cut.output for _, cut in group}) == 1
+        prompts = [cut.input for *_, cut in group]
+        longest = max((cut.input + cut.output for *_, cut in group), default=0)
+        same = len({cut.output for *_, cut in group}) == 1
         same = same and max(prompts) - min(prompts) >= _OTHER_PROMPTS
-        for score, cut in group:
+        for score, row, cut in group:
             if same:
                 where = "all truncated replies have this length, whatever their prompt"
             elif longest - cut.input - cut.output > _CONTEXT:
@@ -542,7 +542,7 @@ def _early(examined: Sequence[Score]) -> Iterator[Difference]:
                 continue
             message = f"The reply was truncated below the limit of its request; {where}."
             expected, got = f"up to {cut.limit} tokens", f"{cut.output}, after {cut.input}"
-            yield message, evidence(score.record, "$.usage", expected, got, cut.exchange)
+            yield message, evidence(score.record, "$.usage", expected, got, row.exchange)
 
 
 family.account_rule(
@@ -550,7 +550,7 @@ family.account_rule(
     "The answer of a truncated reply is the beginning of the whole answer. Otherwise users read a "
     "part of the CoT, or a text of the server, as the answer. An equal request without the limit, "
     "or the tokens of the CoT, show what the model wrote.",
-    lambda sheet, entry: sheet.end == "limit" and entry.kind != "unknown",
+    lambda row, entry: row.end == "limit" and entry.kind != "unknown",
     component="output",
     fix="Return a message that the token limit cut in the field of its channel, and add no text.",
     example=(
@@ -562,7 +562,7 @@ family.account_rule(
     "stop.followed",
     "A reply that a stop string ends is the beginning of the reply to the same request without it. "
     "Otherwise text follows the stop string, and programs read it as part of the answer.",
-    lambda sheet, entry: sheet.end == "stop string" and entry.kind != "unknown",
+    lambda row, entry: row.end == "stop string" and entry.kind != "unknown",
     component="ends",
     fix="End the reply at the stop string, and add no text after it.",
 )

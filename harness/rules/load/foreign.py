@@ -93,7 +93,7 @@ def _swapped(
         times = prompts[_place(score)]
         others = [other for other in times if other != count and times[other] >= times[count]]
         varied = others and min(abs(count - other) for other in others) > FRAMING
-        if owner is not None and varied and score.traits.sheets and unrelated(score, owner):
+        if owner is not None and varied and score.replies and unrelated(score, owner):
             yield score.record, owner.record
 
 
@@ -103,7 +103,7 @@ def _place(score: Score) -> tuple[_Sample, Api]:
 
 def _reply(score: Score) -> object:
     """Return the prompt tokens and the texts of the first reply."""
-    texts = [(sheet.reasoning, sheet.text, sheet.calls) for sheet in score.traits.sheets[:1]]
+    texts = [(row.reasoning, row.text, row.calls) for row in score.replies[:1]]
     return score.condition.api, score.traits.first_input, *texts
 
 

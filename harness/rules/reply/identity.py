@@ -20,7 +20,7 @@ _MOST_APART = 4  # members that the key of a cache lacks; more differ if no such
 
 @family.cross_check(
     "reply.id.shared",
-    lambda score: score.traits.reply_ids,
+    lambda score: score.reply_ids,
     relations=(WarnsInRecordings("recorded_twice"),),
     fix=(
         "Look for a cache whose key lacks members of the request, and for state that requests "
@@ -71,7 +71,7 @@ def _shared(
 ) -> Iterator[tuple[Score, Score, str]]:
     first: dict[str, Score] = {}
     for score in examined:
-        for key in sorted(score.traits.reply_ids if what == "reply" else score.traits.call_ids):
+        for key in sorted(score.reply_ids if what == "reply" else score.traits.call_ids):
             other = first.setdefault(key, score)
             if other.record != score.record:
                 yield score, other, key
@@ -98,7 +98,7 @@ def _from_small_range(examined: Sequence[Score]) -> bool:
 
     So many replies to one id are no collision of these.
     """
-    every = [reply_id for score in examined for reply_id in score.traits.reply_ids]
+    every = [reply_id for score in examined for reply_id in score.reply_ids]
     ids = set(every)
     if len(ids) < 2 or len(every) >= _NO_COLLISION * len(ids):
         return False

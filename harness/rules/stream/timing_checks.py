@@ -8,8 +8,8 @@ run. Without such streams, or if the pauses are not mostly at one place, nobody 
 from collections.abc import Callable, Iterator, Sequence
 
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.records.replies import Arrivals, Row
 from harness.records.scores import Score
-from harness.records.traits import Arrivals
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.arrivals import PAUSE, arrivals_of
 from harness.rules.evidence.subjects import good_statuses
@@ -89,21 +89,21 @@ def _silent(exchange: ParsedExchange) -> Iterator[Problem]:
 
 
 def _arrived(score: Score) -> object:
-    return score.traits.arrivals
+    return any(row.arrivals for row in score.rows)
 
 
 def _mostly_at_the_end(
     seconds: Callable[[Arrivals], float], examined: Sequence[Score]
-) -> Iterator[tuple[Score, Arrivals]]:
+) -> Iterator[tuple[Row, Arrivals]]:
     """Yield the streams with a pause at one place, if the pauses of the run are mostly there.
 
     If a loaded client or the network caused them, the place would have the share of all pauses that
     it has of all waits: one in each stream. The test is exact (binomial distribution).
     """
-    every = [(score, stream) for score in examined for stream in score.traits.arrivals]
+    every = [(row, row.arrivals) for score in examined for row in score.rows if row.arrivals]
     paused = [
-        (score, stream)
-        for score, stream in every
+        (row, stream)
+        for row, stream in every
         if seconds(stream) >= max(PAUSE, _LONGER * stream.longest) and stream.whole
     ]
     pauses = sum(stream.pauses for _, stream in every) + len(paused)
@@ -126,11 +126,11 @@ def _silent_before_end(examined: Sequence[Score]) -> Iterator[Difference]:
     other waits of its stream are far shorter, and if the pauses in the streams of the run are
     mostly before their ends.
     """
-    for score, stream in _mostly_at_the_end(_silence, examined):
+    for row, stream in _mostly_at_the_end(_silence, examined):
         after = "its finish reason" if stream.finished else "it ended without a finish reason"
         message = "The stream fell silent for seconds after its last text, before its end."
         got = f"{_silence(stream):.1f} s until {after}; other waits at most {stream.longest:.1f} s"
-        yield message, evidence(score.record, "$", "the finish reason", got, stream.exchange)
+        yield message, evidence(row.record, "$", "the finish reason", got, row.exchange)
 
 
 def _silence(stream: Arrivals) -> float:
@@ -151,10 +151,10 @@ def _briefly_open(examined: Sequence[Score]) -> Iterator[Difference]:
     waits of its stream are far shorter, and if the pauses in the streams of the run are mostly
     after their finish.
     """
-    for score, e in _mostly_at_the_end(_open_briefly, examined):
+    for row, e in _mostly_at_the_end(_open_briefly, examined):
         message = "The stream stayed open for seconds after its finish."
         got = f"open for {e.open:.1f} s after the finish; other waits at most {e.longest:.1f} s"
-        yield message, evidence(score.record, "$", "the end of the response", got, e.exchange)
+        yield message, evidence(row.record, "$", "the end of the response", got, row.exchange)
 
 
 def _open_briefly(stream: Arrivals) -> float:

@@ -21,7 +21,7 @@ from harness.api.json_text import (
 )
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import BOTH_APIS, MODES, Api
-from harness.records.traits import Wanted
+from harness.records.replies import Wanted
 from harness.rules.account.entry import BEYOND_ASCII
 from harness.rules.evidence.offers import ORDER, answer_format, closed
 from harness.rules.evidence.refusals import refused, served_replies

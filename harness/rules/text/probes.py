@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from harness.api.items import Message
 from harness.records.conditions import MODES
-from harness.records.traits import Wanted
+from harness.records.replies import Wanted
 from harness.rules.evidence.tables import table
 from harness.rules.probe import ProbeGroup, ProbeRequest, account_judge
 from harness.rules.rule import CHAT

@@ -12,11 +12,11 @@ from harmony.render import text_tokens
 from harness.api.ledger import call_header
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.conditions import Condition
+from harness.records.replies import Ledger, Row, Wanted
 from harness.records.scores import Evidence, Finding, Score
-from harness.records.traits import Ledger, Sheet, Traits, Wanted
 from harness.rules.account import Account, account_of
 from harness.rules.account.entry import Entry, What
-from harness.rules.account.sheets import sheets as sheets_of
+from harness.rules.evidence.rows import rows as rows_of
 
 COT = "The user wants a sentence, so I write one about the harbour and its boats."
 WORDS = ("quay", "mill", "ferry", "light", "buoy", "dock", "tide", "mast", "sail", "rope")
@@ -31,14 +31,14 @@ def tokens(text: str) -> int:
     return len(text_tokens(text))
 
 
-def sheet(
+def reply(
     text: str,
     cot: str = COT,
     *,
     wrote: str | None = None,
     thought: str | None = None,
     **more: object,
-) -> Sheet:
+) -> Row:
     """A reply; its count is that of what the model wrote, by default of the reply itself."""
     made = tokens(text if wrote is None else wrote) + tokens(cot if thought is None else thought)
     own = Ledger(
@@ -53,11 +53,11 @@ def sheet(
         spellings=0,
         exact=True,
     )
-    found = Sheet(0, text[:12], True, (), "", "model", cot, text, (), ledger=own)
-    return replace(found, **more)
+    found = Row(answered=True, request=text[:12], greedy=True, end="model", ledger=own)
+    return replace(found, reasoning=cot, text=text, **more)
 
 
-def counted(one: Sheet, by: Callable[[int], int]) -> Sheet:
+def counted(one: Row, by: Callable[[int], int]) -> Row:
     """The same reply with another count."""
     assert one.ledger is not None
     return replace(one, ledger=replace(one.ledger, reported=by(one.ledger.reported)))
@@ -67,32 +67,33 @@ WRONG = Evidence(record="r", exchange=0, expected="JSON", got="{'note': 'salt'}"
 
 
 def run(
-    sheets: Iterable[Sheet], tasks: int = 5, faulty: Collection[int] = (), rule: str = ""
+    rows: Iterable[Row], tasks: int = 5, faulty: Collection[int] = (), rule: str = ""
 ) -> tuple[Account, list[str]]:
     """The account of a run with these replies, each to a sample of its own kind."""
     scores = []
-    for at, one in enumerate(sheets):
+    for at, one in enumerate(rows):
         mode = "streaming" if one.streamed else "non-streaming"
         condition = Condition(model="m", api="chat", mode=mode)
         record, sample = f"r{at}", one.request or f"s{at}"
         score = Score(record, f"probes{at % tasks}", sample, condition, 1, "answered")
         error = Finding(id=rule, severity="error", message="It is wrong.", evidence=WRONG)
         findings = (error,) if at in faulty else ()
-        scores.append(replace(score, traits=Traits(sheets=(one,)), findings=findings))
+        row = replace(one, record=record, sample=(score.task, sample))
+        scores.append(replace(score, rows=(row,), findings=findings))
     return account_of(scores), [score.record for score in scores]
 
 
-def entries(sheets: Iterable[Sheet], tasks: int = 5) -> list[Entry]:
-    account, records = run(sheets, tasks)
+def entries(rows: Iterable[Row], tasks: int = 5) -> list[Entry]:
+    account, records = run(rows, tasks)
     return [account.of(record) for record in records]
 
 
-HEALTHY = [sheet(text) for text in TEXTS]
+HEALTHY = [reply(text) for text in TEXTS]
 CALLED = Wanted(name="add_note", arguments={"note": 'salt "and" pepper'}, special='"and"')
 
 
-def kinds(sheets: Iterable[Sheet]) -> set[tuple[str, str]]:
-    return {(one.kind, one.place) for one in entries(sheets) if one.witness or one.kind != "intact"}
+def kinds(rows: Iterable[Row]) -> set[tuple[str, str]]:
+    return {(one.kind, one.place) for one in entries(rows) if one.witness or one.kind != "intact"}
 
 
 def test_healthy_replies_are_intact() -> None:
@@ -117,9 +118,9 @@ def test_a_server_may_count_more_or_less_of_the_format(less: int) -> None:
     ],
 )
 def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, what: What) -> None:
-    (entry,) = [one for one in entries([*HEALTHY[1:], sheet(text, wrote=TEXTS[0])]) if one.witness]
+    (entry,) = [one for one in entries([*HEALTHY[1:], reply(text, wrote=TEXTS[0])]) if one.witness]
     assert (entry.place, entry.what, entry.wanted) == ("answer", what, TEXTS[0])
-    own = entries([*HEALTHY[1:], sheet(text)])[-1]  # The model wrote it: the tokens are its own.
+    own = entries([*HEALTHY[1:], reply(text)])[-1]  # The model wrote it: the tokens are its own.
     assert (own.kind, own.witness) == ("intact", "")
 
 
@@ -127,14 +128,14 @@ def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, wh
 def test_every_answer_twice_shows_not_what_a_server_counts(between: str) -> None:
     asked = [f"{text} The word is orchid{at}." for at, text in enumerate(TEXTS)]
     twice = [
-        sheet(text + between + text, wrote=text, wanted=Wanted(text=f"orchid{at}"))
+        reply(text + between + text, wrote=text, wanted=Wanted(text=f"orchid{at}"))
         for at, text in enumerate(asked)
     ]
     assert {one.what for one in entries(twice)} == {What.TWICE}
 
 
 def test_a_text_in_two_items_is_there_twice() -> None:
-    one = sheet(TEXTS[0] * 2, wrote=TEXTS[0])
+    one = reply(TEXTS[0] * 2, wrote=TEXTS[0])
     assert one.ledger is not None
     second = one.ledger.returned + 7  # the header and the end token of the second message
     items = replace(one, ledger=replace(one.ledger, returned=second))
@@ -142,7 +143,7 @@ def test_a_text_in_two_items_is_there_twice() -> None:
 
 
 def test_each_piece_of_a_stream_twice_is_named() -> None:
-    doubled = sheet(TEXTS[0], COT, thought=COT[:30], twice=("CoT",), streamed=True)
+    doubled = reply(TEXTS[0], COT, thought=COT[:30], twice=("CoT",), streamed=True)
     (entry,) = [one for one in entries([doubled]) if one.witness]
     assert (entry.kind, entry.place) == ("added", "CoT")
 
@@ -155,24 +156,24 @@ def test_a_cot_under_two_names_is_not_there_twice() -> None:
         delta |= {"reasoning_content": delta["reasoning"]} if "reasoning" in delta else {}
     for chunks, places in ((both, ()), (doubled, ("CoT",))):
         seen = rollout([stream_response(chat_blocks(chunks))], streaming=True)
-        (found,) = sheets_of(parse_rollout(seen), counted=False)
+        (found,) = rows_of(parse_rollout(seen), valid=True, counted=False)
         assert found.twice == places
 
 
 def test_a_code_fence_around_a_structured_answer() -> None:
     json_text = '{"harbour": "Brest", "boats": 12}'
-    fenced = sheet(f"```json\n{json_text}\n```", wrote=json_text, format="x")
+    fenced = reply(f"```json\n{json_text}\n```", wrote=json_text, format="x")
     both = [replace(fenced, request=name) for name in "ab"]
     assert entries([*HEALTHY, *both])[-1].what is What.FENCED
     assert entries([*HEALTHY, fenced])[-1].witness == ""  # One count may be odd by chance.
-    assert entries([*HEALTHY, sheet(f"```json\n{json_text}\n```", format="x")])[-1].kind == "intact"
+    assert entries([*HEALTHY, reply(f"```json\n{json_text}\n```", format="x")])[-1].kind == "intact"
 
 
 # --- Copies
 
 
-def copy(text: str, *, wrote: str | None = None, said: str | None = None) -> Sheet:
-    return sheet(text, wrote=wrote, wanted=Wanted(text=said or wrote or text))
+def copy(text: str, *, wrote: str | None = None, said: str | None = None) -> Row:
+    return reply(text, wrote=wrote, wanted=Wanted(text=said or wrote or text))
 
 
 def test_a_changed_copy_is_the_servers_if_the_tokens_are_those_of_the_text() -> None:
@@ -205,9 +206,9 @@ def call(
     wanted: Wanted = CALLED,
     name: str = "add_note",
     wrote: str | None = None,
-) -> Sheet:
+) -> Row:
     """A reply with a call; it has a count if it is known what the model wrote."""
-    one = replace(sheet("", cot), request=arguments, calls=((name, arguments),), wanted=wanted)
+    one = replace(reply("", cot), request=arguments, calls=((name, arguments),), wanted=wanted)
     if wrote is None or one.ledger is None:
         return replace(one, ledger=None)
     header = 4 + call_header(name)  # the CoT's, without `<|start|>assistant`
@@ -250,7 +251,7 @@ def test_characters_that_all_texts_lack_have_tokens(thought: str, changed: bool)
     """A model that writes none of them has the count of what it writes."""
     asked = [f"žluté 潮🌊 {word}" for word in WORDS]
     lacking = [
-        sheet(
+        reply(
             text.encode("ascii", "ignore").decode(),
             wrote=text if changed else None,
             thought=COT + thought,
@@ -297,7 +298,7 @@ def test_a_slip_in_every_try_has_the_count_of_what_the_model_wrote() -> None:
 def test_a_type_that_the_tool_does_not_declare_needs_no_count(value: str, arrived: str) -> None:
     """`true` and `1` are one token each in compact JSON."""
 
-    def called(word: str, got: str) -> Sheet:
+    def called(word: str, got: str) -> Row:
         wanted = Wanted(name="set_light", arguments={"lamp": word, "on": json.loads(value)})
         text = f'{{"lamp":"{word}","on":{got}}}'
         return call(text, f"The {word} is to be set.", wanted, "set_light", wrote=text)
@@ -324,7 +325,7 @@ def test_a_title_before_every_cot_is_no_convention(title: str) -> None:
     titled = []
     for text, word in zip(TEXTS, WORDS, strict=True):
         cot = f"{word} is a word that I look up, and I say where it stands."
-        one = sheet(text, title + cot, thought=cot, request=text)
+        one = reply(text, title + cot, thought=cot, request=text)
         assert one.ledger is not None
         titled.append(replace(one, ledger=replace(one.ledger, thinking=tokens(cot))))
     assert {entry.what for entry in entries(titled)} == {What.EDGE}
@@ -337,7 +338,7 @@ def test_two_tokens_of_every_cot_are_no_convention(more: int, lost: bool) -> Non
     """If the reasoning tokens have two more than the CoT, with its header or without."""
     asked = []
     for text, word in zip(TEXTS * 2, WORDS * 2, strict=True):
-        one = counted(sheet(text, f"{COT} {len(asked)} {word}"), lambda n: n + 2)
+        one = counted(reply(text, f"{COT} {len(asked)} {word}"), lambda n: n + 2)
         assert one.ledger is not None
         thinking = one.ledger.cot + (2 if lost else more)
         asked.append(replace(one, ledger=replace(one.ledger, thinking=thinking)))
@@ -354,8 +355,8 @@ def test_a_stopped_or_cut_reply_is_the_beginning_of_the_whole_one(more: int) -> 
 
     def asked(end: str, got: str, cot: str = COT, requests: str = "ab") -> list[Entry]:
         stops = ("five",) if end == "stop string" else ()
-        ended = sheet(got, cot, wrote=text, thought=COT, stops=stops, end=end)
-        whole = counted(sheet(text), lambda n: n + more)
+        ended = reply(got, cot, wrote=text, thought=COT, stops=stops, end=end)
+        whole = counted(reply(text), lambda n: n + more)
         return entries(replace(e, request=r) for r in requests for e in (whole, ended))[1::2]
 
     assert {e.kind for e in asked("stop string", "one, two, three, four, ")} == {"intact"}
@@ -371,12 +372,12 @@ def test_a_stopped_or_cut_reply_is_the_beginning_of_the_whole_one(more: int) -> 
 # --- Twins
 
 
-def twins(change: Callable[[str], str], *, tries: int = 2) -> list[Sheet]:
+def twins(change: Callable[[str], str], *, tries: int = 2) -> list[Row]:
     made = []
     for text in TEXTS[:6]:
         for streamed in (False, True):
             got = change(text) if streamed else text
-            made += [sheet(got, wrote=text, request=text, streamed=streamed)] * tries
+            made += [reply(got, wrote=text, request=text, streamed=streamed)] * tries
     return made
 
 
@@ -397,7 +398,7 @@ def test_streams_that_differ_from_their_twins_are_changed(
 
 
 def test_one_request_with_differing_twins_may_be_a_near_tie() -> None:
-    tie = [sheet(TEXTS[0], request="a"), sheet(TEXTS[0][:-6], request="a", streamed=True)]
+    tie = [reply(TEXTS[0], request="a"), reply(TEXTS[0][:-6], request="a", streamed=True)]
     assert kinds([*tie, *HEALTHY]) == set()
 
 
@@ -410,13 +411,13 @@ def test_equal_texts_with_other_counts_are_miscounted_in_one_mode() -> None:
 
 
 def test_letters_that_a_structured_answer_loses() -> None:
-    plain = sheet("Die Bären hören größere Stimmen im Gebüsch.", request="a")
-    lossy = sheet(
+    plain = reply("Die Bären hören größere Stimmen im Gebüsch.", request="a")
+    lossy = reply(
         '{"satz":"Die Baren horen grossere Stimmen im Gebusch."}', request="a", format="x"
     )
     assert entries([plain, lossy])[1].kind != "changed"  # a model may slip once
     assert [one.kind for one in entries([plain, lossy, lossy])[1:]] == ["changed"] * 2
-    kept = sheet('{"satz":"Die Bären hören größere Stimmen im Gebüsch."}', request="a", format="x")
+    kept = reply('{"satz":"Die Bären hören größere Stimmen im Gebüsch."}', request="a", format="x")
     assert [one.kind for one in entries([plain, kept, lossy, lossy])[1:]] == ["intact"] * 3
 
 
@@ -434,7 +435,7 @@ def test_letters_that_a_structured_answer_loses() -> None:
     ],
 )
 def test_a_formula_names_a_wrong_count(wrong: Callable[[Ledger], int], how: str) -> None:
-    longer = [sheet(" ".join(TEXTS[: at + 1]), COT * (at + 1)) for at in range(8)]
+    longer = [reply(" ".join(TEXTS[: at + 1]), COT * (at + 1)) for at in range(8)]
     found = entries(counted(one, lambda _, one=one: wrong(one.ledger)) for one in longer)
     judged = [one for one in found if one.kind == "miscounted"]
     assert len(judged) >= 5
@@ -442,22 +443,22 @@ def test_a_formula_names_a_wrong_count(wrong: Callable[[Ledger], int], how: str)
 
 
 def test_counts_alone_do_not_tell_lost_text_from_a_wrong_count() -> None:
-    lost = sheet("The boat lies by the mill.", wrote=" ".join(TEXTS))
+    lost = reply("The boat lies by the mill.", wrote=" ".join(TEXTS))
     entry = entries([*HEALTHY, lost])[-1]
     assert (entry.kind, entry.witness) == ("unknown", "count")
     assert entry.proven  # Many tokens, but not whether text is lost.
 
 
 def test_a_reply_without_the_cot_that_its_tokens_include() -> None:
-    entry = entries([*HEALTHY, sheet(TEXTS[0], "", thought=COT * 2)])[-1]
+    entry = entries([*HEALTHY, reply(TEXTS[0], "", thought=COT * 2)])[-1]
     assert (entry.kind, entry.place) == ("lost", "CoT")
-    fewer = entries([*HEALTHY, sheet(TEXTS[0], "", thought=COT)])[-1]
+    fewer = entries([*HEALTHY, reply(TEXTS[0], "", thought=COT)])[-1]
     assert (fewer.kind, fewer.proven) == ("unknown", False)  # It may be a malformed header.
-    assert kinds([*HEALTHY, sheet(TEXTS[0], "")]) == set()
+    assert kinds([*HEALTHY, reply(TEXTS[0], "")]) == set()
 
 
 def test_an_ending_that_all_odd_replies_share_is_added() -> None:
-    added = [sheet(text, f"{COT}{at} [Checked by Acme.]", thought=f"{COT}{at}")
+    added = [reply(text, f"{COT}{at} [Checked by Acme.]", thought=f"{COT}{at}")
              for at, text in enumerate(TEXTS[:5])]  # fmt: skip
     found = entries([*HEALTHY[5:], *added])
     assert {(one.kind, one.place) for one in found[-5:]} == {("added", "CoT")}
@@ -465,9 +466,9 @@ def test_an_ending_that_all_odd_replies_share_is_added() -> None:
 
 def test_a_short_text_before_every_answer_is_added() -> None:
     own_words = [text[4:].capitalize() for text in TEXTS]
-    greeted = [sheet(f"Sure, my friend: {text}", wrote=text) for text in own_words]
+    greeted = [reply(f"Sure, my friend: {text}", wrote=text) for text in own_words]
     assert {(one.kind, one.wanted) for one in entries(greeted)} == {("added", t) for t in own_words}
-    own = [sheet(f"Sure, my friend: {text}") for text in own_words]  # The model says so.
+    own = [reply(f"Sure, my friend: {text}") for text in own_words]  # The model says so.
     assert kinds(own) == set()
     less = [counted(one, lambda n: n - 6) for one in own]  # The server does not count a header.
     assert kinds(less) == set()
@@ -475,10 +476,10 @@ def test_a_short_text_before_every_answer_is_added() -> None:
 
 def test_one_sentence_for_different_requests_is_named() -> None:
     stock = "Sorry, this request cannot be served right now."
-    odd = [replace(sheet(stock, wrote=" ".join(TEXTS)), request=f"q{at}") for at in range(5)]
+    odd = [replace(reply(stock, wrote=" ".join(TEXTS)), request=f"q{at}") for at in range(5)]
     found = entries([*HEALTHY, *odd])
     assert {one.kind for one in found[-5:]} == {"changed"}
-    own = [replace(sheet(stock), request=f"q{at}") for at in range(5)]  # The model says so.
+    own = [replace(reply(stock), request=f"q{at}") for at in range(5)]  # The model says so.
     assert kinds([*HEALTHY, *own]) == set()
 
 
@@ -487,11 +488,11 @@ def test_a_busy_page_with_plausible_counts_is_named(busy: int) -> None:
     """Other tries get their own answers, or hardly any do. A refusal has a CoT of its own."""
     page = "The service is busy. Please try again later."
     tries = [
-        sheet(f"{text} {at}", request=f"q{at}") for _ in "abc" for at, text in enumerate(TEXTS)
+        reply(f"{text} {at}", request=f"q{at}") for _ in "abc" for at, text in enumerate(TEXTS)
     ]
 
     def replaced(cot: str) -> list[Entry]:
-        pages = [replace(sheet(page, cot), request=one.request) for one in tries[:busy]]
+        pages = [replace(reply(page, cot), request=one.request) for one in tries[:busy]]
         return entries([*pages, *tries[busy:]], tasks=len(TEXTS))
 
     found = replaced("")
@@ -503,12 +504,12 @@ def test_a_busy_page_with_plausible_counts_is_named(busy: int) -> None:
 def test_the_end_of_the_cot_at_the_beginning_of_the_answer_is_named() -> None:
     """The reasoning tokens are those of the whole CoT, in every reply."""
 
-    def moved(text: str, early: bool) -> Sheet:
+    def moved(text: str, early: bool) -> Row:
         cot = f"We name {text[4:8]} and the pier, so the word is short."
         tail = "short." if early else ""
         shown = cot.removesuffix(tail)
         split = (shown, tail + text) if early else (cot + text[:9], text[9:])
-        one = sheet(split[1], split[0], wrote=text, thought=cot, request=text)
+        one = reply(split[1], split[0], wrote=text, thought=cot, request=text)
         return replace(one, ledger=replace(one.ledger, thinking=tokens(cot)))
 
     assert {e.what for e in entries(moved(t, True) for t in TEXTS)} == {What.COT_IN_ANSWER}
@@ -520,12 +521,12 @@ def test_the_end_of_the_cot_at_the_beginning_of_the_answer_is_named() -> None:
 def test_a_border_that_a_spelling_explains_is_the_models_in_all_tries_of_two_requests() -> None:
     """The CoT ends with a word of the copy, whose address has a point as a sentence's end has."""
 
-    def drafted(address: str, seen: int) -> Sheet:
+    def drafted(address: str, seen: int) -> Row:
         cot = f"They want it word for word. So I answer: {address}"
-        one = sheet(f"{address} \N{ANCHOR}", cot, request=address)
+        one = reply(f"{address} \N{ANCHOR}", cot, request=address)
         return replace(one, ledger=replace(one.ledger, thinking=tokens(cot) - seen))
 
-    def tries(addresses: Iterable[str]) -> list[Sheet]:
+    def tries(addresses: Iterable[str]) -> list[Row]:
         each = [drafted(address, tokens(address.partition(".")[2])) for address in addresses]
         return [replace(one, streamed=streamed) for one in each for streamed in (False, True)]
 
@@ -539,11 +540,11 @@ def test_one_answer_without_its_cot_is_no_stock_sentence_where_others_lack_it() 
     same = "The code word is orchid596."
     thoughts = [f"{COT} {text}" * (at + 1) for at, text in enumerate(TEXTS)]
     alike = [
-        replace(sheet(same, cot="", thought=thought), request=f"q{at}")
+        replace(reply(same, cot="", thought=thought), request=f"q{at}")
         for at, thought in enumerate(thoughts[:5])
     ]
     others = [
-        sheet(text, cot="", thought=thought) for text, thought in zip(TEXTS, thoughts, strict=True)
+        reply(text, cot="", thought=thought) for text, thought in zip(TEXTS, thoughts, strict=True)
     ]
     found = entries([*HEALTHY, *alike, *others])
     assert "changed" not in {one.kind for one in found}
@@ -552,7 +553,7 @@ def test_one_answer_without_its_cot_is_no_stock_sentence_where_others_lack_it() 
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_more_odd_counts_than_a_model_spells_are_an_error_in_any_mode(streamed: bool) -> None:
-    made = [sheet(f"{text} {at}.", streamed=streamed) for at, text in enumerate(TEXTS * 30)]
+    made = [reply(f"{text} {at}.", streamed=streamed) for at, text in enumerate(TEXTS * 30)]
 
     def proven(odd: int) -> set[bool]:
         counts = [
@@ -566,7 +567,7 @@ def test_more_odd_counts_than_a_model_spells_are_an_error_in_any_mode(streamed: 
 
 
 def test_a_reply_that_is_recorded_again_is_no_further_evidence() -> None:
-    made = [sheet(f"{text} {at}.") for at, text in enumerate(TEXTS * 30)]
+    made = [reply(f"{text} {at}.") for at, text in enumerate(TEXTS * 30)]
     odd = [counted(replace(one, request="r"), lambda n: n + 14) for one in made[:1]]
     assert {one.proven for one in entries([*odd * 20, *made], tasks=1)[:20]} == {False}
 
@@ -586,7 +587,7 @@ def test_one_of_four_equal_requests_is_damaged(
 ) -> None:
     """It alone is accused."""
     rows = [
-        replace(sheet(change(TEXTS[0]), wrote=wrote) if at == 3 else sheet(TEXTS[0]), request=name)
+        replace(reply(change(TEXTS[0]), wrote=wrote) if at == 3 else reply(TEXTS[0]), request=name)
         for name in requests
         for at in range(4)
     ]
@@ -615,9 +616,9 @@ def test_arguments_that_the_model_encoded_twice_have_their_own_count(
 
 
 def test_two_against_two_accuse_neither_unless_the_counts_decide() -> None:
-    def pairs(wrote: bool) -> list[Sheet]:
+    def pairs(wrote: bool) -> list[Row]:
         return [
-            sheet(text, wrote=TEXTS[at] if wrote else text, request=f"r{at}")
+            reply(text, wrote=TEXTS[at] if wrote else text, request=f"r{at}")
             for at in range(3)
             for text in (TEXTS[at], TEXTS[at][:-9])
         ]
@@ -631,9 +632,9 @@ def test_two_against_two_accuse_neither_unless_the_counts_decide() -> None:
 def test_of_two_texts_the_cot_that_has_its_reasoning_tokens_is_right() -> None:
     """Both fit their count: the format of a call has one token more or less."""
 
-    def pair(name: str, lost: str) -> list[Sheet]:
-        written = sheet(TEXTS[0], request=name)
-        cut = sheet(TEXTS[0], COT.replace(lost, "", 1), thought=COT, request=name)
+    def pair(name: str, lost: str) -> list[Row]:
+        written = reply(TEXTS[0], request=name)
+        cut = reply(TEXTS[0], COT.replace(lost, "", 1), thought=COT, request=name)
         made = [(cut, False), (cut, False), (written, True), (written, True)]
         thinking = tokens(COT)
         return [
@@ -649,9 +650,9 @@ def test_of_two_texts_the_cot_that_has_its_reasoning_tokens_is_right() -> None:
 def test_a_suffix_with_a_word_of_ours_is_added_text() -> None:
     """The words of a message decide nothing."""
     replies = [(f"r{at}", text) for at, text in enumerate(TEXTS)]
-    whole = [sheet(text, request=request) for request, text in replies for _ in "12"]
+    whole = [reply(text, request=request) for request, text in replies for _ in "12"]
     longer = [
-        sheet(f"{text} Checked twice.", wrote=text, request=request) for request, text in replies
+        reply(f"{text} Checked twice.", wrote=text, request=request) for request, text in replies
     ]
     found = entries([*whole, *longer])
     assert {one.rule for one in found[len(whole) :]} == {"text.added"}
@@ -666,8 +667,8 @@ def test_an_empty_object_before_the_arguments_is_added_in_every_call() -> None:
 def test_a_worse_model_spells_answers_oddly_as_well_as_cots() -> None:
     """Its rate of odd answers, by token, is what the CoTs must exceed."""
 
-    def spelled(text: str, number: int) -> Sheet:
-        one = sheet(text, f"{COT} Number {number}.", request=f"n{number}")
+    def spelled(text: str, number: int) -> Row:
+        one = reply(text, f"{COT} Number {number}.", request=f"n{number}")
         more, in_cot = int(number % 6 < 2), int(number % 6 == 0)
         assert one.ledger is not None
         counts = {"reported": one.ledger.reported + more, "thinking": one.ledger.cot + in_cot}
@@ -679,14 +680,14 @@ def test_a_worse_model_spells_answers_oddly_as_well_as_cots() -> None:
 
 @pytest.mark.parametrize("share", [2, 4])
 def test_a_word_that_many_cots_lack_is_in_their_reasoning_tokens(share: int) -> None:
-    def thought(one: Sheet, lacks: bool) -> Sheet:
+    def thought(one: Row, lacks: bool) -> Row:
         assert one.ledger is not None
         counted = replace(
             one.ledger, thinking=one.ledger.cot + lacks, reported=one.ledger.reported + lacks
         )
         return replace(one, ledger=counted)
 
-    made = [sheet(f"{text} {at}.") for at, text in enumerate(TEXTS * 12)]
+    made = [reply(f"{text} {at}.") for at, text in enumerate(TEXTS * 12)]
     found = entries(thought(one, at % share == 0) for at, one in enumerate(made))
     assert {one.kind for one in found[::share]} == {"lost"}
     assert {one.kind for at, one in enumerate(found) if at % share} == {"intact"}
@@ -700,7 +701,7 @@ def test_a_word_that_many_cots_lack_is_in_their_reasoning_tokens(share: int) -> 
 def test_counts_that_are_all_too_high_by_one_number_are_wrong(share: int) -> None:
     made = [
         counted(one, lambda n, at=at: n + 20 * (at % share == 0))
-        for at, one in enumerate(sheet(f"{text} {at}.") for at, text in enumerate(TEXTS * 2))
+        for at, one in enumerate(reply(f"{text} {at}.") for at, text in enumerate(TEXTS * 2))
     ]
     assert {one.what for one in entries(made)[::share]} == {What.OFF}
 
@@ -708,10 +709,10 @@ def test_counts_that_are_all_too_high_by_one_number_are_wrong(share: int) -> Non
 def test_a_copy_that_only_streams_change_is_the_servers() -> None:
     """At every try of several requests, and never in complete replies; one shows nothing."""
 
-    def made(requests: int) -> list[Sheet]:
+    def made(requests: int) -> list[Row]:
         replies = []
         for at, text in enumerate(TEXTS[:requests]):
-            whole = sheet(f"{text} {at}", request=f"r{at}", wanted=Wanted(text=f"{text} {at}"))
+            whole = reply(f"{text} {at}", request=f"r{at}", wanted=Wanted(text=f"{text} {at}"))
             streamed = replace(whole, text=f"{text.upper()} {at}", streamed=True)
             replies += [whole, whole, streamed, streamed]
         return replies

@@ -98,10 +98,10 @@ def test_one_late_end_of_many_streams_is_not_judged() -> None:
 
 def test_silence_in_which_tokens_were_lost_is_not_judged() -> None:
     late = [stream(number, {finish_of("chat"): 4.0}) for number in range(8)]
-    traits = [replace(score.traits.arrivals[0], whole=False) for score in late]
     hidden = [
-        replace(score, traits=replace(score.traits, arrivals=(one,)))
-        for score, one in zip(late, traits, strict=True)
+        replace(score, rows=(replace(row, arrivals=replace(row.arrivals, whole=False)),))
+        for score in late
+        for row in score.rows
     ]
     assert found(hidden) == {}
 
@@ -171,7 +171,7 @@ async def test_a_stream_that_never_closes_is_left_after_its_last_event_and_is_co
 
     async with MockProvider(always=open_for_ever) as server:
         (score,) = await received(server.base_url, api, 1)
-    (arrived,) = score.traits.arrivals
+    (arrived,) = (row.arrivals for row in score.rows)
     assert arrived.finished
     assert 0.3 <= arrived.open < 5
     assert "stream.cut" in score.applicable

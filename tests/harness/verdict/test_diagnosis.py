@@ -7,8 +7,8 @@ import pytest
 from harness.records.analysis import RuleResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.diagnosis import ComponentFault
+from harness.records.replies import Feature, Row
 from harness.records.scores import Evidence, Finding, Score
-from harness.records.traits import Circumstances, Feature, Traits
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.components import COMPONENTS
 from harness.rules.results import check_results
@@ -195,9 +195,9 @@ def probe(rule, share=1.0, modes=MODES, *, received="differs", status="failed", 
 
 def attempt(number, api, mode, applicable=(), findings=(), task="tools", **about):
     """The score of one attempt; two successive ones send the same request."""
-    known = {"features": frozenset(), "size": 1, "began": 0.0, "ended": 0.0, **about}
+    record = f"{api} {mode} {number}"
     return Score(
-        record=f"{api} {mode} {number}",
+        record=record,
         task=task,
         sample=f"s{number // 2}",
         condition=Condition(model="m", api=api, mode=mode),
@@ -205,7 +205,7 @@ def attempt(number, api, mode, applicable=(), findings=(), task="tools", **about
         outcome="success",
         applicable=frozenset(applicable),
         findings=tuple(findings),
-        traits=Traits(circumstances=(Circumstances(**known),)),
+        rows=(Row(**({"record": record, "size": 1} | about)),),
     )
 
 

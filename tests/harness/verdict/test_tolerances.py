@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from harness.records.conditions import Api, Condition, Mode
+from harness.records.replies import Ledger, Row, Traits
 from harness.records.scores import Evidence, Finding, Score
-from harness.records.traits import Ledger, Sheet, Traits
 from harness.rules.account import Account
 from harness.rules.account.entry import Entry, What
 from harness.rules.catalogue import CHECKS
@@ -97,15 +97,9 @@ def test_the_same_conversation_in_many_samples_counts_once() -> None:
 
 @pytest.mark.parametrize(("request_", "severity"), [("a", "info"), ("", "error")])
 def test_one_greedy_slip_in_many_samples_counts_once(request_: str, severity: str) -> None:
-    slip = Sheet(
-        exchange=0, request=request_, greedy=True, stops=(), format="", end="model",
-        reasoning="", text="The same answer.", calls=(),
-    )  # fmt: skip
+    slip = Row(answered=True, request=request_, greedy=True, end="model", text="The same answer.")
     scores = [score(at, empty=at % 10 == 0) for at in range(400)]
-    same = (
-        replace(each, traits=replace(each.traits, sheets=(slip,))) if each.findings else each
-        for each in scores
-    )
+    same = (replace(each, rows=(slip,)) if each.findings else each for each in scores)
     assert severities(same) == {severity}
 
 
@@ -158,8 +152,8 @@ def test_where_most_counts_are_wrong_they_accuse_no_reply(
 ) -> None:
     scores = [score(at, empty=at == 7, proven=True, check=check) for at in range(30)]
     ledger = Ledger(0, 90, 70, 4, 4, 0, 5, returned=13, spellings=0, exact=True)
-    sheet = Sheet(0, "", True, (), "", "model", "", "So.", (), ledger=ledger)
-    scores = [replace(one, traits=Traits(sheets=(sheet,))) for one in scores]
+    row = Row(answered=True, greedy=True, end="model", text="So.", ledger=ledger)
+    scores = [replace(one, rows=(replace(row, record=one.record),)) for one in scores]
     miscounted = Entry(What.SUMMED, "count", "count")
     account = Account({(one.record, 0): miscounted for one in scores[:wrong]})
     judged = apply_tolerances(scores, account=account)

@@ -5,8 +5,8 @@ from healthy import exchange, response, rollout
 from replies import Reply
 
 from harness.api.parsed_rollout import parse_rollout
-from harness.records.traits import Feature
-from harness.rules.evidence.circumstances import circumstances
+from harness.records.replies import Feature
+from harness.rules.evidence.features import features as features_of
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -18,7 +18,7 @@ def features(api, **body):
     request = made.request.model_copy(update={"body": {"model": "m", **turns, **body}})
     made = made.model_copy(update={"request": request})
     (parsed,) = parse_rollout(rollout([made], api=api)).exchanges
-    return circumstances(parsed).features
+    return frozenset(features_of(parsed))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,20 @@
-"""Traits: the properties by which the rollouts of a run are compared."""
+"""The table of a run: a row for each exchange, by which rules and the verdict compare its replies.
+
+A row is made once, when its rollout is scored (`harness.rules.evidence.rows`), and has all that is
+asked of several replies together: where it stands (record, sample, exchange, API and mode), the
+request and its features, when it was in flight, what came back, and the counts. The account reads
+the rows that are `answered`; conditions read the features and times of all. What belongs to a whole
+rollout is in its `Traits`. Neither is stored: the records of a run have it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from harness.records.conditions import Api
+
+End: TypeAlias = Literal["model", "stop string", "limit", "unknown"]
+"""What ended a reply."""
 
 # One token in 50, far more than the recorded replies of real models show (none in 13,000).
 _SPELLED_OTHERWISE = 50
@@ -73,46 +85,96 @@ class Ledger:
         return self.explained // _SPELLED_OTHERWISE
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """What the account reads of one reply (see `harness.rules.account`)."""
+class Feature(NamedTuple):
+    """A property of a request, its reply or its mode, with the value that it has."""
 
-    exchange: int  # index of the exchange in its rollout
-    request: str
-    """A hash of what determines a greedy reply: the conversation, the functions and the effort,
-    without limits, stop strings and formats. Empty if the request does not contain them."""
-    greedy: bool  # whether the request sets temperature 0
-    stops: tuple[str, ...]  # its stop strings
-    format: str  # a hash of the JSON format of the answer that it sets; empty without one
-    end: Literal["model", "stop string", "limit", "unknown"]  # what ended the reply
-    reasoning: str
-    text: str
-    calls: tuple[tuple[str, str], ...]  # name and arguments of each
-    twice: tuple[str, ...] = ()  # the places whose pieces of the stream all come twice
-    restated: tuple[str, ...] = ()  # those in which one piece begins with the whole text before it
-    streamed: bool = False
-    several: bool = False  # whether the answer has several messages, which some servers join
-    ledger: Ledger | None = None  # None if the tokens cannot be counted
-    wanted: Wanted | None = None
+    property: str  # such as `tools`, an option of the request
+    value: str = ""  # such as `high`; empty: it has the property, whatever its value
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A truncated reply with fewer tokens than its request allows."""
 
-    exchange: int  # index of the exchange in its rollout
     input: int  # prompt tokens
     output: int  # completion tokens
     limit: int  # the token limit of the request
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A request that was served or refused."""
+class Arrivals:
+    """How a stream with text arrived; times are in seconds."""
 
-    exchange: int  # index of the exchange in its rollout
-    request: str  # a hash of path and body
-    refusal: str  # the status and body of the refusal; empty if it was served
+    waits: int  # between different arrivals, from the first to the last event with text
+    pauses: int  # those of at least `harness.rules.evidence.arrivals.PAUSE`
+    longest: float  # the longest of them
+    silence: float  # from the last text to the finish reason, or to the last event without one
+    finished: bool  # whether a finish reason or the last event of Responses arrived
+    open: float  # from there to the end of the response
+    whole: bool  # whether no tokens of the reply are known to be missing in its text
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One exchange, as it is compared with the others of its run.
+
+    Members that an exchange cannot have are empty: a refusal has no texts, and recorded traffic no
+    times, refusals and arrivals, because one client sends related requests.
+    """
+
+    record: str = ""
+    sample: tuple[str, str] = ("", "")  # task and sample
+    api: Api = "chat"
+    exchange: int = 0  # its index in the rollout
+    streamed: bool = False
+    reply_id: str = ""  # copies of a reply have the same; empty if it has none
+
+    features: frozenset[Feature] = frozenset()
+    """What the request or the reply has that others lack."""
+    size: int = 0  # characters of the request's body, in thousands
+    began: float = 0.0  # Unix time in seconds
+    ended: float = 0.0  # the same as `began` if the duration is unknown
+
+    sent: str = ""  # a hash of path and body of a request that was served or refused
+    refusal: str = ""  # the status and body of the refusal
+    locked_out: int = 0
+    """How often it got the rejection of another request, which a server sends to all for a time."""
+    rejected: str = ""  # the status and body of such a rejection that it got in the end
+
+    answered: bool = False  # whether it has a readable reply, which the following members describe
+    request: str = ""
+    """A hash of what determines a greedy reply: the conversation, the functions and the effort,
+    without limits, stop strings and formats. Empty if the request does not contain them."""
+    greedy: bool = False  # whether the request sets temperature 0
+    stops: tuple[str, ...] = ()  # its stop strings
+    format: str = ""  # a hash of the JSON format of the answer that it sets; empty without one
+    end: End = "unknown"
+    reasoning: str = ""
+    text: str = ""
+    calls: tuple[tuple[str, str], ...] = ()  # name and arguments of each
+    twice: tuple[str, ...] = ()  # the places whose pieces of the stream all come twice
+    restated: tuple[str, ...] = ()  # those in which one piece begins with the whole text before it
+    several: bool = False  # whether the answer has several messages, which some servers join
+    ledger: Ledger | None = None  # None if the tokens cannot be counted
+    wanted: Wanted | None = None
+    cut: Cut | None = None
+    arrivals: Arrivals | None = None  # of a stream with text
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The record and the index of the exchange."""
+        return self.record, self.exchange
+
+    @property
+    def mode(self) -> tuple[Api, bool]:
+        """The API, and whether the reply is a stream."""
+        return self.api, self.streamed
+
+    @property
+    def written(self) -> tuple[object, ...]:
+        """What arrived: texts and count. Equal replies to one sample are one piece of evidence."""
+        counted = self.ledger and self.ledger.reported
+        return self.sample, self.reasoning, self.text, self.calls, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,65 +188,18 @@ class Tries:
 
 
 @dataclass(frozen=True, slots=True)
-class LockedOut:
-    """A request that got a rejection which the server sends to all requests for some time."""
-
-    exchange: int  # index of the exchange in its rollout
-    times: int  # how often it got the rejection of another request
-    rejected: str  # the status and body of the response that it got in the end; empty if another
-
-
-@dataclass(frozen=True, slots=True)
-class Arrivals:
-    """How a stream with text arrived; times are in seconds."""
-
-    exchange: int  # index of the exchange in its rollout
-    waits: int  # between different arrivals, from the first to the last event with text
-    pauses: int  # those of at least `harness.rules.evidence.arrivals.PAUSE`
-    longest: float  # the longest of them
-    silence: float  # from the last text to the finish reason, or to the last event without one
-    finished: bool  # whether a finish reason or the last event of Responses arrived
-    open: float  # from there to the end of the response
-    whole: bool  # whether no tokens of the reply are known to be missing in its text
-
-
-class Feature(NamedTuple):
-    """A property of a request, its reply or its mode, with the value that it has."""
-
-    property: str  # such as `tools`, an option of the request
-    value: str = ""  # such as `high`; empty: it has the property, whatever its value
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """Under which circumstances one exchange took place."""
-
-    features: frozenset[Feature]  # what the request or the reply has that others lack
-    size: int  # characters of the request's body, in thousands
-    began: float  # Unix time in seconds
-    ended: float  # the same as `began` if the duration is unknown
-
-
-@dataclass(frozen=True, slots=True)
 class Traits:
     """Properties by which the rollouts of a run are compared.
 
     Empty values mean that a rollout takes no part in a comparison.
     """
 
-    reply_ids: tuple[str, ...] = ()
     first_input: int | None = None
     """Prompt tokens of the first request. None with built-in tools, where the reported count is the
     sum over several prompts."""
     host: str = ""  # the host of the first request
-    sent: tuple[Sent, ...] = ()  # its requests; empty in recorded traffic
-    circumstances: tuple[Circumstances, ...] = ()  # of each exchange
-    sheets: tuple[Sheet, ...] = ()  # of its replies, for the account
-    arrivals: tuple[Arrivals, ...] = ()  # of its streams; empty in recorded traffic
     tries: Tries | None = None
     """None in recorded traffic, and if the last request was neither served nor failed with 5xx."""
-    locked_out: tuple[LockedOut, ...] = ()  # its requests that were; none in recorded traffic
-    cuts: tuple[Cut, ...] = ()  # its replies that were truncated early
     conversation: str = ""  # the conversation of the first request as JSON, in lower case
     options: str = ""  # the other members of the first request: each name with a hash of its value
     beside_user: str = ""

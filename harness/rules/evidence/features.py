@@ -1,16 +1,12 @@
-"""Under which circumstances an exchange took place: when, how long, and what its request has."""
+"""What a request or its reply has that others lack: options, their values, and forms."""
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
-from functools import lru_cache
 from typing import Any
-
-import orjson
 
 from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedExchange
-from harness.records.traits import Circumstances, Feature
+from harness.records.replies import Feature
 
 JSON, CHOICES = Feature("JSON"), Feature("choices")
 """A request for an answer in JSON, and one for several choices."""
@@ -29,31 +25,9 @@ _IN_EVERY = frozenset({"model", "messages", "input", "stream", "stream_options"}
 """Members of a request that are not options, or that the mode decides."""
 _NOT_SENT: tuple[object, ...] = (None, [], {}, "")
 _WORD = re.compile(r"[a-z][a-z_]{1,15}")  # a value of few, such as `high` or `json_schema`
-_SHARED = 100_000  # combinations of features that are kept, for the exchanges that have the same
 
 
-def circumstances(exchange: ParsedExchange) -> Circumstances:
-    """Return the circumstances of one exchange, recorded or made."""
-    recorded = exchange.recorded
-    try:
-        began = datetime.fromisoformat(recorded.started_at).timestamp()
-    except ValueError:
-        began = 0.0
-    return Circumstances(
-        features=_one(frozenset(_features(exchange))),
-        size=len(orjson.dumps(exchange.request.body)) // 1000,
-        began=began,
-        ended=began + recorded.elapsed,
-    )
-
-
-@lru_cache(_SHARED)
-def _one(features: frozenset[Feature]) -> frozenset[Feature]:
-    """Return one object for equal features: most requests of a run have those of others."""
-    return features
-
-
-def _features(exchange: ParsedExchange) -> Iterator[Feature]:
+def features(exchange: ParsedExchange) -> Iterator[Feature]:
     """Yield what the request and the reply have that others lack: options, values, and forms."""
     request = exchange.request
     yield from _options(request.body)

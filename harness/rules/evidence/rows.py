@@ -1,0 +1,201 @@
+"""Makes the rows of a rollout: all that is compared of its exchanges, read once."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import orjson
+
+from harness.api import DIALECTS
+from harness.api.fields import nested, objects
+from harness.api.items import Reply
+from harness.api.json_text import strings
+from harness.api.ledger import any_ledger, token_count
+from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.statuses import lockout, meaning
+from harness.records.replies import Cut, End, Row, Wanted
+from harness.rules.account.differences import LONG_TEXT
+from harness.rules.evidence.arrivals import arrivals_of
+from harness.rules.evidence.features import features
+
+_T = TypeVar("_T")
+_FEWEST_PIECES = 6  # of a stream that has each twice
+_FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
+_SHARED = 100_000  # values that are kept, for the exchanges that have the same
+
+
+def rows(
+    parsed: ParsedRollout, wanted: Wanted | None = None, *, valid: bool, counted: bool
+) -> Iterator[Row]:
+    """Yield the row of each exchange of a rollout.
+
+    `wanted` is what its first reply must have in it, or the reply that makes a call. The replies to
+    requests that are not `valid` are not compared; the tokens are read only if the replies are
+    `counted`, because the request changes no counts.
+    """
+    rollout = parsed.rollout
+    sample = _one((rollout.task, rollout.sample))
+    for exchange in parsed.exchanges:
+        members = {} if rollout.recording else _in_run(exchange, valid=valid)
+        if exchange.reply is not None:
+            reply_id = exchange.reply.raw.get("id")
+            members["reply_id"] = reply_id if isinstance(reply_id, str) else ""
+            if valid:
+                members |= _answer(exchange, exchange.reply, wanted, counted=counted)
+        yield Row(
+            record=rollout.id,
+            sample=sample,
+            api=exchange.api,
+            exchange=exchange.index,
+            streamed=bool(exchange.events),
+            features=_one(frozenset(features(exchange))),
+            size=len(orjson.dumps(exchange.request.body)) // 1000,
+            **members,
+        )
+
+
+@lru_cache(_SHARED)
+def _one(value: _T) -> _T:
+    """Return one object for equal values: most exchanges of a run have those of others."""
+    return value
+
+
+def _in_run(exchange: ParsedExchange, *, valid: bool) -> dict[str, Any]:
+    """Return what is compared of an exchange that this tool made: when, and with what effect."""
+    recorded = exchange.recorded
+    request, response = recorded.request, recorded.response
+    try:
+        began = datetime.fromisoformat(recorded.started_at).timestamp()
+    except ValueError:
+        began = 0.0
+    members: dict[str, Any] = {
+        "began": began,
+        "ended": began + recorded.elapsed,
+        "locked_out": sum(retry.locked_out for retry in recorded.retries),
+    }
+    if response is None:
+        return members
+    said, got = meaning(response), f"status {response.status}: {response.text}"
+    if lockout(response) is not None:
+        members["rejected"] = got
+    if valid and said in (None, "refusal") and request.body is not None:
+        body = orjson.dumps([request.url, request.body], option=orjson.OPT_SORT_KEYS)
+        members["sent"] = blake2b(body, digest_size=12).hexdigest()
+        members["refusal"] = got if said else ""
+    if valid and exchange.good_status:
+        members["arrivals"] = arrivals_of(exchange)
+    return members
+
+
+def _answer(
+    exchange: ParsedExchange, reply: Reply, wanted: Wanted | None, *, counted: bool
+) -> dict[str, Any]:
+    """Return what is compared of a reply, and of the request as far as it determines it."""
+    request = exchange.request
+    calls = tuple((call.name, call.arguments) for call in reply.calls)
+    pieces = _pieces(exchange)
+    called = wanted is not None and any(name == wanted.name for name, _ in calls)
+    return {
+        "answered": True,
+        "request": _request(exchange),
+        "greedy": request.body.get("temperature") == 0,
+        "stops": request.stops,
+        "format": _digest(request.answer_format),
+        "end": _end(exchange, reply),
+        "reasoning": reply.reasoning,
+        "text": reply.text,
+        "calls": calls,
+        "twice": tuple(place for place, said in pieces.items() if _is_twice(said)),
+        "restated": tuple(place for place, said in pieces.items() if _is_restated(said)),
+        "several": [item.get("type") for item in objects(reply.raw.get("output"))].count("message")
+        > 1,
+        "ledger": any_ledger(exchange) if counted else None,
+        "wanted": wanted if called or exchange.index == 0 else None,
+        "cut": _cut(exchange, reply),
+    }
+
+
+def _end(exchange: ParsedExchange, reply: Reply) -> End:
+    if reply.finish == "length":
+        return "limit"
+    if reply.finish not in ("stop", "tool_calls") or exchange.at_limit:
+        return "unknown"
+    return "stop string" if exchange.request.stops else "model"
+
+
+def _request(exchange: ParsedExchange) -> str:
+    """Return a hash of conversation, functions, choice and effort, in the terms of both APIs."""
+    request, body = exchange.request, exchange.request.body
+    turns = DIALECTS[exchange.api].turns(body)
+    if not turns or body.get("previous_response_id") or request.choices > 1 or request.built_in:
+        return ""
+    instructions = body.get("instructions")
+    said: list[list[Any]] = [["system", [instructions]]] if instructions else []
+    for turn in turns:
+        inner = turn if isinstance(turn, dict) else {"content": turn}
+        kept = {key: value for key, value in inner.items() if key not in ("role", "type", "id")}
+        said.append([inner.get("role") or inner.get("type"), list(strings(kept))])
+    tools = sorted((name, tool.parameters) for name, tool in request.functions.items())
+    chosen = sorted(strings(body.get("tool_choice") or "auto"))
+    return _digest([said, tools, request.effort, chosen])
+
+
+def _digest(value: object) -> str:
+    """Return a hash of a JSON value; empty for an empty one."""
+    encoded = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return blake2b(encoded, digest_size=12).hexdigest() if value else ""
+
+
+def _pieces(exchange: ParsedExchange) -> Mapping[str, list[str]]:
+    """Return the pieces of the CoT and of the answer in the order of their events."""
+    pieces: dict[str, list[str]] = {"CoT": [], "answer": []}
+    for event in exchange.events:
+        if event.type and event.type.endswith(".delta"):
+            place = "CoT" if "reasoning" in event.type else "answer"
+            deltas = [(place, nested(event.data, "delta"))]
+        else:
+            choices = objects(nested(event.data, "choices"))
+            inner = [choice.get("delta") for choice in choices]
+            # Some servers send the CoT under both names.
+            cots = [nested(e, "reasoning") or nested(e, "reasoning_content") for e in inner]
+            deltas = [("CoT", cot) for cot in cots]
+            deltas += [("answer", nested(delta, "content")) for delta in inner]
+        for place, text in deltas:
+            if isinstance(text, str) and text and "arguments" not in event.type:
+                pieces[place].append(text)
+    return pieces
+
+
+def _is_restated(pieces: list[str]) -> bool:
+    """Whether a piece begins with the whole text before it, as if it was the text so far."""
+    before = ""
+    for piece in pieces:
+        if len(before) >= LONG_TEXT and piece.startswith(before):
+            return True
+        before += piece
+    return False
+
+
+def _is_twice(pieces: list[str]) -> bool:
+    """Whether each piece comes twice; a text of one repeated piece does not count."""
+    first, second = pieces[::2], pieces[1::2]
+    return len(pieces) >= _FEWEST_PIECES and first == second and len({*first}) > 2
+
+
+def _cut(exchange: ParsedExchange, reply: Reply) -> Cut | None:
+    """Return the tokens of a truncated reply that has fewer than its request allows.
+
+    Both the reported tokens and those of the text are fewer, because servers may not count all
+    tokens.
+    """
+    request, count = exchange.request, reply.output_tokens
+    if not exchange.truncated or request.limit is None or request.choices > 1:
+        return None
+    most = request.limit - _FEWEST_MISSING
+    if not count or not reply.input_tokens or count > most:
+        return None
+    shown = token_count(reply.generated)
+    few = shown is not None and shown <= most
+    return Cut(reply.input_tokens, count, request.limit) if few else None
