@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 
 from evals.baselines.eval_scores import (
-    MAKE_ONE,
     EvalScores,
     Reading,
     Reference,
@@ -196,9 +195,9 @@ class PublishedBaseline:
         """Return the mean of the published figures, or the reason why there is none."""
         benchmark = self.scores.benchmarks.get(scores.eval)
         if scores.dataset.sample:
-            return f"{whose_questions(scores.dataset)}; {MAKE_ONE}."
+            return f"{whose_questions(scores.dataset)}."
         if benchmark is None:
-            return f"there is no baseline for {scores.eval} yet; {MAKE_ONE}."
+            return f"there is no baseline for {scores.eval} yet."
         if len(scores.scores) != benchmark.questions:
             sampled = f"{len(scores.scores)} of {benchmark.questions} questions"
             return f"only {sampled} were sampled, and published figures cover all."
@@ -213,9 +212,7 @@ class PublishedBaseline:
         if info is None:
             wanted = "nothing" if self.source is None else f"nothing by {self.source}"
             tools = " with tools" if scores.python else ""
-            return (
-                f"{wanted} is published about {model} at {scores.effort} effort{tools}; {MAKE_ONE}."
-            )
+            return f"{wanted} is published about {model} at {scores.effort} effort{tools}."
         return Reference(
             run_mean(list(scores.scores.values())),
             pooled_mean(info.figures, benchmark),

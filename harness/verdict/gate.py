@@ -33,10 +33,7 @@ UNFINISHED = "The run is not finished."
 ENDED_BY_FAILURE = "The run ended as soon as it had failed (--until-fail)."
 FINDINGS_ONLY = "Imported traffic gets a verdict only on request (--verdict)."
 _EVERY_REPLY = "reply.unreadable"  # the check that applies to every reply with a 2xx status
-NO_BASELINE = (
-    "No eval is compared with a baseline. Measure one with "
-    "`gpt-oss-verify export RUN --format baseline` and pass it with --baseline FILE."
-)
+NO_BASELINE = "No eval is compared with a baseline."
 
 T = TypeVar("T", PartVerdict, BaselineVerdict)
 SHOWN_RULES = 6
@@ -241,15 +238,15 @@ def decide_calls_and_probes(
 def decide_evals(evals: Sequence[TaskResult], info: RunInfo, *, complete: bool) -> PartVerdict:
     """Fail if an eval fails, pass if all pass; reasons are ordered by importance.
 
-    The decision of a complete run is None if no eval has a baseline. If only some have
-    one, published questions without a baseline make the run inconclusive, and so does an eval that
-    the gate requires and that is missing.
+    The decision of a complete run is None if no eval has a baseline, each for a reason of its own.
+    If only some have one, published questions without a baseline make the run inconclusive, and so
+    does an eval that the gate requires and that is missing.
     """
     missing = tuple(_missing_evals(info.settings))
     decision = _decision_on_evals(evals, complete=complete and not missing)
     if decision is None:
         reasons = [result.baseline.reason for result in evals if result.baseline is not None]
-        return PartVerdict(None, (*dict.fromkeys(reasons), NO_BASELINE))
+        return PartVerdict(None, tuple(dict.fromkeys(reasons)) or (NO_BASELINE,))
     stopped = _stopped(info)
     cut_off = (stopped,) if stopped else () if complete else (UNFINISHED,)
     verdicts = [result.baseline for result in evals if result.baseline is not None]

@@ -312,7 +312,6 @@ _REASONS: tuple[tuple[str, str], ...] = (
     ("task_not_asked", r"The gate .*requires the eval (?P<task>\w+)"),
     ("unfinished", r"The run is not finished"),
     ("sample_data", r"(?i)there is no published baseline for these"),
-    ("no_baselines", r"No eval is compared with a baseline"),
     ("within_margin", r"(?P<task>\w+), .*: as good as its baseline"),
     ("worse_than_margin", r"(?P<task>\w+), .*: worse than its baseline"),
     ("not_settled", r"(?P<task>\w+), .*: undecided whether it is within"),

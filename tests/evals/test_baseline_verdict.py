@@ -211,7 +211,13 @@ def test_a_run_passes_if_all_its_evals_pass(results, complete, decision):
     found = decide_evals(results, run_info(), complete=complete)
     assert found.decision == decision
     assert (UNFINISHED in found.reasons) == (not complete)
-    assert (NO_BASELINE in found.reasons) == (decision is None)
+    if decision is None:
+        assert found.reasons == tuple(each.baseline.reason for each in results)
+
+
+def test_a_run_without_evals_that_could_be_compared_says_so_once():
+    alone = result(None).model_copy(update={"baseline": None})
+    assert decide_evals([alone], run_info(), complete=True).reasons == (NO_BASELINE,)
 
 
 def test_the_most_important_reason_comes_first():
