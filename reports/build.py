@@ -8,7 +8,7 @@ from harness.compare.key_figures import result_summary, worst_figures
 from harness.records.analysis import Analysis, FailedSample, TaskResult
 from harness.records.families import short_title
 from harness.records.runs import ProviderInfo, RunInfo, TaskInfo
-from harness.records.scores import RuleKind
+from harness.records.scores import RuleKind, never_blank
 from harness.records.settings import Limits, Thresholds
 from harness.text import percentage
 from reports.labels import Labels
@@ -177,7 +177,7 @@ def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]
     if failed.expected is not None:
         yield "expected", failed.expected
     if failed.got is not None:
-        yield "got", failed.got
+        yield "got", never_blank(failed.got)
     if failed.answer is not None:
         yield "answer", failed.answer
     if failed.order is not None:
@@ -239,10 +239,12 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
     planned = sum(result.planned for result in results)
     beside = f", {planned:,} planned" if made < planned else ""
     yield Tile("Invalid responses", f"{invalid:,}", f"of {made:,} attempts{beside}; {allowed}")
-    if not thresholds.by_guide and worst.success is not None:
-        required = f"required: more than {thresholds.lower_rate * 100:g}%"
-        note = f"of the attempts made{beside}; worst condition; {required}"
-        yield Tile("Success rate", f"{percent(worst.success.value)}%", note)
+    if not thresholds.by_guide and (lowest := _lowest(results)) is not None:
+        name, passed, tries = lowest
+        note = (
+            f"{name}: {passed:,} of {tries:,}; required: more than {thresholds.lower_rate * 100:g}%"
+        )
+        yield Tile("Lowest success rate", f"{percent(passed / tries)}%", note)
     for prefix, rate, least in (
         ("pass@", worst.pass_at, thresholds.min_pass_at_k),
         ("pass^", worst.pass_hat, thresholds.min_pass_hat_k),
@@ -256,6 +258,21 @@ def _tool_calling_tiles(analysis: Analysis) -> Iterator[Tile]:
         p50, p90 = worst.first_token.p50, worst.first_token.p90
         note = f"median of the slowest condition; 90th percentile {p90:.2f} s"
         yield Tile("First token", f"{p50:.2f} s", note)
+
+
+def _lowest(results: Sequence[TaskResult]) -> tuple[str, int, int] | None:
+    """Return the condition, or the mode of one, in which fewest attempts passed, and the counts."""
+    groups = {result.name: list(result.cases.values()) for result in results}
+    for result in results:
+        for mode, cases in result.modes.items():
+            counts = [(tries.passed, tries.finished) for tries in cases.values()]
+            groups[f"{result.name} · {mode}"] = counts
+    sums = [
+        (name, sum(passed for passed, _ in counts), sum(tries for _, tries in counts))
+        for name, counts in groups.items()
+    ]
+    made = [group for group in sums if group[2]]
+    return min(made, key=lambda group: group[1] / group[2], default=None)
 
 
 def _rule_tiles(analysis: Analysis) -> Iterator[Tile]:

@@ -19,7 +19,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from harness.records.analysis import Analysis, ClientResult, TaskResult
 from harness.records.diagnosis import Cause
 from harness.records.figures import Decision
-from harness.records.scores import Finding, Score
+from harness.records.scores import Finding, Score, never_blank
 from harness.text import plain
 from reports.diagnosis import groups
 from reports.labels import Labels
@@ -96,7 +96,7 @@ def _problem(score: Score) -> list[str]:
         return []
     text = f"{score.record}: {score.outcome}: {score.detail}"
     if score.expected is not None:
-        text += f"\n  expected {score.expected}\n  got {score.got or ''}"
+        text += f"\n  expected {score.expected}\n  got {never_blank(score.got or '')}"
     return [text]
 
 

@@ -14,6 +14,7 @@ from harness.compare.comparison_types import (
     JUDGED,
     OUTCOMES,
     RATES,
+    SCORES,
     TIMES,
     ChangedCase,
     Changes,
@@ -223,12 +224,18 @@ def _verdict(comparison: Comparison, index: int, base: int, statuses: Statuses) 
     if failed:
         verb = "fails" if len(failed) == 1 else "fail"
         text += f" {counted(len(failed), 'check')} {verb}: {first_few(failed, _NAMED)}."
-    elif entry.reason and entry.decision not in ("pass", None):
+    elif entry.reason and entry.decision not in ("pass", None) and not _scores(comparison, index):
         text += f" {entry.reason}"
     elif any(by_column[index] in JUDGED for by_column in statuses.values()):
         text += " No check fails."
     also = sum(statuses[name][base] == "failed" for name in failed) if index != base else 0
     return f"{text} The reference fails {also} of them too." if also else text
+
+
+def _scores(comparison: Comparison, index: int) -> bool:
+    """Whether scores of a column are tested here, so that its verdict on them says no more."""
+    tested = (row for row in tested_rows(comparison) if row.section == SCORES)
+    return any(row.differences[index] is not None for row in tested)
 
 
 def _lone(comparison: Comparison, index: int, base: int, statuses: Statuses) -> Iterator[str]:

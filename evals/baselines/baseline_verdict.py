@@ -164,7 +164,7 @@ def _sentence(comparison: BaselineComparison, reference: Reference, scores: Eval
         f"{percentage(comparison.score)}{reading} against {percentage(comparison.baseline)}"
         f" ({_baseline(reference.info)}),"
         f" a difference of {_points(between.value)} points"
-        f" (at least {_points(between.low)}, at most {_points(between.high)})"
+        f" (90% interval {_points(between.low)} to {_points(between.high)})"
     )
     points = round(comparison.margin * 100, 2)
     margin = f"{points:g} point{'' if points == 1 else 's'}"

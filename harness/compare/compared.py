@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from harness.compare.columns import KEY, MEASURED_TIMES, Column, Key
@@ -105,9 +106,15 @@ def compare(columns: Sequence[Column], against: int, tool_version: str) -> Compa
 
 
 def labelled(columns: Sequence[Column]) -> list[Column]:
-    """Return the columns with unique labels: the provider, if needed with model, time and place."""
+    """Return the columns with unique labels: the provider, if needed with model, time and place.
+
+    A provider that is only known by its host and port has the name of the folder or file.
+    """
     entries = [column.entry for column in columns]
-    labels = [entry.provider for entry in entries]
+    labels = [
+        Path(entry.place).absolute().name if entry.place and entry.unnamed else entry.provider
+        for entry in entries
+    ]
     times = [(entry.started_at or "").replace("T", " ")[:16] for entry in entries]
     places = [entry.place or f"#{number}" for number, entry in enumerate(entries, 1)]
     for extras in ([entry.model for entry in entries], times, places):

@@ -1,5 +1,6 @@
 """The types of comparisons; `--json` prints them."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -25,6 +26,7 @@ JUDGED = frozenset({"passed", "warned", "failed", "declared"})
 
 EntryKind = Literal["run", "log", "baseline", "published"]
 Unit = Literal["share", "seconds", "tokens/s", "tokens", "status", "decision"]
+_ADDRESS = re.compile(r"(?:localhost|\d+(?:\.\d+){3}|\[.*\]|(?:[\w-]+\.)+[a-z]{2,})[:-]\d{2,5}")
 
 
 class Entry(Record):
@@ -50,6 +52,11 @@ class Entry(Record):
     complete: bool = True
     differs: tuple[SettingChange, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether the provider is only known by its host and port: `127.0.0.1-8000`."""
+        return _ADDRESS.fullmatch(self.provider) is not None
 
 
 class Measured(Record):

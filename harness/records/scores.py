@@ -87,9 +87,7 @@ class Evidence(Record):
     @property
     def shown(self) -> str:
         """What the provider sent, for readers; `got` may be empty or blank."""
-        if self.got and not self.got.strip():
-            return f"only white space: {self.got!r}"
-        return self.got or "nothing arrived"
+        return never_blank(self.got)
 
     @property
     def comparison(self) -> str:
@@ -98,6 +96,13 @@ class Evidence(Record):
             return ""
         listed = first_few(self.differing, _MOST_MEMBERS)
         return f"the requests differ in {listed}" if listed else "the requests are equal"
+
+
+def never_blank(got: str) -> str:
+    """Return what arrived, for readers: a text, or words for none."""
+    if got and not got.strip():
+        return f"only white space: {got!r}"
+    return got or "nothing arrived"
 
 
 class Finding(Record):

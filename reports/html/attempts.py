@@ -141,6 +141,7 @@ class Cell(NamedTuple):
     record: str
     outcome: Outcome
     value: float
+    streaming: bool
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,7 @@ class Heatmap:
     left_out: int
     legend: tuple[tuple[Outcome, Look, int], ...]
     """Each outcome that occurs, with its look and its count."""
+    mixed: bool  # whether the tries of a column alternate between the modes
 
     @property
     def cells(self) -> int:
@@ -207,13 +209,17 @@ class Drawing:
     def add(self, score: Score, condition: str) -> None:
         """Draw a finished attempt if its sample is shown."""
         if (row := self._rows.get(score.sample)) is not None:
-            row[condition, score.attempt] = Cell(score.record, score.outcome, score.value or 0.0)
+            row[condition, score.attempt] = Cell(
+                score.record, score.outcome, score.value or 0.0, score.condition.streaming
+            )
 
     def heatmap(self, hints: Mapping[str, str]) -> Heatmap:
         """Return the map; `hints` has the texts of samples."""
         outcomes = self._samples.outcomes
         planned = (len(self._rows) + self._left_out) * self.row_cells
         counts = {**outcomes, "not_run": planned - outcomes.total()}
+        cells = [pair for row in self._rows.values() for pair in row.items()]
+        modes = {(condition, cell.streaming) for (condition, _), cell in cells}
         return Heatmap(
             self._title,
             self._conditions,
@@ -227,6 +233,7 @@ class Drawing:
                 for outcome, look in LOOKS.items()
                 if counts.get(outcome)
             ),
+            mixed=len(modes) > len({condition for condition, _ in modes}),
         )
 
     def _row(self, name: str, cells: Mapping[tuple[str, int], Cell], hint: str) -> Row:

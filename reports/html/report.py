@@ -10,6 +10,7 @@ from harness.text import percentage
 from reports import diagnosis
 from reports.html.attempts import LOOKS, MEASURES, MOST_CELLS, Attempts, Drawing, Heatmap, letter
 from reports.html.charts.counts import distributions, timeline
+from reports.html.charts.findings import findings
 from reports.html.charts.rates import Curve, curves, score_chart
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page
@@ -84,6 +85,7 @@ def render_html(
         failures=[failure for section in report.sections for failure in section.failures],
         failed=sum(section.failed for section in report.sections),
         hidden=hidden,
+        conditions=findings(report.findings),
         efforts=list(_score_figures(analysis, labels)),
         rates=list(_rate_figures(analysis, labels)),
         plain_rates=list(_plain_rates(analysis, labels)),

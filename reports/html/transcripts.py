@@ -12,7 +12,7 @@ from harness.api.items import Reply
 from harness.compare.transcripts import Message, read_reply, received, sent, text_of
 from harness.records.conditions import Api
 from harness.records.rollouts import Exchange, Response, Retry, Rollout, StreamPart
-from harness.records.scores import Finding, Score
+from harness.records.scores import Finding, Score, never_blank
 from reports.html.attempts import LOOKS, passed
 from reports.text import LONGEST_EVENT, LONGEST_RAW, pretty, pretty_text, trimmed
 
@@ -47,7 +47,7 @@ def score_details(score: Score, condition: str) -> Json:
         "good": passed(score),
         "detail": trimmed(score.detail, 1_000),
         "expected": None if score.expected is None else trimmed(score.expected, 1_000),
-        "got": None if score.got is None else trimmed(score.got, 1_000),
+        "got": None if score.got is None else trimmed(never_blank(score.got), 1_000),
         "notes": [[name, trimmed(text, 1_000)] for name, text in notes.items() if text],
         "findings": [
             {

@@ -9,7 +9,7 @@ from harness.statistics.differences import Difference
 from reports.html.charts.svg import WIDTH, Scale, chart, line, tag, text, ticks
 from reports.text import clipped
 
-_ROW = 34
+_ROW, _BESIDE = 34, 8
 _LEFT, _RIGHT, _TOP, _BOTTOM = 14, 14, 4, 26
 _LONGEST = 28  # characters of a label that leave room for the figures next to it
 _LEAST_REACH = 0.02
@@ -21,29 +21,24 @@ def forest(name: str, pairs: Sequence[tuple[str, Difference]]) -> Markup:
     reach = max([_LEAST_REACH, *(abs(end) for _, e in pairs for end in (e.low, e.high))])
     x = Scale(-reach, reach, _LEFT, WIDTH - _RIGHT)
     bottom = _TOP + _ROW * len(pairs)
-    parts = [*_axis(x, reach, bottom)]
+    marks = [mark / 100 for mark in ticks(reach * 100, 3)]
+    marks = [*(-mark for mark in reversed(marks) if mark), *marks]
+    parts = [
+        text(x(mark), bottom + 16, f"{mark * 100:+g}" if mark else "0", anchor="middle")
+        for mark in marks
+    ]
     for index, (label, difference) in enumerate(pairs):
-        parts += _drawn(label, difference, x, _TOP + _ROW * index)
+        top = _TOP + _ROW * index
+        for mark in marks:  # beside the bar only, so that no line crosses the label above it
+            kind = "zero" if math.isclose(mark, 0.0) else "grid"
+            parts.append(line(x(mark), top + _ROW - 2 * _BESIDE, x(mark), top + _ROW, kind))
+        parts += _drawn(label, difference, x, top)
     summary = "; ".join(f"{label} {change.value * 100:+.1f} points" for label, change in pairs)
     return chart(bottom + _BOTTOM, f"{name}: {summary}", *parts)
 
 
-def _axis(x: Scale, reach: float, bottom: float) -> list[Markup]:
-    parts = []
-    marks = [mark / 100 for mark in ticks(reach * 100, 3)]
-    for mark in [*(-mark for mark in reversed(marks) if mark), *marks]:
-        if math.isclose(mark, 0.0):
-            parts.append(line(x(0), _TOP, x(0), bottom + 3, "zero"))
-        else:
-            parts.append(line(x(mark), _TOP, x(mark), bottom + 3, "grid"))
-        parts.append(
-            text(x(mark), bottom + 16, f"{mark * 100:+g}" if mark else "0", anchor="middle")
-        )
-    return parts
-
-
 def _drawn(label: str, shown: Difference, x: Scale, top: float) -> list[Markup]:
-    height = top + _ROW - 9
+    height = top + _ROW - _BESIDE
     figures = f"{shown.value * 100:+.1f} ({shown.low * 100:+.1f} to {shown.high * 100:+.1f})"
     return [
         text(_LEFT, top + 13, clipped(label, _LONGEST), kind="name"),
