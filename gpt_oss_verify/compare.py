@@ -53,6 +53,7 @@ from harness.run.run_log import read_run_info
 from reports.comparison import alert, change_sentences, print_comparison, render_compare_markdown
 from reports.history import print_history
 from reports.html.comparison_page import render_compare_html
+from reports.html.site import render_history
 from reports.text import moment
 
 STEM = "compare"
@@ -188,6 +189,7 @@ def history(
     provider: Annotated[str | None, Parameter(alias="-p")] = None,
     since: str | None = None,
     fail_on_change: bool = False,
+    html: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
     """Show the runs of a provider over time. `site` publishes them as pages.
@@ -199,6 +201,7 @@ def history(
         runs: The folder with the run folders. Default: runs.
         provider: Only this provider. Default: all.
         since: With --fail-on-change: how old the latest run may be, such as 36h or 1d.
+        html: Also write a page with charts of pass rates and scores over time.
         fail_on_change: Exit with 1 if worse, 3 without an answer, and 4 if no run is new enough.
     """
     if fail_on_change and provider is None:
@@ -213,10 +216,14 @@ def history(
     past = history_of(runs, provider)
     if provider is not None and not (past.lines or past.unread or fail_on_change):
         raise ConfigurationError(f"There is no run of {provider} in {runs}.")
+    if html is not None:
+        run_folder.write_text(html, render_history(past, html.parent, version("gpt-oss-verify")))
     if as_json:
         print_raw(past.model_dump_json(indent=2))
     else:
         print_history(past, stdout())
+        if html is not None:
+            show(f"Page    {html}")
     if provider is None or not fail_on_change:
         return EXIT_PASS
     return _changed(runs, provider, oldest, as_json=as_json)

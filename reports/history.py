@@ -15,6 +15,7 @@ from reports.text import NOTHING, VERDICTS, counted, estimate, moment, percent, 
 
 NO_RUNS = "no runs; make one with `gpt-oss-verify --provider NAME`"
 _BARS = "▁▂▃▄▅▆▇█"
+_LEAST_SPAN = 0.1
 _WIDE = 110  # the width of a terminal from which on tables have intervals
 
 
@@ -28,7 +29,9 @@ def print_history(history: History, console: Console) -> None:
             for remark in remarks(point):
                 console.print(Text(f"┄ {moment(point.started_at)}: {remark}", "yellow"))
         for name, values in series(line).items():
-            console.print(Text.assemble(f"{visible(name)}  ", (sparkline(values), "cyan")))
+            if sum(value is not None for value in values) > 1:
+                bars, ends = sparkline(values)
+                console.print(Text.assemble(f"{visible(name)}  ", (bars, "cyan"), f"  {ends}"))
     console.print()
     for sentence in history.unread:
         console.print(Text(f"Left out: {visible(sentence)}", style="yellow"), soft_wrap=True)
@@ -98,11 +101,20 @@ def series(line: ProviderHistory) -> dict[str, list[Estimate | None]]:
     return {name: values for name, values in {**rates, **scores}.items() if any(values)}
 
 
-def sparkline(values: Sequence[Estimate | None]) -> str:
-    """Return shares as bars of eighths; a dot for a missing value."""
-    return "".join(
-        "·" if value is None else _BARS[min(7, max(0, int(value.value * 8)))] for value in values
+def sparkline(values: Sequence[Estimate | None]) -> tuple[str, str]:
+    """Return shares as bars, and what the lowest and the highest bar mean: `80.0 to 90.0%`.
+
+    A missing value is a dot. The bars span ten points at least, so that small changes look small.
+    """
+    measured = [value.value for value in values if value is not None]
+    low = min(min(measured), max(0.0, max(measured) - _LEAST_SPAN))
+    high = max(max(measured), low + _LEAST_SPAN)
+    steps = len(_BARS) - 1
+    bars = (
+        "·" if value is None else _BARS[round((value.value - low) / (high - low) * steps)]
+        for value in values
     )
+    return "".join(bars), f"{percent(low)} to {percent(high)}%"
 
 
 def _rate(value: Estimate | None, intervals: bool) -> str:

@@ -18,6 +18,7 @@ class Labels:
             )
             for kind in self._kinds.values()
         }
+        self._alternating = {t.name for t in tasks if any(c.mode is None for c in t.conditions)}
         samples = [task.dataset for task in tasks if task.dataset is not None]
         self._samples = {
             dataset.eval: "samples" if dataset.shipped else "own questions"
@@ -43,10 +44,14 @@ class Labels:
         return tuple(part_name(condition, part) for part in PARTS[1:] if part not in parts)
 
     def condition(self, task: str, condition: Condition) -> str:
-        """Return a condition: `chat · streaming`; API and mode if no part varies."""
+        """Return a condition: `chat · streaming`; API and mode if no part varies.
+
+        The tries of a condition whose modes alternate have its name, without their mode.
+        """
         key = task, condition
         if key not in self._known:
-            self._known[key] = " · ".join(self.parts(task, condition)) or condition.name
+            whole = condition.alternating if task in self._alternating else condition
+            self._known[key] = " · ".join(self.parts(task, condition)) or whole.name
         return self._known[key]
 
     def heads(self, result: TaskResult) -> tuple[str, ...]:

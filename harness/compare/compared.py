@@ -106,22 +106,26 @@ def compare(columns: Sequence[Column], against: int, tool_version: str) -> Compa
 
 
 def labelled(columns: Sequence[Column]) -> list[Column]:
-    """Return the columns with unique labels: the provider, if needed with model, time and place.
+    """Return the columns with unique labels: the provider, if needed with its model.
 
-    A provider that is only known by its host and port has the name of the folder or file.
+    Columns that this does not tell apart, and a provider that is only known by its host and port,
+    have the name of the folder or file that was given, or its whole path.
     """
     entries = [column.entry for column in columns]
+    places = [entry.place or entry.provider for entry in entries]
+    names = [Path(place).absolute().name for place in places]
+    labels = ["" if entry.unnamed else entry.provider for entry in entries]
+    models = [f"{label} {e.model}".rstrip() for label, e in zip(labels, entries, strict=True)]
+    kinds = Counter(label for label, _ in set(zip(labels, models, strict=True)))
     labels = [
-        Path(entry.place).absolute().name if entry.place and entry.unnamed else entry.provider
-        for entry in entries
+        more if label and kinds[label] > 1 else label
+        for label, more in zip(labels, models, strict=True)
     ]
-    times = [(entry.started_at or "").replace("T", " ")[:16] for entry in entries]
-    places = [entry.place or f"#{number}" for number, entry in enumerate(entries, 1)]
-    for extras in ([entry.model for entry in entries], times, places):
-        kinds = Counter(label for label, _ in set(zip(labels, extras, strict=True)))
+    for others in (names, places):
+        times = Counter(labels)
         labels = [
-            f"{label} {extra}".rstrip() if kinds[label] > 1 else label
-            for label, extra in zip(labels, extras, strict=True)
+            other if not label or times[label] > 1 else label
+            for label, other in zip(labels, others, strict=True)
         ]
     return [
         replace(column, entry=column.entry.model_copy(update={"label": label}))

@@ -1,14 +1,17 @@
-"""The pages of a site: providers, their runs over time, and the methodology; and badges."""
+"""The pages of a site: providers, their runs over time, and the methodology; badges; a history."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from urllib.parse import quote
 
-from harness.compare.history import History, ProviderHistory
+from harness.compare.history import History, HistoryPoint, ProviderHistory
 from harness.compare.key_figures import ResultSummary
 from harness.compare.site import Site, SiteRun
 from harness.records.analysis import RuleStatus
 from harness.records.families import short_title
 from harness.records.figures import Decision
+from harness.run.run_folder import PAGE_FILE
 from harness.text import percentage
 from reports import history as text
 from reports.html.charts.rates import over_time
@@ -42,6 +45,7 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
         folder=quote,
         families=_families(latest),
         lines=[(line, text.table(line), list(_figures(line))) for line in lines],
+        link=lambda point: f"{quote(point.run)}/{PAGE_FILE}",
         text=text,
     )
     methods = render_page(
@@ -55,6 +59,28 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
     badges = {f"{run.run}/{BADGE}": badge(run.summary) for run in site.runs}
     data = site.model_dump_json(indent=2) + "\n"
     return {INDEX: index, METHODS: methods, DATA: data, **badges}
+
+
+def render_history(history: History, folder: Path, version: str) -> str:
+    """Return the page of a history. Links to the reports of the runs are relative to its folder."""
+
+    def link(point: HistoryPoint) -> str | None:
+        report = Path(point.place) / PAGE_FILE
+        return quote(os.path.relpath(report, folder)) if report.exists() else None
+
+    return render_page(
+        "history.html",
+        {},
+        own_script=None,
+        own_styles=("compare.css", "site.css"),
+        label="History",
+        title=f"{history.folder}: runs over time",
+        lines=[(line, text.table(line), list(_figures(line))) for line in history.lines],
+        unread=history.unread,
+        link=link,
+        version=version,
+        text=text,
+    )
 
 
 def _scores(runs: Sequence[SiteRun]) -> list[str]:

@@ -261,17 +261,41 @@ def test_times_are_medians_with_intervals_and_not_tested(made):
     assert set(rows(found, "first token")) == {"responses · streaming", "chat · streaming"}
 
 
-def test_equal_names_are_distinguished_by_time_and_then_by_path(made, tmp_path):
+def test_equal_names_are_distinguished_by_the_folder_and_then_by_its_path(made, tmp_path):
     judged_run(tmp_path / "a", provider="good", day=2)
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
-    columns = [made / "good", made / "bad", tmp_path / "a", tmp_path / "b"]
+    shutil.copytree(tmp_path / "a", tmp_path / "else" / "a")
+    columns = [made / "good", made / "bad", tmp_path / "a", tmp_path / "else" / "a"]
     labels = [column.entry.label for column in labelled([read_run(path) for path in columns])]
-    assert labels == [
-        "good 2026-11-02 10:00",
-        "bad",
-        f"good 2026-11-03 10:00 {tmp_path / 'a'}",
-        f"good 2026-11-03 10:00 {tmp_path / 'b'}",
+    assert labels == ["good", "bad", str(tmp_path / "a"), str(tmp_path / "else" / "a")]
+
+
+@pytest.mark.parametrize(
+    ("provider", "label"),
+    [
+        ("groq", "groq"),
+        ("engine-1.0", "engine-1.0"),
+        ("gpt-4.1-2025", "gpt-4.1-2025"),
+        ("127.0.0.1-8000", "before"),
+        ("localhost:8000", "before"),
+        ("api.example.com-8443", "before"),
+        ("api.example.com", "api.example.com"),
+    ],
+)
+def test_a_provider_without_a_name_has_that_of_the_folder(made, provider, label):
+    first, second = (read_run(made / name) for name in ("good", "bad"))
+    entry = first.entry.model_copy(update={"provider": provider, "place": "runs/before"})
+    columns = labelled([replace(first, entry=entry), second])
+    assert [column.entry.label for column in columns] == [label, "bad"]
+
+
+def test_a_provider_with_two_models_has_their_names(made):
+    first, second = (read_run(made / name) for name in ("good", "bad"))
+    entries = [
+        first.entry.model_copy(update={"provider": "groq", "model": model})
+        for model in ("gpt-oss-20b", "gpt-oss-120b")
     ]
+    columns = labelled([replace(e, entry=n) for e, n in zip((first, second), entries, strict=True)])
+    assert [column.entry.label for column in columns] == ["groq gpt-oss-20b", "groq gpt-oss-120b"]
 
 
 def with_version(path, version):
