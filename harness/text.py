@@ -17,6 +17,12 @@ _REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|c
 """The words with which gpt-oss begins a refusal."""
 PLACEHOLDER = r"[\[<{]{1,2}[A-Z]+(?:[_ ][A-Z0-9]+)*[\]>}]{1,2}"
 """A name in capitals, such as those with which filters replace words: `<LOCATION>`, `[NAME_1]`."""
+FILTERED = (
+    r"[\[<{](?:REDACTED|CENSORED|MASKED|FILTERED|PII|(?:EMAIL|PHONE|PERSON|CREDIT)_[A-Z]+)[\]>}]"
+    r"|<(PERSON|LOCATION|DATE_TIME|US_SSN|IBAN_CODE)>(?![\s\S]*</\1>)"
+)
+"""The placeholders that filters are known to write, and models are not. Those of Presidio, which
+the group has, are none if they are the tags of markup."""
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]?")
 
 

@@ -197,6 +197,8 @@ class Traits:
     first_input: int | None = None
     """Prompt tokens of the first request. None with built-in tools, where the reported count is the
     sum over several prompts."""
+    created: float | None = None
+    """When the first reply was made, as it says, in Unix seconds."""
     host: str = ""  # the host of the first request
     tries: Tries | None = None
     """None in recorded traffic, and if the last request was neither served nor failed with 5xx."""

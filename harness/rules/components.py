@@ -42,6 +42,8 @@ class Component:
     mixes_requests: bool = False
     """Its defects put one request's content into the reply to another: now and then, under load,
     and with any consequence."""
+    repeats_requests: bool = False
+    """Its defects give one reply to every request of a form, so that a rule may fail in all."""
     of_some_requests: bool = False
     """Its rules judge only requests that ask for it; other defects damage their replies, too."""
     of_behaviour: bool = False  # it changes what the model does with its prompt
@@ -79,7 +81,7 @@ def fields_of(paths: Iterable[str]) -> str | None:
 MODEL = "model"  # the component of what only another model, other weights or numerics show
 _RETURNED = (
     *("failures", "interrupted", "unreadable", "format", "events", "ends"),
-    *("output", "text", "filter", "calls", "model", "shared"),
+    *("output", "text", "filter", "calls", "model", "shared", "cache"),
 )
 """Components whose defects show in replies, and so in what the model seems to do."""
 _COMPONENTS = (
@@ -167,7 +169,7 @@ _COMPONENTS = (
         "Compare the logprobs layer by layer with the reference, for the same prompt tokens; "
         "check weights, number formats and caches first.",
         after=("prompt", "messages", "history", "tools", "sampling", "logprobs"),
-        follows=("shared",),
+        follows=("shared", "cache"),
         one_api="logprobs",
         of_behaviour=True,
         partly="only some replies: two builds behind one router?",
@@ -177,7 +179,7 @@ _COMPONENTS = (
         "The server does not sample as requested.",
         "Replies have tokens that the model would not choose, or options have no effect.",
         "Apply the sampling options of the request, and add no penalties or filters by default.",
-        after=("events", "output", "text", "shared", "unreadable"),
+        after=("events", "output", "text", "shared", "cache", "unreadable"),
         follows=_RETURNED,
     ),
     Component(
@@ -187,7 +189,7 @@ _COMPONENTS = (
         "return each token's log-probability at temperature 1.",
         "forward {fields} unchanged.",
         "logprobs",
-        follows=("events", "output", "text", "sampling"),
+        follows=("events", "output", "text", "sampling", "cache"),
     ),
     Component(
         "structured",
@@ -210,7 +212,7 @@ _COMPONENTS = (
         "The server ends replies at the wrong place, or does not report why they end.",
         "Clients get more or less text than they requested, and cannot tell that it was truncated.",
         "Stop at <|return|>, at <|call|> and at the limits of the request, and at nothing else.",
-        follows=(MODEL,),
+        follows=(MODEL, "cache"),
     ),
     Component(
         "output",
@@ -228,7 +230,7 @@ _COMPONENTS = (
         "return the decoded tokens unchanged.",
         "forward {fields} unchanged.",
         "texts",
-        follows=("events", "output", "filter", "structured", "model", "shared"),
+        follows=("events", "output", "filter", "structured", "model", "shared", "cache"),
         changes_texts=True,
     ),
     Component(
@@ -252,7 +254,7 @@ _COMPONENTS = (
         "The server builds replies that deviate from the API.",
         "Clients that read replies by the types of the API fail, or read the wrong part.",
         "Build replies with the types of the openai package, which state the type of each field.",
-        follows=("failures", "interrupted", "unreadable", "events", "calls"),
+        follows=("failures", "interrupted", "unreadable", "events", "calls", "cache"),
     ),
     Component(
         "events",
@@ -261,7 +263,7 @@ _COMPONENTS = (
         "make events add up to the non-streaming reply.",
         "forward each event with {fields}.",
         "its index, id and type",
-        follows=("failures", "interrupted", "unreadable", "format", "calls", "shared"),
+        follows=("failures", "interrupted", "unreadable", "format", "calls", "shared", "cache"),
     ),
     Component(
         "usage",
@@ -279,6 +281,7 @@ _COMPONENTS = (
         "The server does not use the options of the request, or reports different values.",
         "What the client sets has no effect, or it reads a setting that was not used.",
         "Pass every option on to the engine, and repeat in the response what was used.",
+        follows=("cache",),
     ),
     Component(
         "errors",
@@ -293,9 +296,21 @@ _COMPONENTS = (
         "The server mixes up requests, or answers from another request's cache entry.",
         "Users get replies to other users' requests, and a retry works.",
         "Look for state that requests share: parsers, stores, caches of prefixes and of replies.",
+        follows=("cache",),
         expects=_NO_REPLY,
         changes_counts=True,
         mixes_requests=True,
+    ),
+    Component(
+        "cache",
+        "The server answers requests with stored replies to different ones.",
+        "Questions get the answers to others, options have no effect, and retries change nothing.",
+        "Return a stored reply only to a request with the same conversation and the same options, "
+        "and only at temperature 0.",
+        expects=_NO_REPLY,
+        changes_counts=True,
+        mixes_requests=True,
+        repeats_requests=True,
     ),
     Component(
         "replicas",

@@ -304,7 +304,8 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     Counts alone show no defect of texts, and only wrong counts, where as many are wrong, change the
     counts of prompts. Replies of other requests show as these in some replies, and as changed,
     lost or unreadable ones in others: if one of them is proven, it explains what is not in every
-    reply. Of warnings, only those of changed texts explain anything.
+    reply, and all that fails if it is stored. Of warnings, only those of changed texts explain
+    anything.
     """
     says = other.result.status == "failed" or other.about.changes_texts
     if not says or not other.is_shown or other.component == finding.component:
@@ -316,7 +317,8 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     probe = finding.result.check.kind == "probe"
     follows = other.component in finding.about.follows
     if other.about.mixes_requests and not other.by_counts and follows:
-        partly = other.proven and _share(finding.result) < _ALWAYS
+        sometimes = other.about.repeats_requests or _share(finding.result) < _ALWAYS
+        partly = other.proven and sometimes
         return same or partly or _share(other.result) >= _MOSTLY * _share(finding.result)
     if finding.by_counts and other.about.changes_counts:
         return same or _share(other.result) >= _MOSTLY * _share(finding.result)

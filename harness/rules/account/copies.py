@@ -24,6 +24,7 @@ from harness.rules.account.differences import (
     without_typography,
 )
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, What
+from harness.text import FILTERED
 
 _PLANNED = 4  # samples that a model plans to copy, and that a change of a server affects
 _SHORTEST_TEXT = 4  # characters of a text in arguments that a CoT plans
@@ -33,9 +34,10 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
     """Judge the replies that lack what their requests want.
 
     The server changed one whose count is that of the wanted text by many tokens; several that are
-    changed alike, if their counts show it, or if no reply that the change would affect is intact
-    and it is likely that the model wrote the copy (see `_fewest`); and those of the API or mode
-    that has all that are changed. What a count shows to be the model's own outweighs as many.
+    changed alike, if their counts show it, if they have the placeholder of a filter, or if no reply
+    that the change would affect is intact and it is likely that the model wrote the copy (see
+    `_fewest`); and those of the API or mode that has all that are changed. What a count shows to be
+    the model's own outweighs as many.
     """
     every: dict[tuple[str, str], list[Row]] = defaultdict(list)
     peers: dict[Api, list[Row]] = defaultdict(list)
@@ -52,7 +54,9 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
             proof = bool(shown) and min(map(abs, more)) > SURELY
             alike = (row.api, entry.place, entry.what) if Change(entry.what).simple else None
             fewest = (ALIKE if counting.is_near(row) else SEVERAL) if shown else inf
-            claims.append(Claim(row, entry, proof, alike, row.sample, fewest, shown is False))
+            if _is_filtered(row, entry):  # a filter sees both APIs
+                alike, fewest = (entry.place, entry.what), min(fewest, ALIKE)
+            claims.append(Claim(row, entry, proof, alike, _unit(row), fewest, shown is False))
     yield from convicted(claims)
     by_change: dict[Hashable, list[Claim]] = defaultdict(list)
     for claim in (claim for claim in claims if claim.alike):
@@ -80,6 +84,23 @@ def _fewest(row: Row, entry: Entry, counting: Counting) -> float:
     return ALIKE if planned or counting.lacks_tokens(row) else inf
 
 
+def _unit(row: Row) -> Hashable:
+    """Return what a model may write oddly in each try: the wanted text, in whichever request.
+
+    Calls without arguments have nothing to write, so that their requests count.
+    """
+    wanted = row.wanted
+    if wanted is None or not (wanted.text or wanted.arguments):
+        return row.sample
+    return wanted.text, json.dumps(wanted.arguments, sort_keys=True)
+
+
+def _is_filtered(row: Row, entry: Entry) -> bool:
+    """Whether the placeholder of a filter, which the CoT lacks, replaces a wanted text."""
+    mask = re.search(FILTERED, entry.got) if entry.what is What.MASKED else None
+    return mask is not None and mask[0] not in row.reasoning
+
+
 def _counted_instead(row: Row, more: Iterable[int], counting: Counting) -> bool | None:
     """Whether the count is that of the wanted text; None if it fits both, or neither.
 
@@ -102,6 +123,8 @@ def _affects(what: What, kind: str, intact: Row) -> bool:
         return not all(arguments.values())
     if what is What.STYLE:
         return kind in map(style_of, arguments)
+    if what is What.MASKED:
+        return kind in (wanted.text, *strings(arguments))
     change = CHANGES.get(what)
     texts = [wanted.text, *strings(arguments)]
     return change is None or any(change(text) != text for text in texts)

@@ -238,7 +238,7 @@ def _is_lost(row: Row, ledger: Ledger) -> bool:
 
 def _is_proof(ledger: Ledger | None, off: int, what: What) -> bool:
     """Whether a formula alone proves how the count of a reply is wrong."""
-    sure = ledger is not None and (ledger.exact or what is What.ANSWER_ALONE)
+    sure = ledger is not None and (ledger.exact or what in (What.ANSWER_ALONE, What.SUMMED))
     whole = ledger is not None and sure and bool(ledger.cot) and bool(ledger.answer or ledger.calls)
     repeated = ledger is not None and ledger.repeated and what in _OMISSIONS
     return whole and abs(off) > SURELY and not repeated

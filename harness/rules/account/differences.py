@@ -138,7 +138,7 @@ def difference(wanted: str, got: str) -> Change:
     if _is_permuted(wanted, got):
         return Change(What.REORDERED)
     if _MASK.search(got) and not _MASK.search(wanted):
-        return Change(What.MASKED)
+        return Change(What.MASKED, wanted)
     if "\N{REPLACEMENT CHARACTER}" in got.replace(wanted, ""):
         return Change(What.GARBLED)
     if bare(wanted) == bare(got):
@@ -196,7 +196,8 @@ def argument_change(wanted: Mapping[str, object], got: Mapping[str, object]) -> 
     if len(pairs) > 1 and sorted(texts) == sorted(v for v in got.values() if isinstance(v, str)):
         return Change(What.EXCHANGED)
     changes = [_value_change(value, arrived) for value, arrived in pairs]
-    return changes[0] if len({*changes}) == 1 else Change(What.DIFFERENT)
+    masked = {change.what for change in changes} == {What.MASKED}
+    return changes[0] if masked or len({*changes}) == 1 else Change(What.DIFFERENT)
 
 
 def _value_change(wanted: object, got: object) -> Change:

@@ -7,7 +7,8 @@ from typing import Any
 from harness.api.fields import objects
 from harness.api.items import Message
 from harness.records.conditions import MODES, Api
-from harness.rules.evidence.offers import LANGUAGE, TOOLS, WEATHER
+from harness.records.replies import Wanted
+from harness.rules.evidence.offers import IN_LISBON, LANGUAGE, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure, first_replies, served
 from harness.rules.probe import (
     MAY_BE_REFUSED,
@@ -50,6 +51,7 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
         options={"tools": [{**group, "tools": [function]}]},
         provokes=MAY_BE_REFUSED,
         tries=_TRIES,
+        wanted=Wanted(arguments=IN_LISBON.arguments),  # a server may return other names
     )
     return (
         *((in_namespace,) if api == "responses" else ()),
@@ -67,8 +69,8 @@ def _requests(api: Api) -> tuple[ProbeRequest, ...]:
             },
             provokes=provokes,
         ),
-        request("parallel", _WEATHER, options={"parallel_tool_calls": True}),
-        request("not parallel", _WEATHER, options={"parallel_tool_calls": False}),
+        request("parallel", _WEATHER, options={"parallel_tool_calls": True}, wanted=IN_LISBON),
+        request("not parallel", _WEATHER, options={"parallel_tool_calls": False}, wanted=IN_LISBON),
     )
 
 

@@ -1,6 +1,7 @@
 """Function names are accepted, and returned unchanged."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
@@ -18,11 +19,12 @@ from harness.rules.rule import FUNCTION_CALLING, HARMONY
 
 @dataclass(frozen=True)
 class Renamed:
-    """A tool, the name under which it is offered, and a prompt that needs it."""
+    """A tool, the name under which it is offered, and a prompt that determines its call."""
 
     tool: str
     name: str
     prompt: str
+    arguments: Mapping[str, str]
 
 
 NAMES = TypeAdapter(dict[str, Renamed]).validate_python(table("calls")["names"])
@@ -37,7 +39,7 @@ _REQUESTS = tuple(
     replace(
         offered(name, renamed.prompt, (replace(BY_NAME[renamed.tool], name=renamed.name),)),
         temperature=0.0,
-        wanted=Wanted(name=renamed.name),
+        wanted=Wanted(name=renamed.name, arguments=renamed.arguments),
     )
     for name, renamed in NAMES.items()
 )

@@ -2,7 +2,7 @@
 
 from harness.api.items import Message
 from harness.api.ledger import are_joined, extra_tokens
-from harness.rules.evidence.offers import WEATHER
+from harness.rules.evidence.offers import IN_LISBON, WEATHER
 from harness.rules.evidence.refusals import first_replies
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import HARMONY, Problem
@@ -18,7 +18,9 @@ _LEAST = 16
 """Extra tokens that must include a text: the format of a message has six,
 and a call may have some more than `extra_tokens` counts, such as its content type."""
 
-_REQUESTS = (ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=_TRIES),)
+_REQUESTS = (
+    ProbeRequest("announced", (_RULE, _QUESTION), (WEATHER,), tries=_TRIES, wanted=IN_LISBON),
+)
 GROUP = ProbeGroup(
     "tools.preamble", lambda _api: _REQUESTS, HARMONY, family="calls", component="output"
 )

@@ -12,8 +12,9 @@ from functools import cache, partial
 from harness.api.items import ConversationItem, Message, Reply, Tool, ToolCall, ToolResult
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES
+from harness.records.replies import Wanted
 from harness.rules.evidence.obedience import disobeyed
-from harness.rules.evidence.offers import ORDER, ORDER_PLACE, TOOLS, WEATHER
+from harness.rules.evidence.offers import IN_LISBON, ORDER, ORDER_PLACE, TOOLS, WEATHER
 from harness.rules.evidence.refusals import failure, first_replies
 from harness.rules.evidence.rendering import Prompt, differences
 from harness.rules.evidence.subjects import calls
@@ -43,9 +44,15 @@ _request = partial(ProbeRequest, max_turns=_TURNS)
 _DEPENDENT = Message("user", "Find the order A-17 and then call get_weather with its city.")
 _QUESTION = Message("user", "What is the weather in Lisbon?")
 _LOOPS = (
-    _request("dependent", (_DEPENDENT,), (ORDER, WEATHER), tries=3),
+    _request(
+        "dependent",
+        (_DEPENDENT,),
+        (ORDER, WEATHER),
+        tries=3,
+        wanted=Wanted(name=ORDER.name, arguments={"order_id": "A-17"}),
+    ),
     *(
-        _request(name, (_QUESTION,), _with_output(WEATHER, output), tries=_TRIES)
+        _request(name, (_QUESTION,), _with_output(WEATHER, output), tries=_TRIES, wanted=IN_LISBON)
         for name, output in RESULTS.items()
     ),
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 from harness.api.items import Message, Tool
 from harness.records.conditions import Api
+from harness.records.replies import Wanted
 from harness.rules.probe import ProbeRequest
 from harness.run.cases import load_suite
 
@@ -44,6 +45,8 @@ WEATHER = BY_NAME["get_weather"]
 LANGUAGE = BY_NAME["identify_language"]
 STATUS = BY_NAME["service_status"]
 MARKDOWN = BY_NAME["markdown_to_html"]
+IN_LISBON = Wanted(name=WEATHER.name, arguments={"location": "Lisbon"})
+"""The call that the question about the weather in Lisbon determines."""
 
 
 def answer_format(api: Api, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def basic_traits(parsed: ParsedRollout) -> Traits:
     """The traits that cost nothing: the host, and the tokens of the first prompt."""
     return Traits(
         first_input=_first_input(parsed),
+        created=_created(parsed),
         host=urlsplit(parsed.exchanges[0].recorded.request.url).netloc if parsed.exchanges else "",
     )
 
@@ -147,3 +148,9 @@ def _first_input(parsed: ParsedRollout) -> int | None:
     if first is None or first.reply is None or first.request.built_in:
         return None
     return first.reply.input_tokens
+
+
+def _created(parsed: ParsedRollout) -> float | None:
+    reply = parsed.exchanges[0].reply if parsed.exchanges else None
+    said = reply and (reply.raw.get("created") or reply.raw.get("created_at"))
+    return said if isinstance(said, int | float) else None

@@ -13,6 +13,7 @@ from harness.api.ledger import (
     ANSWER_HEADER,
     COT_HEADER,
     FRAMING,
+    are_joined,
     call_header,
     extra_tokens,
     hides_cot,
@@ -162,7 +163,8 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     Otherwise the model wrote an answer or a call, and the server lost it. If the reply contains
     nothing at all, it lost the CoT, too. A call whose header the model misspelled is not a call,
     and its tokens are not counted. In rare replies, these are all tokens beyond the CoT: a few, not
-    more than malformed headers have. Parsers may drop a call that the token limit cut.
+    more than malformed headers have, or those of several messages of CoT that the server joined.
+    Parsers may drop a call that the token limit cut.
     """
     exchange, reply = answer
     if lost := _lost_tokens(answer):
@@ -170,7 +172,8 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if not reply.reasoning:
             message = "The reply contains nothing, but reports output tokens."
         got = f"{reply.output_tokens} tokens"
-        proven = not reply.reasoning or (lost > SURELY and not exchange.truncated)
+        sure = lost > SURELY and not are_joined(lost, reply.reasoning)
+        proven = not reply.reasoning or (sure and not exchange.truncated)
         expected = f"text for {lost} more tokens"
         path = "$.output" if exchange.api == "responses" else "$.choices"
         yield Problem(exchange, message, expected, got, path, proven=proven)

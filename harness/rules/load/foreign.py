@@ -17,6 +17,7 @@ family = Family("load", CHAT, component="shared")
 _Sample = tuple[str, str]  # task and sample
 
 _BY_CHANCE = Habit(0.003, "of words that a model invents for two requests: 3 of 1,052 replies")
+_SECONDS = 2  # by which times in whole seconds may differ that are the same
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual for it, and attempts at another that make a call."""
 
@@ -70,6 +71,56 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
                 )
                 shown = evidence(score.record, "$", "a reply to its own request", "the same")
                 yield message, shown, True
+
+
+@family.cross_check(
+    "reply.stored",
+    lambda score: score.traits.created is not None and score.replies,
+    component="cache",
+)
+def stored(examined: Sequence[Score]) -> Iterator[Difference]:
+    """No reply was made before its request was sent, for a different one or another sample.
+
+    Caches find replies by the meaning of a question, which numbers and names hardly change, or by a
+    key that lacks options. The evidence is the time at which the reply says that it was made: it is
+    that of an equal reply which ended before this request was sent. A stored reply to an equal
+    request is right at temperature 0.
+    """
+    made: dict[tuple[Api, float | None], list[Score]] = defaultdict(list)
+    for score in sorted(examined, key=lambda score: score.rows[0].began):
+        made[score.condition.api, score.traits.created].append(score)
+    again: list[tuple[Score, Score]] = []
+    for group in made.values():
+        own = {_texts(score): score for score in group if not _began_after(score, group[0])}
+        later = [score for score in group if _began_after(score, group[0])]
+        if any(_texts(score) not in own for score in later):
+            return  # The time is that of the server's start, or another that means nothing.
+        again += [(score, own[_texts(score)]) for score in later if any(_texts(score))]
+    for score, first in again:
+        one, other = score.traits, first.traits
+        apart = set(one.options.split()) ^ set(other.options.split())
+        names = sorted({option.partition("=")[0] for option in apart} - {"seed"})
+        if one.conversation != other.conversation:
+            what = "with a different conversation"
+        elif names:
+            what = f"that differs in {', '.join(names)}"
+        elif not score.rows[0].greedy:
+            what = "that is equal, although this one asks for a new sample"
+        else:
+            continue
+        message = f"The reply was made before its request was sent, for a request {what}."
+        shown = evidence(score.record, "$", "a reply to its own request", f"that of {first.record}")
+        yield message, shown, True
+
+
+def _began_after(score: Score, first: Score) -> bool:
+    """Whether a request was sent so long after another reply that seconds of a clock show it."""
+    return score.rows[0].began > first.rows[0].ended + _SECONDS
+
+
+def _texts(score: Score) -> tuple[object, ...]:
+    first = score.rows[0]
+    return first.reasoning, first.text, first.calls
 
 
 def _swapped(

@@ -1,7 +1,7 @@
 """Metadata of every reply: id, model, creation time, items, choices."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -203,6 +203,48 @@ def _phase(answer: Answer) -> Iterator[Problem]:
 
 def _last_item(answer: Answer) -> Mapping[str, Any]:
     return next(reversed(answer.output), {})
+
+
+_SETTINGS: Sequence[tuple[str, ...]] = (
+    ("previous_response_id",),
+    ("text", "format", "type"),
+    ("text", "format", "name"),
+    ("reasoning", "effort"),
+)
+"""Members of a response that repeat those of its request, and that no server may translate."""
+
+
+def _settings(answer: Answer) -> Iterator[tuple[str, object, object]]:
+    """Yield the settings that both request and response have: path, sent and repeated value."""
+    for path in _SETTINGS:
+        sent: object = answer.exchange.request.body
+        got: object = answer.reply.raw
+        for name in path:
+            sent = sent.get(name) if isinstance(sent, Mapping) else None
+            got = got.get(name, sent) if isinstance(got, Mapping) else sent
+        if sent is not None:
+            yield ".".join(path), sent, got
+
+
+@family.check(
+    "responses.settings",
+    answers,
+    lambda answer: any(_settings(answer)),
+    severity="warning",
+    source=RESPONSES,
+    component="options",
+    fix="Repeat in the response the settings of its request, or leave them out.",
+)
+def _repeats_settings(answer: Answer) -> Iterator[Problem]:
+    """A response that names the earlier response, the format or the effort names those requested.
+
+    Programs that store responses rebuild conversations from them. Another value means that the
+    server did not use the setting, or that a gateway put defaults into the response.
+    """
+    for path, sent, got in _settings(answer):
+        if got != sent:
+            message = f"The response reports a different `{path}` than its request."
+            yield Problem(answer.exchange, message, repr(sent), repr(got), f"$.{path}")
 
 
 _SAMPLED = ("temperature", "top_p")

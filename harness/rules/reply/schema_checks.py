@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from harness.api.fields import objects
+from harness.api.fields import json_object, objects
 from harness.api.parsed_rollout import ParsedExchange
 from harness.api.sdk_types import event_model, stops_sdk
 from harness.records.conditions import APIS
@@ -40,7 +40,8 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
 
     Clients cannot use an unreadable reply, such as a body that does not have the format that its
     Content-Encoding names, one that does not end, or an error that is sent as a reply. The check
-    stream.error_event reports error events.
+    stream.error_event reports error events. A body that is no JSON object, or an error, is no
+    consequence of another defect.
     """
     failure, reason = exchange.recorded.failure, exchange.unreadable
     if failure is not None and failure.kind in ("protocol", "encoding", "too_large"):
@@ -48,8 +49,11 @@ def _unreadable(exchange: ParsedExchange) -> Iterator[Problem]:
     if reason is not None and not exchange.error_events:
         response = exchange.recorded.response
         streamed = response is not None and response.body is None
-        got = "a stream" if streamed else (response and response.body) or "an empty body"
-        yield Problem(exchange, reason, "a reply of this API", got)
+        body = "" if response is None else response.body or ""
+        read = json_object(body)
+        alone = not streamed and (read is None or bool(read.get("error")))
+        got = "a stream" if streamed else body or "an empty body"
+        yield Problem(exchange, reason, "a reply of this API", got, proven=alone)
 
 
 def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:

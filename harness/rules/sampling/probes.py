@@ -322,7 +322,7 @@ def _hot_with_tool(responses: ProbeResponses) -> Trials:
 @GROUP.probe(
     "sampling.cached",
     (*_HOT, *chain.from_iterable(_FRESH)),
-    component="shared",
+    component="cache",
     fix="Sample every request anew; a cache of replies is wrong above temperature 0.",
 )
 def _cached(responses: ProbeResponses) -> Trials:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from harness.api.ledger import token_count, wrote_all
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
-from harness.rules.habits import recorded
+from harness.rules.habits import Habit, recorded
 from harness.rules.rule import CHAT, GUIDE, Problem
-from harness.text import repeated_piece
+from harness.text import FILTERED, repeated_piece
 
 family = Family("text", CHAT, component="text")
 
@@ -16,16 +16,10 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _UTF_8 = "https://www.rfc-editor.org/rfc/rfc8259#section-8.1"
 _MARK = "!"  # the text of the token that sampling selects if all logits are equal or NaN
 _SHORTEST_RUN = 32  # exclamation marks
-# A word of asterisks within a line, or the names with which filters replace words. The names that
-# Presidio uses are not masks if they are the tags of markup. Asterisks are not a mask in front of a
-# title, such as those of patches: `*** Begin Patch`, `*** End of File ***`.
+# A word of asterisks within a line, or the names with which filters replace words. Asterisks are no
+# mask in front of a title, such as those of patches: `*** Begin Patch`, `*** End of File ***`.
 _TITLE = re.compile(r"\*{3,} [A-Z][\w ]*?(?: \*{3,}|(?![\w ]))")
-_MASK = re.compile(
-    r"(?<=[\w,;:] )\*{3,}(?=[ .,;:!?]|$)|█{2,}"
-    r"|[\[<{](?:REDACTED|CENSORED|MASKED|FILTERED|PII|(?:EMAIL|PHONE|PERSON|CREDIT)_[A-Z]+)[\]>}]"
-    r"|<(PERSON|LOCATION|DATE_TIME|US_SSN|IBAN_CODE)>(?![\s\S]*</\1>)",
-    re.MULTILINE,
-)
+_MASK = re.compile(rf"(?<=[\w,;:] )\*{{3,}}(?=[ .,;:!?]|$)|█{{2,}}|{FILTERED}", re.MULTILINE)
 _NULL_NAMES = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Object]"})
 # One such run can be correct text, such as the end of a German quotation.
 _FEWEST_MISREAD_RUNS = 2
@@ -100,6 +94,25 @@ family.account_rule(
     "a stream twice, returns it so. Clients show both.",
     fix="Send each piece of a text once, and end the reply at <|return|>.",
 )
+
+
+@family.check(
+    "text.space_first",
+    every_choice,
+    lambda answer: answer.reply.text.strip(),
+    habit=Habit(0.02),
+    fix="Return the text of an answer from its first character on, and add none before it.",
+)
+def _space_first(answer: Answer) -> Iterator[Problem]:
+    """Answers do not begin with a space.
+
+    A server that joins an answer to what it removed before it returns one. It costs no token, and
+    changes answers that programs compare or parse.
+    """
+    text = answer.reply.text
+    if text[0] == " ":
+        message = "The answer begins with a space."
+        yield Problem(answer.exchange, message, "its first word", repr(text[:40]))
 
 
 @family.check("text.placeholder", every_choice, severity="warning", habit=recorded(0.005))

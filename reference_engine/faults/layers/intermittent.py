@@ -1,7 +1,7 @@
 """Faults that affect only some requests; the catalogue gives the share that each affects."""
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from uuid import uuid4
 
 import orjson
@@ -20,6 +20,8 @@ from reference_engine.faults.layers.parsing import dropped
 _MOST_CACHED = 1000
 _LAST: dict[str, Json] = {}
 _CACHE: OrderedDict[bytes, bytes] = OrderedDict()
+_TIMES: Counter[bytes] = Counter()
+_KEYED = ("model", "messages", "input", "instructions", "tools")
 
 hooks.PARSED.faults(sometimes_empty=dropped("answer"))
 hooks.whole_text("answer").faults(
@@ -62,6 +64,41 @@ def cache_key_lacks_temperature(reply: Reply, request: ClientRequest) -> Reply:
     return Reply(reply.status, reply.headers, _CACHE.setdefault(key, reply.body))
 
 
+def _stored(key: object, reply: Reply, fewest: int = 1) -> Reply:
+    """Return the reply that a cache has for a key since so many requests, with an id of its own."""
+    if reply.status != 200 or not reply.body:
+        return reply
+    place = orjson.dumps(key, option=orjson.OPT_SORT_KEYS)
+    _TIMES[place] += 1
+    if _TIMES[place] <= fewest:
+        _CACHE[place] = reply.body
+        return reply
+    body = orjson.loads(_CACHE[place])
+    body["id"] = f"{str(body.get('id')).partition('_')[0]}_{uuid4().hex}"
+    return Reply(reply.status, reply.headers, orjson.dumps(body))
+
+
+def _without_numbers(value: object) -> str:
+    return re.sub(r"\d+", "#", orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode().lower())
+
+
+hooks.REPLY.faults(
+    cache_by_meaning=lambda reply, request: _stored(
+        ["meaning", request.api, _without_numbers(_beside_seed(request))], reply
+    ),
+    cache_from_third_request=lambda reply, request: _stored(
+        ["third", request.api, _beside_seed(request)], reply, fewest=2
+    ),
+    cache_key_lacks_options=lambda reply, request: _stored(
+        ["options", request.api, *(request.body.get(name) for name in _KEYED)], reply
+    ),
+)
+
+
+def _beside_seed(request: ClientRequest) -> Json:
+    return {name: value for name, value in request.body.items() if name != "seed"}
+
+
 @hooks.REQUEST
 def reply_of_another_request(body: Json, request: ClientRequest) -> None:
     last = _LAST.get(request.api)
@@ -70,6 +107,12 @@ def reply_of_another_request(body: Json, request: ClientRequest) -> None:
         return
     tools = {key: last[key] for key in last.keys() & {"tools", "tool_choice", "instructions"}}
     body |= {messages_key(body): last.get(messages_key(last))} | tools
+
+
+@hooks.REPLY.when(lambda reply, _: reply.status == 200 and bool(reply.body))
+def errors_as_replies(reply: Reply, _: ClientRequest) -> Reply:
+    error = {"message": "Upstream error.", "type": "server_error", "param": None, "code": None}
+    return Reply(reply.status, reply.headers, orjson.dumps({"error": error}))
 
 
 @hooks.CHOICE

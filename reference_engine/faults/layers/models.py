@@ -12,8 +12,6 @@ from torch import Tensor
 from reference_engine.faults import hooks
 from reference_engine.model.transformer import Transformer
 
-_STEPS = 7  # integers of 4 bits go from -7 to 7
-
 
 def _matrices(model: Transformer) -> Iterator[Tensor]:
     """Yield all matrices, those of the experts of a layer as one: (..., rows, columns)."""
@@ -32,18 +30,27 @@ def _noisy(share: float, seed: int) -> hooks.ModelChange:
     return damage
 
 
+def _rounded(steps: int) -> hooks.ModelChange:
+    """Return a change that rounds each row to integers from `-steps` to `steps` times a scale."""
+
+    def damage(model: Transformer) -> None:
+        for matrix in _matrices(model):
+            step = matrix.abs().amax(-1, keepdim=True).clamp(min=1e-9) / steps
+            matrix.copy_((matrix / step).round() * step)
+
+    return damage
+
+
 hooks.MODEL.faults(
+    model_noise_10=_noisy(0.1, seed=7),
     model_noise_12=_noisy(0.12, seed=3),
+    model_noise_13=_noisy(0.13, seed=11),
     model_noise_16=_noisy(0.16, seed=5),
     model_noise_20=_noisy(0.2, seed=1),
+    model_noise_24=_noisy(0.24, seed=2),
+    model_of_four_bits=_rounded(7),
+    model_of_three_bits=_rounded(3),
 )
-
-
-@hooks.MODEL
-def model_of_four_bits(model: Transformer) -> None:
-    for matrix in _matrices(model):
-        step = matrix.abs().amax(-1, keepdim=True).clamp(min=1e-9) / _STEPS
-        matrix.copy_((matrix / step).round() * step)
 
 
 @hooks.MODEL

@@ -164,6 +164,7 @@ hooks.PARSER.when(lambda *_: BODY.get().get("stream") is True).faults(
     characters_broken_in_streams=lambda *_: _TokenwiseParser()
 )
 hooks.whole_text("reasoning").faults(title_before_cot=lambda text: f"Thoughts:\n\n{text}")
+hooks.whole_text("answer").faults(space_before_answers=lambda text: f" {text}")
 hooks.PARSED.faults(
     cot_in_content=recast("reasoning", "answer"),
     answer_missing=dropped("answer"),

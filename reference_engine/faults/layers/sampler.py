@@ -146,6 +146,12 @@ def logprobs_null(data: Json, _: ClientRequest) -> None:
 hooks.PAYLOAD.when(hooks.of_streams).faults(logprobs_missing_in_streams=logprobs_null)
 
 
+@hooks.RESPONSE.when(hooks.of_responses)
+def settings_repeated_as_defaults(response: Json, _: ClientRequest) -> None:
+    if isinstance(response.get("text"), dict):
+        response |= {"previous_response_id": None, "text": {"format": {"type": "text"}}}
+
+
 @hooks.PAYLOAD
 def logprobs_shifted(data: Json, request: ClientRequest) -> None:
     def change(tokens: list[Json]) -> None:

@@ -220,21 +220,51 @@ def call(
 
 def test_all_values_of_a_type_or_names_of_a_style_are_changed_by_servers() -> None:
     """The counts are those of the wanted values, or the CoT has the wanted names."""
-    levels = Wanted(name="set_level", arguments={"levels": [1, 2, 3]})
-    text, got = '{"levels": [1, 2, 3]}', '{"levels": "[1, 2, 3]"}'
-    retyped = call(got, wanted=levels, name="set_level", wrote=text)
-    depth = Wanted(name="set_depth", arguments={"maxDepth": 7})
-    named = call('{"max_depth": 7}', "With maxDepth: 7.", depth, "set_depth")
     note = '{"note": "salt"}'
     intact = [call(note, wanted=Wanted(name="add_note"), wrote=note)] * 4
+    retyped, own, named, kept = list[Row](), list[Row](), list[Row](), list[Row]()
+    for value in (7, 8, 9):
+        levels = Wanted(name="set_level", arguments={"levels": [1, 2, value]})
+        text, got = f'{{"levels": [1, 2, {value}]}}', f'{{"levels": "[1, 2, {value}]"}}'
+        retyped.append(call(got, wanted=levels, name="set_level", wrote=text))
+        own.append(call(got, wanted=levels, name="set_level", wrote=got))
+        depth = Wanted(name="set_depth", arguments={"maxDepth": value})
+        planned, snake = f"With maxDepth: {value}.", f'{{"max_depth": {value}}}'
+        named.append(call(snake, planned, depth, "set_depth"))
+        kept.append(call(f'{{"maxDepth": {value}}}', wanted=depth, name="set_depth"))
     for changed in (retyped, named):
-        requests = [replace(changed, request=request) for request in "abc"]
-        assert kinds([*intact, *requests]) == {("changed", "arguments")}
-    kept = call('{"maxDepth": 7}', wanted=depth, name="set_depth")
-    own = replace(retyped, ledger=replace(retyped.ledger, reported=retyped.ledger.returned))
-    for mixed in ([named] * 3 + [kept], [own] * 3):
-        requests = [replace(one, request=f"r{at}") for at, one in enumerate(mixed)]
-        assert kinds([*intact, *requests]) == {("unknown", "")}
+        assert kinds([*intact, *changed]) == {("changed", "arguments")}
+        again = [replace(changed[0], request=f"r{at}") for at in range(3)]
+        assert kinds([*intact, *again]) == {("unknown", "")}  # one value, in whichever request
+    for mixed in ([*named, kept[0]], own):
+        assert kinds([*intact, *mixed]) == {("unknown", "")}
+
+
+@pytest.mark.parametrize(
+    ("mask", "cot", "changed"),
+    [
+        ("<LOCATION>", "With location: {town}.", True),
+        ("[PHONE_NUMBER]", "I look it up.", True),
+        ("<LOCATION>", "I write <LOCATION>, as this is private.", False),
+        ("<TOWN>", "I look it up.", False),
+    ],
+)
+def test_the_placeholder_of_a_filter_is_no_value_that_a_model_writes(
+    mask: str, cot: str, changed: bool
+) -> None:
+    """Also if other values are intact, and without counts."""
+
+    def asked(town: str, got: str) -> Row:
+        wanted = Wanted(name="get_weather", arguments={"location": town})
+        return call(json.dumps({"location": got}), cot.format(town=town), wanted, "get_weather")
+
+    towns = ("Lisbon", "Denver", "Osaka", "Rome")
+    masked = [asked(town, mask) for town in towns[:3]]
+    kept = asked(towns[3], towns[3])
+    assert (kinds([*HEALTHY, *masked, kept]) == {("changed", "arguments")}) is changed
+    assert kinds([*HEALTHY, *masked[:2], kept]) == {("unknown", "")}
+    healthy = [asked(town, f"{town}, Portugal") for town in towns]
+    assert kinds([*HEALTHY, *healthy]) == set()
 
 
 def test_a_model_that_writes_other_arguments_is_not_accused() -> None:
@@ -275,9 +305,10 @@ def test_characters_that_all_texts_lack_have_tokens(thought: str, changed: bool)
 )
 def test_white_space_at_the_end_is_planned_if_the_cot_has_it(cot: str, trimmed: bool) -> None:
     """Its tokens are those of the call without it."""
-    wanted = Wanted(name="add_note", arguments={"note": "dock nine "}, special="nine ")
-    one = call('{"note": "dock nine"}', cot, wanted)
-    others = [replace(one, request=request) for request in "abc"]
+    others = []
+    for dock in ("nine", "four", "five"):
+        wanted = Wanted(name="add_note", arguments={"note": f"dock {dock} "}, special=f"{dock} ")
+        others.append(call(f'{{"note": "dock {dock}"}}', cot.replace("nine", dock), wanted))
     assert (kinds(others) == {("changed", "arguments")}) == trimmed
 
 
@@ -317,6 +348,19 @@ def test_a_name_in_another_style_than_in_the_cot_is_the_models() -> None:
     for name in ("get_weather", "functions.get-weather"):
         other = call("{}", "I call get-weather now.", wanted, name)
         assert kinds(replace(other, request=request) for request in "abcd") == {("unknown", "")}
+
+
+def test_the_sum_of_all_chunks_is_known_from_one_call() -> None:
+    """JSON may be spelled in other ways, whose sums are as few numbers."""
+    text = '{"note": "salt"}'
+    one = counted(
+        call(text, wanted=Wanted(name="add_note"), wrote=text), lambda n: n * (n + 1) // 2
+    )
+    assert one.ledger is not None
+    spelled = replace(one, ledger=replace(one.ledger, exact=False, spellings=6))
+    assert entries([*HEALTHY, spelled])[-1].what is What.SUMMED
+    lost = replace(spelled, ledger=replace(one.ledger, reported=one.ledger.reported + 9))
+    assert entries([*HEALTHY, lost])[-1].what is What.TOO_HIGH
 
 
 @pytest.mark.parametrize("title", ["Planning\n", "Thoughts on the request\n\n"])

@@ -337,3 +337,51 @@ def test_streams_that_break_at_every_try_of_several_requests_are_reported(broken
 
     scores = [streamed(at, number) for at in range(4) for number in (1, 2)]
     assert sum(name == "stream.cut.always" for name, _ in found(scores)) == always
+
+
+def asked(
+    number: int, said: str, prompt: str, began: float, created: float, **options: object
+) -> Score:
+    """A request of a run, its reply, and when the server says that it made the reply."""
+    score = scored([Reply(text=said)], f"asked{number}", 1, prompt, **options)
+    row = replace(score.rows[0], began=began, ended=began + 1)
+    return replace(score, rows=(row,), traits=replace(score.traits, created=created))
+
+
+SUM = "It is forty-two, which is the sum of both numbers."
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "created", "stored"),
+    [
+        ("What is 18 plus 25?", {}, 100.0, "with a different conversation"),
+        ("What is 17 plus 25?", {}, 100.0, "that is equal"),
+        ("What is 17 plus 25?", {"temperature": 0}, 100.0, "that differs in temperature"),
+        ("What is 17 plus 25?", {"max_tokens": 99}, 100.0, "that differs in max_tokens"),
+        ("What is 18 plus 25?", {}, 110.0, ""),
+        ("What is 18 plus 25?", {}, 101.0, ""),
+    ],
+)
+def test_a_reply_that_is_older_than_its_request_is_stored(
+    prompt: str, options: dict[str, object], created: float, stored: str
+) -> None:
+    """A time that no other reply has, or that is the request's own, shows nothing."""
+    first = asked(0, SUM, "What is 17 plus 25?", 100.0, 100.0)
+    again = asked(1, SUM, prompt, 110.0, created, **options)
+    messages = [
+        finding.message
+        for _, findings in compare_rollouts([first, again])
+        for finding in findings
+        if finding.id == "reply.stored"
+    ]
+    assert bool(messages) == bool(stored)
+    assert all(stored in message for message in messages)
+
+
+def test_a_time_that_is_no_clocks_shows_no_stored_reply() -> None:
+    """The server's start, and whole seconds in which several replies were made."""
+    cold = {"temperature": 0}
+    healthy = [asked(at, f"{SUM} {at}", f"Sum {at}?", 100 + at, 90.0) for at in range(9)]
+    assert not {rule for rule, _ in found(healthy)} & {"reply.stored"}
+    same = [asked(at, SUM, "Sum?", 100 + at * 9, 100.0, **cold) for at in range(3)]
+    assert not {rule for rule, _ in found(same)} & {"reply.stored"}

@@ -5,7 +5,7 @@ import copy
 import pytest
 from defects import _answer_as_call, _simulate
 from examined import details, findings
-from healthy import rollout
+from healthy import json_response, rollout
 from mutations import (
     asked,
     both,
@@ -465,3 +465,14 @@ def test_a_request_that_is_recorded_twice_is_no_call_after_its_result() -> None:
     first = recorded.exchanges[0]
     twice = recorded.model_copy(update={"exchanges": (first, first)})
     assert "calls.again" not in findings(twice)
+
+
+@pytest.mark.parametrize(("separator", "proven"), [("\n\n", False), (" ", True)])
+def test_headers_of_joined_messages_of_cot_prove_no_lost_text(separator, proven):
+    """A worse model wrote seven messages of CoT, and no answer: 34 tokens more than their texts."""
+    cot = separator.join(["I compute this and write it."] * 7)
+    body = chat_whole(Reply(text="", reasoning=cot))
+    body["usage"]["completion_tokens"] = counts(Reply(text="", reasoning=cot))[1] + 34
+    recorded = rollout([json_response(body)])
+    found = [each for each in details(recorded) if each.id == "reply.lost"]
+    assert [each.proven for each in found] == [proven]

@@ -677,3 +677,18 @@ def test_every_rule_declares_a_component_and_short_fixes():
         assert {*component.after, *component.follows} <= set(COMPONENTS)
         assert component.title.endswith(".")
         assert component.effect.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("rule", "component"), [("reply.stored", "cache"), ("reply.foreign", "tools")]
+)
+def test_stored_replies_explain_what_fails_in_every_reply(rule, component):
+    """Replies that are mixed up now and then do not."""
+
+    def proven(result):
+        examples = [each.model_copy(update={"proven": True}) for each in result.examples]
+        return result.model_copy(update={"examples": tuple(examples)})
+
+    results, scores = run(f"{rule}:0.1:s prompt.tool.schema.order finish.limit:0.02:s")
+    results = [proven(each) if each.check.id == rule else each for each in results]
+    assert diagnose(results, scores).causes[0].component == component
