@@ -189,7 +189,7 @@ def _cause(
         when.append(UNDER_LOAD)
     if about.partly and _equal_requests_differ(first.result):
         when.append(about.partly)
-    if first.rule.witness:
+    if first.rule.witness and not first.proven:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
     paths = (e.evidence.path or "" for each in own for e in each.result.examples)

@@ -52,9 +52,9 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
             entry, more = change
             shown = _counted_instead(row, more, counting)
             proof = bool(shown) and min(map(abs, more)) > SURELY
-            alike = (row.api, entry.place, entry.what) if Change(entry.what).simple else None
+            same_change = (row.api, entry.place, entry.what)
+            alike: Hashable = same_change if Change(entry.what).simple else None
             fewest = (ALIKE if counting.is_near(row) else SEVERAL) if shown else inf
-            if _is_filtered(row, entry):  # a filter sees both APIs
                 alike, fewest = (entry.place, entry.what), min(fewest, ALIKE)
             claims.append(Claim(row, entry, proof, alike, _unit(row), fewest, shown is False))
     yield from convicted(claims)
