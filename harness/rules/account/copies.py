@@ -55,6 +55,7 @@ def judged(replies: Sequence[Row], copies: Sequence[bool | None], counting: Coun
             same_change = (row.api, entry.place, entry.what)
             alike: Hashable = same_change if Change(entry.what).simple else None
             fewest = (ALIKE if counting.is_near(row) else SEVERAL) if shown else inf
+            if _is_filtered(row, entry):  # a filter sees both APIs
                 alike, fewest = (entry.place, entry.what), min(fewest, ALIKE)
             claims.append(Claim(row, entry, proof, alike, _unit(row), fewest, shown is False))
     yield from convicted(claims)
