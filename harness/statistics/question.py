@@ -1,7 +1,8 @@
 """Whether hits go with a part of the rows by more than chance: an exact test, within strata. Pure.
 
 The account asks it of APIs and modes within a request, a condition of features within a run, a
-probe of streams within a prompt, the diagnosis of APIs within a case.
+probe of streams within a prompt or of one kind of requests, the diagnosis of APIs within a case, a
+tolerance of a run and its reference.
 """
 
 from collections import defaultdict
@@ -105,3 +106,8 @@ def asked(rows: Iterable[tuple[Stratum, bool, bool]]) -> Answer[Stratum]:
         side[0] += hit
         side[1] += 1
     return Answer({key: ((a[0], a[1]), (b[0], b[1])) for key, (a, b) in counts.items()})
+
+
+def p_more(part: Counts, others: Counts) -> float:
+    """Return the probability of so many hits in a part by chance, given those in the others."""
+    return Answer({None: (part, others)}).p_more

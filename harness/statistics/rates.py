@@ -9,6 +9,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from harness.statistics.intervals import effective_trials
+from harness.statistics.question import p_more
 
 _Group = TypeVar("_Group", bound=Hashable)
 
@@ -45,17 +46,14 @@ def excess(counts: Sequence[tuple[float, int]], rate: float) -> float:
 
 
 def exceeds(counts: Sequence[tuple[float, int]], reference: tuple[int, int]) -> bool:
-    """Return whether a share is larger than that of a reference run (Fisher's exact test).
+    """Return whether a share is larger than that of a reference run, by the exact test.
 
     `counts` are as in `excess`, `reference` has hits and trials; any share exceeds one of none.
     """
-    from scipy.stats import fisher_exact
-
     trials = round(effective_trials(counts))
     share = sum(hits for hits, _ in counts) / sum(size for _, size in counts)
     hits = round(share * trials)
-    table = [[hits, trials - hits], [reference[0], reference[1] - reference[0]]]
-    return not reference[1] or float(fisher_exact(table, alternative="greater").pvalue) <= LEVEL
+    return not reference[1] or p_more((hits, trials), reference) <= LEVEL
 
 
 def at_least(hits: float, trials: float, rate: float) -> float:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from harness.records.scores import Finding, Score
 from harness.rules.account import NO_ACCOUNT, Account
-from harness.rules.account.entry import ALIKE
+from harness.rules.account.court import most
 from harness.rules.catalogue import CHECKS, compare_rollouts
 from harness.rules.rule import as_error, as_warning, tolerated
 from harness.statistics.rates import LEVEL_OF_A_LOOK, exceeds, excessive
@@ -73,9 +73,7 @@ def _miscounted(scores: Iterable[Score], account: Account) -> frozenset[str]:
         for row, entry in account.of_replies(score):
             counted[score.condition.name] += row.ledger is not None
             wrong[score.condition.name] += entry.kind == "miscounted"
-    return frozenset(
-        name for name, times in wrong.items() if times >= ALIKE and 2 * times > counted[name]
-    )
+    return frozenset(name for name, times in wrong.items() if most(times, counted[name]))
 
 
 def strata_of(score: Score) -> Iterator[Stratum]:

@@ -60,6 +60,11 @@ def exceeds(hits: int, replies: int, share: float) -> bool:
     return hits >= ALIKE and at_least(hits, replies, share) <= CHANCE
 
 
+def most(hits: int, replies: int) -> bool:
+    """Whether so many replies have something that it holds for the others as well."""
+    return hits >= ALIKE and 2 * hits > replies
+
+
 def associated(
     requests: Iterable[Sequence[Row]],
     entries: Mapping[tuple[str, int], Entry],
@@ -79,8 +84,7 @@ def associated(
     for part in parts:
         for value in dict.fromkeys(part(row) for _, row in rows):
             answer = asked((at, part(row) == value, row.key in entries) for at, row in rows)
-            most = 2 * len(answer.more) > len(answer.telling)
-            if len(answer.more) >= ALIKE and most and answer.p <= best:
+            if most(len(answer.more), len(answer.telling)) and answer.p <= best:
                 best = answer.p
                 found = [
                     (row, entries[row.key])

@@ -6,21 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api, Mode
 from harness.records.scores import Score
-from harness.rules.account.court import CHANCE
+from harness.rules.account.court import exceeds
 from harness.rules.clients.conversations import Conversation, shares
 from harness.rules.clients.forms import CLIENTS, FORMS, SharedRules, Variant
 from harness.rules.clients.needs import EVERY, UNTRIED, broken_by, fatal
 from harness.rules.clients.sdk import package
-from harness.statistics.rates import at_least
+from harness.rules.habits import MALFORMED_HEADERS
 
 _LEAST_JUDGED = 0.5
 """A client works only if more than this share of its forms was judged."""
 _EARLIER_CALLS = frozenset({"called", "thought"})
 """The plain requests that return a call and its result."""
-_OFTEN = 0.03
-"""Up to this share, replies that the model may have spoilt break no client: a worse model accuses
-no server. It is the share that the rules allow calls that are no JSON. It is exceeded if chance
-explains the replies with less than the probability `CHANCE`."""
 _UNTRIED = "replies that were not tried with it"
 _CALLS = "earlier calls"
 _LOST_CALL = "a call that stands in the text or is lost"
@@ -48,7 +44,7 @@ def client_results(
         for score in scores
         if score.record in read
     }
-    spoilt = frozenset(_spoilt(read, scores, allowed=_OFTEN if sent else 0))
+    spoilt = frozenset(_spoilt(read, scores, recorded=not sent))
     judged = (
         _client_result(name, api, results if sent else {}, conversations, broken, spoilt)
         for name in CLIENTS
@@ -117,12 +113,12 @@ def _client_result(
 
 
 def _spoilt(
-    read: Mapping[str, Conversation], scores: Iterable[Score], *, allowed: float
+    read: Mapping[str, Conversation], scores: Iterable[Score], *, recorded: bool
 ) -> Iterator[str]:
     """Yield the records whose reply no client can use, but which a tolerance lets the model write.
 
-    Of each kind, they count if they exceed a share that is `allowed` by more than chance; in a
-    recording, for which it is 0, one counts.
+    Of each kind, they count if more are spoilt than by the headers of a model, so that a worse one
+    accuses no server. In a recording, one counts.
     """
     kinds: dict[tuple[Api, Mode, bool], list[str]] = defaultdict(list)
     for score in scores:
@@ -132,7 +128,7 @@ def _spoilt(
             kinds[made.api, made.mode, made.calls].append(score.record)
     for kind, found in kinds.items():
         every = sum((c.api, c.mode, c.calls) == kind for c in read.values())
-        if not allowed or at_least(len(found), every, allowed) <= CHANCE:
+        if recorded or exceeds(len(found), every, MALFORMED_HEADERS.share):
             yield from found
 
 

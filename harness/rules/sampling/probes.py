@@ -33,7 +33,7 @@ from harness.rules.sampling.effort import (
     requests_with,
     same_effort,
 )
-from harness.statistics.differences import fisher_exact
+from harness.statistics.question import p_more
 from harness.statistics.rates import at_least
 from harness.text import percentage
 
@@ -335,8 +335,7 @@ def _cached(responses: ProbeResponses) -> Trials:
     usual, fresh = _copies(responses, _FRESH)
     if not repeated or not fresh:
         raise NotVerifiableError("too_short_to_compare")
-    more_often = same * fresh > usual * repeated
-    if not more_often or fisher_exact((same, repeated), (usual, fresh)) > _CACHED:
+    if p_more((same, repeated), (usual, fresh)) > _CACHED:
         yield None
         return
     exchange, _ = responses.reply(_HOT[0])
@@ -401,7 +400,7 @@ def _narrow(responses: ProbeResponses) -> Trials:
     narrow, cold = (
         _odd([_texts(responses, n, least=1) for n in some]) for some in (_NARROW, _COLD)
     )
-    yield problem if problem and fisher_exact(narrow, cold) <= _BESIDE_COLD else None
+    yield problem if problem and p_more(narrow, cold) <= _BESIDE_COLD else None
 
 
 _of_seeds = partial(GROUP.probe, apis=("chat",), needs="seed", severity="warning")
@@ -435,9 +434,9 @@ def _zero(responses: ProbeResponses) -> Trials:
     if _exceeds_noise(seeded):
         raise NotVerifiableError("seeds_vary")
     (odd, replies), (usual, others) = _odd(zero), _odd(seeded)
-    if fisher_exact(_odd(hot), (usual, others)) > _LUCK:
+    if p_more(_odd(hot), (usual, others)) > _LUCK:
         raise NotVerifiableError("hardly_varies")
-    if fisher_exact((odd, replies), (usual, others)) > _LUCK or odd * others <= usual * replies:
+    if p_more((odd, replies), (usual, others)) > _LUCK:
         yield None
         return
     exchange, _ = responses.reply(_ZERO[0])
