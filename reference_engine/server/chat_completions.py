@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import deepcopy
 
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from harmony.parse import Delta, Ended, Event, Started
 from reference_engine.server.chat_request import ChatRequest
 from reference_engine.server.connection import Context, Json, Reply, Take, obfuscated
+from reference_engine.server.custom_tools import custom_input
 from reference_engine.server.generation import Generation, usage_of
 
 _SEPARATOR = "\n\n"
@@ -36,7 +37,7 @@ class ChatReply(Reply):
         self._obfuscates = body.stream_options.include_obfuscation
         self._generations = generations
         self._choices = [
-            ChatChoice(at, logprobs=body.logprobs, show_reasoning=body.show_reasoning)
+            ChatChoice(at, body.custom, logprobs=body.logprobs, show_reasoning=body.show_reasoning)
             for at in range(len(generations))
         ]
         self._head = {
@@ -109,8 +110,11 @@ class ChatReply(Reply):
 class ChatChoice:
     """One choice: its message so far, and the entries of its chunks."""
 
-    def __init__(self, index: int, *, logprobs: bool, show_reasoning: bool) -> None:
+    def __init__(
+        self, index: int, custom: Collection[str], *, logprobs: bool, show_reasoning: bool
+    ) -> None:
         self._index = index
+        self._custom = custom  # the names of the custom tools
         self._with_logprobs = logprobs
         self._show_reasoning = show_reasoning
         self._message: Json = {"role": "assistant", "content": None, "refusal": None}
@@ -120,8 +124,11 @@ class ChatChoice:
 
     def add(self, events: Sequence[Event]) -> list[Json]:
         """Add events to the message; returns the entries of their chunks."""
-        entries = []
+        entries: list[Json] = []
         for event in events:
+            if event.kind == "call" and self._is_custom(event):
+                entries += self._add_custom(event)
+                continue
             match event:
                 case Started("call", name):
                     call = {
@@ -147,6 +154,26 @@ class ChatChoice:
                 case Ended():
                     pass
         return entries
+
+    def _is_custom(self, event: Event) -> bool:
+        """Whether an event of a call is of a custom tool."""
+        if isinstance(event, Started):
+            return event.name in self._custom
+        return "custom" in self._calls[-1]
+
+    def _add_custom(self, event: Event) -> Iterator[Json]:
+        """Add an event to the call of a custom tool, whose input is known only at the end."""
+        match event:
+            case Started(_, name):
+                identity = {"id": f"call_{secrets.token_hex(12)}", "type": "custom"}
+                self._calls.append(identity | {"custom": {"name": name, "input": ""}})
+            case Delta(_, text):
+                self._calls[-1]["custom"]["input"] += text
+            case Ended():
+                called = self._calls[-1]["custom"]
+                called["input"] = custom_input(called["input"])
+                shown = deepcopy(self._calls[-1]) | {"index": len(self._calls) - 1}
+                yield self.entry({"tool_calls": [shown]})
 
     def _text(self, field: str, text: str, logprobs: Sequence[Json] = ()) -> Json:
         """Add a text, preceded by a blank line if it starts another message of the same kind."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from harmony.conversation import (
     Answer,
@@ -12,16 +12,24 @@ from harmony.conversation import (
     ConversationItem,
     Developer,
     Effort,
+    FunctionTool,
     Preamble,
     Reasoning,
     Result,
     User,
 )
 from reference_engine.server.api_error import invalid
+from reference_engine.server.custom_tools import (
+    Syntax,
+    TextInput,
+    custom_call,
+    custom_function,
+)
 from reference_engine.server.fields import (
     AnswerRequest,
     EffortChoice,
     FunctionDefinition,
+    FunctionName,
     Ignored,
     JsonObjectFormat,
     JsonSchema,
@@ -57,14 +65,48 @@ class CalledFunction(RequestModel):
     parsed_arguments: Ignored = None
 
 
-class ToolCall(RequestModel):
-    """A call in an assistant message."""
+class FunctionCall(RequestModel):
+    """A call of a function in an assistant message."""
 
     id: str
     type: Literal["function"] = "function"
     function: CalledFunction
     index: Ignored = None
     provider_specific_fields: Ignored = None
+
+    def call(self) -> Call:
+        """Return the call as the model wrote it."""
+        return Call(self.function.name, self.function.arguments)
+
+
+class CustomInput(RequestModel):
+    """The name of a custom tool and the input of its call."""
+
+    name: str
+    input: str
+
+
+class CustomCall(RequestModel):
+    """A call of a custom tool in an assistant message."""
+
+    id: str
+    type: Literal["custom"]
+    custom: CustomInput
+    index: Ignored = None
+
+    def call(self) -> Call:
+        """Return the call of the function that the model saw."""
+        return custom_call(self.custom.name, self.custom.input)
+
+
+def _kind(call: object) -> str:
+    return "custom" if isinstance(call, dict) and call.get("type") == "custom" else "function"
+
+
+ToolCall = Annotated[
+    Annotated[FunctionCall, Tag("function")] | Annotated[CustomCall, Tag("custom")],
+    Discriminator(_kind),
+]
 
 
 class AssistantMessage(RequestModel):
@@ -90,7 +132,7 @@ class AssistantMessage(RequestModel):
             preamble = self.tool_calls or calls_next
             yield Preamble(text) if preamble else Answer(text)
         for call in self.tool_calls:
-            yield Call(call.function.name, call.function.arguments)
+            yield call.call()
 
 
 class ToolMessage(RequestModel):
@@ -133,7 +175,7 @@ def history_of(messages: Sequence[Message]) -> tuple[ConversationItem, ...]:
                 if call.id in unanswered:
                     problem = f"Two tool calls of messages[{at}] have the id '{call.id}'."
                     raise invalid(f"messages[{at}]", problem)
-                unanswered[call.id] = call.function.name
+                unanswered[call.id] = call.call().name
     _require_answered(unanswered, len(messages))
     return tuple(history)
 
@@ -197,8 +239,37 @@ class Tool(RequestModel):
     strict: Ignored = None
 
 
-class NamedFunction(RequestModel):
-    """The function of a tool choice."""
+class GrammarFormat(RequestModel):
+    """A text that follows a grammar."""
+
+    type: Literal["grammar"]
+    grammar: Syntax
+
+
+class CustomDefinition(RequestModel):
+    """A custom tool."""
+
+    name: FunctionName
+    description: str = ""
+    format: Annotated[TextInput | GrammarFormat, Field(discriminator="type")] = TextInput(
+        type="text"
+    )
+
+    def tool(self) -> FunctionTool:
+        """Return the function that the model sees."""
+        grammar = self.format.grammar if isinstance(self.format, GrammarFormat) else None
+        return custom_function(self.name, self.description, grammar)
+
+
+class CustomTool(RequestModel):
+    """A tool whose input is a text."""
+
+    type: Literal["custom"]
+    custom: CustomDefinition
+
+
+class ToolName(RequestModel):
+    """The tool of a tool choice."""
 
     name: str
 
@@ -207,14 +278,34 @@ class NamedTool(RequestModel):
     """A tool choice that names a function."""
 
     type: Literal["function"]
-    function: NamedFunction
+    function: ToolName
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return self.function.name
+
+
+class NamedCustomTool(RequestModel):
+    """A tool choice that names a custom tool."""
+
+    type: Literal["custom"]
+    custom: ToolName
+
+    @property
+    def name(self) -> str:
+        """The name of the tool."""
+        return self.custom.name
+
+
+AnyNamedTool = Annotated[NamedTool | NamedCustomTool, Field(discriminator="type")]
 
 
 class AllowedNames(RequestModel):
-    """The allowed functions, and whether a call is required."""
+    """The allowed tools, and whether a call is required."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedTool], Field(min_length=1)]
+    tools: Annotated[list[AnyNamedTool], Field(min_length=1)]
 
 
 class AllowedTools(RequestModel):
@@ -241,10 +332,13 @@ class ChatRequest(AnswerRequest):
     stop: Stops = Field(default_factory=list)
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    tools: list[Tool] = Field(default_factory=list)
-    tool_choice: ChoiceMode | Annotated[NamedTool | AllowedTools, Field(discriminator="type")] = (
-        "auto"
+    tools: list[Annotated[Tool | CustomTool, Field(discriminator="type")]] = Field(
+        default_factory=list
     )
+    tool_choice: (
+        ChoiceMode
+        | Annotated[NamedTool | NamedCustomTool | AllowedTools, Field(discriminator="type")]
+    ) = "auto"
     reasoning_effort: SupportedEffort | None = None
     reasoning: ShownEffort = ShownEffort()
     include_reasoning: bool = True
@@ -270,6 +364,11 @@ class ChatRequest(AnswerRequest):
         return self.include_reasoning and not self.reasoning.exclude
 
     @property
+    def custom(self) -> frozenset[str]:
+        """The names of the custom tools."""
+        return frozenset(tool.custom.name for tool in self.tools if isinstance(tool, CustomTool))
+
+    @property
     def effort(self) -> Effort:
         """The effort that one of the fields for it states."""
         template = self.chat_template_kwargs.reasoning_effort
@@ -280,7 +379,8 @@ class ChatRequest(AnswerRequest):
         if self.top_logprobs is not None and not self.logprobs:
             raise invalid("top_logprobs", "'top_logprobs' requires 'logprobs' to be true.")
         offered = [
-            OfferedTool(t.function.tool(), f"tools[{at}]") for at, t in enumerate(self.tools)
+            OfferedTool((t.function if isinstance(t, Tool) else t.custom).tool(), f"tools[{at}]")
+            for at, t in enumerate(self.tools)
         ]
         tools, policy = self._choice().applied(offered)
         wanted = self.response_format
@@ -303,10 +403,10 @@ class ChatRequest(AnswerRequest):
 
     def _choice(self) -> Choice:
         match self.tool_choice:
-            case NamedTool(function=function):
-                return Choice("required", chosen=function.name)
+            case NamedTool() | NamedCustomTool() as named:
+                return Choice("required", chosen=named.name)
             case AllowedTools(allowed_tools=listed):
-                names = tuple(tool.function.name for tool in listed.tools)
+                names = tuple(tool.name for tool in listed.tools)
                 return Choice(listed.mode, allowed=names)
             case mode:
                 return Choice(mode)

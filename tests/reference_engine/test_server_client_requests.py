@@ -90,6 +90,51 @@ def test_a_custom_tool_is_a_function_with_one_text_argument(client, engine, writ
     assert [item.type for item in listed][1:] == ["custom_tool_call", "custom_tool_call_output"]
 
 
+NESTED = {
+    "name": "apply_patch",
+    "description": "Edit files.",
+    "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: begin"}},
+}
+CHAT_PATCH = {"type": "custom", "custom": NESTED}
+NAMED_PATCH = {"type": "custom", "custom": {"name": "apply_patch"}}
+
+
+@pytest.mark.parametrize("written", [PATCH, json.dumps({"input": PATCH})])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "auto",
+        NAMED_PATCH,
+        {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [NAMED_PATCH]}},
+    ],
+)
+def test_a_custom_tool_of_chat_is_a_function_with_one_text_argument(
+    client, engine, written, choice
+):
+    """GitHub Copilot CLI 1.0.102 offers apply_patch so, beside functions."""
+    header = "<|channel|>commentary to=functions.apply_patch <|constrain|>json<|message|>"
+    engine.script = lambda *_: f"{header}{written}<|call|>"
+    fields = {"model": MODEL, "tools": [CHAT_TOOL, CHAT_PATCH], "tool_choice": choice}
+    try:
+        reply = client.chat.completions.create(messages=[USER], **fields).choices[0]
+        chunks = list(client.chat.completions.create(messages=[USER], stream=True, **fields))
+    finally:
+        engine.script = lambda *_: CALL
+    assert "// Edit files.\ntype apply_patch = (_: {\n" in engine.prompts[-1]
+    assert "lark grammar:" in engine.prompts[-1]
+    (call,) = reply.message.tool_calls
+    called = (call.type, call.custom.name, call.custom.input)
+    assert (*called, reply.finish_reason) == ("custom", "apply_patch", PATCH, "tool_calls")
+    deltas = [chunk.choices[0].delta.to_dict() for chunk in chunks]
+    (streamed,) = [made for delta in deltas for made in delta.get("tool_calls", ())]
+    expected = {"index": 0, "type": "custom", "custom": call.custom.to_dict()}
+    assert {**streamed, "id": ""} == {**expected, "id": ""}
+    result = {"role": "tool", "tool_call_id": call.id, "content": "D a"}
+    client.chat.completions.create(messages=[USER, reply.message, result], **fields)
+    said = f"<|message|>{json.dumps({'input': PATCH})}<|call|><|start|>functions.apply_patch to="
+    assert said in engine.prompts[-1]
+
+
 def test_metadata_of_agents_is_accepted(client):
     client.responses.create(
         model=MODEL,

@@ -90,7 +90,7 @@ CHAT_ERRORS = [
     ({"messages": [USER, assistant(call())]}, "messages[1]"),
     ({"messages": [USER, assistant(call()), USER]}, "messages[1]"),
     ({"messages": [USER, assistant(call(), call())]}, "messages[1]"),
-    ({"messages": [USER, assistant(call(type="custom"))]}, "messages[1].tool_calls[0].type"),
+    ({"messages": [USER, assistant(call(type="custom"))]}, "messages[1].tool_calls[0].custom"),
     ({"messages": [USER, assistant({"id": "c"})]}, "messages[1].tool_calls[0].function"),
     ({"model": None}, "model"),
     ({"model": 5}, "model"),

@@ -1,6 +1,5 @@
 """The input items of a Responses request, and the conversation items that they stand for."""
 
-import json
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from harmony.conversation import (
     User,
 )
 from reference_engine.server.api_error import invalid
+from reference_engine.server.custom_tools import custom_call
 from reference_engine.server.fields import Ignored, RequestModel, Text
 
 _MARK = "gpt-oss-text-1:"
@@ -51,8 +51,6 @@ _ID_PREFIXES = {
     "custom_tool_call_output": "ctco",
 }
 """The prefixes of ids, by the type of the item."""
-
-CUSTOM_INPUT = "input"  # the parameter of the function that the model sees for a custom tool
 
 
 class InputItem(RequestModel):
@@ -149,7 +147,7 @@ class CustomCallItem(_NamedCallItem):
 
     def call(self) -> Call:
         """Return the call of the function."""
-        return Call(self.name, json.dumps({CUSTOM_INPUT: self.input}, ensure_ascii=False))
+        return custom_call(self.name, self.input)
 
 
 class ResultItem(_ClientToolItem):

@@ -8,8 +8,8 @@ from pydantic import Field
 from harmony.conversation import Builtin, FunctionTool
 from reference_engine.builtin.tools import ServerTools
 from reference_engine.server.api_error import invalid
+from reference_engine.server.custom_tools import Syntax, TextInput, custom_function
 from reference_engine.server.fields import FunctionDefinition, FunctionName, Ignored, RequestModel
-from reference_engine.server.responses.input_items import CUSTOM_INPUT
 from reference_engine.server.tool_choice import Choice, ChoiceMode, OfferedTool
 
 
@@ -54,22 +54,14 @@ class _BuiltinTool(RequestModel):
         return self.model_dump(exclude_none=True)
 
 
-class TextInput(RequestModel):
-    """Any text."""
-
-    type: Literal["text"]
-
-
-class Grammar(RequestModel):
-    """A text that follows a grammar, which the server states in the prompt but does not enforce."""
+class Grammar(Syntax):
+    """A text that follows a grammar."""
 
     type: Literal["grammar"]
-    syntax: Literal["lark", "regex"]
-    definition: str
 
 
 class CustomTool(RequestModel):
-    """A tool whose input is a text. The model sees a function with one string parameter."""
+    """A tool whose input is a text."""
 
     type: Literal["custom"]
     name: FunctionName
@@ -81,11 +73,8 @@ class CustomTool(RequestModel):
 
     def tool(self) -> FunctionTool:
         """Return the function that the model sees."""
-        text = {"type": "string"}
-        if isinstance(self.format, Grammar):
-            text["description"] = f"{self.format.syntax} grammar:\n{self.format.definition}"
-        parameters = {"type": "object", "properties": {CUSTOM_INPUT: text}}
-        return FunctionTool(self.name, self.description, parameters | {"required": [CUSTOM_INPUT]})
+        grammar = self.format if isinstance(self.format, Grammar) else None
+        return custom_function(self.name, self.description, grammar)
 
     def echoed(self) -> dict[str, Any]:
         """Return the tool in the response."""

@@ -1,6 +1,5 @@
 """The output items of one response, and the stream events of each item."""
 
-import json
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from harmony.parse import Delta, Ended, Kind, Started
 from reference_engine.builtin.browser import Ran
 from reference_engine.builtin.tools import Toolbox
 from reference_engine.server.connection import Json
+from reference_engine.server.custom_tools import custom_input
 from reference_engine.server.responses.input_items import encode_text
 from reference_engine.server.responses.offered_tools import custom, namespaces
 from reference_engine.server.responses.request import ResponsesRequest
@@ -132,22 +132,9 @@ class CustomCallOutput(OutputItem):
     streamed = None
 
     def _written(self, text: str) -> list[Json]:
-        self.fields["input"] = given = _custom_input(text)
+        self.fields["input"] = given = custom_input(text)
         kind = "custom_tool_call_input"
         return [self._event(f"{kind}.delta", delta=given), self._event(f"{kind}.done", input=given)]
-
-
-def _custom_input(text: str) -> str:
-    """Return the value if the text is a JSON object with a single string, otherwise the text.
-
-    gpt-oss writes both, also with names other than the declared one (openai/gpt-oss `chat.py`).
-    """
-    try:
-        arguments = json.loads(text)
-    except ValueError:
-        return text
-    values = list(arguments.values()) if isinstance(arguments, dict) else []
-    return values[0] if len(values) == 1 and isinstance(values[0], str) else text
 
 
 class _ServedCallOutput(OutputItem):
