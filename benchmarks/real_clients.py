@@ -152,7 +152,8 @@ class Handler(BaseHTTPRequestHandler):
         named = (tool.get("function", tool).get("name") for tool in body.get("tools") or ())
         asked = "get_weather" in named and not any(map(_is_result, items))
         wire = self.replies[api, bool(body.get("stream"))].wires[not asked]
-        self._send(200, damaged(self.headers.get("X-Damage") or "", wire))
+        damage = self.headers.get("X-Damage") or self.path.partition("/v1/")[0].strip("/")
+        self._send(200, damaged(damage, wire))
 
     def _send(self, status: int, wire: Wire) -> None:
         self.send_response(status)

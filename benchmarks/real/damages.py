@@ -26,7 +26,10 @@ class Wire(NamedTuple):
 
 
 def damaged(name: str, wire: Wire) -> Wire:
-    """Return a reply with a damage of `DAMAGES` or `BYTES`; '' is no damage."""
+    """Return a reply with a damage of `DAMAGES` or `BYTES`; '' is no damage.
+
+    It is the same reply if the damage changes nothing of it.
+    """
     if not name:
         return wire
     if name in BYTES:
@@ -34,8 +37,12 @@ def damaged(name: str, wire: Wire) -> Wire:
     damage = DAMAGES[name]
     if "event-stream" not in wire.media:
         body = json.loads(wire.body)
-        return wire._replace(body=json.dumps(next(iter(damage([body])), body)).encode())
-    changed = damage([json.loads(data) for data in _data(wire.body)])
+        made = next(iter(damage([deepcopy(body)])), body)
+        return wire if made == body else wire._replace(body=json.dumps(made).encode())
+    events = [json.loads(data) for data in _data(wire.body)]
+    changed = list(damage(deepcopy(events)))
+    if changed == events and name not in _WITHOUT_DONE:
+        return wire
     blocks = (e if isinstance(e, str) else _block(e) for e in changed)
     done = ["data: [DONE]"] if b"data: [DONE]" in wire.body and name not in _WITHOUT_DONE else []
     return wire._replace(body="".join(f"{block}\n\n" for block in (*blocks, *done)).encode())
@@ -241,6 +248,16 @@ def _doubled(event: Event) -> None:
                 part[name] *= 2
 
 
+def _last_fragment(events: list[Event]) -> list[Event]:
+    """Close the CoT with its last fragment alone, as the stream helper of openai npm returns it."""
+    kind = "response.reasoning_text.delta"
+    fragments = [event["delta"] for event in events if event.get("type") == kind]
+    for part in _objects(events if fragments else []):
+        if part.get("type") in ("reasoning_text", "response.reasoning_text.done"):
+            part["text"] = fragments[-1]
+    return events
+
+
 def _parts(event: Event) -> None:
     for part in _objects(event):
         if part.get("role") == "assistant" and isinstance(part.get("content"), str):
@@ -435,4 +452,5 @@ DAMAGES: dict[str, Damage] = {
     "tools-missing": without("tools", "tool_choice", "parallel_tool_calls"),
     "empty-message-first": _empty_message_first,
     "fragment-repeated": each(_doubled),
+    "cot-cut-to-last-fragment": _last_fragment,
 }

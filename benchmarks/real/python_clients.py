@@ -1,13 +1,13 @@
-"""Conversations with a tool by real Python clients and Codex, in each way of reading replies.
+"""Conversations with a tool by real Python clients, Codex and GitHub Copilot CLI.
 
     python python_clients.py BASE_URL PLAN FOLDER CLIENT …
 
-The server applies a damage to each reply (header X-Damage); '' is none. `PLAN` is a JSON file: by
-damage, the APIs and modes whose replies it changes ("chat streaming"). Prints
-"measured" and a JSON array for each damage, client, API and mode: the arguments of its calls, and
-its last text or the error, and waits for a line. `FOLDER`
-has the command of Codex. benchmarks/real_clients.py runs this with the
-versions that it installs, in the environment of the clients that it names.
+The server applies a damage to each reply: that of the header X-Damage or of the first part of the
+path. `PLAN` is a JSON file: by damage, '' for none, the APIs and modes whose replies it changes
+("chat streaming"). Prints "measured" and a JSON array for each damage, client, API and mode: the
+arguments of its calls, and its last text or the error, and waits for a line. `FOLDER` has the
+commands of Codex and Copilot. benchmarks/real_clients.py runs this with the versions that it
+installs, in the environment of the clients that it names.
 """
 
 import asyncio
@@ -314,6 +314,33 @@ def codex(damage: str) -> str:
     return done.stdout.strip()
 
 
+def copilot(damage: str) -> str:
+    """One prompt with its own instructions and tools; its user cannot add a header."""
+    home = Path(FOLDER).parents[1] / "copilot"  # it unpacks itself there once
+    home.mkdir(exist_ok=True)
+    connection = {
+        "COPILOT_OFFLINE": "true",
+        "COPILOT_PROVIDER_BASE_URL": f"{URL.removesuffix('/v1')}/{damage}/v1",
+        "COPILOT_MODEL": MODEL,
+    }
+    command = [f"{FOLDER}/copilot", "--silent", "--no-color", "--disable-builtin-mcps"]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [*command, "-p", QUESTION],
+            cwd=folder,
+            env=os.environ | {"HOME": str(home)} | connection,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    if done.returncode:
+        raise ValueError(done.stderr[-200:])
+    called.append(QUESTION)
+    return done.stdout.strip()
+
+
 def both(client: str, use: Callable[[str, bool, str], str]) -> dict[str, Callable[[str], str]]:
     return {
         f"{client} {api} {mode}": partial(use, api, mode == "streaming")
@@ -343,6 +370,7 @@ USES: dict[str, Callable[[str], str]] = {
     "adk chat streaming": partial(google_adk, True),
     "browser-use chat non-streaming": browser_use,
     "codex responses streaming": codex,
+    "copilot chat streaming": copilot,
 }
 
 warnings.simplefilter("ignore")
