@@ -39,7 +39,7 @@ from evals.own.scorer import ScorerError, scorer_file
 from evals.prompts import our_prompts, wording
 from evals.registry import eval_of, make_eval
 from evals.tally import Tally
-from harness.api.items import Reply
+from harness.api.items import Reply, Sample
 from harness.api.parsed_rollout import ParsedRollout
 from harness.errors import not_tested
 from harness.providers.entries import Provider
@@ -50,7 +50,7 @@ from harness.records.runs import ProviderInfo, RunSettings, TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.records.settings import Sampling
 from harness.rules.measured import measured_score
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.budget import Budget
 from harness.run.preflight import preflight
 from harness.run.run_folder import write_text

@@ -19,14 +19,14 @@ from evals.grading import GRADER, GRADER_SYSTEM
 from evals.grading.graded_eval import GradedEval
 from evals.grading.grades import REQUESTS, Ledger, last_reply
 from evals.prompts import fill, our_prompts
-from harness.api.items import Message, Settings
+from harness.api.items import Message, Sample, Settings
 from harness.api.statuses import explanation, out_of_credit
 from harness.errors import ProviderUnavailableError
 from harness.providers.entries import Provider
 from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import PromptsInfo
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.budget import Budget
 from harness.run.launch import launched
 from harness.run.preflight import preflight

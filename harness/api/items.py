@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 Role = Literal["system", "developer", "user", "assistant"]
 Finish = Literal["stop", "tool_calls", "length", "content_filter", "unknown"]
+Follow = Literal["retrieve", "cancel"]
 History = Literal["sent", "response", "items", "conversation"]
 """How a request refers to the earlier conversation: it contains all of it, or names the earlier
 response, the reasoning and messages of earlier responses, or nothing but the `conversation` that
@@ -138,3 +139,30 @@ class Settings:
     cot_field: str = "reasoning"
     omits: frozenset[str] = frozenset()  # members of the body that are left out
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The part of a test case or dataset row that sampling needs.
+
+    `turns` is the conversation that the model continues, oldest item first; `then` holds further
+    user messages, sent one after each answer. `raw` is sent instead of the first request body.
+    `later_instructions` and `later_tools`, if set, replace the instructions and the offered tools
+    in all but the first request (Responses). `later` has members that these requests have instead
+    of its own; the conversation then also goes on after a reply without text. `follow` says what is
+    done with the first response by its id: it is retrieved until it is finished, or cancelled
+    (Responses). `together` has members of the bodies of further requests, which are otherwise like
+    the first one: they are sent over the same connection before the first is answered.
+    """
+
+    id: str
+    turns: tuple[ConversationItem, ...]
+    tools: tuple[Tool, ...] = ()
+    instructions: str | None = None
+    then: tuple[str, ...] = ()
+    later_instructions: str | None = None
+    later_tools: tuple[Tool, ...] | None = None
+    later: Mapping[str, Any] = field(default_factory=dict)
+    raw: str | None = None
+    follow: Follow | None = None
+    together: tuple[Mapping[str, Any], ...] = ()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import Field
 
 from harmony.render import Order
 from harmony.vocabulary import bytes_of
+from harness.records.conditions import Api
 from harness.records.record import Record
 
 MILLI = 1000  # logprobs are stored as integer thousandths of a nat
@@ -243,3 +245,22 @@ class Golden(Record):
                 "patterns": tuple(patterns),
             }
         )
+
+
+Respell = Callable[[str | None], Mapping[Order, Mapping[str, Mapping[str, Any]]]]
+
+
+@dataclass(frozen=True)
+class Requests:
+    """The request bodies of a golden file by name: greedy ones with logprobs, and sampled ones.
+
+    `sha256` identifies the requests, whatever API they are sent over. `respelled` returns, for a
+    date line or none, those whose prompts have another spelling with as many tokens: raw
+    completions, by the order of recipient and channel.
+    """
+
+    greedy: Mapping[str, Mapping[str, Any]]
+    drawn: Mapping[str, Mapping[str, Any]]
+    api: Api
+    sha256: str
+    respelled: Respell = lambda _: {}

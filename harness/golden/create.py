@@ -12,12 +12,13 @@ from harness.golden.content import (
     Drawn,
     Golden,
     Pattern,
+    Requests,
     Respelled,
     Token,
     drawn_text,
 )
 from harness.golden.tolerances import healthy_run, learned, marked, with_long
-from harness.golden.trusted_engines import Engine, Question, ReferenceEngine, Requests, Server
+from harness.golden.trusted_engines import Engine, Question, ReferenceEngine, Server
 
 DRAWS = 20
 LONG_CONTEXT = 65_536  # tokens of the context in which the long prompts are answered

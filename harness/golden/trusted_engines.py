@@ -19,7 +19,7 @@ import orjson
 from pydantic import ValidationError
 
 from harmony.parse import FIRST_SPECIAL, parts_of
-from harmony.render import Order, tokens_sha256
+from harmony.render import tokens_sha256
 from harmony.vocabulary import token_of
 from harness.api import DIALECTS
 from harness.api.fields import objects_at
@@ -31,24 +31,6 @@ from harness.golden.distance import ReportedToken, reported
 from harness.providers.entries import Provider
 from harness.records.conditions import Api
 from harness.run.client import request
-
-Respell = Callable[[str | None], Mapping[Order, Mapping[str, Mapping[str, Any]]]]
-
-
-@dataclass(frozen=True)
-class Requests:
-    """The request bodies of a golden file by name: greedy ones with logprobs, and sampled ones.
-
-    `sha256` identifies the requests, whatever API they are sent over. `respelled` returns, for a
-    date line or none, those whose prompts have another spelling with as many tokens: raw
-    completions, by the order of recipient and channel.
-    """
-
-    greedy: Mapping[str, Mapping[str, Any]]
-    drawn: Mapping[str, Mapping[str, Any]]
-    api: Api
-    sha256: str
-    respelled: Respell = lambda _: {}
 
 
 @dataclass(frozen=True)

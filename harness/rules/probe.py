@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Unpack
 
 from harness.api.fields import objects
-from harness.api.items import History, Reply, Settings
+from harness.api.items import History, Reply, Sample, Settings
 from harness.api.json_text import parsed_object
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import TIMEOUTS, lockout, overloaded
@@ -30,7 +30,6 @@ from harness.rules.account.differences import has_arguments
 from harness.rules.account.entry import Entry
 from harness.rules.missing import NotVerifiableError
 from harness.rules.rule import Declared, OnceWith, Problem, Relation, Rule, excerpt, members
-from harness.run.attempts import Sample
 
 GARBLED = frozenset({"text.garbled", "text.garbled.beyond_ascii"})
 """Checks to skip for text that is truncated within a character or sampled at high temperature."""

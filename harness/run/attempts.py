@@ -1,42 +1,12 @@
-"""A sample, which is a conversation to continue, and a planned attempt at it."""
+"""A planned attempt at a sample."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from harness.api import DIALECTS
-from harness.api.items import ConversationItem, Settings, Tool
+from harness.api.items import Sample, Settings
 from harness.records.conditions import Condition
 from harness.records.rollouts import SDK, Sender
-
-Follow = Literal["retrieve", "cancel"]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The part of a test case or dataset row that sampling needs.
-
-    `turns` is the conversation that the model continues, oldest item first; `then` holds further
-    user messages, sent one after each answer. `raw` is sent instead of the first request body.
-    `later_instructions` and `later_tools`, if set, replace the instructions and the offered tools
-    in all but the first request (Responses). `later` has members that these requests have instead
-    of its own; the conversation then also goes on after a reply without text. `follow` says what is
-    done with the first response by its id: it is retrieved until it is finished, or cancelled
-    (Responses). `together` has members of the bodies of further requests, which are otherwise like
-    the first one: they are sent over the same connection before the first is answered.
-    """
-
-    id: str
-    turns: tuple[ConversationItem, ...]
-    tools: tuple[Tool, ...] = ()
-    instructions: str | None = None
-    then: tuple[str, ...] = ()
-    later_instructions: str | None = None
-    later_tools: tuple[Tool, ...] | None = None
-    later: Mapping[str, Any] = field(default_factory=dict)
-    raw: str | None = None
-    follow: Follow | None = None
-    together: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

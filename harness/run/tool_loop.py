@@ -13,14 +13,16 @@ from harness.api.dialect import Dialect
 from harness.api.items import (
     Body,
     ConversationItem,
+    Follow,
     Message,
     Reply,
+    Sample,
     ToolCall,
     ToolResult,
     UnreadableReplyError,
 )
 from harness.records.rollouts import Exchange, LoopEnd, Rollout, Sender
-from harness.run.attempts import Attempt, Follow, Sample
+from harness.run.attempts import Attempt
 from harness.text import repeated_piece
 from harness.transport.interface import Payload, Transport, processed
 

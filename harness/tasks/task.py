@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.api.items import Settings
+from harness.api.items import Sample, Settings
 from harness.api.parsed_rollout import ParsedRollout
 from harness.providers.entries import Provider
 from harness.records.analysis import FailedSample, RuleResult, TaskResult
@@ -16,7 +16,7 @@ from harness.records.rollouts import Exchange, Rollout
 from harness.records.runs import TaskInfo
 from harness.records.scores import Outcome, Score
 from harness.rules.account import Account
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.budget import Budget
 from harness.run.sampling import Observer
 

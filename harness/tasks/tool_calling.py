@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from harness.api.items import Message, Tool
+from harness.api.items import Message, Sample, Tool
 from harness.api.json_schema import text_misfit
 from harness.api.parsed_rollout import ParsedRollout
 from harness.api.statuses import refuses_streams, without_reply
@@ -43,7 +43,7 @@ from harness.records.scores import Finding, Outcome, Score
 from harness.records.settings import Sampling
 from harness.rules.measured import measured_score, sums
 from harness.rules.rule import excerpt
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.cases import Case, Suite
 from harness.run.run_folder import CASES_FILE, TOOLS_FILE, write_text
 from harness.statistics.estimators import reported_ks

@@ -16,11 +16,11 @@ from evals.grading.requests import (
     grades_file,
     run_answers,
 )
-from harness.api.items import Settings
+from harness.api.items import Sample, Settings
 from harness.errors import ConfigurationError
 from harness.providers.entries import adhoc_provider, find_provider
 from harness.records.conditions import Condition
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import run_attempts
 from harness.transport import open_transport

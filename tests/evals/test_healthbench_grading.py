@@ -23,12 +23,12 @@ from evals.grading.requests import (
     grading_tasks,
     run_answers,
 )
-from harness.api.items import Settings
+from harness.api.items import Sample, Settings
 from harness.errors import ProviderUnauthorizedError, ProviderUnavailableError
 from harness.providers.entries import Provider, adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, Condition
 from harness.records.rollouts import Rollout
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import run_attempts
 from harness.transport import open_transport

@@ -1,15 +1,17 @@
 """The tools that these probes offer: those of the shipped cases, and two small ones."""
 
 from collections.abc import Mapping
+from importlib import resources
 from typing import Any
 
 from harness.api.items import Message, Tool
+from harness.api.tools import parse_tools
 from harness.records.conditions import Api
 from harness.records.replies import Wanted
 from harness.rules.probe import ProbeRequest
-from harness.run.cases import load_suite
 
-TOOLS = load_suite().tools
+_FILE = "tools.json"
+TOOLS = parse_tools((resources.files("harness") / "data" / _FILE).read_text("utf-8"), _FILE)
 ORDER_PLACE = "Lisbon"
 
 

@@ -18,7 +18,7 @@ from harmony.render import OTHER_ORDERS, Order, render_prompt
 from harness.api import DIALECTS
 from harness.api.harmony import conversation_of
 from harness.api.items import ConversationItem, Message, Reasoning, Settings, ToolCall, ToolResult
-from harness.golden.trusted_engines import Requests
+from harness.golden.content import Requests
 from harness.records.conditions import Api
 from harness.rules.evidence.documents import PLACES, behind, line, lines_of
 from harness.rules.evidence.offers import WEATHER

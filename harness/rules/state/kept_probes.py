@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.api.items import Message
+from harness.api.items import Follow, Message
 from harness.records.conditions import Api
 from harness.rules.check import Family
 from harness.rules.evidence.refusals import declined, outcome, refused
@@ -12,7 +12,6 @@ from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import Problem
 from harness.rules.state.previous_response_probes import GROUP, STATE, stores_nothing
-from harness.run.attempts import Follow
 
 _POLLS = 40  # requests, 1 s apart, in which a short answer is finished
 _FOLLOWED: Sequence[tuple[str, Mapping[str, Any], Follow, int]] = (

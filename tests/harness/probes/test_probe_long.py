@@ -9,13 +9,14 @@ from probing import judged, refusal, statuses
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harmony.vocabulary import harmony_encoding
+from harness.api.items import Sample
 from harness.records.rollouts import Response
 from harness.rules.evidence.documents import document, word
 from harness.rules.evidence.rendering import Prompt, Rendering, count, tokens
 from harness.rules.long.requests import CODE_WORDS, COPIED, COPY, GROUP, PREFIXES, UNLIMITED
 from harness.rules.numerics import golden_prompts
 from harness.rules.probe import ProbeOptions, ProbeRequest
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.tasks.probing import ProbeTask
 
 CONTEXT = 8192

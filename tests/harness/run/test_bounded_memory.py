@@ -11,10 +11,10 @@ from typing import Any
 from healthy import exchange, json_response
 from replies import Reply, chat_whole
 
-from harness.api.items import Message, Settings
+from harness.api.items import Message, Sample, Settings
 from harness.records.conditions import Condition
 from harness.records.rollouts import SDK, Exchange, Rollout, Sender
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.run_log import RunLog, read_rollouts
 from harness.run.sampling import Observer, run_attempts
 from harness.transport.pacing import AdaptiveTransport, RateLimitedTransport

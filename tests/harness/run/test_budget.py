@@ -12,12 +12,12 @@ from replies import MODEL, Reply
 
 from gpt_oss_verify.app import run
 from harness.api import DIALECTS
-from harness.api.items import Message, Settings
+from harness.api.items import Message, Sample, Settings
 from harness.errors import ConfigurationError
 from harness.providers.entries import Prices, adhoc_provider, changed
 from harness.records.conditions import Condition
 from harness.records.settings import Limits
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.budget import Budget, Metered
 from harness.run.run_log import RunLog
 from harness.run.sampling import run_attempts

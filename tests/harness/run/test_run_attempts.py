@@ -18,12 +18,12 @@ from mock_provider import MockProvider
 from replies import data
 from waiting import until
 
-from harness.api.items import Message, Settings, Tool
+from harness.api.items import Message, Sample, Settings, Tool
 from harness.errors import RunLogError, StoppedError
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import BOTH_APIS, MODES, Condition
 from harness.records.rollouts import Rollout
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.run_log import ROLLOUTS_FILE, RunLog, read_rollouts
 from harness.run.sampling import SILENT, run_attempts, run_until_stopped
 from harness.run.sampling import Observer as RunWatcher

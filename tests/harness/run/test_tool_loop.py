@@ -9,12 +9,12 @@ from mock_provider import MockProvider
 from replies import Reply, responses_whole
 
 from harness.api import DIALECTS
-from harness.api.items import Message, Settings, Tool
+from harness.api.items import Message, Sample, Settings, Tool
 from harness.providers.entries import adhoc_provider, changed
 from harness.records.conditions import Api, Condition
 from harness.records.rollouts import Rollout, Sender
 from harness.run import tool_loop
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.tool_loop import attempt_seed, run_attempt
 from harness.transport import open_transport
 from harness.transport.retry import RetryPolicy

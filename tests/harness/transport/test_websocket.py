@@ -16,12 +16,12 @@ from websockets.http11 import Response as Answer
 from websockets.sync.server import ServerConnection, serve
 
 from harness.api import DIALECTS
-from harness.api.items import Message, Settings, Tool, UnreadableReplyError
+from harness.api.items import Message, Sample, Settings, Tool, UnreadableReplyError
 from harness.api.parsed_rollout import parse_rollout
 from harness.providers.entries import Provider
 from harness.records.conditions import Condition
 from harness.records.rollouts import SDK, Exchange
-from harness.run.attempts import Attempt, Sample
+from harness.run.attempts import Attempt
 from harness.run.tool_loop import run_attempt
 from harness.transport import open_transport, websocket
 
