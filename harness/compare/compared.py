@@ -1,6 +1,10 @@
 """Compare columns: their measures in rows, which differences exceed chance, and what changed.
 
 The path is: runs → columns of DataFrames (`columns.py`) → rows → tests → `Comparison`. No I/O.
+
+Cases ask `harness.statistics.question` with the run as the property. Rates and scores do not: they
+need an interval for a margin, which an exact test does not give, and a check is stored as counts of
+its conditions, without the replies that could be strata.
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ from harness.statistics.mean_scores import (
     run_mean,
     share_mean,
 )
+from harness.statistics.question import asked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -431,24 +436,23 @@ def _check_changes(
 
 
 def _changed_cases(match: Match) -> tuple[ChangedCase, ...]:
-    """Return the cases that differ beyond chance, lowest p-value first, without graded scores."""
+    """Return the cases that differ beyond chance, lowest p-value first, without graded scores.
+
+    The run is the property, and each case a stratum. Their tests are two-sided with a common rate
+    of false discoveries, because a case may be better or worse.
+    """
     shared = _shared(match).itertuples()
     binary = [case for case in shared if {*case.here, *case.there} <= {0.0, 1.0}]
-    tables = [
-        ((round(sum(case.here)), len(case.here)), (round(sum(case.there)), len(case.there)))
+    tables = asked(
+        ((case.task, case.group, case.sample), in_run, bool(value))
         for case in binary
-    ]
+        for in_run, values in ((True, case.here), (False, case.there))
+        for value in values
+    ).tables
+    differ = significant_cases(list(tables.values()))
     changed = [
-        ChangedCase(
-            sample=case.sample,
-            group=case.group,
-            here=here,
-            there=there,
-            p=fisher_exact(here, there),
-        )
-        for case, (here, there), differs in zip(
-            binary, tables, significant_cases(tables), strict=True
-        )
+        ChangedCase(sample=sample, group=group, here=here, there=there, p=fisher_exact(here, there))
+        for ((_, group, sample), (here, there)), differs in zip(tables.items(), differ, strict=True)
         if differs
     ]
     return tuple(sorted(changed, key=lambda case: (case.p, case.group, case.sample)))
