@@ -46,7 +46,9 @@ CONTEXT, LONG_CONTEXT = 2048, 8192
 first trained. A larger context would prolong runs with defects whose replies never end."""
 _SHARES = (0.03, 0.1, 0.3, 0.7)  # of the attempts of a run, which are judged alone
 _LOOP = 192  # output tokens after which worse models loop; the healthy one ends before
-_COMMAND = "{python} -m reference_engine serve --port {port} --max-batch 64 --threads 1".split()
+_COMMAND = (
+    "{python} -m reference_engine serve --prescribed --port {port} --max-batch 64 --threads 1"
+).split()
 _SERVER = Provider(
     name="selftest",
     base_url="http://127.0.0.1:{port}/v1",

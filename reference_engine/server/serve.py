@@ -27,6 +27,7 @@ from reference_engine.generation.ranks import Follower, Leader, device_of, proce
 from reference_engine.generation.sampling import Sampler, sample
 from reference_engine.model.sharding import UNSHARDED, Shard
 from reference_engine.model.transformer import Transformer
+from reference_engine.prescribed_replies import PrescribedReplies
 from reference_engine.server.app import create_app, metrics_route
 from reference_engine.server.settings import AppSettings, ServeSettings
 
@@ -66,7 +67,8 @@ def _serve(settings: ServeSettings, parts: Parts, shard: Shard) -> None:
         engine.start()
         try:
             fingerprint = _fingerprint(settings)
-            app = parts.app(engine, replace(settings.app, fingerprint=fingerprint))
+            source = PrescribedReplies(engine) if settings.prescribed else engine
+            app = parts.app(source, replace(settings.app, fingerprint=fingerprint))
             server = Server(app)
             if isinstance(engine, Engine):
                 app.router.routes.append(metrics_route(engine.metrics))

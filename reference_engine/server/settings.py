@@ -152,6 +152,8 @@ class ServeSettings(BatchSettings):
     app: AppSettings = AppSettings()
     max_queue: Annotated[int, COUNT] = 256
     """Maximum number of waiting requests; additional ones get status 429. Default: 256."""
+    prescribed: bool = False
+    """Answer the questions of reference_engine/prescribed_replies.yaml with the replies there."""
     faults_by_request: bool = False
     """Let requests select faults with the header X-Fault."""
 

@@ -2,18 +2,20 @@
 
 from harness.api.items import Message
 from harness.api.ledger import are_joined, extra_tokens
+from harness.records.conditions import MODES
 from harness.rules.evidence.offers import IN_LISBON, WEATHER
 from harness.rules.evidence.refusals import first_replies
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials
 from harness.rules.rule import HARMONY, Problem
 
-_TRIES = 4
+_TRIES = 3
 _RULE = Message(
     "developer",
     "Before you call a function, always tell the user in a sentence of at least ten words what "
     "you are about to do and why.",
 )
-_QUESTION = Message("user", "What is the weather in Lisbon?")
+_QUESTION = Message("user", "What is the weather in Funchal?")
+"""The reference engine has a prescribed reply to it."""
 _LEAST = 16
 """Extra tokens that must include a text: the format of a message has six,
 and a call may have some more than `extra_tokens` counts, such as its content type."""
@@ -29,6 +31,7 @@ GROUP = ProbeGroup(
 @GROUP.probe(
     "tools.preamble",
     ("announced",),
+    modes=MODES,
     unjudged="no_preamble",
     fix="Return text before a call as the content of the message.",
 )

@@ -172,7 +172,7 @@ hooks.PARSED.faults(
     call_in_content=recast("call", "answer"),
     call_in_reasoning=recast("call", "reasoning"),
     call_omitted=dropped("call"),
-    preamble_lost=dropped("preamble"),  # The small checkpoint writes no preambles.
+    preamble_lost=dropped("preamble"),  # only prescribed replies have one
     header_crash=_failure(500, _HEADER_ERROR),
     header_crash_blames_client=_failure(400, _HEADER_ERROR),
     text_escaped_for_html=lambda event: [
