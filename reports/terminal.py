@@ -9,6 +9,7 @@ from rich.text import Text
 
 from harness.records.analysis import ClientResult
 from harness.records.figures import Decision
+from harness.records.reasons import Reason
 from harness.records.scores import RuleKind
 from harness.text import first_few
 from reports import diagnosis
@@ -220,7 +221,7 @@ def _end(report: Report, console: Console) -> Iterator[Text]:
         passed, others = rules_passed(report.rules, kind)
         if passed:
             yield Text(f"{label}  {passed} passed{f', {others}' if others else ''}")
-    yield from _alike(report)
+    yield from _unjudged(report)
     yield from _clients(report)
     yield Text(f"Report  {visible(report.folder)}/report.html")
     steps = diagnosis.next_steps(report, report.folder)
@@ -232,21 +233,39 @@ def _end(report: Report, console: Console) -> Iterator[Text]:
         yield line
 
 
-def _alike(report: Report) -> Iterator[Text]:
-    """Yield the probes that judge nothing, because all replies have the same wrong value."""
-    reasons = {
-        rule.result.check.id: reason.values["got"]
+def _unjudged(report: Report) -> Iterator[Text]:
+    """Yield the probes that judge nothing although the server answered them as no healthy one does.
+
+    All replies have the same wrong value; or their prompts are as long as none that is known, while
+    other prompts of this server are.
+    """
+    known = any(
+        rule.result.check.family == "prompt" and rule.result.status == "passed"
         for rule in report.rules
-        if rule.result.status == "not_verifiable"
-        for reason in rule.result.reasons
-        if reason.code == "same_value"
-    }
-    if reasons:
-        shown = f", such as {clipped(str(next(iter(reasons.values()))), _MOST_OF_VALUE)}"
-        yield Text(
-            f"        Not verifiable: {first_few(list(reasons), _MOST_ALIKE)} (every try returned "
-            f"the same wrong value{visible(shown)})"
-        )
+        if rule.result.check.kind == "probe"
+    )
+    reasons: dict[str, dict[str, Reason]] = {"same_value": {}, "tokens_fit_no_prompt": {}}
+    for rule in report.rules:
+        for reason in rule.result.reasons if rule.result.status == "not_verifiable" else ():
+            if reason.code in reasons:
+                reasons[reason.code][rule.result.check.id] = reason
+    for code, found in reasons.items():
+        if found and (known or code == "same_value"):
+            got = next(iter(found.values())).values.get("got")
+            shown = f", such as {clipped(str(got), _MOST_OF_VALUE)}" if got else ""
+            why = _SUSPICIOUS[code]
+            yield Text(
+                f"        Not verifiable: {first_few(list(found), _MOST_ALIKE)} "
+                f"({why}{visible(shown)})"
+            )
+
+
+_SUSPICIOUS = {
+    "same_value": "every try returned the same wrong value",
+    "tokens_fit_no_prompt": "the prompt tokens match no known rendering, although those of other "
+    "requests do: compare the prompts that the server makes of these",
+}
+"""What is said of probes that a defect of the server may keep from judging, by reason."""
 
 
 def _clients(report: Report) -> Iterator[Text]:

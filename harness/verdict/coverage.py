@@ -57,7 +57,10 @@ def without_reply(recorded: Coverage) -> Iterator[str]:
     counted = [f"{count} × {why.rstrip('.')}" for why, count in recorded.not_judged.items()]
     why = first_few(counted, _NAMED)
     if missing == recorded.planned:
-        yield f"No recorded request got a reply ({why}), so no check judges one."
+        yield (
+            f"No recorded request got a reply ({why}): the checks below judge only requests and "
+            "rejections."
+        )
     elif missing:
         of = f"{missing} of {recorded.planned} recorded requests"
         yield f"{of} got no reply ({why}); the checks judge the others."

@@ -136,6 +136,21 @@ def test_a_probe_whose_replies_all_have_one_wrong_value_is_named():
     assert value in shown
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_prompt_that_fits_no_rendering_is_named_if_others_of_the_server_fit(known):
+    found = passing()
+    reason = Reason(code="tokens_fit_no_prompt", values={})
+    probe = {"kind": "probe", "family": "prompt" if known else "limits"}
+    checks = tuple(
+        each.model_copy(update={"reasons": (reason,)})
+        if each.status == "not_verifiable"
+        else each.model_copy(update={"check": each.check.model_copy(update=probe)})
+        for each in found.checks
+    )
+    shown = " ".join(printed(found.model_copy(update={"checks": checks})).split())
+    assert ("the prompt tokens match no known rendering, although" in shown) == known
+
+
 def test_findings_that_do_not_fit_are_counted():
     found = failing()
     [rule] = [each for each in found.checks if each.check.id == "usage.sum"]
