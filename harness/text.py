@@ -13,8 +13,19 @@ _LONGEST_PIECE, _FEWEST_REPEATS, _SHORTEST_RUN = 300, 6, 400
 # It also does if its lines and sentences, of this number of words at least, are so many and so few
 # different ones: a real CoT of 12,000 tokens had 72 different lines of 1,415.
 _FEWEST_WORDS, _FEWEST_SENTENCES, _MOST_DIFFERENT = 3, 200, 0.08
-_REFUSAL = re.compile(r"^(?:i['’]m sorry|sorry),? but i (?:can['’]t|cannot|can not)\b", re.I)
-"""The words with which gpt-oss begins a refusal."""
+_NOT_ABLE = r"(?:can['’]?t|cannot|can not|am unable to|['’]m unable to|am not able to)"
+_REFUSAL = re.compile(
+    rf"^(?:(?:i['’]m |i am )?(?:very )?sorry,? (?:but )?i {_NOT_ABLE}\b"
+    rf"|i {_NOT_ABLE} (?:help|assist|comply|answer|provide|do that|discuss)\b"
+    r"|(?:es )?tut mir leid,? (?:aber )?(?:da(?:bei|mit) )?(?:ich )?kann\b"
+    r"|(?:je suis )?désolée?,? (?:mais )?je ne peux pas\b|lo siento,? (?:pero )?no puedo\b"
+    r"|mi dispiace,? (?:ma )?non posso\b|(?:sinto muito|desculpe),? (?:mas )?não posso\b"
+    r"|извините,? (?:но )?я не могу\b"
+    r"|(?:很|非常)?(?:抱歉|对不起)[，,]?\s?(?:但)?我(?:无法|不能)|申し訳(?:あり|ござい)ません"
+    r"|죄송(?:하지만|합니다))",
+    re.I,
+)
+"""The words with which gpt-oss, other models and filters begin a refusal."""
 PLACEHOLDER = r"[\[<{]{1,2}[A-Z]+(?:[_ ][A-Z0-9]+)*[\]>}]{1,2}"
 """A name in capitals, such as those with which filters replace words: `<LOCATION>`, `[NAME_1]`."""
 FILTERED = (

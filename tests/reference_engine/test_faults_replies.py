@@ -307,6 +307,8 @@ async def test_arguments(name):
 async def test_a_content_filter_refuses_answers():
     refused = Row(chat(HI), lambda s: s.message["content"] is None and s.message["refusal"])
     await check("answers-sometimes-refused", refused)
+    declined = Row(chat(HI), lambda s: "I" in s.message["content"] and not s.message["reasoning"])
+    await check("answers-declined-in-their-place", declined)
 
 
 async def test_faults_with_a_rate_change_some_replies():

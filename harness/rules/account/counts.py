@@ -29,7 +29,7 @@ from harness.rules.account.counting import (
 from harness.rules.account.court import Claim, convicted, exceeds
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, What
-from harness.text import shared_beginning
+from harness.text import refusal_phrase, shared_beginning
 
 _SENTENCE_END = re.compile(r"[.!?\n]\s*$")
 _GLUED = re.compile(r"[.!?](?=[^\W\d_])")  # the end of a sentence without a space after it
@@ -41,6 +41,7 @@ _SPELLED_IN_COT = 0.05  # the share of replies whose CoT a model spells with mor
 _RECORDED = "traffic"  # the task of imported traffic: requests of one client, of any kind
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
 _SHARED = 0.3  # the share of odd replies that have one text in common
+_REFUSED = "<refused>"  # stands for all refusals
 _EDGES = ((_SHARED, LONG_TEXT), (_MOST, 6))
 """Shares of texts, and the shortest text with which so many begin or end by no chance. The second
 is for a text that a server adds to every reply."""
@@ -208,32 +209,39 @@ def _stock(replies: Sequence[Row], odd: Sequence[Row]) -> Judged:
     Its tokens are not those counted; or it has no CoT and is not what most tries of its request
     get, or it is what nearly all requests get. A model gives one answer to several requests, too,
     as when it refuses, but it thinks about each. If the CoT is missing in other replies as well,
-    this shows nothing.
+    this shows nothing. All refusals are one answer, whatever their words and language.
     """
     without = sum(bool(row.text) and not row.reasoning for row in replies)
     keys = {row.key for row in odd}
     usual: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     stock: dict[str, list[Row]] = defaultdict(list)
     for row in replies:
-        usual[row.sample][row.text.strip()] += 1
-        stock[row.text.strip()].append(row)
+        usual[row.sample][_said(row)] += 1
+        stock[_said(row)].append(row)
     for text, every in stock.items():
         counted = [row for row in every if row.key in keys]
         thinking = [row for row in counted if row.reasoning]
         own = counted if 2 * (len(counted) - len(thinking)) >= without else thinking
         bare = [row for row in every if not (row.reasoning or row.calls)]
         rare = [row for row in bare if usual[row.sample].most_common(1)[0][0] != text]
+        what = What.DECLINED if text == _REFUSED else What.STOCK
         rare = rare if 2 * len(rare) >= without else []
         everywhere = len(bare) >= max(_FEWEST_KNOWN, _MOST * len(replies))
         for same in (own if len(own) >= _SHARED * len(odd) else [], bare if everywhere else rare):
-            wanted, detail = "an answer of its own", f"{len(same)} replies: {text!r}"
-            entry = Entry(What.STOCK, "answer", "count", wanted, text, detail)
+            got = same[0].text.strip() if same else ""
+            wanted, detail = "an answer of its own", f"{len(same)} replies: {got!r}"
+            entry = Entry(what, "answer", "count", wanted, got, detail)
             kinds = (e.request if e.sample[0] == _RECORDED else e.sample[0] for e in same)
-            if len(text) >= LONG_TEXT:
+            if len(text) >= LONG_TEXT or text == _REFUSED:
                 claims = zip(same, kinds, strict=True)
                 yield from convicted(
                     Claim(e, entry, False, True, kind, ALIKE) for e, kind in claims
                 )
+
+
+def _said(row: Row) -> str:
+    """Return the answer, or one name for all refusals."""
+    return _REFUSED if refusal_phrase(row.text) else row.text.strip()
 
 
 def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:

@@ -113,6 +113,11 @@ class What(Enum):
     NO_COT = "lost", "The server dropped the CoT: the token count includes one."
     COT_TOKENS = "lost", "The CoT has {detail} fewer tokens than were counted for it."
     STOCK = "changed", "Unrelated requests got one answer, in {detail}."
+    DECLINED = (
+        "changed",
+        "Unrelated requests got refusals that the model did not write, in {detail}.",
+        ("reply.declined"),
+    )
     EDGE = "added", "Many replies have the same text {detail} of the {place}."
     TWICE_COUNTED = "miscounted", "The output count is double, as if a hidden retry were counted."
     SUMMED = "miscounted", "The output count is the sum of the counts of all chunks."

@@ -148,6 +148,15 @@ def _refused(answer: Answer) -> Iterator[Problem]:
         yield Problem(answer.exchange, message, "an answer or a tool call", got)
 
 
+family.account_rule(
+    "reply.declined",
+    "No filter answers this tool's harmless requests with a refusal in place of the model. Clients "
+    "take it for an answer. Its tokens are not those counted, or it lacks the CoT of others.",
+    component="filter",
+    fix="Switch the filter off, or report in the finish reason that it acted.",
+)
+
+
 @family.check(
     "reply.lost",
     answers,

@@ -121,6 +121,20 @@ def answers_sometimes_refused(choice: Json, _: ClientRequest) -> None:
         message |= {"content": None, "refusal": "I cannot help with that."}
 
 
+_DECLINES = (
+    "I'm sorry, but I can't help with that.",
+    "I cannot assist with this request.",
+    "Désolé, je ne peux pas répondre à cette question.",
+    "抱歉，我无法回答。",
+)
+
+
+@hooks.CHOICE
+def answers_declined_in_their_place(choice: Json, _: ClientRequest) -> None:
+    if (message := choice.get("message")) and (said := message.get("content")):
+        message |= {"content": _DECLINES[len(said) % len(_DECLINES)], "reasoning": None}
+
+
 @hooks.RESPONSE
 def ids_sometimes_shared(response: Json, _: ClientRequest) -> None:
     if "id" in response:

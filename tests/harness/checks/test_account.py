@@ -545,6 +545,34 @@ def test_a_busy_page_with_plausible_counts_is_named(busy: int) -> None:
     assert not any(e.witness for e in replaced(COT))
 
 
+REFUSALS = (
+    "I\u2019m sorry, but I can\u2019t help with that.",
+    "I cannot assist with this.",
+    "Désolé, je ne peux pas vous aider.",
+    "抱歉，我无法回答。",
+)
+
+
+def test_refusals_in_several_wordings_are_one_answer() -> None:
+    """A filter wrote them; the model writes each with a CoT and its own tokens."""
+    tries = [
+        reply(f"{text} {at}", request=f"q{at}") for _ in "abc" for at, text in enumerate(TEXTS)
+    ]
+
+    def replaced(cot: str) -> list[Entry]:
+        refusals = [
+            replace(reply(said, cot), request=one.request)
+            for said, one in zip(REFUSALS, tries, strict=False)
+        ]
+        return entries([*refusals, *tries[4:]], tasks=len(TEXTS))
+
+    assert [e.what for e in replaced("") if e.witness] == [What.DECLINED] * 4
+    assert not any(e.witness for e in replaced(COT))
+    plain = [f"{said[:-3]} {at}" for at, said in enumerate(TEXTS[:4])]
+    others = [replace(reply(text, ""), request=f"q{at}") for at, text in enumerate(plain)]
+    assert not any(e.witness for e in entries([*others, *tries[4:]], tasks=len(TEXTS)))
+
+
 def test_the_end_of_the_cot_at_the_beginning_of_the_answer_is_named() -> None:
     """The reasoning tokens are those of the whole CoT, in every reply."""
 
