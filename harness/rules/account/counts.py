@@ -7,7 +7,7 @@ it differs by many tokens, of all odd replies if these are too many for the form
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from harness.api.ledger import (
     ANSWER_HEADER,
@@ -29,6 +29,7 @@ from harness.rules.account.counting import (
 from harness.rules.account.court import Claim, convicted, exceeds
 from harness.rules.account.differences import LONG_TEXT
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, What
+from harness.rules.habits import MALFORMED_HEADERS
 from harness.text import refusal_phrase, shared_beginning
 
 _SENTENCE_END = re.compile(r"[.!?\n]\s*$")
@@ -41,7 +42,6 @@ _SPELLED_IN_COT = 0.05  # the share of replies whose CoT a model spells with mor
 _RECORDED = "traffic"  # the task of imported traffic: requests of one client, of any kind
 _FEWEST_WORDS = 4  # tokens of an answer that a server cannot have rounded to none
 _SHARED = 0.3  # the share of odd replies that have one text in common
-_REFUSED = "<refused>"  # stands for all refusals
 _EDGES = ((_SHARED, LONG_TEXT), (_MOST, 6))
 """Shares of texts, and the shortest text with which so many begin or end by no chance. The second
 is for a text that a server adds to every reply."""
@@ -72,6 +72,7 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
             odd.append((row, off))
     yield from convicted(lacking)
     yield from convicted(_moved(replies))
+    yield from _declined(replies, counting)
     yield from _stock(replies, [row for row, _ in odd])
     yield from _edges([row for row in replies if (counting.off(row) or 0) < 0], counting)
     in_cot = _counts_answers_as_cot(replies)
@@ -209,39 +210,56 @@ def _stock(replies: Sequence[Row], odd: Sequence[Row]) -> Judged:
     Its tokens are not those counted; or it has no CoT and is not what most tries of its request
     get, or it is what nearly all requests get. A model gives one answer to several requests, too,
     as when it refuses, but it thinks about each. If the CoT is missing in other replies as well,
-    this shows nothing. All refusals are one answer, whatever their words and language.
+    this shows nothing.
     """
     without = sum(bool(row.text) and not row.reasoning for row in replies)
     keys = {row.key for row in odd}
     usual: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     stock: dict[str, list[Row]] = defaultdict(list)
     for row in replies:
-        usual[row.sample][_said(row)] += 1
-        stock[_said(row)].append(row)
+        usual[row.sample][row.text.strip()] += 1
+        stock[row.text.strip()].append(row)
     for text, every in stock.items():
         counted = [row for row in every if row.key in keys]
         thinking = [row for row in counted if row.reasoning]
         own = counted if 2 * (len(counted) - len(thinking)) >= without else thinking
         bare = [row for row in every if not (row.reasoning or row.calls)]
         rare = [row for row in bare if usual[row.sample].most_common(1)[0][0] != text]
-        what = What.DECLINED if text == _REFUSED else What.STOCK
         rare = rare if 2 * len(rare) >= without else []
         everywhere = len(bare) >= max(_FEWEST_KNOWN, _MOST * len(replies))
         for same in (own if len(own) >= _SHARED * len(odd) else [], bare if everywhere else rare):
-            got = same[0].text.strip() if same else ""
-            wanted, detail = "an answer of its own", f"{len(same)} replies: {got!r}"
-            entry = Entry(what, "answer", "count", wanted, got, detail)
-            kinds = (e.request if e.sample[0] == _RECORDED else e.sample[0] for e in same)
-            if len(text) >= LONG_TEXT or text == _REFUSED:
-                claims = zip(same, kinds, strict=True)
-                yield from convicted(
-                    Claim(e, entry, False, True, kind, ALIKE) for e, kind in claims
-                )
+            if len(text) >= LONG_TEXT:
+                kinds = (e.request if e.sample[0] == _RECORDED else e.sample[0] for e in same)
+                yield from _of_several(same, kinds, What.STOCK)
 
 
-def _said(row: Row) -> str:
-    """Return the answer, or one name for all refusals."""
-    return _REFUSED if refusal_phrase(row.text) else row.text.strip()
+def _of_several(same: Sequence[Row], kinds: Iterable[Hashable], what: What) -> Judged:
+    """Yield replies that say one thing, if they are to several kinds of requests."""
+    said = same[0].text.strip() if same else ""
+    detail = f"{len(same)} replies: {said!r}"
+    entry = Entry(what, "answer", "count", "an answer of its own", said, detail)
+    claims = zip(same, kinds, strict=True)
+    return convicted(Claim(row, entry, False, True, kind, ALIKE) for row, kind in claims)
+
+
+def _declined(replies: Sequence[Row], counting: Counting) -> Judged:
+    """Yield the refusals that are not the model's, whatever their words and language.
+
+    More of them than of other answers have the count of another text or, without counts, no CoT. A
+    model thinks about a refusal, too, and its tokens are counted.
+    """
+    answers = [row for row in replies if row.text.strip() and not row.calls]
+    refusals = [row for row in answers if refusal_phrase(row.text)]
+
+    def foreign(rows: Iterable[Row]) -> list[Row]:
+        return [r for r in rows if (not counting.is_near(r) if r.ledger else not r.reasoning)]
+
+    others = len(answers) - len(refusals)
+    unlike = len(foreign(answers)) - len(foreign(refusals))
+    share = max(MALFORMED_HEADERS.share, unlike / others if others else 1.0)
+    if exceeds(len(foreign(refusals)), len(refusals), share):
+        found = foreign(refusals)
+        yield from _of_several(found, (row.sample for row in found), What.DECLINED)
 
 
 def _edges(lacking: Sequence[Row], counting: Counting) -> Judged:

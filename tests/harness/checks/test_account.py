@@ -1,7 +1,7 @@
 """The account: who wrote a reply, decided by structure, copies, twins and counts, in this order."""
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -559,18 +559,17 @@ def test_refusals_in_several_wordings_are_one_answer() -> None:
         reply(f"{text} {at}", request=f"q{at}") for _ in "abc" for at, text in enumerate(TEXTS)
     ]
 
-    def replaced(cot: str) -> list[Entry]:
+    def replaced(wrote: Sequence[str], **changes: object) -> list[Entry]:
         refusals = [
-            replace(reply(said, cot), request=one.request)
-            for said, one in zip(REFUSALS, tries, strict=False)
+            replace(reply(said, wrote=text), request=one.request, greedy=False, **changes)
+            for said, text, one in zip(REFUSALS, wrote, tries, strict=False)
         ]
         return entries([*refusals, *tries[4:]], tasks=len(TEXTS))
 
-    assert [e.what for e in replaced("") if e.witness] == [What.DECLINED] * 4
-    assert not any(e.witness for e in replaced(COT))
-    plain = [f"{said[:-3]} {at}" for at, said in enumerate(TEXTS[:4])]
-    others = [replace(reply(text, ""), request=f"q{at}") for at, text in enumerate(plain)]
-    assert not any(e.witness for e in entries([*others, *tries[4:]], tasks=len(TEXTS)))
+    for changes in ({}, {"reasoning": ""}, {"reasoning": "", "ledger": None}):
+        assert [e.what for e in replaced(TEXTS, **changes) if e.witness] == [What.DECLINED] * 4
+    assert not any(e.witness for e in replaced(REFUSALS))
+    assert not any(e.witness for e in replaced(REFUSALS, ledger=None))
 
 
 def test_the_end_of_the_cot_at_the_beginning_of_the_answer_is_named() -> None:
