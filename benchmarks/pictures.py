@@ -65,6 +65,7 @@ def _pages(folder: Path) -> Iterator[tuple[str, tuple[Path, str, int]]]:
             "launch": {
                 "command": [*_SERVE.split(), *fault],
                 "ready_url": "http://127.0.0.1:{port}/health",
+                "ready_timeout": 600,
             },
         }
         for name, fault in _BEFORE_AND_AFTER.items()

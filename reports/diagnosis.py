@@ -102,20 +102,26 @@ _PROBE = "gpt-oss-verify --provider NAME"
 
 
 _PARTS = frozenset({"-n", "--only", "--skip"})  # options that choose a part of a run
+_TRIES = frozenset({"-k", "--tries"})
 _SHOWN = frozenset({"--json", "--debug"})  # options that choose how it is shown
 
 
 def _whole_run(run: RunInfo) -> str:
     """Return the command of a complete run: what was typed, without the choice of a part.
 
-    Without a typed one, a provider by address has its host and port as its name.
+    A single try of each case is such a part: it cannot pass. Without a typed one, a provider by
+    address has its host and port as its name.
     """
     kept: list[str] = []
     words = iter(run.command)
     for word in words:
+        name, _, value = word.partition("=")
         if word in _PARTS:
             next(words, None)
-        elif word.partition("=")[0] not in _PARTS | _SHOWN:
+        elif word in _TRIES:
+            value = next(words, "")
+            kept += [] if value == "1" else [word, value]
+        elif not (name in _PARTS | _SHOWN or (name in _TRIES and value == "1")):
             kept.append(word)
     names = {"-p", "--provider", "--base-url"} & {word.partition("=")[0] for word in kept}
     if names and "--resume" not in kept:
@@ -191,7 +197,8 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
     elif any(task.kind == "traffic" for task in analysis.run.tasks):
         yield Step("Record more traffic, or send tool calls and probes:", _PROBE)
     elif analysis.run.settings.first_cases is not None:
-        yield Step("Verify all cases and probes:", _whole_run(analysis.run))
+        what = "all cases and probes" if analysis.run.settings.suite != "tools" else "all cases"
+        yield Step(f"Verify {what}:", _whole_run(analysis.run))
     elif tries is not None:
         command = f"gpt-oss-verify --resume {folder} -k {tries}"
         yield Step("Add tries to the run:", command)

@@ -120,7 +120,9 @@ def with_more_tries(number):
 @pytest.mark.parametrize(
     ("typed", "advised"),
     [
-        ("-p mine -n 2 -k 1 --gate strict.yaml", "-p mine -k 1 --gate strict.yaml"),
+        ("-p mine -n 2 -k 1 --gate strict.yaml", "-p mine --gate strict.yaml"),
+        ("-p mine -n 2 -k 10 --suite tools", "-p mine -k 10 --suite tools"),
+        ("-p mine -n 2 --tries=1 -s", "-p mine -s"),
         ("--provider=mine --only=cases --debug --gate g", "--provider=mine --gate g"),
         ("--base-url http://h/v1 --model m --skip long", "--base-url http://h/v1 --model m"),
         ("--resume runs/x", "--provider mock"),
