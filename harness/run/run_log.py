@@ -229,7 +229,8 @@ class RunLog:
     def _failed(self, error: OSError) -> RunLogError:
         return RunLogError(
             f"{self._path} cannot be written: {error.strerror}; the {self.count} "
-            "finished attempts are kept; fix the problem and continue with --resume"
+            f"finished attempts are kept; fix the problem and continue with --resume "
+            f"{self._path.parent}"
         )
 
     def __enter__(self) -> Self:

@@ -5,6 +5,7 @@ Each reads the response of `replay` as an agent with functions does, and stops a
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -43,6 +44,8 @@ def _langchain(api: Api, streams: bool, names: Collection[str]) -> Got:
 def _openai_agents(api: Api, streams: bool, names: Collection[str]) -> Got:
     import agents
 
+    # What it cannot read is a result of ours, and no message for the terminal.
+    logging.getLogger("openai.agents").setLevel(logging.CRITICAL)
     kinds = {"chat": agents.OpenAIChatCompletionsModel, "responses": agents.OpenAIResponsesModel}
     got = Got("", [])
     texts: list[str] = []
