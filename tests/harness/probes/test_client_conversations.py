@@ -156,8 +156,11 @@ BY_AGENTS: Mapping[str, set[Break]] = {
 
 
 @pytest.mark.parametrize("damage", BY_AGENTS)
-def test_an_installed_framework_breaks_where_it_broke(damage: str) -> None:
+def test_an_installed_framework_breaks_where_it_broke(
+    damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     found = under(damage)
+    assert "openai.agents" not in {record.name for record in caplog.records}
     assert {each for each in breaks(found) if each[0] == AGENTS} == BY_AGENTS[damage]
     by = {result.read_by.partition(" ")[0] for result in found if result.client == AGENTS}
     assert by == {"openai-agents"}
