@@ -107,9 +107,13 @@ def exact_json(text: str) -> tuple[object, str | None]:
 
 def validator_of(schema: Mapping[str, Any], *, strict: bool = False) -> "SchemaValidator":
     """The validator of a schema; cached, because compiling takes longer than validating."""
-    if too_deep(schema):
+    try:
+        text = json.dumps(schema)
+    except RecursionError:
+        text = ""
+    if not text or (text.count("[") + text.count("{") > DEEPEST and too_deep(schema)):
         return _cached("{}", strict, f"nested deeper than {DEEPEST} levels")
-    return _cached(json.dumps(schema), strict, None)
+    return _cached(text, strict, None)
 
 
 class _MalformedError(Exception):

@@ -2,7 +2,7 @@
 
 import pickle
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from harness.records.conditions import MODES, Api
 from harness.records.rollouts import SWITCHING, Exchange, Response
 from harness.records.scores import Score
 from harness.records.settings import CONTEXT
-from harness.rules.account import account_of
+from harness.rules.account import Account, account_of
 from harness.rules.probe import ProbeGroup, ProbeOptions, ProbeRequest
 from harness.rules.results import check_results, probe_results
 from harness.run.attempts import Attempt
@@ -42,17 +42,43 @@ def judged(
     apis: Sequence[Api] = ("responses", "chat"),
     golden: Golden | None = None,
     max_context: int = CONTEXT,
-) -> dict[str, RuleResult]:
-    """The result of every probe of a group with this provider, by id."""
+) -> Mapping[str, RuleResult]:
+    """The result of every probe of a group with this provider, by id; judged when it is read."""
     options = ProbeOptions(
         "gpt-oss-mock", tuple(apis), golden=golden or shipped(), max_context=max_context
     )
     rollouts = made(group, provider, options)
     account = account_of(scores(group, rollouts, options))
-    results = probe_results(
-        group.probes, rollouts, replace(options, golden=golden), account=account
-    )
-    return {each.check.id: each for each in results}
+    return _Results(group, rollouts, replace(options, golden=golden), account)
+
+
+class _Results(Mapping[str, RuleResult]):
+    """The results of the probes of a group, by id; most tests read one of dozens."""
+
+    def __init__(
+        self,
+        group: ProbeGroup,
+        rollouts: Mapping[str, Sequence[ParsedRollout]],
+        options: ProbeOptions,
+        account: Account,
+    ) -> None:
+        self._probes = {probe.id: probe for probe in group.probes}
+        self._made = rollouts, options, account
+        self._judged: dict[str, RuleResult] = {}
+
+    def __getitem__(self, probe_id: str) -> RuleResult:
+        if probe_id not in self._judged:
+            rollouts, options, account = self._made
+            probes = [self._probes[probe_id]]
+            (result,) = probe_results(probes, rollouts, options, account=account)
+            self._judged[probe_id] = result
+        return self._judged[probe_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._probes)
+
+    def __len__(self) -> int:
+        return len(self._probes)
 
 
 def checked(
@@ -179,5 +205,5 @@ def over_websocket(recorded: Exchange) -> Exchange:
     return recorded.model_copy(update={"request": request, "response": response})
 
 
-def statuses(results: dict[str, RuleResult]) -> dict[str, str]:
+def statuses(results: Mapping[str, RuleResult]) -> dict[str, str]:
     return {name: each.status for name, each in results.items()}

@@ -1,6 +1,7 @@
 """How a stream arrived: its pauses, its silence before its end, and how long it stayed open."""
 
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 from harness.api.fields import nested, objects
 from harness.api.ledger import SLACK, ledger
@@ -16,8 +17,17 @@ _CALLS = frozenset({"response.function_call_arguments.done", "response.output_it
 _TEXTS = frozenset({"message", "reasoning"})
 
 
+_ARRIVALS: WeakKeyDictionary[ParsedExchange, Arrivals | None] = WeakKeyDictionary()
+
+
 def arrivals_of(exchange: ParsedExchange) -> Arrivals | None:
     """Return how a stream arrived; None without text, and if its events report an error."""
+    if exchange not in _ARRIVALS:  # several rules ask, and the events are many
+        _ARRIVALS[exchange] = _arrived(exchange)
+    return _ARRIVALS[exchange]
+
+
+def _arrived(exchange: ParsedExchange) -> Arrivals | None:
     events = exchange.events
     texts = [event for event in events if _has_text(event)]
     if not texts or exchange.error_events:
