@@ -2,7 +2,7 @@
 
 import pickle
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -15,11 +15,13 @@ from harness.golden.content import Golden
 from harness.golden.files import shipped
 from harness.records.analysis import RuleResult
 from harness.records.conditions import MODES, Api
+from harness.records.replies import Row
 from harness.records.rollouts import SWITCHING, Exchange, Response
 from harness.records.scores import Score
 from harness.records.settings import CONTEXT
-from harness.rules.account import Account, account_of
-from harness.rules.probe import ProbeGroup, ProbeOptions, ProbeRequest
+from harness.rules.account import account_of, account_of_replies
+from harness.rules.evidence.rows import rows
+from harness.rules.probe import Probe, ProbeGroup, ProbeOptions, ProbeRequest
 from harness.rules.results import check_results, probe_results
 from harness.run.attempts import Attempt
 from harness.tasks.probing import ProbeTask
@@ -42,43 +44,70 @@ def judged(
     apis: Sequence[Api] = ("responses", "chat"),
     golden: Golden | None = None,
     max_context: int = CONTEXT,
-) -> Mapping[str, RuleResult]:
+) -> MutableMapping[str, RuleResult]:
     """The result of every probe of a group with this provider, by id; judged when it is read."""
     options = ProbeOptions(
         "gpt-oss-mock", tuple(apis), golden=golden or shipped(), max_context=max_context
     )
     rollouts = made(group, provider, options)
-    account = account_of(scores(group, rollouts, options))
-    return _Results(group, rollouts, replace(options, golden=golden), account)
+    return _Results(group, rollouts, options, replace(options, golden=golden))
 
 
-class _Results(Mapping[str, RuleResult]):
+class _Results(MutableMapping[str, RuleResult]):
     """The results of the probes of a group, by id; most tests read one of dozens."""
 
     def __init__(
         self,
         group: ProbeGroup,
         rollouts: Mapping[str, Sequence[ParsedRollout]],
+        planned: ProbeOptions,
         options: ProbeOptions,
-        account: Account,
     ) -> None:
-        self._probes = {probe.id: probe for probe in group.probes}
-        self._made = rollouts, options, account
+        self._probes: dict[str, Probe | None] = {probe.id: probe for probe in group.probes}
+        self._rollouts, self._options = rollouts, options
+        self._account = account_of_replies(list(_replies(group, rollouts, planned)))
         self._judged: dict[str, RuleResult] = {}
 
-    def __getitem__(self, probe_id: str) -> RuleResult:
-        if probe_id not in self._judged:
-            rollouts, options, account = self._made
-            probes = [self._probes[probe_id]]
-            (result,) = probe_results(probes, rollouts, options, account=account)
-            self._judged[probe_id] = result
-        return self._judged[probe_id]
+    def __getitem__(self, rule: str) -> RuleResult:
+        probe = self._probes[rule]
+        if rule not in self._judged and probe is not None:
+            (self._judged[rule],) = probe_results(
+                [probe], self._rollouts, self._options, account=self._account
+            )
+        return self._judged[rule]
+
+    def __setitem__(self, rule: str, result: RuleResult) -> None:
+        self._probes.setdefault(rule, None)
+        self._judged[rule] = result
+
+    def __delitem__(self, rule: str) -> None:
+        del self._probes[rule]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._probes)
 
     def __len__(self) -> int:
         return len(self._probes)
+
+
+def _replies(
+    group: ProbeGroup, rollouts: Mapping[str, Sequence[ParsedRollout]], options: ProbeOptions
+) -> Iterator[Row]:
+    """Yield the replies of a group as the account reads them, without what checks find in them."""
+    requests = {(api, one.id): one for api in options.apis for one in group.requests(api)}
+    for one in (each for same in rollouts.values() for each in same):
+        request = requests[one.rollout.api, one.rollout.sample]
+        counted = request.valid and "usage.output.lost" not in request.provokes
+        key = (id(group), id(one))
+        made = _remembered(
+            _ROWS,
+            key,
+            lambda o=one, r=request, c=counted: (
+                o,
+                tuple(rows(o, r.wanted, valid=r.valid, counted=c)),
+            ),
+        )
+        yield from (row for row in made[1] if row.answered)
 
 
 def checked(
@@ -136,6 +165,7 @@ _T = TypeVar("_T")
 _PLANS: dict[Hashable, _Plan] = {}
 _PARSED: dict[Hashable, ParsedRollout] = {}
 _SCORED: dict[Hashable, tuple[ParsedRollout, Score | None]] = {}
+_ROWS: dict[Hashable, tuple[ParsedRollout, tuple[Row, ...]]] = {}
 _KEPT = 3000  # rollouts
 
 

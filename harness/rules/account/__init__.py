@@ -30,7 +30,7 @@ this order, and the first one that knows decides. Each has the module that its n
 5. Counts: what the provider reports beyond the tokens of the texts and their format (b).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.records.replies import Row
 from harness.records.scores import Score
@@ -61,7 +61,11 @@ NO_ACCOUNT = Account()
 
 def account_of(scores: Iterable[Score]) -> Account:
     """Return the account of all replies of a run."""
-    replies = [row for score in scores for row in score.replies]
+    return account_of_replies([row for score in scores for row in score.replies])
+
+
+def account_of_replies(replies: Sequence[Row]) -> Account:
+    """Return the account of replies, from their rows."""
     same = [copies.copied(row) for row in replies]
     counting = Counting(replies, same)
     entries = {row.key: entry for row, entry in copies.judged(replies, same, counting)}

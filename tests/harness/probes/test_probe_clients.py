@@ -1,6 +1,6 @@
 """The forms of requests that clients send: how they are judged, and which clients they break."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import replace
 from functools import cache
 
@@ -111,7 +111,7 @@ def with_other(variant: Variant, api: Api, other: Response | list[Reply]) -> Pro
     return provider
 
 
-def by_client(results: dict[str, RuleResult], api: Api) -> dict[str, ClientResult]:
+def by_client(results: Mapping[str, RuleResult], api: Api) -> dict[str, ClientResult]:
     return {each.client: each for each in client_results(results.values()) if each.api == api}
 
 
@@ -224,7 +224,7 @@ def test_references_name_all_items_but_calls() -> None:
     ]
 
 
-def add_failed(results: dict[str, RuleResult], rule: str, counts: Counts) -> None:
+def add_failed(results: MutableMapping[str, RuleResult], rule: str, counts: Counts) -> None:
     """Add a failed rule of another family with these failures and trials by condition."""
     passed = results["clients.call_content"]
     about = passed.check.model_copy(update={"id": rule})

@@ -1,5 +1,6 @@
 """Probes of invalid requests with simulated responses."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -35,11 +36,11 @@ def full(status: int) -> Response:
 REFUSED = full(400)
 
 
-def results(wrong: Any) -> dict[str, RuleResult]:
+def results(wrong: Any) -> Mapping[str, RuleResult]:
     return judged(invalid_requests.GROUP, answering(wrong))
 
 
-def of_status(found: dict[str, RuleResult], status: str) -> set[str]:
+def of_status(found: Mapping[str, RuleResult], status: str) -> set[str]:
     return {name for name, each in statuses(found).items() if each == status}
 
 

@@ -1,7 +1,7 @@
 """Parity probes with simulated replies that differ between modes in one way."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -28,16 +28,16 @@ TEXTS = {"text.added", "text.changed", "text.doubled", "usage.output.lost"}
 """The checks that report what the account says of texts."""
 
 
-def streamed(change: Callable[[Reply], Reply]) -> dict[str, RuleResult]:
+def streamed(change: Callable[[Reply], Reply]) -> Mapping[str, RuleResult]:
     """The results of a provider with modified streams, with the checks of texts."""
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         return change(reply(request)) if attempt.condition.streaming else reply(request)
 
-    return judged(GROUP, provider) | of_texts(provider)
+    return {**judged(GROUP, provider), **of_texts(provider)}
 
 
-def of_texts(provider: Provider) -> dict[str, RuleResult]:
+def of_texts(provider: Provider) -> Mapping[str, RuleResult]:
     return {rule: one for rule, one in checked(GROUP, provider).items() if rule in TEXTS}
 
 

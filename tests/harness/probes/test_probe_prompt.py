@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, replace
 from functools import partial
 from itertools import product, starmap
@@ -54,7 +54,7 @@ def judged(
     ollama: bool = False,
     refused: str | None = None,
     ids: Callable[[str], str] | None = None,
-) -> dict[str, RuleResult]:
+) -> Mapping[str, RuleResult]:
     """The results of a provider with these token counts, which may refuse a request with 400.
 
     `ids` gives the id of the reply to each request; by default, all have the same one.
