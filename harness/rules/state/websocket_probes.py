@@ -1,4 +1,6 @@
-"""Responses over WebSocket, which Codex dials first and OpenAI's clients offer.
+"""Responses over WebSocket, which OpenAI's clients and Codex offer.
+
+Codex 0.171 dials it if its provider has `supports_websockets = true`, and otherwise uses HTTP.
 
 A request is one message, and each event of its response is one. The connection knows its own
 responses, also those with `store: false`, so that a turn sends only what is new. A provider that
@@ -222,8 +224,8 @@ def _lost(first: Reply, last: ParsedExchange) -> Problem | None:
 def _prepared(responses: ProbeResponses) -> Trials:
     """With `generate: false`, a request gets no output, and can be continued by its id.
 
-    Agents send their instructions and tools so, before the user has written. A server that ignores
-    the member bills a reply that nobody reads; one that drops the request loses the instructions.
+    Codex 0.171 sends its instructions and tools so, before its question. A server that ignores the
+    member bills a reply that nobody reads; one that drops the request loses the instructions.
     """
     for rollout in _open(responses, "prepared"):
         first, last = rollout.exchanges[0], rollout.exchanges[-1]

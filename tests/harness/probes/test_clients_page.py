@@ -30,7 +30,9 @@ def form_row(form: Form) -> str:
 def client_row(name: str) -> str:
     client = CLIENTS[name]
     title = f"`{client.title}`" if "@" in client.title else client.title
-    return f"| {name} | {title} | {client.chat or '–'} | {client.responses or '–'} |"
+    dates = [row["date"] for row in rows_of("measured") if row["client"] == name]
+    seen = max(dates) if dates else "captured 2026-11"
+    return f"| {name} | {title} | {seen} | {client.chat or '–'} | {client.responses or '–'} |"
 
 
 def damage_rows() -> Iterator[str]:
