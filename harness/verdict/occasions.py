@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from harness.records.analysis import RuleResult
 from harness.records.conditions import APIS, MODES
-from harness.records.replies import Feature, Row
+from harness.records.replies import Feature
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES
 from harness.rules.evidence.features import CHOICES, JSON, TOOL_RESULT, TRUNCATED
@@ -172,7 +172,9 @@ def _units(
         place = {Feature("API", condition.api), Feature("mode", MODES[not condition.streaming])}
         hits = [row for row in score.rows if row.key in replies]
         made = hits or score.rows
-        features = [_features(row) for row in made] or [frozenset[Feature]()]
+        features = [row.features | ({_LONG} if row.size >= _SIZE else set()) for row in made] or [
+            frozenset[Feature]()
+        ]
         yield _Unit(
             hit=bool(hits),
             some=frozenset(place).union(*features),
@@ -184,10 +186,6 @@ def _units(
             sample=(score.task, score.sample),
             request=(score.task, score.sample, condition.name),
         )
-
-
-def _features(row: Row) -> frozenset[Feature]:
-    return row.features | ({_LONG} if row.size >= _SIZE else set())
 
 
 def _of_probes(results: Sequence[RuleResult], run: Sequence[RuleResult]) -> Iterator[_Unit]:

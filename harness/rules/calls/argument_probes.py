@@ -7,7 +7,7 @@ account of the reply tells whether the model or the server changed it (see
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter
@@ -108,11 +108,6 @@ for _name, _value in TEXTS.items():
 _BEYOND_ASCII = tuple(name for name, value in TEXTS.items() if not value.special.isascii())
 
 
-def _named_calls(responses: ProbeResponses) -> Iterator[tuple[str, Call]]:
-    named = responses.named(*_BEYOND_ASCII)
-    return ((name, call) for name, rollout in named for call in calls(rollout))
-
-
 _ESCAPE = re.compile(r"\\u[0-9a-fA-F]{4}")
 _FEWEST_CALLS = 2
 
@@ -126,7 +121,8 @@ def _encoding(responses: ProbeResponses) -> Trials:
     """
     escaped: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}
     written: dict[Mode, list[tuple[str, Call]]] = {mode: [] for mode in MODES}
-    for name, call in _named_calls(responses):
+    named = responses.named(*_BEYOND_ASCII)
+    for name, call in ((name, call) for name, rollout in named for call in calls(rollout)):
         mode: Mode = "streaming" if call.exchange.events else "non-streaming"
         if _ESCAPE.search(call.call.arguments):
             escaped[mode].append((name, call))

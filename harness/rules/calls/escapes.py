@@ -47,11 +47,12 @@ def _is_inner_quote(text: str, error: json.JSONDecodeError) -> bool:
     return inside and text[error.pos :][:1] not in {"", *_AFTER_QUOTE}
 
 
-def _is_line_break(text: str, error: json.JSONDecodeError) -> bool:
-    return error.msg.startswith("Invalid control character") and text[error.pos] in _LINE_BREAKS
-
-
-_BREAKS = _judge(lambda text: any(char in text for char in _LINE_BREAKS), _is_line_break)
+_BREAKS = _judge(
+    lambda text: any(char in text for char in _LINE_BREAKS),
+    lambda text, error: (
+        error.msg.startswith("Invalid control character") and text[error.pos] in _LINE_BREAKS
+    ),
+)
 _QUOTES = _judge(lambda text: '"' in text, _is_inner_quote)
 _ESCAPES = _judge(
     lambda text: "\\" in text or not text.isascii(),

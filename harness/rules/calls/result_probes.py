@@ -5,12 +5,12 @@ the results of several calls in one reply only by their order.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache, partial
 
 from harness.api.items import ConversationItem, Message, Reply, Tool, ToolCall, ToolResult
-from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
 from harness.records.replies import Wanted
 from harness.rules.evidence.obedience import disobeyed
@@ -67,8 +67,11 @@ def _continues(responses: ProbeResponses) -> Trials:
 
     Tools fail, return long results, or return nothing. Agents must not fail for that reason.
     """
-    rollouts = _with_results(responses, "dependent", *RESULTS)
-    return (failure(rollout, "a conversation with a tool result") for rollout in rollouts)
+    rollouts = (one for one in responses.all("dependent", *RESULTS) if len(one.exchanges) > 1)
+    return (
+        failure(rollout, "a conversation with a tool result")
+        for rollout in required(rollouts, "no_tool_result")
+    )
 
 
 @LOOP_GROUP.probe(
@@ -96,12 +99,6 @@ def _dependent(responses: ProbeResponses) -> Trials:
         message = "The second call does not use the result of the first call."
         wrong = Problem(last, message, f"a call with {ORDER_PLACE}", arguments[-1])
         yield None if any(ORDER_PLACE in text for text in arguments) else wrong
-
-
-def _with_results(responses: ProbeResponses, *names: str) -> Sequence[ParsedRollout]:
-    """Return the rollouts with a tool result. Raises NotVerifiableError."""
-    rollouts = (rollout for rollout in responses.all(*names) if len(rollout.exchanges) > 1)
-    return required(rollouts, "no_tool_result")
 
 
 _LOOK_UP = Tool(

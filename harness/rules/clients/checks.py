@@ -43,10 +43,6 @@ _UNREAD = re.compile(r"deserializ|unmarshal|validation error|did not match any v
 """A message of a server that could not read the request."""
 
 
-def _forms(exchange: ParsedExchange) -> Mapping[str, str]:
-    return {name: form for name, (form, has) in _FORMS.items() if has(exchange.request.body)}
-
-
 @cache
 def _turns(api: Api) -> TypeAdapter[Any]:
     """Return the type of the messages or items of a request, as OpenAI's SDK defines it."""
@@ -80,8 +76,8 @@ def _refused_form(exchange: ParsedExchange) -> Iterator[Problem]:
     """
     response = exchange.recorded.response
     if response is not None and meaning(response) == "refusal":
-        for name, form in _forms(exchange).items():
-            if re.search(rf"\b{name}\b", response.text):
+        for name, (form, has) in _FORMS.items():
+            if has(exchange.request.body) and re.search(rf"\b{name}\b", response.text):
                 got = f"status {response.status}: {response.text}"
                 message = f"The provider refuses {form}."
                 yield Problem(exchange, message, "a reply", got, f"$.{name}")

@@ -107,7 +107,8 @@ def _again(rollout: Rollout) -> object:
 def _like_the_shortest(those: Sequence[ParsedRollout], *, unread: bool) -> Iterator[Conversation]:
     """Yield the conversations with equal findings, of which the shortest are read."""
     reading: dict[bool, Conversation] = {}
-    for at, parsed in enumerate(sorted(those, key=_length)):
+    shortest = sorted(those, key=lambda one: sum(len(each.events) for each in one.exchanges))
+    for at, parsed in enumerate(shortest):
         made = _kind(parsed)
         if not unread and (at < _MOST or made.calls not in reading):
             reading[made.calls] = _read(parsed)
@@ -117,10 +118,6 @@ def _like_the_shortest(those: Sequence[ParsedRollout], *, unread: bool) -> Itera
         else:
             like = reading[made.calls]
             yield replace(made, failed=like.failed, turn=like.turn, read=like.read)
-
-
-def _length(rollout: ParsedRollout) -> int:
-    return sum(len(exchange.events) for exchange in rollout.exchanges)
 
 
 def _kind(rollout: ParsedRollout) -> Conversation:

@@ -105,15 +105,10 @@ def _chat_type(exchange: ParsedExchange) -> Iterator[Problem]:
                 break
 
 
-def _may_think(answer: Answer) -> bool:
-    """Whether the model nearly always writes a CoT: at low effort, it may answer at once."""
-    return answer.exchange.request.effort != "low"
-
-
 @family.check(
     "reasoning.rare",
     opening,
-    _may_think,
+    lambda answer: answer.exchange.request.effort != "low",  # at which it may answer at once
     severity="warning",
     habit=NO_COT,
     error_above=MOSTLY,

@@ -5,7 +5,7 @@ invalid requests; that is a warning if clients cope with it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -118,7 +118,8 @@ def _body(responses: ProbeResponses) -> Trials:
     because clients retry requests that failed in the server. A code that is an integer is only
     noted: several engines send the status, and SDKs pass it on.
     """
-    for exchange in _rejections(responses):
+    rejected = (one.exchanges[-1] for one in responses.all(*_NAMES) if refused(one))
+    for exchange in required(rejected, "rejects_nothing"):
         got = _body_text(exchange)
         if not _has_message(_json_body(exchange)):
             message = "The body of the rejection is not JSON with an error message."
@@ -144,13 +145,6 @@ def _wrong_fields(error: Mapping[str, Any]) -> Iterator[str]:
             yield f"`{name}` is {NAMES[type(error[name])]}"
     if "server_error" in str(error.get("type")):
         yield "`type` says that the server failed"
-
-
-def _rejections(responses: ProbeResponses) -> Sequence[ParsedExchange]:
-    """Return the exchanges in which an invalid request was rejected. Raises NotVerifiableError."""
-    rollouts = responses.all(*_NAMES)
-    rejected = (rollout.exchanges[-1] for rollout in rollouts if refused(rollout))
-    return required(rejected, "rejects_nothing")
 
 
 def _json_body(exchange: ParsedExchange) -> object:

@@ -33,10 +33,19 @@ def _arrived(exchange: ParsedExchange) -> Arrivals | None:
     if not texts or exchange.error_events:
         return None
     first, last = texts[0].at, texts[-1].at
-    finish = next((event.at for event in events if _is_finish(event)), None)
+    finish = next(
+        (
+            event.at
+            for event in events
+            if event.type in _TERMINAL
+            or any(one.get("finish_reason") for one in objects(nested(event.data, "choices")))
+        ),
+        None,
+    )
     end = max(exchange.recorded.elapsed, events[-1].at)
     times = sorted({event.at for event in events if first <= event.at <= last})
     waits = [later - earlier for earlier, later in pairwise(times)]
+    counted = None if exchange.reply is None else ledger(exchange)
     return Arrivals(
         waits=len(waits),
         pauses=sum(wait >= PAUSE for wait in waits),
@@ -44,7 +53,8 @@ def _arrived(exchange: ParsedExchange) -> Arrivals | None:
         silence=max(0.0, (events[-1].at if finish is None else finish) - last),
         finished=finish is not None,
         open=max(0.0, end - (events[-1].at if finish is None else finish)),
-        whole=_is_whole(exchange),
+        # Tokens that are missing in the text would take time unseen.
+        whole=counted is None or counted.difference <= SLACK,
     )
 
 
@@ -52,14 +62,3 @@ def _has_text(event: StreamEvent) -> bool:
     if event.type == "response.output_item.done":
         return nested(event.data, "item", "type") not in _TEXTS
     return carries_text(event) or event.type in _CALLS
-
-
-def _is_finish(event: StreamEvent) -> bool:
-    choices = objects(nested(event.data, "choices"))
-    return event.type in _TERMINAL or any(choice.get("finish_reason") for choice in choices)
-
-
-def _is_whole(exchange: ParsedExchange) -> bool:
-    """Whether no tokens of the reply are missing in its text, which would take time unseen."""
-    counted = None if exchange.reply is None else ledger(exchange)
-    return counted is None or counted.difference <= SLACK

@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from harness.api.fields import json_object
+from harness.api.fields import json_object, objects
 from harness.api.json_text import strings
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.replies import Traits
-from harness.rules.evidence.user_texts import beside_user
 
 CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 """Invented words of letters and digits, which no model writes without reading them."""
@@ -30,6 +29,12 @@ _OF_RESPONSES = re.compile(
 """Headers that describe a response or a connection, not the server."""
 _INVENTED = re.compile(r"\b[a-z]{4,}(?!(?:19|20)\d\d\b|1234)\d{4,}\b")
 """Invented words in recorded traffic; `python312`, `user123` and `january2026` are usual there."""
+# Members of a body that do not change the prompt.
+_WITHOUT_EFFECT = frozenset({
+    "model", "stream", "stream_options", "max_tokens", "max_completion_tokens",
+    "max_output_tokens", "temperature", "top_p", "seed", "stop", "n", "logprobs", "top_logprobs",
+    "include", "store", "frequency_penalty", "presence_penalty", "logit_bias", "user", "metadata",
+})  # fmt: skip
 _RANDOM = re.compile(r"[0-9A-Za-z]{8,}")
 _WORD = re.compile(r"\w{3,}")
 
@@ -63,12 +68,13 @@ def traits(parsed: ParsedRollout) -> Traits:
     # Replies that the token limit truncates may be endless repetitions, which requests share.
     unique = not calls and all(reply.finish != "length" for reply in replies)
     first = parsed.exchanges[0] if parsed.exchanges else None
+    said = [first.request.body.get(name) for name in _CONVERSATION] if first else []
     answer = replies[0].text if unique and len(replies) == 1 else ""
     return replace(
         basic_traits(parsed),
-        conversation="" if first is None else _conversation(first),
+        conversation=_lower_json(said)[:_LONGEST_CONVERSATION] if said else "",
         options="" if first is None else _options(first),
-        beside_user=beside_user(parsed),
+        beside_user=_beside_user(parsed),
         invented=frozenset(invented),
         call_ids=frozenset(call.id for reply in replies for call in reply.calls if call.id),
         calls=frozenset(calls),
@@ -83,12 +89,6 @@ def _is_from(answer: str, sent: str) -> bool:
     """Whether at least half of the words of an answer are in its own request."""
     words = _WORD.findall(answer.lower())
     return 2 * sum(word in sent for word in words) >= len(words)
-
-
-def _conversation(exchange: ParsedExchange) -> str:
-    """Return the conversation of a request, without its tools and options."""
-    body = exchange.request.body
-    return _lower_json([body.get(name) for name in _CONVERSATION])[:_LONGEST_CONVERSATION]
 
 
 def _options(exchange: ParsedExchange) -> str:
@@ -111,6 +111,41 @@ def _digest(written: str, shortest: int) -> str:
     if len(written) < shortest:
         return ""
     return blake2b(written.encode(errors="replace"), digest_size=12).hexdigest()
+
+
+def _beside_user(parsed: ParsedRollout) -> str:
+    """Return a hash of the first request of a rollout without the user's texts.
+
+    It is empty if a message has several parts or an image, if the server stores further messages of
+    the conversation, and in imported traffic, where the server may have changed in the meantime.
+    """
+    if not parsed.exchanges or parsed.rollout.recording is not None:
+        return ""
+    body = dict(parsed.exchanges[0].request.body)
+    name = "messages" if parsed.rollout.api == "chat" else "input"
+    turns = body.pop(name, None)
+    if isinstance(turns, str):
+        turns = [{"role": "user", "content": turns}]
+    if not isinstance(turns, list) or body.get("previous_response_id"):
+        return ""
+    said = [turn.get("content") for turn in turns if _is_user(turn)]
+    if not said or not all(map(_is_one_text, said)):
+        return ""
+    others = [{"role": "user"} if _is_user(turn) else turn for turn in turns]
+    kept = {key: value for key, value in body.items() if key not in _WITHOUT_EFFECT}
+    rest = blake2b(orjson.dumps([others, kept], option=orjson.OPT_SORT_KEYS), digest_size=12)
+    return rest.hexdigest()
+
+
+def _is_user(turn: object) -> bool:
+    return isinstance(turn, dict) and turn.get("role") == "user"
+
+
+def _is_one_text(content: object) -> bool:
+    """Whether a message has one text, as such or as its only part."""
+    parts = objects(content)
+    one = len(parts) == 1 and isinstance(parts[0].get("text"), str)
+    return one or isinstance(content, str)
 
 
 def _models(parsed: ParsedRollout) -> Iterator[str]:

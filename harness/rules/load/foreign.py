@@ -1,13 +1,14 @@
 """Replies with content of another request."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 
 from harness.api.ledger import FRAMING
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.rules.check import Difference, Family, evidence
-from harness.rules.evidence.rollouts import unrelated_requests
 from harness.rules.evidence.traits import CODE_WORD
 from harness.rules.habits import Habit
 from harness.rules.rule import CHAT
@@ -17,6 +18,8 @@ family = Family("load", CHAT, component="shared")
 _Sample = tuple[str, str]  # task and sample
 
 _BY_CHANCE = Habit(0.003, "of words that a model invents for two requests: 3 of 1,052 replies")
+_WORD = re.compile(r"\w{3,}")
+_COMMON_WORDS = 0.3  # requests with a smaller share of common words are unrelated
 _SECONDS = 2  # by which times in whole seconds may differ that are the same
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual for it, and attempts at another that make a call."""
@@ -42,7 +45,7 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     for score in examined:
         contents[score.traits.content].append(score)
         answers[score.traits.answer].append(score)
-    unrelated = unrelated_requests()
+    unrelated = _unrelated_requests()
     swapped = dict(_swapped(examined, unrelated))
     for sample, group in samples.items():
         texts = Counter(score.traits.content for score in group)
@@ -197,3 +200,14 @@ def _foreign_words(
         for call in (call for call in unusual if word in call.lower()):
             twins = (sample for sample in holders if unusual[call][sample] >= _FEWEST_TWINS)
             yield from ((word, sample) for sample in twins)
+
+
+def _unrelated_requests() -> Callable[[Score, Score], bool]:
+    """A function that returns whether the requests of two rollouts have few words in common."""
+    words = cache(lambda conversation: frozenset(_WORD.findall(conversation)))
+
+    def unrelated(one: Score, other: Score) -> bool:
+        of_one, of_other = words(one.traits.conversation), words(other.traits.conversation)
+        return len(of_one & of_other) < _COMMON_WORDS * len(of_one | of_other)
+
+    return unrelated

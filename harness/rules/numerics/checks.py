@@ -85,7 +85,9 @@ def _tokens(listed: _Listed) -> Iterator[Problem]:
     the list.
     """
     exchange, reply, entries = listed
-    text, answer = _text(entries), _decodable(reply.text)
+    # From their bytes, because a token may be part of a character.
+    text = b"".join(map(entry_bytes, entries)).decode("utf-8", "replace")
+    answer = _decodable(reply.text)
     shortened = exchange.imported and answer.startswith(_decodable(text))
     if answer not in _decodable(text) and not shortened:
         message = "The tokens with logprobs do not add up to the answer."
@@ -190,11 +192,6 @@ def _logprob(entry: Mapping[str, Any]) -> float | None:
 def _decodable(text: str) -> str:
     """The text without U+FFFD replacement characters, whose number depends on the decoder."""
     return text.replace("\N{REPLACEMENT CHARACTER}", "")
-
-
-def _text(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The text of the tokens, from their bytes because a token may be part of a character."""
-    return b"".join(map(entry_bytes, entries)).decode("utf-8", "replace")
 
 
 @family.check(

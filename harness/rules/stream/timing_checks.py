@@ -151,11 +151,9 @@ def _briefly_open(examined: Sequence[Score]) -> Iterator[Difference]:
     waits of its stream are far shorter, and if the pauses in the streams of the run are mostly
     after their finish.
     """
-    for row, e in _mostly_at_the_end(_open_briefly, examined):
+    for row, e in _mostly_at_the_end(
+        lambda stream: stream.open if stream.finished and stream.open < _LONG else 0.0, examined
+    ):
         message = "The stream stayed open for seconds after its finish."
         got = f"open for {e.open:.1f} s after the finish; other waits at most {e.longest:.1f} s"
         yield message, evidence(row.record, "$", "the end of the response", got, row.exchange)
-
-
-def _open_briefly(stream: Arrivals) -> float:
-    return stream.open if stream.finished and stream.open < _LONG else 0.0

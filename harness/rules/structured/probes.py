@@ -418,7 +418,7 @@ def _ends(responses: ProbeResponses) -> Trials:
     text of the JSON does so itself.
     """
     reached = (r.exchanges[-1] for name in _FORMATTED for r in responses.cut.get(name, ()))
-    cut = [e for e in reached if not (e.reply and _repeats_words(e.reply.text))]
+    cut = [e for e in reached if not (e.reply and (repeated_piece(e.reply.text) or "").strip())]
     ended = list(responses.readable(*_FORMATTED))
     plain = any(responses.cut.get(name) for name in _NOT_ASKED)
     total = len(cut) + len(ended)
@@ -433,10 +433,6 @@ def _ends(responses: ProbeResponses) -> Trials:
             continue
         got = f"{len(cut)} of {total} replies reach the token limit"
         yield Problem(exchange, message, "the end of the reply after the JSON", got)
-
-
-def _repeats_words(text: str) -> bool:
-    return bool((repeated_piece(text) or "").strip())
 
 
 @GROUP.probe("structured.asked.streaming", ("free streamed", "without"), modes=("streaming",))

@@ -98,7 +98,7 @@ def _wrong_counts(answer: Answer) -> Iterator[tuple[str, str, int | None]]:
     """Yield what is wrong with the counts of a reply: message, expected and reported count."""
     usage, cached = answer.usage, _cached(answer)
     given, made = usage.input_tokens or 0, usage.output_tokens or 0
-    if _has_content(answer):
+    if answer.reply.reasoning or answer.reply.text or answer.reply.calls:
         for name, count in (("input", given), ("output", made)):
             if count <= 0:
                 message = f"The reply has content, but reports no {name} tokens."
@@ -115,12 +115,6 @@ def _wrong_counts(answer: Answer) -> Iterator[tuple[str, str, int | None]]:
         if part is not None and not 0 <= part <= total:
             message = f"The number of {what} tokens is negative or exceeds the {whole} tokens."
             yield message, f"0 to {total}", part
-
-
-def _has_content(answer: Answer) -> bool:
-    """Whether a reply has content of the model."""
-    reply = answer.reply
-    return bool(reply.reasoning or reply.text or reply.calls)
 
 
 @family.check(
