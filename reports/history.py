@@ -9,7 +9,7 @@ from rich.text import Text
 from harness.compare.history import History, HistoryPoint, ProviderHistory
 from harness.records.scores import Estimate
 from reports.comparison import changes
-from reports.model import DECISION_TONES, Cell, Row, Table
+from reports.model import DECISION_TONES, FINDINGS, Cell, Row, Table
 from reports.terminal import print_table
 from reports.text import NOTHING, VERDICTS, counted, estimate, moment, percent, visible
 
@@ -75,6 +75,8 @@ def _verdict(point: HistoryPoint) -> Cell:
         return Cell("no answer", "bad")
     if not point.complete:
         return Cell("unfinished", "poor")
+    if point.findings_only:
+        return Cell(FINDINGS)
     return Cell(VERDICTS[point.decision], DECISION_TONES[point.decision])
 
 

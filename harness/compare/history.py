@@ -7,6 +7,8 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+from pydantic import Field
+
 from harness.compare.differing_settings import SettingChange, changes, settings_of
 from harness.compare.eval_log import EvalLog
 from harness.compare.key_figures import worst_figures
@@ -55,6 +57,7 @@ class HistoryPoint(Record):
     gap_days: float | None = None
     unanswered: str | None = None
     stopped: str | None = None
+    findings_only: bool = Field(default=False, description="recorded traffic without a verdict")
 
 
 class ProviderHistory(Record):
@@ -206,4 +209,5 @@ def _point(place: str, analysis: Analysis, changed: tuple[SettingChange, ...]) -
         },
         changed=changed,
         stopped=None if analysis.complete else info.stopped,
+        findings_only=info.settings.findings_only,
     )

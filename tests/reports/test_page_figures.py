@@ -22,7 +22,7 @@ from harness.records.analysis import PassedTries
 from harness.records.conditions import Condition
 from harness.records.scores import Estimate
 from reports.build import build_report
-from reports.history import sparkline
+from reports.history import sparkline, table
 from reports.html.charts.findings import findings
 from reports.html.site import render_history
 from reports.model import ShownRule
@@ -155,6 +155,7 @@ def test_a_page_of_a_history_draws_rates_of_several_runs_and_links_reports(tmp_p
     assert page.count('<svg viewBox="0 0 360') == 2  # pass@2 and pass^2
     assert '<a href="runs/mock-2/report.html">2026-01-02 03:04</a>' in page
     assert "Left out: runs/x has no analysis.json" in page
+    assert "FINDINGS" not in page
     alone = render_history(replace_lines(past), tmp_path, "1.0")
     assert "<svg" not in alone
 
@@ -163,3 +164,12 @@ def replace_lines(past):
     """The same history with the first run only."""
     line = past.lines[0]
     return past.model_copy(update={"lines": (line.model_copy(update={"points": line.points[:1]}),)})
+
+
+def test_recorded_traffic_has_findings_and_no_verdict_in_a_history():
+    found = analysis([tool_calling(passing_scores())], decision=None)
+    settings = found.run.settings.model_copy(update={"findings_only": True})
+    imported = found.model_copy(update={"run": found.run.model_copy(update={"settings": settings})})
+    for each, verdict in ((imported, "FINDINGS"), (found, "SCORED")):
+        [line] = history("runs", [("runs/a", each)]).lines
+        assert table(line).rows[0].cells[0].text == verdict
