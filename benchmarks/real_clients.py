@@ -11,7 +11,7 @@ differ from those in harness/rules/clients: needs.csv (the rules that find a dam
 that break), returned.csv (where each client returns the CoT) and measured.csv (versions and date).
 `--write` replaces these files and the recorded requests of the tests. `--newest` takes the newest
 releases instead of the pinned ones. Exit code 1 means that a row differs (without `--write`), 2
-that something cannot be installed.
+that something cannot be installed, or the options do not fit.
 """
 
 import argparse
@@ -77,6 +77,7 @@ URL = "URL"
 """In a command, the base URL of its server."""
 MARK = "measured "
 """What the scripts of the clients print before a result."""
+_EVERY = [*BYTES, *DAMAGES]
 _QUARTER = "html-200"
 """Hits a quarter of the replies, so that what breaks is chance."""
 _LONG = 120
@@ -149,11 +150,12 @@ class Handler(BaseHTTPRequestHandler):
             error = {"error": {"message": refusal, "type": "invalid_request_error"}}
             self._send(400, Wire("application/json", "", json.dumps(error).encode()))
             return
-        named = (tool.get("function", tool).get("name") for tool in body.get("tools") or ())
-        asked = "get_weather" in named and not any(map(_is_result, items))
+        offered = (tool.get("function", tool).get("name") for tool in body.get("tools") or ())
+        asked = "get_weather" in offered and not any(map(_is_result, items))
         wire = self.replies[api, bool(body.get("stream"))].wires[not asked]
-        damage = self.headers.get("X-Damage") or self.path.partition("/v1/")[0].strip("/")
-        self._send(200, damaged(damage, wire))
+        first = self.path.strip("/").partition("/")[0]
+        named = self.headers.get("X-Damage") or (first if first in _EVERY else "")
+        self._send(200, damaged(named, wire))
 
     def _send(self, status: int, wire: Wire) -> None:
         self.send_response(status)
@@ -503,14 +505,15 @@ def changes(name: str, text: str, damages: Sequence[str] = ()) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    every = [*BYTES, *DAMAGES]
     parser.add_argument("damages", nargs="*", metavar="DAMAGE")
     parser.add_argument("--work", type=Path, default=ROOT / ".real/clients")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--newest", action="store_true")
     arguments = parser.parse_args()
-    damages = arguments.damages or every
+    if arguments.write and (arguments.damages or arguments.newest):
+        parser.error("--write is for all damages and the pinned releases: leave out the others.")
+    damages = arguments.damages or _EVERY
     work = arguments.work.resolve()
     work = work.with_name(f"{work.name}-newest") if arguments.newest else work
     work.mkdir(parents=True, exist_ok=True)

@@ -331,8 +331,9 @@ grammar_checks(
         ),
         grammar.TOOL_CALLS_TYPE: Grammar(
             "error",
-            "The first delta of a tool call has its type; later ones have none, or the same. The "
-            "stream helpers of OpenAI's SDKs copy a null and miss a type, and then raise an error.",
+            "The first delta of a tool call has its type; later ones have none, or the same. "
+            "Without it, OpenAI's stream helper for npm and the AI SDK's providers for Groq and "
+            "OpenRouter raise an error; OpenAI's helper for Python copies a null.",
             fix=_NAMED_ONCE,
             only=_has_calls,
         ),
