@@ -97,11 +97,16 @@ class ChatDialect(Dialect):
         }
 
     def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
-        """Return the chat.completion object that the chunks of a stream add up to."""
+        """Return the chat.completion object that the chunks of a stream add up to.
+
+        Its id is that of the first chunk, as the stream helper of OpenAI's SDK has it.
+        """
         completion: dict[str, Any] = {}
         built = {0: _ChoiceBuilder()}
         for event, chunk in json_events(response, events):
-            completion |= {key: value for key, value in chunk.items() if value not in (None, "")}
+            own = {"id": completion["id"]} if "id" in completion else {}
+            said = {key: value for key, value in chunk.items() if value not in (None, "")}
+            completion |= said | own
             for path, choice in objects_at(chunk, "choices", f"stream part {event.number}: "):
                 index = choice.get("index") or 0
                 if type(index) is int:

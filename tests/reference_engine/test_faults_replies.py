@@ -307,6 +307,8 @@ async def test_arguments(name):
 async def test_a_content_filter_refuses_answers():
     refused = Row(chat(HI), lambda s: s.message["content"] is None and s.message["refusal"])
     await check("answers-sometimes-refused", refused)
+    cut = Row(chat(HI), lambda s: s.message["content"] == " there.")
+    await check("first-words-sometimes-lost", cut)
     declined = Row(chat(HI), lambda s: "I" in s.message["content"] and not s.message["reasoning"])
     await check("answers-declined-in-their-place", declined)
 

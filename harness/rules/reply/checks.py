@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.api.parsed_rollout import ParsedRollout
 from harness.api.stream_events import carries_text
-from harness.records.conditions import known_model
+from harness.records.conditions import EFFORTS, known_model
 from harness.records.settings import CONTEXT
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
@@ -211,7 +211,10 @@ _SETTINGS: Sequence[tuple[str, ...]] = (
     ("text", "format", "name"),
     ("reasoning", "effort"),
 )
-"""Members of a response that repeat those of its request, and that no server may translate."""
+"""Members of a response that repeat those of its request, and that no server may translate.
+
+An effort that gpt-oss does not have may be served as one that it has.
+"""
 
 
 def _settings(answer: Answer) -> Iterator[tuple[str, object, object]]:
@@ -222,7 +225,7 @@ def _settings(answer: Answer) -> Iterator[tuple[str, object, object]]:
         for name in path:
             sent = sent.get(name) if isinstance(sent, Mapping) else None
             got = got.get(name, sent) if isinstance(got, Mapping) else sent
-        if sent is not None:
+        if sent is not None and (path[-1] != "effort" or sent in EFFORTS):
             yield ".".join(path), sent, got
 
 

@@ -121,6 +121,12 @@ def answers_sometimes_refused(choice: Json, _: ClientRequest) -> None:
         message |= {"content": None, "refusal": "I cannot help with that."}
 
 
+@hooks.CHOICE
+def first_words_sometimes_lost(choice: Json, _: ClientRequest) -> None:
+    if (message := choice.get("message")) and message.get("content"):
+        message["content"] = re.sub(r"^\W*\w+", "", message["content"])
+
+
 _DECLINES = (
     "I'm sorry, but I can't help with that.",
     "I cannot assist with this request.",

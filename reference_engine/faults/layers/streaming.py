@@ -41,6 +41,12 @@ hooks.SSE_EVENT.faults(
 hooks.PAYLOAD.faults(item_ids_missing=lambda data, _: data.pop("item_id", None))
 
 
+@hooks.PAYLOAD.when(hooks.of_chat)
+def usage_chunk_has_one_id(data: Json, request: ClientRequest) -> None:
+    if request.streaming and data.get("usage") and not data.get("choices"):
+        data["id"] = "chatcmpl-usage"
+
+
 @hooks.STREAM
 async def stream_ends_silently(events: SseStream, _: ClientRequest) -> SseStream:
     async for event in events:

@@ -476,3 +476,57 @@ def test_headers_of_joined_messages_of_cot_prove_no_lost_text(separator, proven)
     recorded = rollout([json_response(body)])
     found = [each for each in details(recorded) if each.id == "reply.lost"]
     assert [each.proven for each in found] == [proven]
+
+
+def test_the_id_of_a_stream_is_that_of_its_first_chunk():
+    """The usage has the id of another reply: an event is wrong, and no reply is mixed up."""
+
+    def foreign(chunks):
+        chunks[-1]["id"] = "chatcmpl-usage"
+
+    recorded = chat_stream(foreign, ANSWER)
+    assert findings(recorded) == {"chat.stream.id"}
+    (exchange,) = parse_rollout(recorded).exchanges
+    assert exchange.reply is not None
+    assert exchange.reply.raw["id"] != "chatcmpl-usage"
+
+
+@pytest.mark.parametrize(("more", "proven"), [(17, False), (30, True)])
+def test_the_tokens_of_a_malformed_header_prove_no_lost_call(more, proven):
+    """A worse model announced a call, wrote 17 tokens that are no message, and then an answer."""
+    reply = Reply(text="It is sunny.", reasoning="The user wants get_weather. I call get_weather.")
+    body = chat_whole(reply)
+    body["usage"]["completion_tokens"] = counts(reply)[1] + more
+    found = [each for each in details(rollout([json_response(body)])) if each.id == "calls.lost"]
+    assert [each.proven for each in found] == [proven]
+
+
+@pytest.mark.parametrize(
+    ("sent", "repeated", "found"),
+    [
+        ({"reasoning": {"effort": "high"}}, {"reasoning": {"effort": "low"}}, True),
+        ({"reasoning": {"effort": "minimal"}}, {"reasoning": {"effort": "low"}}, False),
+        ({"previous_response_id": "resp_1"}, {"previous_response_id": None}, True),
+        ({"previous_response_id": "resp_1"}, {}, False),
+        (
+            {"text": {"format": {"type": "json_object"}}},
+            {"text": {"format": {"type": "text"}}},
+            True,
+        ),
+        ({}, {"text": {"format": {"type": "text"}}}, False),
+    ],
+)
+def test_settings_that_a_response_repeats_are_those_of_its_request(sent, repeated, found):
+    def change(body):
+        for name in ("reasoning", "previous_response_id", "text"):
+            body.pop(name, None)
+        body.update(repeated)
+
+    recorded = asked(responses(change, ANSWER), sent)
+    assert ("responses.settings" in findings(recorded)) == found
+
+
+@pytest.mark.parametrize(("text", "found"), [(" It is sunny.", True), ("\nIt is sunny.", False)])
+def test_a_space_before_an_answer_is_reported(text, found):
+    reported = findings(rollout([json_response(chat_whole(Reply(text=text)))]))
+    assert ("text.space_first" in reported) == found
