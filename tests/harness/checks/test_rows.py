@@ -1,4 +1,4 @@
-"""What a request and its reply have that others lack."""
+"""The rows of exchanges, and what a request and its reply have that others lack."""
 
 import pytest
 from healthy import exchange, response, rollout
@@ -6,7 +6,9 @@ from replies import Reply
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.replies import Feature
+from harness.records.rollouts import Recording
 from harness.rules.evidence.features import features as features_of
+from harness.rules.evidence.rows import rows
 
 USER = {"role": "user", "content": "Hi"}
 
@@ -58,3 +60,41 @@ def test_forms_of_messages_are_features():
 
 def test_what_is_not_sent_is_no_feature():
     assert not features("chat", stop=None, tools=[], stream=True)
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_a_row_has_the_place_the_request_and_the_reply_of_an_exchange(api):
+    live = rollout([exchange(api, False, response(api, False, Reply(text="Hello.")))], api=api)
+    (row,) = rows(parse_rollout(live), valid=True, counted=True)
+    assert (row.key, row.sample, row.mode) == ((live.id, 0), (live.task, live.sample), (api, False))
+    assert row.answered
+    assert row.text == "Hello."
+    assert row.reply_id
+    assert row.sent
+    assert not row.refusal
+    assert row.features
+    assert row.ended >= row.began > 0
+    assert row.ledger is not None
+
+
+def test_a_reply_to_an_invalid_request_is_not_compared():
+    live = rollout([exchange("chat", False, response("chat", False, Reply(text="Hello.")))])
+    (row,) = rows(parse_rollout(live), valid=False, counted=True)
+    assert row.reply_id
+    assert row.features
+    assert row.began
+    assert not (row.answered)
+    assert not (row.text)
+    assert not (row.sent)
+
+
+def test_recorded_traffic_has_features_but_no_times_and_no_refusals():
+    made = [exchange("chat", True, response("chat", True, Reply(text="Hello.")))]
+    recorded = rollout(made).model_copy(update={"recording": Recording(source="a.har")})
+    (row,) = rows(parse_rollout(recorded), valid=True, counted=True)
+    assert row.answered
+    assert row.features
+    assert not (row.began)
+    assert not (row.ended)
+    assert not (row.sent)
+    assert not (row.arrivals)
