@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from test_account import COT, HEALTHY, TEXTS, call, counted, reply, run, twins
+from test_account import COT, HEALTHY, REFUSALS, TEXTS, call, counted, reply, run, twins
 
 from harness.records.conditions import Condition
 from harness.records.replies import Row, Wanted
@@ -15,9 +15,6 @@ from harness.rules.check import AccountRule
 ACCOUNT_RULES = {id_: rule for id_, rule in RULES.items() if isinstance(rule, AccountRule)}
 WHOLE = reply("one, two, three, four, five, six", request="count")
 STOPPED = {"request": "count", "stops": ("five",), "end": "stop string"}
-DEPTH = Wanted(name="set_depth", arguments={"maxDepth": 7})
-LEVELS = Wanted(name="set_levels", arguments={"levels": [1, 2, 3]})
-
 NOTE = '{"note": "salt"}'
 NOTES = [call(NOTE, wanted=Wanted(name="add_note"), wrote=NOTE)] * 4
 
@@ -54,23 +51,32 @@ DEFECTIVE = {
     "calls.arguments.changed": [
         *NOTES,
         *(
-            replace(call('{"max_depth": 7}', "With maxDepth: 7.", DEPTH, "set_depth"), request=name)
-            for name in "abcdef"
+            call(
+                f'{{"max_depth": {n}}}',
+                f"With maxDepth: {n}.",
+                Wanted(name="set_depth", arguments={"maxDepth": n}),
+                "set_depth",
+            )
+            for n in range(6)
         ),
     ],
     "calls.arguments.retyped": [
         *NOTES,
         *(
-            replace(
-                call(
-                    '{"levels": "[1, 2, 3]"}',
-                    wanted=LEVELS,
-                    name="set_levels",
-                    wrote='{"levels": [1, 2, 3]}',
-                ),
-                request=name,
+            call(
+                f'{{"levels": "[1, 2, {n}]"}}',
+                wanted=Wanted(name="set_levels", arguments={"levels": [1, 2, n]}),
+                name="set_levels",
+                wrote=f'{{"levels": [1, 2, {n}]}}',
             )
-            for name in "abcdef"
+            for n in range(6)
+        ),
+    ],
+    "reply.declined": [
+        *(reply(f"{text} {at}") for at in range(3) for text in TEXTS),
+        *(
+            replace(reply(said, "", wrote=text, thought=COT), request=said, greedy=False)
+            for said, text in zip(REFUSALS, TEXTS, strict=False)
         ),
     ],
 }

@@ -104,9 +104,13 @@ def test_the_longest_name_is_as_long_as_the_api_allows() -> None:
 
 
 def test_names_that_the_model_corrects_are_not_verifiable() -> None:
-    found = judged(names.GROUP, lambda r, _: calling(r.tools[0].name.replace("-", "_").lower()))
+    def called(request: ProbeRequest, name: str) -> Reply:
+        assert request.wanted is not None
+        return calling(name, json.dumps(request.wanted.arguments))
+
+    found = judged(names.GROUP, lambda r, _: called(r, r.tools[0].name.replace("-", "_").lower()))
     assert found["tools.names.kept"].status == "passed"
-    corrected = judged(names.GROUP, lambda r, _: calling(f"my_{r.tools[0].name}"))
+    corrected = judged(names.GROUP, lambda r, _: called(r, f"my_{r.tools[0].name}"))
     assert corrected["tools.names.kept"].status == "not_verifiable"
 
 
