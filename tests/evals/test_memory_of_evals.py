@@ -22,7 +22,7 @@ from harness.verdict.judge import Judge
 from reports.build import build_report
 from reports.html.report import render_html
 
-TRIES = 150
+TRIES = 60
 MOST_BYTES = 250  # of an attempt; a score has about 1,000
 
 
