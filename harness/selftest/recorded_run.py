@@ -1,16 +1,17 @@
 """A recorded run that is judged again with some of its replies changed, or only a part of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.golden import files as golden_files
-from harness.records.analysis import Analysis
+from harness.records.analysis import Analysis, RuleResult
 from harness.records.rollouts import Rollout
 from harness.records.runs import RunInfo
 from harness.records.scores import Score
+from harness.rules.account import Account
 from harness.rules.clients.conversations import Conversation
 from harness.tasks.attempt_order import planned_attempts
 from harness.tasks.suite import restored_suite, suite_tasks
@@ -19,14 +20,29 @@ from harness.tasks.tool_calling import NAME as TOOL_CALLING
 from harness.verdict.judge import Judge
 
 _Scored = dict[int, tuple[Rollout, ParsedRollout, Score | None]]  # by the identity of the rollout
+_Probed = dict[Hashable, tuple[Task, Sequence[RuleResult]]]
+"""The results of a task's probes, by the identities of the task and its replies, and by what the
+account says of these."""
 
 
 class _CachedJudge(Judge):
-    """A judge that reuses the scores of the recorded rollouts for later judgements."""
+    """A judge that reuses the scores of the recorded rollouts for later judgements.
 
-    def __init__(self, folder: Path, tasks: Sequence[Task], scored: _Scored, clients: bool) -> None:
+    So it does with the results of probes whose replies are the recorded ones.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        tasks: Sequence[Task],
+        scored: _Scored,
+        probed: _Probed,
+        *,
+        clients: bool,
+    ) -> None:
         super().__init__(folder, tasks)
         self._scored_before = scored
+        self._probed_before = probed
         self._clients = clients
 
     def conversations(self) -> tuple[Conversation, ...]:
@@ -38,6 +54,19 @@ class _CachedJudge(Judge):
         known = self._scored_before.get(id(rollout))
         return super().scored(task, rollout) if known is None else known[1:]
 
+    def probed(
+        self, task: Task, parsed: Mapping[str, Sequence[ParsedRollout]], account: Account
+    ) -> Sequence[RuleResult]:
+        """See `Judge.probed`."""
+        every = [each for same in parsed.values() for each in same]
+        if any(id(each.rollout) not in self._scored_before for each in every):
+            return super().probed(task, parsed, account)
+        entries = [account.of(e.rollout.id, at.index) for e in every for at in e.exchanges]
+        key = (id(task), tuple(map(id, every)), tuple(entries))
+        if key not in self._probed_before:
+            self._probed_before[key] = task, super().probed(task, parsed, account)
+        return self._probed_before[key][1]
+
 
 @dataclass(frozen=True)
 class RecordedRun:
@@ -48,6 +77,7 @@ class RecordedRun:
     tasks: Sequence[Task]
     rollouts: Sequence[Rollout]
     scored: _Scored = field(default_factory=dict, repr=False)
+    probed: _Probed = field(default_factory=dict, repr=False)
 
     def analyzed(
         self, rollouts: Iterable[Rollout], *, clients: bool = False
@@ -58,7 +88,7 @@ class RecordedRun:
         """
         if not self.scored:
             self._score()
-        judge = _CachedJudge(self.folder, self.tasks, self.scored, clients)
+        judge = _CachedJudge(self.folder, self.tasks, self.scored, self.probed, clients=clients)
         for rollout in rollouts:
             judge.add(rollout)
         return judge.judged(self.info)

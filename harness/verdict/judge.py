@@ -3,7 +3,7 @@
 import traceback
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.api.statuses import unanswered
-from harness.records.analysis import Analysis
+from harness.records.analysis import Analysis, RuleResult
 from harness.records.families import family_rank
 from harness.records.figures import ExchangeCounts
 from harness.records.rollouts import Rollout, TransportFailure
 from harness.records.runs import RunInfo
 from harness.records.scores import Finding, Score
 from harness.records.settings import Thresholds
-from harness.rules.account import NO_ACCOUNT, account_of
+from harness.rules.account import NO_ACCOUNT, Account, account_of
 from harness.rules.catalogue import CHECKS
 from harness.rules.clients.conversations import (
     Conversation,
@@ -101,6 +101,12 @@ class Judge:
         parsed = parse_rollout(rollout)
         return parsed, task.score(parsed)
 
+    def probed(
+        self, task: Task, parsed: Mapping[str, Sequence[ParsedRollout]], account: Account
+    ) -> Sequence[RuleResult]:
+        """Judge the replies to the requests of a task together, by sample."""
+        return task.probe_results(parsed, account)
+
     def _keep(self, task: Task, score: Score, parsed: ParsedRollout) -> None:
         if task.info.kind == "eval":
             self._evals.append(score)
@@ -171,7 +177,7 @@ class Judge:
             account = NO_ACCOUNT
             self._unscored["account"] = traceback.format_exc()
         groups = (
-            task.probe_results(self._groups.get(task.name, {}), account) for task in self.tasks
+            self.probed(task, self._groups.get(task.name, {}), account) for task in self.tasks
         )
         probes = tuple(result for results in groups for result in results)
         clients = any(result.check.family == "clients" for result in probes)
