@@ -7,8 +7,7 @@ from functools import partial
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import MODES
-from harness.records.replies import Wanted
-from harness.rules.evidence.offers import IN_LISBON, LANGUAGE, offered
+from harness.rules.evidence.offers import offered
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeGroup, ProbeResponses, Trials, account_judge
 from harness.rules.rule import CHAT, GUIDE, Problem
@@ -25,10 +24,6 @@ PROMPTS = {
     "joke": "Tell me a joke about cats.",
 }
 _INSTRUCTED, _INSTRUCTIONS = "thanks", "Answer in one friendly sentence."
-_WANTED = {
-    "weather": IN_LISBON,
-    "language": Wanted(name=LANGUAGE.name, arguments={"text": "Der Zug kommt gleich"}),
-}
 _TRIES = 2
 _SIGNIFICANCE = 0.01
 _FEWEST_SAME = 2  # prompts with equal replies and different counts
@@ -39,7 +34,6 @@ _REQUESTS = tuple(
         instructions=_INSTRUCTIONS if name == _INSTRUCTED else None,
         temperature=0,
         tries=_TRIES,
-        wanted=_WANTED.get(name),
     )
     for name, prompt in PROMPTS.items()
 )
