@@ -368,9 +368,10 @@ def test_a_reply_that_is_older_than_its_request_is_stored(
     """A time that no other reply has, or that is the request's own, shows nothing."""
     first = asked(0, SUM, "What is 17 plus 25?", 100.0, 100.0)
     again = asked(1, SUM, prompt, 110.0, created, **options)
+    others = [asked(at, f"{SUM} {at}", f"Sum {at}?", 100.0 + at, 100.0 + at) for at in (30, 60)]
     messages = [
         finding.message
-        for _, findings in compare_rollouts([first, again])
+        for _, findings in compare_rollouts([first, again, *others])
         for finding in findings
         if finding.id == "reply.stored"
     ]
@@ -385,3 +386,5 @@ def test_a_time_that_is_no_clocks_shows_no_stored_reply() -> None:
     assert not {rule for rule, _ in found(healthy)} & {"reply.stored"}
     same = [asked(at, SUM, "Sum?", 100 + at * 9, 100.0, **cold) for at in range(3)]
     assert not {rule for rule, _ in found(same)} & {"reply.stored"}
+    constant = [asked(at, SUM, f"Sum {at}?", 100 + at * 9, 100.0) for at in range(3)]
+    assert not {rule for rule, _ in found(constant)} & {"reply.stored"}
