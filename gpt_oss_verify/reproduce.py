@@ -67,8 +67,7 @@ def reproduce(
         record: The record to use. Default: the first example in the report.
         times: How often to send it; 0 prints only the recorded request. Default: 5 to 60.
         as_recorded: Do not reduce the request by removing parts that the finding does not need.
-        form: Print only a command (curl), a program (python) or the text of an issue (issue), or
-            several of them, separated by commas: the request is sent and reduced once.
+        form: Print only curl, python, issue (the text of an issue), or several, such as curl,issue.
     """
     forms = parse_list("--format", form, FORMS) if form is not None else ()
     info = read_run_info(run)
