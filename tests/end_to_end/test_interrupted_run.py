@@ -56,7 +56,7 @@ def test_all_outputs_have_the_same_counts(
         assert sentence in text
     assert f"{MADE}/{PLANNED}" in terminal
     assert f"{MADE} of {PLANNED}" in markdown
-    assert f"of the attempts made, {PLANNED} planned" in page
+    assert f"of {MADE} attempts, {PLANNED} planned" in page
     assert share in page
 
     assert (result["finished"], result["planned"]) == (MADE, PLANNED)

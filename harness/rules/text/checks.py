@@ -100,7 +100,7 @@ family.account_rule(
     "text.space_first",
     every_choice,
     lambda answer: answer.reply.text.strip(),
-    habit=Habit(0.02),
+    habit=Habit(0.5, "a space costs no token, so that only most of the answers exclude the model"),
     fix="Return the text of an answer from its first character on, and add none before it.",
 )
 def _space_first(answer: Answer) -> Iterator[Problem]:

@@ -148,7 +148,7 @@ BANGS = "!" * 600
         (BANGS, None, "Plan a visit.", {"text.one_token"}),
         (f"We list {BANGS}", None, "Plan a visit.", {"text.one_token"}),
         (COT, f"The ferry {BANGS}", "Plan a visit.", {"text.one_token"}),
-        (COT, " 0" * 400, "Plan a visit.", {"text.one_token"}),
+        (COT, "0" + " 0" * 400, "Plan a visit.", {"text.one_token"}),
         (COT, "| --- |" + "-" * 900, "Plan a visit.", {"text.runaway"}),
         (COT, "Take the ferry. " * 60, "Plan a visit.", {"text.runaway"}),
         (COT, "0.1" + "0" * 900, "Divide 1 by 10.", {"text.runaway"}),

@@ -252,8 +252,8 @@ def test_a_comparison_says_first_that_it_is_worse_and_why(tmp_path, capsys):
     out = tmp_path / "out"
     assert run(["compare", str(GOOD), str(bad), "--out", str(out)]) == 1
     printed = " ".join(capsys.readouterr().out.split())
-    assert printed.startswith("✕ WORSE beyond chance 127.0.0.1:")
-    assert "WORSE log · openai/gpt-oss-20b" in printed
+    assert printed.startswith("✕ WORSE beyond chance good log · openai/gpt-oss-20b")
+    assert "bad WORSE log · openai/gpt-oss-20b" in printed
     assert "Settings differ: until '</s>', '###' (reference: '</s>'), prompt " in printed
     assert "empty answer: 6 of 12 tries, 0 of 24 in the reference." in printed
     assert '<span class="decision fail">WORSE</span>' in (out / "compare.html").read_text("utf-8")

@@ -132,11 +132,13 @@ def test_defective_logprobs_are_reported(
 ) -> None:
     provider = with_logprobs(change)
     results = statuses(
-        judged(logprobs.GROUP, provider)
-        | {
-            name: result
-            for name, result in checked(logprobs.GROUP, provider).items()
-            if name.startswith("logprobs.")
+        {
+            **judged(logprobs.GROUP, provider),
+            **{
+                name: result
+                for name, result in checked(logprobs.GROUP, provider).items()
+                if name.startswith("logprobs.")
+            },
         }
     )
     assert {name for name, each in results.items() if each in ("failed", "warned")} == found
