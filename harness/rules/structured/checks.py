@@ -40,6 +40,7 @@ def _whole(parsed: ParsedRollout) -> Iterator[Answer]:
     lambda answer: (
         answer.exchange.request.wants_json
         and not (answer.reply.calls or answer.misplaced or lost_answer(*answer))
+        and not _only_thought(*answer)
     ),
     source=STRUCTURED,
     habit=Habit(0.02),
@@ -50,7 +51,8 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
 
     Programs parse it. A provider that does not support it must reject the request. A grammar that
     allows white space after the JSON lets the model write it up to the token limit: then the answer
-    does not end.
+    does not end. A reply that is a CoT alone, with no more tokens than that, is the model's: it ended
+    before its answer, where a schema holds.
     """
     exchange, reply = answer
     if reply.finish == "length":
@@ -160,6 +162,14 @@ def _misplaced_answer(answer: Answer) -> Iterator[Problem]:
             message = f"The JSON answer was returned as a {item.get('type')}, which is not offered."
             path = "$.choices[0].message.tool_calls"
         yield Problem(answer.exchange, message, "a message", repr(item), path, proven=True)
+
+
+def _only_thought(exchange: ParsedExchange, reply: Reply) -> bool:
+    """Whether a reply is a CoT without an answer, and its tokens are exactly those of the CoT."""
+    if reply.text.strip() or reply.calls or not reply.reasoning.strip():
+        return False
+    counted = ledger_of(exchange, reply)
+    return counted is not None and counted.exact and counted.difference == 0
 
 
 def lost_answer(exchange: ParsedExchange, reply: Reply) -> int:

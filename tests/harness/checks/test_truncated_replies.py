@@ -142,6 +142,19 @@ def test_a_cot_that_is_cut_in_two_lacks_a_header(shift, uncounted, found):
 BANGS = "!" * 600
 
 
+@pytest.mark.parametrize(("further", "reported"), [(0, False), (4, True)])
+def test_a_model_that_ends_after_its_cot_is_held_by_no_schema(further, reported):
+    """Further tokens are those of an answer that was begun: a schema that ends at once."""
+    body = chat_whole(Reply(text=None, reasoning=COT))
+    count = tokens(COT) + 4 + further  # header and end of the CoT
+    body["usage"] |= {
+        "completion_tokens": count, "total_tokens": count + body["usage"]["prompt_tokens"],
+    }  # fmt: skip
+    body["usage"]["completion_tokens_details"]["reasoning_tokens"] = tokens(COT)
+    recorded = asked(rollout([json_response(body)]), {"tools": [], **SCHEMA})
+    assert ("answer.json" in findings(recorded)) == reported
+
+
 @pytest.mark.parametrize(
     ("cot", "text", "prompt", "found"),
     [
