@@ -51,8 +51,8 @@ def _structured_answer(answer: Answer) -> Iterator[Problem]:
 
     Programs parse it. A provider that does not support it must reject the request. A grammar that
     allows white space after the JSON lets the model write it up to the token limit: then the answer
-    does not end. A reply that is a CoT alone, with no more tokens than that, is the model's: it ended
-    before its answer, where a schema holds.
+    does not end. A reply that is a CoT alone, with no more tokens than that, is the model's: it
+    ended before its answer, where a schema holds.
     """
     exchange, reply = answer
     if reply.finish == "length":
