@@ -8,6 +8,7 @@ if an API or mode has it (c).
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from math import inf
+from operator import attrgetter
 from typing import NamedTuple
 
 from harness.records.replies import Row
@@ -19,9 +20,9 @@ CHANCE = 0.001
 """The p-value from which on a difference is not due to chance."""
 
 Part = Callable[[Row], Hashable]
-BY_MODE: Part = lambda row: row.streamed  # noqa: E731
+BY_MODE: Part = attrgetter("streamed")
 """Whether the reply is a stream; two APIs may have different prompts for one request."""
-_PARTS: Sequence[Part] = (BY_MODE, lambda row: row.api, lambda row: row.mode)
+_PARTS: Sequence[Part] = (BY_MODE, attrgetter("api"), attrgetter("mode"))
 
 
 class Claim(NamedTuple):
