@@ -97,7 +97,12 @@ class ParsedRequest:
     @property
     def stream(self) -> bool:
         """Whether the request asks for a stream."""
-        return bool(self.body.get("stream")) or self.body.get("type") == MESSAGE
+        return bool(self.body.get("stream")) or self.over_socket
+
+    @property
+    def over_socket(self) -> bool:
+        """Whether the request is a message over WebSocket."""
+        return self.body.get("type") == MESSAGE
 
     @property
     def choices(self) -> int:

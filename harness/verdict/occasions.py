@@ -20,7 +20,7 @@ from harness.records.conditions import APIS, MODES
 from harness.records.replies import Feature
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES
-from harness.rules.evidence.features import CHOICES, JSON, TOOL_RESULT, TRUNCATED
+from harness.rules.evidence.features import CHOICES, JSON, SOCKET, TOOL_RESULT, TRUNCATED
 from harness.statistics.question import asked
 from harness.text import percentage
 
@@ -46,6 +46,7 @@ _WORDS = {
     CHOICES: "requests for several choices",
     TOOL_RESULT: "replies to a tool result",
     TRUNCATED: "truncated replies",
+    SOCKET: "requests over WebSocket",
     _LONG: f"requests above {_SIZE},000 characters",
 }
 

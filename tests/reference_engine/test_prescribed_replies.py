@@ -8,6 +8,7 @@ from faulty import MODEL
 from scripted import ANSWER, ScriptedEngine, serving
 
 from harness.rules.calls.preamble_probes import GROUP
+from harness.rules.cot import alone_probes
 from harness.rules.evidence.offers import WEATHER
 from reference_engine.faults.server import faulty_parts
 from reference_engine.prescribed_replies import PrescribedReplies
@@ -57,6 +58,29 @@ def test_responses_has_an_item_for_the_preamble(served):
     for each in (reply, streamed):
         assert [item.type for item in each.output] == kinds
         assert each.output_text.startswith(SAID) is healthy
+
+
+def test_the_question_of_a_probe_gets_a_cot_and_no_answer():
+    (request,) = alone_probes.GROUP.requests("chat")
+    asked = [{"role": "user", "content": request.turns[-1].text}]
+    app = faulty_parts(()).app(PrescribedReplies(ScriptedEngine()), AppSettings())
+    with (
+        serving(app) as url,
+        openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client,
+    ):
+        whole = client.chat.completions.create(model=MODEL, messages=asked).choices[0]
+        with client.chat.completions.stream(model=MODEL, messages=asked) as stream:
+            streamed = stream.get_final_completion().choices[0]
+        reply = client.responses.create(model=MODEL, input=asked)
+        with client.responses.stream(model=MODEL, input=asked) as events:
+            final = events.get_final_response()
+    for choice in (whole, streamed):
+        assert choice.finish_reason == "stop"
+        assert not choice.message.content
+        assert choice.message.reasoning.startswith("The user wants a table of tides.")
+    for response in (reply, final):
+        assert [item.type for item in response.output] == ["reasoning"]
+        assert response.output_text == ""
 
 
 @pytest.mark.parametrize(

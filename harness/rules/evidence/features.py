@@ -12,6 +12,8 @@ JSON, CHOICES = Feature("JSON"), Feature("choices")
 """A request for an answer in JSON, and one for several choices."""
 TOOL_RESULT, TRUNCATED = Feature("tool result"), Feature("truncated")
 """A reply to the result of a tool, and a truncated one."""
+SOCKET = Feature("socket")
+"""A request over WebSocket."""
 _ALIKE = {
     "max_completion_tokens": "a token limit",
     "max_output_tokens": "a token limit",
@@ -21,8 +23,8 @@ _ALIKE = {
     "top_logprobs": "logprobs",
 }
 """What options of the two APIs have in common."""
-_IN_EVERY = frozenset({"model", "messages", "input", "stream", "stream_options"})
-"""Members of a request that are not options, or that the mode decides."""
+_IN_EVERY = frozenset({"model", "messages", "input", "stream", "stream_options", "type"})
+"""Members of a request that are not options, or that the mode or the transport decides."""
 _NOT_SENT: tuple[object, ...] = (None, [], {}, "")
 _WORD = re.compile(r"[a-z][a-z_]{1,15}")  # a value of few, such as `high` or `json_schema`
 
@@ -40,6 +42,8 @@ def features(exchange: ParsedExchange) -> Iterator[Feature]:
         yield TOOL_RESULT
     if exchange.truncated:
         yield TRUNCATED
+    if request.over_socket:
+        yield SOCKET
 
 
 def _options(body: Mapping[str, Any]) -> Iterator[Feature]:

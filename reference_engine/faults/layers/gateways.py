@@ -93,6 +93,13 @@ def answers_cut_in_half(choice: Json, _: ClientRequest) -> None:
         message["content"] = text[: len(text) // 2]
 
 
+@hooks.CHOICE
+def cot_as_answer(choice: Json, _: ClientRequest) -> None:
+    message = choice.get("message") or {}
+    if not (message.get("content") or message.get("tool_calls")) and message.get("reasoning"):
+        message["content"] = message["reasoning"]
+
+
 @hooks.STREAM.when(hooks.of_chat)
 async def broken_streams_finished(events: SseStream, _: ClientRequest) -> SseStream:
     passed_on = 0

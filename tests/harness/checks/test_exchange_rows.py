@@ -45,6 +45,11 @@ def test_an_option_has_one_name_over_both_apis(chat, responses, named):
     assert named in features("chat", **chat) & features("responses", **responses)
 
 
+def test_a_message_over_websocket_is_named_as_one():
+    sent = features("responses", type="response.create", store=False)
+    assert sent == {Feature("socket"), Feature("store"), Feature("store", "false")}
+
+
 def test_forms_of_messages_are_features():
     system = {"role": "system", "content": "Be brief."}
     thought = {"role": "assistant", "content": "Hi", "reasoning": "A greeting."}

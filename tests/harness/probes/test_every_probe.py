@@ -217,6 +217,14 @@ def announced(text: str | None, tokens: int) -> Provider:
     return lambda *_: json_response(whole)
 
 
+def copied(*_: object) -> Response:
+    """A server that fills an empty answer with the CoT."""
+    whole = chat_whole(Reply(text=""))
+    message = whole["choices"][0]["message"]
+    message["content"] = message["reasoning"]
+    return json_response(whole)
+
+
 def in_streams(change: Callable[[Reply], Reply]) -> Provider:
     """A server that changes the replies of streams."""
 
@@ -270,6 +278,7 @@ HEALTHY: Mapping[str, Healthy] = {
     "tools.results.order": Healthy(tools._telling(lambda asked: asked)),
     "tools.schema": Healthy(lambda *_: WEATHER),
     "cot": Healthy(cot.reader()),
+    "cot.alone": Healthy(lambda *_: Reply(text=""), ("chat",)),
     "structured": Healthy(structured, ("chat",)),
     "structured.object.streaming": Healthy(in_every_form, ("chat",)),
     "structured.object.tools": Healthy(in_every_form, ("chat",)),
@@ -321,6 +330,7 @@ BROKEN: Mapping[str, Provider] = {
     "tools.results.order": tools._telling(lambda asked: 1 - asked),
     "tools.results.streams": tools._shows_cot,
     "tools.schema": lambda *_: refusal(500),
+    "cot.alone": copied,
     "cot.returned": cot.silent(("told",)),
     "cot.accepted": cot.refusing(lambda _: True, 500),
     "cot.accepted.beside_text": cot.refusing(lambda request: request.id == "beside text", 500),

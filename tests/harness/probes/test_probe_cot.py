@@ -13,6 +13,7 @@ from replies import Reply, chat_whole, responses_whole
 from harness.api.items import ConversationItem, Message, Reasoning, ToolCall, ToolResult
 from harness.records.conditions import Api
 from harness.records.rollouts import Response
+from harness.rules.cot import alone_probes as alone
 from harness.rules.cot import probes as cot
 from harness.rules.evidence.rendering import Prompt, Rendering, count
 from harness.rules.probe import ProbeRequest
@@ -491,3 +492,33 @@ def test_a_server_that_reads_no_instructions_does_not_lose_them_by_continuing_a_
 def test_an_answer_without_channel_after_its_cot_is_not_taken_for_other_content(words: int) -> None:
     provider = continued(stale="and " * words, without_channel=True)
     assert "failed" not in state_results(provider).values()
+
+
+THOUGHT = "There is no table of tides for Horta here, so I cannot say when it is high there."
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (Reply(text="", reasoning=THOUGHT), "passed"),
+        (Reply(text=THOUGHT, reasoning=THOUGHT), "not_verifiable"),  # the model wrote it twice
+        (Reply(text="I do not know.", reasoning=THOUGHT), "not_verifiable"),
+        (Reply(text=THOUGHT, reasoning=""), "not_verifiable"),
+        (CALL, "not_verifiable"),
+    ],
+)
+def test_a_cot_without_an_answer_stays_a_cot(said: Reply, status: str) -> None:
+    found = judged(alone.GROUP, lambda *_: said, apis=["chat"])
+    assert found["cot.alone"].status == status
+
+
+@pytest.mark.parametrize(("counted", "status"), [(True, "failed"), (False, "not_verifiable")])
+def test_a_copy_of_the_cot_is_the_servers_if_its_tokens_are_not_counted(
+    counted: bool, status: str
+) -> None:
+    whole = chat_whole(Reply(text="", reasoning=THOUGHT))
+    whole["choices"][0]["message"]["content"] = THOUGHT
+    if not counted:
+        del whole["usage"]
+    found = judged(alone.GROUP, lambda *_: json_response(whole), apis=["chat"])
+    assert found["cot.alone"].status == status
