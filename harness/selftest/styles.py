@@ -58,6 +58,7 @@ SAMPLES = (1, 2)
 """Of a run, in each try of which the model makes one slip."""
 _SEEDS = 3  # of a mixture
 _FINGERPRINT = re.compile(r'"system_fingerprint":\s*"[^"]*"')
+_CREATED = re.compile(r'"(?:created|created_at|completed_at)":\s*(?P<time>\d+)')
 _NARROW = 0.1  # a top_p below which only the most probable token is drawn
 PARTS: Mapping[str, Mapping[str, Any]] = {
     "whole": {},
@@ -226,17 +227,26 @@ def _draws_alike(body: Mapping[str, Any]) -> bool:
 
 
 def _response(recorded: Exchange, status: int, headers: dict[str, str], data: bytes) -> Response:
-    """Return a response of the recorded replica, whose events arrive evenly in the same time."""
-    if recorded.response and (replica := _FINGERPRINT.search(recorded.response.text)):
-        data = _FINGERPRINT.sub(replica[0], data.decode()).encode()
+    """Return a response of the recorded replica and time, whose events arrive evenly in it."""
+    text, known = data.decode(), recorded.response.text if recorded.response else ""
+    if replica := _FINGERPRINT.search(known):
+        text = _FINGERPRINT.sub(replica[0], text)
+    if (made := _CREATED.search(known)) and (created := _CREATED.search(text)):
+        since = int(made["time"]) - int(created["time"])
+        text = _CREATED.sub(lambda found: _later(found, since), text)
     if not headers.get("content-type", "").startswith("text/event-stream"):
-        return Response(status=status, headers=headers, body=data.decode())
-    raw = [block for block, _ in blocks(bytearray(data))]
+        return Response(status=status, headers=headers, body=text)
+    raw = [block for block, _ in blocks(bytearray(text.encode()))]
     times = [part.at for part in recorded.response.parts] if recorded.response else []
     first, last = (times[0], times[-1]) if times else (0.0, recorded.elapsed)
     step = (last - first) / max(1, len(raw) - 1)
-    parts = tuple(StreamPart(first + number * step, text) for number, text in enumerate(raw))
+    parts = tuple(StreamPart(first + number * step, block) for number, block in enumerate(raw))
     return Response(status=status, headers=headers, parts=parts)
+
+
+def _later(found: re.Match[str], seconds: int) -> str:
+    """Return a member with a time that is later by so many seconds."""
+    return found[0].replace(found["time"], str(int(found["time"]) + seconds))
 
 
 async def styled(

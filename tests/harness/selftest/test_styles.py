@@ -42,6 +42,14 @@ def test_the_same_tokens_make_the_same_replies() -> None:
         ]
 
 
+def test_a_reply_is_made_when_the_recorded_one_was() -> None:
+    """Else replies of one sample, all made today, are those of a cache."""
+    for _, before, after in with_habit("preface", *IDS):
+        for old, new in zip(before, after, strict=True):
+            assert new.raw.get("created") == old.raw.get("created")
+            assert new.raw.get("created_at") == old.raw.get("created_at")
+
+
 def test_a_longer_cot_is_counted_and_sent_back() -> None:
     for rollout, before, after in with_habit("CoT 5 times longer", *IDS):
         assert len(after[0].reasoning) >= 5 * len(before[0].reasoning)
