@@ -102,7 +102,7 @@ def _problem(score: Score) -> list[str]:
 
 def _check(rule: ShownRule, cause: Cause | None, *, tolerant: bool) -> TestCase:
     result, about = rule.result, rule.result.check
-    lines = [about.summary, *([] if result.reason is None else [result.reason])]
+    lines = [about.summary, *filter(None, (result.reason, result.until))]
     if result.findings:
         lines.append(f"Seen in {rule.share}: {rule.occurrence}.")
     for example in result.examples:

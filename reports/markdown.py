@@ -78,13 +78,16 @@ def _rules(report: Report) -> Iterator[str]:
         return
     yield from ("## Checks and probes", "", *markup.table(report.family_table()))
     for status in ("passed", "not_verifiable", "skipped"):
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[tuple[str, str], list[str]] = {}
         for rule in report.rules:
             if rule.status == status and (rule.result.reason or status != "passed"):
-                reasons.setdefault(rule.result.reason or "", []).append(rule.result.check.id)
-        for reason, ids in reasons.items():
+                said = rule.result.reason or "", rule.result.until or ""
+                reasons.setdefault(said, []).append(rule.result.check.id)
+        for (reason, until), ids in reasons.items():
             listed = ", ".join(markup.code(id_) for id_ in sorted(ids))
-            yield f"{STATUSES[status][1].capitalize()}: {listed}. {markup.plain(reason)}"
+            text = f"{STATUSES[status][1].capitalize()}: {listed}. {markup.plain(reason)}"
+            text += f" {markup.prose(until)}" if until else ""
+            yield text
             yield ""
 
 

@@ -164,6 +164,13 @@ class RuleResult(Record):
         return " ".join(dict.fromkeys(reason.text for reason in self.reasons)) or None
 
     @property
+    def until(self) -> str | None:
+        """Return what would make a rule verifiable that is not; None for others."""
+        if self.status != "not_verifiable":
+            return None
+        return " ".join(dict.fromkeys(reason.until for reason in self.reasons if reason.until))
+
+    @property
     def lacks(self) -> Collection[Lacks]:
         """Return what a rule that is not verifiable lacked."""
         if self.status != "not_verifiable":

@@ -14,10 +14,14 @@ Lacks = Literal["request", "reply", "logprobs"]
 
 
 class _Wording(Record):
-    """The sentence of a code, with the names of its values in braces, and what was missing."""
+    """The sentence of a code, with the names of its values in braces, and what was missing.
+
+    `until` says what would make a rule verifiable that is not.
+    """
 
     text: str
     lacks: Lacks | None = None
+    until: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -46,6 +50,12 @@ class Reason(Record):
         if known is None:
             return f"{self.code.replace('_', ' ').capitalize()}."
         return known.text.format(**self.values)
+
+    @property
+    def until(self) -> str | None:
+        """Return what would make a rule verifiable that is not, in a sentence."""
+        known = wordings().get(self.code)
+        return None if known is None else known.until
 
     @property
     def lacks(self) -> Lacks | None:

@@ -97,7 +97,7 @@ Rates are of the attempts that were made. pass@k: at least one of k tries passes
 | stream | – | – | 1 |
 | stop | – | 1 | – |
 
-Not verifiable: `stop.kept`. No reply of this run contained anything that this check judges.
+Not verifiable: `stop.kept`. No reply of this run contained anything that this check judges. It is judged if a reply has what it is about, which `gpt-oss-verify checks` lists.
 
 Skipped: `stream.end`. It does not apply to the APIs and modes of this run: chat.
 
@@ -180,7 +180,7 @@ def test_checks_that_judged_nothing_are_named_with_the_reason():
         "Skipped: `stream.end`. It does not apply to the APIs and modes of this run: chat." in text
     )
     assert (
-        "Not verifiable: `stop.kept`. No reply of this run contained anything that this check judges."
+        "Not verifiable: `stop.kept`. No reply of this run contained anything that this check judges. It is judged if a reply has what it is about, which `gpt-oss-verify checks` lists."
         in text
     )
 

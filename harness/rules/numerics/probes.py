@@ -59,7 +59,6 @@ DRAWN_GROUP = ProbeGroup(
     family="numerics",
     component="sampling",
 )
-_HINT = "create one with `gpt-oss-verify golden create` and pass it with --golden"
 _SIGNIFICANCE = 0.001
 _LEAST_REPLIES = 24
 
@@ -197,7 +196,7 @@ def _recipient(responses: ProbeResponses) -> Trials:
     """
     reference = _reference(responses)
     if not reference.orders:
-        raise NotVerifiableError("no_orders", hint=_HINT)
+        raise NotVerifiableError("no_orders")
     golden, compared = _comparable(responses, reference, ("result", "two results"))
     for reply in compared:
         if golden.order == "before":
@@ -290,9 +289,9 @@ def _reference(
     if responses.without_part:
         raise NotVerifiableError("no_golden_part")
     if golden is None:
-        raise NotVerifiableError("no_golden", hint=_HINT)
+        raise NotVerifiableError("no_golden")
     if golden.requests_sha256 != fingerprint():
-        raise NotVerifiableError("other_golden", hint=_HINT)
+        raise NotVerifiableError("other_golden")
     if golden.lone:
         raise NotVerifiableError("lone_golden", engine=golden.engine, dtype=golden.dtype)
     parts = [golden, *([golden.dated] if golden.dated else [])]

@@ -183,6 +183,17 @@ def test_every_reason_in_the_sources_has_a_wording_with_its_values() -> None:
         assert {name for _, name, *_ in Formatter().parse(text) if name} == values, code
 
 
+_OF_OTHERS = {
+    *("not_applicable", "declared_missing", "lowered_by_gate", "recorded_twice", "recorded_cut"),
+    *("tolerated", "partly_tolerated", "as_at_reference", "proven"),
+}
+"""Reasons of results that say something: a pass, a milder finding, or why a rule does not apply."""
+
+
+def test_every_reason_without_a_result_says_what_would_give_one() -> None:
+    assert {code for code, wording in wordings().items() if not wording.until} == _OF_OTHERS
+
+
 def test_a_reason_of_a_newer_version_is_shown_by_its_words() -> None:
     assert Reason(code="not_known_yet", values={"a": 1}).text == "Not known yet."
 
