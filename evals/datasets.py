@@ -423,12 +423,13 @@ def _unavailable(dataset: PublishedDataset, reason: str) -> ConfigurationError:
     if dataset.gated:
         remedy = (
             f"accept its terms at {dataset.address} and set HF_TOKEN, or pass a local copy with "
-            "--data"
+            "--data, or try the sample questions with --samples"
         )
     else:
         remedy = (
             f"check the connection to huggingface.co, or download {' and '.join(dataset.files)} "
-            f"from {dataset.address} and pass the folder with --data"
+            f"from {dataset.address} and pass the folder with --data, or try the sample questions "
+            "with --samples"
         )
     return ConfigurationError(f"{dataset.name} could not be loaded ({_short(reason)}): {remedy}.")
 

@@ -33,7 +33,7 @@ from evals.grading.requests import (
     run_answers,
     unread_tasks,
 )
-from evals.grading.rubric import rubric_score
+from evals.grading.rubric import rubric_score, told_items
 from evals.outcomes import ending
 from evals.own.scorer import ScorerError, scorer_file
 from evals.prompts import our_prompts, wording
@@ -63,6 +63,7 @@ from harness.tasks.task import Task
 from harness.text import refusal_phrase
 
 _SHOWN_OF_FAILURES = ("answer", "expected", "got", "order", "detail")
+_LONGEST_END = 200  # characters of a text without an answer
 _ANSWERED: tuple[Outcome, ...] = ("graded", "grader_error")
 
 
@@ -276,7 +277,7 @@ class EvalTask(Task):
         except ScorerError as error:
             return {"outcome": "grader_error", "value": 0.0, "detail": str(error)}
         refused = mark.marking == "no_answer" and refusal_phrase(reply.text)
-        failed = self._shown(sample, number, mark.answer)
+        failed = self._shown(sample, number, mark.answer, reply.text)
         return {
             "outcome": "refused" if refused else mark.marking,
             "value": mark.value,
@@ -286,24 +287,30 @@ class EvalTask(Task):
             **({} if mark.marking == "correct" else failed),
         }
 
-    def _shown(self, sample: str, number: int, answer: str | None) -> dict[str, str]:
-        """Return the right answer of a try and the one read; of gated questions, only as read."""
+    def _shown(self, sample: str, number: int, answer: str | None, text: str) -> dict[str, str]:
+        """Return the right answer of a try, and the one read or the end of a text without one.
+
+        Texts of gated questions are not shown.
+        """
         test: AnswerEval = self.test  # type: ignore[assignment]
-        if self._data.info.gated or answer is None:
-            expected = test.key if self._data.info.gated else test.right
-            return {"expected": expected(sample, number), "got": answer or ""}
-        return {"expected": test.right(sample, number), "got": test.shown(sample, number, answer)}
+        if self._data.info.gated:
+            read = {} if answer is None else {"got": answer}
+            return {"expected": test.key(sample, number), **read}
+        got = _end_of(text) if answer is None else test.shown(sample, number, answer)
+        return {"expected": test.right(sample, number), "got": got}
 
     def _grade_of(self, record: str, question: str) -> dict[str, Any]:
         test: GradedEval = self.test  # type: ignore[assignment]
-        graded = rubric_score(test.rows[question], self._verdicts.get(record, {}))
+        row, met = test.rows[question], self._verdicts.get(record, {})
+        graded = rubric_score(row, met)
+        shown = {"value": graded.score.value, "got": told_items(row.items, met)}
         if not graded.ungraded:
-            return {"outcome": "graded", "value": graded.score.value}
+            return {"outcome": "graded", **shown}
         detail = (
             f"{graded.ungraded} of {graded.items} rubric items without a grade: "
             f"between {graded.score.low:.3f} and {graded.score.high:.3f}"
         )
-        return {"outcome": "grader_error", "value": graded.score.value, "detail": detail}
+        return {"outcome": "grader_error", **shown, "detail": detail}
 
     def results(self, scores: Iterable[Score]) -> Iterator[TaskResult]:
         """Yield the figures under each condition; see `Task`."""
@@ -360,3 +367,9 @@ class EvalTask(Task):
         """Return the attempts over which the score is averaged: complete rounds, or all made."""
         used = own.filled(0.0, rounds) if rounds else own
         return [scores for scores in used.scores.values() if scores] or [(0.0,)]
+
+
+def _end_of(text: str) -> str:
+    """Return the end of a text, where an answer is expected."""
+    text = text.strip()
+    return text if len(text) <= _LONGEST_END else f"…{text[-_LONGEST_END:]}"

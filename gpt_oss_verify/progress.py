@@ -30,6 +30,7 @@ LONG_WAIT = 15.0  # seconds after which the line names what it waits for
 _LONG_STAGE = 5.0  # seconds after which the line says how long a stage has taken
 _UNUSUAL = 3  # times the mean of the others: a reply that takes longer is named
 _TICK = 1.0
+_NO_GRADE = "without a grade"  # of a grader's replies; the item is asked again
 _BAR, _BESIDE = 20, 16  # columns of the bar, and of everything else before the text
 _BOUNDS = "--reply-timeout (also with --resume) or, in a new run, --max-tokens bounds it"
 _IN_SECONDS = 100  # an estimate below is shown in seconds
@@ -107,7 +108,8 @@ class LineDisplay(Observer):
             self._end_stage()
 
     def stage(self, text: str) -> None:
-        """Print the current activity."""
+        """Print the current activity, after the counts of the attempts before it."""
+        self._end_stage()
         self._stage = (text, time.monotonic())
         self.tell(f"{text} …")
 
@@ -210,13 +212,14 @@ class LineDisplay(Observer):
             self._counts.add(rollout)
             return True
         grade = grade_of(rollout)
-        self._grades["without a grade" if grade is None else "met" if grade else "not met"] += 1
+        self._grades[_NO_GRADE if grade is None else "met" if grade else "not met"] += 1
         return grade is not None
 
     def _end_stage(self) -> None:
-        """Print the counts of all attempts of a stage."""
+        """Print the counts of all attempts of a stage, once."""
         if self._planned:
             self.tell(self._line())
+        self._planned = 0
 
     def _line(self) -> str:
         waiting = self._waiting()
@@ -225,8 +228,10 @@ class LineDisplay(Observer):
 
     def _counted(self) -> str:
         if self._grades:
-            kinds = ("met", "not met", "without a grade")
-            return " · ".join(f"{self._grades[kind]:,} {kind}" for kind in kinds) + self._pace
+            parts = [f"{self._grades[kind]:,} {kind}" for kind in ("met", "not met")]
+            if without := self._grades[_NO_GRADE]:
+                parts.append(f"{counted(without, 'reply', 'replies')} {_NO_GRADE}")
+            return " · ".join(parts) + self._pace
         return f"{self._counts}{self._pace}"
 
     def tell(self, text: str) -> None:

@@ -229,8 +229,7 @@ def _named_grader(options: Options) -> Provider:
         providers.access(grader)
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"HealthBench is graded by {grader.name}, and {error}; or name a different entry with "
-            "--grader."
+            f"HealthBench needs a grader; {error}; or name a different entry with --grader."
         ) from None
     return grader
 
@@ -354,8 +353,14 @@ def _distinct(option: str, evals: Sequence[str]) -> tuple[str, ...]:
 def _known_eval(spec: str) -> str:
     """Return the name of an eval, or the place of the user's own questions."""
     name = own_name(spec)
+    if name is None and spec not in NAMES:
+        raise ConfigurationError(
+            f"--eval takes {', '.join(NAMES)}, a FILE with your own questions, or hf:NAME, not "
+            f"{spec!r}; other evals run in inspect_ai or lm_eval, whose logs `compare` takes "
+            "(docs/evals.md)."
+        )
     if name is None:
-        return parse_list("--eval", spec, NAMES)[0]
+        return spec
     if name in NAMES:
         raise ConfigurationError(f"{spec} has the name of the eval {name}; rename the file.")
     return spec

@@ -23,7 +23,7 @@ from reports.results import (
     tool_calling_table,
 )
 from reports.retest import retest_section
-from reports.text import address, counted, interval, percent, setting
+from reports.text import address, counted, interval, percent, sample_label, setting
 
 SAMPLE_DATA = (
     "The sample questions that ship with the tool only show that the setup works. "
@@ -159,7 +159,7 @@ def _failures(results: Sequence[TaskResult], labels: Labels, texts: Texts) -> It
         passed = f"{failed.passed} of {failed.tries} passed{planned}"
         yield Failure(
             head=passed if result.rubric is None else f"scores {percent(failed.mean)}%",
-            sample=failed.sample,
+            sample=sample_label(failed.sample, prompt or ""),
             where=labels.result(result),
             outcomes=", ".join(
                 f"{outcome_name(outcome)} {count}" for outcome, count in failed.outcomes.items()
@@ -185,11 +185,10 @@ def _pairs(failed: FailedSample, prompt: str | None) -> Iterator[tuple[str, str]
 
 
 def _choices(order: Sequence[int]) -> str:
-    """Return the order of the choices; the correct choice is the first in the data."""
-    letters = dict(zip(ascii_uppercase, order, strict=False))
-    correct = next(letter for letter, choice in letters.items() if choice == 0)
-    shown = " ".join(f"{letter}={choice + 1}" for letter, choice in letters.items())
-    return f"{shown}; {correct} is correct"
+    """Return the number of each choice in the data: `A=3 B=1 C=2 (numbered as in the data)`."""
+    letters = zip(ascii_uppercase, order, strict=False)
+    shown = " ".join(f"{letter}={choice + 1}" for letter, choice in letters)
+    return f"{shown} (numbered as in the data)"
 
 
 def _size(analysis: Analysis, labels: Labels) -> str:

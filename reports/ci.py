@@ -18,13 +18,13 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from harness.records.analysis import Analysis, ClientResult, TaskResult
 from harness.records.diagnosis import Cause
-from harness.records.figures import Decision
+from harness.records.figures import Decision, verdict_name
 from harness.records.scores import Finding, Score, never_blank
 from harness.text import plain
 from reports.diagnosis import groups
 from reports.labels import Labels
 from reports.model import CLIENT_STATUSES, Report, ShownRule
-from reports.text import VERDICTS, clipped, counted, estimate, share
+from reports.text import clipped, counted, estimate, share
 
 _LONGEST = 10_000
 Result = Literal["passed", "failure", "error", "skipped"]
@@ -222,7 +222,7 @@ def _annotations(analysis: Analysis) -> Iterator[str]:
     verdict = analysis.verdict
     if verdict.decision not in ("pass", None):
         level: Level = "error" if verdict.decision == "fail" else "warning"
-        title = f"gpt-oss-verify: {VERDICTS[verdict.decision]}"
+        title = f"gpt-oss-verify: {verdict_name(verdict.decision)}"
         yield annotation(level, title, " ".join(verdict.reasons))
     for rule in sorted(map(ShownRule, analysis.checks), key=lambda rule: rule.rank):
         if rule.status in ("failed", "warned"):

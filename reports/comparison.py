@@ -29,7 +29,7 @@ from harness.compare.comparison_types import (
 from harness.compare.differing_settings import SettingChange
 from harness.records.analysis import RuleStatus, share_text
 from harness.records.families import short_title
-from harness.records.figures import Decision
+from harness.records.figures import Decision, verdict_name
 from harness.records.scores import Estimate
 from harness.statistics.differences import Difference, Seen
 from harness.statistics.intervals import ALPHA
@@ -37,7 +37,7 @@ from harness.text import first_few
 from reports import markup, model
 from reports.model import Cell, Section, Table, Tone
 from reports.terminal import STYLES, TONES, print_table
-from reports.text import NOTHING, VERDICTS, counted, estimate, moment, percent, visible
+from reports.text import NOTHING, counted, estimate, moment, percent, visible
 
 MARKS: Mapping[Seen, str] = {"better": "▲", "worse": "▼", "none": ""}
 _SEEN_TONES: Mapping[Seen, Tone] = {"better": "good", "worse": "bad", "none": ""}
@@ -45,7 +45,6 @@ _STATUS_TONES: Mapping[RuleStatus | None, Tone] = {"failed": "bad", "warned": "p
 _DIGITS: Mapping[Unit, int] = {"seconds": 2, "tokens/s": 0, "tokens": 0}
 _SUFFIXES: Mapping[Unit, str] = {"share": " %", "seconds": ", s"}
 _KINDS: Mapping[EntryKind, str] = {
-    "run": "no verdict",
     "log": "log",
     "baseline": "measured baseline",
     "published": "published scores",
@@ -83,7 +82,7 @@ def value(row: Row, cell: Measured | None) -> str:
     if cell is None:
         return NOTHING
     if cell.decision is not None:
-        return VERDICTS[cell.decision]
+        return verdict_name(cell.decision)
     if cell.status is not None:
         sign = model.STATUSES[cell.status][0]
         shown = cell.status in ("failed", "warned", "declared")
@@ -207,7 +206,7 @@ def stamp(comparison: Comparison) -> str:
 def badge(comparison: Comparison, entry: Entry) -> tuple[str, Decision] | None:
     """Return the verdict of a run, or WORSE for a log or a baseline that is worse, and its look."""
     if entry.decision is not None:
-        return VERDICTS[entry.decision], entry.decision
+        return verdict_name(entry.decision), entry.decision
     worse = any(change.worse for change in comparison.changes if change.label == entry.label)
     return ("WORSE", "fail") if worse else None
 
@@ -216,7 +215,7 @@ def _verdict(comparison: Comparison, index: int, base: int, statuses: Statuses) 
     """Return verdict, causes and failing checks, or the reason: `b: FAIL. Likely cause: …`."""
     entry = comparison.entries[index]
     role = " (reference)" if index == base else ""
-    verdict = VERDICTS[entry.decision] if entry.decision else _KINDS[entry.kind]
+    verdict = _KINDS.get(entry.kind) or verdict_name(entry.decision, entry.findings_only)
     text = f"{entry.label}{role}: {verdict}."
     if entry.causes:
         text += f" Likely cause{'s' * (len(entry.causes) > 1)}: {' '.join(entry.causes)}"
@@ -270,7 +269,9 @@ def _statistics(comparison: Comparison, index: int) -> str:
     sizes = [difference.detectable for _, difference in tested]
     samples = [difference.pairs for _, difference in tested if difference.pairs is not None]
     few = f" with {counted(min(samples), 'sample')}" if samples else ""
-    text = f"The pass rates of {name} and {comparison.against} do not differ by more than chance"
+    only_scores = all(row.section == SCORES for row in tested_rows(comparison))
+    figures = "scores" if only_scores else "pass rates"
+    text = f"The {figures} of {name} and {comparison.against} do not differ by more than chance"
     if None in sizes:
         return f"{text}. No difference could have been detected{few}."
     least = f"{max(size for size in sizes if size is not None) * 100:.0f} points"
@@ -304,7 +305,7 @@ def worst_changes(comparison: Comparison) -> str:
 def alert(comparison: Comparison, report: str) -> str:
     """Return the change since an earlier run in one line of at most 200 characters."""
     entry = comparison.entries[-1]
-    verdict = f"{entry.provider} {VERDICTS[entry.decision]}: "
+    verdict = f"{entry.provider} {verdict_name(entry.decision, entry.findings_only)}: "
     room = _LONGEST_ALERT - len(verdict) - len(report) - 2
     what = worst_changes(comparison) or "nothing got worse"
     return f"{verdict}{what if len(what) <= room else f'{what[: max(room, 1) - 1]}…'}; {report}"

@@ -202,6 +202,11 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
     elif tries is not None:
         command = f"gpt-oss-verify --resume {folder} -k {tries}"
         yield Step("Add tries to the run:", command)
+    elif any(each and each.baseline_too_uncertain for each in compared):
+        command = "gpt-oss-verify export RUN --format baseline"
+        yield Step(
+            "Compare with a baseline of more tries, from a provider that you trust:", command
+        )
 
 
 def _after_a_pass(analysis: Analysis) -> Step:

@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.compare.history import History, HistoryPoint, ProviderHistory
+from harness.records.figures import verdict_name
 from harness.records.scores import Estimate
 from reports.comparison import changes
-from reports.model import DECISION_TONES, FINDINGS, Cell, Row, Table
+from reports.model import DECISION_TONES, Cell, Row, Table
 from reports.terminal import print_table
-from reports.text import NOTHING, VERDICTS, counted, estimate, moment, percent, visible
+from reports.text import NOTHING, counted, estimate, moment, percent, visible
 
 NO_RUNS = "no runs; make one with `gpt-oss-verify --provider NAME`"
 _BARS = "▁▂▃▄▅▆▇█"
@@ -31,7 +32,9 @@ def print_history(history: History, console: Console) -> None:
         for name, values in series(line).items():
             if sum(value is not None for value in values) > 1:
                 bars, ends = sparkline(values)
-                console.print(Text.assemble(f"{visible(name)}  ", (bars, "cyan"), f"  {ends}"))
+                console.print(
+                    Text.assemble(f"{visible(name)}  ", (bars, "cyan"), f"  bars from {ends}")
+                )
     console.print()
     for sentence in history.unread:
         console.print(Text(f"Left out: {visible(sentence)}", style="yellow"), soft_wrap=True)
@@ -75,9 +78,8 @@ def _verdict(point: HistoryPoint) -> Cell:
         return Cell("no answer", "bad")
     if not point.complete:
         return Cell("unfinished", "poor")
-    if point.findings_only:
-        return Cell(FINDINGS)
-    return Cell(VERDICTS[point.decision], DECISION_TONES[point.decision])
+    name = verdict_name(point.decision, point.findings_only)
+    return Cell(name, DECISION_TONES[point.decision])
 
 
 def remarks(point: HistoryPoint) -> Iterator[str]:

@@ -39,11 +39,13 @@ def _lines(report: Report, examples: int | None) -> Iterator[str]:
         if group.rules:
             yield from (f"## {group.heading}", "")
             yield from (line for rule in group.rules for line in _finding(rule, examples))
-    yield from ("## What to do next", "")
-    for step in diagnosis.next_steps(report, report.analysis.run_id):
-        command = "" if step.command is None else f" {markup.code(step.command)}"
-        yield f"- {markup.prose(step.text)}{command}"
-    yield ""
+    steps = list(diagnosis.next_steps(report, report.analysis.run_id))
+    if steps:
+        yield from ("## What to do next", "")
+        for step in steps:
+            command = "" if step.command is None else f" {markup.code(step.command)}"
+            yield f"- {markup.prose(step.text)}{command}"
+        yield ""
     for section in report.sections:
         yield from (f"## {section.title}", "", *markup.table(section.table))
         yield from (line for note in section.notes for line in (markup.plain(note), ""))

@@ -9,7 +9,7 @@ from harness.compare.key_figures import ResultSummary
 from harness.records.analysis import Analysis, RuleResult, passed_rules
 from harness.records.conditions import APIS
 from harness.records.families import family_rank
-from harness.records.figures import BaselineInfo, Decision
+from harness.records.figures import BaselineInfo, Decision, verdict_name
 from harness.records.scores import RuleKind
 from harness.statistics.intervals import ALPHA, exact_bounds
 from reports import text
@@ -75,7 +75,6 @@ class Table:
 
 
 NO_TABLE = Table((), ())
-FINDINGS = "FINDINGS"  # the verdict on imported traffic, unless one is requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +236,7 @@ class Report:
     def verdict(self) -> str:
         """The verdict in capitals."""
         only = self.analysis.run.settings.findings_only
-        return FINDINGS if only else text.VERDICTS[self.analysis.verdict.decision]
+        return verdict_name(self.analysis.verdict.decision, only)
 
     @property
     def rules(self) -> list[ShownRule]:

@@ -8,12 +8,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from harness.records.analysis import ClientResult
-from harness.records.figures import Decision
+from harness.records.figures import FINDINGS, Decision
 from harness.records.reasons import Reason
 from harness.records.scores import RuleKind
 from harness.text import first_few
 from reports import diagnosis
-from reports.model import FINDINGS, Report, ShownRule, Status, Table, Tone, rules_passed
+from reports.model import Report, ShownRule, Status, Table, Tone, rules_passed
 from reports.text import JOINT, clipped, counted, joined, visible, wrapped
 
 STYLES: Mapping[Decision | None, str] = {

@@ -10,19 +10,14 @@ from functools import partial
 from typing import Any
 
 from harness.records.analysis import RuleResult
-from harness.records.figures import Decision
 from harness.records.record import Record
 from harness.records.runs import ProviderInfo
 from harness.records.scores import Estimate, Percentiles
 from harness.text import plain
 
 NOTHING = "–"
-VERDICTS: Mapping[Decision | None, str] = {
-    "pass": "PASS",
-    "fail": "FAIL",
-    "inconclusive": "INCONCLUSIVE",
-    None: "SCORED",
-}
+_HASH = re.compile(r"[0-9a-f]{12}")  # the name of a question without an id
+_LONGEST_LABEL = 60
 
 
 def percent(value: float | None) -> str:
@@ -78,6 +73,12 @@ def wrapped(text: str, width: int, indent: str = "") -> str:
 def clipped(text: str, longest: int) -> str:
     """Return the text, cut after `longest` characters."""
     return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def sample_label(name: str, text: str) -> str:
+    """Return the name of a sample, or the beginning of its text if the name is only a hash."""
+    unnamed = text and _HASH.fullmatch(name)
+    return clipped(" ".join(text.split()), _LONGEST_LABEL) if unnamed else name
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:

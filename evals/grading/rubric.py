@@ -82,6 +82,18 @@ def score(items: Iterable[RubricItem], met: Mapping[str, bool]) -> ScoreRange:
     return ScoreRange((low + high) / 2, low, high)
 
 
+def told_items(items: Iterable[RubricItem], met: Mapping[str, bool]) -> str:
+    """Return a line per item, those that cost points first: `not met: [2] Names scattering.`."""
+
+    def line(item: RubricItem) -> tuple[int, str]:
+        grade = met.get(item.id)
+        costs = grade is not None and grade == (item.points < 0)
+        said = "no grade" if grade is None else "met" if grade else "not met"
+        return 0 if costs else 1 if grade is None else 2, f"{said}: {item.text}"
+
+    return "\n".join(text for _, text in sorted(map(line, items), key=lambda told: told[0]))
+
+
 class Rubrics:
     """The figures of an eval, gathered attempt by attempt."""
 

@@ -26,8 +26,8 @@ def answered_questions(columns: Sequence[Column], against: int) -> tuple[Answere
     """Return the questions with the largest differences from the reference, with an answer each.
 
     A column shows the try that differs most from the reference: its worst where it is worse, and
-    its best where it is better or equal; the reference the reverse. The texts of gated data are not
-    shown. Raises RunLogError and ConfigurationError.
+    its best where it is better or equal; the reference the reverse, or its best where all are
+    equal. The texts of gated data are not shown. Raises RunLogError and ConfigurationError.
     """
     chosen = sorted(_chosen(columns, against), key=lambda choice: -choice[0])[:MOST]
     texts = [
@@ -68,7 +68,7 @@ def _chosen(
         moved = {at: fmean(rows["value"]) - base for at, rows in tries.items() if at != against}
         largest = max(moved.values(), key=abs)
         rows = {at: tries[at].iloc[0 if move < 0 else -1] for at, move in moved.items()}
-        rows[against] = tries[against].iloc[-1 if largest < 0 else 0]
+        rows[against] = tries[against].iloc[0 if largest > 0 else -1]
         yield abs(largest), (group, sample), rows
 
 

@@ -121,6 +121,7 @@ def read_run(folder: Path) -> Column:
         started_at=info.started_at,
         tool_version=info.tool_version,
         decision=analysis.verdict.decision,
+        findings_only=info.settings.findings_only,
         reason=next(iter(analysis.verdict.reasons), None),
         causes=tuple(cause.description for cause in analysis.causes),
         complete=analysis.complete,

@@ -47,6 +47,7 @@ class Entry(Record):
     started_at: str | None = None
     tool_version: str | None = None
     decision: Decision | None = None
+    findings_only: bool = Field(default=False, description="recorded traffic without a verdict")
     reason: str | None = None
     causes: tuple[str, ...] = ()
     complete: bool = True

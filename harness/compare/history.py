@@ -20,7 +20,7 @@ from harness.records.record import Record
 from harness.records.runs import RunInfo, group_name
 from harness.records.scores import Estimate
 from harness.run.run_folder import Unanswered, read_analysis, run_folders, unanswered
-from harness.run.run_log import read_run_info
+from harness.run.run_log import RUN_FILE, read_run_info
 from harness.statistics.mean_scores import mean_score
 
 UNUSUAL = 3.0
@@ -77,9 +77,12 @@ class History(Record):
 
 
 def history_of(parent: Path, provider: str | None) -> History:
-    """Return all scored runs in a folder, or those of one provider; the others are named."""
+    """Return all scored runs in a folder, or those of one provider; the others are named.
+
+    The folder may also be that of a run or of a log.
+    """
     analyses, logs, unread = [], [], []
-    for folder in run_folders(parent):
+    for folder in [parent] if (parent / RUN_FILE).exists() else run_folders(parent):
         try:
             if provider is None or read_run_info(folder).provider.name == provider:
                 analyses.append((str(folder), read_analysis(folder)))

@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from harness.records.analysis import Analysis, passed_rules
-from harness.records.figures import Decision
+from harness.records.figures import Decision, verdict_name
 from harness.records.record import Record
 from harness.records.runs import group_name
 from harness.records.scores import Estimate, Percentiles, RuleKind
@@ -43,6 +45,7 @@ class ResultSummary(Record):
     provider: str
     model: str
     decision: Decision | None
+    findings_only: bool = Field(default=False, description="recorded traffic without a verdict")
     checks: Share
     probes: Share
     tool_calls: Share | None
@@ -101,7 +104,8 @@ def result_summary(analysis: Analysis) -> ResultSummary:
         + ("" if result.baseline is None else f" (baseline {percentage(result.baseline)})")
         for result in evals
     )
-    verdict = f"{run.model} on {run.provider.name}: {(decision or 'scored').upper()}"
+    findings_only = run.settings.findings_only
+    verdict = f"{run.model} on {run.provider.name}: {verdict_name(decision, findings_only)}"
     counts = [f"passed {', '.join(passed)}"] if passed else []
     line = "; ".join([verdict, *counts, *scores, f"gpt-oss-verify {run.tool_version}, {date}"])
     return ResultSummary(
@@ -109,6 +113,7 @@ def result_summary(analysis: Analysis) -> ResultSummary:
         provider=run.provider.name,
         model=run.model,
         decision=decision,
+        findings_only=findings_only,
         checks=shares["check"],
         probes=shares["probe"],
         tool_calls=calls,

@@ -29,8 +29,11 @@ def read_logs(path: Path) -> tuple[EvalLog, ...]:
 def logs_in(folder: Path) -> Iterator[Path]:
     """Yield the logs in a folder of runs and in its folders; of lm_eval, the results of each run.
 
-    The folders of runs and logs themselves are not searched.
+    The folder may be a log itself. The folders of runs and logs are not searched.
     """
+    if _is_one_log(folder):
+        yield folder
+        return
     inside = sorted(folder.iterdir())
     further = [e for e in inside if e.is_dir() and not (_is_one_log(e) or (e / RUN_FILE).exists())]
     yield from filter(_is_one_log, inside)

@@ -276,7 +276,14 @@ def find_provider(name: str, path: Path | None = None) -> Provider:
     providers = load_providers(path)
     if name in providers:
         return providers[name]
-    raise ConfigurationError(f"There is no provider {name!r}; {suggestion(name, list(providers))}")
+    if "://" in name:
+        raise ConfigurationError(f"{name} is an address: give it with --base-url.")
+    listed = (
+        f"add it with `gpt-oss-verify init {shlex.quote(name)} --base-url URL`, or choose from "
+        f"{', '.join(providers)}"
+    )
+    hint = suggestion(name, list(providers), listed)
+    raise ConfigurationError(f"There is no provider {name!r}; {hint}")
 
 
 def adhoc_provider(

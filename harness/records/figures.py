@@ -9,7 +9,13 @@ from harness.records.record import Record
 from harness.records.scores import Estimate, Percentiles
 
 Decision = Literal["pass", "fail", "inconclusive"]
+FINDINGS = "FINDINGS"  # instead of a verdict on recorded traffic, unless one is requested
 SourceKind = Literal["card", "reproduction", "third_party", "measured"]
+
+
+def verdict_name(decision: Decision | None, findings_only: bool = False) -> str:
+    """Return PASS, FAIL or INCONCLUSIVE; without a decision SCORED, or FINDINGS for traffic."""
+    return FINDINGS if findings_only else (decision or "scored").upper()
 
 
 class Latency(Record):
@@ -181,6 +187,11 @@ class BaselineComparison(Record):
     detectable: float | None
     allowance: float = 0.0
     further_tries: int | None = None
+
+    @property
+    def baseline_too_uncertain(self) -> bool:
+        """Whether no number of tries settles it because of the uncertainty of the baseline."""
+        return self.decision == "inconclusive" and self.further_tries is None and not self.allowance
 
 
 class BaselineFigure(Record):

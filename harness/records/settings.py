@@ -250,7 +250,7 @@ class CaseSettings(Settings):
 class DataSettings(Settings):
     """Which questions of evals to sample."""
 
-    examples: Count | None = Field(
+    examples: Annotated[Count | None, Parameter(alias="-n")] = Field(
         default=None, description="Sample only N questions of each eval, chosen by the seed."
     )
 

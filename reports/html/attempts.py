@@ -4,7 +4,6 @@ A map has a row for each sample and a cell for each attempt. Pages show tens of 
 attempts, so scores are read twice: to find the worst samples, and to draw their rows.
 """
 
-import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,8 @@ from harness.records.analysis import Analysis
 from harness.records.conditions import Condition
 from harness.records.scores import Outcome, Score
 from reports.labels import Labels
-from reports.text import clipped
+from reports.text import sample_label
 
-_HASH = re.compile(r"[0-9a-f]{12}")  # the name of a question without an id
-_LONGEST_LABEL = 60
 _PASSED: frozenset[Outcome] = frozenset({"success", "correct", "graded", "answered"})
 
 MEASURES: Mapping[str, str] = {
@@ -111,13 +108,15 @@ class Look:
     letter: str
     label: str
     tone: str
+    cell: str = ""
+    """What its cells show, if it is not the letter."""
 
 
 LOOKS: Mapping[Outcome, Look] = {
     "success": Look("", "success", "good"),
     "correct": Look("", "correct", "good"),
     "answered": Look("", "answered", "good"),
-    "graded": Look("", "graded, in tenths of the full score", "scored"),
+    "graded": Look("", "graded", "scored", "in tenths of the full score"),
     "invalid_response": Look("I", "invalid response", "bad"),
     "no_tool_call": Look("N", "no tool call", "bad"),
     "wrong_tool": Look("W", "wrong tool", "bad"),
@@ -158,8 +157,7 @@ class Row:
     @property
     def label(self) -> str:
         """The name, or the beginning of a question whose name is only its hash."""
-        unnamed = self.hint and _HASH.fullmatch(self.name)
-        return clipped(" ".join(self.hint.split()), _LONGEST_LABEL) if unnamed else self.name
+        return sample_label(self.name, self.hint)
 
 
 @dataclass(frozen=True)

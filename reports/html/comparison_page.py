@@ -13,6 +13,7 @@ from reports import comparison as text
 from reports.html.charts.forest import forest
 from reports.html.charts.svg import Figure
 from reports.html.page import render_page
+from reports.text import sample_label
 
 Json: TypeAlias = dict[str, Any]
 _ANCHORS = {
@@ -57,6 +58,7 @@ def render_compare_html(comparison: Comparison, folder: Path) -> str:
         labels=[entry.label for entry in comparison.entries],
         notable=any(map(text.notable, comparison.rows)),
         answers=comparison.answers,
+        sample_label=sample_label,
     )
 
 

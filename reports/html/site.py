@@ -10,7 +10,7 @@ from harness.compare.key_figures import ResultSummary
 from harness.compare.site import Site, SiteRun
 from harness.records.analysis import RuleStatus
 from harness.records.families import short_title
-from harness.records.figures import Decision
+from harness.records.figures import Decision, verdict_name
 from harness.run.run_folder import PAGE_FILE
 from harness.text import percentage
 from reports import history as text
@@ -18,7 +18,7 @@ from reports.html.charts.rates import over_time
 from reports.html.charts.svg import Figure, tag
 from reports.html.page import render_page
 from reports.model import STATUSES, Cell, Row, Table, Tone
-from reports.text import NOTHING, VERDICTS, estimate, moment
+from reports.text import NOTHING, estimate, moment
 
 INDEX, METHODS, DATA, BADGE = "index.html", "methodology.html", "index.json", "badge.svg"
 
@@ -40,7 +40,7 @@ def render_site(site: Site, history: History) -> Mapping[str, str]:
         title="gpt-oss on inference providers",
         heads=_heads(latest),
         rows=[(run, list(_cells(run, latest))) for run in latest],
-        verdicts=VERDICTS,
+        verdict_name=verdict_name,
         date=moment,
         folder=quote,
         families=_families(latest),
@@ -152,7 +152,8 @@ def badge(summary: ResultSummary) -> str:
     """
     rate = None if summary.tool_calls is None else summary.tool_calls.rate
     calls = [] if rate is None else [f"tool calls {percentage(rate.value)}"]
-    verdict = " · ".join([VERDICTS[summary.decision], *calls, summary.date])
+    name = verdict_name(summary.decision, summary.findings_only)
+    verdict = " · ".join([name, *calls, summary.date])
     left, right = (len(part) * _CHARACTER + 2 * _PADDING for part in (_LABEL, verdict))
     return str(
         tag(

@@ -322,6 +322,25 @@ def test_short_texts_are_equal_after_normalising_or_match_a_pattern():
     ]
 
 
+def test_a_text_without_an_answer_is_shown_as_what_was_got(mine, mock, tmp_path):
+    """In the report too, with the question in place of the hash that is its name."""
+    text = "x" * 300 + " the letter is Z"
+
+    async def handle(request, writer):
+        write_json(writer, whole(Reply(text=text), chat=request.is_chat))
+
+    mock.always = handle
+    place = ["--base-url", mock.base_url, "--model", "gpt-oss-20b", "--api", "chat"]
+    out = ["--out", str(tmp_path / "runs")]
+    assert run(["eval", *place, "--eval", str(mine), "-k", "1", *out]) == 0
+    (report,) = tmp_path.glob("runs/*/report.md")
+    written = report.read_text()
+    assert "nothing arrived" not in written
+    assert written.count(f"- got `…{text[-200:]}`") == 4
+    assert "**0 of 1 passed**: `And which one do we?`" not in written  # it has the id `we`
+    assert "**0 of 1 passed**: `Which gas do plants take in?`" in written
+
+
 def test_free_texts_are_graded_by_a_rubric():
     rows = [{"question": "Why is the sky blue?", "rubric": ["[2] Names scattering.", "Is short."]}]
     test = make_eval(own(*rows), seed=0)

@@ -231,6 +231,13 @@ def test_healthbench_answers_are_graded_or_a_grader_error():
 
     good = graded({item.id: item.points > 0 for item in items})
     assert (good.outcome, good.value, good.openai_value) == ("graded", 1.0, None)
+    faults = graded({item.id: item.points < 0 for item in items})
+    gains = [item.text for item in items if item.points > 0]
+    lost = [f"not met: {text}" for text in gains]
+    lost += [f"met: {item.text}" for item in items if item.points < 0]
+    assert sorted(faults.got.splitlines()) == sorted(lost)
+    one = graded({item.id: item.text in gains[1:] for item in items})
+    assert one.got.splitlines()[0] == f"not met: {gains[0]}"  # what cost points stands first
     ungraded = graded({})
     assert ungraded.outcome == "grader_error"
     assert f"{len(items)} of {len(items)} rubric items without a grade" in ungraded.detail

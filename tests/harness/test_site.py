@@ -131,6 +131,16 @@ def test_a_badge_is_readable_svg_with_the_figures_of_the_summary(decision, analy
     assert contrast_with_white(colour) >= 4.5
 
 
+def test_recorded_traffic_has_findings_and_no_score_in_its_summary_and_badge(analyses):
+    run = analyses[0].run
+    settings = run.settings.model_copy(update={"findings_only": True})
+    changes = {"run": run.model_copy(update={"settings": settings})}
+    verdict = analyses[0].verdict.model_copy(update={"decision": None})
+    found = result_summary(analyses[0].model_copy(update={**changes, "verdict": verdict}))
+    assert ": FINDINGS; " in found.line
+    assert ">FINDINGS · " in badge(found)
+
+
 def contrast_with_white(colour):
     """The contrast ratio of WCAG 2.2."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]

@@ -1,6 +1,7 @@
 """The order of a comparison: verdicts, causes and checks, then statistics."""
 
 from harness.compare.comparison_types import (
+    SCORES,
     Changes,
     CheckChange,
     Comparison,
@@ -67,6 +68,15 @@ def test_the_summary_begins_with_verdicts_causes_and_failing_checks():
         "The pass rates of b and a do not differ by more than chance. Only a difference of more "
         "than 41 points would have been detected with 6 samples.",
     ]
+
+
+def test_a_run_without_a_baseline_is_scored_and_its_scores_are_compared():
+    row = rate("chat").model_copy(update={"section": SCORES})
+    found = comparison(row)
+    entries = [entry.model_copy(update={"decision": None}) for entry in found.entries]
+    first, second, third = summary(found.model_copy(update={"entries": tuple(entries)}))
+    assert (first, second) == ("a (reference): SCORED.", "b: SCORED.")
+    assert third.startswith("The scores of b and a do not differ")
 
 
 def test_checks_that_fail_on_both_sides_are_marked_as_common():

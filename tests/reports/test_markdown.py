@@ -255,7 +255,7 @@ def test_evals_have_scores_baseline_and_evidence():
     assert "- 60.0%: one, table 1 (8 tries)" in text
     assert "| axis accuracy |" in text
     assert "  - answer `B`" in text
-    assert "  - choices `A=3 B=1 C=2 D=4; B is correct`" in text
+    assert "  - choices `A=3 B=1 C=2 D=4 (numbered as in the data)`" in text
     assert "`mock-20260102-030405/rollouts.jsonl`" in text
 
 

@@ -106,13 +106,20 @@ def test_until_decided_is_not_recommended_for_a_run_that_used_it(until_decided):
 
 
 def test_until_decided_is_not_recommended_where_more_tries_cannot_settle_it():
-    assert lines(analysis([with_more_tries(None)], decision="inconclusive")) == []
+    (step,) = lines(analysis([with_more_tries(None)], decision="inconclusive"))
+    assert step.startswith("Compare with a baseline of more tries")
 
 
-def with_more_tries(number):
+def test_other_prompts_than_those_of_the_baseline_have_no_step():
+    result = with_more_tries(None, allowance=0.025)
+    assert lines(analysis([result], decision="inconclusive")) == []
+
+
+def with_more_tries(number, allowance=0.0):
     """An eval that this many more tries of each question would settle."""
     result = eval_result([score("a", 1, "wrong", task="aime25")], decision="inconclusive")
-    comparison = result.baseline.comparison.model_copy(update={"further_tries": number})
+    changes = {"further_tries": number, "allowance": allowance}
+    comparison = result.baseline.comparison.model_copy(update=changes)
     verdict = result.baseline.model_copy(update={"comparison": comparison})
     return result.model_copy(update={"baseline": verdict})
 

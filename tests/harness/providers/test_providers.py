@@ -177,8 +177,11 @@ def test_an_unknown_name_is_reported_with_a_suggestion(tmp_path: Path) -> None:
     assert find_provider("mine", path).model == "m"
     with pytest.raises(ConfigurationError, match="did you mean 'mine'"):
         find_provider("mien", path)
-    with pytest.raises(ConfigurationError, match=r"choose from reference, .*, mine"):
+    added = r"add it with `gpt-oss-verify init x --base-url URL`, or choose from ref.*, mine"
+    with pytest.raises(ConfigurationError, match=added):
         find_provider("x", path)
+    with pytest.raises(ConfigurationError, match="is an address: give it with --base-url"):
+        find_provider("http://localhost:8000/v1", path)
 
 
 def test_the_file_in_the_current_folder_overlays_the_shipped_one(
