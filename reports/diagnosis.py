@@ -71,9 +71,12 @@ def notes(report: Report) -> Iterator[str]:
 def groups(report: Report) -> list[Group]:
     """Return the findings by the cause that explains them, the heaviest finding first.
 
-    A finding that several causes explain belongs to the first of them.
+    A finding that several causes explain belongs to the first of them. Those that none explains
+    follow errors with a cause, unless one of them is heavier than all of these.
     """
-    left, made = list(report.findings), []
+    left, made = list(report.findings), list[Group]()
+    diagnosis = report.analysis.diagnosis
+    late = diagnosis is not None and diagnosis.worst_unexplained is None
     for cause in report.analysis.causes:
         rules = tuple(rule for rule in left if rule.result.check.id in cause.explains)
         left = [rule for rule in left if rule not in rules]
@@ -81,7 +84,14 @@ def groups(report: Report) -> list[Group]:
     if left:
         alone = "Findings without a known cause" if made else "Findings"
         made.append(Group(alone, None, tuple(left)))
-    made.sort(key=lambda group: (not group.rules, *(rule.rank for rule in group.rules[:1])))
+    late &= any(rule.status == "failed" for group in made if group.cause for rule in group.rules)
+    made.sort(
+        key=lambda group: (
+            not group.rules,
+            late and group.cause is None,
+            *(rule.rank for rule in group.rules[:1]),
+        )
+    )
     number = count(1)
     return [
         replace(group, heading=group.heading.format(next(number))) if group.cause else group

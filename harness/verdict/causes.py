@@ -156,8 +156,11 @@ def diagnose(
         left = [finding for finding in left if finding not in own]
     named = {rule for cause in causes for rule in cause.explains}
     unexplained = tuple(finding.id for finding in findings if finding.id not in named)
-    known = max((_share(e.result) for e in findings if e.id in named), default=0.0)
-    worse = [e for e in findings if e.id in unexplained and _share(e.result) > known]
+    explained = [finding for finding in findings if finding.id in named]
+    known = max((_share(finding.result) for finding in explained), default=0.0)
+    proven = any(e.is_solid and e.result.status == "failed" for e in explained)
+    left = [e for e in findings if e.id in unexplained and (e.is_shown or not proven)]
+    worse = [finding for finding in left if _share(finding.result) > known]
     return Diagnosis(
         causes=tuple(causes),
         unexplained=unexplained,

@@ -120,6 +120,21 @@ def test_the_heaviest_finding_comes_first_whatever_explains_it():
         assert places == sorted(places)
 
 
+def test_findings_without_a_cause_follow_errors_with_one():
+    """Unless the diagnosis says that one of them is the heaviest."""
+    example = finding("a/chat/non-streaming/1")
+    few, many = (
+        failed_rule(name, "failed", example).model_copy(update={"failures": hits})
+        for name, hits in (("sampling.few", 1), ("numerics.many", 20))
+    )
+    cause = CAUSE.model_copy(update={"explains": ("sampling.few",)})
+    found = Diagnosis(causes=[cause], unexplained=("numerics.many",))
+    made = analysis(checks=(few, many), decision="fail").model_copy(update={"diagnosis": found})
+    for render in (printed, render_markdown, page):
+        shown = render(build_report(made, "runs/mock"))
+        assert shown.index("sampling.few") < shown.index("numerics.many")
+
+
 def test_the_terminal_shows_a_cause_and_its_fix():
     shown = printed(report(CAUSE))
     cause = "Likely cause of 1 error: The server counts tokens wrongly.\n  Fix: Add the counts.\n"

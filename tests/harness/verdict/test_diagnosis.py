@@ -483,6 +483,14 @@ def test_the_worst_finding_is_named_if_it_is_a_witness_that_no_cause_explains():
     assert "numerics.greedy" in found.unexplained
 
 
+def test_a_witness_stands_behind_a_cause_that_no_model_makes():
+    """Of two CoTs that are equal at two efforts, the server is the cause, however rare they are."""
+    found = diagnose([*run("numerics.greedy")[0], probe("sampling.effort", 0.5)])
+    assert [each.component for each in found.causes] == ["prompt"]
+    assert found.unexplained == ("numerics.greedy",)
+    assert found.worst_unexplained is None
+
+
 def test_defects_of_prompts_change_probabilities_too():
     assert [each.component for each in causes("prompt.system numerics.logprobs")] == ["prompt"]
     assert [each.component for each in causes("numerics.logprobs")] == ["model"]
