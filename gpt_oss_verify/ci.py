@@ -1,6 +1,6 @@
 """Report a run in a GitHub workflow: `python -P -m gpt_oss_verify.ci RESULT LOG CODE`.
 
-`ci/verify.sh` calls it; users call `gpt-oss-verify`.
+`.github/action/verify.sh` calls it; users call `gpt-oss-verify`.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpt_oss_verify.screen import print_raw
 from harness.run.run_folder import read_analysis
-from reports import ci
+from reports import ci, markup
 
 
 def report(result: Path, log: Path, code: int) -> None:
@@ -29,14 +29,22 @@ def report(result: Path, log: Path, code: int) -> None:
         printed = {}
     folders = [Path(printed["run"])] if printed.get("run") else []
     lines = []
+    summary = "".join(_read(folder / "report.md") for folder in folders)
     if "verdict" not in printed:
         shown = [line for line in _read(log).splitlines() if line.strip()] or ["No output."]
-        lines = [ci.annotation("error", f"gpt-oss-verify ended with {code}", shown[-1])]
+        title = f"gpt-oss-verify ended with {code}"
+        lines = [ci.annotation("error", title, shown[-1])]
+        summary = f"# {title}\n\n{markup.plain(shown[-1])}\n\n{summary}"
     for folder in folders:
         lines += ci.annotations(read_analysis(folder))
     for line in lines[: ci.MOST_ANNOTATIONS]:
         print_raw(line)
-    _append("GITHUB_STEP_SUMMARY", "".join(_read(folder / "report.md") for folder in folders))
+    if folders and (artifact := os.environ.get("ARTIFACT")):
+        summary += (
+            f"\nThe artifact {markup.code(artifact)} of this job has the folder of the run, with "
+            "report.html. Unpack it into `runs`, and the commands above find it.\n"
+        )
+    _append("GITHUB_STEP_SUMMARY", summary)
     verdicts = {0: "pass", 1: "fail", 4: "inconclusive"}
     outputs = {"verdict": verdicts.get(code, "error"), "exit-code": str(code)}
     if folders:

@@ -26,6 +26,7 @@ from harness.records.settings import (
     Settings,
     Spending,
     names,
+    option_of,
 )
 
 DEFAULT_OUT = Path("runs")
@@ -240,18 +241,10 @@ class Options:
 
 def refuse(reason: str, *options: object, **others: object) -> None:
     """Raise ConfigurationError, naming the option, if one of the options is given."""
-    flags = {
-        "first_cases": "-n",
-        "apis": "--api",
-        "providers_file": "--providers",
-        "grader_name": "--grader",
-        "prompts_source": "--prompts",
-    }
     values = {name: value for group in options for name, value in _given(group).items()}
     for name, value in (values | others).items():
         if value is not False and value not in (None, ()):
-            flag = flags.get(name, f"--{name.replace('_', '-')}")
-            raise ConfigurationError(f"{reason} leave out {flag}.")
+            raise ConfigurationError(f"{reason} leave out {option_of(name)}.")
 
 
 def _given(options: object) -> Mapping[str, object]:

@@ -303,6 +303,8 @@ def _facts(run: RunInfo, thresholds: Thresholds) -> Iterator[Fact]:
     """Yield the information needed to repeat a run: a name and a value."""
     yield from _provider_facts(run.provider)
     excluded = {"thresholds", "budget", "grader", "origins", "prompts"}
+    only_scores = bool(run.tasks) and run.of_kind("eval") == run.tasks
+    excluded |= {"suite"} if only_scores else set()
     for name, value in run.settings.model_dump(mode="json", exclude=excluded).items():
         if value not in (None, False, [], {}):
             origin = run.settings.origins.get(name)
@@ -311,7 +313,8 @@ def _facts(run: RunInfo, thresholds: Thresholds) -> Iterator[Fact]:
         yield "grader", f"{run.settings.grader.name}, {run.settings.grader.model}"
     if (prompts := run.settings.prompts) is not None:
         yield "prompts", f"{prompts.source}, sha256 {prompts.sha256[:16]}…"
-    yield from _limit_facts(thresholds)
+    if not only_scores:
+        yield from _limit_facts(thresholds)
     yield from _limit_facts(run.settings.budget)
     for task in run.tasks:
         yield from _task_facts(task)

@@ -223,7 +223,8 @@ def _annotations(analysis: Analysis) -> Iterator[str]:
     if verdict.decision not in ("pass", None):
         level: Level = "error" if verdict.decision == "fail" else "warning"
         title = f"gpt-oss-verify: {verdict_name(verdict.decision)}"
-        yield annotation(level, title, " ".join(verdict.reasons))
+        causes = [f"Likely cause: {cause.description}" for cause in analysis.causes[:1]]
+        yield annotation(level, title, " ".join([*verdict.reasons, *causes]))
     for rule in sorted(map(ShownRule, analysis.checks), key=lambda rule: rule.rank):
         if rule.status in ("failed", "warned"):
             level = "error" if rule.status == "failed" else "warning"

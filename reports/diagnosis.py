@@ -113,7 +113,6 @@ _PROBE = "gpt-oss-verify --provider NAME"
 
 _PARTS = frozenset({"-n", "--only", "--skip"})  # options that choose a part of a run
 _TRIES = frozenset({"-k", "--tries"})
-_SHOWN = frozenset({"--json", "--debug"})  # options that choose how it is shown
 
 
 def _whole_run(run: RunInfo) -> str:
@@ -123,7 +122,7 @@ def _whole_run(run: RunInfo) -> str:
     address has its host and port as its name.
     """
     kept: list[str] = []
-    words = iter(run.command)
+    words = iter(run.repeats)
     for word in words:
         name, _, value = word.partition("=")
         if word in _PARTS:
@@ -131,7 +130,7 @@ def _whole_run(run: RunInfo) -> str:
         elif word in _TRIES:
             value = next(words, "")
             kept += [] if value == "1" else [word, value]
-        elif not (name in _PARTS | _SHOWN or (name in _TRIES and value == "1")):
+        elif not (name in _PARTS or (name in _TRIES and value == "1")):
             kept.append(word)
     names = {"-p", "--provider", "--base-url"} & {word.partition("=")[0] for word in kept}
     if names and "--resume" not in kept:

@@ -95,7 +95,7 @@ def result_summary(analysis: Analysis) -> ResultSummary:
     kinds: tuple[RuleKind, ...] = ("check", "probe")
     shares = {kind: _rules(analysis, kind) for kind in kinds}
     calls, evals = _tool_calls(analysis), _evals(analysis)
-    command, date = shlex.join(run.command), run.started_at[:10]
+    command, date = shlex.join(run.repeats), run.started_at[:10]
     passed = [f"{_counted(share)} {kind}s" for kind, share in shares.items() if share.total]
     if calls is not None:
         passed.append(f"{_counted(calls)} tool calls ({_percent(calls.rate)})")

@@ -215,6 +215,10 @@ GATE_SETTINGS = ("baseline", "margin", "margins", "required_evals", "origins")
 """The settings, in addition to the thresholds, that affect only the verdict of a run."""
 
 
+_SHOWN = frozenset({"--json", "--debug"})  # options that choose how a run is shown
+_PLACES = frozenset({"--out"})  # options that choose where its folder is made
+
+
 class RunInfo(Record):
     """`run.json`: everything needed to understand, resume and repeat a run.
 
@@ -254,6 +258,18 @@ class RunInfo(Record):
     def failed_early(self) -> bool:
         """Whether sampling ended because the verdict was fail."""
         return self.settings.ends_at_failure and self.ended == "decided"
+
+    @property
+    def repeats(self) -> tuple[str, ...]:
+        """The command of the run without options of where it goes and how it is shown."""
+        kept, words = [], iter(self.command)
+        for word in words:
+            name, _, value = word.partition("=")
+            if name in _PLACES and not value:
+                next(words, None)
+            elif name not in _SHOWN | _PLACES:
+                kept.append(word)
+        return tuple(kept)
 
     def task(self, name: str) -> TaskInfo | None:
         """Return the task of that name, if the run has one."""

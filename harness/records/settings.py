@@ -319,6 +319,15 @@ class Sampling(Settings):
     python: Annotated[PythonTool | None, _NO_OPTION] = None
 
 
+_OPTIONS = {"first_cases": "-n", "grader_name": "--grader", "prompts_source": "--prompts"}
+_OPTIONS |= {"apis": "--api", "providers_file": "--providers"}
+
+
+def option_of(name: str) -> str:
+    """Return the option of a setting on the command line: `-n`, `--max-cost`."""
+    return _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+
+
 @dataclass(frozen=True)
 class Layer:
     """The settings of one source, by name, and its name; None for the command line."""
@@ -328,7 +337,7 @@ class Layer:
 
     def origin(self, name: str) -> str:
         """Return where a setting comes from."""
-        return self.source or f"--{name.replace('_', '-')}"
+        return self.source or option_of(name)
 
 
 T = TypeVar("T", bound=Record)

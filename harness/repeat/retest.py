@@ -11,6 +11,7 @@ fewer requests in flight than in the run.
 """
 
 import math
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -184,7 +185,7 @@ def _require(folder: Path, info: RunInfo, any_rules: bool) -> None:
     if not any_rules:
         raise ConfigurationError(
             f"{folder} has no errors or warnings of checks and probes, so there is nothing to "
-            f"retest; repeat the run with: {' '.join(info.command)}"
+            f"retest; repeat the run with: {shlex.join(info.repeats)}"
         )
 
 

@@ -84,7 +84,10 @@ def test_every_use_in_a_job_reports_its_own_run(mock, tmp_path):
     assert (found["verdict"], found["exit-code"]) == ("pass", "0")
     assert Path(found["report"]).read_text(encoding="utf-8").startswith("<!doctype html>")
     assert Path(found["report"]).is_relative_to(found["runs"])
-    assert (tmp_path / "summary.md").read_text(encoding="utf-8").startswith("# PASS")
+    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert summary.startswith("# PASS")
+    assert "The artifact `gpt-oss-verify` of this job has the folder of the run" in summary
+    assert str(tmp_path) not in summary, "the commands are for the reader's machine"
     assert not COMMAND_LINE.findall(runner.log)
     assert runner.run("finish") == 0
     (tmp_path / "verify.output").unlink()
@@ -95,6 +98,10 @@ def test_every_use_in_a_job_reports_its_own_run(mock, tmp_path):
     mock.always = status(404, f"The model {MODEL} does not exist")
     third = verified(tmp_path, mock).outputs["verify"]
     assert third == {"verdict": "error", "exit-code": "3"}
+    assert (
+        "\n# gpt-oss-verify ended with 3\n\ngpt-oss-verify: "
+        in (tmp_path / "summary.md").read_text()
+    )
 
 
 def test_a_failure_is_annotated_and_fails_the_job(mock, tmp_path):

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reporting import analysis, failed_rule, failing, finding, passing
 
+from harness.records.diagnosis import Cause, Diagnosis
 from reports.ci import MOST_ANNOTATIONS, annotation, annotations, outputs
 
 
@@ -33,6 +34,21 @@ def test_a_pass_is_not_annotated():
     assert annotations(analysis(decision=None)) == []
     (only,) = annotations(analysis(decision="inconclusive", reasons=["One.", "Two."]))
     assert only == "::warning title=gpt-oss-verify%3A INCONCLUSIVE::One. Two."
+
+
+def test_the_verdict_names_the_first_likely_cause():
+    causes = (cause("streams", "The server merges streams."), cause("usage", "It miscounts."))
+    found = analysis(decision="fail", reasons=["One."])
+    verdict, *_ = annotations(
+        found.model_copy(update={"diagnosis": Diagnosis(causes=causes, unexplained=())})
+    )
+    assert verdict.endswith("FAIL::One. Likely cause: The server merges streams.")
+
+
+def cause(component, description):
+    return Cause(
+        component=component, description=description, effect="", examples=(), explains=(), remedy=""
+    )
 
 
 def test_failed_checks_follow_the_verdict():

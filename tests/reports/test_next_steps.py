@@ -131,6 +131,8 @@ def with_more_tries(number, allowance=0.0):
         ("-p mine -n 2 -k 10 --suite tools", "-p mine -k 10 --suite tools"),
         ("-p mine -n 2 --tries=1 -s", "-p mine -s"),
         ("--provider=mine --only=cases --debug --gate g", "--provider=mine --gate g"),
+        ("-p mine -n 2 --json --out=/tmp/there", "-p mine"),
+        ("-p mine --out /tmp/there --only cot -s", "-p mine -s"),
         ("--base-url http://h/v1 --model m --skip long", "--base-url http://h/v1 --model m"),
         ("--resume runs/x", "--provider mock"),
     ],

@@ -19,7 +19,7 @@ from harness.errors import ConfigurationError
 from harness.providers.gate_entry import gate_entry, load_gate_file
 from harness.records.analysis import RuleResult
 from harness.records.runs import ScoreGate
-from harness.records.settings import Limits, Thresholds, layered, seconds
+from harness.records.settings import Layer, Limits, Thresholds, layered, seconds
 from harness.rules.catalogue import CHECKS
 from harness.rules.suites import choose
 from harness.verdict import requirements
@@ -265,3 +265,9 @@ def test_an_unusable_gate_is_rejected_before_any_request(mock, tmp_path, gate, s
     assert said in capsys.readouterr().err
     assert not mock.received
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_setting_of_the_command_line_is_named_by_its_option():
+    assert Layer({}).origin("first_cases") == "-n"
+    assert Layer({}).origin("max_invalid") == "--max-invalid"
+    assert Layer({}, "gate.yaml").origin("first_cases") == "gate.yaml"
