@@ -33,7 +33,6 @@ from reference_engine.generation.sequence import Sequence, Step
 from reference_engine.generation.threads import RowThreads
 from reference_engine.kv_cache.cache import KVCache
 from reference_engine.kv_cache.pages import BLOCK
-from reference_engine.model.logits import Logits
 from reference_engine.model.transformer import Transformer
 
 _Pass = tuple[list[tuple[Sequence, Row]], int]
@@ -192,9 +191,10 @@ class Runner:
         if not ready:
             return []
         stream, draws = torch.cat(streams), [sequence.draw() for sequence in ready]
-        run = self._threads.run_all if self._threads.count > 1 else None
-        logits = self._model.unembedding.logits(stream, run)
-        read = partial(self._drawn, logits, draws)
+        if self._threads.count == 1:
+            read = partial(self._sampler, self._model.unembedding.logits(stream), draws)
+        else:
+            read = partial(self._drawn, stream, draws)
         tokens = self._link.tokens(read, lambda: digests(stream).tolist())
         return [self.scheduler.gain(*gained) for gained in zip(ready, tokens, strict=True)]
 
@@ -221,16 +221,19 @@ class Runner:
         )
         return [_joined(parts) for parts in zip(*shares, strict=True)]
 
-    def _drawn(self, logits: Logits, draws: list[Draw]) -> list[Token | None]:
-        """Draw the tokens, a part of the rows in each thread."""
-        if self._threads.count == 1:
-            return self._sampler(logits, draws)
+    def _drawn(self, stream: Tensor, draws: list[Draw]) -> list[Token | None]:
+        """Compute the logits and draw the tokens, a part of the rows in each thread."""
+
+        def draw(part: slice) -> list[Token | None]:
+            return self._sampler(self._model.unembedding.logits(stream[part]), draws[part])
+
         size = -(-len(draws) // self._threads.useful(len(draws)))
         parts = [slice(start, start + size) for start in range(0, len(draws), size)]
-        tokens = self._threads.run(
-            [partial(self._sampler, logits.part(part), draws[part]) for part in parts]
-        )
-        return [token for drawn in tokens for token in drawn]
+        return [
+            token
+            for drawn in self._threads.run([partial(draw, part) for part in parts])
+            for token in drawn
+        ]
 
     def close(self) -> None:
         """End the runner's threads."""

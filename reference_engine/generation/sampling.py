@@ -147,7 +147,8 @@ def is_nucleus(draws: Sequence[Draw]) -> bool:
 def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float, float]]:
     """Return the settings of each row: divisor, uniform number, top_p, top_k and temperature.
 
-    A row without a limit has top_p 1 and an infinite top_k. Temperature 0 needs none.
+    A row without a limit has top_p 1 and an infinite top_k. Temperature 0 needs none, and the
+    smallest divisor saves it the sums of all chunks but the best.
     """
     rows = []
     for draw in draws:
@@ -156,7 +157,7 @@ def settings_of(draws: Sequence[Draw]) -> list[tuple[float, float, float, float,
             divisor = max(given.temperature, _MIN_TEMPERATURE)
             rows.append((divisor, drawn, given.top_p, given.top_k or math.inf, given.temperature))
         else:
-            rows.append((1.0, drawn, 1.0, math.inf, 0.0))
+            rows.append((_MIN_TEMPERATURE, drawn, 1.0, math.inf, 0.0))
     return rows
 
 

@@ -7,7 +7,7 @@ for a top_p or top_k, and if a grammar does not allow the token.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -19,9 +19,6 @@ CHUNK = 128
 _ROWS_AT_ONCE = 4
 """Rows per pass on a CPU. With few rows, the copies are small and the allocator reuses their
 memory. Fresh pages for the whole batch would cost more than the arithmetic."""
-
-Run = Callable[[Sequence[Callable[[], object]]], None]
-"""Runs jobs in any order, possibly in several threads, and returns when all have ended."""
 
 ChunkSums = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """The signature of `chunk_sums` in PyTorch and Triton."""
@@ -53,10 +50,6 @@ class Logits(Protocol):
 
         `chosen` has the numbers of the chunks, (rows, 1). Unused places have the logit -inf.
         """
-        ...
-
-    def part(self, rows: slice) -> "Logits":
-        """Return the logits of some consecutive rows."""
         ...
 
     def of(self, rows: Sequence[int] | None = None) -> Tensor:
@@ -109,10 +102,6 @@ class AllLogits:
         padded = F.pad(self.values, (0, spare), value=-math.inf) if spare else self.values
         tokens = torch.add(torch.arange(CHUNK, device=self.device), chosen, alpha=CHUNK)
         return tokens, padded.gather(1, tokens)
-
-    def part(self, rows: slice) -> "AllLogits":
-        """See `Logits`."""
-        return replace(self, values=self.values[rows])
 
     def of(self, rows: Sequence[int] | None = None) -> Tensor:
         """See `Logits`."""

@@ -29,7 +29,6 @@ Shapes in comments: B sequences, T positions, H hidden, E experts, I intermediat
 """
 
 import math
-from functools import partial
 from typing import Protocol, cast
 
 import torch
@@ -37,13 +36,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference_engine.model.config import Kernels, ModelConfig
-from reference_engine.model.logits import AllLogits, Logits, Run
+from reference_engine.model.logits import AllLogits, Logits
 from reference_engine.model.products import product, wide_product
 from reference_engine.model.sharding import UNSHARDED, Shard
 
 SWIGLU_ALPHA = 1.702
-_AT_ONCE = 16_384
-"""Tokens of the vocabulary of which a thread computes the logits at a time."""
 
 
 class Linear(nn.Module):
@@ -186,8 +183,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, context: Context) -> Tensor:
         """Return what attention adds to the stream x, (B, T, H)."""
         heads = self.qkv(self.norm(x)).unflatten(-1, (-1, self.head_dim))
-        query, key, value = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        turned, value = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=2)
+        query, key = torch.split(rotate(turned, cos, sin), [self.heads, self.kv_heads], dim=2)
         added: Tensor = self.out(context.attend(self.layer, query, key, value, self.sinks))
         return added
 
@@ -287,24 +284,9 @@ class Unembedding(Linear):
         """Map normalized streams (..., H) to logits (..., vocabulary)."""
         return wide_product(x, self.weight)
 
-    def logits(self, x: Tensor, run: Run | None = None) -> Logits:
-        """Return the logits of normalized streams (rows, H) for the sampler.
-
-        `run` computes parts of the vocabulary, on a CPU and with a model in one process.
-        """
-        made: Tensor
-        if run is None:
-            made = self(x)
-        else:
-            made = torch.empty(len(x), len(self.weight))
-            weights = torch.split(self.weight, _AT_ONCE)
-
-            def multiply(part: int, out: Tensor) -> None:
-                out.copy_(wide_product(x, weights[part]))
-
-            run(
-                [partial(multiply, *part) for part in enumerate(torch.split(made, _AT_ONCE, dim=1))]
-            )
+    def logits(self, x: Tensor) -> Logits:
+        """Return the logits of normalized streams (rows, H) for the sampler."""
+        made: Tensor = self(x)
         return AllLogits(made.cpu() if made.device.type == "mps" else made)  # MPS has no float64.
 
 

@@ -11,16 +11,16 @@ different first and last pieces. 92,000 products of 64 numbers for the pieces, 3
 of the other tokens and 8,600 of the whole width for stored rows replace 201,088 of the whole width.
 """
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from reference_engine.model.logits import CHUNK, Run
+from reference_engine.model.logits import CHUNK
 from reference_engine.model.products import TILE, product, product_into
 from reference_engine.model.transformer import Unembedding
 from reference_engine.small import codes
@@ -31,9 +31,11 @@ a whole vocabulary of such tokens has less than 2^-54 of the probability."""
 _AT_ONCE = 32 * CHUNK
 """Terms that are computed at a time: so many products stay in the CPU cache until the largest of
 each chunk is found."""
-_ADDED = 101 * CHUNK
-"""Terms of tokens with several pieces that are added at a time: their rows must not lie a power of
-two apart, because the cache keeps few such lines (measured: three times as long for 128 chunks)."""
+_ADDED = 3232
+"""Chunks of all rows together whose terms, those of tokens with several pieces, are added at a
+time, so that the CPU cache keeps them (measured for 64 rows: 6.9 ms, and 8.0 for twice as many).
+The number for each row is odd: rows must not lie a power of two apart, because the cache keeps few
+such lines."""
 _SUMS_AT_ONCE = 512  # chunks that are summed at a time, which the CPU cache keeps, too
 _STORED, _BARE, _SPACED, _TWO, _MORE = range(5)
 """The kinds of tokens: stored, one piece, one piece after a space, two pieces, more pieces."""
@@ -126,43 +128,27 @@ class CodedUnembedding(Unembedding):
             signs[kind, : codes.FLAG_RUNS[kind - _SPACED][1]] = codes.FLAG_SIZE
         signs[_STORED] = 0
         self._flags = signs
-        self._memory = [torch.empty(0, width) for width in (start, len(firsts), len(lasts))]
+        self._memory = _Memory(start, len(firsts), len(lasts))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalized streams (..., H) to logits (..., vocabulary)."""
         return self.logits(x.flatten(0, -2)).of().view(*x.shape[:-1], -1)
 
-    def logits(self, x: Tensor, run: Run | None = None) -> "CodedLogits":
-        """Return the logits of normalized streams (rows, H), valid until the next call."""
-        x, run = x.float(), run or _in_turn
+    def logits(self, x: Tensor) -> "CodedLogits":
+        """Return the logits of normalized streams (rows, H), valid until this thread's next call.
+
+        Each thread has its own memory for them.
+        """
+        x = x.float()
         first, last = x[:, : codes.CODE], x[:, codes.LAST_AT : codes.LAST_AT + codes.CODE]
-        if len(self._memory[0]) < len(x):
-            rows = len(x) + -len(x) % TILE
-            self._memory = [torch.empty(rows, kept.shape[1]) for kept in self._memory]
-        memory, of_firsts, of_lasts = self._memory
+        memory, of_firsts, of_lasts = self._memory.of(len(x))
         terms = memory[: len(x)].view(len(x), -1, CHUNK)
-        largest, flags = torch.empty(terms.shape[:2]), torch.empty(len(x), len(self._flags))
+        largest = torch.empty(terms.shape[:2])
         ends_at = self._ends_at
 
         def find_largest(start: int, stop: int) -> None:
             chunks = slice(start // CHUNK, stop // CHUNK)
             torch.amax(terms[:, chunks], -1, out=largest[:, chunks])
-
-        def multiply(inputs: Tensor, weight: Tensor, out: Tensor, start: int) -> None:
-            stop = start + len(weight)
-            product_into(out[:, start:stop], inputs, weight)
-            if out is memory:
-                find_largest(start, stop)
-
-        def add(start: int, stop: int) -> None:
-            firsts = of_firsts[: len(x)].index_select(1, self._first_of[start:stop])
-            lasts = of_lasts[: len(x)].index_select(1, self._last_of[start:stop])
-            start, stop = ends_at + start, ends_at + stop
-            torch.add(firsts, lasts, out=memory[: len(x), start:stop])
-            find_largest(start, stop)
-
-        def find_flags() -> None:
-            flags.copy_(product(x[:, codes.FLAGS_AT : codes.WIDTH], self._flags))
 
         products = (
             (x, self.weight, memory, 0),
@@ -170,17 +156,37 @@ class CodedUnembedding(Unembedding):
             (first, self._firsts, of_firsts, 0),
             (last, self._lasts, of_lasts, 0),
         )
-        multiplications = [
-            partial(multiply, inputs, weight[at : at + _AT_ONCE], out, start + at)
-            for inputs, weight, out, start in products
-            for at in range(0, len(weight), _AT_ONCE)
-        ]
-        run([*multiplications, find_flags])
-        ends = len(self._first_of)
-        run([partial(add, at, min(at + _ADDED, ends)) for at in range(0, ends, _ADDED)])
+        for inputs, weight, out, start in products:
+            for at in range(0, len(weight), _AT_ONCE):
+                stop = min(at + _AT_ONCE, len(weight))
+                product_into(out[:, start + at : start + stop], inputs, weight[at:stop])
+                if out is memory:
+                    find_largest(start + at, start + stop)
+        size = (_ADDED // len(x) | 1) * CHUNK
+        for at in range(0, len(self._first_of), size):
+            firsts = of_firsts[: len(x)].index_select(1, self._first_of[at : at + size])
+            lasts = of_lasts[: len(x)].index_select(1, self._last_of[at : at + size])
+            start, stop = ends_at + at, ends_at + at + firsts.shape[1]
+            torch.add(firsts, lasts, out=memory[: len(x), start:stop])
+            find_largest(start, stop)
         memory.index_fill_(1, self._unused, -torch.inf)
         largest[:, self._partly_used] = terms[:, self._partly_used].amax(-1)
+        flags = product(x[:, codes.FLAGS_AT : codes.WIDTH], self._flags)
         return CodedLogits(self._layout, terms, largest, flags)
+
+
+class _Memory(threading.local):
+    """The largest terms and products of a thread: matrices of some widths, kept between calls."""
+
+    def __init__(self, *widths: int) -> None:
+        self._kept = [torch.empty(0, width) for width in widths]
+
+    def of(self, rows: int) -> list[Tensor]:
+        """Return the matrices with at least this many rows, a multiple of `TILE`."""
+        if len(self._kept[0]) < rows:
+            rows += -rows % TILE
+            self._kept = [torch.empty(rows, kept.shape[1]) for kept in self._kept]
+        return self._kept
 
 
 @dataclass(frozen=True)
@@ -206,7 +212,7 @@ class CodedLogits:
         logits = self.largest[:, self.layout.terms] + self.flags[:, self.layout.kinds]
         first, last = self.layout.uses
         best = torch.maximum(logits[:, first], logits[:, last])
-        near = best > logits.amax(-1, keepdim=True) - _REACH * divisors[:, None]
+        near = best >= logits.amax(-1, keepdim=True) - _REACH * divisors[:, None]
         sums = torch.zeros_like(self.largest)
         for places in torch.split(near.flatten().nonzero()[:, 0], _SUMS_AT_ONCE):
             powers = self.terms.flatten(0, 1).index_select(0, places)
@@ -221,10 +227,6 @@ class CodedLogits:
         terms = self.terms[torch.arange(len(chunks)), self.layout.terms[chunks]]
         return self.layout.tokens[chunks], terms + self.flags.gather(1, self.layout.kinds[chosen])
 
-    def part(self, rows: slice) -> "CodedLogits":
-        """See `Logits`."""
-        return CodedLogits(self.layout, self.terms[rows], self.largest[rows], self.flags[rows])
-
     def of(self, rows: Sequence[int] | None = None) -> Tensor:
         """See `Logits`."""
         terms, flags = (x if rows is None else x[list(rows)] for x in (self.terms, self.flags))
@@ -236,8 +238,3 @@ def _padded(chosen: npt.NDArray[np.bool_]) -> Ids:
     """Return the chosen numbers, and unused places up to a whole number of chunks."""
     found = np.flatnonzero(chosen)
     return np.pad(found, (0, -len(found) % CHUNK), constant_values=-1)
-
-
-def _in_turn(jobs: Sequence[Callable[[], object]]) -> None:
-    for job in jobs:
-        job()
