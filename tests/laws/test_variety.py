@@ -30,11 +30,12 @@ def test_a_habit_of_the_model_accuses_no_server(run: StyledRun, habit: str) -> N
     assert not [*accusations(run.judged(Style({HABITS[habit]: SHARES[1]})))]
 
 
-@pytest.mark.parametrize("slip", SLIPS)
+@pytest.mark.parametrize("slip", [*SLIPS, *HABITS])
 def test_a_slip_in_all_tries_of_a_few_samples_accuses_no_server(run: StyledRun, slip: str) -> None:
     """All APIs and modes have it, and no text of one or two samples alone proves anything."""
+    habit = SLIPS.get(slip) or HABITS[slip]
     for few in SAMPLES:
-        judged = run.judged(Style({SLIPS[slip]: 1.0}, seed=EFFORT, samples=few))
+        judged = run.judged(Style({habit: 1.0}, seed=EFFORT, samples=few))
         assert not [line for line in accusations(judged) if line.startswith("F")]
 
 
