@@ -299,7 +299,8 @@ def _hot_with_tool(responses: ProbeResponses) -> Trials:
     """At temperature 1, ten replies to a question are not all equal if the request offers a tool.
 
     Agents always offer tools. The same question without a tool shows how much the model varies: if
-    more than two of its replies are equal, nothing is judged.
+    more than two of its replies are equal, nothing is judged. Nor is a reply that repeats a few
+    words, of which a model is certain.
     """
     plain, offered = (
         [reply.generated for _, reply in responses.replies(name)] for name in (_HOT[-1], _WITH_TOOL)
@@ -308,7 +309,8 @@ def _hot_with_tool(responses: ProbeResponses) -> Trials:
         raise NotVerifiableError("too_few_replies", request=_WITH_TOOL)
     if len(set(plain)) < len(plain) - 1:
         raise NotVerifiableError("hardly_varies")
-    if len(offered[0]) < _BEGINNING:
+    again = 2 * len(" ".join(dict.fromkeys(offered[0].split()))) < len(offered[0])
+    if len(offered[0]) < _BEGINNING or again:
         raise NotVerifiableError("too_short_to_compare")
     exchange, _ = responses.reply(_WITH_TOOL)
     message = "With a tool, all replies to a question are equal at temperature 1."

@@ -86,6 +86,14 @@ def found(provider: Any, *wanted: str) -> set[str]:
     return {name for name, status in results.items() if status in wanted}
 
 
+def test_a_model_that_repeats_its_words_ignores_no_temperature() -> None:
+    """Nothing varies in a loop, whatever the temperature."""
+    name = "sampling.temperature.tools"
+    loop = Reply(text="We need to answer the question. " * 9, reasoning="")
+    assert name not in found(healthy_except("hot with a tool", loop), "failed", "passed")
+    assert name in found(healthy_except("hot with a tool", open_answer(1)), "failed")
+
+
 def word_of(attempt: Attempt) -> Reply:
     return Reply(text=f"The word is {attempt.number}.", reasoning="")
 
