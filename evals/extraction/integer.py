@@ -1,30 +1,29 @@
 r"""The integer in the answer to an AIME question.
 
-It may be written as `\dfrac{140}{2}`, `1,234`, `2^{10}`, `5 thousand`, `70^\circ`, `70 ways` or
-`m+n=70`.
+It may be written as `\dfrac{140}{2}`, `1,234`, `2^{10}`, `5 thousand`, `seventy`, `70^\circ`,
+`70 ways` or `m+n=70`.
 """
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 
-from evals.extraction.number_words import changes_number, sized, stated_numbers
+from evals.extraction.arithmetic import evaluated
+from evals.extraction.number_words import changes_number, in_words, sized, stated_numbers
 from evals.extraction.plain_text import without_markup
 from evals.extraction.statements import FOUR, doubted, stated_answer
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])|°|\\?%|[€£¥])")
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*(\d+)\s*[)}]?\s*\)?\s*$")
 _EQUALS = re.compile(r"=|\\equiv(?![A-Za-z])|≡")
-_FRACTION = re.compile(r"([+-]?)\s*\\[dtc]?frac\s*\{\s*(\d{1,40})\s*\}\s*\{\s*(\d{1,40})\s*\}")
-_POWER = re.compile(
-    r"(?:(\d{1,20})\s*(?:\\times|\\cdot|[×·*])\s*)?(\d{1,6})\s*\^\s*\{?\s*(\d{1,2})\s*\}?"
-)
 _NUMBER = re.compile(
     r"(?P<sign>[+-]?)\s?"
     r"(?P<whole>\d{1,3}(?:,\d{3}){1,12}|\d{1,3}(?: \d{3}){1,12}|\d{1,40})"
     r"(?:\.0{1,40}(?!\d)|\s?/\s?(?P<divisor>\d{1,40}))?"
 )
 _UNIT = re.compile(
-    r"(?i)(?!.*[⁰¹⁴-⁹ⁿ]|^[²³]|.*\b(?:and|to|is|was|seems|looks|works|should|has|does|plus|minus|times)\b)"
+    r"(?i)(?!.*[⁰¹⁴-⁹ⁿ]|^[²³]|.*\b(?:and|to|is|was|seems|looks|works|should|has|does|plus|minus|times"
+    r"|ist|sind|war|und|oder|est|sont|et|ou|es|son|è|sono|é|são|и|или|это)\b)"
     r"(?:(?:[^\W\d_]{2,20}|[mgsLK])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,4}"
 )
 """Words, or symbols such as cm and cm^2. Other single letters are variables."""
@@ -41,14 +40,14 @@ _SUM = re.compile(r"[-+*/·].*=")
 _COMMITS = re.compile(
     r"(?i)\b(?:total|sum|remainder|requested|required|desired|so|thus|hence|therefore|consequently"
     r"|giv(?:es|ing)|get|obtain|makes|yields|conclude|altogether|report|follows|number|area|value"
-    r"|result|product|count|answer|luego|por (?:lo )?tanto)\b"
-    r"|所以|因此|故|∴|[-+*/·×].*="
+    r"|result|product|count|answer|integer|digits?|smallest|largest|greatest|least|luego"
+    r"|por (?:lo )?tanto)\b|\bi\.e\.|所以|因此|故|∴|[-+*/·×].*="
 )
 """What a sentence has that states a result: a conclusion, a computation, or what was asked."""
 _VALUE = re.compile(
     r"(?i)(?:.*(?:\b(?:is|are|equals|get|obtain|report|gives|giving|makes|yields|total|(?:total|value|sum)"
     r" of|es)\b|(?<!\d)(?<!\d\s):|[=为是∴]))?"
-    r"(?:\s+(?:therefore|thus|hence|exactly|only))*\s*([^:=]*)"
+    r"(?:\s+(?:therefore|thus|hence|exactly|only|indeed|simply|just))*\s*([^:=]*)"
 )
 """A clause that ends with a value."""
 _WORDS = re.compile(
@@ -60,6 +59,9 @@ _ITEMS = re.compile(r"\b(?:get|obtain|gives?|giving|makes|yields)\s+\d+\s+[a-z]"
 _FILLERS = re.compile(r"(?:(?:exactly|just|simply|precisely|indeed)\s+)+", re.IGNORECASE)
 _IN_WORDS = re.compile(r"(?:[^\W\d_]+:?\s+)+(\d[\d,]*)(?:\s+[^\W\d_]{2,}){0,4}\.?")
 """A number in a box among words; a letter beside it could be a variable."""
+_OPERATION = re.compile(r"[-+*/^!·×]|\\(?:[dtc]?frac|binom|sqrt|times|cdot)")
+_COUNTED = re.compile(r"\s*(\S.*[\d})!])\s+([^\W\d_].*?)[ .]*")
+"""An expression and the words for what it counts."""
 _LONGEST = 200
 
 
@@ -76,17 +78,18 @@ def read_integer(tex: str) -> int | None:
     bare = without_markup(tex)
     if _SEVERAL.search(bare):
         return None
-    if power := _POWER.fullmatch(bare.strip(" .")):
-        value: int = int(power[1] or 1) * int(power[2]) ** int(power[3])
-        return value
-    sides = [_side(side) for side in reversed(_EQUALS.split(bare))]
-    return next((value for value in sides if value is not None), None)
+    *others, last = _EQUALS.split(bare)
+    value = _side(last)
+    plain = (_side(side) for side in reversed(others) if not _OPERATION.search(side.strip(" +-")))
+    return value if value is not None else next((side for side in plain if side is not None), None)
 
 
 class _Integers:
     """An `AnswerReader` of integers."""
 
     last = FOUR
+    asks_for_letter = False
+    knows_units = False
 
     def boxed(self, content: str) -> str | None:
         *others, last = _LIST.split(content)
@@ -95,7 +98,7 @@ class _Integers:
         return None if others and not _SUM.search(last) else _text(read_integer(last))
 
     def stated(self, text: str) -> str | None:
-        stated = text[:_LONGEST].strip(" \"'“”{}[]<>*✓✔✅")
+        stated = _unwrapped(text[:_LONGEST], " \"'“”{}[]<>*✓✔✅")
         stated = _FILLERS.sub("", stated, count=1) if _FILLERS.match(stated) else stated
         end = _CLAUSE.search(stated)
         if end and _OR_ELSE.match(stated, end.start()):
@@ -104,9 +107,11 @@ class _Integers:
         return None if _PROSE.search(clause) else _text(read_integer(clause))
 
     def whole(self, line: str) -> str | None:
-        bare = line.strip(" .;!{}()[]\"'")
+        bare = _unwrapped(line, " .;!{}()[]\"'")
         if len(bare) > _LONGEST or _LIST.search(bare) or _PROSE.search(bare):
             return None
+        if (words := in_words(bare)) and sized(bare, words[1])[1] < len(bare):
+            return None  # "two cases remain" is no answer
         return _text(read_integer(bare))
 
     def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
@@ -131,6 +136,16 @@ class _Integers:
         return any(number != answer for number in stated_numbers(remark))
 
 
+def _unwrapped(text: str, ends: str) -> str:
+    """Return a text without these characters at its ends, but with braces and brackets in pairs."""
+    bare = text.strip(ends)
+    for opening, closing in ("{}", "()"):
+        missing = bare.count(opening) - bare.count(closing)
+        if missing > 0 and text[text.find(bare) + len(bare) :].count(closing) >= missing:
+            bare += closing * missing
+    return bare
+
+
 def _text(value: int | None) -> str | None:
     return None if value is None else str(value)
 
@@ -142,23 +157,33 @@ def _side(side: str) -> int | None:
     if modulus:
         value = _side(side[: modulus.start()])
         return value if value is None or int(modulus[1]) == 0 else value % int(modulus[1])
+    counted = _COUNTED.fullmatch(side)
+    if counted and _OPERATION.search(counted[1].strip(" +-")) and _is_unit(counted[2]):
+        side = counted[1]
+    exact = evaluated(side.strip(" ."))
+    if exact is not None:
+        return _whole(exact)
     side = side.strip(" ().")
-    fraction = _FRACTION.fullmatch(side)
-    if fraction:
-        return _quotient(fraction[1], fraction[2], fraction[3])
-    number = _NUMBER.match(side)
-    if not number:
+    number, words = _NUMBER.match(side), in_words(side)
+    if number:
+        factor, end = sized(side, number.end())
+        divisor = int(number["divisor"] or 1)
+        if divisor == 0:
+            return None
+        size = Fraction(int(re.sub("[, ]", "", number["whole"])) * factor, divisor)
+        exact = -size if number["sign"] == "-" else size
+    elif words:
+        factor, end = sized(side, words[1])
+        exact = words[0] * factor
+    else:
         return None
-    factor, end = sized(side, number.end())
     unit = side[end:].strip(" ()")
-    if unit and (not _UNIT.fullmatch(unit) or changes_number(unit)):
-        return None
-    whole = int(re.sub("[, ]", "", number["whole"])) * factor
-    return _quotient(number["sign"], str(whole), number["divisor"] or "1")
+    return _whole(exact) if not unit or _is_unit(unit) else None
 
 
-def _quotient(sign: str, dividend: str, divisor: str) -> int | None:
-    if int(divisor) == 0 or int(dividend) % int(divisor):
-        return None
-    value = int(dividend) // int(divisor)
-    return -value if sign == "-" else value
+def _is_unit(words: str) -> bool:
+    return _UNIT.fullmatch(words) is not None and not changes_number(words)
+
+
+def _whole(value: Fraction) -> int | None:
+    return value.numerator if value.denominator == 1 else None

@@ -8,24 +8,34 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import takewhile
 from string import ascii_uppercase
+from typing import ClassVar
 
 from evals.extraction.plain_text import without_markup
+from evals.extraction.quantities import Quantity, difference, read_quantity
 from evals.extraction.statements import stated_answer, up_to
 
 _NOUN = (
-    r"(?:it(?: i|['’])s\s+)?(?:(?:the\s+)?(?:option|choice|letter|answer:?|opción|选项|選択肢)\s*)?"
+    r"(?:it(?: i|['’])s\s+)?"
+    r"(?:(?:the\s+)?(?:option|choice|letter|answer:?|opción|letra|选项|選択肢)\s*)?"
 )
 _OPEN, _CLOSE = r"[\s\"'“‘<(\[{*_]*", r"[\s\"'”’>)\]}*_.!。]*"
 _ONLY = re.compile(rf"(?i){_OPEN}{_NOUN}{_OPEN}([A-D])(?:选项|選項|項|项|です|だ)?{_CLOSE}")
 _FIRST = re.compile(
     rf"{_OPEN}(?i:{_NOUN}){_OPEN}([A-D])[)\]}}*_]*[.:)]?(?![\w+^=/'’-])\s*[:.,–—-]*\s*(?P<rest>.*)"
 )
+_BEFORE_TEXT = re.compile(r"(?i)\W*(?:option\s+)?([A-D])(?:\s*[).:]\s*|\s?/\s?)(?P<rest>\S.*)")
+"""A letter, which may be a small one, before the text of its choice."""
 _OTHER = re.compile(
     r"[)\]}*_]*\s*(?:\b(?:and|or|y|o)\b|[和或/,&→])\W*(?:option )?\(?[A-D]\b"
     r"(?! (?:is|has|was|does)\b)"
 )
 """A second letter after the first."""
+_REMARK = re.compile(r"\s[–—(-]|[;!]\s|\.\s|,\s(?=because|since|as\b|due)")
+"""The beginning of a remark after an answer."""
 _REASON = re.compile(r"(?:because|since|as|due|porque)\b", re.IGNORECASE)
 _L = r"\(?(?-i:[A-D])\)?"
 _HENCE = (
@@ -34,13 +44,15 @@ _HENCE = (
 _OPTION = r"(?:option|choice|answer|opción|选项)"
 _CORRECT = r"(?:the )?(?:only )?(?:correct|right|best|true|answer|consistent|one)\b"
 _CHOOSES = re.compile(
-    rf"(?i)\W*(?:{_HENCE}\W*)*(?:{_OPTION}\s+)?{_L}(?:\s+it is)?\W*$"
+    rf"(?i)\W*(?:{_HENCE}\W*)*(?:it is\s+)?(?:{_OPTION}\s+)?{_L}(?:\s+it is)?\W*$"
     rf"|.*\b(?:{_HENCE}|which|that|it|result|match\w*|corresponds? to|described by|agrees with)\b.*"
     rf"\b{_OPTION}\s+{_L}"
+    rf"|.*\b(?:is|are|must be) {_HENCE}\W*(?:{_OPTION}\s+)?{_L}\W*$"
     rf"|.*\b(?:choose|select|pick|go(?:ing)? with|go for|say|answer|elijo|it['’]s|leav(?:es|ing)"
     rf"|left with)\s+(?:(?:la )?{_OPTION}\s+)?{_L}\W*$|.*[选選答]\s*(?:{_OPTION}\s*)?{_L}"
-    rf"|(?:.*\W)?{_L} (?:is|must be|has to be|remains|fits|matches|agrees)(?: therefore| thus)?"
-    rf"(?: {_CORRECT}|.*\bmeasure|\W*$)|.*\bonly (?:{_OPTION} )?{_L} (?:remains|satisfies|agrees"
+    rf"|(?:.*\W)?{_L} (?:(?:is|must be|has to be)(?: therefore| thus)? {_CORRECT}"
+    rf"|(?:is|fits|matches|agrees)\b.*\bmeasure|(?:remains|fits|matches|agrees)\W*$)"
+    rf"|.*\bonly (?:{_OPTION} )?{_L} (?:remains|satisfies|agrees"
     rf"|matches|fits|works)\b|.*\bmakes {_L} {_CORRECT}"
     rf"|.*\b(?:correct|choice|pick|selection|match|{_OPTION})\b.*\b(?:is|be)"
     rf" (?:{_OPTION} )?{_L}(?:\W*$| (?=\d))"
@@ -57,32 +69,92 @@ _LAST = re.compile(
     r"(?P<text>.*?)[\s,;:–—→⇒-]+\(?(?:(?:option|choice|answer)\s+)?\(?(?P<letter>[A-D])\)*\W*"
 )
 """The text of a choice before its letter."""
-_MARKED = re.compile(r"^[^\w\n]*\(?([A-D])\b[^\n✓✔✅☑✗✘❌]*([✓✔✅☑✗✘❌])", re.MULTILINE)
+_VERDICT = re.compile(
+    r"(?im)(?:^|(?<=[.;,✓✔✅☑✗✘❌]\s))[^\w\n]*(?:option\s+)?\(?(?-i:([A-D]))\b\)?"
+    r"(?:[^\S\n]*[:.|–—-]+)?[^\S\n]*(?:(?:is|seems)\s+)?"
+    r"((?:not\s+)?(?:true|correct|right|consistent|yes|false|wrong|incorrect|inconsistent|impossible"
+    r"|invalid|no|possible)\b(?:(?!,\s*\(?[A-D]\b)[^\n.;])*[.;,]?|[^\n✓✔✅☑✗✘❌]*[✓✔✅☑✗✘❌])"
+)
+"""What a list says of one option: a word or a mark."""
+_REJECTS = re.compile(
+    r"(?i)[✗✘❌]|\b(?:not|no|false|wrong|in(?:correct|consistent|valid)|impossible)\b"
+)
+_MARKS = "✓✔✅☑✗✘❌"
+_FEWEST_VERDICTS = 3
+_LETTER_RANGE = re.compile(r"\b([A-D])\s?(?:–|-|to|through)\s?([A-D])\b")
+_LEAVES = re.compile(rf"(?i).*\bleav(?:es|ing)\b(?: only)? (?:{_OPTION} )?{_L}\W*$")
+_LAST_ONE = re.compile(
+    r"(?i)\b(leav(?:es|ing)(?: only)?|answer is(?: therefore)?|choose|pick|remains)\s+the\s+last\s+"
+    r"(?:one|option|choice|answer)\b(?=\W*$)",
+    re.MULTILINE,
+)
 _SHORT = 3
 """Choices with texts of this length occur in sentences by chance."""
 _SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _RAISED = re.compile(r"(?<=[\w)])[⁺⁻]?[⁰¹²³⁴-⁹]+")
 _TIMES = re.compile(r"\\(?:times|cdot)(?![A-Za-z])|(?<=\d)\s*[·⋅*x]\s*(?=10\b|10\^)")
+_GREEK = dict(
+    zip(
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho"
+        " sigma tau upsilon phi chi psi omega hbar".split(),
+        "αβγδεζηθικλμνξοπρστυφχψωħ",
+        strict=True,
+    )
+)
+_GREEK_NAME = re.compile(rf"(?i)\\(?:var)?({'|'.join(_GREEK)})(?![A-Za-z])\s*")
 _LETTERED = re.compile(r"\W*(?:option\s+)?\(?[A-D][).:]")
 _ALONE = re.compile(r"(?<![\w'’-])[A-D](?![\w^'’-])")
-_NEARLY = re.compile(r"(?:≈|\\approx(?![A-Za-z]))\s*\[?[-+]?\d[\d.,]*")
+_NEARLY = re.compile(
+    r"(?:≈|\\approx(?![A-Za-z])|(?i:\b(?:about|approximately|around|roughly|nearly)\b))"
+    r"\s*\[?[-+]?\d[\d.,]*"
+)
 """A rounded value of a choice."""
+_ABOUT = re.compile(r"(?i)^\W*(?:about|approximately|around|roughly|nearly)\s+")
 _SIDES = re.compile(r"=|≈|\\(?:approx|simeq|sim)(?![A-Za-z])")
 _LONGEST = 1000
+_KIND = re.compile(
+    r"(?i)(?<=\w)\s+(?:gate|operator|method|process|effect|mechanism|reaction|technique|pathway|law"
+    r"|theorem|principle|model|equation|rule|test)\W*$"
+)
+"""A noun for the kind of thing after a name, which a choice may leave out."""
+_BOTH_SIGNS = re.compile(r"(?:±|\\pm(?![A-Za-z]))\s*")
+_LONGEST_VALUE = 100
+_ROUNDING = Fraction(1, 10**9)  # relative
+_BEFORE_VALUE = re.compile(r"^[^=≈]*(?:=|≈|\\approx(?![A-Za-z])|\bis\b)\s*")
+"""What stands before the value of a choice, as in "its efficiency is 50 %"."""
+_SUBSCRIPT = re.compile(r"(?<=\w)_(?:\{[^{}]*\}|\w)\s*$")
+_TERM = re.compile(r"(?<![\w)\]}])(?:\{\s*\})?\s*\^\s*(?:\{(\d+)\}|(\d))(?=\s*[A-Za-z])")
+"""A number raised before a symbol, as in a term symbol or an isotope."""
 
 
 def letter_answer(text: str, choices: Sequence[str]) -> str | None:
     """Return the letter that a text gives as its answer; `choices` are the texts of A and so on."""
     reader = _Choices(tuple(map(without_markup, choices)))
-    return stated_answer(text, reader) or _only_marked(text, reader)
+    verdict = reader.of(_VERDICT)
+    verdicts: dict[str, bool] = {
+        letter: not _REJECTS.search(said.split(",")[0] if said[-1] not in _MARKS else said[-1])
+        for letter, said in verdict.findall(text.replace("*", ""))
+    }
+    if len(verdicts) < min(_FEWEST_VERDICTS, len(choices)):
+        return stated_answer(_by_letter(text, reader), reader)
+    accepted = [letter for letter, accepts in verdicts.items() if accepts]
+    stated = stated_answer(verdict.sub("", text.replace("*", "")), reader)
+    if len(accepted) == 1 and stated in {None, accepted[0]}:
+        return accepted[0]
+    return None if len(accepted) == 1 else stated
 
 
-def _only_marked(text: str, choices: "_Choices") -> str | None:
-    """Return the only option with a check mark in a list of options where others have crosses."""
-    marks = dict(choices.of(_MARKED).findall(text))
-    checked = [letter for letter, mark in marks.items() if mark in "✓✔✅☑"]
-    return checked[0] if len(checked) == 1 < len(marks) else None
+def _by_letter(text: str, choices: "_Choices") -> str:
+    """Return a text with the letter of the last option where it is chosen by its place."""
+    others = set(ascii_uppercase) - set(ascii_uppercase[len(choices.texts) - 1 :])
+
+    def named(place: re.Match[str]) -> str:
+        before = re.split(r"[.!?\n]", text[: place.start()])[-1]
+        among = choices.in_list(before)
+        return f"{place[1]} option {choices.last}" if among in (set(), others) else place[0]
+
+    return _LAST_ONE.sub(named, text)
 
 
 @dataclass(frozen=True)
@@ -90,6 +162,8 @@ class _Choices:
     """An `AnswerReader` of the letters of choices with these texts."""
 
     texts: tuple[str, ...]
+    asks_for_letter: ClassVar[bool] = True
+    knows_units: ClassVar[bool] = True
 
     @property
     def last(self) -> str:
@@ -105,6 +179,8 @@ class _Choices:
         text = text[:_LONGEST]
         if answer := self.whole(text):
             return answer
+        if answer := self._lettered_text(_REMARK.split(text)[0]):
+            return answer
         first = self.of(_FIRST).match(text)
         if not first or self.of(_OTHER).match(text, first.end(1)):
             return None
@@ -116,13 +192,22 @@ class _Choices:
     def whole(self, line: str) -> str | None:
         if only := self.of(_ONLY).fullmatch(line):
             return only[1].upper()
+        if named := self._lettered_text(line):
+            return named
+        last = self.of(_LAST).fullmatch(line)
+        if last and self._by_spelling(last["text"]) == {last["letter"]}:
+            return last["letter"]
+        return self._by_text(line)
+
+    def _lettered_text(self, line: str) -> str | None:
+        """Return the letter before the text of the same choice: `C) text`, `(c) text`, `C/text`."""
         first = self.of(_FIRST).fullmatch(line)
         if first and self._by_text(first["rest"]) == first[1]:
             return first[1]
-        last = self.of(_LAST).fullmatch(line)
-        if last and self._by_text(last["text"]) == last["letter"]:
-            return last["letter"]
-        return self._by_text(line)
+        first = self.of(_BEFORE_TEXT).fullmatch(line)
+        if first and self._by_text(first["rest"]) == first[1].upper():
+            return first[1].upper()
+        return None
 
     def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
         bare = [self.of(_ASIDE).sub("", claim) for claim in claims]
@@ -131,8 +216,20 @@ class _Choices:
             letter for letter, text in texts if len(text) > _SHORT and any(text in c for c in bare)
         }
         named = quoted.union(*map(self.of(_MENTION).findall, bare))
+        left: list[str] = self.of(_MENTION).findall(bare[-1])
+        if len(left) == 1 and self.of(_LEAVES).match(bare[-1]):
+            others = set(ascii_uppercase[: len(self.texts)]) - {left[0]}
+            if self.in_list(", ".join(bare[:-1])) == others:
+                return left[0]
         chosen = any(map(self.of(_CHOOSES).match, bare)) or (quoted and _CONCLUDES.search(sentence))
         return named.pop() if chosen and len(named) == 1 else None
+
+    def in_list(self, text: str) -> set[str]:
+        """Return the letters that a text names, also in a range such as `A–C`."""
+        named = set(self.of(_MENTION).findall(text))
+        for first, last in self.of(_LETTER_RANGE).findall(text):
+            named |= {each for each in ascii_uppercase if first <= each <= last}
+        return named
 
     def without_choices(self, sentence: str) -> str:
         sentence = _NEARLY.sub("", self.of(_ASIDE).sub("", sentence))
@@ -147,16 +244,52 @@ class _Choices:
             for letter, text in texts
             if text and re.search(rf"(?<![\w.]){re.escape(text)}(?![\w.]*\w)", remark)
         }
-        return not quoted.union(self.of(_ALONE).findall(remark)) <= {answer}
+        named = self._by_text(remark)
+        return not quoted.union(self.of(_ALONE).findall(remark), named or ()) <= {answer}
 
     def _by_text(self, text: str) -> str | None:
-        """Return the letter of the only choice with this text, or with a side of this equation."""
-        sides = [text]
-        if _SIDES.search(text) and not self.of(_LETTERED).match(text):
-            sides += _SIDES.split(text)
-        named = [self._equal(_folded(side)) for side in sides]
-        letters = {letter for equal in named for letter in equal}
+        """Return the letter of the only choice with this text or value."""
+        letters = self._by_spelling(text)
+        if not letters and not self.of(_LETTERED).match(text):
+            letters = {letter for side in self._sides(text) for letter in self._of_value(side)}
         return letters.pop() if len(letters) == 1 else None
+
+    def _sides(self, text: str) -> Sequence[str]:
+        """Return a text, and the sides of an equation."""
+        split = _SIDES.search(text) and not self.of(_LETTERED).match(text)
+        return [text, *_SIDES.split(text)] if split else [text]
+
+    def _by_spelling(self, text: str) -> set[str]:
+        """Return the letters of the choices with this text, or with a side of this equation."""
+        named = [self._equal(_folded(side)) for side in self._sides(text)]
+        letters = {letter for equal in named for letter in equal}
+        if not letters and _SUBSCRIPT.search(text) and not any("_" in each for each in self.texts):
+            letters = set(self._equal(_folded(_SUBSCRIPT.sub("", text))))
+        if not letters and _BOTH_SIGNS.search(text):
+            signed = (_BOTH_SIGNS.sub(sign, text) for sign in ("", "-"))
+            letters = {letter for side in signed for letter in self._equal(_folded(side))}
+        if not letters and (kind := _KIND.search(text)):
+            letters = set(self._equal(_folded(text[: kind.start()])))
+        return letters
+
+    @cached_property
+    def _quantities(self) -> Sequence[Quantity | None]:
+        """The quantities of the choices; None for one that is none."""
+        words = [text.split() for text in self.texts]
+        alike = (len(set(place)) == 1 for place in zip(*words, strict=False))
+        common = sum(1 for _ in takewhile(bool, alike))  # as in "pH 7", "pH 9"
+        bare = (" ".join(each[common:]) for each in words)
+        return [read_quantity(_BEFORE_VALUE.sub("", text)) for text in bare]
+
+    def _of_value(self, text: str) -> list[str]:
+        """Return the letters of the choices with the value of a quantity."""
+        if len(text) > _LONGEST_VALUE:
+            return []
+        found = read_quantity(_ABOUT.sub("", _BEFORE_VALUE.sub("", text)))
+        if found is None:
+            return []
+        pairs = zip(ascii_uppercase, self._quantities, strict=False)
+        return [letter for letter, each in pairs if each and _equal_values(found, each)]
 
     def _equal(self, wanted: str) -> list[str]:
         """Return the letters of the choices with a folded text."""
@@ -164,8 +297,14 @@ class _Choices:
         return [letter for letter, choice in pairs if wanted and _folded(choice) == wanted]
 
 
+def _equal_values(one: Quantity, other: Quantity) -> bool:
+    apart = difference(one, other)
+    return apart is not None and apart <= _ROUNDING * abs(other.number)
+
+
 def _folded(text: str) -> str:
     """Return the text of a choice in the form in which texts are compared."""
+    text = _GREEK_NAME.sub(lambda name: _GREEK[name[1].lower()], _TERM.sub(r"\1\2", text))
     bare = _TIMES.sub("×", _RAISED.sub(lambda raised: f"^{raised[0]}", without_markup(text)))
     bare = unicodedata.normalize("NFKC", bare).translate(_SPELLING).casefold()
     bare = re.sub(r"^(?:the |an? )+", "", " ".join(bare.split()).strip(" .*_:!()\"'"))

@@ -1,6 +1,7 @@
-"""Words that make the number before them another one, and the numbers that a remark states."""
+"""Numbers in words, words that change the number before them, and the numbers of a remark."""
 
 import re
+from fractions import Fraction
 
 SIZES = {
     "dozen": 12,
@@ -37,3 +38,44 @@ def stated_numbers(remark: str) -> list[str]:
     """Return the numbers of a remark, without those on the left sides of computations."""
     found = _NUMBER.findall(_COMPUTED.sub(" ", remark))
     return [number.replace(",", "") for number in found]
+
+
+_SMALL = {
+    word: number
+    for number, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+        " fifteen sixteen seventeen eighteen nineteen".split()
+    )
+}
+_TENS = {
+    word: 10 * number
+    for number, word in enumerate(
+        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
+    )
+}
+_VALUES = {"a": 1, **_SMALL, **_TENS}
+_PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4}
+_BELOW_20, _TEN = rf"(?:{'|'.join(_SMALL)})\b", "|".join(_TENS)
+_BELOW_100 = rf"(?:(?:{_TEN})(?:[ -](?:{'|'.join([*_SMALL][1:10])})\b|\b)|{_BELOW_20})"
+_BELOW_1000 = rf"(?:(?:{_BELOW_20}|a) hundred\b(?:(?: and)? {_BELOW_100})?|{_BELOW_100})"
+_IN_WORDS = re.compile(
+    rf"(?i)(?:(?P<thousands>{_BELOW_1000}|a) thousand(?:,? )?)?(?:and )?(?P<ones>{_BELOW_1000})?"
+    rf"(?:[ -](?P<part>{'|'.join(_PARTS)}))?(?![\w-])"
+)
+
+
+def in_words(text: str) -> tuple[Fraction, int] | None:
+    """Return the number below a million that a text begins with in words, and where it ends."""
+    number = _IN_WORDS.match(text)
+    if not number or not (number["thousands"] or number["ones"]):
+        return None
+    thousands, ones = (_below_1000(number[name] or "zero") for name in ("thousands", "ones"))
+    value = Fraction(1000 * thousands + ones)
+    return (value / _PARTS[number["part"].lower()] if number["part"] else value), number.end()
+
+
+def _below_1000(words: str) -> int:
+    value = 0
+    for word in re.split(r"[ -]", words.lower()):
+        value = value * 100 if word == "hundred" else value + _VALUES.get(word, 0)
+    return value

@@ -46,6 +46,11 @@ _ENVIRONMENT = re.compile(
 )
 _ESCAPED = re.compile(r"\\\\(?=[()\[\]]|(?:boxed|text|[dt]?frac|mathbf)\b)")
 
+_EMPHASISED = re.compile(
+    r"\*\*(?=\S)([^*\n]{1,100}?)(?<=\S)\*\*|<(b|strong)>([^<\n]{1,100})</\2>"
+    r"|\\textbf\{([^{}\n]{1,100})\}|`([^`\n]{1,100})`"
+)
+"""Words in bold, or as code."""
 _MARKUP = re.compile(r"[\\{$*_`~]")
 _SPACES = re.compile(r"\\(?:quad|qquad|,|;|:|>|\s)|~")
 _NOTHING = re.compile(
@@ -54,10 +59,12 @@ _NOTHING = re.compile(
     r"|\\(?:color|textcolor|[hv]?phantom|hspace)\*?\s*\{[^{}]*\}"
     r"|\\(?:blacksquare|square|Box|qed|checkmark)(?![A-Za-z])|\\[()\[\]{}]|\\?\$|\*\*|__|`"
 )
+_THIN_SPACE = re.compile(r"(?<=\d)\\,(?=\d)")
+"""A space within the digits of one number."""
 _COMMA = re.compile(r"(?:\\text)?\{,\}")
 _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|it|rm|sf|tt|normal)?|boldsymbol|bm|mbox|hbox"
-    r"|boxed|framebox|fbox|operatorname|overline|underline|emph)\s*\{([^{}]*)\}"
+    r"|boxed|framebox|fbox|operatorname|overline|underline|emph|ce)\s*\{([^{}]*)\}"
 )
 _BRACED = re.compile(r"(?<![A-Za-z\\^_}])\{([^{}\\]*)\}")
 _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s*(?:\{|(\d+))")
@@ -96,6 +103,8 @@ _CHANGES_BOX = re.compile(
 _CHANGES_IN_MATH = re.compile(
     rf"{_TEX_ENDS}(?:!|[+-]\s*[a-zA-Z]|[a-zA-Z](?![A-Za-z])(?<![mgsLKNJT]))"
 )
+_CALCULATED = re.compile(r"[-+(]*(?:\d|√|\\(?:[dtc]?frac|[dt]?binom|sqrt)(?![A-Za-z]))")
+"""The beginning of a number or of an arithmetic expression."""
 _SIZE_AFTER = re.compile(
     r"(?i)(?:[\s~$]|\\[,;:! )\]]|\\text\w*\s*\{)*"
     r"\b((?:dozen|hundred|thousand|million|billion|trillion|lakh|crore)s?|k|squared|cubed|factorial|pi"
@@ -117,16 +126,25 @@ def plain_lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
+def lines_with_emphasis(text: str) -> list[str]:
+    """Return the lines of `plain_lines` with boxes around words in bold and code within a line."""
+
+    def box(words: re.Match[str]) -> str:
+        return rf"\boxed{{{words[1] or words[3] or words[4] or words[5]}}}"
+
+    return plain_lines(_EMPHASISED.sub(box, text[-_LONGEST_TEXT:]))
+
+
 def without_markup(tex: str) -> str:
     r"""Return TeX without markup that only changes its appearance.
 
-    `\text{70}`, `$70$`, `{70}` and `**70**` all become 70, `1\,234` becomes `1 234` and
+    `\text{70}`, `$70$`, `{70}` and `**70**` all become 70, `1\,234` becomes `1234` and
     `1{,}234` becomes `1,234`.
     """
     if not _MARKUP.search(tex):
         return " ".join(tex.split())
     text = _COMMA.sub(",", tex) if "{,}" in tex else tex
-    text = _SPACES.sub(" ", _NOTHING.sub("", text))
+    text = _SPACES.sub(" ", _NOTHING.sub("", _THIN_SPACE.sub("", text)))
     for _ in range(_DEEPEST if "{" in text else 0):
         bare = _BRACED.sub(r"\1", _WRAPPER.sub(r" \1 ", text))
         if bare == text:
@@ -169,7 +187,7 @@ def _with_boxes(text: str) -> str:
     for start, end, content in _boxes(text):
         if start >= at:
             inside = _plain(" ".join(content.split()))
-            if re.match(r"[-+]?\d", inside):
+            if _CALCULATED.match(inside):
                 line = text[text.rfind("\n", 0, start) + 1 : start]
                 inside = _changed(line, inside, text[end : end + _BESIDE].partition("\n")[0])
             parts += [text[at:start], BOX_OPEN, inside, BOX_CLOSE]

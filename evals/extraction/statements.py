@@ -17,14 +17,19 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Protocol
 
-from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
+from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, lines_with_emphasis, plain_lines
+from evals.extraction.quantities import read_unit
 
-_WORD = r"(?:answers?|ans|response|respuesta|resultado|答案|答え|回答|解答|正解|答)"
+_WORD = (
+    r"(?:answers?|ans|response|respuesta|resultado|réponse|antwort|resposta|risposta|ответ"
+    r"|答案|答え|回答|解答|正解|答|(?:best|educated) guess)"
+)
 _GOOD = (
-    r"(?:final|correct[ao]?|right|best|proper|selected|chosen|required|requested|desired|asked|sought"
-    r"|buscad[ao]|pedid[ao]|正确的?|最终的?|最終的な)"
+    r"(?:final[ea]?|correct[aeo]?|right|best|proper|selected|chosen|required|requested|desired|asked"
+    r"|sought|buscad[ao]|pedid[ao]|corretta|correta|bonne|richtige|korrekte|正确的?|最终的?|最終的な)"
 )
 _THING = (
     r"(?:option|choice|letter|result|sum|total|number|value|remainder|area|probability|opción"
@@ -48,17 +53,18 @@ _BARE_LABEL = re.compile(rf"^\W*(?:the |my )?{_ANSWER}[\s*_.]+(?=[\W\d]*\d|\W*[A
 _HEADING = re.compile(rf"\W*(?:\d+[.)]\s+)?(?:the|my)?\s*{_ANSWER}[\s:.*_]*", re.IGNORECASE)
 _SENTENCE = re.compile(
     rf"(?i)(?<![A-Za-zÀ-ɏ-]){_ANSWER}(?:\s+(?:to|of)\b[^.:;?!,]{{0,60}}?)?[\s,]*"
-    r"(?:(?:is|es|(?:would|must|should|has to|turns out to) be)(?![^\W_])"
+    r"(?:(?:is|es|est|ist|lautet|[éè]|(?:would|must|should|has to|turns out to) be)(?![^\W_])"
     r"|应该?是|应为|[是为選选はが]|—|–|:)"
     r"(?:[\s,]+(?:therefore|thus|hence|then|clearly|indeed|simply|exactly|(?:most )?likely|also"
-    r"|por (?:lo )?tanto)\b)*[\s,]*:?\s*(?:la\s+)?"
+    r"|por (?:lo )?tanto|portanto|donc|daher|quindi)\b)*[\s,]*:?\s*(?:la\s+)?"
 )
 """The beginning of a sentence such as "the answer is"."""
 _LABELS = (_LABEL, _SENTENCE, _BARE_LABEL)
 _NAMES_ANSWER = (
     *("ans", "response", "respuesta", "resultado", "答", "正解", "正确", "最终", "最終"),
     *("final", "correct", "right", "best", "proper", "selected", "chosen", "require", "requested"),
-    *("desired", "asked", "sought", "buscad", "pedid"),
+    *("desired", "asked", "sought", "buscad", "pedid", "répons", "antwort", "respost", "rispost"),
+    *("ответ", "guess"),
 )
 _IS_LABEL = ("total", "result", "solution", "conclusion", "choice", "option", "selection")
 """Every heading and sentence that states an answer has one of the first words, and every label one
@@ -72,25 +78,51 @@ _REMARK = re.compile(r"(?i)\W*(?:note|remark|check|verification|confidence|i hop
 _END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?;][\"'”’)]*(?=\s|$)|[。！？]")
 """The end of a sentence."""
 _HENCE = re.compile(r"\b(?:so|hence|thus|therefore|consequently|giving)\b", re.IGNORECASE)
-_REASON = re.compile(r"\b(?:because|since|due to|porque)\b|, as\b")
+_REASON = re.compile(
+    r"\b(?:because|since|due to|porque|parce que|weil|denn|так как|provided(?: that)?"
+    r"|as long as)\b|, as\b"
+)
+_EXPLAINS = re.compile(r"(?<=[\w)⟧]) ?:\s+(?=\w)(?!(?i:not?|wait|none|neither|if|unless|or)\b)")
+"""The beginning of an explanation after an answer, such as "the answer is C: it has no plane"."""
+_UNSURE = re.compile(
+    r"(?i),?\s(?:though|although|but)\s+i(?:['’]?m| am) not (?:\w+ )?(?:sure|certain|confident)\b"
+)
+"""A writer who is not certain of the one answer."""
+_NEXT = re.compile(
+    r"(?i)[,;]\s+(?:(?:whereas|while|and|but)\s+)?"
+    r"(?=[^,;.]*\bthe next (?:one|such|smallest|largest|is)\b)[^,;.]*(?=[.\s]*$)"
+)
+"""A clause about the value after the answer, such as "the next one is 324"."""
+_IN_OTHER_WORDS = re.compile(r"(?i)^\W*(?:i\.e\.|that is,|namely|in other words),?\s*")
+_DONE = " ✓✔✅☑"
+"""Marks at the end of a text."""
 _NOT_OTHERS = re.compile(
     r",?\s\(?(?:not|rather than|instead of)\s+(?:option\s+)?\(?(?:\d+|[A-D])\b"
     r"(?:(?! but )[^.;()])*\)?(?=\W*$)"
 )
 """Another answer that is denied, as in "8 (not 7)"."""
+_NOT_BUT = re.compile(
+    r"(?i)\b(?:not|nicht|non|pas|no|não|не)\s+[^\s,.;]{1,20},?\s+"
+    r"(?:but(?:\s+rather)?|sondern|ma|mais|sino|mas|а)\s+(?=(?:option\s+)?[^\s,.;]{1,20}[\s.!]*$)"
+)
+"""An answer that is denied before the right one at the end of a sentence: "not C but D"."""
 _SUPPOSES = re.compile(r"(?i)\b(?:if|suppos\w+|assum\w+|unless|were|had|si)\b|如果|若|もし")
 _DENIES = re.compile(
     r"(?i)\b(?:not?|cannot|never|neither|nor|none|without|incorrect|wrong|false|invalid|fails?|failed"
-    r"|impossible|mistak\w+|except|too|aside|ruled|excluded?|eliminat\w+|ni)\b|n['’]t\b"
-    r"|[不没未非错誤]|ない|ません|なく"
+    r"|impossible|mistak\w+|except|too|aside|ruled|excluded?|eliminat\w+|ni|nicht|keine?[mnrs]?|falsch\w*"
+    r"|pas|faux|fausse|não|errad[ao]|falso|non(?!-)|sbagliat[ao]|не|нет|неверн\w*)\b|n['’]t\b"
+    r"|[不没未非错誤]|ない|ません|なく|않|아니"
 )
 _HEDGES = re.compile(
     r"(?i)\?|^\W*(?:now|next|then|first)\b|\b(?:so far|only (?:if|when|for|in)|doubt\w*|unlikely"
-    r"|(?:remains?|needs?|still has) to|(?<!un)less|more|least|most(?! likely)|about|approximately"
-    r"|around|roughly|between|almost|nearly|under|over|below|above|whether|might|could|may|maybe"
-    r"|perhaps|possibly|possible(?! answer)|either|otherwise|tempting|at first|initial\w*|guess"
+    r"|(?:remains?|needs?|still has) to|(?<!un)less|more|at least|most(?! likely)|about"
+    r"|least (?:likely|plausible|probable)|approximately|around|roughly|between|almost|nearly|under"
+    r"|over|below|above|whether|might|could|may|maybe"
+    r"|perhaps|possibly|possible(?! answer)|either|otherwise|tempting|at first|initial\w*"
+    r"|(?<!best )(?<!educated )guess"
     r"|would (?!be\b|say|choose|pick|go with|answer)|originally|naive\w*|thought|sa(?:id|ys)|thinks"
-    r"|believes|(?<!\bi )(?<!\bwe )(?<!['’]d )(?<!would )(?:say|think|believe)|case|\d cases"
+    r"|believes|(?<!\bi )(?<!\bwe )(?<!['’]d )(?<!would )(?:say|think|believe|claims?)|case"
+    r"|\d cases"
     r"|example|alternatively|often|common|potential|known|simplified|similar|partial\w*|intermediate"
     r"|missing|general|first|second|must end|or|although|though|part|step|candidate|quizás|tal vez"
     r")\b|可能|或|[≤≥<>≠≈]"
@@ -98,7 +130,10 @@ _HEDGES = re.compile(
 """Words of a sentence that asks something, or states something else than the answer."""
 _LETTERS = re.compile(r"\b([A-D]), (?=(?:and )?(?!I\b)[A-D]\b)")
 _OF_OTHERS = re.compile(r"\b(?:others?|rest)\b|(?<!\w)(?!I\b)[A-D](?!\w)")
-_CLAUSE = re.compile(r"[,;:]\s+|\s[—–-]\s|\s*[→⇒]\s*|\s+but\s+")
+_CLAUSE = re.compile(
+    r"[,;:]\s+|\s[—–-]\s|\s*[→⇒]\s*|\s+but\s+"
+    r"|\s+and\s+(?=(?:hence|thus|therefore|so|consequently)\b)"
+)
 _TAKES_BACK = re.compile(
     r"(?i)\b(?:wait|hold on|scratch that|oops|hmm+|correction|edit|update)\b(?=\s*[,.:!?…—–-]|$)"
     r"|\bon (?:second thought|(?:further |closer )?reflection|closer inspection)\b"
@@ -113,8 +148,10 @@ _TAKES_BACK = re.compile(
     r"|\b(?:now|next|then),? (?:we|i) (?:still )?(?:need|must|have to)\b|\bit remains to\b"
     r"|\bsomething (?:is|went|must have gone) (?:off|wrong)|\b(?:actually|however|alternatively"
     r"|corrected|also (?:correct|right|acceptable|possible|valid))\b"
-    r"|\bno, |(?:^|[.!?…]\s+)no\b(?=[,.!—–])"
-    r"|(?:that|this|it)(?:['’]s| is| was| seems)(?: \w+)? (?:wrong|incorrect|impossible|a mistake"
+    r"|\bno, |(?:^|[.!?…]\s+)(?:no|nein|non|não|нет)\b(?=[,.!—–])"
+    r"|\b(?:attende[zs]|aspetta|moment mal)\b"
+    r"|(?:that|this|it)(?:['’]s| is| was| seems)(?: \w+)? (?:wrong|false|incorrect|impossible"
+    r"|a mistake"
     r"|not )|\b(?:that|this|it) (?:contradicts|exceeds|misses|ignores|fails|overcounts|double)"
     r"|(?:^|[.!?]\s+)\W*(?:or|but|pero)\b|不对|不對|等等|いや|いいえ"
 )
@@ -179,6 +216,16 @@ class AnswerReader(Protocol):
         """The letter of the last choice."""
         ...
 
+    @property
+    def knows_units(self) -> bool:
+        """Whether the unit of an answer counts."""
+        ...
+
+    @property
+    def asks_for_letter(self) -> bool:
+        """Whether a letter that is concluded after a box stands above the value in the box."""
+        ...
+
     def boxed(self, content: str) -> str | None:
         """Return the answer in a box."""
         ...
@@ -213,6 +260,23 @@ class _Statement:
 
 
 _BOXED = re.compile(rf"{BOX_OPEN}([^{BOX_OPEN}{BOX_CLOSE}]*){BOX_CLOSE}")
+_AT_END = re.compile(
+    r"(?:\s[^\W\d_]+){0,4}(?:\s*(?:[.,;:!?)✓✔✅☑]|$)|\s+[(–—-])|\s+is (?:the|my|our)\b"
+)
+"""What follows an emphasised answer: the end of its clause, after at most four words."""
+_WORD_BESIDE = re.compile(r"\s?((?:\\%|[^\s.,;:!?()⟦])(?:[^\s.,;:!?()⟦]|\.(?=\d))*)")
+_NOT_THESE = re.compile(
+    r"(?i)(?<=⟧),?\s(?:and\s)?(?:not|rather than|instead of)\s+[^,.;]{1,40}(?=[.;!]|$)"
+)
+"""What is denied after an emphasised answer, as in "**Ottawa**, not Toronto"."""
+_AND = re.compile(r"(?i)\W*\b(?:and|or|und|oder|et|ou|y|o|e)\b(?:\s+\w+){0,2}\W*")
+"""What stands between the members of a list."""
+_FRONTED = re.compile(
+    r"(?i)\W*(?:besides|apart|aside|except|in addition|of|among|after|from|with|for|since|because"
+    r"|when|once|while|although)\b[^,;:]*$"
+)
+"""The beginning of a clause that stands before the main one."""
+_BESIDE = re.compile(r"\s[(–—-]|[,;:.](?=\s|$)")
 _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 _RESULT = re.compile(r"[-+*/·×].*=")
 """An equation that computes its right side."""
@@ -220,10 +284,14 @@ _RESULT = re.compile(r"[-+*/·×].*=")
 
 def stated_answer(text: str, reader: AnswerReader) -> str | None:
     """Return the answer that a final answer states, None without one or with more than one."""
-    lines = plain_lines(text)
+    lines = [_NOT_BUT.sub("", line) for line in plain_lines(text)]
     statements = [*_statements(lines, reader), *_short_lines(lines, reader)]
+    concluded = _after_boxes(lines, statements, reader)
+    if concluded:
+        return concluded if reader.asks_for_letter else None
     if not statements:
-        return _conclusion(lines[_last(lines)], reader) if lines else None
+        concluded = _conclusion(lines[_last(lines)], reader) if lines else None
+        return concluded or emphasised_answer(text, reader)
     kept = _not_taken_back(
         sorted(statements, key=lambda statement: (statement.line, statement.at)), lines, reader
     )
@@ -233,6 +301,19 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
         if statement.answer or not statement.box or place == len(kept) - 1
     }
     return answers.pop() if len(answers) == 1 else None
+
+
+def _after_boxes(
+    lines: Sequence[str], statements: Sequence[_Statement], reader: AnswerReader
+) -> str | None:
+    """Return another answer that the last line concludes after its box; None without one."""
+    if not statements or not all(stated.box for stated in statements):
+        return None
+    tail = lines[-1].rpartition(BOX_CLOSE)[2]
+    if len(tail) == len(lines[-1]) or not _HENCE.search(tail):
+        return None
+    concluded = _conclusion(tail.strip(), reader)
+    return concluded if concluded not in {None, statements[-1].answer} else None
 
 
 def _not_taken_back(
@@ -281,9 +362,9 @@ def _equations(text: str) -> set[str]:
 
 def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statement]:
     for number, line in enumerate(lines):
-        for box in _BOXED.finditer(line):
-            if _asserts(line, box.start(), box.end(), reader):
-                yield _Statement(number, box.start(), reader.boxed(box[1]), box=True)
+        for box in _asserted_boxes(line, reader):
+            answer = reader.boxed(_content(line, box, reader))
+            yield _Statement(number, box.start(), answer, box=True)
         folded = line.casefold()
         named = any(word in folded for word in _NAMES_ANSWER)
         if not named and not any(word in folded for word in _IS_LABEL):
@@ -296,6 +377,34 @@ def _statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Stateme
         answer = reader.whole(below.translate(_BRACKETS)) or reader.stated(below)
         if answer and _asserts(below, 0, 0, reader):
             yield _Statement(number + 1, 0, answer)
+
+
+def _asserted_boxes(line: str, reader: AnswerReader) -> Iterator[re.Match[str]]:
+    """Yield the boxes of a line that it asserts.
+
+    Equal boxes are one: "or", "if" and the like between them state no other answer.
+    """
+    boxes = [*_BOXED.finditer(line)]
+    first, last = boxes[:1], boxes[-1:]
+    for one, again in zip(first, last, strict=True):
+        between = one.end(), again.start()
+        denied_between = _DENIES.search(line, *between) or _TAKES_BACK.search(line, *between)
+        cut = line[: one.end()] + line[again.end() :]
+        if len({box[1] for box in boxes}) == 1 and not denied_between:
+            boxes = []
+            if _asserts(cut, one.start(), one.end(), reader):
+                yield again
+    for box in boxes:
+        if _asserts(line, box.start(), box.end(), reader):
+            yield box
+
+
+def _content(line: str, box: re.Match[str], reader: AnswerReader) -> str:
+    """Return what is in a box, with a unit that stands beside it if the reader knows units."""
+    beside = _WORD_BESIDE.match(line, box.end())
+    if reader.knows_units and beside and read_unit(beside[1]):
+        return f"{box[1]} {beside[1]}"
+    return box[1]
 
 
 def _labelled(
@@ -318,6 +427,8 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statem
 
     Two such lines in succession with different answers are a list, which has no answer.
     """
+    if len(lines) == 1 and (answer := _before_remark(lines[0], reader)):
+        yield _Statement(0, 0, answer)
     for at in {0, _last(lines)} if lines else ():
         neighbour = lines[at - 1 if at else min(1, len(lines) - 1)]
         answer = reader.whole(lines[at])
@@ -325,6 +436,16 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statem
             listed = reader.whole(neighbour) not in {None, answer}
             listed = listed and not (_RESULT.search(lines[at]) and not _RESULT.search(neighbour))
             yield _Statement(at, 0, None if listed else answer)
+
+
+def _before_remark(line: str, reader: AnswerReader) -> str | None:
+    """Return the answer that a text of one line begins with, before a dash and a remark on it."""
+    head, dash, remark = line.partition(" – ") if " – " in line else line.partition(" — ")
+    answer = reader.whole(head) if dash else None
+    if answer is None or _doubted(head, reader) or reader.names_other(remark, answer):
+        return None
+    kept = not _DENIES.search(_BESIDE.split(remark)[0]) and not _TAKES_BACK.search(remark)
+    return answer if kept and not _HEDGES.match(remark) else None
 
 
 def _conclusion(line: str, reader: AnswerReader) -> str | None:
@@ -339,6 +460,9 @@ def _conclusion(line: str, reader: AnswerReader) -> str | None:
         if _conclusion(remark, reader):
             break
         line = line[: stop.end()]
+    if line.rstrip().endswith(":"):
+        return None  # the text ends before what it announces
+    line = _NEXT.sub("", line.rstrip(_DONE))
     start = max((stop.end() for stop in _END.finditer(line, 0, len(line) - 1)), default=0)
     alone = up_to(reader.last, _NOT_OTHERS).sub("", line[start:])
     sentence = _REASON.split(alone)[0].strip(" –—-,;:.")
@@ -353,7 +477,49 @@ def _conclusion(line: str, reader: AnswerReader) -> str | None:
     claims = [clause for clause in clauses if not _DENIES.search(reader.without_choices(clause))]
     others = up_to(reader.last, _OF_OTHERS)
     denied = claims[-1:] != clauses[-1:] and not others.search(clauses[-1])
-    return None if denied or not claims else reader.concluded(sentence, claims)
+    if denied or not claims:
+        return None
+    again = _IN_OTHER_WORDS.sub("", claims[-1])
+    answer = reader.whole(again) if again != claims[-1] else None
+    answer = answer or reader.concluded(sentence, [*claims[:-1], again])
+    if answer or again == claims[-1] or len(claims) == 1 or re.search(r"\d", again):
+        return answer
+    return reader.concluded(sentence, claims[:-1])  # "namely" and what the answer is
+
+
+def emphasised_answer(text: str, reader: AnswerReader) -> str | None:
+    """Return the only answer that the last line of a text emphasises, at the end of a clause."""
+    lines = lines_with_emphasis(text)
+    if not lines:
+        return None
+    line = lines[_last(lines)]
+    line = _NOT_THESE.sub("", _NEXT.sub("", _NOT_BUT.sub("", line)))
+    boxes = [*_BOXED.finditer(line)]
+    if any(_are_list(line, *pair, reader) for pair in pairwise(boxes)):
+        return None
+    answers = set()
+    for box in boxes:
+        answer, after = reader.whole(_content(line, box, reader)), line[box.end() :]
+        if not answer or not _AT_END.match(after) or not _asserts(line, *box.span(), reader):
+            continue
+        beside = [_BESIDE.split(after)[0], *_HENCE.split(after)[1:], *_END.split(after)[1:]]
+        if any(reader.names_other(said, answer) for said in beside):
+            continue
+        if re.match(r"[^.;:!?()–—]*,\s", after):
+            before = max((stop.end() for stop in _END.finditer(line, 0, box.start())), default=0)
+            if _FRONTED.match(line, before, box.start()):
+                continue
+            if reader.names_other(_END.split(after)[0], answer):
+                return None  # a list of answers
+        answers.add(answer)
+    return answers.pop() if len(answers) == 1 and not _TAKES_BACK.search(line) else None
+
+
+def _are_list(line: str, one: re.Match[str], other: re.Match[str], reader: AnswerReader) -> bool:
+    """Return whether two emphasised answers are members of a list."""
+    answers = reader.whole(one[1]), reader.whole(other[1])
+    joined = _AND.fullmatch(line, one.end(), other.start())
+    return bool(joined) and None not in answers and answers[0] != answers[1]
 
 
 def _last(lines: Sequence[str]) -> int:
@@ -369,11 +535,23 @@ def _asserts(line: str, start: int, end: int, reader: AnswerReader) -> bool:
     if not _SUPPOSES.search(before):
         before = _HENCE.split(before)[-1]
     after = _REASON.split(line[end : stop.end() if stop else len(line)])[0]
+    after = _EXPLAINS.split(after)[0]
     return not _doubted(before + line[start:end] + after, reader)
 
 
 def _doubted(sentence: str, reader: AnswerReader) -> bool:
+    sentence = _UNSURE.sub("", sentence)
     return doubted(up_to(reader.last, _NOT_OTHERS).sub("", reader.without_choices(sentence)))
+
+
+def denied(said: str) -> bool:
+    """Return whether a text denies or supposes something."""
+    return any(pattern.search(said) for pattern in (_DENIES, _SUPPOSES))
+
+
+def takes_back(said: str) -> bool:
+    """Return whether a text takes back what stands before it."""
+    return _TAKES_BACK.search(said) is not None
 
 
 def doubted(said: str) -> bool:

@@ -1,4 +1,4 @@
-"""Your own questions: choices, numbers, short texts, or free texts that a grader marks.
+"""Your own questions: choices, numbers, quantities, short texts, or texts that a grader marks.
 
 The eval has the name of its file; docs/evals.md describes the columns.
 """
@@ -17,6 +17,7 @@ from evals.declaration import AnyEval, Eval, Facts
 from evals.grading.graded_eval import GradedEval, RubricItem
 from evals.kinds import ChoiceItem, IntegerItem
 from evals.own.numbers import DecimalItem, is_number, tolerance_of
+from evals.own.quantity_item import QuantityItem, is_quantity
 from evals.own.texts import TextItem
 from harness.api.items import Message
 from harness.errors import ConfigurationError
@@ -38,9 +39,9 @@ class OwnRow(DataRow):
 
     A `rubric` has criteria for a grader, each worth a point unless it begins with its points in
     brackets. With `choices`, `answer` is the text of one of them or its letter; the published
-    columns of GPQA are accepted too. `tolerance` is a number, or a share such as 1%. Any other
-    answer is a short text; a `pattern` is a regular expression for it. A `prompt` is sent instead
-    of a template, with the choices in the given order.
+    columns of GPQA are accepted too. A number may have a unit; `tolerance` is a number, or a share
+    such as 1%. Any other answer is a short text; a `pattern` is a regular expression for it. A
+    `prompt` is sent instead of a template, with the choices in the given order.
     """
 
     id: str | None = None
@@ -108,6 +109,8 @@ class OwnRow(DataRow):
             return ChoiceItem(
                 self.question, right, self.prompt, choices=self.choices, template="own_choice"
             )
+        if not self.pattern and is_quantity(self.answer):
+            return QuantityItem(self.question, self.answer, self.prompt, tolerance=self.tolerance)
         if self.pattern or not is_number(self.answer):
             return TextItem(self.question, self.answer, self.prompt, pattern=self.pattern)
         if self.tolerance is None and re.fullmatch(r"[+-]?\d+", self.answer):
@@ -159,7 +162,7 @@ def _choices_problem(row: OwnRow) -> str | None:
 def _tolerance_problem(row: OwnRow) -> str | None:
     if row.tolerance is None:
         return None
-    if not is_number(row.answer):
+    if not is_number(row.answer) and not is_quantity(row.answer):
         return f"the answer {row.answer!r} is not a number, so it has no tolerance"
     if tolerance_of(row.tolerance, 1.0) is None:
         return f"the tolerance {row.tolerance!r} is neither a number nor a share such as 1%"

@@ -3,14 +3,16 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from evals.answer_eval import Item, Order
-from evals.extraction.number_words import changes_number, sized, stated_numbers
+from evals.extraction.arithmetic import evaluated
+from evals.extraction.number_words import changes_number, in_words, sized, stated_numbers
 from evals.extraction.plain_text import without_markup
 from evals.extraction.statements import FOUR, stated_answer
 from evals.prompts import fill
 
-_PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_PLAIN = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|\d+/0*[1-9]\d*)")
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 _POWER = r"(?:\s*(?:\\times|\\cdot|×|·|\*)\s*10\s*\^\s*\{?\s*([+-]?\d+)\s*\}?)"
 _FRACTION = r"\\[dtc]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}"
@@ -22,27 +24,35 @@ _UNIT = re.compile(
     r"(?:(?!(?:and|or|to|plus|minus|times|but)\b)(?:[^\W\d_]{2,20}|[mgsLKNJWVAhC])"
     r"(?:\^\{?-?\d\}?|[²³])?[ /·.-]*){0,4}\W*"
 )
-_EQUALS = re.compile(r"=|≈|\\approx(?![A-Za-z])|\\equiv")
-_ABOUT = re.compile(
+EQUALS = re.compile(r"=|≈|\\approx(?![A-Za-z])|\\equiv")
+ABOUT = re.compile(
     r"\b(?:about|approximately|around|roughly|nearly|almost)(?=\s+[^\w\s]*\d)|≈|\\approx", re.I
 )
-_CLAUSE = re.compile(r"[.;](?=\s|$)|,(?=\s)|\s\(")
-_VALUE = re.compile(r"(?i).*(?:\b(?:is|are|equals|gives?|get|obtain)\b|[=:≈])\s*([^=:≈]*)")
+CLAUSE = re.compile(r"[.;](?=\s|$)|,(?=\s)|\s\(")
+VALUE = re.compile(
+    r"(?i).*(?:\b(?:is|are|equals|gives?|get|obtain|makes?|yields?|takes?|lasts?|weighs?|costs?|pay"
+    r"|measures?|covers?|needs?|(?:comes|amounts|adds up) to)\b|[=:≈])\s*([^=:≈]*)"
+)
+_PERCENT = re.compile(r"(?i)(?:%|\bper\s?cent)\W*$")
 _SMALLEST = 1e-9  # relative; rounding errors of binary fractions
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a decimal number, such as `-3`, `2.50` or `6.02e23`."""
+    """Return whether a text is a number, such as `-3`, `2.50`, `6.02e23` or `1/3`."""
     return _PLAIN.fullmatch(text) is not None
+
+
+def _value(text: str) -> float:
+    return float(Fraction(text))
 
 
 def tolerance_of(text: str, answer: float) -> float | None:
     """Return an absolute tolerance, or a share such as `1%` of the answer; None for other texts."""
     share = text.strip().endswith("%")
     bare = text.strip().removesuffix("%").strip()
-    if not is_number(bare) or float(bare) < 0:
+    if not is_number(bare) or _value(bare) < 0:
         return None
-    return float(bare) / 100 * abs(answer) if share else float(bare)
+    return _value(bare) / 100 * abs(answer) if share else _value(bare)
 
 
 def rounding(answer: str) -> float:
@@ -54,13 +64,18 @@ def rounding(answer: str) -> float:
 
 def read_number(text: str) -> float | None:
     """Return the number that a text consists of, with a unit or as the side of an equation."""
-    bare = _EQUALS.split(without_markup(text))[-1].strip(" ()[]\"'*~$")
-    match = _NUMBER.match(bare)
+    bare = EQUALS.split(without_markup(text))[-1].strip(" []\"'*~$.")
+    exact = evaluated(bare)
+    if exact is not None:
+        return float(exact)
+    bare = bare.strip(" ()")
+    match, words = _NUMBER.match(bare), in_words(bare)
+    if not match and words:
+        factor, end = sized(bare, words[1])
+        return _with_unit(float(words[0] * factor), bare[end:])
     if not match:
         return None
     factor, end = sized(bare, match.end())
-    if not _UNIT.fullmatch(bare[end:]) or changes_number(bare[end:]):
-        return None
     sign, above, below, digits, power, divisor = match.groups()
     if above is not None:
         value, divisor = float(above), below
@@ -69,39 +84,48 @@ def read_number(text: str) -> float | None:
     if divisor is not None and float(divisor) == 0:
         return None
     value *= factor / float(divisor or 1)
-    return -value if sign == "-" else value
+    return _with_unit(-value if sign == "-" else value, bare[end:])
+
+
+def _with_unit(value: float, unit: str) -> float | None:
+    """Return a number if what follows it is a unit that leaves it as it is."""
+    return value if _UNIT.fullmatch(unit) and not changes_number(unit) else None
 
 
 class _Numbers:
     """An `AnswerReader` of numbers, written as Python writes them."""
 
     last = FOUR
+    asks_for_letter = False
+    knows_units = False
 
     def boxed(self, content: str) -> str | None:
         return _text(content)
 
     def stated(self, text: str) -> str | None:
-        end = _CLAUSE.search(text)
+        end = CLAUSE.search(text)
         return _text(text[: end.start()] if end else text)
 
     def whole(self, line: str) -> str | None:
         return _text(line)
 
     def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
-        value = _VALUE.fullmatch(claims[-1].strip(" ."))
+        value = VALUE.fullmatch(claims[-1].strip(" ."))
         return _text(value[1]) if value else None
 
     def without_choices(self, sentence: str) -> str:
         """Return the sentence without words for rounding, which do not express doubt."""
-        return _ABOUT.sub("", sentence)
+        return ABOUT.sub("", sentence)
 
     def names_other(self, remark: str, answer: str) -> bool:
-        return any(float(number) != float(answer) for number in stated_numbers(remark))
+        said = float(answer.rstrip(" %"))
+        return any(float(number) != said for number in stated_numbers(remark))
 
 
 def _text(text: str) -> str | None:
-    value = read_number(_ABOUT.sub("", text))
-    return None if value is None else f"{value:.15g}"
+    value = read_number(ABOUT.sub("", text))
+    percent = "%" if _PERCENT.search(text) else ""
+    return None if value is None else f"{value:.15g}{percent}"
 
 
 @dataclass(frozen=True)
@@ -119,12 +143,16 @@ class DecimalItem(Item):
         return stated_answer(text, _Numbers())
 
     def right(self, answer: str, order: Order | None) -> bool:
-        """Return whether a number is within the tolerance."""
-        wanted = float(self.answer)
+        """Return whether a number is within the tolerance; a percentage may also be a share."""
+        wanted = _value(self.answer)
         allowed = None if self.tolerance is None else tolerance_of(self.tolerance, wanted)
         if allowed is None:
             allowed = rounding(self.answer)
-        return abs(float(answer) - wanted) <= allowed + _SMALLEST * abs(wanted)
+        found = float(answer.rstrip(" %"))
+        readings = [found]
+        if answer.endswith("%"):
+            readings = [found / 100] if "/" in self.answer else [found, found / 100]
+        return any(abs(one - wanted) <= allowed + _SMALLEST * abs(wanted) for one in readings)
 
     def described(self, order: Order | None) -> str:
         """Return the number with its tolerance."""

@@ -2,32 +2,101 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.answer_eval import Item, Order
 from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
+from evals.extraction.statements import FOUR, denied, emphasised_answer, takes_back
 from evals.prompts import fill
 
-_LABEL = re.compile(r"(?:^|[.!?]\s)\W*(?:the )?(?:final )?answer\s*(?:is)?\s*[:：]\s*(.+)$", re.I)
+_LABEL = re.compile(
+    r"(?:^|[.!?]\s)\W*(?:(?:so|thus|hence|therefore|i (?:think|believe)(?: that)?),?\s)?"
+    r"(?:the )?(?:final )?answer\s*(?:is\s*[:：]?\s|[:：])\s*(.+)$",
+    re.I,
+)
 _BOX = re.compile(rf"{BOX_OPEN}([^{BOX_CLOSE}]*){BOX_CLOSE}")
 _ARTICLES = re.compile(r"^(?:the|an?)\s+", re.I)
-_LONGEST = 300
+_LEADING = re.compile(
+    r"(?P<name>[^,;:!?()–—]{1,60}?)(?:\s[–—(]|[.;!]\s|,\s(?=(?:with|a|an|the|which|who|whose|because"
+    r"|since|as|where|one|just|also)\b))(?P<remark>[^?]*)"
+)
+"""A name with a remark after it, such as "Saturn, with more than 140 moons"."""
+_RELATIVE = re.compile(r"(?:with|an?|the|which|who|whose|where)\b")
+_VOIDS = re.compile(
+    r"(?i)\b(?:wrong|incorrect|false|mistak\w+|not (?:right|correct|true|the|it))\b"
+)
+_DOUBTS = re.compile(
+    r"(?i)\b(?:may|might|could|maybe|perhaps|possibly|(?:not|un)\s?(?:sure|certain))\b"
+)
+_ALTERNATIVE = re.compile(r"(?i)\W*(?:and|or|and/or|maybe|perhaps|possibly)\b")
+_BESIDE = re.compile(r"[,;:.](?:\s|$)")
+_ASIDE = re.compile(r"\([^()]*\)")
+_LONGEST, _LONGEST_NAME = 300, 5  # characters, words
 
 
 def short_text(text: str) -> str | None:
     """Return what a final text gives as its answer; None without one or with several.
 
-    It is what follows a label or is in a box; all of them must be equal. A text of one line is the
-    answer itself.
+    It is what follows a label or is in a box; all of them must be equal. Without either, it is what
+    the last line emphasises, or a text of one line, without a remark after a name.
     """
     lines = plain_lines(text)
     labels = [label[1] for line in lines if (label := _LABEL.search(line))]
     boxes = [box for line in lines if not _LABEL.search(line) for box in _BOX.findall(line)]
-    texts = labels or boxes or (lines if len(lines) == 1 else [])
-    bare = [_BOX.sub(r"\1", text).strip(" \"'“”‘’`") for text in texts]
+    texts = labels or boxes
+    if not texts and (emphasised := emphasised_answer(text, _Texts())):
+        texts = [emphasised]
+    texts = texts or (lines if len(lines) == 1 else [])
+    bare = [_name(_BOX.sub(r"\1", text)).strip(" \"'“”‘’`") for text in texts]
     same = len(set(map(folded, bare))) == 1
     return bare[-1].rstrip(".") if same and 0 < len(bare[-1]) <= _LONGEST else None
+
+
+def _name(text: str) -> str:
+    """Return the name that a text begins with before a remark on it; other texts unchanged."""
+    leading = _LEADING.fullmatch(text)
+    if not leading or len(leading["name"].split()) > _LONGEST_NAME:
+        return text
+    remark = leading["remark"]
+    beside = _BESIDE.split(remark)[0]
+    void = _VOIDS.search(beside) if _RELATIVE.match(beside) else denied(beside)
+    if (
+        void
+        or _DOUBTS.search(remark)
+        or denied(leading["name"])
+        or _ALTERNATIVE.match(remark)
+        or takes_back(remark)
+    ):
+        return text
+    return leading["name"]
+
+
+class _Texts:
+    """An `AnswerReader` of emphasised names."""
+
+    last = FOUR
+    asks_for_letter = False
+    knows_units = False
+
+    def boxed(self, content: str) -> str | None:
+        return self.whole(content)
+
+    def stated(self, text: str) -> str | None:
+        return self.whole(text)
+
+    def whole(self, line: str) -> str | None:
+        return line if 0 < len(line.split()) <= _LONGEST_NAME else None
+
+    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
+        return None
+
+    def without_choices(self, sentence: str) -> str:
+        """Return the sentence without what is in parentheses."""
+        return _ASIDE.sub("", sentence)
+
+    def names_other(self, remark: str, answer: str) -> bool:
+        return False
 
 
 def folded(text: str) -> str:

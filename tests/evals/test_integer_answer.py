@@ -203,3 +203,70 @@ def test_a_padded_answer_in_a_box_is_read_back(number, after):
 )
 def test_the_only_bold_number_of_a_table_is_its_answer_in_the_last_row(rows, expected):
     assert integer_answer(f"We compute:\n\n| step | value |\n|:--|--:|\n{rows}\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # an expression has its value
+        (r"\[\boxed{\binom{16}{3}}\]", "560"),
+        (r"so the area is $\boxed{\sqrt{14641}}$", "121"),
+        (r"$\boxed{11^2-24}$", "97"),
+        (r"$\boxed{11^2-24x}$", None),
+        (r"$2\cdot\boxed{\sqrt{14641}}$", None),
+        (r"\[\boxed{6!}\] i.e. $720$ ways.", "720"),
+        ("Answer: $4^5$ colourings", "1024"),
+        ("Answer: $6.4\\times10^{2}$", "640"),
+        ("Score: 10-3", None),
+        (r"$$2^{100}\equiv\boxed{376\pmod{1000}}$$", "376"),
+        # words
+        ("**Answer: two hundred thirty-seven**", "237"),
+        (r"$\lfloor 301.03\rfloor+1$, i.e. three hundred and two digits.", "302"),
+        ("The answer is two dozen.", "24"),
+        ("Two cases remain.\n\nIn the first one we get 31, in the second one 44.", None),
+        ("One can check that it is periodic.", None),
+        # an emphasised value at the end of a clause of the last line
+        ("500! ends in **124 zeros** (100 + 20 + 4).", "124"),
+        ("The last three digits are `807`.", "807"),
+        ("**x = 64**", "64"),
+        ("<b>x = 64</b>", "64"),
+        ("There are exactly **ninety** of them.", "90"),
+        ("Each row has **12** tiles, so the floor has **144** tiles.", "144"),
+        ("It cannot be **318**, so the largest value must be **315**.", "315"),
+        ("**144** is the smallest one; the next is **324**.", "144"),
+        ("Besides the **431** trivial ones, the circle meets the lattice in 12 points.", None),
+        ("Hence $n$ divides **6** and also **10**.", None),
+        ("**a = 62**, **b = 70**", None),
+        ("I think **50** might be right, but I could not prove the bound.", None),
+        ("An upper bound is **250**, but whether it is attained remains open.", None),
+        ("Running `75` iterations of the loop settles it.", None),
+        ("Let **N = 361** denote the modulus. Working mod N we find 17 residues.", None),
+        ("Someone claims the answer is **72**. This is false; a tiling has **71**.", None),
+        ("Ce n'est pas **52** mais **53**.", "53"),
+        ("The board has **72** dominoes in any tiling!", "72"),
+        # the end of a text
+        (r"So $\frac{p}{q}=\frac{64}{49}$ and hence $p+q=113$.", "113"),
+        ("The median is 27, namely the third value.", "27"),
+        ("The sum is therefore **819**. ✔", "819"),
+        ("The smallest such integer is indeed $38$, whereas $462$ is the next one.", "38"),
+        ("The side is 14, i.e. the area is 196.", "196"),
+        ("So the area, in square units, is:", None),
+        # equal boxes
+        (r"$$\boxed{504}\quad\text{or, if they are swapped, again } \boxed{504}.$$", "504"),
+        (r"\boxed{66} — or, counting from the other side, \boxed{67}.", None),
+        (r"\boxed{66} would be too many, so it is not \boxed{66}.", None),
+        (r"$\boxed{8\,34}$", "834"),
+        # other languages
+        ("La réponse est donc $88$.", "88"),
+        ("La réponse n'est pas 88.", None),
+        ("Die gesuchte Antwort lautet 88.", "88"),
+        (r"Der Wert \boxed{88} ist leider falsch.", None),
+        ("A resposta final é 88.", "88"),
+        ("La risposta non è 88, ma 89.", None),
+        ("Antwort: 52 ist zu groß, also 51.", None),
+        ("Ответ: 77", "77"),
+        ("Ответ: не 77.", None),
+    ],
+)
+def test_what_a_careful_reader_reads(text, expected):
+    assert integer_answer(text) == expected

@@ -391,3 +391,76 @@ def test_own_questions_without_a_baseline_are_scored_and_a_gate_has_their_margin
     gate.write_text("margins: {aime26: 3}\n")
     assert run([*asked, "--gate", str(gate)]) == 2
     assert "no eval 'aime26'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "right", "wrong"),
+    [
+        (
+            {"answer": "3.5 km"},
+            [
+                "You will cover about **3 500 m**.",
+                "This makes 3.5 km.",
+                r"\boxed{3.5} km",
+                "Answer: 3.5",
+                "**3.49 km**",
+            ],
+            [r"$\boxed{3.5\ \text{m}}$", r"\boxed{3.5} m", "**35 km**", "I do not know."],
+        ),
+        (
+            {"answer": "36 W", "tolerance": "5%"},
+            ["**Result:** P = 0.036 kW", r"\boxed{37\ \mathrm{W}}", "Answer: 36 J/s"],
+            [r"$\boxed{36\ \mathrm{J}}$", "Answer: 40 W"],
+        ),
+        (
+            {"answer": "77 °F"},
+            ["77 degrees", r"$\boxed{77\,^\circ\mathrm{F}}$"],
+            ["25 °C", "**45 °F**", "Answer: -77 °F"],
+        ),
+        (
+            {"answer": "40 euros"},
+            ["You pay **€40**.", "Answer: 40 EUR", "€40.00"],
+            ["You pay **$40**.", r"You pay \$40.", "**40 dollars**"],
+        ),
+        (
+            {"answer": "3/4"},
+            [r"\boxed{0.75}", "75 %", "Three quarters.", r"\boxed{\dfrac{6}{8}}"],
+            ["0.75 %", "4/3", "The odds are 3 : 4."],
+        ),
+        ({"answer": "12.5%"}, ["Answer: 1/8", "Answer: 0.125", "Answer: 12.5"], ["Answer: 1.25%"]),
+        ({"answer": "373 K"}, ["≈ 373.15 K, i.e. 373 K"], ["**100 °C**", "Answer: 373.15 K"]),
+        ({"answer": 36}, ["thirty-six"], ["It is definitely not 36. It is **20.25**."]),
+        (
+            {"answer": "Saturn"},
+            [
+                "Saturn, with more than 140 known moons; Jupiter comes second.",
+                "The planet is **Saturn** (about 140 moons).",
+                "The answer is Saturn.",
+                "I believe the answer is: Saturn",
+                "It's **Saturn**, not Jupiter.",
+                "Saturn (the ringed one).",
+                r"$\ce{Saturn}$ – as of 2023",
+                "Saturn, which has no solid surface.",
+            ],
+            [
+                "Jupiter (95), just ahead of Saturn.",
+                "Jupiter or Saturn; the counts keep changing.",
+                "Saturn? No, that is Jupiter.",
+                "**Saturn** is often named, but Jupiter has more.",
+                "Saturn, Jupiter and Uranus.",
+                "Saturn, which is wrong.",
+                "Saturn – I think, though it may be Jupiter.",
+                "It's **Jupiter**, not Saturn.",
+                "The answer is not Saturn.",
+                "Saturn, if one leaves Jupiter aside.",
+            ],
+        ),
+    ],
+)
+def test_what_a_careful_reader_credits(row, right, wrong):
+    assert marks(row, *right) == ["correct"] * len(right)
+    assert "correct" not in marks(row, *wrong)
+
+
+def test_a_number_with_an_unknown_unit_is_a_short_text():
+    assert marks({"answer": "7 dwarfs"}, "Answer: 7 dwarfs", "Answer: 7") == ["correct", "wrong"]

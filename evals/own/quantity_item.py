@@ -1,0 +1,102 @@
+"""Numbers with a unit: an `AnswerReader` of quantities, and the question that asks for one."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from evals.answer_eval import Item, Order
+from evals.extraction.quantities import Quantity, difference, read_quantity
+from evals.extraction.statements import FOUR, stated_answer
+from evals.own.numbers import ABOUT, CLAUSE, EQUALS, VALUE, rounding, tolerance_of
+from evals.prompts import fill
+
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_GOLD = re.compile(r"([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*\D.*")
+_DOLLARS = re.compile(r"\\\$\s?(?=\d)|(?<![\w$\\])\$(?=\d[\d,.]*(?![^$\n]*\$))")
+_ROUNDING = Fraction(1, 10**9)  # relative; rounding errors of units
+
+
+def is_quantity(text: str) -> bool:
+    """Return whether a text is a number with a known unit, such as `3.5 km` or `100 euros`."""
+    found = read_quantity(text) if _GOLD.fullmatch(text) else None
+    return found is not None and found.unit is not None
+
+
+class _Quantities:
+    """An `AnswerReader` of quantities, written as a number and its unit."""
+
+    last = FOUR
+    asks_for_letter = False
+    knows_units = True
+
+    def boxed(self, content: str) -> str | None:
+        return _text(content)
+
+    def stated(self, text: str) -> str | None:
+        end = CLAUSE.search(text)
+        return _text(text[: end.start()] if end else text)
+
+    def whole(self, line: str) -> str | None:
+        return _text(line)
+
+    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
+        value = VALUE.fullmatch(claims[-1].strip(" ."))
+        return _text(value[1]) if value else None
+
+    def without_choices(self, sentence: str) -> str:
+        """Return the sentence without words for rounding, which do not express doubt."""
+        return ABOUT.sub("", sentence)
+
+    def names_other(self, remark: str, answer: str) -> bool:
+        said = _NUMBER.match(answer)
+        return any(said is None or number != said[0] for number in _NUMBER.findall(remark))
+
+
+def _text(text: str) -> str | None:
+    found = read_quantity(EQUALS.split(ABOUT.sub("", text))[-1].strip(" ()[]\"'*~$"))
+    return None if found is None else str(found)
+
+
+@dataclass(frozen=True)
+class QuantityItem(Item):
+    """A question whose answer is a number with a unit; an answer may have another unit of its kind.
+
+    Without a tolerance, the number must be equal after rounding as in `DecimalItem`.
+    """
+
+    tolerance: str | None = None
+
+    def asked(self, templates: Mapping[str, str], order: Order | None) -> str:
+        """Return the question in its template."""
+        return fill(templates["own_number"], question=self.text)
+
+    def read(self, text: str, order: Order | None) -> str | None:
+        """Return the quantity that a text gives."""
+        return stated_answer(_DOLLARS.sub("USD ", text), _Quantities())
+
+    def right(self, answer: str, order: Order | None) -> bool:
+        """Return whether a quantity is within the tolerance, in the unit of the right answer."""
+        wanted, found = _quantity(self.answer), _quantity(answer)
+        apart = difference(found, wanted)
+        number, tolerance = float(wanted.number), self.tolerance
+        allowed = None if tolerance is None else tolerance_of(tolerance, number)
+        if allowed is None:
+            allowed = rounding(self.answer[: self._digits()])
+        return apart is not None and apart <= Fraction(allowed) + _ROUNDING * abs(wanted.number)
+
+    def _digits(self) -> int:
+        gold = _GOLD.fullmatch(self.answer)
+        return gold.end(1) if gold else 0
+
+    def described(self, order: Order | None) -> str:
+        """Return the quantity with its tolerance."""
+        return f"{self.answer} ± {self.tolerance}" if self.tolerance else self.answer
+
+
+def _quantity(text: str) -> Quantity:
+    """Return a quantity. Raises ValueError for a text that is none."""
+    found = read_quantity(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a quantity")
+    return found
