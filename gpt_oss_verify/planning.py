@@ -14,7 +14,7 @@ from evals.registry import QUICK_TRIES, eval_of
 from evals.restoring import all_tasks
 from evals.task import EvalTask
 from gpt_oss_verify.options import Options, SamplingOptions, parse_list, refuse, run_place
-from gpt_oss_verify.resolve import Chosen, load_questions, recorded, resolve
+from gpt_oss_verify.resolve import Chosen, gate_of_run, load_questions, recorded, resolve
 from gpt_oss_verify.screen import say
 from harmony.installed import harmony_package
 from harness.errors import ConfigurationError
@@ -171,6 +171,9 @@ def resume(folder: Path, options: Options) -> Plan:
     if info.retest is not None:  # a finding may need the load of the run that it was found in
         concurrency = options.concurrency or info.settings.concurrency
         options = replace(options, concurrency=concurrency)
+    _, changes = gate_of_run(options.gate, info)
+    settings = info.settings.model_copy(update=changes)
+    info = info.model_copy(update={"settings": settings})
     chosen = resolve(options, info)
     tasks = all_tasks(folder, info, chosen.grader)
     return continued(info, chosen.provider, tasks, chosen.budget, chosen.thresholds)

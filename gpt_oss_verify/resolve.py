@@ -194,21 +194,28 @@ def _same_provider(
     Raises ConfigurationError if the options select a different one, or the record is incomplete.
     """
     overrides = {"timeout": options.timeout, "concurrency": concurrency}
+    nowhere = "://" not in info.base_url  # recorded traffic without an address
     if (options.provider, options.base_url, options.model) == (None, None, None):
         entry = providers.load_providers(options.providers_file).get(info.name)
-        if entry is not None and entry.base_url == info.base_url:
+        if entry is not None and entry.base_url == providers.base_of(info.base_url):
             return _overridden(entry, model=info.model, **overrides)
         if "{port}" in info.base_url:
             raise ConfigurationError(
                 f"The run launched {info.name}, but its entry is missing or has changed: "
                 "pass the file that has the entry with --providers."
             )
+        if nowhere:
+            raise ConfigurationError(
+                f"The recordings of {info.name} do not have the address of the server; name it "
+                "with --base-url URL --model NAME, or with --provider."
+            )
         provider = providers.adhoc_provider(
-            info.base_url, info.model, BOTH_APIS, options.api_key_env
+            providers.base_of(info.base_url), info.model, BOTH_APIS, options.api_key_env
         )
         return _overridden(provider, name=info.name, extra_body=info.extra_body, **overrides)
     provider = _named_provider(options, concurrency)
-    if (provider.base_url, provider.model) != (info.base_url, info.model):
+    there = (providers.base_of(info.base_url), info.model)
+    if not nowhere and (provider.base_url, provider.model) != there:
         raise ConfigurationError(
             f"The run used {info.model} at {info.base_url}, not {provider.model} at "
             f"{provider.base_url}; start a new run instead."

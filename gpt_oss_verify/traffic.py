@@ -11,8 +11,8 @@ from gpt_oss_verify.judge_and_report import judge_and_print
 from gpt_oss_verify.options import DEFAULT_OUT, AsJson, Out
 from gpt_oss_verify.screen import say
 from harness.errors import ConfigurationError
-from harness.providers.entries import load_providers
-from harness.records.runs import ProviderInfo
+from harness.providers.entries import base_of, load_providers
+from harness.records.runs import UNKNOWN_ADDRESS, ProviderInfo
 from harness.records.settings import Names
 from harness.text import first_few
 from harness.traffic.conversations import Traffic, read_traffic, write_traffic
@@ -82,7 +82,7 @@ def _provider(name: str, traffic: Traffic) -> ProviderInfo:
     models = Counter(rollout.condition.model for rollout in traffic.rollouts)
     return ProviderInfo(
         name=name,
-        base_url=first.exchanges[0].request.url or "unknown",
+        base_url=base_of(first.exchanges[0].request.url or "") or UNKNOWN_ADDRESS,
         model=models.most_common(1)[0][0],
         extra_body={},
         header_names=(),

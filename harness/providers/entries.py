@@ -73,11 +73,17 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def base_of(url: str) -> str:
+    """Return the base URL of the address of a request: without the path of an endpoint."""
+    path = next(filter(url.endswith, _ENDPOINTS), "")
+    return url.removesuffix(path)
+
+
 def _base_url(base: str) -> str:
     """Return a base URL. Raises ValueError if it is the URL of an endpoint."""
-    for path in _ENDPOINTS:
-        if base.endswith(path):
-            raise ValueError(f"leave {path} out: the base URL is {base.removesuffix(path)}")
+    if (shorter := base_of(base)) != base:
+        path = base.removeprefix(shorter)
+        raise ValueError(f"leave {path} out: the base URL is {shorter}")
     return base
 
 

@@ -36,6 +36,9 @@ Capability = Literal[
 """Capabilities that the entry of a provider can declare missing."""
 
 
+UNKNOWN_ADDRESS = "unknown address"  # in place of the base URL, of recorded traffic without one
+
+
 class ProviderInfo(Record):
     """The provider of a run, without keys and header values."""
 

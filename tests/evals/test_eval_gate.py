@@ -74,6 +74,19 @@ def test_the_gate_selects_the_default_evals_and_rejects_a_smaller_selection(mock
     assert "The gate (more.yaml) requires the eval healthbench" in capsys.readouterr().out
 
 
+def test_a_resumed_run_has_the_margins_of_its_new_gate(mock, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(resolve, "load_data", lambda name, _="": _samples(name))
+    smoke = ["-n", "1", "-k", "1", "--no-streaming", "--evals", "quick", "--max-requests", "3"]
+    assert run([*at(mock)[1:], *smoke]) == 4
+    folder, before = info(tmp_path)
+    assert before["settings"]["margins"] == {"aime25": 10.0, "gpqa": 10.0}
+    (tmp_path / "gate.yaml").write_text("margins: {aime25: 30}\nbudget: {max_requests: 5}")
+    assert run(["--resume", str(folder), "--gate", "gate.yaml"]) == 4
+    settings = info(tmp_path)[1]["settings"]
+    assert settings["margins"] == {"aime25": 30.0}
+    assert settings["origins"]["margins.aime25"] == "gate.yaml"
+
+
 def test_a_grader_also_needs_prices(mock, tmp_path, capsys):
     entry = f"{{base_url: {mock.base_url}, model: {MODEL}, apis: [chat]"
     text = f"providers:\n  a: {entry}, prices: {{input: 1, output: 1}}}}\n  b: {entry}}}\n"

@@ -513,6 +513,31 @@ def test_imported_traffic_is_judged_and_rechecked(
     assert (folder / ROLLOUTS_FILE).exists()
     assert run(["recheck", str(folder)]) == 1
     assert run(["recheck", str(folder), "--may-warn", "text"]) == 4
+    (folder,) = (tmp_path / "other").iterdir()
+    assert read_run_info(folder).provider.base_url == "http://test/v1"
+
+
+def test_a_finding_of_recorded_traffic_is_reproduced_at_its_address_or_at_a_named_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    request = {"model": "gpt-oss-20b", "messages": [{"role": "user", "content": "Weather?"}]}
+    leaky = chat_whole(Reply(text="<|channel|>final<|message|>It is sunny.", wrote="It is sunny."))
+    closed = "http://localhost:9/v1"
+    for url, name in ((f"{closed}/chat/completions", "there"), (None, "nowhere")):
+        sent = {"url": url, "method": "POST", "body": request} if url else request
+        answer = {"status": 200, "body": leaky} if url else leaky
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(json.dumps({"request": sent, "response": answer}))
+        assert run(["import", str(path), "-p", name, "--out", name]) == 0
+        (folder,) = (tmp_path / name).iterdir()
+        again = ["reproduce", str(folder), "harmony.markers", "--times", "1"]
+        capsys.readouterr()
+        assert run(again) == (3 if url else 2)
+        said = capsys.readouterr().err
+        assert (closed if url else "do not have the address of the server; name it") in said
+        named = [*again, "--base-url", closed, "--model", "gpt-oss-20b"]
+        assert run(named) == 3
 
 
 def test_a_recording_without_enough_judged_replies_is_inconclusive(
