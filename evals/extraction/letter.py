@@ -70,16 +70,21 @@ _LAST = re.compile(
 )
 """The text of a choice before its letter."""
 _VERDICT = re.compile(
-    r"(?im)(?:^|(?<=[.;,✓✔✅☑✗✘❌]\s))[^\w\n]*(?:option\s+)?\(?(?-i:([A-D]))\b\)?"
+    r"(?im)(?:^|(?<=[.;,✓✔✅☑✗✘❌]\s))[^\w\n✓✔✅☑✗✘❌]{0,20}(?:option\s+)?\(?(?-i:([A-D]))\b\)?"
     r"(?:[^\S\n]*[:.|–—-]+)?[^\S\n]*(?:(?:is|seems)\s+)?"
     r"((?:not\s+)?(?:true|correct|right|consistent|yes|false|wrong|incorrect|inconsistent|impossible"
     r"|invalid|no|possible)\b(?:(?!,\s*\(?[A-D]\b)[^\n.;])*[.;,]?|[^\n✓✔✅☑✗✘❌]*[✓✔✅☑✗✘❌])"
 )
 """What a list says of one option: a word or a mark."""
+_MARK_FIRST = re.compile(
+    r"^([^\w\n]{0,20}[✓✔✅☑✗✘❌])[^\w\n]{0,20}(\(?[A-D]\b[^\n✓✔✅☑✗✘❌]*)$", re.M
+)
+"""A mark before an option in a list."""
 _REJECTS = re.compile(
     r"(?i)[✗✘❌]|\b(?:not|no|false|wrong|in(?:correct|consistent|valid)|impossible)\b"
 )
 _MARKS = "✓✔✅☑✗✘❌"
+_LONGEST_LIST = 10_000  # characters
 _FEWEST_VERDICTS = 3
 _LETTER_RANGE = re.compile(r"\b([A-D])\s?(?:–|-|to|through)\s?([A-D])\b")
 _LEAVES = re.compile(rf"(?i).*\bleav(?:es|ing)\b(?: only)? (?:{_OPTION} )?{_L}\W*$")
@@ -132,14 +137,15 @@ def letter_answer(text: str, choices: Sequence[str]) -> str | None:
     """Return the letter that a text gives as its answer; `choices` are the texts of A and so on."""
     reader = _Choices(tuple(map(without_markup, choices)))
     verdict = reader.of(_VERDICT)
+    listed = reader.of(_MARK_FIRST).sub(r"\2 \1", text[-_LONGEST_LIST:].replace("*", ""))
     verdicts: dict[str, bool] = {
         letter: not _REJECTS.search(said.split(",")[0] if said[-1] not in _MARKS else said[-1])
-        for letter, said in verdict.findall(text.replace("*", ""))
+        for letter, said in verdict.findall(listed)
     }
     if len(verdicts) < min(_FEWEST_VERDICTS, len(choices)):
         return stated_answer(_by_letter(text, reader), reader)
     accepted = [letter for letter, accepts in verdicts.items() if accepts]
-    stated = stated_answer(verdict.sub("", text.replace("*", "")), reader)
+    stated = stated_answer(verdict.sub("", listed), reader)
     if len(accepted) == 1 and stated in {None, accepted[0]}:
         return accepted[0]
     return None if len(accepted) == 1 else stated
@@ -213,7 +219,9 @@ class _Choices:
         bare = [self.of(_ASIDE).sub("", claim) for claim in claims]
         texts = zip(ascii_uppercase, self.texts, strict=False)
         quoted = {
-            letter for letter, text in texts if len(text) > _SHORT and any(text in c for c in bare)
+            letter
+            for letter, text in texts
+            if len(text) > _SHORT and any(text in c or text in c[:1].lower() + c[1:] for c in bare)
         }
         named = quoted.union(*map(self.of(_MENTION).findall, bare))
         left: list[str] = self.of(_MENTION).findall(bare[-1])

@@ -97,7 +97,7 @@ _IN_OTHER_WORDS = re.compile(r"(?i)^\W*(?:i\.e\.|that is,|namely|in other words)
 _DONE = " ✓✔✅☑"
 """Marks at the end of a text."""
 _NOT_OTHERS = re.compile(
-    r",?\s\(?(?:not|rather than|instead of)\s+(?:option\s+)?\(?(?:\d+|[A-D])\b"
+    r",?\s\(?(?:not|nicht|pas|et non|rather than|instead of)\s+(?:option\s+)?\(?(?:\d+|[A-D])\b"
     r"(?:(?! but )[^.;()])*\)?(?=\W*$)"
 )
 """Another answer that is denied, as in "8 (not 7)"."""
@@ -271,6 +271,11 @@ _NOT_THESE = re.compile(
 """What is denied after an emphasised answer, as in "**Ottawa**, not Toronto"."""
 _AND = re.compile(r"(?i)\W*\b(?:and|or|und|oder|et|ou|y|o|e)\b(?:\s+\w+){0,2}\W*")
 """What stands between the members of a list."""
+_ORDERS = re.compile(
+    r"(?i)\W*(?:use|using|take|let|set|try|put|consider|run|enter|is|are|does|do|did|can|was|how|what"
+    r"|which|who|where|why|when)\b"
+)
+"""The beginning of a request, a definition or a question."""
 _FRONTED = re.compile(
     r"(?i)\W*(?:besides|apart|aside|except|in addition|of|among|after|from|with|for|since|because"
     r"|when|once|while|although)\b[^,;:]*$"
@@ -432,7 +437,8 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statem
     for at in {0, _last(lines)} if lines else ():
         neighbour = lines[at - 1 if at else min(1, len(lines) - 1)]
         answer = reader.whole(lines[at])
-        if answer and (at or "=" not in lines[at]) and not _doubted(lines[at], reader):
+        alone = len(lines) == 1 and re.match(r"[A-Za-z]\w?\s*=", lines[at])
+        if answer and (at or alone or "=" not in lines[at]) and not _doubted(lines[at], reader):
             listed = reader.whole(neighbour) not in {None, answer}
             listed = listed and not (_RESULT.search(lines[at]) and not _RESULT.search(neighbour))
             yield _Statement(at, 0, None if listed else answer)
@@ -502,11 +508,13 @@ def emphasised_answer(text: str, reader: AnswerReader) -> str | None:
         answer, after = reader.whole(_content(line, box, reader)), line[box.end() :]
         if not answer or not _AT_END.match(after) or not _asserts(line, *box.span(), reader):
             continue
+        before = max((stop.end() for stop in _END.finditer(line, 0, box.start())), default=0)
+        if _ORDERS.match(line, before, box.start()):
+            continue
         beside = [_BESIDE.split(after)[0], *_HENCE.split(after)[1:], *_END.split(after)[1:]]
         if any(reader.names_other(said, answer) for said in beside):
             continue
         if re.match(r"[^.;:!?()–—]*,\s", after):
-            before = max((stop.end() for stop in _END.finditer(line, 0, box.start())), default=0)
             if _FRONTED.match(line, before, box.start()):
                 continue
             if reader.names_other(_END.split(after)[0], answer):

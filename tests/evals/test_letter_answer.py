@@ -299,6 +299,7 @@ EFFECTS = ("Zeeman effect", "Stark effect", "Raman effect", "Doppler shift")
         ("Answer: 4", ("two", "three", "four", "five"), "C"),
         (r"\boxed{327\ ^\circ\text{C}}", ("300 K", "600 K", "327 K", "900 K"), None),
         ("Answer: 7", ("pH 2", "pH 4", "pH 7", "pH 9"), "C"),
+        ("U = 120", ("12 V", "1.2 V", "120 V", "0.12 V"), "C"),
         # typography
         (r"$\boxed{{}^4S_{3/2}}$", ("2P", "4S", "3P", "2D"), "B"),
         (r"$\boxed{x=2\theta}$", ("x=θ/2", "x=θ", "x=2θ", "x=0"), "C"),
@@ -319,6 +320,7 @@ EFFECTS = ("Zeeman effect", "Stark effect", "Raman effect", "Doppler shift")
         ("A is false.\nB is false.\nC is true.\nD is false.\n\nAnswer: A", ACIDS, None),
         ("(A) No\n(B) No\n(C) Yes\n(D) Yes", ACIDS, None),
         ("| A | wrong |\n| B | wrong |\n| C | right |\n| D | wrong |\n\nSo it is C.", ACIDS, "C"),
+        ("✗ A\n✗ B\n✓ C\n✗ D", ACIDS, "C"),
         # the place of an option
         ("Options A–C are all absent, which leaves the last one.", ACIDS, "D"),
         ("Of B and C, the answer is the last one.", ACIDS, None),
@@ -334,6 +336,8 @@ EFFECTS = ("Zeeman effect", "Stark effect", "Raman effect", "Doppler shift")
         ("The answer is D: not really.", ACIDS, None),
         ("It isn't **glycine**; it's **proline**.", ACIDS, "D"),
         ("It is not (A), but (C).", ACIDS, "C"),
+        ("Glycine is the answer.", ACIDS, "B"),
+        ("Glycine cannot be the answer.", ACIDS, None),
         ("Die richtige Antwort ist nicht C, sondern D.", ACIDS, "D"),
         ("La réponse est **C** : la sérine n'a pas de cycle.", ACIDS, "C"),
         ("So the speed at point B is", ("3 m/s", "12 m/s", "48 m/s", "192 m/s"), None),
