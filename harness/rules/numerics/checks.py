@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -81,8 +81,9 @@ def _are_placeholders(entries: Sequence[Mapping[str, Any]], most: int | None) ->
 def _tokens(listed: _Listed) -> Iterator[Problem]:
     """The tokens with logprobs are the tokens of the answer.
 
-    A logprob of the wrong token is worse than none. The author of a recording may have shortened
-    the list.
+    A logprob of the wrong token is worse than none, and clients take the first entry for the first
+    token of the answer: it is a warning if those of the CoT precede it. The author of a recording
+    may have shortened the list, or kept more of it.
     """
     exchange, reply, entries = listed
     # From their bytes, because a token may be part of a character.
@@ -92,6 +93,12 @@ def _tokens(listed: _Listed) -> Iterator[Problem]:
     if answer not in _decodable(text) and not shortened:
         message = "The tokens with logprobs do not add up to the answer."
         yield Problem(exchange, message, repr(reply.text), repr(text), logprob_path(exchange))
+        return
+    cot = _decodable(reply.reasoning).strip()
+    if cot and not exchange.imported and cot in _decodable(text).rpartition(answer)[0]:
+        message = "The logprobs of the answer include those of the CoT."
+        expected, path = repr(reply.text), logprob_path(exchange)
+        yield Problem(exchange, message, expected, repr(text), path, severity="warning")
 
 
 @family.check(
@@ -212,7 +219,7 @@ def _given(answer: Answer) -> Iterator[Problem]:
     needed them.
     """
     exchange, reply = answer
-    entries, asked = logprob_entries(exchange, reply), _asked(exchange) or 0
+    entries, asked = _of_answer(logprob_entries(exchange, reply), reply.text), _asked(exchange) or 0
     counts = [len(objects(entry.get("top_logprobs"))) for entry in entries]
     if not entries:
         message, expected, got = "the reply has none", "one entry per token", "none"
@@ -227,6 +234,15 @@ def _given(answer: Answer) -> Iterator[Problem]:
     missing_in_chat = exchange.api == "chat" and not entries
     severity: Severity | None = "error" if exchange.imported or missing_in_chat else None
     yield Problem(exchange, message, expected, got, logprob_path(exchange), severity=severity)
+
+
+def _of_answer(
+    entries: Sequence[Mapping[str, Any]], answer: str
+) -> Sequence[Mapping[str, Any]]:
+    """Return the entries without those of other tokens before the answer, such as the CoT's."""
+    before = b"".join(map(entry_bytes, entries)).rfind(answer.encode(errors="replace"))
+    ends = accumulate(len(entry_bytes(entry)) for entry in entries)
+    return [entry for entry, end in zip(entries, ends, strict=True) if end > before]
 
 
 def _asked(exchange: ParsedExchange) -> int | None:

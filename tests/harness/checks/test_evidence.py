@@ -220,6 +220,8 @@ def test_recorded_answers_may_end_with_the_beginning_of_a_stop_string(imported):
         (["is", " sunny."], True, {"logprobs.tokens"}),
         (["It", " is", " sunny."], True, set()),
         (["They", " ask.", "It", " is", " sunny."], True, set()),
+        (["They", " ask.", "It", " is", " sunny."], False, {"logprobs.tokens"}),
+        (["<|channel|>", "final", "It", " is", " sunny."], False, set()),
     ],
 )
 def test_logprobs_of_recordings_are_judged(tokens, imported, broken):
