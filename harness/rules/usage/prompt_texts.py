@@ -64,10 +64,18 @@ def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
     for (task, sample, _, host), group in groups.items():
         here = Counter(score.traits.first_input for score in group)
         usual = max(here, key=lambda n: (here[n], times[task, sample, host][n]))
+        right = next(score for score in group if score.traits.first_input == usual)
         for score in group:
             if score.traits.first_input != usual:
                 message = (
                     "The number of prompt tokens differs from other attempts at the same request."
                 )
                 got = str(score.traits.first_input)
-                yield message, evidence(score.record, "$.usage", str(usual), got)
+                found = evidence(score.record, "$.usage", str(usual), got)
+                modes = ("stream",) if _is_stream(score) != _is_stream(right) else ()
+                other = {"compared": right.record, "differing": modes}
+                yield message, found.model_copy(update=other)
+
+
+def _is_stream(score: Score) -> bool:
+    return any(row.streamed for row in score.replies[:1])

@@ -295,6 +295,16 @@ def test_identical_requests_to_two_hosts_may_have_other_prompt_tokens() -> None:
     assert not differs("a.example", "b.example")
 
 
+def test_different_prompt_tokens_name_the_reply_with_which_they_are_compared() -> None:
+    """Of two replies, either may be the wrong one."""
+    two = [rollout([Reply(text="Yes.", prompt=50 + at)], attempt=at) for at in (1, 2)]
+    scores = [measured_score(parse_rollout(one), ANSWERED) for one in two]
+    every = [finding for _, findings in compare_rollouts(scores) for finding in findings]
+    (found,) = (each.evidence for each in every if each.id == "usage.input.differs")
+    assert {found.record, found.compared} == {each.id for each in two}
+    assert found.comparison == "the requests are equal"
+
+
 PROMPTS = {
     "moon": "Which planet has the most moons, according to astronomers?",
     "bread": "List all ingredients that bakers need for dough of rye bread.",
