@@ -151,6 +151,7 @@ class Row:
     end: End = "unknown"
     reasoning: str = ""
     text: str = ""
+    spelled: str = ""  # the answer as its tokens with logprobs spell it, if they spell another one
     calls: tuple[tuple[str, str], ...] = ()  # name and arguments of each
     twice: tuple[str, ...] = ()  # the places whose pieces of the stream all come twice
     restated: tuple[str, ...] = ()  # those in which one piece begins with the whole text before it

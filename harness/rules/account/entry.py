@@ -8,7 +8,7 @@ from harness.records.replies import Row
 
 Kind = Literal["intact", "miscounted", "lost", "added", "changed", "unknown"]
 Place = Literal["", "CoT", "answer", "arguments", "name", "count", "reply"]
-Witness = Literal["", "structure", "copy", "twin", "whole", "count"]
+Witness = Literal["", "structure", "tokens", "copy", "twin", "whole", "count"]
 
 SEVERAL, ALIKE = 2, 3
 """Requests of which one may be a slip of the model, and of which two may be slips alike."""
@@ -182,6 +182,7 @@ class Entry(NamedTuple):
 
 
 _SHOWN_BY = {
+    "tokens": "The tokens with logprobs show what the model wrote.",
     "copy": "The token count, the CoT or other replies show what the model wrote.",
     "twin": "Other replies to the same request show what the model wrote.",
     "whole": "The complete reply to the same request differs.",

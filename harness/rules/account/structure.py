@@ -1,4 +1,8 @@
-"""The first witness of the account: the form of a reply alone, which no model writes."""
+"""The first witness of the account: the form of a reply alone, which no model writes.
+
+The tokens with logprobs are a second copy of the answer, which filters and converters leave as the
+model wrote it.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,11 +13,14 @@ from harness.api.ledger import PREAMBLE_HEADER, more_tokens
 from harness.records.replies import Row
 from harness.rules.account.counting import SURELY, Counting
 from harness.rules.account.court import Claim, convicted
-from harness.rules.account.differences import LONG_TEXT, undone
+from harness.rules.account.differences import CHANGES, LONG_TEXT, difference, undone
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, What
+from harness.text import differ_in_space
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
 _MOST_STARTS = 8  # at which a text may begin again; one of a single piece has as many as characters
+_OF_TOKENS = (What.HTML_DECODED, What.JSON_DECODED)
+"""What a text seems to have if its list of tokens was escaped."""
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -33,11 +40,12 @@ def _claim(row: Row, entry: Entry, counting: Counting) -> Claim:
     if entry.place == "arguments" and entry.what in (What.ENCODED_TWICE, What.EMPTY_FIRST):
         sure = not counting.is_near(row)
         fewest = SEVERAL if sure else ALIKE
-    proof = sure or abs(counting.off(row) or 0) > SURELY
+    proof = sure or entry.witness == "tokens" or abs(counting.off(row) or 0) > SURELY
     return Claim(row, entry, proof, entry.what, row.sample, fewest)
 
 
 def _structure(row: Row, counting: Counting) -> Iterator[Entry]:
+    yield from _spelled_otherwise(row)
     yield from _cot_copied(row, counting)
     for place, text in _texts(row):
         if place in row.twice and not (row.ledger and row.ledger.extra == 0):
@@ -56,6 +64,19 @@ def _structure(row: Row, counting: Counting) -> Iterator[Entry]:
     inside = _FENCE.fullmatch(row.text.strip()) if row.format else None
     if inside and _fits_instead(row, counting, row.text, inside[1]):
         yield Entry(What.FENCED, "answer", "structure", inside[1], row.text)
+
+
+def _spelled_otherwise(row: Row) -> Iterator[Entry]:
+    """Yield what was done to an answer whose tokens with logprobs spell what the model wrote.
+
+    Lists of tokens may be damaged themselves, so that only changes count that servers make to
+    texts.
+    """
+    change = difference(row.spelled, row.text) if row.spelled else None
+    if change is not None and change.what in (*CHANGES, What.MASKED):
+        unlikely = change.what in _OF_TOKENS or "\N{REPLACEMENT CHARACTER}" in row.spelled
+        if not unlikely and not differ_in_space(row.spelled, row.text):
+            yield Entry(change.what, "answer", "tokens", row.spelled, row.text)
 
 
 def _cot_copied(row: Row, counting: Counting) -> Iterator[Entry]:

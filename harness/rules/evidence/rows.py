@@ -13,6 +13,7 @@ from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.json_text import strings
 from harness.api.ledger import any_ledger, token_count
+from harness.api.logprob_entries import entry_bytes, logprob_entries
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import lockout, meaning
 from harness.records.replies import Cut, End, Row, Wanted
@@ -106,6 +107,7 @@ def _answer(
         "end": _end(exchange, reply),
         "reasoning": reply.reasoning,
         "text": reply.text,
+        "spelled": "" if exchange.imported else _spelled(exchange, reply),
         "calls": calls,
         "twice": tuple(place for place, said in pieces.items() if _is_twice(said)),
         "restated": tuple(place for place, said in pieces.items() if _is_restated(said)),
@@ -115,6 +117,13 @@ def _answer(
         "wanted": wanted if called or exchange.index == 0 else None,
         "cut": _cut(exchange, reply),
     }
+
+
+def _spelled(exchange: ParsedExchange, reply: Reply) -> str:
+    """Return the text of the tokens with logprobs; empty without them, or if it has the answer."""
+    entries = logprob_entries(exchange, reply) if reply.text else ()
+    text = b"".join(map(entry_bytes, entries)).decode("utf-8", "replace")
+    return "" if reply.text in text else text
 
 
 def _end(exchange: ParsedExchange, reply: Reply) -> End:

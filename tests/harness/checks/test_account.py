@@ -124,6 +124,26 @@ def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, wh
     assert (own.kind, own.witness) == ("intact", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "spelled", "what"),
+    [
+        ("Berth ### is free.", "Berth 418 is free.", What.MASKED),
+        ("Salt &amp; pepper.", "Salt & pepper.", What.HTML),
+        ("salt and pepper.", "Salt and Pepper.", What.LOWER),
+        # What a server may do to its list of tokens is no change of the text.
+        ("Salt & pepper.", "Salt &amp; pepper.", None),
+        ("Salt and pepper.", "\u0120Salt\u0120and\u0120pepper.", None),
+        ("Berth 418 is free.", "Berth 418 is", None),
+        ("Berth ### is free.", "Berth 41\N{REPLACEMENT CHARACTER} is free.", None),
+    ],
+)
+def test_tokens_with_logprobs_show_what_the_model_wrote(
+    text: str, spelled: str, what: What | None
+) -> None:
+    entry = entries([*HEALTHY, reply(text, spelled=spelled)])[-1]
+    assert (entry.what if entry.witness == "tokens" else None) is what
+
+
 @pytest.mark.parametrize("between", ["", "\n\n"])
 def test_every_answer_twice_shows_not_what_a_server_counts(between: str) -> None:
     asked = [f"{text} The word is orchid{at}." for at, text in enumerate(TEXTS)]
