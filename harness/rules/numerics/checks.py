@@ -236,9 +236,7 @@ def _given(answer: Answer) -> Iterator[Problem]:
     yield Problem(exchange, message, expected, got, logprob_path(exchange), severity=severity)
 
 
-def _of_answer(
-    entries: Sequence[Mapping[str, Any]], answer: str
-) -> Sequence[Mapping[str, Any]]:
+def _of_answer(entries: Sequence[Mapping[str, Any]], answer: str) -> Sequence[Mapping[str, Any]]:
     """Return the entries without those of other tokens before the answer, such as the CoT's."""
     before = b"".join(map(entry_bytes, entries)).rfind(answer.encode(errors="replace"))
     ends = accumulate(len(entry_bytes(entry)) for entry in entries)
