@@ -94,6 +94,7 @@ _NEXT = re.compile(
 )
 """A clause about the value after the answer, such as "the next one is 324"."""
 _IN_OTHER_WORDS = re.compile(r"(?i)^\W*(?:i\.e\.|that is,|namely|in other words),?\s*")
+_NOUN_PHRASE = re.compile(r"(?i)(?:the|an?)\s\D{1,60}")
 _DONE = " ✓✔✅☑"
 """Marks at the end of a text."""
 _NOT_OTHERS = re.compile(
@@ -261,9 +262,11 @@ class _Statement:
 
 _BOXED = re.compile(rf"{BOX_OPEN}([^{BOX_OPEN}{BOX_CLOSE}]*){BOX_CLOSE}")
 _AT_END = re.compile(
-    r"(?:\s[^\W\d_]+){0,4}(?:\s*(?:[.,;:!?)✓✔✅☑]|$)|\s+[(–—-])|\s+is (?:the|my|our)\b"
+    r"(?:\s(?!(?:must|should|can|could|are|is|was|were|will|would|have|has|had|does?|needs?)\b)"
+    r"[^\W\d_]+){0,4}(?:\s*(?:[.,;:!?)✓✔✅☑]|$)|\s+[(–—-])|\s+is (?:the|my|our)\b"
 )
-"""What follows an emphasised answer: the end of its clause, after at most four words."""
+"""What follows an emphasised answer: the end of its clause, after at most four words
+that are no verb."""
 _WORD_BESIDE = re.compile(r"\s?((?:\\%|[^\s.,;:!?()⟦])(?:[^\s.,;:!?()⟦]|\.(?=\d))*)")
 _NOT_THESE = re.compile(
     r"(?i)(?<=⟧),?\s(?:and\s)?(?:not|rather than|instead of)\s+[^,.;]{1,40}(?=[.;!]|$)"
@@ -276,6 +279,11 @@ _ORDERS = re.compile(
     r"|which|who|where|why|when)\b"
 )
 """The beginning of a request, a definition or a question."""
+_AFTER_MEMBER = re.compile(r"\d\s?[,;]\s?$")
+_BEFORE_MEMBER = re.compile(r",\s?(?:\d|…|\.\.)")
+"""The neighbours of a member of a list of numbers."""
+_CONTRASTS = re.compile(r"(?i)[^.;!?]*,\s(?:but|yet|however)\b")
+"""A sentence that goes on with what is true instead."""
 _FRONTED = re.compile(
     r"(?i)\W*(?:besides|apart|aside|except|in addition|of|among|after|from|with|for|since|because"
     r"|when|once|while|although)\b[^,;:]*$"
@@ -318,6 +326,8 @@ def _after_boxes(
     if len(tail) == len(lines[-1]) or not _HENCE.search(tail):
         return None
     concluded = _conclusion(tail.strip(), reader)
+    if concluded is None and reader.asks_for_letter:
+        concluded = reader.whole(_HENCE.split(tail)[-1].strip(" .,"))
     return concluded if concluded not in {None, statements[-1].answer} else None
 
 
@@ -488,7 +498,7 @@ def _conclusion(line: str, reader: AnswerReader) -> str | None:
     again = _IN_OTHER_WORDS.sub("", claims[-1])
     answer = reader.whole(again) if again != claims[-1] else None
     answer = answer or reader.concluded(sentence, [*claims[:-1], again])
-    if answer or again == claims[-1] or len(claims) == 1 or re.search(r"\d", again):
+    if answer or again == claims[-1] or len(claims) == 1 or not _NOUN_PHRASE.fullmatch(again):
         return answer
     return reader.concluded(sentence, claims[:-1])  # "namely" and what the answer is
 
@@ -509,7 +519,8 @@ def emphasised_answer(text: str, reader: AnswerReader) -> str | None:
         if not answer or not _AT_END.match(after) or not _asserts(line, *box.span(), reader):
             continue
         before = max((stop.end() for stop in _END.finditer(line, 0, box.start())), default=0)
-        if _ORDERS.match(line, before, box.start()):
+        listed = _AFTER_MEMBER.search(line, 0, box.start()) or _BEFORE_MEMBER.match(after)
+        if listed or _ORDERS.match(line, before, box.start()) or _CONTRASTS.match(after):
             continue
         beside = [_BESIDE.split(after)[0], *_HENCE.split(after)[1:], *_END.split(after)[1:]]
         if any(reader.names_other(said, answer) for said in beside):

@@ -326,6 +326,7 @@ EFFECTS = ("Zeeman effect", "Stark effect", "Raman effect", "Doppler shift")
         ("Of B and C, the answer is the last one.", ACIDS, None),
         # a conclusion after a box
         (r"$v^2=\boxed{0.64}$; the length is therefore (A).", ("0.8", "1", "0.64", "2"), "A"),
+        (r"$h^2=\boxed{4}$, so $h=2$ m.", ("2 m", "4 m", "6 m", "8 m"), "A"),
         # remarks and doubts about one answer
         ("**Glycine** – it is the only achiral one.", ACIDS, "B"),
         ("Glycine – or maybe serine, I cannot tell.", ACIDS, None),

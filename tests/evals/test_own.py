@@ -448,6 +448,8 @@ def test_own_questions_without_a_baseline_are_scored_and_a_gate_has_their_margin
                 "Saturn? No, that is Jupiter.",
                 "**Saturn** is often named, but Jupiter has more.",
                 "Saturn, Jupiter and Uranus.",
+                "Most people think of **Saturn**, but the answer is Jupiter.",
+                "Saturn. Wait, Jupiter.",
                 "Saturn, which is wrong.",
                 "Saturn – I think, though it may be Jupiter.",
                 "It's **Jupiter**, not Saturn.",
