@@ -30,6 +30,7 @@ LONG_WAIT = 15.0  # seconds after which the line names what it waits for
 _LONG_STAGE = 5.0  # seconds after which the line says how long a stage has taken
 _UNUSUAL = 3  # times the mean of the others: a reply that takes longer is named
 _TICK = 1.0
+_RETRYING = 2.0  # seconds for which the answer to a repeated try is not yet a late reply
 _NO_GRADE = "without a grade"  # of a grader's replies; the item is asked again
 _BAR, _BESIDE = 20, 16  # columns of the bar, and of everything else before the text
 _BOUNDS = "--reply-timeout (also with --resume) or, in a new run, --max-tokens bounds it"
@@ -82,7 +83,7 @@ class LineDisplay(Observer):
         self._took = (0.0, 0)  # seconds of all ended attempts, and their number
         self._longest = 0.0  # seconds of the longest of them
         self._refused: Counter[str] = Counter()  # tries that were repeated, by status or failure
-        self._again = 0.0  # when the next of them is sent
+        self._again = -math.inf  # when the next of them is sent
         budget = info.settings.budget
         self._deadline = None if budget is None else budget.deadline
         self._opened = time.monotonic()
@@ -182,9 +183,11 @@ class LineDisplay(Observer):
         if stage and now - began >= _LONG_STAGE:
             return f"{stage} … {now - began:.0f} s"
         under_way = list(self._under_way.values())
-        if self._again > now:
+        if self._again > now - _RETRYING:
             counts = (f"{count:,} × {why}" for why, count in self._refused.most_common(2))
-            return f"{', '.join(counts)}, next try in {self._again - now:.0f} s"
+            left = self._again - now
+            then = f"next try in {left:.0f} s" if left >= 1 else "trying again"
+            return f"{', '.join(counts)}, {then}"
         oldest = min(under_way, key=lambda begun: begun[1], default=None)
         seconds, attempts = self._took
         mean = seconds / attempts if attempts else 0.0

@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 from analyses import planned
-from healthy import SUITE, correct, json_response, rollout
+from healthy import SUITE, correct, exchange, json_response, rollout
 from mock_provider import MockProvider, status
 from replies import MODEL, Reply
 from rich.console import Console
@@ -300,3 +300,16 @@ async def test_refused_tries_are_counted_while_the_next_one_is_awaited(progress,
             await until(lambda: re.search(r"[2-9] × 429, next try in \d+ s", progress.text))
             sampling.cancel()
             await asyncio.gather(sampling, return_exceptions=True)
+
+
+def test_a_refused_try_is_no_late_reply_while_it_is_repeated(progress, monkeypatch):
+    monkeypatch.setattr("gpt_oss_verify.progress.LONG_WAIT", 0.05)
+    monkeypatch.setattr("gpt_oss_verify.progress._TICK", 0.02)
+    refused = exchange("chat", False, json_response({"error": {"message": "no"}}, status=429))
+    with progress.display() as screen:
+        screen.begin(1, 0)
+        screen.started(next(TASKS[0].attempts(1)))
+        screen.retrying(refused, 1, 0.1)
+        time.sleep(0.5)
+    assert "1 × 429, trying again" in progress.text
+    assert "waiting for" not in progress.text
