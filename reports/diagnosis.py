@@ -220,6 +220,11 @@ def _after_no_decision(analysis: Analysis, folder: str) -> Iterator[Step]:
 
 def _after_a_pass(analysis: Analysis) -> Step:
     """Return what to test next after a pass without evals."""
+    settings = analysis.run.settings
+    if analysis.tool_calling and (settings.first_cases is not None or settings.skip):
+        return Step("This run had a part of the suite. Verify all of it:", _whole_run(analysis.run))
+    if analysis.tool_calling and settings.suite == "tools":
+        return Step("Leave out --suite tools, so that probes test prompts, CoT, limits and more.")
     if analysis.tool_calling:
         return Step("Try --strict, or a higher --tries for narrower intervals.")
     if any(task.kind == "traffic" for task in analysis.run.tasks):

@@ -65,7 +65,7 @@ Model `gpt-oss-mock`, `http://127.0.0.1:1/v1`, 2026-01-02T03:04:05+00:00. 3 case
 
 ## What to do next
 
-- Try --strict, or a higher --tries for narrower intervals.
+- Leave out --suite tools, so that probes test prompts, CoT, limits and more.
 
 ## Tool calling
 

@@ -1,7 +1,17 @@
 """The next steps that a report recommends."""
 
 import pytest
-from reporting import CHAT, analysis, eval_result, failed_rule, finding, rule, score
+from reporting import (
+    CHAT,
+    analysis,
+    eval_result,
+    failed_rule,
+    finding,
+    passing_scores,
+    rule,
+    score,
+    tool_calling,
+)
 
 from harness.records.analysis import RetestedFinding
 from harness.records.runs import RetestInfo, RunSettings, TaskInfo
@@ -75,6 +85,23 @@ def test_an_unfinished_run_with_findings_is_finished_first():
 def test_a_passed_run_of_probes_alone_is_not_repeated_with_options_of_tool_calling():
     (only,) = lines(analysis(results=(), decision="pass", run={"command": COMMAND}))
     assert "no tool-calling cases" in only
+
+
+@pytest.mark.parametrize(
+    ("settings", "step"),
+    [
+        ({"first_cases": 2}, "This run had a part of the suite. Verify all of it: gpt-oss-verify"),
+        ({"skip": ("limits",)}, "This run had a part of the suite. Verify all of it: gpt-oss"),
+        ({"suite": "tools"}, "Leave out --suite tools, so that probes test"),
+        ({"suite": "standard"}, "Try --strict, or a higher --tries"),
+    ],
+)
+def test_after_a_pass_of_a_part_the_rest_is_next(settings, step):
+    found = analysis([tool_calling(passing_scores())], decision="pass")
+    changed = found.run.settings.model_copy(update=settings)
+    run = found.run.model_copy(update={"settings": changed, "command": COMMAND})
+    (line,) = lines(found.model_copy(update={"run": run}))
+    assert line.startswith(step)
 
 
 @pytest.mark.parametrize(

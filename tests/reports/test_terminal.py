@@ -67,7 +67,8 @@ chat non-streaming        6       0  100.0  100.0  100.0    –    2.00
 
 Checks  2 of 2 passed, 1 not verifiable, 1 skipped
 Report  runs/mock/report.html
-Next    Try --strict, or a higher --tries for narrower intervals.
+Next    Leave out --suite tools, so that probes test prompts, CoT, limits and
+        more.
 """)
 
 
