@@ -286,7 +286,7 @@ class _ChoiceBuilder:
         made = optional_member(delta, kind, dict, path) or {}
         path = f"{path}.{kind}"
         name = optional_member(made, "name", str, path)
-        names = self._names.setdefault(index, []) if name else []
+        names = self._names.setdefault(index, []) if name is not None else []
         if name and name not in names[:1]:  # some servers repeat the name in every chunk
             names.append(name)
         arguments = optional_member(made, text, str, path) or ""

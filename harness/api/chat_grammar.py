@@ -139,22 +139,14 @@ class _Walker:
 
     def _read_call(self, call: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         index, call_id = repr(call.get("index")), call.get("id")
-        name = nested(call, "function", "name") or nested(call, "custom", "name")
+        name = nested(call, "function", "name")
+        name = nested(call, "custom", "name") if name is None else name
         if index not in self._calls:
-            if not call_id or not name:
-                lost = "a name" if call_id else "an id" if name else "an id and a name"
-                message = f"The first delta of a tool call lacks {lost}."
-                yield TOOL_CALLS, message, lost, repr(call)
-            if call.get("type") is None:
-                message = "The first delta of a tool call has no type."
-                yield TOOL_CALLS_TYPE, message, "the type function", repr(call)
-            if call.get("index") is None:
-                message = "A delta of a tool call has no index."
-                yield TOOL_CALLS_INDEX, message, f"index {len(self._calls)}", repr(call)
-            elif index != str(len(self._calls)):
-                message = "Tool call indices do not increase by one from 0."
-                yield TOOL_CALLS_NUMBERS, message, f"index {len(self._calls)}", f"index {index}"
+            yield from self._begin_call(call, call_id, name)
             self._calls[index], self._names[index] = call_id, name
+        elif self._names[index] == "" and name:
+            message = "The first delta of a tool call lacks a name."
+            yield TOOL_CALLS, message, str(name), repr(self._names[index])
         elif self._names[index] and name not in (None, "", self._names[index]):
             message = "The name of a tool call is sent in several pieces."
             yield TOOL_CALLS, message, f"no more than {self._names[index]}", str(name)
@@ -167,6 +159,31 @@ class _Walker:
         elif call_id or name:
             message = "A later delta repeats the id or name of a tool call."
             yield TOOL_CALLS_REPEATED, message, "only the index and arguments", repr(call)
+
+    def _begin_call(
+        self, call: Mapping[str, Any], call_id: object, name: object
+    ) -> Iterator[tuple[str, str, str, str]]:
+        """Yield what the first delta of a call lacks.
+
+        A model may write a header without a name, which is then empty (`calls.name.polluted`).
+        """
+        lacking = [
+            what for what, lacks in (("an id", not call_id), ("a name", name is None)) if lacks
+        ]
+        if lacking:
+            lost = " and ".join(lacking)
+            message = f"The first delta of a tool call lacks {lost}."
+            yield TOOL_CALLS, message, lost, repr(call)
+        if call.get("type") is None:
+            message = "The first delta of a tool call has no type."
+            yield TOOL_CALLS_TYPE, message, "the type function", repr(call)
+        if call.get("index") is None:
+            message = "A delta of a tool call has no index."
+            yield TOOL_CALLS_INDEX, message, f"index {len(self._calls)}", repr(call)
+        elif repr(call["index"]) != str(len(self._calls)):
+            message = "Tool call indices do not increase by one from 0."
+            got = f"index {call['index']!r}"
+            yield TOOL_CALLS_NUMBERS, message, f"index {len(self._calls)}", got
 
 
 def _is_keep_alive(chunk: Mapping[str, Any]) -> bool:

@@ -229,7 +229,8 @@ class _Walker:
         if opened.get("status") == "completed":
             message = "An item already has status completed when it is added."
             self._report(ITEM_STATUS, event, message, "in_progress", "completed")
-        named = opened.get("call_id") and opened.get("name")
+        # A model may write a header without a name (calls.name.polluted).
+        named = opened.get("call_id") and opened.get("name") is not None
         if opened.get("type") == "function_call" and not named:
             message = "A function_call item was added without call_id or name."
             self._report(CALL, event, message, "call_id and name")

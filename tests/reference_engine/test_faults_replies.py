@@ -263,6 +263,9 @@ TOOLS = {
         chat(HI, said=CALL.replace("get_weather", "get_" * 12), tools=[named("get_" * 12)]),
         lambda s: s.call["function"]["name"] == "get_" * 10,
     ),
+    "names-emptied": Row(
+        chat(HI, said=CALL, tools=[CHAT_TOOL]), lambda s: s.call["function"]["name"] == ""
+    ),
     "property-named-items-crashes": Row(
         chat(
             HI,

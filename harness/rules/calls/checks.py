@@ -136,7 +136,8 @@ def _unknown_name(call: Call) -> Iterator[Problem]:
     the server changes names or does not show the tools to the model.
     """
     offered = {*call.exchange.request.functions, *call.exchange.request.custom_tools}
-    if call.call.name not in offered and not (_is_built_in(call) or _intended(call)):
+    named = call.call.name and not (_is_built_in(call) or _intended(call))
+    if named and call.call.name not in offered:
         message = "The reply calls a tool that the request did not offer."
         yield Problem(call.exchange, message, f"one of {sorted(offered)}", call.call.name)
 
@@ -196,7 +197,7 @@ def _polluted_name(call: Call) -> Iterator[Problem]:
     The model may write the recipient before or after the channel, and the provider's harmony parser
     handles only one of the two. Agents see an unknown tool and abort. A call with the wrong tool's
     name is also reported if the CoT names only one tool, and the arguments fit only the schema of
-    that tool.
+    that tool. A model rarely writes no name.
     """
     intended, meant = _intended(call), _meant(call)
     if intended is not None:
@@ -204,6 +205,9 @@ def _polluted_name(call: Call) -> Iterator[Problem]:
         # A model may write the namespace twice.
         own = call.call.name == f"functions.{intended}"
         yield Problem(call.exchange, message, intended, call.call.name, proven=not own)
+    elif not call.call.name:
+        message = "The call has an empty name."
+        yield Problem(call.exchange, message, "the name of a tool", repr(call.call.name))
     elif meant is not None:
         message = "The call has the arguments of the tool that the CoT names, but a different name."
         yield Problem(call.exchange, message, meant.name, call.call.name)

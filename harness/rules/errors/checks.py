@@ -134,7 +134,7 @@ def _server_error(exchange: ParsedExchange) -> Iterator[Problem]:
     if failed:
         what = "a cut connection" if failed[0].status is None else f"status {failed[0].status}"
         message = f"The request succeeded only after {what} and a retry."
-        got = f"{len(failed)} failures of the server before the reply"
+        got = f"failures of the server before the reply: {len(failed)}"
         yield Problem(exchange, message, "a reply to the first request", got)
 
 

@@ -86,6 +86,7 @@ CALLED_NAME.faults(
     json_in_tool_name=lambda name: f"{name}json",
     functions_prefix_kept=lambda name: f"functions.{name}",
     names_cut_at_40=lambda name: name[:40],
+    names_emptied=lambda name: "",
 )
 hooks.whole_text("call").faults(
     functions_deleted_in_arguments=lambda text: text.replace("functions.", ""),

@@ -428,6 +428,18 @@ def late_copy(chunks):
         later["reasoning_content"] = delta["reasoning"]
 
 
+def name_later(chunks):
+    function = first_call(chunks)["function"]
+    later = next(
+        call
+        for chunk in chunks
+        for choice in chunk["choices"]
+        for call in choice["delta"].get("tool_calls", ())
+        if call["function"] is not function
+    )
+    later["function"]["name"], function["name"] = function["name"], ""
+
+
 BROKEN_CHAT_STREAM = [
     ("chat.schema", put("2.created", "1"), CALL),
     ("chat.schema.minor", put("2.created", 1.5), CALL),
@@ -445,6 +457,8 @@ BROKEN_CHAT_STREAM = [
     ("chat.stream.role", lambda chunks: chunks.pop(0), CALL),
     ("chat.stream.id", put("2.id", "chatcmpl-2"), CALL),
     ("chat.stream.tool_calls", lambda chunks: first_call(chunks).pop("id"), CALL),
+    ("chat.stream.tool_calls", lambda chunks: first_call(chunks)["function"].pop("name"), CALL),
+    ("chat.stream.tool_calls", name_later, CALL),
     ("chat.stream.tool_calls.numbers", lambda chunks: first_call(chunks).update(index=1), CALL),
     ("chat.stream.tool_calls.type", null_type, CALL),
     ("chat.stream.tool_calls.type", lambda chunks: first_call(chunks).pop("type"), CALL),

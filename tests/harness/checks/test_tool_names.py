@@ -1,10 +1,17 @@
 """Names of called tools: header remains are attributed to the server, other names to the model."""
 
+from itertools import product
+
 import examined
 import pytest
 from healthy import json_response, rollout
 from mutations import asked
 from replies import Reply, responses_whole
+
+from harness.api.parsed_rollout import parse_rollout
+from harness.records.conditions import BOTH_APIS, MODES
+from harness.rules.measured import measured_score
+from harness.verdict.tolerances import apply_tolerances
 
 OFFERED = ("search", "get_weather", "web_search", "run-query", "get_json")
 
@@ -40,6 +47,23 @@ def test_offered_names_are_healthy(name):
 )
 def test_header_remains_in_a_name_are_reported(name):
     assert findings(name) == {"calls.name.polluted"}
+
+
+@pytest.mark.parametrize(("api", "mode"), [*product(BOTH_APIS, MODES)])
+@pytest.mark.parametrize(("empty", "severity"), [(1, "info"), (10, "warning"), (60, "error")])
+def test_a_header_without_a_name_is_the_models_unless_many_are(api, mode, empty, severity):
+    """The name is there, and empty in every event: nothing else is wrong with the reply."""
+    tools = {"tools": [{"type": "function", "function": {"name": "search"}}]}
+    scores = []
+    for number in range(100):
+        call = ("" if number < empty else "search", "{}")
+        made = rollout(
+            [Reply(call=call)], api=api, streaming=mode == "streaming", sample=str(number)
+        )
+        scores.append(measured_score(parse_rollout(asked(made, tools)), {"outcome": "answered"}))
+    found = [finding for score in apply_tolerances(scores) for finding in score.findings]
+    assert {(each.id, each.severity) for each in found} == {("calls.name.polluted", severity)}
+    assert len(found) == empty
 
 
 @pytest.mark.parametrize(
