@@ -113,7 +113,7 @@ def _counted_instead(row: Row, more: Iterable[int], counting: Counting) -> bool 
 
 
 def _affects(what: What, kind: str, intact: Row) -> bool:
-    """Whether a change of texts would have altered an intact reply."""
+    """Whether a change of texts would have altered an intact reply, as it arrived."""
     wanted = intact.wanted
     if wanted is None:
         return False
@@ -124,11 +124,19 @@ def _affects(what: What, kind: str, intact: Row) -> bool:
         return not all(arguments.values())
     if what is What.STYLE:
         return kind in map(style_of, arguments)
+    # Typography that the model spells in its own way is not there to be altered.
+    arrived = [intact.text, *(text for _, args in intact.calls for text in _texts(args))]
+    texts = [
+        text for text in (wanted.text, *strings(arguments)) if any(text in got for got in arrived)
+    ]
     if what is What.MASKED:
-        return kind in (wanted.text, *strings(arguments))
+        return kind in texts
     change = CHANGES.get(what)
-    texts = [wanted.text, *strings(arguments)]
     return change is None or any(change(text) != text for text in texts)
+
+
+def _texts(arguments: str) -> Iterable[str]:
+    return strings(parsed_object(arguments) or {})
 
 
 def copied(row: Row) -> bool | None:

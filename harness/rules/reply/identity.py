@@ -63,18 +63,34 @@ def _collisions(examined: Sequence[Score], what: Literal["reply", "call"]) -> It
         message = f"The {what} has the same id as a {what} in {other.record}."
         if lacking:
             message += f" Requests that differ only in {', '.join(lacking)} share replies."
-        yield message, evidence(score.record, path, "a unique id", key)
+        found = evidence(score.record, path, "a unique id", key)
+        apart = {"compared": other.record, "differing": _apart(score, other)}
+        yield message, found.model_copy(update=apart)
 
 
 def _shared(
     examined: Sequence[Score], what: Literal["reply", "call"]
 ) -> Iterator[tuple[Score, Score, str]]:
+    """Yield the rollouts with an id of an earlier one, that one, and the id."""
     first: dict[str, Score] = {}
-    for score in examined:
+    for score in sorted(examined, key=_began):
         for key in sorted(score.reply_ids if what == "reply" else score.traits.call_ids):
             other = first.setdefault(key, score)
             if other.record != score.record:
                 yield score, other, key
+
+
+def _began(score: Score) -> float:
+    return min((row.began for row in score.replies), default=0.0)
+
+
+def _apart(score: Score, other: Score) -> tuple[str, ...]:
+    """Return the members in which the first requests of two rollouts differ."""
+    one, two = score.traits, other.traits
+    conversation = "messages" if score.condition.api == "chat" else "input"
+    differing = {conversation} if one.conversation != two.conversation else set[str]()
+    options = set(one.options.split()) ^ set(two.options.split())
+    return tuple(sorted(differing | {option.partition("=")[0] for option in options}))
 
 
 def _members_apart(pairs: Sequence[tuple[Score, Score]]) -> Sequence[str]:
@@ -85,11 +101,7 @@ def _members_apart(pairs: Sequence[tuple[Score, Score]]) -> Sequence[str]:
     traits = [(score.traits, other.traits) for score, other in pairs]
     if any(not one.conversation or one.conversation != other.conversation for one, other in traits):
         return ()
-    differing = {
-        option.partition("=")[0]
-        for one, other in traits
-        for option in set(one.options.split()) ^ set(other.options.split())
-    }
+    differing = {member for score, other, *_ in pairs for member in _apart(score, other)}
     return sorted(differing) if len(differing) <= _MOST_APART else ()
 
 

@@ -297,11 +297,17 @@ def _order(responses: ProbeResponses) -> Trials:
         yield next(_mixed(rollout), None)
 
 
+def _response_ids(exchange: ParsedExchange) -> set[str]:
+    responses = [(event.data or {}).get("response") for event in exchange.events]
+    return {str(each.get("id")) for each in responses if isinstance(each, dict)}
+
+
 def _mixed(rollout: ParsedRollout) -> Iterator[Problem]:
+    named = [_response_ids(exchange) for exchange in rollout.exchanges]
     for exchange, own, other in zip(rollout.exchanges, _WORDS, _WORDS[::-1], strict=False):
-        responses = [(event.data or {}).get("response") for event in exchange.events]
-        ids = {str(each.get("id")) for each in responses if isinstance(each, dict)}
-        if len(ids) > 1:
+        ids = named[exchange.index]
+        # An id that is in one of them only belongs to a response that changes its own.
+        if len(ids) > 1 and any(ids & each for each in named if each is not ids):
             message = "The events of two responses are mixed on one connection."
             yield Problem(exchange, message, "the events of one response", ", ".join(sorted(ids)))
         elif exchange.reply is None:

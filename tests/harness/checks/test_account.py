@@ -287,6 +287,21 @@ def test_the_placeholder_of_a_filter_is_no_value_that_a_model_writes(
     assert kinds([*HEALTHY, *healthy]) == set()
 
 
+@pytest.mark.parametrize(("spelled", "changed"), [("...", True), ("…", False)])
+def test_a_copy_that_a_model_respells_is_no_text_that_arrived_unchanged(
+    spelled: str, changed: bool
+) -> None:
+    """An ellipsis that arrives is one that NFKC would have replaced; one in ASCII shows nothing."""
+
+    def noted(note: str, got: str) -> Row:
+        wanted = Wanted(name="add_note", arguments={"note": note})
+        return call(json.dumps({"note": got}), f"With note: {note}.", wanted)
+
+    replaced = [noted(f"½ {word} of salt", f"1⁄2 {word} of salt") for word in WORDS[:3]]
+    peer = noted("dock, nine …", f"dock, nine {spelled}")
+    assert (("changed", "arguments") in kinds([*HEALTHY, *replaced, peer])) is changed
+
+
 def test_a_model_that_writes_other_arguments_is_not_accused() -> None:
     """Its tokens are those of the call, its mistakes differ, and its CoT may plan another text."""
     wrong = [call(f'{{"note": "salt or {word}"}}') for word in WORDS]

@@ -167,6 +167,21 @@ def test_shared_ids_are_reported(ids: list[str], shared: bool) -> None:
     assert {check for check, _ in found(scores)} == ({"reply.id.shared"} if shared else set())
 
 
+def test_of_two_replies_with_one_id_the_later_one_is_reported() -> None:
+    """The earlier one got its own reply, in whichever order they are stored."""
+    body = chat_whole(Reply(text="No.")) | {"id": "chatcmpl-1a2b3c4d5e6f"}
+    later, earlier = (scored([json_response(body)], name, 1, name) for name in ("late", "early"))
+    times = ((later, 9.0), (earlier, 5.0))
+    scores = [
+        replace(score, rows=tuple(replace(row, began=at) for row in score.rows))
+        for score, at in times
+    ]
+    every = [finding for _, findings in compare_rollouts(scores) for finding in findings]
+    (shown,) = (each.evidence for each in every if each.id == "reply.id.shared")
+    assert (shown.record, shown.compared) == (later.record, earlier.record)
+    assert shown.comparison == "the requests differ in messages"
+
+
 @pytest.mark.parametrize(
     ("prompts", "temperatures", "lacking"),
     [

@@ -118,6 +118,16 @@ def mixed() -> list[Response]:
     ]
 
 
+def announced(word: str) -> Response:
+    """A response that is announced with another id than it ends with."""
+    events = responses_events(replace(HELLO, text=word))
+    for event in events:
+        if "response" in event:
+            first = event["type"] == "response.created"
+            event["response"]["id"] = f"resp_{word}_{'announced' if first else 'made'}"
+    return stream_response(responses_blocks(events))
+
+
 @pytest.mark.parametrize(
     ("given", "names"),
     [
@@ -132,6 +142,7 @@ def mixed() -> list[Response]:
         ({"prepared": [NOTHING, error()]}, {"prepared"}),
         ({"prepared": [NOTHING, counted(HELLO, 20)]}, {"prepared"}),
         ({"two": mixed()}, {"order"}),
+        ({"two": [announced("orchid"), announced("walnut")]}, set()),
         ({"two": [HELLO, closed()]}, {"order"}),
         ({"two": [replace(HELLO, text="Walnut"), replace(HELLO, text="Orchid")]}, {"order"}),
         ({"after": [closed()]}, {"left"}),
