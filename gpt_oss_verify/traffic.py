@@ -10,6 +10,7 @@ from gpt_oss_verify import planning
 from gpt_oss_verify.judge_and_report import judge_and_print
 from gpt_oss_verify.options import DEFAULT_OUT, AsJson, Out
 from gpt_oss_verify.screen import say
+from harness.compare.read_logs import is_log, not_traffic
 from harness.errors import ConfigurationError
 from harness.providers.entries import base_of, load_providers
 from harness.records.runs import UNKNOWN_ADDRESS, ProviderInfo
@@ -45,7 +46,12 @@ def import_traffic(
         host: Import only requests to this host.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
     """
-    traffic = read_traffic((file, *files), host=host, models=model)
+    try:
+        traffic = read_traffic((file, *files), host=host, models=model)
+    except ConfigurationError as error:
+        if log := next(filter(is_log, filter(Path.exists, (file, *files))), None):
+            raise not_traffic(log) from error
+        raise
     if len(traffic.hosts) > 1 and verdict:
         hosts = ", ".join(sorted(traffic.hosts))
         raise ConfigurationError(

@@ -20,6 +20,14 @@ def is_log(path: Path) -> bool:
     return _reader(path) is not None
 
 
+def not_traffic(path: Path) -> ConfigurationError:
+    """Return why a log is not judged, and what can be done with it."""
+    return ConfigurationError(
+        f"{path} is a log of another harness, which judged it; compare it with a run or with "
+        f"another log: gpt-oss-verify compare {path} RUN"
+    )
+
+
 def read_logs(path: Path) -> tuple[EvalLog, ...]:
     """Return a log as its tasks, without copies. Raises ConfigurationError if it is damaged."""
     logs = (_reader(path) or read_lm_eval)(path)

@@ -350,6 +350,8 @@ def test_a_folder_becomes_a_baseline_and_a_point_of_the_history(tmp_path, capsys
     assert run(["history", str(tmp_path / "runs"), "--json"]) == 0
     lines = json.loads(capsys.readouterr().out)["lines"]
     assert [line["provider"] for line in lines] == ["127.0.0.1:1", "127.0.0.1:2"]
+    assert run(["import", str(good), "-p", "mine"]) == run(["recheck", str(good)]) == 2
+    assert capsys.readouterr().err.count("compare it with a run or with another log") == 2
     assert run(["history", str(good), "--json"]) == 0  # one log alone
     assert [line["provider"] for line in json.loads(capsys.readouterr().out)["lines"]] == [
         "127.0.0.1:1"
