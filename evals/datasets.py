@@ -423,13 +423,12 @@ def _unavailable(dataset: PublishedDataset, reason: str) -> ConfigurationError:
     if dataset.gated:
         remedy = (
             f"accept its terms at {dataset.address} and set HF_TOKEN, or pass a local copy with "
-            "--data, or try the sample questions with --samples"
+            "--data"
         )
     else:
         remedy = (
             f"check the connection to huggingface.co, or download {' and '.join(dataset.files)} "
-            f"from {dataset.address} and pass the folder with --data, or try the sample questions "
-            "with --samples"
+            f"from {dataset.address} and pass the folder with --data"
         )
     return ConfigurationError(f"{dataset.name} could not be loaded ({_short(reason)}): {remedy}.")
 

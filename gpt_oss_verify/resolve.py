@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 from evals.baselines.choice import choose_baseline
-from evals.datasets import Loaded
+from evals.datasets import HUB_PREFIX, Loaded
 from evals.grading.graded_eval import GradedEval
 from evals.grading.requests import DEFAULT_GRADER
 from evals.own import own_name
@@ -33,6 +34,7 @@ from harness.verdict.reference_rate import default_thresholds, target_of, with_r
 
 DEFAULT_EVALS = ",".join(QUICK_TRIES)
 _MOST_SECONDS = 60.0  # for the list of models
+_SLOW = 3.0  # seconds after which a download is mentioned
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,23 @@ def recorded(gate: ScoreGate) -> dict[str, Any]:
 def load_questions(name: str, options: Options) -> Loaded[Any]:
     """Return the rows of an eval; in the main job, sample data if the hub cannot be reached."""
     evals = (options.evals or DEFAULT_EVALS).split(",")
-    if options.evals_alone:
-        return load_data(name, options.data.place(evals))
+    place = options.data.place(evals) if options.evals_alone else "hub"
+    waiting = Timer(_SLOW, say, (f"loading {name} from huggingface.co …",))
     try:
-        return load_data(name)
+        if name.startswith(HUB_PREFIX) or (place == "hub" and name in NAMES):
+            waiting.start()
+        return load_data(name, place)
     except ConfigurationError as error:
+        if place != "hub" or name not in NAMES:
+            raise
+        if options.evals_alone:
+            raise ConfigurationError(
+                f"{error} The sample questions, with --samples, need no internet."
+            ) from None
         say(f"Using sample questions instead of {name}: {error}")
         return load_data(name, "samples")
+    finally:
+        waiting.cancel()
 
 
 def _named_provider(options: ProviderOptions, concurrency: int | None) -> Provider:

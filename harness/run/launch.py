@@ -131,7 +131,8 @@ async def _wait_until_ready(
         if time.monotonic() > deadline:
             raise LaunchError(
                 f"provider {name}: not ready after {launch.ready_timeout:g} s "
-                f"({url} does not return 200){_tail(log)}"
+                f"({url} does not return 200); raise ready_timeout of its launch entry if it needs "
+                f"longer{_tail(log)}"
             )
         await asyncio.sleep(POLL_INTERVAL)
 

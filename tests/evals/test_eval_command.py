@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -584,6 +585,21 @@ def test_quick_evals_and_tool_calling_share_one_run_and_verdict(mock, monkeypatc
     assert planned == [("tool_calling", 1), ("aime25", 136), ("gpqa", 41)]
     assert [each["baseline"]["decision"] for each in found["results"][1:]] == [None, None]
     assert "Using sample questions instead of aime25: no hub here" in err
+
+
+def test_a_slow_hub_is_named_and_sample_questions_are_offered(mock, monkeypatch, capsys):
+    def slow(name, place="hub"):
+        time.sleep(0.3)
+        raise ConfigurationError("no hub here.")
+
+    monkeypatch.setattr("gpt_oss_verify.resolve.load_data", slow)
+    monkeypatch.setattr("gpt_oss_verify.resolve._SLOW", 0.01)
+    base = ["--base-url", mock.base_url, "--model", MODEL, "--api", "chat", "--dry-run"]
+    assert run(["eval", *base, "--eval", "aime25"]) == 2
+    err = capsys.readouterr().err
+    assert "loading aime25 from huggingface.co …" in err
+    assert "no hub here. The sample questions, with --samples, need no internet." in err
+    assert not mock.received
 
 
 def entries(tmp_path, **places):
