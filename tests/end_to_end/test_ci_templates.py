@@ -148,6 +148,7 @@ def test_an_unmatched_quote_in_args_is_named(mock, tmp_path):
     runner = Runner(tmp_path, base_url=mock.base_url, model=MODEL, args="--skip 'a")
     assert runner.run("verify") == 2
     assert "The input args has an unmatched quote." in runner.log
+    assert runner.outputs["verify"] == {"verdict": "error", "exit-code": "2"}
     assert mock.received == []
 
 
