@@ -19,7 +19,7 @@ from harness.records.conditions import Api
 from harness.records.scores import Severity
 from harness.records.settings import CONTEXT
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.evidence.refusals import outcome, refused
+from harness.rules.evidence.refusals import outcome, refused, require_intact
 from harness.rules.evidence.tables import table
 from harness.rules.missing import required
 from harness.rules.probe import ProbeGroup, ProbeRequest, ProbeResponses, Trials, prompt_tokens
@@ -231,6 +231,7 @@ def _overflow(responses: ProbeResponses) -> Trials:
     """
     for rollout in responses.all("overflow"):
         last = rollout.exchanges[-1]
+        require_intact(last)
         if refused(rollout):
             yield None
         elif last.reply is None:

@@ -170,18 +170,31 @@ def served_replies(
             yield exchange, exchange.reply
 
 
+def is_damaged(exchange: ParsedExchange) -> bool:
+    """Whether a response has a 2xx status and is unreadable, which `reply.unreadable` reports.
+
+    It shows nothing about what its request asks for.
+    """
+    return exchange.reply is None and exchange.good_status and bool(exchange.unreadable)
+
+
+def require_intact(*exchanges: ParsedExchange) -> None:
+    """Raise NotVerifiableError if one of the responses is damaged."""
+    if any(map(is_damaged, exchanges)):
+        raise NotVerifiableError("unreadable")
+
+
 def failure(rollout: ParsedRollout, feature: str) -> TrialResult:
     """Return the problem of a rollout without a final readable reply; None if it has one.
 
     `feature` is what was requested, as the object of a sentence. Raises NotVerifiableError if the
-    response has a 2xx status and is unreadable: `reply.unreadable` reports this, and it is not
-    caused by the feature.
+    response is damaged.
     """
     last = rollout.exchanges[-1]
     if last.reply is not None:
         return None
-    if last.good_status and last.unreadable:
-        raise NotVerifiableError("unreadable_with", feature=feature, got=last.unreadable)
+    if is_damaged(last):
+        raise NotVerifiableError("unreadable_with", feature=feature, got=str(last.unreadable))
     alone = ", also if it is sent alone" if rollout.rollout.alone else ""
     return Problem(last, f"The provider fails on {feature}{alone}.", "a reply", outcome(last))
 

@@ -10,7 +10,7 @@ from functools import cache
 
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
-from harness.rules.evidence.refusals import failure, outcome, refused
+from harness.rules.evidence.refusals import failure, outcome, refused, require_intact
 from harness.rules.evidence.rendering import Prompt, bare_lengths, differences
 from harness.rules.long.requests import (
     COUNTED,
@@ -129,6 +129,7 @@ def _limit(responses: ProbeResponses) -> Trials:
         yield _grown(responses, "fits", _SHORT)
     for rollout in responses.all("over"):
         last = rollout.exchanges[-1]
+        require_intact(last)
         if refused(rollout):
             yield _unnamed(last, responses.max_context)
         elif last.reply is None:

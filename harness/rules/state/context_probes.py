@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from harness.api.fields import objects
 from harness.api.items import Message
 from harness.records.conditions import Api
-from harness.rules.evidence.refusals import outcome, refused
+from harness.rules.evidence.refusals import outcome, refused, require_intact
 from harness.rules.probe import (
     MAY_BE_REFUSED,
     ProbeRequest,
@@ -82,6 +82,7 @@ def _conversation(responses: ProbeResponses) -> Trials:
     """
     for rollout in responses.all("conversation"):
         first, last = rollout.exchanges[0], rollout.exchanges[-1]
+        require_intact(first)
         if first.reply is None:
             problem = Problem(first, "A conversation fails.", "a reply or 4xx", outcome(first))
             yield None if refused(rollout) else problem
@@ -106,6 +107,7 @@ def _compaction(responses: ProbeResponses) -> Trials:
     """
     for rollout in responses.all("compacted"):
         last = rollout.exchanges[-1]
+        require_intact(last)
         reply = last.reply
         if reply is None:
             problem = Problem(last, "Compaction fails.", "a reply or 4xx", outcome(last))
@@ -131,6 +133,7 @@ def _compaction_item(responses: ProbeResponses) -> Trials:
     """
     for rollout in responses.all("compacted before"):
         last = rollout.exchanges[-1]
+        require_intact(last)
         message = "The provider accepts a compaction item that it cannot read, and drops it."
         if not last.good_status:
             message = "A request with a compaction item that the provider cannot read fails."

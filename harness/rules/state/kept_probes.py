@@ -6,7 +6,7 @@ from typing import Any
 from harness.api.items import Follow, Message
 from harness.records.conditions import Api
 from harness.rules.check import Family
-from harness.rules.evidence.refusals import declined, outcome, refused
+from harness.rules.evidence.refusals import declined, outcome, refused, require_intact
 from harness.rules.evidence.subjects import Answer, answers
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeRequest, ProbeResponses, Trials
@@ -56,6 +56,7 @@ def _retrieved(responses: ProbeResponses) -> Trials:
             raise NotVerifiableError("not_continued")
         if declined(rollout) and stores_nothing(rollout):
             raise NotVerifiableError("refuses_to_store")
+        require_intact(last)
         message, got = "A stored response cannot be retrieved by its id.", outcome(last)
         if last.reply is not None:
             message, got = "A retrieved response has another output.", last.reply.generated
@@ -96,6 +97,7 @@ def _background(responses: ProbeResponses) -> Trials:
             raise NotVerifiableError(
                 "refuses_feature", feature="background responses", status=first.status or 0
             )
+        require_intact(first, last)
         cancels = rollout.rollout.sample == "cancelled"
         read = [exchange.reply.raw.get("status") for exchange in (first, last) if exchange.reply]
         ended = "completed" in read or (cancels and ("cancelled" in read or refused(rollout)))

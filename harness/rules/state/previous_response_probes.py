@@ -8,7 +8,7 @@ the CoT of a tool call, and which instructions and tools, are in the prompt of t
 Where the first request has `store: false`, the second one must not know it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES, Mode
 from harness.rules.evidence.offers import MARKDOWN, WEATHER
 from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
-from harness.rules.evidence.refusals import declined, outcome, refused
+from harness.rules.evidence.refusals import declined, is_damaged, outcome, refused
 from harness.rules.evidence.rendering import Prompt, after_calls, differences
 from harness.rules.missing import NotVerifiableError, repeated, required
 from harness.rules.probe import (
@@ -167,11 +167,12 @@ def _unstored(responses: ProbeResponses) -> Trials:
         yield kept if known else None
 
 
-def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
+def _continued(responses: ProbeResponses, name: str) -> Sequence[ParsedRollout]:
     """Return the rollouts in which a stored response was continued.
 
     Raises NotVerifiableError if there are none, or the provider stores no responses: it does not
-    claim to store them, or it refuses to continue them with a status other than 404.
+    claim to store them, or it refuses to continue them with a status other than 404. Those with a
+    damaged reply show nothing about it.
     """
     rollouts = responses.all(name)
     if all(declined(rollout) and len(rollout.exchanges) == 1 for rollout in rollouts):
@@ -181,7 +182,8 @@ def _continued(responses: ProbeResponses, name: str) -> list[ParsedRollout]:
         raise NotVerifiableError("not_continued")
     if all(declined(rollout) and stores_nothing(rollout) for rollout in continued):
         raise NotVerifiableError("refuses_to_continue", got=outcome(continued[0].exchanges[-1]))
-    return continued
+    intact = (rollout for rollout in continued if not any(map(is_damaged, rollout.exchanges)))
+    return required(intact, "unreadable")
 
 
 def stores_nothing(rollout: ParsedRollout) -> bool:

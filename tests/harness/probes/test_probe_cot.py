@@ -244,6 +244,13 @@ def test_an_id_that_was_just_issued_is_found_in_every_request() -> None:
     assert (found.status, found.failures) == ("failed", 2)
 
 
+def test_a_page_instead_of_a_stored_reply_breaks_no_continuation() -> None:
+    page = Response(status=200, headers={"content-type": "text/html"}, body="<h1>Bad Gateway</h1>")
+    found = state_results(stored((60, 90), page))
+    assert found["state.previous_response"] == "not_verifiable"
+    assert "failed" not in found.values()
+
+
 def test_repeating_the_code_word_proves_continuation() -> None:
     knows = Reply(text="The code word is Orchid596.")
     said = json_response(responses_whole(knows))

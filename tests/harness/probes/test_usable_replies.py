@@ -53,6 +53,16 @@ def test_what_a_filter_left_is_not_judged(group: ProbeGroup) -> None:
     assert {each.status for each in found.values()} <= {"not_verifiable", "skipped", "passed"}
 
 
+@pytest.mark.parametrize("api", BOTH_APIS)
+@_EACH_GROUP
+def test_a_page_instead_of_a_reply_says_nothing_of_its_request(group: ProbeGroup, api: Api) -> None:
+    """`reply.unreadable` reports it, and only the probe of invalid requests is about it."""
+    page = Response(status=200, headers={"content-type": "text/html"}, body="<h1>Bad Gateway</h1>")
+    found = judged(group, lambda *_: [page], [api])
+    failed = {name for name, each in found.items() if each.status in ("failed", "warned")}
+    assert failed <= {"errors.status"}
+
+
 @pytest.mark.parametrize("status", [429, 504])
 @_EACH_GROUP
 def test_rejections_for_lack_of_capacity_are_not_failures(group: ProbeGroup, status: int) -> None:
