@@ -10,9 +10,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
+from harness.api.sdk_types import shape_of
 from harness.api.statuses import explanation, without_reply
 from harness.records.conditions import Api, Mode
 from harness.records.rollouts import Rollout
@@ -70,8 +72,8 @@ def conversations(
     """Read those of the rollouts that were answered; one that was made again alone counts once.
 
     `damaged` has, by record, the rules that found what breaks clients (see `damaging`). Of the
-    tasks and the recordings, the shortest of each kind are read; of the other probes only damaged
-    ones, the shortest with the same findings. The others with these findings do to clients what
+    tasks and the recordings, the shortest of each kind are read, one of each form; of the other
+    probes only damaged ones, the shortest with the same findings. The others with these findings do to clients what
     those that were read do.
     """
     last = {_again(parsed.rollout): parsed for parsed in rollouts}
@@ -105,19 +107,38 @@ def _again(rollout: Rollout) -> object:
 
 
 def _like_the_shortest(those: Sequence[ParsedRollout], *, unread: bool) -> Iterator[Conversation]:
-    """Yield the conversations with equal findings, of which the shortest are read."""
+    """Yield the conversations with equal findings, of which the shortest of each form are read."""
     reading: dict[bool, Conversation] = {}
+    of_form: dict[object, Conversation] = {}
     shortest = sorted(those, key=lambda one: sum(len(each.events) for each in one.exchanges))
     for at, parsed in enumerate(shortest):
         made = _kind(parsed)
-        if not unread and (at < _MOST or made.calls not in reading):
-            reading[made.calls] = _read(parsed)
-            yield reading[made.calls]
-        elif unread:
+        if unread:
             yield made
-        else:
-            like = reading[made.calls]
-            yield replace(made, failed=like.failed, turn=like.turn, read=like.read)
+            continue
+        like = None
+        if at < _MOST or made.calls not in reading:
+            like = of_form.get(form := (made.calls, _form(parsed)))
+            reading[made.calls] = of_form[form] = like or _read(parsed)
+        like = like or reading[made.calls]
+        yield replace(made, failed=like.failed, turn=like.turn, read=like.read)
+
+
+def _form(parsed: ParsedRollout) -> object:
+    """Return what clients can stumble over: the forms of the replies without texts and numbers."""
+    return tuple(
+        tuple(form for form, _ in groupby(_forms(exchange))) for exchange in parsed.exchanges
+    )
+
+
+def _forms(exchange: ParsedExchange) -> Iterator[object]:
+    yield exchange.recorded.failure is None, exchange.content_type
+    yield shape_of(exchange.body or {})
+    response = exchange.recorded.response
+    parts = response.parts if response else ()
+    for event in exchange.events:
+        framing = parts[event.number].raw.replace(event.text, "", 1)
+        yield framing, event.problem, shape_of(event.data or {})
 
 
 def _kind(rollout: ParsedRollout) -> Conversation:

@@ -336,3 +336,21 @@ def test_custom_tools_and_cut_replies_are_no_conversations_of_all_clients() -> N
     exchange = one.exchanges[0].model_copy(update={"request": request})
     other = one.model_copy(update={"task": "traffic", "exchanges": (exchange,)})
     assert not is_conversation(parse_rollout(other))
+
+
+def test_replies_of_one_form_are_read_once_and_each_as_if_it_were_alone():
+    """Texts and numbers change nothing; a member, an event or the framing of one does."""
+    first, *others = [
+        one
+        for one in healthy().rollouts
+        if one.task == "tool_calling" and one.condition.api == "chat" and one.condition.streaming
+    ][:6]
+    without_index = first.model_copy(
+        update={"exchanges": tuple(changed(each, "call-index-missing") for each in first.exchanges)}
+    )
+    those = [parse_rollout(one) for one in (without_index, *others)]
+    made = {one.record: one for one in conversations(those)}
+    alone = {one.rollout.id: conversations([one])[0] for one in those}
+    assert made == alone
+    forms = {tuple(sorted(one.read.items())) for one in alone.values()}
+    assert len({id(one.read) for one in made.values()}) < len(made) and len(forms) == 2
