@@ -73,8 +73,8 @@ def conversations(
 
     `damaged` has, by record, the rules that found what breaks clients (see `damaging`). Of the
     tasks and the recordings, the shortest of each kind are read, one of each form; of the other
-    probes only damaged ones, the shortest with the same findings. The others with these findings do to clients what
-    those that were read do.
+    probes only damaged ones, the shortest with the same findings. The others with these findings do
+    to clients what those that were read do.
     """
     last = {_again(parsed.rollout): parsed for parsed in rollouts}
     alike: dict[tuple[str, Api, Mode, frozenset[str]], list[ParsedRollout]] = defaultdict(list)
