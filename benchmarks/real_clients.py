@@ -6,9 +6,11 @@ Installs the clients of benchmarks/real_clients.yaml in a folder of its own, and
 recorded replies of the reference server (a call, then a text) with each damage of
 benchmarks/real/damages.py. Each client has one conversation with a tool over each API and in each
 mode; it breaks if it raises, if its calls differ from those without a damage, or if no text
-arrives. A client whose healthy conversation fails is named and has no row. Prints the rows that
-differ from those in harness/rules/clients: needs.csv (the rules that find a damage, and the clients
-that break), returned.csv (where each client returns the CoT) and measured.csv (versions and date).
+arrives. Clients that are offered no function of ours, such as commands, only have a text: what
+damages calls is untried with them. A client whose healthy conversation fails is named and has no
+row. Prints the rows that differ from those in harness/rules/clients: needs.csv (the rules that find
+a damage, and the clients that break), returned.csv (where each client returns the CoT) and
+measured.csv (versions and date).
 `--write` replaces these files and the recorded requests of the tests. `--newest` takes the newest
 releases instead of the pinned ones. Exit code 1 means that a row differs (without `--write`), 2
 that something cannot be installed, or the options do not fit.
@@ -45,7 +47,7 @@ from harness.records.conditions import BOTH_APIS, MODES, Api, Mode  # noqa: E402
 from harness.records.rollouts import Response, Rollout, StreamPart  # noqa: E402
 from harness.rules.catalogue import examine  # noqa: E402
 from harness.rules.clients.forms import CLIENTS  # noqa: E402
-from harness.rules.clients.needs import EVERY, finding_keys  # noqa: E402
+from harness.rules.clients.needs import ARGUMENTS, EVERY, UNTRIED, finding_keys  # noqa: E402
 
 SCRIPTS = ROOT / "benchmarks/real"
 TABLES = ROOT / "harness/rules/clients"
@@ -54,16 +56,9 @@ INSTALLED = frozenset({"oai-py", "oai-py-stream"})
 """The clients that the tool runs itself, and that need no row of needs.csv."""
 WRITES_HISTORY = INSTALLED | {"oai-js", "oai-js-stream"}
 """The SDKs as programs use them that write the history themselves, without a CoT."""
-FROM_SOURCE = {
-    "call-index-missing": "hay smol",
-    "finish-missing": "opencode qwen-code strands",
-    "completed-missing": "llama",
-    "final-output-empty": "llama",
-}
-"""By damage, clients that break as their source says, or as an earlier trial showed."""
 ALWAYS = [
     ("a call that stands in the text or is lost", api, mode, rule, EVERY)
-    for rule in ("calls.lost", "calls.in_text", "calls.arguments.cut", "calls.arguments.json")
+    for rule in ("calls.lost", "calls.in_text", "calls.arguments.cut")
     for api in BOTH_APIS
     for mode in MODES
 ] + [
@@ -75,11 +70,15 @@ BY_PLACE = ("schema", "responses.status", "chat.stream.tool_calls", "responses.s
 """In the names of rules that find several damages: which one it is, the path says."""
 URL = "URL"
 """In a command, the base URL of its server."""
+QUESTION = "What is the weather in Lisbon?"
+"""What a client asks; in place of a call, that of a client that is offered no function of ours."""
 MARK = "measured "
 """What the scripts of the clients print before a result."""
 _EVERY = [*BYTES, *DAMAGES]
 _QUARTER = "html-200"
 """Hits a quarter of the replies, so that what breaks is chance."""
+_MOST_REQUESTS = 8
+"""Requests of one conversation, after which the server refuses more: a client may ask for ever."""
 _LONG = 120
 """Characters of a text of a client's own, above which the recorded request has a short one."""
 
@@ -146,16 +145,19 @@ class Handler(BaseHTTPRequestHandler):
         self.server.bodies.append((api, body))  # type: ignore[attr-defined]
         items = body["messages" if api == "chat" else "input"]
         items = items if isinstance(items, list) else []
-        if refusal := _refusal(items):
+        endless = len(self.server.bodies) > _MOST_REQUESTS  # type: ignore[attr-defined]
+        if refusal := "Too many requests." if endless else _refusal(items):
             error = {"error": {"message": refusal, "type": "invalid_request_error"}}
             self._send(400, Wire("application/json", "", json.dumps(error).encode()))
             return
         offered = (tool.get("function", tool).get("name") for tool in body.get("tools") or ())
-        asked = "get_weather" in offered and not any(map(_is_result, items))
+        # Semantic Kernel writes the name of its plugin before it.
+        named = any(str(name).endswith("get_weather") for name in offered)
+        asked = named and not any(map(_is_result, items))
         wire = self.replies[api, bool(body.get("stream"))].wires[not asked]
         first = self.path.strip("/").partition("/")[0]
-        named = self.headers.get("X-Damage") or (first if first in _EVERY else "")
-        self._send(200, damaged(named, wire))
+        damage = self.headers.get("X-Damage") or (first if first in _EVERY else "")
+        self._send(200, damaged(damage, wire))
 
     def _send(self, status: int, wire: Wire) -> None:
         self.send_response(status)
@@ -208,7 +210,7 @@ def install(work: Path, clients: Mapping[str, Any], *, newest: bool) -> None:
     for name, each in clients["python"].items():
         called(sys.executable, "-m", "venv", "--clear", str(work / name))
         wanted = [_unpinned(package) if newest else package for package in each["packages"]]
-        called(str(work / name / "bin/pip"), "install", "-q", *wanted)
+        called(str(work / name / "bin/pip"), "install", "-q", *wanted, *each.get("imports", ()))
     wanted = [_unpinned(package) if newest else package for package in clients["npm"]["packages"]]
     called("npm", "install", "--silent", "--prefix", str(work), *wanted)
     done.touch()
@@ -319,10 +321,12 @@ def _found(rollout: Rollout, place: int, wire: Wire) -> set[str]:
     broken: dict[str, str] = {}
     parsed: ParsedRollout = parse_rollout(rollout.model_copy(update={"exchanges": (made,)}))
     _, findings = examine(parsed, except_for=(), broken=broken)
-    keys = {
-        finding_keys(each) for each in findings if each.severity != "info" or ".schema" in each.id
-    }
-    return {key if any(each in name for each in BY_PLACE) else name for name, key in keys}
+    keys: set[str] = set()
+    for finding in findings:
+        if finding.severity != "info" or ".schema" in finding.id:
+            rule, where, *more = finding_keys(finding)
+            keys |= {where if any(each in rule for each in BY_PLACE) else rule, *more}
+    return keys
 
 
 def not_run(found: Measured) -> Iterator[str]:
@@ -336,36 +340,48 @@ def need_rows(
     found: Measured, replies: Replies, damages: Sequence[str]
 ) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the table: the damages that rules find or that break a client."""
-    failed = {line.partition(":")[0] for line in not_run(found)}
     for damage in damages:
         for api in BOTH_APIS:
             for mode in MODES:
-                broken, tried = _broken(found, damage, api, mode, failed)
-                by = " ".join(sorted(rules(replies[api, mode == "streaming"], damage)))
-                more = FROM_SOURCE.get(damage, "").split() if broken else []
-                named = {*(broken - INSTALLED), *(c for c in more if api in CLIENTS[c].apis)}
+                conversation = replies[api, mode == "streaming"]
+                of_call = damaged(damage, conversation.wires[1]) == conversation.wires[1]
+                broken, tried, untried = _broken(found, damage, api, mode, of_call=of_call)
+                by = " ".join(sorted(rules(conversation, damage)))
+                # Without JSON, it is the program that raises.
+                named = broken - (frozenset() if by.startswith(ARGUMENTS) else INSTALLED)
                 if broken and broken == tried:
                     named = {EVERY}
                 if named and not by:
                     print(f"{damage}: no rule, {api} {mode}: {sorted(named)}", file=sys.stderr)
                 elif by:
-                    yield damage, api, mode, by, " ".join(sorted(named))
+                    others = {f"{UNTRIED}{client}" for client in untried if named != {EVERY}}
+                    yield damage, api, mode, by, " ".join([*sorted(named), *sorted(others)])
 
 
 def _broken(
-    found: Measured, damage: str, api: Api, mode: Mode, failed: set[str]
-) -> tuple[set[str], set[str]]:
-    """Return the clients that a damage breaks, and all that were tried with it."""
+    found: Measured, damage: str, api: Api, mode: Mode, *, of_call: bool
+) -> tuple[set[str], set[str], set[str]]:
+    """Return the clients that a damage breaks, all that were tried with it, and the others.
+
+    These are the clients whose conversation has no call, if the damage is `of_call`: in a call
+    alone.
+    """
     broken: set[str] = set()
     tried: set[str] = set()
+    untried: set[str] = set()
+    failed = {line.partition(":")[0] for line in not_run(found)}
     for (name, use), outcome in found.outcomes.items():
         client, _, place = use.partition(" ")
         known = client in CLIENTS and use not in failed
         if name == damage and place == f"{api} {mode}" and known:
+            healthy = found.outcomes["", use]
+            if of_call and healthy["calls"] == [QUESTION]:
+                untried.add(client)
+                continue
             tried.add(client)
-            if breaks(outcome, found.outcomes["", use]):
+            if breaks(outcome, healthy):
                 broken.add(client)
-    return broken, tried
+    return broken, tried, untried
 
 
 def returned_rows(found: Measured, replies: Replies) -> Iterator[tuple[str, ...]]:

@@ -160,6 +160,48 @@ def _one_delta(events: list[Event]) -> list[Event]:
     return events
 
 
+def _written(
+    whole: Callable[[str], str],
+    first: Callable[[str], str] = str,
+    last: Callable[[str], str] = str,
+    middle: Callable[[str], str] = str,
+) -> Damage:
+    """Return a damage of arguments that stay a text: of complete ones, and of their fragments."""
+
+    def damage(events: list[Event]) -> list[Event]:
+        for part in _objects([event for event in events if not _chunk(event)]):
+            if isinstance(part.get("arguments"), str) and part["arguments"]:
+                part["arguments"] = whole(part["arguments"])
+        for places in _fragments(events):
+            several = [first, *[middle] * (len(places) - 2), last]
+            changes = several if len(places) > 1 else [whole]
+            for (owner, name), change in zip(places, changes, strict=True):
+                owner[name] = change(owner[name])
+        return events
+
+    return damage
+
+
+def _fragments(events: Iterable[Event]) -> Iterable[list[tuple[Event, str]]]:
+    """Return, for each streamed call, the places of the fragments of its arguments."""
+    found: dict[object, list[tuple[Event, str]]] = {}
+    for event in events:
+        if event.get("type") == "response.function_call_arguments.delta":
+            found.setdefault(event["item_id"], []).append((event, "delta"))
+        for call in _calls([event] if _chunk(event) else []):
+            if call["function"].get("arguments"):
+                found.setdefault(call["index"], []).append((call["function"], "arguments"))
+    return found.values()
+
+
+def _single(text: str) -> str:
+    return text.replace('"', "'")
+
+
+def _fenced(text: str) -> str:
+    return f"{text}\n```"
+
+
 def _repeated_done(events: list[Event]) -> Iterator[Event]:
     for event in events:
         yield event
@@ -383,6 +425,10 @@ DAMAGES: dict[str, Damage] = {
     "usage-null": _usage(None),
     "status-of-a-cut": _status_of_a_cut,
     "arguments-as-objects": _arguments_as_objects,
+    "arguments-cut": _written(lambda text: text[:-2], last=lambda _: ""),
+    "arguments-without-brace": _written(lambda text: text[1:], first=lambda text: text[1:]),
+    "arguments-in-single-quotes": _written(_single, _single, _single, _single),
+    "arguments-in-a-fence": _written(_fenced, last=_fenced),
     "id-of-call-missing": without("id", of=_call),
     "empty-choices": _more({"choices": []}, chat=True),
     "unknown-event": _more({"type": "response.keepalive", "sequence_number": 0}, chat=False),

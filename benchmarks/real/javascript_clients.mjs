@@ -231,7 +231,7 @@ for (damage of Object.keys(plan)) {
     const calls = [];
     let shown;
     let timer;
-    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("no end after 15 s")), 15_000)));
+    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("no end after 60 s")), 60_000)));
     try {
       shown = { text: ((await Promise.race([called.run(calls, use), late])) ?? "").trim() };
     } catch (error) {

@@ -1,4 +1,4 @@
-"""Conversations with a tool by real Python clients, Codex and GitHub Copilot CLI.
+"""Conversations with a tool by real Python clients, and turns of agents that are commands.
 
     python python_clients.py BASE_URL PLAN FOLDER CLIENT …
 
@@ -6,13 +6,14 @@ The server applies a damage to each reply: that of the header X-Damage or of the
 path. `PLAN` is a JSON file: by damage, '' for none, the APIs and modes whose replies it changes
 ("chat streaming"). Prints "measured" and a JSON array for each damage, client, API and mode: the
 arguments of its calls, and its last text or the error, and waits for a line. `FOLDER` has the
-commands of Codex and Copilot. benchmarks/real_clients.py runs this with the versions that it
+commands. benchmarks/real_clients.py runs this with the versions that it
 installs, in the environment of the clients that it names.
 """
 
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ FUNCTION = {"name": "get_weather", "description": "Get the weather.", "parameter
 CHAT = {"model": MODEL, "tools": [{"type": "function", "function": FUNCTION}]}
 RESPONSES = {"model": MODEL, "tools": [{"type": "function", **FUNCTION}]}
 URL, PLAN, FOLDER, *CLIENTS = sys.argv[1:]
+LONGEST = 120  # seconds of a conversation, also on a machine that does other work
 called: list[str] = []
 
 
@@ -260,6 +262,260 @@ def google_adk(streaming: bool, damage: str) -> str:
     return asyncio.run(run())
 
 
+def haystack(api: str, streaming: bool, damage: str) -> str:
+    from haystack.components.agents import Agent
+    from haystack.components.generators.chat import (
+        OpenAIChatGenerator,
+        OpenAIResponsesChatGenerator,
+    )
+    from haystack.dataclasses import ChatMessage
+    from haystack.tools import create_tool_from_function
+    from haystack.utils import Secret
+
+    kind = OpenAIChatGenerator if api == "chat" else OpenAIResponsesChatGenerator
+    generator = kind(
+        model=MODEL,
+        api_base_url=URL,
+        api_key=Secret.from_token("none"),
+        max_retries=0,
+        timeout=30,
+        generation_kwargs={"extra_headers": {"X-Damage": damage}},
+        streaming_callback=(lambda _: None) if streaming else None,
+    )
+    agent = Agent(
+        chat_generator=generator,
+        tools=[create_tool_from_function(get_weather)],
+        max_agent_steps=TURNS,
+        raise_on_tool_invocation_failure=True,
+    )
+    return agent.run(messages=[ChatMessage.from_user(QUESTION)])["messages"][-1].text or ""
+
+
+def smolagents(streaming: bool, damage: str) -> str:
+    """The model class; its agents want each answer as a call."""
+    from smolagents import OpenAIModel, tool
+    from smolagents.models import ChatMessage, agglomerate_stream_deltas
+
+    given = options(damage)
+    connection = {"api_base": given.pop("base_url"), "api_key": given.pop("api_key")}
+    model = OpenAIModel(MODEL, **connection, client_kwargs=given)
+    offered = {"tools_to_call_from": [tool(described)], "tool_choice": "auto"}
+    history: list[Any] = [ChatMessage("user", QUESTION)]
+    for _ in range(TURNS):
+        if streaming:
+            message = agglomerate_stream_deltas(list(model.generate_stream(history, **offered)))
+        else:
+            message = model.generate(history, **offered)
+        message = model.parse_tool_calls(message) if message.tool_calls else message
+        if not message.tool_calls:
+            return str(message.content or "")
+        # Its agents send calls and results as texts, too, with other roles.
+        for call in message.tool_calls:
+            wrote = f"Calling tools: {call.function.name} {call.function.arguments}"
+            result = get_weather(**call.function.arguments)
+            for role, said in (("tool-call", wrote), ("tool-response", result)):
+                history.append(ChatMessage(role, [{"type": "text", "text": said}]))
+        offered = {}
+    raise ValueError("The conversation does not end.")
+
+
+def described(location: str, unit: str = "celsius") -> str:
+    """Get the weather at a place.
+
+    Args:
+        location: The place.
+        unit: The unit of the temperature.
+    """
+    return get_weather(location, unit)
+
+
+described.__name__ = "get_weather"
+
+
+def strands(api: str, damage: str) -> str:
+    from strands import Agent, tool
+    from strands.models.openai import OpenAIModel
+    from strands.models.openai_responses import OpenAIResponsesModel
+
+    kind = OpenAIModel if api == "chat" else OpenAIResponsesModel
+    model = kind(client_args=options(damage), model_id=MODEL)
+    agent = Agent(model=model, tools=[tool(get_weather)], callback_handler=None)
+    return str(agent(QUESTION))
+
+
+def llama_index(api: str, streaming: bool, damage: str) -> str:
+    from llama_index.core.agent.workflow import FunctionAgent
+    from llama_index.llms.openai import OpenAIResponses
+    from llama_index.llms.openai_like import OpenAILike
+
+    given = options(damage)
+    given["api_base"] = given.pop("base_url")
+    if api == "chat":
+        functions = {"is_chat_model": True, "is_function_calling_model": True}
+        model: Any = OpenAILike(model=MODEL, **functions, **given)
+    else:
+        model = OpenAIResponses(model=MODEL, context_window=8192, **given)
+
+    async def run() -> str:
+        agent = FunctionAgent(tools=[get_weather], llm=model, streaming=streaming)
+        return str(await agent.run(QUESTION, max_iterations=TURNS))
+
+    return asyncio.run(run())
+
+
+def agno(api: str, streaming: bool, damage: str) -> str:
+    from agno.agent import Agent
+    from agno.models.openai import OpenAIChat, OpenAIResponses
+    from agno.run.base import RunStatus
+
+    kind = OpenAIChat if api == "chat" else OpenAIResponses
+    agent = Agent(model=kind(id=MODEL, **options(damage)), tools=[get_weather], telemetry=False)
+    if not streaming:
+        done = agent.run(QUESTION)
+    else:
+        done = list(agent.run(QUESTION, stream=True, yield_run_output=True))[-1]
+    if getattr(done, "status", RunStatus.error) == RunStatus.error:  # or an event that says so
+        raise ValueError(done.content)
+    return str(done.content or "")
+
+
+def autogen(streaming: bool, damage: str) -> str:
+    from autogen_agentchat.agents import AssistantAgent
+    from autogen_ext.models.openai import OpenAIChatCompletionClient
+
+    able = dict.fromkeys(("function_calling", "json_output", "structured_output"), True)
+    info: Any = able | {"vision": False, "family": "unknown"}
+    client = OpenAIChatCompletionClient(model=MODEL, model_info=info, **options(damage))
+    agent = AssistantAgent(
+        "agent",
+        client,
+        tools=[get_weather],
+        model_client_stream=streaming,
+        max_tool_iterations=TURNS,
+    )
+    return str(asyncio.run(agent.run(task=QUESTION)).messages[-1].content)
+
+
+def semantic_kernel(api: str, streaming: bool, damage: str) -> str:
+    import openai
+    from semantic_kernel.agents import ChatCompletionAgent, OpenAIResponsesAgent
+    from semantic_kernel.connectors.ai.open_ai import OpenAIChatCompletion
+    from semantic_kernel.functions import KernelPlugin, kernel_function
+
+    plugin = KernelPlugin.from_object("w", {"get_weather": kernel_function(get_weather)})
+    client = openai.AsyncOpenAI(**options(damage))
+    agent: Any
+    if api == "chat":
+        service = OpenAIChatCompletion(ai_model_id=MODEL, async_client=client)
+        agent = ChatCompletionAgent(name="agent", service=service, plugins=[plugin])
+    else:
+        agent = OpenAIResponsesAgent(ai_model_id=MODEL, client=client, plugins=[plugin])
+
+    async def run() -> str:
+        if not streaming:
+            return str((await agent.get_response(QUESTION)).content)
+        return "".join([str(part.content) async for part in agent.invoke_stream(QUESTION)])
+
+    return asyncio.run(run())
+
+
+def instructor(api: str, streaming: bool, damage: str) -> str:
+    """A structured answer, which it asks for as the call of a class."""
+    import instructor
+    import openai
+    import pydantic
+
+    wanted = pydantic.create_model("get_weather", location=(str, ...), unit=(str, "celsius"))
+    mode = instructor.Mode.TOOLS if api == "chat" else instructor.Mode.RESPONSES_TOOLS
+    client = instructor.from_openai(openai.OpenAI(**options(damage)), mode=mode)
+    given: Any = {"model": MODEL, "messages": [{"role": "user", "content": QUESTION}]}
+    given |= {"response_model": wanted, "max_retries": 0}
+    got = list(client.create_partial(**given))[-1] if streaming else client.create(**given)
+    return get_weather(got.location, got.unit or "celsius")
+
+
+def mirascope(api: str, streaming: bool, damage: str) -> str:
+    """Its user cannot add a header."""
+    from mirascope import llm
+
+    kind = "completions" if api == "chat" else "responses"
+    url = f"{URL.removesuffix('/v1')}/{damage}/v1" if damage else URL
+    llm.register_provider(f"openai:{kind}", scope="r/", base_url=url, api_key="none")
+    model = llm.model(f"r/{MODEL}")
+    tools = [llm.tool(get_weather)]
+    response: Any = (model.stream if streaming else model.call)(QUESTION, tools=tools)
+    for _ in range(TURNS):
+        if streaming:
+            response.finish()
+        if not response.tool_calls:
+            return str(response.text())
+        outputs = response.execute_tools()
+        if any(output.error for output in outputs):
+            raise ValueError(str(outputs))
+        response = response.resume(outputs)
+    raise ValueError("The conversation does not end.")
+
+
+def crewai(api: str, streaming: bool, damage: str) -> str:
+    from crewai import LLM, Agent
+    from crewai.tools import tool
+
+    given = options(damage) | {"stream": streaming, "provider": "openai"}
+    kind = {"chat": "completions", "responses": "responses"}[api]
+    agent = Agent(
+        role="Forecaster",
+        goal="Tell the weather.",
+        backstory="You tell the weather.",
+        llm=LLM(model=MODEL, api=kind, **given),
+        tools=[tool("get_weather")(get_weather)],
+        max_iter=TURNS,
+    )
+    return str(agent.kickoff(QUESTION).raw)
+
+
+def dspy(api: str, damage: str) -> str:
+    """A question to the model class; its agents write calls as texts."""
+    import dspy
+
+    kind: Any = {"chat": "chat", "responses": "responses"}[api]
+    given = {"api_base": URL, "api_key": "none", "num_retries": 0, "cache": False, "timeout": 30}
+    headers = {"extra_headers": {"X-Damage": damage}}
+    said = dspy.LM(f"openai/{MODEL}", model_type=kind, **given, **headers)(QUESTION)[0]
+    called.append(QUESTION)
+    return str(said["text"] if isinstance(said, dict) else said)
+
+
+def aider(damage: str) -> str:
+    """One question about a folder without files."""
+    from aider.coders import Coder, base_coder
+    from aider.io import InputOutput
+    from aider.models import Model
+
+    base_coder.RETRY_TIMEOUT = 0
+    given = options(damage)
+    headers = {"extra_headers": given.pop("default_headers")}
+    model = Model(f"openai/{MODEL}")
+    model.extra_params = given | headers
+    screen = InputOutput(pretty=False, fancy_input=False, yes=True)
+    coder = Coder.create(model, "ask", screen, map_tokens=0, use_git=False)
+    text = str(coder.run(with_message=QUESTION) or "")
+    called.append(QUESTION)
+    return text
+
+
+def qwen_agent(streaming: bool, damage: str) -> str:
+    """A question to its agent, which writes calls as texts; its user cannot add a header."""
+    from qwen_agent.agents import Assistant
+
+    url = f"{URL.removesuffix('/v1')}/{damage}/v1" if damage else URL
+    connection = {"model": MODEL, "model_server": url, "api_key": "none", "model_type": "oai"}
+    agent = Assistant(llm=connection | {"generate_cfg": {"max_retries": 0}})
+    asked = [{"role": "user", "content": QUESTION}]
+    last = list(agent.run(asked))[-1] if streaming else agent.run_nonstream(asked)
+    called.append(QUESTION)
+    return str(last[-1]["content"])
+
+
 def browser_use(damage: str) -> str:
     """A question to the model class; its agents need a browser."""
     from browser_use.llm.messages import UserMessage
@@ -305,7 +561,7 @@ def codex(damage: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LONGEST,
             check=False,
         )
     if done.returncode:
@@ -332,13 +588,50 @@ def copilot(damage: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LONGEST,
             check=False,
         )
     if done.returncode:
         raise ValueError(done.stderr[-200:])
     called.append(QUESTION)
     return done.stdout.strip()
+
+
+def command(arguments: list[str], environment: dict[str, str]) -> str:
+    """Run a command of an agent in an empty home, and return what it prints as its answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [str(Path(FOLDER, arguments[0])), *arguments[1:], QUESTION],
+            cwd=folder,
+            env=os.environ | {"HOME": folder, "PWD": folder} | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+            check=False,
+        )
+    if done.returncode:
+        raise ValueError((done.stderr or done.stdout)[-200:])
+    called.append(QUESTION)
+    return done.stdout.strip()
+
+
+def opencode(damage: str) -> str:
+    """One turn with its own instructions and tools, of which the first request makes a title."""
+    models = {MODEL: {"name": MODEL, "tool_call": True, "reasoning": True}}
+    connection = {"baseURL": URL, "apiKey": "none", "headers": {"X-Damage": damage}}
+    provider = {"npm": "@ai-sdk/openai-compatible", "options": connection, "models": models}
+    configured = {"provider": {"r": provider}, "autoupdate": False, "share": "disabled"}
+    settings = {"OPENCODE_CONFIG_CONTENT": json.dumps(configured)}
+    settings |= {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
+    return command(["opencode", "run", "--model", f"r/{MODEL}"], settings)
+
+
+def qwen_code(damage: str) -> str:
+    """One turn with its own instructions and tools; its user cannot add a header."""
+    url = f"{URL.removesuffix('/v1')}/{damage}/v1"
+    given = {"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": url, "OPENAI_MODEL": MODEL}
+    return command(["qwen", "--auth-type", "openai"], given)
 
 
 def both(client: str, use: Callable[[str, bool, str], str]) -> dict[str, Callable[[str], str]]:
@@ -368,12 +661,38 @@ USES: dict[str, Callable[[str], str]] = {
     "litellm chat streaming": partial(lite, True),
     "adk chat non-streaming": partial(google_adk, False),
     "adk chat streaming": partial(google_adk, True),
+    **both("hay", haystack),
+    "smol chat non-streaming": partial(smolagents, False),
+    "smol chat streaming": partial(smolagents, True),
+    "strands chat streaming": partial(strands, "chat"),
+    "strands responses streaming": partial(strands, "responses"),
+    **both("llama", llama_index),
+    **both("agno", agno),
+    "ag chat non-streaming": partial(autogen, False),
+    "ag chat streaming": partial(autogen, True),
+    **both("sk", semantic_kernel),
+    **both("instr", instructor),
+    **both("mira", mirascope),
+    **both("crew", crewai),
+    "dspy chat non-streaming": partial(dspy, "chat"),
+    "dspy responses non-streaming": partial(dspy, "responses"),
+    "aider chat streaming": aider,
+    "qwen chat non-streaming": partial(qwen_agent, False),
+    "qwen chat streaming": partial(qwen_agent, True),
     "browser-use chat non-streaming": browser_use,
     "codex responses streaming": codex,
     "copilot chat streaming": copilot,
+    "opencode chat streaming": opencode,
+    "qwen-code chat streaming": qwen_code,
 }
 
+
+def late(*_: object) -> None:
+    raise TimeoutError(f"no end after {LONGEST} s")
+
+
 warnings.simplefilter("ignore")
+signal.signal(signal.SIGALRM, late)
 for name, changed in json.loads(Path(PLAN).read_text(encoding="utf-8")).items():
     for use_name, converse in USES.items():
         client, place = use_name.split(" ", 1)
@@ -382,10 +701,12 @@ for name, changed in json.loads(Path(PLAN).read_text(encoding="utf-8")).items():
         if name and use_name.startswith("oai-py-pushed"):  # shows only what it returns
             continue
         called.clear()
+        signal.alarm(LONGEST if name else 0)  # the first conversation imports the packages
         try:
             shown = {"text": (converse(name) or "").strip()}
         except Exception as error:  # noqa: BLE001 - whatever a client raises is the result
             shown = {"error": f"{type(error).__name__}: {error}"[:200]}
+        signal.alarm(0)
         made = json.dumps([name, use_name, {"calls": called, **shown}])
         print(f"\nmeasured {made}", flush=True)
         sys.stdin.readline()  # the requests of this use are noted

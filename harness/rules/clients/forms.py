@@ -48,7 +48,6 @@ class Client(_ByApi):
     wide: bool = False  # whether it is in wide use
     like: str | None = None  # the client whose requests it sends, if it only reads otherwise
     modes: tuple[Mode, ...] = MODES
-    tried: bool = False  # whether it was tried with the damages of `needs.csv`
 
 
 CLIENTS = TypeAdapter(dict[str, Client]).validate_python(table("clients", "forms")["clients"])

@@ -5,6 +5,7 @@ it, and the clients that then cannot use the reply. A rule may have the path of 
 """
 
 import csv
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ from harness.records.scores import Finding
 
 EVERY = "all"
 """All clients of an API, those that nobody tried too: what arrives cannot be used."""
+ARGUMENTS = "calls.arguments."
+"""How the ids of rules begin that find arguments which are no JSON, as a model may write them."""
+MORE = "@more"
+"""After the id of a rule about arguments: they begin with a whole object, and more follows."""
 UNTRIED = "?"
 """Before the name of a client that nobody tried with this damage."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """One damage: `rules` are `id` or `id@path`, `breaks` the names of clients, or `?name`."""
+    """One damage: `rules` are `id`, `id@path` or `id@more`, `breaks` clients, or `?name`."""
 
     damage: str
     api: Api
@@ -55,13 +60,22 @@ def decisive() -> frozenset[str]:
 
 @cache
 def fatal() -> frozenset[str]:
-    """Return the ids of the rules whose finding alone breaks every client."""
+    """Return the ids of rules whose finding alone breaks every client, or is about arguments."""
     return frozenset(
         rule
         for need in needs()
         for rule in need.rules
-        if need.breaks == {EVERY} and len(need.rules) == 1 and "@" not in rule
+        if len(need.rules) == 1
+        and "@" not in rule
+        and (need.breaks == {EVERY} or rule.startswith(ARGUMENTS))
     )
+
+
+@cache
+def measured() -> frozenset[str]:
+    """Return the clients that were tried with all damages."""
+    with (resources.files("harness.rules.clients") / "measured.csv").open(encoding="utf-8") as file:
+        return frozenset(row["client"] for row in csv.DictReader(file))
 
 
 def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str, str]:
@@ -89,7 +103,19 @@ def broken_by(findings: Iterable[Finding], api: Api, mode: Mode) -> Mapping[str,
     return broken
 
 
-def finding_keys(finding: Finding) -> tuple[str, str]:
+def finding_keys(finding: Finding) -> tuple[str, ...]:
     """Return the names that the table may have for a finding."""
     path = re.sub(r"\[\d+\]", "[]", finding.evidence.path or "").replace(" ", "")
-    return finding.id, f"{finding.id}@{path}"
+    names = finding.id, f"{finding.id}@{path}"
+    return (*names, f"{finding.id}{MORE}") if _has_more(finding) else names
+
+
+def _has_more(finding: Finding) -> bool:
+    """Whether the arguments of a finding begin with a whole object, which lenient clients read."""
+    if not finding.id.startswith(ARGUMENTS):
+        return False
+    try:
+        value, _ = json.JSONDecoder().raw_decode(finding.evidence.got)
+    except ValueError:
+        return False
+    return isinstance(value, dict)

@@ -9,8 +9,8 @@ from harness.records.scores import Score
 from harness.rules.account.court import exceeds
 from harness.rules.clients.conversations import Conversation, shares
 from harness.rules.clients.forms import CLIENTS, FORMS, SharedRules, Variant
-from harness.rules.clients.needs import EVERY, UNTRIED, broken_by, fatal
-from harness.rules.clients.sdk import package
+from harness.rules.clients.needs import EVERY, UNTRIED, broken_by, fatal, measured
+from harness.rules.clients.sdk import SDK, package
 from harness.rules.habits import MALFORMED_HEADERS
 
 _LEAST_JUDGED = 0.5
@@ -19,7 +19,6 @@ _EARLIER_CALLS = frozenset({"called", "thought"})
 """The plain requests that return a call and its result."""
 _UNTRIED = "replies that were not tried with it"
 _CALLS = "earlier calls"
-_LOST_CALL = "a call that stands in the text or is lost"
 
 
 def client_results(
@@ -44,7 +43,7 @@ def client_results(
         for score in scores
         if score.record in read
     }
-    spoilt = frozenset(_spoilt(read, scores, recorded=not sent))
+    spoilt = dict(_spoilt(read, scores, recorded=not sent))
     judged = (
         _client_result(name, api, results if sent else {}, conversations, broken, spoilt)
         for name in CLIENTS
@@ -60,7 +59,7 @@ def _client_result(
     results: Mapping[str, RuleResult],
     conversations: Iterable[Conversation],
     broken: Mapping[str, Mapping[str, str]],
-    spoilt: frozenset[str],
+    spoilt: Mapping[str, Mapping[str, str]],
 ) -> ClientResult | None:
     """Return the result of a client; None if the run judged nothing that it sends or receives."""
     client = CLIENTS[name]
@@ -87,12 +86,16 @@ def _client_result(
     sometimes: list[str] = []
     for text, mostly in shares(made, problems):
         (breaking if mostly else sometimes).append(text)
-    others = {c.record: _LOST_CALL for c in made if c.record in spoilt - problems.keys()}
+    others = {
+        c.record: spoilt[c.record].get(name, spoilt[c.record].get(EVERY, ""))
+        for c in made
+        if {name, EVERY} & spoilt.get(c.record, {}).keys() and c.record not in problems
+    }
     sometimes += [text for text, _ in shares(made, others)]
     unsure = [
         broken.get(c.record, {}) for c in made if c.record not in problems and name not in c.read
     ]
-    if any(f"{UNTRIED}{name}" in found or (found and not client.tried) for found in unsure):
+    if any(f"{UNTRIED}{name}" in found or (found and name not in measured()) for found in unsure):
         unverified.append(_UNTRIED)
     planned = len(breaking) + len(verified) + len(unverified)
     if not (breaking or verified or sometimes):
@@ -114,18 +117,20 @@ def _client_result(
 
 def _spoilt(
     read: Mapping[str, Conversation], scores: Iterable[Score], *, recorded: bool
-) -> Iterator[str]:
-    """Yield the records whose reply no client can use, but which a tolerance lets the model write.
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield the records whose reply clients cannot use, but which a tolerance lets the model write.
 
-    Of each kind, they count if more are spoilt than by the headers of a model, so that a worse one
-    accuses no server. In a recording, one counts.
+    Each has the clients that it breaks, and the damage. Of each kind, they count if more are spoilt
+    than by the headers of a model, so that a worse one accuses no server. In a recording, one
+    counts.
     """
-    kinds: dict[tuple[Api, Mode, bool], list[str]] = defaultdict(list)
+    kinds: dict[tuple[Api, Mode, bool], list[tuple[str, Mapping[str, str]]]] = defaultdict(list)
     for score in scores:
-        if (made := read.get(score.record)) and any(
-            found.severity == "info" and found.id in fatal() for found in score.findings
-        ):
-            kinds[made.api, made.mode, made.calls].append(score.record)
+        written = [f for f in score.findings if f.severity == "info" and f.id in fatal()]
+        if (made := read.get(score.record)) and written:
+            severe = (found.model_copy(update={"severity": "warning"}) for found in written)
+            broken = broken_by(severe, made.api, made.mode)
+            kinds[made.api, made.mode, made.calls].append((score.record, broken))
     for kind, found in kinds.items():
         every = sum((c.api, c.mode, c.calls) == kind for c in read.values())
         if recorded or exceeds(len(found), every, MALFORMED_HEADERS.share):
@@ -166,7 +171,10 @@ def _problems(
         if conversation.failed is not None:
             if not (conversation.turn and own_calls):
                 yield conversation.record, conversation.failed
-        elif why := conversation.read.get(name, found.get(name)):
+        elif why := conversation.read.get(name) or (
+            # What a row says of the SDK itself is about the program that uses it.
+            found.get(name) if name in SDK or name not in conversation.read else None
+        ):
             yield conversation.record, why
         elif EVERY in found and (conversation.readable or name not in conversation.read):
             yield conversation.record, found[EVERY]

@@ -22,6 +22,8 @@ _REQUIRED_OF_RESPONSES = frozenset(
     max_tool_calls store background service_tier metadata safety_identifier prompt_cache_key
     """.split()
 )
+_CHUNK = "chat.completion.chunk"
+"""The `object` of the events of a Chat stream."""
 _ERROR_WHY = (
     "OpenAI's SDK passes on missing and wrong values unchecked. Its stream helpers raise an error "
     "if an event lacks an index, a delta, or the object that it announces."
@@ -60,13 +62,25 @@ def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:
     """Report each path once, at its first occurrence; those that stop the SDK come first."""
     first = {miss.path: (event, miss) for event, miss in reversed(exchange.mismatches)}
     misses = [(event, miss) for event, miss in reversed(first.values()) if miss.minor is minor]
-    for event, miss in sorted(misses, key=lambda pair: not stops_sdk(pair[0], pair[1].path)):
+    stops = {
+        path: stops_sdk(event, path) and not _is_skipped(exchange, event)
+        for path, (event, _) in first.items()
+    }
+    for event, miss in sorted(misses, key=lambda pair: not stops[pair[1].path]):
         missing = miss.message == "a required field"
         message = f"{miss.path}: {miss.message}."
         message = f"The required field {miss.path} is missing." if missing else message
-        if stops_sdk(event, miss.path):
+        if stops[miss.path]:
             message = f"{message} The stream helper of OpenAI's SDK raises an error."
         yield Problem(exchange, message, miss.message, miss.got, miss.path, event)
+
+
+def _is_skipped(exchange: ParsedExchange, event: int | None) -> bool:
+    """Whether the helper for Chat streams skips an event, as it is no chunk among chunks."""
+    if exchange.api != "chat" or event is None:
+        return False
+    kinds = [(each.data or {}).get("object") for each in exchange.events]
+    return kinds[event] != _CHUNK and _CHUNK in kinds
 
 
 for _api, _objects, _name, _source in (

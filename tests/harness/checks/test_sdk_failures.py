@@ -40,6 +40,11 @@ def echoed(events):
             event.get("response", {}).pop(field, None)
 
 
+def foreign_first(kind):
+    """An event without choices before all others, with another `object` or the same."""
+    return lambda chunks: chunks.insert(0, {"object": kind, "served_by": "primary"})
+
+
 def of_choices(field):
     def change(chunks):
         for chunk in chunks:
@@ -117,6 +122,7 @@ CHANGES = [
     *(("chat", of_chunks(name), ANSWER) for name in ("id", "object", "created", "model")),
     *(("chat", of_choices(name), ANSWER) for name in ("index", "delta", "finish_reason")),
     ("chat", of_calls("index"), CALL),
+    *(("chat", foreign_first(kind), CALL) for kind in ("gateway.meta", "chat.completion.chunk")),
 ]
 
 

@@ -310,6 +310,34 @@ def test_lost_calls_of_a_few_replies_break_every_client_now_and_then() -> None:
     assert not any(result.sometimes for result in found if result.api == "responses")
 
 
+COMMANDS = {"codex", "opencode", "qwen-code", "aider", "qwen"}
+"""Clients that are offered no function of ours, so that they have no call."""
+
+
+@pytest.mark.parametrize(
+    ("damage", "survive"),
+    [
+        ("arguments-in-a-fence", {"lc-py", "lc-groq", "instr", *COMMANDS}),
+        ("arguments-in-single-quotes", {"adk", "sk", "agno", *COMMANDS}),
+        ("arguments-without-brace", set()),  # all that were tried
+    ],
+)
+def test_arguments_that_are_no_json_break_those_that_cannot_read_them(
+    damage: str, survive: set[str]
+) -> None:
+    """In streams of Chat; langchain-openai, for one, reads the object before a fence."""
+    made = [
+        one.model_copy(update={"exchanges": tuple(changed(e, damage) for e in one.exchanges)})
+        if one.condition.name == "chat · streaming"
+        else one
+        for one in recorded()
+    ]
+    found = results(made)
+    partly = {each.client for each in found if each.sometimes or each.breaking}
+    streams = {name for name, each in CLIENTS.items() if each.chat and "streaming" in each.modes}
+    assert partly == {CLIENTS[name].title for name in streams - survive}
+
+
 def test_a_recording_names_only_clients_that_break() -> None:
     ours = [
         one.model_copy(update={"task": "traffic", "id": f"traffic/{one.id}"}) for one in recorded()

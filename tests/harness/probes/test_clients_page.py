@@ -30,8 +30,11 @@ def form_row(form: Form) -> str:
 def client_row(name: str) -> str:
     client = CLIENTS[name]
     title = f"`{client.title}`" if "@" in client.title else client.title
+    returns = any(row["client"].partition("-pushed")[0] == name for row in rows_of("returned"))
     dates = [row["date"] for row in rows_of("measured") if row["client"] == name]
-    seen = max(dates) if dates else "captured 2026-11"
+    captured = "captured 2026-11"
+    seen = max(dates) if dates else captured
+    seen = seen if returns or client.like or not dates else f"{seen}, CoT {captured}"
     return f"| {name} | {title} | {seen} | {client.chat or '–'} | {client.responses or '–'} |"
 
 
