@@ -48,10 +48,14 @@ GROUP = ProbeGroup(
 )
 
 
+def _has_text(reply: Reply) -> bool:
+    return bool(reply.text)
+
+
 _FEATURES: Mapping[str, tuple[str, Callable[[Reply], bool]]] = {
     "reasoning": ("CoT", lambda reply: bool(reply.reasoning)),
     "calls": ("tool calls", lambda reply: bool(reply.calls)),
-    "text": ("text", lambda reply: bool(reply.text)),
+    "text": ("text", _has_text),
     "finish": ("the finish reason tool_calls", lambda reply: reply.finish == "tool_calls"),
 }
 """Properties of a reply that must not depend on the mode."""
@@ -76,10 +80,27 @@ def _equally_frequent(
     if different is None or answer.p >= _SIGNIFICANCE:
         yield None
         return
-    got, expected = (f"{hits} of {rows}" for hits, rows in (answer.part, answer.others))
+    streams, others = (f"{hits} of {rows}" for hits, rows in (answer.part, answer.others))
+    sides = (f"{streams} streams", f"{others} non-streaming replies")
     message = f"Streams contain {label} more or less often than non-streaming replies."
-    expected = f"as in {expected} non-streaming replies"
-    yield Problem(pairs[different][0][0][0], message, expected, f"{got} streams")
+    at, exchange = _at_fault(pairs[different], present)
+    yield Problem(exchange, message, f"as in {sides[1 - at]}", sides[at])
+
+
+def _at_fault(
+    pair: tuple[Sequence[Answered], Sequence[Answered]], present: Callable[[Reply], bool]
+) -> tuple[int, ParsedExchange]:
+    """Return which side of a pair differs from what the model wrote, and a reply of it.
+
+    It lost what the other side has, unless the replies without it have calls, which end a reply:
+    then a text beside them was invented.
+    """
+    shares = [sum(present(reply) for _, reply in side) / len(side) for side in pair]
+    less = shares.index(min(shares))
+    lacking = next((e, reply) for e, reply in pair[less] if not present(reply))
+    having = next(e for e, reply in pair[1 - less] if present(reply))
+    invented = present is _has_text and lacking[1].calls
+    return (1 - less, having) if invented else (less, lacking[0])
 
 
 for _name, (_label, _present) in _FEATURES.items():

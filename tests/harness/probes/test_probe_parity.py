@@ -76,6 +76,36 @@ def test_losses_in_streams_are_errors(change: Callable[[Reply], Reply], found: s
     assert found <= failed <= found | TEXTS
 
 
+def _empty(each: Reply) -> Reply:
+    return replace(each, call=None, text="", reasoning="They ask.")
+
+
+def _with_text(each: Reply) -> Reply:
+    return replace(each, text="Lisbon") if each.call else each
+
+
+@pytest.mark.parametrize(
+    ("change", "streams", "rule"),
+    [
+        (_empty, True, "parity.calls"),
+        (_empty, False, "parity.calls"),
+        (_empty, False, "parity.finish"),
+        (_with_text, True, "parity.text"),
+        (_with_text, False, "parity.text"),
+    ],
+)
+def test_the_mode_that_lost_or_invented_something_is_shown(
+    change: Callable[[Reply], Reply], streams: bool, rule: str
+) -> None:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
+        made = reply(request)
+        return change(made) if attempt.condition.streaming is streams else made
+
+    (example, *_) = judged(GROUP, provider)[rule].examples
+    assert ("/streaming/" in example.evidence.record) is streams
+    assert ("streams" in example.evidence.got) is streams
+
+
 def test_random_variation_is_not_a_defect() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         return replace(
