@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from math import isclose
 from typing import Any
 
 from harness.api.parsed_rollout import ParsedRollout
@@ -210,10 +211,14 @@ _SETTINGS: Sequence[tuple[str, ...]] = (
     ("text", "format", "type"),
     ("text", "format", "name"),
     ("reasoning", "effort"),
+    ("max_output_tokens",),
+    ("temperature",),
+    ("top_p",),
 )
 """Members of a response that repeat those of its request, and that no server may translate.
 
-An effort that gpt-oss does not have may be served as one that it has.
+An effort that gpt-oss does not have may be served as one that it has, and a number may be null,
+which reports none.
 """
 
 
@@ -225,7 +230,8 @@ def _settings(answer: Answer) -> Iterator[tuple[str, object, object]]:
         for name in path:
             sent = sent.get(name) if isinstance(sent, Mapping) else None
             got = got.get(name, sent) if isinstance(got, Mapping) else sent
-        if sent is not None and (path[-1] != "effort" or sent in EFFORTS):
+        unset = got is None and isinstance(sent, int | float)
+        if sent is not None and not unset and (path[-1] != "effort" or sent in EFFORTS):
             yield ".".join(path), sent, got
 
 
@@ -239,13 +245,16 @@ def _settings(answer: Answer) -> Iterator[tuple[str, object, object]]:
     fix="Repeat in the response the settings of its request, or leave them out.",
 )
 def _repeats_settings(answer: Answer) -> Iterator[Problem]:
-    """A response that names the earlier response, the format or the effort names those requested.
+    """A response that names the earlier response, format, effort, limit or sampling names those
+    requested.
 
     Programs that store responses rebuild conversations from them. Another value means that the
     server did not use the setting, or that a gateway put defaults into the response.
     """
     for path, sent, got in _settings(answer):
-        if got != sent:
+        numbers = isinstance(sent, int | float) and isinstance(got, int | float)
+        # A server may compute with numbers of 32 bits.
+        if got != sent and not (numbers and isclose(sent, got, rel_tol=1e-6)):
             message = f"The response reports a different `{path}` than its request."
             yield Problem(answer.exchange, message, repr(sent), repr(got), f"$.{path}")
 

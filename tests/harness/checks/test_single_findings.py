@@ -514,11 +514,16 @@ def test_the_tokens_of_a_malformed_header_prove_no_lost_call(more, proven):
             True,
         ),
         ({}, {"text": {"format": {"type": "text"}}}, False),
+        ({"max_output_tokens": 400}, {"max_output_tokens": 300}, True),
+        ({"max_output_tokens": 400}, {"max_output_tokens": None}, False),
+        ({"temperature": 0.7}, {"temperature": 1.0}, True),
+        ({"top_p": 0.7}, {"top_p": 0.699999988079071}, False),
     ],
 )
 def test_settings_that_a_response_repeats_are_those_of_its_request(sent, repeated, found):
     def change(body):
-        for name in ("reasoning", "previous_response_id", "text"):
+        names = ("reasoning", "previous_response_id", "text")
+        for name in (*names, "max_output_tokens", "temperature", "top_p"):
             body.pop(name, None)
         body.update(repeated)
 
