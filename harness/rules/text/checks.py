@@ -20,6 +20,8 @@ _SHORTEST_RUN = 32  # exclamation marks
 # mask in front of a title, such as those of patches: `*** Begin Patch`, `*** End of File ***`.
 _TITLE = re.compile(r"\*{3,} [A-Z][\w ]*?(?: \*{3,}|(?![\w ]))")
 _MASK = re.compile(rf"(?<=[\w,;:] )\*{{3,}}(?=[ .,;:!?]|$)|█{{2,}}|{FILTERED}", re.MULTILINE)
+# Three dots in brackets are no mark: a model abbreviates lists so.
+_ELISION = re.compile(r"\[(?:…|truncated|omitted|snip(?:ped)?)\]", re.IGNORECASE)
 _NULL_NAMES = frozenset({"None", "null", "undefined", "nil", "NaN", "[object Object]"})
 # One such run can be correct text, such as the end of a German quotation.
 _FEWEST_MISREAD_RUNS = 2
@@ -132,10 +134,10 @@ def _placeholder(answer: Answer) -> Iterator[Problem]:
     "text.masked", every_choice, severity="warning", habit=recorded(0.005), component="filter"
 )
 def _masked(answer: Answer) -> Iterator[Problem]:
-    """No word of a text is replaced by asterisks or by a name such as [REDACTED].
+    """No word of a text is replaced by asterisks, by a name such as [REDACTED], or by […].
 
-    A filter of the server took words for personal data or insults. The model rarely masks words,
-    and in arguments of calls it writes no names such as [PHONE_REDACTED].
+    A filter of the server took words for personal data or insults, or shortened a text. The model
+    rarely masks words, and in arguments of calls it writes no names such as [PHONE_REDACTED].
     """
     for place, text in answer.texts:
         match = _MASK.search(_TITLE.sub("", text))
@@ -146,6 +148,12 @@ def _masked(answer: Answer) -> Iterator[Problem]:
             yield Problem(
                 answer.exchange, message, "the word that the model wrote", context, proven=not own
             )
+            continue
+        mark = _ELISION.search(text)
+        if mark and mark[0] not in answer.exchange.prompt:
+            message = f"The {place} has a mark of omitted text."
+            context = text[max(0, mark.start() - 40) : mark.end() + 40]
+            yield Problem(answer.exchange, message, "the text that the model wrote", context)
 
 
 @family.check(
