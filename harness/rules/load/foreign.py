@@ -8,6 +8,7 @@ from functools import cache
 from harness.api.ledger import FRAMING
 from harness.records.conditions import Api
 from harness.records.scores import Score
+from harness.rules.account.differences import LONG_TEXT
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.traits import CODE_WORD
 from harness.rules.habits import Habit
@@ -24,6 +25,7 @@ _SECONDS = 2  # by which times in whole seconds may differ that are the same
 _FEWEST_TIMES = 3  # at which the replies of an API say that they were made, if these are of a clock
 _FEWEST_ATTEMPTS, _FEWEST_TWINS = 4, 2
 """Attempts at a sample that show what is usual for it, and attempts at another that make a call."""
+_FEWEST_NAMED = 2  # words of the other request in an answer that is its own
 
 
 @family.cross_check("reply.foreign", lambda score: score.traits.conversation, habit=_BY_CHANCE)
@@ -33,17 +35,19 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
     Otherwise users see each other's data. The evidence is one of these: an invented word of another
     request; the long text of a reply to an unrelated request; the prompt tokens and the texts of
     such a reply, if other attempts have other prompt tokens; or a call with a value of another
-    prompt. Such a call counts if the attempts with that prompt make it, and the other attempts with
-    this one do not. A model may also invent a word or value of another prompt, as the small one did
-    in 3 of 1,052 replies; only an equal long text proves that the server mixed replies up.
+    prompt, or the answer to it. These count if the attempts with that prompt make them, and the
+    other attempts with this one do not. A model may also invent a word or value of another prompt,
+    as the small one did in 3 of 1,052 replies; only an equal long text proves that the server mixed
+    replies up.
     """
     samples: dict[_Sample, list[Score]] = defaultdict(list)
     for score in examined:
         samples[score.task, score.sample].append(score)
     conversations = {sample: group[0].traits.conversation for sample, group in samples.items()}
     made = _callers(examined)
-    contents, answers = defaultdict(list), defaultdict(list)
+    contents, answers, said = (defaultdict[str, list[Score]](list) for _ in range(3))
     for score in examined:
+        said[_answer(score)].append(score)
         contents[score.traits.content].append(score)
         answers[score.traits.answer].append(score)
     unrelated = _unrelated_requests()
@@ -64,6 +68,14 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
                 message = f"The reply contains {word!r}, a word of the request {'/'.join(other)}."
                 expected = "no content of another request"
                 yield message, evidence(score.record, "$", expected, word)
+                continue
+            owner = next(_owners(score, group, said, unrelated), None)
+            if owner is not None:
+                message = f"The answer is that of an unrelated request, {owner.record}."
+                yield (
+                    message,
+                    evidence(score.record, "$", "an answer to its own request", "another"),
+                )
                 continue
             content = score.traits.content
             if not content or texts[content] > 1:
@@ -179,6 +191,36 @@ def _is_stock(
         and unrelated(other, twin)
         for other in answers[answer]
     )
+
+
+def _answer(score: Score) -> str:
+    """Return the answer of a rollout with a single reply; empty if it has calls."""
+    (first, *others) = score.rows or (None,)
+    return "" if first is None or others or first.calls else first.text.strip()
+
+
+def _owners(
+    score: Score,
+    group: Sequence[Score],
+    said: Mapping[str, Sequence[Score]],
+    unrelated: Callable[[Score, Score], bool],
+) -> Iterator[Score]:
+    """Yield unrelated attempts with the answer of one attempt, and of no other at its request.
+
+    A model in doubt gives one answer to several requests. This one is given to one other request,
+    whose words are in it.
+    """
+    text = _answer(score)
+    same = said[text] if len(text) >= LONG_TEXT else ()
+    owners = [other for other in same if other.record != score.record]
+    of_one = len({(other.task, other.sample) for other in owners}) == 1
+    if len(group) < _FEWEST_ATTEMPTS or len(owners) < _FEWEST_TWINS or not of_one:
+        return
+    own, theirs = (each.traits.conversation for each in (score, owners[0]))
+    told = set(_WORD.findall(text.lower()))
+    named = sum(word in theirs and word not in own for word in told)
+    if named >= _FEWEST_NAMED and unrelated(score, owners[0]):
+        yield owners[0]
 
 
 def _callers(examined: Sequence[Score]) -> Mapping[str, Counter[_Sample]]:

@@ -342,11 +342,13 @@ def _with_logprobs(replies: Sequence[ComparedReply]) -> Sequence[ComparedReply]:
 def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
     """One trial for all replies together, and one for each reply that is long enough.
 
+    Of all together, the one is shown whose largest differences are the largest.
     A single reply is judged without the token that differs most: in a short reply, one token whose
     logprobs all change through rounding would decide.
     """
     together = [token for reply in compared for token in reply.compared]
-    yield _exceeding(compared[0].exchange, distance(together), allowed)
+    farthest = max(compared, key=lambda reply: distance(reply.compared).p99)
+    yield _exceeding(farthest.exchange, distance(together), allowed)
     for reply in compared:
         most = without_farthest(reply.compared)
         if len(differences(most)) >= LEAST_ALONE:

@@ -55,6 +55,34 @@ def test_a_reply_to_the_request_of_another_case_is_found() -> None:
     assert found(tried(swapped=True)) == {("reply.foreign", f"{HTML.id}/chat/non-streaming/3")}
 
 
+def test_an_answer_to_another_request_with_a_thought_of_its_own_is_foreign() -> None:
+    """The answer names what the other request does, and no third one gets it."""
+    asked = {
+        "cat": "Why do cats in warm barns purr all night?",
+        "tax": "Which forms does one file for income from rent?",
+        "sea": "How deep is the harbour at low water?",
+    }
+    usual = {
+        "cat": "Cats in barns purr to heal their bones.",
+        "tax": "Two of them, one each year.",
+        "sea": "About nine metres at the quay.",
+    }
+
+    def tries(text: str, **more: str) -> list[Score]:
+        return [
+            scored([Reply(text=text if (name, n) == ("tax", 3) else said, reasoning=name)],
+                   name, n, asked[name])
+            for name, said in (usual | more).items()
+            for n in range(1, 5)
+        ]  # fmt: skip
+
+    foreign = {("reply.foreign", "tax/chat/non-streaming/3")}
+    assert found(tries(usual["cat"])) == foreign
+    assert found(tries(usual["cat"], sea=usual["cat"])) == set()  # a stock answer
+    stock = "I could not find that out."
+    assert found(tries(stock, cat=stock)) == set()
+
+
 def test_a_call_the_model_makes_at_every_request_is_not_foreign() -> None:
     search = Reply(call=("browser.search", '{"source": "news", "query": "x"}'))
     asked = {"html": "The news as HTML.", "cat": "Cats?", "dog": "Dogs?", "ant": "Ants?"}
