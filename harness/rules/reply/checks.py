@@ -252,11 +252,16 @@ def _repeats_settings(answer: Answer) -> Iterator[Problem]:
     server did not use the setting, or that a gateway put defaults into the response.
     """
     for path, sent, got in _settings(answer):
-        numbers = isinstance(sent, int | float) and isinstance(got, int | float)
-        # A server may compute with numbers of 32 bits.
-        if got != sent and not (numbers and isclose(sent, got, rel_tol=1e-6)):
+        if got != sent and not _are_close(sent, got):
             message = f"The response reports a different `{path}` than its request."
             yield Problem(answer.exchange, message, repr(sent), repr(got), f"$.{path}")
+
+
+def _are_close(sent: object, got: object) -> bool:
+    """Whether a number is the one that was sent, perhaps with 32 bits."""
+    if not isinstance(sent, int | float) or not isinstance(got, int | float):
+        return False
+    return isclose(sent, got, rel_tol=1e-6)
 
 
 _SAMPLED = ("temperature", "top_p")
