@@ -26,7 +26,14 @@ from harness.rules.check import AccountRule
 from harness.rules.components import COMPONENTS, INSTEAD, Component, fields_of
 from harness.rules.rule import Rule
 from harness.statistics.intervals import exact_bounds
-from harness.verdict.occasions import INTERMITTENT, UNDER_LOAD, Reply, occasions, replies_of
+from harness.verdict.occasions import (
+    INTERMITTENT,
+    UNDER_LOAD,
+    Reply,
+    occasions,
+    replies_of,
+    tolerated_replies,
+)
 
 MOST_CAUSES = 3  # causes that are named
 _WARNING = 0.1  # weight of a warning; an error has 1
@@ -187,6 +194,7 @@ def _cause(
     probes = [e for e in (*own, *same) if e.result.check.kind == "probe" and not e.moved]
     told = [first] if first.result.check.kind == "check" else probes
     replies = frozenset[Reply]().union(*(finding.replies for finding in told))
+    replies |= tolerated_replies([finding.id for finding in told], scores)
     when = list(occasions([finding.result for finding in told], replies, scores, run))
     if UNDER_LOAD not in when and all(map(_needs_load, told)):
         when.append(UNDER_LOAD)

@@ -101,6 +101,20 @@ def replies_of(
     return defaultdict(frozenset, {rule: frozenset(replies) for rule, replies in by_rule.items()})
 
 
+def tolerated_replies(rules: Collection[str], scores: Sequence[Score]) -> Set[Reply]:
+    """Return the replies with a finding of these checks that is tolerated where they are.
+
+    A share that exceeds the tolerance in streams alone, say, is no defect of streams alone if
+    complete replies have it nearly as often.
+    """
+    return {
+        (score.record, finding.evidence.exchange)
+        for score in scores
+        for finding in score.findings
+        if finding.severity == "info" and finding.id in rules
+    }
+
+
 @dataclass(frozen=True)
 class _Unit:
     """An attempt that the rules judged, with what may decide whether it has the finding.

@@ -401,6 +401,21 @@ def loaded(hits):
         yield attempt(number, "chat", "streaming", rules, failed, **about)
 
 
+@pytest.mark.parametrize(("background", "named"), [(10, False), (0, True)])
+def test_a_tolerated_share_elsewhere_is_no_condition(background, named):
+    """Streams exceed the tolerance, complete replies have the problem half as often."""
+    rule = "text.runaway"
+    hits = {"streaming": (20, "warning"), "non-streaming": (background, "info")}
+    scores = [
+        attempt(number, "chat", mode, [rule], [
+            finding(rule, f"chat {mode} {number}").model_copy(update={"severity": severity})
+        ] * (number < times))
+        for mode, (times, severity) in hits.items() for number in range(100)
+    ]  # fmt: skip
+    cause = diagnose(check_results(scores, GROUPS), scores).causes[0]
+    assert ("only streams" in cause.description) == named
+
+
 def test_the_heaviest_finding_tells_load_that_others_of_its_component_hide():
     hits = dict.fromkeys(range(11, 50, 2), "reply.lost")
     hits |= dict.fromkeys(range(10, 46, 2), "reasoning.missing")
