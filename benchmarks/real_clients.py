@@ -6,10 +6,10 @@ Installs the clients of benchmarks/real_clients.yaml in a folder of its own, and
 recorded replies of the reference server (a call, then a text) with each damage of
 benchmarks/real/damages.py. Each client has one conversation with a tool over each API and in each
 mode; it breaks if it raises, if its calls differ from those without a damage, or if no text
-arrives. Clients that are offered no function of ours, such as commands, only have a text: what
-damages calls is untried with them. A client whose healthy conversation fails is named and has no
-row. Prints the rows that differ from those in harness/rules/clients: needs.csv (the rules that find
-a damage, and the clients that break), returned.csv (where each client returns the CoT) and
+arrives whole. Clients that are offered no function of ours, such as commands, only have a text:
+what damages calls is untried with them. A client whose healthy conversation fails is named and has
+no row. Prints the rows that differ from those in harness/rules/clients: needs.csv (the rules that
+find a damage, and the clients that break), returned.csv (where each client returns the CoT) and
 measured.csv (versions and date).
 `--write` replaces these files and the recorded requests of the tests. `--newest` takes the newest
 releases instead of the pinned ones. Exit code 1 means that a row differs (without `--write`), 2
@@ -278,7 +278,8 @@ def _converse(work: Path, command: Sequence[str], replies: Replies, found: Measu
     for line in process.stdout:
         if not line.startswith(MARK):  # libraries print, too
             continue
-        damage, use, outcome = json.loads(line.removeprefix(MARK))
+        # A thread of a library may print behind it.
+        (damage, use, outcome), _ = json.JSONDecoder().raw_decode(line.removeprefix(MARK))
         found.outcomes[damage, use] = outcome
         if not damage:
             found.requests[use] = bodies.copy()
@@ -292,8 +293,10 @@ def _converse(work: Path, command: Sequence[str], replies: Replies, found: Measu
 
 
 def breaks(outcome: Mapping[str, Any], healthy: Mapping[str, Any]) -> bool:
-    """Whether a client raises, misses a call, or gets no text."""
-    return outcome["calls"] != healthy["calls"] or not outcome.get("text")
+    """Whether a client raises, misses a call, or gets no text, or only its beginning."""
+    text, whole = outcome.get("text"), healthy["text"]
+    cut = text != whole and whole.startswith(text or "")
+    return outcome["calls"] != healthy["calls"] or not text or cut
 
 
 def rules(conversation: Conversation, damage: str) -> frozenset[str]:
