@@ -290,7 +290,8 @@ def account_judge(*names: str, reports: Callable[[Entry], object]) -> Judge:
                     instead[name].append(got)
         for values in instead.values():
             if len(values) >= _FEWEST_ALIKE and len(set(values)) == 1:
-                raise NotVerifiableError("same_value", got=excerpt(values[0]))
+                got = " \N{RETURN SYMBOL} ".join(values[0].splitlines())
+                raise NotVerifiableError("same_value", got=excerpt(got))
 
     return judge
 
