@@ -42,7 +42,11 @@ def _shared_ids(examined: Sequence[Score]) -> Iterator[Difference]:
 
 
 @family.cross_check(
-    "calls.id.shared", lambda score: score.traits.call_ids, severity="warning", witness=True
+    "calls.id.shared",
+    lambda score: score.traits.call_ids,
+    severity="warning",
+    component="calls",
+    witness=True,
 )
 def _shared_call_ids(examined: Sequence[Score]) -> Iterator[Difference]:
     """No two conversations of a run have tool calls with the same id.
