@@ -321,6 +321,7 @@ def _mistakes() -> Iterator[tuple[str, Callable[[Prompt], int]]]:
     yield _COT_OF_USER, counted(_with_cot_of_user)
     for kind, separators in product(("text", "input_text"), (None, (",", ":"))):
         yield _PARTS_AS_JSON, counted(partial(_with_parts_as_json, kind, separators))
+    yield "the developer message appears twice", _with_developer_twice
     yield "instructions are system messages", _with_system_messages
     yield "the heading '# Instructions' is missing", _without_heading
     yield "words are split at combining marks", _split_at_marks
@@ -402,6 +403,12 @@ def _split_parts(prompt: Prompt) -> Prompt:
         else:
             turns.append(turn)
     return replace(prompt, turns=tuple(turns))
+
+
+def _with_developer_twice(prompt: Prompt) -> int:
+    """The tokens of a prompt with two copies of all that follows its system message."""
+    beginning = _beginning(prompt, _LIBRARY, None)
+    return count(prompt, _LIBRARY) + len(beginning) - beginning.index(END) - 1
 
 
 def _with_system_messages(prompt: Prompt) -> int:

@@ -384,6 +384,20 @@ def test_instructions_that_are_there_twice_are_named() -> None:
         assert "as if instructions appear twice" in example.evidence.got
 
 
+def test_a_developer_message_that_is_there_twice_is_named() -> None:
+    of_system = 14  # tokens by which tools lengthen the system message
+
+    def doubled(prompt: Prompt) -> int:
+        others = tuple(turn for turn in prompt.turns if not instructs(turn))
+        bare = healthy(replace(prompt, turns=others, tools=()))
+        return 2 * healthy(prompt) - bare - of_system * bool(prompt.tools)
+
+    results = judged(doubled)
+    for name in ("prompt.tool", "prompt.system", "prompt.exact.description"):
+        (example,) = results[name].examples
+        assert "the developer message appears twice" in example.evidence.got
+
+
 @pytest.mark.parametrize("scale", [0.75, 1.3, 4.2])
 def test_prompts_that_are_counted_in_proportion_are_one_finding(scale: float) -> None:
     results = judged(lambda prompt: round(healthy(prompt) * scale))
