@@ -303,11 +303,12 @@ def _response_ids(exchange: ParsedExchange) -> set[str]:
 
 
 def _mixed(rollout: ParsedRollout) -> Iterator[Problem]:
-    named = [_response_ids(exchange) for exchange in rollout.exchanges]
-    for exchange, own, other in zip(rollout.exchanges, _WORDS, _WORDS[::-1], strict=False):
+    named = {exchange.index: _response_ids(exchange) for exchange in rollout.exchanges}
+    for exchange in rollout.exchanges:  # A reply that its limit cuts is missing.
+        own, other = _WORDS[exchange.index], _WORDS[1 - exchange.index]
         ids = named[exchange.index]
         # An id that is in one of them only belongs to a response that changes its own.
-        if len(ids) > 1 and any(ids & each for each in named if each is not ids):
+        if len(ids) > 1 and any(ids & each for each in named.values() if each is not ids):
             message = "The events of two responses are mixed on one connection."
             yield Problem(exchange, message, "the events of one response", ", ".join(sorted(ids)))
         elif exchange.reply is None:
