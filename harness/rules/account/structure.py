@@ -18,7 +18,9 @@ from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, Wh
 from harness.text import differ_in_space
 
 _EMPTY = "{}"  # the arguments of a call before its first fragment, in some servers
-_MOST_STARTS = 8  # at which a text may begin again; one of a single piece has as many as characters
+_MOST_STARTS = 3
+"""Places at which a server lets a text begin again. A loop of the model has more, and one of them
+may fit any count."""
 _OF_TOKENS = (What.HTML_DECODED, What.JSON_DECODED)
 """What a text seems to have if its list of tokens was escaped."""
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
@@ -52,7 +54,8 @@ def _structure(row: Row, counting: Counting) -> Iterator[Entry]:
             yield Entry(What.PIECES_TWICE, place, "structure", "each piece once", text)
         if place in row.restated and row.ledger and row.ledger.extra < 0:
             yield Entry(What.RESTATED, place, "structure", "each piece once", text)
-        for what, kept in islice(_once(text), _MOST_STARTS):
+        starts = [*islice(_once(text), _MOST_STARTS + 1)]
+        for what, kept in starts if len(starts) <= _MOST_STARTS else ():
             # A text that appears twice may be in two items, whose headers count.
             if any(_fits_instead(row, counting, text, kept, n) for n in (0, PREAMBLE_HEADER)):
                 yield Entry(what, place, "structure", kept, text)

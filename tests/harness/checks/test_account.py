@@ -124,6 +124,13 @@ def test_text_that_is_there_again_has_the_tokens_of_the_text_alone(text: str, wh
     assert (own.kind, own.witness) == ("intact", "")
 
 
+def test_a_loop_of_the_model_is_no_text_that_begins_again() -> None:
+    """One of its beginnings fits any count; another rule may say that the count is wrong."""
+    loop = "and then it counts the berths again, "
+    entry = entries([*HEALTHY[1:], reply(loop * 9, wrote=loop * 5)])[-1]
+    assert entry.what not in (What.TWICE, What.RESTARTED)
+
+
 @pytest.mark.parametrize(
     ("text", "spelled", "what"),
     [

@@ -71,6 +71,17 @@ def test_ignoring_tool_choice_fails(
     assert {name for name, status in found.items() if status == "failed"} == {probe}
 
 
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("forecasts.get_weather", "failed"), ("get_weather", "failed"), ("call_me", "not_verifiable")],
+)
+def test_a_call_of_something_else_shows_nothing_of_a_namespace(name: str, status: str) -> None:
+    def provider(asked: ProbeRequest, attempt: Attempt) -> Reply | Response:
+        return calling(name) if asked.id == "namespace" else _chosen(asked, attempt)
+
+    assert statuses(judged(choice.GROUP, provider, ["responses"]))["tools.namespace"] == status
+
+
 def test_rejecting_tool_choice_is_legitimate() -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
         return refusal()
