@@ -28,7 +28,10 @@ from harness.rules.habits import MALFORMED_HEADERS
 _CONTENT_TYPE = 6  # the most tokens of a content type in the header of a call, and its spelling
 HARMLESS = 6  # unexplained tokens of a reply that the spelling of a model explains
 NEAR = 2  # those that it explains in one reply of four
-SURELY = 24  # tokens: no malformed header and no spelling explains more
+SURELY = 24  # tokens: no usual malformed header and no spelling explains more
+LONGEST_HEADER = 36
+"""Tokens that a model may write in a header which no parser understands. With noise on its weights
+or three bits, the small checkpoint wrote 25 and 35 in single replies."""
 _USUAL, _MOST_FOLLOW = 0.2, 0.5
 """The shares of replies that show OpenAI's convention, and a different one."""
 _EXPLAINED = 0.7  # the share of odd counts that one formula explains if it is the server's

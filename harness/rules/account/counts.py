@@ -18,6 +18,7 @@ from harness.api.ledger import (
 )
 from harness.records.replies import Ledger, Row
 from harness.rules.account.counting import (
+    LONGEST_HEADER,
     NEAR,
     SURELY,
     Counting,
@@ -130,7 +131,8 @@ def _odd(row: Row, off: int, *, lost: bool, many: bool) -> Entry:
     wanted, got = f"{count - off} tokens for this text", str(count)
     if lost:
         return Entry(What.NO_COT, "CoT", "count", wanted, got)
-    proven = many or (ledger is not None and abs(off) > max(SURELY, ledger.spelling))
+    own = LONGEST_HEADER if off > 0 else SURELY
+    proven = many or (ledger is not None and abs(off) > max(own, ledger.spelling))
     what = What.TOO_HIGH if off > 0 else What.TOO_LOW
     return Entry(what, "reply", "count", wanted, got, proven=proven)
 

@@ -18,7 +18,7 @@ from harness.api.json_text import (
 )
 from harness.api.ledger import ANSWER_HEADER, call_header, ledger, may_be_headers
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.rules.account.counting import SURELY
+from harness.rules.account.counting import LONGEST_HEADER
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
     BUILT_IN,
@@ -471,7 +471,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if lost and not may_be_headers(counted.difference, reply.reasoning, reply.text):
             message = f"The CoT announces a call of {named[0]}, whose tokens are not in the reply."
             got = f"{counted.difference} unexplained tokens"
-            proven = counted.difference > SURELY  # else it may be a malformed header
+            proven = counted.difference > LONGEST_HEADER  # else it may be a malformed header
             yield Problem(exchange, message, "a tool call", got, "$.usage", proven=proven)
 
 

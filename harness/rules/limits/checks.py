@@ -25,7 +25,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import Api
 from harness.records.replies import Cut, Ledger, Row
 from harness.records.scores import Score, Severity
-from harness.rules.account.counting import SURELY, has_whole_cot
+from harness.rules.account.counting import LONGEST_HEADER, SURELY, has_whole_cot
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.evidence.subjects import (
     Answer,
@@ -185,7 +185,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if not reply.reasoning:
             message = "The reply contains nothing, but reports output tokens."
         got = f"{reply.output_tokens} tokens"
-        sure = lost > SURELY and not are_joined(lost, reply.reasoning)
+        sure = lost > LONGEST_HEADER and not are_joined(lost, reply.reasoning)
         proven = not reply.reasoning or (sure and not exchange.truncated)
         expected = f"text for {lost} more tokens"
         path = "$.output" if exchange.api == "responses" else "$.choices"

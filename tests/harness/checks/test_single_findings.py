@@ -470,12 +470,14 @@ def test_a_request_that_is_recorded_twice_is_no_call_after_its_result() -> None:
     assert "calls.again" not in findings(twice)
 
 
-@pytest.mark.parametrize(("separator", "proven"), [("\n\n", False), (" ", True)])
-def test_headers_of_joined_messages_of_cot_prove_no_lost_text(separator, proven):
+@pytest.mark.parametrize(
+    ("separator", "more", "proven"), [("\n\n", 34, False), (" ", 34, False), (" ", 38, True)]
+)
+def test_headers_of_joined_messages_of_cot_prove_no_lost_text(separator, more, proven):
     """A worse model wrote seven messages of CoT, and no answer: 34 tokens more than their texts."""
     cot = separator.join(["I compute this and write it."] * 7)
     body = chat_whole(Reply(text="", reasoning=cot))
-    body["usage"]["completion_tokens"] = counts(Reply(text="", reasoning=cot))[1] + 34
+    body["usage"]["completion_tokens"] = counts(Reply(text="", reasoning=cot))[1] + more
     recorded = rollout([json_response(body)])
     found = [each for each in details(recorded) if each.id == "reply.lost"]
     assert [each.proven for each in found] == [proven]
@@ -494,7 +496,7 @@ def test_the_id_of_a_stream_is_that_of_its_first_chunk():
     assert exchange.reply.raw["id"] != "chatcmpl-usage"
 
 
-@pytest.mark.parametrize(("more", "proven"), [(17, False), (30, True)])
+@pytest.mark.parametrize(("more", "proven"), [(17, False), (35, False), (40, True)])
 def test_the_tokens_of_a_malformed_header_prove_no_lost_call(more, proven):
     """A worse model announced a call, wrote 17 tokens that are no message, and then an answer."""
     reply = Reply(text="It is sunny.", reasoning="The user wants get_weather. I call get_weather.")
