@@ -14,7 +14,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import EFFORTS
 from harness.rules.evidence.offers import WEATHER
 from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
-from harness.rules.evidence.refusals import declined, failure, served
+from harness.rules.evidence.refusals import declined, failure, first_replies, served
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
     GARBLED,
@@ -300,7 +300,8 @@ def _hot_with_tool(responses: ProbeResponses) -> Trials:
 
     Agents always offer tools. The same question without a tool shows how much the model varies: if
     more than two of its replies are equal, nothing is judged. Nor is a reply that repeats a few
-    words, of which a model is certain.
+    words, of which a model is certain, or one that is so frequent over the other API, where others
+    occur, that ten alike are no rarity.
     """
     plain, offered = (
         [reply.generated for _, reply in responses.replies(name)] for name in (_HOT[-1], _WITH_TOOL)
@@ -312,6 +313,12 @@ def _hot_with_tool(responses: ProbeResponses) -> Trials:
     again = 2 * len(" ".join(dict.fromkeys(offered[0].split()))) < len(offered[0])
     if len(offered[0]) < _BEGINNING or again:
         raise NotVerifiableError("too_short_to_compare")
+    elsewhere = [
+        reply.generated for _, reply in first_replies(responses.other_apis.get(_WITH_TOOL, ()))
+    ]
+    frequent = elsewhere.count(offered[0]) / max(len(elsewhere), 1)
+    if frequent < 1 and frequent ** len(offered) > _LUCK:
+        raise NotVerifiableError("hardly_varies")
     exchange, _ = responses.reply(_WITH_TOOL)
     message = "With a tool, all replies to a question are equal at temperature 1."
     got = (

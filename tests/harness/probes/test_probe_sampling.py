@@ -94,6 +94,20 @@ def test_a_model_that_repeats_its_words_ignores_no_temperature() -> None:
     assert name in found(healthy_except("hot with a tool", open_answer(1)), "failed")
 
 
+@pytest.mark.parametrize(("equal", "status"), [(9, "passed"), (4, "failed")])
+def test_a_call_that_is_frequent_over_the_other_api_ignores_no_temperature(
+    equal: int, status: str
+) -> None:
+    """A worse model made one call in ten of ten tries over Responses, and in nine over Chat."""
+
+    def provider(attempt: Attempt) -> Reply:
+        usual = attempt.condition.api == "responses" or attempt.number <= equal
+        return open_answer(1 if usual else attempt.number)
+
+    results = judged(GROUP, healthy_except("hot with a tool", provider))
+    assert results["sampling.temperature.tools"].status == status
+
+
 def word_of(attempt: Attempt) -> Reply:
     return Reply(text=f"The word is {attempt.number}.", reasoning="")
 
