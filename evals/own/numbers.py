@@ -1,6 +1,7 @@
 """Numbers with a tolerance: an `AnswerReader` of decimals, and the question that asks for one."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,8 +29,8 @@ EQUALS = re.compile(r"=|≈|\\approx(?![A-Za-z])|\\equiv")
 ABOUT = re.compile(
     r"\b(?:about|approximately|around|roughly|nearly|almost)(?=\s+[^\w\s]*\d)|≈|\\approx", re.I
 )
-CLAUSE = re.compile(r"[.;](?=\s|$)|,(?=\s)|\s\(")
-VALUE = re.compile(
+_CLAUSE = re.compile(r"[.;](?=\s|$)|,(?=\s)|\s\(")
+_VALUE = re.compile(
     r"(?i).*(?:\b(?:is|are|equals|gives?|get|obtain|makes?|yields?|takes?|lasts?|weighs?|costs?|pay"
     r"|measures?|covers?|needs?|(?:comes|amounts|adds up) to)\b|[=:≈])\s*([^=:≈]*)"
 )
@@ -92,40 +93,48 @@ def _with_unit(value: float, unit: str) -> float | None:
     return value if _UNIT.fullmatch(unit) and not changes_number(unit) else None
 
 
-class _Numbers:
-    """An `AnswerReader` of numbers, written as Python writes them."""
+class ValueReader(ABC):
+    """What the `AnswerReader`s of numbers and of quantities share."""
 
     last = FOUR
     asks_for_letter = False
-    knows_units = False
+
+    @abstractmethod
+    def whole(self, line: str) -> str | None:
+        """Return the value of a text that consists of it."""
 
     def boxed(self, content: str) -> str | None:
-        return _text(content)
+        """Return the value in a box."""
+        return self.whole(content)
 
     def stated(self, text: str) -> str | None:
-        end = CLAUSE.search(text)
-        return _text(text[: end.start()] if end else text)
-
-    def whole(self, line: str) -> str | None:
-        return _text(line)
+        """Return the value that the first clause of a text consists of."""
+        end = _CLAUSE.search(text)
+        return self.whole(text[: end.start()] if end else text)
 
     def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
-        value = VALUE.fullmatch(claims[-1].strip(" ."))
-        return _text(value[1]) if value else None
+        """Return the value at the end of the last clause."""
+        value = _VALUE.fullmatch(claims[-1].strip(" ."))
+        return self.whole(value[1]) if value else None
 
     def without_choices(self, sentence: str) -> str:
         """Return the sentence without words for rounding, which do not express doubt."""
         return ABOUT.sub("", sentence)
 
+
+class _Numbers(ValueReader):
+    """An `AnswerReader` of numbers, written as Python writes them."""
+
+    knows_units = False
+
+    def whole(self, line: str) -> str | None:
+        value = read_number(ABOUT.sub("", line))
+        percent = "%" if _PERCENT.search(line) else ""
+        return None if value is None else f"{value:.15g}{percent}"
+
     def names_other(self, remark: str, answer: str) -> bool:
         said = float(answer.rstrip(" %"))
         return any(float(number) != said for number in stated_numbers(remark))
-
-
-def _text(text: str) -> str | None:
-    value = read_number(ABOUT.sub("", text))
-    percent = "%" if _PERCENT.search(text) else ""
-    return None if value is None else f"{value:.15g}{percent}"
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Numbers with a unit: an `AnswerReader` of quantities, and the question that asks for one."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from evals.answer_eval import Item, Order
 from evals.extraction.quantities import Quantity, difference, read_quantity
-from evals.extraction.statements import FOUR, stated_answer
-from evals.own.numbers import ABOUT, CLAUSE, EQUALS, VALUE, rounding, tolerance_of
+from evals.extraction.statements import stated_answer
+from evals.own.numbers import ABOUT, EQUALS, ValueReader, rounding, tolerance_of
 from evals.prompts import fill
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -23,39 +23,18 @@ def is_quantity(text: str) -> bool:
     return found is not None and found.unit is not None
 
 
-class _Quantities:
+class _Quantities(ValueReader):
     """An `AnswerReader` of quantities, written as a number and its unit."""
 
-    last = FOUR
-    asks_for_letter = False
     knows_units = True
 
-    def boxed(self, content: str) -> str | None:
-        return _text(content)
-
-    def stated(self, text: str) -> str | None:
-        end = CLAUSE.search(text)
-        return _text(text[: end.start()] if end else text)
-
     def whole(self, line: str) -> str | None:
-        return _text(line)
-
-    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
-        value = VALUE.fullmatch(claims[-1].strip(" ."))
-        return _text(value[1]) if value else None
-
-    def without_choices(self, sentence: str) -> str:
-        """Return the sentence without words for rounding, which do not express doubt."""
-        return ABOUT.sub("", sentence)
+        found = read_quantity(EQUALS.split(ABOUT.sub("", line))[-1].strip(" ()[]\"'*~$"))
+        return None if found is None else str(found)
 
     def names_other(self, remark: str, answer: str) -> bool:
         said = _NUMBER.match(answer)
         return any(said is None or number != said[0] for number in _NUMBER.findall(remark))
-
-
-def _text(text: str) -> str | None:
-    found = read_quantity(EQUALS.split(ABOUT.sub("", text))[-1].strip(" ()[]\"'*~$"))
-    return None if found is None else str(found)
 
 
 @dataclass(frozen=True)
