@@ -540,12 +540,3 @@ def test_settings_that_a_response_repeats_are_those_of_its_request(sent, repeate
 def test_a_space_before_an_answer_is_reported(text, found):
     reported = findings(rollout([json_response(chat_whole(Reply(text=text)))]))
     assert ("text.space_first" in reported) == found
-
-
-@pytest.mark.parametrize(("tokens", "proven"), [(0, True), (1, False)])
-def test_an_empty_reply_without_a_token_is_the_servers(tokens, proven):
-    """A model that ends at once has written the end token."""
-    body = chat_whole(Reply(text="", reasoning=""))
-    body["usage"]["completion_tokens"] = tokens
-    found = [each for each in details(rollout([json_response(body)])) if each.id == "reply.empty"]
-    assert [each.proven for each in found] == [proven]
