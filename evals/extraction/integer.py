@@ -56,8 +56,10 @@ _WORDS = re.compile(
 """Words, or a coefficient, on the left side of an equation that therefore states something else."""
 _ITEMS = re.compile(r"\b(?:get|obtain|gives?|giving|makes|yields)\s+\d+\s+[a-z]", re.IGNORECASE)
 """A count of something that need not be what was asked."""
+_BARE = re.compile(r"\W*\d+\W*$")
+"""A number without words; after another number it is a member of a list."""
 _FILLERS = re.compile(r"(?:(?:exactly|just|simply|precisely|indeed)\s+)+", re.IGNORECASE)
-_IN_WORDS = re.compile(r"(?:[^\W\d_]+:?\s+)+(\d[\d,]*)(?:\s+[^\W\d_]{2,}){0,4}\.?")
+_IN_WORDS = re.compile(r"(?:\(?[^\W\d_]+[:)]*\s+)+(\d[\d,]*)(?:\s+[^\W\d_]{2,}){0,4}\.?")
 """A number in a box among words; a letter beside it could be a variable."""
 _OPERATION = re.compile(r"[-+*/^!·×]|\\(?:[dtc]?frac|binom|sqrt|times|cdot)")
 _COUNTED = re.compile(r"\s*(\S.*[\d})!])\s+([^\W\d_].*?)[ .]*")
@@ -122,6 +124,7 @@ class _Integers:
             or not _COMMITS.search(sentence)
             or _SEVERAL.search(claim)
             or _ITEMS.search(claim)
+            or (_BARE.fullmatch(claim) and _BARE.search(" ".join(claims[-2:-1])))
         ):
             return None
         left, equals, _ = claim[: value.start(1)].rpartition("=")

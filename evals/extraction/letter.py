@@ -5,7 +5,6 @@ text of exactly one choice. Two letters ("A or B") are not an answer.
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +13,7 @@ from itertools import takewhile
 from string import ascii_uppercase
 from typing import ClassVar
 
+from evals.extraction.folded import folded
 from evals.extraction.plain_text import without_markup
 from evals.extraction.quantities import Quantity, difference, read_quantity
 from evals.extraction.statements import stated_answer, up_to
@@ -39,10 +39,12 @@ _REMARK = re.compile(r"\s[–—(-]|[;!]\s|\.\s|,\s(?=because|since|as\b|due)")
 _REASON = re.compile(r"(?:because|since|as|due|porque)\b", re.IGNORECASE)
 _L = r"\(?(?-i:[A-D])\)?"
 _HENCE = (
-    r"(?:hence|thus|therefore|consequently|so|i\.e\.|namely|por lo tanto|所以|因此|故|=>|[∴→⇒])"
+    r"(?:hence|thus|therefore|consequently|so|(?:most )?(?:likely|probably)|i\.e\.|namely"
+    r"|por lo tanto|所以|因此|故|=>|[∴→⇒])"
 )
 _OPTION = r"(?:option|choice|answer|opción|选项)"
 _CORRECT = r"(?:the )?(?:only )?(?:correct|right|best|true|answer|consistent|one)\b"
+_SUITS = r"(?:remains|satisfies|agrees|matches|fits|works)\b"
 _CHOOSES = re.compile(
     rf"(?i)\W*(?:{_HENCE}\W*)*(?:it is\s+)?(?:{_OPTION}\s+)?{_L}(?:\s+it is)?\W*$"
     rf"|.*\b(?:{_HENCE}|which|that|it|result|match\w*|corresponds? to|described by|agrees with)\b.*"
@@ -52,15 +54,14 @@ _CHOOSES = re.compile(
     rf"|left with)\s+(?:(?:la )?{_OPTION}\s+)?{_L}\W*$|.*[选選答]\s*(?:{_OPTION}\s*)?{_L}"
     rf"|(?:.*\W)?{_L} (?:(?:is|must be|has to be)(?: therefore| thus)? {_CORRECT}"
     rf"|(?:is|fits|matches|agrees)\b.*\bmeasure|(?:remains|fits|matches|agrees)\W*$)"
-    rf"|.*\bonly (?:{_OPTION} )?{_L} (?:remains|satisfies|agrees"
-    rf"|matches|fits|works)\b|.*\bmakes {_L} {_CORRECT}"
+    rf"|.*\bonly (?:{_OPTION} )?{_L} {_SUITS}|.*\bmakes {_L} {_CORRECT}"
     rf"|.*\b(?:correct|choice|pick|selection|match|{_OPTION})\b.*\b(?:is|be)"
     rf" (?:{_OPTION} )?{_L}(?:\W*$| (?=\d))"
 )
 """A clause that chooses an option by its letter."""
 _CONCLUDES = re.compile(rf"(?i)\b{_HENCE}\b|{_CORRECT}|\bmatch")
 _MENTION = re.compile(
-    r"(?<![A-Za-zÀ-ɏ0-9_^+=/'’-])(?!A (?!and|or|is|has|must|fits|agrees|matches|remains)[a-z])"
+    r"(?<![A-Za-zÀ-ɏ0-9_^+=/'’-])(?!A (?!and|or|is|has|must|fits|agrees|matches|remains|satisfies|works)[a-z])"
     r"[A-D](?![A-Za-zÀ-ɏ0-9_^+=/'’-])"
 )
 _ASIDE = re.compile(r"\s\([^()]*(?:option|choice)\s+\(?[A-D]\b[^()]*\)")
@@ -87,6 +88,7 @@ _MARKS = "✓✔✅☑✗✘❌"
 _LONGEST_LIST = 10_000  # characters
 _FEWEST_VERDICTS = 3
 _LETTER_RANGE = re.compile(r"\b([A-D])\s?(?:–|-|to|through)\s?([A-D])\b")
+_ONLY_SUITS = re.compile(rf"(?i)(?:but|and|yet)?\s*only (?:{_OPTION} )?{_L} {_SUITS}.*")
 _LEAVES = re.compile(rf"(?i).*\bleav(?:es|ing)\b(?: only)? (?:{_OPTION} )?{_L}\W*$")
 _LAST_ONE = re.compile(
     r"(?i)\b(leav(?:es|ing)(?: only)?|answer is(?: therefore)?|choose|pick|remains)\s+the\s+last\s+"
@@ -95,19 +97,6 @@ _LAST_ONE = re.compile(
 )
 _SHORT = 3
 """Choices with texts of this length occur in sentences by chance."""
-_SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
-_FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_RAISED = re.compile(r"(?<=[\w)])[⁺⁻]?[⁰¹²³⁴-⁹]+")
-_TIMES = re.compile(r"\\(?:times|cdot)(?![A-Za-z])|(?<=\d)\s*[·⋅*x]\s*(?=10\b|10\^)")
-_GREEK = dict(
-    zip(
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho"
-        " sigma tau upsilon phi chi psi omega hbar".split(),
-        "αβγδεζηθικλμνξοπρστυφχψωħ",
-        strict=True,
-    )
-)
-_GREEK_NAME = re.compile(rf"(?i)\\(?:var)?({'|'.join(_GREEK)})(?![A-Za-z])\s*")
 _LETTERED = re.compile(r"\W*(?:option\s+)?\(?[A-D][).:]")
 _ALONE = re.compile(r"(?<![\w'’-])[A-D](?![\w^'’-])")
 _NEARLY = re.compile(
@@ -129,8 +118,6 @@ _ROUNDING = Fraction(1, 10**9)  # relative
 _BEFORE_VALUE = re.compile(r"^[^=≈]*(?:=|≈|\\approx(?![A-Za-z])|\bis\b)\s*")
 """What stands before the value of a choice, as in "its efficiency is 50 %"."""
 _SUBSCRIPT = re.compile(r"(?<=\w)_(?:\{[^{}]*\}|\w)\s*$")
-_TERM = re.compile(r"(?<![\w)\]}])(?:\{\s*\})?\s*\^\s*(?:\{(\d+)\}|(\d))(?=\s*[A-Za-z])")
-"""A number raised before a symbol, as in a term symbol or an isotope."""
 
 
 def letter_answer(text: str, choices: Sequence[str]) -> str | None:
@@ -225,6 +212,8 @@ class _Choices:
         }
         named = quoted.union(*map(self.of(_MENTION).findall, bare))
         left: list[str] = self.of(_MENTION).findall(bare[-1])
+        if len(left) == 1 and self.of(_ONLY_SUITS).match(bare[-1]):
+            return left[0]
         if len(left) == 1 and self.of(_LEAVES).match(bare[-1]):
             others = set(ascii_uppercase[: len(self.texts)]) - {left[0]}
             if self.in_list(", ".join(bare[:-1])) == others:
@@ -269,15 +258,15 @@ class _Choices:
 
     def _by_spelling(self, text: str) -> set[str]:
         """Return the letters of the choices with this text, or with a side of this equation."""
-        named = [self._equal(_folded(side)) for side in self._sides(text)]
+        named = [self._equal(folded(side)) for side in self._sides(text)]
         letters = {letter for equal in named for letter in equal}
         if not letters and _SUBSCRIPT.search(text) and not any("_" in each for each in self.texts):
-            letters = set(self._equal(_folded(_SUBSCRIPT.sub("", text))))
+            letters = set(self._equal(folded(_SUBSCRIPT.sub("", text))))
         if not letters and _BOTH_SIGNS.search(text):
             signed = (_BOTH_SIGNS.sub(sign, text) for sign in ("", "-"))
-            letters = {letter for side in signed for letter in self._equal(_folded(side))}
+            letters = {letter for side in signed for letter in self._equal(folded(side))}
         if not letters and (kind := _KIND.search(text)):
-            letters = set(self._equal(_folded(text[: kind.start()])))
+            letters = set(self._equal(folded(text[: kind.start()])))
         return letters
 
     @cached_property
@@ -302,19 +291,9 @@ class _Choices:
     def _equal(self, wanted: str) -> list[str]:
         """Return the letters of the choices with a folded text."""
         pairs = zip(ascii_uppercase, self.texts, strict=False)
-        return [letter for letter, choice in pairs if wanted and _folded(choice) == wanted]
+        return [letter for letter, choice in pairs if wanted and folded(choice) == wanted]
 
 
 def _equal_values(one: Quantity, other: Quantity) -> bool:
     apart = difference(one, other)
     return apart is not None and apart <= _ROUNDING * abs(other.number)
-
-
-def _folded(text: str) -> str:
-    """Return the text of a choice in the form in which texts are compared."""
-    text = _GREEK_NAME.sub(lambda name: _GREEK[name[1].lower()], _TERM.sub(r"\1\2", text))
-    bare = _TIMES.sub("×", _RAISED.sub(lambda raised: f"^{raised[0]}", without_markup(text)))
-    bare = unicodedata.normalize("NFKC", bare).translate(_SPELLING).casefold()
-    bare = re.sub(r"^(?:the |an? )+", "", " ".join(bare.split()).strip(" .*_:!()\"'"))
-    bare = _FRACTION.sub(r"\1/\2", bare).replace("√", "sqrt")
-    return re.sub(r"[\s{}\\]", "", bare)

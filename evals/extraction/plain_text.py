@@ -18,6 +18,7 @@ _CLOSES = re.compile(rf"[<\[]/{_THOUGHT}[>\]]", re.IGNORECASE)
 _DROPPED = re.compile(
     r"<\|[^<>|\s]+\|>"  # special tokens
     r"|^[ \t]*```[ \t]*(?!json|ya?ml|te?xt|latex)\w[^\n]*\n.*?^[ \t]*```[ \t]*$"  # programs
+    r"|^[ \t]*(?:[-*_=][ \t]*){3,}$"  # horizontal rules
     r"|~~[^~\n]+~~|<(del|s|strike)>[^<\n]*</\1>"  # struck-out words
     r"|【[^【】\n]{0,60}†[^【】\n]{0,60}】"  # citations, as gpt-oss writes them
     r"|</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|h\d)\b[^<>\n]*>",

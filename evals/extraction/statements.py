@@ -44,7 +44,7 @@ _LABEL_ONLY = r"(?:final|total|results?|solution|conclusion|choice|option|select
 _LABEL = re.compile(
     r"(?i)(?:^|(?<=[.;!?。)⟧]\s)|(?<=[{,]\s\")|(?<=[{,]\"))[^\w⟦]*"
     r"(?:(?:\d+[.)]|the|my|our|so|hence|thus|therefore|final_?)\s*)*"
-    rf"(?:{_ANSWER}|{_LABEL_ONLY})(?:\s*\([^()]{{0,40}}\))?"
+    rf"(?:{_ANSWER}(?:\s*#?\d{{1,2}})?|{_LABEL_ONLY})(?:\s*\([^()]{{0,40}}\))?"
     r"[\s\"'*_]*(?:[:=→⇒–—]|-(?!\w)|=>)+"
 )
 """A label at the start of a line or sentence, or of a member of a JSON object."""
@@ -60,6 +60,12 @@ _SENTENCE = re.compile(
 )
 """The beginning of a sentence such as "the answer is"."""
 _LABELS = (_LABEL, _SENTENCE, _BARE_LABEL)
+_NAMED = re.compile(
+    r"(?i)(?:^|(?<=[.,;:!?]\s))\W*(?:(?:so|thus|hence|therefore|clearly),?\s)?([^.,;:!?⟦⟧]{1,30}?)"
+    rf"\s+is\s+(?:(?:thus|therefore)\s)?(?:the|our|my)\s+{_ANSWER}"
+    r"(?=\s*(?:[.,;!:)]|$)|\s(?:because|since|here)\b)"
+)
+"""A clause such as "B is the correct answer"."""
 _NAMES_ANSWER = (
     *("ans", "response", "respuesta", "resultado", "答", "正解", "正确", "最终", "最終"),
     *("final", "correct", "right", "best", "proper", "selected", "chosen", "require", "requested"),
@@ -78,16 +84,27 @@ _REMARK = re.compile(r"(?i)\W*(?:note|remark|check|verification|confidence|i hop
 _END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?;][\"'”’)]*(?=\s|$)|[。！？]")
 """The end of a sentence."""
 _HENCE = re.compile(r"\b(?:so|hence|thus|therefore|consequently|giving)\b", re.IGNORECASE)
+_CONTRAST = re.compile(r"(?i),?\s+(?:but|however,?)\s+|\s[–—]\s")
+"""What stands between a denied or doubtful clause and the one that states the answer."""
 _REASON = re.compile(
     r"\b(?:because|since|due to|porque|parce que|weil|denn|так как|provided(?: that)?"
     r"|as long as)\b|, as\b"
 )
 _EXPLAINS = re.compile(r"(?<=[\w)⟧]) ?:\s+(?=\w)(?!(?i:not?|wait|none|neither|if|unless|or)\b)")
 """The beginning of an explanation after an answer, such as "the answer is C: it has no plane"."""
-_UNSURE = re.compile(
-    r"(?i),?\s(?:though|although|but)\s+i(?:['’]?m| am) not (?:\w+ )?(?:sure|certain|confident)\b"
+_CONCEDES = re.compile(
+    r"(?i),?\s(?:though|although|but)\s+(?:"
+    r"i(?:['’]?m| am| did| do| have| can| could)(?: ?not|n['’]t) (?:\w+ ){0,2}"
+    r"(?:sure|certain|confident|prove[dn]?|verif(?:y|ied)|check(?:ed)?)\b"
+    r"|(?:option )?\(?[A-D]\)? (?:is|comes|looks) "
+    r"(?:tempting|(?:a |the )?(?:close second|runner-up)))[^.;!?]*"
 )
-"""A writer who is not certain of the one answer."""
+"""What a writer concedes who is not certain of the one answer, or names the next best one."""
+_NOTES = re.compile(
+    r"(?i)\s\((?:note|recall|remember|for comparison)\b"
+    r"(?![^()]*\b(?:wrong|incorrect|mistake|not (?:sure|certain|right|correct))\b)[^()]*\)"
+)
+"""A note in parentheses that does not void the answer."""
 _NEXT = re.compile(
     r"(?i)[,;]\s+(?:(?:whereas|while|and|but)\s+)?"
     r"(?=[^,;.]*\bthe next (?:one|such|smallest|largest|is)\b)[^,;.]*(?=[.\s]*$)"
@@ -95,6 +112,15 @@ _NEXT = re.compile(
 """A clause about the value after the answer, such as "the next one is 324"."""
 _IN_OTHER_WORDS = re.compile(r"(?i)^\W*(?:i\.e\.|that is,|namely|in other words),?\s*")
 _NOUN_PHRASE = re.compile(r"(?i)(?:the|an?)\s\D{1,60}")
+_UNFINISHED = re.compile(
+    r":\s*$|\b(?:is|are|was|were|has|have|would|must|the|an?|of|to|in|for|with|by|and|or|that|than"
+    r"|because|since|if|so|thus|hence|therefore)\s*$"
+)
+"""The end of a text that is cut before what it announces."""
+_PARTICULAR = re.compile(
+    r"(?i)\b(?:for|with) [a-z]\s?=\s?\d|\b(?:method|approach|way) (?:\d|[IV]+)\b"
+)
+"""A sentence on a single case or on one of several methods."""
 _DONE = " ✓✔✅☑"
 """Marks at the end of a text."""
 _NOT_OTHERS = re.compile(
@@ -123,16 +149,17 @@ _HEDGES = re.compile(
     r"|(?<!best )(?<!educated )guess"
     r"|would (?!be\b|say|choose|pick|go with|answer)|originally|naive\w*|thought|sa(?:id|ys)|thinks"
     r"|believes|(?<!\bi )(?<!\bwe )(?<!['’]d )(?<!would )(?:say|think|believe|claims?)|case"
-    r"|\d cases"
+    r"|\d cases|(?:an?|one|another|some)\s+(?:\w+\s+)?(?:answers?|solutions?)\s+(?:is|are|would)"
     r"|example|alternatively|often|common|potential|known|simplified|similar|partial\w*|intermediate"
-    r"|missing|general|first|second|must end|or|although|though|part|step|candidate|quizás|tal vez"
+    r"|missing|general|first|second|(?:must|should) (?:end|be of)|so does|lies|or|although|though"
+    r"|part|step|candidate|quizás|tal vez"
     r")\b|可能|或|[≤≥<>≠≈]"
 )
 """Words of a sentence that asks something, or states something else than the answer."""
 _LETTERS = re.compile(r"\b([A-D]), (?=(?:and )?(?!I\b)[A-D]\b)")
 _OF_OTHERS = re.compile(r"\b(?:others?|rest)\b|(?<!\w)(?!I\b)[A-D](?!\w)")
 _CLAUSE = re.compile(
-    r"[,;:]\s+|\s[—–-]\s|\s*[→⇒]\s*|\s+but\s+"
+    r"[;:]\s+|,\s+(?![^()\[\]{}]*[)\]}])|\s[—–-]\s|\s*[→⇒]\s*|\s+but\s+"
     r"|\s+and\s+(?=(?:hence|thus|therefore|so|consequently)\b)"
 )
 _TAKES_BACK = re.compile(
@@ -435,6 +462,10 @@ def _labelled(
                 yield match.start(), None
             elif answer and _asserts(line, match.start(), match.end(), reader):
                 yield match.start(), answer
+    for clause in _NAMED.finditer(line):
+        answer = reader.whole(clause[1])
+        if answer and _asserts(line, clause.start(1), clause.end(), reader):
+            yield clause.start(1), answer
 
 
 def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[_Statement]:
@@ -476,8 +507,8 @@ def _conclusion(line: str, reader: AnswerReader) -> str | None:
         if _conclusion(remark, reader):
             break
         line = line[: stop.end()]
-    if line.rstrip().endswith(":"):
-        return None  # the text ends before what it announces
+    if _UNFINISHED.search(line) or _PARTICULAR.search(line):
+        return None
     line = _NEXT.sub("", line.rstrip(_DONE))
     start = max((stop.end() for stop in _END.finditer(line, 0, len(line) - 1)), default=0)
     alone = up_to(reader.last, _NOT_OTHERS).sub("", line[start:])
@@ -552,14 +583,14 @@ def _asserts(line: str, start: int, end: int, reader: AnswerReader) -> bool:
     stop = _END.search(line, end)
     before = "" if line[:start].endswith('"') else line[begin:start]  # a member of a JSON object
     if not _SUPPOSES.search(before):
-        before = _HENCE.split(before)[-1]
+        before = _CONTRAST.split(_HENCE.split(before)[-1])[-1]
     after = _REASON.split(line[end : stop.end() if stop else len(line)])[0]
     after = _EXPLAINS.split(after)[0]
     return not _doubted(before + line[start:end] + after, reader)
 
 
 def _doubted(sentence: str, reader: AnswerReader) -> bool:
-    sentence = _UNSURE.sub("", sentence)
+    sentence = up_to(reader.last, _CONCEDES).sub("", _NOTES.sub("", sentence))
     return doubted(up_to(reader.last, _NOT_OTHERS).sub("", reader.without_choices(sentence)))
 
 

@@ -1,11 +1,11 @@
 """Short texts: read from a label or a box, and equal after normalising, or of a pattern."""
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.answer_eval import Item, Order
+from evals.extraction.folded import folded
 from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
 from evals.extraction.statements import FOUR, denied, emphasised_answer, takes_back
 from evals.prompts import fill
@@ -16,7 +16,8 @@ _LABEL = re.compile(
     re.I,
 )
 _BOX = re.compile(rf"{BOX_OPEN}([^{BOX_CLOSE}]*){BOX_CLOSE}")
-_ARTICLES = re.compile(r"^(?:the|an?)\s+", re.I)
+_NAMED = re.compile(r"[\w()]{1,8}\s*=\s*([^=,;]+)")
+"""A short name and the one value that it equals."""
 _LEADING = re.compile(
     r"(?P<name>[^,;:!?()–—]{1,60}?)(?:\s[–—(]|[.;!]\s|,\s(?=(?:with|a|an|the|which|who|whose|because"
     r"|since|as|where|one|just|also)\b))(?P<remark>[^?]*)"
@@ -99,16 +100,6 @@ class _Texts:
         return False
 
 
-def folded(text: str) -> str:
-    """Return a text in the form in which answers are compared.
-
-    Case, width of characters, accents' encoding, punctuation at the ends, white space and a leading
-    article do not count.
-    """
-    bare = " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(" .,;:!?\"'“”‘’`")
-    return _ARTICLES.sub("", bare)
-
-
 @dataclass(frozen=True)
 class TextItem(Item):
     """A question whose answer is a short text, or one that a regular expression matches whole."""
@@ -128,10 +119,14 @@ class TextItem(Item):
         return self.pattern or self.answer
 
     def right(self, answer: str, order: Order | None) -> bool:
-        """Return whether the pattern matches the whole answer, or both texts are the same."""
+        """Return whether the pattern matches the whole answer, or both texts are the same.
+
+        Of an equation such as `f(x) = 2x`, the right side may be the answer.
+        """
         if self.pattern:
             return re.fullmatch(self.pattern, answer, re.IGNORECASE) is not None
-        return folded(answer) == folded(self.answer)
+        equation = _NAMED.fullmatch(answer)
+        return folded(self.answer) in {folded(answer), folded(equation[1] if equation else answer)}
 
     def described(self, order: Order | None) -> str:
         """Return the right text, or the pattern."""

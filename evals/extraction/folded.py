@@ -1,0 +1,51 @@
+"""The form in which texts are compared: choices, and short answers of own questions."""
+
+import re
+import unicodedata
+
+from evals.extraction.plain_text import without_markup
+
+_ARTICLES = re.compile(r"^(?:the |an? )+")
+_PARENTHESES = re.compile(r"^\(([^()]*)\)$")
+_SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
+_FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+_POWER = re.compile(r"\^\s*\{([^{}]*)\}")
+_ROOT = re.compile(r"(?:\\?sqrt|√)\s*(?:\{([^{}]*)\}|\(([^()]*)\)|(\d+|[a-zα-ω]))")
+_SINGLE = re.compile(r"[-+]?(?:\d+|.|sqrt\([^()]*\))")
+"""What needs no parentheses as a part of a fraction, or as a power."""
+_FACTOR = re.compile(r"(?<=\d)\s*(?:[*·⋅×]|\\?cdot)\s*(?=[a-zα-ω(])")
+_RAISED = re.compile(r"(?<=[\w)])[⁺⁻]?[⁰¹²³⁴-⁹]+")
+_TIMES = re.compile(r"\\(?:times|cdot)(?![A-Za-z])|(?<=\d)\s*[·⋅*x]\s*(?=10\b|10\^)")
+_GREEK = dict(
+    zip(
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho"
+        " sigma tau upsilon phi chi psi omega hbar".split(),
+        "αβγδεζηθικλμνξοπρστυφχψωħ",
+        strict=True,
+    )
+)
+_GREEK_NAME = re.compile(rf"(?i)\\(?:var)?({'|'.join(_GREEK)})(?![A-Za-z])\s*")
+_TERM = re.compile(r"(?<![\w)\]}])(?:\{\s*\})?\s*\^\s*(?:\{(\d+)\}|(\d))(?=\s*[A-Za-z])")
+"""A number raised before a symbol, as in a term symbol or an isotope."""
+
+
+def folded(text: str) -> str:
+    """Return a text in the form in which texts are compared.
+
+    Case, width of characters, white space, punctuation at the ends, a leading article, and the
+    spelling of Greek letters, fractions, roots and products in TeX do not count.
+    """
+    text = _GREEK_NAME.sub(lambda name: _GREEK[name[1].lower()], _TERM.sub(r"\1\2", text))
+    bare = _TIMES.sub("×", _RAISED.sub(lambda raised: f"^{raised[0]}", without_markup(text)))
+    bare = unicodedata.normalize("NFKC", bare).translate(_SPELLING).casefold()
+    bare = " ".join(bare.split()).strip(" .,;*_:!?\"'“”‘’`")
+    bare = _ARTICLES.sub("", _PARENTHESES.sub(r"\1", bare))
+    bare = _ROOT.sub(lambda root: f"sqrt({root[1] or root[2] or root[3]})", bare)
+    bare = _POWER.sub(lambda power: f"^{_grouped(power[1])}", bare)
+    bare = _FRACTION.sub(lambda parts: f"{_grouped(parts[1])}/{_grouped(parts[2])}", bare)
+    return re.sub(r"[\s{}\\]", "", _FACTOR.sub("", bare))
+
+
+def _grouped(part: str) -> str:
+    """Return a part of a fraction, or a power, in parentheses if it needs them."""
+    return part if _SINGLE.fullmatch(part.strip()) else f"({part})"
