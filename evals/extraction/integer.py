@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from evals.extraction.arithmetic import evaluated
+from evals.extraction.doubt import doubted
 from evals.extraction.number_words import changes_number, in_words, sized, stated_numbers
 from evals.extraction.plain_text import without_markup
-from evals.extraction.statements import FOUR, doubted, stated_answer
+from evals.extraction.readers import FOUR
+from evals.extraction.statements import stated_answer
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])|°|\\?%|[€£¥])")
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*(\d+)\s*[)}]?\s*\)?\s*$")

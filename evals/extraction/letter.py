@@ -16,7 +16,8 @@ from typing import ClassVar
 from evals.extraction.folded import folded
 from evals.extraction.plain_text import without_markup
 from evals.extraction.quantities import Quantity, difference, read_quantity
-from evals.extraction.statements import stated_answer, up_to
+from evals.extraction.readers import up_to
+from evals.extraction.statements import stated_answer
 
 _NOUN = (
     r"(?:it(?: i|['’])s\s+)?"
@@ -61,7 +62,8 @@ _CHOOSES = re.compile(
 """A clause that chooses an option by its letter."""
 _CONCLUDES = re.compile(rf"(?i)\b{_HENCE}\b|{_CORRECT}|\bmatch")
 _MENTION = re.compile(
-    r"(?<![A-Za-zÀ-ɏ0-9_^+=/'’-])(?!A (?!and|or|is|has|must|fits|agrees|matches|remains|satisfies|works)[a-z])"
+    r"(?<![A-Za-zÀ-ɏ0-9_^+=/'’-])"
+    r"(?!A (?!and|or|is|has|must|fits|agrees|matches|remains|satisfies|works)[a-z])"
     r"[A-D](?![A-Za-zÀ-ɏ0-9_^+=/'’-])"
 )
 _ASIDE = re.compile(r"\s\([^()]*(?:option|choice)\s+\(?[A-D]\b[^()]*\)")

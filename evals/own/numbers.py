@@ -10,7 +10,8 @@ from evals.answer_eval import Item, Order
 from evals.extraction.arithmetic import evaluated
 from evals.extraction.number_words import changes_number, in_words, sized, stated_numbers
 from evals.extraction.plain_text import without_markup
-from evals.extraction.statements import FOUR, stated_answer
+from evals.extraction.readers import FOUR
+from evals.extraction.statements import stated_answer
 from evals.prompts import fill
 
 _PLAIN = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|\d+/0*[1-9]\d*)")

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.answer_eval import Item, Order
+from evals.extraction.doubt import denied
+from evals.extraction.emphasis import emphasised_answer
 from evals.extraction.folded import folded
 from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
-from evals.extraction.statements import FOUR, denied, emphasised_answer, takes_back
+from evals.extraction.readers import FOUR
+from evals.extraction.withdrawals import takes_back
 from evals.prompts import fill
 
 _LABEL = re.compile(

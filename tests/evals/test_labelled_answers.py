@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.extraction import openai_script, statements
+from evals.extraction import labels, openai_script
 from evals.extraction.integer import integer_answer
 from evals.extraction.letter import letter_answer
 from evals.extraction.plain_text import plain_lines
@@ -67,9 +67,9 @@ def test_lines_that_are_left_out_have_no_label(name):
     for text, _, _ in labelled(name):
         for line in plain_lines(text):
             folded = line.casefold()
-            named = any(word in folded for word in statements._NAMES_ANSWER)
+            named = any(word in folded for word in labels._NAMES_ANSWER)
             if not named:
-                assert not statements._HEADING.fullmatch(line)
-                assert not any(label.search(line) for label in statements._LABELS[1:])
-            if not named and not any(word in folded for word in statements._IS_LABEL):
-                assert not statements._LABEL.search(line)
+                assert not labels._HEADING.fullmatch(line)
+                assert not any(label.search(line) for label in labels._LABELS[1:])
+            if not named and not any(word in folded for word in labels._IS_LABEL):
+                assert not labels.LABEL.search(line)
