@@ -17,6 +17,11 @@ _TOKEN = re.compile(
     r"|\\?(?P<word>[dtc]?frac|[dt]?binom|sqrt|cdot|times|div)(?![A-Za-z])"
     r"|(?P<sign>[-+*/^!(){}×·⋅÷√]))\s*"
 )
+_MIXED = re.compile(
+    r"([-−]?)(\d{1,9})(?:\s*\\[dt]?frac\s*(?:\{(\d{1,9})\}\s*\{(\d{1,9})\}|(\d)(\d))"
+    r"|\s+(\d{1,9})/(\d{1,9}))"
+)
+"""A mixed number, such as `3 1/2`."""
 _CHOOSE = re.compile(r"\{?\s*(\d+)\s*\\choose\s*(\d+)\s*\}?")
 _RANGE = re.compile(r"\s*[\d.,]+-[\d.,]+\s*")
 _OPERATIONS = {"×": "*", "·": "*", "⋅": "*", "cdot": "*", "times": "*", "÷": "/", "div": "/"}
@@ -38,6 +43,11 @@ def evaluated(text: str) -> Fraction | None:
     """
     if len(text) > _LONGEST or not re.search(r"\d", text) or _RANGE.fullmatch(text):
         return None
+    if mixed := _MIXED.fullmatch(text.strip()):
+        sign, whole, *parts = mixed.groups()
+        above, below = (int(part) for part in parts if part)
+        if above < below:
+            return (-1 if sign else 1) * (int(whole) + Fraction(above, below))
     text = _RAISED.sub(lambda raised: f"^{{{unicodedata.normalize('NFKC', raised[0])}}}", text)
     try:
         text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)

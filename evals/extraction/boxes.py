@@ -24,21 +24,21 @@ def box_statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[State
 def _asserted_boxes(line: str, reader: AnswerReader) -> Iterator[re.Match[str]]:
     """Yield the boxes of a line that it asserts.
 
-    Equal boxes are one: "or", "if" and the like between them state no other answer.
+    Equal boxes are one: "or", "if" and the like between them state no other answer. The words of
+    a choice do not count as doubt, as in "not planar".
     """
     boxes = [*BOXED.finditer(line)]
-    first, last = boxes[:1], boxes[-1:]
-    for one, again in zip(first, last, strict=True):
-        between = one.end(), again.start()
-        denied_between = DENIES.search(line, *between) or TAKES_BACK.search(line, *between)
-        cut = line[: one.end()] + line[again.end() :]
-        if len({box[1] for box in boxes}) == 1 and not denied_between:
-            boxes = []
-            if asserts(cut, one.start(), one.end(), reader):
-                yield again
-    for box in boxes:
-        if asserts(line, box.start(), box.end(), reader):
-            yield box
+    equal = len({box[1] for box in boxes}) == 1
+    between = (boxes[0].end(), boxes[-1].start()) if equal else (0, 0)
+    if DENIES.search(line, *between) or TAKES_BACK.search(line, *between):
+        equal = False
+    for box in boxes[:1] if equal else boxes:
+        last = boxes[-1] if equal else box
+        chosen = reader.asks_for_letter and reader.whole(box[1])
+        inside = f"{BOX_OPEN}{BOX_CLOSE}" if chosen else box[0]
+        said = line[: box.start()] + inside + line[last.end() :]
+        if asserts(said, box.start(), box.start() + len(inside), reader):
+            yield last
 
 
 def content(line: str, box: re.Match[str], reader: AnswerReader) -> str:

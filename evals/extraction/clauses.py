@@ -30,6 +30,10 @@ NOT_BUT = re.compile(
     r"(?:but(?:\s+rather)?|sondern|ma|mais|sino|mas|а)\s+(?=(?:option\s+)?[^\s,.;]{1,20}[\s.!]*$)"
 )
 """An answer that is denied before the right one at the end of a sentence: "not C but D"."""
+IF_ASKED = re.compile(
+    r"(?i)\bif i (?:had|have|must) (?:to )?(?:guess|choose|pick|decide)\b[,:]?\s*"
+)
+"""The beginning of an answer by a writer who is not certain."""
 BESIDE = re.compile(r"\s[(–—-]|[,;:.](?=\s|$)")
 
 

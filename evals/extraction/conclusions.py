@@ -1,6 +1,7 @@
 """Reads the answer of a last sentence that commits to it without a label."""
 
 import re
+from collections.abc import Sequence
 
 from evals.extraction.clauses import END, NEXT, NOT_OTHERS, REASON, REMARK
 from evals.extraction.doubt import DENIES, HEDGES, SUPPOSES, doubted
@@ -15,10 +16,9 @@ _UNFINISHED = re.compile(
     r"|because|since|if|so|thus|hence|therefore)\s*$"
 )
 """The end of a text that is cut before what it announces."""
-_PARTICULAR = re.compile(
-    r"(?i)\b(?:for|with) [a-z]\s?=\s?\d|\b(?:method|approach|way) (?:\d|[IV]+)\b"
-)
-"""A sentence on a single case or on one of several methods."""
+_PARTICULAR = re.compile(r"(?i)\b(?:for|with) [a-z]\s?=\s?\d")
+"""A sentence on a single case."""
+_VALUE = re.compile(r"\b(?:\d[\d.,]*|[A-Za-z])\b")
 _DONE = " ✓✔✅☑"
 """Marks at the end of a text."""
 _LETTERS = re.compile(r"\b([A-D]), (?=(?:and )?(?!I\b)[A-D]\b)")
@@ -27,6 +27,14 @@ _CLAUSE = re.compile(
     r"[;:]\s+|,\s+(?![^()\[\]{}]*[)\]}])|\s[—–-]\s|\s*[→⇒]\s*|\s+but\s+"
     r"|\s+and\s+(?=(?:hence|thus|therefore|so|consequently)\b)"
 )
+
+
+def ends_with_list(lines: Sequence[str]) -> bool:
+    """Return whether the last two sentences differ only in values, such as "x = 1" and "y = 2"."""
+    sentences = [part for line in lines for part in END.split(line) if part.strip()]
+    one, other = (each.casefold().split() for each in ("", "", *sentences)[-2:])
+    masked = [_VALUE.sub("#", " ".join(words)) for words in (one, other)]
+    return one != other and masked[0] == masked[1] != "#"
 
 
 def conclusion(line: str, reader: AnswerReader) -> str | None:

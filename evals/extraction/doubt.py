@@ -41,6 +41,8 @@ _NOTES = re.compile(
     r"(?![^()]*\b(?:wrong|incorrect|mistake|not (?:sure|certain|right|correct))\b)[^()]*\)"
 )
 """A note in parentheses that does not void the answer."""
+_WOULD_BE = re.compile(r"[^,;:()]*\bwould (?:be|have been)\b")
+"""What follows an answer that is not the one asked for."""
 
 
 def denied(said: str) -> bool:
@@ -62,6 +64,8 @@ def asserts(line: str, start: int, end: int, reader: AnswerReader) -> bool:
         before = CONTRAST.split(HENCE.split(before)[-1])[-1]
     after = REASON.split(line[end : stop.end() if stop else len(line)])[0]
     after = EXPLAINS.split(after)[0]
+    if _WOULD_BE.match(after):
+        return False
     return not doubted_by(before + line[start:end] + after, reader)
 
 

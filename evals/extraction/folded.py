@@ -38,12 +38,12 @@ def folded(text: str) -> str:
     text = _GREEK_NAME.sub(lambda name: _GREEK[name[1].lower()], _TERM.sub(r"\1\2", text))
     bare = _TIMES.sub("×", _RAISED.sub(lambda raised: f"^{raised[0]}", without_markup(text)))
     bare = unicodedata.normalize("NFKC", bare).translate(_SPELLING).casefold()
-    bare = " ".join(bare.split()).strip(" .,;*_:!?\"'“”‘’`")
+    bare = " ".join(bare.split()).strip(" .,;*_:!\"'“”‘’`").rstrip(" ?")
     bare = _ARTICLES.sub("", _PARENTHESES.sub(r"\1", bare))
     bare = _ROOT.sub(lambda root: f"sqrt({root[1] or root[2] or root[3]})", bare)
     bare = _POWER.sub(lambda power: f"^{_grouped(power[1])}", bare)
     bare = _FRACTION.sub(lambda parts: f"{_grouped(parts[1])}/{_grouped(parts[2])}", bare)
-    return re.sub(r"[\s{}\\]", "", _FACTOR.sub("", bare))
+    return re.sub(r"[{}\\]|(?<!\d)\s|\s(?!\d)", "", _FACTOR.sub("", bare))
 
 
 def _grouped(part: str) -> str:

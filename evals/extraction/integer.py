@@ -26,7 +26,7 @@ _NUMBER = re.compile(
 _UNIT = re.compile(
     r"(?i)(?!.*[⁰¹⁴-⁹ⁿ]|^[²³]|.*\b(?:and|to|is|was|seems|looks|works|should|has|does|plus|minus|times"
     r"|ist|sind|war|und|oder|est|sont|et|ou|es|son|è|sono|é|são|и|или|это)\b)"
-    r"(?:(?:[^\W\d_]{2,20}|[mgsLK])\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,4}"
+    r"(?:(?:[^\W\d_]{2,20}|[mgsLK]|(?<=/)h)\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,4}"
 )
 """Words, or symbols such as cm and cm^2. Other single letters are variables."""
 _CLAUSE = re.compile(
@@ -58,6 +58,8 @@ _WORDS = re.compile(
 """Words, or a coefficient, on the left side of an equation that therefore states something else."""
 _ITEMS = re.compile(r"\b(?:get|obtain|gives?|giving|makes|yields)\s+\d+\s+[a-z]", re.IGNORECASE)
 """A count of something that need not be what was asked."""
+_POINT = re.compile(r"(?<![\w.])\.\d")
+"""The beginning of a decimal fraction such as `.5`."""
 _BARE = re.compile(r"\W*\d+\W*$")
 """A number without words; after another number it is a member of a list."""
 _FILLERS = re.compile(r"(?:(?:exactly|just|simply|precisely|indeed)\s+)+", re.IGNORECASE)
@@ -80,7 +82,7 @@ def read_integer(tex: str) -> int | None:
     Of an equation, the right side is read (`m+n=70`), or the left one (`70=m+n`).
     """
     bare = without_markup(tex)
-    if _SEVERAL.search(bare):
+    if _SEVERAL.search(bare) or _POINT.search(bare):
         return None
     *others, last = _EQUALS.split(bare)
     value = _side(last)
@@ -96,7 +98,7 @@ class _Integers:
     knows_units = False
 
     def boxed(self, content: str) -> str | None:
-        *others, last = _LIST.split(content)
+        *others, last = _LIST.split(content.rstrip(" ,"))
         if (words := _IN_WORDS.fullmatch(content.strip())) and not doubted(content):
             return _text(read_integer(content.strip()[words.start(1) :]))
         return None if others and not _SUM.search(last) else _text(read_integer(last))
@@ -112,7 +114,7 @@ class _Integers:
 
     def whole(self, line: str) -> str | None:
         bare = _unwrapped(line, " .;!{}()[]\"'")
-        if len(bare) > _LONGEST or _LIST.search(bare) or _PROSE.search(bare):
+        if len(bare) > _LONGEST or _POINT.search(line) or _LIST.search(bare) or _PROSE.search(bare):
             return None
         if (words := in_words(bare)) and sized(bare, words[1])[1] < len(bare):
             return None  # "two cases remain" is no answer

@@ -10,7 +10,7 @@ from evals.extraction.readers import AnswerReader, Statement, up_to
 
 _WORD = (
     r"(?:answers?|ans|response|respuesta|resultado|réponse|antwort|resposta|risposta|ответ"
-    r"|答案|答え|回答|解答|正解|答|(?:best|educated) guess)"
+    r"|antwoord|odpowiedź|उत्तर|정답|答案|答え|回答|解答|正解|答|(?:best|educated) guess)"
 )
 _GOOD = (
     r"(?:final[ea]?|correct[aeo]?|right|best|proper|selected|chosen|required|requested|desired|asked"
@@ -28,7 +28,7 @@ _LABEL_ONLY = r"(?:final|total|results?|solution|conclusion|choice|option|select
 LABEL = re.compile(
     r"(?i)(?:^|(?<=[.;!?。)⟧]\s)|(?<=[{,]\s\")|(?<=[{,]\"))[^\w⟦]*"
     r"(?:(?:\d+[.)]|the|my|our|so|hence|thus|therefore|final_?)\s*)*"
-    rf"(?:{_ANSWER}(?:\s*#?\d{{1,2}})?|{_LABEL_ONLY})(?:\s*\([^()]{{0,40}}\))?"
+    rf"(?:{_ANSWER}|{_LABEL_ONLY})(?:\s*\([^()]{{0,40}}\))?"
     r"[\s\"'*_]*(?:[:=→⇒–—]|-(?!\w)|=>)+"
 )
 """A label at the start of a line or sentence, or of a member of a JSON object."""
@@ -38,9 +38,9 @@ _HEADING = re.compile(rf"\W*(?:\d+[.)]\s+)?(?:the|my)?\s*{_ANSWER}[\s:.*_]*", re
 SENTENCE = re.compile(
     rf"(?i)(?<![A-Za-zÀ-ɏ-]){_ANSWER}(?:\s+(?:to|of)\b[^.:;?!,]{{0,60}}?)?[\s,]*"
     r"(?:(?:is|es|est|ist|lautet|[éè]|(?:would|must|should|has to|turns out to) be)(?![^\W_])"
-    r"|应该?是|应为|[是为選选はが]|—|–|:)"
+    r"|应该?是|应为|[是为選选はが은]|—|–|:)"
     r"(?:[\s,]+(?:therefore|thus|hence|then|clearly|indeed|simply|exactly|(?:most )?likely|also"
-    r"|por (?:lo )?tanto|portanto|donc|daher|quindi)\b)*[\s,]*:?\s*(?:la\s+)?"
+    r"|por (?:lo )?tanto|portanto|donc|daher|quindi)\b)*[\s,]*:?\s*(?:la\s+|a\s+(?=letra))?"
 )
 """The beginning of a sentence such as "the answer is"."""
 _LABELS = (LABEL, SENTENCE, _BARE_LABEL)
@@ -54,7 +54,7 @@ _NAMES_ANSWER = (
     *("ans", "response", "respuesta", "resultado", "答", "正解", "正确", "最终", "最終"),
     *("final", "correct", "right", "best", "proper", "selected", "chosen", "require", "requested"),
     *("desired", "asked", "sought", "buscad", "pedid", "répons", "antwort", "respost", "rispost"),
-    *("ответ", "guess"),
+    *("ответ", "guess", "antwo", "odpowied", "उत्तर", "정답"),
 )
 _IS_LABEL = ("total", "result", "solution", "conclusion", "choice", "option", "selection")
 """Every heading and sentence that states an answer has one of the first words, and every label one

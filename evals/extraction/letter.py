@@ -24,7 +24,7 @@ _NOUN = (
     r"(?:(?:the\s+)?(?:option|choice|letter|answer:?|opción|letra|选项|選択肢)\s*)?"
 )
 _OPEN, _CLOSE = r"[\s\"'“‘<(\[{*_]*", r"[\s\"'”’>)\]}*_.!。]*"
-_ONLY = re.compile(rf"(?i){_OPEN}{_NOUN}{_OPEN}([A-D])(?:选项|選項|項|项|です|だ)?{_CLOSE}")
+_ONLY = re.compile(rf"(?i){_OPEN}{_NOUN}{_OPEN}([A-D])(?:选项|選項|項|项|です|だ|입니다)?{_CLOSE}")
 _FIRST = re.compile(
     rf"{_OPEN}(?i:{_NOUN}){_OPEN}([A-D])[)\]}}*_]*[.:)]?(?![\w+^=/'’-])\s*[:.,–—-]*\s*(?P<rest>.*)"
 )
@@ -50,9 +50,10 @@ _CHOOSES = re.compile(
     rf"(?i)\W*(?:{_HENCE}\W*)*(?:it is\s+)?(?:{_OPTION}\s+)?{_L}(?:\s+it is)?\W*$"
     rf"|.*\b(?:{_HENCE}|which|that|it|result|match\w*|corresponds? to|described by|agrees with)\b.*"
     rf"\b{_OPTION}\s+{_L}"
+    rf"|.*\b(?:which|this|it) (?:is(?: closest to)?|corresponds to|matches) (?:{_OPTION} )?{_L}\W*$"
     rf"|.*\b(?:is|are|must be) {_HENCE}\W*(?:{_OPTION}\s+)?{_L}\W*$"
     rf"|.*\b(?:choose|select|pick|go(?:ing)? with|go for|say|answer|elijo|it['’]s|leav(?:es|ing)"
-    rf"|left with)\s+(?:(?:la )?{_OPTION}\s+)?{_L}\W*$|.*[选選答]\s*(?:{_OPTION}\s*)?{_L}"
+    rf"|left with)\s+(?:(?:la )?{_OPTION}\s+)?{_L}\W*$|.*[选選答]择?\s*(?:{_OPTION}\s*)?{_L}"
     rf"|(?:.*\W)?{_L} (?:(?:is|must be|has to be)(?: therefore| thus)? {_CORRECT}"
     rf"|(?:is|fits|matches|agrees)\b.*\bmeasure|(?:remains|fits|matches|agrees)\W*$)"
     rf"|.*\bonly (?:{_OPTION} )?{_L} {_SUITS}|.*\bmakes {_L} {_CORRECT}"
@@ -62,10 +63,11 @@ _CHOOSES = re.compile(
 """A clause that chooses an option by its letter."""
 _CONCLUDES = re.compile(rf"(?i)\b{_HENCE}\b|{_CORRECT}|\bmatch")
 _MENTION = re.compile(
-    r"(?<![A-Za-zÀ-ɏ0-9_^+=/'’-])"
+    r"(?<![A-Za-zÀ-ɏ0-9_^+=/'’-])(?<![Vv]itamin )(?<![Hh]epatitis )(?<![Tt]ype )"
     r"(?!A (?!and|or|is|has|must|fits|agrees|matches|remains|satisfies|works)[a-z])"
-    r"[A-D](?![A-Za-zÀ-ɏ0-9_^+=/'’-])"
+    r"[A-D](?![A-Za-zÀ-ɏ0-9_^+=/'’-]| = -?\d)"
 )
+"""A letter that is no part of a word, a name or a formula."""
 _ASIDE = re.compile(r"\s\([^()]*(?:option|choice)\s+\(?[A-D]\b[^()]*\)")
 """A remark on an option in parentheses."""
 _LAST = re.compile(
@@ -220,7 +222,10 @@ class _Choices:
             others = set(ascii_uppercase[: len(self.texts)]) - {left[0]}
             if self.in_list(", ".join(bare[:-1])) == others:
                 return left[0]
-        chosen = any(map(self.of(_CHOOSES).match, bare)) or (quoted and _CONCLUDES.search(sentence))
+        chosen = any(map(self.of(_CHOOSES).match, bare))
+        chosen = chosen or bool(quoted and _CONCLUDES.search(sentence))
+        last = self.of(_LAST).fullmatch(bare[-1])
+        chosen = chosen or bool(last and quoted == {last["letter"]})
         return named.pop() if chosen and len(named) == 1 else None
 
     def in_list(self, text: str) -> set[str]:
@@ -233,7 +238,8 @@ class _Choices:
     def without_choices(self, sentence: str) -> str:
         sentence = _NEARLY.sub("", self.of(_ASIDE).sub("", sentence))
         for text in self.texts:
-            sentence = sentence.replace(text, "") if len(text) > _SHORT else sentence
+            if len(text) > _SHORT:
+                sentence = re.sub(re.escape(text), "", sentence, flags=re.IGNORECASE)
         return sentence
 
     def names_other(self, remark: str, answer: str) -> bool:

@@ -30,7 +30,7 @@ _CHARACTERS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     **dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xFE0F, 0xAD)),
 }
 """Full-width characters, unusual spaces and hyphens, and invisible characters."""
-_TAGGED = re.compile(r"(?i)[<\[](final[_ -]?answer|answer)[>\]]\s*([^<\n]*?)\s*[<\[]/\1[>\]]")
+_TAGGED = re.compile(r"(?i)[<\[](final(?:[_ -]?answer)?|answer)[>\]]\s*([^<\n]*?)\s*[<\[]/\1[>\]]")
 _TAG = re.compile(r"(?i)[<\[]/?(?:final[_ -]?answer|answer)[>\]]")
 _ANSWER_ROW = re.compile(r"\|\W*(?:(?:final|correct) )?answer\W*\|([^|]*)\|\s*", re.IGNORECASE)
 _TOTAL_ROW = re.compile(r"\|\W*(?:total|sum|)\W*\|(?:[^|]*\|)*?\s*\*\*([^|*]+)\*\*\s*\|\s*\Z", re.I)
@@ -65,7 +65,7 @@ _THIN_SPACE = re.compile(r"(?<=\d)\\,(?=\d)")
 _COMMA = re.compile(r"(?:\\text)?\{,\}")
 _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|it|rm|sf|tt|normal)?|boldsymbol|bm|mbox|hbox"
-    r"|boxed|framebox|fbox|operatorname|overline|underline|emph|ce)\s*\{([^{}]*)\}"
+    r"|boxed|framebox|fbox|operatorname|overline|underline|emph|ce)\s*\{((?:[^{}]|\^\{[^{}]*\})*)\}"
 )
 _BRACED = re.compile(r"(?<![A-Za-z\\^_}])\{([^{}\\]*)\}")
 _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s*(?:\{|(\d+))")
@@ -172,9 +172,12 @@ def _plain(line: str) -> str:
     if line.lstrip().startswith("|"):
         row = _ANSWER_ROW.fullmatch(line.strip())
         line = f"Answer: {row[1]}" if row else ""
-    bare = line[-_LONGEST_LINE:]
+    return _bare(_LINE_MARKS.sub("", line[-_LONGEST_LINE:]))
+
+
+def _bare(bare: str) -> str:
+    """Return a text without emphasis and other markup."""
     bare = _ENVIRONMENT.sub(" ", bare) if "\\" in bare or "&" in bare else bare
-    bare = _LINE_MARKS.sub("", bare)
     return without_markup(_EMPHASIS.sub("", bare) if _EMPHASIZES.search(bare) else bare)
 
 
@@ -187,7 +190,7 @@ def _with_boxes(text: str) -> str:
     parts, at = [], 0
     for start, end, content in _boxes(text):
         if start >= at:
-            inside = _plain(" ".join(content.split()))
+            inside = _bare(" ".join(content.split()))
             if _CALCULATED.match(inside):
                 line = text[text.rfind("\n", 0, start) + 1 : start]
                 inside = _changed(line, inside, text[end : end + _BESIDE].partition("\n")[0])

@@ -155,6 +155,9 @@ _PLAIN = re.compile(
 _POWER_OF_TEN = re.compile(
     r"\s*(?:\\times|\\cdot|×|·|\*|x)\s*10\s*\^?\s*\{?\s*(?P<power>[+-]?\d{1,3})\s*\}?"
 )
+_FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+_FACTORS = re.compile(r"[ ·*]+(?=[^\W\d])")
+_EXTENT = re.compile(r"\s+(?:old|long|tall|wide|high|deep|thick|apart|away)$")
 _SYMBOL = 2  # letters; the case of longer units does not matter
 
 
@@ -190,6 +193,7 @@ def _spelled(text: str) -> str:
     text = re.sub(r"\\AA(?![A-Za-z])", "Å", text)
     text = re.sub(r"M_?\s*\{?\s*(?:\\odot|☉|⊙|sun\b)\s*\}?", "M_sun", text)
     text = re.sub(r"\\cdot(?![A-Za-z])|⋅", "·", text).replace("\\%", "%")
+    text = _FRACTION.sub(lambda unit: f"{unit[1]}/{_FACTORS.sub('/', unit[2].strip())}", text)
     text = re.sub(r"(?i)\bper cent\b", "percent", text)
     text = re.sub(r"(?i)\bsolar (?=mass)", "solar-", text)
     text = re.sub(r"(?i)\blight (?=years?\b)", "light-", text)
@@ -209,7 +213,7 @@ def read_quantity(text: str) -> Quantity | None:
     if currency:
         bare = currency[1] + bare[currency.end() :] + f" {currency[2]}"
     for number, rest in _numbers(bare):
-        rest = rest.strip(" ()~.")
+        rest = _EXTENT.sub("", rest.strip(" ()~."))
         if not rest:
             return Quantity(number, None)
         unit = None if changes_number(rest) else read_unit(rest)

@@ -10,15 +10,15 @@ such a place. The rules prefer a missed answer to a wrong credit:
 4. Without such a place, the last sentence counts if it commits: what it denies is left out, and a
    condition, a question, a comparison or a doubt voids it.
 
-The phrases are English, with the plain forms of Chinese, Japanese and Spanish.
+The phrases are English, with the plain forms of other languages.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
 from evals.extraction.boxes import box_statements
-from evals.extraction.clauses import BESIDE, HENCE, NOT_BUT, last_line
-from evals.extraction.conclusions import conclusion
+from evals.extraction.clauses import BESIDE, HENCE, IF_ASKED, NOT_BUT, last_line
+from evals.extraction.conclusions import conclusion, ends_with_list
 from evals.extraction.doubt import DENIES, HEDGES, doubted_by
 from evals.extraction.emphasis import emphasised_answer
 from evals.extraction.labels import label_statements
@@ -32,7 +32,7 @@ _RESULT = re.compile(r"[-+*/·×].*=")
 
 def stated_answer(text: str, reader: AnswerReader) -> str | None:
     """Return the answer that a final answer states, None without one or with more than one."""
-    lines = [NOT_BUT.sub("", line) for line in plain_lines(text)]
+    lines = [IF_ASKED.sub("", NOT_BUT.sub("", line)) for line in plain_lines(text)]
     statements = [
         *box_statements(lines, reader),
         *label_statements(lines, reader),
@@ -42,11 +42,15 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     if concluded:
         return concluded if reader.asks_for_letter else None
     if not statements:
+        if ends_with_list(lines):
+            return None
         concluded = conclusion(lines[last_line(lines)], reader) if lines else None
         return concluded or emphasised_answer(text, reader)
     kept = not_taken_back(
         sorted(statements, key=lambda statement: (statement.line, statement.at)), lines, reader
     )
+    if not kept:
+        return conclusion(lines[-1], reader) if reader.asks_for_letter else None
     answers = {
         statement.answer
         for place, statement in enumerate(kept)

@@ -20,7 +20,7 @@ TAKES_BACK = re.compile(
     r"|\b(?:now|next|then),? (?:we|i) (?:still )?(?:need|must|have to)\b|\bit remains to\b"
     r"|\bsomething (?:is|went|must have gone) (?:off|wrong)|\b(?:actually|however|alternatively"
     r"|corrected|also (?:correct|right|acceptable|possible|valid))\b"
-    r"|\bno, |(?:^|[.!?…]\s+)(?:no|nein|non|não|нет)\b(?=[,.!—–])"
+    r"|\bno, |(?:^|[.!?…]\s+)(?:no|nein|non|não|нет)\b(?=\s?[,.!—–])"
     r"|\b(?:attende[zs]|aspetta|moment mal)\b"
     r"|(?:that|this|it)(?:['’]s| is| was| seems)(?: \w+)? (?:wrong|false|incorrect|impossible"
     r"|a mistake"

@@ -30,6 +30,8 @@ EQUALS = re.compile(r"=|≈|\\approx(?![A-Za-z])|\\equiv")
 ABOUT = re.compile(
     r"\b(?:about|approximately|around|roughly|nearly|almost)(?=\s+[^\w\s]*\d)|≈|\\approx", re.I
 )
+APPROXIMATES = re.compile(r"≈|\\approx(?![A-Za-z])")
+"""What stands between an exact value and a rounded one."""
 _CLAUSE = re.compile(r"[.;](?=\s|$)|,(?=\s)|\s\(")
 _VALUE = re.compile(
     r"(?i).*(?:\b(?:is|are|equals|gives?|get|obtain|makes?|yields?|takes?|lasts?|weighs?|costs?|pay"
@@ -66,7 +68,7 @@ def rounding(answer: str) -> float:
 
 def read_number(text: str) -> float | None:
     """Return the number that a text consists of, with a unit or as the side of an equation."""
-    bare = EQUALS.split(without_markup(text))[-1].strip(" []\"'*~$.")
+    bare = EQUALS.split(without_markup(text))[-1].strip(" []\"'*~$").rstrip(".")
     exact = evaluated(bare)
     if exact is not None:
         return float(exact)
@@ -129,7 +131,12 @@ class _Numbers(ValueReader):
     knows_units = False
 
     def whole(self, line: str) -> str | None:
-        value = read_number(ABOUT.sub("", line))
+        exact, *_, last = *APPROXIMATES.split(line), line
+        value = (
+            read_number(exact)
+            if read_number(exact) is not None
+            else read_number(ABOUT.sub("", last))
+        )
         percent = "%" if _PERCENT.search(line) else ""
         return None if value is None else f"{value:.15g}{percent}"
 

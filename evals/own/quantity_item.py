@@ -12,14 +12,15 @@ from evals.own.numbers import ABOUT, EQUALS, ValueReader, rounding, tolerance_of
 from evals.prompts import fill
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-_GOLD = re.compile(r"([+-]?[\d.,]+(?:[eE][+-]?\d+)?)\s*\D.*")
+_GOLD = re.compile(r"[+-]?(?:(?:[€£¥$]|EUR|USD|GBP|JPY)\s*[\d.,]+|[\d.,]+(?:[eE][+-]?\d+)?\s*\D.*)")
+_DIGITS = re.compile(r"[\d.,]+(?:[eE][+-]?\d+)?")
 _DOLLARS = re.compile(r"\\\$\s?(?=\d)|(?<![\w$\\])\$(?=\d[\d,.]*(?![^$\n]*\$))")
 _ROUNDING = Fraction(1, 10**9)  # relative; rounding errors of units
 
 
 def is_quantity(text: str) -> bool:
     """Return whether a text is a number with a known unit, such as `3.5 km` or `100 euros`."""
-    found = read_quantity(text) if _GOLD.fullmatch(text) else None
+    found = read_quantity(_in_words(text)) if _GOLD.fullmatch(text) else None
     return found is not None and found.unit is not None
 
 
@@ -52,7 +53,7 @@ class QuantityItem(Item):
 
     def read(self, text: str, order: Order | None) -> str | None:
         """Return the quantity that a text gives."""
-        return stated_answer(_DOLLARS.sub("USD ", text), _Quantities())
+        return stated_answer(_in_words(text), _Quantities())
 
     def right(self, answer: str, order: Order | None) -> bool:
         """Return whether a quantity is within the tolerance, in the unit of the right answer."""
@@ -61,21 +62,22 @@ class QuantityItem(Item):
         number, tolerance = float(wanted.number), self.tolerance
         allowed = None if tolerance is None else tolerance_of(tolerance, number)
         if allowed is None:
-            allowed = rounding(self.answer[: self._digits()])
+            allowed = rounding(_DIGITS.findall(self.answer)[0])
         return apart is not None and apart <= Fraction(allowed) + _ROUNDING * abs(wanted.number)
-
-    def _digits(self) -> int:
-        gold = _GOLD.fullmatch(self.answer)
-        return gold.end(1) if gold else 0
 
     def described(self, order: Order | None) -> str:
         """Return the quantity with its tolerance."""
         return f"{self.answer} ± {self.tolerance}" if self.tolerance else self.answer
 
 
+def _in_words(text: str) -> str:
+    """Return a text with `USD` for the dollar signs that delimit no formula."""
+    return _DOLLARS.sub("USD ", text)
+
+
 def _quantity(text: str) -> Quantity:
     """Return a quantity. Raises ValueError for a text that is none."""
-    found = read_quantity(text)
+    found = read_quantity(_in_words(text))
     if found is None:
         raise ValueError(f"{text!r} is not a quantity")
     return found
