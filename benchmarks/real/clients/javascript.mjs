@@ -1,8 +1,9 @@
-// Conversations with a tool by real JavaScript clients, as python_clients.py has them.
+// A process of JavaScript clients: it has the conversations that it is told to have, as python.py does.
 //
-//     node javascript_clients.mjs BASE_URL PLAN
+//     node javascript.mjs CLIENT …
 import { AsyncLocalStorage } from "node:async_hooks";
-import { readFileSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { Agent, OpenAIChatCompletionsModel, OpenAIResponsesModel, run, setTracingDisabled, tool as agentTool } from "@openai/agents";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createGroq } from "@ai-sdk/groq";
@@ -17,8 +18,8 @@ import { generateText, stepCountIs, streamText, tool } from "ai";
 import OpenAI from "openai";
 import { z } from "zod";
 
-const [url, planned] = process.argv.slice(2);
-const plan = JSON.parse(readFileSync(planned, "utf-8"));
+const url = process.env.REAL_CLIENTS_URL;
+const clients = process.argv.slice(2);
 const question = "What is the weather in Lisbon?";
 const model = "gpt-oss-small";
 const schema = { location: { type: "string" }, unit: { type: "string" } };
@@ -36,12 +37,13 @@ function getWeather({ location }) {
 const options = () => ({ baseURL: url, apiKey: "none", headers: { "X-Damage": damage } });
 const newClient = () => new OpenAI({ ...options(), maxRetries: 0, timeout: 30_000, defaultHeaders: { "X-Damage": damage } });
 
-async function chat(read) {
+// `kept` makes what is sent back of what the SDK returned: a copy of its calls, or all of it.
+async function chat(read, kept = ({ tool_calls }) => ({ role: "assistant", content: null, tool_calls })) {
   const messages = [{ role: "user", content: question }];
   for (let turn = 0; turn < 3; turn++) {
     const message = await read(newClient(), { model, messages, tools: [{ type: "function", function: fn }] });
     if (!message.tool_calls?.length) return message.content;
-    messages.push({ role: "assistant", content: null, tool_calls: message.tool_calls });
+    messages.push(kept(message));
     for (const call of message.tool_calls) {
       messages.push({ role: "tool", tool_call_id: call.id, content: getWeather(JSON.parse(call.function.arguments)) });
     }
@@ -65,16 +67,16 @@ async function chatStream(client, body) {
   return message;
 }
 
-async function responses(read) {
+const copied = ({ call_id, name, arguments: given }) => ({ type: "function_call", call_id, name, arguments: given });
+
+async function responses(read, kept = (output) => output.filter((item) => item.type === "function_call").map(copied)) {
   const input = [{ role: "user", content: question }];
   for (let turn = 0; turn < 3; turn++) {
     const { text, output } = await read(newClient(), { model, input, tools: [{ type: "function", ...fn, strict: false }] });
     const asked = output.filter((item) => item.type === "function_call");
     if (!asked.length) return text;
-    for (const { call_id, name, arguments: given } of asked) {
-      input.push({ type: "function_call", call_id, name, arguments: given });
-      input.push({ type: "function_call_output", call_id, output: getWeather(JSON.parse(given)) });
-    }
+    input.push(...kept(output));
+    for (const call of asked) input.push({ type: "function_call_output", call_id: call.call_id, output: getWeather(JSON.parse(call.arguments)) });
   }
   throw new Error("The conversation does not end.");
 }
@@ -115,32 +117,6 @@ async function agents(kind, stream) {
   const result = await run(agent, question, { stream, maxTurns: 3 });
   if (stream) await result.completed;
   return result.finalOutput;
-}
-
-// Sends back what the SDK returned, unchanged.
-async function chatPushed(read) {
-  const messages = [{ role: "user", content: question }];
-  for (let turn = 0; turn < 3; turn++) {
-    const message = await read(newClient(), { model, messages, tools: [{ type: "function", function: fn }] });
-    if (!message.tool_calls?.length) return message.content;
-    messages.push(message);
-    for (const call of message.tool_calls) {
-      messages.push({ role: "tool", tool_call_id: call.id, content: getWeather(JSON.parse(call.function.arguments)) });
-    }
-  }
-  throw new Error("The conversation does not end.");
-}
-
-async function responsesPushed(read) {
-  const input = [{ role: "user", content: question }];
-  for (let turn = 0; turn < 3; turn++) {
-    const { text, output } = await read(newClient(), { model, input, tools: [{ type: "function", ...fn, strict: false }] });
-    const asked = output.filter((item) => item.type === "function_call");
-    if (!asked.length) return text;
-    input.push(...output);
-    for (const call of asked) input.push({ type: "function_call_output", call_id: call.call_id, output: getWeather(JSON.parse(call.arguments)) });
-  }
-  throw new Error("The conversation does not end.");
 }
 
 async function runTools(stream) {
@@ -185,6 +161,7 @@ async function pi(api) {
   throw new Error("The conversation does not end.");
 }
 
+const unchanged = (returned) => returned;
 const uses = {
   "oai-js chat non-streaming": () => chat(chatWhole),
   "oai-js chat streaming": () => chat(chatStream),
@@ -193,10 +170,10 @@ const uses = {
   "oai-js responses streaming": () => responses(responsesStream),
   "oai-js-stream responses streaming": () => responses(responsesHelper),
 };
-uses["oai-js-pushed chat non-streaming"] = () => chatPushed(chatWhole);
-uses["oai-js-pushed chat streaming"] = () => chatPushed(chatHelper);
-uses["oai-js-pushed responses non-streaming"] = () => responsesPushed(responsesWhole);
-uses["oai-js-pushed responses streaming"] = () => responsesPushed(responsesHelper);
+uses["oai-js-pushed chat non-streaming"] = () => chat(chatWhole, unchanged);
+uses["oai-js-pushed chat streaming"] = () => chat(chatHelper, unchanged);
+uses["oai-js-pushed responses non-streaming"] = () => responses(responsesWhole, unchanged);
+uses["oai-js-pushed responses streaming"] = () => responses(responsesHelper, unchanged);
 uses["oai-js-run-tools chat non-streaming"] = () => runTools(false);
 uses["oai-js-run-tools chat streaming"] = () => runTools(true);
 const models = {
@@ -223,23 +200,25 @@ uses["pi chat streaming"] = () => pi("openai-completions");
 uses["pi responses streaming"] = () => pi("openai-responses");
 setTracingDisabled(true);
 process.on("unhandledRejection", () => {});
-const returning = new Set(["oai-js-pushed", "oai-js-run-tools"]); // show only what they return
-for (damage of Object.keys(plan)) {
-  for (const [name, use] of Object.entries(uses)) {
-    const [client, ...place] = name.split(" ");
-    if (!plan[damage].includes(place.join(" ")) || (damage && returning.has(client))) continue;
-    const calls = [];
-    let shown;
-    let timer;
-    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error("no end after 60 s")), 60_000)));
-    try {
-      shown = { text: ((await Promise.race([called.run(calls, use), late])) ?? "").trim() };
-    } catch (error) {
-      shown = { error: `${error?.name}: ${error?.message}`.slice(0, 200) };
-    }
+const late = "no end after 60 s";
+async function outcome(use) {
+  const calls = [];
+  let timer;
+  const end = new Promise((_, reject) => (timer = setTimeout(() => reject(late), 60_000)));
+  try {
+    return { calls, text: ((await Promise.race([called.run(calls, use), end])) ?? "").trim() };
+  } catch (error) {
+    if (error === late) return { calls, error: late, late: true };
+    return { calls, error: `${error?.name}: ${error?.message}`.slice(0, 200) };
+  } finally {
     clearTimeout(timer);
-    writeSync(1, `\nmeasured ${JSON.stringify([damage, name, { calls, ...shown }])}\n`);
-    await new Promise((noted) => process.stdin.once("data", noted)); // the requests of this use
   }
+}
+const print = (value) => writeSync(1, `\nmeasured ${JSON.stringify(value)}\n`);
+print(Object.keys(uses).filter((use) => clients.includes(use.split(" ")[0])));
+for await (const line of createInterface({ input: process.stdin })) {
+  let use;
+  [damage, use] = JSON.parse(line);
+  print(await outcome(uses[use]));
 }
 process.exit(0);

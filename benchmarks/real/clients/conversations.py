@@ -1,0 +1,255 @@
+"""Let real clients have conversations, and note what they made of the replies and what they sent.
+
+A process of a client, such as python.py, prints `MARK` and a JSON array of its uses ("pyd chat
+streaming"). Then it reads a JSON array of a damage and a use on each line, has the conversation,
+and prints `MARK` and an object: the arguments of its `calls`, and its last `text` or its `error`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import Any, Self
+
+from harness.rules.clients.forms import CLIENTS
+from real.clients.packages import by_npm
+from real.clients.replies import Replies, Server, only_call, plan, served
+
+MARK = "measured "
+"""What the processes of the clients print before a result; libraries print, too."""
+LONGEST = 180
+"""Seconds of a conversation, after which its process is ended: clients are told to stop earlier."""
+_START = 600
+"""Seconds until a process names its uses, and of its first conversations: both import packages."""
+_REPEATED = 2
+"""Tries of a conversation that does not end, because other work may have delayed it."""
+QUESTION = "What is the weather in Lisbon?"
+"""What the clients ask."""
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[2]
+
+
+@dataclass
+class Measured:
+    """What the clients made of the replies, by damage and use ("pyd chat streaming").
+
+    `requests` are those of the conversations without a damage. `varying` has the conversations
+    whose tries differ, and `failed` the processes that do not start, with the reason.
+    """
+
+    outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    requests: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
+    varying: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to measure: in the folder, with the replies, each damage `tries` times."""
+
+    folder: Path
+    replies: Replies
+    damages: Sequence[str]
+    tries: int = 1
+
+
+def measure(
+    work: Work, clients: Mapping[str, Any], missing: Collection[str], jobs: int
+) -> Measured:
+    """Let the clients have their conversations, except for those of the `missing` environments."""
+    commands = dict(_commands(work, clients, missing))
+    found = Measured()
+    (work.folder / "measured.jsonl").unlink(missing_ok=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        for made in [
+            pool.submit(_converse, work, commands[name], name, found) for name in commands
+        ]:
+            made.result()
+    return found
+
+
+def _commands(
+    work: Work, clients: Mapping[str, Any], missing: Collection[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the processes by their clients."""
+    javascript = set(by_npm(clients))
+    for name, each in clients["python"].items():
+        for process in each["processes"]:
+            needs = {name, *({"npm"} if javascript & {*process.split()} else ())}
+            if not needs & {*missing}:
+                python = str(work.folder / name / "bin/python")
+                yield process, [python, "-P", "-m", "real.clients.python", *process.split()]
+    if javascript and "npm" not in missing:
+        # Beside its modules, which it finds by its own place.
+        script = work.folder / "javascript.mjs"
+        script.write_text((FOLDER / script.name).read_text("utf-8"), encoding="utf-8")
+        yield "the JavaScript clients", ["node", str(script), *sorted(javascript)]
+
+
+def _converse(work: Work, command: Sequence[str], name: str, found: Measured) -> None:
+    with served(work.replies) as server, _Process(command, server, work.folder) as process:
+        try:
+            uses = process.uses()
+            for damage, places in plan(work.replies, work.damages).items():
+                for use in uses:
+                    if use.partition(" ")[2] in places and _shows(work, damage, use, found):
+                        _try(work, process, damage, use, found)
+        except LateError as late:
+            found.failed[name] = str(late)
+
+
+def _try(work: Work, process: "_Process", damage: str, use: str, found: Measured) -> None:
+    """Have a conversation as often as wanted, and note what it comes to."""
+    start = time.monotonic()
+    each = [process.conversation(damage, use) for _ in range(work.tries if damage else 1)]
+    found.outcomes[damage, use] = each[0]
+    if any(other != each[0] for other in each):
+        found.varying[damage, use] = each
+    if not damage:
+        found.requests[use] = [*process.server.requests]
+    sent = found.requests[use] if not damage else []
+    row = [damage, use, round(time.monotonic() - start, 1), each, sent]
+    with (work.folder / "measured.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(row) + "\n")
+
+
+def _shows(work: Work, damage: str, use: str, found: Measured) -> bool:
+    """Whether a conversation with a damage shows anything.
+
+    A client without a row of its own shows only what it sends, one whose healthy conversation fails
+    shows nothing, and one that is offered no function of ours never gets the reply with the call.
+    """
+    if not damage:
+        return True
+    client, _, place = use.partition(" ")
+    healthy = found.outcomes["", use]
+    never = asks_only(healthy) and only_call(work.replies[place], damage)
+    return client in CLIENTS and works(healthy) and not never
+
+
+def works(outcome: Mapping[str, Any]) -> bool:
+    """Whether a conversation has a call and a text."""
+    return bool(outcome["calls"] and outcome.get("text"))
+
+
+def asks_only(healthy: Mapping[str, Any]) -> bool:
+    """Whether a client is offered no function of ours: in place of a call it shows its question."""
+    return bool(healthy["calls"] == [QUESTION])
+
+
+class _Process:
+    """A process of clients, which talks to a server."""
+
+    def __init__(self, command: Sequence[str], server: Server, folder: Path) -> None:
+        self.server = server
+        self._command = command
+        # It reads as the tool does: with the tool's own code.
+        self._environment = {
+            "REAL_CLIENTS_URL": server.url,
+            "REAL_CLIENTS_COMMANDS": str(folder / "node_modules/.bin"),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}",
+        }
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _start(self) -> None:
+        self._began: set[str] = set()
+        self._errors: deque[str] = deque(maxlen=1)
+        self._results: Queue[Any] = Queue()
+        self._process = subprocess.Popen(
+            self._command,
+            env=os.environ | self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        for read in (_results, _errors):
+            into = self._results if read is _results else self._errors
+            Thread(target=read, args=(self._process, into), daemon=True).start()
+
+    def _end(self) -> None:
+        """End it, with the commands that it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _restart(self) -> None:
+        self._end()
+        self._start()
+        self.uses()
+
+    def uses(self) -> list[str]:
+        """Return what its clients can do; call it once, first. Raises `LateError`."""
+        found: list[str] = self._result(_START)
+        return found
+
+    def conversation(self, damage: str, use: str) -> dict[str, Any]:
+        """Return what a conversation comes to; one that does not end is tried again.
+
+        Raises `LateError` if the process cannot be started again.
+        """
+        made: dict[str, Any] = {}
+        for _ in range(_REPEATED):
+            self.server.requests.clear()
+            made = self._outcome(damage, use)
+            if "late" not in made:
+                break
+            self._restart()
+        return made
+
+    def _outcome(self, damage: str, use: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps([damage, use]) + "\n")
+            self._process.stdin.flush()
+            made: dict[str, Any] = self._result(LONGEST if use in self._began else _START)
+        except (LateError, OSError) as late:
+            return {"calls": [], "error": str(late), "late": True}
+        self._began.add(use)
+        return made
+
+    def _result(self, seconds: float) -> Any:  # noqa: ANN401 - JSON
+        try:
+            made = self._results.get(timeout=seconds)
+        except Empty:
+            raise LateError(f"no end after {seconds} s") from None
+        if made is None:
+            raise LateError(f"the process ended: {' '.join(self._errors)[-200:]}")
+        return made
+
+
+class LateError(Exception):
+    """A process ends, or says nothing in time; the message says which."""
+
+
+def _results(process: "subprocess.Popen[str]", into: "Queue[Any]") -> None:
+    """Put the results of a process, and None when it ends."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(MARK):
+            # A thread of a library may print behind it.
+            into.put(json.JSONDecoder().raw_decode(line.removeprefix(MARK))[0])
+    into.put(None)
+
+
+def _errors(process: "subprocess.Popen[str]", into: "deque[str]") -> None:
+    """Keep the last line of what a process says of its errors."""
+    assert process.stderr is not None
+    into.extend(line.strip() for line in process.stderr if line.strip())

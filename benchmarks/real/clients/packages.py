@@ -1,0 +1,106 @@
+"""Install pinned or newest releases of the clients, each set in an environment of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+_LONGEST = 1800
+"""Seconds of one installation: assumed, enough for 500 MB of packages on a slow connection."""
+
+
+def chosen(clients: Mapping[str, Any], only: Collection[str]) -> dict[str, Any]:
+    """Return what clients.yaml says of these clients, or of all if there are none."""
+    kept = {n: p for n, p in clients["clients"].items() if not only or n in only}
+    python: dict[str, Any] = {}
+    for name, each in clients["python"].items():
+        processes = [" ".join(c for c in p.split() if c in kept) for p in each["processes"]]
+        if processes := [process for process in processes if process]:
+            python[name] = {**each, "processes": processes}
+    return {"python": python, "npm": clients["npm"], "clients": kept}
+
+
+def by_npm(clients: Mapping[str, Any]) -> list[str]:
+    """Return the clients that are packages of npm."""
+    return [name for name, packages in clients["clients"].items() if packages.startswith("npm:")]
+
+
+def install(
+    work: Path, clients: Mapping[str, Any], *, newest: bool, jobs: int
+) -> Mapping[str, str]:
+    """Install what clients.yaml names, unless it is; return what failed, as sentences.
+
+    The keys are the names of the environments, "npm" among them.
+    """
+    made: dict[str, list[list[str]]] = {}
+    for name, each in clients["python"].items():
+        wanted = [*each["packages"], *each.get("imports", ())]
+        wanted = list(map(unpinned, wanted)) if newest else wanted
+        pip = [str(work / name / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
+        # Without --no-compile, each of them compiles ten times what it imports.
+        pip += ["install", "-qq", "--no-input", "--no-compile", *wanted]
+        venv = [sys.executable, "-m", "venv", "--clear", str(work / name)]
+        made[name] = [venv, pip] if wanted else [venv]
+    wanted = [f"{unpinned(p)}@latest" if newest else p for p in clients["npm"]["packages"]]
+    npm = ["npm", "install", "--loglevel=error", "--no-audit", "--no-fund", f"--prefix={work}"]
+    made |= {"npm": [[*npm, *wanted]]} if by_npm(clients) else {}
+    with ThreadPoolExecutor(jobs) as pool:
+        failed = pool.map(lambda name: _installed(work, name, made[name]), made)
+        return {name: why for name, why in zip(made, failed, strict=True) if why}
+
+
+def _installed(work: Path, name: str, commands: Sequence[Sequence[str]]) -> str:
+    """Run the commands, unless they were; return why one failed, or ''."""
+    done = work / f"{name}.installed"
+    if done.exists() and json.loads(done.read_text("utf-8")) == commands[-1]:
+        return ""
+    for command in commands:
+        try:
+            ran = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_LONGEST,
+                check=False,
+            )
+        except FileNotFoundError:
+            return f"{name} cannot be installed: there is no command {command[0]}."
+        except subprocess.TimeoutExpired:
+            return f"{name} cannot be installed: {command[0]} takes more than {_LONGEST} s."
+        if ran.returncode:
+            return f"{name} cannot be installed: {reason(ran.stderr or ran.stdout)}"
+    done.write_text(json.dumps(commands[-1]), encoding="utf-8")
+    return ""
+
+
+def reason(output: str) -> str:
+    """Return the line in which pip or npm says why it failed: the last error, but no hint."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("ERROR:", "npm error"))]
+    told = [line for line in errors if "complete log" not in line and ".log" not in line]
+    return (told or lines or ["it says nothing"])[0 if told and "npm" in told[0] else -1]
+
+
+def unpinned(package: str) -> str:
+    """Return a package without its version: `name==1.2`, `@scope/name@1.2`."""
+    name = package.partition("==")[0]
+    return name[0] + name[1:].partition("@")[0]
+
+
+def versions(work: Path, clients: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the versions of the packages that are installed, those of npm with `npm:`."""
+    found: dict[str, str] = {}
+    for name, each in clients["python"].items():
+        for package in map(unpinned, each["packages"]):
+            stem = package.partition("[")[0].replace("-", "_")
+            for info in (work / name / "lib").glob(f"python*/site-packages/{stem}-*.dist-info"):
+                found[package] = info.name.removesuffix(".dist-info").rpartition("-")[2]
+    for package in map(unpinned, clients["npm"]["packages"]):
+        path = work / "node_modules" / package / "package.json"
+        if path.exists():
+            found[f"npm:{package}"] = json.loads(path.read_text("utf-8"))["version"]
+    return found
