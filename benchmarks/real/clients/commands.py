@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from real.clients.conversation import LONGEST, MODEL, QUESTION, URL, called, damaged_url
+from real.clients.conversation import MODEL, QUESTION, URL, called, damaged_url
 
 _FOLDER = Path(os.environ["REAL_CLIENTS_COMMANDS"])
 
@@ -67,7 +67,6 @@ def _answer(command: Sequence[str], environment: dict[str, str]) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=LONGEST,
             check=False,
         )
     if done.returncode:

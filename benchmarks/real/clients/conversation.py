@@ -14,8 +14,6 @@ CHAT = {"model": MODEL, "tools": [{"type": "function", "function": FUNCTION}]}
 RESPONSES = {"model": MODEL, "tools": [{"type": "function", **FUNCTION}]}
 URL = os.environ["REAL_CLIENTS_URL"]
 """The base URL of the server, whose damage the header X-Damage names, or the path."""
-LONGEST = 120
-"""Seconds of a conversation, also on a machine that does other work."""
 called: list[str] = []
 """The arguments of the calls of this conversation, or its question if it has no call."""
 

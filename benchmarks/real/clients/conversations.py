@@ -1,8 +1,9 @@
 """Let real clients have conversations, and note what they made of the replies and what they sent.
 
 A process of a client, such as python.py, prints `MARK` and a JSON array of its uses ("pyd chat
-streaming"). Then it reads a JSON array of a damage and a use on each line, has the conversation,
-and prints `MARK` and an object: the arguments of its `calls`, and its last `text` or its `error`.
+streaming"). Then it reads a JSON array of a damage, a use and the most seconds on each line, has
+the conversation, and prints `MARK` and an object: the arguments of its `calls`, and its last `text`
+or its `error`, with `late` if it does not end.
 """
 
 import json
@@ -26,10 +27,12 @@ from real.clients.replies import Replies, Server, only_call, plan, served
 
 MARK = "measured "
 """What the processes of the clients print before a result; libraries print, too."""
-LONGEST = 180
-"""Seconds of a conversation, after which its process is ended: clients are told to stop earlier."""
-_START = 600
-"""Seconds until a process names its uses, and of its first conversations: both import packages."""
+LONGEST = 120
+"""Seconds of a conversation, also on a machine that does other work."""
+_FIRST = 500
+"""Seconds of a client's first conversation, which imports its packages, and of a start."""
+_GRACE = 60
+"""Seconds after which a process is ended that does not stop a conversation itself."""
 _REPEATED = 2
 """Tries of a conversation that does not end, because other work may have delayed it."""
 QUESTION = "What is the weather in Lisbon?"
@@ -152,6 +155,7 @@ class _Process:
     def __init__(self, command: Sequence[str], server: Server, folder: Path) -> None:
         self.server = server
         self._command = command
+        self._ended: set[str] = set()  # the clients that had a conversation
         # It reads as the tool does: with the tool's own code.
         self._environment = {
             "REAL_CLIENTS_URL": server.url,
@@ -167,7 +171,6 @@ class _Process:
         self._end()
 
     def _start(self) -> None:
-        self._began: set[str] = set()
         self._errors: deque[str] = deque(maxlen=1)
         self._results: Queue[Any] = Queue()
         self._process = subprocess.Popen(
@@ -180,15 +183,24 @@ class _Process:
             errors="replace",
             start_new_session=True,
         )
-        for read in (_results, _errors):
-            into = self._results if read is _results else self._errors
-            Thread(target=read, args=(self._process, into), daemon=True).start()
+        self._readers = [
+            Thread(target=_results, args=(self._process, self._results), daemon=True),
+            Thread(target=_errors, args=(self._process, self._errors), daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
 
     def _end(self) -> None:
         """End it, with the commands that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        for reader in self._readers:
+            reader.join(timeout=5)  # longer if a command left its group, and has the pipe still
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
 
     def _restart(self) -> None:
         self._end()
@@ -197,7 +209,7 @@ class _Process:
 
     def uses(self) -> list[str]:
         """Return what its clients can do; call it once, first. Raises `LateError`."""
-        found: list[str] = self._result(_START)
+        found: list[str] = self._result(_FIRST)
         return found
 
     def conversation(self, damage: str, use: str) -> dict[str, Any]:
@@ -216,13 +228,15 @@ class _Process:
 
     def _outcome(self, damage: str, use: str) -> dict[str, Any]:
         assert self._process.stdin is not None
+        client = use.partition(" ")[0]
+        seconds = LONGEST if client in self._ended else _FIRST
         try:
-            self._process.stdin.write(json.dumps([damage, use]) + "\n")
+            self._process.stdin.write(json.dumps([damage, use, seconds]) + "\n")
             self._process.stdin.flush()
-            made: dict[str, Any] = self._result(LONGEST if use in self._began else _START)
+            made: dict[str, Any] = self._result(seconds + _GRACE)
         except (LateError, OSError) as late:
             return {"calls": [], "error": str(late), "late": True}
-        self._began.add(use)
+        self._ended.add(client)
         return made
 
     def _result(self, seconds: float) -> Any:  # noqa: ANN401 - JSON

@@ -200,11 +200,11 @@ uses["pi chat streaming"] = () => pi("openai-completions");
 uses["pi responses streaming"] = () => pi("openai-responses");
 setTracingDisabled(true);
 process.on("unhandledRejection", () => {});
-const late = "no end after 60 s";
-async function outcome(use) {
+async function outcome(use, seconds) {
+  const late = `no end after ${seconds} s`;
   const calls = [];
   let timer;
-  const end = new Promise((_, reject) => (timer = setTimeout(() => reject(late), 60_000)));
+  const end = new Promise((_, reject) => (timer = setTimeout(() => reject(late), 1000 * seconds)));
   try {
     return { calls, text: ((await Promise.race([called.run(calls, use), end])) ?? "").trim() };
   } catch (error) {
@@ -217,8 +217,8 @@ async function outcome(use) {
 const print = (value) => writeSync(1, `\nmeasured ${JSON.stringify(value)}\n`);
 print(Object.keys(uses).filter((use) => clients.includes(use.split(" ")[0])));
 for await (const line of createInterface({ input: process.stdin })) {
-  let use;
-  [damage, use] = JSON.parse(line);
-  print(await outcome(uses[use]));
+  let use, seconds;
+  [damage, use, seconds] = JSON.parse(line);
+  print(await outcome(uses[use], seconds));
 }
 process.exit(0);

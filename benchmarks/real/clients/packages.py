@@ -78,11 +78,17 @@ def _installed(work: Path, name: str, commands: Sequence[Sequence[str]]) -> str:
 
 
 def reason(output: str) -> str:
-    """Return the line in which pip or npm says why it failed: the last error, but no hint."""
+    """Return the line in which pip or npm says why it failed."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("ERROR:", "npm error"))]
-    told = [line for line in errors if "complete log" not in line and ".log" not in line]
-    return (told or lines or ["it says nothing"])[0 if told and "npm" in told[0] else -1]
+    of_npm = [line for line in lines if line.startswith("npm error ")]
+    of_npm = [line for line in of_npm if not line.startswith(_CODES)]
+    of_pip = [line for line in lines if line.startswith("ERROR:")]
+    of_pip = [line for line in of_pip if "ResolutionImpossible" not in line]  # names no package
+    return (of_npm[:1] or of_pip[-1:] or lines[-1:] or ["it says nothing"])[0]
+
+
+_CODES = ("npm error code", "npm error errno", "npm error syscall")
+"""How lines of npm begin that name a code; the next one explains it."""
 
 
 def unpinned(package: str) -> str:

@@ -9,7 +9,6 @@ benchmarks/real_clients.py runs it in the environment of the clients that it nam
 import json
 import os
 import signal
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,10 +18,7 @@ from functools import partial
 os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "ANONYMIZED_TELEMETRY": "false"}
 
 from real.clients import commands, frameworks, sdks
-from real.clients.conversation import LONGEST, called
-
-_IMPORTS = 500
-"""Seconds of a client's first conversation, which imports its packages."""
+from real.clients.conversation import called
 
 
 def both(client: str, use: Callable[[str, bool, str], str]) -> dict[str, Callable[[str], str]]:
@@ -94,7 +90,7 @@ def outcome(damage: str, use: str, seconds: int) -> dict[str, object]:
     signal.alarm(seconds)
     try:
         shown = {"text": (USES[use](damage) or "").strip()}
-    except (subprocess.TimeoutExpired, _Late):
+    except _Late:
         shown = {"error": f"no end after {seconds} s", "late": True}
     except Exception as error:  # noqa: BLE001 - whatever a client raises is the result
         shown = {"error": f"{type(error).__name__}: {error}"[:200]}
@@ -110,13 +106,9 @@ def _print(value: object) -> None:
 def main() -> None:
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _late)
-    began: set[str] = set()
     _print([use for use in USES if use.partition(" ")[0] in sys.argv[1:]])
     for line in sys.stdin:
-        damage, use = json.loads(line)
-        client = use.partition(" ")[0]
-        _print(outcome(damage, use, LONGEST if client in began else _IMPORTS))
-        began.add(client)
+        _print(outcome(*json.loads(line)))
     os._exit(0)  # threads of LiteLLM
 
 

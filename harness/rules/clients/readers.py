@@ -1,6 +1,6 @@
 """How programs read replies with OpenAI's Python SDK, as its guide on function calling does.
 
-`benchmarks/real/python_clients.py` reads with it, too, so it imports nothing but the SDK's types.
+`benchmarks/real/clients/sdks.py` reads with it, too, so it imports nothing but the SDK's types.
 """
 
 from collections.abc import Callable, Iterable, Mapping
