@@ -13,6 +13,7 @@ from harness.records.scores import Finding, Score
 from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.account.court import most
 from harness.rules.catalogue import CHECKS, compare_rollouts
+from harness.rules.habits import MALFORMED_HEADERS
 from harness.rules.rule import as_error, as_warning, tolerated
 from harness.statistics.rates import LEVEL_OF_A_LOOK, exceeds, excessive
 from harness.tasks.tool_calling import invalidated
@@ -42,7 +43,8 @@ def apply_tolerances(
     checks in `may_warn` become warnings. What remains an error makes the response of a tool-call
     attempt invalid. Of a rule in `reference` (see `Thresholds.reference_rules`), findings are also
     informational in strata in which the share of that run is not significantly exceeded. Findings
-    whose evidence is a count are informational where counts are wrong.
+    whose evidence is a count are informational where counts are wrong. A model that does not do
+    what requests say may write any header: then no finding that malformed headers excuse is proven.
     """
     compared = list(_compared(scores, account))
     miscounted = _miscounted(compared, account)
@@ -61,7 +63,14 @@ def apply_tolerances(
         if (above := CHECKS[rule].error_above) is not None
     }
     return [
-        _judged(score, exceeded, serious, may_warn, counted=score.condition.name not in miscounted)
+        _judged(
+            score,
+            exceeded,
+            serious,
+            may_warn,
+            counted=score.condition.name not in miscounted,
+            obedient=account.is_obedient,
+        )
         for score in compared
     ]
 
@@ -174,15 +183,18 @@ def _judged(
     may_warn: Collection[str],
     *,
     counted: bool,
+    obedient: bool,
 ) -> Score:
     if not score.findings:
         return score
     strata = set(strata_of(score))
 
     def judged(finding: Finding) -> Finding:
-        if CHECKS[finding.id].counts and not counted:
+        rule = CHECKS[finding.id]
+        proven = finding.proven and (obedient or rule.habit is not MALFORMED_HEADERS)
+        if rule.counts and not counted:
             return tolerated(finding)
-        if not finding.proven and strata.isdisjoint(exceeded[finding.id]):
+        if not proven and strata.isdisjoint(exceeded[finding.id]):
             return tolerated(finding)
         if finding.id in may_warn:
             return as_warning(finding)
@@ -190,7 +202,7 @@ def _judged(
             return finding
         if not strata.isdisjoint(strata_of_errors):
             return as_error(finding)
-        return finding if finding.proven else as_warning(finding)
+        return finding if proven else as_warning(finding)
 
     findings = tuple(map(judged, score.findings))
     if score.value is None:

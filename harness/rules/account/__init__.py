@@ -36,15 +36,27 @@ from harness.records.replies import Row
 from harness.records.scores import Score
 from harness.rules.account import copies, counts, structure, twins
 from harness.rules.account.counting import Counting
+from harness.rules.account.court import exceeds
 from harness.rules.account.entry import INTACT, UNKNOWN, Entry
+from harness.rules.habits import UNUSABLE
 
 
 class Account:
     """The entries of all replies of a run, by record and index of the exchange."""
 
-    def __init__(self, entries: Mapping[tuple[str, int], Entry] | None = None) -> None:
-        """Hold the entries; `account_of` makes them."""
+    def __init__(
+        self,
+        entries: Mapping[tuple[str, int], Entry] | None = None,
+        *,
+        is_obedient: bool = True,
+    ) -> None:
+        """Hold the entries; `account_of` makes them.
+
+        `is_obedient` is whether the model mostly writes what requests determine. Another one may
+        write a header of any length, so that a count alone proves nothing.
+        """
         self._entries = entries or {}
+        self.is_obedient = is_obedient
 
     def of(self, record: str, exchange: int = 0) -> Entry:
         """Return the entry of a reply; `unknown` for one that is not in the account."""
@@ -81,4 +93,17 @@ def account_of_replies(replies: Sequence[Row]) -> Account:
     for row, is_same in zip(replies, same, strict=True):
         fits = counting.fits(row) and is_same is not False
         entries.setdefault(row.key, INTACT if is_same or fits else UNKNOWN)
-    return Account(entries)
+    return Account(entries, is_obedient=_is_obedient(replies, same, counting))
+
+
+def _is_obedient(replies: Sequence[Row], copies: Sequence[bool | None], counting: Counting) -> bool:
+    """Whether the model wrote what its requests determine, of what the counts show to be its own.
+
+    Equal replies to one sample count once.
+    """
+    own = {
+        row.written: is_same
+        for row, is_same in zip(replies, copies, strict=True)
+        if is_same is not None and counting.fits(row)
+    }
+    return not exceeds(sum(not is_same for is_same in own.values()), len(own), UNUSABLE)

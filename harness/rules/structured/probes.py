@@ -218,11 +218,13 @@ def _place(responses: ProbeResponses) -> Trials:
     """An answer with a JSON schema is the text of the reply: not a call, not CoT, and not lost.
 
     Clients read the text. Parsers that mistake the format for a recipient return an item of the
-    wrong type, or drop the message. A reply that only lacks the tokens of an answer is not judged.
+    wrong type, or drop the message. A reply that only lacks the tokens of an answer is not judged,
+    nor is one that counts alone show to have lost it if the model may write any header.
     """
     usable = [name for name in ("named", "free") if responses.rollouts.get(name)]
     answers = served_replies(responses, usable or ["named"], _FEATURE)
-    placed = ((*answer, _elsewhere(*answer), lost_answer(*answer)) for answer in answers)
+    proves = responses.account.is_obedient
+    placed = ((*each, _elsewhere(*each), lost_answer(*each) if proves else 0) for each in answers)
     made = (answer for answer in placed if answer[1].text or answer[2] is not None or answer[3])
     trials: list[Problem | None] = []
     for exchange, reply, other, lost in required(made, "no_answer"):

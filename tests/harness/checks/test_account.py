@@ -106,6 +106,23 @@ def test_a_server_may_count_more_or_less_of_the_format(less: int) -> None:
     assert kinds(counted(one, lambda n: n - less) for one in HEALTHY) == set()
 
 
+@pytest.mark.parametrize(
+    ("others", "by_count", "obedient"),
+    [(0, False, True), (2, False, True), (9, False, False), (9, True, True)],
+)
+def test_counts_show_whether_the_model_writes_what_requests_determine(
+    others: int, by_count: bool, obedient: bool
+) -> None:
+    """`by_count` is a server that replaces texts: the counts are those of what was wanted."""
+    wanted = [reply(text, wanted=Wanted(text=text)) for text in TEXTS]
+    for at in range(others):
+        text, other = TEXTS[at], f"No boat is here, {WORDS[at]}."
+        wrote = text if by_count else None
+        wanted[at] = reply(other, wrote=wrote, wanted=Wanted(text=text))
+    account, _ = run(wanted)
+    assert account.is_obedient == obedient
+
+
 # --- Structure
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from healthy import json_response, stream_response
-from probing import checked, judged, refusal, statuses
+from probing import checked, judged, made, refusal, statuses
 from replies import (
     Reply,
     chat_blocks,
@@ -23,8 +23,10 @@ from replies import (
 
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.rollouts import Response
+from harness.rules.account import Account
 from harness.rules.numerics import logprob_probes as logprobs
-from harness.rules.probe import ProbeRequest
+from harness.rules.probe import ProbeOptions, ProbeRequest
+from harness.rules.results import probe_results
 from harness.rules.sampling import option_probes as options
 from harness.rules.structured import probes as structured
 from harness.run.attempts import Attempt
@@ -515,6 +517,21 @@ def test_answers_in_another_place_are_judged_even_if_other_replies_are_cut() -> 
         return structures(AS_CALL, PROSE)(request, attempt)
 
     assert judged(structured.GROUP, provider, ["chat"])["structured.place"].status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("answer", "obedient", "status"),
+    [(LOST, True, "failed"), (LOST, False, "not_verifiable"), (AS_CALL, False, "failed")],
+)
+def test_only_counts_of_an_obedient_model_show_that_an_answer_is_lost(
+    answer: Reply, obedient: bool, status: str
+) -> None:
+    planned = ProbeOptions("gpt-oss-mock", ("chat",))
+    rollouts = made(structured.GROUP, structures(answer, answer), planned)
+    probes = [probe for probe in structured.GROUP.probes if probe.id == "structured.place"]
+    account = Account(is_obedient=obedient)
+    (result,) = probe_results(probes, rollouts, planned, account=account)
+    assert result.status == status
 
 
 def test_a_format_with_any_effect_is_not_called_ignored() -> None:

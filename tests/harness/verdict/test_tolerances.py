@@ -162,6 +162,18 @@ def test_where_most_counts_are_wrong_they_accuse_no_reply(
 
 
 @pytest.mark.parametrize(
+    ("check", "obedient", "severity"),
+    [("reply.lost", True, "error"), ("reply.lost", False, "info"), (RECORDED, False, "error")],
+)
+def test_headers_of_a_model_that_does_not_do_what_requests_say_prove_nothing(
+    check: str, obedient: bool, severity: str
+) -> None:
+    scores = [score(at, empty=at == 7, proven=True, check=check) for at in range(100)]
+    judged = apply_tolerances(scores, account=Account(is_obedient=obedient))
+    assert {each.severity for one in judged for each in one.findings} == {severity}
+
+
+@pytest.mark.parametrize(
     ("proven", "code"), [((), "tolerated"), ((7,), "partly_tolerated"), ((7, 8, 9), None)]
 )
 def test_a_result_says_how_many_of_its_findings_are_tolerated(proven, code) -> None:
