@@ -16,7 +16,7 @@ _UNFINISHED = re.compile(
     r"|because|since|if|so|thus|hence|therefore)\s*$"
 )
 """The end of a text that is cut before what it announces."""
-_PARTICULAR = re.compile(r"(?i)\b(?:for|with) [a-z]\s?=\s?\d")
+_PARTICULAR = re.compile(r"(?i)\b(?:for|with) [a-z]\s?=\s?\d|^\W*(?:for|when)\b[^:]*:")
 """A sentence on a single case."""
 _VALUE = re.compile(r"\b(?:\d[\d.,]*|[A-Za-z])\b")
 _DONE = " ✓✔✅☑"

@@ -17,14 +17,15 @@ HEDGES = re.compile(
     r"|(?:remains?|needs?|still has) to|(?<!un)less|more|at least|most(?! likely)|about"
     r"|least (?:likely|plausible|probable)|approximately|around|roughly|between|almost|nearly|under"
     r"|over|below|above|whether|might|could|may|maybe"
-    r"|perhaps|possibly|possible(?! answer)|either|otherwise|tempting|at first|initial\w*"
+    r"|perhaps|possibly|(?<!all )possible(?! answer)|either|otherwise|tempting|at first|initial\w*"
     r"|(?<!best )(?<!educated )guess"
     r"|would (?!be\b|say|choose|pick|go with|answer)|originally|naive\w*|thought|sa(?:id|ys)|thinks"
     r"|believes|(?<!\bi )(?<!\bwe )(?<!['’]d )(?<!would )(?:say|think|believe|claims?)|case"
     r"|\d cases|(?:an?|one|another|some)\s+(?:\w+\s+)?(?:answers?|solutions?)\s+(?:is|are|would)"
     r"|example|alternatively|often|common|potential|known|simplified|similar|partial\w*|intermediate"
     r"|missing|general|first|second|(?:must|should) (?:end|be of)|so does|lies|or|although|though"
-    r"|part|step|candidate|quizás|tal vez"
+    r"|(?:many|some|few|other) (?:students|people|textbooks|sources|authors)|part|step|candidate"
+    r"|(?:expected|official|reference|claimed|proposed) (?:answer|solution)|quizás|tal vez"
     r")\b|可能|或|[≤≥<>≠≈]"
 )
 """Words of a sentence that asks something, or states something else than the answer."""
@@ -37,7 +38,7 @@ _CONCEDES = re.compile(
 )
 """What a writer concedes who is not certain of the one answer, or names the next best one."""
 _NOTES = re.compile(
-    r"(?i)\s\((?:note|recall|remember|for comparison)\b"
+    r"(?i)\s\((?:note|see|recall|remember|for comparison|many|most|some)\b"
     r"(?![^()]*\b(?:wrong|incorrect|mistake|not (?:sure|certain|right|correct))\b)[^()]*\)"
 )
 """A note in parentheses that does not void the answer."""

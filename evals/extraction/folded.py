@@ -5,7 +5,7 @@ import unicodedata
 
 from evals.extraction.plain_text import without_markup
 
-_ARTICLES = re.compile(r"^(?:the |an? )+")
+_ARTICLES = re.compile(r"^(?:(?:the|an?) (?=[^\W_]))+")
 _PARENTHESES = re.compile(r"^\(([^()]*)\)$")
 _SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
@@ -25,6 +25,7 @@ _GREEK = dict(
     )
 )
 _GREEK_NAME = re.compile(rf"(?i)\\(?:var)?({'|'.join(_GREEK)})(?![A-Za-z])\s*")
+_PI = re.compile(r"(?<![a-z\\])pi(?![a-z])")
 _TERM = re.compile(r"(?<![\w)\]}])(?:\{\s*\})?\s*\^\s*(?:\{(\d+)\}|(\d))(?=\s*[A-Za-z])")
 """A number raised before a symbol, as in a term symbol or an isotope."""
 
@@ -41,6 +42,7 @@ def folded(text: str) -> str:
     bare = " ".join(bare.split()).strip(" .,;*_:!\"'“”‘’`").rstrip(" ?")
     bare = _ARTICLES.sub("", _PARENTHESES.sub(r"\1", bare))
     bare = _ROOT.sub(lambda root: f"sqrt({root[1] or root[2] or root[3]})", bare)
+    bare = _PI.sub("π", bare)
     bare = _POWER.sub(lambda power: f"^{_grouped(power[1])}", bare)
     bare = _FRACTION.sub(lambda parts: f"{_grouped(parts[1])}/{_grouped(parts[2])}", bare)
     return re.sub(r"[{}\\]|(?<!\d)\s|\s(?!\d)", "", _FACTOR.sub("", bare))

@@ -33,7 +33,9 @@ _CLAUSE = re.compile(
     r"(?i)[.;](?=\s|$)|!(?=\s+[A-Z]|$)|。|,(?=\s)|\s[(–]|—"
     r"|\s(?:because|since|as|for|where|porque)\b"
 )
-_OR_ELSE = re.compile(r",\s*(?:and\s+)?(?:\d|[a-z]\s*=)|\s\([^()]*\)\s*[/,]\s*\(?\d", re.IGNORECASE)
+_OR_ELSE = re.compile(
+    r"[,;]\s*(?:and\s+)?(?:\d|[a-z]\s*=)|\s\([^()]*\)\s*[/,]\s*\(?\d", re.IGNORECASE
+)
 """A second value after the first clause: "70, 71" or "70 (for n = 2) / 71"."""
 _LIST = re.compile(r",(?!\d{3}(?!\d))")
 _SEVERAL = re.compile(r"=.*(?:\band\b|[,;]\s).*=|\)\s*/")
@@ -43,7 +45,7 @@ _COMMITS = re.compile(
     r"(?i)\b(?:total|sum|remainder|requested|required|desired|so|thus|hence|therefore|consequently"
     r"|giv(?:es|ing)|get|obtain|makes|yields|conclude|altogether|report|follows|number|area|value"
     r"|result|product|count|answer|integer|digits?|smallest|largest|greatest|least|luego"
-    r"|por (?:lo )?tanto)\b|\bi\.e\.|所以|因此|故|∴|[-+*/·×].*="
+    r"|por (?:lo )?tanto)\b|\bi\.e\.|所以|因此|故|∴|(?:[-+*/·×]|\\cdot|\\times).*="
 )
 """What a sentence has that states a result: a conclusion, a computation, or what was asked."""
 _VALUE = re.compile(

@@ -17,7 +17,7 @@ _GOOD = (
     r"|sought|buscad[ao]|pedid[ao]|corretta|correta|bonne|richtige|korrekte|正确的?|最终的?|最終的な)"
 )
 _THING = (
-    r"(?:option|choice|letter|result|sum|total|number|value|remainder|area|probability|opción"
+    r"(?:option|choice|letter|one|result|sum|total|number|value|remainder|area|probability|opción"
     r"|número|suma|选项)"
 )
 _ANSWER = (

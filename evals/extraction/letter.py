@@ -31,8 +31,8 @@ _FIRST = re.compile(
 _BEFORE_TEXT = re.compile(r"(?i)\W*(?:option\s+)?([A-D])(?:\s*[).:]\s*|\s?/\s?)(?P<rest>\S.*)")
 """A letter, which may be a small one, before the text of its choice."""
 _OTHER = re.compile(
-    r"[)\]}*_]*\s*(?:\b(?:and|or|y|o)\b|[和或/,&→])\W*(?:option )?\(?[A-D]\b"
-    r"(?! (?:is|has|was|does)\b)"
+    r"[)\]}*_]*\s*(?:\b(?:and|or|y|o)\b|[和或/,&→]|\\(?:to|rightarrow)\b|[–-](?=[A-D]\b))"
+    r"\W*(?:option )?\(?[A-D]\b(?! (?:is|has|was|does)\b)"
 )
 """A second letter after the first."""
 _REMARK = re.compile(r"\s[–—(-]|[;!]\s|\.\s|,\s(?=because|since|as\b|due)")
@@ -45,17 +45,19 @@ _HENCE = (
 )
 _OPTION = r"(?:option|choice|answer|opción|选项)"
 _CORRECT = r"(?:the )?(?:only )?(?:correct|right|best|true|answer|consistent|one)\b"
-_SUITS = r"(?:remains|satisfies|agrees|matches|fits|works)\b"
+_SUITS = r"(?:remains|is left|satisfies|agrees|matches|fits|works)\b"
 _CHOOSES = re.compile(
     rf"(?i)\W*(?:{_HENCE}\W*)*(?:it is\s+)?(?:{_OPTION}\s+)?{_L}(?:\s+it is)?\W*$"
     rf"|.*\b(?:{_HENCE}|which|that|it|result|match\w*|corresponds? to|described by|agrees with)\b.*"
     rf"\b{_OPTION}\s+{_L}"
-    rf"|.*\b(?:which|this|it) (?:is(?: closest to)?|corresponds to|matches) (?:{_OPTION} )?{_L}\W*$"
+    rf"|.*\b(?:which|this|it) (?:is(?: closest to)?|must be|corresponds to|matches)"
+    rf" (?:{_OPTION} )?{_L}\W*$"
     rf"|.*\b(?:is|are|must be) {_HENCE}\W*(?:{_OPTION}\s+)?{_L}\W*$"
     rf"|.*\b(?:choose|select|pick|go(?:ing)? with|go for|say|answer|elijo|it['’]s|leav(?:es|ing)"
     rf"|left with)\s+(?:(?:la )?{_OPTION}\s+)?{_L}\W*$|.*[选選答]择?\s*(?:{_OPTION}\s*)?{_L}"
     rf"|(?:.*\W)?{_L} (?:(?:is|must be|has to be)(?: therefore| thus)? {_CORRECT}"
-    rf"|(?:is|fits|matches|agrees)\b.*\bmeasure|(?:remains|fits|matches|agrees)\W*$)"
+    rf"|(?:is|fits|matches|agrees)\b.*\bmeasure|(?:remains|fits|matches|agrees)\W*$"
+    rf"|(?:fits|matches|agrees with|satisfies) (?:the|our|this|all|every|both)\b)"
     rf"|.*\bonly (?:{_OPTION} )?{_L} {_SUITS}|.*\bmakes {_L} {_CORRECT}"
     rf"|.*\b(?:correct|choice|pick|selection|match|{_OPTION})\b.*\b(?:is|be)"
     rf" (?:{_OPTION} )?{_L}(?:\W*$| (?=\d))"
@@ -64,7 +66,7 @@ _CHOOSES = re.compile(
 _CONCLUDES = re.compile(rf"(?i)\b{_HENCE}\b|{_CORRECT}|\bmatch")
 _MENTION = re.compile(
     r"(?<![A-Za-zÀ-ɏ0-9_^+=/'’-])(?<![Vv]itamin )(?<![Hh]epatitis )(?<![Tt]ype )"
-    r"(?!A (?!and|or|is|has|must|fits|agrees|matches|remains|satisfies|works)[a-z])"
+    r"(?!A (?!and|or|is|it is|has|must|fits|agrees|matches|remains|satisfies|works)[a-z])"
     r"[A-D](?![A-Za-zÀ-ɏ0-9_^+=/'’-]| = -?\d)"
 )
 """A letter that is no part of a word, a name or a formula."""

@@ -110,6 +110,7 @@ _SIZE_AFTER = re.compile(
     r"(?i)(?:[\s~$]|\\[,;:! )\]]|\\text\w*\s*\{)*"
     r"\b((?:dozen|hundred|thousand|million|billion|trillion|lakh|crore)s?|k|squared|cubed|factorial|pi"
     r"|hal(?:f|ves)|thirds?|quarters?|tenths?|hundredths?|thousandths?)(?![A-Za-z])"
+    r"|(?i:[\s~$\\]*\(?(?:\\text\w*\s*\{)?\(?(?:in )?(base) )"
 )
 """A word of size after a box."""
 
@@ -212,7 +213,7 @@ def _changed(before: str, number: str, after: str) -> str:
     if taken or changed or _TAKES_WORD.search(before):
         return f"?{number}"
     size = _SIZE_AFTER.match(after)
-    return f"{'-' if sign else ''}{number}{f' {size[1]}' if size else ''}"
+    return f"{'-' if sign else ''}{number}{f' {size[1] or size[2]}' if size else ''}"
 
 
 def _boxes(text: str) -> Iterator[tuple[int, int, str]]:

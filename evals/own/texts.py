@@ -19,6 +19,7 @@ _LABEL = re.compile(
     re.I,
 )
 _BOX = re.compile(rf"{BOX_OPEN}([^{BOX_CLOSE}]*){BOX_CLOSE}")
+_IT_IS = re.compile(r"(?i)^(?:it['’]s|it is|this is)\s+")
 _NAMED = re.compile(r"[\w()]{1,8}\s*=\s*([^=,;]+)")
 """A short name and the one value that it equals."""
 _LEADING = re.compile(
@@ -51,7 +52,7 @@ def short_text(text: str) -> str | None:
     texts = labels or boxes
     if not texts and (emphasised := emphasised_answer(text, _Texts())):
         texts = [emphasised]
-    texts = texts or (lines if len(lines) == 1 else [])
+    texts = texts or [_IT_IS.sub("", line) for line in lines if len(lines) == 1]
     bare = [_name(_BOX.sub(r"\1", text)).strip(" \"'“”‘’`") for text in texts]
     same = len(set(map(folded, bare))) == 1
     return bare[-1].rstrip(".") if same and 0 < len(bare[-1]) <= _LONGEST else None
