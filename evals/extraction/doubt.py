@@ -5,7 +5,10 @@ import re
 from evals.extraction.clauses import CONTRAST, END, EXPLAINS, HENCE, NOT_OTHERS, REASON
 from evals.extraction.readers import AnswerReader, up_to
 
-SUPPOSES = re.compile(r"(?i)\b(?:if|suppos\w+|assum\w+|unless|were|had|si)\b|如果|若|もし")
+SUPPOSES = re.compile(
+    r"(?i)\b(?:if|suppos\w+|assum\w+|unless|(?-i:Were)|were\b(?=.*\bwould)|had|si)\b"
+    r"|如果|若|もし"
+)
 DENIES = re.compile(
     r"(?i)\b(?:not?|cannot|never|neither|nor|none|without|incorrect|wrong|false|invalid|fails?|failed"
     r"|impossible|mistak\w+|except|too|aside|ruled|excluded?|eliminat\w+|ni|nicht|keine?[mnrs]?|falsch\w*"
@@ -13,7 +16,7 @@ DENIES = re.compile(
     r"|[不没未非错誤]|ない|ません|なく|않|아니"
 )
 HEDGES = re.compile(
-    r"(?i)\?|^\W*(?:now|next|then|first)\b|\b(?:so far|only (?:if|when|for|in)|doubt\w*|unlikely"
+    r"(?i)\?|^\W*(?:now|next|then|first)\b|\b(?:so far|only (?:if|when|for|in|at|with)|doubt\w*|unlikely"
     r"|(?:remains?|needs?|still has) to|(?<!un)less|more|at least|most(?! likely)|about"
     r"|least (?:likely|plausible|probable)|approximately|around|roughly|between|almost|nearly|under"
     r"|over|below|above|whether|might|could|may|maybe"
@@ -34,14 +37,17 @@ _CONCEDES = re.compile(
     r"i(?:['’]?m| am| did| do| have| can| could)(?: ?not|n['’]t) (?:\w+ ){0,2}"
     r"(?:sure|certain|confident|prove[dn]?|verif(?:y|ied)|check(?:ed)?)\b"
     r"|(?:option )?\(?[A-D]\)? (?:is|comes|looks) "
-    r"(?:tempting|(?:a |the )?(?:close second|runner-up)))[^.;!?]*"
+    r"(?:tempting|(?:a |the )?(?:close second|runner-up))"
+    r"|(?<=ough )(?!.*\b(?:may|might|could|would|can|also|equal\w*|if|or|only|wrong|incorrect|false"
+    r"|mistak\w*|[A-D])\b|.*\d))[^.;!?]*"
 )
 """What a writer concedes who is not certain of the one answer, or names the next best one."""
 _NOTES = re.compile(
     r"(?i)\s\((?:note|see|recall|remember|for comparison|many|most|some)\b"
     r"(?![^()]*\b(?:wrong|incorrect|mistake|not (?:sure|certain|right|correct))\b)[^()]*\)"
+    r"|\s\((?=[^()]*[<>≤≥≈=])(?![^()]*[^\W\d_]{3})[^()]*\)"
 )
-"""A note in parentheses that does not void the answer."""
+"""A note, or a formula, in parentheses that does not void the answer."""
 _WOULD_BE = re.compile(r"[^,;:()]*\bwould (?:be|have been)\b")
 """What follows an answer that is not the one asked for."""
 

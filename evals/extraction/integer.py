@@ -24,7 +24,7 @@ _NUMBER = re.compile(
     r"(?:\.0{1,40}(?!\d)|\s?/\s?(?P<divisor>\d{1,40}))?"
 )
 _UNIT = re.compile(
-    r"(?i)(?!.*[⁰¹⁴-⁹ⁿ]|^[²³]|.*\b(?:and|to|is|was|seems|looks|works|should|has|does|plus|minus|times"
+    r"(?i)(?!.*[⁰¹⁴-⁹ⁿ]|^[²³]|(?:st|nd|rd|th)\b|.*\b(?:and|to|is|was|seems|looks|works|should|has|does|plus|minus|times"
     r"|ist|sind|war|und|oder|est|sont|et|ou|es|son|è|sono|é|são|и|или|это)\b)"
     r"(?:(?:[^\W\d_]{2,20}|[mgsLK]|(?<=/)h)\.?(?: ?\^ ?\{?[23]\}?|[²³])?(?:[ /-]|$)){1,4}"
 )
@@ -115,7 +115,7 @@ class _Integers:
         return None if _PROSE.search(clause) else _text(read_integer(clause))
 
     def whole(self, line: str) -> str | None:
-        bare = _unwrapped(line, " .;!{}()[]\"'")
+        bare = _unwrapped(line, " .;!{}()[]\"'✓✔✅")
         if len(bare) > _LONGEST or _POINT.search(line) or _LIST.search(bare) or _PROSE.search(bare):
             return None
         if (words := in_words(bare)) and sized(bare, words[1])[1] < len(bare):

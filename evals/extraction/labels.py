@@ -10,14 +10,15 @@ from evals.extraction.readers import AnswerReader, Statement, up_to
 
 _WORD = (
     r"(?:answers?|ans|response|respuesta|resultado|réponse|antwort|resposta|risposta|ответ"
-    r"|antwoord|odpowiedź|उत्तर|정답|答案|答え|回答|解答|正解|答|(?:best|educated) guess)"
+    r"|(?:end)?ergebnis|antwoord|odpowiedź|उत्तर|정답|答案|答え|回答|解答|正解|答"
+    r"|(?:best|educated) guess)"
 )
 _GOOD = (
     r"(?:final[ea]?|correct[aeo]?|right|best|proper|selected|chosen|required|requested|desired|asked"
     r"|sought|buscad[ao]|pedid[ao]|corretta|correta|bonne|richtige|korrekte|正确的?|最终的?|最終的な)"
 )
 _THING = (
-    r"(?:option|choice|letter|one|result|sum|total|number|value|remainder|area|probability|opción"
+    r"(?:option|choice|letter|one|count|result|sum|total|number|value|remainder|area|probability|opción"
     r"|número|suma|选项)"
 )
 _ANSWER = (
@@ -39,22 +40,26 @@ SENTENCE = re.compile(
     rf"(?i)(?<![A-Za-zÀ-ɏ-]){_ANSWER}(?:\s+(?:to|of)\b[^.:;?!,]{{0,60}}?)?[\s,]*"
     r"(?:(?:is|es|est|ist|lautet|[éè]|(?:would|must|should|has to|turns out to) be)(?![^\W_])"
     r"|应该?是|应为|[是为選选はが은]|—|–|:)"
-    r"(?:[\s,]+(?:therefore|thus|hence|then|clearly|indeed|simply|exactly|(?:most )?likely|also"
-    r"|por (?:lo )?tanto|portanto|donc|daher|quindi)\b)*[\s,]*:?\s*(?:la\s+|a\s+(?=letra))?"
+    r"(?:[\s,]+(?:therefore|thus|hence|then|clearly|indeed|simply|exactly|(?:most )?likely|probably"
+    r"|also|equal to|por (?:lo )?tanto|portanto|donc|daher|quindi)\b)*[\s,]*:?\s*"
+    r"(?:la\s+|a\s+(?=letra))?"
 )
 """The beginning of a sentence such as "the answer is"."""
 _LABELS = (LABEL, SENTENCE, _BARE_LABEL)
 _NAMED = re.compile(
-    r"(?i)(?:^|(?<=[.,;:!?]\s))\W*(?:(?:so|thus|hence|therefore|clearly),?\s)?([^.,;:!?⟦⟧]{1,30}?)"
-    rf"\s+is\s+(?:(?:thus|therefore)\s)?(?:the|our|my)\s+{_ANSWER}"
+    r"(?i)(?:(?:^|(?<=[.,;:!?]\s))\W*(?:(?:so|thus|hence|therefore|clearly),?\s)?"
+    r"(?P<subject>[^.,;:!?⟦⟧]{1,30}?)\s+is\s+(?:(?:thus|therefore)\s)?"
+    r"|\b(?:get|obtain|have|leaves?|gives?|yields?|choose|select|pick)\s+"
+    r"(?P<object>[^.,;:!?⟦⟧]{1,30}?)\s+as\s+)"
+    rf"(?:the|our|my)\s+{_ANSWER}"
     r"(?=\s*(?:[.,;!:)]|$)|\s(?:because|since|here)\b)"
 )
-"""A clause such as "B is the correct answer"."""
+"""A clause such as "B is the correct answer" or "this leaves B as the answer"."""
 _NAMES_ANSWER = (
     *("ans", "response", "respuesta", "resultado", "答", "正解", "正确", "最终", "最終"),
     *("final", "correct", "right", "best", "proper", "selected", "chosen", "require", "requested"),
     *("desired", "asked", "sought", "buscad", "pedid", "répons", "antwort", "respost", "rispost"),
-    *("ответ", "guess", "antwo", "odpowied", "उत्तर", "정답"),
+    *("ответ", "guess", "antwo", "ergebnis", "korrekt", "odpowied", "उत्तर", "정답"),
 )
 _IS_LABEL = ("total", "result", "solution", "conclusion", "choice", "option", "selection")
 """Every heading and sentence that states an answer has one of the first words, and every label one
@@ -97,6 +102,6 @@ def _labelled(
             elif answer and asserts(line, match.start(), match.end(), reader):
                 yield match.start(), answer
     for clause in _NAMED.finditer(line):
-        answer = reader.whole(clause[1])
-        if answer and asserts(line, clause.start(1), clause.end(), reader):
-            yield clause.start(1), answer
+        answer = reader.whole(clause["subject"] or clause["object"])
+        if answer and asserts(line, clause.start(), clause.end(), reader):
+            yield clause.start(), answer

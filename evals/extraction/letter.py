@@ -35,9 +35,9 @@ _OTHER = re.compile(
     r"\W*(?:option )?\(?[A-D]\b(?! (?:is|has|was|does)\b)"
 )
 """A second letter after the first."""
-_REMARK = re.compile(r"\s[–—(-]|[;!]\s|\.\s|,\s(?=because|since|as\b|due)")
+_REMARK = re.compile(r"\s[–—(-]|[;!]\s|\.\s|,\s(?=because|since|as\b|due|which|i\.e\.)")
 """The beginning of a remark after an answer."""
-_REASON = re.compile(r"(?:because|since|as|due|porque)\b", re.IGNORECASE)
+_REASON = re.compile(r"(?:because|since|as|due|porque|is (?:right|correct|true))\b", re.IGNORECASE)
 _L = r"\(?(?-i:[A-D])\)?"
 _HENCE = (
     r"(?:hence|thus|therefore|consequently|so|(?:most )?(?:likely|probably)|i\.e\.|namely"
@@ -50,7 +50,8 @@ _CHOOSES = re.compile(
     rf"(?i)\W*(?:{_HENCE}\W*)*(?:it is\s+)?(?:{_OPTION}\s+)?{_L}(?:\s+it is)?\W*$"
     rf"|.*\b(?:{_HENCE}|which|that|it|result|match\w*|corresponds? to|described by|agrees with)\b.*"
     rf"\b{_OPTION}\s+{_L}"
-    rf"|.*\b(?:which|this|it) (?:is(?: closest to)?|must be|corresponds to|matches)"
+    r"|.*\b(?:which|this|it)(?:['’]s| is)?"
+    r"(?: probably| closest to| must be| corresponds to| matches)?"
     rf" (?:{_OPTION} )?{_L}\W*$"
     rf"|.*\b(?:is|are|must be) {_HENCE}\W*(?:{_OPTION}\s+)?{_L}\W*$"
     rf"|.*\b(?:choose|select|pick|go(?:ing)? with|go for|say|answer|elijo|it['’]s|leav(?:es|ing)"
@@ -178,6 +179,10 @@ class _Choices:
         text = text[:_LONGEST]
         if answer := self.whole(text):
             return answer
+        if remark := _REMARK.search(text):
+            answer = self.whole(text[: remark.start()])
+            if answer and not self.names_other(text[remark.end() :], answer):
+                return answer
         if answer := self._lettered_text(_REMARK.split(text)[0]):
             return answer
         first = self.of(_FIRST).match(text)

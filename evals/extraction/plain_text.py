@@ -25,11 +25,12 @@ _DROPPED = re.compile(
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
 _CHARACTERS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
+    **{0x24B6 + place: ord("A") + place for place in range(26)},
     **dict.fromkeys((0x3000, 0x202F, 0xA0), 0x20),
     **dict.fromkeys((0x2010, 0x2011, 0x2212), 0x2D),
     **dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xFE0F, 0xAD)),
 }
-"""Full-width characters, unusual spaces and hyphens, and invisible characters."""
+"""Full-width and circled characters, unusual spaces and hyphens, and invisible characters."""
 _TAGGED = re.compile(r"(?i)[<\[](final(?:[_ -]?answer)?|answer)[>\]]\s*([^<\n]*?)\s*[<\[]/\1[>\]]")
 _TAG = re.compile(r"(?i)[<\[]/?(?:final[_ -]?answer|answer)[>\]]")
 _ANSWER_ROW = re.compile(r"\|\W*(?:(?:final|correct) )?answer\W*\|([^|]*)\|\s*", re.IGNORECASE)

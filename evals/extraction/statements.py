@@ -26,6 +26,8 @@ from evals.extraction.plain_text import BOX_CLOSE, plain_lines
 from evals.extraction.readers import AnswerReader, Statement
 from evals.extraction.withdrawals import TAKES_BACK, not_taken_back
 
+_SUM = re.compile(rf"{BOX_CLOSE}.*\+.*=")
+"""A sum after a box, such as "the probability is 3/4, so m+n = 7"."""
 _RESULT = re.compile(r"[-+*/·×].*=")
 """An equation that computes its right side."""
 
@@ -40,7 +42,8 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     ]
     concluded = _after_boxes(lines, statements, reader)
     if concluded:
-        return concluded if reader.asks_for_letter else None
+        summed = statements[-1].answer is None and _SUM.search(lines[-1])
+        return concluded if reader.asks_for_letter or summed else None
     if not statements:
         if ends_with_list(lines):
             return None

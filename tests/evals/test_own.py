@@ -457,6 +457,13 @@ def test_own_questions_without_a_baseline_are_scored_and_a_gate_has_their_margin
             [r"\boxed{\frac{1}{2x}}", "Answer: 1/(2x)"],
             [r"\boxed{\frac{1}{2}x}", "Answer: 2x"],
         ),
+        (
+            {"answer": "pi/4"},
+            [r"\boxed{\frac{\pi}{4}}", "Answer: π/4"],
+            [r"\boxed{\frac{4}{\pi}}", r"\boxed{\pi}"],
+        ),
+        ({"answer": "a+b"}, [r"\boxed{a + b}"], [r"\boxed{a - b}", r"\boxed{b}"]),
+        ({"answer": "red"}, ["It's red."], ["It's not red.", "It's infrared."]),
         ({"answer": "e^(2x)"}, [r"\boxed{e^{2x}}"], [r"\boxed{e^2x}"]),
         ({"answer": "(3, 4)"}, [r"\boxed{(3,4)}"], [r"\boxed{(4,3)}", r"\boxed{(34)}"]),
         ({"answer": "12 3rd Street"}, ["Answer: 12  3rd street"], ["Answer: 123rd Street"]),
