@@ -33,7 +33,8 @@ def ends_with_list(lines: Sequence[str]) -> bool:
     """Return whether the last two sentences differ only in values, such as "x = 1" and "y = 2"."""
     sentences = [part for line in lines for part in END.split(line) if part.strip()]
     one, other = (each.casefold().split() for each in ("", "", *sentences)[-2:])
-    masked = [_VALUE.sub("#", " ".join(words)) for words in (one, other)]
+    heads = [" ".join(words).partition(": ")[::2] for words in (one, other)]
+    masked = [_VALUE.sub("#", head if said else f"{head}{said}") for head, said in heads]
     return one != other and masked[0] == masked[1] != "#"
 
 

@@ -11,13 +11,14 @@ SUPPOSES = re.compile(
 )
 DENIES = re.compile(
     r"(?i)\b(?:not?|cannot|never|neither|nor|none|without|incorrect|wrong|false|invalid|fails?|failed"
-    r"|impossible|mistak\w+|except|too|aside|ruled|excluded?|eliminat\w+|ni|nicht|keine?[mnrs]?|falsch\w*"
+    r"|impossible|mistak\w+|except|too|aside|ruled|excluded?|eliminat(?!ion)\w+|ni|nicht|keine?[mnrs]?|falsch\w*"
     r"|pas|faux|fausse|não|errad[ao]|falso|non(?!-)|sbagliat[ao]|не|нет|неверн\w*)\b|n['’]t\b"
     r"|[不没未非错誤]|ない|ません|なく|않|아니"
 )
 HEDGES = re.compile(
-    r"(?i)\?|^\W*(?:now|next|then|first)\b|\b(?:so far|only (?:if|when|for|in|at|with)|doubt\w*|unlikely"
-    r"|(?:remains?|needs?|still has) to|(?<!un)less|more|at least|most(?! likely)|about"
+    r"(?i)\?|^\W*(?:now|next|then|first)\b|\b(?:so far|only (?:if|when|for|in|at|with)|doubt\w*"
+    r"|unlikely|contradicts|(?:remains?|needs?|still has) to|(?<!un)less|more|at least"
+    r"|most(?! likely)|about"
     r"|least (?:likely|plausible|probable)|approximately|around|roughly|between|almost|nearly|under"
     r"|over|below|above|whether|might|could|may|maybe"
     r"|perhaps|possibly|(?<!all )possible(?! answer)|either|otherwise|tempting|at first|initial\w*"

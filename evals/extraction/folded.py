@@ -13,6 +13,8 @@ _POWER = re.compile(r"\^\s*\{([^{}]*)\}")
 _ROOT = re.compile(r"(?:\\?sqrt|√)\s*(?:\{([^{}]*)\}|\(([^()]*)\)|(\d+|[a-zα-ω]))")
 _SINGLE = re.compile(r"[-+]?(?:\d+|.|sqrt\([^()]*\))")
 """What needs no parentheses as a part of a fraction, or as a power."""
+_INNER = re.compile(r"\([^()]*\)")
+_SUM = re.compile(r"\S\s*[-+]")
 _FACTOR = re.compile(r"(?<=\d)\s*(?:[*·⋅×]|\\?cdot)\s*(?=[a-zα-ω(])")
 _RAISED = re.compile(r"(?<=[\w)])[⁺⁻]?[⁰¹²³⁴-⁹]+")
 _TIMES = re.compile(r"\\(?:times|cdot)(?![A-Za-z])|(?<=\d)\s*[·⋅*x]\s*(?=10\b|10\^)")
@@ -44,10 +46,15 @@ def folded(text: str) -> str:
     bare = _ROOT.sub(lambda root: f"sqrt({root[1] or root[2] or root[3]})", bare)
     bare = _PI.sub("π", bare)
     bare = _POWER.sub(lambda power: f"^{_grouped(power[1])}", bare)
-    bare = _FRACTION.sub(lambda parts: f"{_grouped(parts[1])}/{_grouped(parts[2])}", bare)
+    bare = _FRACTION.sub(lambda parts: f"{_term(parts[1])}/{_grouped(parts[2])}", bare)
     return re.sub(r"[{}\\]|(?<!\d)\s|\s(?!\d)", "", _FACTOR.sub("", bare))
 
 
 def _grouped(part: str) -> str:
     """Return a part of a fraction, or a power, in parentheses if it needs them."""
     return part if _SINGLE.fullmatch(part.strip()) else f"({part})"
+
+
+def _term(part: str) -> str:
+    """Return the upper part of a fraction, in parentheses if it is a sum."""
+    return f"({part})" if _SUM.search(_INNER.sub("", part)) else part

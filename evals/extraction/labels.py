@@ -51,8 +51,8 @@ _NAMED = re.compile(
     r"(?P<subject>[^.,;:!?⟦⟧]{1,30}?)\s+is\s+(?:(?:thus|therefore)\s)?"
     r"|\b(?:get|obtain|have|leaves?|gives?|yields?|choose|select|pick)\s+"
     r"(?P<object>[^.,;:!?⟦⟧]{1,30}?)\s+as\s+)"
-    rf"(?:the|our|my)\s+{_ANSWER}"
-    r"(?=\s*(?:[.,;!:)]|$)|\s(?:because|since|here)\b)"
+    rf"(?:(?:the|our|my)\s+{_ANSWER}|(?<=is )(?:correct|right))"
+    r"(?=\s*(?:[.,;!:)]|$)|\s(?:because|since|here|too|as well)\b)"
 )
 """A clause such as "B is the correct answer" or "this leaves B as the answer"."""
 _NAMES_ANSWER = (

@@ -13,6 +13,7 @@ from itertools import takewhile
 from string import ascii_uppercase
 from typing import ClassVar
 
+from evals.extraction.doubt import denied
 from evals.extraction.folded import folded
 from evals.extraction.plain_text import without_markup
 from evals.extraction.quantities import Quantity, difference, read_quantity
@@ -45,7 +46,7 @@ _HENCE = (
 )
 _OPTION = r"(?:option|choice|answer|opción|选项)"
 _CORRECT = r"(?:the )?(?:only )?(?:correct|right|best|true|answer|consistent|one)\b"
-_SUITS = r"(?:remains|is left|satisfies|agrees|matches|fits|works)\b"
+_SUITS = r"(?:remains|is left|gives|satisfies|agrees|matches|fits|works)\b"
 _CHOOSES = re.compile(
     rf"(?i)\W*(?:{_HENCE}\W*)*(?:it is\s+)?(?:{_OPTION}\s+)?{_L}(?:\s+it is)?\W*$"
     rf"|.*\b(?:{_HENCE}|which|that|it|result|match\w*|corresponds? to|described by|agrees with)\b.*"
@@ -53,6 +54,7 @@ _CHOOSES = re.compile(
     r"|.*\b(?:which|this|it)(?:['’]s| is)?"
     r"(?: probably| closest to| must be| corresponds to| matches)?"
     rf" (?:{_OPTION} )?{_L}\W*$"
+    rf"|.*\b(?:shown|listed|depicted) (?:in|as|under) (?:{_OPTION} )?{_L}\W*$"
     rf"|.*\b(?:is|are|must be) {_HENCE}\W*(?:{_OPTION}\s+)?{_L}\W*$"
     rf"|.*\b(?:choose|select|pick|go(?:ing)? with|go for|say|answer|elijo|it['’]s|leav(?:es|ing)"
     rf"|left with)\s+(?:(?:la )?{_OPTION}\s+)?{_L}\W*$|.*[选選答]择?\s*(?:{_OPTION}\s*)?{_L}"
@@ -65,9 +67,10 @@ _CHOOSES = re.compile(
 )
 """A clause that chooses an option by its letter."""
 _CONCLUDES = re.compile(rf"(?i)\b{_HENCE}\b|{_CORRECT}|\bmatch")
+_BUT = re.compile(r"(?i)\W*(?:but|and)\b[^.;!?]*")
 _MENTION = re.compile(
     r"(?<![A-Za-zÀ-ɏ0-9_^+=/'’-])(?<![Vv]itamin )(?<![Hh]epatitis )(?<![Tt]ype )"
-    r"(?!A (?!and|or|is|it is|has|must|fits|agrees|matches|remains|satisfies|works)[a-z])"
+    r"(?!A (?!and|or|is|it is|has|must|fits|gives|agrees|matches|remains|satisfies|works)[a-z])"
     r"[A-D](?![A-Za-zÀ-ɏ0-9_^+=/'’-]| = -?\d)"
 )
 """A letter that is no part of a word, a name or a formula."""
@@ -190,6 +193,9 @@ class _Choices:
             return None
         named = self._by_text(re.split(r"[.;!](?:\s|$)", first["rest"])[0])
         after = text[first.end(1) :].strip()
+        but = _BUT.match(after)
+        if but and self.names_other(but[0], first[1]) and not denied(but[0]):
+            return None
         explained = not after or not after[0].isalnum() or _REASON.match(after)
         return first[1] if named == first[1] or (explained and not named) else None
 

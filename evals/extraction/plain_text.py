@@ -73,7 +73,7 @@ _BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s*(?:\{|(\d+))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
-_TEX_ENDS = r"(?:\s|\\[,;:! ]|~)*"
+_TEX_ENDS = r"(?:\s|\\[,;:! ]|~|\{\})*"
 _RAISES = r"\^\s*\{?\s*[-+]?(?:\d|[a-zA-Z](?![A-Za-z]))"
 _NEGATES = re.compile(rf"(?:^|[=:(\[{{$]|\\[(\[]|\b(?:is|be|get|equals))\s*[-−]{_TEX_ENDS}$")
 """A sign before a box."""

@@ -164,8 +164,9 @@ _SYMBOL = 2  # letters; the case of longer units does not matter
 def read_unit(text: str) -> Unit | None:
     """Return the unit that a text consists of, such as `km/h`; None for other texts."""
     bare = _RAISED.sub(lambda raised: f"^{unicodedata.normalize('NFKC', raised[0])}", text)
+    bare = bare.replace("−", "-")
     bare = _spelled(bare).strip(" ().*")
-    factor, powers, at = Fraction(1), Counter[str](), 0
+    factor, powers, names, at = Fraction(1), Counter[str](), Counter[str](), 0
     while at < len(bare):
         part = _FACTOR.match(bare, at)
         if not part:
@@ -176,13 +177,25 @@ def read_unit(text: str) -> Unit | None:
             return None
         power = int(part["power"] or {"square": 2, "cubic": 3}.get(part["size"] or "", 1))
         power = -power if part["operator"] in {"/", "per"} else power
+        names[name] += power
         factor *= unit.factor**power
         for base, exponent in unit.powers.items():
             powers[base] += exponent * power
         at = part.end()
     if not at:
         return None
-    return Unit(factor, {base: power for base, power in powers.items() if power}, bare)
+    return Unit(factor, {base: power for base, power in powers.items() if power}, _written(names))
+
+
+def _written(names: Mapping[str, int]) -> str:
+    """Return the names of units with their powers, such as `m/s^2` for metres and seconds."""
+    raised = [(name, power) for name, power in names.items() if power > 0]
+    below = [(name, -power if raised else power) for name, power in names.items() if power < 0]
+    parts = [
+        [name if power == 1 else f"{name}^{power}" for name, power in each]
+        for each in (raised, below)
+    ]
+    return "/".join([" ".join(parts[0]), *parts[1]]) if raised else " ".join(parts[1])
 
 
 def _spelled(text: str) -> str:
@@ -194,6 +207,7 @@ def _spelled(text: str) -> str:
     text = re.sub(r"M_?\s*\{?\s*(?:\\odot|☉|⊙|sun\b)\s*\}?", "M_sun", text)
     text = re.sub(r"\\cdot(?![A-Za-z])|⋅", "·", text).replace("\\%", "%")
     text = _FRACTION.sub(lambda unit: f"{unit[1]}/{_FACTORS.sub('/', unit[2].strip())}", text)
+    text = re.sub(r"/\s*\(([^()]*)\)", lambda unit: f"/{_FACTORS.sub('/', unit[1].strip())}", text)
     text = re.sub(r"(?i)\bper cent\b", "percent", text)
     text = re.sub(r"(?i)\bsolar (?=mass)", "solar-", text)
     text = re.sub(r"(?i)\blight (?=years?\b)", "light-", text)
@@ -213,13 +227,19 @@ def read_quantity(text: str) -> Quantity | None:
     if currency:
         bare = currency[1] + bare[currency.end() :] + f" {currency[2]}"
     for number, rest in _numbers(bare):
-        rest = _EXTENT.sub("", rest.strip(" ()~."))
+        rest = _EXTENT.sub("", without_parentheses(rest.strip(" ~.")))
         if not rest:
             return Quantity(number, None)
         unit = None if changes_number(rest) else read_unit(rest)
         if unit:
             return Quantity(number, unit)
     return None
+
+
+def without_parentheses(text: str) -> str:
+    """Return a text without parentheses at its ends, unless they are a pair within it."""
+    within = text.count("(") == text.count(")") and not text.startswith("(")
+    return text if within else text.strip(" ()~.")
 
 
 def _numbers(bare: str) -> list[tuple[Fraction, str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from evals.answer_eval import Item, Order
-from evals.extraction.quantities import Quantity, difference, read_quantity
+from evals.extraction.quantities import Quantity, difference, read_quantity, without_parentheses
 from evals.extraction.statements import stated_answer
 from evals.own.numbers import ABOUT, EQUALS, ValueReader, rounding, tolerance_of
 from evals.prompts import fill
@@ -30,7 +30,8 @@ class _Quantities(ValueReader):
     knows_units = True
 
     def whole(self, line: str) -> str | None:
-        found = read_quantity(EQUALS.split(ABOUT.sub("", line))[-1].strip(" ()[]\"'*~$"))
+        bare = EQUALS.split(ABOUT.sub("", line))[-1].strip(" []\"'*~$")
+        found = read_quantity(without_parentheses(bare))
         return None if found is None else str(found)
 
     def names_other(self, remark: str, answer: str) -> bool:

@@ -20,7 +20,7 @@ _LABEL = re.compile(
 )
 _BOX = re.compile(rf"{BOX_OPEN}([^{BOX_CLOSE}]*){BOX_CLOSE}")
 _IT_IS = re.compile(r"(?i)^(?:it['’]s|it is|this is)\s+")
-_NAMED = re.compile(r"[\w()]{1,8}\s*=\s*([^=,;]+)")
+_NAMED = re.compile(r"[\w()'′]{1,8}\s*=\s*([^=,;]+)")
 """A short name and the one value that it equals."""
 _LEADING = re.compile(
     r"(?P<name>[^,;:!?()–—]{1,60}?)(?:\s[–—(]|[.;!]\s|,\s(?=(?:with|a|an|the|which|who|whose|because"

@@ -464,6 +464,18 @@ def test_own_questions_without_a_baseline_are_scored_and_a_gate_has_their_margin
         ),
         ({"answer": "a+b"}, [r"\boxed{a + b}"], [r"\boxed{a - b}", r"\boxed{b}"]),
         ({"answer": "red"}, ["It's red."], ["It's not red.", "It's infrared."]),
+        ({"answer": "2x"}, [r"\boxed{f'(x)=2x}", r"Answer: 2 \cdot x"], [r"\boxed{2^x}"]),
+        (
+            {"answer": "n(n+1)/2"},
+            [r"\boxed{\frac{n(n+1)}{2}}"],
+            [r"\boxed{\frac{n(n-1)}{2}}", r"\boxed{n+\frac{1}{2}}"],
+        ),
+        ({"answer": "(a+b)/2"}, [r"\boxed{\frac{a+b}{2}}"], [r"\boxed{a+\frac{b}{2}}"]),
+        (
+            {"answer": "8.31 J/(mol K)"},
+            [r"\boxed{8.31\ \text{J/(mol·K)}}", "Answer: 8.31 J mol⁻¹ K⁻¹"],
+            ["Answer: 8.31 J/mol", "Answer: 8.31 J K/mol"],
+        ),
         ({"answer": "e^(2x)"}, [r"\boxed{e^{2x}}"], [r"\boxed{e^2x}"]),
         ({"answer": "(3, 4)"}, [r"\boxed{(3,4)}"], [r"\boxed{(4,3)}", r"\boxed{(34)}"]),
         ({"answer": "12 3rd Street"}, ["Answer: 12  3rd street"], ["Answer: 123rd Street"]),
