@@ -159,6 +159,11 @@ class RuleResult(Record):
     traceback: str | None = Field(default=None, description="of a rule that raised")
 
     @property
+    def found(self) -> tuple[Finding, ...]:
+        """The examples that count: those that are not only information, if there are any."""
+        return tuple(e for e in self.examples if e.severity != "info") or self.examples
+
+    @property
     def reason(self) -> str | None:
         """Return the reasons as sentences; None without any."""
         return " ".join(dict.fromkeys(reason.text for reason in self.reasons)) or None

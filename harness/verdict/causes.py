@@ -203,7 +203,7 @@ def _cause(
     if first.rule.witness and not first.proven:
         when.append(f"shown only by {first.id}")
     example = first.rule.example
-    paths = (e.evidence.path or "" for each in own for e in each.result.examples)
+    paths = (e.evidence.path or "" for each in own for e in each.result.found)
     fixes = [first.own_fix or about.fix_of(fields_of(paths) or about.fields)]
     fixes += (e.own_fix for e in own if e.own_fix and e.is_solid and e.own_fix not in fixes)
     return Cause(
@@ -293,7 +293,7 @@ def _of_model(findings: Sequence[_Finding]) -> Iterable[_Finding]:
 def _component(result: RuleResult) -> str:
     """Return the component of a rule, or of what its requests got instead of a reply."""
     rule = RULES[result.check.id]
-    received = {example.evidence.received for example in result.examples}
+    received = {finding.evidence.received for finding in result.found}
     got = received.pop() if len(received) == 1 else "differs"
     probe = result.check.kind == "probe"
     part = INSTEAD.get(got)
@@ -324,13 +324,19 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     same = _shared(finding.records, other.records, len(finding.records))
     wider = (len(other.records), other.weight) >= (len(finding.records), finding.weight)
     if isinstance(finding.rule, AccountRule) and isinstance(other.rule, AccountRule):
-        return wider  # The account reports a reply once: what most replies have explains the rest.
+        # The account reports a reply once: what most replies have explains the rest. A witness does
+        # not know what happened, and explains nothing that happened about as often.
+        if finding.rule.witness and not other.rule.witness:
+            return wider or _share(other.result) >= _MOSTLY * _share(finding.result)
+        if other.rule.witness and not finding.rule.witness:
+            return wider and _share(finding.result) < _MOSTLY * _share(other.result)
+        return wider
     probe = finding.result.check.kind == "probe"
     follows = other.component in finding.about.follows
     if other.about.mixes_requests and not other.by_counts and follows:
         sometimes = other.about.repeats_requests or _share(finding.result) < _ALWAYS
         partly = other.proven and sometimes
-        return same or partly or _share(other.result) >= _MOSTLY * _share(finding.result)
+        return same or partly or _share(other.result) >= _MOSTLY * _share(finding.result, sure=True)
     if finding.by_counts and other.about.changes_counts:
         return same or _share(other.result) >= _MOSTLY * _share(finding.result)
     if other.by_counts or (finding.by_counts and probe) or not (wider or probe):
@@ -369,5 +375,5 @@ def _share(result: RuleResult, *, sure: bool = False) -> float:
 
 def _by_counts(result: RuleResult) -> bool:
     """Return whether the evidence is only in token counts."""
-    paths = [example.evidence.path or "" for example in result.examples]
+    paths = [finding.evidence.path or "" for finding in result.found]
     return all(path.startswith("$.usage") for path in paths)

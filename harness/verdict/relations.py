@@ -81,7 +81,7 @@ def _declared(result: RuleResult, rule: Rule, limitations: Collection[str]) -> R
 def _voided(
     result: RuleResult, rule: Rule, others: Mapping[str, RuleResult], scores: Sequence[Score]
 ) -> RuleResult:
-    paths = {example.evidence.path for example in result.examples}
+    paths = {finding.evidence.path for finding in result.found}
     for relation in rule.related(VoidIf):
         if result.status in _FOUND and paths == {relation.path} and relation.rule != rule.id:
             other = others.get(relation.rule)

@@ -30,10 +30,13 @@ def _counts_vary(examined: Iterable[Score]) -> bool:
 
 
 _PATHS = ("$.usage", "$.usage.input_tokens")
-PROMPT_TOKENS_ROUNDED = tuple(
-    VoidIf("usage.input.rounded", path, "prompt_tokens_rounded") for path in _PATHS
+UNRELIABLE_PROMPT_TOKENS = tuple(
+    relation
+    for path in _PATHS
+    for relation in (
+        VoidIf("usage.input.rounded", path, "prompt_tokens_rounded"),
+        VoidIf("usage.input.differs", path, "prompt_tokens_vary", when=_counts_vary),
+        VoidIf("prompt.scale", path, "prompts_scaled"),
+    )
 )
-
-PROMPT_TOKENS_VARY = tuple(
-    VoidIf("usage.input.differs", path, "prompt_tokens_vary", when=_counts_vary) for path in _PATHS
-)
+"""Of rules whose evidence is the number of prompt tokens: the rules that show it to be wrong."""

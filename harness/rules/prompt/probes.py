@@ -23,7 +23,7 @@ from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.scores import Severity
 from harness.rules.evidence.documents import document
-from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
+from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.evidence.rendering import (
     CERTAIN,
     Prompt,
@@ -44,7 +44,7 @@ from harness.rules.probe import (
     TrialResult,
     Trials,
 )
-from harness.rules.rule import CHAT, HARMONY, Problem, VoidIf
+from harness.rules.rule import CHAT, HARMONY, Problem
 
 _CORPUS = table("prompt")
 _LONG = "\n\n    ".join(
@@ -130,11 +130,7 @@ GROUP = ProbeGroup(
     "prompt",
     _requests,
     HARMONY,
-    relations=(
-        *PROMPT_TOKENS_ROUNDED,
-        *PROMPT_TOKENS_VARY,
-        VoidIf("prompt.scale", "$.usage", "prompts_scaled"),
-    ),
+    relations=UNRELIABLE_PROMPT_TOKENS,
     component="prompt",
 )
 

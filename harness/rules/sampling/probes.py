@@ -13,7 +13,7 @@ from harness.api.ledger import extra_tokens
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import EFFORTS
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
+from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.evidence.refusals import declined, failure, first_replies, served
 from harness.rules.missing import NotVerifiableError, required
 from harness.rules.probe import (
@@ -161,7 +161,7 @@ GROUP = ProbeGroup(
 @GROUP.probe(
     "sampling.effort",
     requests_with(efforts=EFFORTS),
-    relations=(*PROMPT_TOKENS_ROUNDED, *PROMPT_TOKENS_VARY),
+    relations=UNRELIABLE_PROMPT_TOKENS,
     source=GUIDE,
     fix="Write the effort of the request into the system message.",
     example=(

@@ -18,7 +18,7 @@ from harness.api.items import Message, Reasoning, Reply
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import MODES, Mode
 from harness.rules.evidence.offers import MARKDOWN, WEATHER
-from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
+from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.evidence.refusals import declined, is_damaged, outcome, refused
 from harness.rules.evidence.rendering import Prompt, after_calls, differences
 from harness.rules.missing import NotVerifiableError, repeated, required
@@ -31,7 +31,7 @@ from harness.rules.probe import (
     Trials,
     prompt_tokens,
 )
-from harness.rules.rule import Problem, VoidIf
+from harness.rules.rule import Problem
 
 STATE = "https://platform.openai.com/docs/guides/conversation-state"
 _UNKNOWN = "resp_gpt_oss_verify_never_got_this_id"
@@ -97,11 +97,7 @@ GROUP = ProbeGroup(
     lambda _api: _REQUESTS,
     STATE,
     apis=("responses",),
-    relations=(
-        *PROMPT_TOKENS_ROUNDED,
-        *PROMPT_TOKENS_VARY,
-        VoidIf("prompt.scale", "$.usage.input_tokens", "prompts_scaled"),
-    ),
+    relations=UNRELIABLE_PROMPT_TOKENS,
     component="storage",
 )
 _probe = partial(GROUP.probe, modes=MODES, needs="previous_response_id")

@@ -18,7 +18,7 @@ from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.conditions import Mode
 from harness.records.rollouts import Sender
 from harness.rules.evidence.offers import WEATHER
-from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_ROUNDED, PROMPT_TOKENS_VARY
+from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.evidence.refusals import outcome
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import (
@@ -111,7 +111,7 @@ GROUP = ProbeGroup(
     _GUIDE,
     apis=("responses",),
     modes=_STREAMS,
-    relations=(*PROMPT_TOKENS_ROUNDED, *PROMPT_TOKENS_VARY),
+    relations=UNRELIABLE_PROMPT_TOKENS,
     component="storage",
 )
 

@@ -24,6 +24,7 @@ from harness.records.conditions import BOTH_APIS, MODES, Api
 from harness.records.replies import Wanted
 from harness.rules.account.entry import BEYOND_ASCII
 from harness.rules.evidence.offers import ORDER, answer_format, closed
+from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.evidence.refusals import refused, served_replies
 from harness.rules.habits import Habit
 from harness.rules.missing import NotVerifiableError, repeated, required
@@ -460,6 +461,7 @@ def _applied_with_tools(responses: ProbeResponses) -> Trials:
     "structured.tools",
     ("free with a tool", "free", "without"),
     component="tools",
+    relations=UNRELIABLE_PROMPT_TOKENS,
     fix="Render the tools also if the request has a schema for the answer.",
 )
 def _tools_offered(responses: ProbeResponses) -> Trials:
@@ -473,7 +475,7 @@ def _tools_offered(responses: ProbeResponses) -> Trials:
     others = [responses.prompt_tokens(name)[1] for name in ("free", "without")]
     message = "The prompt of a request with tools and a JSON schema does not contain the tools."
     got = f"{tokens} prompt tokens, and as many without the tool"
-    lost = Problem(exchange, message, "more prompt tokens with a tool", got)
+    lost = Problem(exchange, message, "more prompt tokens with a tool", got, "$.usage")
     yield lost if tokens in others and not reply.calls else None
 
 

@@ -9,7 +9,7 @@ from replies import Reply
 
 from harness.api.parsed_rollout import parse_rollout
 from harness.records.scores import Score
-from harness.rules.evidence.prompt_counts import PROMPT_TOKENS_VARY
+from harness.rules.evidence.prompt_counts import UNRELIABLE_PROMPT_TOKENS
 from harness.rules.measured import measured_score
 
 HI, SYSTEM = {"role": "user", "content": "Hi!"}, {"role": "system", "content": "Be brief."}
@@ -40,6 +40,5 @@ def scores(tokens: Callable[[str, int], int]) -> list[Score]:
 def test_a_defect_of_some_requests_leaves_their_counts_evidence(
     tokens: Callable[[str, int], int], unreliable: bool
 ) -> None:
-    (decide,) = {relation.when for relation in PROMPT_TOKENS_VARY}
-    assert decide is not None
+    (decide,) = {relation.when for relation in UNRELIABLE_PROMPT_TOKENS if relation.when}
     assert decide(scores(tokens)) is unreliable

@@ -71,6 +71,8 @@ KNOWN = (
      "usage.sum:0.9 usage.output.lost:0.1", "usage"),
     ("completion tokens are counted twice, and calls have no exact count",
      "usage.sum:0.5 usage.output.lost:0.3", "usage"),
+    ("some counts of streams are proven to be wrong, and more only do not fit",
+     "usage.output.miscounted:0.3:s usage.output.unexplained:0.4:s", "usage"),
     ("words are counted instead of tokens",
      "usage.sum usage.output.lost:0.5 usage.reasoning:0.4", "usage"),
     ("a reply has the counts of another request",
@@ -260,6 +262,22 @@ def test_the_first_cause_of_known_defects_is_the_part_that_was_defective():
         if not (first := causes(findings)) or not is_right(first[0], wanted)
     ]
     assert len(KNOWN) - len(wrong) >= FEWEST_RIGHT, wrong
+
+
+@pytest.mark.parametrize(("shared", "component"), [(0.1, "shared"), (0.002, "tools")])
+def test_one_try_of_a_probe_does_not_outweigh_replies_of_other_requests(
+    shared: float, component: str
+) -> None:
+    """A request has one try over each API, and its only reply may be that of another one."""
+    results, scores = run(f"reply.id.shared:{shared * 5}")
+    one = dict.fromkeys(BOTH_APIS, (1, 1))
+    rules = ("prompt.tool.description", "prompt.tool.schema.order", "prompt.tool.schema.default")
+    tried = [
+        probe(rule, path="$.choices").model_copy(update={"counts": one, "applicable": 2})
+        for rule in rules
+    ]
+    found = diagnose([*results, *tried], scores)
+    assert found.causes[0].component == component
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,17 @@ def test_a_declaration_changes_the_result_beside_another_rule(
     assert outcome(relation, other, **changes) == expected
 
 
-def test_prompt_tokens_in_another_unit_do_not_judge_stored_responses() -> None:
-    tokens = finding("r", "state.previous_response.tools", path="$.usage.input_tokens")
-    about = [RULES[name].about for name in ("prompt.scale", "state.previous_response.tools")]
+@pytest.mark.parametrize(
+    ("judging", "path"),
+    [
+        ("state.previous_response.tools", "$.usage.input_tokens"),
+        ("structured.tools", "$.usage"),
+        ("clients.defaults", "$.usage"),
+    ],
+)
+def test_prompt_tokens_in_another_unit_judge_no_prompt(judging: str, path: str) -> None:
+    tokens = finding("r", judging, path=path)
+    about = [RULES[name].about for name in ("prompt.scale", judging)]
     results = [
         rule("prompt.scale", "failed").model_copy(update={"check": about[0]}),
         rule("x.rule", "failed", examples=(tokens,)).model_copy(update={"check": about[1]}),
@@ -88,6 +96,18 @@ def test_prompt_tokens_in_another_unit_do_not_judge_stored_responses() -> None:
         "failed",
         "not_verifiable",
     ]
+
+
+def test_what_is_only_information_makes_void_evidence_no_better() -> None:
+    refused = finding("s", "a.rule", path="$").model_copy(update={"severity": "info"})
+    counted = finding("r", "a.rule", path="$.usage")
+    failed = rule("a.rule", "failed", examples=(refused, counted))
+    rules = {
+        "a.rule": related_to(VOID),
+        "b.rule": Rule(about=rule("b.rule").check, component="usage"),
+    }
+    (one, _) = related([failed, rule("b.rule", "failed")], [], Thresholds(), (), rules)
+    assert one.status == "not_verifiable"
 
 
 def test_a_void_finding_excuses_no_other() -> None:
