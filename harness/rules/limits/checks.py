@@ -495,7 +495,9 @@ def _may_end(answer: Answer) -> bool:
     "finish.limit",
     counted,
     _reaches_limit,
-    habit=Habit(0.02),
+    habit=Habit(
+        0.02, "5 of 5,902 replies of worse models at their limit, at most 2 of 372 in a run"
+    ),
     component="ends",
     fix=(
         "Stop at the token limit of the request, and report the reason length (Responses: "

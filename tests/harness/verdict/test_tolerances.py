@@ -138,6 +138,14 @@ def test_one_finding_whose_evidence_excludes_the_model_is_not_tolerated() -> Non
         assert severities(scores) == {severity}
 
 
+@pytest.mark.parametrize(("every", "severity"), [(4, "error"), (10, "error"), (150, "info")])
+def test_truncated_replies_that_say_that_they_ended_are_an_error_at_any_share(
+    every: int, severity: str
+) -> None:
+    scores = (score(at, empty=not at % every, check="finish.limit") for at in range(320))
+    assert severities(scores) == {severity}
+
+
 @pytest.mark.parametrize(
     ("check", "wrong", "severity"),
     [
