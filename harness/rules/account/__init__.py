@@ -30,14 +30,16 @@ this order, and the first one that knows decides. Each has the module that its n
 5. Counts: what the provider reports beyond the tokens of the texts and their format (b).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from harness.records.conditions import Api
 from harness.records.replies import Row
 from harness.records.scores import Score
 from harness.rules.account import copies, counts, structure, twins
 from harness.rules.account.counting import Counting
 from harness.rules.account.court import exceeds
-from harness.rules.account.entry import INTACT, UNKNOWN, Entry
+from harness.rules.account.entry import INTACT, SEVERAL, UNKNOWN, Entry
 from harness.rules.habits import UNUSABLE
 
 
@@ -76,6 +78,19 @@ def account_of(scores: Iterable[Score]) -> Account:
     return account_of_replies([row for score in scores for row in score.replies])
 
 
+def _miscounted(
+    replies: Iterable[Row], entries: Mapping[tuple[str, int], Entry]
+) -> frozenset[tuple[Api, bool]]:
+    """Return the modes in which several texts are known to be intact and their counts wrong."""
+    wrong = {
+        (row.mode, row.written)
+        for row in replies
+        if row.key in entries and entries[row.key].kind == "miscounted"
+    }
+    modes = Counter(mode for mode, _ in wrong)
+    return frozenset(mode for mode, times in modes.items() if times >= SEVERAL)
+
+
 def account_of_replies(replies: Sequence[Row]) -> Account:
     """Return the account of replies, from their rows."""
     same = [copies.copied(row) for row in replies]
@@ -83,13 +98,11 @@ def account_of_replies(replies: Sequence[Row]) -> Account:
     entries = {row.key: entry for row, entry in copies.judged(replies, same, counting)}
     entries |= {row.key: entry for row, entry in structure.judged(replies, counting)}
     left = [row for row in replies if row.key not in entries]
-    for witness in (
-        twins.of_whole_replies(left, counting),
-        twins.judged(left, counting),
-        counts.judged(replies, counting),
-    ):
+    for witness in (twins.of_whole_replies(left, counting), twins.judged(left, counting)):
         for row, entry in witness:
             entries.setdefault(row.key, entry)
+    for row, entry in counts.judged(replies, counting, _miscounted(replies, entries)):
+        entries.setdefault(row.key, entry)
     for row, is_same in zip(replies, same, strict=True):
         fits = counting.fits(row) and is_same is not False
         entries.setdefault(row.key, INTACT if is_same or fits else UNKNOWN)

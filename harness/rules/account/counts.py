@@ -7,7 +7,7 @@ it differs by many tokens, of all odd replies if these are too many for the form
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 
 from harness.api.ledger import (
     ANSWER_HEADER,
@@ -48,8 +48,13 @@ _EDGES = ((_SHARED, LONG_TEXT), (_MOST, 6))
 is for a text that a server adds to every reply."""
 
 
-def judged(replies: Sequence[Row], counting: Counting) -> Judged:
-    """Judge replies by their counts alone."""
+def judged(
+    replies: Sequence[Row], counting: Counting, miscounted: Collection[Hashable] = ()
+) -> Judged:
+    """Judge replies by their counts alone.
+
+    In the `miscounted` modes, other replies show that counts are wrong: there they prove no text.
+    """
     wrong = wrong_counts(replies, counting)
     whole = [
         counting.fits(row) for row in replies if row.ledger and row.reasoning and row.end == "model"
@@ -68,7 +73,8 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
             yield row, Entry(what, "count", "count", right, got, detail)
         elif _lacks_header(ledger, off, headers=headers and counting.offset(ledger) > -COT_HEADER):
             entry = Entry(What.NO_HEADER, "answer", "count", right, got)
-            lacking.append(Claim(row, entry, alike=True, unit=row.written))
+            if row.mode not in miscounted:
+                lacking.append(Claim(row, entry, alike=True, unit=row.written))
         elif is_odd(row, off) and not _is_usual(row, off, headers=headers):
             odd.append((row, off))
     yield from convicted(lacking)
@@ -86,9 +92,11 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     without = [row for row, off in odd if off > 0 and _lacks_cot(row, thinks=thinks)]
     lost, many = are_many(without, replies), are_many([row for row, _ in odd], replies)
     keys = {row.key for row in without}
+    low = {row.written for row, off in odd if _is_too_low(row, off)}
     for row, off in odd:
         no_cot = row.key in keys and (lost or off > SURELY)
-        yield row, _odd(row, off, lost=no_cot, many=many)
+        known = many or (len(low) >= ALIKE and _is_too_low(row, off))
+        yield row, _odd(row, off, lost=no_cot, many=known)
     yield from _without_tokens_of_cot(replies, counting)
 
 
@@ -103,6 +111,15 @@ def _is_usual(row: Row, off: int, *, headers: bool) -> bool:
     if row.end == "limit" and -COT_HEADER - ANSWER_HEADER <= off < 0:
         return not headers
     return off > 0 and (row.end == "limit" or not (row.text.strip() or row.calls))
+
+
+def _is_too_low(row: Row, off: int) -> bool:
+    """Whether an odd count is lower than that of the text, which no format of a model explains.
+
+    A model spells texts with more tokens than the tokenizer, or at most 3 fewer: in 13,750 replies
+    of the small model, most of them with noise or few bits on its weights, none has 4 fewer.
+    """
+    return off < 0 and row.end == "model" and row.ledger is not None and row.ledger.exact
 
 
 def _lacks_header(ledger: Ledger, off: int, *, headers: bool) -> bool:

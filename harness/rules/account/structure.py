@@ -23,11 +23,16 @@ _MOST_STARTS = 3
 may fit any count."""
 _OF_TOKENS = (What.HTML_DECODED, What.JSON_DECODED)
 """What a text seems to have if its list of tokens was escaped."""
+_SENTENCE, _SMALL_LETTERS = 40, 0.7
+"""Characters of a CoT, and the share of small ASCII letters in it, from which on it has several
+words: 0 of 23,800 replies of the small model are such a CoT without white space. In base64, 41% of
+the characters are small letters."""
+_LOOP = 0.6  # the share of different groups of three characters, below which a text repeats itself
 _FENCE = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
 
 
 def judged(replies: Sequence[Row], counting: Counting) -> Judged:
-    """Yield the replies whose text is repeated, restarted, escaped, or in a code fence.
+    """Yield the replies whose text is repeated, restarted, escaped, glued, or in a code fence.
 
     A single count may be odd by chance, so that several replies are escaped or in a fence. A model
     may write odd arguments in each try of a sample, and then their tokens are near its own.
@@ -42,13 +47,15 @@ def _claim(row: Row, entry: Entry, counting: Counting) -> Claim:
     if entry.place == "arguments" and entry.what in (What.ENCODED_TWICE, What.EMPTY_FIRST):
         sure = not counting.is_near(row)
         fewest = SEVERAL if sure else ALIKE
+    if entry.what is What.SPACES:
+        sure, fewest = False, ALIKE
     proof = sure or entry.witness == "tokens" or abs(counting.off(row) or 0) > SURELY
     return Claim(row, entry, proof, entry.what, row.sample, fewest)
 
 
 def _structure(row: Row, counting: Counting) -> Iterator[Entry]:
     yield from _spelled_otherwise(row)
-    yield from _cot_copied(row, counting)
+    yield from _cot(row, counting)
     for place, text in _texts(row):
         if place in row.twice and not (row.ledger and row.ledger.extra == 0):
             yield Entry(What.PIECES_TWICE, place, "structure", "each piece once", text)
@@ -69,6 +76,15 @@ def _structure(row: Row, counting: Counting) -> Iterator[Entry]:
         yield Entry(What.FENCED, "answer", "structure", inside[1], row.text)
 
 
+def _has_no_spaces(text: str) -> bool:
+    """Whether a CoT of several words in Latin letters has no white space; a loop shows nothing."""
+    if len(text) < _SENTENCE or any(map(str.isspace, text)):
+        return False
+    letters = sum(character.isascii() and character.islower() for character in text)
+    groups = [text[at : at + 3] for at in range(len(text) - 2)]
+    return letters >= _SMALL_LETTERS * len(text) and len({*groups}) >= _LOOP * len(groups)
+
+
 def _spelled_otherwise(row: Row) -> Iterator[Entry]:
     """Yield what was done to an answer whose tokens with logprobs spell what the model wrote.
 
@@ -82,7 +98,9 @@ def _spelled_otherwise(row: Row) -> Iterator[Entry]:
             yield Entry(change.what, "answer", "tokens", row.spelled, row.text)
 
 
-def _cot_copied(row: Row, counting: Counting) -> Iterator[Entry]:
+def _cot(row: Row, counting: Counting) -> Iterator[Entry]:
+    if _has_no_spaces(row.reasoning):
+        yield Entry(What.SPACES, "CoT", "structure", "words with spaces", row.reasoning)
     copied, text = row.reasoning.strip(), row.text.lstrip()
     if len(copied) >= LONG_TEXT and text.startswith(copied):
         kept = text.removeprefix(copied).lstrip()

@@ -148,6 +148,29 @@ def test_a_loop_of_the_model_is_no_text_that_begins_again() -> None:
     assert entry.what not in (What.TWICE, What.RESTARTED)
 
 
+GLUED = "Theuserwantsasentence,soIwriteoneabouttheharbouranditsboats."
+
+
+@pytest.mark.parametrize(
+    ("cot", "requests", "changed"),
+    [
+        (GLUED, 3, True),
+        (GLUED, 2, False),  # a model may write so in all tries of a few requests
+        (GLUED[:39], 3, False),
+        ("VGhlIHVzZXIgd2FudHMgYSBzZW50ZW5jZSwgc28gSSB3cml0ZSBvbmUgYWJvdXQ=", 3, False),
+        ("\N{CJK UNIFIED IDEOGRAPH-6E2F}\N{CJK UNIFIED IDEOGRAPH-53E3}" * 30, 3, False),
+        ("get_tide.get_tide.get_tide.get_tide.get_tide.", 3, False),
+        (COT, 3, False),
+    ],
+)
+def test_a_cot_whose_words_all_lack_spaces_was_stripped(
+    cot: str, requests: int, changed: bool
+) -> None:
+    made = [reply(text, cot) for text in TEXTS[:requests]]
+    found = entries([*HEALTHY, *made])[len(HEALTHY) :]
+    assert {one.what for one in found} == ({What.SPACES} if changed else {What.INTACT})
+
+
 @pytest.mark.parametrize(
     ("text", "spelled", "what"),
     [
@@ -446,6 +469,46 @@ def test_two_tokens_of_every_cot_are_no_convention(more: int, lost: bool) -> Non
         thinking = one.ledger.cot + (2 if lost else more)
         asked.append(replace(one, ledger=replace(one.ledger, thinking=thinking)))
     assert {entry.what for entry in entries(asked)} == {What.COT_TOKENS if lost else What.INTACT}
+
+
+@pytest.mark.parametrize(
+    ("lower", "odd", "proven"),
+    [
+        (10, 3, True),
+        (10, 2, False),
+        (-14, 3, False),  # headers of a model explain a few counts that are too high
+    ],
+)
+def test_a_few_counts_that_are_too_low_are_the_servers(lower: int, odd: int, proven: bool) -> None:
+    made = [reply(f"{text} {at}.") for at, text in enumerate(TEXTS * 30)]
+    wrong = [counted(one, lambda n: n - lower) for one in made[:odd]]
+    found = entries([*wrong, *made[odd:]])
+    assert {one.what for one in found[:odd]} == {What.TOO_LOW if lower > 0 else What.TOO_HIGH}
+    assert {one.proven for one in found[:odd]} == {proven}
+    assert {one.kind for one in found[odd:]} == {"intact"}
+
+
+def test_counts_that_spellings_explain_are_not_too_low() -> None:
+    made = [reply(f"{text} {at}.") for at, text in enumerate(TEXTS * 30)]
+    found = entries([*(counted(one, lambda n: n - 3) for one in made[:6]), *made[6:]])
+    assert not any(one.rule for one in found)
+
+
+@pytest.mark.parametrize(("miscounted", "what"), [(False, What.NO_HEADER), (True, What.UNKNOWN)])
+def test_a_wrong_count_accuses_no_truncated_answer(miscounted: bool, what: What) -> None:
+    """The streams of other requests have too few tokens for texts that are known to be intact."""
+    made = [reply(f"{text} {at}.", streamed=True) for at, text in enumerate(TEXTS * 3)]
+    others = [
+        counted(one, lambda n, one=one: n - 10 * (one.streamed and miscounted))
+        for one in twins(lambda text: text)
+    ]
+    cut = [
+        counted(replace(one, end="limit", request=f"cut {at}"), lambda n: n - 9)
+        for at, one in enumerate(made[:4])
+    ]
+    cut = [replace(one, ledger=replace(one.ledger, end="limit")) for one in cut if one.ledger]
+    found = entries([*cut, *made[4:], *others])[: len(cut)]
+    assert {one.what for one in found} == {what}
 
 
 # --- Whole twins
