@@ -6,8 +6,10 @@ from collections.abc import Sequence
 END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?;][\"'”’)]*(?=\s|$)|[。！？]")
 """The end of a sentence."""
 HENCE = re.compile(r"\b(?:so|hence|thus|therefore|consequently|giving)\b", re.IGNORECASE)
-CONTRAST = re.compile(r"(?i),?\s+(?:but|however,?)\s+|\s[–—]\s")
-"""What stands between a denied or doubtful clause and the one that states the answer."""
+CONTRAST = re.compile(
+    r"(?i),?\s+(?:but|however,?)\s+|\s[–—]\s|\b(?:although|though|while|whereas)\b[^,;]*,\s"
+)
+"""What stands before the clause that states the answer: an earlier clause ends, or a concession."""
 REASON = re.compile(
     r"\b(?:because|since|due to|porque|parce que|weil|denn|так как|provided(?: that)?"
     r"|as long as)\b|, as\b"

@@ -16,9 +16,11 @@ _UNFINISHED = re.compile(
     r"|because|since|if|so|thus|hence|therefore)\s*$"
 )
 """The end of a text that is cut before what it announces."""
-_PARTICULAR = re.compile(r"(?i)\b(?:for|with) [a-z]\s?=\s?\d|^\W*(?:for|when)\b[^:]*:")
+_PARTICULAR = re.compile(r"(?i)\b(?:for|with) [a-z]\s?=\s?\d")
 """A sentence on a single case."""
 _VALUE = re.compile(r"\b(?:\d[\d.,]*|[A-Za-z])\b")
+_CASE = re.compile(r"\W*(?:for|in|at|under|with|when)\b.*[,:]\W*(?:\d[\d.,]*|[a-z])\W*$")
+"""A sentence that gives a value for a case."""
 _DONE = " ✓✔✅☑"
 """Marks at the end of a text."""
 _LETTERS = re.compile(r"\b([A-D]), (?=(?:and )?(?!I\b)[A-D]\b)")
@@ -30,12 +32,16 @@ _CLAUSE = re.compile(
 
 
 def ends_with_list(lines: Sequence[str]) -> bool:
-    """Return whether the last two sentences differ only in values, such as "x = 1" and "y = 2"."""
+    """Return whether the last two sentences differ only in values, or give those of two cases.
+
+    Examples are "x = 1. y = 2." and "In water, B; in hexane, C."
+    """
     sentences = [part for line in lines for part in END.split(line) if part.strip()]
     one, other = (each.casefold().split() for each in ("", "", *sentences)[-2:])
     heads = [" ".join(words).partition(": ")[::2] for words in (one, other)]
     masked = [_VALUE.sub("#", head if said else f"{head}{said}") for head, said in heads]
-    return one != other and masked[0] == masked[1] != "#"
+    cases = all(_CASE.match(" ".join(words)) for words in (one, other))
+    return one != other and (cases or masked[0] == masked[1] != "#")
 
 
 def conclusion(line: str, reader: AnswerReader) -> str | None:

@@ -17,8 +17,8 @@ DENIES = re.compile(
 )
 HEDGES = re.compile(
     r"(?i)\?|^\W*(?:now|next|then|first)\b|\b(?:so far|only (?:if|when|for|in|at|with)|doubt\w*"
-    r"|unlikely|contradicts|(?:remains?|needs?|still has) to|(?<!un)less|more|at least"
-    r"|most(?! likely)|about"
+    r"|unlikely|contradicts|(?:upper|lower) bound is|(?:remains?|needs?|still has) to"
+    r"|(?<!un)less|more|at least|most(?! likely)|about"
     r"|least (?:likely|plausible|probable)|approximately|around|roughly|between|almost|nearly|under"
     r"|over|below|above|whether|might|could|may|maybe"
     r"|perhaps|possibly|(?<!all )possible(?! answer)|either|otherwise|tempting|at first|initial\w*"

@@ -28,8 +28,7 @@ _ORDERS = re.compile(
 )
 """The beginning of a request, a definition or a question."""
 _AFTER_MEMBER = re.compile(r"\d\s?[,;]\s?$")
-_BEFORE_MEMBER = re.compile(r",\s?(?:\d|…|\.\.)")
-"""The neighbours of a member of a list of numbers."""
+"""What stands before the last member of a list of numbers."""
 _CONTRASTS = re.compile(r"(?i)[^.;!?]*,\s(?:but|yet|however)\b")
 """A sentence that goes on with what is true instead."""
 _FRONTED = re.compile(
@@ -55,7 +54,7 @@ def emphasised_answer(text: str, reader: AnswerReader) -> str | None:
         if not answer or not _AT_END.match(after) or not asserts(line, *box.span(), reader):
             continue
         before = max((stop.end() for stop in END.finditer(line, 0, box.start())), default=0)
-        listed = _AFTER_MEMBER.search(line, 0, box.start()) or _BEFORE_MEMBER.match(after)
+        listed = _AFTER_MEMBER.search(line, 0, box.start())
         if listed or _ORDERS.match(line, before, box.start()) or _CONTRASTS.match(after):
             continue
         beside = [BESIDE.split(after)[0], *HENCE.split(after)[1:], *END.split(after)[1:]]

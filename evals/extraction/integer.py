@@ -64,7 +64,6 @@ _POINT = re.compile(r"(?<![\w.])\.\d")
 """The beginning of a decimal fraction such as `.5`."""
 _BARE = re.compile(r"\W*\d+\W*$")
 """A number without words; after another number it is a member of a list."""
-_FILLERS = re.compile(r"(?:(?:exactly|just|simply|precisely|indeed)\s+)+", re.IGNORECASE)
 _IN_WORDS = re.compile(r"(?:\(?[^\W\d_]+[:)]*\s+)+(\d[\d,]*)(?:\s+[^\W\d_]{2,}){0,4}\.?")
 """A number in a box among words; a letter beside it could be a variable."""
 _OPERATION = re.compile(r"[-+*/^!·×]|\\(?:[dtc]?frac|binom|sqrt|times|cdot)")
@@ -107,7 +106,6 @@ class _Integers:
 
     def stated(self, text: str) -> str | None:
         stated = _unwrapped(text[:_LONGEST], " \"'“”{}[]<>*✓✔✅")
-        stated = _FILLERS.sub("", stated, count=1) if _FILLERS.match(stated) else stated
         end = _CLAUSE.search(stated)
         if end and _OR_ELSE.match(stated, end.start()):
             return None
