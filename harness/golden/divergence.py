@@ -5,15 +5,16 @@ the actual token therefore separates noise from defects, without any logprobs fr
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from weakref import WeakKeyDictionary
 
 from harmony.parse import FIRST_SPECIAL
 from harmony.vocabulary import bytes_of
 from harness.api.items import Reply
 from harness.api.parsed_rollout import ParsedExchange
-from harness.golden.content import Golden, Token
+from harness.golden.content import Continuation, Golden, Token
 from harness.golden.distance import ComparedToken, compare, entries_of
 from harness.golden.recognition import is_golden_prompt
 
@@ -129,6 +130,13 @@ def _other_channel(golden: Sequence[Token], expected: Sequence[str], reply: Repl
     return Divergence(header, gap, kinds[tuple(expected)], kinds[_CALL if reply.calls else _TEXT])
 
 
+_Comparison = tuple[Divergence | None, Sequence[ComparedToken]]
+_COMPARISONS: MutableMapping[ParsedExchange, list[tuple[Continuation, _Comparison]]] = (
+    WeakKeyDictionary()
+)
+"""Those of each reply, because a dozen probes compare it, with the answers of each order."""
+
+
 @dataclass(frozen=True)
 class ComparedReply:
     """A reply to a golden prompt, and where it differs.
@@ -149,11 +157,21 @@ def compared_replies(
     """Compare named replies, except those to other prompts than the golden ones."""
     for name, exchange, reply in replies:
         if is_golden_prompt(golden, name, reply):
-            tokens = list(golden.continuations[name].tokens())
-            diverged = divergence(tokens, reply, ended=reply.finish != "length")
-            early = diverged is not None and tokens[diverged.at].part in ("reasoning", "marker")
-            compared = () if early else _compared(tokens, exchange, reply)
-            yield ComparedReply(name, exchange, diverged, compared)
+            compared = _comparison(golden.continuations[name], exchange, reply)
+            yield ComparedReply(name, exchange, *compared)
+
+
+def _comparison(answer: Continuation, exchange: ParsedExchange, reply: Reply) -> _Comparison:
+    """Where a reply differs from a golden answer, and its compared tokens; computed once."""
+    known = _COMPARISONS.setdefault(exchange, [])
+    found = next((made for other, made in known if other is answer), None)
+    if found is None:
+        tokens = list(answer.tokens())
+        diverged = divergence(tokens, reply, ended=reply.finish != "length")
+        early = diverged is not None and tokens[diverged.at].part in ("reasoning", "marker")
+        found = diverged, () if early else _compared(tokens, exchange, reply)
+        known.append((answer, found))
+    return found
 
 
 def _compared(

@@ -22,9 +22,9 @@ from harness.transport.pacing import AdaptiveTransport, RateLimitedTransport
 from harness.transport.retry import RetryingTransport, RetryPolicy
 
 IN_FLIGHT = 8
-WHOLE, STEP = 3500, 1000
+WHOLE, STEP = 1600, 400
 POINTS = tuple(WHOLE - IN_FLIGHT - n * STEP for n in reversed(range(4)))
-WINDOW, EVERY = 250, 25
+WINDOW, EVERY = 100, 20
 SMALLEST_TRACE = 50
 CONDITION = Condition(model="m", effort="high", api="chat", mode="non-streaming")
 

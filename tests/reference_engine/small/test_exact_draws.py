@@ -34,7 +34,7 @@ SUITE = load_suite()
 TOOLS = tuple(FunctionTool(tool.name, tool.description, tool.parameters) for tool in SUITE.tools)
 FINAL = "<|channel|>final<|message|>"
 TOKENS = 3
-DRAWS, ROWS = 1000, 8
+DRAWS, ROWS = 600, 8
 
 
 @dataclass(frozen=True)
