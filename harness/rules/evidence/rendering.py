@@ -20,7 +20,7 @@ from harmony.conversation import texts_of
 from harmony.parse import END, START
 from harmony.render import developer_content, message_tokens, text_tokens
 from harmony.vocabulary import encode, harmony_encoding
-from harness.api.harmony import functions_of, items_of
+from harness.api.harmony import items_of
 from harness.api.items import (
     ConversationItem,
     Message,
@@ -85,9 +85,10 @@ class Prompt:
     tools: tuple[Tool, ...] = ()
 
     @cached_property
-    def beginnings(self) -> dict[object, Sequence[int]]:
-        """The tokens of its beginning, by how it was rendered: rendering tools is slow."""
-        return {}
+    def functions(self) -> str:
+        """The tools as JSON, by which equal prompts are rendered once."""
+        tools = [(tool.name, tool.description, tool.parameters) for tool in self.tools]
+        return json.dumps(tools)
 
 
 def after_calls(before: Prompt, reply: Reply) -> Prompt:
@@ -164,25 +165,24 @@ def _beginning(prompt: Prompt, how: Rendering, date: str | None = None) -> Seque
     texts = tuple(text + how.instructions_end for item in items for text in texts_of(item))
     if texts and not how.separate:
         texts = (how.separator.join(texts),)
-    key = texts, how.instructions_last, how.comment_once, date
-    if key not in prompt.beginnings:
-        prompt.beginnings[key] = _rendered(prompt.tools, *key)
-    return prompt.beginnings[key]
+    return _rendered(prompt.functions, texts, how.instructions_last, how.comment_once, date)
 
 
+@lru_cache(maxsize=2048)  # rendering tools is slow, and a mistake is tried in many prompts
 def _rendered(
-    tools: Sequence[Tool],
-    texts: Sequence[str],
+    functions: str,
+    texts: tuple[str, ...],
     instructions_last: bool,
     comment_once: bool,
     date: str | None,
 ) -> Sequence[int]:
+    tools = [harmony.FunctionTool(*function) for function in json.loads(functions)]
     system = oh.SystemContent.new()
     if date is not None:
         system = system.with_conversation_start_date(date)
     messages = [oh.Message.from_role_and_content(oh.Role.SYSTEM, system)]
     if texts or tools:
-        content = developer_content("".join(texts[:1]), functions_of(tools))
+        content = developer_content("".join(texts[:1]), tuple(tools))
         messages.append(oh.Message.from_role_and_content(oh.Role.DEVELOPER, content))
     encoding = harmony_encoding()
     conversation = oh.Conversation.from_messages(messages)
@@ -208,7 +208,7 @@ def _with_developer_text(rendered: Sequence[int], change: Callable[[str], str]) 
     return [*rendered[:begin], *text_tokens(text), *rendered[end:]]
 
 
-def _commented_once(text: str, tools: Iterable[Tool]) -> str:
+def _commented_once(text: str, tools: Iterable[harmony.FunctionTool]) -> str:
     for tool in tools:
         lines = "\n// ".join(tool.description.split("\n"))
         text = text.replace(f"// {lines}\n", f"// {tool.description}\n")
