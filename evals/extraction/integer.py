@@ -45,7 +45,8 @@ _COMMITS = re.compile(
     r"(?i)\b(?:total|sum|remainder|requested|required|desired|so|thus|hence|therefore|consequently"
     r"|giv(?:es|ing)|get|obtain|makes|yields|conclude|altogether|report|follows|number|area|value"
     r"|result|product|count|answer|integer|digits?|smallest|largest|greatest|least|luego"
-    r"|por (?:lo )?tanto)\b|\bi\.e\.|所以|因此|故|∴|(?:[-+*/·×]|\\cdot|\\times).*="
+    r"|por (?:lo )?tanto)\b|\bi\.e\.|^\W*it(?:['’]s| is)\W+\d+\W*$|所以|因此|故|∴"
+    r"|(?:[-+*/·×]|\\cdot|\\times).*="
 )
 """What a sentence has that states a result: a conclusion, a computation, or what was asked."""
 _VALUE = re.compile(
