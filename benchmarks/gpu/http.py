@@ -37,7 +37,7 @@ class Amount:
     answer: int
 
 
-ON_GPU, ON_CPU = Amount(64, 128, 256), Amount(3, 8, 6)
+ON_GPU, ON_CPU = Amount(64, 128, 256), Amount(2, 8, 3)
 
 
 def http(setup: Setup) -> Iterator[Task]:

@@ -78,6 +78,7 @@ def test_shuffled_weights_fail(
 
 
 def test_the_output_that_the_docs_show_is_what_the_command_prints(tmp_path: Path) -> None:
+    """It takes 20 s of CPU, because the server generates each reply of the run that is shown."""
     command = [sys.executable, "-m", "reference_engine", "serve", "--port", "{port}"]
     entry = {
         "base_url": "http://127.0.0.1:{port}/v1",

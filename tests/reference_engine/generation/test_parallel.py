@@ -123,7 +123,8 @@ def made(checkpoints, tmp_path_factory):
 def test_two_processes_agree_with_one(checkpoints, made, name):
     """The same tokens in float32; logprobs within 1e-5 in float32 and 0.1 in bfloat16.
 
-    In bfloat16, each part of a sum is rounded separately.
+    In bfloat16, each part of a sum is rounded separately. The first of them takes 14 s of CPU: two
+    processes import PyTorch, and run all scenarios in Triton's interpreter.
     """
     scenario = SCENARIOS[name]
     wanted, found = scenario.run(str(checkpoints / "hf")), made[name]
