@@ -142,12 +142,11 @@ def _not_made(
     made = {(score.task, score.sample, score.condition, score.attempt) for score in scored.scores}
 
     def missing(*, evals: bool) -> Iterator[Score]:
-        for attempt in () if info.settings.until_decided else planned_attempts(tasks):
-            kind = kinds[attempt.task]
+        own = [task for task in tasks if (task.info.kind == "eval") == evals]
+        for attempt in () if info.settings.until_decided else planned_attempts(own):
             place = (attempt.task, attempt.sample.id, attempt.condition, attempt.number)
-            has = scored.evals.has(*place) if kind == "eval" else place in made
-            if not has and evals == (kind == "eval"):
-                yield not_run(attempt, None if kind == "probes" else 0.0)
+            if not (scored.evals.has(*place) if evals else place in made):
+                yield not_run(attempt, None if kinds[attempt.task] == "probes" else 0.0)
 
     return tuple(missing(evals=False)), Scores(partial(missing, evals=True))
 
