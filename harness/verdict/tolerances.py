@@ -44,7 +44,7 @@ def apply_tolerances(
     attempt invalid. Of a rule in `reference` (see `Thresholds.reference_rules`), findings are also
     informational in strata in which the share of that run is not significantly exceeded. Findings
     whose evidence is a count are informational where counts are wrong. A model that does not do
-    what requests say may write any header: then no finding that malformed headers excuse is proven.
+    what requests say may write any header: then no finding that headers may explain is proven.
     """
     compared = list(_compared(scores, account))
     miscounted = _miscounted(compared, account)
@@ -191,7 +191,8 @@ def _judged(
 
     def judged(finding: Finding) -> Finding:
         rule = CHECKS[finding.id]
-        proven = finding.proven and (obedient or rule.habit is not MALFORMED_HEADERS)
+        of_headers = rule.counts or rule.habit is MALFORMED_HEADERS
+        proven = finding.proven and (obedient or not of_headers)
         if rule.counts and not counted:
             return tolerated(finding)
         if not proven and strata.isdisjoint(exceeded[finding.id]):

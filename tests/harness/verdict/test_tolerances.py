@@ -171,7 +171,12 @@ def test_where_most_counts_are_wrong_they_accuse_no_reply(
 
 @pytest.mark.parametrize(
     ("check", "obedient", "severity"),
-    [("reply.lost", True, "error"), ("reply.lost", False, "info"), (RECORDED, False, "error")],
+    [
+        ("reply.lost", True, "error"),
+        ("reply.lost", False, "info"),
+        ("calls.lost", False, "info"),
+        (RECORDED, False, "error"),
+    ],
 )
 def test_headers_of_a_model_that_does_not_do_what_requests_say_prove_nothing(
     check: str, obedient: bool, severity: str
