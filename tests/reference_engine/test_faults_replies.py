@@ -69,6 +69,13 @@ PARSING = {
         chat(HI, said=COT + "<|channel|>final<|message|>a < b<|return|>"),
         lambda s: s.message["content"] == "a &lt; b",
     ),
+    "words-with-logprobs-masked": Row(
+        chat(HI, logprobs=True),
+        lambda s: (
+            s.message["content"] == "*** there."
+            and s.json["choices"][0]["logprobs"]["content"][0]["token"] == "Hello"
+        ),
+    ),
     "space-before-answers": Row(chat(HI), lambda s: s.message["content"] == " Hello there."),
     "first-words-lost": Row(chat(HI), lambda s: s.message["content"] == "there."),
     "notice-after-answers": Row(

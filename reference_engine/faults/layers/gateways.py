@@ -1,6 +1,7 @@
 """Faults of gateways and bridges, which change what an engine has returned."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -91,6 +92,13 @@ def answers_cut_in_half(choice: Json, _: ClientRequest) -> None:
     message = choice.get("message") or {}
     if text := message.get("content"):
         message["content"] = text[: len(text) // 2]
+
+
+@hooks.CHOICE
+def words_with_logprobs_masked(choice: Json, _: ClientRequest) -> None:
+    message = choice.get("message") or {}
+    if choice.get("logprobs") and message.get("content"):
+        message["content"] = re.sub(r"\w{2,}", "***", message["content"], count=1)
 
 
 @hooks.CHOICE
