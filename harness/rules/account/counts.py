@@ -116,8 +116,9 @@ def _is_usual(row: Row, off: int, *, headers: bool) -> bool:
 def _is_too_low(row: Row, off: int) -> bool:
     """Whether an odd count is lower than that of the text, which no format of a model explains.
 
-    A model spells texts with more tokens than the tokenizer, or at most 3 fewer: in 13,750 replies
-    of the small model, most of them with noise or few bits on its weights, none has 4 fewer.
+    A model spells texts with more tokens than the tokenizer, or with few fewer (see `counting`): in
+    13,750 replies of the small model, most of them with noise or few bits on its weights, none has
+    4 fewer.
     """
     return off < 0 and row.end == "model" and row.ledger is not None and row.ledger.exact
 

@@ -10,7 +10,7 @@ from harness.api.json_text import is_doubled, parsed_object
 from harness.api.parsed_rollout import ParsedExchange
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
-from harness.rules.habits import Habit
+from harness.rules.habits import recorded
 from harness.rules.rule import CHAT, GUIDE, TOOL_CHOICE, Problem
 
 family = Family("calls", CHAT, component="choice")
@@ -96,7 +96,7 @@ def _several(answer: Answer) -> Iterator[Problem]:
     "calls.repeated",
     every_choice,
     lambda answer: answer.reply.calls,
-    habit=Habit(0.005),
+    habit=recorded(0.005),
     component="calls",
     fix="Return every call once, and its arguments nowhere else.",
     example=(

@@ -35,7 +35,7 @@ from harness.rules.evidence.subjects import (
     ended,
     every_choice,
 )
-from harness.rules.habits import MALFORMED_HEADERS, Habit
+from harness.rules.habits import MALFORMED_HEADERS, Habit, recorded
 from harness.rules.rule import CHAT, GUIDE, HARMONY, RESPONSES, STOP_IN_COT, Problem
 
 family = Family("limits", CHAT, component="output")
@@ -495,9 +495,7 @@ def _may_end(answer: Answer) -> bool:
     "finish.limit",
     counted,
     _reaches_limit,
-    habit=Habit(
-        0.02, "5 of 5,902 replies of worse models at their limit, at most 2 of 372 in a run"
-    ),
+    habit=recorded(0.02),
     component="ends",
     fix=(
         "Stop at the token limit of the request, and report the reason length (Responses: "

@@ -138,11 +138,21 @@ def test_one_finding_whose_evidence_excludes_the_model_is_not_tolerated() -> Non
         assert severities(scores) == {severity}
 
 
-@pytest.mark.parametrize(("every", "severity"), [(4, "error"), (10, "error"), (150, "info")])
-def test_truncated_replies_that_say_that_they_ended_are_an_error_at_any_share(
-    every: int, severity: str
+@pytest.mark.parametrize(
+    ("check", "every", "severity"),
+    [
+        ("finish.limit", 4, "error"),
+        ("finish.limit", 10, "error"),
+        ("finish.limit", 150, "info"),
+        ("calls.repeated", 4, "error"),
+        ("calls.repeated", 40, "error"),
+        ("calls.repeated", 300, "info"),
+    ],
+)
+def test_what_no_recorded_model_does_is_an_error_at_any_share(
+    check: str, every: int, severity: str
 ) -> None:
-    scores = (score(at, empty=not at % every, check="finish.limit") for at in range(320))
+    scores = (score(at, empty=not at % every, check=check) for at in range(640))
     assert severities(scores) == {severity}
 
 
