@@ -25,6 +25,7 @@ from harness.rules.account.differences import (
 )
 from harness.rules.account.entry import ALIKE, INTACT, SEVERAL, Entry, Judged, Place, What
 
+_NO_TIES = (What.BROKEN_OFF, What.REORDERED)
 _INSIDE = re.compile(r"[ ,;:-]*\w")
 """How a text continues within a line; a model may omit punctuation at the end."""
 
@@ -122,7 +123,8 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
     """Yield the replies that differ from their twins as no model makes them.
 
     A character is broken; the count is that of the twin's text, in several requests or by many
-    tokens; a text ends within a line, in several requests; or one API or mode differs.
+    tokens; a text ends within a line or has the same words in another order, in several requests;
+    or one API or mode differs.
     """
     claims: list[Claim] = []
     for group in groups:
@@ -135,8 +137,9 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
             entry = _difference(row, right)
             sure = _counted_instead(row, entry, counting)
             proof = entry.what is What.GARBLED or sure is True
-            broken = sure is None and entry.what is What.BROKEN_OFF
-            alike = None if proof or not (broken or sure is False) else broken
+            # A near-tie of the model goes on differently: it neither ends a text nor reorders it.
+            broken = sure is None and not row.calls and entry.what in _NO_TIES
+            alike = None if proof or not (broken or sure is False) else entry.what if broken else ""
             fewest = ALIKE if broken else SEVERAL
             claims.append(Claim(row, entry, proof, alike, row.request, fewest))
     yield from convicted(claims)

@@ -30,7 +30,7 @@ from harness.rules.evidence.subjects import (
     exchanges,
     repeats,
 )
-from harness.rules.habits import BROKEN_JSON, UNUSABLE_CALLS, Habit
+from harness.rules.habits import BROKEN_JSON, UNUSABLE_CALLS, Habit, recorded
 from harness.rules.rule import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
 
 family = Family("calls", CHAT, component="calls")
@@ -355,7 +355,7 @@ def _strict(call: Call) -> Iterator[Problem]:
     ended,
     lambda answer: answer.exchange.request.functions and not answer.reply.calls,
     source=HARMONY,
-    habit=Habit(0.01),
+    habit=recorded(0.01),
     component="output",
     example=(
         "The arguments of a call are returned as content.",

@@ -147,6 +147,8 @@ def test_one_finding_whose_evidence_excludes_the_model_is_not_tolerated() -> Non
         ("calls.repeated", 4, "error"),
         ("calls.repeated", 40, "error"),
         ("calls.repeated", 300, "info"),
+        ("calls.in_text", 20, "error"),
+        ("calls.in_text", 150, "info"),
     ],
 )
 def test_what_no_recorded_model_does_is_an_error_at_any_share(
