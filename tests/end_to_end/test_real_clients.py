@@ -60,7 +60,7 @@ def process(tmp_path, monkeypatch):
     command = [sys.executable, str(script), str(tmp_path)]
     with (
         served(REPLIES) as server,
-        conversations._Process(command, server, tmp_path) as made,
+        conversations._Process(command, server, tmp_path, tmp_path / "home") as made,
     ):
         assert made.uses() == ["fake chat streaming"]
         assert made.conversation("", "fake chat streaming") == HEALTHY
@@ -118,12 +118,31 @@ def test_environments_that_are_missing_are_left_out(tmp_path):
     assert found == Measured()
 
 
+def test_the_processes_of_a_slow_environment_share_the_damages(tmp_path):
+    environment = {"processes": ["codex copilot", "copilot"], "parts": 2}
+    npm = ["codex", "copilot", "ai"]
+    clients = {"python": {"x": environment}, "npm": {}, "clients": dict.fromkeys(npm, "npm:a")}
+    lanes = [*conversations._lanes(Work(tmp_path, REPLIES, ["a", "b", "c"]), clients, ())]
+    assert [(lane.name, lane.damages) for lane in lanes] == [
+        ("codex copilot 0", ["a", "c"]),
+        ("codex copilot 1", ["b"]),
+        ("copilot 0", ["a", "b", "c"]),
+        ("ai 0", ["a", "b", "c"]),
+    ]
+    # copilot has no row of its own: it is shown no damage.
+    assert [*conversations._lanes(Work(tmp_path, REPLIES, ["a"]), clients, ["npm"])] == []
+
+
 def test_each_described_client_can_talk():
     named = [
         c for each in DESCRIBED["python"].values() for p in each["processes"] for c in p.split()
     ]
     assert len(named) == len(set(named))
-    environment = {"REAL_CLIENTS_URL": "http://127.0.0.1/v1", "REAL_CLIENTS_COMMANDS": "bin"}
+    environment = {
+        "REAL_CLIENTS_URL": "http://127.0.0.1/v1",
+        "REAL_CLIENTS_COMMANDS": "bin",
+        "REAL_CLIENTS_HOME": "home",
+    }
     paths = os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])
     said = subprocess.run(
         [sys.executable, "-P", "-m", "real.clients.python", *named],

@@ -10,6 +10,7 @@ from pathlib import Path
 from real.clients.conversation import MODEL, QUESTION, URL, called, damaged_url
 
 _FOLDER = Path(os.environ["REAL_CLIENTS_COMMANDS"])
+_HOME = Path(os.environ["REAL_CLIENTS_HOME"])
 
 
 def codex(damage: str) -> str:
@@ -56,9 +57,8 @@ def _answer(command: Sequence[str], environment: dict[str, str]) -> str:
 
     It keeps its home, because some unpack themselves or make a database there once.
     """
-    home = _FOLDER.parents[1] / "homes" / command[0]
-    home.mkdir(parents=True, exist_ok=True)
-    own = {"HOME": str(home), "CODEX_HOME": str(home)}
+    _HOME.mkdir(parents=True, exist_ok=True)
+    own = {"HOME": str(_HOME), "CODEX_HOME": str(_HOME)}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [str(_FOLDER / command[0]), *command[1:]],

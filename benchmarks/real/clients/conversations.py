@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from harness.rules.clients.forms import CLIENTS
 from real.clients.packages import by_npm
@@ -65,49 +65,67 @@ class Work:
     tries: int = 1
 
 
+class _Lane(NamedTuple):
+    """A process of clients, with the damages that it shows to them."""
+
+    name: str
+    command: Sequence[str]
+    damages: Sequence[str]
+
+
 def measure(
     work: Work, clients: Mapping[str, Any], missing: Collection[str], jobs: int
 ) -> Measured:
     """Let the clients have their conversations, except for those of the `missing` environments."""
-    commands = dict(_commands(work, clients, missing))
+    lanes = [*_lanes(work, clients, missing)]
     found = Measured()
     (work.folder / "measured.jsonl").unlink(missing_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
-        for made in [
-            pool.submit(_converse, work, commands[name], name, found) for name in commands
-        ]:
+        for made in [pool.submit(_converse, work, lane, found) for lane in lanes]:
             made.result()
     return found
 
 
-def _commands(
-    work: Work, clients: Mapping[str, Any], missing: Collection[str]
-) -> Iterator[tuple[str, list[str]]]:
-    """Yield the processes by their clients."""
+def _lanes(work: Work, clients: Mapping[str, Any], missing: Collection[str]) -> Iterator[_Lane]:
+    """Yield the processes, those of a slow environment in as many `parts` as it has."""
     javascript = set(by_npm(clients))
+    commands: set[str] = set()
     for name, each in clients["python"].items():
         for process in each["processes"]:
-            needs = {name, *({"npm"} if javascript & {*process.split()} else ())}
-            if not needs & {*missing}:
-                python = str(work.folder / name / "bin/python")
-                yield process, [python, "-P", "-m", "real.clients.python", *process.split()]
-    if javascript and "npm" not in missing:
+            names = process.split()
+            commands |= javascript & {*names}
+            if not {name, *("npm" for _ in commands & {*names})} & {*missing}:
+                start = [str(work.folder / name / "bin/python"), "-P", "-m", "real.clients.python"]
+                yield from _parts(work, process, [*start, *names], each.get("parts", 1))
+    if (modules := sorted(javascript - commands)) and "npm" not in missing:
         # Beside its modules, which it finds by its own place.
         script = work.folder / "javascript.mjs"
         script.write_text((FOLDER / script.name).read_text("utf-8"), encoding="utf-8")
-        yield "the JavaScript clients", ["node", str(script), *sorted(javascript)]
+        parts = clients["npm"].get("parts", 1)
+        yield from _parts(work, " ".join(modules), ["node", str(script), *modules], parts)
 
 
-def _converse(work: Work, command: Sequence[str], name: str, found: Measured) -> None:
-    with served(work.replies) as server, _Process(command, server, work.folder) as process:
+def _parts(work: Work, names: str, command: Sequence[str], parts: int) -> Iterator[_Lane]:
+    """Yield a process for each part of the damages; one if its clients are shown none."""
+    parts = parts if CLIENTS.keys() & {*names.split()} else 1
+    for part in range(min(parts, len(work.damages) or 1)):
+        yield _Lane(f"{names} {part}", command, work.damages[part::parts])
+
+
+def _converse(work: Work, lane: _Lane, found: Measured) -> None:
+    home = work.folder / "homes" / lane.name.replace(" ", "-")
+    with (
+        served(work.replies) as server,
+        _Process(lane.command, server, work.folder, home) as process,
+    ):
         try:
             uses = process.uses()
-            for damage, places in plan(work.replies, work.damages).items():
+            for damage, places in plan(work.replies, lane.damages).items():
                 for use in uses:
                     if use.partition(" ")[2] in places and _shows(work, damage, use, found):
                         _try(work, process, damage, use, found)
         except LateError as late:
-            found.failed[name] = str(late)
+            found.failed[lane.name] = str(late)
 
 
 def _try(work: Work, process: "_Process", damage: str, use: str, found: Measured) -> None:
@@ -152,7 +170,7 @@ def asks_only(healthy: Mapping[str, Any]) -> bool:
 class _Process:
     """A process of clients, which talks to a server."""
 
-    def __init__(self, command: Sequence[str], server: Server, folder: Path) -> None:
+    def __init__(self, command: Sequence[str], server: Server, folder: Path, home: Path) -> None:
         self.server = server
         self._command = command
         self._ended: set[str] = set()  # the clients that had a conversation
@@ -160,6 +178,7 @@ class _Process:
         self._environment = {
             "REAL_CLIENTS_URL": server.url,
             "REAL_CLIENTS_COMMANDS": str(folder / "node_modules/.bin"),
+            "REAL_CLIENTS_HOME": str(home),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}",
         }
         self._start()
