@@ -45,6 +45,7 @@ from real.clients.requests import request_rows  # noqa: E402
 from real.clients.tables import (  # noqa: E402
     ALWAYS,
     clients_run,
+    endless,
     need_rows,
     not_run,
     returned_rows,
@@ -142,6 +143,8 @@ def main() -> int:
     old, installed = stored(), versions(folder, clients)
     found = measure(work, clients, missing, options.jobs)
     new = made(work, clients, found, installed)
+    for which in endless(found):
+        print(f"does not end, or this machine is too slow: {which}", file=sys.stderr)
     for use, why in not_run(found).items():
         print(f"not run: {use}: {why}", file=sys.stderr)
     incomplete = [*missing.values(), *lost(old, found, clients)]

@@ -210,6 +210,14 @@ def test_what_cannot_be_installed_is_one_sentence(tmp_path, monkeypatch):
     assert packages.versions(tmp_path, clients) == {}
 
 
+def test_an_environment_is_made_once_and_for_newest_releases_once_a_day(tmp_path):
+    made = tmp_path / "made"
+    count = [[sys.executable, "-c", f"open({str(made)!r}, 'a').write('x')"]]
+    for day in ("", "", "2026-11-29", "2026-11-29", "2026-11-30"):
+        assert packages._installed(tmp_path, "main", count, day) == ""
+    assert made.read_text() == "xxx"
+
+
 def test_the_reason_of_npm():
     output = (
         "npm error code ETARGET\nnpm error notarget No matching version found for ai@99.0.0.\n"

@@ -1,5 +1,6 @@
 """Install pinned or newest releases of the clients, each set in an environment of its own."""
 
+import datetime
 import json
 import subprocess
 import sys
@@ -33,7 +34,8 @@ def install(
 ) -> Mapping[str, str]:
     """Install what clients.yaml names, unless it is; return what failed, as sentences.
 
-    The keys are the names of the environments, "npm" among them.
+    The keys are the names of the environments, "npm" among them. The newest releases are those of
+    a day: on the next, they are installed again.
     """
     made: dict[str, list[list[str]]] = {}
     for name, each in clients["python"].items():
@@ -47,15 +49,17 @@ def install(
     wanted = [f"{unpinned(p)}@latest" if newest else p for p in clients["npm"]["packages"]]
     npm = ["npm", "install", "--loglevel=error", "--no-audit", "--no-fund", f"--prefix={work}"]
     made |= {"npm": [[*npm, *wanted]]} if by_npm(clients) else {}
+    day = datetime.datetime.now(tz=datetime.UTC).date().isoformat() if newest else ""
     with ThreadPoolExecutor(jobs) as pool:
-        failed = pool.map(lambda name: _installed(work, name, made[name]), made)
+        failed = pool.map(lambda name: _installed(work, name, made[name], day), made)
         return {name: why for name, why in zip(made, failed, strict=True) if why}
 
 
-def _installed(work: Path, name: str, commands: Sequence[Sequence[str]]) -> str:
-    """Run the commands, unless they were; return why one failed, or ''."""
+def _installed(work: Path, name: str, commands: Sequence[Sequence[str]], day: str) -> str:
+    """Run the commands, unless they were on that day; return why one failed, or ''."""
     done = work / f"{name}.installed"
-    if done.exists() and json.loads(done.read_text("utf-8")) == commands[-1]:
+    stamp = [day, *commands[-1]]
+    if done.exists() and json.loads(done.read_text("utf-8")) == stamp:
         return ""
     for command in commands:
         try:
@@ -73,7 +77,7 @@ def _installed(work: Path, name: str, commands: Sequence[Sequence[str]]) -> str:
             return f"{name} cannot be installed: {command[0]} takes more than {_LONGEST} s."
         if ran.returncode:
             return f"{name} cannot be installed: {reason(ran.stderr or ran.stdout)}"
-    done.write_text(json.dumps(commands[-1]), encoding="utf-8")
+    done.write_text(json.dumps(stamp), encoding="utf-8")
     return ""
 
 

@@ -61,6 +61,12 @@ def not_run(found: Measured) -> Mapping[str, str]:
     }
 
 
+def endless(found: Measured) -> list[str]:
+    """Return the conversations that did not end: a client hangs, or the machine is slow."""
+    late = (key for key, outcome in found.outcomes.items() if "late" in outcome)
+    return [f"{damage or 'no damage'}, {use}" for damage, use in late]
+
+
 def clients_run(found: Measured) -> frozenset[str]:
     """Return the clients that had a healthy conversation."""
     uses = {use for damage, use in found.outcomes if not damage} - not_run(found).keys()
