@@ -1,7 +1,7 @@
 """The rows about clients: real clients, what each damage to replies breaks, and what they send.
 
     python benchmarks/real_clients.py [DAMAGE …] [--only CLIENT,…] [--tries N] [--work DIR]
-        [--jobs N] [--write | --newest]
+        [--jobs N] [--again] [--write | --newest]
 
 Installs the clients of benchmarks/real/clients/clients.yaml in a folder of its own, and serves them
 recorded replies of the reference server (a call, then a text) with each damage of
@@ -16,7 +16,8 @@ Prints what differs from the rows in harness/rules/clients: needs.csv (the rules
 and the clients that break), returned.csv (where each client returns the CoT) and measured.csv
 (versions and date). `--write` replaces these files and the recorded requests of the tests.
 `--newest` takes the newest releases instead of the pinned ones. With `--tries`, a conversation
-whose tries differ is named. `measured.jsonl` in the folder has what each conversation came to.
+whose tries differ is named. `measured.jsonl` in the folder has what each conversation came to;
+`--again` makes the tables from it, as after a change of rules, without new conversations.
 
 Exit code 1 means that a row differs (without `--write`) or a conversation varies, 2 that clients
 cannot be installed or have no healthy conversation any more, so that nothing is written, or that
@@ -24,7 +25,6 @@ the options do not fit.
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -38,10 +38,10 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "benchmarks")]
 
 from real.clients import differences  # noqa: E402
-from real.clients.conversations import Measured, Work, measure  # noqa: E402
+from real.clients.conversations import Measured, Work, measure, measured_before  # noqa: E402
 from real.clients.packages import chosen, install, versions  # noqa: E402
 from real.clients.replies import EVERY_DAMAGE, recorded  # noqa: E402
-from real.clients.requests import request_rows  # noqa: E402
+from real.clients.requests import request_lines  # noqa: E402
 from real.clients.tables import (  # noqa: E402
     ALWAYS,
     clients_run,
@@ -96,8 +96,7 @@ def write(new: Tables, found: Measured) -> None:
     """Replace the files of the tables and of the recorded requests."""
     for name, text in new._asdict().items():
         (TABLES / f"{name}.csv").write_text(text, encoding="utf-8")
-    lines = (json.dumps(row, ensure_ascii=False) for row in request_rows(found))
-    REQUESTS.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    REQUESTS.write_text("".join(f"{line}\n" for line in request_lines(found)), encoding="utf-8")
 
 
 def lost(old: Tables, found: Measured, clients: Mapping[str, Any]) -> Iterator[str]:
@@ -117,6 +116,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--tries", type=int, default=1)
     parser.add_argument("--work", type=Path, default=ROOT / ".real/clients")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--newest", action="store_true")
     options = parser.parse_args()
@@ -141,7 +141,10 @@ def main() -> int:
     work = Work(folder, recorded(), options.damages or EVERY_DAMAGE, options.tries)
     missing = install(folder, clients, newest=options.newest, jobs=options.jobs)
     old, installed = stored(), versions(folder, clients)
-    found = measure(work, clients, missing, options.jobs)
+    if options.again:
+        found = measured_before(folder, clients["clients"])
+    else:
+        found = measure(work, clients, missing, options.jobs)
     new = made(work, clients, found, installed)
     for which in endless(found):
         print(f"does not end, or this machine is too slow: {which}", file=sys.stderr)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from real.clients import conversations, differences, packages, tables  # noqa: E402
 from real.clients.conversations import Measured, Work, measure  # noqa: E402
 from real.clients.replies import recorded, served  # noqa: E402
-from real.clients.requests import request_rows, short  # noqa: E402
+from real.clients.requests import request_lines, short, steady  # noqa: E402
 
 DESCRIBED = yaml.safe_load((ROOT / "benchmarks/real/clients/clients.yaml").read_text("utf-8"))
 REPLIES = recorded()
@@ -93,6 +93,8 @@ def test_tries_that_differ_are_noted(process, tmp_path):
         "try 2",
     ]
     assert found.varying.keys() == {("unsteady", "fake chat streaming")}
+    assert conversations.measured_before(tmp_path, ["fake"]) == found
+    assert conversations.measured_before(tmp_path, ["ai"]) == Measured()
 
 
 @pytest.mark.slow
@@ -108,7 +110,7 @@ def test_the_sdk_is_measured_with_damages(tmp_path):
     assert rows["calls-missing", "chat", "streaming"][4] == "all"
     assert rows["finish-missing", "chat", "streaming"][4] == ""
     assert ("calls-missing", "responses", "streaming") not in rows
-    assert {row["turn"] for row in request_rows(found)} == {0, 1}
+    assert {json.loads(line)["turn"] for line in request_lines(found)} == {0, 1}
 
 
 @pytest.mark.slow
@@ -339,6 +341,13 @@ def test_the_server_refuses_results_without_their_call_and_conversations_that_do
         assert refused.json()["error"]["message"] == "Missing required parameter: 'tool_call_id'."
         statuses = [client.post(url, json=QUESTION).status_code for _ in range(8)]
         assert statuses == [200] * 7 + [400]
+
+
+def test_recorded_requests_are_the_same_in_each_round():
+    first, second = "01a22532-3835-72e2-97e4-9e40eeed5cde", "6121eb61-e367-5511-8d32-26a0bd6c861d"
+    text = f'"msg_{first}" 2026-11-29T06:33:23.145+00:00 "{second}" "{first}" call_8a39'
+    one, two = "00000000-0000-7000-8000-000000000000", "00000000-0000-7000-8000-000000000001"
+    assert steady(text) == f'"msg_{one}" 2026-01-01T00:00:00.000+00:00 "{two}" "{one}" call_8a39'
 
 
 def test_recorded_requests_have_short_texts_and_one_tool_of_each_type():

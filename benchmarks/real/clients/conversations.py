@@ -21,6 +21,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import Any, NamedTuple, Self
 
+from harness.records.conditions import Api
 from harness.rules.clients.forms import CLIENTS
 from real.clients.packages import by_npm
 from real.clients.replies import Replies, Server, only_call, plan, served
@@ -35,6 +36,8 @@ _GRACE = 60
 """Seconds after which a process is ended that does not stop a conversation itself."""
 _REPEATED = 2
 """Tries of a conversation that does not end, because other work may have delayed it."""
+LOG = "measured.jsonl"
+"""What each conversation came to: the damage, the use, its tries, the requests, and seconds."""
 QUESTION = "What is the weather in Lisbon?"
 """What the clients ask."""
 FOLDER = Path(__file__).parent
@@ -50,9 +53,19 @@ class Measured:
     """
 
     outcomes: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    requests: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
+    requests: dict[str, list[tuple[Api, Any]]] = field(default_factory=dict)
     varying: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+
+    def add(
+        self, damage: str, use: str, each: list[dict[str, Any]], sent: list[tuple[Api, Any]]
+    ) -> None:
+        """Note the tries of a conversation, and the requests of one without a damage."""
+        self.outcomes[damage, use] = each[0]
+        if any(other != each[0] for other in each):
+            self.varying[damage, use] = each
+        if not damage:
+            self.requests[use] = sent
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,16 @@ class Work:
     replies: Replies
     damages: Sequence[str]
     tries: int = 1
+
+
+def measured_before(folder: Path, uses_of: Collection[str]) -> Measured:
+    """Return what these clients did when they were measured last, in the folder."""
+    found = Measured()
+    for line in (folder / LOG).read_text("utf-8").splitlines():
+        damage, use, each, sent, _ = json.loads(line)
+        if use.partition(" ")[0] in uses_of:
+            found.add(damage, use, each, [(api, body) for api, body in sent])
+    return found
 
 
 class _Lane(NamedTuple):
@@ -79,7 +102,7 @@ def measure(
     """Let the clients have their conversations, except for those of the `missing` environments."""
     lanes = [*_lanes(work, clients, missing)]
     found = Measured()
-    (work.folder / "measured.jsonl").unlink(missing_ok=True)
+    (work.folder / LOG).unlink(missing_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
         for made in [pool.submit(_converse, work, lane, found) for lane in lanes]:
             made.result()
@@ -132,14 +155,10 @@ def _try(work: Work, process: "_Process", damage: str, use: str, found: Measured
     """Have a conversation as often as wanted, and note what it comes to."""
     start = time.monotonic()
     each = [process.conversation(damage, use) for _ in range(work.tries if damage else 1)]
-    found.outcomes[damage, use] = each[0]
-    if any(other != each[0] for other in each):
-        found.varying[damage, use] = each
-    if not damage:
-        found.requests[use] = [*process.server.requests]
-    sent = found.requests[use] if not damage else []
-    row = [damage, use, round(time.monotonic() - start, 1), each, sent]
-    with (work.folder / "measured.jsonl").open("a", encoding="utf-8") as log:
+    sent = [] if damage else [*process.server.requests]
+    found.add(damage, use, each, sent)
+    row = [damage, use, each, sent, round(time.monotonic() - start, 1)]
+    with (work.folder / LOG).open("a", encoding="utf-8") as log:
         log.write(json.dumps(row) + "\n")
 
 

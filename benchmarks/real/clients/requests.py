@@ -1,6 +1,7 @@
 """The requests that clients send by default, as tests send them to the reference server."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,17 +12,34 @@ _LONG = 120
 """Characters of a text of a client's own, above which the recorded request has a short one."""
 
 
-def request_rows(found: Measured) -> Iterator[dict[str, Any]]:
-    """Yield the distinct requests of the healthy conversations, without the texts of others."""
+def request_lines(found: Measured) -> Iterator[str]:
+    """Yield the distinct requests of the healthy conversations, without the texts of others.
+
+    Each is a line of JSON, which is the same in each round.
+    """
     seen: set[str] = set()
     failed = not_run(found)
     for use, sent in sorted(found.requests.items()):
         for turn, (api, body) in enumerate(sent):
             if use not in failed:
                 row = {"client": use.split()[0], "api": api, "turn": turn, "body": short(body)}
-                if (key := json.dumps(row, sort_keys=True)) not in seen:
+                key = steady(json.dumps(row, sort_keys=True))
+                if key not in seen:
                     seen.add(key)
-                    yield row
+                    yield steady(json.dumps(row, ensure_ascii=False))
+
+
+def steady(text: str) -> str:
+    """Return a text with other ids and times in place of those that a client makes anew."""
+    ids: dict[str, str] = {}
+    for found in _UUID.findall(text):
+        ids.setdefault(found, f"00000000-0000-7000-8000-{len(ids):012d}")
+    text = _UUID.sub(lambda match: ids[match[0]], text)
+    return _TIME.sub("2026-01-01T00:00:00.000+00:00", text)
+
+
+_UUID = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_TIME = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 
 
 def short(value: object, name: str = "") -> object:
