@@ -17,7 +17,8 @@ and the clients that break), returned.csv (where each client returns the CoT) an
 (versions and date). `--write` replaces these files and the recorded requests of the tests.
 `--newest` takes the newest releases instead of the pinned ones. With `--tries`, a conversation
 whose tries differ is named. `measured.jsonl` in the folder has what each conversation came to;
-`--again` makes the tables from it, as after a change of rules, without new conversations.
+`--again` makes the tables from it, as after a change of rules, without new conversations. A call
+for some clients or damages adds to it, and what was measured last counts.
 
 Exit code 1 means that a row differs (without `--write`) or a conversation varies, 2 that clients
 cannot be installed or have no healthy conversation any more, so that nothing is written, or that
@@ -144,7 +145,8 @@ def main() -> int:
     if options.again:
         found = measured_before(folder, clients["clients"])
     else:
-        found = measure(work, clients, missing, options.jobs)
+        whole = not (options.damages or options.only)
+        found = measure(work, clients, missing, options.jobs, whole=whole)
     new = made(work, clients, found, installed)
     for which in endless(found):
         print(f"does not end, or this machine is too slow: {which}", file=sys.stderr)

@@ -54,6 +54,7 @@ def python_of(folder: Path) -> None:
 def process(tmp_path, monkeypatch):
     """A process of the client above, whose conversations may take a second."""
     monkeypatch.setattr(conversations, "LONGEST", 0)
+    monkeypatch.setattr(conversations, "_SLOWER", 0)
     monkeypatch.setattr(conversations, "_GRACE", 1)
     script = tmp_path / "fake.py"
     script.write_text(FAKE)
@@ -102,7 +103,7 @@ def test_the_sdk_is_measured_with_damages(tmp_path):
     python_of(tmp_path / "main")
     clients = {"python": {"main": {"processes": ["oai-py"]}}, "clients": {"oai-py": "openai"}}
     work = Work(tmp_path, REPLIES, ["calls-missing", "finish-missing"])
-    found = measure(work, clients, missing=(), jobs=1)
+    found = measure(work, clients, missing=(), jobs=1, whole=True)
     assert not found.failed
     assert not tables.not_run(found)
     assert len(found.requests) == 4
@@ -116,7 +117,7 @@ def test_the_sdk_is_measured_with_damages(tmp_path):
 @pytest.mark.slow
 def test_environments_that_are_missing_are_left_out(tmp_path):
     clients = {"python": {"main": {"processes": ["oai-py"]}}, "clients": {"oai-py": "openai"}}
-    found = measure(Work(tmp_path, REPLIES, ()), clients, missing=["main"], jobs=1)
+    found = measure(Work(tmp_path, REPLIES, ()), clients, missing=["main"], jobs=1, whole=True)
     assert found == Measured()
 
 

@@ -30,6 +30,8 @@ MARK = "measured "
 """What the processes of the clients print before a result; libraries print, too."""
 LONGEST = 120
 """Seconds of a conversation, also on a machine that does other work."""
+_SLOWER = 5
+"""On a slower machine, the times that a conversation may take of the client's slowest healthy one."""
 _FIRST = 500
 """Seconds of a client's first conversation, which imports its packages, and of a start."""
 _GRACE = 60
@@ -62,6 +64,7 @@ class Measured:
     ) -> None:
         """Note the tries of a conversation, and the requests of one without a damage."""
         self.outcomes[damage, use] = each[0]
+        self.varying.pop((damage, use), None)
         if any(other != each[0] for other in each):
             self.varying[damage, use] = each
         if not damage:
@@ -79,7 +82,7 @@ class Work:
 
 
 def measured_before(folder: Path, uses_of: Collection[str]) -> Measured:
-    """Return what these clients did when they were measured last, in the folder."""
+    """Return what these clients did when they were measured last in the folder."""
     found = Measured()
     for line in (folder / LOG).read_text("utf-8").splitlines():
         damage, use, each, sent, _ = json.loads(line)
@@ -97,12 +100,16 @@ class _Lane(NamedTuple):
 
 
 def measure(
-    work: Work, clients: Mapping[str, Any], missing: Collection[str], jobs: int
+    work: Work, clients: Mapping[str, Any], missing: Collection[str], jobs: int, *, whole: bool
 ) -> Measured:
-    """Let the clients have their conversations, except for those of the `missing` environments."""
+    """Let the clients have their conversations, except for those of the `missing` environments.
+
+    The log begins anew if all of them are measured with all damages (`whole`).
+    """
     lanes = [*_lanes(work, clients, missing)]
     found = Measured()
-    (work.folder / LOG).unlink(missing_ok=True)
+    if whole:
+        (work.folder / LOG).unlink(missing_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
         for made in [pool.submit(_converse, work, lane, found) for lane in lanes]:
             made.result()
@@ -192,7 +199,7 @@ class _Process:
     def __init__(self, command: Sequence[str], server: Server, folder: Path, home: Path) -> None:
         self.server = server
         self._command = command
-        self._ended: set[str] = set()  # the clients that had a conversation
+        self._seconds: dict[str, float] = {}  # of the slowest healthy conversation of each client
         # It reads as the tool does: with the tool's own code.
         self._environment = {
             "REAL_CLIENTS_URL": server.url,
@@ -267,14 +274,16 @@ class _Process:
     def _outcome(self, damage: str, use: str) -> dict[str, Any]:
         assert self._process.stdin is not None
         client = use.partition(" ")[0]
-        seconds = LONGEST if client in self._ended else _FIRST
+        start, healthy = time.monotonic(), self._seconds.get(client, 0.0)
+        seconds = max(LONGEST, round(_SLOWER * healthy)) if healthy else _FIRST
         try:
             self._process.stdin.write(json.dumps([damage, use, seconds]) + "\n")
             self._process.stdin.flush()
             made: dict[str, Any] = self._result(seconds + _GRACE)
         except (LateError, OSError) as late:
             return {"calls": [], "error": str(late), "late": True}
-        self._ended.add(client)
+        if not damage:
+            self._seconds[client] = max(healthy, time.monotonic() - start)
         return made
 
     def _result(self, seconds: float) -> Any:  # noqa: ANN401 - JSON
