@@ -31,7 +31,7 @@ MARK = "measured "
 LONGEST = 120
 """Seconds of a conversation, also on a machine that does other work."""
 _SLOWER = 5
-"""On a slower machine, the times that a conversation may take of the client's slowest healthy one."""
+"""Or as many times the seconds of the client's slowest healthy conversation, on a slow machine."""
 _FIRST = 500
 """Seconds of a client's first conversation, which imports its packages, and of a start."""
 _GRACE = 60
