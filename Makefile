@@ -37,7 +37,7 @@ help:
 	@echo "  make real      verify real servers on the small checkpoint (installs them; takes hours)"
 	@echo "  make judgements compare what is said of known cases with stored lines: 15 minutes of CPU"
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
-	@echo "  make clients   measure what real clients need and send (Node.js; 40 minutes); NEWEST=1: the newest"
+	@echo "  make clients   measure what real clients need and send (Node.js; 14 CPU minutes); NEWEST=1: the newest"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"
 	@echo "  make wheel     build the wheel in dist"

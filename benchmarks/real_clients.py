@@ -88,9 +88,11 @@ def made(
 def changes(work: Work, found: Measured, old: Tables, new: Tables) -> Iterator[str]:
     """Yield the rows that differ, as sentences."""
     was, now = ([rows_of(text) for text in each] for each in (old, new))
-    uses = {use for _, use in found.outcomes} - not_run(found).keys()
-    yield from differences.of_needs(was[0], now[0], uses, work.damages)
-    yield from differences.of_returned(was[1], now[1], clients_run(found))
+    run, known = clients_run(found), {row[0] for row in was[2]}
+    yield from (f"{client}: has no rows yet" for client in sorted(run - known))
+    uses = {use for _, use in found.outcomes if use.partition(" ")[0] in known}
+    yield from differences.of_needs(was[0], now[0], uses - not_run(found).keys(), work.damages)
+    yield from differences.of_returned(was[1], now[1], run & known)
 
 
 def write(new: Tables, found: Measured) -> None:

@@ -353,8 +353,14 @@ def test_recorded_requests_are_the_same_in_each_round():
 
 def test_recorded_requests_have_short_texts_and_one_tool_of_each_type():
     tool = {"type": "function", "function": {"name": "f", "description": "x" * 500, "strict": None}}
-    body = {"instructions": "y" * 500, "tools": [tool, tool], "encrypted_content": "z" * 500}
+    body = {
+        "seed": 472579639,
+        "instructions": "y" * 500,
+        "tools": [tool, tool],
+        "encrypted_content": "z" * 500,
+    }
     assert short(body) == {
+        "seed": 1,
         "instructions": "A long text.",
         "tools": [{"type": "function", "function": {"name": "f", "description": "A tool."}}],
         "encrypted_content": "z" * 500,

@@ -9,10 +9,7 @@ from real.clients.tables import INSTALLED, Row
 def of_needs(
     old: Sequence[Row], new: Sequence[Row], uses: Iterable[str], damages: Iterable[str]
 ) -> Iterator[str]:
-    """Yield what differs for these uses ("pyd chat streaming") with these damages.
-
-    A client that no old row could name, because it was never measured, differs where it breaks.
-    """
+    """Yield what differs for these uses ("pyd chat streaming") with these damages."""
     tried: dict[str, list[str]] = {}
     for use in uses:
         client, _, place = use.partition(" ")

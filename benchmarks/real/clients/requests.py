@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from real.clients.conversations import Measured
+from real.clients.conversations import Measured, asks_only
 from real.clients.tables import not_run
 
 _LONG = 120
@@ -20,6 +20,8 @@ def request_lines(found: Measured) -> Iterator[str]:
     seen: set[str] = set()
     failed = not_run(found)
     for use, sent in sorted(found.requests.items()):
+        if asks_only(found.outcomes["", use]):  # a command sends several at once, in any order
+            sent = sorted(sent, key=lambda each: json.dumps(short(each[1]), sort_keys=True))
         for turn, (api, body) in enumerate(sent):
             if use not in failed:
                 row = {"client": use.split()[0], "api": api, "turn": turn, "body": short(body)}
@@ -43,7 +45,9 @@ _TIME = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d
 
 
 def short(value: object, name: str = "") -> object:
-    """Return a value of a request with short texts, and of the tools only one of each type."""
+    """Return a value of a request with short texts, one seed, and one tool of each type."""
+    if name == "seed" and isinstance(value, int):
+        return 1
     if isinstance(value, str):
         return value if len(value) <= _LONG or name == "encrypted_content" else "A long text."
     if isinstance(value, list) and name == "tools":
