@@ -10,7 +10,8 @@ from evals.extraction.readers import AnswerReader, Statement
 from evals.extraction.withdrawals import TAKES_BACK
 
 BOXED = re.compile(rf"{BOX_OPEN}([^{BOX_OPEN}{BOX_CLOSE}]*){BOX_CLOSE}")
-_WORD_BESIDE = re.compile(r"\s?((?:\\%|[^\s.,;:!?()⟦])(?:[^\s.,;:!?()⟦]|\.(?=\d))*)")
+_WORD_BESIDE = re.compile(r"\s?(?!in\s+\w)((?:\\%|[^\s.,;:!?()⟦])(?:[^\s.,;:!?()⟦]|\.(?=\d))*)")
+"""A word directly after a box, which may be a unit; `in` before another word is no inch."""
 
 
 def box_statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[Statement]:

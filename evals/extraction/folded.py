@@ -5,6 +5,8 @@ import unicodedata
 
 from evals.extraction.plain_text import without_markup
 
+_ENDS = re.compile(r"^(?:[ ,;*_:!\"'“”‘’`]|\.(?!\d))+|[ .,;*_:!?\"'“”‘’`]+$")
+"""Punctuation at the ends of a text; a point before a digit is part of a number."""
 _ARTICLES = re.compile(r"^(?:(?:the|an?) (?=[^\W_]))+")
 _PARENTHESES = re.compile(r"^\(([^()]*)\)$")
 _SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
@@ -41,7 +43,7 @@ def folded(text: str) -> str:
     text = _GREEK_NAME.sub(lambda name: _GREEK[name[1].lower()], _TERM.sub(r"\1\2", text))
     bare = _TIMES.sub("×", _RAISED.sub(lambda raised: f"^{raised[0]}", without_markup(text)))
     bare = unicodedata.normalize("NFKC", bare).translate(_SPELLING).casefold()
-    bare = " ".join(bare.split()).strip(" .,;*_:!\"'“”‘’`").rstrip(" ?")
+    bare = _ENDS.sub("", " ".join(bare.split()))
     bare = _ARTICLES.sub("", _PARENTHESES.sub(r"\1", bare))
     bare = _ROOT.sub(lambda root: f"sqrt({root[1] or root[2] or root[3]})", bare)
     bare = _PI.sub("π", bare)

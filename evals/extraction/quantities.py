@@ -83,13 +83,13 @@ _WITH_PREFIXES: dict[str, tuple[str, str, str]] = {
 """Symbols with their names, their factor and their base units."""
 _WITHOUT_PREFIXES: dict[str, tuple[str, str]] = {
     "min minute": ("60", "s"),
-    "h hr hour": ("3600", "s"),
+    "h hr hrs hour": ("3600", "s"),
     "d day": ("86400", "s"),
     "week": ("604800", "s"),
     "month": ("1", "month"),
-    "yr year": ("1", "year"),
+    "yr yrs year": ("1", "year"),
     "t ton tonne": ("1000", "kg"),
-    "lb pound": ("0.45359237", "kg"),
+    "lb lbs pound": ("0.45359237", "kg"),
     "in inch inche": ("0.0254", "m"),
     "ft foot feet": ("0.3048", "m"),
     "mi mile": ("1609.344", "m"),
@@ -158,6 +158,7 @@ _POWER_OF_TEN = re.compile(
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _FACTORS = re.compile(r"[ ·*]+(?=[^\W\d])")
 _EXTENT = re.compile(r"\s+(?:old|long|tall|wide|high|deep|thick|apart|away)$")
+_LARGEST = 10**300  # a float holds it
 _SYMBOL = 2  # letters; the case of longer units does not matter
 
 
@@ -221,12 +222,17 @@ def _scale(name: re.Match[str]) -> str:
 
 
 def read_quantity(text: str) -> Quantity | None:
-    """Return the quantity that a text consists of; None for other texts, and for unknown units."""
-    bare = without_markup(text).replace("−", "-").strip(" ~≈.")
+    """Return the quantity that a text consists of.
+
+    None for other texts, for unknown units, and for numbers from 10^300 on.
+    """
+    bare = without_markup(text).replace("−", "-").lstrip(" ~≈").rstrip(" ~≈.")
     currency = re.match(r"([+-]?)\s*([€£¥]|EUR|USD|GBP|JPY)\s*(?=\d)", bare)
     if currency:
         bare = currency[1] + bare[currency.end() :] + f" {currency[2]}"
     for number, rest in _numbers(bare):
+        if abs(number) >= _LARGEST:
+            return None
         rest = _EXTENT.sub("", without_parentheses(rest.strip(" ~.")))
         if not rest:
             return Quantity(number, None)
@@ -239,7 +245,7 @@ def read_quantity(text: str) -> Quantity | None:
 def without_parentheses(text: str) -> str:
     """Return a text without parentheses at its ends, unless they are a pair within it."""
     within = text.count("(") == text.count(")") and not text.startswith("(")
-    return text if within else text.strip(" ()~.")
+    return text if within else text.lstrip(" ()~").rstrip(" ()~.")
 
 
 def _numbers(bare: str) -> list[tuple[Fraction, str]]:

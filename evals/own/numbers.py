@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isfinite
 
 from evals.answer_eval import Item, Order
 from evals.extraction.arithmetic import evaluated
@@ -84,7 +85,7 @@ def read_number(text: str) -> float | None:
     if above is not None:
         value, divisor = float(above), below
     else:
-        value = float(digits.replace(",", "")) * 10.0 ** int(power or 0)
+        value = float(digits.replace(",", "")) * float(f"1e{power or 0}")
     if divisor is not None and float(divisor) == 0:
         return None
     value *= factor / float(divisor or 1)
@@ -92,8 +93,9 @@ def read_number(text: str) -> float | None:
 
 
 def _with_unit(value: float, unit: str) -> float | None:
-    """Return a number if what follows it is a unit that leaves it as it is."""
-    return value if _UNIT.fullmatch(unit) and not changes_number(unit) else None
+    """Return a finite number if what follows it is a unit that leaves it as it is."""
+    unchanged = _UNIT.fullmatch(unit) and not changes_number(unit)
+    return value if unchanged and isfinite(value) else None
 
 
 class ValueReader(ABC):
@@ -124,6 +126,11 @@ class ValueReader(ABC):
         """Return the sentence without words for rounding, which do not express doubt."""
         return ABOUT.sub("", sentence)
 
+    def names_other(self, remark: str, answer: str) -> bool:
+        """Return whether a remark has another number than the answer."""
+        said = float(answer.partition(" ")[0].rstrip("%"))
+        return any(float(number) != said for number in stated_numbers(remark))
+
 
 class _Numbers(ValueReader):
     """An `AnswerReader` of numbers, written as Python writes them."""
@@ -132,17 +139,10 @@ class _Numbers(ValueReader):
 
     def whole(self, line: str) -> str | None:
         exact, *_, last = *APPROXIMATES.split(line), line
-        value = (
-            read_number(exact)
-            if read_number(exact) is not None
-            else read_number(ABOUT.sub("", last))
-        )
+        value = read_number(exact)
+        value = read_number(ABOUT.sub("", last)) if value is None else value
         percent = "%" if _PERCENT.search(line) else ""
         return None if value is None else f"{value:.15g}{percent}"
-
-    def names_other(self, remark: str, answer: str) -> bool:
-        said = float(answer.rstrip(" %"))
-        return any(float(number) != said for number in stated_numbers(remark))
 
 
 @dataclass(frozen=True)

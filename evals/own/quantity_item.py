@@ -11,8 +11,9 @@ from evals.extraction.statements import stated_answer
 from evals.own.numbers import ABOUT, EQUALS, ValueReader, rounding, tolerance_of
 from evals.prompts import fill
 
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _GOLD = re.compile(r"[+-]?(?:(?:[€£¥$]|EUR|USD|GBP|JPY)\s*[\d.,]+|[\d.,]+(?:[eE][+-]?\d+)?\s*\D.*)")
+_HOUR = re.compile(r"(?:1[0-2]|\d) ?pm")
+"""A time of day, rather than picometres."""
 _DIGITS = re.compile(r"[\d.,]+(?:[eE][+-]?\d+)?")
 _DOLLARS = re.compile(r"\\\$\s?(?=\d)|(?<![\w$\\])\$(?=\d[\d,.]*(?![^$\n]*\$))")
 _ROUNDING = Fraction(1, 10**9)  # relative; rounding errors of units
@@ -20,7 +21,9 @@ _ROUNDING = Fraction(1, 10**9)  # relative; rounding errors of units
 
 def is_quantity(text: str) -> bool:
     """Return whether a text is a number with a known unit, such as `3.5 km` or `100 euros`."""
-    found = read_quantity(_in_words(text)) if _GOLD.fullmatch(text) else None
+    if not _GOLD.fullmatch(text) or _HOUR.fullmatch(text):
+        return False
+    found = read_quantity(_in_words(text))
     return found is not None and found.unit is not None
 
 
@@ -33,10 +36,6 @@ class _Quantities(ValueReader):
         bare = EQUALS.split(ABOUT.sub("", line))[-1].strip(" []\"'*~$")
         found = read_quantity(without_parentheses(bare))
         return None if found is None else str(found)
-
-    def names_other(self, remark: str, answer: str) -> bool:
-        said = _NUMBER.match(answer)
-        return any(said is None or number != said[0] for number in _NUMBER.findall(remark))
 
 
 @dataclass(frozen=True)

@@ -300,6 +300,9 @@ EFFECTS = ("Zeeman effect", "Stark effect", "Raman effect", "Doppler shift")
         (r"\boxed{327\ ^\circ\text{C}}", ("300 K", "600 K", "327 K", "900 K"), None),
         ("Answer: 7", ("pH 2", "pH 4", "pH 7", "pH 9"), "C"),
         ("U = 120", ("12 V", "1.2 V", "120 V", "0.12 V"), "C"),
+        ("The answer is .5", ("5", "0.5", "2", "3"), "B"),
+        (r"\boxed{.5}", ("5", "7", "2", "3"), None),
+        (r"\boxed{B} in the list.", ACIDS, "B"),
         # typography
         (r"$\boxed{{}^4S_{3/2}}$", ("2P", "4S", "3P", "2D"), "B"),
         (r"$\boxed{x=2\theta}$", ("x=θ/2", "x=θ", "x=2θ", "x=0"), "C"),

@@ -279,7 +279,7 @@ def test_numbers_are_right_within_their_tolerance():
     ]
 
 
-@pytest.mark.parametrize("text", ["1/0", "3 or 4", "2x", "", "m+n"])
+@pytest.mark.parametrize("text", ["1/0", "3 or 4", "2x", "", "m+n", "1 * 10^999", "1e400"])
 def test_texts_that_are_no_single_number(text):
     assert read_number(text) is None
 
@@ -404,8 +404,16 @@ def test_own_questions_without_a_baseline_are_scored_and_a_gate_has_their_margin
                 r"\boxed{3.5} km",
                 "Answer: 3.5",
                 "**3.49 km**",
+                r"\boxed{3.5} in total.",
+                "\\boxed{3,500\\text{ m}}\n\nLet me check: 7 · 500 = 3500. ✓",
             ],
-            [r"$\boxed{3.5\ \text{m}}$", r"\boxed{3.5} m", "**35 km**", "I do not know."],
+            [
+                "Answer: 1e400 m",
+                r"$\boxed{3.5\ \text{m}}$",
+                r"\boxed{3.5} m",
+                "**35 km**",
+                "I do not know.",
+            ],
         ),
         (
             {"answer": "36 W", "tolerance": "5%"},
@@ -518,3 +526,8 @@ def test_what_a_careful_reader_credits(row, right, wrong):
 
 def test_a_number_with_an_unknown_unit_is_a_short_text():
     assert marks({"answer": "7 dwarfs"}, "Answer: 7 dwarfs", "Answer: 7") == ["correct", "wrong"]
+
+
+def test_a_time_of_day_is_a_short_text():
+    assert marks({"answer": "5 pm"}, "Answer: 5 PM", "Answer: 5 am") == ["correct", "wrong"]
+    assert marks({"answer": "154 pm"}, "Answer: 0.154 nm") == ["correct"]

@@ -41,6 +41,9 @@ def equal(one, other):
         ("12.5", "12.5%"),
         ("four", "4"),
         ("2 thousand", "2000"),
+        (".5 m", "0.5 m"),
+        ("5 lbs", "5 pounds"),
+        ("2 hrs", "120 min"),
     ],
 )
 def test_equal_quantities(one, other):
@@ -67,6 +70,11 @@ def test_equal_quantities(one, other):
 )
 def test_different_quantities(one, other):
     assert not equal(one, other)
+
+
+def test_a_number_beyond_a_float_is_no_quantity():
+    assert read_quantity("1e400 m") is None
+    assert read_quantity(r"4 \times 10^{999} m") is None
 
 
 def test_a_quantity_is_written_with_its_unit():
