@@ -18,7 +18,7 @@ def box_statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[State
     """Yield the boxes that the lines assert, also those without an answer."""
     for number, line in enumerate(lines):
         for box in _asserted_boxes(line, reader):
-            answer = reader.boxed(content(line, box, reader))
+            answer = reader.boxed(content_with_unit(line, box, reader))
             yield Statement(number, box.start(), answer, box=True)
 
 
@@ -42,7 +42,7 @@ def _asserted_boxes(line: str, reader: AnswerReader) -> Iterator[re.Match[str]]:
             yield last
 
 
-def content(line: str, box: re.Match[str], reader: AnswerReader) -> str:
+def content_with_unit(line: str, box: re.Match[str], reader: AnswerReader) -> str:
     """Return what is in a box, with a unit that stands beside it if the reader knows units."""
     beside = _WORD_BESIDE.match(line, box.end())
     if reader.knows_units and beside and read_unit(beside[1]):

@@ -74,10 +74,10 @@ def asserts(line: str, start: int, end: int, reader: AnswerReader) -> bool:
     after = EXPLAINS.split(after)[0]
     if _WOULD_BE.match(after):
         return False
-    return not doubted_by(before + line[start:end] + after, reader)
+    return not denies_or_doubts(before + line[start:end] + after, reader)
 
 
-def doubted_by(sentence: str, reader: AnswerReader) -> bool:
+def denies_or_doubts(sentence: str, reader: AnswerReader) -> bool:
     """Return whether a sentence denies, supposes or asks something besides other answers."""
     sentence = up_to(reader.last, _CONCEDES).sub("", _NOTES.sub("", sentence))
     return doubted(up_to(reader.last, NOT_OTHERS).sub("", reader.without_choices(sentence)))

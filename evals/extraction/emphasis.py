@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 
-from evals.extraction.boxes import BOXED, content
+from evals.extraction.boxes import BOXED, content_with_unit
 from evals.extraction.clauses import BESIDE, END, HENCE, NEXT, NOT_BUT, last_line
 from evals.extraction.doubt import asserts
 from evals.extraction.plain_text import lines_with_emphasis
@@ -14,8 +14,7 @@ _AT_END = re.compile(
     r"(?:\s(?!(?:must|should|can|could|are|is|was|were|will|would|have|has|had|does?|needs?)\b)"
     r"[^\W\d_]+){0,4}(?:\s*(?:[.,;:!?)✓✔✅☑]|$)|\s+[(–—-])|\s+is (?:the|my|our)\b"
 )
-"""What follows an emphasised answer: the end of its clause, after at most four words
-that are no verb."""
+"""The end of the clause of an emphasised answer, after at most four words that are no verb."""
 _NOT_THESE = re.compile(
     r"(?i)(?<=⟧),?\s(?:and\s)?(?:not|rather than|instead of)\s+[^,.;]{1,40}(?=[.;!]|$)"
 )
@@ -31,6 +30,8 @@ _AFTER_MEMBER = re.compile(r"\d\s?[,;]\s?$")
 """What stands before the last member of a list of numbers."""
 _CONTRASTS = re.compile(r"(?i)[^.;!?]*,\s(?:but|yet|however)\b")
 """A sentence that goes on with what is true instead."""
+_GOES_ON = re.compile(r"[^.;:!?()–—]*,\s")
+"""A clause after which the sentence goes on."""
 _FRONTED = re.compile(
     r"(?i)\W*(?:besides|apart|aside|except|in addition|of|among|after|from|with|for|since|because"
     r"|when|once|while|although)\b[^,;:]*$"
@@ -50,23 +51,29 @@ def emphasised_answer(text: str, reader: AnswerReader) -> str | None:
         return None
     answers = set()
     for box in boxes:
-        answer, after = reader.whole(content(line, box, reader)), line[box.end() :]
-        if not answer or not _AT_END.match(after) or not asserts(line, *box.span(), reader):
+        answer = reader.whole(content_with_unit(line, box, reader))
+        if not answer or not _is_stated(line, box, answer, reader):
             continue
-        before = max((stop.end() for stop in END.finditer(line, 0, box.start())), default=0)
-        listed = _AFTER_MEMBER.search(line, 0, box.start())
-        if listed or _ORDERS.match(line, before, box.start()) or _CONTRASTS.match(after):
-            continue
-        beside = [BESIDE.split(after)[0], *HENCE.split(after)[1:], *END.split(after)[1:]]
-        if any(reader.names_other(said, answer) for said in beside):
-            continue
-        if re.match(r"[^.;:!?()–—]*,\s", after):
-            if _FRONTED.match(line, before, box.start()):
-                continue
-            if reader.names_other(END.split(after)[0], answer):
-                return None  # a list of answers
+        after = line[box.end() :]
+        if _GOES_ON.match(after) and reader.names_other(END.split(after)[0], answer):
+            return None  # a list of answers
         answers.add(answer)
     return answers.pop() if len(answers) == 1 and not TAKES_BACK.search(line) else None
+
+
+def _is_stated(line: str, box: re.Match[str], answer: str, reader: AnswerReader) -> bool:
+    """Return whether an emphasised answer ends a clause that asserts it and names no other."""
+    after = line[box.end() :]
+    if not _AT_END.match(after) or not asserts(line, *box.span(), reader):
+        return False
+    start = max((stop.end() for stop in END.finditer(line, 0, box.start())), default=0)
+    listed = _AFTER_MEMBER.search(line, 0, box.start())
+    if listed or _ORDERS.match(line, start, box.start()) or _CONTRASTS.match(after):
+        return False
+    if _GOES_ON.match(after) and _FRONTED.match(line, start, box.start()):
+        return False
+    beside = [BESIDE.split(after)[0], *HENCE.split(after)[1:], *END.split(after)[1:]]
+    return not any(reader.names_other(said, answer) for said in beside)
 
 
 def _are_list(line: str, one: re.Match[str], other: re.Match[str], reader: AnswerReader) -> bool:

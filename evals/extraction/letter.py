@@ -7,16 +7,13 @@ text of exactly one choice. Two letters ("A or B") are not an answer.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property
-from itertools import takewhile
 from string import ascii_uppercase
 from typing import ClassVar
 
+from evals.extraction.choice_texts import ChoiceTexts
 from evals.extraction.doubt import denied
-from evals.extraction.folded import folded
+from evals.extraction.option_lists import option_verdicts
 from evals.extraction.plain_text import without_markup
-from evals.extraction.quantities import Quantity, difference, read_quantity
 from evals.extraction.readers import up_to
 from evals.extraction.statements import stated_answer
 
@@ -81,23 +78,6 @@ _LAST = re.compile(
     r"(?P<text>.*?)[\s,;:–—→⇒-]+\(?(?:(?:option|choice|answer)\s+)?\(?(?P<letter>[A-D])\)*\W*"
 )
 """The text of a choice before its letter."""
-_VERDICT = re.compile(
-    r"(?im)(?:^|(?<=[.;,✓✔✅☑✗✘❌]\s))[^\w\n✓✔✅☑✗✘❌]{0,20}(?:option\s+)?\(?(?-i:([A-D]))\b\)?"
-    r"(?:[^\S\n]*[:.|–—-]+)?[^\S\n]*(?:(?:is|seems)\s+)?"
-    r"((?:not\s+)?(?:true|correct|right|consistent|yes|false|wrong|incorrect|inconsistent|impossible"
-    r"|invalid|no|possible)\b(?:(?!,\s*\(?[A-D]\b)[^\n.;])*[.;,]?|[^\n✓✔✅☑✗✘❌]*[✓✔✅☑✗✘❌])"
-)
-"""What a list says of one option: a word or a mark."""
-_MARK_FIRST = re.compile(
-    r"^([^\w\n]{0,20}[✓✔✅☑✗✘❌])[^\w\n]{0,20}(\(?[A-D]\b[^\n✓✔✅☑✗✘❌]*)$", re.M
-)
-"""A mark before an option in a list."""
-_REJECTS = re.compile(
-    r"(?i)[✗✘❌]|\b(?:not|no|false|wrong|in(?:correct|consistent|valid)|impossible)\b"
-)
-_MARKS = "✓✔✅☑✗✘❌"
-_LONGEST_LIST = 10_000  # characters
-_FEWEST_VERDICTS = 3
 _LETTER_RANGE = re.compile(r"\b([A-D])\s?(?:–|-|to|through)\s?([A-D])\b")
 _ONLY_SUITS = re.compile(rf"(?i)(?:but|and|yet)?\s*only (?:{_OPTION} )?{_L} {_SUITS}.*")
 _LEAVES = re.compile(rf"(?i).*\bleav(?:es|ing)\b(?: only)? (?:{_OPTION} )?{_L}\W*$")
@@ -107,71 +87,53 @@ _LAST_ONE = re.compile(
     re.MULTILINE,
 )
 _SHORT = 3
-"""Choices with texts of this length occur in sentences by chance."""
-_LETTERED = re.compile(r"\W*(?:option\s+)?\(?[A-D][).:]")
+"""Choices with texts of up to this length occur in sentences by chance."""
 _ALONE = re.compile(r"(?<![\w'’-])[A-D](?![\w^'’-])")
 _NEARLY = re.compile(
     r"(?:≈|\\approx(?![A-Za-z])|(?i:\b(?:about|approximately|around|roughly|nearly)\b))"
     r"\s*\[?[-+]?\d[\d.,]*"
 )
 """A rounded value of a choice."""
-_ABOUT = re.compile(r"(?i)^\W*(?:about|approximately|around|roughly|nearly)\s+")
-_SIDES = re.compile(r"=|≈|\\(?:approx|simeq|sim)(?![A-Za-z])")
-_LONGEST = 1000
-_KIND = re.compile(
-    r"(?i)(?<=\w)\s+(?:gate|operator|method|process|effect|mechanism|reaction|technique|pathway|law"
-    r"|theorem|principle|model|equation|rule|test)\W*$"
-)
-"""A noun for the kind of thing after a name, which a choice may leave out."""
-_BOTH_SIGNS = re.compile(r"(?:±|\\pm(?![A-Za-z]))\s*")
-_LONGEST_VALUE = 100
-_ROUNDING = Fraction(1, 10**9)  # relative
-_BEFORE_VALUE = re.compile(r"^[^=≈]*(?:=|≈|\\approx(?![A-Za-z])|\bis\b)\s*")
-"""What stands before the value of a choice, as in "its efficiency is 50 %"."""
-_SUBSCRIPT = re.compile(r"(?<=\w)_(?:\{[^{}]*\}|\w)\s*$")
+_LONGEST = 1000  # characters
+_FEWEST_VERDICTS = 3
 
 
 def letter_answer(text: str, choices: Sequence[str]) -> str | None:
     """Return the letter that a text gives as its answer; `choices` are the texts of A and so on."""
-    reader = _Choices(tuple(map(without_markup, choices)))
-    verdict = reader.of(_VERDICT)
-    listed = reader.of(_MARK_FIRST).sub(r"\2 \1", text[-_LONGEST_LIST:].replace("*", ""))
-    verdicts: dict[str, bool] = {
-        letter: not _REJECTS.search(said.split(",")[0] if said[-1] not in _MARKS else said[-1])
-        for letter, said in verdict.findall(listed)
-    }
+    reader = _Letters(ChoiceTexts(tuple(map(without_markup, choices))))
+    verdicts, rest = option_verdicts(text, reader.last)
     if len(verdicts) < min(_FEWEST_VERDICTS, len(choices)):
-        return stated_answer(_by_letter(text, reader), reader)
+        return stated_answer(_with_last_named(text, reader), reader)
     accepted = [letter for letter, accepts in verdicts.items() if accepts]
-    stated = stated_answer(verdict.sub("", listed), reader)
+    stated = stated_answer(rest, reader)
     if len(accepted) == 1 and stated in {None, accepted[0]}:
         return accepted[0]
     return None if len(accepted) == 1 else stated
 
 
-def _by_letter(text: str, choices: "_Choices") -> str:
+def _with_last_named(text: str, reader: "_Letters") -> str:
     """Return a text with the letter of the last option where it is chosen by its place."""
-    others = set(ascii_uppercase) - set(ascii_uppercase[len(choices.texts) - 1 :])
+    others = {letter for letter, _ in reader.choices.pairs[:-1]}
 
     def named(place: re.Match[str]) -> str:
         before = re.split(r"[.!?\n]", text[: place.start()])[-1]
-        among = choices.in_list(before)
-        return f"{place[1]} option {choices.last}" if among in (set(), others) else place[0]
+        among = reader.in_list(before)
+        return f"{place[1]} option {reader.last}" if among in (set(), others) else place[0]
 
     return _LAST_ONE.sub(named, text)
 
 
 @dataclass(frozen=True)
-class _Choices:
-    """An `AnswerReader` of the letters of choices with these texts."""
+class _Letters:
+    """An `AnswerReader` of the letters of these choices."""
 
-    texts: tuple[str, ...]
+    choices: ChoiceTexts
     asks_for_letter: ClassVar[bool] = True
     knows_units: ClassVar[bool] = True
 
     @property
     def last(self) -> str:
-        return ascii_uppercase[len(self.texts) - 1]
+        return self.choices.last
 
     def of(self, pattern: re.Pattern[str]) -> re.Pattern[str]:
         return up_to(self.last, pattern)
@@ -192,7 +154,7 @@ class _Choices:
         first = self.of(_FIRST).match(text)
         if not first or self.of(_OTHER).match(text, first.end(1)):
             return None
-        named = self._by_text(re.split(r"[.;!](?:\s|$)", first["rest"])[0])
+        named = self.choices.by_text(re.split(r"[.;!](?:\s|$)", first["rest"])[0])
         after = text[first.end(1) :].strip()
         but = _BUT.match(after)
         if but and self.names_other(but[0], first[1]) and not denied(but[0]):
@@ -206,26 +168,25 @@ class _Choices:
         if named := self._lettered_text(line):
             return named
         last = self.of(_LAST).fullmatch(line)
-        if last and self._by_spelling(last["text"]) == {last["letter"]}:
+        if last and self.choices.by_spelling(last["text"]) == {last["letter"]}:
             return last["letter"]
-        return self._by_text(line)
+        return self.choices.by_text(line)
 
     def _lettered_text(self, line: str) -> str | None:
         """Return the letter before the text of the same choice: `C) text`, `(c) text`, `C/text`."""
         first = self.of(_FIRST).fullmatch(line)
-        if first and self._by_text(first["rest"]) == first[1]:
+        if first and self.choices.by_text(first["rest"]) == first[1]:
             return first[1]
         first = self.of(_BEFORE_TEXT).fullmatch(line)
-        if first and self._by_text(first["rest"]) == first[1].upper():
+        if first and self.choices.by_text(first["rest"]) == first[1].upper():
             return first[1].upper()
         return None
 
     def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
         bare = [self.of(_ASIDE).sub("", claim) for claim in claims]
-        texts = zip(ascii_uppercase, self.texts, strict=False)
         quoted = {
             letter
-            for letter, text in texts
+            for letter, text in self.choices.pairs
             if len(text) > _SHORT and any(text in c or text in c[:1].lower() + c[1:] for c in bare)
         }
         named = quoted.union(*map(self.of(_MENTION).findall, bare))
@@ -233,7 +194,7 @@ class _Choices:
         if len(left) == 1 and self.of(_ONLY_SUITS).match(bare[-1]):
             return left[0]
         if len(left) == 1 and self.of(_LEAVES).match(bare[-1]):
-            others = set(ascii_uppercase[: len(self.texts)]) - {left[0]}
+            others = {letter for letter, _ in self.choices.pairs} - {left[0]}
             if self.in_list(", ".join(bare[:-1])) == others:
                 return left[0]
         chosen = any(map(self.of(_CHOOSES).match, bare))
@@ -251,71 +212,16 @@ class _Choices:
 
     def without_choices(self, sentence: str) -> str:
         sentence = _NEARLY.sub("", self.of(_ASIDE).sub("", sentence))
-        for text in self.texts:
+        for text in self.choices.texts:
             if len(text) > _SHORT:
                 sentence = re.sub(re.escape(text), "", sentence, flags=re.IGNORECASE)
         return sentence
 
     def names_other(self, remark: str, answer: str) -> bool:
-        texts = zip(ascii_uppercase, self.texts, strict=False)
         quoted = {
             letter
-            for letter, text in texts
+            for letter, text in self.choices.pairs
             if text and re.search(rf"(?<![\w.]){re.escape(text)}(?![\w.]*\w)", remark)
         }
-        named = self._by_text(remark)
+        named = self.choices.by_text(remark)
         return not quoted.union(self.of(_ALONE).findall(remark), named or ()) <= {answer}
-
-    def _by_text(self, text: str) -> str | None:
-        """Return the letter of the only choice with this text or value."""
-        letters = self._by_spelling(text)
-        if not letters and not self.of(_LETTERED).match(text):
-            letters = {letter for side in self._sides(text) for letter in self._of_value(side)}
-        return letters.pop() if len(letters) == 1 else None
-
-    def _sides(self, text: str) -> Sequence[str]:
-        """Return a text, and the sides of an equation."""
-        split = _SIDES.search(text) and not self.of(_LETTERED).match(text)
-        return [text, *_SIDES.split(text)] if split else [text]
-
-    def _by_spelling(self, text: str) -> set[str]:
-        """Return the letters of the choices with this text, or with a side of this equation."""
-        named = [self._equal(folded(side)) for side in self._sides(text)]
-        letters = {letter for equal in named for letter in equal}
-        if not letters and _SUBSCRIPT.search(text) and not any("_" in each for each in self.texts):
-            letters = set(self._equal(folded(_SUBSCRIPT.sub("", text))))
-        if not letters and _BOTH_SIGNS.search(text):
-            signed = (_BOTH_SIGNS.sub(sign, text) for sign in ("", "-"))
-            letters = {letter for side in signed for letter in self._equal(folded(side))}
-        if not letters and (kind := _KIND.search(text)):
-            letters = set(self._equal(folded(text[: kind.start()])))
-        return letters
-
-    @cached_property
-    def _quantities(self) -> Sequence[Quantity | None]:
-        """The quantities of the choices; None for one that is none."""
-        words = [text.split() for text in self.texts]
-        alike = (len(set(place)) == 1 for place in zip(*words, strict=False))
-        common = sum(1 for _ in takewhile(bool, alike))  # as in "pH 7", "pH 9"
-        bare = (" ".join(each[common:]) for each in words)
-        return [read_quantity(_BEFORE_VALUE.sub("", text)) for text in bare]
-
-    def _of_value(self, text: str) -> list[str]:
-        """Return the letters of the choices with the value of a quantity."""
-        if len(text) > _LONGEST_VALUE:
-            return []
-        found = read_quantity(_ABOUT.sub("", _BEFORE_VALUE.sub("", text)))
-        if found is None:
-            return []
-        pairs = zip(ascii_uppercase, self._quantities, strict=False)
-        return [letter for letter, each in pairs if each and _equal_values(found, each)]
-
-    def _equal(self, wanted: str) -> list[str]:
-        """Return the letters of the choices with a folded text."""
-        pairs = zip(ascii_uppercase, self.texts, strict=False)
-        return [letter for letter, choice in pairs if wanted and folded(choice) == wanted]
-
-
-def _equal_values(one: Quantity, other: Quantity) -> bool:
-    apart = difference(one, other)
-    return apart is not None and apart <= _ROUNDING * abs(other.number)

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from evals.extraction.boxes import box_statements
 from evals.extraction.clauses import BESIDE, HENCE, IF_ASKED, NOT_BUT, last_line
 from evals.extraction.conclusions import conclusion, ends_with_list
-from evals.extraction.doubt import DENIES, HEDGES, doubted_by
+from evals.extraction.doubt import DENIES, HEDGES, denies_or_doubts
 from evals.extraction.emphasis import emphasised_answer
 from evals.extraction.labels import label_statements
 from evals.extraction.plain_text import BOX_CLOSE, plain_lines
@@ -88,7 +88,11 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[Stateme
         neighbour = lines[at - 1 if at else min(1, len(lines) - 1)]
         answer = reader.whole(lines[at])
         alone = len(lines) == 1 and re.match(r"[A-Za-z]\w?\s*=", lines[at])
-        if answer and (at or alone or "=" not in lines[at]) and not doubted_by(lines[at], reader):
+        if (
+            answer
+            and (at or alone or "=" not in lines[at])
+            and not denies_or_doubts(lines[at], reader)
+        ):
             listed = reader.whole(neighbour) not in {None, answer}
             listed = listed and not (_RESULT.search(lines[at]) and not _RESULT.search(neighbour))
             yield Statement(at, 0, None if listed else answer)
@@ -98,7 +102,7 @@ def _before_remark(line: str, reader: AnswerReader) -> str | None:
     """Return the answer that a text of one line begins with, before a dash and a remark on it."""
     head, dash, remark = line.partition(" – ") if " – " in line else line.partition(" — ")
     answer = reader.whole(head) if dash else None
-    if answer is None or doubted_by(head, reader) or reader.names_other(remark, answer):
+    if answer is None or denies_or_doubts(head, reader) or reader.names_other(remark, answer):
         return None
     kept = not DENIES.search(BESIDE.split(remark)[0]) and not TAKES_BACK.search(remark)
     return answer if kept and not HEDGES.match(remark) else None
