@@ -65,10 +65,15 @@ class Measured:
         """Note the tries of a conversation, and the requests of one without a damage."""
         self.outcomes[damage, use] = each[0]
         self.varying.pop((damage, use), None)
-        if any(other != each[0] for other in each):
+        if any(_arrived(other) != _arrived(each[0]) for other in each):
             self.varying[damage, use] = each
         if not damage:
             self.requests[use] = sent
+
+
+def _arrived(outcome: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return what a client got; the words of an error may differ."""
+    return outcome["calls"], outcome.get("text")
 
 
 @dataclass(frozen=True)

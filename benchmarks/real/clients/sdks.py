@@ -84,10 +84,7 @@ def pushed(api: str, streaming: bool, damage: str) -> str:
                 message = client.chat.completions.create(**body).choices[0].message
             if not message.tool_calls:
                 return message.content or ""
-            history.append(message)
-            for call in message.tool_calls:
-                result = get_weather(**json.loads(call.function.arguments))
-                history.append({"role": "tool", "tool_call_id": call.id, "content": result})
+            history += _with_results(message)
         else:
             body = RESPONSES | {"input": history}
             if streaming:
@@ -106,6 +103,15 @@ def pushed(api: str, streaming: bool, damage: str) -> str:
     raise ValueError("The conversation does not end.")
 
 
+def _with_results(message: Any) -> list[Any]:  # noqa: ANN401 - of any SDK
+    """Return a message of Chat with calls, unchanged, and their results."""
+    added = [message]
+    for call in message.tool_calls:
+        result = get_weather(**json.loads(call.function.arguments))
+        added.append({"role": "tool", "tool_call_id": call.id, "content": result})
+    return added
+
+
 def lite(streaming: bool, damage: str) -> str:
     """LiteLLM as a client: Chat Completions of an OpenAI-compatible server."""
     import litellm
@@ -121,10 +127,7 @@ def lite(streaming: bool, damage: str) -> str:
         message = reply.choices[0].message
         if not message.tool_calls:
             return message.content or ""
-        history.append(message)
-        for call in message.tool_calls:
-            result = get_weather(**json.loads(call.function.arguments))
-            history.append({"role": "tool", "tool_call_id": call.id, "content": result})
+        history += _with_results(message)
     raise ValueError("The conversation does not end.")
 
 
