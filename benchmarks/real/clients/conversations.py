@@ -31,7 +31,7 @@ MARK = "measured "
 LONGEST = 120
 """Seconds of a conversation, also on a machine that does other work."""
 _SLOWER = 5
-"""Or as many times the seconds of the client's slowest healthy conversation, on a slow machine."""
+"""On a slow machine, as many times the seconds of the client's quickest healthy conversation."""
 _FIRST = 500
 """Seconds of a client's first conversation, which imports its packages, and of a start."""
 _GRACE = 60
@@ -204,7 +204,7 @@ class _Process:
     def __init__(self, command: Sequence[str], server: Server, folder: Path, home: Path) -> None:
         self.server = server
         self._command = command
-        self._seconds: dict[str, float] = {}  # of the slowest healthy conversation of each client
+        self._seconds: dict[str, float] = {}  # of the quickest healthy conversation of each client
         # It reads as the tool does: with the tool's own code.
         self._environment = {
             "REAL_CLIENTS_URL": server.url,
@@ -279,8 +279,8 @@ class _Process:
     def _outcome(self, damage: str, use: str) -> dict[str, Any]:
         assert self._process.stdin is not None
         client = use.partition(" ")[0]
-        start, healthy = time.monotonic(), self._seconds.get(client, 0.0)
-        seconds = max(LONGEST, round(_SLOWER * healthy)) if healthy else _FIRST
+        start, healthy = time.monotonic(), self._seconds.get(client)
+        seconds = max(LONGEST, round(_SLOWER * healthy)) if healthy is not None else _FIRST
         try:
             self._process.stdin.write(json.dumps([damage, use, seconds]) + "\n")
             self._process.stdin.flush()
@@ -288,7 +288,8 @@ class _Process:
         except (LateError, OSError) as late:
             return {"calls": [], "error": str(late), "late": True}
         if not damage:
-            self._seconds[client] = max(healthy, time.monotonic() - start)
+            taken = time.monotonic() - start
+            self._seconds[client] = min(taken, taken if healthy is None else healthy)
         return made
 
     def _result(self, seconds: float) -> Any:  # noqa: ANN401 - JSON
