@@ -55,7 +55,9 @@ from real.clients.tables import (  # noqa: E402
     version_rows,
 )
 
-CLIENTS = ROOT / "benchmarks/real/clients/clients.yaml"
+from harness.rules.clients.forms import CLIENTS  # noqa: E402
+
+DESCRIBED = ROOT / "benchmarks/real/clients/clients.yaml"
 TABLES = ROOT / "harness/rules/clients"
 REQUESTS = ROOT / "tests/reference_engine/client_requests.jsonl"
 
@@ -90,7 +92,8 @@ def changes(work: Work, found: Measured, old: Tables, new: Tables) -> Iterator[s
     was, now = ([rows_of(text) for text in each] for each in (old, new))
     run, known = clients_run(found), {row[0] for row in was[2]}
     yield from (f"{client}: has no rows yet" for client in sorted(run - known))
-    uses = {use for _, use in found.outcomes if use.partition(" ")[0] in known}
+    shown = known & CLIENTS.keys()  # the others were shown no damage
+    uses = {use for _, use in found.outcomes if use.partition(" ")[0] in shown}
     yield from differences.of_needs(was[0], now[0], uses - not_run(found).keys(), work.damages)
     yield from differences.of_returned(was[1], now[1], run & known)
 
@@ -127,7 +130,7 @@ def parsed() -> argparse.Namespace:
         parser.error("--write is for all clients, damages and pinned releases: leave out the rest.")
     if unknown := set(options.damages) - {*EVERY_DAMAGE}:
         parser.error(f"There is no damage {', '.join(sorted(unknown))}.")
-    options.clients = yaml.safe_load(CLIENTS.read_text("utf-8"))
+    options.clients = yaml.safe_load(DESCRIBED.read_text("utf-8"))
     options.only = options.only.split(",") if options.only else []
     if unknown := set(options.only) - options.clients["clients"].keys():
         parser.error(f"There is no client {', '.join(sorted(unknown))}.")
