@@ -25,7 +25,9 @@ def of_needs(
             yield f"{where}: found by {found or 'no rule'} (was: {rules or 'no rule'})"
         for client in sorted(tried.get(place, ())):
             states = _state(client, was), _state(client, now)
-            if states[0] != states[1]:
+            # What breaks all that are tried breaks those that are not.
+            all_break = EVERY in was | now and "is not tried" in states
+            if states[0] != states[1] and not all_break:
                 yield f"{where}: {client} {states[1]} (was: {states[0]})"
 
 
