@@ -244,8 +244,11 @@ def truncated_opening(parsed: ParsedRollout) -> Iterator[Answer]:
 
 
 def reports_cot(answer: Answer) -> bool:
-    """Whether a reply reports more reasoning tokens than the header of a CoT has."""
-    return (answer.usage.reasoning_tokens or 0) > COT_HEADER
+    """Whether a reply reports more reasoning tokens than the header of a CoT has.
+
+    The tokens of several choices are counted together, so they show nothing of one choice.
+    """
+    return not answer.reply.others and (answer.usage.reasoning_tokens or 0) > COT_HEADER
 
 
 def _to_user(parsed: ParsedRollout) -> Iterator[Answer]:

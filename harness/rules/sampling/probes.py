@@ -8,7 +8,7 @@ from itertools import chain, pairwise
 
 from harmony.render import text_tokens
 from harness.api.fields import objects
-from harness.api.items import Message
+from harness.api.items import Message, Reply
 from harness.api.ledger import extra_tokens
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.conditions import EFFORTS
@@ -479,7 +479,7 @@ def _n(responses: ProbeResponses) -> Trials:
         yield None if count == _CHOICES else wrong
         if count == _CHOICES:
             replies = (last.reply, *last.reply.others)
-            have = [bool(reply.reasoning) for reply in replies]
+            have = _have_cot(replies)
             message = "Some choices have CoT, and others lack the CoT that their tokens include."
             lost = Problem(last, message, "CoT in all choices", "in some", "$.choices")
             missing = (extra_tokens(last.reply) or 0) > _FEWEST_LOST_TOKENS
@@ -512,12 +512,21 @@ def _n_streamed(responses: ProbeResponses) -> Trials:
         message = "The stream does not have the requested number of choices."
         wrong = Problem(last, message, f"{_CHOICES} choices", got, "$.choices")
         yield None if len(replies) == _CHOICES else wrong
-        have = [bool(reply.reasoning) for reply in replies]
+        have = _have_cot(replies)
         message = "In every stream, some choices have CoT and others do not."
         mixed = Problem(last, message, "CoT in all choices", f"in {sum(have)} of {len(have)}")
         trials.append(mixed if any(have) and not all(have) else None)
     if len(trials) >= _STREAMS and all(trials):
         yield from trials
+
+
+def _have_cot(choices: Iterable[Reply]) -> list[bool]:
+    """Whether choices have CoT, without those of which the token limit may have cut a header."""
+    return [
+        bool(choice.reasoning)
+        for choice in choices
+        if choice.reasoning or choice.text or choice.calls or choice.finish != "length"
+    ]
 
 
 @_of_choices(

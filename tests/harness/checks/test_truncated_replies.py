@@ -354,3 +354,15 @@ def test_an_empty_reply_with_the_tokens_of_a_text_is_lost_however_rare() -> None
     assert "reply.lost error" in judged_replies(said("", reasoning=COT, extra=40), 300)
     malformed = said("", reasoning=COT, extra=12)
     assert "reply.lost error" not in judged_replies(malformed, 300)
+
+
+@pytest.mark.parametrize("choices", [1, 2])
+def test_reasoning_tokens_of_all_choices_are_not_those_of_an_empty_one(choices: int) -> None:
+    """The model wrote no header of a CoT before the limit; the other choice has one."""
+    body = chat_whole(Reply(text="", reasoning=""))
+    body["choices"][0]["finish_reason"] = "length"
+    body["usage"]["completion_tokens_details"] = {"reasoning_tokens": 28}
+    other = chat_whole(Reply(text=PLAN, reasoning=COT))["choices"][0]
+    body["choices"] += [{**other, "index": 1}] * (choices - 1)
+    recorded = asked(rollout([json_response(body)]), {"n": choices, "tools": []})
+    assert ("reasoning.missing.truncated" in findings(recorded)) == (choices == 1)

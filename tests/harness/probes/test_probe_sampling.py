@@ -1,5 +1,6 @@
 """Probes of sampling parameters with simulated variation."""
 
+from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -22,9 +23,17 @@ SAID, MIXED = (
 
 
 def choices(
-    count: int, same: bool = False, *, prompts: int = 1, counted: int | None = None
+    count: int,
+    same: bool = False,
+    *,
+    prompts: int = 1,
+    counted: int | None = None,
+    first: Mapping[str, Any] = {},
 ) -> Response:
-    """A reply whose usage counts the prompt this many times and the tokens of `counted` choices."""
+    """A reply whose usage counts the prompt this many times and the tokens of `counted` choices.
+
+    `first` are members of the first choice.
+    """
     whole = chat_whole(Reply(text="The code word is kelp."))
     whole["usage"]["prompt_tokens"] *= prompts
     whole["usage"]["completion_tokens"] *= count if counted is None else counted
@@ -32,7 +41,12 @@ def choices(
         {**chat_whole(Reply(text=f"The {0 if same else index}."))["choices"][0], "index": index}
         for index in range(count)
     ]
+    whole["choices"][0] |= first
     return json_response(whole)
+
+
+WITHOUT_COT = {"message": {"role": "assistant", "content": "The kelp."}}
+CUT_IN_HEADER = {"message": {"role": "assistant", "content": ""}, "finish_reason": "length"}
 
 
 def interleaved(*says: Reply) -> Response:
@@ -184,6 +198,8 @@ def thinking_alike(attempt: Attempt) -> Reply:
         (healthy_except("seeded", word_of), {"sampling.seed"}),
         (healthy_except("choices", choices(1)), {"sampling.n"}),
         (healthy_except("choices", choices(3, same=True)), {"sampling.n"}),
+        (healthy_except("choices", choices(3, counted=9, first=WITHOUT_COT)), {"sampling.n"}),
+        (healthy_except("choices", choices(3, counted=9, first=CUT_IN_HEADER)), set()),
         (healthy_except("choices", choices(3, counted=1)), {"sampling.n.usage"}),
         (healthy_except("choices", choices(3, prompts=3)), {"sampling.n.usage"}),
         (healthy_except("choices streamed", interleaved(SAID)), {"sampling.n.streaming"}),
