@@ -162,18 +162,25 @@ def diagnose(
         causes.append(_cause(own, others, scores, results))
         left = [finding for finding in left if finding not in own]
     named = {rule for cause in causes for rule in cause.explains}
-    unexplained = tuple(finding.id for finding in findings if finding.id not in named)
     explained = [finding for finding in findings if finding.id in named]
-    known = max((_share(finding.result) for finding in explained), default=0.0)
-    proven = any(e.is_solid and e.result.status == "failed" for e in explained)
-    left = [e for e in findings if e.id in unexplained and (e.is_shown or not proven)]
-    worse = [finding for finding in left if _share(finding.result) > known]
+    unexplained = [finding for finding in findings if finding.id not in named]
     return Diagnosis(
         causes=tuple(causes),
-        unexplained=unexplained,
-        worst_unexplained=worse[0].id if worse else None,
+        unexplained=tuple(finding.id for finding in unexplained),
+        worst_unexplained=_worst(unexplained, explained),
         components=components,
     )
+
+
+def _worst(unexplained: Iterable[_Finding], explained: Sequence[_Finding]) -> str | None:
+    """Return the first unexplained finding with a larger share than all that causes explain.
+
+    Beside an error that no model causes, a witness without a proof is none.
+    """
+    known = max((_share(finding.result) for finding in explained), default=0.0)
+    proven = any(e.is_solid and e.result.status == "failed" for e in explained)
+    left = (finding for finding in unexplained if finding.is_shown or not proven)
+    return next((finding.id for finding in left if _share(finding.result) > known), None)
 
 
 def _cause(
@@ -324,13 +331,7 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
     same = _shared(finding.records, other.records, len(finding.records))
     wider = (len(other.records), other.weight) >= (len(finding.records), finding.weight)
     if isinstance(finding.rule, AccountRule) and isinstance(other.rule, AccountRule):
-        # The account reports a reply once: what most replies have explains the rest. A witness does
-        # not know what happened, and explains nothing that happened about as often.
-        if finding.rule.witness and not other.rule.witness:
-            return wider or _share(other.result) >= _MOSTLY * _share(finding.result)
-        if other.rule.witness and not finding.rule.witness:
-            return wider and _share(finding.result) < _MOSTLY * _share(other.result)
-        return wider
+        return _explains_in_account(other, finding, wider=wider)
     probe = finding.result.check.kind == "probe"
     follows = other.component in finding.about.follows
     if other.about.mixes_requests and not other.by_counts and follows:
@@ -345,6 +346,19 @@ def _explains(other: _Finding, finding: _Finding, tasks: Mapping[str, str]) -> b
         same &= len({tasks[record] for record in other.records}) > 1
     same |= finding.about.of_some_requests and _is_elsewhere(other, finding)
     return same and follows
+
+
+def _explains_in_account(other: _Finding, finding: _Finding, *, wider: bool) -> bool:
+    """Whether one finding of the account explains another.
+
+    The account reports a reply once: what most replies have (`wider`) explains the rest. A witness
+    does not know what happened, and explains nothing that happened about as often.
+    """
+    if finding.rule.witness and not other.rule.witness:
+        return wider or _share(other.result) >= _MOSTLY * _share(finding.result)
+    if other.rule.witness and not finding.rule.witness:
+        return wider and _share(finding.result) < _MOSTLY * _share(other.result)
+    return wider
 
 
 def _is_elsewhere(other: _Finding, finding: _Finding) -> bool:
