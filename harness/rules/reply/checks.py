@@ -206,6 +206,7 @@ def _last_item(answer: Answer) -> Mapping[str, Any]:
     return next(reversed(answer.output), {})
 
 
+_ROUND = (256, 1000)  # context lengths are multiples of one of these
 _SETTINGS: Sequence[tuple[str, ...]] = (
     ("previous_response_id",),
     ("text", "format", "type"),
@@ -217,8 +218,8 @@ _SETTINGS: Sequence[tuple[str, ...]] = (
 )
 """Members of a response that repeat those of its request, and that no server may translate.
 
-An effort that gpt-oss does not have may be served as one that it has, and a number may be null,
-which reports none.
+An effort that gpt-oss does not have may be served as one that it has; a number may be null, which
+reports none; and vLLM reports the rest of the context for a limit above it.
 """
 
 
@@ -235,6 +236,12 @@ def _settings(answer: Answer) -> Iterator[tuple[str, object, object]]:
             yield ".".join(path), sent, got
 
 
+def _is_rest_of_context(answer: Answer, limit: float) -> bool:
+    """Whether a token limit is what the prompt leaves of a usual length of the context."""
+    whole = limit + (answer.reply.input_tokens or 0)
+    return any(whole % unit == 0 for unit in _ROUND)
+
+
 @family.check(
     "responses.settings",
     answers,
@@ -245,27 +252,26 @@ def _settings(answer: Answer) -> Iterator[tuple[str, object, object]]:
     fix="Repeat in the response the settings of its request, or leave them out.",
 )
 def _repeats_settings(answer: Answer) -> Iterator[Problem]:
-    """A response that names the earlier response, format, effort, limit or sampling names those
-    requested.
+    """The earlier response, format, effort, limit and sampling in a response are those requested.
 
     Programs that store responses rebuild conversations from them. Another value means that the
     server did not use the setting, or that a gateway put defaults into the response.
     """
     for path, sent, got in _settings(answer):
-        if got != sent and not _are_close(sent, got):
+        if not _agree(answer, path, sent, got):
             message = f"The response reports a different `{path}` than its request."
             yield Problem(answer.exchange, message, repr(sent), repr(got), f"$.{path}")
 
 
-def _are_close(sent: object, got: object) -> bool:
-    """Whether a number is the one that was sent, perhaps with 32 bits."""
+def _agree(answer: Answer, path: str, sent: object, got: object) -> bool:
+    """Whether a setting is the one that was sent, perhaps with 32 bits, or cut to the context."""
     if not isinstance(sent, int | float) or not isinstance(got, int | float):
-        return False
-    return isclose(sent, got, rel_tol=1e-6)
+        return got == sent
+    cut = path == "max_output_tokens" and got < sent and _is_rest_of_context(answer, got)
+    return cut or isclose(sent, got, rel_tol=1e-6)
 
 
 _SAMPLED = ("temperature", "top_p")
-_ROUND = (256, 1000)  # context lengths are multiples of one of these
 
 
 def _reports_unset(answer: Answer) -> bool:
@@ -295,8 +301,7 @@ def _defaults(answer: Answer) -> Iterator[Problem]:
     defaults = [(name, got.get(name), "1, the default", got.get(name) == 1) for name in _SAMPLED]
     limit = got.get("max_output_tokens")
     if isinstance(limit, int):
-        whole = limit + (answer.reply.input_tokens or 0)
-        healthy = limit >= CONTEXT or any(whole % unit == 0 for unit in _ROUND)
+        healthy = limit >= CONTEXT or _is_rest_of_context(answer, limit)
         defaults.append(("max_output_tokens", limit, "no limit", healthy))
     for name, value, expected, healthy in defaults:
         if sent.get(name) is None and isinstance(value, int | float) and not healthy:

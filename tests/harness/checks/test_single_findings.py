@@ -521,6 +521,9 @@ def test_the_tokens_of_a_malformed_header_prove_no_lost_call(more, proven):
         ({}, {"text": {"format": {"type": "text"}}}, False),
         ({"max_output_tokens": 400}, {"max_output_tokens": 300}, True),
         ({"max_output_tokens": 400}, {"max_output_tokens": None}, False),
+        # vLLM reports the rest of the context, here of 1,024 tokens, for a limit above it.
+        ({"max_output_tokens": 4000}, {"max_output_tokens": 1024 - ANSWER.prompt}, False),
+        ({"max_output_tokens": 400}, {"max_output_tokens": 1024 - ANSWER.prompt}, True),
         ({"temperature": 0.7}, {"temperature": 1.0}, True),
         ({"top_p": 0.7}, {"top_p": 0.699999988079071}, False),
     ],
