@@ -146,6 +146,20 @@ def difference(wanted: str, got: str) -> Change:
     return Change(What.DIFFERENT)
 
 
+def is_masked(wanted: str, got: str) -> bool:
+    """Whether a text is another one with masks in it, and otherwise complete and equal."""
+    first, *parts = _MASK.split(got)
+    if not parts or not wanted.startswith(first):
+        return False
+    at = len(first)
+    for part in parts[:-1]:
+        begin = wanted.find(part, at + 1)
+        if begin < 0:
+            return False
+        at = begin + len(part)
+    return wanted.endswith(parts[-1]) and at < len(wanted) - len(parts[-1])
+
+
 def _is_permuted(wanted: str, got: str) -> bool:
     one, other = _WORDS.findall(wanted), _WORDS.findall(got)
     words = one != other and len(one) >= _FEWEST_WORDS and sorted(one) == sorted(other)

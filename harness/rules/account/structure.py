@@ -13,7 +13,7 @@ from harness.api.ledger import PREAMBLE_HEADER, more_tokens
 from harness.records.replies import Row
 from harness.rules.account.counting import SURELY, Counting
 from harness.rules.account.court import Claim, convicted
-from harness.rules.account.differences import CHANGES, LONG_TEXT, difference, undone
+from harness.rules.account.differences import CHANGES, LONG_TEXT, difference, is_masked, undone
 from harness.rules.account.entry import ALIKE, SEVERAL, Entry, Judged, Place, What
 from harness.text import differ_in_space
 
@@ -88,14 +88,16 @@ def _has_no_spaces(text: str) -> bool:
 def _spelled_otherwise(row: Row) -> Iterator[Entry]:
     """Yield what was done to an answer whose tokens with logprobs spell what the model wrote.
 
-    Lists of tokens may be damaged themselves, so that only changes count that servers make to
+    Lists of tokens may be damaged or lack some, so that only changes count that servers make to
     texts.
     """
-    change = difference(row.spelled, row.text) if row.spelled else None
-    if change is not None and change.what in (*CHANGES, What.MASKED):
-        unlikely = change.what in _OF_TOKENS or "\N{REPLACEMENT CHARACTER}" in row.spelled
-        if not unlikely and not differ_in_space(row.spelled, row.text):
-            yield Entry(change.what, "answer", "tokens", row.spelled, row.text)
+    if not row.spelled or "\N{REPLACEMENT CHARACTER}" in row.spelled:
+        return
+    what = difference(row.spelled, row.text).what
+    changed = what in CHANGES and not differ_in_space(row.spelled, row.text)
+    masked = what is What.MASKED and is_masked(row.spelled, row.text)
+    if what not in _OF_TOKENS and (changed or masked):
+        yield Entry(what, "answer", "tokens", row.spelled, row.text)
 
 
 def _cot(row: Row, counting: Counting) -> Iterator[Entry]:

@@ -181,6 +181,8 @@ def test_a_cot_whose_words_all_lack_spaces_was_stripped(
         ("Salt & pepper.", "Salt &amp; pepper.", None),
         ("Salt and pepper.", "\u0120Salt\u0120and\u0120pepper.", None),
         ("Berth 418 is free.", "Berth 418 is", None),
+        ("Berth *** and *** are free, too.", "Berth 418 and 419 are free, too.", What.MASKED),
+        ("Use *** as a rule, and then a berth.", "Use as a rule, and a berth.", None),
         ("Berth ### is free.", "Berth 41\N{REPLACEMENT CHARACTER} is free.", None),
     ],
 )
