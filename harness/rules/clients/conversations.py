@@ -108,19 +108,18 @@ def _again(rollout: Rollout) -> object:
 
 def _like_the_shortest(those: Sequence[ParsedRollout], *, unread: bool) -> Iterator[Conversation]:
     """Yield the conversations with equal findings, of which the shortest of each form are read."""
-    reading: dict[bool, Conversation] = {}
     of_form: dict[object, Conversation] = {}
+    latest: dict[bool, Conversation] = {}  # with a call, and without one
     shortest = sorted(those, key=lambda one: sum(len(each.events) for each in one.exchanges))
     for at, parsed in enumerate(shortest):
         made = _kind(parsed)
         if unread:
             yield made
             continue
-        like = None
-        if at < _MOST or made.calls not in reading:
-            like = of_form.get(form := (made.calls, _form(parsed)))
-            reading[made.calls] = of_form[form] = like or _read(parsed)
-        like = like or reading[made.calls]
+        if at < _MOST or made.calls not in latest:
+            form = made.calls, _form(parsed)
+            of_form[form] = latest[made.calls] = of_form.get(form) or _read(parsed)
+        like = latest[made.calls]
         yield replace(made, failed=like.failed, turn=like.turn, read=like.read)
 
 

@@ -171,13 +171,23 @@ def _problems(
         if conversation.failed is not None:
             if not (conversation.turn and own_calls):
                 yield conversation.record, conversation.failed
-        elif why := conversation.read.get(name) or (
-            # What a row says of the SDK itself is about the program that uses it.
-            found.get(name) if name in SDK or name not in conversation.read else None
-        ):
+        elif why := _unusable(name, conversation, found):
             yield conversation.record, why
-        elif EVERY in found and (conversation.readable or name not in conversation.read):
-            yield conversation.record, found[EVERY]
+
+
+def _unusable(name: str, conversation: Conversation, found: Mapping[str, str]) -> str | None:
+    """Return why a client can use nothing of an answered conversation; None if it can.
+
+    What it did with these replies outweighs what the rows say of their damages (`found`). A row
+    about the SDK itself is about the program that uses it.
+    """
+    was_read = name in conversation.read
+    why = conversation.read.get(name)
+    if name in SDK or not was_read:
+        why = why or found.get(name)
+    if conversation.readable or not was_read:
+        why = why or found.get(EVERY)
+    return why
 
 
 def _breaks(

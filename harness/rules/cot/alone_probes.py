@@ -43,4 +43,5 @@ def _alone(responses: ProbeResponses) -> Trials:
             yield None
         elif text == cot and counted is not None and counted.reported < counted.texts:
             message = "The reply ends after its CoT, and its content is a copy of the CoT."
-            yield Problem(exchange, message, "no content", reply.text, "$.choices[0].message")
+            path = "$.output" if exchange.api == "responses" else "$.choices[0].message"
+            yield Problem(exchange, message, "no content", reply.text, path)

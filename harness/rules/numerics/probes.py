@@ -342,9 +342,9 @@ def _with_logprobs(replies: Sequence[ComparedReply]) -> Sequence[ComparedReply]:
 def _distances(compared: Sequence[ComparedReply], allowed: Tolerance) -> Trials:
     """One trial for all replies together, and one for each reply that is long enough.
 
-    Of all together, the one is shown whose largest differences are the largest.
-    A single reply is judged without the token that differs most: in a short reply, one token whose
-    logprobs all change through rounding would decide.
+    The first one shows the reply with the largest differences. A single reply is judged without the
+    token that differs most: in a short reply, one token whose logprobs all change through rounding
+    would decide.
     """
     together = [token for reply in compared for token in reply.compared]
     farthest = max(compared, key=lambda reply: distance(reply.compared).p99)

@@ -105,7 +105,7 @@ def _members_apart(pairs: Sequence[tuple[Score, Score]]) -> Sequence[str]:
     traits = [(score.traits, other.traits) for score, other in pairs]
     if any(not one.conversation or one.conversation != other.conversation for one, other in traits):
         return ()
-    differing = {member for score, other, *_ in pairs for member in _apart(score, other)}
+    differing = {member for score, other in pairs for member in _apart(score, other)}
     return sorted(differing) if len(differing) <= _MOST_APART else ()
 
 
