@@ -8,7 +8,7 @@ real models, so one that differs shows something only with its count, or with it
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 from harness.api.json_text import parsed_object, strings
 from harness.api.ledger import COT_HEADER, more_tokens
@@ -26,6 +26,7 @@ from harness.rules.account.differences import (
 from harness.rules.account.entry import ALIKE, INTACT, SEVERAL, Entry, Judged, Place, What
 
 _NO_TIES = (What.BROKEN_OFF, What.REORDERED)
+"""What no near-tie of the model does to a text: it goes on differently."""
 _INSIDE = re.compile(r"[ ,;:-]*\w")
 """How a text continues within a line; a model may omit punctuation at the end."""
 
@@ -137,9 +138,10 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
             entry = _difference(row, right)
             sure = _counted_instead(row, entry, counting)
             proof = entry.what is What.GARBLED or sure is True
-            # A near-tie of the model goes on differently: it neither ends a text nor reorders it.
             broken = sure is None and not row.calls and entry.what in _NO_TIES
-            alike = None if proof or not (broken or sure is False) else entry.what if broken else ""
+            alike: Hashable = entry.what if broken else None
+            if sure is False and not proof:
+                alike = "by few tokens"
             fewest = ALIKE if broken else SEVERAL
             claims.append(Claim(row, entry, proof, alike, row.request, fewest))
     yield from convicted(claims)

@@ -69,13 +69,11 @@ def foreign(examined: Sequence[Score]) -> Iterator[Difference]:
                 expected = "no content of another request"
                 yield message, evidence(score.record, "$", expected, word)
                 continue
-            owner = next(_owners(score, group, said, unrelated), None)
+            owner = _owner(score, group, said, unrelated)
             if owner is not None:
                 message = f"The answer is that of an unrelated request, {owner.record}."
-                yield (
-                    message,
-                    evidence(score.record, "$", "an answer to its own request", "another"),
-                )
+                expected = "an answer to its own request"
+                yield message, evidence(score.record, "$", expected, "another")
                 continue
             content = score.traits.content
             if not content or texts[content] > 1:
@@ -199,13 +197,13 @@ def _answer(score: Score) -> str:
     return "" if first is None or others or first.calls else first.text.strip()
 
 
-def _owners(
+def _owner(
     score: Score,
     group: Sequence[Score],
     said: Mapping[str, Sequence[Score]],
     unrelated: Callable[[Score, Score], bool],
-) -> Iterator[Score]:
-    """Yield unrelated attempts with the answer of one attempt, and of no other at its request.
+) -> Score | None:
+    """Return an unrelated attempt with the answer of one attempt, and of no other at its request.
 
     A model in doubt gives one answer to several requests. This one is given to one other request,
     whose words are in it.
@@ -215,12 +213,11 @@ def _owners(
     owners = [other for other in same if other.record != score.record]
     of_one = len({(other.task, other.sample) for other in owners}) == 1
     if len(group) < _FEWEST_ATTEMPTS or len(owners) < _FEWEST_TWINS or not of_one:
-        return
+        return None
     own, theirs = (each.traits.conversation for each in (score, owners[0]))
     told = set(_WORD.findall(text.lower()))
     named = sum(word in theirs and word not in own for word in told)
-    if named >= _FEWEST_NAMED and unrelated(score, owners[0]):
-        yield owners[0]
+    return owners[0] if named >= _FEWEST_NAMED and unrelated(score, owners[0]) else None
 
 
 def _callers(examined: Sequence[Score]) -> Mapping[str, Counter[_Sample]]:
