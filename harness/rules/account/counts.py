@@ -82,12 +82,22 @@ def judged(
     yield from _declined(replies, counting)
     yield from _stock(replies, [row for row, _ in odd])
     yield from _edges([row for row in replies if (counting.off(row) or 0) < 0], counting)
-    in_cot = _counts_answers_as_cot(replies)
-    for row in replies if not in_cot else ():
+    yield from _only_reasoning(replies)
+    yield from _unexplained(odd, replies)
+    yield from _without_tokens_of_cot(replies, counting)
+
+
+def _only_reasoning(replies: Sequence[Row]) -> Judged:
+    """Yield the truncated answers whose tokens are all reported as reasoning."""
+    for row in replies if not _counts_answers_as_cot(replies) else ():
         ledger = row.ledger
         cut = ledger is not None and ledger.end == "limit" and ledger.answer >= _FEWEST_WORDS
         if ledger is not None and cut and ledger.thinking == ledger.reported:
             yield row, Entry(What.ONLY_REASONING, "answer", "count", "only CoT", row.text)
+
+
+def _unexplained(odd: Sequence[tuple[Row, int]], replies: Sequence[Row]) -> Judged:
+    """Yield the replies with odd counts, each with the tokens by which its count is off."""
     thinks = any(row.reasoning for row in replies)
     without = [row for row, off in odd if off > 0 and _lacks_cot(row, thinks=thinks)]
     lost, many = are_many(without, replies), are_many([row for row, _ in odd], replies)
@@ -97,7 +107,6 @@ def judged(
         no_cot = row.key in keys and (lost or off > SURELY)
         known = many or (len(low) >= ALIKE and _is_too_low(row, off))
         yield row, _odd(row, off, lost=no_cot, many=known)
-    yield from _without_tokens_of_cot(replies, counting)
 
 
 def _is_usual(row: Row, off: int, *, headers: bool) -> bool:
