@@ -15,7 +15,7 @@ from harness.rules.clients.forms import CLIENTS
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from real.clients import conversations, differences, packages, tables  # noqa: E402
+from real.clients import client_process, conversations, differences, packages, tables  # noqa: E402
 from real.clients.conversations import Measured, Work, measure  # noqa: E402
 from real.clients.replies import recorded, served  # noqa: E402
 from real.clients.requests import request_lines, short, steady  # noqa: E402
@@ -53,15 +53,15 @@ def python_of(folder: Path) -> None:
 @pytest.fixture
 def process(tmp_path, monkeypatch):
     """A process of the client above, whose conversations may take a second."""
-    monkeypatch.setattr(conversations, "LONGEST", 0)
-    monkeypatch.setattr(conversations, "_SLOWER", 0)
-    monkeypatch.setattr(conversations, "_GRACE", 1)
+    monkeypatch.setattr(client_process, "LONGEST", 0)
+    monkeypatch.setattr(client_process, "_SLOWER", 0)
+    monkeypatch.setattr(client_process, "_GRACE", 1)
     script = tmp_path / "fake.py"
     script.write_text(FAKE)
     command = [sys.executable, str(script), str(tmp_path)]
     with (
         served(REPLIES) as server,
-        conversations._Process(command, server, tmp_path, tmp_path / "home") as made,
+        client_process.ClientProcess(command, server, tmp_path, tmp_path / "home") as made,
     ):
         assert made.uses() == ["fake chat streaming"]
         assert made.conversation("", "fake chat streaming") == HEALTHY
@@ -155,7 +155,7 @@ def test_each_described_client_can_talk():
         text=True,
         check=True,
     )
-    uses = json.loads(said.stdout.strip().removeprefix(conversations.MARK))
+    uses = json.loads(said.stdout.strip().removeprefix(client_process.MARK))
     assert {use.partition(" ")[0] for use in uses} == set(named)
     script = (ROOT / "benchmarks/real/clients/javascript.mjs").read_text("utf-8")
     javascript = DESCRIBED["clients"].keys() - named

@@ -2,7 +2,7 @@
 
     python -P -m real.clients.python CLIENT …
 
-`conversations` has what it reads and prints, and the environment variables that it needs.
+`client_process` has what it reads and prints, and the environment variables that it needs.
 benchmarks/real_clients.py runs it in the environment of the clients that it names.
 """
 
