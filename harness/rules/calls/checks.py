@@ -1,27 +1,19 @@
-"""Tool calls: usable ids, offered names, JSON arguments."""
+"""Tool calls: ids of their own, and none that is lost, stands in a text, or is made again."""
 
-import ast
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 
 from harness.api import DIALECTS
 from harness.api.fields import objects
 from harness.api.items import Tool
-from harness.api.json_schema import conforms, misfit, text_misfit
-from harness.api.json_text import (
-    ends_early,
-    parsed_object,
-    parsed_value,
-    strings,
-    trailing_object,
-)
-from harness.api.ledger import ANSWER_HEADER, call_header, ledger, may_be_headers
+from harness.api.json_text import parsed_object, strings, trailing_object
+from harness.api.ledger import ANSWER_HEADER, call_header, may_be_headers
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.rules.account.counting import LONGEST_HEADER
+from harness.rules.calls.name_checks import tool_of
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import (
-    BUILT_IN,
     Answer,
     Call,
     calls,
@@ -30,19 +22,11 @@ from harness.rules.evidence.subjects import (
     exchanges,
     repeats,
 )
-from harness.rules.habits import BROKEN_JSON, UNUSABLE_CALLS, Habit, recorded
-from harness.rules.rule import CHAT, FUNCTION_CALLING, GUIDE, HARMONY, ExcusedIf, Problem
+from harness.rules.habits import Habit, recorded
+from harness.rules.rule import CHAT, GUIDE, HARMONY, Problem
 
 family = Family("calls", CHAT, component="calls")
-
-_MOST_CLOSED = 64  # brackets at the end of arguments that are read
-
-# What a harmony header can leave around the name of a tool, with or without its special tokens:
-# ` to=functions.NAME<|channel|>commentary <|constrain|>json<|message|>`. A content type counts only
-# where it directly follows the name, because a model may invent `search_code` for `search`.
-_BEFORE_NAME = r"(?:.*to=)?(?:functions?[._:/]*)*"
 _END_OF_COT = 200
-# What is before the arguments of a call: a header of harmony, or of the format of other models.
 # What an error says, or the member that has the call, if a server refuses what its model wrote.
 _OWN_CALL = re.compile(
     r"failed_generation|tool_use_failed|tool call validation failed"
@@ -50,19 +34,11 @@ _OWN_CALL = re.compile(
     r"|(?:generated|output) (?:tool|function) call",
     re.IGNORECASE,
 )
+# What is before the arguments of a call: a header of harmony, or of the format of other models.
 _OTHER_FORMAT = "<function="
 _CALL_HEADER = re.compile(rf"(?:\bto=functions\.|{_OTHER_FORMAT})([\w-]+)")
 _CONTENT_TYPE = 5  # the most tokens of a content type in the header of a call, and of its spelling
-_ARGUMENTS = ("arguments", "parameters")
-# The most characters of empty arguments, such as `{}` or `null`, and the fewest tokens of lost
-# ones.
-_EMPTY, _FEWEST_TOKENS = 4, 4
-_MOST_CHARACTERS = 20_000  # of arguments that are compared with Python's notation
 _FAILED = re.compile(r"error|exception|traceback|fail|unavailable|time.?out|retry|again", re.I)
-_NO_ARGUMENTS = ("", "{}", "null")
-_AFTER_NAME = (
-    r"(?:(?:<\||\s|[._:/]*(?:commentary|analysis|channel|constrain|assistant)).*|json|code)?"
-)
 
 
 @family.check("calls.id.missing", calls, fix="Give every call an id of its own.")
@@ -121,236 +97,6 @@ def _recorded_ids(parsed: ParsedRollout) -> Iterator[str]:
 
 
 @family.check(
-    "calls.name.unknown",
-    calls,
-    lambda call: not _is_json_answer(call),
-    severity="warning",
-    source=GUIDE,
-    habit=Habit(0.02),
-    witness=True,
-)
-def _unknown_name(call: Call) -> Iterator[Problem]:
-    """Tool calls name a tool that the request offered.
-
-    A model occasionally invents a tool or corrects an odd name, and the attempt fails. More often,
-    the server changes names or does not show the tools to the model.
-    """
-    offered = {*call.exchange.request.functions, *call.exchange.request.custom_tools}
-    named = call.call.name and not (_is_built_in(call) or _intended(call))
-    if named and call.call.name not in offered:
-        message = "The reply calls a tool that the request did not offer."
-        yield Problem(call.exchange, message, f"one of {sorted(offered)}", call.call.name)
-
-
-@family.check(
-    "calls.custom",
-    calls,
-    lambda call: call.call.name in call.exchange.request.custom_tools,
-    source=f"{FUNCTION_CALLING}#custom-tools",
-    fix="Return the call of a custom tool as a custom tool call, with its input as the text.",
-    example=(
-        "The call of a custom tool comes back as a function call.",
-        "https://github.com/Wei-Shaw/sub2api/issues/5659",
-    ),
-)
-def _custom(call: Call) -> Iterator[Problem]:
-    """The call of a custom tool is a custom tool call. Clients find no function of that name."""
-    message = f"{call.call.name} was offered as a custom tool, and its call is a function call."
-    yield Problem(call.exchange, message, "a custom tool call", call.call.arguments)
-
-
-@family.check(
-    "calls.name.built_in",
-    calls,
-    severity="warning",
-    source=HARMONY,
-    habit=Habit(0.02),
-    relations=[ExcusedIf("prompt.bare", "built_in_unasked")],
-    component="prompt",
-    fix="Offer the built-in tools in the system message only if the request offers them.",
-    example=(
-        "The response to a request without tools is a call of a built-in tool.",
-        "https://github.com/vllm-project/vllm/issues/27385",
-    ),
-)
-def _built_in(call: Call) -> Iterator[Problem]:
-    """The reply does not call a built-in tool of harmony that the request did not offer.
-
-    gpt-oss does this occasionally. It becomes frequent if the system message advertises built-in
-    tools that are not available.
-    """
-    if _is_built_in(call):
-        message = "The reply calls a built-in harmony tool that the request did not offer."
-        yield Problem(call.exchange, message, "no call of a built-in tool", call.call.name)
-
-
-@family.check(
-    "calls.name.polluted",
-    calls,
-    source=HARMONY,
-    habit=Habit(0.01),
-    fix="Take the name from the recipient only, wherever the header has it.",
-)
-def _polluted_name(call: Call) -> Iterator[Problem]:
-    """Tool names are returned as the model wrote them, without parts of the harmony header.
-
-    The model may write the recipient before or after the channel, and the provider's harmony parser
-    handles only one of the two. Agents see an unknown tool and abort. A call with the wrong tool's
-    name is also reported if the CoT names only one tool, and the arguments fit only the schema of
-    that tool. A model rarely writes no name.
-    """
-    intended, meant = _intended(call), _meant(call)
-    if intended is not None:
-        message = f"The tool name {intended} was returned with parts of its harmony header."
-        # A model may write the namespace twice.
-        own = call.call.name == f"functions.{intended}"
-        yield Problem(call.exchange, message, intended, call.call.name, proven=not own)
-    elif not call.call.name:
-        message = "The call has an empty name."
-        yield Problem(call.exchange, message, "the name of a tool", repr(call.call.name))
-    elif meant is not None:
-        message = "The call has the arguments of the tool that the CoT names, but a different name."
-        yield Problem(call.exchange, message, meant.name, call.call.name)
-
-
-def _is_without_arguments(call: Call) -> bool:
-    """Whether a call has no arguments, and its function requires none."""
-    tool = call.exchange.request.functions.get(call.call.name)
-    if tool is None or misfit({}, tool.parameters) is not None:
-        return False
-    return not tool.parameters.get("properties") or call.call.arguments.strip() in _NO_ARGUMENTS
-
-
-@family.check(
-    "calls.arguments.json",
-    calls,
-    lambda call: not (_is_cut(call) or _is_without_arguments(call)),
-    severity="warning",
-    habit=BROKEN_JSON,
-    error_above=UNUSABLE_CALLS,
-    witness=True,
-)
-def _arguments(call: Call) -> Iterator[Problem]:
-    """The arguments of a tool call are a JSON object.
-
-    A model occasionally writes invalid JSON, and the attempt fails. More often, the server changes
-    or truncates the arguments, or sends their pieces in the wrong order. Invalid JSON in nearly all
-    calls of an API or mode is an error. The arguments of the built-in tool python are a program
-    instead.
-    """
-    is_program = call.call.name == "python" and _is_built_in(call)
-    if parsed_object(call.call.arguments) is None and not is_program:
-        message = f"The arguments of {call.call.name} are not a JSON object."
-        yield Problem(call.exchange, message, "a JSON object", call.call.arguments)
-
-
-family.check(
-    "calls.arguments.json.none",
-    calls,
-    lambda call: not _is_cut(call) and _is_without_arguments(call),
-    severity="warning",
-    habit=BROKEN_JSON,
-    text="The arguments of a call without arguments are {}, a JSON object. gpt-oss writes it for a "
-    "function without parameters, too. Clients that parse an empty text as JSON fail.",
-    witness=True,
-)(_arguments)
-
-
-@family.check(
-    "calls.arguments.cut",
-    calls,
-    lambda call: not (_is_cut(call) or call.exchange.at_limit),
-    habit=BROKEN_JSON,
-    error_above=UNUSABLE_CALLS,
-)
-def _ends_early(call: Call) -> Iterator[Problem]:
-    """The arguments of a finished tool call are one whole JSON object, closed once.
-
-    The model completes the JSON before it ends the call, as in all 170 recorded calls. A server
-    that reads the call in pieces can lose the last piece, or all pieces, or send it twice. Empty
-    arguments are reported if the function requires some and the reply has fewer tokens than it
-    reports.
-    """
-    if ends_early(call.call.arguments):
-        message = f"The arguments of {call.call.name} are a truncated JSON object."
-        yield Problem(call.exchange, message, "a complete JSON object", call.call.arguments)
-    elif _closes_twice(call.call.arguments):
-        message = f"The arguments of {call.call.name} have a closing bracket too many."
-        yield Problem(call.exchange, message, "one JSON object", call.call.arguments)
-    elif (missing := _missing_tokens(call)) is not None:
-        name = call.call.name
-        message = f"The arguments of {name} are empty, although the reported tokens include some."
-        got = f"{call.call.arguments!r} and {missing} unexplained tokens"
-        yield Problem(call.exchange, message, "the required arguments", got)
-
-
-def _closes_twice(text: str) -> bool:
-    """Whether a text is a JSON object and further closing brackets."""
-    text, kept = text.strip(), text.rstrip("]} \n\t")
-    ends = range(len(kept) + 1, min(len(text), len(kept) + _MOST_CLOSED))
-    return any(parsed_object(text[:end]) is not None for end in ends)
-
-
-def _missing_tokens(call: Call) -> int | None:
-    """The reported tokens that a reply lacks, if a call lacks all of its required arguments."""
-    tool, counted = call.exchange.request.functions.get(call.call.name), ledger(call.exchange)
-    empty = not parsed_object(call.call.arguments or "{}") and len(call.call.arguments) <= _EMPTY
-    if tool is None or counted is None or not empty or counted.difference < _FEWEST_TOKENS:
-        return None
-    return None if misfit({}, tool.parameters) is None else counted.difference
-
-
-@family.check("calls.arguments.escaped", calls, habit=BROKEN_JSON, error_above=UNUSABLE_CALLS)
-def _escaped(call: Call) -> Iterator[Problem]:
-    """The arguments of a tool call are encoded as JSON, and only once.
-
-    Clients parse the arguments once and pass a string to the tool instead of an object. Objects in
-    the notation of Python, such as {'city': None}, cannot be parsed.
-    """
-    inner = parsed_value(call.call.arguments)
-    if isinstance(inner, str) and parsed_object(inner) is not None:
-        message = f"The arguments of {call.call.name} are encoded as JSON twice."
-        yield Problem(call.exchange, message, inner, call.call.arguments)
-    elif inner is None and _is_python(call.call.arguments):
-        message = f"The arguments of {call.call.name} are in the notation of Python."
-        yield Problem(call.exchange, message, "a JSON object", call.call.arguments)
-
-
-def _is_python(text: str) -> bool:
-    """Whether a text is a dictionary that a server wrote with Python's `str`."""
-    if not text.startswith("{") or len(text) > _MOST_CHARACTERS:
-        return False
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return False
-    return isinstance(value, dict) and str(value) == text
-
-
-@family.check(
-    "calls.arguments.strict",
-    calls,
-    lambda call: call.call.name in call.exchange.request.strict and not _is_cut(call),
-    source=f"{FUNCTION_CALLING}#strict-mode",
-    component="structured",
-    fix="Constrain the arguments of strict functions to their schema.",
-)
-def _strict(call: Call) -> Iterator[Problem]:
-    """The arguments of a function with `strict: true` conform to its schema.
-
-    Clients rely on this guarantee. A provider that cannot give it must reject the request.
-    """
-    name, arguments = call.call.name, call.call.arguments
-    problem: str | None = "not a JSON object"
-    if parsed_object(arguments) is not None:
-        schema = call.exchange.request.functions[name].parameters
-        problem = text_misfit(arguments, schema, strict=True)
-    if problem is not None:
-        message = f"The arguments of {name} violate its schema, although the function is strict."
-        yield Problem(call.exchange, message, "arguments that conform to the schema", problem)
-
-
-@family.check(
     "calls.in_text",
     ended,
     lambda answer: answer.exchange.request.functions and not answer.reply.calls,
@@ -374,7 +120,7 @@ def _in_text(answer: Answer) -> Iterator[Problem]:
     headers = [name for name in _CALL_HEADER.findall(text) if name in functions]
     # Of several tools that the arguments fit, the one whose name the text has last.
     tools = sorted(functions.values(), key=lambda tool: text.rfind(tool.name), reverse=True)
-    tool = _tool_of(trailing_object(text), [functions[headers[-1]]] if headers else tools)
+    tool = tool_of(trailing_object(text), [functions[headers[-1]]] if headers else tools)
     if tool is not None and not exchange.request.wants_json:
         message = f"The answer contains what looks like the arguments of {tool.name}."
         counted = answer.ledger
@@ -455,7 +201,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         return  # The model itself wrote no call.
     whole = parsed_object(reply.reasoning.strip())
     last = whole if whole or reply.text.strip() else trailing_object(reply.reasoning)
-    tool = _tool_of(last, request.functions.values())
+    tool = tool_of(last, request.functions.values())
     if tool is not None and not request.wants_json:
         header = call_header(tool.name)
         if counted is not None and counted.difference < header and not reply.text.strip():
@@ -473,66 +219,6 @@ def _lost(answer: Answer) -> Iterator[Problem]:
             got = f"{counted.difference} unexplained tokens"
             proven = counted.difference > LONGEST_HEADER  # else it may be a malformed header
             yield Problem(exchange, message, "a tool call", got, "$.usage", proven=proven)
-
-
-def _is_cut(call: Call) -> bool:
-    reply = call.exchange.reply
-    return reply is not None and reply.finish == "length"
-
-
-def _tool_of(arguments: object, tools: Collection[Tool]) -> Tool | None:
-    """Return the tool that these arguments fit, without unknown or missing properties.
-
-    The arguments may be part of an object that names the tool, the format of other models.
-    """
-    if not isinstance(arguments, dict) or not arguments:
-        return None
-    if isinstance(arguments.get("name"), str):
-        inner = next((arguments[key] for key in _ARGUMENTS if key in arguments), None)
-        named = [tool for tool in tools if tool.name == arguments["name"]]
-        if named and isinstance(inner, dict | str):
-            return named[0]
-    for tool in tools:
-        properties = tool.parameters.get("properties")
-        known = set(properties) if isinstance(properties, dict) else set()
-        if arguments.keys() <= known and conforms(arguments, tool.parameters):
-            return tool
-    return None
-
-
-def _meant(call: Call) -> Tool | None:
-    """The tool that the model means, if CoT and arguments show that it is not the called one."""
-    functions, reply = call.exchange.request.functions, call.exchange.reply
-    own, arguments = functions.get(call.call.name), parsed_object(call.call.arguments)
-    if own is None or arguments is None or reply is None:
-        return None
-    named = [tool for name, tool in functions.items() if name in reply.reasoning]
-    if len(named) != 1 or own in named or misfit(arguments, own.parameters) is None:
-        return None
-    without = named[0] if conforms({}, named[0].parameters) else None
-    return _tool_of(arguments, named) if arguments else without
-
-
-def _is_json_answer(call: Call) -> bool:
-    """Whether `chat.answer.item` or `responses.answer.item` reports a call."""
-    reply = call.exchange.reply
-    return reply is not None and Answer(call.exchange, reply).misplaced is not None
-
-
-def _is_built_in(call: Call) -> bool:
-    name, request = call.call.name, call.exchange.request
-    return (
-        name not in {*request.functions, *request.custom_tools}
-        and BUILT_IN.fullmatch(name) is not None
-    )
-
-
-def _intended(call: Call) -> str | None:
-    """The offered tool whose name is returned with parts of a header; None for any other name."""
-    name, offered = call.call.name, call.exchange.request.functions
-    patterns = ((tool, f"{_BEFORE_NAME}{re.escape(tool)}{_AFTER_NAME}") for tool in offered)
-    matching = (tool for tool, pattern in patterns if re.fullmatch(pattern, name, re.DOTALL))
-    return None if name in offered else next(matching, None)
 
 
 def _after_results(parsed: ParsedRollout) -> Iterator[tuple[Answer, Answer]]:
@@ -573,17 +259,3 @@ def _again(pair: tuple[Answer, Answer]) -> Iterator[Problem]:
         if (call.name, call.arguments) in made:
             message = f"The reply to the result of {call.name} makes the same call again."
             yield Problem(later.exchange, message, "a different reply", call.arguments)
-
-
-family.account_rule(
-    "calls.arguments.changed",
-    "Calls reach the client with the name and the arguments that the model wrote. Changed "
-    "arguments that still match the schema make a tool do what the model did not intend.",
-    lambda row, entry: row.calls and entry.kind != "unknown",
-)
-family.account_rule(
-    "calls.arguments.retyped",
-    "Values in arguments are not turned into strings, nor lists of one entry into the entry. "
-    "Tools that check types reject such a call.",
-    lambda row, entry: row.calls and entry.kind != "unknown",
-)

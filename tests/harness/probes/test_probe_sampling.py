@@ -12,7 +12,7 @@ from replies import Reply, chat_blocks, chat_chunks, chat_whole
 from harness.records.rollouts import Response
 from harness.rules.probe import ProbeRequest
 from harness.rules.sampling import option_probes as options
-from harness.rules.sampling.probes import GROUP
+from harness.rules.sampling.requests import GROUP
 from harness.run.attempts import Attempt
 
 WORDS = {"low": 5, "medium": 14, "high": 62}
