@@ -118,7 +118,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
             message = "The reply contains nothing, but reports output tokens."
         got = f"{reply.output_tokens} tokens"
         sure = lost > LONGEST_HEADER and not are_joined(lost, reply.reasoning)
-        proven = not reply.reasoning or (sure and not exchange.truncated)
+        proven = sure and not (reply.reasoning and exchange.truncated)
         expected = f"text for {lost} more tokens"
         path = "$.output" if exchange.api == "responses" else "$.choices"
         yield Problem(exchange, message, expected, got, path, proven=proven)

@@ -238,6 +238,16 @@ def test_one_reply_that_returns_none_of_its_tokens_is_an_error(api, truncated, t
     assert "reply.lost.truncated" not in examined.findings(lost)
 
 
+@pytest.mark.parametrize(("tokens", "proven"), [(35, False), (40, True)])
+def test_a_reply_with_the_tokens_of_one_malformed_header_proves_no_lost_text(tokens, proven):
+    (finding,) = [
+        each
+        for each in examined.details(nothing_returned("chat", tokens))
+        if each.id == "reply.lost"
+    ]
+    assert finding.proven == proven
+
+
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize(
     "request_body", [{"stop": ["hat"]}, {"n": 2}, {"reasoning": {"exclude": True}}]
