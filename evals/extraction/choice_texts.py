@@ -76,7 +76,12 @@ class ChoiceTexts:
 
     def _equal(self, wanted: str) -> list[str]:
         """Return the letters of the choices with a folded text."""
-        return [letter for letter, text in self.pairs if wanted and folded(text) == wanted]
+        return [letter for letter, text in self._folded if wanted and text == wanted]
+
+    @cached_property
+    def _folded(self) -> Sequence[tuple[str, str]]:
+        """The letters with the folded texts."""
+        return [(letter, folded(text)) for letter, text in self.pairs]
 
     def _of_value(self, text: str) -> list[str]:
         """Return the letters of the choices with the value of a quantity."""
