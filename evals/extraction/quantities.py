@@ -158,7 +158,7 @@ _POWER_OF_TEN = re.compile(
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _FACTORS = re.compile(r"[ ·*]+(?=[^\W\d])")
 _EXTENT = re.compile(r"\s+(?:old|long|tall|wide|high|deep|thick|apart|away)$")
-_LARGEST = 10**300  # a float holds it
+LARGEST = 10**300  # a float holds it
 _SYMBOL = 2  # letters; the case of longer units does not matter
 
 
@@ -230,8 +230,8 @@ def read_quantity(text: str) -> Quantity | None:
     currency = re.match(r"([+-]?)\s*([€£¥]|EUR|USD|GBP|JPY)\s*(?=\d)", bare)
     if currency:
         bare = currency[1] + bare[currency.end() :] + f" {currency[2]}"
-    for number, rest in _numbers(bare):
-        if abs(number) >= _LARGEST:
+    for number, rest in numbers_at_start(bare):
+        if abs(number) >= LARGEST:
             return None
         rest = _EXTENT.sub("", without_parentheses(rest.strip(" ~.")))
         if not rest:
@@ -248,7 +248,7 @@ def without_parentheses(text: str) -> str:
     return text if within else text.lstrip(" ()~").rstrip(" ()~.")
 
 
-def _numbers(bare: str) -> list[tuple[Fraction, str]]:
+def numbers_at_start(bare: str) -> list[tuple[Fraction, str]]:
     """Return the numbers that a text can begin with, and what is left after each."""
     found = []
     plain = _PLAIN.match(bare)
@@ -262,7 +262,8 @@ def _numbers(bare: str) -> list[tuple[Fraction, str]]:
         size, end = sized(bare, end)
         found.append((-number * size if plain["sign"] == "-" else number * size, bare[end:]))
     elif words := in_words(bare):
-        found.append((words[0], bare[words[1] :]))
+        size, end = sized(bare, words[1])
+        found.append((words[0] * size, bare[end:]))
     # the longest beginning that is an expression, as in `\sqrt{0.64} m`
     spaces = [space.start() for space in re.finditer(" ", bare)]
     for end in reversed([*spaces, len(bare)]):

@@ -5,23 +5,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
 
 from evals.answer_eval import Item, Order
-from evals.extraction.arithmetic import evaluated
-from evals.extraction.number_words import changes_number, in_words, sized, stated_numbers
+from evals.extraction.number_words import changes_number, stated_numbers
 from evals.extraction.plain_text import without_markup
+from evals.extraction.quantities import LARGEST, numbers_at_start
 from evals.extraction.readers import FOUR
 from evals.extraction.statements import stated_answer
 from evals.prompts import fill
 
 _PLAIN = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|\d+/0*[1-9]\d*)")
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
-_POWER = r"(?:\s*(?:\\times|\\cdot|×|·|\*)\s*10\s*\^\s*\{?\s*([+-]?\d+)\s*\}?)"
-_FRACTION = r"\\[dtc]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}"
-_NUMBER = re.compile(
-    rf"([+-]?)\s*(?:{_FRACTION}|((?:{_DIGITS})(?:[eE][+-]?\d+)?){_POWER}?(?:\s*/\s*(\d+))?)"
-)
 _UNIT = re.compile(
     r"\s*(?:\\?%|°|[€$£¥])?\s*"
     r"(?:(?!(?:and|or|to|plus|minus|times|but)\b)(?:[^\W\d_]{2,20}|[mgsLKNJWVAhC])"
@@ -69,33 +62,11 @@ def rounding(answer: str) -> float:
 
 def read_number(text: str) -> float | None:
     """Return the number that a text consists of, with a unit or as the side of an equation."""
-    bare = EQUALS.split(without_markup(text))[-1].strip(" []\"'*~$").rstrip(".")
-    exact = evaluated(bare)
-    if exact is not None:
-        return float(exact)
-    bare = bare.strip(" ()")
-    match, words = _NUMBER.match(bare), in_words(bare)
-    if not match and words:
-        factor, end = sized(bare, words[1])
-        return _with_unit(float(words[0] * factor), bare[end:])
-    if not match:
-        return None
-    factor, end = sized(bare, match.end())
-    sign, above, below, digits, power, divisor = match.groups()
-    if above is not None:
-        value, divisor = float(above), below
-    else:
-        value = float(digits.replace(",", "")) * float(f"1e{power or 0}")
-    if divisor is not None and float(divisor) == 0:
-        return None
-    value *= factor / float(divisor or 1)
-    return _with_unit(-value if sign == "-" else value, bare[end:])
-
-
-def _with_unit(value: float, unit: str) -> float | None:
-    """Return a finite number if what follows it is a unit that leaves it as it is."""
-    unchanged = _UNIT.fullmatch(unit) and not changes_number(unit)
-    return value if unchanged and isfinite(value) else None
+    bare = EQUALS.split(without_markup(text))[-1].replace("−", "-").strip(" []\"'*~$").rstrip(".")
+    for number, rest in (*numbers_at_start(bare), *numbers_at_start(bare.strip(" ()"))):
+        if abs(number) < LARGEST and _UNIT.fullmatch(rest) and not changes_number(rest):
+            return float(number)
+    return None
 
 
 class ValueReader(ABC):
