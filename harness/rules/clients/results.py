@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from harness.records.analysis import ClientResult, RuleResult
 from harness.records.conditions import BOTH_APIS, Api, Mode
@@ -63,22 +64,7 @@ def _client_result(
 ) -> ClientResult | None:
     """Return the result of a client; None if the run judged nothing that it sends or receives."""
     client = CLIENTS[name]
-    breaking: list[str] = []
-    on_request: list[str] = []
-    verified: list[Variant | SharedRules] = []
-    unverified: list[str] = []
-    for form in FORMS:
-        for part in form.parts:
-            if (default := part.clients(api).get(client.like or name)) is None:
-                continue
-            ids = part.ids if isinstance(part, SharedRules) else (form.rule,)
-            rules = [results[id_] for id_ in ids if id_ in results]
-            if _breaks(rules, part, api, client.modes):
-                (breaking if default else on_request).append(part.name or form.name)
-            elif default and any(group.startswith(api) for r in rules for group in r.counts):
-                verified.append(part)
-            elif default:
-                unverified.append(part.name or form.name)
+    breaking, on_request, verified, unverified = _sent_forms(name, api, results)
     own = any(isinstance(p, Variant) and p.base in _EARLIER_CALLS for p in verified)
     unverified += [] if own or _calls_judged(api, results) else [_CALLS]
     made = [c for c in conversations if c.api == api and c.mode in client.modes]
@@ -113,6 +99,33 @@ def _client_result(
         returns_cot=client.over(api) or "",
         read_by=package(name) if any(name in c.read for c in made) else "",
     )
+
+
+class _SentForms(NamedTuple):
+    """What a client sends, as the rules judged it: names of forms, and parts that work."""
+
+    breaking: list[str]
+    on_request: list[str]  # breaking ones that it sends only if its user asks for them
+    verified: list[Variant | SharedRules]
+    unverified: list[str]
+
+
+def _sent_forms(name: str, api: Api, results: Mapping[str, RuleResult]) -> _SentForms:
+    """Return how the forms that a client sends over an API were judged."""
+    client, found = CLIENTS[name], _SentForms([], [], [], [])
+    for form in FORMS:
+        for part in form.parts:
+            if (default := part.clients(api).get(client.like or name)) is None:
+                continue
+            ids = part.ids if isinstance(part, SharedRules) else (form.rule,)
+            rules = [results[id_] for id_ in ids if id_ in results]
+            if _breaks(rules, part, api, client.modes):
+                (found.breaking if default else found.on_request).append(part.name or form.name)
+            elif default and any(group.startswith(api) for r in rules for group in r.counts):
+                found.verified.append(part)
+            elif default:
+                found.unverified.append(part.name or form.name)
+    return found
 
 
 def _spoilt(
