@@ -74,7 +74,7 @@ def conversations(
     `damaged` has, by record, the rules that found what breaks clients (see `damaging`). Of the
     tasks and the recordings, the shortest of each kind are read, one of each form; of the other
     probes only damaged ones, the shortest with the same findings. The others with these findings do
-    to clients what those that were read do.
+    to clients what most of those that were read do.
     """
     last = {_again(parsed.rollout): parsed for parsed in rollouts}
     alike: dict[tuple[str, Api, Mode, frozenset[str]], list[ParsedRollout]] = defaultdict(list)
@@ -109,18 +109,27 @@ def _again(rollout: Rollout) -> object:
 def _like_the_shortest(those: Sequence[ParsedRollout], *, unread: bool) -> Iterator[Conversation]:
     """Yield the conversations with equal findings, of which the shortest of each form are read."""
     of_form: dict[object, Conversation] = {}
-    latest: dict[bool, Conversation] = {}  # with a call, and without one
+    read: dict[bool, list[Conversation]] = defaultdict(list)  # with a call, and without one
+    usual: dict[bool, Conversation] = {}
     shortest = sorted(those, key=lambda one: sum(len(each.events) for each in one.exchanges))
     for at, parsed in enumerate(shortest):
         made = _kind(parsed)
         if unread:
             yield made
             continue
-        if at < _MOST or made.calls not in latest:
+        if at < _MOST or made.calls not in read:
             form = made.calls, _form(parsed)
-            of_form[form] = latest[made.calls] = of_form.get(form) or _read(parsed)
-        like = latest[made.calls]
+            like = of_form[form] = of_form.get(form) or _read(parsed)
+            read[made.calls].append(like)
+        else:
+            like = usual[made.calls] = usual.get(made.calls) or _usual(read[made.calls])
         yield replace(made, failed=like.failed, turn=like.turn, read=like.read)
+
+
+def _usual(read: Sequence[Conversation]) -> Conversation:
+    """Return the first of those with the most frequent result."""
+    results = [(one.failed, one.read) for one in read]
+    return max(read, key=lambda one: results.count((one.failed, one.read)))
 
 
 def _form(parsed: ParsedRollout) -> object:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 import pytest
@@ -70,12 +70,7 @@ def results(made: Mapping[Rollout, Rollout] | list[Rollout]) -> tuple[ClientResu
 
 
 def under(damage: str) -> tuple[ClientResult, ...]:
-    return results(
-        [
-            one.model_copy(update={"exchanges": tuple(changed(e, damage) for e in one.exchanges)})
-            for one in recorded()
-        ]
-    )
+    return results([with_damage(one, damage) for one in recorded()])
 
 
 def breaks(found: tuple[ClientResult, ...], status: str = "breaking") -> Iterator[Break]:
@@ -366,16 +361,34 @@ def test_custom_tools_and_cut_replies_are_no_conversations_of_all_clients() -> N
     assert not is_conversation(parse_rollout(other))
 
 
-def test_replies_of_one_form_are_read_once_and_each_as_if_it_were_alone():
-    """Texts and numbers change nothing; a member, an event or the framing of one does."""
-    first, *others = [
+def streamed_calls() -> list[Rollout]:
+    """Conversations with calls over Chat, the shortest first."""
+    found = [
         one
         for one in healthy().rollouts
         if one.task == "tool_calling" and one.condition.api == "chat" and one.condition.streaming
-    ][:6]
-    without_index = first.model_copy(
-        update={"exchanges": tuple(changed(each, "call-index-missing") for each in first.exchanges)}
-    )
+    ]
+    return sorted(found, key=lambda one: sum(len(e.response.parts) for e in one.exchanges))
+
+
+def with_damage(one: Rollout, damage: str) -> Rollout:
+    return one.model_copy(update={"exchanges": tuple(changed(e, damage) for e in one.exchanges)})
+
+
+@pytest.mark.parametrize(("odd", "broken"), [((11,), 1), ((0,), 1), (range(12), 16)])
+def test_what_is_not_read_is_like_most_of_what_is_read(odd: Iterable[int], broken: int) -> None:
+    """Of sixteen conversations, twelve are read."""
+    those = [
+        parse_rollout(with_damage(one, "call-index-missing") if at in odd else one)
+        for at, one in enumerate(streamed_calls()[:16])
+    ]
+    assert sum(any(one.read.values()) for one in conversations(those)) == broken
+
+
+def test_replies_of_one_form_are_read_once_and_each_as_if_it_were_alone():
+    """Texts and numbers change nothing; a member, an event or the framing of one does."""
+    first, *others = streamed_calls()[:6]
+    without_index = with_damage(first, "call-index-missing")
     those = [parse_rollout(one) for one in (without_index, *others)]
     made = {one.record: one for one in conversations(those)}
     alone = {one.rollout.id: conversations([one])[0] for one in those}
