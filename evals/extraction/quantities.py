@@ -159,6 +159,7 @@ _FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _FACTORS = re.compile(r"[ ·*]+(?=[^\W\d])")
 _EXTENT = re.compile(r"\s+(?:old|long|tall|wide|high|deep|thick|apart|away)$")
 LARGEST = 10**300  # a float holds it
+_MOST_DIGITS = 1000  # with separators; more are a model that repeats one
 _SYMBOL = 2  # letters; the case of longer units does not matter
 
 
@@ -252,6 +253,8 @@ def numbers_at_start(bare: str) -> list[tuple[Fraction, str]]:
     """Return the numbers that a text can begin with, and what is left after each."""
     found = []
     plain = _PLAIN.match(bare)
+    if plain and len(plain["digits"]) > _MOST_DIGITS:
+        return []
     if plain:
         number = Fraction(re.sub("[, ]", "", plain["digits"]))
         number *= Fraction(10) ** int(plain["exponent"] or 0)

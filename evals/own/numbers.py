@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from math import isfinite
 
 from evals.answer_eval import Item, Order
 from evals.extraction.number_words import changes_number, stated_numbers
@@ -36,12 +36,13 @@ _SMALLEST = 1e-9  # relative; rounding errors of binary fractions
 
 
 def is_number(text: str) -> bool:
-    """Return whether a text is a number, such as `-3`, `2.50`, `6.02e23` or `1/3`."""
-    return _PLAIN.fullmatch(text) is not None
+    """Return whether a text is a finite number, such as `-3`, `2.50`, `6.02e23` or `1/3`."""
+    return _PLAIN.fullmatch(text) is not None and isfinite(_value(text))
 
 
 def _value(text: str) -> float:
-    return float(Fraction(text))
+    above, _, below = text.partition("/")
+    return float(above) / float(below or 1)
 
 
 def tolerance_of(text: str, answer: float) -> float | None:

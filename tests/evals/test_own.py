@@ -85,6 +85,7 @@ def test_csv_and_the_columns_of_gpqa(tmp_path):
         ({"question": "q", "answer": "C", "choices": ["x", "y"]}, "neither a choice nor its"),
         ({"question": "q", "answer": "a", "tolerance": 1}, "'a' is not a number, so it has no tol"),
         ({"question": "q", "answer": 1, "tolerance": "x"}, "the tolerance 'x' is neither a number"),
+        ({"question": "q", "answer": 1, "tolerance": "1e400"}, "is neither a number"),
         ({"question": "q", "pattern": "("}, "the pattern '(' is not a regular expression: missing"),
         ({"question": "q", "rubric": ["[-1] a"]}, "no criterion of the rubric has positive points"),
         ({"question": "q", "rubric": "a", "pattern": "b"}, "a row with a rubric has no choices"),

@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 
 from evals.extraction.quantities import difference, read_quantity
+from evals.own.numbers import read_number
 
 
 def equal(one, other):
@@ -75,6 +76,13 @@ def test_different_quantities(one, other):
 def test_a_number_beyond_a_float_is_no_quantity():
     assert read_quantity("1e400 m") is None
     assert read_quantity(r"4 \times 10^{999} m") is None
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "9,999" + ",999" * 1500, "0." + "3" * 5000])
+@pytest.mark.parametrize("text", ["{}", "The answer is {}.", r"Answer: \boxed{{{}}} m"])
+def test_endless_digits_are_no_number(text, digits):
+    assert read_quantity(text.format(digits)) is None
+    assert read_number(text.format(digits)) is None
 
 
 def test_a_quantity_is_written_with_its_unit():
