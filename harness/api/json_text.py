@@ -61,11 +61,11 @@ def ends_early(text: str) -> bool:
     text = text.strip()
     try:
         _LENIENT.decode(text)
-    except RecursionError:
-        return False
     except json.JSONDecodeError as error:
         unfinished = error.pos >= len(text) or error.msg.startswith("Unterminated string")
         return text.startswith("{") and unfinished
+    except (ValueError, RecursionError):
+        return False
     return False
 
 

@@ -200,7 +200,7 @@ def _call(call: _Json) -> _Json:
     text, arguments, problem = str(function.get("arguments")), {}, None
     try:
         arguments = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         problem = f"{error}: {text}"
     if not isinstance(arguments, dict):
         arguments, problem = {}, f"not a JSON object: {text}"

@@ -277,7 +277,7 @@ def _call(name: object, arguments: object) -> str:
     """Return a tool call as text; arguments are compared as JSON."""
     try:
         value = json.loads(arguments) if isinstance(arguments, str) else arguments
-    except ValueError:
+    except (ValueError, RecursionError):
         value = arguments
     return f"{name}({json.dumps(value, sort_keys=True, default=str)})"
 

@@ -196,7 +196,7 @@ def _no_reply(exchange: ParsedExchange) -> str | None:
         return None
     try:
         json.loads(response.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         wanted = "events" if exchange.request.stream else "JSON"
         return f"the reply is {exchange.content_type or 'of no media type'}, and no {wanted}"
     return None

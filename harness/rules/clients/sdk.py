@@ -92,6 +92,6 @@ def _unusable(got: Got, exchange: ParsedExchange) -> str | None:
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

@@ -960,6 +960,15 @@ def test_deep_nesting_does_not_crash_the_checks(depth):
         judged([rollout([answer])])
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_endless_digits_do_not_crash_the_checks(streaming):
+    """Python reads no number of more than 4,300 digits."""
+    digits = "9" * 5000
+    arguments = f'{{"location": {digits}}}'
+    for answer in (Reply(call=("get_weather", arguments)), Reply(text=arguments, reasoning=digits)):
+        found([answer], streaming=streaming)  # raises what a rule raises
+
+
 # --- Evidence and descriptions
 
 

@@ -8,6 +8,8 @@ from functools import cache
 
 import pytest
 from corpus import healthy
+from healthy import stream_response
+from replies import Reply, chat_blocks, chat_chunks
 
 from benchmarks.real.damages import Wire, damaged
 from harness.api.parsed_rollout import ParsedRollout, parse_rollout
@@ -348,6 +350,17 @@ def test_a_recording_names_only_clients_that_break() -> None:
     found = client_results((), conversations(lost), ())
     assert {result.client for result in found} == {HELPERS}
     assert {result.status for result in found} == {"breaks"}
+
+
+@pytest.mark.parametrize("written", ["9" * 5000, "[" * 100_000])
+def test_arguments_that_python_cannot_read_are_read_by_no_client(written: str) -> None:
+    first = streamed_calls()[0]
+    reply = Reply(call=("get_weather", f'{{"location": {written}}}'))
+    exchange = first.exchanges[0].model_copy(
+        update={"response": stream_response(chat_blocks(chat_chunks(reply)))}
+    )
+    made = conversations([parse_rollout(first.model_copy(update={"exchanges": (exchange,)}))])
+    assert [one.calls for one in made] == [True]
 
 
 def test_custom_tools_and_cut_replies_are_no_conversations_of_all_clients() -> None:
