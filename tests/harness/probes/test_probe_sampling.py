@@ -12,7 +12,7 @@ from replies import Reply, chat_blocks, chat_chunks, chat_whole
 from harness.records.rollouts import Response
 from harness.rules.probe import ProbeRequest
 from harness.rules.sampling import option_probes as options
-from harness.rules.sampling.requests import GROUP
+from harness.rules.sampling.requests import GROUP, HOT
 from harness.run.attempts import Attempt
 
 WORDS = {"low": 5, "medium": 14, "high": 62}
@@ -233,6 +233,14 @@ def test_copies_of_earlier_replies_are_detected(hot: Any, fresh: Any, expected: 
         return healthy(request, attempt)
 
     assert found(provider, "failed") & {"sampling.cached"} == expected
+
+
+def test_every_later_reply_can_be_a_copy() -> None:
+    """Of each repeated request, only the first reply has no earlier one."""
+    result = judged(GROUP, healthy_except("hot ", lambda _: open_answer(1)))["sampling.cached"]
+    tries = [one.tries for one in GROUP.requests("chat") if one.id in HOT]
+    copies = sum(tries) - len(tries)
+    assert result.examples[0].evidence.got == f"{copies} of {copies} are copies"
 
 
 @pytest.mark.parametrize(("lost", "expected"), [(2, "passed"), (3, "not_verifiable")])
