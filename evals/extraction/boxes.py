@@ -43,7 +43,7 @@ def _asserted_boxes(line: str, reader: AnswerReader) -> Iterator[re.Match[str]]:
 
 
 def content_with_unit(line: str, box: re.Match[str], reader: AnswerReader) -> str:
-    """Return what is in a box, with a unit that stands beside it if the reader knows units."""
+    """Return the text in a box, with the unit beside it if the reader knows units."""
     beside = _WORD_BESIDE.match(line, box.end())
     if reader.knows_units and beside and read_unit(beside[1]):
         return f"{box[1]} {beside[1]}"

@@ -9,7 +9,7 @@ HENCE = re.compile(r"\b(?:so|hence|thus|therefore|consequently|giving)\b", re.IG
 CONTRAST = re.compile(
     r"(?i),?\s+(?:but|however,?)\s+|\s[–—]\s|\b(?:although|though|while|whereas)\b[^,;]*,\s"
 )
-"""What stands before the clause that states the answer: an earlier clause ends, or a concession."""
+"""What precedes the clause that states the answer: the end of another clause, or a concession."""
 REASON = re.compile(
     r"\b(?:because|since|due to|porque|parce que|weil|denn|так как|provided(?: that)?"
     r"|as long as)\b|, as\b"

@@ -20,7 +20,7 @@ _NOT_THESE = re.compile(
 )
 """What is denied after an emphasised answer, as in "**Ottawa**, not Toronto"."""
 _AND = re.compile(r"(?i)\W*\b(?:and|or|und|oder|et|ou|y|o|e)\b(?:\s+\w+){0,2}\W*")
-"""What stands between the members of a list."""
+"""A conjunction between members of a list."""
 _ORDERS = re.compile(
     r"(?i)\W*(?:use|using|take|let|set|try|put|consider|run|enter|is|are|does|do|did|can|was|how|what"
     r"|which|who|where|why|when)\b"
@@ -29,7 +29,7 @@ _ORDERS = re.compile(
 _AFTER_MEMBER = re.compile(r"\d\s?[,;]\s?$")
 """What stands before the last member of a list of numbers."""
 _CONTRASTS = re.compile(r"(?i)[^.;!?]*,\s(?:but|yet|however)\b")
-"""A sentence that goes on with what is true instead."""
+"""The rest of a sentence that denies a value and then states another one."""
 _GOES_ON = re.compile(r"[^.;:!?()–—]*,\s")
 """A clause after which the sentence goes on."""
 _FRONTED = re.compile(

@@ -1,4 +1,4 @@
-"""A process of real clients, in an environment of its own: it has the conversations asked of it.
+"""Start and stop a process that runs real clients in their own environment, and talk to it.
 
 Such a process, as of python.py, prints `MARK` and a JSON array of its uses ("pyd chat streaming").
 Then it reads a JSON array of a damage, a use and the most seconds on each line, has the

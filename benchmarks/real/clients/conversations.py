@@ -84,7 +84,7 @@ def measure(
 ) -> Measured:
     """Let the clients have their conversations, except for those of the `missing` environments.
 
-    The log begins anew if all of them are measured with all damages (`whole`).
+    A measurement of all clients with all damages (`whole`) starts a new log.
     """
     lanes = [*_lanes(work, clients, missing)]
     found = Measured()

@@ -1,4 +1,4 @@
-"""A process of Python clients: it has the conversations that it is told to have.
+"""The program that runs Python clients: it reads requests for conversations, and prints results.
 
     python -P -m real.clients.python CLIENT …
 

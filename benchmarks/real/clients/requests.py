@@ -32,7 +32,7 @@ def request_lines(found: Measured) -> Iterator[str]:
 
 
 def steady(text: str) -> str:
-    """Return a text with other ids and times in place of those that a client makes anew."""
+    """Return a text with fixed ids and times in place of those that a client generates."""
     ids: dict[str, str] = {}
     for found in _UUID.findall(text):
         ids.setdefault(found, f"00000000-0000-7000-8000-{len(ids):012d}")
