@@ -25,8 +25,6 @@ from harness.rules.account.differences import (
 )
 from harness.rules.account.entry import ALIKE, INTACT, SEVERAL, Entry, Judged, Place, What
 
-_NO_TIES = (What.BROKEN_OFF, What.REORDERED)
-"""What no near-tie of the model does to a text: it goes on differently."""
 _INSIDE = re.compile(r"[ ,;:-]*\w")
 """How a text continues within a line; a model may omit punctuation at the end."""
 
@@ -124,8 +122,7 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
     """Yield the replies that differ from their twins as no model makes them.
 
     A character is broken; the count is that of the twin's text, in several requests or by many
-    tokens; a text ends within a line or has the same words in another order, in several requests;
-    or one API or mode differs.
+    tokens; a text ends within a line, in several requests; or one API or mode differs.
     """
     claims: list[Claim] = []
     for group in groups:
@@ -138,7 +135,7 @@ def _unlike(groups: Sequence[Sequence[Row]], counting: Counting) -> Judged:
             entry = _difference(row, right)
             sure = _counted_instead(row, entry, counting)
             proof = entry.what is What.GARBLED or sure is True
-            broken = sure is None and not row.calls and entry.what in _NO_TIES
+            broken = sure is None and not row.calls and entry.what is What.BROKEN_OFF
             alike: Hashable = entry.what if broken else None
             if sure is False and not proof:
                 alike = "by few tokens"
