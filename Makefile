@@ -38,6 +38,7 @@ help:
 	@echo "  make judgements compare what is said of known cases with stored lines: 15 minutes of CPU"
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
 	@echo "  make clients   measure what real clients need and send (Node.js; 14 CPU minutes); NEWEST=1: the newest"
+	@echo "  make readers   what Allure and others see in junit.xml (Node.js): RUNS='runs/a runs/b'"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"
 	@echo "  make wheel     build the wheel in dist"
@@ -105,6 +106,10 @@ schemas: $(VENV)/.test
 clients: $(VENV)/.test
 	$(BIN)/python benchmarks/real_clients.py $(if $(NEWEST),--newest,--write)
 	$(if $(NEWEST),,PYTHONPATH=.:tests/support $(BIN)/python tests/harness/probes/test_clients_page.py)
+
+.PHONY: readers
+readers: $(VENV)/.test
+	$(BIN)/python benchmarks/junit_readers.py $(RUNS)
 
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

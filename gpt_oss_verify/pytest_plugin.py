@@ -178,8 +178,10 @@ def _results(home: Path, run: str) -> dict[str, list["TestCase"]]:
             f"{run} has no {JUNIT_FILE} ({error}); `gpt-oss-verify recheck {run}` makes it."
         ) from None
     found: dict[str, list[TestCase]] = {}
-    for test in (test for suite in suites for test in suite):
-        place = test.classname.split(".")[1]
+    for timed, test in ((suite.timestamp, test) for suite in suites for test in suite):
+        # Up to version 0.5, a file has no timestamps, and no provider and model in class names.
+        place, *parts = test.classname.split(".")[3 if timed else 1 :]
+        test.classname = ".".join([place, *parts])
         kind = _KINDS.get(place, "case") if test.name not in PROBES else "probe"
         name = test.name if place == _VERDICT else f"{kind}::{test.name}"
         found.setdefault(name, []).append(test)
@@ -210,7 +212,7 @@ class _Test(pytest.Item):
         skipped = all(test.is_skipped for test in self.results)
         texts = []
         for test in self.results:
-            place = f"{test.classname.partition('.')[2]}: " if len(self.results) > 1 else ""
+            place = f"{test.classname}: " if len(self.results) > 1 else ""
             if skipped or not test.is_skipped:
                 texts += [f"{place}{problem.text or problem.message}" for problem in test.result]
         if skipped and self.name != _VERDICT:  # junit.xml skips that of an inconclusive run

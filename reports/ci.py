@@ -4,15 +4,21 @@
 if and only if the run failed, and an error if and only if the tool did. A test that decided
 nothing, such as the verdict of an inconclusive run, is skipped, with the reason. What a passing run
 tolerates, such as a sample that failed once, is in the output of a passed test. The duration of a
-sample or score is the time that the provider took for its attempts. Annotations are workflow
-commands on stdout
-(docs.github.com, "Workflow commands for GitHub Actions"). Outputs go to the file that
-`GITHUB_OUTPUT` names.
+sample or score is the time that the provider took for its attempts.
+
+Class names have the provider and the model, so that the tests of two providers are different tests
+for readers that know a test by its class and name, and the same test in the next run. The name of
+a suite also has the run. Texts are CDATA, because some readers show entities as they stand.
+
+Annotations are workflow commands on stdout (docs.github.com, "Workflow commands for GitHub
+Actions"). Outputs go to the file that `GITHUB_OUTPUT` names.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
+from xml.dom import minidom
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
@@ -27,6 +33,7 @@ from reports.model import CLIENT_STATUSES, Report, ShownRule
 from reports.text import clipped, counted, estimate, share
 
 _LONGEST = 10_000
+_TEXTS = ("failure", "error", "system-out")
 Result = Literal["passed", "failure", "error", "skipped"]
 _RESULTS: Mapping[Decision | None, Result] = {
     "pass": "passed",
@@ -79,7 +86,7 @@ def render_junit(report: Report, scores: Iterable[Score]) -> str:
         test = _score(result, labels.result(result), tolerant=passed)
         test.time = round(seconds[result.task, labels.condition(result.task, result.condition)], 3)
         suites["scores"].append(test)
-    return _file(suites)
+    return _file(report, suites)
 
 
 def _seconds(score: Score) -> float:
@@ -164,33 +171,57 @@ def _evidence(finding: Finding) -> Iterator[str]:
 
 def _test(place: str, name: str, outcome: Result, lines: Iterable[str], message: str) -> TestCase:
     """Return a test; the lines are the text of a failure or the output of a passed test."""
-    case = TestCase(_legal(name), _legal(f"gpt-oss-verify.{place}"))
+    case, text, short = TestCase(_legal(name), place), _legal("\n".join(lines)), _short(message)
     if outcome == "passed":
-        case.system_out = _legal("\n".join(lines))
+        case.system_out = text
     elif outcome == "skipped":
-        case.result = [Skipped(_legal(message))]
+        case.result = [Skipped(short)]
     else:
-        problem = (Failure if outcome == "failure" else Error)(_legal(message), outcome)
-        problem.text = _legal("\n".join(lines))
+        problem = (Failure if outcome == "failure" else Error)(short, outcome)
+        problem.text = text
         case.result = [problem]
     return case
 
 
-def _file(suites: Mapping[str, Sequence[TestCase]]) -> str:
+def _file(report: Report, suites: Mapping[str, Sequence[TestCase]]) -> str:
+    run = report.analysis.run
+    names = run.provider.name, run.provider.model, report.analysis.run_id
+    properties = {
+        **dict(zip(("provider", "model", "run"), names, strict=True)),
+        "address": report.address,
+        "verdict": report.verdict,
+        "gpt-oss-verify": run.tool_version,
+    }
+    place = ".".join(["gpt-oss-verify", *(re.sub(r"[^\w-]", "_", name) for name in names[:2])])
     root = JUnitXml("gpt-oss-verify")
-    for name, tests in suites.items():
-        if tests:
-            suite = TestSuite(_legal(name))
-            suite.add_testcases(list(tests))
-            root.add_testsuite(suite)
+    for title, tests in suites.items():
+        if not tests:
+            continue
+        suite = TestSuite(_short(" · ".join([*names, title])))
+        suite.timestamp = run.started_at
+        for name, value in properties.items():
+            suite.add_property(name, _short(value))
+        for test in tests:
+            test.classname = _legal(f"{place}.{test.classname}")
+        suite.add_testcases(list(tests))
+        root.add_testsuite(suite)
     root.update_statistics()  # type: ignore[no-untyped-call]
-    text: bytes = root.tostring()  # type: ignore[no-untyped-call]
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text.decode()}\n'
+    page: Any = minidom.parseString(root.tostring())  # type: ignore[no-untyped-call]  # noqa: S318
+    page.documentElement.removeAttribute("skipped")  # not in the schema of Jenkins
+    for element in (e for tag in _TEXTS for e in page.getElementsByTagName(tag) if e.firstChild):
+        for part in re.split(r"(?<=]])(?=>)", element.removeChild(element.firstChild).data):
+            element.appendChild(page.createCDATASection(part))
+    return page.toxml("utf-8").decode() + "\n"
 
 
 def _legal(text: str) -> str:
     """Return the text without characters that XML 1.0 forbids, cut if it is very long."""
     return plain(clipped(text, _LONGEST))
+
+
+def _short(text: str) -> str:
+    """Return the text as one line for an attribute, cut if it is long."""
+    return _legal(clipped(" ".join(text.split()), _LONGEST_MESSAGE))
 
 
 MOST_ANNOTATIONS = 10

@@ -4,6 +4,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from inline_snapshot import snapshot
+from junitparser import JUnitXml
 from reporting import (
     analysis,
     condition,
@@ -67,21 +68,68 @@ def test_an_inconclusive_run_is_skipped_with_the_sentence_of_its_verdict():
 
 def test_the_counts_are_those_of_the_tests():
     root = junit_of(failing(), failing_scores())
-    for element in (root, *root):
-        tests = element.findall(".//testcase")
-        assert element.get("tests") == str(len(tests))
-        assert element.get("skipped") == str(
-            sum(test.find("skipped") is not None for test in tests)
-        )
+    assert root.get("tests") == str(len(root.findall(".//testcase")))
+    for suite in root:
+        assert suite.get("tests") == str(len(suite.findall("testcase")))
+        assert suite.get("skipped") == str(len(suite.findall("testcase/skipped")))
+
+
+def test_files_of_two_providers_keep_both_verdicts_and_all_failures_when_they_are_merged():
+    failed, scores = with_decision("fail")
+    passed, good = with_decision("pass")
+    other = passed.run.provider.model_copy(update={"name": "10.0.0.7", "model": "a/b.c"})
+    passed = passed.model_copy(update={"run": passed.run.model_copy(update={"provider": other})})
+    files = [
+        render_junit(build_report(found, "runs/x"), of)
+        for found, of in ((failed, scores), (passed, good))
+    ]
+    first, second = map(JUnitXml.fromstring, files)
+    both = first + second
+    counts = [
+        (report.tests, report.failures, len(list(report))) for report in (first, second, both)
+    ]
+    assert counts[2] == tuple(map(sum, zip(*counts[:2], strict=True)))
+    tests = {(test.classname, test.name): test.is_passed for suite in both for test in suite}
+    assert len(tests) == both.tests
+    assert tests["gpt-oss-verify.10_0_0_7.a_b_c.verdict", "verdict"]
+    assert [test for test in tests if "verdict" in test[1] and not tests[test]] == [
+        ("gpt-oss-verify.mock.gpt-oss-mock.verdict", "verdict")
+    ]
+    assert {suite.timestamp for suite in both} == {failed.run.started_at}
+    properties = {each.name: each.value for each in next(iter(second)).properties()}
+    assert properties == snapshot(
+        {
+            "provider": "10.0.0.7",
+            "model": "a/b.c",
+            "run": "mock-20260102-030405",
+            "address": "http://127.0.0.1:1/v1",
+            "verdict": "PASS",
+            "gpt-oss-verify": "0.1.0",
+        }
+    )
+
+
+def test_texts_are_unescaped_and_messages_one_line():
+    text = '<b> & "c"\n]]> d]]>'
+    example = finding("c/x/1").model_copy(update={"message": text})
+    found = analysis(checks=[failed_rule("usage.sum", "failed", example)], decision="fail")
+    page = render_junit(build_report(found, "runs/x"), [])
+    failure = ET.fromstring(page).find(".//testcase[@name='usage.sum']/failure")
+    assert text in failure.text
+    assert '<b> & "c"\n' in page
+    assert failure.get("message") == '<b> & "c" ]]> d]]>'
 
 
 def test_there_is_a_test_for_every_check_every_sample_and_every_score():
     found, scores = with_decision("fail")
     root = junit_of(found, scores)
-    names = {suite.get("name"): [test.get("name") for test in suite] for suite in root}
-    assert names["checks"] == ["usage.sum"]
-    assert names["chat · non-streaming"] == ["a", "b", "c"]
-    assert names["scores"] == ["gpqa"]
+    names = {
+        suite.get("name"): [test.get("name") for test in suite.iter("testcase")] for suite in root
+    }
+    run = "mock · gpt-oss-mock · mock-20260102-030405"
+    assert names[f"{run} · checks"] == ["usage.sum"]
+    assert names[f"{run} · chat · non-streaming"] == ["a", "b", "c"]
+    assert names[f"{run} · scores"] == ["gpqa"]
     assert "The score is worse" in root.find(".//testcase[@name='gpqa']/failure").get("message")
 
 
@@ -89,7 +137,9 @@ def test_a_failure_includes_its_evidence():
     root = junit_of(failing(), failing_scores())
     test = root.find(".//testcase[@name='b']")
     failure = test.find("failure")
-    assert test.get("classname") == "gpt-oss-verify.tool_calling.chat.non-streaming"
+    assert (
+        test.get("classname") == "gpt-oss-verify.mock.gpt-oss-mock.tool_calling.chat.non-streaming"
+    )
     assert failure.get("message") == "1 of 2 tries passed"
     assert failure.text == snapshot("""\
 1 of 2 tries passed.
@@ -118,7 +168,7 @@ def test_samples_and_scores_have_the_time_of_their_attempts():
     root = junit_of(found, [*whole, *cut, *answers])
     times = {test.get("name"): test.get("time") for test in root.iter("testcase")}
     assert (times["a"], times["b"], times["gpqa"]) == ("8.0", "5.5", "4.0")
-    assert {suite.get("name"): suite.get("time") for suite in root}["scores"] == "4.0"
+    assert root[-1].get("time") == "4.0"
     assert float(root.get("time")) == 17.5
 
 
