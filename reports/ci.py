@@ -211,7 +211,8 @@ def _file(report: Report, suites: Mapping[str, Sequence[TestCase]]) -> str:
     for element in (e for tag in _TEXTS for e in page.getElementsByTagName(tag) if e.firstChild):
         for part in re.split(r"(?<=]])(?=>)", element.removeChild(element.firstChild).data):
             element.appendChild(page.createCDATASection(part))
-    return page.toxml("utf-8").decode() + "\n"
+    text: bytes = page.toxml("utf-8")
+    return text.decode() + "\n"
 
 
 def _legal(text: str) -> str:
