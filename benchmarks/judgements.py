@@ -1,11 +1,12 @@
 """What is said of each known case: the body of evidence that a change of a rule is compared with.
 
-    python benchmarks/judgements.py [--only PATTERN ...] [--write] [--processes 2]
+    python benchmarks/judgements.py [--only PATTERN ...] [--some N [--seed SEED]] [--write]
 
 The cases: the recorded healthy run (`tests/support/corpus.py`) with each fault of replies, with
-each mixture of habits, and with plain damage (`tests/laws/damages.py`) in all replies, in one API
-and mode, in one API, and in a tenth of the replies; then the recordings of reported defects and of
-healthy variations (`tests/support/reported.tar.xz`). No case needs a model.
+each mixture of habits, and with plain damage (`tests/laws/damages.py`) in all replies, in one API,
+in one API and mode, and in a tenth of the replies; then the recordings of reported defects and of
+healthy variations (`tests/support/reported.tar.xz`). No case needs a model. `--some` draws N of the
+cases, others at each time of day; it prints the seed that draws them again.
 `judgements.json` has a line for each: the verdict, the rules that failed and that warned, and the
 causes with their conditions, the first one first. Prints the lines that differ and exits with 1 if
 there are any; `--write` stores them. Prints last how many faults have a right first cause, which
@@ -18,11 +19,13 @@ import json
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
 from fnmatch import fnmatch
 from functools import cache, partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -51,14 +54,6 @@ from reference_engine.prescribed import PrescribedServer  # noqa: E402
 
 STORED = Path(__file__).with_suffix(".json")
 _REPORTED = ROOT / "tests/support/reported.tar.xz"
-_PLACES: Mapping[str, Callable[[int, Rollout], bool]] = {
-    "all replies": lambda _, one: True,
-    "one API and mode": lambda at, one: (
-        (one.api, one.condition.mode) == (APIS[at // 2 % 2], MODES[at % 2])
-    ),
-    "one API": lambda at, one: one.api == APIS[at % 2],
-    "a tenth": lambda _, one: True,
-}
 Judgement = Mapping[str, Any]
 
 
@@ -74,17 +69,22 @@ def cases() -> Mapping[str, Callable[[], Judgement]]:
     for name, habits in MIXTURES.items():
         made[f"mixture {name}"] = partial(served, run, Style(habits), PrescribedServer)
     for at, damage in enumerate(DAMAGES):
-        for place in _PLACES:
-            made[f"{damage} in {place}"] = partial(_damaged, run, damage, place, at)
+        api, mode = APIS[at % 2], MODES[at // 2 % 2]
+        for share, *part in ((1.0,), (1.0, api), (1.0, api, mode), (0.1,)):
+            place = ", ".join(part) or ("all replies" if share == 1 else f"{share:.0%} of replies")
+            made[f"{damage}: {place}"] = partial(_damaged, run, damage, frozenset(part), share)
     judged = {name: partial(_of_run, run, name, make) for name, make in made.items()}
     return judged | {name: partial(_of_recording, name) for name in _recordings().getnames()}
 
 
-def _damaged(run: corpus.Recorded, damage: str, place: str, at: int) -> Sequence[Rollout]:
+def _damaged(run: corpus.Recorded, damage: str, part: Set[str], share: float) -> Sequence[Rollout]:
+    """Return the run with damage to a share of the replies of an API, a mode of it, or all."""
     changes = Changes.of(
-        run, lambda one: changed(one, DAMAGES[damage]), partial(_PLACES[place], at)
+        run,
+        lambda one: changed(one, DAMAGES[damage]),
+        lambda one: part <= {one.api, one.condition.mode},
     )
-    return changes.some(0.1 if place == "a tenth" else 1.0)[0]
+    return changes.some(share)[0]
 
 
 def _of_run(run: corpus.Recorded, name: str, make: Callable[[], Sequence[Rollout]]) -> Judgement:
@@ -169,11 +169,16 @@ def main() -> int:
     """Judge the cases, and compare or store the lines."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--only", nargs="+", default=["*"], help="patterns of names of cases")
+    parser.add_argument("--some", type=int, help="number of these cases to draw; all by default")
+    parser.add_argument("--seed", default=datetime.now().isoformat(timespec="seconds"))
     parser.add_argument("--write", action="store_true", help="store the lines of these cases")
     parser.add_argument("--stored", type=Path, default=STORED, help="file of the lines")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     names = [name for name in cases() if any(fnmatch(name, each) for each in given.only)]
+    if given.some is not None:
+        names = Random(given.seed).sample(names, min(given.some, len(names)))
+        print(f"--some {given.some} --seed {given.seed}: {', '.join(names)}", flush=True)
     stored = json.loads(given.stored.read_text("utf-8")) if given.stored.exists() else {}
     found: dict[str, Judgement] = {}
     with ProcessPoolExecutor(given.processes) as pool:
