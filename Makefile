@@ -26,7 +26,7 @@ help:
 	@echo "  make selftest  check that every known defect of the reference engine is detected"
 	@echo "Change the code"
 	@echo "  make test      run all linters, type checks and tests: 10 to 27 minutes on two cores"
-	@echo "  make lint      run linters, type checks and import contracts only"
+	@echo "  make lint      run linters, type checks, import contracts and counts of the code only"
 	@echo "  make format    format the code"
 	@echo "  make coverage  run all tests, and print the lines of the product that none of them runs"
 	@echo "  make snapshots record what tests compare with: rules, reports, figures, results of kernels"
@@ -81,6 +81,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python benchmarks/reading.py
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

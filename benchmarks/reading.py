@@ -1,30 +1,52 @@
-"""What costs a reader time, in counts.
+"""What costs a reader time, in counts that only fall.
 
-    python benchmarks/reading.py [--list COUNT]
+    python benchmarks/reading.py [--list COUNT] [--write [--because REASON]]
 
-Prints the functions of the account that decide what is enough to accuse; named numbers of the rules
-and the verdict; private functions that are used once and have at most three statements; files
+Prints the statements of the product and of the tests (nodes of the syntax tree, which no formatter
+changes); the functions of the account that decide what is enough to accuse; named numbers of the
+rules and the verdict; private functions that are used once and have at most three statements; files
 of the product below a hundred lines; and tests that assert a sentence of four words or more.
 `--list` prints the places of one count, as `PATH:LINE name`.
+Exits with 1 if a count is above the one in `reading.json`. `--write` stores the counts that fell;
+one that rose is stored only with a reason, which the file keeps.
 """
 
 import argparse
 import ast
+import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("gpt_oss_verify", "harness", "evals", "reports", "reference_engine", "harmony")
+STORED = Path(__file__).with_suffix(".json")
 _STATEMENTS, _LINES, _WORDS = 3, 100, 4
 _ENOUGH = frozenset({"SEVERAL", "ALIKE", "CHANCE", "fewest"})  # samples, and a probability
 Place = tuple[Path, int, str]  # a file, a line, and what is there
+Stored = Mapping[str, Any]  # the highest number of each count, and why it was raised
 
 
 def _trees(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            yield path.relative_to(ROOT), ast.parse(path.read_text("utf-8"))
+            yield path.relative_to(ROOT), _parsed(path)
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def statements(*folders: str) -> Iterator[Place]:
+    """Statements of any kind, in any depth."""
+    for path, tree in _trees(*folders):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.stmt):
+                yield path, node.lineno, type(node).__name__
 
 
 def enough() -> Iterator[Place]:
@@ -95,6 +117,8 @@ def sentences() -> Iterator[Place]:
 
 
 COUNTS: Mapping[str, tuple[str, Callable[[], Iterator[Place]]]] = {
+    "product": ("statements of the product", partial(statements, *PRODUCT)),
+    "tests": ("statements of the tests", partial(statements, "tests")),
     "enough": ("functions of the account that decide what is enough", enough),
     "numbers": ("named numbers in rules and verdict", numbers),
     "functions": ("private functions used once with at most 3 statements", short_functions),
@@ -103,18 +127,48 @@ COUNTS: Mapping[str, tuple[str, Callable[[], Iterator[Place]]]] = {
 }
 
 
-def main() -> None:
-    """Print the counts, or the places of one."""
+def compared(found: Mapping[str, int], stored: Stored, because: str | None) -> tuple[Stored, str]:
+    """Return the counts to store, and a line for each that is too high.
+
+    A count that fell replaces the stored one; one that rose does only with a reason, which is kept.
+    """
+    new, lines = {}, []
+    for name, count in found.items():
+        old = stored.get(name, {"most": count, "raised": []})
+        most, raised = old["most"], old["raised"]
+        if count > most and because:
+            new[name] = {"most": count, "raised": [*raised, f"{most} to {count}: {because}"]}
+            continue
+        new[name] = {"most": min(most, count), "raised": raised}
+        if count > most:
+            lines.append(
+                f"{count - most} too many {COUNTS[name][0]}: `--list {name}` names them, "
+                "`--write --because REASON` allows them\n"
+            )
+    return new, "".join(lines)
+
+
+def main() -> int:
+    """Print the counts, or the places of one; compare or store them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--list", choices=COUNTS)
-    listed = parser.parse_args().list
-    for name, (words, places) in COUNTS.items():
-        if listed == name:
-            for path, line, what in places():
-                print(f"{path}:{line} {what}")
-        elif listed is None:
-            print(f"{sum(1 for _ in places()):4} {words}")
+    parser.add_argument("--write", action="store_true", help="store the counts that fell")
+    parser.add_argument("--because", help="why a count may rise; stored beside it")
+    given = parser.parse_args()
+    if given.list is not None:
+        for path, line, what in COUNTS[given.list][1]():
+            print(f"{path}:{line} {what}")
+        return 0
+    found = {name: sum(1 for _ in places()) for name, (_, places) in COUNTS.items()}
+    for name, count in found.items():
+        print(f"{count:6} {COUNTS[name][0]}")
+    stored = json.loads(STORED.read_text("utf-8"))
+    new, lines = compared(found, stored, given.because)
+    if given.write:
+        STORED.write_text(json.dumps(new, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    print(lines, end="")
+    return int(bool(lines))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
