@@ -29,7 +29,7 @@ help:
 	@echo "  make lint      run linters, type checks, import contracts and counts of the code only"
 	@echo "  make format    format the code"
 	@echo "  make coverage  run all tests, and print the lines of the product that none of them runs"
-	@echo "  make snapshots record what tests compare with: rules, reports, figures, results of kernels"
+	@echo "  make snapshots record what tests compare with: rules, what they stand on, reports, figures, results of kernels"
 	@echo "  make golden    regenerate the small checkpoint's golden file after a change of weights"
 	@echo "Measure"
 	@echo "  make bench     measure engine speed, the cost of sampling and judging, and error rates"
@@ -134,6 +134,7 @@ pins: $(VENV)/.test
 
 snapshots: $(VENV)/.test
 	$(BIN)/python tests/harness/test_rules.py
+	$(BIN)/python benchmarks/register.py
 	PYTHONPATH=.:tests/support $(BIN)/python tests/harness/probes/test_clients_page.py
 	PYTHONPATH=.:tests/support $(BIN)/python tests/harness/selftest/test_selftest_matrix.py
 	$(BIN)/python tests/characterization/record.py

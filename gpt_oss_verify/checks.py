@@ -15,6 +15,7 @@ from harness.errors import ConfigurationError
 from harness.golden import files as golden_files
 from harness.records.conditions import BOTH_APIS
 from harness.records.families import title
+from harness.records.register import standing
 from harness.records.rollouts import SDK
 from harness.records.settings import SuiteName
 from harness.rules.catalogue import LEFT_OUT, PROBES, RULES
@@ -59,7 +60,8 @@ def checks(
                 "  ", (about.id, styles[about.severity]), f" · {about.severity} · {rule.scope}"
             )
             stdout().print(head.append(suite), soft_wrap=True)
-            for line in (about.summary, about.why, about.source):
+            stands_on = standing(about.id) if rule_id is not None else ""
+            for line in filter(None, (about.summary, about.why, about.source, stands_on)):
                 stdout().print(Text(f"      {line}", style="dim"), soft_wrap=True)
         stdout().print()
     if rule_id is not None and isinstance(probe := listed[0], Probe):

@@ -13,6 +13,7 @@ from harness.api.parsed_request import MESSAGE
 from harness.api.responses import FINAL_EVENTS
 from harness.records.conditions import Api
 from harness.records.redact import REDACTED
+from harness.records.register import elsewhere
 from harness.records.rollouts import SDK, Exchange, Response
 from harness.repeat.experiment import Outcome
 from harness.repeat.smaller import Body
@@ -126,6 +127,8 @@ def issue(subject: Subject, commands: Sequence[str], outcome: Outcome) -> str:
     ]
     if about.why:
         lines.append(f"- Why it matters: {about.why}")
+    if seen := elsewhere(about.id):
+        lines.append(f"- Also {seen}")
     if subject.compared is not None:
         lines.append(f"- Compare: {subject.difference}")
     answers = [("Response", received, finding.evidence.event)]

@@ -17,6 +17,7 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from harness.records.register import elsewhere
 from harness.text import plain
 from reports.text import trimmed
 
@@ -63,7 +64,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_escaped,
     )
-    environment.filters |= {"codes": codes, "trimmed": trimmed, "unbroken": unbroken}
+    filters = {"codes": codes, "trimmed": trimmed, "unbroken": unbroken, "elsewhere": elsewhere}
+    environment.filters |= filters
     return environment
 
 

@@ -9,6 +9,7 @@ from gpt_oss_verify import checks as catalogue
 from gpt_oss_verify.app import run
 from harness.errors import ConfigurationError
 from harness.records.conditions import BOTH_APIS, MODES
+from harness.records.register import standing
 from harness.rules.catalogue import RULES
 from harness.rules.probe import Probe
 
@@ -51,6 +52,7 @@ def test_a_check_is_shown_without_requests(capsys):
     assert run(["checks", "usage.output.lost"]) == 0
     shown = capsys.readouterr().out
     assert RULES["usage.output.lost"].about.summary in shown
+    assert standing("usage.output.lost") in shown
     assert "# " not in shown
 
 

@@ -20,6 +20,7 @@ from replies import MODEL, Reply
 from gpt_oss_verify.app import run
 from gpt_oss_verify.reproduce import _overview
 from harness.records.analysis import RuleResult
+from harness.records.register import elsewhere
 from harness.records.rollouts import Exchange, StreamPart
 from harness.records.scores import Evidence, Finding
 from harness.repeat import experiment
@@ -184,6 +185,7 @@ def test_the_issue_says_what_was_sent_expected_and_received(
         "curl -sS",
         "HTTP 200",
         "https://",
+        f"- Also {elsewhere(POLLUTED)}",
     ):
         assert part in out
     assert "sk-secret" not in out

@@ -24,6 +24,7 @@ from reporting import (
     tool_calling,
 )
 
+from harness.records.register import elsewhere
 from harness.records.rollouts import Retry
 from harness.records.scores import Timing, Usage
 from reports.build import build_report
@@ -65,7 +66,9 @@ def test_an_empty_reply_is_shown_as_nothing_that_arrived():
     found = failing()
     example = finding("a/chat/non-streaming/1", got="")
     broken = found.model_copy(update={"checks": (failed_rule("usage.sum", "failed", example),)})
-    assert "got nothing arrived where" in text_of(page_of(broken, failing_scores()))
+    text = text_of(page_of(broken, failing_scores()))
+    assert "got nothing arrived where" in text
+    assert f"Also {elsewhere('usage.sum')}." in text
 
 
 def test_key_figures_follow_the_reasons_and_no_symptom_is_printed_twice():

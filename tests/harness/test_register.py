@@ -1,0 +1,30 @@
+"""What each rule stands on: the stored table is that of today, and it has something for each."""
+
+import pytest
+
+from benchmarks.register import register as made
+from harness.records import register
+
+
+def test_the_table_is_up_to_date() -> None:
+    """`python benchmarks/register.py` writes it."""
+    assert register.register() == made()
+
+
+@pytest.mark.parametrize(
+    ("row", "line", "elsewhere"),
+    [
+        ({}, "", ""),
+        ({"servers": ["vLLM 0.32"]}, "seen on vLLM 0.32", "seen on vLLM 0.32"),
+        ({"only": ["fault a"]}, "the only error of fault a", ""),
+        (
+            {"servers": ["a 1", "b 2", "c 3", "d 4"], "recordings": ["r"], "reports": ["v#1"]},
+            "seen on a 1, b 2, c 3 and 1 more; recorded in r; reported for v#1",
+            "seen on a 1, b 2, c 3 and 1 more; reported for v#1",
+        ),
+    ],
+)
+def test_a_line_names_some_of_each_kind(monkeypatch, row, line, elsewhere) -> None:
+    monkeypatch.setattr(register, "register", lambda: {"a.rule": row})
+    assert (register.standing("a.rule"), register.elsewhere("a.rule")) == (line, elsewhere)
+    assert register.standing("another.rule") == ""
