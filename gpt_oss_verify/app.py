@@ -32,7 +32,7 @@ from cyclopts.help import ColumnSpec, DefaultFormatter, HelpEntry, HelpPanel, Na
 from pydantic import ValidationError
 from rich.console import Console, ConsoleOptions
 
-from gpt_oss_verify.screen import print_raw, say
+from gpt_oss_verify.screen import print_raw, say, stdout
 from harmony.extras import install_command
 from harness.errors import (
     EXIT_BROKEN_PIPE,
@@ -74,6 +74,7 @@ _GROUPS = {name: Group(name, sort_key=100 + at) for at, name in enumerate(_COMMA
 HELP_ALL = "--help-all"
 _HELP_FLAGS = ("--help", "-h", HELP_ALL)
 _NO_VERDICT = "0 done · 2 usage or configuration"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNREACHABLE = "3 provider unreachable or unauthorized"
 _OWN_EXIT_CODES = {
     **dict.fromkeys(("checks", "export", "site"), _NO_VERDICT),
@@ -145,7 +146,7 @@ def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
             "--help-all lists all options, and COMMAND --help those of a command.\n\n"
             "Exit codes: 0 PASS, or SCORED (sample or own questions without a baseline) · 1 FAIL · "
             "2 usage or configuration · 3 provider unreachable or unauthorized · 4 INCONCLUSIVE · "
-            "70 a bug in the tool · 74 the disk is full · 130 stopped by Ctrl-C"
+            "70 a bug in the tool · 74 a file cannot be written · 130 stopped by Ctrl-C"
         ),
         help_format="plaintext",
         default_parameter=Parameter(show_default=False, negative=()),
@@ -154,6 +155,7 @@ def _command_line(overview: Literal["short", "whole"] | None = None) -> App:
         version_flags=["--version"],
         suppress_keyboard_interrupt=False,
         help_formatter=_Short() if overview == "short" else None,
+        console=stdout(),
     )
     for title, commands in _COMMANDS.items():
         for name, path in commands.items():
@@ -211,7 +213,7 @@ def _run(arguments: Sequence[str]) -> int:
         return _print_error(f"{_sentence(error)} See {command} --help.", EXIT_USAGE)
     except HarnessError as error:
         reason = error.__context__
-        full = isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = isinstance(reason, OSError) and reason.errno in _FULL
         code = EXIT_DISK_FULL if full else error.exit_code
         if "--json" in arguments:
             run = None if error.run is None else str(error.run)

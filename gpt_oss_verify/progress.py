@@ -317,7 +317,8 @@ def display(info: RunInfo, *, debug: bool, console: Console | None = None) -> It
     `info` is its `run.json`.
     """
     console = console or stderr()
-    kind = DebugDisplay if debug else LiveDisplay if console.is_terminal else LineDisplay
+    live = console.is_terminal and console.is_interactive and not console.is_dumb_terminal
+    kind = DebugDisplay if debug else LiveDisplay if live else LineDisplay
     screen = kind(console, info)
     with screen.shown():
         yield screen

@@ -10,12 +10,20 @@ from reports.text import wrapped
 
 def stdout() -> Console:
     """For results. Colors and width follow the terminal and NO_COLOR; text has no markup."""
-    return Console(highlight=False, markup=False, emoji=False)
+    return _console(stderr=False)
 
 
 def stderr() -> Console:
     """For progress and messages; text has no markup."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    """A stream that is no terminal gets no escape codes, although CI sets FORCE_COLOR."""
+    terminal = None if (sys.stderr if stderr else sys.stdout).isatty() else False
+    return Console(
+        stderr=stderr, force_terminal=terminal, highlight=False, markup=False, emoji=False
+    )
 
 
 def say(text: str) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.types import ExistingDirectory
 from cyclopts.validators import Number
+from rich.console import Console
 
 from harmony.conversation import Effort
 from harmony.extras import install_command
@@ -68,6 +69,7 @@ def application(program: str) -> App:
         default_parameter=Parameter(show_default=False, negative=()),
         version_flags=[],
         suppress_keyboard_interrupt=False,
+        console=Console(force_terminal=None if sys.stdout.isatty() else False),
     )
     for command in (faults, score, serve, chat, convert, export_small, synthesize, download):
         app.command(command)

@@ -99,8 +99,9 @@ def test_invalid_responses_fail_although_the_model_is_right(mock, capsys):
     assert "8 invalid of 8 attempts, none allowed" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
 def test_a_full_disk_has_its_own_exit_code_and_loses_no_attempt(
-    mock, tmp_path, capsys, monkeypatch
+    number, mock, tmp_path, capsys, monkeypatch
 ):
     append, room = RunLog.append, [6]
 
@@ -111,14 +112,14 @@ def test_a_full_disk_has_its_own_exit_code_and_loses_no_attempt(
         append(self, rollout)
 
     def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(RunLog, "append", until_full)
     assert run(at(mock)) == EXIT_DISK_FULL
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     last = capsys.readouterr().err.splitlines()[-1]
-    assert "No space left on device; the 6 finished attempts are kept" in last
+    assert f"{os.strerror(number)}; the 6 finished attempts are kept" in last
     folder = only_run(tmp_path)
     kept = rollouts(folder)
     assert len(kept) == 6

@@ -16,6 +16,7 @@ from rich.console import Console
 from waiting import until
 
 from gpt_oss_verify.progress import Counts, LineDisplay, LiveDisplay, display
+from gpt_oss_verify.screen import stdout
 from harness.providers.entries import adhoc_provider
 from harness.records.conditions import Condition
 from harness.records.rollouts import Response
@@ -83,6 +84,37 @@ def test_plain_lines_when_not_a_terminal(progress):
         "sampling 4 attempts, 1 of which are done",
         "4/4 · 5 replies · 117 tokens",
     ]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(
+    ("variables", "live"),
+    [
+        ({}, True),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"}, True),
+        ({"FORCE_COLOR": "1", "TTY_INTERACTIVE": "0"}, False),
+        ({"FORCE_COLOR": "1", "TERM": "dumb"}, False),
+        ({"TTY_INTERACTIVE": "1", "TERM": "dumb"}, False),
+    ],
+)
+def test_only_a_terminal_gets_a_live_line_and_escape_codes(terminal, variables, live, monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"TERM": "xterm-256color"} | variables).items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("sys.stdout", stream)
+    with display(INFO, debug=False) as screen:
+        assert type(screen) is (LiveDisplay if terminal and live else LineDisplay)
+        screen.stage("judging")
+        screen.begin(4, 1)
+    stdout().print("PASS", style="bold green")
+    text = stream.getvalue()
+    assert ("\x1b" in text) == (terminal and variables.get("TERM") != "dumb")
+    assert "sampling 4 attempts, 1 of which are done" in text or (terminal and live)
 
 
 REFUSED = json_response({"error": {"message": "no"}}, status=400)
