@@ -168,6 +168,15 @@ def read_usage(value: Mapping[str, Any], *, prompt: str, completion: str) -> Usa
     )
 
 
+def both_ends(text: str, most: int) -> str:
+    """Shorten a text to a third of `most` characters from its beginning and the rest from its end.
+
+    The first words of a long error are often where it occurred, and the last ones why.
+    """
+    first = most // 3
+    return text if len(text) <= most else f"{text[:first]} … {text[first - most :]}"
+
+
 def quoted(text: str) -> str:
     """Return the beginning of a text, quoted."""
     return repr(text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -160,8 +161,9 @@ class ParsedExchange:
 
     @property
     def content_type(self) -> str:
-        """The media type of the response without parameters, or ''."""
-        return self.header("content-type").split(";")[0].strip().lower()
+        """The media type of the response without parameters, or ''; of differing ones, all."""
+        values = re.sub('"[^"]*"', "", self.header("content-type")).lower().split(",")
+        return ", ".join(dict.fromkeys(value.partition(";")[0].strip() for value in values))
 
     def header(self, name: str) -> str:
         """A header of the response by its name in lower case, or ''."""

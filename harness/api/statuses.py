@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from harness.api.fields import error_message, json_object, objects, quoted
+from harness.api.fields import both_ends, error_message, json_object, objects, quoted
 from harness.records.rollouts import Exchange, Response
 
 Meaning = Literal["lockout", "overload", "refusal", "server_error"]
@@ -135,13 +135,13 @@ def _error_texts(response: Response) -> Iterator[str]:
             yield value[:_LONGEST]
 
 
-def explanation(response: Response) -> str:
-    """Return what a response with an error status says, in at most 200 characters."""
+def explanation(response: Response, most: int = 200) -> str:
+    """Return what a response with an error status says, in about `most` characters."""
     content = json_object(response.text)
     if content is None:
         return quoted(response.text) if response.text else "no explanation"
     content = content.get("error") or content.get("message") or content.get("detail") or content
-    return " ".join(error_message(content).split())[:200]
+    return both_ends(" ".join(error_message(content).split()), most)
 
 
 _WITHOUT_RESPONSE: Mapping[str | None, Trouble] = {

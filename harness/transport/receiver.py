@@ -97,7 +97,7 @@ class Receiver:
         for name, value in headers:
             key, text = name.decode(errors="replace").lower(), value.decode(errors="replace")
             self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
-        media_type = self.headers.get("content-type", "").partition(";")[0]
+        media_type = re.split("[;,]", self.headers.get("content-type", ""))[0]
         self.streaming = media_type.strip().lower() == EVENT_STREAM
 
     def feed(self, chunk: bytes) -> None:

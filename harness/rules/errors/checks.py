@@ -9,10 +9,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from harness.api.fields import objects
+from harness.api.fields import both_ends, objects
 from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange
-from harness.api.statuses import GATEWAY, meaning, refuses_streams
+from harness.api.statuses import GATEWAY, explanation, meaning, refuses_streams
 from harness.records.conditions import APIS, EFFORTS
 from harness.records.replies import Row, Tries
 from harness.records.scores import Score
@@ -68,10 +68,12 @@ def _refused(exchange: ParsedExchange) -> Iterator[Problem]:
             return
         if "encrypted_content" in body and _has_foreign_cot(exchange):
             return
-        got = f"status {response.status}: {body}"
+        got = outcome(exchange)
         offered = len(exchange.request.functions)
         with_tools = f" with {offered} tools" if offered >= _MANY_TOOLS else ""
-        message = f"The provider rejected a valid request{with_tools}."
+        # Numbers and ids make no other kind of refusal.
+        reason = both_ends(re.sub(r"\w*\d\w*", "…", explanation(response, len(body))), 200)
+        message = f"The provider rejected a valid request{with_tools}: {reason}"
         if refuses_streams(exchange.recorded):
             message = "The provider refuses streams, and says so."
             yield Problem(exchange, message, "a stream", got, severity="warning")

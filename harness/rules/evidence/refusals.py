@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from harness.api.fields import json_object
+from harness.api.fields import both_ends, json_object
 from harness.api.items import Reply
 from harness.api.parsed_request import ParsedRequest
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
-from harness.api.statuses import meaning
+from harness.api.statuses import explanation, meaning
 from harness.rules.missing import NotVerifiableError
 from harness.rules.probe import ProbeResponses, TrialResult
 from harness.rules.rule import Problem
@@ -28,6 +28,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\d{4,}")  # a length that an error message names
+_SHOWN = 270  # characters of an error; a report has 300
 _SHORT, _FEW = 4_000, 2_048
 """Characters of a request, and its output tokens, that every provider has room for."""
 _PARAMETER = re.compile(
@@ -207,6 +208,8 @@ def outcome(exchange: ParsedExchange) -> str:
     if response is None:
         return "no response"
     got = exchange.unreadable if exchange.good_status else response.text
+    if got and len(got) > _SHOWN:
+        got = both_ends(got, _SHOWN) if json_object(got) is None else explanation(response, _SHOWN)
     return f"status {response.status}: {got or 'no body'}"
 
 

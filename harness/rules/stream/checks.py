@@ -97,10 +97,15 @@ def _judge(rule_id: str, exchange: ParsedExchange) -> Iterator[Problem]:
 def _content_type(exchange: ParsedExchange) -> Iterator[Problem]:
     """A streaming reply has the media type text/event-stream.
 
-    Clients select their parser by it; browsers reject any other type.
+    Clients select their parser by it; browsers reject any other type. A header that is sent twice
+    is a warning: some clients join both values, and compare them as one text.
     """
     websocket = exchange.recorded.request.over_websocket
-    if exchange.content_type != "text/event-stream" and not websocket:
+    sent = exchange.header("content-type")
+    if exchange.content_type == "text/event-stream" and "," in sent:
+        message = "The header content-type is sent more than once."
+        yield Problem(exchange, message, "text/event-stream", sent, severity="warning")
+    elif exchange.content_type != "text/event-stream" and not websocket:
         message = "The request set stream, but the content type is not text/event-stream."
         got = exchange.content_type or "no content-type"
         yield Problem(exchange, message, "text/event-stream", got)

@@ -219,6 +219,22 @@ def test_a_rejected_request_is_reported(api):
     assert ids(found([json_response({}, status=500)], api=api)) == {"request.failed"}
 
 
+def test_kinds_of_refusals_are_told_apart_by_what_decides():
+    """Foundry Local 2.2's errors begin with the signature of a C++ function."""
+
+    def refused(reason):
+        text = f"generate failed: {'std::vector<int64_t> ' * 30}{reason}"
+        bodies = {"error": {"message": text}}, {"detail": text}
+        problems = [found([json_response(body, status=400)])[0] for body in bodies]
+        assert all(each.evidence.got.endswith(reason) for each in problems)
+        return {each.message for each in problems}
+
+    (first,) = refused("request a1 has too few tokens: 97")
+    (again,) = refused("request b2 has too few tokens: 102")
+    (other,) = refused("a tool has no grammar")
+    assert first == again != other
+
+
 def test_error_messages_are_shortened_for_reports():
     name = "f" * 1_000_000
     reply = Reply(call=(name, "{"), call_id="")
@@ -814,17 +830,23 @@ def test_reasoning_tokens_outside_their_details_are_reported(tokens, expected):
 
 
 @pytest.mark.parametrize(
-    ("check", "streaming", "content_type"),
-    [("stream.content_type", True, "application/json"), ("reply.content_type", False, None)],
+    ("severity", "check", "streaming", "content_type"),
+    [
+        ("error", "stream.content_type", True, "application/json"),
+        ("error", "stream.content_type", True, "text/event-stream, application/json"),
+        ("warning", "stream.content_type", True, "text/event-stream, text/event-stream; q=1"),
+        ("warning", "reply.content_type", False, None),
+    ],
 )
-def test_a_wrong_content_type_is_reported(check, streaming, content_type):
+def test_a_wrong_content_type_is_reported(severity, check, streaming, content_type):
     headers = {"Content-Type": content_type} if content_type else {}
     if streaming:
         parts = stream_response(chat_blocks(chat_chunks(CALL))).parts
         answer = Response(status=200, headers=headers, parts=parts)
     else:
         answer = Response(status=200, headers=headers, body=json.dumps(chat_whole(CALL)))
-    assert ids(found([answer], streaming=streaming)) == {check}
+    problems = found([answer], streaming=streaming)
+    assert {(each.id, each.severity) for each in problems} == {(check, severity)}
 
 
 def test_a_non_streaming_reply_to_a_streaming_request_is_reported():

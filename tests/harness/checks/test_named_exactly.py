@@ -168,7 +168,8 @@ NAMED = {
     "a refused stream": (
         lambda: _refused(_stream(_REFUSAL, code=400)),
         {
-            "request.refused": "The provider rejected a valid request.",
+            "request.refused": "The provider rejected a valid request: "
+            f"{'data: ' + json.dumps(_REFUSAL)[:-1] + '…'!r}",
             "request.refused.foreign": "The request is refused for the parameter 'no_stop_trim', "
             "which it does not have.",
         },
