@@ -1,8 +1,7 @@
 """Which package the module `openai_harmony` is from: OpenAI's, or another with that import name.
 
-Two packages install this name (`findings/two_packages_install_openai_harmony.sh`): openai-harmony,
-and oss-harmony, which vLLM requires since 0.31. The one that is installed last wins, for every
-program of the environment.
+Two packages install this name: openai-harmony, and oss-harmony 0.0.11, which vLLM requires since
+0.31. The one that is installed last wins, for every program of the environment.
 """
 
 import base64

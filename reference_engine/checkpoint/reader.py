@@ -321,8 +321,7 @@ def _tensors_of(folder: Path) -> dict[str, StoredTensor]:
 def _under_plain_names(files: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """The tensors by name, with experts in floats under the names of experts in floats.
 
-    After transformers 5.23 has dequantised MXFP4 experts, it saves them as `NAME_blocks`
-    (`findings/dequantised_experts_keep_their_packed_names.sh`).
+    After transformers 5.23 has dequantised MXFP4 experts, it saves them as `NAME_blocks`.
     """
     blocks = "_blocks"
     return {
