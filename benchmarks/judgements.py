@@ -43,7 +43,6 @@ from harness.records.conditions import APIS, MODES  # noqa: E402
 from harness.records.rollouts import Rollout  # noqa: E402
 from harness.records.runs import ProviderInfo  # noqa: E402
 from harness.rules.catalogue import RULES  # noqa: E402
-from harness.rules.components import COMPONENTS  # noqa: E402
 from harness.run.run_log import read_run_info  # noqa: E402
 from harness.selftest.habits import MIXTURES  # noqa: E402
 from harness.selftest.styles import Style  # noqa: E402
@@ -128,8 +127,7 @@ def _line(analysis: Analysis) -> Judgement:
         "failed": having("failed"),
         "warned": having("warned"),
         "causes": [
-            cause.component + cause.description[len(COMPONENTS[cause.component].title) - 1 : -1]
-            for cause in causes
+            cause.component + cause.sentence[len(cause.description) - 1 : -1] for cause in causes
         ],
     }
 

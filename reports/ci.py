@@ -115,7 +115,7 @@ def _check(rule: ShownRule, cause: Cause | None, *, tolerant: bool) -> TestCase:
     for example in result.examples:
         lines += _evidence(example)
     if cause is not None:
-        lines += [f"likely cause: {cause.description}", f"fix: {cause.remedy}"]
+        lines += [f"likely cause: {cause.sentence}", f"fix: {cause.remedy}"]
     outcome: Result = "passed"
     message = result.examples[0].message if result.examples else about.summary
     if result.status == "failed" and not tolerant:
@@ -255,7 +255,7 @@ def _annotations(analysis: Analysis) -> Iterator[str]:
     if verdict.decision not in ("pass", None):
         level: Level = "error" if verdict.decision == "fail" else "warning"
         title = f"gpt-oss-verify: {verdict_name(verdict.decision)}"
-        causes = [f"Likely cause: {cause.description}" for cause in analysis.causes[:1]]
+        causes = [f"Likely cause: {cause.sentence}" for cause in analysis.causes[:1]]
         yield annotation(level, title, " ".join([*verdict.reasons, *causes]))
     for rule in sorted(map(ShownRule, analysis.checks), key=lambda rule: rule.rank):
         if rule.status in ("failed", "warned"):

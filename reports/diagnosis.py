@@ -27,7 +27,7 @@ class Group:
     @property
     def title(self) -> str:
         """What the server does wrong."""
-        return NO_CAUSE if self.cause is None else self.cause.description
+        return NO_CAUSE if self.cause is None else self.cause.sentence
 
     @property
     def anchor(self) -> str:
@@ -162,7 +162,11 @@ def next_steps(report: Report, folder: str) -> Iterator[Step]:
     run, decision = analysis.run, analysis.verdict.decision
     rules = (rule for group in groups(report) for rule in group.rules)
     failed = [rule for rule in rules if rule.status == "failed"]
-    varies = any(cause.under_load or cause.intermittent for cause in analysis.causes)
+    varies = any(
+        occasion.kind in ("under load", "intermittent")
+        for cause in analysis.causes
+        for occasion in cause.when
+    )
     loaded = varies and analysis.complete and run.settings.concurrency > 1
     if loaded and run.retest is None and not run.of_kind("traffic"):
         yield Step(

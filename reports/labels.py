@@ -1,7 +1,7 @@
 """Names of conditions and results, with only the parts that vary within a run."""
 
 from harness.records.analysis import Analysis, TaskResult
-from harness.records.conditions import PARTS, Condition, varying
+from harness.records.conditions import PARTS, Condition, parts_of, varying
 from harness.records.runs import TaskKind
 
 
@@ -58,7 +58,7 @@ class Labels:
         """Return the lines of a column head: the eval, then what varies in the condition."""
         parts = self.parts(result.task, result.condition)
         if not result.is_eval:
-            return parts or tuple(result.name.split(" · "))
+            return parts or parts_of(result.name)
         return (self.task(result.task), *parts)
 
     def result(self, result: TaskResult) -> str:

@@ -187,7 +187,7 @@ def _cause(
             yield from _wrapped(title, console, 0)
         return
     of = f" of {group.count}" if group.count else ""
-    title = Text(f"Likely cause{of}: {visible(cause.description)}", style="bold")
+    title = Text(f"Likely cause{of}: {visible(cause.sentence)}", style="bold")
     yield from _wrapped(title, console, 0, most)
     yield from _wrapped(Text(f"Fix: {visible(cause.remedy)}"), console, 2, most)
 

@@ -63,6 +63,7 @@ class Mismatch:
     message: str
     got: str
     minor: bool
+    missing: bool = False  # a required member
 
 
 def mismatches(
@@ -248,12 +249,13 @@ def _readable(
         if path not in seen:
             seen.add(path)
             got = json.dumps(error["input"], ensure_ascii=False, default=str)
-            if error["type"] == "missing":
+            missing = error["type"] == "missing"
+            if missing:
                 got = "no such field"
             if len(got) > _LONGEST_VALUE:
                 got = f"{got[:_LONGEST_VALUE]}…"
-            said = "a required field" if error["type"] == "missing" else error["msg"]
-            yield Mismatch(path, said, got, _is_minor(model, error, path))
+            said = "a required field" if missing else error["msg"]
+            yield Mismatch(path, said, got, _is_minor(model, error, path), missing)
 
 
 def _of_meant_members(errors: Sequence[ErrorDetails]) -> Sequence[ErrorDetails]:

@@ -123,7 +123,7 @@ def read_run(folder: Path) -> Column:
         decision=analysis.verdict.decision,
         findings_only=info.settings.findings_only,
         reason=next(iter(analysis.verdict.reasons), None),
-        causes=tuple(cause.description for cause in analysis.causes),
+        causes=tuple(cause.sentence for cause in analysis.causes),
         complete=analysis.complete,
         notes=(*_scorers(info), *_copies(run), *(() if analysis.complete else (unfinished,))),
     )

@@ -37,6 +37,7 @@ from harness.compare.comparison_types import (
 from harness.compare.differing_settings import changes
 from harness.compare.shared_replies import without_shared_replies
 from harness.records.analysis import RuleResult, TaskResult, separation
+from harness.records.conditions import parts_of
 from harness.records.scores import Estimate
 from harness.statistics.differences import (
     Pair,
@@ -333,7 +334,7 @@ def _checked(
         low, high = rate.bounds(ALPHA / 2)
         shown = Estimate(value=rate.value, low=low, high=high)
         status = result.status if hits else "passed"
-        words = set(part.split(" · "))
+        words = set(parts_of(part))
         examples = tuple(e for e in examples if words <= set(e.evidence.record.split("/")))
     return Measured(
         **(shown.model_dump() if shown else {}),

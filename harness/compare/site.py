@@ -71,7 +71,7 @@ def _run(analysis: Analysis, price: Prices | None) -> SiteRun:
         partial=_partial(analysis),
         summary=result_summary(analysis),
         reasons=analysis.verdict.reasons,
-        causes=tuple(cause.description for cause in analysis.causes),
+        causes=tuple(cause.sentence for cause in analysis.causes),
         families=families,
         first_token=worst.first_token and worst.first_token.p50,
         tokens_per_second=worst.tokens_per_second and worst.tokens_per_second.p50,

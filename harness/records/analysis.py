@@ -1,11 +1,11 @@
 """The results of judging a run; `analysis.json` is an `Analysis`."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from harness.records.conditions import APIS, Api, Condition, Mode
+from harness.records.conditions import APIS, Api, Condition, Mode, parts_of
 from harness.records.diagnosis import Cause, Diagnosis
 from harness.records.figures import (
     AtK,
@@ -26,6 +26,18 @@ from harness.records.scores import Description, Estimate, Finding, Outcome, Rule
 from harness.records.settings import Thresholds
 
 RuleStatus = Literal["failed", "warned", "declared", "not_verifiable", "skipped", "passed"]
+
+
+class FailingRequest(NamedTuple):
+    """A request of a probe, and the API over which it has a finding."""
+
+    api: Api
+    request: str
+
+
+def _failing(stored: Iterable[object]) -> list[object]:
+    """Read the requests of versions up to 0.5, which stored `chat NAME`."""
+    return [each.split(" ", 1) if isinstance(each, str) else each for each in stored]
 
 
 class FailedSample(Record):
@@ -149,7 +161,7 @@ class RuleResult(Record):
         description="failures and tries of the samples with a finding and several tries under one "
         "condition",
     )
-    failing: tuple[str, ...] = Field(
+    failing: Annotated[tuple[FailingRequest, ...], BeforeValidator(_failing)] = Field(
         default=(), description="of a probe: the APIs and requests with a finding"
     )
     messages: Mapping[str, int] = Field(
@@ -235,7 +247,7 @@ class RuleResult(Record):
 
 
 def _part(condition: str, parts: Sequence[int]) -> str:
-    words = condition.split(" · ")
+    words = parts_of(condition)
     return " · ".join(words[part] for part in parts if part < len(words))
 
 

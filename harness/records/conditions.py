@@ -18,6 +18,7 @@ BOTH_APIS: tuple[Api, ...] = ("responses", "chat")
 MODES: tuple[Mode, ...] = ("streaming", "non-streaming")
 
 EFFORTS = ("low", "medium", "high")
+_BETWEEN = " · "  # the parts of a name
 
 
 class Condition(Record):
@@ -39,7 +40,7 @@ class Condition(Record):
     @property
     def name(self) -> str:
         """API and mode: `chat · streaming`; only the API if the modes alternate."""
-        return self.api if self.mode is None else f"{self.api} · {self.mode}"
+        return self.api if self.mode is None else f"{self.api}{_BETWEEN}{self.mode}"
 
     @property
     def alternating(self) -> Condition:
@@ -48,6 +49,11 @@ class Condition(Record):
 
 
 PARTS = ("model", "effort", "api", "mode")
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Return the API and the mode in the name of a condition, which is a key in files of a run."""
+    return tuple(name.split(_BETWEEN))
 
 
 def varying(conditions: Sequence[Condition]) -> tuple[str, ...]:

@@ -92,6 +92,16 @@ class Feature(NamedTuple):
     value: str = ""  # such as `high`; empty: it has the property, whatever its value
 
 
+JSON, CHOICES = Feature("JSON"), Feature("choices")
+"""A request for an answer in JSON, and one for several choices."""
+TOOL_RESULT, TRUNCATED = Feature("tool result"), Feature("truncated")
+"""A reply to the result of a tool, and a truncated one."""
+SOCKET = Feature("socket")
+"""A request over WebSocket."""
+LONG, LONG_FROM = Feature("size"), 8
+"""A long request, and how many thousand characters it has at least."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A truncated reply with fewer tokens than its request allows."""

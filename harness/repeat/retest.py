@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.errors import ConfigurationError
 from harness.providers.entries import Provider
 from harness.records.analysis import Analysis, RuleResult
-from harness.records.conditions import APIS, Api
+from harness.records.conditions import APIS, Api, parts_of
 from harness.records.runs import RetestedRule, RetestInfo, RunInfo, TaskInfo
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
@@ -320,7 +320,7 @@ def _select(
 
 
 def _apis(conditions: Iterable[str]) -> list[Api]:
-    named = {name.partition(" · ")[0] for name in conditions}
+    named = {parts_of(name)[0] for name in conditions}
     return [api for api in APIS if api in named]
 
 

@@ -47,7 +47,7 @@ class Component:
     of_some_requests: bool = False
     """Its rules judge only requests that ask for it; other defects damage their replies, too."""
     of_behaviour: bool = False  # it changes what the model does with its prompt
-    partly: str = ""  # what its defects mean if equal requests differ
+    of_builds: bool = False  # where equal requests differ, two builds may answer
 
     @property
     def fix(self) -> str:
@@ -172,7 +172,7 @@ _COMPONENTS = (
         follows=("shared", "cache"),
         one_api="logprobs",
         of_behaviour=True,
-        partly="only some replies: two builds behind one router?",
+        of_builds=True,
     ),
     Component(
         "sampling",

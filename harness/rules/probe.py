@@ -330,6 +330,7 @@ class Probe(Rule):
     """What a pass with these responses proves, in a sentence."""
     unjudged: str = "no_response"
     """The code of the reason if the judge yields no trial."""
+    in_other_mode: str = ""  # the probe that tests the same in the other mode
 
 
 @dataclass
@@ -397,13 +398,15 @@ class ProbeGroup:
         text: str | None = None,
         proves: Callable[[ProbeResponses], str] | None = None,
         unjudged: str = "no_response",
+        in_other_mode: str = "",
         **given: Unpack[Declared],
     ) -> Callable[[Judge], Judge]:
         """Register the decorated function, which judges the responses over one API, as a probe.
 
         `uses` names the requests that it judges. `text` is the summary and reason if the function
         has no docstring. `proves` states what a pass proves, `unjudged` is the code of the reason
-        if there are no trials. `given` is what else the rule declares.
+        if there are no trials, and `in_other_mode` the probe that tests the same in the other mode.
+        `given` is what else the rule declares.
         """
         default: Declared = {
             "family": self.family,
@@ -425,6 +428,7 @@ class ProbeGroup:
                     judge=judge,
                     proves=proves,
                     unjudged=unjudged,
+                    in_other_mode=in_other_mode,
                 )
             )
             return judge

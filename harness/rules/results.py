@@ -10,7 +10,7 @@ from harmony.render import RenderError
 from harmony.vocabulary import VocabularyError
 from harness.api.parsed_rollout import ParsedRollout
 from harness.api.sdk_types import stops_sdk
-from harness.records.analysis import RuleResult, RuleStatus
+from harness.records.analysis import FailingRequest, RuleResult, RuleStatus
 from harness.records.conditions import Api, Mode
 from harness.records.reasons import Reason
 from harness.records.rollouts import Rollout
@@ -211,7 +211,7 @@ def _judged_probe(
         return _skipped(about, options.apis)
     problems: list[tuple[Api, Finding]] = []
     sources: dict[tuple[str, str], tuple[ProbeResponses, Problem]] = {}
-    failing: set[str] = set()
+    failing: set[FailingRequest] = set()
     modes: set[Mode] = set()
     counts: dict[Api, tuple[int, int]] = {}
     asked: Counter[str] = Counter()
@@ -235,7 +235,7 @@ def _judged_probe(
                 finding = finding_of(about, rollout.id, problem)
                 problems.append((api, finding))
                 sources.setdefault((rollout.id, finding.message), (responses, problem))
-                failing.add(f"{api} {rollout.sample}")
+                failing.add(FailingRequest(api, rollout.sample))
                 modes.add(rollout.condition.mode or "non-streaming")
     if not counts:
         distinct = tuple(reason for at, reason in enumerate(reasons) if reason not in reasons[:at])
@@ -277,6 +277,8 @@ def _compared(
     """
     own = _rollout(responses, problem)
 
+    same = problem.path, problem.expected, problem.got
+
     def finds(*kept: Rollout) -> bool:
         ids = {rollout.id for rollout in kept}
         rollouts, cut = (
@@ -287,7 +289,7 @@ def _compared(
         return not isinstance(trials, Reason) and any(
             trial is not None
             and trial.exchange is problem.exchange
-            and trial.message == problem.message
+            and (trial.path, trial.expected, trial.got) == same
             for trial in trials
         )
 

@@ -19,7 +19,7 @@ from itertools import combinations
 from typing import Self
 
 from harness.records.analysis import RuleResult
-from harness.records.diagnosis import Cause, ComponentFault, Diagnosis
+from harness.records.diagnosis import Cause, ComponentFault, Diagnosis, Occasion
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.check import AccountRule
@@ -27,7 +27,6 @@ from harness.rules.components import COMPONENTS, INSTEAD, Component, fields_of
 from harness.rules.rule import Rule
 from harness.statistics.intervals import exact_bounds
 from harness.verdict.occasions import (
-    INTERMITTENT,
     UNDER_LOAD,
     Reply,
     occasions,
@@ -205,20 +204,19 @@ def _cause(
     when = list(occasions([finding.result for finding in told], replies, scores, run))
     if UNDER_LOAD not in when and all(map(_needs_load, told)):
         when.append(UNDER_LOAD)
-    if about.partly and _equal_requests_differ(first.result):
-        when.append(about.partly)
+    if about.of_builds and _equal_requests_differ(first.result):
+        when.append(Occasion(kind="some requests"))
     if first.rule.witness and not first.proven:
-        when.append(f"shown only by {first.id}")
+        when.append(Occasion(kind="witness", rule=first.id))
     example = first.rule.example
     paths = (e.evidence.path or "" for each in own for e in each.result.found)
     fixes = [first.own_fix or about.fix_of(fields_of(paths) or about.fields)]
     fixes += (e.own_fix for e in own if e.own_fix and e.is_solid and e.own_fix not in fixes)
     return Cause(
         component=first.component,
-        description=f"{about.title[:-1]} ({', '.join(when)})." if when else about.title,
+        description=about.title,
+        when=tuple(when),
         effect=about.effect,
-        under_load=UNDER_LOAD in when,
-        intermittent=INTERMITTENT in when,
         remedy=" ".join(fixes[:_MOST_FIXES]),
         examples=() if example is None else (example,),
         explains=tuple(dict.fromkeys(finding.id for finding in (*own, *same))),
@@ -233,8 +231,7 @@ def _equal_requests_differ(result: RuleResult) -> bool:
     """
     failing: dict[str, set[str]] = defaultdict(set)
     for request in result.failing:
-        api, _, name = request.partition(" ")
-        failing[api].add(name)
+        failing[request.api].add(request.request)
     return any(a - b and b - a for a, b in combinations(failing.values(), 2))
 
 

@@ -17,38 +17,24 @@ from typing import NamedTuple
 
 from harness.records.analysis import RuleResult
 from harness.records.conditions import APIS, MODES
-from harness.records.replies import Feature
+from harness.records.diagnosis import Occasion
+from harness.records.replies import CHOICES, JSON, LONG, LONG_FROM, Feature
 from harness.records.scores import Score
 from harness.rules.catalogue import PROBES
-from harness.rules.evidence.features import CHOICES, JSON, SOCKET, TOOL_RESULT, TRUNCATED
 from harness.statistics.question import asked
-from harness.text import percentage
 
 Reply = tuple[str, int]  # the id of a rollout, and the index of an exchange in it
 _CHANCE = 0.05  # probability below which a difference is not due to chance; divided by the features
 _HARDLY = 0.1  # of the rate of replies with a feature: findings without it are background
-_ALWAYS, _SELDOM = 0.9, 0.3  # shares of replies
+_ALWAYS = 0.9  # of the replies
 _FEWEST_MIXED, _MIXED = 3, 0.3  # requests that are right in some tries: number, share
-_SIZE = 8  # thousand characters, from which a request is long
-_LONG = Feature("size")
 _API, _MODE = ({Feature(name, one) for one in of} for name, of in (("API", APIS), ("mode", MODES)))
 _PLACES = frozenset(_API | _MODE)
 _SIDES = 2  # features of probes: the API and the mode
-UNDER_LOAD = "only with several requests in flight: try --concurrency 1"
-INTERMITTENT = "the same request succeeds in other tries"
+UNDER_LOAD, INTERMITTENT = Occasion(kind="under load"), Occasion(kind="intermittent")
 _MOST_EQUAL = 2  # features that fit equally and are still named
 _SAME = {"response_format": JSON.property, "text.format": JSON.property, "n": CHOICES.property}
 """Options whose requests have another property, too: they differ in one if in the other."""
-_WORDS = {
-    Feature("mode", "streaming"): "streams",
-    Feature("mode", "non-streaming"): "complete replies",
-    JSON: "requests for JSON",
-    CHOICES: "requests for several choices",
-    TOOL_RESULT: "replies to a tool result",
-    TRUNCATED: "truncated replies",
-    SOCKET: "requests over WebSocket",
-    _LONG: f"requests above {_SIZE},000 characters",
-}
 
 
 class _Property(NamedTuple):
@@ -56,19 +42,6 @@ class _Property(NamedTuple):
 
     lacks: bool
     feature: Feature
-
-    @property
-    def known(self) -> str | None:
-        """The words for the feature; None if it is an option of the request, or a form."""
-        api = self.feature.property == "API"
-        return self.feature.value if api else _WORDS.get(self.feature)
-
-    @property
-    def words(self) -> str:
-        """What has the property, after `only`, or what lacks it, after `all but`."""
-        name, value = self.feature
-        option = f"{name} = {value}" if value else name
-        return self.known or f"requests {'without' if self.lacks else 'with'} {option}"
 
 
 def _about(feature: Feature) -> str:
@@ -85,10 +58,10 @@ def replies_of(
     Of a probe, these are the replies to the requests that it accuses, in the modes that it does.
     """
     by_rule: dict[str, set[Reply]] = defaultdict(set)
-    places: dict[tuple[str, str, bool], set[Reply]] = defaultdict(set)
+    places: dict[tuple[str, str, str, bool], set[Reply]] = defaultdict(set)
     for score in scores:
         last = max(len(score.rows) - 1, 0)
-        place = score.task, f"{score.condition.api} {score.sample}", score.condition.streaming
+        place = score.task, score.condition.api, score.sample, score.condition.streaming
         places[place].add((score.record, last))
         for finding in score.findings:
             if finding.severity != "info":
@@ -96,8 +69,8 @@ def replies_of(
     for result in results:
         if result.check.kind == "probe":
             group = PROBES[result.check.id].group.name
-            for name, mode in product(result.failing, result.modes or MODES):
-                by_rule[result.check.id] |= places[group, name, mode == "streaming"]
+            for (api, name), mode in product(result.failing, result.modes or MODES):
+                by_rule[result.check.id] |= places[group, api, name, mode == "streaming"]
     return defaultdict(frozenset, {rule: frozenset(replies) for rule, replies in by_rule.items()})
 
 
@@ -141,8 +114,8 @@ def occasions(
     replies: Collection[Reply],
     scores: Sequence[Score],
     run: Sequence[RuleResult],
-) -> Iterator[str]:
-    """Yield when some rules of one component fail, in a few words each.
+) -> Iterator[Occasion]:
+    """Yield when some rules of one component fail.
 
     Checks count replies. If all rules are probes, their repetitions count, and those of the probes
     among the results of the `run` that test the same in the other mode.
@@ -161,9 +134,10 @@ def occasions(
     tests = len(places) + len(others) if checks else _SIDES
     for tried in (places, places, others, others):
         if conditions := _conditions(units, tried, _CHANCE / tests):
-            excluded = any(each.wanted.lacks and each.wanted.known for each in conditions)
-            words = " or ".join(each.wanted.words for each in conditions)
-            yield f"{'all but' if excluded else 'only'} {words}"
+            yield Occasion(
+                kind="without" if conditions[0].wanted.lacks else "with",
+                features=tuple(each.wanted.feature for each in conditions),
+            )
             inside = frozenset[int]().union(*(each.inside for each in conditions))
             units = [units[at] for at in sorted(inside)]
     if checks:
@@ -172,7 +146,7 @@ def occasions(
         all(result.modes == ("streaming",) != result.check.modes for result in results)
         and 0.5 ** sum(result.failures for result in results) <= _CHANCE
     ):
-        yield f"only {_WORDS[Feature('mode', 'streaming')]}"
+        yield Occasion(kind="with", features=(Feature("mode", "streaming"),))
 
 
 def _units(
@@ -187,9 +161,9 @@ def _units(
         place = {Feature("API", condition.api), Feature("mode", MODES[not condition.streaming])}
         hits = [row for row in score.rows if row.key in replies]
         made = hits or score.rows
-        features = [row.features | ({_LONG} if row.size >= _SIZE else set()) for row in made] or [
-            frozenset[Feature]()
-        ]
+        features = [
+            row.features | ({LONG} if row.size >= LONG_FROM else set()) for row in made
+        ] or [frozenset[Feature]()]
         yield _Unit(
             hit=bool(hits),
             some=frozenset(place).union(*features),
@@ -205,9 +179,10 @@ def _units(
 
 def _of_probes(results: Sequence[RuleResult], run: Sequence[RuleResult]) -> Iterator[_Unit]:
     failed = {result.check.id for result in results}
-    tested = {rule.removesuffix(".streaming") for rule in failed}
+    tested = {PROBES[rule].in_other_mode or rule for rule in failed}
     for result in run:
-        if result.check.id.removesuffix(".streaming") in tested and result.check.kind == "probe":
+        probe = PROBES.get(result.check.id)
+        if probe is not None and (probe.in_other_mode or probe.id) in tested:
             mode = result.check.modes if len(result.check.modes) == 1 else ()
             for api, (failures, every) in result.counts.items():
                 place = frozenset({Feature("API", api), *(Feature("mode", one) for one in mode)})
@@ -232,7 +207,7 @@ class _Separation(NamedTuple):
 def _conditions(
     units: Sequence[_Unit], tried: Sequence[_Property], chance: float
 ) -> Sequence[_Separation]:
-    """Return the property that decides the finding, or up to two that fit equally."""
+    """Return the property that decides the finding, or up to two that fit equally and are had."""
     separations = sorted(s for s in _separations(units, tried) if s.chance <= chance)
     if not separations:
         return ()
@@ -298,13 +273,12 @@ def _separations(units: Sequence[_Unit], tried: Sequence[_Property]) -> Iterator
             yield _Separation(answer.p_more, bool(wanted.feature.value), wanted, inside)
 
 
-def _frequency(units: Sequence[_Unit]) -> Iterator[str]:
+def _frequency(units: Sequence[_Unit]) -> Iterator[Occasion]:
     """Yield in which share of replies, whether now and then, and whether load matters."""
     hits = sum(unit.hit for unit in units)
     share = hits / max(1, len(units))
     if 0 < share < _ALWAYS:
-        often = f"in {percentage(share, 0)} of" if share > _SELDOM else f"1 in {1 / share:.0f}"
-        yield f"{often} replies"
+        yield Occasion(kind="share", share=share)
     if _is_intermittent(units):
         yield INTERMITTENT
     if _needs_load(units):

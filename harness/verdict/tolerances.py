@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from harness.records.conditions import parts_of
 from harness.records.scores import Finding, Score
 from harness.rules.account import NO_ACCOUNT, Account
 from harness.rules.account.court import most
@@ -132,7 +133,7 @@ def _in_stratum(counts: Mapping[str, tuple[int, int]], stratum: Stratum) -> tupl
     """Return failures and trials of the conditions that belong to a stratum; of a replica, all."""
     kind, value = stratum
     every = kind not in ("API", "mode", "API and mode")
-    chosen = [each for name, each in counts.items() if every or value in (name, *name.split(" · "))]
+    chosen = [each for name, each in counts.items() if every or value in (name, *parts_of(name))]
     return sum(failed for failed, _ in chosen), sum(tries for _, tries in chosen)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.records.analysis import ClientResult, RuleResult
-from harness.records.conditions import BOTH_APIS, Api, Mode
+from harness.records.conditions import BOTH_APIS, Api, Mode, parts_of
 from harness.records.scores import Score
 from harness.rules.account.court import exceeds
 from harness.rules.clients.conversations import Conversation, shares
@@ -211,15 +211,15 @@ def _breaks(
 ) -> bool:
     """Whether rules show that a part does not work over an API, in one of the modes of a client."""
     if isinstance(part, Variant):
-        return any(f"{api} {part.request}" in rule.failing for rule in rules)
+        return any((api, part.request) in rule.failing for rule in rules)
     for rule in rules:
         for condition, (failures, _) in rule.counts.items():
-            over, _, mode = condition.partition(" · ")
-            if failures and over == api and mode in ("", *modes) and rule.status in _FAILED:
+            over, *mode = parts_of(condition)
+            if failures and over == api and {*mode} <= {*modes} and rule.status in _FAILED:
                 return True
     # A refusal that another rule counts leaves this rule without a verdict of its own.
     refused = (rule.failing for rule in rules if rule.status == "not_verifiable")
-    return any(request.startswith(api) for failing in refused for request in failing)
+    return any(request.api == api for failing in refused for request in failing)
 
 
 _FAILED = ("failed", "warned")

@@ -6,14 +6,8 @@ from typing import Any
 
 from harness.api.fields import objects
 from harness.api.parsed_rollout import ParsedExchange
-from harness.records.replies import Feature
+from harness.records.replies import CHOICES, JSON, SOCKET, TOOL_RESULT, TRUNCATED, Feature
 
-JSON, CHOICES = Feature("JSON"), Feature("choices")
-"""A request for an answer in JSON, and one for several choices."""
-TOOL_RESULT, TRUNCATED = Feature("tool result"), Feature("truncated")
-"""A reply to the result of a tool, and a truncated one."""
-SOCKET = Feature("socket")
-"""A request over WebSocket."""
 _ALIKE = {
     "max_completion_tokens": "a token limit",
     "max_output_tokens": "a token limit",

@@ -67,9 +67,8 @@ def _mismatches(minor: bool, exchange: ParsedExchange) -> Iterator[Problem]:
         for path, (event, _) in first.items()
     }
     for event, miss in sorted(misses, key=lambda pair: not stops[pair[1].path]):
-        missing = miss.message == "a required field"
         message = f"{miss.path}: {miss.message}."
-        message = f"The required field {miss.path} is missing." if missing else message
+        message = f"The required field {miss.path} is missing." if miss.missing else message
         if stops[miss.path]:
             message = f"{message} The stream helper of OpenAI's SDK raises an error."
         yield Problem(exchange, message, miss.message, miss.got, miss.path, event)

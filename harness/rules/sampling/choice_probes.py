@@ -61,7 +61,11 @@ def _n(responses: ProbeResponses) -> Trials:
 
 
 @_of_choices(
-    "sampling.n.streaming", ("choices streamed",), modes=("streaming",), component="sampling"
+    "sampling.n.streaming",
+    ("choices streamed",),
+    in_other_mode="sampling.n",
+    modes=("streaming",),
+    component="sampling",
 )
 def _n_streamed(responses: ProbeResponses) -> Trials:
     """A streaming request for several choices also gets that many, each with its own CoT.

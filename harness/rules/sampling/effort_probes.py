@@ -75,6 +75,7 @@ def _effort_with_tools(responses: ProbeResponses) -> Trials:
 @GROUP.probe(
     "sampling.effort.streaming",
     requests_with(SCHEMA),
+    in_other_mode="sampling.effort",
     modes=("streaming",),
     source=GUIDE,
     needs="json_schema",

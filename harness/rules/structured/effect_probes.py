@@ -112,6 +112,7 @@ for _id, _usual, _name, _where, _modes, _apis in (
     GROUP.probe(
         f"structured.{_id}",
         (_usual, _name),
+        in_other_mode="structured.object" if _modes == ("streaming",) else "",
         modes=_modes,
         apis=_apis,
         severity="warning",
@@ -120,7 +121,12 @@ for _id, _usual, _name, _where, _modes, _apis in (
     )(partial(_also, _usual, _name, _where))
 
 
-@GROUP.probe("structured.asked.streaming", ("free streamed", "without"), modes=("streaming",))
+@GROUP.probe(
+    "structured.asked.streaming",
+    ("free streamed", "without"),
+    in_other_mode="structured.asked",
+    modes=("streaming",),
+)
 def _applied_to_streams(responses: ProbeResponses) -> Trials:
     """In streams, a JSON schema for the answer is also shown to the model or enforced.
 

@@ -32,7 +32,7 @@ def printed(change: Callable[[dict[str, Any]], None], where: Where) -> str:
         made.append(rollout if same else rollout.model_copy(update={"exchanges": exchanges}))
     diagnosis = healthy().judged(made).analysis.diagnosis
     assert diagnosis is not None
-    return diagnosis.causes[0].description
+    return diagnosis.causes[0].sentence
 
 
 def milliseconds(body: dict[str, Any]) -> None:

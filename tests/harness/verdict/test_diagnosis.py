@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from harness.records.analysis import RuleResult
+from harness.records.analysis import FailingRequest, RuleResult
 from harness.records.conditions import BOTH_APIS, MODES, Condition
-from harness.records.diagnosis import ComponentFault
+from harness.records.diagnosis import ComponentFault, Occasion
 from harness.records.replies import Feature, Row
 from harness.records.scores import Evidence, Finding, Score
 from harness.rules.catalogue import PROBES, RULES
 from harness.rules.components import COMPONENTS
 from harness.rules.results import check_results
 from harness.verdict.causes import MOST_CAUSES, diagnose
+from harness.verdict.occasions import UNDER_LOAD
 
 LONGEST_FIX = 2 * (80 - len("    fix: "))  # two lines of a terminal
 EVERY = 100  # attempts over each API and mode, two at each request
@@ -252,7 +253,7 @@ def causes(findings):
 
 def is_right(cause, wanted):
     component, _, when = wanted.partition(" ")
-    return cause.component == component and when in cause.description
+    return cause.component == component and when in cause.sentence
 
 
 def test_the_first_cause_of_known_defects_is_the_part_that_was_defective():
@@ -292,10 +293,11 @@ def test_one_try_of_a_probe_does_not_outweigh_replies_of_other_requests(
 )
 def test_two_builds_are_named_only_if_equal_requests_differ(failing, named):
     """As of a router before an engine with another quantization, not as of another rendering."""
-    result = probe("numerics.logprobs", 0.5).model_copy(update={"failing": failing})
+    requests = tuple(FailingRequest(*each.split(" ", 1)) for each in failing)
+    result = probe("numerics.logprobs", 0.5).model_copy(update={"failing": requests})
     (first, *_) = diagnose([result], []).causes
     assert first.component == "model"
-    assert ("two builds" in first.description) == named
+    assert (Occasion(kind="some requests") in first.when) == named
 
 
 def when(holds, rule="reply.lost", **options):
@@ -306,7 +308,7 @@ def when(holds, rule="reply.lost", **options):
             about = circumstances(number)
             failed = [finding(rule, f"{api} {mode} {number}")] * holds(api, mode, number, about)
             scores.append(attempt(number, api, mode, [rule], failed, **about))
-    return diagnose(check_results(scores, GROUPS), scores).causes[0].description
+    return diagnose(check_results(scores, GROUPS), scores).causes[0].sentence
 
 
 @pytest.mark.parametrize(
@@ -325,7 +327,7 @@ def test_an_option_is_named_if_it_or_its_absence_separates_the_findings(features
         failed = [finding("reply.lost", f"chat streaming {number}")] * (has in hit)
         about = {"features": frozenset(features if has else ())}
         scores.append(attempt(number, "chat", "streaming", ["reply.lost"], failed, **about))
-    told = diagnose(check_results(scores, GROUPS), scores).causes[0].description
+    told = diagnose(check_results(scores, GROUPS), scores).causes[0].sentence
     assert f"({named})" in told if named else "only" not in told
 
 
@@ -359,7 +361,7 @@ def test_a_condition_is_named_if_it_alone_decides_or_with_all_that_fit_equally(k
         made = [finding("reply.lost", f"chat streaming {number}")] * failed
         about = {"features": frozenset(kinds[kind])}
         scores.append(attempt(number, "chat", "streaming", ["reply.lost"], made, **about))
-    told = diagnose(check_results(scores, GROUPS), scores).causes[0].description
+    told = diagnose(check_results(scores, GROUPS), scores).causes[0].sentence
     assert named.removesuffix(", ") in told
     assert ("only" in told) == ("only" in named)
 
@@ -402,8 +404,7 @@ def test_load_is_named_if_the_same_request_is_right_under_less_of_it(hits, named
         about = {"began": began, "ended": began + 100}
         scores.append(attempt(number, "chat", "streaming", ["reply.lost"], failed, **about))
     cause = diagnose(check_results(scores, GROUPS), scores).causes[0]
-    assert ("several requests in flight: try --concurrency 1" in cause.description) is named
-    assert cause.under_load is named
+    assert (UNDER_LOAD in cause.when) is named
 
 
 def loaded(hits):
@@ -431,7 +432,7 @@ def test_a_tolerated_share_elsewhere_is_no_condition(background, named):
         for mode, (times, severity) in hits.items() for number in range(100)
     ]  # fmt: skip
     cause = diagnose(check_results(scores, GROUPS), scores).causes[0]
-    assert ("only streams" in cause.description) == named
+    assert ("only streams" in cause.sentence) == named
 
 
 def test_the_heaviest_finding_tells_load_that_others_of_its_component_hide():
@@ -440,7 +441,7 @@ def test_the_heaviest_finding_tells_load_that_others_of_its_component_hide():
     scores = list(loaded(hits))
     cause = diagnose(check_results(scores, GROUPS), scores).causes[0]
     assert set(cause.explains) == {"reply.lost", "reasoning.missing"}
-    assert cause.under_load
+    assert UNDER_LOAD in cause.when
 
 
 def test_a_component_is_one_cause_with_the_remedies_of_its_findings():
@@ -455,11 +456,11 @@ def test_the_apis_and_modes_of_probes_are_named_unless_chance_may_have_chosen_th
         return probe(rule).model_copy(update={"counts": counts, "failures": count})
 
     title = COMPONENTS["history"].title.removesuffix(".")
-    assert diagnose([of_chat("prompt.cot.kept", 1)]).causes[0].description == f"{title}."
+    assert diagnose([of_chat("prompt.cot.kept", 1)]).causes[0].sentence == f"{title}."
     many = [of_chat("prompt.cot.kept", 4), of_chat("prompt.history", 1)]
-    assert diagnose(many).causes[0].description == f"{title} (only chat)."
+    assert diagnose(many).causes[0].sentence == f"{title} (only chat)."
     streams = diagnose([probe("tools.arguments.list", modes=MODES[:1])]).causes[0]
-    assert streams.description.endswith("(only streams).")
+    assert streams.when == (Occasion(kind="with", features=(Feature("mode", "streaming"),)),)
 
 
 def test_the_heaviest_finding_comes_first():
@@ -475,7 +476,7 @@ def test_the_heaviest_finding_comes_first():
 def test_witnesses_decide_only_if_no_other_rule_failed(other):
     alone = causes("numerics.greedy")
     assert [each.component for each in alone] == ["sampling"]
-    assert alone[0].description.endswith("(shown only by numerics.greedy).")
+    assert alone[0].when == (Occasion(kind="witness", rule="numerics.greedy"),)
     first = causes(f"numerics.greedy {other}")[0]
     assert first.component == ("sampling" if ":w" in other else "output")
 
@@ -507,7 +508,7 @@ def test_replies_of_other_requests_are_changed_texts_where_the_request_wants_one
 def test_a_warning_of_a_witness_names_a_cause_if_nothing_else_was_found():
     (cause,) = causes("usage.input.differs:0.1:w")
     assert cause.component == "shared"
-    assert "shown only by usage.input.differs" in cause.description
+    assert "shown only by usage.input.differs" in cause.sentence
 
 
 def test_the_worst_finding_is_named_if_it_is_a_witness_that_no_cause_explains():
@@ -596,7 +597,7 @@ def test_a_cause_explains_what_its_fix_corrects_and_what_the_same_replies_have()
 
 @pytest.mark.parametrize(("task", "first"), [("limits", "text"), ("structured", "structured")])
 def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
-    failing = ("chat s1", "chat s2")
+    failing = (FailingRequest("chat", "s1"), FailingRequest("chat", "s2"))
     followed = probe("structured.followed").model_copy(update={"failing": failing})
     scores = [
         attempt(number, "chat", "non-streaming", ["text.changed"],
@@ -612,7 +613,9 @@ def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
 def test_a_cause_claims_only_findings_that_are_mostly_in_its_replies(streamed, claimed):
     """Half of the replies to a probe are streams, whatever its defect."""
     broken = "chat.stream.done"
-    ignored = probe("tools.choice.none").model_copy(update={"failing": ("chat s1",)})
+    ignored = probe("tools.choice.none").model_copy(
+        update={"failing": (FailingRequest("chat", "s1"),)}
+    )
     scores = [
         attempt(number, "chat", "streaming", [broken],
                 [finding(broken, f"chat streaming {number}")] * (number < streamed or number > 3),
@@ -635,7 +638,7 @@ def test_a_finding_in_single_replies_joins_the_cause_of_the_same_replies():
 
 
 def test_counts_that_do_not_fit_a_text_explain_no_probe():
-    failing = ("chat s1", "chat s2")
+    failing = (FailingRequest("chat", "s1"), FailingRequest("chat", "s2"))
     followed = probe("structured.followed").model_copy(update={"failing": failing})
     rule = "usage.output.lost"
     scores = [
@@ -657,7 +660,7 @@ def test_a_served_request_that_the_model_does_not_see_is_not_refused():
                                                   ("usage.sum", True)])  # fmt: skip
 def test_only_wrong_counts_change_the_counts_of_prompts(check, inherited):
     special = probe("prompt.special", path="$.usage")
-    special = special.model_copy(update={"failing": ("chat s1",)})
+    special = special.model_copy(update={"failing": (FailingRequest("chat", "s1"),)})
     scores = [
         attempt(
             at, "chat", "non-streaming", [check], [finding(check, f"chat non-streaming {at}")], task
