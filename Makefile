@@ -38,7 +38,7 @@ help:
 	@echo "  make judgements compare what is said of known cases with stored lines: 15 minutes of CPU"
 	@echo "  make schemas   judge JSON Schema's official test suite (downloads it)"
 	@echo "  make clients   measure what real clients need and send (Node.js; 14 CPU minutes); NEWEST=1: the newest"
-	@echo "  make readers   what Allure and others see in junit.xml (Node.js): RUNS='runs/a runs/b'"
+	@echo "  make readers   read tables with polars and duckdb, and junit.xml with Allure: RUNS='runs/a runs/b'"
 	@echo "Publish"
 	@echo "  make docs      build the documentation site in build/docs"
 	@echo "  make wheel     build the wheel in dist"
@@ -110,6 +110,8 @@ clients: $(VENV)/.test
 
 .PHONY: readers
 readers: $(VENV)/.test
+	$(PIP) --upgrade --target build/readers polars duckdb
+	PYTHONPATH=build/readers $(BIN)/pytest -q tests/harness/compare/test_export.py -k other_readers
 	$(BIN)/python benchmarks/junit_readers.py $(RUNS)
 
 docs: $(VENV)/.test

@@ -8,6 +8,7 @@ _KINDS: Mapping[str, str] = {
     "CUDA": "kernels and engine on a GPU; they need an NVIDIA GPU: make gpu",
     "GPU": "kernels and engine on a GPU; they need an NVIDIA GPU: make gpu",
     "inspect_ai": "Inspect; install inspect_ai: .venv/bin/pip install inspect-ai",
+    "polars": "readers of tables; make readers installs them",
     "ray": "a Ray cluster; install Ray: .venv/bin/pip install '.[ray]' -c constraints.txt",
     "mlx": "MLX; it needs a Mac with Apple silicon: .venv/bin/pip install mlx-lm",
     "sandbox": "programs in a sandbox; the reason above says what this machine lacks",

@@ -1,11 +1,14 @@
 """`export`: the tables and rollouts of a run for other tools."""
 
+import glob
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +52,30 @@ def test_tables_are_written_one_file_each(form, folder, tmp_path, capsys):
     read = pd.read_csv if form == "csv" else pd.read_parquet
     attempts = read(tmp_path / "out" / f"attempts.{form}")
     assert attempts["value"].mean() == expected.attempts["value"].mean()
+
+
+@pytest.mark.parametrize("reader", ["pandas", "polars", "duckdb", "datasets"])
+def test_other_readers_read_the_texts_of_all_runs(reader, folder, tmp_path, monkeypatch):
+    """The first run has no answer; a reader that infers types makes one number of two texts."""
+    module = pytest.importorskip(reader, reason=f"{reader} is not installed: polars, duckdb")
+    monkeypatch.chdir(tmp_path)
+    answers = [None, "070", "70"]
+    for answer in answers:
+        copy = tmp_path / "runs" / str(answer)
+        shutil.copytree(folder, copy)
+        lines = [json.loads(line) for line in (copy / "scores.jsonl").read_text().splitlines()]
+        (copy / "scores.jsonl").write_text(
+            "".join(f"{json.dumps(line | {'answer': answer})}\n" for line in lines)
+        )
+        assert run(["export", str(copy), "--format", "parquet", "--out", f"tables/{answer}"]) == 0
+    page = (Path(__file__).parents[3] / "docs/comparing.md").read_text("utf-8")
+    (code,) = re.findall(rf"^\| {reader} \| `(.*)` \|$", page, re.MULTILINE)
+    table = eval(code, {reader: module, "glob": glob})
+    read = table.fetchall() if reader == "duckdb" else table["answer"]
+    if reader == "duckdb":
+        read = [row[table.columns.index("answer")] for row in read]
+    counts = Counter(answer if isinstance(answer, str) else None for answer in read)
+    assert counts == dict.fromkeys(answers, len(harness.load(folder).scores))
 
 
 def test_the_default_folder_is_named_after_the_run(folder, tmp_path, monkeypatch):
