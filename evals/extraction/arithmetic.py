@@ -1,35 +1,36 @@
-r"""The exact value of an arithmetic expression in TeX or plain text.
+r"""The exact value of a number in a text: an expression, or digits with a word of size.
 
-It has numbers, the four operations, powers, parentheses, fractions, binomial coefficients,
-factorials and exact roots: `2^6-1`, `\binom{12}{7}`, `\sqrt{7056}`, `\frac{924}{7}`, `4\times10^2`.
-An expression with a variable, or with a product without a sign (`2(3+4)`), has no value here.
+An expression has numbers, the four operations, powers, parentheses, fractions, binomial
+coefficients, factorials and exact roots: `2^6-1`, `\binom{12}{7}`, `\sqrt{7056}`, `4\times10^2`.
+One with a variable, or with a product without a sign (`2(3+4)`), has no value here.
 """
 
+import ast
 import re
-import unicodedata
 from fractions import Fraction
 from math import comb, factorial, isqrt
 
-_RAISED = re.compile(r"(?<=[\d)}])[⁺⁻]?[⁰¹²³⁴-⁹]+")
-_SINGLE = re.compile(r"(\\(?:[dtc]?frac|[dt]?binom))\s*(\d)\s*(\d)")
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
-    r"|\\?(?P<word>[dtc]?frac|[dt]?binom|sqrt|cdot|times|div)(?![A-Za-z])"
-    r"|(?P<sign>[-+*/^!(){}×·⋅÷√]))\s*"
+_TOKENS = re.compile(
+    r"(?:[\s\d.*/^!(){}×·⋅÷√]|[-+](?!\s*[-+])|(?<=\d),(?=\d{3}(?!\d))|(?<=\d)[eE](?=[+-]?\d)"
+    r"|\\?(?:[dtc]?frac|[dt]?binom|sqrt|cdot|times|div)(?![A-Za-z]))+"
 )
-_MIXED = re.compile(
-    r"([-−]?)(\d{1,9})(?:\s*\\[dt]?frac\s*(?:\{(\d{1,9})\}\s*\{(\d{1,9})\}|(\d)(\d))"
-    r"|\s+(\d{1,9})/(\d{1,9}))"
+_SPELLINGS = (
+    (re.compile(r"(?<![\d.,])0+(?=\d)"), ""),
+    (re.compile(r"(\\(?:[dtc]?frac|[dt]?binom))\s*(\d)\s*(\d)"), r"\1{\2}{\3}"),
+    (re.compile(r"(\\?sqrt|√)\s*(\d+)"), r"\1{\2}"),
+    (re.compile(r"\\?[dtc]?(frac|binom)"), r"\1"),
+    (re.compile(r"\\?sqrt|√"), "sqrt"),
+    (re.compile(r"[×·⋅]|\\?(?:cdot|times)"), "*"),
+    (re.compile(r"÷|\\?div"), "/"),
+    (re.compile(r"(\d+)\s*!"), r"factorial(\1)"),
 )
-"""A mixed number, such as `3 1/2`."""
-_CHOOSE = re.compile(r"\{?\s*(\d+)\s*\\choose\s*(\d+)\s*\}?")
+"""What TeX writes otherwise than Python; a command with two arguments is called twice."""
+_PYTHON = str.maketrans({"{": "(", "}": ")", "^": "**", ",": ""})
 _RANGE = re.compile(r"\s*[\d.,]+-[\d.,]+\s*")
-_OPERATIONS = {"×": "*", "·": "*", "⋅": "*", "cdot": "*", "times": "*", "÷": "/", "div": "/"}
 _LONGEST = 200  # characters
 _LARGEST = 10**40
 _HIGHEST_POWER = 200
 _LARGEST_FACTORIAL = 34  # the last one below 10^40
-_DEEPEST = 12
 
 
 class _NoValueError(ValueError):
@@ -41,123 +42,106 @@ def evaluated(text: str) -> Fraction | None:
 
     Two numbers with a dash and no spaces are a range or a score rather than a difference.
     """
-    if len(text) > _LONGEST or not re.search(r"\d", text) or _RANGE.fullmatch(text):
+    source = text.replace("−", "-").strip()
+    if len(source) > _LONGEST or not _TOKENS.fullmatch(source) or _RANGE.fullmatch(source):
         return None
-    if mixed := _MIXED.fullmatch(text.strip()):
-        sign, whole, *parts = mixed.groups()
-        above, below = (int(part) for part in parts if part)
-        if above < below:
-            return (-1 if sign else 1) * (int(whole) + Fraction(above, below))
-    text = _RAISED.sub(lambda raised: f"^{{{unicodedata.normalize('NFKC', raised[0])}}}", text)
+    for pattern, spelling in _SPELLINGS:
+        source = pattern.sub(spelling, source)
     try:
-        text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
-        return _Expression(_SINGLE.sub(r"\1{\2}{\3}", text.replace("−", "-"))).value()
-    except (_NoValueError, ZeroDivisionError):
+        return _value(ast.parse(source.translate(_PYTHON), mode="eval").body)
+    except (ValueError, SyntaxError, ZeroDivisionError):
         return None
 
 
-class _Expression:
-    """A recursive descent over the tokens of an expression."""
-
-    def __init__(self, text: str) -> None:
-        self._tokens: list[str] = []
-        at = 0
-        while at < len(text):
-            token = _TOKEN.match(text, at)
-            if not token or token.end() == at:
+def _value(node: ast.expr) -> Fraction:
+    """Return the value of a part of an expression. Raises ValueError if it has none."""
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            value = Fraction(repr(number))
+        case ast.UnaryOp(op=sign, operand=operand):
+            value = -_value(operand) if isinstance(sign, ast.USub) else _value(operand)
+        case ast.BinOp(left=left, op=operation, right=right):
+            value = _combined(_value(left), operation, _value(right))
+        case ast.Call(func=ast.Name(id=name), args=[argument]):
+            value = _of_one(name, _value(argument))
+        case ast.Call(func=ast.Call(func=ast.Name(id="frac"), args=[above]), args=[below]):
+            value = _value(above) / _value(below)
+        case ast.Call(func=ast.Call(func=ast.Name(id="binom"), args=[above]), args=[below]):
+            value = Fraction(comb(_whole(_value(above)), _whole(_value(below))))
+            if not value:
                 raise _NoValueError
-            word = token["number"] or token["word"] or token["sign"]
-            self._tokens.append(_OPERATIONS.get(word, word))
-            at = token.end()
-        self._at = 0
-        self._depth = 0
-
-    def value(self) -> Fraction:
-        """Return the value of all tokens. Raises _NoValueError."""
-        value = self._sum()
-        if self._at < len(self._tokens):
+        case _:
             raise _NoValueError
-        return value
-
-    def _next(self, *wanted: str) -> str | None:
-        """Return the next token and pass it, if it is one of these."""
-        token = self._tokens[self._at] if self._at < len(self._tokens) else None
-        if token is None or token not in wanted:
-            return None
-        self._at += 1
-        return token
-
-    def _sum(self) -> Fraction:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise _NoValueError
-        sign = self._next("+", "-")
-        value = -self._product() if sign == "-" else self._product()
-        while sign := self._next("+", "-"):
-            value += -self._product() if sign == "-" else self._product()
-        self._depth -= 1
-        return _bounded(value)
-
-    def _product(self) -> Fraction:
-        value = self._power()
-        while sign := self._next("*", "/"):
-            factor = self._power()
-            value = _bounded(value / factor if sign == "/" else value * factor)
-        return value
-
-    def _power(self) -> Fraction:
-        value = self._atom()
-        if self._next("!"):
-            if value.denominator != 1 or not 0 <= value <= _LARGEST_FACTORIAL:
-                raise _NoValueError
-            value = Fraction(factorial(int(value)))
-        if not self._next("^"):
-            return value
-        sign = self._next("+", "-")
-        exponent = self._group()
-        if exponent.denominator != 1 or abs(exponent) > _HIGHEST_POWER:
-            raise _NoValueError
-        power = value ** int(-exponent if sign == "-" else exponent)
-        return _bounded(Fraction(power))
-
-    def _atom(self) -> Fraction:
-        if self._next("frac", "dfrac", "tfrac", "cfrac"):
-            return _bounded(self._group() / self._group())
-        if self._next("binom", "dbinom", "tbinom"):
-            above, below = self._group(), self._group()
-            whole = above.denominator == below.denominator == 1
-            if not whole or not 0 <= below <= above <= _HIGHEST_POWER:
-                raise _NoValueError
-            return _bounded(Fraction(comb(int(above), int(below))))
-        if self._next("sqrt", "√"):
-            return _root(self._group())
-        return self._group()
-
-    def _group(self) -> Fraction:
-        """Return a number, or what is in parentheses or braces."""
-        if opened := self._next("(", "{"):
-            value = self._sum()
-            if not self._next({"(": ")", "{": "}"}[opened]):
-                raise _NoValueError
-            return value
-        token = self._tokens[self._at] if self._at < len(self._tokens) else ""
-        if not re.match(r"\.?\d", token):
-            raise _NoValueError
-        self._at += 1
-        return _bounded(Fraction(token.replace(",", "")))
-
-
-def _bounded(value: Fraction) -> Fraction:
     if max(abs(value.numerator), value.denominator) >= _LARGEST:
         raise _NoValueError
     return value
 
 
-def _root(value: Fraction) -> Fraction:
-    """Return the square root of a number. Raises _NoValueError if it is not rational."""
-    if value < 0:
+def _combined(left: Fraction, operation: ast.operator, right: Fraction) -> Fraction:
+    match operation:
+        case ast.Add():
+            return left + right
+        case ast.Sub():
+            return left - right
+        case ast.Mult():
+            return left * right
+        case ast.Div():
+            return left / right
+        case ast.Pow() if right.denominator == 1 and abs(right) <= _HIGHEST_POWER:
+            return Fraction(left**right)
+    raise _NoValueError
+
+
+def _of_one(name: str, value: Fraction) -> Fraction:
+    """Return a factorial, or a square root that is rational."""
+    if name == "factorial" and _whole(value) <= _LARGEST_FACTORIAL:
+        return Fraction(factorial(int(value)))
+    if name != "sqrt" or value < 0:
         raise _NoValueError
     root = Fraction(isqrt(value.numerator), isqrt(value.denominator))
     if root * root != value:
         raise _NoValueError
     return root
+
+
+def _whole(value: Fraction) -> int:
+    if value.denominator != 1 or not 0 <= value <= _HIGHEST_POWER:
+        raise _NoValueError
+    return int(value)
+
+
+SIZES = {
+    "dozen": 12,
+    "hundred": 100,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
+_SIZE = re.compile(rf"\s?({'|'.join(SIZES)})s?(?![A-Za-z-])", re.IGNORECASE)
+_CHANGES = re.compile(
+    rf"(?i)\b(?:(?:{'|'.join(SIZES)}|lakh|crore|mill?i?ard|millone?|million|tausend|ciento?|docena"
+    r"|hal(?:f|ve)|third|quarter|tenth|hundredth|thousandth|square root|root|factorial)e?[ns]?"
+    r"|pi|(?-i:k)|squared|cubed|doubled|halved|base|binary|octal|hexadecimal|choose|tens|scores?)"
+    r"(?![\w-])|[百千万億亿兆]"
+)
+_COMPUTED = re.compile(r"[\d(][\d\s,.()+*/·×^-]*=(?=\s*-?\d)")
+"""The left side of a computation."""
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+def sized(text: str, start: int) -> tuple[int, int]:
+    """Return the factor of a word of size at a place of a text, and where the word ends."""
+    size = _SIZE.match(text, start)
+    return (SIZES[size[1].lower()], size.end()) if size else (1, start)
+
+
+def changes_number(words: str) -> bool:
+    """Return whether words after a number make it another one, such as `halves` or `pi`."""
+    return _CHANGES.search(words) is not None
+
+
+def stated_numbers(remark: str) -> list[str]:
+    """Return the numbers of a remark, without those on the left sides of computations."""
+    found = _NUMBER.findall(_COMPUTED.sub(" ", remark))
+    return [number.replace(",", "") for number in found]

@@ -3,14 +3,18 @@
 import re
 from collections.abc import Sequence
 
-from evals.extraction.clauses import END, NEXT, NOT_OTHERS, REASON, REMARK
-from evals.extraction.doubt import DENIES, HEDGES, SUPPOSES, doubted
 from evals.extraction.labels import LABEL, SENTENCE
 from evals.extraction.readers import AnswerReader, up_to
+from evals.extraction.sentences import (
+    DENIES,
+    END,
+    HEDGES,
+    NOT_OTHERS,
+    REASON,
+    SUPPOSES,
+)
 from evals.extraction.withdrawals import TAKES_BACK
 
-_IN_OTHER_WORDS = re.compile(r"(?i)^\W*(?:i\.e\.|that is,|namely|in other words),?\s*")
-_NOUN_PHRASE = re.compile(r"(?i)(?:the|an?)\s\D{1,60}")
 _UNFINISHED = re.compile(
     r":\s*$|\b(?:is|are|was|were|has|have|would|must|the|an?|of|to|in|for|with|by|and|or|that|than"
     r"|because|since|if|so|thus|hence|therefore)\s*$"
@@ -45,20 +49,10 @@ def ends_with_list(lines: Sequence[str]) -> bool:
 
 
 def conclusion(line: str, reader: AnswerReader) -> str | None:
-    """Return the answer of the last sentence of a text without any statement.
-
-    A remark after it is left out if it takes nothing back and concludes nothing itself.
-    """
-    for stop in reversed([*END.finditer(line, 0, len(line) - 1)]):
-        remark = line[stop.end() :]
-        if not REMARK.match(remark) or doubted(remark) or TAKES_BACK.search(remark):
-            break
-        if conclusion(remark, reader):
-            break
-        line = line[: stop.end()]
+    """Return the answer of the last sentence of a text without any statement."""
     if _UNFINISHED.search(line) or _PARTICULAR.search(line):
         return None
-    line = NEXT.sub("", line.rstrip(_DONE))
+    line = line.rstrip(_DONE)
     start = max((stop.end() for stop in END.finditer(line, 0, len(line) - 1)), default=0)
     alone = up_to(reader.last, NOT_OTHERS).sub("", line[start:])
     sentence = REASON.split(alone)[0].strip(" –—-,;:.")
@@ -73,9 +67,4 @@ def conclusion(line: str, reader: AnswerReader) -> str | None:
     denied = claims[-1:] != clauses[-1:] and not others.search(clauses[-1])
     if denied or not claims:
         return None
-    again = _IN_OTHER_WORDS.sub("", claims[-1])
-    answer = reader.whole(again) if again != claims[-1] else None
-    answer = answer or reader.concluded(sentence, [*claims[:-1], again])
-    if answer or again == claims[-1] or len(claims) == 1 or not _NOUN_PHRASE.fullmatch(again):
-        return answer
-    return reader.concluded(sentence, claims[:-1])  # "namely" and what the answer is
+    return reader.concluded(sentence, claims)

@@ -1,28 +1,23 @@
 r"""The integer in the answer to an AIME question.
 
-It may be written as `\dfrac{140}{2}`, `1,234`, `2^{10}`, `5 thousand`, `seventy`, `70^\circ`,
-`70 ways` or `m+n=70`.
+It may be written as `\dfrac{140}{2}`, `1,234`, `2^{10}`, `5 thousand`, `70^\circ`, `70 ways` or
+`m+n=70`.
 """
 
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 
-from evals.extraction.arithmetic import evaluated
-from evals.extraction.doubt import doubted
-from evals.extraction.number_words import changes_number, in_words, sized, stated_numbers
+from evals.extraction.arithmetic import changes_number, evaluated, sized, stated_numbers
 from evals.extraction.plain_text import without_markup
 from evals.extraction.readers import FOUR
+from evals.extraction.sentences import doubted
 from evals.extraction.statements import stated_answer
 
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degrees?(?![A-Za-z])|°|\\?%|[€£¥])")
 _MODULO = re.compile(r"\(?\s*\\?[pb]?mod(?:ulo)?\s*[{(]?\s*(\d+)\s*[)}]?\s*\)?\s*$")
 _EQUALS = re.compile(r"=|\\equiv(?![A-Za-z])|≡")
-_NUMBER = re.compile(
-    r"(?P<sign>[+-]?)\s?"
-    r"(?P<whole>\d{1,3}(?:,\d{3}){1,12}|\d{1,3}(?: \d{3}){1,12}|\d{1,40})"
-    r"(?:\.0{1,40}(?!\d)|\s?/\s?(?P<divisor>\d{1,40}))?"
-)
+_ENDS = re.compile(r"$| |(?<=[\d)])(?=[^\W\d_])")
+"""The places where a number can end."""
 _UNIT = re.compile(
     r"(?i)(?!.*[⁰¹⁴-⁹ⁿ]|^[²³]|(?:st|nd|rd|th)\b|.*\b(?:and|to|is|was|seems|looks|works|should|has|does|plus|minus|times"
     r"|ist|sind|war|und|oder|est|sont|et|ou|es|son|è|sono|é|são|и|или|это)\b)"
@@ -61,15 +56,11 @@ _WORDS = re.compile(
 """Words, or a coefficient, on the left side of an equation that therefore states something else."""
 _ITEMS = re.compile(r"\b(?:get|obtain|gives?|giving|makes|yields)\s+\d+\s+[a-z]", re.IGNORECASE)
 """A count of something that need not be what was asked."""
-_POINT = re.compile(r"(?<![\w.])\.\d")
-"""The beginning of a decimal fraction such as `.5`."""
 _BARE = re.compile(r"\W*\d+\W*$")
 """A number without words; after another number it is a member of a list."""
 _IN_WORDS = re.compile(r"(?:\(?[^\W\d_]+[:)]*\s+)+(\d[\d,]*)(?:\s+[^\W\d_]{2,}){0,4}\.?")
 """A number in a box among words; a letter beside it could be a variable."""
 _OPERATION = re.compile(r"[-+*/^!·×]|\\(?:[dtc]?frac|binom|sqrt|times|cdot)")
-_COUNTED = re.compile(r"\s*(\S.*[\d})!])\s+([^\W\d_].*?)[ .]*")
-"""An expression and the words for what it counts."""
 _LONGEST = 200
 
 
@@ -84,7 +75,7 @@ def read_integer(tex: str) -> int | None:
     Of an equation, the right side is read (`m+n=70`), or the left one (`70=m+n`).
     """
     bare = without_markup(tex)
-    if _SEVERAL.search(bare) or _POINT.search(bare):
+    if _SEVERAL.search(bare):
         return None
     *others, last = _EQUALS.split(bare)
     value = _side(last)
@@ -97,7 +88,6 @@ class _Integers:
 
     last = FOUR
     asks_for_letter = False
-    knows_units = False
 
     def boxed(self, content: str) -> str | None:
         *others, last = _LIST.split(content.rstrip(" ,"))
@@ -106,7 +96,7 @@ class _Integers:
         return None if others and not _SUM.search(last) else _text(read_integer(last))
 
     def stated(self, text: str) -> str | None:
-        stated = _unwrapped(text[:_LONGEST], " \"'“”{}[]<>*✓✔✅")
+        stated = text[:_LONGEST].strip(" \"'“”[]<>*✓✔✅")
         end = _CLAUSE.search(stated)
         if end and _OR_ELSE.match(stated, end.start()):
             return None
@@ -114,11 +104,9 @@ class _Integers:
         return None if _PROSE.search(clause) else _text(read_integer(clause))
 
     def whole(self, line: str) -> str | None:
-        bare = _unwrapped(line, " .;!{}()[]\"'✓✔✅")
-        if len(bare) > _LONGEST or _POINT.search(line) or _LIST.search(bare) or _PROSE.search(bare):
+        bare = line.strip(" ;![]\"'✓✔✅")
+        if len(bare) > _LONGEST or _LIST.search(bare) or _PROSE.search(bare):
             return None
-        if (words := in_words(bare)) and sized(bare, words[1])[1] < len(bare):
-            return None  # "two cases remain" is no answer
         return _text(read_integer(bare))
 
     def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
@@ -144,54 +132,23 @@ class _Integers:
         return any(number != answer for number in stated_numbers(remark))
 
 
-def _unwrapped(text: str, ends: str) -> str:
-    """Return a text without these characters at its ends, but with braces and brackets in pairs."""
-    bare = text.strip(ends)
-    for opening, closing in ("{}", "()"):
-        missing = bare.count(opening) - bare.count(closing)
-        if missing > 0 and text[text.find(bare) + len(bare) :].count(closing) >= missing:
-            bare += closing * missing
-    return bare
-
-
 def _text(value: int | None) -> str | None:
     return None if value is None else str(value)
 
 
 def _side(side: str) -> int | None:
-    """Return one side of an equation as an integer."""
-    side = _DEGREES.sub(" ", side)
+    """Return one side of an equation as an integer: the longest expression, and a unit."""
+    side = _DEGREES.sub(" ", side).strip().rstrip(".")
     modulus = _MODULO.search(side)
     if modulus:
         value = _side(side[: modulus.start()])
         return value if value is None or int(modulus[1]) == 0 else value % int(modulus[1])
-    counted = _COUNTED.fullmatch(side)
-    if counted and _OPERATION.search(counted[1].strip(" +-")) and _is_unit(counted[2]):
-        side = counted[1]
-    exact = evaluated(side.strip(" ."))
-    if exact is not None:
-        return _whole(exact)
-    side = side.strip(" ().")
-    number, words = _NUMBER.match(side), in_words(side)
-    if number:
-        factor, end = sized(side, number.end())
-        divisor = int(number["divisor"] or 1)
-        if divisor == 0:
-            return None
-        size = Fraction(int(re.sub("[, ]", "", number["whole"])) * factor, divisor)
-        exact = -size if number["sign"] == "-" else size
-    elif words:
-        factor, end = sized(side, words[1])
-        exact = words[0] * factor
-    else:
-        return None
-    unit = side[end:].strip(" ()")
-    return _whole(exact) if not unit or _is_unit(unit) else None
-
-
-def _is_unit(words: str) -> bool:
-    return _UNIT.fullmatch(words) is not None and not changes_number(words)
-
-
-def _whole(value: Fraction) -> int | None:
-    return value.numerator if value.denominator == 1 else None
+    for end in reversed([place.start() for place in _ENDS.finditer(side)]):
+        exact = evaluated(side[:end])
+        if exact is None:
+            continue
+        factor, at = sized(side, end)
+        unit, exact = side[at:].strip(" ()."), exact * factor
+        known = not unit or (_UNIT.fullmatch(unit) and not changes_number(unit))
+        return exact.numerator if known and exact.denominator == 1 else None
+    return None

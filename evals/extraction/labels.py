@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from evals.extraction.clauses import NOT_OTHERS
-from evals.extraction.doubt import asserts
 from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN
 from evals.extraction.readers import AnswerReader, Statement, up_to
+from evals.extraction.sentences import NOT_OTHERS, asserts
 
 _WORD = (
     r"(?:answers?|ans|response|respuesta|resultado|réponse|antwort|resposta|risposta|ответ"
@@ -45,7 +44,6 @@ SENTENCE = re.compile(
     r"(?:la\s+|a\s+(?=letra))?"
 )
 """The beginning of a sentence such as "the answer is"."""
-_LABELS = (LABEL, SENTENCE, _BARE_LABEL)
 _NAMED = re.compile(
     r"(?i)(?:(?:^|(?<=[.,;:!?]\s))\W*(?:(?:so|thus|hence|therefore|clearly),?\s)?"
     r"(?P<subject>[^.,;:!?⟦⟧]{1,30}?)\s+is\s+(?:(?:thus|therefore)\s)?"
@@ -55,15 +53,6 @@ _NAMED = re.compile(
     r"(?=\s*(?:[.,;!:)]|$)|\s(?:because|since|here|too|as well)\b)"
 )
 """A clause such as "B is the correct answer" or "this leaves B as the answer"."""
-_NAMES_ANSWER = (
-    *("ans", "response", "respuesta", "resultado", "答", "正解", "正确", "最终", "最終"),
-    *("final", "correct", "right", "best", "proper", "selected", "chosen", "require", "requested"),
-    *("desired", "asked", "sought", "buscad", "pedid", "répons", "antwort", "respost", "rispost"),
-    *("ответ", "guess", "antwo", "ergebnis", "korrekt", "odpowied", "उत्तर", "정답"),
-)
-_IS_LABEL = ("total", "result", "solution", "conclusion", "choice", "option", "selection")
-"""Every heading and sentence that states an answer has one of the first words, and every label one
-of the first or second ones. They are searched for first, because the patterns take far longer."""
 _UNDECIDED = re.compile(
     r"(?i)\W*(?:un(?:clear|known|decided|determined)|cannot|none|neither|n/?a|null)\b"
 )
@@ -74,12 +63,8 @@ _BRACKETS = str.maketrans("", "", BOX_OPEN + BOX_CLOSE)
 def label_statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[Statement]:
     """Yield what follows the labels of the lines, and what stands below headings."""
     for number, line in enumerate(lines):
-        folded = line.casefold()
-        named = any(word in folded for word in _NAMES_ANSWER)
-        if not named and not any(word in folded for word in _IS_LABEL):
-            continue
-        if not named or not _HEADING.fullmatch(line) or number + 1 == len(lines):
-            for at, answer in _labelled(line, reader, _LABELS if named else _LABELS[:1]):
+        if number + 1 == len(lines) or not _HEADING.fullmatch(line):
+            for at, answer in _labelled(line, reader):
                 yield Statement(number, at, answer)
             continue
         below = lines[number + 1]
@@ -88,11 +73,9 @@ def label_statements(lines: Sequence[str], reader: AnswerReader) -> Iterator[Sta
             yield Statement(number + 1, 0, answer)
 
 
-def _labelled(
-    line: str, reader: AnswerReader, labels: Sequence[re.Pattern[str]]
-) -> Iterator[tuple[int, str | None]]:
+def _labelled(line: str, reader: AnswerReader) -> Iterator[tuple[int, str | None]]:
     """Yield the place of each label of a line, and the answer after it; None if it is undecided."""
-    for label in labels:
+    for label in (LABEL, SENTENCE, _BARE_LABEL):
         read = reader.whole if label is _BARE_LABEL else reader.stated
         for match in up_to(reader.last, label).finditer(line):
             said = up_to(reader.last, NOT_OTHERS).sub("", line[match.end() :].translate(_BRACKETS))

@@ -7,14 +7,14 @@ text of exactly one choice. Two letters ("A or B") are not an answer.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from string import ascii_uppercase
 from typing import ClassVar
 
-from evals.extraction.choice_texts import ChoiceTexts
-from evals.extraction.doubt import denied
-from evals.extraction.option_lists import option_verdicts
+from evals.extraction.folded import folded
 from evals.extraction.plain_text import without_markup
 from evals.extraction.readers import up_to
+from evals.extraction.sentences import denied
 from evals.extraction.statements import stated_answer
 
 _NOUN = (
@@ -26,8 +26,6 @@ _ONLY = re.compile(rf"(?i){_OPEN}{_NOUN}{_OPEN}([A-D])(?:选项|選項|項|项|�
 _FIRST = re.compile(
     rf"{_OPEN}(?i:{_NOUN}){_OPEN}([A-D])[)\]}}*_]*[.:)]?(?![\w+^=/'’-])\s*[:.,–—-]*\s*(?P<rest>.*)"
 )
-_BEFORE_TEXT = re.compile(r"(?i)\W*(?:option\s+)?([A-D])(?:\s*[).:]\s*|\s?/\s?)(?P<rest>\S.*)")
-"""A letter, which may be a small one, before the text of its choice."""
 _OTHER = re.compile(
     r"[)\]}*_]*\s*(?:\b(?:and|or|y|o)\b|[和或/,&→]|\\(?:to|rightarrow)\b|[–-](?=[A-D]\b))"
     r"\W*(?:option )?\(?[A-D]\b(?! (?:is|has|was|does)\b)"
@@ -78,14 +76,6 @@ _LAST = re.compile(
     r"(?P<text>.*?)[\s,;:–—→⇒-]+\(?(?:(?:option|choice|answer)\s+)?\(?(?P<letter>[A-D])\)*\W*"
 )
 """The text of a choice before its letter."""
-_LETTER_RANGE = re.compile(r"\b([A-D])\s?(?:–|-|to|through)\s?([A-D])\b")
-_ONLY_SUITS = re.compile(rf"(?i)(?:but|and|yet)?\s*only (?:{_OPTION} )?{_L} {_SUITS}.*")
-_LEAVES = re.compile(rf"(?i).*\bleav(?:es|ing)\b(?: only)? (?:{_OPTION} )?{_L}\W*$")
-_LAST_ONE = re.compile(
-    r"(?i)\b(leav(?:es|ing)(?: only)?|answer is(?: therefore)?|choose|pick|remains)\s+the\s+last\s+"
-    r"(?:one|option|choice|answer)\b(?=\W*$)",
-    re.MULTILINE,
-)
 _SHORT = 3
 """Choices with texts of up to this length occur in sentences by chance."""
 _ALONE = re.compile(r"(?<![\w'’-])[A-D](?![\w^'’-])")
@@ -95,48 +85,45 @@ _NEARLY = re.compile(
 )
 """A rounded value of a choice."""
 _LONGEST = 1000  # characters
-_FEWEST_VERDICTS = 3
+_LETTERED = re.compile(r"\W*(?:option\s+)?\(?[A-D][).:]")
+"""A letter before the text of its choice."""
+_SIDES = re.compile(r"=|≈|\\(?:approx|simeq|sim)(?![A-Za-z])")
 
 
 def letter_answer(text: str, choices: Sequence[str]) -> str | None:
     """Return the letter that a text gives as its answer; `choices` are the texts of A and so on."""
-    reader = _Letters(ChoiceTexts(tuple(map(without_markup, choices))))
-    verdicts, rest = option_verdicts(text, reader.last)
-    if len(verdicts) < min(_FEWEST_VERDICTS, len(choices)):
-        return stated_answer(_with_last_named(text, reader), reader)
-    accepted = [letter for letter, accepts in verdicts.items() if accepts]
-    stated = stated_answer(rest, reader)
-    if len(accepted) == 1 and stated in {None, accepted[0]}:
-        return accepted[0]
-    return None if len(accepted) == 1 else stated
-
-
-def _with_last_named(text: str, reader: "_Letters") -> str:
-    """Return a text with the letter of the last option where it is chosen by its place."""
-    others = {letter for letter, _ in reader.choices.pairs[:-1]}
-
-    def named(place: re.Match[str]) -> str:
-        before = re.split(r"[.!?\n]", text[: place.start()])[-1]
-        among = reader.in_list(before)
-        return f"{place[1]} option {reader.last}" if among in (set(), others) else place[0]
-
-    return _LAST_ONE.sub(named, text)
+    return stated_answer(text, _Letters(tuple(map(without_markup, choices))))
 
 
 @dataclass(frozen=True)
 class _Letters:
     """An `AnswerReader` of the letters of these choices."""
 
-    choices: ChoiceTexts
+    texts: tuple[str, ...]
     asks_for_letter: ClassVar[bool] = True
-    knows_units: ClassVar[bool] = True
 
     @property
     def last(self) -> str:
-        return self.choices.last
+        return ascii_uppercase[len(self.texts) - 1]
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The letters with their texts."""
+        return list(zip(ascii_uppercase, self.texts, strict=False))
+
+    @cached_property
+    def _folded(self) -> list[tuple[str, str]]:
+        return [(letter, folded(text)) for letter, text in self.pairs]
 
     def of(self, pattern: re.Pattern[str]) -> re.Pattern[str]:
         return up_to(self.last, pattern)
+
+    def by_text(self, text: str) -> str | None:
+        """Return the letter of the only choice with this text, or with a side of this equation."""
+        split = _SIDES.search(text) and not self.of(_LETTERED).match(text)
+        sides = {folded(side) for side in [text, *(_SIDES.split(text) if split else ())]} - {""}
+        letters = {letter for letter, choice in self._folded if choice in sides}
+        return letters.pop() if len(letters) == 1 else None
 
     def boxed(self, content: str) -> str | None:
         return self.stated(content)
@@ -154,7 +141,7 @@ class _Letters:
         first = self.of(_FIRST).match(text)
         if not first or self.of(_OTHER).match(text, first.end(1)):
             return None
-        named = self.choices.by_text(re.split(r"[.;!](?:\s|$)", first["rest"])[0])
+        named = self.by_text(re.split(r"[.;!](?:\s|$)", first["rest"])[0])
         after = text[first.end(1) :].strip()
         but = _BUT.match(after)
         if but and self.names_other(but[0], first[1]) and not denied(but[0]):
@@ -168,51 +155,34 @@ class _Letters:
         if named := self._lettered_text(line):
             return named
         last = self.of(_LAST).fullmatch(line)
-        if last and self.choices.by_spelling(last["text"]) == {last["letter"]}:
+        if last and self.by_text(last["text"]) == last["letter"]:
             return last["letter"]
-        return self.choices.by_text(line)
+        return self.by_text(line)
 
     def _lettered_text(self, line: str) -> str | None:
         """Return the letter before the text of the same choice: `C) text`, `(c) text`, `C/text`."""
         first = self.of(_FIRST).fullmatch(line)
-        if first and self.choices.by_text(first["rest"]) == first[1]:
+        if first and self.by_text(first["rest"]) == first[1]:
             return first[1]
-        first = self.of(_BEFORE_TEXT).fullmatch(line)
-        if first and self.choices.by_text(first["rest"]) == first[1].upper():
-            return first[1].upper()
         return None
 
     def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
         bare = [self.of(_ASIDE).sub("", claim) for claim in claims]
         quoted = {
             letter
-            for letter, text in self.choices.pairs
+            for letter, text in self.pairs
             if len(text) > _SHORT and any(text in c or text in c[:1].lower() + c[1:] for c in bare)
         }
         named = quoted.union(*map(self.of(_MENTION).findall, bare))
-        left: list[str] = self.of(_MENTION).findall(bare[-1])
-        if len(left) == 1 and self.of(_ONLY_SUITS).match(bare[-1]):
-            return left[0]
-        if len(left) == 1 and self.of(_LEAVES).match(bare[-1]):
-            others = {letter for letter, _ in self.choices.pairs} - {left[0]}
-            if self.in_list(", ".join(bare[:-1])) == others:
-                return left[0]
         chosen = any(map(self.of(_CHOOSES).match, bare))
         chosen = chosen or bool(quoted and _CONCLUDES.search(sentence))
         last = self.of(_LAST).fullmatch(bare[-1])
         chosen = chosen or bool(last and quoted == {last["letter"]})
         return named.pop() if chosen and len(named) == 1 else None
 
-    def in_list(self, text: str) -> set[str]:
-        """Return the letters that a text names, also in a range such as `A–C`."""
-        named = set(self.of(_MENTION).findall(text))
-        for first, last in self.of(_LETTER_RANGE).findall(text):
-            named |= {each for each in ascii_uppercase if first <= each <= last}
-        return named
-
     def without_choices(self, sentence: str) -> str:
         sentence = _NEARLY.sub("", self.of(_ASIDE).sub("", sentence))
-        for text in self.choices.texts:
+        for text in self.texts:
             if len(text) > _SHORT:
                 sentence = re.sub(re.escape(text), "", sentence, flags=re.IGNORECASE)
         return sentence
@@ -220,8 +190,8 @@ class _Letters:
     def names_other(self, remark: str, answer: str) -> bool:
         quoted = {
             letter
-            for letter, text in self.choices.pairs
+            for letter, text in self.pairs
             if text and re.search(rf"(?<![\w.]){re.escape(text)}(?![\w.]*\w)", remark)
         }
-        named = self.choices.by_text(remark)
+        named = self.by_text(remark)
         return not quoted.union(self.of(_ALONE).findall(remark), named or ()) <= {answer}

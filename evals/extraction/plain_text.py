@@ -10,18 +10,18 @@ _LONGEST_BOX = 1_000
 _BESIDE = 100  # characters before and after a box that may belong to it
 _DEEPEST = 20
 
-_FINAL = re.compile(r"<\|channel\|>final[^<]*<\|message\|>|assistantfinal")
-_OTHER_CHANNEL = re.compile(r"<\|channel\|>(?:analysis|commentary)")
 _THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|scratchpad)"
-_OPENS = re.compile(rf"[<\[]{_THOUGHT}[>\]]", re.IGNORECASE)
-_CLOSES = re.compile(rf"[<\[]/{_THOUGHT}[>\]]", re.IGNORECASE)
+_UP_TO_ANSWER = re.compile(
+    rf"(?si)\A.*(?:<\|channel\|>final[^<]*<\|message\|>|assistantfinal|[<\[]/{_THOUGHT}[>\]])"
+)
+_FROM_THOUGHT = re.compile(rf"(?si)(?:<\|channel\|>(?:analysis|commentary)|[<\[]{_THOUGHT}[>\]]).*")
 _DROPPED = re.compile(
     r"<\|[^<>|\s]+\|>"  # special tokens
     r"|^[ \t]*```[ \t]*(?!json|ya?ml|te?xt|latex)\w[^\n]*\n.*?^[ \t]*```[ \t]*$"  # programs
     r"|^[ \t]*(?:[-*_=][ \t]*){3,}$"  # horizontal rules
     r"|~~[^~\n]+~~|<(del|s|strike)>[^<\n]*</\1>"  # struck-out words
     r"|【[^【】\n]{0,60}†[^【】\n]{0,60}】"  # citations, as gpt-oss writes them
-    r"|</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|h\d)\b[^<>\n]*>",
+    r"|</?(?:b|strong|em|i|u|p|br|span|div|font|code|center|mark|h\d|answer)\b[^<>\n]*>",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
 _CHARACTERS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
@@ -32,27 +32,17 @@ _CHARACTERS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
 }
 """Full-width and circled characters, unusual spaces and hyphens, and invisible characters."""
 _TAGGED = re.compile(r"(?i)[<\[](final(?:[_ -]?answer)?|answer)[>\]]\s*([^<\n]*?)\s*[<\[]/\1[>\]]")
-_TAG = re.compile(r"(?i)[<\[]/?(?:final[_ -]?answer|answer)[>\]]")
-_ANSWER_ROW = re.compile(r"\|\W*(?:(?:final|correct) )?answer\W*\|([^|]*)\|\s*", re.IGNORECASE)
-_TOTAL_ROW = re.compile(r"\|\W*(?:total|sum|)\W*\|(?:[^|]*\|)*?\s*\*\*([^|*]+)\*\*\s*\|\s*\Z", re.I)
-"""The last row of a table at the end of a text, with the total in bold."""
-_BOLD_ROW = re.compile(r"\|(?:[^|*\n]*\|)+\s*\*\*([^|*]*\d[^|*]*)\*\*\s*\|\s*\Z")
+_BOLD_ROW = re.compile(r"\|(?:[^|\n]*\|)+\s*\*\*([^|*]*\d[^|*]*)\*\*\s*\|\s*\Z")
 """The last row of a table at the end of a text, with its last cell in bold."""
 _LINE_MARKS = re.compile(
     r"^(?:\s|>|#{1,6}(?=[\s\w])|[-*+•](?=\s)|[✓✔✅☑\U0001F300-\U0001FAFF])+|[\s∎■□\\]+$"
 )
 _EMPHASIS = re.compile(r"(?<![\w*])[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?![\w*{])|`")
-_EMPHASIZES = re.compile("[*_`]")
 _ENVIRONMENT = re.compile(
     r"\\(?:begin|end)\{[^{}]*\}(?:\{[lcr|]+\})?|&(?=\s*=)|\\\\(?=\s*(?:$|\\end))"
 )
 _ESCAPED = re.compile(r"\\\\(?=[()\[\]]|(?:boxed|text|[dt]?frac|mathbf)\b)")
 
-_EMPHASISED = re.compile(
-    r"\*\*(?=\S)([^*\n]{1,100}?)(?<=\S)\*\*|<(b|strong)>([^<\n]{1,100})</\2>"
-    r"|\\textbf\{([^{}\n]{1,100})\}|`([^`\n]{1,100})`"
-)
-"""Words in bold, or as code."""
 _MARKUP = re.compile(r"[\\{$*_`~]")
 _SPACES = re.compile(r"\\(?:quad|qquad|,|;|:|>|\s)|~")
 _NOTHING = re.compile(
@@ -118,24 +108,15 @@ _SIZE_AFTER = re.compile(
 
 def plain_lines(text: str) -> list[str]:
     """Return the lines of a final answer that are not empty, without markup and table rows."""
-    text = _DROPPED.sub("", _without_thoughts(text[-_LONGEST_TEXT:]).translate(_CHARACTERS))
-    text = _TAG.sub("", _TAGGED.sub(r"\nAnswer: \2\n", text))
+    text = _FROM_THOUGHT.sub("", _UP_TO_ANSWER.sub("", text[-_LONGEST_TEXT:]))
+    text = _TAGGED.sub(r"\nAnswer: \2\n", text.translate(_CHARACTERS))
+    text = _DROPPED.sub("", text)
     last = text.rstrip().rfind("\n") + 1
-    total = _TOTAL_ROW.fullmatch(text, last)
-    if total is None and not re.search(r"\|\s*\*\*[^|*\n]*\d", text[:last]):  # the only one
-        total = _BOLD_ROW.fullmatch(text, last)
-    text = f"{text[: total.start()]}Answer: {total[1]}" if total else text
+    row = _BOLD_ROW.fullmatch(text, last)
+    if row and not re.search(r"\|\s*\*\*[^|*\n]*\d", text[:last]):  # the only one
+        text = f"{text[: row.start()]}Answer: {row[1]}"
     lines = (_plain(line) for line in _with_boxes(_ESCAPED.sub(r"\\", text)).split("\n"))
     return [line for line in lines if line]
-
-
-def lines_with_emphasis(text: str) -> list[str]:
-    """Return the lines of `plain_lines` with boxes around words in bold and code within a line."""
-
-    def box(words: re.Match[str]) -> str:
-        return rf"\boxed{{{words[1] or words[3] or words[4] or words[5]}}}"
-
-    return plain_lines(_EMPHASISED.sub(box, text[-_LONGEST_TEXT:]))
 
 
 def without_markup(tex: str) -> str:
@@ -156,31 +137,15 @@ def without_markup(tex: str) -> str:
     return " ".join(text.split())
 
 
-def _without_thoughts(text: str) -> str:
-    """Return the text without leaked CoT; nothing if the text ends within the CoT."""
-    final = list(_FINAL.finditer(text))
-    if final:
-        text = text[final[-1].end() :]
-    elif _OTHER_CHANNEL.search(text):
-        return ""
-    closed = list(_CLOSES.finditer(text))
-    if closed:
-        text = text[closed[-1].end() :]
-    opened = _OPENS.search(text)
-    return text[: opened.start()] if opened else text
-
-
 def _plain(line: str) -> str:
     if line.lstrip().startswith("|"):
-        row = _ANSWER_ROW.fullmatch(line.strip())
-        line = f"Answer: {row[1]}" if row else ""
+        return ""
     return _bare(_LINE_MARKS.sub("", line[-_LONGEST_LINE:]))
 
 
-def _bare(bare: str) -> str:
+def _bare(text: str) -> str:
     """Return a text without emphasis and other markup."""
-    bare = _ENVIRONMENT.sub(" ", bare) if "\\" in bare or "&" in bare else bare
-    return without_markup(_EMPHASIS.sub("", bare) if _EMPHASIZES.search(bare) else bare)
+    return without_markup(_EMPHASIS.sub("", _ENVIRONMENT.sub(" ", text)))
 
 
 def _with_boxes(text: str) -> str:

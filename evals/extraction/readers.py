@@ -28,11 +28,6 @@ class AnswerReader(Protocol):
         ...
 
     @property
-    def knows_units(self) -> bool:
-        """Whether the unit of an answer counts."""
-        ...
-
-    @property
     def asks_for_letter(self) -> bool:
         """Whether the answer is a letter; if so, a letter that follows from a box replaces it."""
         ...

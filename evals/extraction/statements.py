@@ -16,16 +16,22 @@ The phrases are English, with the plain forms of other languages.
 import re
 from collections.abc import Iterator, Sequence
 
-from evals.extraction.boxes import box_statements
-from evals.extraction.clauses import BESIDE, HENCE, IF_ASKED, NOT_BUT, last_line
 from evals.extraction.conclusions import conclusion, ends_with_list
-from evals.extraction.doubt import DENIES, HEDGES, denies_or_doubts
-from evals.extraction.emphasis import emphasised_answer
 from evals.extraction.labels import label_statements
-from evals.extraction.plain_text import BOX_CLOSE, plain_lines
+from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
 from evals.extraction.readers import AnswerReader, Statement
+from evals.extraction.sentences import (
+    DENIES,
+    HENCE,
+    IF_ASKED,
+    NOT_BUT,
+    asserts,
+    denies_or_doubts,
+    last_line,
+)
 from evals.extraction.withdrawals import TAKES_BACK, not_taken_back
 
+_BOXED = re.compile(rf"{BOX_OPEN}([^{BOX_OPEN}{BOX_CLOSE}]*){BOX_CLOSE}")
 _SUM = re.compile(rf"{BOX_CLOSE}.*\+.*=")
 """A sum after a box, such as "the probability is 3/4, so m+n = 7"."""
 _RESULT = re.compile(r"[-+*/·×].*=")
@@ -36,7 +42,7 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     """Return the answer that a final answer states, None without one or with more than one."""
     lines = [IF_ASKED.sub("", NOT_BUT.sub("", line)) for line in plain_lines(text)]
     statements = [
-        *box_statements(lines, reader),
+        *_boxes(lines, reader),
         *label_statements(lines, reader),
         *_short_lines(lines, reader),
     ]
@@ -47,8 +53,7 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
     if not statements:
         if ends_with_list(lines):
             return None
-        concluded = conclusion(lines[last_line(lines)], reader) if lines else None
-        return concluded or emphasised_answer(text, reader)
+        return conclusion(lines[last_line(lines)], reader) if lines else None
     kept = not_taken_back(
         sorted(statements, key=lambda statement: (statement.line, statement.at)), lines, reader
     )
@@ -82,8 +87,6 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[Stateme
 
     Two such lines in succession with different answers are a list, which has no answer.
     """
-    if len(lines) == 1 and (answer := _before_remark(lines[0], reader)):
-        yield Statement(0, 0, answer)
     for at in {0, last_line(lines)} if lines else ():
         neighbour = lines[at - 1 if at else min(1, len(lines) - 1)]
         answer = reader.whole(lines[at])
@@ -98,11 +101,28 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[Stateme
             yield Statement(at, 0, None if listed else answer)
 
 
-def _before_remark(line: str, reader: AnswerReader) -> str | None:
-    """Return the answer that a text of one line begins with, before a dash and a remark on it."""
-    head, dash, remark = line.partition(" – ") if " – " in line else line.partition(" — ")
-    answer = reader.whole(head) if dash else None
-    if answer is None or denies_or_doubts(head, reader) or reader.names_other(remark, answer):
-        return None
-    kept = not DENIES.search(BESIDE.split(remark)[0]) and not TAKES_BACK.search(remark)
-    return answer if kept and not HEDGES.match(remark) else None
+def _boxes(lines: Sequence[str], reader: AnswerReader) -> Iterator[Statement]:
+    """Yield the boxes that the lines assert, also those without an answer."""
+    for number, line in enumerate(lines):
+        for box in _asserted_boxes(line, reader):
+            yield Statement(number, box.start(), reader.boxed(box[1]), box=True)
+
+
+def _asserted_boxes(line: str, reader: AnswerReader) -> Iterator[re.Match[str]]:
+    """Yield the boxes of a line that it asserts.
+
+    Equal boxes are one: "or", "if" and the like between them state no other answer. The words of
+    a choice do not count as doubt, as in "not planar".
+    """
+    boxes = [*_BOXED.finditer(line)]
+    equal = len({box[1] for box in boxes}) == 1
+    between = (boxes[0].end(), boxes[-1].start()) if equal else (0, 0)
+    if DENIES.search(line, *between) or TAKES_BACK.search(line, *between):
+        equal = False
+    for box in boxes[:1] if equal else boxes:
+        last = boxes[-1] if equal else box
+        chosen = reader.asks_for_letter and reader.whole(box[1])
+        inside = f"{BOX_OPEN}{BOX_CLOSE}" if chosen else box[0]
+        said = line[: box.start()] + inside + line[last.end() :]
+        if asserts(said, box.start(), box.start() + len(inside), reader):
+            yield last

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from evals.extraction.doubt import doubted
 from evals.extraction.readers import AnswerReader, Statement
+from evals.extraction.sentences import doubted
 
 TAKES_BACK = re.compile(
     r"(?i)\b(?:wait|hold on|scratch that|oops|hmm+|correction|edit|update)\b(?=\s*[,.:!?…—–-]|$)"
@@ -36,15 +36,10 @@ _CONFIRMS = re.compile(
 """A check that succeeds."""
 _ALSO = re.compile(
     r"(?i)\b(?:same (?:value|result|answer|number|count|total)"
-    r"|also (?:follows|(?:be )?(?:seen|obtained|derived|checked|verified|found|proved)))\b"
+    r"|also (?:follows|(?:be )?(?:seen|obtained|derived|checked|verified|found|proved))"
+    r"|(?:that|this|it|everything|all) (?:holds|matches|agrees|works|checks out|fits))\b"
 )
-"""A second way to the answer."""
-_HOLDS = r"(?:holds|matches|agrees|works|checks out|is consistent|is right|fits)"
-_AGREES = re.compile(
-    rf"(?i)\W*(?:(?:yes|ok|okay|indeed|that|this|it|everything|all)\W+)*{_HOLDS}"
-    r"(?: indeed| too| as expected| as well)?\W*"
-)
-"""A remark that says nothing but that the answer holds."""
+"""A second way to the answer, or what says that the answer holds."""
 _WITHDRAWS = re.compile(
     r"(?i)\b(?:but|should|must|need|needs|have to|asks?|asked|wants?|twice|instead"
     r"|correct(?:ed|ion)|mistake|error|slip|redo|recount|recompute|recalculate|start|again"
@@ -104,12 +99,8 @@ def _confirms(remark: str, answer: str, reader: AnswerReader) -> bool:
     said = _ONE_COULD.sub(" ", reader.without_choices(remark[checks.end() :]))
     if doubted(said) or _WITHDRAWS.search(said):
         return False
-    if answer in _equations(remark) or _ALSO.search(said):
-        return True
-    if "check" in checks[0].casefold() or "verify" in checks[0].casefold():
-        return bool(_CONFIRMS.search(said))
-    works = re.search(rf"(?i)\b{re.escape(answer)} (?:indeed )?{_HOLDS}", said)
-    return bool(works or _AGREES.fullmatch(said))
+    checked = re.search("(?i)check|verify", checks[0]) and _CONFIRMS.search(said)
+    return bool(answer in _equations(remark) or checked or _ALSO.search(said))
 
 
 def _equations(text: str) -> set[str]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from math import isfinite
 
 from evals.answer_eval import Item, Order
-from evals.extraction.number_words import changes_number, stated_numbers
+from evals.extraction.arithmetic import changes_number, stated_numbers
 from evals.extraction.plain_text import without_markup
-from evals.extraction.quantities import LARGEST, numbers_at_start
 from evals.extraction.readers import FOUR
 from evals.extraction.statements import stated_answer
+from evals.own.quantities import LARGEST, numbers_at_start
 from evals.prompts import fill
 
 _PLAIN = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|\d+/0*[1-9]\d*)")
@@ -106,8 +106,6 @@ class ValueReader(ABC):
 
 class _Numbers(ValueReader):
     """An `AnswerReader` of numbers, written as Python writes them."""
-
-    knows_units = False
 
     def whole(self, line: str) -> str | None:
         exact, *_, last = *APPROXIMATES.split(line), line

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from evals.answer_eval import Item, Order
-from evals.extraction.quantities import Quantity, difference, read_quantity, without_parentheses
 from evals.extraction.statements import stated_answer
 from evals.own.numbers import ABOUT, EQUALS, ValueReader, rounding, tolerance_of
+from evals.own.quantities import (
+    Quantity,
+    difference,
+    read_quantity,
+    read_unit,
+    without_parentheses,
+)
 from evals.prompts import fill
 
 _GOLD = re.compile(r"[+-]?(?:(?:[€£¥$]|EUR|USD|GBP|JPY)\s*[\d.,]+|[\d.,]+(?:[eE][+-]?\d+)?\s*\D.*)")
@@ -16,6 +22,10 @@ _HOUR = re.compile(r"(?:1[0-2]|\d) ?pm")
 """A time of day, rather than picometres."""
 _DIGITS = re.compile(r"[\d.,]+(?:[eE][+-]?\d+)?")
 _DOLLARS = re.compile(r"\\\$\s?(?=\d)|(?<![\w$\\])\$(?=\d[\d,.]*(?![^$\n]*\$))")
+_UNIT_BESIDE = re.compile(
+    r"\}\s?(?!in\s+\w)((?:\\%|[^\s.,;:!?(){}$])(?:[^\s.,;:!?(){}$]|\.(?=\d))*)"
+)
+"""A word directly after a box, which may be its unit; `in` before another word is no inch."""
 _ROUNDING = Fraction(1, 10**9)  # relative; rounding errors of units
 
 
@@ -29,8 +39,6 @@ def is_quantity(text: str) -> bool:
 
 class _Quantities(ValueReader):
     """An `AnswerReader` of quantities, written as a number and its unit."""
-
-    knows_units = True
 
     def whole(self, line: str) -> str | None:
         bare = EQUALS.split(ABOUT.sub("", line))[-1].strip(" []\"'*~$")
@@ -53,7 +61,7 @@ class QuantityItem(Item):
 
     def read(self, text: str, order: Order | None) -> str | None:
         """Return the quantity that a text gives."""
-        return stated_answer(_in_words(text), _Quantities())
+        return stated_answer(_UNIT_BESIDE.sub(_inside, _in_words(text)), _Quantities())
 
     def right(self, answer: str, order: Order | None) -> bool:
         """Return whether a quantity is within the tolerance, in the unit of the right answer."""
@@ -73,6 +81,11 @@ class QuantityItem(Item):
 def _in_words(text: str) -> str:
     """Return a text with `USD` for the dollar signs that delimit no formula."""
     return _DOLLARS.sub("USD ", text)
+
+
+def _inside(beside: re.Match[str]) -> str:
+    """Return the end of a box with the unit after it inside the box."""
+    return f" {beside[1]}}}" if read_unit(beside[1]) else beside[0]
 
 
 def _quantity(text: str) -> Quantity:

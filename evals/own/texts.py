@@ -1,15 +1,13 @@
 """Short texts: read from a label or a box, and equal after normalising, or of a pattern."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evals.answer_eval import Item, Order
-from evals.extraction.doubt import denied
-from evals.extraction.emphasis import emphasised_answer
 from evals.extraction.folded import folded
 from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
-from evals.extraction.readers import FOUR
+from evals.extraction.sentences import denied
 from evals.extraction.withdrawals import takes_back
 from evals.prompts import fill
 
@@ -36,26 +34,25 @@ _DOUBTS = re.compile(
 )
 _ALTERNATIVE = re.compile(r"(?i)\W*(?:and|or|and/or|maybe|perhaps|possibly)\b")
 _BESIDE = re.compile(r"[,;:.](?:\s|$)")
-_ASIDE = re.compile(r"\([^()]*\)")
 _LONGEST, _LONGEST_NAME = 300, 5  # characters, words
 
 
 def short_text(text: str) -> str | None:
     """Return what a final text gives as its answer; None without one or with several.
 
-    It is what follows a label or is in a box; all of them must be equal. Without either, it is what
-    the last line emphasises, or a text of one line, without a remark after a name.
+    It is what follows a label or is in a box; all of them must be equal. Without either, it is a
+    name on the only line, without a remark after it; a longer text is not read.
     """
     lines = plain_lines(text)
     labels = [label[1] for line in lines if (label := _LABEL.search(line))]
     boxes = [box for line in lines if not _LABEL.search(line) for box in _BOX.findall(line)]
-    texts = labels or boxes
-    if not texts and (emphasised := emphasised_answer(text, _Texts())):
-        texts = [emphasised]
-    texts = texts or [_IT_IS.sub("", line) for line in lines if len(lines) == 1]
+    texts = labels or boxes or [_IT_IS.sub("", line) for line in lines if len(lines) == 1]
     bare = [_name(_BOX.sub(r"\1", text)).strip(" \"'“”‘’`") for text in texts]
     same = len(set(map(folded, bare))) == 1
-    return bare[-1].rstrip(".") if same and 0 < len(bare[-1]) <= _LONGEST else None
+    if not same or not 0 < len(bare[-1]) <= _LONGEST:
+        return None
+    short = len(bare[-1].split()) <= _LONGEST_NAME
+    return bare[-1].rstrip(".") if labels or boxes or short else None
 
 
 def _name(text: str) -> str:
@@ -75,33 +72,6 @@ def _name(text: str) -> str:
     ):
         return text
     return leading["name"]
-
-
-class _Texts:
-    """An `AnswerReader` of emphasised names."""
-
-    last = FOUR
-    asks_for_letter = False
-    knows_units = False
-
-    def boxed(self, content: str) -> str | None:
-        return self.whole(content)
-
-    def stated(self, text: str) -> str | None:
-        return self.whole(text)
-
-    def whole(self, line: str) -> str | None:
-        return line if 0 < len(line.split()) <= _LONGEST_NAME else None
-
-    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
-        return None
-
-    def without_choices(self, sentence: str) -> str:
-        """Return the sentence without what is in parentheses."""
-        return _ASIDE.sub("", sentence)
-
-    def names_other(self, remark: str, answer: str) -> bool:
-        return False
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from evals.extraction import labels, openai_script
+from evals.extraction import openai_script
 from evals.extraction.integer import integer_answer
 from evals.extraction.letter import letter_answer
-from evals.extraction.plain_text import plain_lines
 
 ANSWERS = Path(__file__).parent / "answers"
 
@@ -49,7 +48,7 @@ def test_no_wrong_answer_is_credited(name):
 def test_answers_in_common_forms_are_read(name):
     answers = [each for each in labelled(name) if each[1] != "-"]
     agreed = [label for text, label, choices in answers if read(text, choices) == label]
-    assert len(agreed) >= 0.85 * len(answers)
+    assert len(agreed) >= 0.91 * len(answers)
 
 
 @pytest.mark.parametrize("name", ["integer.txt", "letter.txt"])
@@ -60,16 +59,3 @@ def test_openais_script_credits_answers_that_the_texts_do_not_give(name):
         if label == "-" and read_by_openai(text, choices) not in {"None", ""}
     ]
     assert len(wrong) > 40
-
-
-@pytest.mark.parametrize("name", ["integer.txt", "letter.txt"])
-def test_lines_that_are_left_out_have_no_label(name):
-    for text, _, _ in labelled(name):
-        for line in plain_lines(text):
-            folded = line.casefold()
-            named = any(word in folded for word in labels._NAMES_ANSWER)
-            if not named:
-                assert not labels._HEADING.fullmatch(line)
-                assert not any(label.search(line) for label in labels._LABELS[1:])
-            if not named and not any(word in folded for word in labels._IS_LABEL):
-                assert not labels.LABEL.search(line)

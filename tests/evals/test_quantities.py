@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from evals.extraction.quantities import difference, read_quantity
 from evals.own.numbers import read_number
+from evals.own.quantities import difference, read_quantity
 
 
 def equal(one, other):
@@ -38,9 +38,7 @@ def equal(one, other):
         ("3.5", "3.5 km"),
         ("42 %", "0.42"),
         (r"\tfrac12", "50 %"),
-        ("one half", "50%"),
         ("12.5", "12.5%"),
-        ("four", "4"),
         ("2 thousand", "2000"),
         (".5 m", "0.5 m"),
         ("5 lbs", "5 pounds"),

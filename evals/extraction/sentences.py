@@ -1,10 +1,41 @@
-"""Tells whether a sentence asserts what it names, or denies, supposes, asks or doubts it."""
+"""Divides a text into sentences and clauses, and tells what a sentence asserts.
+
+A sentence may also deny, suppose, ask or doubt what it names.
+"""
 
 import re
+from collections.abc import Sequence
 
-from evals.extraction.clauses import CONTRAST, END, EXPLAINS, HENCE, NOT_OTHERS, REASON
 from evals.extraction.readers import AnswerReader, up_to
 
+END = re.compile(r"(?<!e\.g)(?<!i\.e)[.!?;][\"'”’)]*(?=\s|$)|[。！？]")
+"""The end of a sentence."""
+HENCE = re.compile(r"\b(?:so|hence|thus|therefore|consequently|giving)\b", re.IGNORECASE)
+CONTRAST = re.compile(
+    r"(?i),?\s+(?:but|however,?)\s+|\s[–—]\s|\b(?:although|though|while|whereas)\b[^,;]*,\s"
+)
+"""What precedes the clause that states the answer: the end of another clause, or a concession."""
+REASON = re.compile(
+    r"\b(?:because|since|due to|porque|parce que|weil|denn|так как|provided(?: that)?"
+    r"|as long as)\b|, as\b"
+)
+EXPLAINS = re.compile(r"(?<=[\w)⟧]) ?:\s+(?=\w)(?!(?i:not?|wait|none|neither|if|unless|or)\b)")
+"""The beginning of an explanation after an answer, such as "the answer is C: it has no plane"."""
+REMARK = re.compile(r"(?i)\W*(?:note|remark|check|verification|confidence|i hope|let me know)\b")
+NOT_OTHERS = re.compile(
+    r",?\s\(?(?:not|nicht|pas|et non|rather than|instead of)\s+(?:option\s+)?\(?(?:\d+|[A-D])\b"
+    r"(?:(?! but )[^.;()])*\)?(?=\W*$)"
+)
+"""Another answer that is denied, as in "8 (not 7)"."""
+NOT_BUT = re.compile(
+    r"(?i)\b(?:not|nicht|non|pas|no|não|не)\s+[^\s,.;]{1,20},?\s+"
+    r"(?:but(?:\s+rather)?|sondern|ma|mais|sino|mas|а)\s+(?=(?:option\s+)?[^\s,.;]{1,20}[\s.!]*$)"
+)
+"""An answer that is denied before the right one at the end of a sentence: "not C but D"."""
+IF_ASKED = re.compile(
+    r"(?i)\bif i (?:had|have|must) (?:to )?(?:guess|choose|pick|decide)\b[,:]?\s*"
+)
+"""The beginning of an answer by a writer who is not certain."""
 SUPPOSES = re.compile(
     r"(?i)\b(?:if|suppos\w+|assum\w+|unless|(?-i:Were)|were\b(?=.*\bwould)|had|si)\b"
     r"|如果|若|もし"
@@ -13,7 +44,7 @@ DENIES = re.compile(
     r"(?i)\b(?:not?|cannot|never|neither|nor|none|without|incorrect|wrong|false|invalid|fails?|failed"
     r"|impossible|mistak\w+|except|too|aside|ruled|excluded?|eliminat(?!ion)\w+|ni|nicht|keine?[mnrs]?|falsch\w*"
     r"|pas|faux|fausse|não|errad[ao]|falso|non(?!-)|sbagliat[ao]|не|нет|неверн\w*)\b|n['’]t\b"
-    r"|[不没未非错誤]|ない|ません|なく|않|아니"
+    r"|[✗✘❌不没未非错誤]|ない|ません|なく|않|아니"
 )
 HEDGES = re.compile(
     r"(?i)\?|^\W*(?:now|next|then|first)\b|\b(?:so far|only (?:if|when|for|in|at|with)|doubt\w*"
@@ -51,6 +82,11 @@ _NOTES = re.compile(
 """A note, or a formula, in parentheses that does not void the answer."""
 _WOULD_BE = re.compile(r"[^,;:()]*\bwould (?:be|have been)\b")
 """What follows an answer that is not the one asked for."""
+
+
+def last_line(lines: Sequence[str]) -> int:
+    """Return the number of the last line that is not a remark."""
+    return max((at for at, line in enumerate(lines) if not REMARK.match(line)), default=0)
 
 
 def denied(said: str) -> bool:

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from evals.extraction.arithmetic import evaluated
-from evals.extraction.number_words import changes_number, in_words, sized
+from evals.extraction.arithmetic import changes_number, evaluated, sized
 from evals.extraction.plain_text import without_markup
 
 
@@ -264,9 +263,6 @@ def numbers_at_start(bare: str) -> list[tuple[Fraction, str]]:
             end = power.end()
         size, end = sized(bare, end)
         found.append((-number * size if plain["sign"] == "-" else number * size, bare[end:]))
-    elif words := in_words(bare):
-        size, end = sized(bare, words[1])
-        found.append((words[0] * size, bare[end:]))
     # the longest beginning that is an expression, as in `\sqrt{0.64} m`
     spaces = [space.start() for space in re.finditer(" ", bare)]
     for end in reversed([*spaces, len(bare)]):
