@@ -216,24 +216,21 @@ class Runner:
                 made.append((chosen, self._forward(run, length) if run else None))
             return made
 
-        shares = self._threads.run(
-            [partial(forward, share) for share in self._threads.shares(work)]
-        )
-        return [_joined(parts) for parts in zip(*shares, strict=True)]
+        made = [streams for _, streams in self._threads.divided("forward", work, forward)]
+        return [_joined(parts) for parts in zip(*made, strict=True)]
 
     def _drawn(self, stream: Tensor, draws: list[Draw]) -> list[Token | None]:
         """Compute the logits and draw the tokens, a part of the rows in each thread."""
 
-        def draw(part: slice) -> list[Token | None]:
-            return self._sampler(self._model.unembedding.logits(stream[part]), draws[part])
+        def draw(share: list[int]) -> list[Token | None]:
+            logits = self._model.unembedding.logits(stream[share])
+            return self._sampler(logits, [draws[at] for at in share])
 
-        size = -(-len(draws) // self._threads.useful(len(draws)))
-        parts = [slice(start, start + size) for start in range(0, len(draws), size)]
-        return [
-            token
-            for drawn in self._threads.run([partial(draw, part) for part in parts])
-            for token in drawn
-        ]
+        made = self._threads.divided("draw", [1] * len(draws), draw)
+        tokens = {
+            at: token for share, drawn in made for at, token in zip(share, drawn, strict=True)
+        }
+        return [tokens[at] for at in range(len(draws))]
 
     def close(self) -> None:
         """End the runner's threads."""

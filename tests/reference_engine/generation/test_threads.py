@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import cycle
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from reference_engine.generation.runner import Runner
 from reference_engine.generation.sampling import SamplingParams, Token
 from reference_engine.generation.sequence import Sequence
 from reference_engine.generation.setup import runner_for
-from reference_engine.generation.threads import RowThreads
+from reference_engine.generation.threads import Pace, RowThreads
 from reference_engine.model.transformer import Transformer
 from reference_engine.small import SMALL_CHECKPOINT
 
@@ -53,8 +54,9 @@ def tokens_of(runner: Runner) -> list[list[Token]]:
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_every_number_of_threads_gives_the_same_tokens_and_logprobs(model, count, monkeypatch):
-    expected = tokens_of(runner_for(model))
+    expected, divided = tokens_of(runner_for(model)), cycle((True, True, False))
     monkeypatch.setattr(RowThreads, "of", lambda model: RowThreads(count))
+    monkeypatch.setattr(Pace, "is_divided", lambda pace: next(divided))
     used: set[str] = set()
     run = GatheredForward.__call__
 
@@ -96,34 +98,62 @@ def test_shares_have_about_equal_work(work, parts):
     assert max(sums) - min(sums) <= max(work, default=0)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "most"),  # with several threads and with one; steps of 1,000 with the slower number
+    [((1.0, 1.4), 14), ((4.0, 1.0), 14), ((1.0, 1.0), 14)],
+)
+def test_the_slower_number_of_threads_is_tried_ever_more_rarely(seconds, most):
+    pace, chosen = Pace(), []
+    for _ in range(1000):
+        divided = pace.is_divided()
+        chosen.append(divided)
+        pace.note(divided, seconds[not divided])
+    slower = chosen.count(seconds[0] > 0.95 * seconds[1])
+    assert 2 <= slower <= most
+
+
+def test_a_neighbour_that_comes_or_goes_is_noticed():
+    """One thread keeps its speed, and two lose theirs while another process uses a core."""
+    pace, steps = Pace(), {}
+    for busy in (False, True, False):
+        chosen = []
+        for _ in range(600):
+            divided = pace.is_divided()
+            chosen.append(divided)
+            pace.note(divided, (4.0 if busy else 0.7) if divided else 1.0)
+        steps[len(steps)] = sum(chosen)
+    assert steps[0] > 590
+    assert steps[1] < 10
+    assert steps[2] > 300
+
+
 def test_each_thread_has_one_thread_of_pytorch_and_no_denormals():
     row_threads, before = RowThreads(2), torch.get_num_threads()
 
-    def job() -> tuple[int, bool, float]:
+    def job(share: list[int]) -> tuple[int, bool, float]:
         time.sleep(0.05)  # so that each thread gets one
         tiny = torch.full((1,), 1e-30) * 1e-10
         return torch.get_num_threads(), torch.is_inference_mode_enabled(), tiny.item()
 
-    assert row_threads.run([job, job]) == [(1, True, 0.0)] * 2
+    for count in (2, 1):  # A closed engine can start again.
+        made = row_threads.divided("job", [8] * count, job)
+        assert [result for _, result in made] == [(1, True, 0.0)] * count
+        row_threads.close()
     assert torch.get_num_threads() == before
-    row_threads.close()
-    assert row_threads.run([job]) == [(1, True, 0.0)]  # An engine can start again.
-    row_threads.close()
 
 
 def test_a_failure_is_raised_after_all_threads_have_ended():
     ended = []
 
-    def fails() -> None:
-        raise ValueError("first")
-
-    def works() -> None:
+    def job(share: list[int]) -> None:
+        if 0 in share:
+            raise ValueError("first")
         time.sleep(0.1)
         ended.append(True)
 
     row_threads = RowThreads(2)
     with pytest.raises(ValueError, match="first"):
-        row_threads.run([fails, works])
+        row_threads.divided("job", [8, 8], job)
     assert ended == [True]
     row_threads.close()
 
