@@ -147,17 +147,18 @@ class _Walker:
         elif self._names[index] == "" and name:
             message = "The first delta of a tool call lacks a name."
             yield TOOL_CALLS, message, str(name), repr(self._names[index])
-        elif self._names[index] and name not in (None, "", self._names[index]):
-            message = "The name of a tool call is sent in several pieces."
-            yield TOOL_CALLS, message, f"no more than {self._names[index]}", str(name)
+        elif self._names[index] and name:
+            again = "again, which clients append" if name == self._names[index] else "in pieces"
+            message = f"The name of a tool call is sent {again}."
+            yield TOOL_CALLS, message, f"{self._names[index]} once", str(name)
         elif call_id not in (None, "", self._calls[index]):
             message = "The id of a tool call changes during the stream."
             yield TOOL_CALLS, message, f"{self._calls[index]}, or no id", str(call_id)
         elif "type" in call and call["type"] is None:
             message = "A later delta sets the type of a tool call to null."
             yield TOOL_CALLS_TYPE, message, "function, or no type", "null"
-        elif call_id or name:
-            message = "A later delta repeats the id or name of a tool call."
+        elif call_id:
+            message = "A later delta repeats the id of a tool call."
             yield TOOL_CALLS_REPEATED, message, "only the index and arguments", repr(call)
 
     def _begin_call(

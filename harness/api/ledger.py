@@ -40,6 +40,7 @@ IN_PROMPT = 2
 """Tokens of `<|start|>assistant`, which ends the prompt."""
 FRAMING = 3
 """Tokens of the format, such as `<|start|>assistant`, that a server may count in addition."""
+_FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
 _CONTENT_TYPE = 3  # the most tokens of a content type in a header
 _HEADERS = {Reasoning: COT_HEADER, Answer: ANSWER_HEADER, Preamble: PREAMBLE_HEADER}
 
@@ -241,6 +242,20 @@ def token_count(text: str) -> int | None:
         return _text_length(text)
     except (RenderError, VocabularyError):
         return None
+
+
+def is_below_limit(exchange: ParsedExchange) -> bool:
+    """Whether a reply has far fewer tokens than its request allows, so that no limit of it cut one.
+
+    Both the reported tokens and those of the text are fewer, because servers may not count all
+    tokens.
+    """
+    request, reply = exchange.request, exchange.reply
+    if reply is None or request.limit is None or request.choices > 1 or not reply.output_tokens:
+        return False
+    shown = token_count(reply.generated)
+    most = request.limit - _FEWEST_MISSING
+    return shown is not None and max(shown, reply.output_tokens) <= most
 
 
 def more_tokens(returned: str, written: str) -> int | None:

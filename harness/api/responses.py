@@ -116,8 +116,12 @@ class ResponsesDialect(Dialect):
         }
 
     def _reassembled(self, response: Response, events: Iterable[StreamEvent]) -> Body:
-        """Return the response object that the final event of a stream carries."""
+        """Return the response object of the final event of a stream, with the items that it lacks.
+
+        They are those of the stream, if it has none: `responses.stream.final` reports that.
+        """
         last = ""
+        done: list[object] = []
         final: dict[str, Any] | None = None
         for event, data in json_events(response, events):
             if final is not None:
@@ -126,6 +130,9 @@ class ResponsesDialect(Dialect):
             last = event.type or optional_member(data, "type", str, place) or event.name
             if last in FINAL_EVENTS:
                 final = member(data, "response", dict, place)
+                final = final | {"output": done} if final.get("output") == [] else final
+            elif last == "response.output_item.done":
+                done.append(data.get("item"))
             elif last == "error":
                 message = data.get("message")
                 shown = message if isinstance(message, str) else quoted(str(dict(data)))

@@ -6,7 +6,7 @@ Every such status is one of the four, so that no reply is lost without a reason:
   answers with it to all requests, because it rejected one of them.
 - *overload*: the provider has no room, time or credit for the request now. This includes a body
   that names a rate limit or a quota, whatever its status: providers use 413, 498 and others.
-- *server error*: 5xx, except 501.
+- *server error*: 5xx, except 501, and any status whose body names a failure of the server behind.
 - *refusal*: everything else, also a redirect, which clients do not follow when they POST.
 """
 
@@ -32,6 +32,13 @@ _LIMIT = re.compile(
     r"|resource[ _]?exhausted|concurrency limit|insufficient[ _](?:credit|balance|funds)",
     re.IGNORECASE,
 )
+_UPSTREAM = re.compile(
+    r"connection(?: was| is)? (?:reset|aborted)|\beconn(?:reset|aborted)\b"
+    r"|(?:bad gateway|internal server error|service (?:temporarily )?unavailable)\W*$"
+    r"|(?:upstream|gateway|backend)\b[^.]{0,40}\b(?:timed? ?out|timeout|unavailable|unreachable)",
+    re.IGNORECASE,
+)
+"""A message about the connection to a server behind this one, or what that one said of itself."""
 _NO_CREDIT = re.compile(r"insufficient[ _](?:quota|credit|balance|funds)", re.IGNORECASE)
 _NO_STREAMS = re.compile(
     r"\bstream(?:s|ing)?\b[^.]{0,60}\b(?:not (?:yet )?|un|isn't |aren't )"
@@ -75,7 +82,8 @@ def meaning(response: Response) -> Meaning | None:
         return "lockout"
     if response.status in OVERLOAD or _LIMIT.search(" ".join(_error_texts(response))):
         return "overload"
-    if response.status >= _SERVER_ERROR and response.status != _NOT_IMPLEMENTED:
+    failed = response.status >= _SERVER_ERROR and response.status != _NOT_IMPLEMENTED
+    if failed or _UPSTREAM.search(" ".join(_error_texts(response))):
         return "server_error"
     return "refusal"
 
@@ -118,8 +126,8 @@ def may_be_load(exchange: Exchange) -> bool:
     if said == "refusal" and response.status in _REJECTIONS:
         words = re.findall(r"[^\W\d_]+", " ".join(_error_texts(response)).lower())
         return _UNREASONED.issuperset(words)
-    failed = said in ("server_error", "overload") and response.status >= _SERVER_ERROR
-    return failed and response.status not in TIMEOUTS
+    failed = said == "overload" and response.status >= _SERVER_ERROR
+    return (failed or said == "server_error") and response.status not in TIMEOUTS
 
 
 def _error_texts(response: Response) -> Iterator[str]:

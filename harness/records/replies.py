@@ -208,6 +208,8 @@ class Traits:
     first_input: int | None = None
     """Prompt tokens of the first request. None with built-in tools, where the reported count is the
     sum over several prompts."""
+    least_input: int = 0
+    """Fewer tokens than this prompt can have, from the text of its last message; 0 if unknown."""
     created: float | None = None
     """When the first reply was made, as it says, in Unix seconds."""
     host: str = ""  # the host of the first request

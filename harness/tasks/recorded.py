@@ -51,7 +51,7 @@ class ImportedTraffic(Task):
             seconds=None,
             rows=rows,
             # Requests of one client may share words, state and replies on purpose.
-            traits=Traits(first_input=traits.first_input, host=traits.host),
+            traits=Traits(traits.first_input, traits.least_input, host=traits.host),
         )
 
 

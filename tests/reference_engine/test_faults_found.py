@@ -95,6 +95,12 @@ UNSEEN_HERE = {
     "structured-answers-in-ascii",
     "chat-reasoning-refused",
     "custom-calls-as-functions",
+    "alternatives-named-as-sampled",
+    "forced-calls-as-cut-cot",
+    "cot-before-structured-answers",
+    "budget-sentence-in-answers",
+    "repeated-prompts-degenerate",
+    "prompt-tokens-without-cached",
     *(name for name, fault in CATALOGUE.items() if fault.rate < 1),
 }
 FORMAT = {"type": "json_schema", "name": "place", "schema": SCHEMA}

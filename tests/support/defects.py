@@ -130,6 +130,10 @@ def _repeat_name(chunks: list[dict[str, Any]]) -> None:
     first_call(chunks[-3:])["function"]["name"] = "get_weather"
 
 
+def _repeat_id(chunks: list[dict[str, Any]]) -> None:
+    first_call(chunks[-3:])["id"] = first_call(chunks)["id"]
+
+
 def _rename_call(found: list[dict[str, Any]]) -> None:
     added = [event["item"] for event in found if event["type"].endswith("item.added")]
     next(item for item in added if "call_id" in item)["call_id"] = "call_9"
@@ -247,8 +251,10 @@ DEFECTS = (
     ),
     _defect("the CoT after the answer", streamed(_late_cot), "chat.stream.order"),
     _defect(
-        "the name in every delta", streamed(_repeat_name, CALL),
-        "chat.stream.tool_calls.repeated",
+        "the name in every delta", streamed(_repeat_name, CALL), "chat.stream.tool_calls",
+    ),
+    _defect(
+        "the id in every delta", streamed(_repeat_id, CALL), "chat.stream.tool_calls.repeated",
     ),
     _defect("no part events", events(_no_parts), "responses.stream.parts",
             "responses.stream.reasoning_parts"),

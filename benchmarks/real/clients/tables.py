@@ -35,11 +35,15 @@ ALWAYS = [
     for api in BOTH_APIS
     for mode in MODES
 ] + [
-    ("a call that stands in the text or is lost", "chat", mode, "chat.finish.no_calls", EVERY)
+    ("a call that stands in the text or is lost", "chat", mode, rule, EVERY)
+    for rule in ("chat.finish.no_calls", "reply.lost")
     for mode in MODES
 ]
 """Rows that no client has to try: there is nothing to call."""
-BY_PLACE = ("schema", "responses.status", "chat.stream.tool_calls", "responses.stream.items.id")
+BY_PLACE = (
+    *("schema", "responses.status", "chat.stream.tool_calls", "responses.stream.items.id"),
+    "responses.stream.final",
+)
 """In the names of rules that find several damages: which one it is, the path says."""
 _QUARTER = "html-200"
 """Hits a quarter of the replies, so that what breaks is chance."""

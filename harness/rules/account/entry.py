@@ -38,6 +38,7 @@ class What(Enum):
     PIECE_TWICE = "added", "The reply has {detail} twice in the {place}.", _DOUBLED
     RESTATED = "added", "One piece of the {place} repeats the whole text before it.", _DOUBLED
     RESTARTED = "added", "The reply starts the {place} again from the beginning."
+    INTERRUPTED = "added", "One sentence stands in the {place} to several requests: {detail}."
     FENCED = "added", "The server wrapped the {place} in a code fence."
     EMPTY_FIRST = "added", "An empty object precedes the arguments."
     ENCODED_TWICE = "changed", "The arguments are JSON that was encoded again as a string."
@@ -90,6 +91,11 @@ class What(Enum):
     COT_IN_ANSWER = "changed", "The end of the CoT is at the beginning of the answer: {detail}."
     COT_IN_BOTH = "added", "The answer begins with the whole CoT: {detail}."
     ANSWER_IN_COT = "changed", "The beginning of the answer is at the end of the CoT: {detail}."
+    WORN_OUT = (
+        "changed",
+        "The reply ends in repetition, after {detail} to equal requests; the first did not.",
+        ("reply.degenerates"),
+    )
     # Two calls differ.
     RETYPED = "changed", "The server changed the JSON type of arguments.", "calls.arguments.retyped"
     STYLE = "changed", "The server renamed arguments to a different naming style."

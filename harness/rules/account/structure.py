@@ -47,15 +47,16 @@ def _claim(row: Row, entry: Entry, counting: Counting) -> Claim:
     if entry.place == "arguments" and entry.what in (What.ENCODED_TWICE, What.EMPTY_FIRST):
         sure = not counting.is_near(row)
         fewest = SEVERAL if sure else ALIKE
-    if entry.what is What.SPACES:
+    if entry.what in (What.SPACES, What.INTERRUPTED):
         sure, fewest = False, ALIKE
     proof = sure or entry.witness == "tokens" or abs(counting.off(row) or 0) > SURELY
-    return Claim(row, entry, proof, entry.what, row.sample, fewest)
+    return Claim(row, entry, proof, (entry.what, entry.detail), row.sample, fewest)
 
 
 def _structure(row: Row, counting: Counting) -> Iterator[Entry]:
     yield from _spelled_otherwise(row)
     yield from _cot(row, counting)
+    yield from _interrupted(row)
     for place, text in _texts(row):
         if place in row.twice and not (row.ledger and row.ledger.extra == 0):
             yield Entry(What.PIECES_TWICE, place, "structure", "each piece once", text)
@@ -127,6 +128,16 @@ def _once(text: str) -> Iterator[tuple[What, str]]:
         if rest.startswith(text[:begin].rstrip()):
             yield (What.TWICE if len(rest) <= begin + 1 else What.RESTARTED), rest
         begin = text.find(text[:LONG_TEXT], begin + 1)
+
+
+def _interrupted(row: Row) -> Iterator[Entry]:
+    """Yield the sentence within another one of a text, after which the text begins again."""
+    for place, text in _texts(row):
+        again = text.find(text[:LONG_TEXT], LONG_TEXT)
+        before, _, sentence = text[: max(again, 0)].rstrip().rpartition("\n")
+        if before.rstrip()[-1:].isalnum() and len(sentence) >= LONG_TEXT:
+            wanted = "a text without it"
+            yield Entry(What.INTERRUPTED, place, "structure", wanted, text, repr(sentence))
 
 
 def _fits_instead(

@@ -25,6 +25,7 @@ from harness.rules.account.differences import (
 )
 from harness.rules.account.entry import ALIKE, INTACT, SEVERAL, Entry, Judged, Place, What
 
+_REPETITION = re.compile(r"\b(\w+)(?:\W+\1){3,}\W*$")  # one word at the end, four times
 _INSIDE = re.compile(r"[ ,;:-]*\w")
 """How a text continues within a line; a model may omit punctuation at the end."""
 
@@ -90,6 +91,7 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
     for row in replies:
         if row.request and row.greedy and row.end == "model":
             groups[row.request, row.format].append(row)
+    yield from convicted(_worn_out(replies))
     several = [group for group in groups.values() if len(group) > 1]
     yield from _unlike(several, counting)
     yield from _miscounted(several, counting)
@@ -104,6 +106,24 @@ def judged(replies: Sequence[Row], counting: Counting) -> Judged:
             elif not row.text.isascii():
                 kept.add(row.api)
     yield from convicted(claim for claim in lost if claim.alike not in kept)
+
+
+def _worn_out(replies: Sequence[Row]) -> Iterator[Claim]:
+    """Yield the replies that end in repetition, unlike an earlier one to an equal request.
+
+    If the first one does so, the model does.
+    """
+    groups: dict[tuple[str, str, Api], list[Row]] = defaultdict(list)
+    for row in sorted(replies, key=lambda row: row.began):
+        if row.request and row.greedy and row.end in ("model", "limit"):
+            groups[row.request, row.format, row.api].append(row)
+    for group in groups.values():
+        first = bool(_REPETITION.search(group[0].reasoning + group[0].text))
+        for at, row in enumerate(group):
+            if found := _REPETITION.search(row.reasoning + row.text):
+                before = f"{at} repl{'y' if at == 1 else 'ies'}"
+                entry = Entry(What.WORN_OUT, "answer", "twin", "", found[0], before)
+                yield Claim(row, entry, False, True, (row.request, at), own=first)
 
 
 def _texts(row: Row, group: Sequence[Row]) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from harness.api.fields import objects
 from harness.api.items import Reply, ToolCall
 from harness.api.json_text import is_doubled, parsed_object
+from harness.api.ledger import is_below_limit
 from harness.api.parsed_rollout import ParsedExchange
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, every_choice
@@ -19,10 +20,11 @@ _FEWEST_CHARACTERS = 4  # characters of arguments in a text
 
 
 def _binds(answer: Answer) -> bool:
-    """Whether tool_choice restricts a reply; one that a limit cut may lack its call."""
+    """Whether tool_choice restricts a reply; one that its limit cut may lack its call."""
     request, reply = answer.exchange.request, answer.reply
     cut = request.forces_call and not reply.calls and reply.finish == "length"
-    return request.tool_choice not in ("auto", "other") and not cut
+    excused = cut and not is_below_limit(answer.exchange)
+    return request.tool_choice not in ("auto", "other") and not excused
 
 
 @family.check(

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from harness.api.items import ToolCall
 from harness.api.json_text import parsed_object, parsed_value
+from harness.api.ledger import is_below_limit
 from harness.api.parsed_rollout import ParsedExchange
 from harness.rules.clients.frameworks import distribution, frameworks
-from harness.rules.clients.readers import READERS, Got
+from harness.rules.clients.readers import READERS, Called, Got
 from harness.rules.clients.replay import REPLAY, client
 
 SDK: Mapping[str, bool] = {"oai-py": False, "oai-py-stream": True}
@@ -23,10 +25,10 @@ def reading(exchange: ParsedExchange) -> set[str]:
 
     A framework raises at a reply that a limit cut, and at calls that the model wrote wrongly.
     """
-    reply, limit = exchange.reply, exchange.request.limit
+    reply = exchange.reply
     if reply is None:
         return {*SDK, *frameworks()}
-    cut = reply.finish == "length" and limit is not None and (reply.output_tokens or limit) >= limit
+    cut = reply.finish == "length" and not is_below_limit(exchange)
     wrong = any(parsed_object(call.arguments) is None for call in reply.calls)
     empty = not (reply.text or reply.calls)
     return {*SDK} if cut or wrong or empty else {*SDK, *frameworks()}
@@ -81,11 +83,17 @@ def _unusable(got: Got, exchange: ParsedExchange) -> str | None:
         return "the text does not arrive"
     if len(got.calls) < len(reply.calls):
         return "a call does not arrive"
-    for call, ours in zip(got.calls, reply.calls, strict=False):
-        if _is_json(ours.arguments) and not _is_json(str(call.arguments)):
-            return "the arguments of a call are no JSON"
-        if parsed_value(str(call.arguments)) != parsed_value(ours.arguments):
-            return "the arguments of a call do not arrive"
+    wrong = (_wrong(*both) for both in zip(got.calls, reply.calls, strict=False))
+    return next(filter(None, wrong), None)
+
+
+def _wrong(call: Called, ours: ToolCall) -> str | None:
+    if call.name != ours.name:
+        return f"the name of a call becomes {call.name}"
+    if _is_json(ours.arguments) and not _is_json(str(call.arguments)):
+        return "the arguments of a call are no JSON"
+    if parsed_value(str(call.arguments)) != parsed_value(ours.arguments):
+        return "the arguments of a call do not arrive"
     return None
 
 

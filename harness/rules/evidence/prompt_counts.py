@@ -35,6 +35,7 @@ UNRELIABLE_PROMPT_TOKENS = tuple(
     for path in _PATHS
     for relation in (
         VoidIf("usage.input.rounded", path, "prompt_tokens_rounded"),
+        VoidIf("usage.input.cached", path, "prompt_tokens_cached"),
         VoidIf("usage.input.differs", path, "prompt_tokens_vary", when=_counts_vary),
         VoidIf("prompt.scale", path, "prompts_scaled"),
     )

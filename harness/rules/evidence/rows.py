@@ -12,7 +12,7 @@ from harness.api import DIALECTS
 from harness.api.fields import nested, objects
 from harness.api.items import Reply
 from harness.api.json_text import strings
-from harness.api.ledger import any_ledger, token_count
+from harness.api.ledger import any_ledger, is_below_limit
 from harness.api.logprob_entries import entry_bytes, logprob_entries
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.api.statuses import lockout, meaning
@@ -23,7 +23,6 @@ from harness.rules.evidence.features import features
 
 _T = TypeVar("_T")
 _FEWEST_PIECES = 6  # of a stream that has each twice
-_FEWEST_MISSING = 64  # tokens between a reply and its limit; format and odd spellings explain fewer
 _SHARED = 100_000  # values that are kept, for the exchanges that have the same
 
 
@@ -194,17 +193,7 @@ def _is_twice(pieces: list[str]) -> bool:
 
 
 def _cut(exchange: ParsedExchange, reply: Reply) -> Cut | None:
-    """Return the tokens of a truncated reply that has fewer than its request allows.
-
-    Both the reported tokens and those of the text are fewer, because servers may not count all
-    tokens.
-    """
-    request, count = exchange.request, reply.output_tokens
-    if not exchange.truncated or request.limit is None or request.choices > 1:
-        return None
-    most = request.limit - _FEWEST_MISSING
-    if not count or not reply.input_tokens or count > most:
-        return None
-    shown = token_count(reply.generated)
-    few = shown is not None and shown <= most
-    return Cut(reply.input_tokens, count, request.limit) if few else None
+    """Return the tokens of a truncated reply that has fewer than its request allows."""
+    given, count, limit = reply.input_tokens, reply.output_tokens, exchange.request.limit
+    few = exchange.truncated and is_below_limit(exchange)
+    return Cut(given, count, limit) if few and given and count and limit else None

@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from harness.api import DIALECTS
 from harness.api.fields import json_object, objects
 from harness.api.json_text import strings
+from harness.api.ledger import token_count
 from harness.api.parsed_rollout import ParsedExchange, ParsedRollout
 from harness.records.replies import Traits
 
@@ -19,6 +21,7 @@ CODE_WORD = re.compile(r"\b(?:[a-z]{4,}\d{3,}|[a-z]{6,}\d{2,})\b")
 _CONVERSATION = ("instructions", "messages", "input")
 _LONGEST_CONVERSATION = 20_000
 _SHORTEST_VALUE = 4
+_SHORT_TEXT = 64  # tokens; no server cuts a prompt to fewer
 _SHORTEST_CONTENT, _SHORTEST_ANSWER = 200, 16
 _OF_RESPONSES = re.compile(
     r"content-.*|transfer-encoding|connection|date|age|etag|expires|cache-control|keep-alive|vary"
@@ -43,6 +46,7 @@ def basic_traits(parsed: ParsedRollout) -> Traits:
     """The traits that cost nothing: the host, and the tokens of the first prompt."""
     return Traits(
         first_input=_first_input(parsed),
+        least_input=_least_input(parsed),
         created=_created(parsed),
         host=urlsplit(parsed.exchanges[0].recorded.request.url).netloc if parsed.exchanges else "",
     )
@@ -183,6 +187,19 @@ def _first_input(parsed: ParsedRollout) -> int | None:
     if first is None or first.reply is None or first.request.built_in:
         return None
     return first.reply.input_tokens
+
+
+def _least_input(parsed: ParsedRollout) -> int:
+    """Return fewer tokens than the first prompt can have, if the server estimates or cuts it, too.
+
+    They are half of those of its last text, if a user wrote it in ASCII, or of a short text.
+    """
+    first = parsed.exchanges[0] if parsed.exchanges else None
+    turns = objects(DIALECTS[first.api].turns(first.request.body)) if first else []
+    text = turns[-1].get("content") if turns and _is_user(turns[-1]) else None
+    if not isinstance(text, str) or not text.isascii():
+        return 0
+    return min(token_count(text) or 0, _SHORT_TEXT) // 2
 
 
 def _created(parsed: ParsedRollout) -> float | None:

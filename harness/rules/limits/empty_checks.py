@@ -17,7 +17,7 @@ from harness.api.ledger import (
 from harness.api.parsed_rollout import ParsedExchange
 from harness.records.replies import Ledger
 from harness.records.scores import Severity
-from harness.rules.account.counting import LONGEST_HEADER, has_whole_cot
+from harness.rules.account.counting import LONGEST_HEADER, SURELY, has_whole_cot
 from harness.rules.check import Family
 from harness.rules.evidence.subjects import Answer, answers, counted, delivered_answers, ended
 from harness.rules.habits import MALFORMED_HEADERS, Habit
@@ -109,6 +109,7 @@ def _lost(answer: Answer) -> Iterator[Problem]:
     nothing at all, it lost the CoT, too. A call whose header the model misspelled is not a call,
     and its tokens are not counted. In rare replies, these are all tokens beyond the CoT: a few, not
     more than malformed headers have, or those of several messages of CoT that the server joined.
+    Of recorded traffic, whose models are large, fewer beside tools are a call.
     Parsers may drop a call that the token limit cut.
     """
     exchange, reply = answer
@@ -117,7 +118,8 @@ def _lost(answer: Answer) -> Iterator[Problem]:
         if not reply.reasoning:
             message = "The reply contains nothing, but reports output tokens."
         got = f"{reply.output_tokens} tokens"
-        sure = lost > LONGEST_HEADER and not are_joined(lost, reply.reasoning)
+        known = SURELY if exchange.imported and exchange.request.functions else LONGEST_HEADER
+        sure = lost > known and not are_joined(lost, reply.reasoning)
         proven = sure and not (reply.reasoning and exchange.truncated)
         expected = f"text for {lost} more tokens"
         path = "$.output" if exchange.api == "responses" else "$.choices"

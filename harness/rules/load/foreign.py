@@ -130,6 +130,18 @@ def stored(examined: Sequence[Score]) -> Iterator[Difference]:
         yield message, shown, True
 
 
+family.account_rule(
+    "reply.degenerates",
+    "A reply to a request that was answered before does not end in repetition, unless the first "
+    "one does. Otherwise the server reuses what it computed for equal prompts, and damages it.",
+    fix="Restore all of a cached prefix: its positions, its attention sinks and its windows.",
+    example=(
+        "Hits of the prefix cache yield one repeated word.",
+        "https://github.com/tenstorrent/vllm/issues/415",
+    ),
+)
+
+
 def _began_after(score: Score, first: Score) -> bool:
     """Whether a request was sent so long after another reply that seconds of a clock show it."""
     return score.rows[0].began > first.rows[0].ended + _SECONDS

@@ -43,9 +43,9 @@ def _listed(parsed: ParsedRollout) -> Iterator[_Listed]:
 def _values(listed: _Listed) -> Iterator[Problem]:
     """Logprobs are at most 0, and the logprob of a token agrees with its alternatives.
 
-    Scores and model comparisons are computed from them. The most probable alternative is the first;
-    the sampled token may precede it. Two successive tokens never have exactly the same
-    alternatives.
+    Scores and model comparisons are computed from them. The alternatives of a token are different
+    tokens. The most probable one is the first; the sampled token may precede it. Two successive
+    tokens never have exactly the same alternatives.
     """
     asked = listed.exchange.request.body.get("top_logprobs")
     most = asked if type(asked) is int else None
@@ -54,9 +54,11 @@ def _values(listed: _Listed) -> Iterator[Problem]:
         got = f"0.0 at {len(listed.entries)} tokens, without other alternatives"
         yield Problem(listed.exchange, message, "logprobs", got, logprob_path(listed.exchange))
         return
+    before: Mapping[str, Any] = {}
     for at, entry in enumerate(listed.entries):
-        problem = _wrong_entry(entry, most) or (at and _repeated(listed.entries[at - 1], entry))
-        if problem:
+        wrong = _wrong_entry(entry, most), _same_names(entry), _repeated(before, entry)
+        before = entry
+        if problem := next(filter(None, wrong), None):
             message, expected, got = problem
             path = f"{logprob_path(listed.exchange)}[{at}]"
             yield Problem(listed.exchange, message, expected, got, path)
@@ -130,6 +132,16 @@ def _empty(listed: _Listed) -> Iterator[Problem]:
         path = f"{logprob_path(listed.exchange)}[{empty[0]}].top_logprobs"
         got = repr(objects(listed.entries[empty[0]].get("top_logprobs")))
         yield Problem(listed.exchange, message, "a text or bytes for each", got, path)
+
+
+def _same_names(entry: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    names = [
+        entry_bytes(each).decode(errors="replace") for each in objects(entry.get("top_logprobs"))
+    ]
+    known = [name for name in names if _decodable(name)]
+    if len({*known}) == len(known):
+        return None
+    return "Several alternatives of a token are the same.", "different tokens", f"{names}"
 
 
 def _repeated(before: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, str, str] | None:

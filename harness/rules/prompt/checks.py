@@ -9,7 +9,7 @@ from harness.api.ledger import token_count
 from harness.rules.check import Family
 from harness.rules.evidence.rendering import Prompt, bare_lengths
 from harness.rules.evidence.subjects import Answer, answers
-from harness.rules.rule import HARMONY, Problem
+from harness.rules.rule import HARMONY, Problem, VoidIf
 
 family = Family("prompt", HARMONY, component="prompt")
 
@@ -89,6 +89,7 @@ def _sent(answer: Answer) -> int:
     lambda answer: answer.exchange.imported and answer.usage.input_tokens and _sent(answer),
     component="messages",
     fix="Render every message, or refuse a prompt that is too long.",
+    relations=[VoidIf("usage.input.cached", "$.usage", "prompt_tokens_cached")],
 )
 def _cut(answer: Answer) -> Iterator[Problem]:
     """A recorded prompt has at least the tokens of the texts that were sent.

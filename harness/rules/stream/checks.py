@@ -316,8 +316,8 @@ grammar_checks(
         ),
         grammar.TOOL_CALLS: Grammar(
             "error",
-            "A streamed tool call starts with its id and name, and keeps them. Clients send the id "
-            "back, and many keep only one piece of a name.",
+            "A streamed tool call starts with its id and name, which later deltas do not change or "
+            "name again. Clients send the id back; they keep one piece of a name, or append all.",
             fix=_NAMED_ONCE,
             only=_has_calls,
         ),
@@ -344,8 +344,8 @@ grammar_checks(
         ),
         grammar.TOOL_CALLS_REPEATED: Grammar(
             "warning",
-            "The id and name of a streamed tool call are sent once. Clients that concatenate all "
-            "strings of the deltas get them twice.",
+            "The id of a streamed tool call is sent once. Clients that concatenate all strings of "
+            "the deltas get it twice.",
             fix=_NAMED_ONCE,
             only=_has_calls,
         ),

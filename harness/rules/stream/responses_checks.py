@@ -229,7 +229,8 @@ def _compare(
     if event.type == "response.completed" and set(streamed) != set(range(len(final))):
         message = "The final response and the stream have different items."
         expected, got = f"output_index {sorted(streamed)}", f"{len(final)} items"
-        yield Problem(exchange, message, expected, got, "$.response.output", event.number)
+        path = "$.response.output" if final else "$.response"
+        yield Problem(exchange, message, expected, got, path, event.number)
         return
     both = (
         [_essence(streamed[at]) for at in sorted(streamed)],

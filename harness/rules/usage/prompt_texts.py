@@ -7,11 +7,12 @@ from math import gcd
 from harness.records.conditions import Api
 from harness.records.scores import Score
 from harness.rules.check import Difference, Family, evidence
-from harness.rules.rule import CHAT
+from harness.rules.rule import CHAT, VoidIf
 
 family = Family("usage", CHAT, component="messages")
 
 
+_FEWEST_BLOCKS = 2  # different multiples of blocks that a cache lacks; one may be another prompt
 _FEWEST_COUNTS, _SMALLEST_BLOCK = 8, 8
 """Different counts, and the number of which all are multiples: by chance, in one of 8^8 runs."""
 
@@ -41,12 +42,54 @@ def _rounded(examined: Sequence[Score]) -> Iterator[Difference]:
                 yield message, evidence(score.record, "$.usage", "the tokens of the prompt", got)
 
 
+_LEAST_BLOCK = 16  # tokens of a block of a prefix cache
+
+
+@family.cross_check(
+    "usage.input.cached",
+    lambda score: score.traits.first_input,
+    component="usage",
+    fix="Count the whole prompt, and report the part that a cache had as cached tokens.",
+    example=(
+        "Repeated prompts have 1 to 5 tokens: those that the cache lacked.",
+        "https://github.com/FastFlowLM/FastFlowLM/issues/730",
+    ),
+)
+def _cached(examined: Sequence[Score]) -> Iterator[Difference]:
+    """The prompt tokens include those that a cache of prefixes had.
+
+    Otherwise clients compute costs and the rest of the context wrongly, and no prompt can be judged
+    by its tokens. A prompt has more tokens than its last text, and equal requests have as many, not
+    fewer by different multiples of a block of the cache.
+    """
+    groups: dict[tuple[str, str, Api, str], list[Score]] = defaultdict(list)
+    for score in examined:
+        groups[score.task, score.sample, score.condition.api, score.traits.host].append(score)
+    fewer: dict[str, tuple[int, int]] = {}
+    for group in groups.values():
+        most = max(score.traits.first_input or 0 for score in group)
+        for score in group:
+            count = score.traits.first_input or 0
+            if count < most and (most - count) % _LEAST_BLOCK == 0:
+                fewer[score.record] = most, count
+    if len({most - count for most, count in fewer.values()}) < _FEWEST_BLOCKS:
+        fewer = {}
+    for score in examined:
+        count, least = score.traits.first_input or 0, score.traits.least_input
+        most, _ = fewer.get(score.record, (least, count))
+        if count < most:
+            message = "The prompt has fewer tokens than its own text: a cached part is not counted."
+            got = f"{count} tokens"
+            yield message, evidence(score.record, "$.usage", f"at least {most}", got)
+
+
 @family.cross_check(
     "usage.input.differs",
     lambda score: score.traits.first_input is not None,
     severity="warning",
     component="shared",
     witness=True,
+    relations=[VoidIf("usage.input.cached", "$.usage", "prompt_tokens_cached")],
 )
 def _input_tokens(examined: Sequence[Score]) -> Iterator[Difference]:
     """Identical requests to one host report the same number of prompt tokens, streaming or not.

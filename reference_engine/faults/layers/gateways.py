@@ -8,13 +8,23 @@ from dataclasses import replace
 import orjson
 
 from harmony.parse import Delta, Ended, Event, Started
+from harmony.vocabulary import encode
 from reference_engine.faults import hooks
-from reference_engine.faults.http import BODY, ClientRequest, Json, Reply, SseStream
+from reference_engine.faults.http import (
+    BODY,
+    ClientRequest,
+    Json,
+    Reply,
+    SseStream,
+    chat_messages,
+)
 from reference_engine.faults.layers.parsing import dropped
 from reference_engine.server.api_error import ApiError
 
 _MOVED = 5  # pieces of the CoT
 _PASSED_ON = 10  # chunks with text
+_LONG_ANSWER = 8  # words
+_ENOUGH = "I have thought for long enough, so here is the solution now."
 _EXCUSE = "I could not process that. Please try again later."
 _PAGE = b"<html><body><h1>One moment, please ...</h1></body></html>"
 _IMAGES = {"image_url", "input_image"}
@@ -92,6 +102,58 @@ def answers_cut_in_half(choice: Json, _: ClientRequest) -> None:
     message = choice.get("message") or {}
     if text := message.get("content"):
         message["content"] = text[: len(text) // 2]
+
+
+@hooks.CHOICE.when(lambda _, request: request.forced_choice)
+def forced_calls_as_cut_cot(choice: Json, _: ClientRequest) -> None:
+    message = choice.get("message") or {}
+    if message.pop("tool_calls", None):
+        message |= {"content": message.pop("reasoning", "")}
+        choice["finish_reason"] = "length"
+
+
+@hooks.CHOICE.when(lambda _, request: "response_format" in request.body)
+def cot_before_structured_answers(choice: Json, _: ClientRequest) -> None:
+    message = choice.get("message") or {}
+    if message.get("content") and message.get("reasoning"):
+        message["content"] = f"{message.pop('reasoning')}\n\n{message['content']}"
+
+
+@hooks.REPLY.when(lambda reply, _: reply.body)
+def upstream_failures_as_refusals(reply: Reply, _: ClientRequest) -> Reply:
+    said = {"message": "Connection reset by peer", "type": "upstream_error", "code": 400}
+    return replace(reply, status=400, body=orjson.dumps({"error": said}))
+
+
+@hooks.CHOICE
+def calls_dropped_as_stops(choice: Json, _: ClientRequest) -> None:
+    message = choice.get("message") or {}
+    if message.pop("tool_calls", None):
+        message["content"] = ""
+        choice["finish_reason"] = "stop"
+
+
+@hooks.PAYLOAD
+def budget_sentence_in_answers(data: Json, _: ClientRequest) -> None:
+    """Interrupt a long answer by a sentence that the server writes; the model begins again."""
+    for message in chat_messages(data) if data.get("object") == "chat.completion" else ():
+        words = (message.get("content") or "").split(" ")
+        if len(words) >= _LONG_ANSWER:
+            half = f"{' '.join(words[: len(words) // 2])}\n\n{_ENOUGH}\n\n"
+            message["content"] = half + message["content"]
+            more = len(encode(half))
+            for name in ("completion_tokens", "total_tokens"):
+                data["usage"][name] += more
+
+
+@hooks.STREAM.when(hooks.of_chat)
+async def names_in_every_fragment(events: SseStream, _: ClientRequest) -> SseStream:
+    names: dict[int, str] = {}
+    async for event in events:
+        for call in event.delta.get("tool_calls") or ():
+            name = names.setdefault(call["index"], call["function"].get("name", ""))
+            call["function"]["name"] = name
+        yield event
 
 
 @hooks.CHOICE

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, OrderedDict
+from dataclasses import replace
 from uuid import uuid4
 
 import orjson
@@ -17,7 +18,7 @@ from reference_engine.faults.http import (
 )
 from reference_engine.faults.layers.parsing import dropped
 
-_MOST_CACHED = 1000
+_MOST_CACHED, _KEPT_WORDS = 1000, 5
 _LAST: dict[str, Json] = {}
 _CACHE: OrderedDict[bytes, bytes] = OrderedDict()
 _TIMES: Counter[bytes] = Counter()
@@ -93,6 +94,22 @@ hooks.REPLY.faults(
         ["options", request.api, *(request.body.get(name) for name in _KEYED)], reply
     ),
 )
+
+
+@hooks.REPLY.when(lambda reply, request: request.api == "chat" and reply.status == 200)
+def repeated_prompts_degenerate(reply: Reply, request: ClientRequest) -> Reply:
+    """From the second equal greedy request on, a long answer becomes one word over and over."""
+    if not reply.body or request.body.get("temperature") != 0:
+        return reply
+    place = orjson.dumps(["again", _beside_seed(request)], option=orjson.OPT_SORT_KEYS)
+    _TIMES[place] += 1
+    body = reply.json
+    for choice in body["choices"] if _TIMES[place] > 1 else ():
+        words = (choice["message"].get("content") or "").split(" ")
+        if len(words) > _KEPT_WORDS:
+            kept = [*words[:_KEPT_WORDS], *words[_KEPT_WORDS - 1 : _KEPT_WORDS] * len(words)]
+            choice["message"]["content"] = " ".join(kept)
+    return replace(reply, body=orjson.dumps(body))
 
 
 def _beside_seed(request: ClientRequest) -> Json:

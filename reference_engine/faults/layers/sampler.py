@@ -143,6 +143,16 @@ def logprobs_null(data: Json, _: ClientRequest) -> None:
     edit_logprobs(data, list.clear)
 
 
+@hooks.PAYLOAD
+def alternatives_named_as_sampled(data: Json, _: ClientRequest) -> None:
+    def change(tokens: list[Json]) -> None:
+        for token in tokens:
+            for other in token.get("top_logprobs") or ():
+                other |= {"token": token["token"], "bytes": token.get("bytes")}
+
+    edit_logprobs(data, change)
+
+
 hooks.PAYLOAD.when(hooks.of_streams).faults(logprobs_missing_in_streams=logprobs_null)
 
 

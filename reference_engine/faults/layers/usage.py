@@ -1,7 +1,9 @@
 """Faults in token counts."""
 
+import json
+
 from reference_engine.faults import hooks
-from reference_engine.faults.http import ClientRequest, Json, messages_of
+from reference_engine.faults.http import ClientRequest, Json, messages_key, messages_of
 
 _PROMPT = ("prompt_tokens", "input_tokens")
 _COMPLETION = ("completion_tokens", "output_tokens")
@@ -72,6 +74,24 @@ def prompts_of_streams_estimated(usage: Json, request: ClientRequest) -> None:
 def usage_missing(response: Json, request: ClientRequest) -> None:
     if "usage" in response and not (request.streaming and request.api == "chat"):
         response["usage"] = None
+
+
+_CACHED = 64  # tokens of a block of a prefix cache
+_BEGINNINGS: set[str] = set()
+
+
+@hooks.USAGE
+def prompt_tokens_without_cached(usage: Json, request: ClientRequest) -> None:
+    """Count only the tokens after the blocks with which an earlier prompt begins."""
+    count = int(usage[_key(usage, _PROMPT)])
+    body = request.body
+    texts = [body.get("tools"), body.get("instructions"), body.get(messages_key(body))]
+    said, full = json.dumps(texts), (count - 1) // _CACHED
+    begins = [said[: len(said) * at // max(1, full)] for at in range(1, full + 1)]
+    known = sum(begin in _BEGINNINGS for begin in begins)
+    _BEGINNINGS.update(begins)
+    _set(usage, _PROMPT, count - known * _CACHED)
+    usage[f"{_key(usage, _PROMPT)}_details"] = {"cached_tokens": 0}
 
 
 _SUMS: dict[str, int] = {}  # the prompt tokens of all turns up to each response, by its id

@@ -51,3 +51,10 @@ def test_a_body_that_names_a_limit_is_an_overload_whatever_its_status(status, bo
 @pytest.mark.parametrize("body", REFUSALS)
 def test_a_refusal_is_not_an_overload(body):
     assert meaning(json_response(body, status=400)) == "refusal"
+
+
+@pytest.mark.parametrize("said", ["Connection reset by peer", "upstream: 502 Bad Gateway"])
+def test_the_words_of_a_lost_upstream_refuse_nothing_whatever_the_status(said):
+    failed = exchange("chat", False, json_response({"error": {"message": said}}, status=400))
+    assert meaning(failed.response) == "server_error"
+    assert trouble_of(failed) == "passing"

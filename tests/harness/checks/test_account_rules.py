@@ -72,6 +72,10 @@ DEFECTIVE = {
             for n in range(6)
         ),
     ],
+    "reply.degenerates": [
+        replace(reply(text, request="again"), streamed=True)
+        for text in (TEXTS[0], f"{TEXTS[0]} of of of of", f"{TEXTS[0]} of of of of of")
+    ],
     "reply.declined": [
         *(reply(f"{text} {at}") for at in range(3) for text in TEXTS),
         *(

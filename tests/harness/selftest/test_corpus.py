@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from corpus import damaged, healthy
 
 
@@ -51,3 +52,27 @@ def test_what_damages_replies_without_a_schema_explains_answers_that_break_their
     assert "answer.json" in judgement.rules("error")
     assert judgement.causes[0] == "text"
     assert "structured" not in judgement.causes
+
+
+@pytest.mark.parametrize(
+    ("fault", "rules", "cause"),
+    [
+        ("prompt-tokens-without-cached", "usage.input.cached", "usage"),
+        ("forced-calls-as-cut-cot", "tools.choice.required finish.early", "choice"),
+        ("budget-sentence-in-answers", "text.added", "text"),
+        ("names-in-every-fragment", "chat.stream.tool_calls", "events"),
+        ("alternatives-named-as-sampled", "logprobs.values", "logprobs"),
+        ("repeated-prompts-degenerate", "reply.degenerates", "shared"),
+        ("final-response-empty", "responses.stream.final", "events"),
+        ("calls-dropped-as-stops", "reply.lost", "output"),
+    ],
+)
+def test_a_fault_of_a_stage_names_it_and_no_reply_without_it(fault, rules, cause):
+    """Its component is the first cause; what it does not change is accused of nothing."""
+    run = healthy()
+    rollouts = damaged(run.rollouts, fault)
+    changed = {new.id for new, old in zip(rollouts, run.rollouts, strict=True) if new is not old}
+    judgement = run.judged(rollouts)
+    assert judgement.rules("error") >= {*rules.split()}
+    assert judgement.causes[0] == cause
+    assert judgement.accused() <= changed
