@@ -6,13 +6,13 @@ from math import gcd
 
 from harness.records.conditions import Api
 from harness.records.scores import Score
+from harness.rules.account.entry import SEVERAL
 from harness.rules.check import Difference, Family, evidence
 from harness.rules.rule import CHAT, VoidIf
 
 family = Family("usage", CHAT, component="messages")
 
 
-_FEWEST_BLOCKS = 2  # different multiples of blocks that a cache lacks; one may be another prompt
 _FEWEST_COUNTS, _SMALLEST_BLOCK = 8, 8
 """Different counts, and the number of which all are multiples: by chance, in one of 8^8 runs."""
 
@@ -72,8 +72,8 @@ def _cached(examined: Sequence[Score]) -> Iterator[Difference]:
             count = score.traits.first_input or 0
             if count < most and (most - count) % _LEAST_BLOCK == 0:
                 fewer[score.record] = most, count
-    if len({most - count for most, count in fewer.values()}) < _FEWEST_BLOCKS:
-        fewer = {}
+    if len({most - count for most, count in fewer.values()}) < SEVERAL:
+        fewer = {}  # One multiple of a block may be another prompt.
     for score in examined:
         count, least = score.traits.first_input or 0, score.traits.least_input
         most, _ = fewer.get(score.record, (least, count))
