@@ -41,7 +41,8 @@ def import_traffic(
     Args:
         file: A recording, or a folder of recordings.
         files: More recordings.
-        provider: Name of the provider that answered; an entry of providers.yaml or any other name.
+        provider: Any name; it only names the run. If it is that of an entry of providers.yaml, the
+            run has the limitations of the entry.
         model: Other name under which gpt-oss is served; can be repeated.
         host: Import only requests to this host.
         verdict: Give a verdict: any error fails the run. Default: findings without a verdict.
@@ -55,7 +56,8 @@ def import_traffic(
     if len(traffic.hosts) > 1 and verdict:
         hosts = ", ".join(sorted(traffic.hosts))
         raise ConfigurationError(
-            f"--verdict judges one server, but requests went to {hosts}; choose one with --host."
+            f"--verdict judges one server, but requests went to {hosts}; choose one with --host, "
+            f"such as --host '{max(traffic.hosts, key=lambda host: traffic.hosts[host])}'."
         )
     for line in _notes(traffic):
         say(line)
@@ -72,7 +74,7 @@ def import_traffic(
 def _notes(traffic: Traffic) -> list[str]:
     lines = []
     if len(traffic.hosts) > 1:
-        hosts = (f"{host or 'unknown host'} ({count})" for host, count in traffic.hosts.items())
+        hosts = (f"{host} ({count})" for host, count in traffic.hosts.items())
         lines.append(f"The requests went to several hosts: {', '.join(hosts)}.")
     reasons = Counter(traffic.info.left_out).most_common()
     if reasons:

@@ -33,6 +33,10 @@ CLIENTS_NOTE = (
     "A client works if the server accepts and understands the forms of requests that it sends by "
     "default. docs/clients.md has all forms."
 )
+_MADE = (
+    "made by a client, a tracer or a gateway, not bytes of the server: framing, fields and absent "
+    "CoT are not judged"
+)
 OWN_DATA = "These are not all of the published questions. No published score refers to them."
 Texts = Mapping[tuple[str, str], str]
 Fact = tuple[str, str]
@@ -210,6 +214,8 @@ def _size(analysis: Analysis, labels: Labels) -> str:
             text += counted(len(imported.files), "recording")
             left_out = sum(imported.left_out.values())
             parts.append(f"{text} ({left_out:,} requests left out)" if left_out else text)
+            replies = counted(imported.made, "reply", "replies")
+            parts += [f"{replies} {_MADE}"] if imported.made else []
     if results := analysis.evals:
         names = {result.task for result in results}
         text = f"{counted(len(names), 'eval')}, {_progress(results)}"

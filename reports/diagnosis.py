@@ -257,6 +257,8 @@ def _worst(analysis: Analysis) -> str:
     if analysis.verdict.too_slow:
         asked = f"--concurrency {analysis.run.settings.concurrency}"
         return f"Repeat it with less load than {asked}. {analysis.verdict.too_slow[0]}"
+    if analysis.run.settings.findings_only:
+        return "See whether the recording is enough for a PASS: import it with --verdict."
     if not failures:
         return "Inspect rollouts.jsonl, which contains every exchange as it was on the wire."
     worst = failures[0]

@@ -98,8 +98,10 @@ def _head(report: Report, console: Console) -> Iterator[Text]:
 
 def _verdict(report: Report, console: Console) -> Iterator[Text]:
     """Yield the verdict with its reasons, a note, and what changed since the previous run."""
-    verdict = report.analysis.verdict
-    indent = len(report.verdict) + 2
+    verdict, name = report.analysis.verdict, report.verdict
+    if name == FINDINGS and not report.findings:
+        name = f"NO {FINDINGS} in {counted(report.analysis.exchanges.served, 'reply', 'replies')}"
+    indent = len(name) + 2
     most = max(1, _MOST_REASONS // max(1, len(verdict.reasons)))
     lines: Lines = []
     stopped = report.analysis.run.stopped
@@ -109,7 +111,7 @@ def _verdict(report: Report, console: Console) -> Iterator[Text]:
         wrapped = _wrapped(Text(visible(reason)), console, indent, most)
         if not lines or len(lines) + len(wrapped) <= _MOST_REASONS:
             lines += wrapped
-    label = Text(report.verdict, style=STYLES[verdict.decision])
+    label = Text(name, style=STYLES[verdict.decision])
     yield label + lines[0][len(label) :] if lines else label
     yield from lines[1:]
     if stopped and len(verdict.reasons) > 1:

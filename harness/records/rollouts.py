@@ -88,9 +88,11 @@ class Response(Record):
         return self.body or "\n\n".join(part.raw for part in self.parts)
 
 
-FailureKind = Literal["connect", "timeout", "cut", "too_large", "protocol", "encoding", "left"]
+FailureKind = Literal[
+    "connect", "timeout", "cut", "too_large", "protocol", "encoding", "left", "unrecorded"
+]
 """`encoding`: compressed in a way that the request did not ask for. `left`: the client closed the
-connection during the reply, as the request says."""
+connection during the reply, as the request says. `unrecorded`: a recording lacks the reply."""
 
 
 class TransportFailure(Record):

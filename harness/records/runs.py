@@ -99,6 +99,9 @@ class ImportInfo(Record):
     files: Mapping[str, str] = Field(description="SHA-256 of the recordings, by file name")
     requests: int = Field(description="imported requests")
     left_out: Mapping[str, int] = Field(description="requests that were left out, by reason")
+    made: int = Field(
+        default=0, description="replies whose bodies a client, a tracer or a gateway made"
+    )
 
 
 class TaskInfo(Record):

@@ -67,6 +67,8 @@ def not_judged(lost: Collection[Lost]) -> frozenset[str]:
 def _outcome(parsed: ParsedRollout) -> ScoreFields:
     """Return whether the last request of a conversation was answered."""
     last, end = parsed.exchanges[-1], parsed.rollout.end
+    if (missing := last.recorded.failure) is not None:
+        return {"outcome": "provider_error", "detail": missing.message}
     if last.good_status and not last.delivered:
         return {"outcome": "provider_error", "detail": "the reply broke off"}
     if end == "failed":

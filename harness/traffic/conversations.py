@@ -17,8 +17,8 @@ from harness.api.items import Reply, UnreadableReplyError
 from harness.errors import ConfigurationError
 from harness.records.conditions import APIS, MODES, Condition
 from harness.records.redact import Scrubber
-from harness.records.rollouts import Exchange, LoopEnd, Recording, Rollout
-from harness.records.runs import ImportInfo, ProviderInfo, RunSettings
+from harness.records.rollouts import LoopEnd, Recording, Rollout
+from harness.records.runs import UNKNOWN_ADDRESS, ImportInfo, ProviderInfo, RunSettings
 from harness.run import run_folder
 from harness.run.published_copy import known_secrets
 from harness.run.run_log import RunLog, write_run_info
@@ -26,8 +26,8 @@ from harness.tasks.plan import new_info, now
 from harness.tasks.recorded import NAME as TASK
 from harness.tasks.recorded import ImportedTraffic, traffic_info
 from harness.text import first_few
-from harness.traffic.exchanges import Imported, LeftOutError, imported
-from harness.traffic.recordings import read_recordings
+from harness.traffic.exchanges import MADE, Imported, LeftOutError, imported
+from harness.traffic.recordings import RECORD, read_recordings
 
 _UNFIT_FOR_AN_ID = re.compile(r"[^\w.@+:-]+")
 
@@ -46,7 +46,8 @@ def read_traffic(
 ) -> Traffic:
     """Read recordings and join their exchanges to conversations.
 
-    If `host` is given, only requests to it are read. `models` are other names of gpt-oss models.
+    If `host` is given, only requests to it are read (`UNKNOWN_ADDRESS`: those without one).
+    `models` are other names of gpt-oss models.
     Raises ConfigurationError if a file cannot be read, or no request to gpt-oss is in the files.
     """
     scrubber = Scrubber(known_secrets())
@@ -54,15 +55,17 @@ def read_traffic(
     requests: list[Imported] = []
     left_out = recordings.left_out
     known: set[object] = set()
+    others: list[str] = []
     for pair in recordings.pairs:
         try:
             recorded = imported(pair, models, scrubber)
         except LeftOutError as error:
             left_out[str(error)] += 1
+            others += [error.model] if error.model else []
             continue
-        content = _content(recorded.exchange)
-        if host is not None and recorded.host != host:
-            left_out[f"host {recorded.host or 'unknown'}"] += 1
+        content = _content(recorded)
+        if host is not None and (recorded.host or UNKNOWN_ADDRESS) != host:
+            left_out[f"host {recorded.host or UNKNOWN_ADDRESS}"] += 1
         elif content in known:
             left_out["recorded twice"] += 1
         else:
@@ -71,12 +74,14 @@ def read_traffic(
     counted = dict(left_out.most_common())
     if not requests:
         reasons = first_few([f"{count} × {reason}" for reason, count in counted.items()], 5)
+        advice = f"pass --model {others[0]} if that is gpt-oss" if others else RECORD
         raise ConfigurationError(
             f"The recordings have no request to gpt-oss over Chat Completions or Responses "
-            f"(left out: {reasons}); pass --model NAME if the model has another name."
+            f"(left out: {reasons}); {advice}."
         )
-    info = ImportInfo(files=recordings.files, requests=len(requests), left_out=counted)
-    hosts = Counter(recorded.host for recorded in requests)
+    made = sum(recorded.lost >= MADE for recorded in requests)
+    info = ImportInfo(files=recordings.files, requests=len(requests), left_out=counted, made=made)
+    hosts = Counter(recorded.host or UNKNOWN_ADDRESS for recorded in requests)
     return Traffic(tuple(_rollouts(conversations(requests))), info, hosts)
 
 
@@ -104,10 +109,17 @@ def write_traffic(
     return folder
 
 
-def _content(exchange: Exchange) -> object:
+def _content(recorded: Imported) -> object:
+    """Return what two records of one request have in common; without a reply and a date, nothing.
+
+    A client that tries again sends the same request.
+    """
+    exchange = recorded.exchange
+    place = (recorded.file, recorded.number) if "date" in recorded.lost else None
     response = exchange.response
-    assert response is not None
     body = orjson.dumps(exchange.request.body, option=orjson.OPT_SORT_KEYS)
+    if response is None:
+        return exchange.request.url, body, exchange.started_at, place
     return exchange.request.url, body, response.status, response.body, response.parts
 
 
@@ -133,7 +145,7 @@ def _same_request(recorded: Imported) -> object:
     or months is not a defect.
     """
     undated = "date" in recorded.lost
-    when = recorded.pair.file if undated else recorded.exchange.started_at[: len("2026-01-31")]
+    when = recorded.file if undated else recorded.exchange.started_at[: len("2026-01-31")]
     ignored = ("stream", "stream_options")
     body = {name: value for name, value in recorded.body.items() if name not in ignored}
     return recorded.api, recorded.host, when, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
@@ -141,7 +153,7 @@ def _same_request(recorded: Imported) -> object:
 
 def _name(recorded: Imported, taken: Collection[str]) -> str:
     """Return the file and place of a request as the name of a sample."""
-    name = f"{_UNFIT_FOR_AN_ID.sub('-', Path(recorded.pair.file).stem)}:{recorded.pair.number}"
+    name = f"{_UNFIT_FOR_AN_ID.sub('-', Path(recorded.file).stem)}:{recorded.number}"
     if name not in taken:
         return name
     return next(free for n in count(2) if (free := f"{name}:{n}") not in taken)
@@ -150,7 +162,7 @@ def _name(recorded: Imported, taken: Collection[str]) -> str:
 def _rollout(exchanges: Sequence[Imported], sample: str, attempt: int) -> Rollout:
     first = exchanges[0]
     lost = frozenset[str]().union(*(recorded.lost for recorded in exchanges))
-    source = f"{first.pair.file}, request {first.pair.number}"
+    source = f"{first.file}, request {first.number}"
     return Rollout(
         id=f"{TASK}/{sample}/{attempt}",
         task=TASK,
@@ -169,7 +181,7 @@ def _condition(recorded: Imported) -> Condition:
         model=str(recorded.body.get("model")),
         effort=effort if isinstance(effort, str) else None,
         api=recorded.api,
-        mode="streaming" if recorded.body.get("stream") else "non-streaming",
+        mode="streaming" if recorded.exchange.request.streams else "non-streaming",
     )
 
 
@@ -209,7 +221,7 @@ def conversations(requests: Sequence[Imported]) -> list[list[Imported]]:
     for number, recorded in enumerate(requests):
         before = [at for at in _before(recorded, after) if at != number and at not in follower]
         if before:
-            same_file = [at for at in before if requests[at].pair.file == recorded.pair.file]
+            same_file = [at for at in before if requests[at].file == recorded.file]
             follower[(same_file or before)[0]] = number
             continued.add(number)
     chains = [[start] for start in range(len(requests)) if start not in continued]
@@ -234,7 +246,7 @@ def _before(recorded: Imported, after: Mapping[object, list[int]]) -> list[int]:
 
 def _key(recorded: Imported, turns: Iterable[_Turn]) -> object:
     """Return the key of a conversation, which keeps its API, mode, model and host."""
-    streaming, model = bool(recorded.body.get("stream")), str(recorded.body.get("model"))
+    streaming, model = recorded.exchange.request.streams, str(recorded.body.get("model"))
     return recorded.api, streaming, model, recorded.host, tuple(turns)
 
 

@@ -14,16 +14,25 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from harness.api import DIALECTS
-from harness.api.fields import json_object, objects
+from harness.api.fields import json_object, nested, objects
+from harness.api.items import UnreadableReplyError
 from harness.records.conditions import BOTH_APIS, Api
 from harness.records.redact import Redactor, Scrubber, secrets_in
-from harness.records.rollouts import Exchange, Lost, Request, Response, StreamPart
+from harness.records.rollouts import (
+    SWITCHING,
+    Exchange,
+    Lost,
+    Request,
+    Response,
+    StreamPart,
+    TransportFailure,
+)
 from harness.traffic.recordings import Pair
 
 _BODIES = ("body", "parsed_body", "postData", "payload", "json", "content", "text", "data")
 _STREAMS = ("chunks", "events", "lines", "parts", "sse")
 _URLS = ("url", "uri", "path")
-_HEADERS = ("headers", "header")
+_HEADERS = ("headers", "header", "rawHeaders")
 _STATUSES = ("status", "status_code", "statusCode", "code")
 _TIMES = (
     *("startedDateTime", "started_at", "recorded_at", "captured_at", "timestamp"),
@@ -47,6 +56,12 @@ _RESULT = "function_call_output"
 _UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
 
 _FRAMING: frozenset[Lost] = frozenset({"framing"})
+MADE: frozenset[Lost] = frozenset({"framing", "fields", "extras"})
+"""What is lost of a body that a client, a tracer or a gateway made from the server's."""
+_OF_MAKERS = frozenset(
+    {"_hidden_params", "_request_id", "_response_ms", "provider_specific_fields"}
+)
+_NOT_WHOLE = "object of a client or tracer that is not a whole reply"
 
 # The members of an object that contain a body, or a piece of one, as text or bytes: HAR (`content`,
 # `postData`), vcrpy, Ruby, req_llm.
@@ -62,18 +77,31 @@ _NAMES = ("id", "object", "created", "created_at", "model")
 _ELLIPSES = ("…", "...")
 _MOST_BYTES = 256 * 1024 * 1024
 _COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+_HEX = re.compile(r"(?:1f8b|78(?:01|5e|9c|da))[0-9a-f]*$")  # compressed bytes
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # the header shows which
 
 
 class LeftOutError(Exception):
-    """Why a pair is not imported, in a few words by which equal cases are counted."""
+    """Why a pair is not imported, or its reply not read, in words by which cases are counted.
+
+    `model` is the model of a request to another one than gpt-oss.
+    """
+
+    def __init__(self, reason: str, model: str | None = None) -> None:
+        """Keep the reason, and the model."""
+        super().__init__(reason)
+        self.model = model
 
 
 @dataclass(frozen=True)
 class Imported:
-    """One imported exchange: where it was recorded, its API, and what the recording lost."""
+    """One imported exchange: where it was recorded, its API, and what the recording lost.
 
-    pair: Pair
+    `file` is the name of the file, and `number` the place in it, from 1.
+    """
+
+    file: str
+    number: int
     api: Api
     exchange: Exchange
     lost: frozenset[Lost]
@@ -92,45 +120,83 @@ class Imported:
 def imported(pair: Pair, models: Sequence[str], scrubber: Scrubber) -> Imported:
     """Read a pair. Raises LeftOutError if it is not a request to gpt-oss over one of the two APIs.
 
-    `models` are other names of gpt-oss models.
+    `models` are other names of gpt-oss models. A request whose reply was not recorded has a failure
+    instead of a response.
     """
     members = pair.members
     request = _request(members["request"], members)
-    path = urlsplit(request.url).path.rstrip("/")
+    response, lost, failure = _recorded(members)
+    replies = _objects(response) if response else []
+    api, body = _asked(request, replies, models)
+    if response and (members["client"] or _is_made(body, replies, response, lost)):
+        lost |= MADE
+        body = {name: value for name, value in body.items() if not name.startswith("stream")}
+    elif response and response.parts and not request.over_websocket:
+        body.setdefault("stream", True)
+    request = request.model_copy(update={"body": body})
+    began = _began(members, response.headers if response else {})
+    exchange = Exchange(
+        request=request,
+        response=response,
+        failure=failure,
+        started_at=_UNKNOWN_TIME if began is None else began.isoformat(),
+        elapsed=0.0,
+    )
+    if response and lost >= MADE and not response.parts:
+        try:
+            DIALECTS[api].read(exchange)
+        except UnreadableReplyError:
+            exchange = exchange.model_copy(update={"response": None, "failure": _NOT_WHOLE})
+    lost |= {"date"} if began is None else set()
+    return Imported(pair.file, pair.number, api, without_keys(exchange, scrubber), lost)
+
+
+def _asked(
+    request: Request, replies: Sequence[Mapping[str, Any]], models: Sequence[str]
+) -> tuple[Api, dict[str, Any]]:
+    """Return the API and the body of a request, with its model. Raises LeftOutError."""
+    path, body = urlsplit(request.url).path.rstrip("/"), request.body
     invoked = _INVOKED.search(unquote(path))
     api = next((api for end, api in _PATHS.items() if path.endswith(end)), None)
     api = "chat" if invoked else api
-    if path and api is None:
+    if path and (api is None or body is None):
         raise LeftOutError(f"{request.method} {_name_of(path)}")
-    response, lost = _response(members["response"], members)
-    body = request.body
-    replies = _objects(response)
-    inner = [value["response"] for value in replies if isinstance(value.get("response"), dict)]
     api = api or _api_of(replies, body or {})
     if api is None or body is None:
         raise LeftOutError("neither Chat Completions nor Responses")
+    inner = [value["response"] for value in replies if isinstance(value.get("response"), dict)]
     named = [body.get("model"), *(value.get("model") for value in (*replies, *inner))]
     named = [invoked[1] if invoked else None, *named]
     names = [name for name in named if isinstance(name, str)]
     if not any(name in models or _GPT_OSS.search(name) for name in names):
-        raise LeftOutError(f"model {names[0] if names else None}")
-    body.setdefault("model", names[0])
+        raise LeftOutError(f"model {names[0] if names else None}", names[0] if names else None)
     output = [item for value in (*replies, *inner) for item in objects(value.get("output"))]
     if any(item.get("type") == _RESULT for item in output):  # Only a client can add it.
         raise LeftOutError("summary of a client: its output has results of tools")
-    if response.parts and "stream" not in body:
-        body["stream"] = True
-    began = _began(members, response.headers)
-    exchange = Exchange(
-        request=request,
-        response=response,
-        started_at=_UNKNOWN_TIME if began is None else began.isoformat(),
-        elapsed=0.0,
+    return api, {**body, "model": body.get("model", names[0])}
+
+
+def _is_made(
+    request: Mapping[str, Any],
+    replies: Sequence[Mapping[str, Any]],
+    response: Response,
+    lost: frozenset[Lost],
+) -> bool:
+    """Whether a client, a tracer or a gateway made the body of a reply, and not the server.
+
+    Bytes with their headers are the server's, whatever they are. A body that was recorded as an
+    object, or without headers, is a maker's if it is one object for a stream, a whole chunk, or has
+    the token counts of another API or members that no server sends.
+    """
+    if response.parts or not lost & {"framing", "headers"}:
+        return False
+    merged = _CONTENT if request.get("stream") and response.good_status else frozenset[str]()
+    return any(
+        not value.keys().isdisjoint(_OF_MAKERS | merged)
+        or value.get("object") == "chat.completion.chunk"
+        or (value.get("object") == "response" and nested(value, "usage", "prompt_tokens"))
+        for value in replies
     )
-    lost |= {"date"} if began is None else set()
-    lost |= {"framing", "fields", "extras"} if members["client"] else set()
-    clean = without_keys(exchange.model_dump(mode="json"), scrubber)
-    return Imported(pair, api, Exchange.model_validate(orjson.loads(clean)), lost)
 
 
 def _request(sent: object, members: Mapping[str, Any]) -> Request:
@@ -159,20 +225,36 @@ def _address(url: str) -> str:
     return address
 
 
+def _recorded(
+    members: Mapping[str, Any],
+) -> tuple[Response | None, frozenset[Lost], TransportFailure | None]:
+    """Return the response with what the recording lacks of it, or why there is none."""
+    try:
+        return *_response(members["response"], members), None
+    except LeftOutError as error:
+        return None, frozenset(), TransportFailure(kind="unrecorded", message=str(error))
+
+
 def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, frozenset[Lost]]:
-    """Return the response, and what the recording lacks of it. Raises the errors of `imported`."""
+    """Return the response, and what the recording lacks of it. Raises the errors of a pair."""
     fields: Mapping[str, Any] = received if isinstance(received, dict) else {"body": received}
     if "choices" in fields or "output" in fields:
         fields = {"body": fields}
     headers = _headers_of(_first(fields, _HEADERS))
+    status = _first(fields, _STATUSES) or _first(members, _STATUSES)
     content = _first(fields, _BODIES)
     if content is None:
         content = _first(fields, _STREAMS) or _first(members, _STREAMS)
     kind = headers.get("content-type", "").lower()
-    body = _read_body(content, kind)
+    if (messages := fields.get("messages")) and _status(status) == SWITCHING:
+        body = _Body(parts=tuple(StreamPart(0.0, message) for message in messages))
+        first = json_object(messages[0])
+        if nested(first, "type") == "error" and isinstance(given := nested(first, "status"), int):
+            status, body = given, _Body(text=messages[0])
+    else:
+        body = _read_body(content, kind)
     if not body.text and not body.parts:
-        raise LeftOutError("no response body in the recording")
-    status = _first(fields, _STATUSES) or _first(members, _STATUSES)
+        raise LeftOutError(_why_missing(status, kind, members))
     if body.text and not kind and status is None and _json(body.text) is None:
         raise LeftOutError("response that is not a reply of the API")
     response = Response(
@@ -186,6 +268,17 @@ def _response(received: object, members: Mapping[str, Any]) -> tuple[Response, f
     return response, body.lost | ({"headers"} if not kind else set())
 
 
+def _why_missing(status: object, media_type: str, members: Mapping[str, Any]) -> str:
+    """Return why a recording has no body of a response, by what is known of it."""
+    if members["response"] is None or "fail" in str(members.get("status")).lower():
+        return "the recording says that the request failed, or has no response"
+    if not 200 <= (code := _status(status)) < 300:
+        return f"status {code} without a body" if code >= 100 else "the connection failed"
+    if "event-stream" in media_type:
+        return "stream without a body: mitmproxy records a stream that broke off like this"
+    return "reply without a body"
+
+
 def _first(fields: Mapping[str, Any], names: Iterable[str]) -> object:
     """Return the first of these members that is present and not empty."""
     return next((fields[name] for name in names if fields.get(name) not in (None, "", [])), None)
@@ -195,7 +288,7 @@ def _status(value: object) -> int:
     """Return a status from 200, "200 OK", or an object with `code`; 200 if none was recorded."""
     if isinstance(value, dict):
         return _status(value.get("code"))
-    digits = re.match(r"\d{3}", str(value))
+    digits = re.match(r"\d{3}|-?\d", str(value))
     return int(digits.group()) if digits else 200
 
 
@@ -254,13 +347,20 @@ def _time(value: object) -> datetime | None:
     return None
 
 
-def without_keys(recorded: dict[str, Any], scrubber: Scrubber) -> str:
-    """Return the `request` and `response` of a recording as JSON without keys."""
-    sides = (recorded["request"], recorded["response"])
-    redactor = Redactor(secrets_in(sides[0]["headers"]))
-    for side in sides:
-        side["headers"] = redactor.headers(side["headers"])
-    return scrubber.text(redactor.text(orjson.dumps(recorded).decode()))
+def without_keys(exchange: Exchange, scrubber: Scrubber) -> Exchange:
+    """Return an exchange without keys; the same one if no text of it has any."""
+    sent, received = exchange.request, exchange.response
+    redactor = Redactor(secrets_in(sent.headers))
+    exchange = exchange.model_copy(
+        update={
+            "request": sent.model_copy(update={"headers": redactor.headers(sent.headers)}),
+            "response": received
+            and received.model_copy(update={"headers": redactor.headers(received.headers)}),
+        }
+    )
+    text = exchange.model_dump_json()
+    clean = scrubber.text(redactor.text(text))
+    return exchange if clean == text else Exchange.model_validate_json(clean)
 
 
 class _Body(NamedTuple):
@@ -278,13 +378,16 @@ def _decoded(value: object) -> object:
             return _text(content)
         inner = value.get("string", value.get("text"))
         if str(value.get("encoding")).lower() == "base64" and isinstance(inner, str):
-            return _text(_base64(inner))
+            pieces = orjson.loads(inner) if inner.startswith("[") else [inner]  # of PollyJS
+            return _text(b"".join(_base64(piece) for piece in pieces))
         return _decoded(inner)
     if isinstance(value, dict) and "kind" in value and len(value) == 2:
         return _decoded(next(held for name, held in value.items() if name != "kind"))
     if isinstance(value, list) and value:
-        pieces = [_bytes(piece) for piece in value]
-        whole = [piece for piece in pieces if piece is not None]
+        if isinstance(value[0], str) and _HEX.match(value[0]):  # of nock
+            return _text(bytes.fromhex("".join(map(str, value))))
+        read = [_bytes(piece) for piece in value]
+        whole = [piece for piece in read if piece is not None]
         return _text(b"".join(whole)) if len(whole) == len(value) else value
     if isinstance(value, bytes):
         return _text(value)
@@ -359,11 +462,9 @@ def _text(content: bytes) -> str:
     """Bytes as text, decompressed. Raises LeftOutError."""
     try:
         if content.startswith(_COMPRESSED):
-            content = zlib.decompress(content, _GZIP_OR_ZLIB)
+            content = zlib.decompressobj(_GZIP_OR_ZLIB).decompress(content, _MOST_BYTES)
     except zlib.error:
         raise LeftOutError("compressed body that cannot be unpacked") from None
-    if len(content) > _MOST_BYTES:
-        raise LeftOutError("body of more than 256 MB")
     text = content.decode("utf-8", "replace")
     if "\x00" in text[:64]:
         raise LeftOutError("binary body (compressed with br or zstd?)")

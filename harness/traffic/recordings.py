@@ -9,20 +9,36 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 import yaml
 
+from harness.api.fields import json_object, nested, objects
+from harness.api.parsed_request import MESSAGE
+from harness.api.responses import FINAL_EVENTS
 from harness.errors import ConfigurationError, os_errors
 from harness.providers.yaml_files import VALUE_ERRORS
+from harness.text import first_few
+from harness.traffic.spans import REFUSED, span
 
 SUFFIXES = (".har", ".json", ".jsonl", ".ndjson", ".yaml", ".yml")
 """The files of a folder that are read."""
 
 _DEEPEST = 20
+_MOST_BYTES = 256 * 1000 * 1000  # of a file: reading takes four times as much memory
 _MITMPROXY = re.compile(rb"\d+:\d+:[a-z_]+;")  # the beginning of a dump of flows
+RECORD = (
+    "record the bytes with a proxy: `mitmdump --mode reverse:URL --listen-port 8100 "
+    "--set hardump=traffic.har`, point the client at it, and import traffic.har"
+)
+"""What to do if a file has no replies that can be judged."""
+_FAILURES = ("error", "exception", "failure", "error_str")
+"""The members of an entry that say why it has no response."""
+_FINAL = frozenset({*FINAL_EVENTS, "error"})
+_SENDS, _FRAMES = "send", "_webSocketMessages"
 
 
 class Shape(NamedTuple):
@@ -40,6 +56,7 @@ class Shape(NamedTuple):
 
 SHAPES = (
     Shape("request", "response"),  # HAR, VCR, Inspect
+    Shape("scope", "response"),  # nock
     Shape("when", "then"),  # httpmock
     Shape("req", "res"),
     Shape("request_body", "response_body"),
@@ -63,17 +80,20 @@ class Pair:
 
 @dataclass(frozen=True)
 class Recordings:
-    """The SHA-256 of each file by its name, all pairs, and what is not a pair, by reason."""
+    """The SHA-256 of each file by its name, all pairs, and what is not a pair, by reason.
+
+    `left_out` is complete after the last pair.
+    """
 
     files: Mapping[str, str]
-    pairs: Sequence[Pair]
+    pairs: Iterator[Pair]
     left_out: Counter[str]
 
 
 class _File(NamedTuple):
     path: Path
     sha256: str
-    entries: Sequence[Mapping[str, Any]]  # pairs, and the lines of batches
+    entries: list[Mapping[str, Any]]  # pairs, lines of batches, and spans without a reply
     others: int  # entries that are neither
 
 
@@ -87,7 +107,7 @@ def read_recordings(paths: Sequence[Path]) -> Recordings:
     if others := sum(file.others for file in files):
         left_out["entry without a request and its response"] = others
     hashes = {file.path.name: file.sha256 for file in files}
-    return Recordings(hashes, list(_pairs(files, left_out)), left_out)
+    return Recordings(hashes, _pairs(files, left_out), left_out)
 
 
 def _files(paths: Sequence[Path], left_out: Counter[str]) -> Iterator[_File]:
@@ -111,13 +131,17 @@ def _files(paths: Sequence[Path], left_out: Counter[str]) -> Iterator[_File]:
 def _pairs(files: Sequence[_File], left_out: Counter[str]) -> Iterator[Pair]:
     """Yield all pairs; a reply of a batch belongs to the request with its `custom_id`."""
     asked: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for entry in (entry for file in files for entry in file.entries if "response" not in entry):
-        if entry not in asked[str(entry[BATCH])]:
+    for entry in (entry for file in files for entry in file.entries if BATCH in entry):
+        if "response" not in entry and entry not in asked[str(entry[BATCH])]:
             asked[str(entry[BATCH])].append(entry)
     answered = set()
     for file in files:
-        for number, entry in enumerate(file.entries, start=1):
-            if "request" in entry:
+        file.entries.reverse()
+        for number in range(1, len(file.entries) + 1):
+            entry = file.entries.pop()  # its bodies are as large as the exchange made of it
+            if REFUSED in entry:
+                left_out[entry[REFUSED]] += 1
+            elif "request" in entry:
                 yield Pair(file.path.name, number, entry)
             elif "response" in entry:
                 requests = asked.get(str(entry[BATCH]), [])
@@ -135,21 +159,45 @@ def _pairs(files: Sequence[_File], left_out: Counter[str]) -> Iterator[Pair]:
 def _file(path: Path) -> _File:
     """Read one file. Raises ConfigurationError if it has no recorded requests."""
     with os_errors(ConfigurationError, f"{path} cannot be read"):
-        raw = path.read_bytes()
+        size = path.stat().st_size
+        raw = path.read_bytes() if size <= _MOST_BYTES else b""
+    if size > _MOST_BYTES:
+        raise ConfigurationError(
+            f"{path} has {size / 1e6:,.0f} MB, and `import` reads files of at most "
+            f"{_MOST_BYTES / 1e6:.0f} MB; record in several files, or split JSON Lines with "
+            f"`split -C 200m --additional-suffix .jsonl {path.name} part-`, and pass all parts."
+        )
     content = _parsed(raw, path)
     listed = content if isinstance(content, list) else [content]
     lists = [list(_entries(item)) for item in listed]
     entries = [entry for within in lists for entry in within]
-    if not entries:
+    refused = Counter(entry[REFUSED] for entry in entries if REFUSED in entry)
+    if refused.total() == len(entries):
+        counted = [f"{count} × {what}" for what, count in refused.items()]
         raise ConfigurationError(
-            f"{path} has no recorded requests: expected entries of a HAR file, interactions of a "
-            "VCR cassette, or objects with `request` and `response`."
+            f"{path} has no recorded requests: it is {first_few(counted, 3) or _kind(content)}, "
+            "and not a HAR file with entries, a VCR cassette, or objects with `request` and "
+            f"`response`; {RECORD}."
         )
     return _File(path, hashlib.sha256(raw).hexdigest(), entries, lists.count([]))
 
 
+def _kind(content: object) -> str:
+    """Return what a file without pairs is, in a few words."""
+    if isinstance(content, list):
+        first = next((item for item in content if isinstance(item, dict)), None)
+        return f"a list of {len(content)} values" + (f", such as {_kind(first)}" if first else "")
+    if not isinstance(content, dict):
+        return "a single value"
+    names = [f"`{name}`" for name in content]
+    return f"an object with {first_few(names, 5)}" if names else "an empty object"
+
+
 def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
     """Yield the outermost pairs and lines of batches, at any depth of a recording."""
+    if isinstance(content, dict) and _FRAMES in content:
+        yield from _messages(content)
+        return
     entry = _entry(content) if isinstance(content, dict) else None
     if entry is not None:
         yield entry
@@ -159,14 +207,39 @@ def _entries(content: object, depth: int = 0) -> Iterator[Mapping[str, Any]]:
 
 
 def _entry(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return a pair with the names `request` and `response`, a line of a batch, or None."""
+    """Return a pair with the names `request` and `response`, a line of a batch, a span, or None."""
     for shape in SHAPES:
-        if shape.request in entry and shape.response in entry:
-            request, response = entry[shape.request], entry[shape.response]
+        request, received = entry.get(shape.request), entry.get(shape.response)
+        failed = isinstance(request, dict) and any(map(entry.get, _FAILURES))
+        if shape.request in entry and (shape.response in entry or failed):
             if shape.client:
                 request = {"body": _parameters(entry, shape)}
-            return {**entry, "request": request, "response": response, "client": shape.client}
-    return entry if BATCH in entry and ("response" in entry or "body" in entry) else None
+            elif shape.request == "scope":
+                request = {**entry, "url": f"{request}{entry.get('path')}"}
+                received = {**entry, "body": received, "headers": entry.get("rawHeaders")}
+            return {**entry, "request": request, "response": received, "client": shape.client}
+    if BATCH in entry and ("response" in entry or "body" in entry):
+        return entry
+    return span(entry)
+
+
+def _messages(entry: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield each request over a WebSocket with the messages of its response, in their order."""
+    upgrade = {**entry["request"], "method": "GET"}
+    upgrade["url"] = re.sub("^http", "ws", str(upgrade.get("url")))
+    made: list[Mapping[str, Any]] = []
+    answered = 0
+    for message in objects(entry[_FRAMES]):
+        data = message.get("data")
+        content = json_object(data) if isinstance(data, str) else None
+        if message.get("type") == _SENDS and nested(content, "type") == MESSAGE:
+            response = {**entry["response"], "content": None, "messages": []}
+            pair = {"request": {**upgrade, "body": content}, "response": response}
+            made.append({**pair, "started_at": message.get("time"), "client": False})
+        elif answered < len(made) and message.get("type") != _SENDS:
+            made[answered]["response"]["messages"].append(str(data))
+            answered += nested(content, "type") in _FINAL
+    yield from made or [{**entry, "client": False}]
 
 
 def _parameters(entry: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
@@ -193,16 +266,21 @@ def _parsed(content: bytes, path: Path) -> object:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        problem = f"line {error.lineno}: {error.msg}"
+        problem, ends = f"line {error.lineno}: {error.msg}", error.pos >= len(error.doc)
     values: list[object] = []
-    for number, line in enumerate(text.split(b"\n"), start=1):
+    for number, line in enumerate(BytesIO(text), start=1):
         try:
             values += [orjson.loads(line)] if line.strip() else []
         except orjson.JSONDecodeError as error:
+            if ends and not values:
+                raise ConfigurationError(
+                    f"{path} is cut off: its JSON ends in {problem}; let the recorder finish the "
+                    "file (stop it with Ctrl-C), and import it again."
+                ) from None
             problem = f"line {number}: {error.msg}" if values else problem
             raise ConfigurationError(
                 f"{path} is not a recording: `import` reads HAR files, VCR cassettes (.yaml), JSON "
-                f"and JSON Lines, and this file is not JSON ({problem})."
+                f"and JSON Lines, and this file is not JSON ({problem}); {RECORD}."
             ) from None
     return values
 

@@ -52,7 +52,10 @@ def too_few_replies(recorded: Coverage, lower: float) -> Iterator[str]:
 
 
 def without_reply(recorded: Coverage) -> Iterator[str]:
-    """How many recorded requests got no reply, or one that cannot be read, in one sentence."""
+    """How many recorded requests got no reply, or one that cannot be read, in one sentence.
+
+    If all have one, the recorder may have left the others out.
+    """
     missing = sum(recorded.not_judged.values())
     counted = [f"{count} × {why.rstrip('.')}" for why, count in recorded.not_judged.items()]
     why = first_few(counted, _NAMED)
@@ -64,6 +67,11 @@ def without_reply(recorded: Coverage) -> Iterator[str]:
     elif missing:
         of = f"{missing} of {recorded.planned} recorded requests"
         yield f"{of} got no reply ({why}); the checks judge the others."
+    else:
+        yield (
+            "No recorded reply broke off; many recorders leave out replies that did, or complete "
+            "them (docs/real-traffic.md)."
+        )
 
 
 def _parts(rules: Sequence[RuleResult], recorded: Coverage | None) -> Iterator[Coverage]:

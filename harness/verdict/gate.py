@@ -142,6 +142,7 @@ def decide(
             *(unclear if decision == "fail" else ()),
             *(warning for part in parts for warning in part.warnings),
             *relations.lacking(rules.all),
+            *(coverage.without_reply(recorded) if recorded and decision != "inconclusive" else ()),
             *_of_packages(rules.all),
         ),
         guide=guide.guide_rule(calling, thresholds),

@@ -48,16 +48,16 @@ class Conversation:
 
 def is_conversation(parsed: ParsedRollout) -> bool:
     """Whether a rollout is the first try of a conversation."""
-    if parsed.rollout.task == RECORDED:
-        return _is_whole(parsed)
+    if (recording := parsed.rollout.recording) is not None:
+        return "extras" not in recording.lost and _is_whole(parsed)
     return parsed.rollout.attempt == 1 and (parsed.rollout.task in TASKS or _is_whole(parsed))
 
 
 def _is_whole(parsed: ParsedRollout) -> bool:
-    """Whether all replies arrived, none of them is cut, and functions alone were offered."""
+    """Whether all replies arrived over HTTP and uncut, and functions alone were offered."""
     return bool(parsed.exchanges) and all(
         exchange.delivered
-        and not exchange.truncated
+        and not (exchange.truncated or exchange.request.over_socket)
         and all(
             tool.get("type", "function") == "function"
             for tool in objects(exchange.request.body.get("tools"))

@@ -60,6 +60,7 @@ def _missing(answer: Answer) -> Iterator[Problem]:
     lambda answer: answer.reply.reasoning,
     severity="warning",
     component="format",
+    reads=("extras",),
     fix="Return the CoT in the field reasoning.",
 )
 def _chat_field(answer: Answer) -> Iterator[Problem]:

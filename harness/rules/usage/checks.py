@@ -36,6 +36,7 @@ def _promised(answer: Answer) -> bool:
     answers,
     _promised,
     severity="warning",
+    reads=("extras",),
     fix="Report the token counts in every reply, and in streams if the request asks for them.",
 )
 def _missing(answer: Answer) -> Iterator[Problem]:
