@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from evals.extraction.noted import noted_letters
+from evals.noted import noted_letters
 from evals.prompts import our_prompts, with_ours
 from harness.api.items import Message
 from harness.records.runs import DatasetInfo, PromptsInfo

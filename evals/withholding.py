@@ -13,7 +13,7 @@ import orjson
 
 from evals.answer_eval import AnswerEval
 from evals.datasets import questions_file, rows_sha256
-from evals.extraction.noted import note, withheld
+from evals.noted import note, withheld
 from evals.restoring import read_questions, restored_evals
 from harness.api import DIALECTS
 from harness.api.items import Reply, UnreadableReplyError

@@ -6,7 +6,9 @@ One with a variable, or with a product without a sign (`2(3+4)`), has no value h
 """
 
 import ast
+import operator
 import re
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from math import comb, factorial, isqrt
 
@@ -27,6 +29,9 @@ _SPELLINGS = (
 """What TeX writes otherwise than Python; a command with two arguments is called twice."""
 _PYTHON = str.maketrans({"{": "(", "}": ")", "^": "**", ",": ""})
 _RANGE = re.compile(r"\s*[\d.,]+-[\d.,]+\s*")
+_OPERATIONS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+}  # fmt: skip
 _LONGEST = 200  # characters
 _LARGEST = 10**40
 _HIGHEST_POWER = 200
@@ -78,18 +83,11 @@ def _value(node: ast.expr) -> Fraction:
 
 
 def _combined(left: Fraction, operation: ast.operator, right: Fraction) -> Fraction:
-    match operation:
-        case ast.Add():
-            return left + right
-        case ast.Sub():
-            return left - right
-        case ast.Mult():
-            return left * right
-        case ast.Div():
-            return left / right
-        case ast.Pow() if right.denominator == 1 and abs(right) <= _HIGHEST_POWER:
-            return Fraction(left**right)
-    raise _NoValueError
+    if type(operation) in _OPERATIONS:
+        return _OPERATIONS[type(operation)](left, right)
+    if not isinstance(operation, ast.Pow) or right.denominator > 1 or abs(right) > _HIGHEST_POWER:
+        raise _NoValueError
+    return Fraction(left**right)
 
 
 def _of_one(name: str, value: Fraction) -> Fraction:

@@ -28,7 +28,6 @@ _CASE = re.compile(r"\W*(?:for|in|at|under|with|when)\b.*[,:]\W*(?:\d[\d.,]*|[a-
 _DONE = " ✓✔✅☑"
 """Marks at the end of a text."""
 _LETTERS = re.compile(r"\b([A-D]), (?=(?:and )?(?!I\b)[A-D]\b)")
-_OF_OTHERS = re.compile(r"\b(?:others?|rest)\b|(?<!\w)(?!I\b)[A-D](?!\w)")
 _CLAUSE = re.compile(
     r"[;:]\s+|,\s+(?![^()\[\]{}]*[)\]}])|\s[—–-]\s|\s*[→⇒]\s*|\s+but\s+"
     r"|\s+and\s+(?=(?:hence|thus|therefore|so|consequently)\b)"
@@ -63,8 +62,4 @@ def conclusion(line: str, reader: AnswerReader) -> str | None:
         return None
     clauses = _CLAUSE.split(up_to(reader.last, _LETTERS).sub(r"\1 and ", sentence))
     claims = [clause for clause in clauses if not DENIES.search(reader.without_choices(clause))]
-    others = up_to(reader.last, _OF_OTHERS)
-    denied = claims[-1:] != clauses[-1:] and not others.search(clauses[-1])
-    if denied or not claims:
-        return None
-    return reader.concluded(sentence, claims)
+    return reader.concluded(sentence, claims) if claims and claims[-1] == clauses[-1] else None

@@ -8,7 +8,6 @@ from evals.extraction.plain_text import without_markup
 _ENDS = re.compile(r"^(?:[ ,;*_:!\"'“”‘’`]|\.(?!\d))+|[ .,;*_:!?\"'“”‘’`]+$")
 """Punctuation at the ends of a text; a point before a digit is part of a number."""
 _ARTICLES = re.compile(r"^(?:(?:the|an?) (?=[^\W_]))+")
-_PARENTHESES = re.compile(r"^\(([^()]*)\)$")
 _SPELLING = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2212), 0x2D)
 _FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _POWER = re.compile(r"\^\s*\{([^{}]*)\}")
@@ -30,8 +29,6 @@ _GREEK = dict(
 )
 _GREEK_NAME = re.compile(rf"(?i)\\(?:var)?({'|'.join(_GREEK)})(?![A-Za-z])\s*")
 _PI = re.compile(r"(?<![a-z\\])pi(?![a-z])")
-_TERM = re.compile(r"(?<![\w)\]}])(?:\{\s*\})?\s*\^\s*(?:\{(\d+)\}|(\d))(?=\s*[A-Za-z])")
-"""A number raised before a symbol, as in a term symbol or an isotope."""
 
 
 def folded(text: str) -> str:
@@ -40,11 +37,11 @@ def folded(text: str) -> str:
     Case, width of characters, white space, punctuation at the ends, a leading article, and the
     spelling of Greek letters, fractions, roots and products in TeX do not count.
     """
-    text = _GREEK_NAME.sub(lambda name: _GREEK[name[1].lower()], _TERM.sub(r"\1\2", text))
+    text = _GREEK_NAME.sub(lambda name: _GREEK[name[1].lower()], text)
     bare = _TIMES.sub("×", _RAISED.sub(lambda raised: f"^{raised[0]}", without_markup(text)))
     bare = unicodedata.normalize("NFKC", bare).translate(_SPELLING).casefold()
     bare = _ENDS.sub("", " ".join(bare.split()))
-    bare = _ARTICLES.sub("", _PARENTHESES.sub(r"\1", bare))
+    bare = _ARTICLES.sub("", bare)
     bare = _ROOT.sub(lambda root: f"sqrt({root[1] or root[2] or root[3]})", bare)
     bare = _PI.sub("π", bare)
     bare = _POWER.sub(lambda power: f"^{_grouped(power[1])}", bare)

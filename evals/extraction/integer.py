@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from evals.extraction.arithmetic import changes_number, evaluated, sized, stated_numbers
 from evals.extraction.plain_text import without_markup
-from evals.extraction.readers import FOUR
+from evals.extraction.readers import AnswerReader
 from evals.extraction.sentences import doubted
 from evals.extraction.statements import stated_answer
 
@@ -32,10 +32,8 @@ _OR_ELSE = re.compile(
     r"[,;]\s*(?:and\s+)?(?:\d|[a-z]\s*=)|\s\([^()]*\)\s*[/,]\s*\(?\d", re.IGNORECASE
 )
 """A second value after the first clause: "70, 71" or "70 (for n = 2) / 71"."""
-_LIST = re.compile(r",(?!\d{3}(?!\d))")
 _SEVERAL = re.compile(r"=.*(?:\band\b|[,;]\s).*=|\)\s*/")
 _PROSE = re.compile(r"(?<![\\A-Za-z])[^\W\d_]{3,}.*(?:=|\\equiv(?![A-Za-z])|≡)")
-_SUM = re.compile(r"[-+*/·].*=")
 _COMMITS = re.compile(
     r"(?i)\b(?:total|sum|remainder|requested|required|desired|so|thus|hence|therefore|consequently"
     r"|giv(?:es|ing)|get|obtain|makes|yields|conclude|altogether|report|follows|number|area|value"
@@ -83,17 +81,11 @@ def read_integer(tex: str) -> int | None:
     return value if value is not None else next((side for side in plain if side is not None), None)
 
 
-class _Integers:
-    """An `AnswerReader` of integers."""
-
-    last = FOUR
-    asks_for_letter = False
-
+class _Integers(AnswerReader):
     def boxed(self, content: str) -> str | None:
-        *others, last = _LIST.split(content.rstrip(" ,"))
         if (words := _IN_WORDS.fullmatch(content.strip())) and not doubted(content):
             return _text(read_integer(content.strip()[words.start(1) :]))
-        return None if others and not _SUM.search(last) else _text(read_integer(last))
+        return _text(read_integer(content.rstrip(" ,")))
 
     def stated(self, text: str) -> str | None:
         stated = text[:_LONGEST].strip(" \"'“”[]<>*✓✔✅")
@@ -105,7 +97,7 @@ class _Integers:
 
     def whole(self, line: str) -> str | None:
         bare = line.strip(" ;![]\"'✓✔✅")
-        if len(bare) > _LONGEST or _LIST.search(bare) or _PROSE.search(bare):
+        if len(bare) > _LONGEST or _PROSE.search(bare):
             return None
         return _text(read_integer(bare))
 
@@ -124,9 +116,6 @@ class _Integers:
         if equals and _WORDS.search(_COMMITS.split(f"{left}=")[-1]):
             return None
         return _text(read_integer(value[1]))
-
-    def without_choices(self, sentence: str) -> str:
-        return sentence
 
     def names_other(self, remark: str, answer: str) -> bool:
         return any(number != answer for number in stated_numbers(remark))

@@ -6,14 +6,11 @@ text of exactly one choice. Two letters ("A or B") are not an answer.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from string import ascii_uppercase
-from typing import ClassVar
 
 from evals.extraction.folded import folded
 from evals.extraction.plain_text import without_markup
-from evals.extraction.readers import up_to
+from evals.extraction.readers import AnswerReader, up_to
 from evals.extraction.sentences import denied
 from evals.extraction.statements import stated_answer
 
@@ -43,23 +40,16 @@ _OPTION = r"(?:option|choice|answer|opción|选项)"
 _CORRECT = r"(?:the )?(?:only )?(?:correct|right|best|true|answer|consistent|one)\b"
 _SUITS = r"(?:remains|is left|gives|satisfies|agrees|matches|fits|works)\b"
 _CHOOSES = re.compile(
-    rf"(?i)\W*(?:{_HENCE}\W*)*(?:it is\s+)?(?:{_OPTION}\s+)?{_L}(?:\s+it is)?\W*$"
-    rf"|.*\b(?:{_HENCE}|which|that|it|result|match\w*|corresponds? to|described by|agrees with)\b.*"
-    rf"\b{_OPTION}\s+{_L}"
-    r"|.*\b(?:which|this|it)(?:['’]s| is| must be| corresponds to| matches)(?: probably)?"
-    rf" (?:{_OPTION} )?{_L}\W*$"
-    rf"|.*\b(?:closest to|this points to|(?:leads|brings|points)(?: us)? to {_OPTION}"
-    rf"|(?:the only|nearest|closest)\b[^.;]*\bis) (?:{_OPTION} )?{_L}\W*$"
-    rf"|.*\b(?:shown|listed|depicted) (?:in|as|under) (?:{_OPTION} )?{_L}\W*$"
-    rf"|.*\b(?:is|are|must be) {_HENCE}\W*(?:{_OPTION}\s+)?{_L}\W*$"
-    rf"|.*\b(?:choose|select|pick|go(?:ing)? with|go for|say|answer|elijo|it['’]s|leav(?:es|ing)"
-    rf"|left with)\s+(?:(?:la )?{_OPTION}\s+)?{_L}\W*$|.*[选選答]择?\s*(?:{_OPTION}\s*)?{_L}"
-    rf"|(?:.*\W)?{_L} (?:(?:is|must be|has to be)(?: therefore| thus)? {_CORRECT}"
-    rf"|(?:is|fits|matches|agrees)\b.*\bmeasure|(?:remains|fits|matches|agrees)\W*$"
-    rf"|(?:fits|matches|agrees with|satisfies) (?:the|our|this|all|every|both)\b)"
-    rf"|.*\bonly (?:{_OPTION} )?{_L} {_SUITS}|.*\bmakes {_L} {_CORRECT}"
-    rf"|.*\b(?:correct|choice|pick|selection|match|{_OPTION})\b.*\b(?:is|be)"
-    rf" (?:{_OPTION} )?{_L}(?:\W*$| (?=\d))"
+    rf"(?i)(?:\W*(?:{_HENCE}\W*)*(?:it is\s+)?(?:{_OPTION}\s+)?"
+    rf"|.*\b(?:correct|choice|pick|selection|match|only|nearest|closest|{_OPTION})\b.*\b(?:is|be)\s+"
+    rf"|.*\b(?:{_HENCE}|which|that|this|it|result|match\w*|corresponds?|described|agrees)\b.*\b{_OPTION}\s+"
+    r"|.*\b(?:which|this|it)(?:['’]s| is| must be| corresponds to| matches)(?: probably)?\s+"
+    rf"|.*\b(?:closest to|points to|(?:shown|listed) (?:in|as)|(?:is|are|must be) {_HENCE})\W*"
+    r"|.*(?:\b(?:choose|select|pick|go(?:ing)? (?:with|for)|say|answer|elijo|leav(?:es|ing)"
+    rf"|left with)\s+(?:la )?|[选選答]择?\s*))(?:{_OPTION}\s*)?{_L}(?:\s+it is)?\W*$"
+    rf"|(?:.*\W)?{_L} (?:(?:is|must be|has to be)\b.*(?:{_CORRECT}|\bmeasure)"
+    r"|(?:remains|fits|matches|agrees|satisfies)(?:\W*$| .*\b(?:the|our|this|all|every|both)\b))"
+    rf"|.*\b(?:only (?:{_OPTION} )?{_L} {_SUITS}|makes {_L} {_CORRECT})"
 )
 """A clause that chooses an option by its letter."""
 _CONCLUDES = re.compile(rf"(?i)\b{_HENCE}\b|{_CORRECT}|\bmatch")
@@ -92,28 +82,17 @@ _SIDES = re.compile(r"=|≈|\\(?:approx|simeq|sim)(?![A-Za-z])")
 
 def letter_answer(text: str, choices: Sequence[str]) -> str | None:
     """Return the letter that a text gives as its answer; `choices` are the texts of A and so on."""
-    return stated_answer(text, _Letters(tuple(map(without_markup, choices))))
+    return stated_answer(text, _Letters([*map(without_markup, choices)]))
 
 
-@dataclass(frozen=True)
-class _Letters:
-    """An `AnswerReader` of the letters of these choices."""
+class _Letters(AnswerReader):
+    """The letters of the choices with these texts."""
 
-    texts: tuple[str, ...]
-    asks_for_letter: ClassVar[bool] = True
-
-    @property
-    def last(self) -> str:
-        return ascii_uppercase[len(self.texts) - 1]
-
-    @cached_property
-    def pairs(self) -> list[tuple[str, str]]:
-        """The letters with their texts."""
-        return list(zip(ascii_uppercase, self.texts, strict=False))
-
-    @cached_property
-    def _folded(self) -> list[tuple[str, str]]:
-        return [(letter, folded(text)) for letter, text in self.pairs]
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = texts
+        self.last = ascii_uppercase[len(texts) - 1]
+        self.pairs = list(zip(ascii_uppercase, texts, strict=False))
+        self._folded = [(letter, folded(text)) for letter, text in self.pairs]
 
     def of(self, pattern: re.Pattern[str]) -> re.Pattern[str]:
         return up_to(self.last, pattern)
@@ -124,9 +103,6 @@ class _Letters:
         sides = {folded(side) for side in [text, *(_SIDES.split(text) if split else ())]} - {""}
         letters = {letter for letter, choice in self._folded if choice in sides}
         return letters.pop() if len(letters) == 1 else None
-
-    def boxed(self, content: str) -> str | None:
-        return self.stated(content)
 
     def stated(self, text: str) -> str | None:
         text = text[:_LONGEST]

@@ -5,7 +5,6 @@ The behavior is that of `gpt_oss.evals` in openai/gpt-oss at commit 7b58334 (`ai
 """
 
 import re
-from collections.abc import Callable
 
 _BOX = re.compile(r"(?:boxed|framebox)\{([^}]*)\}")
 _DIGITS = re.compile(r"\d+")
@@ -35,42 +34,21 @@ _BEFORE = r"(?<![A-Za-z0-9])"
 _AFTER = r"(?![A-Za-z0-9])"
 
 
-def _pattern(pattern: str, flags: int = 0) -> Callable[[str], str | None]:
-    """Return the letter at the first match of `pattern`."""
-    compiled = re.compile(pattern, flags)
-
-    def find(text: str) -> str | None:
-        match = compiled.search(text)
-        return match[1].upper() if match else None
-
-    return find
-
-
-def _in_braces(command: str) -> Callable[[str], str | None]:
-    """Return the first of the letters A to D in the braces of a TeX command."""
-    compiled = re.compile(rf"\\{command}\{{([^}}]*)\}}")
-
-    def find(text: str) -> str | None:
-        contents = compiled.findall(text[: text.rfind("}") + 1])
-        letters = (character for content in contents for character in content)
-        return next((letter for letter in letters if letter in "ABCD"), None)
-
-    return find
-
-
 # In order of rank: the first pattern that matches anywhere decides.
+_BOXED = re.compile(rf"\\boxed\{{[^}}]*?{_L}[^}}]*\}}")
+_BOLD = re.compile(rf"\\textbf\{{[^}}]*?{_L}[^}}]*\}}")
 _RANKED = (
-    _pattern(rf"{_WRAP}Answers?\s*[:\-–]?{_WRAP}\s*{_L}\b", re.I),
-    _pattern(rf"^{_INDENT}{_WRAP}?Answer:?{_WRAP}?\s*(?::\s*)?{_WRAP}?{_L}", re.I | re.M),
-    _pattern(rf"{_ANSWER}\(\s*{_L}\s*\)", re.I),
-    _pattern(rf"{_ANSWER}{_L}\b", re.I),
-    _pattern(rf"{_OPTION}{_L}\b", re.I),
-    _in_braces("boxed"),
-    _pattern(rf"{_BEFORE}[(\[]\s*{_L}\s*[)\]]{_AFTER}"),
-    _pattern(rf"{_BEFORE}{_WRAP}{_L}{_WRAP}{_AFTER}"),
-    _in_braces("textbf"),
-    _pattern(rf"{_BEFORE}{_WRAP}\s*{_L}\)[^*_\n]+?{_WRAP}{_AFTER}"),
-    _pattern(rf"^{_INDENT}{_WRAP}?{_L}", re.M),
+    re.compile(rf"{_WRAP}Answers?\s*[:\-–]?{_WRAP}\s*{_L}\b", re.I),
+    re.compile(rf"^{_INDENT}{_WRAP}?Answer:?{_WRAP}?\s*(?::\s*)?{_WRAP}?{_L}", re.I | re.M),
+    re.compile(rf"{_ANSWER}\(\s*{_L}\s*\)", re.I),
+    re.compile(rf"{_ANSWER}{_L}\b", re.I),
+    re.compile(rf"{_OPTION}{_L}\b", re.I),
+    _BOXED,
+    re.compile(rf"{_BEFORE}[(\[]\s*{_L}\s*[)\]]{_AFTER}"),
+    re.compile(rf"{_BEFORE}{_WRAP}{_L}{_WRAP}{_AFTER}"),
+    _BOLD,
+    re.compile(rf"{_BEFORE}{_WRAP}\s*{_L}\)[^*_\n]+?{_WRAP}{_AFTER}"),
+    re.compile(rf"^{_INDENT}{_WRAP}?{_L}", re.M),
 )
 
 
@@ -81,5 +59,8 @@ def letter(text: str) -> str:
     the first character of the text. (Two of the original's thirteen patterns are left out because a
     pattern of higher rank always matches where they do.)
     """
-    letters = (find(text) for find in _RANKED)
-    return next((letter for letter in letters if letter), text.removeprefix("**")[:1])
+    closed = text[: text.rfind("}") + 1]
+    for pattern in _RANKED:
+        if match := pattern.search(closed if pattern in {_BOXED, _BOLD} else text):
+            return match[1].upper()
+    return text.removeprefix("**")[:1]

@@ -1,12 +1,10 @@
 r"""Reduces a final answer to plain lines: no leaked CoT, no markup, and boxes as ⟦content⟧."""
 
 import re
-from collections.abc import Iterator
 
 BOX_OPEN, BOX_CLOSE = "⟦", "⟧"
 _LONGEST_TEXT = 60_000
 _LONGEST_LINE = 3_000
-_LONGEST_BOX = 1_000
 _BESIDE = 100  # characters before and after a box that may belong to it
 _DEEPEST = 20
 
@@ -59,9 +57,11 @@ _WRAPPER = re.compile(
     r"|boxed|framebox|fbox|operatorname|overline|underline|emph|ce)\s*\{((?:[^{}]|\^\{[^{}]*\})*)\}"
 )
 _BRACED = re.compile(r"(?<![A-Za-z\\^_}])\{([^{}\\]*)\}")
-_BOX = re.compile(r"\\(?:boxed|framebox|fbox)\s*(?:\{|(\d+))")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-
+_CONTENT = r"(?:[^{}\\]|\\.)*+"
+for _ in range(4):  # braces within braces
+    _CONTENT = rf"(?:[^{{}}\\]|\\.|\{{{_CONTENT}\}}){{0,1000}}+"
+_BOX = re.compile(rf"(?s)\\(?:boxed|framebox|fbox)\s*(?:\{{(?P<tex>{_CONTENT})\}}|(?P<digits>\d+))")
+"""A box; one that is not closed is none. In TeX, `\boxed 70` is a box, too."""
 
 _TEX_ENDS = r"(?:\s|\\[,;:! ]|~|\{\})*"
 _RAISES = r"\^\s*\{?\s*[-+]?(?:\d|[a-zA-Z](?![A-Za-z]))"
@@ -115,8 +115,9 @@ def plain_lines(text: str) -> list[str]:
     row = _BOLD_ROW.fullmatch(text, last)
     if row and not re.search(r"\|\s*\*\*[^|*\n]*\d", text[:last]):  # the only one
         text = f"{text[: row.start()]}Answer: {row[1]}"
-    lines = (_plain(line) for line in _with_boxes(_ESCAPED.sub(r"\\", text)).split("\n"))
-    return [line for line in lines if line]
+    lines = _BOX.sub(_boxed, _ESCAPED.sub(r"\\", text)).split("\n")
+    shown = (line[-_LONGEST_LINE:] for line in lines if not line.lstrip().startswith("|"))
+    return [bare for line in shown if (bare := _bare(_LINE_MARKS.sub("", line)))]
 
 
 def without_markup(tex: str) -> str:
@@ -137,33 +138,23 @@ def without_markup(tex: str) -> str:
     return " ".join(text.split())
 
 
-def _plain(line: str) -> str:
-    if line.lstrip().startswith("|"):
-        return ""
-    return _bare(_LINE_MARKS.sub("", line[-_LONGEST_LINE:]))
-
-
 def _bare(text: str) -> str:
     """Return a text without emphasis and other markup."""
     return without_markup(_EMPHASIS.sub("", _ENVIRONMENT.sub(" ", text)))
 
 
-def _with_boxes(text: str) -> str:
-    r"""Return the text with ⟦70⟧ for `\boxed{70}`. A box that is not closed remains TeX.
+def _boxed(box: re.Match[str]) -> str:
+    r"""Return ⟦70⟧ for `\boxed{70}`.
 
     A sign and a word of size beside a number are moved into its box; if a factor, a power or
     another operation changes the number, a question mark is.
     """
-    parts, at = [], 0
-    for start, end, content in _boxes(text):
-        if start >= at:
-            inside = _bare(" ".join(content.split()))
-            if _CALCULATED.match(inside):
-                line = text[text.rfind("\n", 0, start) + 1 : start]
-                inside = _changed(line, inside, text[end : end + _BESIDE].partition("\n")[0])
-            parts += [text[at:start], BOX_OPEN, inside, BOX_CLOSE]
-            at = end
-    return "".join([*parts, text[at:]])
+    inside = _bare(" ".join((box["tex"] or box["digits"] or "").split()))
+    if _CALCULATED.match(inside):
+        line = box.string[box.string.rfind("\n", 0, box.start()) + 1 : box.start()]
+        after = box.string[box.end() : box.end() + _BESIDE].partition("\n")[0]
+        inside = _changed(line, inside, after)
+    return f"{BOX_OPEN}{inside}{BOX_CLOSE}"
 
 
 def _changed(before: str, number: str, after: str) -> str:
@@ -180,20 +171,3 @@ def _changed(before: str, number: str, after: str) -> str:
         return f"?{number}"
     size = _SIZE_AFTER.match(after)
     return f"{'-' if sign else ''}{number}{f' {size[1] or size[2]}' if size else ''}"
-
-
-def _boxes(text: str) -> Iterator[tuple[int, int, str]]:
-    r"""Yield the start, end and content of every box. In TeX, `\boxed 70` is a box, too."""
-    closing: dict[int, int] = {}
-    open_braces: list[int] = []
-    for brace in _BRACE.finditer(text):
-        if brace[0] == "{":
-            open_braces.append(brace.start())
-        elif brace[0] == "}" and open_braces:
-            closing[open_braces.pop()] = brace.start()
-    for box in _BOX.finditer(text):
-        end = closing.get(box.end() - 1)
-        if box[1] is not None:
-            yield box.start(), box.end(), box[1]
-        elif end is not None and end - box.end() <= _LONGEST_BOX:
-            yield box.start(), end + 1, text[box.end() : end]

@@ -1,10 +1,10 @@
 """What the rules on final answers know of one eval, and a place that states an answer."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
 
 FOUR = "D"
 """The last of the letters in the patterns of this package."""
@@ -19,42 +19,35 @@ def up_to(last: str, pattern: re.Pattern[str]) -> re.Pattern[str]:
     return re.compile(source, pattern.flags)
 
 
-class AnswerReader(Protocol):
+class AnswerReader(ABC):
     """The recognition of the answers of one eval. Every method returns None without an answer."""
 
-    @property
-    def last(self) -> str:
-        """The letter of the last choice."""
-        ...
+    last: str = FOUR
+    """The letter of the last choice."""
 
-    @property
-    def asks_for_letter(self) -> bool:
-        """Whether the answer is a letter; if so, a letter that follows from a box replaces it."""
-        ...
+    @abstractmethod
+    def whole(self, line: str) -> str | None:
+        """Return the answer of a line that contains nothing else."""
+
+    @abstractmethod
+    def stated(self, text: str) -> str | None:
+        """Return the answer at the beginning of a text that follows a label."""
+
+    @abstractmethod
+    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
+        """Return what a last sentence chooses; `claims` are its clauses that deny nothing."""
+
+    @abstractmethod
+    def names_other(self, remark: str, answer: str) -> bool:
+        """Return whether a remark names another answer than this one."""
 
     def boxed(self, content: str) -> str | None:
         """Return the answer in a box."""
-        ...
-
-    def stated(self, text: str) -> str | None:
-        """Return the answer at the beginning of a text that follows a label."""
-        ...
-
-    def whole(self, line: str) -> str | None:
-        """Return the answer of a line that contains nothing else."""
-        ...
-
-    def concluded(self, sentence: str, claims: Sequence[str]) -> str | None:
-        """Return what a last sentence chooses; `claims` are its clauses that deny nothing."""
-        ...
+        return self.stated(content)
 
     def without_choices(self, sentence: str) -> str:
         """Return a sentence without the texts of choices."""
-        ...
-
-    def names_other(self, remark: str, answer: str) -> bool:
-        """Return whether a remark names another answer than this one."""
-        ...
+        return sentence
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ A sentence may also deny, suppose, ask or doubt what it names.
 """
 
 import re
-from collections.abc import Sequence
 
 from evals.extraction.readers import AnswerReader, up_to
 
@@ -21,7 +20,6 @@ REASON = re.compile(
 )
 EXPLAINS = re.compile(r"(?<=[\w)⟧]) ?:\s+(?=\w)(?!(?i:not?|wait|none|neither|if|unless|or)\b)")
 """The beginning of an explanation after an answer, such as "the answer is C: it has no plane"."""
-REMARK = re.compile(r"(?i)\W*(?:note|remark|check|verification|confidence|i hope|let me know)\b")
 NOT_OTHERS = re.compile(
     r",?\s\(?(?:not|nicht|pas|et non|rather than|instead of)\s+(?:option\s+)?\(?(?:\d+|[A-D])\b"
     r"(?:(?! but )[^.;()])*\)?(?=\W*$)"
@@ -75,18 +73,13 @@ _CONCEDES = re.compile(
 )
 """What a writer concedes who is not certain of the one answer, or names the next best one."""
 _NOTES = re.compile(
-    r"(?i)\s\((?:note|see|recall|remember|for comparison|many|most|some)\b"
+    r"(?i)\s\((?:note|out of|see|recall|remember|for comparison|many|most|some)\b"
     r"(?![^()]*\b(?:wrong|incorrect|mistake|not (?:sure|certain|right|correct))\b)[^()]*\)"
     r"|\s\((?=[^()]*[<>≤≥≈=])(?![^()]*[^\W\d_]{3})[^()]*\)"
 )
 """A note, or a formula, in parentheses that does not void the answer."""
 _WOULD_BE = re.compile(r"[^,;:()]*\bwould (?:be|have been)\b")
 """What follows an answer that is not the one asked for."""
-
-
-def last_line(lines: Sequence[str]) -> int:
-    """Return the number of the last line that is not a remark."""
-    return max((at for at, line in enumerate(lines) if not REMARK.match(line)), default=0)
 
 
 def denied(said: str) -> bool:

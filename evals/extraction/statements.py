@@ -27,7 +27,6 @@ from evals.extraction.sentences import (
     NOT_BUT,
     asserts,
     denies_or_doubts,
-    last_line,
 )
 from evals.extraction.withdrawals import TAKES_BACK, not_taken_back
 
@@ -36,6 +35,7 @@ _SUM = re.compile(rf"{BOX_CLOSE}.*\+.*=")
 """A sum after a box, such as "the probability is 3/4, so m+n = 7"."""
 _RESULT = re.compile(r"[-+*/·×].*=")
 """An equation that computes its right side."""
+_NAMED = re.compile(r"[A-Za-z]\w?\s*=")
 
 
 def stated_answer(text: str, reader: AnswerReader) -> str | None:
@@ -46,19 +46,15 @@ def stated_answer(text: str, reader: AnswerReader) -> str | None:
         *label_statements(lines, reader),
         *_short_lines(lines, reader),
     ]
-    concluded = _after_boxes(lines, statements, reader)
-    if concluded:
-        summed = statements[-1].answer is None and _SUM.search(lines[-1])
-        return concluded if reader.asks_for_letter or summed else None
+    if other := _after_boxes(lines, statements, reader):
+        return other if _SUM.search(lines[-1]) and not statements[-1].answer else None
     if not statements:
         if ends_with_list(lines):
             return None
-        return conclusion(lines[last_line(lines)], reader) if lines else None
+        return conclusion(lines[-1], reader) if lines else None
     kept = not_taken_back(
         sorted(statements, key=lambda statement: (statement.line, statement.at)), lines, reader
     )
-    if not kept:
-        return conclusion(lines[-1], reader) if reader.asks_for_letter else None
     answers = {
         statement.answer
         for place, statement in enumerate(kept)
@@ -77,8 +73,6 @@ def _after_boxes(
     if len(tail) == len(lines[-1]) or not HENCE.search(tail):
         return None
     concluded = conclusion(tail.strip(), reader)
-    if concluded is None and reader.asks_for_letter:
-        concluded = reader.whole(HENCE.split(tail)[-1].strip(" .,"))
     return concluded if concluded not in {None, statements[-1].answer} else None
 
 
@@ -87,18 +81,14 @@ def _short_lines(lines: Sequence[str], reader: AnswerReader) -> Iterator[Stateme
 
     Two such lines in succession with different answers are a list, which has no answer.
     """
-    for at in {0, last_line(lines)} if lines else ():
+    for at in {0, len(lines) - 1} if lines else ():
         neighbour = lines[at - 1 if at else min(1, len(lines) - 1)]
         answer = reader.whole(lines[at])
-        alone = len(lines) == 1 and re.match(r"[A-Za-z]\w?\s*=", lines[at])
-        if (
-            answer
-            and (at or alone or "=" not in lines[at])
-            and not denies_or_doubts(lines[at], reader)
-        ):
+        only = at or "=" not in lines[0] or (len(lines) == 1 and _NAMED.match(lines[0]))
+        if answer and only and not denies_or_doubts(lines[at], reader):
             listed = reader.whole(neighbour) not in {None, answer}
-            listed = listed and not (_RESULT.search(lines[at]) and not _RESULT.search(neighbour))
-            yield Statement(at, 0, None if listed else answer)
+            computed = _RESULT.search(lines[at]) and not _RESULT.search(neighbour)
+            yield Statement(at, 0, answer if computed or not listed else None)
 
 
 def _boxes(lines: Sequence[str], reader: AnswerReader) -> Iterator[Statement]:
@@ -111,8 +101,7 @@ def _boxes(lines: Sequence[str], reader: AnswerReader) -> Iterator[Statement]:
 def _asserted_boxes(line: str, reader: AnswerReader) -> Iterator[re.Match[str]]:
     """Yield the boxes of a line that it asserts.
 
-    Equal boxes are one: "or", "if" and the like between them state no other answer. The words of
-    a choice do not count as doubt, as in "not planar".
+    Equal boxes are one: "or", "if" and the like between them state no other answer.
     """
     boxes = [*_BOXED.finditer(line)]
     equal = len({box[1] for box in boxes}) == 1
@@ -121,8 +110,5 @@ def _asserted_boxes(line: str, reader: AnswerReader) -> Iterator[re.Match[str]]:
         equal = False
     for box in boxes[:1] if equal else boxes:
         last = boxes[-1] if equal else box
-        chosen = reader.asks_for_letter and reader.whole(box[1])
-        inside = f"{BOX_OPEN}{BOX_CLOSE}" if chosen else box[0]
-        said = line[: box.start()] + inside + line[last.end() :]
-        if asserts(said, box.start(), box.start() + len(inside), reader):
+        if asserts(line[: box.end()] + line[last.end() :], *box.span(), reader):
             yield last

@@ -63,11 +63,6 @@ _EQUALS = re.compile(r"=\s*(-?\d[\d,]*)(?![\d.,]*\d|\s*[-+*/·×^=(a-z\\])")
 """The value of an equation that is at its end."""
 
 
-def takes_back(said: str) -> bool:
-    """Return whether a text takes back what stands before it."""
-    return TAKES_BACK.search(said) is not None
-
-
 def not_taken_back(
     stated: Sequence[Statement], lines: Sequence[str], reader: AnswerReader
 ) -> Sequence[Statement]:
@@ -100,9 +95,5 @@ def _confirms(remark: str, answer: str, reader: AnswerReader) -> bool:
     if doubted(said) or _WITHDRAWS.search(said):
         return False
     checked = re.search("(?i)check|verify", checks[0]) and _CONFIRMS.search(said)
-    return bool(answer in _equations(remark) or checked or _ALSO.search(said))
-
-
-def _equations(text: str) -> set[str]:
-    """Return the integers at the ends of equations."""
-    return {value.replace(",", "") for value in _EQUALS.findall(text)}
+    computed = {value.replace(",", "") for value in _EQUALS.findall(remark)}
+    return bool(answer in computed or checked or _ALSO.search(said))

@@ -8,9 +8,9 @@ from pydantic import Field
 from evals.answer_eval import AnswerEval
 from evals.datasets import DataRow, Loaded, text_id
 from evals.declaration import declared
-from evals.extraction.noted import withheld
 from evals.identity import known_ids
 from evals.kinds import ChoiceItem
+from evals.noted import withheld
 from harness.records.runs import PromptsInfo
 
 

@@ -1,7 +1,6 @@
 """Numbers with a tolerance: an `AnswerReader` of decimals, and the question that asks for one."""
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -9,7 +8,7 @@ from math import isfinite
 from evals.answer_eval import Item, Order
 from evals.extraction.arithmetic import changes_number, stated_numbers
 from evals.extraction.plain_text import without_markup
-from evals.extraction.readers import FOUR
+from evals.extraction.readers import AnswerReader
 from evals.extraction.statements import stated_answer
 from evals.own.quantities import LARGEST, numbers_at_start
 from evals.prompts import fill
@@ -70,15 +69,8 @@ def read_number(text: str) -> float | None:
     return None
 
 
-class ValueReader(ABC):
-    """What the `AnswerReader`s of numbers and of quantities share."""
-
-    last = FOUR
-    asks_for_letter = False
-
-    @abstractmethod
-    def whole(self, line: str) -> str | None:
-        """Return the value of a text that consists of it."""
+class ValueReader(AnswerReader):
+    """What the readers of numbers and of quantities share."""
 
     def boxed(self, content: str) -> str | None:
         """Return the value in a box."""

@@ -8,7 +8,7 @@ from evals.answer_eval import Item, Order
 from evals.extraction.folded import folded
 from evals.extraction.plain_text import BOX_CLOSE, BOX_OPEN, plain_lines
 from evals.extraction.sentences import denied
-from evals.extraction.withdrawals import takes_back
+from evals.extraction.withdrawals import TAKES_BACK
 from evals.prompts import fill
 
 _LABEL = re.compile(
@@ -68,7 +68,7 @@ def _name(text: str) -> str:
         or _DOUBTS.search(remark)
         or denied(leading["name"])
         or _ALTERNATIVE.match(remark)
-        or takes_back(remark)
+        or TAKES_BACK.search(remark)
     ):
         return text
     return leading["name"]

@@ -72,7 +72,6 @@ UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
         (r"N \equiv 70 \pmod{1000}", "70"),
         (r"70 \pmod{1000}", "70"),
         ("70 mod 1000", "70"),
-        ("m=3, n=67, m+n=70", "70"),
         (r"3+67=\mathbf{70}", "70"),
         # fractions that are integers
         (r"\dfrac{140}{2}", "70"),

@@ -299,16 +299,12 @@ ACIDS = ("alanine", "glycine", "serine", "proline")
         ("(A) No\n(B) No\n(C) Yes\n(D) Yes", ACIDS, None),
         ("| A | wrong |\n| B | wrong |\n| C | right |\n| D | wrong |\n\nSo it is C.", ACIDS, "C"),
         ("Of B and C, the answer is the last one.", ACIDS, None),
-        # a conclusion after a box
-        (r"$v^2=\boxed{0.64}$; the length is therefore (A).", ("0.8", "1", "0.64", "2"), "A"),
-        (r"$h^2=\boxed{4}$, so $h=2$ m.", ("2 m", "4 m", "6 m", "8 m"), "A"),
         # remarks and doubts about one answer
         ("**Glycine** – it is the only achiral one.", ACIDS, "B"),
         ("Glycine – or maybe serine, I cannot tell.", ACIDS, None),
         ("**A)** glycine – the only one, so choice B is what I recommend.", ACIDS, None),
         ("My best guess is A, though I'm not fully certain.", ACIDS, "A"),
         ("I would only be guessing: B or D.", ACIDS, None),
-        ("The correct option is D: no other one conserves volume.", ACIDS, "D"),
         ("The answer is D: not really.", ACIDS, None),
         ("It is not (A), but (C).", ACIDS, "C"),
         ("Glycine is the answer.", ACIDS, "B"),

@@ -51,6 +51,7 @@ def test_integers(text, expected):
         (r"so $\boxed{\text{(C) } 2.08}$", "C"),
         (r"\boxed{\text{Because}}", "B"),
         (r"\boxed{70} \textbf{x D y}", "D"),
+        (r"\boxed{70} \boxed{x D} \boxed{C", "D"),
         ("it is (B) of course", "B"),
         ("it is **D** of course", "D"),
         ("it is **D) four** of course", "D"),

@@ -15,7 +15,7 @@ from mock_provider import MockProvider, Received, error, write_chunk, write_head
 from quiz import MODEL, draw, reply
 from replies import Reply, blocks, whole
 
-from evals.extraction.noted import note, noted_letters
+from evals.noted import note, noted_letters
 from gpt_oss_verify.app import run
 
 QUOTE = "To quote it: "
