@@ -13,6 +13,7 @@ from skipped import not_tested
 
 settings.register_profile("tests", deadline=None)  # other processes use the processor too
 settings.load_profile("tests")
+pytest.register_assert_rewrite("probing")
 
 
 @pytest.fixture

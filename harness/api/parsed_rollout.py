@@ -226,7 +226,8 @@ class ParsedRollout:
     def final(self) -> ParsedRollout:
         """The rollout without truncated replies that were requested again with a larger limit."""
         kept = [exchange for exchange in self.exchanges[:-1] if not exchange.truncated]
-        return replace(self, exchanges=(*kept, *self.exchanges[-1:]))
+        every = (*kept, *self.exchanges[-1:])
+        return self if len(every) == len(self.exchanges) else replace(self, exchanges=every)
 
     @cached_property
     def replies(self) -> Sequence[tuple[ParsedExchange, Reply]]:

@@ -68,8 +68,7 @@ def judged(run: Path, baseline: Path | None = None) -> Figures:
         baseline: The baseline file, for a run that names one. Runs store the path as it was typed.
     """
     info = with_settings(read_run_info(run), _baseline(baseline))
-    tasks = all_tasks(run, info)
-    analysis, scores = judge(run, info, tasks)
+    analysis, scores = judge(run, info, all_tasks(run, info))
     figures = {
         "verdict": analysis.verdict.decision,
         "exit_code": exit_code(analysis.verdict),
@@ -351,8 +350,7 @@ def compared(runs: Sequence[str | Path], against: int = 0, baseline: Path | None
     for run in runs:
         if isinstance(run, Path) and run.is_dir():
             _write_judgement(run, baseline)
-    columns = labelled([_column(run) for run in runs])
-    return _comparison(compare(columns, against, "test"), against)
+    return _comparison(compare(labelled([_column(run) for run in runs]), against, "test"), against)
 
 
 def _column(run: str | Path) -> Column:

@@ -53,8 +53,7 @@ def history(place: Path) -> Any:
 
 def changes_since_previous(names: tuple[str, ...], place: Path) -> Any:
     """The changes of the last of several runs since the run before it."""
-    folders = [unpack(name, place) for name in names]
-    return figures.changes_since_previous(folders[-1])
+    return figures.changes_since_previous([unpack(name, place) for name in names][-1])
 
 
 def main_job(place: Path) -> Any:

@@ -18,8 +18,7 @@ BOOTSTRAP_TOLERANCE = 0.05
 
 @pytest.mark.parametrize("name", stored.CHARACTERIZATIONS)
 def test_figures_are_unchanged(name: str, tmp_path: Path) -> None:
-    found = stored.CHARACTERIZATIONS[name](tmp_path)
-    assert list(differences(found, stored.expected(name))) == []
+    assert list(differences(stored.CHARACTERIZATIONS[name](tmp_path), stored.expected(name))) == []
 
 
 @pytest.mark.parametrize(
@@ -31,8 +30,7 @@ def test_recheck_exits_with_the_verdict(name: str, tmp_path: Path) -> None:
 
 
 def test_every_expected_file_belongs_to_a_characterization() -> None:
-    names = {path.stem for path in stored.EXPECTED.glob("*.json")}
-    assert names == set(stored.CHARACTERIZATIONS)
+    assert {path.stem for path in stored.EXPECTED.glob("*.json")} == set(stored.CHARACTERIZATIONS)
 
 
 def differences(found: Any, expected: Any, place: str = "") -> Iterator[str]:

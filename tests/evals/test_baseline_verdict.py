@@ -107,8 +107,7 @@ def test_a_run_with_missing_attempts_is_undecided():
 
 def test_an_inconclusive_verdict_states_what_would_decide_it():
     verdict = judged(recorded("gpqa", 0.725, tries=1).model_copy(update={"planned": 1}))
-    assert verdict.decision == "inconclusive"
-    assert verdict.comparison.further_tries == 3
+    assert (verdict.decision, verdict.comparison.further_tries) == ("inconclusive", 3)
     assert "about 3 more tries of every question would settle it" in verdict.reason
 
 

@@ -103,8 +103,7 @@ def test_a_figure_without_reproduction_is_compared_with_the_card():
 )
 def test_a_source_can_be_named(source, value):
     reference = choose_baseline(source).reference(eval_scores())
-    assert reference.baseline.value == pytest.approx(value)
-    assert reference.info.name == source
+    assert (reference.baseline.value, reference.info.name) == (pytest.approx(value), source)
 
 
 def test_the_noise_of_a_single_figure_follows_from_its_tries():
@@ -139,8 +138,7 @@ def test_several_figures_have_less_noise_unless_they_contradict_each_other():
     ],
 )
 def test_scores_without_a_published_baseline(changes, reason):
-    answer = choose_baseline(None).reference(eval_scores(**changes))
-    assert reason in answer
+    assert reason in choose_baseline(None).reference(eval_scores(**changes))
 
 
 def test_different_sampling_is_a_warning():
@@ -204,15 +202,13 @@ def test_a_measured_baseline_is_paired_by_question(saved):
 )
 def test_a_measured_baseline_of_another_eval_or_model_is_not_used(saved, changes, reason):
     baseline = choose_baseline(saved(eval_scores({"a": (1.0, 1.0), "b": (0.0, 0.0)})))
-    answer = baseline.reference(eval_scores(**{"scores": {"a": (1.0,)}, **changes}))
-    assert reason in answer
+    assert reason in baseline.reference(eval_scores(**{"scores": {"a": (1.0,)}, **changes}))
 
 
 def test_a_baseline_that_was_sampled_differently_is_a_warning(saved):
     other = Sampling(temperature=0.0, top_p=1.0, max_tokens=1000)
     baseline = choose_baseline(saved(eval_scores()))
-    scores = eval_scores(sampling=other, api="responses")
-    assert len(baseline.reference(scores).warnings) == 3
+    assert len(baseline.reference(eval_scores(sampling=other, api="responses")).warnings) == 3
     assert baseline.reference(eval_scores()).warnings == ()
 
 

@@ -73,8 +73,7 @@ def hub(tmp_path, monkeypatch):
 def test_published_data_are_loaded_complete_and_in_order_at_the_pinned_revision(hub):
     loaded = load_rows(AIME, "hub", AimeRow)
     assert [row.answer for row in loaded.rows] == list(range(30))
-    assert loaded.info.revision == AIME.revision
-    assert loaded.info.source == "opencompass/AIME2025"
+    assert (loaded.info.revision, loaded.info.source) == (AIME.revision, "opencompass/AIME2025")
     assert not loaded.info.sample
     assert all(AIME.revision in request for request in hub if "resolve" in request)
 
@@ -103,8 +102,7 @@ def test_the_same_data_are_recognized_in_any_file_format(hub, tmp_path):
     ids = [(f"rec{number}", *row) for number, row in enumerate(reversed(GPQA_ROWS))]
     copy = tmp_path / "copy.csv"
     copy.write_text(gpqa_table(ids, ("Record ID", *COLUMNS)).replace("\r\n", "\n"))
-    local = load_rows(GPQA, copy, GpqaRow)
-    assert local.info.sha256 == published.info.sha256
+    assert load_rows(GPQA, copy, GpqaRow).info.sha256 == published.info.sha256
     copy.write_text(gpqa_table([*GPQA_ROWS[1:], ("x", "1", "2", "3", "4")]))
     assert load_rows(GPQA, copy, GpqaRow).info.sha256 != published.info.sha256
 
@@ -217,8 +215,7 @@ def test_a_folder_contains_the_files_under_their_published_names(tmp_path):
 def test_a_local_copy_of_a_known_file_is_recorded_with_its_revision(tmp_path):
     file = tmp_path / "mine.jsonl"
     file.write_text(aime_lines(0, 30))
-    known = (hashlib.sha256(file.read_bytes()).hexdigest(),)
-    aime = AIME.model_copy(update={"known": known})
+    aime = AIME.model_copy(update={"known": (hashlib.sha256(file.read_bytes()).hexdigest(),)})
     loaded = load_rows(aime, file, AimeRow)
     assert (loaded.info.revision, loaded.info.identity) == (AIME.revision, "published")
     file.write_text(aime_lines(1, 30))
@@ -318,8 +315,7 @@ def test_lines_are_read_back_as_they_were_written(rows):
 @UNHURRIED
 @given(st.lists(st.dictionaries(TEXT, TEXT), max_size=5), st.randoms())
 def test_the_hash_does_not_depend_on_the_order_of_rows(rows, rng):
-    shuffled = rng.sample(rows, len(rows))
-    assert rows_sha256(shuffled) == rows_sha256(rows)
+    assert rows_sha256(rng.sample(rows, len(rows))) == rows_sha256(rows)
     assert rows_sha256([*rows, {"one": "more"}]) != rows_sha256(rows)
 
 

@@ -181,8 +181,7 @@ def test_an_interrupted_run_is_resumed_without_repeating_requests(mock, tmp_path
     mock.received.clear()
     assert run(["eval", "--resume", str(folder)]) == 0
     assert scores(folder) == before
-    sampled = [post for post in mock.posts if "seed" in post.body]
-    assert len(sampled) == len(before) - 20
+    assert len([post for post in mock.posts if "seed" in post.body]) == len(before) - 20
 
 
 def test_the_prompt_set_of_a_run_is_recorded_and_kept(mock, tmp_path, capsys):
@@ -212,8 +211,7 @@ def test_recheck_needs_no_network(mock, tmp_path, capsys):
     shutil.move(folder, tmp_path / "elsewhere")
     mock.received.clear()
     assert run(["recheck", "elsewhere", "--json"]) == 0
-    again = result(capsys)
-    assert again | {"run": ""} == first | {"run": ""}
+    assert result(capsys) | {"run": ""} == first | {"run": ""}
     assert (tmp_path / "elsewhere" / "report.md").read_text().startswith("# SCORED")
     assert mock.received == []
 
@@ -274,12 +272,10 @@ def test_an_equal_provider_passes_and_a_worse_one_fails(mock, tmp_path, capsys):
 def test_a_run_stops_as_soon_as_it_is_decided(mock, tmp_path, capsys):
     baseline = measured(mock, 0.9, tmp_path, "--eval", "aime25", "-k", "4")
     mock.always = quiz(0.2)
-    options = ("--eval", "aime25", "-k", "16", "--until-decided", *baseline)
-    assert run(at(mock, *options)) == 1
+    assert run(at(mock, *("--eval", "aime25", "-k", "16", "--until-decided", *baseline))) == 1
     folder = runs(tmp_path)[-1]
     assert json.loads((folder / "run.json").read_text())["ended"] == "decided"
-    rounds = {one["attempt"] for one in lines(folder / "scores.jsonl")}
-    assert rounds == {1, 2}
+    assert {one["attempt"] for one in lines(folder / "scores.jsonl")} == {1, 2}
     assert "round 2: 1 of 1 results decided" in capsys.readouterr().err
 
 
@@ -576,8 +572,7 @@ def test_quick_evals_and_tool_calling_share_one_run_and_verdict(mock, monkeypatc
     monkeypatch.setattr("harness.transport.retry.RetryPolicy.wait", lambda *_: 0.01)
     options = ["--apis", "chat", "--no-streaming", "-n", "1", "-k", "1", "--evals", "quick"]
     options += ["--rule", "guide"]
-    base = ["--base-url", mock.base_url, "--model", MODEL, *options]
-    assert run([*base, "--json"]) == 1
+    assert run(["--base-url", mock.base_url, "--model", MODEL, *options, "--json"]) == 1
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert found["verdict"]["decision"] == "fail"

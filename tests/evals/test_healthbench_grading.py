@@ -187,8 +187,7 @@ async def test_grading_tasks_are_created_lazily(tmp_path: Path) -> None:
 async def test_a_grader_may_serve_only_the_responses_api(tmp_path: Path) -> None:
     async def answering(request: Received, writer: asyncio.StreamWriter) -> None:
         assert request.body is not None
-        reply = Reply(text='{"explanation": "", "criteria_met": true}')
-        mock.write_reply(request, writer, reply)
+        mock.write_reply(request, writer, Reply(text='{"explanation": "", "criteria_met": true}'))
 
     async with MockProvider(always=answering) as provider:
         grader = changed(adhoc_provider(provider.base_url, MODEL, ["responses"]), name=NAME)
@@ -238,8 +237,7 @@ async def test_the_grader_has_its_own_key_and_never_sees_the_cot(
                 await run_attempts(attempts, transport=transport, log=log, concurrency=8)
 
     def from_disk() -> Iterator[GradingTask]:
-        rollouts = read_rollouts(tmp_path)
-        return grading_tasks(BENCH, run_answers(rollouts, BENCH.rows))
+        return grading_tasks(BENCH, run_answers(read_rollouts(tmp_path), BENCH.rows))
 
     async with MockProvider(always=Grader(), api_key="sk-of-the-grader") as provider:
         keyed = changed(grader_at(provider), api_key_env="GRADER_KEY")

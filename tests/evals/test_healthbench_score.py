@@ -116,8 +116,7 @@ def test_the_published_figures() -> None:
     )
     assert found.overall.mean == found.overall.unclipped == pytest.approx((0.6 - 1 + 1) / 3)
     assert found.themes["hedging"].unclipped == pytest.approx(-0.2)
-    assert found.themes["hedging"].mean == 0
-    assert found.themes["communication"].mean == 1
+    assert (found.themes["hedging"].mean, found.themes["communication"].mean) == (0, 1)
     assert found.axes["accuracy"].unclipped == pytest.approx((1 - 2 + 1) / 3)
     assert found.axes["completeness"].mean == pytest.approx(1 / 3)
     assert (found.overall.tries, found.themes["hedging"].tries) == (3, 2)
@@ -136,8 +135,7 @@ def test_unanswered_questions_stay_in_the_denominator_with_zero() -> None:
     found = summarise([rubric_score(A, met(A, True, True)), rubric_score(C, None)])
     assert found.overall.mean == found.overall.high == 0.5
     assert (found.unanswered, found.grader_errors, found.items) == (1, 0, 2)
-    assert found.axes["accuracy"].mean == 0.5
-    assert found.themes["communication"].mean == 0
+    assert (found.axes["accuracy"].mean, found.themes["communication"].mean) == (0.5, 0)
 
 
 def test_tries_of_a_question_are_one_cluster() -> None:

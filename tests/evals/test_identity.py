@@ -56,8 +56,7 @@ def test_the_shipped_hashes_name_every_published_question_of_aime_and_gpqa():
     problem = "Find the sum of all integer bases $b>9$ for which $17_b$ is a divisor of $97_b$."
     row = AimeRow(question=problem, answer=70)
     assert published_ids("aime25", "aime25")[row.fingerprint] == "I-01"
-    wrong = AimeRow(question=problem, answer=71)
-    assert wrong.fingerprint not in published_ids("aime25", "aime25")
+    assert AimeRow(question=problem, answer=71).fingerprint not in published_ids("aime25", "aime25")
 
 
 def copy_of(rows, place, monkeypatch):

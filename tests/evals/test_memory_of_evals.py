@@ -71,8 +71,7 @@ def test_memory_does_not_grow_by_a_score_for_each_attempt(tmp_path):
     tracemalloc.start()
     judge.read()
     analysis = judge.so_far(info_of(task))
-    report = build_report(analysis, "run")
-    render_html(report, judge.judged(info_of(task)).scores, lambda _: [])
+    render_html(build_report(analysis, "run"), judge.judged(info_of(task)).scores, lambda _: [])
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()

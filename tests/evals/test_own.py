@@ -48,8 +48,7 @@ def test_integers_and_choices_are_asked_and_marked(mine):
     assert (test.name, we) == ("my-questions", "we")
     assert "boxed" in test.prompt(number, 1).messages[0].text
     assert test.mark(number, 1, r"\boxed{408}").marking == "correct"
-    orders = {test.prompt(gas, attempt).order for attempt in range(1, 9)}
-    assert len(orders) > 1
+    assert len({test.prompt(gas, attempt).order for attempt in range(1, 9)}) > 1
     for attempt in range(1, 9):
         right = test.key(gas, attempt)
         assert f"({right}) carbon dioxide" in test.prompt(gas, attempt).messages[0].text
@@ -148,8 +147,7 @@ def test_the_dry_run_states_the_token_limit_of_each_eval(mine, mock, capsys):
     said = "most tokens of a reply: 32,768 (my-questions), 131,072 (basic); --max-tokens changes it"
     assert said in capsys.readouterr().out
     assert run([*asked, "--max-tokens", "200", "--json"]) == 0
-    limits = json.loads(capsys.readouterr().out)["limits"]
-    assert limits == {"my-questions": 200, "basic": 200}
+    assert json.loads(capsys.readouterr().out)["limits"] == {"my-questions": 200, "basic": 200}
 
 
 def test_a_published_eval_has_the_published_limit():
@@ -395,8 +393,7 @@ def test_own_questions_without_a_baseline_are_scored_and_a_gate_has_their_margin
     failed = {one["sample"]: one for one in scores if one["outcome"] != "correct"}
     assert failed
     assert all(one["expected"] for one in failed.values())
-    frames = harness.load(folder)
-    assert frames.scores["expected"].notna().sum() == len(failed)
+    assert harness.load(folder).scores["expected"].notna().sum() == len(failed)
     gate.write_text("margins: {aime26: 3}\n")
     assert run([*asked, "--gate", str(gate)]) == 2
     assert "no eval 'aime26'" in capsys.readouterr().err

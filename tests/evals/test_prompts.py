@@ -56,8 +56,7 @@ def test_evals_use_the_prompt_set_of_the_run_for_questions_and_grading(tmp_path)
     assert first_prompt(eval_task("gpqa", prompts=prompts)).startswith("G: ")
     bench = eval_task("healthbench", prompts=prompts).test
     question = bench.questions[0].id
-    task = next(grading_tasks(bench, [Answer("1", question, "Rest.")]))
-    system, user = task.messages
+    system, user = next(grading_tasks(bench, [Answer("1", question, "Rest.")])).messages
     assert (system.role, system.text) == ("system", "Help.")
     assert user.text.startswith("H: ")
     assert user.text.endswith(f"assistant: Rest. / {bench.rows[question].items[0].text}")
@@ -73,8 +72,7 @@ def test_a_file_replaces_only_the_templates_it_contains(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"aime25": "Solve: <<question>>"}), encoding="utf-8")
     prompts = choose_prompts(str(path), scripts())
-    assert prompts.source == str(path)
-    assert prompts.templates["aime25"] == "Solve: <<question>>"
+    assert (prompts.source, prompts.templates["aime25"]) == (str(path), "Solve: <<question>>")
     assert wording(prompts, ["gpqa"]) == wording(our_prompts(), ["gpqa"])
     assert wording(prompts, ["aime25"]) != wording(our_prompts(), ["aime25"])
 

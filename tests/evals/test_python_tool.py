@@ -73,8 +73,7 @@ async def calls_the_function(request, writer):
         shown = turns[-1].get("content") or turns[-1].get("output")
         write_json(writer, whole(Reply(text=rf"\boxed{{{shown.strip()}}}")))
     else:
-        call = ("python", json.dumps({"code": PROGRAM}))
-        write_json(writer, whole(Reply(call=call)))
+        write_json(writer, whole(Reply(call=("python", json.dumps({"code": PROGRAM})))))
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -115,8 +114,7 @@ def test_without_isolation_nothing_is_sampled(tmp_path, monkeypatch, capsys):
     with in_background(MockProvider(always=calls_the_function, models=[MODEL])) as provider:
         assert evaluated(provider, "--api", "chat") == 2
         assert all("tools" not in post.body for post in provider.posts)
-    message = capsys.readouterr().err
-    assert "run programs safely: no namespaces. Use a different machine" in message
+    assert "run programs safely: no namespaces. Use a different machine" in capsys.readouterr().err
     assert list((tmp_path / "runs").iterdir()) == []
 
 

@@ -105,8 +105,7 @@ def test_another_scorer_of_the_same_questions_is_not_compared(mine, mock, tmp_pa
 
 
 def test_a_scorer_that_fails_after_sampling_costs_no_run(mine, mock, tmp_path, capsys):
-    bad = SOURCE.replace("named = ", "named = 1 // ('green' not in answer) + ")
-    mine.write_text(bad)
+    mine.write_text(SOURCE.replace("named = ", "named = 1 // ('green' not in answer) + "))
     assert run(asked(mock, mine, tmp_path / "runs")) == 4
     (folder,) = (tmp_path / "runs").iterdir()
     out = " ".join(capsys.readouterr().out.split())

@@ -292,8 +292,7 @@ def test_values_are_in_the_order_of_attempts_regardless_of_the_log():
     task = task_of()
     scores = [score("a", 2), score("a", 1, "wrong"), score("b", 1)]
     found = task.eval_scores(CONDITION, task.tallies(scores)[CONDITION])
-    assert found.scores == {"a": (0.0, 1.0), "b": (1.0,)}
-    assert found.rounds == 1
+    assert (found.scores, found.rounds) == ({"a": (0.0, 1.0), "b": (1.0,)}, 1)
     assert found.missing == 1
     assert found.filled(0.0, 2).scores == {"a": (0.0, 1.0), "b": (1.0, 0.0)}
 
@@ -342,8 +341,7 @@ def test_two_attempts_at_the_same_wrong_choice_outvote_one_right_one():
         score("a", 1, "wrong", answer="A", order=(2, 0, 1, 3)),
         score("a", 2, "wrong", answer="D", order=(1, 0, 3, 2)),
     ]
-    found = result(*wrong, score("a", 3), tries=3, questions=("a",))
-    assert found.at_k[-1].majority == 0.0
+    assert result(*wrong, score("a", 3), tries=3, questions=("a",)).at_k[-1].majority == 0.0
 
 
 def test_reasoning_tokens_are_counted_separately_from_answer_tokens():

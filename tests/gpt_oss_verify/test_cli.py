@@ -55,8 +55,7 @@ def rollouts(folder):
 
 def keep_first(folder, count):
     """Keep only the first `count` rollouts, as if the run had been interrupted."""
-    lines = rollouts(folder)
-    (folder / "rollouts.jsonl").write_text("".join(lines[:count]))
+    (folder / "rollouts.jsonl").write_text("".join(rollouts(folder)[:count]))
 
 
 # --- Exit codes
@@ -422,8 +421,7 @@ def test_the_key_of_an_entry_is_never_printed_or_stored(mock, tmp_path, capsys, 
     assert run(["-p", "mine", *QUICK, "--debug"]) == 0
     out, err = capsys.readouterr()
     assert '"model": "gpt-oss-mock"' in err
-    written = "".join(path.read_text() for path in only_run(tmp_path).iterdir())
-    assert KEY not in out + err + written
+    assert KEY not in out + err + "".join(path.read_text() for path in only_run(tmp_path).iterdir())
 
 
 def test_help_and_version(capsys):
@@ -452,8 +450,7 @@ def test_resume_requests_only_missing_attempts(mock, tmp_path, capsys):
     assert run(["--resume", str(folder)]) == 0
     assert "sampling 16 attempts, 13 of which are done" in capsys.readouterr().err
     assert sorted(json.loads(line)["id"] for line in rollouts(folder)) == whole
-    asked = [request for request in mock.posts if "tools" in request.body]
-    assert len(asked) == 6
+    assert len([request for request in mock.posts if "tools" in request.body]) == 6
 
 
 def test_tries_are_added_to_a_finished_run_and_nothing_is_repeated(
@@ -656,8 +653,7 @@ def test_recheck_keeps_the_thresholds_of_the_run_unless_given_others(mock, tmp_p
     mock.always = provider_of(
         lambda case: correct(case) if case.id == "markdown-list" else without_call(case)
     )
-    lenient = ("--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")
-    assert run(at(mock, *lenient)) == 0
+    assert run(at(mock, "--min-pass-at-k", "0.4", "--min-pass-hat-k", "0.4")) == 0
     folder = str(only_run(tmp_path))
     assert run(["recheck", folder]) == 0
     assert run(["recheck", folder, "--min-pass-hat-k", "0.6", "--json"]) == 1

@@ -20,16 +20,14 @@ def every_command(parent: App, path: tuple[str, ...] = ()):
 @pytest.mark.parametrize("command", list(every_command(app)), ids=" ".join)
 def test_help_texts_have_one_style(command):
     page = StringIO()
-    line = prepared([*command, "--help"])
-    line.help_print(command, console=Console(file=page, width=300))
+    prepared([*command, "--help"]).help_print(command, console=Console(file=page, width=300))
     text = page.getvalue()
     summary = text.split("\n\n")[1].strip()
     assert re.fullmatch(r"[A-Z][^\n]*\.", summary), summary
     assert "[default:" not in text
     described = re.findall(r"│ (?:\* +)?[-A-Z][^│]*?  (\S[^│]*?) *│", text)
     assert described or "╭─ Commands" in text
-    unfinished = [one for one in described if not re.search(r"[.)](?: \[[^]]*])*$", one)]
-    assert unfinished == []
+    assert [one for one in described if not re.search(r"[.)](?: \[[^]]*])*$", one)] == []
 
 
 @pytest.mark.parametrize(

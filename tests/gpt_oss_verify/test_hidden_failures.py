@@ -114,8 +114,7 @@ def test_a_silent_stream_is_a_timeout_that_the_client_ended(tmp_path):
     outcomes = sum((Counter(each["outcomes"]) for each in analysis["results"]), Counter())
     assert outcomes["timeout"] > 0
     assert outcomes["invalid_response"] == 0
-    records = (folder / "rollouts.jsonl").read_text()
-    assert "no data for 0.2 s; the client gave up" in records
+    assert "no data for 0.2 s; the client gave up" in (folder / "rollouts.jsonl").read_text()
     assert not any(
         each["check"]["id"] == "stream.cut" and each["failures"] for each in analysis["checks"]
     )

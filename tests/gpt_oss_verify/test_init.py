@@ -158,8 +158,7 @@ def test_a_new_file_has_only_the_new_entry(capsys: pytest.CaptureFixture[str]) -
     shipped = load_providers()
     limits = ("--rpm", "60", "--concurrency", "4", "--api-key-env", "MINE_KEY", "--apis", "chat")
     assert run([*BASE, *limits]) == 0
-    out = capsys.readouterr().out
-    assert "Next: gpt-oss-verify --provider mine --suite tools -n 1 -k 1" in out
+    assert "Next: gpt-oss-verify --provider mine --suite tools -n 1 -k 1" in capsys.readouterr().out
     assert list(own_providers()) == ["mine"]
     assert MINE.read_text(encoding="utf-8").count("\n") == 9
     loaded = load_providers()

@@ -26,8 +26,7 @@ def install(folder: Path, name: str, source: str) -> None:
     about = folder / f"{name}_rules-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-rules\nVersion: 1.0\n")
-    entry = f"[gpt_oss_verify.rules]\n{name} = {name}_rules\n"
-    (about / "entry_points.txt").write_text(entry)
+    (about / "entry_points.txt").write_text(f"[gpt_oss_verify.rules]\n{name} = {name}_rules\n")
 
 
 def example() -> str:

@@ -44,8 +44,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockProv
     )
     with in_background(mock) as running:
         address = ["--base-url", running.base_url, "--model", MODEL, "--api-key-env", "MY_KEY"]
-        code = run([*address, "--api", "chat", "--suite", "tools", "-n", "2", "-k", "1"])
-        assert code == 1
+        assert run([*address, "--api", "chat", "--suite", "tools", "-n", "2", "-k", "1"]) == 1
         yield running
 
 
@@ -79,8 +78,7 @@ def test_an_overview_says_that_ids_of_stored_responses_expire(stored: bool) -> N
     found = Finding(id="reply.id", severity="error", message="No id.", evidence=evidence)
     result = RuleResult(check=about, status="failed", applicable=1, failures=1, findings=1)
     subject = Subject(result, found, whole, (), ProbeOptions("m", ("responses",)))
-    shown = _overview(subject, Outcome(), ["curl"])
-    assert ("It expires with the server" in shown) == stored
+    assert ("It expires with the server" in _overview(subject, Outcome(), ["curl"])) == stored
 
 
 def long_stream(wrong: int, message: str) -> tuple[Subject, Exchange]:
@@ -325,8 +323,7 @@ def test_nine_findings_of_probes_are_reproduced_from_the_request_with_the_eviden
     analysis = json.loads((Path(the_run()) / "analysis.json").read_text("utf-8"))
     probes = [each for each in analysis["checks"] if each["check"]["kind"] == "probe"]
     found = [each for each in probes if each["status"] in ("failed", "warned")]
-    families = {each["check"]["family"] for each in found}
-    assert families == {"prompt", "errors", "calls"}
+    assert {each["check"]["family"] for each in found} == {"prompt", "errors", "calls"}
     rollouts = (Path(the_run()) / "rollouts.jsonl").read_text("utf-8").splitlines()
     recorded = {each["id"]: each for each in map(json.loads, rollouts)}
     chosen = found[::-2]
@@ -534,8 +531,7 @@ def test_a_failure_of_the_server_is_not_retried(
         await (status(500) if tools else greet)(request, writer)
 
     with in_background(MockProvider(always=fail_with_tools, models=[MODEL])) as running:
-        address = ["--base-url", running.base_url, "--model", MODEL]
-        run([*address, "--only", "prompt.tool"])
+        run(["--base-url", running.base_url, "--model", MODEL, "--only", "prompt.tool"])
         before = len(running.posts)
         assert run(["reproduce", the_run(), "request.failed", "--times", "2", "--as-recorded"]) == 1
         assert len(running.posts) - before == 2
@@ -559,8 +555,7 @@ def test_smaller_conversations_keep_calls_and_results_together() -> None:
         assert body["max_tokens"] == 9  # without it, a reply may take minutes
         messages = body["messages"]
         called = {call["id"] for each in messages for call in each.get("tool_calls", ())}
-        answered = {each["tool_call_id"] for each in messages if each["role"] == "tool"}
-        assert called == answered
+        assert called == {each["tool_call_id"] for each in messages if each["role"] == "tool"}
         assert any(each["role"] == "user" for each in messages)
     assert any(len(body["messages"]) < len(CONVERSATION) for body in found)
     assert any(len(body["messages"][0]["content"]) == 50 for body in found)

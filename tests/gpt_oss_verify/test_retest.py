@@ -52,8 +52,7 @@ def test_a_fixed_server_passes_also_with_a_gate_that_needs_a_complete_run(
     mock.always = provider_of()
     capsys.readouterr()
     assert run(["retest", before.name]) == 0
-    said = capsys.readouterr().out
-    assert "A retest does not replace a complete run." in said
+    assert "A retest does not replace a complete run." in capsys.readouterr().out
     assert {row["status"] for row in rows(retested(before)).values()} == {"fixed"}
     assert "fixed" in (retested(before) / "report.md").read_text()
     posts = len(mock.posts)
@@ -186,8 +185,7 @@ def test_a_retest_is_neither_a_row_of_a_site_nor_a_reference(
     shown = json.loads(Path("site", "index.json").read_text("utf-8"))
     assert [one["run"] for one in shown["runs"]] == shown["latest"] == [before.name]
     assert run(["site", str(again), "--out", "other"]) == 2
-    address = ["--base-url", mock.base_url, "--model", MODEL]
-    assert run([*address, "--reference", str(again)]) == 2
+    assert run(["--base-url", mock.base_url, "--model", MODEL, "--reference", str(again)]) == 2
     assert f"is a retest of {before.name}" in capsys.readouterr().err
 
 
@@ -210,8 +208,7 @@ def test_only_failed_samples_the_cases_that_failed_and_is_resumed_with_them(
     mock.always = provider_of(lambda each: (polluted_name if each is case else correct)(each))
     before, since = failed_run(mock), len(mock.posts)
     mock.always = provider_of()
-    selected = ["--only-failed", before.name, "-k", "3"]
-    assert second(mock, *selected, "--max-requests", "7") == 4
+    assert second(mock, *["--only-failed", before.name, "-k", "3"], "--max-requests", "7") == 4
     again = retested(before)
     assert run(["--resume", str(again)]) == 4
     assert prompts(mock, since) - {"Hi"} == {case.prompt}

@@ -98,8 +98,7 @@ def test_every_chunk_is_fed_between_single_tokens_and_few_tokens_in_every_way():
             assert (1,) * start + (end - start,) + (1,) * (tokens - end) in fed
     assert len(fed) == len(set(fed))
     fed.clear()
-    short = Fixture("short", "rendered", "", fixture.tokens[:8], ((),))
-    failures(record, short)
+    failures(record, Fixture("short", "rendered", "", fixture.tokens[:8], ((),)))
     assert len(set(fed)) == len(fed) == 2**7
     assert {sum(sizes) for sizes in fed} == {8}
 

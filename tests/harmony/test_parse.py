@@ -13,8 +13,7 @@ MARKERS = ("start", "end", "message", "channel", "constrain", "return", "call", 
 
 def events_of(tokens: list[int]) -> list[Event]:
     parser = HarmonyParser()
-    events = [event for token in tokens for event in parser.feed(token)]
-    return events + parser.finish()
+    return [event for token in tokens for event in parser.feed(token)] + parser.finish()
 
 
 def messages_of(tokens: list[int]) -> list[tuple[str, str, str, bool]]:

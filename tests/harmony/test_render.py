@@ -87,8 +87,7 @@ def test_instructions_after_dropped_reasoning_are_kept():
 
 
 def test_empty_instructions_are_not_rendered():
-    text = text_of(Developer(""), User("Hi"), Developer(""), User("?"))
-    assert "developer" not in text
+    assert "developer" not in text_of(Developer(""), User("Hi"), Developer(""), User("?"))
 
 
 def test_special_tokens_in_a_users_text_stay_text():
@@ -148,8 +147,7 @@ SECTION = '# Response Formats\n\n## shape\n\n// A shape.\n{"type":"object"}<|end
 
 
 def test_the_response_format_ends_the_developer_message():
-    alone = text_of(User("Hi"), answer_format=SHAPE)
-    assert f"<|start|>developer<|message|>{SECTION}" in alone
+    assert f"<|start|>developer<|message|>{SECTION}" in text_of(User("Hi"), answer_format=SHAPE)
     after = text_of(Developer("Be brief."), User("Hi"), tools=(WEATHER,), answer_format=SHAPE)
     assert f"}} // namespace functions\n\n{SECTION}" in after
 
@@ -194,8 +192,7 @@ def test_unrenderable_conversations_are_rejected_with_a_reason(turns_and_tools):
     ],
 )
 def test_unusual_schemas_are_rendered(schema):
-    prompt = text_of(User("q"), tools=(FunctionTool("f", "d", schema),))
-    assert "// d\ntype f = (" in prompt
+    assert "// d\ntype f = (" in text_of(User("q"), tools=(FunctionTool("f", "d", schema),))
 
 
 @pytest.mark.parametrize("builtin", [("browser",), ("python",), ("browser", "python")])

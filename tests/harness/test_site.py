@@ -120,15 +120,13 @@ def test_a_summary_has_the_scores_with_their_baselines():
 @pytest.mark.parametrize("decision", ["pass", "fail", "inconclusive", None])
 def test_a_badge_is_readable_svg_with_the_figures_of_the_summary(decision, analyses):
     found = result_summary(analyses[0]).model_copy(update={"decision": decision})
-    drawn = badge(found)
-    root = ElementTree.fromstring(drawn)
+    root = ElementTree.fromstring(badge(found))
     assert root.find("{*}title").text == root.get("aria-label") == found.line
     label, shown = root.findall("{*}text")
     assert label.text == "gpt-oss"
     assert re.fullmatch(r"[A-Z]+ · tool calls 75.0% · 2026-11-01", shown.text)
     assert float(shown.get("x")) + float(shown.get("textLength")) < float(root.get("width"))
-    colour = root.findall("{*}rect")[1].get("fill")
-    assert contrast_with_white(colour) >= 4.5
+    assert contrast_with_white(root.findall("{*}rect")[1].get("fill")) >= 4.5
 
 
 def test_recorded_traffic_has_findings_and_no_score_in_its_summary_and_badge(analyses):
@@ -145,8 +143,7 @@ def contrast_with_white(colour):
     """The contrast ratio of WCAG 2.2."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    luminance = sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-    return 1.05 / (luminance + 0.05)
+    return 1.05 / (sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05)
 
 
 def test_the_command_publishes_the_records_and_the_report(tmp_path, monkeypatch, capsys):

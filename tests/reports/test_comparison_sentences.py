@@ -71,8 +71,7 @@ def test_the_summary_begins_with_verdicts_causes_and_failing_checks():
 
 
 def test_a_run_without_a_baseline_is_scored_and_its_scores_are_compared():
-    row = rate("chat").model_copy(update={"section": SCORES})
-    found = comparison(row)
+    found = comparison(rate("chat").model_copy(update={"section": SCORES}))
     entries = [entry.model_copy(update={"decision": None}) for entry in found.entries]
     first, second, third = summary(found.model_copy(update={"entries": tuple(entries)}))
     assert (first, second) == ("a (reference): SCORED.", "b: SCORED.")

@@ -54,8 +54,7 @@ def log(scores):
 def page(texts=None, results=(), scores=()):
     found = analysis([*gpqa(), *results], decision="fail", reasons=["gpqa: `low` is worse"])
     every = [*gpqa_scores(), *scores]
-    report = build_report(found, "eval-mock", texts=texts)
-    return render(report, every, log(every))
+    return render(build_report(found, "eval-mock", texts=texts), every, log(every))
 
 
 def data_of(text):
@@ -97,8 +96,7 @@ def test_a_score_is_plotted_with_the_range_of_its_baseline():
 def test_every_try_is_a_cell_with_the_worst_question_first():
     text = page()
     assert text.count('<button class="cell ') == 12
-    order = re.findall(r"<bdi>(q\d)</bdi>", text)
-    assert order[0] == "q3"
+    assert re.findall(r"<bdi>(q\d)</bdi>", text)[0] == "q3"
     assert "baseline 65.0%, margin 4" in text
     assert "Baseline of gpqa, low effort" in text
 
@@ -113,8 +111,7 @@ def test_grades_are_shown_in_tenths():
         score("q9", number, "graded", task="healthbench", condition=EFFORTS[0], value=value)
         for number, value in ((1, 0.55), (2, 1.0), (3, -0.2))
     ]
-    result = eval_result(scores, rubric=rubric(), grader="gpt-4.1")
-    text = page(results=[result], scores=scores)
+    text = page(results=[eval_result(scores, rubric=rubric(), grader="gpt-4.1")], scores=scores)
     letters = re.findall(r'data-outcome="graded" aria-label="[^"]*">(.)</button>', text)
     assert letters == ["5", "✓", "0"]
     assert '<span class="count">0.45</span>' in text
@@ -125,5 +122,4 @@ def test_grades_are_shown_in_tenths():
 def test_each_task_has_its_own_attempt_map():
     scores = failing_scores()
     text = page(results=[tool_calling(scores)], scores=scores)
-    titles = re.findall(r'aria-label="Filter samples: ([^"]*)"', text)
-    assert titles == ["gpqa", "tool calling"]
+    assert re.findall(r'aria-label="Filter samples: ([^"]*)"', text) == ["gpqa", "tool calling"]

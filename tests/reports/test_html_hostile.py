@@ -140,8 +140,7 @@ def test_a_hostile_provider_name_is_only_text():
                 "base_url": HOSTILE["link"],
             }
         )
-        run = found.run.model_copy(update={"provider": provider})
-        return found.model_copy(update={"run": run})
+        return found.model_copy(update={"run": found.run.model_copy(update={"provider": provider})})
 
     found = read(page_of("harmless", renamed)[0])
     assert sum(element == "script" for element, _ in found.elements) == 2

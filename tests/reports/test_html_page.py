@@ -72,8 +72,7 @@ def test_an_empty_reply_is_shown_as_nothing_that_arrived():
 
 
 def test_key_figures_follow_the_reasons_and_no_symptom_is_printed_twice():
-    page = page_of(failing(), failing_scores())
-    first, _, rest = page.partition('<section id="findings"')
+    first, _, rest = page_of(failing(), failing_scores()).partition('<section id="findings"')
     assert first.index("<h2>Why") < first.index('aria-label="Key figures"')
     assert "The total is not the sum" not in first
     assert text_of(rest.partition('<section id="checks"')[0]).count("The total is") == 1
@@ -118,8 +117,7 @@ def test_only_errors_and_warnings_are_open_at_first():
 
 
 def test_each_family_has_its_counts_on_one_line():
-    text = text_of(page_of(passing(), passing_scores()))
-    assert "Token counts 2 passed" in text
+    assert "Token counts 2 passed" in text_of(page_of(passing(), passing_scores()))
 
 
 def test_families_with_failures_come_first():
@@ -142,8 +140,7 @@ def test_a_command_with_quotes_can_be_copied():
 def test_transcripts_of_evidence_and_failures_come_before_the_rest(monkeypatch):
     monkeypatch.setattr(transcripts, "MOST_KEPT", 3)
     page = page_of(failing(), failing_scores())
-    kept = re.search(r"has the transcripts of (\d+) of (\d+) records", page)
-    assert kept.groups() == ("3", "6")
+    assert re.search(r"has the transcripts of (\d+) of (\d+) records", page).groups() == ("3", "6")
     found = page.split('"transcripts":{')[1]
     for record in ("b/chat/non-streaming/2", "c/chat/non-streaming/1"):
         assert f'"{record}":{{"end"' in found
@@ -165,8 +162,7 @@ def test_retries_and_errors_are_counted():
         rollouts[0].exchanges[0].model_copy(update={"retries": (Retry(status=429, waited=1.0),)})
     )
     rollouts[0] = rollouts[0].model_copy(update={"exchanges": (first,)})
-    text = text_of(page_of(failing(), scores, rollouts))
-    assert "1 retried after status 429" in text
+    assert "1 retried after status 429" in text_of(page_of(failing(), scores, rollouts))
 
 
 def test_measures_are_plotted_for_each_condition():
@@ -176,8 +172,7 @@ def test_measures_are_plotted_for_each_condition():
         for sample in "ab"
         for each in modes
     ]
-    found = analysis([tool_calling(scores, 1, each) for each in modes])
-    page = page_of(found, scores)
+    page = page_of(analysis([tool_calling(scores, 1, each) for each in modes]), scores)
     labels = re.findall(r'aria-label="(Time to first token\. [^"]*)"', page)
     assert labels == ["Time to first token. streaming: median 0.5 s; non-streaming: median 0.5 s"]
     assert page.count("<figcaption>") == 5 + 1
@@ -192,8 +187,7 @@ def chosen_of(scores):
 
 
 def test_a_sample_is_taken_from_all_parts_of_the_run():
-    scores = [score("row", number) for number in range(1, 101)]
-    chosen = chosen_of(scores)[:10]
+    chosen = chosen_of([score("row", number) for number in range(1, 101)])[:10]
     places = sorted(int(record.rpartition("/")[2]) for record in chosen)
     assert len(set(places)) == 10
     assert max(b - a for a, b in pairwise(places)) <= 20
@@ -266,8 +260,7 @@ def records(count):
 
 
 def large(count, rollouts):
-    result = tool_calling(list(many(40)), 20)
-    return page_of(analysis([result]), many(count), rollouts)
+    return page_of(analysis([tool_calling(list(many(40)), 20)]), many(count), rollouts)
 
 
 def test_a_thousand_attempts_give_a_small_page_quickly():

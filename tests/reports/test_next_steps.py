@@ -138,8 +138,7 @@ def test_until_decided_is_not_recommended_where_more_tries_cannot_settle_it():
 
 
 def test_other_prompts_than_those_of_the_baseline_have_no_step():
-    result = with_more_tries(None, allowance=0.025)
-    assert lines(analysis([result], decision="inconclusive")) == []
+    assert lines(analysis([with_more_tries(None, allowance=0.025)], decision="inconclusive")) == []
 
 
 def with_more_tries(number, allowance=0.0):

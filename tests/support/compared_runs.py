@@ -232,8 +232,7 @@ def _analysis(run_id: str, info: RunInfo, scores: list[Score]) -> Analysis:
     results = tuple(_result(task, condition, found) for (task, condition), found in groups.items())
     checks = tuple(_check(name, scores) for name in ("schema.reply", "usage.sum"))
     complete = all(score.finished for score in scores)
-    failed = any(score.value != 1 for score in scores)
-    decision = "fail" if failed else "pass"
+    decision = "fail" if any(score.value != 1 for score in scores) else "pass"
     return Analysis(
         run_id=run_id,
         run=info,

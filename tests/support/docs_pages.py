@@ -47,8 +47,7 @@ def blocks() -> Iterator[Block]:
             assert mark in {"", "provider"}, f"{name}: {mark} is no mark of a block"
             text = match["text"].replace("\\\n", " ")
             lines = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
-            found = tuple(_command(name, line) for line in lines)
-            yield Block(name, mark == "provider", found)
+            yield Block(name, mark == "provider", tuple(_command(name, line) for line in lines))
 
 
 def _command(page: str, line: str) -> Command:

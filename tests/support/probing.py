@@ -14,7 +14,7 @@ from harness.api.parsed_rollout import ParsedRollout, parse_rollout
 from harness.golden.content import Golden
 from harness.golden.files import shipped
 from harness.records.analysis import RuleResult
-from harness.records.conditions import MODES, Api
+from harness.records.conditions import BOTH_APIS, MODES, Api
 from harness.records.replies import Row
 from harness.records.rollouts import SWITCHING, Exchange, Response
 from harness.records.scores import Score
@@ -49,8 +49,7 @@ def judged(
     options = ProbeOptions(
         "gpt-oss-mock", tuple(apis), golden=golden or shipped(), max_context=max_context
     )
-    rollouts = made(group, provider, options)
-    return _Results(group, rollouts, options, replace(options, golden=golden))
+    return _Results(group, made(group, provider, options), options, replace(options, golden=golden))
 
 
 class _Results(MutableMapping[str, RuleResult]):
@@ -84,6 +83,10 @@ class _Results(MutableMapping[str, RuleResult]):
         del self._probes[rule]
 
     def __iter__(self) -> Iterator[str]:
+        left = [e for name, e in self._probes.items() if e is not None and name not in self._judged]
+        if left:  # Whoever lists them reads all, which share the responses over each API.
+            found = probe_results(left, self._rollouts, self._options, account=self._account)
+            self._judged |= {each.check.id: each for each in found}
         return iter(self._probes)
 
     def __len__(self) -> int:
@@ -237,3 +240,40 @@ def over_websocket(recorded: Exchange) -> Exchange:
 
 def statuses(results: Mapping[str, RuleResult]) -> dict[str, str]:
     return {name: each.status for name, each in results.items()}
+
+
+Served = Mapping[str, tuple[Any, ...]]
+"""Simulated servers by name: the group that judges one, its provider, and what `prove` expects."""
+
+
+def prove(
+    group: ProbeGroup,
+    provider: Provider,
+    found: Mapping[str, str],
+    apis: Sequence[Api] = BOTH_APIS,
+    golden: Golden | None = None,
+    max_context: int = CONTEXT,
+) -> None:
+    """Assert what the probes of a group find in a server, and that no other one fails or warns.
+
+    `found` has the status of some probes by id: `status`, or `status: words of the result`.
+    """
+    results = judged(group, provider, apis, golden, max_context)
+    told = {name: said.partition(": ") for name, said in found.items()}
+    bad = {
+        name
+        for name, each in results.items()
+        if each.status in ("failed", "warned") or each.traceback
+    }
+    statuses_of = {name: results[name].status for name in {*found, *bad}}
+    assert statuses_of == {name: status for name, (status, *_) in told.items()}
+    for name, (*_, words) in told.items():
+        assert words in _told(results[name])
+
+
+def _told(result: RuleResult) -> str:
+    shown = [
+        f"{each.severity}: {each.message} | {each.evidence.expected} | {each.evidence.got}"
+        for each in result.examples
+    ]
+    return " | ".join([*shown, result.reason or "", *(each.code for each in result.reasons)])

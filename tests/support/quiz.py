@@ -63,8 +63,7 @@ def quiz(chance: float) -> Handler:
 def reply(body: Mapping[str, Any], seed: int, chance: float) -> str:
     prompt = str((body.get("messages") or body.get("input"))[-1]["content"])
     if "criteria_met" in prompt:
-        met = draw(prompt) < 0.5
-        return json.dumps({"explanation": "It is so.", "criteria_met": met})
+        return json.dumps({"explanation": "It is so.", "criteria_met": draw(prompt) < 0.5})
     return answer(prompt, seed, chance)
 
 

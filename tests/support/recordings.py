@@ -227,8 +227,7 @@ def _cassette(
     exchanges: Iterable[Exchange],
     interaction: Callable[[Exchange, Response], Mapping[str, Any]],
 ) -> Path:
-    found = [interaction(*each) for each in _answered(exchanges)]
-    content = {"interactions": found, "version": 1}
+    content = {"interactions": [interaction(*each) for each in _answered(exchanges)], "version": 1}
     return _write(path, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
 
 

@@ -26,8 +26,7 @@ class EchoSandbox(PythonSandbox):
 
 def research(prompt: str, _: object) -> str:
     """A model that searches, opens the first result, computes, and answers."""
-    results = prompt.count("<|call|>")
-    return (COT + SEARCH, COT + OPEN, COT + RUN, COT + FINAL)[results]
+    return (COT + SEARCH, COT + OPEN, COT + RUN, COT + FINAL)[prompt.count("<|call|>")]
 
 
 def server_tools(folder: Path) -> ServerTools:

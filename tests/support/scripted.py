@@ -88,8 +88,7 @@ def as_asked(prompt: str, _params: SamplingParams) -> str:
     case = next((case for case in SUITE.cases if case.prompt == asked.split("<|end|>")[0]), None)
     if case is None or "<|start|>functions." in asked:
         return FINAL
-    arguments = json.dumps(case.expected_arguments, ensure_ascii=False)
-    return CALL_OF.format(case.tool_name, arguments)
+    return CALL_OF.format(case.tool_name, json.dumps(case.expected_arguments, ensure_ascii=False))
 
 
 @contextlib.contextmanager

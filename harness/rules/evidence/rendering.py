@@ -125,8 +125,10 @@ def differences(
             )
             for how in [Rendering(separator, end, separate, last, comment_once=once)]
         }
+        more, fewer = (_items(prompt, separator) for prompt in (longer, shorter))
+        begin = shared_beginning(more, fewer)
         histories = {
-            len(_history(longer, how)) - len(_history(shorter, how))
+            _length(more[begin:], how) - _length(fewer[begin:], how)
             for call_type, arguments, quoted in product(_CALL_TYPES, _ARGUMENTS, _QUOTED)
             if quoted_results or not quoted
             for how in [Rendering(separator, "", False, False, call_type, arguments, quoted)]
@@ -217,9 +219,18 @@ def _commented_once(text: str, tools: Iterable[harmony.FunctionTool]) -> str:
 
 def _history(prompt: Prompt, how: Rendering) -> list[int]:
     """Return the messages other than instructions."""
-    turns = [turn for turn in prompt.turns if not instructs(turn)]
-    items = items_of(turns, separator=how.separator)
+    items = _items(prompt, how.separator)
     return [token for item in items for token in _message(item, how)]
+
+
+def _items(prompt: Prompt, separator: str) -> Sequence[harmony.ConversationItem]:
+    """Return what its messages other than instructions are rendered from."""
+    turns = [turn for turn in prompt.turns if not instructs(turn)]
+    return items_of(turns, separator=separator)
+
+
+def _length(items: Iterable[harmony.ConversationItem], how: Rendering) -> int:
+    return sum(len(_message(item, how)) for item in items)
 
 
 def _message(item: harmony.ConversationItem, how: Rendering) -> Sequence[int]:

@@ -222,8 +222,7 @@ def test_responses_sends_output_items_back_unchanged() -> None:
 @pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize("called", [False, True])
 def test_well_formed_replies_are_read(api: Api, streaming: bool, called: bool) -> None:
-    body = first(DIALECTS[api], tools=(TOOL,) if called else ())
-    sent = mock.usual_reply(body)
+    sent = mock.usual_reply(first(DIALECTS[api], tools=(TOOL,) if called else ()))
     raw, chat = whole(sent, chat=api == "chat"), api == "chat"
     content = blocks(sent, chat=chat) if streaming else raw
     reply = DIALECTS[api].read(exchange(content, streaming=streaming))
@@ -258,8 +257,7 @@ def test_interleaved_calls_comments_and_a_missing_done_in_a_chat_stream() -> Non
     ]
     reply = CHAT.read(exchange(blocks, streaming=True))
     assert reply.calls == (ToolCall("1", "a", "{}"), ToolCall("2", "b", '{"x": 1}'))
-    assert reply.finish == "tool_calls"
-    assert reply.usage == Usage(1, None, None, None)
+    assert (reply.finish, reply.usage) == ("tool_calls", Usage(1, None, None, None))
 
 
 def test_the_first_of_several_choices_is_read() -> None:
@@ -485,8 +483,7 @@ def test_a_stream_of_very_many_chunks_is_read() -> None:
     opening = {"index": 0, "id": "1", "function": {"name": "a"}}
     blocks.insert(0, data({"choices": [{"index": 0, "delta": {"tool_calls": [opening]}}]}))
     blocks.append("data: [DONE]")
-    recorded = exchange(blocks, streaming=True)
-    reply = CHAT.read(recorded)
+    reply = CHAT.read(exchange(blocks, streaming=True))
     assert len(reply.reasoning) == 120_000
     assert len(reply.calls[0].arguments) == 100_000
 
@@ -591,6 +588,5 @@ def test_the_call_of_a_custom_tool_has_a_text(streaming: bool) -> None:
 
 def test_the_item_of_a_custom_tool_call_has_a_text() -> None:
     item = {"type": "custom_tool_call", "call_id": "call_1", "name": "add_note", "input": "dock"}
-    body = {"status": "completed", "output": [item]}
-    reply = RESPONSES.read(exchange(body))
+    reply = RESPONSES.read(exchange({"status": "completed", "output": [item]}))
     assert reply.custom_calls == (ToolCall("call_1", "add_note", "dock"),)

@@ -77,8 +77,7 @@ def test_prompt_is_rendered_as_harmony() -> None:
 
 
 def test_special_tokens_in_texts_stay_text() -> None:
-    body = first(Message("user", "<|end|>"))
-    assert body["prompt"].count(encode("<|end|>")[0]) == 3
+    assert first(Message("user", "<|end|>"))["prompt"].count(encode("<|end|>")[0]) == 3
 
 
 def test_earlier_turns_are_rendered_and_stale_cot_is_dropped() -> None:

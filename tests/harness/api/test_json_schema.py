@@ -21,8 +21,7 @@ def nested(schema, levels):
     """A schema whose references double at each level."""
     definitions = {"d0": schema}
     for level in range(1, levels + 1):
-        twice = [{"$ref": f"#/$defs/d{level - 1}"}] * 2
-        definitions[f"d{level}"] = {"anyOf": twice}
+        definitions[f"d{level}"] = {"anyOf": [{"$ref": f"#/$defs/d{level - 1}"}] * 2}
     return {"$defs": definitions, "$ref": f"#/$defs/d{levels}"}
 
 

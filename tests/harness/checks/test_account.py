@@ -166,8 +166,7 @@ GLUED = "Theuserwantsasentence,soIwriteoneabouttheharbouranditsboats."
 def test_a_cot_whose_words_all_lack_spaces_was_stripped(
     cot: str, requests: int, changed: bool
 ) -> None:
-    made = [reply(text, cot) for text in TEXTS[:requests]]
-    found = entries([*HEALTHY, *made])[len(HEALTHY) :]
+    found = entries([*HEALTHY, *[reply(text, cot) for text in TEXTS[:requests]]])[len(HEALTHY) :]
     assert {one.what for one in found} == ({What.SPACES} if changed else {What.INTACT})
 
 
@@ -257,8 +256,7 @@ def test_a_changed_copy_is_the_servers_if_the_tokens_are_those_of_the_text() -> 
 
 
 def test_one_changed_copy_is_the_servers_if_many_tokens_are_missing() -> None:
-    said = " ".join(TEXTS)
-    assert kinds([*HEALTHY, copy(TEXTS[0], wrote=said)]) == {("lost", "answer")}
+    assert kinds([*HEALTHY, copy(TEXTS[0], wrote=" ".join(TEXTS))]) == {("lost", "answer")}
 
 
 @pytest.mark.parametrize("spelled", [" and", "‑and", "“and”", "…and"])
@@ -332,8 +330,7 @@ def test_the_placeholder_of_a_filter_is_no_value_that_a_model_writes(
     kept = asked(towns[3], towns[3])
     assert (kinds([*HEALTHY, *masked, kept]) == {("changed", "arguments")}) is changed
     assert kinds([*HEALTHY, *masked[:2], kept]) == {("unknown", "")}
-    healthy = [asked(town, f"{town}, Portugal") for town in towns]
-    assert kinds([*HEALTHY, *healthy]) == set()
+    assert kinds([*HEALTHY, *[asked(town, f"{town}, Portugal") for town in towns]]) == set()
 
 
 @pytest.mark.parametrize(("spelled", "changed"), [("...", True), ("…", False)])
@@ -353,8 +350,7 @@ def test_a_copy_that_a_model_respells_is_no_text_that_arrived_unchanged(
 
 def test_a_model_that_writes_other_arguments_is_not_accused() -> None:
     """Its tokens are those of the call, its mistakes differ, and its CoT may plan another text."""
-    wrong = [call(f'{{"note": "salt or {word}"}}') for word in WORDS]
-    assert kinds(wrong) == {("unknown", "")}
+    assert kinds([call(f'{{"note": "salt or {word}"}}') for word in WORDS]) == {("unknown", "")}
     planned = 'The user wants add_note. With note: salt "and" pepper.'
     longer = call('{"note": "salt aumenta \\"and\\" pepper"}', planned)
     assert kinds([longer, longer]) == {("unknown", "")}
@@ -483,8 +479,7 @@ def test_two_tokens_of_every_cot_are_no_convention(more: int, lost: bool) -> Non
 )
 def test_a_few_counts_that_are_too_low_are_the_servers(lower: int, odd: int, proven: bool) -> None:
     made = [reply(f"{text} {at}.") for at, text in enumerate(TEXTS * 30)]
-    wrong = [counted(one, lambda n: n - lower) for one in made[:odd]]
-    found = entries([*wrong, *made[odd:]])
+    found = entries([*[counted(one, lambda n: n - lower) for one in made[:odd]], *made[odd:]])
     assert {one.what for one in found[:odd]} == {What.TOO_LOW if lower > 0 else What.TOO_HIGH}
     assert {one.proven for one in found[:odd]} == {proven}
     assert {one.kind for one in found[odd:]} == {"intact"}
@@ -509,8 +504,7 @@ def test_a_wrong_count_accuses_no_truncated_answer(miscounted: bool, what: What)
         for at, one in enumerate(made[:4])
     ]
     cut = [replace(one, ledger=replace(one.ledger, end="limit")) for one in cut if one.ledger]
-    found = entries([*cut, *made[4:], *others])[: len(cut)]
-    assert {one.what for one in found} == {what}
+    assert {one.what for one in entries([*cut, *made[4:], *others])[: len(cut)]} == {what}
 
 
 # --- Whole twins
@@ -611,8 +605,7 @@ def test_a_formula_names_a_wrong_count(wrong: Callable[[Ledger], int], how: str)
 
 
 def test_counts_alone_do_not_tell_lost_text_from_a_wrong_count() -> None:
-    lost = reply("The boat lies by the mill.", wrote=" ".join(TEXTS))
-    entry = entries([*HEALTHY, lost])[-1]
+    entry = entries([*HEALTHY, reply("The boat lies by the mill.", wrote=" ".join(TEXTS))])[-1]
     assert (entry.kind, entry.witness) == ("unknown", "count")
     assert entry.proven  # Many tokens, but not whether text is lost.
 
@@ -645,8 +638,7 @@ def test_a_short_text_before_every_answer_is_added() -> None:
 def test_one_sentence_for_different_requests_is_named() -> None:
     stock = "Sorry, this request cannot be served right now."
     odd = [replace(reply(stock, wrote=" ".join(TEXTS)), request=f"q{at}") for at in range(5)]
-    found = entries([*HEALTHY, *odd])
-    assert {one.kind for one in found[-5:]} == {"changed"}
+    assert {one.kind for one in entries([*HEALTHY, *odd])[-5:]} == {"changed"}
     own = [replace(reply(stock), request=f"q{at}") for at in range(5)]  # The model says so.
     assert kinds([*HEALTHY, *own]) == set()
 
@@ -741,8 +733,7 @@ def test_one_answer_without_its_cot_is_no_stock_sentence_where_others_lack_it() 
     others = [
         reply(text, cot="", thought=thought) for text, thought in zip(TEXTS, thoughts, strict=True)
     ]
-    found = entries([*HEALTHY, *alike, *others])
-    assert "changed" not in {one.kind for one in found}
+    assert "changed" not in {one.kind for one in entries([*HEALTHY, *alike, *others])}
     assert {one.kind for one in entries([*HEALTHY, *alike])[-5:]} == {"changed"}
 
 

@@ -50,8 +50,7 @@ EMPTIED = {"stop.early", "reply.empty", "reasoning.missing", "reasoning.rare"}
 
 
 def found(answers, api="chat", streaming=False):
-    seen = parse_rollout(rollout(answers, api=api, streaming=streaming))
-    return catalogue.examine(seen)[1]
+    return catalogue.examine(parse_rollout(rollout(answers, api=api, streaming=streaming)))[1]
 
 
 @pytest.mark.parametrize(("effort", "reported"), [("low", False), ("medium", True)])
@@ -142,8 +141,7 @@ def azure_remark(chunks):
 
 
 def early_keep_alive(chunks):
-    remark = {**chunks[0], "id": "chatcmpl-keepalive", "choices": [choice({})]}
-    chunks.insert(0, remark)
+    chunks.insert(0, {**chunks[0], "id": "chatcmpl-keepalive", "choices": [choice({})]})
 
 
 def repeat_finish(chunks):
@@ -203,8 +201,7 @@ def test_additions_of_gateways_to_responses_streams_are_not_errors(quirk, findin
 def test_a_retry_after_a_server_error_is_reported():
     repeated = exchange("chat", False, json_response(chat_whole(ANSWERED)))
     for status, expected in ((500, {"request.server_error"}), (429, set())):
-        retries = (Retry(status=status, waited=0.1),)
-        answer = repeated.model_copy(update={"retries": retries})
+        answer = repeated.model_copy(update={"retries": (Retry(status=status, waited=0.1),)})
         assert ids(found([answer])) == expected
 
 
@@ -236,10 +233,8 @@ def test_kinds_of_refusals_are_told_apart_by_what_decides():
 
 
 def test_error_messages_are_shortened_for_reports():
-    name = "f" * 1_000_000
-    reply = Reply(call=(name, "{"), call_id="")
-    messages = [finding.message for finding in found([reply])]
-    assert 0 < max(map(len, messages)) < 400
+    reply = Reply(call=("f" * 1_000_000, "{"), call_id="")
+    assert 0 < max(map(len, [finding.message for finding in found([reply])])) < 400
 
 
 def test_a_summary_without_its_part_is_a_warning():
@@ -278,17 +273,14 @@ def test_the_arguments_of_the_built_in_python_are_a_program():
 
 def test_arguments_that_the_token_limit_cut_are_no_invalid_json():
     cut = Reply(call=("get_weather", '{"city": "Lis'))
-    limited = put("choices.0.finish_reason", "length")
-    assert "calls.arguments.json" not in chat(limited, cut)
+    assert "calls.arguments.json" not in chat(put("choices.0.finish_reason", "length"), cut)
     assert "calls.arguments.json" in chat(mutations.nothing, cut)
 
 
 def test_special_tokens_in_the_prompt_may_be_repeated():
-    answer = Reply(text="You wrote <|end|>.", wrote="You wrote.")
-    recorded = rollout([answer])
+    recorded = rollout([Reply(text="You wrote <|end|>.", wrote="You wrote.")])
     assert "harmony.markers" in findings(recorded)
-    asked = recorded.exchanges[0].request.body
-    asked["messages"][0]["content"] = "Say <|end|>"
+    recorded.exchanges[0].request.body["messages"][0]["content"] = "Say <|end|>"
     assert findings(recorded) == set()
 
 
@@ -719,8 +711,7 @@ def test_a_stop_string_that_ends_the_cot_is_one_finding():
         recorded = mutations.chat(change, reply, prompt)
         assert reported(recorded) & EMPTIED == {"stop.early"}
     thought = Reply(text="", reasoning="The user asks about a hat.")
-    as_if_ended = mutations.chat(lambda _: None, thought, prompt)
-    assert "stop.early" not in reported(as_if_ended)
+    assert "stop.early" not in reported(mutations.chat(lambda _: None, thought, prompt))
     for reason, found in ((None, False), ("is", True)):
         cut = mutations.both(change, mutations.put("choices.0.stop_reason", reason))
         recorded = mutations.chat(cut, Reply(text="x", reasoning="The user asks what it "), prompt)
@@ -806,8 +797,7 @@ def test_usage_without_details_is_not_an_error(details):
     ],
 )
 def test_missing_counts_and_counts_of_another_type_are_told_apart(usage, message, got):
-    body = responses_whole(ANSWERED) | {"usage": usage}
-    findings = found([json_response(body)], api="responses")
+    findings = found([json_response(responses_whole(ANSWERED) | {"usage": usage})], api="responses")
     (missing,) = [each for each in findings if each.id == "usage.missing"]
     assert (missing.message, missing.evidence.got) == (message, got)
 
@@ -1019,8 +1009,7 @@ def test_evidence_in_a_stream_has_event_and_path():
 
 
 def test_checks_do_not_apply_to_missing_replies():
-    broken = json_response({"error": {"message": "overloaded"}}, 503)
-    assert found([CALL, broken]) == ()
+    assert found([CALL, json_response({"error": {"message": "overloaded"}}, 503)]) == ()
 
 
 @pytest.mark.parametrize(

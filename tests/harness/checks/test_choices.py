@@ -71,8 +71,7 @@ def test_a_leak_that_the_client_sent_back_does_not_hide_the_next_one():
         {"role": "assistant", "content": LEAK},
         {"role": "user", "content": "And tomorrow?"},
     ]
-    recorded = asked(rollout([LEAKED]), {"messages": history})
-    assert findings(recorded) == {"harmony.markers"}
+    assert findings(asked(rollout([LEAKED]), {"messages": history})) == {"harmony.markers"}
 
 
 def test_special_tokens_in_a_tool_result_may_be_repeated():
@@ -80,5 +79,4 @@ def test_special_tokens_in_a_tool_result_may_be_repeated():
         {"role": "user", "content": "Read the file."},
         {"role": "tool", "tool_call_id": "call_1", "content": json.dumps({"text": LEAK})},
     ]
-    recorded = asked(rollout([Reply(text=LEAK)]), {"messages": history})
-    assert findings(recorded) == set()
+    assert findings(asked(rollout([Reply(text=LEAK)]), {"messages": history})) == set()

@@ -123,8 +123,7 @@ def test_a_short_reply_is_foreign_if_its_prompt_tokens_are_so_too() -> None:
         replies = {71: Reply(text="They purr."), 72: Reply(text="They purr.")}
         scores = []
         for name, number, count in made:
-            reply = replies.get(count, Reply(text="Two forms."))
-            one = scored([reply], name, number, asked[name])
+            one = scored([replies.get(count, Reply(text="Two forms."))], name, number, asked[name])
             scores.append(replace(one, traits=replace(one.traits, first_input=count)))
         return scores
 

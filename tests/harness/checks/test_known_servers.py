@@ -224,8 +224,7 @@ def test_reasoning_details_in_pieces_are_sent_back_joined():
     recorded = rollout([stream_response(blocks)], streaming=True).exchanges[0]
     reply = DIALECTS["chat"].read(recorded)
     body = DIALECTS["chat"].next_request(recorded.request.body, reply, [ToolResult("call_1", "{}")])
-    assistant = body["messages"][-2]
-    assert assistant["reasoning_details"] == [{**OPENROUTER_DETAIL, "text": "We call."}]
+    assert body["messages"][-2]["reasoning_details"] == [{**OPENROUTER_DETAIL, "text": "We call."}]
 
 
 @pytest.mark.parametrize("server", WHOLE_RESPONSES)

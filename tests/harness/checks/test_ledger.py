@@ -64,8 +64,7 @@ def unexplained(answer, **more):
 
 
 def tokens_of(*messages, content_type=""):
-    typed = [message_tokens(each, content_type) for each in messages]
-    return sum(map(len, typed)) - 2
+    return sum(map(len, [message_tokens(each, content_type) for each in messages])) - 2
 
 
 # --- Healthy
@@ -102,8 +101,7 @@ def test_calls_add_up_with_any_header_and_spacing(content_type, preamble, sent):
     items = [Reasoning(COT), *([Preamble(preamble)] if preamble else ())]
     call = Call("get_weather", ARGUMENTS)
     made = tokens_of(*items) + len(message_tokens(call, content_type))
-    reply = Reply(call=("get_weather", sent), reasoning=COT)
-    answer = chat(reply, tokens=made, content=preamble)
+    answer = chat(Reply(call=("get_weather", sent), reasoning=COT), tokens=made, content=preamble)
     assert unexplained(answer) <= 0
     assert findings(answer) == set()
 
@@ -111,8 +109,7 @@ def test_calls_add_up_with_any_header_and_spacing(content_type, preamble, sent):
 @pytest.mark.parametrize("kept", [0, 9, 10, 16])
 def test_servers_may_or_may_not_count_format_tokens(kept):
     reply = Reply(text=TEXT, reasoning=COT)
-    answer = chat(reply, tokens=counts(reply)[1] - 10 + kept)
-    assert findings(answer) == set()
+    assert findings(chat(reply, tokens=counts(reply)[1] - 10 + kept)) == set()
 
 
 def test_a_reply_without_cot_adds_up():
@@ -137,8 +134,7 @@ def test_tags_inserted_by_the_server_are_not_counted_as_tokens():
 @pytest.mark.parametrize("reasoning_tokens", [0, 1, 4, 6])
 def test_reasoning_tokens_may_include_the_header(reasoning_tokens):
     reply = Reply(text=TEXT, reasoning=COT)
-    answer = chat(reply, reasoning_tokens=counts(reply)[2] + reasoning_tokens)
-    assert findings(answer) == set()
+    assert findings(chat(reply, reasoning_tokens=counts(reply)[2] + reasoning_tokens)) == set()
 
 
 @pytest.mark.parametrize(
@@ -170,8 +166,7 @@ def test_a_reply_of_exactly_as_many_tokens_as_allowed_has_no_account():
 
 @pytest.mark.parametrize(("tokens", "late"), [(None, False), (30, False), (900, True)])
 def test_tokens_after_a_stop_string_are_reported(tokens, late):
-    reply = Reply(text=TEXT, reasoning=COT)
-    recorded = rollout([chat(reply, tokens=tokens)])
+    recorded = rollout([chat(Reply(text=TEXT, reasoning=COT), tokens=tokens)])
     recorded.exchanges[0].request.body["stop"] = ["whatever"]
     assert ("usage.output.unexplained" in examined.findings(recorded)) == late
 
@@ -254,8 +249,7 @@ def test_a_reply_with_the_tokens_of_one_malformed_header_proves_no_lost_text(tok
 )
 def test_an_empty_reply_may_have_the_tokens_of_headers_or_of_a_hidden_cot(api, request_body):
     assert "reply.lost" not in examined.findings(nothing_returned(api, 12))
-    hidden = asked(nothing_returned(api, 900), request_body)
-    assert "reply.lost" not in examined.findings(hidden)
+    assert "reply.lost" not in examined.findings(asked(nothing_returned(api, 900), request_body))
 
 
 def test_an_encrypted_cot_is_not_lost():
@@ -554,8 +548,7 @@ def test_servers_behind_one_address_may_count_differently():
 
 def cut(topic, tokens=30):
     """An answer whose text is cut after this many tokens, without its end token."""
-    text = "".join(spelled(f"About {topic}: {TEXT} {TEXT}")[:tokens])
-    reply = Reply(text=text, reasoning=COT)
+    reply = Reply(text="".join(spelled(f"About {topic}: {TEXT} {TEXT}")[:tokens]), reasoning=COT)
     return chat(reply, tokens=counts(reply)[1] - 1)
 
 
@@ -565,8 +558,7 @@ def test_replies_without_a_cot_to_lose_do_not_hide_those_that_lost_one():
     plain = [Reply(text=f"{TEXT} {n}.", reasoning="") for n in range(40)]
     for replies in ([*lost, *kept], [*lost, *kept, *plain]):
         found = pooled_findings(replies, streaming=False)
-        missing = [each.severity for each in found if each.id == "reasoning.missing"]
-        assert missing == ["error"] * 8
+        assert [each.severity for each in found if each.id == "reasoning.missing"] == ["error"] * 8
 
 
 def test_a_cached_token_account_does_not_keep_its_exchange_alive():

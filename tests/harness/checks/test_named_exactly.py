@@ -354,8 +354,7 @@ _NUMBERS = iter(range(1000))
 def _greedy(text: str, question: str = "Where?", *, streaming: bool = False) -> Score:
     reply = replace(ANSWER, text=text)
     made = rollout([reply], streaming=streaming, sample=question, attempt=next(_NUMBERS))
-    messages = [{"role": "user", "content": question}]
-    recorded = asked(made, {"temperature": 0, "messages": messages})
+    recorded = asked(made, {"temperature": 0, "messages": [{"role": "user", "content": question}]})
     return measured_score(parse_rollout(recorded), {"outcome": "answered"})
 
 

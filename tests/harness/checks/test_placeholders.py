@@ -26,8 +26,7 @@ def found(entries: list[dict[str, Any]], alternatives: int = 3) -> set[str]:
     whole = chat_whole(Reply(text="".join(WORDS)))
     whole["choices"][0]["logprobs"] = {"content": entries}
     recorded = exchange("chat", False, json_response(whole))
-    asked = {"logprobs": True, "top_logprobs": alternatives}
-    body = {**(recorded.request.body or {}), **asked}
+    body = {**(recorded.request.body or {}), "logprobs": True, "top_logprobs": alternatives}
     request = recorded.request.model_copy(update={"body": body})
     parsed = parse_rollout(rollout([recorded.model_copy(update={"request": request})]))
     return {each.id for each in catalogue.examine(parsed)[1] if each.id.startswith("logprobs.")}
@@ -57,8 +56,7 @@ def test_zeros_are_healthy_if_no_alternatives_were_requested() -> None:
 
 @pytest.mark.parametrize("lowest", [-9999.0, -3.4028234663852886e38])
 def test_the_lowest_values_are_no_logprobs(lowest: float) -> None:
-    read = reported(entry("a", -0.1, ("b", lowest), ("c", -40.0)))
-    assert read.top == {b"a": -0.1, b"c": -40.0}
+    assert reported(entry("a", -0.1, ("b", lowest), ("c", -40.0))).top == {b"a": -0.1, b"c": -40.0}
 
 
 def test_what_is_not_json_is_shown() -> None:

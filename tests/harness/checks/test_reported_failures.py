@@ -88,8 +88,7 @@ def test_a_failed_response_is_still_validated():
 
 
 def test_an_answer_about_an_error_is_not_an_error():
-    text = json.dumps({"error": "none", "object": "error", "finish_reason": "error"})
-    said = Reply(text=text)
+    said = Reply(text=json.dumps({"error": "none", "object": "error", "finish_reason": "error"}))
     assert findings(chat(lambda _: None, said)) == set()
     assert findings(responses_stream(lambda _: None, said)) == set()
 

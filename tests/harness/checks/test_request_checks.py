@@ -22,8 +22,7 @@ OPTIONS = [
 
 def findings(message, status=400, **request):
     refused = json_response({"error": {"message": message}}, status)
-    recorded = asked(rollout([refused], end="failed"), request)
-    return examined.findings(recorded)
+    return examined.findings(asked(rollout([refused], end="failed"), request))
 
 
 def test_a_rejection_of_a_short_text_is_reported():
@@ -85,8 +84,7 @@ def test_not_implemented_is_a_rejection():
 )
 def test_to_refuse_streams_by_name_is_a_warning(message, streaming, severity):
     refused = json_response({"error": {"message": message}}, 400)
-    recorded = asked(rollout([refused], end="failed"), {"stream": streaming})
-    (found,) = examined.details(recorded)
+    (found,) = examined.details(asked(rollout([refused], end="failed"), {"stream": streaming}))
     assert (found.id, found.severity) == ("request.refused", severity)
 
 
@@ -153,8 +151,7 @@ def test_an_unrelated_rejection_of_a_long_prompt_is_reported():
 
 
 def test_an_empty_body_is_not_called_a_stream():
-    recorded = rollout([json_response("")])
-    (finding,) = examined.details(recorded)
+    (finding,) = examined.details(rollout([json_response("")]))
     assert (finding.id, finding.evidence.got) == ("reply.unreadable", "an empty body")
 
 

@@ -149,6 +149,5 @@ def test_what_stops_the_sdk_comes_before_missing_fields_that_it_ignores():
         each.model_copy(update={"evidence": each.evidence.model_copy(update={"record": str(at)})})
         for at, each in enumerate(found)
     ]
-    about = SINGLE_CHECKS["responses.schema"].about
-    result = judged_result(about, renamed, {("s", "c"): (2, 2)})
+    result = judged_result(SINGLE_CHECKS["responses.schema"].about, renamed, {("s", "c"): (2, 2)})
     assert result.examples[0].evidence.path == "$.output_index"

@@ -37,8 +37,7 @@ class Added(BaseModel):
 
 
 def findings(change):
-    recorded = responses(change, Reply(text="It is sunny."))
-    return examined.findings(recorded)
+    return examined.findings(responses(change, Reply(text="It is sunny.")))
 
 
 @pytest.mark.parametrize(

@@ -92,5 +92,4 @@ def test_generated_schemas_raise_no_error(tmp_path):
     rollouts = read_traffic([file]).rollouts
     assert len(rollouts) > 50
     for recorded in rollouts:
-        score = measured_score(parse_rollout(recorded), {"outcome": "answered"})
-        assert not score.broken
+        assert not measured_score(parse_rollout(recorded), {"outcome": "answered"}).broken

@@ -100,8 +100,7 @@ def test_escapes_that_the_server_added_do_not_fit_the_count(written, sent):
     """By so many tokens that no header explains them."""
     written, sent = (" ".join([text] * 12) for text in (written, sent))
     changed = put("choices.0.message.content", sent)
-    found = findings(chat(changed, Reply(text=written, reasoning=COT)))
-    assert "text.changed" in found
+    assert "text.changed" in findings(chat(changed, Reply(text=written, reasoning=COT)))
     assert "text.changed" not in findings(chat(changed, Reply(text=sent, reasoning=COT)))
 
 
@@ -186,8 +185,7 @@ def test_a_list_of_calls_in_the_answer_is_reported(said, is_call):
 
 
 def test_a_call_without_its_type_is_one_finding():
-    untyped = drop("choices.0.message.tool_calls.0.type")
-    found = details(chat(untyped, CALL))
+    found = details(chat(drop("choices.0.message.tool_calls.0.type"), CALL))
     assert [each.evidence.path for each in found] == ["$.choices[0].message.tool_calls[0].type"]
 
 
@@ -200,8 +198,7 @@ def test_two_objects_without_their_types_are_two_findings():
 
 @pytest.mark.parametrize("late", ['{"choices": [], "cost": "0"}', '{"type": "ping"}'])
 def test_harmless_events_after_done_are_not_reported_as_lost(late):
-    found = findings(chat_stream(lambda c: [*chat_blocks(c), f"data: {late}"], ANSWER))
-    assert found == set()
+    assert findings(chat_stream(lambda c: [*chat_blocks(c), f"data: {late}"], ANSWER)) == set()
 
 
 def test_usage_and_output_after_done_are_reported_as_lost():
@@ -249,8 +246,7 @@ def test_the_finding_for_a_text_without_deltas_says_so():
         for event in [each for each in events if each["type"] == kind]:
             events.remove(event)
 
-    found = details(responses_stream(whole, ANSWER))
-    messages = {each.id: each.message for each in found}
+    messages = {each.id: each.message for each in details(responses_stream(whole, ANSWER))}
     assert messages["responses.stream.done_text"].startswith("No delta precedes")
 
 
@@ -279,8 +275,7 @@ def test_a_json_answer_that_is_a_call_is_one_finding():
     assert "chat.answer.item" not in findings(chat(nothing, python, JSON_FORMAT))
     with_tools = {"response_format": {"type": "json_object"}}
     assert findings(chat(nothing, answer, with_tools)) == {"chat.answer.item"}
-    offered = {"response_format": {"type": "json_object"}}
-    assert findings(chat(nothing, CALL, offered)) == set()
+    assert findings(chat(nothing, CALL, {"response_format": {"type": "json_object"}})) == set()
 
 
 @pytest.mark.parametrize(
@@ -412,8 +407,7 @@ def test_arguments_before_the_call_may_be_of_the_model() -> None:
     "said", ["I look up the weather in Lisbon.", "Lisbon it is.", "One moment…", "…"]
 )
 def test_a_sentence_before_a_call_is_a_preamble(said: str) -> None:
-    recorded = chat_stream(_with_text(said, before=True), CALL)
-    assert "calls.repeated" not in findings(recorded)
+    assert "calls.repeated" not in findings(chat_stream(_with_text(said, before=True), CALL))
 
 
 # --- Calls after their own results
@@ -459,15 +453,13 @@ AGAIN = Reply(call=("get_weather", '{"location": "Lisbon"}'), call_id="call_2", 
     ],
 )
 def test_the_same_call_after_its_own_result(api, output: str, later: Reply, found: bool) -> None:
-    recorded = _conversation(api, output, CALL, later)
-    assert ("calls.again" in findings(recorded)) == found
+    assert ("calls.again" in findings(_conversation(api, output, CALL, later))) == found
 
 
 def test_a_request_that_is_recorded_twice_is_no_call_after_its_result() -> None:
     recorded = _conversation("chat", SUNNY, CALL, AGAIN)
     first = recorded.exchanges[0]
-    twice = recorded.model_copy(update={"exchanges": (first, first)})
-    assert "calls.again" not in findings(twice)
+    assert "calls.again" not in findings(recorded.model_copy(update={"exchanges": (first, first)}))
 
 
 @pytest.mark.parametrize(
@@ -478,8 +470,7 @@ def test_headers_of_joined_messages_of_cot_prove_no_lost_text(separator, more, p
     cot = separator.join(["I compute this and write it."] * 7)
     body = chat_whole(Reply(text="", reasoning=cot))
     body["usage"]["completion_tokens"] = counts(Reply(text="", reasoning=cot))[1] + more
-    recorded = rollout([json_response(body)])
-    found = [each for each in details(recorded) if each.id == "reply.lost"]
+    found = [each for each in details(rollout([json_response(body)])) if each.id == "reply.lost"]
     assert [each.proven for each in found] == [proven]
 
 
@@ -535,8 +526,7 @@ def test_settings_that_a_response_repeats_are_those_of_its_request(sent, repeate
             body.pop(name, None)
         body.update(repeated)
 
-    recorded = asked(responses(change, ANSWER), sent)
-    assert ("responses.settings" in findings(recorded)) == found
+    assert ("responses.settings" in findings(asked(responses(change, ANSWER), sent))) == found
 
 
 @pytest.mark.parametrize(("text", "found"), [(" It is sunny.", True), ("\nIt is sunny.", False)])

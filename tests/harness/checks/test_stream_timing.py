@@ -40,8 +40,7 @@ def stream(number: int, silences: Times, *, api: Api = "chat", step: float = 0.0
         at += silences.get(index, step)
         parts.append(StreamPart(at, part.raw))
     response = exchange.response.model_copy(update={"parts": tuple(parts)})
-    ended = at + silences.get(-1, 0.0)
-    made = exchange.model_copy(update={"response": response, "elapsed": ended})
+    made = exchange.model_copy(update={"response": response, "elapsed": at + silences.get(-1, 0.0)})
     return scored(recorded, made)
 
 
@@ -129,8 +128,7 @@ async def received(url: str, api: Api, count: int, **changes: float) -> list[Sco
     body = {"model": SERVED, "stream": True, **(prompt if api == "chat" else {"input": "Hi"})}
     path = "/chat/completions" if api == "chat" else "/responses"
     async with open_transport(provider, retries=NO_RETRIES) as transport:
-        sent = [transport.send(path, body) for _ in range(count)]
-        exchanges = await asyncio.gather(*sent)
+        exchanges = await asyncio.gather(*[transport.send(path, body) for _ in range(count)])
     assert all(exchange.failure is None and exchange.response.good_status for exchange in exchanges)
     return [
         scored(recorded.model_copy(update={"id": str(number)}), exchange)

@@ -164,5 +164,4 @@ def test_empty_arguments_are_attributed_to_the_server_if_their_tokens_are_unexpl
     ],
 )
 def test_a_closing_bracket_too_many_is_reported(arguments, closed_twice):
-    found = called("search", arguments, "I look it up.")
-    assert ("calls.arguments.cut" in found) is closed_twice
+    assert ("calls.arguments.cut" in called("search", arguments, "I look it up.")) is closed_twice

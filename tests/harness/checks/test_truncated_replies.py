@@ -62,8 +62,7 @@ def healthy(cot: str, text: str) -> int:
     ],
 )
 def test_an_answer_beside_nothing_but_reasoning_tokens_is_reported(thinking, text, reported):
-    recorded = cut("We should", text, 24, thinking)
-    assert findings(recorded) == reported
+    assert findings(cut("We should", text, 24, thinking)) == reported
 
 
 def test_a_server_that_counts_all_tokens_as_reasoning_contradicts_nothing():
@@ -79,8 +78,7 @@ def test_a_server_that_counts_all_tokens_as_reasoning_contradicts_nothing():
 
 def test_a_truncated_reply_needs_as_many_tokens_as_its_text():
     assert findings(cut(COT, PLAN, healthy(COT, PLAN))) == set()
-    notice = cut(COT, PLAN, tokens(COT) + 3)
-    assert findings(notice) == {"usage.output.unexplained"}
+    assert findings(cut(COT, PLAN, tokens(COT) + 3)) == {"usage.output.unexplained"}
 
 
 @pytest.mark.parametrize(
@@ -171,8 +169,7 @@ def test_a_model_that_ends_after_its_cot_is_held_by_no_schema(further, reported)
     ],
 )
 def test_one_token_up_to_the_limit_is_no_loop_of_a_model(cot, text, prompt, found):
-    messages = [{"role": "user", "content": prompt}]
-    recorded = cut(cot, text, 900, thinking=700, messages=messages)
+    recorded = cut(cot, text, 900, thinking=700, messages=[{"role": "user", "content": prompt}])
     ids = {each for each in findings(recorded) if each.startswith(("text.", "reply."))}
     assert ids - ({"text.runaway"} if "text.one_token" in found else set()) == found
 
@@ -207,8 +204,7 @@ def listed(*alternatives: list[str], texts: tuple[str, ...]) -> Rollout:
     ],
 )
 def test_alternatives_without_text_are_reported(alternatives, found):
-    recorded = listed(*alternatives, texts=("caf", "\u00e9", ".", " Yes"))
-    assert findings(recorded) == found
+    assert findings(listed(*alternatives, texts=("caf", "\u00e9", ".", " Yes"))) == found
 
 
 def priced(counts: Iterator[int], number: int = 12) -> list[Score]:
@@ -313,8 +309,7 @@ GARBLED = '{"a": "ary to=functions.functionid596 x'
 
 
 def test_words_of_a_header_alone_prove_nothing():
-    json_mode = {"response_format": {"type": "json_object"}}
-    odd = said(GARBLED, reasoning=COT, extra=3, **json_mode)
+    odd = said(GARBLED, reasoning=COT, extra=3, response_format={"type": "json_object"})
     assert "harmony.remains info" in judged_replies(odd, 300)
     dropped = said("Yes.assistantfinalNo.", reasoning=COT, extra=3)
     assert "harmony.remains error" in judged_replies(dropped, 300)
@@ -344,16 +339,14 @@ def test_the_finding_about_a_lost_reply_says_what_is_missing():
 def test_a_count_that_no_text_explains_exceeds_no_limit() -> None:
     """It may be the sum over all chunks; that of a reply without its limit is explained."""
     text = "The ferry leaves the pier at nine, and the tide turns an hour later. " * 3
-    own = said(text, reasoning=COT, max_tokens=20)
-    assert "finish.limit error" in judged_replies(own, 300)
+    assert "finish.limit error" in judged_replies(said(text, reasoning=COT, max_tokens=20), 300)
     inflated = said(text[:60], reasoning=COT, extra=900, max_tokens=256)
     assert not [found for found in judged_replies(inflated, 300) if found.startswith("finish")]
 
 
 def test_an_empty_reply_with_the_tokens_of_a_text_is_lost_however_rare() -> None:
     assert "reply.lost error" in judged_replies(said("", reasoning=COT, extra=40), 300)
-    malformed = said("", reasoning=COT, extra=12)
-    assert "reply.lost error" not in judged_replies(malformed, 300)
+    assert "reply.lost error" not in judged_replies(said("", reasoning=COT, extra=12), 300)
 
 
 @pytest.mark.parametrize("choices", [1, 2])

@@ -93,8 +93,7 @@ def test_without_out_a_new_folder_is_created_in_runs(runs, tmp_path, capsys):
 
 def test_json_is_the_only_output_and_writes_no_file(runs, tmp_path, capsys):
     assert run(["compare", *runs, "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert [entry["label"] for entry in found["entries"]][2] == "beta"
+    assert [entry["label"] for entry in json.loads(capsys.readouterr().out)["entries"]][2] == "beta"
     assert not list((tmp_path / "runs").glob("compare-*"))
 
 
@@ -157,8 +156,7 @@ def test_providers_are_run_one_after_another_and_compared(tmp_path, capsys):
     ):
         providers(tmp_path, good=good.base_url, bad=bad.base_url)
         assert run(["compare", "-p", "good", "-p", "bad", *SHORT, "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    (row,) = (row for row in found["rows"] if row["name"] == "pass@1")
+    (row,) = (row for row in json.loads(capsys.readouterr().out)["rows"] if row["name"] == "pass@1")
     assert [cell["value"] for cell in row["cells"]] == [1.0, 0.0]
     assert sorted(path.name.partition("-")[0] for path in (tmp_path / "runs").iterdir()) == [
         "bad",

@@ -85,8 +85,7 @@ def test_only_the_worse_condition_is_reported_as_worse(made):
         group: "worse" if group == BROKEN else "none" for group in GROUPS
     }
     difference = first[BROKEN].differences[1]
-    assert difference.value == -1.0
-    assert difference.pairs == len(SMALL.cases)
+    assert (difference.value, difference.pairs) == (-1.0, len(SMALL.cases))
     assert first[BROKEN].cells[1].value == 0.0
     (verdict,) = rows(found, "verdict").values()
     assert [cell.decision for cell in verdict.cells] == ["pass", "fail"]
@@ -117,8 +116,7 @@ def test_a_check_that_fails_in_one_run_differs_and_has_its_evidence(tmp_path):
     (row,) = rows(found, "usage.sum").values()
     assert row.differs
     assert [cell.status for cell in row.cells] == ["passed", "failed"]
-    assert row.cells[1].hits == 20
-    assert row.cells[1].examples[0].id == row.name
+    assert (row.cells[1].hits, row.cells[1].examples[0].id) == (20, row.name)
     assert row.differences[1].seen == "worse"
     assert row.differences[1].pairs is None
     invalid = rows(found, "invalid response")
@@ -365,8 +363,7 @@ def score_row(found):
 def test_baselines_are_paired_by_question():
     found = columns(eval_column("good", [8, 8, 7]), eval_column("bad", [2, 8, 7]))
     row = score_row(found)
-    assert row.name == "aime25, gpt-oss-20b, high effort"
-    assert row.differences[1].seen == "worse"
+    assert (row.name, row.differences[1].seen) == ("aime25, gpt-oss-20b, high effort", "worse")
     assert row.differences[1].pairs == 30
     (changed,) = found.changes
     assert {case.here for case in changed.cases} == {(2, 8)}
@@ -398,8 +395,7 @@ def test_the_score_of_a_baseline_is_that_of_the_tries_made():
 
 @pytest.mark.parametrize("against", [0, 1])
 def test_a_run_is_compared_with_published_figures(against):
-    found = columns(eval_column("bad", [2]), published(), against=against)
-    row = score_row(found)
+    row = score_row(columns(eval_column("bad", [2]), published(), against=against))
     assert row.cells[1].value == pytest.approx(0.917)
     assert seen(row, 1 - against) == ("better" if against == 0 else "worse")
 
@@ -580,8 +576,7 @@ def test_history_compares_settings_with_the_latest_run_of_the_same_task(tmp_path
     ],
 )
 def test_a_gap_is_a_pause_much_longer_than_usual_and_than_a_day(days, late):
-    times = [datetime.fromtimestamp(86_400 * day, UTC).isoformat() for day in days]
-    assert gaps(times) == late
+    assert gaps([datetime.fromtimestamp(86_400 * day, UTC).isoformat() for day in days]) == late
 
 
 def test_a_comparison_can_be_read_back(made):

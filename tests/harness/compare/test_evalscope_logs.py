@@ -116,8 +116,7 @@ def sgl_eval(folder, solves=right, *, stops=lambda question, repeat: "stop", par
 
 
 def compared(capsys, *folders):
-    code = run(["compare", *map(str, folders), "--json"])
-    return code, json.loads(capsys.readouterr().out)
+    return run(["compare", *map(str, folders), "--json"]), json.loads(capsys.readouterr().out)
 
 
 def test_questions_are_clusters_and_repeats_are_tries(tmp_path):
@@ -274,8 +273,7 @@ def changed(folder, change):
     """A folder with a change of one row of its reviews."""
     evalscope(folder, temperature=1)
     (reviews,) = folder.glob("reviews/m/*")
-    rows = [json.loads(line) for line in reviews.read_text().splitlines()]
-    write(reviews, *change(rows))
+    write(reviews, *change([json.loads(line) for line in reviews.read_text().splitlines()]))
     return folder
 
 

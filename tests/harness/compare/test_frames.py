@@ -39,8 +39,7 @@ def folder(tmp_path_factory):
 
 
 def test_attempts_have_one_row_per_planned_attempt(folder):
-    run = harness.load(folder)
-    attempts = run.attempts
+    attempts = harness.load(folder).attempts
     assert len(attempts) == ATTEMPTS + 5 * QUESTIONS
     assert not attempts.duplicated([*KEYS[1:]]).any()
     by_task = attempts.groupby(["task", "api", "mode"])["value"].mean()
@@ -88,10 +87,8 @@ def test_a_failed_probe_has_a_row_for_each_example(folder, tmp_path):
     run = harness.load(copy)
     before, analysis = len(run.findings), run.analysis
     record = run.attempts["record"].iloc[0]
-    example = reporting.finding(record, "tools.loop")
-    failed = reporting.failed_rule("tools.loop", "failed", example)
-    about = failed.check.model_copy(update={"kind": "probe"})
-    probe = failed.model_copy(update={"check": about})
+    failed = reporting.failed_rule("tools.loop", "failed", reporting.finding(record, "tools.loop"))
+    probe = failed.model_copy(update={"check": failed.check.model_copy(update={"kind": "probe"})})
     write_analysis(copy, analysis.model_copy(update={"checks": (*analysis.checks, probe)}))
     run = harness.load(copy)
     (row,) = run.findings.query("rule == 'tools.loop'").to_dict("records")
@@ -101,8 +98,7 @@ def test_a_failed_probe_has_a_row_for_each_example(folder, tmp_path):
 
 def test_info_and_analysis_are_the_records(folder):
     run = harness.load(folder)
-    assert run.info.provider.name == "mock"
-    assert run.analysis.run_id == "mixed"
+    assert (run.info.provider.name, run.analysis.run_id) == ("mock", "mixed")
 
 
 def test_a_transcript_is_a_conversation(folder):
@@ -117,15 +113,13 @@ def test_a_transcript_is_a_conversation(folder):
 
 
 def test_several_runs_have_a_column_that_names_them(folder, tmp_path):
-    other = judged_run(tmp_path / "other", always, suite=SMALL, tries=1)
-    runs = harness.load_many([folder, other])
+    runs = harness.load_many([folder, judged_run(tmp_path / "other", always, suite=SMALL, tries=1)])
     assert list(runs.attempts.columns) == ["run", *COLUMNS["attempts"]]
     assert runs.attempts["run"].value_counts().to_dict() == {
         "mixed": ATTEMPTS + 5 * QUESTIONS,
         "other": 16,
     }
-    named = harness.load_many({"a": folder, "b": folder})
-    assert set(named.findings["run"]) == {"a", "b"}
+    assert set(harness.load_many({"a": folder, "b": folder}).findings["run"]) == {"a", "b"}
     with pytest.raises(ValueError, match="same folder name"):
         harness.load_many([folder, folder])
 

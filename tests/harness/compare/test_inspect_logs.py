@@ -154,8 +154,7 @@ def good(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bad")
-    return evaluated(folder, lambda n, _: n % 2 == 1, "json")
+    return evaluated(tmp_path_factory.mktemp("bad"), lambda n, _: n % 2 == 1, "json")
 
 
 def test_samples_are_clusters_of_epochs(good):
@@ -172,8 +171,7 @@ def test_samples_are_clusters_of_epochs(good):
 def test_two_logs_are_compared_question_by_question(good, bad, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(["compare", str(good), str(bad), "--out", str(out)]) == 1
-    printed = capsys.readouterr().out
-    assert "sums, gpt-oss-20b, default effort" in printed
+    assert "sums, gpt-oss-20b, default effort" in capsys.readouterr().out
     found = json.loads((out / "compare.json").read_text())
     (score,) = [row for row in found["rows"] if row["section"] == "Scores"]
     assert [cell["total"] for cell in score["cells"]] == [QUESTIONS * EPOCHS] * 2
@@ -259,8 +257,7 @@ def test_each_part_of_a_score_is_an_eval(good, tmp_path, capsys):
     assert run(["compare", str(path), str(path.parent / "x"), "--json"]) == 2
     base = tmp_path / "b.json"
     assert run(["export", str(path), "--format", "baseline", "--out", str(base)]) == 0
-    names = [scores.eval for scores in read_baseline(base).results]
-    assert names == ["sums useful", "sums safe"]
+    assert [scores.eval for scores in read_baseline(base).results] == ["sums useful", "sums safe"]
     capsys.readouterr()
     assert run(["compare", str(base), str(path), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]

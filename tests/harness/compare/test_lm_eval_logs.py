@@ -58,8 +58,7 @@ def test_questions_are_clusters_and_the_runs_in_a_folder_are_tries():
     assert log.provider.startswith("127.0.0.1:")
     assert (log.epochs, log.complete, log.version) == (2, True, "lm_eval 0.4.13")
     assert (log.sampling.temperature, log.sampling.max_tokens) == (1.0, 2048)
-    assert log.parts == (STRICT, FLEXIBLE)
-    assert log.scores[f"sums {STRICT}"]["0"] == (0, 1)
+    assert (log.parts, log.scores[f"sums {STRICT}"]["0"]) == ((STRICT, FLEXIBLE), (0, 1))
     assert log.scores[f"sums {STRICT}"]["3"] == (0, 0)
     assert log.scores[f"sums {FLEXIBLE}"]["3"] == (1, 1)
     assert len(log.scores[f"sums {FLEXIBLE}"]) == QUESTIONS
@@ -277,8 +276,7 @@ def change_samples(**fields):
 
 def change_results(name, value):
     def change(copy):
-        path = sorted(copy.glob("*/results_*.json"))[0]
-        rewrite(path, lambda made: made.update({name: value}))
+        rewrite(sorted(copy.glob("*/results_*.json"))[0], lambda made: made.update({name: value}))
 
     return change
 

@@ -61,8 +61,7 @@ def test_a_run_keeps_its_golden_file(tmp_path):
 
 def run_with(digest):
     """The part of `run.json` about a golden file."""
-    task = TaskInfo.model_construct(files={"golden.json": digest})
-    return RunInfo.model_construct(tasks=(task,))
+    return RunInfo.model_construct(tasks=(TaskInfo.model_construct(files={"golden.json": digest}),))
 
 
 def tokens(*parts):
@@ -118,8 +117,7 @@ DIVERGENT = {
 
 @pytest.mark.parametrize(("other", "gap"), DIVERGENT.values(), ids=DIVERGENT)
 def test_the_gap_of_a_divergence_is_measured(other, gap):
-    found = divergence(tokens(*ANSWER), other, ended=True)
-    assert found.gap == pytest.approx(gap)
+    assert divergence(tokens(*ANSWER), other, ended=True).gap == pytest.approx(gap)
 
 
 def test_truncated_replies_do_not_diverge():
@@ -138,8 +136,7 @@ def test_reserialized_arguments_are_not_a_divergence(golden, came):
     header = [*TURN, ("commentary", "marker"), (MESSAGE, "marker")]
     due = tokens(*HEAD, THOUGHT, *header, (golden, "call"), (CALL, "marker"))
     assert divergence(due, reply(calls=(ToolCall("1", "f", came),)), ended=True) is None
-    other = came.replace("2", "3")
-    found = divergence(due, reply(calls=(ToolCall("1", "f", other),)), ended=True)
+    found = divergence(due, reply(calls=(ToolCall("1", "f", came.replace("2", "3")),)), ended=True)
     assert "2" in found.expected
 
 
@@ -164,8 +161,7 @@ def entries(golden, shift=0.0):
 def test_tokens_are_compared_up_to_the_first_different_one():
     golden = tokens(("one two three four", "answer"))
     said = entries(tokens(("one two", "answer"), (" drei", "answer"), (" four", "answer")))
-    found = compare(golden, said)
-    assert [each.agrees for each in found] == [True, True, False]
+    assert [each.agrees for each in compare(golden, said)] == [True, True, False]
     said[1] = ReportedToken(b" zwei", said[1].top)
     assert [each.at for each in compare(golden, said)] == [0, 1]
     assert len(compare(golden, entries(golden))) == 4
@@ -175,16 +171,14 @@ def test_only_tokens_of_the_answer_are_compared():
     golden = tokens(*ANSWER)
     compared = compare(golden, entries(golden, 0.5))
     assert [golden[each.at].part for each in compared] == ["answer", "answer"]
-    rivals = [value for each in compared for value in each.changes]
-    assert rivals == pytest.approx([0.5] * 6)
+    assert [value for each in compared for value in each.changes] == pytest.approx([0.5] * 6)
 
 
 @given(st.floats(0.001, 5.0))
 def test_a_constant_shift_is_the_distance(shift):
     golden = tokens(("one two three four", "answer"))
     found = distance(compare(golden, entries(golden, -shift)))
-    assert found.median == pytest.approx(shift)
-    assert found.p99 == pytest.approx(shift)
+    assert (found.median, found.p99) == (pytest.approx(shift), pytest.approx(shift))
     assert found.agreement == 1
 
 
@@ -221,12 +215,10 @@ def test_create_learns_the_tolerance_from_healthy_runs(monkeypatch):
     assert golden.exact_tolerance.p95 == pytest.approx(0.2)
     assert golden.exact_tolerance.request_p95 == pytest.approx(0.2)  # None was long enough.
     assert golden.exact_tolerance.gap == pytest.approx(0.2 * 2**0.5)
-    assert golden.tolerance.p95 == pytest.approx(1.0)
-    assert golden.engine == "engine 1"
+    assert (golden.tolerance.p95, golden.engine) == (pytest.approx(1.0), "engine 1")
     [pattern] = golden.patterns  # The other defects have no effect.
     assert (pattern.defect, pattern.text) == ("yarn-rounded", "yarn-rounded!")
-    assert pattern.changes["copy"][-3] == (-700, -700, -700)
-    assert pattern.changes["copy"][0] == ()
+    assert (pattern.changes["copy"][-3], pattern.changes["copy"][0]) == ((-700, -700, -700), ())
     assert golden.drawn["drawn 1"].texts == ("Hm, so.\nblue sky",) * create.DRAWS
     assert list(golden.continuations["copy"].tokens())[-2] == tokens(*ANSWER)[-2]
 
@@ -279,5 +271,4 @@ def test_a_token_that_rounding_changes_is_not_evidence(monkeypatch):
     assert [token.steady for token in due[-3:]] == [False, False, True]
     assert all(token.steady for token in golden.continuations["list"].tokens())
     assert compare(due, entries(due, 3.0)) == []
-    found = divergence(due, reply(" blue sea"), ended=True)
-    assert found.gap == 0
+    assert divergence(due, reply(" blue sea"), ended=True).gap == 0

@@ -29,8 +29,7 @@ SHIFT = 0.25
 
 def completion(body, *, ids=True, logprobs=True):
     """The golden answer to a prompt as vLLM returns it, with noise; otherwise a short answer."""
-    name = PROMPTS.get(tuple(body["prompt"]))
-    tokens = list(GOLDEN.continuations[name or "copy"].tokens())
+    tokens = list(GOLDEN.continuations[PROMPTS.get(tuple(body["prompt"])) or "copy"].tokens())
     tops = [
         {
             f"token_id:{each}": value + SHIFT * (place % 2)
@@ -197,8 +196,7 @@ async def test_the_command_records_a_server(tmp_path, capsys):
         given = ["--from", provider.base_url, "--engine", "e", "--numbers", "n", "--no-long"]
         command = ["golden", "create", *given, "--model", MODEL, "--out", str(out)]
         assert await asyncio.to_thread(run, command) == 0
-    golden = files.load(out)
-    assert golden.command.startswith("gpt-oss-verify")
+    assert files.load(out).command.startswith("gpt-oss-verify")
     said = capsys.readouterr().err
     assert "174 of 174 answers" in said
     assert "merge it with another" in said

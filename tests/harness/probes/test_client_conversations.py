@@ -3,8 +3,9 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from typing import Any
 
 import pytest
 from corpus import healthy
@@ -45,6 +46,10 @@ def changed(exchange: Exchange, damage: str) -> Exchange:
     return exchange.model_copy(update={"response": response.model_copy(update=new)})
 
 
+def with_damage(one: Rollout, damage: str) -> Rollout:
+    return one.model_copy(update={"exchanges": tuple(changed(e, damage) for e in one.exchanges)})
+
+
 @cache
 def recorded() -> tuple[Rollout, ...]:
     """Three conversations of each task with tools, and one text, over each API and in each mode."""
@@ -81,7 +86,6 @@ def breaks(found: tuple[ClientResult, ...], status: str = "breaking") -> Iterato
             yield result.client, result.api, "streamed" in reason
 
 
-BOTH = [(SDK, True), (HELPERS, True)]
 REALITY: Mapping[str, set[Break]] = {
     "content-index-missing": {(HELPERS, "responses", True)},
     "done-events-repeated": set(),
@@ -96,20 +100,13 @@ REALITY: Mapping[str, set[Break]] = {
         *((client, "chat", streams) for client in (SDK, HELPERS) for streams in (False, True)),
     },
     "empty-choices": set(),
-    "error-event": {(client, api, True) for client, _ in BOTH for api in ("chat", "responses")},
+    "error-event": {
+        (client, api, True) for client in (SDK, HELPERS) for api in ("chat", "responses")
+    },
     "crlf": set(),
     "comments": set(),
 }
 """What broke; an answer that `parse()` returns has no call there, so calls are read as by hand."""
-
-
-def sdk(found: Iterator[Break]) -> set[Break]:
-    return {each for each in found if each[0] in (SDK, HELPERS)}
-
-
-@pytest.mark.parametrize("damage", REALITY)
-def test_the_installed_sdk_breaks_where_it_broke(damage: str) -> None:
-    assert sdk(breaks(under(damage))) == REALITY[damage]
 
 
 TABLE: Mapping[str, set[Break]] = {
@@ -132,12 +129,6 @@ TABLE: Mapping[str, set[Break]] = {
 """What broke of the clients that the table knows."""
 
 
-@pytest.mark.parametrize("damage", TABLE)
-def test_the_table_breaks_the_others_where_they_broke(damage: str) -> None:
-    found = {each for each in breaks(under(damage)) if each[0] in (PYDANTIC, NPM, VERCEL)}
-    assert found == TABLE[damage]
-
-
 AGENTS = "openai-agents 0.24"
 BY_AGENTS: Mapping[str, set[Break]] = {
     "content-index-missing": set(),
@@ -152,13 +143,26 @@ BY_AGENTS: Mapping[str, set[Break]] = {
 """What broke of a framework that the tests install, and that reads the replies itself."""
 
 
-@pytest.mark.parametrize("damage", BY_AGENTS)
-def test_an_installed_framework_breaks_where_it_broke(
-    damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
+BROKE = (
+    (REALITY, {SDK, HELPERS}),
+    (TABLE, {PYDANTIC, NPM, VERCEL}),
+    (BY_AGENTS, {AGENTS}),
+)
+
+
+def of(found: Iterable[Break], *clients: str) -> set[Break]:
+    return {each for each in found if each[0] in clients}
+
+
+@pytest.mark.parametrize("damage", {**REALITY, **TABLE, **BY_AGENTS})
+def test_clients_break_where_they_broke(damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Every installed client reads three conversations of each kind."""
     found = under(damage)
+    broken = set(breaks(found))
+    for table, clients in BROKE:
+        if damage in table:
+            assert of(broken, *clients) == table[damage]
     assert "openai.agents" not in {record.name for record in caplog.records}
-    assert {each for each in breaks(found) if each[0] == AGENTS} == BY_AGENTS[damage]
     by = {result.read_by.partition(" ")[0] for result in found if result.client == AGENTS}
     assert by == {"openai-agents"}
 
@@ -204,25 +208,21 @@ def test_bytes_that_cannot_be_decoded_break_every_client() -> None:
     assert all("compressed with zstd" in reason for _ in found for reason in found[0].breaking)
 
 
-def without_cot_items(exchange: Exchange) -> Exchange:
-    """The reply without its reasoning items, as converters return it."""
-    response = exchange.response
-    assert response is not None
-    body = json.loads(response.body or "{}")
+def with_body(exchange: Exchange, change: Callable[[dict[str, Any]], object]) -> Exchange:
+    assert exchange.response is not None
+    body = json.loads(exchange.response.body or "{}")
+    change(body)
+    response = exchange.response.model_copy(update={"body": json.dumps(body)})
+    return exchange.model_copy(update={"response": response})
+
+
+def without_cot_items(body: dict[str, Any]) -> None:
+    """Leave out the reasoning items, as converters do."""
     body["output"] = [i for i in body.get("output", ()) if i["type"] != "reasoning"]
-    return exchange.model_copy(
-        update={"response": response.model_copy(update={"body": json.dumps(body)})}
-    )
 
 
-def with_more_prompt(exchange: Exchange) -> Exchange:
-    response = exchange.response
-    assert response is not None
-    body = json.loads(response.body or "{}")
+def with_more_prompt(body: dict[str, Any]) -> None:
     body["usage"]["input_tokens"] += 11
-    return exchange.model_copy(
-        update={"response": response.model_copy(update={"body": json.dumps(body)})}
-    )
 
 
 @pytest.mark.parametrize(("returned", "status"), [(True, "failed"), (False, "passed")])
@@ -235,12 +235,12 @@ def test_reasoning_items_that_no_reply_has_are_sent_by_no_client(
         if one.task == "prompt" and one.api == "responses" and not one.condition.streaming
     ]
     for at, one in enumerate(made):
-        exchanges = one.exchanges
-        if "null and status" in one.sample:
-            exchanges = tuple(map(with_more_prompt, exchanges))
-        if not returned:
-            exchanges = tuple(map(without_cot_items, exchanges))
-        made[at] = one.model_copy(update={"exchanges": exchanges})
+        changes = [with_more_prompt] * ("null and status" in one.sample)
+        for change in [*changes, *[without_cot_items] * (not returned)]:
+            one = one.model_copy(
+                update={"exchanges": tuple(with_body(e, change) for e in one.exchanges)}
+            )
+        made[at] = one
     results = {rule.check.id: rule for rule in healthy().judged(made).analysis.checks}
     assert results["clients.reasoning_items"].status == status
 
@@ -248,8 +248,7 @@ def test_reasoning_items_that_no_reply_has_are_sent_by_no_client(
 def test_a_client_does_not_work_for_certain_if_the_plain_calls_are_refused() -> None:
     """Two gateways refuse a call after a message of the user, and answer whole items."""
     of_prompt = [one for one in healthy().rollouts if one.task == "prompt"]
-    judged = healthy().judged(of_prompt).analysis.checks
-    rules = {rule.check.id: rule for rule in judged}
+    rules = {rule.check.id: rule for rule in healthy().judged(of_prompt).analysis.checks}
     for form in FORMS:
         if form.rule in rules and any(v.base in ("called", "thought") for v in form.variants):
             rule = rules[form.rule]
@@ -273,26 +272,21 @@ def test_what_a_rule_says_to_raise_in_a_client_was_tried() -> None:
 
 def test_a_foreign_first_event_in_streams_of_probes_breaks_those_that_raise() -> None:
     made = [
-        one.model_copy(
-            update={"exchanges": tuple(changed(e, "foreign-event-first") for e in one.exchanges)}
-        )
+        with_damage(one, "foreign-event-first")
         for one in healthy().rollouts
         if one.task == "prompt" and one.condition.name == "chat · streaming"
     ]
     assert made
     found = results([*recorded(), *made])
-    broken = {*breaks(found), *breaks(found, "sometimes")}
-    assert sdk(iter(broken)) == {(HELPERS, "chat", True)}
+    assert of({*breaks(found), *breaks(found, "sometimes")}, SDK, HELPERS) == {
+        (HELPERS, "chat", True)
+    }
 
 
 def test_lost_calls_of_a_few_replies_break_every_client_now_and_then() -> None:
     tools = [one for one in healthy().rollouts if one.task == "tools.choice"]
     made = [
-        one.model_copy(
-            update={"exchanges": tuple(changed(e, "calls-missing") for e in one.exchanges)}
-        )
-        if one.condition.name == "chat · non-streaming"
-        else one
+        with_damage(one, "calls-missing") if one.condition.name == "chat · non-streaming" else one
         for one in tools
     ]
     found = results([*recorded(), *made])
@@ -324,13 +318,10 @@ def test_arguments_that_are_no_json_break_those_that_cannot_read_them(
 ) -> None:
     """In streams of Chat; langchain-openai, for one, reads the object before a fence."""
     made = [
-        one.model_copy(update={"exchanges": tuple(changed(e, damage) for e in one.exchanges)})
-        if one.condition.name == "chat · streaming"
-        else one
+        with_damage(one, damage) if one.condition.name == "chat · streaming" else one
         for one in recorded()
     ]
-    found = results(made)
-    partly = {each.client for each in found if each.sometimes or each.breaking}
+    partly = {each.client for each in results(made) if each.sometimes or each.breaking}
     streams = {name for name, each in CLIENTS.items() if each.chat and "streaming" in each.modes}
     assert partly == {CLIENTS[name].title for name in streams - survive}
 
@@ -339,12 +330,9 @@ def test_a_recording_names_only_clients_that_break() -> None:
     ours = [
         one.model_copy(update={"task": "traffic", "id": f"traffic/{one.id}"}) for one in recorded()
     ]
-    parsed = list(map(parse_rollout, ours))
-    assert client_results((), conversations(parsed), ()) == ()
+    assert client_results((), conversations(list(map(parse_rollout, ours))), ()) == ()
     lost = [
-        parse_rollout(one.model_copy(
-            update={"exchanges": tuple(changed(e, "content-index-missing") for e in one.exchanges)}
-        ))
+        parse_rollout(with_damage(one, "content-index-missing"))
         for one in ours
     ]  # fmt: skip
     found = client_results((), conversations(lost), ())
@@ -382,10 +370,6 @@ def streamed_calls() -> list[Rollout]:
         if one.task == "tool_calling" and one.condition.api == "chat" and one.condition.streaming
     ]
     return sorted(found, key=lambda one: sum(len(e.response.parts) for e in one.exchanges))
-
-
-def with_damage(one: Rollout, damage: str) -> Rollout:
-    return one.model_copy(update={"exchanges": tuple(changed(e, damage) for e in one.exchanges)})
 
 
 @pytest.mark.parametrize(("odd", "broken"), [((11,), 1), ((0,), 1), (range(12), 16)])

@@ -90,8 +90,7 @@ def refusing_forms(request: ProbeRequest, attempt: Attempt) -> Any:
 def damaging(request: ProbeRequest, _: Attempt) -> Reply:
     """A server that loses the same part of all texts in arguments."""
     text = TEXTS[request.id]
-    left = f"{text.before}{text.after}".rstrip() or text.special[:-3]
-    damaged = tools._changing(left, request)
+    damaged = tools._changing(f"{text.before}{text.after}".rstrip() or text.special[:-3], request)
     return replace(damaged, reasoning=f"The text is: {text.intact}")
 
 
@@ -100,14 +99,6 @@ def escaping(request: ProbeRequest, attempt: Attempt) -> Reply:
     text = TEXTS[request.id]
     said = json.dumps(text.arguments, ensure_ascii=attempt.condition.streaming)
     return Reply(call=(text.tool, said))
-
-
-def structured(request: ProbeRequest, attempt: Attempt) -> Any:
-    """A server that keeps to formats, and to the characters of an answer without one."""
-    if request.id.startswith("abroad"):
-        without = request.id == "abroad without"
-        return Reply(text="Łódź" if without else '{"harbour": "Łódź"}')
-    return answers.structures(answers.GOOD, answers.FREE)(request, attempt)
 
 
 def in_every_form(request: ProbeRequest, _: Attempt, *, but: str = "") -> Response | Reply:
@@ -119,21 +110,6 @@ def in_every_form(request: ProbeRequest, _: Attempt, *, but: str = "") -> Respon
     first = chat_whole(answers.FREE)["choices"][0]
     others = [{**whole["choices"][0], "index": index} for index in (1, 2, 3)]
     return json_response({**whole, "choices": [first, *others]})
-
-
-def choosing(request: ProbeRequest, attempt: Attempt) -> Any:
-    """A server that follows every choice of tools, and calls custom tools."""
-    if request.id == "allowed":
-        return tools.calling("identify_language", '{"text": "Der Zug"}')
-    if request.id != "custom":
-        return tools._chosen(request, attempt)
-    if attempt.condition.api == "chat":
-        whole = chat_whole(Reply(text=None))
-        call = {"id": "call_1", "type": "custom", "custom": {"name": "add_note", "input": "dock"}}
-        whole["choices"][0]["message"]["tool_calls"] = [call]
-        return json_response(whole)
-    call = {"type": "custom_tool_call", "call_id": "call_1", "name": "add_note", "input": "dock"}
-    return json_response(responses_whole(Reply(text="Hm."), [call]))
 
 
 def in_namespace(request: ProbeRequest, attempt: Attempt) -> Any:
@@ -201,7 +177,7 @@ def filing(request: ProbeRequest, attempt: Attempt, *, loses: bool = False) -> R
 
 def lengthening(request: ProbeRequest, attempt: Attempt) -> Reply:
     """A server that makes the names of functions longer."""
-    said = tools._named(request, attempt)
+    said = tools._offered(request, attempt)
     name, given = said.call or ("", "")
     return replace(
         said,
@@ -267,9 +243,7 @@ HEALTHY: Mapping[str, Healthy] = {
     "errors.overflow": Healthy(lambda *_: errors.REFUSED),
     "tools.arguments": Healthy(writing),
     "tools.choice": Healthy(tools._chosen),
-    "tools.choice.allowed": Healthy(choosing),
-    "tools.choice.custom": Healthy(choosing),
-    "tools.names": Healthy(tools._named),
+    "tools.names": Healthy(tools._offered),
     "tools.namespace": Healthy(in_namespace, ("responses",)),
     "tools.preamble": Healthy(announced("I look it up.", 60), ("chat",)),
     "tools.files": Healthy(filing),
@@ -279,7 +253,7 @@ HEALTHY: Mapping[str, Healthy] = {
     "tools.schema": Healthy(lambda *_: WEATHER),
     "cot": Healthy(cot.reader()),
     "cot.alone": Healthy(lambda *_: Reply(text=""), ("chat",)),
-    "structured": Healthy(structured, ("chat",)),
+    "structured": Healthy(answers.structures(answers.GOOD, answers.FREE), ("chat",)),
     "structured.object.streaming": Healthy(in_every_form, ("chat",)),
     "structured.object.tools": Healthy(in_every_form, ("chat",)),
     "structured.choices": Healthy(in_every_form, ("chat",)),

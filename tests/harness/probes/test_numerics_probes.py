@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from golden_replay import GOLDEN, Replay
 from healthy import json_response
-from probing import judged, statuses
+from probing import Served, judged, prove, statuses
 from replies import Reply, chat_whole
 
 from harmony.parse import FIRST_SPECIAL
@@ -16,6 +16,7 @@ from harmony.render import OTHER_ORDERS, Order, render_prompt, tokens_sha256
 from harness.api.harmony import conversation_of
 from harness.api.items import Settings
 from harness.golden.content import Golden, Token
+from harness.records.conditions import BOTH_APIS
 from harness.records.rollouts import Response
 from harness.rules.numerics import golden_prompts
 from harness.rules.numerics import probes as numerics
@@ -24,86 +25,14 @@ from harness.verdict.coverage import too_little_judged
 SPREAD = GOLDEN.exact_tolerance.median / 2  # As far as exact healthy engines are, in the median.
 
 
-def found(provider: Any) -> dict[str, str]:
-    return statuses(judged(numerics.GROUP, provider, golden=GOLDEN))
-
-
-HEALTHY = {
-    "exact": {},
-    "with the noise of healthy runs": {"noise": SPREAD},
-    "log probabilities of all tokens": {"everything": True},
-}
-
-
-@pytest.mark.parametrize("changes", HEALTHY.values(), ids=HEALTHY)
-def test_prompts_with_a_date_have_their_own_golden_answers(changes: dict[str, Any]) -> None:
-    assert set(found(Replay(golden=GOLDEN.dated, **changes)).values()) == {"passed"}
-
-
-def test_a_defect_in_prompts_with_a_date_is_named() -> None:
-    provider = Replay(golden=GOLDEN.dated, defect="sinks-of-other-heads", noise=SPREAD)
-    result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.defect"]
-    assert "sinks-of-other-heads" in result.examples[0].message
-
-
-def test_other_prompts_are_not_judged() -> None:
-    results = judged(numerics.GROUP, Replay(more_prompt=5), golden=GOLDEN)
-    assert set(statuses(results).values()) == {"not_verifiable"}
-    assert "The prompts differ" in str(results["numerics.greedy"].reason)
-
-
-def test_less_exact_logprobs_warn() -> None:
-    spread = 0.8 * GOLDEN.tolerance.median  # As far as a KV cache in 8 bits.
-    assert found(Replay(noise=spread)) == {
-        "numerics.logprobs": "passed",
-        "numerics.precision": "warned",
-        "numerics.defect": "passed",
-        "numerics.recipient": "passed",
-        "numerics.greedy": "passed",
-    }
-
-
-def test_logprobs_beyond_the_tolerance_fail() -> None:
-    results = found(Replay(noise=2 * GOLDEN.tolerance.median))
-    assert results["numerics.logprobs"] == "failed"
-    assert results["numerics.defect"] == "passed"
-
-
-@pytest.mark.parametrize("noise", [0.0, SPREAD])
-@pytest.mark.parametrize(
-    "defect", ["sinks-of-other-heads", "yarn-rounded", "expert-bias-unweighted"]
+GROUP = replace(
+    numerics.GROUP, probes=[replace(probe, proves=None) for probe in numerics.GROUP.probes]
 )
-def test_a_known_defect_is_named(defect: str, noise: float) -> None:
-    provider = Replay(defect=defect, noise=noise)
-    result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.defect"]
-    assert result.status == "failed"
-    assert defect in result.examples[0].message
-
-
-def test_a_known_defect_is_named_within_the_tolerance() -> None:
-    results = found(Replay(defect="yarn-rounded", noise=SPREAD))
-    assert (results["numerics.defect"], results["numerics.logprobs"]) == ("failed", "passed")
-
-
-def test_a_defect_of_one_prompt_is_named() -> None:
-    provider = Replay(defect="result-order-reversed", noise=SPREAD)
-    result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.defect"]
-    assert "result-order-reversed" in result.examples[0].message
-
-
-def test_half_of_a_defect_is_not_reported() -> None:
-    assert found(Replay(defect="yarn-rounded", part=0.5))["numerics.defect"] == "passed"
-    assert found(Replay(defect="yarn-rounded", part=-1.0))["numerics.defect"] == "passed"
-
-
-def test_one_reply_may_exceed_the_tolerance() -> None:
-    provider = Replay(noise=0.5 * GOLDEN.tolerance.request_p95, noisy="turns")
-    assert found(provider)["numerics.logprobs"] == "passed"
-    strict = GOLDEN.tolerance.model_copy(update={"request_p95": 0.5 * GOLDEN.tolerance.request_p95})
-    golden = GOLDEN.model_copy(update={"tolerance": strict})
-    result = judged(numerics.GROUP, provider, golden=golden)["numerics.logprobs"]
-    assert result.status == "failed"
-    assert "this reply" in result.examples[0].message
+"""Without what a pass proves, which takes most of the time."""
+RULES = [probe.id for probe in GROUP.probes]
+DEFECT, LOGPROBS, PRECISION = (f"numerics.{e}" for e in ("defect", "logprobs", "precision"))
+GREEDY, RECIPIENT = "numerics.greedy", "numerics.recipient"
+UNKNOWN = "not_verifiable"
 
 
 class OneToken(Replay):
@@ -115,17 +44,6 @@ class OneToken(Replay):
     def changes(self, name: str, count: int) -> list[tuple[int | None, ...]]:
         moved = [(0, *[6_500] * 19) if at == 16 else () for at in range(count)]
         return moved if name == "unsure" else [()] * count
-
-
-def test_one_token_of_a_short_reply_does_not_decide() -> None:
-    results = found(OneToken())
-    assert (results["numerics.logprobs"], results["numerics.precision"]) == ("passed", "passed")
-
-
-def test_without_logprobs_the_tokens_are_still_compared() -> None:
-    results = found(Replay(logprobs=False))
-    assert results.pop("numerics.greedy") == results.pop("numerics.recipient") == "passed"
-    assert set(results.values()) == {"not_verifiable"}
 
 
 def shown(rule: str, **changes: Any) -> set[str]:
@@ -140,7 +58,10 @@ def shown(rule: str, **changes: Any) -> set[str]:
 
 
 def test_a_pass_states_which_known_defects_would_have_failed() -> None:
-    results = {each.defect: found(Replay(defect=each.defect)) for each in GOLDEN.patterns}
+    results = {
+        each.defect: statuses(judged(GROUP, Replay(defect=each.defect), golden=GOLDEN))
+        for each in GOLDEN.patterns
+    }
     for rule in ("numerics.logprobs", "numerics.precision", "numerics.defect"):
         failing = {defect for defect, status in results.items() if status[rule] != "passed"}
         assert shown(rule) == failing != set(), rule
@@ -156,14 +77,6 @@ def test_text_alone_reveals_no_more_defects_than_logprobs() -> None:
     by_text = shown("numerics.greedy", logprobs=False)
     assert by_text
     assert by_text <= shown("numerics.precision")
-
-
-def test_a_golden_file_of_one_engine_judges_nothing() -> None:
-    run = GOLDEN.healthy[0].model_copy(update={"engine": GOLDEN.engine, "numbers": GOLDEN.dtype})
-    alone = GOLDEN.model_copy(update={"healthy": (run,)})
-    results = judged(numerics.GROUP, Replay(), golden=alone)
-    assert set(statuses(results).values()) == {"not_verifiable"}
-    assert "Merge it" in str(results["numerics.greedy"].until)
 
 
 class Other(Replay):
@@ -182,42 +95,6 @@ class Other(Replay):
         return tokens
 
 
-def test_a_different_token_fails_only_where_the_reference_is_certain() -> None:
-    allowed = GOLDEN.tolerance.gap
-    assert found(Other(most=allowed, everything=False))["numerics.greedy"] == "passed"
-    result = judged(numerics.GROUP, Other(least=2 * allowed), golden=GOLDEN)["numerics.greedy"]
-    assert result.status == "failed"
-    assert "less probable" in result.examples[0].evidence.got
-
-
-UNFIT = {
-    "no golden file": ({}, None, "golden create"),
-    "another prompt": ({"more_prompt": 9}, GOLDEN, "--current-date"),
-    "no CoT": ({"reasoning": False}, GOLDEN, "CoT"),
-    "an old golden file": ({}, GOLDEN.model_copy(update={"requests_sha256": "0"}), "version"),
-}
-
-
-@pytest.mark.parametrize(("changes", "golden", "reason"), UNFIT.values(), ids=UNFIT)
-def test_incomparable_replies_are_reported_with_a_reason(
-    changes: dict[str, Any], golden: Any, reason: str
-) -> None:
-    for result in judged(numerics.GROUP, Replay(**changes), golden=golden).values():
-        assert result.status == "not_verifiable"
-        assert reason in f"{result.reason} {result.until}"
-
-
-def test_what_a_golden_file_of_servers_lacks_does_not_prevent_a_pass() -> None:
-    golden = GOLDEN.model_copy(update={"patterns": (), "long": None})
-    results = judged(numerics.GROUP, Replay(), golden=golden)
-    results = {**results, **judged(numerics.LONG_GROUP, Replay(), golden=golden)}
-    silent = {rule for rule, status in statuses(results).items() if status == "not_verifiable"}
-    assert silent == {"numerics.defect", "long.numerics.logprobs", "long.numerics.greedy"}
-    assert "patterns" in str(results["numerics.defect"].reason)
-    assert "no answers to these requests" in str(results["long.numerics.greedy"].reason)
-    assert not list(too_little_judged(list(results.values())))
-
-
 def drawing(choose: Any) -> Any:
     """A provider that draws one of the texts of a request, by the number of the try."""
 
@@ -231,39 +108,6 @@ def drawing(choose: Any) -> Any:
     return provider
 
 
-ORDERS = [(order, part) for part in (GOLDEN, GOLDEN.dated) for order in OTHER_ORDERS]
-
-
-@pytest.mark.parametrize("noise", [0.0, SPREAD])
-@pytest.mark.parametrize(("order", "part"), ORDERS)
-def test_another_order_of_recipient_and_channel_is_named_and_else_healthy(
-    order: Order, part: Any, noise: float
-) -> None:
-    results = judged(
-        numerics.GROUP, Replay(golden=part.in_order(order), noise=noise), golden=GOLDEN
-    )
-    named = results.pop("numerics.recipient")
-    assert set(statuses(results).values()) == {"passed"}
-    assert named.examples[0].severity == "info"
-    assert {"calls after": "calls have it after", "results after": "results have it after"}.get(
-        order, "calls and results have it after"
-    ) in named.examples[0].message
-
-
-def test_without_logprobs_texts_tell_the_order_if_they_differ() -> None:
-    """The texts of the small checkpoint are equal in all orders."""
-    results = found(Replay(golden=GOLDEN.in_order("after"), logprobs=False))
-    assert results["numerics.greedy"] == "passed"
-
-
-@pytest.mark.parametrize("defect", ["sinks-of-other-heads", "router-softmax-over-all"])
-def test_a_known_defect_is_named_in_every_order(defect: str) -> None:
-    for order in OTHER_ORDERS:
-        provider = Replay(golden=GOLDEN.in_order(order), defect=defect)
-        result = judged(numerics.GROUP, provider, golden=GOLDEN)["numerics.defect"]
-        assert defect in result.examples[0].message
-
-
 class Shown(Replay):
     """A server that returns the tokens of its prompts, or their logprobs."""
 
@@ -271,8 +115,7 @@ class Shown(Replay):
     by_logprobs = False
 
     def __call__(self, request: Any, attempt: Any) -> Response:
-        response = super().__call__(request, attempt)
-        body = json.loads(response.body)
+        body = json.loads(super().__call__(request, attempt).body)
         ids = self.prompts[request.id]
         if self.by_logprobs:
             entries = [{str(token): {"logprob": -0.1, "rank": 1}} for token in ids[1:]]
@@ -290,29 +133,6 @@ def prompts(order: Order = "before", date: str | None = None) -> dict[str, list[
         asked = conversation_of(each.turns, each.instructions, each.tools, settings)
         shown[each.id] = render_prompt(replace(asked, current_date=date), order)
     return shown
-
-
-@pytest.mark.parametrize("by_logprobs", [False, True])
-@pytest.mark.parametrize("order", ["before", *OTHER_ORDERS])
-@pytest.mark.parametrize("date", [None, "2031-01-02"])
-def test_a_shown_prompt_decides_the_order(
-    order: Order, date: str | None, by_logprobs: bool
-) -> None:
-    part = GOLDEN.dated if date else GOLDEN
-    assert part is not None
-    part = part if order == "before" else part.in_order(order)
-    provider = Shown(golden=part, prompts=prompts(order, date), by_logprobs=by_logprobs)
-    results = judged(numerics.GROUP, provider, golden=GOLDEN)
-    named = results.pop("numerics.recipient")
-    assert bool(named.examples) == (order != "before")
-    assert set(statuses(results).values()) == {"passed"}
-
-
-def test_a_shown_prompt_with_other_tokens_is_not_judged() -> None:
-    other = {name: [*tokens[:-1], tokens[-1] + 1] for name, tokens in prompts().items()}
-    results = judged(numerics.GROUP, Shown(prompts=other), golden=GOLDEN)
-    assert set(statuses(results).values()) == {"not_verifiable"}
-    assert "are not the golden ones" in str(results["numerics.greedy"].reason)
 
 
 def test_the_shipped_digests_are_those_of_the_rendered_prompts() -> None:
@@ -340,6 +160,186 @@ def test_a_golden_file_of_an_older_version_is_read() -> None:
     for each in (*data["continuations"].values(), *data["long"]["continuations"].values()):
         del each["prompt_sha256"]
     golden = Golden.model_validate(data)
-    results = statuses(judged(numerics.GROUP, Replay(), golden=golden))
-    assert results.pop("numerics.recipient") == "not_verifiable"
-    assert set(results.values()) == {"passed"}
+    prove(GROUP, Replay(), dict.fromkeys(RULES, "passed") | {RECIPIENT: UNKNOWN}, golden=golden)
+
+
+def golden_with(**changes: Any) -> Golden:
+    return GOLDEN.model_copy(update=changes)
+
+
+def in_order(order: str, part: Any = GOLDEN) -> Any:
+    return part if order == "before" else part.in_order(order)
+
+
+STRICT = GOLDEN.tolerance.model_copy(update={"request_p95": 0.5 * GOLDEN.tolerance.request_p95})
+OF_ONE_ENGINE = (
+    GOLDEN.healthy[0].model_copy(update={"engine": GOLDEN.engine, "numbers": GOLDEN.dtype}),
+)
+NAMED = {"calls after": ": calls have it", "results after": ": results have it"}
+PASSED = dict.fromkeys(RULES, "passed")
+WRONG = {LOGPROBS: "failed", PRECISION: "warned"}
+UNLIKE = dict.fromkeys(RULES, UNKNOWN)
+EIGHT_BITS, NOISY = 0.8 * GOLDEN.tolerance.median, 0.5 * GOLDEN.tolerance.request_p95
+_SERVERS: dict[str, tuple[Replay, dict[str, str], Any]] = {
+    "exact": (Replay(golden=GOLDEN.dated), PASSED, GOLDEN),
+    "noise": (Replay(golden=GOLDEN.dated, noise=SPREAD), PASSED, GOLDEN),
+    "all tokens": (Replay(golden=GOLDEN.dated, everything=True), PASSED, GOLDEN),
+    "a dated defect": (
+        Replay(golden=GOLDEN.dated, defect="sinks-of-other-heads", noise=SPREAD),
+        {DEFECT: "failed: sinks-of-other-heads"} | WRONG,
+        GOLDEN,
+    ),
+    "other prompts": (
+        Replay(more_prompt=5),
+        {**UNLIKE, GREEDY: f"{UNKNOWN}: prompts differ"},
+        GOLDEN,
+    ),
+    "a cache in 8 bits": (Replay(noise=EIGHT_BITS), PASSED | {PRECISION: "warned"}, GOLDEN),
+    "great noise": (
+        Replay(noise=2 * GOLDEN.tolerance.median),
+        WRONG | {DEFECT: "passed"},
+        GOLDEN,
+    ),
+    **{
+        f"{defect}, noise {noise:.3f}": (
+            Replay(defect=defect, noise=noise),
+            {DEFECT: f"failed: {defect}"} | more,
+            GOLDEN,
+        )
+        for defect, more in (
+            ("sinks-of-other-heads", WRONG),
+            ("yarn-rounded", {}),
+            ("expert-bias-unweighted", WRONG),
+        )
+        for noise in (0.0, SPREAD)
+    },
+    "a defect of one prompt": (
+        Replay(defect="result-order-reversed", noise=SPREAD),
+        {DEFECT: "failed: result-order-reversed"} | WRONG,
+        GOLDEN,
+    ),
+    "half of a defect": (Replay(defect="yarn-rounded", part=0.5), {DEFECT: "passed"}, GOLDEN),
+    "the opposite of a defect": (
+        Replay(defect="yarn-rounded", part=-1.0),
+        {DEFECT: "passed"},
+        GOLDEN,
+    ),
+    "one noisy reply": (
+        Replay(noise=NOISY, noisy="turns"),
+        {LOGPROBS: "passed", PRECISION: "warned"},
+        GOLDEN,
+    ),
+    "one noisy reply beyond its limit": (
+        Replay(noise=NOISY, noisy="turns"),
+        {LOGPROBS: "failed: this reply", PRECISION: "warned"},
+        golden_with(tolerance=STRICT),
+    ),
+    "one token": (OneToken(), {LOGPROBS: "passed", PRECISION: "passed"}, GOLDEN),
+    "no logprobs": (
+        Replay(logprobs=False),
+        UNLIKE | {GREEDY: "passed", RECIPIENT: "passed"},
+        GOLDEN,
+    ),
+    "one engine": (
+        Replay(),
+        {**UNLIKE, GREEDY: UNKNOWN},
+        golden_with(healthy=OF_ONE_ENGINE),
+    ),
+    "another token within the gap": (
+        Other(most=GOLDEN.tolerance.gap, everything=False),
+        {GREEDY: "passed"},
+        GOLDEN,
+    ),
+    "another token": (
+        Other(least=2 * GOLDEN.tolerance.gap),
+        {GREEDY: "failed: less probable"},
+        GOLDEN,
+    ),
+    "no golden file": (Replay(), UNLIKE, None),
+    "no CoT": (Replay(reasoning=False), {**UNLIKE, GREEDY: f"{UNKNOWN}: CoT"}, GOLDEN),
+    "an old golden file": (Replay(), UNLIKE, golden_with(requests_sha256="0")),
+    "no patterns": (
+        Replay(),
+        {DEFECT: f"{UNKNOWN}: patterns", GREEDY: "passed"},
+        golden_with(patterns=()),
+    ),
+    "an order by texts": (  # The texts of the small checkpoint are equal in all orders.
+        Replay(golden=GOLDEN.in_order("after"), logprobs=False),
+        {GREEDY: "passed"},
+        GOLDEN,
+    ),
+    **{
+        f"order {order}, {named}": (
+            Replay(golden=part.in_order(order), noise=noise),
+            PASSED | {RECIPIENT: f"passed: {NAMED.get(order, 'calls and results have')}"},
+            GOLDEN,
+        )
+        for named, part, noise in (("plain", GOLDEN, SPREAD), ("dated", GOLDEN.dated, 0.0))
+        for order in OTHER_ORDERS
+    },
+    **{
+        f"{defect} in order {order}": (
+            Replay(golden=GOLDEN.in_order(order), defect=defect),
+            {DEFECT: f"failed: {defect}", LOGPROBS: logprobs, PRECISION: "warned"},
+            GOLDEN,
+        )
+        for defect, logprobs in (
+            ("sinks-of-other-heads", "failed"),
+            ("router-softmax-over-all", "passed"),
+        )
+        for order in OTHER_ORDERS
+    },
+    **{
+        f"prompt shown in order {order}{', dated' * bool(date)}": (
+            Shown(
+                golden=in_order(order, GOLDEN.dated if date else GOLDEN),
+                prompts=prompts(order, date),
+                by_logprobs=bool(date) == (at % 2 == 0),
+            ),
+            PASSED | {RECIPIENT: "passed: info:" if order != "before" else "passed"},
+            GOLDEN,
+        )
+        for at, order in enumerate(("before", *OTHER_ORDERS))
+        for date in (None, "2031-01-02")
+    },
+    "another prompt is shown": (
+        Shown(prompts={name: [*ids[:-1], ids[-1] + 1] for name, ids in prompts().items()}),
+        {**UNLIKE, GREEDY: f"{UNKNOWN}: not the golden"},
+        GOLDEN,
+    ),
+}
+SERVERS: Served = {
+    name: (GROUP, provider, found, BOTH_APIS, golden)
+    for name, (provider, found, golden) in _SERVERS.items()
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server(server: str) -> None:
+    prove(*SERVERS[server])
+
+
+def test_what_a_golden_file_of_servers_lacks_does_not_prevent_a_pass() -> None:
+    golden = golden_with(patterns=(), long=None)
+    results = {
+        **judged(GROUP, Replay(), golden=golden),
+        **judged(numerics.LONG_GROUP, Replay(), golden=golden),
+    }
+    silent = {rule for rule, status in statuses(results).items() if status == UNKNOWN}
+    assert silent == {DEFECT, "long.numerics.logprobs", "long.numerics.greedy"}
+    assert not list(too_little_judged(list(results.values())))
+
+
+@pytest.mark.parametrize(
+    ("server", "until"),
+    [
+        ("one engine", "Merge it"),
+        ("no golden file", "golden create"),
+        ("other prompts", "--current-date"),
+        ("an old golden file", "version"),
+    ],
+)
+def test_a_result_says_what_would_give_one(server: str, until: str) -> None:
+    group, provider, _, apis, golden = SERVERS[server]
+    result = judged(group, provider, apis, golden)[GREEDY]
+    assert until in f"{result.reason} {result.until}"

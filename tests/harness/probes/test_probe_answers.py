@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from healthy import json_response, stream_response
-from probing import checked, judged, made, refusal, statuses
+from probing import Served, checked, judged, made, prove, refusal, statuses
 from replies import (
     Reply,
     chat_blocks,
@@ -158,22 +158,21 @@ def test_logprobs_may_be_in_the_deltas_of_a_stream(kept: int, status: str) -> No
                 event["logprobs"] = list(islice(entries, 1))
         return stream_response(responses_blocks(events))
 
-    found = checked(logprobs.GROUP, provider, ["responses"])
-    assert found["logprobs.given"].status == status
+    assert checked(logprobs.GROUP, provider, ["responses"])["logprobs.given"].status == status
+
+
+def halved(request: ProbeRequest, attempt: Attempt) -> Response:
+    """A server whose tokens are parts of a character."""
+    if attempt.condition.streaming:
+        return refusal()
+    halves = [entry("�") | {"bytes": [part]} for part in "é".encode()]
+    told = with_logprobs(lambda entries: entries.__setitem__(slice(None), halves))
+    response = told(request, attempt)
+    return response.model_copy(update={"body": response.body.replace("".join(TOKENS), "é")})
 
 
 def test_parts_of_a_character_are_joined_by_bytes() -> None:
-    def halve(entries: list[Any]) -> None:
-        first, second = "é".encode()[:1], "é".encode()[1:]
-        entries[:] = [entry("�") | {"bytes": list(half)} for half in (first, second)]
-
-    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        if attempt.condition.streaming:
-            return refusal()
-        told = with_logprobs(halve)(request, attempt)
-        return told.model_copy(update={"body": told.body.replace("".join(TOKENS), "é")})
-
-    assert checked(logprobs.GROUP, provider)["logprobs.tokens"].status == "passed"
+    assert checked(logprobs.GROUP, halved)["logprobs.tokens"].status == "passed"
 
 
 # --- Tokens drawn with their probabilities
@@ -201,46 +200,29 @@ def sampled(temperature: float, alternatives: int = 5, drawn_listed_last: bool =
     return provider
 
 
-@pytest.mark.parametrize(
-    ("provider", "status"),
-    [
-        (sampled(1.0), "passed"),
-        (sampled(1.0, drawn_listed_last=True), "passed"),
-        (sampled(0.7), "warned"),
-        (sampled(1.5), "warned"),
-        (sampled(0.7, drawn_listed_last=True), "warned"),
-        (sampled(0.7, alternatives=2), "not_verifiable"),
-        (with_logprobs(lambda entries: None), "not_verifiable"),
-        (refusal(), "not_verifiable"),
-    ],
-)
-def test_tokens_are_drawn_with_their_probabilities(provider: Any, status: str) -> None:
-    given = provider if callable(provider) else lambda request, attempt: provider
-    results = judged(logprobs.GROUP, given, ["chat"])
-    assert results["sampling.probabilities"].status == status
+def certain(entries: list[Any]) -> None:
+    """One rare token of eighty."""
+    odds = [0.975, 0.01, 0.008, 0.004, 0.003]
+    top = [{"token": f" w{n}", "logprob": math.log(p)} for n, p in enumerate(odds)]
+    entries[:] = [{**top[at == 40], "top_logprobs": top} for at in range(80)]
 
 
-@pytest.mark.parametrize(
-    ("temperature", "message"), [(1.5, "improbable tokens are drawn"), (1e6, "do not belong to")]
-)
-def test_logprobs_that_fit_no_temperature_are_wrong_themselves(
-    temperature: float, message: str
-) -> None:
-    (found,) = judged(logprobs.GROUP, sampled(temperature), ["chat"]).values()
-    assert message in found.examples[0].message
-    assert "inf" not in found.examples[0].evidence.got
-
-
-def test_one_rare_token_is_no_evidence_of_a_temperature() -> None:
-    def certain(entries: list[Any]) -> None:
-        odds = [0.975, 0.01, 0.008, 0.004, 0.003]
-        top = [{"token": f" w{n}", "logprob": math.log(p)} for n, p in enumerate(odds)]
-        drawn = [0] * 80
-        drawn[40] = 1
-        entries[:] = [{**top[at], "top_logprobs": top} for at in drawn]
-
-    found = judged(logprobs.GROUP, with_logprobs(certain), ["chat"])
-    assert found["sampling.probabilities"].status == "passed"
+UNKNOWN = "not_verifiable"
+DRAWN: Served = {
+    name: (logprobs.GROUP, provider, {"sampling.probabilities": status}, ["chat"])
+    for name, provider, status in (
+        ("temperature 1", sampled(1.0), "passed"),
+        ("the drawn token last", sampled(1.0, drawn_listed_last=True), "passed"),
+        ("one rare token", with_logprobs(certain), "passed"),
+        ("temperature 0.7", sampled(0.7), "warned"),
+        ("temperature 1.5", sampled(1.5), "warned: improbable tokens"),
+        ("numbers of nothing", sampled(1e6), "warned: do not belong"),
+        ("temperature 0.7, the drawn token last", sampled(0.7, drawn_listed_last=True), "warned"),
+        ("few alternatives", sampled(0.7, alternatives=2), UNKNOWN),
+        ("equal numbers", with_logprobs(lambda entries: None), UNKNOWN),
+        ("refused", lambda *_: refusal(), UNKNOWN),
+    )
+}
 
 
 # --- Structured answers
@@ -287,8 +269,9 @@ def structures(
     replies["object told"] = told or any_json
     replies |= CONSTRAINED
     replies |= dict.fromkeys(_ALSO, FREE)
+    replies |= {"abroad without": Reply(text="Łódź"), "abroad": Reply(text='{"harbour": "Łódź"}')}
 
-    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         reply = replies.get(request.id, PROSE)
         more = 0
         if request.options:
@@ -297,12 +280,10 @@ def structures(
             more = beside_tool_tokens if request.options else 55
         if request.id == "object" and any_json_tokens is not None:
             more = any_json_tokens
-        count = 60 + more
-        chunks = chat_chunks(reply) if attempt.condition.streaming else [chat_whole(reply)]
-        chunks[-1]["usage"] |= {"prompt_tokens": count, "total_tokens": count + 20}
-        if attempt.condition.streaming:
-            return stream_response(chat_blocks(chunks))
-        return json_response(*chunks)
+        if request.id == "choices":
+            whole = chat_whole(reply)
+            return json_response(whole | {"choices": 4 * whole["choices"]})
+        return replace(reply, prompt=60 + more)
 
     return provider
 
@@ -323,21 +304,6 @@ def without_end(text: str, asked: int, plain: int = 0) -> Any:
     return provider
 
 
-@pytest.mark.parametrize(
-    ("provider", "status"),
-    [
-        (without_end('{"harbour": "Brest"}' + " \n" * 900, 1), "failed"),
-        (without_end('{"harbour": "Brest' + " \n" * 900, 1), "passed"),
-        (without_end('{"harbour": "Brest' + " \n" * 900, 12), "failed"),
-        (without_end('{"harbour": "Brest' + " \n" * 900, 12, plain=1), "passed"),
-        (without_end('{"harbour": "Brest' + " told" * 900, 12), "passed"),  # a model loops
-    ],
-)
-def test_replies_with_a_format_end_like_others(provider: Any, status: str) -> None:
-    results = statuses(judged(structured.GROUP, provider, ["chat"]))
-    assert results["structured.ends"] == status
-
-
 PROBED = (
     "ends",
     *("followed", "place", "object", "asked", "asked.streaming", "asked.tools", "tools"),
@@ -353,170 +319,238 @@ LOST = Reply(wrote='{"harbour": "Brest", "country": "France"}')
 GARBLED = Reply(text='{"harbour": "Brest"}', reasoning="??? ???? ?? ???")
 
 
-@pytest.mark.parametrize(
-    ("provider", "found"),
-    [
-        (structures(GOOD, FREE), {}),
-        (structures(PROSE, SPOKEN, later=SPOKEN), {"structured.followed": "not_verifiable"}),
-        (structures(FENCED, PROSE, later=PROSE), {"structured.followed": "not_verifiable"}),
-        (structures(Reply(text=UNFINISHED), PROSE), {"structured.followed": "not_verifiable"}),
-        (
-            structures(Reply(call=("json", UNFINISHED)), PROSE),
-            {"structured.followed": "not_verifiable", "structured.place": "failed"},
-        ),
-        (
-            structures(Reply(call=("container.exec", '{"cmd": ["ls"]}')), PROSE),
-            {"structured.followed": "not_verifiable"},
-        ),
-        (structures(GOOD, PROSE, schema_tokens=0), {"structured.asked": "failed"}),
-        (structures(GOOD, FREE, schema_tokens=0), {}),
-        (structures(GOOD, OTHER, any_json=OTHER), {"structured.asked": "failed"}),
-        (structures(GOOD, OTHER, any_json=OTHER, any_json_tokens=12), {}),
-        (
-            structures(GOOD, FREE, schema_tokens=0, any_json=PROSE),
-            {"structured.asked": "failed", "structured.object": "not_verifiable"},
-        ),
-        (structures(GOOD, FREE, any_json=PROSE), {"structured.object": "not_verifiable"}),
-        (structures(GOOD, FREE, any_json=FENCED), {"structured.object": "not_verifiable"}),
-        (structures(GOOD, FREE, any_json=Reply(text="{ }")), {"structured.object": "warned"}),
-        (structures(GOOD, FREE, any_json=Reply(text="{ }"), told=GOOD), {}),
-        (structures(GOOD, FREE, streamed=PROSE), {}),
-        (structures(GOOD, FREE, streamed_tokens=0), {}),
-        (
-            structures(GOOD, FREE, streamed=PROSE, streamed_tokens=0),
-            {"structured.asked.streaming": "failed"},
-        ),
-        (structures(GOOD, FREE, beside_tool=PROSE), {}),
-        (structures(GOOD, FREE, beside_tool_tokens=55), {}),
-        (
-            structures(GOOD, FREE, beside_tool=PROSE, beside_tool_tokens=55),
-            {"structured.asked.tools": "failed"},
-        ),
-        (
-            structures(GOOD, FREE, beside_tool=CALLED, beside_tool_tokens=55),
-            {"structured.asked.tools": "not_verifiable"},
-        ),
-        (structures(GOOD, FREE, beside_tool_tokens=40), {"structured.tools": "failed"}),
-        (
-            structures(GOOD, FREE, beside_tool=PROSE, beside_tool_tokens=0),
-            {"structured.tools": "failed", "structured.asked.tools": "failed"},
-        ),
-        (
-            structures(AS_CALL, AS_CALL),
-            {"structured.followed": "not_verifiable", "structured.place": "failed"},
-        ),
-        (
-            structures(LOST, LOST),
-            {
-                "structured.followed": "not_verifiable",
-                "structured.place": "failed",
-            },
-        ),
-        (
-            structures(AS_CALL, AS_CALL, schema_tokens=0),
-            {
-                "structured.followed": "not_verifiable",
-                "structured.place": "failed",
-                "structured.asked": "not_verifiable",
-            },
-        ),
-        (
-            structures(replace(GOOD, text="", reasoning=GOOD.text or ""), FREE),
-            {
-                "structured.followed": "not_verifiable",
-                "structured.place": "failed",
-                "structured.reasoning": "failed",
-            },
-        ),
-        (
-            structures(Reply(text='```json\n{"harbour": "Brest"}\n```'), FREE),
-            {"structured.followed": "failed"},
-        ),
-        (structures(INTRODUCED, FREE), {"structured.followed": "failed"}),
-        (structures(Reply(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
-        (structures(GARBLED, GARBLED, any_json_tokens=12), {"structured.reasoning": "failed"}),
-        (structures(GOOD, FREE, later=replace(GOOD, text="")), {"structured.later": "failed"}),
-        (structures(GOOD, FREE, later=GARBLED), {"structured.later": "failed"}),
-        (structures(GOOD, FREE, later=AS_CALL), {}),
-        (
-            lambda request, _: Reply(text="Orchid596.") if "without" in request.id else refusal(),
-            dict.fromkeys(
-                [f"structured.{name}" for name in PROBED],
-                "not_verifiable",
-            ),
-        ),
-    ],
-)
-def test_defective_structured_answers_are_reported(provider: Any, found: dict[str, str]) -> None:
-    results = statuses(judged(structured.GROUP, provider, ["chat"]))
-    elsewhere = (
-        *("structured.characters", "structured.object.", "structured.choices"),
-        "structured.references",
-    )
-    judged_here = {name: each for name, each in results.items() if not name.startswith(elsewhere)}
-    assert {name: each for name, each in judged_here.items() if each != "passed"} == found
+EMPTY = Reply(text="")
+SPELLED = Reply(text='{"verdict_text": "<|end|>orchid596')  # The member is only in the schema.
+FREE_CALL = Reply(call=("json", FREE.text or ""))
 
 
-@pytest.mark.parametrize(
-    ("plain", "with_schema", "status"),
-    [
-        ("Łódź", '{"harbour": "Łódź"}', "passed"),
-        ("Łódź", '{"harbour": "d"}', "failed"),
-        ("Łódź", '{"harbour": "Lodz"}', "failed"),
-        ("Łódź", '{"harbour": "Málaga"}', "not_verifiable"),
-        ("Łódź", "{}", "not_verifiable"),
-        ("Brest", '{"harbour": "Brest"}', "not_verifiable"),
-    ],
-)
-def test_characters_are_compared_with_the_answer_without_a_schema(
-    plain: str, with_schema: str, status: str
-) -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Reply:
-        return Reply(text=plain if request.id == "abroad without" else with_schema)
-
-    found = statuses(judged(structured.GROUP, provider, ["chat"]))
-    assert found["structured.characters"] == status
+def instead(known: dict[str, Any], named: Reply = GOOD) -> Any:
+    """A healthy server with other responses to some requests."""
+    healthy = structures(named, FREE)
+    return lambda request, attempt: known.get(request.id) or healthy(request, attempt)
 
 
-def test_letters_that_one_api_loses_are_reported_for_it_alone() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        if request.id == "abroad without":
-            return Reply(text="Łódź")
-        harbour = "Lodz" if attempt.condition.api == "chat" else "Łódź"
-        return Reply(text=f'{{"harbour": "{harbour}"}}')
-
-    result = judged(structured.GROUP, provider)["structured.characters"]
-    assert (result.status, result.counts) == ("failed", {"chat": (2, 2), "responses": (0, 2)})
+def abroad(plain: str, harbour: str | None) -> Any:
+    """A server with these answers without and with a schema to a question about Łódź."""
+    told = json.dumps({} if harbour is None else {"harbour": harbour}, ensure_ascii=False)
+    return instead({"abroad without": Reply(text=plain), "abroad": Reply(text=told)})
 
 
-def test_prose_in_streams_alone_is_not_what_the_model_answers() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id == "named":
-            return PROSE if attempt.condition.streaming else GOOD
-        return FREE
-
-    result = judged(structured.GROUP, provider)["structured.followed"]
-    assert (result.status, result.modes) == ("failed", ("streaming",))
+def losing_letters(request: ProbeRequest, attempt: Attempt) -> Reply:
+    return abroad("Łódź", "Lodz" if attempt.condition.api == "chat" else "Łódź")(request, attempt)
 
 
-def test_replies_without_text_do_not_violate_the_schema() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        lost = request.id == "named" and attempt.number < 5
-        return Reply(text="") if lost else structures(GOOD, FREE)(request, attempt)
-
-    found = judged(structured.GROUP, provider, ["chat"])["structured.followed"]
-    assert (found.status, found.counts) == ("passed", {"chat": (0, 2)})
+def prose_in_streams(request: ProbeRequest, attempt: Attempt) -> Reply:
+    said = PROSE if attempt.condition.streaming else GOOD
+    return said if request.id == "named" else FREE
 
 
-def test_answers_in_another_place_are_judged_even_if_other_replies_are_cut() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id == "free":
-            body = chat_whole(PROSE)
-            body["choices"][0]["finish_reason"] = "length"
-            return json_response(body)
+def without_text(request: ProbeRequest, attempt: Attempt) -> Any:
+    lost = request.id == "named" and attempt.number < 5
+    return Reply(text="") if lost else structures(GOOD, FREE)(request, attempt)
+
+
+def cut_if_free(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A server that answers as a call, and cuts other replies."""
+    if request.id != "free":
         return structures(AS_CALL, PROSE)(request, attempt)
+    body = chat_whole(PROSE)
+    body["choices"][0]["finish_reason"] = "length"
+    return json_response(body)
 
-    assert judged(structured.GROUP, provider, ["chat"])["structured.place"].status == "failed"
+
+def silent(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A server that hides the CoT."""
+    said = structures(GOOD, FREE)(request, attempt)
+    return replace(said, reasoning="") if isinstance(said, Reply) else said
+
+
+STRUCTURED = [
+    (structures(GOOD, FREE), {}),
+    (structures(PROSE, SPOKEN, later=SPOKEN), {"structured.followed": "not_verifiable"}),
+    (structures(FENCED, PROSE, later=PROSE), {"structured.followed": "not_verifiable"}),
+    (structures(Reply(text=UNFINISHED), PROSE), {"structured.followed": "not_verifiable"}),
+    (
+        structures(Reply(call=("json", UNFINISHED)), PROSE),
+        {"structured.followed": "not_verifiable", "structured.place": "failed"},
+    ),
+    (
+        structures(Reply(call=("container.exec", '{"cmd": ["ls"]}')), PROSE),
+        {"structured.followed": "not_verifiable"},
+    ),
+    (structures(GOOD, PROSE, schema_tokens=0), {"structured.asked": "failed"}),
+    (structures(GOOD, FREE, schema_tokens=0), {}),
+    (structures(GOOD, OTHER, any_json=OTHER), {"structured.asked": "failed"}),
+    (structures(GOOD, OTHER, any_json=OTHER, any_json_tokens=12), {}),
+    (
+        structures(GOOD, FREE, schema_tokens=0, any_json=PROSE),
+        {"structured.asked": "failed", "structured.object": "not_verifiable"},
+    ),
+    (structures(GOOD, FREE, any_json=PROSE), {"structured.object": "not_verifiable"}),
+    (structures(GOOD, FREE, any_json=FENCED), {"structured.object": "not_verifiable"}),
+    (structures(GOOD, FREE, any_json=Reply(text="{ }")), {"structured.object": "warned"}),
+    (structures(GOOD, FREE, any_json=Reply(text="{ }"), told=GOOD), {}),
+    (structures(GOOD, FREE, streamed=PROSE), {}),
+    (structures(GOOD, FREE, streamed_tokens=0), {}),
+    (
+        structures(GOOD, FREE, streamed=PROSE, streamed_tokens=0),
+        {"structured.asked.streaming": "failed"},
+    ),
+    (structures(GOOD, FREE, beside_tool=PROSE), {}),
+    (structures(GOOD, FREE, beside_tool_tokens=55), {}),
+    (
+        structures(GOOD, FREE, beside_tool=PROSE, beside_tool_tokens=55),
+        {"structured.asked.tools": "failed"},
+    ),
+    (
+        structures(GOOD, FREE, beside_tool=CALLED, beside_tool_tokens=55),
+        {"structured.asked.tools": "not_verifiable"},
+    ),
+    (structures(GOOD, FREE, beside_tool_tokens=40), {"structured.tools": "failed"}),
+    (
+        structures(GOOD, FREE, beside_tool=PROSE, beside_tool_tokens=0),
+        {"structured.tools": "failed", "structured.asked.tools": "failed"},
+    ),
+    (
+        structures(AS_CALL, AS_CALL),
+        {"structured.followed": "not_verifiable", "structured.place": "failed"},
+    ),
+    (
+        structures(LOST, LOST),
+        {
+            "structured.followed": "not_verifiable",
+            "structured.place": "failed",
+        },
+    ),
+    (
+        structures(AS_CALL, AS_CALL, schema_tokens=0),
+        {
+            "structured.followed": "not_verifiable",
+            "structured.place": "failed",
+            "structured.asked": "not_verifiable",
+        },
+    ),
+    (
+        structures(replace(GOOD, text="", reasoning=GOOD.text or ""), FREE),
+        {
+            "structured.followed": "not_verifiable",
+            "structured.place": "failed",
+            "structured.reasoning": "failed",
+        },
+    ),
+    (
+        structures(Reply(text='```json\n{"harbour": "Brest"}\n```'), FREE),
+        {"structured.followed": "failed"},
+    ),
+    (structures(INTRODUCED, FREE), {"structured.followed": "failed"}),
+    (structures(Reply(text=json.dumps(GOOD.text)), FREE), {"structured.followed": "failed"}),
+    (structures(GARBLED, GARBLED, any_json_tokens=12), {"structured.reasoning": "failed"}),
+    (structures(GOOD, FREE, later=replace(GOOD, text="")), {"structured.later": "failed"}),
+    (structures(GOOD, FREE, later=GARBLED), {"structured.later": "failed"}),
+    (structures(GOOD, FREE, later=AS_CALL), {}),
+    (
+        lambda request, _: Reply(text="Orchid596.") if "without" in request.id else refusal(),
+        dict.fromkeys(
+            [f"structured.{name}" for name in PROBED],
+            "not_verifiable",
+        ),
+    ),
+    # A format with any effect is not called ignored.
+    (
+        structures(GOOD, SPELLED, schema_tokens=0, any_json=Reply(text="{}")),
+        {"structured.object": "warned", "structured.asked": "passed"},
+    ),
+    (
+        structures(GOOD, FREE_CALL, schema_tokens=0, any_json=Reply(text="{}")),
+        {"structured.object": "warned", "structured.place": "failed", "structured.asked": "passed"},
+    ),
+]
+"""Servers over Chat, and what the probes find of which `test_every_probe.py` proves no other."""
+_BLANKS = '{"harbour": "Brest' + " \n" * 900
+SERVERS: Served = DRAWN | {
+    name: (structured.GROUP, provider, {f"structured.{rule}": status}, *apis)
+    for name, provider, rule, status, *apis in (
+        *(
+            (f"{plain}, {harbour}", abroad(plain, harbour), "characters", status, ["chat"])
+            for plain, harbour, status in (
+                ("Łódź", "Łódź", "passed"),
+                ("Łódź", "d", "failed"),
+                ("Łódź", "Lodz", "failed"),
+                ("Łódź", "Málaga", UNKNOWN),
+                ("Łódź", None, UNKNOWN),
+                ("Brest", "Brest", UNKNOWN),
+            )
+        ),
+        *(
+            (f"ends: {name}", without_end(text, *times), "ends", status, ["chat"])
+            for name, text, times, status in (
+                ("behind the object", '{"harbour": "Brest"}' + " \n" * 900, (1,), "failed"),
+                ("in the object once", _BLANKS, (1,), "passed"),
+                ("in the object", _BLANKS, (12,), "failed"),
+                ("in other replies too", _BLANKS, (12, 1), "passed"),
+                ("a model loops", '{"harbour": "Brest' + " told" * 900, (12,), "passed"),
+            )
+        ),
+        *(
+            (f"{ignored} is ignored", instead({ignored: OBEYED[ignored]}), "compiled", said)
+            for ignored, said in (
+                ("pattern", "warned: a lookahead"),
+                ("anyOf", "warned: of required members"),
+                ("uniqueItems", "warned: has uniqueItems"),
+                ("references", "warned: a $ref"),
+            )
+        ),
+        ("all is enforced", instead({}), "compiled", "passed"),
+        ("all is refused", instead(dict.fromkeys(CONSTRAINED, refusal())), "compiled", "passed"),
+        (
+            "some is refused",
+            instead({"anyOf": refusal(), "references": refusal()}),
+            *("compiled", "passed"),
+        ),
+        *(
+            (f"references: {name}", instead(replies, named), "references", status)
+            for name, replies, named, status in (
+                ("no text", {"references": EMPTY, "uniqueItems": EMPTY}, GOOD, "failed"),
+                ("or refused", {"references": EMPTY, "uniqueItems": refusal()}, GOOD, "failed"),
+                ("no text in one", {"references": EMPTY}, GOOD, "passed"),
+                ("never text", {"references": EMPTY, "uniqueItems": EMPTY}, EMPTY, UNKNOWN),
+                ("refused", dict.fromkeys(("references", "uniqueItems"), refusal()), GOOD, UNKNOWN),
+                ("a call", {"references": AS_CALL}, GOOD, "passed"),
+            )
+        ),
+        (
+            "references: no text over one API",
+            instead({"references": EMPTY, "uniqueItems": refusal()}),
+            *("references", UNKNOWN, ["chat"]),
+        ),
+        ("CoT is hidden", silent, "reasoning", UNKNOWN, ["chat"]),
+        ("no text", without_text, "followed", "passed", ["chat"]),
+        ("a call, and cut replies", cut_if_free, "place", "failed", ["chat"]),
+    )
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server(server: str) -> None:
+    prove(*SERVERS[server])
+
+
+@pytest.mark.parametrize(("provider", "found"), STRUCTURED)
+def test_structured_answers_over_chat(provider: Any, found: dict[str, str]) -> None:
+    prove(structured.GROUP, provider, found, ["chat"])
+
+
+@pytest.mark.parametrize(
+    ("provider", "rule", "counts", "modes"),
+    [
+        (losing_letters, "characters", {"chat": (2, 2), "responses": (0, 2)}, None),
+        (prose_in_streams, "followed", None, ("streaming",)),
+    ],
+)
+def test_a_finding_tells_where_it_occurs(provider: Any, rule: str, counts: Any, modes: Any) -> None:
+    result = judged(structured.GROUP, provider)[f"structured.{rule}"]
+    assert result.status == "failed"
+    assert (counts or result.counts, modes or result.modes) == (result.counts, result.modes)
 
 
 @pytest.mark.parametrize(
@@ -529,96 +563,8 @@ def test_only_counts_of_an_obedient_model_show_that_an_answer_is_lost(
     planned = ProbeOptions("gpt-oss-mock", ("chat",))
     rollouts = made(structured.GROUP, structures(answer, answer), planned)
     probes = [probe for probe in structured.GROUP.probes if probe.id == "structured.place"]
-    account = Account(is_obedient=obedient)
-    (result,) = probe_results(probes, rollouts, planned, account=account)
+    (result,) = probe_results(probes, rollouts, planned, account=Account(is_obedient=obedient))
     assert result.status == status
-
-
-def test_a_format_with_any_effect_is_not_called_ignored() -> None:
-    spelled = Reply(text='{"verdict_text": "<|end|>orchid596')  # The member is only in the schema.
-    as_call = Reply(call=("json", FREE.text or ""))
-    for answer in (spelled, as_call):
-        provider = structures(GOOD, answer, schema_tokens=0, any_json=Reply(text="{}"))
-        asked = judged(structured.GROUP, provider, ["chat"])["structured.asked"]
-        assert asked.status == "passed"
-    elsewhere = judged(structured.GROUP, structures(AS_CALL, AS_CALL), ["chat"])
-    assert "in another part" in (elsewhere["structured.followed"].reason or "")
-
-
-def test_hidden_cot_is_not_attributed_to_the_schema() -> None:
-    silent = {
-        name: replace(reply, reasoning="") for name, reply in (("named", GOOD), ("free", FREE))
-    }
-    other = replace(PROSE, reasoning="")
-    found = judged(structured.GROUP, lambda request, _: silent.get(request.id, other), ["chat"])
-    assert statuses(found)["structured.reasoning"] == "not_verifiable"
-
-
-EMPTY, THINKS_ONLY = Reply(text=""), Reply(text=None, reasoning="The user wants an object.")
-
-
-def compiling(replies: dict[str, Any], named: Reply = GOOD) -> dict[str, Any]:
-    """The results of a server with these responses to some requests, over both APIs."""
-    known = {"named": named} | CONSTRAINED | replies
-
-    def provider(request: ProbeRequest, _: Attempt) -> Any:
-        return known.get(request.id, PROSE)
-
-    return judged(structured.GROUP, provider)
-
-
-@pytest.mark.parametrize(
-    ("ignored", "said"),
-    [
-        ("pattern", "a pattern with a lookahead"),
-        ("anyOf", "anyOf with lists of required members"),
-        ("uniqueItems", "uniqueItems"),
-        ("references", "a $ref"),
-    ],
-)
-def test_a_keyword_that_a_grammar_ignores_is_named(ignored: str, said: str) -> None:
-    found = compiling({ignored: OBEYED[ignored]})["structured.compiled"]
-    assert found.status == "warned"
-    assert {each.message for each in found.examples} == {
-        f"The schema has {said}, which has no effect."
-    }
-
-
-@pytest.mark.parametrize(
-    "replies",
-    [
-        CONSTRAINED,
-        dict.fromkeys(CONSTRAINED, refusal()),
-        {"anyOf": refusal(), "references": refusal()},
-    ],
-)
-def test_a_server_that_enforces_or_refuses_a_schema_is_not_accused(replies: dict[str, Any]) -> None:
-    found = statuses(compiling(replies))
-    assert found["structured.compiled"] in ("passed", "not_verifiable")
-    assert found["structured.references"] in ("passed", "not_verifiable")
-
-
-@pytest.mark.parametrize(
-    ("replies", "named", "status"),
-    [
-        ({"references": EMPTY, "uniqueItems": EMPTY}, GOOD, "failed"),
-        ({"references": EMPTY, "uniqueItems": refusal()}, GOOD, "failed"),  # over both APIs
-        ({"references": EMPTY}, GOOD, "passed"),
-        ({"references": EMPTY, "uniqueItems": EMPTY}, EMPTY, "not_verifiable"),
-        ({"references": refusal(), "uniqueItems": refusal()}, GOOD, "not_verifiable"),
-        ({"references": AS_CALL}, GOOD, "passed"),
-    ],
-)
-def test_answers_with_references_have_text(
-    replies: dict[str, Any], named: Reply, status: str
-) -> None:
-    assert statuses(compiling(replies, named))["structured.references"] == status
-
-
-def test_one_empty_answer_with_references_proves_nothing() -> None:
-    replies = {"named": GOOD} | CONSTRAINED | {"references": EMPTY, "uniqueItems": refusal()}
-    found = judged(structured.GROUP, lambda request, _: replies.get(request.id, PROSE), ["chat"])
-    assert found["structured.references"].status == "not_verifiable"
 
 
 # --- Options
@@ -649,56 +595,59 @@ def repeats(*absent: str, **changes: Any) -> Any:
     return provider
 
 
-@pytest.mark.parametrize(
-    ("changes", "found"),
-    [
-        ({}, set()),
-        ({"temperature": 1.0}, {"options.repeated"}),
-        ({"top_p": None}, {"options.repeated"}),
-        ({"tools": []}, {"options.repeated"}),
-        ({"metadata": {}}, {"options.metadata"}),
-    ],
-)
-def test_wrongly_echoed_options_are_reported(changes: dict[str, Any], found: set[str]) -> None:
-    results = statuses(judged(options.GROUP, repeats(**changes), ["responses"]))
-    assert {name for name, status in results.items() if status == "warned"} == found
-    assert "failed" not in results.values()
+def answering(api: Api, streamed: Any, whole: Any) -> Any:
+    """A server that pads its streams or refuses to, and has these members in other replies."""
 
-
-@pytest.mark.parametrize("api", BOTH_APIS)
-@pytest.mark.parametrize(
-    ("streamed", "whole", "statuses_of"),
-    [
-        (True, {"service_tier": "default"}, ("passed", "passed")),
-        (False, {"service_tier": None}, ("warned", "warned")),
-        (400, 400, ("passed", "passed")),
-        (500, 500, ("warned", "warned")),
-    ],
-)
-def test_an_option_has_an_effect_or_is_refused(
-    api: Api, streamed: Any, whole: Any, statuses_of: tuple[str, str]
-) -> None:
-    make = chat_whole if api == "chat" else responses_whole
-
-    def provider(_: ProbeRequest, attempt: Attempt) -> Any:
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         answer = streamed if attempt.condition.streaming else whole
         if isinstance(answer, bool):
             return padded(api, pads=answer)
         if isinstance(answer, int):
             return refusal(answer)
-        return json_response(make(Reply(text="Hello!")) | answer)
+        if api == "responses":
+            return repeats(**answer)(request, attempt)
+        return json_response(chat_whole(Reply(text="Hello!")) | answer)
 
-    found = statuses(judged(options.GROUP, provider, [api]))
-    assert (found["options.obfuscation"], found["options.service_tier"]) == statuses_of
+    return provider
 
 
-def test_options_left_out_of_a_response_are_not_verifiable() -> None:
-    """llama.cpp leaves them out, which is not evidence about the values that it used."""
-    results = judged(options.GROUP, repeats("tools", "metadata"), ["responses"])
-    assert results["options.repeated"].status == "passed"
-    every = ("temperature", "top_p", "max_output_tokens", "tool_choice", "instructions", "tools")
-    silent = judged(options.GROUP, repeats(*every), ["responses"])["options.repeated"]
-    assert (silent.status, silent.reason) == ("not_verifiable", "No response can be judged.")
-    assert [each.message for each in results["options.metadata"].examples] == [
-        "The response has no `metadata`, although its request set it."
-    ]
+_SET = ("temperature", "top_p", "max_output_tokens", "tool_choice", "instructions", "tools")
+OPTIONS: Served = {
+    **{
+        f"{api}: {streamed}, {whole}": (
+            options.GROUP,
+            answering(api, streamed, whole),
+            dict.fromkeys(("options.obfuscation", "options.service_tier"), status),
+            [api],
+        )
+        for api in BOTH_APIS
+        for streamed, whole, status in (
+            (True, {"service_tier": "default"}, "passed"),
+            (False, {"service_tier": None}, "warned"),
+            (400, 400, "passed"),
+            (500, 500, "warned"),
+        )
+    },
+    **{
+        f"repeated: {name}": (options.GROUP, provider, found, ["responses"])
+        for name, provider, found in (
+            ("all", repeats(), {"options.repeated": "passed"}),
+            ("another temperature", repeats(temperature=1.0), {"options.repeated": "warned"}),
+            ("no top_p", repeats(top_p=None), {"options.repeated": "warned"}),
+            ("no tools", repeats(tools=[]), {"options.repeated": "warned"}),
+            ("no metadata", repeats(metadata={}), {"options.metadata": "warned"}),
+            # What is left out, as by llama.cpp, is not evidence about the values that it used.
+            (
+                "absent",
+                repeats("tools", "metadata"),
+                {"options.repeated": "passed", "options.metadata": "warned: has no `metadata`"},
+            ),
+            ("all absent", repeats(*_SET), {"options.repeated": UNKNOWN}),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("server", OPTIONS)
+def test_options(server: str) -> None:
+    prove(*OPTIONS[server])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from healthy import json_response
-from probing import judged, refusal, statuses
+from probing import Served, judged, prove, refusal
 from replies import Reply, chat_whole, responses_whole
 
 from harness.api.items import ConversationItem, Message, Reasoning, ToolCall, ToolResult
@@ -47,11 +47,6 @@ def reader(
     return provider
 
 
-def failed(provider: Any) -> set[str]:
-    results = statuses(judged(cot.GROUP, provider))
-    return {name for name, status in results.items() if status in ("failed", "warned")}
-
-
 def without_cot(turns: tuple[ConversationItem, ...]) -> tuple[ConversationItem, ...]:
     return tuple(turn for turn in turns if not isinstance(turn, Reasoning))
 
@@ -61,59 +56,26 @@ def only_latest_cot(turns: tuple[ConversationItem, ...]) -> tuple[ConversationIt
     return tuple(t for t in kept(turns) if not isinstance(t, Reasoning) or t is thoughts[-1])
 
 
-@pytest.mark.parametrize(
-    ("prompt", "found"),
-    [
-        (without_cot, {"cot.used", "cot.used.across_calls"}),
-        (only_latest_cot, {"cot.used.across_calls"}),
-        (lambda turns: turns, {"cot.dropped"}),
-    ],
-)
-def test_missing_and_stale_cot_is_detected(prompt: Any, found: set[str]) -> None:
-    assert failed(reader(prompt)) == found
+def across_calls(said: Reply, tokens: int) -> Any:
+    """A model that says this instead of the code word where the CoT is kept across calls."""
 
-
-def test_a_model_that_repeats_no_code_word_is_not_verifiable() -> None:
-    results = statuses(
-        judged(
-            cot.GROUP,
-            lambda request, _: reader()(request, _) if request.id == "own" else UNSEEN,
-        )
-    )
-    unknown = {name for name, status in results.items() if status == "not_verifiable"}
-    assert unknown == {"cot.used", "cot.used.across_calls", "cot.dropped"}
-
-
-@pytest.mark.parametrize(
-    ("said", "tokens", "status"),
-    [
-        (CALL, 0, "not_verifiable"),  # The model looks the weather up again.
-        (Reply(text="I’m sorry, but I can’t share that."), 100 + 120, "not_verifiable"),
-        (Reply(text="I’m sorry, but I can’t share that."), 100 + 103, "failed"),
-    ],
-)
-def test_replies_without_the_code_word_count_if_the_prompt_lacks_the_cot(
-    said: Reply, tokens: int, status: str
-) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         if request.id == "own":
             return [replace(CALL, prompt=100), SEEN, UNSEEN]
         across = request.id.startswith("kept across")
         return replace(said, prompt=tokens) if across else reader()(request, attempt)
 
-    assert judged(cot.GROUP, provider)["cot.used.across_calls"].status == status
+    return provider
 
 
-def test_one_stale_code_word_is_enough() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        leaky = request.id.startswith("stale zulu")
-        return (
-            reader(lambda turns: turns)(request, attempt) if leaky else reader()(request, attempt)
-        )
+def leaking_once(request: ProbeRequest, attempt: Attempt) -> Any:
+    leaky = request.id.startswith("stale zulu")
+    return (reader(lambda turns: turns) if leaky else reader())(request, attempt)
 
-    result = judged(cot.GROUP, provider)["cot.dropped"]
-    assert (result.status, result.failures) == ("failed", 2)
-    assert "zulu4182" in result.examples[0].evidence.got
+
+def forgetful(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A model that repeats no code word."""
+    return reader()(request, attempt) if request.id == "own" else UNSEEN
 
 
 def silent(names: tuple[str, ...], *, wrote: bool = True) -> Any:
@@ -128,29 +90,16 @@ def silent(names: tuple[str, ...], *, wrote: bool = True) -> Any:
     return provider
 
 
-def test_cot_that_is_missing_once_is_healthy_and_more_often_is_not() -> None:
-    assert failed(silent(("told zulu",))) == set()
-    assert failed(silent(("told",))) == {"cot.returned", "cot.returned.unasked"}
-    assert failed(silent(("told",), wrote=False)) == set()  # The model wrote none.
-
-
-def test_cot_in_a_summary_is_not_reported_as_missing() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        said = reader()(request, attempt)
-        if attempt.condition.api == "chat" or not isinstance(said, Reply) or said.call:
-            return said
-        body = responses_whole(said)
-        for item in body["output"]:
-            if item["type"] == "reasoning":
-                text = item.pop("content")[0]["text"]
-                item["summary"] = [{"type": "summary_text", "text": text}]
-        return json_response(body)
-
-    result = judged(cot.GROUP, provider)["cot.returned"]
-    assert result.status == "failed"
-    assert (
-        result.examples[0].message == "The CoT is in a summary, where clients do not look for it."
-    )
+def summarizing(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A server whose CoT is in summaries."""
+    said = reader()(request, attempt)
+    if attempt.condition.api == "chat" or not isinstance(said, Reply) or said.call:
+        return said
+    body = responses_whole(said)
+    for item in body["output"]:
+        if item["type"] == "reasoning":
+            item["summary"] = [{"type": "summary_text", "text": item.pop("content")[0]["text"]}]
+    return json_response(body)
 
 
 def refusing(unwanted: Callable[[ProbeRequest], bool], status: int = 400) -> Any:
@@ -160,26 +109,9 @@ def refusing(unwanted: Callable[[ProbeRequest], bool], status: int = 400) -> Any
     return provider
 
 
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("beside text", {"cot.accepted.beside_text"}),
-        ("kept", {"cot.accepted"}),
-    ],
-)
-def test_rejected_cot_is_detected(name: str, found: set[str]) -> None:
-    assert failed(refusing(lambda request: request.id.startswith(name), 500)) >= found
-
-
-def test_a_call_that_is_refused_without_cot_is_not_refused_for_its_cot() -> None:
-    """As two gateways do that drop or refuse a call after a message of the user."""
-    found = judged(cot.GROUP, refusing(lambda request: bool(request.tools)))
-    accepted = {name: result for name, result in found.items() if "cot.accepted" in name}
-    assert {result.status for result in accepted.values()} <= {"passed", "not_verifiable"}
-    assert accepted["cot.accepted"].status == "passed"  # those without a call are accepted
-
-
 # --- Stored responses
+
+_REFUSED = ("unknown", "compacted", "compacted before")
 
 
 def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool = True) -> Any:
@@ -191,7 +123,7 @@ def stored(counts: tuple[int, int], second: Response | None = None, keeps: bool 
         return json_response(body)
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id in ("unknown", "compacted before"):
+        if request.id in _REFUSED or request.follow is not None:
             return refusal(404)
         first = CALL if request.id == "called" else SEEN
         if request.id == "unkept":
@@ -210,20 +142,9 @@ def streams_pass(provider: Any) -> Any:
     )
 
 
-def state_results(provider: Any) -> dict[str, str]:
-    return statuses(judged(state.GROUP, streams_pass(provider), ["responses"]))
+def told(third: int) -> Any:
+    """A server whose third prompt of a chain has these tokens."""
 
-
-def test_a_continued_conversation_has_a_longer_prompt() -> None:
-    found = state_results(stored((60, 90)))
-    assert found["state.previous_response"] == found["state.previous_response"] == "passed"
-    assert "failed" not in found.values()
-    forgot = state_results(stored((60, 12)))
-    assert forgot["state.previous_response"] == forgot["state.previous_response"] == "failed"
-
-
-@pytest.mark.parametrize(("third", "status"), [(120, "passed"), (70, "failed")])
-def test_a_chain_of_three_has_its_first_request(third: int, status: str) -> None:
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         said = stored((60, 90))(request, attempt)
         if request.id != "told":
@@ -232,83 +153,17 @@ def test_a_chain_of_three_has_its_first_request(third: int, status: str) -> None
         body["usage"] |= {"input_tokens": third, "total_tokens": third + 20}
         return [*said, json_response(body)]
 
-    assert state_results(provider)["state.previous_response"] == status
+    return provider
 
 
-def test_an_id_that_was_just_issued_is_found_in_every_request() -> None:
+def losing(lost: Callable[[ProbeRequest, Attempt], bool]) -> Any:
+    """A server that does not find some responses that it issued."""
+
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
         said = stored((60, 90))(request, attempt)
-        return [said[0], refusal(404)] if request.id == "offered" else said
+        return [said[0], refusal(404)] if lost(request, attempt) else said
 
-    found = judged(state.GROUP, streams_pass(provider), ["responses"])["state.previous_response"]
-    assert (found.status, found.failures) == ("failed", 2)
-
-
-def test_a_page_instead_of_a_stored_reply_breaks_no_continuation() -> None:
-    page = Response(status=200, headers={"content-type": "text/html"}, body="<h1>Bad Gateway</h1>")
-    found = state_results(stored((60, 90), page))
-    assert found["state.previous_response"] == "not_verifiable"
-    assert "failed" not in found.values()
-
-
-def test_repeating_the_code_word_proves_continuation() -> None:
-    knows = Reply(text="The code word is Orchid596.")
-    said = json_response(responses_whole(knows))
-    found = state_results(stored((60, 12), said))
-    assert found["state.previous_response"] == "passed"
-
-
-def test_not_found_is_a_defect_only_if_the_provider_claims_to_store() -> None:
-    claims = state_results(stored((60, 0), refusal(404)))
-    assert claims["state.previous_response"] == "failed"
-    honest = state_results(stored((60, 0), refusal(404), keeps=False))
-    assert honest["state.previous_response"] == "not_verifiable"
-    stateless = state_results(stored((60, 0), refusal(400)))
-    assert stateless["state.previous_response"] == "not_verifiable"
-
-
-def test_not_implemented_refuses_to_continue_a_response() -> None:
-    """As Dynamo 1.6 answers: status 501 for every request with previous_response_id."""
-    second = stored((60, 0), refusal(501), keeps=False)
-    found = state_results(
-        lambda request, a: refusal(501) if request.id == "unknown" else second(request, a)
-    )
-    assert found["state.previous_response"] == "not_verifiable"
-    assert found["state.previous_response.unknown"] == "not_verifiable"
-
-
-@pytest.mark.parametrize(
-    ("second", "status"),
-    [
-        (refusal(404), "passed"),
-        (Reply(text="I do not know any code word."), "passed"),
-        (Reply(text="It is orchid596."), "failed"),
-    ],
-)
-def test_a_response_that_must_not_be_stored_cannot_be_continued(
-    second: Reply | Response, status: str
-) -> None:
-    found = statuses(judged(state.GROUP, lambda _request, _: [SEEN, second], ["responses"]))
-    assert found["state.unstored"] == status
-
-
-def test_streams_that_are_not_stored_are_detected() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        said = stored((60, 90))(request, attempt)
-        return [said[0], refusal(404)] if attempt.condition.streaming else said
-
-    assert (
-        statuses(judged(state.GROUP, provider, ["responses"]))["state.previous_response"]
-        == "failed"
-    )
-
-
-def test_an_unknown_id_must_be_rejected() -> None:
-    for said in (Reply(text="Hello."), refusal(500)):
-        found = state_results(
-            lambda request, a, said=said: said if request.id == "unknown" else SEEN
-        )
-        assert found["state.previous_response.unknown"] == "failed"
+    return provider
 
 
 def continued(
@@ -331,7 +186,7 @@ def continued(
     """
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id in ("unknown", "compacted", "compacted before") or request.follow is not None:
+        if request.id in _REFUSED or request.follow is not None:
             return refusal(404)
         if attempt.condition.streaming:
             return [refusal()]
@@ -371,42 +226,15 @@ def continued(
     return provider
 
 
-def test_prompt_tokens_that_are_summed_over_turns_are_detected() -> None:
-    provider = streams_pass(continued(summed=True))
-    results = judged(state.GROUP, provider, ["responses"])
-    failed = [name for name, each in results.items() if each.status == "failed"]
-    assert failed == ["state.previous_response.usage"]
-    evidence = results["state.previous_response.usage"].examples[0].evidence
-    expected, after, before = map(int, re.findall(r"\d+", f"{evidence.expected} {evidence.got}"))
-    assert after == expected + before
+def unknown(said: Any, provider: Any = None) -> Any:
+    """A server with this answer to an id that nobody issued."""
+    return lambda request, attempt: (
+        said if request.id == "unknown" else (provider or continued())(request, attempt)
+    )
 
 
 def whole_copy(prompt: Prompt, added: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*prompt.turns, *added[:-1])
-
-
-@pytest.mark.parametrize(
-    ("copies", "said"),
-    [
-        (lambda prompt, _: prompt.turns, "is twice in the prompt"),
-        (whole_copy, "is twice in the prompt"),
-        (lambda *given: whole_copy(*given) * 2, "has more than the conversation"),
-        (lambda prompt, _: (Message("user", "Keep this. " * 40), *prompt.turns), "has more than"),
-    ],
-)
-def test_a_second_copy_of_the_stored_conversation_is_detected(copies: Any, said: str) -> None:
-    """As Hermes Agent 0.21 repeats the user's message, or all of them."""
-    results = judged(state.GROUP, streams_pass(continued(copies=copies)), ["responses"])
-    failed = [name for name, each in results.items() if each.status == "failed"]
-    assert "state.previous_response.once" in failed
-    # A short copy has as many tokens as some other wrong prompt.
-    assert set(failed) <= {"state.previous_response.once", "state.previous_response.instructions"}
-    assert said in results["state.previous_response.once"].examples[0].message
-
-
-def test_a_long_stale_cot_is_no_second_copy() -> None:
-    found = state_results(continued(stale="and so " * 60))
-    assert found["state.previous_response.once"] == "passed"
 
 
 def answering(name: str, *answers: Any) -> Any:
@@ -423,109 +251,216 @@ def long_reply(*kinds: str, tokens: int = 2_300) -> Response:
     return json_response(body)
 
 
-@pytest.mark.parametrize(
-    ("answers", "status"),
-    [
-        ([refusal(400)], "passed"),
-        ([refusal(404)], "passed"),
-        ([refusal(500)], "failed"),
-        ([long_reply(tokens=60), long_reply(tokens=95)], "passed"),
-        ([long_reply(tokens=60), long_reply(tokens=20)], "failed"),
-    ],
-)
-def test_a_conversation_is_kept_or_refused(answers: list[Any], status: str) -> None:
-    """Hermes Agent keeps named conversations, OpenAI refuses unknown ones."""
-    assert state_results(answering("conversation", *answers))["state.conversation"] == status
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"),
-    [
-        (refusal(400), "passed"),
-        (refusal(500), "warned"),
-        (long_reply("compaction"), "passed"),
-        (long_reply("compaction", tokens=300), "passed"),
-        (long_reply(tokens=300), "passed"),
-        (long_reply(), "warned"),
-    ],
-)
-def test_a_context_is_compacted_or_the_request_refused(answer: Any, status: str) -> None:
-    assert state_results(answering("compacted", answer))["state.compaction"] == status
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"), [(refusal(400), "passed"), (refusal(500), "failed"), (SEEN, "failed")]
-)
-def test_a_compaction_item_that_nobody_can_read_is_refused(answer: Any, status: str) -> None:
-    provider = answering("compacted before", answer)
-    assert state_results(provider)["state.compaction.item"] == status
-
-
-@pytest.mark.parametrize("retrieved", [405, 404, 200])
-def test_a_background_response_that_is_completed_at_once_has_ended(retrieved: int) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id not in ("background", "cancelled"):
-            return continued()(request, attempt)
-        done = json_response(responses_whole(SEEN) | {"background": True, "status": "completed"})
-        return [done, done if retrieved == 200 else refusal(retrieved)]
-
-    assert state_results(provider)["state.background"] == "passed"
-
-
-@pytest.mark.parametrize(
-    ("used", "probes"),
-    [
-        ("old", ["instructions"]),
-        ("none", ["instructions"]),
-        ("both", ["instructions"]),
-    ],
-)
-def test_other_instructions_in_a_continued_conversation_are_detected(
-    used: str, probes: list[str]
-) -> None:
-    found = state_results(continued(instructions=used))
-    failed = [name for name, status in found.items() if status == "failed"]
-    assert failed == [f"state.previous_response.{each}" for each in probes]
-
-
-def test_a_server_that_reads_no_instructions_does_not_lose_them_by_continuing_a_response() -> None:
-    found = state_results(continued(reads=False))
-    rules = {"state.previous_response.instructions", "state.retrieved", "state.background"}
-    assert "failed" not in found.values()
-    assert {rule for rule, status in found.items() if status == "not_verifiable"} == rules
-
-
-@pytest.mark.parametrize("words", range(1, 25))
-def test_an_answer_without_channel_after_its_cot_is_not_taken_for_other_content(words: int) -> None:
-    provider = continued(stale="and " * words, without_channel=True)
-    assert "failed" not in state_results(provider).values()
+def in_background(retrieved: Any) -> Any:
+    """A server whose background responses are completed at once."""
+    done = json_response(responses_whole(SEEN) | {"background": True, "status": "completed"})
+    return lambda request, attempt: (
+        [done, retrieved or done]
+        if request.id in ("background", "cancelled")
+        else continued()(request, attempt)
+    )
 
 
 THOUGHT = "There is no table of tides for Horta here, so I cannot say when it is high there."
 
 
-@pytest.mark.parametrize(
-    ("said", "status"),
-    [
-        (Reply(text="", reasoning=THOUGHT), "passed"),
-        (Reply(text=THOUGHT, reasoning=THOUGHT), "not_verifiable"),  # the model wrote it twice
-        (Reply(text="I do not know.", reasoning=THOUGHT), "not_verifiable"),
-        (Reply(text=THOUGHT, reasoning=""), "not_verifiable"),
-        (CALL, "not_verifiable"),
-    ],
-)
-def test_a_cot_without_an_answer_stays_a_cot(said: Reply, status: str) -> None:
-    found = judged(alone.GROUP, lambda *_: said, apis=["chat"])
-    assert found["cot.alone"].status == status
-
-
-@pytest.mark.parametrize(("counted", "status"), [(True, "failed"), (False, "not_verifiable")])
-def test_a_copy_of_the_cot_is_the_servers_if_its_tokens_are_not_counted(
-    counted: bool, status: str
-) -> None:
+def thinking_only(counted: bool) -> Response:
+    """A reply whose text is its CoT, although the model wrote it once."""
     whole = chat_whole(Reply(text="", reasoning=THOUGHT))
     whole["choices"][0]["message"]["content"] = THOUGHT
     if not counted:
         del whole["usage"]
-    found = judged(alone.GROUP, lambda *_: json_response(whole), apis=["chat"])
-    assert found["cot.alone"].status == status
+    return json_response(whole)
+
+
+PAGE = Response(status=200, headers={"content-type": "text/html"}, body="<h1>Bad Gateway</h1>")
+KNOWS = json_response(responses_whole(Reply(text="The code word is Orchid596.")))
+SORRY, UNKNOWN = Reply(text="I’m sorry, but I can’t share that."), "not_verifiable"
+ACCEPTED, USED, ACROSS = "cot.accepted", "cot.used", "cot.used.across_calls"
+_COT: dict[str, tuple[Any, dict[str, str]]] = {
+    "no CoT arrives": (reader(without_cot), {USED: "failed", ACROSS: "failed"}),
+    "the latest CoT alone arrives": (reader(only_latest_cot), {ACROSS: "failed"}),
+    "stale CoT is kept": (reader(lambda turns: turns), {"cot.dropped": "failed"}),
+    "one stale CoT is kept": (leaking_once, {"cot.dropped": "failed: zulu4182"}),
+    "no code word is repeated": (
+        forgetful,
+        {**dict.fromkeys((USED, ACROSS, "cot.dropped"), UNKNOWN), ACCEPTED: "passed"},
+    ),
+    "the model calls again": (across_calls(CALL, 0), {ACROSS: UNKNOWN}),
+    "the model refuses": (across_calls(SORRY, 100 + 120), {ACROSS: UNKNOWN}),
+    "the prompt lacks the CoT": (across_calls(SORRY, 100 + 103), {ACROSS: "failed"}),
+    "a CoT is missing once": (silent(("told zulu",)), {}),
+    "CoT is missing": (
+        silent(("told",)),
+        {"cot.returned": "failed", "cot.returned.unasked": "failed"},
+    ),
+    "the model writes no CoT": (silent(("told",), wrote=False), {}),
+    "CoT is in a summary": (summarizing, {"cot.returned": "failed: in a summary"}),
+    "CoT beside text gets 500": (
+        refusing(lambda request: request.id.startswith("beside text"), 500),
+        {"cot.accepted.beside_text": "failed"},
+    ),
+    "CoT gets 500": (
+        refusing(lambda request: request.id.startswith("kept"), 500),
+        {ACCEPTED: "failed", USED: UNKNOWN, ACROSS: UNKNOWN},
+    ),
+    # Two gateways drop or refuse a call after a message of the user.
+    "calls are refused": (refusing(lambda request: bool(request.tools)), {ACCEPTED: "passed"}),
+}
+_PREVIOUS = "state.previous_response"
+_STORED: dict[str, tuple[Any, dict[str, str]]] = {
+    "prompts grow": (stored((60, 90)), {_PREVIOUS: "passed"}),
+    "prompts shrink": (stored((60, 12)), {_PREVIOUS: "failed", "state.conversation": "failed"}),
+    "the third prompt grows": (told(120), {_PREVIOUS: "passed"}),
+    "the third prompt shrinks": (told(70), {_PREVIOUS: "failed"}),
+    "an id is lost in one request": (losing(lambda r, _: r.id == "offered"), {_PREVIOUS: "failed"}),
+    "a page": (stored((60, 90), PAGE), {_PREVIOUS: UNKNOWN}),
+    "the word is known": (stored((60, 12), KNOWS), {_PREVIOUS: "passed"}),
+    "404 of what is stored": (stored((60, 0), refusal(404)), {_PREVIOUS: "failed"}),
+    "404 of what is not": (stored((60, 0), refusal(404), keeps=False), {_PREVIOUS: UNKNOWN}),
+    "400": (stored((60, 0), refusal(400)), {_PREVIOUS: UNKNOWN}),
+    "501": (  # Dynamo 1.6, for every request with previous_response_id
+        unknown(refusal(501), stored((60, 0), refusal(501), keeps=False)),
+        {_PREVIOUS: UNKNOWN, f"{_PREVIOUS}.unknown": UNKNOWN},
+    ),
+    "an unknown id is answered": (unknown(SEEN), {f"{_PREVIOUS}.unknown": "failed"}),
+    "an unknown id gets 500": (unknown(refusal(500)), {f"{_PREVIOUS}.unknown": "failed"}),
+    "tokens are summed": (continued(summed=True), {f"{_PREVIOUS}.usage": "failed"}),
+    # Hermes Agent 0.21 repeats the user's message, or all of them.
+    "a message is twice": (
+        continued(copies=lambda prompt, _: prompt.turns),
+        {f"{_PREVIOUS}.once": "failed: is twice", f"{_PREVIOUS}.instructions": "failed"},
+    ),
+    "all messages are twice": (
+        continued(copies=whole_copy),
+        {f"{_PREVIOUS}.once": "failed: is twice"},
+    ),
+    "all messages are there three times": (
+        continued(copies=lambda *given: whole_copy(*given) * 2),
+        {f"{_PREVIOUS}.once": "failed: has more than"},
+    ),
+    "a notice and a copy": (
+        continued(copies=lambda prompt, _: (Message("user", "Keep this. " * 40), *prompt.turns)),
+        {f"{_PREVIOUS}.once": "failed: has more than"},
+    ),
+    "a long stale CoT": (continued(stale="and so " * 60), {f"{_PREVIOUS}.once": "passed"}),
+    **{
+        f"a conversation gets {name}": (
+            answering("conversation", *answers),
+            {"state.conversation": status},
+        )
+        for name, answers, status in (  # Hermes Agent keeps named ones, OpenAI refuses others.
+            ("400", [refusal(400)], "passed"),
+            ("404", [refusal(404)], "passed"),
+            ("500", [refusal(500)], "failed"),
+            ("longer", [long_reply(tokens=60), long_reply(tokens=95)], "passed"),
+            ("shorter", [long_reply(tokens=60), long_reply(tokens=20)], "failed"),
+        )
+    },
+    **{
+        f"compaction: {name}": (answering("compacted", answer), {"state.compaction": status})
+        for name, answer, status in (
+            ("400", refusal(400), "passed"),
+            ("500", refusal(500), "warned"),
+            ("an item", long_reply("compaction"), "passed"),
+            ("an item and a short prompt", long_reply("compaction", tokens=300), "passed"),
+            ("a short prompt", long_reply(tokens=300), "passed"),
+            ("none", long_reply(), "warned"),
+        )
+    },
+    **{
+        f"a compaction item gets {name}": (
+            answering("compacted before", answer),
+            {"state.compaction.item": status},
+        )
+        for name, answer, status in (
+            ("400", refusal(400), "passed"),
+            ("500", refusal(500), "failed"),
+            ("an answer", SEEN, "failed"),
+        )
+    },
+    **{
+        f"a background response, then {name}": (in_background(then), {"state.background": "passed"})
+        for name, then in (("405", refusal(405)), ("404", refusal(404)), ("itself", None))
+    },
+    **{
+        f"{used} instructions": (
+            continued(instructions=used),
+            {f"{_PREVIOUS}.instructions": "failed"},
+        )
+        for used in ("old", "none", "both")
+    },
+    "no instructions are read": (
+        continued(reads=False),
+        {
+            _PREVIOUS: "passed",
+            f"{_PREVIOUS}.instructions": UNKNOWN,
+            "state.retrieved": UNKNOWN,
+            "state.background": UNKNOWN,
+        },
+    ),
+    **{
+        f"no channel behind {words} words of CoT": (
+            continued(stale="and " * words, without_channel=True),
+            {},
+        )
+        for words in range(1, 25)
+    },
+}
+SERVERS: Served = {
+    **{name: (cot.GROUP, *row) for name, row in _COT.items()},
+    **{
+        f"stored: {name}": (state.GROUP, streams_pass(provider), found, ["responses"])
+        for name, (provider, found) in _STORED.items()
+    },
+    "streams are not stored": (
+        state.GROUP,
+        losing(lambda _, attempt: attempt.condition.streaming),
+        {_PREVIOUS: "failed"},
+        ["responses"],
+    ),
+    **{
+        f"unstored, then {name}": (
+            state.GROUP,
+            lambda request, _, second=second: (
+                [SEEN, second] if request.id == "unkept" else refusal(404)
+            ),
+            {"state.unstored": status},
+            ["responses"],
+        )
+        for name, second, status in (
+            ("404", refusal(404), "passed"),
+            ("no word", Reply(text="I do not know any code word."), "passed"),
+            ("the word", Reply(text="It is orchid596."), "failed"),
+        )
+    },
+    **{
+        f"CoT alone: {name}": (
+            alone.GROUP,
+            lambda *_, said=said: said,
+            {"cot.alone": status},
+            ["chat"],
+        )
+        for name, said, status in (
+            ("no text", Reply(text="", reasoning=THOUGHT), "passed"),
+            ("the model wrote it twice", Reply(text=THOUGHT, reasoning=THOUGHT), UNKNOWN),
+            ("an answer", Reply(text="I do not know.", reasoning=THOUGHT), UNKNOWN),
+            ("no CoT", Reply(text=THOUGHT, reasoning=""), UNKNOWN),
+            ("a call", CALL, UNKNOWN),
+            ("a copy", thinking_only(counted=True), "failed"),
+            ("a copy without counts", thinking_only(counted=False), UNKNOWN),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server(server: str) -> None:
+    prove(*SERVERS[server])
+
+
+def test_prompt_tokens_that_are_summed_over_turns_are_detected() -> None:
+    results = judged(state.GROUP, streams_pass(continued(summed=True)), ["responses"])
+    evidence = results["state.previous_response.usage"].examples[0].evidence
+    expected, after, before = map(int, re.findall(r"\d+", f"{evidence.expected} {evidence.got}"))
+    assert after == expected + before

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from healthy import json_response, stream_response
-from probing import checked, judged, refusal
+from probing import Served, checked, judged, prove, refusal
 from replies import (
     Reply,
     chat_blocks,
@@ -16,7 +16,6 @@ from replies import (
     responses_whole,
 )
 
-from harness.records.conditions import Api
 from harness.records.rollouts import Response
 from harness.rules.limits.probes import GROUP, LIMIT
 from harness.rules.probe import ProbeRequest
@@ -36,8 +35,7 @@ def ended(attempt: Attempt, finish: str, tokens: int, text: str | None = None) -
     else:
         body = responses_whole(reply)
         if finish == "length":
-            details = {"reason": "max_output_tokens"}
-            body |= {"status": "incomplete", "incomplete_details": details}
+            body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
         body["usage"] |= {"output_tokens": tokens, "total_tokens": 50 + tokens}
     return json_response(body)
 
@@ -92,163 +90,174 @@ def healthy_except(name: str, said: Any) -> Any:
     return provider
 
 
-def failed(provider: Any) -> set[str]:
-    """The failed probes over both APIs; all streaming requests are refused."""
-    results = judged(GROUP, provider)
-    return {
-        name
-        for name, each in results.items()
-        if any("/non-streaming/" in example.evidence.record for example in each.examples)
-        and each.status == "failed"
-    }
+def short_beside_one(short: int) -> Any:
+    """A server with a limit of 512 tokens, which a reply of so many does not show."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        if request.id == "unlimited":
+            return ended(attempt, "stop", short)
+        if request.id == "unlimited list":
+            return ended(attempt, "stop", 512, text=LIST)
+        return healthy(request, attempt)
+
+    return provider
 
 
-@pytest.mark.parametrize(
-    ("said", "rule"),
-    [
-        (lambda attempt: ended(attempt, "stop", LIMIT, text=" one" * LIMIT), "finish.limit"),
-        (
-            lambda attempt: ended(attempt, "length", LIMIT + 300, text=" one" * (LIMIT + 300)),
-            "finish.limit",
-        ),
-        (lambda attempt: ended(attempt, "tool_calls", LIMIT, text=" one" * LIMIT), "finish.limit"),
-        (refusal(500), "request.failed"),
-    ],
-)
-def test_silent_truncation_is_detected(said: Any, rule: str) -> None:
-    assert checked(GROUP, healthy_except("cut", said))[rule].status == "failed"
+def long_answers(tokens: int, finish: str) -> Any:
+    """A server that ends long answers so."""
+
+    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
+        prompt = 100 + 4 * len(request.id)
+        of_long = request.id.endswith("long answer")
+        return long(attempt, tokens, finish, prompt) if of_long else healthy(request, attempt)
+
+    return provider
 
 
-def test_refused_requests_have_no_end_to_judge() -> None:
-    assert checked(GROUP, lambda *_: refusal())["finish.limit"].applicable == 0
-
-
-def test_to_refuse_max_completion_tokens_is_a_warning_and_to_ignore_it_an_error() -> None:
-    name = "limits.max_completion_tokens"
-    refused = judged(GROUP, healthy_except("cut otherwise", refusal()))[name]
-    assert (refused.status, refused.failures) == ("warned", 1)
-    ignored = healthy_except(
-        "cut otherwise", lambda attempt: ended(attempt, "stop", 300, text="One.")
+def truncating(cot: str, text: str | None, *names: str) -> Any:
+    """A server with these beginnings of replies to some requests."""
+    return lambda request, attempt: (
+        begun(attempt, cot, text) if request.id.startswith(names) else healthy(request, attempt)
     )
-    assert failed(ignored) == {name}
 
 
-@pytest.mark.parametrize(("tokens", "expected"), [(16, {"limits.default"}), (4096, set())])
-def test_a_low_default_limit_is_detected(tokens: int, expected: set[str]) -> None:
-    assert failed(healthy_except("unlimited", lambda a: ended(a, "length", tokens))) == expected
+LIST, DEFAULT = '{"zeros": [0, 0', "limits.default"
+OTHERWISE = "limits.max_completion_tokens"
+SERVERS: Served = {
+    name: (GROUP, provider, found, *apis)
+    for name, provider, found, *apis in (
+        (
+            "max_completion_tokens is refused",
+            healthy_except("cut otherwise", refusal()),
+            {OTHERWISE: "warned"},
+        ),
+        (
+            "max_completion_tokens is ignored",
+            healthy_except("cut otherwise", lambda a: ended(a, "stop", 300, text="One.")),
+            {OTHERWISE: "failed"},
+        ),
+        *(
+            (
+                f"unlimited replies end at {tokens}",
+                healthy_except("unlimited", lambda a, tokens=tokens: ended(a, "length", tokens)),
+                {DEFAULT: status},
+            )
+            for tokens, status in ((16, "failed"), (4096, "passed"))
+        ),
+        *(
+            (
+                f"a list over {api} ends with {finish} at {tokens}",
+                healthy_except(
+                    "unlimited list",
+                    lambda a, finish=finish, tokens=tokens: ended(a, finish, tokens, text=LIST),
+                ),
+                {DEFAULT: status},
+                [api],
+            )
+            for api, finish, tokens, status in (
+                ("chat", "length", 128, "failed"),
+                ("responses", "length", 1_024, "failed"),
+                ("chat", "length", 1_900, "passed"),
+                ("chat", "stop", 512, "failed"),
+                ("responses", "stop", 512, "failed"),
+                ("chat", "stop", 700, "passed"),
+            )
+        ),
+        ("a list is refused", healthy_except("unlimited list", refusal()), {DEFAULT: "passed"}),
+    )
+}
 
 
-@pytest.mark.parametrize(
-    ("finish", "tokens", "status"),
-    [
-        ("length", 128, "failed"),
-        ("length", 1_024, "failed"),
-        ("length", 1_900, "passed"),
-        ("stop", 512, "failed"),
-        ("stop", 700, "passed"),
-    ],
-)
-@pytest.mark.parametrize("api", ["chat", "responses"])
-def test_a_default_limit_above_the_length_of_other_replies_shows_in_a_long_list(
-    api: Api, finish: str, tokens: int, status: str
-) -> None:
-    begun = '{"zeros": [0, 0'
-    said = healthy_except("unlimited list", lambda a: ended(a, finish, tokens, text=begun))
-    assert judged(GROUP, said, [api])["limits.default"].status == status
-    refused = judged(GROUP, healthy_except("unlimited list", refusal()), [api])
-    assert refused["limits.default"].status == "passed"
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server(server: str) -> None:
+    prove(*SERVERS[server])
 
 
 @pytest.mark.parametrize(("short", "counts"), [(40, (1, 1)), (511, (1, 1)), (512, (1, 2))])
 def test_replies_too_short_to_show_a_limit_do_not_count_beside_one_that_does(
     short: int, counts: tuple[int, int]
 ) -> None:
-    def said(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id == "unlimited":
-            return ended(attempt, "stop", short)
-        if request.id == "unlimited list":
-            return ended(attempt, "stop", 512, text='{"zeros": [0, 0')
-        return healthy(request, attempt)
-
-    result = judged(GROUP, said, ["chat"])["limits.default"]
+    result = judged(GROUP, short_beside_one(short), ["chat"])[DEFAULT]
     assert (result.failures, result.applicable) == counts
 
 
-@pytest.mark.parametrize(
-    ("tokens", "finish", "found"),
-    [
-        (lambda prompt: 512, "length", True),
-        (lambda prompt: 2_048, "length", True),
-        (lambda prompt: 4_096, "length", False),
-        (lambda prompt: 1_500, "stop", False),
-    ],
-)
-def test_a_limit_below_that_of_the_request(tokens: Any, finish: str, found: bool) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if not request.id.endswith("long answer"):
-            return healthy(request, attempt)
-        prompt = 100 + 4 * len(request.id)
-        return long(attempt, tokens(prompt), finish, prompt)
-
-    assert bool(checked(GROUP, provider)["finish.early"].failures) == found
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        ANSWER,
-        Reply(text="The code word", reasoning=COT),
-        Reply(text="The code ", reasoning=COT),
-    ],
-)
-def test_ineffective_stop_strings_are_detected(said: Reply) -> None:
-    for name in ("stopped", "stopped by another"):
-        assert checked(GROUP, healthy_except(name, said))["stop.kept"].status == "failed"
-
-
-@pytest.mark.parametrize(
-    ("reasoning", "status"),
-    [
-        ("", "warned"),
-        ("The user requests for the code word", "warned"),
-        ("The code word is orchid596, so I say it.", "passed"),
-    ],
-)
-def test_a_stop_string_that_ends_the_cot_is_a_warning(reasoning: str, status: str) -> None:
-    found = checked(GROUP, healthy_except("stopped", Reply(text="", reasoning=reasoning)))
-    assert found["stop.early"].status == status
-    assert found["stop.kept"].status == "passed"
+def stopped(name: str, text: str, reasoning: str = COT) -> Any:
+    return healthy_except(name, Reply(text=text, reasoning=reasoning))
 
 
 NOTICE = "The reply reached the limit."
+CUT = ("cut in the CoT", "cut at")
+CHECKED: dict[str, tuple[Any, dict[str, str]]] = {
+    # A limit that is not told
+    "stop at the limit": (
+        healthy_except("cut", lambda a: ended(a, "stop", LIMIT, text=" one" * LIMIT)),
+        {"finish.limit": "failed"},
+    ),
+    "beyond the limit": (
+        healthy_except(
+            "cut", lambda a: ended(a, "length", LIMIT + 300, text=" one" * (LIMIT + 300))
+        ),
+        {"finish.limit": "failed"},
+    ),
+    "calls at the limit": (
+        healthy_except("cut", lambda a: ended(a, "tool_calls", LIMIT, text=" one" * LIMIT)),
+        {"finish.limit": "failed"},
+    ),
+    "500 for a limit": (healthy_except("cut", refusal(500)), {"request.failed": "failed"}),
+    "refused": (lambda *_: refusal(), {"finish.limit": "not_verifiable"}),
+    # A limit below that of the request
+    **{
+        f"long answers end with {finish} at {tokens}": (
+            long_answers(tokens, finish),
+            {"finish.early": status},
+        )
+        for tokens, finish, status in (
+            (512, "length", "failed"),
+            (2_048, "length", "failed"),
+            (4_096, "length", "passed"),
+            (1_500, "stop", "passed"),
+        )
+    },
+    # Stop strings
+    **{
+        f"{name}: {text}": (stopped(name, text), {"stop.kept": "failed"})
+        for name in ("stopped", "stopped by another")
+        for text in (ANSWER.text or "", "The code word", "The code ")
+    },
+    **{
+        f"the CoT ends: {cot}": (
+            stopped("stopped", "", cot),
+            {"stop.early": status, "stop.kept": "passed"},
+        )
+        for cot, status in (
+            ("", "warned"),
+            ("The user requests for the code word", "warned"),
+            ("The code word is orchid596, so I say it.", "passed"),
+        )
+    },
+    # A truncated greedy reply is the beginning of the whole one; one may differ by chance.
+    **{
+        f"cut: {cot[:12]}, {text}, {' and '.join(names)}": (
+            truncating(cot, text, *names),
+            {"limits.prefix": status if names == CUT else "passed"},
+        )
+        for cot, text, status in (
+            (COT, None, "passed"),
+            (COT[:20], None, "passed"),
+            (COT[:20], COT[20:30], "failed"),
+            (COT[:20], NOTICE, "failed"),
+            (COT, "The code", "passed"),
+            (COT, "Sorry, it was cut.", "not_verifiable"),  # as another answer of the model may be
+            ("Another CoT.", "The code", "not_verifiable"),
+            ("Another CoT.", NOTICE, "not_verifiable"),
+        )
+        for names in ([CUT, CUT[:1], CUT[1:]] if status == "failed" else [CUT])
+    },
+}
 
 
-@pytest.mark.parametrize(
-    ("cot", "text", "found"),
-    [
-        (COT, None, False),
-        (COT[:20], None, False),
-        (COT[:20], COT[20:30], True),
-        (COT[:20], NOTICE, True),
-        (COT, "The code", False),
-        (COT, "Sorry, it was cut.", False),  # as another answer of the model may be
-        ("Another CoT.", "The code", False),
-        ("Another CoT.", NOTICE, False),
-    ],
-)
-def test_a_truncated_greedy_reply_is_the_beginning_of_the_whole_one(
-    cot: str, text: str | None, found: bool
-) -> None:
-    """Replies to one request may differ by chance."""
-
-    def truncating(*names: str) -> bool:
-        def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-            if request.id.startswith(names):
-                return begun(attempt, cot, text)
-            return healthy(request, attempt)
-
-        return checked(GROUP, provider)["limits.prefix"].failures > 0
-
-    assert truncating("cut in the CoT", "cut at") == found
-    assert not truncating("cut in the CoT")
-    assert not truncating("cut at")
+@pytest.mark.parametrize("server", CHECKED)
+def test_what_the_checks_find(server: str) -> None:
+    provider, found = CHECKED[server]
+    results = checked(GROUP, provider)
+    assert {rule: results[rule].status for rule in found} == found

@@ -39,8 +39,7 @@ def test_one_reply_of_another_request_is_an_error() -> None:
         return about(WORDS["responses"][1] if crossed else request.id, request)
 
     found = judged(GROUP, provider)
-    assert found["load.cross_talk"].status == "failed"
-    assert found["load.cross_talk"].failures == 1
+    assert (found["load.cross_talk"].status, found["load.cross_talk"].failures) == ("failed", 1)
 
 
 def test_failing_under_load_is_an_error_but_rate_limiting_is_not() -> None:
@@ -65,8 +64,7 @@ def test_the_burst_has_the_configured_size(tmp_path: Path) -> None:
         provider = adhoc_provider(mock.base_url, MODEL, BOTH_APIS, None)
         run = planned(only=("load.served",), concurrency=2)
         info = new_info(provider.info(), run.tasks, run.settings, ("test",))
-        plan = Plan(provider, tuple(run.tasks), info)
-        session.sample(plan, tmp_path, Observer())
+        session.sample(Plan(provider, tuple(run.tasks), info), tmp_path, Observer())
         assert mock.most_in_flight > AT_ONCE / 2
     analysis = judge(tmp_path, read_run_info(tmp_path), run.tasks).analysis
     assert analysis.probe_attempts == analysis.probe_attempts_made == AT_ONCE

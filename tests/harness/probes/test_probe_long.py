@@ -1,11 +1,12 @@
 """Probes of long prompts with simulated replies, in a context of 8,192 tokens."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from healthy import json_response, stream_response
-from probing import judged, refusal, statuses
+from probing import Served, prove, refusal
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harmony.vocabulary import harmony_encoding
@@ -75,75 +76,134 @@ def healthy_except(matches: Callable[[str], bool], change: Callable[[Attempt], R
     return provider
 
 
-def results(provider: Any) -> dict[str, Any]:
-    return judged(GROUP, provider, ("chat",), max_context=CONTEXT)
-
-
 def starting(*beginnings: str) -> Callable[[str], bool]:
     return lambda name: name.startswith(beginnings)
 
 
-@pytest.mark.parametrize(
-    ("replies", "status"),
-    [
-        ({"warm": "No.", "again": "No."}, "warned"),
-        ({"warm": "No.", "again": "None."}, "passed"),
-        ({"again": "No."}, "passed"),
-        ({"warm 1": "No.", "again 1": "No."}, "passed"),
-    ],
-)
-def test_a_cache_that_changes_replies_does_so_each_time(
-    replies: dict[str, str], status: str
-) -> None:
+WHOLE = 9_200  # tokens of a copy
+
+
+def copying(attempt: Attempt, *, tokens: int = WHOLE, finish: str = "stop") -> Response:
+    """Two copies of the document; a stream without a gap."""
+    text = COPIED[attempt.sample.id] * 2
+    body = chat_whole(Reply(text=text))
+    body["choices"][0]["finish_reason"] = finish
+    body["usage"] |= {"prompt_tokens": 4_700, "completion_tokens": tokens}
+    body["usage"]["total_tokens"] = 4_700 + tokens
+    if not attempt.condition.streaming:
+        return json_response(body)
+    chunks = chat_chunks(Reply(text=text))
+    chunks[-1]["usage"] |= body["usage"]
+    for choice in (choice for chunk in chunks for choice in chunk["choices"]):
+        choice["finish_reason"] = choice["finish_reason"] and finish
+    return stream_response(chat_blocks(chunks))
+
+
+def saying(**says: str) -> Any:
+    """A server with these replies to requests whose name begins so."""
+
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        says = next((replies[each] for each in replies if request.id.startswith(each)), None)
-        return healthy(request, attempt) if says is None else reply(attempt, says=says)
+        said = next((says[each] for each in says if request.id.startswith(each)), None)
+        return healthy(request, attempt) if said is None else reply(attempt, says=said)
 
-    assert statuses(results(provider))["long.prefix.replies"] == status
+    return provider
 
 
-def test_a_request_without_a_reply_does_not_hide_a_shortened_one() -> None:
+def shortening(request: ProbeRequest, attempt: Attempt) -> Response:
+    """A server that does not serve some prompts, and shortens others."""
+    if request.id.startswith("5 steps"):
+        return refusal(503)
+    return reply(attempt, lost=40 if request.id.startswith("25 steps") else 0)
+
+
+def silent(attempt: Attempt) -> Response:
+    return reply(attempt, says="No.", shift=0.1 * (attempt.settings.reasoning_effort == "high"))
+
+
+def short(attempt: Attempt) -> Response:
+    """A model that does not copy."""
+    said = Reply(text="No.")
+    if attempt.condition.streaming:
+        return stream_response(chat_blocks(chat_chunks(said)))
+    return json_response(chat_whole(said))
+
+
+def at(tokens: int) -> Any:
+    return lambda attempt: copying(attempt, tokens=tokens, finish="length")
+
+
+def copies(copy: Any = copying, unlimited: Any = copying) -> Any:
+    """A server with these long replies."""
+
     def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        if request.id.startswith("5 steps"):
-            return refusal(503)
-        return reply(attempt, lost=40 if request.id.startswith("25 steps") else 0)
+        if request.id == COPY:
+            return copy(attempt)
+        return unlimited(attempt) if request.id == UNLIMITED else healthy(request, attempt)
 
-    assert statuses(results(provider))["long.tokens"] == "failed"
-
-
-def test_a_whole_prompt_may_exceed_the_stated_context() -> None:
-    found = statuses(results(healthy_except(starting("over"), reply)))
-    assert found["long.limit"] == "passed"
+    return provider
 
 
-def test_a_smaller_context_and_a_limit_without_a_number_are_warnings() -> None:
-    found = statuses(results(healthy_except(starting("6000", "fits", "over"), lambda a: TOO_LONG)))
-    assert (found["long.answered"], found["long.limit"]) == ("warned", "warned")
-    assert "failed" not in found.values()
+UNKNOWN = "not_verifiable"
+REPLIES, LIMITED, DEFAULT = "long.prefix.replies", "long.output.limit", "long.output.default"
+SERVERS: Served = {
+    **{
+        f"after a cache: {says}": (saying(**says), {REPLIES: status})
+        for says, status in (
+            ({"warm": "No.", "again": "No."}, "warned"),
+            ({"warm": "No.", "again": "None."}, "passed"),
+            ({"again": "No."}, "passed"),
+            ({"warm 1": "No.", "again 1": "No."}, "passed"),
+        )
+    },
+    "a shortened prompt beside one without a reply": (
+        shortening,
+        {"long.tokens": "failed", "long.prefix.effort": "failed"},
+    ),
+    "beyond the stated context": (
+        healthy_except(starting("over"), reply),
+        {"long.limit": "passed"},
+    ),
+    "a smaller context": (
+        healthy_except(starting("6000", "fits", "over"), lambda a: TOO_LONG),
+        {"long.answered": "warned", "long.limit": "warned"},
+    ),
+    "missed words": (
+        healthy_except(starting("6000", "25 steps"), lambda a: reply(a, says="I do not know.")),
+        {"long.words": "passed: info: "},
+    ),
+    "no words": (healthy_except(lambda name: name in WORDS, silent), {"long.words": UNKNOWN}),
+    "rounding": (
+        healthy_except(starting("warm"), lambda a: reply(a, shift=0.4)),
+        {"long.prefix.numbers": "passed"},
+    ),
+}
+OUTPUT = replace(GROUP, probes=[each for each in GROUP.probes if each.id.startswith("long.output")])
+OUTPUTS: Served = {
+    **{
+        f"all replies end at {tokens}": (
+            copies(at(tokens), at(tokens)),
+            {LIMITED: "failed", DEFAULT: "warned"},
+        )
+        for tokens in (2_048, 4_096, 8_192)
+    },
+    "unlimited replies end at 4096": (
+        copies(copying, at(4_096)),
+        {LIMITED: "passed", DEFAULT: "warned"},
+    ),
+    "at the own limit": (copies(at(16_000)), {LIMITED: "passed"}),
+    "at the end of the context": (copies(unlimited=at(27_900)), {DEFAULT: UNKNOWN}),
+    "no copy": (copies(short, short), {LIMITED: UNKNOWN, DEFAULT: UNKNOWN}),
+}
 
 
-def test_words_missed_in_long_prompts_are_not_attributed_to_the_server() -> None:
-    found = results(
-        healthy_except(starting("6000", "25 steps"), lambda a: reply(a, says="I do not know."))
-    )
-    words = found["long.words"]
-    assert words.status == "passed"
-    assert "a limit of the model" in words.examples[0].message
-    assert words.examples[0].severity == "info"
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_of_8192_tokens(server: str) -> None:
+    prove(GROUP, *SERVERS[server], apis=["chat"], max_context=CONTEXT)
 
 
-def test_a_model_that_finds_no_words_is_not_judged_by_them() -> None:
-    def silent(attempt: Attempt) -> Response:
-        return reply(attempt, says="No.", shift=0.1 * (attempt.settings.reasoning_effort == "high"))
-
-    found = statuses(results(healthy_except(lambda name: name in WORDS, silent)))
-    assert found["long.words"] == "not_verifiable"
-    assert "failed" not in found.values()
-
-
-def test_rounding_does_not_fail_a_repeated_prompt() -> None:
-    found = statuses(results(healthy_except(starting("warm"), lambda a: reply(a, shift=0.4))))
-    assert found["long.prefix.numbers"] == "passed"
+@pytest.mark.parametrize("server", OUTPUTS)
+def test_a_server_of_32768_tokens(server: str) -> None:
+    prove(OUTPUT, *OUTPUTS[server], apis=["chat"], max_context=32_768)
 
 
 def test_requests_fit_their_context_and_use_one_api() -> None:
@@ -186,61 +246,3 @@ def test_code_words_are_just_behind_boundaries_of_blocks(
     before, _, _ = rendered.partition(WORDS.get(name, "zulu4182"))
     at = len(harmony_encoding().encode(before, allowed_special="all"))
     assert boundary + 10 <= at <= boundary + 40
-
-
-WHOLE = 9_200  # tokens of a copy
-
-
-def copying(attempt: Attempt, *, tokens: int = WHOLE, finish: str = "stop") -> Response:
-    """Two copies of the document; a stream without a gap."""
-    text = COPIED[attempt.sample.id] * 2
-    body = chat_whole(Reply(text=text))
-    body["choices"][0]["finish_reason"] = finish
-    body["usage"] |= {"prompt_tokens": 4_700, "completion_tokens": tokens}
-    body["usage"]["total_tokens"] = 4_700 + tokens
-    if not attempt.condition.streaming:
-        return json_response(body)
-    chunks = chat_chunks(Reply(text=text))
-    chunks[-1]["usage"] |= body["usage"]
-    for choice in (choice for chunk in chunks for choice in chunk["choices"]):
-        choice["finish_reason"] = choice["finish_reason"] and finish
-    return stream_response(chat_blocks(chunks))
-
-
-def copies(copy: Any = copying, unlimited: Any = copying) -> dict[str, Any]:
-    """The results of the probes of long replies, in a context of 32,768 tokens."""
-
-    def provider(request: ProbeRequest, attempt: Attempt) -> Response:
-        if request.id == COPY:
-            return copy(attempt)
-        return unlimited(attempt) if request.id == UNLIMITED else healthy(request, attempt)
-
-    found = judged(GROUP, provider, ("chat",), max_context=32_768)
-    return {name: each for name, each in found.items() if name.startswith("long.output")}
-
-
-@pytest.mark.parametrize("tokens", [2_048, 4_096, 8_192])
-def test_a_hidden_limit_of_long_replies_is_detected(tokens: int) -> None:
-    def cut(attempt: Attempt) -> Response:
-        return copying(attempt, tokens=tokens, finish="length")
-
-    found = statuses(copies(cut, cut))
-    assert (found["long.output.limit"], found["long.output.default"]) == ("failed", "warned")
-    assert statuses(copies(copying, cut))["long.output.limit"] == "passed"
-
-
-def test_a_reply_at_its_limit_or_the_end_of_the_context_is_not_a_defect() -> None:
-    assert statuses(copies(lambda a: copying(a, tokens=16_000, finish="length")))[
-        "long.output.limit"
-    ] == ("passed")
-    full = statuses(copies(unlimited=lambda a: copying(a, tokens=27_900, finish="length")))
-    assert full["long.output.default"] == "not_verifiable"
-
-
-def test_a_model_that_does_not_copy_is_not_judged() -> None:
-    def short(attempt: Attempt) -> Response:
-        if attempt.condition.streaming:
-            return stream_response(chat_blocks(chat_chunks(Reply(text="No."))))
-        return json_response(chat_whole(Reply(text="No.")))
-
-    assert set(statuses(copies(short, short)).values()) == {"not_verifiable"}

@@ -71,8 +71,7 @@ def _call_as_reasoning(each: Reply) -> Reply:
     ],
 )  # fmt: skip
 def test_losses_in_streams_are_errors(change: Callable[[Reply], Reply], found: set[str]) -> None:
-    results = statuses(streamed(change))
-    failed = {name for name, status in results.items() if status == "failed"}
+    failed = {name for name, status in statuses(streamed(change)).items() if status == "failed"}
     assert found <= failed <= found | TEXTS
 
 
@@ -112,8 +111,7 @@ def test_random_variation_is_not_a_defect() -> None:
             reply(request), text=f"{attempt.number} {attempt.condition.streaming}", reasoning="r"
         )
 
-    found = judged(GROUP, provider)
-    assert "failed" not in statuses(found).values()
+    assert "failed" not in statuses(judged(GROUP, provider)).values()
 
     def varied(request: ProbeRequest, attempt: Attempt) -> Reply:
         return Reply(text=f"Answer {attempt.id}", reasoning=f"Reasoning {attempt.id}")

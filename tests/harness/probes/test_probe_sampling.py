@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from healthy import json_response, stream_response
-from probing import checked, judged, refusal, statuses
+from probing import Served, checked, judged, prove, refusal
 from replies import Reply, chat_blocks, chat_chunks, chat_whole
 
 from harness.records.rollouts import Response
@@ -95,59 +95,8 @@ def healthy_except(name: str | tuple[str, ...], said: Any) -> Any:
     return provider
 
 
-def found(provider: Any, *wanted: str) -> set[str]:
-    results = statuses(judged(GROUP, provider))
-    return {name for name, status in results.items() if status in wanted}
-
-
-def test_a_model_that_repeats_its_words_ignores_no_temperature() -> None:
-    """Nothing varies in a loop, whatever the temperature."""
-    name = "sampling.temperature.tools"
-    loop = Reply(text="We need to answer the question. " * 9, reasoning="")
-    assert name not in found(healthy_except("hot with a tool", loop), "failed", "passed")
-    assert name in found(healthy_except("hot with a tool", open_answer(1)), "failed")
-
-
-@pytest.mark.parametrize(("equal", "status"), [(9, "passed"), (4, "failed")])
-def test_a_call_that_is_frequent_over_the_other_api_ignores_no_temperature(
-    equal: int, status: str
-) -> None:
-    """A worse model made one call in ten of ten tries over Responses, and in nine over Chat."""
-
-    def provider(attempt: Attempt) -> Reply:
-        usual = attempt.condition.api == "responses" or attempt.number <= equal
-        return open_answer(1 if usual else attempt.number)
-
-    results = judged(GROUP, healthy_except("hot with a tool", provider))
-    assert results["sampling.temperature.tools"].status == status
-
-
 def word_of(attempt: Attempt) -> Reply:
     return Reply(text=f"The word is {attempt.number}.", reasoning="")
-
-
-def test_a_seed_of_zero_that_counts_as_none_is_a_warning() -> None:
-    results = judged(GROUP, healthy_except("zero as seed", word_of))
-    assert {name for name, each in results.items() if each.failures} == {"sampling.seed.zero"}
-    (example,) = results["sampling.seed.zero"].examples
-    assert (example.severity, example.evidence.got) == ("warning", "15 of 18")
-    assert example.evidence.expected.startswith("0 of 9 replies")
-
-
-def test_noise_at_seed_zero_is_not_a_finding() -> None:
-    def noisy(attempt: Attempt) -> Reply:
-        return word_of(attempt) if attempt.number <= 2 else SAID
-
-    assert found(healthy_except("zero as seed", noisy), "warned", "not_verifiable") == set()
-    refused = found(healthy_except("zero as seed", refusal()), "not_verifiable")
-    assert refused == {"sampling.seed.zero"}
-
-
-def test_unreadable_choices_are_no_evidence() -> None:
-    empty = Response(status=200, headers={"content-type": "application/json"}, body="")
-    provider = healthy_except("choices", empty)
-    assert found(provider, "failed", "warned") == set()
-    assert "sampling.n" in found(provider, "not_verifiable")
 
 
 def greedy(request: ProbeRequest, attempt: Attempt) -> Any:
@@ -157,191 +106,42 @@ def greedy(request: ProbeRequest, attempt: Attempt) -> Any:
     return healthy(request, attempt)
 
 
-def with_tools(said: Any) -> Any:
-    """The healthy provider with another reply to requests with tools."""
-    return lambda request, attempt: said(attempt) if request.tools else healthy(request, attempt)
+def thinking(words: Any) -> Any:
+    """A reply whose CoT has so many words, by the number of the attempt."""
+    return lambda attempt: Reply(text="266", reasoning="hmm " * words(attempt.number))
 
 
-def in_streams(said: Any) -> Any:
-    """The healthy provider with other replies to streaming requests with an effort."""
+thinking_alike = thinking(lambda number: 14 + number)
+
+
+def only(condition: Any, said: Any) -> Any:
+    """The healthy provider with another reply to some requests."""
     return lambda request, attempt: (
-        said(attempt)
-        if request.effort and attempt.condition.streaming
-        else healthy(request, attempt)
+        said(request, attempt) if condition(request, attempt) else healthy(request, attempt)
     )
 
 
-def thinking_alike(attempt: Attempt) -> Reply:
-    return Reply(text="266", reasoning="hmm " * (14 + attempt.number))
-
-
-@pytest.mark.parametrize(
-    ("provider", "expected"),
-    [
-        (
-            healthy_except(("effort", "greedy"), thinking_alike),
-            {
-                "sampling.effort",
-                "sampling.effort.streaming",
-                "sampling.effort.tools",
-            },
-        ),
-        (with_tools(thinking_alike), {"sampling.effort.tools"}),
-        (in_streams(thinking_alike), {"sampling.effort.streaming"}),
-        (
-            healthy_except("effort medium", Reply(text="266", reasoning="hmm " * 64)),
-            set(),  # A worse model may think as long at medium as at high effort.
-        ),
-        (greedy, {"sampling.temperature.high"}),
-        (healthy_except("cold", word_of), {"sampling.temperature.zero"}),
-        (healthy_except("narrow", word_of), {"sampling.top_p"}),
-        (healthy_except("seeded", word_of), {"sampling.seed"}),
-        (healthy_except("choices", choices(1)), {"sampling.n"}),
-        (healthy_except("choices", choices(3, same=True)), {"sampling.n"}),
-        (healthy_except("choices", choices(3, counted=9, first=WITHOUT_COT)), {"sampling.n"}),
-        (healthy_except("choices", choices(3, counted=9, first=CUT_IN_HEADER)), set()),
-        (healthy_except("choices", choices(3, counted=1)), {"sampling.n.usage"}),
-        (healthy_except("choices", choices(3, prompts=3)), {"sampling.n.usage"}),
-        (healthy_except("choices streamed", interleaved(SAID)), {"sampling.n.streaming"}),
-        (
-            healthy_except("choices streamed", interleaved(SAID, SAID, MIXED)),
-            {"sampling.n.streaming"},
-        ),
-    ],
-)
-def test_ineffective_parameters_are_detected(provider: Any, expected: set[str]) -> None:
-    assert found(provider, "failed", "warned") == expected
-
-
-@pytest.mark.parametrize(
-    ("hot", "fresh", "expected"),
-    [
-        (lambda number: 1, lambda name: name, {"sampling.cached"}),
-        (lambda number: 1 if number > 1 else 2, lambda name: name, {"sampling.cached"}),
-        (lambda number: number // 2, lambda name: name, set()),
-        (lambda number: 1 if number > 1 else 2, lambda name: name[:7], set()),
-        (lambda number: number, lambda name: name, set()),
-    ],
-    ids=["always", "all but the first", "now and then", "a peaked model", "healthy"],
-)
-def test_copies_of_earlier_replies_are_detected(hot: Any, fresh: Any, expected: set[str]) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id.startswith("hot"):
-            return open_answer(hot(attempt.number))
-        if request.id.startswith("fresh"):
-            return open_answer(fresh(request.id))
-        return healthy(request, attempt)
-
-    assert found(provider, "failed") & {"sampling.cached"} == expected
-
-
-def test_every_later_reply_can_be_a_copy() -> None:
-    """Of each repeated request, only the first reply has no earlier one."""
-    result = judged(GROUP, healthy_except("hot ", lambda _: open_answer(1)))["sampling.cached"]
-    tries = [one.tries for one in GROUP.requests("chat") if one.id in HOT]
-    copies = sum(tries) - len(tries)
-    assert result.examples[0].evidence.got == f"{copies} of {copies} are copies"
-
-
-@pytest.mark.parametrize(("lost", "expected"), [(2, "passed"), (3, "not_verifiable")])
-def test_a_lost_cot_is_not_a_short_cot(lost: int, expected: str) -> None:
-    said = {True: "", False: "hmm " * WORDS["high"]}
-    provider = healthy_except(
-        "effort high", lambda a: Reply(text="266", reasoning=said[a.number <= lost])
+def cached(hot: Any, fresh: Any) -> Any:
+    """A provider whose replies to repeated and to fresh requests have these words."""
+    hots = only(lambda r, _: r.id.startswith("hot"), lambda _, a: open_answer(hot(a.number)))
+    return lambda request, attempt: (
+        open_answer(fresh(request.id)) if request.id.startswith("fresh") else hots(request, attempt)
     )
-    efforts = {f"sampling.effort{each}" for each in ("", ".tools")}
-    assert efforts <= found(provider, expected)
 
 
-def test_lengths_that_vary_widely_but_are_twice_as_long_are_healthy() -> None:
-    def thinking(attempt: Attempt) -> Reply:
-        return Reply(text="266", reasoning="hmm " * (5, 6, 200, 260, 300)[attempt.number % 5])
-
-    provider = healthy_except("effort high", thinking)
-    assert "sampling.effort" not in found(provider, "warned")
-
-
-@pytest.mark.parametrize(("low", "high"), [(5, 5), (400, 50)])
-def test_a_model_that_does_not_reason_shows_nothing_about_effort(low: int, high: int) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if not request.id.startswith("effort"):
-            return healthy(request, attempt)
-        return Reply(text="266", reasoning="." * {"low": low, "high": high}.get(request.effort, 20))
-
-    efforts = {f"sampling.effort{each}" for each in ("", ".tools", ".streaming")}
-    assert efforts <= found(provider, "not_verifiable")
-
-
-@pytest.mark.parametrize(
-    ("served", "message"),
-    [
-        (
-            {"low": "low", "medium": "low", "high": "low"},
-            "Greedy replies at medium and low effort are equal.",
-        ),
-        ({"high": "medium"}, "Greedy replies at high and medium effort are equal."),
-    ],
-)
-def test_equal_greedy_replies_show_that_the_effort_has_no_effect(
-    served: dict[str, str], message: str
-) -> None:
-    """As a server of low effort, and d-inference PR#703."""
-
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if not request.id.startswith(("effort", "greedy")):
-            return healthy(request, attempt)
-        effort = served.get(str(request.effort), request.effort)
-        return Reply(
-            text="266", reasoning={"low": "a" * 40, "medium": "b" * 60}.get(str(effort), "c" * 99)
-        )
-
-    result = judged(GROUP, provider)["sampling.effort"]
-    assert result.status == "failed"
-    assert message in {each.message for each in result.examples}
-
-
-def test_equal_short_replies_show_nothing_about_the_effort() -> None:
-    """A worse model writes one short line at any effort, perhaps over one API alone."""
-
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if not request.effort or attempt.condition.api == "chat":
-            return healthy(request, attempt)
-        return Reply(text='{"answer": 1000}', reasoning="1000.")
-
-    efforts = {f"sampling.effort{each}" for each in ("", ".tools", ".streaming")}
-    assert not efforts & found(provider, "failed")
-
-
-def test_prompts_of_all_efforts_have_as_many_tokens() -> None:
-    provider = healthy_except("effort high", Reply(text="266", reasoning="b" * 99, prompt=46))
-    result = judged(GROUP, provider)["sampling.effort"]
-    assert result.status == "failed"
-    assert "46 at high effort" in result.examples[0].evidence.got
-
-
-def test_a_model_whose_replies_in_one_form_are_short_is_not_accused() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        short = request.id.endswith("schema") and attempt.condition.streaming
-        return Reply(text="266", reasoning="7 = 7.") if short else healthy(request, attempt)
-
-    assert found(provider, "failed") == set()
-
-
-def test_a_model_that_refuses_everything_is_not_accused() -> None:
-    def refusing(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id.startswith("choices"):
-            return healthy(request, attempt)
-        sorry = "I’m sorry, but I can’t help with that."
-        return Reply(text=sorry, reasoning="The user asks for something that I must refuse.")
-
-    assert found(refusing, "failed", "warned") == set()
-
-
-def test_noise_at_temperature_0_is_healthy() -> None:
-    provider = healthy_except(
-        "cold", lambda a: Reply(text="Another word." if a.number == 2 else "A word.")
+def of_effort(cot: Mapping[str, str], other: str = "c" * 99, as_: Mapping[str, str] = {}) -> Any:
+    """A provider whose CoT depends on the effort alone, and which serves some efforts as others."""
+    return only(
+        lambda r, _: r.id.startswith(("effort", "greedy") if as_ else "effort"),
+        lambda r, _: Reply(text="266", reasoning=cot.get(as_.get(r.effort, r.effort), other)),
     )
-    assert found(provider, "failed") == set()
+
+
+def frequent(equal: int) -> Any:
+    """A worse model: one call in ten of ten tries over Responses, and in so many over Chat."""
+    return lambda a: open_answer(
+        1 if a.condition.api == "responses" or a.number <= equal else a.number
+    )
 
 
 def odd(count: int) -> Any:
@@ -354,78 +154,238 @@ def odd(count: int) -> Any:
     return healthy_except("cold", said)
 
 
-@pytest.mark.parametrize(("count", "expected"), [(1, "passed"), (3, "passed"), (4, "failed")])
-def test_a_few_odd_replies_at_temperature_0_are_noise(count: int, expected: str) -> None:
-    assert "sampling.temperature.zero" in found(odd(count), expected)
+def equal(more: Any) -> Any:
+    """A provider with equal replies at temperature 1, longer if `more` says so."""
 
-
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        (lambda *_: 0, "equal to those at temperature 0"),
-        (lambda hot, limit: hot * limit, "requests without a seed get the same"),
-        (lambda hot, _: hot, "each of three questions."),  # A cache without the limit in its key.
-    ],
-)
-def test_equal_replies_tell_a_constant_seed_from_greedy_ones(said: Any, words: str) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        if not request.id.startswith(("hot", "fresh", "cold")):
-            return healthy(request, attempt)
+    def reply(request: ProbeRequest, _: Attempt) -> Reply:
+        dots = more(not request.id.startswith("cold"), request.max_tokens)
         word = open_answer(request.id.split()[1]).text or ""
-        more = said(not request.id.startswith("cold"), request.max_tokens)
-        return Reply(text=f"{'Hot' * bool(more)} {word}{'.' * more}", reasoning="")
+        return Reply(text=f"{'Hot' * bool(dots)} {word}{'.' * dots}", reasoning="")
 
-    of_each_api = judged(GROUP, provider)["sampling.temperature.high"].examples
-    assert all(words in example.message for example in of_each_api)
+    return only(lambda r, _: r.id.startswith(("hot", "fresh", "cold")), reply)
 
 
-def test_low_variation_is_not_verifiable() -> None:
-    def sure(request: ProbeRequest, attempt: Attempt) -> Any:
-        if request.id == "hot 1" and attempt.number == 1:
-            return Reply(text="Kelp.")
-        return (
-            Reply(text="Eel.")
-            if request.id[:3] in ("hot", "col", "see")
-            else healthy(request, attempt)
-        )
-
-    assert found(sure, "failed", "warned") == set()
-    unclear = {"sampling.temperature.zero", "sampling.seed", "sampling.seed.zero"}
-    assert found(sure, "not_verifiable") >= unclear
+def sure(request: ProbeRequest, attempt: Attempt) -> Any:
+    """A model that says one word to everything, but once."""
+    if request.id == "hot 1" and attempt.number == 1:
+        return Reply(text="Kelp.")
+    eel = request.id[:3] in ("hot", "col", "see")
+    return Reply(text="Eel.") if eel else healthy(request, attempt)
 
 
-def test_refusals_are_legitimate() -> None:
-    refused = {"sampling.n", "sampling.n.usage"}
-    assert found(healthy_except("choices", refusal()), "not_verifiable") == refused
-    refused = {"sampling.n.streaming"}
-    assert found(healthy_except("choices streamed", refusal()), "not_verifiable") == refused
-    refused = {"sampling.seed", "sampling.seed.zero"}
-    assert found(healthy_except("seeded", refusal()), "not_verifiable") == refused
+def other_effort(said: Any) -> Any:
+    return only(lambda r, _: r.id == "other effort xhigh", lambda *_: said)
 
 
-def test_a_refusal_for_another_reason_is_no_refusal_of_the_feature() -> None:
-    """As a gateway refuses metadata (kimi-code#3530)."""
-    said = {"error": {"message": "Your request exceeded model token limit: 262144"}}
-    results = judged(options.GROUP, lambda *_: json_response(said, 400), ["responses"])
-    reason = results["options.metadata"].reason
-    assert reason is not None
-    assert reason.endswith("for its length, although it is short (request.refused.foreign).")
-    checks = checked(options.GROUP, lambda *_: json_response(said, 400), ["responses"])
-    assert checks["request.refused.foreign"].status == "warned"
-
-
-@pytest.mark.parametrize(
-    ("said", "status"),
-    [
-        (refusal(400), "passed"),
-        (Reply(text="Ahoy!"), "passed"),
-        (Reply(text="Ahoy!", reasoning=""), "passed"),
-        (refusal(500), "failed"),
-    ],
+SORRY = Reply(
+    text="I’m sorry, but I can’t help with that.", reasoning="I must refuse what it asks."
 )
-def test_other_efforts_are_refused_or_served(said: Any, status: str) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Any:
-        other = request.id == "other effort xhigh"
-        return said if other else healthy(request, attempt)
+EMPTY = Response(status=200, headers={"content-type": "application/json"}, body="")
+HIGH, ZERO = "sampling.temperature.high", "sampling.temperature.zero"
+EFFORT, TOOLS, STREAMS = (f"sampling.effort{each}" for each in ("", ".tools", ".streaming"))
+UNREASONED = dict.fromkeys((EFFORT, TOOLS, STREAMS), "not_verifiable")
+GREEDY = {"low": "a" * 40, "medium": "b" * 60}
+_SERVERS: Mapping[str, tuple[Any, Mapping[str, str]]] = {
+    # Parameters without an effect
+    "seed 0 is none": (
+        healthy_except("zero as seed", word_of),
+        {"sampling.seed.zero": "warned: 15 of 18"},
+    ),
+    "efforts are alike": (
+        healthy_except(("effort", "greedy"), thinking_alike),
+        dict.fromkeys((EFFORT, TOOLS, STREAMS), "failed"),
+    ),
+    "efforts with tools are alike": (
+        only(lambda r, _: r.tools, lambda _, a: thinking_alike(a)),
+        {TOOLS: "failed"},
+    ),
+    "efforts in streams are alike": (
+        only(lambda r, a: r.effort and a.condition.streaming, lambda _, a: thinking_alike(a)),
+        {STREAMS: "failed"},
+    ),
+    "greedy": (greedy, {HIGH: "failed"}),
+    "a frequent call": (healthy_except("hot with a tool", frequent(9)), {}),
+    "an equal call": (
+        healthy_except("hot with a tool", frequent(4)),
+        {"sampling.temperature.tools": "failed"},
+    ),
+    "temperature 0 varies": (healthy_except("cold", word_of), {ZERO: "failed"}),
+    "four odd replies": (odd(4), {ZERO: "failed"}),
+    "top_p is ignored": (healthy_except("narrow", word_of), {"sampling.top_p": "failed"}),
+    "the seed is ignored": (healthy_except("seeded", word_of), {"sampling.seed": "warned"}),
+    "one choice": (healthy_except("choices", choices(1)), {"sampling.n": "failed"}),
+    "equal choices": (healthy_except("choices", choices(3, same=True)), {"sampling.n": "failed"}),
+    "a choice without CoT": (
+        healthy_except("choices", choices(3, counted=9, first=WITHOUT_COT)),
+        {"sampling.n": "failed"},
+    ),
+    "one choice is counted": (
+        healthy_except("choices", choices(3, counted=1)),
+        {"sampling.n.usage": "warned"},
+    ),
+    "the prompt is counted for each": (
+        healthy_except("choices", choices(3, prompts=3)),
+        {"sampling.n.usage": "warned"},
+    ),
+    "one choice in streams": (
+        healthy_except("choices streamed", interleaved(SAID)),
+        {"sampling.n.streaming": "failed"},
+    ),
+    "choices share a parser": (
+        healthy_except("choices streamed", interleaved(SAID, SAID, MIXED)),
+        {"sampling.n.streaming": "failed"},
+    ),
+    "every effort is low": (
+        of_effort(GREEDY, as_={"medium": "low", "high": "low"}),
+        {EFFORT: "failed: medium and low effort", TOOLS: "failed", STREAMS: "failed"},
+    ),
+    "high effort is medium": (  # d-inference PR#703
+        of_effort(GREEDY, as_={"high": "medium"}),
+        {EFFORT: "failed: high and medium effort"},
+    ),
+    "prompts of all efforts are as long": (
+        healthy_except("effort high", Reply(text="266", reasoning="b" * 99, prompt=46)),
+        {EFFORT: "failed: 46 at high effort"},
+    ),
+    "temperature 1 is 0": (equal(lambda *_: 0), {HIGH: "failed: at temperature 0"}),
+    "one seed for all": (
+        equal(lambda hot, limit: hot * limit),
+        {HIGH: "failed: without a seed"},
+    ),
+    "a cache without the limit": (
+        equal(lambda hot, _: hot),
+        {HIGH: "failed: each of three questions."},
+    ),
+    "a cache": (cached(lambda n: 1, lambda name: name), {"sampling.cached": "failed"}),
+    "a cache after the first": (
+        cached(lambda n: 1 if n > 1 else 2, lambda name: name),
+        {"sampling.cached": "failed"},
+    ),
+    "another effort gets 500": (other_effort(refusal(500)), {"sampling.effort.others": "failed"}),
+    # Healthy servers, and other models
+    "noise at seed 0": (
+        healthy_except("zero as seed", lambda a: word_of(a) if a.number <= 2 else SAID),
+        {"sampling.seed.zero": "passed"},
+    ),
+    "noise at temperature 0": (
+        healthy_except(
+            "cold", lambda a: Reply(text=f"A word{'.' * a.number if a.number == 2 else ''}")
+        ),
+        {ZERO: "passed"},
+    ),
+    "three odd replies": (odd(3), {ZERO: "passed"}),
+    "copies now and then": (cached(lambda n: n // 2, lambda name: name), {}),
+    "a peaked model": (
+        cached(lambda n: 1 if n > 1 else 2, lambda name: name[:7]),
+        {"sampling.cached": "passed"},
+    ),
+    "medium effort is as long": (
+        healthy_except("effort medium", thinking(lambda _: 64)),
+        {EFFORT: "passed"},
+    ),
+    "lengths vary widely": (
+        healthy_except("effort high", thinking(lambda n: (5, 6, 200, 260, 300)[n % 5])),
+        {},
+    ),
+    "two lost CoTs": (
+        healthy_except("effort high", thinking(lambda n: 0 if n <= 2 else 62)),
+        {EFFORT: "passed", TOOLS: "passed"},
+    ),
+    "short replies in one form": (
+        only(
+            lambda r, a: r.id.endswith("schema") and a.condition.streaming,
+            lambda *_: Reply(text="266", reasoning="7 = 7."),
+        ),
+        {},
+    ),
+    "short replies over one API": (
+        only(
+            lambda r, a: r.effort and a.condition.api == "responses",
+            lambda *_: Reply(text='{"answer": 1000}', reasoning="1000."),
+        ),
+        {"sampling.effort.others": "passed"},
+    ),
+    "a model refuses everything": (
+        only(lambda r, _: not r.id.startswith("choices"), lambda *_: SORRY),
+        {},
+    ),
+    "a choice is cut in its header": (
+        healthy_except("choices", choices(3, counted=9, first=CUT_IN_HEADER)),
+        {},
+    ),
+    "another effort is refused": (other_effort(refusal()), {"sampling.effort.others": "passed"}),
+    "another effort is served": (
+        other_effort(Reply(text="Ahoy!", reasoning="")),
+        {"sampling.effort.others": "passed"},
+    ),
+    # Not verifiable
+    "a model in a loop": (  # Nothing varies, whatever the temperature.
+        healthy_except(
+            "hot with a tool", Reply(text="We need to answer the question. " * 9, reasoning="")
+        ),
+        {"sampling.temperature.tools": "not_verifiable"},
+    ),
+    "three lost CoTs": (
+        healthy_except("effort high", thinking(lambda n: 0 if n <= 3 else 62)),
+        {EFFORT: "not_verifiable", TOOLS: "not_verifiable"},
+    ),
+    "seed 0 is refused": (
+        healthy_except("zero as seed", refusal()),
+        {"sampling.seed.zero": "not_verifiable", "sampling.seed": "passed"},
+    ),
+    "unreadable choices": (healthy_except("choices", EMPTY), {"sampling.n": "not_verifiable"}),
+    "choices are refused": (
+        healthy_except("choices", refusal()),
+        {"sampling.n": "not_verifiable", "sampling.n.usage": "not_verifiable"},
+    ),
+    "streamed choices are refused": (
+        healthy_except("choices streamed", refusal()),
+        {"sampling.n.streaming": "not_verifiable", "sampling.n": "passed"},
+    ),
+    "seeds are refused": (
+        healthy_except("seeded", refusal()),
+        {"sampling.seed": "not_verifiable", "sampling.seed.zero": "not_verifiable"},
+    ),
+    "a model that does not reason": (
+        of_effort({"low": "." * 5, "high": "." * 5}, "." * 20),
+        UNREASONED,
+    ),
+    "a model that reasons less at high effort": (
+        of_effort({"low": "." * 400, "high": "." * 50}, "." * 20),
+        UNREASONED,
+    ),
+    "low variation": (
+        sure,
+        dict.fromkeys((ZERO, "sampling.seed", "sampling.seed.zero"), "not_verifiable"),
+    ),
+}
+SERVERS: Served = {
+    **{name: (GROUP, *row) for name, row in _SERVERS.items()},
+    "a refusal for another reason": (  # A gateway refuses metadata (kimi-code#3530).
+        options.GROUP,
+        lambda *_: TOO_LONG,
+        {"options.metadata": "not_verifiable: request.refused.foreign"},
+        ["responses"],
+    ),
+}
+TOO_LONG = json_response(
+    {"error": {"message": "Your request exceeded model token limit: 262144"}}, 400
+)
 
-    assert statuses(judged(GROUP, provider))["sampling.effort.others"] == status
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server(server: str) -> None:
+    prove(*SERVERS[server])
+
+
+def test_every_later_reply_can_be_a_copy() -> None:
+    """Of each repeated request, only the first reply has no earlier one."""
+    result = judged(GROUP, healthy_except("hot ", lambda _: open_answer(1)))["sampling.cached"]
+    tries = [one.tries for one in GROUP.requests("chat") if one.id in HOT]
+    copies = sum(tries) - len(tries)
+    assert result.examples[0].evidence.got == f"{copies} of {copies} are copies"
+
+
+def test_a_refusal_of_a_short_request_for_its_length_is_reported() -> None:
+    checks = checked(options.GROUP, lambda *_: TOO_LONG, ["responses"])
+    assert checks["request.refused.foreign"].status == "warned"

@@ -5,11 +5,12 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from healthy import json_response, stream_response
-from probing import Provider, judged, refusal, statuses
-from replies import Reply, chat_whole, responses_blocks, responses_events
+from probing import Provider, Served, judged, prove, refusal, statuses
+from replies import Reply, chat_whole, responses_blocks, responses_events, responses_whole
 
 from harmony.render import text_tokens
 from harness.api.items import Message, Tool, ToolResult
@@ -25,7 +26,7 @@ from harness.rules.calls import schema_probes as schemas
 from harness.rules.calls.argument_probes import TYPES_GROUP, VALUES
 from harness.rules.evidence.offers import BY_NAME, LANGUAGE, ORDER, WEATHER
 from harness.rules.evidence.rendering import Prompt, count
-from harness.rules.probe import ProbeGroup, ProbeRequest
+from harness.rules.probe import ProbeRequest
 from harness.run.attempts import Attempt
 
 _numbers = itertools.count(1)
@@ -41,117 +42,58 @@ def calling(tool: Tool | str, arguments: str = '{"location": "Lisbon"}') -> Repl
 _KEPT = {
     "none": Reply(text="I may not look."),
     "named": calling(LANGUAGE, '{"text": "a"}'),
+    "allowed": calling(LANGUAGE, '{"text": "a"}'),
     "namespace": Reply(text="I may not look."),
 }
 
 
-def _chosen(request: ProbeRequest, _: Attempt) -> Reply:
-    return _KEPT.get(request.id) or calling(WEATHER)
+def _chosen(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
+    """A server that follows every choice of tools, and calls custom tools."""
+    if request.id != "custom":
+        return _KEPT.get(request.id) or calling(WEATHER)
+    if attempt.condition.api == "chat":
+        whole = chat_whole(Reply(text=None))
+        call = {"id": "call_1", "type": "custom", "custom": {"name": "add_note", "input": "dock"}}
+        whole["choices"][0]["message"]["tool_calls"] = [call]
+        return json_response(whole)
+    call = {"type": "custom_tool_call", "call_id": "call_1", "name": "add_note", "input": "dock"}
+    return json_response(responses_whole(Reply(text="Hm."), [call]))
 
 
-@pytest.mark.parametrize(
-    ("name", "said", "probe"),
-    [
-        ("none", calling(WEATHER), "tools.choice.none"),
-        ("required", Reply(text="Hello!"), "tools.choice.required"),
-        ("named", calling(WEATHER), "tools.choice.named"),
-        ("named", Reply(text="Hello!"), "tools.choice.named"),
-        ("named", refusal(500), "tools.choice.named"),
-    ],
-)
-@pytest.mark.parametrize("only_streams", [False, True])
-def test_ignoring_tool_choice_fails(
-    name: str, said: Reply | Response, probe: str, only_streams: bool
-) -> None:
-    def provider(asked: ProbeRequest, attempt: Attempt) -> Reply | Response:
-        wrong = asked.id == name and (attempt.condition.mode == "streaming" or not only_streams)
-        return said if wrong else _chosen(asked, attempt)
-
-    found = statuses(judged(choice.GROUP, provider))
-    assert {name for name, status in found.items() if status == "failed"} == {probe}
-
-
-@pytest.mark.parametrize(
-    ("name", "status"),
-    [("forecasts.get_weather", "failed"), ("get_weather", "failed"), ("call_me", "not_verifiable")],
-)
-def test_a_call_of_something_else_shows_nothing_of_a_namespace(name: str, status: str) -> None:
-    def provider(asked: ProbeRequest, attempt: Attempt) -> Reply | Response:
-        return calling(name) if asked.id == "namespace" else _chosen(asked, attempt)
-
-    assert statuses(judged(choice.GROUP, provider, ["responses"]))["tools.namespace"] == status
-
-
-def test_rejecting_tool_choice_is_legitimate() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
-        return refusal()
-
-    results = judged(choice.GROUP, provider)
-    assert results["tools.choice.none"].status == "not_verifiable"
-    reason = results["tools.choice.named"].reason
-    assert reason == "The provider refuses requests with tool_choice named (status 400)."
-
-
-@pytest.mark.parametrize("group", [choice.GROUP, names.GROUP, schemas.GROUP])
-def test_unexpected_streams_are_not_attributed_to_tool_choice(
-    group: ProbeGroup,
-) -> None:
-    stream = stream_response(responses_blocks(responses_events(calling(WEATHER))))
-    found = statuses(judged(group, lambda *_: stream, ["responses"]))
-    for name in ("none", "required", "named"):
-        found.pop(f"tools.choice.{name}.streaming", None)  # This probe requests a stream.
-    assert set(found.values()) == {"not_verifiable"}
+def _choosing(name: str, said: Reply | Response, only_streams: bool = False) -> Provider:
+    """A server that follows tool_choice, but for one request, perhaps in streams only."""
+    return lambda asked, attempt: (
+        said
+        if asked.id == name and (attempt.condition.streaming or not only_streams)
+        else _chosen(asked, attempt)
+    )
 
 
 # --- Names
 
 
-def _named(request: ProbeRequest, _: Attempt) -> Reply:
+def _calls(name_of: Callable[[str], str], *, wanted: bool = True) -> Provider:
+    """A model that calls the offered function by another name, perhaps as it is asked to."""
+
+    def provider(request: ProbeRequest, _: Attempt) -> Reply:
+        assert request.wanted is not None
+        sent = json.dumps(request.wanted.arguments) if wanted else '{"location": "Lisbon"}'
+        return calling(name_of(request.tools[0].name), sent)
+
+    return provider
+
+
+def _offered(request: ProbeRequest, _: Attempt) -> Reply:
     return calling(request.tools[0].name)
+
+
+def _refuses_mixed(said: str) -> Provider:
+    refused = json_response({"error": {"message": said}}, 502)
+    return lambda r, a: refused if r.id == "mixed" else _offered(r, a)
 
 
 def test_the_longest_name_is_as_long_as_the_api_allows() -> None:
     assert len(names.NAMES["longest"].name) == 64
-
-
-def test_names_that_the_model_corrects_are_not_verifiable() -> None:
-    def called(request: ProbeRequest, name: str) -> Reply:
-        assert request.wanted is not None
-        return calling(name, json.dumps(request.wanted.arguments))
-
-    found = judged(names.GROUP, lambda r, _: called(r, r.tools[0].name.replace("-", "_").lower()))
-    assert found["tools.names.kept"].status == "passed"
-    corrected = judged(names.GROUP, lambda r, _: called(r, f"my_{r.tools[0].name}"))
-    assert corrected["tools.names.kept"].status == "not_verifiable"
-
-
-def test_mistakes_of_the_model_in_names_are_not_verifiable() -> None:
-    found = judged(names.GROUP, lambda *_: calling("look_it_up"))
-    assert found["tools.names.kept"].status == "not_verifiable"
-
-
-def test_bodies_that_are_no_objects_are_not_failures_on_a_feature() -> None:
-    """open-responses-server 0.4.1 answers every request without streaming with `null`."""
-    for group in (names.GROUP, choice.GROUP, schemas.GROUP):
-        found = statuses(judged(group, lambda *_: json_response("null"), ["responses"]))
-        assert "failed" not in found.values()
-
-
-@pytest.mark.parametrize(
-    ("said", "status"),
-    [
-        ("The upstream made an undeclared tool call.", "passed"),
-        ("The model tried to call tool 'language' which was not in request.tools.", "passed"),
-        ("Tried to call tool 'Identify-Language_v2json', not in request.tools.", "failed"),
-        ("Invalid function name.", "failed"),
-    ],
-)
-def test_a_refused_call_of_another_function_is_not_a_refused_name(said: str, status: str) -> None:
-    refused = json_response({"error": {"message": said}}, 502)
-    found = judged(
-        names.GROUP, lambda r, _: refused if r.id == "mixed" else calling(r.tools[0].name)
-    )
-    assert found["tools.names.accepted"].status == status
 
 
 # --- Arguments
@@ -170,22 +112,25 @@ def _changing(text: str, request: ProbeRequest) -> Reply:
     return replace(_writing(text, request), wrote=intact.call)
 
 
-@pytest.mark.parametrize(("lost", "failed"), [(2, True), (1, False)])
-@pytest.mark.parametrize("lossy", [True, False])
-def test_characters_lost_in_one_mode_are_reported(lost: int, failed: bool, lossy: bool) -> None:
+def _losing(lost: int, in_streams: bool) -> Provider:
+    """A server that loses the characters beyond ASCII of so many texts in one mode."""
     beyond = [name for name, text in arguments.TEXTS.items() if not text.intact.isascii()]
 
     def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
         intact = text = arguments.TEXTS[request.id].intact
-        if attempt.condition.streaming is lossy and request.id in beyond[:lost]:
+        if attempt.condition.streaming is in_streams and request.id in beyond[:lost]:
             text = "".join(filter(str.isascii, text))
         elif request.id in beyond[lost:]:
             return Reply(text="No.")
         said, whole = (_writing(each, request) for each in (text, intact))
         return replace(said, wrote=whole.call, reasoning=f"The note: {text}")
 
-    found = statuses(judged(arguments.GROUP, provider))
-    assert ("failed" in found.values()) == failed
+    return provider
+
+
+def _titled(request: ProbeRequest, _: Attempt) -> Reply:
+    intact = arguments.TEXTS[request.id].intact
+    return replace(_changing(intact.title(), request), reasoning=f"The text is: {intact}")
 
 
 @pytest.mark.parametrize("what", CHANGES, ids=lambda what: what.name)
@@ -211,35 +156,6 @@ def test_texts_that_a_server_changes_alike_fail_if_the_tokens_show_it(what: What
 
     assert failed(texts) or len(shown) < 2
     assert not failed(few[:1])
-
-
-def test_texts_that_are_all_damaged_alike_fail_although_the_tokens_are_equal() -> None:
-    def damaging(request: ProbeRequest, _: Attempt) -> Reply:
-        intact = arguments.TEXTS[request.id].intact
-        return replace(_changing(intact.title(), request), reasoning=f"The text is: {intact}")
-
-    assert "failed" in statuses(judged(arguments.GROUP, damaging)).values()
-
-
-@pytest.mark.parametrize(("name", "harm"), [("quotes", 'salt \\"and'), ("markup", "dock nine")])
-def test_texts_that_the_model_damages_are_not_verifiable(name: str, harm: str) -> None:
-    found = judged(arguments.GROUP, lambda request, _: _writing(harm, request))
-    assert found[f"tools.arguments.{name}"].status == "not_verifiable"
-
-
-def test_texts_copied_incorrectly_are_not_verifiable() -> None:
-    found = judged(arguments.GROUP, lambda request, _: _writing("Something else", request))
-    assert set(statuses(found).values()) == {"not_verifiable"}
-    reasons = {reason.code for result in found.values() for reason in result.reasons}
-    assert reasons == {"same_value", "only_ascii"}
-
-
-def test_replies_with_several_wrong_values_are_slips_of_the_model() -> None:
-    found = judged(
-        arguments.GROUP, lambda request, attempt: _writing(attempt.condition.name, request)
-    )
-    reasons = {reason.code for result in found.values() for reason in result.reasons}
-    assert reasons == {"not_copied"}
 
 
 # --- Types of arguments
@@ -298,37 +214,17 @@ def _probe(name: str) -> str:
     return f"tools.arguments.{name.replace(' ', '_')}"
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("boolean", '{"shuffle": 0}'),
-        ("boolean", '{"Advantages": false}'),
-        ("empty string", '{"label": null}'),
-        ("name in camel case", '{"depth": 7}'),
-    ],
-)
-def test_changes_that_the_model_may_have_made_are_not_verifiable(name: str, arguments: str) -> None:
-    """The tokens are the same, and another check judges names."""
-    found = statuses(judged(TYPES_GROUP, _typed({name: arguments})))
-    assert found[f"tools.arguments.{name.replace(' ', '_')}"] == "not_verifiable"
+def _once(name: str, sent: str) -> Provider:
+    """A server that changes the arguments of one reply to one request."""
+    changed = iter([{name: sent}])
+    return lambda request, attempt: _typed(next(changed, {}) if request.id == name else {})(
+        request, attempt
+    )
 
 
-def test_one_reply_with_the_tokens_of_another_value_proves_nothing() -> None:
-    changed = iter([{"null": '{"label": "null"}'}])
-
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        arguments = next(changed, {}) if request.id == "null" else {}
-        return _typed(arguments)(request, attempt)
-
-    assert statuses(judged(TYPES_GROUP, provider))["tools.arguments.null"] == "passed"
-
-
-def test_types_that_the_model_confuses_are_not_verifiable() -> None:
-    def provider(request: ProbeRequest, _: Attempt) -> Reply:
-        typed = VALUES[request.id]
-        return calling(typed.tool, json.dumps({typed.key: "something else entirely"}))
-
-    assert "failed" not in statuses(judged(TYPES_GROUP, provider)).values()
+def _confused(request: ProbeRequest, _: Attempt) -> Reply:
+    typed = VALUES[request.id]
+    return calling(typed.tool, json.dumps({typed.key: "something else entirely"}))
 
 
 # --- The loop
@@ -338,23 +234,6 @@ def _looping(request: ProbeRequest, _: Attempt) -> list[Reply | Response]:
     if request.id == "dependent":
         return [calling(ORDER, '{"order_id": "A-17"}'), calling(WEATHER), Reply(text="Sunny.")]
     return [calling(WEATHER), Reply(text="I could not find out.")]
-
-
-def test_without_a_call_the_loop_is_not_verifiable() -> None:
-    found = judged(results.LOOP_GROUP, lambda *_: Reply(text="Hello!"))
-    assert set(statuses(found).values()) == {"not_verifiable"}
-
-
-# --- Schemas
-
-
-def test_a_schema_that_crashes_the_server_fails_its_probe() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply | Response:
-        return refusal(500) if request.id == "items_property" else calling(WEATHER)
-
-    found = statuses(judged(schemas.GROUP, provider))
-    failed = {name for name, status in found.items() if status == "failed"}
-    assert failed == {"tools.schema.items_property"}
 
 
 # --- Results of two calls
@@ -379,22 +258,6 @@ def _guessing(request: ProbeRequest, attempt: Attempt) -> Reply:
     """A weak model on a server that swaps the results: wrong, but for one lucky answer."""
     lucky = request.id == "zulu4182 not orchid596"
     return _telling(lambda asked: asked if lucky else 1 - asked)(request, attempt)
-
-
-@pytest.mark.parametrize(
-    ("provider", "status"),
-    [
-        (_telling(lambda asked: asked), "passed"),
-        (_telling(lambda asked: 1 - asked), "failed"),
-        (_telling(lambda asked: 0), "not_verifiable"),
-        (_telling(lambda asked: 1), "not_verifiable"),
-        (_guessing, "not_verifiable"),
-        (lambda *_: Reply(text="I cannot tell."), "not_verifiable"),
-        (lambda *_: refusal(), "not_verifiable"),
-    ],
-)
-def test_results_are_distinguished_by_order(provider: Provider, status: str) -> None:
-    assert statuses(judged(results.GROUP, provider))["tools.results.order"] == status
 
 
 # --- What the model does with results
@@ -428,140 +291,251 @@ def _quotes_itself(request: ProbeRequest, attempt: Attempt) -> Reply:
     return reply if reply.call else replace(reply, text=f"{reply.reasoning} {reply.text}")
 
 
-@pytest.mark.parametrize(
-    ("provider", "used", "goes_on", "streams"),
-    [
-        (_with_results, "passed", "passed", "passed"),
-        (_quotes_itself, "passed", "passed", "not_verifiable"),
-        (_unaware, "failed", "passed", "passed"),
-        (_shows_cot, "passed", "passed", "failed"),
-        (lambda *_: Reply(text="Ahoy!"), "failed", "not_verifiable", "passed"),
-        (lambda *_: refusal(), "not_verifiable", "not_verifiable", "not_verifiable"),
-    ],
-)
-def test_results_are_used(provider: Provider, used: str, goes_on: str, streams: str) -> None:
-    found = statuses(judged(results.GROUP, provider))
-    assert found["tools.results.used"] == used
-    assert found["tools.results.goes_on"] == goes_on
-    assert found["tools.results.streams"] == streams
+def _but(changes: Callable[[ProbeRequest, Attempt], bool], said: Any = _unaware) -> Provider:
+    """A model that uses results, but for some requests."""
+    return lambda request, attempt: (
+        (said(request, attempt) if callable(said) else said)
+        if changes(request, attempt)
+        else _with_results(request, attempt)
+    )
 
 
-@pytest.mark.parametrize(
-    ("weak", "status"),
-    [
-        ({"code word of Rome", "code word of Cairo"}, "passed"),
-        ({"code word of Athens", "code word of Berlin", "code word of Vienna"}, "passed"),
-        (set(results.GROUP.probes[1].uses), "failed"),
-    ],
-    ids=["JSON", "sentences", "every form"],
-)
-def test_a_form_that_the_model_never_reads_is_no_defect(weak: set[str], status: str) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        return Reply(text="Rome.") if request.id in weak else _with_results(request, attempt)
-
-    found = judged(results.GROUP, provider)["tools.results.used"]
-    assert found.status == status
-    assert {example.severity for example in found.examples} == {
-        "info" if status == "passed" else "error"
-    }
-
-
-def test_results_that_never_arrive_over_one_api_are_a_defect() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        lost = attempt.condition.api == "chat" and not attempt.condition.streaming
-        return _unaware(request, attempt) if lost else _with_results(request, attempt)
-
-    found = judged(results.GROUP, provider)
-    assert found["tools.results.used"].status == "failed"
-    assert {example.proven for example in found["tools.results.used"].examples} == {True}
-
-
-@pytest.mark.parametrize(
-    ("weak", "status"),
-    [
-        (("A-17", "B-9"), "passed"),
-        (("Lisbon", "Vienna"), "passed"),
-        (("A-17", "B-9", "Lisbon", "Vienna"), "failed"),
-    ],
-)
-def test_a_model_that_ends_some_conversations_is_no_defect(
-    weak: tuple[str, ...], status: str
-) -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        lost = Reply(text="", wrote=(WEATHER.name, '{"location": "Lisbon"}'))
-        return lost if request.id.endswith(weak) else _with_results(request, attempt)
-
-    assert statuses(judged(results.GROUP, provider))["tools.results.goes_on"] == status
-
-
-def test_a_model_that_ends_every_conversation_itself_is_no_defect() -> None:
-    provider: Provider = lambda *_: Reply(text="")  # noqa: E731
-    assert statuses(judged(results.GROUP, provider))["tools.results.goes_on"] == "not_verifiable"
-
-
-def test_one_of_twenty_answers_without_the_word_may_be_of_the_model() -> None:
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        reply = _with_results(request, attempt)
-        chat_stream = attempt.condition.api == "chat" and attempt.condition.streaming
-        secret = request.id == "code word of Rome" and chat_stream
-        return Reply(text="I keep it to myself.") if secret else reply
-
-    assert statuses(judged(results.GROUP, provider))["tools.results.used"] == "passed"
-
-
-@pytest.mark.parametrize("hidden", [0.3, 0.5])
-def test_results_that_some_conversations_hide_are_detected(hidden: float) -> None:
+def _hiding(share: float) -> Provider:
+    """A server that loses the results of this share of the conversations."""
     numbers = itertools.count(1)
-
-    def provider(request: ProbeRequest, attempt: Attempt) -> Reply:
-        number = next(numbers)
-        affected = int(number * hidden) > int((number - 1) * hidden)
-        return (_unaware if affected else _with_results)(request, attempt)
-
-    assert statuses(judged(results.GROUP, provider))["tools.results.used"] == "failed"
+    return _but(lambda *_: int((n := next(numbers)) * share) > int((n - 1) * share))
 
 
-# --- Preambles
+def _chat_stream(request: ProbeRequest, attempt: Attempt) -> bool:
+    return request.id == "code word of Rome" and attempt.condition.name == "chat · streaming"
 
 
-@pytest.mark.parametrize(
-    ("said", "tokens", "status"),
-    [
-        ("I will look up the weather, as you asked.", 60, "passed"),
-        (None, 90, "failed"),
-        (None, 45, "not_verifiable"),
-        (None, None, "not_verifiable"),
-    ],
-)
-def test_lost_preambles_are_detected(said: str | None, tokens: int | None, status: str) -> None:
-    whole = chat_whole(replace(calling(WEATHER), text=said))
+def _preamble(text: str | None, tokens: int | None, **other: str) -> Provider:
+    """A call with this preamble, whose reply reports these tokens."""
+    whole = chat_whole(replace(calling(WEATHER), text=text, **other))
     if tokens is None:
         del whole["usage"]
     else:
         whole["usage"] |= {"completion_tokens": tokens}
-    found = judged(preamble.GROUP, lambda *_: json_response(whole), apis=["chat"])
-    assert statuses(found)["tools.preamble"] == status
+    return lambda *_: json_response(whole)
 
 
-def test_tokens_of_hidden_cot_are_not_a_lost_preamble() -> None:
-    whole = chat_whole(replace(calling(WEATHER), text=None, reasoning=""))
-    whole["usage"] |= {"completion_tokens": 90}
-    found = judged(preamble.GROUP, lambda *_: json_response(whole), apis=["chat"])
-    assert statuses(found)["tools.preamble"] == "not_verifiable"
+def _refusing(arrives: bool) -> Provider:
+    """A model that refuses everything; its prompts have the results or not."""
 
-
-def test_without_a_call_there_is_no_preamble() -> None:
-    found = judged(preamble.GROUP, lambda *_: Reply(text="Lisbon has 21 degrees."))
-    assert statuses(found)["tools.preamble"] == "not_verifiable"
-
-
-@pytest.mark.parametrize(("arrives", "status"), [(True, "not_verifiable"), (False, "failed")])
-def test_a_model_that_refuses_although_its_prompts_have_the_results_is_not_accused(
-    arrives: bool, status: str
-) -> None:
-    def refusing(request: ProbeRequest, attempt: Attempt) -> Reply:
+    def provider(request: ProbeRequest, _: Attempt) -> Reply:
         turns = (turn for turn in request.turns if arrives or not isinstance(turn, ToolResult))
         tokens = count(Prompt(tuple(turns), request.tools))
         return Reply(text="I’m sorry, but I can’t help with that.", prompt=tokens)
 
-    assert statuses(judged(results.GROUP, refusing))["tools.results.used"] == status
+    return provider
+
+
+_STREAM = stream_response(responses_blocks(responses_events(calling(WEATHER))))
+HELLO, LOST = Reply(text="Hello!"), Reply(text="", wrote=(WEATHER.name, '{"location": "Lisbon"}'))
+UNKNOWN = "not_verifiable"
+UNNAMED = "The upstream made an undeclared tool call."
+OTHER = "The model tried to call tool 'language' which was not in request.tools."
+USED, GOES_ON, STREAMS = (f"tools.results.{each}" for each in ("used", "goes_on", "streams"))
+ORDERED, KEPT, ACCEPTED = "tools.results.order", "tools.names.kept", "tools.names.accepted"
+NAMESPACE, PREAMBLE = "tools.namespace", "tools.preamble"
+_ALL_TEXTS = [_probe(name) for name in arguments.TEXTS]
+_IN_LOOP = [each.id for each in results.LOOP_GROUP.probes]
+SERVERS: Served = {
+    **{
+        f"{rule} is ignored{' in streams' * streams}": (
+            choice.GROUP,
+            _choosing(name, said, streams),
+            {f"tools.choice.{name}": "failed"},
+        )
+        for rule, name, said in (
+            ("none", "none", calling(WEATHER)),
+            ("required", "required", HELLO),
+            ("named", "named", calling(WEATHER)),
+            ("named with a text", "named", HELLO),
+            ("named with 500", "named", refusal(500)),
+        )
+        for streams in (False, True)
+    },
+    **{
+        f"{name} called for a namespace": (
+            choice.GROUP,
+            _choosing("namespace", calling(name)),
+            {NAMESPACE: status},
+            ["responses"],
+        )
+        for name, status in (
+            ("forecasts.get_weather", "failed"),
+            ("get_weather", "failed"),
+            ("call_me", UNKNOWN),
+        )
+    },
+    "choices are refused": (
+        choice.GROUP,
+        lambda *_: refusal(),
+        {"tools.choice.none": UNKNOWN, "tools.choice.named": f"{UNKNOWN}: (status 400)"},
+    ),
+    "names are corrected": (
+        names.GROUP,
+        _calls(lambda name: name.replace("-", "_").lower()),
+        {KEPT: "passed"},
+    ),
+    "names have a prefix": (names.GROUP, _calls(lambda name: f"my_{name}"), {KEPT: UNKNOWN}),
+    "names are invented": (names.GROUP, lambda *_: calling("look_it_up"), {KEPT: UNKNOWN}),
+    **{
+        f"a call is refused: {said}": (names.GROUP, _refuses_mixed(said), {ACCEPTED: status})
+        for said, status in (
+            (UNNAMED, "passed"),
+            (OTHER, "passed"),
+            ("Tried to call tool 'Identify-Language_v2json', not in request.tools.", "failed"),
+            ("Invalid function name.", "failed"),
+        )
+    },
+    **{
+        # open-responses-server 0.4.1 answers every request without streaming with `null`.
+        f"null for {group.name}": (group, lambda *_: json_response("null"), {}, ["responses"])
+        for group in (names.GROUP, choice.GROUP, schemas.GROUP)
+    },
+    **{
+        f"unexpected streams for {group.name}": (
+            group,
+            lambda *_: _STREAM,
+            {each.id: UNKNOWN for each in group.probes},
+            ["responses"],
+        )
+        for group in (names.GROUP, choice.GROUP, schemas.GROUP)
+    },
+    "other texts": (
+        arguments.GROUP,
+        lambda request, _: _writing("Something else", request),
+        dict.fromkeys(_ALL_TEXTS, UNKNOWN),
+    ),
+    "quotes are lost by the model": (
+        arguments.GROUP,
+        lambda request, _: _writing('salt \\"and', request),
+        {_probe("quotes"): UNKNOWN},
+    ),
+    "markup is lost by the model": (
+        arguments.GROUP,
+        lambda request, _: _writing("dock nine", request),
+        {_probe("markup"): UNKNOWN},
+    ),
+    "several wrong texts": (
+        arguments.GROUP,
+        lambda request, attempt: _writing(attempt.condition.name, request),
+        dict.fromkeys(_ALL_TEXTS, f"{UNKNOWN}: not_copied"),
+    ),
+    **{
+        f"the model writes {sent}": (TYPES_GROUP, _typed({name: sent}), {_probe(name): UNKNOWN})
+        for name, sent in (
+            ("boolean", '{"shuffle": 0}'),
+            ("boolean", '{"Advantages": false}'),
+            ("empty string", '{"label": null}'),
+            ("name in camel case", '{"depth": 7}'),
+        )
+    },
+    "one other value": (
+        TYPES_GROUP,
+        _once("null", '{"label": "null"}'),
+        {_probe("null"): "passed"},
+    ),
+    "types are confused": (TYPES_GROUP, _confused, {}),
+    "no loop": (results.LOOP_GROUP, lambda *_: HELLO, dict.fromkeys(_IN_LOOP, UNKNOWN)),
+    "a schema crashes the server": (
+        schemas.GROUP,
+        lambda r, _: refusal(500) if r.id == "items_property" else calling(WEATHER),
+        {"tools.schema.items_property": "failed"},
+    ),
+    **{
+        f"results in order {name}": (
+            results.GROUP,
+            provider,
+            {ORDERED: status, USED: used, GOES_ON: UNKNOWN},
+        )
+        for name, provider, status, used in (
+            ("as asked", _telling(lambda asked: asked), "passed", "failed"),
+            ("swapped", _telling(lambda asked: 1 - asked), "failed", "failed"),
+            ("the first", _telling(lambda asked: 0), UNKNOWN, "failed"),
+            ("the second", _telling(lambda asked: 1), UNKNOWN, "failed"),
+            ("a lucky guess", _guessing, UNKNOWN, "failed"),
+            ("unknown", lambda *_: Reply(text="I cannot tell."), UNKNOWN, "failed"),
+            ("refused", lambda *_: refusal(), UNKNOWN, UNKNOWN),
+        )
+    },
+    **{
+        f"results {name}": (
+            results.GROUP,
+            provider,
+            dict(zip((USED, GOES_ON, STREAMS), statuses, strict=True)),
+        )
+        for name, provider, *statuses in (
+            ("are used", _with_results, "passed", "passed", "passed"),
+            ("are quoted", _quotes_itself, "passed", "passed", UNKNOWN),
+            ("are unknown", _unaware, "failed", "passed", "passed"),
+            ("shown with CoT", _shows_cot, "passed", "passed", "failed"),
+            ("are ignored", lambda *_: HELLO, "failed", UNKNOWN, "passed"),
+            ("end every conversation", lambda *_: Reply(text=""), UNKNOWN, UNKNOWN, "passed"),
+            *(
+                (f"of {share} are lost", _hiding(share), "failed", "passed", "passed")
+                for share in (0.3, 0.5)
+            ),
+            *(
+                (
+                    f"are not read in {len(weak)} forms",
+                    _but(lambda r, _, weak=weak: r.id in weak, Reply(text="Rome.")),
+                    *(status, "passed", "passed"),
+                )
+                for weak, status in (
+                    ({"code word of Rome", "code word of Cairo"}, "passed: info"),
+                    ({f"code word of {each}" for each in ("Athens", "Berlin", "Vienna")}, "passed"),
+                    (set(results.GROUP.probes[1].uses), "failed"),
+                )
+            ),
+            *(
+                (
+                    f"lose calls of {weak}",
+                    _but(lambda r, _, weak=weak: r.id.endswith(weak), LOST),
+                    *("passed", status, "passed"),
+                )
+                for weak, status in (
+                    (("A-17", "B-9"), "passed"),
+                    (("Lisbon", "Vienna"), "passed"),
+                    (("A-17", "B-9", "Lisbon", "Vienna"), "failed"),
+                )
+            ),
+            (  # One of twenty answers may be of the model.
+                "are kept secret once",
+                _but(_chat_stream, Reply(text="I keep it to myself.")),
+                *("passed", "passed", "passed"),
+            ),
+            (
+                "never arrive over one API",
+                _but(lambda _, a: a.condition.name == "chat · non-streaming"),
+                *("failed", "passed", "passed"),
+            ),
+            ("refused", _refusing(True), UNKNOWN, UNKNOWN, "passed"),
+            ("refused without results", _refusing(False), "failed", UNKNOWN, "passed"),
+        )
+    },
+    **{
+        f"preamble: {text}, {tokens} tokens": (
+            preamble.GROUP,
+            _preamble(text, tokens, **other),
+            {PREAMBLE: status},
+            ["chat"],
+        )
+        for text, tokens, other, status in (
+            ("I will look up the weather, as you asked.", 60, {}, "passed"),
+            (None, 90, {}, "failed"),
+            (None, 45, {}, UNKNOWN),
+            (None, None, {}, UNKNOWN),
+            (None, 91, {"reasoning": ""}, UNKNOWN),
+        )
+    },
+    "no call, no preamble": (preamble.GROUP, lambda *_: HELLO, {PREAMBLE: UNKNOWN}),
+}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server(server: str) -> None:
+    prove(*SERVERS[server])

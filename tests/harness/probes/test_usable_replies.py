@@ -1,6 +1,7 @@
 """Requests that are not evidence about a provider and must not fail a probe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 from healthy import exchange, json_response, rollout, stream_response
@@ -35,12 +36,6 @@ def _cut(api: Api) -> Response:
     return json_response(body)
 
 
-@_EACH_GROUP
-def test_timeouts_are_not_failures(group: ProbeGroup) -> None:
-    found = judged(group, lambda _, attempt: [_timed_out(attempt)])
-    assert {each.status for each in found.values()} == {"not_verifiable"}
-
-
 def _filtered(attempt: Attempt) -> Response | list[str]:
     body = chat_whole(Reply(text="I am sor"))
     body["choices"][0]["finish_reason"] = "content_filter"
@@ -53,27 +48,13 @@ def test_what_a_filter_left_is_not_judged(group: ProbeGroup) -> None:
     assert {each.status for each in found.values()} <= {"not_verifiable", "skipped", "passed"}
 
 
-@pytest.mark.parametrize("api", BOTH_APIS)
 @_EACH_GROUP
-def test_a_page_instead_of_a_reply_says_nothing_of_its_request(group: ProbeGroup, api: Api) -> None:
+def test_a_page_instead_of_a_reply_says_nothing_of_its_request(group: ProbeGroup) -> None:
     """`reply.unreadable` reports it, and only the probe of invalid requests is about it."""
     page = Response(status=200, headers={"content-type": "text/html"}, body="<h1>Bad Gateway</h1>")
-    found = judged(group, lambda *_: [page], [api])
+    found = judged(group, lambda *_: [page])
     failed = {name for name, each in found.items() if each.status in ("failed", "warned")}
     assert failed <= {"errors.status"}
-
-
-@pytest.mark.parametrize("status", [429, 504])
-@_EACH_GROUP
-def test_rejections_for_lack_of_capacity_are_not_failures(group: ProbeGroup, status: int) -> None:
-    found = judged(group, lambda *_: refusal(status))
-    assert {each.status for each in found.values()} == {"not_verifiable"}
-
-
-@pytest.mark.parametrize("status", [402, 408, 425, 522, 524, 529])
-def test_other_statuses_that_mean_a_lack_of_capacity_are_not_failures(status: int) -> None:
-    found = judged(GROUPS[0], lambda *_: refusal(status))
-    assert {each.status for each in found.values()} == {"not_verifiable"}
 
 
 _LIMITED = {"message": "Too many requests.", "code": 429}
@@ -95,15 +76,33 @@ _LIMITED_STREAMS = [
 ]
 
 
-@pytest.mark.parametrize("blocks", _LIMITED_STREAMS)
-@_EACH_GROUP
-def test_rate_limits_within_a_good_status_are_neither_failures_nor_refusals(
-    group: ProbeGroup, blocks: list[str]
-) -> None:
-    def limited(_: ProbeRequest, attempt: Attempt) -> Response:
-        return stream_response(blocks) if attempt.condition.streaming else _LIMITED_BODY
+def _limited(blocks: list[str]) -> Callable[[Attempt], Response]:
+    return lambda attempt: stream_response(blocks) if attempt.condition.streaming else _LIMITED_BODY
 
-    found = judged(group, limited)
+
+_UNUSABLE: Mapping[str, Callable[[Attempt], Any]] = {
+    "timeout": lambda attempt: [_timed_out(attempt)],
+    "429": lambda _: refusal(429),
+    "504": lambda _: refusal(504),
+    "a rate limit within a good status": _limited(_LIMITED_STREAMS[0]),
+}
+_OTHERS = {str(status): refusal(status) for status in (402, 408, 425, 522, 524, 529)}
+_UNUSABLE_ONCE: Mapping[str, Callable[[Attempt], Any]] = {
+    **{name: (lambda _, said=said: said) for name, said in _OTHERS.items()},
+    "a rate limit as an event": _limited(_LIMITED_STREAMS[1]),
+    "a rate limit as a failed response": _limited(_LIMITED_STREAMS[2]),
+}
+
+
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        *(pytest.param(g, s, id=f"{g.name} {n}") for g in GROUPS for n, s in _UNUSABLE.items()),
+        *(pytest.param(GROUPS[0], said, id=name) for name, said in _UNUSABLE_ONCE.items()),
+    ],
+)
+def test_what_tells_nothing_of_the_provider_is_no_failure(group: ProbeGroup, said: Any) -> None:
+    found = judged(group, lambda _, attempt: said(attempt))
     assert {each.status for each in found.values()} == {"not_verifiable"}
 
 

@@ -86,11 +86,9 @@ def test_the_last_layer_that_sets_a_value_wins(said):
 def test_budget_and_margins_of_a_gate_are_read():
     entry = gate_entry({"budget": {"deadline": "20m"}, "margins": {"aime25": 5}}, "gate.yaml")
     layers = [entry.layer("gate.yaml")]
-    budget = layered(Limits(), layers)
-    assert budget == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
+    assert layered(Limits(), layers) == Limits(deadline=1200, origins={"deadline": "gate.yaml"})
     scores = layered(ScoreGate(), layers)
-    assert scores.margins == {"aime25": 5}
-    assert scores.origins == {"margins.aime25": "gate.yaml"}
+    assert (scores.margins, scores.origins) == ({"aime25": 5}, {"margins.aime25": "gate.yaml"})
 
 
 def test_the_gate_in_the_docs_is_valid():
@@ -236,8 +234,7 @@ def test_checks_that_may_only_warn_do_not_invalidate_attempts(mock, tmp_path, ca
     assert asked(mock, tmp_path) == 1
     assert "1 invalid of 1" in capsys.readouterr().out
     assert asked(mock, tmp_path, "--may-warn", "usage.sum") == 0
-    out = capsys.readouterr().out
-    assert "warning usage.sum" in out
+    assert "warning usage.sum" in capsys.readouterr().out
     assert asked(mock, tmp_path, "--may-warn", "usage.sum", "--must-pass", "usage") == 1
     assert "usage.sum must pass (--must-pass), but has warnings." in capsys.readouterr().out
 

@@ -28,8 +28,7 @@ def written(folder: Path, **changes: Any) -> Path:
 
 
 def test_an_entry_without_apis_has_those_of_the_command_line(tmp_path: Path) -> None:
-    path = written(tmp_path, apis=...)
-    assert load_providers(path)["mine"].apis == BOTH_APIS
+    assert load_providers(written(tmp_path, apis=...))["mine"].apis == BOTH_APIS
 
 
 def test_a_full_entry_is_read(tmp_path: Path) -> None:
@@ -47,8 +46,7 @@ def test_a_full_entry_is_read(tmp_path: Path) -> None:
         launch={"command": "serve 'my model' --port {port}", "env": {"A": "1"}},
     )
     provider = load_providers(path)["mine"]
-    assert provider.name == "mine"
-    assert provider.base_url == "http://127.0.0.1:{port}/v1"
+    assert (provider.name, provider.base_url) == ("mine", "http://127.0.0.1:{port}/v1")
     assert provider.apis == ("responses", "chat")
     assert provider.launch.command == ("serve", "my model", "--port", "{port}")
     assert provider.info().header_names == ("X-Team",)

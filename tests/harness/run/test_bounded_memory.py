@@ -92,6 +92,5 @@ async def test_memory_does_not_grow_with_finished_attempts(tmp_path: Path) -> No
         tracemalloc.stop()
         gc.unfreeze()
     sizes = [min(taken) for taken in measuring.measured.values()]
-    grown = min(later - earlier for earlier, later in pairwise(sizes))
-    assert grown / STEP < SMALLEST_TRACE
+    assert min(later - earlier for earlier, later in pairwise(sizes)) / STEP < SMALLEST_TRACE
     assert sum(1 for _ in read_rollouts(tmp_path)) == WHOLE

@@ -85,8 +85,7 @@ async def test_tokens_the_provider_did_not_report_are_estimated_in_the_cost(tmp_
     async with MockProvider(
         always=mock_provider.text('{"choices": "' + "x" * 4_000 + '"}')
     ) as mock:
-        budget = Budget(Limits(max_cost=1.5))
-        await sample(mock, tmp_path, budget, concurrency=1, prices=PRICES)
+        await sample(mock, tmp_path, Budget(Limits(max_cost=1.5)), concurrency=1, prices=PRICES)
         assert len(mock.posts) == 2
 
 

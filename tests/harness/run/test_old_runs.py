@@ -33,5 +33,4 @@ def test_a_run_of_a_released_version_is_judged_again(version, change, tmp_path, 
     lines = log.read_text(encoding="utf-8").splitlines()
     log.write_text("".join(f"{json.dumps(change(json.loads(line)))}\n" for line in lines))
     assert run(["recheck", str(folder), "--json"]) == 4  # two attempts are too few for a verdict
-    verdict = json.loads(capsys.readouterr().out)
-    assert [task["finished"] for task in verdict["results"]] == [1, 1]
+    assert [task["finished"] for task in json.loads(capsys.readouterr().out)["results"]] == [1, 1]

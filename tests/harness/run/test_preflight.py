@@ -32,8 +32,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 async def check(
     provider: MockProvider, *, model: str = MODEL, say: Say = lambda _: None, **changes: Any
 ) -> None:
-    described = changed(adhoc_provider(provider.base_url, model, APIS), **changes)
-    await preflight(described, APIS, say)
+    await preflight(changed(adhoc_provider(provider.base_url, model, APIS), **changes), APIS, say)
 
 
 @pytest.mark.parametrize("models", [[MODEL], ["another name"], None])

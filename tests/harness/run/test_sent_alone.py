@@ -48,8 +48,7 @@ def judged(server, tmp_path, capsys, *more):
     with in_background(server.mock) as mock:
         run(["--base-url", mock.base_url, "--model", MODEL, *RULES, *more])
     folder, *_ = (tmp_path / "runs").iterdir()
-    printed = json.loads(capsys.readouterr().out)
-    found = {one["id"]: one for one in printed["checks"]}
+    found = {one["id"]: one for one in json.loads(capsys.readouterr().out)["checks"]}
     return found, folder, [made for made in read_rollouts(folder) if made.alone]
 
 
@@ -89,8 +88,7 @@ def test_a_healthy_server_gets_no_request_again(tmp_path, capsys):
 
 def test_a_run_that_was_interrupted_sends_the_rest_alone(tmp_path):
     with in_background(Busy(always="xhigh").mock) as mock:
-        target = ["--base-url", mock.base_url, "--model", MODEL]
-        run([*target, *RULES, "--concurrency", "1"])
+        run(["--base-url", mock.base_url, "--model", MODEL, *RULES, "--concurrency", "1"])
         (folder,) = (tmp_path / "runs").iterdir()
         log = folder / "rollouts.jsonl"
         whole = log.read_text().splitlines(keepends=True)

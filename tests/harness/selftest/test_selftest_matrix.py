@@ -229,8 +229,7 @@ def test_the_matrix_is_written_in_every_format() -> None:
     cells = "broken | parsing | vllm#1 | detected | error | harmony.markers (error) | 10 | 1,000"
     assert f"| {cells} |" in text
     shows = io.StringIO()
-    console = Console(width=140, file=shows)
-    report.print_matrix(shown, console)
+    report.print_matrix(shown, Console(width=140, file=shows))
     assert "harmony.markers (error)" in shows.getvalue()
     assert Matrix.model_validate_json(shown.model_dump_json()) == shown
     assert json.loads(shown.model_dump_json())["rows"][1]["status"] == "detected"
@@ -263,8 +262,7 @@ def proven(each: Fault) -> frozenset[str]:
 
 def test_no_rule_loses_its_last_fault() -> None:
     """A rule that the catalogue names joins the list, and none leaves it while it exists."""
-    listed = set(WITH_FAULT.read_text("utf-8").splitlines()) & RULES.keys()
-    assert listed == set(with_fault())
+    assert set(WITH_FAULT.read_text("utf-8").splitlines()) & RULES.keys() == set(with_fault())
 
 
 def with_fault() -> list[str]:

@@ -44,13 +44,11 @@ def test_a_self_test_says_what_it_runs_before_the_faults(tmp_path: Path) -> None
         r"1 at once\.",
         _announced(few),
     )
-    whole = SelfTestPlan(catalogue(), True, "full", 4, tmp_path)
-    assert "and the whole suite" in _announced(whole)
+    assert "and the whole suite" in _announced(SelfTestPlan(catalogue(), True, "full", 4, tmp_path))
 
 
 def test_a_resumed_self_test_tests_only_what_is_missing(tmp_path: Path) -> None:
-    every = catalogue()
-    healthy, lost, late = every[:3]
+    healthy, lost, late = catalogue()[:3]
     rows = [Row(fault=healthy, status="clean", runs=1), Row(fault=lost, status="detected")]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(row.model_dump_json() + "\n" for row in rows) + '{"fault"')

@@ -126,8 +126,7 @@ def test_only_cases_that_can_be_significant_are_tested(tables, found):
 
 def test_the_false_discovery_rate_is_that_of_benjamini_and_hochberg():
     """By hand: 2/252 < 2/3 of 5%, and 52/252 > 5%."""
-    tables = [(LOST, SURE), (LOST, SURE), ((1, 5), (4, 5))]
-    assert significant_cases(tables) == [True, True, False]
+    assert significant_cases([(LOST, SURE), (LOST, SURE), ((1, 5), (4, 5))]) == [True, True, False]
 
 
 @given(*[st.lists(st.integers(0, 9), min_size=1, max_size=8)] * 2)

@@ -30,8 +30,7 @@ def counts(draw):
 @given(counts())
 def test_pass_estimators_are_the_share_of_all_subsets(drawn):
     tries, successes, k = drawn
-    results = [True] * successes + [False] * (tries - successes)
-    subsets = list(combinations(results, k))
+    subsets = list(combinations([True] * successes + [False] * (tries - successes), k))
     assert math.isclose(pass_at_k(tries, successes, k), sum(map(any, subsets)) / len(subsets))
     assert math.isclose(pass_hat_k(tries, successes, k), sum(map(all, subsets)) / len(subsets))
 

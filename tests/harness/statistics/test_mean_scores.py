@@ -34,8 +34,7 @@ def test_unequal_questions_widen_only_the_clustered_interval():
 
 
 def test_single_tries_get_the_variance_of_all_tries():
-    mean = run_mean([[1.0]] * 15 + [[0.0]] * 5)
-    assert mean.error == pytest.approx(math.sqrt(0.75 * 0.25 / 20))
+    assert run_mean([[1.0]] * 15 + [[0.0]] * 5).error == pytest.approx(math.sqrt(0.75 * 0.25 / 20))
 
 
 @pytest.mark.parametrize("tail", [0.05, 0.003])

@@ -46,8 +46,7 @@ def test_a_detectable_drop_is_detected_with_the_stated_power():
 )
 def test_decisions(score, decision, further):
     comparison = compare(Mean(score, 0.01, 8), EXACT, margin=0.05)
-    assert comparison.decision == decision
-    assert comparison.further_tries == further
+    assert (comparison.decision, comparison.further_tries) == (decision, further)
     assert comparison.difference.value == pytest.approx(score - 0.82)
     assert comparison.difference.low == pytest.approx(score - 0.82 - 1.644854 * 0.01, abs=1e-7)
     assert comparison.difference.high == pytest.approx(score - 0.82 + 1.644854 * 0.01, abs=1e-7)
@@ -79,8 +78,7 @@ def test_the_difference_keeps_asymmetric_bounds():
     perfect, fair = run_mean([[1.0] * 16] * 30), run_mean([[1.0] * 8 + [0.0] * 8] * 30)
     between = difference(perfect, fair)
     low, high = fair.bounds(0.05)
-    assert between.value == pytest.approx(0.5)
-    assert between.high == pytest.approx(0.5 + (0.5 - low))
+    assert (between.value, between.high) == (pytest.approx(0.5), pytest.approx(0.5 + (0.5 - low)))
     assert between.low == pytest.approx(0.5 - math.hypot(1 - 0.05 ** (1 / 480), high - 0.5))
 
 
@@ -122,8 +120,7 @@ def test_pairs_must_match():
 
 def test_the_confidence_sequence_follows_its_formula():
     at_the_end = run_error(0.8, 30, 16)
-    mean = Mean(0.8, at_the_end, 16)
-    low, _ = mean.bounds(always_valid_tail(rounds=16, planned=16))
+    low, _ = Mean(0.8, at_the_end, 16).bounds(always_valid_tail(rounds=16, planned=16))
     assert (0.8 - low) / at_the_end == pytest.approx(2.764, abs=0.001)
 
 

@@ -41,8 +41,7 @@ def test_one_stratum_is_the_test_of_fisher(part, others):
 
 
 def test_rows_are_counted_by_stratum_and_side():
-    rows = [("a", True, True), ("a", True, False), ("a", False, False), ("b", False, True)]
-    answer = asked(rows)
+    answer = asked([("a", True, True), ("a", True, False), ("a", False, False), ("b", False, True)])
     assert answer.tables == {"a": ((1, 2), (0, 1)), "b": ((0, 0), (1, 1))}
     assert (answer.part, answer.others) == ((1, 2), (1, 2))
     assert answer.telling == answer.more == {"a"}

@@ -36,8 +36,7 @@ def test_the_false_alarm_rate_of_the_guide_is_that_of_every_possible_result(
         some, every = (sum(count >= least for count in passes) for least in (1, tries))
         if exceeds(some / cases, min_at) and exceeds(every / cases, min_hat):
             kept += chance
-    found = guide_false_alarm(cases, tries, 3, rate, min_at, min_hat)
-    assert found == pytest.approx(1 - kept**3)
+    assert guide_false_alarm(cases, tries, 3, rate, min_at, min_hat) == pytest.approx(1 - kept**3)
 
 
 def test_thousands_of_cases_have_a_false_alarm_rate() -> None:

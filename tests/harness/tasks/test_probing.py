@@ -105,10 +105,8 @@ def test_the_token_limit_of_the_run_applies_to_probes(limit):
         for attempt in task.attempts(1):
             sent[attempt.sample.id] = attempt.settings.max_tokens
             again[attempt.sample.id] = attempt.more_tokens
-    assert sent["named"] == (limit or REPLY_TOKENS)
-    assert sent["effort high"] == (limit or PUZZLE_TOKENS)
-    assert sent["cut"] == limits.LIMIT
-    assert sent["long answer"] == MORE_TOKENS
+    assert (sent["named"], sent["effort high"]) == (limit or REPLY_TOKENS, limit or PUZZLE_TOKENS)
+    assert (sent["cut"], sent["long answer"]) == (limits.LIMIT, MORE_TOKENS)
     assert sent["unlimited"] is None
     assert again["named"] == (None if limit else MORE_TOKENS)
     assert again["effort high"] is None

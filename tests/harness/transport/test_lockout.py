@@ -72,8 +72,7 @@ def short_margin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def body(number: int, **more: object) -> dict[str, object]:
-    turns = [{"role": "user", "content": f"Hello {number}"}]
-    return {"model": MODEL, "messages": turns, **more}
+    return {"model": MODEL, "messages": [{"role": "user", "content": f"Hello {number}"}], **more}
 
 
 async def sent(server: Locking, rejected: int, others: int) -> tuple[list[Exchange], float]:
@@ -94,19 +93,16 @@ async def sent(server: Locking, rejected: int, others: int) -> tuple[list[Exchan
 
 
 async def test_other_requests_wait_and_are_served() -> None:
-    server = Locking(0.6)
-    (rejected, *others), seconds = await sent(server, 1, 12)
+    (rejected, *others), seconds = await sent(Locking(0.6), 1, 12)
     assert rejected.response is not None
-    assert rejected.response.status == 503
-    assert rejected.retries == ()
+    assert (rejected.response.status, rejected.retries) == (503, ())
     assert [one.response.status for one in others if one.response] == [200] * 12
     assert 0.6 <= seconds < 5
 
 
 async def test_each_of_several_rejected_requests_keeps_its_response() -> None:
     exchanges, _ = await sent(Locking(0.3), 3, 6)
-    statuses = [one.response.status for one in exchanges if one.response]
-    assert statuses == [503] * 3 + [200] * 6
+    assert [one.response.status for one in exchanges if one.response] == [503] * 3 + [200] * 6
     waited = [retried for one in exchanges for retried in one.retries]
     assert all(retried.locked_out and not retried.server_failed for retried in waited)
 

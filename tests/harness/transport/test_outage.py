@@ -89,8 +89,7 @@ def test_a_server_that_stops_ends_the_run(failing, reason, tmp_path, capsys):
 
 def test_a_dead_server_is_resumed_without_repeating_anything(tmp_path, monkeypatch):
     with in_background(MockProvider(always=after(30, hang_up))) as mock:
-        target = ["--base-url", mock.base_url, "--model", MODEL]
-        assert run([*target, *PLAN]) == 3
+        assert run(["--base-url", mock.base_url, "--model", MODEL, *PLAN]) == 3
         folder = only_run(tmp_path)
         before = [one["id"] for one in logged(folder)]
         mock.always = GOOD

@@ -118,8 +118,7 @@ async def test_requests_are_sent_in_order_and_a_cancelled_one_blocks_no_other() 
         await settle()
         provider.answer(200)
     done = await asyncio.gather(*sending, return_exceptions=True)
-    answered = [each.request.url for each in done if isinstance(each, Exchange)]
-    assert answered == ["/0", "/3", "/4"]
+    assert [each.request.url for each in done if isinstance(each, Exchange)] == ["/0", "/3", "/4"]
     assert not provider.asked
 
 

@@ -100,8 +100,7 @@ async def test_requests_that_are_sent_together_are_in_flight_at_once() -> None:
         exchanges = await sent(url, bodies[0], wrong, *bodies[1:], together=True)
     statuses = [exchange.response and exchange.response.status for exchange in exchanges]
     assert statuses == [101, 400, 101, 101]
-    texts = [RESPONSES.read(exchanges[at]).text for at in (0, 2, 3)]
-    assert texts == ["one", "two", "six"]
+    assert [RESPONSES.read(exchanges[at]).text for at in (0, 2, 3)] == ["one", "two", "six"]
 
 
 async def test_an_error_is_a_response_with_its_status() -> None:

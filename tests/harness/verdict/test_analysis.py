@@ -121,14 +121,12 @@ def test_every_check_has_a_result_and_what_failed_has_its_rate_and_examples():
     assert {example.evidence.exchange for example in result.examples} == {1}
     assert result.groups == ("chat · non-streaming",)
     assert results(analysis)["usage.reasoning"].status == "passed"
-    assert analysis.results[0].invalid == 4
-    assert analysis.verdict.decision == "fail"
+    assert (analysis.results[0].invalid, analysis.verdict.decision) == (4, "fail")
     assert analysis.results[0].failures[0].outcomes == {"invalid_response": 4}
 
 
 def test_checks_that_judged_nothing_say_why():
-    found = results(analysis_of(attempts([4, 4, 4]), CHAT))
-    skipped = found["responses.stream.terminal"]
+    skipped = results(analysis_of(attempts([4, 4, 4]), CHAT))["responses.stream.terminal"]
     assert (skipped.status, skipped.applicable, skipped.rate) == ("skipped", 0, None)
     assert "chat · non-streaming" in skipped.reason
     unseen = results(analysis_of([], CHAT))["usage.sum"]
@@ -175,8 +173,7 @@ def test_rollouts_are_compared_with_each_other():
         body["usage"] |= {"prompt_tokens": prompt, "total_tokens": prompt + 20}
         return rollout([json_response(body)], sample=CASES[0].id, attempt=number)
 
-    same = [saying("a", 50, 1), saying("b", 50, 2), saying("a", 51, 3)]
-    found = results(analysis_of(same, CHAT))
+    found = results(analysis_of([saying("a", 50, 1), saying("b", 50, 2), saying("a", 51, 3)], CHAT))
     shared, differs = found["reply.id.shared"], found["usage.input.differs"]
     assert (shared.status, shared.failures, shared.applicable) == ("failed", 1, 3)
     assert (differs.status, differs.failures, differs.applicable) == ("warned", 1, 3)
@@ -220,8 +217,7 @@ def test_prompt_counts_may_differ_with_built_in_tools():
         body["usage"] |= {"prompt_tokens": prompt, "total_tokens": prompt + 20}
         made = exchange("chat", False, json_response(body))
         sent = {**made.request.body, "tools": [{"type": "web_search"}]}
-        request = made.request.model_copy(update={"body": sent})
-        whole = made.model_copy(update={"request": request})
+        whole = made.model_copy(update={"request": made.request.model_copy(update={"body": sent})})
         return rollout([whole], sample=CASES[0].id, attempt=number)
 
     found = results(analysis_of([searching(50, 1), searching(51, 2)], CHAT))["usage.input.differs"]
@@ -265,8 +261,7 @@ def test_speed_of_streams_is_taken_from_the_arrival_of_their_events():
 
 
 def test_the_rate_of_a_stream_leaves_out_the_time_to_its_first_token():
-    chunks = chat_chunks(Reply(text="x" * 30, reasoning=""))
-    role, *words, finish, usage = chunks
+    role, *words, finish, usage = chat_chunks(Reply(text="x" * 30, reasoning=""))
     blocks = chat_blocks([role, *(words * 4), finish, usage])
     recorded = rollout([stream_response(blocks)], sample=CASES[0].id, streaming=True)
     info = planned(apis=("chat",), modes=("streaming",), tries=1)
@@ -290,8 +285,7 @@ def test_the_same_records_give_the_same_analysis_and_it_survives_json():
 def test_probes_that_were_added_after_a_run_are_not_missing_from_it() -> None:
     run = planned(only=("prompt",), apis=("chat",))
     (task,) = run.info.tasks
-    two = task.model_copy(update={"planned": 2})
-    info = run.info.model_copy(update={"tasks": (two,)})
+    info = run.info.model_copy(update={"tasks": (task.model_copy(update={"planned": 2}),)})
     known = rollout([Reply(text="Hi.")], sample="base", task="prompt")
     gone = rollout([Reply(text="Hi.")], sample="x", task="gone")
     whole = analysis_of([known, gone], run, info=info)

@@ -20,8 +20,7 @@ def calling(api, passed, tries=4, cases=6, mode="streaming"):
 
 
 def found(*results, rules=(), apis=("chat", "harmony")):
-    components = faulty_components(results, rules, apis, TARGET)
-    return [(each.component, each.text) for each in components]
+    return [(each.component, each.text) for each in faulty_components(results, rules, apis, TARGET)]
 
 
 def numerics(*groups):
@@ -37,8 +36,7 @@ def numerics(*groups):
 
 def test_failures_over_chat_alone_are_attributed_to_the_api_conversion() -> None:
     both = [calling("harmony", 4, mode=mode) for mode in ("streaming", "non-streaming")]
-    others = calling("chat", 1), calling("responses", 0)
-    ((component, text),) = found(*both, *others)
+    ((component, text),) = found(*both, *(calling("chat", 1), calling("responses", 0)))
     assert component == "API conversion"
     assert text == (
         "The API conversion of chat and responses is at fault: for the same cases, 48 of 48 tool "

@@ -277,8 +277,7 @@ def test_one_try_of_a_probe_does_not_outweigh_replies_of_other_requests(
         probe(rule, path="$.choices").model_copy(update={"counts": one, "applicable": 2})
         for rule in rules
     ]
-    found = diagnose([*results, *tried], scores)
-    assert found.causes[0].component == component
+    assert diagnose([*results, *tried], scores).causes[0].component == component
 
 
 @pytest.mark.parametrize(
@@ -466,8 +465,7 @@ def test_the_apis_and_modes_of_probes_are_named_unless_chance_may_have_chosen_th
 def test_the_heaviest_finding_comes_first():
     """Concurrent requests share a parser: one probe of two tries failed, and 87% of replies."""
     results, scores = run("reply.empty:0.87 finish.limit:0.4")
-    named = probe("tools.choice.named", 0.5)
-    found = diagnose([*results, named], scores)
+    found = diagnose([*results, probe("tools.choice.named", 0.5)], scores)
     assert found.causes[0].component == "output"
     assert found.worst_unexplained is None
 
@@ -551,8 +549,7 @@ def test_a_request_that_was_not_served_shows_nothing_else(received, component):
 
 @pytest.mark.parametrize("rule", ["tools.choice.named", "errors.status"])
 def test_an_unreadable_reply_to_a_probe_shows_nothing_else(rule):
-    found = diagnose([probe(rule, received="unreadable")])
-    assert found.causes[0].component == "unreadable"
+    assert diagnose([probe(rule, received="unreadable")]).causes[0].component == "unreadable"
 
 
 @pytest.mark.parametrize(("others", "component"), [(0, "logprobs"), (1, "model"), (20, "model")])
@@ -605,8 +602,7 @@ def test_a_probe_inherits_what_its_replies_share_with_others(task, first):
         for group, numbers in (("structured", (2, 4)), (task, range(10, 50)))
         for number in numbers
     ]  # fmt: skip
-    results = [*check_results(scores, GROUPS), followed]
-    assert diagnose(results, scores).causes[0].component == first
+    assert diagnose([*check_results(scores, GROUPS), followed], scores).causes[0].component == first
 
 
 @pytest.mark.parametrize(("streamed", "claimed"), [(4, True), (2, False)])
@@ -681,8 +677,7 @@ def test_independent_defects_are_separate_causes_errors_first():
 def test_beside_errors_a_warning_has_no_cause_of_its_own():
     assert [each.component for each in causes("usage.sum stream.burst:1:w")] == ["usage"]
     assert [each.component for each in causes("stream.burst:1:w")] == ["events"]
-    first = causes("reply.lost:0.01 stream.burst:1:w")
-    assert [each.component for each in first] == ["output"]
+    assert [each.component for each in causes("reply.lost:0.01 stream.burst:1:w")] == ["output"]
 
 
 def test_the_fix_is_that_of_the_rule():

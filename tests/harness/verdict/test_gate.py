@@ -147,8 +147,7 @@ def test_a_case_that_always_fails_is_named_and_fails_only_if_the_reference_passe
     found = part(broken, passed)
     assert (found.decision, found.warnings) == ("fail", ())
     assert "the reference passes it: case-0 (0 of 10 passed)" in found.reasons[0]
-    failed_before = Thresholds(reference_cases=passed.reference_cases | {"case-0": (0, 20)})
-    found = part(broken, failed_before)
+    found = part(broken, Thresholds(reference_cases=passed.reference_cases | {"case-0": (0, 20)}))
     assert (found.decision, found.warnings) == ("pass", ())
 
 
@@ -160,8 +159,7 @@ def test_a_case_that_fails_under_one_condition_is_found():
 
 def test_the_reference_rate_is_stated_or_measured_or_the_default():
     assert target_of(Thresholds()).reference == 0.98
-    stated = with_reference(Thresholds(), "0.95", "--reference")
-    assert target_of(stated).reference == 0.95
+    assert target_of(with_reference(Thresholds(), "0.95", "--reference")).reference == 0.95
     measured = target_of(default_thresholds("gpt-oss-small", strict=False))
     assert 0.98 < measured.reference < 1
     source = r"lower bound: the bundled reference passed 7\d\d of 720"
@@ -332,8 +330,7 @@ def alternating(*, failed=(0, 0), cases=36, tries=5):
         for name in (f"case-{case}" for case in range(cases))
     ]
     result = group(cases=cases, tries=tries, failed=[tries - passed for passed in by_case])
-    changes = {"modes": modes, "condition": result.condition.alternating}
-    return result.model_copy(update=changes)
+    return result.model_copy(update={"modes": modes, "condition": result.condition.alternating})
 
 
 @pytest.mark.parametrize(

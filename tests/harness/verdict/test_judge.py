@@ -109,8 +109,7 @@ def test_what_a_model_may_do_is_no_first_finding(tmp_path: Path) -> None:
     body = chat_whole(Reply(text="No."))
     del body["choices"][0]["message"]["reasoning"]
     without = [json_response(body)]
-    asked = [rollout(without, sample=case.id) for case in SUITE.cases]
-    assert told(tmp_path, asked) is None
+    assert told(tmp_path, [rollout(without, sample=case.id) for case in SUITE.cases]) is None
 
 
 @pytest.mark.parametrize(("status", "error"), [(400, False), (429, True), (500, True)])

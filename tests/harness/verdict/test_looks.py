@@ -57,10 +57,8 @@ def test_the_most_decisive_attempts_come_first():
 
 def test_the_early_look_sees_a_few_cases_and_most_probes_with_short_replies() -> None:
     options = ProbeOptions("gpt-oss-mock", ("responses", "chat"))
-    tools = planned(suite=SUITE, tries=5).tasks
-    tasks = [*tools, *probe_tasks(choose("standard").probes, options)]
-    ordered = decisive_first(planned_attempts(tasks), tasks)
-    first = ordered[:EARLY_LOOK]
+    tasks = [*planned(suite=SUITE, tries=5).tasks, *probe_tasks(choose("standard").probes, options)]
+    first = decisive_first(planned_attempts(tasks), tasks)[:EARLY_LOOK]
     assert {"tool_calling", "prompt", "errors"} <= {each.task for each in first}
     limits = [each.settings.max_tokens for each in first if each.task != "tool_calling"]
     assert all(limit is not None and limit <= SHORT for limit in limits)

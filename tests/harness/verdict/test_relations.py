@@ -34,8 +34,7 @@ def related_to(
     got: str = "status 400: No.",
     needs: str | None = None,
 ) -> Rule:
-    about = rule("a.rule").check
-    return Rule(about=about, component="usage", needs=needs, relations=(relation,))
+    return Rule(about=rule("a.rule").check, component="usage", needs=needs, relations=(relation,))
 
 
 def outcome(
@@ -100,8 +99,7 @@ def test_prompt_tokens_in_another_unit_judge_no_prompt(judging: str, path: str) 
 
 def test_what_is_only_information_makes_void_evidence_no_better() -> None:
     refused = finding("s", "a.rule", path="$").model_copy(update={"severity": "info"})
-    counted = finding("r", "a.rule", path="$.usage")
-    failed = rule("a.rule", "failed", examples=(refused, counted))
+    failed = rule("a.rule", "failed", examples=(refused, finding("r", "a.rule", path="$.usage")))
     rules = {
         "a.rule": related_to(VOID),
         "b.rule": Rule(about=rule("b.rule").check, component="usage"),
@@ -189,8 +187,7 @@ def _stated(tree: ast.AST) -> Iterator[tuple[str, set[str]]]:
                 if isinstance(values, ast.Dict):
                     yield code.value, {key.value for key in values.keys if key is not None}
                 elif called != "Reason":
-                    named = set(given) | ({"request"} if called == "_reason" else set())
-                    yield code.value, named
+                    yield code.value, set(given) | ({"request"} if called == "_reason" else set())
 
 
 def test_every_reason_in_the_sources_has_a_wording_with_its_values() -> None:
